@@ -1,0 +1,134 @@
+"""Events as upstream systems publish them: the `data` of a CloudEvent, one type each.
+
+Upstream sends CloudEvents 1.0 in structured mode (one JSON object) or binary mode
+(`ce_*` headers, data as the value). `subject` is the customer id. Amounts are decimal
+strings with an ISO 4217 currency: a float has already lost what a ledger needs.
+"""
+
+from datetime import date
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+PURCHASE = "io.ebbwatch.purchase"
+REFUND = "io.ebbwatch.refund"
+INTERACTION = "io.ebbwatch.interaction"
+FEEDBACK = "io.ebbwatch.feedback"
+PROFILE = "io.ebbwatch.profile"
+TICK = "io.ebbwatch.clock.tick"
+"""Replay only: `time` becomes `now` in every partition."""
+BACKFILL_ENDED = "io.ebbwatch.backfill.ended"
+"""The silent import is over: from here on, events are live."""
+
+ID_LENGTH_MAX = 256
+"""Characters in an event, source or customer id. Above it is a fault, not an id; and three
+of them must fit a PostgreSQL B-tree entry (2,704 bytes) even at 4 bytes a character when
+ids are as long as they get in practice."""
+
+Identifier = Annotated[str, Meta(min_length=1, max_length=ID_LENGTH_MAX)]
+ShortText = Annotated[str, Meta(max_length=200)]
+LongText = Annotated[str, Meta(max_length=4_000)]
+# Python's `$` also matches before a last newline, and its `\d` any script's digits; other
+# readers of the JSON Schemas take neither. Written so that all of them mean the same.
+DecimalText = Annotated[str, Meta(pattern=r"^-?[0-9]{1,15}(\.[0-9]{1,9})?$(?!\n)", max_length=32)]
+Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}$(?!\n)")]
+Channel = Annotated[str, Meta(min_length=1, max_length=40)]
+"""Free word; `online`, `offline`, `phone`, `email`, `wecom` are the usual ones."""
+
+
+class Item(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One line of a basket."""
+
+    sku: Identifier | None = None
+    category: ShortText | None = None
+    quantity: Annotated[float, Meta(ge=0)] | None = None
+
+
+class Purchase(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """The customer bought. `amount` >= 0, or absent where the source has none."""
+
+    amount: DecimalText | None = None
+    currency: Currency | None = None
+    cost: DecimalText | None = None
+    channel: Channel | None = None
+    order_id: Identifier | None = None
+    items: Annotated[list[Item], Meta(max_length=1_000)] = []
+
+
+class Refund(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Money went back or an order was cancelled. Either sign; recorded as positive."""
+
+    amount: DecimalText | None = None
+    currency: Currency | None = None
+    channel: Channel | None = None
+    order_id: Identifier | None = None
+
+
+class Interaction(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """The customer did, or was sent, something that is not a purchase.
+
+    `kind` is the source's own word (`page_viewed`, `campaign_received`, `coupon_redeemed`).
+    """
+
+    kind: Annotated[str, Meta(min_length=1, max_length=80)]
+    channel: Channel | None = None
+    category: ShortText | None = None
+    campaign_id: Identifier | None = None
+
+
+class Feedback(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What the customer said. `score` is 0-10: satisfaction for `survey`, intent for
+    `recommendation`."""
+
+    kind: Literal["survey", "complaint_opened", "complaint_closed", "suggestion", "recommendation"]
+    score: Annotated[float, Meta(ge=0, le=10)] | None = None
+    case_id: Identifier | None = None
+    text: LongText | None = None
+    channel: Channel | None = None
+
+
+class Owner(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """The account owner in the company's own system."""
+
+    id: Identifier
+    name: ShortText | None = None
+
+
+class Contact(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A person to talk to at an account."""
+
+    name: ShortText | None = None
+    role: ShortText | None = None
+    email: ShortText | None = None
+    phone: ShortText | None = None
+
+
+class Profile(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Who the customer is: a person, or an account with contacts. The newest one stands."""
+
+    kind: Literal["person", "account"] = "person"
+    name: ShortText | None = None
+    owner: Owner | None = None
+    region: ShortText | None = None
+    industry: ShortText | None = None
+    size: ShortText | None = None
+    needs: Annotated[list[ShortText], Meta(max_length=50)] = []
+    language: Annotated[str, Meta(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$(?!\n)")] | None = None
+    time_zone: ShortText | None = None
+    birthday: date | None = None
+    contacts: Annotated[list[Contact], Meta(max_length=100)] = []
+    consent: dict[ShortText, bool] = {}
+    do_not_contact: bool = False
+    attributes: Annotated[dict[ShortText, ShortText], Meta(max_length=100)] = {}
+    """Demographics or anything else that segments may use."""
+
+
+DATA_BY_TYPE: dict[str, type[msgspec.Struct]] = {
+    PURCHASE: Purchase,
+    REFUND: Refund,
+    INTERACTION: Interaction,
+    FEEDBACK: Feedback,
+    PROFILE: Profile,
+}
+CONTROL_TYPES = frozenset({TICK, BACKFILL_ENDED})

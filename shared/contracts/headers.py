@@ -1,0 +1,24 @@
+"""Kafka header names, in one place.
+
+On raw records: CloudEvents binary mode (`ce_*`), the W3C trace context, the backfill marker.
+On our own topics the value is always a structured CloudEvent or a message of this package,
+so only the trace context and the dead letter's facts travel as headers.
+"""
+
+CONTENT_TYPE = "content-type"
+CLOUDEVENTS_JSON = "application/cloudevents+json"
+CLOUDEVENTS_PREFIX = "ce_"
+TRACEPARENT = "traceparent"
+
+BACKFILL = "ebbwatch-backfill"
+"""Names the import that a raw record belongs to. Such a record builds state and never
+leads to a task. The import ends with an event of type `BACKFILL_ENDED`."""
+
+DEAD_REASON = "ebbwatch-reason"
+DEAD_FIELD = "ebbwatch-field"
+DEAD_ORIGIN = "ebbwatch-origin"
+"""`topic/partition/offset` of the record as it first came in."""
+DEAD_STAGE = "ebbwatch-stage"
+"""The service that refused it: `ingest`, `scoring` or `alerts`."""
+DEAD_HEADER_PREFIX = "ebbwatch-original-"
+"""Prefix of the original record's headers on its dead letter."""

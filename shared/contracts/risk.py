@@ -1,0 +1,64 @@
+"""`ebbwatch.risk`: the latest assessment of a customer, keyed by customer id, compacted.
+
+Written by scoring when something changed that somebody could act on (a new band, a material
+move, a new leading reason) and as a heartbeat; never for noise.
+"""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Band = Literal["low", "watch", "high", "critical"]
+BANDS: tuple[Band, ...] = ("low", "watch", "high", "critical")
+Method = Literal["model", "rule"]
+Probability = Annotated[float, Meta(ge=0, le=1)]
+
+
+class Reason(msgspec.Struct, kw_only=True, frozen=True):
+    """Why: a code of the catalogue, its share of the score, and the numbers it speaks of."""
+
+    code: str
+    impact: float
+    """Contribution to the log-odds (model) or to the rule's score; positive raises risk."""
+    facts: dict[str, float]
+    """Named numbers for the sentence; days, counts or money as the catalogue says."""
+
+
+class RiskAssessed(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """One assessment that differs materially from the one before it."""
+
+    customer_id: str
+    revision: int
+    """Grows by one with each assessment of this customer; a lower one is stale."""
+    assessed_at: datetime
+    """Business time, UTC: wall clock when live, the tick in a replay."""
+    probability: Probability
+    """Of no purchase within `horizon_days` after `assessed_at`."""
+    horizon_days: int
+    band: Band
+    previous_band: Band | None = None
+    onboarding: bool = False
+    """First assessment after a backfill: the risk was there before we looked."""
+    method: Method
+    model_version: str
+    feature_set: int
+    reasons: list[Reason]
+    """Most important first; empty below the band from which tasks are raised."""
+    purchases: int
+    last_purchase_at: datetime | None = None
+    days_silent: float | None = None
+    usual_gap_days: float | None = None
+    """Mean days between purchase days; None with fewer than two."""
+    expected_value: float = 0.0
+    """Money expected within the horizon had the customer stayed (reporting currency)."""
+    value_at_risk: float = 0.0
+    """probability x expected_value."""
+    currency: str
+    received_ms: int = 0
+    """Unix ms at which the record that caused this entered the raw topic (0: a timer)."""
+
+
+ENCODER = msgspec.json.Encoder()
+DECODER = msgspec.json.Decoder(RiskAssessed)

@@ -1,0 +1,121 @@
+"""Bearer tokens: random, shown once, stored hashed, with scopes; one table per service.
+
+A token carries 256 random bits, so a plain SHA-256 is a safe way to store it: there is
+nothing to guess. The token itself is never logged or stored.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal, get_args
+
+import sqlalchemy as sa
+from fastapi import Depends, HTTPException
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from shared.kernel.errors import Invalid
+from shared.postgres.engine import unit_of_work
+from shared.runtime.clock import Clock
+
+Scope = Literal["events:write", "customers:read", "tasks:write", "admin"]
+SCOPES: tuple[str, ...] = get_args(Scope)
+PREFIX = "ebw_"
+"""So that a leaked token is recognised by secret scanners."""
+
+_bearer = HTTPBearer(auto_error=False)
+
+
+def token_table(metadata: sa.MetaData) -> sa.Table:
+    """The tokens of a service's schema."""
+    return sa.Table(
+        "api_token",
+        metadata,
+        sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("digest", sa.LargeBinary, nullable=False, unique=True),
+        sa.Column("scopes", sa.ARRAY(sa.Text), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("revoked_at", sa.DateTime(timezone=True)),
+    )
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+
+
+class Tokens:
+    """Creates, lists, revokes and checks tokens."""
+
+    def __init__(self, engine: AsyncEngine, table: sa.Table, clock: Clock) -> None:
+        self._engine = engine
+        self._table = table
+        self._clock = clock
+
+    async def create(self, name: str, scopes: Sequence[str]) -> str:
+        """A new token, the only time it is seen; Invalid for an unknown scope."""
+        if unknown := sorted(set(scopes) - set(SCOPES)):
+            raise Invalid("scopes", f"{unknown} not among {list(SCOPES)}")
+        if not scopes:
+            raise Invalid("scopes", f"name at least one of {list(SCOPES)}")
+        token = PREFIX + secrets.token_urlsafe(32)
+        async with unit_of_work(self._engine) as work:
+            await work.connection.execute(
+                self._table.insert().values(
+                    name=name,
+                    digest=_digest(token),
+                    scopes=list(scopes),
+                    created_at=self._clock.now(),
+                )
+            )
+        return token
+
+    async def list_all(self) -> list[dict[str, Any]]:
+        """Every token without its digest, oldest first."""
+        t = self._table
+        query = sa.select(t.c.id, t.c.name, t.c.scopes, t.c.created_at, t.c.revoked_at)
+        async with unit_of_work(self._engine) as work:
+            rows = await work.connection.execute(query.order_by(t.c.id))
+            return [dict(row) for row in rows.mappings()]
+
+    async def revoke(self, token_id: int) -> bool:
+        """End a token now; False when there is no such token or it had ended."""
+        t = self._table
+        change = t.update().where(t.c.id == token_id, t.c.revoked_at.is_(None))
+        async with unit_of_work(self._engine) as work:
+            done = await work.connection.execute(change.values(revoked_at=self._clock.now()))
+        return done.rowcount == 1
+
+    async def scopes_of(self, token: str) -> frozenset[str] | None:
+        """The scopes of a token that stands; None otherwise."""
+        t = self._table
+        query = sa.select(t.c.scopes).where(t.c.digest == _digest(token), t.c.revoked_at.is_(None))
+        async with unit_of_work(self._engine) as work:
+            scopes = (await work.connection.execute(query)).scalar_one_or_none()
+        return None if scopes is None else frozenset(scopes)
+
+
+def require(tokens: Tokens, scope: Scope) -> Callable[..., Awaitable[None]]:
+    """A FastAPI dependency: lets a request in only with a token that has `scope` (or admin)."""
+
+    async def check(
+        credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    ) -> None:
+        challenge = {"WWW-Authenticate": "Bearer"}
+        if credentials is None:
+            raise HTTPException(401, "send `Authorization: Bearer <token>`", challenge)
+        scopes = await tokens.scopes_of(credentials.credentials)
+        if scopes is None:
+            raise HTTPException(401, "this token is unknown or was revoked", challenge)
+        if not scopes & {scope, "admin"}:
+            raise HTTPException(403, f"this token lacks the scope `{scope}`")
+
+    return check
+
+
+def describe(row: dict[str, Any]) -> str:
+    """One line about a token, for an operator."""
+    ended: datetime | None = row["revoked_at"]
+    state = "stands" if ended is None else f"revoked {ended:%Y-%m-%d %H:%M}Z"
+    return f"{row['id']:>4}  {row['name']:<24} {','.join(row['scopes']):<40} {state}"

@@ -1,0 +1,49 @@
+"""What a consumer hands to a handler: the records of one turn and the claims they stand under."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Protocol
+
+from shared.postgres.ledger import Claim, Fingerprint, Move
+from shared.postgres.ledger import TopicPartition as Tp
+
+
+class Record(Protocol):
+    """What we read of a consumed Kafka record."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    """Unix milliseconds."""
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+
+
+def fingerprint(record: Record) -> Fingerprint:
+    """What identifies a consumed record when we meet its offset again."""
+    digest = hashlib.blake2b(record.key or b"", digest_size=16, person=b"ebbwatch")
+    digest.update(b"\0" if record.value is None else b"\1" + record.value)
+    return Fingerprint(record.timestamp, digest.digest())
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one turn has to work on. `records` may lack partitions that are claimed."""
+
+    claims: dict[Tp, Claim]
+    records: dict[Tp, list[Record]]
+    ends: dict[Tp, int]
+    """End of each partition's log when it was read, where known."""
+
+    def __bool__(self) -> bool:
+        return bool(self.records)
+
+    def move(self, tp: Tp, consumed: int, progress: dict[str, object]) -> Move:
+        """The step over the first `consumed` records of `tp` (0: only its progress)."""
+        claim = self.claims[tp]
+        if consumed == 0:
+            return Move(claim, claim.next_offset, claim.fingerprint, progress)
+        last = self.records[tp][consumed - 1]
+        return Move(claim, last.offset + 1, fingerprint(last), progress)

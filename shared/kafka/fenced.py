@@ -1,0 +1,388 @@
+"""A consumer whose offsets live in PostgreSQL: claims partitions, seeks, checks the log.
+
+Follows the seek rules of the ledger: on assignment a partition is only paused; the main loop
+then claims it (raising its epoch), checks that the log is still the one that was read, seeks
+to the stored offset and resumes. Never trusts Kafka's committed offsets (they are written for
+lag displays only) and never resets silently: a log that does not fit stops the partition.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import (
+    KafkaError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+)
+
+from shared.kafka.batch import Batch, Record
+from shared.kafka.display import OffsetDisplay
+from shared.kafka.log_check import FETCH_BYTES_MAX, misfit
+from shared.kafka.settings import KafkaSettings
+from shared.kernel.errors import Transient
+from shared.postgres.ledger import Claim, Ledger, Move
+from shared.postgres.ledger import TopicPartition as Tp
+
+POLL_TIMEOUT_MS = 100
+"""How long a poll waits for records: bounds how late a sweep or a shutdown starts."""
+
+SESSION_TIMEOUT_MS = 10_000
+"""Without a heartbeat for so long, the group gives the partitions to somebody else."""
+
+REBALANCE_TIMEOUT_MS = 60_000
+"""How long members may take to rejoin; aiokafka's default is the session timeout, which one
+slow batch would overrun."""
+
+POLL_INTERVAL_MS_MAX = 300_000
+"""A worker that does not poll for so long leaves the group."""
+
+FETCH_WAIT_MS_MAX = 500
+"""How long the broker holds a fetch that finds nothing; it answers at once when a record comes,
+so a shorter time only makes idle consumers busy."""
+
+ASIDE_S = 5.0
+"""How long a fenced or stopped partition is left alone. After a fence the group should soon take
+it from us; if it does not, an operator raised the epoch. A stopped one may have been resumed."""
+
+CLAIMS_CHECK_S = 5.0
+"""How often an owner reads whether its claims stand: one small read, so that an operator's rewind
+of a quiet partition takes effect."""
+
+CLOSE_S = 2.0
+"""How long to wait for the good-bye to the group. It takes as long as a rejoin that is under way
+(a dead peer's session); without it the broker finds out by itself."""
+
+log = structlog.get_logger(__name__)
+
+
+class _Assignment(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka is untyped
+    """Notes what changed. Does not await: an exception in here would only be logged."""
+
+    def __init__(self, owner: "FencedConsumer") -> None:
+        self._owner = owner
+
+    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        self._owner.lose({(tp.topic, tp.partition) for tp in revoked})
+
+    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        self._owner.assign({(tp.topic, tp.partition) for tp in assigned})
+
+
+@dataclass(slots=True)
+class FencedConsumer:
+    """Use: `start`, then `poll` and `moved` in turn, `lose`/`reclaim` on trouble, `close`.
+
+    `compacted`: of these topics a record that was read may be gone by right, so that only the
+    log's end is compared.
+    """
+
+    settings: KafkaSettings
+    ledger: Ledger
+    topics: tuple[str, ...]
+    group: str
+    worker: str
+    batch_records_max: int
+    compacted: frozenset[str] = frozenset()
+    on_claim: Callable[[Claim], Awaitable[None]] | None = None
+    """Awaited once a partition is claimed, before its first record is handed out: sends what
+    a former owner left in the outbox."""
+    _inner: AIOKafkaConsumer | None = None
+    _joined: bool = False
+    _claims: dict[Tp, Claim] = field(default_factory=dict)
+    _unclaimed: set[Tp] = field(default_factory=set)
+    _held: dict[Tp, list[Record]] = field(default_factory=dict)
+    _aside_since: dict[Tp, float] = field(default_factory=dict)
+    _stopped: dict[Tp, str] = field(default_factory=dict)
+    _checked_at: float = 0.0
+    _display: OffsetDisplay | None = None
+    _leaving: "set[asyncio.Task[None]]" = field(default_factory=set)
+
+    async def start(self) -> None:
+        """Begin to join the group; Transient when the broker or a topic is not there."""
+        inner = AIOKafkaConsumer(
+            **self.settings.client_kwargs(self.group),
+            group_id=f"ebbwatch-{self.group}",
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            session_timeout_ms=SESSION_TIMEOUT_MS,
+            heartbeat_interval_ms=SESSION_TIMEOUT_MS // 3,
+            rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
+            max_poll_interval_ms=POLL_INTERVAL_MS_MAX,
+            max_partition_fetch_bytes=FETCH_BYTES_MAX,
+            fetch_max_wait_ms=FETCH_WAIT_MS_MAX,
+        )
+        try:
+            await inner.start()
+            missing = set(self.topics) - await inner.topics()
+        except (KafkaError, OSError) as error:
+            await inner.stop()
+            raise Transient(f"Kafka: {type(error).__name__}: {error}") from error
+        if missing:
+            await inner.stop()
+            raise Transient(f"Kafka: no topic {sorted(missing)}; create the topics first")
+        self._inner = inner
+        # Not before the start, which would last until the whole group has rejoined, and let
+        # partitions be assigned that we cannot pause yet.
+        inner.subscribe(topics=list(self.topics), listener=_Assignment(self))
+        self._display = OffsetDisplay(inner, self._offsets)
+        self._checked_at = asyncio.get_running_loop().time()
+
+    @property
+    def started(self) -> bool:
+        """Whether it is a member of the group, or on its way to be."""
+        return self._inner is not None
+
+    @property
+    def claims(self) -> dict[Tp, Claim]:
+        """The partitions that this worker owns now."""
+        return self._claims
+
+    @property
+    def stopped(self) -> dict[Tp, str]:
+        """Partitions of ours that wait for an operator, with the reason."""
+        return self._stopped
+
+    @property
+    def settled(self) -> bool:
+        """True when the group has told us our share, and all of it is claimed (or stopped).
+
+        The share may be nothing, where there are more workers than partitions.
+        """
+        return self._joined and not self._unclaimed
+
+    def assign(self, tps: set[Tp]) -> None:
+        """Called by the group: pause now, claim in the next poll."""
+        if self._inner is not None and tps:
+            self._inner.pause(*(TopicPartition(*tp) for tp in tps))
+        self._unclaimed |= tps
+        self._joined = True
+
+    def lose(self, tps: Iterable[Tp]) -> None:
+        """These are not ours any more: forget them and what was read of them."""
+        for tp in tps:
+            self._claims.pop(tp, None)
+            self._held.pop(tp, None)
+            self._aside_since.pop(tp, None)
+            self._stopped.pop(tp, None)
+            self._unclaimed.discard(tp)
+
+    def fenced(self, batch: Batch, lost: Iterable[Tp]) -> None:
+        """The batch was refused because of `lost`: drop those, keep the rest to do again."""
+        for tp in lost:
+            self._set_aside(tp)
+        self._held = {tp: r for tp, r in batch.records.items() if tp in self._claims}
+
+    def reclaim(self) -> None:
+        """The outcome of the last transaction is unknown: read the stored offsets anew."""
+        if self._inner is None:
+            return
+        ours = {(tp.topic, tp.partition) for tp in self._inner.assignment()}
+        self.lose(list(self._claims))
+        if ours:
+            self.assign(ours)
+
+    async def poll(self) -> Batch:
+        """Claim what is newly assigned, then read; may return a batch without records.
+
+        Raises Transient when PostgreSQL or Kafka is not there. An error of the library's can mean
+        that its member is wedged for good: it leaves the group, and `start` makes a new one.
+        """
+        if self._inner is None:
+            raise AssertionError("poll before start")
+        self._look_again()
+        await self._check_claims()
+        for tp in sorted(self._unclaimed):
+            await self._take_over(tp)
+        try:
+            await self._fill()
+        except NoOffsetForPartitionError:
+            pass  # assigned, not yet claimed and sought
+        except OffsetOutOfRangeError as error:
+            for gone, offset in error.args[0].items():
+                await self._stop(
+                    (gone.topic, gone.partition),
+                    f"offset {offset} is not in the log any more (retention passed us, or the "
+                    "topic was recreated)",
+                )
+        except (KafkaError, OSError) as error:
+            await self.close()
+            raise Transient(f"Kafka: {type(error).__name__}: {error}") from error
+        records, self._held = self._held, {}
+        return self._batch(records)
+
+    async def _fill(self) -> None:
+        """Read for the partitions that have nothing held: first an equal share each, so that a
+        hot partition starves no other, then what is left of the batch where more is waiting."""
+        waiting = [tp for tp in self._claims if tp not in self._held]
+        if not waiting and self._claims:
+            return
+        share = max(1, self.batch_records_max // max(1, len(self._claims)))
+        full = [tp for tp in waiting if await self._read(tp, share) == share]
+        room = self.batch_records_max - sum(len(records) for records in self._held.values())
+        for tp in full:
+            if room > 0:
+                room -= await self._read(tp, room)
+        if not self._held:
+            await self._read(None, share)
+
+    async def _read(self, tp: Tp | None, records_max: int) -> int:
+        """Read of one partition what is there, or wait for any; returns how many it kept."""
+        if self._inner is None:
+            raise AssertionError("read before start")
+        # Never wrapped in a timeout: one cancelled getmany switches the poll watchdog off.
+        fetched = await self._inner.getmany(
+            *(() if tp is None else (TopicPartition(*tp),)),
+            timeout_ms=POLL_TIMEOUT_MS if tp is None else 0,
+            max_records=records_max,
+        )
+        kept = 0
+        for key, found in fetched.items():
+            at = (key.topic, key.partition)
+            claim = self._claims.get(at)
+            if claim is None:
+                continue  # fetched before the claim, or after the loss: will be read again
+            fresh = [r for r in found if r.offset >= (claim.next_offset or 0)]
+            if fresh:
+                self._held.setdefault(at, []).extend(fresh)
+                kept += len(fresh)
+        return kept
+
+    def moved(self, batch: Batch, moves: Iterable[Move]) -> None:
+        """The transaction with these moves is committed; keep what it did not consume."""
+        for move in moves:
+            tp = move.claim.tp
+            if tp not in self._claims or self._claims[tp].epoch != move.claim.epoch:
+                continue
+            self._claims[tp] = move.done()
+        for tp, records in batch.records.items():
+            claim = self._claims.get(tp)
+            if claim is None:
+                continue
+            rest = [r for r in records if r.offset >= (claim.next_offset or 0)]
+            if rest:
+                self._held[tp] = rest
+
+    def lag(self) -> dict[Tp, int]:
+        """Records between our position and the end of the log, per claimed partition."""
+        return {
+            tp: max(0, end - (self._claims[tp].next_offset or 0))
+            for tp, end in self._ends().items()
+        }
+
+    def _ends(self) -> dict[Tp, int]:
+        found = {}
+        for tp in self._claims:
+            end = self._inner.highwater(TopicPartition(*tp)) if self._inner else None
+            if end is not None:
+                found[tp] = end
+        return found
+
+    def _batch(self, records: dict[Tp, list[Record]]) -> Batch:
+        return Batch(dict(self._claims), records, self._ends())
+
+    async def close(self) -> None:
+        """Leave the group and forget what was read; `start` begins anew."""
+        if self._display is not None:
+            await self._display.close()
+            self._display = None
+        if self._inner is not None:
+            leaving = asyncio.create_task(self._inner.stop(), name=f"{self.group}-leaving")
+            self._inner = None
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._left)
+            await asyncio.wait({leaving}, timeout=CLOSE_S)
+        self._joined = False
+        self.lose([*self._claims, *self._unclaimed, *self._aside_since])
+
+    def _offsets(self) -> dict[Tp, int]:
+        return {tp: at for tp, c in self._claims.items() if (at := c.next_offset) is not None}
+
+    def _left(self, leaving: "asyncio.Task[None]") -> None:
+        self._leaving.discard(leaving)
+        if not leaving.cancelled() and (error := leaving.exception()) is not None:
+            log.warning("left the group without a good-bye", group=self.group, error=str(error))
+
+    def _set_aside(self, tp: Tp, position: int | None = None) -> None:
+        """Leave a partition alone for a while. One that was never sought needs a position: the
+        library looks for it even while paused, and the failure holds up the other partitions."""
+        self.lose([tp])
+        self._aside_since[tp] = asyncio.get_running_loop().time()
+        key = TopicPartition(*tp)
+        if self._inner is not None and key in self._inner.assignment():
+            self._inner.pause(key)
+            if position is not None:
+                self._inner.seek(key, position)
+
+    def _look_again(self) -> None:
+        now = asyncio.get_running_loop().time()
+        due = {tp for tp, at in self._aside_since.items() if now - at > ASIDE_S}
+        for tp in due:
+            del self._aside_since[tp]
+        if self._inner is not None and due:
+            ours = {(tp.topic, tp.partition) for tp in self._inner.assignment()}
+            self.assign(due & ours)
+
+    async def _check_claims(self) -> None:
+        """Notice where somebody else raised the epoch while nothing moved that could be fenced."""
+        now = asyncio.get_running_loop().time()
+        if now - self._checked_at < CLAIMS_CHECK_S or not self._claims:
+            return
+        rows = await self.ledger.list_all()
+        self._checked_at = now
+        epochs = {(row["topic"], row["partition"]): row["epoch"] for row in rows}
+        for tp, claim in list(self._claims.items()):
+            if epochs.get(tp) != claim.epoch:
+                log.warning("claim does not stand any more", tp=tp, epoch=claim.epoch)
+                self._set_aside(tp)
+
+    async def _take_over(self, tp: Tp) -> None:
+        inner = self._inner
+        if inner is None:
+            raise AssertionError("take-over before start")
+        if tp not in self._unclaimed:
+            return  # lost while we claimed another one: a claim now would fence its owner
+        claim = await self.ledger.take_over(tp, self.worker)
+        if tp not in self._unclaimed:
+            return  # lost again while we claimed
+        if self.on_claim is not None:
+            await self.on_claim(claim)
+        if claim.status == "stopped":
+            self._note_stopped(claim, claim.status_reason or "")
+            return
+        key = TopicPartition(*tp)
+        try:
+            compacted = tp[0] in self.compacted
+            problem = await misfit(self.settings, inner, claim, compacted=compacted)
+            if problem is None:
+                start = claim.next_offset
+                if start is None:
+                    start = (await inner.beginning_offsets([key]))[key]
+                if tp not in self._unclaimed or key not in inner.assignment():
+                    return
+                inner.seek(key, start)
+                inner.resume(key)
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise Transient(f"Kafka: {type(error).__name__}: {error}") from error
+        self._unclaimed.discard(tp)
+        self._stopped.pop(tp, None)
+        self._claims[tp] = claim
+        if problem is not None:
+            await self._stop(tp, problem)
+        else:
+            log.info("claimed", tp=tp, epoch=claim.epoch, offset=start)
+
+    async def _stop(self, tp: Tp, reason: str) -> None:
+        claim = self._claims.get(tp)
+        if claim is None:
+            return
+        await self.ledger.stop(claim, reason)
+        self._note_stopped(claim, reason)
+
+    def _note_stopped(self, claim: Claim, reason: str) -> None:
+        if self._stopped.get(claim.tp) != reason:
+            log.error("partition stopped: an operator must decide", tp=claim.tp, reason=reason)
+        self._set_aside(claim.tp, claim.next_offset or 0)
+        self._stopped[claim.tp] = reason

@@ -1,0 +1,66 @@
+"""Whether a partition's log is still the one that was read: its bounds, and the last record.
+
+Never changes anything and never decides what follows: a log that does not fit is told in words.
+"""
+
+import asyncio
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from shared.contracts.topics import RAW_MESSAGE_BYTES_MAX
+from shared.kafka.batch import fingerprint
+from shared.kafka.settings import KafkaSettings
+from shared.postgres.ledger import Claim, Fingerprint
+
+FETCH_BYTES_MAX = 2 * RAW_MESSAGE_BYTES_MAX
+"""Bytes fetched per partition at once; one oversized record must fit."""
+
+READ_BACK_S = 10.0
+"""How long a fingerprint's record may take to arrive."""
+
+
+async def misfit(
+    settings: KafkaSettings, consumer: AIOKafkaConsumer, claim: Claim, *, compacted: bool
+) -> str | None:
+    """Why the log is not the one that `claim` was read from; None when it is.
+
+    Of a compacted topic a record that was read may be gone by right: only its end is checked.
+    Raises KafkaError, OSError or TimeoutError when the broker does not answer.
+    """
+    if claim.next_offset is None:
+        return None
+    key = TopicPartition(claim.topic, claim.partition)
+    first = (await consumer.beginning_offsets([key]))[key]
+    end = (await consumer.end_offsets([key]))[key]
+    if claim.next_offset > end:
+        return f"the log ends at {end}, before our offset {claim.next_offset}: data was lost"
+    if compacted:
+        return None
+    if claim.next_offset < first:
+        return f"the log begins at {first}, after our offset {claim.next_offset}"
+    if claim.fingerprint is None or claim.next_offset == first:
+        return None
+    found = await _read_back(settings, key, claim.next_offset - 1)
+    if found != claim.fingerprint:
+        return f"record {claim.next_offset - 1} is not the one we consumed: another log"
+    return None
+
+
+async def _read_back(
+    settings: KafkaSettings, key: TopicPartition, offset: int
+) -> Fingerprint | None:
+    reader = AIOKafkaConsumer(
+        **settings.client_kwargs("fingerprint"),
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        max_partition_fetch_bytes=FETCH_BYTES_MAX,
+    )
+    await reader.start()
+    try:
+        reader.assign([key])
+        reader.seek(key, offset)
+        async with asyncio.timeout(READ_BACK_S):
+            record = await reader.getone(key)
+        return fingerprint(record) if record.offset == offset else None
+    finally:
+        await reader.stop()

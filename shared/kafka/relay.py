@@ -1,0 +1,78 @@
+"""Sends what a transaction left in the outbox, in order, under the owner of the partition.
+
+The fast path sends the rows still in memory right after the commit and deletes them within
+the next transaction. After a crash or a failed send the next owner (perhaps ourselves, after
+a reclaim) sends what is left before it reads on. Nothing is sent out of order; something may
+be sent twice.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from shared.kafka.producer import Producer, Record
+from shared.kernel.errors import Transient
+from shared.postgres.engine import UnitOfWork, unit_of_work
+from shared.postgres.ledger import Claim
+from shared.postgres.outbox import Outbox, Pending
+
+CLOSE_S = 1.0
+"""How long the last deletion may take: a service ends within seconds, and a second message is
+harmless."""
+
+
+class Relay:
+    """One per worker loop."""
+
+    def __init__(self, engine: AsyncEngine, outbox: Outbox, producer: Producer) -> None:
+        self._engine = engine
+        self._outbox = outbox
+        self._producer = producer
+        self._acknowledged: list[int] = []
+
+    async def flush(self, pending: Sequence[Pending]) -> None:
+        """Call after every commit whose transaction called `forget`: sends its new rows.
+
+        Raises Transient when Kafka is not there; the rows stay, and `recover` sends them
+        after the reclaim.
+        """
+        self._acknowledged = []  # deleted by the transaction that has just been committed
+        if pending:
+            await self._producer.send(_record(p) for p in pending)
+            self._acknowledged = [p.id for p in pending]
+
+    async def forget(self, work: UnitOfWork) -> None:
+        """Delete acknowledged rows within the caller's transaction.
+
+        They stay noted until its commit (`flush`): a row left behind by a failed transaction
+        would be sent again after newer ones.
+        """
+        await self._outbox.delete(work, self._acknowledged)
+
+    async def recover(self, claim: Claim) -> None:
+        """Send what a former owner of the partition left, oldest first."""
+        while True:
+            async with unit_of_work(self._engine) as work:
+                await self.forget(work)
+                left = await self._outbox.pending(work, claim.tp)
+            if not left:
+                return
+            await self.flush(left)
+
+    async def close(self) -> None:
+        """Delete what was acknowledged last, and let go of the producer.
+
+        Where PostgreSQL is away the rows stay, and the next owner sends them once more.
+        """
+        if self._acknowledged:
+            with contextlib.suppress(Transient, TimeoutError):
+                async with asyncio.timeout(CLOSE_S), unit_of_work(self._engine) as work:
+                    await self.forget(work)
+        await self._producer.close()
+
+
+def _record(pending: Pending) -> Record:
+    message = pending.message
+    return Record(message.topic, message.key, message.value, message.headers)

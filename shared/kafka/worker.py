@@ -1,0 +1,76 @@
+"""The loop of every fenced consumer: poll, handle in one transaction, move on.
+
+Transient trouble pauses the partitions and reads the stored offsets anew (the outcome of an
+interrupted COMMIT is never guessed); a fence drops the lost partitions; a bug ends the process.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+
+from shared.kafka.batch import Batch
+from shared.kafka.fenced import FencedConsumer
+from shared.kernel.errors import Transient
+from shared.postgres.ledger import Fenced, Move
+from shared.runtime.backoff import Backoff
+from shared.runtime.health import Health
+from shared.runtime.service import Stop
+
+log = structlog.get_logger(__name__)
+
+Handle = Callable[[Batch], Awaitable[Sequence[Move]]]
+"""Does everything for a batch in one transaction that includes `Ledger.advance(moves)`, and
+returns these moves. Called with an empty batch when nothing arrived: timers may be due. It may
+consume less than it was given: the rest comes again."""
+
+
+async def work(
+    consumer: FencedConsumer, handle: Handle, stop: Stop, health: Health, name: str
+) -> None:
+    """Run until `stop`; leaves the group at the end."""
+    backoff = Backoff()
+    try:
+        while not stop:
+            health.beat(name)
+            try:
+                batch = await _unless(stop, _read(consumer))
+                if batch is None or not batch.claims:
+                    continue
+                try:
+                    moves = await handle(batch)
+                except Fenced as fenced:
+                    log.warning("fenced", lost=sorted(fenced.lost))
+                    consumer.fenced(batch, fenced.lost)
+                    continue
+                consumer.moved(batch, moves)
+                backoff.reset()
+            except Transient as trouble:
+                wait = backoff.next()
+                log.warning("waiting", loop=name, trouble=str(trouble), wait_s=wait)
+                consumer.reclaim()
+                await stop.wait(wait)
+    finally:
+        health.ended(name)
+        await consumer.close()
+
+
+async def _read(consumer: FencedConsumer) -> Batch:
+    if not consumer.started:
+        await consumer.start()
+    return await consumer.poll()
+
+
+async def _unless(stop: Stop, reading: Awaitable[Batch]) -> Batch | None:
+    """The batch, or None once it is time to stop: a read lasts as long as the group rejoins.
+
+    To cancel the library's read is safe only here, where the member is given up afterwards.
+    """
+    both = asyncio.ensure_future(reading), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        return both[0].result() if both[0].done() else None
+    finally:
+        for task in both:
+            task.cancel()
+        await asyncio.gather(*both, return_exceptions=True)

@@ -1,0 +1,12 @@
+"""Alembic's environment, the same for every service: schema and connection are handed in."""
+
+from alembic import context
+
+config = context.config
+context.configure(
+    connection=config.attributes["connection"],
+    version_table_schema=config.attributes["schema"],
+    include_schemas=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

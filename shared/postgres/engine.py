@@ -1,0 +1,119 @@
+"""Engines and units of work: the only way in which a service opens a transaction.
+
+Trouble that passes by itself (connection lost, deadlock, serialization, timeouts, disk full,
+server starting) leaves here as `Transient`; everything else is a bug and stays as it is.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+import asyncpg
+from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from shared.kernel.errors import Transient
+from shared.postgres.settings import PostgresSettings
+
+if TYPE_CHECKING:  # the class is generic for the type checker only
+    Driver: TypeAlias = asyncpg.Connection[asyncpg.Record]
+else:
+    Driver = asyncpg.Connection
+
+PASSING: tuple[type[BaseException], ...] = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.QueryCanceledError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.DiskFullError,
+    asyncpg.OutOfMemoryError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.ReadOnlySQLTransactionError,
+    InterfaceError,
+    PoolTimeout,
+    ConnectionError,
+    OSError,
+    TimeoutError,
+)
+
+
+def is_passing(error: BaseException) -> bool:
+    """True when trying the whole transaction again can succeed without any change."""
+    if isinstance(error, PASSING):
+        return True
+    if isinstance(error, DBAPIError):
+        if error.connection_invalidated:
+            return True
+        causes = (error.orig, getattr(error.orig, "__cause__", None))
+        return any(isinstance(cause, PASSING) for cause in causes)
+    return False
+
+
+def create_engine(settings: PostgresSettings, application: str) -> AsyncEngine:
+    """An engine whose connections carry `ebbwatch-<application>` as their name."""
+    url = settings.url.get_secret_value()
+
+    # SQLAlchemy hands every argument on to `async_creator`; the URL is asyncpg's to parse, so
+    # that libpq's TLS parameters mean what they mean everywhere.
+    async def connect(*_: Any, **__: Any) -> Driver:
+        return await asyncpg.connect(
+            url,
+            timeout=settings.connect_timeout_s,
+            server_settings={
+                "application_name": f"ebbwatch-{application}",
+                "timezone": "UTC",
+                "statement_timeout": str(settings.statement_timeout_ms),
+                "idle_in_transaction_session_timeout": str(settings.idle_in_transaction_timeout_ms),
+            },
+        )
+
+    return create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=connect,
+        pool_size=settings.pool_size,
+        max_overflow=0,
+        pool_timeout=settings.connect_timeout_s,
+        pool_pre_ping=False,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class UnitOfWork:
+    """An open transaction: SQLAlchemy for statements, asyncpg beneath it for COPY and arrays.
+
+    Both act in the same transaction.
+    """
+
+    connection: AsyncConnection
+    driver: Driver
+
+
+@asynccontextmanager
+async def unit_of_work(engine: AsyncEngine) -> AsyncIterator[UnitOfWork]:
+    """Commit at the end, roll back on any error; raises Transient for trouble that passes.
+
+    After a Transient the outcome of the COMMIT is unknown: read what was stored, never guess.
+    """
+    try:
+        async with engine.begin() as connection:
+            # The adapter begins lazily, on its own first statement: the driver's statements
+            # must not run before it, or they commit on their own.
+            await connection.exec_driver_sql("SELECT 1")
+            raw = await connection.get_raw_connection()
+            driver = cast("Driver", raw.driver_connection)
+            yield UnitOfWork(connection, driver)
+    except Transient:
+        raise
+    except Exception as error:
+        if is_passing(error):
+            raise Transient(f"PostgreSQL: {type(error).__name__}: {error}") from error
+        raise

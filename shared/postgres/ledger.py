@@ -1,0 +1,263 @@
+"""Which worker may write for which partition, and how far it got: fencing and offsets.
+
+The offsets here are the truth; those in Kafka only feed lag displays. A worker claims a
+partition by raising its epoch; every later transaction advances the offset only where that
+epoch and the old offset still stand. A worker that lost a partition and does not know it
+therefore cannot commit.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import asyncpg
+import orjson
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from shared.postgres.engine import UnitOfWork, unit_of_work
+
+BLOCKED_SECONDS_MAX = 2.0
+"""How long a take-over waits for another session's row lock before it ends that session.
+A healthy batch holds the row for tens of milliseconds; a worker stopped in mid-transaction
+holds it until somebody terminates its backend."""
+
+log = structlog.get_logger(__name__)
+
+TopicPartition = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """Identifies the last consumed record, to notice a log that is not the one we read."""
+
+    timestamp_ms: int
+    digest: bytes
+    """blake2b-16 over key and value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A partition that this worker owns, under `epoch`."""
+
+    topic: str
+    partition: int
+    epoch: int
+    next_offset: int | None
+    """None: nothing was ever consumed; begin at the log's start."""
+    fingerprint: Fingerprint | None
+    progress: dict[str, Any] = field(default_factory=dict)
+    """What the service keeps per partition beside the offset (its clock, for example)."""
+    status: Literal["running", "stopped"] = "running"
+    status_reason: str | None = None
+
+    @property
+    def tp(self) -> TopicPartition:
+        """(topic, partition)."""
+        return self.topic, self.partition
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One partition's step forward, to be committed with the effects of its records."""
+
+    claim: Claim
+    next_offset: int | None
+    fingerprint: Fingerprint | None
+    progress: dict[str, Any]
+
+    def done(self) -> Claim:
+        """The claim as it stands once the transaction is committed."""
+        return Claim(
+            topic=self.claim.topic,
+            partition=self.claim.partition,
+            epoch=self.claim.epoch,
+            next_offset=self.next_offset,
+            fingerprint=self.fingerprint,
+            progress=self.progress,
+        )
+
+
+class Fenced(Exception):  # noqa: N818
+    """Another worker owns these partitions now: drop them, never retry."""
+
+    def __init__(self, lost: frozenset[TopicPartition]) -> None:
+        super().__init__(f"another worker owns {sorted(lost)}")
+        self.lost = lost
+
+
+def partition_table(metadata: sa.MetaData) -> sa.Table:
+    """The ledger's table in a service's schema."""
+    return sa.Table(
+        "partition",
+        metadata,
+        sa.Column("topic", sa.Text, primary_key=True),
+        sa.Column("partition", sa.Integer, primary_key=True),
+        sa.Column("epoch", sa.BigInteger, nullable=False),
+        sa.Column("next_offset", sa.BigInteger),
+        sa.Column("fingerprint_ms", sa.BigInteger),
+        sa.Column("fingerprint_digest", sa.LargeBinary),
+        sa.Column("progress", sa.Text, nullable=False, server_default="{}"),
+        sa.Column("status", sa.Text, nullable=False, server_default="running"),
+        sa.Column("status_reason", sa.Text),
+        sa.Column("worker", sa.Text, nullable=False),
+        sa.Column("claimed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("moved_at", sa.DateTime(timezone=True)),
+        # Updated by every batch: room for HOT updates on the page.
+        postgresql_with={"fillfactor": 20},
+    )
+
+
+class Ledger:
+    """Statements on one schema's `partition` table."""
+
+    def __init__(self, engine: AsyncEngine, schema: str) -> None:
+        self._engine = engine
+        self._schema = schema
+
+    async def take_over(self, tp: TopicPartition, worker: str) -> Claim:
+        """Raise the epoch and read where to go on; ends a session that holds the row.
+
+        Raises Transient when PostgreSQL is not there.
+        """
+        async with unit_of_work(self._engine) as work:
+            claiming = asyncio.create_task(self._claim(work, tp, worker))
+            try:
+                done, _ = await asyncio.wait({claiming}, timeout=BLOCKED_SECONDS_MAX)
+                if not done:
+                    await self._end_blockers(work.driver.get_server_pid())
+                return await claiming
+            except BaseException:
+                # The session must be idle before its transaction can be rolled back.
+                claiming.cancel()
+                with contextlib.suppress(asyncio.CancelledError, Exception):
+                    await claiming
+                raise
+
+    async def _claim(self, work: UnitOfWork, tp: TopicPartition, worker: str) -> Claim:
+        row = await work.driver.fetchrow(
+            f"""
+            INSERT INTO {self._schema}.partition AS p (topic, partition, epoch, worker, claimed_at)
+            VALUES ($1, $2, 1, $3, now())
+            ON CONFLICT (topic, partition) DO UPDATE
+               SET epoch = p.epoch + 1, worker = excluded.worker, claimed_at = now()
+            RETURNING *
+            """,  # noqa: S608 (the schema is a constant of the service)
+            tp[0],
+            tp[1],
+            worker,
+        )
+        if row is None:
+            raise AssertionError("an upsert returned no row")
+        return _claim_of(row)
+
+    async def _end_blockers(self, pid: int) -> None:
+        async with unit_of_work(self._engine) as work:
+            ended = await work.driver.fetch(
+                """
+                SELECT a.pid, a.application_name, pg_terminate_backend(a.pid) AS ended
+                  FROM unnest(pg_blocking_pids($1)) AS b(pid) JOIN pg_stat_activity a USING (pid)
+                 WHERE a.application_name LIKE 'ebbwatch-%'
+                """,
+                pid,
+            )
+        for row in ended:
+            log.warning("ended a session that held a partition", **dict(row))
+
+    async def advance(self, work: UnitOfWork, moves: Sequence[Move]) -> None:
+        """The fence: move every offset, or raise Fenced for those that are no longer ours.
+
+        Call it after COPY and before the merge, in the transaction of the effects.
+        """
+        if not moves:
+            return
+        ordered = sorted(moves, key=lambda m: m.claim.tp)
+        rows = await work.driver.fetch(
+            f"""
+            WITH v AS (
+              SELECT * FROM unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[], $5::bigint[],
+                                   $6::bigint[], $7::bytea[], $8::text[])
+                AS v(topic, partition, epoch, old_offset, next_offset, ms, digest, progress)
+            ), held AS (
+              SELECT p.topic, p.partition FROM {self._schema}.partition p
+                JOIN v USING (topic, partition) ORDER BY 1, 2 FOR UPDATE OF p
+            )
+            UPDATE {self._schema}.partition p
+               SET next_offset = v.next_offset, fingerprint_ms = v.ms,
+                   fingerprint_digest = v.digest, progress = v.progress,
+                   moved_at = clock_timestamp()
+              FROM v JOIN held USING (topic, partition)
+             WHERE p.topic = v.topic AND p.partition = v.partition AND p.epoch = v.epoch
+               AND p.next_offset IS NOT DISTINCT FROM v.old_offset AND p.status = 'running'
+            RETURNING p.topic, p.partition
+            """,  # noqa: S608
+            [m.claim.topic for m in ordered],
+            [m.claim.partition for m in ordered],
+            [m.claim.epoch for m in ordered],
+            [m.claim.next_offset for m in ordered],
+            [m.next_offset for m in ordered],
+            [m.fingerprint.timestamp_ms if m.fingerprint else None for m in ordered],
+            [m.fingerprint.digest if m.fingerprint else None for m in ordered],
+            [orjson.dumps(m.progress).decode() for m in ordered],
+        )
+        moved = {(row["topic"], row["partition"]) for row in rows}
+        lost = frozenset(m.claim.tp for m in ordered) - moved
+        if lost:
+            raise Fenced(lost)
+
+    async def stop(self, claim: Claim, reason: str) -> None:
+        """Stop a partition until an operator decides; only under the claim's own epoch."""
+        async with unit_of_work(self._engine) as work:
+            await work.driver.execute(
+                f"UPDATE {self._schema}.partition SET status = 'stopped', status_reason = $4 "  # noqa: S608
+                "WHERE topic = $1 AND partition = $2 AND epoch = $3",
+                claim.topic,
+                claim.partition,
+                claim.epoch,
+                reason,
+            )
+
+    async def list_all(self) -> list[dict[str, Any]]:
+        """Every partition's row, for operators."""
+        async with unit_of_work(self._engine) as work:
+            rows = await work.driver.fetch(
+                f"SELECT * FROM {self._schema}.partition ORDER BY topic, partition"  # noqa: S608
+            )
+        return [dict(row) for row in rows]
+
+    async def reset(self, tp: TopicPartition, next_offset: int | None) -> bool:
+        """An operator's decision: go on from `next_offset` (None: the log's start).
+
+        Raises the epoch, so that whoever owns the partition now is fenced and claims anew,
+        and forgets the fingerprint. False when there is no such partition.
+        """
+        async with unit_of_work(self._engine) as work:
+            row = await work.driver.fetchrow(
+                f"""
+                UPDATE {self._schema}.partition
+                   SET epoch = epoch + 1, next_offset = $3, fingerprint_ms = NULL,
+                       fingerprint_digest = NULL, status = 'running', status_reason = NULL
+                 WHERE topic = $1 AND partition = $2 RETURNING partition
+                """,  # noqa: S608
+                tp[0],
+                tp[1],
+                next_offset,
+            )
+        return row is not None
+
+
+def _claim_of(row: "asyncpg.Record") -> Claim:
+    digest = row["fingerprint_digest"]
+    return Claim(
+        topic=row["topic"],
+        partition=row["partition"],
+        epoch=row["epoch"],
+        next_offset=row["next_offset"],
+        fingerprint=Fingerprint(row["fingerprint_ms"], digest) if digest is not None else None,
+        progress=orjson.loads(row["progress"]),
+        status=row["status"],
+        status_reason=row["status_reason"],
+    )

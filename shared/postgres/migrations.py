@@ -1,0 +1,48 @@
+"""Runs a service's Alembic migrations: one schema and one version table per service.
+
+Safe to run from several replicas at once: an advisory lock lets one work and the others wait
+and then find nothing to do.
+"""
+
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+LOCK_CLASS = 0x65626277
+"""'ebbw': first half of the advisory lock key; the second is a hash of the schema's name."""
+
+LOCK_WAIT_MS = 120_000
+"""How long a replica waits for another one's migrations; longer than any we would ship."""
+
+_ENVIRONMENT = Path(__file__).parent / "alembic"
+
+
+async def migrate(engine: AsyncEngine, schema: str, versions: Path) -> None:
+    """Bring `schema` to the newest revision in the folder `versions`."""
+    async with engine.connect() as connection:
+        await connection.execute(sa.text(f"SET statement_timeout = {LOCK_WAIT_MS}"))
+        await connection.execute(sa.text("SET idle_in_transaction_session_timeout = 0"))
+        await connection.execute(
+            sa.text("SELECT pg_advisory_lock(:c, hashtext(:s))"), {"c": LOCK_CLASS, "s": schema}
+        )
+        await connection.commit()
+        try:
+            await connection.execute(sa.text(f"CREATE SCHEMA IF NOT EXISTS {schema}"))
+            await connection.commit()
+            await connection.run_sync(_upgrade, schema, versions)
+            await connection.commit()
+        finally:
+            # The session's settings and lock go with the connection, which is not reused.
+            await connection.invalidate()
+
+
+def _upgrade(connection: sa.Connection, schema: str, versions: Path) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(_ENVIRONMENT))
+    config.set_main_option("version_locations", str(versions))
+    config.set_main_option("path_separator", "newline")
+    config.attributes.update(connection=connection, schema=schema)
+    command.upgrade(config, "head")

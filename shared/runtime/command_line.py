@@ -1,0 +1,132 @@
+"""The command line that every service has: `run`, `migrate`, `tokens create|list|revoke`.
+
+A service adds its own operator commands. Exit status: 0 done, 1 failed, 2 wrong usage.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from pydantic import ValidationError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from shared.http.access import SCOPES, Tokens, describe
+from shared.kernel.errors import Invalid, Transient
+from shared.observability.logging import configure_logging
+from shared.postgres.engine import create_engine
+from shared.postgres.migrations import migrate
+from shared.postgres.settings import PostgresSettings
+from shared.runtime.clock import SystemClock
+
+Command = Callable[[argparse.Namespace], Coroutine[Any, Any, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSpec:
+    """What the common commands need to know of a service."""
+
+    name: str
+    schema: str
+    versions: Path
+    """Folder of the Alembic revisions."""
+    token_table: sa.Table
+    run: Callable[[], Coroutine[Any, Any, int]]
+    """The service itself; returns the exit status."""
+
+
+def main(
+    spec: ServiceSpec,
+    add_commands: Callable[[Any], None] | None = None,
+    argv: list[str] | None = None,
+) -> int:
+    """Parse and carry out; `add_commands(subparsers)` adds parsers that set `command`."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m services.{spec.name}", description=f"Ebbwatch {spec.name}"
+    )
+    parser.add_argument("--log-level", default="INFO", choices=("DEBUG", "INFO", "WARNING"))
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="run the service until SIGTERM")
+    run.set_defaults(command=lambda _: spec.run())
+    bring = commands.add_parser("migrate", help="create or update this service's tables")
+    bring.set_defaults(command=lambda _: _migrate(spec))
+    _add_token_commands(spec, commands)
+    if add_commands is not None:
+        add_commands(commands)
+
+    args = parser.parse_args(argv)
+    configure_logging(spec.name, args.log_level)
+    command: Command = args.command
+    try:
+        return asyncio.run(command(args))
+    except ValidationError as error:
+        for problem in error.errors():
+            place = ".".join(str(part) for part in problem["loc"])
+            print(f"setting {place}: {problem['msg']}", file=sys.stderr)
+        return 1
+    except (Invalid, Transient, OSError) as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+
+
+async def with_engine(spec: ServiceSpec, work: Callable[[AsyncEngine], Awaitable[int]]) -> int:
+    """Run an operator command's work with an engine, and let the engine go afterwards."""
+    engine = create_engine(PostgresSettings(), f"{spec.name}-cli")
+    try:
+        return await work(engine)
+    finally:
+        await engine.dispose()
+
+
+async def _migrate(spec: ServiceSpec) -> int:
+    async def work(engine: AsyncEngine) -> int:
+        await migrate(engine, spec.schema, spec.versions)
+        return 0
+
+    return await with_engine(spec, work)
+
+
+def _add_token_commands(spec: ServiceSpec, commands: Any) -> None:
+    tokens = commands.add_parser("tokens", help="who may use the HTTP API")
+    actions = tokens.add_subparsers(required=True, metavar="ACTION")
+    create = actions.add_parser("create", help="make a token; it is shown once")
+    create.add_argument("--name", required=True, help="who or what will use it")
+    create.add_argument("--scope", required=True, action="append", choices=SCOPES)
+    create.set_defaults(command=lambda args: _token_create(spec, args.name, args.scope))
+    listing = actions.add_parser("list", help="every token, without the secret")
+    listing.set_defaults(command=lambda _: _token_list(spec))
+    revoke = actions.add_parser("revoke", help="end a token now")
+    revoke.add_argument("id", type=int, help="as `tokens list` shows it")
+    revoke.set_defaults(command=lambda args: _token_revoke(spec, args.id))
+
+
+async def _token_create(spec: ServiceSpec, name: str, scopes: list[str]) -> int:
+    async def work(engine: AsyncEngine) -> int:
+        print(await Tokens(engine, spec.token_table, SystemClock()).create(name, scopes))
+        return 0
+
+    return await with_engine(spec, work)
+
+
+async def _token_list(spec: ServiceSpec) -> int:
+    async def work(engine: AsyncEngine) -> int:
+        for row in await Tokens(engine, spec.token_table, SystemClock()).list_all():
+            print(describe(row))
+        return 0
+
+    return await with_engine(spec, work)
+
+
+async def _token_revoke(spec: ServiceSpec, token_id: int) -> int:
+    async def work(engine: AsyncEngine) -> int:
+        if await Tokens(engine, spec.token_table, SystemClock()).revoke(token_id):
+            return 0
+        print(f"no token {token_id} stands; see `tokens list`", file=sys.stderr)
+        return 1
+
+    return await with_engine(spec, work)

@@ -1,0 +1,39 @@
+"""How every service reads its settings: environment first, then files of a secrets folder.
+
+`EBBWATCH_SECRETS_DIR` names a folder with one file per setting (the file's name is the
+variable's, in any case), as Docker and Kubernetes mount secrets. Secrets are `SecretStr`:
+they never show in a log, a trace or an error.
+"""
+
+import os
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Frozen base of all settings classes."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="ignore",
+        populate_by_name=True,
+        secrets_dir=os.environ.get("EBBWATCH_SECRETS_DIR"),
+        hide_input_in_errors=True,
+    )
+
+
+ReportingCurrency = Annotated[
+    str, Field(pattern=r"^[A-Z]{3}$", validation_alias="EBBWATCH_REPORTING_CURRENCY")
+]
+"""The one currency in which amounts become features: the same for ingest and scoring."""
+
+
+class HttpSettings(Settings):
+    """Where a service listens."""
+
+    host: str = "127.0.0.1"
+    """Loopback by default: a container sets 0.0.0.0 on purpose."""
+    port: int = 0
+    """0 takes a free port and logs it."""
