@@ -1,0 +1,1 @@
+"""Ingest: decodes, validates, normalises and keys raw events; parks what it cannot accept."""

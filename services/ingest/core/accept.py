@@ -1,0 +1,109 @@
+"""Decides on one event: the canonical activity event, or Invalid with field and reason.
+
+The only gate into the system: Kafka records and HTTP bodies pass the same one. A deterministic
+function of its arguments; every fault of the input leaves here as Invalid and nothing else does.
+"""
+
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Annotated, Any, Literal
+
+import msgspec
+import orjson
+from msgspec import Meta
+
+from services.ingest.core import message, times
+from services.ingest.core.faults import fault, from_msgspec
+from services.ingest.core.normalise import NORMALISE
+from services.ingest.core.rates import RateTable
+from shared.contracts import headers as names
+from shared.contracts.activity import Activity
+from shared.contracts.dead_letter import Headers
+from shared.contracts.events import CONTROL_TYPES, DATA_BY_TYPE, ID_LENGTH_MAX, Identifier
+
+HASH_BYTES = 16
+"""Of the content hash: 128 bits, so that no two contents of one id ever meet by chance."""
+
+
+class Event(msgspec.Struct, kw_only=True):
+    """The attributes of a CloudEvent that we read. Others may come and are ignored."""
+
+    specversion: Literal["1.0"]
+    id: Identifier
+    source: Identifier
+    type: Identifier
+    time: Annotated[datetime, Meta(tz=True)]
+    subject: Identifier | None = None
+    """The customer id; not needed on control events."""
+    datacontenttype: str | None = None
+    data: Any = None
+    data_base64: Any = None
+
+
+def accept(value: bytes | None, headers: Headers, arrived_ms: int, rates: RateTable) -> Activity:
+    """The canonical form of a raw record; raises Invalid, and nothing else, on bad input.
+
+    `arrived_ms`: Unix ms at which the record entered its topic.
+    """
+    attributes = message.attributes_of(value, headers)
+    try:
+        event = msgspec.convert(attributes, Event)
+    except msgspec.ValidationError as error:
+        raise from_msgspec(error) from error
+    _check_content(event)
+    time = times.settle(event.time, arrived_ms)
+    activity = Activity(
+        specversion="1.0",
+        id=event.id,
+        source=event.source,
+        type=event.type,
+        time=time,
+        receivedms=arrived_ms,
+        backfill=_backfill(headers),
+        contenthash=_content_hash(event),
+    )
+    if event.type in CONTROL_TYPES:
+        return activity
+    if event.subject is None:
+        raise fault("subject", "missing: it names the customer")
+    activity.subject = event.subject
+    shape = DATA_BY_TYPE.get(event.type)
+    if shape is None:
+        raise fault("type", f"unknown; known are {', '.join(DATA_BY_TYPE)}")
+    if event.data is None:
+        raise fault("data", "missing")
+    try:
+        data = msgspec.convert(event.data, shape)
+    except msgspec.ValidationError as error:
+        raise from_msgspec(error, "data") from error
+    activity.data = NORMALISE[shape](data, time.date(), rates)
+    return activity
+
+
+def _check_content(event: Event) -> None:
+    if event.data_base64 is not None:
+        raise fault("data_base64", "send JSON in `data`")
+    if event.datacontenttype is not None and not message.is_json(event.datacontenttype):
+        raise fault("datacontenttype", f"{event.datacontenttype!r}; send application/json")
+
+
+def _backfill(headers: Headers) -> str | None:
+    """The import that the record belongs to, by its header."""
+    for name, value in headers:
+        if name == names.BACKFILL:
+            text = message.text_of(name, value)
+            if not 1 <= len(text) <= ID_LENGTH_MAX:
+                raise fault(name, f"the import's id must have 1 to {ID_LENGTH_MAX} characters")
+            return text
+    return None
+
+
+def _content_hash(event: Event) -> str:
+    """32 hex digits over what the source said, whatever the spelling of the JSON.
+
+    The instant counts and not its offset; keys are sorted; numbers as they parse. The import
+    is left out: an event of a backfill and the same one live are the same.
+    """
+    said = (event.type, event.subject, event.time.astimezone(UTC), event.data)
+    canonical = orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
+    return blake2b(canonical, digest_size=HASH_BYTES).hexdigest()

@@ -1,0 +1,117 @@
+"""How a fault is told: the path of the offending value and a reason, both of bounded length.
+
+Never quotes more of the input than a bounded piece: a dead letter already carries all of it.
+"""
+
+import json
+import re
+from math import isfinite
+from typing import Any
+
+import msgspec
+
+from shared.kernel.errors import Invalid
+
+FIELD_CHARS_MAX = 200
+"""Characters of a path; ours have at most 40, the rest is a sender's invention."""
+
+REASON_CHARS_MAX = 400
+"""Characters of a reason: two lines on a screen."""
+
+KEY_CHARS_MAX = 60
+"""Characters shown of one key that the sender chose."""
+
+WHOLE = "value"
+"""The field of a fault that concerns the record's value as a whole."""
+
+_MSGSPEC = re.compile(r"^(?P<reason>.*?)(?: - at (?:`key` in )?`\$(?P<path>.*)`)?$", re.DOTALL)
+_MISSING = re.compile(r"^Object missing required field `(?P<name>.+)`$")
+
+_MENDS = {
+    "amount": 'send a decimal number as a string, such as "12.50"',
+    "cost": 'send a decimal number as a string, such as "12.50"',
+    "currency": 'send an ISO 4217 code, such as "USD"',
+    "language": 'send a BCP 47 tag, such as "zh-CN"',
+    "time": 'send RFC 3339 with an offset, such as "2026-03-01T08:30:00Z"',
+}
+
+
+def fault(field: str, reason: str) -> Invalid:
+    """An `Invalid` whose texts are cut to their bounds.
+
+    >>> fault("data.amount", "x" * 1000).reason[-3:]
+    'xx…'
+    """
+    return Invalid(_cut(field, FIELD_CHARS_MAX), _cut(reason, REASON_CHARS_MAX))
+
+
+def from_msgspec(error: msgspec.ValidationError, root: str = "") -> Invalid:
+    """The fault that msgspec found, its path below `root`.
+
+    >>> try: msgspec.convert({"a": ["x"]}, dict[str, list[int]])
+    ... except msgspec.ValidationError as error: print(from_msgspec(error, "data"))
+    data[...][0]: Expected `int`, got `str`
+    """
+    found = _MSGSPEC.match(str(error))
+    if found is None:
+        raise AssertionError("the pattern matches any text")
+    reason, path = found["reason"], found["path"] or ""
+    if missing := _MISSING.match(reason):
+        path, reason = f"{path}.{missing['name']}", "missing"
+    leaf = path.rpartition(".")[2]
+    if leaf in _MENDS:
+        # The pattern itself helps nobody who has to mend an upstream system.
+        said = "malformed" if "matching regex" in reason else reason
+        reason = f"{said}; {_MENDS[leaf]}"
+    return fault((root + path).lstrip(".") or WHOLE, reason)
+
+
+def key_path(path: str, key: str) -> str:
+    """`path` extended by a key that the sender chose, printable and cut.
+
+    >>> key_path("data", "a\\x00b")
+    'data.a\\\\u0000b'
+    """
+    shown = key if key.isprintable() else json.dumps(key)[1:-1]
+    return f"{path}.{_cut(shown, KEY_CHARS_MAX)}".lstrip(".")
+
+
+def index_path(path: str, index: int) -> str:
+    """`path` extended by an index: `data.items[3]`."""
+    return f"{path}[{index}]"
+
+
+class Pairs(list[tuple[str, Any]]):
+    """A JSON object as it was sent: pairs in order, duplicates kept."""
+
+
+def find(value: Any, path: str = "") -> Invalid | None:
+    """The first duplicate key, NUL character or non-finite number in JSON parsed leniently,
+    with `Pairs` for objects.
+
+    Recursive: the caller has bounded the depth, or is prepared for RecursionError.
+    """
+    if isinstance(value, Pairs):
+        seen: set[str] = set()
+        for key, inner in value:
+            here = key_path(path, key)
+            if key in seen:
+                return fault(here, "sent twice in one object")
+            if "\0" in key:
+                return fault(here, "a NUL character cannot be stored")
+            seen.add(key)
+            if problem := find(inner, here):
+                return problem
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            if problem := find(inner, index_path(path, index)):
+                return problem
+    elif isinstance(value, str) and "\0" in value:
+        return fault(path or WHOLE, "a NUL character cannot be stored")
+    elif isinstance(value, float) and not isfinite(value):
+        return fault(path or WHOLE, "not a finite number")
+    return None
+
+
+def _cut(text: str, chars_max: int) -> str:
+    return text if len(text) <= chars_max else text[: chars_max - 1] + "…"

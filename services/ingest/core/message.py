@@ -1,0 +1,132 @@
+"""From a record's bytes and headers to the attributes of one CloudEvent, as plain JSON values.
+
+CloudEvents 1.0 for Kafka: structured mode (one JSON object) or binary mode (`ce_*` headers,
+`data` as the value). Strict where JSON parsers are lax: UTF-8, finite numbers, no duplicate
+keys, no NUL characters. It does not look at what the attributes mean.
+"""
+
+import contextlib
+import json
+from typing import Any
+
+import orjson
+
+from services.ingest.core.faults import WHOLE, Pairs, fault, find
+from shared.contracts import headers as names
+from shared.contracts.dead_letter import Headers
+from shared.contracts.topics import MESSAGE_BYTES_MAX
+from shared.kernel.errors import Invalid
+
+DATA = "data"
+CONTENT_TYPE_ATTRIBUTE = "datacontenttype"
+
+
+def attributes_of(value: bytes | None, headers: Headers) -> dict[str, Any]:
+    """The event's attributes, `data` among them; Invalid when there is no such event.
+
+    In binary mode the content type becomes `datacontenttype`.
+    """
+    if value is None:
+        raise fault(WHOLE, "no value: a tombstone deletes nothing here")
+    if len(value) > MESSAGE_BYTES_MAX:
+        raise fault(WHOLE, f"{len(value):,} bytes; at most {MESSAGE_BYTES_MAX:,} are accepted")
+    content_type, binary = _mode(headers)
+    parsed = _parse(value, DATA if binary else "")
+    if binary:
+        attributes = _from_headers(headers)
+        attributes[CONTENT_TYPE_ATTRIBUTE] = content_type
+        attributes[DATA] = parsed
+        return attributes
+    if not isinstance(parsed, dict):
+        raise fault(WHOLE, "not a JSON object: send one CloudEvent per record")
+    return parsed
+
+
+def is_json(content_type: str) -> bool:
+    """Whether a media type says JSON.
+
+    >>> is_json("application/json; charset=utf-8"), is_json("application/avro")
+    (True, False)
+    """
+    media = content_type.partition(";")[0].strip().lower()
+    return media.endswith(("/json", "+json"))
+
+
+def text_of(name: str, value: bytes | None) -> str:
+    """A header's value as text; Invalid naming the header otherwise."""
+    try:
+        text = (value or b"").decode()
+    except UnicodeDecodeError as error:
+        raise fault(name, "not UTF-8") from error
+    if "\0" in text:
+        raise fault(name, "a NUL character cannot be stored")
+    return text
+
+
+def _mode(headers: Headers) -> tuple[str | None, bool]:
+    """(content type, binary mode?) of a record."""
+    content_type, binary = None, False
+    for name, value in headers:
+        if name == names.CONTENT_TYPE:
+            content_type = text_of(name, value)
+        elif name.startswith(names.CLOUDEVENTS_PREFIX):
+            binary = True
+    if content_type is None or not content_type.lower().startswith("application/cloudevents"):
+        return content_type, binary
+    if content_type.partition(";")[0].strip().lower() != names.CLOUDEVENTS_JSON:
+        raise fault(names.CONTENT_TYPE, f"{content_type!r}; send {names.CLOUDEVENTS_JSON}")
+    return content_type, False
+
+
+def _from_headers(headers: Headers) -> dict[str, Any]:
+    attributes: dict[str, Any] = {}
+    for header, value in headers:
+        if not header.startswith(names.CLOUDEVENTS_PREFIX):
+            continue
+        name = header.removeprefix(names.CLOUDEVENTS_PREFIX)
+        if name in attributes:
+            raise fault(name, f"sent twice: two headers `{header}`")
+        attributes[name] = text_of(name, value)
+    return attributes
+
+
+def _parse(value: bytes, path: str) -> Any:
+    try:
+        parsed = orjson.loads(value)
+        canonical = orjson.dumps(parsed)
+    except orjson.JSONDecodeError as error:
+        raise _why_not_json(value, path, error) from error
+    except orjson.JSONEncodeError as error:
+        raise fault(WHOLE, "nested too deep") from error
+    if _suspicious(value, canonical):
+        found = find(json.loads(value, object_pairs_hook=Pairs), path)
+        if found is not None:
+            raise found
+    return parsed
+
+
+def _why_not_json(value: bytes, path: str, error: orjson.JSONDecodeError) -> Invalid:
+    try:
+        text = value.decode()
+    except UnicodeDecodeError as undecodable:
+        return fault(WHOLE, f"not UTF-8: byte {undecodable.start}, {undecodable.reason}")
+    # A lenient parser takes NaN, Infinity and 1e999, which some libraries write: name the field.
+    with contextlib.suppress(ValueError, RecursionError):
+        if found := find(json.loads(text, object_pairs_hook=Pairs), path):
+            return found
+    return fault(WHOLE, f"not JSON: {error}")
+
+
+def _suspicious(value: bytes, canonical: bytes) -> bool:
+    """True when keys may be duplicated or a string may hold NUL; rarely without cause.
+
+    The parser keeps the last of two equal keys, and with the other one at least one colon is
+    gone from what it writes. Counting is exact but for colons written as escapes, and those are
+    counted too: an escaped backslash before `u003a` gives a false alarm, never a miss.
+    """
+    colons = value.count(b":")
+    if b"\\u00" in value:
+        colons += value.count(b"\\u003a") + value.count(b"\\u003A")
+        if b"\\u0000" in value:
+            return True
+    return colons != canonical.count(b":")

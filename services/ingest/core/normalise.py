@@ -1,0 +1,97 @@
+"""From an event type's own `data` to the flat shape that every reader shares.
+
+One function per type, listed in `NORMALISE`. Amounts become floats of the reporting currency
+here and nowhere else; what the source wrote is kept beside them.
+"""
+
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+import msgspec
+
+from services.ingest.core.faults import fault
+from services.ingest.core.rates import RateTable
+from shared.contracts.activity import ActivityData
+from shared.contracts.events import Feedback, Interaction, Item, Profile, Purchase, Refund
+
+
+def purchase(data: Purchase, day: date, rates: RateTable) -> ActivityData:
+    """An amount is >= 0 or absent, and so is a cost."""
+    amount, cost = data.amount, data.cost
+    money = amount is not None or cost is not None
+    rate = rates.rate(data.currency, day) if money else 1.0
+    return ActivityData(
+        amount=None if amount is None else _not_negative("data.amount", amount) * rate,
+        cost=None if cost is None else _not_negative("data.cost", cost) * rate,
+        original_amount=amount,
+        currency=data.currency or (rates.reporting if money else None),
+        channel=data.channel,
+        category=_category(data.items),
+        items=len(data.items) or None,
+        order_id=data.order_id,
+    )
+
+
+def refund(data: Refund, day: date, rates: RateTable) -> ActivityData:
+    """Sources write refunds with either sign; ours are positive."""
+    amount = data.amount
+    rate = 1.0 if amount is None else rates.rate(data.currency, day)
+    return ActivityData(
+        amount=None if amount is None else abs(float(amount)) * rate,
+        original_amount=amount,
+        currency=data.currency or (None if amount is None else rates.reporting),
+        channel=data.channel,
+        order_id=data.order_id,
+    )
+
+
+def interaction(data: Interaction, _: date, __: RateTable) -> ActivityData:
+    """As it came."""
+    return ActivityData(
+        kind=data.kind,
+        channel=data.channel,
+        category=data.category,
+        campaign_id=data.campaign_id,
+    )
+
+
+def feedback(data: Feedback, _: date, __: RateTable) -> ActivityData:
+    """As it came."""
+    return ActivityData(
+        kind=data.kind,
+        score=data.score,
+        case_id=data.case_id,
+        text=data.text,
+        channel=data.channel,
+    )
+
+
+def profile(data: Profile, _: date, __: RateTable) -> ActivityData:
+    """As it came."""
+    return ActivityData(profile=data)
+
+
+NORMALISE: dict[type[msgspec.Struct], Callable[[Any, date, RateTable], ActivityData]] = {
+    Purchase: purchase,
+    Refund: refund,
+    Interaction: interaction,
+    Feedback: feedback,
+    Profile: profile,
+}
+
+
+def _not_negative(field: str, text: str) -> float:
+    number = float(text)
+    if number < 0:
+        raise fault(field, f"{text} is negative: money that went back is an event of type refund")
+    return abs(number)  # "-0.00" is a zero
+
+
+def _category(items: list[Item]) -> str | None:
+    """The category of most lines; of equals the first."""
+    counts: dict[str, int] = {}
+    for item in items:
+        if item.category is not None:
+            counts[item.category] = counts.get(item.category, 0) + 1
+    return max(counts, key=counts.__getitem__) if counts else None

@@ -1,0 +1,113 @@
+"""Use case: a batch of raw records becomes activity events and dead letters, all acknowledged.
+
+What is sent is a deterministic function of the records: reading them again sends the same
+again. One bad record never holds up another; the order of a raw partition is kept.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from services.ingest.core.accept import accept
+from services.ingest.core.rates import RateTable
+from services.ingest.core.trace import traceparent_of
+from services.ingest.handlers.forward_control import to_every_partition
+from services.ingest.ports import Outlet, Topics, Unreadable
+from shared.contracts.activity import ENCODER, Activity
+from shared.contracts.dead_letter import DeadLetter, Headers, Origin
+from shared.contracts.events import CONTROL_TYPES
+from shared.kafka.batch import Record
+from shared.kafka.producer import Record as Outgoing
+from shared.kernel.errors import Invalid
+
+STAGE = "ingest"
+
+SKEW_MS_MAX = 5 * 60 * 1000
+"""How far a record's timestamp may be ahead of our clock: machines' clocks differ."""
+
+HEADERS_KEPT_MAX = 10_000
+"""Headers of a refused record that its dead letter keeps. Each grows by a prefix, and so many
+must still fit the dead-letter topic; the largest real records have some dozens."""
+
+
+@dataclass(slots=True)
+class Sorted:
+    """What a batch of records became."""
+
+    outgoing: list[Outgoing] = field(default_factory=list)
+    """To be sent, in the records' order."""
+    refused: list[bool] = field(default_factory=list)
+    """The verdict on each record."""
+    accepted: Counter[str] = field(default_factory=Counter)
+    """Events by type."""
+    letters: list[DeadLetter] = field(default_factory=list)
+
+
+class AcceptBatch:
+    """One per consumer loop."""
+
+    def __init__(self, outlet: Outlet, topics: Topics, rates: RateTable) -> None:
+        self._outlet = outlet
+        self._topics = topics
+        self._rates = rates
+
+    async def __call__(self, records: Sequence[Record | Unreadable], now_ms: int) -> Sorted:
+        """Returns once everything is acknowledged; Transient: do the whole batch again.
+
+        `now_ms` (Unix ms) stands in for the arrival of records without a believable timestamp.
+        """
+        partitions = await self._outlet.partitions(self._topics.activity)
+        done = self.sort(records, now_ms, partitions)
+        await self._outlet.send(done.outgoing)
+        return done
+
+    def sort(self, records: Sequence[Record | Unreadable], now_ms: int, partitions: int) -> Sorted:
+        """Decide on every record. `partitions`: of the activity topic."""
+        done = Sorted()
+        for record in records:
+            # A timestamp is the sender's word unless the topic says otherwise.
+            believable = 0 < record.timestamp <= now_ms + SKEW_MS_MAX
+            arrived_ms = record.timestamp if believable else now_ms
+            try:
+                event = accept(record.value, record.headers, arrived_ms, self._rates)
+            except Invalid as fault:
+                self._refuse(record, fault, done)
+                continue
+            done.refused.append(False)
+            done.accepted[event.type] += 1
+            done.outgoing += self._forward(event, traceparent_of(record.headers), partitions)
+        return done
+
+    def _forward(self, event: Activity, trace: Headers, partitions: int) -> list[Outgoing]:
+        value = ENCODER.encode(event)
+        if event.type in CONTROL_TYPES:
+            return to_every_partition(self._topics.activity, partitions, value, trace)
+        return [Outgoing(self._topics.activity, event.subject.encode(), value, trace)]
+
+    def _refuse(self, record: Record | Unreadable, fault: Invalid, done: Sorted) -> None:
+        if isinstance(record, Unreadable):
+            fault = record.fault
+        letter = _dead_letter(record, fault)
+        done.refused.append(True)
+        done.letters.append(letter)
+        done.outgoing.append(
+            Outgoing(self._topics.dead_letter, letter.key, letter.value, letter.to_headers())
+        )
+
+
+def _dead_letter(record: Record | Unreadable, fault: Invalid) -> DeadLetter:
+    kept = record.headers[:HEADERS_KEPT_MAX]
+    reason = fault.reason
+    if len(kept) < len(record.headers):
+        reason += f" (of {len(record.headers):,} headers the first {len(kept):,} are kept)"
+    nothing = record.key is None and record.value is None
+    return DeadLetter(
+        # The client library reads a record without key and value, and refuses to send one.
+        key=b"" if nothing else record.key,
+        value=record.value,
+        original_headers=kept,
+        origin=Origin(record.topic, record.partition, record.offset),
+        stage=STAGE,
+        field=fault.field,
+        reason=reason,
+    )

@@ -1,0 +1,51 @@
+"""Use case: dead letters of every service become rows that an operator can list and replay.
+
+One transaction with the consumed offsets; a dead letter that comes twice is stored once.
+"""
+
+from collections.abc import Callable, Sequence
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.ingest.core.letters import read
+from services.ingest.ports import DeadLetterIndex
+from shared.kafka.batch import Batch
+from shared.postgres.engine import unit_of_work
+from shared.postgres.ledger import Ledger, Move
+from shared.runtime.clock import Clock
+
+
+class IndexDeadLetters:
+    """The handler of the dead-letter topic's consumer."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        ledger: Ledger,
+        index: DeadLetterIndex,
+        clock: Clock,
+        observe: Callable[[str], None],
+    ) -> None:
+        self._engine = engine
+        self._ledger = ledger
+        self._index = index
+        self._clock = clock
+        self._observe = observe
+        """Told the stage of every letter stored."""
+
+    async def __call__(self, batch: Batch) -> Sequence[Move]:
+        """Store everything that was read; raises Transient or Fenced."""
+        if not batch:
+            return []
+        letters = [
+            read(r.key, r.value, tuple(r.headers), (r.topic, r.partition, r.offset))
+            for records in batch.records.values()
+            for r in records
+        ]
+        moves = [batch.move(tp, len(records), {}) for tp, records in batch.records.items()]
+        async with unit_of_work(self._engine) as work:
+            await self._index.add(work, letters, self._clock.now())
+            await self._ledger.advance(work, moves)
+        for letter in letters:
+            self._observe(letter.stage)
+        return moves

@@ -1,0 +1,110 @@
+"""Use case: events come over HTTP; what is acceptable goes to the raw topic, acknowledged.
+
+They pass the same gate as Kafka's records, so that a sender hears of a fault at once, and then
+take the same way: nothing is special about them afterwards.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+
+import msgspec
+
+from services.ingest.core.accept import accept
+from services.ingest.core.faults import index_path
+from services.ingest.core.rates import RateTable
+from services.ingest.ports import Outlet
+from shared.contracts import headers as names
+from shared.contracts.dead_letter import Headers
+from shared.contracts.events import CONTROL_TYPES
+from shared.kafka.producer import Record
+from shared.kernel.errors import Invalid, Transient
+from shared.runtime.clock import Clock
+
+EVENTS_MAX = 1_000
+"""Events of one request: half a batch of the consumer, acknowledged in tens of milliseconds."""
+
+TURN_S_MAX = 10.0
+"""How long a request waits for the ones before it: the broker is in trouble by then."""
+
+_ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """One event that was not accepted: its place in the request, and why."""
+
+    index: int
+    field: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Published:
+    """What became of a request's events."""
+
+    accepted: int = 0
+    refusals: list[Refusal] = field(default_factory=list)
+
+
+class PublishEvents:
+    """Safe to call concurrently; requests are sent one after another, since one that fails
+    closes the producer."""
+
+    def __init__(self, outlet: Outlet, raw_topic: str, rates: RateTable, clock: Clock) -> None:
+        self._outlet = outlet
+        self._raw_topic = raw_topic
+        self._rates = rates
+        self._clock = clock
+        self._turn = asyncio.Lock()
+
+    async def __call__(self, body: bytes, trace: Headers) -> Published:
+        """`body`: a CloudEvent or an array of them. Returns once the accepted ones are
+        acknowledged; Invalid when the body is neither, Transient when Kafka is not there."""
+        now_ms = int(self._clock.now().timestamp() * 1000)
+        done = Published()
+        outgoing = []
+        headers = ((names.CONTENT_TYPE, names.CLOUDEVENTS_JSON.encode()), *trace)
+        for index, value in enumerate(split(body)):
+            try:
+                key = self._key(value, now_ms)
+            except Invalid as fault:
+                done.refusals.append(Refusal(index, fault.field, fault.reason))
+                continue
+            outgoing.append(Record(self._raw_topic, key, value, headers))
+        await self._send(outgoing)
+        done.accepted = len(outgoing)
+        return done
+
+    async def _send(self, outgoing: list[Record]) -> None:
+        try:
+            async with asyncio.timeout(TURN_S_MAX):
+                await self._turn.acquire()
+        except TimeoutError as error:
+            raise Transient("earlier requests are still not acknowledged") from error
+        try:
+            await self._outlet.send(outgoing)
+        finally:
+            self._turn.release()
+
+    def _key(self, value: bytes, now_ms: int) -> bytes:
+        """The customer of an acceptable event."""
+        event = accept(value, (), now_ms, self._rates)
+        if event.type in CONTROL_TYPES:
+            raise Invalid("type", "control events are not taken over HTTP")
+        return event.subject.encode()
+
+
+def split(body: bytes) -> list[bytes]:
+    """The events of a request, each as it was written; Invalid for a body that is no list.
+
+    >>> split(b'[{"id": "1"}, {"id": "2"}]')
+    [b'{"id": "1"}', b'{"id": "2"}']
+    """
+    if not body.lstrip().startswith(b"["):
+        return [body]
+    try:
+        events = _ARRAY.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Invalid("body", f"not a JSON array of events: {error}") from error
+    if len(events) > EVENTS_MAX:
+        raise Invalid(index_path("body", EVENTS_MAX), f"send at most {EVENTS_MAX:,} events")
+    return [bytes(event) for event in events]

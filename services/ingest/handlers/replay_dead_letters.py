@@ -1,0 +1,58 @@
+"""Use case: send refused records back to where they came from, as they came.
+
+For after the cause is mended (a rate added, a fault of ours corrected). The original bytes, key
+and headers go to the original topic and partition. Doing it twice is harmless: an event is
+known by its id; what is refused again becomes a new dead letter.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from services.ingest.ports import DeadLetterIndex, Outlet, Search, StoredDeadLetter
+from shared.kafka.producer import Record
+from shared.runtime.clock import Clock
+
+PAGE = 50
+"""Dead letters in memory at once: 50 of the largest are 200 MB at worst, usually 100 KB."""
+
+
+class ReplayDeadLetters:
+    """For the operator's command."""
+
+    def __init__(self, index: DeadLetterIndex, outlet: Outlet, clock: Clock) -> None:
+        self._index = index
+        self._outlet = outlet
+        self._clock = clock
+
+    async def one(self, letter_id: int) -> bool:
+        """Replay this one; False when there is none of this number."""
+        stored = await self._index.get(letter_id)
+        if stored is None:
+            return False
+        await self._replay([stored])
+        return True
+
+    async def all(self, search: Search) -> int:
+        """Replay whatever `search` means, oldest first; returns how many.
+
+        Not what is refused again meanwhile: that would never end.
+        """
+        search = replace(search, id_max=await self._index.newest())
+        count, last = 0, 0
+        while page := await self._index.search(search, PAGE, after=last):
+            await self._replay(page)
+            count, last = count + len(page), page[-1].id
+        return count
+
+    async def _replay(self, page: Sequence[StoredDeadLetter]) -> None:
+        await self._outlet.send(
+            Record(
+                stored.letter.origin.topic,
+                stored.letter.key,
+                stored.letter.value,
+                stored.letter.original_headers,
+                partition=stored.letter.origin.partition,
+            )
+            for stored in page
+        )
+        await self._index.mark_replayed([stored.id for stored in page], self._clock.now())

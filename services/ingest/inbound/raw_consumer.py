@@ -1,0 +1,235 @@
+"""Reads raw topics as a plain member of a consumer group; Kafka's committed offsets count here.
+
+Whoever uses it commits only what is acknowledged downstream, so that records are read again and
+never lost. Knows the traps of the client library: `getmany` is never cancelled, nothing raises
+while it decodes, positions are set by ourselves after any trouble.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Iterable, Sequence
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from services.ingest.core.faults import fault
+from services.ingest.ports import Unreadable
+from shared.contracts.topics import RAW_MESSAGE_BYTES_MAX
+from shared.kafka.batch import Record
+from shared.kafka.fenced import (
+    FETCH_WAIT_MS_MAX,
+    POLL_INTERVAL_MS_MAX,
+    REBALANCE_TIMEOUT_MS,
+    SESSION_TIMEOUT_MS,
+)
+from shared.kafka.settings import KafkaSettings
+from shared.kernel.errors import Transient
+
+FETCH_BYTES_MAX = 2 * RAW_MESSAGE_BYTES_MAX
+"""Bytes fetched per partition at once; one oversized record must fit."""
+
+IDLE_S = 0.02
+"""Between two looks at what was fetched, when nothing was there. Partitions are asked one by
+one, so that trouble is known by its partition; the library waits for all of them only."""
+
+CLOSE_S = 1.0
+"""How long leaving the group may take; without a good-bye the broker finds out by itself."""
+
+PROBE_S = 2.0
+"""How long the broker may take to answer the readiness probe."""
+
+UNREADABLE = (
+    "the name of a header is not UTF-8, here or before it in the same batch of its sender: "
+    "not readable with our client library; it stays in its topic until retention takes it"
+)
+"""The library decodes a sender's batch from its start, so what follows in it is lost to us too."""
+
+AnyRecord = Record | Unreadable
+
+
+class RawConsumer:
+    """Use: `start`, then `poll` and `commit` in turn, `rewind` after trouble, `close`."""
+
+    def __init__(
+        self, settings: KafkaSettings, topics: Sequence[str], group: str, batch_records_max: int
+    ) -> None:
+        self._settings = settings
+        self._topics = list(topics)
+        self._group = group
+        self._batch_records_max = batch_records_max
+        self._inner: AIOKafkaConsumer | None = None
+        self._held = False
+        self._stepping: set[TopicPartition] = set()
+        """Partitions with an undecodable record ahead: read one by one up to it."""
+
+    @property
+    def started(self) -> bool:
+        """Whether it is a member, or on its way to be."""
+        return self._inner is not None
+
+    @property
+    def assigned(self) -> set[tuple[str, int]]:
+        """The partitions that are ours now."""
+        found = self._inner.assignment() if self._inner else ()
+        return {(tp.topic, tp.partition) for tp in found}
+
+    async def start(self) -> None:
+        """Join the group; Transient when the broker cannot be reached."""
+        inner = AIOKafkaConsumer(
+            *self._topics,
+            **self._settings.client_kwargs(self._group),
+            group_id=f"ebbwatch-{self._group}",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            session_timeout_ms=SESSION_TIMEOUT_MS,
+            heartbeat_interval_ms=SESSION_TIMEOUT_MS // 3,
+            rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
+            max_poll_interval_ms=POLL_INTERVAL_MS_MAX,
+            max_partition_fetch_bytes=FETCH_BYTES_MAX,
+            fetch_max_wait_ms=FETCH_WAIT_MS_MAX,
+        )
+        try:
+            await inner.start()
+        except (KafkaError, OSError) as error:
+            await inner.stop()
+            raise Transient(f"Kafka: {type(error).__name__}: {error}") from error
+        self._inner = inner
+
+    async def poll(self) -> list[AnyRecord]:
+        """The next records, partition by partition, each in its order; empty when none came.
+
+        Every partition gets its share first, so that a full one does not starve the others.
+        Raises Transient and leaves the group: an error here can mean that the library's
+        member of the group is wedged for good, and only a new one helps.
+        """
+        inner = self._running()
+        found: list[AnyRecord] = []
+        try:
+            assigned = sorted(inner.assignment())
+            share = self._batch_records_max // max(1, len(assigned)) or 1
+            self._stepping.intersection_update(assigned)
+            for tp in assigned:
+                found += await self._read(tp, share)
+            for tp in assigned if found else ():
+                if (room := self._batch_records_max - len(found)) > 0:
+                    found += await self._read(tp, room)
+            if not found:
+                await asyncio.sleep(IDLE_S)
+        except (KafkaError, OSError) as error:
+            await self.close()
+            raise Transient(f"Kafka: {type(error).__name__}: {error}") from error
+        return found
+
+    async def commit(self, records: Iterable[AnyRecord]) -> None:
+        """These are done. Transient when the group has moved on or the broker is not there."""
+        inner = self._running()
+        done = {TopicPartition(r.topic, r.partition): r.offset + 1 for r in records}
+        ours = inner.assignment()
+        try:
+            await inner.commit({tp: offset for tp, offset in done.items() if tp in ours})
+        except (KafkaError, OSError) as error:
+            raise Transient(f"Kafka: {type(error).__name__}: {error}") from error
+
+    def rewind(self, records: Sequence[AnyRecord]) -> None:
+        """These are not done: read them again, where their partitions are still ours.
+
+        Not `seek_to_committed`: where nothing was ever committed it stays where it is.
+        """
+        if self._inner is None:
+            return
+        ours = self._inner.assignment()
+        first = {TopicPartition(r.topic, r.partition): r.offset for r in reversed(records)}
+        for tp, offset in first.items():
+            if tp in ours:
+                self._inner.seek(tp, offset)
+
+    async def hold(self) -> None:
+        """Stay in the group and read nothing: everything assigned is paused until `release`.
+
+        Called again and again: a rebalance forgets pauses.
+        """
+        inner = self._running()
+        self._held = True
+        inner.pause(*inner.assignment())
+        self.rewind(await self.poll())
+
+    def release(self) -> None:
+        """Read on after `hold`."""
+        if self._held and self._inner is not None:
+            self._held = False
+            self._inner.resume(*self._inner.assignment())
+
+    async def lag(self) -> dict[tuple[str, int], int]:
+        """Records between our position and the log's end; empty when that cannot be told now."""
+        if self._inner is None:
+            return {}
+        with contextlib.suppress(KafkaError, OSError, TimeoutError):
+            async with asyncio.timeout(PROBE_S):
+                ours = list(self._inner.assignment())
+                ends = await self._inner.end_offsets(ours) if ours else {}
+                return {
+                    (tp.topic, tp.partition): max(0, end - await self._inner.position(tp))
+                    for tp, end in ends.items()
+                }
+        return {}
+
+    async def unreachable(self) -> str | None:
+        """None when the broker answers, else what is wrong; for the readiness probe."""
+        if self._inner is None:
+            return "not connected"
+        try:
+            async with asyncio.timeout(PROBE_S):
+                await self._inner.topics()
+        except (KafkaError, OSError, TimeoutError) as error:
+            return f"the broker does not answer: {type(error).__name__}"
+        return None
+
+    async def close(self) -> None:
+        """Leave the group; what was not committed is read again by whoever comes next."""
+        inner, self._inner = self._inner, None
+        self._stepping.clear()
+        if inner is not None:
+            with contextlib.suppress(KafkaError, OSError, TimeoutError):
+                async with asyncio.timeout(CLOSE_S):
+                    await inner.stop()
+
+    def _running(self) -> AIOKafkaConsumer:
+        if self._inner is None:
+            raise AssertionError("used before start")
+        return self._inner
+
+    async def _read(self, tp: TopicPartition, records_max: int) -> list[AnyRecord]:
+        """What has been fetched of one partition."""
+        inner = self._running()
+        if tp in self._stepping:
+            return await self._step(tp, records_max)
+        try:
+            fetched = await inner.getmany(tp, timeout_ms=0, max_records=records_max)
+        except UnicodeDecodeError:
+            # The library has dropped what it decoded before the bad record, but would go on
+            # behind it: back to where we are.
+            inner.seek(tp, await inner.position(tp))
+            self._stepping.add(tp)
+            return []
+        return list(fetched.get(tp, ()))
+
+    async def _step(self, tp: TopicPartition, records_max: int) -> list[AnyRecord]:
+        """Like `_read`, up to and over a record that the library cannot decode."""
+        inner = self._running()
+        found: list[AnyRecord] = []
+        while len(found) < records_max:
+            try:
+                one = await inner.getmany(tp, timeout_ms=0, max_records=1)
+            except UnicodeDecodeError:
+                offset = await inner.position(tp)
+                inner.seek(tp, offset + 1)
+                self._stepping.discard(tp)
+                found.append(
+                    Unreadable(tp.topic, tp.partition, offset, 0, fault("headers", UNREADABLE))
+                )
+                break
+            if not one:
+                break
+            found += one[tp]
+        return found

@@ -1,0 +1,124 @@
+"""The loop that the raw topics drive: read, accept, send, commit; hold still in a flood.
+
+Offsets are committed after everything that follows from the records is acknowledged: after any
+trouble they are read again, and what was sent twice is known by its id.
+"""
+
+import structlog
+
+from services.ingest import metrics
+from services.ingest.handlers.accept_batch import AcceptBatch, Sorted
+from services.ingest.handlers.watch_flood import FloodWatch
+from services.ingest.inbound.raw_consumer import AnyRecord, RawConsumer
+from shared.kernel.errors import Transient
+from shared.runtime.backoff import Backoff
+from shared.runtime.clock import Clock
+from shared.runtime.health import Health
+from shared.runtime.service import Stop
+
+log = structlog.get_logger(__name__)
+
+NAME = "raw"
+
+HOLD_S = 1.0
+"""How soon the intake goes on after an operator said so."""
+
+LAG_S = 5.0
+"""How often the lag is measured: finer than any scrape interval needs."""
+
+
+class RawTopics:
+    """The loops `consume` and `measure_lag`, and the readiness checks of the raw topics."""
+
+    def __init__(
+        self,
+        consumer: RawConsumer,
+        accept: AcceptBatch,
+        flood: FloodWatch,
+        health: Health,
+        clock: Clock,
+    ) -> None:
+        self._consumer = consumer
+        self._accept = accept
+        self._flood = flood
+        self._health = health
+        self._clock = clock
+        self._handled_ms: dict[tuple[str, int], int] = {}
+        """Timestamp of the last handled record, by partition."""
+        health.add_check("broker", consumer.unreachable)
+        health.add_check("partitions", self._unassigned)
+        health.add_check("intake", self._stopped)
+
+    async def consume(self, stop: Stop) -> None:
+        """Until `stop`, after which the batch at hand is finished."""
+        backoff = Backoff()
+        try:
+            while not stop:
+                self._health.beat(NAME)
+                try:
+                    await self._turn(stop)
+                    backoff.reset()
+                except Transient as trouble:
+                    wait = backoff.next()
+                    log.warning("waiting", loop=NAME, trouble=str(trouble), wait_s=wait)
+                    await stop.wait(wait)
+        finally:
+            self._health.ended(NAME)
+            await self._consumer.close()
+
+    async def measure_lag(self, stop: Stop) -> None:
+        """Keep the lag's metrics true until `stop`."""
+        while not await stop.wait(LAG_S):
+            lags = await self._consumer.lag()
+            metrics.LAG_RECORDS.clear()
+            metrics.LAG_SECONDS.clear()
+            for (topic, partition), records in lags.items():
+                metrics.LAG_RECORDS.labels(topic, partition).set(records)
+                handled_ms = self._handled_ms.get((topic, partition))
+                if not records:
+                    metrics.LAG_SECONDS.labels(topic, partition).set(0)
+                elif handled_ms is not None:
+                    age_s = self._now_ms() / 1000 - handled_ms / 1000
+                    metrics.LAG_SECONDS.labels(topic, partition).set(max(0.0, age_s))
+
+    async def _turn(self, stop: Stop) -> None:
+        if not self._consumer.started:
+            await self._consumer.start()
+        if await self._flood.blocked():
+            metrics.STOPPED.set(1)
+            await self._consumer.hold()
+            await stop.wait(HOLD_S)
+            return
+        metrics.STOPPED.set(0)
+        self._consumer.release()
+        records = await self._consumer.poll()
+        if not records:
+            return
+        try:
+            with metrics.BATCH_SECONDS.time():
+                done = await self._accept(records, self._now_ms())
+            await self._consumer.commit(records)
+        except Transient:
+            self._consumer.rewind(records)
+            raise
+        self._note(records, done)
+
+    def _note(self, records: list[AnyRecord], done: Sorted) -> None:
+        self._flood.note(done.refused)
+        for event_type, count in done.accepted.items():
+            metrics.ACCEPTED.labels(event_type).inc(count)
+        for letter in done.letters:
+            label = metrics.field_label(letter.field)
+            metrics.DEAD_LETTERS.labels(letter.stage, label).inc()
+            log.info("refused", origin=str(letter.origin), field=letter.field)
+        for record in records:
+            self._handled_ms[record.topic, record.partition] = record.timestamp
+
+    def _now_ms(self) -> int:
+        return int(self._clock.now().timestamp() * 1000)
+
+    async def _unassigned(self) -> str | None:
+        return None if self._consumer.assigned else "no partitions are assigned yet"
+
+    async def _stopped(self) -> str | None:
+        return self._flood.reason

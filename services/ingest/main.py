@@ -1,0 +1,99 @@
+"""Wires ingest together: settings -> adapters -> handlers -> loops. No decisions in here."""
+
+import asyncio
+import contextlib
+import socket
+
+from services.ingest import metrics
+from services.ingest.core.rates import RateTable
+from services.ingest.handlers.accept_batch import AcceptBatch
+from services.ingest.handlers.index_dead_letters import IndexDeadLetters
+from services.ingest.handlers.publish_events import PublishEvents
+from services.ingest.handlers.watch_flood import FloodWatch
+from services.ingest.inbound.http import add_routes
+from services.ingest.inbound.raw_consumer import RawConsumer
+from services.ingest.inbound.raw_topics import RawTopics
+from services.ingest.ports import Topics
+from services.ingest.settings import IngestSettings
+from services.ingest.store.dead_letters import DeadLetters
+from services.ingest.store.stops import Stops
+from services.ingest.store.tables import SCHEMA, api_token
+from shared.http.access import Tokens
+from shared.http.app import create_app
+from shared.kafka.fenced import FencedConsumer
+from shared.kafka.producer import Producer
+from shared.kafka.settings import KafkaSettings
+from shared.kafka.worker import work
+from shared.postgres.engine import create_engine
+from shared.postgres.ledger import Ledger
+from shared.postgres.settings import PostgresSettings
+from shared.runtime import service
+from shared.runtime.clock import SystemClock
+from shared.runtime.health import Health
+from shared.runtime.service import Stop
+
+LETTERS_RECORDS_MAX = 500
+"""Dead letters stored in one transaction; they are rare, and large ones have megabytes."""
+
+LET_GO_S = 0.5
+"""For closing the producers: what they sent is acknowledged, or its sender knows better."""
+
+
+def read_rates(settings: IngestSettings) -> RateTable:
+    """The rate table of the settings; Invalid or OSError when its file cannot be used."""
+    if settings.rates_file is None:
+        return RateTable(settings.reporting_currency)
+    return RateTable.parse(settings.reporting_currency, settings.rates_file.read_text("utf-8"))
+
+
+async def run() -> int:
+    """The ingest service until SIGTERM; returns the exit status."""
+    settings, kafka = IngestSettings(), KafkaSettings()
+    clock = SystemClock()
+    health = Health(clock)
+    rates = read_rates(settings)
+    engine = create_engine(PostgresSettings(), "ingest")
+    outlet, raw_outlet = Producer(kafka, "ingest"), Producer(kafka, "ingest-http")
+
+    raw = RawTopics(
+        RawConsumer(kafka, settings.raw_topics, settings.group, settings.batch_records_max),
+        AcceptBatch(outlet, Topics(settings.activity_topic, settings.dead_letter_topic), rates),
+        FloodWatch(Stops(engine), settings.flood_share_max, clock),
+        health,
+        clock,
+    )
+    ledger = Ledger(engine, SCHEMA)
+    letters = FencedConsumer(
+        settings=kafka,
+        ledger=ledger,
+        topics=(settings.dead_letter_topic,),
+        group=f"{settings.group}-dead-letters",
+        worker=socket.gethostname(),
+        batch_records_max=LETTERS_RECORDS_MAX,
+    )
+    index = IndexDeadLetters(
+        engine,
+        ledger,
+        DeadLetters(engine),
+        clock,
+        observe=lambda stage: metrics.INDEXED.labels(metrics.stage_label(stage)).inc(),
+    )
+
+    async def index_letters(stop: Stop) -> None:
+        await work(letters, index, stop, health, "dead-letters")
+
+    app = create_app("Ebbwatch ingest", health)
+    publish = PublishEvents(raw_outlet, settings.raw_topics[0], rates, clock)
+    add_routes(app, publish, Tokens(engine, api_token, clock))
+    loops: dict[str, service.Loop] = {
+        "raw": raw.consume,
+        "lag": raw.measure_lag,
+        "dead-letters": index_letters,
+    }
+    try:
+        return await service.run(loops, app, settings, health)
+    finally:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LET_GO_S):
+                await asyncio.gather(outlet.close(), raw_outlet.close())
+        await engine.dispose()

@@ -1,0 +1,41 @@
+"""Ingest's settings, read from `EBBWATCH_INGEST_*`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from pydantic_settings import NoDecode, SettingsConfigDict
+
+from services.ingest.core.flood import SHARE_MAX
+from shared.contracts import topics
+from shared.runtime.settings import HttpSettings, ReportingCurrency
+
+
+class IngestSettings(HttpSettings):
+    """Everything about ingest that differs between deployments."""
+
+    model_config = SettingsConfigDict(env_prefix="EBBWATCH_INGEST_")
+
+    port: int = 8081
+    raw_topics: Annotated[tuple[str, ...], NoDecode] = Field((topics.RAW.name,), min_length=1)
+    """Separated by commas; the first one takes what comes over HTTP."""
+    activity_topic: str = topics.ACTIVITY.name
+    dead_letter_topic: str = topics.DEAD_LETTER.name
+    group: str = "ingest"
+    """Kafka's consumer groups are `ebbwatch-<group>` and `ebbwatch-<group>-dead-letters`."""
+
+    batch_records_max: int = Field(2_000, ge=1, le=20_000)
+    """Records decided on at once: about 100 ms of work, so a stop is never far away."""
+
+    reporting_currency: ReportingCurrency = "USD"
+    rates_file: Path | None = None
+    """CSV with the columns currency, from, rate: what one unit is worth in the reporting
+    currency from a day (UTC) on. Without it only the reporting currency is accepted."""
+
+    flood_share_max: float = Field(SHARE_MAX, gt=0)
+    """Share of refused records, of the last 1,000, that stops the intake; above 1: never."""
+
+    @field_validator("raw_topics", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(filter(None, value.split(","))) if isinstance(value, str) else value

@@ -1,0 +1,51 @@
+"""Ingest's tables: its partitions of the dead-letter topic, its tokens, refused records, stops."""
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+from shared.http.access import token_table
+from shared.postgres.ledger import partition_table
+
+SCHEMA = "ingest"
+
+metadata = sa.MetaData(schema=SCHEMA)
+partition = partition_table(metadata)
+api_token = token_table(metadata)
+
+dead_letter = sa.Table(
+    "dead_letter",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("origin_topic", sa.Text, nullable=False),
+    sa.Column("origin_partition", sa.Integer, nullable=False),
+    sa.Column("origin_offset", sa.BigInteger, nullable=False),
+    sa.Column("key", sa.LargeBinary),
+    sa.Column("value", sa.LargeBinary),
+    # Names too are bytes: PostgreSQL's text cannot hold every name that Kafka's can.
+    sa.Column("header_names", postgresql.ARRAY(sa.LargeBinary), nullable=False),
+    sa.Column("header_values", postgresql.ARRAY(sa.LargeBinary), nullable=False),
+    sa.Column("stage", sa.Text, nullable=False),
+    sa.Column("field", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("replayed_at", sa.DateTime(timezone=True)),
+    sa.UniqueConstraint(
+        "origin_topic", "origin_partition", "origin_offset", name="uq_dead_letter_origin"
+    ),
+    sa.Index(
+        "ix_dead_letter_waiting",
+        "id",
+        postgresql_where=sa.text("replayed_at IS NULL"),
+    ),
+)
+"""Records that could not be accepted, whole, with the reason."""
+
+intake_stop = sa.Table(
+    "intake_stop",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("stopped_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("resumed_at", sa.DateTime(timezone=True)),
+)
+"""When a flood of refusals stopped the intake, and when an operator let it go on."""
