@@ -1,0 +1,1 @@
+"""Scoring: folds events into customer state, assesses risk, re-assesses the silent."""

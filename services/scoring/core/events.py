@@ -1,0 +1,57 @@
+"""The columns that the fold reads: a batch of events as a struct of arrays.
+
+What it is for: the one shape in which streaming, replay, training and backfill hand events
+to the kernel. It never decodes a message, never looks up a customer and never deduplicates:
+`row` is already an index into the states and every event is already known to be new.
+"""
+
+from dataclasses import dataclass, fields
+from enum import IntEnum
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+DAY_S: Final = 86_400.0
+"""Seconds in a UTC day; Unix time has no leap seconds."""
+
+
+class Kind(IntEnum):
+    """What happened. The values are stored nowhere; their order is that of `state.COUNTS`."""
+
+    PURCHASE = 1
+    REFUND = 2
+    INTERACTION = 3
+    COMPLAINT_OPENED = 4
+    COMPLAINT_CLOSED = 5
+    SURVEY = 6
+    RECOMMENDATION = 7
+    SUGGESTION = 8
+
+
+@dataclass(frozen=True, slots=True)
+class EventColumns:
+    """A batch of events, all columns of one length, in any order."""
+
+    row: NDArray[np.int64]
+    """Index of the customer in the state array."""
+    kind: NDArray[np.uint8]
+    """`Kind`."""
+    time: NDArray[np.float64]
+    """Unix seconds, UTC; finite."""
+    amount: NDArray[np.float64]
+    """Reporting currency; NaN where absent; a refund is positive."""
+    score: NDArray[np.float64]
+    """0-10; NaN where absent."""
+    key: NDArray[np.uint64]
+    """Stable 64-bit hash of (source, id): settles ties between equal times, nothing else."""
+    category: NDArray[np.uint64]
+    """Stable hash of the category word, 0 = none. Feature set 1 does not read it."""
+
+    def __len__(self) -> int:
+        """Number of events."""
+        return len(self.row)
+
+    def select(self, which: NDArray[np.bool_] | NDArray[np.int64]) -> Self:
+        """The events under a mask, or at indices in their order; columns are copies."""
+        return type(self)(*(getattr(self, field.name)[which] for field in fields(self)))

@@ -1,0 +1,84 @@
+"""The rhythm of purchases: statistics of the gaps between purchase days, per customer.
+
+What it is for: turning the unpacked bitmap into per-customer columns without a loop over
+customers. It never looks at anything but days; a customer without gaps gets NaN.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_GAP_BITS: Final = 12
+"""A gap is below 2,560 days, hence below 2^12."""
+_GAP_MASK: Final = (1 << _GAP_BITS) - 1
+_ROWS_NARROW: Final = 1 << (31 - _GAP_BITS)
+"""Up to so many rows, (row, gap) fits an int32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gaps:
+    """Per-customer columns, each of length n; days, NaN where not defined."""
+
+    mean: Floats
+    median: Floats
+    std: Floats
+    longest: Floats
+    newest: Floats
+    """float64[n, 3]: the last gap, the one before, the one before that."""
+    outlasting: Floats
+    """Count of own gaps at least as long as the silence (0 without gaps)."""
+    return_share: Floats
+    """Share of `outlasting` that ended within the horizon; NaN where there is none."""
+
+
+def gap_statistics(n: int, row: Ints, day: Ints, silence: Ints, horizon_days: int) -> Gaps:
+    """Statistics of the gaps between consecutive days of each row.
+
+    `row`, `day` int64[k]: purchase days sorted by (row, day), distinct within a row.
+    `silence` int64[n]: whole days since the newest purchase day, >= 0.
+    """
+    same = row[1:] == row[:-1]
+    gap_row = row[1:][same]
+    gap = (day[1:] - day[:-1])[same]
+    count = np.bincount(gap_row, minlength=n)
+    end = np.cumsum(count)
+    start = end - count
+    has = count > 0
+
+    total = np.bincount(gap_row, weights=gap, minlength=n)
+    squares = np.bincount(gap_row, weights=gap * gap, minlength=n)
+    divisor = np.where(has, count, np.nan)
+    # Sums of whole days are exact in float64, so the difference loses nothing.
+    std = np.sqrt(squares * count - total * total) / divisor
+
+    # 0: shorter than the silence; 1: outlasts it and ends within the horizon; 2: later.
+    silent = silence[gap_row]
+    ending = (gap >= silent).astype(np.int64) + (gap >= silent + horizon_days)
+    endings = np.bincount(gap_row * 3 + ending, minlength=3 * n).reshape(n, 3)
+    outlasting = (endings[:, 1] + endings[:, 2]).astype(np.float64)
+
+    # One sort orders the gaps within every row; half as wide, it takes half as long.
+    keys = (gap_row << _GAP_BITS) | gap
+    keys = np.sort(keys.astype(np.int32) if n <= _ROWS_NARROW else keys)
+    # The NaN at the end is "no such gap".
+    ordered = np.append(keys & _GAP_MASK, np.nan)
+    in_time = np.append(gap, np.nan)
+
+    def at(index: Ints, needs: int = 1) -> Ints:
+        return np.where(count >= needs, index, len(gap))
+
+    lower, upper = ordered[at(start + (count - 1) // 2)], ordered[at(start + count // 2)]
+    return Gaps(
+        mean=total / divisor,
+        median=(lower + upper) / 2,
+        std=std,
+        longest=ordered[at(end - 1)],
+        newest=np.stack([in_time[at(end - back, back)] for back in (1, 2, 3)], axis=1),
+        outlasting=outlasting,
+        return_share=endings[:, 1] / np.where(outlasting > 0, outlasting, np.nan),
+    )

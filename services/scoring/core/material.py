@@ -1,0 +1,55 @@
+"""Which assessments are worth telling anybody.
+
+What it is for: the risk topic carries changes, not noise. It never decides who is warned.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.scoring.core.bands import NO_BAND
+from services.scoring.core.events import DAY_S
+
+MOVE_MIN: Final = 0.1
+"""Least change of probability since the last publication that is news by itself."""
+HEARTBEAT_WATCHED_DAYS: Final = 1.0
+"""Those who are ebbing (`rhythm.ebbing`): whoever acts on it wants the numbers of today."""
+HEARTBEAT_DAYS: Final = 28.0
+"""All others: a sign that they are still looked at. The topic is compacted, so a reader who
+starts afresh has every customer's newest assessment without it."""
+NO_REASON: Final = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Assessed:
+    """Assessments as columns of length n, new or as last published."""
+
+    at: NDArray[np.float64]
+    """Business time, Unix seconds UTC; anything where never published."""
+    probability: NDArray[np.float64]
+    band: NDArray[np.int8]
+    """Index of `BANDS`; `NO_BAND` where never published."""
+    reason: NDArray[np.int8]
+    """The leading reason as an index of `reasons.REASONS`; `NO_REASON` for none."""
+
+
+def is_material(
+    new: Assessed, published: Assessed, watched: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """bool[n]: the new assessment differs enough from the one last published.
+
+    Never published; another band; probability moved by `MOVE_MIN` or more; another leading
+    reason; or the heartbeat is due. A reason that only goes is no news.
+    """
+    due = np.where(watched, HEARTBEAT_WATCHED_DAYS, HEARTBEAT_DAYS) * DAY_S
+    # The published number may have travelled as text: a move of exactly the least counts.
+    moved = np.abs(new.probability - published.probability) >= MOVE_MIN - 1e-9
+    return np.asarray(
+        (published.band == NO_BAND)
+        | (new.band != published.band)
+        | moved
+        | ((new.reason != NO_REASON) & (new.reason != published.reason))
+        | (new.at - published.at >= due)
+    )

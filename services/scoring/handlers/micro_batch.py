@@ -1,0 +1,136 @@
+"""One turn of scoring: events in, everything that follows from them in one transaction.
+
+Deduplicate, load, fold, assess, write, fence, commit, then send. The silence sweep is the
+same turn without events: customers whose timer is due join those who were touched.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from services.scoring.handlers.assess import Assessor, Work
+from services.scoring.ports import (
+    NOW,
+    Decode,
+    Effects,
+    EventRows,
+    PartitionTurn,
+    Predictor,
+    Sender,
+    Store,
+)
+from shared.kafka.batch import Batch
+from shared.kernel.errors import Transient
+from shared.postgres.engine import UnitOfWork
+from shared.postgres.ledger import Move
+from shared.postgres.outbox import Message
+from shared.runtime.clock import Clock
+
+TURN_S_MAX = 8.0
+"""From reading to sending. A worker that stood still for longer (the group waits 10 s) may have a
+successor who has sent what it left: from its memory that would come after newer messages, and
+stay in the compacted topic. It claims anew instead, and sends what is still there."""
+
+
+class MicroBatch:
+    """The handler of the activity topic."""
+
+    def __init__(  # noqa: PLR0913 (wiring: each is one collaborator)
+        self,
+        *,
+        decode: Decode,
+        store: Store,
+        sender: Sender,
+        assessor: Assessor,
+        predictor: Callable[[], Predictor],
+        clock: Clock,
+        sweep_customers_max: int,
+        sweep_interval_s: float,
+        observe: Callable[[Effects, float], None],
+    ) -> None:
+        self._decode = decode
+        self._store = store
+        self._sender = sender
+        self._assessor = assessor
+        self._predictor = predictor
+        self._clock = clock
+        self._sweep_customers_max = sweep_customers_max
+        self._sweep_interval_s = sweep_interval_s
+        self._observe = observe
+        self._swept_at = -sweep_interval_s
+
+    async def __call__(self, batch: Batch) -> Sequence[Move]:
+        """Do the turn; returns the moves that were committed."""
+        began = self._clock.monotonic()
+        events, turns, dead = self._decode(batch, self._clock.now())
+        sweep = self._may_sweep(turns, began)
+        if not batch and not sweep:
+            return ()
+        async with self._store.open() as work:
+            fresh, conflicts = await self._deduplicate(work, events)
+            due = await self._due(work, turns) if sweep else []
+            _settle_ticks(turns, more=len(due) == self._sweep_customers_max)
+            job = Work(fresh, turns, due)
+            loaded = await self._store.load(work, job.customers)
+            predictor = self._predictor()
+            effects = await asyncio.to_thread(self._assessor, job, loaded, predictor)
+            effects.moves = [
+                batch.move(t.tp, t.consumed, t.progress)
+                for t in turns
+                if t.consumed or t.tp[1] in job.partitions
+            ]
+            if not effects.moves:
+                return ()
+            effects.recorded_at = self._clock.now()
+            effects.messages += [*dead, *conflicts]
+            await self._sender.forget(work)
+            pending = await self._store.write(work, effects)
+        if self._clock.monotonic() - began > TURN_S_MAX:
+            raise Transient("this turn took so long that somebody else may own its partitions")
+        await self._sender.flush(pending)
+        self._observe(effects, self._clock.monotonic() - began)
+        return effects.moves
+
+    def _may_sweep(self, turns: Sequence[PartitionTurn], monotonic: float) -> bool:
+        if any(t.tick for t in turns):
+            return True
+        if monotonic - self._swept_at < self._sweep_interval_s:
+            return False
+        self._swept_at = monotonic
+        return any(t.sweeping and not t.tick for t in turns)
+
+    async def _due(self, work: UnitOfWork, turns: Sequence[PartitionTurn]) -> list[tuple[str, int]]:
+        nows = {t.tp[1]: t.now for t in turns if t.sweeping and t.now is not None}
+        return await self._store.due(work, nows, self._sweep_customers_max)
+
+    async def _deduplicate(
+        self, work: UnitOfWork, events: EventRows
+    ) -> tuple[EventRows, list[Message]]:
+        """Events whose (customer, source, id) has had no effect yet, and dead letters for
+        those that reuse an id with other content."""
+        first: dict[tuple[str, str, str], int] = {}
+        keys = zip(events.customer, events.source, events.id, strict=True)
+        same = [first.setdefault(key, i) for i, key in enumerate(keys)]
+        kept = list(first.values())
+        candidates = events if len(kept) == len(events) else events.select(kept)
+        known = await self._store.known(work, candidates)
+        # What is stored under a key counts, else what came first.
+        content = {kept[i]: stored for i, stored in known.items()}
+        conflicts = [
+            self._decode.same_id(events.record[i])
+            for i, (j, found) in enumerate(zip(same, events.content_hash, strict=True))
+            if found != content.get(j, events.content_hash[j])
+        ]
+        if not known:
+            return candidates, conflicts
+        return candidates.select([i for i in range(len(candidates)) if i not in known]), conflicts
+
+
+def _settle_ticks(turns: Sequence[PartitionTurn], *, more: bool) -> None:
+    """A tick is consumed, and its time reached, once everybody due has been looked at; while
+    there are `more`, the next turn comes back to it."""
+    for turn in turns:
+        if turn.tick and turn.now is not None:
+            if more:
+                turn.consumed -= 1
+            else:
+                turn.progress[NOW] = turn.now.timestamp()

@@ -1,0 +1,142 @@
+"""Wires scoring together: settings -> adapters -> handlers -> loops. No decisions in here."""
+
+import socket
+from collections import Counter
+
+from services.scoring import metrics
+from services.scoring.handlers.assess import Assessor
+from services.scoring.handlers.micro_batch import MicroBatch
+from services.scoring.handlers.serving import Serving
+from services.scoring.inbound.activity import ActivityDecoder
+from services.scoring.inbound.http import add_routes
+from services.scoring.model.churn_model import loads
+from services.scoring.model.rule_model import RuleModel
+from services.scoring.model.store import ArtefactStore
+from services.scoring.ports import BACKFILL, Effects
+from services.scoring.settings import ScoringSettings
+from services.scoring.store.history import History
+from services.scoring.store.models import Models
+from services.scoring.store.tables import SCHEMA, api_token
+from services.scoring.store.turn import TurnStore
+from shared.contracts.risk import BANDS
+from shared.http.access import Tokens
+from shared.http.app import create_app
+from shared.kafka.fenced import FencedConsumer
+from shared.kafka.producer import Producer
+from shared.kafka.relay import Relay
+from shared.kafka.settings import KafkaSettings
+from shared.kafka.worker import work
+from shared.postgres.engine import create_engine
+from shared.postgres.ledger import Ledger
+from shared.postgres.outbox import Outbox
+from shared.postgres.settings import PostgresSettings
+from shared.runtime import service
+from shared.runtime.clock import Clock, SystemClock
+from shared.runtime.health import Health
+
+GAUGES_S = 1.0
+"""How often gauges are set: several times per scrape."""
+
+
+async def run() -> int:
+    """The scoring service until SIGTERM; returns the exit status."""
+    settings = ScoringSettings()
+    kafka = KafkaSettings()
+    clock = SystemClock()
+    health = Health(clock)
+    engine = create_engine(PostgresSettings(), "scoring")
+    ledger, outbox = Ledger(engine, SCHEMA), Outbox(SCHEMA)
+    relay = Relay(engine, outbox, Producer(kafka, "scoring-relay"))
+    serving = Serving(
+        Models(engine),
+        ArtefactStore(settings.model_store),
+        loads,
+        RuleModel(settings.horizon_days),
+        settings.model_poll_s,
+    )
+    consumer = FencedConsumer(
+        settings=kafka,
+        ledger=ledger,
+        topics=(settings.activity_topic,),
+        group=settings.group,
+        worker=socket.gethostname(),
+        batch_records_max=settings.batch_records_max,
+        on_claim=relay.recover,
+    )
+    store = TurnStore(engine, ledger, outbox)
+    handle = _handler(settings, store, relay, serving, clock)
+    app = create_app("Ebbwatch scoring", health)
+    add_routes(app, History(engine), Tokens(engine, api_token, clock))
+    _add_checks(health, consumer, serving)
+    await serving.refresh()
+    try:
+        return await service.run(
+            {
+                "activity": lambda stop: work(consumer, handle, stop, health, "activity"),
+                "model": serving.watch,
+                "gauges": lambda stop: _show(consumer, serving, stop),
+            },
+            app,
+            settings,
+            health,
+        )
+    finally:
+        await relay.close()
+        await engine.dispose()
+
+
+def _handler(
+    settings: ScoringSettings, store: TurnStore, relay: Relay, serving: Serving, clock: Clock
+) -> MicroBatch:
+    return MicroBatch(
+        decode=ActivityDecoder(settings.dead_letter_topic, replay=settings.clock == "replay"),
+        store=store,
+        sender=relay,
+        assessor=Assessor(
+            risk_topic=settings.risk_topic,
+            thresholds=settings.band_thresholds,
+            reasons_max=settings.reasons_max,
+            currency=settings.reporting_currency,
+        ),
+        predictor=serving.current,
+        clock=clock,
+        sweep_customers_max=settings.sweep_customers_max,
+        sweep_interval_s=settings.sweep_interval_s,
+        observe=_observe,
+    )
+
+
+def _add_checks(health: Health, consumer: FencedConsumer, serving: Serving) -> None:
+    async def assigned() -> str | None:
+        return None if consumer.settled else "partitions are not claimed yet"
+
+    async def model() -> str | None:
+        return None if serving.checked else "the model registry was not read yet"
+
+    health.add_check("partitions", assigned)
+    health.add_check("model", model)
+
+
+async def _show(consumer: FencedConsumer, serving: Serving, stop: service.Stop) -> None:
+    """Keep the gauges current also while no batch succeeds."""
+    while not await stop.wait(GAUGES_S):
+        model = serving.current()
+        metrics.MODEL.info({"version": model.version, "method": model.method})
+        metrics.PARTITIONS.set(len(consumer.claims))
+        metrics.BACKFILLS.set(sum(BACKFILL in c.progress for c in consumer.claims.values()))
+        metrics.LAG_RECORDS.clear()  # partitions that went to another worker
+        for (_, partition), records in consumer.lag().items():
+            metrics.LAG_RECORDS.labels(str(partition)).set(records)
+
+
+def _observe(effects: Effects, seconds: float) -> None:
+    metrics.BATCH_SECONDS.observe(seconds)
+    for kind, times in Counter(effects.events.type).items():
+        metrics.EVENTS.labels(kind).inc(times)
+    for band, times in Counter(a.band for a in effects.assessments).items():
+        metrics.ASSESSMENTS.labels(BANDS[band]).inc(times)
+    for a in effects.assessments:
+        metrics.PROBABILITY.observe(a.probability)
+    told = sum(a.message is not None for a in effects.assessments)
+    metrics.PUBLISHED.inc(told)
+    metrics.DEAD_LETTERS.inc(len(effects.messages) - told)

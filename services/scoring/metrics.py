@@ -1,0 +1,27 @@
+"""Every metric of scoring, declared once. Never a customer or an owner in a label."""
+
+from prometheus_client import Counter, Gauge, Histogram, Info
+
+EVENTS = Counter("ebbwatch_scoring_events", "Events that changed a customer's state", ["type"])
+ASSESSMENTS = Counter("ebbwatch_scoring_assessments", "Assessments made", ["band"])
+PUBLISHED = Counter("ebbwatch_scoring_risk_messages", "Assessments told to the risk topic")
+DEAD_LETTERS = Counter("ebbwatch_scoring_dead_letters", "Events refused by scoring")
+BATCH_SECONDS = Histogram(
+    "ebbwatch_scoring_batch_seconds",
+    "One turn: read, fold, assess, write, commit, send",
+    # Around the promised second from event to task.
+    buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5),
+)
+PROBABILITY = Histogram(
+    "ebbwatch_scoring_probability_ratio",
+    "Distribution of the assessed churn probability",
+    buckets=tuple(i / 10 for i in range(1, 11)),
+)
+LAG_RECORDS = Gauge(
+    "ebbwatch_scoring_lag_records", "Activity records not yet folded", ["partition"]
+)
+PARTITIONS = Gauge("ebbwatch_scoring_partitions", "Partitions that this process owns")
+BACKFILLS = Gauge(
+    "ebbwatch_scoring_backfill_partitions", "Owned partitions whose sweep rests for an import"
+)
+MODEL = Info("ebbwatch_scoring_model", "The model that serves")

@@ -1,0 +1,179 @@
+"""The fitted churn model: LightGBM trees, a calibration and its card, as one artefact.
+
+Applies and explains; never trains and never reads a file. The bytes of an artefact decide
+its version, so two models with one version give the same number for the same row.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import lightgbm
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from services.scoring.core.registry import FEATURES
+from services.scoring.core.state import FEATURE_SET
+from services.scoring.model.calibration import Calibration
+from services.scoring.model.card import ModelCard
+from services.scoring.model.store import address
+from shared.contracts.risk import Method
+from shared.kernel.errors import Invalid
+
+Floats = NDArray[np.float64]
+
+FORMAT: Final = 1
+VERSION_DIGITS: Final = 12
+"""Of the address, in the version: 48 bits tell a company's models apart for ever."""
+PARAMETERS_MARK: Final = "\nparameters:"
+"""LightGBM ends its text with training settings such as the number of threads. They change
+no prediction, so they must not change the address."""
+
+
+class Artefact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The model on disk, as JSON."""
+
+    format: int
+    feature_set: int
+    features: list[str]
+    horizon_days: int
+    calibration: Calibration
+    card: ModelCard
+    booster: str
+    """LightGBM's own text form, up to its training settings."""
+
+
+_ENCODER = msgspec.json.Encoder(order="deterministic")
+_DECODER = msgspec.json.Decoder(Artefact)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChurnModel:
+    """A Predictor backed by LightGBM. Safe to share between threads."""
+
+    artefact: Artefact
+    version: str
+    booster: lightgbm.Booster
+    base: float
+    """Log-odds before any feature speaks: `explain(x).sum(1) + base == log_odds(x)`."""
+    threads: int
+
+    @property
+    def method(self) -> Method:
+        """Always `model`."""
+        return "model"
+
+    @property
+    def feature_set(self) -> int:
+        """The feature set that it was trained on."""
+        return self.artefact.feature_set
+
+    @property
+    def horizon_days(self) -> int:
+        """Days of silence that it predicts."""
+        return self.artefact.horizon_days
+
+    @property
+    def card(self) -> ModelCard:
+        """Where it comes from and how good it was."""
+        return self.artefact.card
+
+    def predict(self, x: Floats) -> Floats:
+        """Calibrated probability of silence. float64[n, F] -> float64[n]."""
+        return self.artefact.calibration.apply(self.log_odds(x))
+
+    def log_odds(self, x: Floats) -> Floats:
+        """The score before calibration. float64[n, F] -> float64[n]."""
+        if len(x) == 0:
+            return np.empty(0)
+        raw = self.booster.predict(x, raw_score=True, num_threads=self.threads)
+        return np.asarray(raw, dtype=np.float64)
+
+    def explain(self, x: Floats) -> Floats:
+        """Contribution of each feature to `log_odds`: float64[n, F] -> float64[n, F].
+
+        Exact tree SHAP values (Lundberg et al. 2020, the path-dependent form).
+        """
+        if len(x) == 0:
+            return np.empty_like(x)
+        return _contributions(self.booster, x, self.threads)[:, :-1]
+
+
+def dumps(model: ChurnModel) -> bytes:
+    """The artefact's bytes; `loads` of them gives a model of the same version."""
+    return _ENCODER.encode(model.artefact)
+
+
+def loads(data: bytes, threads: int = 1) -> ChurnModel:
+    """A model ready to score, with this many threads a call (1 suits batches below 1,000).
+
+    Raises Invalid, naming what differs, unless the artefact was made for exactly the
+    features that this release computes, in this order.
+    """
+    try:
+        artefact = _DECODER.decode(data)
+    except msgspec.MsgspecError as error:
+        raise Invalid("artefact", f"not a churn model: {error}") from error
+    _check(artefact)
+    try:
+        booster = lightgbm.Booster(model_str=artefact.booster)
+    except lightgbm.basic.LightGBMError as error:
+        raise Invalid("artefact.booster", f"LightGBM cannot read it: {error}") from error
+    if booster.num_feature() != len(artefact.features):
+        raise Invalid(
+            "artefact.booster",
+            f"trees read {booster.num_feature()} features, {len(artefact.features)} are named",
+        )
+    return ChurnModel(
+        artefact=artefact,
+        version=f"lgbm-{address(data)[:VERSION_DIGITS]}",
+        booster=booster,
+        base=float(_contributions(booster, np.full((1, len(artefact.features)), np.nan), 1)[0, -1]),
+        threads=threads,
+    )
+
+
+def assemble(booster: lightgbm.Booster, calibration: Calibration, card: ModelCard) -> ChurnModel:
+    """A model from what training produced, through its bytes, so that what was tested is
+    what will be loaded."""
+    artefact = Artefact(
+        format=FORMAT,
+        feature_set=card.feature_set,
+        features=[feature.name for feature in FEATURES],
+        horizon_days=card.horizon_days,
+        calibration=calibration,
+        card=card,
+        booster=booster.model_to_string().split(PARAMETERS_MARK)[0] + "\n",
+    )
+    return loads(_ENCODER.encode(artefact))
+
+
+def _contributions(booster: lightgbm.Booster, x: Floats, threads: int) -> Floats:
+    shap = booster.predict(x, pred_contrib=True, num_threads=threads)
+    return np.asarray(shap, dtype=np.float64)
+
+
+def _check(artefact: Artefact) -> None:
+    if artefact.format != FORMAT:
+        raise Invalid("artefact.format", f"is {artefact.format}, this release reads {FORMAT}")
+    if artefact.feature_set != FEATURE_SET:
+        raise Invalid(
+            "artefact.feature_set",
+            f"model reads feature set {artefact.feature_set}, this release computes "
+            f"{FEATURE_SET}: train again",
+        )
+    ours = [feature.name for feature in FEATURES]
+    if artefact.features != ours:
+        at, theirs, mine = next(
+            (i, a, b) for i, (a, b) in enumerate(_pairs(artefact.features, ours)) if a != b
+        )
+        raise Invalid(
+            "artefact.features",
+            f"feature {at} is {theirs or 'missing'} in the model and {mine or 'missing'} "
+            f"here ({len(artefact.features)} and {len(ours)} in all): train again",
+        )
+
+
+def _pairs(a: list[str], b: list[str]) -> list[tuple[str, str]]:
+    length = max(len(a), len(b))
+    return list(zip(a + [""] * (length - len(a)), b + [""] * (length - len(b)), strict=True))

@@ -1,0 +1,57 @@
+"""The documented rule on a customer's own rhythm, in the shape of a model.
+
+Serves while there is no fitted model, and says so in every assessment. It learns nothing.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.scoring.core.registry import feature_index
+from services.scoring.core.rhythm import churn_by_rhythm
+from services.scoring.core.state import FEATURE_SET
+from services.scoring.model.calibration import logit
+from shared.contracts.risk import Method
+
+Floats = NDArray[np.float64]
+
+VERSION: Final = "rule-1"
+"""Raise it with every change of the rule's numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleModel:
+    """A Predictor that needs no training; the arithmetic is `core.rhythm`."""
+
+    horizon_days: int
+
+    @property
+    def version(self) -> str:
+        """The rule's own version."""
+        return VERSION
+
+    @property
+    def method(self) -> Method:
+        """Always `rule`."""
+        return "rule"
+
+    @property
+    def feature_set(self) -> int:
+        """The feature set of this release."""
+        return FEATURE_SET
+
+    def predict(self, x: Floats) -> Floats:
+        """Probability of silence. float64[n, F] -> float64[n]; NaN without a purchase."""
+        return churn_by_rhythm(x, self.horizon_days)
+
+    def explain(self, x: Floats) -> Floats:
+        """All of the log-odds in one column: the rule looks at silence and nothing else.
+
+        Sums to the log-odds as a model's contributions do. The words for an owner come from
+        `core.reasons.rule_reasons`, which also tells what the rule does not weigh.
+        """
+        contributions = np.zeros_like(x)
+        contributions[:, feature_index["recency_days"]] = logit(self.predict(x))
+        return contributions

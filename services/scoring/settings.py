@@ -1,0 +1,51 @@
+"""Scoring's settings, read from `EBBWATCH_SCORING_*`."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from shared.contracts import topics
+from shared.runtime.settings import HttpSettings, ReportingCurrency
+
+
+class ScoringSettings(HttpSettings):
+    """Everything about scoring that differs between deployments."""
+
+    model_config = SettingsConfigDict(env_prefix="EBBWATCH_SCORING_")
+
+    port: int = 8082
+    activity_topic: str = topics.ACTIVITY.name
+    risk_topic: str = topics.RISK.name
+    dead_letter_topic: str = topics.DEAD_LETTER.name
+    group: str = "scoring"
+
+    clock: Literal["live", "replay"] = "live"
+    """`replay`: `now` comes from tick records only; customers are assessed at ticks."""
+
+    batch_records_max: int = Field(2_000, ge=1, le=20_000)
+    """Records of one transaction: 2,000 take about 50 ms, so a stop is never far away."""
+
+    sweep_customers_max: int = Field(2_000, ge=1, le=20_000)
+    """Silent customers assessed in one transaction, oldest due first: as much work as a batch
+    of events, so that a million of them never stop the live stream."""
+
+    sweep_interval_s: float = Field(1.0, gt=0)
+    """How often an idle worker asks for due customers; far below the day that a look means."""
+
+    horizon_days: int = Field(28, ge=1, le=730)
+    """Silence for so long is what we call churn, while the rule serves; a model brings its own."""
+
+    band_thresholds: tuple[float, float, float] = (0.25, 0.5, 0.75)
+    """Lower ends of watch, high, critical."""
+
+    reasons_max: int = Field(3, ge=1, le=10)
+    """Reasons told per assessment: more are not read."""
+
+    reporting_currency: ReportingCurrency = "USD"
+    model_store: Path = Path(".local/models")
+    """Folder of model artefacts, shared by all replicas."""
+
+    model_poll_s: float = Field(1.0, gt=0)
+    """How soon a promoted model serves."""

@@ -1,0 +1,125 @@
+"""Scoring's tables. Everything of a customer is keyed by `customer_id`, so that it distributes."""
+
+import sqlalchemy as sa
+
+from shared.http.access import token_table
+from shared.postgres.ledger import partition_table
+from shared.postgres.outbox import outbox_table
+
+SCHEMA = "scoring"
+
+metadata = sa.MetaData(schema=SCHEMA)
+partition = partition_table(metadata)
+outbox = outbox_table(metadata)
+api_token = token_table(metadata)
+
+event_key = sa.Table(
+    "event_key",
+    metadata,
+    sa.Column("customer_id", sa.Text, primary_key=True),
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("content_hash", sa.LargeBinary, nullable=False),
+    sa.Column("recorded_on", sa.Date, nullable=False),
+    postgresql_partition_by="HASH (customer_id)",
+)
+"""Which events have had their effect: the identity of exactly-once."""
+
+event = sa.Table(
+    "event",
+    metadata,
+    sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("customer_id", sa.Text, nullable=False),
+    sa.Column("original_customer_id", sa.Text, nullable=False),
+    sa.Column("type", sa.Text, nullable=False),
+    sa.Column("time", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("payload", sa.LargeBinary, nullable=False),
+    postgresql_partition_by="RANGE (recorded_at)",
+)
+"""Event history: the canonical event as it was folded. Partitioned by recording time; a
+re-timed duplicate would slip between partitions by event time."""
+
+customer_state = sa.Table(
+    "customer_state",
+    metadata,
+    sa.Column("customer_id", sa.Text, primary_key=True),
+    sa.Column("partition", sa.Integer, nullable=False),
+    sa.Column("feature_set", sa.SmallInteger, nullable=False),
+    sa.Column("state", sa.LargeBinary, nullable=False),
+    # Overwritten by every batch that touches the customer: leave room for HOT updates.
+    postgresql_with={"fillfactor": 60},
+)
+
+timer = sa.Table(
+    "timer",
+    metadata,
+    sa.Column("customer_id", sa.Text, primary_key=True),
+    sa.Column("partition", sa.Integer, nullable=False),
+    sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Index("ix_timer_due", "partition", "due_at"),
+)
+"""When the silence sweep must look again. Narrow and apart: an indexed due time in the state
+row would cost that row its HOT updates."""
+
+
+def _assessment_columns() -> list[sa.Column[object]]:
+    return [
+        sa.Column("revision", sa.BigInteger, nullable=False),
+        sa.Column("assessed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("probability", sa.Float, nullable=False),
+        sa.Column("band", sa.SmallInteger, nullable=False),
+        sa.Column("method", sa.Text, nullable=False),
+        sa.Column("model_version", sa.Text, nullable=False),
+        sa.Column("feature_set", sa.SmallInteger, nullable=False),
+        sa.Column("features", sa.LargeBinary, nullable=False),
+    ]
+
+
+assessment = sa.Table(
+    "assessment",
+    metadata,
+    sa.Column("customer_id", sa.Text, primary_key=True),
+    *_assessment_columns(),
+    sa.Column("look_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("published_at", sa.DateTime(timezone=True)),
+    sa.Column("published_probability", sa.Float),
+    sa.Column("published_band", sa.SmallInteger),
+    sa.Column("published_reason", sa.Text),
+    postgresql_with={"fillfactor": 60},
+)
+"""The current assessment, with the features it was made from (little-endian float64), and
+what the risk topic last said of this customer."""
+
+assessment_history = sa.Table(
+    "assessment_history",
+    metadata,
+    sa.Column("customer_id", sa.Text, nullable=False),
+    *_assessment_columns(),
+    sa.Column("message", sa.LargeBinary, nullable=False),
+    sa.Index("ix_assessment_history_customer", "customer_id", "assessed_at"),
+    postgresql_partition_by="RANGE (assessed_at)",
+)
+"""Every published assessment, with the message as it was sent."""
+
+profile = sa.Table(
+    "profile",
+    metadata,
+    sa.Column("customer_id", sa.Text, primary_key=True),
+    sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("event_id", sa.Text, nullable=False),
+    sa.Column("profile", sa.LargeBinary, nullable=False),
+)
+"""Last writer by (changed_at, event_id)."""
+
+model = sa.Table(
+    "model",
+    metadata,
+    sa.Column("version", sa.Text, primary_key=True),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("feature_set", sa.SmallInteger, nullable=False),
+    sa.Column("horizon_days", sa.Integer, nullable=False),
+    sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("promoted_at", sa.DateTime(timezone=True)),
+    sa.Column("report", sa.Text, nullable=False),
+)
+"""Registry of models; the one promoted last serves. The artefact lies in the model store."""

@@ -1,0 +1,104 @@
+"""What would have happened: at each of some past cutoffs, the model that could have existed.
+
+Each origin is predicted by trees grown on labels that had matured by then and nothing later,
+exactly as the next real prediction will be made; so its residuals are those to expect, and a
+correction can be judged as it would be used. It never touches a cutoff that is to be tested.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from services.scoring.core.events import DAY_S
+from services.scoring.model.calibration import sigmoid
+from services.scoring.model.rule_model import RuleModel
+from services.scoring.training.baselines import Recency
+from services.scoring.training.metrics import scores
+from services.scoring.training.panel import SUBSETS, Bools, Floats, Panel, Progress, no_progress
+from services.scoring.training.trees import Parameters, grow, log_odds
+
+Measures = dict[str, dict[str, float | int | None]]
+
+ORIGINS_MAX: Final = 4
+"""Each costs one more training; four horizons back is as far as a level stays informative."""
+LEARN_CUTOFFS_MIN: Final = 2
+"""Fewer matured cutoffs than this teach nothing about a later one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backtest:
+    """Predictions at past origins, by what was known at each."""
+
+    rows: Panel
+    """The eligible customers of each origin."""
+    log_odds: Floats
+    """Of the model, before calibration."""
+    recency: Floats
+    """Probability, by recency alone fitted to the same labels as the model."""
+
+    def by_origin(self) -> tuple[list[Floats], list[Bools]]:
+        """Log-odds and labels of each origin, oldest first."""
+        edges = np.searchsorted(self.rows.at, np.arange(1, len(self.rows.cutoffs)))
+        return np.split(self.log_odds, edges), np.split(self.rows.silent, edges)
+
+    def compared(self) -> dict[str, Measures]:
+        """`recency`, `rule`, `model` -> measures by subset, over all origins together."""
+        if not len(self.rows):
+            return {}
+        rule = RuleModel(self.rows.horizon_days).predict(self.rows.x)
+        found = {"recency": self.recency, "rule": rule, "model": sigmoid(self.log_odds)}
+        return {name: measures(self.rows, p) for name, p in found.items()}
+
+
+def origins(panel: Panel) -> list[int]:
+    """Indices of the cutoffs to predict, oldest first: the last one, and earlier ones a
+    horizon apart, so that each label had matured before the next origin."""
+    found: list[int] = []
+    horizon_s = panel.horizon_days * DAY_S
+    for at in reversed(range(len(panel.cutoffs))):
+        free = not found or panel.cutoffs[at] + horizon_s <= panel.cutoffs[found[-1]]
+        if free and len(found) < ORIGINS_MAX and learnable(panel.matured(panel.cutoffs[at])):
+            found.append(at)
+    return found[::-1]
+
+
+def learnable(panel: Panel) -> bool:
+    """Whether a model can be made of these rows: enough cutoffs, and both labels."""
+    enough = len(panel.cutoffs) >= LEARN_CUTOFFS_MIN
+    return enough and bool(panel.silent.any() and not panel.silent.all())
+
+
+def backtest(
+    panel: Panel,
+    parameters: Parameters,
+    *,
+    trees: int,
+    threads: int,
+    progress: Progress = no_progress,
+) -> Backtest:
+    """Predict every origin of the panel from what had matured by then."""
+    chosen = origins(panel)
+    scored: list[Floats] = []
+    recent: list[Floats] = []
+    for step, at in enumerate(chosen):
+        known = panel.matured(panel.cutoffs[at])
+        x = panel.between(at, at + 1).x
+        booster = grow(known, parameters, trees=trees, threads=threads)
+        scored.append(log_odds(booster, x, threads))
+        recent.append(Recency.fit(known).predict(x))
+        progress("backtest", step + 1, len(chosen))
+    return Backtest(
+        rows=panel.only(chosen),
+        log_odds=np.concatenate([np.empty(0), *scored]),
+        recency=np.concatenate([np.empty(0), *recent]),
+    )
+
+
+def measures(panel: Panel, p: Floats) -> Measures:
+    """Every measure on every subset of the panel's rows, for probabilities of those rows."""
+    found: Measures = {}
+    for name in SUBSETS:
+        rows = panel.subset(name)
+        found[name] = scores(panel.silent[rows], p[rows]).as_dict()
+    return found

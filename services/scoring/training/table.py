@@ -1,0 +1,182 @@
+"""The history that training learns from: every event of every customer as sorted columns.
+
+Comes from a Parquet file or from the rows that scoring stored; both end in the columns that
+the streaming kernel folds. It never looks at a label and never computes a feature.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from services.scoring.core.events import DAY_S, EventColumns, Kind
+from services.scoring.core.identity import stable_hash
+from shared.kernel.errors import Invalid
+
+DATA_ENV = "EBBWATCH_DATA"
+"""Names the folder of the evaluation sets, one sub-folder each."""
+DATA_DEFAULT = Path(__file__).parents[3].parent / "shared" / "data"
+"""Beside the repository."""
+COLUMNS_REQUIRED = ("event_id", "customer_id", "ts", "event_type")
+REFUND_TYPES = ("refund", "cancellation")
+"""A cancelled order is money going back, whatever sign the source gave it."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventBatch:
+    """Some events with the customers they belong to; `columns.row` is not read."""
+
+    customers: Sequence[str]
+    """Customer id of each event, length n."""
+    columns: EventColumns
+
+
+@dataclass(frozen=True, slots=True)
+class EventTable:
+    """All events, oldest first. `events.row` indexes `customers`."""
+
+    customers: tuple[str, ...]
+    events: EventColumns
+    observed_until: float
+    """Unix seconds, UTC: everything before it is known. No label window may end after it."""
+
+    def between(self, start: float, end: float) -> EventColumns:
+        """Events with start <= time < end (unix seconds), as views."""
+        first, last = np.searchsorted(self.events.time, [start, end], side="left")
+        names = [field.name for field in fields(EventColumns)]
+        return EventColumns(*(getattr(self.events, name)[first:last] for name in names))
+
+    def bought(self, start: float, end: float) -> NDArray[np.bool_]:
+        """Which customers purchased in [start, end): bool[customers]."""
+        window = self.between(start, end)
+        found = np.zeros(len(self.customers), dtype=np.bool_)
+        found[window.row[window.kind == Kind.PURCHASE]] = True
+        return found
+
+    def first_purchases(self) -> NDArray[np.float64]:
+        """Time of each customer's first purchase, unix seconds; +inf without one."""
+        first = np.full(len(self.customers), np.inf)
+        purchase = self.events.kind == Kind.PURCHASE
+        np.minimum.at(first, self.events.row[purchase], self.events.time[purchase])
+        return first
+
+    def fingerprint(self, until: float) -> str:
+        """16 hex digits over ids and all columns before `until`: which data a model saw."""
+        seen = self.between(-np.inf, until)
+        digest = hashlib.sha256("\n".join(self.customers).encode())
+        for field in fields(EventColumns):
+            digest.update(np.ascontiguousarray(getattr(seen, field.name)).tobytes())
+        return digest.hexdigest()[:16]
+
+
+def from_columns(batches: Iterable[EventBatch], observed_until: float | None = None) -> EventTable:
+    """Join batches into one table; customers are numbered in the order of their ids.
+
+    `observed_until` (unix seconds) defaults to the end of the last complete day. Raises
+    Invalid when there is no event at all.
+    """
+    parts = list(batches)
+    customers = sorted({customer for batch in parts for customer in batch.customers})
+    if not customers:
+        raise Invalid("events", "there are none: nothing can be learned from an empty history")
+    index = {customer: at for at, customer in enumerate(customers)}
+    row = np.array([index[c] for batch in parts for c in batch.customers], dtype=np.int64)
+    columns = {
+        field.name: np.concatenate([getattr(b.columns, field.name) for b in parts])
+        for field in fields(EventColumns)
+        if field.name != "row"
+    }
+    order = np.lexsort((columns["key"], columns["time"]))
+    events = EventColumns(row=row, **columns).select(order)
+    end = last_complete_day(events.time) if observed_until is None else observed_until
+    return EventTable(customers=tuple(customers), events=events, observed_until=end)
+
+
+def from_parquet(path: Path) -> EventTable:
+    """Read one event file: `event_id, customer_id, ts` (no zone: UTC)`, event_type`, `amount`.
+
+    `purchase` is a purchase, `refund` and `cancellation` are refunds, every other type an
+    interaction. A negative purchase amount is treated as unknown. Raises Invalid naming the
+    column that is missing or empty.
+    """
+    present = pl.read_parquet_schema(path)
+    for name in COLUMNS_REQUIRED:
+        if name not in present:
+            raise Invalid(name, f"column missing in {path.name}")
+    wanted = [*COLUMNS_REQUIRED, *(c for c in ("amount", "category") if c in present)]
+    frame = pl.read_parquet(path, columns=wanted)
+    for name in COLUMNS_REQUIRED:
+        if frame[name].null_count():
+            raise Invalid(name, f"{frame[name].null_count()} rows of {path.name} have none")
+    return from_columns([_batch(frame)])
+
+
+def named(name: str) -> EventTable:
+    """One of the evaluation sets (`cdnow`, `completejourney`, ...).
+
+    Looked for in the folder that EBBWATCH_DATA names, else beside the repository. Raises
+    Invalid when it is not there.
+    """
+    path = Path(os.environ.get(DATA_ENV) or DATA_DEFAULT) / name / "events.parquet"
+    if not path.exists():
+        raise Invalid(DATA_ENV, f"no {name}/events.parquet in {path.parent.parent}")
+    return from_parquet(path)
+
+
+def last_complete_day(times: NDArray[np.float64]) -> float:
+    """Midnight (UTC, unix seconds) that ends the last day known in full.
+
+    With times of day, the day of the last event is taken as cut off in the middle; a file
+    that has dates only (every time is midnight) knows its last day in full.
+    """
+    last_midnight = float(np.floor(times.max() / DAY_S) * DAY_S)
+    dates_only = bool(np.all(times % DAY_S == 0.0))
+    return last_midnight + DAY_S if dates_only else last_midnight
+
+
+def _batch(frame: pl.DataFrame) -> EventBatch:
+    kind = (
+        pl.when(pl.col("event_type") == "purchase")
+        .then(int(Kind.PURCHASE))
+        .when(pl.col("event_type").is_in(REFUND_TYPES))
+        .then(int(Kind.REFUND))
+        .otherwise(int(Kind.INTERACTION))
+    )
+    amount = (pl.col("amount") if "amount" in frame.columns else pl.lit(None)).cast(pl.Float64)
+    money = (
+        pl.when((kind == int(Kind.PURCHASE)) & (amount >= 0.0))
+        .then(amount)
+        .when(kind == int(Kind.REFUND))
+        .then(amount.abs())
+        .otherwise(None)
+        .cast(pl.Float64)
+        .fill_null(float("nan"))
+    )
+    micros = pl.col("ts").cast(pl.Datetime("us")).dt.epoch("us")
+    out = frame.select(kind=kind.cast(pl.UInt8), amount=money, time=micros.cast(pl.Float64) / 1e6)
+    words = frame["category"] if "category" in frame.columns else None
+    columns = EventColumns(
+        row=np.zeros(len(frame), dtype=np.int64),
+        kind=out["kind"].to_numpy(),
+        time=out["time"].to_numpy(),
+        amount=out["amount"].to_numpy(),
+        score=np.full(len(frame), np.nan),
+        key=_hashes(frame["event_id"].cast(pl.String).to_list()),
+        category=(
+            _hashes(words.cast(pl.String).to_list())
+            if words is not None
+            else np.zeros(len(frame), dtype=np.uint64)
+        ),
+    )
+    return EventBatch(frame["customer_id"].cast(pl.String).to_list(), columns)
+
+
+def _hashes(words: Sequence[str | None]) -> NDArray[np.uint64]:
+    """The kernel's stable hash of each word; 0 for none."""
+    known: dict[str | None, int] = {w: stable_hash(w) for w in set(words) if w is not None}
+    return np.fromiter((known.get(word, 0) for word in words), np.uint64, len(words))

@@ -1,0 +1,137 @@
+"""One call from an event history to a model that scoring can load, with its honest card.
+
+Chooses cutoffs, builds the panel, fits, and compares with the rule and with plain recency
+in the same backtest. It never reads a label that ends after `end`, and it never
+decides whether the model is used.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Final
+
+import numpy as np
+
+from services.scoring.core.events import DAY_S
+from services.scoring.core.registry import FEATURES
+from services.scoring.core.state import FEATURE_SET
+from services.scoring.model.card import ModelCard
+from services.scoring.model.churn_model import ChurnModel, assemble
+from services.scoring.training.backtest import Measures
+from services.scoring.training.fit import SEED, Fit, fit
+from services.scoring.training.leaks import leaking
+from services.scoring.training.panel import (
+    Panel,
+    Progress,
+    build_panel,
+    no_progress,
+)
+from services.scoring.training.table import EventTable
+from shared.kernel.errors import Invalid
+
+WARM_UP_HORIZONS: Final = 3
+"""Before the first cutoff, in horizons: gaps as long as the horizon can then have been seen."""
+WARM_UP_SHARE_MAX: Final = 1 / 3
+"""Of the usable history, so that a young company still trains."""
+CUTOFFS_PER_HORIZON: Final = 4
+"""Denser cutoffs repeat the same labels."""
+CUTOFFS_MAX: Final = 60
+"""The latest ones: older customers' habits say less, and the panel stays in memory."""
+WEEK_DAYS: Final = 7
+IMPORTANT: Final = 15
+"""Features listed in the report."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What training found, beside the model's own card."""
+
+    card: ModelCard
+    compared: dict[str, Measures]
+    """`recency`, `rule`, `model` -> measures by subset in the backtest; empty without one."""
+    importance: dict[str, float]
+    """Share of the total gain of the strongest features, greatest first."""
+
+
+def train(
+    table: EventTable,
+    end: float,
+    horizon_days: int,
+    *,
+    cutoffs: Sequence[float] | None = None,
+    seed: int = SEED,
+    threads: int = 1,
+    progress: Progress = no_progress,
+) -> tuple[ChurnModel, Report]:
+    """A model of silence over `horizon_days`, from nothing known at or after `end`.
+
+    `end`: unix seconds, UTC. `cutoffs` default to `usual_cutoffs`. More than one of `threads`
+    pays only on idle cores: LightGBM's threads spin while they wait, and on two busy cores two
+    of them took 16 times as long as one. They do not change the model. Raises Invalid when the
+    history is too short or has one label only, and when a feature knows the future.
+    """
+    chosen = usual_cutoffs(table, end, horizon_days) if cutoffs is None else cutoffs
+    panel = build_panel(table, chosen, horizon_days, end, seed=seed, progress=progress)
+    bad = leaking(table, panel.cutoffs[-1])
+    if bad:
+        raise Invalid("features", f"these know the future: {', '.join(bad)}")
+    fitted = fit(panel, seed=seed, threads=threads, progress=progress)
+    compared = fitted.backtest.compared()
+    card = _card(panel, fitted, compared.get("model", {}), table.fingerprint(end), end)
+    model = assemble(fitted.booster, fitted.calibration, card)
+    return model, Report(card=card, compared=compared, importance=_importance(fitted))
+
+
+def usual_cutoffs(table: EventTable, end: float, horizon_days: int) -> list[float]:
+    """Cutoffs at midnight from the end backwards, about four a horizon, after a warm-up.
+
+    The step is never whole weeks, so that every weekday is seen. Raises Invalid when no
+    cutoff has both a history and a horizon.
+    """
+    last = np.floor(end / DAY_S) * DAY_S - horizon_days * DAY_S
+    first = float(table.first_purchases().min())
+    warm_up = min(WARM_UP_HORIZONS * horizon_days * DAY_S, (last - first) * WARM_UP_SHARE_MAX)
+    if not last > first:
+        raise Invalid(
+            "end", f"leaves less than one horizon ({horizon_days} days) after the first purchase"
+        )
+    step = max(1, horizon_days // CUTOFFS_PER_HORIZON)
+    step -= step % WEEK_DAYS == 0
+    number = min(CUTOFFS_MAX, int((last - first - warm_up) // (step * DAY_S)) + 1)
+    return [float(last - i * step * DAY_S) for i in reversed(range(number))]
+
+
+def _card(
+    panel: Panel, fitted: Fit, validation: Measures, fingerprint: str, end: float
+) -> ModelCard:
+    return ModelCard(
+        horizon_days=panel.horizon_days,
+        feature_set=FEATURE_SET,
+        cutoffs=[_instant(cutoff) for cutoff in panel.cutoffs],
+        labels_end=_instant(end),
+        rows=len(panel),
+        rows_thinned=panel.rows_thinned,
+        customers=len(np.unique(panel.customer)),
+        base_rate=float(panel.silent.mean()),
+        validation_cutoffs=[_instant(cutoff) for cutoff in fitted.backtest.rows.cutoffs],
+        validation=validation,
+        trees=fitted.trees,
+        trees_chosen_by=fitted.trees_chosen_by,
+        calibration_decision=fitted.calibration_reason,
+        parameters=fitted.parameters,
+        seed=int(fitted.parameters["seed"]),
+        data_fingerprint=fingerprint,
+        libraries={name: version(name) for name in ("lightgbm", "numpy")},
+    )
+
+
+def _importance(fitted: Fit) -> dict[str, float]:
+    gain = fitted.booster.feature_importance("gain")
+    strongest = np.argsort(-gain, kind="stable")[:IMPORTANT]
+    total = float(gain.sum()) or 1.0
+    return {FEATURES[at].name: float(gain[at] / total) for at in strongest if gain[at] > 0}
+
+
+def _instant(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat()
