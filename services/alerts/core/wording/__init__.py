@@ -1,0 +1,1 @@
+"""Reasons as sentences for account owners, in English and Simplified Chinese."""

@@ -1,0 +1,190 @@
+"""The sentences: for each reason code, in both languages, with the numbers it was given.
+
+What it is for: the only place that holds user-facing words about reasons. Of a code's variants
+the first that fits the facts is said; the last needs no fact, so that there is always a true
+sentence. It never computes: facts come from scoring as they are said.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from string import Formatter
+from typing import Final
+
+from services.alerts.core.wording.numbers import LANGUAGES, Fact, Language
+from shared.contracts.risk import Reason
+
+Facts = Mapping[str, float]
+
+
+def _always(_: Facts) -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One way to say a reason, where all its placeholders are known and `when` holds."""
+
+    en: str
+    zh: str
+    when: Callable[[Facts], bool] = _always
+
+    def text(self, language: Language) -> str:
+        """The template in a language."""
+        return self.zh if language == "zh-CN" else self.en
+
+    def facts(self) -> frozenset[str]:
+        """Names of the facts that it quotes, in either language."""
+        return frozenset(
+            name
+            for text in (self.en, self.zh)
+            for _, name, _, _ in Formatter().parse(text)
+            if name is not None
+        )
+
+
+SENTENCES: Final[Mapping[str, tuple[Variant, ...]]] = {
+    "silence_beyond_rhythm": (
+        Variant(
+            "Buys {usual_gap_days:every}, now silent for {days_silent:days}: longer than ever "
+            "before (at most {longest_gap_days:days})",
+            "通常{usual_gap_days:every}购买一次，现已 {days_silent:days}未购买，"
+            "超过以往任何一次间隔（最长 {longest_gap_days:days}）",
+            lambda f: f["days_silent"] > f["longest_gap_days"],
+        ),
+        Variant(
+            "Buys {usual_gap_days:every}, now silent for {days_silent:days}",
+            "通常{usual_gap_days:every}购买一次，现已 {days_silent:days}未购买",
+        ),
+        Variant("Silent for longer than usual", "未购买的时间已超过平时的间隔"),
+    ),
+    "frequency_falling": (
+        Variant(
+            "Has not bought in the last four weeks; bought on {purchases_before:days} in "
+            "the four weeks before",
+            "最近四周没有购买，此前四周有 {purchases_before:days}购买",
+            lambda f: f.get("purchases_recent") == 0,
+        ),
+        Variant(
+            "Bought on {purchases_recent:days} in the last four weeks, on "
+            "{purchases_before:days} in the four weeks before",
+            "最近四周有 {purchases_recent:days}购买，此前四周有 {purchases_before:days}",
+        ),
+        Variant("Buys less often than before", "购买次数比以前减少"),
+    ),
+    "interaction_falling": (
+        Variant(
+            "Interactions fell from about {interactions_before:number} to about "
+            "{interactions_recent:number} in four weeks",
+            "每四周的互动次数从约 {interactions_before:number} 次降到约 "
+            "{interactions_recent:number} 次",
+        ),
+        Variant("Interacts less than before", "互动比以前减少"),
+    ),
+    "value_falling": (
+        Variant(
+            "Orders are worth {order_value_recent:money} lately, {order_value_before:money} over "
+            "the year",
+            "近期平均订单金额为 {order_value_recent:money}，全年平均为 {order_value_before:money}",
+        ),
+        Variant("Orders are worth less than before", "订单金额比以前减少"),
+    ),
+    "complaint_open": (
+        Variant(
+            "{complaints_open:complaints} not resolved, the latest news {days_since_complaint:days}"
+            " ago",
+            "{complaints_open:complaints}尚未解决，"
+            "最近一次投诉动态在 {days_since_complaint:days}前",
+        ),
+        Variant(
+            "{complaints_open:complaints} not resolved", "{complaints_open:complaints}尚未解决"
+        ),
+        Variant("A complaint is not resolved", "有投诉尚未解决"),
+    ),
+    "satisfaction_low": (
+        Variant(
+            "Satisfaction fell by {survey_change:number} to {survey_score:number} of 10; would "
+            "recommend us: {recommendation_score:number} of 10",
+            "满意度下降 {survey_change:number} 分，降至 {survey_score:number} 分（满分 10 分）；"
+            "推荐意愿 {recommendation_score:number} 分",
+            lambda f: f["survey_change"] < 0,
+        ),
+        Variant(
+            "Satisfaction fell by {survey_change:number} to {survey_score:number} of 10",
+            "满意度下降 {survey_change:number} 分，降至 {survey_score:number} 分（满分 10 分）",
+            lambda f: f["survey_change"] < 0,
+        ),
+        Variant(
+            "Satisfaction {survey_score:number} of 10; would recommend us: "
+            "{recommendation_score:number} of 10",
+            "满意度 {survey_score:number} 分，推荐意愿 {recommendation_score:number} 分"
+            "（满分 10 分）",
+        ),
+        Variant(
+            "Satisfaction {survey_score:number} of 10",
+            "满意度 {survey_score:number} 分（满分 10 分）",
+        ),
+        Variant(
+            "Would recommend us: {recommendation_score:number} of 10",
+            "推荐意愿 {recommendation_score:number} 分（满分 10 分）",
+        ),
+        Variant("Is not satisfied", "满意度偏低"),
+    ),
+    "new_and_quiet": (
+        Variant(
+            "Bought for the first time {days_silent:days} ago and has not come back since",
+            "{days_silent:days}前首次购买，之后再未购买",
+        ),
+        Variant("Has not come back since the first purchase", "首次购买后再未购买"),
+    ),
+    "seldom_buyer": (
+        Variant(
+            "Has bought only once, {days_silent:days} ago",
+            "仅购买过一次，在 {days_silent:days}前",
+            lambda f: f.get("purchase_days") == 1,
+        ),
+        Variant(
+            "Has bought on {purchase_days:days} in {days_since_first:days}, the last time "
+            "{days_silent:days} ago",
+            "{days_since_first:days}内有 {purchase_days:days}购买，最近一次在 {days_silent:days}前",
+        ),
+        Variant("Buys seldom", "购买很少"),
+    ),
+}
+"""Reason code -> its variants, the most telling first."""
+
+FALLBACK: Final = Variant("The risk of losing this customer has risen", "该客户的流失风险上升")
+"""For a code that this version does not know: true of every task, and not an empty line."""
+
+
+def sentence(reason: Reason, language: Language, currency: str) -> str:
+    """The reason as a person would say it.
+
+    >>> r = Reason(code="silence_beyond_rhythm", impact=1.0,
+    ...            facts={"usual_gap_days": 9.0, "days_silent": 31.0})
+    >>> sentence(r, "en", "USD")
+    'Buys every 9 days, now silent for 31 days'
+    >>> sentence(r, "zh-CN", "USD")
+    '通常每 9 天购买一次，现已 31 天未购买'
+    """
+    variant = _variant(reason)
+    said = {name: Fact(reason.facts[name], language, currency) for name in variant.facts()}
+    return variant.text(language).format_map(said)
+
+
+def language_of(tag: str | None, default: Language = "en") -> Language:
+    """The supported language nearest to a BCP 47 tag; Chinese of any kind is Simplified here.
+
+    >>> language_of("zh-Hans-CN"), language_of("en-GB"), language_of("de"), language_of(None)
+    ('zh-CN', 'en', 'en', 'en')
+    """
+    if tag is None:
+        return default
+    primary = tag.split("-", 1)[0].lower()
+    return next((known for known in LANGUAGES if known.split("-", 1)[0] == primary), default)
+
+
+def _variant(reason: Reason) -> Variant:
+    for variant in SENTENCES.get(reason.code, ()):
+        if variant.facts() <= reason.facts.keys() and variant.when(reason.facts):
+            return variant
+    return FALLBACK

@@ -1,0 +1,109 @@
+"""Writes what was decided about tasks: the tasks, their messages to endpoints, the treatments.
+
+What it is for: one set of statements per batch, whatever brought the decisions (an assessment,
+a purchase, an owner), all in the caller's transaction.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from services.alerts import metrics
+from services.alerts.core import message as told
+from services.alerts.core.policy import Closed
+from services.alerts.core.task import Task, close
+from services.alerts.ports import Change, Deliveries, NewDelivery, Tasks
+from shared.contracts import treatment
+from shared.contracts.treatment import TreatmentRecorded
+from shared.postgres.engine import UnitOfWork
+from shared.postgres.ledger import TopicPartition
+from shared.postgres.outbox import Message
+
+
+@dataclass(slots=True)
+class Page:
+    """What one batch decided, in order. A task may be raised and closed on the same page."""
+
+    raised: dict[str, Task] = field(default_factory=dict)
+    """New tasks by id, as they are at the end of the page."""
+    changes: list[Change] = field(default_factory=list)
+    """Of new tasks."""
+    closed: dict[str, tuple[Closed, TopicPartition]] = field(default_factory=dict)
+    """Ends of tasks that were stored before, by task id."""
+
+    def open(self, task: Task, cause: TopicPartition) -> None:
+        """A new task."""
+        self.raised[task.id] = task
+        self.changes.append(Change(task, cause))
+
+    def close(self, closed: Closed, cause: TopicPartition) -> None:
+        """The end of a task, of this page or stored."""
+        task = self.raised.get(closed.task.id)
+        if task is None:
+            self.closed[closed.task.id] = closed, cause
+        else:
+            self.raised[task.id] = close(task, closed)
+            self.changes.append(Change(self.raised[task.id], cause))
+
+
+class Book:
+    """Where pages are written. `endpoints`: ids of those that every change is told to."""
+
+    def __init__(
+        self, tasks: Tasks, deliveries: Deliveries, endpoints: Sequence[str], treatment_topic: str
+    ) -> None:
+        self._tasks = tasks
+        self._deliveries = deliveries
+        self._endpoints = endpoints
+        self._treatment_topic = treatment_topic
+
+    async def write(
+        self, work: UnitOfWork, page: Page, now: datetime
+    ) -> tuple[list[Change], list[Message]]:
+        """Store a page's tasks and deliveries; returns its changes and what to publish.
+
+        Ends come before new tasks: a customer may have both, of the same cause.
+        """
+        ended = await self._tasks.close(work, [closed for closed, _ in page.closed.values()])
+        await self._tasks.add(work, list(page.raised.values()))
+        changes = [Change(task, page.closed[task.id][1]) for task in ended] + page.changes
+        await self.tell(work, changes, now)
+        return changes, [self.publish(told.treatment(c.task), c.cause) for c in changes]
+
+    async def tell(self, work: UnitOfWork, changes: Sequence[Change], now: datetime) -> None:
+        """Queue a message about each change for every endpoint."""
+        await self._deliveries.add(
+            work,
+            [
+                NewDelivery(
+                    customer_id=task.customer_id,
+                    id=told.delivery_id(task, endpoint),
+                    endpoint_id=endpoint,
+                    task_id=task.id,
+                    kind=told.kind_of(task),
+                    body=body,
+                    created_at=now,
+                    received_ms=task.received_ms if task.status == "open" else 0,
+                )
+                for task, body in ((c.task, told.body(c.task)) for c in changes)
+                for endpoint in self._endpoints
+            ],
+        )
+
+    def publish(self, fact: TreatmentRecorded, cause: TopicPartition) -> Message:
+        """A message on the treatment topic, keyed by customer."""
+        return Message(
+            cause, self._treatment_topic, fact.customer_id.encode(), treatment.ENCODER.encode(fact)
+        )
+
+
+def count(changes: Sequence[Change], now: datetime) -> None:
+    """Count committed changes; `now` is just after the commit, wall clock."""
+    for change in changes:
+        task = change.task
+        if task.status == "closed":
+            metrics.TASKS_CLOSED.labels(task.cause, task.close_reason).inc()
+            continue
+        metrics.TASKS_RAISED.labels(task.cause).inc()
+        if task.received_ms:
+            metrics.TASK_LATENCY_S.observe(now.timestamp() - task.received_ms / 1000)

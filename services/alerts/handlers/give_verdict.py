@@ -1,0 +1,87 @@
+"""An owner closes a task: what was found is stored, told and published."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.alerts import metrics
+from services.alerts.core import message as told
+from services.alerts.core.task import Task
+from services.alerts.handlers.book import Book, count
+from services.alerts.ports import BusinessClock, Change, Customers, Tasks, VerdictGiven
+from shared.postgres.engine import unit_of_work
+from shared.postgres.ledger import TopicPartition
+from shared.postgres.outbox import Outbox
+from shared.runtime.clock import Clock
+
+CAUSE: Final[TopicPartition] = ("alerts.verdicts", 0)
+"""No topic: under this name the outbox keeps what owners caused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """The task has another verdict already."""
+
+    task: Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GiveVerdict:
+    """Closes tasks on an owner's word. The same word twice changes nothing."""
+
+    engine: AsyncEngine
+    customers: Customers
+    tasks: Tasks
+    book: Book
+    outbox: Outbox
+    business_clock: BusinessClock
+    clock: Clock
+    told: asyncio.Event
+    given: asyncio.Event
+
+    async def __call__(self, given: VerdictGiven) -> Task | Conflict | None:
+        """The task as it is now; a conflict, or None when there is no such task.
+
+        A task that has closed by itself may still get a verdict: what the owner found is
+        worth knowing. It is not told to endpoints again.
+        """
+        changes: list[Change] = []
+        async with unit_of_work(self.engine) as work:
+            customer = await self.tasks.customer_of(work, given.task_id)
+            if customer is None:
+                return None
+            await self.customers.lock(work, [customer])
+            task = await self.tasks.find(work, given.task_id)
+            if task is None or task.verdict is not None:
+                return _settled(task, given)
+            at = max(task.opened_at, await self.business_clock.now(work))
+            after = msgspec.structs.replace(task, verdict=given.verdict, note=given.note)
+            messages = []
+            if task.status == "open":
+                after = msgspec.structs.replace(
+                    after,
+                    status="closed",
+                    version=task.version + 1,
+                    closed_at=at,
+                    close_reason="verdict",
+                )
+                changes.append(Change(after, CAUSE))
+                messages.append(self.book.publish(told.treatment(after), CAUSE))
+            await self.tasks.write_verdict(work, after)
+            await self.book.tell(work, changes, self.clock.now())
+            messages.append(self.book.publish(told.verdict(after, at), CAUSE))
+            await self.outbox.add(work, messages)
+        self.told.set()
+        self.given.set()
+        metrics.VERDICTS.labels(given.verdict).inc()
+        count(changes, self.clock.now())
+        return after
+
+
+def _settled(task: Task | None, given: VerdictGiven) -> Task | Conflict | None:
+    if task is None or task.verdict == given.verdict:
+        return task
+    return Conflict(task)

@@ -1,0 +1,52 @@
+"""Keeps the gauges: what waits for delivery, how far behind we read."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from services.alerts import metrics
+from shared.kafka.batch import Batch
+from shared.kernel.errors import Transient
+from shared.runtime.clock import Clock
+from shared.runtime.health import Health
+from shared.runtime.service import Stop
+
+LOOK_S = 5.0
+"""How often: three times within the shortest usual scrape interval of 15 s."""
+
+NAME = "measure"
+
+log = structlog.get_logger(__name__)
+
+
+def note_lag(batch: Batch) -> None:
+    """How many records each claimed partition holds that this batch does not."""
+    for tp, end in batch.ends.items():
+        records = batch.records.get(tp)
+        at = records[-1].offset + 1 if records else batch.claims[tp].next_offset or 0
+        metrics.LAG_RECORDS.labels(*tp).set(max(0, end - at))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """The loop of the gauges. `waiting` counts pending deliveries and dates the oldest."""
+
+    waiting: Callable[[], Awaitable[tuple[int, datetime | None]]]
+    clock: Clock
+    health: Health
+
+    async def __call__(self, stop: Stop) -> None:
+        """Run until `stop`."""
+        while not await stop.wait(LOOK_S):
+            self.health.beat(NAME)
+            try:
+                count, oldest = await self.waiting()
+            except Transient as trouble:
+                log.warning("waiting", loop=NAME, trouble=str(trouble))
+                continue
+            age = (self.clock.now() - oldest).total_seconds() if oldest else 0.0
+            metrics.UNDELIVERED.set(count)
+            metrics.UNDELIVERED_OLDEST_S.set(max(age, 0.0))
+        self.health.ended(NAME)

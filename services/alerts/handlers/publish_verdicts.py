@@ -1,0 +1,53 @@
+"""Sends what owners caused to the treatment topic: these messages have no partition of ours.
+
+Every replica may send them; a message that two of them send is known by its task and kind.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from services.alerts.handlers.give_verdict import CAUSE
+from services.alerts.handlers.waiting import heard
+from shared.kernel.errors import Transient
+from shared.postgres.ledger import Claim
+from shared.runtime.backoff import Backoff
+from shared.runtime.health import Health
+from shared.runtime.service import Stop
+
+LOOK_S = 5.0
+"""How often a replica looks for what another one left when it ended."""
+
+NAME = "verdicts"
+
+log = structlog.get_logger(__name__)
+
+
+class PublishVerdicts:
+    """`recover` sends and forgets what the outbox holds for a claim; `given` rings for more."""
+
+    def __init__(
+        self,
+        recover: Callable[[Claim], Awaitable[None]],
+        given: asyncio.Event,
+        health: Health,
+    ) -> None:
+        self._recover = recover
+        self._given = given
+        self._health = health
+
+    async def __call__(self, stop: Stop) -> None:
+        """Run until `stop`."""
+        claim = Claim(CAUSE[0], CAUSE[1], epoch=0, next_offset=None, fingerprint=None)
+        backoff = Backoff()
+        while not stop:
+            self._health.beat(NAME)
+            try:
+                await self._recover(claim)
+                backoff.reset()
+                await heard(self._given, stop, LOOK_S)
+            except Transient as trouble:
+                log.warning("waiting", loop=NAME, trouble=str(trouble))
+                await stop.wait(backoff.next())
+        self._health.ended(NAME)

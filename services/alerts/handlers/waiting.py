@@ -1,0 +1,16 @@
+"""Waits for a bell, for the end of the service, or for a time: whichever comes first."""
+
+import asyncio
+
+from shared.runtime.service import Stop
+
+
+async def heard(bell: asyncio.Event, stop: Stop, seconds: float) -> None:
+    """Return when `bell` rings, `stop` is set or `seconds` have passed; silences the bell."""
+    waiting = {asyncio.create_task(bell.wait()), asyncio.create_task(stop.wait())}
+    try:
+        await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()
+    bell.clear()

@@ -1,0 +1,81 @@
+"""Reads from activity records what alerts acts on: purchases, profiles, ticks.
+
+A backfill's purchases are history and are passed over; its profiles are kept, since they say
+who the customer is today.
+"""
+
+from datetime import datetime
+
+import msgspec
+
+from services.alerts.inbound.dead import dead_letter, nul_free
+from services.alerts.ports import ActivitySeen, ProfileSeen
+from shared.contracts import events as types
+from shared.contracts.events import ID_LENGTH_MAX, Profile
+from shared.kafka.batch import Batch, Record
+from shared.kernel.errors import Invalid
+
+
+class _Data(msgspec.Struct):
+    profile: Profile | None = None
+
+
+class _Event(msgspec.Struct):
+    """What alerts reads of an `activity.Activity`; the rest is passed over undecoded."""
+
+    id: str
+    type: str
+    time: datetime
+    subject: str = ""
+    backfill: str | None = None
+    data: _Data = msgspec.field(default_factory=_Data)
+
+
+_DECODER = msgspec.json.Decoder(_Event)
+
+
+class ActivityDecoder:
+    """Decodes a batch of `ebbwatch.activity`."""
+
+    def __init__(self, dead_letter_topic: str) -> None:
+        self._dead_letter_topic = dead_letter_topic
+
+    def __call__(self, batch: Batch) -> ActivitySeen:
+        """What the batch says, and dead letters."""
+        seen = ActivitySeen([], {}, {}, [])
+        for records in batch.records.values():
+            for record in records:
+                try:
+                    _note(seen, record)
+                except Invalid as wrong:
+                    seen.dead.append(dead_letter(record, self._dead_letter_topic, wrong))
+        return seen
+
+
+def _note(seen: ActivitySeen, record: Record) -> None:
+    tp = (record.topic, record.partition)
+    try:
+        event = _DECODER.decode(record.value or b"")
+    except msgspec.DecodeError as error:
+        raise Invalid("value", str(error)) from None
+    if event.time.tzinfo is None:
+        raise Invalid("time", "must have a time zone")
+    if event.type == types.TICK:
+        seen.ticks[tp] = max(event.time, seen.ticks.get(tp, event.time))
+    elif event.type == types.PURCHASE and event.backfill is None:
+        seen.purchases.append((tp, _customer(event), event.time))
+    elif event.type == types.PROFILE:
+        customer = _customer(event)
+        if event.data.profile is None:
+            raise Invalid("data.profile", "a profile event needs a profile")
+        nul_free("data.profile", record.value or b"")
+        found = ProfileSeen(event.data.profile, event.time, event.id)
+        _, before = seen.profiles.get(customer, (tp, None))
+        if found.replaces(before):
+            seen.profiles[customer] = (tp, found)
+
+
+def _customer(event: _Event) -> str:
+    if not 0 < len(event.subject) <= ID_LENGTH_MAX or "\0" in event.subject:
+        raise Invalid("subject", f"must have 1 to {ID_LENGTH_MAX} characters, none of them U+0000")
+    return event.subject

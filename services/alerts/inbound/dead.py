@@ -1,0 +1,32 @@
+"""Parks a record that cannot be read, whole, with the reason."""
+
+import re
+
+from shared.contracts.dead_letter import DeadLetter, Origin
+from shared.kafka.batch import Record
+from shared.kernel.errors import Invalid
+from shared.postgres.outbox import Message
+
+STAGE = "alerts"
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+
+def nul_free(field: str, value: bytes) -> None:
+    """Invalid where JSON text holds the character U+0000, which PostgreSQL cannot store."""
+    if b"\\u0000" in value and _NUL.search(value):
+        raise Invalid(field, "holds the character U+0000: leave it out")
+
+
+def dead_letter(record: Record, topic: str, wrong: Invalid) -> Message:
+    """The dead letter of `record`, to be sent with the transaction that passes over it."""
+    letter = DeadLetter(
+        key=record.key,
+        value=record.value,
+        original_headers=tuple(record.headers),
+        origin=Origin(record.topic, record.partition, record.offset),
+        stage=STAGE,
+        field=wrong.field,
+        reason=wrong.reason,
+    )
+    cause = (record.topic, record.partition)
+    return Message(cause, topic, letter.key, letter.value, letter.to_headers())

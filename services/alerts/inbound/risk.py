@@ -1,0 +1,67 @@
+"""Reads assessments from risk records. What cannot be read becomes a dead letter."""
+
+import msgspec
+
+from services.alerts.inbound.dead import dead_letter, nul_free
+from services.alerts.ports import Assessed
+from shared.contracts.events import ID_LENGTH_MAX
+from shared.contracts.risk import DECODER, RiskAssessed
+from shared.kafka.batch import Batch, Record
+from shared.kernel.errors import Invalid
+from shared.postgres.outbox import Message
+
+BIGINT_MAX = 2**63 - 1
+HORIZON_DAYS_MAX = 36_500
+"""A hundred years: anything above is a fault, and would leave what a date can hold."""
+YEAR_MIN, YEAR_MAX = 1970, 9000
+"""Room on both sides for due dates and cooldowns."""
+
+
+class RiskDecoder:
+    """Decodes a batch of `ebbwatch.risk`."""
+
+    def __init__(self, dead_letter_topic: str) -> None:
+        self._dead_letter_topic = dead_letter_topic
+
+    def __call__(self, batch: Batch) -> tuple[list[Assessed], list[Message]]:
+        """The assessments in the log's order, and dead letters; tombstones say nothing."""
+        assessed: list[Assessed] = []
+        dead: list[Message] = []
+        for records in batch.records.values():
+            for record in records:
+                if record.value is None:
+                    continue
+                try:
+                    assessed.append(_read(record, record.value))
+                except Invalid as wrong:
+                    dead.append(dead_letter(record, self._dead_letter_topic, wrong))
+        return assessed, dead
+
+
+def _read(record: Record, value: bytes) -> Assessed:
+    try:
+        message = DECODER.decode(value)
+    except msgspec.DecodeError as error:
+        raise Invalid("value", str(error)) from None
+    nul_free("value", value)
+    _check(message)
+    return Assessed((record.topic, record.partition), message)
+
+
+def _check(message: RiskAssessed) -> None:
+    """What the contract's types leave open, and would break a transaction or a date."""
+    if not 0 < len(message.customer_id) <= ID_LENGTH_MAX:
+        raise Invalid("customer_id", f"must have 1 to {ID_LENGTH_MAX} characters")
+    for field, value, most in (
+        ("revision", message.revision, BIGINT_MAX),
+        ("received_ms", message.received_ms, BIGINT_MAX),
+        ("horizon_days", message.horizon_days, HORIZON_DAYS_MAX),
+    ):
+        if not 0 <= value <= most:
+            raise Invalid(field, f"must be 0 to {most}")
+    for field, at in (
+        ("assessed_at", message.assessed_at),
+        ("last_purchase_at", message.last_purchase_at),
+    ):
+        if at is not None and (at.tzinfo is None or not YEAR_MIN <= at.year <= YEAR_MAX):
+            raise Invalid(field, f"must have a time zone and a year of {YEAR_MIN} to {YEAR_MAX}")

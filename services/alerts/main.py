@@ -1,0 +1,194 @@
+"""Wires alerts together: settings -> adapters -> handlers -> loops. No decisions in here."""
+
+import asyncio
+import socket
+from contextlib import AsyncExitStack
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.alerts.handlers.assess import Assess
+from services.alerts.handlers.book import Book
+from services.alerts.handlers.deliver import Deliver, Sending
+from services.alerts.handlers.give_verdict import GiveVerdict
+from services.alerts.handlers.measure import Measure
+from services.alerts.handlers.observe import Observe
+from services.alerts.handlers.publish_verdicts import PublishVerdicts
+from services.alerts.inbound.activity import ActivityDecoder
+from services.alerts.inbound.http import add_routes
+from services.alerts.inbound.risk import RiskDecoder
+from services.alerts.outbound.webhook import Endpoint, WebhookSender
+from services.alerts.settings import LEASE_MARGIN_S, AlertsSettings
+from services.alerts.store.business_clock import BusinessClock
+from services.alerts.store.customers import Customers
+from services.alerts.store.deliveries import Deliveries
+from services.alerts.store.delivery_log import DeliveryLog
+from services.alerts.store.tables import SCHEMA, api_token
+from services.alerts.store.tasks import Tasks
+from shared.http.access import Tokens
+from shared.http.app import create_app
+from shared.kafka.fenced import FencedConsumer
+from shared.kafka.producer import Producer
+from shared.kafka.relay import Relay
+from shared.kafka.settings import KafkaSettings
+from shared.kafka.worker import work
+from shared.postgres.engine import create_engine
+from shared.postgres.ledger import Ledger
+from shared.postgres.outbox import Outbox
+from shared.postgres.settings import PostgresSettings
+from shared.runtime import service
+from shared.runtime.clock import SystemClock
+from shared.runtime.health import Health
+from shared.runtime.service import Stop
+
+
+class Alerts:
+    """Everything that the service is made of, built from its settings."""
+
+    def __init__(self, settings: AlertsSettings, kafka: KafkaSettings, engine: AsyncEngine) -> None:
+        self.settings = settings
+        self.kafka = kafka
+        self.engine = engine
+        self.clock = SystemClock()
+        self.health = Health(self.clock)
+        self.ledger, self.outbox = Ledger(engine, SCHEMA), Outbox(SCHEMA)
+        self.customers, self.tasks, self.deliveries = Customers(), Tasks(), Deliveries()
+        self.endpoint_ids = tuple(endpoint.id for endpoint in settings.endpoints)
+        self.book = Book(self.tasks, self.deliveries, self.endpoint_ids, settings.treatment_topic)
+        self.told, self.given = asyncio.Event(), asyncio.Event()
+        self.relays = {
+            name: Relay(engine, self.outbox, Producer(kafka, f"alerts-{name}"))
+            for name in ("risk", "activity", "verdicts")
+        }
+
+    def consumer(self, name: str, topic: str, batch_records_max: int) -> FencedConsumer:
+        """A consumer of one topic; its group is named after it."""
+        return FencedConsumer(
+            settings=self.kafka,
+            ledger=self.ledger,
+            topics=(topic,),
+            group=f"{self.settings.group}-{name}",
+            worker=socket.gethostname(),
+            batch_records_max=batch_records_max,
+            compacted=frozenset({self.settings.risk_topic}),
+            on_claim=self.relays[name].recover,
+        )
+
+    def assess(self) -> Assess:
+        """The handler of the risk topic."""
+        return Assess(
+            engine=self.engine,
+            decode=RiskDecoder(self.settings.dead_letter_topic),
+            ledger=self.ledger,
+            customers=self.customers,
+            book=self.book,
+            outbox=self.outbox,
+            relay=self.relays["risk"],
+            policy=self.settings.policy(),
+            working_days=self.settings.working_days,
+            clock=self.clock,
+            told=self.told,
+        )
+
+    def observe(self) -> Observe:
+        """The handler of the activity topic."""
+        return Observe(
+            engine=self.engine,
+            decode=ActivityDecoder(self.settings.dead_letter_topic),
+            ledger=self.ledger,
+            customers=self.customers,
+            book=self.book,
+            outbox=self.outbox,
+            relay=self.relays["activity"],
+            clock=self.clock,
+            told=self.told,
+        )
+
+    def give_verdict(self) -> GiveVerdict:
+        """The handler of owners' verdicts."""
+        return GiveVerdict(
+            engine=self.engine,
+            customers=self.customers,
+            tasks=self.tasks,
+            book=self.book,
+            outbox=self.outbox,
+            business_clock=BusinessClock(self.clock, replay=self.settings.clock == "replay"),
+            clock=self.clock,
+            told=self.told,
+            given=self.given,
+        )
+
+    def sender(self) -> WebhookSender:
+        """What makes the requests."""
+        return WebhookSender(
+            {e.id: Endpoint(str(e.url), e.secrets) for e in self.settings.endpoints},
+            timeout_s=self.settings.delivery_timeout_s,
+            connections_max=self.settings.delivery_concurrency_max,
+            clock=self.clock,
+        )
+
+    def deliver(self, sender: WebhookSender) -> Deliver:
+        """The sender's loop."""
+        return Deliver(
+            self.engine,
+            deliveries=self.deliveries,
+            outbound=sender,
+            sending=Sending(
+                endpoints=self.endpoint_ids,
+                concurrency_max=self.settings.delivery_concurrency_max,
+                attempt_s=self.settings.delivery_timeout_s + LEASE_MARGIN_S,
+                lease_s=self.settings.delivery_lease_s,
+                poll_s=self.settings.delivery_poll_ms / 1000,
+                delays_s=self.settings.delivery_delays_s,
+            ),
+            clock=self.clock,
+            health=self.health,
+            told=self.told,
+        )
+
+
+async def run() -> int:
+    """The alerts service until SIGTERM; returns the exit status."""
+    settings = AlertsSettings()
+    engine = create_engine(PostgresSettings(), "alerts")
+    alerts = Alerts(settings, KafkaSettings(), engine)
+    async with AsyncExitStack() as closing:
+        closing.push_async_callback(engine.dispose)
+        for relay in alerts.relays.values():
+            closing.push_async_callback(relay.close)
+        sender = await closing.enter_async_context(alerts.sender())
+        return await _run(alerts, sender)
+
+
+async def _run(alerts: Alerts, sender: WebhookSender) -> int:
+    settings, health = alerts.settings, alerts.health
+    log = DeliveryLog(alerts.engine)
+    await log.register(alerts.endpoint_ids)
+    risk = alerts.consumer("risk", settings.risk_topic, settings.risk_batch_records_max)
+    activity = alerts.consumer(
+        "activity", settings.activity_topic, settings.activity_batch_records_max
+    )
+    app = create_app("Ebbwatch alerts", health)
+    add_routes(
+        app, alerts.engine, Tokens(alerts.engine, api_token, alerts.clock), alerts.give_verdict()
+    )
+
+    async def assigned() -> str | None:
+        return None if risk.settled and activity.settled else "partitions are not claimed yet"
+
+    health.add_check("partitions", assigned)
+    assess, observe = alerts.assess(), alerts.observe()
+
+    async def read_risk(stop: Stop) -> None:
+        await work(risk, assess, stop, health, "risk")
+
+    async def read_activity(stop: Stop) -> None:
+        await work(activity, observe, stop, health, "activity")
+
+    loops: dict[str, service.Loop] = {
+        "risk": read_risk,
+        "activity": read_activity,
+        "deliver": alerts.deliver(sender),
+        "verdicts": PublishVerdicts(alerts.relays["verdicts"].recover, alerts.given, health),
+        "measure": Measure(waiting=log.waiting, clock=alerts.clock, health=health),
+    }
+    return await service.run(loops, app, settings, health)

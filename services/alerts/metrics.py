@@ -1,0 +1,54 @@
+"""Every metric of alerts, declared once. No customer, owner or task in a label."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+LATENCY_BUCKETS_S = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
+"""Edges on the promises: 0.3 s in the usual case and 1 s at worst; then what an outage costs."""
+
+MESSAGES = Counter(
+    "ebbwatch_alerts_assessments_total",
+    "Assessments read, by the row of the decision table that applied (`stale`: an old revision)",
+    ["decision"],
+)
+ACTIVITY = Counter(
+    "ebbwatch_alerts_activity_events_total", "Activity events acted on, by kind", ["kind"]
+)
+DEAD_LETTERS = Counter(
+    "ebbwatch_alerts_dead_letters_total", "Records that could not be read", ["topic"]
+)
+TASKS_RAISED = Counter("ebbwatch_alerts_tasks_raised_total", "Tasks raised, by cause", ["cause"])
+TASKS_CLOSED = Counter(
+    "ebbwatch_alerts_tasks_closed_total", "Tasks closed, by cause and reason", ["cause", "reason"]
+)
+VERDICTS = Counter("ebbwatch_alerts_verdicts_total", "What owners said", ["verdict"])
+TASK_LATENCY_S = Histogram(
+    "ebbwatch_alerts_task_latency_seconds",
+    "From the arrival of the event in its raw topic to the committed task",
+    buckets=LATENCY_BUCKETS_S,
+)
+DELIVERY_LATENCY_S = Histogram(
+    "ebbwatch_alerts_delivery_latency_seconds",
+    "From the arrival of the event in its raw topic to the delivery accepted by the receiver",
+    buckets=LATENCY_BUCKETS_S,
+)
+DELIVERIES = Counter(
+    "ebbwatch_alerts_delivery_attempts_total",
+    "Attempts to deliver, by endpoint and outcome (delivered, retry, failed, gone)",
+    ["endpoint", "outcome"],
+)
+ATTEMPT_S = Histogram(
+    "ebbwatch_alerts_delivery_attempt_seconds",
+    "Duration of one attempt, by endpoint",
+    ["endpoint"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0),
+)
+UNDELIVERED_OLDEST_S = Gauge(
+    "ebbwatch_alerts_undelivered_oldest_seconds",
+    "Age of the oldest delivery that has not succeeded and is not given up (0: none)",
+)
+UNDELIVERED = Gauge("ebbwatch_alerts_undelivered", "Deliveries not yet succeeded or given up")
+LAG_RECORDS = Gauge(
+    "ebbwatch_alerts_consumer_lag_records",
+    "Records between our position and the end of the log",
+    ["topic", "partition"],
+)

@@ -1,0 +1,140 @@
+"""Alerts' settings, read from `EBBWATCH_ALERTS_*`."""
+
+import json
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    HttpUrl,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import NoDecode, SettingsConfigDict
+
+from services.alerts.core.policy import Policy
+from services.alerts.core.retry import DELAYS_S
+from services.alerts.core.signature import key_of
+from shared.contracts import topics
+from shared.contracts.risk import Band
+from shared.kernel.errors import Invalid
+from shared.runtime.settings import HttpSettings
+
+SECRETS_MAX = 11
+"""The current secret and at most ten old ones that are being replaced."""
+
+LEASE_MARGIN_S = 2.0
+"""From the end of an attempt to the commit that records it, at worst."""
+
+
+class EndpointSettings(BaseModel):
+    """Where tasks are sent. Secrets stay in the settings: the database never holds them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    id: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
+    """Names it in the log, in the metrics and to operators. Keep it when the URL changes."""
+    url: HttpUrl
+    secrets: tuple[SecretStr, ...] = Field(min_length=1, max_length=SECRETS_MAX)
+    """`whsec_...`; several while one replaces another: each attempt is signed with all."""
+
+    @field_validator("secrets")
+    @classmethod
+    def _are_keys(cls, secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for secret in secrets:
+            try:
+                key_of(secret.get_secret_value())
+            except Invalid as wrong:
+                raise ValueError(wrong.reason) from None
+        return secrets
+
+
+class AlertsSettings(HttpSettings):
+    """Everything about alerts that differs between deployments."""
+
+    model_config = SettingsConfigDict(env_prefix="EBBWATCH_ALERTS_")
+
+    port: int = 8083
+    risk_topic: str = topics.RISK.name
+    activity_topic: str = topics.ACTIVITY.name
+    treatment_topic: str = topics.TREATMENT.name
+    dead_letter_topic: str = topics.DEAD_LETTER.name
+    group: str = "alerts"
+
+    clock: Literal["live", "replay"] = "live"
+    """What time it is for the business when an owner closes a task: the wall clock's, or in a
+    replay the newest tick's. Everything else takes business time from the messages."""
+
+    risk_batch_records_max: int = Field(2_000, ge=1, le=20_000)
+    """Assessments decided in one transaction: well under a second, also when each raises."""
+    activity_batch_records_max: int = Field(5_000, ge=1, le=20_000)
+    """Events read in one transaction. Only purchases and profiles of them are written."""
+
+    band_raise: Band = "high"
+    """Band from which a task is raised."""
+    cooldown_days: int = Field(28, ge=0)
+    """Business days-of-24-hours between two tasks of one customer."""
+    ramp_days: int = Field(7, ge=0, le=366)
+    """Days over which those found at risk by the first look after a backfill are spread."""
+    open_tasks_max: int = Field(1, ge=1, le=20)
+    """Open tasks per customer."""
+    due_working_days: int = Field(3, ge=0, le=60)
+    """Working days from raising a task to its due date."""
+    due_working_days_critical: int = Field(1, ge=0, le=60)
+    """The same in the critical band."""
+
+    endpoints: Annotated[tuple[EndpointSettings, ...], NoDecode] = ()
+    """JSON: `[{"id": "crm", "url": "https://...", "secrets": ["whsec_..."]}]`."""
+    delivery_concurrency_max: int = Field(16, ge=1, le=256)
+    """Requests under way at once in one process."""
+    delivery_timeout_s: float = Field(15.0, gt=0, le=60)
+    """For one attempt as a whole; Standard Webhooks advises 15 to 30 s."""
+    delivery_delays_s: tuple[float, ...] = Field(DELAYS_S, min_length=1, max_length=20)
+    """Seconds before each attempt, from the one before it. The number of them is the number
+    of attempts."""
+    delivery_lease_s: float = Field(60.0, gt=0)
+    """How long a claimed delivery is left to its worker; after a crash it waits this long."""
+    delivery_poll_ms: float = Field(100.0, gt=0)
+    """How often deliveries are looked for that nobody in this process announced."""
+
+    @field_validator("endpoints", mode="before")
+    @classmethod
+    def _from_json(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value)
+        except ValueError:
+            raise ValueError("must be a JSON list of endpoints") from None
+
+    @field_validator("endpoints")
+    @classmethod
+    def _are_distinct(cls, value: tuple[EndpointSettings, ...]) -> tuple[EndpointSettings, ...]:
+        if len({endpoint.id for endpoint in value}) != len(value):
+            raise ValueError("every endpoint needs an id of its own")
+        return value
+
+    @model_validator(mode="after")
+    def _lease_outlasts_attempt(self) -> Self:
+        shortest = 2 * (self.delivery_timeout_s + LEASE_MARGIN_S)
+        if self.delivery_lease_s < shortest:
+            raise ValueError(
+                f"delivery_lease_s must be at least {shortest:g}, twice an attempt: one half to "
+                "wait for its turn, the other to be sent before a second worker may send it"
+            )
+        return self
+
+    def working_days(self, band: Band) -> int:
+        """Working days from raising a task of `band` to its due date."""
+        return self.due_working_days_critical if band == "critical" else self.due_working_days
+
+    def policy(self) -> Policy:
+        """The thresholds of the policy."""
+        return Policy(
+            band_raise=self.band_raise,
+            cooldown_days=self.cooldown_days,
+            ramp_days=self.ramp_days,
+            open_tasks_max=self.open_tasks_max,
+        )

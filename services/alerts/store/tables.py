@@ -1,0 +1,140 @@
+"""Alerts' tables. Everything of a customer is keyed by `customer_id`, so that it distributes."""
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+
+from shared.http.access import token_table
+from shared.postgres.ledger import partition_table
+from shared.postgres.outbox import outbox_table
+
+SCHEMA = "alerts"
+metadata = sa.MetaData(schema=SCHEMA)
+TZ = sa.DateTime(timezone=True)
+PENDING = sa.text("status = 'pending'")
+
+partition = partition_table(metadata)
+outbox = outbox_table(metadata)
+api_token = token_table(metadata)
+
+customer = sa.Table(
+    "customer",
+    metadata,
+    sa.Column("customer_id", sa.Text, primary_key=True),
+    sa.Column("revision", sa.BigInteger, nullable=False, server_default="-1"),
+    sa.Column("band", sa.Text),
+    sa.Column("armed", sa.Boolean, nullable=False, server_default="true"),
+    sa.Column("ramp_until", TZ),
+    sa.Column("raised_at", TZ),
+    sa.Column("episode", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("purchased_at", TZ),
+    sa.Column("profile", JSONB),
+    sa.Column("profile_at", TZ),
+    sa.Column("profile_event_id", sa.Text),
+    # Updated by every purchase and assessment: room for HOT updates on the page.
+    postgresql_with={"fillfactor": 70},
+)
+"""What is remembered of a customer; its row is the lock that orders all work on the customer."""
+
+task = sa.Table(
+    "task",
+    metadata,
+    sa.Column("customer_id", sa.Text, primary_key=True),
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("cause", sa.Text, nullable=False),
+    sa.Column("episode", sa.Integer, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("customer_name", sa.Text),
+    sa.Column("owner_id", sa.Text),
+    sa.Column("owner_name", sa.Text),
+    sa.Column("language", sa.Text, nullable=False),
+    sa.Column("time_zone", sa.Text),
+    sa.Column("band", sa.Text, nullable=False),
+    sa.Column("probability", sa.Float, nullable=False),
+    sa.Column("horizon_days", sa.Integer, nullable=False),
+    sa.Column("reasons", JSONB, nullable=False),
+    sa.Column("days_silent", sa.Float),
+    sa.Column("last_purchase_at", TZ),
+    sa.Column("expected_value", sa.Float, nullable=False),
+    sa.Column("value_at_risk", sa.Float, nullable=False),
+    sa.Column("currency", sa.Text, nullable=False),
+    sa.Column("revision", sa.BigInteger, nullable=False),
+    sa.Column("model_version", sa.Text, nullable=False),
+    sa.Column("opened_at", TZ, nullable=False),
+    sa.Column("due_at", TZ, nullable=False),
+    sa.Column("created_at", TZ, nullable=False),
+    sa.Column("received_ms", sa.BigInteger, nullable=False),
+    sa.Column("closed_at", TZ),
+    sa.Column("close_reason", sa.Text),
+    sa.Column("verdict", sa.Text),
+    sa.Column("note", sa.Text),
+    sa.Index(
+        "uq_task_open",
+        "customer_id",
+        "cause",
+        unique=True,
+        postgresql_where=sa.text("status = 'open'"),
+    ),
+    sa.Index("ix_task_id", "id"),
+    sa.Index("ix_task_newest", "opened_at", "id"),
+    sa.Index("ix_task_owner", "owner_id", "opened_at", "id"),
+)
+
+delivery = sa.Table(
+    "delivery",
+    metadata,
+    sa.Column("customer_id", sa.Text, primary_key=True),
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("seq", sa.BigInteger, sa.Identity(always=True), nullable=False),
+    sa.Column("endpoint_id", sa.Text, nullable=False),
+    sa.Column("task_id", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("status", sa.Text, nullable=False, server_default="pending"),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("next_at", TZ, nullable=False),
+    sa.Column("token", sa.Uuid),
+    sa.Column("created_at", TZ, nullable=False),
+    sa.Column("received_ms", sa.BigInteger, nullable=False),
+    sa.Column("finished_at", TZ),
+    sa.Index("ix_delivery_due", "endpoint_id", "next_at", "seq", postgresql_where=PENDING),
+    sa.Index(
+        "ix_delivery_turn",
+        "endpoint_id",
+        "customer_id",
+        "seq",
+        postgresql_where=PENDING,
+    ),
+    sa.Index("ix_delivery_oldest", "created_at", postgresql_where=PENDING),
+    sa.Index("ix_delivery_id", "id"),
+    sa.Index("ix_delivery_seq", "seq"),
+    sa.Index("ix_delivery_task", "task_id"),
+    postgresql_with={"fillfactor": 80},
+)
+"""One message to one endpoint; also the queue of what is to be sent."""
+
+attempt = sa.Table(
+    "attempt",
+    metadata,
+    sa.Column("customer_id", sa.Text, nullable=False),
+    sa.Column("delivery_id", sa.Text, nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("started_at", TZ, nullable=False),
+    sa.Column("duration_ms", sa.Float, nullable=False),
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("response_status", sa.Integer),
+    sa.Column("response_head", sa.Text, nullable=False),
+    sa.Column("error", sa.Text),
+    sa.Column("next_at", TZ),
+    sa.Index("ix_attempt_delivery", "customer_id", "delivery_id", "started_at"),
+)
+"""The log of what was sent; a row is never changed."""
+
+endpoint = sa.Table(
+    "endpoint",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("disabled_at", TZ),
+    sa.Column("disabled_reason", sa.Text),
+)
+"""Which endpoints are switched off. Their URLs and secrets are in the settings only."""

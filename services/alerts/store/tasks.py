@@ -1,0 +1,103 @@
+"""The retention tasks: written in batches, read page by page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+import sqlalchemy as sa
+
+from services.alerts.core.policy import Closed
+from services.alerts.core.task import Status, Task
+from services.alerts.store.tables import task as t
+from shared.postgres.engine import UnitOfWork
+
+_COLUMNS = ", ".join(Task.__struct_fields__)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFilter:
+    """Which tasks to list; None: all."""
+
+    status: Status | None = None
+    owner_id: str | None = None
+    customer_id: str | None = None
+
+
+class Tasks:
+    """Statements on `alerts.task`, within an open transaction."""
+
+    async def add(self, work: UnitOfWork, tasks: Sequence[Task]) -> None:
+        """Insert new tasks; a second open one of a customer and cause is refused as a bug."""
+        if tasks:
+            await work.driver.execute(
+                f"INSERT INTO alerts.task ({_COLUMNS}) SELECT {_COLUMNS} "  # noqa: S608
+                "FROM json_populate_recordset(NULL::alerts.task, $1::json)",
+                msgspec.json.encode(tasks).decode(),
+            )
+
+    async def close(self, work: UnitOfWork, closed: Sequence[Closed]) -> list[Task]:
+        """End open tasks of customers that are locked; returns them as they are now."""
+        if not closed:
+            return []
+        rows = await work.driver.fetch(
+            f"""
+            UPDATE alerts.task t
+               SET status = 'closed', version = t.version + 1, closed_at = c.at,
+                   close_reason = c.reason
+              FROM unnest($1::text[], $2::timestamptz[], $3::text[]) AS c(id, at, reason)
+             WHERE t.id = c.id AND t.status = 'open'
+            RETURNING {", ".join("t." + name for name in Task.__struct_fields__)}
+            """,  # noqa: S608
+            [c.task.id for c in closed],
+            [c.at for c in closed],
+            [c.reason for c in closed],
+        )
+        return [msgspec.convert(dict(row), Task) for row in rows]
+
+    async def customer_of(self, work: UnitOfWork, task_id: str) -> str | None:
+        """Whose task it is; None when there is no such task."""
+        found = await work.driver.fetchval(
+            "SELECT customer_id FROM alerts.task WHERE id = $1", task_id
+        )
+        return None if found is None else str(found)
+
+    async def find(self, work: UnitOfWork, task_id: str) -> Task | None:
+        """A task by its id."""
+        row = await work.driver.fetchrow(
+            f"SELECT {_COLUMNS} FROM alerts.task WHERE id = $1",  # noqa: S608
+            task_id,
+        )
+        return None if row is None else msgspec.convert(dict(row), Task)
+
+    async def write_verdict(self, work: UnitOfWork, task: Task) -> None:
+        """Store the verdict, the note and the end of a task whose customer is locked."""
+        fields = ("status", "version", "closed_at", "close_reason", "verdict", "note")
+        await work.connection.execute(
+            t.update()
+            .where(t.c.customer_id == task.customer_id, t.c.id == task.id)
+            .values({name: getattr(task, name) for name in fields})
+        )
+
+    async def page(
+        self,
+        work: UnitOfWork,
+        chosen: TaskFilter,
+        after: tuple[datetime, str] | None,
+        most: int,
+    ) -> list[Task]:
+        """At most `most` tasks, newest first, those after `after` = (opened_at, id)."""
+        query = sa.select(*(t.c[name] for name in Task.__struct_fields__))
+        for column, wanted in (
+            (t.c.status, chosen.status),
+            (t.c.owner_id, chosen.owner_id),
+            (t.c.customer_id, chosen.customer_id),
+        ):
+            if wanted is not None:
+                query = query.where(column == wanted)
+        if after is not None:
+            query = query.where(sa.tuple_(t.c.opened_at, t.c.id) < sa.tuple_(*after))
+        query = query.order_by(t.c.opened_at.desc(), t.c.id.desc()).limit(most)
+        rows = await work.connection.execute(query)
+        names = Task.__struct_fields__
+        return [msgspec.convert(dict(zip(names, row, strict=True)), Task) for row in rows]
