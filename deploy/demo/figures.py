@@ -1,0 +1,184 @@
+"""The demo's figures: from what was measured to `build/demo.json`, and which of them are faults.
+
+Pure arithmetic on what the sample CRM received and what the replayer noted; it asks nobody.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from deploy.demo.judgement import Judgement, Warned
+
+OPENED = "retention_task.opened"
+
+
+class Named(msgspec.Struct, frozen=True):
+    """A customer or an account owner."""
+
+    id: str
+    name: str | None = None
+
+
+class Said(msgspec.Struct, frozen=True):
+    """A reason, in words."""
+
+    code: str
+    text: str
+
+
+class Task(msgspec.Struct, frozen=True):
+    """A retention task as the CRM received it. Times are business time, UTC."""
+
+    id: str
+    status: str
+    cause: str
+    customer: Named
+    owner: Named | None
+    band: str
+    probability: float
+    horizon_days: int
+    reasons: list[Said]
+    language: str
+    value_at_risk: float
+    currency: str
+    opened_at: datetime
+    due_at: datetime
+
+
+class Change(msgspec.Struct, frozen=True):
+    """What a webhook says: a task was opened, or closed."""
+
+    type: str
+    data: dict[str, Task]
+
+    @property
+    def task(self) -> Task:
+        """The task as it is after the change."""
+        return self.data["task"]
+
+
+class Received(msgspec.Struct, frozen=True):
+    """A webhook as the CRM keeps it; `received_ms` is Unix milliseconds by the wall clock."""
+
+    webhook_id: str
+    received_ms: int
+    message: Change
+
+
+RECEIVED = msgspec.json.Decoder(list[Received])
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What happened, as seen from outside the services. Durations are seconds."""
+
+    broker: str
+    backfilled: int
+    replayed: int
+    accepted: int
+    dead_lettered: int
+    told_during_backfill: int
+    """Webhooks that the CRM had before the replay began."""
+    backfill_s: float
+    replay_s: float
+    """From the first live event sent until scoring had worked through the last."""
+    total_s: float
+    crm: Mapping[str, int]
+    """The CRM's own counts: accepted, duplicates, signature_failures."""
+    received: Sequence[Received]
+    tick_sent_ms: Mapping[datetime, int]
+
+
+def opened(received: Sequence[Received]) -> list[Received]:
+    """The webhooks that tell of a new task, in the order of their arrival."""
+    return [each for each in received if each.message.type == OPENED]
+
+
+def warnings(received: Sequence[Received]) -> list[Warned]:
+    """Who was warned of, and when (business time)."""
+    tasks = (each.message.task for each in opened(received))
+    return [Warned(task.customer.id, task.opened_at) for task in tasks]
+
+
+def latencies_s(measured: Measured) -> list[float]:
+    """Seconds from the event to the task in the CRM, for every task that was opened.
+
+    The event that makes a customer's silence worth a task is the tick that moves business time
+    on: from the moment it is handed to Kafka to the arrival of the webhook.
+    """
+    return [
+        (each.received_ms - measured.tick_sent_ms[each.message.task.opened_at]) / 1000
+        for each in opened(measured.received)
+    ]
+
+
+def figures(measured: Measured, judgement: Judgement) -> dict[str, Any]:
+    """Everything for `build/demo.json`."""
+    tasks = [each.message.task for each in opened(measured.received)]
+    latency = latencies_s(measured)
+    p50, p99 = np.quantile(latency, (0.5, 0.99)).tolist() if latency else (None, None)
+    sent = measured.backfilled + measured.replayed
+    return {
+        "broker": measured.broker,
+        "events": {
+            "sent": sent,
+            "backfilled": measured.backfilled,
+            "replayed": measured.replayed,
+            "accepted": measured.accepted,
+            "dead_lettered": measured.dead_lettered,
+            "lost": sent - measured.accepted - measured.dead_lettered,
+        },
+        "throughput": {
+            "events_per_s": measured.replayed / measured.replay_s,
+            "backfill_events_per_s": measured.backfilled / measured.backfill_s,
+        },
+        "tasks": {
+            "raised": len(tasks),
+            "closed": len(measured.received) - len(tasks),
+            "told_during_backfill": measured.told_during_backfill,
+            "by_band": dict(Counter(task.band for task in tasks).most_common()),
+            "by_reason": dict(Counter(task.cause for task in tasks).most_common()),
+            "by_day": dict(sorted(Counter(f"{task.opened_at:%Y-%m-%d}" for task in tasks).items())),
+        },
+        "deliveries": {
+            "ok": measured.crm["accepted"],
+            "duplicates": measured.crm["duplicates"],
+            "signature_failures": measured.crm["signature_failures"],
+        },
+        "latency_s": {"p50": p50, "p99": p99, "max": max(latency, default=None)},
+        "warning": _warning(judgement),
+        "seconds": {
+            "backfill": measured.backfill_s,
+            "replay": measured.replay_s,
+            "total": measured.total_s,
+        },
+    }
+
+
+MUST_BE_ZERO = (
+    ("events", "dead_lettered", "events of the panel were refused"),
+    ("events", "lost", "events went in and did not come out"),
+    ("tasks", "told_during_backfill", "tasks were raised for the past"),
+    ("deliveries", "signature_failures", "webhooks did not verify"),
+)
+
+
+def faults(found: Mapping[str, Any]) -> list[str]:
+    """What is wrong with these figures, in words; empty when all is well."""
+    return [
+        f"{group}.{name} is {found[group][name]}: {words}"
+        for group, name, words in MUST_BE_ZERO
+        if found[group][name] != 0
+    ]
+
+
+def _warning(judgement: Judgement) -> dict[str, Any]:
+    found = asdict(judgement)
+    before = judgement.days_before_rule
+    found["days_before_rule"] = before._asdict() if before else None
+    return found

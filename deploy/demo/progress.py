@@ -1,0 +1,79 @@
+"""Shows which step of the demo runs and how far it is; plain lines where there is no terminal."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+PLAIN_INTERVAL_S = 5.0
+"""How often a long step says how far it is where lines cannot be redrawn."""
+
+Reached = Callable[[int], None]
+"""Told how many of the total are done."""
+
+
+@dataclass(slots=True)
+class Step:
+    """One step: tell it how far it is, and at the end what came of it."""
+
+    reached: Reached
+    began: float
+    note: str = ""
+    """What came of it, shown behind the finished step."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been running."""
+        return time.monotonic() - self.began
+
+
+@contextmanager
+def step(console: Console, title: str, total: int | None = None) -> Iterator[Step]:
+    """Show `title` while the block runs, then how long it took and the step's note."""
+    with _running(console, title, total) as reached:
+        current = Step(reached, time.monotonic())
+        try:
+            yield current
+        except BaseException:
+            console.print(f"[red]✗[/] {title} [dim]({current.seconds:.1f} s)[/]")
+            raise
+    console.print(
+        f"[green]✓[/] {title} [dim]({current.seconds:.1f} s)[/]  {current.note}", soft_wrap=True
+    )
+
+
+def _running(console: Console, title: str, total: int | None) -> AbstractContextManager[Reached]:
+    return (_live if console.is_terminal else _plain)(console, title, total)
+
+
+@contextmanager
+def _live(console: Console, title: str, total: int | None) -> Iterator[Reached]:
+    counts = [BarColumn(), MofNCompleteColumn()] if total else []
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), *counts, TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as display:
+        line = display.add_task(title, total=total)
+        yield lambda count: display.update(line, completed=count)
+
+
+@contextmanager
+def _plain(console: Console, title: str, total: int | None) -> Iterator[Reached]:
+    console.print(f"→ {title} …")
+    said = time.monotonic()
+
+    def reached(count: int) -> None:
+        nonlocal said
+        if time.monotonic() - said >= PLAIN_INTERVAL_S:
+            said = time.monotonic()
+            console.print(f"  {count:,}" + (f" of {total:,}" if total else ""))
+
+    yield reached

@@ -1,0 +1,212 @@
+"""Ebbwatch's services as processes of the demo (and of the end-to-end tests).
+
+Each runs under the local stack's guard, so that it never outlives the demo; its output is in
+`<folder>/logs/<name>.log`. Every wait ends: when what is waited for is there, when a service has
+ended, or after a named time, with an error that says where to look.
+"""
+
+import asyncio
+import json
+import os
+import secrets
+import subprocess
+import sys
+import time
+from base64 import b64encode
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from deploy.local.process import Server
+from deploy.local.services import GRACE_S
+from deploy.local.stack import ROOT
+from deploy.local.waiting import LOOPBACK, free_port
+
+NAMES = ("ingest", "scoring", "alerts")
+CRM = "sample-crm"
+
+COMMAND_S_MAX = 60.0
+"""Longest time for a command that only touches tables, in seconds: it takes 1-3 s."""
+READY_S_MAX = 60.0
+"""Longest time until a service is ready, in seconds: it takes 2-5 s on two busy cores."""
+LOOK_S = 0.05
+"""Pause between two looks at whatever is waited for, in seconds."""
+
+
+class DemoError(RuntimeError):
+    """The demo cannot go on; the message says where to look."""
+
+
+class Services:
+    """The three services and the sample CRM, configured for a replay, in the folder `data`.
+
+    `environment` says how to reach Kafka and PostgreSQL. Use as a context manager: whatever was
+    started has ended when it is left.
+    """
+
+    def __init__(self, data: Path, environment: Mapping[str, str]) -> None:
+        self._data = data
+        self.logs = data / "logs"
+        self._environment = dict(os.environ | environment | {"PYTHONPATH": str(ROOT)})
+        self._ports: dict[str, int] = {}
+        self._servers: dict[str, Server] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def url(self, name: str) -> str:
+        """Where a service answers HTTP requests, once `start` was called."""
+        return f"http://{LOOPBACK}:{self._ports[name]}"
+
+    def prepare(self) -> dict[str, str]:
+        """Create every service's tables, and for each a token with every right; return those."""
+
+        def one(name: str) -> str:
+            self.command(name, "migrate")
+            create = ("tokens", "create", "--name", "demo", "--scope", "admin")
+            return self.command(name, *create).strip()
+
+        with ThreadPoolExecutor(len(NAMES)) as threads:
+            return dict(zip(NAMES, threads.map(one, NAMES), strict=True))
+
+    def command(self, name: str, *arguments: str) -> str:
+        """Run an operator command of a service and return what it prints."""
+        shown = f"python -m services.{name} {' '.join(arguments)}"
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", f"services.{name}", *arguments],
+                cwd=ROOT,
+                env=self._environment,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=COMMAND_S_MAX,
+                stdin=subprocess.DEVNULL,
+            )
+        except subprocess.TimeoutExpired as late:
+            raise DemoError(f"`{shown}` took longer than {COMMAND_S_MAX:.0f} s") from late
+        if done.returncode:
+            raise DemoError(f"`{shown}` failed:\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def start(self, *names: str) -> None:
+        """Start services, or the sample CRM, and return at once."""
+        if not self._ports:
+            self._configure()
+        for name in names:
+            command = ["deploy.local.sample_crm"] if name == CRM else [f"services.{name}", "run"]
+            self._servers[name] = self._process(name, *command)
+            self._servers[name].start()
+
+    async def ready(self, *names: str) -> None:
+        """Return when these answer that they are ready."""
+        async with httpx.AsyncClient() as client:
+            for name in names:
+                path = "/stats" if name == CRM else "/readyz"
+
+                async def answers(url: str = self.url(name) + path) -> bool:
+                    return (await client.get(url)).is_success
+
+                await self.wait(answers, f"{name} to be ready", READY_S_MAX)
+
+    async def counted(self, name: str, *metrics: str) -> float:
+        """The sum of these metrics of a service, over all their labels."""
+        async with httpx.AsyncClient() as client:
+            text = (await client.get(f"{self.url(name)}/metrics")).text
+        return sum(
+            sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name in metrics
+        )
+
+    async def train(self, end: str, horizon_days: int, limit_s: float) -> None:
+        """Fit a model on the events stored before `end`; returns once scoring serves it."""
+        arguments = ["train", "--end", end, "--horizon-days", str(horizon_days)]
+        training = self._process("train", "services.scoring", *arguments)
+
+        async def ended() -> bool:
+            return not training.running
+
+        training.start()
+        try:
+            await self.wait(ended, "the training", limit_s)
+        finally:
+            training.stop()
+        if training.returncode:
+            raise DemoError(f"the training failed:\n{training.tail()}")
+        version = training.log.read_text().splitlines()[-1].split()[0]
+        scoring = self._servers["scoring"]
+
+        async def serves() -> bool:
+            # Its log tells this first: the metric follows only with the next event.
+            return version in scoring.log.read_text()
+
+        await self.wait(serves, f"scoring to serve {version}", READY_S_MAX)
+
+    async def wait(self, check: Callable[[], Awaitable[bool]], what: str, limit_s: float) -> None:
+        """Return when `check()` holds; raises DemoError after `limit_s` or if a service ends."""
+        deadline = time.monotonic() + limit_s
+        while not await _holds(check):
+            for server in self._servers.values():
+                if not server.running:
+                    raise DemoError(f"{server.name} has ended:\n{server.tail()}")
+            if time.monotonic() > deadline:
+                raise DemoError(
+                    f"waited {limit_s:.0f} s for {what}, in vain: the services' logs are in "
+                    f"{self.logs}"
+                )
+            await asyncio.sleep(LOOK_S)
+
+    def kill(self, name: str) -> None:
+        """End a service as a crash would (SIGKILL); `start` brings it back."""
+        self._servers.pop(name).kill()
+
+    def stop(self) -> None:
+        """Stop everything that runs and wait for that; safe to repeat."""
+        for server in self._servers.values():
+            server.release()
+        for server in self._servers.values():
+            server.stop()
+
+    def _process(self, name: str, module: str, *arguments: str) -> Server:
+        command = [sys.executable, "-m", module, *arguments]
+        return Server(name, command, self.logs, self._data, self._environment, grace_s=GRACE_S)
+
+    def _configure(self) -> None:
+        """Choose ports, as late as can be: a free port is free only for a while."""
+        self._ports = {name: free_port() for name in (*NAMES, CRM)}
+        secret = "whsec_" + b64encode(secrets.token_bytes(32)).decode()
+        endpoint = {"id": CRM, "url": f"{self.url(CRM)}/webhooks", "secrets": [secret]}
+        self._environment |= {
+            "EBBWATCH_INGEST_PORT": str(self._ports["ingest"]),
+            "EBBWATCH_SCORING_PORT": str(self._ports["scoring"]),
+            "EBBWATCH_SCORING_CLOCK": "replay",
+            "EBBWATCH_SCORING_MODEL_STORE": str(self._data.absolute() / "models"),
+            "EBBWATCH_ALERTS_PORT": str(self._ports["alerts"]),
+            "EBBWATCH_ALERTS_CLOCK": "replay",
+            "EBBWATCH_ALERTS_ENDPOINTS": json.dumps([endpoint]),
+            "SAMPLE_CRM_PORT": str(self._ports[CRM]),
+            "SAMPLE_CRM_WEBHOOK_SECRET": secret,
+        }
+
+
+async def _holds(check: Callable[[], Awaitable[bool]]) -> bool:
+    """Whether `check()` says so; a service that cannot be reached says nothing yet."""
+    try:
+        return await check()
+    except httpx.TransportError:
+        return False

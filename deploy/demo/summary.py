@@ -1,0 +1,156 @@
+"""What came of the demo, told to a person."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+from rich.console import Console, Group
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from deploy.demo.figures import Received, Task, opened
+
+EXAMPLES = 3
+BAR_CELLS = 24
+
+
+def show(
+    console: Console,
+    found: Mapping[str, Any],
+    received: Sequence[Received],
+    purchases: pl.DataFrame,
+    data_end: datetime,
+) -> None:
+    """Print the figures, three tasks in full, and whether the warnings were right.
+
+    `purchases` (customer, time), complete until `data_end`, says what the customers of the
+    three tasks did afterwards.
+    """
+    console.rule("[bold]What came of it[/]")
+    console.print(_path(found))
+    console.print(_counts("Tasks by band", found["tasks"]["by_band"]))
+    console.print(_counts("Tasks by leading reason", found["tasks"]["by_reason"]))
+    tasks = [each.message.task for each in opened(received)]
+    seen = [task for task in tasks if task.opened_at + timedelta(task.horizon_days) <= data_end]
+    for task in examples(seen or tasks):
+        console.print(_example(task, purchases))
+    console.print(_right(found["warning"]))
+
+
+def examples(tasks: Sequence[Task]) -> list[Task]:
+    """Three tasks that show most: the most valuable one of each language and of another cause."""
+    chosen: list[Task] = []
+    ordered = sorted(tasks, key=lambda task: (-task.value_at_risk, task.id))
+    for task in ordered:
+        if task.language not in {each.language for each in chosen}:
+            chosen.append(task)
+    causes = {each.cause for each in chosen}
+    rest = [task for task in ordered if task not in chosen]
+    rest.sort(key=lambda task: task.cause in causes)
+    return (chosen + rest)[:EXAMPLES]
+
+
+def afterwards(task: Task, purchases: pl.DataFrame) -> str:
+    """What the customer did after the task was opened, according to the data."""
+    since = task.opened_at.replace(tzinfo=None)
+    later = purchases.filter(
+        (pl.col("customer") == task.customer.id) & (pl.col("time") > since)
+    ).sort("time")["time"]
+    if later.is_empty():
+        return "bought nothing more as long as the data reach"
+    days = (later.to_list()[0] - since).total_seconds() / 86_400
+    return f"bought again after {days:.0f} days"
+
+
+def _path(found: Mapping[str, Any]) -> Table:
+    events, throughput, latency = found["events"], found["throughput"], found["latency_s"]
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim")
+    table.add_column()
+    table.add_row(
+        "Events",
+        f"{events['sent']:,} in, {events['accepted']:,} accepted, "
+        f"{events['dead_lettered']:,} dead-lettered",
+    )
+    table.add_row(
+        "Throughput",
+        f"{throughput['backfill_events_per_s']:,.0f} events/s silently, "
+        f"{throughput['events_per_s']:,.0f} events/s replayed as live",
+    )
+    table.add_row(
+        "Tasks", f"{found['tasks']['raised']:,} raised, {found['tasks']['closed']:,} closed again"
+    )
+    table.add_row(
+        "Deliveries",
+        f"{found['deliveries']['ok']:,} signed webhooks taken by the sample CRM, "
+        f"{found['deliveries']['signature_failures']:,} refused",
+    )
+    if latency["p50"] is not None:
+        table.add_row("Event to task", f"p50 {latency['p50']:.2f} s, p99 {latency['p99']:.2f} s")
+    return table
+
+
+def _counts(title: str, counts: Mapping[str, int]) -> Table:
+    table = Table(title=title, title_justify="left", box=None, show_header=False, padding=(0, 2))
+    most = max(counts.values(), default=1)
+    for name, count in counts.items():
+        bar = "█" * max(1, round(BAR_CELLS * count / most))
+        table.add_row(name, f"{count:,}", f"[cyan]{bar}[/]")
+    return table
+
+
+def _example(task: Task, purchases: pl.DataFrame) -> Panel:
+    owner = task.owner.name or task.owner.id if task.owner else "nobody"
+    lines = [
+        f"for {owner} · opened {task.opened_at:%Y-%m-%d} · due {task.due_at:%Y-%m-%d} · "
+        f"task {task.id}",
+        f"{task.probability:.0%} likely to buy nothing for {task.horizon_days} days · "
+        f"{task.value_at_risk:,.2f} {task.currency} at risk",
+        *(f"  • {reason.text}" for reason in task.reasons),
+    ]
+    what_happened = Text(f"and then: {afterwards(task, purchases)}", style="dim italic")
+    name = task.customer.name or task.customer.id
+    return Panel(
+        Group(*(Text(line) for line in lines), what_happened),
+        title=f"[bold]{escape(name)}[/] · {task.band}",
+        title_align="left",
+    )
+
+
+def _right(warning: Mapping[str, Any]) -> Panel:
+    return Panel("\n".join(_judged(warning)), title="[bold]Was it right?[/]", title_align="left")
+
+
+def _judged(warning: Mapping[str, Any]) -> list[str]:
+    horizon = warning["horizon_days"]
+    if not warning["warnings"]:
+        return ["Nobody was warned of: too few customers, or none about to leave."]
+    if not warning["judged"]:
+        return [f"None of {warning['warnings']:,} warnings can be judged: too near the data's end."]
+    lines = [
+        f"Of {warning['judged']:,} warnings [bold]{warning['stayed_silent']:,} "
+        f"({warning['precision']:.0%})[/] came true: nothing bought for {horizon} days "
+        f"(95 % interval {warning['precision_low']:.0%} to {warning['precision_high']:.0%}).",
+        f"Of all customers as active on the same days {warning['base_rate']:.1%} bought nothing"
+        + _beside(warning["lift"]),
+        f"Of those silent for just as long {warning['base_rate_same_silence']:.1%} bought nothing"
+        + _beside(warning["lift_same_silence"]),
+    ]
+    if before := warning["days_before_rule"]:
+        lines.append(
+            f'A rule "nothing for {horizon} days" would have noticed '
+            f"[bold]{before['median']:.0f} days later[/] "
+            f"(the middle half: {before['lower']:.0f} to {before['upper']:.0f})."
+        )
+    lines.append(
+        f"[dim]Left out: {warning['too_late_to_tell']:,} warnings whose {horizon} days outlast the "
+        f"data, {warning['already_silent']:,} of customers already silent for so long.[/]"
+    )
+    return lines
+
+
+def _beside(lift: float | None) -> str:
+    return f": the warnings hit [bold]{lift:.1f} times[/] as often." if lift else "."

@@ -1,0 +1,187 @@
+"""Command line of the local stack: `python -m deploy.local up|run|topics|status|down|...`.
+
+Exit status: 0 done, 1 failed (the message says the mend), 2 wrong usage; `run` gives its
+command's own.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from deploy.local import apache_kafka, broker, postgres, services, topics
+from deploy.local.process import Server, StackError, holders
+from deploy.local.stack import DATA, DESCRIPTION, KAFKA_CACHE, LOCK, ROOT, LocalStack, announce
+from deploy.local.waiting import LOOPBACK, until
+from shared.kafka.settings import KafkaSettings
+
+STOP_S_MAX = 60.0
+"""Longest wait for a stack to stop, in seconds: three services drain, then two servers end."""
+WATCH_S = 0.5
+"""How often `up` looks whether a service has ended, in seconds."""
+
+
+def main() -> int:
+    """Parse and carry out."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.local", description=__doc__)
+    parser.add_argument(
+        "--data", type=Path, default=DATA, help="folder of the stack's data (default: .local)"
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, work, text in (
+        ("up", up, "run the stack, the topics, the tables and the services until Ctrl-C"),
+        ("topics", make_topics, "create the topics on the broker that is configured or runs here"),
+        ("status", status, "say whether the stack runs and how to reach it"),
+        ("down", down, "stop the stack that runs on this data"),
+        ("prepare", prepare, "fetch what the stack needs, so that the first start is quick"),
+        ("clean", clean, "stop every stack of this working copy and remove all their data"),
+    ):
+        commands.add_parser(name, help=text).set_defaults(work=work)
+    run_parser = commands.add_parser("run", help="run a command beside the stack: run -- CMD")
+    run_parser.add_argument("argv", nargs="+", metavar="CMD")
+    run_parser.set_defaults(work=run)
+    given = parser.parse_args()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
+    try:
+        status_: int = given.work(given)
+    except (StackError, topics.TopicMismatch) as trouble:
+        print(f"local stack: {trouble}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    return status_
+
+
+def interrupt(*_: object) -> None:
+    """Take SIGTERM and SIGHUP as Ctrl-C: stop everything in order."""
+    raise KeyboardInterrupt
+
+
+def up(given: argparse.Namespace) -> int:
+    """Everything, until Ctrl-C or until a service ends by itself."""
+    with LocalStack(given.data) as stack:
+        environment = {**os.environ, **stack.environment()}
+        show(stack.environment(), stack.broker)
+        asyncio.run(topics.create(stack.kafka.settings))
+        services.migrate(environment, ROOT)
+        with running_services(environment, given.data.absolute() / "services") as processes:
+            for process in processes:
+                services.wait_ready(process)
+                address = f"http://{LOOPBACK}:{services.port(process.name, environment)}"
+                print(f"  {process.name:8} {address}  log: {process.log}")
+            print("Ctrl-C stops everything; the data stays.", flush=True)
+            while all(process.running for process in processes):
+                time.sleep(WATCH_S)
+            dead = next(process for process in processes if not process.running)
+            raise StackError(f"{dead.name} ended with {dead.returncode}:\n{dead.tail()}")
+
+
+@contextlib.contextmanager
+def running_services(environment: dict[str, str], data: Path) -> Iterator[list[Server]]:
+    """The services, started together and asked to stop together."""
+    processes = [services.server(name, environment, ROOT, data) for name in services.PORTS]
+    try:
+        for process in processes:
+            process.start()
+        yield processes
+    finally:
+        for process in processes:
+            process.release()
+        for process in processes:
+            process.stop()
+
+
+def run(given: argparse.Namespace) -> int:
+    """The command with the stack's variables; its exit status."""
+    with LocalStack(given.data) as stack:
+        asyncio.run(topics.create(stack.kafka.settings))
+        command = subprocess.Popen(given.argv, env={**os.environ, **stack.environment()})
+        try:
+            return command.wait()
+        except KeyboardInterrupt:
+            command.terminate()  # a Ctrl-C has reached it already, SIGTERM has not
+            command.wait()
+            raise
+
+
+def make_topics(given: argparse.Namespace) -> int:
+    """Create what is missing."""
+    if os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
+        settings = KafkaSettings()
+    else:
+        settings = broker.local_settings(described(given.data)["KAFKA_BOOTSTRAP_SERVERS"])
+    created = asyncio.run(topics.create(settings))
+    print("created:", ", ".join(created) if created else "nothing, every topic is there")
+    return 0
+
+
+def described(data: Path) -> dict[str, str]:
+    """How to reach the stack that runs on `data`."""
+    if not holders(data / LOCK):
+        raise StackError(f"no stack runs on {data}: start one with `make up`")
+    found: dict[str, str] = json.loads((data / DESCRIPTION).read_text())
+    return found
+
+
+def status(given: argparse.Namespace) -> int:
+    """Variables that a shell can take over, or status 1."""
+    found = described(given.data)
+    show(found, found.pop("broker"))
+    return 0
+
+
+def show(environment: dict[str, str], kind: str) -> None:
+    """How to reach the stack, ready to paste into a shell."""
+    print(f"# broker: {kind}")
+    for name, value in environment.items():
+        print(f"export {name}='{value}'")
+
+
+def down(given: argparse.Namespace) -> int:
+    """Ask whoever runs the stack to stop, and wait for it."""
+    return 0 if stop(given.data) else 1
+
+
+def stop(data: Path) -> bool:
+    """Whether the stack on `data` has stopped; True if none ran."""
+    for process in holders(data / LOCK):
+        process.send_signal(signal.SIGTERM)
+    return until(lambda: not holders(data / LOCK), limit_s=STOP_S_MAX)
+
+
+def prepare(_: argparse.Namespace) -> int:
+    """Fetch Kafka's jars where Apache Kafka can run; say so where it cannot."""
+    if os.environ.get("BROKER") == "embedded" or os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
+        return 0
+    try:
+        apache_kafka.java()
+        apache_kafka.jars(KAFKA_CACHE)
+    except apache_kafka.Unavailable as missing:
+        if os.environ.get("BROKER") == "kafka":
+            raise
+        announce(f"Apache Kafka cannot run here: {missing}")
+    return 0
+
+
+def clean(given: argparse.Namespace) -> int:
+    """Stop and remove every stack below the data folder, the jars included."""
+    for lock in given.data.rglob(LOCK):
+        if not stop(lock.parent):
+            raise StackError(f"the stack on {lock.parent} does not stop: see `status`")
+        elsewhere = postgres.home(lock.parent / "postgres")
+        shutil.rmtree(elsewhere, ignore_errors=True)
+    shutil.rmtree(given.data, ignore_errors=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""The PostgreSQL server as the stack sees it: its life, and databases on it."""
+
+import re
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+
+from deploy.local.process import Managed, Server, StackError
+from deploy.local.waiting import complete
+
+NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+MAINTENANCE = "postgres"
+"""The database that every server has, to create others from."""
+
+
+class Database(Managed):
+    """A PostgreSQL server and the database on it that the services use."""
+
+    what = "PostgreSQL"
+
+    def __init__(self, url: str, server: Server | None) -> None:
+        super().__init__(server)
+        self.url = url
+
+    @property
+    def address(self) -> str:
+        """The URL of the services' database."""
+        return self.url
+
+    def ready(self) -> bool:
+        """Whether it takes a connection; the services' database is made if it is missing."""
+        return complete(self._ready())
+
+    async def _ready(self) -> bool:
+        try:
+            connection = await asyncpg.connect(self.url, timeout=5)
+        except asyncpg.InvalidCatalogNameError:
+            await self._create(urlsplit(self.url).path.strip("/"))
+            return True
+        except (asyncpg.CannotConnectNowError, OSError, TimeoutError):
+            return False
+        except asyncpg.PostgresError as refused:
+            raise StackError(f"PostgreSQL refuses us: {refused}; check DATABASE_URL") from refused
+        await connection.close()
+        return True
+
+    def fresh(self, name: str) -> str:
+        """Create the database `name`, empty, in place of one of that name; return its URL."""
+        if not NAME.fullmatch(name):
+            raise ValueError(f"{name!r}: a database's name is a-z, 0-9 and _, 63 letters at most")
+        complete(self._replace(name))
+        return self._url_of(name)
+
+    def drop(self, name: str) -> None:
+        """Remove the database `name`, ending the sessions on it."""
+        complete(self._execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
+
+    async def _replace(self, name: str) -> None:
+        await self._execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        await self._create(name)
+
+    async def _create(self, name: str) -> None:
+        await self._execute(f'CREATE DATABASE "{name}"')
+
+    async def _execute(self, statement: str) -> None:
+        connection = await asyncpg.connect(self._url_of(MAINTENANCE), timeout=10)
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    def _url_of(self, name: str) -> str:
+        return urlunsplit(urlsplit(self.url)._replace(path=f"/{name}"))
