@@ -1,0 +1,76 @@
+"""What all tests share: one Kafka broker and one PostgreSQL server for a whole run.
+
+They are started at the first test that asks for them. Where they cannot start, that test
+fails: a stack is never a reason to skip.
+"""
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.local.stack import DATA, InUse, LocalStack
+
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
+"""Each worker of a parallel run has a stack of its own, so that none disturbs another's."""
+
+NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[LocalStack]:
+    """Kafka and PostgreSQL with no topic and no data; the same ones for every test."""
+    for number in itertools.count():  # two runs in one working copy do not share a stack
+        running = LocalStack(DATA / "test" / f"{WORKER}-{number}", wipe=True)
+        try:
+            running.start()
+        except InUse:
+            continue
+        break
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def apache_kafka(stack: LocalStack) -> LocalStack:
+    """The stack, for tests of what the embedded broker cannot do; skipped where that one runs."""
+    if stack.broker == "embedded":
+        pytest.skip("the embedded broker cannot do this: install Java >= 17 and Maven")
+    return stack
+
+
+@pytest.fixture
+def database_url(stack: LocalStack) -> Iterator[str]:
+    """The URL of an empty database that nobody else uses; gone after the test."""
+    name = f"test_{os.getpid()}_{next(NUMBERS)}"
+    yield stack.postgres.fresh(name)
+    stack.postgres.drop(name)
+
+
+@pytest.fixture
+def public_folder() -> Iterator[Path]:
+    """A folder that every user can enter, unlike pytest's own; gone after the test.
+
+    As root, PostgreSQL runs as another user, who must be able to reach its data.
+    """
+    made = Path(tempfile.mkdtemp(prefix="ebbwatch-test-", dir="/var/tmp"))
+    made.chmod(0o755)
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where Apache Kafka is forced, as in CI, a test on the stack has no reason to be skipped."""
+    report = yield
+    forced = os.environ.get("BROKER") == "kafka"
+    if forced and report.skipped and "stack" in getattr(item, "fixturenames", ()):
+        report.outcome = "failed"
+        report.longrepr = f"skipped although BROKER=kafka: {report.longrepr}"
+    return report

@@ -1,0 +1,254 @@
+"""What every implementation of `ports.Store` must do; the fake and the real one both inherit it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from services.scoring.core.events import Kind
+from services.scoring.core.state import FEATURE_SET, empty, to_bytes
+from services.scoring.model.rule_model import RuleModel
+from services.scoring.ports import AssessmentRow, Effects, EventRows, Loaded
+from shared.contracts import events as types
+from shared.contracts.events import Profile
+from shared.kernel.errors import Transient
+from shared.postgres.ledger import Claim, Fenced, Move
+from shared.postgres.outbox import Message
+from tests.fakes.activity import RECEIVED_MS, day
+from tests.fakes.log import Consumed
+from tests.fakes.turns import TOPIC, Claiming
+
+RULE = RuleModel(28)
+EMPTY = to_bytes(empty(1))[0]
+FULL = bytes(range(256)) * (len(EMPTY) // 256) + bytes(len(EMPTY) % 256)
+NAMES = ("ann", "客户-七", "a\u0301 'quoted' \\ \t", "x" * 256)
+"""Customer ids of every kind that ingest lets pass."""
+
+
+def rows(*keys: tuple[str, str], hashes: Sequence[bytes] = ()) -> EventRows:
+    """Events by (customer, id)."""
+    events = EventRows()
+    for n, (customer, name) in enumerate(keys):
+        events.customer.append(customer)
+        events.source.append("till")
+        events.id.append(name)
+        events.content_hash.append(hashes[n] if hashes else b"0123456789abcdef")
+        events.type.append(types.PURCHASE)
+        events.kind.append(int(Kind.PURCHASE))
+        events.time.append(day(0))
+        events.amount.append(math.nan)
+        events.score.append(math.nan)
+        events.original_customer.append(customer)
+        events.received_ms.append(RECEIVED_MS)
+        events.live.append(True)
+        events.profile.append(Profile(name="somebody") if n == 0 else None)
+        events.record.append(Consumed(TOPIC, 0, n, b"{}"))
+    return events
+
+
+def assessment(customer: str, revision: int, at: float, **given: object) -> AssessmentRow:
+    """An assessment that nobody is told of, unless `message` is given."""
+    row = AssessmentRow(
+        customer=customer,
+        revision=revision,
+        assessed_at=day(at),
+        probability=0.125 * revision,
+        band=revision % 4,
+        look_at=day(at + 3),
+        features=b"\0\xff" * 8,
+        published_reason=None,
+        message=None,
+    )
+    return replace(row, **given)  # type: ignore[arg-type] # the test's own words
+
+
+class StoreSuite:
+    """A subclass gives the fixture `store`."""
+
+    async def write(self, store: Claiming, *moves: Move, **given: object) -> list[int]:
+        """A transaction of its own; returns the outbox ids."""
+        effects = Effects(
+            events=EventRows(),
+            states=[],
+            timers=[],
+            assessments=[],
+            predictor=RULE,
+            messages=[],
+            moves=list(moves),
+            recorded_at=day(0),
+        )
+        async with store.open() as work:
+            return [p.id for p in await store.write(work, replace(effects, **given))]  # type: ignore[arg-type]
+
+    async def loaded(self, store: Claiming, *customers: str) -> Loaded:
+        """What is stored of them."""
+        async with store.open() as work:
+            return await store.load(work, customers)
+
+    async def known(self, store: Claiming, events: EventRows) -> dict[int, bytes]:
+        """Which are stored."""
+        async with store.open() as work:
+            return await store.known(work, events)
+
+    async def due(
+        self, store: Claiming, nows: dict[int, datetime], limit: int = 100
+    ) -> list[tuple[str, int]]:
+        """Whose timers are due."""
+        async with store.open() as work:
+            return await store.due(work, nows, limit)
+
+    async def test_nothing_is_stored_of_strangers(self, store: Claiming) -> None:
+        """Every column is None, for as many as were asked."""
+        found = await self.loaded(store, "ann", "bob")
+        assert all(getattr(found, name) == [None, None] for name in Loaded.__slots__)
+        assert (await self.loaded(store)).state == []
+        assert await self.known(store, rows(("ann", "1"))) == {}
+        assert await self.known(store, EventRows()) == {}
+        assert await self.due(store, {}) == await self.due(store, {0: day(9_999)}) == []
+
+    async def test_states_come_back_as_they_went(self, store: Claiming) -> None:
+        """Bytes and order, whatever the customer is called; a later one replaces."""
+        await self.write(store, states=[(name, 3, EMPTY) for name in NAMES])
+        await self.write(store, states=[(NAMES[1], 3, FULL)])
+        found = await self.loaded(store, *reversed(NAMES), "stranger")
+        assert found.state == [EMPTY, EMPTY, FULL, EMPTY, None]
+        assert found.feature_set == [*[FEATURE_SET] * 4, None]
+        assert found.revision == [None] * 5
+
+    async def test_keys(self, store: Claiming) -> None:
+        """Known by (customer, source, id), told by index with the hash that was stored."""
+        first = rows(*((name, "1") for name in NAMES), hashes=[b"a", b"b", b"c", b"d"])
+        await self.write(store, events=first)
+        again = rows(("ann", "2"), (NAMES[2], "1"), ("bob", "1"), ("ann", "1"))
+        assert await self.known(store, again) == {1: b"c", 3: b"a"}
+        again.source[3] = "another till"
+        assert await self.known(store, again) == {1: b"c"}
+
+    async def test_a_key_that_is_there_aborts(self, store: Claiming) -> None:
+        """Another worker was faster: Transient, and nothing of the batch is written."""
+        await self.write(store, events=rows(("ann", "1")))
+        with pytest.raises(Transient):
+            await self.write(
+                store, events=rows(("bob", "1"), ("ann", "1")), states=[("bob", 0, EMPTY)]
+            )
+        assert await self.known(store, rows(("bob", "1"))) == {}
+        assert (await self.loaded(store, "bob")).state == [None]
+
+    async def test_timers(self, store: Claiming) -> None:
+        """Due at their time and not before, by partition, oldest first, so many at most; armed
+        as given, earlier or later."""
+        await self.write(
+            store,
+            timers=[("d", 1, day(4)), ("b", 0, day(2)), ("c", 0, day(3)), ("a", 0, day(1))],
+        )
+        assert await self.due(store, {0: day(0.9), 1: day(0.9)}) == []
+        assert await self.due(store, {0: day(2)}) == [("a", 0), ("b", 0)]
+        assert await self.due(store, {0: day(1), 1: day(9)}) == [("a", 0), ("d", 1)]
+        everyone = {0: day(9), 1: day(9)}
+        assert [c for c, _ in await self.due(store, everyone)] == ["a", "b", "c", "d"]
+        assert [c for c, _ in await self.due(store, everyone, 3)] == ["a", "b", "c"]
+        await self.write(store, timers=[("a", 0, day(20)), ("d", 1, day(0))])
+        assert [c for c, _ in await self.due(store, everyone)] == ["d", "b", "c"]
+        assert (await self.loaded(store, "a", "d")).due_at == [day(20), day(0)]
+
+    async def test_equal_times_are_swept_once_each(self, store: Claiming) -> None:
+        """A tie is broken by the customer, so that bounded sweeps come round to everyone."""
+        names = [f"c{n:02}" for n in range(20)]
+        await self.write(store, timers=[(name, 0, day(1)) for name in names])
+        seen: list[str] = []
+        while due := await self.due(store, {0: day(2)}, 7):
+            seen += [customer for customer, _ in due]
+            await self.write(store, timers=[(c, p, day(30)) for c, p in due])
+        assert sorted(seen) == names
+
+    async def test_assessments_and_what_was_told(self, store: Claiming) -> None:
+        """The current assessment is the last one; what was published last stays until
+        something is published again, but for the reason, which is carried along."""
+        told = assessment("ann", 1, 0, message=b"{}", published_reason="silence")
+        await self.write(store, assessments=[told, assessment("bob", 1, 0)])
+        first = await self.loaded(store, "ann", "bob", "eve")
+        assert first.revision == [1, 1, None]
+        assert first.band == [1, 1, None]
+        assert first.look_at == [day(3), day(3), None]
+        assert first.published_at == [day(0), None, None]
+        assert first.published_probability == [0.125, None, None]
+        assert first.published_band == [1, None, None]
+        assert first.published_reason == ["silence", None, None]
+
+        later = assessment("ann", 2, 5, published_reason="silence")
+        await self.write(store, assessments=[later, assessment("bob", 2, 5, message=b"{}")])
+        second = await self.loaded(store, "ann", "bob")
+        assert second.revision == second.band == [2, 2]
+        assert second.look_at == [day(8), day(8)]
+        assert second.published_at == [day(0), day(5)]
+        assert second.published_probability == [0.125, 0.25]
+        assert second.published_band == [1, 2]
+        assert second.published_reason == ["silence", None]
+
+    async def test_messages_keep_their_order(self, store: Claiming) -> None:
+        """Ids grow with the order of the messages, across transactions too."""
+        found = [Message((TOPIC, 0), "risk", b"k", str(n).encode()) for n in range(50)]
+        ids = await self.write(store, messages=found[:30])
+        ids += await self.write(store, messages=found[30:])
+        assert len(ids) == 50
+        assert ids == sorted(set(ids))
+
+    @pytest.mark.parametrize("stale", ["epoch", "offset"])
+    async def test_a_fenced_transaction_writes_nothing(self, store: Claiming, stale: str) -> None:
+        """One of two partitions is lost: it is named, and no table has changed."""
+        mine = await store.take_over((TOPIC, 0))
+        lost = await store.take_over((TOPIC, 1))
+        if stale == "epoch":
+            await store.take_over((TOPIC, 1))
+        else:
+            lost = replace(lost, next_offset=5)
+        with pytest.raises(Fenced) as fenced:
+            await self.write(
+                store,
+                *(Move(claim, 1, None, {}) for claim in (mine, lost)),
+                events=rows(("ann", "1")),
+                states=[("ann", 0, EMPTY)],
+                timers=[("ann", 0, day(0))],
+                assessments=[assessment("ann", 1, 0, message=b"{}")],
+                messages=[Message((TOPIC, 0), "risk", b"ann", b"{}")],
+            )
+        assert fenced.value.lost == {(TOPIC, 1)}
+        found = await self.loaded(store, "ann")
+        assert all(getattr(found, name) == [None] for name in Loaded.__slots__)
+        assert await self.known(store, rows(("ann", "1"))) == {}
+        assert (await store.take_over((TOPIC, 0))).next_offset is None
+
+    async def test_a_move_is_what_the_next_claim_reads(self, store: Claiming) -> None:
+        """Offset and progress are committed with the rest."""
+        claim = await store.take_over((TOPIC, 0))
+        await self.write(store, Move(claim, 7, None, {"now": 1.5, "backfill": "import-1"}))
+        again = await store.take_over((TOPIC, 0))
+        assert again == Claim(TOPIC, 0, 2, 7, None, {"now": 1.5, "backfill": "import-1"})
+
+    async def test_an_error_rolls_everything_back(self, store: Claiming) -> None:
+        """A handler that fails after the write leaves nothing, also for the next transaction
+        of the same session."""
+
+        async def fail() -> None:
+            async with store.open() as work:
+                effects = Effects(
+                    rows(("ann", "1")), [("ann", 0, EMPTY)], [], [], RULE, [], [], day(0)
+                )
+                await store.write(work, effects)
+                raise RuntimeError("a bug")
+
+        with pytest.raises(RuntimeError):
+            await fail()
+        await self.write(store, events=rows(("bob", "1")), states=[("bob", 0, FULL)])
+        assert (await self.loaded(store, "ann", "bob")).state == [None, FULL]
+        assert await self.known(store, rows(("ann", "1"), ("bob", "1"))) == {1: b"0123456789abcdef"}
+
+    async def test_times_keep_their_microseconds(self, store: Claiming) -> None:
+        """A timer is compared with the times that set it."""
+        at = day(0) + timedelta(microseconds=1)
+        await self.write(store, timers=[("ann", 0, at)])
+        assert (await self.loaded(store, "ann")).due_at == [at]
+        assert await self.due(store, {0: day(0)}) == []
+        assert await self.due(store, {0: at}) == [("ann", 0)]

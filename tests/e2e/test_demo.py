@@ -1,0 +1,137 @@
+"""The main job in small: `python -m deploy.demo` on a part of the households."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from deploy.demo.dataset import BACKFILL_END, load
+from deploy.local.stack import ROOT, LocalStack
+
+HOUSEHOLDS = 200
+DEMO_S_MAX = 280
+"""It takes 40-60 s on two cores; training is the most of it."""
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def command(folder: Path, *more: str) -> list[str]:
+    places = ["--data", str(folder), "--output", str(folder / "demo.json")]
+    return [sys.executable, "-m", "deploy.demo", *places, *more]
+
+
+@pytest.fixture(scope="module")
+def demo(folder: Path, environ: dict[str, str]) -> dict[str, Any]:
+    """The figures of one run."""
+    done = subprocess.run(
+        command(folder, "--households", str(HOUSEHOLDS)),
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=DEMO_S_MAX,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found: dict[str, Any] = json.loads((folder / "demo.json").read_text())
+    return found | {"shown": done.stdout, "logs": folder / "logs"}
+
+
+def test_every_event_of_the_panel_is_accepted(demo: dict[str, Any]) -> None:
+    history = load(HOUSEHOLDS)
+    assert demo["events"]["accepted"] == history.events
+    assert demo["events"]["backfilled"] == history.until(BACKFILL_END).events
+    assert demo["events"]["dead_lettered"] == demo["events"]["lost"] == 0
+
+
+def test_the_past_raises_no_task_and_the_live_part_does(demo: dict[str, Any]) -> None:
+    """Invariant 9: a backfill is silent."""
+    assert demo["tasks"]["told_during_backfill"] == 0
+    assert demo["tasks"]["raised"] > 0
+
+
+def test_every_task_reaches_the_crm_with_a_signature_that_it_verifies(
+    demo: dict[str, Any],
+) -> None:
+    assert demo["deliveries"]["signature_failures"] == 0
+    assert demo["deliveries"]["ok"] == demo["tasks"]["raised"] + demo["tasks"]["closed"]
+    assert demo["latency_s"]["p50"] > 0
+
+
+def test_the_tokens_and_the_figures_are_shown(demo: dict[str, Any]) -> None:
+    assert demo["shown"].count("token ebw_") == 3
+    assert "Was it right?" in demo["shown"]
+
+
+def test_no_secret_is_in_a_log(demo: dict[str, Any]) -> None:
+    logs = "".join(path.read_text() for path in Path(demo["logs"]).glob("*.log"))
+    assert "whsec_" not in logs
+    assert "ebw_" not in logs
+
+
+def test_a_broker_that_is_in_use_is_left_alone(
+    demo: dict[str, Any], folder: Path, environ: dict[str, str]
+) -> None:
+    with LocalStack(folder, environ=environ) as stack:  # not wiped: the records are still there
+        done = subprocess.run(
+            command(folder / "second"),
+            cwd=ROOT,
+            env=environ | stack.environment() | {"BROKER": ""},  # the one named, not one of its own
+            capture_output=True,
+            text=True,
+            timeout=DEMO_S_MAX,
+            check=False,
+        )
+    assert demo["events"]["accepted"]
+    assert done.returncode == 1
+    assert "unset KAFKA_BOOTSTRAP_SERVERS" in done.stdout
+
+
+@pytest.fixture
+def running(folder: Path, environ: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """The demo in a session of its own, as a terminal has it."""
+    demo = subprocess.Popen(
+        command(folder, "--households", "30"),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environ | {"PYTHONUNBUFFERED": "1"},
+        start_new_session=True,
+    )
+    yield demo
+    demo.kill()
+    demo.wait()
+    assert demo.stdout is not None
+    demo.stdout.close()
+
+
+def runs(process: psutil.Process) -> bool:
+    """Whether it lives; one that has ended and waits for init to take note of it does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.mark.parametrize("stage", ["Start Kafka", "Train", "Replay"])
+def test_ctrl_c_leaves_no_process(running: subprocess.Popen[str], stage: str) -> None:
+    assert running.stdout is not None
+    for line in running.stdout:
+        if line.startswith(f"→ {stage}"):
+            break
+    else:
+        pytest.fail(f"the demo ended before the step {stage!r}")
+    children = psutil.Process(running.pid).children(recursive=True)
+    os.killpg(running.pid, signal.SIGINT)
+    output = running.stdout.read()
+    assert running.wait(timeout=60) == 130, output
+    assert children or stage == "Start Kafka"
+    assert not [child for child in children if runs(child)]

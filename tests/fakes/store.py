@@ -1,0 +1,173 @@
+"""Scoring's tables in memory: passes the same suite as the real ones (tests/contract)."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import cast
+
+from services.scoring.core.state import FEATURE_SET
+from services.scoring.ports import AssessmentRow, Effects, EventRows, Loaded
+from shared.kernel.errors import Transient
+from shared.postgres.engine import UnitOfWork
+from shared.postgres.ledger import Claim, Fenced, Move
+from shared.postgres.ledger import TopicPartition as Tp
+from shared.postgres.outbox import Message, Pending
+
+Key = tuple[str, str, str]
+
+
+@dataclass(slots=True)
+class Tables:
+    """What is stored; values are never changed in place."""
+
+    partition: dict[Tp, Claim] = field(default_factory=dict)
+    key: dict[Key, bytes] = field(default_factory=dict)
+    event: list[tuple[str, str]] = field(default_factory=list)
+    """(customer, event id)."""
+    state: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    timer: dict[str, tuple[int, datetime]] = field(default_factory=dict)
+    assessment: dict[str, AssessmentRow] = field(default_factory=dict)
+    published: dict[str, AssessmentRow] = field(default_factory=dict)
+    history: list[AssessmentRow] = field(default_factory=list)
+    outbox: dict[int, Message] = field(default_factory=dict)
+    outbox_ids: int = 0
+
+    def copy(self) -> "Tables":
+        """For a transaction to change."""
+        return Tables(
+            dict(self.partition),
+            dict(self.key),
+            list(self.event),
+            dict(self.state),
+            dict(self.timer),
+            dict(self.assessment),
+            dict(self.published),
+            list(self.history),
+            dict(self.outbox),
+            self.outbox_ids,
+        )
+
+
+class MemoryStore:
+    """Implements `ports.Store`; `open` hands out a copy that replaces `tables` at its end."""
+
+    def __init__(self) -> None:
+        self.tables = Tables()
+
+    async def take_over(self, tp: Tp) -> Claim:
+        """As the ledger does."""
+        before = self.tables.partition.get(tp) or Claim(tp[0], tp[1], 0, None, None)
+        self.tables.partition[tp] = claim = replace(before, epoch=before.epoch + 1)
+        return claim
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[UnitOfWork]:
+        """A transaction."""
+        changed = self.tables.copy()
+        yield cast("UnitOfWork", changed)
+        self.tables = changed
+
+    async def known(self, work: UnitOfWork, events: EventRows) -> dict[int, bytes]:
+        """Index of each event whose key is stored -> the stored content hash."""
+        keys = zip(events.customer, events.source, events.id, strict=True)
+        stored = _tables(work).key
+        return {i: stored[key] for i, key in enumerate(keys) if key in stored}
+
+    async def due(
+        self, work: UnitOfWork, nows: dict[int, datetime], limit: int
+    ) -> list[tuple[str, int]]:
+        """Oldest due first."""
+        due = sorted(
+            (at, customer, partition)
+            for customer, (partition, at) in _tables(work).timer.items()
+            if partition in nows and at <= nows[partition]
+        )
+        return [(customer, partition) for _, customer, partition in due[:limit]]
+
+    async def load(self, work: UnitOfWork, customers: Sequence[str]) -> Loaded:
+        """In the order of `customers`."""
+        t = _tables(work)
+        state = [t.state.get(c) for c in customers]
+        current = [t.assessment.get(c) for c in customers]
+        told = [t.published.get(c) for c in customers]
+        timer = [t.timer.get(c) for c in customers]
+        return Loaded(
+            state=[s[1] if s else None for s in state],
+            feature_set=[FEATURE_SET if s else None for s in state],
+            revision=[a.revision if a else None for a in current],
+            band=[a.band if a else None for a in current],
+            published_at=[a.assessed_at if a else None for a in told],
+            published_probability=[a.probability if a else None for a in told],
+            published_band=[a.band if a else None for a in told],
+            published_reason=[a.published_reason if a else None for a in current],
+            due_at=[d[1] if d else None for d in timer],
+            look_at=[a.look_at if a else None for a in current],
+        )
+
+    async def write(self, work: UnitOfWork, effects: Effects) -> list[Pending]:
+        """Fence first: a refused transaction is thrown away whole."""
+        t = _tables(work)
+        _advance(t, effects.moves)
+        events = effects.events
+        for i, key in enumerate(zip(events.customer, events.source, events.id, strict=True)):
+            if key in t.key:
+                raise Transient("an event of this batch was recorded meanwhile")
+            t.key[key] = events.content_hash[i]
+            t.event.append((key[0], key[2]))
+        for customer, partition, packed in effects.states:
+            t.state[customer] = partition, packed
+        for customer, partition, at in effects.timers:
+            t.timer[customer] = partition, at.astimezone(UTC)
+        for row in effects.assessments:
+            t.assessment[row.customer] = row
+            if row.message is not None:
+                t.published[row.customer] = row
+                t.history.append(row)
+        return [self._keep(t, message) for message in effects.messages]
+
+    @staticmethod
+    def _keep(t: Tables, message: Message) -> Pending:
+        t.outbox_ids += 1
+        t.outbox[t.outbox_ids] = message
+        return Pending(t.outbox_ids, message)
+
+
+class MemorySender:
+    """Keeps what it sends; can fail like a broker that is not there."""
+
+    def __init__(self) -> None:
+        self.sent: list[Message] = []
+        self.fails = 0
+        self._acknowledged: list[int] = []
+
+    async def forget(self, work: UnitOfWork) -> None:
+        """Within the transaction."""
+        for number in self._acknowledged:
+            _tables(work).outbox.pop(number, None)
+
+    async def flush(self, pending: Sequence[Pending]) -> None:
+        """After the commit."""
+        self._acknowledged = []
+        if self.fails:
+            self.fails -= 1
+            raise Transient("Kafka is not there")
+        self.sent += [p.message for p in pending]
+        self._acknowledged = [p.id for p in pending]
+
+
+def _tables(work: UnitOfWork) -> Tables:
+    return cast("Tables", work)
+
+
+def _advance(t: Tables, moves: Sequence[Move]) -> None:
+    lost = {
+        m.claim.tp
+        for m in moves
+        if (row := t.partition.get(m.claim.tp)) is None
+        or (row.epoch, row.next_offset) != (m.claim.epoch, m.claim.next_offset)
+    }
+    if lost:
+        raise Fenced(frozenset(lost))
+    for move in moves:
+        t.partition[move.claim.tp] = move.done()

@@ -1,0 +1,123 @@
+"""Scoring turned by hand: the real handler on a log in memory, with tables and a sender of choice.
+
+scoring = Scoring(MemoryStore(), MemorySender(), replay=True)
+scoring.log.append(0, activity.event("e1", "ann", day(0)))
+await scoring.drain()
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import msgspec
+
+from services.scoring.handlers.assess import Assessor
+from services.scoring.handlers.micro_batch import MicroBatch
+from services.scoring.inbound.activity import ActivityDecoder
+from services.scoring.model.rule_model import RuleModel
+from services.scoring.ports import Effects, Predictor, Sender, Store
+from shared.contracts.risk import RiskAssessed
+from shared.postgres.ledger import Claim, Move
+from shared.postgres.ledger import TopicPartition as Tp
+from shared.postgres.outbox import Message
+from tests.fakes.clock import SetClock
+from tests.fakes.log import MemoryLog, moved
+
+TOPIC, RISK, DEAD = "activity", "risk", "dead-letter"
+HORIZON_DAYS = 28
+EVERYTHING = 1_000_000
+"""Records of a batch that has no bound."""
+TURNS_MAX = 10_000
+"""Of one `drain`: more means that it does not come to an end."""
+
+
+class Claiming(Store, Protocol):
+    """Tables of which partitions can be claimed."""
+
+    async def take_over(self, tp: Tp) -> Claim: ...
+
+
+class Sending(Sender, Protocol):
+    """A sender that remembers."""
+
+    @property
+    def sent(self) -> list[Message]: ...
+
+
+@dataclass(slots=True)
+class Scoring:
+    """One worker's handler; `claims` are what it believes to own."""
+
+    store: Claiming
+    sender: Sending
+    replay: bool = False
+    predictor: Predictor = field(default_factory=lambda: RuleModel(HORIZON_DAYS))
+    clock: SetClock = field(default_factory=SetClock)
+    sweep_customers_max: int = 1_000
+    log: MemoryLog = field(default_factory=lambda: MemoryLog(TOPIC))
+    claims: dict[Tp, Claim] = field(default_factory=dict)
+    done: list[Effects] = field(default_factory=list)
+    """What each turn wrote."""
+    handle: Callable[..., Awaitable[Sequence[Move]]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.handle = MicroBatch(
+            decode=ActivityDecoder(DEAD, replay=self.replay),
+            store=self.store,
+            sender=self.sender,
+            assessor=Assessor(
+                risk_topic=RISK, thresholds=(0.25, 0.5, 0.75), reasons_max=3, currency="USD"
+            ),
+            predictor=lambda: self.predictor,
+            clock=self.clock,
+            sweep_customers_max=self.sweep_customers_max,
+            sweep_interval_s=1.0,
+            observe=lambda effects, _: self.done.append(effects),
+        )
+
+    async def claim(self, *partitions: int) -> None:
+        """Take partitions over (all that have records, unless named)."""
+        for tp in [(TOPIC, p) for p in partitions] or sorted(self.log.records):
+            self.claims[tp] = await self.store.take_over(tp)
+
+    async def turn(self, counts: Mapping[Tp, int] | int = EVERYTHING) -> Sequence[Move]:
+        """One batch of at most so many records of each partition."""
+        moves = await self.handle(self.log.batch(self.claims.values(), counts))
+        moved(self.claims, moves)
+        return moves
+
+    async def drain(self, count: Callable[[], int] = lambda: EVERYTHING) -> None:
+        """Claim what is new, and turn until every record is consumed."""
+        await self.claim(*(tp[1] for tp in self.log.records if tp not in self.claims))
+        for _ in range(TURNS_MAX):
+            if self.at_end:
+                return
+            await self.turn({tp: count() for tp in self.claims})
+        raise AssertionError(f"not drained after {TURNS_MAX} turns")
+
+    @property
+    def at_end(self) -> bool:
+        """Whether every claimed partition is consumed."""
+        return all(
+            (claim.next_offset or 0) >= len(self.log.records[tp])
+            for tp, claim in self.claims.items()
+        )
+
+    async def idle(self, seconds: float) -> None:
+        """Let this much wall time pass, then a turn to which no record came."""
+        self.clock.seconds += seconds
+        await self.turn(0)
+
+    @property
+    def told(self) -> list[RiskAssessed]:
+        """What the risk topic was told, in order."""
+        return [
+            msgspec.json.decode(m.value or b"", type=RiskAssessed)
+            for m in self.sender.sent
+            if m.topic == RISK
+        ]
+
+    @property
+    def dead(self) -> list[Message]:
+        """What was refused, in order."""
+        return [m for m in self.sender.sent if m.topic == DEAD]

@@ -1,0 +1,203 @@
+"""Alerts' handlers in this process, on a real database and a real receiver, with a clock that a
+test moves and without Kafka."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import sqlalchemy as sa
+from pydantic import SecretStr
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.alerts.core.policy import Policy
+from services.alerts.core.retry import DELAYS_S
+from services.alerts.handlers.assess import Assess
+from services.alerts.handlers.book import Book
+from services.alerts.handlers.deliver import Deliver, Sending
+from services.alerts.handlers.give_verdict import GiveVerdict
+from services.alerts.handlers.observe import Observe
+from services.alerts.inbound.activity import ActivityDecoder
+from services.alerts.inbound.risk import RiskDecoder
+from services.alerts.outbound.webhook import Endpoint, WebhookSender
+from services.alerts.store.business_clock import BusinessClock
+from services.alerts.store.customers import Customers
+from services.alerts.store.deliveries import Deliveries
+from services.alerts.store.delivery_log import DeliveryLog
+from services.alerts.store.tables import SCHEMA
+from services.alerts.store.tasks import Tasks
+from shared.contracts import activity, risk
+from shared.contracts.activity import Activity
+from shared.contracts.risk import RiskAssessed
+from shared.kafka.batch import Batch, Record
+from shared.postgres.engine import UnitOfWork
+from shared.postgres.ledger import Ledger
+from shared.postgres.outbox import Outbox, Pending
+from shared.runtime.health import Health
+from shared.runtime.service import Stop
+from tests.fakes.clock import SetClock
+from tests.integration.alerts.receiver import LIMIT_S, SECRET
+
+WALL_0 = SetClock().at
+
+
+class NoRelay:
+    """Sends nothing: the outbox keeps what was written."""
+
+    async def forget(self, work: UnitOfWork) -> None:
+        """Nothing was sent."""
+
+    async def flush(self, pending: Sequence[Pending]) -> None:
+        """Nothing is sent."""
+
+
+@dataclass(slots=True)
+class Fetched:
+    """A consumed record."""
+
+    topic: str
+    partition: int
+    offset: int
+    value: bytes | None
+    key: bytes | None = None
+    timestamp: int = 0
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+@dataclass(slots=True)
+class Bench:
+    """The parts of the service, each as `main` wires it."""
+
+    engine: AsyncEngine
+    clock: SetClock = field(default_factory=SetClock)
+    endpoints: dict[str, str] = field(default_factory=dict)
+    """Id -> URL."""
+    policy: Policy = field(default_factory=Policy)
+    _closing: AsyncExitStack = field(default_factory=AsyncExitStack)
+    _offsets: dict[str, int] = field(default_factory=dict)
+
+    async def __aenter__(self) -> Self:
+        await DeliveryLog(self.engine).register(list(self.endpoints))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._closing.aclose()
+
+    @property
+    def book(self) -> Book:
+        return Book(Tasks(), Deliveries(), tuple(self.endpoints), "treatment")
+
+    def assess(self) -> Assess:
+        return Assess(
+            engine=self.engine,
+            decode=RiskDecoder("dead"),
+            ledger=Ledger(self.engine, SCHEMA),
+            customers=Customers(),
+            book=self.book,
+            outbox=Outbox(SCHEMA),
+            relay=NoRelay(),
+            policy=self.policy,
+            working_days=lambda _: 3,
+            clock=self.clock,
+            told=asyncio.Event(),
+        )
+
+    def observe(self) -> Observe:
+        return Observe(
+            engine=self.engine,
+            decode=ActivityDecoder("dead"),
+            ledger=Ledger(self.engine, SCHEMA),
+            customers=Customers(),
+            book=self.book,
+            outbox=Outbox(SCHEMA),
+            relay=NoRelay(),
+            clock=self.clock,
+            told=asyncio.Event(),
+        )
+
+    def give_verdict(self, *, replay: bool = False) -> GiveVerdict:
+        return GiveVerdict(
+            engine=self.engine,
+            customers=Customers(),
+            tasks=Tasks(),
+            book=self.book,
+            outbox=Outbox(SCHEMA),
+            business_clock=BusinessClock(self.clock, replay=replay),
+            clock=self.clock,
+            told=asyncio.Event(),
+            given=asyncio.Event(),
+        )
+
+    async def sender(self, timeout_s: float = 5.0, concurrency_max: int = 4) -> Deliver:
+        """One worker's sender."""
+        outbound = WebhookSender(
+            {name: Endpoint(url, (SecretStr(SECRET),)) for name, url in self.endpoints.items()},
+            timeout_s=timeout_s,
+            connections_max=concurrency_max,
+            clock=self.clock,
+        )
+        await self._closing.enter_async_context(outbound)
+        return Deliver(
+            self.engine,
+            deliveries=Deliveries(),
+            outbound=outbound,
+            sending=Sending(
+                endpoints=tuple(self.endpoints),
+                concurrency_max=concurrency_max,
+                attempt_s=timeout_s + 2,
+                lease_s=60.0,
+                poll_s=0.05,
+                delays_s=DELAYS_S,
+            ),
+            clock=self.clock,
+            health=Health(self.clock),
+            told=asyncio.Event(),
+        )
+
+    async def read_risk(self, *messages: RiskAssessed, handle: Assess | None = None) -> None:
+        """One batch of the risk topic, as its owner reads it."""
+        values = [risk.ENCODER.encode(m) for m in messages]
+        await (handle or self.assess())(await self.batch("risk", values))
+
+    async def read_activity(self, *events: Activity, handle: Observe | None = None) -> None:
+        """One batch of the activity topic."""
+        values = [activity.ENCODER.encode(e) for e in events]
+        await (handle or self.observe())(await self.batch("activity", values))
+
+    async def batch(self, topic: str, values: Sequence[bytes]) -> Batch:
+        """A batch of new records, under a fresh claim."""
+        claim = await Ledger(self.engine, SCHEMA).take_over((topic, 0), "test")
+        begin = claim.next_offset or 0
+        records: list[Record] = [Fetched(topic, 0, begin + n, v) for n, v in enumerate(values)]
+        return Batch({claim.tp: claim}, {claim.tp: records}, {})
+
+
+@asynccontextmanager
+async def running(sender: Deliver) -> AsyncIterator[None]:
+    """The sender's loop at work."""
+    stop = Stop()
+    loop = asyncio.create_task(sender(stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await loop
+
+
+async def rows(engine: AsyncEngine, query: str) -> list[tuple[Any, ...]]:
+    """What a query finds."""
+    async with engine.begin() as connection:
+        return [tuple(row) for row in await connection.execute(sa.text(query))]
+
+
+async def until(engine: AsyncEngine, query: str, *expected: tuple[Any, ...]) -> None:
+    """Wait until a query finds these rows."""
+    found: list[tuple[Any, ...]] = []
+    try:
+        async with asyncio.timeout(LIMIT_S):
+            while found != list(expected):
+                await asyncio.sleep(0.01)
+                found = await rows(engine, query)
+    except TimeoutError:
+        raise AssertionError(f"{query}: {found}, not {list(expected)}") from None

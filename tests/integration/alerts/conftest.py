@@ -1,0 +1,53 @@
+"""What the integration tests of alerts share."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from deploy.local.stack import LocalStack
+from services.alerts.store.tables import SCHEMA
+from shared.kafka.producer import Producer
+from shared.postgres.engine import create_engine
+from shared.postgres.migrations import migrate
+from shared.postgres.settings import PostgresSettings
+from tests.integration.alerts.receiver import Receiver, receiving
+from tests.integration.alerts.running import Place
+
+VERSIONS = Path("services/alerts/store/versions")
+
+
+@pytest.fixture
+async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
+    """A database with the tables of alerts, empty."""
+    made = create_engine(PostgresSettings(url=SecretStr(database_url), pool_size=10), "test")
+    await migrate(made, SCHEMA, VERSIONS)
+    yield made
+    await made.dispose()
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """Where webhooks go."""
+    async with receiving() as made:
+        yield made
+
+
+@pytest.fixture
+async def place(
+    stack: LocalStack, database_url: str, engine: AsyncEngine, receiver: Receiver
+) -> Place:
+    """Topics and tables for one test, and a receiver."""
+    made = Place(stack, database_url, engine, receiver)
+    await made.prepare()
+    return made
+
+
+@pytest.fixture
+async def upstream(place: Place) -> AsyncIterator[Producer]:
+    """A producer to the topics of the test."""
+    producer = Producer(place.kafka, "test-upstream")
+    yield producer
+    await producer.close()

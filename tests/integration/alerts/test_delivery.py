@@ -1,0 +1,237 @@
+"""The sender against receivers that misbehave, on a real database and a clock moved by hand.
+
+Signatures carry the hand clock's time, so that they are not verified here.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.alerts.core.retry import Answer
+from services.alerts.ports import Attempted, Leased
+from services.alerts.store.deliveries import Deliveries
+from services.alerts.store.delivery_log import DeliveryLog
+from shared.postgres.engine import unit_of_work
+from tests.integration.alerts.bench import WALL_0, Bench, rows, running, until
+from tests.integration.alerts.receiver import Receiver, Request, hang, receiving, reply, reset
+from tests.unit.alerts.samples import assessed, day
+
+pytestmark = pytest.mark.stack
+
+STATUS = "SELECT status, attempts FROM alerts.delivery ORDER BY seq"
+
+
+@pytest.fixture
+async def bench(engine: AsyncEngine, receiver: Receiver) -> AsyncIterator[Bench]:
+    """One endpoint."""
+    async with Bench(engine, endpoints={"crm": receiver.url}) as made:
+        yield made
+
+
+async def test_500_then_200(bench: Bench, receiver: Receiver) -> None:
+    """The same id and body, a fresh timestamp and signature."""
+    receiver.answers = [reply(500, b"down")]
+    await bench.read_risk(assessed(1, 0))
+    async with running(await bench.sender()):
+        await until(bench.engine, STATUS, ("pending", 1))
+        ((wait,),) = await rows(bench.engine, "SELECT next_at FROM alerts.delivery")
+        assert 4 <= (wait - WALL_0).total_seconds() <= 6
+        bench.clock.pass_by(timedelta(seconds=6))
+        await until(bench.engine, STATUS, ("delivered", 2))
+    first, second = receiver.requests
+    assert (first.id, first.body) == (second.id, second.body)
+    assert int(second.headers["webhook-timestamp"]) == int(first.headers["webhook-timestamp"]) + 6
+    assert first.headers["webhook-signature"] != second.headers["webhook-signature"]
+    log = await rows(
+        bench.engine,
+        "SELECT number, outcome, response_status, response_head FROM alerts.attempt ORDER BY 1",
+    )
+    assert log == [(1, "retry", 500, "down"), (2, "delivered", 204, "")]
+
+
+async def test_ten_attempts_then_given_up_and_the_next_message_has_its_turn(
+    bench: Bench, receiver: Receiver
+) -> None:
+    receiver.answers = [reply(500)] * 10
+    await bench.read_risk(assessed(1, 0), assessed(2, 5, "low", last_purchase_at=day(4)))
+    async with running(await bench.sender()):
+        for attempt in range(1, 10):
+            await until(bench.engine, STATUS, ("pending", attempt), ("pending", 0))
+            bench.clock.pass_by(timedelta(seconds=86_400 * 1.2))
+        await until(bench.engine, STATUS, ("failed", 10), ("delivered", 1))
+    assert [r.type for r in receiver.requests] == ["retention_task.opened"] * 10 + [
+        "retention_task.closed"
+    ]
+
+
+async def test_410_switches_the_endpoint_off_until_an_operator_says_otherwise(
+    bench: Bench, receiver: Receiver
+) -> None:
+    receiver.answers = [reply(410)]
+    log = DeliveryLog(bench.engine)
+    async with running(await bench.sender()):
+        await bench.read_risk(assessed(1, 0))
+        await until(bench.engine, "SELECT disabled_reason FROM alerts.endpoint",
+                    ("answered 410 Gone",))  # fmt: skip
+        await bench.read_risk(assessed(1, 0, customer_id="c-2"))
+        bench.clock.pass_by(timedelta(seconds=86_400 * 30))
+        await until(bench.engine, STATUS, ("pending", 1), ("pending", 0))
+        await log.register(["crm"])
+        assert len(receiver.requests) == 1
+        assert await log.enable("crm")
+        await until(bench.engine, STATUS, ("delivered", 2), ("delivered", 1))
+
+
+async def test_a_redirect_is_never_followed(bench: Bench, receiver: Receiver) -> None:
+    async with receiving() as elsewhere:
+        receiver.answers = [
+            reply(status, location=elsewhere.url) for status in (301, 302, 303, 307, 308)
+        ]
+        await bench.read_risk(assessed(1, 0))
+        async with running(await bench.sender()):
+            for attempt in range(1, 6):
+                await until(bench.engine, STATUS, ("pending", attempt))
+                bench.clock.pass_by(timedelta(seconds=86_400))
+            await until(bench.engine, STATUS, ("delivered", 6))
+        assert elsewhere.requests == []
+    statuses = await rows(
+        bench.engine, "SELECT response_status FROM alerts.attempt ORDER BY number"
+    )
+    assert statuses == [(301,), (302,), (303,), (307,), (308,), (204,)]
+
+
+async def drip(_: Request, writer: asyncio.StreamWriter) -> None:
+    """Promises an answer and gives a byte of it now and then."""
+    writer.write(b"HTTP/1.1 200 OK\r\n")
+    while True:
+        writer.write(b"x")
+        await writer.drain()
+        await asyncio.sleep(0.05)
+
+
+async def truncated(_: Request, writer: asyncio.StreamWriter) -> None:
+    """Says yes and breaks off in the body."""
+    writer.write(b"HTTP/1.1 202 OK\r\ncontent-length: 1000\r\n\r\nabc")
+    await writer.drain()
+    writer.close()
+
+
+async def test_no_answer_in_time_is_a_failure_and_the_wait_at_least_a_minute(
+    bench: Bench, receiver: Receiver
+) -> None:
+    """A receiver that hangs, and one that drips its header, each bounded as a whole."""
+    receiver.answers = [hang, drip, reset]
+    await bench.read_risk(assessed(1, 0))
+    async with running(await bench.sender(timeout_s=0.5)):
+        await until(bench.engine, STATUS, ("pending", 1))
+        ((wait,),) = await rows(bench.engine, "SELECT next_at FROM alerts.delivery")
+        assert wait - WALL_0 == timedelta(seconds=60)
+        for attempt in (2, 3):
+            bench.clock.pass_by(timedelta(seconds=86_400))
+            await until(bench.engine, STATUS, ("pending", attempt))
+        bench.clock.pass_by(timedelta(seconds=86_400))
+        await until(bench.engine, STATUS, ("delivered", 4))
+    errors = [
+        e for (e,) in await rows(bench.engine, "SELECT error FROM alerts.attempt ORDER BY number")
+    ]
+    assert errors[:2] == ["not answered in full within 0.5 s"] * 2
+    assert errors[2].startswith(("ReadError", "RemoteProtocolError"))
+
+
+async def test_the_answer_is_read_only_in_part(bench: Bench, receiver: Receiver) -> None:
+    """Huge, truncated, binary bodies: the status counts, the log stays small."""
+    receiver.answers = [reply(200, b"\0\xff" * 5_000_000), truncated]
+    await bench.read_risk(assessed(1, 0), assessed(1, 0, customer_id="c-2"))
+    async with running(await bench.sender(concurrency_max=1)):
+        await until(bench.engine, STATUS, ("delivered", 1), ("delivered", 1))
+    heads = [h for (h,) in await rows(bench.engine, "SELECT response_head FROM alerts.attempt "
+                                      "ORDER BY length(response_head)")]  # fmt: skip
+    assert heads[0] == "abc"
+    assert len(heads[1]) == 20_000
+
+
+async def test_messages_of_one_customer_keep_their_order(bench: Bench, receiver: Receiver) -> None:
+    """The end of a task waits for its beginning, while other customers go on."""
+    receiver.answers = [reply(500)]
+    await bench.read_risk(assessed(1, 0))
+    async with running(await bench.sender()):
+        await until(bench.engine, STATUS, ("pending", 1))
+        await bench.read_risk(assessed(2, 5, "low", last_purchase_at=day(4)))
+        await bench.read_risk(assessed(1, 0, customer_id="c-2"))
+        await until(bench.engine, STATUS, ("pending", 1), ("pending", 0), ("delivered", 1))
+        bench.clock.pass_by(timedelta(seconds=6))
+        await until(bench.engine, STATUS, ("delivered", 2), ("delivered", 1), ("delivered", 1))
+    ours = [r.type for r in receiver.requests if b"c-2" not in r.body]
+    assert ours == ["retention_task.opened"] * 2 + ["retention_task.closed"]
+
+
+async def test_two_workers_one_delivery(bench: Bench, receiver: Receiver) -> None:
+    await bench.read_risk(*(assessed(1, 0, customer_id=f"c-{n}") for n in range(300)))
+    async with running(await bench.sender()), running(await bench.sender()):
+        await until(bench.engine, "SELECT count(*) FROM alerts.delivery WHERE status = 'delivered'",
+                    (300,))  # fmt: skip
+    assert len(receiver.requests) == 300
+
+
+async def test_every_endpoint_is_told_and_a_dead_one_holds_up_no_other(
+    engine: AsyncEngine, receiver: Receiver
+) -> None:
+    async with (
+        receiving() as dead,
+        Bench(engine, endpoints={"crm": receiver.url, "erp": dead.url}) as bench,
+    ):
+        dead.otherwise = reply(503)
+        await bench.read_risk(assessed(1, 0))
+        async with running(await bench.sender()):
+            await bench.read_risk(assessed(2, 5, "low", last_purchase_at=day(4)))
+            await until(engine, "SELECT endpoint_id, status FROM alerts.delivery ORDER BY 1, seq",
+                        ("crm", "delivered"), ("crm", "delivered"),
+                        ("erp", "pending"), ("erp", "pending"))  # fmt: skip
+        assert len({r.id for r in receiver.requests + dead.requests}) == 3
+
+
+async def test_a_worker_whose_lease_ran_out_settles_nothing(bench: Bench) -> None:
+    """Its attempt is logged; what becomes of the delivery is the new holder's to say."""
+    await bench.read_risk(assessed(1, 0))
+    late = await claim(bench)
+    bench.clock.pass_by(timedelta(seconds=61))
+    holder = await claim(bench)
+    assert late.id == holder.id
+    await settle(bench, late, "failed")
+    assert await rows(bench.engine, STATUS) == [("pending", 0)]
+    await settle(bench, holder, "delivered")
+    assert await rows(bench.engine, STATUS) == [("delivered", 1)]
+    assert len(await rows(bench.engine, "SELECT 1 FROM alerts.attempt")) == 2
+
+
+async def claim(bench: Bench) -> Leased:
+    now = bench.clock.now()
+    async with unit_of_work(bench.engine) as work:
+        (leased,) = await Deliveries().claim(work, ["crm"], now, now + timedelta(seconds=60), 100)
+    return leased
+
+
+async def settle(bench: Bench, leased: Leased, outcome: str) -> None:
+    now = bench.clock.now()
+    done = Attempted(leased, now, now, Answer(200, 1.0), outcome, None)  # type: ignore[arg-type]
+    async with unit_of_work(bench.engine) as work:
+        await Deliveries().settle(work, [done])
+
+
+async def test_followers_wait_with_their_leader_and_are_due_with_it(bench: Bench) -> None:
+    """So that the queue is not searched again and again through what cannot be sent yet."""
+    await bench.read_risk(assessed(1, 0), assessed(2, 5, "low", last_purchase_at=day(4)))
+    leader = await claim(bench)
+    later = WALL_0 + timedelta(hours=5)
+    failed = Attempted(leader, WALL_0, WALL_0, Answer(500, 1.0), "retry", later)
+    async with unit_of_work(bench.engine) as work:
+        await Deliveries().settle(work, [failed])
+    due = "SELECT next_at FROM alerts.delivery ORDER BY seq"
+    assert await rows(bench.engine, due) == [(later,), (later,)]
+    bench.clock.pass_by(timedelta(seconds=5 * 3600))
+    await settle(bench, await claim(bench), "delivered")
+    follower = await claim(bench)
+    assert follower.id != leader.id

@@ -1,0 +1,213 @@
+"""Handlers on a real database: both topics at once, replays, owners' verdicts."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import msgspec
+import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from services.alerts.core.task import Task
+from services.alerts.handlers.give_verdict import Conflict
+from services.alerts.ports import VerdictGiven
+from shared.contracts import events, risk
+from shared.contracts.activity import Activity, ActivityData
+from shared.contracts.events import Owner, Profile
+from shared.contracts.treatment import TreatmentRecorded
+from shared.kernel.errors import Transient
+from shared.postgres.ledger import Fenced
+from tests.integration.alerts.bench import WALL_0, Bench, rows
+from tests.unit.alerts.samples import assessed, day
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture
+async def bench(engine: AsyncEngine) -> AsyncIterator[Bench]:
+    """One endpoint that nobody sends to."""
+    async with Bench(engine, endpoints={"crm": "http://127.0.0.1:9/hook"}) as made:
+        yield made
+
+
+def event(kind: str, customer: str, at: float, data: ActivityData | None = None) -> Activity:
+    return Activity(
+        specversion="1.0", id=f"{customer}-{at}", source="/test", type=kind, time=day(at),
+        subject=customer, data=data or ActivityData(),
+    )  # fmt: skip
+
+
+def bought(customer: str, at: float) -> Activity:
+    return event(events.PURCHASE, customer, at)
+
+
+async def treatments(bench: Bench) -> list[TreatmentRecorded]:
+    found = await rows(bench.engine, "SELECT value FROM alerts.outbox ORDER BY id")
+    return [msgspec.json.decode(value, type=TreatmentRecorded) for (value,) in found]
+
+
+async def test_both_topics_at_once_on_the_same_customers(bench: Bench) -> None:
+    """Invariant 10 under any interleaving: row locks in key order, no deadlock, no second task.
+
+    Whatever the order, a customer who bought after the warning has a closed task, told once.
+    """
+    chance = random.Random(7)  # noqa: S311 (an order, not a secret)
+    customers = [f"c-{n}" for n in range(60)]
+    assess, observe = bench.assess(), bench.observe()
+
+    async def risks() -> None:
+        for revision in range(8):
+            batch = [assessed(revision, revision * 5.0, customer_id=c,
+                              band="high" if revision % 2 == 0 else "low",
+                              last_purchase_at=None) for c in customers]  # fmt: skip
+            chance.shuffle(batch)
+            await bench.read_risk(*batch, *batch[:10], handle=assess)
+
+    async def purchases() -> None:
+        for at in range(10):
+            batch = [bought(c, at + 0.5) for c in customers[: len(customers) // 2]]
+            chance.shuffle(batch)
+            await bench.read_activity(*batch, handle=observe)
+
+    await asyncio.gather(risks(), purchases())
+    tasks = await rows(
+        bench.engine, "SELECT customer_id, status FROM alerts.task ORDER BY customer_id, episode"
+    )
+    back = set(customers[: len(customers) // 2])
+    first = dict(reversed(tasks))
+    assert first == {c: "closed" if c in back else "open" for c in customers}
+    open_now = [customer for customer, status in tasks if status == "open"]
+    assert len(open_now) == len(set(open_now))
+    facts = await treatments(bench)
+    assert len({(f.kind, f.task_id) for f in facts}) == len(facts)
+    assert len([f for f in facts if f.kind == "task_raised"]) == len(tasks)
+
+
+async def test_the_same_tasks_whichever_topic_is_read_first(bench: Bench) -> None:
+    await bench.read_activity(bought("c-1", 3))
+    await bench.read_risk(assessed(1, 0), assessed(1, 0, customer_id="c-2"))
+    await bench.read_activity(bought("c-2", 3))
+    tasks = await rows(
+        bench.engine,
+        "SELECT status, version, opened_at, closed_at, close_reason FROM alerts.task",
+    )
+    assert tasks == [("closed", 2, day(0), day(3), "came_back")] * 2
+    told = await rows(bench.engine, "SELECT kind FROM alerts.delivery ORDER BY customer_id, seq")
+    assert [kind for (kind,) in told] == ["retention_task.opened", "retention_task.closed"] * 2
+
+
+async def test_task_ids_are_the_same_in_a_second_replay(bench: Bench) -> None:
+    ids = []
+    for _ in range(2):
+        await bench.read_risk(assessed(1, 0), assessed(1, 0, customer_id="c-2"))
+        ids.append(await rows(bench.engine, "SELECT id FROM alerts.task ORDER BY 1"))
+        ids.append(await rows(bench.engine, "SELECT id FROM alerts.delivery ORDER BY 1"))
+        await empty(bench)
+    assert ids[:2] == ids[2:]
+
+
+async def empty(bench: Bench) -> None:
+    async with bench.engine.begin() as connection:
+        await connection.exec_driver_sql(
+            "TRUNCATE alerts.customer, alerts.task, alerts.delivery, alerts.outbox"
+        )
+
+
+async def test_a_fenced_worker_writes_nothing(bench: Bench) -> None:
+    """Invariant 2."""
+    stale = await bench.batch("risk", [risk.ENCODER.encode(assessed(1, 0))])
+    await bench.batch("risk", [])
+    with pytest.raises(Fenced):
+        await bench.assess()(stale)
+    assert await rows(bench.engine, "SELECT 1 FROM alerts.task") == []
+    assert await rows(bench.engine, "SELECT 1 FROM alerts.customer") == []
+
+
+async def test_the_newest_profile_stands_whatever_the_order(bench: Bench) -> None:
+    def profile(name: str, at: float) -> Activity:
+        data = ActivityData(profile=Profile(name=name, owner=Owner(id=name)))
+        return event(events.PROFILE, "c-1", at, data)
+
+    await bench.read_activity(profile("new", 2), profile("old", 1))
+    await bench.read_activity(profile("older", 0))
+    await bench.read_risk(assessed(1, 3))
+    assert await rows(bench.engine, "SELECT owner_id, customer_name FROM alerts.task") == [
+        ("new", "new")
+    ]
+
+
+async def test_a_verdict_closes_tells_and_publishes_once(bench: Bench) -> None:
+    """R27: the owner made contact; what was found is recorded."""
+    await bench.read_risk(assessed(1, 0))
+    ((task_id,),) = await rows(bench.engine, "SELECT id FROM alerts.task")
+    give = bench.give_verdict()
+    spoken = VerdictGiven(task_id, "reached", "will order next week")
+    results = await asyncio.gather(*(give(spoken) for _ in range(5)))
+    for result in results:
+        assert isinstance(result, Task)
+        assert (result.status, result.close_reason, result.version) == ("closed", "verdict", 2)
+        assert result.closed_at == WALL_0
+    conflict = await give(VerdictGiven(task_id, "wrong_alarm", None))
+    assert isinstance(conflict, Conflict)
+    assert await give(VerdictGiven("rt_none", "reached", None)) is None
+    assert [(f.kind, f.detail) for f in await treatments(bench)] == [
+        ("task_raised", None),
+        ("task_closed", "verdict"),
+        ("verdict", "reached"),
+    ]
+    assert len(await rows(bench.engine, "SELECT 1 FROM alerts.delivery")) == 2
+
+
+async def test_a_task_that_closed_by_itself_may_still_get_a_verdict(bench: Bench) -> None:
+    await bench.read_risk(assessed(1, 0))
+    await bench.read_activity(bought("c-1", 1))
+    ((task_id,),) = await rows(bench.engine, "SELECT id FROM alerts.task")
+    result = await bench.give_verdict()(VerdictGiven(task_id, "reached", None))
+    assert isinstance(result, Task)
+    assert (result.close_reason, result.verdict, result.version) == ("came_back", "reached", 2)
+    assert [f.kind for f in await treatments(bench)] == ["task_raised", "task_closed", "verdict"]
+    assert len(await rows(bench.engine, "SELECT 1 FROM alerts.delivery")) == 2
+
+
+async def test_in_a_replay_the_ticks_say_when_an_owner_spoke(bench: Bench) -> None:
+    """Invariant 4."""
+    await bench.read_risk(assessed(1, 0))
+    tick = Activity(specversion="1.0", id="t", source="/test", type=events.TICK, time=day(9))
+    await bench.read_activity(tick, bought("c-2", 8))
+    ((task_id,),) = await rows(bench.engine, "SELECT id FROM alerts.task")
+    result = await bench.give_verdict(replay=True)(VerdictGiven(task_id, "leaving", None))
+    assert isinstance(result, Task)
+    assert result.closed_at == day(9)
+
+
+async def test_created_by_the_wall_opened_by_the_business(bench: Bench) -> None:
+    bench.clock.pass_by(timedelta(seconds=3600))
+    await bench.read_risk(assessed(1, 0))
+    assert await rows(bench.engine, "SELECT opened_at, due_at, created_at FROM alerts.task") == [
+        (day(0), day(3), WALL_0 + timedelta(hours=1))
+    ]
+
+
+async def test_a_lost_database_is_transient(bench: Bench) -> None:
+    """The worker loop retries it; nothing is half done."""
+    batch = await bench.batch("risk", [risk.ENCODER.encode(assessed(1, 0))])
+    async with bench.engine.begin() as blocking:
+        await blocking.exec_driver_sql("LOCK TABLE alerts.task IN ACCESS EXCLUSIVE MODE")
+        handling = asyncio.create_task(bench.assess()(batch))
+        while not await _end_waiting(blocking):  # noqa: ASYNC110 (no event to wait for)
+            await asyncio.sleep(0.01)
+        with pytest.raises(Transient):
+            await handling
+    assert await rows(bench.engine, "SELECT 1 FROM alerts.customer") == []
+    await bench.assess()(batch)
+    assert len(await rows(bench.engine, "SELECT 1 FROM alerts.task")) == 1
+
+
+async def _end_waiting(connection: AsyncConnection) -> bool:
+    """End the session that waits for the table of tasks; False when there is none yet."""
+    ended = await connection.exec_driver_sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_locks "
+        "WHERE NOT granted AND relation = 'alerts.task'::regclass"
+    )
+    return bool(ended.all())

@@ -1,0 +1,25 @@
+"""What the integration tests of ingest share."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from deploy.local.stack import LocalStack
+from shared.kafka.producer import Producer
+from tests.integration.ingest.running import Place
+
+
+@pytest.fixture
+async def place(stack: LocalStack, database_url: str) -> Place:
+    """Topics and tables for one test."""
+    place = Place(stack, database_url)
+    await place.prepare()
+    return place
+
+
+@pytest.fixture
+async def upstream(place: Place) -> AsyncIterator[Producer]:
+    """A producer to the raw topic."""
+    producer = Producer(place.kafka, "test-upstream")
+    yield producer
+    await producer.close()

@@ -1,0 +1,225 @@
+"""Ingest as a real process on the real broker and database, with topics of its own."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from pydantic import SecretStr
+
+from deploy.local import topics as creating
+from deploy.local.stack import LocalStack
+from deploy.local.waiting import LOOPBACK, free_port
+from services.ingest.store.tables import SCHEMA
+from shared.contracts import topics
+from shared.contracts.topics import Topic
+from shared.kafka.batch import Record
+from shared.kafka.settings import KafkaSettings
+from shared.postgres.engine import create_engine
+from shared.postgres.migrations import migrate
+from shared.postgres.settings import PostgresSettings
+
+LIMIT_S = 45.0
+"""Longest wait for anything, in seconds: far above what it takes, below the test's limit."""
+PARTITIONS = 2
+VERSIONS = Path("services/ingest/store/versions")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A stack, a database and topics that nobody else uses."""
+
+    stack: LocalStack
+    database_url: str
+    mark: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
+
+    @property
+    def raw(self) -> str:
+        return f"raw-{self.mark}"
+
+    @property
+    def activity(self) -> str:
+        return f"activity-{self.mark}"
+
+    @property
+    def dead_letter(self) -> str:
+        return f"dead-letter-{self.mark}"
+
+    @property
+    def kafka(self) -> KafkaSettings:
+        return self.stack.kafka.settings
+
+    @property
+    def postgres(self) -> PostgresSettings:
+        return PostgresSettings(url=SecretStr(self.database_url))
+
+    def environment(self, settings: Mapping[str, str] | None = None) -> dict[str, str]:
+        """What a process of ingest needs; `settings` replace or extend it."""
+        own = {
+            "EBBWATCH_INGEST_RAW_TOPICS": self.raw,
+            "EBBWATCH_INGEST_ACTIVITY_TOPIC": self.activity,
+            "EBBWATCH_INGEST_DEAD_LETTER_TOPIC": self.dead_letter,
+            "EBBWATCH_INGEST_GROUP": f"ingest-{self.mark}",
+        }
+        return {
+            **os.environ,
+            **self.stack.environment(),
+            "DATABASE_URL": self.database_url,
+            **own,
+            **(settings or {}),
+        }
+
+    async def prepare(self) -> None:
+        """Create the topics and the tables."""
+        wanted = (
+            (self.raw, topics.RAW),
+            (self.activity, topics.ACTIVITY),
+            (self.dead_letter, topics.DEAD_LETTER),
+        )
+        new = tuple(Topic(name, PARTITIONS, like.settings) for name, like in wanted)
+        await creating.create(self.kafka, new)
+        engine = create_engine(self.postgres, "test")
+        try:
+            await migrate(engine, SCHEMA, VERSIONS)
+        finally:
+            await engine.dispose()
+
+    async def command(self, *arguments: str) -> str:
+        """An operator's command; returns what it printed, fails unless it succeeded."""
+        done = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "services.ingest", *arguments),
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        out, err = await done.communicate()
+        assert done.returncode == 0, err.decode()
+        return out.decode()
+
+    async def read(self, topic: str, count: int) -> list[Record]:
+        """The first `count` records of a topic, by partition and offset; fails if they do not
+        come. Later ones that are there are read too."""
+        consumer = AIOKafkaConsumer(
+            **self.kafka.client_kwargs("test"),
+            auto_offset_reset="earliest",
+            max_partition_fetch_bytes=2 * topics.RAW_MESSAGE_BYTES_MAX,
+        )
+        await consumer.start()
+        try:
+            ours = [TopicPartition(topic, n) for n in range(PARTITIONS)]
+            consumer.assign(ours)
+            found: list[Record] = []
+            async with asyncio.timeout(LIMIT_S):
+                while len(found) < count or not await _at_end(consumer, ours):
+                    for records in (await consumer.getmany(timeout_ms=100)).values():
+                        found += records
+            return sorted(found, key=lambda r: (r.partition, r.offset))
+        finally:
+            await consumer.stop()
+
+    async def committed(self, ends: dict[int, int]) -> dict[int, int]:
+        """Wait until the group has committed these offsets of the raw topic, or later ones;
+        returns what it has."""
+        consumer = AIOKafkaConsumer(
+            **self.kafka.client_kwargs("test"),
+            group_id=f"ebbwatch-ingest-{self.mark}",
+            enable_auto_commit=False,
+        )
+        await consumer.start()
+        try:
+            async with asyncio.timeout(LIMIT_S):
+                while True:
+                    found = {
+                        n: await consumer.committed(TopicPartition(self.raw, n)) or 0 for n in ends
+                    }
+                    if all(found[n] >= end for n, end in ends.items()):
+                        return found
+                    await asyncio.sleep(0.05)
+        finally:
+            await consumer.stop()
+
+
+async def _at_end(consumer: AIOKafkaConsumer, ours: list[TopicPartition]) -> bool:
+    ends = await consumer.end_offsets(ours)
+    return all([await consumer.position(tp) >= end for tp, end in ends.items()])
+
+
+async def eventually(check: Callable[[], Awaitable[bool]]) -> None:
+    """Return when `check` holds; fail after `LIMIT_S`."""
+    async with asyncio.timeout(LIMIT_S):
+        while not await check():  # noqa: ASYNC110 (what changes is another process)
+            await asyncio.sleep(0.02)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A running ingest service."""
+
+    process: "asyncio.subprocess.Process"
+    url: str
+
+    async def until(self, path: str, status: int) -> httpx.Response:
+        """Ask until it answers so."""
+        async with asyncio.timeout(LIMIT_S), httpx.AsyncClient() as client:
+            while True:
+                assert self.process.returncode is None, "ingest ended by itself"
+                try:
+                    answer = await client.get(self.url + path, timeout=10)
+                except httpx.TransportError:
+                    answer = None
+                if answer is not None and answer.status_code == status:
+                    return answer
+                await asyncio.sleep(0.05)
+
+    async def accepted(self, count: int) -> None:
+        """Return when so many purchases were accepted."""
+        await self.reaches('ebbwatch_ingest_events_total{type="io.ebbwatch.purchase"}', count)
+
+    async def reaches(self, line: str, value: float) -> None:
+        """Return when a metric, by its name and labels as `/metrics` shows them, is so high."""
+
+        async def reached() -> bool:
+            return await self.metric(line) >= value
+
+        await eventually(reached)
+
+    async def metric(self, line: str) -> float:
+        """The value of a metric."""
+        async with httpx.AsyncClient() as client:
+            shown = (await client.get(self.url + "/metrics")).text
+        found = [x.rpartition(" ")[2] for x in shown.splitlines() if x.startswith(line + " ")]
+        return float(found[0]) if found else 0.0
+
+    async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal and wait for the end; returns the exit status."""
+        self.process.send_signal(number)
+        async with asyncio.timeout(LIMIT_S):
+            return await self.process.wait()
+
+
+@asynccontextmanager
+async def ingest(
+    place: Place, settings: Mapping[str, str] | None = None, *, ready: bool = True
+) -> AsyncIterator[Running]:
+    """The service, answering and `ready`; killed at the end if it still runs."""
+    port = free_port()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "services.ingest", "run"),
+        env=place.environment({"EBBWATCH_INGEST_PORT": str(port), **(settings or {})}),
+    )
+    running = Running(process, f"http://{LOOPBACK}:{port}")
+    try:
+        await running.until("/readyz" if ready else "/livez", 200)
+        yield running
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()

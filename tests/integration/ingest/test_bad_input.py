@@ -1,0 +1,102 @@
+"""Every row of bad input through the real service, broker and database (R20)."""
+
+import json
+
+import httpx
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
+
+from shared.contracts.activity import DECODER
+from shared.contracts.dead_letter import DeadLetter, Origin
+from shared.kafka.producer import Producer, Record
+from tests.integration.ingest.running import Place, ingest
+from tests.unit.ingest.events import BAD, encoded
+
+pytestmark = pytest.mark.stack
+
+
+async def test_every_bad_row_is_parked_and_nothing_else_is_touched(
+    place: Place, upstream: Producer
+) -> None:
+    """Each bad record becomes one dead letter, whole, with field, reason and origin; the good
+    ones around it arrive in their order; the service stays up (invariant 7)."""
+    raw = []
+    for number, bad in enumerate(BAD):
+        key = f"k{number}".encode()
+        raw.append(Record(place.raw, key, bad.value, bad.headers, partition=0))
+        raw.append(Record(place.raw, b"k", encoded(id=f"good-{number}"), partition=0))
+    await upstream.send(raw)
+
+    async with ingest(place) as service:
+        activity = await place.read(place.activity, len(BAD))
+        dead = await place.read(place.dead_letter, len(BAD))
+        await service.accepted(len(BAD))
+        async with httpx.AsyncClient() as client:
+            assert (await client.get(service.url + "/livez")).status_code == 200
+
+    assert [DECODER.decode(r.value or b"").id for r in activity] == [
+        f"good-{n}" for n in range(len(BAD))
+    ]
+    letters = {
+        letter.origin.offset: letter
+        for letter in (DeadLetter.from_record(r.key, r.value, r.headers) for r in dead)
+    }
+    assert len(dead) == len(letters) == len(BAD)
+    for number, bad in enumerate(BAD):
+        letter = letters[2 * number]
+        assert letter.field == bad.field, bad.name
+        assert bad.reason in letter.reason, bad.name
+        assert (letter.key, letter.value) == (f"k{number}".encode(), bad.value), bad.name
+        assert letter.original_headers == bad.headers, bad.name
+        assert letter.origin == Origin(place.raw, 0, 2 * number)
+        assert letter.stage == "ingest"
+
+
+async def test_unicode_customers_pass(place: Place, upstream: Producer) -> None:
+    """Ids of any script are ids; the record's key is the id."""
+    customers = ["客户-七", "клиент", "👩‍👩‍👧", "e\u0301", "x" * 256]
+    await upstream.send(
+        Record(place.raw, None, json.dumps(json.loads(encoded(subject=c))).encode())
+        for c in customers
+    )
+    async with ingest(place):
+        activity = await place.read(place.activity, len(customers))
+    assert {r.key for r in activity} == {c.encode() for c in customers}
+    assert all(DECODER.decode(r.value or b"").subject.encode() == r.key for r in activity)
+
+
+class NotUtf8(str):
+    """The name of a header as a careless client would write it."""
+
+    __slots__ = ()
+
+    def encode(self, *_: object) -> bytes:
+        """Other bytes than the library would write."""
+        return b"\xff\xfe"
+
+
+async def test_what_the_client_library_cannot_handle(place: Place) -> None:
+    """A record without key and value is parked. A header's name that is not UTF-8 costs the
+    content of what follows in its sender's batch, each record named; nothing stands still."""
+    producer = AIOKafkaProducer(**place.kafka.client_kwargs("test-careless"))
+    await producer.start()
+    for first in (0, 10):
+        batch = producer.create_batch()
+        batch._builder = _DefaultRecordBatchBuilderPy(2, 0, 0, -1, -1, 0, 1024 * 1024)
+        for n in range(first, first + 10):
+            key, value = (None, None) if n == 3 else (b"k", encoded(id=str(n)))
+            headers = [(NotUtf8("x"), b"y")] if n == 7 else []
+            batch.append(timestamp=None, key=key, value=value, headers=headers)
+        await (await producer.send_batch(batch, place.raw, partition=0))
+    await producer.stop()
+
+    async with ingest(place):
+        activity = await place.read(place.activity, 16)
+        dead = await place.read(place.dead_letter, 4)
+        await place.committed({0: 20})
+    ids = [int(DECODER.decode(r.value or b"").id) for r in activity]
+    assert ids == [n for n in range(20) if n not in {3, 7, 8, 9}]
+    letters = [DeadLetter.from_record(r.key, r.value, r.headers) for r in dead]
+    told = {(letter.origin.offset, letter.field, letter.value) for letter in letters}
+    assert told == {(n, "headers", None) for n in (7, 8, 9)} | {(3, "value", None)}

@@ -1,0 +1,38 @@
+"""What the tests of scoring on real adapters share."""
+
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.scoring.store.tables import SCHEMA
+from shared.postgres.engine import create_engine
+from shared.postgres.migrations import migrate
+from shared.postgres.settings import PostgresSettings
+from tests.integration.scoring.postgres import PostgresStore
+
+VERSIONS = Path("services/scoring/store/versions")
+
+
+@pytest.fixture
+async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
+    """A database with scoring's tables, empty."""
+    made = create_engine(PostgresSettings(url=SecretStr(database_url)), "test")
+    await migrate(made, SCHEMA, VERSIONS)
+    yield made
+    await made.dispose()
+
+
+@pytest.fixture
+def store(engine: AsyncEngine) -> PostgresStore:
+    """The real store."""
+    return PostgresStore(engine)
+
+
+@pytest.fixture
+def mark() -> str:
+    """Makes the names of topics and groups the test's own."""
+    return uuid.uuid4().hex[:8]

@@ -1,0 +1,83 @@
+"""Scoring's real tables for the tests: with claims, a relay that remembers, and a look inside."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.scoring.store.tables import SCHEMA, metadata
+from services.scoring.store.turn import TurnStore
+from shared.kafka.producer import Producer, Record
+from shared.kafka.relay import Relay
+from shared.postgres.engine import UnitOfWork, unit_of_work
+from shared.postgres.ledger import Claim, Ledger
+from shared.postgres.ledger import TopicPartition as Tp
+from shared.postgres.outbox import Message, Outbox, Pending
+
+
+class PostgresStore(TurnStore):
+    """The store with the ledger that goes with it."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.ledger = Ledger(engine, SCHEMA)
+        super().__init__(engine, self.ledger, Outbox(SCHEMA))
+
+    async def take_over(self, tp: Tp) -> Claim:
+        """Raise the epoch."""
+        return await self.ledger.take_over(tp, "test")
+
+
+class _Memory(Producer):
+    def __init__(self) -> None:
+        self.sent: list[Record] = []
+
+    async def send(self, records: Iterable[Record]) -> None:
+        self.sent += records
+
+    async def close(self) -> None:
+        pass
+
+
+class Relayed:
+    """The real relay and outbox in front of a producer that keeps what it is given."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._producer = _Memory()
+        self._relay = Relay(engine, Outbox(SCHEMA), self._producer)
+
+    @property
+    def sent(self) -> list[Message]:
+        """What left, in order; of whichever partition."""
+        return [Message(("", 0), r.topic, r.key, r.value, r.headers) for r in self._producer.sent]
+
+    async def forget(self, work: UnitOfWork) -> None:
+        """Within the transaction."""
+        await self._relay.forget(work)
+
+    async def flush(self, pending: Sequence[Pending]) -> None:
+        """After the commit."""
+        await self._relay.flush(pending)
+
+    async def recover(self, claim: Claim) -> None:
+        """What a former owner left."""
+        await self._relay.recover(claim)
+
+
+async def table(engine: AsyncEngine, name: str) -> list[dict[str, Any]]:
+    """Every row of one of scoring's tables, ordered by all of its columns."""
+    found = metadata.tables[f"{SCHEMA}.{name}"]
+    async with unit_of_work(engine) as work:
+        rows = await work.connection.execute(sa.select(found).order_by(*found.columns))
+        return [dict(row) for row in rows.mappings()]
+
+
+async def counts(engine: AsyncEngine) -> dict[str, int]:
+    """Rows of each of scoring's tables."""
+    async with unit_of_work(engine) as work:
+        return {
+            t.name: (
+                await work.connection.execute(sa.select(sa.func.count()).select_from(t))
+            ).scalar_one()
+            for t in metadata.sorted_tables
+        }

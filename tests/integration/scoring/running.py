@@ -1,0 +1,209 @@
+"""Scoring as a real process on the real broker and database, with topics of its own."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from pydantic import SecretStr
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from deploy.local import topics as creating
+from deploy.local.stack import LocalStack
+from deploy.local.waiting import LOOPBACK, free_port
+from services.scoring.store.tables import SCHEMA
+from shared.contracts import topics
+from shared.contracts.topics import Topic
+from shared.kafka.batch import Record as Read
+from shared.kafka.producer import Producer, Record
+from shared.kafka.settings import KafkaSettings
+from shared.postgres.engine import create_engine
+from shared.postgres.migrations import migrate
+from shared.postgres.settings import PostgresSettings
+from tests.fakes.log import MemoryLog
+from tests.integration.scoring.postgres import table
+
+LIMIT_S = 60.0
+"""Longest wait for anything, in seconds: far above what it takes."""
+VERSIONS = Path("services/scoring/store/versions")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A stack, a database and topics that nobody else uses."""
+
+    stack: LocalStack
+    database_url: str
+    engine: AsyncEngine
+    partitions: int
+    mark: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
+
+    def topic(self, name: str) -> str:
+        """The topic of this test for a purpose: activity, risk or dead-letter."""
+        return f"{name}-{self.mark}"
+
+    @property
+    def kafka(self) -> KafkaSettings:
+        """How to reach the broker."""
+        return self.stack.kafka.settings
+
+    def environment(self, settings: Mapping[str, str]) -> dict[str, str]:
+        """Of the service's process; `settings` without their prefix."""
+        own = {
+            "ACTIVITY_TOPIC": self.topic("activity"),
+            "RISK_TOPIC": self.topic("risk"),
+            "DEAD_LETTER_TOPIC": self.topic("dead-letter"),
+            "GROUP": f"scoring-{self.mark}",
+            **settings,
+        }
+        return {
+            **os.environ,
+            **self.stack.environment(),
+            "DATABASE_URL": self.database_url,
+            **{f"EBBWATCH_SCORING_{name}": value for name, value in own.items()},
+        }
+
+    async def prepare(self) -> None:
+        """Create the topics."""
+        wanted = (
+            ("activity", topics.ACTIVITY),
+            ("risk", topics.RISK),
+            ("dead-letter", topics.DEAD_LETTER),
+        )
+        new = tuple(
+            Topic(self.topic(name), self.partitions, like.settings) for name, like in wanted
+        )
+        await creating.create(self.kafka, new)
+
+    async def send(self, log: MemoryLog) -> None:
+        """Write a log to the activity topic, partition by partition."""
+        producer = Producer(self.kafka, "test")
+        for (_, partition), records in sorted(log.records.items()):
+            await producer.send(
+                Record(self.topic("activity"), r.key, r.value, r.headers, partition)
+                for r in records
+            )
+        await producer.close()
+
+    async def offsets(self) -> dict[int, int]:
+        """How far each partition is, by the ledger."""
+        return {
+            r["partition"]: r["next_offset"] or 0 for r in await table(self.engine, "partition")
+        }
+
+    async def reached(self, records: int) -> None:
+        """Wait until so many records are consumed in all."""
+        async with asyncio.timeout(LIMIT_S):
+            while sum((await self.offsets()).values()) < records:  # noqa: ASYNC110 (no event)
+                await asyncio.sleep(0.01)
+
+    async def read(self, name: str, count: int = 0) -> list[Read]:
+        """Everything that a topic holds, once there are `count`, by partition and offset."""
+        consumer = AIOKafkaConsumer(
+            **self.kafka.client_kwargs("test"), auto_offset_reset="earliest"
+        )
+        await consumer.start()
+        try:
+            ours = [TopicPartition(self.topic(name), n) for n in range(self.partitions)]
+            consumer.assign(ours)
+            ends = await consumer.end_offsets(ours)
+            found: list[Read] = []
+            async with asyncio.timeout(LIMIT_S):
+                while len(found) < count or any(
+                    [await consumer.position(tp) < end for tp, end in ends.items()]
+                ):
+                    for records in (await consumer.getmany(timeout_ms=100)).values():
+                        found += records
+            return sorted(found, key=lambda r: (r.partition, r.offset))
+        finally:
+            await consumer.stop()
+
+    async def command(self, *arguments: str) -> str:
+        """An operator's command; returns what it printed, fails unless it succeeded."""
+        done = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "services.scoring", *arguments),
+            env=self.environment({}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        out, err = await done.communicate()
+        assert done.returncode == 0, err.decode()
+        return out.decode()
+
+
+@asynccontextmanager
+async def place(stack: LocalStack, database_url: str, partitions: int) -> AsyncIterator[Place]:
+    """Topics and tables."""
+    engine = create_engine(PostgresSettings(url=SecretStr(database_url)), "test")
+    try:
+        await migrate(engine, SCHEMA, VERSIONS)
+        made = Place(stack, database_url, engine, partitions)
+        await made.prepare()
+        yield made
+    finally:
+        await engine.dispose()
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A running scoring service."""
+
+    process: "asyncio.subprocess.Process"
+    url: str
+
+    async def get(self, path: str, token: str | None = None) -> httpx.Response | None:
+        """Ask; None while nobody answers."""
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        async with httpx.AsyncClient() as client:
+            try:
+                return await client.get(self.url + path, headers=headers, timeout=10)
+            except httpx.TransportError:
+                return None
+
+    async def until(self, path: str, status: int) -> httpx.Response:
+        """Ask until it answers so."""
+        async with asyncio.timeout(LIMIT_S):
+            while True:
+                assert self.process.returncode is None, "scoring ended by itself"
+                answer = await self.get(path)
+                if answer is not None and answer.status_code == status:
+                    return answer
+                await asyncio.sleep(0.05)
+
+    async def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = LIMIT_S) -> int:
+        """Send a signal and wait for the end; returns the exit status."""
+        self.process.send_signal(number)
+        async with asyncio.timeout(seconds):
+            return await self.process.wait()
+
+
+@asynccontextmanager
+async def scoring(place: Place, **settings: str) -> AsyncIterator[Running]:
+    """The service, started but perhaps not ready; killed at the end if it still runs."""
+    port = free_port()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "services.scoring", "run"),
+        env=place.environment({"PORT": str(port), **settings}),
+    )
+    try:
+        yield Running(process, f"http://{LOOPBACK}:{port}")
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+def by_key(records: Sequence[Read]) -> dict[bytes, list[Read]]:
+    """Records of a topic by key, in their order."""
+    found: dict[bytes, list[Read]] = {}
+    for record in records:
+        found.setdefault(record.key or b"", []).append(record)
+    return found

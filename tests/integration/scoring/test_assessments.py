@@ -1,0 +1,229 @@
+"""What is stored and told of an assessment: enough to repeat it, and nothing that is no news
+(invariants 6 and 8)."""
+
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.scoring.core.bands import HYSTERESIS
+from services.scoring.core.material import HEARTBEAT_DAYS
+from services.scoring.core.registry import FEATURES
+from services.scoring.handlers.serving import Serving
+from services.scoring.model.churn_model import dumps, loads
+from services.scoring.model.rule_model import RuleModel
+from services.scoring.model.store import ArtefactStore
+from services.scoring.ports import Predictor
+from services.scoring.store.models import ModelRow, Models
+from shared.contracts.risk import DECODER, RiskAssessed
+from tests.fakes import activity
+from tests.fakes.activity import day
+from tests.fakes.model import tiny_model
+from tests.fakes.stream import history
+from tests.fakes.turns import HORIZON_DAYS, RISK, Scoring
+from tests.integration.scoring.postgres import PostgresStore, Relayed, table
+
+HEARTBEAT = timedelta(days=HEARTBEAT_DAYS)
+
+pytestmark = pytest.mark.stack
+
+
+def replayed(engine: AsyncEngine, store: PostgresStore) -> Scoring:
+    """A replay on the real tables."""
+    return Scoring(store, Relayed(engine), replay=True)
+
+
+def ticks(scoring: Scoring, *days: float) -> None:
+    """Let business time come to each of these days."""
+    for at in days:
+        scoring.log.append(0, activity.tick(day(at)))
+
+
+def buys(scoring: Scoring, customer: str, *days: float) -> None:
+    """Append purchases."""
+    for at in days:
+        scoring.log.append(0, activity.event(f"{customer}-{at}", customer, day(at)))
+
+
+async def repeat(engine: AsyncEngine, name: str, predictors: dict[str, Predictor]) -> int:
+    """Compute every stored probability again from its stored features; returns how many."""
+    rows = await table(engine, name)
+    for row in rows:
+        predictor = predictors[row["model_version"]]
+        x = np.frombuffer(row["features"], "<f8")
+        assert len(x) == len(FEATURES)
+        assert row["feature_set"] == predictor.feature_set
+        assert row["method"] == predictor.method
+        assert float(predictor.predict(x[None, :])[0]) == row["probability"]
+    if rows:
+        every = np.array([np.frombuffer(row["features"], "<f8") for row in rows])
+        models = np.array([row["model_version"] for row in rows])
+        for version in set(models):
+            again = predictors[version].predict(every[models == version])
+            stored = [r["probability"] for r in rows if r["model_version"] == version]
+            assert again.tolist() == stored
+    return len(rows)
+
+
+async def test_every_number_can_be_computed_again(
+    engine: AsyncEngine, store: PostgresStore, tmp_path: Path
+) -> None:
+    """The rule first, then a model that is promoted while events flow: what is stored with an
+    assessment gives its probability again, exactly, with the model loaded from its artefact,
+    one row at a time and all at once."""
+    models, artefacts = Models(engine), ArtefactStore(tmp_path)
+    serving = Serving(models, artefacts, loads, RuleModel(HORIZON_DAYS), 1.0)
+    scoring = replayed(engine, store)
+    model = tiny_model()
+    today = 0
+    for happening in history(30, 40, seed=21):
+        while happening.time >= day(today + 1):
+            today += 1
+            ticks(scoring, today)
+            await scoring.drain()
+            if today == 15:
+                digest = artefacts.put(dumps(model))
+                row = ModelRow(model.version, digest, 1, 28, day(15), day(15), "{}")
+                await models.register(row)
+            await serving.refresh()
+            scoring.predictor = serving.current()
+        scoring.log.append(0, happening.value())
+    await scoring.drain()
+
+    versions: dict[str, Predictor] = {}
+    for stored in await models.list_all():
+        versions[stored.version] = loads(artefacts.get(stored.digest))
+    assert list(versions) == [model.version]
+    versions["rule-1"] = RuleModel(HORIZON_DAYS)
+    assert await repeat(engine, "assessment", versions) == 30
+    assert await repeat(engine, "assessment_history", versions) > 60
+    kinds = {row["method"] for row in await table(engine, "assessment_history")}
+    assert kinds == {"rule", "model"}
+
+
+async def test_the_message_says_what_is_stored(engine: AsyncEngine, store: PostgresStore) -> None:
+    """A published assessment is kept with the very bytes that were sent; its numbers are the
+    stored ones; the key is the customer; revisions grow by one with each assessment."""
+    scoring = replayed(engine, store)
+    for happening in history(15, 30, seed=22):
+        scoring.log.append(0, happening.value())
+        if happening.name.endswith("5"):
+            scoring.log.append(0, activity.tick(happening.time))
+    await scoring.drain()
+    rows = await table(engine, "assessment_history")
+    sent = [m for m in scoring.sender.sent if m.topic == RISK]
+    assert sorted(m.value or b"" for m in sent) == sorted(r["message"] for r in rows)
+    for row in rows:
+        told = DECODER.decode(row["message"])
+        assert told.customer_id == row["customer_id"]
+        assert (told.revision, told.assessed_at) == (row["revision"], row["assessed_at"])
+        assert (told.probability, told.model_version) == (row["probability"], row["model_version"])
+    for message in sent:
+        assert DECODER.decode(message.value or b"").customer_id.encode() == message.key
+    current = {r["customer_id"]: r for r in await table(engine, "assessment")}
+    made: dict[str, list[int]] = {}
+    for effects in scoring.done:
+        for assessed in effects.assessments:
+            made.setdefault(assessed.customer, []).append(assessed.revision)
+    for customer, revisions in made.items():
+        assert revisions == list(range(1, len(revisions) + 1))
+        assert current[customer]["revision"] == len(revisions)
+    for customer in made:
+        told_revisions = [t.revision for t in scoring.told if t.customer_id == customer]
+        assert told_revisions == sorted(set(told_revisions))
+
+
+async def test_no_news_no_message(engine: AsyncEngine, store: PostgresStore) -> None:
+    """A customer who buys every day at low risk is assessed with every tick and told of when
+    first seen, when the number has moved enough, and as a heartbeat every four weeks."""
+    scoring = replayed(engine, store)
+    for at in range(100):
+        buys(scoring, "ann", at)
+        ticks(scoring, at + 0.25)
+    await scoring.drain()
+    made = [a for effects in scoring.done for a in effects.assessments]
+    assert len(made) == 100
+    told = scoring.told
+    assert told[0].revision == 1
+    for before, now in pairwise(told):
+        assert any(
+            (
+                now.band != before.band,
+                abs(now.probability - before.probability) >= 0.1 - 1e-9,
+                now.assessed_at - before.assessed_at >= HEARTBEAT,
+            )
+        )
+    late = [t for t in told if t.assessed_at > day(20)]
+    gaps = {b.assessed_at - a.assessed_at for a, b in pairwise(late)}
+    assert gaps == {HEARTBEAT}
+    silent = [a for a in made if a.message is None]
+    assert len(silent) > 40
+
+
+async def test_the_ebbing_are_told_daily(engine: AsyncEngine, store: PostgresStore) -> None:
+    """At high risk and still within the horizon: the message comes anew every day, with
+    reasons; the gone are told about every four weeks."""
+    scoring = replayed(engine, store)
+    buys(scoring, "ann", *range(0, 30, 2))
+    ticks(scoring, *(n + 0.5 for n in range(28, 160)))
+    await scoring.drain()
+    watched = [
+        t
+        for t in scoring.told
+        if t.band in {"high", "critical"} and t.days_silent is not None and t.days_silent <= 28
+    ]
+    assert len(watched) > 5
+    steps = {b.assessed_at - a.assessed_at for a, b in pairwise(watched)}
+    assert steps == {timedelta(days=1)}
+    assert all(t.reasons for t in watched)
+    gone = [t for t in scoring.told if t.days_silent is not None and t.days_silent > 36]
+    assert min(b.assessed_at - a.assessed_at for a, b in pairwise(gone)) == HEARTBEAT
+
+
+async def test_a_return_is_news_at_once(engine: AsyncEngine, store: PostgresStore) -> None:
+    """Who was at high risk and buys again is told of with the tick that follows, and the
+    band that was before is named."""
+    scoring = replayed(engine, store)
+    buys(scoring, "ann", *range(0, 30, 2))
+    ticks(scoring, *range(30, 55))
+    buys(scoring, "ann", 55)
+    ticks(scoring, 55.5)
+    await scoring.drain()
+    *_, before, back = scoring.told
+    assert back.assessed_at == day(55.5)
+    assert back.previous_band == before.band != back.band
+    assert back.probability < before.probability - HYSTERESIS
+    assert back.days_silent == pytest.approx(0.5)
+
+
+async def test_a_complaint_is_a_reason(engine: AsyncEngine, store: PostgresStore) -> None:
+    """An unresolved complaint of somebody at risk is told as a reason with its numbers, and
+    no longer once it is closed (R8)."""
+    scoring = replayed(engine, store)
+    buys(scoring, "ann", *range(0, 30, 2))
+    value = activity.feedback("f1", "ann", day(40), "complaint_opened")
+    scoring.log.append(0, value)
+    ticks(scoring, *range(41, 54))
+    scoring.log.append(0, activity.feedback("f2", "ann", day(53.5), "complaint_closed"))
+    ticks(scoring, *range(54, 57))
+    await scoring.drain()
+    watched = [t for t in scoring.told if t.reasons]
+    open_ = [t for t in watched if t.assessed_at < day(53.5)]
+    closed = [t for t in watched if t.assessed_at > day(53.5)]
+    for told in open_:
+        [reason] = [r for r in told.reasons if r.code == "complaint_open"]
+        assert reason.facts["complaints_open"] == 1
+    assert open_
+    assert closed
+    assert not any(r.code == "complaint_open" for t in closed for r in t.reasons)
+
+
+def test_messages_fit_the_contract() -> None:
+    """A message decodes as the contract's type, strictly (a probability in [0, 1])."""
+    with pytest.raises(msgspec.ValidationError):
+        DECODER.decode(b'{"customer_id": "a", "probability": 1.5}')
+    assert RiskAssessed.__struct_config__.frozen

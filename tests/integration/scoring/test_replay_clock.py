@@ -1,0 +1,226 @@
+"""In a replay time comes from ticks, and nothing but the log decides what is said (invariant 4)."""
+
+import random
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.scoring.core.registry import feature_index
+from shared.contracts.risk import RiskAssessed
+from tests.fakes import activity
+from tests.fakes.activity import RECEIVED_MS, day
+from tests.fakes.store import MemorySender, MemoryStore
+from tests.fakes.stream import history
+from tests.fakes.turns import Claiming, Scoring, Sending
+from tests.integration.scoring.postgres import PostgresStore, Relayed, counts, table
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture
+def scoring(engine: AsyncEngine, store: PostgresStore) -> Scoring:
+    """A replay on the real tables."""
+    return Scoring(store, Relayed(engine), replay=True)
+
+
+def buys(scoring: Scoring, customer: str, *days: float, partition: int = 0) -> None:
+    """Append purchases."""
+    for at in days:
+        scoring.log.append(partition, activity.event(f"{customer}-{at}", customer, day(at)))
+
+
+async def test_nobody_is_assessed_before_a_tick(scoring: Scoring, engine: AsyncEngine) -> None:
+    """Events alone build states; wall time that passes means nothing; the tick assesses, at
+    its own time, and carries when it was received itself."""
+    buys(scoring, "ann", 0, 1, 2)
+    await scoring.drain()
+    await scoring.idle(1_000_000)
+    assert scoring.told == []
+    assert (await counts(engine))["assessment"] == 0
+    scoring.log.append(0, activity.tick(day(3), received_ms=RECEIVED_MS + 7))
+    await scoring.drain()
+    [told] = scoring.told
+    assert (told.customer_id, told.assessed_at, told.purchases) == ("ann", day(3), 3)
+    assert told.received_ms == RECEIVED_MS + 7
+    assert told.days_silent == pytest.approx(1)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 100])
+async def test_what_comes_after_a_tick_is_not_seen_at_it(scoring: Scoring, batch: int) -> None:
+    """However the records fall into batches, the assessment at a tick knows the events before
+    it and no other."""
+    for at in range(4):
+        buys(scoring, "ann", at)
+        scoring.log.append(0, activity.tick(day(at + 0.5)))
+    buys(scoring, "ann", 4)
+    scoring.log.append(0, activity.tick(day(60)))
+    await scoring.drain(lambda: batch)
+    effects = [a for done in scoring.done for a in done.assessments]
+    assert [a.assessed_at for a in effects] == [day(at) for at in (0.5, 1.5, 2.5, 3.5, 60)]
+    seen = [np.frombuffer(a.features)[feature_index["purchases"]] for a in effects]
+    assert seen == [1, 2, 3, 4, 5]
+
+
+async def test_a_tick_moves_its_own_partition(scoring: Scoring, engine: AsyncEngine) -> None:
+    """Each partition hears of time in its own order: one that has not reached the tick yet is
+    not assessed at it."""
+    buys(scoring, "ann", 0, partition=0)
+    buys(scoring, "bob", 0, partition=1)
+    scoring.log.append(0, activity.tick(day(1)))
+    await scoring.drain()
+    assert [t.customer_id for t in scoring.told] == ["ann"]
+    scoring.log.append(1, activity.tick(day(1)))
+    await scoring.drain()
+    assert [t.customer_id for t in scoring.told] == ["ann", "bob"]
+    progress = {r["partition"]: r["progress"] for r in await table(engine, "partition")}
+    assert progress[0] == progress[1]
+
+
+@pytest.mark.parametrize("batch", [1, 100])
+async def test_a_sweep_beyond_its_bound_holds_the_tick(
+    engine: AsyncEngine, store: PostgresStore, batch: int
+) -> None:
+    """More customers are due than one turn looks at: the tick is consumed when all were looked
+    at, each once, and what follows the tick waits."""
+    scoring = Scoring(store, Relayed(engine), replay=True, sweep_customers_max=10)
+    names = [f"c{n:02}" for n in range(35)]
+    for name in names:
+        buys(scoring, name, 0)
+    scoring.log.append(0, activity.tick(day(1)))
+    buys(scoring, "late", 1.5)
+    await scoring.claim(0)
+    while not scoring.done or not scoring.done[-1].assessments:
+        await scoring.turn(batch)
+    seen: list[str] = []
+    while len(seen) < len(names):
+        turn = scoring.done[-1]
+        assert turn.assessments
+        assert all(a.assessed_at == day(1) for a in turn.assessments)
+        seen += [a.customer for a in turn.assessments]
+        assert (await counts(engine))["event"] == len(names)
+        await scoring.turn(batch)
+    assert sorted(seen) == names
+    await scoring.drain()
+    assert {r["revision"] for r in await table(engine, "assessment")} == {1}
+    assert (await counts(engine))["event"] == len(names) + 1
+
+
+async def test_nobody_is_looked_at_twice_at_a_held_tick(
+    engine: AsyncEngine, store: PostgresStore
+) -> None:
+    """Whoever is assessed because of an event in the tick's own batch is not assessed again
+    when the rest of the sweep comes to the timer that an earlier event had set."""
+    scoring = Scoring(store, Relayed(engine), replay=True, sweep_customers_max=10)
+    for n in range(25):
+        buys(scoring, f"c{n:02}", 0)
+    buys(scoring, "zoe", 0)
+    await scoring.drain()
+    buys(scoring, "zoe", 0.5)
+    scoring.log.append(0, activity.tick(day(1)))
+    await scoring.drain()
+    assert {r["customer_id"]: r["revision"] for r in await table(engine, "assessment")} == {
+        **{f"c{n:02}": 1 for n in range(25)},
+        "zoe": 1,
+    }
+
+
+async def test_a_crash_in_a_held_tick(engine: AsyncEngine, store: PostgresStore) -> None:
+    """The worker dies between two turns of a held tick: the next one goes on with the rest."""
+    scoring = Scoring(store, Relayed(engine), replay=True, sweep_customers_max=10)
+    for n in range(25):
+        buys(scoring, f"c{n:02}", 0)
+    await scoring.drain()
+    scoring.log.append(0, activity.tick(day(1)))
+    await scoring.turn()
+    await scoring.claim(0)
+    await scoring.drain()
+    assert {r["revision"] for r in await table(engine, "assessment")} == {1}
+    assert (await counts(engine))["assessment"] == 25
+
+
+@pytest.mark.parametrize("at", [1, 2])
+async def test_time_never_goes_back(scoring: Scoring, engine: AsyncEngine, at: float) -> None:
+    """A tick that was there before (sent again after a crash upstream), or an earlier one,
+    moves nothing: what came since waits for the next tick."""
+    buys(scoring, "ann", 0)
+    scoring.log.append(0, activity.tick(day(2)))
+    buys(scoring, "ann", 2.5)
+    buys(scoring, "bob", 2.5)
+    scoring.log.append(0, activity.tick(day(at)))
+    await scoring.drain()
+    assert [(t.customer_id, t.purchases) for t in scoring.told] == [("ann", 1)]
+    assert (await counts(engine))["assessment"] == 1
+    scoring.log.append(0, activity.tick(day(3)))
+    await scoring.drain()
+    assert (await counts(engine))["assessment"] == 2
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one way of cutting the log into turns led to."""
+
+    revisions: dict[str, int]
+    told: dict[str, list[RiskAssessed]]
+
+
+async def run(
+    store: Claiming, sender: Sending, seed: int, *, batches: list[int], sweep: int
+) -> Run:
+    """The same history with daily ticks, half of it a backfill, cut into turns as told."""
+    source = random.Random(seed)  # noqa: S311 (repeatable on purpose)
+    scoring = Scoring(store, sender, replay=True, sweep_customers_max=sweep)
+    today = 0
+    for happening in history(80, 40, seed=9):
+        while happening.time >= day(today + 1):
+            today += 1
+            for partition in range(3):
+                if today == 10:
+                    scoring.log.append(partition, activity.ended(day(10)))
+                scoring.log.append(partition, activity.tick(day(today)))
+        backfill = "import-1" if today < 10 else None
+        scoring.log.append(int(happening.customer[1:]) % 3, happening.value(backfill))
+    await scoring.drain(lambda: source.choice(batches))
+    revisions: dict[str, int] = {}
+    told: dict[str, list[RiskAssessed]] = {}
+    for effects in scoring.done:
+        revisions |= {a.customer: a.revision for a in effects.assessments}
+    for message in scoring.told:
+        told.setdefault(message.customer_id, []).append(message)
+    return Run(revisions, told)
+
+
+async def test_batches_decide_nothing(engine: AsyncEngine, store: PostgresStore) -> None:
+    """One log, cut into turns in several ways: every customer is assessed as often, and told
+    the same in the same order, revision by revision."""
+    whole = await run(MemoryStore(), MemorySender(), 1, batches=[1_000], sweep=1_000)
+    small = await run(MemoryStore(), MemorySender(), 2, batches=[0, 1, 3, 8], sweep=1_000)
+    tight = await run(MemoryStore(), MemorySender(), 3, batches=[50], sweep=3)
+    real = await run(store, Relayed(engine), 4, batches=[0, 2, 17], sweep=4)
+    assert sum(map(len, whole.told.values())) > 100
+    assert any(m.onboarding for found in whole.told.values() for m in found)
+    for other in (small, tight, real):
+        assert other.revisions == whole.revisions
+        assert_same_told(other.told, whole.told)
+
+
+def assert_same_told(
+    found: dict[str, list[RiskAssessed]], expected: dict[str, list[RiskAssessed]]
+) -> None:
+    """The same messages; floats to 1e-9."""
+    assert sorted(found) == sorted(expected)
+    for customer, messages in expected.items():
+        assert len(found[customer]) == len(messages), customer
+        for a, b in zip(found[customer], messages, strict=True):
+            assert msgspec.to_builtins(a) == _close(msgspec.to_builtins(b))
+
+
+def _close(value: object) -> object:
+    """Floats within the value compare to 1e-9."""
+    if isinstance(value, dict):
+        return {key: _close(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_close(inner) for inner in value]
+    return pytest.approx(value, rel=1e-9, abs=1e-9) if isinstance(value, float) else value

@@ -1,0 +1,211 @@
+"""The scoring service as a process: what it answers, what it counts, and what operators do."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from deploy.local.stack import LocalStack
+from services.scoring.core.registry import FEATURES
+from services.scoring.model.churn_model import dumps
+from services.scoring.model.store import ArtefactStore
+from services.scoring.store.models import ModelRow, Models
+from shared.contracts.risk import DECODER
+from shared.http.problems import PROBLEM_JSON
+from tests.fakes import activity
+from tests.fakes.log import MemoryLog
+from tests.fakes.model import tiny_model
+from tests.integration.scoring.postgres import table
+from tests.integration.scoring.running import LIMIT_S, Place, Running, place, scoring
+
+pytestmark = pytest.mark.stack
+
+NOW = datetime.now(UTC)
+AWKWARD = ("客户-七", "a/b", "a b?c#d%", "history", "x" * 256)
+"""Customer ids that a path does not carry by itself."""
+
+
+@pytest.fixture
+async def made(stack: LocalStack, database_url: str) -> AsyncIterator[Place]:
+    """Topics and tables; two partitions."""
+    async with place(stack, database_url, 2) as found:
+        yield found
+
+
+def purchase(log: MemoryLog, name: str, customer: str, days_ago: float) -> None:
+    """A live purchase, received when it happened."""
+    at = NOW - timedelta(days=days_ago)
+    value = activity.event(name, customer, at, received_ms=int(at.timestamp() * 1000))
+    log.append(0, value, key=customer.encode())
+
+
+async def send(made: Place, service: Running, log: MemoryLog) -> None:
+    """Write to the activity topic, and return once everything is folded."""
+    await made.send(log)
+    await made.reached(sum((await made.offsets()).values()) + len(log.records["activity", 0]))
+    assert service.process.returncode is None
+
+
+async def token(made: Place, scope: str) -> str:
+    """A token, as an operator makes one."""
+    return (await made.command("tokens", "create", "--name", "crm", "--scope", scope)).strip()
+
+
+async def get(service: Running, path: str, token: str | None = None) -> httpx.Response:
+    """The answer."""
+    answer = await service.get(path, token)
+    assert answer is not None
+    return answer
+
+
+async def test_a_customers_picture(made: Place) -> None:
+    """From an event to features by name, assessment, profile and history; whatever the
+    customer is called. Nothing without a token of the right scope (R21)."""
+    log = MemoryLog("activity")
+    for n, customer in enumerate(AWKWARD):
+        purchase(log, f"e{n}", customer, 3)
+        purchase(log, f"f{n}", customer, 1)
+    log.append(0, activity.profile("p", "客户-七", NOW, name="七"))
+    log.append(0, activity.interaction("i", "visitor", NOW))
+    async with scoring(made) as service:
+        await service.until("/readyz", 200)
+        await send(made, service, log)
+        good, wrong = await token(made, "customers:read"), await token(made, "events:write")
+        for customer in AWKWARD:
+            path = f"/v1/customers/{quote(customer, safe='')}"
+            answer = await get(service, path, good)
+            assert answer.status_code == 200, answer.text
+            body = answer.json()
+            assert body["customer_id"] == customer
+            assert set(body["features"]) == {f.name for f in FEATURES}
+            assert body["features"]["purchases"] == 2
+            assert body["features"]["recency_days"] == pytest.approx(1, abs=0.1)
+            assert body["assessment"]["method"] == "rule"
+            history = (await get(service, f"{path}/history", good)).json()["items"]
+            assert [item["revision"] for item in history][-1] == 1
+            assert history[0]["customer_id"] == customer
+        body = (await get(service, f"/v1/customers/{quote('客户-七')}", good)).json()
+        assert body["profile"]["name"] == "七"
+        body = (await get(service, "/v1/customers/visitor", good)).json()
+        assert (body["assessment"], body["features"], body["profile"]) == (None, None, None)
+
+        for path, key, status in (
+            ("/v1/customers/nobody", good, 404),
+            ("/v1/customers/a%00b", good, 422),
+            (f"/v1/customers/{'x' * 257}", good, 422),
+            ("/v1/customers/visitor", wrong, 403),
+            ("/v1/customers/visitor", None, 401),
+            ("/v1/nowhere", good, 404),
+        ):
+            answer = await get(service, path, key)
+            assert (answer.status_code, answer.headers["Content-Type"]) == (status, PROBLEM_JSON)
+        assert (await get(service, "/v1/customers/nobody/history", good)).json() == {"items": []}
+
+
+async def test_metrics(made: Place) -> None:
+    """What came, what was made of it, what was refused, and the lag; no customer in a label."""
+    log = MemoryLog("activity")
+    for n in range(5):
+        purchase(log, f"e{n}", f"customer-{n}", 5 - n)
+    log.append(0, b"not json")
+    async with scoring(made) as service:
+        await service.until("/readyz", 200)
+        await send(made, service, log)
+        purchase_seen = 'ebbwatch_scoring_events_total{type="io.ebbwatch.purchase"} 5.0'
+        async with asyncio.timeout(LIMIT_S):
+            text = ""
+            while purchase_seen not in text or 'lag_records{partition="0"} 0.0' not in text:
+                text = (await get(service, "/metrics")).text
+        assert "ebbwatch_scoring_dead_letters_total 1.0" in text
+        assert "ebbwatch_scoring_risk_messages_total 5.0" in text
+        assert "ebbwatch_scoring_partitions 2.0" in text
+        assert 'ebbwatch_scoring_model_info{method="rule",version="rule-1"} 1.0' in text
+        assert "customer-" not in text
+
+
+async def test_a_promoted_model_serves(
+    made: Place, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Without a restart, the next assessment uses it (R15), and it still does after one."""
+    folder = tmp_path_factory.mktemp("models")
+    settings = {"MODEL_STORE": str(folder), "MODEL_POLL_S": "0.1"}
+    model = tiny_model()
+
+    async def versions(count: int) -> dict[str, str]:
+        found = [DECODER.decode(r.value or b"") for r in await made.read("risk", count)]
+        return {told.customer_id: told.model_version for told in found}
+
+    async with scoring(made, **settings) as service:
+        await service.until("/readyz", 200)
+        log = MemoryLog("activity")
+        purchase(log, "e1", "ann", 1)
+        await send(made, service, log)
+        digest = ArtefactStore(folder).put(dumps(model))
+        await Models(made.engine).register(
+            ModelRow(model.version, digest, model.feature_set, 28, NOW, NOW, "{}")
+        )
+        async with asyncio.timeout(LIMIT_S):
+            while model.version not in (await get(service, "/metrics")).text:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        log = MemoryLog("activity")
+        purchase(log, "e2", "bob", 1)
+        await send(made, service, log)
+        assert await versions(2) == {"ann": "rule-1", "bob": model.version}
+        assert await service.stop() == 0
+    async with scoring(made, **settings) as service:
+        await service.until("/readyz", 200)
+        log = MemoryLog("activity")
+        purchase(log, "e3", "eve", 1)
+        await send(made, service, log)
+        assert (await versions(3))["eve"] == model.version
+    assert "serves" in await made.command("models", "list")
+
+
+async def test_a_damaged_artefact_is_no_model(
+    made: Place, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The promoted model cannot be read: the service does not start with another one, and
+    says which file is meant."""
+    folder = tmp_path_factory.mktemp("models")
+    digest = ArtefactStore(folder).put(b"{}")
+    await Models(made.engine).register(ModelRow("lgbm-x", digest, 1, 28, NOW, NOW, "{}"))
+    async with scoring(made, MODEL_STORE=str(folder)) as service, asyncio.timeout(LIMIT_S):
+        assert await service.process.wait() == 1
+
+
+async def test_operators_rewind_and_resume(made: Place) -> None:
+    """`partitions show`, `rewind` and `resume` while the service runs: read again without a
+    second effect, no restart needed."""
+    log = MemoryLog("activity")
+    for n in range(20):
+        purchase(log, f"e{n}", f"customer-{n}", 20 - n)
+    async with scoring(made) as service:
+        await service.until("/readyz", 200)
+        await send(made, service, log)
+        before = await table(made.engine, "customer_state")
+        shown = await made.command("partitions", "show")
+        assert f"{made.topic('activity')}/0" in shown
+        assert "next 20" in shown
+        said = await made.command(
+            "partitions", "rewind", "0", "--topic", made.topic("activity"), "--offset", "3"
+        )
+        assert "goes on at 3" in said
+        await made.reached(20)
+        assert await table(made.engine, "customer_state") == before
+        rows = await table(made.engine, "partition")
+        assert {r["status"] for r in rows} == {"running"}
+    assert len(await table(made.engine, "event")) == 20
+
+
+async def test_waits_for_its_topics(made: Place) -> None:
+    """Started before the topics are made: alive, not ready, says what is missing; asked to
+    end, it ends in time with status 0."""
+    elsewhere = Place(made.stack, made.database_url, made.engine, 2)
+    async with scoring(elsewhere) as service:
+        await service.until("/livez", 200)
+        answer = await service.until("/readyz", 503)
+        assert answer.json() == {"missing": {"partitions": "partitions are not claimed yet"}}
+        assert await service.stop(seconds=10) == 0

@@ -1,0 +1,15 @@
+"""The tables that every service has, in a schema of the tests, and one for effects."""
+
+import sqlalchemy as sa
+
+from shared.http.access import token_table
+from shared.postgres.ledger import partition_table
+from shared.postgres.outbox import outbox_table
+
+SCHEMA = "shared_test"
+metadata = sa.MetaData(schema=SCHEMA)
+partition = partition_table(metadata)
+outbox = outbox_table(metadata)
+token = token_table(metadata)
+effect = sa.Table("effect", metadata, sa.Column("id", sa.Text, primary_key=True))
+"""What a transaction of a test does."""

@@ -1,0 +1,215 @@
+"""Where a fenced consumer begins to read, and where it refuses to (invariants 1, 2 and 7)."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from shared.kernel.errors import Transient
+from tests.integration.shared.place import LIMIT_S, Place, Worker
+
+pytestmark = pytest.mark.stack
+
+
+def numbered(first: int, count: int, of: str = "r") -> list[str]:
+    """Distinct values."""
+    return [f"{of}{n}" for n in range(first, first + count)]
+
+
+@asynccontextmanager
+async def started(worker: Worker) -> AsyncIterator[Worker]:
+    """A member of the group, for the length of a block."""
+    await worker.consumer.start()
+    try:
+        yield worker
+    finally:
+        await worker.consumer.close()
+
+
+async def test_begins_at_the_start_of_the_log(place: Place) -> None:
+    """Nothing is stored: everything that the log still has is read, in order, and a partition
+    whose first records retention took begins behind them."""
+    await place.create(2)
+    await place.write({0: numbered(0, 30), 1: numbered(0, 10)})
+    await place.delete_records(1, before=4)
+    async with started(place.worker(records_max=7)) as worker:
+        await worker.until_seen(p0=30, p1=6)
+    assert worker.values(0) == numbered(0, 30)
+    assert worker.values(1) == numbered(4, 6)
+    assert await place.stored() == {0: 30, 1: 10}
+
+
+async def test_an_empty_partition_is_claimed_and_waited_for(place: Place) -> None:
+    """Settled without a record; what comes later is read from the first one on."""
+    await place.create(1)
+    async with started(place.worker()) as worker:
+        await worker.until(lambda: worker.consumer.settled)
+        assert set(worker.consumer.claims) == {place.tp(0)}
+        await place.write({0: ["late"]})
+        await worker.until_seen(p0=1)
+    assert worker.values(0) == ["late"]
+
+
+@pytest.mark.parametrize("committed", [0, 20, 40, 4_000])
+async def test_the_ledger_is_the_truth(place: Place, committed: int) -> None:
+    """Kafka's committed offset lies behind, before, at or beyond the end: it is ignored, and
+    what was fetched from it before the seek is never handed out."""
+    await place.create(1)
+    await place.write({0: numbered(0, 40)})
+    async with started(place.worker(records_max=30)) as first:
+        await first.until_seen(p0=30)
+    assert (await place.stored())[0] == 30
+    await place.commit(f"fenced-{place.mark}", {0: committed})
+    async with started(place.worker()) as second:
+        await second.until_seen(p0=10)
+        for _ in range(5):
+            await second.turn()
+    assert second.values(0) == numbered(30, 10)
+
+
+async def test_nothing_fetched_before_the_claim_is_handed_out(place: Place) -> None:
+    """The claim takes long (a former owner's outbox is sent first) while Kafka's offset lets
+    the client fetch at once: not one record comes before the claim, none is skipped after."""
+    await place.create(1)
+    await place.write({0: numbered(0, 50)})
+    await place.commit(f"fenced-{place.mark}", {0: 25})
+    claiming, go = asyncio.Event(), asyncio.Event()
+
+    async def slow(_: object) -> None:
+        claiming.set()
+        await go.wait()
+
+    async with started(place.worker(on_claim=slow)) as worker:
+        turning = asyncio.create_task(worker.until_seen(p0=50))
+        await claiming.wait()
+        await asyncio.sleep(0.3)  # long enough to fetch what must not be handed out
+        assert not any(worker.seen.values())
+        go.set()
+        await turning
+    assert worker.values(0) == numbered(0, 50)
+
+
+async def test_another_log_stops_the_partition(place: Place) -> None:
+    """The topic was recreated and has other records at our offsets: that partition stops with
+    a reason and reads nothing; one that still fits goes on."""
+    await place.create(2)
+    await place.write({0: numbered(0, 10), 1: numbered(0, 10)})
+    async with started(place.worker(records_max=20)) as worker:
+        await worker.until_seen(p0=10, p1=10)
+    await place.delete()
+    await place.create(2)
+    await place.write({0: numbered(0, 20, of="other")})
+    await place.ledger.reset(place.tp(1), 0)
+    async with started(place.worker()) as worker:
+        await place.write({1: ["fits"]})
+        await worker.until_seen(p1=1)
+        assert worker.consumer.settled
+    assert worker.values(1) == ["fits"]
+    assert worker.values(0) == []
+    assert set(await place.stopped()) == {0}
+    assert "not the one we consumed" in (await place.stopped())[0]
+    assert await place.stored() == {0: 10, 1: 1}
+
+
+async def test_a_shorter_log_stops_the_partition(place: Place) -> None:
+    """The broker lost its data: the log ends before our offset."""
+    await place.create(2)
+    await place.write({0: numbered(0, 10), 1: numbered(0, 3)})
+    async with started(place.worker()) as worker:
+        await worker.until_seen(p0=10, p1=3)
+    await place.delete()
+    await place.create(2)
+    await place.write({0: numbered(0, 9)})
+    async with started(place.worker()) as worker:
+        await worker.until(lambda: worker.consumer.settled)
+        await worker.turn()
+    assert not any(worker.seen.values())
+    reasons = await place.stopped()
+    assert "ends at 9, before our offset 10" in reasons[0]
+    assert "ends at 0, before our offset 3" in reasons[1]
+
+
+async def test_a_log_that_begins_after_us_stops_the_partition(place: Place) -> None:
+    """Retention passed our offset while nobody read: records are gone, so an operator
+    decides; the other partition goes on."""
+    await place.create(2)
+    await place.write({0: numbered(0, 10), 1: numbered(0, 10)})
+    async with started(place.worker(records_max=10)) as worker:
+        await worker.until_seen(p0=5, p1=5)
+    at = (await place.stored())[0]
+    assert at is not None
+    await place.write({0: numbered(10, 10), 1: numbered(10, 10)})
+    await place.delete_records(0, before=at + 1)
+    async with started(place.worker()) as worker:
+        await worker.until(lambda: "r19" in worker.values(1))
+        assert worker.consumer.settled
+    assert worker.values(0) == []
+    assert f"begins at {at + 1}, after our offset {at}" in (await place.stopped())[0]
+
+
+async def test_retention_up_to_our_offset_is_harmless(place: Place) -> None:
+    """All that we read is gone, nothing that we did not: the record before our offset cannot
+    be compared any more, and need not be."""
+    await place.create(1)
+    await place.write({0: numbered(0, 5)})
+    async with started(place.worker()) as worker:
+        await worker.until_seen(p0=5)
+    await place.write({0: numbered(5, 5)})
+    await place.delete_records(0, before=5)
+    async with started(place.worker()) as worker:
+        await worker.until_seen(p0=5)
+    assert worker.values(0) == numbered(5, 5)
+    assert await place.stopped() == {}
+
+
+async def test_retention_that_overtakes_a_reader_stops_the_partition(place: Place) -> None:
+    """Out of range in the middle of reading: no silent jump to either end of the log."""
+    await place.create(2)
+    await place.write({0: numbered(0, 5), 1: numbered(0, 5)})
+    async with started(place.worker()) as worker:
+        await worker.until_seen(p0=5, p1=5)
+        worker.consumer.assign({place.tp(0)})  # paused, as while PostgreSQL is away
+        await place.write({0: numbered(5, 20)})
+        await place.delete_records(0, before=15)
+        async with asyncio.timeout(LIMIT_S):
+            while not await place.stopped():
+                await worker.turn()
+        await place.write({1: numbered(5, 5)})
+        await worker.until_seen(p1=10)
+    assert worker.values(0) == numbered(0, 5)
+
+
+async def test_a_stopped_partition_starves_nobody(place: Place) -> None:
+    """Stopped before this worker started, and Kafka knows no offset of it: the others are
+    read, and the stopped one is not settled into silence but said."""
+    await place.create(3)
+    await place.write({n: numbered(0, 5) for n in range(3)})
+    await place.ledger.stop(await place.ledger.take_over(place.tp(1), "before"), "for the test")
+    async with started(place.worker(records_max=3)) as worker:
+        await worker.until_seen(p0=5, p2=5)
+        assert worker.consumer.settled
+    assert worker.values(1) == []
+
+
+async def test_an_operator_resumes_without_a_restart(place: Place) -> None:
+    """After `reset` the owner of before claims the partition again by itself."""
+    await place.create(2)
+    await place.write({0: numbered(0, 5), 1: numbered(0, 5)})
+    await place.ledger.stop(await place.ledger.take_over(place.tp(1), "before"), "for the test")
+    async with started(place.worker()) as worker:
+        await worker.until_seen(p0=5)
+        await place.ledger.reset(place.tp(1), 2)
+        await worker.until_seen(p1=3)
+    assert worker.values(1) == numbered(2, 3)
+
+
+async def test_a_topic_that_is_not_there_passes(place: Place) -> None:
+    """Started before the topic is created: Transient, then it works."""
+    worker = place.worker()
+    with pytest.raises(Transient):
+        await worker.consumer.start()
+    await place.create(1)
+    await place.write({0: ["a"]})
+    async with started(worker):
+        await worker.until_seen(p0=1)

@@ -1,0 +1,168 @@
+"""Who may use the HTTP API: tokens as they are made, stored, checked and ended (R21)."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import httpx
+import pytest
+import sqlalchemy as sa
+from fastapi import Depends
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from shared.http.access import PREFIX, SCOPES, Tokens, describe, require
+from shared.http.app import create_app
+from shared.http.problems import PROBLEM_JSON
+from shared.kernel.errors import Invalid
+from shared.postgres.engine import create_engine, unit_of_work
+from shared.postgres.settings import PostgresSettings
+from shared.runtime.health import Health
+from tests.fakes.clock import SetClock
+from tests.integration.shared.tables import token as token_table
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture
+def clock() -> SetClock:
+    """When tokens are made and ended."""
+    return SetClock()
+
+
+@pytest.fixture
+def tokens(engine: AsyncEngine, clock: SetClock) -> Tokens:
+    """Of the test's schema."""
+    return Tokens(engine, token_table, clock)
+
+
+def client_of(tokens: Tokens) -> httpx.AsyncClient:
+    """A client of an application with one guarded route."""
+    app = create_app("test", Health(SetClock()))
+
+    @app.get("/guarded", dependencies=[Depends(require(tokens, "customers:read"))])
+    async def guarded() -> dict[str, str]:
+        return {"read": "this"}
+
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://test")
+
+
+@pytest.fixture
+async def client(tokens: Tokens) -> AsyncIterator[httpx.AsyncClient]:
+    """As `client_of`."""
+    async with client_of(tokens) as made:
+        yield made
+
+
+def bearer(token: str) -> dict[str, str]:
+    """The header that carries a token."""
+    return {"Authorization": f"Bearer {token}"}
+
+
+async def test_only_a_hash_is_stored(engine: AsyncEngine, tokens: Tokens, clock: SetClock) -> None:
+    """The table holds SHA-256 of the token and never the token; two are never alike."""
+    first = await tokens.create("crm", ["customers:read", "tasks:write"])
+    second = await tokens.create("crm", ["customers:read"])
+    assert first != second
+    assert first.startswith(PREFIX)
+    assert len(first) > len(PREFIX) + 40
+    async with unit_of_work(engine) as work:
+        rows = (await work.connection.execute(sa.select(token_table))).mappings().all()
+    assert [row["digest"] for row in rows] == [
+        hashlib.sha256(token.encode()).digest() for token in (first, second)
+    ]
+    assert rows[0]["created_at"] == clock.at
+    assert first.removeprefix(PREFIX) not in repr(rows)
+
+
+async def test_listing_shows_no_secret(tokens: Tokens, clock: SetClock) -> None:
+    """Name, scopes, state; no token and no digest."""
+    made = await tokens.create("crm", ["customers:read"])
+    await tokens.create("till", ["events:write", "admin"])
+    rows = await tokens.list_all()
+    assert [(r["name"], r["scopes"], r["revoked_at"]) for r in rows] == [
+        ("crm", ["customers:read"], None),
+        ("till", ["events:write", "admin"], None),
+    ]
+    assert "digest" not in rows[0]
+    clock.pass_by(timedelta(hours=1))
+    assert await tokens.revoke(rows[0]["id"])
+    lines = [describe(row) for row in await tokens.list_all()]
+    assert "revoked 2026-03-01 10:00Z" in lines[0]
+    assert "stands" in lines[1]
+    assert made not in "".join(lines)
+
+
+@pytest.mark.parametrize("scopes", [[], ["customers:write"], ["customers:read", "root"]])
+async def test_unknown_scopes_are_refused(tokens: Tokens, scopes: list[str]) -> None:
+    """With the known ones in the text; nothing is made."""
+    with pytest.raises(Invalid) as refused:
+        await tokens.create("crm", scopes)
+    assert refused.value.field == "scopes"
+    assert all(scope in refused.value.reason for scope in SCOPES)
+    assert await tokens.list_all() == []
+
+
+@pytest.mark.parametrize("scope", ["customers:read", "admin"])
+async def test_the_right_scope_opens(client: httpx.AsyncClient, tokens: Tokens, scope: str) -> None:
+    """The scope itself, or admin."""
+    token = await tokens.create("crm", [scope])
+    answer = await client.get("/guarded", headers=bearer(token))
+    assert (answer.status_code, answer.json()) == (200, {"read": "this"})
+
+
+async def test_a_wrong_scope_is_403(client: httpx.AsyncClient, tokens: Tokens) -> None:
+    """Known and not allowed, and told which scope is missing."""
+    token = await tokens.create("till", ["events:write", "tasks:write"])
+    answer = await client.get("/guarded", headers=bearer(token))
+    assert answer.status_code == 403
+    assert "customers:read" in answer.json()["detail"]
+    assert token not in answer.text
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": "Bearer"},
+        {"Authorization": "Bearer "},
+        {"Authorization": "Basic Y3JtOnNlY3JldA=="},
+        bearer("ebw_never-made"),
+        bearer("\u00e9\u00e8"),
+        {"Authorization": "ebw_never-made"},
+    ],
+)
+async def test_no_good_token_is_401(client: httpx.AsyncClient, headers: dict[str, str]) -> None:
+    """A problem document with the challenge, whatever was sent instead of a token."""
+    raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+    answer = await client.get("/guarded", headers=raw)
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert answer.headers["Content-Type"] == PROBLEM_JSON
+    assert answer.json()["status"] == 401
+
+
+async def test_a_revoked_token_is_401(client: httpx.AsyncClient, tokens: Tokens) -> None:
+    """From the moment on; revoking it again is told to be nothing."""
+    token = await tokens.create("crm", ["customers:read"])
+    other = await tokens.create("crm", ["customers:read"])
+    [first, _] = await tokens.list_all()
+    assert await tokens.revoke(first["id"])
+    assert (await client.get("/guarded", headers=bearer(token))).status_code == 401
+    assert (await client.get("/guarded", headers=bearer(other))).status_code == 200
+    assert not await tokens.revoke(first["id"])
+    assert not await tokens.revoke(999)
+
+
+async def test_an_absent_database_is_503(clock: SetClock, postgres: PostgresSettings) -> None:
+    """Not 401: the caller may try again. Nothing of the address is told."""
+    nowhere = postgres.model_copy(
+        update={"url": type(postgres.url)("postgresql://u:p@127.0.0.1:1/d")}
+    )
+    engine = create_engine(nowhere, "test")
+    async with client_of(Tokens(engine, token_table, clock)) as client:
+        answer = await client.get("/guarded", headers=bearer("ebw_x"))
+    await engine.dispose()
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"]
+    assert "127.0.0.1" not in answer.text

@@ -1,0 +1,187 @@
+"""Units of work: one transaction for both ways to it, and trouble that passes told from bugs."""
+
+import asyncio
+
+import asyncpg
+import pytest
+import sqlalchemy as sa
+from pydantic import SecretStr
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from deploy.local.waiting import LOOPBACK, free_port
+from shared.kernel.errors import Invalid, Transient
+from shared.postgres.engine import UnitOfWork, create_engine, unit_of_work
+from shared.postgres.settings import PostgresSettings
+from tests.integration.shared.tables import effect
+
+pytestmark = pytest.mark.stack
+
+INSERT = "INSERT INTO shared_test.effect VALUES ($1)"
+
+
+async def effects(engine: AsyncEngine) -> set[str]:
+    """What was committed."""
+    async with unit_of_work(engine) as work:
+        return set((await work.connection.execute(sa.select(effect.c.id))).scalars())
+
+
+async def kill(engine: AsyncEngine, victim: UnitOfWork) -> None:
+    """End a transaction's session from another one."""
+    async with unit_of_work(engine) as work:
+        await work.driver.execute(
+            "SELECT pg_terminate_backend($1, 5000)", victim.driver.get_server_pid()
+        )
+
+
+async def test_both_ways_are_one_transaction(engine: AsyncEngine) -> None:
+    """What SQLAlchemy and the driver beneath it wrote is committed together."""
+    async with unit_of_work(engine) as work:
+        await work.driver.execute(INSERT, "driver")
+        await work.connection.execute(effect.insert().values(id="connection"))
+        await work.driver.copy_records_to_table(
+            "effect", schema_name="shared_test", records=[("copy",)]
+        )
+    assert await effects(engine) == {"driver", "connection", "copy"}
+
+
+@pytest.mark.parametrize("error", [Invalid("f", "r"), Transient("t"), RuntimeError("bug")])
+async def test_an_error_rolls_both_back(engine: AsyncEngine, error: Exception) -> None:
+    """The first statement being the driver's does not let it commit on its own; the error
+    arrives as it was raised."""
+    with pytest.raises(type(error)) as caught:
+        async with unit_of_work(engine) as work:
+            await work.driver.execute(INSERT, "driver")
+            await work.driver.copy_records_to_table(
+                "effect", schema_name="shared_test", records=[("copy",)]
+            )
+            await work.connection.execute(effect.insert().values(id="connection"))
+            raise error
+    assert caught.value is error
+    assert await effects(engine) == set()
+
+
+async def test_cancelled_work_is_rolled_back(engine: AsyncEngine) -> None:
+    """Cancelled in the middle of a statement: nothing is written, the pool is not poisoned."""
+    entered = asyncio.Event()
+
+    async def hang() -> None:
+        async with unit_of_work(engine) as work:
+            await work.driver.execute(INSERT, "driver")
+            entered.set()
+            await work.driver.execute("SELECT pg_sleep(60)")
+
+    hanging = asyncio.create_task(hang())
+    await entered.wait()
+    hanging.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await hanging
+    assert await effects(engine) == set()
+
+
+@pytest.mark.parametrize("way", ["driver", "connection", "commit"])
+async def test_a_lost_connection_passes(engine: AsyncEngine, way: str) -> None:
+    """The session dies in the middle, or just before the COMMIT: Transient, nothing written,
+    and the next unit of work finds a good connection."""
+    with pytest.raises(Transient):
+        async with unit_of_work(engine) as work:
+            await work.driver.execute(INSERT, "lost")
+            await kill(engine, work)
+            if way == "driver":
+                await work.driver.execute(INSERT, "never")
+            elif way == "connection":
+                await work.connection.execute(effect.insert().values(id="never"))
+    assert await effects(engine) == set()
+
+
+async def test_idle_connections_that_died_pass(postgres: PostgresSettings) -> None:
+    """The server ended every pooled session (a restart): one Transient at most, then work."""
+    engine = create_engine(postgres, "test-idle")
+    holders = [unit_of_work(engine) for _ in range(3)]
+    opened = [await holder.__aenter__() for holder in holders]
+    pids = [work.driver.get_server_pid() for work in opened]
+    for holder in holders:
+        await holder.__aexit__(None, None, None)
+    other = create_engine(postgres, "test-other")
+    async with unit_of_work(other) as work:
+        await work.driver.execute(
+            "SELECT pg_terminate_backend(p, 5000) FROM unnest($1::int[]) p", pids
+        )
+    await other.dispose()
+    with pytest.raises(Transient):
+        async with unit_of_work(engine):
+            pass
+    for _ in pids:
+        async with unit_of_work(engine) as work:
+            assert await work.driver.fetchval("SELECT 1") == 1
+    await engine.dispose()
+
+
+async def test_a_unique_violation_stays(engine: AsyncEngine) -> None:
+    """A constraint is a bug or a decision of the caller's, never something to try again."""
+    with pytest.raises(asyncpg.UniqueViolationError):
+        async with unit_of_work(engine) as work:
+            await work.driver.execute(INSERT, "a")
+            await work.driver.execute(INSERT, "a")
+    with pytest.raises(IntegrityError):
+        async with unit_of_work(engine) as work:
+            await work.connection.execute(effect.insert().values(id="b"))
+            await work.connection.execute(effect.insert().values(id="b"))
+    assert await effects(engine) == set()
+
+
+async def test_a_deadlock_passes(engine: AsyncEngine) -> None:
+    """Of two transactions that wait for each other one is chosen, as Transient; both keys are
+    there in the end once it tries again."""
+    met = asyncio.Barrier(2)
+
+    async def write(first: str, second: str) -> None:
+        async with unit_of_work(engine) as work:
+            await work.driver.execute(INSERT, first)
+            await met.wait()
+            await work.driver.execute(f"{INSERT} ON CONFLICT DO NOTHING", second)
+
+    outcomes = await asyncio.gather(write("a", "b"), write("b", "a"), return_exceptions=True)
+    assert [type(o) for o in outcomes if o is not None] == [Transient]
+    assert await effects(engine) == {"a", "b"}
+
+
+async def test_timeouts_pass(postgres: PostgresSettings) -> None:
+    """A statement that takes too long, a transaction that idles too long, a lock not had."""
+    limited = postgres.model_copy(
+        update={"statement_timeout_ms": 200, "idle_in_transaction_timeout_ms": 200}
+    )
+    engine = create_engine(limited, "test-limits")
+    with pytest.raises(Transient, match="statement timeout"):
+        async with unit_of_work(engine) as work:
+            await work.driver.execute("SELECT pg_sleep(10)")
+    with pytest.raises(Transient):
+        async with unit_of_work(engine) as work:
+            ended = asyncio.Event()
+
+            async def note(_: object) -> None:
+                ended.set()
+
+            work.driver.add_termination_listener(note)
+            async with asyncio.timeout(20):
+                await ended.wait()
+            await work.driver.execute("SELECT 1")
+    await engine.dispose()
+
+
+async def test_a_server_that_is_not_there_passes() -> None:
+    """Nobody listens: Transient, and the password is not in its text."""
+    url = f"postgresql://somebody:hush-hush@{LOOPBACK}:{free_port()}/db"
+    engine = create_engine(PostgresSettings(url=SecretStr(url)), "test-away")
+    with pytest.raises(Transient) as trouble:
+        async with unit_of_work(engine):
+            pass
+    assert "hush-hush" not in str(trouble.value)
+    await engine.dispose()
+
+
+async def test_sessions_are_named_and_in_utc(engine: AsyncEngine) -> None:
+    """Take-overs know our sessions by this name; times are UTC wherever the server stands."""
+    async with unit_of_work(engine) as work:
+        assert await work.driver.fetchval("SHOW application_name") == "ebbwatch-test"
+        assert await work.driver.fetchval("SHOW timezone") == "UTC"

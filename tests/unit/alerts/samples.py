@@ -1,0 +1,57 @@
+"""Values that the tests of alerts begin from."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from services.alerts.core.policy import CustomerState, Policy, Raised, decide
+from services.alerts.core.task import Task, new_task
+from shared.contracts.events import Owner, Profile
+from shared.contracts.risk import Reason, RiskAssessed
+
+DAY_0 = datetime(2017, 10, 2, 9, tzinfo=UTC)
+"""A Monday."""
+
+SILENT = Reason(
+    code="silence_beyond_rhythm",
+    impact=1.2,
+    facts={"usual_gap_days": 9.0, "days_silent": 20.0, "longest_gap_days": 25.0},
+)
+
+
+def day(number: float) -> datetime:
+    """`number` days after day 0."""
+    return DAY_0 + timedelta(days=number)
+
+
+def assessed(revision: int, at: float, band: str = "high", **changes: Any) -> RiskAssessed:
+    """An assessment of day `at` of an active customer."""
+    values: dict[str, Any] = {
+        "customer_id": "c-1",
+        "revision": revision,
+        "assessed_at": day(at),
+        "probability": 0.6,
+        "horizon_days": 28,
+        "band": band,
+        "method": "rule",
+        "model_version": "rule-1",
+        "feature_set": 1,
+        "reasons": [SILENT],
+        "purchases": 12,
+        "last_purchase_at": day(-20),
+        "days_silent": 20.0,
+        "usual_gap_days": 9.0,
+        "expected_value": 100.0,
+        "value_at_risk": 60.0,
+        "currency": "USD",
+        "received_ms": 1,
+    }
+    return RiskAssessed(**(values | changes))
+
+
+def raised_task(profile: Profile | None = None, **changes: Any) -> Task:
+    """The task that a first assessment of day 0 raises."""
+    message = assessed(1, 0, **changes)
+    decision = decide(CustomerState(message.customer_id), message, Policy())
+    step = decision.steps[0]
+    assert isinstance(step, Raised)
+    return new_task(step, message, profile or Profile(owner=Owner(id="o-1", name="Ann")), 3, day(0))

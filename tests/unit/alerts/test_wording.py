@@ -1,0 +1,112 @@
+"""Sentences: every reason that scoring can send, in both languages, with its own numbers."""
+
+import pytest
+
+from services.alerts.core.wording.catalogue import (
+    FALLBACK,
+    SENTENCES,
+    Variant,
+    language_of,
+    sentence,
+)
+from services.alerts.core.wording.numbers import LANGUAGES, Fact, number
+from services.scoring.core.catalogue import REASONS
+from shared.contracts.risk import Reason
+
+QUOTED = {spec.code: frozenset(spec.facts) for spec in REASONS}
+
+
+def said(code: str, language: str = "en", **facts: float) -> str:
+    known = {"en": LANGUAGES[0], "zh-CN": LANGUAGES[1]}[language]
+    return sentence(Reason(code=code, impact=1.0, facts=facts), known, "USD")
+
+
+def test_every_code_of_scoring_has_words_and_no_other_has() -> None:
+    """R26"""
+    assert SENTENCES.keys() == QUOTED.keys()
+
+
+@pytest.mark.parametrize("code", sorted(SENTENCES))
+def test_sentences_quote_only_what_scoring_sends(code: str) -> None:
+    for variant in SENTENCES[code]:
+        assert variant.facts() <= QUOTED[code]
+
+
+@pytest.mark.parametrize("code", sorted(SENTENCES))
+def test_the_last_variant_needs_nothing(code: str) -> None:
+    last = SENTENCES[code][-1]
+    assert not last.facts()
+    assert last.when({})
+
+
+@pytest.mark.parametrize("code", sorted(SENTENCES))
+def test_both_languages_quote_the_same_facts(code: str) -> None:
+    for variant in SENTENCES[code]:
+        in_english = Variant(variant.en, variant.en).facts()
+        in_chinese = Variant(variant.zh, variant.zh).facts()
+        assert in_english == in_chinese
+
+
+@pytest.mark.parametrize(
+    ("code", "facts", "english", "chinese"),
+    [
+        ("silence_beyond_rhythm", {"usual_gap_days": 9.2, "days_silent": 31.4},
+         "Buys every 9.2 days, now silent for 31 days", "通常每 9.2 天购买一次，现已 31 天未购买"),
+        ("silence_beyond_rhythm",
+         {"usual_gap_days": 1.0, "days_silent": 12.0, "longest_gap_days": 7.0},
+         "Buys every day, now silent for 12 days: longer than ever before (at most 7 days)",
+         "通常每天购买一次，现已 12 天未购买，超过以往任何一次间隔（最长 7 天）"),
+        ("frequency_falling", {"purchases_recent": 1.0, "purchases_before": 6.0},
+         "Bought on 1 day in the last four weeks, on 6 days in the four weeks before",
+         "最近四周有 1 天购买，此前四周有 6 天"),
+        ("frequency_falling", {"purchases_recent": 0.0, "purchases_before": 6.0},
+         "Has not bought in the last four weeks; bought on 6 days in the four weeks before",
+         "最近四周没有购买，此前四周有 6 天购买"),
+        ("interaction_falling", {"interactions_recent": 1.94, "interactions_before": 12.4},
+         "Interactions fell from about 12 to about 1.9 in four weeks",
+         "每四周的互动次数从约 12 次降到约 1.9 次"),
+        ("value_falling", {"order_value_recent": 20.5, "order_value_before": 1234.5},
+         "Orders are worth 20.50 USD lately, 1,234.50 USD over the year",
+         "近期平均订单金额为 20.50 USD，全年平均为 1,234.50 USD"),
+        ("complaint_open", {"complaints_open": 1.0, "days_since_complaint": 12.0},
+         "1 complaint not resolved, the latest news 12 days ago",
+         "1 起投诉尚未解决，最近一次投诉动态在 12 天前"),
+        ("complaint_open", {"complaints_open": 2.0},
+         "2 complaints not resolved", "2 起投诉尚未解决"),
+        ("satisfaction_low", {"survey_score": 4.0, "survey_change": -3.0},
+         "Satisfaction fell by 3 to 4 of 10", "满意度下降 3 分，降至 4 分（满分 10 分）"),
+        ("satisfaction_low", {"survey_score": 4.0, "survey_change": 2.0},
+         "Satisfaction 4 of 10", "满意度 4 分（满分 10 分）"),
+        ("satisfaction_low", {"recommendation_score": 2.5},
+         "Would recommend us: 2.5 of 10", "推荐意愿 2.5 分（满分 10 分）"),
+        ("new_and_quiet", {"days_silent": 40.0, "purchase_days": 1.0},
+         "Bought for the first time 40 days ago and has not come back since",
+         "40 天前首次购买，之后再未购买"),
+        ("seldom_buyer", {"purchase_days": 1.0, "days_since_first": 120.0, "days_silent": 120.0},
+         "Has bought only once, 120 days ago", "仅购买过一次，在 120 天前"),
+        ("seldom_buyer", {"purchase_days": 3.0, "days_since_first": 200.0, "days_silent": 60.0},
+         "Has bought on 3 days in 200 days, the last time 60 days ago",
+         "200 天内有 3 天购买，最近一次在 60 天前"),
+        ("tomorrows_code", {"x": 1.0}, FALLBACK.en, FALLBACK.zh),
+    ],
+)  # fmt: skip
+def test_examples(code: str, facts: dict[str, float], english: str, chinese: str) -> None:
+    assert said(code, "en", **facts) == english
+    assert said(code, "zh-CN", **facts) == chinese
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.04, "0"), (0.96, "1"), (9.96, "10"), (10.4, "10"), (12345.6, "12,346")]
+)
+def test_numbers(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+def test_one_is_singular_in_english() -> None:
+    assert f"{Fact(0.98, 'en', 'USD'):days}" == "1 day"
+    assert f"{Fact(1.2, 'en', 'USD'):days}" == "1.2 days"
+
+
+def test_a_language_that_is_not_spoken_here_falls_back() -> None:
+    assert language_of("fr", "zh-CN") == "zh-CN"
+    assert language_of("zh-TW") == "zh-CN"

@@ -1,0 +1,234 @@
+"""The use cases, with everything around them faked."""
+
+import json
+
+import pytest
+
+from services.ingest.core.flood import RECORDS
+from services.ingest.core.rates import RateTable
+from services.ingest.handlers.accept_batch import HEADERS_KEPT_MAX, SKEW_MS_MAX, AcceptBatch
+from services.ingest.handlers.publish_events import PublishEvents
+from services.ingest.handlers.replay_dead_letters import PAGE, ReplayDeadLetters
+from services.ingest.handlers.watch_flood import FloodWatch
+from services.ingest.ports import Search, Topics, Unreadable
+from shared.contracts import events as types
+from shared.contracts.activity import DECODER
+from shared.contracts.dead_letter import DeadLetter, Origin
+from shared.contracts.headers import TRACEPARENT
+from shared.kafka.batch import Record
+from shared.kafka.producer import Record as Outgoing
+from shared.kernel.errors import Invalid, Transient
+from tests.unit.ingest.events import ARRIVED_MS, encoded, event
+from tests.unit.ingest.fakes import (
+    PARTITIONS,
+    Consumed,
+    FakeIndex,
+    FakeOutlet,
+    FakeStops,
+    FixedClock,
+)
+
+TOPICS = Topics("activity", "dead")
+RATES = RateTable("USD")
+TRACE = (TRACEPARENT, b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+
+
+class TestAcceptBatch:
+    """Raw records in, activity and dead letters out."""
+
+    async def test_one_bad_record_holds_up_nothing(self) -> None:
+        """Order is kept, the bad one is parked whole."""
+        outlet = FakeOutlet()
+        records = [
+            Consumed(encoded(id="1"), 10, headers=(TRACE,)),
+            Consumed(b"?", 11, headers=(("h", b"\xff"),)),
+            Consumed(encoded(id="3"), 12, headers=((TRACEPARENT, b"nonsense"),)),
+        ]
+        done = await AcceptBatch(outlet, TOPICS, RATES)(records, ARRIVED_MS)
+        assert done.refused == [False, True, False]
+        assert done.accepted == {types.PURCHASE: 2}
+        first, dead, last = outlet.sent
+        assert (first.topic, first.key, first.headers) == ("activity", b"household-7", (TRACE,))
+        assert [DECODER.decode(r.value or b"").id for r in (first, last)] == ["1", "3"]
+        assert last.headers == ()
+        letter = DeadLetter.from_record(dead.key, dead.value, dead.headers)
+        assert letter == done.letters[0]
+        assert (letter.value, letter.original_headers) == (b"?", (("h", b"\xff"),))
+        assert (letter.origin, letter.stage) == (Origin("raw", 0, 11), "ingest")
+
+    async def test_the_same_records_send_the_same(self) -> None:
+        """Whatever the wall clock says: only records without a believable timestamp ask it."""
+        records = [Consumed(encoded(id=str(n)), n) for n in range(5)]
+        outlet = FakeOutlet()
+        accept = AcceptBatch(outlet, TOPICS, RATES)
+        await accept(records, ARRIVED_MS)
+        await accept(records, ARRIVED_MS + 3_600_000)
+        assert outlet.sent[:5] == outlet.sent[5:]
+
+    @pytest.mark.parametrize("timestamp", [-1, 0, ARRIVED_MS + SKEW_MS_MAX + 1, 2**63 - 1])
+    async def test_unbelievable_timestamps(self, timestamp: int) -> None:
+        """They are the sender's word: now stands in."""
+        outlet = FakeOutlet()
+        await AcceptBatch(outlet, TOPICS, RATES)(
+            [Consumed(encoded(), 0, timestamp=timestamp)], ARRIVED_MS
+        )
+        assert DECODER.decode(outlet.sent[0].value or b"").receivedms == ARRIVED_MS
+
+    async def test_a_tick_reaches_every_partition(self) -> None:
+        """Between what came before and what comes after (invariant 4)."""
+        outlet = FakeOutlet()
+        tick = encoded(type=types.TICK, subject=None, time="2017-05-01T00:00:00Z")
+        records = [Consumed(encoded()), Consumed(tick), Consumed(encoded())]
+        await AcceptBatch(outlet, TOPICS, RATES)(records, ARRIVED_MS)
+        assert [r.partition for r in outlet.sent] == [None, *range(PARTITIONS), None]
+        assert {r.key for r in outlet.sent[1:-1]} == {None}
+
+    async def test_what_cannot_be_sent_as_it_is(self) -> None:
+        """No key and no value; more headers than a dead letter can carry; nothing readable."""
+        outlet = FakeOutlet()
+        many = tuple((str(n), b"") for n in range(HEADERS_KEPT_MAX + 1))
+        records: list[Record | Unreadable] = [
+            Consumed(None, 0, key=None),
+            Consumed(b"?", 1, headers=many),
+            Unreadable("raw", 0, 2, 0, Invalid("headers", "why")),
+        ]
+        done = await AcceptBatch(outlet, TOPICS, RATES)(records, ARRIVED_MS)
+        nothing, large, unreadable = done.letters
+        assert (nothing.key, nothing.value) == (b"", None)
+        assert len(large.original_headers) == HEADERS_KEPT_MAX
+        assert "of 10,001 headers the first 10,000 are kept" in large.reason
+        assert (unreadable.field, unreadable.reason, unreadable.key) == ("headers", "why", b"")
+
+
+class TestFloodWatch:
+    """One bad message is parked, a flood stops the intake."""
+
+    async def _running(self, stops: FakeStops, share_max: float = 0.9) -> FloodWatch:
+        watch = FloodWatch(stops, share_max, FixedClock())
+        assert watch.reason is not None
+        assert not await watch.blocked()
+        return watch
+
+    async def test_below_the_limit(self) -> None:
+        """Neither few records nor a share below the limit stop anything."""
+        watch = await self._running(FakeStops())
+        watch.note([True] * (RECORDS - 1))
+        assert not await watch.blocked()
+        watch.note([False] * 101)
+        assert not await watch.blocked()
+
+    async def test_at_the_limit(self) -> None:
+        """900 of the last 1,000 stop the intake, kept in the database, until it is resumed;
+        then the count begins anew."""
+        stops = FakeStops()
+        watch = await self._running(stops)
+        watch.note([False] * 100 + [True] * 900)
+        assert await watch.blocked()
+        assert "90% of the last 1,000" in stops.open_reasons[0]
+        assert await watch.blocked()
+        assert len(stops.open_reasons) == 1
+        again = FloodWatch(stops, 0.9, FixedClock())
+        assert await again.blocked(), "a restart must not go on by itself"
+        await stops.resume(FixedClock().now())
+        assert not await watch.blocked()
+        assert watch.reason is None
+        watch.note([True] * (RECORDS - 1))
+        assert not await watch.blocked()
+
+    async def test_the_database_is_away(self) -> None:
+        """It stands still all the same, and is noted once the database is back."""
+        stops = FakeStops()
+        watch = await self._running(stops)
+        stops.failures = 1
+        watch.note([True] * RECORDS)
+        with pytest.raises(Transient):
+            await watch.blocked()
+        assert watch.reason is not None
+        assert await watch.blocked()
+        assert len(stops.open_reasons) == 1
+
+    async def test_turned_off(self) -> None:
+        """A share above 1 is never reached."""
+        watch = await self._running(FakeStops(), share_max=1.1)
+        watch.note([True] * RECORDS)
+        assert not await watch.blocked()
+
+
+class TestPublishEvents:
+    """What comes over HTTP."""
+
+    def _publish(self, outlet: FakeOutlet) -> PublishEvents:
+        return PublishEvents(outlet, "raw", RATES, FixedClock())
+
+    async def test_one_event(self) -> None:
+        """Sent as it was written, keyed by the customer."""
+        outlet = FakeOutlet()
+        body = b" " + json.dumps(event(), indent=1).encode()
+        done = await self._publish(outlet)(body, (TRACE,))
+        assert (done.accepted, done.refusals) == (1, [])
+        content_type = ("content-type", b"application/cloudevents+json")
+        assert outlet.sent == [Outgoing("raw", b"household-7", body, (content_type, TRACE))]
+
+    async def test_not_acknowledged(self) -> None:
+        """Then nothing is said to be accepted, and the next request can be."""
+        publish = self._publish(FakeOutlet(failures=1))
+        with pytest.raises(Transient):
+            await publish(encoded(), ())
+        assert (await publish(encoded(), ())).accepted == 1
+
+    @pytest.mark.parametrize("body", [b"[", b'["\xff"]', b"[" * 100_000])
+    async def test_bodies_that_are_no_array(self, body: bytes) -> None:
+        """Invalid, or every event in it is refused."""
+        outlet = FakeOutlet()
+        try:
+            done = await self._publish(outlet)(body, ())
+        except Invalid as fault:
+            assert fault.field == "body"
+        else:
+            assert done.accepted == 0
+        assert outlet.sent == []
+
+
+class TestReplay:
+    """Sending refused records back."""
+
+    def _letter(self, n: int, field: str = "data.currency") -> DeadLetter:
+        return DeadLetter(
+            b"k", b"%d" % n, (("h", b"v"),), Origin("raw", 2, n), "ingest", field, "why"
+        )
+
+    async def test_as_they_came(self) -> None:
+        """Key, bytes, headers, topic and partition are the original's."""
+        index, outlet = FakeIndex(), FakeOutlet()
+        index.put(self._letter(7))
+        replay = ReplayDeadLetters(index, outlet, FixedClock())
+        assert await replay.one(1)
+        assert outlet.sent == [Outgoing("raw", b"k", b"7", (("h", b"v"),), partition=2)]
+        assert index.rows[0].replayed_at is not None
+        assert not await replay.one(2)
+
+    async def test_all_of_a_kind_in_order(self) -> None:
+        """Beyond a page, oldest first, and only what the search means."""
+        index, outlet = FakeIndex(), FakeOutlet()
+        for n in range(PAGE + 5):
+            index.put(self._letter(n))
+        index.put(self._letter(999, field="time"))
+        replay = ReplayDeadLetters(index, outlet, FixedClock())
+        assert await replay.all(Search(field="data.currency")) == PAGE + 5
+        assert [r.value for r in outlet.sent] == [b"%d" % n for n in range(PAGE + 5)]
+        assert await replay.all(Search(field="data.currency")) == 0
+
+    async def test_what_is_refused_again_meanwhile_waits(self) -> None:
+        """Else a replay of what is still bad would never end."""
+        index = FakeIndex()
+        outlet = FakeOutlet(after=lambda: index.put(self._letter(1)))
+        index.put(self._letter(0))
+        assert await ReplayDeadLetters(index, outlet, FixedClock()).all(Search()) == 1
+
+    async def test_not_acknowledged(self) -> None:
+        """Then it still waits."""
+        index = FakeIndex()
+        index.put(self._letter(0))
+        with pytest.raises(Transient):
+            await ReplayDeadLetters(index, FakeOutlet(failures=1), FixedClock()).one(1)
+        assert index.rows[0].replayed_at is None

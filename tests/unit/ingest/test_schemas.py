@@ -1,0 +1,107 @@
+"""The JSON Schemas: current, deterministic, and of one mind with the gate."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped] # ships no types
+
+from deploy.schemas import FOLDER, differing, generate, main
+from services.ingest.core.accept import accept
+from services.ingest.core.rates import RateTable
+from shared.contracts import events as types
+from shared.contracts.activity import ENCODER
+from shared.kernel.errors import Invalid
+from tests.unit.ingest.events import ARRIVED_MS, event
+
+DATA: dict[str, dict[str, Any]] = {
+    types.PURCHASE: {"amount": "1.50", "currency": "USD", "items": [{"sku": "1", "quantity": 2}]},
+    types.REFUND: {"amount": "-1.50"},
+    types.INTERACTION: {"kind": "page_viewed"},
+    types.FEEDBACK: {"kind": "survey", "score": 7},
+    types.PROFILE: {"language": "zh-CN", "owner": {"id": "o"}, "consent": {"email": True}},
+}
+
+
+def _validator(name: str) -> Draft202012Validator:
+    schema = json.loads((FOLDER / f"{name}.json").read_text("utf-8"))
+    Draft202012Validator.check_schema(schema)
+    return Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
+
+
+def test_the_committed_files_are_current() -> None:
+    """Mend: `python -m deploy.schemas`."""
+    assert differing(FOLDER) == []
+
+
+def test_the_same_every_time() -> None:
+    """Whatever the hash seed of the process."""
+    code = "from deploy.schemas import generate; print(generate())"
+    for seed in ("1", "2"):
+        environment = os.environ | {"PYTHONHASHSEED": seed}
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout == f"{generate()}\n"
+
+
+def test_drift_is_told_with_its_mend(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Missing, changed or left over: named, and written anew on request."""
+    assert main(["--check"], tmp_path) == 1
+    assert main([], tmp_path) == 0
+    assert main(["--check"], tmp_path) == 0
+    (tmp_path / "risk.json").write_text("{}")
+    (tmp_path / "old.json").write_text("{}")
+    assert differing(tmp_path) == ["old.json", "risk.json"]
+    assert main(["--check"], tmp_path) == 1
+    assert "python -m deploy.schemas" in capsys.readouterr().err
+    assert main([], tmp_path) == 0
+    assert differing(tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", DATA)
+def test_what_the_gate_accepts_fits(kind: str) -> None:
+    """The raw event fits its schema, and what becomes of it fits the activity's."""
+    sent = event(type=kind, data=DATA[kind])
+    _validator(kind).validate(sent)
+    got = accept(json.dumps(sent).encode(), (), ARRIVED_MS, RateTable("USD"))
+    _validator("activity").validate(json.loads(ENCODER.encode(got)))
+
+
+@pytest.mark.parametrize("kind", sorted(types.CONTROL_TYPES))
+def test_control_events_fit(kind: str) -> None:
+    """Without customer and data."""
+    _validator(kind).validate(event(type=kind, subject=None, data=None))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"id": ""},
+        {"id": "x" * 257},
+        {"subject": None},
+        {"specversion": "0.3"},
+        {"time": None},
+        {"data": None},
+        {"data": {"amount": 12.5}},
+        {"data": {"amount": "1e3"}},
+        {"data": {"amount": "12\n"}},
+        {"data": {"amount": "١٢"}},
+        {"data": {"currency": "usd"}},
+        {"data": {"items": [{"quantity": -1}]}},
+    ],
+)
+def test_what_the_schema_refuses_the_gate_refuses(changes: dict[str, Any]) -> None:
+    """So that a sender who validates is not surprised."""
+    sent = event(**changes)
+    assert not _validator(types.PURCHASE).is_valid(sent)
+    with pytest.raises(Invalid):
+        accept(json.dumps(sent).encode(), (), ARRIVED_MS, RateTable("USD"))

@@ -1,0 +1,265 @@
+"""One turn of scoring, with everything around it in memory."""
+
+from datetime import timedelta
+
+import pytest
+
+from services.scoring.ports import BACKFILL, ENDED, NOW, Effects
+from shared.contracts.dead_letter import DeadLetter
+from shared.kernel.errors import Transient
+from shared.postgres.engine import UnitOfWork
+from shared.postgres.ledger import Fenced
+from shared.postgres.outbox import Message, Pending
+from tests.fakes import activity
+from tests.fakes.activity import day
+from tests.fakes.store import MemorySender, MemoryStore, Tables
+from tests.fakes.turns import TOPIC, Scoring
+
+
+class Fixture:
+    """A worker, its tables and its sender."""
+
+    def __init__(self, *, replay: bool = False, sweep_customers_max: int = 1_000) -> None:
+        self.store, self.sender = MemoryStore(), MemorySender()
+        self.scoring = Scoring(
+            self.store, self.sender, replay=replay, sweep_customers_max=sweep_customers_max
+        )
+        self.scoring.clock.at = day(10)
+
+    @property
+    def tables(self) -> Tables:
+        """What is stored."""
+        return self.store.tables
+
+    def buys(self, customer: str, *days: float, partition: int = 0) -> None:
+        """Append purchases."""
+        for at in days:
+            value = activity.event(f"{customer}-{at}", customer, day(at))
+            self.scoring.log.append(partition, value)
+
+    def offset(self, partition: int = 0) -> int | None:
+        """As committed."""
+        return self.tables.partition[TOPIC, partition].next_offset
+
+
+def origin(message: Message) -> int:
+    """Offset of the record that became this dead letter."""
+    return DeadLetter.from_record(message.key, message.value, message.headers).origin.offset
+
+
+async def test_an_empty_poll_opens_no_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing came and no sweep is due: the database is left alone."""
+    f = Fixture()
+    await f.scoring.claim(0)
+    await f.scoring.turn()  # the first sweep
+
+    def forbidden() -> None:
+        raise AssertionError("opened")
+
+    monkeypatch.setattr(f.store, "open", forbidden)
+    assert await f.scoring.turn() == ()
+
+
+async def test_a_turn_without_effect_moves_nothing() -> None:
+    """A sweep that finds nobody leaves the ledger as it was."""
+    f = Fixture()
+    await f.scoring.claim(0)
+    before = f.tables.partition
+    assert await f.scoring.turn() == ()
+    assert f.tables.partition == before
+
+
+async def test_first_come_counts_within_a_batch() -> None:
+    """Of three records with one id and two contents the first is folded, the other content is
+    a dead letter each time, the true duplicate nothing."""
+    f = Fixture()
+    for at in (1, 2, 1, 2):
+        f.scoring.log.append(0, activity.event("e", "ann", day(at)))
+    await f.scoring.drain()
+    assert f.tables.event == [("ann", "e")]
+    assert [origin(m) for m in f.scoring.dead] == [1, 3]
+
+
+async def test_what_is_stored_counts_before_what_came_first() -> None:
+    """Other content comes before a duplicate of what is stored: only the other content is
+    refused."""
+    f = Fixture()
+    f.scoring.log.append(0, activity.event("e", "ann", day(1)))
+    await f.scoring.drain()
+    for at in (2, 1):
+        f.scoring.log.append(0, activity.event("e", "ann", day(at)))
+    await f.scoring.drain()
+    assert [origin(m) for m in f.scoring.dead] == [1]
+
+
+@pytest.mark.parametrize("different", ["customer", "source"])
+async def test_an_id_belongs_to_a_customer_and_a_source(different: str) -> None:
+    """The same id of another source, or about another customer, is another event."""
+    f = Fixture()
+    f.scoring.log.append(0, activity.event("e", "ann", day(1)))
+    if different == "customer":
+        f.scoring.log.append(0, activity.event("e", "bob", day(2)))
+    else:
+        f.scoring.log.append(0, activity.event("e", "ann", day(2), source="another"))
+    await f.scoring.drain()
+    assert len(f.tables.event) == 2
+    assert f.scoring.dead == []
+
+
+async def test_a_failed_turn_is_done_again_whole() -> None:
+    """The transaction is refused: nothing is stored or sent, and the same batch does it all
+    once more."""
+    f = Fixture()
+    f.buys("ann", 1, 2)
+    await f.scoring.claim(0)
+    await f.store.take_over((TOPIC, 0))
+    with pytest.raises(Fenced):
+        await f.scoring.turn()
+    assert (f.tables.event, f.sender.sent) == ([], [])
+    await f.scoring.claim(0)
+    await f.scoring.turn()
+    assert len(f.tables.event) == 2
+    assert len(f.scoring.told) == 1
+
+
+async def test_a_failed_send_leaves_the_rows() -> None:
+    """Committed and not sent: Transient, and the outbox keeps what must leave."""
+    f = Fixture()
+    f.buys("ann", 1)
+    await f.scoring.claim(0)
+    f.sender.fails = 1
+    with pytest.raises(Transient):
+        await f.scoring.turn()
+    assert len(f.tables.event) == 1
+    assert len(f.tables.outbox) == 1
+    assert f.offset() == 1
+
+
+async def test_a_worker_that_stood_still_sends_nothing_from_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The machine froze after the COMMIT for longer than the group waits: the successor has
+    sent the rows and newer ones by now, so that they must not be sent again after those."""
+    f = Fixture()
+    f.buys("ann", 1)
+    await f.scoring.claim(0)
+    write = f.store.write
+
+    async def frozen(work: UnitOfWork, effects: Effects) -> list[Pending]:
+        f.scoring.clock.seconds += 60
+        return await write(work, effects)
+
+    monkeypatch.setattr(f.store, "write", frozen)
+    with pytest.raises(Transient):
+        await f.scoring.turn()
+    assert f.sender.sent == []
+    assert len(f.tables.outbox) == 1
+    assert f.offset() == 1
+
+
+async def test_acknowledged_rows_go_with_the_next_turn() -> None:
+    """Not before: until the next commit they are all that proves what was sent."""
+    f = Fixture()
+    f.buys("ann", 1)
+    await f.scoring.drain()
+    assert len(f.tables.outbox) == 1
+    f.scoring.log.append(0, activity.interaction("i", "bob", day(2)))
+    await f.scoring.drain()
+    assert f.tables.outbox == {}
+
+
+async def test_a_tick_ends_the_partitions_part_of_a_batch() -> None:
+    """What follows the tick waits for the next turn; another partition goes on to its own."""
+    f = Fixture(replay=True)
+    f.buys("ann", 1)
+    f.scoring.log.append(0, activity.tick(day(1.5)))
+    f.buys("ann", 2)
+    f.buys("bob", 1, 2, partition=1)
+    await f.scoring.claim(0, 1)
+    await f.scoring.turn()
+    assert (f.offset(0), f.offset(1)) == (2, 2)
+    assert [a.customer for a in f.scoring.done[-1].assessments] == ["ann"]
+    await f.scoring.turn()
+    assert f.offset(0) == 3
+    assert f.scoring.done[-1].assessments == []
+
+
+async def test_a_held_tick_is_not_reached_yet() -> None:
+    """More are due than one turn takes: the offset stays before the tick and its time is not
+    committed, so that whoever goes on knows that the sweep is not done."""
+    f = Fixture(replay=True, sweep_customers_max=2)
+    for customer in ("a", "b", "c"):
+        f.buys(customer, 1)
+    await f.scoring.drain()
+    f.scoring.log.append(0, activity.tick(day(2)))
+    await f.scoring.turn()
+    assert f.offset() == 3
+    assert NOW not in f.tables.partition[TOPIC, 0].progress
+    await f.scoring.turn()
+    assert f.offset() == 4
+    assert f.tables.partition[TOPIC, 0].progress[NOW] == day(2).timestamp()
+    assert {c: a.revision for c, a in f.tables.assessment.items()} == {"a": 1, "b": 1, "c": 1}
+
+
+async def test_exactly_as_many_as_a_turn_takes() -> None:
+    """The bound is met and nobody is left: one more turn finds that out and consumes the tick."""
+    f = Fixture(replay=True, sweep_customers_max=2)
+    for customer in ("a", "b"):
+        f.buys(customer, 1)
+    await f.scoring.drain()
+    f.scoring.log.append(0, activity.tick(day(2)))
+    await f.scoring.turn()
+    assert f.offset() == 2
+    await f.scoring.turn()
+    assert f.offset() == 3
+    assert {a.revision for a in f.tables.assessment.values()} == {1}
+
+
+async def test_imports_are_remembered_with_the_offset() -> None:
+    """Which one is under way, and which have ended: the latest sixteen."""
+    f = Fixture()
+    for n in range(20):
+        value = activity.event(f"e{n}", "ann", day(n), backfill=f"import-{n}")
+        f.scoring.log.append(0, value)
+        f.scoring.log.append(0, activity.ended(day(n)))
+    f.scoring.log.append(0, activity.event("e", "ann", day(1), backfill="import-20"))
+    await f.scoring.drain(lambda: 3)
+    progress = f.tables.partition[TOPIC, 0].progress
+    assert progress[BACKFILL] == "import-20"
+    assert progress[ENDED] == [f"import-{n}" for n in range(4, 20)]
+
+
+async def test_the_end_names_its_import() -> None:
+    """Its marker overtook all events of the import in this partition: they are late, and the
+    watch goes on."""
+    f = Fixture()
+    marker = activity.ended(day(1)).replace(b'"receivedms"', b'"backfill":"import-1","receivedms"')
+    f.scoring.log.append(0, marker)
+    f.scoring.log.append(0, activity.event("e", "ann", day(1), backfill="import-1"))
+    await f.scoring.drain()
+    assert BACKFILL not in f.tables.partition[TOPIC, 0].progress
+
+
+async def test_one_look_at_a_customer_however_many_events() -> None:
+    """Ten events of one customer in a batch are one assessment, with all of them in it."""
+    f = Fixture()
+    f.buys("ann", *range(10))
+    await f.scoring.drain()
+    [assessed] = f.scoring.done[0].assessments
+    assert assessed.revision == 1
+    assert f.scoring.told[0].purchases == 10
+
+
+async def test_the_sweep_does_not_shorten_its_interval() -> None:
+    """Events every moment: the due are asked for once a second all the same."""
+    f = Fixture()
+    f.buys("ann", 1)
+    await f.scoring.drain()
+    f.scoring.clock.at += timedelta(days=100)
+    f.buys("bob", 9)
+    await f.scoring.drain()
+    assert {a.customer for a in f.scoring.done[-1].assessments} == {"bob"}
+    f.scoring.clock.seconds += 1
+    f.buys("eve", 9)
+    await f.scoring.drain()
+    assert {a.customer for a in f.scoring.done[-1].assessments} == {"ann", "eve"}

@@ -1,0 +1,1 @@
+"""The scoring kernel against hand-made examples and an independent reference."""

@@ -1,0 +1,161 @@
+"""The features once more, slowly, from their definitions: DuckDB SQL over an event table.
+
+Shares no arithmetic with the kernel: no state, no bitmap, no reference time. Each customer
+is looked at from the raw events, at one `now` of their own.
+"""
+
+from dataclasses import fields
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from services.scoring.core.events import EventColumns
+
+LIVES = (7, 30, 90, 365)
+WINDOWS = (7, 14, 28, 56, 91, 182, 364)
+RING_DAYS = 2_560
+VANISHED = 1e-12
+
+COUNTED = (
+    "purchases", "purchase_days", "spent", "refunds", "interactions", "complaints",
+    "complaints_open", "suggestions", "gaps_outlasting",
+    *(f"purchase_days_{window}" for window in WINDOWS),
+    *(f"{name}_decayed_{life}" for name in ("purchases", "amount", "interactions")
+      for life in LIVES),
+)  # fmt: skip
+"""What is 0, not unknown, for a customer without such events."""
+
+_BASE = f"""
+CREATE TABLE nows AS SELECT * FROM given_nows;
+CREATE TABLE events AS SELECT * REPLACE (
+    CASE WHEN isnan(amount) THEN NULL ELSE amount END AS amount,
+    CASE WHEN isnan(score) THEN NULL ELSE score END AS score) FROM given;
+CREATE TABLE seen AS
+    SELECT e.*, n.now, (n.now - e.time) / 86400 AS age FROM events e JOIN nows n USING (row);
+CREATE TABLE every_day AS
+    SELECT DISTINCT row, now, CAST(floor(time / 86400) AS BIGINT) AS day FROM seen WHERE kind = 1;
+CREATE TABLE days AS
+    SELECT * FROM every_day
+    QUALIFY day > max(day) OVER (PARTITION BY row) - {RING_DAYS};
+CREATE TABLE gaps AS
+    SELECT row, day, gap, silence, row_number() OVER (PARTITION BY row ORDER BY day DESC) AS back
+    FROM (
+        SELECT row, day, day - lag(day) OVER (PARTITION BY row ORDER BY day) AS gap,
+               CAST(floor(now / 86400) AS BIGINT) - max(day) OVER (PARTITION BY row) AS silence
+        FROM days
+    ) WHERE gap IS NOT NULL;
+"""  # noqa: S608 (a number of ours)
+
+_LIFETIME = """
+SELECT row,
+    min(age) FILTER (kind = 1) AS recency_days,
+    max(age) FILTER (kind = 1) AS tenure_days,
+    recency_days / nullif(tenure_days, 0) AS recency_share,
+    count(*) FILTER (kind = 1) AS purchases,
+    coalesce(sum(amount) FILTER (kind = 1), 0) AS spent,
+    avg(amount) FILTER (kind = 1) AS order_value,
+    count(*) FILTER (kind = 2) AS refunds,
+    refunds / nullif(purchases, 0) AS refund_share,
+    coalesce(sum(amount) FILTER (kind = 2), 0) / nullif(spent, 0) AS refunded_share,
+    count(*) FILTER (kind = 3) AS interactions,
+    min(age) FILTER (kind = 3) AS interaction_recency_days,
+    count(*) FILTER (kind = 4) AS complaints,
+    greatest(complaints - count(*) FILTER (kind = 5), 0) AS complaints_open,
+    min(age) FILTER (kind = 4) AS complaint_recency_days,
+    min(age) FILTER (kind = 6 AND score IS NOT NULL) AS survey_recency_days,
+    count(*) FILTER (kind = 8) AS suggestions
+FROM seen GROUP BY row
+"""
+
+_SCORES = """
+SELECT row,
+    max(score) FILTER (kind = 6 AND back = 1) AS survey_score,
+    survey_score - max(score) FILTER (kind = 6 AND back = 2) AS survey_change,
+    max(score) FILTER (kind = 7 AND back = 1) AS recommendation_score
+FROM (
+    SELECT row, kind, score,
+           row_number() OVER (PARTITION BY row, kind ORDER BY time DESC, key DESC) AS back
+    FROM seen WHERE kind IN (6, 7) AND score IS NOT NULL
+) GROUP BY row
+"""
+
+_GAPS = """
+SELECT row, avg(gap) AS gap_mean_days, median(gap) AS gap_median_days,
+    stddev_pop(gap) AS gap_std_days, gap_std_days / gap_mean_days AS gap_variation,
+    max(gap) AS gap_longest_days,
+    max(gap) FILTER (back = 1) AS gap_last_days,
+    max(gap) FILTER (back = 2) AS gap_second_last_days,
+    max(gap) FILTER (back = 3) AS gap_third_last_days,
+    count(*) FILTER (gap >= silence) AS gaps_outlasting,
+    count(*) FILTER (gap >= silence AND gap < silence + 28) / nullif(gaps_outlasting, 0)
+        AS own_return_share
+FROM gaps GROUP BY row
+"""
+
+_WEEKDAYS = """
+SELECT row, max(n) / sum(n) AS weekday_share
+FROM (SELECT row, day % 7 AS weekday, count(*) AS n FROM days GROUP BY ALL) GROUP BY row
+"""
+
+
+def _decayed() -> str:
+    sums = ", ".join(
+        f"coalesce(sum({value} * power(2, -age / {life})) FILTER ({which}), 0) AS {name}_{life}"
+        for name, value, which in (
+            ("purchases_decayed", "1", "kind = 1"),
+            ("amount_decayed", "amount", "kind = 1"),
+            ("priced", "1", "kind = 1 AND amount IS NOT NULL"),
+            ("interactions_decayed", "1", "kind = 3"),
+        )
+        for life in LIVES
+    )
+    trends = ", ".join(
+        f"CASE WHEN {count}_{long} > {VANISHED} THEN ({name}_decayed_{short} / {short}) "
+        f"/ nullif({name}_decayed_{long} / {long}, 0) END AS {name}_trend_{short}_{long}"
+        for name, count, short, long in (
+            ("purchases", "purchases_decayed", 7, 90),
+            ("purchases", "purchases_decayed", 30, 365),
+            ("purchases", "purchases_decayed", 90, 365),
+            ("amount", "priced", 30, 365),
+            ("interactions", "interactions_decayed", 7, 90),
+            ("interactions", "interactions_decayed", 30, 365),
+        )
+    )
+    levels = ", ".join(
+        f"CASE WHEN priced_{life} > {VANISHED} THEN amount_decayed_{life} / priced_{life} END "
+        f"AS order_value_{life}"
+        for life in (30, 365)
+    )
+    trend = "order_value_30 / nullif(order_value_365, 0) AS order_value_trend"
+    return f"SELECT row, {sums}, {trends}, {levels}, {trend} FROM seen GROUP BY row"  # noqa: S608
+
+
+def _windows() -> str:
+    counts = ", ".join(
+        f"count(*) FILTER (floor(now / 86400) - day <= {window}) AS purchase_days_{window}"
+        for window in WINDOWS
+    )
+    return f"SELECT row, count(*) AS purchase_days, {counts} FROM days GROUP BY row"  # noqa: S608
+
+
+def reference_features(
+    events: EventColumns, now: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    """Features by name for customers `0 .. len(now) - 1`; NaN where not defined."""
+    n = len(now)
+    found = {name: np.zeros(n) for name in COUNTED}
+    given = {field.name: getattr(events, field.name) for field in fields(events)}
+    with duckdb.connect() as db:
+        db.register("given", given)
+        db.register("given_nows", {"row": np.arange(n), "now": now})
+        db.execute(_BASE)
+        for query in (_LIFETIME, _SCORES, _GAPS, _WEEKDAYS, _decayed(), _windows()):
+            lines = db.execute(query).fetchnumpy()
+            row = lines.pop("row")
+            for name, values in lines.items():
+                whole = found.setdefault(name, np.full(n, np.nan))
+                whole[row] = np.ma.filled(np.ma.asarray(values, float), np.nan)
+    for gap in ("mean", "median", "longest"):
+        found[f"silence_over_gap_{gap}"] = found["recency_days"] / found[f"gap_{gap}_days"]
+    return found

@@ -1,0 +1,53 @@
+"""Hypothesis strategies for the kernel's laws, and what "equal states" means."""
+
+import numpy as np
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from services.scoring.core.events import DAY_S, EventColumns, Kind
+from services.scoring.core.state import RING_DAYS, STATE, empty
+from tests.unit.scoring_core.histories import EPOCH_S, columns
+
+CUSTOMERS = 3
+
+days = st.one_of(
+    st.integers(0, 40),
+    st.sampled_from([63, 64, 65, RING_DAYS - 1, RING_DAYS, RING_DAYS + 1, RING_DAYS + 63]),
+    st.integers(0, 3 * RING_DAYS),
+)
+"""Clustered at the start, at word borders, around the ring's end, and anywhere in 21 years."""
+
+_event = st.tuples(
+    st.integers(0, CUSTOMERS - 1),
+    st.sampled_from([1, 1, 1, 1, *(int(kind) for kind in Kind)]),
+    days,
+    st.sampled_from([0.0, 0.25, 40_000.000001, 86_399.999999]),
+    st.one_of(st.just(np.nan), st.integers(0, 10**8).map(lambda cents: cents / 100)),
+    st.one_of(st.just(np.nan), st.floats(0, 10)),
+    st.integers(0, 3),
+)
+
+
+def _columns(events: list[tuple[int, int, int, float, float, float, int]]) -> EventColumns:
+    row, kind, day, second, amount, score, key = zip(*events, strict=True) if events else [()] * 7
+    time = EPOCH_S + np.array(day, float) * DAY_S + np.array(second, float)
+    return columns(row=row, kind=kind, time=time, amount=amount, score=score, key=key)
+
+
+batches = st.lists(_event, max_size=30).map(_columns)
+"""Events of `CUSTOMERS` customers; equal times and keys are frequent on purpose."""
+
+
+def assert_states_equal(a: NDArray[np.void], b: NDArray[np.void]) -> None:
+    """Sums to 1e-9 of themselves (they have no negative terms); everything else exactly."""
+    sums = ("decayed", "spent", "refunded")
+    for field in STATE.names or ():
+        if field in sums:
+            np.testing.assert_allclose(a[field], b[field], rtol=1e-9, atol=1e-290, err_msg=field)
+        else:
+            np.testing.assert_array_equal(a[field], b[field], err_msg=field)
+
+
+def nothing() -> NDArray[np.void]:
+    """Empty states of all customers."""
+    return empty(CUSTOMERS)

@@ -1,0 +1,39 @@
+"""The registry is complete: what is computed is documented, once."""
+
+import numpy as np
+
+from services.scoring.core.events import DAY_S
+from services.scoring.core.features import FEATURES, feature_index, features
+from services.scoring.core.fold import fold
+from services.scoring.core.state import STATE, empty
+from tests.unit.scoring_core.histories import EPOCH_S, generated
+
+
+def test_every_feature_says_what_it_is() -> None:
+    """Name, meaning, unit, formula and source, and a name only once."""
+    assert len(feature_index) == len(FEATURES)
+    for at, feature in enumerate(FEATURES):
+        assert feature_index[feature.name] == at
+        assert feature.name.isidentifier()
+        assert all((feature.meaning, feature.unit, feature.formula, feature.source))
+        assert feature.monotone in (-1, 0, 1)
+
+
+def test_every_column_is_written() -> None:
+    """No column is left as the allocator found it, and none is a constant of the code."""
+    events = generated()
+    n = int(events.row.max()) + 1
+    x = features(
+        fold(empty(n), events.select(events.time <= EPOCH_S + 3 * 365 * DAY_S)),
+        np.full(n, EPOCH_S + 3 * 365 * DAY_S),
+    )
+    for at, feature in enumerate(FEATURES):
+        known = x[:, at][~np.isnan(x[:, at])]
+        assert len(np.unique(known)) > 1, feature.name
+
+
+def test_state_fits_its_bound() -> None:
+    """At most 1 KB a customer, in whole cells, without padding."""
+    assert STATE.itemsize <= 1_024
+    assert STATE.itemsize == sum(STATE[name].itemsize for name in STATE.names or ())
+    assert all(STATE[name].itemsize % 8 == 0 for name in STATE.names or ())

@@ -1,0 +1,50 @@
+"""The artefact folder: content-addressed, verified, whole or absent."""
+
+from pathlib import Path
+
+import pytest
+
+from services.scoring.model.store import ArtefactStore, address
+from shared.kernel.errors import Invalid
+
+
+def test_what_is_put_is_got_by_its_address(tmp_path: Path) -> None:
+    store = ArtefactStore(tmp_path / "models")
+    name = store.put(b"trees")
+    assert name == address(b"trees")
+    assert store.get(name) == b"trees"
+
+
+def test_putting_twice_is_the_same(tmp_path: Path) -> None:
+    store = ArtefactStore(tmp_path)
+    assert store.put(b"trees") == store.put(b"trees")
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_damage_is_noticed(tmp_path: Path) -> None:
+    store = ArtefactStore(tmp_path)
+    name = store.put(b"trees")
+    (tmp_path / f"{name}.json").write_bytes(b"treez")
+    with pytest.raises(Invalid, match="damaged"):
+        store.get(name)
+
+
+def test_a_missing_artefact_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match="is not in"):
+        ArtefactStore(tmp_path).get(address(b"other"))
+
+
+@pytest.mark.parametrize("name", ["", "../../etc/passwd", "A" * 64, "g" * 64])
+def test_only_an_address_is_an_address(tmp_path: Path, name: str) -> None:
+    with pytest.raises(Invalid, match="64 lower-case hex digits"):
+        ArtefactStore(tmp_path).get(name)
+
+
+def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("services.scoring.model.store.os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        ArtefactStore(tmp_path).put(b"trees")
+    assert list(tmp_path.iterdir()) == []

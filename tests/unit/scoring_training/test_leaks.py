@@ -1,0 +1,41 @@
+"""The leak check: silent for the honest kernel, loud for a planted leak."""
+
+import numpy as np
+
+from services.scoring.core.events import DAY_S
+from services.scoring.core.registry import feature_index
+from services.scoring.training.leaks import leaking, snapshot
+from services.scoring.training.panel import Floats
+from services.scoring.training.table import EventTable
+from tests.unit.scoring_training.histories import day, shoppers
+
+CUTOFF = day(90)
+
+
+def test_the_kernel_knows_no_future() -> None:
+    assert leaking(shoppers(), CUTOFF) == []
+
+
+def test_folding_one_day_too_far_is_found() -> None:
+    """An off-by-one cutoff: the features that then move are named, the rest are not."""
+
+    def late(table: EventTable, cutoff: float) -> Floats:
+        return snapshot(table, cutoff + DAY_S)
+
+    found = leaking(shoppers(), CUTOFF, late)
+    assert {"purchases", "recency_days", "purchases_decayed_7"} <= set(found)
+    assert "survey_score" not in found
+
+
+def test_a_column_filled_in_later_is_found() -> None:
+    """The days until the next purchase, planted in one column, missing where there is none."""
+
+    def planted(table: EventTable, cutoff: float) -> Floats:
+        x = snapshot(table, cutoff)
+        later = table.between(cutoff, np.inf)
+        following = np.full(len(table.customers), np.nan)
+        following[later.row[::-1]] = later.time[::-1] - cutoff
+        x[:, feature_index["suggestions"]] = following
+        return x
+
+    assert leaking(shoppers(), CUTOFF, planted) == ["suggestions"]

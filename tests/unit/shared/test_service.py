@@ -1,0 +1,162 @@
+"""The life of a service process: it drains on a signal, and a broken loop is seen."""
+
+import asyncio
+import os
+import signal
+import socket
+from itertools import pairwise
+
+import httpx
+import pytest
+
+from deploy.local.waiting import LOOPBACK, free_port
+from shared.http.app import create_app
+from shared.runtime import service
+from shared.runtime.backoff import FIRST_S, LONGEST_S, Backoff
+from shared.runtime.clock import SystemClock
+from shared.runtime.health import Health
+from shared.runtime.service import Stop, run
+from shared.runtime.settings import HttpSettings
+from tests.fakes.clock import SetClock
+
+LIMIT_S = 20.0
+
+
+async def serve(loops: dict[str, service.Loop], port: int = 0) -> int:
+    """Run these loops as a service; its exit status."""
+    health = Health(SetClock())
+    async with asyncio.timeout(LIMIT_S):
+        return await run(loops, create_app("test", health), HttpSettings(port=port), health)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_drains(number: signal.Signals) -> None:
+    """Every loop is told, and may finish what it is doing; status 0."""
+    finished: list[str] = []
+
+    async def work(stop: Stop) -> None:
+        await stop.wait()
+        await asyncio.sleep(0.2)  # the batch that was under way
+        finished.append("work")
+
+    async def wait(stop: Stop) -> None:
+        os.kill(os.getpid(), number)
+        assert await stop.wait()
+        finished.append("wait")
+
+    assert await serve({"work": work, "wait": wait}) == 0
+    assert finished == ["wait", "work"]
+
+
+async def test_a_loop_that_raises_ends_the_service() -> None:
+    """A bug: the others drain, the status says that something was wrong."""
+    drained = asyncio.Event()
+
+    async def broken(_: Stop) -> None:
+        raise RuntimeError("a bug")
+
+    async def good(stop: Stop) -> None:
+        await stop.wait()
+        drained.set()
+
+    assert await serve({"broken": broken, "good": good}) == 1
+    assert drained.is_set()
+
+
+async def test_a_loop_that_ends_ends_the_service() -> None:
+    """Nobody else does its work: the service ends, in order."""
+
+    async def short(_: Stop) -> None:
+        return
+
+    async def good(stop: Stop) -> None:
+        await stop.wait()
+
+    assert await serve({"short": short, "good": good}) == 0
+
+
+async def test_a_loop_that_does_not_drain_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has had its time; the status says that it was cut off."""
+    monkeypatch.setattr(service, "DRAIN_SECONDS_MAX", 0.2)
+    cancelled = asyncio.Event()
+
+    async def deaf(_: Stop) -> None:
+        try:
+            await asyncio.sleep(LIMIT_S)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    async def asking(_: Stop) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    assert await serve({"deaf": deaf, "asking": asking}) == 1
+    assert cancelled.is_set()
+
+
+async def test_probes_answer_while_loops_drain() -> None:
+    """The HTTP server is the last to go: what watches the service sees it until the end."""
+    port = free_port()
+    answers: list[int] = []
+
+    async def work(stop: Stop) -> None:
+        async with httpx.AsyncClient(base_url=f"http://{LOOPBACK}:{port}") as client:
+            answers.append((await client.get("/livez")).status_code)
+            os.kill(os.getpid(), signal.SIGTERM)
+            await stop.wait()
+            answers.append((await client.get("/livez")).status_code)
+
+    assert await serve({"work": work}, port) == 0
+    assert answers == [200, 200]
+    with pytest.raises(httpx.TransportError):
+        async with httpx.AsyncClient() as client:
+            await client.get(f"http://{LOOPBACK}:{port}/livez")
+
+
+async def test_a_taken_port_is_told_at_once() -> None:
+    """Before any loop has begun, with the mend in the text."""
+    began = asyncio.Event()
+
+    async def work(_: Stop) -> None:
+        began.set()
+
+    with socket.socket() as taken:
+        taken.bind((LOOPBACK, 0))
+        taken.listen()
+        with pytest.raises(OSError, match="choose another port"):
+            await serve({"work": work}, taken.getsockname()[1])
+    assert not began.is_set()
+
+
+async def test_stop_waits_and_wakes() -> None:
+    """A wait ends with its time, or with the stop."""
+    stop = Stop()
+    assert not stop
+    assert not await stop.wait(0.01)
+    waiting = asyncio.create_task(stop.wait(LIMIT_S))
+    await asyncio.sleep(0)
+    stop.set()
+    assert await waiting
+    assert stop
+    assert await stop.wait()
+
+
+def test_backoff_doubles_within_its_bounds() -> None:
+    """0.1 s first, five seconds at most and for ever, from the start after a success."""
+    backoff = Backoff()
+    waits = [backoff.next() for _ in range(12)]
+    assert waits[:4] == [FIRST_S, 2 * FIRST_S, 4 * FIRST_S, 8 * FIRST_S]
+    assert all(a <= b for a, b in pairwise(waits))
+    assert waits[-3:] == [LONGEST_S] * 3
+    backoff.reset()
+    assert backoff.next() == FIRST_S
+
+
+def test_the_clock_is_in_utc_and_does_not_go_back() -> None:
+    """The one place that reads it."""
+    clock = SystemClock()
+    offset = clock.now().utcoffset()
+    assert offset is not None
+    assert not offset
+    first = clock.monotonic()
+    assert clock.monotonic() >= first

@@ -1,0 +1,123 @@
+"""Settings of shared adapters: what reaches the clients, and that secrets show nowhere."""
+
+import os
+import ssl
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from shared.kafka.settings import KafkaSettings
+from shared.postgres.settings import PostgresSettings
+from tests.fakes.certificates import Authority
+
+PASSWORD = "hush-hush"
+NOW = datetime.now(UTC)
+
+
+def test_plaintext() -> None:
+    """Address, name, protocol; nothing about SASL or TLS."""
+    settings = KafkaSettings(bootstrap_servers="a:1,b:2", security_protocol="PLAINTEXT")
+    assert settings.client_kwargs("scoring") == {
+        "bootstrap_servers": "a:1,b:2",
+        "client_id": "ebbwatch-scoring",
+        "security_protocol": "PLAINTEXT",
+    }
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
+@pytest.mark.parametrize("protocol", ["SASL_PLAINTEXT", "SASL_SSL"])
+def test_sasl(protocol: str, mechanism: str) -> None:
+    """Mechanism, user and password, as the client names them."""
+    settings = KafkaSettings.model_validate(
+        {
+            "security_protocol": protocol,
+            "sasl_mechanism": mechanism,
+            "sasl_username": "scoring",
+            "sasl_password": PASSWORD,
+        }
+    )
+    kwargs = settings.client_kwargs("test")
+    assert kwargs["security_protocol"] == protocol
+    assert kwargs["sasl_mechanism"] == mechanism
+    assert kwargs["sasl_plain_username"] == "scoring"
+    assert kwargs["sasl_plain_password"] == PASSWORD
+    assert ("ssl_context" in kwargs) == (protocol == "SASL_SSL")
+
+
+def test_tls_verifies(tmp_path: Path) -> None:
+    """Certificates are checked, names too, against the authority that is named; a client
+    certificate is carried where given."""
+    authority = Authority("ours", NOW)
+    ca = authority.write(tmp_path / "ca.pem")
+    certificate, key = authority.issue(tmp_path / "client", "client", NOW)
+    settings = KafkaSettings(
+        security_protocol="SSL",
+        ssl_cafile=str(ca),
+        ssl_certfile=str(certificate),
+        ssl_keyfile=str(key),
+    )
+    context = settings.client_kwargs("test")["ssl_context"]
+    assert isinstance(context, ssl.SSLContext)
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+    [trusted] = context.get_ca_certs()
+    assert trusted["subject"] == ((("commonName", "ours"),),)
+
+
+def test_the_machines_authorities_by_default() -> None:
+    """No file named: those of the machine, and still verified."""
+    context = KafkaSettings(security_protocol="SSL").client_kwargs("test")["ssl_context"]
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+
+
+def test_no_secret_shows() -> None:
+    """Not in `repr`, `str` or a dump, and not in the error about another setting."""
+    kafka = KafkaSettings(sasl_username="scoring", sasl_password=SecretStr(PASSWORD))
+    postgres = PostgresSettings(url=SecretStr(f"postgresql://u:{PASSWORD}@h/d"))
+    for settings in (kafka, postgres):
+        shown = (repr(settings), str(settings), settings.model_dump_json())
+        assert not any(PASSWORD in text for text in shown)
+    with pytest.raises(ValidationError) as error:
+        KafkaSettings.model_validate({"security_protocol": "TLS", "sasl_password": PASSWORD})
+    assert PASSWORD not in str(error.value)
+    with pytest.raises(ValidationError) as error:
+        PostgresSettings.model_validate({"url": f"postgresql://u:{PASSWORD}@h/d", "pool_size": "x"})
+    assert PASSWORD not in str(error.value)
+
+
+def test_a_secrets_folder(tmp_path: Path) -> None:
+    """One file per setting, as Docker and Kubernetes mount them; the environment goes before."""
+    (tmp_path / "DATABASE_URL").write_text(f"postgresql://u:{PASSWORD}@h/d\n")
+    (tmp_path / "kafka_sasl_password").write_text(PASSWORD)
+    (tmp_path / "KAFKA_SASL_USERNAME").write_text("of the file")
+    program = (
+        "from shared.kafka.settings import KafkaSettings as K\n"
+        "from shared.postgres.settings import PostgresSettings as P\n"
+        "print(K().sasl_password.get_secret_value(), K().sasl_username)\n"
+        "print(P().url.get_secret_value())\n"
+    )
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("KAFKA_", "DATABASE_"))
+    }
+    environment |= {"EBBWATCH_SECRETS_DIR": str(tmp_path), "KAFKA_SASL_USERNAME": "of the shell"}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == [PASSWORD, "of", "the", "shell", f"postgresql://u:{PASSWORD}@h/d"]
+
+
+def test_settings_do_not_change() -> None:
+    """Read once; nobody can alter them afterwards."""
+    with pytest.raises(ValidationError):
+        KafkaSettings().bootstrap_servers = "elsewhere"  # type: ignore[misc] # what must not work
