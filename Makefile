@@ -1,0 +1,108 @@
+# Ebbwatch: what can be done here. `make help` prints the targets with their texts.
+#
+# Every target sets up what it needs; a second run does not repeat that. Options are given as
+# `make bench SECTION=scoring` or in the environment: BROKER=kafka|embedded,
+# KAFKA_BOOTSTRAP_SERVERS, DATABASE_URL (see deploy/local/).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# The first Python that is new enough; `make setup PYTHON=/path/to/python` chooses another.
+PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
+	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& command -v "$$name" && break; done)
+
+VENV := .venv
+PY := $(VENV)/bin/python
+REQUIREMENTS := requirements/bootstrap.txt requirements/dev.txt
+
+# A stamp's name carries the hash of what it stands for, so a changed file needs no clock.
+digest = $(firstword $(shell cat $(1) 2>/dev/null | cksum))
+READY := $(VENV)/ready-$(call digest,$(REQUIREMENTS))
+JARS := .local/jars-$(call digest,deploy/local/kafka/pom.xml)$(BROKER)
+
+.PHONY: help
+help: ## Print this
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-13s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(READY) $(JARS) ## The whole way on real history, from purchase to signed retention task
+	$(PY) -m deploy.demo
+
+.PHONY: up
+up: $(READY) $(JARS) ## The local stack and the three services until Ctrl-C
+	$(PY) -m deploy.local up
+
+.PHONY: setup
+setup: $(READY) ## Make or update the environment in .venv
+	@echo "ready: $(PY)"
+
+$(READY): $(REQUIREMENTS)
+	@test -n "$(PYTHON)" || { echo "Ebbwatch needs Python 3.11 or newer: install it, or name one with make PYTHON=/path/to/python" >&2; exit 1; }
+	@"$(PYTHON)" -m venv $(VENV) || { echo "this Python cannot make environments: install its venv module (Debian: apt install python3-venv)" >&2; exit 1; }
+	@# Kept outside the environment, which holds exactly what dev.txt names.
+	$(PY) -m pip install --quiet --require-hashes --target $(VENV)/bootstrap --upgrade -r requirements/bootstrap.txt
+	@# uv does not read pip's configuration: where only pip knows the way (a mirror), pip does it.
+	$(VENV)/bootstrap/bin/uv pip sync --quiet --compile-bytecode --python $(PY) --require-hashes requirements/dev.txt \
+		|| $(PY) -m pip install --quiet --require-hashes -r requirements/dev.txt
+	@rm -f $(VENV)/ready-* && touch $@
+
+$(JARS): deploy/local/kafka/pom.xml | $(READY)
+	$(PY) -m deploy.local prepare
+	@mkdir -p .local && rm -f .local/jars-* && touch $@
+
+.PHONY: test
+test: $(READY) $(JARS) ## Every test, on a real broker and a real PostgreSQL, with coverage
+	$(PY) -m pytest tests --cov --cov-report=term
+
+.PHONY: unit
+unit: $(READY) ## The tests that need neither broker nor database
+	$(PY) -m pytest tests/unit tests/property tests/contract tests/architecture
+
+.PHONY: integration
+integration: $(READY) $(JARS) ## The tests of one service or adapter on the local stack
+	$(PY) -m pytest tests/integration
+
+.PHONY: e2e
+e2e: $(READY) $(JARS) ## The tests of the three services together
+	$(PY) -m pytest tests/e2e
+
+.PHONY: chaos
+chaos: $(READY) $(JARS) ## The long chaos run: faults on real processes, judged by a reference
+	$(PY) -m tests.chaos
+
+.PHONY: bench
+bench: $(READY) $(JARS) ## Measure (SECTION=a,b for a part; all of it takes up to 30 minutes)
+	$(PY) -m tests.benchmark $(if $(SECTION),--section $(SECTION))
+
+.PHONY: evaluate
+evaluate: $(READY) ## Judge the churn model on held-out history
+	$(PY) -m services.scoring evaluate
+
+.PHONY: check
+check: $(READY) ## Format, lint, types, import rules, drift of the JSON Schemas
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(PY) -m deploy.schemas --check
+
+.PHONY: schemas
+schemas: $(READY) ## Write the JSON Schemas of the contracts anew
+	$(PY) -m deploy.schemas
+
+.PHONY: requirements
+requirements: $(READY) ## Pin the requirement files anew from the .in files (UPGRADE=1: newest versions)
+	@for name in bootstrap ingest scoring alerts dev; do \
+		$(VENV)/bootstrap/bin/uv pip compile --quiet --universal --python-version 3.11 \
+			--generate-hashes --no-emit-index-url --no-header $(if $(UPGRADE),--upgrade) \
+			requirements/$$name.in -o requirements/$$name.txt; \
+	done
+
+.PHONY: clean
+clean: ## Stop local stacks and remove all that was made here but the environment
+	@test ! -x $(PY) || $(PY) -m deploy.local clean
+	rm -rf .local build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
