@@ -14,6 +14,10 @@ Band = Literal["low", "watch", "high", "critical"]
 BANDS: tuple[Band, ...] = ("low", "watch", "high", "critical")
 Method = Literal["model", "rule"]
 Probability = Annotated[float, Meta(ge=0, le=1)]
+Grade = Literal["vip", "regular", "potential"]
+Tier = Literal["high", "mid", "low"]
+Behaviour = Literal["active", "dormant", "churned"]
+Lifecycle = Literal["prospect", "new", "growing", "mature", "at_risk", "churned", "won_back"]
 
 
 class Reason(msgspec.Struct, kw_only=True, frozen=True):
@@ -24,6 +28,26 @@ class Reason(msgspec.Struct, kw_only=True, frozen=True):
     """Contribution to the log-odds (model) or to the rule's score; positive raises risk."""
     facts: dict[str, float]
     """Named numbers for the sentence; days, counts or money as the catalogue says."""
+
+
+class Standing(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """Who the customer is to the company at the time of an assessment (docs/segmentation.md)."""
+
+    grade: Grade | None = None
+    tier: Tier | None = None
+    """High, mid or low value, by configurable thresholds."""
+    behaviour: Behaviour | None = None
+    lifecycle: Lifecycle | None = None
+    needs: list[str] = []
+    """`price_sensitive`, `service_sensitive`, `household`, `enterprise`; as the docs define."""
+    segments: list[str] = []
+    """Ids of the user's own segments of which the customer is a member."""
+    lifetime_value: float | None = None
+    """Expected value over `lifetime_value_days`, reporting currency."""
+    lifetime_value_days: int | None = None
+    alive_probability: float | None = None
+    quality: list[str] = []
+    """Flags of data that do not support the score; empty when there are none."""
 
 
 class RiskAssessed(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
@@ -56,6 +80,8 @@ class RiskAssessed(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True
     value_at_risk: float = 0.0
     """probability x expected_value."""
     currency: str
+    standing: Standing | None = None
+    """None while value and segments are not known yet."""
     received_ms: int = 0
     """Unix ms at which the record that caused this entered the raw topic (0: a timer)."""
 
