@@ -37,6 +37,8 @@ def files() -> dict[PurePosixPath, str]:
     for folder, folders, names in os.walk(ROOT):
         folders[:] = [name for name in folders if name not in ignored]
         for name in names:
+            if name in ignored:  # in a worktree .git is a file with a path in it
+                continue
             path = Path(folder, name)
             try:
                 found[PurePosixPath(path.relative_to(ROOT))] = path.read_text(encoding="utf-8")
