@@ -9,9 +9,10 @@ from uuid import UUID
 from services.alerts.core.message import Kind
 from services.alerts.core.policy import Closed, CustomerState
 from services.alerts.core.retry import Answer, Outcome
-from services.alerts.core.task import Task, Verdict
+from services.alerts.core.task import Task
 from shared.contracts.events import Profile
 from shared.contracts.risk import RiskAssessed
+from shared.contracts.treatment import Verdict
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.ledger import TopicPartition
 from shared.postgres.outbox import Message, Pending

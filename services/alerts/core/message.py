@@ -4,7 +4,7 @@ What it is for: the shape that receivers depend on. Thin-plus: what an owner nee
 behavioural detail stays behind the API.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 import msgspec
@@ -117,6 +117,7 @@ def delivery_id(task: Task, endpoint_id: str) -> str:
 def treatment(task: Task) -> TreatmentRecorded:
     """The newest change of the task as scoring and training learn of it."""
     opened = task.status == "open"
+    window = timedelta(days=task.horizon_days)
     return TreatmentRecorded(
         customer_id=task.customer_id,
         kind="task_raised" if opened else "task_closed",
@@ -124,6 +125,9 @@ def treatment(task: Task) -> TreatmentRecorded:
         task_id=task.id,
         cause=task.cause,
         detail=None if opened else task.close_reason,
+        revision=task.revision if opened else None,
+        probability=task.probability if opened else None,
+        until=task.opened_at + window if opened else None,
     )
 
 

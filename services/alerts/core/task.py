@@ -14,11 +14,9 @@ from services.alerts.core.wording.catalogue import language_of
 from services.alerts.core.wording.numbers import Language
 from shared.contracts.events import Profile
 from shared.contracts.risk import Band, Reason, RiskAssessed
+from shared.contracts.treatment import Verdict
 
 Status = Literal["open", "closed"]
-Verdict = Literal["reached", "action_taken", "leaving", "wrong_alarm"]
-"""What the owner says: spoke to the customer; did something; the customer leaves; there was
-nothing to it."""
 
 
 class Task(msgspec.Struct, kw_only=True, frozen=True):

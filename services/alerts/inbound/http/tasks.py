@@ -1,36 +1,27 @@
-"""Alerts' HTTP API: tasks, owners' verdicts, deliveries.
+"""Retention tasks over HTTP: reading them, and owners' verdicts."""
 
-Errors are problem documents. Reading wants a token with `customers:read`, changing one with
-`tasks:write`. Lists are read page by page: give `next` of one page as `cursor` of the next.
-"""
-
-import base64
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from fastapi import Depends, FastAPI, HTTPException, Query
+from fastapi import Depends, FastAPI, HTTPException
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.core.message import told
-from services.alerts.core.task import Status, Task, Verdict
+from services.alerts.core.task import Status, Task
 from services.alerts.core.wording.numbers import Language
 from services.alerts.handlers.give_verdict import Conflict, GiveVerdict
+from services.alerts.inbound.http.paging import Limit, decoded, encoded, invalid_cursor
 from services.alerts.ports import VerdictGiven
-from services.alerts.store.delivery_log import DeliveryFilter, DeliveryLog, DeliveryStatus
 from services.alerts.store.tasks import TaskFilter, Tasks
+from shared.contracts.treatment import Verdict
 from shared.http.access import Tokens, require
 from shared.kernel.errors import Invalid
 from shared.postgres.engine import unit_of_work
 
-PAGE_MAX = 200
-"""Rows of one page: about 300 kB of tasks."""
-
 NOTE_LENGTH_MAX = 4_000
 """Characters of an owner's note."""
-
-Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
 
 
 class Person(BaseModel):
@@ -95,58 +86,8 @@ class VerdictBody(BaseModel):
     note: str | None = Field(None, max_length=NOTE_LENGTH_MAX)
 
 
-class AttemptView(BaseModel):
-    """One attempt."""
-
-    number: int
-    started_at: datetime
-    duration_ms: float
-    outcome: str
-    response_status: int | None
-    response_head: str
-    error: str | None
-    next_at: datetime | None
-
-
-class DeliveryView(BaseModel):
-    """A message to an endpoint."""
-
-    id: str
-    endpoint_id: str
-    customer_id: str
-    task_id: str
-    kind: str
-    status: DeliveryStatus
-    attempts: int
-    next_at: datetime
-    created_at: datetime
-    finished_at: datetime | None
-
-
-class DeliveryPage(BaseModel):
-    """Deliveries, newest first."""
-
-    items: list[DeliveryView]
-    next: str | None
-
-
-class DeliveryWithAttempts(DeliveryView):
-    """A delivery with its log."""
-
-    tries: list[AttemptView]
-
-
-def add_routes(
-    app: FastAPI, engine: AsyncEngine, tokens: Tokens, give_verdict: GiveVerdict
-) -> None:
-    """Add `/v1/tasks` and `/v1/deliveries`."""
-    _add_tasks(app, engine, tokens, give_verdict)
-    _add_deliveries(app, DeliveryLog(engine), tokens)
-
-
-def _add_tasks(
-    app: FastAPI, engine: AsyncEngine, tokens: Tokens, give_verdict: GiveVerdict
-) -> None:
+def add_tasks(app: FastAPI, engine: AsyncEngine, tokens: Tokens, give_verdict: GiveVerdict) -> None:
+    """Add `/v1/tasks`."""
     tasks = Tasks()
     reads, writes = (
         [Depends(require(tokens, "customers:read"))],
@@ -170,7 +111,7 @@ def _add_tasks(
         rest = len(found) > limit
         found = found[:limit]
         key = f"{found[-1].opened_at.isoformat()} {found[-1].id}" if rest else None
-        return TaskPage(items=[_view(task, language) for task in found], next=_encoded(key))
+        return TaskPage(items=[_view(task, language) for task in found], next=encoded(key))
 
     @app.get("/v1/tasks/{task_id}", dependencies=reads)
     async def read_task(task_id: str, language: Language | None = None) -> TaskView:
@@ -194,38 +135,6 @@ def _add_tasks(
         return _view(result, None)
 
 
-def _add_deliveries(app: FastAPI, log: DeliveryLog, tokens: Tokens) -> None:
-    reads = [Depends(require(tokens, "customers:read"))]
-
-    @app.get("/v1/deliveries", dependencies=reads)
-    async def list_deliveries(
-        status: DeliveryStatus | None = None,
-        endpoint: str | None = None,
-        customer_id: str | None = None,
-        task_id: str | None = None,
-        cursor: str | None = None,
-        limit: Limit = 50,
-    ) -> DeliveryPage:
-        """Deliveries, newest first."""
-        chosen = DeliveryFilter(status, endpoint, customer_id, task_id)
-        before = None if cursor is None else _delivery_cursor(cursor)
-        found = await log.page(chosen, before, limit + 1)
-        rest = len(found) > limit
-        found = found[:limit]
-        return DeliveryPage(
-            items=[DeliveryView.model_validate(row) for row in found],
-            next=_encoded(str(found[-1]["seq"]) if rest else None),
-        )
-
-    @app.get("/v1/deliveries/{delivery_id}", dependencies=reads)
-    async def read_delivery(delivery_id: str) -> DeliveryWithAttempts:
-        """One delivery with every attempt."""
-        found = await log.find(delivery_id)
-        if found is None:
-            raise HTTPException(404, f"no delivery {delivery_id!r}")
-        return DeliveryWithAttempts.model_validate(found)
-
-
 def _view(task: Task, language: Language | None) -> TaskView:
     if language is not None:
         task = msgspec.structs.replace(task, language=language)
@@ -237,27 +146,9 @@ def _view(task: Task, language: Language | None) -> TaskView:
     return TaskView.model_validate({"owner": None} | shown)
 
 
-def _encoded(key: str | None) -> str | None:
-    return None if key is None else base64.urlsafe_b64encode(key.encode()).decode()
-
-
-def _decoded(cursor: str) -> str:
-    try:
-        return base64.urlsafe_b64decode(cursor).decode()
-    except ValueError:
-        raise Invalid("cursor", "give `next` of the page before, unchanged") from None
-
-
 def _task_cursor(cursor: str) -> tuple[datetime, str]:
-    at, _, task_id = _decoded(cursor).partition(" ")
+    at, _, task_id = decoded(cursor).partition(" ")
     try:
         return datetime.fromisoformat(at).astimezone(UTC), task_id
     except ValueError:
-        raise Invalid("cursor", "give `next` of the page before, unchanged") from None
-
-
-def _delivery_cursor(cursor: str) -> int:
-    text = _decoded(cursor)
-    if not text.isascii() or not text.isdigit() or len(text) > 18:  # noqa: PLR2004 (fits 64 bits)
-        raise Invalid("cursor", "give `next` of the page before, unchanged")
-    return int(text)
+        raise invalid_cursor() from None

@@ -1,0 +1,28 @@
+"""How an operator command runs: with an engine of its own, let go afterwards."""
+
+import argparse
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.alerts.main import run
+from services.alerts.store.tables import SCHEMA, api_token
+from shared.runtime.command_line import Command, ServiceSpec, with_engine
+
+SPEC = ServiceSpec(
+    name="alerts",
+    schema=SCHEMA,
+    versions=Path(__file__).parents[1] / "store" / "versions",
+    token_table=api_token,
+    run=run,
+)
+
+
+def command(work: Callable[[argparse.Namespace, AsyncEngine], Awaitable[int]]) -> Command:
+    """A command of the command line that does `work`, whose result is the exit status."""
+
+    async def run_it(args: argparse.Namespace) -> int:
+        return await with_engine(SPEC, lambda engine: work(args, engine))
+
+    return run_it

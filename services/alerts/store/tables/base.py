@@ -1,0 +1,15 @@
+"""The schema of alerts, and the tables that every service has."""
+
+import sqlalchemy as sa
+
+from shared.http.access import token_table
+from shared.postgres.ledger import partition_table
+from shared.postgres.outbox import outbox_table
+
+SCHEMA = "alerts"
+metadata = sa.MetaData(schema=SCHEMA)
+TZ = sa.DateTime(timezone=True)
+
+partition = partition_table(metadata)
+outbox = outbox_table(metadata)
+api_token = token_table(metadata)
