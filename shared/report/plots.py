@@ -1,0 +1,173 @@
+"""Drawings for reports as inline SVG: lines, bars, dots with intervals.
+
+What it is for: one look for every report. Text stays text (`svg.fonttype: none`), so that it can
+be selected, searched and read aloud, in any script. Deterministic; for one thread at a time
+(matplotlib's settings are global). It never computes what it draws.
+
+>>> gain = lines({"model": ([0, 1], [0, 1])}, title="Gain", x_label="share", y_label="found")
+>>> gain.markup.startswith("<svg") and "Gain" in gain.markup
+True
+"""
+
+import hashlib
+import io
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from html import escape
+from typing import Any, Final
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+PALETTE: Final = ("#0b6e99", "#d9822b", "#4c9f70", "#8d5fa8", "#b5495b", "#7a8794")
+"""Told apart with the common colour blindnesses; the last is for what is only a reference."""
+SIZE: Final = (5.2, 3.6)
+"""Inches: two stand side by side on a laptop."""
+
+_STYLE: Final[Any] = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 9.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#98a4b1",
+    "axes.labelcolor": "#3d4b5a",
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e6ebf0",
+    "xtick.color": "#5d6b7a",
+    "ytick.color": "#5d6b7a",
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Svg:
+    """Trusted markup, made by `svg` alone."""
+
+    markup: str
+
+
+Points = tuple[ArrayLike, ArrayLike]
+
+
+def lines(
+    series: Mapping[str, Points],
+    *,
+    title: str,
+    x_label: str,
+    y_label: str,
+    reference: Points | None = None,
+    markers: bool = False,
+    x_range: tuple[float, float] | None = None,
+    y_range: tuple[float, float] | None = None,
+) -> Svg:
+    """One line for each named series (x, y); `reference` is dashed and grey, without a name."""
+    with styled():
+        figure, axes = canvas(title, x_label, y_label)
+        if reference is not None:
+            axes.plot(*reference, color=PALETTE[-1], linestyle="--", linewidth=1)
+        for at, (name, (x, y)) in enumerate(series.items()):
+            color = PALETTE[at % len(PALETTE)]
+            marker = "o" if markers else None
+            axes.plot(x, y, label=name, color=color, linewidth=1.8, marker=marker, markersize=4)
+        axes.set(**_ranges(x_range, y_range))
+        if len(series) > 1:
+            axes.legend()
+    return svg(figure, f"{title}: {', '.join(series)}")
+
+
+def bars(
+    values: Mapping[str, float],
+    *,
+    title: str,
+    x_label: str,
+    reference: float | None = None,
+    colors: Sequence[str] = PALETTE[:1],
+) -> Svg:
+    """Horizontal bars, the first on top: names of any length stay readable."""
+    with styled():
+        figure, axes = canvas(title, x_label, "", height=_height(len(values)))
+        names = list(values)
+        tints = [colors[at % len(colors)] for at in range(len(names))]
+        axes.barh(range(len(names)), list(values.values()), color=tints, height=0.7)
+        axes.set_yticks(range(len(names)), names)
+        axes.invert_yaxis()
+        axes.grid(axis="y", visible=False)
+        if reference is not None:
+            axes.axvline(reference, color=PALETTE[-1], linestyle="--", linewidth=1)
+    return svg(figure, f"{title}: {', '.join(names)}")
+
+
+def intervals(
+    values: Mapping[str, tuple[float, float, float]],
+    *,
+    title: str,
+    x_label: str,
+    reference: float | None = None,
+) -> Svg:
+    """A dot with its interval, (low, value, high), for each name; the first on top."""
+    with styled():
+        figure, axes = canvas(title, x_label, "", height=_height(len(values)))
+        for at, (low, value, high) in enumerate(values.values()):
+            axes.plot([low, high], [at, at], color=PALETTE[0], linewidth=2, alpha=0.5)
+            axes.plot([value], [at], color=PALETTE[0], marker="o", markersize=5)
+        axes.set_yticks(range(len(values)), list(values))
+        axes.invert_yaxis()
+        axes.grid(axis="y", visible=False)
+        if reference is not None:
+            axes.axvline(reference, color=PALETTE[-1], linestyle="--", linewidth=1)
+    return svg(figure, f"{title}: {', '.join(values)}")
+
+
+def canvas(
+    title: str, x_label: str, y_label: str, *, width: float = SIZE[0], height: float = SIZE[1]
+) -> tuple[Figure, Any]:
+    """An empty figure and its axes, for a drawing that is not here yet.
+
+    Make it and draw on it within `styled()`, then call `svg`.
+    """
+    figure = Figure(figsize=(width, height))
+    axes = figure.subplots()
+    axes.set_title(title)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    return figure, axes
+
+
+def styled() -> AbstractContextManager[None]:
+    """The house style, for as long as the block lasts."""
+    return mpl.rc_context(_STYLE)
+
+
+def svg(figure: Figure, description: str) -> Svg:
+    """The figure as one `<svg>` element; `description` is read aloud in its place."""
+    # Salted by its own words, so that two drawings on one page do not share an id.
+    salt = hashlib.sha256(description.encode()).hexdigest()[:16]
+    out = io.StringIO()
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": salt}), warnings.catch_warnings():
+        # The reader's browser has the glyphs; the layout only measures them.
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+    markup = out.getvalue()
+    markup = markup[markup.index("<svg") :].strip()
+    label = escape(description, quote=True)
+    return Svg(markup.replace("<svg", f'<svg role="img" aria-label="{label}"', 1))
+
+
+def _height(rows: int) -> float:
+    return max(1.6, 0.27 * rows + 1.0)
+
+
+def _ranges(
+    x_range: tuple[float, float] | None, y_range: tuple[float, float] | None
+) -> dict[str, tuple[float, float]]:
+    given = {"xlim": x_range, "ylim": y_range}
+    return {name: value for name, value in given.items() if value is not None}
