@@ -17,7 +17,7 @@ from typing import Any, Literal
 import msgspec
 
 from services.ingest.core.accept import Event
-from shared.contracts import activity, events, risk, treatment
+from shared.contracts import activity, changes, events, risk, treatment
 
 FOLDER = Path(__file__).parents[1] / "shared" / "contracts" / "schemas"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -31,6 +31,7 @@ def generate() -> dict[str, str]:
     types |= {kind: _raw_event(kind) for kind in sorted(events.CONTROL_TYPES)}
     types |= {
         "activity": activity.Activity,
+        "changes": changes.CustomerChanged,
         "risk": risk.RiskAssessed,
         "treatment": treatment.TreatmentRecorded,
     }

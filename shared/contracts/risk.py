@@ -31,7 +31,10 @@ class Reason(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Standing(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """Who the customer is to the company at the time of an assessment (docs/segmentation.md)."""
+    """Who the customer is to the company at the time of an assessment (docs/segmentation.md).
+
+    None: the data do not support the statement yet, and `quality` says why.
+    """
 
     grade: Grade | None = None
     tier: Tier | None = None
@@ -43,9 +46,17 @@ class Standing(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     segments: list[str] = []
     """Ids of the user's own segments of which the customer is a member."""
     lifetime_value: float | None = None
-    """Expected value over `lifetime_value_days`, reporting currency."""
+    """Expected value over `lifetime_value_days` after the assessment, reporting currency."""
     lifetime_value_days: int | None = None
     alive_probability: float | None = None
+    expected_purchases: float | None = None
+    """Purchase days expected over `lifetime_value_days`."""
+    profit: float | None = None
+    """Revenue - refunds - cost so far, reporting currency; None where cost is not known."""
+    rfm: str | None = None
+    """Three digits 1-5 (5 is best): recency, frequency, monetary."""
+    rfm_cell: str | None = None
+    """The usual name of the recency-frequency cell, as `champions`."""
     quality: list[str] = []
     """Flags of data that do not support the score; empty when there are none."""
 

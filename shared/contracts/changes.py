@@ -1,0 +1,51 @@
+"""`ebbwatch.changes`: a customer's standing changed, keyed by customer id. Not compacted.
+
+Written by scoring through its outbox in the transaction that stores the new standing, so that
+each change is told for certain; sent again after a crash, so readers drop what they know: for
+one customer `sequence` grows by one with every change, and a `sequence` that is not above the
+last one seen is a repetition. Whoever acts on an entry stores that number with the action's
+effect, and the action happens exactly once.
+"""
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+ChangeKind = Literal[
+    "segment_entered",
+    "segment_left",
+    "grade_changed",
+    "tier_changed",
+    "behaviour_changed",
+    "lifecycle_changed",
+]
+
+
+class CustomerChanged(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """One change of one customer."""
+
+    customer_id: str
+    sequence: int
+    """Per customer, from 1."""
+    kind: ChangeKind
+    at: datetime
+    """Business time, UTC: wall clock when live, the tick in a replay."""
+    before: str | None = None
+    """Of a grade, tier, behaviour state or lifecycle state; None: it had none."""
+    after: str | None = None
+    """None: the data no longer support one."""
+    segment: str | None = None
+    """Id of the segment that was entered or left."""
+    segment_version: int | None = None
+    """The definition by which."""
+    action: str | None = None
+    """On entry: the playbook that the segment's definition names."""
+    silent: bool = False
+    """Not news, so nothing is to be done about it: the first look after a backfill, a change
+    of a definition or of thresholds that a segment's author marked as silent, or a first
+    standing. Counts in reports like any other."""
+
+
+ENCODER = msgspec.json.Encoder()
+DECODER = msgspec.json.Decoder(CustomerChanged)
