@@ -7,15 +7,17 @@ from services.scoring import metrics
 from services.scoring.handlers.assess import Assessor
 from services.scoring.handlers.micro_batch import MicroBatch
 from services.scoring.handlers.serving import Serving
+from services.scoring.handlers.shadow import Shadow
 from services.scoring.inbound.activity import ActivityDecoder
 from services.scoring.inbound.http import add_routes
-from services.scoring.model.churn_model import loads
+from services.scoring.model.loading import loads
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.model.store import ArtefactStore
 from services.scoring.ports import BACKFILL, Effects
 from services.scoring.settings import ScoringSettings
 from services.scoring.store.history import History
 from services.scoring.store.models import Models
+from services.scoring.store.shadows import Shadows
 from services.scoring.store.tables import SCHEMA, api_token
 from services.scoring.store.turn import TurnStore
 from shared.contracts.risk import BANDS
@@ -64,7 +66,8 @@ async def run() -> int:
         on_claim=relay.recover,
     )
     store = TurnStore(engine, ledger, outbox)
-    handle = _handler(settings, store, relay, serving, clock)
+    shadow = Shadow(serving.challenger, Shadows(engine))
+    handle = _handler(settings, store, relay, serving, shadow, clock)
     app = create_app("Ebbwatch scoring", health)
     add_routes(app, History(engine), Tokens(engine, api_token, clock))
     _add_checks(health, consumer, serving)
@@ -74,6 +77,7 @@ async def run() -> int:
             {
                 "activity": lambda stop: work(consumer, handle, stop, health, "activity"),
                 "model": serving.watch,
+                "shadow": shadow.watch,
                 "gauges": lambda stop: _show(consumer, serving, stop),
             },
             app,
@@ -86,8 +90,17 @@ async def run() -> int:
 
 
 def _handler(
-    settings: ScoringSettings, store: TurnStore, relay: Relay, serving: Serving, clock: Clock
+    settings: ScoringSettings,
+    store: TurnStore,
+    relay: Relay,
+    serving: Serving,
+    shadow: Shadow,
+    clock: Clock,
 ) -> MicroBatch:
+    def observe(effects: Effects, seconds: float) -> None:
+        _observe(effects, seconds)
+        shadow.offer(effects)
+
     return MicroBatch(
         decode=ActivityDecoder(settings.dead_letter_topic, replay=settings.clock == "replay"),
         store=store,
@@ -102,7 +115,7 @@ def _handler(
         clock=clock,
         sweep_customers_max=settings.sweep_customers_max,
         sweep_interval_s=settings.sweep_interval_s,
-        observe=_observe,
+        observe=observe,
     )
 
 

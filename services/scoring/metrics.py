@@ -25,3 +25,13 @@ BACKFILLS = Gauge(
     "ebbwatch_scoring_backfill_partitions", "Owned partitions whose sweep rests for an import"
 )
 MODEL = Info("ebbwatch_scoring_model", "The model that serves")
+MODEL_UNUSABLE = Gauge(
+    "ebbwatch_scoring_model_unusable",
+    "1 while the promoted model cannot be loaded and another one serves in its place",
+)
+SHADOW_SCORES = Counter(
+    "ebbwatch_scoring_shadow_scores", "Assessments that the challenger scored beside the champion"
+)
+SHADOW_SKIPPED = Counter(
+    "ebbwatch_scoring_shadow_skipped", "Assessments left out of the comparison: the queue was full"
+)

@@ -1,6 +1,5 @@
 """Scoring's settings, read from `EBBWATCH_SCORING_*`."""
 
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -44,8 +43,8 @@ class ScoringSettings(HttpSettings):
     """Reasons told per assessment: more are not read."""
 
     reporting_currency: ReportingCurrency = "USD"
-    model_store: Path = Path(".local/models")
-    """Folder of model artefacts, shared by all replicas."""
+    model_store: str = ".local/models"
+    """Folder or fsspec URL (`s3://bucket/models`) of model artefacts, shared by all replicas."""
 
     model_poll_s: float = Field(1.0, gt=0)
     """How soon a promoted model serves."""

@@ -12,7 +12,8 @@ from msgspec import Meta
 
 Band = Literal["low", "watch", "high", "critical"]
 BANDS: tuple[Band, ...] = ("low", "watch", "high", "critical")
-Method = Literal["model", "rule"]
+Method = Literal["model", "pooled", "rule"]
+"""A fitted model; a prior pooled over the company's customers; the fixed rule on own rhythm."""
 Probability = Annotated[float, Meta(ge=0, le=1)]
 Grade = Literal["vip", "regular", "potential"]
 Tier = Literal["high", "mid", "low"]

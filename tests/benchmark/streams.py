@@ -16,7 +16,7 @@ from services.ingest.core.rates import RateTable
 from services.ingest.handlers.accept_batch import AcceptBatch
 from services.ingest.inbound.raw_consumer import RawConsumer
 from services.ingest.ports import Topics
-from services.scoring.__main__ import SPEC
+from services.scoring.commands.running import SPEC
 from services.scoring.handlers.assess import Assessor
 from services.scoring.handlers.micro_batch import MicroBatch
 from services.scoring.inbound.activity import ActivityDecoder

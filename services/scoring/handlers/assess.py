@@ -178,7 +178,7 @@ class Assessor:
             write(effects, int(rows[at]), int(at), new, why[at], told=bool(publish[at]))
 
     def _why(self, predictor: Predictor, x: Floats) -> list[list[Reason]]:
-        if predictor.method == "rule":
+        if predictor.method != "model":
             return rule_reasons(x, self.reasons_max)
         return reasons(predictor.explain(x), x, self.reasons_max)
 

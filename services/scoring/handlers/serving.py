@@ -1,6 +1,7 @@
-"""Keeps the promoted model in memory: the rule until there is one, a swap when it changes.
+"""Keeps the promoted model and its challenger in memory, and swaps them when the registry changes.
 
-A swap replaces one reference between two turns: no turn sees half of each.
+A swap replaces one reference between two turns: no turn sees half of each. What serves is never
+taken away before what replaces it has been loaded whole.
 """
 
 import asyncio
@@ -9,11 +10,15 @@ from typing import Protocol
 
 import structlog
 
+from services.scoring import metrics
 from services.scoring.ports import Predictor
-from shared.kernel.errors import Transient
+from shared.kernel.errors import Invalid, Transient
 from shared.runtime.service import Stop
 
 log = structlog.get_logger(__name__)
+
+OTHER_RELEASE = "artefact.feature"
+"""Beginning of the field that an artefact made for other features is refused with."""
 
 
 class Promoted(Protocol):
@@ -26,9 +31,10 @@ class Promoted(Protocol):
 
 
 class Registry(Protocol):
-    """Says which model serves."""
+    """Says which model serves, and which one challenges it."""
 
     async def serving(self) -> Promoted | None: ...
+    async def shadow(self) -> Promoted | None: ...
 
 
 class Artefacts(Protocol):
@@ -38,7 +44,7 @@ class Artefacts(Protocol):
 
 
 class Serving:
-    """The predictor of this process."""
+    """The predictors of this process."""
 
     def __init__(
         self,
@@ -51,7 +57,10 @@ class Serving:
         self._registry = registry
         self._artefacts = artefacts
         self._load = load
+        self._fallback = fallback
         self._predictor = fallback
+        self._challenger: Predictor | None = None
+        self._refused: set[str] = set()
         self._poll_s = poll_s
         self.checked = False
 
@@ -59,22 +68,68 @@ class Serving:
         """The predictor to use now."""
         return self._predictor
 
-    async def refresh(self) -> None:
-        """Load the promoted model if it is not the one in use.
+    def challenger(self) -> Predictor | None:
+        """The model that scores beside it, unheard."""
+        return self._challenger
 
-        Raises Invalid when its artefact is missing, damaged or of another feature set.
+    async def refresh(self) -> None:
+        """Load what the registry names if it is not in use.
+
+        A model made for another feature set cannot serve in this release: the rule does until
+        one is trained, and the metric `model_unusable` says so. Raises Invalid when an artefact
+        is missing or damaged; what is in use stays in use.
         """
         row = await self._registry.serving()
-        if row is not None and row.version != self._predictor.version:
-            data = await asyncio.to_thread(self._artefacts.get, row.digest)
-            self._predictor = await asyncio.to_thread(self._load, data)
-            log.info("model serves", version=row.version)
+        if row is None:
+            self._swap(self._fallback)
+            metrics.MODEL_UNUSABLE.set(0)
+        elif row.version != self._predictor.version and row.version not in self._refused:
+            try:
+                self._swap(await self._loaded(row))
+                metrics.MODEL_UNUSABLE.set(0)
+            except Invalid as invalid:
+                if not invalid.field.startswith(OTHER_RELEASE):
+                    raise
+                self._refused.add(row.version)
+                self._swap(self._fallback)
+                metrics.MODEL_UNUSABLE.set(1)
+                log.warning("promoted model cannot serve", version=row.version, why=str(invalid))
         self.checked = True
+        await self._refresh_challenger()
 
     async def watch(self, stop: Stop) -> None:
-        """Refresh until stopped; keeps the model in use while PostgreSQL is away."""
+        """Refresh until stopped. Whatever is wrong with a newly promoted artefact, or with
+        PostgreSQL, the model in use goes on."""
         while not await stop.wait(self._poll_s):
             try:
                 await self.refresh()
             except Transient as trouble:
                 log.warning("model registry not reached", trouble=str(trouble))
+            except Invalid as invalid:
+                metrics.MODEL_UNUSABLE.set(1)
+                log.warning("promoted model cannot be read", why=str(invalid))
+
+    async def _refresh_challenger(self) -> None:
+        """A challenger that cannot be read is none: it must never stop the one that serves."""
+        row = await self._registry.shadow()
+        if row is None:
+            self._challenger = None
+        elif self._challenger is None or row.version != self._challenger.version:
+            if row.version in self._refused:
+                return
+            try:
+                self._challenger = await self._loaded(row)
+                log.info("challenger scores beside", version=row.version)
+            except Invalid as invalid:
+                self._refused.add(row.version)
+                self._challenger = None
+                log.warning("challenger cannot be read", version=row.version, why=str(invalid))
+
+    async def _loaded(self, row: Promoted) -> Predictor:
+        data = await asyncio.to_thread(self._artefacts.get, row.digest)
+        return await asyncio.to_thread(self._load, data)
+
+    def _swap(self, to: Predictor) -> None:
+        if to.version != self._predictor.version:
+            log.info("model serves", version=to.version, before=self._predictor.version)
+        self._predictor = to

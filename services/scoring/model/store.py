@@ -1,4 +1,4 @@
-"""Where model artefacts lie: one folder, each file named by the SHA-256 of its bytes.
+"""Where model artefacts lie: a local folder or an object store, each named by its SHA-256.
 
 Written once, never changed: an address always means the same model. It does not know which
 model is in use; that is a row in scoring's database.
@@ -8,8 +8,11 @@ import hashlib
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from shared.kernel.errors import Invalid
+import fsspec
+
+from shared.kernel.errors import Invalid, Transient
 
 ADDRESS_LENGTH = 64
 """Hex digits of a SHA-256."""
@@ -21,17 +24,61 @@ def address(data: bytes) -> str:
 
 
 class ArtefactStore:
-    """Artefacts in a local folder, which is made when it is first written to."""
+    """Artefacts in a local folder, made when it is first written to, or under any fsspec URL.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    `s3://bucket/models`, `gs://…`, `az://…`, `sftp://…` need the fsspec package of their kind
+    installed; credentials are that package's matter. Raises Invalid, naming it, where it is not.
+    """
+
+    def __init__(self, place: Path | str) -> None:
+        self._remote: Any = None
+        self._place = str(place)
+        if "://" in self._place and not self._place.startswith("file://"):
+            try:
+                self._remote, self._root = fsspec.core.url_to_fs(self._place)
+            except (ImportError, ValueError) as error:
+                raise Invalid("model_store", f"{self._place}: {error}") from error
+        else:
+            self._folder = Path(self._place.removeprefix("file://"))
 
     def put(self, data: bytes) -> str:
         """Keep these bytes and return their address. Keeping them twice is the same.
 
-        A reader sees the whole file or none, also across a crash.
+        A reader sees the whole file or none, also across a crash; an object store shows an
+        object only when it is complete. Raises Transient where a remote store is not reached.
         """
         name = address(data)
+        if self._remote is None:
+            self._put_local(name, data)
+        else:
+            try:
+                self._remote.makedirs(self._root, exist_ok=True)
+                self._remote.pipe_file(f"{self._root}/{_file(name)}", data)
+            except OSError as error:
+                raise Transient(f"model store {self._place}: {error}") from error
+        return name
+
+    def get(self, name: str) -> bytes:
+        """The bytes at an address. Raises Invalid if they are missing or not what it names,
+        Transient where a remote store is not reached."""
+        file = _file(name)
+        try:
+            if self._remote is None:
+                data = (self._folder / file).read_bytes()
+            else:
+                data = bytes(self._remote.cat_file(f"{self._root}/{file}"))
+        except FileNotFoundError:
+            raise Invalid("artefact", f"{name} is not in {self._place}") from None
+        except OSError as error:
+            if self._remote is None:
+                raise
+            raise Transient(f"model store {self._place}: {error}") from error
+        found = address(data)
+        if found != name:
+            raise Invalid("artefact", f"{name} is damaged: its bytes hash to {found}")
+        return data
+
+    def _put_local(self, name: str, data: bytes) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=self._folder, prefix=".", suffix=".part")
         try:
@@ -39,28 +86,17 @@ class ArtefactStore:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(temporary).replace(self._path(name))
+            Path(temporary).replace(self._folder / _file(name))
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
         _sync_folder(self._folder)
-        return name
 
-    def get(self, name: str) -> bytes:
-        """The bytes at an address. Raises Invalid if they are missing or not what it names."""
-        try:
-            data = self._path(name).read_bytes()
-        except FileNotFoundError:
-            raise Invalid("artefact", f"{name} is not in {self._folder}") from None
-        found = address(data)
-        if found != name:
-            raise Invalid("artefact", f"{name} is damaged: its bytes hash to {found}")
-        return data
 
-    def _path(self, name: str) -> Path:
-        if len(name) != ADDRESS_LENGTH or not set(name) <= set("0123456789abcdef"):
-            raise Invalid("artefact", "an address is 64 lower-case hex digits")
-        return self._folder / f"{name}.json"
+def _file(name: str) -> str:
+    if len(name) != ADDRESS_LENGTH or not set(name) <= set("0123456789abcdef"):
+        raise Invalid("artefact", "an address is 64 lower-case hex digits")
+    return f"{name}.json"
 
 
 def _sync_folder(folder: Path) -> None:

@@ -116,10 +116,42 @@ model = sa.Table(
     metadata,
     sa.Column("version", sa.Text, primary_key=True),
     sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("method", sa.Text, nullable=False, server_default="model"),
     sa.Column("feature_set", sa.SmallInteger, nullable=False),
     sa.Column("horizon_days", sa.Integer, nullable=False),
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-    sa.Column("promoted_at", sa.DateTime(timezone=True)),
+    sa.Column("data_fingerprint", sa.Text, nullable=False, server_default=""),
+    sa.Column("passed", sa.Boolean, nullable=False, server_default=sa.true()),
+    sa.Column("gate", sa.Text, nullable=False, server_default="{}"),
     sa.Column("report", sa.Text, nullable=False),
+    sa.Column("reference_digest", sa.Text),
+    sa.Column("shadow_since", sa.DateTime(timezone=True)),
 )
-"""Registry of models; the one promoted last serves. The artefact lies in the model store."""
+"""Registry of models: what each is, what the gate said of it, whether it is the challenger. The
+artefact lies in the model store, and beside it a sample of the rows that it learned from."""
+
+model_promotion = sa.Table(
+    "model_promotion",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("version", sa.Text),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("before_id", sa.BigInteger),
+)
+"""Which model serves: the last row's (NULL: the rule). `before_id` is the row that a rollback
+returns to, so that several rollbacks walk back one by one."""
+
+shadow_score = sa.Table(
+    "shadow_score",
+    metadata,
+    sa.Column("customer_id", sa.Text, primary_key=True),
+    sa.Column("version", sa.Text, primary_key=True),
+    sa.Column("assessed_on", sa.Date, primary_key=True),
+    sa.Column("assessed_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("probability", sa.Float, nullable=False),
+    sa.Column("champion", sa.Text, nullable=False),
+    sa.Column("champion_probability", sa.Float, nullable=False),
+)
+"""The challenger's number beside the champion's: the first of a customer and day."""

@@ -51,6 +51,8 @@ class Panel:
     """int64[n]: index into `cutoffs`."""
     customer: Ints
     """int64[n]: index into the table's customers."""
+    weight: Floats
+    """float64[n]: 1, and more where a held-out customer stands for treated ones."""
     cutoffs: tuple[float, ...]
     """Unix seconds, UTC, ascending."""
     horizon_days: int
@@ -75,6 +77,7 @@ class Panel:
             silent=self.silent[start:stop],
             at=self.at[start:stop] - first,
             customer=self.customer[start:stop],
+            weight=self.weight[start:stop],
             cutoffs=self.cutoffs[first:last],
         )
 
@@ -87,6 +90,7 @@ class Panel:
             silent=self.silent[rows],
             at=np.searchsorted(chosen, self.at[rows]),
             customer=self.customer[rows],
+            weight=self.weight[rows],
             cutoffs=tuple(self.cutoffs[at] for at in chosen),
         )
 
@@ -153,6 +157,7 @@ def build_panel(
         silent=silent,
         at=np.repeat(np.arange(len(kept)), [len(rows) for rows in chosen]),
         customer=customer,
+        weight=np.ones(len(customer)),
         cutoffs=kept,
         horizon_days=horizon_days,
         rows_thinned=total - len(customer),

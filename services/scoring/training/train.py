@@ -18,10 +18,12 @@ from services.scoring.core.registry import FEATURES
 from services.scoring.core.state import FEATURE_SET
 from services.scoring.model.card import ModelCard
 from services.scoring.model.churn_model import ChurnModel, assemble
-from services.scoring.training.backtest import Measures
+from services.scoring.model.reference import ROWS_MAX as REFERENCE_ROWS_MAX
+from services.scoring.training.backtest import Backtest, Measures
 from services.scoring.training.fit import SEED, Fit, fit
 from services.scoring.training.leaks import leaking
 from services.scoring.training.panel import (
+    Floats,
     Panel,
     Progress,
     build_panel,
@@ -54,6 +56,17 @@ class Report:
     """Share of the total gain of the strongest features, greatest first."""
 
 
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A model with everything that the gate and the registry want to know of it."""
+
+    model: ChurnModel
+    report: Report
+    backtest: Backtest
+    latest: Floats
+    """float64[n, F]: rows of the latest training cutoffs, what drift is measured against."""
+
+
 def train(
     table: EventTable,
     end: float,
@@ -71,6 +84,23 @@ def train(
     of them took 16 times as long as one. They do not change the model. Raises Invalid when the
     history is too short or has one label only, and when a feature knows the future.
     """
+    trained = train_fully(
+        table, end, horizon_days, cutoffs=cutoffs, seed=seed, threads=threads, progress=progress
+    )
+    return trained.model, trained.report
+
+
+def train_fully(
+    table: EventTable,
+    end: float,
+    horizon_days: int,
+    *,
+    cutoffs: Sequence[float] | None = None,
+    seed: int = SEED,
+    threads: int = 1,
+    progress: Progress = no_progress,
+) -> Trained:
+    """As `train`, with the backtest that the gate judges and the rows that drift is seen by."""
     chosen = usual_cutoffs(table, end, horizon_days) if cutoffs is None else cutoffs
     panel = build_panel(table, chosen, horizon_days, end, seed=seed, progress=progress)
     bad = leaking(table, panel.cutoffs[-1])
@@ -80,7 +110,15 @@ def train(
     compared = fitted.backtest.compared()
     card = _card(panel, fitted, compared.get("model", {}), table.fingerprint(end), end)
     model = assemble(fitted.booster, fitted.calibration, card)
-    return model, Report(card=card, compared=compared, importance=_importance(fitted))
+    report = Report(card=card, compared=compared, importance=_importance(fitted))
+    return Trained(model, report, fitted.backtest, _latest(panel, seed))
+
+
+def _latest(panel: Panel, seed: int) -> Floats:
+    """At most `reference.ROWS_MAX` rows of the latest horizon's cutoffs."""
+    rows = panel.between(max(0, len(panel.cutoffs) - CUTOFFS_PER_HORIZON), len(panel.cutoffs))
+    keep = np.random.default_rng(seed).permutation(len(rows))[:REFERENCE_ROWS_MAX]
+    return rows.x[np.sort(keep)]
 
 
 def usual_cutoffs(table: EventTable, end: float, horizon_days: int) -> list[float]:

@@ -63,11 +63,13 @@ def grow(
         "num_threads": threads,
         "monotone_constraints": [feature.monotone for feature in FEATURES],
     }
-    data = lightgbm.Dataset(panel.x, _target(panel), params=settings)
+    data = lightgbm.Dataset(panel.x, _target(panel), weight=_weight(panel), params=settings)
     callbacks: list[Any] = [lambda env: progress(what, env.iteration + 1, trees)]
     held_out = []
     if later is not None:
-        held_out = [lightgbm.Dataset(later.x, _target(later), reference=data)]
+        held_out = [
+            lightgbm.Dataset(later.x, _target(later), weight=_weight(later), reference=data)
+        ]
         callbacks.append(lightgbm.early_stopping(PATIENCE, verbose=False))
     return lightgbm.train(settings, data, trees, valid_sets=held_out, callbacks=callbacks)
 
@@ -79,3 +81,8 @@ def log_odds(booster: lightgbm.Booster, x: Floats, threads: int) -> Floats:
 
 def _target(panel: Panel) -> Floats:
     return panel.silent.astype(np.float64)
+
+
+def _weight(panel: Panel) -> Floats | None:
+    # Without weights LightGBM takes a faster way: only say them where they differ.
+    return None if np.all(panel.weight == 1.0) else panel.weight

@@ -1,11 +1,14 @@
 """Scoring's real tables for the tests: with claims, a relay that remembers, and a look inside."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.scoring.core.state import FEATURE_SET
+from services.scoring.store.models import ModelRow, Models
 from services.scoring.store.tables import SCHEMA, metadata
 from services.scoring.store.turn import TurnStore
 from shared.kafka.producer import Producer, Record
@@ -62,6 +65,15 @@ class Relayed:
     async def recover(self, claim: Claim) -> None:
         """What a former owner left."""
         await self._relay.recover(claim)
+
+
+async def promoted(models: Models, version: str, digest: str, at: datetime) -> None:
+    """Register a model of 28 days and let it serve."""
+    row = ModelRow(
+        version=version, digest=digest, feature_set=FEATURE_SET, horizon_days=28, created_at=at
+    )
+    await models.register(row)
+    await models.promote(version, "a test", at)
 
 
 async def table(engine: AsyncEngine, name: str) -> list[dict[str, Any]]:

@@ -18,14 +18,14 @@ from services.scoring.model.churn_model import dumps, loads
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.model.store import ArtefactStore
 from services.scoring.ports import Predictor
-from services.scoring.store.models import ModelRow, Models
+from services.scoring.store.models import Models
 from shared.contracts.risk import DECODER, RiskAssessed
 from tests.fakes import activity
 from tests.fakes.activity import day
 from tests.fakes.model import tiny_model
 from tests.fakes.stream import history
 from tests.fakes.turns import HORIZON_DAYS, RISK, Scoring
-from tests.integration.scoring.postgres import PostgresStore, Relayed, table
+from tests.integration.scoring.postgres import PostgresStore, Relayed, promoted, table
 
 HEARTBEAT = timedelta(days=HEARTBEAT_DAYS)
 
@@ -87,8 +87,7 @@ async def test_every_number_can_be_computed_again(
             await scoring.drain()
             if today == 15:
                 digest = artefacts.put(dumps(model))
-                row = ModelRow(model.version, digest, 1, 28, day(15), day(15), "{}")
-                await models.register(row)
+                await promoted(models, model.version, digest, day(15))
             await serving.refresh()
             scoring.predictor = serving.current()
         scoring.log.append(0, happening.value())

@@ -12,13 +12,13 @@ from deploy.local.stack import LocalStack
 from services.scoring.core.registry import FEATURES
 from services.scoring.model.churn_model import dumps
 from services.scoring.model.store import ArtefactStore
-from services.scoring.store.models import ModelRow, Models
+from services.scoring.store.models import Models
 from shared.contracts.risk import DECODER
 from shared.http.problems import PROBLEM_JSON
 from tests.fakes import activity
 from tests.fakes.log import MemoryLog
 from tests.fakes.model import tiny_model
-from tests.integration.scoring.postgres import table
+from tests.integration.scoring.postgres import promoted, table
 from tests.integration.scoring.running import LIMIT_S, Place, Running, place, scoring
 
 pytestmark = pytest.mark.stack
@@ -144,9 +144,7 @@ async def test_a_promoted_model_serves(
         purchase(log, "e1", "ann", 1)
         await send(made, service, log)
         digest = ArtefactStore(folder).put(dumps(model))
-        await Models(made.engine).register(
-            ModelRow(model.version, digest, model.feature_set, 28, NOW, NOW, "{}")
-        )
+        await promoted(Models(made.engine), model.version, digest, NOW)
         async with asyncio.timeout(LIMIT_S):
             while model.version not in (await get(service, "/metrics")).text:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
@@ -171,7 +169,7 @@ async def test_a_damaged_artefact_is_no_model(
     says which file is meant."""
     folder = tmp_path_factory.mktemp("models")
     digest = ArtefactStore(folder).put(b"{}")
-    await Models(made.engine).register(ModelRow("lgbm-x", digest, 1, 28, NOW, NOW, "{}"))
+    await promoted(Models(made.engine), "lgbm-x", digest, NOW)
     async with scoring(made, MODEL_STORE=str(folder)) as service, asyncio.timeout(LIMIT_S):
         assert await service.process.wait() == 1
 

@@ -1,11 +1,13 @@
 """Which model serves: the rule until one is promoted, then that one, swapped whole."""
 
 import asyncio
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from services.scoring import metrics
 from services.scoring.handlers.serving import Serving
 from services.scoring.model.churn_model import dumps, loads
 from services.scoring.model.rule_model import RuleModel
@@ -30,6 +32,7 @@ class Registry:
 
     def __init__(self) -> None:
         self.row: Row | None = None
+        self.challenger: Row | None = None
         self.away = 0
         self.asked = 0
 
@@ -40,6 +43,10 @@ class Registry:
             self.away -= 1
             raise Transient("PostgreSQL is not there")
         return self.row
+
+    async def shadow(self) -> Row | None:
+        """The challenger."""
+        return self.challenger
 
 
 @pytest.fixture
@@ -118,3 +125,71 @@ async def test_watching_outlives_the_database(
     stop.set()
     async with asyncio.timeout(LIMIT_S):
         await watching
+
+
+async def test_a_rollback_past_the_first_model_brings_the_rule_back(
+    serving: Serving, registry: Registry, artefacts: ArtefactStore
+) -> None:
+    """Nothing promoted any more: the rule, not the model that happened to be in memory."""
+    model = tiny_model()
+    registry.row = Row(model.version, artefacts.put(dumps(model)))
+    await serving.refresh()
+    registry.row = None
+    await serving.refresh()
+    assert serving.current().method == "rule"
+
+
+async def test_a_model_of_another_release_leaves_the_rule_in_its_place(
+    serving: Serving, registry: Registry, artefacts: ArtefactStore
+) -> None:
+    """An upgrade that changed the features must not stop the service: the rule scores until a
+    model is trained, and the metric says that the promoted one does not."""
+    document = {**json.loads(dumps(tiny_model())), "feature_set": 99}
+    registry.row = Row("lgbm-old", artefacts.put(json.dumps(document).encode()))
+    await serving.refresh()
+    assert serving.checked
+    assert serving.current().method == "rule"
+    assert metrics.MODEL_UNUSABLE._value.get() == 1
+    model = tiny_model()
+    registry.row = Row(model.version, artefacts.put(dumps(model)))
+    await serving.refresh()
+    assert serving.current().version == model.version
+    assert metrics.MODEL_UNUSABLE._value.get() == 0
+
+
+async def test_a_bad_promotion_while_running_leaves_the_model_in_use(
+    serving: Serving, registry: Registry, artefacts: ArtefactStore
+) -> None:
+    """The artefact is damaged: no crash, no other model, and the metric tells."""
+    model, stop = tiny_model(), Stop()
+    registry.row = Row(model.version, artefacts.put(dumps(model)))
+    await serving.refresh()
+    registry.row = Row("lgbm-x", artefacts.put(b"{}"))
+    watching = asyncio.create_task(serving.watch(stop))
+    async with asyncio.timeout(LIMIT_S):
+        while registry.asked < 4:  # noqa: ASYNC110 (no event)
+            await asyncio.sleep(0.005)
+    stop.set()
+    async with asyncio.timeout(LIMIT_S):
+        await watching
+    assert serving.current().version == model.version
+    assert metrics.MODEL_UNUSABLE._value.get() == 1
+
+
+async def test_a_challenger_comes_and_goes_and_never_disturbs(
+    serving: Serving, registry: Registry, artefacts: ArtefactStore
+) -> None:
+    """One that cannot be read is none; the champion is the same throughout."""
+    model = tiny_model(3)
+    registry.challenger = Row(model.version, artefacts.put(dumps(model)))
+    await serving.refresh()
+    found = serving.challenger()
+    assert found is not None
+    assert found.version == model.version
+    registry.challenger = Row("lgbm-y", artefacts.put(b"{}"))
+    await serving.refresh()
+    assert serving.challenger() is None
+    registry.challenger = None
+    await serving.refresh()
+    assert serving.challenger() is None
+    assert serving.current().method == "rule"

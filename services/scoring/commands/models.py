@@ -1,0 +1,150 @@
+"""`models list|show|promote|rollback|shadow`: the registry, as an operator sees and changes it."""
+
+import argparse
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.scoring.commands.running import SPEC
+from services.scoring.core.material import MOVE_MIN
+from services.scoring.model.loading import loads
+from services.scoring.model.store import ArtefactStore
+from services.scoring.settings import ScoringSettings
+from services.scoring.store.models import FALLBACK, ModelRow, Models
+from services.scoring.store.shadows import Shadows
+from shared.kernel.errors import Invalid
+from shared.runtime.clock import SystemClock
+from shared.runtime.command_line import with_engine
+
+PROMOTIONS_SHOWN: Final = 5
+"""Lines of the log that `models list` ends with."""
+
+Action = Callable[[AsyncEngine, argparse.Namespace], Awaitable[None]]
+
+
+def add_commands(commands: Any) -> None:
+    """Add `models`."""
+    models = commands.add_parser("models", help="the registry of models")
+    actions = models.add_subparsers(required=True, metavar="ACTION")
+    _add(actions, "list", _list, "every model, the serving one and the challenger marked")
+    show = _add(actions, "show", _show, "one model: its card and what the gate said")
+    show.add_argument("version", help="or the beginning of it")
+    promote = _add(actions, "promote", _promote, "let a model serve that passed the gate")
+    promote.add_argument("version")
+    promote.add_argument(
+        "--force", metavar="REASON", help="also one that did not pass; the reason is logged"
+    )
+    rollback = _add(actions, "rollback", _rollback, "let what served before serve again")
+    rollback.add_argument("--reason", default="rolled back by an operator")
+    shadow = _add(actions, "shadow", _shadow, "the challenger: set it, end it, compare it")
+    shadow.add_argument("version", nargs="?", help="becomes the challenger; none: show")
+    shadow.add_argument("--off", action="store_true", help="have no challenger")
+
+
+def _add(actions: Any, name: str, action: Action, text: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = actions.add_parser(name, help=text)
+
+    async def command(args: argparse.Namespace) -> int:
+        async def work(engine: AsyncEngine) -> int:
+            await action(engine, args)
+            return 0
+
+        return await with_engine(SPEC, work)
+
+    parser.set_defaults(command=command)
+    return parser
+
+
+async def _list(engine: AsyncEngine, _: argparse.Namespace) -> None:
+    models = Models(engine)
+    serving = await models.serving()
+    for row in await models.list_all():
+        marks = ["" if row.passed else "kept"]
+        marks += ["serves"] if serving is not None and row.version == serving.version else []
+        marks += [] if row.shadow_since is None else [f"challenger since {row.shadow_since:%F}"]
+        print(
+            f"{row.version:<20} {row.horizon_days:>4} d  features {row.feature_set}  "
+            f"data {row.data_fingerprint or '-':<16}  {row.created_at:%F %H:%M}Z  "
+            f"{' '.join(m for m in marks if m)}"
+        )
+    if serving is None:
+        print(f"{FALLBACK} serves")
+    for line in (await models.promotions())[:PROMOTIONS_SHOWN]:
+        print(f"{line.at:%F %H:%M}Z  {line.action} {line.version or FALLBACK}: {line.reason}")
+
+
+async def _show(engine: AsyncEngine, args: argparse.Namespace) -> None:
+    row = await Models(engine).find(args.version)
+    shown = {
+        name: getattr(row, name) for name in ModelRow.__slots__ if name not in {"gate", "report"}
+    }
+    shown["gate"] = msgspec.json.decode(row.gate)
+    shown["report"] = msgspec.json.decode(row.report)
+    print(msgspec.json.format(msgspec.json.encode(shown).decode(), indent=2))
+
+
+async def _promote(engine: AsyncEngine, args: argparse.Namespace) -> None:
+    models = Models(engine)
+    row = await models.find(args.version)
+    serving = await models.serving()
+    if serving is not None and serving.version == row.version:
+        raise Invalid("version", f"{row.version} serves already")
+    await _readable(row)
+    if args.force is None:
+        judged: str | None = msgspec.json.decode(row.gate).get("against")
+        in_use = None if serving is None or serving.method != "model" else serving.version
+        if not row.passed:
+            raise Invalid("version", f"{row.version} did not pass the gate; see `models show`, or "
+                          "give a reason with --force")  # fmt: skip
+        if in_use is not None and judged != in_use:
+            raise Invalid(
+                "version",
+                f"{row.version} was compared with {judged or FALLBACK}, but {in_use} serves now: "
+                "train again, or give a reason with --force",
+            )
+    reason = args.force or "passed the gate"
+    await models.promote(row.version, reason, SystemClock().now())
+    print(f"{row.version} serves from now on")
+
+
+async def _rollback(engine: AsyncEngine, args: argparse.Namespace) -> None:
+    line = await Models(engine).rollback(args.reason, SystemClock().now())
+    print(f"{line.version or FALLBACK} serves again")
+
+
+async def _shadow(engine: AsyncEngine, args: argparse.Namespace) -> None:
+    models = Models(engine)
+    if args.off:
+        await models.challenge(None, SystemClock().now())
+        print("no challenger")
+        return
+    if args.version is not None:
+        row = await models.find(args.version)
+        serving = await models.serving()
+        if serving is not None and serving.version == row.version:
+            raise Invalid("version", f"{row.version} serves: it cannot challenge itself")
+        await _readable(row)
+        await models.challenge(row.version, SystemClock().now())
+        print(f"{row.version} scores beside from now on")
+        return
+    challenger = await models.shadow()
+    if challenger is None:
+        print("no challenger; `models shadow VERSION` sets one")
+        return
+    print(f"{challenger.version} since {challenger.shadow_since:%F %H:%M}Z")
+    for found in await Shadows(engine).summary(challenger.version, MOVE_MIN):
+        print(
+            f"  beside {found['champion']}: {found['scores']:,} scores of "
+            f"{found['customers']:,} customers, mean {found['mean']:.3f} against "
+            f"{found['champion_mean']:.3f}, mean difference {found['mean_difference']:.3f}, "
+            f"{found['moved_share']:.1%} differ by {MOVE_MIN} or more"
+        )
+
+
+async def _readable(row: ModelRow) -> None:
+    """Raises Invalid or Transient rather than let the registry name what nobody can load."""
+    store = ArtefactStore(ScoringSettings().model_store)
+    await asyncio.to_thread(lambda: loads(store.get(row.digest)))

@@ -1,0 +1,22 @@
+"""What every command of scoring needs: the service's description and its instants."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from services.scoring.main import run
+from services.scoring.store.tables import SCHEMA, api_token
+from shared.runtime.command_line import ServiceSpec
+
+SPEC = ServiceSpec(
+    name="scoring",
+    schema=SCHEMA,
+    versions=Path(__file__).parents[1] / "store" / "versions",
+    token_table=api_token,
+    run=run,
+)
+
+
+def instant(text: str) -> datetime:
+    """An ISO 8601 instant; UTC where no offset is named."""
+    at = datetime.fromisoformat(text)
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)

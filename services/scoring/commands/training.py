@@ -1,0 +1,140 @@
+"""`train`: learn from what is stored, register it, promote what the gate lets pass."""
+
+import argparse
+import asyncio
+import sys
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.scoring.commands.running import SPEC, instant
+from services.scoring.model.loading import loads
+from services.scoring.model.store import ArtefactStore
+from services.scoring.settings import ScoringSettings
+from services.scoring.store.history import History
+from services.scoring.store.models import ModelRow, Models
+from shared.kernel.errors import Invalid
+from shared.runtime.clock import SystemClock
+from shared.runtime.command_line import with_engine
+
+if TYPE_CHECKING:
+    from services.scoring.training.learn import Candidate
+    from services.scoring.training.table import EventTable
+
+
+def add_commands(commands: Any) -> None:
+    """Add `train`."""
+    learn = commands.add_parser(
+        "train", help="fit a model on the stored events; promote it if it passes the gate"
+    )
+    _add_options(learn)
+    learn.set_defaults(command=_train)
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--end", type=instant, help="learn from nothing at or after this (UTC)")
+    parser.add_argument("--horizon-days", type=int, help="silence that counts as churn")
+    parser.add_argument("--threads", type=int, default=1, help="more rarely help: LightGBM spins")
+    parser.add_argument(
+        "--keep", action="store_true", help="register only; `models promote` makes it serve"
+    )
+
+
+async def _train(args: argparse.Namespace) -> int:
+    settings = ScoringSettings()
+    end: datetime = args.end or SystemClock().now()
+    horizon: int = args.horizon_days or settings.horizon_days
+
+    async def work(engine: AsyncEngine) -> int:
+        return await train(
+            engine, settings, end, horizon, threads=args.threads, promote=not args.keep
+        )
+
+    return await with_engine(SPEC, work)
+
+
+async def train(
+    engine: AsyncEngine,
+    settings: ScoringSettings,
+    end: datetime,
+    horizon_days: int,
+    *,
+    threads: int,
+    promote: bool,
+) -> int:
+    """Learn, register, and promote the best that passed; 1 when nothing could be learned."""
+    # Imported here: the service itself must not carry the weight of training.
+    from services.scoring.training.learn import learn  # noqa: PLC0415
+
+    models, artefacts = Models(engine), ArtefactStore(settings.model_store)
+    serving = await models.serving()
+    champion = None
+    if serving is not None:
+        try:
+            champion = loads(await asyncio.to_thread(artefacts.get, serving.digest))
+        except Invalid as invalid:
+            print(f"{serving.version}, which serves, cannot be compared: {invalid}")
+    learned = await asyncio.to_thread(
+        learn,
+        await _stored(engine, end),
+        end.timestamp(),
+        horizon_days,
+        champion=champion,
+        champion_version=None if serving is None else serving.version,
+        threads=threads,
+        progress=_show_progress,
+    )
+    for note in learned.notes:
+        print(note)
+    now = SystemClock().now()
+    for candidate in learned.candidates:
+        await models.register(await asyncio.to_thread(_row, candidate, artefacts, now))
+        verdict = "passed" if candidate.decision.passed else "kept, not promoted"
+        print(f"{candidate.model.version}: {verdict}")
+        for reason in candidate.decision.reasons:
+            print(f"  {reason}")
+    best = learned.best(None if serving is None else serving.method) if promote else None
+    if best is None:
+        kept = "the rule" if serving is None else serving.version
+        print(f"{kept} goes on serving")
+    elif serving is not None and serving.version == best.model.version:
+        print(f"{serving.version} serves already: nothing new was learned")
+    else:
+        await models.promote(best.model.version, "passed the gate", SystemClock().now())
+        print(f"{best.model.version} serves from now on")
+    return 0 if learned.candidates else 1
+
+
+async def _stored(engine: AsyncEngine, end: datetime) -> "EventTable":
+    from services.scoring.training.stored import batch_of  # noqa: PLC0415
+    from services.scoring.training.table import EventBatch, from_columns  # noqa: PLC0415
+
+    batches: list[EventBatch] = []
+    async for payloads in History(engine).events():
+        batches.append(await asyncio.to_thread(batch_of, payloads))
+        print(f"read {sum(len(b.customers) for b in batches):,} events", file=sys.stderr)
+    return from_columns(batches, observed_until=end.timestamp())
+
+
+def _row(candidate: "Candidate", artefacts: ArtefactStore, now: datetime) -> ModelRow:
+    """Put the artefacts where the row then says that they are."""
+    model, sample = candidate.model, candidate.reference
+    return ModelRow(
+        version=model.version,
+        digest=artefacts.put(candidate.data),
+        method=model.method,
+        feature_set=model.feature_set,
+        horizon_days=model.horizon_days,
+        created_at=now,
+        data_fingerprint=candidate.fingerprint,
+        passed=candidate.decision.passed,
+        gate=msgspec.json.encode(candidate.decision).decode(),
+        report=candidate.report,
+        reference_digest=None if sample is None else artefacts.put(sample),
+    )
+
+
+def _show_progress(what: str, done: int, total: int) -> None:
+    print(f"{what} {done}/{total}", file=sys.stderr)

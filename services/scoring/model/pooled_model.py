@@ -1,0 +1,119 @@
+"""Between the rule and a model: MBG/NBD with a prior fitted to this company's own customers.
+
+For histories too short for a label: it needs no outcome, only how often who bought. Each
+customer's own rhythm is held back towards the pooled prior, the more the less is known of them.
+It looks at purchase days alone.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from services.scoring.core import btyd
+from services.scoring.core.registry import feature_index
+from services.scoring.core.state import FEATURE_SET
+from services.scoring.model.calibration import logit
+from services.scoring.model.store import address
+from shared.contracts.risk import Method
+from shared.kernel.errors import Invalid
+
+Floats = NDArray[np.float64]
+
+FORMAT: Final = 1
+KIND: Final = "pooled"
+VERSION_DIGITS: Final = 12
+
+
+class PooledArtefact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The prior on disk, as JSON."""
+
+    kind: str = KIND
+    format: int = FORMAT
+    horizon_days: int
+    r: float
+    alpha: float
+    """Days."""
+    a: float
+    b: float
+    customers: int
+    """Whom the prior was fitted to."""
+    repeats: int
+    """Their repeat purchase days."""
+    labels_end: str
+    """Instant (UTC) before which every event lies that it was fitted to."""
+    data_fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class PooledModel:
+    """A Predictor of three numbers per customer."""
+
+    artefact: PooledArtefact
+    version: str
+
+    @property
+    def method(self) -> Method:
+        """Always `pooled`."""
+        return "pooled"
+
+    @property
+    def feature_set(self) -> int:
+        """Any: the three features it reads have the same meaning in all of them."""
+        return FEATURE_SET
+
+    @property
+    def horizon_days(self) -> int:
+        """Days of silence that it predicts."""
+        return self.artefact.horizon_days
+
+    def predict(self, x: Floats) -> Floats:
+        """P(no purchase in the horizon). float64[n, F] -> float64[n]; NaN without a purchase."""
+        it = self.artefact
+        prior = btyd.Parameters(r=it.r, alpha=it.alpha, a=it.a, b=it.b, model="mbg")
+        found = np.full(len(x), np.nan)
+        bought = x[:, feature_index["purchase_days"]] > 0
+        found[bought] = no_purchase(prior, x[bought], it.horizon_days)
+        return found
+
+    def explain(self, x: Floats) -> Floats:
+        """All of the log-odds in one column, as the rule's: it looks at rhythm and silence only."""
+        contributions = np.zeros_like(x)
+        contributions[:, feature_index["recency_days"]] = logit(self.predict(x))
+        return contributions
+
+
+def fit_prior(x: Floats) -> btyd.Parameters:
+    """MBG/NBD by maximum likelihood over customers with a purchase, float64[n, F] (days)."""
+    return btyd.fit(*columns(x), model="mbg")
+
+
+def no_purchase(prior: btyd.Parameters, x: Floats, horizon_days: int) -> Floats:
+    """P(no purchase in the horizon) of customers with a purchase, float64[n]."""
+    return np.clip(btyd.no_purchase_probability(prior, *columns(x), horizon_days), 0.0, 1.0)
+
+
+def columns(x: Floats) -> tuple[Floats, Floats, Floats]:
+    """Repeat purchase days, days from the first to the newest, days from the first to now."""
+    repeats = x[:, feature_index["purchase_days"]] - 1
+    span = np.nan_to_num(x[:, feature_index["gap_mean_days"]]) * repeats
+    return repeats, span, span + x[:, feature_index["recency_days"]]
+
+
+def make(artefact: PooledArtefact) -> tuple[PooledModel, bytes]:
+    """The model and its bytes, which decide its version."""
+    data = msgspec.json.encode(artefact, order="deterministic")
+    return loads(data), data
+
+
+def loads(data: bytes) -> PooledModel:
+    """From its bytes. Raises Invalid."""
+    try:
+        artefact = msgspec.json.decode(data, type=PooledArtefact)
+    except msgspec.MsgspecError as error:
+        raise Invalid("artefact", f"not a pooled prior: {error}") from error
+    if artefact.format != FORMAT:
+        raise Invalid("artefact.format", f"is {artefact.format}, this release reads {FORMAT}")
+    return PooledModel(artefact, f"pooled-{address(data)[:VERSION_DIGITS]}")

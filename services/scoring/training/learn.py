@@ -1,0 +1,209 @@
+"""From a history to candidates for serving, each with the gate's word: a pooled prior, a model.
+
+Which of the three ways of scoring a company's history supports is decided here and nowhere else:
+the rule needs nothing; the pooled prior needs enough repeat purchases; a model must beat both on
+later cutoffs. It never promotes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from services.scoring.core.rhythm import assessable
+from services.scoring.model import churn_model, pooled_model, reference
+from services.scoring.model.calibration import sigmoid
+from services.scoring.model.churn_model import ChurnModel
+from services.scoring.model.loading import knows_until
+from services.scoring.model.pooled_model import PooledArtefact, PooledModel
+from services.scoring.model.rule_model import RuleModel
+from services.scoring.training import gate
+from services.scoring.training.backtest import Backtest
+from services.scoring.training.fit import SEED
+from services.scoring.training.leaks import snapshot
+from services.scoring.training.panel import Floats, Progress, no_progress
+from services.scoring.training.table import EventTable
+from services.scoring.training.train import train_fully
+from shared.kernel.errors import Invalid
+
+POOLED_CUSTOMERS_MIN: Final = 200
+POOLED_REPEATS_MIN: Final = 200
+"""Below either, four parameters fitted to this company say less than the documented prior of the
+rule: their standard errors are about a tenth of themselves at these numbers."""
+TOO_SHORT: Final = frozenset({"end", "cutoffs", "panel"})
+"""Fields of the Invalid that a history without both a past and a matured horizon raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What could serve, and whether it may."""
+
+    model: ChurnModel | PooledModel
+    data: bytes
+    decision: gate.Decision
+    report: str
+    fingerprint: str
+    reference: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """Everything that one training made, and why something was not made."""
+
+    candidates: list[Candidate]
+    notes: list[str]
+
+    def best(self, serving: str | None) -> Candidate | None:
+        """The one to promote: a model that passed, else a prior that passed where no model
+        serves (`serving`: the method in use)."""
+        for candidate in reversed(self.candidates):
+            allowed = candidate.model.method == "model" or serving != "model"
+            if candidate.decision.passed and allowed:
+                return candidate
+        return None
+
+
+def learn(
+    table: EventTable,
+    end: float,
+    horizon_days: int,
+    *,
+    champion: ChurnModel | PooledModel | None = None,
+    champion_version: str | None = None,
+    seed: int = SEED,
+    threads: int = 1,
+    progress: Progress = no_progress,
+) -> Learned:
+    """Candidates from nothing known at or after `end` (unix seconds, UTC).
+
+    `champion` serves now; None with a `champion_version` cannot be read by this release. Raises
+    Invalid when a feature knows the future.
+    """
+    notes: list[str] = []
+    candidates: list[Candidate] = []
+    try:
+        trained = train_fully(
+            table, end, horizon_days, seed=seed, threads=threads, progress=progress
+        )
+    except Invalid as invalid:
+        if invalid.field not in TOO_SHORT:
+            raise
+        trained = None
+        notes.append(f"no model: {invalid}")
+    past = None if trained is None else trained.backtest
+    pooled = _pooled(table, end, horizon_days, past)
+    if isinstance(pooled, str):
+        notes.append(f"no pooled prior: {pooled}")
+    else:
+        candidates.append(pooled)
+    if trained is not None:
+        decision = gate.judge(_trial(trained.backtest, champion, champion_version))
+        latest = reference.dumps(trained.latest, trained.model.predict(trained.latest))
+        candidates.append(
+            Candidate(
+                model=trained.model,
+                data=churn_model.dumps(trained.model),
+                decision=decision,
+                report=msgspec.json.encode(trained.report).decode(),
+                fingerprint=trained.model.card.data_fingerprint,
+                reference=latest,
+            )
+        )
+    return Learned(candidates, notes)
+
+
+def _trial(
+    past: Backtest, champion: ChurnModel | PooledModel | None, version: str | None
+) -> gate.Trial:
+    rows = past.rows
+    if not len(rows):
+        return gate.Trial(rows, np.empty(0), {})
+    against = None
+    if champion is not None:
+        against = gate.Champion(
+            version=champion.version,
+            horizon_days=champion.horizon_days,
+            knows_until=datetime.fromisoformat(knows_until(champion)).timestamp(),
+            p=champion.predict(rows.x),
+        )
+    elif version is not None:
+        against = gate.Champion(version, rows.horizon_days, 0.0, None)
+    baselines = {
+        "recency": past.recency,
+        "rule": RuleModel(rows.horizon_days).predict(rows.x),
+        "pooled prior": pooled_at_origins(past),
+    }
+    return gate.Trial(rows, sigmoid(past.log_odds), baselines, against)
+
+
+def pooled_at_origins(past: Backtest) -> Floats:
+    """P(no purchase) of the backtest's rows, by a prior fitted at each origin to what was known
+    there (purchase days alone: no label)."""
+    found = np.empty(len(past.rows))
+    for at in range(len(past.rows.cutoffs)):
+        rows = past.rows.at == at
+        x = past.rows.x[rows]
+        prior = pooled_model.fit_prior(x)
+        found[rows] = pooled_model.no_purchase(prior, x, past.rows.horizon_days)
+    return found
+
+
+def _pooled(
+    table: EventTable, end: float, horizon_days: int, past: Backtest | None
+) -> Candidate | str:
+    """The prior over all customers, or why there is none."""
+    x = snapshot(table, end)
+    x = x[assessable(x)]
+    repeats, _, _ = pooled_model.columns(x)
+    if len(x) < POOLED_CUSTOMERS_MIN or repeats.sum() < POOLED_REPEATS_MIN:
+        return (
+            f"{len(x)} customers with {int(repeats.sum())} repeat purchase days, it wants "
+            f"{POOLED_CUSTOMERS_MIN} and {POOLED_REPEATS_MIN}"
+        )
+    prior = pooled_model.fit_prior(x)
+    fingerprint = table.fingerprint(end)
+    model, data = pooled_model.make(
+        PooledArtefact(
+            horizon_days=horizon_days,
+            r=prior.r,
+            alpha=prior.alpha,
+            a=prior.a,
+            b=prior.b,
+            customers=len(x),
+            repeats=int(repeats.sum()),
+            labels_end=datetime.fromtimestamp(end, UTC).isoformat(),
+            data_fingerprint=fingerprint,
+        )
+    )
+    return Candidate(
+        model=model,
+        data=data,
+        decision=_judge_pooled(past),
+        report=msgspec.json.encode(model.artefact).decode(),
+        fingerprint=fingerprint,
+        reference=reference.dumps(*_sampled(x, model)),
+    )
+
+
+def _judge_pooled(past: Backtest | None) -> gate.Decision:
+    """It needs volume (seen to before) and, where outcomes exist, not to lose to the rule."""
+    if past is None or not len(past.rows):
+        return gate.Decision(
+            passed=True,
+            against=None,
+            cutoffs=[],
+            reasons=["enough repeat purchases; no outcome has matured yet to compare on"],
+            comparisons=[],
+        )
+    rule = RuleModel(past.rows.horizon_days).predict(past.rows.x)
+    trial = gate.Trial(past.rows, pooled_at_origins(past), {"rule": rule})
+    return gate.not_worse(trial)
+
+
+def _sampled(x: Floats, model: PooledModel) -> Sequence[Floats]:
+    keep = np.random.default_rng(SEED).permutation(len(x))[: reference.ROWS_MAX]
+    rows = x[np.sort(keep)]
+    return rows, model.predict(rows)

@@ -1,0 +1,214 @@
+"""The life of a model on the real tables, by the real commands, and under the running service."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from deploy.local.stack import LocalStack
+from services.scoring.core.state import FEATURE_SET
+from services.scoring.model.churn_model import ChurnModel, dumps
+from services.scoring.model.loading import loads
+from services.scoring.model.store import ArtefactStore
+from services.scoring.store.models import ModelRow, Models
+from shared.kernel.errors import Invalid
+from tests.fakes import activity
+from tests.fakes.log import MemoryLog
+from tests.fakes.model import tiny_model
+from tests.integration.scoring.postgres import promoted, table
+from tests.integration.scoring.running import LIMIT_S, Place, place, scoring
+
+pytestmark = pytest.mark.stack
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+async def registered(models: Models, *versions: str) -> None:
+    """Rows without artefacts."""
+    for version in versions:
+        await models.register(
+            ModelRow(
+                version=version,
+                digest="0" * 64,
+                feature_set=FEATURE_SET,
+                horizon_days=28,
+                created_at=NOW,
+            )
+        )
+
+
+async def serving(models: Models) -> str | None:
+    """Its version."""
+    row = await models.serving()
+    return None if row is None else row.version
+
+
+async def test_rollbacks_walk_back_one_by_one(engine: AsyncEngine) -> None:
+    """To what served before, then to what served before that, down to the rule; a promotion
+    in between starts a new branch."""
+    models = Models(engine)
+    await registered(models, "a", "b", "c", "d")
+    assert await serving(models) is None
+    for version in ("a", "b", "c"):
+        await models.promote(version, "passed the gate", NOW)
+    assert (await models.rollback("worse", NOW)).version == "b"
+    await models.promote("d", "passed the gate", NOW)
+    found = []
+    for _ in range(3):
+        await models.rollback("worse", NOW)
+        found.append(await serving(models))
+    assert found == ["b", "a", None]
+    with pytest.raises(Invalid, match="nothing before it"):
+        await models.rollback("worse", NOW)
+    actions = [line.action for line in await models.promotions()]
+    assert actions == ["rollback"] * 3 + ["promote", "rollback"] + ["promote"] * 3
+
+
+async def test_promotions_at_the_same_time_follow_one_another(engine: AsyncEngine) -> None:
+    """Each knows the one before it: no line of the log points past another one."""
+    models = Models(engine)
+    await registered(models, *"abcdefgh")
+    await asyncio.gather(*(models.promote(v, "race", NOW) for v in "abcdefgh"))
+    log = (await models.promotions())[::-1]
+    assert [line.before_id for line in log] == [None, *(line.id for line in log[:-1])]
+
+
+async def test_one_challenger_at_most_and_none_that_serves(engine: AsyncEngine) -> None:
+    models = Models(engine)
+    await registered(models, "a", "b")
+    await models.challenge("a", NOW)
+    await models.challenge("b", NOW)
+    row = await models.shadow()
+    assert row is not None
+    assert row.version == "b"
+    await models.promote("b", "passed the gate", NOW)
+    assert await models.shadow() is None
+
+
+async def test_a_version_may_be_named_by_its_beginning(engine: AsyncEngine) -> None:
+    models = Models(engine)
+    await registered(models, "lgbm-1a", "lgbm-1b", "lgbm-1")
+    assert (await models.find("lgbm-1a")).version == "lgbm-1a"
+    assert (await models.find("lgbm-1")).version == "lgbm-1"
+    for bad, words in (("lgbm", "several begin so"), ("x", "there is none"), ("%", "none")):
+        with pytest.raises(Invalid, match=words):
+            await models.find(bad)
+
+
+@pytest.fixture
+async def made(stack: LocalStack, database_url: str) -> AsyncIterator[Place]:
+    """Topics and tables of the test's own."""
+    async with place(stack, database_url, 2) as opened:
+        yield opened
+
+
+async def kept(made: Place, folder: Path, model: ChurnModel, *, passed: bool) -> None:
+    """In the registry and in the folder."""
+    await Models(made.engine).register(
+        ModelRow(
+            version=model.version,
+            digest=ArtefactStore(folder).put(dumps(model)),
+            feature_set=FEATURE_SET,
+            horizon_days=28,
+            created_at=NOW,
+            passed=passed,
+            gate='{"against": null, "reasons": ["clearly worse than recency"]}',
+        )
+    )
+
+
+async def refused(made: Place, folder: Path, *arguments: str) -> str:
+    """What an operator's command that fails says."""
+    done = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "services.scoring", *arguments),
+        env=made.environment({"MODEL_STORE": str(folder)}),
+        stderr=subprocess.PIPE,
+    )
+    _, err = await done.communicate()
+    assert done.returncode == 1
+    return err.decode()
+
+
+async def test_an_operator_promotes_rolls_back_and_compares(
+    made: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the gate refused needs a reason; what cannot be loaded never serves."""
+    monkeypatch.setenv("EBBWATCH_SCORING_MODEL_STORE", str(tmp_path))
+    good, bad = tiny_model(1), tiny_model(2)
+    await kept(made, tmp_path, good, passed=True)
+    await kept(made, tmp_path, bad, passed=False)
+    assert "serves from now on" in await made.command("models", "promote", good.version)
+    assert "did not pass the gate" in await refused(
+        made, tmp_path, "models", "promote", bad.version
+    )
+    assert "cannot challenge itself" in await refused(
+        made, tmp_path, "models", "shadow", good.version
+    )
+    assert "scores beside" in await made.command("models", "shadow", bad.version[:9])
+    listed = await made.command("models", "list")
+    assert f"{good.version:<20}" in listed
+    assert "kept challenger since" in listed
+    assert "clearly worse than recency" in await made.command("models", "show", bad.version)
+    assert f"{bad.version} since" in await made.command("models", "shadow")
+    await made.command("models", "promote", bad.version, "--force", "the owner wants it")
+    assert "the owner wants it" in await made.command("models", "list")
+    assert f"{good.version} serves again" in await made.command("models", "rollback")
+    assert "the rule serves again" in await made.command("models", "rollback")
+    assert "nothing before it" in await refused(made, tmp_path, "models", "rollback")
+    await registered(Models(made.engine), "lgbm-gone")
+    assert "is not in" in await refused(made, tmp_path, "models", "promote", "lgbm-gone")
+
+
+async def test_hot_swaps_and_a_challenger_under_load(made: Place, tmp_path: Path) -> None:
+    """While events flow, models are promoted, rolled back and challenged: every stored number
+    comes from the model that it names, and the challenger's from the same features."""
+    one, two = tiny_model(1), tiny_model(2)
+    store, models = ArtefactStore(tmp_path), Models(made.engine)
+    await kept(made, tmp_path, two, passed=True)
+    settings = {"MODEL_STORE": str(tmp_path), "MODEL_POLL_S": "0.02", "BATCH_RECORDS_MAX": "20"}
+    async with scoring(made, **settings) as service:
+        await service.until("/readyz", 200)
+        sent = 0
+        for step in range(8):
+            log = MemoryLog("activity")
+            for n in range(40):
+                name = f"{step}-{n}"
+                at = datetime.now(UTC) - timedelta(days=step + 1)
+                log.append(n % 2, activity.event(f"e{name}", f"c{name}", at))
+            sent += 40
+            await made.send(log)
+            if step == 1:
+                await promoted(models, one.version, store.put(dumps(one)), NOW)
+            elif step == 3:
+                await models.challenge(two.version, NOW)
+            elif step == 5:
+                await models.promote(two.version, "a test", NOW)
+            elif step == 6:
+                await models.rollback("a test", NOW)
+            await made.reached(sent)
+            await asyncio.sleep(0.1)
+        async with asyncio.timeout(LIMIT_S):
+            while not await table(made.engine, "shadow_score"):  # noqa: ASYNC110 (no event)
+                await asyncio.sleep(0.05)
+        assert await service.stop() == 0
+    loaded = {m.version: loads(dumps(m)) for m in (one, two)}
+    features = {}
+    seen = set()
+    for row in await table(made.engine, "assessment"):
+        x = np.frombuffer(row["features"], "<f8")[None, :]
+        features[row["customer_id"]] = x
+        seen.add(row["model_version"])
+        if row["model_version"] in loaded:
+            assert loaded[row["model_version"]].predict(x)[0] == row["probability"]
+    assert {"rule-1", one.version, two.version} <= seen
+    beside = await table(made.engine, "shadow_score")
+    assert {row["version"] for row in beside} == {two.version}
+    assert {row["champion"] for row in beside} == {one.version}
+    for row in beside:
+        assert two.predict(features[row["customer_id"]])[0] == row["probability"]
