@@ -15,15 +15,19 @@ from services.alerts.handlers.observe import Observe
 from services.alerts.handlers.publish_verdicts import PublishVerdicts
 from services.alerts.inbound.activity import ActivityDecoder
 from services.alerts.inbound.http import add_routes
+from services.alerts.inbound.policy_file import read_policy
 from services.alerts.inbound.risk import RiskDecoder
 from services.alerts.outbound.webhook import Endpoint, WebhookSender
 from services.alerts.settings import LEASE_MARGIN_S, AlertsSettings
+from services.alerts.store.assessments import Assessments
 from services.alerts.store.business_clock import BusinessClock
 from services.alerts.store.customers import Customers
 from services.alerts.store.deliveries import Deliveries
 from services.alerts.store.delivery_log import DeliveryLog
+from services.alerts.store.rules import Rules
 from services.alerts.store.tables import SCHEMA, api_token
 from services.alerts.store.tasks import Tasks
+from services.alerts.store.trials import Trials
 from shared.http.access import Tokens
 from shared.http.app import create_app
 from shared.kafka.fenced import FencedConsumer
@@ -31,7 +35,7 @@ from shared.kafka.producer import Producer
 from shared.kafka.relay import Relay
 from shared.kafka.settings import KafkaSettings
 from shared.kafka.worker import work
-from shared.postgres.engine import create_engine
+from shared.postgres.engine import create_engine, unit_of_work
 from shared.postgres.ledger import Ledger
 from shared.postgres.outbox import Outbox
 from shared.postgres.settings import PostgresSettings
@@ -52,8 +56,11 @@ class Alerts:
         self.health = Health(self.clock)
         self.ledger, self.outbox = Ledger(engine, SCHEMA), Outbox(SCHEMA)
         self.customers, self.tasks, self.deliveries = Customers(), Tasks(), Deliveries()
+        self.rules, self.trials = Rules(), Trials()
         self.endpoint_ids = tuple(endpoint.id for endpoint in settings.endpoints)
-        self.book = Book(self.tasks, self.deliveries, self.endpoint_ids, settings.treatment_topic)
+        self.book = Book(
+            self.tasks, self.trials, self.deliveries, self.endpoint_ids, settings.treatment_topic
+        )
         self.told, self.given = asyncio.Event(), asyncio.Event()
         self.relays = {
             name: Relay(engine, self.outbox, Producer(kafka, f"alerts-{name}"))
@@ -80,11 +87,11 @@ class Alerts:
             decode=RiskDecoder(self.settings.dead_letter_topic),
             ledger=self.ledger,
             customers=self.customers,
+            rules=self.rules,
+            assessments=Assessments(),
             book=self.book,
             outbox=self.outbox,
             relay=self.relays["risk"],
-            policy=self.settings.policy(),
-            working_days=self.settings.working_days,
             clock=self.clock,
             told=self.told,
         )
@@ -96,6 +103,7 @@ class Alerts:
             decode=ActivityDecoder(self.settings.dead_letter_topic),
             ledger=self.ledger,
             customers=self.customers,
+            trials=self.trials,
             book=self.book,
             outbox=self.outbox,
             relay=self.relays["activity"],
@@ -163,6 +171,9 @@ async def _run(alerts: Alerts, sender: WebhookSender) -> int:
     settings, health = alerts.settings, alerts.health
     log = DeliveryLog(alerts.engine)
     await log.register(alerts.endpoint_ids)
+    first = read_policy(settings.policy_file)
+    async with unit_of_work(alerts.engine) as unit:
+        await alerts.rules.begin_with(unit, first, alerts.clock.now())
     risk = alerts.consumer("risk", settings.risk_topic, settings.risk_batch_records_max)
     activity = alerts.consumer(
         "activity", settings.activity_topic, settings.activity_batch_records_max

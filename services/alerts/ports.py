@@ -1,18 +1,20 @@
 """What alerts' handlers need of the world, and the values that they exchange with it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
+from services.alerts.core.document import Policy
 from services.alerts.core.message import Kind
 from services.alerts.core.policy import Closed, CustomerState
 from services.alerts.core.retry import Answer, Outcome
-from services.alerts.core.task import Task
+from services.alerts.core.task import Ground, Task
+from services.alerts.core.trial import Trial
 from shared.contracts.events import Profile
 from shared.contracts.risk import RiskAssessed
-from shared.contracts.treatment import Verdict
+from shared.contracts.treatment import LeavingCause, Verdict
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.ledger import TopicPartition
 from shared.postgres.outbox import Message, Pending
@@ -48,6 +50,21 @@ class Assessed:
 
     tp: TopicPartition
     message: RiskAssessed
+    value: bytes
+    """The message as it came."""
+
+
+@dataclass(frozen=True, slots=True)
+class PurchaseSeen:
+    """A live purchase, or a refund with an amount below 0, by the event's identity."""
+
+    customer_id: str
+    source: str
+    event_id: str
+    at: datetime
+    amount: float
+    """Reporting currency; 0 where the source has no amounts."""
+    refund: bool
 
 
 @dataclass(slots=True)
@@ -61,6 +78,8 @@ class ActivitySeen:
     ticks: dict[TopicPartition, datetime]
     """The newest tick of each partition."""
     dead: list[Message]
+    money: list[PurchaseSeen] = field(default_factory=list)
+    """Live purchases and refunds, for outcomes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +138,8 @@ class VerdictGiven:
     task_id: str
     verdict: Verdict
     note: str | None
+    leaving_cause: LeavingCause | None = None
+    actor: str = "owner"
 
 
 class Customers(Protocol):
@@ -139,7 +160,28 @@ class Tasks(Protocol):
     async def close(self, work: UnitOfWork, closed: Sequence[Closed]) -> list[Task]: ...
     async def customer_of(self, work: UnitOfWork, task_id: str) -> str | None: ...
     async def find(self, work: UnitOfWork, task_id: str) -> Task | None: ...
-    async def write_verdict(self, work: UnitOfWork, task: Task) -> None: ...
+    async def find_all(self, work: UnitOfWork, task_ids: Sequence[str]) -> list[Task]: ...
+    async def write(self, work: UnitOfWork, tasks: Sequence[Task]) -> None: ...
+
+
+class Trials(Protocol):
+    """Who was treated or left alone, and the purchases that they are measured by."""
+
+    async def add(self, work: UnitOfWork, trials: Sequence[Trial]) -> None: ...
+    async def note_purchases(self, work: UnitOfWork, seen: Sequence[PurchaseSeen]) -> None: ...
+
+
+class Rules(Protocol):
+    """What decisions are made by."""
+
+    async def current(self, work: UnitOfWork) -> tuple[int, Policy]: ...
+    async def ground(self, work: UnitOfWork, owners: Iterable[str], now: datetime) -> Ground: ...
+
+
+class Assessments(Protocol):
+    """Assessments as they came."""
+
+    async def add(self, work: UnitOfWork, seen: Sequence[Assessed]) -> None: ...
 
 
 class Deliveries(Protocol):

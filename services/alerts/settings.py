@@ -1,12 +1,14 @@
 """Alerts' settings, read from `EBBWATCH_ALERTS_*`."""
 
 import json
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    FilePath,
     HttpUrl,
     SecretStr,
     field_validator,
@@ -14,13 +16,13 @@ from pydantic import (
 )
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from services.alerts.core.policy import Policy
 from services.alerts.core.retry import DELAYS_S
 from services.alerts.core.signature import key_of
 from shared.contracts import topics
-from shared.contracts.risk import Band
 from shared.kernel.errors import Invalid
 from shared.runtime.settings import HttpSettings
+
+POLICY_FILE = Path(__file__).parent / "policies" / "default.yaml"
 
 SECRETS_MAX = 11
 """The current secret and at most ten old ones that are being replaced."""
@@ -72,18 +74,13 @@ class AlertsSettings(HttpSettings):
     activity_batch_records_max: int = Field(5_000, ge=1, le=20_000)
     """Events read in one transaction. Only purchases and profiles of them are written."""
 
-    band_raise: Band = "high"
-    """Band from which a task is raised."""
-    cooldown_days: int = Field(28, ge=0)
-    """Business days-of-24-hours between two tasks of one customer."""
-    ramp_days: int = Field(7, ge=0, le=366)
-    """Days over which those found at risk by the first look after a backfill are spread."""
-    open_tasks_max: int = Field(1, ge=1, le=20)
-    """Open tasks per customer."""
-    due_working_days: int = Field(3, ge=0, le=60)
-    """Working days from raising a task to its due date."""
-    due_working_days_critical: int = Field(1, ge=0, le=60)
-    """The same in the critical band."""
+    policy_file: FilePath = POLICY_FILE
+    """YAML of the policy to begin with. Once one is stored, the stored one counts."""
+    keep_days: int = Field(180, ge=1, le=3_650)
+    """Business days for which assessments and purchases are kept: how far back a policy can be
+    tried. At least the longest horizon, since outcomes are measured from them."""
+    late_days: float = Field(2.0, ge=0, le=30)
+    """How long after the end of a window late purchases are waited for before it is measured."""
 
     endpoints: Annotated[tuple[EndpointSettings, ...], NoDecode] = ()
     """JSON: `[{"id": "crm", "url": "https://...", "secrets": ["whsec_..."]}]`."""
@@ -125,16 +122,3 @@ class AlertsSettings(HttpSettings):
                 "wait for its turn, the other to be sent before a second worker may send it"
             )
         return self
-
-    def working_days(self, band: Band) -> int:
-        """Working days from raising a task of `band` to its due date."""
-        return self.due_working_days_critical if band == "critical" else self.due_working_days
-
-    def policy(self) -> Policy:
-        """The thresholds of the policy."""
-        return Policy(
-            band_raise=self.band_raise,
-            cooldown_days=self.cooldown_days,
-            ramp_days=self.ramp_days,
-            open_tasks_max=self.open_tasks_max,
-        )

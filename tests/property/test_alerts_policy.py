@@ -8,7 +8,15 @@ from datetime import datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.alerts.core.policy import Closed, CustomerState, Policy, Raised, decide, purchased
+from services.alerts.core.policy import (
+    Closed,
+    CustomerState,
+    Policy,
+    Raised,
+    Step,
+    decide,
+    purchased,
+)
 from shared.contracts.risk import BANDS, Reason, RiskAssessed
 from tests.unit.alerts.samples import assessed, day
 
@@ -66,7 +74,7 @@ def play(
     for each in arrivals:
         if isinstance(each, Bought):
             state, ended = purchased(state, each.at)
-            steps: tuple[Raised | Closed, ...] = ended
+            steps: tuple[Step, ...] = ended
         else:
             decision = decide(state, each, policy)
             state, steps = decision.state, decision.steps

@@ -1,24 +1,93 @@
-"""By when an owner should have acted: so many working days after a task was opened.
+"""When owners work: by when they should have acted, and when they may be disturbed.
 
-What it is for: the due date. Working days are Monday to Friday in UTC; it knows no holidays.
+What it is for: dates in the owner's time zone. Working days and holidays are the policy's; a
+duration in days means the same time of day by the clock on the wall.
 """
 
-from datetime import datetime, timedelta
-from typing import Final
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
-SATURDAY: Final = 5
+from services.alerts.core.document import WEEKDAYS, Hours
+
+UTC_ZONE = ZoneInfo("UTC")
+USUAL = Hours()
+DAYS_OFF_MAX = 400
+"""Days off in a row after which the search for a working day ends: there is none."""
 
 
-def due_at(opened_at: datetime, working_days: int) -> datetime:
-    """`opened_at` moved on by `working_days`: one after a Friday, or after a Sunday, is Monday.
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """The working time of one owner."""
 
-    >>> from datetime import UTC
-    >>> due_at(datetime(2017, 10, 6, 9, tzinfo=UTC), 1)  # a Friday
-    datetime.datetime(2017, 10, 9, 9, 0, tzinfo=datetime.timezone.utc)
-    """
-    day = opened_at
-    for _ in range(working_days):
-        day += timedelta(days=1)
-        while day.weekday() >= SATURDAY:
-            day += timedelta(days=1)
-    return day
+    hours: Hours = USUAL
+    zone: ZoneInfo = UTC_ZONE
+
+    def works_on(self, day: date) -> bool:
+        """Whether somebody works on a day."""
+        return WEEKDAYS[day.weekday()] in self.hours.working_days and (
+            day not in self.hours.holidays
+        )
+
+    def due_at(self, opened_at: datetime, working_days: int) -> datetime:
+        """`opened_at` moved on by `working_days`: one after a Friday, or after a Sunday, is
+        Monday. UTC.
+
+        >>> Calendar().due_at(datetime(2017, 10, 6, 9, tzinfo=UTC), 1)  # a Friday
+        datetime.datetime(2017, 10, 9, 9, 0, tzinfo=datetime.timezone.utc)
+        """
+        at = opened_at.astimezone(self.zone)
+        for _ in range(working_days):
+            at = self._next_working(at + timedelta(days=1))
+        return at.astimezone(UTC)
+
+    def may_disturb_at(self, at: datetime) -> datetime:
+        """The first moment from `at` on that is not quiet, UTC; `at` where nothing ever is.
+
+        >>> from datetime import time
+        >>> night = Hours(quiet_from=time(20), quiet_until=time(8))
+        >>> Calendar(night).may_disturb_at(datetime(2017, 10, 6, 21, tzinfo=UTC))  # a Friday
+        datetime.datetime(2017, 10, 9, 8, 0, tzinfo=datetime.timezone.utc)
+        """
+        begin, end = self.hours.quiet_from, self.hours.quiet_until
+        if begin is None or end is None:
+            return at
+        local = at.astimezone(self.zone)
+        for _ in range(DAYS_OFF_MAX):
+            if not self.works_on(local.date()):
+                local = _midnight(local + timedelta(days=1))
+            elif _quiet(local, self.hours):
+                # Over midnight, the quiet of an evening ends on the day after.
+                later = (
+                    local + timedelta(days=1) if begin > end and local.time() >= begin else local
+                )
+                local = later.replace(
+                    hour=end.hour, minute=end.minute, second=end.second, microsecond=0
+                )
+            else:
+                return local.astimezone(UTC)
+        return at
+
+    def respond_by(self, opened_at: datetime, hours: float) -> datetime:
+        """`hours` after the owner could know of it, or when the owner works again. UTC."""
+        begin = self.may_disturb_at(opened_at)
+        return self.may_disturb_at(begin + timedelta(hours=hours))
+
+    def _next_working(self, at: datetime) -> datetime:
+        for _ in range(DAYS_OFF_MAX):
+            if self.works_on(at.date()):
+                return at
+            at += timedelta(days=1)
+        return at
+
+
+def _quiet(local: datetime, hours: Hours) -> bool:
+    begin, end = hours.quiet_from, hours.quiet_until
+    if begin is None or end is None:
+        return False
+    now = local.time()
+    return begin <= now < end if begin <= end else now >= begin or now < end
+
+
+def _midnight(at: datetime) -> datetime:
+    return at.replace(hour=0, minute=0, second=0, microsecond=0)

@@ -9,12 +9,14 @@ from typing import Literal
 
 import msgspec
 
-from services.alerts.core.policy import stable_id
+from services.alerts.core.document import Both
+from services.alerts.core.ids import stable_id
 from services.alerts.core.task import Task
+from services.alerts.core.trial import Trial
 from services.alerts.core.wording.catalogue import sentence
 from shared.contracts.treatment import TreatmentRecorded
 
-Kind = Literal["retention_task.opened", "retention_task.closed"]
+Kind = Literal["retention_task.opened", "retention_task.updated", "retention_task.closed"]
 
 
 class Person(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
@@ -56,6 +58,22 @@ class TaskTold(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     due_at: datetime
     closed_at: datetime | None = None
     close_reason: str | None = None
+    kind: str = "retention"
+    """`retention`, `win_back`, `care` or `segment`."""
+    title: str | None = None
+    """Of a task that no risk has raised."""
+    grade: str | None = None
+    queue: str = "owner"
+    """Who acts: the `owner`, a `fast_response` team, `self_service`, or `unowned`."""
+    playbook: str = "any"
+    channel: str | None = None
+    """How to reach the customer, as the grade prefers and consent allows."""
+    consent_missing: bool = False
+    """The customer consents to no channel of the playbook."""
+    offer: str | None = None
+    steps: list[str] = []
+    respond_by: datetime | None = None
+    escalated_to: str | None = None
 
 
 class Body(msgspec.Struct, kw_only=True, frozen=True):
@@ -69,7 +87,9 @@ class Body(msgspec.Struct, kw_only=True, frozen=True):
 
 def kind_of(task: Task) -> Kind:
     """What the newest change of the task is called."""
-    return "retention_task.opened" if task.status == "open" else "retention_task.closed"
+    if task.status == "closed":
+        return "retention_task.closed"
+    return "retention_task.opened" if task.version == 1 else "retention_task.updated"
 
 
 def body(task: Task) -> bytes:
@@ -77,7 +97,7 @@ def body(task: Task) -> bytes:
     return msgspec.json.encode(
         Body(
             type=kind_of(task),
-            timestamp=task.closed_at or task.opened_at,
+            timestamp=task.closed_at or task.changed_at or task.opened_at,
             data={"task": told(task)},
         )
     )
@@ -106,7 +126,25 @@ def told(task: Task) -> TaskTold:
         due_at=task.due_at,
         closed_at=task.closed_at,
         close_reason=task.close_reason,
+        kind=task.kind,
+        title=_in(task, task.plan.title),
+        grade=task.grade,
+        queue=task.queue,
+        playbook=task.plan.playbook,
+        channel=task.plan.channel,
+        consent_missing=task.plan.consent_missing,
+        offer=_in(task, task.plan.offer),
+        steps=[step.zh if task.language == "zh-CN" else step.en for step in task.plan.steps],
+        respond_by=task.respond_by,
+        escalated_to=task.escalated_to,
     )
+
+
+def _in(task: Task, text: Both | None) -> str | None:
+    """A text in the language of the task."""
+    if text is None:
+        return None
+    return text.zh if task.language == "zh-CN" else text.en
 
 
 def delivery_id(task: Task, endpoint_id: str) -> str:
@@ -125,6 +163,8 @@ def treatment(task: Task) -> TreatmentRecorded:
         task_id=task.id,
         cause=task.cause,
         detail=None if opened else task.close_reason,
+        policy=task.policy,
+        playbook=task.plan.playbook,
         revision=task.revision if opened else None,
         probability=task.probability if opened else None,
         until=task.opened_at + window if opened else None,
@@ -140,4 +180,23 @@ def verdict(task: Task, at: datetime) -> TreatmentRecorded:
         task_id=task.id,
         cause=task.cause,
         detail=task.verdict,
+        policy=task.policy,
+        playbook=task.plan.playbook,
+        leaving_cause=task.leaving_cause,
+    )
+
+
+def held_out(trial: Trial) -> TreatmentRecorded:
+    """A customer left alone on purpose, as scoring and training learn of it."""
+    return TreatmentRecorded(
+        customer_id=trial.customer_id,
+        kind="held_out",
+        at=trial.at,
+        task_id=trial.id,
+        cause=trial.cause,
+        policy=f"{trial.policy}@{trial.policy_version}",
+        playbook=trial.playbook,
+        revision=trial.revision,
+        probability=trial.probability,
+        until=trial.until,
     )

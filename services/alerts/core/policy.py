@@ -4,41 +4,34 @@ What it is for: the one place that decides about retention tasks. Time is busine
 comes with the message; the wall clock has no say. It never writes, sends or words anything.
 """
 
-import base64
-import hashlib
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from shared.contracts.risk import BANDS, Band, RiskAssessed
+from services.alerts.core.causes import CHURNED, cause_of, is_gone
+from services.alerts.core.conditions import wants
+from services.alerts.core.document import TRAITS, Policy
+from services.alerts.core.holdout import held_out
+from services.alerts.core.ids import draw, stable_id, task_id
+from shared.contracts.risk import Band, Grade, RiskAssessed
 
-TRAITS: Final = frozenset({"seldom_buyer"})
-"""Reasons that tell how a customer has always been. They explain a probability, but nothing
-has changed: an owner could only be told to watch somebody who behaves as ever."""
+__all__ = [
+    "NO_REVISION", "TRAITS", "CloseReason", "Closed", "CustomerState", "Decision", "HeldOut",
+    "OpenTask", "Policy", "Raised", "Step", "Why", "decide", "purchased", "settle", "stable_id",
+    "task_id",
+]  # fmt: skip
 
 NO_REVISION: Final = -1
 """Revision of a customer of whom no assessment has been seen."""
 
-CloseReason = Literal["came_back", "do_not_contact", "verdict"]
+CloseReason = Literal[
+    "came_back", "do_not_contact", "verdict", "dismissed", "expired", "merged", "erased"
+]
 Why = Literal[
-    "stale", "below", "win_back", "unchanged", "not_armed", "do_not_contact", "cooldown",
-    "limit", "ramp", "raised",
+    "stale", "ignored", "below", "win_back", "unchanged", "not_armed", "do_not_contact",
+    "cooldown", "limit", "ramp", "held_out", "raised",
 ]  # fmt: skip
 """Which row of the decision table applied; a label of the metrics."""
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """The thresholds. Days are days of business time."""
-
-    band_raise: Band = "high"
-    cooldown_days: int = 28
-    ramp_days: int = 7
-    """Days over which those found at risk by the first look after a backfill are spread."""
-    open_tasks_max: int = 1
-    """Open tasks of one customer, whatever their causes."""
-    traits: frozenset[str] = TRAITS
-    """Reasons that are no cause of a task by themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +51,22 @@ class CustomerState:
     revision: int = NO_REVISION
     """Of the newest assessment seen."""
     band: Band | None = None
+    probability: float | None = None
+    """Of the newest assessment seen."""
+    grade: Grade | None = None
+    """As of the newest assessment that knew one."""
     armed: bool = True
     """False from a task on until the band falls below `band_raise`."""
     ramp_until: datetime | None = None
     """At risk since before we looked: no task before this time."""
     raised_at: datetime | None = None
-    """When the last task was raised."""
+    """When the last task was raised, or held out."""
+    recent: tuple[datetime, ...] = ()
+    """When tasks were raised, or held out, within the policy's period."""
+    win_back_at: datetime | None = None
+    """When the last win-back task was raised, or held out."""
     episode: int = 0
-    """How many tasks were raised so far."""
+    """How many tasks were raised, or held out, so far."""
     purchased_at: datetime | None = None
     """Newest live purchase, from either topic."""
     do_not_contact_at: datetime | None = None
@@ -90,7 +91,15 @@ class Closed:
     reason: CloseReason
 
 
-Step = Raised | Closed
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """A task that would have been raised, had the customer not been left alone on purpose."""
+
+    task: OpenTask
+    episode: int
+
+
+Step = Raised | HeldOut | Closed
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +117,21 @@ def decide(state: CustomerState, message: RiskAssessed, policy: Policy) -> Decis
     | the assessment                                              | why            | armed | ramp |
     |-------------------------------------------------------------|----------------|-------|------|
     | is not newer than the newest seen                           | stale          |       |      |
-    | is below `band_raise`                                       | below          | yes   | none |
+    | is one that a rule ignores                                  | ignored        |       |      |
+    | is below the band, and no rule raises it                    | below          | yes   | none |
     | silent beyond the horizon (or never bought): win-back's job | win_back       |       |      |
     | no reason but traits: the customer behaves as ever          | unchanged      |       |      |
     | band has not been below since the last task                 | not_armed      |       |      |
     | the customer must not be contacted                          | do_not_contact |       |      |
     | fewer than `cooldown_days` since the last task              | cooldown       |       |      |
-    | `open_tasks_max` are open, or one of the same cause         | limit          |       |      |
+    | `open_tasks_max` are open, or one of the same cause, or     |                |       |      |
+    | `tasks_max` were raised within the period                   | limit          |       |      |
     | first look after a backfill, or its ramp day is not reached | ramp           |       | set  |
+    | the customer is one of those left alone                     | held_out       | no    | none |
     | otherwise                                                   | raised         | no    | none |
+
+    Where the policy wins back, the row `win_back` lets one task through for each time that a
+    customer left; it need not be armed, all other rows hold.
 
     Before any row but the first, open tasks end that `settle` ends. A task raised on an
     assessment older than the customer's newest purchase is raised and ends at once: which
@@ -128,29 +143,27 @@ def decide(state: CustomerState, message: RiskAssessed, policy: Policy) -> Decis
         state,
         revision=message.revision,
         band=message.band,
+        probability=message.probability,
+        grade=_grade(message) or state.grade,
         purchased_at=_latest(state.purchased_at, message.last_purchase_at),
     )
     seen, ended = settle(seen)
-    why = _why(seen, message, policy)
+    why, cause = _why(seen, message, policy, state.probability)
     if why == "below":
         seen = replace(seen, armed=True, ramp_until=None)
     elif why == "ramp" and seen.ramp_until is None:
         seen = replace(seen, ramp_until=_ramp_until(message, policy))
         if _ramp_over(seen, message):
             why = "raised"
-    cause = _cause(message, policy)
     if why != "raised" or cause is None:
         return Decision(seen, ended, why)
-    raised = _raise(seen, message, cause)
-    after = replace(
-        seen,
-        armed=False,
-        ramp_until=None,
-        raised_at=message.assessed_at,
-        episode=raised.episode,
-        open=(*seen.open, raised.task),
-    )
-    after, overtaken = settle(after)
+    number = task_id(seen.customer_id, cause, seen.episode + 1)
+    task = OpenTask(number, cause, message.assessed_at)
+    if held_out(message, policy):
+        left = HeldOut(task, seen.episode + 1)
+        return Decision(_after(seen, task, policy, ()), (*ended, left), "held_out")
+    raised = Raised(task, seen.episode + 1)
+    after, overtaken = settle(_after(seen, task, policy, (*seen.open, task)))
     return Decision(after, (*ended, raised, *overtaken), "raised")
 
 
@@ -171,44 +184,63 @@ def purchased(state: CustomerState, at: datetime) -> tuple[CustomerState, tuple[
     return settle(replace(state, purchased_at=_latest(state.purchased_at, at)))
 
 
-def task_id(customer_id: str, cause: str, episode: int) -> str:
-    """The same for the same customer, cause and episode, on every replay.
-
-    >>> task_id("c-1", "complaint_open", 1)
-    'rt_z7d2lgmqe6dj2gzxcwhgnbm2de'
-    """
-    return "rt_" + stable_id("task", customer_id, cause, str(episode))
-
-
-def stable_id(*parts: str) -> str:
-    """26 lower-case letters and digits that stand for `parts` (128 bits of BLAKE2b)."""
-    digest = hashlib.blake2b(digest_size=16, person=b"ebbwatch")
-    for part in parts:
-        encoded = part.encode()
-        digest.update(len(encoded).to_bytes(4) + encoded)
-    return base64.b32encode(digest.digest()).decode().rstrip("=").lower()
-
-
-def _why(state: CustomerState, message: RiskAssessed, policy: Policy) -> Why:
-    if BANDS.index(message.band) < BANDS.index(policy.band_raise):
-        return "below"
-    if message.days_silent is None or message.days_silent > message.horizon_days:
-        return "win_back"
-    if _cause(message, policy) is None:
-        return "unchanged"
-    if not state.armed:
-        return "not_armed"
+def _why(
+    state: CustomerState, message: RiskAssessed, policy: Policy, before: float | None
+) -> tuple[Why, str | None]:
+    """The row that applies, and the cause of the task where one is raised."""
+    wanted = wants(message, before, policy)
+    if wanted is None:
+        return "ignored", None
+    if not wanted:
+        return "below", None
+    gone = is_gone(message)
+    cause = CHURNED if gone else cause_of(message, policy)
+    if gone and not _may_win_back(state, message, policy):
+        return "win_back", None
+    if cause is None:
+        return "unchanged", None
+    if not gone and not state.armed:
+        return "not_armed", None
     if state.do_not_contact_at is not None:
-        return "do_not_contact"
-    return _when(state, message, policy)
+        return "do_not_contact", None
+    return _when(state, message, policy, cause), cause
 
 
-def _when(state: CustomerState, message: RiskAssessed, policy: Policy) -> Why:
+def _may_win_back(state: CustomerState, message: RiskAssessed, policy: Policy) -> bool:
+    within = policy.win_back_within_days
+    if within is None or message.days_silent is None or message.days_silent > within:
+        return False
+    last, bought = state.win_back_at, state.purchased_at
+    return last is None or (bought is not None and bought > last)
+
+
+def _after(
+    state: CustomerState, task: OpenTask, policy: Policy, open_tasks: tuple[OpenTask, ...]
+) -> CustomerState:
+    """The customer once a task was raised or held out."""
+    since = task.opened_at - timedelta(days=policy.tasks_period_days)
+    kept = tuple(at for at in state.recent if at > since)
+    return replace(
+        state,
+        armed=False,
+        ramp_until=None,
+        raised_at=task.opened_at,
+        recent=(*kept, task.opened_at) if policy.tasks_max is not None else (),
+        win_back_at=task.opened_at if task.cause == CHURNED else state.win_back_at,
+        episode=state.episode + 1,
+        open=open_tasks or state.open,
+    )
+
+
+def _when(state: CustomerState, message: RiskAssessed, policy: Policy, cause: str) -> Why:
     cooldown = timedelta(days=policy.cooldown_days)
     if state.raised_at is not None and message.assessed_at - state.raised_at < cooldown:
         return "cooldown"
     causes = {task.cause for task in state.open}
-    if len(state.open) >= policy.open_tasks_max or _cause(message, policy) in causes:
+    since = message.assessed_at - timedelta(days=policy.tasks_period_days)
+    recent = sum(at > since for at in state.recent)
+    many = policy.tasks_max is not None and recent >= policy.tasks_max
+    if many or len(state.open) >= policy.open_tasks_max or cause in causes:
         return "limit"
     waiting = state.ramp_until is not None and not _ramp_over(state, message)
     if waiting or (message.onboarding and state.ramp_until is None):
@@ -216,25 +248,17 @@ def _when(state: CustomerState, message: RiskAssessed, policy: Policy) -> Why:
     return "raised"
 
 
+def _grade(message: RiskAssessed) -> Grade | None:
+    return None if message.standing is None else message.standing.grade
+
+
 def _ramp_until(message: RiskAssessed, policy: Policy) -> datetime:
-    digest = hashlib.blake2b(message.customer_id.encode(), digest_size=8, person=b"ramp").digest()
-    days = int.from_bytes(digest) % policy.ramp_days if policy.ramp_days else 0
+    days = draw(b"ramp", message.customer_id) % policy.ramp_days if policy.ramp_days else 0
     return message.assessed_at + timedelta(days=days)
 
 
 def _ramp_over(state: CustomerState, message: RiskAssessed) -> bool:
     return state.ramp_until is not None and message.assessed_at >= state.ramp_until
-
-
-def _cause(message: RiskAssessed, policy: Policy) -> str | None:
-    """The leading reason that is a change; None where there is none."""
-    return next((r.code for r in message.reasons if r.code not in policy.traits), None)
-
-
-def _raise(state: CustomerState, message: RiskAssessed, cause: str) -> Raised:
-    episode = state.episode + 1
-    number = task_id(state.customer_id, cause, episode)
-    return Raised(OpenTask(number, cause, message.assessed_at), episode)
 
 
 def _closed(state: CustomerState, task: OpenTask) -> Closed | None:

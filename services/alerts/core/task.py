@@ -3,20 +3,38 @@
 What it is for: the task as it is stored and told. Its fields are the columns of its table.
 """
 
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Literal
 
 import msgspec
 
-from services.alerts.core.due import due_at
+from services.alerts.core.causes import CHURNED, reasons_of
+from services.alerts.core.document import Policy, zone
+from services.alerts.core.due import Calendar
+from services.alerts.core.owner import OwnerRecord
+from services.alerts.core.playbook import (
+    Plan,
+    Queue,
+    choose,
+    grade_rank,
+    plan,
+    queue_of,
+)
 from services.alerts.core.policy import Closed, CloseReason, Raised
 from services.alerts.core.wording.catalogue import language_of
 from services.alerts.core.wording.numbers import Language
 from shared.contracts.events import Profile
-from shared.contracts.risk import Band, Reason, RiskAssessed
-from shared.contracts.treatment import Verdict
+from shared.contracts.risk import Band, Grade, Lifecycle, Reason, RiskAssessed, Tier
+from shared.contracts.treatment import LeavingCause, Verdict
 
 Status = Literal["open", "closed"]
+Progress = Literal["new", "acknowledged", "in_progress"]
+"""How far an owner has come with an open task."""
+TaskKind = Literal["retention", "win_back", "care", "segment"]
+Waiting = Literal["quiet", "capacity"]
+"""Why an open task is not told yet: nobody may be disturbed now; its owner's day is full."""
 
 
 class Task(msgspec.Struct, kw_only=True, frozen=True):
@@ -60,21 +78,77 @@ class Task(msgspec.Struct, kw_only=True, frozen=True):
     close_reason: CloseReason | None = None
     verdict: Verdict | None = None
     note: str | None = None
+    leaving_cause: LeavingCause | None = None
+    """Why the customer leaves, as the owner learned it."""
+    kind: TaskKind = "retention"
+    plan: Plan = Plan(playbook="any")
+    policy: str = "default@0"
+    """Name and version of the policy that raised it."""
+    grade: Grade | None = None
+    tier: Tier | None = None
+    lifecycle: Lifecycle | None = None
+    queue: Queue = "owner"
+    grade_rank: int = 2
+    worth: float = 0.0
+    """Expected saved value: value at risk x the playbook's save rate. Orders a queue."""
+    progress: Progress = "new"
+    snoozed_until: datetime | None = None
+    """Business time; out of the queue until then."""
+    respond_by: datetime | None = None
+    """Business time by which an owner must have taken it on; None: no target."""
+    escalations: int = 0
+    """1: the manager was told. 2: it was given to somebody else."""
+    escalated_to: str | None = None
+    expires_at: datetime | None = None
+    waiting: Waiting | None = None
+    tell_at: datetime | None = None
+    """Business time until which it waits for the end of quiet hours."""
+    allocated_at: datetime | None = None
+    """Business time at which it became its owner's work; None while it waits for capacity."""
+    changed_at: datetime | None = None
+    """Business time of the newest change that was told after the first."""
 
 
-def new_task(
-    raised: Raised,
-    message: RiskAssessed,
-    profile: Profile,
-    working_days: int,
-    created_at: datetime,
-) -> Task:
-    """The task that `raised` asks for, due `working_days` after it was opened."""
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What tasks are made by, beside the assessment and the profile."""
+
+    policy: Policy
+    version: int
+    created_at: datetime
+    """Wall clock."""
+    owners: Mapping[str, OwnerRecord] = field(default_factory=dict)
+    save_rates: Mapping[str, float] = field(default_factory=dict)
+    """Measured, by playbook; the others' are assumed."""
+
+    @property
+    def label(self) -> str:
+        """Name and version of the policy."""
+        return f"{self.policy.name}@{self.version}"
+
+    def calendar(self, owner_id: str | None) -> Calendar:
+        """When an owner works."""
+        record = None if owner_id is None else self.owners.get(owner_id)
+        own = None if record is None else record.time_zone
+        return Calendar(self.policy.hours, zone(own or self.policy.hours.time_zone))
+
+
+def new_task(raised: Raised, message: RiskAssessed, profile: Profile, ground: Ground) -> Task:
+    """The task that `raised` asks for."""
+    policy, cause, opened_at = ground.policy, raised.task.cause, raised.task.opened_at
+    playbook = choose(policy, message.standing, cause)
     owner = profile.owner
+    queue = queue_of(playbook.service, owner.id if owner else None)
+    calendar = ground.calendar(owner.id if owner and queue == "owner" else None)
+    days = playbook.due_working_days
+    waiting, tell_at = _waits(owner.id if owner else None, queue, opened_at, ground)
+    rate = ground.save_rates.get(playbook.id, playbook.save_rate)
+    expires, target = policy.expire_days, playbook.response_hours
+    standing = message.standing
     return Task(
         customer_id=message.customer_id,
         id=raised.task.id,
-        cause=raised.task.cause,
+        cause=cause,
         episode=raised.episode,
         status="open",
         version=1,
@@ -86,7 +160,7 @@ def new_task(
         band=message.band,
         probability=message.probability,
         horizon_days=message.horizon_days,
-        reasons=message.reasons,
+        reasons=reasons_of(message, cause),
         days_silent=message.days_silent,
         last_purchase_at=message.last_purchase_at,
         expected_value=message.expected_value,
@@ -94,11 +168,38 @@ def new_task(
         currency=message.currency,
         revision=message.revision,
         model_version=message.model_version,
-        opened_at=raised.task.opened_at,
-        due_at=due_at(raised.task.opened_at, working_days),
-        created_at=created_at,
+        opened_at=opened_at,
+        due_at=calendar.due_at(
+            opened_at, policy.working_days(message.band) if days is None else days
+        ),
+        created_at=ground.created_at,
         received_ms=message.received_ms,
+        kind="win_back" if cause == CHURNED else "retention",
+        plan=plan(playbook, policy, profile),
+        policy=ground.label,
+        grade=standing.grade if standing else None,
+        tier=standing.tier if standing else None,
+        lifecycle=standing.lifecycle if standing else None,
+        queue=queue,
+        grade_rank=grade_rank(policy, standing),
+        worth=message.value_at_risk * rate,
+        respond_by=None if target is None else calendar.respond_by(opened_at, target),
+        expires_at=None if expires is None else opened_at + timedelta(days=expires),
+        waiting=waiting,
+        tell_at=tell_at,
+        allocated_at=None if waiting == "capacity" else opened_at,
     )
+
+
+def _waits(
+    owner_id: str | None, queue: Queue, opened_at: datetime, ground: Ground
+) -> tuple[Waiting | None, datetime | None]:
+    """Why a new task is not told at once, and until when where that is known."""
+    record = None if owner_id is None else ground.owners.get(owner_id)
+    if queue == "owner" and record is not None and record.capacity_per_day is not None:
+        return "capacity", None
+    at = ground.calendar(owner_id).may_disturb_at(opened_at)
+    return ("quiet", at) if at > opened_at else (None, None)
 
 
 def close(task: Task, closed: Closed) -> Task:

@@ -4,18 +4,17 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts import metrics
-from services.alerts.core.policy import Closed, CustomerState, Policy, decide
-from services.alerts.core.task import new_task
+from services.alerts.core.policy import Closed, CustomerState, Raised, decide
+from services.alerts.core.task import Ground, new_task
+from services.alerts.core.trial import new_trial
 from services.alerts.handlers.book import Book, Page, count
 from services.alerts.handlers.measure import note_lag
-from services.alerts.ports import Assessed, Customers, Known, Relay
+from services.alerts.ports import Assessed, Assessments, Customers, Known, Relay, Rules
 from shared.contracts.events import Profile
-from shared.contracts.risk import Band
 from shared.kafka.batch import Batch
 from shared.postgres.engine import unit_of_work
 from shared.postgres.ledger import Ledger, Move
@@ -36,11 +35,11 @@ class Assess:
     decode: Decode
     ledger: Ledger
     customers: Customers
+    rules: Rules
+    assessments: Assessments
     book: Book
     outbox: Outbox
     relay: Relay
-    policy: Policy
-    working_days: Callable[[Band], int]
     clock: Clock
     told: asyncio.Event
 
@@ -59,8 +58,11 @@ class Assess:
             await self.relay.forget(work)
             await self.ledger.advance(work, moves)
             known = await self.customers.lock(work, {a.message.customer_id for a in assessed})
-            page, states, why = self._decide(assessed, known, now)
+            owners = {o.id for k in known.values() if (o := _profile(k).owner) is not None}
+            ground = await self.rules.ground(work, owners, now)
+            page, states, why = _decide(assessed, known, ground)
             await self.customers.write(work, states)
+            await self.assessments.add(work, assessed)
             changes, messages = await self.book.write(work, page, now)
             pending = await self.outbox.add(work, [*dead, *messages])
         self.told.set()
@@ -71,27 +73,32 @@ class Assess:
         await self.relay.flush(pending)
         return moves
 
-    def _decide(
-        self, assessed: Sequence[Assessed], known: dict[str, Known], now: datetime
-    ) -> tuple[Page, list[CustomerState], Counter[str]]:
-        page = Page()
-        states = {customer: found.state for customer, found in known.items()}
-        changed: set[str] = set()
-        why: Counter[str] = Counter()
-        for each in assessed:
-            message = each.message
-            customer = message.customer_id
-            decision = decide(states[customer], message, self.policy)
-            why[decision.why] += 1
-            if decision.state is not states[customer]:
-                states[customer] = decision.state
-                changed.add(customer)
-            for step in decision.steps:
-                if isinstance(step, Closed):
-                    page.close(step, each.tp)
-                    continue
-                seen = known[customer].profile
-                profile = seen.profile if seen else NOBODY
-                days = self.working_days(message.band)
-                page.open(new_task(step, message, profile, days, now), each.tp)
-        return page, [states[customer] for customer in changed], why
+
+def _decide(
+    assessed: Sequence[Assessed], known: dict[str, Known], ground: Ground
+) -> tuple[Page, list[CustomerState], Counter[str]]:
+    page = Page()
+    states = {customer: found.state for customer, found in known.items()}
+    changed: set[str] = set()
+    why: Counter[str] = Counter()
+    for each in assessed:
+        message = each.message
+        customer = message.customer_id
+        decision = decide(states[customer], message, ground.policy)
+        why[decision.why] += 1
+        if decision.state is not states[customer]:
+            states[customer] = decision.state
+            changed.add(customer)
+        for step in decision.steps:
+            if isinstance(step, Closed):
+                page.close(step, each.tp)
+                continue
+            profile = _profile(known[customer])
+            page.trials.append((new_trial(step, message, profile, ground), each.tp))
+            if isinstance(step, Raised):
+                page.open(new_task(step, message, profile, ground), each.tp)
+    return page, [states[customer] for customer in changed], why
+
+
+def _profile(known: Known) -> Profile:
+    return known.profile.profile if known.profile else NOBODY

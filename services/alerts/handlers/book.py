@@ -12,7 +12,8 @@ from services.alerts import metrics
 from services.alerts.core import message as told
 from services.alerts.core.policy import Closed
 from services.alerts.core.task import Task, close
-from services.alerts.ports import Change, Deliveries, NewDelivery, Tasks
+from services.alerts.core.trial import Trial
+from services.alerts.ports import Change, Deliveries, NewDelivery, Tasks, Trials
 from shared.contracts import treatment
 from shared.contracts.treatment import TreatmentRecorded
 from shared.postgres.engine import UnitOfWork
@@ -30,6 +31,9 @@ class Page:
     """Of new tasks."""
     closed: dict[str, tuple[Closed, TopicPartition]] = field(default_factory=dict)
     """Ends of tasks that were stored before, by task id."""
+
+    trials: list[tuple[Trial, TopicPartition]] = field(default_factory=list)
+    """Who was treated or left alone."""
 
     def open(self, task: Task, cause: TopicPartition) -> None:
         """A new task."""
@@ -50,9 +54,15 @@ class Book:
     """Where pages are written. `endpoints`: ids of those that every change is told to."""
 
     def __init__(
-        self, tasks: Tasks, deliveries: Deliveries, endpoints: Sequence[str], treatment_topic: str
+        self,
+        tasks: Tasks,
+        trials: Trials,
+        deliveries: Deliveries,
+        endpoints: Sequence[str],
+        treatment_topic: str,
     ) -> None:
         self._tasks = tasks
+        self._trials = trials
         self._deliveries = deliveries
         self._endpoints = endpoints
         self._treatment_topic = treatment_topic
@@ -66,12 +76,19 @@ class Book:
         """
         ended = await self._tasks.close(work, [closed for closed, _ in page.closed.values()])
         await self._tasks.add(work, list(page.raised.values()))
+        await self._trials.add(work, [trial for trial, _ in page.trials])
         changes = [Change(task, page.closed[task.id][1]) for task in ended] + page.changes
         await self.tell(work, changes, now)
-        return changes, [self.publish(told.treatment(c.task), c.cause) for c in changes]
+        messages = [self.publish(told.treatment(c.task), c.cause) for c in changes]
+        messages += [
+            self.publish(told.held_out(trial), cause)
+            for trial, cause in page.trials
+            if trial.arm == "held_out"
+        ]
+        return changes, messages
 
     async def tell(self, work: UnitOfWork, changes: Sequence[Change], now: datetime) -> None:
-        """Queue a message about each change for every endpoint."""
+        """Queue a message about each change for every endpoint; none about a task that waits."""
         await self._deliveries.add(
             work,
             [
@@ -85,7 +102,9 @@ class Book:
                     created_at=now,
                     received_ms=task.received_ms if task.status == "open" else 0,
                 )
-                for task, body in ((c.task, told.body(c.task)) for c in changes)
+                for task, body in (
+                    (c.task, told.body(c.task)) for c in changes if not c.task.waiting
+                )
                 for endpoint in self._endpoints
             ],
         )

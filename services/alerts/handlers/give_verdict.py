@@ -58,7 +58,12 @@ class GiveVerdict:
             if task is None or task.verdict is not None:
                 return _settled(task, given)
             at = max(task.opened_at, await self.business_clock.now(work))
-            after = msgspec.structs.replace(task, verdict=given.verdict, note=given.note)
+            after = msgspec.structs.replace(
+                task,
+                verdict=given.verdict,
+                note=given.note,
+                leaving_cause=given.leaving_cause,
+            )
             messages = []
             if task.status == "open":
                 after = msgspec.structs.replace(
@@ -70,7 +75,7 @@ class GiveVerdict:
                 )
                 changes.append(Change(after, CAUSE))
                 messages.append(self.book.publish(told.treatment(after), CAUSE))
-            await self.tasks.write_verdict(work, after)
+            await self.tasks.write(work, [after])
             await self.book.tell(work, changes, self.clock.now())
             messages.append(self.book.publish(told.verdict(after, at), CAUSE))
             await self.outbox.add(work, messages)

@@ -11,7 +11,7 @@ from services.alerts import metrics
 from services.alerts.core.policy import CustomerState, purchased, settle
 from services.alerts.handlers.book import Book, Page, count
 from services.alerts.handlers.measure import note_lag
-from services.alerts.ports import TICK, ActivitySeen, Customers, Known, ProfileSeen, Relay
+from services.alerts.ports import TICK, ActivitySeen, Customers, Known, ProfileSeen, Relay, Trials
 from shared.kafka.batch import Batch
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.postgres.ledger import Ledger, Move
@@ -29,6 +29,7 @@ class Observe:
     decode: Decode
     ledger: Ledger
     customers: Customers
+    trials: Trials
     book: Book
     outbox: Outbox
     relay: Relay
@@ -47,6 +48,7 @@ class Observe:
             await self.relay.forget(work)
             await self.ledger.advance(work, moves)
             known = await self._known(work, seen)
+            await self.trials.note_purchases(work, seen.money)
             page, states, profiles = _take_in(seen, known)
             await self.customers.write(work, states)
             await self.customers.write_profiles(work, profiles)

@@ -1,4 +1,4 @@
-"""Reads from activity records what alerts acts on: purchases, profiles, ticks.
+"""Reads from activity records what alerts acts on: purchases, refunds, profiles, ticks.
 
 A backfill's purchases are history and are passed over; its profiles are kept, since they say
 who the customer is today.
@@ -9,7 +9,7 @@ from datetime import datetime
 import msgspec
 
 from services.alerts.inbound.dead import dead_letter, nul_free
-from services.alerts.ports import ActivitySeen, ProfileSeen
+from services.alerts.ports import ActivitySeen, ProfileSeen, PurchaseSeen
 from shared.contracts import events as types
 from shared.contracts.events import ID_LENGTH_MAX, Profile
 from shared.kafka.batch import Batch, Record
@@ -17,6 +17,7 @@ from shared.kernel.errors import Invalid
 
 
 class _Data(msgspec.Struct):
+    amount: float | None = None
     profile: Profile | None = None
 
 
@@ -26,6 +27,7 @@ class _Event(msgspec.Struct):
     id: str
     type: str
     time: datetime
+    source: str = ""
     subject: str = ""
     backfill: str | None = None
     data: _Data = msgspec.field(default_factory=_Data)
@@ -64,6 +66,9 @@ def _note(seen: ActivitySeen, record: Record) -> None:
         seen.ticks[tp] = max(event.time, seen.ticks.get(tp, event.time))
     elif event.type == types.PURCHASE and event.backfill is None:
         seen.purchases.append((tp, _customer(event), event.time))
+        seen.money.append(_money(event, refund=False))
+    elif event.type == types.REFUND and event.backfill is None:
+        seen.money.append(_money(event, refund=True))
     elif event.type == types.PROFILE:
         customer = _customer(event)
         if event.data.profile is None:
@@ -73,6 +78,21 @@ def _note(seen: ActivitySeen, record: Record) -> None:
         _, before = seen.profiles.get(customer, (tp, None))
         if found.replaces(before):
             seen.profiles[customer] = (tp, found)
+
+
+def _money(event: _Event, *, refund: bool) -> PurchaseSeen:
+    for field, text in (("id", event.id), ("source", event.source)):
+        if len(text) > ID_LENGTH_MAX or "\0" in text:
+            raise Invalid(field, f"must have at most {ID_LENGTH_MAX} characters, none U+0000")
+    amount = event.data.amount or 0.0
+    return PurchaseSeen(
+        customer_id=_customer(event),
+        source=event.source,
+        event_id=event.id,
+        at=event.time,
+        amount=-amount if refund else amount,
+        refund=refund,
+    )
 
 
 def _customer(event: _Event) -> str:

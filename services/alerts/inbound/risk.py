@@ -45,7 +45,7 @@ def _read(record: Record, value: bytes) -> Assessed:
         raise Invalid("value", str(error)) from None
     nul_free("value", value)
     _check(message)
-    return Assessed((record.topic, record.partition), message)
+    return Assessed((record.topic, record.partition), message, value)
 
 
 def _check(message: RiskAssessed) -> None:

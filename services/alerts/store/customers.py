@@ -12,7 +12,7 @@ import msgspec
 from services.alerts.core.policy import CustomerState, OpenTask
 from services.alerts.ports import Known, ProfileSeen
 from shared.contracts.events import Profile
-from shared.contracts.risk import Band
+from shared.contracts.risk import Band, Grade
 from shared.postgres.engine import UnitOfWork
 
 
@@ -22,9 +22,13 @@ class _StateRow(msgspec.Struct, kw_only=True, frozen=True):
     customer_id: str
     revision: int
     band: Band | None
+    probability: float | None
+    grade: Grade | None
     armed: bool
     ramp_until: datetime | None
     raised_at: datetime | None
+    recent: tuple[datetime, ...] | None
+    win_back_at: datetime | None
     episode: int
     purchased_at: datetime | None
 
@@ -138,7 +142,7 @@ def _known(row: dict[str, object], open_tasks: tuple[OpenTask, ...]) -> Known:
         seen = ProfileSeen(profile, at, event_id)
     columns = msgspec.convert({name: row[name] for name in _COLUMNS}, _StateRow)
     state = CustomerState(
-        **msgspec.structs.asdict(columns),
+        **(msgspec.structs.asdict(columns) | {"recent": columns.recent or ()}),
         do_not_contact_at=seen.at if seen and seen.profile.do_not_contact else None,
         open=open_tasks,
     )

@@ -1,18 +1,26 @@
 """The retention tasks: written in batches, read page by page."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
+from services.alerts.core.playbook import Queue
 from services.alerts.core.policy import Closed
 from services.alerts.core.task import Status, Task
 from services.alerts.store.tables import task as t
 from shared.postgres.engine import UnitOfWork
 
 _COLUMNS = ", ".join(Task.__struct_fields__)
+_CHANGING = (
+    "status", "version", "closed_at", "close_reason", "verdict", "note", "leaving_cause",
+    "owner_id", "owner_name", "language", "queue", "progress", "snoozed_until", "respond_by",
+    "escalations", "escalated_to", "waiting", "tell_at", "allocated_at", "changed_at",
+)  # fmt: skip
+_SET = ", ".join(f"{name} = n.{name}" for name in _CHANGING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +30,24 @@ class TaskFilter:
     status: Status | None = None
     owner_id: str | None = None
     customer_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueFilter:
+    """Whose work to list; `now` is business time."""
+
+    queue: Queue
+    owner_id: str | None
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class QueueKey:
+    """Where in a queue a task stands."""
+
+    grade_rank: int
+    worth: float
+    id: str
 
 
 class Tasks:
@@ -70,14 +96,50 @@ class Tasks:
         )
         return None if row is None else msgspec.convert(dict(row), Task)
 
-    async def write_verdict(self, work: UnitOfWork, task: Task) -> None:
-        """Store the verdict, the note and the end of a task whose customer is locked."""
-        fields = ("status", "version", "closed_at", "close_reason", "verdict", "note")
-        await work.connection.execute(
-            t.update()
-            .where(t.c.customer_id == task.customer_id, t.c.id == task.id)
-            .values({name: getattr(task, name) for name in fields})
+    async def find_all(self, work: UnitOfWork, task_ids: Sequence[str]) -> list[Task]:
+        """Tasks by their ids, in the order of the ids' customers."""
+        rows = await work.driver.fetch(
+            f"SELECT {_COLUMNS} FROM alerts.task WHERE id = ANY($1::text[]) "  # noqa: S608
+            "ORDER BY customer_id, id",
+            list(task_ids),
         )
+        return [msgspec.convert(dict(row), Task) for row in rows]
+
+    async def write(self, work: UnitOfWork, tasks: Sequence[Task]) -> None:
+        """Store what has changed of tasks whose customers are locked."""
+        if tasks:
+            await work.driver.execute(
+                f"UPDATE alerts.task t SET {_SET} "  # noqa: S608 (names of our own columns)
+                "FROM json_populate_recordset(NULL::alerts.task, $1::json) n "
+                "WHERE t.customer_id = n.customer_id AND t.id = n.id",
+                msgspec.json.encode(tasks).decode(),
+            )
+
+    async def queue(
+        self, work: UnitOfWork, which: QueueFilter, after: QueueKey | None, most: int
+    ) -> list[Task]:
+        """At most `most` open tasks in the order in which they are to be done.
+
+        Grade first where the policy says so, then expected saved value; not what is snoozed or
+        waits for capacity or for the end of quiet hours.
+        """
+        query = sa.select(*(t.c[name] for name in Task.__struct_fields__)).where(
+            t.c.status == "open",
+            t.c.queue == which.queue,
+            t.c.waiting.is_(None),
+            sa.or_(t.c.snoozed_until.is_(None), t.c.snoozed_until <= which.now),
+        )
+        if which.owner_id is not None:
+            query = query.where(t.c.owner_id == which.owner_id)
+        if after is not None:
+            query = query.where(
+                sa.tuple_(t.c.grade_rank, -t.c.worth, t.c.id)
+                > sa.tuple_(after.grade_rank, -after.worth, after.id)
+            )
+            # The index is on the columns as they are; this bound lets a later page begin there.
+            query = query.where(t.c.grade_rank >= after.grade_rank)
+        query = query.order_by(t.c.grade_rank, t.c.worth.desc(), t.c.id).limit(most)
+        return _tasks(await work.connection.execute(query))
 
     async def page(
         self,
@@ -98,6 +160,9 @@ class Tasks:
         if after is not None:
             query = query.where(sa.tuple_(t.c.opened_at, t.c.id) < sa.tuple_(*after))
         query = query.order_by(t.c.opened_at.desc(), t.c.id.desc()).limit(most)
-        rows = await work.connection.execute(query)
-        names = Task.__struct_fields__
-        return [msgspec.convert(dict(zip(names, row, strict=True)), Task) for row in rows]
+        return _tasks(await work.connection.execute(query))
+
+
+def _tasks(rows: Iterable[Sequence[Any]]) -> list[Task]:
+    names = Task.__struct_fields__
+    return [msgspec.convert(dict(zip(names, row, strict=True)), Task) for row in rows]

@@ -21,12 +21,15 @@ from services.alerts.handlers.observe import Observe
 from services.alerts.inbound.activity import ActivityDecoder
 from services.alerts.inbound.risk import RiskDecoder
 from services.alerts.outbound.webhook import Endpoint, WebhookSender
+from services.alerts.store.assessments import Assessments
 from services.alerts.store.business_clock import BusinessClock
 from services.alerts.store.customers import Customers
 from services.alerts.store.deliveries import Deliveries
 from services.alerts.store.delivery_log import DeliveryLog
+from services.alerts.store.rules import Rules
 from services.alerts.store.tables import SCHEMA
 from services.alerts.store.tasks import Tasks
+from services.alerts.store.trials import Trials
 from shared.contracts import activity, risk
 from shared.contracts.activity import Activity
 from shared.contracts.risk import RiskAssessed
@@ -50,6 +53,18 @@ class NoRelay:
 
     async def flush(self, pending: Sequence[Pending]) -> None:
         """Nothing is sent."""
+
+
+class SetRules(Rules):
+    """The stored rules with a policy that the test sets."""
+
+    def __init__(self, policy: Policy) -> None:
+        super().__init__()
+        self._set = policy
+
+    async def current(self, work: UnitOfWork) -> tuple[int, Policy]:
+        """The policy of the test, as version 1."""
+        return 1, self._set
 
 
 @dataclass(slots=True)
@@ -86,7 +101,7 @@ class Bench:
 
     @property
     def book(self) -> Book:
-        return Book(Tasks(), Deliveries(), tuple(self.endpoints), "treatment")
+        return Book(Tasks(), Trials(), Deliveries(), tuple(self.endpoints), "treatment")
 
     def assess(self) -> Assess:
         return Assess(
@@ -97,8 +112,8 @@ class Bench:
             book=self.book,
             outbox=Outbox(SCHEMA),
             relay=NoRelay(),
-            policy=self.policy,
-            working_days=lambda _: 3,
+            rules=SetRules(self.policy),
+            assessments=Assessments(),
             clock=self.clock,
             told=asyncio.Event(),
         )
@@ -109,6 +124,7 @@ class Bench:
             decode=ActivityDecoder("dead"),
             ledger=Ledger(self.engine, SCHEMA),
             customers=Customers(),
+            trials=Trials(),
             book=self.book,
             outbox=Outbox(SCHEMA),
             relay=NoRelay(),

@@ -110,7 +110,8 @@ async def test_task_ids_are_the_same_in_a_second_replay(bench: Bench) -> None:
 async def empty(bench: Bench) -> None:
     async with bench.engine.begin() as connection:
         await connection.exec_driver_sql(
-            "TRUNCATE alerts.customer, alerts.task, alerts.delivery, alerts.outbox"
+            "TRUNCATE alerts.customer, alerts.task, alerts.delivery, alerts.outbox, alerts.trial, "
+            "alerts.assessment"
         )
 
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from services.alerts.core.policy import CustomerState, Policy, Raised, decide
-from services.alerts.core.task import Task, new_task
+from services.alerts.core.task import Ground, Task, new_task
 from shared.contracts.events import Owner, Profile
 from shared.contracts.risk import Reason, RiskAssessed
 
@@ -54,4 +54,5 @@ def raised_task(profile: Profile | None = None, **changes: Any) -> Task:
     decision = decide(CustomerState(message.customer_id), message, Policy())
     step = decision.steps[0]
     assert isinstance(step, Raised)
-    return new_task(step, message, profile or Profile(owner=Owner(id="o-1", name="Ann")), 3, day(0))
+    profile = profile or Profile(owner=Owner(id="o-1", name="Ann"))
+    return new_task(step, message, profile, Ground(Policy(), 0, day(0)))

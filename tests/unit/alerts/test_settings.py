@@ -3,6 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
+from services.alerts.core.document import plain, read
+from services.alerts.inbound.policy_file import read_policy
 from services.alerts.settings import AlertsSettings
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -44,7 +46,8 @@ def test_a_lease_outlasts_an_attempt() -> None:
         AlertsSettings(delivery_timeout_s=15, delivery_lease_s=33)
 
 
-def test_critical_tasks_are_due_sooner() -> None:
+def test_the_policy_to_begin_with_is_valid_and_critical_tasks_are_due_sooner() -> None:
     """R13"""
-    settings = AlertsSettings()
-    assert settings.working_days("critical") < settings.working_days("high")
+    policy = read_policy(AlertsSettings().policy_file)
+    assert policy.working_days("critical") < policy.working_days("high")
+    assert policy == read(plain(policy))

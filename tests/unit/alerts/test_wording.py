@@ -2,6 +2,7 @@
 
 import pytest
 
+from services.alerts.core.causes import CHURNED, SLIPPING_AGAIN
 from services.alerts.core.wording.catalogue import (
     FALLBACK,
     SENTENCES,
@@ -13,7 +14,10 @@ from services.alerts.core.wording.numbers import LANGUAGES, Fact, number
 from services.scoring.core.catalogue import REASONS
 from shared.contracts.risk import Reason
 
-QUOTED = {spec.code: frozenset(spec.facts) for spec in REASONS}
+QUOTED = {spec.code: frozenset(spec.facts) for spec in REASONS} | {
+    code: frozenset({"days_silent", "usual_gap_days"}) for code in (SLIPPING_AGAIN, CHURNED)
+}
+"""What scoring sends, and the causes that alerts finds by itself."""
 
 
 def said(code: str, language: str = "en", **facts: float) -> str:

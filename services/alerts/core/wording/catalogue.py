@@ -57,6 +57,30 @@ SENTENCES: Final[Mapping[str, tuple[Variant, ...]]] = {
         ),
         Variant("Silent for longer than usual", "未购买的时间已超过平时的间隔"),
     ),
+    "slipping_again": (
+        Variant(
+            "Was won back and now slips again: buys {usual_gap_days:every}, silent for "
+            "{days_silent:days}",
+            "曾流失后被挽回，现又出现流失迹象：通常{usual_gap_days:every}购买一次，"
+            "已 {days_silent:days}未购买",
+        ),
+        Variant(
+            "Was won back and now slips again: silent for {days_silent:days}",
+            "曾流失后被挽回，现又出现流失迹象：已 {days_silent:days}未购买",
+        ),
+        Variant("Was won back and now slips again", "曾流失后被挽回，现又出现流失迹象"),
+    ),
+    "churned": (
+        Variant(
+            "Has left: used to buy {usual_gap_days:every}, nothing for {days_silent:days}",
+            "客户已流失：以前{usual_gap_days:every}购买一次，已 {days_silent:days}未购买",
+        ),
+        Variant(
+            "Has left: nothing bought for {days_silent:days}",
+            "客户已流失：已 {days_silent:days}未购买",
+        ),
+        Variant("Has left", "客户已流失"),
+    ),
     "frequency_falling": (
         Variant(
             "Has not bought in the last four weeks; bought on {purchases_before:days} in "

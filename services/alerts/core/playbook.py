@@ -1,0 +1,97 @@
+"""What is to be done: the playbook for a customer and a cause, and how to reach the customer.
+
+What it is for: from the policy's playbooks to a task's plan. A plan is a copy: changing a
+playbook changes no task that was raised before.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal
+
+import msgspec
+
+from services.alerts.core.conditions import UNKNOWN, meets, one_of
+from services.alerts.core.document import Both, Playbook, Policy, Service
+from shared.contracts.events import Profile
+from shared.contracts.risk import Standing
+
+Queue = Literal["owner", "fast_response", "self_service", "unowned"]
+"""Where a task waits to be done: with its owner, a team, a machine, or whoever looks after the
+customers that nobody owns."""
+ANY: Final = Playbook(id="any")
+"""For what no playbook of the policy speaks of."""
+GRADE_RANKS: Final[Mapping[str | None, int]] = {"vip": 0, "regular": 1, "potential": 2, None: 2}
+
+
+class Plan(msgspec.Struct, kw_only=True, frozen=True):
+    """What a task asks for."""
+
+    playbook: str
+    service: Service = "named_owner"
+    channel: str | None = None
+    """None: no channel is named, or the customer consents to none of them."""
+    consent_missing: bool = False
+    """True: channels are named, and the customer consents to none of them."""
+    title: Both | None = None
+    """Of a task that no risk has raised."""
+    offer: Both | None = None
+    steps: list[Both] = []
+
+
+def choose(policy: Policy, standing: Standing | None, cause: str) -> Playbook:
+    """The first playbook that is for such customers and this cause."""
+    known = standing or UNKNOWN
+    for playbook in policy.playbooks:
+        if (
+            one_of(cause, playbook.causes)
+            and one_of(known.grade, playbook.grades)
+            and one_of(known.tier, playbook.tiers)
+            and one_of(known.lifecycle, playbook.lifecycles)
+            and meets(known.needs, playbook.needs_any)
+        ):
+            return playbook
+    return ANY
+
+
+def named(policy: Policy, playbook: str) -> Playbook:
+    """The playbook of this id; `ANY` where the policy has none."""
+    return next((p for p in policy.playbooks if p.id == playbook), ANY)
+
+
+def plan(playbook: Playbook, policy: Policy, profile: Profile, title: Both | None = None) -> Plan:
+    """The plan for a customer with this profile."""
+    channel = allowed(playbook.channels, profile, policy.consent_required)
+    return Plan(
+        playbook=playbook.id,
+        service=playbook.service,
+        channel=channel,
+        consent_missing=bool(playbook.channels) and channel is None,
+        title=title,
+        offer=playbook.offer,
+        steps=playbook.steps,
+    )
+
+
+def allowed(channels: Sequence[str], profile: Profile, required: Sequence[str]) -> str | None:
+    """The first channel that the customer does not refuse, and agrees to where that is needed.
+
+    >>> allowed(["phone", "email"], Profile(consent={"phone": False}), required=["email"])
+    >>> allowed(["phone", "email"], Profile(consent={"phone": False}), required=[])
+    'email'
+    """
+    if profile.do_not_contact:
+        return None
+    return next((c for c in channels if profile.consent.get(c, c not in required)), None)
+
+
+def queue_of(service: Service, owner_id: str | None) -> Queue:
+    """Where a task of this service waits."""
+    if service != "named_owner":
+        return service
+    return "unowned" if owner_id is None else "owner"
+
+
+def grade_rank(policy: Policy, standing: Standing | None) -> int:
+    """What comes first in a queue whatever its value: less is earlier (R13)."""
+    if policy.order == "value":
+        return 0
+    return GRADE_RANKS[None if standing is None else standing.grade]

@@ -1,0 +1,77 @@
+"""One subject of the comparison: a customer who was warned about, treated or left alone.
+
+What it is for: what is known at the time of the draw, and what the customer did within the
+horizon. Both arms are measured alike, from purchases; nobody types an outcome.
+"""
+
+from datetime import datetime, timedelta
+from typing import Literal
+
+import msgspec
+
+from services.alerts.core.holdout import eligible
+from services.alerts.core.playbook import choose
+from services.alerts.core.policy import HeldOut, Raised
+from services.alerts.core.task import Ground
+from shared.contracts.events import Profile
+from shared.contracts.risk import RiskAssessed
+
+Arm = Literal["treated", "held_out"]
+
+
+class Trial(msgspec.Struct, kw_only=True, frozen=True):
+    """A warned customer. Times are business time, UTC; money is the reporting currency."""
+
+    customer_id: str
+    id: str
+    """Of the task, or the one that it would have had."""
+    policy: str
+    """Its name: the holdout is drawn per policy."""
+    policy_version: int
+    arm: Arm
+    eligible: bool
+    """Whether the draw could have held the customer out; only those are compared."""
+    at: datetime
+    until: datetime
+    """End of the window in which the outcome is measured."""
+    cause: str
+    playbook: str
+    owner_id: str | None
+    grade: str | None
+    segments: list[str]
+    revision: int
+    """Of the assessment that warned."""
+    probability: float
+    value_at_risk: float
+    returned_at: datetime | None = None
+    """First purchase within the window."""
+    purchases: int | None = None
+    revenue: float | None = None
+    """Purchases less refunds within the window."""
+    measured_at: datetime | None = None
+    """When the window had ended and was measured; None: not yet."""
+
+
+def new_trial(
+    step: Raised | HeldOut, message: RiskAssessed, profile: Profile, ground: Ground
+) -> Trial:
+    """The subject that an assessment makes, before anything is measured."""
+    standing = message.standing
+    return Trial(
+        customer_id=message.customer_id,
+        id=step.task.id,
+        policy=ground.policy.name,
+        policy_version=ground.version,
+        arm="treated" if isinstance(step, Raised) else "held_out",
+        eligible=eligible(message, ground.policy),
+        at=message.assessed_at,
+        until=message.assessed_at + timedelta(days=message.horizon_days),
+        cause=step.task.cause,
+        playbook=choose(ground.policy, standing, step.task.cause).id,
+        owner_id=profile.owner.id if profile.owner else None,
+        grade=None if standing is None else standing.grade,
+        segments=[] if standing is None else standing.segments,
+        revision=message.revision,
+        probability=message.probability,
+        value_at_risk=message.value_at_risk,
+    )

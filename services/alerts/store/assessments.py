@@ -1,0 +1,61 @@
+"""Assessments as they came, so that a policy can be tried on history."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from services.alerts.ports import Assessed
+from shared.contracts.risk import DECODER, ENCODER, RiskAssessed
+from shared.postgres.engine import UnitOfWork
+
+
+class Assessments:
+    """Statements on `alerts.assessment`, within an open transaction."""
+
+    async def add(self, work: UnitOfWork, seen: Sequence[Assessed]) -> None:
+        """Keep assessments; one that is known already stays as it was."""
+        if seen:
+            await work.driver.execute(
+                "INSERT INTO alerts.assessment (customer_id, revision, assessed_at, message) "
+                "SELECT * FROM unnest($1::text[], $2::bigint[], $3::timestamptz[], $4::bytea[]) "
+                "ON CONFLICT DO NOTHING",
+                [a.message.customer_id for a in seen],
+                [a.message.revision for a in seen],
+                [a.message.assessed_at for a in seen],
+                [ENCODER.encode(a.message) for a in seen],
+            )
+
+    async def between(
+        self, work: UnitOfWork, begin: datetime, end: datetime, after: str, customers: int
+    ) -> dict[str, list[RiskAssessed]]:
+        """The assessments of the next `customers` customers after an id, each in order."""
+        ids = await work.driver.fetch(
+            "SELECT DISTINCT customer_id FROM alerts.assessment WHERE customer_id > $1 "
+            "AND assessed_at > $2 AND assessed_at <= $3 ORDER BY customer_id LIMIT $4",
+            after,
+            begin,
+            end,
+            customers,
+        )
+        rows = await work.driver.fetch(
+            "SELECT customer_id, message FROM alerts.assessment "
+            "WHERE customer_id = ANY($1::text[]) AND assessed_at > $2 AND assessed_at <= $3 "
+            "ORDER BY customer_id, revision",
+            [row["customer_id"] for row in ids],
+            begin,
+            end,
+        )
+        found: dict[str, list[RiskAssessed]] = {}
+        for row in rows:
+            found.setdefault(row["customer_id"], []).append(DECODER.decode(row["message"]))
+        return found
+
+    async def forget(self, work: UnitOfWork, before: datetime, most: int) -> int:
+        """Delete at most `most` assessments from before a time; returns how many."""
+        done = await work.driver.execute(
+            "DELETE FROM alerts.assessment a USING (SELECT customer_id, revision "
+            "FROM alerts.assessment WHERE assessed_at < $1 LIMIT $2) o "
+            "WHERE a.customer_id = o.customer_id AND a.revision = o.revision",
+            before,
+            most,
+        )
+        return int(done.rpartition(" ")[2])

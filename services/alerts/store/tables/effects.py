@@ -1,0 +1,81 @@
+"""Tables of what the tasks do: who was treated or left alone, and what customers did."""
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+
+from services.alerts.store.tables.base import TZ, metadata
+
+trial = sa.Table(
+    "trial",
+    metadata,
+    sa.Column("customer_id", sa.Text, primary_key=True),
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("policy", sa.Text, nullable=False),
+    sa.Column("policy_version", sa.Integer, nullable=False),
+    sa.Column("arm", sa.Text, nullable=False),
+    sa.Column("eligible", sa.Boolean, nullable=False),
+    sa.Column("at", TZ, nullable=False),
+    sa.Column("until", TZ, nullable=False),
+    sa.Column("cause", sa.Text, nullable=False),
+    sa.Column("playbook", sa.Text, nullable=False),
+    sa.Column("owner_id", sa.Text),
+    sa.Column("grade", sa.Text),
+    sa.Column("segments", JSONB, nullable=False),
+    sa.Column("revision", sa.BigInteger, nullable=False),
+    sa.Column("probability", sa.Float, nullable=False),
+    sa.Column("value_at_risk", sa.Float, nullable=False),
+    sa.Column("returned_at", TZ),
+    sa.Column("purchases", sa.Integer),
+    sa.Column("revenue", sa.Float),
+    sa.Column("measured_at", TZ),
+    sa.Index("ix_trial_unmeasured", "until", postgresql_where=sa.text("measured_at IS NULL")),
+    sa.Index("ix_trial_policy", "policy", "at"),
+)
+"""A warned customer of either arm, and what came of it."""
+
+purchase = sa.Table(
+    "purchase",
+    metadata,
+    sa.Column("customer_id", sa.Text, primary_key=True),
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("at", TZ, nullable=False),
+    sa.Column("amount", sa.Float, nullable=False),
+    sa.Column("refund", sa.Boolean, nullable=False),
+    sa.Index("ix_purchase_customer_at", "customer_id", "at"),
+    sa.Index("ix_purchase_at", "at"),
+)
+"""Live purchases and refunds (amount below 0), kept for as long as outcomes need them."""
+
+assessment = sa.Table(
+    "assessment",
+    metadata,
+    sa.Column("customer_id", sa.Text, primary_key=True),
+    sa.Column("revision", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("assessed_at", TZ, nullable=False),
+    sa.Column("message", sa.LargeBinary, nullable=False),
+    sa.Index("ix_assessment_at", "assessed_at"),
+)
+"""Assessments as they came, kept so that a policy can be tried on history."""
+
+save_rate = sa.Table(
+    "save_rate",
+    metadata,
+    sa.Column("playbook", sa.Text, primary_key=True),
+    sa.Column("rate", sa.Float, nullable=False),
+    sa.Column("treated", sa.Integer, nullable=False),
+    sa.Column("held_out", sa.Integer, nullable=False),
+    sa.Column("measured_at", TZ, nullable=False),
+)
+"""What each playbook saves, as measured; without a row it is assumed."""
+
+segment_entry = sa.Table(
+    "segment_entry",
+    metadata,
+    sa.Column("customer_id", sa.Text, primary_key=True),
+    sa.Column("segment", sa.Text, primary_key=True),
+    sa.Column("entry", sa.Text, primary_key=True),
+    sa.Column("at", TZ, nullable=False),
+    sa.Index("ix_segment_entry_at", "at"),
+)
+"""Entries that were acted on: each once."""

@@ -1,0 +1,91 @@
+"""Trials, and the purchases that they are measured by."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from services.alerts.core.trial import Trial
+from services.alerts.ports import PurchaseSeen
+from shared.postgres.engine import UnitOfWork
+
+_COLUMNS = ", ".join(Trial.__struct_fields__)
+
+
+class Trials:
+    """Statements on `alerts.trial` and `alerts.purchase`, within an open transaction."""
+
+    async def add(self, work: UnitOfWork, trials: Sequence[Trial]) -> None:
+        """Insert new trials."""
+        if trials:
+            await work.driver.execute(
+                f"INSERT INTO alerts.trial ({_COLUMNS}) SELECT {_COLUMNS} "  # noqa: S608
+                "FROM json_populate_recordset(NULL::alerts.trial, $1::json)",
+                msgspec.json.encode(trials).decode(),
+            )
+
+    async def note_purchases(self, work: UnitOfWork, seen: Sequence[PurchaseSeen]) -> None:
+        """Keep purchases and refunds, each once whatever is delivered twice."""
+        if seen:
+            await work.driver.execute(
+                "INSERT INTO alerts.purchase (customer_id, source, id, at, amount, refund) "
+                "SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], "
+                "$5::float8[], $6::bool[]) ON CONFLICT DO NOTHING",
+                [p.customer_id for p in seen],
+                [p.source for p in seen],
+                [p.event_id for p in seen],
+                [p.at for p in seen],
+                [p.amount for p in seen],
+                [p.refund for p in seen],
+            )
+
+    async def measure(self, work: UnitOfWork, ended_by: datetime, at: datetime, most: int) -> int:
+        """Measure at most `most` trials whose window ended by `ended_by`; returns how many.
+
+        Both arms alike: what was bought after the warning, until the end of the window.
+        """
+        done = await work.driver.execute(
+            """
+            WITH ended AS MATERIALIZED (
+              SELECT customer_id, id, at, until FROM alerts.trial
+               WHERE measured_at IS NULL AND until <= $1
+               ORDER BY until LIMIT $3 FOR UPDATE SKIP LOCKED
+            ), found AS (
+              SELECT e.customer_id, e.id, b.first, b.purchases, b.revenue
+                FROM ended e CROSS JOIN LATERAL (
+                  SELECT min(p.at) FILTER (WHERE NOT p.refund) AS first,
+                         count(*) FILTER (WHERE NOT p.refund) AS purchases,
+                         coalesce(sum(p.amount), 0) AS revenue
+                    FROM alerts.purchase p
+                   WHERE p.customer_id = e.customer_id AND p.at > e.at AND p.at <= e.until) b
+            )
+            UPDATE alerts.trial t
+               SET returned_at = f.first, purchases = f.purchases, revenue = f.revenue,
+                   measured_at = $2
+              FROM found f WHERE t.customer_id = f.customer_id AND t.id = f.id
+            """,
+            ended_by,
+            at,
+            most,
+        )
+        return int(done.rpartition(" ")[2])
+
+    async def forget_purchases(self, work: UnitOfWork, before: datetime, most: int) -> int:
+        """Delete at most `most` purchases from before a time; returns how many."""
+        done = await work.driver.execute(
+            "DELETE FROM alerts.purchase p USING (SELECT customer_id, source, id "
+            "FROM alerts.purchase WHERE at < $1 LIMIT $2) o WHERE p.customer_id = o.customer_id "
+            "AND p.source = o.source AND p.id = o.id",
+            before,
+            most,
+        )
+        return int(done.rpartition(" ")[2])
+
+    async def find(self, work: UnitOfWork, task_id: str, customer_id: str) -> Trial | None:
+        """The trial of a task."""
+        row = await work.driver.fetchrow(
+            f"SELECT {_COLUMNS} FROM alerts.trial WHERE customer_id = $1 AND id = $2",  # noqa: S608
+            customer_id,
+            task_id,
+        )
+        return None if row is None else msgspec.convert(dict(row), Trial)
