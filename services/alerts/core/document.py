@@ -6,7 +6,7 @@ or JSON, stored in versions, and read here; it never decides (`policy` does).
 
 import difflib
 from collections.abc import Sequence
-from datetime import date, time
+from datetime import date
 from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo
 
@@ -21,6 +21,8 @@ Code = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$(?!\n)")]
 """A name within the document; a label of metrics, so short and few."""
 Text = Annotated[str, Meta(min_length=1, max_length=500)]
 Names = Annotated[list[Annotated[str, Meta(min_length=1, max_length=200)]], Meta(max_length=100)]
+TimeOfDay = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$(?!\n)")]
+"""`20:00`; in YAML within quotes."""
 Share = Annotated[float, Meta(ge=0, le=0.5)]
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 WEEKDAYS: Final[tuple[Weekday, ...]] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -81,9 +83,9 @@ class Hours(_Part, frozen=True):
     time_zone: str = "UTC"
     working_days: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri")
     holidays: Annotated[list[date], Meta(max_length=366)] = []
-    quiet_from: time | None = None
+    quiet_from: TimeOfDay | None = None
     """From then until `quiet_until`, and on days off, a new task waits. None: never quiet."""
-    quiet_until: time | None = None
+    quiet_until: TimeOfDay | None = None
 
 
 class Holdout(_Part, frozen=True):
@@ -244,7 +246,7 @@ def zone(name: str) -> ZoneInfo:
     """A time zone by its IANA name; Invalid when there is none of this name."""
     try:
         return ZoneInfo(name)
-    except (ValueError, OSError):
+    except (KeyError, ValueError, OSError):
         raise Invalid("time_zone", f"no time zone {name!r}: use an IANA name") from None
 
 

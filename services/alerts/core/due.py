@@ -5,7 +5,7 @@ duration in days means the same time of day by the clock on the wall.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from services.alerts.core.document import WEEKDAYS, Hours
@@ -44,26 +44,24 @@ class Calendar:
     def may_disturb_at(self, at: datetime) -> datetime:
         """The first moment from `at` on that is not quiet, UTC; `at` where nothing ever is.
 
-        >>> from datetime import time
-        >>> night = Hours(quiet_from=time(20), quiet_until=time(8))
+        >>> night = Hours(quiet_from="20:00", quiet_until="08:00")
         >>> Calendar(night).may_disturb_at(datetime(2017, 10, 6, 21, tzinfo=UTC))  # a Friday
         datetime.datetime(2017, 10, 9, 8, 0, tzinfo=datetime.timezone.utc)
         """
-        begin, end = self.hours.quiet_from, self.hours.quiet_until
-        if begin is None or end is None:
+        quiet = _quiet_time(self.hours)
+        if quiet is None:
             return at
+        begin, end = quiet
         local = at.astimezone(self.zone)
         for _ in range(DAYS_OFF_MAX):
             if not self.works_on(local.date()):
                 local = _midnight(local + timedelta(days=1))
-            elif _quiet(local, self.hours):
+            elif _within(local.time(), begin, end):
                 # Over midnight, the quiet of an evening ends on the day after.
                 later = (
                     local + timedelta(days=1) if begin > end and local.time() >= begin else local
                 )
-                local = later.replace(
-                    hour=end.hour, minute=end.minute, second=end.second, microsecond=0
-                )
+                local = later.replace(hour=end.hour, minute=end.minute, second=0, microsecond=0)
             else:
                 return local.astimezone(UTC)
         return at
@@ -81,11 +79,14 @@ class Calendar:
         return at
 
 
-def _quiet(local: datetime, hours: Hours) -> bool:
-    begin, end = hours.quiet_from, hours.quiet_until
-    if begin is None or end is None:
-        return False
-    now = local.time()
+def _quiet_time(hours: Hours) -> tuple[time, time] | None:
+    if hours.quiet_from is None or hours.quiet_until is None:
+        return None
+    return time.fromisoformat(hours.quiet_from), time.fromisoformat(hours.quiet_until)
+
+
+def _within(now: time, begin: time, end: time) -> bool:
+    """Whether `now` is from `begin` until `end`, over midnight where `end` is earlier."""
     return begin <= now < end if begin <= end else now >= begin or now < end
 
 

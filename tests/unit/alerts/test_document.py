@@ -1,0 +1,263 @@
+"""The policy document: what is refused, what a change looks like, and what its rules mean."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from services.alerts.core.document import Hours, Policy, difference, plain, read
+from services.alerts.core.due import Calendar
+from services.alerts.core.holdout import drawn
+from services.alerts.core.playbook import allowed, choose
+from services.alerts.core.policy import CustomerState, HeldOut, Raised, decide
+from services.alerts.core.task import Ground, new_task
+from services.alerts.core.trial import new_trial
+from shared.contracts.events import Owner, Profile
+from shared.contracts.risk import Standing
+from shared.kernel.errors import Invalid
+from tests.unit.alerts.samples import assessed, day
+
+NEW = CustomerState("c-1")
+VIP = Standing(grade="vip", tier="high", lifecycle="mature", segments=["s-1"])
+
+
+@pytest.mark.parametrize(
+    ("document", "place"),
+    [
+        ({"cooldown_days": "28"}, "cooldown_days"),
+        ({"cool": 1}, "cool"),
+        ({"band_raise": "extreme"}, "band_raise"),
+        ({"holdout": {"share": 0.9}}, "holdout.share"),
+        ({"hours": {"time_zone": "Mars/Base"}}, "Mars/Base"),
+        ({"hours": {"quiet_from": "20:00"}}, "quiet_until"),
+        ({"rules": [{"name": "a", "when": {"bands": ["x"]}, "then": "raise"}]}, "rules[0].when"),
+        ({"playbooks": [{"id": "a"}, {"id": "a"}]}, "twice"),
+        ({"on_segment": [{"segment": "s", "playbook": "p", "title": {"en": "a", "zh-CN": "b"}}]},
+         "no playbook 'p'"),
+        ([], "object"),
+    ],
+)  # fmt: skip
+def test_a_wrong_document_is_refused_with_its_place(document: object, place: str) -> None:
+    with pytest.raises(Invalid) as wrong:
+        read(document)
+    assert place in str(wrong.value)
+
+
+def test_a_change_is_shown_as_a_diff_of_what_changed() -> None:
+    """Audit shows what changed in a rule."""
+    before = read({})
+    after = read({"cooldown_days": 14})
+    changed = [line for line in difference(before, after) if line[0] in "+-" and line[1] == " "]
+    assert changed == ['-  "cooldown_days": 28,', '+  "cooldown_days": 14,']
+    assert difference(before, read(plain(before))) == []
+
+
+def policy(**changes: Any) -> Policy:
+    return read(changes)
+
+
+def why(message: Any, chosen: Policy, state: CustomerState = NEW) -> str:
+    return decide(state, message, chosen).why
+
+
+def test_thresholds_per_grade() -> None:
+    """R15"""
+    chosen = policy(band_raise="critical", band_raise_by_grade={"vip": "watch"})
+    assert why(assessed(1, 0, "watch", standing=VIP), chosen) == "raised"
+    assert why(assessed(1, 0, "high", standing=Standing(grade="regular")), chosen) == "below"
+    assert why(assessed(1, 0, "critical"), chosen) == "raised"
+
+
+@pytest.mark.parametrize(
+    ("when", "holds"),
+    [
+        ({"grades": ["vip"]}, True),
+        ({"grades": ["regular"]}, False),
+        ({"segments_any": ["s-1", "s-2"]}, True),
+        ({"segments_none": ["s-1"]}, False),
+        ({"lifecycles": ["mature"]}, True),
+        ({"value_at_risk_min": 60}, True),
+        ({"value_at_risk_min": 61}, False),
+        ({"probability_min": 0.5, "probability_max": 0.7}, True),
+        ({"rise_min": 0.3}, True),
+        ({"rise_min": 0.5}, False),
+        ({"reasons_any": ["silence_beyond_rhythm"]}, True),
+        ({"reasons_any": ["complaint_open"]}, False),
+        ({"days_silent_max": 10}, False),
+    ],
+)
+def test_conditions(when: dict[str, Any], holds: bool) -> None:
+    """R3 R16: each condition decides by itself whether a rule raises below the band."""
+    chosen = policy(rules=[{"name": "r", "when": when, "then": "raise"}])
+    first = assessed(1, 0, "low", standing=VIP, probability=0.2, value_at_risk=0.0, reasons=[],
+                     days_silent=20.0)  # fmt: skip
+    state = decide(NEW, first, policy()).state
+    assert why(assessed(2, 1, "low", standing=VIP), chosen, state) == (
+        "raised" if holds else "below"
+    )
+
+
+def test_without_a_standing_a_condition_that_asks_for_it_does_not_hold() -> None:
+    chosen = policy(rules=[{"name": "r", "when": {"grades": ["vip"]}, "then": "raise"}])
+    assert why(assessed(1, 0, "low"), chosen) == "below"
+
+
+def test_a_rule_may_ignore() -> None:
+    chosen = policy(rules=[{"name": "r", "when": {"bands": ["high"]}, "then": "ignore"}])
+    assert why(assessed(1, 0), chosen) == "ignored"
+    assert why(assessed(1, 0, "critical"), chosen) == "raised"
+
+
+def test_at_most_so_many_tasks_within_a_period() -> None:
+    chosen = policy(tasks_max=2, tasks_period_days=50, cooldown_days=0, open_tasks_max=9)
+    state, words = NEW, []
+    for n in range(7):
+        band = "high" if n % 2 == 0 else "low"
+        message = assessed(n, n * 10.0, band, last_purchase_at=day(n * 10 - 1))
+        decision = decide(state, message, chosen)
+        state = decision.state
+        words.append(decision.why)
+    assert words == ["raised", "below", "raised", "below", "limit", "below", "raised"]
+
+
+def test_a_customer_who_left_is_won_back_once_for_each_time_of_leaving() -> None:
+    """R9"""
+    chosen = policy(win_back_within_days=200, cooldown_days=0, open_tasks_max=9)
+    gone: dict[str, Any] = {"days_silent": 60.0, "last_purchase_at": day(-60)}
+    first = decide(NEW, assessed(1, 0, **gone), chosen)
+    assert [s.task.cause for s in first.steps if isinstance(s, Raised)] == ["churned"]
+    assert why(assessed(2, 30, **gone), chosen, first.state) == "win_back"
+    back = decide(first.state, assessed(3, 40, "low", last_purchase_at=day(39), days_silent=1.0),
+                  chosen).state  # fmt: skip
+    again = assessed(4, 90, days_silent=51.0, last_purchase_at=day(39))
+    assert why(again, chosen, back) == "raised"
+    assert why(assessed(1, 0, days_silent=300.0), chosen) == "win_back"
+
+
+def test_a_customer_who_was_won_back_and_slips_again_has_a_cause_of_its_own() -> None:
+    standing = Standing(lifecycle="won_back")
+    message = assessed(1, 0, standing=standing)
+    (step,) = decide(NEW, message, Policy()).steps
+    assert isinstance(step, Raised)
+    task = new_task(step, message, Profile(), Ground(Policy(), 1, day(0)))
+    assert task.cause == task.reasons[0].code == "slipping_again"
+    assert task.reasons[1:] == message.reasons
+
+
+def test_the_held_out_get_no_task_and_are_decided_about_as_if_they_had() -> None:
+    chosen = policy(holdout={"share": 0.5})
+    held = next(f"c-{n}" for n in range(50) if drawn("default", f"c-{n}", 0.5))
+    message = assessed(1, 0, customer_id=held)
+    decision = decide(CustomerState(held), message, chosen)
+    (step,) = decision.steps
+    assert isinstance(step, HeldOut)
+    assert (decision.why, decision.state.open, decision.state.armed) == ("held_out", (), False)
+    made = new_trial(step, message, Profile(), Ground(chosen, 3, day(0)))
+    assert (made.arm, made.eligible, made.until) == ("held_out", True, day(28))
+    vip = assessed(1, 0, customer_id=held, standing=VIP)
+    assert decide(CustomerState(held), vip, chosen).why == "raised"
+
+
+def test_raising_the_share_keeps_those_who_were_held_out() -> None:
+    few = {n for n in range(2_000) if drawn("p", str(n), 0.1)}
+    many = {n for n in range(2_000) if drawn("p", str(n), 0.3)}
+    assert few < many
+    assert 150 < len(few) < 250
+
+
+def test_a_playbook_is_chosen_by_grade_cause_and_lifecycle() -> None:
+    """R4"""
+    chosen = policy(
+        playbooks=[
+            {"id": "a", "grades": ["vip"], "causes": ["complaint_open"]},
+            {"id": "b", "grades": ["vip"], "lifecycles": ["mature"]},
+            {"id": "c", "tiers": ["low"], "service": "self_service"},
+            {"id": "d"},
+        ]
+    )
+    assert choose(chosen, VIP, "complaint_open").id == "a"
+    assert choose(chosen, VIP, "silence_beyond_rhythm").id == "b"
+    assert choose(chosen, Standing(tier="low"), "x").id == "c"
+    assert choose(chosen, None, "x").id == "d"
+    assert choose(policy(), None, "x").id == "any"
+
+
+def test_the_channel_is_the_preferred_one_that_consent_allows() -> None:
+    """R14"""
+    customer = Profile(consent={"phone": False, "email": True})
+    assert allowed(["phone", "wecom"], customer, []) == "wecom"
+    assert allowed(["phone", "wecom", "email"], customer, ["wecom"]) == "email"
+    assert allowed(["phone"], customer, []) is None
+    assert allowed(["wecom"], Profile(do_not_contact=True), []) is None
+
+
+def raised(ground: Ground, profile: Profile, at: float = 0.0, **changes: Any) -> Any:
+    message = assessed(1, at, **changes)
+    (step,) = decide(NEW, message, ground.policy).steps
+    assert isinstance(step, Raised)
+    return new_task(step, message, profile, ground)
+
+
+def test_vip_tasks_come_first_and_have_shorter_response_targets() -> None:
+    """R13"""
+    chosen = policy(
+        playbooks=[{"id": "v", "grades": ["vip"], "response_hours": 4, "due_working_days": 1},
+                   {"id": "r", "response_hours": 48}]
+    )  # fmt: skip
+    ground = Ground(chosen, 1, day(0))
+    vip = raised(ground, Profile(owner=Owner(id="o")), standing=VIP)
+    other = raised(ground, Profile(owner=Owner(id="o")), standing=Standing(grade="regular"))
+    assert vip.grade_rank < other.grade_rank
+    assert vip.respond_by < other.respond_by
+    assert vip.due_at < other.due_at
+
+
+def test_queues_by_service_level() -> None:
+    """R4: high value has a named owner, mid a fast-response queue, low self-service."""
+    for service, owner, queue in (
+        ("named_owner", Owner(id="o"), "owner"),
+        ("named_owner", None, "unowned"),
+        ("fast_response", Owner(id="o"), "fast_response"),
+        ("self_service", None, "self_service"),
+    ):
+        ground = Ground(policy(playbooks=[{"id": "p", "service": service}]), 1, day(0))
+        assert raised(ground, Profile(owner=owner)).queue == queue
+
+
+def test_worth_is_risk_times_value_times_the_measured_or_assumed_save_rate() -> None:
+    chosen = policy(playbooks=[{"id": "p", "save_rate": 0.2}])
+    assert raised(Ground(chosen, 1, day(0)), Profile()).worth == pytest.approx(60 * 0.2)
+    measured = Ground(chosen, 1, day(0), save_rates={"p": 0.05})
+    assert raised(measured, Profile()).worth == pytest.approx(60 * 0.05)
+
+
+FRIDAY = datetime(2017, 10, 6, 21, tzinfo=UTC)
+NIGHT = Hours(quiet_from="20:00", quiet_until="08:00", time_zone="Asia/Shanghai")
+
+
+@pytest.mark.parametrize(
+    ("zone", "at", "expected"),
+    [
+        ("UTC", FRIDAY, FRIDAY + timedelta(days=2, hours=11)),
+        ("UTC", FRIDAY - timedelta(hours=6), FRIDAY - timedelta(hours=6)),
+        ("UTC", FRIDAY - timedelta(hours=14), FRIDAY - timedelta(hours=13)),
+        # 21:00 UTC on Friday is Saturday, 05:00, in Shanghai: Monday 08:00 there is 00:00 UTC.
+        ("Asia/Shanghai", FRIDAY, FRIDAY + timedelta(days=2, hours=3)),
+    ],
+)
+def test_quiet_hours_are_the_owners(zone: str, at: datetime, expected: datetime) -> None:
+    assert Calendar(NIGHT, ZoneInfo(zone)).may_disturb_at(at) == expected
+
+
+def test_holidays_are_no_working_days() -> None:
+    hours = Hours(holidays=[(FRIDAY + timedelta(days=3)).date()])
+    due = Calendar(hours).due_at(FRIDAY, 1)
+    assert due == FRIDAY + timedelta(days=4)
+
+
+def test_a_task_of_the_night_waits_for_the_morning() -> None:
+    night = {"quiet_from": "20:00", "quiet_until": "10:00"}
+    ground = Ground(policy(hours=night), 1, day(0))
+    task = raised(ground, Profile(owner=Owner(id="o")))
+    assert (task.waiting, task.tell_at) == ("quiet", day(0) + timedelta(hours=1))
