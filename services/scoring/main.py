@@ -3,6 +3,8 @@
 import socket
 from collections import Counter
 
+from sqlalchemy.ext.asyncio import AsyncEngine
+
 from services.scoring import metrics
 from services.scoring.handlers.assess import Assessor
 from services.scoring.handlers.micro_batch import MicroBatch
@@ -29,6 +31,7 @@ from shared.kafka.relay import Relay
 from shared.kafka.settings import KafkaSettings
 from shared.kafka.worker import work
 from shared.postgres.engine import create_engine
+from shared.postgres.housekeeping import Housekeeping, Kept, TimeTable
 from shared.postgres.ledger import Ledger
 from shared.postgres.outbox import Outbox
 from shared.postgres.settings import PostgresSettings
@@ -71,6 +74,7 @@ async def run() -> int:
     app = create_app("Ebbwatch scoring", health)
     add_routes(app, History(engine), Tokens(engine, api_token, clock))
     _add_checks(health, consumer, serving)
+    housekeeping = _housekeeping(settings, engine, clock)
     await serving.refresh()
     try:
         return await service.run(
@@ -78,6 +82,7 @@ async def run() -> int:
                 "activity": lambda stop: work(consumer, handle, stop, health, "activity"),
                 "model": serving.watch,
                 "shadow": shadow.watch,
+                "housekeeping": housekeeping.watch,
                 "gauges": lambda stop: _show(consumer, serving, stop),
             },
             app,
@@ -116,6 +121,31 @@ def _handler(
         sweep_customers_max=settings.sweep_customers_max,
         sweep_interval_s=settings.sweep_interval_s,
         observe=observe,
+    )
+
+
+def _housekeeping(settings: ScoringSettings, engine: AsyncEngine, clock: Clock) -> Housekeeping:
+    def observe(kept: Kept) -> None:
+        name = kept.table.name
+        until = 0.0 if kept.ahead_until is None else kept.ahead_until.timestamp()
+        metrics.HISTORY_PARTITIONS.labels(name).set(kept.partitions)
+        metrics.HISTORY_AHEAD_SECONDS.labels(name).set(until - clock.now().timestamp())
+        metrics.HISTORY_REST.labels(name).set(kept.rest_rows)
+        metrics.HISTORY_DROPPED.labels(name).inc(kept.dropped)
+
+    return Housekeeping(engine, clock, kept_tables(settings), observe)
+
+
+def kept_tables(settings: ScoringSettings) -> tuple[TimeTable, ...]:
+    """The tables by time, with how long each is kept."""
+    return (
+        TimeTable("scoring.event", "recorded_at", "month", settings.event_retention_days),
+        TimeTable(
+            "scoring.assessment_history",
+            "recorded_at",
+            "month",
+            settings.assessment_retention_days,
+        ),
     )
 
 

@@ -24,6 +24,20 @@ PARTITIONS = Gauge("ebbwatch_scoring_partitions", "Partitions that this process 
 BACKFILLS = Gauge(
     "ebbwatch_scoring_backfill_partitions", "Owned partitions whose sweep rests for an import"
 )
+HISTORY_PARTITIONS = Gauge(
+    "ebbwatch_scoring_history_partitions", "Partitions of a table kept by time", ["table"]
+)
+HISTORY_AHEAD_SECONDS = Gauge(
+    "ebbwatch_scoring_history_ahead_seconds",
+    "How long rows will still find a partition of their time; 0 or less: they lie in the rest",
+    ["table"],
+)
+HISTORY_REST = Gauge(
+    "ebbwatch_scoring_history_rest", "1 while rows lie outside every partition", ["table"]
+)
+HISTORY_DROPPED = Counter(
+    "ebbwatch_scoring_history_dropped_partitions", "Partitions past their retention", ["table"]
+)
 MODEL = Info("ebbwatch_scoring_model", "The model that serves")
 MODEL_UNUSABLE = Gauge(
     "ebbwatch_scoring_model_unusable",

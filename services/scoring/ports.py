@@ -127,6 +127,8 @@ class AssessmentRow:
     features: bytes
     published_reason: str | None
     """The leading reason that the risk topic was last told."""
+    value_at_risk: float
+    """Money expected within the horizon, times the probability; reporting currency."""
     message: bytes | None
     """The risk message; None where nothing material changed."""
 
@@ -146,6 +148,20 @@ class Effects:
     messages: list[Message]
     moves: list[Move]
     recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A published assessment with all that it was made from."""
+
+    customer_id: str
+    revision: int
+    probability: float
+    model_version: str
+    feature_set: int
+    horizon_days: int
+    features: bytes
+    """Little-endian float64, in the order of the feature set."""
 
 
 class Store(Protocol):

@@ -46,5 +46,13 @@ class ScoringSettings(HttpSettings):
     model_store: str = ".local/models"
     """Folder or fsspec URL (`s3://bucket/models`) of model artefacts, shared by all replicas."""
 
+    event_retention_days: int = Field(2_600, ge=1)
+    """Stored events older than this are dropped. States remember purchase days for 2,560 days, and
+    are rebuilt from these events when the feature set changes: less would change them."""
+
+    assessment_retention_days: int = Field(750, ge=28)
+    """Published assessments older than this are dropped: two years, to compare a month with the
+    same month before. At least the heartbeat of 28 days, so that everybody's last one stays."""
+
     model_poll_s: float = Field(1.0, gt=0)
     """How soon a promoted model serves."""

@@ -106,6 +106,8 @@ def partition_table(metadata: sa.MetaData) -> sa.Table:
         sa.Column("worker", sa.Text, nullable=False),
         sa.Column("claimed_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("moved_at", sa.DateTime(timezone=True)),
+        sa.Column("drain_to", sa.BigInteger),
+        sa.Column("waits", sa.Boolean, nullable=False, server_default="false"),
         # Updated by every batch: room for HOT updates on the page.
         postgresql_with={"fillfactor": 20},
     )

@@ -59,6 +59,7 @@ def assessment(customer: str, revision: int, at: float, **given: object) -> Asse
         look_at=day(at + 3),
         features=b"\0\xff" * 8,
         published_reason=None,
+        value_at_risk=2.5 * revision,
         message=None,
     )
     return replace(row, **given)  # type: ignore[arg-type] # the test's own words
@@ -135,6 +136,31 @@ class StoreSuite:
             )
         assert await self.known(store, rows(("bob", "1"))) == {}
         assert (await self.loaded(store, "bob")).state == [None]
+
+    async def test_a_customer_moves_to_another_partition(self, store: Claiming) -> None:
+        """Two partitions have events of one customer: whoever comes from the other one is refused
+        once, since the state may have been overwritten meanwhile, and adopts the customer, timer
+        included, before reading anew; from then on the first one is refused."""
+        await self.write(
+            store, states=[("ann", 0, EMPTY), ("bob", 0, EMPTY)], timers=[("ann", 0, day(1))]
+        )
+        with pytest.raises(Transient):
+            await self.write(store, states=[("ann", 3, FULL), ("bob", 3, FULL)])
+        assert (await self.loaded(store, "ann", "bob")).state == [EMPTY, EMPTY]
+        assert await self.due(store, {0: day(9), 3: day(9)}) == [("ann", 3)]
+        await self.write(store, states=[("ann", 3, FULL), ("bob", 3, FULL)])
+        with pytest.raises(Transient):
+            await self.write(store, states=[("ann", 0, EMPTY), ("eve", 0, EMPTY)])
+        found = await self.loaded(store, "ann", "bob", "eve")
+        assert found.state == [FULL, FULL, None]
+
+    async def test_an_assessment_follows_the_one_that_was_read(self, store: Claiming) -> None:
+        """Made from an older one than is stored: Transient, and the stored one stays."""
+        await self.write(store, assessments=[assessment("ann", 1, 0)])
+        await self.write(store, assessments=[assessment("ann", 2, 1)])
+        with pytest.raises(Transient):
+            await self.write(store, assessments=[assessment("ann", 2, 9)])
+        assert (await self.loaded(store, "ann")).look_at == [day(4)]
 
     async def test_timers(self, store: Claiming) -> None:
         """Due at their time and not before, by partition, oldest first, so many at most; armed

@@ -54,6 +54,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.tables = Tables()
+        self._moved: list[tuple[str, int]] = []
 
     async def take_over(self, tp: Tp) -> Claim:
         """As the ledger does."""
@@ -65,8 +66,13 @@ class MemoryStore:
     async def open(self) -> AsyncIterator[UnitOfWork]:
         """A transaction."""
         changed = self.tables.copy()
+        for customer, home in self._moved:
+            changed.state[customer] = home, changed.state[customer][1]
+            if customer in changed.timer:
+                changed.timer[customer] = home, changed.timer[customer][1]
         yield cast("UnitOfWork", changed)
         self.tables = changed
+        self._moved = []
 
     async def known(self, work: UnitOfWork, events: EventRows) -> dict[int, bytes]:
         """Index of each event whose key is stored -> the stored content hash."""
@@ -115,11 +121,17 @@ class MemoryStore:
                 raise Transient("an event of this batch was recorded meanwhile")
             t.key[key] = events.content_hash[i]
             t.event.append((key[0], key[2]))
+        self._moved = [(c, p) for c, p, _ in effects.states if c in t.state and t.state[c][0] != p]
+        if self._moved:
+            raise Transient(f"{len(self._moved)} customers come from another partition")
         for customer, partition, packed in effects.states:
             t.state[customer] = partition, packed
         for customer, partition, at in effects.timers:
             t.timer[customer] = partition, at.astimezone(UTC)
         for row in effects.assessments:
+            before = t.assessment.get(row.customer)
+            if before is not None and before.revision != row.revision - 1:
+                raise Transient("a customer of this batch was assessed meanwhile")
             t.assessment[row.customer] = row
             if row.message is not None:
                 t.published[row.customer] = row

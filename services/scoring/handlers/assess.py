@@ -250,6 +250,7 @@ class _Writer:
                 look_at=datetime.fromtimestamp(self._due[at], UTC),
                 features=self._x[at].astype("<f8").tobytes(),
                 published_reason=leading,
+                value_at_risk=float(new.probability[at] * self._value[at]),
                 message=message,
             )
         )

@@ -1,69 +1,199 @@
 """Scoring's HTTP API: what is known of a customer, and why.
 
-Errors are problem documents. Every route wants a token with `customers:read`.
+Errors are problem documents. Every route wants a token with `customers:read`. Lists are read page
+by page: give `next` of one page as `cursor` of the next.
 """
 
+import math
+from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
 import numpy as np
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Path
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Path, Query
+from pydantic import BaseModel, Field
 
 from services.scoring.core.registry import FEATURES
-from services.scoring.store.history import History
+from services.scoring.core.state import FEATURE_SET, from_bytes
+from services.scoring.core.summary import Value, summary
+from services.scoring.store.history import After, CustomerFilter, History, Order
 from shared.contracts import risk
 from shared.contracts.events import ID_LENGTH_MAX, Profile
+from shared.contracts.risk import Band, Method, Reason
 from shared.http.access import Tokens, require
+from shared.http.paging import Limit, decoded, encoded, invalid_cursor
 
-CustomerId = Annotated[str, Path(min_length=1, max_length=ID_LENGTH_MAX, pattern="^[^\\x00]*$")]
-"""Any id that ingest accepts; PostgreSQL takes no NUL in a text."""
+NO_NUL = "^[^\\x00]*$"
+"""PostgreSQL takes no NUL in a text."""
+
+CustomerId = Annotated[str, Path(min_length=1, max_length=ID_LENGTH_MAX, pattern=NO_NUL)]
+"""Any id that ingest accepts."""
+
+WIDTH = 8
+"""Bytes of a stored feature."""
+
+OwnerId = Annotated[str | None, Query(min_length=1, max_length=ID_LENGTH_MAX, pattern=NO_NUL)]
+
+
+class ReasonView(BaseModel):
+    """Why: the reason's code, its share of the score, and the numbers it speaks of."""
+
+    code: str
+    impact: float
+    facts: dict[str, float]
+
+
+class Told(BaseModel):
+    """What the risk topic was last told of a customer."""
+
+    revision: int
+    assessed_at: datetime
+    value_at_risk: float
+    currency: str
+    reasons: list[ReasonView]
+
+
+class Assessment(BaseModel):
+    """The current assessment. It is told to others only where it is news: see `told`."""
+
+    revision: int
+    assessed_at: datetime
+    probability: float = Field(description="Of no purchase within `horizon_days`")
+    horizon_days: int
+    band: Band
+    method: Method
+    model_version: str
+    feature_set: int
+    leading_reason: str | None
+
+
+class CustomerView(BaseModel):
+    """Everything that scoring knows of a customer. Times are UTC."""
+
+    customer_id: str
+    state: dict[str, Value] | None = Field(description="None while it is being rebuilt")
+    features: dict[str, float | None] | None = Field(description="As the assessment saw them")
+    assessment: Assessment | None = Field(description="None for a prospect")
+    told: Told | None
+    profile: dict[str, Any] | None
+
+
+class HistoryPage(BaseModel):
+    """Risk messages as they were published, newest first."""
+
+    items: list[dict[str, Any]]
+    next: str | None
+
+
+class CustomerRow(BaseModel):
+    """A customer in a list: as the risk topic was last told."""
+
+    customer_id: str
+    owner_id: str | None
+    band: Band
+    probability: float
+    value_at_risk: float
+    assessed_at: datetime
+    leading_reason: str | None
+
+
+class CustomerPage(BaseModel):
+    """Customers in the order that was asked for."""
+
+    items: list[CustomerRow]
+    next: str | None
 
 
 def add_routes(app: FastAPI, history: History, tokens: Tokens) -> None:
-    """Add `/v1/customers/...`."""
-    router = APIRouter(
-        prefix="/v1/customers", dependencies=[Depends(require(tokens, "customers:read"))]
-    )
+    """Add `/v1/customers` and `/v1/customers/...`."""
+    reads = [Depends(require(tokens, "customers:read"))]
+    router = APIRouter(prefix="/v1/customers", dependencies=reads)
+
+    @router.get("")
+    async def customers(
+        band: Band | None = None,
+        owner: OwnerId = None,
+        order_by: Order = "value_at_risk",
+        cursor: str | None = None,
+        limit: Limit = 50,
+    ) -> CustomerPage:
+        """Customers that were told of, the most value at risk first (or by customer id). One
+        whose value changes between two pages may come twice or not at all."""
+        chosen = CustomerFilter(None if band is None else risk.BANDS.index(band), owner, order_by)
+        after = None if cursor is None else _after(cursor, order_by)
+        rows = await history.customers(chosen, after, limit + 1)
+        more = len(rows) > limit
+        rows = rows[:limit]
+        key = f"{rows[-1]['value_at_risk']!r} {rows[-1]['customer_id']}" if more else None
+        return CustomerPage(items=[_row(row) for row in rows], next=encoded(key))
 
     # The longer path first: an id may contain slashes.
     @router.get("/{customer_id:path}/history")
-    async def published(customer_id: CustomerId) -> dict[str, Any]:
+    async def published(
+        customer_id: CustomerId, cursor: str | None = None, limit: Limit = 50
+    ) -> HistoryPage:
         """What the risk topic was told, newest first, with the reasons."""
-        return {"items": [msgspec.json.decode(m) for m in await history.published(customer_id)]}
+        before = None if cursor is None else _revision(cursor)
+        found = await history.published(customer_id, before, limit + 1)
+        more = len(found) > limit
+        items = [msgspec.json.decode(message) for message in found[:limit]]
+        return HistoryPage(items=items, next=encoded(str(items[-1]["revision"]) if more else None))
 
     @router.get("/{customer_id:path}")
-    async def customer(customer_id: CustomerId) -> dict[str, Any]:
-        """Features by name, the current assessment and the profile."""
+    async def customer(customer_id: CustomerId) -> CustomerView:
+        """State, features by name, the current assessment with its reasons, and the profile."""
         row = await history.customer(customer_id)
         if row is None:
             raise HTTPException(404, f"no customer {customer_id!r} has been seen")
-        return {
-            "customer_id": customer_id,
-            "assessment": _assessment(row),
-            "features": _features(row["features"]),
-            "profile": None if row["profile"] is None else _profile(row["profile"]),
-        }
+        return _customer(row)
 
     app.include_router(router)
 
 
-def _assessment(row: dict[str, Any]) -> dict[str, Any] | None:
+def _customer(row: dict[str, Any]) -> CustomerView:
+    readable = row["state_feature_set"] == FEATURE_SET
+    return CustomerView(
+        customer_id=row["customer_id"],
+        state=summary(from_bytes([row["state"]])) if readable else None,
+        features=_features(row["features"]),
+        assessment=_assessment(row),
+        told=None if row["message"] is None else _told(row["message"]),
+        profile=None if row["profile"] is None else _profile(row["profile"]),
+    )
+
+
+def _assessment(row: dict[str, Any]) -> Assessment | None:
     if row["revision"] is None:
         return None
-    return {
-        "revision": row["revision"],
-        "assessed_at": row["assessed_at"],
-        "probability": row["probability"],
-        "band": risk.BANDS[row["band"]],
-        "method": row["method"],
-        "model_version": row["model_version"],
-        "leading_reason": row["published_reason"],
-    }
+    return Assessment(
+        band=risk.BANDS[row["band"]],
+        leading_reason=row["published_reason"],
+        **{name: row[name] for name in Assessment.model_fields if name in row and name != "band"},
+    )
+
+
+def _told(message: bytes) -> Told:
+    told = risk.DECODER.decode(message)
+    return Told(
+        revision=told.revision,
+        assessed_at=told.assessed_at,
+        value_at_risk=told.value_at_risk,
+        currency=told.currency,
+        reasons=[_reason(reason) for reason in told.reasons],
+    )
+
+
+def _reason(reason: Reason) -> ReasonView:
+    return ReasonView(code=reason.code, impact=reason.impact, facts=reason.facts)
+
+
+def _row(row: dict[str, Any]) -> CustomerRow:
+    return CustomerRow.model_validate({**row, "band": risk.BANDS[row["band"]]})
 
 
 def _features(packed: bytes | None) -> dict[str, float | None] | None:
-    if packed is None:
-        return None
+    if packed is None or len(packed) != len(FEATURES) * WIDTH:
+        return None  # none yet, or of another feature set: the names would be wrong
     values = np.frombuffer(packed, "<f8")
     return {
         feature.name: None if np.isnan(value) else float(value)
@@ -73,3 +203,21 @@ def _features(packed: bytes | None) -> dict[str, float | None] | None:
 
 def _profile(packed: bytes) -> Any:
     return msgspec.to_builtins(msgspec.json.decode(packed, type=Profile))
+
+
+def _after(cursor: str, order: Order) -> After:
+    value, _, customer = decoded(cursor).partition(" ")
+    try:
+        number = float(value)
+    except ValueError:
+        raise invalid_cursor() from None
+    if not customer or "\0" in customer or not math.isfinite(number):
+        raise invalid_cursor()
+    return After(number if order == "value_at_risk" else 0.0, customer)
+
+
+def _revision(cursor: str) -> int:
+    text = decoded(cursor)
+    if not text.isascii() or not text.isdigit() or len(text) > 18:  # noqa: PLR2004 (fits 64 bits)
+        raise invalid_cursor()
+    return int(text)

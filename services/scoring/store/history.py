@@ -1,20 +1,73 @@
 """Reads for people and for training: one customer's picture, and all stored events."""
 
+import math
 from collections.abc import AsyncIterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.scoring.ports import Made
 from services.scoring.store.tables import assessment, assessment_history, customer_state
 from services.scoring.store.tables import profile as profile_table
-from shared.postgres.engine import unit_of_work
+from shared.contracts.risk import BANDS
+from shared.postgres.engine import UnitOfWork, unit_of_work
 
 EVENTS_AT_ONCE = 50_000
 """Events read per chunk for training: about 25 MB."""
 
-HISTORY_ROWS_MAX = 100
-"""Published assessments shown at once."""
+MADE_AT_ONCE = 10_000
+"""Assessments made again per chunk: about 5 MB."""
+
+Order = Literal["value_at_risk", "customer_id"]
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerFilter:
+    """Which customers to list, and in which order; None: all."""
+
+    band: int | None = None
+    owner_id: str | None = None
+    order_by: Order = "value_at_risk"
+
+
+@dataclass(frozen=True, slots=True)
+class After:
+    """Where the next page begins: after this customer, who had this value at risk."""
+
+    value_at_risk: float
+    customer_id: str
+
+
+_LISTED = """
+SELECT a.customer_id, p.owner_id, a.published_band AS band, a.published_probability AS probability,
+       a.published_value_at_risk AS value_at_risk, a.published_at AS assessed_at,
+       a.published_reason AS leading_reason
+  FROM scoring.assessment a {join} scoring.profile p
+    ON p.customer_id = a.customer_id AND ($2::text IS NULL OR p.owner_id = $2)
+"""
+
+_BY_VALUE = f"""
+SELECT l.* FROM unnest($1::smallint[]) AS b(wanted), LATERAL (
+{_LISTED} WHERE a.published_band = b.wanted
+           AND (a.published_value_at_risk, a.customer_id) < ($3::float8, $4::text)
+         ORDER BY a.published_value_at_risk DESC, a.customer_id DESC LIMIT $5) l
+ ORDER BY l.value_at_risk DESC, l.customer_id DESC LIMIT $5
+"""  # noqa: S608 (of constants)
+
+_BY_ID = f"""
+{_LISTED} WHERE a.published_band = ANY($1::smallint[]) AND a.customer_id > $4::text
+            AND $3::float8 IS NOT NULL
+          ORDER BY a.customer_id LIMIT $5
+"""
+
+
+_MADE = """
+SELECT customer_id, revision, probability, model_version, feature_set, horizon_days, features
+  FROM scoring.assessment_history WHERE $1::text IS NULL OR customer_id = $1
+ ORDER BY recorded_at DESC, customer_id, revision DESC LIMIT $2
+"""
 
 
 class History:
@@ -25,35 +78,80 @@ class History:
 
     async def customer(self, customer_id: str) -> dict[str, Any] | None:
         """State, current assessment and profile of a customer, as stored; None if unknown."""
+        h = assessment_history
+        told = sa.select(h.c.message).where(h.c.customer_id == customer_id)
+        newest = told.order_by(h.c.revision.desc()).limit(1).subquery()
         query = (
             sa.select(
                 customer_state.c.state,
                 customer_state.c.feature_set.label("state_feature_set"),
-                assessment,
+                *(column for column in assessment.c if column.name != "customer_id"),
+                customer_state.c.customer_id,
                 profile_table.c.profile,
+                newest.c.message,
             )
             .select_from(customer_state)
             .outerjoin(assessment, assessment.c.customer_id == customer_state.c.customer_id)
             .outerjoin(profile_table, profile_table.c.customer_id == customer_state.c.customer_id)
+            .outerjoin(newest, sa.true())
             .where(customer_state.c.customer_id == customer_id)
         )
         async with unit_of_work(self._engine) as work:
             row = (await work.connection.execute(query)).mappings().one_or_none()
         return None if row is None else dict(row)
 
-    async def published(self, customer_id: str) -> list[bytes]:
-        """The newest risk messages about a customer, newest first."""
+    async def customers(
+        self, chosen: CustomerFilter, after: After | None, most: int
+    ) -> list[dict[str, Any]]:
+        """At most `most` customers as the risk topic was last told, those after `after`.
+
+        By value at risk, most first, from the top of each band's index; or by customer id.
+        """
+        owned = chosen.owner_id is not None
+        bands = list(range(len(BANDS))) if chosen.band is None else [chosen.band]
+        statement = _BY_VALUE if chosen.order_by == "value_at_risk" else _BY_ID
+        start = After(math.inf, "") if after is None else after
+        async with unit_of_work(self._engine) as work:
+            rows = await work.driver.fetch(
+                # Joined from the owner's side where an owner is named, else from the assessment's.
+                statement.format(join="JOIN" if owned else "LEFT JOIN"),
+                bands,
+                chosen.owner_id,
+                start.value_at_risk,
+                start.customer_id,
+                most,
+            )
+        return [dict(row) for row in rows]
+
+    async def published(self, customer_id: str, before: int | None, most: int) -> list[bytes]:
+        """At most `most` risk messages about a customer, newest first, those below revision
+        `before`."""
         h = assessment_history
         query = sa.select(h.c.message).where(h.c.customer_id == customer_id)
-        query = query.order_by(h.c.assessed_at.desc(), h.c.revision.desc()).limit(HISTORY_ROWS_MAX)
+        if before is not None:
+            query = query.where(h.c.revision < before)
+        query = query.order_by(h.c.revision.desc()).limit(most)
         async with unit_of_work(self._engine) as work:
             return list((await work.connection.execute(query)).scalars())
+
+    async def made(self, customer_id: str | None, most: int) -> AsyncIterator[list[Made]]:
+        """At most `most` published assessments with their features, newest first, in chunks."""
+        async with unit_of_work(self._engine) as work:
+            await _read_at_length(work)
+            cursor = await work.driver.cursor(_MADE, customer_id, most)
+            while rows := await cursor.fetch(MADE_AT_ONCE):
+                yield [Made(**row) for row in rows]
 
     async def events(self) -> AsyncIterator[list[bytes]]:
         """Every stored event's payload, in chunks, in no particular order."""
         async with unit_of_work(self._engine) as work:
-            await work.driver.execute("SET LOCAL statement_timeout = 0")
-            await work.driver.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+            await _read_at_length(work)
             cursor = await work.driver.cursor("SELECT payload FROM scoring.event")
             while rows := await cursor.fetch(EVENTS_AT_ONCE):
                 yield [row["payload"] for row in rows]
+
+
+async def _read_at_length(work: UnitOfWork) -> None:
+    """No time limits for this transaction: it reads a whole table, in chunks."""
+    await work.driver.execute("SET LOCAL statement_timeout = 0")
+    await work.driver.execute("SET LOCAL idle_in_transaction_session_timeout = 0")

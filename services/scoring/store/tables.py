@@ -71,6 +71,7 @@ def _assessment_columns() -> list[sa.Column[object]]:
         sa.Column("method", sa.Text, nullable=False),
         sa.Column("model_version", sa.Text, nullable=False),
         sa.Column("feature_set", sa.SmallInteger, nullable=False),
+        sa.Column("horizon_days", sa.SmallInteger, nullable=False),
         sa.Column("features", sa.LargeBinary, nullable=False),
     ]
 
@@ -85,6 +86,9 @@ assessment = sa.Table(
     sa.Column("published_probability", sa.Float),
     sa.Column("published_band", sa.SmallInteger),
     sa.Column("published_reason", sa.Text),
+    sa.Column("published_value_at_risk", sa.Float),
+    # Only what publishing changes is indexed: every other assessment stays a HOT update.
+    sa.Index("ix_assessment_at_risk", "published_band", "published_value_at_risk", "customer_id"),
     postgresql_with={"fillfactor": 60},
 )
 """The current assessment, with the features it was made from (little-endian float64), and
@@ -93,13 +97,15 @@ what the risk topic last said of this customer."""
 assessment_history = sa.Table(
     "assessment_history",
     metadata,
+    sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
     sa.Column("customer_id", sa.Text, nullable=False),
     *_assessment_columns(),
     sa.Column("message", sa.LargeBinary, nullable=False),
-    sa.Index("ix_assessment_history_customer", "customer_id", "assessed_at"),
-    postgresql_partition_by="RANGE (assessed_at)",
+    sa.Index("ix_assessment_history_customer", "customer_id", "revision"),
+    postgresql_partition_by="RANGE (recorded_at)",
 )
-"""Every published assessment, with the message as it was sent."""
+"""Every published assessment, with the message as it was sent. Partitioned by recording time, so
+that a replay of last year is kept for as long as the rest."""
 
 profile = sa.Table(
     "profile",
@@ -108,6 +114,8 @@ profile = sa.Table(
     sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
     sa.Column("event_id", sa.Text, nullable=False),
     sa.Column("profile", sa.LargeBinary, nullable=False),
+    sa.Column("owner_id", sa.Text),
+    sa.Index("ix_profile_owner", "owner_id", "customer_id"),
 )
 """Last writer by (changed_at, event_id)."""
 

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.core.state import FEATURE_SET
 from services.scoring.ports import Effects, EventRows, Loaded
+from shared.contracts.events import Profile
 from shared.kernel.errors import Transient
 from shared.postgres.engine import Driver, UnitOfWork, unit_of_work
 from shared.postgres.ledger import Ledger
@@ -30,7 +31,7 @@ CREATE TEMP TABLE IF NOT EXISTS s_timer (customer_id text, partition int, due_at
     ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS s_assessment (customer_id text, revision bigint,
     assessed_at timestamptz, probability float8, band smallint, look_at timestamptz, features bytea,
-    published_reason text, message bytea) ON COMMIT DELETE ROWS;
+    published_reason text, value_at_risk float8, message bytea) ON COMMIT DELETE ROWS;
 """
 
 # Every look-up by key is LATERAL with LIMIT: a nested loop over the index whatever the planner
@@ -76,7 +77,29 @@ _MERGE_STATES = """
 INSERT INTO scoring.customer_state AS s (customer_id, partition, feature_set, state)
 SELECT customer_id, partition, $1, state FROM s_state ORDER BY customer_id
 ON CONFLICT (customer_id) DO UPDATE
-   SET partition = excluded.partition, feature_set = excluded.feature_set, state = excluded.state
+   SET feature_set = excluded.feature_set, state = excluded.state
+ WHERE s.partition = excluded.partition
+"""
+
+# A customer's home is the partition under whose claim the state is written. After partitions were
+# added two of them can have events of one customer, and two workers would read the same state and
+# write over each other. The home changes only here, under the row's lock and before the state is
+# read; a write from anywhere else changes no row, which is noticed.
+_MOVED = """
+SELECT n.customer_id, n.partition FROM s_state n JOIN scoring.customer_state s USING (customer_id)
+ WHERE s.partition <> n.partition ORDER BY 1
+"""
+
+_ADOPT = """
+WITH home AS (
+  SELECT s.customer_id, h.partition
+    FROM unnest($1::text[], $2::int[]) AS h(customer_id, partition)
+    JOIN scoring.customer_state s USING (customer_id) ORDER BY 1 FOR UPDATE OF s
+), moved AS (
+  UPDATE scoring.customer_state s SET partition = h.partition
+    FROM home h WHERE s.customer_id = h.customer_id
+)
+UPDATE scoring.timer t SET partition = h.partition FROM home h WHERE t.customer_id = h.customer_id
 """
 
 _MERGE_TIMERS = """
@@ -88,38 +111,45 @@ ON CONFLICT (customer_id) DO UPDATE
 
 _MERGE_ASSESSMENTS = """
 INSERT INTO scoring.assessment AS a (customer_id, revision, assessed_at, probability, band,
-       method, model_version, feature_set, look_at, features,
-       published_at, published_probability, published_band, published_reason)
-SELECT customer_id, revision, assessed_at, probability, band, $1, $2, $3, look_at, features,
+       method, model_version, feature_set, horizon_days, look_at, features, published_at,
+       published_probability, published_band, published_value_at_risk, published_reason)
+SELECT customer_id, revision, assessed_at, probability, band, $1, $2, $3, $4, look_at, features,
        CASE WHEN message IS NOT NULL THEN assessed_at END,
        CASE WHEN message IS NOT NULL THEN probability END,
-       CASE WHEN message IS NOT NULL THEN band END, published_reason
+       CASE WHEN message IS NOT NULL THEN band END,
+       CASE WHEN message IS NOT NULL THEN value_at_risk END, published_reason
   FROM s_assessment ORDER BY customer_id
 ON CONFLICT (customer_id) DO UPDATE
    SET revision = excluded.revision, assessed_at = excluded.assessed_at,
        probability = excluded.probability, band = excluded.band, method = excluded.method,
        model_version = excluded.model_version, feature_set = excluded.feature_set,
-       look_at = excluded.look_at, features = excluded.features,
+       horizon_days = excluded.horizon_days, look_at = excluded.look_at,
+       features = excluded.features,
        published_at = coalesce(excluded.published_at, a.published_at),
        published_probability = coalesce(excluded.published_probability, a.published_probability),
        published_band = coalesce(excluded.published_band, a.published_band),
+       published_value_at_risk =
+           coalesce(excluded.published_value_at_risk, a.published_value_at_risk),
        published_reason = excluded.published_reason
+ WHERE a.revision = excluded.revision - 1
 """
 
 _KEEP_HISTORY = """
-INSERT INTO scoring.assessment_history (customer_id, revision, assessed_at, probability, band,
-       method, model_version, feature_set, features, message)
-SELECT customer_id, revision, assessed_at, probability, band, $1, $2, $3, features, message
+INSERT INTO scoring.assessment_history (recorded_at, customer_id, revision, assessed_at,
+       probability, band, method, model_version, feature_set, horizon_days, features, message)
+SELECT $5, customer_id, revision, assessed_at, probability, band, $1, $2, $3, $4, features, message
   FROM s_assessment WHERE message IS NOT NULL
 """
 
 _MERGE_PROFILES = """
-INSERT INTO scoring.profile AS p (customer_id, changed_at, event_id, profile)
-SELECT DISTINCT ON (c) c, t, i, d
-  FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::bytea[]) AS u(c, t, i, d)
+INSERT INTO scoring.profile AS p (customer_id, changed_at, event_id, profile, owner_id)
+SELECT DISTINCT ON (c) c, t, i, d, o
+  FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::bytea[], $5::text[])
+       AS u(c, t, i, d, o)
  ORDER BY c, t DESC, i DESC
 ON CONFLICT (customer_id) DO UPDATE
-   SET changed_at = excluded.changed_at, event_id = excluded.event_id, profile = excluded.profile
+   SET changed_at = excluded.changed_at, event_id = excluded.event_id, profile = excluded.profile,
+       owner_id = excluded.owner_id
  WHERE (p.changed_at, p.event_id) < (excluded.changed_at, excluded.event_id)
 """
 
@@ -132,6 +162,7 @@ class TurnStore:
         self._ledger = ledger
         self._outbox = outbox
         self._staged: WeakSet[Any] = WeakSet()
+        self._moved: list[tuple[str, int]] = []
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[UnitOfWork]:
@@ -139,8 +170,11 @@ class TurnStore:
         async with unit_of_work(self._engine) as work:
             if work.driver not in self._staged:
                 await work.driver.execute(_STAGING)
+            if self._moved:
+                await work.driver.execute(_ADOPT, *map(list, zip(*self._moved, strict=True)))
             yield work
         self._staged.add(work.driver)  # only now is the creation committed
+        self._moved = []
 
     async def known(self, work: UnitOfWork, events: EventRows) -> dict[int, bytes]:
         """Index of each event whose key is stored -> the stored content hash."""
@@ -168,7 +202,8 @@ class TurnStore:
         """Stage, fence, merge; returns the messages to send after the commit.
 
         Raises Fenced when a partition is no longer ours, and Transient when a key that was
-        new is not any more (another worker was faster: read again).
+        new is not any more, or a customer was written under another partition meanwhile (another
+        worker was faster: read again).
         """
         await self._stage(work.driver, effects)
         await self._ledger.advance(work, effects.moves)
@@ -210,6 +245,7 @@ class TurnStore:
                     a.look_at,
                     a.features,
                     a.published_reason,
+                    a.value_at_risk,
                     a.message,
                 )
                 for a in effects.assessments
@@ -221,15 +257,20 @@ class TurnStore:
             await driver.execute(_MERGE_KEYS, effects.recorded_at.date())
             await self._merge_profiles(driver, effects.events)
         if effects.states:
-            await driver.execute(_MERGE_STATES, FEATURE_SET)
+            merged = await driver.execute(_MERGE_STATES, FEATURE_SET)
+            if _rows(merged) < len(effects.states):
+                self._moved = [tuple(row) for row in await driver.fetch(_MOVED)]
+                raise Transient(f"{len(self._moved)} customers come from another partition")
         if effects.timers:
             await driver.execute(_MERGE_TIMERS)
         if effects.assessments:
             model = effects.predictor
-            made_by = (model.method, model.version, model.feature_set)
-            await driver.execute(_MERGE_ASSESSMENTS, *made_by)
+            made_by = (model.method, model.version, model.feature_set, model.horizon_days)
+            merged = await driver.execute(_MERGE_ASSESSMENTS, *made_by)
+            if _rows(merged) < len(effects.assessments):
+                raise Transient("a customer of this batch was assessed meanwhile")
             if any(a.message is not None for a in effects.assessments):
-                await driver.execute(_KEEP_HISTORY, *made_by)
+                await driver.execute(_KEEP_HISTORY, *made_by, effects.recorded_at)
 
     async def _merge_profiles(self, driver: Driver, events: EventRows) -> None:
         at = [i for i, profile in enumerate(events.profile) if profile is not None]
@@ -240,4 +281,14 @@ class TurnStore:
                 [events.time[i] for i in at],
                 [f"{events.source[i]}\n{events.id[i]}" for i in at],
                 [msgspec.json.encode(events.profile[i]) for i in at],
+                [_owner(events.profile[i]) for i in at],
             )
+
+
+def _rows(status: str) -> int:
+    """How many rows a statement wrote, from its command tag (`INSERT 0 5`)."""
+    return int(status.rpartition(" ")[2])
+
+
+def _owner(profile: Profile | None) -> str | None:
+    return None if profile is None or profile.owner is None else profile.owner.id

@@ -5,9 +5,9 @@ from datetime import datetime
 from fastapi import Depends, FastAPI, HTTPException
 from pydantic import BaseModel
 
-from services.alerts.inbound.http.paging import Limit, decoded, encoded, invalid_cursor
 from services.alerts.store.delivery_log import DeliveryFilter, DeliveryLog, DeliveryStatus
 from shared.http.access import Tokens, require
+from shared.http.paging import Limit, decoded, encoded, invalid_cursor
 
 
 class AttemptView(BaseModel):

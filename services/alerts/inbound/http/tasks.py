@@ -12,11 +12,11 @@ from services.alerts.core.message import told
 from services.alerts.core.task import Status, Task
 from services.alerts.core.wording.numbers import Language
 from services.alerts.handlers.give_verdict import Conflict, GiveVerdict
-from services.alerts.inbound.http.paging import Limit, decoded, encoded, invalid_cursor
 from services.alerts.ports import VerdictGiven
 from services.alerts.store.tasks import TaskFilter, Tasks
 from shared.contracts.treatment import Verdict
 from shared.http.access import Tokens, require
+from shared.http.paging import Limit, decoded, encoded, invalid_cursor
 from shared.kernel.errors import Invalid
 from shared.postgres.engine import unit_of_work
 

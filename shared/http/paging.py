@@ -8,7 +8,7 @@ from fastapi import Query
 from shared.kernel.errors import Invalid
 
 PAGE_MAX = 200
-"""Rows of one page: about 300 kB of tasks."""
+"""Rows of one page: about 300 kB."""
 
 Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
 

@@ -1,0 +1,60 @@
+"""Operator command about assessments: make them again, and see the same numbers."""
+
+import argparse
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.scoring.commands.running import SPEC
+from services.scoring.handlers.replay_assessments import Replayed, replay
+from services.scoring.model.loading import loads
+from services.scoring.model.rule_model import VERSION, RuleModel
+from services.scoring.model.store import ArtefactStore
+from services.scoring.ports import Made, Predictor
+from services.scoring.settings import ScoringSettings
+from services.scoring.store.history import History
+from services.scoring.store.models import Models
+from shared.kernel.errors import Invalid
+from shared.runtime.command_line import with_engine
+
+
+def add_commands(commands: Any) -> None:
+    """`assessments replay`."""
+    assessments = commands.add_parser("assessments", help="what was said of customers")
+    actions = assessments.add_subparsers(required=True, metavar="ACTION")
+    again = actions.add_parser(
+        "replay", help="make published assessments again from stored features and model version"
+    )
+    again.add_argument("customer", nargs="?", help="only this one's; default: everybody's")
+    again.add_argument("--last", type=int, default=100_000, help="at most so many, newest first")
+    again.set_defaults(command=_replay)
+
+
+async def _replay(args: argparse.Namespace) -> int:
+    store = ArtefactStore(ScoringSettings().model_store)
+
+    async def work(engine: AsyncEngine) -> int:
+        digests = {row.version: row.digest for row in await Models(engine).list_all()}
+
+        def predictor_of(made: Made) -> Predictor:
+            if made.model_version == VERSION:
+                return RuleModel(made.horizon_days)
+            if made.model_version not in digests:
+                raise Invalid("model", f"{made.model_version} is not in the registry")
+            return loads(store.get(digests[made.model_version]))
+
+        return _tell(await replay(History(engine).made(args.customer, args.last), predictor_of))
+
+    return await with_engine(SPEC, work)
+
+
+def _tell(found: Replayed) -> int:
+    print(f"{found.equal} assessments give the same number again, {found.differ} do not")
+    for made, now in found.first_differing:
+        print(
+            f"  {made.customer_id} revision {made.revision}, {made.model_version}: "
+            f"{made.probability!r} was stored, {now!r} comes out"
+        )
+    for reason, count in found.impossible.items():
+        print(f"  {count} cannot be made again: {reason}")
+    return 1 if found.differ or found.impossible else 0

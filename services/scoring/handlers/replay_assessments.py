@@ -1,0 +1,75 @@
+"""Makes stored assessments once more, from their features and their model, and compares.
+
+Invariant 6: the same features and the same model version give the same number.
+"""
+
+from collections import Counter
+from collections.abc import AsyncIterable, Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from services.scoring.ports import Made, Predictor
+from shared.kernel.errors import Invalid
+
+TOLERANCE = 1e-12
+"""Of a probability: in another batch size vectorised arithmetic may round the last digit up."""
+
+DIFFERING_MAX = 20
+"""How many that differ are told one by one."""
+
+PredictorOf = Callable[[Made], Predictor]
+"""The predictor that made an assessment; Invalid, with the reason, where there is none any more."""
+
+
+@dataclass(slots=True)
+class Replayed:
+    """What came of it."""
+
+    equal: int = 0
+    differ: int = 0
+    first_differing: list[tuple[Made, float]] = field(default_factory=list)
+    """With the number that came out now."""
+    impossible: Counter[str] = field(default_factory=Counter)
+    """Assessments that cannot be made again, by reason."""
+
+
+async def replay(chunks: AsyncIterable[Sequence[Made]], predictor_of: PredictorOf) -> Replayed:
+    """Assess every row of every chunk again."""
+    found = Replayed()
+    predictors: dict[tuple[str, int], Predictor | str] = {}
+    async for chunk in chunks:
+        by_maker: dict[tuple[str, int], list[Made]] = {}
+        for made in chunk:
+            by_maker.setdefault((made.model_version, made.horizon_days), []).append(made)
+        for maker, rows in by_maker.items():
+            if maker not in predictors:
+                predictors[maker] = _predictor(predictor_of, rows[0])
+            predictor = predictors[maker]
+            if isinstance(predictor, str):
+                found.impossible[predictor] += len(rows)
+            else:
+                _compare(found, predictor, rows)
+    return found
+
+
+def _predictor(predictor_of: PredictorOf, made: Made) -> Predictor | str:
+    try:
+        predictor = predictor_of(made)
+    except Invalid as error:
+        return f"{made.model_version}: {error}"
+    if predictor.feature_set != made.feature_set:
+        return f"{made.model_version}: was given feature set {made.feature_set}"
+    return predictor
+
+
+def _compare(found: Replayed, predictor: Predictor, rows: list[Made]) -> None:
+    x = np.array([np.frombuffer(made.features, "<f8") for made in rows])
+    again = predictor.predict(x)
+    for made, now in zip(rows, again.tolist(), strict=True):
+        if abs(now - made.probability) <= TOLERANCE:
+            found.equal += 1
+            continue
+        found.differ += 1
+        if len(found.first_differing) < DIFFERING_MAX:
+            found.first_differing.append((made, now))

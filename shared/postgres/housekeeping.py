@@ -1,0 +1,228 @@
+"""Keeps tables that are partitioned by time: partitions made ahead, and dropped after a retention.
+
+A table is `PARTITION BY RANGE` on an instant of recording (never of business) with a DEFAULT
+partition named `<table>_rest`, so that no insert ever fails for want of a partition. One replica
+works at a time (an advisory lock), the others only look. Dropping a partition costs nothing;
+deleting its rows would cost a vacuum.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from shared.kernel.errors import Transient
+from shared.postgres.engine import Driver, UnitOfWork, unit_of_work
+from shared.runtime.clock import Clock
+from shared.runtime.service import Stop
+
+Period = Literal["day", "month"]
+
+PERIODS_AHEAD = 3
+"""Partitions that wait for their time: as many periods may nobody look after the tables."""
+
+PERIODS_BACK_MAX = 120
+"""Partitions made at once for rows that lie in the rest: ten years of months."""
+
+EVERY_S = 3_600.0
+"""How often to look: far below the shortest period."""
+
+RETRY_S = 30.0
+"""After trouble that passes, such as a lock that somebody keeps."""
+
+LOCK_TIMEOUT_MS = 2_000
+"""How long to wait for a table's lock. Who writes to the table waits behind us meanwhile."""
+
+MOVE_MS_MAX = 600_000
+"""How long the move of rows out of the rest may take: once, after an outage or an upgrade."""
+
+LOCK_CLASS = 0x65626268
+"""'ebbh': first half of the advisory lock key; the second is a hash of the table's name."""
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
+_UPPER_BOUND = re.compile(r"TO \('([^']+)'\)")
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TimeTable:
+    """A table partitioned by the range of `key`, and how long its rows are kept."""
+
+    name: str
+    """With its schema."""
+    key: str
+    period: Period
+    retention_days: int
+    """A partition goes once its newest possible row is older."""
+
+    def __post_init__(self) -> None:
+        """Names go into statements as they are; ValueError for what is no plain name."""
+        if not _NAME.fullmatch(self.name) or not self.key.isidentifier():
+            raise ValueError(f"{self.name}.{self.key} is no plain name of a table and a column")
+
+    @property
+    def rest(self) -> str:
+        """Where rows lie that have no partition."""
+        return f"{self.name}_rest"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """How one table stands after a look."""
+
+    table: TimeTable
+    partitions: int
+    """Beside the rest."""
+    ahead_until: datetime | None
+    """Up to here every row finds its partition; None where there is none yet."""
+    rest_rows: bool
+    """Whether rows lie in the rest, waiting for a partition."""
+    dropped: int
+    """Partitions that this look dropped."""
+
+
+def start_of(at: datetime, period: Period) -> datetime:
+    """The start of the period that `at` is in, UTC."""
+    day = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return day.replace(day=1) if period == "month" else day
+
+
+def next_start(start: datetime, period: Period) -> datetime:
+    """The start of the period after the one that begins at `start`."""
+    return start_of(start + timedelta(days=32 if period == "month" else 1), period)
+
+
+def wanted(since: datetime, now: datetime, period: Period) -> list[tuple[datetime, datetime]]:
+    """[start, end) of every period from the one of `since` to `PERIODS_AHEAD` after that of `now`.
+
+    >>> [f"{a:%m-%d} {b:%m-%d}" for a, b in wanted(*[datetime(2026, 1, 31, tzinfo=UTC)] * 2, "day")]
+    ['01-31 02-01', '02-01 02-02', '02-02 02-03', '02-03 02-04']
+    """
+    found: list[tuple[datetime, datetime]] = []
+    start = start_of(min(since, now), period)
+    ahead = PERIODS_AHEAD
+    while ahead >= 0 and len(found) < PERIODS_BACK_MAX + PERIODS_AHEAD:
+        end = next_start(start, period)
+        found.append((start, end))
+        ahead -= start >= start_of(now, period)
+        start = end
+    return found
+
+
+class Housekeeping:
+    """Looks after the tables of one service; `observe` is told how each stands."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        clock: Clock,
+        tables: Sequence[TimeTable],
+        observe: Callable[[Kept], None],
+    ) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._tables = tables
+        self._observe = observe
+
+    async def once(self) -> None:
+        """Look after every table now; Transient where one has to wait."""
+        for table in self._tables:
+            self._observe(await self._keep(table))
+
+    async def watch(self, stop: Stop) -> None:
+        """Look now, and again and again until stopped."""
+        wait = 0.0
+        while not await stop.wait(wait):
+            try:
+                await self.once()
+                wait = EVERY_S
+            except Transient as trouble:
+                wait = RETRY_S
+                log.warning("housekeeping waits", trouble=str(trouble), wait_s=wait)
+
+    async def _keep(self, table: TimeTable) -> Kept:
+        now = self._clock.now()
+        dropped = 0
+        async with unit_of_work(self._engine) as work:
+            if await _our_turn(work, table):
+                await _make(work.driver, table, now)
+        # Apart from the making: dropping needs the whole table's lock, and may have to wait.
+        async with unit_of_work(self._engine) as work:
+            if await _our_turn(work, table):
+                dropped = await _drop(work.driver, table, now)
+        async with unit_of_work(self._engine) as work:
+            ends = await _ends(work.driver, table)
+            waiting = await work.driver.fetchval(f"SELECT EXISTS (SELECT FROM {table.rest})")  # noqa: S608
+        until = max(ends.values(), default=None)
+        return Kept(table, len(ends), until, bool(waiting), dropped)
+
+
+async def _our_turn(work: UnitOfWork, table: TimeTable) -> bool:
+    """Whether nobody else works on the table; holds it until the transaction ends."""
+    await work.driver.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
+    await work.driver.execute(f"SET LOCAL statement_timeout = {MOVE_MS_MAX}")
+    lock = "SELECT pg_try_advisory_xact_lock($1, hashtext($2))"
+    return bool(await work.driver.fetchval(lock, LOCK_CLASS, table.name))
+
+
+async def _ends(driver: Driver, table: TimeTable) -> dict[str, datetime]:
+    """Partition -> the end of its range, without the rest."""
+    rows = await driver.fetch(
+        """
+        SELECT c.oid::regclass::text AS name, pg_get_expr(c.relpartbound, c.oid) AS bound
+          FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+         WHERE i.inhparent = $1::text::regclass
+        """,
+        table.name,
+    )
+    found = {}
+    for row in rows:
+        if (bound := _UPPER_BOUND.search(row["bound"])) is not None:
+            # The session's time zone is UTC, and PostgreSQL writes its offset as `+00`.
+            found[str(row["name"])] = datetime.fromisoformat(bound[1]).astimezone(UTC)
+    return found
+
+
+async def _make(driver: Driver, table: TimeTable, now: datetime) -> None:
+    """Every partition from the oldest row of the rest to some ahead, with what lay in the rest."""
+    have = set((await _ends(driver, table)).values())
+    oldest = await driver.fetchval(f"SELECT min({table.key}) FROM {table.rest}")  # noqa: S608
+    for start, end in wanted(oldest or now, now, table.period):
+        if end not in have:
+            await _make_one(driver, table, start, end)
+
+
+async def _make_one(driver: Driver, table: TimeTable, start: datetime, end: datetime) -> None:
+    """Filled apart and then attached: CREATE ... PARTITION OF would lock out every reader.
+
+    Writers wait meanwhile, before they have chosen a partition: one that has chosen the rest, and
+    waited for its lock, would fail when the rest gives up that range.
+    """
+    name = f"{table.name}_{start:%Y%m%d}"
+    within = f"{table.key} >= '{start.isoformat()}' AND {table.key} < '{end.isoformat()}'"
+    await driver.execute(f"LOCK TABLE ONLY {table.name} IN EXCLUSIVE MODE")
+    await driver.execute(f"CREATE TABLE {name} (LIKE {table.name} INCLUDING ALL)")
+    await driver.execute(
+        f"WITH moved AS (DELETE FROM {table.rest} WHERE {within} RETURNING *) "  # noqa: S608
+        f"INSERT INTO {name} SELECT * FROM moved"
+    )
+    await driver.execute(
+        f"ALTER TABLE {table.name} ATTACH PARTITION {name} "
+        f"FOR VALUES FROM ('{start.isoformat()}') TO ('{end.isoformat()}')"
+    )
+    log.info("partition made", partition=name)
+
+
+async def _drop(driver: Driver, table: TimeTable, now: datetime) -> int:
+    oldest = now - timedelta(days=table.retention_days)
+    ends = await _ends(driver, table)
+    gone = [name for name, end in ends.items() if end <= oldest]
+    for name in gone:
+        await driver.execute(f"DROP TABLE {name}")
+        log.info("partition dropped", partition=name, retention_days=table.retention_days)
+    return len(gone)
