@@ -10,8 +10,10 @@ from services.scoring.handlers.assess import Assessor
 from services.scoring.handlers.micro_batch import MicroBatch
 from services.scoring.handlers.serving import Serving
 from services.scoring.handlers.shadow import Shadow
+from services.scoring.handlers.treatment import Treat
 from services.scoring.inbound.activity import ActivityDecoder
 from services.scoring.inbound.http import add_routes
+from services.scoring.inbound.treatment import TreatmentDecoder
 from services.scoring.model.loading import loads
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.model.store import ArtefactStore
@@ -21,6 +23,7 @@ from services.scoring.store.history import History
 from services.scoring.store.models import Models
 from services.scoring.store.shadows import Shadows
 from services.scoring.store.tables import SCHEMA, api_token
+from services.scoring.store.treatments import Treatments
 from services.scoring.store.turn import TurnStore
 from shared.contracts.risk import BANDS
 from shared.http.access import Tokens
@@ -70,6 +73,7 @@ async def run() -> int:
     )
     store = TurnStore(engine, ledger, outbox)
     shadow = Shadow(serving.challenger, Shadows(engine))
+    treatments = _Treatments(settings, kafka, engine)
     handle = _handler(settings, store, relay, serving, shadow, clock)
     app = create_app("Ebbwatch scoring", health)
     add_routes(app, History(engine), Tokens(engine, api_token, clock))
@@ -80,6 +84,7 @@ async def run() -> int:
         return await service.run(
             {
                 "activity": lambda stop: work(consumer, handle, stop, health, "activity"),
+                "treatment": lambda stop: treatments(stop, health),
                 "model": serving.watch,
                 "shadow": shadow.watch,
                 "housekeeping": housekeeping.watch,
@@ -91,7 +96,41 @@ async def run() -> int:
         )
     finally:
         await relay.close()
+        await treatments.close()
         await engine.dispose()
+
+
+class _Treatments:
+    """The loop of the treatment topic."""
+
+    def __init__(
+        self, settings: ScoringSettings, kafka: KafkaSettings, engine: AsyncEngine
+    ) -> None:
+        ledger, outbox = Ledger(engine, SCHEMA), Outbox(SCHEMA)
+        self._relay = Relay(engine, outbox, Producer(kafka, "scoring-treatment"))
+        self._consumer = FencedConsumer(
+            settings=kafka,
+            ledger=ledger,
+            topics=(settings.treatment_topic,),
+            group=f"{settings.group}-treatment",
+            worker=socket.gethostname(),
+            batch_records_max=settings.treatment_batch_records_max,
+            on_claim=self._relay.recover,
+        )
+        self._handle = Treat(
+            engine=engine,
+            decode=TreatmentDecoder(settings.dead_letter_topic),
+            ledger=ledger,
+            treatments=Treatments(engine),
+            outbox=outbox,
+            relay=self._relay,
+        )
+
+    async def __call__(self, stop: service.Stop, health: Health) -> None:
+        await work(self._consumer, self._handle, stop, health, "treatment")
+
+    async def close(self) -> None:
+        await self._relay.close()
 
 
 def _handler(

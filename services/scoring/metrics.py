@@ -49,3 +49,6 @@ SHADOW_SCORES = Counter(
 SHADOW_SKIPPED = Counter(
     "ebbwatch_scoring_shadow_skipped", "Assessments left out of the comparison: the queue was full"
 )
+TREATMENTS = Counter(
+    "ebbwatch_scoring_treatments", "Facts about what alerts did, kept for training", ["kind"]
+)

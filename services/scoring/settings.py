@@ -17,6 +17,7 @@ class ScoringSettings(HttpSettings):
     port: int = 8082
     activity_topic: str = topics.ACTIVITY.name
     risk_topic: str = topics.RISK.name
+    treatment_topic: str = topics.TREATMENT.name
     dead_letter_topic: str = topics.DEAD_LETTER.name
     group: str = "scoring"
 
@@ -25,6 +26,9 @@ class ScoringSettings(HttpSettings):
 
     batch_records_max: int = Field(2_000, ge=1, le=20_000)
     """Records of one transaction: 2,000 take about 50 ms, so a stop is never far away."""
+
+    treatment_batch_records_max: int = Field(500, ge=1, le=20_000)
+    """Records of the treatment topic in one transaction: a quiet topic, small facts."""
 
     sweep_customers_max: int = Field(2_000, ge=1, le=20_000)
     """Silent customers assessed in one transaction, oldest due first: as much work as a batch

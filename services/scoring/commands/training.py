@@ -10,11 +10,14 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.commands.running import SPEC, instant
+from services.scoring.model.churn_model import ChurnModel
 from services.scoring.model.loading import loads
+from services.scoring.model.pooled_model import PooledModel
 from services.scoring.model.store import ArtefactStore
 from services.scoring.settings import ScoringSettings
 from services.scoring.store.history import History
 from services.scoring.store.models import ModelRow, Models
+from services.scoring.store.treatments import Treatments
 from shared.kernel.errors import Invalid
 from shared.runtime.clock import SystemClock
 from shared.runtime.command_line import with_engine
@@ -67,14 +70,16 @@ async def train(
     """Learn, register, and promote the best that passed; 1 when nothing could be learned."""
     # Imported here: the service itself must not carry the weight of training.
     from services.scoring.training.learn import learn  # noqa: PLC0415
+    from services.scoring.training.treated import Window  # noqa: PLC0415
 
     models, artefacts = Models(engine), ArtefactStore(settings.model_store)
     serving = await models.serving()
-    champion = None
+    champion: ChurnModel | PooledModel | str | None = None
     if serving is not None:
         try:
             champion = loads(await asyncio.to_thread(artefacts.get, serving.digest))
         except Invalid as invalid:
+            champion = serving.version
             print(f"{serving.version}, which serves, cannot be compared: {invalid}")
     learned = await asyncio.to_thread(
         learn,
@@ -82,7 +87,7 @@ async def train(
         end.timestamp(),
         horizon_days,
         champion=champion,
-        champion_version=None if serving is None else serving.version,
+        treated=[Window(*row) for row in await Treatments(engine).windows(end)],
         threads=threads,
         progress=_show_progress,
     )

@@ -20,6 +20,8 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     rows_thinned: int
     """Eligible rows left out to stay within the bound on the panel."""
     customers: int
+    treatment: str = ""
+    """What was done about rows that reached a task, in one sentence."""
     base_rate: float
     """Share silent among the training rows."""
     validation_cutoffs: list[str]

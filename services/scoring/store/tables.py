@@ -163,3 +163,22 @@ shadow_score = sa.Table(
     sa.Column("champion_probability", sa.Float, nullable=False),
 )
 """The challenger's number beside the champion's: the first of a customer and day."""
+
+treatment = sa.Table(
+    "treatment",
+    metadata,
+    sa.Column("customer_id", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("at", sa.DateTime(timezone=True), primary_key=True),
+    sa.Column("task_id", sa.Text, primary_key=True),
+    sa.Column("cause", sa.Text),
+    sa.Column("detail", sa.Text),
+    sa.Column("policy", sa.Text),
+    sa.Column("playbook", sa.Text),
+    sa.Column("revision", sa.BigInteger),
+    sa.Column("probability", sa.Float),
+    sa.Column("until", sa.DateTime(timezone=True)),
+    sa.Column("leaving_cause", sa.Text),
+)
+"""What alerts did about a customer: tasks, holdout, verdicts. The fields are those of
+`shared.contracts.treatment.TreatmentRecorded`; `task_id` is empty where there is none."""

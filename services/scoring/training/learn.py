@@ -27,6 +27,7 @@ from services.scoring.training.leaks import snapshot
 from services.scoring.training.panel import Floats, Progress, no_progress
 from services.scoring.training.table import EventTable
 from services.scoring.training.train import train_fully
+from services.scoring.training.treated import Window, treatments_of
 from shared.kernel.errors import Invalid
 
 POOLED_CUSTOMERS_MIN: Final = 200
@@ -71,22 +72,28 @@ def learn(
     end: float,
     horizon_days: int,
     *,
-    champion: ChurnModel | PooledModel | None = None,
-    champion_version: str | None = None,
+    champion: ChurnModel | PooledModel | str | None = None,
+    treated: Sequence[Window] = (),
     seed: int = SEED,
     threads: int = 1,
     progress: Progress = no_progress,
 ) -> Learned:
     """Candidates from nothing known at or after `end` (unix seconds, UTC).
 
-    `champion` serves now; None with a `champion_version` cannot be read by this release. Raises
-    Invalid when a feature knows the future.
+    `champion` serves now; a mere version where this release cannot read it.
+    `treated`: what was done about customers. Raises Invalid when a feature knows the future.
     """
     notes: list[str] = []
     candidates: list[Candidate] = []
     try:
         trained = train_fully(
-            table, end, horizon_days, seed=seed, threads=threads, progress=progress
+            table,
+            end,
+            horizon_days,
+            treatments=treatments_of(treated, table.customers),
+            seed=seed,
+            threads=threads,
+            progress=progress,
         )
     except Invalid as invalid:
         if invalid.field not in TOO_SHORT:
@@ -100,7 +107,7 @@ def learn(
     else:
         candidates.append(pooled)
     if trained is not None:
-        decision = gate.judge(_trial(trained.backtest, champion, champion_version))
+        decision = gate.judge(_trial(trained.backtest, champion))
         latest = reference.dumps(trained.latest, trained.model.predict(trained.latest))
         candidates.append(
             Candidate(
@@ -115,22 +122,20 @@ def learn(
     return Learned(candidates, notes)
 
 
-def _trial(
-    past: Backtest, champion: ChurnModel | PooledModel | None, version: str | None
-) -> gate.Trial:
+def _trial(past: Backtest, champion: ChurnModel | PooledModel | str | None) -> gate.Trial:
     rows = past.rows
     if not len(rows):
         return gate.Trial(rows, np.empty(0), {})
     against = None
-    if champion is not None:
+    if isinstance(champion, str):
+        against = gate.Champion(champion, rows.horizon_days, 0.0, None)
+    elif champion is not None:
         against = gate.Champion(
             version=champion.version,
             horizon_days=champion.horizon_days,
             knows_until=datetime.fromisoformat(knows_until(champion)).timestamp(),
             p=champion.predict(rows.x),
         )
-    elif version is not None:
-        against = gate.Champion(version, rows.horizon_days, 0.0, None)
     baselines = {
         "recency": past.recency,
         "rule": RuleModel(rows.horizon_days).predict(rows.x),

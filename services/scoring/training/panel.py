@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from services.scoring.core.events import DAY_S
 from services.scoring.core.features import features
 from services.scoring.core.fold import fold
+from services.scoring.core.identity import stable_hash
 from services.scoring.core.registry import FEATURES, feature_index
 from services.scoring.core.state import empty
 from services.scoring.training.table import EventTable
+from services.scoring.training.treated import Treatments, weigh
 from shared.kernel.errors import Invalid
 
 Floats = NDArray[np.float64]
@@ -53,11 +55,15 @@ class Panel:
     """int64[n]: index into the table's customers."""
     weight: Floats
     """float64[n]: 1, and more where a held-out customer stands for treated ones."""
+    arm: NDArray[np.int8]
+    """int8[n]: whether the row reached a task, or a holdout (`treated`)."""
     cutoffs: tuple[float, ...]
     """Unix seconds, UTC, ascending."""
     horizon_days: int
     rows_thinned: int
     """Eligible rows that were left out to stay within the bound."""
+    treatment: str
+    """What was done about rows that reached a task, in one sentence."""
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -78,20 +84,29 @@ class Panel:
             at=self.at[start:stop] - first,
             customer=self.customer[start:stop],
             weight=self.weight[start:stop],
+            arm=self.arm[start:stop],
             cutoffs=self.cutoffs[first:last],
         )
 
     def only(self, chosen: Sequence[int]) -> "Panel":
         """The rows of the cutoffs at these ascending indices."""
-        rows = np.isin(self.at, chosen)
+        found = self.where(np.isin(self.at, chosen))
+        return replace(
+            found,
+            at=np.searchsorted(chosen, found.at),
+            cutoffs=tuple(self.cutoffs[at] for at in chosen),
+        )
+
+    def where(self, rows: Bools) -> "Panel":
+        """The rows under a mask, of the same cutoffs."""
         return replace(
             self,
             x=self.x[rows],
             silent=self.silent[rows],
-            at=np.searchsorted(chosen, self.at[rows]),
+            at=self.at[rows],
             customer=self.customer[rows],
             weight=self.weight[rows],
-            cutoffs=tuple(self.cutoffs[at] for at in chosen),
+            arm=self.arm[rows],
         )
 
     def subset(self, name: str) -> Bools:
@@ -117,51 +132,97 @@ def build_panel(
     *,
     rows_max: int = ROWS_MAX,
     seed: int = 0,
+    treatments: Treatments | None = None,
     progress: Progress = no_progress,
 ) -> Panel:
     """Features and labels of every eligible customer at each cutoff (unix seconds, UTC).
 
     Eligible: at least one purchase before the cutoff. Cutoffs whose horizon ends after `end`
-    are dropped: their labels are not known yet. Raises Invalid when none is left, or when
-    `end` lies beyond what the table has observed.
+    are dropped: their labels are not known yet. Rows that reached one of `treatments` are
+    weighed or left out (`treated`). Raises Invalid when nothing is left, or when `end` lies
+    beyond what the table has observed.
     """
-    if end > table.observed_until:
+    kept = matured_cutoffs(cutoffs, horizon_days, end, table.observed_until)
+    first = np.sort(table.first_purchases())
+    share = share_kept(first, kept, horizon_days, rows_max)
+    panel = gather(
+        table, kept, horizon_days, share=share, seed=seed, treatments=treatments, progress=progress
+    )
+    return finish(panel, int(np.searchsorted(first, kept, side="left").sum()))
+
+
+def matured_cutoffs(
+    cutoffs: Sequence[float], horizon_days: int, end: float, observed_until: float
+) -> tuple[float, ...]:
+    """Those whose whole horizon lies before `end`, ascending. Raises Invalid where the history
+    does not reach `end`."""
+    if end > observed_until:
         raise Invalid("end", "lies after the last complete day of the history")
-    kept = tuple(sorted(c for c in set(cutoffs) if c + horizon_days * DAY_S <= end))
-    first = table.first_purchases()
-    eligible = [np.flatnonzero(first < cutoff) for cutoff in kept]
-    total = sum(map(len, eligible))
+    return tuple(sorted(c for c in set(cutoffs) if c + horizon_days * DAY_S <= end))
+
+
+def share_kept(first: Floats, cutoffs: Sequence[float], horizon_days: int, rows_max: int) -> float:
+    """Share of the eligible rows that fits into the bound; `first`: sorted first purchases."""
+    total = int(np.searchsorted(first, cutoffs, side="left").sum())
     if total == 0:
         raise Invalid("cutoffs", f"none has a customer and {horizon_days} observed days after it")
-    chosen = [
-        _thin(rows, len(rows) * rows_max // total if total > rows_max else len(rows), (seed, i))
-        for i, rows in enumerate(eligible)
-    ]
-    customer = np.concatenate(chosen)
+    return min(1.0, rows_max / total)
+
+
+def gather(
+    table: EventTable,
+    cutoffs: tuple[float, ...],
+    horizon_days: int,
+    *,
+    share: float,
+    seed: int,
+    treatments: Treatments | None = None,
+    progress: Progress = no_progress,
+) -> Panel:
+    """The rows of one table's customers, every one with weight 1 and its arm; may be none.
+
+    Which customers are drawn depends on their ids alone, not on who else is in the table.
+    """
+    first = table.first_purchases()
+    drawn = _Draw(table.customers, share, seed)
+    chosen = [drawn(np.flatnonzero(first < cutoff), at) for at, cutoff in enumerate(cutoffs)]
+    customer = np.concatenate([np.empty(0, np.int64), *chosen])
     x = np.empty((len(customer), len(FEATURES)))
     silent = np.empty(len(customer), dtype=np.bool_)
+    arm = np.zeros(len(customer), np.int8)
     states, before, row = empty(len(table.customers)), -np.inf, 0
-    for step, (cutoff, rows) in enumerate(zip(kept, chosen, strict=True)):
+    for step, (cutoff, rows) in enumerate(zip(cutoffs, chosen, strict=True)):
         states, before = fold(states, table.between(before, cutoff)), cutoff
         for part in range(0, len(rows), FEATURE_ROWS_MAX):
             piece = rows[part : part + FEATURE_ROWS_MAX]
             x[row + part : row + part + len(piece)] = features(
                 states[piece], np.full(len(piece), cutoff)
             )
-        bought = table.bought(cutoff, cutoff + horizon_days * DAY_S)
-        silent[row : row + len(rows)] = ~bought[rows]
+        back = table.next_purchases(cutoff, cutoff + horizon_days * DAY_S)
+        silent[row : row + len(rows)] = np.isinf(back[rows])
+        if treatments is not None:
+            arm[row : row + len(rows)] = treatments.arms(cutoff, horizon_days, back)[rows]
         row += len(rows)
-        progress("features", step + 1, len(kept))
+        progress("features", step + 1, len(cutoffs))
     return Panel(
         x=x,
         silent=silent,
-        at=np.repeat(np.arange(len(kept)), [len(rows) for rows in chosen]),
+        at=np.repeat(np.arange(len(cutoffs)), [len(rows) for rows in chosen]),
         customer=customer,
         weight=np.ones(len(customer)),
-        cutoffs=kept,
+        arm=arm,
+        cutoffs=cutoffs,
         horizon_days=horizon_days,
-        rows_thinned=total - len(customer),
+        rows_thinned=0,
+        treatment="",
     )
+
+
+def finish(panel: Panel, eligible: int) -> Panel:
+    """Weigh the rows that reached a treatment; `eligible`: rows before thinning."""
+    weight, sentence = weigh(panel.arm, panel.silent)
+    done = replace(panel, weight=weight, treatment=sentence, rows_thinned=eligible - len(panel))
+    return done if np.all(weight > 0) else done.where(weight > 0)
 
 
 def every(first: float, last: float, step_days: int) -> list[float]:
@@ -171,8 +232,25 @@ def every(first: float, last: float, step_days: int) -> list[float]:
     ]
 
 
-def _thin(rows: Ints, keep: int, seed: tuple[int, int]) -> Ints:
-    """`keep` of the rows, in order, drawn by a seeded generator; at least one."""
-    if keep >= len(rows):
-        return rows
-    return np.sort(np.random.default_rng(seed).permutation(rows)[: max(1, keep)])
+class _Draw:
+    """Draws the same share of customers at every cutoff, by a hash of their ids."""
+
+    def __init__(self, customers: Sequence[str], share: float, seed: int) -> None:
+        self._share = share
+        self._seed = seed
+        hashes = (stable_hash(customer) for customer in customers if share < 1.0)
+        self._hash = np.fromiter(hashes, np.uint64)
+
+    def __call__(self, rows: Ints, at: int) -> Ints:
+        """Those of the rows that are drawn at the cutoff of index `at`, in order."""
+        if self._share >= 1.0:
+            return rows
+        salt = np.uint64(stable_hash(str(self._seed), str(at)))
+        return rows[_uniform(self._hash[rows] ^ salt) < self._share]
+
+
+def _uniform(bits: NDArray[np.uint64]) -> Floats:
+    """[0, 1) from 64 bits, well mixed: the finaliser of splitmix64 (Steele et al. 2014)."""
+    z = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(((z ^ (z >> np.uint64(31))) >> np.uint64(11)) / float(1 << 53))

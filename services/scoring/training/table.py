@@ -51,11 +51,14 @@ class EventTable:
         names = [field.name for field in fields(EventColumns)]
         return EventColumns(*(getattr(self.events, name)[first:last] for name in names))
 
-    def bought(self, start: float, end: float) -> NDArray[np.bool_]:
-        """Which customers purchased in [start, end): bool[customers]."""
+    def next_purchases(self, start: float, end: float) -> NDArray[np.float64]:
+        """Time of each customer's first purchase in [start, end): float64[customers], unix
+        seconds; +inf without one."""
         window = self.between(start, end)
-        found = np.zeros(len(self.customers), dtype=np.bool_)
-        found[window.row[window.kind == Kind.PURCHASE]] = True
+        bought = window.kind == Kind.PURCHASE
+        found = np.full(len(self.customers), np.inf)
+        # Of several assignments to one place the last stands: the earliest, in reverse.
+        found[window.row[bought][::-1]] = window.time[bought][::-1]
         return found
 
     def first_purchases(self) -> NDArray[np.float64]:

@@ -30,6 +30,7 @@ from services.scoring.training.panel import (
     no_progress,
 )
 from services.scoring.training.table import EventTable
+from services.scoring.training.treated import Treatments
 from shared.kernel.errors import Invalid
 
 WARM_UP_HORIZONS: Final = 3
@@ -96,13 +97,16 @@ def train_fully(
     horizon_days: int,
     *,
     cutoffs: Sequence[float] | None = None,
+    treatments: Treatments | None = None,
     seed: int = SEED,
     threads: int = 1,
     progress: Progress = no_progress,
 ) -> Trained:
     """As `train`, with the backtest that the gate judges and the rows that drift is seen by."""
     chosen = usual_cutoffs(table, end, horizon_days) if cutoffs is None else cutoffs
-    panel = build_panel(table, chosen, horizon_days, end, seed=seed, progress=progress)
+    panel = build_panel(
+        table, chosen, horizon_days, end, seed=seed, treatments=treatments, progress=progress
+    )
     bad = leaking(table, panel.cutoffs[-1])
     if bad:
         raise Invalid("features", f"these know the future: {', '.join(bad)}")
@@ -151,6 +155,7 @@ def _card(
         rows=len(panel),
         rows_thinned=panel.rows_thinned,
         customers=len(np.unique(panel.customer)),
+        treatment=panel.treatment,
         base_rate=float(panel.silent.mean()),
         validation_cutoffs=[_instant(cutoff) for cutoff in fitted.backtest.rows.cutoffs],
         validation=validation,

@@ -60,6 +60,7 @@ class Place:
         own = {
             "ACTIVITY_TOPIC": self.topic("activity"),
             "RISK_TOPIC": self.topic("risk"),
+            "TREATMENT_TOPIC": self.topic("treatment"),
             "DEAD_LETTER_TOPIC": self.topic("dead-letter"),
             "GROUP": f"scoring-{self.mark}",
             **settings,
@@ -76,6 +77,7 @@ class Place:
         wanted = (
             ("activity", topics.ACTIVITY),
             ("risk", topics.RISK),
+            ("treatment", topics.TREATMENT),
             ("dead-letter", topics.DEAD_LETTER),
         )
         new = tuple(
@@ -83,20 +85,21 @@ class Place:
         )
         await creating.create(self.kafka, new)
 
-    async def send(self, log: MemoryLog) -> None:
-        """Write a log to the activity topic, partition by partition."""
+    async def send(self, log: MemoryLog, topic: str = "activity") -> None:
+        """Write a log to the topic of this purpose, partition by partition."""
         producer = Producer(self.kafka, "test")
         for (_, partition), records in sorted(log.records.items()):
             await producer.send(
-                Record(self.topic("activity"), r.key, r.value, r.headers, partition)
-                for r in records
+                Record(self.topic(topic), r.key, r.value, r.headers, partition) for r in records
             )
         await producer.close()
 
     async def offsets(self) -> dict[int, int]:
-        """How far each partition is, by the ledger."""
+        """How far each partition of the activity topic is, by the ledger."""
         return {
-            r["partition"]: r["next_offset"] or 0 for r in await table(self.engine, "partition")
+            r["partition"]: r["next_offset"] or 0
+            for r in await table(self.engine, "partition")
+            if r["topic"] == self.topic("activity")
         }
 
     async def reached(self, records: int) -> None:

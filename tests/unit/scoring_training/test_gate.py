@@ -31,9 +31,11 @@ def _panel() -> tuple[Panel, Floats]:
         at=np.repeat(np.arange(len(CUTOFFS)), CUSTOMERS),
         customer=np.tile(np.arange(CUSTOMERS), len(CUTOFFS)),
         weight=np.ones(N),
+        arm=np.zeros(N, np.int8),
         cutoffs=CUTOFFS,
         horizon_days=HORIZON,
         rows_thinned=0,
+        treatment="",
     )
     return rows, p
 

@@ -57,7 +57,7 @@ def test_a_history_with_outcomes_gets_a_model_that_beat_both() -> None:
 def test_the_model_in_use_is_compared_where_it_knew_nothing() -> None:
     """Trained on the same days, it has seen every answer: the new one has to wait."""
     model = _learned().candidates[1].model
-    again = learn(_many(), END, HORIZON_DAYS, champion=model, champion_version=model.version)
+    again = learn(_many(), END, HORIZON_DAYS, champion=model)
     decision = again.candidates[1].decision
     assert not decision.passed
     assert decision.against == model.version

@@ -93,10 +93,11 @@ def test_between_takes_the_start_and_leaves_the_end() -> None:
     assert table.between(day(1), day(3)).time.tolist() == [day(1), day(2)]
 
 
-def test_bought_sees_purchases_only() -> None:
-    events = [("a", Kind.PURCHASE, 1.0), ("b", Kind.PURCHASE, 0.0), ("b", Kind.INTERACTION, 1.0)]
+def test_next_purchases_see_the_first_purchase_of_the_window_only() -> None:
+    events = [("a", Kind.PURCHASE, 1.0), ("a", Kind.PURCHASE, 1.5), ("a", Kind.PURCHASE, 0.5),
+              ("b", Kind.PURCHASE, 0.0), ("b", Kind.INTERACTION, 1.0)]  # fmt: skip
     table = from_columns([batch(events)])
-    assert table.bought(day(1), day(2)).tolist() == [True, False]
+    assert table.next_purchases(day(1), day(2)).tolist() == [day(1), np.inf]
 
 
 def test_first_purchases_are_infinite_without_one() -> None:

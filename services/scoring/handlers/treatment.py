@@ -1,0 +1,58 @@
+"""What was done about customers comes in: kept for training and for judging the warnings.
+
+It changes no state and no score. The same fact twice is one fact.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.scoring import metrics
+from services.scoring.ports import Sender
+from shared.contracts.treatment import TreatmentRecorded
+from shared.kafka.batch import Batch
+from shared.postgres.engine import UnitOfWork, unit_of_work
+from shared.postgres.ledger import Ledger, Move
+from shared.postgres.outbox import Message, Outbox
+
+Decode = Callable[[Batch], tuple[list[TreatmentRecorded], list[Message]]]
+
+
+class Treatments(Protocol):
+    """Keeps facts."""
+
+    async def add(self, work: UnitOfWork, facts: Sequence[TreatmentRecorded]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Treat:
+    """Handles batches of `ebbwatch.treatment`."""
+
+    engine: AsyncEngine
+    decode: Decode
+    ledger: Ledger
+    treatments: Treatments
+    outbox: Outbox
+    relay: Sender
+
+    async def __call__(self, batch: Batch) -> Sequence[Move]:
+        """Keep a batch's facts; returns the offsets committed with them."""
+        if not batch:
+            return []
+        facts, dead = self.decode(batch)
+        moves = [
+            batch.move(tp, len(records), dict(batch.claims[tp].progress))
+            for tp, records in batch.records.items()
+        ]
+        async with unit_of_work(self.engine) as work:
+            await self.relay.forget(work)
+            await self.ledger.advance(work, moves)
+            await self.treatments.add(work, facts)
+            pending = await self.outbox.add(work, dead)
+        for fact in facts:
+            metrics.TREATMENTS.labels(fact.kind).inc()
+        metrics.DEAD_LETTERS.inc(len(dead))
+        await self.relay.flush(pending)
+        return moves

@@ -1,0 +1,62 @@
+"""Reads what alerts did about customers: facts for training, and dead letters."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from shared.contracts.dead_letter import DeadLetter, Origin
+from shared.contracts.events import ID_LENGTH_MAX
+from shared.contracts.treatment import DECODER, TreatmentRecorded
+from shared.kafka.batch import Batch, Record
+from shared.kernel.errors import Invalid
+from shared.postgres.outbox import Message
+
+
+class TreatmentDecoder:
+    """Decodes a batch of `ebbwatch.treatment`."""
+
+    def __init__(self, dead_letter_topic: str) -> None:
+        self._dead_letter_topic = dead_letter_topic
+
+    def __call__(self, batch: Batch) -> tuple[list[TreatmentRecorded], list[Message]]:
+        """Every fact, in the log's order, and a dead letter for what is none."""
+        facts: list[TreatmentRecorded] = []
+        dead: list[Message] = []
+        for tp in sorted(batch.records):
+            for record in batch.records[tp]:
+                try:
+                    fact = DECODER.decode(record.value or b"")
+                    _check(fact)
+                    facts.append(fact)
+                except (msgspec.DecodeError, Invalid) as error:
+                    dead.append(self._dead_letter(record, error))
+        return facts, dead
+
+    def _dead_letter(self, record: Record, error: Exception) -> Message:
+        letter = DeadLetter(
+            key=record.key,
+            value=record.value,
+            original_headers=tuple(record.headers),
+            origin=Origin(record.topic, record.partition, record.offset),
+            stage="scoring",
+            field=error.field if isinstance(error, Invalid) else "value",
+            reason=error.reason if isinstance(error, Invalid) else str(error),
+        )
+        tp = (record.topic, record.partition)
+        return Message(tp, self._dead_letter_topic, letter.key, letter.value, letter.to_headers())
+
+
+def _check(fact: TreatmentRecorded) -> None:
+    """Raises Invalid for what could not be stored or compared with other times."""
+    if not 0 < len(fact.customer_id) <= ID_LENGTH_MAX:
+        raise Invalid("customer_id", f"1 to {ID_LENGTH_MAX} characters")
+    words: Sequence[str | None] = (
+        fact.customer_id, fact.task_id, fact.cause, fact.detail, fact.policy, fact.playbook,
+    )  # fmt: skip
+    if any("\0" in word for word in words if word is not None):
+        raise Invalid("value", "a NUL in a text")
+    for name, at in (("at", fact.at), ("until", fact.until)):
+        if at is not None and at.tzinfo is None:
+            raise Invalid(name, "an offset from UTC is missing")
+    if fact.until is not None and fact.until < fact.at:
+        raise Invalid("until", "lies before `at`")

@@ -1,0 +1,48 @@
+"""What was done about customers, as alerts told it."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from shared.contracts.treatment import TreatmentRecorded
+from shared.postgres.engine import UnitOfWork, unit_of_work
+
+_ADD = """
+INSERT INTO scoring.treatment (customer_id, kind, at, task_id, cause, detail, policy, playbook,
+       revision, probability, until, leaving_cause)
+SELECT DISTINCT ON (c, k, t, i) * FROM unnest($1::text[], $2::text[], $3::timestamptz[],
+       $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::bigint[], $10::float8[],
+       $11::timestamptz[], $12::text[]) AS u(c, k, t, i, ca, d, po, pb, r, p, un, l)
+ON CONFLICT (customer_id, kind, at, task_id) DO NOTHING
+"""
+
+_WINDOWS = """
+SELECT customer_id, kind = 'held_out' AS held_out, at, until FROM scoring.treatment
+ WHERE kind IN ('task_raised', 'held_out') AND at < $1 ORDER BY customer_id, at
+"""
+
+
+class Treatments:
+    """Statements on `scoring.treatment`."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def add(self, work: UnitOfWork, facts: Sequence[TreatmentRecorded]) -> None:
+        """Keep facts, each once."""
+        rows = [
+            (
+                f.customer_id, f.kind, f.at, f.task_id or "", f.cause, f.detail, f.policy,
+                f.playbook, f.revision, f.probability, f.until, f.leaving_cause,
+            )
+            for f in facts
+        ]  # fmt: skip
+        if rows:
+            await work.driver.execute(_ADD, *(list(column) for column in zip(*rows, strict=True)))
+
+    async def windows(self, before: datetime) -> list[tuple[str, bool, datetime, datetime | None]]:
+        """(customer, held out, start, until) of all that began before then, by customer and
+        time; `until` None: not told."""
+        async with unit_of_work(self._engine) as work:
+            return [tuple(row) for row in await work.driver.fetch(_WINDOWS, before)]
