@@ -199,6 +199,7 @@ class Services:
             "EBBWATCH_ALERTS_PORT": str(self._ports["alerts"]),
             "EBBWATCH_ALERTS_CLOCK": "replay",
             "EBBWATCH_ALERTS_ENDPOINTS": json.dumps([endpoint]),
+            "EBBWATCH_ALERTS_DELIVERY_ALLOWED_NETWORKS": "127.0.0.0/8",
             "SAMPLE_CRM_PORT": str(self._ports[CRM]),
             "SAMPLE_CRM_WEBHOOK_SECRET": secret,
         }

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.alerts.core.keys import key_of as aes_key
 from services.alerts.handlers.assess import Assess
 from services.alerts.handlers.book import Book
 from services.alerts.handlers.deliver import Deliver, Sending
@@ -17,17 +18,21 @@ from services.alerts.inbound.activity import ActivityDecoder
 from services.alerts.inbound.http import add_routes
 from services.alerts.inbound.policy_file import read_policy
 from services.alerts.inbound.risk import RiskDecoder
-from services.alerts.outbound.webhook import Endpoint, WebhookSender
+from services.alerts.outbound.connectors import Connectors
+from services.alerts.outbound.http import Http
 from services.alerts.settings import LEASE_MARGIN_S, AlertsSettings
 from services.alerts.store.assessments import Assessments
 from services.alerts.store.business_clock import BusinessClock
 from services.alerts.store.customers import Customers
 from services.alerts.store.deliveries import Deliveries
 from services.alerts.store.delivery_log import DeliveryLog
+from services.alerts.store.endpoint_admin import EndpointAdmin
+from services.alerts.store.endpoints import Endpoints
 from services.alerts.store.rules import Rules
 from services.alerts.store.tables import SCHEMA, api_token
 from services.alerts.store.tasks import Tasks
 from services.alerts.store.trials import Trials
+from services.alerts.store.vault import Vault
 from shared.http.access import Tokens
 from shared.http.app import create_app
 from shared.kafka.fenced import FencedConsumer
@@ -57,9 +62,11 @@ class Alerts:
         self.ledger, self.outbox = Ledger(engine, SCHEMA), Outbox(SCHEMA)
         self.customers, self.tasks, self.deliveries = Customers(), Tasks(), Deliveries()
         self.rules, self.trials = Rules(), Trials()
-        self.endpoint_ids = tuple(endpoint.id for endpoint in settings.endpoints)
+        self.vault = Vault([aes_key(k.get_secret_value()) for k in settings.secret_keys])
+        fixed = {endpoint.id: endpoint.secrets for endpoint in settings.endpoints}
+        self.endpoints = Endpoints(self.vault, fixed)
         self.book = Book(
-            self.tasks, self.trials, self.deliveries, self.endpoint_ids, settings.treatment_topic
+            self.tasks, self.trials, self.deliveries, self.endpoints, settings.treatment_topic
         )
         self.told, self.given = asyncio.Event(), asyncio.Event()
         self.relays = {
@@ -125,25 +132,25 @@ class Alerts:
             given=self.given,
         )
 
-    def sender(self) -> WebhookSender:
+    def http(self) -> Http:
         """What makes the requests."""
-        return WebhookSender(
-            {e.id: Endpoint(str(e.url), e.secrets) for e in self.settings.endpoints},
+        return Http(
             timeout_s=self.settings.delivery_timeout_s,
-            connections_max=self.settings.delivery_concurrency_max,
+            allowed=self.settings.delivery_allowed_networks,
             clock=self.clock,
         )
 
-    def deliver(self, sender: WebhookSender) -> Deliver:
+    def deliver(self, connectors: Connectors) -> Deliver:
         """The sender's loop."""
         return Deliver(
             self.engine,
             deliveries=self.deliveries,
-            outbound=sender,
+            endpoints=self.endpoints,
+            connectors=connectors,
             sending=Sending(
-                endpoints=self.endpoint_ids,
                 concurrency_max=self.settings.delivery_concurrency_max,
-                attempt_s=self.settings.delivery_timeout_s + LEASE_MARGIN_S,
+                timeout_s=self.settings.delivery_timeout_s,
+                margin_s=LEASE_MARGIN_S,
                 lease_s=self.settings.delivery_lease_s,
                 poll_s=self.settings.delivery_poll_ms / 1000,
                 delays_s=self.settings.delivery_delays_s,
@@ -163,14 +170,17 @@ async def run() -> int:
         closing.push_async_callback(engine.dispose)
         for relay in alerts.relays.values():
             closing.push_async_callback(relay.close)
-        sender = await closing.enter_async_context(alerts.sender())
-        return await _run(alerts, sender)
+        http = await closing.enter_async_context(alerts.http())
+        connectors = Connectors(http, alerts.clock)
+        closing.push_async_callback(connectors.close)
+        return await _run(alerts, connectors)
 
 
-async def _run(alerts: Alerts, sender: WebhookSender) -> int:
+async def _run(alerts: Alerts, connectors: Connectors) -> int:
     settings, health = alerts.settings, alerts.health
     log = DeliveryLog(alerts.engine)
-    await log.register(alerts.endpoint_ids)
+    admin = EndpointAdmin(alerts.engine, alerts.vault)
+    await admin.register([e.endpoint() for e in settings.endpoints], alerts.clock.now())
     first = read_policy(settings.policy_file)
     async with unit_of_work(alerts.engine) as unit:
         await alerts.rules.begin_with(unit, first, alerts.clock.now())
@@ -198,7 +208,7 @@ async def _run(alerts: Alerts, sender: WebhookSender) -> int:
     loops: dict[str, service.Loop] = {
         "risk": read_risk,
         "activity": read_activity,
-        "deliver": alerts.deliver(sender),
+        "deliver": alerts.deliver(connectors),
         "verdicts": PublishVerdicts(alerts.relays["verdicts"].recover, alerts.given, health),
         "measure": Measure(waiting=log.waiting, clock=alerts.clock, health=health),
     }

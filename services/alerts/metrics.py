@@ -42,6 +42,16 @@ ATTEMPT_S = Histogram(
     ["endpoint"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0),
 )
+ENDPOINTS_DISABLED = Counter(
+    "ebbwatch_alerts_endpoints_disabled_total",
+    "Endpoints that the sender switched off (410, or nothing but failures for 120 h): alert on it",
+    ["endpoint"],
+)
+BREAKER_OPEN = Gauge(
+    "ebbwatch_alerts_breaker_open",
+    "1 while this process leaves an endpoint alone after many failures",
+    ["endpoint"],
+)
 UNDELIVERED_OLDEST_S = Gauge(
     "ebbwatch_alerts_undelivered_oldest_seconds",
     "Age of the oldest delivery that has not succeeded and is not given up (0: none)",

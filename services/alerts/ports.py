@@ -7,6 +7,7 @@ from typing import Protocol
 from uuid import UUID
 
 from services.alerts.core.document import Policy
+from services.alerts.core.endpoint import Endpoint, Payload, Route
 from services.alerts.core.message import Kind
 from services.alerts.core.policy import Closed, CustomerState
 from services.alerts.core.retry import Answer, Outcome
@@ -111,9 +112,16 @@ class Leased:
     customer_id: str
     id: str
     endpoint_id: str
+    task_id: str
+    kind: str
     body: bytes
+    """A `core.message.Body` as JSON."""
     attempts: int
     """Made so far."""
+    uncertain: bool
+    """The last attempt was ambiguous: it may be there already."""
+    remote_id: str | None
+    """What the receiving system calls the task, where an earlier message of it told us."""
     token: UUID
     until: datetime
     received_ms: int
@@ -129,6 +137,17 @@ class Attempted:
     answer: Answer
     outcome: Outcome
     next_at: datetime | None
+    uncertain: bool = False
+    """Whether the next attempt must look before it creates."""
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """An endpoint as whoever queues messages sees it."""
+
+    endpoint_id: str
+    route: Route
+    payload: Payload
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,10 +208,28 @@ class Deliveries(Protocol):
 
     async def add(self, work: UnitOfWork, deliveries: Sequence[NewDelivery]) -> None: ...
     async def claim(
-        self, work: UnitOfWork, endpoints: Sequence[str], now: datetime, until: datetime, most: int
+        self, work: UnitOfWork, most: Mapping[str, int], now: datetime, until: datetime
     ) -> list[Leased]: ...
-    async def settle(self, work: UnitOfWork, attempts: Sequence[Attempted]) -> None: ...
+    async def settle(
+        self, work: UnitOfWork, attempts: Sequence[Attempted]
+    ) -> Mapping[str, str]: ...
     async def release(self, work: UnitOfWork, leased: Sequence[Leased], now: datetime) -> None: ...
+
+
+class Routes(Protocol):
+    """Where messages are to be queued."""
+
+    async def routes(self, work: UnitOfWork) -> Sequence[Routed]: ...
+
+
+class Endpoints(Protocol):
+    """The endpoints that may be sent to, and their rates."""
+
+    async def sendable(self, work: UnitOfWork) -> Sequence[Endpoint]: ...
+    async def take(
+        self, work: UnitOfWork, wanted: Mapping[str, int], now: datetime
+    ) -> Mapping[str, int]: ...
+    async def give_back(self, work: UnitOfWork, unused: Mapping[str, int]) -> None: ...
 
 
 class BusinessClock(Protocol):
@@ -208,7 +245,34 @@ class Relay(Protocol):
     async def flush(self, pending: Sequence[Pending]) -> None: ...
 
 
-class Outbound(Protocol):
-    """Makes one attempt at one endpoint."""
+class Connector(Protocol):
+    """One endpoint's way into a receiving system. It reads what the system answers into one of
+    the six results (`core.retry.Result`); it never decides when to try again.
 
-    async def send(self, delivery: Leased, at: datetime) -> Answer: ...
+    Errors that it meets are answers too: it raises for bugs only. What it holds (an access
+    token) is shared by all attempts of a process, several of which may be under way at once.
+    """
+
+    async def send(self, message: Leased, at: datetime) -> Answer:
+        """Create or change the task once, at `at` (UTC)."""
+        ...
+
+    async def find(self, message: Leased, at: datetime) -> Answer | None:
+        """After an ambiguous attempt: look the task up by our key. None: it is not there and
+        may be created; `ok`: it is there, as the message wants it; else: it is not known yet."""
+        ...
+
+    async def refresh(self, since: datetime) -> Answer | None:
+        """After `refresh_token`: get a new token, unless one was got after `since`. None: done;
+        an answer: why not."""
+        ...
+
+    async def close(self) -> None:
+        """Let go what is held."""
+        ...
+
+
+class Connectors(Protocol):
+    """The connector of each endpoint."""
+
+    def of(self, endpoint: Endpoint) -> Connector: ...

@@ -16,8 +16,11 @@ from pydantic import (
 )
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from services.alerts.core.addresses import Network
+from services.alerts.core.endpoint import ID_PATTERN, Endpoint, Payload, Route
+from services.alerts.core.keys import key_of as aes_key
 from services.alerts.core.retry import DELAYS_S
-from services.alerts.core.signature import key_of
+from services.alerts.core.signature import check
 from shared.contracts import topics
 from shared.kernel.errors import Invalid
 from shared.runtime.settings import HttpSettings
@@ -36,18 +39,37 @@ class EndpointSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    id: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
+    id: str = Field(pattern=ID_PATTERN)
     """Names it in the log, in the metrics and to operators. Keep it when the URL changes."""
     url: HttpUrl
     secrets: tuple[SecretStr, ...] = Field(min_length=1, max_length=SECRETS_MAX)
-    """`whsec_...`; several while one replaces another: each attempt is signed with all."""
+    """`whsec_...` or `whsk_...`; several while one replaces another: each attempt is signed
+    with all."""
+    event_types: tuple[str, ...] = ()
+    owner_ids: tuple[str, ...] = ()
+    payload: Payload = "full"
+    concurrency_max: int = Field(16, ge=1, le=256)
+    rate_per_s: float | None = Field(None, gt=0)
+    burst: int = Field(1, ge=1)
+
+    def endpoint(self) -> Endpoint:
+        """The endpoint, without its secrets."""
+        return Endpoint(
+            id=self.id,
+            url=str(self.url),
+            route=Route(event_types=self.event_types, owner_ids=self.owner_ids),
+            payload=self.payload,
+            concurrency_max=self.concurrency_max,
+            rate_per_s=self.rate_per_s,
+            burst=self.burst,
+        )
 
     @field_validator("secrets")
     @classmethod
     def _are_keys(cls, secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         for secret in secrets:
             try:
-                key_of(secret.get_secret_value())
+                check(secret.get_secret_value())
             except Invalid as wrong:
                 raise ValueError(wrong.reason) from None
         return secrets
@@ -84,8 +106,16 @@ class AlertsSettings(HttpSettings):
 
     endpoints: Annotated[tuple[EndpointSettings, ...], NoDecode] = ()
     """JSON: `[{"id": "crm", "url": "https://...", "secrets": ["whsec_..."]}]`."""
-    delivery_concurrency_max: int = Field(16, ge=1, le=256)
-    """Requests under way at once in one process."""
+    secret_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    """Keys that seal endpoints' secrets in the database, base64 of 32 random bytes each, by
+    comma: the first seals, all open. Needed once an endpoint is made through the API."""
+    delivery_allowed_networks: Annotated[tuple[Network, ...], NoDecode] = ()
+    """Networks that endpoints may be in although they are not of the public internet, by comma:
+    `10.20.0.0/16`. Everything private is refused otherwise."""
+    delivery_https_only: bool = True
+    """Whether endpoints made through the API must use https. Those above may use http."""
+    delivery_concurrency_max: int = Field(64, ge=1, le=256)
+    """Requests under way at once to one endpoint in one process, whatever it asks for."""
     delivery_timeout_s: float = Field(15.0, gt=0, le=60)
     """For one attempt as a whole; Standard Webhooks advises 15 to 30 s."""
     delivery_delays_s: tuple[float, ...] = Field(DELAYS_S, min_length=1, max_length=20)
@@ -95,6 +125,23 @@ class AlertsSettings(HttpSettings):
     """How long a claimed delivery is left to its worker; after a crash it waits this long."""
     delivery_poll_ms: float = Field(100.0, gt=0)
     """How often deliveries are looked for that nobody in this process announced."""
+
+    @field_validator("secret_keys", "delivery_allowed_networks", mode="before")
+    @classmethod
+    def _by_comma(cls, value: object) -> object:
+        return (
+            [x.strip() for x in value.split(",") if x.strip()] if isinstance(value, str) else value
+        )
+
+    @field_validator("secret_keys")
+    @classmethod
+    def _are_aes_keys(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for key in keys:
+            try:
+                aes_key(key.get_secret_value())
+            except Invalid as wrong:
+                raise ValueError(wrong.reason) from None
+        return keys
 
     @field_validator("endpoints", mode="before")
     @classmethod

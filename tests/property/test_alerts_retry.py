@@ -10,9 +10,10 @@ from services.alerts.core.retry import (
     JITTER,
     RETRY_AFTER_TIMES_MAX,
     THROTTLED_S_MIN,
-    Answer,
+    Reply,
     after,
     jitter,
+    read,
 )
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -28,7 +29,8 @@ ASKED = st.one_of(st.none(), st.integers(0, 10**30).map(str), DATES, st.text(max
 def test_delays_are_bounded(
     message_id: str, attempt: int, status: int | None, asked: str | None, timed_out: bool
 ) -> None:
-    answer = Answer(status, 1.0, retry_after=asked, timed_out=timed_out and status is None)
+    headers = {} if asked is None else {"retry-after": asked}
+    answer = read(Reply(status, 1.0, headers=headers, timed_out=timed_out and status is None))
     found = after(answer, message_id, attempt, NOW, DELAYS_S)
     base = DELAYS_S[attempt]
     assert found.outcome == "retry"
@@ -36,7 +38,7 @@ def test_delays_are_bounded(
     lowest = base * (1 - JITTER)
     highest = max(base * max(RETRY_AFTER_TIMES_MAX, 1 + JITTER), THROTTLED_S_MIN)
     assert lowest <= found.delay_s <= highest
-    if answer.timed_out or status == 429:
+    if (timed_out and status is None) or status == 429:
         assert found.delay_s >= THROTTLED_S_MIN
     assert after(answer, message_id, attempt, NOW, DELAYS_S) == found
 

@@ -6,8 +6,9 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.commands.running import command
+from services.alerts.commands.running import command, vault
 from services.alerts.store.delivery_log import DeliveryFilter, DeliveryLog
+from services.alerts.store.endpoint_admin import EndpointAdmin
 from shared.runtime.clock import SystemClock
 
 
@@ -49,7 +50,7 @@ async def _resend(args: argparse.Namespace, engine: AsyncEngine) -> int:
 
 
 async def _list_endpoints(_: argparse.Namespace, engine: AsyncEngine) -> int:
-    for row in await DeliveryLog(engine).endpoints():
+    for row in await EndpointAdmin(engine, vault()).list_all():
         off = row["disabled_at"]
         state = "on" if off is None else f"off since {off:%F %T}Z: {row['disabled_reason']}"
         print(f"{row['id']:<32}  {state}")
@@ -57,7 +58,7 @@ async def _list_endpoints(_: argparse.Namespace, engine: AsyncEngine) -> int:
 
 
 async def _enable(args: argparse.Namespace, engine: AsyncEngine) -> int:
-    if await DeliveryLog(engine).enable(args.id):
+    if await EndpointAdmin(engine, vault()).enable(args.id):
         return 0
     print(f"no endpoint {args.id}; see `endpoints list`", file=sys.stderr)
     return 1

@@ -6,8 +6,11 @@ from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.alerts.core.keys import key_of
 from services.alerts.main import run
+from services.alerts.settings import AlertsSettings
 from services.alerts.store.tables import SCHEMA, api_token
+from services.alerts.store.vault import Vault
 from shared.runtime.command_line import Command, ServiceSpec, with_engine
 
 SPEC = ServiceSpec(
@@ -17,6 +20,11 @@ SPEC = ServiceSpec(
     token_table=api_token,
     run=run,
 )
+
+
+def vault() -> Vault:
+    """What opens and seals secrets, with the keys of the settings."""
+    return Vault([key_of(key.get_secret_value()) for key in AlertsSettings().secret_keys])
 
 
 def command(work: Callable[[argparse.Namespace, AsyncEngine], Awaitable[int]]) -> Command:

@@ -1,15 +1,17 @@
 """A task as it is told: the body of a webhook, and the line on the treatment topic.
 
-What it is for: the shape that receivers depend on. Thin-plus: what an owner needs to act;
-behavioural detail stays behind the API.
+What it is for: the shape that receivers depend on. `full` is what an owner needs to act (more
+stays behind the API); `thin` is for receivers that may know no more than whom, how urgent and
+by when.
 """
 
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Final, Generic, Literal, TypeVar
 
 import msgspec
 
 from services.alerts.core.document import Both
+from services.alerts.core.endpoint import Payload
 from services.alerts.core.ids import stable_id
 from services.alerts.core.task import Task
 from services.alerts.core.trial import Trial
@@ -76,13 +78,35 @@ class TaskTold(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     escalated_to: str | None = None
 
 
-class Body(msgspec.Struct, kw_only=True, frozen=True):
+class TaskThin(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """The task without names, reasons and amounts; the rest is read through the API."""
+
+    id: str
+    version: int
+    status: str
+    customer: Person
+    owner: Person | None
+    band: str
+    opened_at: datetime
+    due_at: datetime
+    closed_at: datetime | None = None
+    close_reason: str | None = None
+
+
+T = TypeVar("T")
+
+
+class Body(msgspec.Struct, Generic[T], kw_only=True, frozen=True):
     """A Standard Webhooks payload."""
 
     type: Kind
     timestamp: datetime
     """When it happened, business time."""
-    data: dict[Literal["task"], TaskTold]
+    data: dict[Literal["task"], T]
+
+
+FULL: Final = msgspec.json.Decoder(Body[TaskTold])
+"""Reads the bytes of a `full` body: connectors make their own requests of it."""
 
 
 def kind_of(task: Task) -> Kind:
@@ -92,14 +116,30 @@ def kind_of(task: Task) -> Kind:
     return "retention_task.opened" if task.version == 1 else "retention_task.updated"
 
 
-def body(task: Task) -> bytes:
+def body(task: Task, payload: Payload = "full") -> bytes:
     """The bytes that are signed and sent for the newest change of the task."""
     return msgspec.json.encode(
-        Body(
+        Body[TaskTold | TaskThin](
             type=kind_of(task),
             timestamp=task.closed_at or task.changed_at or task.opened_at,
-            data={"task": told(task)},
+            data={"task": thin(task) if payload == "thin" else told(task)},
         )
+    )
+
+
+def thin(task: Task) -> TaskThin:
+    """The task as a receiver sees it that gets ids only."""
+    return TaskThin(
+        id=task.id,
+        version=task.version,
+        status=task.status,
+        customer=Person(id=task.customer_id),
+        owner=None if task.owner_id is None else Person(id=task.owner_id),
+        band=task.band,
+        opened_at=task.opened_at,
+        due_at=task.due_at,
+        closed_at=task.closed_at,
+        close_reason=task.close_reason,
     )
 
 

@@ -1,12 +1,12 @@
 """What an attempt to deliver leads to: done, again later, given up, or the endpoint is off.
 
-What it is for: the retry schedule and the reading of answers, on numbers alone. It never
+What it is for: the retry schedule and the reading of answers, on values alone. It never
 sends, sleeps or reads a clock; its jitter is a hash, so that a schedule can be replayed.
 """
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -26,20 +26,60 @@ RETRY_AFTER_TIMES_MAX: Final = 2.0
 """A receiver may ask for up to so many times the delay that was due anyway: it may slow us,
 not park us."""
 
+ABORT: Final = ("webhook-delivery", "abort-message")
+"""A response header by which a receiver stops the retries of one message."""
+
+Result = Literal["ok", "retry", "refresh_token", "permanent", "endpoint_dead", "ambiguous"]
+"""What an answer means, whatever system gave it.
+
+`ok` it is there · `retry` it is not there, later it may be · `refresh_token` our access token
+has ended · `permanent` this message will never be taken · `endpoint_dead` nothing will ·
+`ambiguous` it may or may not be there: look before creating it again.
+"""
+
 Outcome = Literal["delivered", "retry", "failed", "gone"]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back. `status` None: no answer; `error` then says why."""
+class Reply:
+    """What an HTTP request brought back. `status` None: no readable answer; `error` says why."""
 
     status: int | None
-    duration_ms: float
-    head: str = ""
-    """Beginning of the response's body."""
-    retry_after: str | None = None
+    duration_ms: float = 0.0
+    body: bytes = b""
+    """Its beginning, up to the bound that the caller set."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Names in lower case."""
     error: str | None = None
+    """In words, without URL or secret."""
     timed_out: bool = False
+    reached: bool = True
+    """False: there was no connection, so that the receiver cannot have acted on it."""
+
+    @property
+    def head(self) -> str:
+        """The body as text that PostgreSQL stores (it takes no NUL)."""
+        return self.body.decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an attempt came to."""
+
+    result: Result
+    status: int | None = None
+    """Of HTTP, for the log."""
+    duration_ms: float = 0.0
+    head: str = ""
+    """Beginning of the response's body, for the log."""
+    error: str | None = None
+    """Why it is not `ok`, in words without a secret."""
+    retry_after: str | None = None
+    """The header of this name: seconds, or an HTTP date."""
+    throttled: bool = False
+    """The receiver has said or shown that it is overloaded."""
+    remote_id: str | None = None
+    """What the receiving system calls the task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +90,53 @@ class Next:
     delay_s: float | None = None
 
 
+def answer(reply: Reply, result: Result, why: str | None = None, **more: str | None) -> Answer:
+    """An answer with a reply's particulars; `why` defaults to the reply's own trouble."""
+    status = reply.status
+    error = why or reply.error or (None if result == "ok" else f"HTTP {status}")
+    return Answer(
+        result=result,
+        status=status,
+        duration_ms=reply.duration_ms,
+        head=reply.head,
+        error=error,
+        retry_after=reply.headers.get("retry-after"),
+        throttled=reply.timed_out or status == HTTPStatus.TOO_MANY_REQUESTS,
+        **more,
+    )
+
+
+def read(reply: Reply) -> Answer:
+    """What a plain webhook's reply means.
+
+    2xx is the only success; a redirect is a failure like any other. 410 says that nobody is
+    there any more. A receiver may stop the retries of one message by the header `ABORT`.
+    """
+    if reply.status is None:
+        return answer(reply, "ambiguous" if reply.reached else "retry")
+    if reply.status // 100 == HTTPStatus.OK // 100:
+        return answer(reply, "ok")
+    if reply.status == HTTPStatus.GONE:
+        return answer(reply, "endpoint_dead", "answered 410 Gone")
+    name, value = ABORT
+    if reply.headers.get(name, "").strip().lower() == value:
+        return answer(reply, "permanent", f"HTTP {reply.status}, the receiver wants no retry")
+    return answer(reply, "retry")
+
+
 def after(
     answer: Answer, message_id: str, attempt: int, now: datetime, delays_s: Sequence[float]
 ) -> Next:
     """What follows attempt number `attempt` (from 1) at `now` (UTC).
 
-    2xx is the only success; a redirect is a failure like any other. 410 turns the endpoint
-    off, and the message waits until somebody turns it on again. After the last delay of
-    `delays_s` the message is given up.
+    `endpoint_dead` turns the endpoint off, and the message waits until somebody turns it on
+    again. After the last delay of `delays_s` the message is given up.
     """
-    if answer.status is not None and answer.status // 100 == HTTPStatus.OK // 100:
+    if answer.result == "ok":
         return Next("delivered")
-    if answer.status == HTTPStatus.GONE:
+    if answer.result == "endpoint_dead":
         return Next("gone", 0.0)
-    if attempt >= len(delays_s):
+    if answer.result == "permanent" or attempt >= len(delays_s):
         return Next("failed")
     return Next("retry", _delay_s(answer, message_id, attempt, now, delays_s[attempt]))
 
@@ -99,6 +172,4 @@ def _delay_s(answer: Answer, message_id: str, attempt: int, now: datetime, base_
         delay = base_s * (1 + JITTER * jitter(message_id, attempt))
     else:
         delay = min(max(asked, base_s), RETRY_AFTER_TIMES_MAX * base_s)
-    if answer.timed_out or answer.status == HTTPStatus.TOO_MANY_REQUESTS:
-        delay = max(delay, THROTTLED_S_MIN)
-    return delay
+    return max(delay, THROTTLED_S_MIN) if answer.throttled else delay

@@ -13,7 +13,7 @@ from services.alerts.core import message as told
 from services.alerts.core.policy import Closed
 from services.alerts.core.task import Task, close
 from services.alerts.core.trial import Trial
-from services.alerts.ports import Change, Deliveries, NewDelivery, Tasks, Trials
+from services.alerts.ports import Change, Deliveries, NewDelivery, Routes, Tasks, Trials
 from shared.contracts import treatment
 from shared.contracts.treatment import TreatmentRecorded
 from shared.postgres.engine import UnitOfWork
@@ -51,20 +51,20 @@ class Page:
 
 
 class Book:
-    """Where pages are written. `endpoints`: ids of those that every change is told to."""
+    """Where pages are written. `routes`: which endpoints are told of which changes."""
 
     def __init__(
         self,
         tasks: Tasks,
         trials: Trials,
         deliveries: Deliveries,
-        endpoints: Sequence[str],
+        routes: Routes,
         treatment_topic: str,
     ) -> None:
         self._tasks = tasks
         self._trials = trials
         self._deliveries = deliveries
-        self._endpoints = endpoints
+        self._routes = routes
         self._treatment_topic = treatment_topic
 
     async def write(
@@ -88,24 +88,27 @@ class Book:
         return changes, messages
 
     async def tell(self, work: UnitOfWork, changes: Sequence[Change], now: datetime) -> None:
-        """Queue a message about each change for every endpoint; none about a task that waits."""
+        """Queue a message about each change for every endpoint that wants it; none about a task
+        that waits."""
+        if not changes:
+            return
+        routes = await self._routes.routes(work)
         await self._deliveries.add(
             work,
             [
                 NewDelivery(
                     customer_id=task.customer_id,
-                    id=told.delivery_id(task, endpoint),
-                    endpoint_id=endpoint,
+                    id=told.delivery_id(task, each.endpoint_id),
+                    endpoint_id=each.endpoint_id,
                     task_id=task.id,
                     kind=told.kind_of(task),
-                    body=body,
+                    body=told.body(task, each.payload),
                     created_at=now,
                     received_ms=task.received_ms if task.status == "open" else 0,
                 )
-                for task, body in (
-                    (c.task, told.body(c.task)) for c in changes if not c.task.waiting
-                )
-                for endpoint in self._endpoints
+                for task in (c.task for c in changes if not c.task.waiting)
+                for each in routes
+                if each.route.wants(task, told.kind_of(task))
             ],
         )
 

@@ -5,7 +5,7 @@ again, with the same id; a worker whose lease ran out cannot settle.
 """
 
 import asyncio
-from collections import deque
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,17 +15,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts import metrics
 from services.alerts.core.retry import after
+from services.alerts.handlers.attempt import attempt
+from services.alerts.handlers.lanes import Lane, Lanes
 from services.alerts.handlers.waiting import heard
-from services.alerts.ports import Attempted, Deliveries, Leased, Outbound
+from services.alerts.ports import Attempted, Connectors, Deliveries, Endpoints, Leased
 from shared.kernel.errors import Transient
-from shared.postgres.engine import unit_of_work
+from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.runtime.backoff import Backoff
 from shared.runtime.clock import Clock
 from shared.runtime.health import Health
 from shared.runtime.service import Stop
-
-CLAIM_MAX = 100
-"""Deliveries claimed at once per endpoint: half a second of work at 200 a second."""
 
 DRAIN_S = 5.0
 """How long requests under way may take once the service is to end; it has 8 s in all."""
@@ -39,11 +38,12 @@ log = structlog.get_logger(__name__)
 class Sending:
     """Bounds of the sender."""
 
-    endpoints: tuple[str, ...]
-    """Ids of the configured endpoints."""
     concurrency_max: int
-    attempt_s: float
-    """Longest attempt with its recording: a lease with less left is not used."""
+    """Requests under way at once to one endpoint, whatever it asks for."""
+    timeout_s: float
+    """Of one attempt as a whole."""
+    margin_s: float
+    """From the end of an attempt to the commit that records it, at worst."""
     lease_s: float
     poll_s: float
     delays_s: Sequence[float]
@@ -57,7 +57,8 @@ class Deliver:
         engine: AsyncEngine,
         *,
         deliveries: Deliveries,
-        outbound: Outbound,
+        endpoints: Endpoints,
+        connectors: Connectors,
         sending: Sending,
         clock: Clock,
         health: Health,
@@ -65,14 +66,15 @@ class Deliver:
     ) -> None:
         self._engine = engine
         self._deliveries = deliveries
-        self._outbound = outbound
+        self._endpoints = endpoints
+        self._connectors = connectors
         self._sending = sending
         self._clock = clock
         self._health = health
         self._told = told
-        self._waiting: deque[Leased] = deque()
-        self._under_way: dict[asyncio.Task[Attempted], Leased] = {}
+        self._lanes = Lanes(sending.concurrency_max)
         self._ended: list[Attempted] = []
+        self._back: list[Leased] = []
 
     async def __call__(self, stop: Stop) -> None:
         """Run until `stop`, then let requests under way end and give back the rest."""
@@ -94,59 +96,82 @@ class Deliver:
 
         Raises Transient when PostgreSQL is not there; what has ended is settled later.
         """
-        self._reap()
-        if self._ended or len(self._waiting) < self._sending.concurrency_max:
-            await self._settle_and_claim()
+        for lane in self._lanes:
+            self._ended += lane.reap()
+        self._back += self._lanes.opened(self._clock.now())
+        await self._settle_and_claim()
         now = self._clock.now()
-        while self._waiting and len(self._under_way) < self._sending.concurrency_max:
-            delivery = self._waiting.popleft()
-            if (delivery.until - now).total_seconds() >= self._sending.attempt_s:
-                task = asyncio.create_task(self._attempt(delivery), name=delivery.id)
+        attempt_s = self._sending.timeout_s + self._sending.margin_s
+        for lane in self._lanes:
+            for message in lane.startable(now, attempt_s):
+                task = asyncio.create_task(self._attempt(lane, message), name=message.id)
                 task.add_done_callback(lambda _: self._told.set())
-                self._under_way[task] = delivery
-
-    def _reap(self) -> None:
-        for task in [t for t in self._under_way if t.done()]:
-            del self._under_way[task]
-            self._ended.append(task.result())
+                lane.under_way[task] = message
 
     async def _settle_and_claim(self) -> None:
         now = self._clock.now()
-        until = now + timedelta(seconds=self._sending.lease_s)
-        room = len(self._waiting) < self._sending.concurrency_max
         async with unit_of_work(self._engine) as work:
-            await self._deliveries.settle(work, self._ended)
-            claimed = (
-                await self._deliveries.claim(work, self._sending.endpoints, now, until, CLAIM_MAX)
-                if room
-                else []
-            )
+            disabled = await self._deliveries.settle(work, self._ended)
+            self._back += self._lanes.update(await self._endpoints.sendable(work))
+            await self._deliveries.release(work, self._back, now)
+            claimed = await self._claim(work, now)
         _count(self._ended)
-        gone = {a.delivery.endpoint_id for a in self._ended if a.outcome == "gone"}
-        for endpoint in gone:
-            log.error("endpoint disabled: it answered 410 Gone", endpoint=endpoint)
-        self._waiting = deque(d for d in self._waiting if d.endpoint_id not in gone)
-        self._ended = []
-        self._waiting.extend(claimed)
+        for endpoint, reason in disabled.items():
+            metrics.ENDPOINTS_DISABLED.labels(endpoint).inc()
+            log.error("endpoint disabled", endpoint=endpoint, reason=reason)
+        for endpoint, state in self._lanes.states(now).items():
+            metrics.BREAKER_OPEN.labels(endpoint).set(state != "closed")
+        self._ended, self._back = [], []
+        self._lanes.accept(claimed)
 
-    async def _attempt(self, delivery: Leased) -> Attempted:
+    async def _claim(self, work: UnitOfWork, now: datetime) -> list[Leased]:
+        wanted = {lane.endpoint.id: lane.wanted(now) for lane in self._lanes}
+        rated = {
+            lane.endpoint.id: wanted[lane.endpoint.id]
+            for lane in self._lanes
+            if lane.endpoint.rate_per_s is not None and wanted[lane.endpoint.id]
+        }
+        granted = await self._endpoints.take(work, rated, now) if rated else {}
+        most = {name: n for name, n in {**wanted, **granted}.items() if n}
+        if not most:
+            return []
+        until = now + timedelta(seconds=self._sending.lease_s)
+        claimed = await self._deliveries.claim(work, most, now, until)
+        got = Counter(message.endpoint_id for message in claimed)
+        unused = {name: n - got[name] for name, n in granted.items() if n > got[name]}
+        await self._endpoints.give_back(work, unused)
+        return claimed
+
+    async def _attempt(self, lane: Lane, message: Leased) -> Attempted:
         started_at = self._clock.now()
-        answer = await self._outbound.send(delivery, started_at)
+        connector = self._connectors.of(lane.endpoint)
+        tried = await attempt(connector, message, started_at, self._sending.timeout_s)
         ended_at = self._clock.now()
         follows = after(
-            answer, delivery.id, delivery.attempts + 1, ended_at, self._sending.delays_s
+            tried.answer, message.id, message.attempts + 1, ended_at, self._sending.delays_s
         )
         next_at = None if follows.delay_s is None else ended_at + timedelta(seconds=follows.delay_s)
-        return Attempted(delivery, started_at, ended_at, answer, follows.outcome, next_at)
+        return Attempted(
+            message,
+            started_at,
+            ended_at,
+            tried.answer,
+            follows.outcome,
+            next_at,
+            tried.uncertain,
+        )
 
     async def _drain(self) -> None:
-        if self._under_way:
-            await asyncio.wait(self._under_way, timeout=DRAIN_S)
-        self._reap()
-        for task in self._under_way:
-            task.cancel()
-        back = [*self._waiting, *self._under_way.values()]
-        await asyncio.gather(*self._under_way, return_exceptions=True)
+        tasks = [task for lane in self._lanes for task in lane.under_way]
+        if tasks:
+            await asyncio.wait(tasks, timeout=DRAIN_S)
+        back = self._back
+        for lane in self._lanes:
+            self._ended += lane.reap()
+            back = [*back, *lane.waiting, *lane.under_way.values()]
+            for task in lane.under_way:
+                task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         try:
             async with unit_of_work(self._engine) as work:
                 await self._deliveries.settle(work, self._ended)
@@ -156,12 +181,12 @@ class Deliver:
 
 
 def _count(ended: Sequence[Attempted]) -> None:
-    for attempt in ended:
-        endpoint = attempt.delivery.endpoint_id
-        metrics.DELIVERIES.labels(endpoint, attempt.outcome).inc()
-        metrics.ATTEMPT_S.labels(endpoint).observe(attempt.answer.duration_ms / 1000)
-        if attempt.outcome == "delivered" and attempt.delivery.received_ms:
-            metrics.DELIVERY_LATENCY_S.observe(_age_s(attempt.ended_at, attempt.delivery))
+    for attempted in ended:
+        endpoint = attempted.delivery.endpoint_id
+        metrics.DELIVERIES.labels(endpoint, attempted.outcome).inc()
+        metrics.ATTEMPT_S.labels(endpoint).observe(attempted.answer.duration_ms / 1000)
+        if attempted.outcome == "delivered" and attempted.delivery.received_ms:
+            metrics.DELIVERY_LATENCY_S.observe(_age_s(attempted.ended_at, attempted.delivery))
 
 
 def _age_s(at: datetime, delivery: Leased) -> float:

@@ -1,15 +1,13 @@
-"""Deliveries as operators see them: what waits, what was tried, what is switched off."""
+"""Deliveries as operators see them: what waits, what was tried."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.store.tables import attempt, delivery, endpoint
+from services.alerts.store.tables import attempt, delivery
 from shared.postgres.engine import unit_of_work
 
 DeliveryStatus = Literal["pending", "delivered", "failed"]
@@ -87,26 +85,6 @@ class DeliveryLog:
         async with unit_of_work(self._engine) as work:
             count, oldest = (await work.connection.execute(query)).one()
         return count, oldest
-
-    async def register(self, endpoints: Sequence[str]) -> None:
-        """Make known the endpoints of the settings; those that are off stay off."""
-        if endpoints:
-            new = insert(endpoint).values([{"id": name} for name in sorted(endpoints)])
-            async with unit_of_work(self._engine) as work:
-                await work.connection.execute(new.on_conflict_do_nothing())
-
-    async def endpoints(self) -> list[dict[str, Any]]:
-        """Every endpoint ever configured, and whether it is off."""
-        return await self._all(sa.select(endpoint).order_by(endpoint.c.id))
-
-    async def enable(self, endpoint_id: str) -> bool:
-        """Switch an endpoint on again; False when there is no such endpoint."""
-        change = endpoint.update().where(endpoint.c.id == endpoint_id)
-        async with unit_of_work(self._engine) as work:
-            done = await work.connection.execute(
-                change.values(disabled_at=None, disabled_reason=None)
-            )
-        return done.rowcount == 1
 
     async def _all(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
         async with unit_of_work(self._engine) as work:

@@ -4,13 +4,15 @@ test moves and without Kafka."""
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_network
 from typing import Any, Self
 
 import sqlalchemy as sa
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.alerts.core.endpoint import Endpoint
 from services.alerts.core.policy import Policy
 from services.alerts.core.retry import DELAYS_S
 from services.alerts.handlers.assess import Assess
@@ -20,16 +22,19 @@ from services.alerts.handlers.give_verdict import GiveVerdict
 from services.alerts.handlers.observe import Observe
 from services.alerts.inbound.activity import ActivityDecoder
 from services.alerts.inbound.risk import RiskDecoder
-from services.alerts.outbound.webhook import Endpoint, WebhookSender
+from services.alerts.outbound.connectors import Connectors
+from services.alerts.outbound.http import Http
 from services.alerts.store.assessments import Assessments
 from services.alerts.store.business_clock import BusinessClock
 from services.alerts.store.customers import Customers
 from services.alerts.store.deliveries import Deliveries
-from services.alerts.store.delivery_log import DeliveryLog
+from services.alerts.store.endpoint_admin import EndpointAdmin
+from services.alerts.store.endpoints import Endpoints
 from services.alerts.store.rules import Rules
 from services.alerts.store.tables import SCHEMA
 from services.alerts.store.tasks import Tasks
 from services.alerts.store.trials import Trials
+from services.alerts.store.vault import Vault
 from shared.contracts import activity, risk
 from shared.contracts.activity import Activity
 from shared.contracts.risk import RiskAssessed
@@ -43,6 +48,8 @@ from tests.fakes.clock import SetClock
 from tests.integration.alerts.receiver import LIMIT_S, SECRET
 
 WALL_0 = SetClock().at
+LOOPBACK_NETS = (ip_network("127.0.0.0/8"),)
+VAULT = Vault([bytes(range(32))])
 
 
 class NoRelay:
@@ -88,20 +95,33 @@ class Bench:
     clock: SetClock = field(default_factory=SetClock)
     endpoints: dict[str, str] = field(default_factory=dict)
     """Id -> URL."""
+    like: Endpoint = field(default_factory=lambda: Endpoint(id="any"))
+    """What they have in common."""
     policy: Policy = field(default_factory=Policy)
     _closing: AsyncExitStack = field(default_factory=AsyncExitStack)
     _offsets: dict[str, int] = field(default_factory=dict)
 
     async def __aenter__(self) -> Self:
-        await DeliveryLog(self.engine).register(list(self.endpoints))
+        await self.admin.register(
+            [replace(self.like, id=name, url=url) for name, url in self.endpoints.items()],
+            self.clock.now(),
+        )
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._closing.aclose()
 
     @property
+    def admin(self) -> EndpointAdmin:
+        return EndpointAdmin(self.engine, VAULT)
+
+    @property
+    def stored(self) -> Endpoints:
+        return Endpoints(VAULT, {name: (SecretStr(SECRET),) for name in self.endpoints})
+
+    @property
     def book(self) -> Book:
-        return Book(Tasks(), Trials(), Deliveries(), tuple(self.endpoints), "treatment")
+        return Book(Tasks(), Trials(), Deliveries(), self.stored, "treatment")
 
     def assess(self) -> Assess:
         return Assess(
@@ -147,21 +167,17 @@ class Bench:
 
     async def sender(self, timeout_s: float = 5.0, concurrency_max: int = 4) -> Deliver:
         """One worker's sender."""
-        outbound = WebhookSender(
-            {name: Endpoint(url, (SecretStr(SECRET),)) for name, url in self.endpoints.items()},
-            timeout_s=timeout_s,
-            connections_max=concurrency_max,
-            clock=self.clock,
-        )
-        await self._closing.enter_async_context(outbound)
+        http = Http(timeout_s=timeout_s, allowed=LOOPBACK_NETS, clock=self.clock)
+        await self._closing.enter_async_context(http)
         return Deliver(
             self.engine,
             deliveries=Deliveries(),
-            outbound=outbound,
+            endpoints=self.stored,
+            connectors=Connectors(http, self.clock),
             sending=Sending(
-                endpoints=tuple(self.endpoints),
                 concurrency_max=concurrency_max,
-                attempt_s=timeout_s + 2,
+                timeout_s=timeout_s,
+                margin_s=2.0,
                 lease_s=60.0,
                 poll_s=0.05,
                 delays_s=DELAYS_S,

@@ -63,6 +63,7 @@ class Place:
             "EBBWATCH_ALERTS_DEAD_LETTER_TOPIC": self.topic("dead-letter"),
             "EBBWATCH_ALERTS_GROUP": f"alerts-{self.mark}",
             "EBBWATCH_ALERTS_ENDPOINTS": json.dumps([endpoint]),
+            "EBBWATCH_ALERTS_DELIVERY_ALLOWED_NETWORKS": "127.0.0.0/8",
         }
         return {
             **os.environ,

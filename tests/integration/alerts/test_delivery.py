@@ -10,10 +10,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.core.retry import Answer
+from services.alerts.core.retry import DELAYS_S, Answer
 from services.alerts.ports import Attempted, Leased
 from services.alerts.store.deliveries import Deliveries
-from services.alerts.store.delivery_log import DeliveryLog
 from shared.postgres.engine import unit_of_work
 from tests.integration.alerts.bench import WALL_0, Bench, rows, running, until
 from tests.integration.alerts.receiver import Receiver, Request, hang, receiving, reply, reset
@@ -60,7 +59,7 @@ async def test_ten_attempts_then_given_up_and_the_next_message_has_its_turn(
     async with running(await bench.sender()):
         for attempt in range(1, 10):
             await until(bench.engine, STATUS, ("pending", attempt), ("pending", 0))
-            bench.clock.pass_by(timedelta(seconds=86_400 * 1.2))
+            bench.clock.pass_by(timedelta(seconds=DELAYS_S[attempt] * 1.2))
         await until(bench.engine, STATUS, ("failed", 10), ("delivered", 1))
     assert [r.type for r in receiver.requests] == ["retention_task.opened"] * 10 + [
         "retention_task.closed"
@@ -71,7 +70,6 @@ async def test_410_switches_the_endpoint_off_until_an_operator_says_otherwise(
     bench: Bench, receiver: Receiver
 ) -> None:
     receiver.answers = [reply(410)]
-    log = DeliveryLog(bench.engine)
     async with running(await bench.sender()):
         await bench.read_risk(assessed(1, 0))
         await until(bench.engine, "SELECT disabled_reason FROM alerts.endpoint",
@@ -79,9 +77,9 @@ async def test_410_switches_the_endpoint_off_until_an_operator_says_otherwise(
         await bench.read_risk(assessed(1, 0, customer_id="c-2"))
         bench.clock.pass_by(timedelta(seconds=86_400 * 30))
         await until(bench.engine, STATUS, ("pending", 1), ("pending", 0))
-        await log.register(["crm"])
+        await bench.__aenter__()  # registers its endpoints, as a restart does
         assert len(receiver.requests) == 1
-        assert await log.enable("crm")
+        assert await bench.admin.enable("crm")
         await until(bench.engine, STATUS, ("delivered", 2), ("delivered", 1))
 
 
@@ -138,7 +136,7 @@ async def test_no_answer_in_time_is_a_failure_and_the_wait_at_least_a_minute(
         e for (e,) in await rows(bench.engine, "SELECT error FROM alerts.attempt ORDER BY number")
     ]
     assert errors[:2] == ["not answered in full within 0.5 s"] * 2
-    assert errors[2].startswith(("ReadError", "RemoteProtocolError"))
+    assert errors[2].startswith("the connection broke")
 
 
 async def test_the_answer_is_read_only_in_part(bench: Bench, receiver: Receiver) -> None:
@@ -210,13 +208,13 @@ async def test_a_worker_whose_lease_ran_out_settles_nothing(bench: Bench) -> Non
 async def claim(bench: Bench) -> Leased:
     now = bench.clock.now()
     async with unit_of_work(bench.engine) as work:
-        (leased,) = await Deliveries().claim(work, ["crm"], now, now + timedelta(seconds=60), 100)
+        (leased,) = await Deliveries().claim(work, {"crm": 100}, now, now + timedelta(seconds=60))
     return leased
 
 
 async def settle(bench: Bench, leased: Leased, outcome: str) -> None:
     now = bench.clock.now()
-    done = Attempted(leased, now, now, Answer(200, 1.0), outcome, None)  # type: ignore[arg-type]
+    done = Attempted(leased, now, now, Answer("ok", 200), outcome, None)  # type: ignore[arg-type]
     async with unit_of_work(bench.engine) as work:
         await Deliveries().settle(work, [done])
 
@@ -226,7 +224,7 @@ async def test_followers_wait_with_their_leader_and_are_due_with_it(bench: Bench
     await bench.read_risk(assessed(1, 0), assessed(2, 5, "low", last_purchase_at=day(4)))
     leader = await claim(bench)
     later = WALL_0 + timedelta(hours=5)
-    failed = Attempted(leader, WALL_0, WALL_0, Answer(500, 1.0), "retry", later)
+    failed = Attempted(leader, WALL_0, WALL_0, Answer("retry", 500), "retry", later)
     async with unit_of_work(bench.engine) as work:
         await Deliveries().settle(work, [failed])
     due = "SELECT next_at FROM alerts.delivery ORDER BY seq"

@@ -14,7 +14,9 @@ pytestmark = pytest.mark.stack
 
 
 def _ours(name: str | None, kind: str, _: Any) -> bool:
-    return (name == SCHEMA) if kind == "schema" else name != "alembic_version"
+    if kind == "schema":
+        return name == SCHEMA
+    return name != "alembic_version" and not (name or "").startswith("attempt_")  # its days
 
 
 def _differences(connection: sa.Connection) -> list[Any]:

@@ -4,13 +4,16 @@ from datetime import UTC, datetime
 
 import pytest
 
-from services.alerts.core.retry import DELAYS_S, Answer, after, retry_after_s
+from services.alerts.core.retry import DELAYS_S, Answer, Reply, after, read, retry_after_s
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def answer(status: int | None, **more: object) -> Answer:
-    return Answer(status=status, duration_ms=1.0, **more)  # type: ignore[arg-type]
+def answer(
+    status: int | None, *, timed_out: bool = False, reached: bool = True, **headers: str
+) -> Answer:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return read(Reply(status, 1.0, headers=named, timed_out=timed_out, reached=reached))
 
 
 def test_the_schedule_lasts_75_hours_35_minutes_and_5_seconds() -> None:
@@ -31,6 +34,26 @@ def test_nothing_else_is(status: int | None) -> None:
 def test_410_switches_the_endpoint_off_at_any_attempt() -> None:
     for attempt in (1, 10):
         assert after(answer(410), "m", attempt, NOW, DELAYS_S).outcome == "gone"
+
+
+def test_without_a_readable_answer_it_may_have_been_taken() -> None:
+    """Unless there was no connection at all."""
+    assert answer(None).result == answer(None, timed_out=True).result == "ambiguous"
+    assert answer(None, reached=False).result == "retry"
+
+
+def test_a_receiver_may_stop_the_retries_of_a_message() -> None:
+    """DELIVERY 7.9"""
+    stop = answer(500, webhook_delivery="abort-message")
+    assert after(stop, "m", 1, NOW, DELAYS_S).outcome == "failed"
+    assert after(answer(200, webhook_delivery="abort-message"), "m", 1, NOW, DELAYS_S).outcome == (
+        "delivered"
+    )
+
+
+def test_every_failure_says_why() -> None:
+    for status in (301, 400, 410, 500):
+        assert str(status) in (answer(status).error or "")
 
 
 def test_the_tenth_failure_is_the_last() -> None:

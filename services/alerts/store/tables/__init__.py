@@ -1,7 +1,14 @@
 """Alerts' tables. Everything of a customer is keyed by `customer_id`, so that it distributes."""
 
 from services.alerts.store.tables.base import SCHEMA, api_token, metadata, outbox, partition
-from services.alerts.store.tables.deliveries import attempt, delivery, endpoint
+from services.alerts.store.tables.deliveries import (
+    attempt,
+    callback,
+    delivery,
+    endpoint,
+    endpoint_secret,
+    remote_task,
+)
 from services.alerts.store.tables.effects import (
     assessment,
     purchase,
@@ -23,9 +30,11 @@ __all__ = [
     "api_token",
     "assessment",
     "attempt",
+    "callback",
     "customer",
     "delivery",
     "endpoint",
+    "endpoint_secret",
     "idempotency",
     "metadata",
     "outbox",
@@ -33,6 +42,7 @@ __all__ = [
     "partition",
     "policy",
     "purchase",
+    "remote_task",
     "save_rate",
     "segment_entry",
     "task",

@@ -1,10 +1,13 @@
 """Tables of what is sent: endpoints, deliveries and the log of attempts."""
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
 
 from services.alerts.store.tables.base import TZ, metadata
 
 PENDING = sa.text("status = 'pending'")
+FINISHED = sa.text("finished_at IS NOT NULL")
+EMPTY = sa.text("'{}'")
 
 delivery = sa.Table(
     "delivery",
@@ -23,6 +26,8 @@ delivery = sa.Table(
     sa.Column("created_at", TZ, nullable=False),
     sa.Column("received_ms", sa.BigInteger, nullable=False),
     sa.Column("finished_at", TZ),
+    sa.Column("uncertain", sa.Boolean, nullable=False, server_default="false"),
+    sa.Column("reason", sa.Text),
     sa.Index("ix_delivery_due", "endpoint_id", "next_at", "seq", postgresql_where=PENDING),
     sa.Index(
         "ix_delivery_turn",
@@ -35,6 +40,7 @@ delivery = sa.Table(
     sa.Index("ix_delivery_id", "id"),
     sa.Index("ix_delivery_seq", "seq"),
     sa.Index("ix_delivery_task", "task_id"),
+    sa.Index("ix_delivery_finished", "finished_at", postgresql_where=FINISHED),
     postgresql_with={"fillfactor": 80},
 )
 """One message to one endpoint; also the queue of what is to be sent."""
@@ -53,8 +59,9 @@ attempt = sa.Table(
     sa.Column("error", sa.Text),
     sa.Column("next_at", TZ),
     sa.Index("ix_attempt_delivery", "customer_id", "delivery_id", "started_at"),
+    postgresql_partition_by="RANGE (started_at)",
 )
-"""The log of what was sent; a row is never changed."""
+"""The log of what was sent; a row is never changed, and goes with its day."""
 
 endpoint = sa.Table(
     "endpoint",
@@ -62,5 +69,58 @@ endpoint = sa.Table(
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("disabled_at", TZ),
     sa.Column("disabled_reason", sa.Text),
+    sa.Column("source", sa.Text, nullable=False, server_default="settings"),
+    sa.Column("kind", sa.Text, nullable=False, server_default="webhook"),
+    sa.Column("url", sa.Text),
+    sa.Column("config", JSONB, nullable=False, server_default=EMPTY),
+    sa.Column("route", JSONB, nullable=False, server_default=EMPTY),
+    sa.Column("payload", sa.Text, nullable=False, server_default="full"),
+    sa.Column("concurrency_max", sa.Integer, nullable=False, server_default="16"),
+    sa.Column("rate_per_s", sa.Float),
+    sa.Column("burst", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("version", sa.BigInteger, nullable=False, server_default="1"),
+    sa.Column("created_at", TZ, nullable=False, server_default=sa.func.now()),
+    sa.Column("paused_at", TZ),
+    sa.Column("deleted_at", TZ),
+    sa.Column("failing_since", TZ),
+    sa.Column("tokens", sa.Float, nullable=False, server_default="0"),
+    sa.Column("tokens_at", TZ),
 )
-"""Which endpoints are switched off. Their URLs and secrets are in the settings only."""
+"""Where messages go. `source`: `settings` (its secrets are there and nowhere else) or `api`.
+`failing_since`: its first failure after its last success. `tokens`: of its rate."""
+
+endpoint_secret = sa.Table(
+    "endpoint_secret",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("endpoint_id", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("key_id", sa.Text, nullable=False),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
+    sa.Column("created_at", TZ, nullable=False),
+    sa.Column("expires_at", TZ),
+    sa.Index("ix_endpoint_secret", "endpoint_id", "name", "id"),
+)
+"""Secrets, sealed (see `store.vault`); the newest of a name is the current one."""
+
+remote_task = sa.Table(
+    "remote_task",
+    metadata,
+    sa.Column("customer_id", sa.Text, primary_key=True),
+    sa.Column("endpoint_id", sa.Text, primary_key=True),
+    sa.Column("task_id", sa.Text, primary_key=True),
+    sa.Column("remote_id", sa.Text, nullable=False),
+    sa.Column("created_at", TZ, nullable=False),
+    sa.Index("ix_remote_task", "endpoint_id", "remote_id"),
+)
+"""What a receiving system calls a task: to change it later, and to know it when it comes back."""
+
+callback = sa.Table(
+    "callback",
+    metadata,
+    sa.Column("endpoint_id", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("seen_at", TZ, nullable=False),
+    sa.Index("ix_callback_seen", "seen_at"),
+)
+"""What has come back from receivers and was acted on, so that a repetition is not."""

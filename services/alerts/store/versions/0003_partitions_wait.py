@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "alerts_0002"
-down_revision = "alerts_0001"
+revision = "alerts_0003"
+down_revision = "alerts_0002"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,90 @@
+"""An endpoint: where messages go, which of them, how fast, and with what secrets.
+
+What it is for: the value that the sender, the connectors and the API share, and the choice of
+messages. It never reads a table, opens a secret or sends.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, Literal
+
+import msgspec
+from pydantic import SecretStr
+
+from services.alerts.core.task import Task
+
+Kind = Literal["webhook", "zoho", "fxiaoke", "wecom_bot", "wecom_app"]
+"""Which connector speaks with it."""
+
+Payload = Literal["thin", "full"]
+"""`thin`: ids, band and due date, for receivers that may not store more; `full`: what an owner
+needs to act."""
+
+ID_PATTERN: Final = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+
+SIGNING: Final = "signing"
+"""Name of a webhook's keys among its secrets: `whsec_` (v1) or `whsk_` (v1a)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A secret in the clear. Its value never shows in a log, a trace or a `repr`."""
+
+    name: str
+    value: SecretStr
+    expires_at: datetime | None = None
+    """Until when an old one still counts; None: the current one."""
+
+
+class Route(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """Which messages an endpoint gets; an empty tuple stands for all."""
+
+    event_types: tuple[str, ...] = ()
+    owner_ids: tuple[str, ...] = ()
+    """Of the owners of the tasks; a task without an owner is then none of them."""
+
+    def wants(self, task: Task, event_type: str) -> bool:
+        """True when the endpoint is to be told of this change of the task."""
+        return (not self.event_types or event_type in self.event_types) and (
+            not self.owner_ids or task.owner_id in self.owner_ids
+        )
+
+
+EVERYTHING: Final = Route()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """An endpoint as the sender needs it."""
+
+    id: str
+    kind: Kind = "webhook"
+    url: str | None = None
+    """Of a webhook; a connector builds its own from `config`."""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """What its connector needs to know beside the secrets."""
+    secrets: tuple[Secret, ...] = ()
+    """Newest first."""
+    route: Route = EVERYTHING
+    payload: Payload = "full"
+    concurrency_max: int = 8
+    """Requests under way at once in one process."""
+    rate_per_s: float | None = None
+    """Messages a second over all processes; None: no limit."""
+    burst: int = 1
+    """Messages that may leave at once after a pause, where there is a rate."""
+    version: int = 1
+    """Grows with every change of what is above."""
+
+    def secret(self, name: str, now: datetime) -> str | None:
+        """The current secret of this name, in the clear; None where there is none."""
+        return next(iter(self.standing(name, now)), None)
+
+    def standing(self, name: str, now: datetime) -> list[str]:
+        """The secrets of this name that still count at `now` (UTC), newest first."""
+        return [
+            s.value.get_secret_value()
+            for s in self.secrets
+            if s.name == name and (s.expires_at is None or s.expires_at > now)
+        ]

@@ -1,0 +1,26 @@
+"""Keys that seal secrets in the database: what such a key must look like.
+
+It never makes or stores one.
+"""
+
+import base64
+import binascii
+from typing import Final
+
+from shared.kernel.errors import Invalid
+
+KEY_BYTES: Final = 32
+"""Of AES-256."""
+
+SETTING: Final = "EBBWATCH_ALERTS_SECRET_KEYS"
+
+
+def key_of(text: str) -> bytes:
+    """The key in base64 text; Invalid (without the key) if it is not one of 32 bytes."""
+    try:
+        key = base64.b64decode(text.strip(), validate=True)
+    except binascii.Error:
+        raise Invalid(SETTING, "each key must be base64") from None
+    if len(key) != KEY_BYTES:
+        raise Invalid(SETTING, f"each key must be {KEY_BYTES} random bytes, one has {len(key)}")
+    return key
