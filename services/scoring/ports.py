@@ -57,6 +57,9 @@ class EventRows:
     """`core.events.Kind`; 0 for events that leave the state alone (profiles)."""
     time: list[datetime] = field(default_factory=list)
     amount: list[float] = field(default_factory=list)
+    cost: list[float] = field(default_factory=list)
+    channel: list[int] = field(default_factory=list)
+    category: list[int] = field(default_factory=list)
     score: list[float] = field(default_factory=list)
     original_customer: list[str] = field(default_factory=list)
     received_ms: list[int] = field(default_factory=list)

@@ -46,7 +46,7 @@ def run() -> dict[str, float]:
     }
 
 
-_REST = ("kind", "time", "amount", "score", "key", "category")
+_REST = ("kind", "time", "amount", "score", "key", "category", "cost", "channel")
 
 
 def history(count: int, customers: int, seed: int) -> EventColumns:
@@ -61,6 +61,8 @@ def history(count: int, customers: int, seed: int) -> EventColumns:
         score=np.full(count, np.nan),
         key=np.arange(count, dtype=np.uint64),
         category=np.zeros(count, np.uint64),
+        cost=np.full(count, np.nan),
+        channel=np.zeros(count, np.uint8),
     )
 
 

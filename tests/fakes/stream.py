@@ -98,6 +98,8 @@ def states(happenings: list[Happening]) -> dict[str, NDArray[np.void]]:
         score=np.array([math.nan if (s := h.data.score) is None else s for h in seen]),
         key=np.array([stable_hash(SOURCE, h.name) for h in seen], np.uint64),
         category=np.zeros(len(seen), np.uint64),
+        cost=np.full(len(seen), np.nan),
+        channel=np.zeros(len(seen), np.uint8),
     )
     folded = fold(empty(len(row)), columns)
     return {name: folded[n : n + 1] for name, n in row.items()}

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from services.scoring.core.events import EventColumns
 from services.scoring.core.fold import fold, merge
 from services.scoring.core.state import STATE, empty, from_bytes, to_bytes
-from tests.unit.scoring_core.histories import together
+from tests.unit.scoring_core.histories import purchases, together
 from tests.unit.scoring_core.strategies import assert_states_equal, batches, nothing
 
 
@@ -95,6 +95,15 @@ def test_bytes_come_back(events: EventColumns) -> None:
 
 def test_foreign_bytes_are_refused() -> None:
     """A state of another layout names both sizes instead of being misread."""
-    good = to_bytes(empty(1))[0]
-    with pytest.raises(ValueError, match=rf"{STATE.itemsize} bytes.*not {len(good) - 8}"):
+    good = to_bytes(fold(empty(1), purchases(1, 5)))[0]
+    with pytest.raises(ValueError, match=rf"{len(good)} bytes.*not {len(good) - 8}"):
         from_bytes([good, good[:-8]])
+    with pytest.raises(ValueError, match="at least 16 bytes, not 3"):
+        from_bytes([good, good[:3]])
+
+
+def test_little_is_stored_of_who_did_little() -> None:
+    """A first purchase takes a fraction of the whole state, and nothing at all a mask."""
+    once = fold(empty(1), purchases(1))
+    assert len(to_bytes(empty(1))[0]) == 16
+    assert len(to_bytes(once)[0]) < STATE.itemsize / 4

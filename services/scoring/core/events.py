@@ -27,6 +27,43 @@ class Kind(IntEnum):
     SURVEY = 6
     RECOMMENDATION = 7
     SUGGESTION = 8
+    CAMPAIGN_RECEIVED = 9
+    """What we did, not the customer: no interaction."""
+    CAMPAIGN_REDEEMED = 10
+    """The customer's answer to a campaign, and an interaction as well."""
+
+
+ENGAGED: Final = (Kind.INTERACTION, Kind.CAMPAIGN_REDEEMED)
+"""What counts as an interaction: something that the customer did."""
+
+CAMPAIGN_WORDS: Final = {
+    "campaign_received": Kind.CAMPAIGN_RECEIVED,
+    "campaign_sent": Kind.CAMPAIGN_RECEIVED,
+    "coupon_received": Kind.CAMPAIGN_RECEIVED,
+    "campaign_redeemed": Kind.CAMPAIGN_REDEEMED,
+    "coupon_redeemed": Kind.CAMPAIGN_REDEEMED,
+    "offer_redeemed": Kind.CAMPAIGN_REDEEMED,
+}
+"""The kinds of an interaction event that tell of marketing; every other word is `INTERACTION`."""
+
+
+class Channel(IntEnum):
+    """Where a purchase was made, as far as its word says."""
+
+    UNKNOWN = 0
+    ONLINE = 1
+    OFFLINE = 2
+    OTHER = 3
+
+
+CHANNEL_WORDS: Final = {
+    **dict.fromkeys(
+        ("online", "web", "app", "mobile", "email", "wecom", "wechat", "mini_program"),
+        Channel.ONLINE,
+    ),
+    **dict.fromkeys(("offline", "store", "shop", "branch", "field_sales"), Channel.OFFLINE),
+}
+"""The usual words of the contract's `channel`; any other word is `OTHER`, none is `UNKNOWN`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +83,11 @@ class EventColumns:
     key: NDArray[np.uint64]
     """Stable 64-bit hash of (source, id): settles ties between equal times, nothing else."""
     category: NDArray[np.uint64]
-    """Stable hash of the category word, 0 = none. Feature set 1 does not read it."""
+    """Stable hash of the category word, 0 = none."""
+    cost: NDArray[np.float64]
+    """Of a purchase, reporting currency; NaN where absent."""
+    channel: NDArray[np.uint8]
+    """`Channel`."""
 
     def __len__(self) -> int:
         """Number of events."""

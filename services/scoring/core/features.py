@@ -13,10 +13,17 @@ from numpy.typing import NDArray
 
 from services.scoring.core import registry
 from services.scoring.core.bitmap import NO_DAY, day_of, unpack
-from services.scoring.core.events import DAY_S, Kind
+from services.scoring.core.events import DAY_S, ENGAGED, Channel, Kind
 from services.scoring.core.gaps import gap_statistics
-from services.scoring.core.registry import FEATURES, RETURN_DAYS, WINDOWS_DAYS, feature_index
-from services.scoring.core.state import HALF_LIVES_DAYS, MEASURES
+from services.scoring.core.registry import (
+    FEATURES,
+    RETURN_DAYS,
+    SEASON_DAYS,
+    WINDOWS_DAYS,
+    YEAR_DAYS,
+    feature_index,
+)
+from services.scoring.core.state import DAY_PARTS, HALF_LIVES_DAYS, MEASURES
 
 __all__ = ["FEATURES", "feature_index", "features"]
 
@@ -43,7 +50,9 @@ def features(states: States, now: Floats) -> Floats:
         _lifetime(x, states, last, counts, now)
         _decayed(x, states, now)
         _days(x, states, last, now)
+        _habits(x, states)
         _voice(x, states, last, counts, now)
+        _marketing(x, last, counts, now)
     return np.ascontiguousarray(x.T)
 
 
@@ -75,6 +84,9 @@ def _lifetime(x: Floats, states: States, last: Floats, counts: Floats, now: Floa
     x[_row("refunds")] = refunds
     x[_row("refund_share")] = refunds / _where_positive(purchases)
     x[_row("refunded_share")] = states["refunded"] / _where_positive(states["spent"])
+    profit = states["costed"] - states["cost"]
+    x[_row("profit")] = np.where((states["costed"] > 0) | (states["cost"] > 0), profit, np.nan)
+    x[_row("margin_share")] = profit / _where_positive(states["costed"])
 
 
 def _decayed(x: Floats, states: States, now: Floats) -> None:
@@ -140,11 +152,35 @@ def _days(x: Floats, states: States, last: Floats, now: Floats) -> None:
     weekdays = np.bincount(row * 7 + day % 7, minlength=n * 7).reshape(n, 7)
     x[_row("weekday_share")] = weekdays.max(axis=1, initial=0) / _where_positive(days)
 
+    ahead = day - (today - YEAR_DAYS)[row]
+    known = x[_row("tenure_days")] >= YEAR_DAYS
+    for window in SEASON_DAYS:
+        then = np.bincount(row[(ahead > 0) & (ahead <= window)], minlength=n)
+        x[_row(f"season_days_{window}")] = np.where(known, then, np.nan)
+
+
+def _habits(x: Floats, states: States) -> None:
+    week = states["week"].astype(np.float64)
+    total = _where_positive(week.sum(axis=1))
+    x[_row("time_of_week_share")] = week.max(axis=1, initial=0) / total
+    # 1970-01-01, day 0 of the grid, was a Thursday: 2 and 3 are Saturday and Sunday.
+    weekend = slice(2 * DAY_PARTS, 4 * DAY_PARTS)
+    x[_row("weekend_share")] = week[:, weekend].sum(axis=1) / total
+    categories = states["categories"].astype(np.float64)
+    named = categories.sum(axis=1)
+    x[_row("categories")] = named**2 / _where_positive((categories**2).sum(axis=1))
+    x[_row("favourite_category_share")] = categories.max(axis=1, initial=0) / _where_positive(named)
+    channels = states["channels"]
+    placed = _where_positive(channels.sum(axis=1))
+    x[_row("online_share")] = channels[:, Channel.ONLINE - 1] / placed
+    x[_row("offline_share")] = channels[:, Channel.OFFLINE - 1] / placed
+
 
 def _voice(x: Floats, states: States, last: Floats, counts: Floats, now: Floats) -> None:
     opened = counts[:, Kind.COMPLAINT_OPENED - 1]
-    x[_row("interactions")] = counts[:, Kind.INTERACTION - 1]
-    x[_row("interaction_recency_days")] = _since(last[:, Kind.INTERACTION - 1], now)
+    engaged = [kind - 1 for kind in ENGAGED]
+    x[_row("interactions")] = counts[:, engaged].sum(axis=1)
+    x[_row("interaction_recency_days")] = _since(last[:, engaged].max(axis=1, initial=-np.inf), now)
     x[_row("complaints")] = opened
     x[_row("complaints_open")] = np.maximum(opened - counts[:, Kind.COMPLAINT_CLOSED - 1], 0)
     x[_row("complaint_recency_days")] = _since(last[:, Kind.COMPLAINT_OPENED - 1], now)
@@ -154,3 +190,13 @@ def _voice(x: Floats, states: States, last: Floats, counts: Floats, now: Floats)
     x[_row("survey_recency_days")] = _since(states["survey_time"][:, 0], now)
     x[_row("recommendation_score")] = states["recommendation_score"][:, 0]
     x[_row("suggestions")] = counts[:, Kind.SUGGESTION - 1]
+
+
+def _marketing(x: Floats, last: Floats, counts: Floats, now: Floats) -> None:
+    received = counts[:, Kind.CAMPAIGN_RECEIVED - 1]
+    redeemed = counts[:, Kind.CAMPAIGN_REDEEMED - 1]
+    x[_row("campaigns_received")] = received
+    x[_row("campaigns_redeemed")] = redeemed
+    x[_row("campaign_response")] = redeemed / _where_positive(received)
+    x[_row("campaign_recency_days")] = _since(last[:, Kind.CAMPAIGN_RECEIVED - 1], now)
+    x[_row("redemption_recency_days")] = _since(last[:, Kind.CAMPAIGN_REDEEMED - 1], now)

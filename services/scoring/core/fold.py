@@ -12,12 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.scoring.core.bitmap import advance, day_of
-from services.scoring.core.events import DAY_S, EventColumns, Kind
+from services.scoring.core.events import DAY_S, ENGAGED, Channel, EventColumns, Kind
 from services.scoring.core.state import (
+    CATEGORY_BUCKETS,
     CELLS,
+    DAY_PARTS,
     HALF_LIVES_DAYS,
     MEASURES,
     RING_DAYS,
+    WEEK_SLOTS,
     cell,
     empty,
 )
@@ -32,6 +35,10 @@ _DECAYED: Final = {
     measure: cell("decayed") + row * len(HALF_LIVES_DAYS) for row, measure in enumerate(MEASURES)
 }
 _PURCHASE: Final = Kind.PURCHASE - 1
+_ADDED: Final = (
+    "decayed", "counts", "priced", "spent", "refunded", "channels", "cost", "costed", "week",
+    "categories",
+)  # fmt: skip
 
 
 def fold(states: States, events: EventColumns) -> States:
@@ -52,7 +59,7 @@ def fold(states: States, events: EventColumns) -> States:
     purchase = np.flatnonzero(events.kind == Kind.PURCHASE)
     if len(purchase):
         _fold_purchases(folded, cells, events.select(purchase), last_day)
-    interaction = np.flatnonzero(events.kind == Kind.INTERACTION)
+    interaction = np.flatnonzero(np.isin(events.kind, ENGAGED))
     if len(interaction):
         at = base[interaction]
         row = events.row[interaction]
@@ -76,7 +83,7 @@ def merge(a: States, b: States) -> States:
     for side, ref in ((merged, a["ref"]), (other, b["ref"])):
         side["ref"] = newest
         _rescale(side, ref)
-    for field in ("decayed", "counts", "priced", "spent", "refunded"):
+    for field in _ADDED:
         merged[field] += other[field]
     merged["first_purchase"] = np.minimum(a["first_purchase"], b["first_purchase"])
     merged["last"] = np.maximum(a["last"], b["last"])
@@ -119,6 +126,11 @@ def _fold_purchases(folded: States, cells: Floats, events: EventColumns, last_da
         _add_decayed(cells, at, "amount", weight[priced] * amount[:, None])
         np.add.at(cells, at + cell("priced"), 1.0)
         np.add.at(cells, at + cell("spent"), amount)
+    costed = np.flatnonzero(~np.isnan(events.amount) & ~np.isnan(events.cost))
+    if len(costed):
+        np.add.at(cells, base[costed] + cell("cost"), events.cost[costed])
+        np.add.at(cells, base[costed] + cell("costed"), events.amount[costed])
+    _fold_habits(cells, events, base)
 
     newest = day_of(folded["last"][:, _PURCHASE])
     advance(folded["days"], day_of(folded["first_purchase"]), last_day, newest)
@@ -127,6 +139,21 @@ def _fold_purchases(folded: States, cells: Floats, events: EventColumns, last_da
     word, bit = np.divmod(day[kept] % RING_DAYS, 64)
     at = base[kept] + cell("days") + word
     np.bitwise_or.at(cells.view(np.uint64), at, np.left_shift(np.uint64(1), bit.astype(np.uint64)))
+
+
+def _fold_habits(cells: Floats, events: EventColumns, base: Ints) -> None:
+    """When in the week, through which channel and in which category purchases are made."""
+    counters = cells.view(np.uint32)
+    slot = np.floor(events.time * (DAY_PARTS / DAY_S)).astype(np.int64) % WEEK_SLOTS
+    np.add.at(counters, 2 * (base + cell("week")) + slot, np.uint32(1))
+    named = np.flatnonzero(events.category)
+    if len(named):
+        bucket = (events.category[named] % CATEGORY_BUCKETS).astype(np.int64)
+        np.add.at(counters, 2 * (base[named] + cell("categories")) + bucket, np.uint32(1))
+    placed = np.flatnonzero(events.channel != Channel.UNKNOWN)
+    if len(placed):
+        channel = events.channel[placed].astype(np.int64) - 1
+        np.add.at(cells, base[placed] + cell("channels") + channel, 1.0)
 
 
 def _fold_scores(folded: States, name: str, events: EventColumns) -> None:

@@ -13,13 +13,18 @@ and 0 where the domain does not say.
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from services.scoring.core.state import HALF_LIVES_DAYS
+from services.scoring.core.state import CATEGORY_BUCKETS, HALF_LIVES_DAYS
 
 WINDOWS_DAYS: Final = (7, 14, 28, 56, 91, 182, 364)
 """Calendar windows, whole weeks so that every weekday is in them equally often."""
 
 RETURN_DAYS: Final = 28
 """Horizon of the own-rhythm feature: four weeks, as the owner's month in the reasons."""
+
+YEAR_DAYS: Final = 364
+"""A year in whole weeks, so that a weekday is compared with itself."""
+SEASON_DAYS: Final = (28, 91)
+"""How far ahead of this day a year ago is looked: an owner's month and a season."""
 
 PURCHASE_TRENDS: Final = ((7, 90), (30, 365), (90, 365))
 AMOUNT_TRENDS: Final = ((30, 365),)
@@ -28,8 +33,9 @@ ORDER_VALUE_LIVES: Final = (30, 365)
 
 _EVENTS: Final = "purchase events"
 _DAYS: Final = "purchase-day bitmap"
-_ENGAGED: Final = "interaction events"
+_ENGAGED: Final = "interaction and redemption events"
 _VOICE: Final = "feedback events"
+_CAMPAIGNS: Final = "campaign events"
 
 Monotone = Literal[-1, 0, 1]
 
@@ -102,6 +108,15 @@ def _lifetime() -> tuple[Feature, ...]:
             "purchase and refund events",
         ),
     )
+
+
+def _profit() -> tuple[Feature, ...]:
+    return (
+        Feature("profit", "money earned ever, where costs are told", "reporting currency",
+                "sum of amount - cost over purchases with both; NaN without", _EVENTS),
+        Feature("margin_share", "share of the money that is earned", "share",
+                "profit / their amounts; NaN where these are 0", _EVENTS),
+    )  # fmt: skip
 
 
 def _decayed() -> tuple[Feature, ...]:
@@ -207,7 +222,37 @@ def _calendar() -> tuple[Feature, ...]:
             "max over weekdays of purchase days / purchase_days",
             _DAYS,
         ),
+        *(
+            Feature(
+                f"season_days_{window}",
+                f"season: purchase days in the {window} days that followed this day a year ago",
+                "days",
+                f"purchase days in (today - {YEAR_DAYS}, today - {YEAR_DAYS} + {window}]; NaN "
+                "where tenure_days is below a year",
+                _DAYS,
+            )
+            for window in SEASON_DAYS
+        ),
     )
+
+
+def _habits() -> tuple[Feature, ...]:
+    return (
+        Feature("time_of_week_share", "regularity in the week: share of the most usual quarter "
+                "of a day", "share",
+                "max over 7 x 4 (UTC weekday, six hours) of purchases / purchases", _EVENTS),
+        Feature("weekend_share", "purchases on Saturdays and Sundays", "share",
+                "purchases on a UTC weekend / purchases", _EVENTS),
+        Feature("categories", "diversity: how many categories, evenly used, would look alike",
+                "count", f"1 / sum of squared shares (inverse Simpson) over {CATEGORY_BUCKETS} "
+                "hash buckets of the category; NaN without a category", _EVENTS),
+        Feature("favourite_category_share", "share of the favourite category", "share",
+                f"fullest of {CATEGORY_BUCKETS} hash buckets / purchases with a category", _EVENTS),
+        Feature("online_share", "purchases made online", "share",
+                "purchases with an online channel / purchases with a channel", _EVENTS),
+        Feature("offline_share", "purchases made in a shop", "share",
+                "purchases with an offline channel / purchases with a channel", _EVENTS),
+    )  # fmt: skip
 
 
 def _voice() -> tuple[Feature, ...]:
@@ -232,8 +277,24 @@ def _voice() -> tuple[Feature, ...]:
     )  # fmt: skip
 
 
+def _marketing() -> tuple[Feature, ...]:
+    return (
+        Feature("campaigns_received", "campaigns and coupons sent to the customer", "count",
+                "count", _CAMPAIGNS),
+        Feature("campaigns_redeemed", "campaigns and coupons that the customer used", "count",
+                "count", _CAMPAIGNS),
+        Feature("campaign_response", "marketing response: uses per campaign", "ratio",
+                "campaigns_redeemed / campaigns_received; NaN without one", _CAMPAIGNS),
+        Feature("campaign_recency_days", "time since the last campaign", "days",
+                "max(0, now - last campaign received)", _CAMPAIGNS),
+        Feature("redemption_recency_days", "time since the customer last used one", "days",
+                "max(0, now - last redemption)", _CAMPAIGNS),
+    )  # fmt: skip
+
+
 FEATURES: Final[tuple[Feature, ...]] = (
-    *_lifetime(), *_decayed(), *_trends(), *_gaps(), *_calendar(), *_voice(),
+    *_lifetime(), *_profit(), *_decayed(), *_trends(), *_gaps(), *_calendar(), *_habits(),
+    *_voice(), *_marketing(),
 )  # fmt: skip
 feature_index: Final[dict[str, int]] = {feature.name: at for at, feature in enumerate(FEATURES)}
 """Column of X by feature name."""

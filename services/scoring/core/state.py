@@ -14,9 +14,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.scoring.core.events import Kind
+from services.scoring.core.events import Channel, Kind
 
-FEATURE_SET: Final = 1
+FEATURE_SET: Final = 2
 """Guards stored states and models: raise it whenever `STATE` or a feature's meaning changes."""
 
 HALF_LIVES_DAYS: Final = (7, 30, 90, 365)
@@ -32,6 +32,14 @@ RING_WORDS: Final = RING_DAYS // 64
 
 SURVEYS_KEPT: Final = 2
 """The last survey and the one before it: enough for a score and its change."""
+
+DAY_PARTS: Final = 4
+"""Parts of a day in the time-of-week grid: nights, mornings, afternoons, evenings (UTC)."""
+WEEK_SLOTS: Final = 7 * DAY_PARTS
+
+CATEGORY_BUCKETS: Final = 16
+"""Counters of the category sketch: a hash picks one. Customers buy in few categories, so that
+two rarely meet in a bucket, and the favourite hardly ever."""
 
 STATE: Final[np.dtype[np.void]] = np.dtype(
     [
@@ -49,10 +57,17 @@ STATE: Final[np.dtype[np.void]] = np.dtype(
         ("recommendation_time", "<f8", (1,)),  # the newest scored recommendation
         ("recommendation_key", "<u8", (1,)),
         ("recommendation_score", "<f8", (1,)),
+        ("channels", "<f8", (len(Channel) - 1,)),  # purchases by Channel - 1
+        ("cost", "<f8"),  # reporting currency, purchases with amount and cost
+        ("costed", "<f8"),  # the amounts of those
+        ("week", "<u4", (WEEK_SLOTS,)),  # purchases by UTC weekday (0: Thursday) and part of day
+        ("categories", "<u4", (CATEGORY_BUCKETS,)),  # purchases by category hash mod buckets
         ("days", "<u8", (RING_WORDS,)),  # purchase days: bit (UTC day mod RING_DAYS)
     ]
 )
 CELLS: Final = STATE.itemsize // 8
+MASK_BYTES: Final = 16
+"""Of a stored state: one bit for each of up to 128 cells, which are the 1 KB it may take."""
 _OFFSETS: Final = {name: int(at[1]) for name, at in (STATE.fields or {}).items()}
 
 
@@ -75,18 +90,44 @@ def empty(n: int) -> NDArray[np.void]:
 def from_bytes(rows: Sequence[bytes]) -> NDArray[np.void]:
     """States from their stored bytes, one row each; writable.
 
-    Raises ValueError naming the expected and the actual size when a row is not one state,
-    which means that it was written under another `FEATURE_SET`.
+    Raises ValueError when a row is not one whole state, which means that it was written under
+    another `FEATURE_SET`.
     """
-    for size in {len(row) for row in rows} - {STATE.itemsize}:
-        raise ValueError(
-            f"a state has {STATE.itemsize} bytes (feature set {FEATURE_SET}), not {size}"
-        )
-    return np.frombuffer(bytearray().join(rows), STATE)
+    packed = np.frombuffer(b"".join(rows), np.uint8)
+    size = np.fromiter(map(len, rows), np.int64, len(rows))
+    if len(rows) and size.min() < MASK_BYTES:
+        raise ValueError(f"a state has at least {MASK_BYTES} bytes, not {size.min()}")
+    at = (np.cumsum(size) - size)[:, None] + np.arange(MASK_BYTES)
+    told = np.unpackbits(packed[at], axis=1, count=CELLS, bitorder="little").view(np.bool_)
+    for expected, found in zip(MASK_BYTES + 8 * told.sum(axis=1), size, strict=True):
+        if expected != found:
+            raise ValueError(
+                f"this state's cells take {expected} bytes (feature set {FEATURE_SET}), not {found}"
+            )
+    value = np.ones(len(packed), np.bool_)
+    value[at] = False
+    cells = np.zeros((len(rows), CELLS), np.uint64)
+    cells[told] = packed[value].view(np.uint64)
+    return (cells ^ _EMPTY).view(STATE)[:, 0]
 
 
 def to_bytes(states: NDArray[np.void]) -> list[bytes]:
-    """The stored form of each state, `STATE.itemsize` bytes."""
-    packed = np.ascontiguousarray(states).tobytes()
-    size = STATE.itemsize
-    return [packed[at : at + size] for at in range(0, len(packed), size)]
+    """The stored form of each state: a mask of the cells that differ from `empty`, then those.
+
+    Most customers have bought on few days in few ways, so that a third of the cells says all;
+    what is not written need not be logged, cached or read.
+    """
+    cells = np.ascontiguousarray(states).view(np.uint64).reshape(-1, CELLS) ^ _EMPTY
+    told = cells != 0
+    mask = np.zeros((len(cells), MASK_BYTES), np.uint8)
+    bits = np.packbits(told, axis=1, bitorder="little")
+    mask[:, : bits.shape[1]] = bits
+    masks, values = mask.tobytes(), cells[told].tobytes()
+    packed, start = [], 0
+    for n, end in enumerate((8 * np.cumsum(told.sum(axis=1))).tolist()):
+        packed.append(masks[n * MASK_BYTES : (n + 1) * MASK_BYTES] + values[start:end])
+        start = end
+    return packed
+
+
+_EMPTY: Final = empty(1).view(np.uint64)

@@ -317,7 +317,9 @@ def _columns(job: Work) -> EventColumns:
         amount=np.array([events.amount[i] for i in at], np.float64),
         score=np.array([events.score[i] for i in at], np.float64),
         key=keys,
-        category=np.zeros(len(at), np.uint64),
+        category=np.array([events.category[i] for i in at], np.uint64),
+        cost=np.array([events.cost[i] for i in at], np.float64),
+        channel=np.array([events.channel[i] for i in at], np.uint8),
     )
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from services.scoring.core.events import Kind
+from services.scoring.core.reading import category_of, channel_of, kind_of
 from services.scoring.ports import BACKFILL, ENDED, ENDED_MAX, NOW, EventRows, PartitionTurn
 from shared.contracts import events as types
 from shared.contracts.activity import DECODER, Activity
@@ -19,19 +19,6 @@ from shared.kafka.batch import Batch, Record
 from shared.postgres.ledger import TopicPartition
 from shared.postgres.outbox import Message
 
-_KIND_BY_TYPE: dict[str, int] = {
-    types.PURCHASE: Kind.PURCHASE,
-    types.REFUND: Kind.REFUND,
-    types.INTERACTION: Kind.INTERACTION,
-    types.PROFILE: 0,
-}
-_KIND_BY_FEEDBACK: dict[str, int] = {
-    "survey": Kind.SURVEY,
-    "complaint_opened": Kind.COMPLAINT_OPENED,
-    "complaint_closed": Kind.COMPLAINT_CLOSED,
-    "recommendation": Kind.RECOMMENDATION,
-    "suggestion": Kind.SUGGESTION,
-}
 HASH_BYTES = 16
 
 KEY_BYTES_MAX = 2_600
@@ -107,16 +94,6 @@ class ActivityDecoder:
         return Message(tp, self._dead_letter_topic, letter.key, letter.value, letter.to_headers())
 
 
-def kind_of(activity: Activity) -> int:
-    """The event's `Kind`, 0 where it leaves the state alone; ValueError for an unknown one."""
-    kind = _KIND_BY_TYPE.get(activity.type)
-    if kind is None and activity.type == types.FEEDBACK:
-        kind = _KIND_BY_FEEDBACK.get(activity.data.kind or "")
-    if kind is None:
-        raise ValueError(f"type {activity.type!r}, kind {activity.data.kind!r}: not known here")
-    return kind
-
-
 def _check(activity: Activity) -> None:
     """Raises ValueError for what PostgreSQL would refuse with the whole batch."""
     key = (activity.subject, activity.source, activity.id)
@@ -150,6 +127,9 @@ def _append(rows: EventRows, activity: Activity, record: Record) -> None:
     rows.kind.append(kind)
     rows.time.append(activity.time)
     rows.amount.append(math.nan if data.amount is None else data.amount)
+    rows.cost.append(math.nan if data.cost is None else data.cost)
+    rows.channel.append(channel_of(data.channel))
+    rows.category.append(category_of(data.category))
     rows.score.append(math.nan if data.score is None else data.score)
     rows.original_customer.append(activity.originalsubject or activity.subject)
     rows.received_ms.append(activity.receivedms)

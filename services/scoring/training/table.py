@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from services.scoring.core.events import DAY_S, EventColumns, Kind
+from services.scoring.core.events import CAMPAIGN_WORDS, DAY_S, EventColumns, Kind
 from services.scoring.core.identity import stable_hash
 from shared.kernel.errors import Invalid
 
@@ -103,9 +103,9 @@ def from_columns(batches: Iterable[EventBatch], observed_until: float | None = N
 def from_parquet(path: Path) -> EventTable:
     """Read one event file: `event_id, customer_id, ts` (no zone: UTC)`, event_type`, `amount`.
 
-    `purchase` is a purchase, `refund` and `cancellation` are refunds, every other type an
-    interaction. A negative purchase amount is treated as unknown. Raises Invalid naming the
-    column that is missing or empty.
+    `purchase` is a purchase, `refund` and `cancellation` are refunds, what `CAMPAIGN_WORDS`
+    names belongs to marketing, every other type is an interaction. A negative purchase amount is
+    treated as unknown. Raises Invalid naming the column that is missing or empty.
     """
     present = pl.read_parquet_schema(path)
     for name in COLUMNS_REQUIRED:
@@ -148,6 +148,12 @@ def _batch(frame: pl.DataFrame) -> EventBatch:
         .then(int(Kind.PURCHASE))
         .when(pl.col("event_type").is_in(REFUND_TYPES))
         .then(int(Kind.REFUND))
+        .when(pl.col("event_type").is_in(list(CAMPAIGN_WORDS)))
+        .then(
+            pl.col("event_type").replace_strict(
+                {word: int(kind) for word, kind in CAMPAIGN_WORDS.items()}, default=None
+            )
+        )
         .otherwise(int(Kind.INTERACTION))
     )
     amount = (pl.col("amount") if "amount" in frame.columns else pl.lit(None)).cast(pl.Float64)
@@ -175,6 +181,8 @@ def _batch(frame: pl.DataFrame) -> EventBatch:
             if words is not None
             else np.zeros(len(frame), dtype=np.uint64)
         ),
+        cost=np.full(len(frame), np.nan),
+        channel=np.zeros(len(frame), dtype=np.uint8),
     )
     return EventBatch(frame["customer_id"].cast(pl.String).to_list(), columns)
 

@@ -47,6 +47,8 @@ def one(value: bytes) -> EventRows:
         (types.PURCHASE, None, Kind.PURCHASE),
         (types.REFUND, None, Kind.REFUND),
         (types.INTERACTION, "page_viewed", Kind.INTERACTION),
+        (types.INTERACTION, "campaign_received", Kind.CAMPAIGN_RECEIVED),
+        (types.INTERACTION, "coupon_redeemed", Kind.CAMPAIGN_REDEEMED),
         (types.FEEDBACK, "survey", Kind.SURVEY),
         (types.FEEDBACK, "complaint_opened", Kind.COMPLAINT_OPENED),
         (types.FEEDBACK, "complaint_closed", Kind.COMPLAINT_CLOSED),

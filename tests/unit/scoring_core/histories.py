@@ -5,6 +5,7 @@ Never downloads or copies anything: real sets are read from `EBBWATCH_DATA`, or 
 """
 
 import os
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ def columns(**given: Any) -> EventColumns:
         "score": np.full(n, np.nan),
         "key": np.arange(n),
         "category": np.zeros(n),
+        "cost": np.full(n, np.nan),
+        "channel": np.zeros(n),
     }
     merged = absent | given
     return EventColumns(
@@ -42,6 +45,8 @@ def columns(**given: Any) -> EventColumns:
         score=np.asarray(merged["score"], np.float64),
         key=np.asarray(merged["key"], np.uint64),
         category=np.asarray(merged["category"], np.uint64),
+        cost=np.asarray(merged["cost"], np.float64),
+        channel=np.asarray(merged["channel"], np.uint8),
     )
 
 
@@ -52,7 +57,7 @@ def purchases(*days: float, row: int = 0) -> EventColumns:
 
 def together(*parts: EventColumns) -> EventColumns:
     """All events of the parts, in their order."""
-    names = ("row", "kind", "time", "amount", "score", "key", "category")
+    names = [field.name for field in fields(EventColumns)]
     return EventColumns(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
 
 
@@ -70,7 +75,7 @@ def generated(customers: int = 120, seed: int = 7) -> EventColumns:
         times = start + np.cumsum(random.exponential(gap, size=1 + int(min(life / gap, 400))))
         times = np.concatenate([times, times[random.random(len(times)) < 0.1] + 1e-3])
         others = start + random.uniform(0, 3_900, size=int(random.integers(0, 40)))
-        kinds = random.choice([2, 3, 3, 3, 4, 5, 6, 6, 7, 8], size=len(others))
+        kinds = random.choice([2, 3, 3, 3, 4, 5, 6, 6, 7, 8, 9, 9, 10], size=len(others))
         if customer % 15 == 0:
             times = times[:0]
         row.append(np.full(len(times) + len(others), customer))
@@ -90,6 +95,9 @@ def generated(customers: int = 120, seed: int = 7) -> EventColumns:
         amount=amount[order],
         score=score[order],
         key=random.integers(0, 2**63, n),
+        category=random.integers(0, 2**63, 40)[random.zipf(1.5, n) % 40] * (random.random(n) < 0.8),
+        cost=np.where(random.random(n) < 0.5, random.gamma(2, 18, n), np.nan),
+        channel=random.integers(0, 4, n),
     )
 
 
@@ -101,11 +109,14 @@ def real(name: str) -> EventColumns | None:
     with duckdb.connect() as db:
         table = db.execute(
             f"""SELECT dense_rank() OVER (ORDER BY customer_id) - 1 AS row,
-                   CASE event_type WHEN 'purchase' THEN 1 WHEN 'cancellation' THEN 2 ELSE 3 END
+                   CASE event_type WHEN 'purchase' THEN 1 WHEN 'cancellation' THEN 2
+                       WHEN 'campaign_received' THEN 9 WHEN 'coupon_redeemed' THEN 10 ELSE 3 END
                        AS kind,
                    epoch_us(ts) / 1e6 AS time, abs(amount) AS amount,
-                   row_number() OVER (ORDER BY event_id) AS key
+                   row_number() OVER (ORDER BY event_id) AS key,
+                   coalesce(hash(CAST(category AS VARCHAR)), 0) AS category
             FROM '{path}'"""  # noqa: S608 (a path of ours)
         ).fetchnumpy()
-    given = {name: np.ma.filled(values, np.nan) for name, values in table.items()}
+    absent = {"amount": np.nan}
+    given = {name: np.ma.filled(values, absent.get(name)) for name, values in table.items()}
     return columns(**given)

@@ -19,7 +19,8 @@ VANISHED = 1e-12
 
 COUNTED = (
     "purchases", "purchase_days", "spent", "refunds", "interactions", "complaints",
-    "complaints_open", "suggestions", "gaps_outlasting",
+    "complaints_open", "suggestions", "gaps_outlasting", "campaigns_received",
+    "campaigns_redeemed",
     *(f"purchase_days_{window}" for window in WINDOWS),
     *(f"{name}_decayed_{life}" for name in ("purchases", "amount", "interactions")
       for life in LIVES),
@@ -30,7 +31,8 @@ _BASE = f"""
 CREATE TABLE nows AS SELECT * FROM given_nows;
 CREATE TABLE events AS SELECT * REPLACE (
     CASE WHEN isnan(amount) THEN NULL ELSE amount END AS amount,
-    CASE WHEN isnan(score) THEN NULL ELSE score END AS score) FROM given;
+    CASE WHEN isnan(score) THEN NULL ELSE score END AS score,
+    CASE WHEN isnan(cost) THEN NULL ELSE cost END AS cost) FROM given;
 CREATE TABLE seen AS
     SELECT e.*, n.now, (n.now - e.time) / 86400 AS age FROM events e JOIN nows n USING (row);
 CREATE TABLE every_day AS
@@ -58,8 +60,21 @@ SELECT row,
     count(*) FILTER (kind = 2) AS refunds,
     refunds / nullif(purchases, 0) AS refund_share,
     coalesce(sum(amount) FILTER (kind = 2), 0) / nullif(spent, 0) AS refunded_share,
-    count(*) FILTER (kind = 3) AS interactions,
-    min(age) FILTER (kind = 3) AS interaction_recency_days,
+    sum(amount - cost) FILTER (kind = 1) AS profit,
+    profit / nullif(sum(amount) FILTER (kind = 1 AND cost IS NOT NULL), 0) AS margin_share,
+    count(*) FILTER (kind = 9) AS campaigns_received,
+    count(*) FILTER (kind = 10) AS campaigns_redeemed,
+    campaigns_redeemed / nullif(campaigns_received, 0) AS campaign_response,
+    min(age) FILTER (kind = 9) AS campaign_recency_days,
+    min(age) FILTER (kind = 10) AS redemption_recency_days,
+    count(*) FILTER (kind = 1 AND channel = 1)
+        / nullif(count(*) FILTER (kind = 1 AND channel > 0), 0) AS online_share,
+    count(*) FILTER (kind = 1 AND channel = 2)
+        / nullif(count(*) FILTER (kind = 1 AND channel > 0), 0) AS offline_share,
+    count(*) FILTER (kind = 1 AND isodow(make_timestamp(CAST(floor(time * 1e6) AS BIGINT))) >= 6)
+        / nullif(purchases, 0) AS weekend_share,
+    count(*) FILTER (kind IN (3, 10)) AS interactions,
+    min(age) FILTER (kind IN (3, 10)) AS interaction_recency_days,
     count(*) FILTER (kind = 4) AS complaints,
     greatest(complaints - count(*) FILTER (kind = 5), 0) AS complaints_open,
     min(age) FILTER (kind = 4) AS complaint_recency_days,
@@ -99,6 +114,34 @@ FROM (SELECT row, day % 7 AS weekday, count(*) AS n FROM days GROUP BY ALL) GROU
 """
 
 
+_TIME_OF_WEEK = """
+SELECT row, max(n) / sum(n) AS time_of_week_share
+FROM (
+    SELECT row, count(*) AS n FROM (
+        SELECT row, make_timestamp(CAST(floor(time * 1e6) AS BIGINT)) AS moment
+        FROM seen WHERE kind = 1
+    ) GROUP BY row, isodow(moment), hour(moment) // 6
+) GROUP BY row
+"""
+
+_CATEGORIES = """
+SELECT row, 1 / sum(power(share, 2)) AS categories, max(share) AS favourite_category_share
+FROM (
+    SELECT row, count(*) / sum(count(*)) OVER (PARTITION BY row) AS share
+    FROM seen WHERE kind = 1 AND category <> 0 GROUP BY row, category % 16
+) GROUP BY row
+"""
+
+_SEASON = """
+SELECT row, CASE WHEN tenure >= 364 THEN count(*) FILTER (ahead BETWEEN 1 AND 28) END
+        AS season_days_28,
+    CASE WHEN tenure >= 364 THEN count(*) FILTER (ahead BETWEEN 1 AND 91) END AS season_days_91
+FROM (SELECT row, day - floor(now / 86400) + 364 AS ahead FROM days)
+JOIN (SELECT row, max(age) AS tenure FROM seen WHERE kind = 1 GROUP BY row) USING (row)
+GROUP BY row, tenure
+"""
+
+
 def _decayed() -> str:
     sums = ", ".join(
         f"coalesce(sum({value} * power(2, -age / {life})) FILTER ({which}), 0) AS {name}_{life}"
@@ -106,7 +149,7 @@ def _decayed() -> str:
             ("purchases_decayed", "1", "kind = 1"),
             ("amount_decayed", "amount", "kind = 1"),
             ("priced", "1", "kind = 1 AND amount IS NOT NULL"),
-            ("interactions_decayed", "1", "kind = 3"),
+            ("interactions_decayed", "1", "kind IN (3, 10)"),
         )
         for life in LIVES
     )
@@ -150,7 +193,17 @@ def reference_features(
         db.register("given", given)
         db.register("given_nows", {"row": np.arange(n), "now": now})
         db.execute(_BASE)
-        for query in (_LIFETIME, _SCORES, _GAPS, _WEEKDAYS, _decayed(), _windows()):
+        for query in (
+            _LIFETIME,
+            _SCORES,
+            _GAPS,
+            _WEEKDAYS,
+            _TIME_OF_WEEK,
+            _CATEGORIES,
+            _SEASON,
+            _decayed(),
+            _windows(),
+        ):
             lines = db.execute(query).fetchnumpy()
             row = lines.pop("row")
             for name, values in lines.items():

@@ -25,13 +25,20 @@ _event = st.tuples(
     st.one_of(st.just(np.nan), st.integers(0, 10**8).map(lambda cents: cents / 100)),
     st.one_of(st.just(np.nan), st.floats(0, 10)),
     st.integers(0, 3),
+    st.integers(0, 20),
+    st.one_of(st.just(np.nan), st.integers(0, 10**8).map(lambda cents: cents / 100)),
+    st.integers(0, 3),
 )
 
 
-def _columns(events: list[tuple[int, int, int, float, float, float, int]]) -> EventColumns:
-    row, kind, day, second, amount, score, key = zip(*events, strict=True) if events else [()] * 7
-    time = EPOCH_S + np.array(day, float) * DAY_S + np.array(second, float)
-    return columns(row=row, kind=kind, time=time, amount=amount, score=score, key=key)
+_NAMES = ("row", "kind", "day", "second", "amount", "score", "key", "category", "cost", "channel")
+
+
+def _columns(events: list[tuple[float, ...]]) -> EventColumns:
+    values = zip(*events, strict=True) if events else [()] * len(_NAMES)
+    given = dict(zip(_NAMES, values, strict=True))
+    day, second = np.array(given.pop("day"), float), np.array(given.pop("second"), float)
+    return columns(time=EPOCH_S + day * DAY_S + second, **given)
 
 
 batches = st.lists(_event, max_size=30).map(_columns)
@@ -40,7 +47,7 @@ batches = st.lists(_event, max_size=30).map(_columns)
 
 def assert_states_equal(a: NDArray[np.void], b: NDArray[np.void]) -> None:
     """Sums to 1e-9 of themselves (they have no negative terms); everything else exactly."""
-    sums = ("decayed", "spent", "refunded")
+    sums = ("decayed", "spent", "refunded", "cost", "costed")
     for field in STATE.names or ():
         if field in sums:
             np.testing.assert_allclose(a[field], b[field], rtol=1e-9, atol=1e-290, err_msg=field)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from services.scoring.core.events import DAY_S, Kind
+from services.scoring.core.events import DAY_S, Channel, Kind
 from services.scoring.core.features import feature_index
 from services.scoring.core.gaps import gap_statistics
 from tests.unit.scoring_core.histories import columns, purchases, together
@@ -117,3 +117,40 @@ def test_weekday_regularity() -> None:
     """Three of four purchase days on one weekday."""
     x = seen_at(40.0, purchases(3, 10, 17, 18))[0]
     assert x[feature_index["weekday_share"]] == 0.75
+
+
+def test_habits_and_marketing() -> None:
+    """Times of week, categories, channels, margin and answers to campaigns, by hand."""
+    saturday_noon = 9.5 * DAY_S  # 1970-01-10
+    events = columns(
+        time=[saturday_noon, saturday_noon + 7 * DAY_S, saturday_noon + 9 * DAY_S, 1e6, 1e6 + 1],
+        kind=[Kind.PURCHASE] * 3 + [Kind.CAMPAIGN_RECEIVED, Kind.CAMPAIGN_REDEEMED],
+        amount=[10.0, 20.0, 30.0, np.nan, np.nan],
+        cost=[6.0, np.nan, 40.0, np.nan, np.nan],
+        category=[5, 5, 6, 0, 0],
+        channel=[Channel.ONLINE, Channel.OFFLINE, Channel.UNKNOWN, 0, 0],
+    )
+    x = seen_at(30.0, events)[0]
+    expected = {
+        "time_of_week_share": 2 / 3,
+        "weekend_share": 2 / 3,
+        "categories": 9 / 5,
+        "favourite_category_share": 2 / 3,
+        "online_share": 0.5,
+        "offline_share": 0.5,
+        "profit": -6.0,
+        "margin_share": -6 / 40,
+        "campaigns_received": 1.0,
+        "campaign_response": 1.0,
+        "interactions": 1.0,
+    }
+    found = {name: x[feature_index[name]] for name in expected}
+    assert found == pytest.approx(expected)
+
+
+def test_the_season_a_year_ago() -> None:
+    """Who bought last December is expected again this December; unknown in the first year."""
+    x = seen_at(400.0, purchases(2, 50, 100))[0]
+    assert x[feature_index["season_days_28"]] == 1.0
+    assert x[feature_index["season_days_91"]] == 2.0
+    assert np.isnan(seen_at(300.0, purchases(2, 50))[0][feature_index["season_days_28"]])

@@ -34,6 +34,8 @@ def batch(events: Sequence[tuple[str, Kind, float]], amount: float = 10.0) -> Ev
         score=np.full(n, np.nan),
         key=np.arange(n, dtype=np.uint64),
         category=np.zeros(n, np.uint64),
+        cost=np.full(n, np.nan),
+        channel=np.zeros(n, np.uint8),
     )
     return EventBatch([customer for customer, _, _ in events], columns)
 

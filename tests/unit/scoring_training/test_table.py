@@ -36,10 +36,11 @@ def test_rows_are_sorted_by_time_and_customers_by_id(tmp_path: Path) -> None:
 
 
 def test_types_and_signs_are_normalised(tmp_path: Path) -> None:
-    """A cancellation is a positive refund; a negative purchase amount is unknown; an
-    interaction has none."""
+    """A cancellation is a positive refund; a negative purchase amount is unknown; a
+    campaign has none."""
     events = from_parquet(_write(tmp_path)).events
-    assert events.kind.tolist() == [Kind.PURCHASE, Kind.REFUND, Kind.INTERACTION, Kind.PURCHASE]
+    kinds = [Kind.PURCHASE, Kind.REFUND, Kind.CAMPAIGN_RECEIVED, Kind.PURCHASE]
+    assert events.kind.tolist() == kinds
     np.testing.assert_array_equal(events.amount, [np.nan, 7.5, np.nan, 5.0])
 
 
