@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.core.keys import key_of as aes_key
+from services.alerts.handlers.act import Act
 from services.alerts.handlers.assess import Assess
 from services.alerts.handlers.book import Book
 from services.alerts.handlers.deliver import Deliver, Sending
@@ -14,8 +15,10 @@ from services.alerts.handlers.give_verdict import GiveVerdict
 from services.alerts.handlers.measure import Measure
 from services.alerts.handlers.observe import Observe
 from services.alerts.handlers.publish_verdicts import PublishVerdicts
+from services.alerts.handlers.tend import Tend
 from services.alerts.inbound.activity import ActivityDecoder
 from services.alerts.inbound.http import add_routes
+from services.alerts.inbound.http.parts import Parts
 from services.alerts.inbound.policy_file import read_policy
 from services.alerts.inbound.risk import RiskDecoder
 from services.alerts.outbound.connectors import Connectors
@@ -26,6 +29,7 @@ from services.alerts.store.business_clock import BusinessClock
 from services.alerts.store.customers import Customers
 from services.alerts.store.deliveries import Deliveries
 from services.alerts.store.delivery_log import DeliveryLog
+from services.alerts.store.due_tasks import DueTasks, TaskLog
 from services.alerts.store.endpoint_admin import EndpointAdmin
 from services.alerts.store.endpoints import Endpoints
 from services.alerts.store.rules import Rules
@@ -59,6 +63,7 @@ class Alerts:
         self.engine = engine
         self.clock = SystemClock()
         self.health = Health(self.clock)
+        self.business_clock = BusinessClock(self.clock, replay=settings.clock == "replay")
         self.ledger, self.outbox = Ledger(engine, SCHEMA), Outbox(SCHEMA)
         self.customers, self.tasks, self.deliveries = Customers(), Tasks(), Deliveries()
         self.rules, self.trials = Rules(), Trials()
@@ -124,12 +129,59 @@ class Alerts:
             engine=self.engine,
             customers=self.customers,
             tasks=self.tasks,
+            log=TaskLog(),
             book=self.book,
             outbox=self.outbox,
-            business_clock=BusinessClock(self.clock, replay=self.settings.clock == "replay"),
+            business_clock=self.business_clock,
             clock=self.clock,
             told=self.told,
             given=self.given,
+        )
+
+    def act(self) -> Act:
+        """The handler of what else owners do."""
+        return Act(
+            engine=self.engine,
+            customers=self.customers,
+            tasks=self.tasks,
+            log=TaskLog(),
+            rules=self.rules,
+            book=self.book,
+            outbox=self.outbox,
+            business_clock=self.business_clock,
+            clock=self.clock,
+            told=self.told,
+            given=self.given,
+        )
+
+    def tend(self) -> Tend:
+        """The loop of the timers."""
+        return Tend(
+            engine=self.engine,
+            customers=self.customers,
+            tasks=self.tasks,
+            due=DueTasks(),
+            log=TaskLog(),
+            rules=self.rules,
+            book=self.book,
+            outbox=self.outbox,
+            business_clock=self.business_clock,
+            clock=self.clock,
+            health=self.health,
+            told=self.told,
+            given=self.given,
+        )
+
+    def parts(self) -> Parts:
+        """What the HTTP API is made of."""
+        return Parts(
+            engine=self.engine,
+            tokens=Tokens(self.engine, api_token, self.clock),
+            give_verdict=self.give_verdict(),
+            act=self.act(),
+            rules=self.rules,
+            business_clock=self.business_clock,
+            clock=self.clock,
         )
 
     def http(self) -> Http:
@@ -189,9 +241,7 @@ async def _run(alerts: Alerts, connectors: Connectors) -> int:
         "activity", settings.activity_topic, settings.activity_batch_records_max
     )
     app = create_app("Ebbwatch alerts", health)
-    add_routes(
-        app, alerts.engine, Tokens(alerts.engine, api_token, alerts.clock), alerts.give_verdict()
-    )
+    add_routes(app, alerts.parts())
 
     async def assigned() -> str | None:
         return None if risk.settled and activity.settled else "partitions are not claimed yet"
@@ -210,6 +260,7 @@ async def _run(alerts: Alerts, connectors: Connectors) -> int:
         "activity": read_activity,
         "deliver": alerts.deliver(connectors),
         "verdicts": PublishVerdicts(alerts.relays["verdicts"].recover, alerts.given, health),
+        "tend": alerts.tend(),
         "measure": Measure(waiting=log.waiting, clock=alerts.clock, health=health),
     }
     return await service.run(loops, app, settings, health)

@@ -8,7 +8,9 @@ from uuid import UUID
 
 from services.alerts.core.document import Policy
 from services.alerts.core.endpoint import Endpoint, Payload, Route
+from services.alerts.core.life import TaskEvent
 from services.alerts.core.message import Kind
+from services.alerts.core.owner import OwnerRecord
 from services.alerts.core.policy import Closed, CustomerState
 from services.alerts.core.retry import Answer, Outcome
 from services.alerts.core.task import Ground, Task
@@ -151,6 +153,14 @@ class Routed:
 
 
 @dataclass(frozen=True, slots=True)
+class Load:
+    """An owner's day: tasks allocated today, and tasks that wait for capacity."""
+
+    taken: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
 class VerdictGiven:
     """What an owner says about a task."""
 
@@ -190,9 +200,30 @@ class Trials(Protocol):
     async def note_purchases(self, work: UnitOfWork, seen: Sequence[PurchaseSeen]) -> None: ...
 
 
+class TaskLog(Protocol):
+    """What happened to tasks."""
+
+    async def add(self, work: UnitOfWork, events: Sequence[TaskEvent]) -> None: ...
+
+
+class DueTasks(Protocol):
+    """Which tasks time has something to do with."""
+
+    async def quiet_over(self, work: UnitOfWork, now: datetime, most: int) -> list[str]: ...
+    async def unanswered(self, work: UnitOfWork, now: datetime, most: int) -> list[str]: ...
+    async def expired(self, work: UnitOfWork, now: datetime, most: int) -> list[str]: ...
+    async def waiting_owners(self, work: UnitOfWork, most: int) -> list[str]: ...
+    async def loads(self, work: UnitOfWork, since: dict[str, datetime]) -> dict[str, Load]: ...
+    async def most_worthwhile(
+        self, work: UnitOfWork, owner_id: str, most: int, skip: int = 0
+    ) -> list[str]: ...
+
+
 class Rules(Protocol):
     """What decisions are made by."""
 
+    async def hold_allocation(self, work: UnitOfWork, owners: Sequence[str]) -> None: ...
+    async def owners(self, work: UnitOfWork, ids: Iterable[str]) -> dict[str, OwnerRecord]: ...
     async def current(self, work: UnitOfWork) -> tuple[int, Policy]: ...
     async def ground(self, work: UnitOfWork, owners: Iterable[str], now: datetime) -> Ground: ...
 

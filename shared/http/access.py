@@ -87,29 +87,41 @@ class Tokens:
             done = await work.connection.execute(change.values(revoked_at=self._clock.now()))
         return done.rowcount == 1
 
+    async def holder_of(self, token: str) -> tuple[str, frozenset[str]] | None:
+        """The name and the scopes of a token that stands; None otherwise."""
+        t = self._table
+        query = sa.select(t.c.name, t.c.scopes).where(
+            t.c.digest == _digest(token), t.c.revoked_at.is_(None)
+        )
+        async with unit_of_work(self._engine) as work:
+            found = (await work.connection.execute(query)).one_or_none()
+        return None if found is None else (found.name, frozenset(found.scopes))
+
     async def scopes_of(self, token: str) -> frozenset[str] | None:
         """The scopes of a token that stands; None otherwise."""
-        t = self._table
-        query = sa.select(t.c.scopes).where(t.c.digest == _digest(token), t.c.revoked_at.is_(None))
-        async with unit_of_work(self._engine) as work:
-            scopes = (await work.connection.execute(query)).scalar_one_or_none()
-        return None if scopes is None else frozenset(scopes)
+        found = await self.holder_of(token)
+        return None if found is None else found[1]
 
 
-def require(tokens: Tokens, scope: Scope) -> Callable[..., Awaitable[None]]:
-    """A FastAPI dependency: lets a request in only with a token that has `scope` (or admin)."""
+def require(tokens: Tokens, scope: Scope) -> Callable[..., Awaitable[str]]:
+    """A FastAPI dependency: lets a request in only with a token that has `scope` (or admin).
+
+    Its value is the token's name: who did it.
+    """
 
     async def check(
         credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-    ) -> None:
+    ) -> str:
         challenge = {"WWW-Authenticate": "Bearer"}
         if credentials is None:
             raise HTTPException(401, "send `Authorization: Bearer <token>`", challenge)
-        scopes = await tokens.scopes_of(credentials.credentials)
-        if scopes is None:
+        holder = await tokens.holder_of(credentials.credentials)
+        if holder is None:
             raise HTTPException(401, "this token is unknown or was revoked", challenge)
+        name, scopes = holder
         if not scopes & {scope, "admin"}:
             raise HTTPException(403, f"this token lacks the scope `{scope}`")
+        return name
 
     return check
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 import msgspec
@@ -9,9 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts import metrics
 from services.alerts.core import message as told
+from services.alerts.core.life import TaskEvent
 from services.alerts.core.task import Task
 from services.alerts.handlers.book import Book, count
-from services.alerts.ports import BusinessClock, Change, Customers, Tasks, VerdictGiven
+from services.alerts.ports import BusinessClock, Change, Customers, TaskLog, Tasks, VerdictGiven
 from shared.postgres.engine import unit_of_work
 from shared.postgres.ledger import TopicPartition
 from shared.postgres.outbox import Outbox
@@ -35,6 +37,7 @@ class GiveVerdict:
     engine: AsyncEngine
     customers: Customers
     tasks: Tasks
+    log: TaskLog
     book: Book
     outbox: Outbox
     business_clock: BusinessClock
@@ -76,6 +79,7 @@ class GiveVerdict:
                 changes.append(Change(after, CAUSE))
                 messages.append(self.book.publish(told.treatment(after), CAUSE))
             await self.tasks.write(work, [after])
+            await self.log.add(work, [self._event(after, given, at)])
             await self.book.tell(work, changes, self.clock.now())
             messages.append(self.book.publish(told.verdict(after, at), CAUSE))
             await self.outbox.add(work, messages)
@@ -84,6 +88,22 @@ class GiveVerdict:
         metrics.VERDICTS.labels(given.verdict).inc()
         count(changes, self.clock.now())
         return after
+
+    def _event(self, task: Task, given: VerdictGiven, at: datetime) -> TaskEvent:
+        detail = {
+            "verdict": given.verdict,
+            "note": given.note,
+            "leaving_cause": given.leaving_cause,
+        }
+        return TaskEvent(
+            customer_id=task.customer_id,
+            task_id=task.id,
+            at=at,
+            recorded_at=self.clock.now(),
+            actor=given.actor,
+            kind="verdict",
+            detail={name: value for name, value in detail.items() if value is not None},
+        )
 
 
 def _settled(task: Task | None, given: VerdictGiven) -> Task | Conflict | None:

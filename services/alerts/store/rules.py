@@ -1,6 +1,6 @@
 """What decisions are made by: the policy in force, owners' records, measured save rates."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -62,6 +62,44 @@ class Rules:
             wanted,
         )
         return {row["id"]: msgspec.convert(dict(row), OwnerRecord) for row in rows}
+
+    async def hold_allocation(self, work: UnitOfWork, owners: Sequence[str]) -> None:
+        """Let nobody else fill these owners' days until the commit; give them in order."""
+        for owner in owners:
+            await work.driver.execute(
+                "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"allocation {owner}"
+            )
+
+    async def put_owner(
+        self, work: UnitOfWork, record: OwnerRecord, actor: str, now: datetime
+    ) -> None:
+        """Store an owner's record, in place of the one before."""
+        await work.driver.execute(
+            """
+            INSERT INTO alerts.owner (id, name, time_zone, capacity_per_day, manager_id,
+                                      fallback_id, updated_at, updated_by)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+            ON CONFLICT (id) DO UPDATE SET name = excluded.name, time_zone = excluded.time_zone,
+              capacity_per_day = excluded.capacity_per_day, manager_id = excluded.manager_id,
+              fallback_id = excluded.fallback_id, updated_at = excluded.updated_at,
+              updated_by = excluded.updated_by
+            """,
+            *msgspec.structs.astuple(record),
+            now,
+            actor,
+        )
+
+    async def owners_page(
+        self, work: UnitOfWork, after: str | None, most: int
+    ) -> list[OwnerRecord]:
+        """At most `most` owners by id, those after `after`."""
+        rows = await work.driver.fetch(
+            "SELECT id, name, time_zone, capacity_per_day, manager_id, fallback_id "
+            "FROM alerts.owner WHERE id > $1 ORDER BY id LIMIT $2",
+            after or "",
+            most,
+        )
+        return [msgspec.convert(dict(row), OwnerRecord) for row in rows]
 
     async def save_rates(self, work: UnitOfWork) -> Mapping[str, float]:
         """Measured save rates by playbook."""

@@ -105,6 +105,16 @@ class Tasks:
         )
         return [msgspec.convert(dict(row), Task) for row in rows]
 
+    async def delivered_at(self, work: UnitOfWork, task: Task) -> datetime | None:
+        """When an endpoint first accepted the task, wall clock."""
+        found: datetime | None = await work.driver.fetchval(
+            "SELECT min(finished_at) FROM alerts.delivery "
+            "WHERE task_id = $1 AND customer_id = $2 AND status = 'delivered'",
+            task.id,
+            task.customer_id,
+        )
+        return found
+
     async def write(self, work: UnitOfWork, tasks: Sequence[Task]) -> None:
         """Store what has changed of tasks whose customers are locked."""
         if tasks:

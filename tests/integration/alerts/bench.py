@@ -15,12 +15,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.alerts.core.endpoint import Endpoint
 from services.alerts.core.policy import Policy
 from services.alerts.core.retry import DELAYS_S
+from services.alerts.handlers.act import Act
 from services.alerts.handlers.assess import Assess
 from services.alerts.handlers.book import Book
 from services.alerts.handlers.deliver import Deliver, Sending
 from services.alerts.handlers.give_verdict import GiveVerdict
 from services.alerts.handlers.observe import Observe
+from services.alerts.handlers.tend import Tend
 from services.alerts.inbound.activity import ActivityDecoder
+from services.alerts.inbound.http.parts import Parts
 from services.alerts.inbound.risk import RiskDecoder
 from services.alerts.outbound.connectors import Connectors
 from services.alerts.outbound.http import Http
@@ -28,6 +31,7 @@ from services.alerts.store.assessments import Assessments
 from services.alerts.store.business_clock import BusinessClock
 from services.alerts.store.customers import Customers
 from services.alerts.store.deliveries import Deliveries
+from services.alerts.store.due_tasks import DueTasks, TaskLog
 from services.alerts.store.endpoint_admin import EndpointAdmin
 from services.alerts.store.endpoints import Endpoints
 from services.alerts.store.rules import Rules
@@ -38,6 +42,7 @@ from services.alerts.store.vault import Vault
 from shared.contracts import activity, risk
 from shared.contracts.activity import Activity
 from shared.contracts.risk import RiskAssessed
+from shared.http.access import Tokens
 from shared.kafka.batch import Batch, Record
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.ledger import Ledger
@@ -157,12 +162,56 @@ class Bench:
             engine=self.engine,
             customers=Customers(),
             tasks=Tasks(),
+            log=TaskLog(),
             book=self.book,
             outbox=Outbox(SCHEMA),
             business_clock=BusinessClock(self.clock, replay=replay),
             clock=self.clock,
             told=asyncio.Event(),
             given=asyncio.Event(),
+        )
+
+    def act(self, *, replay: bool = False) -> Act:
+        return Act(
+            engine=self.engine,
+            customers=Customers(),
+            tasks=Tasks(),
+            log=TaskLog(),
+            rules=SetRules(self.policy),
+            book=self.book,
+            outbox=Outbox(SCHEMA),
+            business_clock=BusinessClock(self.clock, replay=replay),
+            clock=self.clock,
+            told=asyncio.Event(),
+            given=asyncio.Event(),
+        )
+
+    def tend(self, *, replay: bool = False) -> Tend:
+        return Tend(
+            engine=self.engine,
+            customers=Customers(),
+            tasks=Tasks(),
+            due=DueTasks(),
+            log=TaskLog(),
+            rules=SetRules(self.policy),
+            book=self.book,
+            outbox=Outbox(SCHEMA),
+            business_clock=BusinessClock(self.clock, replay=replay),
+            clock=self.clock,
+            health=Health(self.clock),
+            told=asyncio.Event(),
+            given=asyncio.Event(),
+        )
+
+    def parts(self, tokens: Tokens) -> Parts:
+        return Parts(
+            engine=self.engine,
+            tokens=tokens,
+            give_verdict=self.give_verdict(),
+            act=self.act(),
+            rules=Rules(),
+            business_clock=BusinessClock(self.clock, replay=False),
+            clock=self.clock,
         )
 
     async def sender(self, timeout_s: float = 5.0, concurrency_max: int = 4) -> Deliver:

@@ -34,7 +34,7 @@ async def api(bench: Bench) -> AsyncIterator[httpx.AsyncClient]:
     tokens = Tokens(bench.engine, api_token, bench.clock)
     token = await tokens.create("test", ["customers:read", "tasks:write"])
     app = create_app("test", Health(bench.clock))
-    add_routes(app, bench.engine, tokens, bench.give_verdict())
+    add_routes(app, bench.parts(tokens))
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app),
         base_url="http://alerts",

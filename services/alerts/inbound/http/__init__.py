@@ -1,22 +1,25 @@
-"""Alerts' HTTP API: tasks, owners' verdicts, deliveries.
+"""Alerts' HTTP API: tasks and what owners do with them, the policy, owners, deliveries.
 
-Errors are problem documents. Reading wants a token with `customers:read`, changing one with
-`tasks:write`. Lists are read page by page: give `next` of one page as `cursor` of the next.
+Errors are problem documents. Reading wants a token with `customers:read`, working on tasks one
+with `tasks:write`, changing the policy one with `admin`. Lists are read page by page: give
+`next` of one page as `cursor` of the next.
 """
 
 from fastapi import FastAPI
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.handlers.give_verdict import GiveVerdict
+from services.alerts.inbound.http.actions import add_actions
 from services.alerts.inbound.http.deliveries import add_deliveries
-from services.alerts.inbound.http.tasks import add_tasks
+from services.alerts.inbound.http.parts import Parts
+from services.alerts.inbound.http.policies import add_owners, add_policies
+from services.alerts.inbound.http.tasks import add_task, add_tasks
 from services.alerts.store.delivery_log import DeliveryLog
-from shared.http.access import Tokens
 
 
-def add_routes(
-    app: FastAPI, engine: AsyncEngine, tokens: Tokens, give_verdict: GiveVerdict
-) -> None:
-    """Add `/v1/tasks` and `/v1/deliveries`."""
-    add_tasks(app, engine, tokens, give_verdict)
-    add_deliveries(app, DeliveryLog(engine), tokens)
+def add_routes(app: FastAPI, parts: Parts) -> None:
+    """Add every route below `/v1`."""
+    add_tasks(app, parts)
+    add_task(app, parts)
+    add_actions(app, parts)
+    add_policies(app, parts)
+    add_owners(app, parts)
+    add_deliveries(app, DeliveryLog(parts.engine), parts.tokens)

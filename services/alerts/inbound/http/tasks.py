@@ -1,80 +1,41 @@
-"""Retention tasks over HTTP: reading them, and owners' verdicts."""
+"""Retention tasks over HTTP: lists, an owner's queue, one task with its history, the verdict."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated
 
-import msgspec
-from fastapi import Depends, FastAPI, HTTPException
+from fastapi import Depends, FastAPI, HTTPException, Query
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.core.message import told
+from services.alerts.core.playbook import Queue
 from services.alerts.core.task import Status, Task
 from services.alerts.core.wording.numbers import Language
-from services.alerts.handlers.give_verdict import Conflict, GiveVerdict
+from services.alerts.handlers.give_verdict import Conflict
+from services.alerts.inbound.http.parts import Parts
+from services.alerts.inbound.http.views import (
+    EventView,
+    OutcomeView,
+    TaskDetail,
+    TaskPage,
+    TaskView,
+    fields,
+    view,
+)
 from services.alerts.ports import VerdictGiven
-from services.alerts.store.tasks import TaskFilter, Tasks
-from shared.contracts.treatment import Verdict
-from shared.http.access import Tokens, require
+from services.alerts.store.due_tasks import TaskLog
+from services.alerts.store.tasks import QueueFilter, QueueKey, TaskFilter, Tasks
+from services.alerts.store.trials import Trials
+from shared.contracts.treatment import LeavingCause, Verdict
+from shared.http.access import require
 from shared.http.paging import Limit, decoded, encoded, invalid_cursor
 from shared.kernel.errors import Invalid
-from shared.postgres.engine import unit_of_work
+from shared.postgres.engine import UnitOfWork, unit_of_work
 
 NOTE_LENGTH_MAX = 4_000
 """Characters of an owner's note."""
+HISTORY_MAX = 200
+"""Events shown with a task: the newest."""
 
-
-class Person(BaseModel):
-    """A customer or an owner."""
-
-    id: str
-    name: str | None = None
-
-
-class ReasonView(BaseModel):
-    """Why, in words and in numbers."""
-
-    code: str
-    text: str
-    impact: float
-    facts: dict[str, float]
-
-
-class TaskView(BaseModel):
-    """A task with everything that is known of it. Times are UTC."""
-
-    id: str
-    version: int
-    status: Status
-    cause: str
-    customer: Person
-    owner: Person | None
-    band: str
-    probability: float
-    horizon_days: int
-    reasons: list[ReasonView]
-    language: str
-    value_at_risk: float
-    currency: str
-    days_silent: float | None
-    last_purchase_at: datetime | None
-    expected_value: float
-    model_version: str
-    revision: int
-    opened_at: datetime
-    due_at: datetime
-    created_at: datetime
-    closed_at: datetime | None
-    close_reason: str | None
-    verdict: Verdict | None
-    note: str | None
-
-
-class TaskPage(BaseModel):
-    """Tasks, newest first."""
-
-    items: list[TaskView]
-    next: str | None
+Words = Annotated[Language | None, Query(description="of the sentences; default: each task's own")]
 
 
 class VerdictBody(BaseModel):
@@ -84,66 +45,108 @@ class VerdictBody(BaseModel):
 
     verdict: Verdict
     note: str | None = Field(None, max_length=NOTE_LENGTH_MAX)
+    leaving_cause: LeavingCause | None = None
+    """With `leaving`: why the customer leaves."""
 
 
-def add_tasks(app: FastAPI, engine: AsyncEngine, tokens: Tokens, give_verdict: GiveVerdict) -> None:
-    """Add `/v1/tasks`."""
+def add_tasks(app: FastAPI, parts: Parts) -> None:
+    """Add the lists of `/v1/tasks`, and `/v1/queue`."""
     tasks = Tasks()
-    reads, writes = (
-        [Depends(require(tokens, "customers:read"))],
-        [Depends(require(tokens, "tasks:write"))],
-    )
+    reads = [Depends(require(parts.tokens, "customers:read"))]
 
-    @app.get("/v1/tasks", dependencies=reads)
+    @app.get("/v1/tasks", dependencies=reads, tags=["tasks"])
     async def list_tasks(
         status: Status | None = None,
         owner: str | None = None,
         customer_id: str | None = None,
-        language: Language | None = None,
+        language: Words = None,
         cursor: str | None = None,
         limit: Limit = 50,
     ) -> TaskPage:
         """Tasks, newest first; sentences in `language`, or in each owner's own."""
         chosen = TaskFilter(status, owner, customer_id)
         after = None if cursor is None else _task_cursor(cursor)
-        async with unit_of_work(engine) as work:
+        async with unit_of_work(parts.engine) as work:
             found = await tasks.page(work, chosen, after, limit + 1)
         rest = len(found) > limit
         found = found[:limit]
         key = f"{found[-1].opened_at.isoformat()} {found[-1].id}" if rest else None
-        return TaskPage(items=[_view(task, language) for task in found], next=encoded(key))
+        return TaskPage(items=[view(task, language) for task in found], next=encoded(key))
 
-    @app.get("/v1/tasks/{task_id}", dependencies=reads)
-    async def read_task(task_id: str, language: Language | None = None) -> TaskView:
-        """One task."""
-        async with unit_of_work(engine) as work:
-            task = await tasks.find(work, task_id)
-        if task is None:
-            raise HTTPException(404, f"no task {task_id!r}")
-        return _view(task, language)
+    @app.get("/v1/queue", dependencies=reads, tags=["tasks"])
+    async def read_queue(
+        queue: Queue = "owner",
+        owner: str | None = None,
+        language: Words = None,
+        cursor: str | None = None,
+        limit: Limit = 50,
+    ) -> TaskPage:
+        """What is to be done, in order: grade first where the policy says so, then worth."""
+        after = None if cursor is None else _queue_cursor(cursor)
+        async with unit_of_work(parts.engine) as work:
+            chosen = QueueFilter(queue, owner, await parts.business_clock.now(work))
+            found = await tasks.queue(work, chosen, after, limit + 1)
+        rest = len(found) > limit
+        found = found[:limit]
+        last = found[-1] if rest else None
+        key = None if last is None else f"{last.grade_rank} {last.worth!r} {last.id}"
+        return TaskPage(items=[view(task, language) for task in found], next=encoded(key))
 
-    @app.post("/v1/tasks/{task_id}/close", dependencies=writes)
-    async def close_task(task_id: str, body: VerdictBody) -> TaskView:
+
+def add_task(app: FastAPI, parts: Parts) -> None:
+    """Add `/v1/tasks/{task_id}` and its verdict."""
+    reads = [Depends(require(parts.tokens, "customers:read"))]
+    writer = require(parts.tokens, "tasks:write")
+
+    @app.get("/v1/tasks/{task_id}", dependencies=reads, tags=["tasks"])
+    async def read_task(task_id: str, language: Words = None) -> TaskDetail:
+        """One task with its history and its outcome."""
+        async with unit_of_work(parts.engine) as work:
+            task = await Tasks().find(work, task_id)
+            if task is None:
+                raise HTTPException(404, f"no task {task_id!r}")
+            return await _detail(work, task, language)
+
+    @app.post("/v1/tasks/{task_id}/close", tags=["tasks"])
+    async def close_task(
+        task_id: str, body: VerdictBody, actor: Annotated[str, Depends(writer)]
+    ) -> TaskView:
         """Close a task with the owner's verdict. Saying the same again changes nothing."""
         if "\0" in (body.note or ""):
             raise Invalid("note", "holds the character U+0000: leave it out")
-        result = await give_verdict(VerdictGiven(task_id, body.verdict, body.note))
+        if body.leaving_cause is not None and body.verdict != "leaving":
+            raise Invalid("leaving_cause", "goes with the verdict `leaving` only")
+        given = VerdictGiven(task_id, body.verdict, body.note, body.leaving_cause, actor)
+        result = await parts.give_verdict(given)
         if result is None:
             raise HTTPException(404, f"no task {task_id!r}")
         if isinstance(result, Conflict):
             raise HTTPException(409, f"this task has the verdict `{result.task.verdict}` already")
-        return _view(result, None)
+        return view(result, None)
 
 
-def _view(task: Task, language: Language | None) -> TaskView:
-    if language is not None:
-        task = msgspec.structs.replace(task, language=language)
-    shown: dict[str, Any] = msgspec.structs.asdict(task) | msgspec.to_builtins(told(task))
-    shown["reasons"] = [
-        {**msgspec.structs.asdict(said), "impact": reason.impact, "facts": reason.facts}
-        for said, reason in zip(told(task).reasons, task.reasons, strict=True)
-    ]
-    return TaskView.model_validate({"owner": None} | shown)
+async def _detail(work: UnitOfWork, task: Task, language: Language | None) -> TaskDetail:
+    trial = await Trials().find(work, task.id, task.customer_id)
+    events = await TaskLog().of(work, task.id, HISTORY_MAX)
+    return TaskDetail.model_validate(
+        fields(task, language)
+        | {
+            "delivered_at": await Tasks().delivered_at(work, task),
+            "history": [EventView.model_validate(event) for event in events],
+            "outcome": None
+            if trial is None
+            else OutcomeView.model_validate(trial, from_attributes=True),
+        }
+    )
+
+
+def _queue_cursor(cursor: str) -> QueueKey:
+    rank, _, rest = decoded(cursor).partition(" ")
+    worth, _, task_id = rest.partition(" ")
+    try:
+        return QueueKey(int(rank), float(worth), task_id)
+    except ValueError:
+        raise invalid_cursor() from None
 
 
 def _task_cursor(cursor: str) -> tuple[datetime, str]:

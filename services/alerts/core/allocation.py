@@ -1,0 +1,66 @@
+"""How many of the tasks that wait an owner gets today, and how many move to the fallback.
+
+What it is for: counts only. Which tasks these are is the queue's order: grade first where the
+policy says so, then expected saved value.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, Protocol
+from zoneinfo import ZoneInfo
+
+from services.alerts.core.owner import OwnerRecord
+
+NO_LIMIT: Final = 1_000_000
+
+
+class Load(Protocol):
+    """An owner's day."""
+
+    @property
+    def taken(self) -> int:
+        """Allocated today."""
+
+    @property
+    def waiting(self) -> int:
+        """Waits for capacity."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Of what waits: the most worthwhile for the owner, the next for the fallback."""
+
+    own: int
+    fallback: int
+    reason: str = ""
+
+
+def share_out(
+    owner: OwnerRecord | None, fallback: OwnerRecord | None, loads: Mapping[str, Load]
+) -> Share:
+    """The shares of an owner and of the fallback; what is beyond both waits for another day.
+
+    An owner without a record or without a limit gets everything that waits.
+    """
+    if owner is None or owner.capacity_per_day is None:
+        return Share(NO_LIMIT, 0)
+    load = loads[owner.id]
+    own = min(load.waiting, max(0, owner.capacity_per_day - load.taken))
+    over = load.waiting - own
+    if fallback is None or not over:
+        return Share(own, 0)
+    room = over
+    if fallback.capacity_per_day is not None:
+        there = loads[fallback.id]
+        room = max(0, fallback.capacity_per_day - there.taken - there.waiting)
+    reason = (
+        f"{owner.id} has {load.taken + load.waiting} tasks for a day of {owner.capacity_per_day}"
+    )
+    return Share(own, min(over, room), reason)
+
+
+def day_begin(now: datetime, zone: ZoneInfo) -> datetime:
+    """When the day of `now` began in a time zone, UTC."""
+    local = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    return local.astimezone(UTC)

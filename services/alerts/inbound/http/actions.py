@@ -1,0 +1,146 @@
+"""What an owner does with a task, over HTTP. Each wants a token with `tasks:write`, whose name is
+remembered as who did it, and takes an `Idempotency-Key`."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated, TypeVar
+
+from fastapi import Depends, FastAPI, HTTPException, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.alerts.core.life import (
+    Acknowledge,
+    Action,
+    Closed409,
+    Comment,
+    Dismiss,
+    Escalate,
+    Reassign,
+    Snooze,
+    Start,
+)
+from services.alerts.inbound.http.once import Key, Once
+from services.alerts.inbound.http.parts import Parts
+from services.alerts.inbound.http.views import TaskView, view
+from services.alerts.ports import Change
+from shared.contracts.events import ID_LENGTH_MAX
+from shared.http.access import require
+from shared.kernel.errors import Invalid
+from shared.postgres.engine import UnitOfWork
+
+WORDS_MAX = 4_000
+"""Characters of a comment."""
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Nothing(_Body):
+    """These actions need no words."""
+
+
+class SnoozeBody(_Body):
+    """Out of the queue until then; without a time: back at once."""
+
+    until: datetime | None = None
+
+
+class CommentBody(_Body):
+    """Words beside the task."""
+
+    text: str = Field(min_length=1, max_length=WORDS_MAX)
+
+
+class ReassignBody(_Body):
+    """Who is to do it."""
+
+    owner_id: str = Field(min_length=1, max_length=ID_LENGTH_MAX)
+    owner_name: str | None = Field(None, max_length=200)
+    reason: str | None = Field(None, max_length=WORDS_MAX)
+
+
+class EscalateBody(_Body):
+    """Who is asked for help; by default the owner's manager."""
+
+    to: str | None = Field(None, min_length=1, max_length=ID_LENGTH_MAX)
+    reason: str | None = Field(None, max_length=WORDS_MAX)
+
+
+class DismissBody(_Body):
+    """Why it is not worth doing."""
+
+    note: str = Field(min_length=1, max_length=WORDS_MAX)
+
+
+Body = TypeVar("Body", bound=_Body)
+
+
+def add_actions(app: FastAPI, parts: Parts) -> None:
+    """Add `POST /v1/tasks/{task_id}/<action>`."""
+    once = Once(parts.engine, parts.clock)
+
+    def add(name: str, kind: type[Body], make: Callable[[Body], Action], text: str) -> None:
+        async def action(
+            task_id: str,
+            actor: Annotated[str, Depends(require(parts.tokens, "tasks:write"))],
+            body: Body,
+            key: Key = None,
+        ) -> Response:
+            _nul_free(body)
+            said = f"{name} {task_id} {body.model_dump_json()}"
+            changes: list[Change] = []
+
+            async def carry_out(work: UnitOfWork) -> BaseModel:
+                task, told = await parts.act.within(work, task_id, make(body), actor)
+                if task is None:
+                    raise HTTPException(404, f"no task {task_id!r}")
+                changes.extend(told)
+                return view(task, None)
+
+            try:
+                answer = await once(actor, key, said, carry_out)
+            except Closed409:
+                raise HTTPException(
+                    409, "this task is closed: only comments can be added"
+                ) from None
+            parts.act.ring(changes)
+            return answer
+
+        # The route's own body; an action that needs no words needs no body.
+        action.__annotations__["body"] = kind
+        needed = any(field.is_required() for field in kind.model_fields.values())
+        action.__defaults__ = (... if needed else kind(), None)
+        app.post(
+            f"/v1/tasks/{{task_id}}/{name}",
+            response_model=TaskView,
+            tags=["tasks"],
+            summary=text,
+            operation_id=f"{name}_task",
+        )(action)
+
+    add("acknowledge", Nothing, lambda _: Acknowledge(), "Say that the owner has seen it")
+    add("start", Nothing, lambda _: Start(), "Say that the owner works on it")
+    add("snooze", SnoozeBody, _snooze, "Take it out of the queue until a time")
+    add("comments", CommentBody, lambda b: Comment(b.text), "Add words to it")
+    add("reassign", ReassignBody, _reassign, "Give it to another owner")
+    add("escalate", EscalateBody, lambda b: Escalate(b.to, b.reason), "Ask a manager for help")
+    add("dismiss", DismissBody, lambda b: Dismiss(b.note), "Close it as not worth doing")
+
+
+def _snooze(body: SnoozeBody) -> Snooze:
+    if body.until is None:
+        return Snooze(None)
+    if body.until.tzinfo is None:
+        raise Invalid("until", "must have a time zone")
+    return Snooze(body.until.astimezone(UTC))
+
+
+def _reassign(body: ReassignBody) -> Reassign:
+    return Reassign(body.owner_id, body.owner_name, body.reason)
+
+
+def _nul_free(body: BaseModel) -> None:
+    for name, value in body:
+        if isinstance(value, str) and "\0" in value:
+            raise Invalid(name, "holds the character U+0000: leave it out")

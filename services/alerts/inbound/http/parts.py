@@ -1,0 +1,25 @@
+"""What the routes about tasks are made of."""
+
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.alerts.handlers.act import Act
+from services.alerts.handlers.give_verdict import GiveVerdict
+from services.alerts.ports import BusinessClock
+from services.alerts.store.rules import Rules
+from shared.http.access import Tokens
+from shared.runtime.clock import Clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Wired by `main`."""
+
+    engine: AsyncEngine
+    tokens: Tokens
+    give_verdict: GiveVerdict
+    act: Act
+    rules: Rules
+    business_clock: BusinessClock
+    clock: Clock

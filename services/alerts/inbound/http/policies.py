@@ -1,0 +1,154 @@
+"""The policy and the owners' records over HTTP. Reading wants a token with `customers:read`,
+changing one with `admin`: a policy decides about every customer."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import Body, Depends, FastAPI, HTTPException, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.alerts.core.document import plain, read, zone
+from services.alerts.core.owner import OwnerRecord
+from services.alerts.inbound.http.parts import Parts
+from services.alerts.store.rules import Version
+from shared.contracts.events import ID_LENGTH_MAX
+from shared.http.access import require
+from shared.http.paging import Limit, decoded, encoded, invalid_cursor
+from shared.postgres.engine import unit_of_work
+
+VERSION_MAX = 2**31 - 1
+
+
+class PolicyView(BaseModel):
+    """A version of the policy, and the audit of its change."""
+
+    version: int
+    actor: str
+    note: str | None
+    created_at: datetime
+    diff: str
+    """Unified diff against the version before."""
+    document: dict[str, Any]
+
+
+class PolicyPage(BaseModel):
+    """Versions, newest first."""
+
+    items: list[PolicyView]
+    next: str | None
+
+
+class OwnerBody(BaseModel):
+    """An owner's record. What is left out is unlimited or absent."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str | None = Field(None, max_length=200)
+    time_zone: str | None = Field(None, max_length=200)
+    capacity_per_day: int | None = Field(None, ge=0, le=10_000)
+    manager_id: str | None = Field(None, min_length=1, max_length=ID_LENGTH_MAX)
+    fallback_id: str | None = Field(None, min_length=1, max_length=ID_LENGTH_MAX)
+
+
+class OwnerView(OwnerBody):
+    """An owner's record."""
+
+    id: str
+
+
+class OwnerPage(BaseModel):
+    """Owners by id."""
+
+    items: list[OwnerView]
+    next: str | None
+
+
+def add_policies(app: FastAPI, parts: Parts) -> None:
+    """Add `/v1/policy`."""
+    reads = [Depends(require(parts.tokens, "customers:read"))]
+    admin = require(parts.tokens, "admin")
+
+    @app.get("/v1/policy", dependencies=reads, tags=["policy"])
+    async def read_policy() -> PolicyView:
+        """The policy in force."""
+        async with unit_of_work(parts.engine) as work:
+            newest = await parts.rules.versions(work, None, 1)
+        if not newest:
+            raise HTTPException(404, "no policy is stored yet: the service stores one at its start")
+        return _view(newest[0])
+
+    @app.get("/v1/policy/versions", dependencies=reads, tags=["policy"])
+    async def list_versions(cursor: str | None = None, limit: Limit = 50) -> PolicyPage:
+        """Every version with who changed what, newest first."""
+        before = None if cursor is None else _number(decoded(cursor))
+        async with unit_of_work(parts.engine) as work:
+            found = await parts.rules.versions(work, before, limit + 1)
+        rest = len(found) > limit
+        found = found[:limit]
+        key = str(found[-1].version) if rest else None
+        return PolicyPage(items=[_view(each) for each in found], next=encoded(key))
+
+    @app.put("/v1/policy", tags=["policy"])
+    async def put_policy(
+        document: Annotated[dict[str, Any], Body()],
+        actor: Annotated[str, Depends(admin)],
+        expected: Annotated[int | None, Query(ge=0, le=VERSION_MAX)] = None,
+        note: Annotated[str | None, Query(max_length=1_000)] = None,
+    ) -> PolicyView:
+        """Store a new version; the next assessment is decided by it. The same again is none.
+
+        `expected`: the version that was changed; refused when it is not the newest any more.
+        """
+        policy = read(document)
+        async with unit_of_work(parts.engine) as work:
+            made = await parts.rules.put(
+                work, policy, actor, parts.clock.now(), note=note, expected=expected
+            )
+        return _view(made)
+
+
+def add_owners(app: FastAPI, parts: Parts) -> None:
+    """Add `/v1/owners`."""
+    reads = [Depends(require(parts.tokens, "customers:read"))]
+    admin = require(parts.tokens, "admin")
+
+    @app.get("/v1/owners", dependencies=reads, tags=["owners"])
+    async def list_owners(cursor: str | None = None, limit: Limit = 50) -> OwnerPage:
+        """Owners' records by id."""
+        after = None if cursor is None else decoded(cursor)
+        async with unit_of_work(parts.engine) as work:
+            found = await parts.rules.owners_page(work, after, limit + 1)
+        rest = len(found) > limit
+        found = found[:limit]
+        items = [OwnerView(**msgspec.structs.asdict(each)) for each in found]
+        return OwnerPage(items=items, next=encoded(found[-1].id if rest else None))
+
+    @app.put("/v1/owners/{owner_id}", tags=["owners"])
+    async def put_owner(
+        owner_id: str, body: OwnerBody, actor: Annotated[str, Depends(admin)]
+    ) -> OwnerView:
+        """Store an owner's record, in place of the one before."""
+        if body.time_zone is not None:
+            zone(body.time_zone)
+        record = OwnerRecord(id=owner_id, **body.model_dump())
+        async with unit_of_work(parts.engine) as work:
+            await parts.rules.put_owner(work, record, actor, parts.clock.now())
+        return OwnerView(id=owner_id, **body.model_dump())
+
+
+def _view(version: Version) -> PolicyView:
+    return PolicyView(
+        version=version.version,
+        actor=version.actor,
+        note=version.note,
+        created_at=version.created_at,
+        diff=version.diff,
+        document=plain(version.policy),
+    )
+
+
+def _number(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > VERSION_MAX:
+        raise invalid_cursor()
+    return int(text)
