@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "scoring_0003"
-down_revision = "scoring_0002"
+revision = "scoring_0004"
+down_revision = "scoring_0003"
 branch_labels = None
 depends_on = None
 
