@@ -11,20 +11,24 @@ from services.scoring.handlers.micro_batch import MicroBatch
 from services.scoring.handlers.serving import Serving
 from services.scoring.handlers.shadow import Shadow
 from services.scoring.handlers.treatment import Treat
+from services.scoring.handlers.watch import Watch
 from services.scoring.inbound.activity import ActivityDecoder
 from services.scoring.inbound.http import add_routes
 from services.scoring.inbound.treatment import TreatmentDecoder
+from services.scoring.model.background import Background
 from services.scoring.model.loading import loads
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.model.store import ArtefactStore
 from services.scoring.ports import BACKFILL, Effects
 from services.scoring.settings import ScoringSettings
+from services.scoring.store.business_clock import BusinessClock
 from services.scoring.store.history import History
 from services.scoring.store.models import Models
 from services.scoring.store.shadows import Shadows
 from services.scoring.store.tables import SCHEMA, api_token
 from services.scoring.store.treatments import Treatments
 from services.scoring.store.turn import TurnStore
+from services.scoring.store.watching import Watching
 from shared.contracts.risk import BANDS
 from shared.http.access import Tokens
 from shared.http.app import create_app
@@ -55,13 +59,7 @@ async def run() -> int:
     engine = create_engine(PostgresSettings(), "scoring")
     ledger, outbox = Ledger(engine, SCHEMA), Outbox(SCHEMA)
     relay = Relay(engine, outbox, Producer(kafka, "scoring-relay"))
-    serving = Serving(
-        Models(engine),
-        ArtefactStore(settings.model_store),
-        loads,
-        RuleModel(settings.horizon_days),
-        settings.model_poll_s,
-    )
+    serving = serving_of(settings, engine)
     consumer = FencedConsumer(
         settings=kafka,
         ledger=ledger,
@@ -87,6 +85,7 @@ async def run() -> int:
                 "treatment": lambda stop: treatments(stop, health),
                 "model": serving.watch,
                 "shadow": shadow.watch,
+                "watch": watch_of(settings, engine, serving, clock).watch,
                 "housekeeping": housekeeping.watch,
                 "gauges": lambda stop: _show(consumer, serving, stop),
             },
@@ -98,6 +97,35 @@ async def run() -> int:
         await relay.close()
         await treatments.close()
         await engine.dispose()
+
+
+def watch_of(
+    settings: ScoringSettings, engine: AsyncEngine, serving: Serving, clock: Clock
+) -> Watch:
+    """What watches the model that serves; an operator's command asks it too."""
+    business = BusinessClock(
+        Ledger(engine, SCHEMA), settings.activity_topic, clock, replay=settings.clock == "replay"
+    )
+    return Watch(
+        roll=Watching(engine),
+        background=Background(Models(engine).serving, ArtefactStore(settings.model_store)),
+        champion=serving.current,
+        challenger=serving.challenger,
+        rule=RuleModel,
+        now=business.now,
+        poll_s=settings.watch_poll_s,
+    )
+
+
+def serving_of(settings: ScoringSettings, engine: AsyncEngine) -> Serving:
+    """What keeps the promoted model in memory."""
+    return Serving(
+        Models(engine),
+        ArtefactStore(settings.model_store),
+        loads,
+        RuleModel(settings.horizon_days),
+        settings.model_poll_s,
+    )
 
 
 class _Treatments:

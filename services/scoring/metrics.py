@@ -52,3 +52,26 @@ SHADOW_SKIPPED = Counter(
 TREATMENTS = Counter(
     "ebbwatch_scoring_treatments", "Facts about what alerts did, kept for training", ["kind"]
 )
+MODEL_ALARM = Gauge(
+    "ebbwatch_scoring_model_alarm",
+    "1 while the serving model's drift, level or ranking is out of bounds (docs/model-operations)",
+    ["alarm"],
+)
+REALISED_AUC = Gauge(
+    "ebbwatch_scoring_realised_roc_auc_ratio",
+    "ROC-AUC of the newest roll call whose horizon is over",
+    ["role", "segment"],
+)
+REALISED_GAP = Gauge(
+    "ebbwatch_scoring_realised_level_gap_ratio",
+    "Observed minus expected share that bought nothing, of the same roll call",
+    ["role", "segment"],
+)
+REALISED_LIFT = Gauge(
+    "ebbwatch_scoring_realised_lift_ratio", "Lift at 10 % of the same call", ["role", "segment"]
+)
+DRIFT_PSI = Gauge(
+    "ebbwatch_scoring_drift_psi_ratio",
+    "Population stability index of each feature and of the score at the newest roll call",
+    ["feature"],
+)

@@ -58,5 +58,8 @@ class ScoringSettings(HttpSettings):
     """Published assessments older than this are dropped: two years, to compare a month with the
     same month before. At least the heartbeat of 28 days, so that everybody's last one stays."""
 
+    watch_poll_s: float = Field(60.0, gt=0)
+    """How often it is asked whether a roll call is due: far below the week between two."""
+
     model_poll_s: float = Field(1.0, gt=0)
     """How soon a promoted model serves."""

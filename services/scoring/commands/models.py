@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any, Final
 
 import msgspec
@@ -10,17 +11,24 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.commands.running import SPEC
 from services.scoring.core.material import MOVE_MIN
+from services.scoring.main import serving_of, watch_of
 from services.scoring.model.loading import loads
 from services.scoring.model.store import ArtefactStore
 from services.scoring.settings import ScoringSettings
 from services.scoring.store.models import FALLBACK, ModelRow, Models
 from services.scoring.store.shadows import Shadows
+from services.scoring.store.watching import Watching
 from shared.kernel.errors import Invalid
 from shared.runtime.clock import SystemClock
 from shared.runtime.command_line import with_engine
 
 PROMOTIONS_SHOWN: Final = 5
 """Lines of the log that `models list` ends with."""
+
+WEEKS_SHOWN: Final = 8
+"""Of matured roll calls."""
+DRIFTS_SHOWN: Final = 10
+"""The strongest."""
 
 Action = Callable[[AsyncEngine, argparse.Namespace], Awaitable[None]]
 
@@ -42,6 +50,7 @@ def add_commands(commands: Any) -> None:
     shadow = _add(actions, "shadow", _shadow, "the challenger: set it, end it, compare it")
     shadow.add_argument("version", nargs="?", help="becomes the challenger; none: show")
     shadow.add_argument("--off", action="store_true", help="have no challenger")
+    _add(actions, "watch", _watch, "what came of past scores, drift, and the alarms that stand")
 
 
 def _add(actions: Any, name: str, action: Action, text: str) -> argparse.ArgumentParser:
@@ -142,6 +151,34 @@ async def _shadow(engine: AsyncEngine, args: argparse.Namespace) -> None:
             f"{found['champion_mean']:.3f}, mean difference {found['mean_difference']:.3f}, "
             f"{found['moved_share']:.1%} differ by {MOVE_MIN} or more"
         )
+
+
+async def _watch(engine: AsyncEngine, _: argparse.Namespace) -> None:
+    settings = ScoringSettings()
+    serving = serving_of(settings, engine)
+    await serving.refresh()
+    now = SystemClock().now()
+    roll = Watching(engine)
+    rows = await roll.realised(
+        now.date() - timedelta(days=WEEKS_SHOWN * 7 + serving.current().horizon_days)
+    )
+    print(f"{'call':<12}{'segment':<14}{'scores of':<28}{'rows':>7}{'observed':>10}{'expected':>10}"
+          f"{'ROC-AUC':>9}{'ECE':>7}{'lift@10':>9}")  # fmt: skip
+    for r in rows:
+        print(
+            f"{r['called_on']!s:<12}{r['segment']:<14}{r['role'] + ' ' + r['version']:<28}"
+            f"{r['rows']:>7}{r['observed']:>10.3f}{r['expected']:>10.3f}{r['roc_auc']:>9.3f}"
+            f"{r['calibration_error']:>7.3f}{r['lift_at_10']:>9.2f}"
+        )
+    drifts = await roll.newest_drift()
+    for d in drifts[:DRIFTS_SHOWN]:
+        mark = "drifted" if d["drifted"] else ""
+        print(
+            f"{d['called_on']!s:<12}{d['feature']:<28} PSI {d['psi']:.3f}  KS {d['ks']:.3f}  {mark}"
+        )
+    watch = watch_of(settings, engine, serving, SystemClock())
+    for name, why in (await watch.standing(now)).items():
+        print(f"alarm {name:<8} {why or 'none'}")
 
 
 async def _readable(row: ModelRow) -> None:

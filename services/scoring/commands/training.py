@@ -10,6 +10,8 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.commands.running import SPEC, instant
+from services.scoring.core import retraining
+from services.scoring.main import serving_of, watch_of
 from services.scoring.model.churn_model import ChurnModel
 from services.scoring.model.loading import loads
 from services.scoring.model.pooled_model import PooledModel
@@ -34,6 +36,19 @@ def add_commands(commands: Any) -> None:
     )
     _add_options(learn)
     learn.set_defaults(command=_train)
+    _add_retrain(commands)
+
+
+def _add_retrain(commands: Any) -> None:
+    again = commands.add_parser(
+        "retrain", help="train if it is time to, or if an alarm stands; else do nothing"
+    )
+    _add_options(again)
+    again.add_argument(
+        "--every-days", type=int, default=28, help="the schedule, since the last training"
+    )
+    again.add_argument("--pause-days", type=int, default=7, help="an alarm trains at most so often")
+    again.set_defaults(command=_retrain)
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -58,6 +73,33 @@ async def _train(args: argparse.Namespace) -> int:
     return await with_engine(SPEC, work)
 
 
+async def _retrain(args: argparse.Namespace) -> int:
+    settings, clock = ScoringSettings(), SystemClock()
+    end: datetime = args.end or clock.now()
+    horizon: int = args.horizon_days or settings.horizon_days
+
+    async def work(engine: AsyncEngine) -> int:
+        models = Models(engine)
+        async with models.training() as alone:
+            if not alone:
+                print("another training is under way")
+                return 0
+            serving = serving_of(settings, engine)
+            await serving.refresh()
+            standing = await watch_of(settings, engine, serving, clock).standing(end)
+            last = await models.last_trained()
+            why = retraining.due(last, end, standing, args.every_days, args.pause_days)
+            if why is None:
+                print(f"nothing to do: trained {last:%F}, no alarm that is older")
+                return 0
+            print(f"training: {why}")
+            return await train(
+                engine, settings, end, horizon, threads=args.threads, promote=not args.keep
+            )
+
+    return await with_engine(SPEC, work)
+
+
 async def train(
     engine: AsyncEngine,
     settings: ScoringSettings,
@@ -69,8 +111,8 @@ async def train(
 ) -> int:
     """Learn, register, and promote the best that passed; 1 when nothing could be learned."""
     # Imported here: the service itself must not carry the weight of training.
+    from services.scoring.core.treated import Window  # noqa: PLC0415
     from services.scoring.training.learn import learn  # noqa: PLC0415
-    from services.scoring.training.treated import Window  # noqa: PLC0415
 
     models, artefacts = Models(engine), ArtefactStore(settings.model_store)
     serving = await models.serving()
@@ -133,6 +175,7 @@ def _row(candidate: "Candidate", artefacts: ArtefactStore, now: datetime) -> Mod
         feature_set=model.feature_set,
         horizon_days=model.horizon_days,
         created_at=now,
+        trained_at=now,
         data_fingerprint=candidate.fingerprint,
         passed=candidate.decision.passed,
         gate=msgspec.json.encode(candidate.decision).decode(),

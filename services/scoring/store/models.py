@@ -3,6 +3,8 @@
 What serves is the last row of the log of promotions; nothing of the log is ever changed.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -18,6 +20,8 @@ from shared.postgres.engine import UnitOfWork, unit_of_work
 
 LOCK: Final = 0x6D6F64656C
 """'model': the advisory lock under which promotions follow one another."""
+TRAINING_LOCK: Final = 0x7265747261696E
+"""'retrain': held while a model is being trained."""
 FALLBACK: Final = "the rule"
 """How a promotion log calls what serves without a model."""
 
@@ -41,6 +45,8 @@ class ModelRow:
     reference_digest: str | None = None
     """Address of a sample of the rows it learned from: what drift is measured against."""
     shadow_since: datetime | None = None
+    trained_at: datetime | None = None
+    """When it was last learned anew, which gives the same version while nothing has changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +71,9 @@ class Models:
         """Add a model; one that is there (content-addressed: the same) gets the newer verdict."""
         values = {name: getattr(row, name) for name in ModelRow.__slots__}
         statement = insert(model).values(**values)
-        changed = {name: statement.excluded[name] for name in ("passed", "gate", "report")}
+        changed = {
+            name: statement.excluded[name] for name in ("passed", "gate", "report", "trained_at")
+        }
         statement = statement.on_conflict_do_update(index_elements=[model.c.version], set_=changed)
         async with unit_of_work(self._engine) as work:
             await work.connection.execute(statement)
@@ -96,6 +104,31 @@ class Models:
         async with unit_of_work(self._engine) as work:
             rows = await work.connection.execute(sa.select(model).order_by(model.c.created_at))
             return [ModelRow(**row) for row in rows.mappings()]
+
+    async def last_trained(self) -> datetime | None:
+        """When something was last learned, kept or not."""
+        async with unit_of_work(self._engine) as work:
+            found: datetime | None = await work.driver.fetchval(
+                "SELECT max(trained_at) FROM scoring.model"
+            )
+        return found
+
+    @asynccontextmanager
+    async def training(self) -> AsyncIterator[bool]:
+        """True for one process at a time, until the block ends or its session does."""
+        async with self._engine.connect() as connection:
+            await connection.execute(sa.text("SET idle_in_transaction_session_timeout = 0"))
+            await connection.commit()
+            query = sa.text("SELECT pg_try_advisory_lock(:key)")
+            got = bool((await connection.execute(query, {"key": TRAINING_LOCK})).scalar_one())
+            await connection.commit()
+            try:
+                yield got
+            finally:
+                if got:
+                    query = sa.text("SELECT pg_advisory_unlock(:key)")
+                    await connection.execute(query, {"key": TRAINING_LOCK})
+                    await connection.commit()
 
     async def promotions(self) -> list[Promotion]:
         """The log, newest first."""

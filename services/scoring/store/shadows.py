@@ -1,7 +1,6 @@
 """The challenger's scores beside the champion's: one write per batch, one summary to read."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -53,10 +52,3 @@ class Shadows:
         async with unit_of_work(self._engine) as work:
             rows = await work.driver.fetch(_SUMMARY, version, moved_min)
         return [dict(row) for row in rows]
-
-    async def forget(self, before: datetime) -> None:
-        """Remove what is older."""
-        async with unit_of_work(self._engine) as work:
-            await work.driver.execute(
-                "DELETE FROM scoring.shadow_score WHERE assessed_at < $1", before
-            )

@@ -134,6 +134,7 @@ model = sa.Table(
     sa.Column("report", sa.Text, nullable=False),
     sa.Column("reference_digest", sa.Text),
     sa.Column("shadow_since", sa.DateTime(timezone=True)),
+    sa.Column("trained_at", sa.DateTime(timezone=True)),
 )
 """Registry of models: what each is, what the gate said of it, whether it is the challenger. The
 artefact lies in the model store, and beside it a sample of the rows that it learned from."""
@@ -182,3 +183,55 @@ treatment = sa.Table(
 )
 """What alerts did about a customer: tasks, holdout, verdicts. The fields are those of
 `shared.contracts.treatment.TreatmentRecorded`; `task_id` is empty where there is none."""
+
+roll_call = sa.Table(
+    "roll_call",
+    metadata,
+    sa.Column("customer_id", sa.Text, primary_key=True),
+    sa.Column("called_on", sa.Date, primary_key=True),
+    sa.Column("called_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("horizon_days", sa.Integer, nullable=False),
+    sa.Column("champion", sa.Text, nullable=False),
+    sa.Column("probability", sa.Float, nullable=False),
+    sa.Column("challenger", sa.Text),
+    sa.Column("challenger_probability", sa.Float),
+    sa.Column("rule_probability", sa.Float, nullable=False),
+    sa.Column("purchase_days", sa.Float, nullable=False),
+    sa.Column("recency_days", sa.Float, nullable=False),
+    sa.Column("tenure_days", sa.Float, nullable=False),
+    sa.Column("bought_that_day", sa.Boolean, nullable=False),
+    sa.Column("silent", sa.Boolean),
+    sa.Index("ix_roll_call_called_on", "called_on"),
+)
+"""A weekly sample of customers with everybody's scores, and later the outcome (NULL till then)."""
+
+realised = sa.Table(
+    "realised",
+    metadata,
+    sa.Column("called_on", sa.Date, primary_key=True),
+    sa.Column("version", sa.Text, primary_key=True),
+    sa.Column("segment", sa.Text, primary_key=True),
+    sa.Column("role", sa.Text, primary_key=True),
+    sa.Column("rows", sa.Integer, nullable=False),
+    sa.Column("observed", sa.Float, nullable=False),
+    sa.Column("expected", sa.Float, nullable=False),
+    sa.Column("roc_auc", sa.Float, nullable=False),
+    sa.Column("log_loss", sa.Float, nullable=False),
+    sa.Column("calibration_error", sa.Float, nullable=False),
+    sa.Column("lift_at_10", sa.Float, nullable=False),
+)
+"""What the scores of a roll call were worth, once its horizon was over."""
+
+drift = sa.Table(
+    "drift",
+    metadata,
+    sa.Column("called_on", sa.Date, primary_key=True),
+    sa.Column("version", sa.Text, primary_key=True),
+    sa.Column("feature", sa.Text, primary_key=True),
+    sa.Column("psi", sa.Float, nullable=False),
+    sa.Column("ks", sa.Float, nullable=False),
+    sa.Column("p_value", sa.Float, nullable=False),
+    sa.Column("rows", sa.Integer, nullable=False),
+    sa.Column("drifted", sa.Boolean, nullable=False),
+)
+"""Each feature of a roll call, and the score, against the rows that the model learned from."""

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 from services.scoring.core.rhythm import assessable
+from services.scoring.core.treated import Window, treatments_of
 from services.scoring.model import churn_model, pooled_model, reference
 from services.scoring.model.calibration import sigmoid
 from services.scoring.model.churn_model import ChurnModel
@@ -27,7 +28,6 @@ from services.scoring.training.leaks import snapshot
 from services.scoring.training.panel import Floats, Progress, no_progress
 from services.scoring.training.table import EventTable
 from services.scoring.training.train import train_fully
-from services.scoring.training.treated import Window, treatments_of
 from shared.kernel.errors import Invalid
 
 POOLED_CUSTOMERS_MIN: Final = 200

@@ -11,14 +11,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from services.scoring.core.ranking import Ranking, row_loss
+
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
 RESAMPLES: Final = 400
 """The ends of a 95 % interval then rest on ten draws each: steady to a tenth of its width."""
-PROBABILITY_MIN: Final = 1e-7
-"""As in `metrics.log_loss`."""
 
 
 class Interval(msgspec.Struct, frozen=True):
@@ -57,7 +57,7 @@ def gains(rows: Rows, ours: Floats, theirs: Floats, level: float, seed: int) -> 
     """
     customers, owner = np.unique(rows.customer, return_inverse=True)
     random = np.random.default_rng(seed)
-    ahead = (_loss(rows.silent, theirs) - _loss(rows.silent, ours)) * rows.weight
+    ahead = (row_loss(rows.silent, theirs) - row_loss(rows.silent, ours)) * rows.weight
     gain = np.bincount(owner, weights=ahead, minlength=len(customers))
     weight = np.bincount(owner, weights=rows.weight, minlength=len(customers))
     one, other = Ranking(rows.silent, ours), Ranking(rows.silent, theirs)
@@ -73,30 +73,6 @@ def gains(rows: Rows, ours: Floats, theirs: Floats, level: float, seed: int) -> 
         log_loss=_interval(log_loss, float(gain.sum() / weight.sum()), level),
         roc_auc=_interval(auc, one.auc(rows.weight) - other.auc(rows.weight), level),
     )
-
-
-class Ranking:
-    """Probabilities sorted once, so that each weighting of the rows costs one pass."""
-
-    def __init__(self, silent: Bools, p: Floats) -> None:
-        self._order = np.argsort(p, kind="stable")
-        ranked = p[self._order]
-        self._starts = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))
-        self._silent = silent[self._order]
-
-    def auc(self, weight: Floats) -> float:
-        """Weighted ROC-AUC, ties count half; NaN unless both labels have weight."""
-        w = weight[self._order]
-        silent = np.add.reduceat(np.where(self._silent, w, 0.0), self._starts)
-        buying = np.add.reduceat(np.where(self._silent, 0.0, w), self._starts)
-        below = np.cumsum(buying) - buying / 2.0
-        total = silent.sum() * buying.sum()
-        return float(silent @ below / total) if total > 0 else float("nan")
-
-
-def _loss(silent: Bools, p: Floats) -> Floats:
-    q = np.clip(p, PROBABILITY_MIN, 1.0 - PROBABILITY_MIN)
-    return -np.where(silent, np.log(q), np.log1p(-q))
 
 
 def _interval(draws: Floats, mean: float, level: float) -> Interval:

@@ -17,8 +17,8 @@ from services.scoring.core.fold import fold
 from services.scoring.core.identity import stable_hash
 from services.scoring.core.registry import FEATURES, feature_index
 from services.scoring.core.state import empty
+from services.scoring.core.treated import Treatments, weigh
 from services.scoring.training.table import EventTable
-from services.scoring.training.treated import Treatments, weigh
 from shared.kernel.errors import Invalid
 
 Floats = NDArray[np.float64]

@@ -16,6 +16,7 @@ import numpy as np
 from services.scoring.core.events import DAY_S
 from services.scoring.core.registry import FEATURES
 from services.scoring.core.state import FEATURE_SET
+from services.scoring.core.treated import Treatments
 from services.scoring.model.card import ModelCard
 from services.scoring.model.churn_model import ChurnModel, assemble
 from services.scoring.model.reference import ROWS_MAX as REFERENCE_ROWS_MAX
@@ -30,7 +31,6 @@ from services.scoring.training.panel import (
     no_progress,
 )
 from services.scoring.training.table import EventTable
-from services.scoring.training.treated import Treatments
 from shared.kernel.errors import Invalid
 
 WARM_UP_HORIZONS: Final = 3

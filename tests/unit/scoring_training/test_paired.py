@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from services.scoring.core.ranking import Ranking
 from services.scoring.training.metrics import log_loss, roc_auc
-from services.scoring.training.paired import Gains, Ranking, Rows, gains
+from services.scoring.training.paired import Gains, Rows, gains
 
 N = 3_000
 

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 
 from services.scoring.core.events import Kind
-from services.scoring.training.panel import build_panel
-from services.scoring.training.table import EventTable, from_columns
-from services.scoring.training.treated import (
+from services.scoring.core.treated import (
     HELD_OUT,
     HELD_OUT_MIN,
     TREATED,
@@ -18,6 +16,8 @@ from services.scoring.training.treated import (
     treatments_of,
     weigh,
 )
+from services.scoring.training.panel import build_panel
+from services.scoring.training.table import EventTable, from_columns
 from tests.unit.scoring_training.histories import batch, day
 
 H = 10

@@ -1,0 +1,31 @@
+"""What time it is for the business: the wall clock, or in a replay the slowest partition's tick."""
+
+from datetime import UTC, datetime
+
+import orjson
+
+from services.scoring.ports import BACKFILL, NOW
+from shared.postgres.ledger import Ledger
+from shared.runtime.clock import Clock
+
+
+class BusinessClock:
+    """None while an import is under way (states are half of something), or before any tick."""
+
+    def __init__(self, ledger: Ledger, topic: str, clock: Clock, *, replay: bool) -> None:
+        self._ledger = ledger
+        self._topic = topic
+        self._clock = clock
+        self._replay = replay
+
+    async def now(self) -> datetime | None:
+        """Business time, UTC. Raises Transient."""
+        rows = await self._ledger.list_all()
+        found = [orjson.loads(row["progress"]) for row in rows if row["topic"] == self._topic]
+        if any(BACKFILL in progress for progress in found):
+            return None
+        if not self._replay:
+            return self._clock.now()
+        if not found or any(NOW not in progress for progress in found):
+            return None
+        return datetime.fromtimestamp(min(progress[NOW] for progress in found), UTC)

@@ -1,0 +1,140 @@
+"""Statements of the roll call: a sample with its scores, outcomes, what they were worth, drift."""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.scoring.store.tables import drift, realised, roll_call, shadow_score
+from shared.kernel.errors import Transient
+from shared.postgres.engine import unit_of_work
+
+_SAMPLE = """
+SELECT customer_id, state FROM scoring.customer_state WHERE feature_set = $1
+ ORDER BY hashtextextended(customer_id, 0), customer_id LIMIT $2
+"""
+# The same customers every week, as long as there are no more: a fair draw, and comparable.
+
+_STATES = """
+SELECT c.n, s.state, s.feature_set FROM unnest($1::text[]) WITH ORDINALITY AS c(customer_id, n)
+  JOIN scoring.customer_state s USING (customer_id) ORDER BY c.n
+"""
+
+_WINDOWS = """
+SELECT customer_id, kind = 'held_out', at, until FROM scoring.treatment
+ WHERE kind IN ('task_raised', 'held_out') AND customer_id = ANY($1::text[])
+"""
+
+_SETTLE = """
+UPDATE scoring.roll_call r SET silent = o.silent
+  FROM unnest($2::text[], $3::bool[]) AS o(customer_id, silent)
+ WHERE r.called_on = $1 AND r.customer_id = o.customer_id
+"""
+
+Rows = list[dict[str, Any]]
+
+
+class Watching:
+    """Statements on `roll_call`, `realised` and `drift`."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def last_call(self) -> date | None:
+        """Day of the newest roll call."""
+        async with unit_of_work(self._engine) as work:
+            found: date | None = await work.driver.fetchval(
+                "SELECT max(called_on) FROM scoring.roll_call"
+            )
+        return found
+
+    async def sample(self, feature_set: int, limit: int) -> list[tuple[str, bytes]]:
+        """(customer, state) of at most `limit` customers, always the same ones."""
+        async with unit_of_work(self._engine) as work:
+            rows = await work.driver.fetch(_SAMPLE, feature_set, limit)
+        return [(row[0], row[1]) for row in rows]
+
+    async def add_call(self, calls: Rows, drifts: Rows) -> None:
+        """Keep a roll call and its drift; what another replica kept already stays."""
+        async with unit_of_work(self._engine) as work:
+            for table, rows in ((roll_call, calls), (drift, drifts)):
+                if rows:
+                    await work.connection.execute(insert(table).on_conflict_do_nothing(), rows)
+
+    async def unsettled(self, before: date) -> list[tuple[date, int]]:
+        """(day, horizon) of the roll calls before a day without outcomes, oldest first."""
+        query = (
+            sa.select(roll_call.c.called_on, roll_call.c.horizon_days)
+            .where(roll_call.c.silent.is_(None), roll_call.c.called_on < before)
+            .distinct()
+            .order_by(roll_call.c.called_on)
+        )
+        async with unit_of_work(self._engine) as work:
+            return [(row[0], row[1]) for row in await work.connection.execute(query)]
+
+    async def called(self, on: date) -> Rows:
+        """The rows of a roll call, by customer."""
+        query = sa.select(roll_call).where(roll_call.c.called_on == on)
+        async with unit_of_work(self._engine) as work:
+            found = await work.connection.execute(query.order_by(roll_call.c.customer_id))
+            return [dict(row) for row in found.mappings()]
+
+    async def states(self, customers: Sequence[str], feature_set: int) -> dict[int, bytes]:
+        """Index of the customer -> state; without those who are gone.
+
+        Raises Transient while states of another feature set are being rebuilt.
+        """
+        async with unit_of_work(self._engine) as work:
+            rows = await work.driver.fetch(_STATES, list(customers))
+        if any(row[2] != feature_set for row in rows):
+            raise Transient("states of another feature set are waiting to be rebuilt")
+        return {row[0] - 1: row[1] for row in rows}
+
+    async def windows(self, customers: Sequence[str]) -> list[tuple[Any, ...]]:
+        """(customer, held out, start, until) of what was done about these."""
+        async with unit_of_work(self._engine) as work:
+            return [tuple(row) for row in await work.driver.fetch(_WINDOWS, list(customers))]
+
+    async def settle(
+        self, on: date, outcomes: dict[str, bool], worth: Rows, *, gone: Sequence[str]
+    ) -> None:
+        """Keep a roll call's outcomes and what its scores were worth; forget who is gone."""
+        async with unit_of_work(self._engine) as work:
+            await work.driver.execute(_SETTLE, on, list(outcomes), list(outcomes.values()))
+            await work.driver.execute(
+                "DELETE FROM scoring.roll_call WHERE called_on = $1 AND customer_id = ANY($2)",
+                on,
+                list(gone),
+            )
+            if worth:
+                await work.connection.execute(insert(realised).on_conflict_do_nothing(), worth)
+
+    async def realised(self, since: date) -> Rows:
+        """What scores were worth, newest call first."""
+        query = sa.select(realised).where(realised.c.called_on >= since)
+        query = query.order_by(
+            realised.c.called_on.desc(), realised.c.segment, realised.c.role, realised.c.version
+        )
+        return await self._rows(query)
+
+    async def newest_drift(self) -> Rows:
+        """Of the newest roll call that has any, the strongest first."""
+        newest = sa.select(sa.func.max(drift.c.called_on)).scalar_subquery()
+        query = sa.select(drift).where(drift.c.called_on == newest)
+        return await self._rows(query.order_by(drift.c.psi.desc(), drift.c.feature))
+
+    async def forget(self, before: date) -> None:
+        """Remove what is older."""
+        async with unit_of_work(self._engine) as work:
+            for table in (roll_call, realised, drift):
+                await work.connection.execute(sa.delete(table).where(table.c.called_on < before))
+            await work.connection.execute(
+                sa.delete(shadow_score).where(shadow_score.c.assessed_on < before)
+            )
+
+    async def _rows(self, query: "sa.Select[Any]") -> Rows:
+        async with unit_of_work(self._engine) as work:
+            return [dict(row) for row in (await work.connection.execute(query)).mappings()]
