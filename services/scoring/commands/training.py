@@ -90,7 +90,7 @@ async def _retrain(args: argparse.Namespace) -> int:
             last = await models.last_trained()
             why = retraining.due(last, end, standing, args.every_days, args.pause_days)
             if why is None:
-                print(f"nothing to do: trained {last:%F}, no alarm that is older")
+                print(f"nothing to do: trained {last:%F}, not yet due again")
                 return 0
             print(f"training: {why}")
             return await train(

@@ -165,6 +165,35 @@ async def test_an_operator_promotes_rolls_back_and_compares(
     assert "is not in" in await refused(made, tmp_path, "models", "promote", "lgbm-gone")
 
 
+async def test_watching_and_retraining_by_command(
+    made: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Just trained and no alarm: nothing to do. Never trained: it is time, though there is
+    nothing to learn from."""
+    monkeypatch.setenv("EBBWATCH_SCORING_MODEL_STORE", str(tmp_path))
+    shown = await made.command("models", "watch")
+    assert [line.split()[:2] for line in shown.splitlines()[1:]] == [
+        ["alarm", "drift"], ["alarm", "level"], ["alarm", "ranking"],
+    ]  # fmt: skip
+    assert "there are none" in await refused(made, tmp_path, "retrain")
+    models = Models(made.engine)
+    await models.register(
+        ModelRow(
+            version="a",
+            digest="0" * 64,
+            feature_set=FEATURE_SET,
+            horizon_days=28,
+            created_at=NOW,
+            trained_at=NOW,
+        )
+    )
+    again = ("retrain", "--end", (NOW + timedelta(days=3)).isoformat())
+    assert "nothing to do" in await made.command(*again)
+    async with models.training() as alone:
+        assert alone
+        assert "another training is under way" in await made.command(*again)
+
+
 async def test_hot_swaps_and_a_challenger_under_load(made: Place, tmp_path: Path) -> None:
     """While events flow, models are promoted, rolled back and challenged: every stored number
     comes from the model that it names, and the challenger's from the same features."""

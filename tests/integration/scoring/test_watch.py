@@ -46,6 +46,8 @@ def purchases(row: np.ndarray, time: np.ndarray) -> EventColumns:
         score=np.full(n, np.nan),
         key=np.arange(n, dtype=np.uint64),
         category=np.zeros(n, np.uint64),
+        cost=np.full(n, np.nan),
+        channel=np.zeros(n, np.uint8),
     )
 
 

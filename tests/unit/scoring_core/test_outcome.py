@@ -30,6 +30,8 @@ def _states(days: list[list[float]]) -> np.ndarray:
         score=np.full(n, np.nan),
         key=np.arange(n, dtype=np.uint64),
         category=np.zeros(n, np.uint64),
+        cost=np.full(n, np.nan),
+        channel=np.zeros(n, np.uint8),
     )
     return fold(empty(len(days)), events)
 
