@@ -3,7 +3,7 @@
 import sys
 from typing import Any
 
-from services.alerts.commands import deliveries, partitions, tasks
+from services.alerts.commands import deliveries, endpoints, partitions, tasks
 from services.alerts.commands.running import SPEC
 from shared.runtime.command_line import main
 
@@ -11,6 +11,7 @@ from shared.runtime.command_line import main
 def _add_commands(commands: Any) -> None:
     tasks.add_commands(commands)
     deliveries.add_commands(commands)
+    endpoints.add_commands(commands)
     partitions.add_commands(commands)
 
 

@@ -3,6 +3,8 @@
 import asyncio
 import socket
 from contextlib import AsyncExitStack
+from datetime import timedelta
+from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -11,17 +13,21 @@ from services.alerts.handlers.act import Act
 from services.alerts.handlers.assess import Assess
 from services.alerts.handlers.book import Book
 from services.alerts.handlers.deliver import Deliver, Sending
+from services.alerts.handlers.forget import Forget
 from services.alerts.handlers.give_verdict import GiveVerdict
-from services.alerts.handlers.measure import Measure
+from services.alerts.handlers.measure import Measure, observe_kept
 from services.alerts.handlers.observe import Observe
 from services.alerts.handlers.publish_verdicts import PublishVerdicts
+from services.alerts.handlers.send_sample import SendSample
 from services.alerts.handlers.tend import Tend
 from services.alerts.inbound.activity import ActivityDecoder
 from services.alerts.inbound.http import add_routes
+from services.alerts.inbound.http.callbacks import Returning, add_callbacks
+from services.alerts.inbound.http.endpoints import Managing, add_endpoints
 from services.alerts.inbound.http.parts import Parts
 from services.alerts.inbound.policy_file import read_policy
 from services.alerts.inbound.risk import RiskDecoder
-from services.alerts.outbound.connectors import Connectors
+from services.alerts.outbound.connectors import Connectors, check
 from services.alerts.outbound.http import Http
 from services.alerts.settings import LEASE_MARGIN_S, AlertsSettings
 from services.alerts.store.assessments import Assessments
@@ -31,6 +37,7 @@ from services.alerts.store.deliveries import Deliveries
 from services.alerts.store.delivery_log import DeliveryLog
 from services.alerts.store.due_tasks import DueTasks, TaskLog
 from services.alerts.store.endpoint_admin import EndpointAdmin
+from services.alerts.store.endpoint_secrets import EndpointSecrets
 from services.alerts.store.endpoints import Endpoints
 from services.alerts.store.rules import Rules
 from services.alerts.store.tables import SCHEMA, api_token
@@ -45,6 +52,7 @@ from shared.kafka.relay import Relay
 from shared.kafka.settings import KafkaSettings
 from shared.kafka.worker import work
 from shared.postgres.engine import create_engine, unit_of_work
+from shared.postgres.housekeeping import Housekeeping, TimeTable
 from shared.postgres.ledger import Ledger
 from shared.postgres.outbox import Outbox
 from shared.postgres.settings import PostgresSettings
@@ -184,6 +192,33 @@ class Alerts:
             clock=self.clock,
         )
 
+    def endpoint_admin(self) -> EndpointAdmin:
+        """What makes and changes endpoints."""
+        https_only = self.settings.delivery_https_only
+        return EndpointAdmin(
+            self.engine, EndpointSecrets(self.vault), partial(check, https_only=https_only)
+        )
+
+    def managing(self, admin: EndpointAdmin, connectors: Connectors) -> Managing:
+        """What the routes of endpoints work with."""
+        send_sample = SendSample(
+            engine=self.engine,
+            endpoints=self.endpoints,
+            connectors=connectors,
+            clock=self.clock,
+            timeout_s=self.settings.delivery_timeout_s,
+        )
+        return Managing(admin, send_sample, self.clock)
+
+    def returning(self, log: DeliveryLog) -> Returning:
+        """What the way back of webhooks works with."""
+        return Returning(self.engine, self.endpoints, log, self.give_verdict(), self.clock)
+
+    def housekeeping(self) -> Housekeeping:
+        """What keeps the log of attempts by days."""
+        table = TimeTable("alerts.attempt", "started_at", "day", self.settings.delivery_log_days)
+        return Housekeeping(self.engine, self.clock, (table,), observe_kept)
+
     def http(self) -> Http:
         """What makes the requests."""
         return Http(
@@ -231,7 +266,7 @@ async def run() -> int:
 async def _run(alerts: Alerts, connectors: Connectors) -> int:
     settings, health = alerts.settings, alerts.health
     log = DeliveryLog(alerts.engine)
-    admin = EndpointAdmin(alerts.engine, alerts.vault)
+    admin = alerts.endpoint_admin()
     await admin.register([e.endpoint() for e in settings.endpoints], alerts.clock.now())
     first = read_policy(settings.policy_file)
     async with unit_of_work(alerts.engine) as unit:
@@ -241,7 +276,10 @@ async def _run(alerts: Alerts, connectors: Connectors) -> int:
         "activity", settings.activity_topic, settings.activity_batch_records_max
     )
     app = create_app("Ebbwatch alerts", health)
-    add_routes(app, alerts.parts())
+    parts = alerts.parts()
+    add_routes(app, parts)
+    add_endpoints(app, parts.tokens, alerts.managing(admin, connectors))
+    add_callbacks(app, alerts.returning(log))
 
     async def assigned() -> str | None:
         return None if risk.settled and activity.settled else "partitions are not claimed yet"
@@ -261,6 +299,13 @@ async def _run(alerts: Alerts, connectors: Connectors) -> int:
         "deliver": alerts.deliver(connectors),
         "verdicts": PublishVerdicts(alerts.relays["verdicts"].recover, alerts.given, health),
         "tend": alerts.tend(),
+        "forget": Forget(
+            forget=log.forget,
+            keep=timedelta(days=settings.delivery_log_days),
+            clock=alerts.clock,
+            health=health,
+        ),
+        "housekeeping": alerts.housekeeping().watch,
         "measure": Measure(waiting=log.waiting, clock=alerts.clock, health=health),
     }
     return await service.run(loops, app, settings, health)

@@ -57,6 +57,14 @@ UNDELIVERED_OLDEST_S = Gauge(
     "Age of the oldest delivery that has not succeeded and is not given up (0: none)",
 )
 UNDELIVERED = Gauge("ebbwatch_alerts_undelivered", "Deliveries not yet succeeded or given up")
+LOG_PARTITIONS = Gauge(
+    "ebbwatch_alerts_log_partitions", "Partitions of a table kept by time", ["table"]
+)
+LOG_REST = Gauge(
+    "ebbwatch_alerts_log_rest",
+    "1: rows of a table kept by time lie outside its partitions and wait for one",
+    ["table"],
+)
 LAG_RECORDS = Gauge(
     "ebbwatch_alerts_consumer_lag_records",
     "Records between our position and the end of the log",

@@ -263,6 +263,12 @@ class Endpoints(Protocol):
     async def give_back(self, work: UnitOfWork, unused: Mapping[str, int]) -> None: ...
 
 
+class EndpointFinder(Protocol):
+    """An endpoint by its id."""
+
+    async def find(self, work: UnitOfWork, endpoint_id: str) -> Endpoint | None: ...
+
+
 class BusinessClock(Protocol):
     """What time it is for the business."""
 

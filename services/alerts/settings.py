@@ -123,6 +123,9 @@ class AlertsSettings(HttpSettings):
     of attempts."""
     delivery_lease_s: float = Field(60.0, gt=0)
     """How long a claimed delivery is left to its worker; after a crash it waits this long."""
+    delivery_log_days: int = Field(30, ge=15, le=3_650)
+    """How long attempts and ended deliveries are kept; more than the 14 days within which what
+    failed may be sent again."""
     delivery_poll_ms: float = Field(100.0, gt=0)
     """How often deliveries are looked for that nobody in this process announced."""
 

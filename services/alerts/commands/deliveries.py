@@ -1,43 +1,43 @@
-"""Operator commands about deliveries and endpoints."""
+"""Operator commands about deliveries."""
 
 import argparse
 import sys
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, get_args
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.commands.running import command, vault
-from services.alerts.store.delivery_log import DeliveryFilter, DeliveryLog
-from services.alerts.store.endpoint_admin import EndpointAdmin
+from services.alerts.commands.running import command
+from services.alerts.store.delivery_log import DeliveryFilter, DeliveryLog, DeliveryStatus
+from shared.kernel.errors import Invalid
 from shared.runtime.clock import SystemClock
 
 
 def add_commands(commands: Any) -> None:
-    """`deliveries list|resend`, `endpoints list|enable`."""
+    """`deliveries list|resend|recover`."""
     deliveries = commands.add_parser("deliveries", help="messages to endpoints")
     actions = deliveries.add_subparsers(required=True, metavar="ACTION")
-    listing = actions.add_parser("list", help="deliveries, newest first")
-    listing.add_argument("--status", choices=("pending", "delivered", "failed"))
+    listing = actions.add_parser("list", help="deliveries, newest first; `--status failed`: dead")
+    listing.add_argument("--status", choices=get_args(DeliveryStatus))
+    listing.add_argument("--endpoint")
     listing.add_argument("--limit", type=int, default=50)
-    listing.set_defaults(command=command(_list_deliveries))
+    listing.set_defaults(command=command(_list))
     resend = actions.add_parser("resend", help="send one again, under the same id")
     resend.add_argument("id")
     resend.set_defaults(command=command(_resend))
-
-    endpoints = commands.add_parser("endpoints", help="where tasks are sent")
-    actions = endpoints.add_subparsers(required=True, metavar="ACTION")
-    listing = actions.add_parser("list", help="every endpoint, and which are switched off")
-    listing.set_defaults(command=command(_list_endpoints))
-    enable = actions.add_parser("enable", help="switch one on again; what waits is sent")
-    enable.add_argument("id")
-    enable.set_defaults(command=command(_enable))
+    recover = actions.add_parser("recover", help="send again all that failed since a time")
+    recover.add_argument("endpoint")
+    recover.add_argument("--since", required=True, help="ISO 8601, at most 14 days ago")
+    recover.set_defaults(command=command(_recover))
 
 
-async def _list_deliveries(args: argparse.Namespace, engine: AsyncEngine) -> int:
-    for row in await DeliveryLog(engine).page(DeliveryFilter(args.status), None, args.limit):
+async def _list(args: argparse.Namespace, engine: AsyncEngine) -> int:
+    chosen = DeliveryFilter(args.status, args.endpoint)
+    for row in await DeliveryLog(engine).page(chosen, None, args.limit):
+        follows = f"next {row['next_at']:%F %T}Z" if row["status"] == "pending" else ""
         print(
             f"{row['id']}  {row['status']:<9}  {row['attempts']:>2} attempts  {row['kind']}  "
-            f"{row['endpoint_id']}  {row['task_id']}  next {row['next_at']:%F %T}Z"
+            f"{row['endpoint_id']}  {row['task_id']}  {follows}  {row['reason'] or ''}"
         )
     return 0
 
@@ -49,16 +49,12 @@ async def _resend(args: argparse.Namespace, engine: AsyncEngine) -> int:
     return 1
 
 
-async def _list_endpoints(_: argparse.Namespace, engine: AsyncEngine) -> int:
-    for row in await EndpointAdmin(engine, vault()).list_all():
-        off = row["disabled_at"]
-        state = "on" if off is None else f"off since {off:%F %T}Z: {row['disabled_reason']}"
-        print(f"{row['id']:<32}  {state}")
+async def _recover(args: argparse.Namespace, engine: AsyncEngine) -> int:
+    try:
+        since = datetime.fromisoformat(args.since)
+    except ValueError:
+        raise Invalid("since", "must be a time as 2026-11-25T08:00:00Z") from None
+    since = since if since.tzinfo else since.replace(tzinfo=UTC)
+    count = await DeliveryLog(engine).recover(args.endpoint, since, SystemClock().now())
+    print(f"{count} deliveries are sent again")
     return 0
-
-
-async def _enable(args: argparse.Namespace, engine: AsyncEngine) -> int:
-    if await EndpointAdmin(engine, vault()).enable(args.id):
-        return 0
-    print(f"no endpoint {args.id}; see `endpoints list`", file=sys.stderr)
-    return 1

@@ -2,13 +2,17 @@
 
 import argparse
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.core.keys import key_of
 from services.alerts.main import run
+from services.alerts.outbound.connectors import check
 from services.alerts.settings import AlertsSettings
+from services.alerts.store.endpoint_admin import EndpointAdmin
+from services.alerts.store.endpoint_secrets import EndpointSecrets
 from services.alerts.store.tables import SCHEMA, api_token
 from services.alerts.store.vault import Vault
 from shared.runtime.command_line import Command, ServiceSpec, with_engine
@@ -22,9 +26,16 @@ SPEC = ServiceSpec(
 )
 
 
-def vault() -> Vault:
-    """What opens and seals secrets, with the keys of the settings."""
-    return Vault([key_of(key.get_secret_value()) for key in AlertsSettings().secret_keys])
+def endpoint_admin(engine: AsyncEngine) -> EndpointAdmin:
+    """What makes and changes endpoints, by the settings."""
+    check_it = partial(check, https_only=AlertsSettings().delivery_https_only)
+    return EndpointAdmin(engine, endpoint_secrets(), check_it)
+
+
+def endpoint_secrets() -> EndpointSecrets:
+    """What seals and opens secrets, with the keys of the settings."""
+    keys = AlertsSettings().secret_keys
+    return EndpointSecrets(Vault([key_of(key.get_secret_value()) for key in keys]))
 
 
 def command(work: Callable[[argparse.Namespace, AsyncEngine], Awaitable[int]]) -> Command:

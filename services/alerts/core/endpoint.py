@@ -21,6 +21,15 @@ Payload = Literal["thin", "full"]
 """`thin`: ids, band and due date, for receivers that may not store more; `full`: what an owner
 needs to act."""
 
+ENDPOINTS_MAX: Final = 200
+"""So many, each with its lane, fit into one process at a few requests each."""
+
+OLD_SECRETS_MAX: Final = 10
+"""Old keys of one endpoint that still count: an attempt is signed with each of them."""
+
+OVERLAP_HOURS_MAX: Final = 168
+"""How long an old key may still count after a rotation: a week, to reach every receiver."""
+
 ID_PATTERN: Final = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 
 SIGNING: Final = "signing"
@@ -43,11 +52,18 @@ class Route(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     event_types: tuple[str, ...] = ()
     owner_ids: tuple[str, ...] = ()
     """Of the owners of the tasks; a task without an owner is then none of them."""
+    queues: tuple[str, ...] = ()
+    """Groups of those who act: `owner`, `fast_response`, `self_service`, `unowned`."""
+    policies: tuple[str, ...] = ()
+    """Names of the policies that raised the tasks, without their versions."""
 
     def wants(self, task: Task, event_type: str) -> bool:
         """True when the endpoint is to be told of this change of the task."""
-        return (not self.event_types or event_type in self.event_types) and (
-            not self.owner_ids or task.owner_id in self.owner_ids
+        return (
+            (not self.event_types or event_type in self.event_types)
+            and (not self.owner_ids or task.owner_id in self.owner_ids)
+            and (not self.queues or task.queue in self.queues)
+            and (not self.policies or task.policy.partition("@")[0] in self.policies)
         )
 
 

@@ -18,7 +18,10 @@ from services.alerts.core.trial import Trial
 from services.alerts.core.wording.catalogue import sentence
 from shared.contracts.treatment import TreatmentRecorded
 
-Kind = Literal["retention_task.opened", "retention_task.updated", "retention_task.closed"]
+Kind = Literal[
+    "retention_task.opened", "retention_task.updated", "retention_task.closed", "endpoint.test"
+]
+"""`endpoint.test`: a sample that an operator sends; its task exists nowhere."""
 
 
 class Person(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
@@ -93,6 +96,8 @@ class TaskThin(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     close_reason: str | None = None
 
 
+SAMPLE_TASK_ID: Final = "rt_sample"
+
 T = TypeVar("T")
 
 
@@ -124,6 +129,30 @@ def body(task: Task, payload: Payload = "full") -> bytes:
             timestamp=task.closed_at or task.changed_at or task.opened_at,
             data={"task": thin(task) if payload == "thin" else told(task)},
         )
+    )
+
+
+def sample(at: datetime) -> bytes:
+    """A message that shows what tasks will look like, for trying an endpoint out."""
+    shown = TaskTold(
+        id=SAMPLE_TASK_ID,
+        version=1,
+        status="open",
+        cause="silence_beyond_rhythm",
+        customer=Person(id="sample-customer", name="Sample customer 示例客户"),
+        owner=None,
+        band="high",
+        probability=0.6,
+        horizon_days=28,
+        reasons=[Said(code="silence_beyond_rhythm", text="This is a sample, not a real task")],
+        language="en",
+        value_at_risk=100.0,
+        currency="USD",
+        opened_at=at,
+        due_at=at + timedelta(days=3),
+    )
+    return msgspec.json.encode(
+        Body[TaskTold](type="endpoint.test", timestamp=at, data={"task": shown})
     )
 
 

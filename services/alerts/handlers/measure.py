@@ -9,6 +9,7 @@ import structlog
 from services.alerts import metrics
 from shared.kafka.batch import Batch
 from shared.kernel.errors import Transient
+from shared.postgres.housekeeping import Kept
 from shared.runtime.clock import Clock
 from shared.runtime.health import Health
 from shared.runtime.service import Stop
@@ -27,6 +28,13 @@ def note_lag(batch: Batch) -> None:
         records = batch.records.get(tp)
         at = records[-1].offset + 1 if records else batch.claims[tp].next_offset or 0
         metrics.LAG_RECORDS.labels(*tp).set(max(0, end - at))
+
+
+def observe_kept(kept: Kept) -> None:
+    """How a table that is kept by time stands."""
+    name = kept.table.name
+    metrics.LOG_PARTITIONS.labels(name).set(kept.partitions)
+    metrics.LOG_REST.labels(name).set(kept.rest_rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

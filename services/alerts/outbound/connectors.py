@@ -8,6 +8,7 @@ from services.alerts.core.endpoint import Endpoint, Kind
 from services.alerts.outbound import webhook
 from services.alerts.outbound.http import Http
 from services.alerts.ports import Connector
+from shared.kernel.errors import Invalid
 from shared.runtime.clock import Clock
 
 
@@ -24,6 +25,17 @@ KINDS: Mapping[Kind, Kinds] = {
     "webhook": Kinds(webhook.check, lambda endpoint, http, _: webhook.Webhook(endpoint, http)),
 }
 """The table of contents of what can be connected."""
+
+
+def check(endpoint: Endpoint, secrets: Collection[str], *, https_only: bool) -> None:
+    """Invalid, naming the field, unless an endpoint made of this can work."""
+    if endpoint.kind not in KINDS:
+        raise Invalid("kind", f"must be one of {sorted(KINDS)}")
+    if endpoint.kind != "webhook" and endpoint.payload != "full":
+        raise Invalid("payload", "a connector needs `full`: it fills in the task's fields")
+    if https_only and (endpoint.url or "https:").partition(":")[0].lower() != "https":
+        raise Invalid("url", "must be https, unless EBBWATCH_ALERTS_DELIVERY_HTTPS_ONLY is false")
+    KINDS[endpoint.kind].check(endpoint.url, endpoint.config, secrets)
 
 
 class Connectors:

@@ -1,16 +1,20 @@
 """Deliveries as operators see them: what waits, what was tried."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.store.tables import attempt, delivery
+from shared.kernel.errors import Invalid
 from shared.postgres.engine import unit_of_work
 
 DeliveryStatus = Literal["pending", "delivered", "failed"]
+
+RECOVER_MAX = timedelta(days=14)
+"""How far back failed messages may be sent again at once: what is older is stale to a CRM."""
 
 ATTEMPTS_MAX = 200
 """Attempts of one delivery shown at once: ten of the schedule, and what was resent by hand."""
@@ -26,6 +30,8 @@ class DeliveryFilter:
     endpoint_id: str | None = None
     customer_id: str | None = None
     task_id: str | None = None
+    since: datetime | None = None
+    """Made at this time or later."""
 
 
 class DeliveryLog:
@@ -47,6 +53,8 @@ class DeliveryLog:
         ):
             if wanted is not None:
                 query = query.where(column == wanted)
+        if chosen.since is not None:
+            query = query.where(delivery.c.created_at >= chosen.since)
         if before_seq is not None:
             query = query.where(delivery.c.seq < before_seq)
         return await self._all(query.order_by(delivery.c.seq.desc()).limit(most))
@@ -62,6 +70,12 @@ class DeliveryLog:
         rows = await self._all(attempts.order_by(attempt.c.started_at).limit(ATTEMPTS_MAX))
         return {**found[0], "tries": rows}
 
+    async def was_told(self, endpoint_id: str, task_id: str) -> bool:
+        """Whether an endpoint was ever sent a message about a task, or is to be."""
+        d = delivery.c
+        query = sa.select(d.id).where(d.task_id == task_id, d.endpoint_id == endpoint_id).limit(1)
+        return bool(await self._all(query))
+
     async def resend(self, delivery_id: str, now: datetime) -> bool:
         """Send again from the first attempt of the schedule on, under the same id.
 
@@ -76,6 +90,35 @@ class DeliveryLog:
         async with unit_of_work(self._engine) as work:
             done = await work.connection.execute(change)
         return done.rowcount == 1
+
+    async def recover(self, endpoint_id: str, since: datetime, now: datetime) -> int:
+        """Send again, under their ids, all that were made since then and failed; how many.
+
+        Invalid when `since` is more than 14 days back.
+        """
+        if since < now - RECOVER_MAX:
+            raise Invalid("since", f"must be at most {RECOVER_MAX.days} days ago")
+        d = delivery.c
+        change = (
+            delivery.update()
+            .where(d.endpoint_id == endpoint_id, d.status == "failed", d.created_at >= since)
+            .values(status="pending", attempts=0, next_at=now, token=None, finished_at=None)
+        )
+        async with unit_of_work(self._engine) as work:
+            return (await work.connection.execute(change)).rowcount
+
+    async def forget(self, before: datetime, most: int) -> int:
+        """Delete at most `most` deliveries that ended before then; how many there were.
+
+        Deliveries are also the queue, so that they have no days to be dropped with.
+        """
+        d = delivery.c
+        old = sa.select(d.customer_id, d.id).where(d.finished_at < before).limit(most)
+        async with unit_of_work(self._engine) as work:
+            gone = await work.connection.execute(
+                delivery.delete().where(sa.tuple_(d.customer_id, d.id).in_(old))
+            )
+        return gone.rowcount
 
     async def waiting(self) -> tuple[int, datetime | None]:
         """How many deliveries are pending, and when the oldest of them was made."""

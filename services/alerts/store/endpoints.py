@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from services.alerts.core import bucket
 from services.alerts.core.endpoint import SIGNING, Endpoint, Route, Secret
 from services.alerts.ports import Routed
+from services.alerts.store.endpoint_secrets import place
 from services.alerts.store.tables import endpoint as e
 from services.alerts.store.tables import endpoint_secret as s
 from services.alerts.store.vault import Vault
@@ -19,11 +20,6 @@ from shared.kernel.errors import Invalid
 from shared.postgres.engine import UnitOfWork
 
 log = structlog.get_logger(__name__)
-
-
-def place(endpoint_id: str, name: str) -> str:
-    """To what a secret is bound when it is sealed."""
-    return f"{endpoint_id}/{name}"
 
 
 class Endpoints:

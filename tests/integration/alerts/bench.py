@@ -5,6 +5,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from ipaddress import ip_network
 from typing import Any, Self
 
@@ -21,11 +22,13 @@ from services.alerts.handlers.book import Book
 from services.alerts.handlers.deliver import Deliver, Sending
 from services.alerts.handlers.give_verdict import GiveVerdict
 from services.alerts.handlers.observe import Observe
+from services.alerts.handlers.send_sample import SendSample
 from services.alerts.handlers.tend import Tend
 from services.alerts.inbound.activity import ActivityDecoder
+from services.alerts.inbound.http.endpoints import Managing
 from services.alerts.inbound.http.parts import Parts
 from services.alerts.inbound.risk import RiskDecoder
-from services.alerts.outbound.connectors import Connectors
+from services.alerts.outbound.connectors import Connectors, check
 from services.alerts.outbound.http import Http
 from services.alerts.store.assessments import Assessments
 from services.alerts.store.business_clock import BusinessClock
@@ -33,6 +36,7 @@ from services.alerts.store.customers import Customers
 from services.alerts.store.deliveries import Deliveries
 from services.alerts.store.due_tasks import DueTasks, TaskLog
 from services.alerts.store.endpoint_admin import EndpointAdmin
+from services.alerts.store.endpoint_secrets import EndpointSecrets
 from services.alerts.store.endpoints import Endpoints
 from services.alerts.store.rules import Rules
 from services.alerts.store.tables import SCHEMA
@@ -118,7 +122,7 @@ class Bench:
 
     @property
     def admin(self) -> EndpointAdmin:
-        return EndpointAdmin(self.engine, VAULT)
+        return EndpointAdmin(self.engine, EndpointSecrets(VAULT), partial(check, https_only=False))
 
     @property
     def stored(self) -> Endpoints:
@@ -214,15 +218,30 @@ class Bench:
             clock=self.clock,
         )
 
-    async def sender(self, timeout_s: float = 5.0, concurrency_max: int = 4) -> Deliver:
-        """One worker's sender."""
+    async def connectors(self, timeout_s: float = 5.0) -> Connectors:
+        """What speaks with the endpoints of the test."""
         http = Http(timeout_s=timeout_s, allowed=LOOPBACK_NETS, clock=self.clock)
         await self._closing.enter_async_context(http)
+        return Connectors(http, self.clock)
+
+    async def managing(self) -> Managing:
+        """What the routes of endpoints work with."""
+        sample = SendSample(
+            engine=self.engine,
+            endpoints=self.stored,
+            connectors=await self.connectors(),
+            clock=self.clock,
+            timeout_s=5.0,
+        )
+        return Managing(self.admin, sample, self.clock)
+
+    async def sender(self, timeout_s: float = 5.0, concurrency_max: int = 4) -> Deliver:
+        """One worker's sender."""
         return Deliver(
             self.engine,
             deliveries=Deliveries(),
             endpoints=self.stored,
-            connectors=Connectors(http, self.clock),
+            connectors=await self.connectors(timeout_s),
             sending=Sending(
                 concurrency_max=concurrency_max,
                 timeout_s=timeout_s,

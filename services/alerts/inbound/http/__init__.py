@@ -22,4 +22,4 @@ def add_routes(app: FastAPI, parts: Parts) -> None:
     add_actions(app, parts)
     add_policies(app, parts)
     add_owners(app, parts)
-    add_deliveries(app, DeliveryLog(parts.engine), parts.tokens)
+    add_deliveries(app, DeliveryLog(parts.engine), parts.tokens, parts.clock)

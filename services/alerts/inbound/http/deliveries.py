@@ -1,13 +1,15 @@
 """Deliveries over HTTP: what was sent where, and every attempt."""
 
 from datetime import datetime
+from typing import Any
 
 from fastapi import Depends, FastAPI, HTTPException
-from pydantic import BaseModel
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from services.alerts.store.delivery_log import DeliveryFilter, DeliveryLog, DeliveryStatus
 from shared.http.access import Tokens, require
 from shared.http.paging import Limit, decoded, encoded, invalid_cursor
+from shared.runtime.clock import Clock
 
 
 class AttemptView(BaseModel):
@@ -36,6 +38,8 @@ class DeliveryView(BaseModel):
     next_at: datetime
     created_at: datetime
     finished_at: datetime | None
+    reason: str | None
+    """Why the last attempt failed; None after a success."""
 
 
 class DeliveryPage(BaseModel):
@@ -51,9 +55,24 @@ class DeliveryWithAttempts(DeliveryView):
     tries: list[AttemptView]
 
 
-def add_deliveries(app: FastAPI, log: DeliveryLog, tokens: Tokens) -> None:
+class RecoverBody(BaseModel):
+    """Since when."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    since: AwareDatetime
+
+
+class Recovered(BaseModel):
+    """How many are sent again."""
+
+    count: int
+
+
+def add_deliveries(app: FastAPI, log: DeliveryLog, tokens: Tokens, clock: Clock) -> None:
     """Add `/v1/deliveries`."""
     reads = [Depends(require(tokens, "customers:read"))]
+    _add_repeating(app, log, clock, [Depends(require(tokens, "admin"))])
 
     @app.get("/v1/deliveries", dependencies=reads)
     async def list_deliveries(
@@ -61,11 +80,12 @@ def add_deliveries(app: FastAPI, log: DeliveryLog, tokens: Tokens) -> None:
         endpoint: str | None = None,
         customer_id: str | None = None,
         task_id: str | None = None,
+        since: AwareDatetime | None = None,
         cursor: str | None = None,
         limit: Limit = 50,
     ) -> DeliveryPage:
-        """Deliveries, newest first."""
-        chosen = DeliveryFilter(status, endpoint, customer_id, task_id)
+        """Deliveries, newest first; `status=failed` are those that were given up."""
+        chosen = DeliveryFilter(status, endpoint, customer_id, task_id, since)
         before = None if cursor is None else _delivery_cursor(cursor)
         found = await log.page(chosen, before, limit + 1)
         rest = len(found) > limit
@@ -82,6 +102,24 @@ def add_deliveries(app: FastAPI, log: DeliveryLog, tokens: Tokens) -> None:
         if found is None:
             raise HTTPException(404, f"no delivery {delivery_id!r}")
         return DeliveryWithAttempts.model_validate(found)
+
+
+def _add_repeating(app: FastAPI, log: DeliveryLog, clock: Clock, rights: list[Any]) -> None:
+    @app.post("/v1/deliveries/{delivery_id}/resend", dependencies=rights)
+    async def resend(delivery_id: str) -> DeliveryWithAttempts:
+        """Send one again under the same id, whatever became of it."""
+        done = await log.resend(delivery_id, clock.now())
+        found = await log.find(delivery_id)
+        if found is None:
+            raise HTTPException(404, f"no delivery {delivery_id!r}")
+        if not done:
+            raise HTTPException(409, "it is being sent right now: look again in a minute")
+        return DeliveryWithAttempts.model_validate(found)
+
+    @app.post("/v1/endpoints/{endpoint_id}/recover", dependencies=rights)
+    async def recover(endpoint_id: str, body: RecoverBody) -> Recovered:
+        """Send again all that were made since a time and failed."""
+        return Recovered(count=await log.recover(endpoint_id, body.since, clock.now()))
 
 
 def _delivery_cursor(cursor: str) -> int:

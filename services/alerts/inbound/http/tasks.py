@@ -112,17 +112,21 @@ def add_task(app: FastAPI, parts: Parts) -> None:
         task_id: str, body: VerdictBody, actor: Annotated[str, Depends(writer)]
     ) -> TaskView:
         """Close a task with the owner's verdict. Saying the same again changes nothing."""
-        if "\0" in (body.note or ""):
-            raise Invalid("note", "holds the character U+0000: leave it out")
-        if body.leaving_cause is not None and body.verdict != "leaving":
-            raise Invalid("leaving_cause", "goes with the verdict `leaving` only")
-        given = VerdictGiven(task_id, body.verdict, body.note, body.leaving_cause, actor)
-        result = await parts.give_verdict(given)
+        result = await parts.give_verdict(given(task_id, body, actor))
         if result is None:
             raise HTTPException(404, f"no task {task_id!r}")
         if isinstance(result, Conflict):
             raise HTTPException(409, f"this task has the verdict `{result.task.verdict}` already")
         return view(result, None)
+
+
+def given(task_id: str, body: VerdictBody, actor: str) -> VerdictGiven:
+    """A verdict as it was said; Invalid where its parts do not go together."""
+    if "\0" in (body.note or ""):
+        raise Invalid("note", "holds the character U+0000: leave it out")
+    if body.leaving_cause is not None and body.verdict != "leaving":
+        raise Invalid("leaving_cause", "goes with the verdict `leaving` only")
+    return VerdictGiven(task_id, body.verdict, body.note, body.leaving_cause, actor)
 
 
 async def _detail(work: UnitOfWork, task: Task, language: Language | None) -> TaskDetail:

@@ -1,0 +1,42 @@
+"""Forgets deliveries that ended long ago, in small steps. (The log of attempts goes by days.)"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+
+from shared.kernel.errors import Transient
+from shared.runtime.clock import Clock
+from shared.runtime.health import Health
+from shared.runtime.service import Stop
+
+AT_ONCE_MAX = 1_000
+"""Rows of one transaction: some milliseconds, so that nobody waits for it."""
+
+EVERY_S = 60.0
+"""Between steps: 1.4 million deliveries a day, more than any other part can raise."""
+
+NAME = "forget"
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forget:
+    """The loop. `forget(before, most)` deletes some and says how many."""
+
+    forget: Callable[[datetime, int], Awaitable[int]]
+    keep: timedelta
+    clock: Clock
+    health: Health
+
+    async def __call__(self, stop: Stop) -> None:
+        """Run until `stop`."""
+        while not await stop.wait(EVERY_S):
+            self.health.beat(NAME)
+            try:
+                await self.forget(self.clock.now() - self.keep, AT_ONCE_MAX)
+            except Transient as trouble:
+                log.warning("waiting", loop=NAME, trouble=str(trouble))
+        self.health.ended(NAME)

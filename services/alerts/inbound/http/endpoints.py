@@ -1,0 +1,291 @@
+"""Endpoints over HTTP: made, tried, changed, paused, deleted. All of it wants the scope `admin`.
+
+A key is in the answer that makes it and nowhere else.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, get_args
+
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+from services.alerts.core.endpoint import (
+    ID_PATTERN,
+    OVERLAP_HOURS_MAX,
+    Endpoint,
+    Payload,
+    Route,
+)
+from services.alerts.core.endpoint import Kind as ConnectorKind
+from services.alerts.core.message import Kind
+from services.alerts.handlers.send_sample import SendSample
+from services.alerts.store.endpoint_admin import EndpointAdmin, FromSettings, Shown
+from services.alerts.store.endpoint_secrets import Made, Scheme
+from shared.http.access import Tokens, require
+from shared.http.problems import problem
+from shared.runtime.clock import Clock
+
+TEXT_LENGTH_MAX = 2_000
+"""Characters of a URL or of a filter: what common servers take as a URL."""
+
+FILTERS_MAX = 500
+"""Values of one filter, such as the owners of one region."""
+
+SECRETS_MAX = 10
+"""Names of secrets of one endpoint: more than any connector has."""
+
+Text = Annotated[str, Field(min_length=1, max_length=TEXT_LENGTH_MAX)]
+Filter = Annotated[tuple[Text, ...], Field(max_length=FILTERS_MAX)]
+
+
+class RouteBody(BaseModel):
+    """Which messages it gets; an empty list stands for all."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    event_types: Filter = ()
+    owner_ids: Filter = ()
+    queues: Filter = ()
+    policies: Filter = ()
+
+    @field_validator("event_types")
+    @classmethod
+    def _are_known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := sorted(set(value) - set(get_args(Kind))):
+            raise ValueError(f"{unknown} not among {sorted(get_args(Kind))}")
+        return value
+
+
+class Definition(BaseModel):
+    """What an endpoint is, beside its id, kind and secrets."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    url: Text | None = None
+    config: dict[str, Any] = {}
+    route: RouteBody = RouteBody()
+    payload: Payload = "full"
+    concurrency_max: int = Field(16, ge=1, le=256)
+    rate_per_s: float | None = Field(None, gt=0, le=10_000)
+    burst: int = Field(1, ge=1, le=10_000)
+
+
+class NewEndpoint(Definition):
+    """An endpoint to be made."""
+
+    id: str = Field(pattern=ID_PATTERN)
+    kind: ConnectorKind = "webhook"
+    scheme: Scheme = "v1"
+    """Of the key that is made for a webhook."""
+    secrets: dict[str, SecretStr] = Field({}, max_length=SECRETS_MAX)
+    """Those that another system gave: a connector's. A webhook's key is made here."""
+
+
+class Rotation(BaseModel):
+    """How a key is replaced."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    scheme: Scheme = "v1"
+    overlap_hours: float = Field(24, ge=0, le=OVERLAP_HOURS_MAX)
+
+
+class NewSecret(BaseModel):
+    """A secret's value."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    value: SecretStr = Field(min_length=1, max_length=8_000)
+
+
+class SecretView(BaseModel):
+    """A secret without its value."""
+
+    name: str
+    created_at: datetime
+    expires_at: datetime | None
+    public_key: str | None
+
+
+class EndpointView(BaseModel):
+    """An endpoint and how it stands. Times are UTC."""
+
+    id: str
+    source: str
+    kind: str
+    url: str | None
+    config: dict[str, Any]
+    route: RouteBody
+    payload: str
+    concurrency_max: int
+    rate_per_s: float | None
+    burst: int
+    created_at: datetime
+    paused_at: datetime | None
+    disabled_at: datetime | None
+    disabled_reason: str | None
+    failing_since: datetime | None
+    secrets: list[SecretView]
+
+
+class EndpointList(BaseModel):
+    """Every endpoint."""
+
+    items: list[EndpointView]
+
+
+class MadeView(BaseModel):
+    """An endpoint with a new key, which is shown this once."""
+
+    endpoint: EndpointView
+    secret: str | None
+    public_key: str | None
+
+
+class SampleView(BaseModel):
+    """What came back for a sample."""
+
+    result: str
+    response_status: int | None
+    duration_ms: float
+    response_head: str
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Managing:
+    """What the routes of endpoints work with."""
+
+    admin: EndpointAdmin
+    send_sample: SendSample
+    clock: Clock
+
+
+def add_endpoints(app: FastAPI, tokens: Tokens, managing: Managing) -> None:
+    """Add `/v1/endpoints`."""
+    rights = [Depends(require(tokens, "admin"))]
+
+    @app.exception_handler(FromSettings)
+    async def _from_settings(_: Request, error: FromSettings) -> Response:
+        where = f"{error} is defined in EBBWATCH_ALERTS_ENDPOINTS: change it there"
+        return problem(409, "Request refused", where)
+
+    _add_making(app, managing, rights)
+    _add_running(app, managing, rights)
+
+
+def _add_making(app: FastAPI, managing: Managing, rights: list[Any]) -> None:
+    admin, clock = managing.admin, managing.clock
+
+    @app.get("/v1/endpoints", dependencies=rights)
+    async def list_endpoints() -> EndpointList:
+        """Every endpoint, without its secrets."""
+        return EndpointList(items=[_view(shown) for shown in await admin.list_all()])
+
+    @app.get("/v1/endpoints/{endpoint_id}", dependencies=rights)
+    async def read_endpoint(endpoint_id: str) -> EndpointView:
+        """One endpoint."""
+        return _view(_found(await admin.find(endpoint_id), endpoint_id))
+
+    @app.post("/v1/endpoints", dependencies=rights, status_code=201)
+    async def create_endpoint(body: NewEndpoint) -> MadeView:
+        """Make an endpoint. A webhook's key is in this answer and is not shown again."""
+        given = {name: value.get_secret_value() for name, value in body.secrets.items()}
+        endpoint = _endpoint(body.id, body.kind, body)
+        made = await admin.create(endpoint, given, body.scheme, clock.now())
+        return _made(_found(await admin.find(body.id), body.id), made)
+
+    @app.put("/v1/endpoints/{endpoint_id}", dependencies=rights)
+    async def change_endpoint(endpoint_id: str, body: Definition) -> EndpointView:
+        """Give an endpoint another definition; its kind and secrets stay."""
+        before = _found(await admin.find(endpoint_id), endpoint_id)
+        done = await admin.change(_endpoint(endpoint_id, before.row["kind"], body))
+        return _view(_found(await admin.find(endpoint_id) if done else None, endpoint_id))
+
+    @app.post("/v1/endpoints/{endpoint_id}/rotate", dependencies=rights)
+    async def rotate(endpoint_id: str, body: Rotation) -> MadeView:
+        """A new key for a webhook; each attempt is signed with the old one too for a while."""
+        made = await admin.rotate(endpoint_id, body.scheme, body.overlap_hours, clock.now())
+        return _made(_found(await admin.find(endpoint_id), endpoint_id), made)
+
+    @app.put("/v1/endpoints/{endpoint_id}/secrets/{name}", dependencies=rights)
+    async def put_secret(endpoint_id: str, name: str, body: NewSecret) -> EndpointView:
+        """Replace a connector's secret."""
+        value = body.value.get_secret_value()
+        done = await admin.put_secret(endpoint_id, name, value, clock.now())
+        return _view(_found(await admin.find(endpoint_id) if done else None, endpoint_id))
+
+    @app.delete("/v1/endpoints/{endpoint_id}", dependencies=rights, status_code=204)
+    async def delete_endpoint(endpoint_id: str) -> None:
+        """End an endpoint; what waits for it counts as failed."""
+        if not await admin.delete(endpoint_id, clock.now()):
+            raise _missing(endpoint_id)
+
+
+def _add_running(app: FastAPI, managing: Managing, rights: list[Any]) -> None:
+    admin, clock = managing.admin, managing.clock
+
+    @app.post("/v1/endpoints/{endpoint_id}/test", dependencies=rights)
+    async def send_sample(endpoint_id: str) -> SampleView:
+        """Send a sample now and show what came back; nothing is queued or repeated."""
+        answer = await managing.send_sample(endpoint_id)
+        if answer is None:
+            raise _missing(endpoint_id)
+        return SampleView(
+            result=answer.result,
+            response_status=answer.status,
+            duration_ms=answer.duration_ms,
+            response_head=answer.head,
+            error=answer.error,
+        )
+
+    @app.post("/v1/endpoints/{endpoint_id}/pause", dependencies=rights)
+    async def pause(endpoint_id: str) -> EndpointView:
+        """Send nothing for now; what comes waits."""
+        done = await admin.pause(endpoint_id, clock.now())
+        return _view(_found(await admin.find(endpoint_id) if done else None, endpoint_id))
+
+    @app.post("/v1/endpoints/{endpoint_id}/enable", dependencies=rights)
+    async def enable(endpoint_id: str) -> EndpointView:
+        """Send again, after a pause or after the sender had switched it off."""
+        done = await admin.enable(endpoint_id)
+        return _view(_found(await admin.find(endpoint_id) if done else None, endpoint_id))
+
+
+def _endpoint(endpoint_id: str, kind: ConnectorKind, body: Definition) -> Endpoint:
+    return Endpoint(
+        id=endpoint_id,
+        kind=kind,
+        url=body.url,
+        config=body.config,
+        route=Route(**body.route.model_dump()),
+        payload=body.payload,
+        concurrency_max=body.concurrency_max,
+        rate_per_s=body.rate_per_s,
+        burst=body.burst,
+    )
+
+
+def _missing(endpoint_id: str) -> HTTPException:
+    return HTTPException(404, f"no endpoint {endpoint_id!r}")
+
+
+def _found(shown: Shown | None, endpoint_id: str) -> Shown:
+    if shown is None:
+        raise _missing(endpoint_id)
+    return shown
+
+
+def _view(shown: Shown) -> EndpointView:
+    row: Mapping[str, Any] = shown.row
+    return EndpointView.model_validate({**row, "secrets": list(shown.secrets)})
+
+
+def _made(shown: Shown, made: Made | None) -> MadeView:
+    return MadeView(
+        endpoint=_view(shown),
+        secret=made.secret if made else None,
+        public_key=made.public_key if made else None,
+    )
