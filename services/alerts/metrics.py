@@ -70,3 +70,14 @@ LAG_RECORDS = Gauge(
     "Records between our position and the end of the log",
     ["topic", "partition"],
 )
+LOOKS = Counter(
+    "ebbwatch_alerts_crm_looks_total",
+    "Looks at a CRM for changes, by endpoint and outcome (done, failed)",
+    ["endpoint", "outcome"],
+)
+WAY_BACK = Counter(
+    "ebbwatch_alerts_way_back_total",
+    "What came back from a CRM, by endpoint and outcome (taken, conflict: another verdict was "
+    "first, repeated, not_owner, unknown_task, ignored, refused: not from the CRM)",
+    ["endpoint", "outcome"],
+)

@@ -1,0 +1,55 @@
+"""The way back: what a record's fields say about the task, by the rules of an administrator.
+
+What it is for: `Status` of `Completed` means `action_taken`. The first rule that fits counts.
+It never says more than the CRM does: a record that no rule fits has no verdict yet.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.contracts.treatment import Verdict
+
+
+class Rule(BaseModel):
+    """Where `field` has this value, the owner has said `verdict`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    field: str = Field(min_length=1, max_length=100)
+    value: str = Field(min_length=1, max_length=200)
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A record of the CRM that carries our key."""
+
+    key: str
+    remote_id: str
+    values: Mapping[str, Any]
+    modified_ms: int
+    """Unix ms of its last change, as the CRM says."""
+
+
+def verdict_of(values: Mapping[str, Any], rules: Sequence[Rule]) -> Verdict | None:
+    """The verdict that a record's fields give; None: the owner has not said anything yet.
+
+    >>> verdict_of({"Status": "Completed"},
+    ...            [Rule(field="Status", value="Completed", verdict="reached")])
+    'reached'
+    """
+    return next((rule.verdict for rule in rules if says(values.get(rule.field), rule.value)), None)
+
+
+def says(value: Any, wanted: str) -> bool:
+    """Whether a field has this value; a pick list may answer with a list or with an object."""
+    if isinstance(value, list):
+        return any(says(each, wanted) for each in value)
+    if isinstance(value, Mapping):
+        return says(value.get("value", value.get("name")), wanted)
+    if isinstance(value, bool):
+        return str(value).lower() == wanted.lower()
+    return value is not None and str(value) == wanted

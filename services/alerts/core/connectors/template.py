@@ -1,0 +1,155 @@
+"""Fills the fields of a CRM's record from a task, by the templates of its administrator.
+
+What it is for: `{"Subject": "Win back {{ customer.name }}"}` -> `{"Subject": "Win back Ann"}`.
+Templates are Jinja2's, sandboxed; they see the task as webhooks tell it, and `key`, `owner`,
+`reasons_text`, `risk_percent`. A wrong template is found when it is saved, not when a task waits.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Final, Literal
+from zoneinfo import ZoneInfo
+
+from jinja2 import ChainableUndefined, Template, TemplateError, meta
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.alerts.core.connectors.notice import Notice
+from shared.kernel.errors import Invalid
+
+TEMPLATE_LENGTH_MAX: Final = 2_000
+"""Characters of one template: longer text belongs to the playbook, not to a field."""
+VALUE_LENGTH_MAX: Final = 8_000
+"""Characters that a field may come to; a CRM's large text fields hold 32,000."""
+FIELDS_MAX: Final = 100
+"""Fields of one mapping."""
+TEMPLATES_CACHED: Final = 2_000
+"""Compiled templates kept in a process: all fields of some dozens of endpoints."""
+
+Type = Literal["text", "number", "integer", "boolean", "date", "milliseconds", "list", "record"]
+"""What the CRM wants: `milliseconds` a Unix time, `list` a list of one text, `record` an object
+with an `id`. `date` and `milliseconds` read an ISO 8601 time."""
+
+
+class Templated(BaseModel):
+    """One field: a template, and what its text is turned into."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    template: str = Field(max_length=TEMPLATE_LENGTH_MAX)
+    type: Type = "text"
+
+
+Fields = dict[str, str | Templated]
+"""Field of the CRM's record -> template. A field that comes to nothing is left out."""
+
+NAMES: Final = frozenset(
+    {
+        *("id", "version", "status", "cause", "band", "probability", "horizon_days", "type"),
+        *("customer", "owner", "owner_remote", "language", "reasons", "reasons_text"),
+        *("value_at_risk", "currency", "risk_percent", "playbook", "priority", "level", "url"),
+        *("opened_at", "due_at", "closed_at", "close_reason", "verdict", "note", "key"),
+    }
+)
+"""What a template may speak of."""
+
+_ENVIRONMENT = ImmutableSandboxedEnvironment(
+    undefined=ChainableUndefined,  # a customer without a name is no error
+    autoescape=False,
+)
+
+
+def check(fields: Mapping[str, str | Templated], place: str) -> None:
+    """Refuse a mapping with a template that cannot be used; Invalid names the field."""
+    if len(fields) > FIELDS_MAX:
+        raise Invalid(place, f"at most {FIELDS_MAX} fields")
+    for name, value in fields.items():
+        text = value if isinstance(value, str) else value.template
+        where = f"{place}.{name}"
+        if len(text) > TEMPLATE_LENGTH_MAX:
+            raise Invalid(where, f"at most {TEMPLATE_LENGTH_MAX} characters")
+        try:
+            unknown = meta.find_undeclared_variables(_ENVIRONMENT.parse(text)) - NAMES
+        except TemplateError as wrong:
+            raise Invalid(where, f"not a template: {wrong}") from None
+        if unknown:
+            raise Invalid(
+                where,
+                f"knows no {', '.join(sorted(unknown))}; there are {', '.join(sorted(NAMES))}",
+            )
+
+
+def context(notice: Notice, owner_remote: str | None) -> dict[str, Any]:
+    """What templates see of a task; `owner_remote` is its owner in the CRM."""
+    reasons = [str(reason["text"]) for reason in notice.task.get("reasons", ())]
+    return {
+        **notice.task,
+        "type": notice.type,
+        "key": notice.key,
+        "owner_remote": owner_remote,
+        "reasons_text": ("；" if notice.chinese else "; ").join(reasons),
+        "risk_percent": round(100 * float(notice.task.get("probability", 0.0))),
+    }
+
+
+def fill(
+    fields: Mapping[str, str | Templated], known: Mapping[str, Any], time_zone: str
+) -> dict[str, Any]:
+    """The record's fields; dates are those of `time_zone`. Invalid where a value does not fit.
+
+    >>> fill({"Subject": "Call {{ customer.name }}", "Note": " "}, {"customer": {"name": "Ann"}},
+    ...      "UTC")
+    {'Subject': 'Call Ann'}
+    """
+    filled = {}
+    for name, value in fields.items():
+        templated = Templated(template=value) if isinstance(value, str) else value
+        text = text_of(templated.template, known, name)
+        if text:
+            filled[name] = _typed(templated.type, text, name, time_zone)
+    return filled
+
+
+def text_of(template: str, known: Mapping[str, Any], place: str) -> str:
+    """A template filled and trimmed; Invalid names `place` when it fails or is too long."""
+    try:
+        text = _compiled(template).render(known).strip()
+    except (TemplateError, ArithmeticError, TypeError, ValueError) as wrong:
+        raise Invalid(place, f"the template failed: {wrong}") from None
+    if len(text) > VALUE_LENGTH_MAX:
+        raise Invalid(place, f"{len(text)} characters, at most {VALUE_LENGTH_MAX}")
+    return text
+
+
+@lru_cache(TEMPLATES_CACHED)
+def _compiled(template: str) -> Template:
+    return _ENVIRONMENT.from_string(template)
+
+
+def _typed(kind: Type, text: str, name: str, time_zone: str) -> Any:
+    try:
+        match kind:
+            case "number":
+                return float(text)
+            case "integer":
+                return int(text)
+            case "boolean":
+                return {"true": True, "false": False}[text.lower()]
+            case "date":
+                return _time(text).astimezone(ZoneInfo(time_zone)).date().isoformat()
+            case "milliseconds":
+                return round(_time(text).timestamp() * 1000)
+            case "list":
+                return [text]
+            case "record":
+                return {"id": text}
+            case _:
+                return text
+    except (ValueError, KeyError):
+        raise Invalid(name, f"{text[:100]!r} cannot be turned into a {kind}") from None
+
+
+def _time(text: str) -> datetime:
+    at = datetime.fromisoformat(text)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)

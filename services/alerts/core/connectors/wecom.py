@@ -1,0 +1,173 @@
+"""企业微信 WeCom as values: the messages that we send, and what its answers mean.
+
+What it is for: group bots and application cards in one place. Every answer is HTTP 200, so only
+`errcode` counts; an owner in `invaliduser` has got nothing. Limits count UTF-8 bytes. It never
+sends.
+"""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from services.alerts.core.connectors.call import Call, content_of, json_call
+from services.alerts.core.connectors.config import WecomAppConfig, WecomBotConfig
+from services.alerts.core.connectors.notice import CLOSED, Notice
+from services.alerts.core.connectors.template import context, text_of
+from services.alerts.core.retry import Answer, Reply, Result, answer
+from services.alerts.core.wording import cards
+
+MARKDOWN_BYTES_MAX: Final = 4_096
+TITLE_LENGTH_MAX: Final = 36
+"""Characters that WeCom advises for a card's title."""
+SUBTITLE_LENGTH_MAX: Final = 160
+OPENS: Final = "https://work.weixin.qq.com/"
+"""Where a tap on a card leads that has no address of its own; WeCom wants one."""
+
+CODES: Final[Mapping[int, Result]] = {
+    0: "ok",
+    42014: "ok",  # this card's task_id was used: it has been delivered
+    40001: "refresh_token",
+    40014: "refresh_token",
+    42001: "refresh_token",
+    -1: "retry",  # busy
+    45009: "retry",  # too often
+    45033: "retry",  # too many at once
+    81013: "permanent",  # nobody of those named can get it
+    60111: "permanent",  # no such member
+    93000: "endpoint_dead",  # no such bot
+    40013: "endpoint_dead",  # no such company
+    41004: "endpoint_dead",  # no secret given
+    60020: "endpoint_dead",  # our address is not on the application's list
+}
+"""What each code means. Any other positive one is a refusal of this message."""
+
+THROTTLED: Final = frozenset({45009, 45033})
+
+
+def bot_call(config: WecomBotConfig, notice: Notice, member: str | None, key: str) -> Call:
+    """A message to the group; `member` is the owner there, mentioned if the config says so."""
+    ended = notice.type == CLOSED
+    template = config.closed if ended else config.opened
+    known = context(notice, member)
+    text = (
+        text_of(template, known, "template")
+        if template
+        else cards.markdown(notice.task, config.time_zone)
+    )
+    if member is not None and config.mention and not ended:
+        text = f"{text}\n<@{member}>"
+    content = {"msgtype": "markdown", "markdown": {"content": cut(text, MARKDOWN_BYTES_MAX)}}
+    return json_call("POST", f"/cgi-bin/webhook/send?{urlencode({'key': key})}", content)
+
+
+def token_call(config: WecomAppConfig, corp_secret: str) -> Call:
+    """Ask for an access token."""
+    query = urlencode({"corpid": config.corp_id, "corpsecret": corp_secret})
+    return Call("GET", f"/cgi-bin/gettoken?{query}")
+
+
+def read_token(reply: Reply) -> tuple[str, float] | Answer:
+    """The access token in the answer to `token_call` and for how many seconds it lasts."""
+    content = content_of(reply) or {}
+    token = content.get("access_token")
+    if content.get("errcode", 0) == 0 and token:
+        return str(token), float(content.get("expires_in", 0))
+    if content.get("errcode") in {40001, 40013, 41004}:
+        return answer(reply, "endpoint_dead", f"WeCom refused the secret: {content['errcode']}")
+    refused = read(reply, None)
+    return refused if refused.result not in {"ok", "refresh_token"} else answer(reply, "retry")
+
+
+def card_id(notice: Notice) -> str:
+    """The card's `task_id`: ours and the version, as one may be used only once.
+
+    Both are of characters that WeCom takes: letters, digits, `_`, `-`, `@`.
+    """
+    return f"{notice.key}@{notice.task['version']}"
+
+
+def task_of(card: str) -> str:
+    """The task that a card is about."""
+    return card.rpartition("@")[0]
+
+
+def card_call(config: WecomAppConfig, notice: Notice, member: str, token: str) -> Call:
+    """A card with buttons to the owner `member`; when the task has ended, a plain line."""
+    base = {"touser": member, "agentid": config.agent_id}
+    if notice.type == CLOSED:
+        text = cut(cards.ended(notice.task), MARKDOWN_BYTES_MAX // 2)
+        message = {**base, "msgtype": "text", "text": {"content": text}}
+    else:
+        message = {**base, "msgtype": "template_card", "template_card": card_of(config, notice)}
+    message |= {"enable_duplicate_check": 1, "duplicate_check_interval": 1800}
+    return json_call("POST", f"/cgi-bin/message/send?{urlencode({'access_token': token})}", message)
+
+
+def answered_call(
+    config: WecomAppConfig, member: str, response_code: str, said: str, token: str
+) -> Call:
+    """Replace the card's buttons by what was said; the code is good once."""
+    content = {
+        "userids": [member],
+        "agentid": config.agent_id,
+        "response_code": response_code,
+        "button": {"replace_name": said},
+    }
+    query = urlencode({"access_token": token})
+    return json_call("POST", f"/cgi-bin/message/update_template_card?{query}", content)
+
+
+def read(reply: Reply, member: str | None) -> Answer:
+    """What an answer means; `member` is whom an application message is for."""
+    if reply.status is None:
+        return answer(reply, "ambiguous" if reply.reached else "retry")
+    content = content_of(reply)
+    code = content.get("errcode") if content else None
+    if content is None or not isinstance(code, int):
+        if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
+            return answer(reply, "retry", "WeCom answered 429")
+        return answer(reply, "ambiguous", f"an answer that is not WeCom's (HTTP {reply.status})")
+    result = CODES.get(code, "permanent" if code > 0 else "retry")
+    if result != "ok":
+        return answer(reply, result, f"WeCom answered errcode {code}")
+    for name in ("invaliduser", "unlicenseduser"):
+        if member is not None and member in _members(content.get(name)):
+            return answer(reply, "permanent", f"the owner is in {name}: nothing was shown")
+    remote = content.get("msgid")
+    return answer(reply, "ok", remote_id=str(remote) if remote else None)
+
+
+def cut(text: str, bytes_max: int) -> str:
+    """The text within a number of UTF-8 bytes, never with half a character.
+
+    >>> cut("风险高", 8)
+    '风险'
+    """
+    return text.encode()[:bytes_max].decode("utf-8", "ignore")
+
+
+def _members(text: Any) -> Sequence[str]:
+    return str(text or "").split("|")
+
+
+def card_of(config: WecomAppConfig, notice: Notice) -> dict[str, Any]:
+    """The card of an open task, as WeCom wants it."""
+    task = notice.task
+    words = cards.card(task, config.time_zone)
+    url = text_of(config.url, context(notice, None), "config.url") if config.url else OPENS
+    return {
+        "card_type": "button_interaction",
+        "source": {"desc": words.source, "desc_color": 2},
+        "main_title": {"title": words.title[:TITLE_LENGTH_MAX], "desc": words.subtitle},
+        "sub_title_text": words.reasons[:SUBTITLE_LENGTH_MAX],
+        "horizontal_content_list": [
+            {"keyname": name, "value": value} for name, value in words.facts
+        ],
+        "card_action": {"type": 1, "url": url},
+        "task_id": card_id(notice),
+        "button_list": [
+            {"text": cards.button(verdict, task), "style": 1 if place == 0 else 2, "key": verdict}
+            for place, verdict in enumerate(config.buttons)
+        ],
+    }

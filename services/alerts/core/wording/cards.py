@@ -1,0 +1,107 @@
+"""The words of messages to people: a group bot's markdown and the card with buttons.
+
+What it is for: the same task in English and Simplified Chinese. Facts come from the task as it
+is told; nothing is computed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from shared.contracts.treatment import Verdict
+
+BUTTONS: Final[Mapping[Verdict, tuple[str, str]]] = {
+    "reached": ("Reached", "已联系"),
+    "action_taken": ("Action taken", "已采取措施"),
+    "leaving": ("Leaving", "客户将流失"),
+    "wrong_alarm": ("Wrong alarm", "误报"),
+}
+"""Each verdict on a button: English, Chinese."""
+
+BANDS: Final[Mapping[str, tuple[str, str]]] = {
+    "low": ("low risk", "低风险"),
+    "watch": ("to be watched", "需关注"),
+    "high": ("high risk", "高风险"),
+    "critical": ("critical risk", "极高风险"),
+}
+
+ENDS: Final[Mapping[str, tuple[str, str]]] = {
+    "came_back": ("the customer came back", "客户已回购"),
+    "do_not_contact": ("the customer must not be contacted", "客户要求勿联系"),
+    "verdict": ("the owner has answered", "负责人已处理"),
+}
+OTHER_END: Final = ("closed", "已关闭")
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """The texts of a card."""
+
+    source: str
+    title: str
+    subtitle: str
+    reasons: str
+    facts: tuple[tuple[str, str], ...]
+
+
+def card(task: Mapping[str, Any], time_zone: str) -> Card:
+    """The card of an open task, in the task's language; the due day is one of `time_zone`."""
+    band = _in(task, BANDS.get(str(task["band"]), (str(task["band"]), str(task["band"]))))
+    return Card(
+        source=_in(task, ("Churn warning", "流失预警")),
+        title=_in(task, ("Win back: {}", "挽留任务：{}")).format(_name(task)),
+        subtitle=f"{band} · {_percent(task)}",
+        reasons=_reasons(task),
+        facts=(
+            (_in(task, ("Due", "截止")), _day(task, time_zone)),
+            (
+                _in(task, ("At stake", "涉及金额")),
+                f"{float(task['value_at_risk']):,.0f} {task['currency']}",
+            ),
+        ),
+    )
+
+
+def markdown(task: Mapping[str, Any], time_zone: str) -> str:
+    """A group message about the newest change of a task."""
+    if task.get("status") == "closed":
+        return f"**{ended(task)}**"
+    words = card(task, time_zone)
+    facts = "\n".join(f"> {name}: {value}" for name, value in words.facts)
+    warning = f'<font color="warning">{words.subtitle}</font>'
+    return f"**{words.title}** {warning}\n> {words.reasons}\n{facts}"
+
+
+def ended(task: Mapping[str, Any]) -> str:
+    """One line about a task that has ended."""
+    why = _in(task, ENDS.get(str(task.get("close_reason")), OTHER_END))
+    return _in(task, ("Task closed: {} ({})", "任务已关闭：{}（{}）")).format(_name(task), why)
+
+
+def button(verdict: Verdict, task: Mapping[str, Any]) -> str:
+    """A verdict's button."""
+    return _in(task, BUTTONS[verdict])
+
+
+def _in(task: Mapping[str, Any], words: tuple[str, str]) -> str:
+    return words[1] if str(task.get("language", "")).startswith("zh") else words[0]
+
+
+def _name(task: Mapping[str, Any]) -> str:
+    customer = task["customer"]
+    return str(customer.get("name") or customer["id"])
+
+
+def _percent(task: Mapping[str, Any]) -> str:
+    return f"{100 * float(task['probability']):.0f}%"
+
+
+def _day(task: Mapping[str, Any], time_zone: str) -> str:
+    at = datetime.fromisoformat(str(task["due_at"])).astimezone(ZoneInfo(time_zone))
+    return f"{at:%Y-%m-%d}"
+
+
+def _reasons(task: Mapping[str, Any]) -> str:
+    return _in(task, ("; ", "；")).join(str(reason["text"]) for reason in task["reasons"])

@@ -1,0 +1,159 @@
+"""Looks at CRMs for what owners did with their tasks, and gives the verdicts.
+
+The only way by which a CRM's record becomes a verdict, whoever rang: a notification only makes
+the next look come sooner, so that nothing is believed that was not read, and a notification that
+never came costs minutes and loses nothing. The same change read twice changes nothing.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol, TypeVar
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.alerts import metrics
+from services.alerts.core.connectors.back import Found
+from services.alerts.core.endpoint import Endpoint
+from services.alerts.core.retry import Answer
+from services.alerts.handlers.give_verdict import Conflict, GiveVerdict
+from services.alerts.handlers.waiting import heard
+from services.alerts.ports import ChangeReader, Look, Looks, ReadEndpoints, VerdictGiven
+from shared.kernel.errors import Transient
+from shared.postgres.engine import unit_of_work
+from shared.runtime.backoff import Backoff
+from shared.runtime.clock import Clock
+from shared.runtime.health import Health
+from shared.runtime.service import Stop
+
+KINDS: Final = frozenset({"zoho", "fxiaoke"})
+"""Endpoints that can be asked what changed."""
+
+OVERLAP: Final = timedelta(minutes=2)
+"""Read again before the mark: for the CRM's clock and for records that its index shows late."""
+
+LEASE: Final = timedelta(minutes=2)
+"""How long a look is left to its process; 25 pages in 15 s each would be slow already."""
+
+RENEW: Final = timedelta(days=1)
+"""A notification channel is renewed so long before its end."""
+
+POLL_S: Final = 5.0
+"""How often it is seen whether a look is due that nobody in this process announced."""
+
+NAME: Final = "looks"
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+
+class Readers(Protocol):
+    """The reader of an endpoint's changes, and how often to look."""
+
+    def reader(self, endpoint: Endpoint) -> ChangeReader: ...
+    def every_s(self, endpoint: Endpoint) -> float: ...
+
+
+class LookForChanges:
+    """The loop: one per process, safe beside others'."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        *,
+        endpoints: ReadEndpoints,
+        readers: Readers,
+        looks: Looks,
+        give_verdict: GiveVerdict,
+        clock: Clock,
+        health: Health,
+        rung: asyncio.Event,
+    ) -> None:
+        self._engine = engine
+        self._endpoints, self._readers, self._looks = endpoints, readers, looks
+        self._give_verdict = give_verdict
+        self._clock, self._health, self._rung = clock, health, rung
+
+    async def __call__(self, stop: Stop) -> None:
+        """Run until `stop`."""
+        backoff = Backoff()
+        while not stop:
+            self._health.beat(NAME)
+            try:
+                await self.turn()
+                backoff.reset()
+                await heard(self._rung, stop, POLL_S)
+            except Transient as trouble:
+                log.warning("waiting", loop=NAME, trouble=str(trouble))
+                await stop.wait(backoff.next())
+        self._health.ended(NAME)
+
+    async def turn(self) -> None:
+        """Make every look that is due. Raises Transient when PostgreSQL is not there."""
+        async with unit_of_work(self._engine) as work:
+            endpoints = await self._endpoints.sendable(work)
+        for endpoint in endpoints:
+            if endpoint.kind not in KINDS:
+                continue
+            now = self._clock.now()
+            look = await self._looks.begin(endpoint.id, now, now + LEASE)
+            if look is not None:
+                await self._look(endpoint, look, now)
+                self._health.beat(NAME)
+
+    async def _look(self, endpoint: Endpoint, look: Look, now: datetime) -> None:
+        reader = self._readers.reader(endpoint)
+        watched_until = await self._watched(endpoint, reader, look, now)
+        found = await _with_token(reader, now, lambda: reader.changes(look.since - OVERLAP))
+        since = look.since
+        if isinstance(found, Answer):
+            metrics.LOOKS.labels(endpoint.id, "failed").inc()
+            log.warning("cannot read changes", endpoint=endpoint.id, trouble=found.error)
+        else:
+            metrics.LOOKS.labels(endpoint.id, "done").inc()
+            await self._give(endpoint, reader, found)
+            since = max([since, *(_at(each) for each in found)])
+        next_at = now + timedelta(seconds=self._readers.every_s(endpoint))
+        await self._looks.end(endpoint.id, Look(since, look.until, watched_until), next_at)
+
+    async def _watched(
+        self, endpoint: Endpoint, reader: ChangeReader, look: Look, now: datetime
+    ) -> datetime | None:
+        """Until when the CRM tells of changes, after renewing that if it is time."""
+        until = look.watched_until
+        if until is not None and until - RENEW > now:
+            return until
+        asked = await _with_token(reader, now, lambda: reader.watch(now))
+        if isinstance(asked, Answer):
+            log.warning("no notifications", endpoint=endpoint.id, trouble=asked.error)
+            return until
+        return asked
+
+    async def _give(self, endpoint: Endpoint, reader: ChangeReader, found: Sequence[Found]) -> None:
+        for record in found:
+            verdict = reader.verdict(record)
+            if verdict is None:
+                continue
+            given = await self._give_verdict(VerdictGiven(record.key, verdict, None))
+            if given is None:
+                outcome = "unknown_task"
+            else:
+                outcome = "conflict" if isinstance(given, Conflict) else "taken"
+            metrics.WAY_BACK.labels(endpoint.id, outcome).inc()
+
+
+async def _with_token(
+    reader: ChangeReader, at: datetime, step: Callable[[], Awaitable[T | Answer]]
+) -> T | Answer:
+    """A step and, where it says that the token has ended, a new token and the step again."""
+    first = await step()
+    if not isinstance(first, Answer) or first.result != "refresh_token":
+        return first
+    trouble = await reader.refresh(at)
+    return await step() if trouble is None else trouble
+
+
+def _at(record: Found) -> datetime:
+    return datetime.fromtimestamp(record.modified_ms / 1000, UTC)

@@ -1,0 +1,69 @@
+"""What the callbacks of all vendors share: their parts, a bounded body, one refusal."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from fastapi import HTTPException, Request
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.alerts import metrics
+from services.alerts.core.endpoint import Endpoint
+from services.alerts.core.retry import Answer
+from services.alerts.handlers.take_click import TakeClick
+from services.alerts.ports import Looks, ReadEndpoints
+from shared.kernel.errors import Invalid
+from shared.postgres.engine import unit_of_work
+from shared.runtime.clock import Clock
+
+BODY_BYTES_MAX: Final = 65_536
+"""Of a callback: a click is 1 kB, a notification of 100 records 20 kB."""
+
+
+class CardKeeper(Protocol):
+    """Shows on a card what was said."""
+
+    async def answered(
+        self, endpoint: Endpoint, member: str, response_code: str, said: str
+    ) -> Answer: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where callbacks arrive."""
+
+    engine: AsyncEngine
+    endpoints: ReadEndpoints
+    looks: Looks
+    rung: asyncio.Event
+    """Wakes the loop that looks for changes."""
+    take_click: TakeClick
+    cards: CardKeeper
+    clock: Clock
+
+    async def endpoint(self, endpoint_id: str, kind: str) -> Endpoint:
+        """The endpoint of this kind; refused where there is none."""
+        async with unit_of_work(self.engine) as work:
+            try:
+                found = await self.endpoints.find(work, endpoint_id)
+            except Invalid:
+                found = None  # its secrets cannot be opened: nothing can be verified
+        if found is None or found.kind != kind:
+            raise HTTPException(403, "not a callback of ours")
+        return found
+
+
+def refused(endpoint: Endpoint) -> HTTPException:
+    """For what did not prove where it comes from."""
+    metrics.WAY_BACK.labels(endpoint.id, "refused").inc()
+    return HTTPException(403, "not a callback of ours")
+
+
+async def body_of(request: Request) -> bytes:
+    """The body, if it is not larger than callbacks are."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > BODY_BYTES_MAX:
+            raise HTTPException(413, f"at most {BODY_BYTES_MAX} bytes")
+    return bytes(body)

@@ -1,0 +1,138 @@
+"""Makes the connectors of CRMs from their endpoints, and checks that they can be made.
+
+What it is for: the one place that knows which secret and which address each of them needs.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from services.alerts.core.connectors import wecom_crypto
+from services.alerts.core.connectors.config import (
+    CALLBACK_SECRETS,
+    SECRETS,
+    FxiaokeConfig,
+    WecomAppConfig,
+    WecomBotConfig,
+    ZohoConfig,
+    read_config,
+)
+from services.alerts.core.endpoint import Endpoint
+from services.alerts.core.retry import Answer
+from services.alerts.outbound import fxiaoke, wecom, zoho
+from services.alerts.outbound.access import Access, Pace, TokenStore
+from services.alerts.outbound.http import Http
+from services.alerts.outbound.records import RecordConnector
+from services.alerts.outbound.wecom import WecomApp, WecomBot
+from services.alerts.ports import OwnerTable
+from shared.kernel.errors import Invalid
+from shared.runtime.clock import Clock
+
+CrmConnector = RecordConnector | WecomApp | WecomBot
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all connectors of a process share."""
+
+    http: Http
+    clock: Clock
+    tokens: TokenStore
+    owners: OwnerTable
+
+
+def make(endpoint: Endpoint, shared: Shared) -> CrmConnector:
+    """The connector of an endpoint that `check` has passed."""
+    config = read_config(endpoint.kind, endpoint.config)
+    match config:
+        case ZohoConfig():
+            return zoho.ZohoConnector(
+                endpoint.id,
+                config,
+                endpoint.secret("callback_token", shared.clock.now()),
+                access=_access(endpoint, config, zoho.PACE, shared),
+                http=shared.http,
+                owners=shared.owners,
+            )
+        case FxiaokeConfig():
+            return RecordConnector(
+                endpoint.id,
+                config,
+                dialect=fxiaoke.FxiaokeDialect(config),
+                access=_access(endpoint, config, fxiaoke.PACE, shared),
+                http=shared.http,
+                owners=shared.owners,
+            )
+        case WecomBotConfig():
+            key = _secret(endpoint, "key", shared)
+            return WecomBot(endpoint.id, config, key, shared.http, shared.owners)
+        case WecomAppConfig():
+            access = _access(endpoint, config, wecom.PACE, shared)
+            return WecomApp(
+                endpoint.id, config, access=access, http=shared.http, owners=shared.owners
+            )
+
+
+def check(kind: str, url: str | None, config: Mapping[str, Any], secrets: Collection[str]) -> None:
+    """Invalid, naming the field, unless a connector can be made of this.
+
+    `secrets`: the names of those that are there.
+    """
+    if url is not None:
+        raise Invalid("url", f"a {kind} endpoint takes none: its addresses are in `config`")
+    read_config(kind, config)
+    if missing := SECRETS[kind] - set(secrets):
+        raise Invalid("secrets", f"a {kind} endpoint needs {', '.join(sorted(missing))}")
+    known = SECRETS[kind] | CALLBACK_SECRETS.get(kind, frozenset())
+    if unknown := set(secrets) - known:
+        raise Invalid("secrets", f"a {kind} endpoint takes no {', '.join(sorted(unknown))}")
+
+
+def check_secret(kind: str, name: str, value: str) -> None:
+    """Invalid, without the value, where a secret cannot be what its name says."""
+    if not value.strip():
+        raise Invalid(f"secrets.{name}", "must not be empty")
+    if (kind, name) == ("wecom_app", "callback_aes_key"):
+        wecom_crypto.key_of(value)
+    if (kind, name) == ("zoho", "callback_token") and len(value) > zoho.CALLBACK_TOKEN_LENGTH_MAX:
+        raise Invalid(f"secrets.{name}", f"at most {zoho.CALLBACK_TOKEN_LENGTH_MAX} characters")
+
+
+def _access(
+    endpoint: Endpoint,
+    config: ZohoConfig | FxiaokeConfig | WecomAppConfig,
+    pace: Pace,
+    shared: Shared,
+) -> Access:
+    return Access(
+        endpoint.id,
+        endpoint.version,
+        store=shared.tokens,
+        asking=partial(_ask, endpoint, config, shared),
+        pace=pace,
+        clock=shared.clock,
+    )
+
+
+async def _ask(
+    endpoint: Endpoint, config: ZohoConfig | FxiaokeConfig | WecomAppConfig, shared: Shared
+) -> tuple[str, float] | Answer:
+    """Ask the vendor for an access token, with the secrets that stand now."""
+    secrets = [_secret(endpoint, name, shared) for name in sorted(SECRETS[endpoint.kind])]
+    match config:
+        case ZohoConfig():
+            client_secret, refresh_token = secrets
+            return await zoho.ask_token(shared.http, config, client_secret, refresh_token)
+        case FxiaokeConfig():
+            app_secret, permanent_code = secrets
+            return await fxiaoke.ask_session(shared.http, config, app_secret, permanent_code)
+        case WecomAppConfig():
+            return await wecom.ask_token(shared.http, config, secrets[0])
+
+
+def _secret(endpoint: Endpoint, name: str, shared: Shared) -> str:
+    found = endpoint.secret(name, shared.clock.now())
+    if found is None:
+        raise Invalid(f"secrets.{name}", f"{endpoint.id} has none")
+    return found

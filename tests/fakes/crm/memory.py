@@ -1,0 +1,45 @@
+"""What connectors keep in tables, in memory."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from services.alerts.outbound.access import Token, Turn
+
+
+@dataclass(slots=True)
+class MemoryTokens:
+    """Access tokens shared by the `Access`es of one test, as processes share a table."""
+
+    tokens: dict[str, tuple[int, Token]] = field(default_factory=dict)
+    turns: dict[str, datetime] = field(default_factory=dict)
+    asked: dict[str, list[datetime]] = field(default_factory=dict)
+
+    async def read(self, endpoint_id: str, version: int) -> Token | None:
+        of, token = self.tokens.get(endpoint_id, (None, None))
+        return token if of == version else None
+
+    async def take_turn(
+        self, endpoint_id: str, now: datetime, until: datetime, since: datetime, most: int
+    ) -> Turn:
+        if self.turns.get(endpoint_id, now) > now:
+            return "busy"
+        recent = [at for at in self.asked.get(endpoint_id, ()) if at > since]
+        if len(recent) >= most:
+            return "spent"
+        self.turns[endpoint_id], self.asked[endpoint_id] = until, [*recent, now]
+        return "mine"
+
+    async def end_turn(self, endpoint_id: str, version: int, token: Token | None) -> None:
+        self.turns.pop(endpoint_id, None)
+        if token is not None:
+            self.tokens[endpoint_id] = version, token
+
+
+@dataclass(slots=True)
+class MemoryOwners:
+    """The owner table: (endpoint, our id) -> the CRM's id."""
+
+    rows: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    async def remote(self, endpoint_id: str, owner_id: str) -> str | None:
+        return self.rows.get((endpoint_id, owner_id))

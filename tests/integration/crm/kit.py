@@ -1,0 +1,100 @@
+"""Connectors on loopback fakes, with what they share kept in memory."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+from typing import Any
+
+from pydantic import SecretStr
+
+from services.alerts.core.endpoint import Endpoint, Kind, Secret
+from services.alerts.core.retry import Answer
+from services.alerts.core.task import Task
+from services.alerts.handlers.attempt import attempt
+from services.alerts.outbound.crm import CrmConnector, Shared, check, make
+from services.alerts.outbound.http import Http
+from services.alerts.ports import Connector
+from tests.fakes.clock import SetClock
+from tests.fakes.crm import fxiaoke, wecom, zoho
+from tests.fakes.crm.memory import MemoryOwners, MemoryTokens
+from tests.fakes.crm.serving import Served
+from tests.unit.alerts.connectors.notices import leased
+
+LOOPBACK = (ip_network("127.0.0.0/8"),)
+TIMEOUT_S = 20.0
+
+SECRETS: dict[str, Mapping[str, str]] = {
+    "zoho": {
+        "client_secret": zoho.CLIENT_SECRET,
+        "refresh_token": zoho.REFRESH_TOKEN,
+        "callback_token": "zoho-callback-token-for-tests",
+    },
+    "fxiaoke": {"app_secret": fxiaoke.APP_SECRET, "permanent_code": fxiaoke.PERMANENT_CODE},
+    "wecom_bot": {"key": wecom.BOT_KEY},
+    "wecom_app": {
+        "corp_secret": wecom.CORP_SECRET,
+        "callback_token": wecom.CALLBACK_TOKEN,
+        "callback_aes_key": wecom.CALLBACK_AES_KEY,
+    },
+}
+
+
+def config(kind: Kind, fake: Served, **changes: Any) -> dict[str, Any]:
+    """The config of an endpoint that speaks with a fake."""
+    own: Mapping[str, dict[str, Any]] = {
+        "zoho": {
+            "accounts_url": fake.url,
+            "client_id": zoho.CLIENT_ID,
+            "about": "{{ customer.id }}",
+            "verdicts": [
+                {"field": "Churn_Outcome", "value": "Lost", "verdict": "leaving"},
+                {"field": "Status", "value": "Completed", "verdict": "action_taken"},
+            ],
+        },
+        "fxiaoke": {
+            "app_id": fxiaoke.APP_ID,
+            "user_id": fxiaoke.USER,
+            "object_name": fxiaoke.OBJECT,
+            "verdicts": [{"field": "outcome__c", "value": "lost", "verdict": "leaving"}],
+        },
+        "wecom_bot": {},
+        "wecom_app": {"corp_id": wecom.CORP_ID, "agent_id": wecom.AGENT_ID},
+    }
+    return {"api_url": fake.url, **own[kind], **changes}
+
+
+def endpoint(kind: Kind, fake: Served, **changes: Any) -> Endpoint:
+    """An endpoint named `crm` that speaks with a fake."""
+    made = config(kind, fake, **changes)
+    check(kind, None, made, SECRETS[kind].keys())
+    secrets = tuple(Secret(name, SecretStr(value)) for name, value in SECRETS[kind].items())
+    return Endpoint(id="crm", kind=kind, config=made, secrets=secrets)
+
+
+@dataclass(slots=True)
+class Kit:
+    """What connectors share, as one process has it."""
+
+    http: Http
+    clock: SetClock
+    tokens: MemoryTokens = field(default_factory=MemoryTokens)
+    owners: MemoryOwners = field(default_factory=lambda: MemoryOwners({("crm", "o-1"): "777"}))
+
+    def make(self, kind: Kind, fake: Served, **changes: Any) -> CrmConnector:
+        """The connector of another process, too: each has an access of its own."""
+        shared = Shared(self.http, self.clock, self.tokens, self.owners)
+        return make(endpoint(kind, fake, **changes), shared)
+
+    async def attempt(self, connector: Connector, task: Task) -> Answer:
+        """One attempt at the task's newest change, as the sender makes it."""
+        message = leased(task)
+        return (await attempt(connector, message, self.clock.now(), TIMEOUT_S)).answer
+
+
+@asynccontextmanager
+async def kit(timeout_s: float = 5.0) -> AsyncIterator[Kit]:
+    """A kit with an HTTP client."""
+    clock = SetClock()
+    async with Http(timeout_s=timeout_s, allowed=LOOPBACK, clock=clock) as http:
+        yield Kit(http, clock)

@@ -1,0 +1,112 @@
+"""Field mappings: what templates see, what they become, and which are refused."""
+
+import pytest
+
+from services.alerts.core.connectors import template
+from services.alerts.core.connectors.back import Rule, verdict_of
+from services.alerts.core.connectors.config import ZohoConfig, read_config
+from services.alerts.core.connectors.template import Templated, context, fill
+from shared.contracts.events import Profile
+from shared.kernel.errors import Invalid
+from tests.unit.alerts.connectors.notices import notice, task
+
+KNOWN = context(notice(task()), "777")
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        ("挽留 {{ customer.name }}（{{ risk_percent }}%）", "挽留 上海示例（60%）"),
+        ("{{ owner_remote }}", "777"),
+        ("{{ {'high': 'H', 'critical': 'C'}[band] }}", "H"),
+        (Templated(template="{{ value_at_risk }}", type="number"), 60.0),
+        (Templated(template="{{ horizon_days }}", type="integer"), 28),
+        (Templated(template="{{ band == 'high' }}", type="boolean"), True),
+        (Templated(template="{{ opened_at }}", type="milliseconds"), 1506934800000),
+        (Templated(template="{{ owner_remote }}", type="list"), ["777"]),
+        (Templated(template="{{ owner_remote }}", type="record"), {"id": "777"}),
+    ],
+)
+def test_a_field_is_filled(field: str | Templated, expected: object) -> None:
+    assert fill({"f": field}, KNOWN, "UTC") == {"f": expected}
+
+
+def test_a_due_date_is_a_day_of_the_endpoints_time_zone() -> None:
+    late = {"due_at": "2026-11-25T17:30:00Z"}
+    field = {"d": Templated(template="{{ due_at }}", type="date")}
+    assert fill(field, late, "Asia/Shanghai") == {"d": "2026-11-26"}
+    assert fill(field, late, "UTC") == {"d": "2026-11-25"}
+
+
+def test_what_comes_to_nothing_is_left_out() -> None:
+    nameless = context(notice(task(Profile())), None)
+    fields: template.Fields = {"n": "{{ customer.name }}", "o": "{{ owner.name }}"}
+    assert fill(fields, nameless, "UTC") == {}
+
+
+def test_a_value_that_does_not_fit_names_its_field() -> None:
+    field = {"due": Templated(template="{{ band }}", type="date")}
+    with pytest.raises(Invalid, match=r"due: 'high' cannot be turned into a date"):
+        fill(field, KNOWN, "UTC")
+    with pytest.raises(Invalid, match=r"long: 10000 characters, at most 8000"):
+        fill({"long": "{{ 'x' * 10000 }}"}, KNOWN, "UTC")
+    with pytest.raises(Invalid, match=r"f: the template failed"):
+        fill({"f": "{{ 1 // 0 }}"}, KNOWN, "UTC")
+
+
+def test_a_template_cannot_reach_into_python() -> None:
+    with pytest.raises(Invalid, match=r"f: the template failed"):
+        fill({"f": "{{ key.__class__.__mro__[1].__subclasses__() }}"}, KNOWN, "UTC")
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({}, "config.client_id: Field required"),
+        ({"client_id": "c", "fields": {"S": "{{ custmer }}"}}, "config.fields.S: knows no custmer"),
+        ({"client_id": "c", "fields": {"S": "{{ "}}, "config.fields.S: not a template"),
+        ({"client_id": "c", "about": "{{ nobody }}"}, "config.about: knows no nobody"),
+        ({"client_id": "c", "time_zone": "Mars"}, "config.time_zone: .*Asia/Shanghai"),
+        ({"client_id": "c", "key_field": "K' or 1"}, "config.key_field: .*pattern"),
+        ({"client_id": "c", "api_url": "zoho"}, "config.api_url: "),
+        ({"client_id": "c", "sweep_s": 1}, "config.sweep_s: .*60"),
+        ({"client_id": "c", "secret": "x"}, "config.secret: Extra inputs"),
+        (
+            {"client_id": "c", "verdicts": [{"field": "S", "value": "x", "verdict": "saved"}]},
+            "config.verdicts.0.verdict: ",
+        ),
+    ],
+)
+def test_a_wrong_config_is_refused_with_its_field(config: dict[str, object], message: str) -> None:
+    with pytest.raises(Invalid, match=message):
+        read_config("zoho", config)
+
+
+def test_every_default_mapping_passes_its_own_check_and_fills() -> None:
+    for kind, config in (
+        ("zoho", {"client_id": "c"}),
+        ("fxiaoke", {"app_id": "a", "user_id": "1000", "object_name": "object_x__c"}),
+    ):
+        read = read_config(kind, config)
+        for name in ("fields", "changed_fields", "closed_fields"):
+            mapping = getattr(read, name)
+            assert fill(mapping, KNOWN, read.time_zone).keys() == mapping.keys()
+
+
+def test_the_first_rule_that_fits_gives_the_verdict() -> None:
+    rules = (
+        Rule(field="Churn_Outcome", value="Lost", verdict="leaving"),
+        Rule(field="Status", value="Completed", verdict="action_taken"),
+    )
+    assert verdict_of({"Churn_Outcome": "Lost", "Status": "Completed"}, rules) == "leaving"
+    assert verdict_of({"Churn_Outcome": None, "Status": "Completed"}, rules) == "action_taken"
+    assert verdict_of({"Status": ["Completed"]}, rules) == "action_taken"
+    assert verdict_of({"Status": {"value": "Completed"}}, rules) == "action_taken"
+    assert verdict_of({"Status": "Deferred"}, rules) is None
+    assert verdict_of({}, rules) is None
+
+
+def test_an_unknown_kind_is_refused() -> None:
+    with pytest.raises(Invalid, match="kind: must be one of webhook, zoho"):
+        read_config("salesforce", {})
+    assert isinstance(read_config("zoho", {"client_id": "c"}), ZohoConfig)
