@@ -21,6 +21,7 @@ REQUIREMENTS := requirements/bootstrap.txt requirements/dev.txt
 # A stamp's name carries the hash of what it stands for, so a changed file needs no clock.
 digest = $(firstword $(shell cat $(1) 2>/dev/null | cksum))
 READY := $(VENV)/ready-$(call digest,$(REQUIREMENTS))
+CONSUMERS := .venv-consumers/ready-$(call digest,requirements/consumers.txt tests/consumers/package-lock.json)
 JARS := .local/jars-$(call digest,deploy/local/kafka/pom.xml)$(BROKER)
 
 .PHONY: help
@@ -53,8 +54,19 @@ $(JARS): deploy/local/kafka/pom.xml | $(READY)
 	$(PY) -m deploy.local prepare
 	@mkdir -p .local && rm -f .local/jars-* && touch $@
 
+$(CONSUMERS): requirements/consumers.txt tests/consumers/package-lock.json | $(READY)
+	@"$(PYTHON)" -m venv .venv-consumers
+	$(VENV)/bootstrap/bin/uv pip sync --quiet --compile-bytecode --python .venv-consumers/bin/python --require-hashes requirements/consumers.txt \
+		|| .venv-consumers/bin/python -m pip install --quiet --require-hashes -r requirements/consumers.txt
+	@if command -v npm >/dev/null; then npm ci --silent --no-audit --no-fund --prefix tests/consumers; \
+		else echo "no npm here: tests that run software of others in Node.js are skipped" >&2; fi
+	@rm -f .venv-consumers/ready-* && touch $@
+
+.PHONY: consumers
+consumers: $(CONSUMERS) ## Software of others that the tests run beside ours (vendors' SDKs), apart from it
+
 .PHONY: test
-test: $(READY) $(JARS) ## Every test, on a real broker and a real PostgreSQL, with coverage
+test: $(READY) $(JARS) $(CONSUMERS) ## Every test, on a real broker and a real PostgreSQL, with coverage
 	$(PY) -m pytest tests --cov --cov-report=term
 
 .PHONY: unit
@@ -62,7 +74,7 @@ unit: $(READY) ## The tests that need neither broker nor database
 	$(PY) -m pytest tests/unit tests/property tests/contract tests/architecture
 
 .PHONY: integration
-integration: $(READY) $(JARS) ## The tests of one service or adapter on the local stack
+integration: $(READY) $(JARS) $(CONSUMERS) ## The tests of one service or adapter on the local stack
 	$(PY) -m pytest tests/integration
 
 .PHONY: e2e
@@ -95,7 +107,7 @@ schemas: $(READY) ## Write the JSON Schemas of the contracts anew
 
 .PHONY: requirements
 requirements: $(READY) ## Pin the requirement files anew from the .in files (UPGRADE=1: newest versions)
-	@for name in bootstrap ingest scoring alerts dev; do \
+	@for name in bootstrap ingest scoring alerts dev consumers; do \
 		$(VENV)/bootstrap/bin/uv pip compile --quiet --universal --python-version 3.11 \
 			--generate-hashes --no-emit-index-url --no-header $(if $(UPGRADE),--upgrade) \
 			requirements/$$name.in -o requirements/$$name.txt; \

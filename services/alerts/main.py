@@ -15,12 +15,15 @@ from services.alerts.handlers.book import Book
 from services.alerts.handlers.deliver import Deliver, Sending
 from services.alerts.handlers.forget import Forget
 from services.alerts.handlers.give_verdict import GiveVerdict
+from services.alerts.handlers.look import LookForChanges
 from services.alerts.handlers.measure import Measure, observe_kept
 from services.alerts.handlers.observe import Observe
 from services.alerts.handlers.publish_verdicts import PublishVerdicts
 from services.alerts.handlers.send_sample import SendSample
+from services.alerts.handlers.take_click import TakeClick
 from services.alerts.handlers.tend import Tend
 from services.alerts.inbound.activity import ActivityDecoder
+from services.alerts.inbound.callbacks import Place, add_crm_callbacks
 from services.alerts.inbound.http import add_routes
 from services.alerts.inbound.http.callbacks import Returning, add_callbacks
 from services.alerts.inbound.http.endpoints import Managing, add_endpoints
@@ -29,9 +32,11 @@ from services.alerts.inbound.policy_file import read_policy
 from services.alerts.inbound.risk import RiskDecoder
 from services.alerts.outbound.connectors import Connectors, check
 from services.alerts.outbound.http import Http
+from services.alerts.outbound.shared import Shared
 from services.alerts.settings import LEASE_MARGIN_S, AlertsSettings
 from services.alerts.store.assessments import Assessments
 from services.alerts.store.business_clock import BusinessClock
+from services.alerts.store.connectors import CallbackRows, LookRows, OwnerRows, TokenRows
 from services.alerts.store.customers import Customers
 from services.alerts.store.deliveries import Deliveries
 from services.alerts.store.delivery_log import DeliveryLog
@@ -81,7 +86,8 @@ class Alerts:
         self.book = Book(
             self.tasks, self.trials, self.deliveries, self.endpoints, settings.treatment_topic
         )
-        self.told, self.given = asyncio.Event(), asyncio.Event()
+        self.told, self.given, self.rung = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.owner_rows, self.looks = OwnerRows(engine), LookRows(engine)
         self.relays = {
             name: Relay(engine, self.outbox, Producer(kafka, f"alerts-{name}"))
             for name in ("risk", "activity", "verdicts")
@@ -227,6 +233,44 @@ class Alerts:
             clock=self.clock,
         )
 
+    def connectors(self, http: Http) -> Connectors:
+        """What speaks with each endpoint."""
+        tokens = TokenRows(self.engine, self.vault)
+        return Connectors(Shared(http, self.clock, tokens, self.owner_rows))
+
+    def look_for_changes(self, connectors: Connectors) -> LookForChanges:
+        """The loop that reads what owners did in their CRMs."""
+        return LookForChanges(
+            self.engine,
+            endpoints=self.endpoints,
+            readers=connectors,
+            looks=self.looks,
+            give_verdict=self.give_verdict(),
+            clock=self.clock,
+            health=self.health,
+            rung=self.rung,
+        )
+
+    def crm_callbacks(self, connectors: Connectors) -> Place:
+        """Where CRMs' callbacks arrive."""
+        take_click = TakeClick(
+            engine=self.engine,
+            tasks=self.tasks,
+            owners=self.owner_rows,
+            callbacks=CallbackRows(self.engine),
+            give_verdict=self.give_verdict(),
+            clock=self.clock,
+        )
+        return Place(
+            engine=self.engine,
+            endpoints=self.endpoints,
+            looks=self.looks,
+            rung=self.rung,
+            take_click=take_click,
+            cards=connectors,
+            clock=self.clock,
+        )
+
     def deliver(self, connectors: Connectors) -> Deliver:
         """The sender's loop."""
         return Deliver(
@@ -258,7 +302,7 @@ async def run() -> int:
         for relay in alerts.relays.values():
             closing.push_async_callback(relay.close)
         http = await closing.enter_async_context(alerts.http())
-        connectors = Connectors(http, alerts.clock)
+        connectors = alerts.connectors(http)
         closing.push_async_callback(connectors.close)
         return await _run(alerts, connectors)
 
@@ -280,6 +324,7 @@ async def _run(alerts: Alerts, connectors: Connectors) -> int:
     add_routes(app, parts)
     add_endpoints(app, parts.tokens, alerts.managing(admin, connectors))
     add_callbacks(app, alerts.returning(log))
+    add_crm_callbacks(app, alerts.crm_callbacks(connectors))
 
     async def assigned() -> str | None:
         return None if risk.settled and activity.settled else "partitions are not claimed yet"
@@ -297,6 +342,7 @@ async def _run(alerts: Alerts, connectors: Connectors) -> int:
         "risk": read_risk,
         "activity": read_activity,
         "deliver": alerts.deliver(connectors),
+        "looks": alerts.look_for_changes(connectors),
         "verdicts": PublishVerdicts(alerts.relays["verdicts"].recover, alerts.given, health),
         "tend": alerts.tend(),
         "forget": Forget(

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
+from services.alerts.core.connectors.back import Found, Rule
 from services.alerts.core.document import Policy
 from services.alerts.core.endpoint import Endpoint, Payload, Route
 from services.alerts.core.life import TaskEvent
@@ -313,3 +314,45 @@ class Connectors(Protocol):
     """The connector of each endpoint."""
 
     def of(self, endpoint: Endpoint) -> Connector: ...
+
+
+class OwnerTable(Protocol):
+    """Who an account owner is in each CRM."""
+
+    async def remote(self, endpoint_id: str, owner_id: str) -> str | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A look at a CRM for changes that this process is to make."""
+
+    since: datetime
+    """Changes before it have been read."""
+    until: datetime
+    """So long nobody else looks."""
+    watched_until: datetime | None
+    """Until when the CRM tells us of changes by itself."""
+
+
+class Looks(Protocol):
+    """How far the changes of each CRM have been read, and when to look again."""
+
+    async def begin(self, endpoint_id: str, now: datetime, until: datetime) -> Look | None: ...
+    async def end(self, endpoint_id: str, look: Look, next_at: datetime) -> None: ...
+    async def hasten(self, endpoint_id: str, at: datetime) -> None: ...
+
+
+class ChangeReader(Protocol):
+    """A connector of a CRM that keeps tasks as records and can be asked what became of them."""
+
+    async def changes(self, since: datetime) -> list[Found] | Answer: ...
+    def said(self, found: Found) -> Rule | None: ...
+    async def watch(self, now: datetime) -> datetime | Answer | None: ...
+    async def refresh(self, since: datetime) -> Answer | None: ...
+
+
+class Callbacks(Protocol):
+    """What has come back and was acted on."""
+
+    async def seen(self, endpoint_id: str, key: str) -> bool: ...
+    async def note(self, endpoint_id: str, key: str, at: datetime) -> None: ...

@@ -19,9 +19,9 @@ from services.alerts.core.endpoint import Endpoint
 from services.alerts.core.retry import Answer
 from services.alerts.handlers.give_verdict import Conflict, GiveVerdict
 from services.alerts.handlers.waiting import heard
-from services.alerts.ports import ChangeReader, Look, Looks, ReadEndpoints, VerdictGiven
+from services.alerts.ports import ChangeReader, Look, Looks, VerdictGiven
 from shared.kernel.errors import Transient
-from shared.postgres.engine import unit_of_work
+from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.runtime.backoff import Backoff
 from shared.runtime.clock import Clock
 from shared.runtime.health import Health
@@ -49,6 +49,12 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
+class Sendable(Protocol):
+    """The endpoints that are neither paused nor switched off."""
+
+    async def sendable(self, work: UnitOfWork) -> Sequence[Endpoint]: ...
+
+
 class Readers(Protocol):
     """The reader of an endpoint's changes, and how often to look."""
 
@@ -63,7 +69,7 @@ class LookForChanges:
         self,
         engine: AsyncEngine,
         *,
-        endpoints: ReadEndpoints,
+        endpoints: Sendable,
         readers: Readers,
         looks: Looks,
         give_verdict: GiveVerdict,
@@ -133,10 +139,12 @@ class LookForChanges:
 
     async def _give(self, endpoint: Endpoint, reader: ChangeReader, found: Sequence[Found]) -> None:
         for record in found:
-            verdict = reader.verdict(record)
-            if verdict is None:
+            said = reader.said(record)
+            if said is None:
                 continue
-            given = await self._give_verdict(VerdictGiven(record.key, verdict, None))
+            given = await self._give_verdict(
+                VerdictGiven(record.key, said.verdict, None, said.leaving_cause, endpoint.id)
+            )
             if given is None:
                 outcome = "unknown_task"
             else:

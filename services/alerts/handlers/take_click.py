@@ -63,7 +63,7 @@ class TakeClick:
         verdict = next((each for each in BUTTONS if each == click.event_key), None)
         if verdict is None:
             return Taken("ignored")
-        given = await self.give_verdict(VerdictGiven(task.id, verdict, None))
+        given = await self.give_verdict(VerdictGiven(task.id, verdict, None, actor=click.user_id))
         # Noted afterwards: a crash in between lets WeCom's repetition give the same verdict,
         # which changes nothing.
         await self.callbacks.note(endpoint_id, key, self.clock.now())

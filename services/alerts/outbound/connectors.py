@@ -1,15 +1,19 @@
 """Which connector speaks with which kind of endpoint, and one connector for each endpoint."""
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from services.alerts.core.endpoint import Endpoint, Kind
-from services.alerts.outbound import webhook
-from services.alerts.outbound.http import Http
-from services.alerts.ports import Connector
+from services.alerts.core.retry import Answer
+from services.alerts.outbound import crm, webhook
+from services.alerts.outbound.records import RecordConnector
+from services.alerts.outbound.shared import Shared
+from services.alerts.outbound.wecom import WecomApp
+from services.alerts.ports import ChangeReader, Connector
 from shared.kernel.errors import Invalid
-from shared.runtime.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +22,17 @@ class Kinds:
 
     check: Callable[[str | None, Mapping[str, Any], Collection[str]], None]
     """`check(url, config, names of secrets)`: Invalid, naming the field, if it cannot work."""
-    make: Callable[[Endpoint, Http, Clock], Connector]
+    make: Callable[[Endpoint, Shared], Connector]
 
 
 KINDS: Mapping[Kind, Kinds] = {
-    "webhook": Kinds(webhook.check, lambda endpoint, http, _: webhook.Webhook(endpoint, http)),
+    "webhook": Kinds(
+        webhook.check, lambda endpoint, shared: webhook.Webhook(endpoint, shared.http)
+    ),
+    "zoho": Kinds(partial(crm.check, "zoho"), crm.make),
+    "fxiaoke": Kinds(partial(crm.check, "fxiaoke"), crm.make),
+    "wecom_bot": Kinds(partial(crm.check, "wecom_bot"), crm.make),
+    "wecom_app": Kinds(partial(crm.check, "wecom_app"), crm.make),
 }
 """The table of contents of what can be connected."""
 
@@ -45,18 +55,38 @@ class Connectors:
     attempts of this process.
     """
 
-    def __init__(self, http: Http, clock: Clock) -> None:
-        self._http = http
-        self._clock = clock
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
         self._made: dict[str, tuple[int, Connector]] = {}
 
     def of(self, endpoint: Endpoint) -> Connector:
         """The connector of an endpoint as it is now."""
         version, connector = self._made.get(endpoint.id, (None, None))
         if connector is None or version != endpoint.version:
-            connector = KINDS[endpoint.kind].make(endpoint, self._http, self._clock)
+            connector = KINDS[endpoint.kind].make(endpoint, self._shared)
             self._made[endpoint.id] = endpoint.version, connector
         return connector
+
+    def reader(self, endpoint: Endpoint) -> ChangeReader:
+        """What reads the changes of a CRM that keeps tasks as records."""
+        connector = self.of(endpoint)
+        if not isinstance(connector, RecordConnector):
+            raise Invalid("kind", f"{endpoint.kind} cannot be asked what changed")
+        return connector
+
+    def every_s(self, endpoint: Endpoint) -> float:
+        """Seconds between two looks at a CRM for changes."""
+        connector = self.of(endpoint)
+        return connector.config.sweep_s if isinstance(connector, RecordConnector) else math.inf
+
+    async def answered(
+        self, endpoint: Endpoint, member: str, response_code: str, said: str
+    ) -> Answer:
+        """Show on a card what its owner said."""
+        connector = self.of(endpoint)
+        if not isinstance(connector, WecomApp):
+            raise Invalid("kind", f"{endpoint.kind} has no cards")
+        return await connector.answered(member, response_code, said)
 
     async def close(self) -> None:
         """Let go what the connectors hold."""

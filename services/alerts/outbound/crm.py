@@ -4,7 +4,6 @@ What it is for: the one place that knows which secret and which address each of 
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -21,25 +20,13 @@ from services.alerts.core.connectors.config import (
 from services.alerts.core.endpoint import Endpoint
 from services.alerts.core.retry import Answer
 from services.alerts.outbound import fxiaoke, wecom, zoho
-from services.alerts.outbound.access import Access, Pace, TokenStore
-from services.alerts.outbound.http import Http
+from services.alerts.outbound.access import Access, Pace
 from services.alerts.outbound.records import RecordConnector
+from services.alerts.outbound.shared import Shared
 from services.alerts.outbound.wecom import WecomApp, WecomBot
-from services.alerts.ports import OwnerTable
 from shared.kernel.errors import Invalid
-from shared.runtime.clock import Clock
 
 CrmConnector = RecordConnector | WecomApp | WecomBot
-
-
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """What all connectors of a process share."""
-
-    http: Http
-    clock: Clock
-    tokens: TokenStore
-    owners: OwnerTable
 
 
 def make(endpoint: Endpoint, shared: Shared) -> CrmConnector:

@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
-from services.alerts.core.connectors.back import Found, verdict_of
+from services.alerts.core.connectors.back import Found, Rule, rule_of
 from services.alerts.core.connectors.call import Call
 from services.alerts.core.connectors.config import FxiaokeConfig, ZohoConfig
 from services.alerts.core.connectors.notice import CLOSED, OPENED, Notice, read_notice
@@ -21,7 +21,6 @@ from services.alerts.outbound.access import Access
 from services.alerts.outbound.http import Http
 from services.alerts.outbound.steps import answered, row_of, send_call
 from services.alerts.ports import Leased, OwnerTable
-from shared.contracts.treatment import Verdict
 
 PAGES_MAX: Final = 25
 """Pages of one look for changes; the rest waits for the next look, whose mark has moved."""
@@ -39,7 +38,9 @@ class Dialect(Protocol):
     def create(
         self, token: str, key: str, fields: Mapping[str, Any], owner: str, about: str | None
     ) -> Call: ...
-    def update(self, token: str, remote_id: str, fields: Mapping[str, Any]) -> Call: ...
+    def update(
+        self, token: str, remote_id: str, fields: Mapping[str, Any], owner: str | None
+    ) -> Call: ...
     def changed(self, token: str, since: datetime, offset: int) -> Call: ...
     def describe(self, token: str) -> Call: ...
     def read(self, reply: Reply) -> Answer: ...
@@ -100,9 +101,9 @@ class RecordConnector:
                 break
         return found
 
-    def verdict(self, found: Found) -> Verdict | None:
+    def said(self, found: Found) -> Rule | None:
         """What the record says about its task."""
-        return verdict_of(found.values, self.config.verdicts)
+        return rule_of(found.values, self.config.verdicts)
 
     async def watch(self, now: datetime) -> datetime | Answer | None:
         """Ask to be told of changes; until when, or None where the CRM tells nobody."""
@@ -117,6 +118,8 @@ class RecordConnector:
 
     async def _send(self, message: Leased) -> Answer:
         notice = read_notice(message.body)
+        if notice.type != OPENED and message.remote_id is not None:
+            return await self._change(notice, message.remote_id)
         found = await self._found(notice.key)
         if isinstance(found, Answer):
             return found
@@ -125,7 +128,7 @@ class RecordConnector:
             return Answer("ok") if notice.type == CLOSED else await self._create(notice)
         if notice.type == OPENED:
             return Answer("ok", remote_id=found.remote_id)
-        return await self._change(notice, found)
+        return await self._change(notice, found.remote_id)
 
     async def _create(self, notice: Notice) -> Answer:
         owner = await self._owner(notice)
@@ -142,14 +145,16 @@ class RecordConnector:
         row = await row_of(self._owners, self.endpoint_id, notice.owner_id)
         return needed_owner(notice.owner_id, row, self.config)
 
-    async def _change(self, notice: Notice, found: Found) -> Answer:
+    async def _change(self, notice: Notice, remote_id: str) -> Answer:
         ended = notice.type == CLOSED
         mapping = self.config.closed_fields if ended else self.config.changed_fields
         fields = fill(mapping, context(notice, None), self.config.time_zone)
-        if not fields:
-            return Answer("ok", remote_id=found.remote_id)
+        owner = None if ended else await self._owner(notice)
+        if not fields and owner is None:
+            return Answer("ok", remote_id=remote_id)
         return await self.ask(
-            lambda token: self._dialect.update(token, found.remote_id, fields), self._dialect.read
+            lambda token: self._dialect.update(token, remote_id, fields, owner),
+            self._dialect.read,
         )
 
     async def _found(self, key: str) -> Found | Answer | None:

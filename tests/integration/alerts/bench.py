@@ -30,8 +30,10 @@ from services.alerts.inbound.http.parts import Parts
 from services.alerts.inbound.risk import RiskDecoder
 from services.alerts.outbound.connectors import Connectors, check
 from services.alerts.outbound.http import Http
+from services.alerts.outbound.shared import Shared
 from services.alerts.store.assessments import Assessments
 from services.alerts.store.business_clock import BusinessClock
+from services.alerts.store.connectors import OwnerRows, TokenRows
 from services.alerts.store.customers import Customers
 from services.alerts.store.deliveries import Deliveries
 from services.alerts.store.due_tasks import DueTasks, TaskLog
@@ -132,6 +134,11 @@ class Bench:
     def book(self) -> Book:
         return Book(Tasks(), Trials(), Deliveries(), self.stored, "treatment")
 
+    def shared(self, http: Http) -> Shared:
+        """What connectors share."""
+        tokens, owners = TokenRows(self.engine, VAULT), OwnerRows(self.engine)
+        return Shared(http, self.clock, tokens, owners)
+
     def assess(self) -> Assess:
         return Assess(
             engine=self.engine,
@@ -222,7 +229,7 @@ class Bench:
         """What speaks with the endpoints of the test."""
         http = Http(timeout_s=timeout_s, allowed=LOOPBACK_NETS, clock=self.clock)
         await self._closing.enter_async_context(http)
-        return Connectors(http, self.clock)
+        return Connectors(self.shared(http))
 
     async def managing(self) -> Managing:
         """What the routes of endpoints work with."""

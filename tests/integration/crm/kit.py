@@ -12,8 +12,9 @@ from services.alerts.core.endpoint import Endpoint, Kind, Secret
 from services.alerts.core.retry import Answer
 from services.alerts.core.task import Task
 from services.alerts.handlers.attempt import attempt
-from services.alerts.outbound.crm import CrmConnector, Shared, check, make
+from services.alerts.outbound.crm import CrmConnector, check, make
 from services.alerts.outbound.http import Http
+from services.alerts.outbound.shared import Shared
 from services.alerts.ports import Connector
 from tests.fakes.clock import SetClock
 from tests.fakes.crm import fxiaoke, wecom, zoho

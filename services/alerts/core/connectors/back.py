@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.contracts.treatment import Verdict
+from shared.contracts.treatment import LeavingCause, Verdict
 
 
 class Rule(BaseModel):
@@ -21,6 +21,8 @@ class Rule(BaseModel):
     field: str = Field(min_length=1, max_length=100)
     value: str = Field(min_length=1, max_length=200)
     verdict: Verdict
+    leaving_cause: LeavingCause | None = None
+    """With the verdict `leaving`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +36,14 @@ class Found:
     """Unix ms of its last change, as the CRM says."""
 
 
-def verdict_of(values: Mapping[str, Any], rules: Sequence[Rule]) -> Verdict | None:
-    """The verdict that a record's fields give; None: the owner has not said anything yet.
+def rule_of(values: Mapping[str, Any], rules: Sequence[Rule]) -> Rule | None:
+    """The rule that a record's fields fit; None: the owner has not said anything yet.
 
-    >>> verdict_of({"Status": "Completed"},
-    ...            [Rule(field="Status", value="Completed", verdict="reached")])
+    >>> done = Rule(field="Status", value="Completed", verdict="reached")
+    >>> rule_of({"Status": "Completed"}, [done]).verdict
     'reached'
     """
-    return next((rule.verdict for rule in rules if says(values.get(rule.field), rule.value)), None)
+    return next((rule for rule in rules if says(values.get(rule.field), rule.value)), None)
 
 
 def says(value: Any, wanted: str) -> bool:

@@ -63,6 +63,10 @@ class _CrmConfig(_Config):
     """Seconds between two looks for changes."""
 
 
+_NAME = "{{ title or customer.name or customer.id }}"
+_WHY_AND_HOW = "{{ reasons_text }}{% for step in steps %}\n- {{ step }}{% endfor %}"
+
+
 class ZohoConfig(_CrmConfig):
     """Zoho CRM v8. China: `www.zohoapis.com.cn` and `accounts.zoho.com.cn`."""
 
@@ -72,15 +76,15 @@ class ZohoConfig(_CrmConfig):
     module: ApiName = "Tasks"
     key_field: ApiName = "Churn_Task_Key"
     fields: Fields = {
-        "Subject": "{{ customer.name or customer.id }}: {{ risk_percent }} %",
+        "Subject": _NAME + ": {{ risk_percent }} %",
         "Due_Date": Templated(template="{{ due_at }}", type="date"),
         "Priority": "{{ 'Highest' if band == 'critical' else 'High' }}",
         "Status": "Not Started",
-        "Description": "{{ reasons_text }}",
+        "Description": _WHY_AND_HOW,
     }
     changed_fields: Fields = {
         "Due_Date": Templated(template="{{ due_at }}", type="date"),
-        "Description": "{{ reasons_text }}",
+        "Description": _WHY_AND_HOW,
     }
     """Written when a task changes that is still open."""
     closed_fields: Fields = {"Status": "Completed"}
@@ -109,14 +113,14 @@ class FxiaokeConfig(_CrmConfig):
     object_name: ApiName
     key_field: ApiName = "churn_task_key__c"
     fields: Fields = {
-        "name": "{{ customer.name or customer.id }}：{{ risk_percent }}%",
+        "name": _NAME + "：{{ risk_percent }}%",
         "due__c": Templated(template="{{ due_at }}", type="milliseconds"),
-        "reasons__c": "{{ reasons_text }}",
+        "reasons__c": _WHY_AND_HOW,
         "status__c": "open",
     }
     changed_fields: Fields = {
         "due__c": Templated(template="{{ due_at }}", type="milliseconds"),
-        "reasons__c": "{{ reasons_text }}",
+        "reasons__c": _WHY_AND_HOW,
     }
     closed_fields: Fields = {"status__c": "closed"}
     workflows: bool = False

@@ -16,6 +16,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.alerts.core.connectors.notice import Notice
+from services.alerts.core.message import TaskTold
 from shared.kernel.errors import Invalid
 
 TEMPLATE_LENGTH_MAX: Final = 2_000
@@ -44,14 +45,9 @@ class Templated(BaseModel):
 Fields = dict[str, str | Templated]
 """Field of the CRM's record -> template. A field that comes to nothing is left out."""
 
-NAMES: Final = frozenset(
-    {
-        *("id", "version", "status", "cause", "band", "probability", "horizon_days", "type"),
-        *("customer", "owner", "owner_remote", "language", "reasons", "reasons_text"),
-        *("value_at_risk", "currency", "risk_percent", "playbook", "priority", "level", "url"),
-        *("opened_at", "due_at", "closed_at", "close_reason", "verdict", "note", "key"),
-    }
-)
+NAMES: Final = frozenset(TaskTold.__struct_fields__) | {
+    *("type", "key", "owner_remote", "reasons_text", "risk_percent"),
+}
 """What a template may speak of."""
 
 _ENVIRONMENT = ImmutableSandboxedEnvironment(

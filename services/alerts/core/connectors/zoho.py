@@ -99,9 +99,14 @@ def create_call(
     return json_call("POST", f"{API}/{config.module}", content, **headers)
 
 
-def update_call(config: ZohoConfig, remote_id: str, fields: Mapping[str, Any]) -> Call:
-    """Change fields of one record."""
-    content = {"data": [{"id": remote_id, **fields}], "trigger": list(config.workflows)}
+def update_call(
+    config: ZohoConfig, remote_id: str, fields: Mapping[str, Any], owner: str | None
+) -> Call:
+    """Change fields of one record, and its owner where one is given."""
+    record = {"id": remote_id, **fields}
+    if owner is not None:
+        record["Owner"] = {"id": owner}
+    content = {"data": [record], "trigger": list(config.workflows)}
     return json_call("PUT", f"{API}/{config.module}/{remote_id}", content)
 
 

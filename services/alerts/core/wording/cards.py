@@ -51,7 +51,7 @@ def card(task: Mapping[str, Any], time_zone: str) -> Card:
     band = _in(task, BANDS.get(str(task["band"]), (str(task["band"]), str(task["band"]))))
     return Card(
         source=_in(task, ("Churn warning", "流失预警")),
-        title=_in(task, ("Win back: {}", "挽留任务：{}")).format(_name(task)),
+        title=task.get("title") or _in(task, ("Win back: {}", "挽留任务：{}")).format(_name(task)),
         subtitle=f"{band} · {_percent(task)}",
         reasons=_reasons(task),
         facts=(

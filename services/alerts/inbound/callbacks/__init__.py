@@ -10,10 +10,10 @@ from services.alerts.inbound.callbacks.shared import Place
 from services.alerts.inbound.callbacks.wecom import add_wecom
 from services.alerts.inbound.callbacks.zoho import add_zoho
 
-__all__ = ["Place", "add_callbacks"]
+__all__ = ["Place", "add_crm_callbacks"]
 
 
-def add_callbacks(app: FastAPI, place: Place) -> None:
-    """Add `/v1/callbacks/…`."""
+def add_crm_callbacks(app: FastAPI, place: Place) -> None:
+    """Add `/v1/callbacks/zoho/…` and `/v1/callbacks/wecom/…`."""
     add_zoho(app, place)
     add_wecom(app, place)

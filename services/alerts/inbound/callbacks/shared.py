@@ -11,7 +11,7 @@ from services.alerts import metrics
 from services.alerts.core.endpoint import Endpoint
 from services.alerts.core.retry import Answer
 from services.alerts.handlers.take_click import TakeClick
-from services.alerts.ports import Looks, ReadEndpoints
+from services.alerts.ports import EndpointFinder, Looks
 from shared.kernel.errors import Invalid
 from shared.postgres.engine import unit_of_work
 from shared.runtime.clock import Clock
@@ -33,7 +33,7 @@ class Place:
     """Where callbacks arrive."""
 
     engine: AsyncEngine
-    endpoints: ReadEndpoints
+    endpoints: EndpointFinder
     looks: Looks
     rung: asyncio.Event
     """Wakes the loop that looks for changes."""

@@ -41,7 +41,10 @@ class FxiaokeDialect:
             self._config, session_of(token), key, fields, owner=owner, trace=trace()
         )
 
-    def update(self, token: str, remote_id: str, fields: Mapping[str, Any]) -> Call:
+    def update(
+        self, token: str, remote_id: str, fields: Mapping[str, Any], owner: str | None
+    ) -> Call:
+        """`owner` is left as it is: an update cannot change it there."""
         return fxiaoke.update_call(self._config, session_of(token), remote_id, fields, trace())
 
     def changed(self, token: str, since: datetime, offset: int) -> Call:

@@ -40,8 +40,10 @@ class ZohoDialect:
     ) -> Call:
         return _with(token, zoho.create_call(self._config, key, fields, owner, about))
 
-    def update(self, token: str, remote_id: str, fields: Mapping[str, Any]) -> Call:
-        return _with(token, zoho.update_call(self._config, remote_id, fields))
+    def update(
+        self, token: str, remote_id: str, fields: Mapping[str, Any], owner: str | None
+    ) -> Call:
+        return _with(token, zoho.update_call(self._config, remote_id, fields, owner))
 
     def changed(self, token: str, since: datetime, offset: int) -> Call:
         return _with(token, zoho.changed_call(self._config, since, offset))

@@ -1,6 +1,7 @@
 """Alerts' tables. Everything of a customer is keyed by `customer_id`, so that it distributes."""
 
 from services.alerts.store.tables.base import SCHEMA, api_token, metadata, outbox, partition
+from services.alerts.store.tables.connectors import access_token, endpoint_owner, look
 from services.alerts.store.tables.deliveries import (
     attempt,
     callback,
@@ -27,6 +28,7 @@ from services.alerts.store.tables.tasks import (
 
 __all__ = [
     "SCHEMA",
+    "access_token",
     "api_token",
     "assessment",
     "attempt",
@@ -34,8 +36,10 @@ __all__ = [
     "customer",
     "delivery",
     "endpoint",
+    "endpoint_owner",
     "endpoint_secret",
     "idempotency",
+    "look",
     "metadata",
     "outbox",
     "owner",

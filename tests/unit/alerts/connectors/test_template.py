@@ -3,7 +3,7 @@
 import pytest
 
 from services.alerts.core.connectors import template
-from services.alerts.core.connectors.back import Rule, verdict_of
+from services.alerts.core.connectors.back import Rule, rule_of
 from services.alerts.core.connectors.config import ZohoConfig, read_config
 from services.alerts.core.connectors.template import Templated, context, fill
 from shared.contracts.events import Profile
@@ -98,12 +98,13 @@ def test_the_first_rule_that_fits_gives_the_verdict() -> None:
         Rule(field="Churn_Outcome", value="Lost", verdict="leaving"),
         Rule(field="Status", value="Completed", verdict="action_taken"),
     )
-    assert verdict_of({"Churn_Outcome": "Lost", "Status": "Completed"}, rules) == "leaving"
-    assert verdict_of({"Churn_Outcome": None, "Status": "Completed"}, rules) == "action_taken"
-    assert verdict_of({"Status": ["Completed"]}, rules) == "action_taken"
-    assert verdict_of({"Status": {"value": "Completed"}}, rules) == "action_taken"
-    assert verdict_of({"Status": "Deferred"}, rules) is None
-    assert verdict_of({}, rules) is None
+    lost, done = rules
+    assert rule_of({"Churn_Outcome": "Lost", "Status": "Completed"}, rules) == lost
+    assert rule_of({"Churn_Outcome": None, "Status": "Completed"}, rules) == done
+    assert rule_of({"Status": ["Completed"]}, rules) == done
+    assert rule_of({"Status": {"value": "Completed"}}, rules) == done
+    assert rule_of({"Status": "Deferred"}, rules) is None
+    assert rule_of({}, rules) is None
 
 
 def test_an_unknown_kind_is_refused() -> None:

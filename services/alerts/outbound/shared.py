@@ -1,0 +1,18 @@
+"""What all connectors of a process share."""
+
+from dataclasses import dataclass
+
+from services.alerts.outbound.access import TokenStore
+from services.alerts.outbound.http import Http
+from services.alerts.ports import OwnerTable
+from shared.runtime.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """One HTTP client, one clock, and what the processes share in tables."""
+
+    http: Http
+    clock: Clock
+    tokens: TokenStore
+    owners: OwnerTable
