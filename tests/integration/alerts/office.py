@@ -1,0 +1,130 @@
+"""One process of alerts beside a CRM on loopback, with an open task: for tests of the way back."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.alerts.core.endpoint import Endpoint, Kind
+from services.alerts.handlers.look import LookForChanges
+from services.alerts.handlers.take_click import TakeClick
+from services.alerts.inbound.callbacks import Place, add_crm_callbacks
+from services.alerts.outbound.connectors import Connectors
+from services.alerts.outbound.http import Http
+from services.alerts.store.connectors import CallbackRows, LookRows, OwnerRows
+from services.alerts.store.tasks import Tasks
+from shared.contracts.events import Owner, Profile
+from shared.http.app import create_app
+from shared.postgres.engine import UnitOfWork, unit_of_work
+from shared.runtime.health import Health
+from tests.fakes.crm.serving import Served, serving
+from tests.integration.alerts.bench import Bench
+from tests.integration.crm.kit import LOOPBACK
+from tests.integration.crm.kit import endpoint as crm_endpoint
+from tests.unit.alerts.connectors.notices import leased
+from tests.unit.alerts.samples import raised_task
+
+VERDICTS = "SELECT id, status, verdict FROM alerts.task ORDER BY id"
+
+
+@dataclass(slots=True)
+class Stored:
+    """The endpoints, as they would be in their table."""
+
+    endpoints: dict[str, Endpoint] = field(default_factory=dict)
+
+    async def sendable(self, _: UnitOfWork) -> list[Endpoint]:
+        return list(self.endpoints.values())
+
+    async def find(self, _: UnitOfWork, endpoint_id: str) -> Endpoint | None:
+        return self.endpoints.get(endpoint_id)
+
+
+@dataclass(slots=True)
+class Office:
+    """One process of alerts with one endpoint, a CRM, and an open task of Ann's."""
+
+    bench: Bench
+    endpoint: Endpoint
+    connectors: Connectors
+    look: LookForChanges
+    client: httpx.AsyncClient
+    rung: asyncio.Event
+
+    async def deliver(self, **changes: Any) -> str:
+        """An open task, stored and sent to the CRM; its id."""
+        task = raised_task(Profile(language="zh-CN", owner=Owner(id="o-1", name="Ann")))
+        task = msgspec.structs.replace(task, **changes)
+        async with unit_of_work(self.bench.engine) as work:
+            await work.driver.execute(
+                "INSERT INTO alerts.customer (customer_id) VALUES ($1) ON CONFLICT DO NOTHING",
+                task.customer_id,
+            )
+            await Tasks().add(work, [task])
+        sent = await self.connectors.of(self.endpoint).send(leased(task), self.bench.clock.now())
+        assert sent.result == "ok", sent
+        return task.id
+
+
+@asynccontextmanager
+async def office(engine: AsyncEngine, kind: Kind, fake: Served) -> AsyncIterator[Office]:
+    """Everything at work."""
+    owners = OwnerRows(engine)
+    await owners.replace("crm", {"o-1": "zhangsan" if kind == "wecom_app" else "777"})
+    async with AsyncExitStack() as closing:
+        await closing.enter_async_context(serving(fake))
+        bench = await closing.enter_async_context(Bench(engine))
+        bench.clock.at = fake.now  # type: ignore[attr-defined]
+        http = Http(timeout_s=5.0, allowed=LOOPBACK, clock=bench.clock)
+        await closing.enter_async_context(http)
+        changes = {"notify_url": "https://churn.example.com"} if kind == "zoho" else {}
+        endpoint = crm_endpoint(kind, fake, **changes)
+        stored, connectors = Stored({"crm": endpoint}), Connectors(bench.shared(http))
+        rung = asyncio.Event()
+        look = LookForChanges(
+            engine,
+            endpoints=stored,
+            readers=connectors,
+            looks=LookRows(engine),
+            give_verdict=bench.give_verdict(),
+            clock=bench.clock,
+            health=Health(bench.clock),
+            rung=rung,
+        )
+        take_click = TakeClick(
+            engine=engine,
+            tasks=Tasks(),
+            owners=owners,
+            callbacks=CallbackRows(engine),
+            give_verdict=bench.give_verdict(),
+            clock=bench.clock,
+        )
+        app = create_app("test", Health(bench.clock))
+        add_crm_callbacks(
+            app,
+            Place(
+                engine=engine,
+                endpoints=stored,
+                looks=LookRows(engine),
+                rung=rung,
+                take_click=take_click,
+                cards=connectors,
+                clock=bench.clock,
+            ),
+        )
+        transport = httpx.ASGITransport(app=app)
+        client = httpx.AsyncClient(transport=transport, base_url="http://alerts")
+        await closing.enter_async_context(client)
+        yield Office(bench, endpoint, connectors, look, client, rung)
+
+
+def pass_by(place: Office, fake: Any, **time: float) -> None:
+    """Let time go by, here and there."""
+    place.bench.clock.pass_by(timedelta(**time))
+    fake.now = place.bench.clock.now()
