@@ -17,6 +17,7 @@ from services.alerts.handlers.forget import Forget
 from services.alerts.handlers.give_verdict import GiveVerdict
 from services.alerts.handlers.look import LookForChanges
 from services.alerts.handlers.measure import Measure, observe_kept
+from services.alerts.handlers.measure_effect import MeasureEffect, MeasureOutcomes
 from services.alerts.handlers.observe import Observe
 from services.alerts.handlers.publish_verdicts import PublishVerdicts
 from services.alerts.handlers.send_sample import SendSample
@@ -31,6 +32,7 @@ from services.alerts.inbound.http.parts import Parts
 from services.alerts.inbound.policy_file import read_policy
 from services.alerts.inbound.risk import RiskDecoder
 from services.alerts.outbound.connectors import Connectors, check
+from services.alerts.outbound.effect_page import effect_page
 from services.alerts.outbound.http import Http
 from services.alerts.outbound.shared import Shared
 from services.alerts.settings import LEASE_MARGIN_S, AlertsSettings
@@ -41,6 +43,7 @@ from services.alerts.store.customers import Customers
 from services.alerts.store.deliveries import Deliveries
 from services.alerts.store.delivery_log import DeliveryLog
 from services.alerts.store.due_tasks import DueTasks, TaskLog
+from services.alerts.store.effects import Effects
 from services.alerts.store.endpoint_admin import EndpointAdmin
 from services.alerts.store.endpoint_secrets import EndpointSecrets
 from services.alerts.store.endpoints import Endpoints
@@ -184,6 +187,19 @@ class Alerts:
             health=self.health,
             told=self.told,
             given=self.given,
+            more=(self.measure_outcomes(),),
+        )
+
+    def measure_outcomes(self) -> MeasureOutcomes:
+        """The timers' step that measures what customers did."""
+        return MeasureOutcomes(
+            engine=self.engine,
+            trials=self.trials,
+            effects=Effects(),
+            rules=self.rules,
+            assessments=Assessments(),
+            late=timedelta(days=self.settings.late_days),
+            keep=timedelta(days=self.settings.keep_days),
         )
 
     def parts(self) -> Parts:
@@ -194,6 +210,8 @@ class Alerts:
             give_verdict=self.give_verdict(),
             act=self.act(),
             rules=self.rules,
+            measure_effect=MeasureEffect(engine=self.engine, effects=Effects(), rules=self.rules),
+            effect_page=effect_page,
             business_clock=self.business_clock,
             clock=self.clock,
         )

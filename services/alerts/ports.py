@@ -8,6 +8,7 @@ from uuid import UUID
 
 from services.alerts.core.connectors.back import Found, Rule
 from services.alerts.core.document import Policy
+from services.alerts.core.effect import Effect, Subject
 from services.alerts.core.endpoint import Endpoint, Payload, Route
 from services.alerts.core.life import TaskEvent
 from services.alerts.core.message import Kind
@@ -199,6 +200,22 @@ class Trials(Protocol):
 
     async def add(self, work: UnitOfWork, trials: Sequence[Trial]) -> None: ...
     async def note_purchases(self, work: UnitOfWork, seen: Sequence[PurchaseSeen]) -> None: ...
+    async def measure(
+        self, work: UnitOfWork, ended_by: datetime, at: datetime, most: int
+    ) -> int: ...
+    async def forget_purchases(self, work: UnitOfWork, before: datetime, most: int) -> int: ...
+
+
+class Effects(Protocol):
+    """The subjects of the comparison, and the save rates that it measures."""
+
+    async def subjects(
+        self, work: UnitOfWork, policy: str, begin: datetime | None, end: datetime | None
+    ) -> list[Subject]: ...
+    async def unmeasured(self, work: UnitOfWork, policy: str) -> int: ...
+    async def put_save_rates(
+        self, work: UnitOfWork, rates: Mapping[str, tuple[float, Effect]], at: datetime
+    ) -> None: ...
 
 
 class TaskLog(Protocol):
@@ -233,6 +250,7 @@ class Assessments(Protocol):
     """Assessments as they came."""
 
     async def add(self, work: UnitOfWork, seen: Sequence[Assessed]) -> None: ...
+    async def forget(self, work: UnitOfWork, before: datetime, most: int) -> int: ...
 
 
 class Deliveries(Protocol):

@@ -5,6 +5,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from functools import partial
 from ipaddress import ip_network
 from typing import Any, Self
@@ -21,6 +22,7 @@ from services.alerts.handlers.assess import Assess
 from services.alerts.handlers.book import Book
 from services.alerts.handlers.deliver import Deliver, Sending
 from services.alerts.handlers.give_verdict import GiveVerdict
+from services.alerts.handlers.measure_effect import MeasureEffect, MeasureOutcomes
 from services.alerts.handlers.observe import Observe
 from services.alerts.handlers.send_sample import SendSample
 from services.alerts.handlers.tend import Tend
@@ -29,6 +31,7 @@ from services.alerts.inbound.http.endpoints import Managing
 from services.alerts.inbound.http.parts import Parts
 from services.alerts.inbound.risk import RiskDecoder
 from services.alerts.outbound.connectors import Connectors, check
+from services.alerts.outbound.effect_page import effect_page
 from services.alerts.outbound.http import Http
 from services.alerts.outbound.shared import Shared
 from services.alerts.store.assessments import Assessments
@@ -37,6 +40,7 @@ from services.alerts.store.connectors import OwnerRows, TokenRows
 from services.alerts.store.customers import Customers
 from services.alerts.store.deliveries import Deliveries
 from services.alerts.store.due_tasks import DueTasks, TaskLog
+from services.alerts.store.effects import Effects
 from services.alerts.store.endpoint_admin import EndpointAdmin
 from services.alerts.store.endpoint_secrets import EndpointSecrets
 from services.alerts.store.endpoints import Endpoints
@@ -212,6 +216,17 @@ class Bench:
             health=Health(self.clock),
             told=asyncio.Event(),
             given=asyncio.Event(),
+            more=(
+                MeasureOutcomes(
+                    engine=self.engine,
+                    trials=Trials(),
+                    effects=Effects(),
+                    rules=SetRules(self.policy),
+                    assessments=Assessments(),
+                    late=timedelta(days=2),
+                    keep=timedelta(days=60),
+                ),
+            ),
         )
 
     def parts(self, tokens: Tokens) -> Parts:
@@ -221,6 +236,10 @@ class Bench:
             give_verdict=self.give_verdict(),
             act=self.act(),
             rules=Rules(),
+            measure_effect=MeasureEffect(
+                engine=self.engine, effects=Effects(), rules=SetRules(self.policy)
+            ),
+            effect_page=effect_page,
             business_clock=BusinessClock(self.clock, replay=False),
             clock=self.clock,
         )

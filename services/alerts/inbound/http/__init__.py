@@ -1,4 +1,5 @@
-"""Alerts' HTTP API: tasks and what owners do with them, the policy, owners, deliveries.
+"""Alerts' HTTP API: tasks and what owners do with them, the policy, owners,
+what the tasks do, deliveries.
 
 Errors are problem documents. Reading wants a token with `customers:read`, working on tasks one
 with `tasks:write`, changing the policy one with `admin`. Lists are read page by page: give
@@ -9,6 +10,7 @@ from fastapi import FastAPI
 
 from services.alerts.inbound.http.actions import add_actions
 from services.alerts.inbound.http.deliveries import add_deliveries
+from services.alerts.inbound.http.effects import add_effect
 from services.alerts.inbound.http.parts import Parts
 from services.alerts.inbound.http.policies import add_owners, add_policies
 from services.alerts.inbound.http.tasks import add_task, add_tasks
@@ -23,3 +25,4 @@ def add_routes(app: FastAPI, parts: Parts) -> None:
     add_policies(app, parts)
     add_owners(app, parts)
     add_deliveries(app, DeliveryLog(parts.engine), parts.tokens, parts.clock)
+    add_effect(app, parts)

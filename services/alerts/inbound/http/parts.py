@@ -1,11 +1,14 @@
 """What the routes about tasks are made of."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.alerts.core.wording.numbers import Language
 from services.alerts.handlers.act import Act
 from services.alerts.handlers.give_verdict import GiveVerdict
+from services.alerts.handlers.measure_effect import MeasureEffect, Report
 from services.alerts.ports import BusinessClock
 from services.alerts.store.rules import Rules
 from shared.http.access import Tokens
@@ -21,5 +24,7 @@ class Parts:
     give_verdict: GiveVerdict
     act: Act
     rules: Rules
+    measure_effect: MeasureEffect
+    effect_page: Callable[[Report, Language], str]
     business_clock: BusinessClock
     clock: Clock

@@ -1,0 +1,136 @@
+"""Measures what the tasks do: outcomes when windows end, effects when somebody asks."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import numpy as np
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.alerts.core.effect import (
+    DIMENSIONS,
+    Dimension,
+    Effect,
+    Point,
+    Subject,
+    by,
+    compare,
+    growth,
+    save_rate,
+)
+from services.alerts.core.intervals import Pick
+from services.alerts.core.playbook import named
+from services.alerts.ports import Assessments, Effects, Rules, Trials
+from shared.postgres.engine import unit_of_work
+
+TRIALS_MAX = 2_000
+"""Measured in one transaction."""
+FORGET_MAX = 5_000
+"""Old rows deleted in one transaction."""
+SEED = 20_170_601
+"""Of the bootstrap: the same data give the same report."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The effect of a policy in a period, whole and in parts."""
+
+    policy: str
+    begin: datetime | None
+    end: datetime | None
+    unmeasured: int
+    whole: Effect
+    parts: dict[Dimension, dict[str, Effect]]
+    growth: list[Point] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasureOutcomes:
+    """A step of the timers: measures trials, keeps save rates, forgets what is too old."""
+
+    engine: AsyncEngine
+    trials: Trials
+    effects: Effects
+    rules: Rules
+    assessments: Assessments
+    late: timedelta
+    """How long late purchases are waited for."""
+    keep: timedelta
+    """How long purchases and assessments are kept."""
+
+    async def __call__(self, now: datetime) -> None:
+        """Do what is due at `now`, business time."""
+        measured = 0
+        while True:
+            async with unit_of_work(self.engine) as work:
+                done = await self.trials.measure(work, now - self.late, now, TRIALS_MAX)
+            measured += done
+            if done < TRIALS_MAX:
+                break
+        if measured:
+            await self._keep_save_rates(now)
+        async with unit_of_work(self.engine) as work:
+            await self.trials.forget_purchases(work, now - self.keep, FORGET_MAX)
+            await self.assessments.forget(work, now - self.keep, FORGET_MAX)
+
+    async def _keep_save_rates(self, now: datetime) -> None:
+        async with unit_of_work(self.engine) as work:
+            _, policy = await self.rules.current(work)
+            subjects = await self.effects.subjects(work, policy.name, None, None)
+        found = await asyncio.to_thread(by, "playbook", subjects, picking())
+        rates = {
+            name: (save_rate(named(policy, name).save_rate, effect), effect)
+            for name, effect in found.items()
+            if effect.claim != "not_enough_data"
+        }
+        async with unit_of_work(self.engine) as work:
+            await self.effects.put_save_rates(work, rates, now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasureEffect:
+    """Answers what the tasks do."""
+
+    engine: AsyncEngine
+    effects: Effects
+    rules: Rules
+
+    async def __call__(
+        self,
+        policy: str | None,
+        begin: datetime | None,
+        end: datetime | None,
+        dimensions: Sequence[Dimension] = DIMENSIONS,
+    ) -> Report:
+        """The effect of a policy, by default the one in force; `begin` and `end` are business
+        time and mean the warnings."""
+        async with unit_of_work(self.engine) as work:
+            _, current = await self.rules.current(work)
+            name = policy or current.name
+            subjects = await self.effects.subjects(work, name, begin, end)
+            unmeasured = await self.effects.unmeasured(work, name)
+        # Seconds of arithmetic for many subjects: not on the loop that serves everything.
+        return await asyncio.to_thread(
+            _report, subjects, (name, begin, end, unmeasured), dimensions
+        )
+
+
+def _report(
+    subjects: Sequence[Subject],
+    about: tuple[str, datetime | None, datetime | None, int],
+    dimensions: Sequence[Dimension],
+) -> Report:
+    pick = picking()
+    return Report(
+        *about,
+        whole=compare(subjects, pick),
+        parts={dimension: by(dimension, subjects, pick) for dimension in dimensions},
+        growth=growth(subjects),
+    )
+
+
+def picking(seed: int = SEED) -> Pick:
+    """Draws for the bootstrap, the same on every run."""
+    chance = np.random.Generator(np.random.PCG64(seed))
+    return lambda below, shape: chance.integers(0, below, shape)

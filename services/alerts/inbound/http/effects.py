@@ -1,0 +1,142 @@
+"""What the tasks do, over HTTP: as numbers and as a page."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, Query
+from fastapi.responses import HTMLResponse
+from pydantic import BaseModel
+
+from services.alerts.core.effect import DIMENSIONS, Dimension, Effect
+from services.alerts.core.wording.effect import claim_text
+from services.alerts.core.wording.numbers import Language
+from services.alerts.inbound.http.parts import Parts
+from shared.http.access import require
+from shared.kernel.errors import Invalid
+
+
+class ArmView(BaseModel):
+    """One side of the comparison."""
+
+    customers: int
+    returned: int
+    """Bought again within the horizon."""
+    rate: float | None
+    rate_low: float
+    rate_high: float
+    revenue_mean: float | None
+
+
+class EffectView(BaseModel):
+    """Treated against held out; differences are treated less held out, intervals 95 %."""
+
+    treated: ArmView
+    held_out: ArmView
+    uplift: float | None
+    uplift_low: float
+    uplift_high: float
+    """Newcombe: for one look planned beforehand."""
+    anytime_low: float
+    anytime_high: float
+    """For looking as often as one likes; the claim rests on it."""
+    revenue_uplift: float | None
+    revenue_low: float | None
+    revenue_high: float | None
+    saved: float | None
+    """Customers kept."""
+    claim: str
+    """`helps`, `harms`, `no_effect_seen` or `not_enough_data`."""
+    reading: str
+    """The claim as a sentence."""
+
+
+class ReportView(BaseModel):
+    """The effect of a policy, whole and in parts."""
+
+    policy: str
+    begin: datetime | None
+    end: datetime | None
+    unmeasured: int
+    """Warnings whose window has not ended yet."""
+    whole: EffectView
+    parts: dict[Dimension, dict[str, EffectView]]
+
+
+Language_ = Annotated[Language, Query(description="of the words")]
+
+
+def add_effect(app: FastAPI, parts: Parts) -> None:
+    """Add `/v1/effect` and `/v1/effect/report`."""
+    measure, page = parts.measure_effect, parts.effect_page
+    reads = [Depends(require(parts.tokens, "customers:read"))]
+
+    @app.get("/v1/effect", dependencies=reads, tags=["effect"])
+    async def read_effect(
+        policy: str | None = None,
+        begin: datetime | None = None,
+        end: datetime | None = None,
+        by: Annotated[list[Dimension] | None, Query()] = None,
+        language: Language_ = "en",
+    ) -> ReportView:
+        """Whether the tasks keep customers: treated against held out, with intervals."""
+        report = await measure(policy, _at("begin", begin), _at("end", end), by or DIMENSIONS)
+        return ReportView(
+            policy=report.policy,
+            begin=report.begin,
+            end=report.end,
+            unmeasured=report.unmeasured,
+            whole=_view(report.whole, language),
+            parts={
+                dimension: {name: _view(effect, language) for name, effect in groups.items()}
+                for dimension, groups in report.parts.items()
+            },
+        )
+
+    @app.get("/v1/effect/report", dependencies=reads, tags=["effect"], response_class=HTMLResponse)
+    async def read_page(
+        policy: str | None = None,
+        begin: datetime | None = None,
+        end: datetime | None = None,
+        language: Language_ = "en",
+    ) -> HTMLResponse:
+        """The same as one self-contained page with plots."""
+        report = await measure(policy, _at("begin", begin), _at("end", end))
+        return HTMLResponse(page(report, language))
+
+
+def _view(effect: Effect, language: Language) -> EffectView:
+    low, high = effect.revenue_interval
+    known = low == low  # noqa: PLR0124 (NaN differs from itself)
+    arms = {
+        name: ArmView(
+            customers=arm.n,
+            returned=arm.returned,
+            rate=arm.rate,
+            rate_low=arm.interval.low,
+            rate_high=arm.interval.high,
+            revenue_mean=arm.revenue_mean,
+        )
+        for name, arm in (("treated", effect.treated), ("held_out", effect.held_out))
+    }
+    return EffectView(
+        **arms,
+        uplift=effect.uplift,
+        uplift_low=effect.interval.low,
+        uplift_high=effect.interval.high,
+        anytime_low=effect.anytime.low,
+        anytime_high=effect.anytime.high,
+        revenue_uplift=effect.revenue_uplift,
+        revenue_low=low if known else None,
+        revenue_high=high if known else None,
+        saved=effect.saved,
+        claim=effect.claim,
+        reading=claim_text(effect.claim, language),
+    )
+
+
+def _at(field: str, at: datetime | None) -> datetime | None:
+    if at is None:
+        return None
+    if at.tzinfo is None:
+        raise Invalid(field, "must have a time zone")
+    return at.astimezone(UTC)

@@ -1,0 +1,72 @@
+"""The subjects of the comparison, and the save rates that it measures."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from services.alerts.core.effect import Effect, Subject
+from shared.postgres.engine import UnitOfWork
+
+SUBJECTS_MAX = 200_000
+"""Of one comparison, the newest: a share is then known to a quarter of a point."""
+
+
+class Effects:
+    """Statements on `alerts.trial` and `alerts.save_rate`, within an open transaction."""
+
+    async def subjects(
+        self, work: UnitOfWork, policy: str, begin: datetime | None, end: datetime | None
+    ) -> list[Subject]:
+        """Each customer's first warning under the policy, where it could have been held out,
+        began within the period and has been measured."""
+        rows = await work.driver.fetch(
+            """
+            SELECT * FROM (
+              SELECT DISTINCT ON (customer_id) * FROM alerts.trial
+               WHERE policy = $1 AND eligible ORDER BY customer_id, at) first
+             WHERE measured_at IS NOT NULL AND ($2::timestamptz IS NULL OR at >= $2)
+               AND ($3::timestamptz IS NULL OR at < $3)
+             ORDER BY at DESC LIMIT $4
+            """,
+            policy,
+            begin,
+            end,
+            SUBJECTS_MAX,
+        )
+        return [
+            Subject(
+                treated=row["arm"] == "treated",
+                returned=row["returned_at"] is not None,
+                revenue=row["revenue"],
+                at=row["at"],
+                playbook=row["playbook"],
+                cause=row["cause"],
+                grade=row["grade"],
+                owner=row["owner_id"],
+                segments=row["segments"],
+            )
+            for row in rows
+        ]
+
+    async def unmeasured(self, work: UnitOfWork, policy: str) -> int:
+        """Warnings whose window has not ended yet."""
+        found = await work.driver.fetchval(
+            "SELECT count(*) FROM alerts.trial WHERE policy = $1 AND measured_at IS NULL", policy
+        )
+        return int(found)
+
+    async def put_save_rates(
+        self, work: UnitOfWork, rates: Mapping[str, tuple[float, Effect]], at: datetime
+    ) -> None:
+        """Store what each playbook saves, in place of what was known."""
+        for playbook, (rate, effect) in sorted(rates.items()):
+            await work.driver.execute(
+                "INSERT INTO alerts.save_rate (playbook, rate, treated, held_out, measured_at) "
+                "VALUES ($1, $2, $3, $4, $5) ON CONFLICT (playbook) DO UPDATE SET "
+                "rate = excluded.rate, treated = excluded.treated, "
+                "held_out = excluded.held_out, measured_at = excluded.measured_at",
+                playbook,
+                rate,
+                effect.treated.n,
+                effect.held_out.n,
+                at,
+            )
