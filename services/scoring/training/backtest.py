@@ -5,19 +5,22 @@ exactly as the next real prediction will be made; so its residuals are those to 
 correction can be judged as it would be used. It never touches a cutoff that is to be tested.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from services.scoring.core.events import DAY_S
 from services.scoring.model.calibration import sigmoid
 from services.scoring.model.rule_model import RuleModel
-from services.scoring.training.baselines import Recency
+from services.scoring.training.baselines import NAMES, fit_baselines
 from services.scoring.training.metrics import scores
 from services.scoring.training.panel import SUBSETS, Bools, Floats, Panel, Progress, no_progress
 from services.scoring.training.trees import Parameters, grow, log_odds
 
+Value = TypeVar("Value", bound=np.generic)
 Measures = dict[str, dict[str, float | int | None]]
 
 ORIGINS_MAX: Final = 4
@@ -34,20 +37,26 @@ class Backtest:
     """The eligible customers of each origin."""
     log_odds: Floats
     """Of the model, before calibration."""
-    recency: Floats
-    """Probability, by recency alone fitted to the same labels as the model."""
+    baselines: Mapping[str, Floats]
+    """Name in `baselines.NAMES` -> probability, fitted to the same knowledge as the model."""
 
     def by_origin(self) -> tuple[list[Floats], list[Bools]]:
         """Log-odds and labels of each origin, oldest first."""
+        return self.split(self.log_odds), self.split(self.rows.silent)
+
+    def split(self, values: NDArray[Value]) -> list[NDArray[Value]]:
+        """What belongs to each origin, oldest first; one value a row."""
+        if not self.rows.cutoffs:
+            return []
         edges = np.searchsorted(self.rows.at, np.arange(1, len(self.rows.cutoffs)))
-        return np.split(self.log_odds, edges), np.split(self.rows.silent, edges)
+        return np.split(values, edges)
 
     def compared(self) -> dict[str, Measures]:
-        """`recency`, `rule`, `model` -> measures by subset, over all origins together."""
+        """Each baseline, `rule` and `model` -> measures by subset, over all origins together."""
         if not len(self.rows):
             return {}
         rule = RuleModel(self.rows.horizon_days).predict(self.rows.x)
-        found = {"recency": self.recency, "rule": rule, "model": sigmoid(self.log_odds)}
+        found = {**self.baselines, "rule": rule, "model": sigmoid(self.log_odds)}
         return {name: measures(self.rows, p) for name, p in found.items()}
 
 
@@ -80,18 +89,19 @@ def backtest(
     """Predict every origin of the panel from what had matured by then."""
     chosen = origins(panel)
     scored: list[Floats] = []
-    recent: list[Floats] = []
+    simple: dict[str, list[Floats]] = {name: [] for name in NAMES}
     for step, at in enumerate(chosen):
         known = panel.matured(panel.cutoffs[at])
         x = panel.between(at, at + 1).x
         booster = grow(known, parameters, trees=trees, threads=threads)
         scored.append(log_odds(booster, x, threads))
-        recent.append(Recency.fit(known).predict(x))
+        for name, baseline in fit_baselines(known, x).items():
+            simple[name].append(baseline.predict(x))
         progress("backtest", step + 1, len(chosen))
     return Backtest(
         rows=panel.only(chosen),
         log_odds=np.concatenate([np.empty(0), *scored]),
-        recency=np.concatenate([np.empty(0), *recent]),
+        baselines={name: np.concatenate([np.empty(0), *of]) for name, of in simple.items()},
     )
 
 

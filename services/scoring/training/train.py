@@ -52,7 +52,7 @@ class Report:
 
     card: ModelCard
     compared: dict[str, Measures]
-    """`recency`, `rule`, `model` -> measures by subset in the backtest; empty without one."""
+    """Each baseline, `rule`, `model` -> measures by subset in the backtest; empty without one."""
     importance: dict[str, float]
     """Share of the total gain of the strongest features, greatest first."""
 

@@ -9,6 +9,7 @@ from services.scoring.core.events import DAY_S
 from services.scoring.core.registry import FEATURES, feature_index
 from services.scoring.training import fit as fitting
 from services.scoring.training.backtest import backtest, origins
+from services.scoring.training.baselines import NAMES
 from services.scoring.training.fit import fit, held_out_from
 from services.scoring.training.panel import Panel
 from services.scoring.training.trees import TREES_FALLBACK, grow, log_odds, parameters_for
@@ -63,7 +64,8 @@ def test_the_backtest_of_an_origin_does_not_know_what_came_after() -> None:
     other = backtest(turned, settings, trees=20, threads=1)
     mine = honest.rows.at == len(chosen) - 2
     np.testing.assert_array_equal(honest.log_odds[mine], other.log_odds[mine])
-    np.testing.assert_array_equal(honest.recency[mine], other.recency[mine])
+    for name in NAMES:
+        np.testing.assert_array_equal(honest.baselines[name][mine], other.baselines[name][mine])
     last = honest.rows.at == len(chosen) - 1
     assert not np.array_equal(honest.log_odds[last], other.log_odds[last])
 

@@ -8,6 +8,7 @@ import pytest
 from services.scoring.core.events import DAY_S, Kind
 from services.scoring.model.churn_model import dumps
 from services.scoring.training import train as training
+from services.scoring.training.baselines import NAMES
 from services.scoring.training.table import EventBatch, from_columns
 from services.scoring.training.train import train, usual_cutoffs
 from shared.kernel.errors import Invalid
@@ -41,7 +42,7 @@ def test_the_card_tells_what_the_model_saw() -> None:
 
 def test_the_report_compares_on_the_same_rows() -> None:
     _, report = trained()
-    assert set(report.compared) == {"recency", "rule", "model"}
+    assert set(report.compared) == {*NAMES, "rule", "model"}
     assert {m["all"]["rows"] for m in report.compared.values()} == {
         report.card.validation["all"]["rows"]
     }
