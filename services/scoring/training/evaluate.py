@@ -1,157 +1,132 @@
 """`python -m services.scoring evaluate`: how good is the model on histories it never saw?
 
-For each test cutoff a model is trained on what had matured by then, with defaults, and
-compared with plain recency and with the rule on the same customers. Nothing is chosen here:
-the test cutoffs are read once and reported as they are.
+With `--events FILE` on a company's own file: at each cutoff everything is learned before it, with
+defaults, and `predictions.csv`, `metrics.json` and `card.html` are written. Without, on the
+public sets by their fixed protocols. Nothing is chosen on a test cutoff: each is read once
+and reported as it is.
 """
 
 import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
-import numpy as np
+import polars as pl
 
-from services.scoring.core.events import DAY_S
-from services.scoring.model.rule_model import RuleModel
-from services.scoring.training.backtest import Measures, measures
-from services.scoring.training.baselines import Recency
-from services.scoring.training.panel import Progress, build_panel, every
-from services.scoring.training.table import EventTable, named
-from services.scoring.training.train import train
+from services.scoring.training.card_page import card_page
+from services.scoring.training.datasets import path_of
+from services.scoring.training.event_file import Read, read
+from services.scoring.training.figures import Found, figures, instant, print_table
+from services.scoring.training.held_out import CHOSEN, HeldOut, hold_out
+from services.scoring.training.panel import Progress
+from services.scoring.training.protocols import PROTOCOLS
 from shared.kernel.errors import Invalid
+from shared.report.page import write
 
-MODELS: Final = ("recency", "rule", "lightgbm")
-SHOWN: Final = ("roc_auc", "pr_auc", "brier", "log_loss", "ece", "lift_at_10")
-
-
-@dataclass(frozen=True, slots=True)
-class Protocol:
-    """Which cutoffs train and which test, fixed before any model was seen."""
-
-    horizon_days: int
-    first: str
-    """First training cutoff, UTC date."""
-    step_days: int
-    tests: tuple[str, ...]
-    reference: dict[str, dict[str, float]]
-    """What an earlier study measured with LightGBM on a panel with 98 features, same rows."""
-
-
-PROTOCOLS: Final[dict[str, Protocol]] = {
-    "cdnow": Protocol(
-        horizon_days=91,
-        first="1997-04-01",
-        step_days=14,
-        tests=("1997-12-31", "1998-02-14", "1998-04-01"),
-        reference={
-            "all": {"roc_auc": 0.8218, "pr_auc": 0.9490, "brier": 0.0979, "log_loss": 0.3259,
-                    "ece": 0.013, "lift_at_10": 1.138},
-            "active": {"roc_auc": 0.7213, "pr_auc": 0.7134, "brier": 0.2114, "log_loss": 0.6103,
-                       "ece": 0.027, "lift_at_10": 1.498},
-        },
-    ),
-    "completejourney": Protocol(
-        horizon_days=28,
-        first="2017-03-26",
-        step_days=7,
-        tests=("2017-09-24", "2017-10-22", "2017-11-19", "2017-12-03"),
-        reference={
-            "all": {"roc_auc": 0.8889, "pr_auc": 0.613, "brier": 0.0981, "log_loss": 0.3052,
-                    "ece": 0.019, "lift_at_10": 3.80},
-            "active": {"roc_auc": 0.8690, "pr_auc": 0.3928, "brier": 0.0722, "log_loss": 0.2361,
-                       "ece": 0.013, "lift_at_10": 4.27},
-        },
-    ),
-}  # fmt: skip
+OUT: Final = "build/evaluate"
+"""Folder of the public sets' predictions and cards; their figures are beside it."""
+HORIZON_DAYS_MAX: Final = 3650
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print the table, write the figures as JSON. 0, or 2 when the data are not there."""
+    """Print the table, write the figures. 0, or 2 with a sentence that names what is wrong."""
     options = _options(argv)
-    found = {}
     try:
-        for name in options.sets:
-            found[name] = evaluate(named(name), PROTOCOLS[name], options.threads, _log(name))
-            _print(name, PROTOCOLS[name], found[name], sys.stdout)
+        if options.events is not None:
+            _one_file(options)
+        else:
+            _public_sets(options)
     except Invalid as invalid:
         sys.stderr.write(f"evaluate: {invalid}\n")
         return 2
-    out = Path(options.out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(found, indent=2, allow_nan=False) + "\n")
-    sys.stdout.write(f"\nfigures: {out}\n")
     return 0
 
 
 def evaluate(
-    table: EventTable, protocol: Protocol, threads: int, progress: Progress
-) -> dict[str, Any]:
-    """Measures of each model, at each test cutoff and as their mean."""
-    horizon = protocol.horizon_days
-    by_cutoff: list[dict[str, Any]] = []
-    for test in protocol.tests:
-        at = _at(test)
-        cutoffs = every(_at(protocol.first), at - horizon * DAY_S, protocol.step_days)
-        model, report = train(
-            table, at, horizon, cutoffs=cutoffs, threads=threads, progress=progress
-        )
-        rows = build_panel(table, [at], horizon, at + horizon * DAY_S)
-        learned = build_panel(table, cutoffs, horizon, at)
-        predictions = {
-            "recency": Recency.fit(learned).predict(rows.x),
-            "rule": RuleModel(horizon).predict(rows.x),
-            "lightgbm": model.predict(rows.x),
-        }
-        by_cutoff.append(
+    events: Read, horizon_days: int, cutoffs: Sequence[float], threads: int, progress: Progress
+) -> tuple[list[HeldOut], Found]:
+    """Each cutoff (unix seconds, UTC) held out, and the figures."""
+    tested = []
+    for at in cutoffs:
+        tested.append(hold_out(events.table, at, horizon_days, threads=threads, progress=progress))
+        progress(f"tested {instant(at)}", 1, 1)
+    return tested, figures(tested, horizon_days, events.notes())
+
+
+def _one_file(options: argparse.Namespace) -> None:
+    path, out = Path(options.events), Path(options.out or OUT)
+    if options.cutoffs is None or options.horizon_days is None:
+        raise Invalid("cutoffs", "--events needs --cutoffs and --horizon-days")
+    cutoffs = _cutoffs(options.cutoffs)
+    if not 1 <= options.horizon_days <= HORIZON_DAYS_MAX:
+        raise Invalid("horizon-days", f"is 1 to {HORIZON_DAYS_MAX}, not {options.horizon_days}")
+    found = _written(read(path), path.stem, options.horizon_days, cutoffs, out, {}, options.threads)
+    (out / "metrics.json").write_text(_json(found))
+    sys.stdout.write(f"\n{out}: predictions.csv, metrics.json, card.html\n")
+
+
+def _public_sets(options: argparse.Namespace) -> None:
+    out = Path(options.out or OUT)
+    everything: dict[str, Any] = {}
+    for name in options.sets:
+        protocol = PROTOCOLS[name]
+        path = path_of(name)
+        if path is None:
+            sys.stdout.write(f"\n{name}: not here, left out (see docs/model.md)\n")
+            continue
+        everything[name] = _written(
+            read(path), name, protocol.horizon_days, [_instant(t) for t in protocol.tests],
+            out / name, protocol.reference, options.threads,
+        )  # fmt: skip
+    if not everything:
+        raise Invalid("sets", "none of them is here: set EBBWATCH_DATA to the folder of the sets")
+    figures_path = out.with_suffix(".json")
+    figures_path.write_text(_json(everything))
+    sys.stdout.write(f"\nfigures: {figures_path}, cards: {out}/*/card.html\n")
+
+
+def _written(
+    events: Read,
+    title: str,
+    horizon_days: int,
+    cutoffs: Sequence[float],
+    out: Path,
+    reference: Any,
+    threads: int,
+) -> Found:
+    """Evaluate, print, and write predictions and card into the folder."""
+    for what, count in (("without a customer", events.without_customer),
+                        ("with an event id that came before", events.repeated)):  # fmt: skip
+        if count:
+            sys.stderr.write(f"{title}: left out {count:,} rows {what}\n")
+    tested, found = evaluate(events, horizon_days, cutoffs, threads, _log(title))
+    out.mkdir(parents=True, exist_ok=True)
+    _predictions(events, tested).write_csv(out / "predictions.csv")
+    write(card_page(title, tested, found), out / "card.html")
+    dates = ", ".join(instant(at) for at in cutoffs)
+    heading = f"{title}: silence over {horizon_days} days, mean over {dates}"
+    print_table(found, heading, sys.stdout, reference)
+    return found
+
+
+def _predictions(events: Read, tested: Sequence[HeldOut]) -> pl.DataFrame:
+    return pl.concat(
+        pl.DataFrame(
             {
-                "cutoff": test,
-                "rows_trained": report.card.rows,
-                "trees": report.card.trees,
-                "calibration": report.card.calibration_decision,
-                "models": {name: measures(rows, p) for name, p in predictions.items()},
+                "customer_id": [events.table.customers[at] for at in one.rows.customer],
+                "cutoff": [instant(one.cutoff)] * len(one.rows),
+                "p_churn": one.predictions[CHOSEN],
             }
         )
-        progress(f"tested {test}", 1, 1)
-    return {
-        "horizon_days": horizon,
-        "mean": {name: _mean([c["models"][name] for c in by_cutoff]) for name in MODELS},
-        "reference": protocol.reference,
-        "by_cutoff": by_cutoff,
-    }
-
-
-def _mean(found: Sequence[Measures]) -> Measures:
-    return {
-        subset: {
-            name: float(np.mean([m[subset][name] for m in found]))
-            for name in ("rows", "base_rate", *SHOWN)
-        }
-        for subset in found[0]
-    }
-
-
-def _print(name: str, protocol: Protocol, found: dict[str, Any], out: TextIO) -> None:
-    out.write(
-        f"\n{name}: silence over {protocol.horizon_days} days, "
-        f"mean over {', '.join(protocol.tests)}\n"
-        f"{'':8}{'':22}" + "".join(f"{measure:>11}" for measure in SHOWN) + "\n"
+        for one in tested
     )
-    mean = found["mean"]
-    for subset in mean[MODELS[0]]:
-        rows = [(model, mean[model][subset]) for model in MODELS]
-        if subset in protocol.reference:
-            rows.append(("(earlier LightGBM)", protocol.reference[subset]))
-        for model, figures in rows:
-            cells = "".join(f"{figures[measure]:11.4f}" for measure in SHOWN)
-            out.write(f"{subset:8}{model:22}{cells}\n")
-        base = mean[MODELS[0]][subset]
-        out.write(f"{'':8}base rate {base['base_rate']:.3f}, {base['rows']:,.0f} customers\n")
-    out.flush()
+
+
+def _json(found: Any) -> str:
+    return json.dumps(found, indent=2, allow_nan=False) + "\n"
 
 
 def _log(name: str) -> Progress:
@@ -167,11 +142,26 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m services.scoring evaluate", description=main.__doc__
     )
-    parser.add_argument("--sets", nargs="+", choices=list(PROTOCOLS), default=list(PROTOCOLS))
-    parser.add_argument("--out", default="build/evaluation.json")
+    parser.add_argument("--events", help="a .parquet or .csv file of events")
+    parser.add_argument("--horizon-days", type=int, help="silence that counts as churn")
+    parser.add_argument("--cutoffs", help="test cutoffs, comma-separated dates (UTC)")
+    parser.add_argument("--sets", nargs="+", choices=list(PROTOCOLS), default=list(PROTOCOLS),
+                        help="public sets, when no file is given")  # fmt: skip
+    parser.add_argument("--out", help=f"folder to write to (default {OUT})")
     parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args(argv)
 
 
-def _at(date: str) -> float:
-    return datetime.fromisoformat(date).replace(tzinfo=UTC).timestamp()
+def _cutoffs(text: str) -> list[float]:
+    dates = [part.strip() for part in text.split(",") if part.strip()]
+    if not dates:
+        raise Invalid("cutoffs", "there is none")
+    return sorted({_instant(date) for date in dates})
+
+
+def _instant(text: str) -> float:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise Invalid("cutoffs", f"{text!r} is not a date like 2011-03-01") from None
+    return (at.replace(tzinfo=UTC) if at.tzinfo is None else at).timestamp()

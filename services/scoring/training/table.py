@@ -116,6 +116,11 @@ def from_parquet(path: Path) -> EventTable:
     for name in COLUMNS_REQUIRED:
         if frame[name].null_count():
             raise Invalid(name, f"{frame[name].null_count()} rows of {path.name} have none")
+    return from_frame(frame)
+
+
+def from_frame(frame: pl.DataFrame) -> EventTable:
+    """Events as a frame with COLUMNS_REQUIRED, none null, and perhaps `amount` and `category`."""
     return from_columns([_batch(frame)])
 
 
