@@ -17,7 +17,9 @@ from services.scoring.model.calibration import Calibration, logit, sigmoid
 from services.scoring.training.calibrate import fit_line
 from services.scoring.training.panel import Bools, Floats, Panel
 
-NAMES: Final = ("recency", "rfm_logistic", "bg_nbd")
+NAMES: Final = ("recency", "rfm_logistic", "bg_nbd", "mbg_nbd")
+BTYD: Final[Mapping[str, btyd.Model]] = {"bg_nbd": "bg", "mbg_nbd": "mbg"}
+"""The baselines that need no labels."""
 RFM: Final = ("recency_days", "purchase_days", "spent")
 NEWTON_STEPS_MAX: Final = 50
 STEP_MIN: Final = 1e-8
@@ -83,8 +85,8 @@ class RfmLogistic:
 
 
 @dataclass(frozen=True, slots=True)
-class BgNbd:
-    """P(no purchase in the horizon) of BG/NBD, fitted to the customers as they stand.
+class BuyTillYouDie:
+    """P(no purchase in the horizon) of BG/NBD or MBG/NBD, fitted to the customers as they stand.
 
     Needs no labels, so it knows all that happened before the cutoff, which trained models
     cannot: their newest labels are a horizon old. That is why it is hard to beat where the
@@ -95,9 +97,9 @@ class BgNbd:
     horizon_days: int
 
     @classmethod
-    def fit(cls, x: Floats, horizon_days: int) -> Self:
+    def fit(cls, x: Floats, horizon_days: int, model: btyd.Model) -> Self:
         """Fit to every customer of one cutoff, float64[n, F]."""
-        return cls(btyd.fit(*repeats(x)), horizon_days)
+        return cls(btyd.fit(*repeats(x), model=model), horizon_days)
 
     def predict(self, x: Floats) -> Floats:
         """Probability of silence. float64[n, F] -> float64[n]."""
@@ -110,8 +112,16 @@ def fit_baselines(known: Panel, now: Floats) -> Mapping[str, Baseline]:
     `known` has the rows whose labels had matured, `now` float64[n, F] the customers at the
     cutoff that is to be predicted.
     """
-    fitted = (Recency.fit(known), RfmLogistic.fit(known), BgNbd.fit(now, known.horizon_days))
-    return dict(zip(NAMES, fitted, strict=True))
+    return {
+        "recency": Recency.fit(known),
+        "rfm_logistic": RfmLogistic.fit(known),
+        **without_labels(now, known.horizon_days),
+    }
+
+
+def without_labels(now: Floats, horizon_days: int) -> dict[str, Baseline]:
+    """Those that need none, fitted to the customers of one cutoff, float64[n, F]."""
+    return {name: BuyTillYouDie.fit(now, horizon_days, model) for name, model in BTYD.items()}
 
 
 def repeats(x: Floats) -> tuple[Floats, Floats, Floats]:

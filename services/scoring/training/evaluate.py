@@ -6,10 +6,10 @@ public sets by their fixed protocols. Nothing is chosen on a test cutoff: each i
 and reported as it is.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -31,12 +31,23 @@ OUT: Final = "build/evaluate"
 HORIZON_DAYS_MAX: Final = 3650
 
 
-def main(argv: Sequence[str]) -> int:
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command was asked for; texts as they were given."""
+
+    events: str | None = None
+    horizon_days: int | None = None
+    cutoffs: str | None = None
+    sets: Sequence[str] = tuple(PROTOCOLS)
+    out: str | None = None
+    threads: int = 1
+
+
+def run(options: Options) -> int:
     """Print the table, write the figures. 0, or 2 with a sentence that names what is wrong."""
-    options = _options(argv)
     try:
         if options.events is not None:
-            _one_file(options)
+            _one_file(options, options.events)
         else:
             _public_sets(options)
     except Invalid as invalid:
@@ -56,22 +67,25 @@ def evaluate(
     return tested, figures(tested, horizon_days, events.notes())
 
 
-def _one_file(options: argparse.Namespace) -> None:
-    path, out = Path(options.events), Path(options.out or OUT)
+def _one_file(options: Options, events: str) -> None:
+    path, out = Path(events), Path(options.out or OUT)
     if options.cutoffs is None or options.horizon_days is None:
         raise Invalid("cutoffs", "--events needs --cutoffs and --horizon-days")
     cutoffs = _cutoffs(options.cutoffs)
     if not 1 <= options.horizon_days <= HORIZON_DAYS_MAX:
         raise Invalid("horizon-days", f"is 1 to {HORIZON_DAYS_MAX}, not {options.horizon_days}")
-    found = _written(read(path), path.stem, options.horizon_days, cutoffs, out, {}, options.threads)
+    title = path.resolve().parent.name if path.stem == "events" else path.stem
+    found = _written(read(path), title, options.horizon_days, cutoffs, out, {}, options.threads)
     (out / "metrics.json").write_text(_json(found))
     sys.stdout.write(f"\n{out}: predictions.csv, metrics.json, card.html\n")
 
 
-def _public_sets(options: argparse.Namespace) -> None:
+def _public_sets(options: Options) -> None:
     out = Path(options.out or OUT)
     everything: dict[str, Any] = {}
     for name in options.sets:
+        if name not in PROTOCOLS:
+            raise Invalid("sets", f"{name!r} is none of {', '.join(PROTOCOLS)}")
         protocol = PROTOCOLS[name]
         path = path_of(name)
         if path is None:
@@ -136,20 +150,6 @@ def _log(name: str) -> Progress:
             sys.stderr.flush()
 
     return tell
-
-
-def _options(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m services.scoring evaluate", description=main.__doc__
-    )
-    parser.add_argument("--events", help="a .parquet or .csv file of events")
-    parser.add_argument("--horizon-days", type=int, help="silence that counts as churn")
-    parser.add_argument("--cutoffs", help="test cutoffs, comma-separated dates (UTC)")
-    parser.add_argument("--sets", nargs="+", choices=list(PROTOCOLS), default=list(PROTOCOLS),
-                        help="public sets, when no file is given")  # fmt: skip
-    parser.add_argument("--out", help=f"folder to write to (default {OUT})")
-    parser.add_argument("--threads", type=int, default=1)
-    return parser.parse_args(argv)
 
 
 def _cutoffs(text: str) -> list[float]:

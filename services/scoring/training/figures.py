@@ -75,8 +75,9 @@ def _cutoff(one: HeldOut) -> Found:
         "labels_observed": one.labelled,
         "chosen": {
             "model": one.choice.name,
-            "lightgbm_weight": one.choice.weight,
-            "baseline": one.choice.baseline,
+            "lightgbm_weight": one.choice.contender.weight,
+            "level": one.choice.contender.level,
+            "baseline": one.choice.contender.baseline,
             "reason": one.choice.reason,
             "log_loss_on_training_cutoffs": dict(one.choice.tried),
         },

@@ -41,6 +41,9 @@ class Fit:
     calibration: Calibration
     calibration_reason: str
     backtest: Backtest
+    """At origins a horizon apart."""
+    later: Backtest
+    """At these and at more of the latest cutoffs, to choose among contenders."""
     parameters: Parameters
 
 
@@ -59,19 +62,20 @@ def fit(
     if start is None:
         trees, chosen_by = TREES_FALLBACK, "fixed: too few cutoffs to hold later ones out"
     else:
-        later = panel.between(start, len(panel.cutoffs))
+        held_out = panel.between(start, len(panel.cutoffs))
         trial = grow(
-            panel.matured(later.cutoffs[0]),
+            panel.matured(held_out.cutoffs[0]),
             parameters,
             trees=TREES_MAX,
             threads=threads,
-            later=later,
+            later=held_out,
             progress=progress,
             what="trial trees",
         )
         trees = trial.best_iteration
-        chosen_by = f"early stopping on the latest {len(later.cutoffs)} cutoffs"
-    past = backtest(panel, parameters, trees=trees, threads=threads, progress=progress)
+        chosen_by = f"early stopping on the latest {len(held_out.cutoffs)} cutoffs"
+    later = backtest(panel, parameters, trees=trees, threads=threads, progress=progress)
+    past = later.at_origins()
     decision = decide(*past.by_origin())
     booster = grow(panel, parameters, trees=trees, threads=threads, progress=progress)
     return Fit(
@@ -81,6 +85,7 @@ def fit(
         calibration=decision.calibration,
         calibration_reason=decision.reason,
         backtest=past,
+        later=later,
         parameters=parameters,
     )
 

@@ -15,8 +15,8 @@ import numpy as np
 from services.scoring.core.events import DAY_S
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.training.backtest import LEARN_CUTOFFS_MIN
-from services.scoring.training.baselines import BgNbd, fit_baselines
-from services.scoring.training.choice import MODEL, Choice, choose
+from services.scoring.training.baselines import fit_baselines, without_labels
+from services.scoring.training.choice import MODEL, USUAL, Choice, Contender, choose
 from services.scoring.training.fit import SEED, Fit, fit
 from services.scoring.training.leaks import leaking
 from services.scoring.training.panel import (
@@ -82,19 +82,19 @@ def hold_out(
     fitted: Fit | None = None
     if known is not None and not untrained:
         fitted = fit(known, seed=seed, threads=threads, progress=progress)
-    predictions: dict[str, Floats] = {}
     if known is None:
-        predictions["bg_nbd"] = BgNbd.fit(rows.x, horizon_days).predict(rows.x)
+        simple = without_labels(rows.x, horizon_days)
     else:
-        for name, baseline in fit_baselines(known, rows.x).items():
-            predictions[name] = baseline.predict(rows.x)
+        simple = dict(fit_baselines(known, rows.x))
+    predictions = {name: baseline.predict(rows.x) for name, baseline in simple.items()}
     predictions[RULE] = RuleModel(horizon_days).predict(rows.x)
     if fitted is None:
-        choice = Choice(0.0, "bg_nbd", f"no trees: {untrained}", {})
+        choice = Choice(Contender(0.0, 1.0, USUAL.baseline), f"no trees: {untrained}", {})
     else:
         score = log_odds(fitted.booster, rows.x, threads)
         predictions[MODEL] = fitted.calibration.apply(score)
-        choice = choose(fitted.backtest, fitted.calibration.apply(fitted.backtest.log_odds))
+        past = fitted.calibration.apply(fitted.later.log_odds)
+        choice = choose(fitted.later, past, len(known or ()))
     predictions[CHOSEN] = choice.apply(predictions.get(MODEL), predictions)
     return HeldOut(
         rows=rows,

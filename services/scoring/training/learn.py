@@ -137,7 +137,7 @@ def _trial(past: Backtest, champion: ChurnModel | PooledModel | str | None) -> g
             p=champion.predict(rows.x),
         )
     baselines = {
-        "recency": past.recency,
+        **past.baselines,
         "rule": RuleModel(rows.horizon_days).predict(rows.x),
         "pooled prior": pooled_at_origins(past),
     }

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from services.scoring.core.registry import feature_index
-from services.scoring.training.baselines import NAMES, BgNbd, RfmLogistic, fit_baselines, repeats
+from services.scoring.training.baselines import (
+    NAMES,
+    BuyTillYouDie,
+    RfmLogistic,
+    fit_baselines,
+    repeats,
+)
 from services.scoring.training.metrics import log_loss, roc_auc
 from services.scoring.training.panel import Panel, build_panel
 from tests.unit.scoring_training.histories import HORIZON_DAYS, day, panel, purchases
@@ -61,4 +67,4 @@ def test_repeats_are_counted_in_days_of_purchase() -> None:
     np.testing.assert_allclose(again, [2, 0])
     np.testing.assert_allclose(span, [30, 0])
     np.testing.assert_allclose(age, [40, 5])
-    assert BgNbd.fit(x, HORIZON_DAYS).predict(x).shape == (2,)
+    assert BuyTillYouDie.fit(x, HORIZON_DAYS, "bg").predict(x).shape == (2,)

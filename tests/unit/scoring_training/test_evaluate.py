@@ -1,4 +1,4 @@
-"""The evaluation command on a small set: honest split, table, JSON, clear refusal."""
+"""The evaluation command: on a company's file and on the public sets."""
 
 import json
 from datetime import UTC, datetime
@@ -7,11 +7,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from services.scoring.core.events import DAY_S
 from services.scoring.training import evaluate as evaluation
-from services.scoring.training.evaluate import PROTOCOLS, Protocol, main
+from services.scoring.training.evaluate import Options, run
+from services.scoring.training.protocols import PROTOCOLS, SHOWN, Protocol
 from services.scoring.training.table import DATA_ENV
 from tests.unit.scoring_training.histories import HORIZON_DAYS, day, shoppers
+
+MODELS = {"recency", "rfm_logistic", "bg_nbd", "mbg_nbd", "rule", "lightgbm", "chosen"}
 
 
 def _date(number: float) -> str:
@@ -19,11 +21,10 @@ def _date(number: float) -> str:
 
 
 @pytest.fixture
-def small_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """`shoppers` as a file, with a protocol of its own."""
+def folder(tmp_path: Path) -> Path:
+    """`shoppers` as an event file in a folder of its own."""
     table = shoppers()
-    folder = tmp_path / "small"
-    folder.mkdir()
+    (tmp_path / "small").mkdir()
     pl.DataFrame(
         {
             "event_id": [str(i) for i in range(len(table.events))],
@@ -32,45 +33,99 @@ def small_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "event_type": ["purchase" if k == 1 else "looked" for k in table.events.kind],
             "amount": table.events.amount,
         }
-    ).write_parquet(folder / "events.parquet")
-    protocol = Protocol(
-        horizon_days=HORIZON_DAYS, first=_date(30), step_days=7, tests=(_date(120), _date(134)),
-        reference={"all": dict.fromkeys(evaluation.SHOWN, 0.5)},
-    )  # fmt: skip
-    monkeypatch.setattr(evaluation, "PROTOCOLS", {"small": protocol})
-    monkeypatch.setenv(DATA_ENV, str(tmp_path))
+    ).write_parquet(tmp_path / "small" / "events.parquet")
     return tmp_path
 
 
-def test_it_prints_a_table_and_writes_the_figures(
-    small_set: Path, capsys: pytest.CaptureFixture[str]
+def _options(folder: Path, **changed: object) -> Options:
+    given = {
+        "events": str(folder / "small" / "events.parquet"), "horizon_days": HORIZON_DAYS,
+        "cutoffs": f"{_date(120)},{_date(134)}", "out": str(folder / "out"), **changed,
+    }  # fmt: skip
+    return Options(**given)  # type: ignore[arg-type]
+
+
+def test_a_companys_file_gives_predictions_figures_and_a_card(
+    folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = small_set / "build" / "evaluation.json"
-    assert main(["--out", str(out), "--threads", "1"]) == 0
+    assert run(_options(folder)) == 0
+    out = folder / "out"
+    predictions = pl.read_csv(out / "predictions.csv")
+    assert predictions.columns == ["customer_id", "cutoff", "p_churn"]
+    assert predictions["cutoff"].unique().sort().to_list() == [_date(120), _date(134)]
+    assert predictions.group_by("customer_id", "cutoff").len()["len"].max() == 1
+    figures = json.loads((out / "metrics.json").read_text())
+    assert set(figures["mean"]) == MODELS
+    for name in MODELS:
+        for subset in ("all", "ge2", "active"):
+            assert set(SHOWN) <= set(figures["mean"][name][subset])
+        each = [c["models"][name]["all"]["roc_auc"] for c in figures["cutoffs"]]
+        assert figures["mean"][name]["all"]["roc_auc"] == pytest.approx(sum(each) / 2)
+    for cutoff in figures["cutoffs"]:
+        assert cutoff["chosen"]["model"]
+        assert cutoff["chosen"]["reason"]
     printed = capsys.readouterr()
-    figures = json.loads(out.read_text())["small"]
-    assert [c["cutoff"] for c in figures["by_cutoff"]] == [_date(120), _date(134)]
-    for model in ("recency", "rule", "lightgbm"):
-        mean = figures["mean"][model]["all"]["roc_auc"]
-        each = [c["models"][model]["all"]["roc_auc"] for c in figures["by_cutoff"]]
-        assert mean == pytest.approx(sum(each) / 2)
-        assert f"{mean:.4f}" in printed.out
+    assert f"{figures['mean']['chosen']['all']['log_loss']:.4f}" in printed.out
     assert "small: tested" in printed.err
-    assert "(earlier LightGBM)" in printed.out
+    card = (out / "card.html").read_text()
+    assert "Churn model card: small" in card
+    assert "SHAP" in card
 
 
-def test_a_set_that_is_not_there_is_told_with_the_mend(
-    small_set: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_csv_gives_the_same_numbers(folder: Path) -> None:
+    parquet = folder / "small" / "events.parquet"
+    pl.read_parquet(parquet).write_csv(folder / "events.csv")
+    cutoffs = _date(134)
+    assert run(_options(folder, cutoffs=cutoffs, out=str(folder / "a"))) == 0
+    csv = _options(
+        folder, cutoffs=cutoffs, events=str(folder / "events.csv"), out=str(folder / "b")
+    )
+    assert run(csv) == 0
+    one, two = (pl.read_csv(folder / name / "predictions.csv") for name in "ab")
+    assert one.equals(two)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"cutoffs": "soon"}, "cutoffs: 'soon' is not a date"),
+        ({"cutoffs": " , "}, "cutoffs: there is none"),
+        ({"cutoffs": None}, "cutoffs: --events needs"),
+        ({"horizon_days": 0}, "horizon-days: is 1 to"),
+        ({"cutoffs": "1999-01-01"}, "cutoffs: nobody has bought before 1999-01-01"),
+        ({"events": "nowhere.csv"}, "events: there is no file nowhere.csv"),
+        ({"events": None, "sets": ["moon"]}, "sets: 'moon' is none of"),
+    ],
+)
+def test_what_cannot_be_done_is_said_with_the_field(
+    folder: Path, capsys: pytest.CaptureFixture[str], changed: dict[str, object], said: str
 ) -> None:
-    monkeypatch.setenv(DATA_ENV, str(small_set / "nowhere"))
-    assert main(["--out", str(small_set / "x.json")]) == 2
-    assert DATA_ENV in capsys.readouterr().err
+    assert run(_options(folder, **changed)) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_the_public_sets_are_printed_beside_the_study(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    protocol = Protocol(
+        HORIZON_DAYS, (_date(134),), {"all": {"study BG/NBD": dict.fromkeys(SHOWN, 0.5)}}
+    )
+    protocols = {"small": protocol, "gone": protocol}
+    monkeypatch.setattr(evaluation, "PROTOCOLS", protocols)
+    monkeypatch.setenv(DATA_ENV, str(folder))
+    out = folder / "build" / "evaluate"
+    assert run(Options(sets=("small", "gone"), out=str(out))) == 0
+    printed = capsys.readouterr().out
+    assert "study BG/NBD" in printed
+    assert "gone: not here" in printed
+    assert set(json.loads((folder / "build" / "evaluate.json").read_text())) == {"small"}
+    assert (out / "small" / "predictions.csv").exists()
+    assert run(Options(sets=("gone",), out=str(out))) == 2
 
 
 @pytest.mark.parametrize("name", list(PROTOCOLS))
-def test_tests_lie_at_least_a_horizon_after_the_first_training_cutoff(name: str) -> None:
-    protocol = PROTOCOLS[name]
-    first = datetime.fromisoformat(protocol.first).timestamp()
-    for test in protocol.tests:
-        apart = datetime.fromisoformat(test).timestamp() - first
-        assert apart >= 2 * protocol.horizon_days * DAY_S
+def test_a_study_is_quoted_with_every_measure(name: str) -> None:
+    for models in PROTOCOLS[name].reference.values():
+        for figures in models.values():
+            assert set(figures) == set(SHOWN)
+            assert figures["roc_auc"] is not None

@@ -7,8 +7,9 @@ import pytest
 
 from services.scoring.core.events import DAY_S
 from services.scoring.core.registry import FEATURES, feature_index
+from services.scoring.training import backtest as backtesting
 from services.scoring.training import fit as fitting
-from services.scoring.training.backtest import backtest, origins
+from services.scoring.training.backtest import apart, backtest, origins
 from services.scoring.training.baselines import NAMES
 from services.scoring.training.fit import fit, held_out_from
 from services.scoring.training.panel import Panel
@@ -46,10 +47,25 @@ def test_what_stops_the_trees_had_not_begun_when_their_labels_matured() -> None:
 
 
 def test_origins_are_a_horizon_apart_and_end_with_the_last_cutoff() -> None:
-    chosen = origins(panel())
+    chosen = apart(panel().cutoffs, HORIZON_DAYS)
     assert chosen[-1] == len(panel().cutoffs) - 1
     at = np.array(panel().cutoffs)[chosen]
     assert np.all(np.diff(at) >= HORIZON_DAYS * DAY_S)
+    assert set(chosen) <= set(origins(panel()))
+
+
+def test_contenders_are_compared_at_the_origins_and_at_the_latest_cutoffs() -> None:
+    fitted = fit(panel())
+    latest = panel().cutoffs[-backtesting.LATER_MAX :]
+    assert set(latest) | set(fitted.backtest.rows.cutoffs) == set(fitted.later.rows.cutoffs)
+    assert np.all(np.diff(fitted.backtest.rows.cutoffs) >= HORIZON_DAYS * DAY_S)
+    kept = np.isin(
+        np.array(fitted.later.rows.cutoffs)[fitted.later.rows.at], fitted.backtest.rows.cutoffs
+    )
+    np.testing.assert_array_equal(fitted.backtest.log_odds, fitted.later.log_odds[kept])
+    assert [len(part) for part in fitted.later.split(fitted.later.log_odds)] == [
+        int((fitted.later.rows.at == at).sum()) for at in range(len(fitted.later.rows.cutoffs))
+    ]
 
 
 def test_the_backtest_of_an_origin_does_not_know_what_came_after() -> None:

@@ -1,0 +1,26 @@
+"""`evaluate`: how good the churn model is, on a company's own file or on the public sets."""
+
+import argparse
+import asyncio
+from typing import Any
+
+
+def add_commands(commands: Any) -> None:
+    """Add `evaluate`."""
+    parser = commands.add_parser("evaluate", help="measure the model on histories it never saw")
+    parser.add_argument("--events", metavar="FILE", help="a .parquet or .csv file of events")
+    parser.add_argument("--horizon-days", type=int, help="silence that counts as churn")
+    parser.add_argument("--cutoffs", help="test cutoffs: dates (UTC) with commas between")
+    parser.add_argument("--sets", nargs="+", help="public sets, when no file is given")
+    parser.add_argument("--out", metavar="DIR", help="default: build/evaluate")
+    parser.add_argument("--threads", type=int, default=1, help="more rarely help: LightGBM spins")
+    parser.set_defaults(command=_evaluate)
+
+
+async def _evaluate(args: argparse.Namespace) -> int:
+    # Imported here: the service itself must not carry the weight of training.
+    from services.scoring.training.evaluate import Options, run  # noqa: PLC0415
+
+    given = {name: getattr(args, name) for name in Options.__slots__}
+    options = Options(**{name: value for name, value in given.items() if value is not None})
+    return await asyncio.to_thread(run, options)

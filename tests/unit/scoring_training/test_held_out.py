@@ -1,0 +1,105 @@
+"""A test cutoff held out: nothing later is known, and somebody always answers."""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+
+from services.scoring.core.events import Kind
+from services.scoring.training.baselines import NAMES
+from services.scoring.training.card_page import card_page
+from services.scoring.training.figures import figures, instant
+from services.scoring.training.held_out import CHOSEN, HeldOut, hold_out
+from services.scoring.training.table import EventTable, from_columns
+from shared.kernel.errors import Invalid
+from shared.report.page import render
+from tests.unit.scoring_training.histories import HORIZON_DAYS, batch, day, purchases, shoppers
+
+CUTOFF = day(130)
+
+
+@cache
+def held() -> HeldOut:
+    return hold_out(shoppers(), CUTOFF, HORIZON_DAYS)
+
+
+def _until(table: EventTable, end: float) -> EventTable:
+    return replace(table, events=table.between(-np.inf, end), observed_until=end)
+
+
+def test_every_contender_predicts_every_customer() -> None:
+    bought = int((shoppers().first_purchases() < CUTOFF).sum())
+    assert set(held().predictions) == {*NAMES, "rule", "lightgbm", CHOSEN}
+    for p in held().predictions.values():
+        assert p.shape == (bought,)
+        assert np.all((p >= 0) & (p <= 1))
+
+
+def test_what_happens_after_the_cutoff_changes_no_prediction() -> None:
+    blind = hold_out(_until(shoppers(), CUTOFF), CUTOFF, HORIZON_DAYS)
+    for name, p in held().predictions.items():
+        np.testing.assert_array_equal(blind.predictions[name], p)
+    assert held().labelled
+    assert not blind.labelled
+
+
+def test_the_training_labels_end_before_the_cutoff() -> None:
+    assert held().known is not None
+    assert max(held().known.cutoffs) + HORIZON_DAYS * 86_400 <= CUTOFF  # type: ignore[union-attr]
+
+
+def test_a_cutoff_that_was_not_observed_has_predictions_and_no_measures() -> None:
+    blind = hold_out(_until(shoppers(), CUTOFF), CUTOFF, HORIZON_DAYS)
+    found = figures([held(), blind], HORIZON_DAYS, {})
+    assert [bool(one["models"]) for one in found["cutoffs"]] == [True, False]
+    assert found["mean"][CHOSEN] == found["cutoffs"][0]["models"][CHOSEN]
+    assert "observed to its end" in render(card_page("x", [blind], figures([blind], 14, {})))
+
+
+def test_a_file_may_end_a_little_early() -> None:
+    nearly = CUTOFF + (HORIZON_DAYS - 0.5) * 86_400
+    assert hold_out(_until(shoppers(), nearly), CUTOFF, HORIZON_DAYS).labelled
+    short = CUTOFF + (HORIZON_DAYS - 2) * 86_400
+    assert not hold_out(_until(shoppers(), short), CUTOFF, HORIZON_DAYS).labelled
+
+
+@pytest.mark.parametrize("cutoff", [2, 20, 31], ids=["no panel", "one cutoff", "few cutoffs"])
+def test_a_short_history_is_answered_by_what_needs_no_labels(cutoff: float) -> None:
+    found = hold_out(shoppers(), day(cutoff), HORIZON_DAYS)
+    if found.fitted is None:
+        assert found.choice.name == "mbg_nbd"
+        assert "no trees" in found.choice.reason
+        np.testing.assert_array_equal(found.predictions[CHOSEN], found.predictions["mbg_nbd"])
+    assert np.isfinite(found.predictions[CHOSEN]).all()
+    assert render(card_page("x", [found], figures([found], HORIZON_DAYS, {"rows": 1})))
+
+
+def test_one_label_only_grows_no_trees() -> None:
+    daily = purchases(*((f"c{n}", float(at)) for n in range(5) for at in range(60)), until=80)
+    found = hold_out(daily, day(60), 5)
+    assert found.fitted is None
+    assert found.untrained == "every customer has the same label"
+    measured = figures([found], 5, {})["mean"][CHOSEN]["all"]
+    assert measured["roc_auc"] is None
+    assert measured["log_loss"] is not None
+
+
+def test_without_amounts_and_with_refunds_it_works_all_the_same() -> None:
+    events = [(f"c{n}", Kind.PURCHASE, at * (2.0 + n % 7)) for n in range(60) for at in range(30)]
+    events += [(f"c{n}", Kind.REFUND, 3.0 + n) for n in range(20)]
+    made = batch(events)
+    bare = replace(made, columns=replace(made.columns, amount=np.full(len(events), np.nan)))
+    found = hold_out(from_columns([bare], day(110)), day(90), 14)
+    assert np.isfinite(found.predictions[CHOSEN]).all()
+    assert "no gain in money" in render(card_page("x", [found], figures([found], 14, {})))
+
+
+def test_nobody_has_bought_yet() -> None:
+    with pytest.raises(Invalid, match="nobody has bought before 2020-09-13"):
+        hold_out(shoppers(), day(-1), HORIZON_DAYS)
+
+
+def test_a_cutoff_is_told_as_a_date_where_it_is_one() -> None:
+    assert instant(day(0)) == "2020-09-14"
+    assert instant(day(0.5)) == "2020-09-14T12:00:00+00:00"
