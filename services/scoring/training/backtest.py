@@ -134,8 +134,9 @@ def _thinned(panel: Panel) -> Panel:
     """At most LEARN_ROWS_MAX rows, the same share of every cutoff; the same ones every time."""
     if len(panel) <= LEARN_ROWS_MAX:
         return panel
-    kept = np.random.default_rng(len(panel)).permutation(len(panel))[:LEARN_ROWS_MAX]
-    return panel.rows(np.sort(kept))
+    kept = np.zeros(len(panel), dtype=np.bool_)
+    kept[np.random.default_rng(len(panel)).permutation(len(panel))[:LEARN_ROWS_MAX]] = True
+    return panel.where(kept)
 
 
 def measures(panel: Panel, p: Floats) -> Measures:

@@ -90,7 +90,6 @@ class Panel:
 
     def only(self, chosen: Sequence[int]) -> "Panel":
         """The rows of the cutoffs at these ascending indices."""
-<<<<<<< HEAD
         found = self.where(np.isin(self.at, chosen))
         return replace(
             found,
@@ -108,21 +107,6 @@ class Panel:
             customer=self.customer[rows],
             weight=self.weight[rows],
             arm=self.arm[rows],
-=======
-        kept = self.rows(np.flatnonzero(np.isin(self.at, chosen)))
-        at = np.searchsorted(chosen, kept.at)
-        return replace(kept, at=at, cutoffs=tuple(self.cutoffs[i] for i in chosen))
-
-    def rows(self, index: Ints) -> "Panel":
-        """The rows at these ascending indices, with all cutoffs."""
-        return replace(
-            self,
-            x=self.x[index],
-            silent=self.silent[index],
-            at=self.at[index],
-            customer=self.customer[index],
-            weight=self.weight[index],
->>>>>>> aed30ac (Evaluate on a company's own file: baselines, blends and levels chosen on later training cutoffs, model card)
         )
 
     def subset(self, name: str) -> Bools:
