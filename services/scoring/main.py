@@ -22,6 +22,7 @@ from services.scoring.model.store import ArtefactStore
 from services.scoring.ports import BACKFILL, Effects
 from services.scoring.settings import ScoringSettings
 from services.scoring.store.business_clock import BusinessClock
+from services.scoring.store.cache import CachingStore
 from services.scoring.store.history import History
 from services.scoring.store.models import Models
 from services.scoring.store.shadows import Shadows
@@ -39,7 +40,7 @@ from shared.kafka.settings import KafkaSettings
 from shared.kafka.worker import work
 from shared.postgres.engine import create_engine
 from shared.postgres.housekeeping import Housekeeping, Kept, TimeTable
-from shared.postgres.ledger import Ledger
+from shared.postgres.ledger import Claim, Ledger
 from shared.postgres.outbox import Outbox
 from shared.postgres.settings import PostgresSettings
 from shared.runtime import service
@@ -59,6 +60,7 @@ async def run() -> int:
     engine = create_engine(PostgresSettings(), "scoring")
     ledger, outbox = Ledger(engine, SCHEMA), Outbox(SCHEMA)
     relay = Relay(engine, outbox, Producer(kafka, "scoring-relay"))
+    store = CachingStore(TurnStore(engine, ledger, outbox), settings.cache_customers_max)
     serving = serving_of(settings, engine)
     consumer = FencedConsumer(
         settings=kafka,
@@ -67,9 +69,8 @@ async def run() -> int:
         group=settings.group,
         worker=socket.gethostname(),
         batch_records_max=settings.batch_records_max,
-        on_claim=relay.recover,
+        on_claim=lambda claim: _claimed(store, relay, claim),
     )
-    store = TurnStore(engine, ledger, outbox)
     shadow = Shadow(serving.challenger, Shadows(engine))
     treatments = _Treatments(settings, kafka, engine)
     handle = _handler(settings, store, relay, serving, shadow, clock)
@@ -163,7 +164,7 @@ class _Treatments:
 
 def _handler(
     settings: ScoringSettings,
-    store: TurnStore,
+    store: CachingStore,
     relay: Relay,
     serving: Serving,
     shadow: Shadow,
@@ -214,6 +215,11 @@ def kept_tables(settings: ScoringSettings) -> tuple[TimeTable, ...]:
             settings.assessment_retention_days,
         ),
     )
+
+
+async def _claimed(store: CachingStore, relay: Relay, claim: Claim) -> None:
+    store.forget(claim.partition)
+    await relay.recover(claim)
 
 
 def _add_checks(health: Health, consumer: FencedConsumer, serving: Serving) -> None:

@@ -117,9 +117,9 @@ class Loaded:
     """When the last assessment wanted the next look; the timer may fire before it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that makes each one four times as slow to build
 class AssessmentRow:
-    """One customer's new assessment, as stored."""
+    """One customer's new assessment, as stored; never changed once it is made."""
 
     customer: str
     revision: int
@@ -176,6 +176,7 @@ class Store(Protocol):
         self, work: UnitOfWork, nows: dict[int, datetime], limit: int
     ) -> list[tuple[str, int]]: ...
     async def load(self, work: UnitOfWork, customers: Sequence[str]) -> Loaded: ...
+    async def record(self, work: UnitOfWork, events: EventRows, recorded_at: datetime) -> None: ...
     async def write(self, work: UnitOfWork, effects: Effects) -> list[Pending]: ...
 
 

@@ -30,6 +30,11 @@ class ScoringSettings(HttpSettings):
     treatment_batch_records_max: int = Field(500, ge=1, le=20_000)
     """Records of the treatment topic in one transaction: a quiet topic, small facts."""
 
+    cache_customers_max: int = Field(100_000, ge=0, le=10_000_000)
+    """Customers whose state stays in memory while their partition is ours, about 1 KB each: who was
+    touched lately is not read again. Beyond it they come from PostgreSQL, at about a third of the
+    speed lost."""
+
     sweep_customers_max: int = Field(2_000, ge=1, le=20_000)
     """Silent customers assessed in one transaction, oldest due first: as much work as a batch
     of events, so that a million of them never stop the live stream."""

@@ -1,7 +1,8 @@
 """The canonical event on `ebbwatch.activity`: what ingest writes, scoring and alerts read.
 
 A structured CloudEvent whose `data` is one flat shape for every type, so that a reader
-decodes a whole batch with one compiled decoder and turns fields into columns.
+decodes a whole batch with one compiled decoder and turns fields into columns. It cannot be part
+of a cycle, so the garbage collector need not walk the thousands of a batch (`gc=False`).
 Record key: the customer id. Control records (tick, backfill ended) have no key and no
 subject; ingest writes each of them to every partition.
 """
@@ -14,7 +15,7 @@ import msgspec
 from shared.contracts.events import Profile
 
 
-class ActivityData(msgspec.Struct, kw_only=True, omit_defaults=True):
+class ActivityData(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """The flat union of every event type's normalised fields."""
 
     amount: float | None = None
@@ -40,7 +41,7 @@ class ActivityData(msgspec.Struct, kw_only=True, omit_defaults=True):
     text: str | None = None
 
 
-class Activity(msgspec.Struct, kw_only=True, omit_defaults=True):
+class Activity(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """One canonical event. `time` is UTC, clamped to arrival + 5 min."""
 
     specversion: Literal["1.0"]

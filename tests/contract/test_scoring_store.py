@@ -4,7 +4,7 @@
 import pytest
 
 from tests.contract.scoring_store import StoreSuite
-from tests.fakes.store import MemoryStore
+from tests.fakes.store import MemoryStore, Remembering
 
 
 class TestMemoryStore(StoreSuite):
@@ -14,3 +14,12 @@ class TestMemoryStore(StoreSuite):
     def store(self) -> MemoryStore:
         """Empty ones."""
         return MemoryStore()
+
+
+class TestCachingStore(StoreSuite):
+    """What is remembered is what is stored, also where hardly anybody fits."""
+
+    @pytest.fixture(params=[0, 1, 1_000])
+    def store(self, request: pytest.FixtureRequest) -> Remembering:
+        """In front of the tables in memory."""
+        return Remembering(MemoryStore(), request.param)

@@ -8,11 +8,13 @@ from typing import cast
 
 from services.scoring.core.state import FEATURE_SET
 from services.scoring.ports import AssessmentRow, Effects, EventRows, Loaded
+from services.scoring.store.cache import CachingStore
 from shared.kernel.errors import Transient
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.ledger import Claim, Fenced, Move
 from shared.postgres.ledger import TopicPartition as Tp
 from shared.postgres.outbox import Message, Pending
+from tests.fakes.turns import Claiming
 
 Key = tuple[str, str, str]
 
@@ -55,6 +57,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self.tables = Tables()
         self._moved: list[tuple[str, int]] = []
+        self._recorded = False
 
     async def take_over(self, tp: Tp) -> Claim:
         """As the ledger does."""
@@ -65,6 +68,7 @@ class MemoryStore:
     @asynccontextmanager
     async def open(self) -> AsyncIterator[UnitOfWork]:
         """A transaction."""
+        self._recorded = False
         changed = self.tables.copy()
         for customer, home in self._moved:
             changed.state[customer] = home, changed.state[customer][1]
@@ -111,16 +115,24 @@ class MemoryStore:
             look_at=[a.look_at if a else None for a in current],
         )
 
+    async def record(self, work: UnitOfWork, events: EventRows, recorded_at: datetime) -> None:
+        """Before `write`, which does the same for who has not."""
+        del recorded_at
+        keys = zip(events.customer, events.id, strict=True)
+        _tables(work).event += keys
+        self._recorded = True
+
     async def write(self, work: UnitOfWork, effects: Effects) -> list[Pending]:
         """Fence first: a refused transaction is thrown away whole."""
         t = _tables(work)
         _advance(t, effects.moves)
         events = effects.events
+        if not self._recorded:
+            await self.record(work, events, effects.recorded_at)
         for i, key in enumerate(zip(events.customer, events.source, events.id, strict=True)):
             if key in t.key:
                 raise Transient("an event of this batch was recorded meanwhile")
             t.key[key] = events.content_hash[i]
-            t.event.append((key[0], key[2]))
         self._moved = [(c, p) for c, p, _ in effects.states if c in t.state and t.state[c][0] != p]
         if self._moved:
             raise Transient(f"{len(self._moved)} customers come from another partition")
@@ -143,6 +155,19 @@ class MemoryStore:
         t.outbox_ids += 1
         t.outbox[t.outbox_ids] = message
         return Pending(t.outbox_ids, message)
+
+
+class Remembering(CachingStore):
+    """The real cache in front of a store of which partitions can be claimed."""
+
+    def __init__(self, inner: Claiming, customers_max: int) -> None:
+        super().__init__(inner, customers_max)
+        self._claiming = inner
+
+    async def take_over(self, tp: Tp) -> Claim:
+        """Claim, and forget as the service does."""
+        self.forget(tp[1])
+        return await self._claiming.take_over(tp)
 
 
 class MemorySender:

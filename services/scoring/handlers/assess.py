@@ -4,6 +4,7 @@ Runs in a thread, off the event loop: numpy and LightGBM hold it for tens of mil
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -33,7 +34,6 @@ from services.scoring.ports import (
     Predictor,
 )
 from shared.contracts.risk import BANDS, ENCODER, Reason, RiskAssessed
-from shared.postgres.ledger import TopicPartition
 from shared.postgres.outbox import Message
 
 Floats = NDArray[np.float64]
@@ -155,8 +155,9 @@ class Assessor:
         probability[buyers] = predictor.predict(x[buyers])
         band[buyers] = band_index(probability[buyers], previous[buyers], self.thresholds)
         watched = ebbing(x, band, predictor.horizon_days)
-        due = next_look(x, now, watched, predictor.horizon_days)
-        self._arm(job, loaded, rows, due, effects)
+        due = next_look(x, now, watched, predictor.horizon_days).tolist()
+        looks = [datetime.fromtimestamp(seconds, UTC) for seconds in due]
+        self._arm(job, loaded, rows, looks, effects)
         if not len(buyers):
             return
         new = material.Assessed(
@@ -173,23 +174,30 @@ class Assessor:
                 why[at] = told
         new = replace(new, reason=np.array([_leading(told) for told in why], np.int8))
         publish = material.is_material(new, before, watched)
-        write = _Writer(job, loaded, predictor, self, x, now, due)
-        for at in buyers:
-            write(effects, int(rows[at]), int(at), new, why[at], told=bool(publish[at]))
+        write = _Writer(job, loaded, predictor, self, x, now, looks)
+        news = publish.tolist()
+        for row, at in zip(rows[buyers].tolist(), buyers.tolist(), strict=True):
+            write(effects, row, at, new, why[at], told=news[at])
 
     def _why(self, predictor: Predictor, x: Floats) -> list[list[Reason]]:
         if predictor.method != "model":
             return rule_reasons(x, self.reasons_max)
         return reasons(predictor.explain(x), x, self.reasons_max)
 
-    def _arm(self, job: Work, loaded: Loaded, rows: Ints, due: Floats, effects: Effects) -> None:
+    def _arm(
+        self,
+        job: Work,
+        loaded: Loaded,
+        rows: Ints,
+        looks: Sequence[datetime],
+        effects: Effects,
+    ) -> None:
         """Timers move when they fire, not with every event: an earlier one only looks again.
 
         One that wanted this very look has it, whether it was among those due or not.
         """
         fired = set(job.due_rows)
-        for row, seconds in zip(rows.tolist(), due.tolist(), strict=True):
-            at = datetime.fromtimestamp(seconds, UTC)
+        for row, at in zip(rows.tolist(), looks, strict=True):
             before = loaded.due_at[row]
             if row in fired or before is None or before in AT_ONCE or at < before:
                 effects.timers.append((job.customers[row], job.partition[row], at))
@@ -206,15 +214,16 @@ class _Writer:
         assessor: Assessor,
         x: Floats,
         now: Floats,
-        due: Floats,
+        looks: Sequence[datetime],
     ) -> None:
         self._job = job
         self._loaded = loaded
         self._predictor = predictor
         self._assessor = assessor
         self._x = x
-        self._now = now
-        self._due = due
+        self._looks = looks
+        self._features = np.ascontiguousarray(x, "<f8").tobytes()
+        self._features_bytes = 8 * x.shape[1]
         self._value = expected_value(x, predictor.horizon_days)
         self._last = last_purchase(x, now)
         self._received = _received(job)
@@ -230,25 +239,26 @@ class _Writer:
         told: bool,
     ) -> None:
         customer = self._job.customers[row]
+        turn = self._job.turns[self._job.partition[row]]
+        start = at * self._features_bytes
         message: bytes | None = None
         leading = self._loaded.published_reason[row]
         if told:
             risk = self._message(row, at, new, why)
             message = ENCODER.encode(risk)
             leading = why[0].code if why else None
-            cause: TopicPartition = self._job.turns[self._job.partition[row]].tp
             effects.messages.append(
-                Message(cause, self._assessor.risk_topic, customer.encode(), message)
+                Message(turn.tp, self._assessor.risk_topic, customer.encode(), message)
             )
         effects.assessments.append(
             AssessmentRow(
                 customer=customer,
                 revision=_or(self._loaded.revision[row], 0) + 1,
-                assessed_at=datetime.fromtimestamp(self._now[at], UTC),
+                assessed_at=_now(turn),
                 probability=float(new.probability[at]),
                 band=int(new.band[at]),
-                look_at=datetime.fromtimestamp(self._due[at], UTC),
-                features=self._x[at].astype("<f8").tobytes(),
+                look_at=self._looks[at],
+                features=self._features[start : start + self._features_bytes],
                 published_reason=leading,
                 value_at_risk=float(new.probability[at] * self._value[at]),
                 message=message,
@@ -265,7 +275,7 @@ class _Writer:
         return RiskAssessed(
             customer_id=self._job.customers[row],
             revision=_or(self._loaded.revision[row], 0) + 1,
-            assessed_at=datetime.fromtimestamp(self._now[at], UTC),
+            assessed_at=_now(turn),
             probability=probability,
             horizon_days=self._predictor.horizon_days,
             band=BANDS[new.band[at]],
@@ -357,6 +367,12 @@ def _published(loaded: Loaded, rows: Ints) -> material.Assessed:
 
 def _leading(why: list[Reason]) -> int:
     return REASON_INDEX[why[0].code] if why else material.NO_REASON
+
+
+def _now(turn: PartitionTurn) -> datetime:
+    if turn.now is None:
+        raise AssertionError("assessed at no time")
+    return turn.now
 
 
 def _or(value: int | None, otherwise: int) -> int:

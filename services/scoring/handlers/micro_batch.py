@@ -72,7 +72,14 @@ class MicroBatch:
             job = Work(fresh, turns, due)
             loaded = await self._store.load(work, job.customers)
             predictor = self._predictor()
-            effects = await asyncio.to_thread(self._assessor, job, loaded, predictor)
+            recorded_at = self._clock.now()
+            # The history does not wait for the arithmetic: PostgreSQL writes it meanwhile.
+            recording = asyncio.create_task(self._store.record(work, fresh, recorded_at))
+            try:
+                effects = await asyncio.to_thread(self._assessor, job, loaded, predictor)
+            finally:
+                await asyncio.wait({recording})
+            await recording
             effects.moves = [
                 batch.move(t.tp, t.consumed, t.progress)
                 for t in turns
@@ -80,7 +87,7 @@ class MicroBatch:
             ]
             if not effects.moves:
                 return ()
-            effects.recorded_at = self._clock.now()
+            effects.recorded_at = recorded_at
             effects.messages += [*dead, *conflicts]
             await self._sender.forget(work)
             pending = await self._store.write(work, effects)

@@ -6,6 +6,7 @@ tick with exactly the events before it. Never touches state.
 
 import hashlib
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -53,6 +54,21 @@ class ActivityDecoder:
         progress = dict(batch.claims[tp].progress)
         records = batch.records.get(tp, [])
         turn = PartitionTurn(tp, len(records), None, progress)
+        if not _append_all(rows, records):
+            self._one_by_one(records, turn, rows, dead)
+        if not self._replay:
+            turn.now = _live_now(batch, tp, records, progress, wall)
+        return turn
+
+    def _one_by_one(
+        self,
+        records: Sequence[Record],
+        turn: PartitionTurn,
+        rows: EventRows,
+        dead: list[Message],
+    ) -> None:
+        """For records among which are control records, imports or what cannot be accepted."""
+        progress = turn.progress
         for index, record in enumerate(records):
             try:
                 activity = DECODER.decode(record.value or b"")
@@ -66,14 +82,12 @@ class ActivityDecoder:
                 elif activity.type == types.BACKFILL_ENDED:
                     _end_backfill(progress, activity.backfill)
                 else:
-                    _append(rows, activity, record)
+                    _check(activity)
+                    _append(rows, [activity], [kind_of(activity)], [record])
                     if activity.backfill is not None and activity.backfill not in _ended(progress):
                         progress[BACKFILL] = activity.backfill
             except (msgspec.DecodeError, ValueError) as error:
                 dead.append(self._dead_letter(record, "value", str(error)))
-        if not self._replay:
-            turn.now = _live_now(batch, tp, records, progress, wall)
-        return turn
 
     def same_id(self, record: Record) -> Message:
         """The dead letter of an event whose id was used before with other content."""
@@ -96,46 +110,74 @@ class ActivityDecoder:
 
 def _check(activity: Activity) -> None:
     """Raises ValueError for what PostgreSQL would refuse with the whole batch."""
-    key = (activity.subject, activity.source, activity.id)
-    if not activity.subject:
+    subject, source, name = activity.subject, activity.source, activity.id
+    if not subject:
         raise ValueError("subject: an event needs a customer")
-    if any("\0" in part for part in key):
+    if "\0" in subject or "\0" in source or "\0" in name:
         raise ValueError("subject, source, id: none of them may contain a NUL")
-    if 4 * sum(map(len, key)) > KEY_BYTES_MAX:
-        size = sum(len(part.encode()) for part in key)
+    if 4 * (len(subject) + len(source) + len(name)) > KEY_BYTES_MAX:
+        size = sum(len(part.encode()) for part in (subject, source, name))
         if size > KEY_BYTES_MAX:
             raise ValueError(
                 f"subject, source, id: {size} bytes together, at most {KEY_BYTES_MAX}: shorten them"
             )
     if activity.time.tzinfo is None:
         raise ValueError("time: an offset from UTC is missing")
-
-
-def _append(rows: EventRows, activity: Activity, record: Record) -> None:
-    data = activity.data
-    kind = kind_of(activity)
-    _check(activity)
     if activity.contenthash:
-        digest = bytes.fromhex(activity.contenthash)
-    else:
-        digest = hashlib.blake2b(record.value or b"", digest_size=HASH_BYTES).digest()
-    rows.customer.append(activity.subject)
-    rows.source.append(activity.source)
-    rows.id.append(activity.id)
-    rows.content_hash.append(digest)
-    rows.type.append(activity.type)
-    rows.kind.append(kind)
-    rows.time.append(activity.time)
-    rows.amount.append(math.nan if data.amount is None else data.amount)
-    rows.cost.append(math.nan if data.cost is None else data.cost)
-    rows.channel.append(channel_of(data.channel))
-    rows.category.append(category_of(data.category))
-    rows.score.append(math.nan if data.score is None else data.score)
-    rows.original_customer.append(activity.originalsubject or activity.subject)
-    rows.received_ms.append(activity.receivedms)
-    rows.live.append(activity.backfill is None)
-    rows.profile.append(data.profile)
-    rows.record.append(record)
+        bytes.fromhex(activity.contenthash)
+
+
+def _append_all(rows: EventRows, records: Sequence[Record]) -> bool:
+    """Append a partition's records as whole columns: what nearly every batch is. False, and
+    nothing appended, where one of them needs a look of its own."""
+    try:
+        activities = [DECODER.decode(record.value or b"") for record in records]
+        kinds = [kind_of(activity) for activity in activities]
+    except (msgspec.DecodeError, ValueError):
+        return False
+    for activity in activities:
+        if activity.backfill is not None:
+            return False
+    try:
+        for activity in activities:
+            _check(activity)
+    except ValueError:
+        return False
+    _append(rows, activities, kinds, records)
+    return True
+
+
+def _append(
+    rows: EventRows,
+    activities: Sequence[Activity],
+    kinds: Sequence[int],
+    records: Sequence[Record],
+) -> None:
+    data = [activity.data for activity in activities]
+    rows.customer += [a.subject for a in activities]
+    rows.source += [a.source for a in activities]
+    rows.id += [a.id for a in activities]
+    rows.content_hash += [
+        bytes.fromhex(a.contenthash) if a.contenthash else _digest(record)
+        for a, record in zip(activities, records, strict=True)
+    ]
+    rows.type += [a.type for a in activities]
+    rows.kind += kinds
+    rows.time += [a.time for a in activities]
+    rows.amount += [math.nan if d.amount is None else d.amount for d in data]
+    rows.cost += [math.nan if d.cost is None else d.cost for d in data]
+    rows.channel += [channel_of(d.channel) for d in data]
+    rows.category += [category_of(d.category) for d in data]
+    rows.score += [math.nan if d.score is None else d.score for d in data]
+    rows.original_customer += [a.originalsubject or a.subject for a in activities]
+    rows.received_ms += [a.receivedms for a in activities]
+    rows.live += [a.backfill is None for a in activities]
+    rows.profile += [d.profile for d in data]
+    rows.record += records
+
+
+def _digest(record: Record) -> bytes:
+    return hashlib.blake2b(record.value or b"", digest_size=HASH_BYTES).digest()
 
 
 def _ended(progress: dict[str, object]) -> list[str]:

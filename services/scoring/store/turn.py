@@ -23,7 +23,7 @@ from shared.postgres.ledger import Ledger
 from shared.postgres.outbox import Outbox, Pending
 
 _STAGING = """
-CREATE TEMP TABLE IF NOT EXISTS s_key (customer_id text, source text, id text,
+CREATE TEMP TABLE IF NOT EXISTS s_key (n int, customer_id text, source text, id text,
     content_hash bytea) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS s_state (customer_id text, partition int, state bytea)
     ON COMMIT DELETE ROWS;
@@ -38,7 +38,7 @@ CREATE TEMP TABLE IF NOT EXISTS s_assessment (customer_id text, revision bigint,
 # thinks of a table that it has no statistics of yet (a hash join reads all keys: 29 ms a batch).
 _KNOWN = """
 SELECT k.n, e.content_hash
-  FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS k(customer_id, source, id, n),
+  FROM s_key k,
        LATERAL (SELECT content_hash FROM scoring.event_key e
                  WHERE e.customer_id = k.customer_id AND e.source = k.source AND e.id = k.id
                  LIMIT 1) e
@@ -163,10 +163,13 @@ class TurnStore:
         self._outbox = outbox
         self._staged: WeakSet[Any] = WeakSet()
         self._moved: list[tuple[str, int]] = []
+        self._keys_staged: int | None = None
+        self._history_staged = False
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[UnitOfWork]:
         """One transaction; staging tables exist in its session."""
+        self._keys_staged, self._history_staged = None, False
         async with unit_of_work(self._engine) as work:
             if work.driver not in self._staged:
                 await work.driver.execute(_STAGING)
@@ -180,8 +183,30 @@ class TurnStore:
         """Index of each event whose key is stored -> the stored content hash."""
         if not len(events):
             return {}
-        rows = await work.driver.fetch(_KNOWN, events.customer, events.source, events.id)
-        return {row["n"] - 1: row["content_hash"] for row in rows}
+        await self._stage_keys(work.driver, events)
+        rows = await work.driver.fetch(_KNOWN)
+        known: dict[int, bytes] = {row["n"]: row["content_hash"] for row in rows}
+        if known:
+            await work.driver.execute("DELETE FROM s_key WHERE n = ANY($1::int[])", [*known])
+        self._keys_staged = len(events) - len(known)
+        return known
+
+    async def record(self, work: UnitOfWork, events: EventRows, recorded_at: datetime) -> None:
+        """Add new events to the history; `write` does it where this was not called before."""
+        history = (
+            (recorded_at, customer, original, kind, time, record.value)
+            for customer, original, kind, time, record in zip(
+                events.customer,
+                events.original_customer,
+                events.type,
+                events.time,
+                events.record,
+                strict=True,
+            )
+        )
+        if len(events):
+            await work.driver.copy_records_to_table("event", schema_name="scoring", records=history)
+        self._history_staged = True
 
     async def due(
         self, work: UnitOfWork, nows: dict[int, datetime], limit: int
@@ -205,6 +230,8 @@ class TurnStore:
         new is not any more, or a customer was written under another partition meanwhile (another
         worker was faster: read again).
         """
+        if not self._history_staged:
+            await self.record(work, effects.events, effects.recorded_at)
         await self._stage(work.driver, effects)
         await self._ledger.advance(work, effects.moves)
         try:
@@ -214,22 +241,10 @@ class TurnStore:
         return await self._outbox.add(work, effects.messages)
 
     async def _stage(self, driver: Driver, effects: Effects) -> None:
-        events = effects.events
-        if len(events):
-            keys = zip(events.customer, events.source, events.id, events.content_hash, strict=True)
-            await driver.copy_records_to_table("s_key", records=keys)
-            history = (
-                (effects.recorded_at, customer, original, kind, time, record.value)
-                for customer, original, kind, time, record in zip(
-                    events.customer,
-                    events.original_customer,
-                    events.type,
-                    events.time,
-                    events.record,
-                    strict=True,
-                )
-            )
-            await driver.copy_records_to_table("event", schema_name="scoring", records=history)
+        # `known` has staged the keys of a whole batch, and left there what is new.
+        if self._keys_staged != len(effects.events):
+            await driver.execute("TRUNCATE s_key")
+            await self._stage_keys(driver, effects.events)
         if effects.states:
             await driver.copy_records_to_table("s_state", records=effects.states)
         if effects.timers:
@@ -251,6 +266,17 @@ class TurnStore:
                 for a in effects.assessments
             )
             await driver.copy_records_to_table("s_assessment", records=rows)
+
+    async def _stage_keys(self, driver: Driver, events: EventRows) -> None:
+        keys = zip(
+            range(len(events)),
+            events.customer,
+            events.source,
+            events.id,
+            events.content_hash,
+            strict=True,
+        )
+        await driver.copy_records_to_table("s_key", records=keys)
 
     async def _merge(self, driver: Driver, effects: Effects) -> None:
         if len(effects.events):

@@ -1,0 +1,84 @@
+"""What a worker remembers never differs from what is stored."""
+
+import random
+from datetime import timedelta
+
+import pytest
+
+from services.scoring.handlers.assess import AT_NEXT_TICK
+from tests.fakes import activity
+from tests.fakes.activity import day
+from tests.fakes.store import MemorySender, MemoryStore, Remembering, Tables
+from tests.fakes.turns import Scoring
+
+
+async def _run(store: MemoryStore, seen: Remembering | MemoryStore) -> Tables:
+    """Purchases of twenty customers in small turns, with duplicates, looks and take-overs."""
+    draw = random.Random(5)  # noqa: S311 (a fixed history)
+    scoring = Scoring(seen, MemorySender())
+    for n in range(300):
+        who, at = draw.randrange(20), day(draw.randrange(40))
+        scoring.log.append(who % 2, activity.event(f"e{n % 250}-{who}", f"c{who}", at))
+    scoring.clock.at = day(40)
+    while True:
+        await scoring.claim(*([0, 1] if draw.random() < 0.2 or not scoring.claims else []))
+        await scoring.turn(draw.choice([1, 7, 30]))
+        scoring.clock.at += timedelta(hours=6)
+        scoring.clock.seconds += 1
+        if scoring.at_end:
+            return store.tables
+
+
+@pytest.mark.parametrize("customers_max", [0, 3, 1_000])
+async def test_the_same_tables_with_and_without(customers_max: int) -> None:
+    """Every table ends the same, whatever is remembered and whatever had to go."""
+    plain, behind = MemoryStore(), MemoryStore()
+    expected = await _run(plain, plain)
+    found = await _run(behind, Remembering(behind, customers_max))
+    assert expected.assessment
+    for table in ("key", "event", "state", "timer", "assessment", "published", "history"):
+        assert getattr(found, table) == getattr(expected, table), table
+
+
+async def test_no_more_than_allowed_is_remembered() -> None:
+    """Whoever was touched least recently goes."""
+    store = Remembering(MemoryStore(), 2)
+    scoring = Scoring(store, MemorySender())
+    scoring.clock.at = day(0)
+    await scoring.claim(0)
+    for n, name in enumerate(("ann", "bob", "ann", "eve")):
+        scoring.log.append(0, activity.event(f"e{n}", name, day(0)))
+        await scoring.turn()
+    async with store.open() as work:
+        loaded = await store.load(work, ["ann", "bob", "eve"])
+    assert all(loaded.state)
+    assert len(store) == 2
+
+
+async def test_a_claim_forgets_and_so_does_a_failure() -> None:
+    """What a stranger may have written meanwhile is read again."""
+    store = Remembering(MemoryStore(), 10)
+    scoring = Scoring(store, MemorySender())
+    for partition in (0, 1):
+        scoring.log.append(partition, activity.event("e", f"c{partition}", day(0)))
+    await scoring.drain()
+    assert len(store) == 2
+    await scoring.claim(1)
+    assert len(store) == 1
+    with pytest.raises(ZeroDivisionError):
+        async with store.open():
+            raise ZeroDivisionError
+    assert len(store) == 0
+
+
+async def test_a_pulled_timer_is_seen() -> None:
+    """Somebody else moved the timer of a customer who is remembered: the look is not skipped."""
+    tables = MemoryStore()
+    scoring = Scoring(Remembering(tables, 10), MemorySender())
+    scoring.log.append(0, activity.event("e", "ann", day(0)))
+    scoring.clock.at = day(1)
+    await scoring.drain()
+    revision = tables.tables.assessment["ann"].revision
+    tables.tables.timer["ann"] = 0, AT_NEXT_TICK
+    await scoring.idle(5)
+    assert tables.tables.assessment["ann"].revision == revision + 1
