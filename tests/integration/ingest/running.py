@@ -223,3 +223,5 @@ async def ingest(
         if process.returncode is None:
             process.kill()
             await process.wait()
+        if process.returncode == -signal.SIGKILL:
+            place.stack.forget_dead_members()

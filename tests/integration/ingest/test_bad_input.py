@@ -11,9 +11,16 @@ from shared.contracts.activity import DECODER
 from shared.contracts.dead_letter import DeadLetter, Origin
 from shared.kafka.producer import Producer, Record
 from tests.integration.ingest.running import Place, ingest
-from tests.unit.ingest.events import BAD, encoded
+from tests.unit.ingest.events import BAD, Bad, encoded
 
 pytestmark = pytest.mark.stack
+
+
+def keeps(broker: str, bad: Bad) -> bool:
+    """Whether the broker hands a record on as it was: the embedded one drops a second header of
+    the same name."""
+    names = [name for name, _ in bad.headers]
+    return broker != "embedded" or len(names) == len(set(names))
 
 
 async def test_every_bad_row_is_parked_and_nothing_else_is_touched(
@@ -21,29 +28,30 @@ async def test_every_bad_row_is_parked_and_nothing_else_is_touched(
 ) -> None:
     """Each bad record becomes one dead letter, whole, with field, reason and origin; the good
     ones around it arrive in their order; the service stays up (invariant 7)."""
+    rows = [bad for bad in BAD if keeps(place.stack.broker, bad)]
     raw = []
-    for number, bad in enumerate(BAD):
+    for number, bad in enumerate(rows):
         key = f"k{number}".encode()
         raw.append(Record(place.raw, key, bad.value, bad.headers, partition=0))
         raw.append(Record(place.raw, b"k", encoded(id=f"good-{number}"), partition=0))
     await upstream.send(raw)
 
     async with ingest(place) as service:
-        activity = await place.read(place.activity, len(BAD))
-        dead = await place.read(place.dead_letter, len(BAD))
-        await service.accepted(len(BAD))
+        activity = await place.read(place.activity, len(rows))
+        dead = await place.read(place.dead_letter, len(rows))
+        await service.accepted(len(rows))
         async with httpx.AsyncClient() as client:
             assert (await client.get(service.url + "/livez")).status_code == 200
 
     assert [DECODER.decode(r.value or b"").id for r in activity] == [
-        f"good-{n}" for n in range(len(BAD))
+        f"good-{n}" for n in range(len(rows))
     ]
     letters = {
         letter.origin.offset: letter
         for letter in (DeadLetter.from_record(r.key, r.value, r.headers) for r in dead)
     }
-    assert len(dead) == len(letters) == len(BAD)
-    for number, bad in enumerate(BAD):
+    assert len(dead) == len(letters) == len(rows)
+    for number, bad in enumerate(rows):
         letter = letters[2 * number]
         assert letter.field == bad.field, bad.name
         assert bad.reason in letter.reason, bad.name

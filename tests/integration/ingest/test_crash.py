@@ -68,6 +68,7 @@ async def test_kill_loses_nothing(place: Place, upstream: Producer) -> None:
     assert all(numbers == sorted(numbers) for numbers in order.values())
 
 
+@pytest.mark.usefixtures("apache_kafka")  # the embedded one keeps dead members
 async def test_replicas_come_and_go(place: Place, upstream: Producer) -> None:
     """A second replica takes over partitions in the middle, the first is killed: nothing is
     lost, and what is sent twice is the same."""

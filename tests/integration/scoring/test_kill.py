@@ -110,6 +110,7 @@ async def test_kill(stack: LocalStack, database_url: str, seed: int) -> None:
         await assert_as_undisturbed(made, log)
 
 
+@pytest.mark.usefixtures("apache_kafka")  # the embedded one keeps dead members
 async def test_killed_while_another_one_runs(stack: LocalStack, database_url: str) -> None:
     """Two replicas share the partitions; one is killed and the other one, in the same group,
     takes over what it left, after its session and not before."""

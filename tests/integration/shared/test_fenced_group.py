@@ -48,6 +48,7 @@ async def until(place: Place, ends: dict[int, int]) -> None:
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.usefixtures("apache_kafka")  # the embedded one keeps dead members
 async def test_a_second_worker_comes_and_goes(place: Place) -> None:
     """Records keep coming while a second worker joins and leaves: each is committed once, by
     one of the two, and in order; both have their part."""
@@ -210,6 +211,7 @@ class Loop:
             await self.task
 
 
+@pytest.mark.usefixtures("apache_kafka")  # the embedded one keeps dead members
 async def test_an_unknown_outcome_is_read_from_the_ledger(place: Place) -> None:
     """The connection is lost after the COMMIT: nobody knows whether it arrived. The ledger
     does, and nothing is handed out twice."""
