@@ -27,18 +27,26 @@ from services.alerts.inbound.activity import ActivityDecoder
 from services.alerts.inbound.callbacks import Place, add_crm_callbacks
 from services.alerts.inbound.http import add_routes
 from services.alerts.inbound.http.callbacks import Returning, add_callbacks
+from services.alerts.inbound.http.connectors import add_connectors
 from services.alerts.inbound.http.endpoints import Managing, add_endpoints
 from services.alerts.inbound.http.parts import Parts
 from services.alerts.inbound.policy_file import read_policy
 from services.alerts.inbound.risk import RiskDecoder
 from services.alerts.outbound.connectors import Connectors, check
+from services.alerts.outbound.described import Described
 from services.alerts.outbound.effect_page import effect_page
 from services.alerts.outbound.http import Http
 from services.alerts.outbound.shared import Shared
 from services.alerts.settings import LEASE_MARGIN_S, AlertsSettings
 from services.alerts.store.assessments import Assessments
 from services.alerts.store.business_clock import BusinessClock
-from services.alerts.store.connectors import CallbackRows, LookRows, OwnerRows, TokenRows
+from services.alerts.store.connectors import (
+    CallbackRows,
+    LookRows,
+    MemberRows,
+    OwnerRows,
+    TokenRows,
+)
 from services.alerts.store.customers import Customers
 from services.alerts.store.deliveries import Deliveries
 from services.alerts.store.delivery_log import DeliveryLog
@@ -232,7 +240,8 @@ class Alerts:
             clock=self.clock,
             timeout_s=self.settings.delivery_timeout_s,
         )
-        return Managing(admin, send_sample, self.clock)
+        described = Described(connectors.shared, self.engine, self.endpoints)
+        return Managing(admin, send_sample, described, self.clock)
 
     def returning(self, log: DeliveryLog) -> Returning:
         """What the way back of webhooks works with."""
@@ -254,7 +263,9 @@ class Alerts:
     def connectors(self, http: Http) -> Connectors:
         """What speaks with each endpoint."""
         tokens = TokenRows(self.engine, self.vault)
-        return Connectors(Shared(http, self.clock, tokens, self.owner_rows))
+        return Connectors(
+            Shared(http, self.clock, tokens, self.owner_rows, MemberRows(self.engine))
+        )
 
     def look_for_changes(self, connectors: Connectors) -> LookForChanges:
         """The loop that reads what owners did in their CRMs."""
@@ -340,7 +351,9 @@ async def _run(alerts: Alerts, connectors: Connectors) -> int:
     app = create_app("Ebbwatch alerts", health)
     parts = alerts.parts()
     add_routes(app, parts)
-    add_endpoints(app, parts.tokens, alerts.managing(admin, connectors))
+    managing = alerts.managing(admin, connectors)
+    add_endpoints(app, parts.tokens, managing)
+    add_connectors(app, alerts.engine, parts.tokens, alerts.endpoints, managing.check_remote)
     add_callbacks(app, alerts.returning(log))
     add_crm_callbacks(app, alerts.crm_callbacks(connectors))
 

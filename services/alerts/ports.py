@@ -369,6 +369,12 @@ class ChangeReader(Protocol):
     async def refresh(self, since: datetime) -> Answer | None: ...
 
 
+class MemberPace(Protocol):
+    """How much a member of a CRM may be sent now."""
+
+    async def wait_s(self, endpoint_id: str, member: str, now: datetime) -> float: ...
+
+
 class Callbacks(Protocol):
     """What has come back and was acted on."""
 

@@ -45,6 +45,10 @@ def check(endpoint: Endpoint, secrets: Collection[str], *, https_only: bool) -> 
         raise Invalid("payload", "a connector needs `full`: it fills in the task's fields")
     if https_only and (endpoint.url or "https:").partition(":")[0].lower() != "https":
         raise Invalid("url", "must be https, unless EBBWATCH_ALERTS_DELIVERY_HTTPS_ONLY is false")
+    for name in ("api_url", "accounts_url", "notify_url"):
+        url = str(endpoint.config.get(name) or "https:")
+        if https_only and url.partition(":")[0].lower() != "https":
+            raise Invalid(f"config.{name}", "must be https")
     KINDS[endpoint.kind].check(endpoint.url, endpoint.config, secrets)
 
 
@@ -56,14 +60,14 @@ class Connectors:
     """
 
     def __init__(self, shared: Shared) -> None:
-        self._shared = shared
+        self.shared = shared
         self._made: dict[str, tuple[int, Connector]] = {}
 
     def of(self, endpoint: Endpoint) -> Connector:
         """The connector of an endpoint as it is now."""
         version, connector = self._made.get(endpoint.id, (None, None))
         if connector is None or version != endpoint.version:
-            connector = KINDS[endpoint.kind].make(endpoint, self._shared)
+            connector = KINDS[endpoint.kind].make(endpoint, self.shared)
             self._made[endpoint.id] = endpoint.version, connector
         return connector
 

@@ -56,9 +56,7 @@ def make(endpoint: Endpoint, shared: Shared) -> CrmConnector:
             return WecomBot(endpoint.id, config, key, shared.http, shared.owners)
         case WecomAppConfig():
             access = _access(endpoint, config, wecom.PACE, shared)
-            return WecomApp(
-                endpoint.id, config, access=access, http=shared.http, owners=shared.owners
-            )
+            return WecomApp(endpoint.id, config, access=access, shared=shared)
 
 
 def check(kind: str, url: str | None, config: Mapping[str, Any], secrets: Collection[str]) -> None:

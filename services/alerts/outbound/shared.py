@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from services.alerts.outbound.access import TokenStore
 from services.alerts.outbound.http import Http
-from services.alerts.ports import OwnerTable
+from services.alerts.ports import MemberPace, OwnerTable
 from shared.runtime.clock import Clock
 
 
@@ -16,3 +16,4 @@ class Shared:
     clock: Clock
     tokens: TokenStore
     owners: OwnerTable
+    members: MemberPace

@@ -8,6 +8,8 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.alerts.core import bucket
+from services.alerts.core.connectors.limits import MEMBER_BURST, MEMBER_RATE_PER_S
 from services.alerts.outbound.access import Token, Turn
 from services.alerts.ports import Look
 from services.alerts.store.vault import Vault
@@ -131,6 +133,46 @@ class TokenRows:
                 token.obtained_at,
                 token.expires_at,
             )
+
+
+class MemberRows:
+    """`alerts.member_pace`, at WeCom's limits."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def wait_s(self, endpoint_id: str, member: str, now: datetime) -> float:
+        """0, and one message of the member's is spent; else the seconds until there is one."""
+        async with unit_of_work(self._engine) as work:
+            await work.driver.execute(
+                "INSERT INTO alerts.member_pace (endpoint_id, member, tokens, tokens_at) "
+                "VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+                endpoint_id,
+                member,
+                float(MEMBER_BURST),
+                now,
+            )
+            row = await work.driver.fetchrow(
+                "SELECT tokens, tokens_at FROM alerts.member_pace "
+                "WHERE endpoint_id = $1 AND member = $2 FOR UPDATE",
+                endpoint_id,
+                member,
+            )
+            assert row is not None  # noqa: S101 (it was just inserted)
+            held = bucket.tokens(
+                row["tokens"], row["tokens_at"], now, MEMBER_RATE_PER_S, MEMBER_BURST
+            )
+            if held < 1:
+                return (1 - held) / MEMBER_RATE_PER_S
+            await work.driver.execute(
+                "UPDATE alerts.member_pace SET tokens = $3, tokens_at = $4 "
+                "WHERE endpoint_id = $1 AND member = $2",
+                endpoint_id,
+                member,
+                held - 1,
+                now,
+            )
+        return 0.0
 
 
 class LookRows:

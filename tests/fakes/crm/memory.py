@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from services.alerts.core import bucket
+from services.alerts.core.connectors.limits import MEMBER_BURST, MEMBER_RATE_PER_S
 from services.alerts.outbound.access import Token, Turn
 
 
@@ -43,3 +45,18 @@ class MemoryOwners:
 
     async def remote(self, endpoint_id: str, owner_id: str) -> str | None:
         return self.rows.get((endpoint_id, owner_id))
+
+
+@dataclass(slots=True)
+class MemoryMembers:
+    """A bucket for each member."""
+
+    held: dict[tuple[str, str], tuple[float, datetime]] = field(default_factory=dict)
+
+    async def wait_s(self, endpoint_id: str, member: str, now: datetime) -> float:
+        stored, since = self.held.get((endpoint_id, member), (float(MEMBER_BURST), now))
+        tokens = bucket.tokens(stored, since, now, MEMBER_RATE_PER_S, MEMBER_BURST)
+        if tokens < 1:
+            return (1 - tokens) / MEMBER_RATE_PER_S
+        self.held[endpoint_id, member] = tokens - 1, now
+        return 0.0

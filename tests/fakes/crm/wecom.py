@@ -17,7 +17,8 @@ CORP_ID, CORP_SECRET, AGENT_ID = "ww1234567890abcdef", "wecom-corp-secret", 1000
 BOT_KEY = "693a91f6-7xxx-4bc4-97a0-0ec2sifa5aaa"
 CALLBACK_TOKEN = "QDG6eK"
 CALLBACK_AES_KEY = "jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C"
-BOT_PER_MINUTE = 20
+BOT_PER_MINUTE, MEMBER_PER_MINUTE = 20, 30
+MINUTE = timedelta(minutes=1)
 TASK_ID = re.compile(r"[0-9A-Za-z_\-@]{1,128}")
 
 
@@ -29,6 +30,8 @@ class FakeWecom(Served):
     members: set[str] = field(default_factory=lambda: {"zhangsan", "lisi"})
     group: list[dict[str, Any]] = field(default_factory=list)
     group_at: list[datetime] = field(default_factory=list)
+    shown: dict[str, list[datetime]] = field(default_factory=dict)
+    """When each member was shown something."""
     messages: list[dict[str, Any]] = field(default_factory=list)
     updates: list[dict[str, Any]] = field(default_factory=list)
     codes: list[int] = field(default_factory=list)
@@ -53,7 +56,7 @@ class FakeWecom(Served):
             return answer(_error(93000))
         if self.codes:
             return answer(_error(self.codes.pop(0)))
-        minute = [at for at in self.group_at if at > self.now - timedelta(minutes=1)]
+        minute = [at for at in self.group_at if at > self.now - MINUTE]
         if len(minute) >= BOT_PER_MINUTE:
             return answer(_error(45009))
         message = await request.json()
@@ -91,6 +94,9 @@ class FakeWecom(Served):
         if len(named) > 1 and len(unknown) == len(named):
             return answer(_error(81013))
         self.messages.append(message)
+        recent = [at for at in self.shown.get(message["touser"], ()) if at > self.now - MINUTE]
+        if len(recent) < MEMBER_PER_MINUTE:  # what is more is dropped without a word
+            self.shown.setdefault(message["touser"], []).append(self.now)
         more = {"invaliduser": "|".join(unknown), "invalidparty": "", "unlicenseduser": ""}
         number = next(self._numbers)
         return answer(_error(0) | more | {"msgid": f"m{number}", "response_code": f"code-{number}"})

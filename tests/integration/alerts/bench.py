@@ -31,12 +31,13 @@ from services.alerts.inbound.http.endpoints import Managing
 from services.alerts.inbound.http.parts import Parts
 from services.alerts.inbound.risk import RiskDecoder
 from services.alerts.outbound.connectors import Connectors, check
+from services.alerts.outbound.described import Described
 from services.alerts.outbound.effect_page import effect_page
 from services.alerts.outbound.http import Http
 from services.alerts.outbound.shared import Shared
 from services.alerts.store.assessments import Assessments
 from services.alerts.store.business_clock import BusinessClock
-from services.alerts.store.connectors import OwnerRows, TokenRows
+from services.alerts.store.connectors import MemberRows, OwnerRows, TokenRows
 from services.alerts.store.customers import Customers
 from services.alerts.store.deliveries import Deliveries
 from services.alerts.store.due_tasks import DueTasks, TaskLog
@@ -141,7 +142,7 @@ class Bench:
     def shared(self, http: Http) -> Shared:
         """What connectors share."""
         tokens, owners = TokenRows(self.engine, VAULT), OwnerRows(self.engine)
-        return Shared(http, self.clock, tokens, owners)
+        return Shared(http, self.clock, tokens, owners, MemberRows(self.engine))
 
     def assess(self) -> Assess:
         return Assess(
@@ -252,14 +253,16 @@ class Bench:
 
     async def managing(self) -> Managing:
         """What the routes of endpoints work with."""
+        connectors = await self.connectors()
         sample = SendSample(
             engine=self.engine,
             endpoints=self.stored,
-            connectors=await self.connectors(),
+            connectors=connectors,
             clock=self.clock,
             timeout_s=5.0,
         )
-        return Managing(self.admin, sample, self.clock)
+        described = Described(connectors.shared, self.engine, self.stored)
+        return Managing(self.admin, sample, described, self.clock)
 
     async def sender(self, timeout_s: float = 5.0, concurrency_max: int = 4) -> Deliver:
         """One worker's sender."""

@@ -18,7 +18,7 @@ from services.alerts.outbound.shared import Shared
 from services.alerts.ports import Connector
 from tests.fakes.clock import SetClock
 from tests.fakes.crm import fxiaoke, wecom, zoho
-from tests.fakes.crm.memory import MemoryOwners, MemoryTokens
+from tests.fakes.crm.memory import MemoryMembers, MemoryOwners, MemoryTokens
 from tests.fakes.crm.serving import Served
 from tests.unit.alerts.connectors.notices import leased
 
@@ -80,11 +80,12 @@ class Kit:
     http: Http
     clock: SetClock
     tokens: MemoryTokens = field(default_factory=MemoryTokens)
+    members: MemoryMembers = field(default_factory=MemoryMembers)
     owners: MemoryOwners = field(default_factory=lambda: MemoryOwners({("crm", "o-1"): "777"}))
 
     def make(self, kind: Kind, fake: Served, **changes: Any) -> CrmConnector:
         """The connector of another process, too: each has an access of its own."""
-        shared = Shared(self.http, self.clock, self.tokens, self.owners)
+        shared = Shared(self.http, self.clock, self.tokens, self.owners, self.members)
         return make(endpoint(kind, fake, **changes), shared)
 
     async def attempt(self, connector: Connector, task: Task) -> Answer:

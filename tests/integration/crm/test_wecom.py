@@ -112,3 +112,18 @@ async def test_a_wrong_bot_key_switches_the_endpoint_off_and_is_not_told(
     answer = await crm.attempt(crm.make("wecom_bot", wecom), task())
     assert answer.result == "endpoint_dead"
     assert "693a91f6" not in repr(answer)
+
+
+async def test_a_member_is_not_sent_more_than_is_shown(crm: Kit, wecom: FakeWecom) -> None:
+    """WeCom drops a member's 31st message of a minute without a word; ours waits."""
+    crm.owners.rows = dict(ZHANGSAN)
+    made = crm.make("wecom_app", wecom)
+    waiting = [task(id=f"rt_{n}") for n in range(40)]
+    seconds = 0
+    while waiting:
+        waiting = [t for t in waiting if (await crm.attempt(made, t)).result != "ok"]
+        crm.clock.pass_by(timedelta(seconds=10))
+        wecom.now = crm.clock.now() - timedelta(seconds=10)
+        seconds += 10
+    assert len(wecom.shown["zhangsan"]) == 40
+    assert seconds <= 120

@@ -6,11 +6,12 @@ A key is in the answer that makes it and nowhere else.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Protocol, get_args
 
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
+from services.alerts.core.connectors.limits import within
 from services.alerts.core.endpoint import (
     ID_PATTERN,
     OVERLAP_HOURS_MAX,
@@ -154,12 +155,22 @@ class SampleView(BaseModel):
     error: str | None
 
 
+class CheckRemote(Protocol):
+    """Compares an endpoint with what the system behind it says of itself; Invalid names what
+    does not fit. `given`: the secrets of a new one; None: it has its own."""
+
+    async def __call__(
+        self, endpoint: Endpoint, given: Mapping[str, str] | None = None
+    ) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Managing:
     """What the routes of endpoints work with."""
 
     admin: EndpointAdmin
     send_sample: SendSample
+    check_remote: CheckRemote
     clock: Clock
 
 
@@ -194,6 +205,7 @@ def _add_making(app: FastAPI, managing: Managing, rights: list[Any]) -> None:
         """Make an endpoint. A webhook's key is in this answer and is not shown again."""
         given = {name: value.get_secret_value() for name, value in body.secrets.items()}
         endpoint = _endpoint(body.id, body.kind, body)
+        await managing.check_remote(endpoint, given)
         made = await admin.create(endpoint, given, body.scheme, clock.now())
         return _made(_found(await admin.find(body.id), body.id), made)
 
@@ -201,7 +213,9 @@ def _add_making(app: FastAPI, managing: Managing, rights: list[Any]) -> None:
     async def change_endpoint(endpoint_id: str, body: Definition) -> EndpointView:
         """Give an endpoint another definition; its kind and secrets stay."""
         before = _found(await admin.find(endpoint_id), endpoint_id)
-        done = await admin.change(_endpoint(endpoint_id, before.row["kind"], body))
+        endpoint = _endpoint(endpoint_id, before.row["kind"], body)
+        await managing.check_remote(endpoint)
+        done = await admin.change(endpoint)
         return _view(_found(await admin.find(endpoint_id) if done else None, endpoint_id))
 
     @app.post("/v1/endpoints/{endpoint_id}/rotate", dependencies=rights)
@@ -255,16 +269,18 @@ def _add_running(app: FastAPI, managing: Managing, rights: list[Any]) -> None:
 
 
 def _endpoint(endpoint_id: str, kind: ConnectorKind, body: Definition) -> Endpoint:
-    return Endpoint(
-        id=endpoint_id,
-        kind=kind,
-        url=body.url,
-        config=body.config,
-        route=Route(**body.route.model_dump()),
-        payload=body.payload,
-        concurrency_max=body.concurrency_max,
-        rate_per_s=body.rate_per_s,
-        burst=body.burst,
+    return within(
+        Endpoint(
+            id=endpoint_id,
+            kind=kind,
+            url=body.url,
+            config=body.config,
+            route=Route(**body.route.model_dump()),
+            payload=body.payload,
+            concurrency_max=body.concurrency_max,
+            rate_per_s=body.rate_per_s,
+            burst=body.burst,
+        )
     )
 
 

@@ -1,5 +1,6 @@
 """企业微信 WeCom: messages to a group by its bot, and cards with buttons to an owner."""
 
+import math
 from datetime import datetime
 from typing import Final
 
@@ -10,6 +11,7 @@ from services.alerts.core.connectors.owners import needed_owner, remote_owner
 from services.alerts.core.retry import Answer
 from services.alerts.outbound.access import Access, Pace
 from services.alerts.outbound.http import Http
+from services.alerts.outbound.shared import Shared
 from services.alerts.outbound.steps import answered, row_of, send_call
 from services.alerts.ports import Leased, OwnerTable
 
@@ -56,15 +58,14 @@ class WecomApp:
         config: WecomAppConfig,
         *,
         access: Access,
-        http: Http,
-        owners: OwnerTable,
+        shared: Shared,
     ) -> None:
         self._id, self._config = endpoint_id, config
-        self._access, self._http, self._owners = access, http, owners
+        self._access, self._shared = access, shared
 
     async def send(self, message: Leased, at: datetime) -> Answer:
         """A card for an open task, a line for one that has ended."""
-        return await answered(self._send(message))
+        return await answered(self._send(message, at))
 
     async def find(self, message: Leased, at: datetime) -> None:
         """A card is known by its `task_id`: sending it again is answered 42014."""
@@ -83,19 +84,25 @@ class WecomApp:
         if isinstance(token, Answer):
             return token
         call = wecom.answered_call(self._config, member, response_code, said, token)
-        return wecom.read(await send_call(self._http, self._config.api_url, call), None)
+        return wecom.read(await send_call(self._shared.http, self._config.api_url, call), None)
 
-    async def _send(self, message: Leased) -> Answer:
+    async def _send(self, message: Leased, at: datetime) -> Answer:
         notice = read_notice(message.body)
         if notice.type == CLOSED and notice.task.get("close_reason") == "verdict":
             return Answer("ok")  # the owner knows: it was the owner's own word
-        row = await row_of(self._owners, self._id, notice.owner_id)
+        row = await row_of(self._shared.owners, self._id, notice.owner_id)
         member = needed_owner(notice.owner_id, row, self._config)
         token = await self._access.token()
         if isinstance(token, Answer):
             return token
+        if (wait := await self._shared.members.wait_s(self._id, member, at)) > 0:
+            return Answer(
+                "retry",
+                error="the owner has been sent as much as WeCom shows",
+                retry_after=str(math.ceil(wait)),
+            )
         call = wecom.card_call(self._config, notice, member, token)
-        return wecom.read(await send_call(self._http, self._config.api_url, call), member)
+        return wecom.read(await send_call(self._shared.http, self._config.api_url, call), member)
 
 
 async def ask_token(

@@ -1,7 +1,7 @@
 """Alerts' tables. Everything of a customer is keyed by `customer_id`, so that it distributes."""
 
 from services.alerts.store.tables.base import SCHEMA, api_token, metadata, outbox, partition
-from services.alerts.store.tables.connectors import access_token, endpoint_owner, look
+from services.alerts.store.tables.connectors import access_token, endpoint_owner, look, member_pace
 from services.alerts.store.tables.deliveries import (
     attempt,
     callback,
@@ -40,6 +40,7 @@ __all__ = [
     "endpoint_secret",
     "idempotency",
     "look",
+    "member_pace",
     "metadata",
     "outbox",
     "owner",

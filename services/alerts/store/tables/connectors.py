@@ -28,6 +28,16 @@ access_token = sa.Table(
 """The access token that all processes share, sealed, of one version of the endpoint.
 `turn_until`: a process is asking for a new one. `asked_at`: the newest requests for tokens."""
 
+member_pace = sa.Table(
+    "member_pace",
+    metadata,
+    sa.Column("endpoint_id", sa.Text, primary_key=True),
+    sa.Column("member", sa.Text, primary_key=True),
+    sa.Column("tokens", sa.Float, nullable=False),
+    sa.Column("tokens_at", TZ, nullable=False),
+)
+"""What a member of a CRM may be sent: a bucket for each (`core.bucket`)."""
+
 look = sa.Table(
     "look",
     metadata,
