@@ -28,7 +28,9 @@ from services.alerts.core.retry import DELAYS_S
 from services.alerts.handlers.deliver import Deliver, Sending
 from services.alerts.outbound.connectors import Connectors, check
 from services.alerts.outbound.http import Http
+from services.alerts.outbound.shared import Shared
 from services.alerts.ports import NewDelivery
+from services.alerts.store.connectors import OwnerRows, TokenRows
 from services.alerts.store.deliveries import Deliveries
 from services.alerts.store.endpoint_admin import EndpointAdmin
 from services.alerts.store.endpoint_secrets import EndpointSecrets
@@ -172,6 +174,7 @@ class Bench:
 
     @asynccontextmanager
     async def _sending(self) -> AsyncIterator[None]:
+        vault = Vault([])
         keys = {name: (SecretStr(SECRET),) for name in ("ok", "hang")}
         stop = Stop()
         allowed = (ip_network("127.0.0.0/8"),)
@@ -179,8 +182,12 @@ class Bench:
             sender = Deliver(
                 self._engine,
                 deliveries=Deliveries(),
-                endpoints=Endpoints(Vault([]), keys),
-                connectors=Connectors(http, self._clock),
+                endpoints=Endpoints(vault, keys),
+                connectors=Connectors(
+                    Shared(
+                        http, self._clock, TokenRows(self._engine, vault), OwnerRows(self._engine)
+                    )
+                ),
                 sending=Sending(
                     concurrency_max=64,
                     timeout_s=TIMEOUT_S,
