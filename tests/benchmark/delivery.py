@@ -26,11 +26,10 @@ from services.alerts.core.endpoint import Endpoint
 from services.alerts.core.message import body
 from services.alerts.core.retry import DELAYS_S
 from services.alerts.handlers.deliver import Deliver, Sending
-from services.alerts.outbound.connectors import Connectors, check
+from services.alerts.outbound.connectors import check
 from services.alerts.outbound.http import Http
-from services.alerts.outbound.shared import Shared
+from services.alerts.outbound.webhook import Webhook
 from services.alerts.ports import NewDelivery
-from services.alerts.store.connectors import OwnerRows, TokenRows
 from services.alerts.store.deliveries import Deliveries
 from services.alerts.store.endpoint_admin import EndpointAdmin
 from services.alerts.store.endpoint_secrets import EndpointSecrets
@@ -183,11 +182,7 @@ class Bench:
                 self._engine,
                 deliveries=Deliveries(),
                 endpoints=Endpoints(vault, keys),
-                connectors=Connectors(
-                    Shared(
-                        http, self._clock, TokenRows(self._engine, vault), OwnerRows(self._engine)
-                    )
-                ),
+                connectors=Webhooks(http),
                 sending=Sending(
                     concurrency_max=64,
                     timeout_s=TIMEOUT_S,
@@ -206,6 +201,17 @@ class Bench:
             finally:
                 stop.set()
                 await loop
+
+
+class Webhooks:
+    """A webhook for each endpoint."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    def of(self, endpoint: Endpoint) -> Webhook:
+        """As it is now."""
+        return Webhook(endpoint, self._http)
 
 
 @asynccontextmanager
