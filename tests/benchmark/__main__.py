@@ -9,13 +9,14 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tests.benchmark import delivery, kernel, streams
+from tests.benchmark import delivery, kernel, streams, training
 
 SECTIONS: dict[str, Callable[[], Mapping[str, float | str]]] = {
     "kernel": kernel.run,
     "ingest": lambda: streams.run(streams.ingest),
     "scoring": lambda: streams.run(streams.scoring),
     "delivery": lambda: streams.run(delivery.run),
+    "training": training.run,
 }
 
 
