@@ -82,8 +82,9 @@ e2e: $(READY) $(JARS) ## The tests of the three services together
 	$(PY) -m pytest tests/e2e
 
 .PHONY: chaos
-chaos: $(READY) $(JARS) ## The long chaos run: faults on real processes, judged by a reference
-	$(PY) -m tests.chaos
+chaos: $(READY) $(JARS) ## Every fault on real processes, judged (PROFILE=short|long ONLY=word TIMES=n)
+	$(PY) -m tests.chaos $(if $(PROFILE),--profile $(PROFILE)) $(if $(ONLY),--only "$(ONLY)") \
+		$(if $(TIMES),--times $(TIMES))
 
 .PHONY: bench
 bench: $(READY) $(JARS) ## Measure (SECTION=a,b for a part; all of it takes up to 30 minutes)

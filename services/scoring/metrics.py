@@ -21,6 +21,9 @@ LAG_RECORDS = Gauge(
     "ebbwatch_scoring_lag_records", "Activity records not yet folded", ["partition"]
 )
 PARTITIONS = Gauge("ebbwatch_scoring_partitions", "Partitions that this process owns")
+PARTITIONS_STOPPED = Gauge(
+    "ebbwatch_scoring_partitions_stopped", "Owned partitions that wait for an operator's decision"
+)
 BACKFILLS = Gauge(
     "ebbwatch_scoring_backfill_partitions", "Owned partitions whose sweep rests for an import"
 )

@@ -20,7 +20,8 @@ from aiokafka.errors import (
 
 from shared.kafka.batch import Batch, Record
 from shared.kafka.display import OffsetDisplay
-from shared.kafka.log_check import FETCH_BYTES_MAX, misfit
+from shared.kafka.growth import admit
+from shared.kafka.log_check import FETCH_BYTES_MAX, asked, misfit
 from shared.kafka.settings import KafkaSettings
 from shared.kernel.errors import Transient
 from shared.postgres.ledger import Claim, Ledger, Move
@@ -342,30 +343,32 @@ class FencedConsumer:
         inner = self._inner
         if inner is None:
             raise AssertionError("take-over before start")
+        problem = await asked(admit(self.ledger, inner, tp))
         if tp not in self._unclaimed:
             return  # lost while we claimed another one: a claim now would fence its owner
         claim = await self.ledger.take_over(tp, self.worker)
         if tp not in self._unclaimed:
             return  # lost again while we claimed
+        if claim.waits:
+            log.info("waits until the older partitions are drained", tp=tp)
+            self._set_aside(tp, claim.next_offset or 0)
+            return
         if self.on_claim is not None:
             await self.on_claim(claim)
         if claim.status == "stopped":
             self._note_stopped(claim, claim.status_reason or "")
             return
         key = TopicPartition(*tp)
-        try:
-            compacted = tp[0] in self.compacted
-            problem = await misfit(self.settings, inner, claim, compacted=compacted)
-            if problem is None:
-                start = claim.next_offset
-                if start is None:
-                    start = (await inner.beginning_offsets([key]))[key]
-                if tp not in self._unclaimed or key not in inner.assignment():
-                    return
-                inner.seek(key, start)
-                inner.resume(key)
-        except (KafkaError, OSError, TimeoutError) as error:
-            raise Transient(f"Kafka: {type(error).__name__}: {error}") from error
+        compacted = tp[0] in self.compacted
+        problem = problem or await asked(misfit(self.settings, inner, claim, compacted=compacted))
+        if problem is None:
+            start = claim.next_offset
+            if start is None:
+                start = (await asked(inner.beginning_offsets([key])))[key]
+            if tp not in self._unclaimed or key not in inner.assignment():
+                return
+            inner.seek(key, start)
+            inner.resume(key)
         self._unclaimed.discard(tp)
         self._stopped.pop(tp, None)
         self._claims[tp] = claim

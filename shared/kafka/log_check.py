@@ -4,13 +4,19 @@ Never changes anything and never decides what follows: a log that does not fit i
 """
 
 import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
 
 from shared.contracts.topics import RAW_MESSAGE_BYTES_MAX
 from shared.kafka.batch import fingerprint
 from shared.kafka.settings import KafkaSettings
+from shared.kernel.errors import Transient
 from shared.postgres.ledger import Claim, Fingerprint
+
+T = TypeVar("T")
 
 FETCH_BYTES_MAX = 2 * RAW_MESSAGE_BYTES_MAX
 """Bytes fetched per partition at once; one oversized record must fit."""
@@ -64,3 +70,11 @@ async def _read_back(
         return fingerprint(record) if record.offset == offset else None
     finally:
         await reader.stop()
+
+
+async def asked(answer: Awaitable[T]) -> T:
+    """The broker's answer; Transient when it gives none."""
+    try:
+        return await answer
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise Transient(f"Kafka: {type(error).__name__}: {error}") from error

@@ -8,7 +8,7 @@ be sent twice.
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -16,20 +16,35 @@ from shared.kafka.producer import Producer, Record
 from shared.kernel.errors import Transient
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.postgres.ledger import Claim
-from shared.postgres.outbox import Outbox, Pending
+from shared.postgres.outbox import Message, Outbox, Pending
 
 CLOSE_S = 1.0
 """How long the last deletion may take: a service ends within seconds, and a second message is
 harmless."""
 
+LATE_S = 1.0
+"""A send that took so long may have stood still, and messages of a successor may be in the topic
+already. With what a turn may last before it (8 s) it stays below a group's session (10 s)."""
+
+Newer = Callable[[Sequence[Message]], Awaitable[list[Message]]]
+"""Given messages that were just sent, perhaps late: those that have to follow them, because
+something newer is stored of the same key."""
+
 
 class Relay:
-    """One per worker loop."""
+    """One per worker loop. `newer` is for topics in which the last message of a key stays."""
 
-    def __init__(self, engine: AsyncEngine, outbox: Outbox, producer: Producer) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        outbox: Outbox,
+        producer: Producer,
+        newer: Newer | None = None,
+    ) -> None:
         self._engine = engine
         self._outbox = outbox
         self._producer = producer
+        self._newer = newer
         self._acknowledged: list[int] = []
 
     async def flush(self, pending: Sequence[Pending]) -> None:
@@ -40,8 +55,18 @@ class Relay:
         """
         self._acknowledged = []  # deleted by the transaction that has just been committed
         if pending:
-            await self._producer.send(_record(p) for p in pending)
+            await self._send([p.message for p in pending])
             self._acknowledged = [p.id for p in pending]
+
+    async def _send(self, messages: Sequence[Message]) -> None:
+        """Send, and where that took long, send what is newer by now: until nothing is."""
+        clock = asyncio.get_running_loop()
+        late = False
+        while messages:
+            began = clock.time()
+            await self._producer.send(map(_record, messages))
+            late = late or clock.time() - began > LATE_S
+            messages = await self._newer(messages) if late and self._newer is not None else ()
 
     async def forget(self, work: UnitOfWork) -> None:
         """Delete acknowledged rows within the caller's transaction.
@@ -73,6 +98,5 @@ class Relay:
         await self._producer.close()
 
 
-def _record(pending: Pending) -> Record:
-    message = pending.message
+def _record(message: Message) -> Record:
     return Record(message.topic, message.key, message.value, message.headers)

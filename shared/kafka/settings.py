@@ -22,6 +22,9 @@ class KafkaSettings(Settings):
     ssl_cafile: str | None = None
     ssl_certfile: str | None = None
     ssl_keyfile: str | None = None
+    metadata_max_age_ms: int = 30_000
+    """How soon every client learns of added partitions; one small request each time. Until all
+    have, a customer's events go to two partitions: aiokafka's five minutes would be long."""
 
     def client_kwargs(self, client: str) -> dict[str, Any]:
         """Keyword arguments for any aiokafka client named `client` in the broker's logs."""
@@ -29,6 +32,7 @@ class KafkaSettings(Settings):
             "bootstrap_servers": self.bootstrap_servers,
             "client_id": f"ebbwatch-{client}",
             "security_protocol": self.security_protocol,
+            "metadata_max_age_ms": self.metadata_max_age_ms,
         }
         if self.security_protocol.startswith("SASL"):
             kwargs["sasl_mechanism"] = self.sasl_mechanism

@@ -8,7 +8,7 @@ therefore cannot commit.
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -53,6 +53,8 @@ class Claim:
     """What the service keeps per partition beside the offset (its clock, for example)."""
     status: Literal["running", "stopped"] = "running"
     status_reason: str | None = None
+    waits: bool = False
+    """It was added to the topic, and the older partitions are not read to their recorded ends."""
 
     @property
     def tp(self) -> TopicPartition:
@@ -154,7 +156,64 @@ class Ledger:
         )
         if row is None:
             raise AssertionError("an upsert returned no row")
-        return _claim_of(row)
+        waits = row["waits"] and not await self._drained(work, tp[0])
+        return _claim_of(row, waits=waits)
+
+    async def _drained(self, work: UnitOfWork, topic: str) -> bool:
+        """Let the topic's new partitions begin if the old ones are read to their ends."""
+        released = await work.driver.fetch(
+            f"""
+            UPDATE {self._schema}.partition SET waits = false
+             WHERE topic = $1 AND waits AND NOT EXISTS (
+                   SELECT FROM {self._schema}.partition old
+                    WHERE old.topic = $1 AND NOT old.waits
+                      AND old.drain_to > coalesce(old.next_offset, 0))
+            RETURNING partition
+            """,  # noqa: S608
+            topic,
+        )
+        return bool(released)
+
+    async def known(self, topic: str) -> set[int]:
+        """The partitions that the topic had when it was last looked at; empty: never."""
+        async with unit_of_work(self._engine) as work:
+            rows = await work.driver.fetch(
+                f"SELECT partition FROM {self._schema}.partition WHERE topic = $1",  # noqa: S608
+                topic,
+            )
+        return {row["partition"] for row in rows}
+
+    async def grow(self, topic: str, count: int, ends: Mapping[int, int]) -> None:
+        """Note that the topic has `count` partitions. Those that are new wait until each older
+        one in `ends` is read to there; at the first time there are none, and nobody waits.
+
+        Of several workers the first one's ends stand; the others change nothing.
+        """
+        async with unit_of_work(self._engine) as work:
+            # Against another worker that notes the same at the same time.
+            lock = "SELECT pg_advisory_xact_lock(hashtext($1), hashtext($2))"
+            await work.driver.execute(lock, self._schema, topic)
+            added = await work.driver.fetch(
+                f"""
+                INSERT INTO {self._schema}.partition
+                       (topic, partition, epoch, worker, claimed_at, waits)
+                SELECT $1, n, 0, '', now(),
+                       EXISTS (SELECT FROM {self._schema}.partition WHERE topic = $1)
+                  FROM generate_series(0, $2::int - 1) n
+                ON CONFLICT DO NOTHING RETURNING partition
+                """,  # noqa: S608
+                topic,
+                count,
+            )
+            if added and ends:
+                await work.driver.execute(
+                    f"UPDATE {self._schema}.partition p SET drain_to = e.until "  # noqa: S608
+                    "FROM unnest($2::int[], $3::bigint[]) AS e(partition, until) "
+                    "WHERE p.topic = $1 AND p.partition = e.partition AND NOT p.waits",
+                    topic,
+                    list(ends),
+                    list(ends.values()),
+                )
 
     async def _end_blockers(self, pid: int) -> None:
         async with unit_of_work(self._engine) as work:
@@ -250,8 +309,18 @@ class Ledger:
             )
         return row is not None
 
+    async def forget(self, tp: TopicPartition) -> bool:
+        """An operator's word that this partition is gone for good. False where it was not known."""
+        async with unit_of_work(self._engine) as work:
+            row = await work.driver.fetchrow(
+                f"DELETE FROM {self._schema}.partition WHERE topic = $1 AND partition = $2 "  # noqa: S608
+                "RETURNING partition",
+                *tp,
+            )
+        return row is not None
 
-def _claim_of(row: "asyncpg.Record") -> Claim:
+
+def _claim_of(row: "asyncpg.Record", *, waits: bool) -> Claim:
     digest = row["fingerprint_digest"]
     return Claim(
         topic=row["topic"],
@@ -262,4 +331,5 @@ def _claim_of(row: "asyncpg.Record") -> Claim:
         progress=orjson.loads(row["progress"]),
         status=row["status"],
         status_reason=row["status_reason"],
+        waits=waits,
     )

@@ -11,14 +11,11 @@ from typing import Protocol
 
 import msgspec
 
-from services.scoring.core.value.standing import Valuation
 from services.scoring.handlers.assess import Assessor
 from services.scoring.handlers.micro_batch import MicroBatch
-from services.scoring.handlers.stand import Standing
 from services.scoring.inbound.activity import ActivityDecoder
 from services.scoring.model.rule_model import RuleModel
-from services.scoring.ports import Effects, Predictor, Sender, StandingStore, Store
-from shared.contracts.changes import CustomerChanged
+from services.scoring.ports import Effects, Predictor, Sender, Store
 from shared.contracts.risk import RiskAssessed
 from shared.postgres.ledger import Claim, Move
 from shared.postgres.ledger import TopicPartition as Tp
@@ -26,7 +23,7 @@ from shared.postgres.outbox import Message
 from tests.fakes.clock import SetClock
 from tests.fakes.log import MemoryLog, moved
 
-TOPIC, RISK, DEAD, CHANGES = "activity", "risk", "dead-letter", "changes"
+TOPIC, RISK, DEAD = "activity", "risk", "dead-letter"
 HORIZON_DAYS = 28
 EVERYTHING = 1_000_000
 """Records of a batch that has no bound."""
@@ -38,9 +35,6 @@ class Claiming(Store, Protocol):
     """Tables of which partitions can be claimed."""
 
     async def take_over(self, tp: Tp) -> Claim: ...
-
-    @property
-    def standings(self) -> StandingStore: ...
 
 
 class Sending(Sender, Protocol):
@@ -57,7 +51,6 @@ class Scoring:
     store: Claiming
     sender: Sending
     replay: bool = False
-    valuation: Valuation = field(default_factory=Valuation)
     predictor: Predictor = field(default_factory=lambda: RuleModel(HORIZON_DAYS))
     clock: SetClock = field(default_factory=SetClock)
     sweep_customers_max: int = 1_000
@@ -72,7 +65,6 @@ class Scoring:
             decode=ActivityDecoder(DEAD, replay=self.replay),
             store=self.store,
             sender=self.sender,
-            standing=Standing(self.store.standings, lambda: self.valuation, CHANGES),
             assessor=Assessor(
                 risk_topic=RISK, thresholds=(0.25, 0.5, 0.75), reasons_max=3, currency="USD"
             ),
@@ -123,15 +115,6 @@ class Scoring:
             msgspec.json.decode(m.value or b"", type=RiskAssessed)
             for m in self.sender.sent
             if m.topic == RISK
-        ]
-
-    @property
-    def changed(self) -> list[CustomerChanged]:
-        """What the changes topic was told, in order."""
-        return [
-            msgspec.json.decode(m.value or b"", type=CustomerChanged)
-            for m in self.sender.sent
-            if m.topic == CHANGES
         ]
 
     @property

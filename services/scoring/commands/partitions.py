@@ -14,7 +14,7 @@ from shared.runtime.command_line import with_engine
 
 
 def add_commands(commands: Any) -> None:
-    """`partitions show|resume|rewind`."""
+    """`partitions show|resume|rewind|forget`."""
     partitions = commands.add_parser("partitions", help="who owns what, and how far it got")
     actions = partitions.add_subparsers(required=True, metavar="ACTION")
     show = actions.add_parser("show", help="every partition")
@@ -28,6 +28,10 @@ def add_commands(commands: Any) -> None:
         reset.add_argument("--topic", default=None)
         reset.add_argument("--offset", type=int, help="default: the start of the log")
         reset.set_defaults(command=_reset)
+    forget = actions.add_parser("forget", help="the topic has this partition no more")
+    forget.add_argument("partition", type=int)
+    forget.add_argument("--topic", default=None)
+    forget.set_defaults(command=_forget)
 
 
 async def _show(_: argparse.Namespace) -> int:
@@ -35,12 +39,34 @@ async def _show(_: argparse.Namespace) -> int:
         for row in await Ledger(engine, SCHEMA).list_all():
             print(
                 f"{row['topic']}/{row['partition']:<4} next {row['next_offset']}  "
-                f"epoch {row['epoch']}  {row['worker']}  {row['status']}  "
-                f"{row['status_reason'] or ''}"
+                f"epoch {row['epoch']}  {row['worker']}  {row['status']}  {_why(row)}"
             )
         return 0
 
     return await with_engine(SPEC, work)
+
+
+def _why(row: dict[str, Any]) -> str:
+    if row["waits"]:
+        return "was added: begins when the older partitions are read to their recorded ends"
+    return row["status_reason"] or ""
+
+
+async def _forget(args: argparse.Namespace) -> int:
+    topic: str = args.topic or ScoringSettings().activity_topic
+
+    async def work(engine: AsyncEngine) -> int:
+        if await Ledger(engine, SCHEMA).forget((topic, args.partition)):
+            print(f"{topic}/{args.partition} is forgotten")
+            return 0
+        return _unknown(topic, args.partition)
+
+    return await with_engine(SPEC, work)
+
+
+def _unknown(topic: str, partition: int) -> int:
+    print(f"no partition {topic}/{partition}; see `partitions show`", file=sys.stderr)
+    return 1
 
 
 async def _reset(args: argparse.Namespace) -> int:
@@ -51,7 +77,6 @@ async def _reset(args: argparse.Namespace) -> int:
             start = "the start of the log" if args.offset is None else args.offset
             print(f"{topic}/{args.partition} goes on at {start}")
             return 0
-        print(f"no partition {topic}/{args.partition}; see `partitions show`", file=sys.stderr)
-        return 1
+        return _unknown(topic, args.partition)
 
     return await with_engine(SPEC, work)

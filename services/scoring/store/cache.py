@@ -1,8 +1,8 @@
 """What a worker remembers of the customers of its partitions, so that it need not read them again.
 
-Right by the fence: while we own a partition nobody else can commit for its customers. Hence a
-partition is forgotten when it is claimed (`forget`), and everything when a transaction did not
-end well. Timers may be pulled forward from outside at any time (what is due is read anew). Whoever
+Right by the fence: while we own a partition nobody else can commit for its customers. Hence
+everything is forgotten when a partition is claimed (`forget`), and when a transaction did not end
+well. Timers may be pulled forward from outside at any time (what is due is read anew). Whoever
 changes a customer's state or assessment outside a turn raises the epoch of the partition
 (`Ledger.reset` does), so that its owner claims it anew.
 """
@@ -46,10 +46,10 @@ class CachingStore:
         """Customers remembered."""
         return len(self._rows)
 
-    def forget(self, partition: int) -> None:
-        """The partition was claimed: others may have written meanwhile."""
-        kept = [(name, row) for name, row in self._rows.items() if row[-1] != partition]
-        self._rows = OrderedDict(kept)
+    def forget(self) -> None:
+        """A partition was claimed: others may have written meanwhile. Of everybody: a customer who
+        is remembered from another partition may have moved to this one while it was not ours."""
+        self._rows.clear()
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[UnitOfWork]:

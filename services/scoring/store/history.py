@@ -1,8 +1,8 @@
 """Reads for people and for training: one customer's picture, and all stored events."""
 
 import math
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -13,6 +13,7 @@ from services.scoring.store.tables import assessment, assessment_history, custom
 from services.scoring.store.tables import profile as profile_table
 from shared.contracts.risk import BANDS
 from shared.postgres.engine import UnitOfWork, unit_of_work
+from shared.postgres.outbox import Message
 
 EVENTS_AT_ONCE = 50_000
 """Events read per chunk for training: about 25 MB."""
@@ -62,6 +63,12 @@ _BY_ID = f"""
           ORDER BY a.customer_id LIMIT $5
 """
 
+
+_NEWEST = """
+SELECT c.customer_id, h.message FROM unnest($1::text[]) AS c(customer_id), LATERAL (
+    SELECT message FROM scoring.assessment_history h WHERE h.customer_id = c.customer_id
+     ORDER BY revision DESC LIMIT 1) h
+"""
 
 _MADE = """
 SELECT customer_id, revision, probability, model_version, feature_set, horizon_days, features
@@ -133,6 +140,17 @@ class History:
         query = query.order_by(h.c.revision.desc()).limit(most)
         async with unit_of_work(self._engine) as work:
             return list((await work.connection.execute(query)).scalars())
+
+    async def newer(self, topic: str, sent: Sequence[Message]) -> list[Message]:
+        """For each message to `topic` that is not its customer's newest one: the newest."""
+        last = {m.key.decode(): m for m in sent if m.topic == topic and m.key is not None}
+        async with unit_of_work(self._engine) as work:
+            rows = await work.driver.fetch(_NEWEST, list(last))
+        return [
+            replace(last[row["customer_id"]], value=row["message"])
+            for row in rows
+            if row["message"] not in {None, last[row["customer_id"]].value}
+        ]
 
     async def made(self, customer_id: str | None, most: int) -> AsyncIterator[list[Made]]:
         """At most `most` published assessments with their features, newest first, in chunks."""

@@ -185,6 +185,7 @@ async def test_a_stopped_partition_starves_nobody(place: Place) -> None:
     read, and the stopped one is not settled into silence but said."""
     await place.create(3)
     await place.write({n: numbered(0, 5) for n in range(3)})
+    await place.ledger.grow(place.topic, 3, {})
     await place.ledger.stop(await place.ledger.take_over(place.tp(1), "before"), "for the test")
     async with started(place.worker(records_max=3)) as worker:
         await worker.until_seen(p0=5, p2=5)
@@ -196,6 +197,7 @@ async def test_an_operator_resumes_without_a_restart(place: Place) -> None:
     """After `reset` the owner of before claims the partition again by itself."""
     await place.create(2)
     await place.write({0: numbered(0, 5), 1: numbered(0, 5)})
+    await place.ledger.grow(place.topic, 2, {})
     await place.ledger.stop(await place.ledger.take_over(place.tp(1), "before"), "for the test")
     async with started(place.worker()) as worker:
         await worker.until_seen(p0=5)

@@ -272,3 +272,27 @@ async def test_nobody_answers(engine: AsyncEngine, place: Place) -> None:
         await relay.flush(pending)
     assert await left(engine) == ["1"]
     await relay.close()
+
+
+async def test_who_sent_late_sends_what_is_newer(
+    engine: AsyncEngine, producer: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker stood still in the middle of sending, and its successor has sent newer messages
+    meanwhile: in a compacted topic the old ones would stay. What is newer is sent after them,
+    until nothing is; who was in time asks nobody."""
+    stored = messages("newer", "newest")
+    asked: list[str] = []
+
+    async def newer(sent: Sequence[Message]) -> list[Message]:
+        asked.extend((m.value or b"").decode() for m in sent)
+        return [stored.pop(0)] if stored else []
+
+    relay = Relay(engine, DATABASE, producer, newer)
+    await relay.flush(await commit(engine, relay, messages("in time")))
+    assert (producer.values, asked) == (["in time"], [])
+    monkeypatch.setattr("shared.kafka.relay.LATE_S", -1.0)
+    await relay.flush(await commit(engine, relay, messages("old")))
+    assert producer.values == ["in time", "old", "newer", "newest"]
+    assert asked == ["old", "newer", "newest"]
+    await relay.close()
+    assert await left(engine) == []

@@ -1,1 +1,0 @@
-"""Value, grades, states and segments: the cores."""
