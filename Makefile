@@ -21,7 +21,7 @@ REQUIREMENTS := requirements/bootstrap.txt requirements/dev.txt
 # A stamp's name carries the hash of what it stands for, so a changed file needs no clock.
 digest = $(firstword $(shell cat $(1) 2>/dev/null | cksum))
 READY := $(VENV)/ready-$(call digest,$(REQUIREMENTS))
-CONSUMERS := .venv-consumers/ready-$(call digest,requirements/consumers.txt tests/consumers/package-lock.json)
+CONSUMERS := .venv-consumers/ready-$(call digest,requirements/consumers.txt tests/consumers/package-lock.json tests/consumers/tryton_base.py)
 JARS := .local/jars-$(call digest,deploy/local/kafka/pom.xml)$(BROKER)
 
 .PHONY: help
@@ -54,12 +54,13 @@ $(JARS): deploy/local/kafka/pom.xml | $(READY)
 	$(PY) -m deploy.local prepare
 	@mkdir -p .local && rm -f .local/jars-* && touch $@
 
-$(CONSUMERS): requirements/consumers.txt tests/consumers/package-lock.json | $(READY)
+$(CONSUMERS): requirements/consumers.txt tests/consumers/package-lock.json tests/consumers/tryton_base.py | $(READY)
 	@"$(PYTHON)" -m venv .venv-consumers
 	$(VENV)/bootstrap/bin/uv pip sync --quiet --compile-bytecode --python .venv-consumers/bin/python --require-hashes requirements/consumers.txt \
 		|| .venv-consumers/bin/python -m pip install --quiet --require-hashes -r requirements/consumers.txt
 	@if command -v npm >/dev/null; then npm ci --silent --no-audit --no-fund --prefix tests/consumers; \
 		else echo "no npm here: tests that run software of others in Node.js are skipped" >&2; fi
+	.venv-consumers/bin/python -W ignore tests/consumers/tryton_base.py .venv-consumers/tryton
 	@rm -f .venv-consumers/ready-* && touch $@
 
 .PHONY: consumers

@@ -15,13 +15,16 @@ from typing import Any
 import pytest
 
 HERE = Path(__file__).parent
-PYTHON = HERE.parents[1] / ".venv-consumers" / "bin" / "python"
+ENVIRONMENT = HERE.parents[1] / ".venv-consumers"
+PYTHON = ENVIRONMENT / "bin" / "python"
+TRYTON = ENVIRONMENT / "tryton"
+"""The data of a Tryton server, to be copied."""
 
 
 async def python(script: str, *arguments: str, given: Any = None) -> Any:
     """What a Python script prints."""
     if not PYTHON.exists():
-        _missing("make consumers")
+        missing("make consumers")
     return await _run(str(PYTHON), "-W", "ignore", str(HERE / script), *arguments, given=given)
 
 
@@ -29,11 +32,12 @@ async def node(script: str, *arguments: str, given: Any = None) -> Any:
     """What a Node script prints."""
     found = shutil.which("node")
     if found is None or not (HERE / "node_modules").exists():
-        _missing("install Node.js >= 18 with npm, and make consumers")
+        missing("install Node.js >= 18 with npm, and make consumers")
     return await _run(str(found), str(HERE / script), *arguments, given=given)
 
 
-def _missing(mend: str) -> None:
+def missing(mend: str) -> None:
+    """Fail in CI, skip elsewhere: what the test runs has not been made."""
     text = f"the software of others that this test runs is not there: {mend}"
     if os.environ.get("CI"):
         pytest.fail(text)
