@@ -11,7 +11,10 @@ from services.scoring.handlers.assess import Assessor
 from services.scoring.handlers.micro_batch import MicroBatch
 from services.scoring.handlers.serving import Serving
 from services.scoring.handlers.shadow import Shadow
+from services.scoring.handlers.stand import Standing
 from services.scoring.handlers.treatment import Treat
+from services.scoring.handlers.valuation import Valuing
+from services.scoring.handlers.value_refresh import ValueRefresh
 from services.scoring.handlers.watch import Watch
 from services.scoring.inbound.activity import ActivityDecoder
 from services.scoring.inbound.http import add_routes
@@ -27,9 +30,12 @@ from services.scoring.store.cache import CachingStore
 from services.scoring.store.history import History
 from services.scoring.store.models import Models
 from services.scoring.store.shadows import Shadows
+from services.scoring.store.standing import StandingTable
 from services.scoring.store.tables import SCHEMA, api_token
 from services.scoring.store.treatments import Treatments
 from services.scoring.store.turn import TurnStore
+from services.scoring.store.valuations import Valuations
+from services.scoring.store.value_jobs import ValueJobs
 from services.scoring.store.watching import Watching
 from shared.contracts.risk import BANDS
 from shared.http.access import Tokens
@@ -76,12 +82,14 @@ async def run() -> int:
     )
     shadow = Shadow(serving.challenger, Shadows(engine))
     treatments = _Treatments(settings, kafka, engine)
-    handle = _handler(settings, store, relay, serving, shadow, clock)
+    value = _Value(settings, engine, clock)
+    handle = _handler(settings, store, relay, value.standing, serving, shadow, clock)
     app = create_app("Ebbwatch scoring", health)
     add_routes(app, history, Tokens(engine, api_token, clock))
     _add_checks(health, consumer, serving)
     housekeeping = _housekeeping(settings, engine, clock)
     await serving.refresh()
+    await value.valuing.refresh()
     try:
         return await service.run(
             {
@@ -91,6 +99,7 @@ async def run() -> int:
                 "shadow": shadow.watch,
                 "watch": watch_of(settings, engine, serving, clock).watch,
                 "housekeeping": housekeeping.watch,
+                **value.loops,
                 "gauges": lambda stop: _show(consumer, serving, stop),
             },
             app,
@@ -165,10 +174,28 @@ class _Treatments:
         await self._relay.close()
 
 
+class _Value:
+    """What is said of who a customer is: in force, measured, stored."""
+
+    def __init__(self, settings: ScoringSettings, engine: AsyncEngine, clock: Clock) -> None:
+        self.valuing = Valuing(Valuations(engine), settings.value_poll_s)
+        current = self.valuing.current
+        self.standing = Standing(StandingTable(), current, settings.changes_topic)
+        refresh = ValueRefresh(
+            ValueJobs(engine),
+            current,
+            clock,
+            refresh_s=settings.value_refresh_s,
+            first_s=settings.value_first_s,
+        )
+        self.loops = {"valuation": self.valuing.watch, "value": refresh.watch}
+
+
 def _handler(
     settings: ScoringSettings,
     store: CachingStore,
     relay: Relay,
+    standing: Standing,
     serving: Serving,
     shadow: Shadow,
     clock: Clock,
@@ -181,6 +208,7 @@ def _handler(
         decode=ActivityDecoder(settings.dead_letter_topic, replay=settings.clock == "replay"),
         store=store,
         sender=relay,
+        standing=standing,
         assessor=Assessor(
             risk_topic=settings.risk_topic,
             thresholds=settings.band_thresholds,
@@ -213,6 +241,12 @@ def kept_tables(settings: ScoringSettings) -> tuple[TimeTable, ...]:
         TimeTable("scoring.event", "recorded_at", "month", settings.event_retention_days),
         TimeTable(
             "scoring.assessment_history",
+            "recorded_at",
+            "month",
+            settings.assessment_retention_days,
+        ),
+        TimeTable(
+            "scoring.standing_change",
             "recorded_at",
             "month",
             settings.assessment_retention_days,

@@ -9,6 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from services.scoring.core.value.changes import StandingRow
+from shared.contracts.changes import CustomerChanged
 from shared.contracts.events import Profile
 from shared.contracts.risk import Method
 from shared.kafka.batch import Batch, Record
@@ -165,6 +167,38 @@ class Made:
     horizon_days: int
     features: bytes
     """Little-endian float64, in the order of the feature set."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedStanding:
+    """What is stored of one customer's standing; `at` None: nothing was ever said."""
+
+    at: datetime | None = None
+    sequence: int = 0
+    grade: str | None = None
+    tier: str | None = None
+    behaviour: str | None = None
+    lifecycle: str | None = None
+    lifecycle_since: datetime | None = None
+    segments: Sequence[str] = ()
+    rules_revision: int = 0
+    policy_version: int = 0
+    worth: float | None = None
+    overridden: bool = False
+    """The grade above was set by a person."""
+    override: tuple[str, datetime] | None = None
+    """A grade that a person has set, and until when."""
+    profile: tuple[datetime, str, bytes] | None = None
+    """Changed at, event id, JSON."""
+
+
+class StandingStore(Protocol):
+    """Standings, within the transaction of a turn."""
+
+    async def load(self, work: UnitOfWork, customers: Sequence[str]) -> list[LoadedStanding]: ...
+    async def write(
+        self, work: UnitOfWork, rows: Sequence[StandingRow], changes: Sequence[CustomerChanged]
+    ) -> None: ...
 
 
 class Store(Protocol):

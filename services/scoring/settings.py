@@ -18,6 +18,7 @@ class ScoringSettings(HttpSettings):
     activity_topic: str = topics.ACTIVITY.name
     risk_topic: str = topics.RISK.name
     treatment_topic: str = topics.TREATMENT.name
+    changes_topic: str = topics.CHANGES.name
     dead_letter_topic: str = topics.DEAD_LETTER.name
     group: str = "scoring"
 
@@ -68,3 +69,12 @@ class ScoringSettings(HttpSettings):
 
     model_poll_s: float = Field(1.0, gt=0)
     """How soon a promoted model serves."""
+
+    value_poll_s: float = Field(1.0, gt=0)
+    """How soon a changed segment, threshold or base is in force."""
+
+    value_refresh_s: float = Field(6 * 3_600.0, gt=0)
+    """How often the customer base is measured anew: quantiles of a base move by the week."""
+
+    value_first_s: float = Field(30.0, gt=0)
+    """How often a base that is still too small to be measured is looked at again."""

@@ -2,8 +2,8 @@
 
 Written by scoring through its outbox in the transaction that stores the new standing, so that
 each change is told for certain; sent again after a crash, so readers drop what they know: for
-one customer `sequence` grows by one with every change, and a `sequence` that is not above the
-last one seen is a repetition. Whoever acts on an entry stores that number with the action's
+one customer `sequence` grows with every change, and a `sequence` that is not above the last one
+seen is a repetition. Whoever acts on an entry stores that number with the action's
 effect, and the action happens exactly once.
 """
 
@@ -27,12 +27,12 @@ class CustomerChanged(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=T
 
     customer_id: str
     sequence: int
-    """Per customer, from 1."""
+    """Per customer, from 1; a first grade, tier or state takes a number and is not told here."""
     kind: ChangeKind
     at: datetime
     """Business time, UTC: wall clock when live, the tick in a replay."""
     before: str | None = None
-    """Of a grade, tier, behaviour state or lifecycle state; None: it had none."""
+    """Of a grade, tier, behaviour state or lifecycle state."""
     after: str | None = None
     """None: the data no longer support one."""
     segment: str | None = None
@@ -42,9 +42,8 @@ class CustomerChanged(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=T
     action: str | None = None
     """On entry: the playbook that the segment's definition names."""
     silent: bool = False
-    """Not news, so nothing is to be done about it: the first look after a backfill, a change
-    of a definition or of thresholds that a segment's author marked as silent, or a first
-    standing. Counts in reports like any other."""
+    """Not news, so nothing is to be done about it: the first look after a backfill, or a saved
+    definition that finds customers already inside and whose author did not want them acted on."""
 
 
 ENCODER = msgspec.json.Encoder()

@@ -1,6 +1,6 @@
 """`make bench`: what a core and the local stack do, as JSON; ratios are of one run.
 
-python -m tests.benchmark [--section kernel,ingest,scoring] [--output build/bench.json]
+python -m tests.benchmark [--section kernel,ingest,scoring,delivery] [--output build/bench.json]
 """
 
 import argparse
@@ -9,12 +9,14 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tests.benchmark import kernel, streams
+from tests.benchmark import delivery, kernel, streams, training
 
 SECTIONS: dict[str, Callable[[], Mapping[str, float | str]]] = {
     "kernel": kernel.run,
     "ingest": lambda: streams.run(streams.ingest),
     "scoring": lambda: streams.run(streams.scoring),
+    "delivery": lambda: streams.run(delivery.run),
+    "training": training.run,
 }
 
 

@@ -17,10 +17,13 @@ from services.ingest.handlers.accept_batch import AcceptBatch
 from services.ingest.inbound.raw_consumer import RawConsumer
 from services.ingest.ports import Topics
 from services.scoring.commands.running import SPEC
+from services.scoring.core.value.standing import Valuation
 from services.scoring.handlers.assess import Assessor
 from services.scoring.handlers.micro_batch import MicroBatch
+from services.scoring.handlers.stand import Standing
 from services.scoring.inbound.activity import ActivityDecoder
 from services.scoring.model.rule_model import RuleModel
+from services.scoring.store.standing import StandingTable
 from services.scoring.store.turn import TurnStore
 from shared.contracts import topics
 from shared.contracts.activity import ENCODER, Activity, ActivityData
@@ -91,6 +94,7 @@ async def scoring(stack: LocalStack) -> dict[str, float]:
         decode=ActivityDecoder(dead.name, replay=False),
         store=TurnStore(engine, ledger, outbox),
         sender=relay,
+        standing=Standing(StandingTable(), Valuation, dead.name),
         assessor=Assessor(
             risk_topic=dead.name, thresholds=(0.25, 0.5, 0.75), reasons_max=3, currency="USD"
         ),

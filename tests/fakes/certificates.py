@@ -31,14 +31,16 @@ class Authority:
         file.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
         return file
 
-    def issue(self, stem: Path, name: str, now: datetime) -> tuple[Path, Path]:
-        """A certificate for 127.0.0.1 and its key (PKCS #8), as `<stem>.pem` and `<stem>.key`."""
+    def issue(
+        self, stem: Path, name: str, now: datetime, host: str | None = None
+    ) -> tuple[Path, Path]:
+        """A certificate for 127.0.0.1, or for the name `host`, and its key (PKCS #8), as
+        `<stem>.pem` and `<stem>.key`."""
+        subject = x509.IPAddress(ip_address(LOOPBACK)) if host is None else x509.DNSName(host)
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = (
             _builder(_name(name), self._name, key, now)
-            .add_extension(
-                x509.SubjectAlternativeName([x509.IPAddress(ip_address(LOOPBACK))]), critical=False
-            )
+            .add_extension(x509.SubjectAlternativeName([subject]), critical=False)
             .sign(self._key, hashes.SHA256())
         )
         files = stem.with_suffix(".pem"), stem.with_suffix(".key")

@@ -6,9 +6,20 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import cast
 
+import msgspec
+
 from services.scoring.core.state import FEATURE_SET
-from services.scoring.ports import AssessmentRow, Effects, EventRows, Loaded
+from services.scoring.core.value.changes import StandingRow
+from services.scoring.ports import (
+    AssessmentRow,
+    Effects,
+    EventRows,
+    Loaded,
+    LoadedStanding,
+    StandingStore,
+)
 from services.scoring.store.cache import CachingStore
+from shared.contracts.changes import CustomerChanged
 from shared.kernel.errors import Transient
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.ledger import Claim, Fenced, Move
@@ -34,6 +45,10 @@ class Tables:
     history: list[AssessmentRow] = field(default_factory=list)
     outbox: dict[int, Message] = field(default_factory=dict)
     outbox_ids: int = 0
+    standing: dict[str, StandingRow] = field(default_factory=dict)
+    standing_change: list[CustomerChanged] = field(default_factory=list)
+    profile: dict[str, tuple[datetime, str, bytes]] = field(default_factory=dict)
+    override: dict[str, tuple[str, datetime]] = field(default_factory=dict)
 
     def copy(self) -> "Tables":
         """For a transaction to change."""
@@ -48,6 +63,10 @@ class Tables:
             list(self.history),
             dict(self.outbox),
             self.outbox_ids,
+            dict(self.standing),
+            list(self.standing_change),
+            dict(self.profile),
+            dict(self.override),
         )
 
 
@@ -58,6 +77,7 @@ class MemoryStore:
         self.tables = Tables()
         self._moved: list[tuple[str, int]] = []
         self._recorded = False
+        self.standings = MemoryStandings()
 
     async def take_over(self, tp: Tp) -> Claim:
         """As the ledger does."""
@@ -133,6 +153,10 @@ class MemoryStore:
             if key in t.key:
                 raise Transient("an event of this batch was recorded meanwhile")
             t.key[key] = events.content_hash[i]
+            if (profile := events.profile[i]) is not None:
+                written = (events.time[i], f"{key[1]}\n{key[2]}", msgspec.json.encode(profile))
+                if key[0] not in t.profile or t.profile[key[0]][:2] < written[:2]:
+                    t.profile[key[0]] = written
         self._moved = [(c, p) for c, p, _ in effects.states if c in t.state and t.state[c][0] != p]
         if self._moved:
             raise Transient(f"{len(self._moved)} customers come from another partition")
@@ -168,6 +192,53 @@ class Remembering(CachingStore):
         """Claim, and forget as the service does."""
         self.forget()
         return await self._claiming.take_over(tp)
+
+    @property
+    def standings(self) -> StandingStore:
+        """Those of the store behind."""
+        return self._claiming.standings
+
+
+class MemoryStandings:
+    """Implements `ports.StandingStore` on the same tables."""
+
+    async def load(self, work: UnitOfWork, customers: Sequence[str]) -> list[LoadedStanding]:
+        """In the order of `customers`."""
+        t = _tables(work)
+        return [
+            replace(
+                _as_loaded(t.standing.get(c)), profile=t.profile.get(c), override=t.override.get(c)
+            )
+            for c in customers
+        ]
+
+    async def write(
+        self, work: UnitOfWork, rows: Sequence[StandingRow], changes: Sequence[CustomerChanged]
+    ) -> None:
+        """Replace the rows, append the changes."""
+        t = _tables(work)
+        for row in rows:
+            t.standing[row.customer] = row
+        t.standing_change += changes
+
+
+def _as_loaded(row: StandingRow | None) -> LoadedStanding:
+    if row is None:
+        return LoadedStanding()
+    return LoadedStanding(
+        at=row.at,
+        sequence=row.sequence,
+        grade=row.grade,
+        tier=row.tier,
+        behaviour=row.behaviour,
+        lifecycle=row.lifecycle,
+        lifecycle_since=row.lifecycle_since,
+        segments=row.segments,
+        rules_revision=row.rules_revision,
+        policy_version=row.policy_version,
+        worth=row.worth,
+        overridden=row.overridden,
+    )
 
 
 class MemorySender:

@@ -11,11 +11,14 @@ from typing import Protocol
 
 import msgspec
 
+from services.scoring.core.value.standing import Valuation
 from services.scoring.handlers.assess import Assessor
 from services.scoring.handlers.micro_batch import MicroBatch
+from services.scoring.handlers.stand import Standing
 from services.scoring.inbound.activity import ActivityDecoder
 from services.scoring.model.rule_model import RuleModel
-from services.scoring.ports import Effects, Predictor, Sender, Store
+from services.scoring.ports import Effects, Predictor, Sender, StandingStore, Store
+from shared.contracts.changes import CustomerChanged
 from shared.contracts.risk import RiskAssessed
 from shared.postgres.ledger import Claim, Move
 from shared.postgres.ledger import TopicPartition as Tp
@@ -23,7 +26,7 @@ from shared.postgres.outbox import Message
 from tests.fakes.clock import SetClock
 from tests.fakes.log import MemoryLog, moved
 
-TOPIC, RISK, DEAD = "activity", "risk", "dead-letter"
+TOPIC, RISK, DEAD, CHANGES = "activity", "risk", "dead-letter", "changes"
 HORIZON_DAYS = 28
 EVERYTHING = 1_000_000
 """Records of a batch that has no bound."""
@@ -35,6 +38,9 @@ class Claiming(Store, Protocol):
     """Tables of which partitions can be claimed."""
 
     async def take_over(self, tp: Tp) -> Claim: ...
+
+    @property
+    def standings(self) -> StandingStore: ...
 
 
 class Sending(Sender, Protocol):
@@ -51,6 +57,7 @@ class Scoring:
     store: Claiming
     sender: Sending
     replay: bool = False
+    valuation: Valuation = field(default_factory=Valuation)
     predictor: Predictor = field(default_factory=lambda: RuleModel(HORIZON_DAYS))
     clock: SetClock = field(default_factory=SetClock)
     sweep_customers_max: int = 1_000
@@ -65,6 +72,7 @@ class Scoring:
             decode=ActivityDecoder(DEAD, replay=self.replay),
             store=self.store,
             sender=self.sender,
+            standing=Standing(self.store.standings, lambda: self.valuation, CHANGES),
             assessor=Assessor(
                 risk_topic=RISK, thresholds=(0.25, 0.5, 0.75), reasons_max=3, currency="USD"
             ),
@@ -115,6 +123,15 @@ class Scoring:
             msgspec.json.decode(m.value or b"", type=RiskAssessed)
             for m in self.sender.sent
             if m.topic == RISK
+        ]
+
+    @property
+    def changed(self) -> list[CustomerChanged]:
+        """What the changes topic was told, in order."""
+        return [
+            msgspec.json.decode(m.value or b"", type=CustomerChanged)
+            for m in self.sender.sent
+            if m.topic == CHANGES
         ]
 
     @property

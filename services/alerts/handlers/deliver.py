@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -75,6 +76,8 @@ class Deliver:
         self._lanes = Lanes(sending.concurrency_max)
         self._ended: list[Attempted] = []
         self._back: list[Leased] = []
+        self._bug: Exception | None = None
+        self._draining = False
 
     async def __call__(self, stop: Stop) -> None:
         """Run until `stop`, then let requests under way end and give back the rest."""
@@ -96,32 +99,56 @@ class Deliver:
 
         Raises Transient when PostgreSQL is not there; what has ended is settled later.
         """
-        for lane in self._lanes:
-            self._ended += lane.reap()
+        if self._bug is not None:
+            raise self._bug
         self._back += self._lanes.opened(self._clock.now())
         await self._settle_and_claim()
-        now = self._clock.now()
-        attempt_s = self._sending.timeout_s + self._sending.margin_s
         for lane in self._lanes:
-            for message in lane.startable(now, attempt_s):
-                task = asyncio.create_task(self._attempt(lane, message), name=message.id)
-                task.add_done_callback(lambda _: self._told.set())
-                lane.under_way[task] = message
+            self._start(lane)
+
+    def _start(self, lane: Lane) -> None:
+        """Start what a lane has room for."""
+        attempt_s = self._sending.timeout_s + self._sending.margin_s
+        for message in lane.startable(self._clock.now(), attempt_s):
+            task = asyncio.create_task(self._attempt(lane, message), name=message.id)
+            lane.under_way[task] = message
+            task.add_done_callback(partial(self._attempted, lane))
+
+    def _attempted(self, lane: Lane, task: asyncio.Task[Attempted]) -> None:
+        """An attempt has ended: the next of its lane begins at once, it is settled soon."""
+        self._told.set()
+        if task.cancelled():
+            return
+        try:
+            attempted = lane.ended(task)
+        except Exception as bug:  # noqa: BLE001 (raised where it ends the process)
+            self._bug = bug
+            return
+        self._ended.append(attempted)
+        if attempted.outcome == "gone":
+            self._back += lane.waiting
+            lane.waiting.clear()
+        if not self._draining:
+            self._start(lane)
 
     async def _settle_and_claim(self) -> None:
         now = self._clock.now()
+        ended = list(self._ended)
         async with unit_of_work(self._engine) as work:
-            disabled = await self._deliveries.settle(work, self._ended)
+            disabled = await self._deliveries.settle(work, ended)
             self._back += self._lanes.update(await self._endpoints.sendable(work))
-            await self._deliveries.release(work, self._back, now)
+            back = list(self._back)
+            await self._deliveries.release(work, back, now)
             claimed = await self._claim(work, now)
-        _count(self._ended)
+        # More may have ended and come back meanwhile.
+        del self._ended[: len(ended)]
+        del self._back[: len(back)]
+        _count(ended)
         for endpoint, reason in disabled.items():
             metrics.ENDPOINTS_DISABLED.labels(endpoint).inc()
             log.error("endpoint disabled", endpoint=endpoint, reason=reason)
         for endpoint, state in self._lanes.states(now).items():
             metrics.BREAKER_OPEN.labels(endpoint).set(state != "closed")
-        self._ended, self._back = [], []
         self._lanes.accept(claimed)
 
     async def _claim(self, work: UnitOfWork, now: datetime) -> list[Leased]:
@@ -162,12 +189,12 @@ class Deliver:
         )
 
     async def _drain(self) -> None:
+        self._draining = True
         tasks = [task for lane in self._lanes for task in lane.under_way]
         if tasks:
             await asyncio.wait(tasks, timeout=DRAIN_S)
         back = self._back
         for lane in self._lanes:
-            self._ended += lane.reap()
             back = [*back, *lane.waiting, *lane.under_way.values()]
             for task in lane.under_way:
                 task.cancel()

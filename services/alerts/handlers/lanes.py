@@ -50,16 +50,13 @@ class Lane:
                 room -= 1
                 yield message
 
-    def reap(self) -> list[Attempted]:
-        """Attempts that have ended, each told to the breaker."""
-        ended = [task for task in self.under_way if task.done()]
-        for task in ended:
-            del self.under_way[task]
-        results = [task.result() for task in ended]
-        for each in results:
-            ok = each.answer.result in {"ok", "permanent"}  # it answered, if only to refuse one
-            self.breaker = self.breaker.record(each.ended_at, ok=ok)
-        return results
+    def ended(self, task: asyncio.Task[Attempted]) -> Attempted:
+        """An attempt that has ended, told to the breaker; raises what it raised (a bug)."""
+        del self.under_way[task]
+        attempted = task.result()
+        ok = attempted.answer.result in {"ok", "permanent"}  # it answered, if only to refuse one
+        self.breaker = self.breaker.record(attempted.ended_at, ok=ok)
+        return attempted
 
 
 class Lanes:

@@ -3,7 +3,10 @@
 import argparse
 import asyncio
 import sys
-from datetime import datetime
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,7 +20,7 @@ from services.scoring.model.loading import loads
 from services.scoring.model.pooled_model import PooledModel
 from services.scoring.model.store import ArtefactStore
 from services.scoring.settings import ScoringSettings
-from services.scoring.store.history import History
+from services.scoring.store import history as stored
 from services.scoring.store.models import ModelRow, Models
 from services.scoring.store.treatments import Treatments
 from shared.kernel.errors import Invalid
@@ -25,8 +28,8 @@ from shared.runtime.clock import SystemClock
 from shared.runtime.command_line import with_engine
 
 if TYPE_CHECKING:
-    from services.scoring.training.learn import Candidate
-    from services.scoring.training.table import EventTable
+    from services.scoring.training.history import History
+    from services.scoring.training.learn import Candidate, Learned
 
 
 def add_commands(commands: Any) -> None:
@@ -53,6 +56,9 @@ def _add_retrain(commands: Any) -> None:
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--end", type=instant, help="learn from nothing at or after this (UTC)")
+    parser.add_argument(
+        "--events", type=Path, help="learn from this .parquet or .csv instead of what is stored"
+    )
     parser.add_argument("--horizon-days", type=int, help="silence that counts as churn")
     parser.add_argument("--threads", type=int, default=1, help="more rarely help: LightGBM spins")
     parser.add_argument(
@@ -60,23 +66,31 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What is wanted of one training."""
+
+    end: datetime | None
+    """None: now, or the end of the file."""
+    horizon_days: int
+    file: Path | None
+    threads: int
+    promote: bool
+
+
+def _order(args: argparse.Namespace, settings: ScoringSettings) -> _Order:
+    horizon = args.horizon_days or settings.horizon_days
+    return _Order(args.end, horizon, args.events, args.threads, promote=not args.keep)
+
+
 async def _train(args: argparse.Namespace) -> int:
     settings = ScoringSettings()
-    end: datetime = args.end or SystemClock().now()
-    horizon: int = args.horizon_days or settings.horizon_days
-
-    async def work(engine: AsyncEngine) -> int:
-        return await train(
-            engine, settings, end, horizon, threads=args.threads, promote=not args.keep
-        )
-
-    return await with_engine(SPEC, work)
+    return await with_engine(SPEC, lambda engine: train(engine, settings, _order(args, settings)))
 
 
 async def _retrain(args: argparse.Namespace) -> int:
     settings, clock = ScoringSettings(), SystemClock()
     end: datetime = args.end or clock.now()
-    horizon: int = args.horizon_days or settings.horizon_days
 
     async def work(engine: AsyncEngine) -> int:
         models = Models(engine)
@@ -93,27 +107,13 @@ async def _retrain(args: argparse.Namespace) -> int:
                 print(f"nothing to do: trained {last:%F}, not yet due again")
                 return 0
             print(f"training: {why}")
-            return await train(
-                engine, settings, end, horizon, threads=args.threads, promote=not args.keep
-            )
+            return await train(engine, settings, _order(args, settings))
 
     return await with_engine(SPEC, work)
 
 
-async def train(
-    engine: AsyncEngine,
-    settings: ScoringSettings,
-    end: datetime,
-    horizon_days: int,
-    *,
-    threads: int,
-    promote: bool,
-) -> int:
+async def train(engine: AsyncEngine, settings: ScoringSettings, order: _Order) -> int:
     """Learn, register, and promote the best that passed; 1 when nothing could be learned."""
-    # Imported here: the service itself must not carry the weight of training.
-    from services.scoring.core.treated import Window  # noqa: PLC0415
-    from services.scoring.training.learn import learn  # noqa: PLC0415
-
     models, artefacts = Models(engine), ArtefactStore(settings.model_store)
     serving = await models.serving()
     champion: ChurnModel | PooledModel | str | None = None
@@ -123,16 +123,7 @@ async def train(
         except Invalid as invalid:
             champion = serving.version
             print(f"{serving.version}, which serves, cannot be compared: {invalid}")
-    learned = await asyncio.to_thread(
-        learn,
-        await _stored(engine, end),
-        end.timestamp(),
-        horizon_days,
-        champion=champion,
-        treated=[Window(*row) for row in await Treatments(engine).windows(end)],
-        threads=threads,
-        progress=_show_progress,
-    )
+    learned = await _learn(engine, order, champion)
     for note in learned.notes:
         print(note)
     now = SystemClock().now()
@@ -142,7 +133,7 @@ async def train(
         print(f"{candidate.model.version}: {verdict}")
         for reason in candidate.decision.reasons:
             print(f"  {reason}")
-    best = learned.best(None if serving is None else serving.method) if promote else None
+    best = learned.best(None if serving is None else serving.method) if order.promote else None
     if best is None:
         kept = "the rule" if serving is None else serving.version
         print(f"{kept} goes on serving")
@@ -154,15 +145,47 @@ async def train(
     return 0 if learned.candidates else 1
 
 
-async def _stored(engine: AsyncEngine, end: datetime) -> "EventTable":
-    from services.scoring.training.stored import batch_of  # noqa: PLC0415
-    from services.scoring.training.table import EventBatch, from_columns  # noqa: PLC0415
+async def _learn(
+    engine: AsyncEngine, order: _Order, champion: ChurnModel | PooledModel | str | None
+) -> "Learned":
+    # Imported here: the service itself must not carry the weight of training.
+    from services.scoring.core.treated import Window  # noqa: PLC0415
+    from services.scoring.training.learn import learn  # noqa: PLC0415
 
-    batches: list[EventBatch] = []
-    async for payloads in History(engine).events():
-        batches.append(await asyncio.to_thread(batch_of, payloads))
-        print(f"read {sum(len(b.customers) for b in batches):,} events", file=sys.stderr)
-    return from_columns(batches, observed_until=end.timestamp())
+    with tempfile.TemporaryDirectory(prefix="ebbwatch-training-") as folder:
+        history = await _history(engine, order, Path(folder))
+        end = datetime.fromtimestamp(history.observed_until, UTC)
+        if order.end is not None:
+            end = order.end
+        return await asyncio.to_thread(
+            learn,
+            history,
+            end.timestamp(),
+            order.horizon_days,
+            champion=champion,
+            treated=[Window(*row) for row in await Treatments(engine).windows(end)],
+            threads=order.threads,
+            progress=_show_progress,
+        )
+
+
+async def _history(engine: AsyncEngine, order: _Order, folder: Path) -> "History":
+    """What to learn from: the stored events, or a file's; on disk where they are many."""
+    from services.scoring.training.event_stream import batches  # noqa: PLC0415
+    from services.scoring.training.spool import Spool  # noqa: PLC0415
+    from services.scoring.training.stored import batch_of  # noqa: PLC0415
+
+    spool = Spool(folder / "events")
+    if order.file is not None:
+        for batch in batches(order.file):
+            await asyncio.to_thread(spool.add, batch)
+            print(f"read {spool.events:,} events", file=sys.stderr)
+        return await asyncio.to_thread(spool.finish)
+    async for payloads in stored.History(engine).events():
+        spool.add(await asyncio.to_thread(batch_of, payloads))
+        print(f"read {spool.events:,} events", file=sys.stderr)
+    end = order.end or SystemClock().now()
+    return await asyncio.to_thread(spool.finish, end.timestamp())
 
 
 def _row(candidate: "Candidate", artefacts: ArtefactStore, now: datetime) -> ModelRow:

@@ -25,6 +25,7 @@ from services.scoring.core.reasons import reasons, rule_reasons
 from services.scoring.core.registry import feature_index
 from services.scoring.core.rhythm import BAND_WATCHED, assessable, ebbing, next_look
 from services.scoring.core.state import FEATURE_SET
+from services.scoring.handlers.stand import Stand
 from services.scoring.ports import (
     AssessmentRow,
     Effects,
@@ -89,7 +90,7 @@ class Assessor:
     reasons_max: int
     currency: str
 
-    def __call__(self, job: Work, loaded: Loaded, predictor: Predictor) -> Effects:
+    def __call__(self, job: Work, loaded: Loaded, predictor: Predictor, stand: Stand) -> Effects:
         """Everything that the turn writes, but for moves and time of recording."""
         states = _states(loaded)
         if len(job.events):
@@ -109,7 +110,8 @@ class Assessor:
         )
         rows = self._arm_the_rest(job, loaded, effects)
         if len(rows):
-            self._assess(job, loaded, predictor, states, rows, effects)
+            self._assess(job, loaded, predictor, states, rows, effects, stand)
+        effects.messages += stand.stood.messages
         return effects
 
     def _arm_the_rest(self, job: Work, loaded: Loaded, effects: Effects) -> Ints:
@@ -145,6 +147,7 @@ class Assessor:
         states: NDArray[np.void],
         rows: Ints,
         effects: Effects,
+        stand: Stand,
     ) -> None:
         now = np.array([_seconds(job.turns[job.partition[row]].now) for row in rows])
         x = features(states[rows], now)
@@ -158,6 +161,10 @@ class Assessor:
         due = next_look(x, now, watched, predictor.horizon_days).tolist()
         looks = [datetime.fromtimestamp(seconds, UTC) for seconds in due]
         self._arm(job, loaded, rows, looks, effects)
+        stand(
+            rows, x, now, band, probability, expected_value(x, predictor.horizon_days),
+            loaded.state, lambda row: _onboarding(job, loaded, row),
+        )  # fmt: skip
         if not len(buyers):
             return
         new = material.Assessed(
@@ -174,7 +181,7 @@ class Assessor:
                 why[at] = told
         new = replace(new, reason=np.array([_leading(told) for told in why], np.int8))
         publish = material.is_material(new, before, watched)
-        write = _Writer(job, loaded, predictor, self, x, now, looks)
+        write = _Writer(job, loaded, predictor, self, x, now, looks, stand)
         news = publish.tolist()
         for row, at in zip(rows[buyers].tolist(), buyers.tolist(), strict=True):
             write(effects, row, at, new, why[at], told=news[at])
@@ -215,7 +222,9 @@ class _Writer:
         x: Floats,
         now: Floats,
         looks: Sequence[datetime],
+        stand: Stand,
     ) -> None:
+        self._stand = stand
         self._job = job
         self._loaded = loaded
         self._predictor = predictor
@@ -292,6 +301,7 @@ class _Writer:
             expected_value=expected,
             value_at_risk=probability * expected,
             currency=self._assessor.currency,
+            standing=self._stand.told(at),
             received_ms=self._received.get(row, turn.tick_received_ms),
         )
 

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from services.scoring.handlers.assess import Assessor, Work
+from services.scoring.handlers.stand import Standing
 from services.scoring.ports import (
     NOW,
     Decode,
@@ -40,6 +41,7 @@ class MicroBatch:
         decode: Decode,
         store: Store,
         sender: Sender,
+        standing: Standing,
         assessor: Assessor,
         predictor: Callable[[], Predictor],
         clock: Clock,
@@ -50,6 +52,7 @@ class MicroBatch:
         self._decode = decode
         self._store = store
         self._sender = sender
+        self._standing = standing
         self._assessor = assessor
         self._predictor = predictor
         self._clock = clock
@@ -72,11 +75,12 @@ class MicroBatch:
             job = Work(fresh, turns, due)
             loaded = await self._store.load(work, job.customers)
             predictor = self._predictor()
+            stand = await self._standing.load(work, job)
             recorded_at = self._clock.now()
             # The history does not wait for the arithmetic: PostgreSQL writes it meanwhile.
             recording = asyncio.create_task(self._store.record(work, fresh, recorded_at))
             try:
-                effects = await asyncio.to_thread(self._assessor, job, loaded, predictor)
+                effects = await asyncio.to_thread(self._assessor, job, loaded, predictor, stand)
             finally:
                 await asyncio.wait({recording})
             await recording
@@ -91,6 +95,7 @@ class MicroBatch:
             effects.messages += [*dead, *conflicts]
             await self._sender.forget(work)
             pending = await self._store.write(work, effects)
+            await self._standing.write(work, stand.stood)
         if self._clock.monotonic() - began > TURN_S_MAX:
             raise Transient("this turn took so long that somebody else may own its partitions")
         await self._sender.flush(pending)

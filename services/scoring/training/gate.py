@@ -26,8 +26,8 @@ CUSTOMERS_MIN: Final = 200
 """Below it nothing is said of a group: intervals from fewer are as wide as any difference."""
 EVENTS_MIN: Final = 25
 """Of each label, for the same reason."""
-CUSTOMERS_MAX: Final = 50_000
-"""Judged, the rest left out at random: intervals are then 0.001 wide, and 10 s pass."""
+CUSTOMERS_MAX: Final = 20_000
+"""Judged, the rest left out at random: intervals are then 0.002 wide, and seconds pass."""
 NEW_DAYS: Final = 91.0
 """As in the catalogue of reasons: new for a quarter."""
 SEED: Final = 4

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from services.scoring.core.rhythm import assessable
-from services.scoring.core.treated import Window, treatments_of
+from services.scoring.core.treated import Window
 from services.scoring.model import churn_model, pooled_model, reference
 from services.scoring.model.calibration import sigmoid
 from services.scoring.model.churn_model import ChurnModel
@@ -24,6 +24,7 @@ from services.scoring.model.rule_model import RuleModel
 from services.scoring.training import gate
 from services.scoring.training.backtest import Backtest
 from services.scoring.training.fit import SEED
+from services.scoring.training.history import History
 from services.scoring.training.leaks import snapshot
 from services.scoring.training.panel import Floats, Progress, no_progress
 from services.scoring.training.table import EventTable
@@ -34,6 +35,8 @@ POOLED_CUSTOMERS_MIN: Final = 200
 POOLED_REPEATS_MIN: Final = 200
 """Below either, four parameters fitted to this company say less than the documented prior of the
 rule: their standard errors are about a tenth of themselves at these numbers."""
+POOLED_CUSTOMERS_MAX: Final = 50_000
+"""Of whom the prior is fitted: its standard errors are then below a hundredth."""
 TOO_SHORT: Final = frozenset({"end", "cutoffs", "panel"})
 """Fields of the Invalid that a history without both a past and a matured horizon raises."""
 
@@ -68,7 +71,7 @@ class Learned:
 
 
 def learn(
-    table: EventTable,
+    table: History,
     end: float,
     horizon_days: int,
     *,
@@ -90,7 +93,7 @@ def learn(
             table,
             end,
             horizon_days,
-            treatments=treatments_of(treated, table.customers),
+            treated=treated,
             seed=seed,
             threads=threads,
             progress=progress,
@@ -157,11 +160,12 @@ def pooled_at_origins(past: Backtest) -> Floats:
 
 
 def _pooled(
-    table: EventTable, end: float, horizon_days: int, past: Backtest | None
+    table: History, end: float, horizon_days: int, past: Backtest | None
 ) -> Candidate | str:
     """The prior over all customers, or why there is none."""
-    x = snapshot(table, end)
-    x = x[assessable(x)]
+    x = np.concatenate(
+        [_buyers(piece, end, len(table.first_purchases())) for piece in table.tables()]
+    )
     repeats, _, _ = pooled_model.columns(x)
     if len(x) < POOLED_CUSTOMERS_MIN or repeats.sum() < POOLED_REPEATS_MIN:
         return (
@@ -191,6 +195,14 @@ def _pooled(
         fingerprint=fingerprint,
         reference=reference.dumps(*_sampled(x, model)),
     )
+
+
+def _buyers(piece: EventTable, end: float, customers: int) -> Floats:
+    """Features of those with a purchase, at most about POOLED_CUSTOMERS_MAX over all pieces."""
+    x = snapshot(piece, end)
+    x = x[assessable(x)]
+    step = -(-customers // POOLED_CUSTOMERS_MAX)
+    return x[::step]
 
 
 def _judge_pooled(past: Backtest | None) -> gate.Decision:

@@ -17,8 +17,9 @@ from services.scoring.core.fold import fold
 from services.scoring.core.identity import stable_hash
 from services.scoring.core.registry import FEATURES, feature_index
 from services.scoring.core.state import empty
-from services.scoring.core.treated import Treatments, weigh
-from services.scoring.training.table import EventTable
+from services.scoring.core.treated import Window, treatments_of, weigh
+from services.scoring.training.history import History
+from services.scoring.training.table import EventTable, mixed
 from shared.kernel.errors import Invalid
 
 Floats = NDArray[np.float64]
@@ -52,7 +53,8 @@ class Panel:
     at: Ints
     """int64[n]: index into `cutoffs`."""
     customer: Ints
-    """int64[n]: index into the table's customers."""
+    """int64[n]: index into the table's customers; of a history in several tables, the number of
+    the customer among those with a row. Ascending as the ids are."""
     weight: Floats
     """float64[n]: 1, and more where a held-out customer stands for treated ones."""
     arm: NDArray[np.int8]
@@ -124,31 +126,44 @@ class Panel:
         raise Invalid("subset", f"is one of {', '.join(SUBSETS)}, not {name}")
 
 
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The rows of some customers, before they are joined to the others'."""
+
+    panel: Panel
+    """`customer` indexes `customers`."""
+    customers: Sequence[str]
+    """Ids of everybody in the table, ascending."""
+
+
 def build_panel(
-    table: EventTable,
+    history: History,
     cutoffs: Sequence[float],
     horizon_days: int,
     end: float,
     *,
     rows_max: int = ROWS_MAX,
     seed: int = 0,
-    treatments: Treatments | None = None,
+    treated: Sequence[Window] = (),
     progress: Progress = no_progress,
 ) -> Panel:
     """Features and labels of every eligible customer at each cutoff (unix seconds, UTC).
 
     Eligible: at least one purchase before the cutoff. Cutoffs whose horizon ends after `end`
-    are dropped: their labels are not known yet. Rows that reached one of `treatments` are
-    weighed or left out (`treated`). Raises Invalid when nothing is left, or when `end` lies
-    beyond what the table has observed.
+    are dropped: their labels are not known yet. Rows that reached one of the `treated` windows
+    are weighed or left out (`core.treated`). Raises Invalid when nothing is left, or when `end`
+    lies beyond what the history has observed.
     """
-    kept = matured_cutoffs(cutoffs, horizon_days, end, table.observed_until)
-    first = np.sort(table.first_purchases())
+    kept = matured_cutoffs(cutoffs, horizon_days, end, history.observed_until)
+    first = np.sort(history.first_purchases())
     share = share_kept(first, kept, horizon_days, rows_max)
-    panel = gather(
-        table, kept, horizon_days, share=share, seed=seed, treatments=treatments, progress=progress
+    pieces = (
+        gather(
+            table, kept, horizon_days, share=share, seed=seed, treated=treated, progress=progress
+        )
+        for table in history.tables()
     )
-    return finish(panel, int(np.searchsorted(first, kept, side="left").sum()))
+    return finish(join(list(pieces)), int(np.searchsorted(first, kept, side="left").sum()))
 
 
 def matured_cutoffs(
@@ -176,13 +191,14 @@ def gather(
     *,
     share: float,
     seed: int,
-    treatments: Treatments | None = None,
+    treated: Sequence[Window] = (),
     progress: Progress = no_progress,
-) -> Panel:
+) -> Piece:
     """The rows of one table's customers, every one with weight 1 and its arm; may be none.
 
     Which customers are drawn depends on their ids alone, not on who else is in the table.
     """
+    treatments = treatments_of(treated, table.customers)
     first = table.first_purchases()
     drawn = _Draw(table.customers, share, seed)
     chosen = [drawn(np.flatnonzero(first < cutoff), at) for at, cutoff in enumerate(cutoffs)]
@@ -200,11 +216,10 @@ def gather(
             )
         back = table.next_purchases(cutoff, cutoff + horizon_days * DAY_S)
         silent[row : row + len(rows)] = np.isinf(back[rows])
-        if treatments is not None:
-            arm[row : row + len(rows)] = treatments.arms(cutoff, horizon_days, back)[rows]
+        arm[row : row + len(rows)] = treatments.arms(cutoff, horizon_days, back)[rows]
         row += len(rows)
         progress("features", step + 1, len(cutoffs))
-    return Panel(
+    panel = Panel(
         x=x,
         silent=silent,
         at=np.repeat(np.arange(len(cutoffs)), [len(rows) for rows in chosen]),
@@ -215,6 +230,44 @@ def gather(
         horizon_days=horizon_days,
         rows_thinned=0,
         treatment="",
+    )
+    return Piece(panel, table.customers)
+
+
+def join(pieces: Sequence[Piece]) -> Panel:
+    """One panel: by cutoff, then by customer id.
+
+    The order does not depend on how the customers were cut into pieces.
+    """
+    panels = [piece.panel for piece in pieces]
+    if len(panels) == 1:
+        return panels[0]
+    names: list[str] = []
+    numbered: list[Ints] = []
+    for piece in pieces:
+        seen, index = np.unique(piece.panel.customer, return_inverse=True)
+        numbered.append(index + len(names))
+        names += [piece.customers[at] for at in seen.tolist()]
+    rank = np.empty(len(names), np.int64)
+    rank[np.argsort(np.array(names, dtype=object))] = np.arange(len(names))
+    customer = rank[np.concatenate(numbered)]
+    at = np.concatenate([panel.at for panel in panels])
+    rows = np.lexsort((customer, at))
+    x = np.empty((len(rows), len(FEATURES)))
+    place = np.empty(len(rows), np.int64)
+    place[rows] = np.arange(len(rows))
+    done = 0
+    for panel in panels:  # never two copies of all features at once
+        x[place[done : done + len(panel)]] = panel.x
+        done += len(panel)
+    return replace(
+        panels[0],
+        x=x,
+        silent=np.concatenate([panel.silent for panel in panels])[rows],
+        at=at[rows],
+        customer=customer[rows],
+        weight=np.concatenate([panel.weight for panel in panels])[rows],
+        arm=np.concatenate([panel.arm for panel in panels])[rows],
     )
 
 
@@ -246,11 +299,5 @@ class _Draw:
         if self._share >= 1.0:
             return rows
         salt = np.uint64(stable_hash(str(self._seed), str(at)))
-        return rows[_uniform(self._hash[rows] ^ salt) < self._share]
-
-
-def _uniform(bits: NDArray[np.uint64]) -> Floats:
-    """[0, 1) from 64 bits, well mixed: the finaliser of splitmix64 (Steele et al. 2014)."""
-    z = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(((z ^ (z >> np.uint64(31))) >> np.uint64(11)) / float(1 << 53))
+        uniform = (mixed(self._hash[rows] ^ salt) >> np.uint64(11)) / float(1 << 53)
+        return rows[uniform < self._share]

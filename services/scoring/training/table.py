@@ -4,9 +4,8 @@ Comes from a Parquet file or from the rows that scoring stored; both end in the 
 the streaming kernel folds. It never looks at a label and never computes a feature.
 """
 
-import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -68,13 +67,39 @@ class EventTable:
         np.minimum.at(first, self.events.row[purchase], self.events.time[purchase])
         return first
 
+    def tables(self) -> "Iterator[EventTable]":
+        """Itself: it lies in memory whole."""
+        yield self
+
     def fingerprint(self, until: float) -> str:
         """16 hex digits over ids and all columns before `until`: which data a model saw."""
-        seen = self.between(-np.inf, until)
-        digest = hashlib.sha256("\n".join(self.customers).encode())
-        for field in fields(EventColumns):
-            digest.update(np.ascontiguousarray(getattr(seen, field.name)).tobytes())
-        return digest.hexdigest()[:16]
+        return f"{mark(self, until):016x}"
+
+
+def mark(table: EventTable, until: float) -> int:
+    """64 bits over the events before `until`, each with its customer: a sum modulo 2^64, so that
+    neither order nor how a history is cut into tables matters."""
+    seen = table.between(-np.inf, until)
+    who = np.fromiter(map(stable_hash, table.customers), np.uint64, len(table.customers))
+    bits = who[seen.row]
+    for name in EventColumns.__slots__:
+        if name != "row":
+            column = np.ascontiguousarray(getattr(seen, name))
+            wide = column.view(np.uint64) if column.itemsize == 8 else column.astype(np.uint64)  # noqa: PLR2004
+            bits = mixed(bits ^ wide)
+    return int(bits.sum(dtype=np.uint64))
+
+
+def mixed(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """64 well mixed bits from 64: the finaliser of splitmix64 (Steele et al. 2014)."""
+    z = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(z ^ (z >> np.uint64(31)))
+
+
+def sorted_events(events: EventColumns) -> EventColumns:
+    """By time, then by key: an order that does not depend on how they came."""
+    return events.select(np.lexsort((events.key, events.time)))
 
 
 def from_columns(batches: Iterable[EventBatch], observed_until: float | None = None) -> EventTable:
@@ -94,8 +119,7 @@ def from_columns(batches: Iterable[EventBatch], observed_until: float | None = N
         for field in fields(EventColumns)
         if field.name != "row"
     }
-    order = np.lexsort((columns["key"], columns["time"]))
-    events = EventColumns(row=row, **columns).select(order)
+    events = sorted_events(EventColumns(row=row, **columns))
     end = last_complete_day(events.time) if observed_until is None else observed_until
     return EventTable(customers=tuple(customers), events=events, observed_until=end)
 
@@ -121,7 +145,7 @@ def from_parquet(path: Path) -> EventTable:
 
 def from_frame(frame: pl.DataFrame) -> EventTable:
     """Events as a frame with COLUMNS_REQUIRED, none null, and perhaps `amount` and `category`."""
-    return from_columns([_batch(frame)])
+    return from_columns([batch_of_frame(frame)])
 
 
 def named(name: str) -> EventTable:
@@ -147,7 +171,8 @@ def last_complete_day(times: NDArray[np.float64]) -> float:
     return last_midnight + DAY_S if dates_only else last_midnight
 
 
-def _batch(frame: pl.DataFrame) -> EventBatch:
+def batch_of_frame(frame: pl.DataFrame) -> EventBatch:
+    """Columns of a frame with COLUMNS_REQUIRED, none null, and perhaps `amount`, `category`."""
     kind = (
         pl.when(pl.col("event_type") == "purchase")
         .then(int(Kind.PURCHASE))

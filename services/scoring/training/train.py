@@ -16,12 +16,13 @@ import numpy as np
 from services.scoring.core.events import DAY_S
 from services.scoring.core.registry import FEATURES
 from services.scoring.core.state import FEATURE_SET
-from services.scoring.core.treated import Treatments
+from services.scoring.core.treated import Window
 from services.scoring.model.card import ModelCard
 from services.scoring.model.churn_model import ChurnModel, assemble
 from services.scoring.model.reference import ROWS_MAX as REFERENCE_ROWS_MAX
 from services.scoring.training.backtest import Backtest, Measures
 from services.scoring.training.fit import SEED, Fit, fit
+from services.scoring.training.history import History
 from services.scoring.training.leaks import leaking
 from services.scoring.training.panel import (
     Floats,
@@ -30,7 +31,6 @@ from services.scoring.training.panel import (
     build_panel,
     no_progress,
 )
-from services.scoring.training.table import EventTable
 from shared.kernel.errors import Invalid
 
 WARM_UP_HORIZONS: Final = 3
@@ -69,7 +69,7 @@ class Trained:
 
 
 def train(
-    table: EventTable,
+    table: History,
     end: float,
     horizon_days: int,
     *,
@@ -92,12 +92,12 @@ def train(
 
 
 def train_fully(
-    table: EventTable,
+    table: History,
     end: float,
     horizon_days: int,
     *,
     cutoffs: Sequence[float] | None = None,
-    treatments: Treatments | None = None,
+    treated: Sequence[Window] = (),
     seed: int = SEED,
     threads: int = 1,
     progress: Progress = no_progress,
@@ -105,9 +105,9 @@ def train_fully(
     """As `train`, with the backtest that the gate judges and the rows that drift is seen by."""
     chosen = usual_cutoffs(table, end, horizon_days) if cutoffs is None else cutoffs
     panel = build_panel(
-        table, chosen, horizon_days, end, seed=seed, treatments=treatments, progress=progress
+        table, chosen, horizon_days, end, seed=seed, treated=treated, progress=progress
     )
-    bad = leaking(table, panel.cutoffs[-1])
+    bad = leaking(next(iter(table.tables())), panel.cutoffs[-1])
     if bad:
         raise Invalid("features", f"these know the future: {', '.join(bad)}")
     fitted = fit(panel, seed=seed, threads=threads, progress=progress)
@@ -125,7 +125,7 @@ def _latest(panel: Panel, seed: int) -> Floats:
     return rows.x[np.sort(keep)]
 
 
-def usual_cutoffs(table: EventTable, end: float, horizon_days: int) -> list[float]:
+def usual_cutoffs(table: History, end: float, horizon_days: int) -> list[float]:
     """Cutoffs at midnight from the end backwards, about four a horizon, after a warm-up.
 
     The step is never whole weeks, so that every weekday is seen. Raises Invalid when no

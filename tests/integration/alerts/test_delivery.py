@@ -1,5 +1,7 @@
 """The sender against receivers that misbehave, on a real database and a clock moved by hand.
 
+Tests with a number are the failure tests of that number in `docs/delivery.md`.
+
 Signatures carry the hand clock's time, so that they are not verified here.
 """
 
@@ -30,7 +32,7 @@ async def bench(engine: AsyncEngine, receiver: Receiver) -> AsyncIterator[Bench]
         yield made
 
 
-async def test_500_then_200(bench: Bench, receiver: Receiver) -> None:
+async def test_04_500_then_200(bench: Bench, receiver: Receiver) -> None:
     """The same id and body, a fresh timestamp and signature."""
     receiver.answers = [reply(500, b"down")]
     await bench.read_risk(assessed(1, 0))
@@ -51,7 +53,7 @@ async def test_500_then_200(bench: Bench, receiver: Receiver) -> None:
     assert log == [(1, "retry", 500, "down"), (2, "delivered", 204, "")]
 
 
-async def test_ten_attempts_then_given_up_and_the_next_message_has_its_turn(
+async def test_04_ten_attempts_then_given_up_and_the_next_message_has_its_turn(
     bench: Bench, receiver: Receiver
 ) -> None:
     receiver.answers = [reply(500)] * 10
@@ -66,7 +68,7 @@ async def test_ten_attempts_then_given_up_and_the_next_message_has_its_turn(
     ]
 
 
-async def test_410_switches_the_endpoint_off_until_an_operator_says_otherwise(
+async def test_06_410_switches_the_endpoint_off_until_an_operator_says_otherwise(
     bench: Bench, receiver: Receiver
 ) -> None:
     receiver.answers = [reply(410)]
@@ -83,7 +85,7 @@ async def test_410_switches_the_endpoint_off_until_an_operator_says_otherwise(
         await until(bench.engine, STATUS, ("delivered", 2), ("delivered", 1))
 
 
-async def test_a_redirect_is_never_followed(bench: Bench, receiver: Receiver) -> None:
+async def test_05_a_redirect_is_never_followed(bench: Bench, receiver: Receiver) -> None:
     async with receiving() as elsewhere:
         receiver.answers = [
             reply(status, location=elsewhere.url) for status in (301, 302, 303, 307, 308)
@@ -117,7 +119,7 @@ async def truncated(_: Request, writer: asyncio.StreamWriter) -> None:
     writer.close()
 
 
-async def test_no_answer_in_time_is_a_failure_and_the_wait_at_least_a_minute(
+async def test_07_no_answer_in_time_is_a_failure_and_the_wait_at_least_a_minute(
     bench: Bench, receiver: Receiver
 ) -> None:
     """A receiver that hangs, and one that drips its header, each bounded as a whole."""
@@ -139,7 +141,7 @@ async def test_no_answer_in_time_is_a_failure_and_the_wait_at_least_a_minute(
     assert errors[2].startswith("the connection broke")
 
 
-async def test_the_answer_is_read_only_in_part(bench: Bench, receiver: Receiver) -> None:
+async def test_07_the_answer_is_read_only_in_part(bench: Bench, receiver: Receiver) -> None:
     """Huge, truncated, binary bodies: the status counts, the log stays small."""
     receiver.answers = [reply(200, b"\0\xff" * 5_000_000), truncated]
     await bench.read_risk(assessed(1, 0), assessed(1, 0, customer_id="c-2"))
@@ -166,7 +168,7 @@ async def test_messages_of_one_customer_keep_their_order(bench: Bench, receiver:
     assert ours == ["retention_task.opened"] * 2 + ["retention_task.closed"]
 
 
-async def test_two_workers_one_delivery(bench: Bench, receiver: Receiver) -> None:
+async def test_03_two_workers_one_delivery(bench: Bench, receiver: Receiver) -> None:
     await bench.read_risk(*(assessed(1, 0, customer_id=f"c-{n}") for n in range(300)))
     async with running(await bench.sender()), running(await bench.sender()):
         await until(bench.engine, "SELECT count(*) FROM alerts.delivery WHERE status = 'delivered'",

@@ -8,7 +8,9 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.core.state import FEATURE_SET
+from services.scoring.store import value_tables  # noqa: F401 (adds its tables to `metadata`)
 from services.scoring.store.models import ModelRow, Models
+from services.scoring.store.standing import StandingTable
 from services.scoring.store.tables import SCHEMA, metadata
 from services.scoring.store.turn import TurnStore
 from shared.kafka.producer import Producer, Record
@@ -24,6 +26,7 @@ class PostgresStore(TurnStore):
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.ledger = Ledger(engine, SCHEMA)
+        self.standings = StandingTable()
         super().__init__(engine, self.ledger, Outbox(SCHEMA))
 
     async def take_over(self, tp: Tp) -> Claim:

@@ -61,6 +61,7 @@ class Place:
             "ACTIVITY_TOPIC": self.topic("activity"),
             "RISK_TOPIC": self.topic("risk"),
             "TREATMENT_TOPIC": self.topic("treatment"),
+            "CHANGES_TOPIC": self.topic("changes"),
             "DEAD_LETTER_TOPIC": self.topic("dead-letter"),
             "GROUP": f"scoring-{self.mark}",
             **settings,
@@ -78,6 +79,7 @@ class Place:
             ("activity", topics.ACTIVITY),
             ("risk", topics.RISK),
             ("treatment", topics.TREATMENT),
+            ("changes", topics.CHANGES),
             ("dead-letter", topics.DEAD_LETTER),
         )
         new = tuple(

@@ -16,7 +16,7 @@ from tests.fakes import activity
 from tests.fakes.activity import SOURCE, day
 from tests.fakes.store import MemorySender, MemoryStore
 from tests.fakes.stream import assert_stored, history, states
-from tests.fakes.turns import DEAD, TOPIC, Scoring
+from tests.fakes.turns import DEAD, RISK, TOPIC, Scoring
 from tests.integration.scoring.postgres import PostgresStore, Relayed, counts, table
 
 pytestmark = pytest.mark.stack
@@ -256,7 +256,12 @@ async def test_crashes_at_every_step(engine: AsyncEngine, store: PostgresStore) 
     rows = await counts(engine)
     assert rows["event"] == rows["event_key"] == len(happenings)
     published = {r["message"] for r in await table(engine, "assessment_history")}
-    assert {m.value for m in relay.sent} == published
+    assert {m.value for m in relay.sent if m.topic == RISK} == published
+    kept = [r for r in await table(engine, "standing_change") if r["segment"] or r["before"]]
+    assert kept, "nobody's standing changed: this proves nothing"
+    assert len(kept) == len({(r["customer_id"], r["sequence"]) for r in kept})
+    left = {(c.customer_id, c.sequence, c.kind, c.after) for c in scoring.changed}
+    assert left == {(r["customer_id"], r["sequence"], r["kind"], r["after"]) for r in kept}
 
 
 class _Failing(PostgresStore):

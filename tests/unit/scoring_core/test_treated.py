@@ -118,8 +118,7 @@ def test_training_sees_the_rate_of_those_left_alone() -> None:
     table, windows, would_return = _world()
     naive = build_panel(table, [day(CUTOFF)], H, day(100))
     assert naive.silent.mean() < 0.36
-    treatments = treatments_of(windows, table.customers)
-    panel = build_panel(table, [day(CUTOFF)], H, day(100), treatments=treatments)
+    panel = build_panel(table, [day(CUTOFF)], H, day(100), treated=windows)
     rate = np.average(panel.silent, weights=panel.weight)
     assert rate == pytest.approx(1 - would_return.mean(), abs=0.04)
     assert panel.weight.sum() == pytest.approx(N, rel=0.01)

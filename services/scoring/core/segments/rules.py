@@ -1,0 +1,134 @@
+"""The user's segments in force: compiled rules, what they read, and the names they may use.
+
+What it is for: one list that the service swaps when a definition changes, and one frame of
+columns for all rules of a batch. It never reads a table.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.scoring.core.registry import FEATURES
+from services.scoring.core.segments.columns import Frame, WordLists, Words
+from services.scoring.core.segments.expression import Expression, Kind, compile_rule
+from shared.contracts.events import Profile
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+SEGMENTS_MAX: Final = 200
+"""Definitions in force: fifty cost about 2 ms of a batch of 2,000 customers, and nobody reads
+two hundred."""
+
+STANDING_NUMBERS: Final = (
+    "probability",
+    "value_at_risk",
+    "lifetime_value",
+    "expected_purchases",
+    "alive_probability",
+    "grade_score",
+    "rfm_recency",
+    "rfm_frequency",
+    "rfm_monetary",
+    "age_years",
+)
+STANDING_TEXTS: Final = ("band", "grade", "tier", "behaviour", "lifecycle", "rfm_cell")
+PROFILE_TEXTS: Final[Mapping[str, Callable[[Profile], str | None]]] = {
+    "kind": lambda profile: profile.kind,
+    "region": lambda profile: profile.region,
+    "industry": lambda profile: profile.industry,
+    "size": lambda profile: profile.size,
+    "language": lambda profile: profile.language,
+    "time_zone": lambda profile: profile.time_zone,
+    "owner": lambda profile: None if profile.owner is None else profile.owner.id,
+}
+
+NAMES: Final[dict[str, Kind]] = {
+    **{feature.name: "number" for feature in FEATURES},
+    **dict.fromkeys(STANDING_NUMBERS, "number"),
+    **dict.fromkeys(STANDING_TEXTS, "text"),
+    **dict.fromkeys(PROFILE_TEXTS, "text"),
+    "do_not_contact": "truth",
+    "needs": "list",
+    "quality": "list",
+    "attributes": "map",
+}
+"""What a rule may read, and of what kind it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One segment in force."""
+
+    id: str
+    version: int
+    """Of this definition, from 1."""
+    revision: int
+    """Of all definitions, when this one was saved."""
+    expression: Expression
+    action: str | None = None
+    act_on_existing: bool = False
+    """Whether customers whom a saved definition finds already inside are news."""
+
+
+def rule(
+    segment: str, version: int, revision: int, source: str, *, action: str | None = None,
+    act_on_existing: bool = False,
+) -> Rule:  # fmt: skip
+    """Compile one; Invalid where the expression cannot be run."""
+    expression = compile_rule(source, NAMES)
+    return Rule(segment, version, revision, expression, action, act_on_existing)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """All of them. `revision` grows with every change of a definition."""
+
+    revision: int
+    items: tuple[Rule, ...]
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What any of them reads."""
+        return frozenset().union(*(item.expression.names for item in self.items))
+
+    def members(self, frame: Frame) -> Flags:
+        """bool[segments, n]."""
+        if not self.items:
+            return np.zeros((0, frame.count), np.bool_)
+        return np.stack([item.expression.members(frame) for item in self.items])
+
+
+NO_RULES: Final = Rules(0, ())
+
+
+def frame_of(
+    names: frozenset[str],
+    x: Floats,
+    numbers: Mapping[str, Floats],
+    texts: Mapping[str, Words],
+    lists: Mapping[str, Sequence[Sequence[str]]],
+    profiles: Sequence[Profile | None],
+) -> Frame:
+    """The columns that `names` asks for; `numbers`, `texts`, `lists` are those of the standing."""
+    read = dict(numbers)
+    read |= {f.name: x[:, at] for at, f in enumerate(FEATURES) if f.name in names}
+    words = dict(texts)
+    for name in names & PROFILE_TEXTS.keys():
+        of = PROFILE_TEXTS[name]
+        words[name] = Words.of([None if p is None else of(p) for p in profiles])
+    if "do_not_contact" in names:
+        flags = [p is not None and p.do_not_contact for p in profiles]
+        read["do_not_contact"] = np.array(flags, np.bool_)
+    return Frame(
+        count=len(x),
+        numbers=read,
+        words=words,
+        lists={name: WordLists.of(lists[name]) for name in names & lists.keys()},
+        maps={"attributes": [{} if p is None else p.attributes for p in profiles]}
+        if "attributes" in names
+        else {},
+    )

@@ -1,0 +1,106 @@
+"""What is known of the living customer base: quantiles, and the parameters of both models.
+
+What it is for: everything that compares one customer with the others, measured on a sample and
+kept as a few hundred numbers, so that assessing somebody reads nobody else. Refreshed by the
+service in bounded steps (`handlers/value_refresh`); it never sees a table.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.scoring.core import btyd
+from services.scoring.core.registry import feature_index
+from services.scoring.core.rhythm import PRIOR, assessable
+from services.scoring.core.value import spend as spending
+from services.scoring.core.value.grades import grade_score, relationship_value
+from services.scoring.core.value.lifecycle import BEHAVIOURS, behaviour
+from services.scoring.core.value.lifetime import Lifetime, history, lifetime
+from services.scoring.core.value.money import money
+from services.scoring.core.value.policy import ValuePolicy
+from services.scoring.core.value.quantiles import GRID, Grid, grid
+
+Floats = NDArray[np.float64]
+
+CUSTOMERS_MIN: Final = 30
+"""Living customers below which a quintile is a handful of people and says nothing."""
+FITTED_MIN: Final = 100
+"""Customers below which four BTYD parameters are a guess: the rule's prior stands in."""
+RECENCY: Final = feature_index["recency_days"]
+DAYS: Final = feature_index["purchase_days"]
+ENGAGED: Final = feature_index["interactions_decayed_90"]
+CHURNED: Final = BEHAVIOURS.index("churned")
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A measured base. Grids are the 0, 1, ... 100 % quantiles, ascending."""
+
+    customers: int
+    """In the sample, with a purchase."""
+    living: int
+    """Of these, not churned: quantiles are taken of them."""
+    buying: btyd.Parameters
+    """Days. Fitted on all, since leaving out the gone would teach that nobody leaves."""
+    spend: spending.Spend | None
+    """None where too few purchases have amounts: nobody has a lifetime value then."""
+    recency: Grid
+    frequency: Grid
+    monetary: Grid
+    engagement: Grid
+    value: Grid
+    score: Grid
+
+
+def measure(x: Floats, influence: Floats, policy: ValuePolicy) -> Base:
+    """Measure a sample, float64[n, F] of `features`, all at the same time.
+
+    `influence` float64[n], 0-1 (`grades.influence`). Raises ValueError with fewer than
+    `CUSTOMERS_MIN` living customers. Deterministic.
+    """
+    bought = assessable(x)
+    x, influence = x[bought], influence[bought]
+    alive = behaviour(x, policy) != CHURNED
+    if alive.sum() < CUSTOMERS_MIN:
+        raise ValueError(
+            f"{int(alive.sum())} living customers, at least {CUSTOMERS_MIN} are needed"
+        )
+    repeats, span, age = history(x)
+    buying = btyd.Parameters(
+        PRIOR.purchases, PRIOR.days, PRIOR.leaving, PRIOR.staying, policy.model
+    )
+    if len(x) >= FITTED_MIN:
+        buying = btyd.fit(repeats, span, age, model=policy.model)
+    cash = money(x)
+    priced = (cash.occasions > 0) & (cash.mean > 0)
+    spend = None
+    if priced.sum() >= spending.SPENDERS_MIN:
+        spend = spending.fit(cash.occasions[priced], cash.mean[priced])
+    living, cash = x[alive], money(x[alive])
+    empty = (0.0,) * GRID
+    base = Base(
+        customers=len(x),
+        living=len(living),
+        buying=buying,
+        spend=spend,
+        recency=grid(living[:, RECENCY]),
+        frequency=grid(living[:, DAYS]),
+        monetary=grid(cash.net),
+        engagement=grid(living[:, ENGAGED]),
+        value=empty,
+        score=empty,
+    )
+    return _with_outcomes(base, living, influence[alive], policy)
+
+
+def _with_outcomes(base: Base, x: Floats, influence: Floats, policy: ValuePolicy) -> Base:
+    """The base with the quantiles of what itself is needed for."""
+    life: Lifetime = lifetime(x, base.buying, base.spend, policy.horizon_days)
+    worth = relationship_value(x, life.value, influence, policy.advocacy)
+    score = grade_score(x, base.monetary, base.frequency, base.engagement, policy.weights)
+    return Base(
+        base.customers, base.living, base.buying, base.spend, base.recency, base.frequency,
+        base.monetary, base.engagement, value=grid(worth), score=grid(score),
+    )  # fmt: skip

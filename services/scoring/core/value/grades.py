@@ -1,0 +1,165 @@
+"""Tier and grade: from numbers to the words by which service is given, without flapping.
+
+What it is for: high / mid / low by value; VIP / regular / potential by what the customer has been
+and may become. It never measures a base (`base` does) and never sees an override's reason.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.scoring.core.registry import feature_index
+from services.scoring.core.value.money import money
+from services.scoring.core.value.policy import Advocacy, Cut, GradeWeights
+from services.scoring.core.value.quantiles import Grid, cut, rank
+from shared.contracts.events import Profile
+from shared.contracts.risk import Grade, Tier
+
+Floats = NDArray[np.float64]
+Codes = NDArray[np.int8]
+
+NONE: Final = -1
+TIERS: Final[tuple[Tier, ...]] = ("high", "mid", "low")
+GRADES: Final[tuple[Grade, ...]] = ("vip", "regular", "potential")
+VIP, REGULAR, POTENTIAL = range(len(GRADES))
+
+PROMOTER: Final = 9.0
+DETRACTOR: Final = 6.0
+"""9-10 promotes, 0-6 detracts (Reichheld 2003, "The one number you need to grow")."""
+COMPLAINT_COSTS: Final = 0.25
+"""Of the feedback part, for each open complaint; two of them outweigh any survey but the best."""
+INFLUENCE_ATTRIBUTE: Final = "social_influence"
+"""Profile attribute, 0-10: reach as the company rates it."""
+REFERRALS_ATTRIBUTE: Final = "referrals"
+"""Profile attribute: customers whom this one brought."""
+REFERRALS_FULL: Final = 5.0
+"""So many referrals are full influence."""
+YEAR_DAYS: Final = 365.0
+
+
+def influence(profiles: Sequence[Profile | None]) -> Floats:
+    """Social influence 0-1 from the profile's attributes, float64[n]; 0 where nothing is said."""
+    return np.array([_influence(profile) for profile in profiles], np.float64)
+
+
+def _influence(profile: Profile | None) -> float:
+    if profile is None or not profile.attributes:
+        return 0.0
+    reach = _number(profile.attributes.get(INFLUENCE_ATTRIBUTE)) / 10.0
+    brought = _number(profile.attributes.get(REFERRALS_ATTRIBUTE)) / REFERRALS_FULL
+    return min(max(reach, brought, 0.0), 1.0)
+
+
+def _number(text: str | None) -> float:
+    try:
+        value = float(text or 0)
+    except ValueError:
+        return 0.0
+    return value if np.isfinite(value) else 0.0
+
+
+def loyalty(x: Floats) -> Floats:
+    """Regular for long, float64[n], 0-1: (1 - gap variation) x years known, at most one."""
+    regular = 1.0 - np.minimum(x[:, feature_index["gap_variation"]], 1.0)
+    known = np.minimum(x[:, feature_index["tenure_days"]] / YEAR_DAYS, 1.0)
+    return np.nan_to_num(regular * known)
+
+
+def recommendation(x: Floats) -> Floats:
+    """+1 promoter, -1 detractor, 0 between or not asked, float64[n]."""
+    score = x[:, feature_index["recommendation_score"]]
+    return np.where(score >= PROMOTER, 1.0, np.where(score <= DETRACTOR, -1.0, 0.0))
+
+
+def relationship_value(x: Floats, value: Floats, influences: Floats, weigh: Advocacy) -> Floats:
+    """Lifetime value with what the customer adds through others, float64[n], money.
+
+    value x (1 + w_r recommendation + w_l loyalty + w_i influence): who recommends and stays
+    brings more than they pay (Kumar et al. 2010, "Undervalued or overvalued customers",
+    J. Service Research 13(3)); the weights are the operator's judgement.
+    """
+    more = weigh.recommendation * recommendation(x) + weigh.loyalty * loyalty(x)
+    return np.asarray(value * (1.0 + more + weigh.influence * influences))
+
+
+def grade_score(
+    x: Floats, monetary: Grid, frequency: Grid, engagement: Grid, weights: GradeWeights
+) -> Floats:
+    """0-1, float64[n]: the weighted mean of the parts that are known; NaN without amounts.
+
+    amount      rank of the net amount in the living base
+    frequency   rank of the purchase days
+    stability   1 - gap variation (standard deviation over mean of the gaps), at least 0
+    preference  share of the favourite category; where none is named, of the usual weekday
+    engagement  rank of the fading count of interactions, where anybody interacts
+    feedback    mean of the last survey and recommendation over 10, less open complaints
+    """
+    engaged = x[:, feature_index["interactions_decayed_90"]]
+    favourite = x[:, feature_index["favourite_category_share"]]
+    parts = np.stack(
+        [
+            rank(money(x).net, monetary),
+            rank(x[:, feature_index["purchase_days"]], frequency),
+            1.0 - np.minimum(x[:, feature_index["gap_variation"]], 1.0),
+            np.where(np.isnan(favourite), x[:, feature_index["weekday_share"]], favourite),
+            rank(engaged, engagement) if engagement[-1] > 0 else np.full(len(x), np.nan),
+            feedback(x),
+        ]
+    )
+    weight = np.array([weights.amount, weights.frequency, weights.stability, weights.preference,
+                       weights.engagement, weights.feedback])[:, None]  # fmt: skip
+    total = np.where(np.isnan(parts), 0.0, weight).sum(axis=0)
+    score = np.nansum(parts * weight, axis=0) / np.where(total > 0, total, np.nan)
+    return np.where(money(x).priced > 0, score, np.nan)
+
+
+def feedback(x: Floats) -> Floats:
+    """0-1, float64[n]: what the customer last said; NaN where nothing was said."""
+    said = np.stack([x[:, feature_index["survey_score"]],
+                     x[:, feature_index["recommendation_score"]]]) / 10.0  # fmt: skip
+    count = (~np.isnan(said)).sum(axis=0)
+    mean = np.where(count > 0, np.nansum(said, axis=0) / np.maximum(count, 1), 0.5)
+    unsolved = x[:, feature_index["complaints_open"]]
+    known = (count > 0) | (unsolved > 0)
+    return np.where(known, np.clip(mean - COMPLAINT_COSTS * unsolved, 0.0, 1.0), np.nan)
+
+
+def level(by: Cut, of: Grid) -> float:
+    """The value at which a group begins."""
+    return by.at_least if by.at_least is not None else cut(of, by.share or 1.0)
+
+
+def tier(value: Floats, high: float, mid: float, before: Codes, margin: float) -> Codes:
+    """Index into `TIERS`, int8[n]; `NONE` where the value is NaN.
+
+    Entered upwards at its level, left downwards only below (1 - margin) of it.
+    """
+    entered = 2 - (value >= mid).astype(np.int8) - (value >= high)
+    kept = 2 - (value >= mid * (1 - margin)).astype(np.int8) - (value >= high * (1 - margin))
+    stays = np.clip(np.where(before == NONE, entered, before), kept, entered)
+    return np.where(np.isnan(value), NONE, stays).astype(np.int8)
+
+
+def grade(
+    score: Floats,
+    value: Floats,
+    prospect: NDArray[np.bool_],
+    levels: tuple[float, float],
+    before: Codes,
+    margin: float,
+) -> Codes:
+    """Index into `GRADES`, int8[n]; `NONE` where the data support none.
+
+    vip        score reaches its level (`levels[0]`)
+    potential  no VIP: a prospect, or the value to come reaches `levels[1]`
+    regular    everybody else
+    Either group is left only below (1 - margin) of its level.
+    """
+    vip_from = np.where(before == VIP, levels[0] * (1 - margin), levels[0])
+    potential_from = np.where(before == POTENTIAL, levels[1] * (1 - margin), levels[1])
+    found = np.where(value >= potential_from, POTENTIAL, REGULAR)
+    found = np.where(score >= vip_from, VIP, found)
+    found = np.where(np.isnan(score), NONE, found)
+    return np.where(prospect, POTENTIAL, found).astype(np.int8)

@@ -1,0 +1,50 @@
+"""What a customer has brought: net of refunds, per purchase occasion.
+
+What it is for: one reading of the money features, so that a negative net amount is met in one
+place. It never forecasts.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.scoring.core.registry import feature_index
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """Columns float64[n]; an occasion is a purchase day, as in the BTYD models."""
+
+    priced: Floats
+    """Purchases with an amount."""
+    net: Floats
+    """Amounts less refunds, reporting currency; below 0 where more went back than came."""
+    occasions: Floats
+    """Purchase days with an amount (estimated where only some purchases have one)."""
+    mean: Floats
+    """Net per occasion, at least 0; 0 without one."""
+    profit: Floats
+    """Net less cost, so far; NaN where no cost is told. Purchases without a cost are left out,
+    refunds are taken at the margin of the rest."""
+
+
+def money(x: Floats) -> Money:
+    """From X, float64[n, F]."""
+    spent = np.nan_to_num(x[:, feature_index["spent"]])
+    purchases = np.nan_to_num(x[:, feature_index["purchases"]])
+    order = x[:, feature_index["order_value"]]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # Whose purchases were all for nothing has priced ones too, though not how many.
+        counted = np.where(order > 0, np.rint(spent / order), purchases)
+        priced = np.where(np.isnan(order), 0.0, counted)
+        net = spent * (1.0 - np.nan_to_num(x[:, feature_index["refunded_share"]]))
+        share = np.where(purchases > 0, priced / purchases, 0.0)
+        occasions = x[:, feature_index["purchase_days"]] * share
+        mean = np.where(occasions > 0, np.maximum(net, 0.0) / occasions, 0.0)
+        earned = x[:, feature_index["profit"]]
+        back = np.nan_to_num(x[:, feature_index["refunded_share"]])
+        profit = earned * (1.0 - np.where(earned > 0, back, 0.0))
+    return Money(priced, net, occasions, mean, profit)

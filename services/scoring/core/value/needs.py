@@ -1,0 +1,62 @@
+"""What a customer looks for: from the profile's own words, and from how they behave.
+
+What it is for: `price_sensitive`, `service_sensitive`, `household`, `enterprise`, usable in rules.
+A profile's word always counts; behaviour adds. It never takes a need away that a profile states.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.scoring.core.registry import feature_index
+from shared.contracts.events import Profile
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+NEEDS: Final = ("price_sensitive", "service_sensitive", "household", "enterprise")
+WORDS_MAX: Final = 20
+"""Needs kept of one customer."""
+COMPLAINTS_PER_PURCHASE: Final = 0.1
+"""A voice in every tenth purchase: service matters to this customer."""
+VOICES_MIN: Final = 2
+"""Once is an incident."""
+
+
+REDEMPTIONS_PER_PURCHASE: Final = 0.2
+"""An offer used at every fifth purchase: the price decides."""
+REDEMPTIONS_MIN: Final = 2
+
+
+def price_sensitive(x: Floats) -> Flags:
+    """bool[n]: uses offers and coupons often, for how often they buy."""
+    used = x[:, feature_index["campaigns_redeemed"]]
+    purchases = np.maximum(x[:, feature_index["purchases"]], 1)
+    return np.asarray((used >= REDEMPTIONS_MIN) & (used / purchases >= REDEMPTIONS_PER_PURCHASE))
+
+
+def service_sensitive(x: Floats) -> Flags:
+    """bool[n]: complains or suggests often, for how often they buy."""
+    voices = x[:, feature_index["complaints"]] + x[:, feature_index["suggestions"]]
+    purchases = np.maximum(x[:, feature_index["purchases"]], 1)
+    return np.asarray((voices >= VOICES_MIN) & (voices / purchases >= COMPLAINTS_PER_PURCHASE))
+
+
+def needs(profiles: Sequence[Profile | None], behaves: dict[str, Flags]) -> list[tuple[str, ...]]:
+    """Sorted words per customer; `behaves` has bool[n] by need."""
+    found = []
+    for row, profile in enumerate(profiles):
+        words = {need for need, flags in behaves.items() if flags[row]}
+        if profile is not None:
+            words.update(_word(need) for need in profile.needs)
+            words.add("enterprise" if profile.kind == "account" else "household")
+        words.discard("")
+        found.append(tuple(sorted(words)[:WORDS_MAX]))
+    return found
+
+
+def _word(need: str) -> str:
+    """As rules compare them: lower case, `_` between words."""
+    return "_".join(need.lower().replace("-", " ").split())

@@ -1,0 +1,107 @@
+"""What an operator decides about value: cuts, weights, margins. Kept in a table, not in code.
+
+What it is for: one validated shape of these decisions. A change is a new version; the next
+assessment of each customer uses it, no redeploy. It computes nothing.
+"""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from services.scoring.core.btyd import Model
+from shared.kernel.errors import Invalid
+
+Share = Annotated[float, Meta(gt=0, le=1)]
+Weight = Annotated[float, Meta(ge=0, le=10)]
+Days = Annotated[float, Meta(ge=1, le=3_650)]
+
+
+class Cut(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a group begins: the best `share` of the base, or a fixed value `at_least`."""
+
+    share: Share | None = None
+    at_least: float | None = None
+
+
+class GradeWeights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What makes a grade; a part that is not known of a customer weighs nothing."""
+
+    amount: Weight = 0.35
+    frequency: Weight = 0.25
+    stability: Weight = 0.15
+    preference: Weight = 0.05
+    engagement: Weight = 0.05
+    feedback: Weight = 0.15
+
+
+class Advocacy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much each full point of advocacy adds to (or takes from) a customer's value."""
+
+    recommendation: Annotated[float, Meta(ge=0, le=1)] = 0.1
+    loyalty: Annotated[float, Meta(ge=0, le=1)] = 0.1
+    influence: Annotated[float, Meta(ge=0, le=1)] = 0.1
+
+
+class ValuePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole of it; each default is reasoned in docs/segmentation.md."""
+
+    horizon_days: Annotated[int, Meta(ge=7, le=3_650)] = 365
+    """Of the lifetime value: a year, the time for which budgets are made."""
+    model: Model = "mbg"
+    """In `bg` who bought once is alive for certain."""
+    high: Cut = Cut(share=0.2)
+    """Of the value; Pareto's fifth."""
+    mid: Cut = Cut(share=0.5)
+    """Of the value, `high` included."""
+    vip: Cut = Cut(share=0.1)
+    """Of the grade score (0-1)."""
+    potential: Cut = Cut(share=0.3)
+    """Of the value, for who is not a VIP."""
+    weights: GradeWeights = GradeWeights()
+    advocacy: Advocacy = Advocacy()
+    margin: Annotated[float, Meta(ge=0, lt=1)] = 0.1
+    """A group is left only below (1 - margin) of its cut, so that nobody flaps."""
+    dormant_gaps: Annotated[float, Meta(gt=0, le=100)] = 2.0
+    """Usual gaps of silence from which a customer is dormant."""
+    churned_gaps: Annotated[float, Meta(gt=0, le=100)] = 5.0
+    dormant_days_min: Days = 14.0
+    churned_days_min: Days = 56.0
+    churned_days_max: Days = 730.0
+    """Two years without a purchase is gone, however seldom the customer bought."""
+    new_days: Days = 91.0
+    mature_days: Days = 365.0
+    won_back_days: Days = 91.0
+
+
+def check(policy: ValuePolicy) -> ValuePolicy:
+    """The policy itself; Invalid where its parts contradict each other."""
+    for name in ("high", "mid", "vip", "potential"):
+        cut: Cut = getattr(policy, name)
+        if (cut.share is None) == (cut.at_least is None):
+            raise Invalid(name, "give either `share` or `at_least`")
+    high, mid = policy.high, policy.mid
+    if high.share is not None and mid.share is not None and mid.share < high.share:
+        raise Invalid("mid.share", "counts `high` in, so it is not smaller than high.share")
+    if high.at_least is not None and mid.at_least is not None and mid.at_least > high.at_least:
+        raise Invalid("mid.at_least", "lies above high.at_least")
+    if policy.churned_gaps <= policy.dormant_gaps:
+        raise Invalid("churned_gaps", "must be greater than dormant_gaps")
+    if not policy.dormant_days_min <= policy.churned_days_min <= policy.churned_days_max:
+        raise Invalid("churned_days_min", "lies between dormant_days_min and churned_days_max")
+    if policy.mature_days < policy.new_days:
+        raise Invalid("mature_days", "must not be less than new_days")
+    if sum(msgspec.structs.astuple(policy.weights)) <= 0:
+        raise Invalid("weights", "at least one must be above 0")
+    return policy
+
+
+def parse(data: bytes | str) -> ValuePolicy:
+    """From JSON; Invalid naming the field."""
+    try:
+        return check(msgspec.json.decode(data, type=ValuePolicy))
+    except msgspec.ValidationError as error:
+        reason, _, path = str(error).partition(" - at ")
+        raise Invalid(path.strip("`$.") or "policy", reason) from error
+    except msgspec.DecodeError as error:
+        raise Invalid("policy", str(error)) from error

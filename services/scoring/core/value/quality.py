@@ -1,0 +1,77 @@
+"""What is missing or cannot be true in a customer's data, as flags that are told and counted.
+
+What it is for: nobody is scored silently on data that do not support it (`UNSUPPORTED`). It never
+repairs anything and never refuses an event (ingest does).
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.scoring.core.registry import feature_index
+from shared.contracts.events import Profile
+
+Floats = NDArray[np.float64]
+
+NO_AMOUNTS: Final = "no_amounts"
+AMOUNTS_MISSING: Final = "amounts_missing"
+REFUNDS_EXCEED: Final = "refunds_exceed_purchases"
+TOO_OFTEN: Final = "implausible_frequency"
+PROFILE_MISSING: Final = "profile_missing"
+PROFILE_INCOMPLETE: Final = "profile_incomplete"
+BIRTHDAY: Final = "birthday_implausible"
+BASE_UNKNOWN: Final = "base_not_known"
+
+MEANINGS: Final = {
+    NO_AMOUNTS: "purchases without any amount: no value, tier or grade is stated",
+    AMOUNTS_MISSING: "more than a tenth of the purchases have no amount: value is understated",
+    REFUNDS_EXCEED: "more was refunded than bought: value counts as 0",
+    TOO_OFTEN: "more than 50 purchases a purchase day: a till or a test account?",
+    PROFILE_MISSING: "no profile was received: rules on profile fields see nothing",
+    PROFILE_INCOMPLETE: "the profile lacks a region, or an account its industry or size",
+    BIRTHDAY: "the birthday lies in the future or more than 120 years ago",
+    BASE_UNKNOWN: "the base is not measured yet: no scores that compare customers",
+}
+UNSUPPORTED: Final = frozenset({NO_AMOUNTS, BASE_UNKNOWN})
+"""With one of these, value, tier and grade are not stated."""
+
+PRICED_MIN: Final = 0.9
+PURCHASES_PER_DAY_MAX: Final = 50.0
+AGE_YEARS_MAX: Final = 120
+
+
+def flags(
+    x: Floats, priced: Floats, net: Floats, profiles: Sequence[Profile | None], now: Floats
+) -> list[list[str]]:
+    """Flags per customer in the order of `MEANINGS`, without `BASE_UNKNOWN`.
+
+    `priced` float64[n]: purchases with an amount; `net`: amounts less refunds.
+    """
+    purchases = x[:, feature_index["purchases"]]
+    days = np.maximum(x[:, feature_index["purchase_days"]], 1)
+    found: list[list[str]] = [[] for _ in profiles]
+    for name, where in (
+        (NO_AMOUNTS, (purchases > 0) & (priced == 0)),
+        (AMOUNTS_MISSING, (priced > 0) & (priced < PRICED_MIN * purchases)),
+        (REFUNDS_EXCEED, net < 0),
+        (TOO_OFTEN, purchases / days > PURCHASES_PER_DAY_MAX),
+    ):
+        for row in np.flatnonzero(where).tolist():
+            found[row].append(name)
+    this_year = 1970 + now / (365.2425 * 86_400)
+    for row, profile in enumerate(profiles):
+        if profile is None:
+            found[row].append(PROFILE_MISSING)
+            continue
+        lacks = profile.region is None
+        if profile.kind == "account":
+            lacks = lacks or profile.industry is None or profile.size is None
+        if lacks:
+            found[row].append(PROFILE_INCOMPLETE)
+        if profile.birthday is not None:
+            age = this_year[row] - profile.birthday.year
+            if not -1 < age < AGE_YEARS_MAX:
+                found[row].append(BIRTHDAY)
+    return found

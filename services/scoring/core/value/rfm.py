@@ -1,0 +1,81 @@
+"""RFM: quintile scores of recency, frequency and monetary value, and the usual named cells.
+
+What it is for: the one-glance picture that marketing knows (Hughes 1994, "Strategic Database
+Marketing"). It never fits or forecasts.
+
+Scores are 1-5, 5 is best. Edges are the 20/40/60/80 % quantiles of the living base; a value that
+equals an edge belongs below it, so that equal customers always have equal scores.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Scores = NDArray[np.int8]
+
+SCORES: Final = 5
+SHARES: Final = (0.2, 0.4, 0.6, 0.8)
+UNSCORED: Final = 0
+"""Who has not bought has no score."""
+
+CELLS: Final = (
+    "hibernating",
+    "at_risk",
+    "cannot_lose",
+    "about_to_sleep",
+    "need_attention",
+    "loyal",
+    "promising",
+    "potential_loyalist",
+    "new_customers",
+    "champions",
+)
+_GRID: Final = np.array(
+    [  # rows: recency 1-5, columns: frequency 1-5, as indices into CELLS
+        [0, 0, 1, 1, 2],
+        [0, 0, 1, 1, 2],
+        [3, 3, 4, 5, 5],
+        [6, 7, 7, 5, 5],
+        [8, 7, 7, 9, 9],
+    ],
+    np.int8,
+)
+"""The grid that is in common use, by recency and frequency; it leaves no cell without a name."""
+NO_CELL: Final = -1
+
+
+def edges(values: Floats) -> tuple[float, ...]:
+    """The four quintile edges of a base, ascending; ValueError for an empty one.
+
+    >>> edges(np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0]))
+    (2.8, 4.6, 6.4, 8.2)
+    """
+    if not len(values):
+        raise ValueError("there is no customer to take quantiles of")
+    return tuple(float(edge) for edge in np.quantile(values, SHARES))
+
+
+def ascending(values: Floats, at: Sequence[float]) -> Scores:
+    """1 up to the lowest edge ... 5 above the highest, int8[n]; `UNSCORED` where NaN.
+
+    >>> ascending(np.array([1.0, 2.0, 2.1, 99.0, np.nan]), (2.0, 3.0, 4.0, 5.0)).tolist()
+    [1, 1, 2, 5, 0]
+    """
+    scores = 1 + np.searchsorted(np.asarray(at), values, side="left")
+    return np.where(np.isnan(values), UNSCORED, scores).astype(np.int8)
+
+
+def descending(values: Floats, at: Sequence[float]) -> Scores:
+    """As `ascending` where less is better (recency)."""
+    scores = SCORES - np.searchsorted(np.asarray(at), values, side="left")
+    return np.where(np.isnan(values), UNSCORED, scores).astype(np.int8)
+
+
+def cell(recency: Scores, frequency: Scores) -> Scores:
+    """Index into `CELLS`, int8[n]; `NO_CELL` where a score is missing."""
+    known = (recency > UNSCORED) & (frequency > UNSCORED)
+    found = _GRID[np.maximum(recency, 1) - 1, np.maximum(frequency, 1) - 1]
+    return np.where(known, found, NO_CELL).astype(np.int8)

@@ -1,0 +1,115 @@
+"""Keeps what is in force in memory: thresholds, the measured base, the user's segments.
+
+A change replaces one reference between two turns: no turn sees half of it, nothing is redeployed.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+import structlog
+
+from services.scoring.core.segments.rules import Rule, Rules, rule
+from services.scoring.core.value import policy as policies
+from services.scoring.core.value.base import Base
+from services.scoring.core.value.standing import Valuation
+from shared.kernel.errors import Invalid, Transient
+from shared.runtime.service import Stop
+
+log = structlog.get_logger(__name__)
+
+Versions = tuple[int, int, int]
+
+
+class Segment(Protocol):
+    """A definition in force, as stored."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def revision(self) -> int: ...
+    @property
+    def expression(self) -> str: ...
+    @property
+    def action(self) -> str | None: ...
+    @property
+    def act_on_existing(self) -> bool: ...
+
+
+class Stored(Protocol):
+    """What is in force, as stored."""
+
+    @property
+    def versions(self) -> Versions: ...
+    @property
+    def policy(self) -> str | None: ...
+    @property
+    def base(self) -> str | None: ...
+    @property
+    def segments(self) -> Sequence[Segment]: ...
+
+
+class Source(Protocol):
+    """Says what is in force; None: nothing changed."""
+
+    async def in_force(self, known: Versions | None) -> Stored | None: ...
+
+
+class Valuing:
+    """The valuation of this process."""
+
+    def __init__(self, source: Source, poll_s: float) -> None:
+        self._source = source
+        self._poll_s = poll_s
+        self._versions: Versions | None = None
+        self._valuation = Valuation()
+        self.unusable: dict[str, str] = {}
+        """Segments in force that this version cannot run (a name is no longer known), and why."""
+
+    def current(self) -> Valuation:
+        """What to use now."""
+        return self._valuation
+
+    @property
+    def checked(self) -> bool:
+        """Whether the tables were read at least once."""
+        return self._versions is not None
+
+    async def refresh(self) -> None:
+        """Read what changed."""
+        stored = await self._source.in_force(self._versions)
+        if stored is None:
+            return
+        policy_version, base_version, revision = stored.versions
+        policy = policies.parse(stored.policy) if stored.policy else policies.ValuePolicy()
+        base = msgspec.json.decode(stored.base, type=Base) if stored.base else None
+        rules = Rules(revision, tuple(self._rules(stored.segments)))
+        self._valuation = Valuation(policy, policy_version, base, rules)
+        self._versions = stored.versions
+        log.info("valuation in force", policy=policy_version, base=base_version, segments=revision)
+
+    def _rules(self, segments: Sequence[Segment]) -> list[Rule]:
+        """Compiled; one that cannot be run any more is left out and told."""
+        found, self.unusable = [], {}
+        for one in segments:
+            try:
+                found.append(
+                    rule(
+                        one.id, one.version, one.revision, one.expression,
+                        action=one.action, act_on_existing=one.act_on_existing,
+                    )
+                )  # fmt: skip
+            except Invalid as error:
+                self.unusable[one.id] = error.reason
+                log.warning("segment cannot be run", segment=one.id, reason=error.reason)
+        return found
+
+    async def watch(self, stop: Stop) -> None:
+        """Refresh until stopped; keeps what is in use while PostgreSQL is away."""
+        while not await stop.wait(self._poll_s):
+            try:
+                await self.refresh()
+            except Transient as trouble:
+                log.warning("valuation not reached", trouble=str(trouble))

@@ -1,0 +1,118 @@
+"""The SQL of standings within a turn: what is stored of each customer, one write of what changed.
+
+Written after the fence, in key order, like the rest of the turn.
+"""
+
+from collections.abc import Sequence
+from dataclasses import astuple
+
+from services.scoring.core.value.changes import StandingRow
+from services.scoring.ports import LoadedStanding
+from shared.contracts.changes import CustomerChanged
+from shared.postgres.engine import UnitOfWork
+
+_LOAD = """
+SELECT s.at, coalesce(s.sequence, 0) AS sequence, s.grade, s.tier, s.behaviour, s.lifecycle,
+       s.lifecycle_since, coalesce(s.segments, '{}') AS segments,
+       coalesce(s.rules_revision, 0) AS rules_revision,
+       coalesce(s.policy_version, 0) AS policy_version, s.worth,
+       coalesce(s.overridden, false) AS overridden,
+       o.grade AS set_grade, o.expires_at, p.changed_at, p.event_id, p.profile
+  FROM unnest($1::text[]) WITH ORDINALITY AS c(customer_id, n)
+  LEFT JOIN LATERAL (SELECT * FROM scoring.standing s
+                      WHERE s.customer_id = c.customer_id LIMIT 1) s ON true
+  LEFT JOIN LATERAL (SELECT grade, expires_at FROM scoring.grade_override o
+                      WHERE o.customer_id = c.customer_id AND o.ended_at IS NULL LIMIT 1) o ON true
+  LEFT JOIN LATERAL (SELECT changed_at, event_id, profile FROM scoring.profile p
+                      WHERE p.customer_id = c.customer_id LIMIT 1) p ON true
+ ORDER BY c.n
+"""
+
+_PLAIN = (
+    "at", "sequence", "grade", "tier", "behaviour", "lifecycle", "lifecycle_since", "segments",
+    "rules_revision", "policy_version", "worth", "overridden",
+)  # fmt: skip
+
+_STAGING = """
+CREATE TEMP TABLE IF NOT EXISTS s_standing (customer_id text, partition int, sequence bigint,
+    at timestamptz, grade text, tier text, behaviour text, lifecycle text,
+    lifecycle_since timestamptz, segments text[], rules_revision bigint, policy_version bigint,
+    needs text[], quality text[], rfm text, rfm_cell text, score float8, worth float8,
+    lifetime_value float8, lifetime_value_days int, expected_purchases float8,
+    alive_probability float8, value_at_risk float8, net_spent float8, profit float8,
+    overridden bool)
+    ON COMMIT DELETE ROWS
+"""
+
+_COLUMNS = (
+    "customer_id",
+    *(field for field in StandingRow.__slots__ if field != "customer"),
+)
+
+_MERGE = f"""
+INSERT INTO scoring.standing ({", ".join(_COLUMNS)})
+SELECT {", ".join(_COLUMNS)} FROM s_standing ORDER BY customer_id
+ON CONFLICT (customer_id) DO UPDATE
+   SET {", ".join(f"{name} = excluded.{name}" for name in _COLUMNS[1:])}
+"""  # noqa: S608 (names of our own columns)
+
+_ENTER = """
+INSERT INTO scoring.segment_member (segment_id, customer_id, entered_at)
+SELECT s, c, t FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS u(s, c, t) ORDER BY s, c
+ON CONFLICT (segment_id, customer_id) DO NOTHING
+"""
+
+_LEAVE = """
+DELETE FROM scoring.segment_member m USING unnest($1::text[], $2::text[]) AS u(s, c)
+ WHERE m.segment_id = u.s AND m.customer_id = u.c
+"""
+
+
+class StandingTable:
+    """Implements `ports.StandingStore` on PostgreSQL."""
+
+    async def load(self, work: UnitOfWork, customers: Sequence[str]) -> list[LoadedStanding]:
+        """What is stored of these customers, in their order."""
+        rows = await work.driver.fetch(_LOAD, customers) if customers else []
+        return [
+            LoadedStanding(
+                **{name: row[name] for name in _PLAIN},
+                override=None
+                if row["set_grade"] is None
+                else (row["set_grade"], row["expires_at"]),
+                profile=None
+                if row["profile"] is None
+                else (row["changed_at"], row["event_id"], row["profile"]),
+            )
+            for row in rows
+        ]
+
+    async def write(
+        self, work: UnitOfWork, rows: Sequence[StandingRow], changes: Sequence[CustomerChanged]
+    ) -> None:
+        """Replace the rows, keep the changes as history, move the members."""
+        driver = work.driver
+        await driver.execute(_STAGING)
+        await driver.copy_records_to_table("s_standing", records=map(astuple, rows))
+        await driver.execute(_MERGE)
+        if not changes:
+            return
+        await driver.copy_records_to_table(
+            "standing_change",
+            schema_name="scoring",
+            columns=["at", "customer_id", "sequence", "kind", "before", "after", "segment",
+                     "segment_version", "silent"],
+            records=[
+                (c.at, c.customer_id, c.sequence, c.kind, c.before, c.after, c.segment,
+                 c.segment_version, c.silent)
+                for c in changes
+            ],
+        )  # fmt: skip
+        for kind, statement in (("segment_entered", _ENTER), ("segment_left", _LEAVE)):
+            moves = [c for c in changes if c.kind == kind]
+            if moves:
+                columns: list[list[object]] = [[c.segment for c in moves],
+                                               [c.customer_id for c in moves]]  # fmt: skip
+                if kind == "segment_entered":
+                    columns.append([c.at for c in moves])
+                await driver.execute(statement, *columns)

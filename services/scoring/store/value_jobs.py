@@ -1,0 +1,140 @@
+"""What the service itself does about value, in bounded steps: measure the base, look again.
+
+Each step is a short transaction over at most so many customers, in key order; no statement ever
+reads a whole table, and one replica at a time does either job.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import orjson
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from shared.postgres.engine import unit_of_work
+
+RELOOK_DELAY: Final = timedelta(seconds=5)
+"""Between a decision and the first look by it: every replica has polled it by then."""
+LEASE: Final = timedelta(minutes=10)
+"""For one measuring: a million customers are read in about two minutes."""
+
+_RELOOK = "SELECT requested, cursor, requested_at FROM scoring.value_job WHERE name = 'relook' AND done < requested FOR UPDATE SKIP LOCKED"  # noqa: E501
+
+_WAITING = """
+SELECT count(*) FROM (
+    SELECT 1 FROM scoring.partition p,
+           LATERAL (SELECT 1 FROM scoring.timer t WHERE t.partition = p.partition
+                       AND t.due_at <= 'epoch'::timestamptz + interval '1 s' LIMIT $1) t
+     LIMIT $1) w
+"""
+
+_PULL = """
+WITH chosen AS (SELECT customer_id FROM scoring.timer WHERE customer_id > $1
+                 ORDER BY customer_id LIMIT $2 FOR UPDATE),
+     pulled AS (UPDATE scoring.timer t SET due_at = 'epoch'::timestamptz + interval '1 s'
+                  FROM chosen c WHERE t.customer_id = c.customer_id
+                   AND t.due_at > 'epoch'::timestamptz + interval '1 s')
+SELECT count(*) AS n, max(customer_id) AS last FROM chosen
+"""
+
+_STATES = """
+SELECT s.customer_id, s.feature_set, s.state, p.profile
+  FROM (SELECT customer_id, feature_set, state FROM scoring.customer_state
+         WHERE customer_id > $1 ORDER BY customer_id LIMIT $2) s
+  LEFT JOIN scoring.profile p ON p.customer_id = s.customer_id
+ ORDER BY s.customer_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StatePage:
+    """Stored states in key order."""
+
+    customers: list[str]
+    feature_sets: list[int]
+    states: list[bytes]
+    profiles: list[bytes | None]
+
+
+class ValueJobs:
+    """Statements on `scoring.value_job` and what it works on."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def relook(self, customers_max: int, wall: datetime) -> int:
+        """Make the next customers due at once; how many. None while the sweep has enough to do."""
+        async with unit_of_work(self._engine) as work:
+            job = await work.driver.fetchrow(_RELOOK)
+            if job is None or wall - job["requested_at"] < RELOOK_DELAY:
+                return 0
+            if await work.driver.fetchval(_WAITING, customers_max) >= customers_max:
+                return 0
+            page = await work.driver.fetchrow(_PULL, job["cursor"], customers_max)
+            assert page is not None  # noqa: S101 (an aggregate has one row)
+            ended = page["n"] < customers_max
+            await work.driver.execute(
+                "UPDATE scoring.value_job SET cursor = $1, done = $2 WHERE name = 'relook'",
+                "" if ended else page["last"],
+                job["requested"] if ended else job["requested"] - 1,
+            )
+            return int(page["n"])
+
+    async def lease_measuring(self, wall: datetime, older_than: datetime) -> bool:
+        """Whether this replica is to measure now: nobody does, and the last one is old."""
+        async with unit_of_work(self._engine) as work:
+            taken = await work.driver.fetchval(
+                """
+                UPDATE scoring.value_job SET leased_until = $2 WHERE name = 'measure'
+                   AND (leased_until IS NULL OR leased_until < $1)
+                   AND NOT EXISTS (SELECT 1 FROM scoring.value_base WHERE measured_at > $3)
+                RETURNING 1
+                """,
+                wall,
+                wall + LEASE,
+                older_than,
+            )
+        return taken is not None
+
+    async def release_measuring(self) -> None:
+        """Let anybody measure again."""
+        async with unit_of_work(self._engine) as work:
+            await work.driver.execute(
+                "UPDATE scoring.value_job SET leased_until = NULL WHERE name = 'measure'"
+            )
+
+    async def business_time(self) -> float | None:
+        """Unix seconds of the partition that is furthest; None before any, or during an import."""
+        async with unit_of_work(self._engine) as work:
+            rows = await work.driver.fetch("SELECT progress FROM scoring.partition")
+        found = [orjson.loads(row["progress"]) for row in rows]
+        if any("backfill" in progress for progress in found):
+            return None
+        return max((float(p["now"]) for p in found if "now" in p), default=None)
+
+    async def states(self, after: str, limit: int) -> StatePage:
+        """The next stored states after a customer id."""
+        async with unit_of_work(self._engine) as work:
+            rows = await work.driver.fetch(_STATES, after, limit)
+        columns = [list(column) for column in zip(*rows, strict=True)] if rows else [[], [], [], []]
+        return StatePage(*columns)
+
+    async def save_base(self, base: str, wall: datetime) -> int:
+        """A new version of the base; the first one asks for a look at everybody."""
+        async with unit_of_work(self._engine) as work:
+            version = await work.driver.fetchval(
+                """
+                INSERT INTO scoring.value_base (version, base, measured_at)
+                SELECT coalesce(max(version), 0) + 1, $1, $2 FROM scoring.value_base
+                RETURNING version
+                """,
+                base,
+                wall,
+            )
+            if version == 1:
+                await work.driver.execute(
+                    "UPDATE scoring.value_job SET requested = requested + 1, requested_at = $1, "
+                    "cursor = '' WHERE name = 'relook'",
+                    wall,
+                )
+        return int(version)

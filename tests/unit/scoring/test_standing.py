@@ -1,0 +1,165 @@
+"""Who a customer is, told with the risk and on the changes topic, in one turn with everything."""
+
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from services.scoring.core.segments.rules import NO_RULES, Rules, rule
+from services.scoring.core.value.standing import Valuation
+from shared.contracts.changes import CustomerChanged
+from shared.kernel.errors import Transient
+from tests.fakes import activity
+from tests.fakes.activity import day
+from tests.fakes.store import MemorySender, MemoryStore
+from tests.fakes.turns import Scoring
+
+OFTEN = "purchases >= 2"
+
+
+def worker(*rules: Any, revision: int = 1, replay: bool = False) -> Scoring:
+    """Scoring in memory with these segments in force."""
+    scoring = Scoring(MemoryStore(), MemorySender(), replay=replay)
+    scoring.clock.at = day(1)
+    scoring.valuation = Valuation(rules=Rules(revision, rules))
+    return scoring
+
+
+async def buys(scoring: Scoring, customer: str, at: float, name: str | None = None) -> None:
+    """A purchase of 10, read at once."""
+    value = activity.event(name or f"{customer}-{at}", customer, day(at))
+    scoring.log.append(0, value)
+    scoring.clock.at = max(scoring.clock.at, day(at))
+    await scoring.drain()
+
+
+async def passes(scoring: Scoring, until: float) -> None:
+    """Nothing comes; the sweep looks every day."""
+    while scoring.clock.at < day(until):
+        scoring.clock.at = datetime.fromtimestamp(
+            scoring.clock.at.timestamp() + 86_400, scoring.clock.at.tzinfo
+        )
+        await scoring.idle(1.0)
+
+
+def said(scoring: Scoring) -> list[tuple[str, str | None, str | None, bool]]:
+    """Kind, what of, action, silent; sequences are checked on the way."""
+    by_customer: dict[str, list[CustomerChanged]] = {}
+    for one in scoring.changed:
+        by_customer.setdefault(one.customer_id, []).append(one)
+    for told in by_customer.values():
+        numbers = [one.sequence for one in told]
+        assert numbers == sorted(set(numbers)), "a repetition, or out of order"
+    return [(c.kind, c.segment or c.after, c.action, c.silent) for c in scoring.changed]
+
+
+def moves(scoring: Scoring) -> list[tuple[str, str | None, str | None, bool]]:
+    """What was said of segments."""
+    return [one for one in said(scoring) if one[0].startswith("segment")]
+
+
+async def test_R18_entering_and_leaving_a_segment_is_told_once_with_its_action() -> None:
+    scoring = worker(rule("loyal", 3, 1, OFTEN + " && recency_days < 30.0", action="thanks"))
+    await buys(scoring, "ann", 0)
+    assert moves(scoring) == []
+    await buys(scoring, "ann", 1)
+    assert moves(scoring) == [("segment_entered", "loyal", "thanks", False)]
+    assert scoring.changed[0].segment_version == 3
+    await buys(scoring, "ann", 2)
+    assert len(moves(scoring)) == 1
+    await passes(scoring, 60)
+    assert moves(scoring)[1:] == [("segment_left", "loyal", None, False)]
+
+
+async def test_R18_a_turn_that_is_done_again_has_no_second_effect() -> None:
+    scoring = worker(rule("loyal", 1, 1, OFTEN, action="thanks"))
+    await buys(scoring, "ann", 0)
+    scoring.sender.fails = 1  # type: ignore[attr-defined] # the memory sender's
+    scoring.log.append(0, activity.event("again", "ann", day(1)))
+    with pytest.raises(Transient):
+        await scoring.turn()
+    tables = scoring.store.tables  # type: ignore[attr-defined]
+    assert [c.segment for c in tables.standing_change if c.segment] == ["loyal"]
+    waiting = [m for m in tables.outbox.values() if m.topic == "changes"]
+    assert len(waiting) == 1, "the change waits in the outbox, once"
+    await scoring.claim(0)
+    scoring.claims = {tp: tables.partition[tp] for tp in scoring.claims}
+    await scoring.drain()
+    assert [c.segment for c in tables.standing_change if c.segment] == ["loyal"]
+
+
+async def test_a_saved_definition_finds_those_inside_silently_unless_it_wants_action() -> None:
+    scoring = worker()
+    scoring.valuation = Valuation(rules=NO_RULES)
+    await buys(scoring, "ann", 0)
+    await buys(scoring, "ann", 1)
+    quiet = rule("quiet", 1, 1, OFTEN, action="thanks")
+    loud = rule("loud", 1, 2, OFTEN, action="thanks", act_on_existing=True)
+    scoring.valuation = Valuation(rules=Rules(2, (loud, quiet)))
+    await buys(scoring, "ann", 2)
+    assert moves(scoring) == [
+        ("segment_entered", "loud", "thanks", False),
+        ("segment_entered", "quiet", "thanks", True),
+    ]
+    scoring.valuation = Valuation(rules=Rules(3, (quiet,)))  # `loud` was retired
+    await buys(scoring, "ann", 3)
+    assert moves(scoring)[2:] == [("segment_left", "loud", None, True)]
+
+
+async def test_somebody_new_is_news_and_an_import_is_not() -> None:
+    scoring = worker(rule("first", 1, 1, "lifecycle == 'new'", action="welcome"))
+    await buys(scoring, "ann", 0)
+    assert said(scoring) == [("segment_entered", "first", "welcome", False)]
+    old = activity.event("old", "bob", day(0), backfill="history")
+    scoring.log.append(0, old)
+    scoring.log.append(0, activity.ended(day(1)))
+    await scoring.drain()
+    scoring.clock.at = day(2)
+    await scoring.idle(2.0)
+    bob = [one for one in scoring.changed if one.customer_id == "bob"]
+    assert [(one.segment, one.silent) for one in bob] == [("first", True)]
+
+
+async def test_R2_states_follow_elapsed_time_alone_and_a_purchase_wins_back() -> None:
+    scoring = worker()
+    for at in (0, 7, 14, 21, 28):
+        await buys(scoring, "ann", at)
+    await passes(scoring, 120)
+    states = [c.after for c in scoring.changed if c.kind == "behaviour_changed"]
+    assert states == ["dormant", "churned"]
+    await buys(scoring, "ann", 121)
+    lives = [c.after for c in scoring.changed if c.kind == "lifecycle_changed"]
+    assert lives == ["growing", "at_risk", "churned", "won_back"]
+    await passes(scoring, 123)
+    assert scoring.told[-1].standing is not None
+    assert scoring.told[-1].standing.lifecycle == "won_back"
+
+
+async def test_R3_R16_profile_fields_of_the_same_turn_count() -> None:
+    scoring = worker(rule("north", 1, 1, "region == 'north' && 'enterprise' in needs"))
+    scoring.log.append(0, activity.profile("p1", "ann", day(0), kind="account", region="north"))
+    scoring.log.append(0, activity.profile("p0", "ann", day(-1), region="south"))
+    await scoring.drain()
+    assert said(scoring) == [("segment_entered", "north", None, False)]
+    scoring.log.append(0, activity.profile("p2", "ann", day(1), region="south"))
+    await scoring.drain()
+    assert said(scoring)[1:] == [("segment_left", "north", None, False)]
+
+
+async def test_R20_what_the_data_do_not_support_is_said_not_scored() -> None:
+    scoring = worker()
+    await buys(scoring, "ann", 0)
+    standing = scoring.told[-1].standing
+    assert standing is not None
+    assert (standing.grade, standing.tier, standing.lifetime_value) == (None, None, None)
+    assert standing.quality == ["profile_missing", "base_not_known"]
+
+
+async def test_R12_a_grade_that_a_person_set_stands_until_it_expires() -> None:
+    scoring = worker()
+    scoring.store.tables.override["ann"] = ("vip", day(5))  # type: ignore[attr-defined]
+    await buys(scoring, "ann", 0)
+    assert scoring.told[-1].standing is not None
+    assert scoring.told[-1].standing.grade == "vip"
+    await buys(scoring, "ann", 6)
+    assert not scoring.store.tables.standing["ann"].overridden  # type: ignore[attr-defined]

@@ -1,0 +1,1 @@
+"""Value, grades, states and segments: the cores."""
