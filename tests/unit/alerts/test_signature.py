@@ -4,9 +4,10 @@ import base64
 from datetime import UTC, datetime
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from services.alerts.core.signature import headers, key_of
+from services.alerts.core.signature import asymmetric, check, headers, key_of, public_key
 from shared.kernel.errors import Invalid
 from shared.runtime.clock import SystemClock
 
@@ -58,3 +59,30 @@ def test_what_is_no_key_is_refused_without_being_repeated(secret: str) -> None:
     with pytest.raises(Invalid) as refused:
         key_of(secret)
     assert secret.removeprefix("whsec_") not in str(refused.value)
+
+
+def test_golden_vector_of_v1a() -> None:
+    """As Svix's server signs it, and verified by cryptography itself."""
+    pair = base64.b64decode(
+        "6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg=="
+    )
+    secret = asymmetric(pair[:32])
+    assert secret == "whsk_" + base64.b64encode(pair).decode()
+    assert public_key(secret) == "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4="
+    body, at = b'{"test": 2432232314}', datetime.fromtimestamp(1614265330, UTC)
+    made = headers("msg_p5jXN8AQM9LWM0D4loKWxJek", at, body, [secret])
+    assert made["webhook-signature"] == (
+        "v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+"
+        "m7TBAg=="
+    )
+    verifier = Ed25519PublicKey.from_public_bytes(pair[32:])
+    signed = b"msg_p5jXN8AQM9LWM0D4loKWxJek.1614265330." + body
+    verifier.verify(base64.b64decode(made["webhook-signature"][4:]), signed)
+
+
+@pytest.mark.parametrize(
+    "secret", ["whsk_not base64!", "whsk_" + base64.b64encode(bytes(31)).decode(), "other_x"]
+)
+def test_what_is_no_secret_of_either_scheme_is_refused(secret: str) -> None:
+    with pytest.raises(Invalid):
+        check(secret)
