@@ -4,6 +4,7 @@ import socket
 from collections import Counter
 from functools import partial
 
+from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring import metrics
@@ -18,7 +19,9 @@ from services.scoring.handlers.value_refresh import ValueRefresh
 from services.scoring.handlers.watch import Watch
 from services.scoring.inbound.activity import ActivityDecoder
 from services.scoring.inbound.http import add_routes
+from services.scoring.inbound.segments_http import add_segment_routes
 from services.scoring.inbound.treatment import TreatmentDecoder
+from services.scoring.inbound.value_http import add_value_routes
 from services.scoring.model.background import Background
 from services.scoring.model.loading import loads
 from services.scoring.model.rule_model import RuleModel
@@ -27,10 +30,12 @@ from services.scoring.ports import BACKFILL, Effects
 from services.scoring.settings import ScoringSettings
 from services.scoring.store.business_clock import BusinessClock
 from services.scoring.store.cache import CachingStore
+from services.scoring.store.decisions import Decisions
 from services.scoring.store.history import History
 from services.scoring.store.models import Models
 from services.scoring.store.shadows import Shadows
 from services.scoring.store.standing import StandingTable
+from services.scoring.store.standing_lists import StandingLists
 from services.scoring.store.tables import SCHEMA, api_token
 from services.scoring.store.treatments import Treatments
 from services.scoring.store.turn import TurnStore
@@ -85,7 +90,7 @@ async def run() -> int:
     value = _Value(settings, engine, clock)
     handle = _handler(settings, store, relay, value.standing, serving, shadow, clock)
     app = create_app("Ebbwatch scoring", health)
-    add_routes(app, history, Tokens(engine, api_token, clock))
+    _add_routes(app, engine, history, clock)
     _add_checks(health, consumer, serving)
     housekeeping = _housekeeping(settings, engine, clock)
     await serving.refresh()
@@ -172,6 +177,14 @@ class _Treatments:
 
     async def close(self) -> None:
         await self._relay.close()
+
+
+def _add_routes(app: FastAPI, engine: AsyncEngine, history: History, clock: Clock) -> None:
+    tokens = Tokens(engine, api_token, clock)
+    lists, decisions = StandingLists(engine), Decisions(engine)
+    add_segment_routes(app, lists, decisions, tokens, clock)
+    add_value_routes(app, lists, decisions, tokens, clock)
+    add_routes(app, history, tokens)
 
 
 class _Value:

@@ -9,10 +9,11 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tests.benchmark import delivery, kernel, streams, training
+from tests.benchmark import delivery, kernel, segments, streams, training
 
 SECTIONS: dict[str, Callable[[], Mapping[str, float | str]]] = {
     "kernel": kernel.run,
+    "segments": segments.run,
     "ingest": lambda: streams.run(streams.ingest),
     "scoring": lambda: streams.run(streams.scoring),
     "delivery": lambda: streams.run(delivery.run),

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.core.segments.rules import SEGMENTS_MAX
@@ -49,6 +50,13 @@ class Definition:
     created_at: datetime
 
 
+def _newest() -> sa.Subquery:
+    """The newest version of every segment."""
+    t = segment_definition
+    query = sa.select(t).ext(distinct_on(t.c.id)).order_by(t.c.id, t.c.version.desc())
+    return query.subquery()
+
+
 class Decisions:
     """Statements on what people decide."""
 
@@ -83,8 +91,9 @@ class Decisions:
             await work.connection.execute(ONE_WRITER)
             current = await self._current(work, given.id)
             version = 0 if current is None else current.version
-            live = version if current is not None and not current.retired else 0
-            if expected != (version if expected and current is not None else live):
+            live = current is not None and not current.retired
+            # A retired segment may be defined anew as if it had never been.
+            if expected != version and (live or expected != 0):
                 raise Invalid("version", f"the segment is at version {version}, not {expected}")
             if not given.retired and not live and await self._in_force(work) >= SEGMENTS_MAX:
                 raise Invalid("id", f"{SEGMENTS_MAX} segments are in force: retire one first")
@@ -103,8 +112,7 @@ class Decisions:
 
     async def segments(self) -> list[Definition]:
         """Those in force, by id."""
-        t = segment_definition
-        newest = sa.select(t).distinct(t.c.id).order_by(t.c.id, t.c.version.desc()).subquery()
+        newest = _newest()
         query = sa.select(newest).where(~newest.c.retired).order_by(newest.c.id)
         return [Definition(**row) for row in await self._rows(query)]
 
@@ -163,8 +171,7 @@ class Decisions:
 
     @staticmethod
     async def _in_force(work: UnitOfWork) -> int:
-        t = segment_definition
-        newest = sa.select(t).distinct(t.c.id).order_by(t.c.id, t.c.version.desc()).subquery()
+        newest = _newest()
         query = sa.select(sa.func.count()).select_from(newest).where(~newest.c.retired)
         return int((await work.connection.execute(query)).scalar_one())
 

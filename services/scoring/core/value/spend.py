@@ -13,7 +13,7 @@ monetary value", brucehardie.com/notes/025.
 
 >>> published = Spend(p=6.25, q=3.74, v=15.44)  # CDNOW, US dollars
 >>> expected_spend(published, np.array([2.0, 0.0]), np.array([22.35, 0.0])).round(2)
-array([24.73, 35.22])
+array([24.66, 35.22])
 """
 
 from dataclasses import dataclass

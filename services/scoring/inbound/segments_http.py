@@ -1,0 +1,161 @@
+"""HTTP API of the user's own segments: define, change, retire, list who is in.
+
+Reading wants `customers:read`, defining `admin`. A mistake in a rule is answered with its line and
+column. A saved definition is in force within a second or so; every customer is looked at by it
+within minutes (docs/segmentation.md).
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Path
+from pydantic import BaseModel, Field
+
+from services.scoring.core.segments.expression import CHARS_MAX, compile_rule
+from services.scoring.core.segments.rules import NAMES
+from services.scoring.inbound.value_http import StandingPage, StandingView
+from services.scoring.store.decisions import Decisions, Definition
+from services.scoring.store.standing_lists import StandingLists
+from shared.http.access import Tokens, require
+from shared.http.paging import Limit, decoded, encoded
+from shared.runtime.clock import Clock
+
+NO_NUL: Final = "^[^\\x00]*$"
+SegmentId = Annotated[str, Path(pattern="^[a-z0-9][a-z0-9-]{0,59}$")]
+"""A word for URLs and messages: `big-city`."""
+
+EXAMPLE: Final[dict[str, Any]] = {
+    "name": "Quiet big spenders",
+    "description": "High value, silent for longer than usual",
+    "expression": "tier == 'high' && silence_over_gap_mean > 1.5 && region in ['Hamburg', 'Köln']",
+    "action": "personal-call",
+    "act_on_existing": False,
+    "version": 0,
+}
+
+
+class SegmentIn(BaseModel):
+    """A segment as its author defines it."""
+
+    model_config = {"json_schema_extra": {"examples": [EXAMPLE]}}
+
+    name: str = Field(min_length=1, max_length=100, pattern=NO_NUL)
+    description: str = Field("", max_length=1_000, pattern=NO_NUL)
+    expression: str = Field(
+        min_length=1, max_length=CHARS_MAX, pattern=NO_NUL, description="A CEL rule over NAMES"
+    )
+    action: str | None = Field(
+        None, max_length=100, pattern=NO_NUL, description="A playbook, triggered once on entry"
+    )
+    act_on_existing: bool = Field(
+        default=False, description="Also for whom the definition finds inside when it is saved"
+    )
+    version: int = Field(
+        0, ge=0, description="The version that you change; 0 for a new segment: guards against two "
+        "authors at once",
+    )  # fmt: skip
+
+
+class SegmentView(BaseModel):
+    """A segment in force."""
+
+    id: str
+    version: int
+    name: str
+    description: str
+    expression: str
+    action: str | None
+    act_on_existing: bool
+    created_at: datetime
+    retired: bool
+    customers: int | None = Field(None, description="Members now")
+
+
+def add_segment_routes(
+    app: FastAPI, lists: StandingLists, decisions: Decisions, tokens: Tokens, clock: Clock
+) -> None:
+    """Add `/v1/segments...`."""
+    reads = APIRouter(
+        prefix="/v1/segments", dependencies=[Depends(require(tokens, "customers:read"))]
+    )
+    decides = APIRouter(prefix="/v1/segments", dependencies=[Depends(require(tokens, "admin"))])
+    _add_reads(reads, lists, decisions)
+    _add_decisions(decides, decisions, clock)
+    app.include_router(reads)
+    app.include_router(decides)
+
+
+def _add_reads(router: APIRouter, lists: StandingLists, decisions: Decisions) -> None:
+    @router.get("")
+    async def segments() -> dict[str, list[SegmentView]]:
+        """Every segment in force, with how many customers are in."""
+        sizes = await decisions.sizes()
+        found = [_view(one, sizes.get(one.id, 0)) for one in await decisions.segments()]
+        return {"items": found}
+
+    @router.get("/names")
+    async def names() -> dict[str, str]:
+        """What a rule may read, and of what kind each name is."""
+        return dict(sorted(NAMES.items()))
+
+    @router.get("/{segment_id}")
+    async def segment(segment_id: SegmentId) -> SegmentView:
+        """One segment, its newest version."""
+        found = await decisions.segment(segment_id)
+        if found is None:
+            raise HTTPException(404, f"no segment {segment_id!r}")
+        return _view(found, (await decisions.sizes()).get(segment_id, 0))
+
+    @router.get("/{segment_id}/customers")
+    async def customers(
+        segment_id: SegmentId, cursor: str | None = None, limit: Limit = 50
+    ) -> StandingPage:
+        """Who is in the segment now, by customer id."""
+        if await decisions.segment(segment_id) is None:
+            raise HTTPException(404, f"no segment {segment_id!r}")
+        after = "" if cursor is None else decoded(cursor)
+        rows = await lists.members(segment_id, after, limit + 1)
+        more, rows = len(rows) > limit, rows[:limit]
+        last = rows[-1]["customer_id"] if more else None
+        return StandingPage(items=[StandingView(**row) for row in rows], next=encoded(last))
+
+
+def _add_decisions(router: APIRouter, decisions: Decisions, clock: Clock) -> None:
+    @router.put("/{segment_id}")
+    async def save(segment_id: SegmentId, given: SegmentIn) -> SegmentView:
+        """Define a segment, or change it: give the `version` that you have read."""
+        compile_rule(given.expression, NAMES)
+        wanted = _definition(segment_id, given.model_dump(), clock.now(), retired=False)
+        return _view(await decisions.save_segment(wanted, given.version), None)
+
+    @router.delete("/{segment_id}")
+    async def retire(segment_id: SegmentId) -> SegmentView:
+        """Take a segment out of force: its members leave it, silently, as they are looked at."""
+        found = await decisions.segment(segment_id)
+        if found is None or found.retired:
+            raise HTTPException(404, f"no segment {segment_id!r} is in force")
+        given = {name: getattr(found, name) for name in Definition.__slots__}
+        wanted = _definition(segment_id, given, clock.now(), retired=True)
+        return _view(await decisions.save_segment(wanted, found.version), None)
+
+
+def _definition(
+    segment_id: str, given: dict[str, Any], now: datetime, *, retired: bool
+) -> Definition:
+    return Definition(
+        id=segment_id,
+        version=0,
+        revision=0,
+        name=given["name"],
+        description=given["description"],
+        expression=given["expression"],
+        action=given["action"],
+        act_on_existing=given["act_on_existing"],
+        retired=retired,
+        created_at=now,
+    )
+
+
+def _view(one: Definition, customers: int | None) -> SegmentView:
+    facts = {name: getattr(one, name) for name in SegmentView.model_fields if name != "customers"}
+    return SegmentView(**facts, customers=customers)

@@ -1,0 +1,136 @@
+"""Reads of standings for people: members, lists worth acting on, one customer, counts."""
+
+from datetime import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.scoring.store.tables import assessment
+from services.scoring.store.value_tables import segment_member, standing, standing_change
+from shared.postgres.engine import unit_of_work
+
+CHANGES_SHOWN_MAX: Final = 200
+"""Of one customer, newest first."""
+_ROW: Final = (
+    standing.c.customer_id, standing.c.at, standing.c.grade, standing.c.tier,
+    standing.c.behaviour, standing.c.lifecycle, standing.c.lifecycle_since, standing.c.segments,
+    standing.c.needs, standing.c.quality, standing.c.rfm, standing.c.rfm_cell,
+    standing.c.lifetime_value, standing.c.lifetime_value_days, standing.c.expected_purchases,
+    standing.c.alive_probability, standing.c.value_at_risk, standing.c.net_spent,
+    standing.c.profit, standing.c.worth, standing.c.overridden,
+)  # fmt: skip
+After = tuple[float, str]
+"""The sort value and the customer id of the last row of the page before."""
+
+
+class StandingLists:
+    """Read-only statements on standings."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def members(self, segment_id: str, after: str, limit: int) -> list[dict[str, Any]]:
+        """Members of a segment by customer id, with when they entered."""
+        m = segment_member
+        query = (
+            sa.select(m.c.entered_at, *_ROW)
+            .join(standing, standing.c.customer_id == m.c.customer_id)
+            .where(m.c.segment_id == segment_id, m.c.customer_id > after)
+            .order_by(m.c.customer_id)
+            .limit(limit)
+        )
+        return await self._rows(query)
+
+    async def potential(self, after: After | None, limit: int) -> list[dict[str, Any]]:
+        """Of grade potential with a value to come, the most valuable first."""
+        s = standing.c
+        query = sa.select(*_ROW).where(s.grade == "potential", s.worth.is_not(None))
+        return await self._rows(_paged(query, s.worth, after, limit))
+
+    async def win_back(self, after: After | None, limit: int) -> list[dict[str, Any]]:
+        """Churned customers who brought money, those who brought most first."""
+        s = standing.c
+        query = (
+            sa.select(*_ROW, assessment.c.published_reason.label("leading_reason"))
+            .outerjoin(assessment, assessment.c.customer_id == s.customer_id)
+            .where(s.lifecycle == "churned", s.net_spent > 0)
+        )
+        return await self._rows(_paged(query, s.net_spent, after, limit))
+
+    async def one(self, customer_id: str) -> dict[str, Any] | None:
+        """The standing of a customer; None where nothing was said."""
+        query = sa.select(*_ROW).where(standing.c.customer_id == customer_id)
+        rows = await self._rows(query)
+        return rows[0] if rows else None
+
+    async def changes(self, customer_id: str) -> list[dict[str, Any]]:
+        """What changed of a customer, newest first."""
+        c = standing_change.c
+        query = (
+            sa.select(c.at, c.sequence, c.kind, c.before, c.after, c.segment, c.silent)
+            .where(c.customer_id == customer_id)
+            .order_by(c.sequence.desc())
+            .limit(CHANGES_SHOWN_MAX)
+        )
+        return await self._rows(query)
+
+    async def counts(self) -> dict[str, dict[str, int]]:
+        """Customers by grade, tier, behaviour, lifecycle state and quality flag now.
+
+        Reads every standing: for people and reports, not for a scrape.
+        """
+        found: dict[str, dict[str, int]] = {}
+        for name in ("grade", "tier", "behaviour", "lifecycle", "rfm_cell"):
+            column = sa.func.coalesce(standing.c[name], "none").label("word")
+            query = sa.select(column, sa.func.count().label("n")).group_by(column)
+            found[name] = {row["word"]: row["n"] for row in await self._rows(query)}
+        flag = sa.func.unnest(standing.c.quality).label("word")
+        flags = sa.select(flag).subquery()
+        query = sa.select(flags.c.word, sa.func.count().label("n")).group_by(flags.c.word)
+        found["quality"] = {row["word"]: row["n"] for row in await self._rows(query)}
+        return found
+
+    async def moves(self, kind: str, until: datetime) -> list[tuple[str, datetime, str | None]]:
+        """(customer, at, after) of one kind of change up to a time, in order."""
+        c = standing_change.c
+        query = (
+            sa.select(c.customer_id, c.at, c.after)
+            .where(c.kind == kind, c.at <= until)
+            .order_by(c.customer_id, c.sequence)
+        )
+        return [(r["customer_id"], r["at"], r["after"]) for r in await self._rows(query)]
+
+    async def segment_moves(self, until: datetime) -> list[tuple[str, str, datetime, bool]]:
+        """(segment, customer, at, entered) up to a time, in order."""
+        c = standing_change.c
+        query = (
+            sa.select(c.segment, c.customer_id, c.at, c.kind)
+            .where(c.segment.is_not(None), c.at <= until)
+            .order_by(c.customer_id, c.sequence)
+        )
+        return [
+            (r["segment"], r["customer_id"], r["at"], r["kind"] == "segment_entered")
+            for r in await self._rows(query)
+        ]
+
+    async def worth(self) -> dict[str, float]:
+        """Lifetime value by customer, where one is stated."""
+        s = standing.c
+        query = sa.select(s.customer_id, s.lifetime_value).where(s.lifetime_value.is_not(None))
+        return {r["customer_id"]: r["lifetime_value"] for r in await self._rows(query)}
+
+    async def _rows(self, query: Any) -> list[dict[str, Any]]:
+        async with unit_of_work(self._engine) as work:
+            return [dict(row) for row in (await work.connection.execute(query)).mappings()]
+
+
+def _paged(
+    query: sa.Select[Any], by: sa.ColumnElement[float], after: After | None, limit: int
+) -> sa.Select[Any]:
+    """Greatest first, ties by customer id."""
+    name = standing.c.customer_id
+    if after is not None:
+        value, customer = after
+        query = query.where(sa.or_(by < value, sa.and_(by == value, name > customer)))
+    return query.order_by(by.desc(), name).limit(limit)
