@@ -128,7 +128,7 @@ async def test_R16_R18_a_segment_from_its_definition_to_its_members_and_back(
     expected = {
         row["customer_id"]
         for row in await table(world.engine, "standing")
-        if row["tier"] != "low" and int(row["customer_id"][1:]) <= 4
+        if row["tier"] != "low" and int(row["customer_id"][1:]) <= 5
     }
     assert expected
     first = (await operator.get("/v1/segments/often/customers?limit=2")).json()
