@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tests.benchmark import delivery, kernel, segments, streams, training
+from tests.benchmark import delivery, kernel, segments, streams, tasks, training
 
 SECTIONS: dict[str, Callable[[], Mapping[str, float | str]]] = {
     "kernel": kernel.run,
@@ -18,6 +18,7 @@ SECTIONS: dict[str, Callable[[], Mapping[str, float | str]]] = {
     "scoring": lambda: streams.run(streams.scoring),
     "delivery": lambda: streams.run(delivery.run),
     "training": training.run,
+    "alerts": lambda: streams.run(tasks.alerts),
 }
 
 

@@ -7,6 +7,7 @@ sentence. It never computes: facts come from scoring as they are said.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from string import Formatter
 from typing import Final
 
@@ -34,12 +35,13 @@ class Variant:
 
     def facts(self) -> frozenset[str]:
         """Names of the facts that it quotes, in either language."""
-        return frozenset(
-            name
-            for text in (self.en, self.zh)
-            for _, name, _, _ in Formatter().parse(text)
-            if name is not None
-        )
+        return _quoted(self.en) | _quoted(self.zh)
+
+
+@cache
+def _quoted(text: str) -> frozenset[str]:
+    """Parsed once for each of the catalogue's texts: it is asked for with every task."""
+    return frozenset(name for _, name, _, _ in Formatter().parse(text) if name is not None)
 
 
 SENTENCES: Final[Mapping[str, tuple[Variant, ...]]] = {
