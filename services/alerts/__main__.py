@@ -1,15 +1,17 @@
-"""Command line of alerts: the service, its tables, tokens, tasks, deliveries and endpoints."""
+"""Command line of alerts: the service, its tables, tokens, tasks, policy, deliveries, endpoints."""
 
 import sys
 from typing import Any
 
-from services.alerts.commands import deliveries, endpoints, partitions, tasks
+from services.alerts.commands import deliveries, effect, endpoints, partitions, policies, tasks
 from services.alerts.commands.running import SPEC
 from shared.runtime.command_line import main
 
 
 def _add_commands(commands: Any) -> None:
     tasks.add_commands(commands)
+    policies.add_commands(commands)
+    effect.add_commands(commands)
     deliveries.add_commands(commands)
     endpoints.add_commands(commands)
     partitions.add_commands(commands)

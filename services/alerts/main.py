@@ -13,18 +13,20 @@ from services.alerts.handlers.act import Act
 from services.alerts.handlers.assess import Assess
 from services.alerts.handlers.book import Book
 from services.alerts.handlers.deliver import Deliver, Sending
+from services.alerts.handlers.enter import Enter
 from services.alerts.handlers.forget import Forget
 from services.alerts.handlers.give_verdict import GiveVerdict
 from services.alerts.handlers.look import LookForChanges
 from services.alerts.handlers.measure import Measure, observe_kept
-from services.alerts.handlers.measure_effect import MeasureEffect, MeasureOutcomes
+from services.alerts.handlers.measure_effect import MeasureEffect
 from services.alerts.handlers.observe import Observe
 from services.alerts.handlers.publish_verdicts import PublishVerdicts
 from services.alerts.handlers.send_sample import SendSample
 from services.alerts.handlers.take_click import TakeClick
-from services.alerts.handlers.tend import Tend
+from services.alerts.handlers.try_policy import TryPolicy
 from services.alerts.inbound.activity import ActivityDecoder
 from services.alerts.inbound.callbacks import Place, add_crm_callbacks
+from services.alerts.inbound.changes import ChangesDecoder
 from services.alerts.inbound.http import add_routes
 from services.alerts.inbound.http.callbacks import Returning, add_callbacks
 from services.alerts.inbound.http.connectors import add_connectors
@@ -40,6 +42,7 @@ from services.alerts.outbound.shared import Shared
 from services.alerts.settings import LEASE_MARGIN_S, AlertsSettings
 from services.alerts.store.assessments import Assessments
 from services.alerts.store.business_clock import BusinessClock
+from services.alerts.store.care import CareRows
 from services.alerts.store.connectors import (
     CallbackRows,
     LookRows,
@@ -50,7 +53,7 @@ from services.alerts.store.connectors import (
 from services.alerts.store.customers import Customers
 from services.alerts.store.deliveries import Deliveries
 from services.alerts.store.delivery_log import DeliveryLog
-from services.alerts.store.due_tasks import DueTasks, TaskLog
+from services.alerts.store.due_tasks import TaskLog
 from services.alerts.store.effects import Effects
 from services.alerts.store.endpoint_admin import EndpointAdmin
 from services.alerts.store.endpoint_secrets import EndpointSecrets
@@ -60,6 +63,7 @@ from services.alerts.store.tables import SCHEMA, api_token
 from services.alerts.store.tasks import Tasks
 from services.alerts.store.trials import Trials
 from services.alerts.store.vault import Vault
+from services.alerts.timers import tend
 from shared.http.access import Tokens
 from shared.http.app import create_app
 from shared.kafka.fenced import FencedConsumer
@@ -101,7 +105,7 @@ class Alerts:
         self.owner_rows, self.looks = OwnerRows(engine), LookRows(engine)
         self.relays = {
             name: Relay(engine, self.outbox, Producer(kafka, f"alerts-{name}"))
-            for name in ("risk", "activity", "verdicts")
+            for name in ("risk", "activity", "changes", "verdicts")
         }
 
     def consumer(self, name: str, topic: str, batch_records_max: int) -> FencedConsumer:
@@ -148,6 +152,22 @@ class Alerts:
             told=self.told,
         )
 
+    def enter(self) -> Enter:
+        """The handler of the changes topic."""
+        return Enter(
+            engine=self.engine,
+            decode=ChangesDecoder(self.settings.dead_letter_topic),
+            ledger=self.ledger,
+            customers=self.customers,
+            rows=CareRows(),
+            rules=self.rules,
+            book=self.book,
+            outbox=self.outbox,
+            relay=self.relays["changes"],
+            clock=self.clock,
+            told=self.told,
+        )
+
     def give_verdict(self) -> GiveVerdict:
         """The handler of owners' verdicts."""
         return GiveVerdict(
@@ -179,37 +199,6 @@ class Alerts:
             given=self.given,
         )
 
-    def tend(self) -> Tend:
-        """The loop of the timers."""
-        return Tend(
-            engine=self.engine,
-            customers=self.customers,
-            tasks=self.tasks,
-            due=DueTasks(),
-            log=TaskLog(),
-            rules=self.rules,
-            book=self.book,
-            outbox=self.outbox,
-            business_clock=self.business_clock,
-            clock=self.clock,
-            health=self.health,
-            told=self.told,
-            given=self.given,
-            more=(self.measure_outcomes(),),
-        )
-
-    def measure_outcomes(self) -> MeasureOutcomes:
-        """The timers' step that measures what customers did."""
-        return MeasureOutcomes(
-            engine=self.engine,
-            trials=self.trials,
-            effects=Effects(),
-            rules=self.rules,
-            assessments=Assessments(),
-            late=timedelta(days=self.settings.late_days),
-            keep=timedelta(days=self.settings.keep_days),
-        )
-
     def parts(self) -> Parts:
         """What the HTTP API is made of."""
         return Parts(
@@ -218,6 +207,7 @@ class Alerts:
             give_verdict=self.give_verdict(),
             act=self.act(),
             rules=self.rules,
+            try_policy=TryPolicy(engine=self.engine, assessments=Assessments()),
             measure_effect=MeasureEffect(engine=self.engine, effects=Effects(), rules=self.rules),
             effect_page=effect_page,
             business_clock=self.business_clock,
@@ -348,6 +338,7 @@ async def _run(alerts: Alerts, connectors: Connectors) -> int:
     activity = alerts.consumer(
         "activity", settings.activity_topic, settings.activity_batch_records_max
     )
+    changes = alerts.consumer("changes", settings.changes_topic, settings.changes_batch_records_max)
     app = create_app("Ebbwatch alerts", health)
     parts = alerts.parts()
     add_routes(app, parts)
@@ -358,10 +349,11 @@ async def _run(alerts: Alerts, connectors: Connectors) -> int:
     add_crm_callbacks(app, alerts.crm_callbacks(connectors))
 
     async def assigned() -> str | None:
-        return None if risk.settled and activity.settled else "partitions are not claimed yet"
+        settled = all(consumer.settled for consumer in (risk, activity, changes))
+        return None if settled else "partitions are not claimed yet"
 
     health.add_check("partitions", assigned)
-    assess, observe = alerts.assess(), alerts.observe()
+    assess, observe, enter = alerts.assess(), alerts.observe(), alerts.enter()
 
     async def read_risk(stop: Stop) -> None:
         await work(risk, assess, stop, health, "risk")
@@ -369,13 +361,17 @@ async def _run(alerts: Alerts, connectors: Connectors) -> int:
     async def read_activity(stop: Stop) -> None:
         await work(activity, observe, stop, health, "activity")
 
+    async def read_changes(stop: Stop) -> None:
+        await work(changes, enter, stop, health, "changes")
+
     loops: dict[str, service.Loop] = {
         "risk": read_risk,
         "activity": read_activity,
+        "changes": read_changes,
         "deliver": alerts.deliver(connectors),
         "looks": alerts.look_for_changes(connectors),
         "verdicts": PublishVerdicts(alerts.relays["verdicts"].recover, alerts.given, health),
-        "tend": alerts.tend(),
+        "tend": tend(alerts),
         "forget": Forget(
             forget=log.forget,
             keep=timedelta(days=settings.delivery_log_days),

@@ -8,7 +8,6 @@ from uuid import UUID
 
 from services.alerts.core.connectors.back import Found, Rule
 from services.alerts.core.document import Policy
-from services.alerts.core.effect import Effect, Subject
 from services.alerts.core.endpoint import Endpoint, Payload, Route
 from services.alerts.core.life import TaskEvent
 from services.alerts.core.message import Kind
@@ -17,6 +16,7 @@ from services.alerts.core.policy import Closed, CustomerState
 from services.alerts.core.retry import Answer, Outcome
 from services.alerts.core.task import Ground, Task
 from services.alerts.core.trial import Trial
+from shared.contracts.changes import CustomerChanged
 from shared.contracts.events import Profile
 from shared.contracts.risk import RiskAssessed
 from shared.contracts.treatment import LeavingCause, Verdict
@@ -57,6 +57,14 @@ class Assessed:
     message: RiskAssessed
     value: bytes
     """The message as it came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A decoded change of a customer's standing and where it came from."""
+
+    tp: TopicPartition
+    change: CustomerChanged
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,14 +163,6 @@ class Routed:
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
-    """An owner's day: tasks allocated today, and tasks that wait for capacity."""
-
-    taken: int
-    waiting: int
-
-
-@dataclass(frozen=True, slots=True)
 class VerdictGiven:
     """What an owner says about a task."""
 
@@ -206,35 +206,10 @@ class Trials(Protocol):
     async def forget_purchases(self, work: UnitOfWork, before: datetime, most: int) -> int: ...
 
 
-class Effects(Protocol):
-    """The subjects of the comparison, and the save rates that it measures."""
-
-    async def subjects(
-        self, work: UnitOfWork, policy: str, begin: datetime | None, end: datetime | None
-    ) -> list[Subject]: ...
-    async def unmeasured(self, work: UnitOfWork, policy: str) -> int: ...
-    async def put_save_rates(
-        self, work: UnitOfWork, rates: Mapping[str, tuple[float, Effect]], at: datetime
-    ) -> None: ...
-
-
 class TaskLog(Protocol):
     """What happened to tasks."""
 
     async def add(self, work: UnitOfWork, events: Sequence[TaskEvent]) -> None: ...
-
-
-class DueTasks(Protocol):
-    """Which tasks time has something to do with."""
-
-    async def quiet_over(self, work: UnitOfWork, now: datetime, most: int) -> list[str]: ...
-    async def unanswered(self, work: UnitOfWork, now: datetime, most: int) -> list[str]: ...
-    async def expired(self, work: UnitOfWork, now: datetime, most: int) -> list[str]: ...
-    async def waiting_owners(self, work: UnitOfWork, most: int) -> list[str]: ...
-    async def loads(self, work: UnitOfWork, since: dict[str, datetime]) -> dict[str, Load]: ...
-    async def most_worthwhile(
-        self, work: UnitOfWork, owner_id: str, most: int, skip: int = 0
-    ) -> list[str]: ...
 
 
 class Rules(Protocol):
@@ -250,6 +225,13 @@ class Assessments(Protocol):
     """Assessments as they came."""
 
     async def add(self, work: UnitOfWork, seen: Sequence[Assessed]) -> None: ...
+    async def between(
+        self, work: UnitOfWork, begin: datetime, end: datetime, after: str, customers: int
+    ) -> dict[str, list[RiskAssessed]]: ...
+    async def purchases(
+        self, work: UnitOfWork, customers: Sequence[str], begin: datetime
+    ) -> dict[str, list[datetime]]: ...
+    async def profiles(self, work: UnitOfWork, customers: Sequence[str]) -> dict[str, Profile]: ...
     async def forget(self, work: UnitOfWork, before: datetime, most: int) -> int: ...
 
 

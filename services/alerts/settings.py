@@ -83,6 +83,7 @@ class AlertsSettings(HttpSettings):
     port: int = 8083
     risk_topic: str = topics.RISK.name
     activity_topic: str = topics.ACTIVITY.name
+    changes_topic: str = topics.CHANGES.name
     treatment_topic: str = topics.TREATMENT.name
     dead_letter_topic: str = topics.DEAD_LETTER.name
     group: str = "alerts"
@@ -95,6 +96,9 @@ class AlertsSettings(HttpSettings):
     """Assessments decided in one transaction: well under a second, also when each raises."""
     activity_batch_records_max: int = Field(5_000, ge=1, le=20_000)
     """Events read in one transaction. Only purchases and profiles of them are written."""
+
+    changes_batch_records_max: int = Field(2_000, ge=1, le=20_000)
+    """Changes of standing read in one transaction."""
 
     policy_file: FilePath = POLICY_FILE
     """YAML of the policy to begin with. Once one is stored, the stored one counts."""

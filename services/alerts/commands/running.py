@@ -11,10 +11,12 @@ from services.alerts.core.keys import key_of
 from services.alerts.main import run
 from services.alerts.outbound.connectors import check
 from services.alerts.settings import AlertsSettings
+from services.alerts.store.business_clock import BusinessClock
 from services.alerts.store.endpoint_admin import EndpointAdmin
 from services.alerts.store.endpoint_secrets import EndpointSecrets
 from services.alerts.store.tables import SCHEMA, api_token
 from services.alerts.store.vault import Vault
+from shared.runtime.clock import SystemClock
 from shared.runtime.command_line import Command, ServiceSpec, with_engine
 
 SPEC = ServiceSpec(
@@ -45,3 +47,8 @@ def command(work: Callable[[argparse.Namespace, AsyncEngine], Awaitable[int]]) -
         return await with_engine(SPEC, lambda engine: work(args, engine))
 
     return run_it
+
+
+def business_clock() -> BusinessClock:
+    """What time it is for the business, as the service has it."""
+    return BusinessClock(SystemClock(), replay=AlertsSettings().clock == "replay")

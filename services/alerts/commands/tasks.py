@@ -1,18 +1,28 @@
 """Operator commands about retention tasks."""
 
 import argparse
-from typing import Any
+import sys
+from collections.abc import Sequence
+from typing import Any, get_args
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.commands.running import command
+from services.alerts.commands.running import business_clock, command
+from services.alerts.core.playbook import Queue
+from services.alerts.core.task import Task
 from services.alerts.core.wording.catalogue import sentence
-from services.alerts.store.tasks import TaskFilter, Tasks
+from services.alerts.core.wording.numbers import LANGUAGES
+from services.alerts.core.wording.tasks import in_full
+from services.alerts.store.due_tasks import TaskLog
+from services.alerts.store.tasks import QueueFilter, TaskFilter, Tasks
 from shared.postgres.engine import unit_of_work
+
+EVENTS_MAX = 200
+"""Events shown with a task: the newest."""
 
 
 def add_commands(commands: Any) -> None:
-    """`tasks list`."""
+    """`tasks list|queue|show`."""
     tasks = commands.add_parser("tasks", help="retention tasks")
     actions = tasks.add_subparsers(required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="tasks, newest first")
@@ -20,15 +30,51 @@ def add_commands(commands: Any) -> None:
     listing.add_argument("--owner", help="the owner's id")
     listing.add_argument("--limit", type=int, default=50)
     listing.set_defaults(command=command(_list_tasks))
+    queue = actions.add_parser("queue", help="what is to be done, in order")
+    queue.add_argument("--queue", choices=get_args(Queue), default="owner")
+    queue.add_argument("--owner", help="the owner's id")
+    queue.add_argument("--limit", type=int, default=50)
+    queue.set_defaults(command=command(_queue))
+    show = actions.add_parser("show", help="one task as its owner reads it, with its history")
+    show.add_argument("id")
+    show.add_argument("--language", choices=LANGUAGES, help="default: the task's own")
+    show.set_defaults(command=command(_show))
 
 
 async def _list_tasks(args: argparse.Namespace, engine: AsyncEngine) -> int:
     async with unit_of_work(engine) as work:
         found = await Tasks().page(work, TaskFilter(args.status, args.owner), None, args.limit)
-    for task in found:
+    _print(found)
+    return 0
+
+
+async def _queue(args: argparse.Namespace, engine: AsyncEngine) -> int:
+    async with unit_of_work(engine) as work:
+        chosen = QueueFilter(args.queue, args.owner, await business_clock().now(work))
+        found = await Tasks().queue(work, chosen, None, args.limit)
+    _print(found)
+    return 0
+
+
+async def _show(args: argparse.Namespace, engine: AsyncEngine) -> int:
+    async with unit_of_work(engine) as work:
+        task = await Tasks().find(work, args.id)
+        events = await TaskLog().of(work, args.id, EVENTS_MAX)
+    if task is None:
+        print(f"no task {args.id}; see `tasks list`", file=sys.stderr)
+        return 1
+    print(in_full(task, args.language or task.language))
+    for event in events:
+        print(
+            f"  {event['at']:%F %H:%M}Z  {event['actor']}: {event['kind']} {event['detail'] or ''}"
+        )
+    return 0
+
+
+def _print(tasks: Sequence[Task]) -> None:
+    for task in tasks:
         why = "; ".join(sentence(r, task.language, task.currency) for r in task.reasons)
         print(
             f"{task.id}  {task.status:<6}  {task.opened_at:%F}  {task.band:<8}  "
             f"{task.probability:4.0%}  {task.customer_id}  {task.owner_id or '(no owner)'}  {why}"
         )
-    return 0

@@ -224,6 +224,7 @@ def delivery_id(task: Task, endpoint_id: str) -> str:
 def treatment(task: Task) -> TreatmentRecorded:
     """The newest change of the task as scoring and training learn of it."""
     opened = task.status == "open"
+    warned = opened and task.kind in ("retention", "win_back")
     window = timedelta(days=task.horizon_days)
     return TreatmentRecorded(
         customer_id=task.customer_id,
@@ -234,9 +235,9 @@ def treatment(task: Task) -> TreatmentRecorded:
         detail=None if opened else task.close_reason,
         policy=task.policy,
         playbook=task.plan.playbook,
-        revision=task.revision if opened else None,
-        probability=task.probability if opened else None,
-        until=task.opened_at + window if opened else None,
+        revision=task.revision if warned else None,
+        probability=task.probability if warned else None,
+        until=task.opened_at + window if warned else None,
     )
 
 

@@ -41,6 +41,8 @@ class OpenTask:
     id: str
     cause: str
     opened_at: datetime
+    by_risk: bool = True
+    """False: by the calendar or a segment. It ends by no purchase and is in nobody's way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,11 +238,12 @@ def _when(state: CustomerState, message: RiskAssessed, policy: Policy, cause: st
     cooldown = timedelta(days=policy.cooldown_days)
     if state.raised_at is not None and message.assessed_at - state.raised_at < cooldown:
         return "cooldown"
-    causes = {task.cause for task in state.open}
+    at_risk = [task for task in state.open if task.by_risk]
+    causes = {task.cause for task in at_risk}
     since = message.assessed_at - timedelta(days=policy.tasks_period_days)
     recent = sum(at > since for at in state.recent)
     many = policy.tasks_max is not None and recent >= policy.tasks_max
-    if many or len(state.open) >= policy.open_tasks_max or cause in causes:
+    if many or len(at_risk) >= policy.open_tasks_max or cause in causes:
         return "limit"
     waiting = state.ramp_until is not None and not _ramp_over(state, message)
     if waiting or (message.onboarding and state.ramp_until is None):
@@ -262,8 +265,9 @@ def _ramp_over(state: CustomerState, message: RiskAssessed) -> bool:
 
 
 def _closed(state: CustomerState, task: OpenTask) -> Closed | None:
-    if state.purchased_at is not None and state.purchased_at > task.opened_at:
-        return Closed(task, state.purchased_at, "came_back")
+    bought = state.purchased_at
+    if task.by_risk and bought is not None and bought > task.opened_at:
+        return Closed(task, bought, "came_back")
     if state.do_not_contact_at is not None:
         return Closed(task, max(task.opened_at, state.do_not_contact_at), "do_not_contact")
     return None

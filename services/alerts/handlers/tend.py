@@ -29,15 +29,8 @@ from services.alerts.core.policy import Closed, OpenTask
 from services.alerts.core.task import Ground, Task
 from services.alerts.handlers.book import Book, Page, count
 from services.alerts.handlers.give_verdict import CAUSE
-from services.alerts.ports import (
-    BusinessClock,
-    Change,
-    Customers,
-    DueTasks,
-    Rules,
-    TaskLog,
-    Tasks,
-)
+from services.alerts.ports import BusinessClock, Change, Customers, Rules, TaskLog, Tasks
+from services.alerts.timer_ports import DueTasks
 from shared.kernel.errors import Transient
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.postgres.outbox import Outbox

@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+import msgspec
+
 from services.alerts.ports import Assessed
-from shared.contracts.risk import DECODER, ENCODER, RiskAssessed
+from shared.contracts.events import Profile
+from shared.contracts.risk import DECODER, RiskAssessed
 from shared.postgres.engine import UnitOfWork
 
 
@@ -21,7 +24,7 @@ class Assessments:
                 [a.message.customer_id for a in seen],
                 [a.message.revision for a in seen],
                 [a.message.assessed_at for a in seen],
-                [ENCODER.encode(a.message) for a in seen],
+                [a.value for a in seen],
             )
 
     async def between(
@@ -48,6 +51,30 @@ class Assessments:
         for row in rows:
             found.setdefault(row["customer_id"], []).append(DECODER.decode(row["message"]))
         return found
+
+    async def purchases(
+        self, work: UnitOfWork, customers: Sequence[str], begin: datetime
+    ) -> dict[str, list[datetime]]:
+        """When these customers bought, from `begin` on."""
+        rows = await work.driver.fetch(
+            "SELECT customer_id, at FROM alerts.purchase "
+            "WHERE customer_id = ANY($1::text[]) AND at > $2 AND NOT refund",
+            list(customers),
+            begin,
+        )
+        found: dict[str, list[datetime]] = {}
+        for row in rows:
+            found.setdefault(row["customer_id"], []).append(row["at"])
+        return found
+
+    async def profiles(self, work: UnitOfWork, customers: Sequence[str]) -> dict[str, Profile]:
+        """The profiles of those customers that have one."""
+        rows = await work.driver.fetch(
+            "SELECT customer_id, profile FROM alerts.customer "
+            "WHERE customer_id = ANY($1::text[]) AND profile IS NOT NULL",
+            list(customers),
+        )
+        return {row["customer_id"]: msgspec.convert(row["profile"], Profile) for row in rows}
 
     async def forget(self, work: UnitOfWork, before: datetime, most: int) -> int:
         """Delete at most `most` assessments from before a time; returns how many."""

@@ -62,14 +62,15 @@ class Customers:
         )
         # A statement of its own, after the locks: it sees what their last holders committed.
         tasks = await work.driver.fetch(
-            "SELECT customer_id, id, cause, opened_at FROM alerts.task "
+            "SELECT customer_id, id, cause, opened_at, kind FROM alerts.task "
             "WHERE customer_id = ANY($1::text[]) AND status = 'open' ORDER BY opened_at, id",
             ids,
         )
         open_tasks: dict[str, list[OpenTask]] = {}
         for t in tasks:
             found = open_tasks.setdefault(t["customer_id"], [])
-            found.append(OpenTask(t["id"], t["cause"], t["opened_at"]))
+            by_risk = t["kind"] in ("retention", "win_back")
+            found.append(OpenTask(t["id"], t["cause"], t["opened_at"], by_risk))
         return {
             row["customer_id"]: _known(dict(row), tuple(open_tasks.get(row["customer_id"], ())))
             for row in rows

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from services.alerts.core.life import TaskEvent
-from services.alerts.ports import Load
+from services.alerts.timer_ports import Load
 from shared.postgres.engine import UnitOfWork
 
 

@@ -21,12 +21,16 @@ from services.alerts.handlers.act import Act
 from services.alerts.handlers.assess import Assess
 from services.alerts.handlers.book import Book
 from services.alerts.handlers.deliver import Deliver, Sending
+from services.alerts.handlers.enter import Enter
 from services.alerts.handlers.give_verdict import GiveVerdict
 from services.alerts.handlers.measure_effect import MeasureEffect, MeasureOutcomes
 from services.alerts.handlers.observe import Observe
 from services.alerts.handlers.send_sample import SendSample
+from services.alerts.handlers.take_care import TakeCare
 from services.alerts.handlers.tend import Tend
+from services.alerts.handlers.try_policy import TryPolicy
 from services.alerts.inbound.activity import ActivityDecoder
+from services.alerts.inbound.changes import ChangesDecoder
 from services.alerts.inbound.http.endpoints import Managing
 from services.alerts.inbound.http.parts import Parts
 from services.alerts.inbound.risk import RiskDecoder
@@ -37,6 +41,7 @@ from services.alerts.outbound.http import Http
 from services.alerts.outbound.shared import Shared
 from services.alerts.store.assessments import Assessments
 from services.alerts.store.business_clock import BusinessClock
+from services.alerts.store.care import CareRows
 from services.alerts.store.connectors import MemberRows, OwnerRows, TokenRows
 from services.alerts.store.customers import Customers
 from services.alerts.store.deliveries import Deliveries
@@ -50,8 +55,9 @@ from services.alerts.store.tables import SCHEMA
 from services.alerts.store.tasks import Tasks
 from services.alerts.store.trials import Trials
 from services.alerts.store.vault import Vault
-from shared.contracts import activity, risk
+from shared.contracts import activity, changes, risk
 from shared.contracts.activity import Activity
+from shared.contracts.changes import CustomerChanged
 from shared.contracts.risk import RiskAssessed
 from shared.http.access import Tokens
 from shared.kafka.batch import Batch, Record
@@ -230,6 +236,38 @@ class Bench:
             ),
         )
 
+    def take_care(self) -> TakeCare:
+        return TakeCare(
+            engine=self.engine,
+            customers=Customers(),
+            rows=CareRows(),
+            rules=SetRules(self.policy),
+            book=self.book,
+            outbox=Outbox(SCHEMA),
+            clock=self.clock,
+            ring=lambda _: None,
+        )
+
+    def enter(self) -> Enter:
+        return Enter(
+            engine=self.engine,
+            decode=ChangesDecoder("dead"),
+            ledger=Ledger(self.engine, SCHEMA),
+            customers=Customers(),
+            rows=CareRows(),
+            rules=SetRules(self.policy),
+            book=self.book,
+            outbox=Outbox(SCHEMA),
+            relay=NoRelay(),
+            clock=self.clock,
+            told=asyncio.Event(),
+        )
+
+    async def read_changes(self, *messages: CustomerChanged) -> None:
+        """One batch of the changes topic."""
+        values = [changes.ENCODER.encode(m) for m in messages]
+        await self.enter()(await self.batch("changes", values))
+
     def parts(self, tokens: Tokens) -> Parts:
         return Parts(
             engine=self.engine,
@@ -237,6 +275,7 @@ class Bench:
             give_verdict=self.give_verdict(),
             act=self.act(),
             rules=Rules(),
+            try_policy=TryPolicy(engine=self.engine, assessments=Assessments()),
             measure_effect=MeasureEffect(
                 engine=self.engine, effects=Effects(), rules=SetRules(self.policy)
             ),

@@ -59,6 +59,7 @@ class Place:
         own = {
             "EBBWATCH_ALERTS_RISK_TOPIC": self.topic("risk"),
             "EBBWATCH_ALERTS_ACTIVITY_TOPIC": self.topic("activity"),
+            "EBBWATCH_ALERTS_CHANGES_TOPIC": self.topic("changes"),
             "EBBWATCH_ALERTS_TREATMENT_TOPIC": self.topic("treatment"),
             "EBBWATCH_ALERTS_DEAD_LETTER_TOPIC": self.topic("dead-letter"),
             "EBBWATCH_ALERTS_GROUP": f"alerts-{self.mark}",
@@ -78,6 +79,7 @@ class Place:
         wanted = (
             ("risk", topics.RISK),
             ("activity", topics.ACTIVITY),
+            ("changes", topics.CHANGES),
             ("treatment", topics.TREATMENT),
             ("dead-letter", topics.DEAD_LETTER),
         )

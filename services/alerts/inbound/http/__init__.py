@@ -12,7 +12,7 @@ from services.alerts.inbound.http.actions import add_actions
 from services.alerts.inbound.http.deliveries import add_deliveries
 from services.alerts.inbound.http.effects import add_effect
 from services.alerts.inbound.http.parts import Parts
-from services.alerts.inbound.http.policies import add_owners, add_policies
+from services.alerts.inbound.http.policies import add_dry_run, add_owners, add_policies
 from services.alerts.inbound.http.tasks import add_task, add_tasks
 from services.alerts.store.delivery_log import DeliveryLog
 
@@ -23,6 +23,7 @@ def add_routes(app: FastAPI, parts: Parts) -> None:
     add_task(app, parts)
     add_actions(app, parts)
     add_policies(app, parts)
+    add_dry_run(app, parts)
     add_owners(app, parts)
     add_deliveries(app, DeliveryLog(parts.engine), parts.tokens, parts.clock)
     add_effect(app, parts)

@@ -9,6 +9,7 @@ from services.alerts.core.wording.numbers import Language
 from services.alerts.handlers.act import Act
 from services.alerts.handlers.give_verdict import GiveVerdict
 from services.alerts.handlers.measure_effect import MeasureEffect, Report
+from services.alerts.handlers.try_policy import TryPolicy
 from services.alerts.ports import BusinessClock
 from services.alerts.store.rules import Rules
 from shared.http.access import Tokens
@@ -24,6 +25,7 @@ class Parts:
     give_verdict: GiveVerdict
     act: Act
     rules: Rules
+    try_policy: TryPolicy
     measure_effect: MeasureEffect
     effect_page: Callable[[Report, Language], str]
     business_clock: BusinessClock

@@ -1,23 +1,27 @@
 """The policy and the owners' records over HTTP. Reading wants a token with `customers:read`,
 changing one with `admin`: a policy decides about every customer."""
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import msgspec
 from fastapi import Body, Depends, FastAPI, HTTPException, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.alerts.core.document import plain, read, zone
+from services.alerts.core.document import difference, plain, read, zone
+from services.alerts.core.dry_run import Tried
 from services.alerts.core.owner import OwnerRecord
+from services.alerts.handlers.try_policy import CUSTOMERS_MAX
 from services.alerts.inbound.http.parts import Parts
 from services.alerts.store.rules import Version
 from shared.contracts.events import ID_LENGTH_MAX
 from shared.http.access import require
 from shared.http.paging import Limit, decoded, encoded, invalid_cursor
+from shared.kernel.errors import Invalid
 from shared.postgres.engine import unit_of_work
 
 VERSION_MAX = 2**31 - 1
+DRY_RUN_DAYS = 90
 
 
 class PolicyView(BaseModel):
@@ -37,6 +41,48 @@ class PolicyPage(BaseModel):
 
     items: list[PolicyView]
     next: str | None
+
+
+class WarnedView(BaseModel):
+    """A customer who would have been warned about."""
+
+    customer_id: str
+    at: datetime
+    cause: str
+    value_at_risk: float
+
+
+class TriedView(BaseModel):
+    """What a policy would have done."""
+
+    customers: int
+    assessments: int
+    raised: int
+    held_out: int
+    why: dict[str, int]
+    """Assessments by the row of the decision table that applied."""
+    by_band: dict[str, int]
+    by_cause: dict[str, int]
+    by_grade: dict[str, int]
+    by_playbook: dict[str, int]
+    by_queue: dict[str, int]
+    judged: int
+    """Tasks whose horizon is over."""
+    precision: float | None
+    """Share of those whose customer bought nothing within the horizon; 95 % interval beside."""
+    precision_low: float
+    precision_high: float
+    most_at_risk: list[WarnedView]
+
+
+class DryRunView(BaseModel):
+    """A policy beside the one in force, on the same customers."""
+
+    begin: datetime
+    end: datetime
+    this: TriedView
+    in_force: TriedView
+    diff: str
 
 
 class OwnerBody(BaseModel):
@@ -135,6 +181,62 @@ def add_owners(app: FastAPI, parts: Parts) -> None:
         async with unit_of_work(parts.engine) as work:
             await parts.rules.put_owner(work, record, actor, parts.clock.now())
         return OwnerView(id=owner_id, **body.model_dump())
+
+
+def add_dry_run(app: FastAPI, parts: Parts) -> None:
+    """Add `/v1/policy/dry-run`."""
+    reads = [Depends(require(parts.tokens, "customers:read"))]
+
+    @app.post("/v1/policy/dry-run", dependencies=reads, tags=["policy"])
+    async def dry_run(
+        document: Annotated[dict[str, Any], Body()],
+        begin: datetime | None = None,
+        end: datetime | None = None,
+        customers: Annotated[int, Query(ge=1, le=CUSTOMERS_MAX)] = 5_000,
+    ) -> DryRunView:
+        """What a policy would have raised on the assessments that are kept, beside what the
+        policy in force would have. By default the last 90 days; nothing is raised."""
+        policy = read(document)
+        async with unit_of_work(parts.engine) as work:
+            _, current = await parts.rules.current(work)
+            now = await parts.business_clock.now(work)
+        until = _utc("end", end) or now
+        since = _utc("begin", begin) or until - timedelta(days=DRY_RUN_DAYS)
+        tried, ours = await parts.try_policy([policy, current], since, until, customers)
+        return DryRunView(
+            begin=since, end=until, this=_tried(tried), in_force=_tried(ours),
+            diff="\n".join(difference(current, policy)),
+        )  # fmt: skip
+
+
+def _tried(tried: Tried) -> TriedView:
+    low, high = tried.precision_interval
+    return TriedView(
+        customers=tried.customers,
+        assessments=tried.assessments,
+        raised=tried.raised,
+        held_out=tried.held_out,
+        why=dict(tried.why),
+        by_band=dict(tried.by_band),
+        by_cause=dict(tried.by_cause),
+        by_grade=dict(tried.by_grade),
+        by_playbook=dict(tried.by_playbook),
+        by_queue=dict(tried.by_queue),
+        judged=tried.judged,
+        precision=tried.precision,
+        precision_low=low,
+        precision_high=high,
+        most_at_risk=[
+            WarnedView(customer_id=customer, at=at, cause=cause, value_at_risk=value)
+            for value, customer, at, cause in tried.most_at_risk
+        ],
+    )
+
+
+def _utc(field: str, at: datetime | None) -> datetime | None:
+    if at is not None and at.tzinfo is None:
+        raise Invalid(field, "must have a time zone")
+    return None if at is None else at.astimezone(UTC)
 
 
 def _view(version: Version) -> PolicyView:

@@ -1,0 +1,113 @@
+"""A policy tried on history: which tasks it would have raised, for whom, and how often rightly.
+
+What it is for: the same `decide` as live, over assessments as they came, one customer after
+another. It raises nothing. Purchases that followed a real task count like any other, so the
+precision of a policy that has been in force looks lower than it would have been without tasks.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from services.alerts.core.document import Policy
+from services.alerts.core.intervals import Interval, wilson
+from services.alerts.core.playbook import choose, queue_of
+from services.alerts.core.policy import CustomerState, HeldOut, Raised, decide
+from shared.contracts.events import Profile
+from shared.contracts.risk import RiskAssessed
+
+CUSTOMERS_SHOWN: int = 50
+"""Customers named in the result: those with most value at risk."""
+
+
+@dataclass(slots=True)
+class Tried:
+    """What a policy would have done. Counters are by name."""
+
+    customers: int = 0
+    assessments: int = 0
+    raised: int = 0
+    held_out: int = 0
+    why: Counter[str] = field(default_factory=Counter)
+    """Assessments by the row of the decision table that applied."""
+    by_band: Counter[str] = field(default_factory=Counter)
+    by_cause: Counter[str] = field(default_factory=Counter)
+    by_grade: Counter[str] = field(default_factory=Counter)
+    by_playbook: Counter[str] = field(default_factory=Counter)
+    by_queue: Counter[str] = field(default_factory=Counter)
+    judged: int = 0
+    """Tasks whose horizon is over, so that they can be judged."""
+    right: int = 0
+    """Of those, customers who bought nothing within the horizon."""
+    most_at_risk: list[tuple[float, str, datetime, str]] = field(default_factory=list)
+    """(value at risk, customer, when, cause), most valuable first."""
+
+    @property
+    def precision(self) -> float | None:
+        """Share of the judged tasks that were right."""
+        return self.right / self.judged if self.judged else None
+
+    @property
+    def precision_interval(self) -> Interval:
+        """Wilson, 95 %."""
+        return wilson(self.right, self.judged)
+
+
+def try_customers(
+    tried: Tried,
+    policy: Policy,
+    histories: Mapping[str, Sequence[RiskAssessed]],
+    purchases: Mapping[str, Sequence[datetime]],
+    profiles: Mapping[str, Profile],
+    end: datetime,
+) -> None:
+    """Add what the policy would have done about these customers; `end`: of what is known."""
+    for customer, history in histories.items():
+        tried.customers += 1
+        profile = profiles.get(customer, Profile())
+        state = CustomerState(
+            customer, do_not_contact_at=history[0].assessed_at if profile.do_not_contact else None
+        )
+        for message in history:
+            decision = decide(state, message, policy)
+            state = decision.state
+            tried.assessments += 1
+            tried.why[decision.why] += 1
+            for step in decision.steps:
+                if isinstance(step, Raised):
+                    _count(tried, step, message, policy, profile)
+                    _judge(tried, message, purchases.get(customer, ()), end)
+                tried.held_out += isinstance(step, HeldOut)
+            if policy.expire_days is not None:
+                state = _expired(state, message.assessed_at, policy.expire_days)
+    tried.most_at_risk = sorted(tried.most_at_risk, reverse=True)[:CUSTOMERS_SHOWN]
+
+
+def _count(
+    tried: Tried, step: Raised, message: RiskAssessed, policy: Policy, profile: Profile
+) -> None:
+    playbook = choose(policy, message.standing, step.task.cause)
+    grade = message.standing.grade if message.standing else None
+    tried.raised += 1
+    tried.by_band[message.band] += 1
+    tried.by_cause[step.task.cause] += 1
+    tried.by_grade[grade or "(none)"] += 1
+    tried.by_playbook[playbook.id] += 1
+    tried.by_queue[queue_of(playbook.service, profile.owner.id if profile.owner else None)] += 1
+    tried.most_at_risk.append(
+        (message.value_at_risk, message.customer_id, message.assessed_at, step.task.cause)
+    )
+
+
+def _judge(tried: Tried, message: RiskAssessed, bought: Sequence[datetime], end: datetime) -> None:
+    until = message.assessed_at + timedelta(days=message.horizon_days)
+    if until <= end:
+        tried.judged += 1
+        tried.right += not any(message.assessed_at < at <= until for at in bought)
+
+
+def _expired(state: CustomerState, now: datetime, days: int) -> CustomerState:
+    since = now - timedelta(days=days)
+    kept = tuple(task for task in state.open if task.opened_at > since)
+    return state if len(kept) == len(state.open) else replace(state, open=kept)

@@ -1,0 +1,74 @@
+"""A whole task as an owner reads it, in English and Simplified Chinese."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from services.alerts.core.message import told
+from services.alerts.core.task import Task
+from services.alerts.core.wording.numbers import Language
+
+_WORDS: Final[Mapping[str, tuple[str, str]]] = {
+    "owner": ("For {} · due {}", "负责人：{} · 截止 {}"),
+    "nobody": ("nobody: take it from the queue", "暂无，请从队列中领取"),
+    "risk": (
+        "{:.0%} likely to buy nothing for {} days · {:,.2f} {} at risk",
+        "{:.0%} 的可能在 {} 天内不再购买 · 风险金额 {:,.2f} {}",
+    ),
+    "channel": ("Reach the customer by: {}", "联系方式：{}"),
+    "no_channel": (
+        "No channel: the customer has not agreed to any of them",
+        "无可用联系方式：客户未同意任何一种",
+    ),
+    "offer": ("Offer: {}", "优惠：{}"),
+    "closed": ("Closed {}: {}", "已于 {} 关闭：{}"),
+}
+_CLOSED: Final[Mapping[str, tuple[str, str]]] = {
+    "came_back": ("the customer bought again", "客户已再次购买"),
+    "do_not_contact": ("the customer must not be contacted", "客户要求不再联系"),
+    "verdict": ("the owner has reported", "负责人已反馈"),
+    "dismissed": ("dismissed by the owner", "负责人已取消"),
+    "expired": ("nobody acted in time", "逾期未处理"),
+    "merged": ("the customer was merged with another one", "客户已与其他客户合并"),
+    "erased": ("the customer was erased", "客户数据已删除"),
+}
+
+
+def close_text(reason: str, language: Language) -> str:
+    """Why a task closed, in words; the code itself where it has none."""
+    return _CLOSED.get(reason, (reason, reason))[language == "zh-CN"]
+
+
+def in_full(task: Task, language: Language) -> str:
+    """The task in lines: who, what for, why, what to do.
+
+    Causes come first, since they are what the owner speaks about; steps are numbered.
+    """
+    shown = told(msgspec.structs.replace(task, language=language))
+
+    def say(name: str, *values: object) -> str:
+        return _WORDS[name][language == "zh-CN"].format(*values)
+
+    owner = say("nobody")
+    if task.owner_id is not None and task.queue == "owner":
+        owner = task.owner_name or task.owner_id
+    lines = [
+        f"{task.customer_name or task.customer_id} · {task.grade or ''} {shown.title or task.band}",
+        say("owner", owner, f"{task.due_at:%Y-%m-%d}"),
+    ]
+    if task.reasons:
+        risk = (task.probability, task.horizon_days, task.value_at_risk, task.currency)
+        lines.append(say("risk", *risk))
+    lines += [f"  • {reason.text}" for reason in shown.reasons]
+    if shown.channel:
+        lines.append(say("channel", shown.channel))
+    elif shown.consent_missing:
+        lines.append(say("no_channel"))
+    if shown.offer:
+        lines.append(say("offer", shown.offer))
+    lines += [f"  {number}. {step}" for number, step in enumerate(shown.steps, start=1)]
+    if task.closed_at is not None and task.close_reason is not None:
+        reason = close_text(task.close_reason, language)
+        lines.append(say("closed", f"{task.closed_at:%Y-%m-%d}", reason))
+    return "\n".join(lines)

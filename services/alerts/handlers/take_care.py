@@ -1,0 +1,119 @@
+"""Raises the tasks of the calendar: revisits, birthdays, holidays. A step of the timers."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.alerts.core.care import (
+    birthdays_of,
+    day_of,
+    falls_on,
+    planned_task,
+)
+from services.alerts.core.document import Care, zone
+from services.alerts.handlers.book import Book, Page
+from services.alerts.handlers.give_verdict import CAUSE
+from services.alerts.ports import Change, Customers, Rules
+from services.alerts.timer_ports import CareFor, CareRows
+from shared.postgres.engine import UnitOfWork, unit_of_work
+from shared.postgres.outbox import Outbox
+from shared.runtime.clock import Clock
+
+CATCH_UP_DAYS_MAX = 31
+"""Days that are made up for after an interruption; in a replay a look spans many."""
+PAGE = 500
+"""Customers of one transaction: a fraction of a second."""
+
+Find = Callable[[UnitOfWork, str], Awaitable[list[CareFor]]]
+
+
+@dataclass(slots=True, kw_only=True)
+class TakeCare:
+    """Looks once a business day; a second look finds the tasks that are there."""
+
+    engine: AsyncEngine
+    customers: Customers
+    rows: CareRows
+    rules: Rules
+    book: Book
+    outbox: Outbox
+    clock: Clock
+    ring: Callable[[list[Change]], None]
+    done: tuple[date, int] | None = None
+    """The day and the version of the policy that were looked at last, by this process."""
+
+    async def __call__(self, now: datetime) -> None:
+        """Raise what falls on the day of `now`, business time."""
+        async with unit_of_work(self.engine) as work:
+            version, policy = await self.rules.current(work)
+        today = day_of(now, zone(policy.hours.time_zone))
+        if not policy.care or self.done == (today, version):
+            return
+        for day in self._days(today):
+            for schedule in policy.care:
+                find = self._find(schedule, day, now)
+                if find is not None:
+                    await self._raise(schedule, find, day, now)
+        self.done = (today, version)
+
+    def _days(self, today: date) -> list[date]:
+        """The days that nobody may have looked at; a process that has just begun adds yesterday."""
+        last = self.done[0] if self.done else today - timedelta(days=2)
+        behind = min((today - last).days, CATCH_UP_DAYS_MAX)
+        return [today - timedelta(days=n) for n in range(max(behind - 1, 0), -1, -1)]
+
+    def _find(self, schedule: Care, today: date, now: datetime) -> Find | None:
+        """Who a schedule is about on a day; None: nobody."""
+        grades = schedule.grades
+        if schedule.every_days is not None:
+            since = now - timedelta(days=schedule.every_days)
+            cause = f"care:{schedule.name}"
+            return lambda work, after: self.rows.unvisited(work, since, cause, grades, after, PAGE)
+        if falls_on(schedule, today):
+            return lambda work, after: self.rows.everybody(work, grades, after, PAGE)
+        if days := birthdays_of(schedule, today):
+            return lambda work, after: self.rows.born_on(work, days, grades, after, PAGE)
+        return None
+
+    async def _raise(self, schedule: Care, find: Find, today: date, now: datetime) -> None:
+        after = ""
+        while True:
+            async with unit_of_work(self.engine) as work:
+                found = await find(work, after)
+                changes = await self._add(work, schedule, found, today, now)
+            self.ring(changes)
+            if len(found) < PAGE:
+                return
+            after = found[-1].customer_id
+
+    async def _add(
+        self, work: UnitOfWork, schedule: Care, found: list[CareFor], today: date, now: datetime
+    ) -> list[Change]:
+        if not found:
+            return []
+        await self.customers.lock(work, [each.customer_id for each in found])
+        owners = {c.profile.owner.id for c in found if c.profile.owner}
+        ground = await self.rules.ground(work, owners, self.clock.now())
+        tasks = [
+            planned_task(
+                each.customer_id,
+                each.profile,
+                ground,
+                kind="care",
+                name=schedule.name,
+                occurrence=today.isoformat(),
+                title=schedule.title,
+                playbook=schedule.playbook,
+                grade=each.grade,
+                at=now,
+            )
+            for each in found
+        ]
+        page = Page()
+        for task in await self.rows.new_only(work, tasks):
+            page.open(task, CAUSE)
+        changes, messages = await self.book.write(work, page, self.clock.now())
+        await self.outbox.add(work, messages)
+        return changes

@@ -1,0 +1,47 @@
+"""Reads changes of customers' standing. What cannot be read becomes a dead letter."""
+
+import msgspec
+
+from services.alerts.inbound.dead import dead_letter, nul_free
+from services.alerts.ports import Changed
+from shared.contracts.changes import DECODER, CustomerChanged
+from shared.contracts.events import ID_LENGTH_MAX
+from shared.kafka.batch import Batch, Record
+from shared.kernel.errors import Invalid
+from shared.postgres.outbox import Message
+
+
+class ChangesDecoder:
+    """Decodes a batch of `ebbwatch.changes`."""
+
+    def __init__(self, dead_letter_topic: str) -> None:
+        self._dead_letter_topic = dead_letter_topic
+
+    def __call__(self, batch: Batch) -> tuple[list[Changed], list[Message]]:
+        """The changes in the log's order, and dead letters."""
+        changed: list[Changed] = []
+        dead: list[Message] = []
+        for records in batch.records.values():
+            for record in records:
+                try:
+                    tp = (record.topic, record.partition)
+                    changed.append(Changed(tp, _read(record)))
+                except Invalid as wrong:
+                    dead.append(dead_letter(record, self._dead_letter_topic, wrong))
+        return changed, dead
+
+
+def _read(record: Record) -> CustomerChanged:
+    try:
+        change = DECODER.decode(record.value or b"")
+    except msgspec.DecodeError as error:
+        raise Invalid("value", str(error)) from None
+    nul_free("value", record.value or b"")
+    for field, text in (("customer_id", change.customer_id), ("segment", change.segment or "-")):
+        if not 0 < len(text) <= ID_LENGTH_MAX:
+            raise Invalid(field, f"must have 1 to {ID_LENGTH_MAX} characters")
+    if change.at.tzinfo is None:
+        raise Invalid("at", "must have a time zone")
+    if change.kind == "segment_entered" and change.segment is None:
+        raise Invalid("segment", "an entry needs the segment")
+    return change

@@ -1,0 +1,111 @@
+"""Who a schedule is about, who entered a segment, and tasks that exist once for each occurrence."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+
+from services.alerts.core.task import Task
+from services.alerts.timer_ports import CareFor
+from shared.contracts.changes import CustomerChanged
+from shared.contracts.events import Profile
+from shared.contracts.risk import Grade
+from shared.postgres.engine import UnitOfWork
+
+_PICK = """
+SELECT c.customer_id, c.profile, c.grade FROM alerts.customer c
+ WHERE c.customer_id > $1 AND (cardinality($2::text[]) = 0 OR c.grade = ANY($2::text[]))
+   AND coalesce((c.profile ->> 'do_not_contact')::boolean, false) = false
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class CareRows:
+    """Statements on `alerts.customer` and `alerts.task`, within an open transaction."""
+
+    async def born_on(
+        self, work: UnitOfWork, days: Sequence[str], grades: Sequence[str], after: str, most: int
+    ) -> list[CareFor]:
+        """Customers of these grades (none: all) whose birthday is one of `days`, as `MM-DD`."""
+        rows = await work.driver.fetch(
+            _PICK + "AND c.profile ? 'birthday' AND substr(c.profile ->> 'birthday', 6) = ANY("
+            "$4::text[]) ORDER BY c.customer_id LIMIT $3",
+            after,
+            list(grades),
+            most,
+            list(days),
+        )
+        return _found([dict(row) for row in rows])
+
+    async def everybody(
+        self, work: UnitOfWork, grades: Sequence[str], after: str, most: int
+    ) -> list[CareFor]:
+        """Customers of these grades (none: all)."""
+        rows = await work.driver.fetch(
+            _PICK + "ORDER BY c.customer_id LIMIT $3", after, list(grades), most
+        )
+        return _found([dict(row) for row in rows])
+
+    async def unvisited(
+        self,
+        work: UnitOfWork,
+        since: datetime,
+        cause: str,
+        grades: Sequence[str],
+        after: str,
+        most: int,
+    ) -> list[CareFor]:
+        """Customers who have bought, but neither bought nor had such a task after `since`."""
+        rows = await work.driver.fetch(
+            _PICK  # noqa: S608 (a constant of ours)
+            + "AND c.purchased_at <= $4 AND NOT EXISTS (SELECT 1 FROM alerts.task t "
+            "WHERE t.customer_id = c.customer_id AND t.cause = $5 AND t.opened_at > $4) "
+            "ORDER BY c.customer_id LIMIT $3",
+            after,
+            list(grades),
+            most,
+            since,
+            cause,
+        )
+        return _found([dict(row) for row in rows])
+
+    async def first_entries(
+        self, work: UnitOfWork, entries: Sequence[CustomerChanged]
+    ) -> set[tuple[str, int]]:
+        """Remember entries; returns (customer, sequence) of those that were not known (R18)."""
+        rows = await work.driver.fetch(
+            "INSERT INTO alerts.segment_entry (customer_id, segment, entry, at) "
+            "SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[]) "
+            "ON CONFLICT DO NOTHING RETURNING customer_id, entry",
+            [e.customer_id for e in entries],
+            [e.segment for e in entries],
+            [str(e.sequence) for e in entries],
+            [e.at for e in entries],
+        )
+        return {(row["customer_id"], int(row["entry"])) for row in rows}
+
+    async def new_only(self, work: UnitOfWork, tasks: Sequence[Task]) -> list[Task]:
+        """Of these tasks, of customers that are locked, those that do not exist yet and of whose
+        cause none is open."""
+        rows = await work.driver.fetch(
+            "SELECT u.id FROM unnest($1::text[], $2::text[], $3::text[]) AS u(customer_id, id, "
+            "cause) WHERE EXISTS (SELECT 1 FROM alerts.task t WHERE t.customer_id = u.customer_id "
+            "AND (t.id = u.id OR (t.cause = u.cause AND t.status = 'open')))",
+            [t.customer_id for t in tasks],
+            [t.id for t in tasks],
+            [t.cause for t in tasks],
+        )
+        known = {row["id"] for row in rows}
+        return [t for t in tasks if t.id not in known]
+
+
+def _found(rows: Sequence[dict[str, object]]) -> list[CareFor]:
+    return [
+        CareFor(
+            customer_id=str(row["customer_id"]),
+            profile=msgspec.convert(row["profile"] or {}, Profile),
+            grade=msgspec.convert(row["grade"], Grade | None),
+        )
+        for row in rows
+    ]
