@@ -5,8 +5,9 @@ such a task names the occurrence, so that it exists once, whoever looks how ofte
 """
 
 import calendar
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
-from typing import Final, Literal
+from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
 from services.alerts.core.document import Both, Care
@@ -19,6 +20,13 @@ from shared.contracts.risk import Grade, Standing
 
 NO_CURRENCY: Final = "XXX"
 """ISO 4217 for no currency: nothing of value is at stake in such a task."""
+
+NO_RISK: Final[Mapping[str, Any]] = {
+    "band": "low", "probability": 0.0, "horizon_days": 0, "reasons": [], "days_silent": None,
+    "last_purchase_at": None, "expected_value": 0.0, "value_at_risk": 0.0,
+    "currency": NO_CURRENCY, "revision": 0, "model_version": "", "received_ms": 0,
+}  # fmt: skip
+"""What a task says of the risk that it is not about."""
 
 
 def falls_on(schedule: Care, today: date) -> bool:
@@ -82,21 +90,10 @@ def planned_task(  # noqa: PLR0913 (each names one thing that differs)
         owner_name=owner.name if owner else None,
         language=language_of(profile.language),
         time_zone=profile.time_zone,
-        band="low",
-        probability=0.0,
-        horizon_days=0,
-        reasons=[],
-        days_silent=None,
-        last_purchase_at=None,
-        expected_value=0.0,
-        value_at_risk=0.0,
-        currency=NO_CURRENCY,
-        revision=0,
-        model_version="",
+        **NO_RISK,
         opened_at=at,
         due_at=own.due_at(at, days),
         created_at=ground.created_at,
-        received_ms=0,
         kind=kind,
         plan=plan(chosen, ground.policy, profile, title),
         policy=ground.label,
