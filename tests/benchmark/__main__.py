@@ -1,6 +1,6 @@
 """`make bench`: what a core and the local stack do, as JSON; ratios are of one run.
 
-python -m tests.benchmark [--section kernel,ingest,scoring,delivery] [--output build/bench.json]
+python -m tests.benchmark [--section kernel,scoring,alerts] [--output build/bench.json]
 """
 
 import argparse
