@@ -1,10 +1,15 @@
 """11. Our signatures, as they arrive over HTTP, held against other people's verifiers: those of
 Standard Webhooks and of Svix, in Python and in Node."""
 
+import asyncio
 import base64
+import os
+import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -26,6 +31,7 @@ from tests.integration.alerts.receiver import SECRET, Receiver, Request
 from tests.unit.alerts.samples import raised_task
 from tests.unit.alerts.test_signature import OTHER
 
+GUIDE = Path("docs/delivery.md").read_text(encoding="utf-8")
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PRIVATE = asymmetric(bytes(range(32)))
 BODY = body(raised_task()).replace(b'"c-1"', '"老客户 上海"'.encode())
@@ -140,3 +146,20 @@ async def test_11_ours_agrees_with_theirs(receiver: Receiver) -> None:
         except Invalid:
             accepted = False
         assert accepted == case.accepted, case.name
+
+
+async def test_the_guide_says_what_works(receiver: Receiver) -> None:
+    """The Python and the curl of `docs/delivery.md`, as they stand there."""
+    _, own = re.findall(r"```python\n(.*?)```", GUIDE, re.S)
+    (by_hand, *_) = re.findall(r"```bash\n(.*?)```", GUIDE, re.S)
+    scope: dict[str, Any] = {}
+    exec(own, scope)  # noqa: S102 (of our own guide)
+    process = await asyncio.create_subprocess_exec(
+        *("bash", "-euc", by_hand), env={**os.environ, "URL": receiver.url, "SECRET": SECRET}
+    )
+    assert await process.wait() == 0
+    (request,) = receiver.requests
+    assert standardwebhooks.webhooks.Webhook(SECRET).verify(request.body, request.headers)
+    assert scope["verify"](request.body, request.headers, SECRET)
+    assert not scope["verify"](request.body + b" ", request.headers, SECRET)
+    assert not scope["verify"](request.body, request.headers, OTHER)
