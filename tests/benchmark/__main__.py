@@ -1,6 +1,6 @@
 """`make bench`: what a core and the local stack do, as JSON; ratios are of one run.
 
-python -m tests.benchmark [--section kernel,scoring,alerts] [--output build/bench.json]
+python -m tests.benchmark [--section kernel,ceiling,scoring] [--output build/bench.json]
 """
 
 import argparse
@@ -8,22 +8,41 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-from tests.benchmark import delivery, kernel, segments, streams, tasks, training
+from tests.benchmark import (
+    delivery,
+    ground,
+    growth,
+    kernel,
+    path,
+    replicas,
+    segments,
+    streams,
+    sweep,
+    tasks,
+    training,
+    turns,
+)
 
-SECTIONS: dict[str, Callable[[], Mapping[str, float | str]]] = {
+SECTIONS: dict[str, Callable[[], Mapping[str, Any]]] = {
     "kernel": kernel.run,
     "segments": segments.run,
-    "ingest": lambda: streams.run(streams.ingest),
-    "scoring": lambda: streams.run(streams.scoring),
-    "delivery": lambda: streams.run(delivery.run),
+    "ceiling": lambda: ground.run(streams.ceiling),
+    "ingest": lambda: ground.run(streams.ingest),
+    "scoring": lambda: ground.run(turns.scoring),
+    "sweep": lambda: ground.run(sweep.sweep),
+    "end_to_end": path.run,
+    "growth": lambda: ground.run(growth.growth),
+    "replicas": lambda: ground.run(replicas.replicas),
+    "delivery": lambda: ground.run(delivery.run),
     "training": training.run,
-    "alerts": lambda: streams.run(tasks.alerts),
+    "alerts": lambda: ground.run(tasks.alerts),
 }
 
 
 def main() -> int:
-    """Run the sections asked for, print them, keep them in a file."""
+    """Run the sections asked for, print them, keep them in a file beside those of other runs."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmark")
     parser.add_argument("--section", default=",".join(SECTIONS), help="some of these, by comma")
     parser.add_argument("--output", type=Path, default=Path("build/bench.json"))
@@ -32,18 +51,37 @@ def main() -> int:
     if unknown := [name for name in asked if name not in SECTIONS]:
         print(f"no section {unknown}; there are {list(SECTIONS)}", file=sys.stderr)
         return 2
-    found = {}
+    found: dict[str, Any] = {"scale": ground.SCALE}
     for name in asked:
         print(f"{name} …", file=sys.stderr, flush=True)
-        found[name] = {
-            key: round(value, 3) if isinstance(value, float) else value
-            for key, value in SECTIONS[name]().items()
-        }
-    text = json.dumps(found, indent=2)
-    given.output.parent.mkdir(parents=True, exist_ok=True)
-    given.output.write_text(text + "\n")
-    print(text)
+        figures = dict(SECTIONS[name]())
+        if broker := figures.pop("broker", None):
+            found["broker"] = broker
+        # A ceiling may be told by the section that it belongs to.
+        found.setdefault("ceiling", {}).update(figures.pop("ceiling", {}))
+        found.setdefault(name, {}).update(figures)
+        print(table(name, found[name]), file=sys.stderr, flush=True)
+        given.output.parent.mkdir(parents=True, exist_ok=True)
+        given.output.write_text(json.dumps(found, indent=2, default=float) + "\n")
+    print(json.dumps(found, indent=2, default=float))
     return 0
+
+
+def table(section: str, figures: Mapping[str, Any]) -> str:
+    """One line a figure, in the words of the JSON's keys."""
+    lines = []
+    for key, value in figures.items():
+        if isinstance(value, Mapping):
+            lines.append(table(f"{section}.{key}", value))
+        else:
+            lines.append(f"  {section}.{key:<32} {_short(value):>14}")
+    return "\n".join(lines)
+
+
+def _short(value: object) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:,.0f}" if value >= 1_000 else f"{value:,.3f}"
 
 
 if __name__ == "__main__":

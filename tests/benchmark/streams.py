@@ -1,215 +1,174 @@
-"""Sections `ingest` and `scoring`: the real loops against the raw client on the same broker."""
+"""Sections `ceiling` and `ingest`: the raw client, and ingest's loop against it."""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from datetime import timedelta
 from typing import Any
 
+import lightgbm
+import numpy as np
 import orjson
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from deploy.local import topics as creating
-from deploy.local.stack import DATA, LocalStack
+from deploy.local.stack import LocalStack
 from services.ingest.core.rates import RateTable
 from services.ingest.handlers.accept_batch import AcceptBatch
 from services.ingest.inbound.raw_consumer import RawConsumer
 from services.ingest.ports import Topics
-from services.scoring.commands.running import SPEC
-from services.scoring.core.value.standing import Valuation
-from services.scoring.handlers.assess import Assessor
-from services.scoring.handlers.micro_batch import MicroBatch
-from services.scoring.handlers.stand import Standing
-from services.scoring.inbound.activity import ActivityDecoder
-from services.scoring.model.rule_model import RuleModel
-from services.scoring.store.standing import StandingTable
-from services.scoring.store.turn import TurnStore
-from shared.contracts import topics
-from shared.contracts.activity import ENCODER, Activity, ActivityData
+from services.scoring.core.registry import FEATURES
 from shared.contracts.events import PURCHASE
-from shared.contracts.topics import Topic
-from shared.kafka.fenced import FencedConsumer
-from shared.kafka.producer import Producer, Record
-from shared.kafka.relay import Relay
+from shared.kafka.producer import BATCH_BYTES_MAX, LINGER_MS, Producer
 from shared.kafka.settings import KafkaSettings
-from shared.postgres.engine import create_engine
-from shared.postgres.ledger import Ledger
-from shared.postgres.migrations import migrate
-from shared.postgres.outbox import Outbox
-from shared.postgres.settings import PostgresSettings
-from shared.runtime.clock import SystemClock
+from tests.benchmark import ground
+from tests.benchmark.ground import BATCH, BEGIN, Figures, Meter
 
-EVENTS = 60_000
-CUSTOMERS = 20_000
-BATCH = 2_000
-BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
-Handle = Callable[[list[Any]], Awaitable[object]]
+EVENTS = 100_000
+PREDICTED = 50_000
+Handle = Callable[[Sequence[Any]], Awaitable[object]]
 
 
-async def ingest(stack: LocalStack) -> dict[str, float]:
-    """Ingest's loop against consuming and producing the same records untouched."""
+async def ceiling(stack: LocalStack) -> Figures:
+    """What the client and LightGBM can do at most; PostgreSQL's part is told by `scoring`."""
+    count = ground.scaled(EVENTS)
     kafka = stack.kafka.settings
-    raw, activity, dead = await _topics(kafka, "ingest")
+    raw, *_ = await ground.make_topics(kafka, "ceiling")
+    await _fill(kafka, raw.name, count)
+    return {"consume_per_s": await _consume(kafka, raw.name, count), "predict_per_s": _predict()}
+
+
+async def ingest(stack: LocalStack) -> Figures:
+    """Ingest's loop against consuming and producing the same records untouched, by the better of
+    the client's two ways to produce."""
+    count = ground.scaled(EVENTS)
+    kafka = stack.kafka.settings
+    raw, activity, _, dead = await ground.make_topics(kafka, "ingest")
+    await _fill(kafka, raw.name, count)
     producer = Producer(kafka, "bench")
-    await _preload(producer, raw, [_raw(i) for i in range(EVENTS)])
     accept = AcceptBatch(producer, Topics(activity.name, dead.name), RateTable("USD"))
 
-    async def ours(records: list[Any]) -> None:
-        await accept(records, int(time.time() * 1000))
+    async def ours(records: Sequence[Any]) -> None:
+        await accept(list(records), int(time.time() * 1000))
 
-    async def untouched(records: list[Any]) -> None:
-        await producer.send(Record(activity.name, r.key, r.value) for r in records)
-
-    async def nothing(records: list[Any]) -> None:
-        del records
-
-    rates = {
-        name: await _consume(kafka, raw, f"bench-{name}", handle)
-        for name, handle in (("consume", nothing), ("raw", untouched), ("ours", ours))
-    }
+    meter = await _through(kafka, raw.name, "ours", count, ours)
     await producer.close()
-    return {
-        "consume_per_s": rates["consume"],
-        "raw_consume_produce_per_s": rates["raw"],
-        "events_per_s": rates["ours"],
-        "ratio": rates["ours"] / rates["raw"],
-    }
-
-
-async def scoring(stack: LocalStack) -> dict[str, float]:
-    """Scoring's turn, exactly once into PostgreSQL, against only consuming the same records."""
-    kafka = stack.kafka.settings
-    _, activity, dead = await _topics(kafka, "scoring")
-    producer = Producer(kafka, "bench")
-    await _preload(producer, activity, [_canonical(i) for i in range(EVENTS)])
-    consume = await _consume_only(kafka, activity)
-    settings = PostgresSettings(url=stack.postgres.fresh("ebbwatch_bench"))
-    engine = create_engine(settings, "bench")
-    await migrate(engine, SPEC.schema, SPEC.versions)
-    ledger, outbox = Ledger(engine, SPEC.schema), Outbox(SPEC.schema)
-    relay = Relay(engine, outbox, producer)
-    rule = RuleModel(28)
-    turn = MicroBatch(
-        decode=ActivityDecoder(dead.name, replay=False),
-        store=TurnStore(engine, ledger, outbox),
-        sender=relay,
-        standing=Standing(StandingTable(), Valuation, dead.name),
-        assessor=Assessor(
-            risk_topic=dead.name, thresholds=(0.25, 0.5, 0.75), reasons_max=3, currency="USD"
-        ),
-        predictor=lambda: rule,
-        clock=SystemClock(),
-        sweep_customers_max=BATCH,
-        sweep_interval_s=3_600.0,
-        observe=lambda *_: None,
-    )
-    consumer = FencedConsumer(
-        settings=kafka,
-        ledger=ledger,
-        topics=(activity.name,),
-        group="bench-scoring",
-        worker="bench",
-        batch_records_max=BATCH,
-    )
-    await consumer.start()
-    began, done = 0.0, 0
-    while done < EVENTS:
-        batch = await consumer.poll()
-        began = began or (time.perf_counter() if batch else 0.0)
-        consumer.moved(batch, await turn(batch))
-        done += sum(len(records) for records in batch.records.values())
-    seconds = time.perf_counter() - began
-    await consumer.close()
-    await relay.close()
-    await engine.dispose()
-    stack.postgres.drop("ebbwatch_bench")
-    return {
-        "consume_per_s": consume,
-        "events_per_s": EVENTS / seconds,
-        "ratio_to_consume": EVENTS / seconds / consume,
-    }
-
-
-async def _topics(kafka: KafkaSettings, section: str) -> Sequence[Topic]:
-    made = [
-        replace(topic, name=f"bench-{section}-{topic.name}")
-        for topic in (topics.RAW, topics.ACTIVITY, topics.DEAD_LETTER)
-    ]
-    await creating.create(kafka, tuple(made))
-    return made
-
-
-async def _preload(producer: Producer, topic: Topic, values: Sequence[bytes]) -> None:
-    for at in range(0, len(values), BATCH):
-        await producer.send(
-            Record(topic.name, f"customer-{i % CUSTOMERS}".encode(), values[i])
-            for i in range(at, min(at + BATCH, len(values)))
+    by_way = {}
+    for way in (_by_send, _by_batch):
+        client = AIOKafkaProducer(
+            **kafka.client_kwargs("bench-raw"),
+            enable_idempotence=True,
+            linger_ms=LINGER_MS,
+            max_batch_size=BATCH_BYTES_MAX,
         )
+        await client.start()
+        partitions = sorted(await client.partitions_for(activity.name))
+
+        async def untouched(
+            records: Sequence[Any], way: Any = way, client: Any = client, to: Any = partitions
+        ) -> None:
+            await way(client, activity.name, to, records)
+
+        found = await _through(kafka, raw.name, way.__name__, count, untouched)
+        by_way[way.__name__.removeprefix("_by_")] = count / found.seconds
+        await client.stop()
+    figures = meter.figures("events", count)
+    best = max(by_way.values())
+    return {**figures, "ratio": figures["events_per_s"] / best, "raw_per_s": by_way}
 
 
-async def _consume(kafka: KafkaSettings, raw: Topic, group: str, handle: Handle) -> float:
-    consumer = RawConsumer(kafka, (raw.name,), group, BATCH)
+async def _by_send(client: AIOKafkaProducer, topic: str, _: Any, records: Sequence[Any]) -> None:
+    await asyncio.gather(*[await client.send(topic, value=r.value, key=r.key) for r in records])
+
+
+async def _by_batch(
+    client: AIOKafkaProducer, topic: str, partitions: Sequence[int], records: Sequence[Any]
+) -> None:
+    """Each partition's records in as few batches as they fit; the partition they came from names
+    the one they go to, which saves the ceiling the hash."""
+    sent = []
+    by_partition: dict[int, list[Any]] = {}
+    for record in records:
+        by_partition.setdefault(record.partition % len(partitions), []).append(record)
+    for partition, own in by_partition.items():
+        batch = client.create_batch()
+        for record in own:
+            if batch.append(key=record.key, value=record.value, timestamp=None) is None:
+                sent.append(await client.send_batch(batch, topic, partition=partition))
+                batch = client.create_batch()
+                batch.append(key=record.key, value=record.value, timestamp=None)
+        sent.append(await client.send_batch(batch, topic, partition=partition))
+    await asyncio.gather(*sent)
+
+
+async def _through(
+    kafka: KafkaSettings, topic: str, group: str, count: int, handle: Handle
+) -> Meter:
+    """Ingest's consumer, with this handler."""
+    consumer = RawConsumer(kafka, (topic,), f"bench-{group}", BATCH)
     await consumer.start()
-    began, done = 0.0, 0
-    while done < EVENTS:
+    meter, done = Meter(), 0
+    while done < count:
         records = await consumer.poll()
         if records:
-            began = began or time.perf_counter()
+            if not done:
+                meter.start()
             await handle(records)
             await consumer.commit(records)
             done += len(records)
-    seconds = time.perf_counter() - began
+    meter.stop()
     await consumer.close()
-    return EVENTS / seconds
+    return meter
 
 
-async def _consume_only(kafka: KafkaSettings, topic: Topic) -> float:
+async def _consume(kafka: KafkaSettings, topic: str, count: int) -> float:
     consumer = AIOKafkaConsumer(
-        topic.name, **kafka.client_kwargs("bench-only"), auto_offset_reset="earliest"
+        topic, **kafka.client_kwargs("bench-only"), auto_offset_reset="earliest"
     )
     await consumer.start()
     began, done = 0.0, 0
-    while done < EVENTS:
+    while done < count:
         found = await consumer.getmany(timeout_ms=500, max_records=BATCH)
         began = began or (time.perf_counter() if found else 0.0)
         done += sum(len(records) for records in found.values())
     seconds = time.perf_counter() - began
     await consumer.stop()
-    return EVENTS / seconds
+    return count / seconds
 
 
-def _raw(i: int) -> bytes:
-    return orjson.dumps(
-        {
-            "specversion": "1.0",
-            "id": f"order-{i}",
-            "source": "bench",
-            "type": PURCHASE,
-            "time": (BEGIN + timedelta(seconds=i)).isoformat(),
-            "subject": f"customer-{i % CUSTOMERS}",
-            "data": {"amount": "23.45", "currency": "USD", "channel": "offline"},
-        }
-    )
+def _predict() -> float:
+    """Rows a second of trees as training makes them, on one thread, a batch at a time."""
+    draw = np.random.default_rng(1)
+    x = draw.normal(size=(PREDICTED, len(FEATURES)))
+    y = x[:, 0] + draw.normal(size=PREDICTED) > 0
+    settings = {"objective": "binary", "num_leaves": 15, "num_threads": 1, "verbosity": -1}
+    trees = lightgbm.train(settings, lightgbm.Dataset(x[:5_000], y[:5_000]), 200)
+    began = time.perf_counter()
+    for at in range(0, PREDICTED, BATCH):
+        trees.predict(x[at : at + BATCH], num_threads=1)
+    return PREDICTED / (time.perf_counter() - began)
 
 
-def _canonical(i: int) -> bytes:
-    return ENCODER.encode(
-        Activity(
-            specversion="1.0",
-            id=f"order-{i}",
-            source="bench",
-            type=PURCHASE,
-            time=BEGIN + timedelta(seconds=i),
-            subject=f"customer-{i % CUSTOMERS}",
-            data=ActivityData(amount=23.45, currency="USD", channel="offline"),
+async def _fill(kafka: KafkaSettings, topic: str, count: int) -> None:
+    producer = Producer(kafka, "bench")
+    await ground.preload(producer, topic, raw(count))
+    await producer.close()
+
+
+def raw(count: int, first: int = 0) -> Iterator[tuple[bytes, bytes]]:
+    """Purchases as an upstream system publishes them."""
+    for i, customer in enumerate(ground.uniform(count).tolist(), first):
+        name = f"customer-{customer}"
+        yield (
+            name.encode(),
+            orjson.dumps(
+                {
+                    "specversion": "1.0",
+                    "id": f"order-{i}",
+                    "source": "bench",
+                    "type": PURCHASE,
+                    "time": (BEGIN + timedelta(seconds=i)).isoformat(),
+                    "subject": name,
+                    "data": {"amount": "23.45", "currency": "USD", "channel": "offline"},
+                }
+            ),
         )
-    )
-
-
-def run(
-    section: Callable[[LocalStack], Coroutine[Any, Any, dict[str, float]]],
-) -> dict[str, float | str]:
-    """A section on a stack of its own."""
-    with LocalStack(DATA / "bench", wipe=True) as stack:
-        return {"broker": stack.broker, **asyncio.run(section(stack))}

@@ -1,0 +1,233 @@
+"""What the sections stand on: events, topics, a meter, and scoring's turn on a database."""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from deploy.local import topics as creating
+from deploy.local.stack import DATA, LocalStack
+from services.scoring.commands.running import SPEC
+from services.scoring.core.value.standing import Valuation
+from services.scoring.handlers.assess import Assessor
+from services.scoring.handlers.micro_batch import MicroBatch
+from services.scoring.handlers.stand import Standing
+from services.scoring.inbound.activity import ActivityDecoder
+from services.scoring.model.rule_model import RuleModel
+from services.scoring.ports import Store
+from services.scoring.settings import ScoringSettings
+from services.scoring.store.cache import CachingStore
+from services.scoring.store.standing import StandingTable
+from services.scoring.store.turn import TurnStore
+from shared.contracts import topics
+from shared.contracts.activity import ENCODER, Activity, ActivityData
+from shared.contracts.events import PURCHASE
+from shared.contracts.topics import Topic
+from shared.kafka.producer import Producer, Record
+from shared.kafka.relay import Relay
+from shared.kafka.settings import KafkaSettings
+from shared.postgres.engine import create_engine
+from shared.postgres.ledger import Claim, Ledger
+from shared.postgres.migrations import migrate
+from shared.postgres.outbox import Outbox
+from shared.postgres.settings import PostgresSettings
+from shared.runtime.clock import SystemClock
+
+SCALE = float(os.environ.get("EBBWATCH_BENCH_SCALE", "1"))
+"""Multiplies the number of events: 0.1 gives a first idea in a tenth of the time."""
+
+CUSTOMERS = 100_000
+BATCH = 2_000
+BEGIN = datetime.now(UTC) - timedelta(days=5)
+"""Of the first event; the others follow a second apart, so that customers are not long gone."""
+Ints = NDArray[np.int64]
+Figures = dict[str, Any]
+
+
+def scaled(events: int) -> int:
+    """So many events at `SCALE`, in whole batches."""
+    return max(1, round(events * SCALE / BATCH)) * BATCH
+
+
+def uniform(events: int, customers: int = CUSTOMERS) -> Ints:
+    """Who each event is of: everybody alike."""
+    return np.random.default_rng(1).integers(0, customers, events)
+
+
+def zipf(events: int, customers: int = CUSTOMERS) -> Ints:
+    """Who each event is of: a few very often (exponent 0.9)."""
+    weight = 1 / np.arange(1, customers + 1) ** 0.9
+    return np.random.default_rng(1).choice(customers, events, p=weight / weight.sum())
+
+
+def purchase(i: int, customer: int, received_ms: int) -> bytes:
+    """The canonical event as ingest writes it."""
+    data = ActivityData(
+        amount=23.45, original_amount="23.45", currency="USD", channel="online",
+        category=f"category-{i % 30}", items=3, order_id=f"order-{i}",
+    )  # fmt: skip
+    return ENCODER.encode(
+        Activity(
+            specversion="1.0",
+            id=f"order-{i}",
+            source="bench",
+            type=PURCHASE,
+            time=BEGIN + timedelta(seconds=i),
+            subject=f"customer-{customer}",
+            contenthash=f"{i:032x}",
+            receivedms=received_ms,
+            data=data,
+        )
+    )
+
+
+async def make_topics(kafka: KafkaSettings, section: str) -> Sequence[Topic]:
+    """Raw, activity, risk and dead letters, of this section alone."""
+    made = [
+        replace(topic, name=f"bench-{section}-{topic.name}")
+        for topic in (topics.RAW, topics.ACTIVITY, topics.RISK, topics.DEAD_LETTER)
+    ]
+    await creating.create(kafka, tuple(made))
+    return made
+
+
+async def preload(producer: Producer, topic: str, messages: Iterable[tuple[bytes, bytes]]) -> None:
+    """Write (key, value) pairs, some thousands at a time."""
+    waiting: list[Record] = []
+    for key, value in messages:
+        waiting.append(Record(topic, key, value))
+        if len(waiting) == BATCH:
+            await producer.send(waiting)
+            waiting = []
+    await producer.send(waiting)
+
+
+def activity(customers: Ints, first: int = 0) -> Iterator[tuple[bytes, bytes]]:
+    """Canonical purchases of these customers, as (key, value)."""
+    now_ms = int(time.time() * 1000)
+    for i, customer in enumerate(customers.tolist(), first):
+        yield f"customer-{customer}".encode(), purchase(i, customer, now_ms)
+
+
+@dataclass(slots=True)
+class Meter:
+    """Wall time, CPU time and peak memory between `start` and `stop`."""
+
+    database: str = ""
+    """Name of the database whose server processes are counted."""
+    seconds: float = 0.0
+    cpu_s: float = 0.0
+    postgres_cpu_s: float = 0.0
+    rss_mb: float = 0.0
+
+    def start(self) -> None:
+        """From here on; forgets the peak so far."""
+        Path("/proc/self/clear_refs").write_text("5")
+        self.postgres_cpu_s = -_postgres_cpu_s(self.database)
+        self.cpu_s = -time.process_time()
+        self.seconds = -time.perf_counter()
+
+    def stop(self) -> None:
+        """Until here; while the sessions are still open."""
+        self.seconds += time.perf_counter()
+        self.cpu_s += time.process_time()
+        self.postgres_cpu_s += _postgres_cpu_s(self.database)
+        peak = Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]
+        self.rss_mb = int(peak) / 1024
+
+    def figures(self, what: str, count: int) -> Figures:
+        """`what`_per_s and what it took."""
+        return {
+            f"{what}_per_s": count / self.seconds,
+            "cpu_us_each": self.cpu_s / count * 1e6,
+            "postgres_cpu_us_each": self.postgres_cpu_s / count * 1e6,
+            "rss_mb": self.rss_mb,
+        }
+
+
+def _postgres_cpu_s(database: str) -> float:
+    """CPU seconds of the server processes of this database; 0 where it runs elsewhere."""
+    total = 0
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if database and database in (process / "cmdline").read_text():
+                fields = (process / "stat").read_text().rpartition(")")[2].split()
+                total += int(fields[11]) + int(fields[12])
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(slots=True)
+class Scoring:
+    """Scoring's turn with everything real around it, on a database of its own."""
+
+    engine: AsyncEngine
+    ledger: Ledger
+    relay: Relay
+    turn: MicroBatch
+    database: str
+    claims: dict[tuple[str, int], Claim] = field(default_factory=dict)
+
+    async def claim(self, topic: str, partitions: int) -> None:
+        """Own the partitions of a topic that need not exist."""
+        for n in range(partitions):
+            self.claims[topic, n] = await self.ledger.take_over((topic, n), "bench")
+
+
+@asynccontextmanager
+async def scoring(
+    stack: LocalStack,
+    name: str,
+    risk: str,
+    *,
+    store: Callable[[AsyncEngine, Ledger, Outbox], Store] | None = None,
+    sweep_interval_s: float = 86_400.0,
+    sweep_customers_max: int = BATCH,
+) -> AsyncIterator[Scoring]:
+    """An empty database with scoring's tables, and the handler in front of it, as `main` has it."""
+    database = f"ebbwatch_bench_{name}"
+    engine = create_engine(PostgresSettings(url=stack.postgres.fresh(database)), "bench")
+    await migrate(engine, SPEC.schema, SPEC.versions)
+    ledger, outbox = Ledger(engine, SPEC.schema), Outbox(SPEC.schema)
+    producer = Producer(stack.kafka.settings, "bench")
+    relay, rule, settings = Relay(engine, outbox, producer), RuleModel(28), ScoringSettings()
+    make = store or (lambda *parts: CachingStore(TurnStore(*parts), settings.cache_customers_max))
+    turn = MicroBatch(
+        decode=ActivityDecoder("dead-letter", replay=False),
+        store=make(engine, ledger, outbox),
+        sender=relay,
+        standing=Standing(StandingTable(), Valuation, risk),
+        assessor=Assessor(
+            risk_topic=risk,
+            thresholds=settings.band_thresholds,
+            reasons_max=settings.reasons_max,
+            currency="USD",
+        ),
+        predictor=lambda: rule,
+        clock=SystemClock(),
+        sweep_customers_max=sweep_customers_max,
+        sweep_interval_s=sweep_interval_s,
+        observe=lambda *_: None,
+    )
+    try:
+        yield Scoring(engine, ledger, relay, turn, database)
+    finally:
+        await relay.close()
+        await engine.dispose()
+        stack.postgres.drop(database)
+
+
+def run(section: Callable[[LocalStack], Coroutine[Any, Any, Figures]]) -> Figures:
+    """A section on a stack of its own."""
+    with LocalStack(DATA / "bench", wipe=True) as stack:
+        return {"broker": stack.broker, **asyncio.run(section(stack))}

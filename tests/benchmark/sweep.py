@@ -1,0 +1,103 @@
+"""Section `sweep`: silent customers looked at, states read from PostgreSQL, timers re-armed."""
+
+import time
+from datetime import UTC, datetime
+
+import numpy as np
+
+from deploy.local.stack import LocalStack
+from services.scoring.core.events import DAY_S, EventColumns, Kind
+from services.scoring.core.fold import fold
+from services.scoring.core.state import FEATURE_SET, empty, to_bytes
+from shared.contracts import topics
+from shared.kafka.batch import Batch
+from shared.postgres.engine import unit_of_work
+from tests.benchmark import ground
+from tests.benchmark.ground import BATCH, Figures, Meter, Scoring
+
+CUSTOMERS = 60_000
+PURCHASES = 12
+GAP_DAYS = 1.0
+LATE_SHARE = 0.01
+"""Customers who are so late that every look at them is news."""
+TOPIC = "bench-sweep"
+
+
+async def sweep(stack: LocalStack) -> Figures:
+    """Customers assessed per second at the second look, when 1 % of them are news."""
+    count = ground.scaled(CUSTOMERS)
+    _, _, risk, _ = await ground.make_topics(stack.kafka.settings, "sweep")
+    async with ground.scoring(stack, "sweep", risk.name, sweep_interval_s=0.0) as worker:
+        await worker.claim(TOPIC, topics.ACTIVITY.partitions)
+        await _store(worker, count)
+        await _look(worker, count)
+        async with unit_of_work(worker.engine) as work:
+            await work.driver.execute("UPDATE scoring.timer SET due_at = 'epoch'")
+            await work.driver.execute(
+                "UPDATE scoring.assessment SET published_at = published_at - interval '2 days'"
+            )
+            before = await work.driver.fetchval("SELECT count(*) FROM scoring.assessment_history")
+        async with worker.engine.connect() as connection:
+            await connection.exec_driver_sql("SELECT 1")
+        meter = Meter(worker.database)
+        meter.start()
+        await _look(worker, count)
+        meter.stop()
+        async with unit_of_work(worker.engine) as work:
+            after = await work.driver.fetchval("SELECT count(*) FROM scoring.assessment_history")
+            waiting = await work.driver.fetchval(
+                "SELECT count(*) FROM scoring.timer WHERE due_at <= now()"
+            )
+    if waiting:
+        raise AssertionError(f"{waiting} timers were left behind")
+    return {**meter.figures("customers", count), "news_share": (after - before) / count}
+
+
+async def _look(worker: Scoring, count: int) -> None:
+    """Empty batches until everybody was looked at."""
+    for _ in range(-(-count // BATCH)):
+        batch = Batch(dict(worker.claims), {}, dict.fromkeys(worker.claims, 0))
+        for move in await worker.turn(batch):
+            worker.claims[move.claim.tp] = move.done()
+
+
+async def _store(worker: Scoring, count: int) -> None:
+    """Daily buyers, most of them seen lately, with every timer due."""
+    draw = np.random.default_rng(1)
+    silence = draw.uniform(0, 2, count)
+    late = draw.random(count) < LATE_SHARE
+    silence[late] = draw.uniform(24, 27, late.sum())
+    last = time.time() - silence * DAY_S
+    day = np.arange(PURCHASES) * GAP_DAYS
+    n = count * PURCHASES
+    events = EventColumns(
+        row=np.repeat(np.arange(count), PURCHASES),
+        kind=np.full(n, Kind.PURCHASE, np.uint8),
+        time=(last[:, None] - day * DAY_S).ravel(),
+        amount=np.round(draw.gamma(2, 20, n), 2),
+        score=np.full(n, np.nan),
+        key=np.zeros(n, np.uint64),
+        category=draw.integers(1, 30, n).astype(np.uint64),
+        cost=np.full(n, np.nan),
+        channel=np.ones(n, np.uint8),
+    )
+    packed = to_bytes(fold(empty(count), events))
+    due = datetime.fromtimestamp(0, UTC)
+    partitions = topics.ACTIVITY.partitions
+    async with unit_of_work(worker.engine) as work:
+        await work.driver.copy_records_to_table(
+            "customer_state",
+            schema_name="scoring",
+            columns=["customer_id", "partition", "feature_set", "state"],
+            records=(
+                (f"customer-{i}", i % partitions, FEATURE_SET, state)
+                for i, state in enumerate(packed)
+            ),
+        )
+        await work.driver.copy_records_to_table(
+            "timer",
+            schema_name="scoring",
+            columns=["customer_id", "partition", "due_at"],
+            records=((f"customer-{i}", i % partitions, due) for i in range(count)),
+        )
+        await work.driver.execute("ANALYZE scoring.timer")

@@ -1,0 +1,217 @@
+"""Section `scoring`: the turn, exactly once into PostgreSQL, against PostgreSQL's part alone.
+
+The ceiling is the very same transactions once more: every statement with its arguments, every
+COPY with its bytes ready, in the same order and with the same commits, and nothing else.
+"""
+
+import io
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from deploy.local.stack import LocalStack
+from services.scoring.store.cache import CachingStore
+from services.scoring.store.turn import TurnStore
+from shared.contracts import topics
+from shared.kafka.fenced import FencedConsumer
+from shared.kafka.producer import Producer
+from shared.postgres.engine import Driver, UnitOfWork
+from shared.postgres.ledger import Ledger
+from shared.postgres.outbox import Outbox
+from tests.benchmark import ground
+from tests.benchmark.ground import BATCH, CUSTOMERS, Figures, Ints, Meter
+
+EVENTS = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One call of the driver: a statement, or a COPY of `data` into `what`."""
+
+    method: str
+    what: str
+    arguments: tuple[Any, ...] = ()
+    schema: str | None = None
+    data: bytes = b""
+
+
+class Recorder:
+    """Stands for the driver and notes what it is asked to do."""
+
+    def __init__(self, driver: Driver, steps: list[Step]) -> None:
+        self._driver = driver
+        self._steps = steps
+
+    async def execute(self, query: str, *arguments: Any) -> str:
+        """Noted."""
+        self._steps.append(Step("execute", query, arguments))
+        return str(await self._driver.execute(query, *arguments))
+
+    async def fetch(self, query: str, *arguments: Any) -> list[Any]:
+        """Noted."""
+        self._steps.append(Step("fetch", query, arguments))
+        return list(await self._driver.fetch(query, *arguments))
+
+    async def copy_records_to_table(
+        self, table: str, *, records: Iterable[Any], schema_name: str | None = None
+    ) -> None:
+        """Noted with the bytes that PostgreSQL makes of the rows."""
+        rows = list(records)
+        await self._driver.copy_records_to_table(table, records=rows, schema_name=schema_name)
+        source = f"TABLE {table}"
+        if schema_name is not None:  # history: the rows of this turn are its newest
+            source = f"SELECT * FROM {schema_name}.{table} WHERE recorded_at = $1"  # noqa: S608
+        data = io.BytesIO()
+        arguments = () if schema_name is None else (rows[0][0],)
+        await self._driver.copy_from_query(source, *arguments, output=data, format="binary")
+        self._steps.append(Step("copy", table, (), schema_name, data.getvalue()))
+
+
+class RecordingStore(TurnStore):
+    """Scoring's tables, remembering each transaction."""
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self.transactions: list[list[Step]] = []
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[UnitOfWork]:
+        """One transaction."""
+        steps: list[Step] = []
+        async with super().open() as work:
+            yield UnitOfWork(work.connection, cast("Driver", Recorder(work.driver, steps)))
+        self.transactions.append(steps)
+
+
+async def scoring(stack: LocalStack) -> Figures:
+    """From a preloaded topic, customers drawn uniformly and by zipf, and the ceiling.
+
+    Everybody's first event comes first and is told apart: a first assessment is always news.
+    """
+    run = Run(ground.scaled(CUSTOMERS), ground.scaled(EVENTS))
+    _, activity, risk, _ = await ground.make_topics(stack.kafka.settings, "scoring")
+    await _preload(stack, activity.name, run.draws(ground.uniform(run.events, run.customers)))
+    first, known = await _drain(stack, activity.name, risk.name, run)
+    transactions, warm = await _record(stack, activity.name, risk.name, run)
+    first_s, known_s = await _repeat(stack, transactions, warm, activity.name)
+    figures = known.figures("events", run.events)
+    ceiling = {
+        "pg_transaction_per_s": run.events / known_s,
+        "pg_first_transaction_per_s": run.customers / first_s,
+    }
+    figures["ratio"] = known_s / known.seconds
+    figures["first"] = first.figures("events", run.customers)
+    figures["first"]["ratio"] = first_s / first.seconds
+
+    _, skewed, risk, _ = await ground.make_topics(stack.kafka.settings, "scoring-zipf")
+    await _preload(stack, skewed.name, run.draws(ground.zipf(run.events, run.customers)))
+    _, known = await _drain(stack, skewed.name, risk.name, run)
+    figures["zipf"] = known.figures("events", run.events)
+    return {**figures, "customers": run.customers, "ceiling": ceiling}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How much: `customers` first events, then `events` of known customers."""
+
+    customers: int
+    events: int
+
+    def draws(self, drawn: Ints) -> Ints:
+        """Whose event each is."""
+        return np.concatenate([np.arange(self.customers), drawn])
+
+
+async def _preload(stack: LocalStack, topic: str, customers: Ints) -> None:
+    producer = Producer(stack.kafka.settings, "bench")
+    await ground.preload(producer, topic, ground.activity(customers))
+    await producer.close()
+
+
+async def _drain(
+    stack: LocalStack,
+    topic: str,
+    risk: str,
+    run: Run,
+    store: Any = None,
+    warm: Callable[[], None] = lambda: None,
+) -> tuple[Meter, Meter]:
+    """Score everything in the topic with a group of its own: the first events, and the others.
+    `warm` is called between them."""
+    async with ground.scoring(stack, "turns", risk, store=store) as worker:
+        consumer = FencedConsumer(
+            settings=stack.kafka.settings,
+            ledger=worker.ledger,
+            topics=(topic,),
+            group=f"{topic}-{'record' if store else 'measure'}",
+            worker="bench",
+            batch_records_max=BATCH,
+        )
+        await consumer.start()
+        first, known, done = Meter(worker.database), Meter(worker.database), 0
+        while done < run.customers + run.events:
+            batch = await consumer.poll()
+            if batch and not done:
+                first.start()
+            consumer.moved(batch, await worker.turn(batch))
+            before, done = done, done + sum(map(len, batch.records.values()))
+            if before < run.customers <= done:
+                first.stop()
+                warm()
+                known.start()
+        known.stop()
+        await consumer.close()
+    return first, known
+
+
+async def _record(
+    stack: LocalStack, topic: str, risk: str, run: Run
+) -> tuple[list[list[Step]], int]:
+    """Every transaction, and how many of them were of first events."""
+    kept: list[RecordingStore] = []
+    warm: list[int] = []
+
+    def remember(*parts: Any) -> CachingStore:
+        kept.append(RecordingStore(*parts))
+        return CachingStore(kept[0], run.customers)
+
+    await _drain(stack, topic, risk, run, remember, lambda: warm.append(len(kept[0].transactions)))
+    return kept[0].transactions, warm[0]
+
+
+async def _repeat(
+    stack: LocalStack, transactions: Sequence[Sequence[Step]], warm: int, topic: str
+) -> tuple[float, float]:
+    """Seconds of the recorded transactions on an empty database: of first events, of others."""
+    kept: list[TurnStore] = []
+
+    def remember(*parts: Any) -> TurnStore:
+        engine, ledger, outbox = cast("tuple[AsyncEngine, Ledger, Outbox]", parts)
+        kept.append(TurnStore(engine, ledger, outbox))
+        return kept[0]
+
+    spent: list[float] = []
+    async with ground.scoring(stack, "repeat", "risk", store=remember) as worker:
+        await worker.claim(topic, topics.ACTIVITY.partitions)
+        for steps in transactions:
+            began = time.perf_counter()
+            async with kept[0].open() as work:
+                for step in steps:
+                    await _do(work.driver, step)
+            spent.append(time.perf_counter() - began)
+    return sum(spent[:warm]), sum(spent[warm:])
+
+
+async def _do(driver: Driver, step: Step) -> None:
+    if step.method == "copy":
+        source = io.BytesIO(step.data)
+        await driver.copy_to_table(
+            step.what, source=source, schema_name=step.schema, format="binary"
+        )
+    else:
+        await getattr(driver, step.method)(step.what, *step.arguments)
