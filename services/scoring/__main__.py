@@ -1,15 +1,22 @@
-"""Command line of scoring: the service, its tables, tokens, models, partitions, assessments."""
+"""Command line of scoring: the service, its tables, tokens, models, partitions and the rest."""
 
 import sys
 from typing import Any
 
-from services.scoring.commands import assessments, evaluating, models, partitions, training
+from services.scoring.commands import (
+    assessments,
+    evaluating,
+    models,
+    partitions,
+    rebuild,
+    training,
+)
 from services.scoring.commands.running import SPEC
 from shared.runtime.command_line import main
 
 
 def _add_commands(commands: Any) -> None:
-    for each in (training, models, partitions, assessments, evaluating):
+    for each in (training, models, partitions, rebuild, assessments, evaluating):
         each.add_commands(commands)
 
 

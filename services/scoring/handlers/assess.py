@@ -35,6 +35,7 @@ from services.scoring.ports import (
     Predictor,
 )
 from shared.contracts.risk import BANDS, ENCODER, Reason, RiskAssessed
+from shared.kernel.errors import Transient
 from shared.postgres.outbox import Message
 
 Floats = NDArray[np.float64]
@@ -311,9 +312,9 @@ class _Writer:
 
 def _states(loaded: Loaded) -> NDArray[np.void]:
     for found in set(loaded.feature_set) - {None, FEATURE_SET}:
-        raise RuntimeError(
-            f"stored states have feature set {found}, this version has {FEATURE_SET}: "
-            "rebuild the states from the stored events before scoring goes on"
+        raise Transient(
+            f"stored states have feature set {found}, this version has {FEATURE_SET}: scoring "
+            "goes on once `python -m services.scoring rebuild` has made them anew"
         )
     states = states_of.empty(len(loaded.state))
     known = [i for i, packed in enumerate(loaded.state) if packed is not None]
