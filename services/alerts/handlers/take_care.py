@@ -13,7 +13,7 @@ from services.alerts.core.care import (
     planned_task,
 )
 from services.alerts.core.document import Care, zone
-from services.alerts.handlers.book import Book, Page
+from services.alerts.handlers.book import Book, Page, count
 from services.alerts.handlers.give_verdict import CAUSE
 from services.alerts.ports import Change, Customers, Rules
 from services.alerts.timer_ports import CareFor, CareRows
@@ -83,6 +83,7 @@ class TakeCare:
             async with unit_of_work(self.engine) as work:
                 found = await find(work, after)
                 changes = await self._add(work, schedule, found, today, now)
+            count(changes, self.clock.now())
             self.ring(changes)
             if len(found) < PAGE:
                 return
