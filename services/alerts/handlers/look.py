@@ -36,11 +36,15 @@ OVERLAP: Final = timedelta(minutes=2)
 LEASE: Final = timedelta(minutes=2)
 """How long a look is left to its process; 25 pages in 15 s each would be slow already."""
 
-RENEW: Final = timedelta(days=1)
-"""A notification channel is renewed so long before its end."""
-
 POLL_S: Final = 5.0
 """How often it is seen whether a look is due that nobody in this process announced."""
+
+AT_ONCE_MAX: Final = 4
+"""Looks under way at once in one process: few connections to PostgreSQL, yet a slow CRM leaves
+room for the others."""
+
+DRAIN_S: Final = 5.0
+"""How long looks under way may take once the service is to end; it has 8 s in all."""
 
 NAME: Final = "looks"
 
@@ -88,7 +92,7 @@ class LookForChanges:
         while not stop:
             self._health.beat(NAME)
             try:
-                await self.turn()
+                await self._turn_or(stop)
                 backoff.reset()
                 await heard(self._rung, stop, POLL_S)
             except Transient as trouble:
@@ -100,9 +104,32 @@ class LookForChanges:
         """Make every look that is due. Raises Transient when PostgreSQL is not there."""
         async with unit_of_work(self._engine) as work:
             endpoints = await self._endpoints.sendable(work)
-        for endpoint in endpoints:
-            if endpoint.kind not in KINDS:
-                continue
+        at_once = asyncio.Semaphore(AT_ONCE_MAX)
+        # Side by side, each to its end: one CRM that is slow or away delays no other.
+        ended = await asyncio.gather(
+            *(self._one(each, at_once) for each in endpoints if each.kind in KINDS),
+            return_exceptions=True,
+        )
+        for trouble in ended:
+            if trouble is not None:
+                raise trouble
+
+    async def _turn_or(self, stop: Stop) -> None:
+        """A turn; one that lasts when the service is to end is given up, and made by another."""
+        turn, stopping = asyncio.create_task(self.turn()), asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({turn, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not turn.done():
+                await asyncio.wait({turn}, timeout=DRAIN_S)
+            if turn.done():
+                turn.result()
+        finally:
+            for task in (turn, stopping):
+                task.cancel()
+            await asyncio.gather(turn, stopping, return_exceptions=True)
+
+    async def _one(self, endpoint: Endpoint, at_once: asyncio.Semaphore) -> None:
+        async with at_once:
             now = self._clock.now()
             look = await self._looks.begin(endpoint.id, now, now + LEASE)
             if look is not None:
@@ -120,7 +147,7 @@ class LookForChanges:
         else:
             metrics.LOOKS.labels(endpoint.id, "done").inc()
             await self._give(endpoint, reader, found)
-            since = max([since, *(_at(each) for each in found)])
+            since = max([since, *(_at(each, now) for each in found)])
         next_at = now + timedelta(seconds=self._readers.every_s(endpoint))
         await self._looks.end(endpoint.id, Look(since, look.until, watched_until), next_at)
 
@@ -128,13 +155,10 @@ class LookForChanges:
         self, endpoint: Endpoint, reader: ChangeReader, look: Look, now: datetime
     ) -> datetime | None:
         """Until when the CRM tells of changes, after renewing that if it is time."""
-        until = look.watched_until
-        if until is not None and until - RENEW > now:
-            return until
-        asked = await _with_token(reader, now, lambda: reader.watch(now))
+        asked = await _with_token(reader, now, lambda: reader.watch(now, look.watched_until))
         if isinstance(asked, Answer):
             log.warning("no notifications", endpoint=endpoint.id, trouble=asked.error)
-            return until
+            return look.watched_until
         return asked
 
     async def _give(self, endpoint: Endpoint, reader: ChangeReader, found: Sequence[Found]) -> None:
@@ -163,5 +187,8 @@ async def _with_token(
     return await step() if trouble is None else trouble
 
 
-def _at(record: Found) -> datetime:
-    return datetime.fromtimestamp(record.modified_ms / 1000, UTC)
+def _at(record: Found, now: datetime) -> datetime:
+    """When the record changed; not later than now, whatever the CRM's clock says: a mark in the
+    future would pass over what changes until then."""
+    now_ms = now.timestamp() * 1000
+    return datetime.fromtimestamp(min(max(record.modified_ms, 0), now_ms) / 1000, UTC)

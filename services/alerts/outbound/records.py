@@ -105,8 +105,9 @@ class RecordConnector:
         """What the record says about its task."""
         return rule_of(found.values, self.config.verdicts)
 
-    async def watch(self, now: datetime) -> datetime | Answer | None:
-        """Ask to be told of changes; until when, or None where the CRM tells nobody."""
+    async def watch(self, now: datetime, until: datetime | None) -> datetime | Answer | None:
+        """Ask to be told of changes, where that lasts `until`; until when now, or None where the
+        CRM tells nobody."""
         return None
 
     async def check(self) -> Answer | None:

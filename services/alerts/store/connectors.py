@@ -4,7 +4,7 @@ Each statement is a transaction of its own: nothing here is part of a larger dec
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -15,6 +15,9 @@ from services.alerts.ports import Look
 from services.alerts.store.vault import Vault
 from shared.kernel.errors import Invalid
 from shared.postgres.engine import unit_of_work
+
+CALLBACKS_KEPT = timedelta(days=1)
+"""How long a callback is known: WeCom repeats one for seconds, and refuses itself after 5 min."""
 
 
 class OwnerRows:
@@ -244,8 +247,13 @@ class CallbackRows:
             )
 
     async def note(self, endpoint_id: str, key: str, at: datetime) -> None:
-        """It has been acted on."""
+        """It has been acted on. What is older than any repetition is forgotten."""
         async with unit_of_work(self._engine) as work:
+            await work.driver.execute(
+                "DELETE FROM alerts.callback WHERE endpoint_id = $1 AND seen_at < $2",
+                endpoint_id,
+                at - CALLBACKS_KEPT,
+            )
             await work.driver.execute(
                 "INSERT INTO alerts.callback (endpoint_id, key, seen_at) VALUES ($1, $2, $3) "
                 "ON CONFLICT DO NOTHING",

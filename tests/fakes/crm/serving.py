@@ -40,6 +40,9 @@ class Served:
     troubles: dict[str, list[Trouble]] = field(default_factory=dict)
     """Part of a path -> troubles of the next requests there, used up from the front."""
 
+    hanging: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once a request hangs."""
+
     def calls(self, part: str) -> list[Asked]:
         """The requests whose path has this part."""
         return [each for each in self.asked if part in each.path]
@@ -79,6 +82,7 @@ async def serving(fake: Served) -> AsyncIterator[None]:
         if trouble == "html":
             return web.Response(text="<html>502</html>", content_type="text/html", status=200)
         if trouble == "hang":
+            fake.hanging.set()
             await asyncio.sleep(3600)
         done = web.Response() if trouble == "drop" else await handler(request)
         if trouble in {"lost", "drop"} and request.transport is not None:

@@ -73,7 +73,9 @@ class Office:
 
 
 @asynccontextmanager
-async def office(engine: AsyncEngine, kind: Kind, fake: Served) -> AsyncIterator[Office]:
+async def office(
+    engine: AsyncEngine, kind: Kind, fake: Served, timeout_s: float = 5.0
+) -> AsyncIterator[Office]:
     """Everything at work."""
     owners = OwnerRows(engine)
     await owners.replace("crm", {"o-1": "zhangsan" if kind == "wecom_app" else "777"})
@@ -81,7 +83,7 @@ async def office(engine: AsyncEngine, kind: Kind, fake: Served) -> AsyncIterator
         await closing.enter_async_context(serving(fake))
         bench = await closing.enter_async_context(Bench(engine))
         bench.clock.at = fake.now  # type: ignore[attr-defined]
-        http = Http(timeout_s=5.0, allowed=LOOPBACK, clock=bench.clock)
+        http = Http(timeout_s=timeout_s, allowed=LOOPBACK, clock=bench.clock)
         await closing.enter_async_context(http)
         changes = {"notify_url": "https://churn.example.com"} if kind == "zoho" else {}
         endpoint = crm_endpoint(kind, fake, **changes)

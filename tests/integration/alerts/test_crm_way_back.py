@@ -3,6 +3,7 @@
 On a real database, with the CRMs on loopback and the callbacks over HTTP.
 """
 
+import asyncio
 import logging
 from dataclasses import replace
 from typing import Any
@@ -13,8 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.core.connectors import zoho as zoho_core
 from services.alerts.core.endpoint import Kind
+from services.alerts.handlers import look
 from services.alerts.store.connectors import LookRows
 from shared.contracts.events import Owner, Profile
+from shared.runtime.service import Stop
 from tests.fakes.crm.fxiaoke import FakeFxiaoke
 from tests.fakes.crm.wecom import FakeWecom
 from tests.fakes.crm.zoho import FakeZoho
@@ -148,6 +151,38 @@ async def test_a_crm_that_is_away_is_asked_from_where_we_were(engine: AsyncEngin
         pass_by(place, fake, minutes=6)
         await place.look.turn()
         assert await rows(engine, "SELECT verdict FROM alerts.task") == [("action_taken",)]
+
+
+async def test_a_clock_that_is_ahead_there_hides_no_later_change(engine: AsyncEngine) -> None:
+    fake = FakeZoho()
+    async with office(engine, "zoho", fake) as place:
+        await place.look.turn()
+        await place.deliver()
+        [remote_id] = fake.records
+        fake.touch(remote_id, Subject="read again")
+        fake.records[remote_id]["Modified_Time"] = "2031-01-01T00:00:00+00:00"
+        pass_by(place, fake, minutes=6)
+        await place.look.turn()
+        fake.touch(remote_id, Status="Completed")
+        pass_by(place, fake, minutes=6)
+        await place.look.turn()
+        assert await rows(engine, "SELECT verdict FROM alerts.task") == [("action_taken",)]
+
+
+async def test_a_crm_that_hangs_does_not_hold_up_the_end_of_the_service(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(look, "DRAIN_S", 0.1)
+    fake = FakeZoho(troubles={"/coql": ["hang"]})
+    async with office(engine, "zoho", fake, timeout_s=100.0) as place:
+        stop = Stop()
+        loop = asyncio.create_task(place.look(stop))
+        await fake.hanging.wait()
+        stop.set()
+        async with asyncio.timeout(30.0):  # the request alone would take 100
+            await loop
+        pass_by(place, fake, minutes=3)
+        assert await LookRows(engine).begin("crm", fake.now, fake.now) is not None
 
 
 @pytest.mark.parametrize("kind", ["zoho", "fxiaoke", "wecom_app", "wecom_bot"])

@@ -10,7 +10,13 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from services.alerts.core.connectors.back import Found
-from services.alerts.core.connectors.call import Call, content_of, json_call
+from services.alerts.core.connectors.call import (
+    Call,
+    content_of,
+    json_call,
+    overloaded,
+    seconds_of,
+)
 from services.alerts.core.connectors.config import FxiaokeConfig
 from services.alerts.core.retry import Answer, Reply, Result, answer
 from shared.kernel.errors import Invalid
@@ -65,7 +71,7 @@ def read_session(reply: Reply, config: FxiaokeConfig) -> tuple[Session, float] |
     if content.get("errorCode", OK) != OK or not token or not company:
         refused = read(reply)
         return refused if refused.result != "ok" else answer(reply, "retry", "no token in it")
-    return Session(str(token), str(company)), float(content.get("expiresIn", 0))
+    return Session(str(token), str(company)), seconds_of(content.get("expiresIn"))
 
 
 def create_call(
@@ -128,7 +134,8 @@ def read(reply: Reply) -> Answer:
     if result == "ok":
         remote = content.get("dataId")
         return answer(reply, "ok", remote_id=str(remote) if remote else None)
-    return answer(reply, result, f"Fxiaoke answered errorCode {code}")
+    refusal = answer(reply, result, f"Fxiaoke answered errorCode {code}")
+    return overloaded(refusal, code in THROTTLED)
 
 
 def read_found(reply: Reply, config: FxiaokeConfig) -> list[Found] | Answer:
@@ -140,15 +147,10 @@ def read_found(reply: Reply, config: FxiaokeConfig) -> list[Found] | Answer:
     rows = data.get("dataList") if isinstance(data, dict) else None
     if not isinstance(rows, list):
         return answer(reply, "retry", "no rows in a query")
-    return [
-        Found(
-            str(row.get(config.key_field) or ""),
-            str(row["_id"]),
-            row,
-            int(row.get("last_modified_time") or 0),
-        )
-        for row in rows
-    ]
+    try:
+        return [_found(row, config) for row in rows]
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        return answer(reply, "retry", "rows that cannot be read")
 
 
 def missing_fields(described: Mapping[str, Any], config: FxiaokeConfig) -> None:
@@ -167,6 +169,11 @@ def missing_fields(described: Mapping[str, Any], config: FxiaokeConfig) -> None:
     for rule in config.verdicts:
         if rule.field not in known:
             raise Invalid("config.verdicts", f"{config.object_name} has no field {rule.field}")
+
+
+def _found(row: Mapping[str, Any], config: FxiaokeConfig) -> Found:
+    modified_ms = int(row.get("last_modified_time") or 0)
+    return Found(str(row.get(config.key_field) or ""), str(row["_id"]), row, modified_ms)
 
 
 def _query(

@@ -10,7 +10,13 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from services.alerts.core.connectors.call import Call, content_of, json_call
+from services.alerts.core.connectors.call import (
+    Call,
+    content_of,
+    json_call,
+    overloaded,
+    seconds_of,
+)
 from services.alerts.core.connectors.config import WecomAppConfig, WecomBotConfig
 from services.alerts.core.connectors.notice import CLOSED, Notice
 from services.alerts.core.connectors.template import context, text_of
@@ -42,6 +48,9 @@ CODES: Final[Mapping[int, Result]] = {
 }
 """What each code means. Any other positive one is a refusal of this message."""
 
+REFUSED: Final = (40001, 40013, 41004)
+"""Codes of the token request that no waiting mends."""
+
 THROTTLED: Final = frozenset({45009, 45033})
 
 
@@ -72,8 +81,8 @@ def read_token(reply: Reply) -> tuple[str, float] | Answer:
     content = content_of(reply) or {}
     token = content.get("access_token")
     if content.get("errcode", 0) == 0 and token:
-        return str(token), float(content.get("expires_in", 0))
-    if content.get("errcode") in {40001, 40013, 41004}:
+        return str(token), seconds_of(content.get("expires_in"))
+    if content.get("errcode") in REFUSED:
         return answer(reply, "endpoint_dead", f"WeCom refused the secret: {content['errcode']}")
     refused = read(reply, None)
     return refused if refused.result not in {"ok", "refresh_token"} else answer(reply, "retry")
@@ -130,7 +139,8 @@ def read(reply: Reply, member: str | None) -> Answer:
         return answer(reply, "ambiguous", f"an answer that is not WeCom's (HTTP {reply.status})")
     result = CODES.get(code, "permanent" if code > 0 else "retry")
     if result != "ok":
-        return answer(reply, result, f"WeCom answered errcode {code}")
+        refusal = answer(reply, result, f"WeCom answered errcode {code}")
+        return overloaded(refusal, code in THROTTLED)
     for name in ("invaliduser", "unlicenseduser"):
         if member is not None and member in _members(content.get(name)):
             return answer(reply, "permanent", f"the owner is in {name}: nothing was shown")

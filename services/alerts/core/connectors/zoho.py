@@ -16,7 +16,13 @@ from urllib.parse import urlencode
 import msgspec
 
 from services.alerts.core.connectors.back import Found
-from services.alerts.core.connectors.call import Call, content_of, json_call
+from services.alerts.core.connectors.call import (
+    Call,
+    content_of,
+    json_call,
+    overloaded,
+    seconds_of,
+)
 from services.alerts.core.connectors.config import ZohoConfig
 from services.alerts.core.retry import Answer, Reply, Result, answer
 from shared.kernel.errors import Invalid
@@ -75,7 +81,7 @@ def read_token(reply: Reply) -> tuple[str, float] | Answer:
     content = content_of(reply) or {}
     token = content.get("access_token")
     if token:
-        return str(token), float(content.get("expires_in", 0))
+        return str(token), seconds_of(content.get("expires_in"))
     error = str(content.get("error", ""))
     result: Result = "endpoint_dead" if error in REFUSED else "retry"
     return answer(reply, result, f"Zoho gave no access token: {error or 'no reason given'}")
@@ -187,7 +193,7 @@ def read(reply: Reply) -> Answer:
         return answer(reply, "ok", remote_id=None if remote is None else str(remote))
     place = details.get("json_path") or details.get("api_name")
     why = f"Zoho answered {code or 'without a code'}" + (f" for {place}" if place else "")
-    return answer(reply, result, why)
+    return overloaded(answer(reply, result, why), code in THROTTLED)
 
 
 def read_found(reply: Reply, config: ZohoConfig) -> list[Found] | Answer:
@@ -199,7 +205,10 @@ def read_found(reply: Reply, config: ZohoConfig) -> list[Found] | Answer:
     if reply.status != HTTPStatus.OK or not isinstance(rows, list) or "code" in _first(rows):
         refused = read(reply)
         return refused if refused.result != "ok" else answer(reply, "retry", "no rows in a query")
-    return [_found(row, config) for row in rows]
+    try:
+        return [_found(row, config) for row in rows]
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return answer(reply, "retry", "rows that cannot be read")
 
 
 def missing_fields(fields: Sequence[Mapping[str, Any]], config: ZohoConfig) -> None:

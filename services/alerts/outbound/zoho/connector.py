@@ -17,6 +17,9 @@ from services.alerts.outbound.steps import send_call
 PACE: Final = Pace(8, 600.0)
 """Zoho gives 10 access tokens in 10 minutes; two are left for an administrator's own use."""
 
+RENEW: Final = timedelta(days=1)
+"""A notification channel is renewed so long before its end."""
+
 CALLBACK_TOKEN_LENGTH_MAX: Final = 50
 """Characters of the token that Zoho sends back with a notification."""
 
@@ -78,9 +81,15 @@ class ZohoConnector(RecordConnector):
         super().__init__(endpoint_id, config, dialect=self._dialect_of_zoho, **parts)
         self._notify_url = config.notify_url
         self._callback_token = callback_token
+        self._open = False
 
-    async def watch(self, now: datetime) -> datetime | Answer | None:
-        """Open the channel, or keep it open; until when."""
+    async def watch(self, now: datetime, until: datetime | None) -> datetime | Answer | None:
+        """Open the channel, or keep it open; until when.
+
+        Each connector opens it once, as the address or the token may be new.
+        """
+        if self._open and until is not None and until - RENEW > now:
+            return until
         secret = self._callback_token
         if self._notify_url is None or secret is None:
             return None
@@ -91,7 +100,8 @@ class ZohoConnector(RecordConnector):
             lambda token: self._dialect_of_zoho.watch(token, channel, secret, url, now),
             zoho.read,
         )
-        return now + timedelta(days=zoho.WATCH_DAYS) if done.result == "ok" else done
+        self._open = done.result == "ok"
+        return now + timedelta(days=zoho.WATCH_DAYS) if self._open else done
 
 
 async def ask_token(
