@@ -29,7 +29,7 @@ from services.scoring.model.store import ArtefactStore
 from services.scoring.ports import BACKFILL, Effects
 from services.scoring.settings import ScoringSettings
 from services.scoring.store.business_clock import BusinessClock
-from services.scoring.store.cache import CachingStore
+from services.scoring.store.cache import CachingStandings, CachingStore
 from services.scoring.store.decisions import Decisions
 from services.scoring.store.history import History
 from services.scoring.store.models import Models
@@ -87,7 +87,7 @@ async def run() -> int:
     )
     shadow = Shadow(serving.challenger, Shadows(engine))
     treatments = _Treatments(settings, kafka, engine)
-    value = _Value(settings, engine, clock)
+    value = _Value(settings, engine, clock, store)
     handle = _handler(settings, store, relay, value.standing, serving, shadow, clock)
     app = create_app("Ebbwatch scoring", health)
     _add_routes(app, engine, history, clock)
@@ -190,10 +190,14 @@ def _add_routes(app: FastAPI, engine: AsyncEngine, history: History, clock: Cloc
 class _Value:
     """What is said of who a customer is: in force, measured, stored."""
 
-    def __init__(self, settings: ScoringSettings, engine: AsyncEngine, clock: Clock) -> None:
+    def __init__(
+        self, settings: ScoringSettings, engine: AsyncEngine, clock: Clock, store: CachingStore
+    ) -> None:
         self.valuing = Valuing(Valuations(engine), settings.value_poll_s)
         current = self.valuing.current
-        self.standing = Standing(StandingTable(), current, settings.changes_topic)
+        self.standing = Standing(
+            CachingStandings(StandingTable(), store), current, settings.changes_topic
+        )
         refresh = ValueRefresh(
             ValueJobs(engine),
             current,

@@ -23,9 +23,9 @@ from services.scoring.handlers.micro_batch import MicroBatch
 from services.scoring.handlers.stand import Standing
 from services.scoring.inbound.activity import ActivityDecoder
 from services.scoring.model.rule_model import RuleModel
-from services.scoring.ports import Store
+from services.scoring.ports import StandingStore, Store
 from services.scoring.settings import ScoringSettings
-from services.scoring.store.cache import CachingStore
+from services.scoring.store.cache import CachingStandings, CachingStore
 from services.scoring.store.standing import StandingTable
 from services.scoring.store.turn import TurnStore
 from shared.contracts import topics
@@ -41,6 +41,7 @@ from shared.postgres.migrations import migrate
 from shared.postgres.outbox import Outbox
 from shared.postgres.settings import PostgresSettings
 from shared.runtime.clock import SystemClock
+from shared.runtime.memory import spare_collector
 
 SCALE = float(os.environ.get("EBBWATCH_BENCH_SCALE", "1"))
 """Multiplies the number of events: 0.1 gives a first idea in a tenth of the time."""
@@ -195,6 +196,7 @@ async def scoring(
     sweep_customers_max: int = BATCH,
 ) -> AsyncIterator[Scoring]:
     """An empty database with scoring's tables, and the handler in front of it, as `main` has it."""
+    spare_collector()
     database = f"ebbwatch_bench_{name}"
     engine = create_engine(PostgresSettings(url=stack.postgres.fresh(database)), "bench")
     await migrate(engine, SPEC.schema, SPEC.versions)
@@ -202,11 +204,15 @@ async def scoring(
     producer = Producer(stack.kafka.settings, "bench")
     relay, rule, settings = Relay(engine, outbox, producer), RuleModel(28), ScoringSettings()
     make = store or (lambda *parts: CachingStore(TurnStore(*parts), settings.cache_customers_max))
+    tables = make(engine, ledger, outbox)
+    standings: StandingStore = StandingTable()
+    if isinstance(tables, CachingStore):
+        standings = CachingStandings(standings, tables)
     turn = MicroBatch(
         decode=ActivityDecoder("dead-letter", replay=False),
-        store=make(engine, ledger, outbox),
+        store=tables,
         sender=relay,
-        standing=Standing(StandingTable(), Valuation, risk),
+        standing=Standing(standings, Valuation, risk),
         assessor=Assessor(
             risk_topic=risk,
             thresholds=settings.band_thresholds,

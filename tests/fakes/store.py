@@ -18,7 +18,7 @@ from services.scoring.ports import (
     LoadedStanding,
     StandingStore,
 )
-from services.scoring.store.cache import CachingStore
+from services.scoring.store.cache import CachingStandings, CachingStore
 from shared.contracts.changes import CustomerChanged
 from shared.kernel.errors import Transient
 from shared.postgres.engine import UnitOfWork
@@ -196,7 +196,7 @@ class Remembering(CachingStore):
     @property
     def standings(self) -> StandingStore:
         """Those of the store behind."""
-        return self._claiming.standings
+        return CachingStandings(self._claiming.standings, self)
 
 
 class MemoryStandings:

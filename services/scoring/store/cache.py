@@ -10,11 +10,21 @@ changes a customer's state or assessment outside a turn raises the epoch of the 
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
 from services.scoring.core.state import FEATURE_SET
-from services.scoring.ports import Effects, EventRows, Loaded, Store
+from services.scoring.core.value.changes import StandingRow
+from services.scoring.ports import (
+    Effects,
+    EventRows,
+    Loaded,
+    LoadedStanding,
+    StandingStore,
+    Store,
+)
+from shared.contracts.changes import CustomerChanged
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.outbox import Pending
 
@@ -27,6 +37,9 @@ _STATE, _FEATURE_SET, _REVISION, _BAND, _TOLD, _REASON, _DUE_AT, _LOOK_AT = (
     )
 )  # fmt: skip
 _TOLD_END: Final = Loaded.__slots__.index("published_band") + 1
+_STOOD: Final = tuple(
+    name for name in LoadedStanding.__slots__ if name not in ("override", "profile")
+)
 Row = tuple[Any, ...]
 """One customer's value of each column of `Loaded`, then the partition."""
 
@@ -41,6 +54,8 @@ class CachingStore:
         self._rows: OrderedDict[str, Row] = OrderedDict()
         self._loaded: dict[str, Row] = {}
         self._written: Effects | None = None
+        self._standings: dict[str, LoadedStanding] = {}
+        self._stood: dict[str, LoadedStanding] = {}
 
     def __len__(self) -> int:
         """Customers remembered."""
@@ -50,20 +65,21 @@ class CachingStore:
         """A partition was claimed: others may have written meanwhile. Of everybody: a customer who
         is remembered from another partition may have moved to this one while it was not ours."""
         self._rows.clear()
+        self._standings.clear()
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[UnitOfWork]:
         """One transaction; what it wrote is remembered once it is committed."""
-        self._loaded, self._written = {}, None
+        self._loaded, self._written, self._stood = {}, None, {}
         try:
             async with self._inner.open() as work:
                 yield work
         except BaseException:
-            self._rows.clear()
+            self.forget()
             raise
         if self._written is not None:
             self._remember(self._written)
-        self._loaded = {}
+        self._loaded, self._stood = {}, {}
 
     async def known(self, work: UnitOfWork, events: EventRows) -> dict[int, bytes]:
         """As the inner store; keys are never remembered."""
@@ -79,7 +95,7 @@ class CachingStore:
         """As the inner store; the due are read anew, since anybody may have pulled their timers."""
         found = await self._inner.due(work, nows, limit)
         for name, _ in found:
-            self._rows.pop(name, None)
+            self._drop(name)
         return found
 
     async def load(self, work: UnitOfWork, customers: Sequence[str]) -> Loaded:
@@ -122,5 +138,53 @@ class CachingStore:
                     changed[_TOLD:_TOLD_END] = a.assessed_at, a.probability, a.band
             # A tuple, which the garbage collector soon leaves alone: there may be a million.
             self._rows[name] = tuple(changed)
+        self._remember_standings(effects)
         while len(self._rows) > self._customers_max:
-            self._rows.popitem(last=False)
+            self._standings.pop(self._rows.popitem(last=False)[0], None)
+
+    def _remember_standings(self, effects: Effects) -> None:
+        self._standings |= {n: one for n, one in self._stood.items() if n in self._rows}
+        for name, profile in zip(effects.events.customer, effects.events.profile, strict=True):
+            if profile is not None:
+                self._standings.pop(name, None)
+
+    def _drop(self, name: str) -> None:
+        self._rows.pop(name, None)
+        self._standings.pop(name, None)
+
+    async def load_standings(
+        self, inner: StandingStore, work: UnitOfWork, customers: Sequence[str]
+    ) -> list[LoadedStanding]:
+        """What is remembered, and for the others what `inner` has."""
+        unknown = [name for name in customers if name not in self._standings]
+        found = await inner.load(work, unknown) if unknown else []
+        self._stood.update(zip(unknown, found, strict=True))
+        return [self._standings.get(name) or self._stood[name] for name in customers]
+
+    def stood(self, rows: Sequence[StandingRow]) -> None:
+        """These are written in this transaction."""
+        for row in rows:
+            before = self._standings.get(row.customer) or self._stood.get(row.customer)
+            if before is not None:
+                changed = {name: getattr(row, name) for name in _STOOD}
+                self._stood[row.customer] = replace(before, **changed)
+
+
+class CachingStandings:
+    """A `ports.StandingStore` in front of another one: a standing is remembered as long as its
+    customer is. A grade set by hand pulls the customer's timer, and so is read anew."""
+
+    def __init__(self, inner: StandingStore, cache: CachingStore) -> None:
+        self._inner = inner
+        self._cache = cache
+
+    async def load(self, work: UnitOfWork, customers: Sequence[str]) -> list[LoadedStanding]:
+        """In the order of `customers`."""
+        return await self._cache.load_standings(self._inner, work, customers)
+
+    async def write(
+        self, work: UnitOfWork, rows: Sequence[StandingRow], changes: Sequence[CustomerChanged]
+    ) -> None:
+        """As the inner store."""
+        await self._inner.write(work, rows, changes)
+        self._cache.stood(rows)

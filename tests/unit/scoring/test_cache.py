@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from services.scoring.core.value.grades import GRADES
 from services.scoring.handlers.assess import AT_NEXT_TICK
 from tests.fakes import activity
 from tests.fakes.activity import day
@@ -18,7 +19,10 @@ async def _run(store: MemoryStore, seen: Remembering | MemoryStore) -> Tables:
     scoring = Scoring(seen, MemorySender())
     for n in range(300):
         who, at = draw.randrange(20), day(draw.randrange(40))
-        scoring.log.append(who % 2, activity.event(f"e{n % 250}-{who}", f"c{who}", at))
+        value = activity.event(f"e{n % 250}-{who}", f"c{who}", at)
+        if n % 9 == 0:
+            value = activity.profile(f"p{n}", f"c{who}", at, name=f"Name {n}")
+        scoring.log.append(who % 2, value)
     scoring.clock.at = day(40)
     while True:
         await scoring.claim(*([0, 1] if draw.random() < 0.2 or not scoring.claims else []))
@@ -36,7 +40,8 @@ async def test_the_same_tables_with_and_without(customers_max: int) -> None:
     expected = await _run(plain, plain)
     found = await _run(behind, Remembering(behind, customers_max))
     assert expected.assessment
-    for table in ("key", "event", "state", "timer", "assessment", "published", "history"):
+    assert expected.standing
+    for table in Tables.__slots__:
         assert getattr(found, table) == getattr(expected, table), table
 
 
@@ -86,3 +91,20 @@ async def test_a_pulled_timer_is_seen() -> None:
     tables.tables.timer["ann"] = 0, AT_NEXT_TICK
     await scoring.idle(5)
     assert tables.tables.assessment["ann"].revision == revision + 1
+
+
+async def test_a_grade_set_by_hand_is_seen() -> None:
+    """It comes with a pulled timer, so that what is remembered of the customer is read anew."""
+    tables = MemoryStore()
+    scoring = Scoring(Remembering(tables, 10), MemorySender())
+    scoring.clock.at = day(1)
+    await scoring.claim(0)
+    for n in range(2):
+        scoring.log.append(0, activity.event(f"e{n}", "ann", day(0)))
+        await scoring.turn()
+    assert not tables.tables.standing["ann"].overridden
+    tables.tables.override["ann"] = GRADES[0], day(99)
+    tables.tables.timer["ann"] = 0, AT_NEXT_TICK
+    await scoring.idle(5)
+    assert tables.tables.standing["ann"].overridden
+    assert tables.tables.standing["ann"].grade == GRADES[0]
