@@ -4,6 +4,8 @@ import argparse
 import asyncio
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +32,7 @@ from shared.runtime.command_line import with_engine
 if TYPE_CHECKING:
     from services.scoring.training.history import History
     from services.scoring.training.learn import Candidate, Learned
+    from services.scoring.training.train import Hands
 
 
 def add_commands(commands: Any) -> None:
@@ -59,6 +62,10 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--events", type=Path, help="learn from this .parquet or .csv instead of what is stored"
     )
+    parser.add_argument(
+        "--cluster", metavar="ADDRESS", help="train on this Dask scheduler's workers"
+    )
+    parser.add_argument("--spool", type=Path, help="folder for events that do not fit into memory")
     parser.add_argument("--horizon-days", type=int, help="silence that counts as churn")
     parser.add_argument("--threads", type=int, default=1, help="more rarely help: LightGBM spins")
     parser.add_argument(
@@ -76,11 +83,23 @@ class _Order:
     file: Path | None
     threads: int
     promote: bool
+    cluster: str | None
+    spool: Path | None
 
 
 def _order(args: argparse.Namespace, settings: ScoringSettings) -> _Order:
     horizon = args.horizon_days or settings.horizon_days
-    return _Order(args.end, horizon, args.events, args.threads, promote=not args.keep)
+    if args.cluster is not None and args.spool is None:
+        raise Invalid("--spool", "a cluster needs a folder that all its workers share")
+    return _Order(
+        end=args.end,
+        horizon_days=horizon,
+        file=args.events,
+        threads=args.threads,
+        promote=not args.keep,
+        cluster=args.cluster,
+        spool=args.spool,
+    )
 
 
 async def _train(args: argparse.Namespace) -> int:
@@ -152,7 +171,10 @@ async def _learn(
     from services.scoring.core.treated import Window  # noqa: PLC0415
     from services.scoring.training.learn import learn  # noqa: PLC0415
 
-    with tempfile.TemporaryDirectory(prefix="ebbwatch-training-") as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="ebbwatch-training-", dir=order.spool) as folder,
+        _hands(order) as hands,
+    ):
         history = await _history(engine, order, Path(folder))
         end = datetime.fromtimestamp(history.observed_until, UTC)
         if order.end is not None:
@@ -164,18 +186,37 @@ async def _learn(
             order.horizon_days,
             champion=champion,
             treated=[Window(*row) for row in await Treatments(engine).windows(end)],
-            threads=order.threads,
+            hands=hands,
             progress=_show_progress,
         )
+
+
+@contextmanager
+def _hands(order: _Order) -> "Iterator[Hands]":
+    """One machine, or the workers of a cluster."""
+    from services.scoring.training.train import OneMachine  # noqa: PLC0415
+
+    if order.cluster is None:
+        yield OneMachine(order.threads)
+        return
+    import distributed  # noqa: PLC0415
+
+    from services.scoring.training.cluster import Cluster  # noqa: PLC0415
+
+    connect: Any = distributed.Client  # untyped
+    with connect(order.cluster) as client:
+        yield Cluster(client, order.threads)
 
 
 async def _history(engine: AsyncEngine, order: _Order, folder: Path) -> "History":
     """What to learn from: the stored events, or a file's; on disk where they are many."""
     from services.scoring.training.event_stream import batches  # noqa: PLC0415
-    from services.scoring.training.spool import Spool  # noqa: PLC0415
+    from services.scoring.training.spool import IN_MEMORY_MAX, Spool  # noqa: PLC0415
     from services.scoring.training.stored import batch_of  # noqa: PLC0415
 
-    spool = Spool(folder / "events")
+    # A cluster's workers read files.
+    in_memory_max = IN_MEMORY_MAX if order.cluster is None else 0
+    spool = Spool(folder / "events", in_memory_max=in_memory_max)
     if order.file is not None:
         for batch in batches(order.file):
             await asyncio.to_thread(spool.add, batch)

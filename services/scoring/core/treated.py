@@ -84,21 +84,40 @@ def treatments_of(windows: Sequence[Window], customers: Sequence[str]) -> Treatm
     )
 
 
+class Weights(NamedTuple):
+    """Of a row that reached a treatment; all others count 1."""
+
+    treated_silent: float
+    treated_returned: float
+    held_out: float
+
+    def of(self, arm: NDArray[np.int8], silent: Bools) -> Floats:
+        """float64[n]; 0: leave the row out."""
+        treated = np.where(silent, self.treated_silent, self.treated_returned)
+        return np.where(arm == TREATED, treated, np.where(arm == HELD_OUT, self.held_out, 1.0))
+
+
+def weights_of(treated: int, held_out: int) -> Weights:
+    """What rows of each kind count, where so many of each reached a treatment."""
+    if treated == 0:
+        return Weights(1.0, 1.0, 1.0)
+    if held_out >= HELD_OUT_MIN:
+        return Weights(0.0, 0.0, min((treated + held_out) / held_out, WEIGHT_MAX))
+    return Weights(1.0, RETURN_WEIGHT, 1.0)
+
+
 def weigh(arm: NDArray[np.int8], silent: Bools) -> tuple[Floats, str]:
     """Weight of each row (0: leave it out), and what was done in one sentence."""
-    weight = np.ones(len(arm))
-    treated, held_out = arm == TREATED, arm == HELD_OUT
-    n, m = int(treated.sum()), int(held_out.sum())
+    n, m = int((arm == TREATED).sum()), int((arm == HELD_OUT).sum())
+    weights = weights_of(n, m)
     if n == 0:
-        return weight, "no row reached a task"
-    if m >= HELD_OUT_MIN:
-        each = min((n + m) / m, WEIGHT_MAX)
-        weight[treated] = 0.0
-        weight[held_out] = each
-        return weight, f"{n} treated rows left out; {m} held-out rows count {each:.2f} each"
-    returned = treated & ~silent
-    weight[returned] = RETURN_WEIGHT
-    return weight, (
-        f"{n} treated rows and no usable holdout ({m} rows, it wants {HELD_OUT_MIN}): the "
-        f"{int(returned.sum())} that returned count {RETURN_WEIGHT} each"
-    )
+        sentence = "no row reached a task"
+    elif weights.treated_silent == 0.0:
+        sentence = f"{n} treated rows left out; {m} held-out rows count {weights.held_out:.2f} each"
+    else:
+        returned = int(((arm == TREATED) & ~silent).sum())
+        sentence = (
+            f"{n} treated rows and no usable holdout ({m} rows, it wants {HELD_OUT_MIN}): the "
+            f"{returned} that returned count {RETURN_WEIGHT} each"
+        )
+    return weights.of(arm, silent), sentence

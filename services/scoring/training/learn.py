@@ -28,7 +28,7 @@ from services.scoring.training.history import History
 from services.scoring.training.leaks import snapshot
 from services.scoring.training.panel import Floats, Progress, no_progress
 from services.scoring.training.table import EventTable
-from services.scoring.training.train import train_fully
+from services.scoring.training.train import Hands, train_fully
 from shared.kernel.errors import Invalid
 
 POOLED_CUSTOMERS_MIN: Final = 200
@@ -78,7 +78,7 @@ def learn(
     champion: ChurnModel | PooledModel | str | None = None,
     treated: Sequence[Window] = (),
     seed: int = SEED,
-    threads: int = 1,
+    hands: Hands | None = None,
     progress: Progress = no_progress,
 ) -> Learned:
     """Candidates from nothing known at or after `end` (unix seconds, UTC).
@@ -95,7 +95,7 @@ def learn(
             horizon_days,
             treated=treated,
             seed=seed,
-            threads=threads,
+            hands=hands,
             progress=progress,
         )
     except Invalid as invalid:

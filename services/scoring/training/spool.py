@@ -125,12 +125,15 @@ class Spooled:
         """Unix seconds, UTC."""
         return self._observed_until
 
+    @property
+    def files(self) -> list[Path]:
+        """The pieces that have a customer, for whoever reads them elsewhere (`table_of`)."""
+        return [file for file in self._files if pq.read_metadata(file).num_rows]
+
     def tables(self) -> Iterator[EventTable]:
         """Each piece that has a customer."""
-        for file in self._files:
-            found = pq.read_table(file)
-            if len(found):
-                yield self._table(found)
+        for file in self.files:
+            yield table_of(file, self._observed_until)
 
     def first_purchases(self) -> NDArray[np.float64]:
         """Of all customers, piece by piece."""
@@ -140,16 +143,19 @@ class Spooled:
         """As that of the same events in memory."""
         return f"{sum(mark(table, until) for table in self.tables()) % (1 << 64):016x}"
 
-    def _table(self, found: pa.Table) -> EventTable:
-        coded = found.column("customer").combine_chunks().dictionary_encode()
-        names = np.array(coded.dictionary.to_pylist(), dtype=object)
-        order = np.argsort(names)
-        rank = np.empty(len(names), np.int64)
-        rank[order] = np.arange(len(names))
-        columns = {name: found.column(name).to_numpy() for name in _NAMES}
-        events = EventColumns(row=rank[coded.indices.to_numpy()], **columns)
-        return EventTable(
-            customers=tuple(names[order].tolist()),
-            events=sorted_events(events),
-            observed_until=self._observed_until,
-        )
+
+def table_of(file: Path, observed_until: float) -> EventTable:
+    """One piece of a spooled history; its customers are whole."""
+    found = pq.read_table(file)
+    coded = found.column("customer").combine_chunks().dictionary_encode()
+    names = np.array(coded.dictionary.to_pylist(), dtype=object)
+    order = np.argsort(names)
+    rank = np.empty(len(names), np.int64)
+    rank[order] = np.arange(len(names))
+    columns = {name: found.column(name).to_numpy() for name in _NAMES}
+    events = EventColumns(row=rank[coded.indices.to_numpy()], **columns)
+    return EventTable(
+        customers=tuple(names[order].tolist()),
+        events=sorted_events(events),
+        observed_until=observed_until,
+    )

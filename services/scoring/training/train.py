@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Final
+from typing import Final, Protocol
 
+import lightgbm
 import numpy as np
 
 from services.scoring.core.events import DAY_S
@@ -57,6 +58,68 @@ class Report:
     """Share of the total gain of the strongest features, greatest first."""
 
 
+class Hands(Protocol):
+    """Who does the work: one machine, or a cluster (`cluster.Cluster`)."""
+
+    @property
+    def threads(self) -> int:
+        """Of each call of LightGBM."""
+        ...
+
+    def panel(
+        self,
+        history: History,
+        cutoffs: Sequence[float],
+        horizon_days: int,
+        end: float,
+        *,
+        seed: int = 0,
+        treated: Sequence[Window] = (),
+        progress: Progress = no_progress,
+    ) -> Panel:
+        """As `panel.build_panel`."""
+        ...
+
+    def trees(
+        self,
+        history: History,
+        panel: Panel,
+        fitted: Fit,
+        *,
+        seed: int = 0,
+        treated: Sequence[Window] = (),
+    ) -> lightgbm.Booster:
+        """The final trees, with what was chosen on the panel."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class OneMachine:
+    """Everything here; the final trees see the panel's rows."""
+
+    threads: int = 1
+
+    def panel(
+        self,
+        history: History,
+        cutoffs: Sequence[float],
+        horizon_days: int,
+        end: float,
+        *,
+        seed: int = 0,
+        treated: Sequence[Window] = (),
+        progress: Progress = no_progress,
+    ) -> Panel:
+        """`build_panel`."""
+        return build_panel(
+            history, cutoffs, horizon_days, end, seed=seed, treated=treated, progress=progress
+        )
+
+    def trees(self, history: History, panel: Panel, fitted: Fit, **_: object) -> lightgbm.Booster:
+        """Those that were fitted to every row of the panel."""
+        return fitted.booster
+
+
 @dataclass(frozen=True, slots=True)
 class Trained:
     """A model with everything that the gate and the registry want to know of it."""
@@ -85,8 +148,9 @@ def train(
     of them took 16 times as long as one. They do not change the model. Raises Invalid when the
     history is too short or has one label only, and when a feature knows the future.
     """
+    hands = OneMachine(threads)
     trained = train_fully(
-        table, end, horizon_days, cutoffs=cutoffs, seed=seed, threads=threads, progress=progress
+        table, end, horizon_days, cutoffs=cutoffs, seed=seed, hands=hands, progress=progress
     )
     return trained.model, trained.report
 
@@ -99,21 +163,27 @@ def train_fully(
     cutoffs: Sequence[float] | None = None,
     treated: Sequence[Window] = (),
     seed: int = SEED,
-    threads: int = 1,
+    hands: Hands | None = None,
     progress: Progress = no_progress,
 ) -> Trained:
-    """As `train`, with the backtest that the gate judges and the rows that drift is seen by."""
+    """As `train`, with the backtest that the gate judges and the rows that drift is seen by.
+
+    With `hands` of a cluster the panel's pieces are made there, and so are the final trees, on
+    every row of the history.
+    """
     chosen = usual_cutoffs(table, end, horizon_days) if cutoffs is None else cutoffs
-    panel = build_panel(
+    hands = hands or OneMachine()
+    panel = hands.panel(
         table, chosen, horizon_days, end, seed=seed, treated=treated, progress=progress
     )
     bad = leaking(next(iter(table.tables())), panel.cutoffs[-1])
     if bad:
         raise Invalid("features", f"these know the future: {', '.join(bad)}")
-    fitted = fit(panel, seed=seed, threads=threads, progress=progress)
+    fitted = fit(panel, seed=seed, threads=hands.threads, progress=progress)
     compared = fitted.backtest.compared()
     card = _card(panel, fitted, compared.get("model", {}), table.fingerprint(end), end)
-    model = assemble(fitted.booster, fitted.calibration, card)
+    booster = hands.trees(table, panel, fitted, seed=seed, treated=treated)
+    model = assemble(booster, fitted.calibration, card)
     report = Report(card=card, compared=compared, importance=_importance(fitted))
     return Trained(model, report, fitted.backtest, _latest(panel, seed))
 

@@ -55,7 +55,7 @@ def test_a_thousandth_more_of_everything_changes_no_story() -> None:
     """Of everything that is measured: who bought once has not bought 1.001 times."""
     model = trained()[0]
     jitter = 1.0 + np.random.default_rng(3).uniform(-1e-3, 1e-3, X.shape)
-    near = np.where(X == np.round(X), X, X * jitter)
+    near = np.where(np.round(X) == X, X, X * jitter)
     one, other = (reasons(model.explain(x), x) for x in (X, near))
     told = [(a[0].code, b[0].code) for a, b in zip(one, other, strict=True) if a and b]
     assert np.mean([a == b for a, b in told]) >= 0.95

@@ -1,0 +1,73 @@
+"""Training on a local Dask cluster: two processes, the same kernel, the same panel, the same trees
+but for a stated tolerance."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import distributed
+import numpy as np
+import pytest
+
+from services.scoring.core.treated import Window
+from services.scoring.training.cluster import TOLERANCE, Cluster
+from services.scoring.training.spool import Spool, Spooled
+from services.scoring.training.table import EventBatch
+from services.scoring.training.train import OneMachine, train_fully
+from tests.unit.scoring_training.histories import END, HORIZON_DAYS, day, shoppers
+
+pytestmark = pytest.mark.timeout(300)  # processes start slowly on a busy machine
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Any]:
+    """Two workers on the loopback."""
+    start: Any = distributed.LocalCluster  # untyped
+    connect: Any = distributed.Client
+    with (
+        start(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0",
+            host="127.0.0.1",
+        ) as cluster,
+        connect(cluster) as found,
+    ):  # fmt: skip
+        yield found
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> Spooled:
+    """`shoppers` in six pieces."""
+    spool = Spool(tmp_path / "spool", in_memory_max=0, pieces=6)
+    events = shoppers().events
+    spool.add(EventBatch([shoppers().customers[at] for at in events.row], events))
+    found = spool.finish(END)
+    assert isinstance(found, Spooled)
+    return found
+
+
+def test_the_cluster_learns_what_one_machine_learns(client: Any, history: Spooled) -> None:
+    """The panel to the last bit, so all that is decided on it; the final trees within
+    `TOLERANCE`, though each worker bins its own rows."""
+    treated = [
+        Window(c, n % 2 == 0, datetime.fromtimestamp(day(70), UTC), None)
+        for n, c in enumerate(shoppers().customers[:60])
+    ]
+    one, other = (
+        train_fully(history, END, HORIZON_DAYS, treated=treated, hands=hands)
+        for hands in (OneMachine(), Cluster(client))
+    )
+    np.testing.assert_array_equal(one.backtest.rows.x, other.backtest.rows.x)
+    np.testing.assert_array_equal(one.backtest.log_odds, other.backtest.log_odds)
+    assert one.model.card == other.model.card
+    assert other.model.booster.num_trees() == one.model.card.trees
+    x = one.backtest.rows.x
+    mine, theirs = one.model.predict(x), other.model.predict(x)
+    assert not np.array_equal(mine, theirs), "the trees were not grown apart"
+    assert np.abs(mine - theirs).mean() < TOLERANCE
+    assert np.corrcoef(mine, theirs)[0, 1] > 0.98
+
+
+def test_a_history_in_memory_is_refused(client: Any) -> None:
+    with pytest.raises(TypeError, match="spooled files"):
+        Cluster(client).panel(shoppers(), [day(60)], HORIZON_DAYS, END)
