@@ -261,8 +261,9 @@ class Arena:
         await self.place.send(part)
 
     async def partitions(self) -> list[dict[str, object]]:
-        """The ledger's rows."""
-        return await table(self.place.engine, "partition")
+        """The ledger's rows of the activity topic."""
+        name = self.place.topic("activity")
+        return [r for r in await table(self.place.engine, "partition") if r["topic"] == name]
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,9 @@ CUSTOMERS = 24
 LEAVERS = 6
 """So many of them stop: the control that silence is noticed at all."""
 GAP_DAYS = 2
+RHYTHM_PURCHASES = 5
+"""Of those with fewer the rule expects little: their risk is high without any silence."""
+SILENCE = "silence_beyond_rhythm"
 LIVE = {"CLOCK": "live", "BATCH_RECORDS_MAX": "30", "SWEEP_INTERVAL_S": "0.1"}
 AHEAD_S = 300.0 + 60.0
 """How far ahead of the wall clock the newest event may lie: the clamp, and slack for the run."""
@@ -64,11 +67,15 @@ async def _send(arena: Arena, purchases: Iterable[Purchase]) -> int:
 
 
 async def _alerted(arena: Arena) -> set[int]:
-    """Customers of whom somebody was told that they are at high risk."""
+    """Customers with a known rhythm of whom somebody was told that they are at high risk."""
     kept = [
         DECODER.decode(r["message"]) for r in await table(arena.place.engine, "assessment_history")
     ]
-    return {int(t.customer_id[1:]) for t in kept if BANDS.index(t.band) >= HIGH}
+    return {
+        int(t.customer_id[1:])
+        for t in kept
+        if BANDS.index(t.band) >= HIGH and t.purchases >= RHYTHM_PURCHASES
+    }
 
 
 async def _swept(arena: Arena, now: float) -> None:
@@ -166,8 +173,15 @@ async def late_and_future(arena: Arena) -> Found:
         found.wrong.append("an event of next year was not clamped")
     if (states["first_purchase"] > now.timestamp() - 364 * 86_400).any():
         found.wrong.append("an event of last year was not folded at its time")
-    found.false_alerts += len(await _alerted(arena))
+    found.false_alerts += len(await _told_silent(arena))
     return found
+
+
+async def _told_silent(arena: Arena) -> set[str]:
+    """Who was said to be silent beyond the usual: everybody has just bought."""
+    rows = await table(arena.place.engine, "assessment_history")
+    kept = [DECODER.decode(row["message"]) for row in rows]
+    return {t.customer_id for t in kept if t.reasons and t.reasons[0].code == SILENCE}
 
 
 async def _raw(arena: Arena, purchases: list[tuple[str, str, datetime]]) -> None:

@@ -89,14 +89,15 @@ class MemoryStore:
     async def open(self) -> AsyncIterator[UnitOfWork]:
         """A transaction."""
         self._recorded = False
-        changed = self.tables.copy()
+        adopted = self.tables.copy()
         for customer, home in self._moved:
-            changed.state[customer] = home, changed.state[customer][1]
-            if customer in changed.timer:
-                changed.timer[customer] = home, changed.timer[customer][1]
+            adopted.state[customer] = home, adopted.state[customer][1]
+            if customer in adopted.timer:
+                adopted.timer[customer] = home, adopted.timer[customer][1]
+        self.tables, self._moved = adopted, []
+        changed = self.tables.copy()
         yield cast("UnitOfWork", changed)
         self.tables = changed
-        self._moved = []
 
     async def known(self, work: UnitOfWork, events: EventRows) -> dict[int, bytes]:
         """Index of each event whose key is stored -> the stored content hash."""

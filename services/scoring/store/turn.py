@@ -170,14 +170,20 @@ class TurnStore:
     async def open(self) -> AsyncIterator[UnitOfWork]:
         """One transaction; staging tables exist in its session."""
         self._keys_staged, self._history_staged = None, False
+        await self._adopt()
         async with unit_of_work(self._engine) as work:
             if work.driver not in self._staged:
                 await work.driver.execute(_STAGING)
-            if self._moved:
-                await work.driver.execute(_ADOPT, *map(list, zip(*self._moved, strict=True)))
             yield work
         self._staged.add(work.driver)  # only now is the creation committed
-        self._moved = []
+
+    async def _adopt(self) -> None:
+        """In a transaction of its own, which stands whatever becomes of the batch: else two batches
+        with different customers to adopt could undo each other for ever."""
+        if self._moved:
+            async with unit_of_work(self._engine) as work:
+                await work.driver.execute(_ADOPT, *map(list, zip(*self._moved, strict=True)))
+            self._moved = []
 
     async def known(self, work: UnitOfWork, events: EventRows) -> dict[int, bytes]:
         """Index of each event whose key is stored -> the stored content hash."""
