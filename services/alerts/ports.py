@@ -7,6 +7,7 @@ from typing import Protocol
 from uuid import UUID
 
 from services.alerts.core.connectors.back import Found, Rule
+from services.alerts.core.connectors.token import Token, Turn
 from services.alerts.core.document import Policy
 from services.alerts.core.endpoint import Endpoint, Payload, Route
 from services.alerts.core.life import TaskEvent
@@ -314,6 +315,16 @@ class Connectors(Protocol):
     """The connector of each endpoint."""
 
     def of(self, endpoint: Endpoint) -> Connector: ...
+
+
+class TokenStore(Protocol):
+    """Where processes share the access tokens of CRMs."""
+
+    async def read(self, endpoint_id: str, version: int) -> Token | None: ...
+    async def take_turn(
+        self, endpoint_id: str, now: datetime, until: datetime, since: datetime, most: int
+    ) -> Turn: ...
+    async def end_turn(self, endpoint_id: str, version: int, token: Token | None) -> None: ...
 
 
 class OwnerTable(Protocol):

@@ -2,7 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from services.alerts.outbound.access import Token, TokenStore
+from services.alerts.core.connectors.token import Token
+from services.alerts.ports import TokenStore
 
 T0 = datetime(2026, 3, 1, 9, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

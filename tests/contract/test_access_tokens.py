@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.alerts.outbound.access import TokenStore
+from services.alerts.ports import TokenStore
 from tests.contract.access_tokens import AccessTokenSuite
 from tests.fakes.crm.memory import MemoryTokens
 

@@ -20,7 +20,7 @@ from services.alerts.core.retry import Answer
 from services.alerts.handlers.give_verdict import Conflict, GiveVerdict
 from services.alerts.handlers.waiting import heard
 from services.alerts.ports import ChangeReader, Look, Looks, VerdictGiven
-from shared.kernel.errors import Transient
+from shared.kernel.errors import Invalid, Transient
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.runtime.backoff import Backoff
 from shared.runtime.clock import Clock
@@ -133,7 +133,10 @@ class LookForChanges:
             now = self._clock.now()
             look = await self._looks.begin(endpoint.id, now, now + LEASE)
             if look is not None:
-                await self._look(endpoint, look, now)
+                try:
+                    await self._look(endpoint, look, now)
+                except Invalid as wrong:  # the sender switches it off, with the same reason
+                    log.warning("cannot look", endpoint=endpoint.id, trouble=str(wrong))
                 self._health.beat(NAME)
 
     async def _look(self, endpoint: Endpoint, look: Look, now: datetime) -> None:

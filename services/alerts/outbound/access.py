@@ -9,13 +9,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import Final
 
+from services.alerts.core.connectors.token import Token
 from services.alerts.core.retry import Answer
+from services.alerts.ports import TokenStore
 from shared.runtime.clock import Clock
-
-SPARE: Final = timedelta(minutes=2)
-"""A token is replaced so long before its end: longer than any request and any clock's error."""
 
 WAIT_S: Final = 0.2
 """Between two looks for the token that another process is asking for."""
@@ -30,33 +29,6 @@ class Pace:
 
     requests_max: int
     window_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """An access token, from when and until when it is good."""
-
-    value: str
-    obtained_at: datetime
-    expires_at: datetime
-
-    def serves(self, now: datetime, since: datetime | None) -> bool:
-        """True when it may be used at `now` and was obtained at or after `since`."""
-        return self.expires_at - SPARE > now and (since is None or self.obtained_at >= since)
-
-
-Turn = str
-"""`mine`, `busy` (another process is asking) or `spent` (as often as the vendor allows)."""
-
-
-class TokenStore(Protocol):
-    """Where tokens are shared."""
-
-    async def read(self, endpoint_id: str, version: int) -> Token | None: ...
-    async def take_turn(
-        self, endpoint_id: str, now: datetime, until: datetime, since: datetime, most: int
-    ) -> Turn: ...
-    async def end_turn(self, endpoint_id: str, version: int, token: Token | None) -> None: ...
 
 
 Asking = Callable[[], Awaitable[tuple[str, float] | Answer]]

@@ -29,10 +29,10 @@ KINDS: Mapping[Kind, Kinds] = {
     "webhook": Kinds(
         webhook.check, lambda endpoint, shared: webhook.Webhook(endpoint, shared.http)
     ),
-    "zoho": Kinds(partial(crm.check, "zoho"), crm.make),
-    "fxiaoke": Kinds(partial(crm.check, "fxiaoke"), crm.make),
-    "wecom_bot": Kinds(partial(crm.check, "wecom_bot"), crm.make),
-    "wecom_app": Kinds(partial(crm.check, "wecom_app"), crm.make),
+    "zoho": Kinds(partial(crm.check, "zoho"), crm.made),
+    "fxiaoke": Kinds(partial(crm.check, "fxiaoke"), crm.made),
+    "wecom_bot": Kinds(partial(crm.check, "wecom_bot"), crm.made),
+    "wecom_app": Kinds(partial(crm.check, "wecom_app"), crm.made),
 }
 """The table of contents of what can be connected."""
 

@@ -4,6 +4,7 @@ What it is for: the one place that knows which secret and which address each of 
 """
 
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -24,14 +25,48 @@ from services.alerts.outbound.access import Access, Pace
 from services.alerts.outbound.records import RecordConnector
 from services.alerts.outbound.shared import Shared
 from services.alerts.outbound.wecom import WecomApp, WecomBot
+from services.alerts.ports import Leased
 from shared.kernel.errors import Invalid
 
 CrmConnector = RecordConnector | WecomApp | WecomBot
 
 
+class Unusable:
+    """Stands for an endpoint whose stored config or secrets are none any more, as after an
+    upgrade: it is switched off with the reason, and what waits for it waits."""
+
+    def __init__(self, why: str) -> None:
+        self._why = why
+
+    async def send(self, message: Leased, at: datetime) -> Answer:
+        """Nothing is sent."""
+        return Answer("endpoint_dead", error=self._why)
+
+    async def find(self, message: Leased, at: datetime) -> Answer | None:
+        """Nobody can be asked."""
+        return Answer("endpoint_dead", error=self._why)
+
+    async def refresh(self, since: datetime) -> Answer | None:
+        """There is no token."""
+        return Answer("endpoint_dead", error=self._why)
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+def made(endpoint: Endpoint, shared: Shared) -> CrmConnector | Unusable:
+    """The connector of an endpoint; one that says why there is none, where it cannot be made."""
+    try:
+        return make(endpoint, shared)
+    except Invalid as wrong:
+        return Unusable(str(wrong))
+
+
 def make(endpoint: Endpoint, shared: Shared) -> CrmConnector:
-    """The connector of an endpoint that `check` has passed."""
+    """The connector of an endpoint that `check` has passed; Invalid where it cannot be made."""
     config = read_config(endpoint.kind, endpoint.config)
+    for name in sorted(SECRETS[endpoint.kind]):
+        _secret(endpoint, name, shared)
     match config:
         case ZohoConfig():
             return zoho.ZohoConnector(

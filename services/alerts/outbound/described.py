@@ -13,10 +13,10 @@ from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.core.connectors.config import SECRETS
+from services.alerts.core.connectors.token import Token, Turn
 from services.alerts.core.endpoint import Endpoint, Secret
 from services.alerts.core.retry import Answer
 from services.alerts.outbound import crm
-from services.alerts.outbound.access import Token, Turn
 from services.alerts.outbound.records import RecordConnector
 from services.alerts.outbound.shared import Shared
 from services.alerts.ports import EndpointFinder

@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from services.alerts.outbound.access import TokenStore
 from services.alerts.outbound.http import Http
-from services.alerts.ports import MemberPace, OwnerTable
+from services.alerts.ports import MemberPace, OwnerTable, TokenStore
 from shared.runtime.clock import Clock
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.core import bucket
 from services.alerts.core.connectors.limits import MEMBER_BURST, MEMBER_RATE_PER_S
-from services.alerts.outbound.access import Token, Turn
+from services.alerts.core.connectors.token import Token, Turn
 from services.alerts.ports import Look
 from services.alerts.store.vault import Vault
 from shared.kernel.errors import Invalid

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from services.alerts.core import bucket
 from services.alerts.core.connectors.limits import MEMBER_BURST, MEMBER_RATE_PER_S
-from services.alerts.outbound.access import Token, Turn
+from services.alerts.core.connectors.token import Token, Turn
 
 
 @dataclass(slots=True)

@@ -56,6 +56,7 @@ class Office:
     look: LookForChanges
     client: httpx.AsyncClient
     rung: asyncio.Event
+    stored: Stored
 
     async def deliver(self, **changes: Any) -> str:
         """An open task, stored and sent to the CRM; its id."""
@@ -123,7 +124,7 @@ async def office(
         transport = httpx.ASGITransport(app=app)
         client = httpx.AsyncClient(transport=transport, base_url="http://alerts")
         await closing.enter_async_context(client)
-        yield Office(bench, endpoint, connectors, look, client, rung)
+        yield Office(bench, endpoint, connectors, look, client, rung, stored)
 
 
 def pass_by(place: Office, fake: Any, **time: float) -> None:

@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.outbound.access import Token, TokenStore
-from services.alerts.ports import Look
+from services.alerts.core.connectors.token import Token
+from services.alerts.ports import Look, TokenStore
 from services.alerts.store.connectors import CallbackRows, LookRows, OwnerRows, TokenRows
 from services.alerts.store.vault import Vault
 from tests.contract.access_tokens import AccessTokenSuite, at

@@ -153,6 +153,22 @@ async def test_a_crm_that_is_away_is_asked_from_where_we_were(engine: AsyncEngin
         assert await rows(engine, "SELECT verdict FROM alerts.task") == [("action_taken",)]
 
 
+async def test_an_endpoint_that_is_none_any_more_is_switched_off_and_stops_nobody(
+    engine: AsyncEngine,
+) -> None:
+    """Its stored config does not fit this version, or a secret is gone."""
+    async with office(engine, "zoho", FakeZoho()) as place:
+        for broken in (replace(place.endpoint, config={"old": 1}, version=2),
+                       replace(place.endpoint, secrets=(), version=3)):  # fmt: skip
+            connector = place.connectors.of(broken)
+            answer = await connector.send(leased(raised_task()), place.bench.clock.now())
+            assert answer.result == "endpoint_dead"
+            assert (answer.error or "").startswith(("config.", "secrets."))
+            place.stored.endpoints["crm"] = broken
+            await LookRows(engine).hasten("crm", place.bench.clock.now())
+            await place.look.turn()
+
+
 async def test_a_clock_that_is_ahead_there_hides_no_later_change(engine: AsyncEngine) -> None:
     fake = FakeZoho()
     async with office(engine, "zoho", fake) as place:
