@@ -11,6 +11,8 @@ from services.alerts.core.wording.numbers import Language
 
 _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "owner": ("For {} · due {}", "负责人：{} · 截止 {}"),
+    "respond_by": ("respond by {}", "请在 {} 前响应"),
+    "risk_of": ("{} risk", "{}风险"),
     "nobody": ("nobody: take it from the queue", "暂无，请从队列中领取"),
     "risk": (
         "{:.0%} likely to buy nothing for {} days · {:,.2f} {} at risk",
@@ -23,6 +25,24 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "offer": ("Offer: {}", "优惠：{}"),
     "closed": ("Closed {}: {}", "已于 {} 关闭：{}"),
+}
+_BANDS: Final[Mapping[str, tuple[str, str]]] = {
+    "low": ("low", "低"),
+    "watch": ("raised", "较高"),
+    "high": ("high", "高"),
+    "critical": ("critical", "极高"),
+}
+_GRADES: Final[Mapping[str, tuple[str, str]]] = {
+    "vip": ("VIP", "VIP"),
+    "regular": ("regular", "普通客户"),
+    "potential": ("potential", "潜力客户"),
+}
+_CHANNELS: Final[Mapping[str, tuple[str, str]]] = {
+    "phone": ("phone", "电话"),
+    "visit": ("visit", "上门拜访"),
+    "email": ("email", "邮件"),
+    "sms": ("text message", "短信"),
+    "wecom": ("WeCom", "企业微信"),
 }
 _CLOSED: Final[Mapping[str, tuple[str, str]]] = {
     "came_back": ("the customer bought again", "客户已再次购买"),
@@ -53,16 +73,21 @@ def in_full(task: Task, language: Language) -> str:
     owner = say("nobody")
     if task.owner_id is not None and task.queue == "owner":
         owner = task.owner_name or task.owner_id
-    lines = [
-        f"{task.customer_name or task.customer_id} · {task.grade or ''} {shown.title or task.band}",
-        say("owner", owner, f"{task.due_at:%Y-%m-%d}"),
-    ]
+    of = say("risk_of", _BANDS[task.band][language == "zh-CN"])
+    grade = _GRADES[task.grade][language == "zh-CN"] if task.grade else None
+    heading = (task.customer_name or task.customer_id, grade, shown.title or of)
+    whose = [say("owner", owner, f"{task.due_at:%Y-%m-%d}")]
+    if task.respond_by is not None:
+        whose.append(say("respond_by", f"{task.respond_by:%Y-%m-%d %H:%M} UTC"))
+    lines = [" · ".join(part for part in heading if part), " · ".join(whose)]
     if task.reasons:
         risk = (task.probability, task.horizon_days, task.value_at_risk, task.currency)
         lines.append(say("risk", *risk))
     lines += [f"  • {reason.text}" for reason in shown.reasons]
     if shown.channel:
-        lines.append(say("channel", shown.channel))
+        lines.append(
+            say("channel", _CHANNELS.get(shown.channel, (shown.channel,) * 2)[language == "zh-CN"])
+        )
     elif shown.consent_missing:
         lines.append(say("no_channel"))
     if shown.offer:
