@@ -48,6 +48,9 @@ class Task(msgspec.Struct, frozen=True):
     currency: str
     opened_at: datetime
     due_at: datetime
+    grade: str | None = None
+    channel: str | None = None
+    steps: list[str] = []
 
 
 class Change(msgspec.Struct, frozen=True):

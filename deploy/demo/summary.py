@@ -110,12 +110,13 @@ def _example(task: Task, purchases: pl.DataFrame) -> Panel:
         f"{task.probability:.0%} likely to buy nothing for {task.horizon_days} days · "
         f"{task.value_at_risk:,.2f} {task.currency} at risk",
         *(f"  • {reason.text}" for reason in task.reasons),
+        *(f"  {number}. {step}" for number, step in enumerate(task.steps, start=1)),
     ]
     what_happened = Text(f"and then: {afterwards(task, purchases)}", style="dim italic")
     name = task.customer.name or task.customer.id
     return Panel(
         Group(*(Text(line) for line in lines), what_happened),
-        title=f"[bold]{escape(name)}[/] · {task.band}",
+        title=f"[bold]{escape(name)}[/] · {' · '.join(filter(None, (task.grade, task.band)))}",
         title_align="left",
     )
 
