@@ -3,13 +3,22 @@
 import sys
 from typing import Any
 
-from services.alerts.commands import deliveries, effect, endpoints, partitions, policies, tasks
+from services.alerts.commands import (
+    customers,
+    deliveries,
+    effect,
+    endpoints,
+    partitions,
+    policies,
+    tasks,
+)
 from services.alerts.commands.running import SPEC
 from shared.runtime.command_line import main
 
 
 def _add_commands(commands: Any) -> None:
     tasks.add_commands(commands)
+    customers.add_commands(commands)
     policies.add_commands(commands)
     effect.add_commands(commands)
     deliveries.add_commands(commands)

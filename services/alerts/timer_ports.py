@@ -78,3 +78,10 @@ class DueTasks(Protocol):
     async def most_worthwhile(
         self, work: UnitOfWork, owner_id: str, most: int, skip: int = 0
     ) -> list[str]: ...
+
+
+class Traces(Protocol):
+    """What is known of a customer as a person."""
+
+    async def forget_names(self, work: UnitOfWork, customer_id: str) -> None: ...
+    async def forget(self, work: UnitOfWork, customer_id: str) -> None: ...

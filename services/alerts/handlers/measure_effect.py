@@ -29,6 +29,8 @@ TRIALS_MAX = 2_000
 """Measured in one transaction."""
 FORGET_MAX = 5_000
 """Old rows deleted in one transaction."""
+SAVE_RATES_EVERY = timedelta(hours=6)
+"""How often save rates are computed anew: they move in weeks, and all subjects are read."""
 SEED = 20_170_601
 """Of the bootstrap: the same data give the same report."""
 
@@ -46,7 +48,7 @@ class Report:
     growth: list[Point] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class MeasureOutcomes:
     """A step of the timers: measures trials, keeps save rates, forgets what is too old."""
 
@@ -59,18 +61,22 @@ class MeasureOutcomes:
     """How long late purchases are waited for."""
     keep: timedelta
     """How long purchases and assessments are kept."""
+    kept_at: datetime | None = None
+    """When this process last stored save rates, business time."""
+    measured: int = 0
+    """Trials measured since."""
 
     async def __call__(self, now: datetime) -> None:
         """Do what is due at `now`, business time."""
-        measured = 0
         while True:
             async with unit_of_work(self.engine) as work:
                 done = await self.trials.measure(work, now - self.late, now, TRIALS_MAX)
-            measured += done
+            self.measured += done
             if done < TRIALS_MAX:
                 break
-        if measured:
+        if self.measured and (self.kept_at is None or now - self.kept_at >= SAVE_RATES_EVERY):
             await self._keep_save_rates(now)
+            self.kept_at, self.measured = now, 0
         async with unit_of_work(self.engine) as work:
             await self.trials.forget_purchases(work, now - self.keep, FORGET_MAX)
             await self.assessments.forget(work, now - self.keep, FORGET_MAX)

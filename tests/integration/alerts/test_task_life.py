@@ -12,9 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.core.document import Policy, read
 from services.alerts.core.owner import OwnerRecord
+from services.alerts.handlers.part_with import PartWith
 from services.alerts.inbound.http import add_routes
+from services.alerts.store.business_clock import BusinessClock
+from services.alerts.store.customers import Customers
 from services.alerts.store.rules import Rules
-from services.alerts.store.tables import api_token
+from services.alerts.store.tables import SCHEMA, api_token
+from services.alerts.store.traces import Traces
 from shared.contracts import events
 from shared.contracts.activity import Activity, ActivityData
 from shared.contracts.events import Owner, Profile
@@ -22,6 +26,7 @@ from shared.contracts.treatment import TreatmentRecorded
 from shared.http.access import Tokens
 from shared.http.app import create_app
 from shared.postgres.engine import unit_of_work
+from shared.postgres.outbox import Outbox
 from shared.runtime.health import Health
 from tests.integration.alerts.bench import WALL_0, Bench, rows
 from tests.unit.alerts.samples import assessed, day
@@ -344,3 +349,36 @@ async def test_the_openapi_document_names_every_action(api: httpx.AsyncClient) -
     for action in ("acknowledge", "start", "snooze", "comments", "reassign", "escalate", "dismiss"):
         operation = paths[f"/v1/tasks/{{task_id}}/{action}"]["post"]
         assert "Idempotency-Key" in {p["name"] for p in operation["parameters"]}
+
+
+@pytest.mark.parametrize("why", ["erased", "merged"])
+async def test_a_customer_who_is_no_more_closes_cleanly(
+    bench: Bench, api: httpx.AsyncClient, why: Any
+) -> None:
+    """R21: nothing of an erased customer's name, notes or purchases is left."""
+    task_id = await warn(bench, "c-1")
+    await api.post(f"/v1/tasks/{task_id}/comments", json={"text": "is ill"})
+    bought = Activity(specversion="1.0", id="b", source="/t", type=events.PURCHASE, time=day(0),
+                      subject="c-1", data=ActivityData(amount=1.0))  # fmt: skip
+    await bench.read_activity(bought)
+    part_with = PartWith(
+        engine=bench.engine,
+        customers=Customers(),
+        traces=Traces(),
+        book=bench.book,
+        outbox=Outbox(SCHEMA),
+        business_clock=BusinessClock(bench.clock, replay=False),
+        clock=bench.clock,
+    )
+    assert await part_with("c-1", why) == 1
+    assert await part_with("c-1", why) == 0
+    shown = (await api.get(f"/v1/tasks/{task_id}")).json()
+    assert (shown["status"], shown["close_reason"]) == ("closed", why)
+    assert await told(bench) == [(task_id, "opened"), (task_id, "closed")]
+    left = [
+        await rows(bench.engine, f"SELECT 1 FROM alerts.{table}")  # noqa: S608
+        for table in ("purchase", "assessment", "task_event")
+    ]
+    assert [bool(found) for found in left] == [why == "merged"] * 3
+    ((profile,),) = await rows(bench.engine, "SELECT profile FROM alerts.customer")
+    assert (profile is None) == (why == "erased")

@@ -1,0 +1,41 @@
+"""Operator commands about customers who are no more."""
+
+import argparse
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.alerts.commands.running import business_clock, command
+from services.alerts.handlers.part_with import PartWith
+from services.alerts.main import Alerts
+from services.alerts.settings import AlertsSettings
+from services.alerts.store.traces import Traces
+from shared.kafka.settings import KafkaSettings
+
+
+def add_commands(commands: Any) -> None:
+    """`customers erase|merged`."""
+    customers = commands.add_parser("customers", help="customers who are no more")
+    actions = customers.add_subparsers(required=True, metavar="ACTION")
+    erase = actions.add_parser("erase", help="close the tasks, delete what alerts knows of one")
+    erase.add_argument("id")
+    erase.set_defaults(command=command(_part_with), why="erased")
+    merged = actions.add_parser("merged", help="close the tasks of one who is now another")
+    merged.add_argument("id")
+    merged.set_defaults(command=command(_part_with), why="merged")
+
+
+async def _part_with(args: argparse.Namespace, engine: AsyncEngine) -> int:
+    alerts = Alerts(AlertsSettings(), KafkaSettings(), engine)
+    part_with = PartWith(
+        engine=engine,
+        customers=alerts.customers,
+        traces=Traces(),
+        book=alerts.book,
+        outbox=alerts.outbox,
+        business_clock=business_clock(),
+        clock=alerts.clock,
+    )
+    closed = await part_with(args.id, args.why)
+    print(f"{args.id}: {args.why}, {closed} open tasks closed")
+    return 0
