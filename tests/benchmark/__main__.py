@@ -15,6 +15,7 @@ from tests.benchmark import (
     ground,
     growth,
     kernel,
+    model,
     path,
     replicas,
     segments,
@@ -27,6 +28,7 @@ from tests.benchmark import (
 
 SECTIONS: dict[str, Callable[[], Mapping[str, Any]]] = {
     "kernel": kernel.run,
+    "model": model.run,
     "segments": segments.run,
     "ceiling": lambda: ground.run(streams.ceiling),
     "ingest": lambda: ground.run(streams.ingest),

@@ -118,7 +118,7 @@ def backtest(
     for step, at in enumerate(chosen):
         known = panel.matured(panel.cutoffs[at])
         x = panel.between(at, at + 1).x
-        booster = grow(_thinned(known), parameters, trees=trees, threads=threads)
+        booster = grow(thinned(known), parameters, trees=trees, threads=threads)
         scored.append(log_odds(booster, x, threads))
         for name, baseline in fit_baselines(known, x).items():
             simple[name].append(baseline.predict(x))
@@ -130,7 +130,7 @@ def backtest(
     )
 
 
-def _thinned(panel: Panel) -> Panel:
+def thinned(panel: Panel) -> Panel:
     """At most LEARN_ROWS_MAX rows, the same share of every cutoff; the same ones every time."""
     if len(panel) <= LEARN_ROWS_MAX:
         return panel

@@ -1,8 +1,8 @@
 """From a panel to a churn model: small, strongly regularised trees, checked on later cutoffs.
 
-The number of trees is chosen on held-out later cutoffs, the calibration judged in a backtest;
-the final trees then see every row. It never draws a random split of rows: those of one
-customer at neighbouring cutoffs are almost the same.
+Settings and number of trees are searched on held-out later cutoffs, the calibration judged in a
+backtest; the final trees then see every row. It never draws a random split of rows: those of
+one customer at neighbouring cutoffs are almost the same.
 """
 
 from dataclasses import dataclass
@@ -11,24 +11,15 @@ from typing import Final
 import lightgbm
 
 from services.scoring.model.calibration import Calibration
-from services.scoring.training.backtest import Backtest, backtest, learnable
+from services.scoring.training.backtest import Backtest, backtest
 from services.scoring.training.calibrate import decide
 from services.scoring.training.panel import Panel, Progress, no_progress
-from services.scoring.training.trees import (
-    TREES_FALLBACK,
-    TREES_MAX,
-    Parameters,
-    grow,
-    parameters_for,
-)
+from services.scoring.training.search import search
+from services.scoring.training.trees import Parameters, grow, parameters_for
 from shared.kernel.errors import Invalid
 
 SEED: Final = 20_170_326
 """Any number does; this one is written into the card."""
-HELD_OUT_SHARE: Final = 0.25
-"""Of the cutoffs, the latest, to stop the trees on."""
-HELD_OUT_MAX: Final = 8
-"""More would push the trained part too far into the past."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,48 +48,18 @@ def fit(
     """
     if panel.silent.all() or not panel.silent.any():
         raise Invalid("panel", "every customer has the same label: nothing can be learned")
-    parameters = parameters_for(panel, seed)
-    start = held_out_from(panel)
-    if start is None:
-        trees, chosen_by = TREES_FALLBACK, "fixed: too few cutoffs to hold later ones out"
-    else:
-        held_out = panel.between(start, len(panel.cutoffs))
-        trial = grow(
-            panel.matured(held_out.cutoffs[0]),
-            parameters,
-            trees=TREES_MAX,
-            threads=threads,
-            later=held_out,
-            progress=progress,
-            what="trial trees",
-        )
-        trees = trial.best_iteration
-        chosen_by = f"early stopping on the latest {len(held_out.cutoffs)} cutoffs"
-    later = backtest(panel, parameters, trees=trees, threads=threads, progress=progress)
+    found = search(panel, parameters_for(panel, seed), threads=threads, progress=progress)
+    later = backtest(panel, found.parameters, trees=found.trees, threads=threads, progress=progress)
     past = later.at_origins()
     decision = decide(*past.by_origin())
-    booster = grow(panel, parameters, trees=trees, threads=threads, progress=progress)
+    booster = grow(panel, found.parameters, trees=found.trees, threads=threads, progress=progress)
     return Fit(
         booster=booster,
-        trees=trees,
-        trees_chosen_by=chosen_by,
+        trees=found.trees,
+        trees_chosen_by=found.chosen_by,
         calibration=decision.calibration,
         calibration_reason=decision.reason,
         backtest=past,
         later=later,
-        parameters=parameters,
+        parameters=found.parameters,
     )
-
-
-def held_out_from(panel: Panel) -> int | None:
-    """Index of the first held-out cutoff, or None when the history is too short.
-
-    The latest quarter of the cutoffs is held out, less if need be, so that what is learned
-    before the first of them had matured by then.
-    """
-    number = len(panel.cutoffs)
-    wanted = min(HELD_OUT_MAX, max(1, round(number * HELD_OUT_SHARE)))
-    for start in range(number - wanted, number):
-        if learnable(panel.matured(panel.cutoffs[start])):
-            return start
-    return None

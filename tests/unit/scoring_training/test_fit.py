@@ -11,8 +11,9 @@ from services.scoring.training import backtest as backtesting
 from services.scoring.training import fit as fitting
 from services.scoring.training.backtest import apart, backtest, origins
 from services.scoring.training.baselines import NAMES
-from services.scoring.training.fit import fit, held_out_from
+from services.scoring.training.fit import fit
 from services.scoring.training.panel import Panel
+from services.scoring.training.search import SETTINGS, USUAL, held_out_from, search
 from services.scoring.training.trees import TREES_FALLBACK, grow, log_odds, parameters_for
 from shared.kernel.errors import Invalid
 from tests.unit.scoring_training.histories import HORIZON_DAYS, panel
@@ -92,6 +93,21 @@ def test_a_short_history_gets_a_fixed_number_of_trees_and_says_so() -> None:
     assert fitted.trees_chosen_by.startswith("fixed")
     assert fitted.calibration_reason.startswith("none")
     assert fitted.backtest.compared() == {}
+
+
+def test_every_setting_is_tried_and_the_usual_one_kept_unless_clearly_beaten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parameters = parameters_for(panel(), 1)
+    found = search(panel(), parameters, threads=1)
+    assert all(name in found.chosen_by for name in SETTINGS)
+    monkeypatch.setattr("services.scoring.training.search.GAIN_MIN", 10.0)
+    kept = search(panel(), parameters, threads=1)
+    assert kept.parameters == parameters
+    assert f"with {USUAL};" in kept.chosen_by
+    monkeypatch.setattr("services.scoring.training.search.GAIN_MIN", -10.0)
+    best = search(panel(), parameters, threads=1)
+    assert best.parameters in [{**parameters, **change} for change in SETTINGS.values()]
 
 
 def test_one_label_is_refused() -> None:

@@ -1,0 +1,82 @@
+"""The churn model's costs: training, batch prediction against LightGBM itself, reasons.
+
+On CDNOW where it is at hand (23,570 customers), else on a simulated cohort of as many.
+"""
+
+import resource
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from services.scoring.core import reasons
+from services.scoring.core.events import DAY_S, EventColumns, Kind
+from services.scoring.training.datasets import path_of
+from services.scoring.training.event_file import read
+from services.scoring.training.panel import build_panel
+from services.scoring.training.table import EventBatch, EventTable, from_columns
+from services.scoring.training.train import train
+
+CUSTOMERS = 23_570
+HORIZON_DAYS = 91
+END = 883_526_400.0
+"""1997-12-31, UTC."""
+PREDICTED = 20_000
+EXPLAINED = 1_000
+REPEATS = 5
+
+
+def run() -> dict[str, float | str]:
+    """Seconds, and the ratio to `Booster.predict` on the same rows in the same run."""
+    path = path_of("cdnow")
+    table = _simulated() if path is None else read(path).table
+    begin = time.perf_counter()
+    model, report = train(table, END, HORIZON_DAYS)
+    seconds = time.perf_counter() - begin
+    rows = build_panel(table, [END - HORIZON_DAYS * DAY_S], HORIZON_DAYS, END).x
+    rows = np.ascontiguousarray(rows[np.arange(PREDICTED) % len(rows)])
+    ours = _best(lambda: model.predict(rows))
+    raw = _best(lambda: model.booster.predict(rows, num_threads=1))
+    few = rows[:EXPLAINED]
+    told = _best(lambda: reasons.reasons(model.explain(few), few))
+    return {
+        "history": "cdnow" if path is not None else "simulated",
+        "training_rows": float(report.card.rows),
+        "training_s": seconds,
+        "trees": float(report.card.trees),
+        "memory_max_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "predict_rows_per_s": PREDICTED / ours,
+        "predict_over_booster": ours / raw,
+        "reasons_for_1000_s": told,
+    }
+
+
+def _best(work: Callable[[], object]) -> float:
+    taken = []
+    for _ in range(REPEATS):
+        begin = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - begin)
+    return min(taken)
+
+
+def _simulated() -> EventTable:
+    random = np.random.default_rng(1997)
+    repeats = random.poisson(random.gamma(0.5, 4.0, CUSTOMERS))
+    customer = np.repeat(np.arange(CUSTOMERS), repeats + 1)
+    first = random.uniform(END - 365 * DAY_S, END - 275 * DAY_S, CUSTOMERS)[customer]
+    newest = np.r_[True, customer[1:] != customer[:-1]]
+    times = np.where(newest, first, first + random.beta(1, 2, len(customer)) * (END - first))
+    n = len(customer)
+    columns = EventColumns(
+        row=np.zeros(n, np.int64),
+        kind=np.full(n, Kind.PURCHASE, np.uint8),
+        time=np.floor(times / DAY_S) * DAY_S,
+        amount=random.lognormal(3.0, 1.0, n),
+        score=np.full(n, np.nan),
+        key=np.arange(n, dtype=np.uint64),
+        category=np.zeros(n, np.uint64),
+        cost=np.full(n, np.nan),
+        channel=np.zeros(n, np.uint8),
+    )
+    return from_columns([EventBatch([str(c) for c in customer], columns)], END)
