@@ -21,7 +21,8 @@ from services.scoring.training.datasets import path_of
 from services.scoring.training.event_file import Read, read
 from services.scoring.training.figures import Found, figures, instant, print_table
 from services.scoring.training.held_out import CHOSEN, HeldOut, hold_out
-from services.scoring.training.panel import Progress
+from services.scoring.training.horizons import coherent
+from services.scoring.training.panel import Floats, Progress
 from services.scoring.training.protocols import PROTOCOLS
 from shared.kernel.errors import Invalid
 from shared.report.page import write
@@ -38,6 +39,7 @@ class Options:
     events: str | None = None
     horizon_days: int | None = None
     cutoffs: str | None = None
+    also_horizons: str | None = None
     sets: Sequence[str] = tuple(PROTOCOLS)
     out: str | None = None
     threads: int = 1
@@ -67,15 +69,18 @@ def evaluate(
     return tested, figures(tested, horizon_days, events.notes())
 
 
-def _one_file(options: Options, events: str) -> None:
-    path, out = Path(events), Path(options.out or OUT)
+def _one_file(options: Options, file: str) -> None:
+    path, out = Path(file), Path(options.out or OUT)
     if options.cutoffs is None or options.horizon_days is None:
         raise Invalid("cutoffs", "--events needs --cutoffs and --horizon-days")
     cutoffs = _cutoffs(options.cutoffs)
-    if not 1 <= options.horizon_days <= HORIZON_DAYS_MAX:
-        raise Invalid("horizon-days", f"is 1 to {HORIZON_DAYS_MAX}, not {options.horizon_days}")
+    horizon = _days("horizon-days", str(options.horizon_days))
+    others = [_days("also-horizons", text) for text in _parts(options.also_horizons or "")]
     title = path.resolve().parent.name if path.stem == "events" else path.stem
-    found = _written(read(path), title, options.horizon_days, cutoffs, out, {}, options.threads)
+    events = read(path)
+    tested, found = _written(events, title, horizon, cutoffs, out, {}, options.threads)
+    if wanted := sorted({*others} - {horizon}):
+        found["horizons"] = _horizons(events, title, tested, wanted, out, options.threads)
     (out / "metrics.json").write_text(_json(found))
     sys.stdout.write(f"\n{out}: predictions.csv, metrics.json, card.html\n")
 
@@ -91,7 +96,7 @@ def _public_sets(options: Options) -> None:
         if path is None:
             sys.stdout.write(f"\n{name}: not here, left out (see docs/model.md)\n")
             continue
-        everything[name] = _written(
+        _, everything[name] = _written(
             read(path), name, protocol.horizon_days, [_instant(t) for t in protocol.tests],
             out / name, protocol.reference, options.threads,
         )  # fmt: skip
@@ -110,7 +115,7 @@ def _written(
     out: Path,
     reference: Any,
     threads: int,
-) -> Found:
+) -> tuple[list[HeldOut], Found]:
     """Evaluate, print, and write predictions and card into the folder."""
     for what, count in (("without a customer", events.without_customer),
                         ("with an event id that came before", events.repeated)):  # fmt: skip
@@ -118,24 +123,52 @@ def _written(
             sys.stderr.write(f"{title}: left out {count:,} rows {what}\n")
     tested, found = evaluate(events, horizon_days, cutoffs, threads, _log(title))
     out.mkdir(parents=True, exist_ok=True)
-    _predictions(events, tested).write_csv(out / "predictions.csv")
+    predictions = [_frame(events, one, one.predictions[CHOSEN]) for one in tested]
+    pl.concat(predictions).write_csv(out / "predictions.csv")
     write(card_page(title, tested, found), out / "card.html")
     dates = ", ".join(instant(at) for at in cutoffs)
     heading = f"{title}: silence over {horizon_days} days, mean over {dates}"
     print_table(found, heading, sys.stdout, reference)
-    return found
+    return tested, found
 
 
-def _predictions(events: Read, tested: Sequence[HeldOut]) -> pl.DataFrame:
-    return pl.concat(
-        pl.DataFrame(
-            {
-                "customer_id": [events.table.customers[at] for at in one.rows.customer],
-                "cutoff": [instant(one.cutoff)] * len(one.rows),
-                "p_churn": one.predictions[CHOSEN],
-            }
+def _horizons(
+    events: Read,
+    title: str,
+    tested: Sequence[HeldOut],
+    others: Sequence[int],
+    out: Path,
+    threads: int,
+) -> Found:
+    """Other horizons at the same cutoffs: `horizons.csv`, and each one's mean measures."""
+    main = tested[0].rows.horizon_days
+    cutoffs = [one.cutoff for one in tested]
+    by_horizon = {main: list(tested)}
+    means: Found = {}
+    for days in others:
+        by_horizon[days], found = evaluate(
+            events, days, cutoffs, threads, _log(f"{title} {days} d")
         )
-        for one in tested
+        means[str(days)] = found["mean"]
+    parts = []
+    for at, one in enumerate(tested):
+        p = {days: held[at].predictions[CHOSEN] for days, held in by_horizon.items()}
+        for days, each in coherent(p, main).items():
+            part = _frame(events, one, each)
+            parts.append(part.with_columns(horizon_days=pl.lit(days)))
+    columns = ["customer_id", "cutoff", "horizon_days", "p_churn"]
+    pl.concat(parts).select(columns).write_csv(out / "horizons.csv")
+    return means
+
+
+def _frame(events: Read, one: HeldOut, p: Floats) -> pl.DataFrame:
+    """One row for each customer of a cutoff."""
+    return pl.DataFrame(
+        {
+            "customer_id": [events.table.customers[at] for at in one.rows.customer],
+            "cutoff": [instant(one.cutoff)] * len(one.rows),
+            "p_churn": p,
+        }
     )
 
 
@@ -153,10 +186,20 @@ def _log(name: str) -> Progress:
 
 
 def _cutoffs(text: str) -> list[float]:
-    dates = [part.strip() for part in text.split(",") if part.strip()]
+    dates = _parts(text)
     if not dates:
         raise Invalid("cutoffs", "there is none")
     return sorted({_instant(date) for date in dates})
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _days(field: str, text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= HORIZON_DAYS_MAX:
+        raise Invalid(field, f"is 1 to {HORIZON_DAYS_MAX} days, not {text}")
+    return int(text)
 
 
 def _instant(text: str) -> float:

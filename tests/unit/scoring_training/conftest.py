@@ -1,11 +1,5 @@
-"""Trainings are what these tests wait for: fewer of them say the same."""
+"""Every training here is a quick one."""
 
-import pytest
+from tests.unit.scoring_training.quick import quick_training
 
-from services.scoring.training import backtest
-
-
-@pytest.fixture(autouse=True)
-def few_later_cutoffs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two beside the origins, each of which costs one more training."""
-    monkeypatch.setattr(backtest, "LATER_MAX", 2)
+__all__ = ["quick_training"]

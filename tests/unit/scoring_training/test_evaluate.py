@@ -85,6 +85,21 @@ def test_a_csv_gives_the_same_numbers(folder: Path) -> None:
     assert one.equals(two)
 
 
+def test_several_horizons_tell_when_and_never_contradict_themselves(folder: Path) -> None:
+    assert run(_options(folder, cutoffs=_date(134), also_horizons="7, 14")) == 0
+    out = folder / "out"
+    found = pl.read_csv(out / "horizons.csv")
+    assert found["horizon_days"].unique().sort().to_list() == [7, HORIZON_DAYS]
+    wide = found.pivot("horizon_days", index="customer_id", values="p_churn")
+    assert (wide["7"] >= wide[str(HORIZON_DAYS)]).all()
+    main = found.filter(pl.col("horizon_days") == HORIZON_DAYS)
+    assert main["p_churn"].equals(pl.read_csv(out / "predictions.csv")["p_churn"])
+    horizons = json.loads((out / "metrics.json").read_text())["horizons"]
+    assert set(horizons) == {"7"}
+    longer = json.loads((out / "metrics.json").read_text())["mean"]["chosen"]["all"]["base_rate"]
+    assert horizons["7"]["chosen"]["all"]["base_rate"] > longer
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
@@ -92,6 +107,7 @@ def test_a_csv_gives_the_same_numbers(folder: Path) -> None:
         ({"cutoffs": " , "}, "cutoffs: there is none"),
         ({"cutoffs": None}, "cutoffs: --events needs"),
         ({"horizon_days": 0}, "horizon-days: is 1 to"),
+        ({"also_horizons": "7,soon"}, "also-horizons: is 1 to 3650 days, not soon"),
         ({"cutoffs": "1999-01-01"}, "cutoffs: nobody has bought before 1999-01-01"),
         ({"events": "nowhere.csv"}, "events: there is no file nowhere.csv"),
         ({"events": None, "sets": ["moon"]}, "sets: 'moon' is none of"),

@@ -98,6 +98,7 @@ def test_a_short_history_gets_a_fixed_number_of_trees_and_says_so() -> None:
 def test_every_setting_is_tried_and_the_usual_one_kept_unless_clearly_beaten(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("services.scoring.training.search.SETTINGS", SETTINGS)
     parameters = parameters_for(panel(), 1)
     found = search(panel(), parameters, threads=1)
     assert all(name in found.chosen_by for name in SETTINGS)

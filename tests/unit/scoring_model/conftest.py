@@ -1,0 +1,5 @@
+"""Every training here is a quick one."""
+
+from tests.unit.scoring_training.quick import quick_training
+
+__all__ = ["quick_training"]
