@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from services.scoring.core.events import Kind
-from services.scoring.training.baselines import NAMES
 from services.scoring.training import learn as learning
+from services.scoring.training.baselines import NAMES
 from services.scoring.training.learn import Learned, learn
 from services.scoring.training.table import EventTable, from_columns
 from shared.kernel.errors import Invalid
