@@ -78,7 +78,9 @@ def hold_out(
     # Its end is judged here, by `labelled`: a prediction is worth having without a label too.
     endless = replace(table, observed_until=np.inf)
     rows = _rows(endless, cutoff, horizon_days)
-    known, untrained = _known(endless, cutoff, horizon_days, seed, progress)
+    # Labels end where the file ends: beyond it everybody would seem silent.
+    end = min(cutoff, table.observed_until)
+    known, untrained = _known(endless, end, horizon_days, seed, progress)
     fitted: Fit | None = None
     if known is not None and not untrained:
         fitted = fit(known, seed=seed, threads=threads, progress=progress)
@@ -116,12 +118,12 @@ def _rows(table: EventTable, cutoff: float, horizon_days: int) -> Panel:
 
 
 def _known(
-    table: EventTable, cutoff: float, horizon_days: int, seed: int, progress: Progress
+    table: EventTable, end: float, horizon_days: int, seed: int, progress: Progress
 ) -> tuple[Panel | None, str]:
-    """The panel before the cutoff, and why trees cannot be grown on it (empty: they can)."""
+    """The panel before `end`, and why trees cannot be grown on it (empty: they can)."""
     try:
-        cutoffs = usual_cutoffs(table, cutoff, horizon_days)
-        known = build_panel(table, cutoffs, horizon_days, cutoff, seed=seed, progress=progress)
+        cutoffs = usual_cutoffs(table, end, horizon_days)
+        known = build_panel(table, cutoffs, horizon_days, end, seed=seed, progress=progress)
     except Invalid as invalid:
         return None, str(invalid)
     if bad := leaking(table, known.cutoffs[-1]):

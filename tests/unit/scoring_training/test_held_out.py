@@ -57,6 +57,13 @@ def test_a_cutoff_that_was_not_observed_has_predictions_and_no_measures() -> Non
     assert "observed to its end" in render(card_page("x", [blind], figures([blind], 14, {})))
 
 
+def test_no_label_reaches_beyond_the_end_of_the_file() -> None:
+    """A cutoff after the last day: what was not recorded is not silence."""
+    found = hold_out(_until(shoppers(), day(100)), CUTOFF, HORIZON_DAYS)
+    assert found.known is not None
+    assert max(found.known.cutoffs) + HORIZON_DAYS * 86_400 <= day(100)
+
+
 def test_a_file_may_end_a_little_early() -> None:
     nearly = CUTOFF + (HORIZON_DAYS - 0.5) * 86_400
     assert hold_out(_until(shoppers(), nearly), CUTOFF, HORIZON_DAYS).labelled
