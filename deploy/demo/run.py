@@ -41,6 +41,12 @@ history takes 20-40 s on two cores."""
 TRAINING_S_MAX = 600.0
 """Longest training, in seconds; it takes 20-40 s on two cores."""
 
+SEGMENTS = {
+    "quiet-high-value": "tier == 'high' && silence_over_gap_mean > 2.0",
+    "coupon-users": "campaigns_redeemed >= 1.0",
+}
+"""Rules of a user, to show what one looks like and who moves."""
+
 TASK_CHANGES = ("ebbwatch_alerts_tasks_raised_total", "ebbwatch_alerts_tasks_closed_total")
 """What alerts counts; each of them is told to the CRM once."""
 
@@ -76,6 +82,8 @@ def run(options: Options, console: Console) -> int:
             database = {"DATABASE_URL": stack.postgres.fresh(DATABASE)}
             services = opened.enter_context(Services(options.data, stack.environment() | database))
             tokens = services.prepare()
+            for name, rule in SEGMENTS.items():
+                services.command("scoring", "segments", "define", name, rule)
         with step(console, "Read a year of a supermarket panel") as current:
             history = load(options.households)
             current.note = f"{len(history.profiles):,} households, {history.events:,} events"
@@ -118,6 +126,7 @@ class Scenario:
         self._kafka = kafka
         self._services = services
         self._history = history
+        self._report_file = options.output.parent / "segments.html"
         self._producer = Producer(kafka, "demo-replayer")
         self._replayer = Replayer(self._producer, SystemClock())
 
@@ -132,6 +141,7 @@ class Scenario:
                 told_before = (await crm.stats())["accepted"]
                 replayed, replay_s = await self._replay(backlog)
                 await self._deliver(backlog, crm)
+                await self._report()
                 copies = self._replayer.controls * ACTIVITY.partitions
                 return Measured(
                     broker=broker,
@@ -199,6 +209,12 @@ class Scenario:
             return left == 0
 
         await self._services.wait(done, "ingest and scoring to catch up", STALL_S_MAX)
+
+    async def _report(self) -> None:
+        with step(self._console, "Report on value and segments") as current:
+            out = str(self._report_file)
+            await asyncio.to_thread(self._services.command, "scoring", "report", "--out", out)
+            current.note = out
 
     async def _deliver(self, backlog: Backlog, crm: Crm) -> None:
         async def decided() -> bool:

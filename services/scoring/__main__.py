@@ -10,13 +10,14 @@ from services.scoring.commands import (
     partitions,
     rebuild,
     training,
+    value,
 )
 from services.scoring.commands.running import SPEC
 from shared.runtime.command_line import main
 
 
 def _add_commands(commands: Any) -> None:
-    for each in (training, models, partitions, rebuild, assessments, evaluating):
+    for each in (training, models, partitions, rebuild, assessments, evaluating, value):
         each.add_commands(commands)
 
 

@@ -114,6 +114,12 @@ class StandingLists:
             for r in await self._rows(query)
         ]
 
+    async def newest(self) -> datetime | None:
+        """Business time of the newest standing."""
+        rows = await self._rows(sa.select(sa.func.max(standing.c.at).label("at")))
+        at: datetime | None = rows[0]["at"]
+        return at
+
     async def worth(self) -> dict[str, float]:
         """Lifetime value by customer, where one is stated."""
         s = standing.c

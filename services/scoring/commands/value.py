@@ -1,0 +1,147 @@
+"""Operator commands of value: the segment report, segments and thresholds from the shell."""
+
+import argparse
+import asyncio
+import json
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.scoring.commands.running import SPEC, instant
+from services.scoring.core.segments.expression import compile_rule
+from services.scoring.core.segments.rules import NAMES
+from services.scoring.core.value import policy as policies
+from services.scoring.settings import ScoringSettings
+from services.scoring.store.decisions import Decisions, Definition
+from services.scoring.store.history import History
+from services.scoring.store.standing_lists import StandingLists
+from shared.kernel.errors import Invalid
+from shared.runtime.clock import SystemClock
+from shared.runtime.command_line import with_engine
+
+
+def add_commands(commands: Any) -> None:
+    """`report`, `segments` and `value`."""
+    report = commands.add_parser("report", help="movement between groups, and what they do")
+    report.add_argument("--out", type=Path, required=True, help="the HTML file to write")
+    report.add_argument("--json", type=Path, help="the same numbers as JSON")
+    report.add_argument("--csv", type=Path, help="what each group did in each period, as CSV")
+    report.add_argument("--start", type=instant, help="compare from here; default: 91 days before")
+    report.add_argument("--end", type=instant, help="to here; default: the newest change")
+    report.add_argument("--around", type=instant, help="before and after this; default: 28 d ago")
+    report.add_argument("--window-days", type=int, default=28, help="on each side of it")
+    report.set_defaults(command=_report)
+    segments = commands.add_parser("segments", help="the user's own segments")
+    actions = segments.add_subparsers(required=True, metavar="ACTION")
+    listing = actions.add_parser("list", help="those in force, with their size")
+    listing.set_defaults(command=_list)
+    define = actions.add_parser("define", help="define a segment, or change it")
+    define.add_argument("id")
+    define.add_argument("expression", help="a CEL rule, as \"tier == 'high' && spent > 100.0\"")
+    define.add_argument("--name")
+    define.add_argument("--action", help="a playbook, triggered once on entry")
+    define.add_argument("--act-on-existing", action="store_true")
+    define.set_defaults(command=_define)
+    value = commands.add_parser("value", help="thresholds of tiers, grades and states")
+    actions = value.add_subparsers(required=True, metavar="ACTION")
+    policy = actions.add_parser("policy", help="put a policy (JSON file) in force")
+    policy.add_argument("file", type=Path)
+    policy.add_argument("--reason", required=True)
+    policy.set_defaults(command=_policy)
+
+
+async def _report(args: argparse.Namespace) -> int:
+    # Imported here: the other commands must not carry the weight of plots and of polars.
+    from services.scoring.outbound import segments_page as pages  # noqa: PLC0415
+    from services.scoring.training.stored import batch_of  # noqa: PLC0415
+    from services.scoring.training.table import from_columns  # noqa: PLC0415
+    from shared.report.page import write  # noqa: PLC0415
+
+    async def work(engine: AsyncEngine) -> int:
+        lists, decisions = StandingLists(engine), Decisions(engine)
+        newest = await lists.newest()
+        if newest is None:
+            raise Invalid("report", "no standing was ever stated: is scoring running?")
+        end = args.end or newest
+        start = args.start or end - timedelta(days=91)
+        around = args.around or end - timedelta(days=28)
+        if start >= end:
+            raise Invalid("--start", "must lie before the end")
+        batches = [await asyncio.to_thread(batch_of, p) async for p in History(engine).events()]
+        table = await asyncio.to_thread(from_columns, batches, end.timestamp())
+        told = pages.Told(
+            moves={kind: await lists.moves(f"{kind}_changed", end) for kind in pages.KINDS},
+            segment_moves=await lists.segment_moves(end),
+            names={one.id: one.name for one in await decisions.segments()},
+            customers=table.customers,
+            events=table.events,
+            counts=await lists.counts(),
+            worth=await lists.worth(),
+            currency=ScoringSettings().reporting_currency,
+        )
+        found = await asyncio.to_thread(pages.report, told, start, end, around, args.window_days)
+        write(pages.segments_page(told, found), args.out)
+        for path, text in (
+            (args.json, json.dumps(pages.as_json(found), indent=2) + "\n"),
+            (args.csv, pages.as_csv(found)),
+        ):
+            if path is not None:
+                await asyncio.to_thread(path.write_text, text)
+        print(f"{args.out}: {start:%F} to {end:%F}, {len(found.over_time)} groups")
+        return 0
+
+    return await with_engine(SPEC, work)
+
+
+async def _list(_: argparse.Namespace) -> int:
+    async def work(engine: AsyncEngine) -> int:
+        decisions = Decisions(engine)
+        sizes = await decisions.sizes()
+        for one in await decisions.segments():
+            print(f"{one.id:<24} v{one.version:<3} {sizes.get(one.id, 0):>8,}  {one.expression}")
+        return 0
+
+    return await with_engine(SPEC, work)
+
+
+async def _define(args: argparse.Namespace) -> int:
+    compile_rule(args.expression, NAMES)
+
+    async def work(engine: AsyncEngine) -> int:
+        decisions = Decisions(engine)
+        current = await decisions.segment(args.id)
+        saved = await decisions.save_segment(
+            Definition(
+                id=args.id,
+                version=0,
+                revision=0,
+                name=args.name or (current.name if current else args.id),
+                description=current.description if current else "",
+                expression=args.expression,
+                action=args.action,
+                act_on_existing=args.act_on_existing,
+                retired=False,
+                created_at=SystemClock().now(),
+            ),
+            current.version if current else 0,
+        )
+        print(f"{saved.id} version {saved.version} is in force within seconds")
+        return 0
+
+    return await with_engine(SPEC, work)
+
+
+async def _policy(args: argparse.Namespace) -> int:
+    policy = policies.parse(await asyncio.to_thread(args.file.read_bytes))
+
+    async def work(engine: AsyncEngine) -> int:
+        text = msgspec.json.encode(policy).decode()
+        version = await Decisions(engine).save_policy(text, args.reason, SystemClock().now())
+        print(f"policy {version} is in force within seconds", file=sys.stderr)
+        return 0
+
+    return await with_engine(SPEC, work)

@@ -1,0 +1,107 @@
+"""Who moved from where to where, and what a group did in a period: counts, no judgement.
+
+What it is for: the numbers of the segment report, from the history of standings and the events.
+It never says what caused a movement: groups choose themselves, a difference is not an effect of
+anything by itself (the holdout of alerts measures that).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.scoring.core.events import DAY_S, EventColumns, Kind
+
+Flags = NDArray[np.bool_]
+Moves = Sequence[tuple[str, datetime, str | None]]
+"""(customer, at, word after), by customer and then in order."""
+
+NOT_KNOWN: Final = "(not yet known)"
+MONTH_DAYS: Final = 28.0
+"""Rates are per four weeks: every weekday is in them equally often."""
+
+
+def standing_at(moves: Moves, at: datetime) -> dict[str, str]:
+    """Word of each customer at a time; who had none is left out."""
+    found: dict[str, str] = {}
+    for customer, when, word in moves:
+        if when <= at:
+            if word is None:
+                found.pop(customer, None)
+            else:
+                found[customer] = word
+    return found
+
+
+def matrix(before: Mapping[str, str], after: Mapping[str, str]) -> dict[tuple[str, str], int]:
+    """Customers by (word before, word after); one who was not there counts as `NOT_KNOWN`.
+
+    >>> matrix({"a": "vip", "b": "vip"}, {"a": "vip", "b": "regular", "c": "vip"})
+    {('vip', 'vip'): 1, ('vip', 'regular'): 1, ('(not yet known)', 'vip'): 1}
+    """
+    counts: dict[tuple[str, str], int] = {}
+    for customer in [*before, *(name for name in after if name not in before)]:
+        pair = before.get(customer, NOT_KNOWN), after.get(customer, NOT_KNOWN)
+        counts[pair] = counts.get(pair, 0) + 1
+    return counts
+
+
+def members_at(
+    moves: Iterable[tuple[str, str, datetime, bool]], at: datetime
+) -> dict[str, set[str]]:
+    """Customers of each segment at a time, from (segment, customer, at, entered) in order."""
+    found: dict[str, set[str]] = {}
+    for segment, customer, when, entered in moves:
+        if when <= at:
+            members = found.setdefault(segment, set())
+            (members.add if entered else members.discard)(customer)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Doing:
+    """What a group did in a period. None: nobody to measure it on."""
+
+    customers: int
+    frequency: float | None
+    """Purchase days per customer and four weeks."""
+    churn_rate: float | None
+    """Share of those who had bought before that bought nothing in the period."""
+    satisfaction: float | None
+    """Mean survey score in it, 0-10."""
+    response_rate: float | None
+    """Share of those who were sent a campaign in it that used one in it."""
+    revenue: float | None
+    """Amounts less refunds per customer and four weeks, reporting currency."""
+
+
+def doing(events: EventColumns, group: Flags, start: float, end: float) -> Doing:
+    """Of the customers under the mask bool[customers], in [start, end) (Unix seconds UTC).
+
+    `events.row` indexes the mask; events are in order of time.
+    """
+    n = int(group.sum())
+    if not n:
+        return Doing(0, None, None, None, None, None)
+    mine = events.select(group[events.row])
+    bought_before = np.unique(mine.row[(mine.kind == Kind.PURCHASE) & (mine.time < start)])
+    now = mine.select((mine.time >= start) & (mine.time < end))
+    purchase = now.kind == Kind.PURCHASE
+    days = len(np.unique(np.stack([now.row, np.floor(now.time / DAY_S)])[:, purchase], axis=1).T)
+    months = (end - start) / DAY_S / MONTH_DAYS
+    came = np.isin(bought_before, now.row[purchase])
+    scores = now.score[now.kind == Kind.SURVEY]
+    sent = np.unique(now.row[now.kind == Kind.CAMPAIGN_RECEIVED])
+    used = np.isin(sent, now.row[now.kind == Kind.CAMPAIGN_REDEEMED])
+    money = np.nansum(now.amount[purchase]) - np.nansum(now.amount[now.kind == Kind.REFUND])
+    return Doing(
+        customers=n,
+        frequency=days / n / months,
+        churn_rate=None if not len(bought_before) else float(1 - came.mean()),
+        satisfaction=None if np.isnan(scores).all() else float(np.nanmean(scores)),
+        response_rate=None if not len(sent) else float(used.mean()),
+        revenue=float(money) / n / months,
+    )
