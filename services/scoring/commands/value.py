@@ -15,10 +15,12 @@ from services.scoring.commands.running import SPEC, instant
 from services.scoring.core.segments.expression import compile_rule
 from services.scoring.core.segments.rules import NAMES
 from services.scoring.core.value import policy as policies
+from services.scoring.handlers.value_refresh import sampled
 from services.scoring.settings import ScoringSettings
 from services.scoring.store.decisions import Decisions, Definition
 from services.scoring.store.history import History
 from services.scoring.store.standing_lists import StandingLists
+from services.scoring.store.value_jobs import ValueJobs
 from shared.kernel.errors import Invalid
 from shared.runtime.clock import SystemClock
 from shared.runtime.command_line import with_engine
@@ -46,6 +48,8 @@ def add_commands(commands: Any) -> None:
     define.add_argument("--action", help="a playbook, triggered once on entry")
     define.add_argument("--act-on-existing", action="store_true")
     define.set_defaults(command=_define)
+    find = actions.add_parser("discover", help="groups that nobody had a rule for, in words")
+    find.set_defaults(command=_discover)
     value = commands.add_parser("value", help="thresholds of tiers, grades and states")
     actions = value.add_subparsers(required=True, metavar="ACTION")
     policy = actions.add_parser("policy", help="put a policy (JSON file) in force")
@@ -103,6 +107,29 @@ async def _list(_: argparse.Namespace) -> int:
         sizes = await decisions.sizes()
         for one in await decisions.segments():
             print(f"{one.id:<24} v{one.version:<3} {sizes.get(one.id, 0):>8,}  {one.expression}")
+        return 0
+
+    return await with_engine(SPEC, work)
+
+
+async def _discover(_: argparse.Namespace) -> int:
+    from services.scoring.training.discover import discover  # noqa: PLC0415
+
+    async def work(engine: AsyncEngine) -> int:
+        sample, now = await sampled(ValueJobs(engine))
+        if now is None:
+            raise Invalid("segments", "no customer was ever folded, or an import is under way")
+        x, _ = sample.columns(now)
+        found = await asyncio.to_thread(discover, x)
+        shown = ", ".join(f"k={k}: {value:.3f}" for k, value in found.silhouette.items())
+        print(f"silhouette {shown}")
+        for one in found.clusters:
+            print(f"\n{one.customers:,} customers ({one.share:.0%})")
+            print("  median " + ", ".join(f"{n} {v:,.4g}" for n, v in one.middle.items()))
+            print(f"  {one.rule}")
+            print(
+                f"  this rule finds {one.recall:.0%} of them and is right for {one.precision:.0%}"
+            )
         return 0
 
     return await with_engine(SPEC, work)

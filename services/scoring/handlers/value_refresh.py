@@ -96,6 +96,17 @@ class Sample:
         return features(states, np.full(len(kept), now)), influence(profiles)
 
 
+async def sampled(jobs: Jobs) -> tuple[Sample, float | None]:
+    """A sample of all stored states, and the business time to look at them."""
+    sample, after = Sample(), ""
+    while True:
+        page = await jobs.states(after, PAGE_CUSTOMERS)
+        sample.add(page)
+        if len(page.customers) < PAGE_CUSTOMERS:
+            return sample, await jobs.business_time()
+        after = page.customers[-1]
+
+
 class ValueRefresh:
     """The two jobs; any replica may run them, one does."""
 
