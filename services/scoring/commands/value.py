@@ -127,9 +127,7 @@ async def _discover(_: argparse.Namespace) -> int:
             print(f"\n{one.customers:,} customers ({one.share:.0%})")
             print("  median " + ", ".join(f"{n} {v:,.4g}" for n, v in one.middle.items()))
             print(f"  {one.rule}")
-            print(
-                f"  this rule finds {one.recall:.0%} of them and is right for {one.precision:.0%}"
-            )
+            print(f"  finds {one.recall:.0%} of them, is right for {one.precision:.0%}")
         return 0
 
     return await with_engine(SPEC, work)

@@ -48,10 +48,10 @@ def test_R17_on_real_customers_the_rules_describe_most_of_each_cluster() -> None
     if events is None:
         pytest.skip("completejourney is not here: set EBBWATCH_DATA to the folder of the data sets")
     n = int(events.row.max()) + 1
-    x = features(fold(empty(n), events), np.full(n, events.time.max()))
+    x = features(fold(empty(n), events), np.full(n, events.time.max()))[:600]
     found = discover(x)
     assert found == discover(x), "the same customers give the same groups"
-    assert sum(one.customers for one in found.clusters) == n
+    assert sum(one.customers for one in found.clusters) == 600
     weighed = sum(one.recall * one.share for one in found.clusters)
     assert weighed > 0.8
 
