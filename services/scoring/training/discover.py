@@ -4,7 +4,8 @@ What it is for: groups that nobody had a rule for, each with a rule that a perso
 and define as a segment (`segments define`). Offline, on a sample. It never defines one itself.
 
 k is the one of 2-8 with the greatest mean silhouette (Rousseeuw 1987); the tree (depth 3) is
-trained to find the clusters again, and its rules are CEL over the features. How well it does is told:
+trained to find the clusters again, and its rules are CEL over the features. How well it
+does is told:
 a cluster that its rule does not find is not described by it.
 """
 
