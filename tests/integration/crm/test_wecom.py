@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from services.alerts.outbound.wecom import WecomApp
 from tests.fakes.crm.wecom import FakeWecom
 from tests.integration.crm.kit import Kit
 from tests.unit.alerts.connectors.notices import closed, task
@@ -69,6 +70,19 @@ async def test_an_expired_token_is_renewed_once(crm: Kit, wecom: FakeWecom) -> N
     crm.clock.pass_by(timedelta(seconds=1))
     assert (await crm.attempt(made, task(id="rt_2"))).result == "ok"
     assert len(wecom.calls("/gettoken")) == 2
+
+
+async def test_a_card_is_changed_with_a_new_token_where_the_old_one_has_ended(
+    crm: Kit, wecom: FakeWecom
+) -> None:
+    crm.owners.rows = dict(ZHANGSAN)
+    made = crm.make("wecom_app", wecom)
+    assert isinstance(made, WecomApp)
+    await crm.attempt(made, task())
+    wecom.expire()
+    crm.clock.pass_by(timedelta(seconds=1))
+    assert (await made.answered("zhangsan", "code-1", "已联系")).result == "ok"
+    assert wecom.updates[0]["button"] == {"replace_name": "已联系"}
 
 
 async def test_an_end_that_the_owner_brought_about_is_not_told_to_the_owner(

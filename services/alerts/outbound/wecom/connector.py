@@ -79,8 +79,17 @@ class WecomApp:
         """Nothing is held."""
 
     async def answered(self, member: str, response_code: str, said: str) -> Answer:
-        """Show on the card what was said."""
-        token = await self._access.token()
+        """Show on the card what was said; with a new token where the one that we had has ended."""
+        first = await answered(self._show(member, response_code, said, None))
+        if first.result != "refresh_token":
+            return first
+        since = self._shared.clock.now()
+        return await answered(self._show(member, response_code, said, since))
+
+    async def _show(
+        self, member: str, response_code: str, said: str, since: datetime | None
+    ) -> Answer:
+        token = await self._access.token(since)
         if isinstance(token, Answer):
             return token
         call = wecom.answered_call(self._config, member, response_code, said, token)
