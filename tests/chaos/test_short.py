@@ -12,7 +12,7 @@ from tests.chaos.arena import Stand, Story
 from tests.chaos.faults import FAULTS, Fault, play
 from tests.conftest import WORKER
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")
