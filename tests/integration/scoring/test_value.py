@@ -1,13 +1,17 @@
 """Standings on the real database: turns, jobs in bounded steps, and the API over them."""
 
+import argparse
+import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from pathlib import Path
 
 import httpx
 import pytest
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.scoring.commands import value
 from services.scoring.handlers.valuation import Valuing
 from services.scoring.handlers.value_refresh import ValueRefresh
 from services.scoring.inbound.segments_http import add_segment_routes
@@ -229,3 +233,26 @@ async def test_every_route_has_an_example_in_the_openapi_document(world: World) 
     schemas = document["components"]["schemas"]
     for name in ("SegmentIn", "StandingView", "SetGrade", "PolicyIn"):
         assert schemas[name]["examples"], name
+
+
+async def test_R19_R24_the_report_command_writes_page_json_and_csv(
+    world: World, database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    found = []
+    parser = argparse.ArgumentParser()
+    value.add_commands(parser.add_subparsers())
+    page, numbers, table_ = (tmp_path / name for name in ("s.html", "s.json", "s.csv"))
+    for line in (
+        ["segments", "define", "often", "purchases >= 20.0"],
+        ["segments", "list"],
+        ["report", "--out", str(page), "--json", str(numbers), "--csv", str(table_)],
+    ):
+        args = parser.parse_args(line)
+        found.append(await args.command(args))
+        await world.settle()
+    assert found == [0, 0, 0]
+    assert "<svg" in page.read_text()
+    grades = json.loads(numbers.read_text())["movement"]["grade"]
+    assert sum(row["customers"] for row in grades) == CUSTOMERS
+    assert table_.read_text().startswith("group,period_start")
