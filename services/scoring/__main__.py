@@ -6,6 +6,7 @@ from typing import Any
 from services.scoring.commands import (
     assessments,
     evaluating,
+    features,
     models,
     partitions,
     rebuild,
@@ -17,7 +18,7 @@ from shared.runtime.command_line import main
 
 
 def _add_commands(commands: Any) -> None:
-    for each in (training, models, partitions, rebuild, assessments, evaluating, value):
+    for each in (training, models, partitions, rebuild, assessments, evaluating, features, value):
         each.add_commands(commands)
 
 

@@ -37,6 +37,7 @@ class Step:
     what: str
     arguments: tuple[Any, ...] = ()
     schema: str | None = None
+    columns: Sequence[str] | None = None
     data: bytes = b""
 
 
@@ -58,18 +59,29 @@ class Recorder:
         return list(await self._driver.fetch(query, *arguments))
 
     async def copy_records_to_table(
-        self, table: str, *, records: Iterable[Any], schema_name: str | None = None
+        self,
+        table: str,
+        *,
+        records: Iterable[Any],
+        schema_name: str | None = None,
+        columns: Sequence[str] | None = None,
     ) -> None:
         """Noted with the bytes that PostgreSQL makes of the rows."""
-        rows = list(records)
-        await self._driver.copy_records_to_table(table, records=rows, schema_name=schema_name)
-        source = f"TABLE {table}"
-        if schema_name is not None:  # history: the rows of this turn are its newest
-            source = f"SELECT * FROM {schema_name}.{table} WHERE recorded_at = $1"  # noqa: S608
+        rows, driver = list(records), self._driver
+        await driver.copy_records_to_table(
+            table, records=rows, schema_name=schema_name, columns=columns
+        )
+        mirror = table
+        if schema_name is not None:
+            mirror, wanted = f"r_{table}", ", ".join(columns or ("*",))
+            await driver.execute(
+                f"CREATE TEMP TABLE {mirror} ON COMMIT DROP AS "  # noqa: S608 (names of ours)
+                f"SELECT {wanted} FROM {schema_name}.{table} WITH NO DATA"
+            )
+            await driver.copy_records_to_table(mirror, records=rows)
         data = io.BytesIO()
-        arguments = () if schema_name is None else (rows[0][0],)
-        await self._driver.copy_from_query(source, *arguments, output=data, format="binary")
-        self._steps.append(Step("copy", table, (), schema_name, data.getvalue()))
+        await driver.copy_from_query(f"TABLE {mirror}", output=data, format="binary")
+        self._steps.append(Step("copy", table, (), schema_name, columns, data.getvalue()))
 
 
 class RecordingStore(TurnStore):
@@ -211,7 +223,11 @@ async def _do(driver: Driver, step: Step) -> None:
     if step.method == "copy":
         source = io.BytesIO(step.data)
         await driver.copy_to_table(
-            step.what, source=source, schema_name=step.schema, format="binary"
+            step.what,
+            source=source,
+            schema_name=step.schema,
+            columns=step.columns,
+            format="binary",
         )
     else:
         await getattr(driver, step.method)(step.what, *step.arguments)

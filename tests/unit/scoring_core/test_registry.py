@@ -1,7 +1,10 @@
 """The registry is complete: what is computed is documented, once."""
 
+from pathlib import Path
+
 import numpy as np
 
+from services.scoring.commands.features import table
 from services.scoring.core.events import DAY_S
 from services.scoring.core.features import FEATURES, feature_index, features
 from services.scoring.core.fold import fold
@@ -37,3 +40,9 @@ def test_state_fits_its_bound() -> None:
     assert STATE.itemsize <= 1_024
     assert STATE.itemsize == sum(STATE[name].itemsize for name in STATE.names or ())
     assert all(STATE[name].itemsize % 8 == 0 for name in STATE.names or ())
+
+
+def test_the_documented_table_is_the_registry() -> None:
+    """`docs/features.md` says what is computed; the command that its head names writes it."""
+    written = (Path(__file__).parents[3] / "docs" / "features.md").read_text()
+    assert written == table()
