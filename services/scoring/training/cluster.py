@@ -39,8 +39,8 @@ from services.scoring.training.panel import (
 from services.scoring.training.spool import Spooled, table_of
 
 TOLERANCE: Final = 0.02
-"""Mean absolute difference of probabilities between the cluster's trees and one machine's: about
-twice what another seed does on one machine."""
+"""Mean absolute difference of probabilities between the cluster's trees and one machine's: less
+than another seed makes on one machine (0.029 on the tests' 200 customers)."""
 
 
 class Cluster:
