@@ -37,6 +37,8 @@ POOLED_REPEATS_MIN: Final = 200
 rule: their standard errors are about a tenth of themselves at these numbers."""
 POOLED_CUSTOMERS_MAX: Final = 50_000
 """Of whom the prior is fitted: its standard errors are then below a hundredth."""
+POOLED: Final = "mbg_nbd"
+"""The baseline that is a pooled prior fitted at each origin to what was known there."""
 TOO_SHORT: Final = frozenset({"end", "cutoffs", "panel"})
 """Fields of the Invalid that a history without both a past and a matured horizon raises."""
 
@@ -142,21 +144,8 @@ def _trial(past: Backtest, champion: ChurnModel | PooledModel | str | None) -> g
     baselines = {
         **past.baselines,
         "rule": RuleModel(rows.horizon_days).predict(rows.x),
-        "pooled prior": pooled_at_origins(past),
     }
     return gate.Trial(rows, sigmoid(past.log_odds), baselines, against)
-
-
-def pooled_at_origins(past: Backtest) -> Floats:
-    """P(no purchase) of the backtest's rows, by a prior fitted at each origin to what was known
-    there (purchase days alone: no label)."""
-    found = np.empty(len(past.rows))
-    for at in range(len(past.rows.cutoffs)):
-        rows = past.rows.at == at
-        x = past.rows.x[rows]
-        prior = pooled_model.fit_prior(x)
-        found[rows] = pooled_model.no_purchase(prior, x, past.rows.horizon_days)
-    return found
 
 
 def _pooled(
@@ -216,7 +205,7 @@ def _judge_pooled(past: Backtest | None) -> gate.Decision:
             comparisons=[],
         )
     rule = RuleModel(past.rows.horizon_days).predict(past.rows.x)
-    trial = gate.Trial(past.rows, pooled_at_origins(past), {"rule": rule})
+    trial = gate.Trial(past.rows, past.baselines[POOLED], {"rule": rule})
     return gate.not_worse(trial)
 
 
