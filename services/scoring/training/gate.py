@@ -27,7 +27,7 @@ CUSTOMERS_MIN: Final = 200
 EVENTS_MIN: Final = 25
 """Of each label, for the same reason."""
 CUSTOMERS_MAX: Final = 20_000
-"""Judged, the rest left out at random: intervals are then 0.002 wide. It takes minutes of one core."""
+"""Judged, the rest left out at random: intervals are then 0.002 wide, and minutes pass."""
 NEW_DAYS: Final = 91.0
 """As in the catalogue of reasons: new for a quarter."""
 SEED: Final = 4
