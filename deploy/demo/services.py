@@ -195,6 +195,8 @@ class Services:
             "EBBWATCH_INGEST_PORT": str(self._ports["ingest"]),
             "EBBWATCH_SCORING_PORT": str(self._ports["scoring"]),
             "EBBWATCH_SCORING_CLOCK": "replay",
+            # A year passes in a minute: the first base is not waited for.
+            "EBBWATCH_SCORING_VALUE_FIRST_S": "1",
             "EBBWATCH_SCORING_MODEL_STORE": str(self._data.absolute() / "models"),
             "EBBWATCH_ALERTS_PORT": str(self._ports["alerts"]),
             "EBBWATCH_ALERTS_CLOCK": "replay",

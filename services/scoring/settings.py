@@ -77,4 +77,5 @@ class ScoringSettings(HttpSettings):
     """How often the customer base is measured anew: quantiles of a base move by the week."""
 
     value_first_s: float = Field(30.0, gt=0)
-    """How often a base that is still too small to be measured is looked at again."""
+    """How long after its start the service measures a base at the earliest, and how often one
+    that is still too small is looked at again."""

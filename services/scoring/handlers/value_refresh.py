@@ -128,6 +128,7 @@ class ValueRefresh:
 
     async def watch(self, stop: Stop) -> None:
         """Until stopped; waits while PostgreSQL is away."""
+        self._wait_until = self._clock.monotonic() + self._first_s
         while not await stop.wait(STEP_S):
             try:
                 while await self._jobs.relook(PAGE_CUSTOMERS, self._clock.now()):
