@@ -27,7 +27,8 @@ async def soak(arena: Arena) -> Found:
     steady = await arena.start()
     await steady.until(200)
     end = time.monotonic() + seconds
-    feeding = asyncio.create_task(_feed(arena, seconds))
+    broker = asyncio.Lock()
+    feeding = asyncio.create_task(_feed(arena, seconds, broker))
     memory = []
     while time.monotonic() < end:
         memory.append(_megabytes(steady))
@@ -39,7 +40,8 @@ async def soak(arena: Arena) -> Found:
         elif fault == "sessions":
             await _end_sessions(arena)
         else:
-            await asyncio.to_thread(arena.stack.kafka.restart)
+            async with broker:  # the services have to bear it, our own sender does not
+                await asyncio.to_thread(arena.stack.kafka.restart)
         await arena.count()
         await asyncio.sleep(source.uniform(1, 5))
     await feeding
@@ -57,10 +59,11 @@ async def soak(arena: Arena) -> Found:
     return found
 
 
-async def _feed(arena: Arena, seconds: float) -> None:
+async def _feed(arena: Arena, seconds: float, broker: asyncio.Lock) -> None:
     parts = max(10, int(seconds / 2))
     for number in range(parts):
-        await arena.send_part(number, parts)
+        async with broker:
+            await arena.send_part(number, parts)
         await asyncio.sleep(seconds / parts)
 
 
