@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
@@ -49,8 +49,15 @@ class Services:
     started has ended when it is left.
     """
 
-    def __init__(self, data: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        data: Path,
+        environment: Mapping[str, str],
+        *,
+        clock: Literal["replay", "live"] = "replay",
+    ) -> None:
         self._data = data
+        self._clock = clock
         self.logs = data / "logs"
         self._environment = dict(os.environ | environment | {"PYTHONPATH": str(ROOT)})
         self._ports: dict[str, int] = {}
@@ -194,12 +201,12 @@ class Services:
         self._environment |= {
             "EBBWATCH_INGEST_PORT": str(self._ports["ingest"]),
             "EBBWATCH_SCORING_PORT": str(self._ports["scoring"]),
-            "EBBWATCH_SCORING_CLOCK": "replay",
+            "EBBWATCH_SCORING_CLOCK": self._clock,
             # A year passes in a minute: the first base is not waited for.
             "EBBWATCH_SCORING_VALUE_FIRST_S": "1",
             "EBBWATCH_SCORING_MODEL_STORE": str(self._data.absolute() / "models"),
             "EBBWATCH_ALERTS_PORT": str(self._ports["alerts"]),
-            "EBBWATCH_ALERTS_CLOCK": "replay",
+            "EBBWATCH_ALERTS_CLOCK": self._clock,
             "EBBWATCH_ALERTS_ENDPOINTS": json.dumps([endpoint]),
             "EBBWATCH_ALERTS_DELIVERY_ALLOWED_NETWORKS": "127.0.0.0/8",
             "SAMPLE_CRM_PORT": str(self._ports[CRM]),

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import asyncpg
 import httpx
@@ -56,12 +56,18 @@ class World:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, folder: Path, environ: Mapping[str, str]) -> AsyncIterator[Self]:
+    async def open(
+        cls,
+        folder: Path,
+        environ: Mapping[str, str],
+        *,
+        clock: Literal["replay", "live"] = "replay",
+    ) -> AsyncIterator[Self]:
         """Everything started and ready; everything ended when it is left."""
         with LocalStack(folder, wipe=True, environ=environ) as stack:
             kafka = stack.kafka.settings
             await topics.create(kafka)
-            with Services(folder, stack.environment()) as services:
+            with Services(folder, stack.environment(), clock=clock) as services:
                 services.prepare()
                 services.start(CRM, *NAMES)
                 await services.ready(CRM, *NAMES)
