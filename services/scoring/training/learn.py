@@ -152,9 +152,8 @@ def _pooled(
     table: History, end: float, horizon_days: int, past: Backtest | None
 ) -> Candidate | str:
     """The prior over all customers, or why there is none."""
-    x = np.concatenate(
-        [_buyers(piece, end, len(table.first_purchases())) for piece in table.tables()]
-    )
+    customers = len(table.first_purchases())
+    x = np.concatenate([_buyers(piece, end, customers) for piece in table.tables()])
     repeats, _, _ = pooled_model.columns(x)
     if len(x) < POOLED_CUSTOMERS_MIN or repeats.sum() < POOLED_REPEATS_MIN:
         return (
