@@ -181,8 +181,11 @@ class Scenario:
         return sent, seconds
 
     async def _train(self) -> None:
-        with step(self._console, f"Train: who will buy nothing for {HORIZON_DAYS} days?"):
-            await self._services.train(BACKFILL_END.isoformat(), HORIZON_DAYS, TRAINING_S_MAX)
+        title = f"Train: who will buy nothing for {HORIZON_DAYS} days?"
+        with step(self._console, title) as current:
+            current.note = await self._services.train(
+                BACKFILL_END.isoformat(), HORIZON_DAYS, TRAINING_S_MAX
+            )
 
     async def _replay(self, backlog: Backlog) -> tuple[int, float]:
         dealt = days(self._history.since(BACKFILL_END).stream(), BACKFILL_END, self._days)
