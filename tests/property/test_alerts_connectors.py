@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.alerts.core.connectors import fxiaoke, wecom, zoho
@@ -35,6 +35,7 @@ REPLIES = st.builds(
 
 
 @given(REPLIES)
+@example(Reply(200, body=b'{"data": [null]}'))
 def test_every_answer_is_read_into_one_of_the_six_results(reply: Reply) -> None:
     read: list[Any] = [
         zoho.read(reply), zoho.read_found(reply, ZOHO), zoho.read_token(reply),

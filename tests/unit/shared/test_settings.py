@@ -19,12 +19,13 @@ NOW = datetime.now(UTC)
 
 
 def test_plaintext() -> None:
-    """Address, name, protocol; nothing about SASL or TLS."""
+    """Address, name, protocol, age of the metadata; nothing about SASL or TLS."""
     settings = KafkaSettings(bootstrap_servers="a:1,b:2", security_protocol="PLAINTEXT")
     assert settings.client_kwargs("scoring") == {
         "bootstrap_servers": "a:1,b:2",
         "client_id": "ebbwatch-scoring",
         "security_protocol": "PLAINTEXT",
+        "metadata_max_age_ms": 30_000,
     }
 
 

@@ -264,7 +264,9 @@ def _read_status(reply: Reply) -> Answer:
     return answer(reply, "ambiguous", f"an answer that is not Zoho's (HTTP {status})")
 
 
-def _found(row: Mapping[str, Any], config: ZohoConfig) -> Found:
+def _found(row: object, config: ZohoConfig) -> Found:
+    if not isinstance(row, dict):
+        raise TypeError("a row that is no record")
     at = row.get("Modified_Time")
     modified_ms = 0 if at is None else round(datetime.fromisoformat(str(at)).timestamp() * 1000)
     return Found(str(row.get(config.key_field, "")), str(row["id"]), row, modified_ms)
