@@ -69,8 +69,9 @@ class Relay:
             messages = await self._newer(messages) if late and self._newer is not None else ()
 
     async def forget(self, work: UnitOfWork) -> None:
-        """Delete acknowledged rows within the caller's transaction.
+        """Delete acknowledged rows within the caller's transaction, behind its fence.
 
+        Whoever is frozen before the fence must hold no row: the next owner deletes these, too.
         They stay noted until its commit (`flush`): a row left behind by a failed transaction
         would be sent again after newer ones.
         """

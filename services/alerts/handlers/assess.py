@@ -55,8 +55,8 @@ class Assess:
         ]
         now = self.clock.now()
         async with unit_of_work(self.engine) as work:
-            await self.relay.forget(work)
             await self.ledger.advance(work, moves)
+            await self.relay.forget(work)
             known = await self.customers.lock(work, {a.message.customer_id for a in assessed})
             owners = {o.id for k in known.values() if (o := _profile(k).owner) is not None}
             ground = await self.rules.ground(work, owners, now)

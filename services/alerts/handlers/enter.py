@@ -58,8 +58,8 @@ class Enter:
         ]
         now = self.clock.now()
         async with unit_of_work(self.engine) as work:
-            await self.relay.forget(work)
             await self.ledger.advance(work, moves)
+            await self.relay.forget(work)
             _, policy = await self.rules.current(work)
             page = await self._enter(work, _entries(changed, policy), now)
             changes, messages = await self.book.write(work, page, now)

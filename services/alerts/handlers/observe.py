@@ -45,8 +45,8 @@ class Observe:
         moves = _moves(batch, seen)
         now = self.clock.now()
         async with unit_of_work(self.engine) as work:
-            await self.relay.forget(work)
             await self.ledger.advance(work, moves)
+            await self.relay.forget(work)
             known = await self._known(work, seen)
             await self.trials.note_purchases(work, seen.money)
             page, states, profiles = _take_in(seen, known)

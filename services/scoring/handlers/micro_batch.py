@@ -95,8 +95,6 @@ class MicroBatch:
             effects.messages += [*dead, *conflicts]
             pending = await self._store.write(work, effects)
             await self._standing.write(work, stand.stood)
-            # Behind the fence: whoever is frozen in the COPY before it holds no row that the next
-            # owner deletes, too.
             await self._sender.forget(work)
         if self._clock.monotonic() - began > TURN_S_MAX:
             raise Transient("this turn took so long that somebody else may own its partitions")

@@ -47,8 +47,8 @@ class Treat:
             for tp, records in batch.records.items()
         ]
         async with unit_of_work(self.engine) as work:
-            await self.relay.forget(work)
             await self.ledger.advance(work, moves)
+            await self.relay.forget(work)
             await self.treatments.add(work, facts)
             pending = await self.outbox.add(work, dead)
         for fact in facts:
