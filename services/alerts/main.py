@@ -330,10 +330,13 @@ async def _run(alerts: Alerts, connectors: Connectors) -> int:
     settings, health = alerts.settings, alerts.health
     log = DeliveryLog(alerts.engine)
     admin = alerts.endpoint_admin()
-    await admin.register([e.endpoint() for e in settings.endpoints], alerts.clock.now())
     first = read_policy(settings.policy_file)
-    async with unit_of_work(alerts.engine) as unit:
-        await alerts.rules.begin_with(unit, first, alerts.clock.now())
+
+    async def prepare() -> None:
+        await admin.register([e.endpoint() for e in settings.endpoints], alerts.clock.now())
+        async with unit_of_work(alerts.engine) as unit:
+            await alerts.rules.begin_with(unit, first, alerts.clock.now())
+
     risk = alerts.consumer("risk", settings.risk_topic, settings.risk_batch_records_max)
     activity = alerts.consumer(
         "activity", settings.activity_topic, settings.activity_batch_records_max
@@ -381,4 +384,4 @@ async def _run(alerts: Alerts, connectors: Connectors) -> int:
         "housekeeping": alerts.housekeeping().watch,
         "measure": Measure(waiting=log.waiting, clock=alerts.clock, health=health),
     }
-    return await service.run(loops, app, settings, health)
+    return await service.run(loops, app, settings, health, prepare)

@@ -93,8 +93,11 @@ async def run() -> int:
     _add_routes(app, engine, history, clock)
     _add_checks(health, consumer, serving)
     housekeeping = _housekeeping(settings, engine, clock)
-    await serving.refresh()
-    await value.valuing.refresh()
+
+    async def prepare() -> None:
+        await serving.refresh()
+        await value.valuing.refresh()
+
     try:
         return await service.run(
             {
@@ -110,6 +113,7 @@ async def run() -> int:
             app,
             settings,
             health,
+            prepare,
         )
     finally:
         await relay.close()

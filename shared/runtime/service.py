@@ -2,6 +2,7 @@
 
 A loop is `async def loop(stop: Stop)`; it returns soon after `stop` is set, having finished
 what it was doing. A loop that raises ends the process with status 1: a bug is to be seen.
+What must be read before the first loop is waited for, alive and not ready, until it is there.
 """
 
 import asyncio
@@ -14,6 +15,8 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
+from shared.kernel.errors import Invalid, Transient
+from shared.runtime.backoff import Backoff
 from shared.runtime.health import Health
 from shared.runtime.settings import HttpSettings
 
@@ -48,6 +51,8 @@ class Stop:
 
 
 Loop = Callable[[Stop], Awaitable[None]]
+Prepare = Callable[[], Awaitable[None]]
+"""Reads or writes what the loops begin with; repeated from its beginning after a Transient."""
 
 
 class _Server(uvicorn.Server):
@@ -74,8 +79,17 @@ def listen(http: HttpSettings) -> socket.socket:
     return listener
 
 
-async def run(loops: dict[str, Loop], app: FastAPI, http: HttpSettings, health: Health) -> int:
-    """Run until SIGTERM/SIGINT or until a loop ends; returns the exit status."""
+async def run(
+    loops: dict[str, Loop],
+    app: FastAPI,
+    http: HttpSettings,
+    health: Health,
+    prepare: Prepare | None = None,
+) -> int:
+    """Run until SIGTERM/SIGINT or until a loop ends; returns the exit status.
+
+    `prepare` comes before the loops. What it raises but Transient ends the process with status 1.
+    """
     stop = Stop()
     event_loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -93,11 +107,13 @@ async def run(loops: dict[str, Loop], app: FastAPI, http: HttpSettings, health: 
     )
     log.info("listening", host=http.host, port=listener.getsockname()[1])
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="http")
-    tasks = {asyncio.create_task(_as_coroutine(fn, stop), name=name) for name, fn in loops.items()}
     stopping = asyncio.create_task(stop.wait(), name="stop")
-    health.started = True
-
+    tasks = {asyncio.create_task(_prepared(prepare, stop), name="prepare")}
     await asyncio.wait({stopping, serving, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+    if all(task.done() and not task.exception() for task in tasks) and not stop:
+        tasks = {asyncio.create_task(_as_coroutine(fn, stop), name=n) for n, fn in loops.items()}
+        health.started = True
+        await asyncio.wait({stopping, serving, *tasks}, return_when=asyncio.FIRST_COMPLETED)
     stop.set()
     log.info("draining", loops=[t.get_name() for t in tasks if not t.done()])
     _, late = await asyncio.wait(tasks, timeout=DRAIN_SECONDS_MAX) if tasks else (set(), set())
@@ -108,9 +124,22 @@ async def run(loops: dict[str, Loop], app: FastAPI, http: HttpSettings, health: 
     await asyncio.gather(serving, stopping, *late, return_exceptions=True)
     failed = [t for t in (*tasks, serving) if not t.cancelled() and t.exception()]
     for task in failed:
-        log.error("loop failed", loop=task.get_name(), exc_info=task.exception())
+        error = task.exception()
+        told = None if isinstance(error, Invalid) else error  # a setting needs no traceback
+        log.error("loop failed", loop=task.get_name(), error=str(error), exc_info=told)
     log.info("stopped", failed=[t.get_name() for t in failed], late=len(late))
     return 1 if failed or late else 0
+
+
+async def _prepared(prepare: Prepare | None, stop: Stop) -> None:
+    backoff = Backoff()
+    while prepare is not None and not stop:
+        try:
+            return await prepare()
+        except Transient as trouble:
+            wait = backoff.next()
+            log.warning("waiting before the start", trouble=str(trouble), wait_s=wait)
+            await stop.wait(wait)
 
 
 async def _as_coroutine(fn: Loop, stop: Stop) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from deploy.local.waiting import LOOPBACK, free_port
 from shared.http.app import create_app
+from shared.kernel.errors import Invalid, Transient
 from shared.runtime import service
 from shared.runtime.backoff import FIRST_S, LONGEST_S, Backoff
 from shared.runtime.clock import SystemClock
@@ -22,11 +23,14 @@ from tests.fakes.clock import SetClock
 LIMIT_S = 20.0
 
 
-async def serve(loops: dict[str, service.Loop], port: int = 0) -> int:
+async def serve(
+    loops: dict[str, service.Loop], port: int = 0, prepare: service.Prepare | None = None
+) -> int:
     """Run these loops as a service; its exit status."""
     health = Health(SetClock())
     async with asyncio.timeout(LIMIT_S):
-        return await run(loops, create_app("test", health), HttpSettings(port=port), health)
+        app = create_app("test", health)
+        return await run(loops, app, HttpSettings(port=port), health, prepare)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -126,6 +130,62 @@ async def test_a_taken_port_is_told_at_once() -> None:
         with pytest.raises(OSError, match="choose another port"):
             await serve({"work": work}, taken.getsockname()[1])
     assert not began.is_set()
+
+
+async def test_what_is_not_there_yet_is_waited_for() -> None:
+    """PostgreSQL away at the start: alive, not started, and the loops begin once it is there."""
+    port = free_port()
+    answers: list[tuple[int, int]] = []
+    tries: list[bool] = []
+
+    async def prepare() -> None:
+        async with httpx.AsyncClient(base_url=f"http://{LOOPBACK}:{port}") as client:
+            live, ready = [(await client.get(p)).status_code for p in ("/livez", "/readyz")]
+            answers.append((live, ready))
+        tries.append(True)
+        if len(tries) < 3:
+            raise Transient("PostgreSQL: not there")
+
+    async def work(stop: Stop) -> None:
+        assert len(tries) == 3
+        os.kill(os.getpid(), signal.SIGTERM)
+        await stop.wait()
+
+    assert await serve({"work": work}, port, prepare) == 0
+    assert answers == [(200, 503)] * 3
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), Invalid("endpoints.0.url", "not https")])
+async def test_a_start_that_cannot_succeed_ends_the_service(
+    error: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No loop begins; the reason is told, without a traceback where a setting is wrong."""
+    began = asyncio.Event()
+
+    async def prepare() -> None:
+        raise error
+
+    async def work(_: Stop) -> None:
+        began.set()
+
+    assert await serve({"work": work}, prepare=prepare) == 1
+    assert not began.is_set()
+    said = "".join(capsys.readouterr())
+    assert str(error) in said
+    assert ("Traceback" in said) == isinstance(error, RuntimeError)
+
+
+async def test_a_stop_before_the_start_is_heard() -> None:
+    """While it still waits for what it begins with."""
+
+    async def prepare() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise Transient("PostgreSQL: not there")
+
+    async def work(_: Stop) -> None:
+        raise AssertionError("began")
+
+    assert await serve({"work": work}, prepare=prepare) == 0
 
 
 async def test_stop_waits_and_wakes() -> None:
