@@ -67,9 +67,12 @@ $(CONSUMERS): requirements/consumers.txt tests/consumers/package-lock.json tests
 .PHONY: consumers
 consumers: $(CONSUMERS) ## Software of others that the tests run beside ours (vendors' SDKs), apart from it
 
+# Each has a broker and a PostgreSQL of its own, of about 1 GB together.
+JOBS ?= 2
+
 .PHONY: test
 test: $(READY) $(JARS) $(CONSUMERS) ## Every test, on a real broker and a real PostgreSQL, with coverage
-	$(PY) -m pytest tests --cov --cov-report=term
+	$(PY) -m pytest tests -n $(JOBS) --dist loadfile --cov --cov-report=term
 
 .PHONY: unit
 unit: $(READY) ## The tests that need neither broker nor database
