@@ -135,7 +135,8 @@ async def _prepared(prepare: Prepare | None, stop: Stop) -> None:
     backoff = Backoff()
     while prepare is not None and not stop:
         try:
-            return await prepare()
+            await prepare()
+            return
         except Transient as trouble:
             wait = backoff.next()
             log.warning("waiting before the start", trouble=str(trouble), wait_s=wait)
