@@ -132,11 +132,11 @@ async def run(
 
 
 async def _prepared(prepare: Prepare | None, stop: Stop) -> None:
-    backoff = Backoff()
-    while prepare is not None and not stop:
+    backoff, ready = Backoff(), prepare is None
+    while prepare is not None and not ready and not stop:
         try:
             await prepare()
-            return
+            ready = True
         except Transient as trouble:
             wait = backoff.next()
             log.warning("waiting before the start", trouble=str(trouble), wait_s=wait)
