@@ -4,7 +4,7 @@ Written after the fence, in key order, like the rest of the turn.
 """
 
 from collections.abc import Sequence
-from dataclasses import astuple
+from operator import attrgetter
 
 from services.scoring.core.value.changes import StandingRow
 from services.scoring.ports import LoadedStanding
@@ -48,6 +48,9 @@ _COLUMNS = (
     "customer_id",
     *(field for field in StandingRow.__slots__ if field != "customer"),
 )
+
+_row = attrgetter(*StandingRow.__slots__)
+"""Its values in the order of `s_standing`; `dataclasses.astuple` copies each of them deeply."""
 
 _MERGE = f"""
 INSERT INTO scoring.standing ({", ".join(_COLUMNS)})
@@ -93,7 +96,7 @@ class StandingTable:
         """Replace the rows, keep the changes as history, move the members."""
         driver = work.driver
         await driver.execute(_STAGING)
-        await driver.copy_records_to_table("s_standing", records=map(astuple, rows))
+        await driver.copy_records_to_table("s_standing", records=map(_row, rows))
         await driver.execute(_MERGE)
         if not changes:
             return

@@ -4,6 +4,7 @@ What it is for: comparing what is said now with what was said before, customer b
 customers of whom something changed cost a row or a message. It never publishes.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -67,9 +68,9 @@ class StandingRow:
 Word = TypeVar("Word", bound=str)
 
 
-def word(words: Sequence[Word], code: int | np.int8) -> Word | None:
+def word(words: Sequence[Word], code: int) -> Word | None:
     """The word of a code; None for `NONE`."""
-    return None if code == NONE else words[int(code)]
+    return None if code == NONE else words[code]
 
 
 def is_told(change: CustomerChanged) -> bool:
@@ -79,7 +80,7 @@ def is_told(change: CustomerChanged) -> bool:
 
 def defined(value: float) -> float | None:
     """None for NaN."""
-    return None if np.isnan(value) else float(value)
+    return None if math.isnan(value) else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,45 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
+class _Plain:
+    """Columns of `Standings` as lists: row by row, an element of an array costs ten times as much
+    to read."""
+
+    grade: list[int]
+    tier: list[int]
+    behaviour: list[int]
+    lifecycle: list[int]
+    lifecycle_since: list[float]
+    cell: list[int]
+    rfm: list[list[int]]
+    score: list[float]
+    worth: list[float]
+    profit: list[float]
+    value: list[float]
+    alive: list[float]
+    purchases: list[float]
+
+    @classmethod
+    def of(cls, now: Standings) -> "_Plain":
+        life = now.life
+        return cls(
+            grade=now.grade.tolist(),
+            tier=now.tier.tolist(),
+            behaviour=now.behaviour.tolist(),
+            lifecycle=now.lifecycle.tolist(),
+            lifecycle_since=now.lifecycle_since.tolist(),
+            cell=now.cell.tolist(),
+            rfm=now.rfm.T.tolist(),
+            score=now.score.tolist(),
+            worth=now.worth.tolist(),
+            profit=now.profit.tolist(),
+            value=life.value.tolist(),
+            alive=life.alive.tolist(),
+            purchases=life.purchases.tolist(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """What is said now beside what was said before, of the same n customers."""
 
@@ -102,6 +142,7 @@ class Comparison:
     before: Before
     by: Valuation
     segments: Sequence[frozenset[str]]
+    plain: _Plain
 
     @classmethod
     def of(cls, now: Standings, before: Before, by: Valuation) -> "Comparison":
@@ -110,7 +151,7 @@ class Comparison:
         for item, flags in zip(by.rules.items, now.members, strict=True):
             for row in np.flatnonzero(flags):
                 found[row].add(item.id)
-        return cls(now, before, by, [frozenset(one) for one in found])
+        return cls(now, before, by, [frozenset(one) for one in found], _Plain.of(now))
 
     def to_store(self, worth: Floats, stored_at: Floats, seen: Floats) -> Flags:
         """bool[n]: customers whose row is written.
@@ -183,24 +224,23 @@ class Comparison:
 
     def message(self, row: int) -> Standing:
         """The standing as the risk message carries it."""
-        now, life = self.now, self.now.life
-        valued = not np.isnan(life.value[row])
-        scores = now.rfm[:, row]
+        plain, value = self.plain, defined(self.plain.value[row])
+        scores = plain.rfm[row]
         return Standing(
-            grade=word(grades.GRADES, now.grade[row]),
-            tier=word(grades.TIERS, now.tier[row]),
-            behaviour=word(lifecycle.BEHAVIOURS, now.behaviour[row]),
-            lifecycle=word(lifecycle.LIFECYCLES, now.lifecycle[row]),
-            needs=list(now.needs[row]),
+            grade=word(grades.GRADES, plain.grade[row]),
+            tier=word(grades.TIERS, plain.tier[row]),
+            behaviour=word(lifecycle.BEHAVIOURS, plain.behaviour[row]),
+            lifecycle=word(lifecycle.LIFECYCLES, plain.lifecycle[row]),
+            needs=list(self.now.needs[row]),
             segments=sorted(self.segments[row]),
-            lifetime_value=defined(life.value[row]),
-            lifetime_value_days=self.by.policy.horizon_days if valued else None,
-            alive_probability=defined(life.alive[row]),
-            expected_purchases=defined(life.purchases[row]),
-            profit=defined(now.profit[row]),
-            rfm="".join(map(str, scores)) if scores.all() else None,
-            rfm_cell=word(rfm.CELLS, now.cell[row]),
-            quality=list(now.quality[row]),
+            lifetime_value=value,
+            lifetime_value_days=None if value is None else self.by.policy.horizon_days,
+            alive_probability=defined(plain.alive[row]),
+            expected_purchases=defined(plain.purchases[row]),
+            profit=defined(plain.profit[row]),
+            rfm="".join(map(str, scores)) if all(scores) else None,
+            rfm_cell=word(rfm.CELLS, plain.cell[row]),
+            quality=list(self.now.quality[row]),
         )
 
     def stored(
@@ -217,7 +257,7 @@ class Comparison:
             tier=told.tier,
             behaviour=told.behaviour,
             lifecycle=told.lifecycle,
-            lifecycle_since=datetime.fromtimestamp(float(self.now.lifecycle_since[who.row]), UTC),
+            lifecycle_since=datetime.fromtimestamp(self.plain.lifecycle_since[who.row], UTC),
             segments=told.segments,
             rules_revision=self.by.rules.revision,
             policy_version=self.by.policy_version,
@@ -225,8 +265,8 @@ class Comparison:
             quality=told.quality,
             rfm=told.rfm,
             rfm_cell=told.rfm_cell,
-            score=defined(self.now.score[who.row]),
-            worth=defined(self.now.worth[who.row]),
+            score=defined(self.plain.score[who.row]),
+            worth=defined(self.plain.worth[who.row]),
             lifetime_value=told.lifetime_value,
             lifetime_value_days=told.lifetime_value_days,
             expected_purchases=told.expected_purchases,
