@@ -222,7 +222,7 @@ def _handler(
     clock: Clock,
 ) -> MicroBatch:
     def observe(effects: Effects, seconds: float) -> None:
-        _observe(effects, seconds)
+        _observe(effects, seconds, settings.dead_letter_topic)
         shadow.offer(effects)
 
     return MicroBatch(
@@ -304,7 +304,7 @@ async def _show(consumer: FencedConsumer, serving: Serving, stop: service.Stop) 
             metrics.LAG_RECORDS.labels(str(partition)).set(records)
 
 
-def _observe(effects: Effects, seconds: float) -> None:
+def _observe(effects: Effects, seconds: float, dead_letter_topic: str) -> None:
     metrics.BATCH_SECONDS.observe(seconds)
     for kind, times in Counter(effects.events.type).items():
         metrics.EVENTS.labels(kind).inc(times)
@@ -312,6 +312,7 @@ def _observe(effects: Effects, seconds: float) -> None:
         metrics.ASSESSMENTS.labels(BANDS[band]).inc(times)
     for a in effects.assessments:
         metrics.PROBABILITY.observe(a.probability)
-    told = sum(a.message is not None for a in effects.assessments)
-    metrics.PUBLISHED.inc(told)
-    metrics.DEAD_LETTERS.inc(len(effects.messages) - told)
+    for flag, times in effects.quality.items():
+        metrics.QUALITY_FLAGS.labels(flag).inc(times)
+    metrics.PUBLISHED.inc(sum(a.message is not None for a in effects.assessments))
+    metrics.DEAD_LETTERS.inc(sum(m.topic == dead_letter_topic for m in effects.messages))

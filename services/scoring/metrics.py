@@ -2,8 +2,17 @@
 
 from prometheus_client import Counter, Gauge, Histogram, Info
 
+from services.scoring.core.value.quality import MEANINGS
+
 EVENTS = Counter("ebbwatch_scoring_events", "Events that changed a customer's state", ["type"])
 ASSESSMENTS = Counter("ebbwatch_scoring_assessments", "Assessments made", ["band"])
+QUALITY_FLAGS = Counter(
+    "ebbwatch_scoring_quality_flags",
+    "Looks at a customer that found this flag; over assessments: the share of flawed data",
+    ["flag"],
+)
+for _flag in MEANINGS:  # from the first scrape on: a rate over a missing series is no number
+    QUALITY_FLAGS.labels(_flag)
 PUBLISHED = Counter("ebbwatch_scoring_risk_messages", "Assessments told to the risk topic")
 DEAD_LETTERS = Counter("ebbwatch_scoring_dead_letters", "Events refused by scoring")
 BATCH_SECONDS = Histogram(

@@ -1,6 +1,6 @@
 """What scoring's handlers need of the world, and the columns that they exchange with it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -153,6 +153,8 @@ class Effects:
     messages: list[Message]
     moves: list[Move]
     recorded_at: datetime
+    quality: Mapping[str, int] = field(default_factory=dict)
+    """How many of the customers looked at have each quality flag."""
 
 
 @dataclass(frozen=True, slots=True)

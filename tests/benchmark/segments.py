@@ -12,9 +12,10 @@ from services.scoring.core.features import features
 from services.scoring.core.fold import fold
 from services.scoring.core.registry import feature_index
 from services.scoring.core.segments.rules import Rules, rule
+from services.scoring.core.value.affinity import Affinity
 from services.scoring.core.value.base import measure
 from services.scoring.core.value.policy import ValuePolicy
-from services.scoring.core.value.standing import Before, Valuation, assess
+from services.scoring.core.value.standing import Before, Risk, Valuation, assess
 from shared.contracts.events import Profile
 from tests.benchmark.kernel import best, history
 
@@ -30,15 +31,18 @@ def run() -> dict[str, float]:
     """Customers per second, one thread: everything that is said of a standing, and rules alone."""
     events = history(EVENTS, CUSTOMERS, seed=2)
     now = np.full(CUSTOMERS, 400 * DAY_S)
-    x = features(fold(state.empty(CUSTOMERS), events), now)
+    states = fold(state.empty(CUSTOMERS), events)
+    x, categories = features(states, now), states["categories"]
     sources = [
         f"purchases > {n % 9} && tier == '{('high', 'mid', 'low')[n % 3]}' || "
         f"recency_days > {100 + n}.0 && region in ['north', 'south']"
         for n in range(RULES)
     ]
     rules = Rules(1, tuple(rule(f"s{n}", 1, 1, source) for n, source in enumerate(sources)))
-    base = measure(x[:10_000], np.zeros(10_000), ValuePolicy())
-    valuation = Valuation(ValuePolicy(), 1, base, rules)
+    mapped = Affinity(categories={"price_sensitive": ["sale"], "enterprise": ["office"]})
+    policy = ValuePolicy(affinity=mapped)
+    base = measure(x[:10_000], np.zeros(10_000), categories[:10_000], policy)
+    valuation = Valuation(policy, 1, base, rules)
     profiles = [Profile(region=("north", "south", "east")[n % 3]) for n in range(CUSTOMERS)]
     before = Before.nothing(BATCH)
     none = np.zeros(BATCH)
@@ -46,8 +50,8 @@ def run() -> dict[str, float]:
     def standings() -> None:
         for at in range(0, CUSTOMERS, BATCH):
             rows = slice(at, at + BATCH)
-            assess(x[rows], now[rows], none.astype(np.int8), none, none, profiles[rows], before,
-                   valuation)  # fmt: skip
+            assess(x[rows], now[rows], Risk(none.astype(np.int8), none, none), categories[rows],
+                   profiles[rows], before, valuation)  # fmt: skip
 
     seconds = best(standings)
     environment = Environment()

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 import sys
+from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.commands.running import SPEC, instant
+from services.scoring.core.reading import category_of
 from services.scoring.core.segments.expression import compile_rule
 from services.scoring.core.segments.rules import NAMES
+from services.scoring.core.state import CATEGORY_BUCKETS
 from services.scoring.core.value import policy as policies
 from services.scoring.handlers.value_refresh import sampled
 from services.scoring.settings import ScoringSettings
@@ -21,6 +24,8 @@ from services.scoring.store.decisions import Decisions, Definition
 from services.scoring.store.history import History
 from services.scoring.store.standing_lists import StandingLists
 from services.scoring.store.value_jobs import ValueJobs
+from shared.contracts.activity import DECODER
+from shared.contracts.events import PURCHASE
 from shared.kernel.errors import Invalid
 from shared.runtime.clock import SystemClock
 from shared.runtime.command_line import with_engine
@@ -56,6 +61,8 @@ def add_commands(commands: Any) -> None:
     policy.add_argument("file", type=Path)
     policy.add_argument("--reason", required=True)
     policy.set_defaults(command=_policy)
+    categories = actions.add_parser("categories", help="what is bought, and of which need it tells")
+    categories.set_defaults(command=_categories)
 
 
 async def _report(args: argparse.Namespace) -> int:
@@ -119,7 +126,7 @@ async def _discover(_: argparse.Namespace) -> int:
         sample, now = await sampled(ValueJobs(engine))
         if now is None:
             raise Invalid("segments", "no customer was ever folded, or an import is under way")
-        x, _ = sample.columns(now)
+        x, _, _ = sample.columns(now)
         found = await asyncio.to_thread(discover, x)
         shown = ", ".join(f"k={k}: {value:.3f}" for k, value in found.silhouette.items())
         print(f"silhouette {shown}")
@@ -167,6 +174,30 @@ async def _policy(args: argparse.Namespace) -> int:
         text = msgspec.json.encode(policy).decode()
         version = await Decisions(engine).save_policy(text, args.reason, SystemClock().now())
         print(f"policy {version} is in force within seconds", file=sys.stderr)
+        return 0
+
+    return await with_engine(SPEC, work)
+
+
+async def _categories(_: argparse.Namespace) -> int:
+    async def work(engine: AsyncEngine) -> int:
+        bought: Counter[str] = Counter()
+        async for payloads in History(engine).events():
+            found = map(DECODER.decode, payloads)
+            bought.update(
+                one.data.category for one in found if one.type == PURCHASE and one.data.category
+            )
+        versions = await Decisions(engine).policies()
+        policy = policies.parse(versions[0]["policy"]) if versions else policies.ValuePolicy()
+        mapped = policy.affinity.categories
+        counter = {name: category_of(name) % CATEGORY_BUCKETS for name in bought}
+        for name, purchases in bought.most_common():
+            needs = sorted(need for need, names in mapped.items() if name in names)
+            beside = [n for n in bought if n != name and counter[n] == counter[name]]
+            print(
+                f"{name:<30} {purchases:>10,}  {', '.join(needs) or '-':<20} "
+                f"counter {counter[name]:>2} {'with ' + ', '.join(beside) if beside else 'alone'}"
+            )
         return 0
 
     return await with_engine(SPEC, work)

@@ -25,6 +25,7 @@ from services.scoring.core.reasons import reasons, rule_reasons
 from services.scoring.core.registry import feature_index
 from services.scoring.core.rhythm import BAND_WATCHED, assessable, ebbing, next_look
 from services.scoring.core.state import FEATURE_SET
+from services.scoring.core.value.standing import Risk
 from services.scoring.handlers.stand import Stand
 from services.scoring.ports import (
     AssessmentRow,
@@ -113,6 +114,7 @@ class Assessor:
         if len(rows):
             self._assess(job, loaded, predictor, states, rows, effects, stand)
         effects.messages += stand.stood.messages
+        effects.quality = stand.stood.quality
         return effects
 
     def _arm_the_rest(self, job: Work, loaded: Loaded, effects: Effects) -> Ints:
@@ -154,8 +156,7 @@ class Assessor:
         x = features(states[rows], now)
         buyers = np.flatnonzero(assessable(x))
         previous = np.array([_or(loaded.band[row], NO_BAND) for row in rows], np.int8)
-        band = np.full(len(rows), NO_BAND, np.int8)
-        probability = np.full(len(rows), np.nan)
+        band, probability = np.full(len(rows), NO_BAND, np.int8), np.full(len(rows), np.nan)
         probability[buyers] = predictor.predict(x[buyers])
         band[buyers] = band_index(probability[buyers], previous[buyers], self.thresholds)
         watched = ebbing(x, band, predictor.horizon_days)
@@ -163,8 +164,9 @@ class Assessor:
         looks = [datetime.fromtimestamp(seconds, UTC) for seconds in due]
         self._arm(job, loaded, rows, looks, effects)
         stand(
-            rows, x, now, band, probability, expected_value(x, predictor.horizon_days),
-            loaded.state, lambda row: _onboarding(job, loaded, row),
+            rows, x, now,
+            Risk(band, probability, probability * expected_value(x, predictor.horizon_days)),
+            states["categories"][rows], loaded.state, lambda row: _onboarding(job, loaded, row),
         )  # fmt: skip
         if not len(buyers):
             return

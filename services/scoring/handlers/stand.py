@@ -5,6 +5,7 @@ told in the same transaction.
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,15 +15,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from services.scoring.core.value.affinity import Counts
 from services.scoring.core.value.changes import Comparison, StandingRow, Subject, is_told
 from services.scoring.core.value.grades import GRADES, TIERS
 from services.scoring.core.value.lifecycle import BEHAVIOURS, LIFECYCLES
 from services.scoring.core.value.money import money
-from services.scoring.core.value.standing import NONE, Before, Valuation, assess
+from services.scoring.core.value.standing import NONE, Before, Risk, Valuation, assess
 from services.scoring.ports import EventRows, LoadedStanding, PartitionTurn, StandingStore
-from shared.contracts import risk
 from shared.contracts.changes import ENCODER, CustomerChanged
 from shared.contracts.events import Profile
+from shared.contracts.risk import Standing as ToldStanding
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.outbox import Message
 
@@ -54,6 +56,8 @@ class Stood:
     rows: list[StandingRow] = field(default_factory=list)
     changes: list[CustomerChanged] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
+    quality: Counter[str] = field(default_factory=Counter)
+    """Customers by flag, of all that were assessed, whether a row is written or not."""
 
 
 class Standing:
@@ -98,19 +102,19 @@ class Stand:
         rows: Ints,
         x: Floats,
         now: Floats,
-        band: NDArray[np.int8],
-        probability: Floats,
-        expected: Floats,
+        risk: Risk,
+        categories: Counts,
         states: Sequence[bytes | None],
         onboarding: Callable[[int], bool],
     ) -> None:
-        """Assess the rows of the turn; `states` are those before it, by row of the turn."""
+        """Assess the rows of the turn; `categories` are the sketches of `rows`, `states` those
+        before it, by row of the turn."""
         loaded = [self._loaded.get(row, _NOTHING) for row in rows.tolist()]
         before = _before(loaded, now)
-        at_risk = probability * expected
         profiles = self._profiles(rows, loaded)
-        standings = assess(x, now, band, probability, at_risk, profiles, before, self._by)
+        standings = assess(x, now, risk, categories, profiles, before, self._by)
         self._found = found = Comparison.of(standings, before, self._by)
+        self.stood.quality.update(flag for flags in standings.quality for flag in flags)
         worth = np.array([math.nan if one.worth is None else one.worth for one in loaded])
         store = found.to_store(worth, _seconds([one.at for one in loaded]), now)
         net = money(x).net
@@ -127,7 +131,9 @@ class Stand:
             unnamed = not before.known[at] and states[row] is not None
             news = found.changes(who, silent=unnamed or onboarding(row))
             sequence = who.sequence + len(news)
-            self.stood.rows.append(found.stored(who, sequence, float(at_risk[at]), float(net[at])))
+            self.stood.rows.append(
+                found.stored(who, sequence, float(risk.value[at]), float(net[at]))
+            )
             self.stood.changes += news
             cause, key = self._job.turns[who.partition].tp, who.customer.encode()
             self.stood.messages += [
@@ -136,7 +142,7 @@ class Stand:
                 if is_told(one)
             ]
 
-    def told(self, at: int) -> risk.Standing | None:
+    def told(self, at: int) -> ToldStanding | None:
         """The standing of the row at this place, as the risk message carries it."""
         return None if self._found is None else self._found.message(at)
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from services.scoring.core import state as states_of
 from services.scoring.core.features import features
 from services.scoring.core.identity import stable_hash
+from services.scoring.core.value.affinity import Counts
 from services.scoring.core.value.base import measure
 from services.scoring.core.value.grades import influence
 from services.scoring.core.value.policy import ValuePolicy
@@ -87,13 +88,14 @@ class Sample:
         """How many are kept."""
         return len(self._kept)
 
-    def columns(self, now: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """X and influence of the sample at `now`, in the order of the ids."""
+    def columns(self, now: float) -> tuple[NDArray[np.float64], NDArray[np.float64], Counts]:
+        """X, influence and category sketch of the sample at `now`, in the order of the ids."""
         kept = sorted(self._kept, key=lambda row: row[1])
         states = states_of.from_bytes([row[2] for row in kept])
         decode = msgspec.json.Decoder(Profile).decode
         profiles = [None if row[3] is None else decode(row[3]) for row in kept]
-        return features(states, np.full(len(kept), now)), influence(profiles)
+        x = features(states, np.full(len(kept), now))
+        return x, influence(profiles), states["categories"]
 
 
 async def sampled(jobs: Jobs) -> tuple[Sample, float | None]:
@@ -177,5 +179,5 @@ class ValueRefresh:
 
 
 def _fit(sample: Sample, now: float, policy: ValuePolicy) -> str:
-    x, reach = sample.columns(now)
-    return msgspec.json.encode(measure(x, reach, policy)).decode()
+    x, reach, categories = sample.columns(now)
+    return msgspec.json.encode(measure(x, reach, categories, policy)).decode()

@@ -108,12 +108,15 @@ async def test_a_customers_picture(made: Place) -> None:
 
 async def test_metrics(made: Place) -> None:
     """What came, what was made of it, what was refused, and the lag; no customer in a label."""
-    log = MemoryLog("activity")
+    before, log = MemoryLog("activity"), MemoryLog("activity")
+    before.append(0, activity.interaction("seen", "customer-0", NOW - timedelta(days=6)))
     for n in range(5):
         purchase(log, f"e{n}", f"customer-{n}", 5 - n)
     log.append(0, b"not json")
     async with scoring(made) as service:
         await service.until("/readyz", 200)
+        # A prospect who buys is told on the changes topic: a message that refuses nothing.
+        await send(made, service, before)
         await send(made, service, log)
         purchase_seen = 'ebbwatch_scoring_events_total{type="io.ebbwatch.purchase"} 5.0'
         async with asyncio.timeout(LIMIT_S):
@@ -121,6 +124,8 @@ async def test_metrics(made: Place) -> None:
             while purchase_seen not in text or 'lag_records{partition="0"} 0.0' not in text:
                 text = (await get(service, "/metrics")).text
         assert "ebbwatch_scoring_dead_letters_total 1.0" in text
+        assert 'quality_flags_total{flag="profile_missing"} 6.0' in text
+        assert 'quality_flags_total{flag="no_amounts"} 0.0' in text
         assert "ebbwatch_scoring_risk_messages_total 5.0" in text
         assert "ebbwatch_scoring_partitions 2.0" in text
         assert 'ebbwatch_scoring_model_info{method="rule",version="rule-1"} 1.0' in text

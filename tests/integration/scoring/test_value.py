@@ -59,7 +59,9 @@ class World:
         for n in range(CUSTOMERS):
             at = 199.0 - (n % 5)
             while at > 0:
-                data = ActivityData(amount=10.0 + n)
+                # Half of the customers buy office goods at every second purchase.
+                often = n % 2 == 0 and int(at) % 2 == 0
+                data = ActivityData(amount=10.0 + n, category="office" if often else "toys")
                 value = activity.event(f"{n}-{at}", f"c{n:02}", day(at), data=data)
                 self.scoring.log.append(0, value)
                 at -= 5 + n
@@ -178,6 +180,37 @@ async def test_R15_thresholds_change_without_a_redeploy(
     bad = {"policy": {"vip": {"share": 2}}, "reason": "wrong"}
     refused = await operator.put("/v1/value/policy", json=bad)
     assert (refused.status_code, "vip.share" in refused.json()["detail"]) == (422, True)
+
+
+async def test_R3_R15_categories_tell_of_needs_by_a_mapping_that_changes_without_a_redeploy(
+    world: World,
+    operator: httpx.AsyncClient,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = await table(world.engine, "standing")
+    assert {need for row in rows for need in row["needs"]} == set()
+    mapped = {"affinity": {"categories": {"enterprise": ["office"]}, "odds": 1.5}}
+    answer = await operator.put("/v1/value/policy", json={"policy": mapped, "reason": "offices"})
+    assert answer.json() == {"version": 1}
+    await world.settle()
+    found = {row["customer_id"] for row in await table(world.engine, "standing") if row["needs"]}
+    assert found
+    assert all(int(customer[1:]) % 2 == 0 for customer in found)
+    clash = {"affinity": {"categories": {"a": ["PRODUCE"], "b": ["DRUG GM"]}}}
+    refused = await operator.put("/v1/value/policy", json={"policy": clash, "reason": "wrong"})
+    assert (refused.status_code, "shares a counter" in refused.json()["detail"]) == (422, True)
+
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    parser = argparse.ArgumentParser()
+    value.add_commands(parser.add_subparsers())
+    args = parser.parse_args(["value", "categories"])
+    assert await args.command(args) == 0
+    toys, office = capsys.readouterr().out.splitlines()[-2:]
+    assert toys.startswith("toys ")
+    assert "alone" in toys
+    assert "enterprise" in office
 
 
 async def test_R12_a_grade_is_set_by_hand_with_reason_and_end(

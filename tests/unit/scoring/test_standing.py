@@ -3,16 +3,26 @@
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import pytest
 
+from services.scoring.core.features import features
+from services.scoring.core.fold import fold
+from services.scoring.core.reading import category_of
 from services.scoring.core.segments.rules import NO_RULES, Rules, rule
+from services.scoring.core.state import empty
+from services.scoring.core.value.affinity import Affinity
+from services.scoring.core.value.base import measure
+from services.scoring.core.value.policy import ValuePolicy
 from services.scoring.core.value.standing import Valuation
+from shared.contracts.activity import ActivityData
 from shared.contracts.changes import CustomerChanged
 from shared.kernel.errors import Transient
 from tests.fakes import activity
 from tests.fakes.activity import day
 from tests.fakes.store import MemorySender, MemoryStore
 from tests.fakes.turns import Scoring
+from tests.unit.scoring_core.histories import columns
 
 OFTEN = "purchases >= 2"
 
@@ -129,7 +139,7 @@ async def test_R2_states_follow_elapsed_time_alone_and_a_purchase_wins_back() ->
     assert states == ["dormant", "churned"]
     await buys(scoring, "ann", 121)
     lives = [c.after for c in scoring.changed if c.kind == "lifecycle_changed"]
-    assert lives == ["growing", "at_risk", "churned", "won_back"]
+    assert lives == ["at_risk", "churned", "won_back"]
     await passes(scoring, 123)
     assert scoring.told[-1].standing is not None
     assert scoring.told[-1].standing.lifecycle == "won_back"
@@ -153,6 +163,61 @@ async def test_R20_what_the_data_do_not_support_is_said_not_scored() -> None:
     assert standing is not None
     assert (standing.grade, standing.tier, standing.lifetime_value) == (None, None, None)
     assert standing.quality == ["profile_missing", "base_not_known"]
+
+
+def measured(policy: ValuePolicy | None = None, *rules: Any) -> Valuation:
+    """A base of forty customers who buy for 10 every five days, a tenth of it office paper."""
+    policy = policy or ValuePolicy()
+    events = columns(
+        row=np.repeat(np.arange(40), 20),
+        time=np.tile((day(0).timestamp() + (np.arange(20) - 99) * 5 * 86_400.0), 40),
+        amount=np.full(800, 10.0),
+        category=np.tile([category_of("paper")] * 2 + [category_of("toys")] * 18, 40),
+    )
+    states = fold(empty(40), events)
+    x = features(states, np.full(40, events.time.max()))
+    base = measure(x, np.zeros(40), states["categories"], policy)
+    return Valuation(policy=policy, base=base, rules=Rules(1, rules))
+
+
+async def test_R20_purchases_without_amounts_are_marked_and_carry_no_value_tier_or_grade() -> None:
+    """On the message itself, though the base is known; with amounts it says all of it."""
+    scoring = worker()
+    scoring.valuation = measured()
+    for n in range(4):
+        for customer, amount in (("ann", None), ("bob", 10.0)):
+            data = ActivityData(amount=amount)
+            scoring.log.append(0, activity.event(f"{customer}{n}", customer, day(n), data=data))
+    scoring.clock.at = day(4)
+    await scoring.drain()
+    told = {one.customer_id: one.standing for one in scoring.told}
+    ann, bob = told["ann"], told["bob"]
+    assert ann is not None
+    assert bob is not None
+    assert "no_amounts" in ann.quality
+    assert (ann.grade, ann.tier, ann.lifetime_value, ann.rfm) == (None, None, None, None)
+    assert "no_amounts" not in bob.quality
+    assert None not in {bob.grade, bob.tier, bob.lifetime_value, bob.rfm}
+    # Every look is counted, whether or not it wrote a row.
+    assert scoring.done[-1].quality == {"no_amounts": 1, "profile_missing": 2}
+
+
+async def test_R3_R15_another_mapping_tells_of_a_need_at_the_next_look() -> None:
+    """No redeploy, nothing folded again: the same counters, read by another policy."""
+    office = "'enterprise' in needs"
+    scoring = worker()
+    scoring.valuation = measured(None, rule("office", 1, 1, office))
+    data = ActivityData(amount=10.0, category="paper")
+    for n in range(10):
+        scoring.log.append(0, activity.event(f"p{n}", "ann", day(n / 100), data=data))
+    scoring.clock.at = day(1)
+    await scoring.drain()
+    assert moves(scoring) == []
+    mapped = ValuePolicy(affinity=Affinity(categories={"enterprise": ["paper"]}))
+    scoring.valuation = measured(mapped, rule("office", 1, 1, office))
+    scoring.log.append(0, activity.event("last", "ann", day(1), data=data))
+    await scoring.drain()
+    assert moves(scoring) == [("segment_entered", "office", None, False)]
 
 
 async def test_R12_a_grade_that_a_person_set_stands_until_it_expires() -> None:

@@ -1,10 +1,15 @@
 """States in time: from elapsed time alone, and one table of transitions (R2)."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
-from services.scoring.core.events import DAY_S
+from services.scoring.core.events import DAY_S, Kind
+from services.scoring.core.features import features
+from services.scoring.core.fold import fold
+from services.scoring.core.state import empty
 from services.scoring.core.value import lifecycle
 from services.scoring.core.value.lifecycle import (
     AT_RISK,
@@ -20,7 +25,7 @@ from services.scoring.core.value.lifecycle import (
     WON_BACK,
 )  # fmt: skip
 from services.scoring.core.value.policy import ValuePolicy
-from tests.unit.scoring_core.histories import purchases
+from tests.unit.scoring_core.histories import purchases, real
 from tests.unit.scoring_core.people import seen_at
 
 POLICY = ValuePolicy()
@@ -70,3 +75,86 @@ def test_a_first_look_names_the_state_at_once() -> None:
     none, unknown = np.array([NONE], np.int8), np.array([np.nan])
     after, since = lifecycle.advance(none, unknown, np.array([2], np.int8), np.array([5.0]), POLICY)
     assert (after[0], since[0]) == (GROWING, 5.0)
+
+
+TODAY = 1_000
+
+
+def rises(first: int, recent: int, earlier: int, state: int = MATURE, ages: int = 95) -> bool:
+    """Seen at noon of `TODAY`: so many purchase days of late, so many from `ages` days ago back."""
+    days = {first, *(TODAY - n for n in range(recent)), *(TODAY - ages - n for n in range(earlier))}
+    x = seen_at(TODAY + 0.5, purchases(*sorted(days)))
+    return bool(lifecycle.rising(x, np.array([state], np.int8), POLICY)[0])
+
+
+@pytest.mark.parametrize(
+    ("first", "recent", "earlier", "wanted"),
+    [
+        # One quarter to compare with, so that a of a + b days is about a toss of coins (92 to 91):
+        # P(>= 9 of 10) = 11 / 1024 = 1 %, P(>= 8 of 10) = 56 / 1024 = 5.5 %, P(>= 7) = 17 %.
+        (700, 9, 1, True),
+        (700, 8, 2, False),
+        (700, 7, 3, False),
+        # Three quarters, so that it is about a throw of one in four (92 of 365): of 12 at least 6
+        # come in 5.4 % of all cases, of 13 at least 7 in 2.4 % (tables of the binomial).
+        (500, 6, 6, False),
+        (500, 7, 6, True),
+        # Twice as dense, of many: P(>= 60 of 90) = 0.1 %. As dense: never.
+        (700, 60, 30, True),
+        (700, 45, 45, False),
+        # Known for 273 days: what came before the last quarter was the beginning.
+        (727, 30, 0, False),
+        (726, 30, 0, True),
+    ],
+)
+def test_growing_is_against_the_own_past_and_no_accident(
+    first: int, recent: int, earlier: int, wanted: bool
+) -> None:
+    assert rises(first, recent, earlier) is wanted
+
+
+def test_who_grows_goes_on_growing_until_the_days_are_no_longer_denser() -> None:
+    assert rises(700, 7, 3, GROWING)
+    assert not rises(700, 5, 5, GROWING)
+
+
+@given(gap=st.integers(1, 120), start=st.integers(0, 400), look=st.integers(1, 2_000))
+def test_a_steady_customer_never_grows(gap: int, start: int, look: int) -> None:
+    at = start + look
+    x = seen_at(at + 0.5, purchases(*range(start, at + 1, gap)))
+    assert not lifecycle.rising(x, np.array([NEW], np.int8), POLICY)[0]
+
+
+def test_the_first_quarter_is_new_however_often_somebody_buys() -> None:
+    seen = []
+    for at in (30, 91, 92):
+        x = seen_at(at + 0.5, purchases(*range(0, at, 3)))
+        behaves = lifecycle.behaviour(x, POLICY)
+        state = np.array([NEW], np.int8)
+        seen.append(SIGNALS[lifecycle.signal(x, behaves, state, POLICY)[0]])
+    assert seen == ["fresh", "fresh", "settled"]
+
+
+@pytest.mark.parametrize("name", ["completejourney", "cdnow"])
+def test_growing_on_real_histories_is_what_an_exact_test_says(name: str) -> None:
+    """Days counted one by one, and SciPy's own test of a binomial share."""
+    events = real(name)
+    if events is None:
+        pytest.skip(f"{name} is not here: set EBBWATCH_DATA to the folder of the data sets")
+    events = events.select(events.row < 600)
+    end = float(events.time.max())
+    x = features(fold(empty(600), events), np.full(600, end))
+    found = lifecycle.rising(x, np.full(600, MATURE, np.int8), POLICY)
+    today = int(end // DAY_S)
+    bought = events.select(events.kind == Kind.PURCHASE)
+    for row in range(600):
+        mine = bought.time[bought.row == row]
+        ages = today - np.unique(mine // DAY_S)
+        known = (end - mine.min()) / DAY_S - POLICY.new_days
+        span = 273 if known >= 365 else 91
+        a, b = int((ages <= 91).sum()), int(((ages > 91) & (ages <= 91 + span)).sum())
+        wanted = known >= 183 and a > 0 and a / 92 >= 1.2 * b / span
+        if wanted:
+            wanted = binomtest(a, a + b, 92 / (92 + span), alternative="greater").pvalue <= 0.05
+        assert bool(found[row]) is bool(wanted), row
+    assert 0 < found.sum() < 90, "a test that can tell; growth is no state of nearly everybody"

@@ -5,7 +5,7 @@ kept as a few hundred numbers, so that assessing somebody reads nobody else. Ref
 service in bounded steps (`handlers/value_refresh`); it never sees a table.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -15,6 +15,7 @@ from services.scoring.core import btyd
 from services.scoring.core.registry import feature_index
 from services.scoring.core.rhythm import PRIOR, assessable
 from services.scoring.core.value import spend as spending
+from services.scoring.core.value.affinity import Counts, shares
 from services.scoring.core.value.grades import grade_score, relationship_value
 from services.scoring.core.value.lifecycle import BEHAVIOURS, behaviour
 from services.scoring.core.value.lifetime import Lifetime, history, lifetime
@@ -52,16 +53,19 @@ class Base:
     engagement: Grid
     value: Grid
     score: Grid
+    categories: tuple[float, ...] = ()
+    """Mean share of each bucket of the category sketch; empty where nobody has a category."""
 
 
-def measure(x: Floats, influence: Floats, policy: ValuePolicy) -> Base:
+def measure(x: Floats, influence: Floats, categories: Counts, policy: ValuePolicy) -> Base:
     """Measure a sample, float64[n, F] of `features`, all at the same time.
 
-    `influence` float64[n], 0-1 (`grades.influence`). Raises ValueError with fewer than
+    `influence` float64[n], 0-1 (`grades.influence`); `categories` uint32[n, 16], the state's
+    sketch. Raises ValueError with fewer than
     `CUSTOMERS_MIN` living customers. Deterministic.
     """
     bought = assessable(x)
-    x, influence = x[bought], influence[bought]
+    x, influence, categories = x[bought], influence[bought], categories[bought]
     alive = behaviour(x, policy) != CHURNED
     if alive.sum() < CUSTOMERS_MIN:
         raise ValueError(
@@ -91,6 +95,7 @@ def measure(x: Floats, influence: Floats, policy: ValuePolicy) -> Base:
         engagement=grid(living[:, ENGAGED]),
         value=empty,
         score=empty,
+        categories=_known(shares(categories[alive])),
     )
     return _with_outcomes(base, living, influence[alive], policy)
 
@@ -100,7 +105,8 @@ def _with_outcomes(base: Base, x: Floats, influence: Floats, policy: ValuePolicy
     life: Lifetime = lifetime(x, base.buying, base.spend, policy.horizon_days)
     worth = relationship_value(x, life.value, influence, policy.advocacy)
     score = grade_score(x, base.monetary, base.frequency, base.engagement, policy.weights)
-    return Base(
-        base.customers, base.living, base.buying, base.spend, base.recency, base.frequency,
-        base.monetary, base.engagement, value=grid(worth), score=grid(score),
-    )  # fmt: skip
+    return replace(base, value=grid(worth), score=grid(score))
+
+
+def _known(shares_: Floats) -> tuple[float, ...]:
+    return () if np.isnan(shares_).any() else tuple(shares_.tolist())

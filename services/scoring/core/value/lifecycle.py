@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import betainc
 
 from services.scoring.core.events import DAY_S
 from services.scoring.core.registry import feature_index
@@ -32,8 +33,8 @@ LIFECYCLES: Final[tuple[Lifecycle, ...]] = (
 PROSPECT, NEW, GROWING, MATURE, AT_RISK, CHURNED, WON_BACK = range(len(LIFECYCLES))
 
 SIGNALS: Final = ("no_purchase", "fresh", "rising", "settled", "dormant", "churned")
-"""What is seen now: nobody who bought yet; active and first seen lately; active and young or buying
-more than before; active otherwise; and the two silent behaviour states."""
+"""What is seen now: nobody who bought yet; active and first seen lately; active and buying more
+than before (`rising`); active otherwise; and the two silent behaviour states."""
 
 TABLE: Final = np.array(
     [  # no_purchase, fresh, rising,   settled,  dormant, churned
@@ -52,7 +53,16 @@ happens only when an identity merge was undone. Only a purchase leads out of `ch
 usual gap, learned later, does not bring anybody back."""
 
 RISING: Final = 1.2
-"""Purchase rate of the last months over the year's from which a customer is growing."""
+"""Purchase days per day now over those before, from which a customer is growing: a fifth more is
+worth acting on."""
+CHANCE_MAX: Final = 0.05
+"""Of so many purchase days now from somebody who buys as before: above, it may be luck."""
+RECENT_DAYS: Final = 92
+"""The last quarter and today: `purchase_days_91`."""
+QUARTER_DAYS: Final = 91
+"""The quarter before it."""
+YEAR_DAYS: Final = 273
+"""The three quarters before it."""
 
 
 def behaviour(x: Floats, policy: ValuePolicy) -> Codes:
@@ -70,15 +80,38 @@ def behaviour(x: Floats, policy: ValuePolicy) -> Codes:
     return np.where(np.isnan(silence), NONE, state).astype(np.int8)
 
 
-def signal(x: Floats, behaves: Codes, policy: ValuePolicy) -> Codes:
-    """Index into `SIGNALS`, int8[n]."""
+def rising(x: Floats, state: Codes, policy: ValuePolicy) -> NDArray[np.bool_]:
+    """bool[n]: buys clearly more than the same customer did before.
+
+    The last quarter against the three before it, or the one before it while the customer is
+    known for too short; never against the first `new_days`, in which everybody begins. Begins
+    where the purchase days are `RISING` times as dense and so many would come by chance at most
+    every twentieth time: given a + b days in both spans, a is binomial with the share of the time
+    (the exact test of two Poisson rates: Przyborowski & Wilenski 1940, Biometrika 31(3/4)
+    313-323). Ends where they are no longer so dense, so that nobody flaps. `state`: before.
+    """
+    recent = x[:, feature_index["purchase_days_91"]]
+    known = x[:, feature_index["tenure_days"]] - policy.new_days
+    year = known >= RECENT_DAYS + YEAR_DAYS
+    earlier = (
+        np.where(
+            year, x[:, feature_index["purchase_days_364"]], x[:, feature_index["purchase_days_182"]]
+        )
+        - recent
+    )
+    span = np.where(year, YEAR_DAYS, QUARTER_DAYS)
+    dense = (known >= RECENT_DAYS + QUARTER_DAYS) & (recent > 0)
+    dense &= recent * span >= RISING * earlier * RECENT_DAYS
+    # P(at least a of a + b), the tail of the binomial as a beta function.
+    chance = betainc(np.maximum(recent, 1), earlier + 1, RECENT_DAYS / (RECENT_DAYS + span))
+    return np.asarray(dense & ((state == GROWING) | (chance <= CHANCE_MAX)))
+
+
+def signal(x: Floats, behaves: Codes, state: Codes, policy: ValuePolicy) -> Codes:
+    """Index into `SIGNALS`, int8[n]; `state`: index into `LIFECYCLES` before this look."""
     tenure = x[:, feature_index["tenure_days"]]
-    days = x[:, feature_index["purchase_days"]]
-    trend = x[:, feature_index["purchases_trend_90_365"]]
-    fresh = (tenure <= policy.new_days) & (days <= 2)  # noqa: PLR2004 (a second purchase is a trial)
-    # In the first year the year's rate is not known yet, so youth alone counts as growing.
-    rising = (tenure <= policy.mature_days) | (trend >= RISING)
-    active = np.where(fresh, 1, np.where(rising, 2, 3))
+    fresh = tenure <= policy.new_days
+    active = np.where(fresh, 1, np.where(rising(x, state, policy), 2, 3))
     return np.where(behaves == NONE, 0, np.where(behaves == 0, active, behaves + 3)).astype(np.int8)
 
 

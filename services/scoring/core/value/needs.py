@@ -1,7 +1,8 @@
-"""What a customer looks for: from the profile's own words, and from how they behave.
+"""What a customer looks for: from the profile's own words, from how they behave and what they buy.
 
 What it is for: `price_sensitive`, `service_sensitive`, `household`, `enterprise`, usable in rules.
-A profile's word always counts; behaviour adds. It never takes a need away that a profile states.
+A profile's word always counts; behaviour and categories (`affinity`) add. It never
+takes a need away that a profile states.
 """
 
 from collections.abc import Sequence
@@ -44,11 +45,13 @@ def service_sensitive(x: Floats) -> Flags:
     return np.asarray((voices >= VOICES_MIN) & (voices / purchases >= COMPLAINTS_PER_PURCHASE))
 
 
-def needs(profiles: Sequence[Profile | None], behaves: dict[str, Flags]) -> list[tuple[str, ...]]:
-    """Sorted words per customer; `behaves` has bool[n] by need."""
+def needs(
+    profiles: Sequence[Profile | None], seen: Sequence[tuple[str, Flags]]
+) -> list[tuple[str, ...]]:
+    """Sorted words per customer; `seen`: (need, bool[n]), a need as often as there are sources."""
     found = []
     for row, profile in enumerate(profiles):
-        words = {need for need, flags in behaves.items() if flags[row]}
+        words = {need for need, flags in seen if flags[row]}
         if profile is not None:
             words.update(_word(need) for need in profile.needs)
             words.add("enterprise" if profile.kind == "account" else "household")

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from services.scoring.core.btyd import Model
+from services.scoring.core.value import affinity as affinities
 from shared.kernel.errors import Invalid
 
 Share = Annotated[float, Meta(gt=0, le=1)]
@@ -70,8 +71,9 @@ class ValuePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     churned_days_max: Days = 730.0
     """Two years without a purchase is gone, however seldom the customer bought."""
     new_days: Days = 91.0
-    mature_days: Days = 365.0
     won_back_days: Days = 91.0
+    affinity: affinities.Affinity = affinities.Affinity()
+    """Which categories tell of which need."""
 
 
 def check(policy: ValuePolicy) -> ValuePolicy:
@@ -89,10 +91,9 @@ def check(policy: ValuePolicy) -> ValuePolicy:
         raise Invalid("churned_gaps", "must be greater than dormant_gaps")
     if not policy.dormant_days_min <= policy.churned_days_min <= policy.churned_days_max:
         raise Invalid("churned_days_min", "lies between dormant_days_min and churned_days_max")
-    if policy.mature_days < policy.new_days:
-        raise Invalid("mature_days", "must not be less than new_days")
     if sum(msgspec.structs.astuple(policy.weights)) <= 0:
         raise Invalid("weights", "at least one must be above 0")
+    affinities.check(policy.affinity)
     return policy
 
 
@@ -102,6 +103,7 @@ def parse(data: bytes | str) -> ValuePolicy:
         return check(msgspec.json.decode(data, type=ValuePolicy))
     except msgspec.ValidationError as error:
         reason, _, path = str(error).partition(" - at ")
-        raise Invalid(path.strip("`$.") or "policy", reason) from error
+        # A wrong key is told as "`key` in `$.place`".
+        raise Invalid(path[path.find("$") :].strip("`$.") or "policy", reason) from error
     except msgspec.DecodeError as error:
         raise Invalid("policy", str(error)) from error

@@ -16,6 +16,7 @@ from services.scoring.core.registry import feature_index
 from services.scoring.core.segments.columns import Words
 from services.scoring.core.segments.rules import NO_RULES, Rules, frame_of
 from services.scoring.core.value import grades, lifecycle, quality, rfm
+from services.scoring.core.value.affinity import Counts, needs_of
 from services.scoring.core.value.base import Base
 from services.scoring.core.value.lifetime import Lifetime, lifetime
 from services.scoring.core.value.money import money
@@ -73,6 +74,16 @@ class Before:
 
 
 @dataclass(frozen=True, slots=True)
+class Risk:
+    """What was assessed of the same customers."""
+
+    band: Codes
+    probability: Floats
+    value: Floats
+    """At risk: probability x expected value."""
+
+
+@dataclass(frozen=True, slots=True)
 class Standings:
     """What is said now; columns of n. Codes index the words of their modules, `NONE` = unsaid."""
 
@@ -99,38 +110,42 @@ class Standings:
 def assess(
     x: Floats,
     now: Floats,
-    band: Codes,
-    probability: Floats,
-    value_at_risk: Floats,
+    risk: Risk,
+    categories: Counts,
     profiles: Sequence[Profile | None],
     before: Before,
     by: Valuation,
 ) -> Standings:
-    """All of it, for X float64[n, F] at `now` float64[n] (Unix seconds UTC)."""
+    """All of it, for X float64[n, F] at `now` float64[n] (Unix seconds UTC).
+
+    `categories` uint32[n, 16] is the states' category sketch.
+    """
     policy, base, n = by.policy, by.base, len(x)
     cash = money(x)
     prospect = np.isnan(x[:, feature_index["recency_days"]])
     with np.errstate(invalid="ignore", divide="ignore"):
         behaves = lifecycle.behaviour(x, policy)
         stage, since = lifecycle.advance(
-            before.lifecycle, before.lifecycle_since, lifecycle.signal(x, behaves, policy), now,
-            policy,
+            before.lifecycle, before.lifecycle_since,
+            lifecycle.signal(x, behaves, before.lifecycle, policy), now, policy,
         )  # fmt: skip
         life, worth, score, tier, rated, scores, cell = _compared(x, prospect, profiles, before, by)
     flags = quality.flags(x, cash.priced, cash.net, profiles, now)
     if base is None:
         for row in np.flatnonzero(~prospect):
             flags[row].append(quality.BASE_UNKNOWN)
+    usual = np.array(base.categories) if base is not None and base.categories else None
     wants = needs(
         profiles,
-        {"price_sensitive": price_sensitive(x), "service_sensitive": service_sensitive(x)},
-    )
+        (("price_sensitive", price_sensitive(x)), ("service_sensitive", service_sensitive(x)),
+         *needs_of(categories, usual, policy.affinity).items()),
+    )  # fmt: skip
     names = by.rules.names
     frame = frame_of(
         names,
         x,
-        _numbers(names, probability, value_at_risk, life, score, scores, profiles, now),
-        _texts(names, band, rated, tier, behaves, stage, cell),
+        _numbers(names, risk, life, score, scores, profiles, now),
+        _texts(names, risk.band, rated, tier, behaves, stage, cell),
         {"needs": wants, "quality": flags},
         profiles,
     )
@@ -200,8 +215,7 @@ def _rfm(x: Floats, base: Base) -> NDArray[np.int8]:
 
 def _numbers(
     names: frozenset[str],
-    probability: Floats,
-    value_at_risk: Floats,
+    risk: Risk,
     life: Lifetime,
     score: Floats,
     scores: NDArray[np.int8],
@@ -209,8 +223,8 @@ def _numbers(
     now: Floats,
 ) -> dict[str, Floats]:
     found = {
-        "probability": probability,
-        "value_at_risk": value_at_risk,
+        "probability": risk.probability,
+        "value_at_risk": risk.value,
         "lifetime_value": life.value,
         "expected_purchases": life.purchases,
         "alive_probability": life.alive,
