@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.scoring.commands import around as middle
 from services.scoring.commands.running import SPEC, instant
 from services.scoring.core.reading import category_of
 from services.scoring.core.segments.expression import compile_rule
@@ -39,8 +40,7 @@ def add_commands(commands: Any) -> None:
     report.add_argument("--csv", type=Path, help="what each group did in each period, as CSV")
     report.add_argument("--start", type=instant, help="compare from here; default: 91 days before")
     report.add_argument("--end", type=instant, help="to here; default: the newest change")
-    report.add_argument("--around", type=instant, help="before and after this; default: 28 d ago")
-    report.add_argument("--window-days", type=int, default=28, help="on each side of it")
+    middle.add_arguments(report)
     report.set_defaults(command=_report)
     segments = commands.add_parser("segments", help="the user's own segments")
     actions = segments.add_subparsers(required=True, metavar="ACTION")
@@ -79,9 +79,9 @@ async def _report(args: argparse.Namespace) -> int:
             raise Invalid("report", "no standing was ever stated: is scoring running?")
         end = args.end or newest
         start = args.start or end - timedelta(days=91)
-        around = args.around or end - timedelta(days=28)
         if start >= end:
             raise Invalid("--start", "must lie before the end")
+        around = await middle.around(engine, args, end)
         batches = [await asyncio.to_thread(batch_of, p) async for p in History(engine).events()]
         table = await asyncio.to_thread(from_columns, batches, end.timestamp())
         told = pages.Told(

@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.scoring.core.events import EventColumns
+from services.scoring.core.segments.actions import Action, Compared, compared, days_of, whole
 from services.scoring.core.segments.movement import (
     NOT_KNOWN,
     Doing,
+    Moment,
     Moves,
     doing,
     matrix,
@@ -28,6 +30,7 @@ from services.scoring.core.value.quality import MEANINGS
 from shared.report.page import Facts, Page, Plot, Row, Section, Table, Text
 from shared.report.plots import bars, lines
 
+EVERYBODY: Final = "everybody"
 PERIODS_MAX: Final = 13
 """Four-week periods shown: a year."""
 PERIOD: Final = timedelta(days=28)
@@ -63,7 +66,7 @@ class Report:
 
     start: datetime
     end: datetime
-    around: datetime
+    around: datetime | Action
     window_days: int
     moved: dict[str, dict[tuple[str, str], int]]
     """By kind: customers by (word at start, word at end)."""
@@ -71,16 +74,16 @@ class Report:
     """Starts of the periods of four weeks."""
     over_time: dict[str, list[Doing]]
     """By group ("grade: vip", a segment's name), one entry a period."""
-    compared: dict[str, tuple[Doing, Doing]]
+    compared: dict[str, Compared]
     """By group as it stood at `around`: the window before and the one after."""
     worth: dict[str, float | None]
     """Mean lifetime value of each group at the end."""
 
 
 def report(
-    told: Told, start: datetime, end: datetime, around: datetime, window_days: int
+    told: Told, start: datetime, end: datetime, around: datetime | Action, window_days: int
 ) -> Report:
-    """Everything between two dates (UTC)."""
+    """Everything between two dates (UTC), and the customers' doing around a date or an action."""
     moved = {
         kind: matrix(standing_at(moves, start), standing_at(moves, end))
         for kind, moves in told.moves.items()
@@ -97,26 +100,36 @@ def report(
         ]
         for name in names
     }
-    window = timedelta(days=window_days)
-    middle = around.timestamp()
-    compared = {
-        name: (
-            doing(told.events, group, (around - window).timestamp(), middle),
-            doing(told.events, group, middle, (around + window).timestamp()),
-        )
-        for name, group in _groups(told, around).items()
-    }
     worth = np.array([told.worth.get(name, np.nan) for name in told.customers])
     values = {name: _mean(worth[group]) for name, group in _groups(told, end).items()}
-    return Report(start, end, around, window_days, moved, periods, over_time, compared, values)
+    return Report(
+        start, end, around, window_days, moved, periods, over_time,
+        _compared(told, end, around, window_days), values,
+    )  # fmt: skip
+
+
+def _compared(
+    told: Told, end: datetime, around: datetime | Action, window_days: int
+) -> dict[str, Compared]:
+    """Each group as it stood at the date, or at each customer's own day of the action."""
+    window_s = timedelta(days=window_days).total_seconds()
+    if isinstance(around, Action):
+        times = [around.at.get(name) for name in told.customers]
+        at = days_of(np.array([np.nan if t is None else t.timestamp() for t in times]))
+        moment: Moment = around.at
+    else:
+        at, moment = np.full(len(told.customers), around.timestamp()), around
+    fit = whole(told.events, at, window_s, end.timestamp())
+    groups = {EVERYBODY: ~np.isnan(at)} | _groups(told, moment)
+    return {name: compared(told.events, group, at, fit, window_s) for name, group in groups.items()}
 
 
 def _mean(values: NDArray[np.float64]) -> float | None:
     return None if np.isnan(values).all() else float(np.nanmean(values))
 
 
-def _groups(told: Told, at: datetime) -> dict[str, NDArray[np.bool_]]:
-    """bool[customers] of each grade, tier and segment at a time, and of everybody known."""
+def _groups(told: Told, at: Moment) -> dict[str, NDArray[np.bool_]]:
+    """bool[customers] of each grade, tier and segment at a time."""
     index = {name: n for n, name in enumerate(told.customers)}
     found: dict[str, NDArray[np.bool_]] = {}
 
@@ -139,7 +152,8 @@ def as_json(found: Report) -> dict[str, Any]:
     return {
         "start": found.start.isoformat(),
         "end": found.end.isoformat(),
-        "around": found.around.isoformat(),
+        "around": None if isinstance(found.around, Action) else found.around.isoformat(),
+        "action": found.around.name if isinstance(found.around, Action) else None,
         "window_days": found.window_days,
         "movement": {
             kind: [{"from": a, "to": b, "customers": n} for (a, b), n in pairs.items()]
@@ -147,22 +161,23 @@ def as_json(found: Report) -> dict[str, Any]:
         },
         "periods": [at.isoformat() for at in found.periods],
         "over_time": {name: [asdict(one) for one in row] for name, row in found.over_time.items()},
-        "before_and_after": {
-            name: {"before": asdict(a), "after": asdict(b)}
-            for name, (a, b) in found.compared.items()
-        },
+        "before_and_after": {name: asdict(one) for name, one in found.compared.items()},
         "lifetime_value": found.worth,
     }
 
 
 def as_csv(found: Report) -> str:
-    """What each group did in each period, one row each."""
+    """What each group did in each period, and before and after, one row each."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["group", "period_start", *_DOING])
+    writer.writerow(["group", "period_start", *_DOING, "view"])
     for name, row in found.over_time.items():
         for at, one in zip(found.periods, row, strict=True):
-            writer.writerow([name, at.date().isoformat(), *(getattr(one, n) for n in _DOING)])
+            figures = (getattr(one, n) for n in _DOING)
+            writer.writerow([name, at.date().isoformat(), *figures, "over_time"])
+    for name, both in found.compared.items():
+        for view, one in (("before", both.before), ("after", both.after)):
+            writer.writerow([name, "", *(getattr(one, n) for n in _DOING), view])
     return out.getvalue()
 
 
@@ -258,21 +273,53 @@ def _over_time(told: Told, found: Report) -> Section:
 
 
 def _comparison(told: Told, found: Report) -> Section:
-    rows = []
-    for name, (before, after) in found.compared.items():
-        for label, one in (("before", before), ("after", after)):
+    rows: list[tuple[str | float | None, ...]] = []
+    for name, both in found.compared.items():
+        for label, one in (("before", both.before), ("after", both.after)):
             rows.append((name, label, *(getattr(one, field) for field in _DOING)))
+    action = found.around.name if isinstance(found.around, Action) else None
+    what = f"{found.around:%-d %B %Y}" if isinstance(found.around, datetime) else f"action {action}"
+    everybody = found.compared[EVERYBODY]
+    text = (
+        f"The same customers in the {found.window_days} days before and after {what}. "
+        f"{everybody.left_out:,} are left out: they first bought within the window before, or the "
+        "window after is not over."
+    )
+    if action is not None:
+        text += (
+            " Each customer is compared around their own first day of it, which counts as after."
+        )
     return Section(
-        "Before and after",
+        f"Before and after: {what}",
         (
-            Facts((("date", f"{found.around:%-d %B %Y}"), ("days on each side", found.window_days),
+            Text(text),
+            *_changes(found),
+            Facts((("around", what), ("days on each side", found.window_days),
                    ("currency", told.currency))),
-            Table(("group on that date", "", *_HEADS), rows, formats=("", "", *_FORMATS)),
-            Text("A difference is not yet an effect: seasons and the choice of who is in a group "
-                 "move it too. What an intervention did is measured against the holdout.",
-                 note=True),
+            Table((f"group {'that day' if action else 'on that date'}", "", *_HEADS), rows,
+                  formats=("", "", *_FORMATS)),
+            Text("A difference is not yet an effect: seasons, a return to the usual, and who was "
+                 "chosen for a group move it too. What an intervention did is measured against "
+                 "the holdout.", note=True),
         ),
     )  # fmt: skip
+
+
+def _changes(found: Report) -> tuple[Row, ...]:
+    """Purchase days before and after, group by group."""
+    groups = {
+        name: (one.before.frequency, one.after.frequency)
+        for name, one in found.compared.items()
+        if one.before.frequency is not None and one.after.frequency is not None
+    }
+    if not groups:
+        return ()
+    plots = [
+        Plot(bars({name: pair[at] or 0.0 for name, pair in groups.items()},
+                  title=f"Purchase days / 4 weeks, {label}", x_label="purchase days"))
+        for at, label in ((0, "before"), (1, "after"))
+    ]  # fmt: skip
+    return (Row(plots),)
 
 
 def _quality(told: Told) -> Section:

@@ -22,6 +22,13 @@ SELECT customer_id, kind = 'held_out' AS held_out, at, until FROM scoring.treatm
  WHERE kind IN ('task_raised', 'held_out') AND at < $1 ORDER BY customer_id, at
 """
 
+_FIRST = """
+SELECT customer_id, min(at) AS at FROM scoring.treatment
+ WHERE kind = 'task_raised' AND at <= $1 AND ($2::text IS NULL OR playbook = $2)
+   AND ($3::text IS NULL OR policy = $3)
+ GROUP BY customer_id
+"""
+
 
 class Treatments:
     """Statements on `scoring.treatment`."""
@@ -46,3 +53,12 @@ class Treatments:
         time; `until` None: not told."""
         async with unit_of_work(self._engine) as work:
             return [tuple(row) for row in await work.driver.fetch(_WINDOWS, before)]
+
+    async def first_tasks(
+        self, until: datetime, *, playbook: str | None = None, policy: str | None = None
+    ) -> dict[str, datetime]:
+        """When each customer first had a task, one with this playbook or by this policy
+        (`id@version`) where given."""
+        async with unit_of_work(self._engine) as work:
+            rows = await work.driver.fetch(_FIRST, until, playbook, policy)
+        return {row["customer_id"]: row["at"] for row in rows}

@@ -19,11 +19,16 @@ from services.scoring.inbound.value_http import add_value_routes
 from services.scoring.store.decisions import Decisions
 from services.scoring.store.standing_lists import StandingLists
 from services.scoring.store.tables import api_token
+from services.scoring.store.treatments import Treatments
 from services.scoring.store.valuations import Valuations
 from services.scoring.store.value_jobs import RELOOK_DELAY, ValueJobs
+from shared.contracts import events as types
 from shared.contracts.activity import ActivityData
+from shared.contracts.treatment import TreatmentRecorded
 from shared.http.access import Tokens
 from shared.http.app import create_app
+from shared.kernel.errors import Invalid
+from shared.postgres.engine import unit_of_work
 from shared.runtime.health import Health
 from shared.runtime.service import Stop
 from tests.fakes import activity
@@ -269,13 +274,28 @@ async def test_every_route_has_an_example_in_the_openapi_document(world: World) 
 
 
 async def test_R19_R24_the_report_command_writes_page_json_and_csv(
-    world: World, database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    world: World,
+    operator: httpx.AsyncClient,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", database_url)
     found = []
     parser = argparse.ArgumentParser()
     value.add_commands(parser.add_subparsers())
     page, numbers, table_ = (tmp_path / name for name in ("s.html", "s.json", "s.csv"))
+    many = {"name": "Many", "expression": "purchases >= 20"}
+    assert (await operator.put("/v1/segments/many", json=many)).status_code == 200
+    await world.settle()
+    for n, customer in enumerate(("c01", "c02", "c03")):
+        data = ActivityData(kind="campaign_received", campaign_id="spring")
+        sent = activity.event(f"s{n}", customer, day(150 + n), kind=types.INTERACTION, data=data)
+        world.scoring.log.append(0, sent)
+    await world.scoring.drain()
+    async with unit_of_work(world.engine) as work:
+        raised = TreatmentRecorded(customer_id="c04", kind="task_raised", at=day(160), playbook="x")
+        await Treatments(world.engine).add(work, [raised])
     for line in (
         ["segments", "define", "often", "purchases >= 20.0"],
         ["segments", "list"],
@@ -286,6 +306,28 @@ async def test_R19_R24_the_report_command_writes_page_json_and_csv(
         await world.settle()
     assert found == [0, 0, 0]
     assert "<svg" in page.read_text()
+    concerned = {}
+    for name in ("campaign:spring", "playbook:x", "task", "segment:many"):
+        args = parser.parse_args(
+            ["report", "--out", str(page), "--json", str(numbers), "--action", name]
+        )
+        assert await args.command(args) == 0
+        everybody = json.loads(numbers.read_text())["before_and_after"]["everybody"]
+        concerned[name] = everybody["before"]["customers"] + everybody["left_out"]
+        assert f"Before and after: action {name}" in page.read_text()
+    inside = len(await table(world.engine, "segment_member"))
+    assert inside
+    assert concerned == {"campaign:spring": 3, "playbook:x": 1, "task": 1, "segment:many": inside}
+    for wrong, field in (
+        (["--action", "campaign:autumn"], "--action"),
+        (["--action", "policy:9"], "--action"),
+        (["--around", day(190).isoformat()], "--around"),
+        (["--window-days", "0"], "--window-days"),
+    ):
+        args = parser.parse_args(["report", "--out", str(page), *wrong])
+        with pytest.raises(Invalid) as refused:
+            await args.command(args)
+        assert refused.value.field == field
     grades = json.loads(numbers.read_text())["movement"]["grade"]
     assert sum(row["customers"] for row in grades) == CUSTOMERS
     assert table_.read_text().startswith("group,period_start")

@@ -19,16 +19,19 @@ Flags = NDArray[np.bool_]
 Moves = Sequence[tuple[str, datetime, str | None]]
 """(customer, at, word after), by customer and then in order."""
 
+Moment = datetime | Mapping[str, datetime]
+"""One time for all, or each customer's own; who has none is left out."""
+
 NOT_KNOWN: Final = "(not yet known)"
 MONTH_DAYS: Final = 28.0
 """Rates are per four weeks: every weekday is in them equally often."""
 
 
-def standing_at(moves: Moves, at: datetime) -> dict[str, str]:
+def standing_at(moves: Moves, at: Moment) -> dict[str, str]:
     """Word of each customer at a time; who had none is left out."""
     found: dict[str, str] = {}
     for customer, when, word in moves:
-        if when <= at:
+        if _is_by(at, customer, when):
             if word is None:
                 found.pop(customer, None)
             else:
@@ -49,16 +52,19 @@ def matrix(before: Mapping[str, str], after: Mapping[str, str]) -> dict[tuple[st
     return counts
 
 
-def members_at(
-    moves: Iterable[tuple[str, str, datetime, bool]], at: datetime
-) -> dict[str, set[str]]:
+def members_at(moves: Iterable[tuple[str, str, datetime, bool]], at: Moment) -> dict[str, set[str]]:
     """Customers of each segment at a time, from (segment, customer, at, entered) in order."""
     found: dict[str, set[str]] = {}
     for segment, customer, when, entered in moves:
-        if when <= at:
+        if _is_by(at, customer, when):
             members = found.setdefault(segment, set())
             (members.add if entered else members.discard)(customer)
     return found
+
+
+def _is_by(at: Moment, customer: str, when: datetime) -> bool:
+    own = at if isinstance(at, datetime) else at.get(customer)
+    return own is not None and when <= own
 
 
 @dataclass(frozen=True, slots=True)
