@@ -235,6 +235,7 @@ def _handler(
             thresholds=settings.band_thresholds,
             reasons_max=settings.reasons_max,
             currency=settings.reporting_currency,
+            also_horizons_days=settings.also_horizons_days,
         ),
         predictor=serving.current,
         clock=clock,

@@ -44,6 +44,10 @@ class Predictor(Protocol):
     def horizon_days(self) -> int: ...
     def predict(self, x: Floats) -> Floats: ...
     def explain(self, x: Floats) -> Floats: ...
+    def over(self, x: Floats, p: Floats, days: Sequence[int]) -> Floats:
+        """float64[n, k]: P(no purchase) over each of `days`, given `p = predict(x)`; only of
+        customers with a purchase. Never rises with the horizon."""
+        ...
 
 
 @dataclass(slots=True)
@@ -136,6 +140,8 @@ class AssessmentRow:
     """Money expected within the horizon, times the probability; reporting currency."""
     message: bytes | None
     """The risk message; None where nothing material changed."""
+    horizons: bytes
+    """P(no purchase) over each horizon (`core.horizons.pack`)."""
 
 
 @dataclass(slots=True)
@@ -169,6 +175,8 @@ class Made:
     horizon_days: int
     features: bytes
     """Little-endian float64, in the order of the feature set."""
+    horizons: bytes | None
+    """As in `AssessmentRow`; None of assessments older than these."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,15 @@
 """Scoring's settings, read from `EBBWATCH_SCORING_*`."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from services.scoring.core.horizons import HORIZON_DAYS_MAX
 from shared.contracts import topics
 from shared.runtime.settings import HttpSettings, ReportingCurrency
+
+Horizon = Annotated[int, Field(ge=1, le=HORIZON_DAYS_MAX)]
 
 
 class ScoringSettings(HttpSettings):
@@ -45,6 +48,10 @@ class ScoringSettings(HttpSettings):
 
     horizon_days: int = Field(28, ge=1, le=730)
     """Silence for so long is what we call churn, while the rule serves; a model brings its own."""
+
+    also_horizons_days: tuple[Horizon, ...] = Field((14, 30, 60, 90), max_length=8)
+    """Other horizons that every assessment tells the probability of, so that "when" is answered;
+    training fits each. Eight are more than anybody reads."""
 
     band_thresholds: tuple[float, float, float] = (0.25, 0.5, 0.75)
     """Lower ends of watch, high, critical."""

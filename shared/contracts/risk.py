@@ -62,6 +62,14 @@ class Standing(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """Flags of data that do not support the score; empty when there are none."""
 
 
+class Within(msgspec.Struct, kw_only=True, frozen=True):
+    """One horizon's probability."""
+
+    days: int
+    probability: Probability
+    """Of no purchase within `days`."""
+
+
 class RiskAssessed(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """One assessment that differs materially from the one before it."""
 
@@ -73,6 +81,9 @@ class RiskAssessed(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True
     probability: Probability
     """Of no purchase within `horizon_days` after `assessed_at`."""
     horizon_days: int
+    horizons: list[Within] = []
+    """The same over several horizons, `horizon_days` among them: ascending in days, never rising
+    in probability. "When" is read from these."""
     band: Band
     previous_band: Band | None = None
     onboarding: bool = False

@@ -218,6 +218,7 @@ async def scoring(
             thresholds=settings.band_thresholds,
             reasons_max=settings.reasons_max,
             currency="USD",
+            also_horizons_days=settings.also_horizons_days,
         ),
         predictor=lambda: rule,
         clock=SystemClock(),

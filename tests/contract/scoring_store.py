@@ -61,6 +61,7 @@ def assessment(customer: str, revision: int, at: float, **given: object) -> Asse
         published_reason=None,
         value_at_risk=2.5 * revision,
         message=None,
+        horizons=b"\x01" * 16,
     )
     return replace(row, **given)  # type: ignore[arg-type] # the test's own words
 

@@ -27,6 +27,7 @@ from tests.fakes.clock import SetClock
 from tests.fakes.log import MemoryLog, moved
 
 TOPIC, RISK, DEAD, CHANGES = "activity", "risk", "dead-letter", "changes"
+HORIZONS_DAYS = (14, 30, 60, 90)
 HORIZON_DAYS = 28
 EVERYTHING = 1_000_000
 """Records of a batch that has no bound."""
@@ -74,7 +75,11 @@ class Scoring:
             sender=self.sender,
             standing=Standing(self.store.standings, lambda: self.valuation, CHANGES),
             assessor=Assessor(
-                risk_topic=RISK, thresholds=(0.25, 0.5, 0.75), reasons_max=3, currency="USD"
+                risk_topic=RISK,
+                thresholds=(0.25, 0.5, 0.75),
+                reasons_max=3,
+                currency="USD",
+                also_horizons_days=HORIZONS_DAYS,
             ),
             predictor=lambda: self.predictor,
             clock=self.clock,

@@ -80,6 +80,7 @@ class _Order:
     end: datetime | None
     """None: now, or the end of the file."""
     horizon_days: int
+    others: tuple[int, ...]
     file: Path | None
     threads: int
     promote: bool
@@ -94,6 +95,7 @@ def _order(args: argparse.Namespace, settings: ScoringSettings) -> _Order:
     return _Order(
         end=args.end,
         horizon_days=horizon,
+        others=settings.also_horizons_days,
         file=args.events,
         threads=args.threads,
         promote=not args.keep,
@@ -170,6 +172,7 @@ async def _learn(
     # Imported here: the service itself must not carry the weight of training.
     from services.scoring.core.treated import Window  # noqa: PLC0415
     from services.scoring.training.learn import learn  # noqa: PLC0415
+    from services.scoring.training.panel import Asked  # noqa: PLC0415
 
     with (
         tempfile.TemporaryDirectory(prefix="ebbwatch-training-", dir=order.spool) as folder,
@@ -185,7 +188,9 @@ async def _learn(
             end.timestamp(),
             order.horizon_days,
             champion=champion,
-            treated=[Window(*row) for row in await Treatments(engine).windows(end)],
+            asked=Asked(
+                [Window(*row) for row in await Treatments(engine).windows(end)], order.others
+            ),
             hands=hands,
             progress=_show_progress,
         )

@@ -6,13 +6,12 @@ Runs in a thread, off the event loop: numpy and LightGBM hold it for tens of mil
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from typing import Final
+from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.scoring.core import material
+from services.scoring.core import horizons, material
 from services.scoring.core import state as states_of
 from services.scoring.core.bands import NO_BAND, band_index
 from services.scoring.core.catalogue import REASON_INDEX
@@ -20,67 +19,20 @@ from services.scoring.core.events import EventColumns, Kind
 from services.scoring.core.features import features
 from services.scoring.core.fold import fold
 from services.scoring.core.identity import stable_hash
-from services.scoring.core.message import expected_value, last_purchase
+from services.scoring.core.message import expected_value
 from services.scoring.core.reasons import reasons, rule_reasons
-from services.scoring.core.registry import feature_index
 from services.scoring.core.rhythm import BAND_WATCHED, assessable, ebbing, next_look
 from services.scoring.core.state import FEATURE_SET
 from services.scoring.core.value.standing import Risk
 from services.scoring.handlers.stand import Stand
-from services.scoring.ports import (
-    AssessmentRow,
-    Effects,
-    EventRows,
-    Loaded,
-    PartitionTurn,
-    Predictor,
-)
-from shared.contracts.risk import BANDS, ENCODER, Reason, RiskAssessed
+from services.scoring.handlers.work import AFTER_BACKFILL, AT_NEXT_TICK, AT_ONCE, Work, onboarding
+from services.scoring.handlers.writer import Telling, Writer
+from services.scoring.ports import Effects, Loaded, Predictor
+from shared.contracts.risk import Reason
 from shared.kernel.errors import Transient
-from shared.postgres.outbox import Message
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-AFTER_BACKFILL: Final = datetime(1970, 1, 1, tzinfo=UTC)
-"""A timer of whom an import touched: due as soon as it has ended, and that look is the first."""
-
-AT_NEXT_TICK: Final = AFTER_BACKFILL + timedelta(seconds=1)
-"""A timer of whom live events touched between ticks: due at the next one."""
-
-AT_ONCE: Final = frozenset({AFTER_BACKFILL, AT_NEXT_TICK})
-
-
-class Work:
-    """The customers of one turn: those touched by events and those whose timer is due."""
-
-    def __init__(
-        self, events: EventRows, turns: list[PartitionTurn], due: list[tuple[str, int]]
-    ) -> None:
-        self.events = events
-        self.turns = {t.tp[1]: t for t in turns}
-        self._row_of: dict[str, int] = {}
-        self.customers: list[str] = []
-        self.partition: list[int] = []
-        self.event_rows = [
-            self._add(customer, record.partition)
-            for customer, record in zip(events.customer, events.record, strict=True)
-        ]
-        self.touched = len(self.customers)
-        """The first so many customers were touched by events."""
-        self.due_rows = [self._add(customer, partition) for customer, partition in due]
-        self.partitions = set(self.partition)
-        self.imported = {
-            row for row, live in zip(self.event_rows, events.live, strict=True) if not live
-        }
-        """Rows that a backfill touched in this turn."""
-
-    def _add(self, customer: str, partition: int) -> int:
-        row = self._row_of.setdefault(customer, len(self.customers))
-        if row == len(self.customers):
-            self.customers.append(customer)
-            self.partition.append(partition)
-        return row
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +43,8 @@ class Assessor:
     thresholds: tuple[float, float, float]
     reasons_max: int
     currency: str
+    also_horizons_days: Sequence[int]
+    """Horizons that are told beside the predictor's own."""
 
     def __call__(self, job: Work, loaded: Loaded, predictor: Predictor, stand: Stand) -> Effects:
         """Everything that the turn writes, but for moves and time of recording."""
@@ -131,7 +85,7 @@ class Assessor:
             if turn.sweeping or (live and turn.now is not None):
                 now.add(row)
         for row in range(job.touched):
-            due = AFTER_BACKFILL if _onboarding(job, loaded, row) else AT_NEXT_TICK
+            due = AFTER_BACKFILL if onboarding(job, loaded, row) else AT_NEXT_TICK
             if row not in now and loaded.due_at[row] != due:
                 effects.timers.append((job.customers[row], job.partition[row], due))
         return np.array(sorted(now), np.int64)
@@ -166,7 +120,7 @@ class Assessor:
         stand(
             rows, x, now,
             Risk(band, probability, probability * expected_value(x, predictor.horizon_days)),
-            states["categories"][rows], loaded.state, lambda row: _onboarding(job, loaded, row),
+            states["categories"][rows], loaded.state, lambda row: onboarding(job, loaded, row),
         )  # fmt: skip
         if not len(buyers):
             return
@@ -184,10 +138,19 @@ class Assessor:
                 why[at] = told
         new = replace(new, reason=np.array([_leading(told) for told in why], np.int8))
         publish = material.is_material(new, before, watched)
-        write = _Writer(job, loaded, predictor, self, x, now, looks, stand)
+        telling = self._telling(predictor, x, buyers, probability)
+        write = Writer(job, loaded, predictor, telling, x, now, looks, stand)
         news = publish.tolist()
         for row, at in zip(rows[buyers].tolist(), buyers.tolist(), strict=True):
             write(effects, row, at, new, why[at], told=news[at])
+
+    def _telling(
+        self, predictor: Predictor, x: Floats, buyers: Ints, probability: Floats
+    ) -> Telling:
+        days = horizons.asked(self.also_horizons_days, predictor.horizon_days)
+        over = np.full((len(x), len(days)), np.nan)
+        over[buyers] = predictor.over(x[buyers], probability[buyers], days)
+        return Telling(self.risk_topic, self.currency, days, over)
 
     def _why(self, predictor: Predictor, x: Floats) -> list[list[Reason]]:
         if predictor.method != "model":
@@ -211,105 +174,6 @@ class Assessor:
             before = loaded.due_at[row]
             if row in fired or before is None or before in AT_ONCE or at < before:
                 effects.timers.append((job.customers[row], job.partition[row], at))
-
-
-class _Writer:
-    """Writes one customer's assessment and, where it is news, the message."""
-
-    def __init__(
-        self,
-        job: Work,
-        loaded: Loaded,
-        predictor: Predictor,
-        assessor: Assessor,
-        x: Floats,
-        now: Floats,
-        looks: Sequence[datetime],
-        stand: Stand,
-    ) -> None:
-        self._stand = stand
-        self._job = job
-        self._loaded = loaded
-        self._predictor = predictor
-        self._assessor = assessor
-        self._x = x
-        self._looks = looks
-        self._features = np.ascontiguousarray(x, "<f8").tobytes()
-        self._features_bytes = 8 * x.shape[1]
-        self._value = expected_value(x, predictor.horizon_days)
-        self._last = last_purchase(x, now)
-        self._received = _received(job)
-
-    def __call__(
-        self,
-        effects: Effects,
-        row: int,
-        at: int,
-        new: material.Assessed,
-        why: list[Reason],
-        *,
-        told: bool,
-    ) -> None:
-        customer = self._job.customers[row]
-        turn = self._job.turns[self._job.partition[row]]
-        start = at * self._features_bytes
-        message: bytes | None = None
-        leading = self._loaded.published_reason[row]
-        if told:
-            risk = self._message(row, at, new, why)
-            message = ENCODER.encode(risk)
-            leading = why[0].code if why else None
-            effects.messages.append(
-                Message(turn.tp, self._assessor.risk_topic, customer.encode(), message)
-            )
-        effects.assessments.append(
-            AssessmentRow(
-                customer=customer,
-                revision=_or(self._loaded.revision[row], 0) + 1,
-                assessed_at=_now(turn),
-                probability=float(new.probability[at]),
-                band=int(new.band[at]),
-                look_at=self._looks[at],
-                features=self._features[start : start + self._features_bytes],
-                published_reason=leading,
-                value_at_risk=float(new.probability[at] * self._value[at]),
-                message=message,
-            )
-        )
-
-    def _message(
-        self, row: int, at: int, new: material.Assessed, why: list[Reason]
-    ) -> RiskAssessed:
-        previous = self._loaded.band[row]
-        turn = self._job.turns[self._job.partition[row]]
-        expected = float(self._value[at])
-        probability = float(new.probability[at])
-        return RiskAssessed(
-            customer_id=self._job.customers[row],
-            revision=_or(self._loaded.revision[row], 0) + 1,
-            assessed_at=_now(turn),
-            probability=probability,
-            horizon_days=self._predictor.horizon_days,
-            band=BANDS[new.band[at]],
-            previous_band=None if previous is None else BANDS[previous],
-            onboarding=previous is None and _onboarding(self._job, self._loaded, row),
-            method=self._predictor.method,
-            model_version=self._predictor.version,
-            feature_set=FEATURE_SET,
-            reasons=why,
-            purchases=int(self._feature(at, "purchases")),
-            last_purchase_at=datetime.fromtimestamp(self._last[at], UTC),
-            days_silent=self._feature(at, "recency_days"),
-            usual_gap_days=_defined(self._feature(at, "gap_mean_days")),
-            expected_value=expected,
-            value_at_risk=probability * expected,
-            currency=self._assessor.currency,
-            standing=self._stand.told(at),
-            received_ms=self._received.get(row, turn.tick_received_ms),
-        )
-
-    def _feature(self, at: int, name: str) -> float:
-        return float(self._x[at, feature_index[name]])
 
 
 def _states(loaded: Loaded) -> NDArray[np.void]:
@@ -346,25 +210,6 @@ def _columns(job: Work) -> EventColumns:
     )
 
 
-def _received(job: Work) -> dict[int, int]:
-    """When the newest live event of each touched customer entered the raw topic, Unix ms.
-
-    At a tick, the tick is the cause: events before it wait for it by design.
-    """
-    return {
-        row: received
-        for row, received, live in zip(
-            job.event_rows, job.events.received_ms, job.events.live, strict=True
-        )
-        if live and not job.turns[job.partition[row]].tick
-    }
-
-
-def _onboarding(job: Work, loaded: Loaded, row: int) -> bool:
-    """An import touched the customer, and nobody has looked since."""
-    return row in job.imported or loaded.due_at[row] == AFTER_BACKFILL
-
-
 def _published(loaded: Loaded, rows: Ints) -> material.Assessed:
     return material.Assessed(
         at=np.array([_seconds(loaded.published_at[row]) for row in rows]),
@@ -382,19 +227,9 @@ def _leading(why: list[Reason]) -> int:
     return REASON_INDEX[why[0].code] if why else material.NO_REASON
 
 
-def _now(turn: PartitionTurn) -> datetime:
-    if turn.now is None:
-        raise AssertionError("assessed at no time")
-    return turn.now
-
-
 def _or(value: int | None, otherwise: int) -> int:
     return otherwise if value is None else value
 
 
 def _seconds(at: datetime | None) -> float:
     return math.nan if at is None else at.timestamp()
-
-
-def _defined(value: float) -> float | None:
-    return None if math.isnan(value) else value

@@ -7,8 +7,9 @@ same turn without events: customers whose timer is due join those who were touch
 import asyncio
 from collections.abc import Callable, Sequence
 
-from services.scoring.handlers.assess import Assessor, Work
+from services.scoring.handlers.assess import Assessor
 from services.scoring.handlers.stand import Standing
+from services.scoring.handlers.work import Work
 from services.scoring.ports import (
     NOW,
     Decode,

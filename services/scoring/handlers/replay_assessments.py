@@ -8,9 +8,13 @@ from collections.abc import AsyncIterable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
+from services.scoring.core.horizons import unpack
 from services.scoring.ports import Made, Predictor
 from shared.kernel.errors import Invalid
+
+Floats = NDArray[np.float64]
 
 TOLERANCE = 1e-12
 """Of a probability: in another batch size vectorised arithmetic may round the last digit up."""
@@ -63,11 +67,29 @@ def _predictor(predictor_of: PredictorOf, made: Made) -> Predictor | str:
     return predictor
 
 
+def _curves(predictor: Predictor, x: Floats, p: Floats, rows: list[Made]) -> list[dict[int, float]]:
+    """Of each row, the horizons that were stored, made again."""
+    asked: dict[tuple[int, ...], list[int]] = {}
+    for at, made in enumerate(rows):
+        asked.setdefault(tuple(unpack(made.horizons)), []).append(at)
+    found: list[dict[int, float]] = [{} for _ in rows]
+    for days, of in asked.items():
+        if days:
+            for at, values in zip(of, predictor.over(x[of], p[of], days).tolist(), strict=True):
+                found[at] = dict(zip(days, values, strict=True))
+    return found
+
+
+def _same(now: dict[int, float], stored: dict[int, float]) -> bool:
+    return all(abs(now[days] - p) <= TOLERANCE for days, p in stored.items())
+
+
 def _compare(found: Replayed, predictor: Predictor, rows: list[Made]) -> None:
     x = np.array([np.frombuffer(made.features, "<f8") for made in rows])
     again = predictor.predict(x)
-    for made, now in zip(rows, again.tolist(), strict=True):
-        if abs(now - made.probability) <= TOLERANCE:
+    curves = _curves(predictor, x, again, rows)
+    for made, now, curve in zip(rows, again.tolist(), curves, strict=True):
+        if abs(now - made.probability) <= TOLERANCE and _same(curve, unpack(made.horizons)):
             found.equal += 1
             continue
         found.differ += 1

@@ -13,6 +13,7 @@ import numpy as np
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Path, Query
 from pydantic import BaseModel, Field
 
+from services.scoring.core.horizons import unpack
 from services.scoring.core.registry import FEATURES
 from services.scoring.core.state import FEATURE_SET, from_bytes
 from services.scoring.core.summary import Value, summary
@@ -28,6 +29,9 @@ NO_NUL = "^[^\\x00]*$"
 
 CustomerId = Annotated[str, Path(min_length=1, max_length=ID_LENGTH_MAX, pattern=NO_NUL)]
 """Any id that ingest accepts."""
+
+MADE = {"band", "horizons"}
+"""Fields of an assessment that are told in another form than they are stored in."""
 
 WIDTH = 8
 """Bytes of a stored feature."""
@@ -53,6 +57,13 @@ class Told(BaseModel):
     reasons: list[ReasonView]
 
 
+class WithinView(BaseModel):
+    """One horizon's probability of no purchase."""
+
+    days: int
+    probability: float
+
+
 class Assessment(BaseModel):
     """The current assessment. It is told to others only where it is news: see `told`."""
 
@@ -60,6 +71,9 @@ class Assessment(BaseModel):
     assessed_at: datetime
     probability: float = Field(description="Of no purchase within `horizon_days`")
     horizon_days: int
+    horizons: list[WithinView] = Field(
+        description="The same over several horizons, shortest first; empty in what is older"
+    )
     band: Band
     method: Method
     model_version: str
@@ -168,7 +182,10 @@ def _assessment(row: dict[str, Any]) -> Assessment | None:
     return Assessment(
         band=risk.BANDS[row["band"]],
         leading_reason=row["published_reason"],
-        **{name: row[name] for name in Assessment.model_fields if name in row and name != "band"},
+        horizons=[
+            WithinView(days=days, probability=p) for days, p in unpack(row["horizons"]).items()
+        ],
+        **{name: row[name] for name in Assessment.model_fields if name in row.keys() - MADE},
     )
 
 

@@ -7,6 +7,20 @@ the same data, settings and libraries give the same bytes.
 import msgspec
 
 
+class HorizonCard(msgspec.Struct, frozen=True, kw_only=True):
+    """One other horizon, measured on past origins whose labels had matured."""
+
+    rows: int
+    base_rate: float
+    """Share silent over it."""
+    log_loss: float
+    """Of the probability that is told, on the rows that its three numbers were fitted to."""
+    rhythm_log_loss: float
+    """Of MBG/NBD alone."""
+    decision: str
+    """What was fitted, or why nothing was."""
+
+
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     """Everything needed to judge a model, or to make it again."""
 
@@ -20,6 +34,8 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     rows_thinned: int
     """Eligible rows left out to stay within the bound on the panel."""
     customers: int
+    horizons: "dict[str, HorizonCard]" = {}
+    """Other horizons that the score is carried to, by their days, and how well."""
     treatment: str = ""
     """What was done about rows that reached a task, in one sentence."""
     base_rate: float

@@ -4,6 +4,7 @@ Applies and explains; never trains and never reads a file. The bytes of an artef
 its version, so two models with one version give the same number for the same row.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,10 +13,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from services.scoring.core import btyd, horizons
+from services.scoring.core.horizons import AS_RHYTHM, Bridge
 from services.scoring.core.registry import FEATURES
 from services.scoring.core.state import FEATURE_SET
 from services.scoring.model.calibration import Calibration
 from services.scoring.model.card import ModelCard
+from services.scoring.model.pooled_model import RULES_PRIOR, no_purchase_over
 from services.scoring.model.store import address
 from shared.contracts.risk import Method
 from shared.kernel.errors import Invalid
@@ -30,7 +34,22 @@ PARAMETERS_MARK: Final = "\nparameters:"
 no prediction, so they must not change the address."""
 
 
-class Artefact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Over(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What carries the score to other horizons than the one that the trees were grown for."""
+
+    rhythm: btyd.Parameters = RULES_PRIOR
+    """MBG/NBD, days: how silence wears on."""
+    bridges: dict[str, Bridge] = {}
+    """By horizon in days, which JSON keeps as text; `AS_RHYTHM` where there is none."""
+
+
+AS_BEFORE: Final = Over()
+"""Of artefacts that were made before there were other horizons: it is not written."""
+
+
+class Artefact(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
     """The model on disk, as JSON."""
 
     format: int
@@ -41,6 +60,7 @@ class Artefact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     card: ModelCard
     booster: str
     """LightGBM's own text form, up to its training settings."""
+    over: Over = AS_BEFORE
 
 
 _ENCODER = msgspec.json.Encoder(order="deterministic")
@@ -81,6 +101,19 @@ class ChurnModel:
     def predict(self, x: Floats) -> Floats:
         """Calibrated probability of silence. float64[n, F] -> float64[n]."""
         return self.artefact.calibration.apply(self.log_odds(x))
+
+    def over(self, x: Floats, p: Floats, days: Sequence[int]) -> Floats:
+        """P(no purchase) over each of `days`, given `p = predict(x)`: float64[n, k].
+
+        Of customers with a purchase. The trees are not asked again: see `core.horizons`.
+        """
+        main, it = self.horizon_days, self.artefact.over
+        found = no_purchase_over(it.rhythm, x, [*days, main])
+        q_main = found[main]
+        for each in days:
+            found[each] = it.bridges.get(str(each), AS_RHYTHM).apply(p, q_main, found[each])
+        found[main] = p
+        return horizons.columns(found, main, days)
 
     def log_odds(self, x: Floats) -> Floats:
         """The score before calibration. float64[n, F] -> float64[n]."""
@@ -133,7 +166,9 @@ def loads(data: bytes, threads: int = 1) -> ChurnModel:
     )
 
 
-def assemble(booster: lightgbm.Booster, calibration: Calibration, card: ModelCard) -> ChurnModel:
+def assemble(
+    booster: lightgbm.Booster, calibration: Calibration, card: ModelCard, over: Over = AS_BEFORE
+) -> ChurnModel:
     """A model from what training produced, through its bytes, so that what was tested is
     what will be loaded."""
     artefact = Artefact(
@@ -144,6 +179,7 @@ def assemble(booster: lightgbm.Booster, calibration: Calibration, card: ModelCar
         calibration=calibration,
         card=card,
         booster=booster.model_to_string().split(PARAMETERS_MARK)[0] + "\n",
+        over=over,
     )
     return loads(_ENCODER.encode(artefact))
 

@@ -5,6 +5,7 @@ customer's own rhythm is held back towards the pooled prior, the more the less i
 It looks at purchase days alone.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,8 +13,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from services.scoring.core import btyd
+from services.scoring.core import btyd, horizons
 from services.scoring.core.registry import feature_index
+from services.scoring.core.rhythm import PRIOR
 from services.scoring.core.state import FEATURE_SET
 from services.scoring.model.calibration import logit
 from services.scoring.model.store import address
@@ -25,6 +27,10 @@ Floats = NDArray[np.float64]
 FORMAT: Final = 1
 KIND: Final = "pooled"
 VERSION_DIGITS: Final = 12
+RULES_PRIOR: Final = btyd.Parameters(
+    r=PRIOR.purchases, alpha=PRIOR.days, a=PRIOR.leaving, b=PRIOR.staying, model="mbg"
+)
+"""The rule's, where nothing was fitted to this company."""
 
 
 class PooledArtefact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,14 +75,24 @@ class PooledModel:
         """Days of silence that it predicts."""
         return self.artefact.horizon_days
 
+    @property
+    def prior(self) -> btyd.Parameters:
+        """What it was fitted to."""
+        it = self.artefact
+        return btyd.Parameters(r=it.r, alpha=it.alpha, a=it.a, b=it.b, model="mbg")
+
     def predict(self, x: Floats) -> Floats:
         """P(no purchase in the horizon). float64[n, F] -> float64[n]; NaN without a purchase."""
-        it = self.artefact
-        prior = btyd.Parameters(r=it.r, alpha=it.alpha, a=it.a, b=it.b, model="mbg")
         found = np.full(len(x), np.nan)
         bought = x[:, feature_index["purchase_days"]] > 0
-        found[bought] = no_purchase(prior, x[bought], it.horizon_days)
+        found[bought] = no_purchase(self.prior, x[bought], self.horizon_days)
         return found
+
+    def over(self, x: Floats, p: Floats, days: Sequence[int]) -> Floats:
+        """The same arithmetic over each of `days`: float64[n] -> float64[n, k]."""
+        found = no_purchase_over(self.prior, x, days)
+        found[self.horizon_days] = p
+        return horizons.columns(found, self.horizon_days, days)
 
     def explain(self, x: Floats) -> Floats:
         """All of the log-odds in one column, as the rule's: it looks at rhythm and silence only."""
@@ -93,6 +109,14 @@ def fit_prior(x: Floats) -> btyd.Parameters:
 def no_purchase(prior: btyd.Parameters, x: Floats, horizon_days: int) -> Floats:
     """P(no purchase in the horizon) of customers with a purchase, float64[n]."""
     return np.clip(btyd.no_purchase_probability(prior, *columns(x), horizon_days), 0.0, 1.0)
+
+
+def no_purchase_over(prior: btyd.Parameters, x: Floats, days: Sequence[int]) -> dict[int, Floats]:
+    """Days -> P(no purchase over them) of customers with a purchase, float64[n] each."""
+    again, span, age = (column[:, None] for column in columns(x))
+    wide = np.asarray(days, np.float64)
+    found = btyd.no_purchase_probability(prior, again, span, age, wide)
+    return dict(zip(days, np.clip(found, 0.0, 1.0).T, strict=True))
 
 
 def columns(x: Floats) -> tuple[Floats, Floats, Floats]:

@@ -3,12 +3,14 @@
 Serves while there is no fitted model, and says so in every assessment. It learns nothing.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from services.scoring.core import horizons
 from services.scoring.core.registry import feature_index
 from services.scoring.core.rhythm import churn_by_rhythm
 from services.scoring.core.state import FEATURE_SET
@@ -45,6 +47,12 @@ class RuleModel:
     def predict(self, x: Floats) -> Floats:
         """Probability of silence. float64[n, F] -> float64[n]; NaN without a purchase."""
         return churn_by_rhythm(x, self.horizon_days)
+
+    def over(self, x: Floats, p: Floats, days: Sequence[int]) -> Floats:
+        """The same rule over each of `days`: float64[n] -> float64[n, k]."""
+        found = {each: churn_by_rhythm(x, each) for each in days}
+        found[self.horizon_days] = p
+        return horizons.columns(found, self.horizon_days, days)
 
     def explain(self, x: Floats) -> Floats:
         """All of the log-odds in one column: the rule looks at silence and nothing else.

@@ -71,7 +71,8 @@ SELECT c.customer_id, h.message FROM unnest($1::text[]) AS c(customer_id), LATER
 """
 
 _MADE = """
-SELECT customer_id, revision, probability, model_version, feature_set, horizon_days, features
+SELECT customer_id, revision, probability, model_version, feature_set, horizon_days, features,
+       horizons
   FROM scoring.assessment_history WHERE $1::text IS NULL OR customer_id = $1
  ORDER BY recorded_at DESC, customer_id, revision DESC LIMIT $2
 """

@@ -73,6 +73,7 @@ def _assessment_columns() -> list[sa.Column[object]]:
         sa.Column("feature_set", sa.SmallInteger, nullable=False),
         sa.Column("horizon_days", sa.SmallInteger, nullable=False),
         sa.Column("features", sa.LargeBinary, nullable=False),
+        sa.Column("horizons", sa.LargeBinary),
     ]
 
 
@@ -91,8 +92,9 @@ assessment = sa.Table(
     sa.Index("ix_assessment_at_risk", "published_band", "published_value_at_risk", "customer_id"),
     postgresql_with={"fillfactor": 60},
 )
-"""The current assessment, with the features it was made from (little-endian float64), and
-what the risk topic last said of this customer."""
+"""The current assessment, with the features it was made from (little-endian float64), the
+probability over each horizon (`core.horizons.pack`), and what the risk topic last said of this
+customer."""
 
 assessment_history = sa.Table(
     "assessment_history",

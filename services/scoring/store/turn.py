@@ -31,7 +31,8 @@ CREATE TEMP TABLE IF NOT EXISTS s_timer (customer_id text, partition int, due_at
     ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS s_assessment (customer_id text, revision bigint,
     assessed_at timestamptz, probability float8, band smallint, look_at timestamptz, features bytea,
-    published_reason text, value_at_risk float8, message bytea) ON COMMIT DELETE ROWS;
+    published_reason text, value_at_risk float8, message bytea,
+    horizons bytea) ON COMMIT DELETE ROWS;
 """
 
 # Every look-up by key is LATERAL with LIMIT: a nested loop over the index whatever the planner
@@ -112,19 +113,19 @@ ON CONFLICT (customer_id) DO UPDATE
 _MERGE_ASSESSMENTS = """
 INSERT INTO scoring.assessment AS a (customer_id, revision, assessed_at, probability, band,
        method, model_version, feature_set, horizon_days, look_at, features, published_at,
-       published_probability, published_band, published_value_at_risk, published_reason)
+       published_probability, published_band, published_value_at_risk, published_reason, horizons)
 SELECT customer_id, revision, assessed_at, probability, band, $1, $2, $3, $4, look_at, features,
        CASE WHEN message IS NOT NULL THEN assessed_at END,
        CASE WHEN message IS NOT NULL THEN probability END,
        CASE WHEN message IS NOT NULL THEN band END,
-       CASE WHEN message IS NOT NULL THEN value_at_risk END, published_reason
+       CASE WHEN message IS NOT NULL THEN value_at_risk END, published_reason, horizons
   FROM s_assessment ORDER BY customer_id
 ON CONFLICT (customer_id) DO UPDATE
    SET revision = excluded.revision, assessed_at = excluded.assessed_at,
        probability = excluded.probability, band = excluded.band, method = excluded.method,
        model_version = excluded.model_version, feature_set = excluded.feature_set,
        horizon_days = excluded.horizon_days, look_at = excluded.look_at,
-       features = excluded.features,
+       features = excluded.features, horizons = excluded.horizons,
        published_at = coalesce(excluded.published_at, a.published_at),
        published_probability = coalesce(excluded.published_probability, a.published_probability),
        published_band = coalesce(excluded.published_band, a.published_band),
@@ -136,8 +137,10 @@ ON CONFLICT (customer_id) DO UPDATE
 
 _KEEP_HISTORY = """
 INSERT INTO scoring.assessment_history (recorded_at, customer_id, revision, assessed_at,
-       probability, band, method, model_version, feature_set, horizon_days, features, message)
-SELECT $5, customer_id, revision, assessed_at, probability, band, $1, $2, $3, $4, features, message
+       probability, band, method, model_version, feature_set, horizon_days, features, message,
+       horizons)
+SELECT $5, customer_id, revision, assessed_at, probability, band, $1, $2, $3, $4, features, message,
+       horizons
   FROM s_assessment WHERE message IS NOT NULL
 """
 
@@ -268,6 +271,7 @@ class TurnStore:
                     a.published_reason,
                     a.value_at_risk,
                     a.message,
+                    a.horizons,
                 )
                 for a in effects.assessments
             )

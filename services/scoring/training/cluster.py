@@ -21,11 +21,13 @@ import lightgbm
 import numpy as np
 
 from services.scoring.core.registry import FEATURES
-from services.scoring.core.treated import HELD_OUT, TREATED, Weights, Window, weights_of
+from services.scoring.core.treated import HELD_OUT, TREATED, Weights, weights_of
 from services.scoring.training.fit import Fit
 from services.scoring.training.history import History
 from services.scoring.training.panel import (
+    PLAIN,
     ROWS_MAX,
+    Asked,
     Panel,
     Piece,
     Progress,
@@ -58,17 +60,17 @@ class Cluster:
         end: float,
         *,
         seed: int = 0,
-        treated: Sequence[Window] = (),
+        asked: Asked = PLAIN,
         progress: Progress = no_progress,
     ) -> Panel:
         """As `build_panel`, each piece of the history on a worker. `history` must be spooled."""
         kept, first = _eligible(history, cutoffs, horizon_days, end)
         share = share_kept(first, kept, horizon_days, ROWS_MAX)
-        made = self._gathered(history, kept, horizon_days, share, seed, treated)
+        made = self._gathered(history, kept, horizon_days, share, seed, asked)
         progress("pieces", 0, len(made))
         pieces: list[Piece] = self._client.gather(made)
         progress("pieces", len(made), len(made))
-        return finish(join(pieces), int(np.searchsorted(first, kept, side="left").sum()))
+        return finish(join(pieces), int(np.searchsorted(first, kept, side="left").sum()), end)
 
     def trees(
         self,
@@ -77,7 +79,7 @@ class Cluster:
         fitted: Fit,
         *,
         seed: int = 0,
-        treated: Sequence[Window] = (),
+        asked: Asked = PLAIN,
     ) -> lightgbm.Booster:
         """Trees on every row of the history at the panel's cutoffs, thinned nowhere.
 
@@ -87,7 +89,9 @@ class Cluster:
         import dask.array  # noqa: PLC0415
         from lightgbm.dask import DaskLGBMClassifier  # noqa: PLC0415
 
-        made = self._gathered(history, panel.cutoffs, panel.horizon_days, 1.0, seed, treated)
+        made = self._gathered(
+            history, panel.cutoffs, panel.horizon_days, 1.0, seed, Asked(treated=asked.treated)
+        )
         reached = np.sum(self._client.gather(self._client.map(_reached, made)), axis=0)
         weighed = self._client.map(_weighed, made, weights=weights_of(*reached.tolist()))
         rows = self._client.gather(self._client.map(len, weighed))
@@ -129,7 +133,7 @@ class Cluster:
         horizon_days: int,
         share: float,
         seed: int,
-        treated: Sequence[Window],
+        asked: Asked,
     ) -> list[Any]:
         if not isinstance(history, Spooled):
             raise TypeError("a cluster reads spooled files: finish the spool with in_memory_max=0")
@@ -142,7 +146,7 @@ class Cluster:
                 horizon_days=horizon_days,
                 share=share,
                 seed=seed,
-                treated=tuple(treated),
+                asked=asked,
                 pure=False,
             )
         )
@@ -163,11 +167,11 @@ def _gather(
     horizon_days: int,
     share: float,
     seed: int,
-    treated: tuple[Window, ...],
+    asked: Asked,
 ) -> Piece:
     """One piece on one worker, by the kernel that streaming uses."""
     table = table_of(file, observed_until)
-    return gather(table, cutoffs, horizon_days, share=share, seed=seed, treated=treated)
+    return gather(table, cutoffs, horizon_days, share=share, seed=seed, asked=asked)
 
 
 def _reached(piece: Piece) -> tuple[int, int]:

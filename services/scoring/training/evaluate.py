@@ -16,12 +16,12 @@ from typing import Any, Final
 
 import polars as pl
 
+from services.scoring.core.horizons import HORIZON_DAYS_MAX, coherent
 from services.scoring.training.card_page import card_page
 from services.scoring.training.datasets import path_of
 from services.scoring.training.event_file import Read, read
 from services.scoring.training.figures import Found, figures, instant, print_table
 from services.scoring.training.held_out import CHOSEN, HeldOut, hold_out
-from services.scoring.training.horizons import coherent
 from services.scoring.training.panel import Floats, Progress
 from services.scoring.training.protocols import PROTOCOLS
 from shared.kernel.errors import Invalid
@@ -29,7 +29,6 @@ from shared.report.page import write
 
 OUT: Final = "build/evaluate"
 """Folder of the public sets' predictions and cards; their figures are beside it."""
-HORIZON_DAYS_MAX: Final = 3650
 
 
 @dataclass(frozen=True, slots=True)

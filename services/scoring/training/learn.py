@@ -14,7 +14,6 @@ import msgspec
 import numpy as np
 
 from services.scoring.core.rhythm import assessable
-from services.scoring.core.treated import Window
 from services.scoring.model import churn_model, pooled_model, reference
 from services.scoring.model.calibration import sigmoid
 from services.scoring.model.churn_model import ChurnModel
@@ -26,7 +25,7 @@ from services.scoring.training.backtest import Backtest
 from services.scoring.training.fit import SEED
 from services.scoring.training.history import History
 from services.scoring.training.leaks import snapshot
-from services.scoring.training.panel import Floats, Progress, no_progress
+from services.scoring.training.panel import PLAIN, Asked, Floats, Progress, no_progress
 from services.scoring.training.table import EventTable
 from services.scoring.training.train import Hands, train_fully
 from shared.kernel.errors import Invalid
@@ -78,7 +77,7 @@ def learn(
     horizon_days: int,
     *,
     champion: ChurnModel | PooledModel | str | None = None,
-    treated: Sequence[Window] = (),
+    asked: Asked = PLAIN,
     seed: int = SEED,
     hands: Hands | None = None,
     progress: Progress = no_progress,
@@ -86,7 +85,8 @@ def learn(
     """Candidates from nothing known at or after `end` (unix seconds, UTC).
 
     `champion` serves now; a mere version where this release cannot read it.
-    `treated`: what was done about customers. Raises Invalid when a feature knows the future.
+    The main horizon alone is gated, not the others that are asked. Raises Invalid when a feature
+    knows the future.
     """
     notes: list[str] = []
     candidates: list[Candidate] = []
@@ -95,7 +95,7 @@ def learn(
             table,
             end,
             horizon_days,
-            treated=treated,
+            asked=asked,
             seed=seed,
             hands=hands,
             progress=progress,

@@ -7,6 +7,7 @@ nothing else. It never takes a cutoff whose horizon has not been observed to its
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,10 +37,25 @@ more than customers)."""
 FEATURE_ROWS_MAX = 20_000
 """Rows whose features are computed in one go: keeps the kernel's scratch space below 100 MB."""
 SUBSETS = ("all", "ge2", "active")
+RETURNED, SILENT, UNKNOWN = 0, 1, -1
+"""What came of a row over another horizon; unknown where that was not over at the end."""
 
 
 def no_progress(_what: str, _done: int, _total: int) -> None:
     """Tells nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked of the rows beside silence over the main horizon."""
+
+    treated: Sequence[Window] = ()
+    """What was done about customers."""
+    others: tuple[int, ...] = ()
+    """Other horizons to label, days."""
+
+
+PLAIN: Final = Asked()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +82,10 @@ class Panel:
     """Eligible rows that were left out to stay within the bound."""
     treatment: str
     """What was done about rows that reached a task, in one sentence."""
+    others: tuple[int, ...]
+    """Other horizons, days, ascending."""
+    over: NDArray[np.int8]
+    """int8[n, k]: `SILENT`, `RETURNED` or `UNKNOWN` over each of `others`."""
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -87,6 +107,7 @@ class Panel:
             customer=self.customer[start:stop],
             weight=self.weight[start:stop],
             arm=self.arm[start:stop],
+            over=self.over[start:stop],
             cutoffs=self.cutoffs[first:last],
         )
 
@@ -109,6 +130,7 @@ class Panel:
             customer=self.customer[rows],
             weight=self.weight[rows],
             arm=self.arm[rows],
+            over=self.over[rows],
         )
 
     def subset(self, name: str) -> Bools:
@@ -144,13 +166,13 @@ def build_panel(
     *,
     rows_max: int = ROWS_MAX,
     seed: int = 0,
-    treated: Sequence[Window] = (),
+    asked: Asked = PLAIN,
     progress: Progress = no_progress,
 ) -> Panel:
     """Features and labels of every eligible customer at each cutoff (unix seconds, UTC).
 
     Eligible: at least one purchase before the cutoff. Cutoffs whose horizon ends after `end`
-    are dropped: their labels are not known yet. Rows that reached one of the `treated` windows
+    are dropped: their labels are not known yet. Rows that reached a treatment
     are weighed or left out (`core.treated`). Raises Invalid when nothing is left, or when `end`
     lies beyond what the history has observed.
     """
@@ -159,11 +181,17 @@ def build_panel(
     share = share_kept(first, kept, horizon_days, rows_max)
     pieces = (
         gather(
-            table, kept, horizon_days, share=share, seed=seed, treated=treated, progress=progress
+            table,
+            kept,
+            horizon_days,
+            share=share,
+            seed=seed,
+            asked=asked,
+            progress=progress,
         )
         for table in history.tables()
     )
-    return finish(join(list(pieces)), int(np.searchsorted(first, kept, side="left").sum()))
+    return finish(join(list(pieces)), int(np.searchsorted(first, kept, side="left").sum()), end)
 
 
 def matured_cutoffs(
@@ -191,14 +219,13 @@ def gather(
     *,
     share: float,
     seed: int,
-    treated: Sequence[Window] = (),
+    asked: Asked = PLAIN,
     progress: Progress = no_progress,
 ) -> Piece:
     """The rows of one table's customers, every one with weight 1 and its arm; may be none.
-
     Which customers are drawn depends on their ids alone, not on who else is in the table.
     """
-    treatments = treatments_of(treated, table.customers)
+    treatments = treatments_of(asked.treated, table.customers)
     first = table.first_purchases()
     drawn = _Draw(table.customers, share, seed)
     chosen = [drawn(np.flatnonzero(first < cutoff), at) for at, cutoff in enumerate(cutoffs)]
@@ -206,6 +233,8 @@ def gather(
     x = np.empty((len(customer), len(FEATURES)))
     silent = np.empty(len(customer), dtype=np.bool_)
     arm = np.zeros(len(customer), np.int8)
+    horizons = tuple(sorted(set(asked.others) - {horizon_days}))
+    over = np.full((len(customer), len(horizons)), UNKNOWN, np.int8)
     states, before, row = empty(len(table.customers)), -np.inf, 0
     for step, (cutoff, rows) in enumerate(zip(cutoffs, chosen, strict=True)):
         states, before = fold(states, table.between(before, cutoff)), cutoff
@@ -217,6 +246,9 @@ def gather(
         back = table.next_purchases(cutoff, cutoff + horizon_days * DAY_S)
         silent[row : row + len(rows)] = np.isinf(back[rows])
         arm[row : row + len(rows)] = treatments.arms(cutoff, horizon_days, back)[rows]
+        for k, days in enumerate(horizons):
+            back = table.next_purchases(cutoff, cutoff + days * DAY_S)
+            over[row : row + len(rows), k] = np.where(np.isinf(back[rows]), SILENT, RETURNED)
         row += len(rows)
         progress("features", step + 1, len(cutoffs))
     panel = Panel(
@@ -230,6 +262,8 @@ def gather(
         horizon_days=horizon_days,
         rows_thinned=0,
         treatment="",
+        others=horizons,
+        over=over,
     )
     return Piece(panel, table.customers)
 
@@ -268,13 +302,22 @@ def join(pieces: Sequence[Piece]) -> Panel:
         customer=customer[rows],
         weight=np.concatenate([panel.weight for panel in panels])[rows],
         arm=np.concatenate([panel.arm for panel in panels])[rows],
+        over=np.concatenate([panel.over for panel in panels])[rows],
     )
 
 
-def finish(panel: Panel, eligible: int) -> Panel:
-    """Weigh the rows that reached a treatment; `eligible`: rows before thinning."""
+def finish(panel: Panel, eligible: int, end: float) -> Panel:
+    """Weigh the rows that reached a treatment, and forget what is known only from after `end`;
+    `eligible`: rows before thinning."""
     weight, sentence = weigh(panel.arm, panel.silent)
-    done = replace(panel, weight=weight, treatment=sentence, rows_thinned=eligible - len(panel))
+    over = np.add.outer(np.array(panel.cutoffs), np.array(panel.others) * DAY_S)
+    done = replace(
+        panel,
+        weight=weight,
+        treatment=sentence,
+        rows_thinned=eligible - len(panel),
+        over=np.where((over <= end)[panel.at], panel.over, UNKNOWN).astype(np.int8),
+    )
     return done if np.all(weight > 0) else done.where(weight > 0)
 
 

@@ -17,15 +17,17 @@ import numpy as np
 from services.scoring.core.events import DAY_S
 from services.scoring.core.registry import FEATURES
 from services.scoring.core.state import FEATURE_SET
-from services.scoring.core.treated import Window
 from services.scoring.model.card import ModelCard
 from services.scoring.model.churn_model import ChurnModel, assemble
 from services.scoring.model.reference import ROWS_MAX as REFERENCE_ROWS_MAX
 from services.scoring.training.backtest import Backtest, Measures
+from services.scoring.training.bridges import Carried, carry
 from services.scoring.training.fit import SEED, Fit, fit
 from services.scoring.training.history import History
 from services.scoring.training.leaks import leaking
 from services.scoring.training.panel import (
+    PLAIN,
+    Asked,
     Floats,
     Panel,
     Progress,
@@ -74,7 +76,7 @@ class Hands(Protocol):
         end: float,
         *,
         seed: int = 0,
-        treated: Sequence[Window] = (),
+        asked: Asked = PLAIN,
         progress: Progress = no_progress,
     ) -> Panel:
         """As `panel.build_panel`."""
@@ -87,7 +89,7 @@ class Hands(Protocol):
         fitted: Fit,
         *,
         seed: int = 0,
-        treated: Sequence[Window] = (),
+        asked: Asked = PLAIN,
     ) -> lightgbm.Booster:
         """The final trees, with what was chosen on the panel."""
         ...
@@ -107,12 +109,18 @@ class OneMachine:
         end: float,
         *,
         seed: int = 0,
-        treated: Sequence[Window] = (),
+        asked: Asked = PLAIN,
         progress: Progress = no_progress,
     ) -> Panel:
         """`build_panel`."""
         return build_panel(
-            history, cutoffs, horizon_days, end, seed=seed, treated=treated, progress=progress
+            history,
+            cutoffs,
+            horizon_days,
+            end,
+            seed=seed,
+            asked=asked,
+            progress=progress,
         )
 
     def trees(self, history: History, panel: Panel, fitted: Fit, **_: object) -> lightgbm.Booster:
@@ -161,7 +169,7 @@ def train_fully(
     horizon_days: int,
     *,
     cutoffs: Sequence[float] | None = None,
-    treated: Sequence[Window] = (),
+    asked: Asked = PLAIN,
     seed: int = SEED,
     hands: Hands | None = None,
     progress: Progress = no_progress,
@@ -169,21 +177,29 @@ def train_fully(
     """As `train`, with the backtest that the gate judges and the rows that drift is seen by.
 
     With `hands` of a cluster the panel's pieces are made there, and so are the final trees, on
-    every row of the history.
+    every row of the history. The score is carried to the other horizons that are asked (`bridges`).
     """
     chosen = usual_cutoffs(table, end, horizon_days) if cutoffs is None else cutoffs
     hands = hands or OneMachine()
     panel = hands.panel(
-        table, chosen, horizon_days, end, seed=seed, treated=treated, progress=progress
+        table,
+        chosen,
+        horizon_days,
+        end,
+        seed=seed,
+        asked=asked,
+        progress=progress,
     )
     bad = leaking(next(iter(table.tables())), panel.cutoffs[-1])
     if bad:
         raise Invalid("features", f"these know the future: {', '.join(bad)}")
     fitted = fit(panel, seed=seed, threads=hands.threads, progress=progress)
     compared = fitted.backtest.compared()
-    card = _card(panel, fitted, compared.get("model", {}), table.fingerprint(end), end)
-    booster = hands.trees(table, panel, fitted, seed=seed, treated=treated)
-    model = assemble(booster, fitted.calibration, card)
+    last = panel.between(len(panel.cutoffs) - 1, len(panel.cutoffs))
+    carried = carry(fitted.later, fitted.calibration.apply(fitted.later.log_odds), last.x)
+    card = _card(panel, fitted, carried, compared.get("model", {}), table.fingerprint(end), end)
+    booster = hands.trees(table, panel, fitted, seed=seed, asked=asked)
+    model = assemble(booster, fitted.calibration, card, carried.over)
     report = Report(card=card, compared=compared, importance=_importance(fitted))
     return Trained(model, report, fitted.backtest, _latest(panel, seed))
 
@@ -215,10 +231,16 @@ def usual_cutoffs(table: History, end: float, horizon_days: int) -> list[float]:
 
 
 def _card(
-    panel: Panel, fitted: Fit, validation: Measures, fingerprint: str, end: float
+    panel: Panel,
+    fitted: Fit,
+    carried: Carried,
+    validation: Measures,
+    fingerprint: str,
+    end: float,
 ) -> ModelCard:
     return ModelCard(
         horizon_days=panel.horizon_days,
+        horizons=carried.cards,
         feature_set=FEATURE_SET,
         cutoffs=[_instant(cutoff) for cutoff in panel.cutoffs],
         labels_end=_instant(end),

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.core.bands import HYSTERESIS
+from services.scoring.core.horizons import unpack
 from services.scoring.core.material import HEARTBEAT_DAYS
 from services.scoring.core.registry import FEATURES
 from services.scoring.handlers.serving import Serving
@@ -59,6 +60,11 @@ async def repeat(engine: AsyncEngine, name: str, predictors: dict[str, Predictor
         assert row["feature_set"] == predictor.feature_set
         assert row["method"] == predictor.method
         assert float(predictor.predict(x[None, :])[0]) == row["probability"]
+        over = unpack(row["horizons"])
+        assert list(over) == [14, 28, 30, 60, 90]
+        assert over[predictor.horizon_days] == row["probability"]
+        again = predictor.over(x[None, :], np.array([row["probability"]]), tuple(over))
+        np.testing.assert_allclose(again[0], list(over.values()), rtol=0, atol=1e-12)
     if rows:
         every = np.array([np.frombuffer(row["features"], "<f8") for row in rows])
         models = np.array([row["model_version"] for row in rows])
@@ -121,6 +127,9 @@ async def test_the_message_says_what_is_stored(engine: AsyncEngine, store: Postg
         assert told.customer_id == row["customer_id"]
         assert (told.revision, told.assessed_at) == (row["revision"], row["assessed_at"])
         assert (told.probability, told.model_version) == (row["probability"], row["model_version"])
+        assert {one.days: one.probability for one in told.horizons} == unpack(row["horizons"])
+        falling = [one.probability for one in told.horizons]
+        assert falling == sorted(falling, reverse=True)
     for message in sent:
         assert DECODER.decode(message.value or b"").customer_id.encode() == message.key
     current = {r["customer_id"]: r for r in await table(engine, "assessment")}

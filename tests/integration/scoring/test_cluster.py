@@ -12,6 +12,7 @@ import pytest
 
 from services.scoring.core.treated import Window
 from services.scoring.training.cluster import TOLERANCE, Cluster
+from services.scoring.training.panel import Asked
 from services.scoring.training.spool import Spool, Spooled
 from services.scoring.training.table import EventBatch
 from services.scoring.training.train import OneMachine, train_fully
@@ -54,7 +55,7 @@ def test_the_cluster_learns_what_one_machine_learns(client: Any, history: Spoole
         for n, c in enumerate(shoppers().customers[:60])
     ]
     one, other = (
-        train_fully(history, END, HORIZON_DAYS, treated=treated, hands=hands)
+        train_fully(history, END, HORIZON_DAYS, asked=Asked(treated), hands=hands)
         for hands in (OneMachine(), Cluster(client))
     )
     np.testing.assert_array_equal(one.backtest.rows.x, other.backtest.rows.x)

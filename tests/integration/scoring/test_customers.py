@@ -109,6 +109,10 @@ async def test_the_picture_of_one(made: Place) -> None:
         assert body["state"]["complaints_opened"] == 1
         assert body["state"]["last_refund_at"] is None
         assert body["assessment"]["horizon_days"] == 28
+        over = {one["days"]: one["probability"] for one in body["assessment"]["horizons"]}
+        assert list(over) == [14, 28, 30, 60, 90]
+        assert over[28] == body["assessment"]["probability"]
+        assert list(over.values()) == sorted(over.values(), reverse=True)
         assert body["told"]["currency"] == "USD"
         assert body["told"]["revision"] <= body["assessment"]["revision"]
         if body["assessment"]["band"] in {"high", "critical"}:
@@ -159,6 +163,11 @@ async def test_assessments_are_made_again(
         await _execute(made.engine, f"{wrong} WHERE customer_id = 'ann' AND revision = 1")
         with pytest.raises(AssertionError):
             await made.command("assessments", "replay")
+        other = "SET horizons = overlay(horizons PLACING '\\x00' FROM 16 FOR 1)"  # nearly 0
+        which = "WHERE customer_id = 'c1' AND revision = 1"
+        await _execute(made.engine, f"UPDATE scoring.assessment_history {other} {which}")
+        with pytest.raises(AssertionError):
+            await made.command("assessments", "replay", "c1")
         for artefact in folder.glob("*.json"):
             artefact.unlink()
         with pytest.raises(AssertionError):

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from services.scoring.core.value.grades import GRADES
-from services.scoring.handlers.assess import AT_NEXT_TICK
+from services.scoring.handlers.work import AT_NEXT_TICK
 from tests.fakes import activity
 from tests.fakes.activity import day
 from tests.fakes.store import MemorySender, MemoryStore, Remembering, Tables

@@ -16,7 +16,7 @@ from services.scoring.core.treated import (
     treatments_of,
     weigh,
 )
-from services.scoring.training.panel import build_panel
+from services.scoring.training.panel import Asked, build_panel
 from services.scoring.training.table import EventTable, from_columns
 from tests.unit.scoring_training.histories import batch, day
 
@@ -118,7 +118,7 @@ def test_training_sees_the_rate_of_those_left_alone() -> None:
     table, windows, would_return = _world()
     naive = build_panel(table, [day(CUTOFF)], H, day(100))
     assert naive.silent.mean() < 0.36
-    panel = build_panel(table, [day(CUTOFF)], H, day(100), treated=windows)
+    panel = build_panel(table, [day(CUTOFF)], H, day(100), asked=Asked(windows))
     rate = np.average(panel.silent, weights=panel.weight)
     assert rate == pytest.approx(1 - would_return.mean(), abs=0.04)
     assert panel.weight.sum() == pytest.approx(N, rel=0.01)

@@ -36,6 +36,8 @@ def _panel() -> tuple[Panel, Floats]:
         horizon_days=HORIZON,
         rows_thinned=0,
         treatment="",
+        others=(),
+        over=np.empty((N, 0), np.int8),
     )
     return rows, p
 

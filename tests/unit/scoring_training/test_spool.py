@@ -12,7 +12,7 @@ from services.scoring.model.churn_model import dumps
 from services.scoring.training import panel as panels
 from services.scoring.training.history import History
 from services.scoring.training.learn import learn
-from services.scoring.training.panel import build_panel, every
+from services.scoring.training.panel import Asked, build_panel, every
 from services.scoring.training.spool import Spool, Spooled
 from services.scoring.training.table import EventBatch, EventTable, from_columns
 from services.scoring.training.train import train
@@ -59,7 +59,7 @@ def test_the_panel_is_the_same_to_the_last_bit(spooled: Spooled) -> None:
         one, other = (
             build_panel(
                 history, every(day(40), END, 7), HORIZON_DAYS, END,
-                rows_max=rows_max, seed=2, treated=windows,
+                rows_max=rows_max, seed=2, asked=Asked(windows),
             )
             for history in _both(spooled)
         )  # fmt: skip
