@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "scoring_0007"
-down_revision = "scoring_0006"
+revision = "scoring_0008"
+down_revision = "scoring_0007"
 branch_labels = None
 depends_on = None
 
