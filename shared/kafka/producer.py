@@ -1,37 +1,47 @@
 """The one producer shape: idempotent, all replicas acknowledged, batched, bounded.
 
+Each partition's records go out in batches that we fill ourselves: the client's way, record by
+record, costs a future each and most of the time of a send. The client numbers such a batch for
+the broker when it leaves, as it does its own, so that a repeated request is still known.
+
 aiokafka's idempotent producer can get stuck on a sequence error for good; a failure here
 closes it, and the next send starts a new one. A send that failed has an unknown outcome, so
 every message we send may arrive twice and is known by its id.
 """
 
 import asyncio
-from collections.abc import Iterable
-from dataclasses import dataclass
+import itertools
+from asyncio import FIRST_EXCEPTION, Future
+from collections import defaultdict, deque
+from collections.abc import Collection, Iterable
 
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+import msgspec
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.producer.message_accumulator import BatchBuilder
 
 from shared.contracts.dead_letter import Headers
 from shared.contracts.topics import RAW_MESSAGE_BYTES_MAX
+from shared.kafka.partitions import partitions_of
 from shared.kafka.settings import KafkaSettings
 from shared.kernel.errors import Transient
 
-LINGER_MS = 5
-"""How long the producer waits to fill a batch: well below the latency that we promise."""
-
 BATCH_BYTES_MAX = 256 * 1024
-"""Bytes a partition's batch collects: 500 canonical events."""
+"""Bytes of one batch: 500 canonical events. A partition has one that is being filled, one that
+waits and one on its way: a call holds at most three of them beside its records. A record that is
+larger makes a batch of its own."""
 
-REQUEST_BYTES_MAX = 2 * RAW_MESSAGE_BYTES_MAX + 64 * 1024
-"""Largest request: one oversized dead letter with its headers."""
+RECORD_BYTES_MAX = 2 * RAW_MESSAGE_BYTES_MAX + 64 * 1024
+"""Bytes of the largest record with its headers: one oversized dead letter."""
 
 SEND_TIMEOUT_S = 30.0
 """Until every message of one call is acknowledged; a broker restart takes 5-10 s."""
 
+CLOSE_TIMEOUT_S = 3.0
+"""Until a producer has let go; below the time that a service may take to drain."""
 
-@dataclass(frozen=True, slots=True)
-class Record:
+
+class Record(msgspec.Struct, frozen=True, gc=False):
     """A message to send. `partition` None: chosen by key."""
 
     topic: str
@@ -41,8 +51,7 @@ class Record:
     partition: int | None = None
 
 
-CLOSE_TIMEOUT_S = 3.0
-"""Until a producer has let go; below the time that a service may take to drain."""
+Waiting = dict[TopicPartition, deque[Record]]
 
 
 class Producer:
@@ -53,31 +62,49 @@ class Producer:
         self._client = client
         self._inner: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()
+        self._calls = itertools.count()
 
     async def send(self, records: Iterable[Record]) -> None:
-        """Send in order; returns once every record is acknowledged by all replicas.
+        """Send each partition's records in order; returns once all replicas have all of them.
 
-        Raises Transient when the broker cannot be reached: the outcome is then unknown.
+        A key's partition is the one that every Kafka client chooses. Records with neither key
+        nor partition stay together, and calls take turns over the partitions.
+
+        Raises Transient when the broker cannot be reached or does not take a record: the outcome
+        is then unknown.
         """
         try:
             async with asyncio.timeout(SEND_TIMEOUT_S):
                 inner = await self._started()
-                sent = [
-                    await inner.send(
-                        r.topic,
-                        value=r.value,
-                        # The client refuses a record with neither key nor value.
-                        key=b"" if r.key is None and r.value is None else r.key,
-                        partition=r.partition,
-                        headers=list(r.headers),
-                    )
-                    for r in records
-                ]
-                if sent:
-                    await asyncio.gather(*sent)
+                waiting = await self._by_partition(inner, records)
+                sent: list[Future[object]] = []
+                while waiting:
+                    sent += [await _submit(inner, tp, queue) for tp, queue in waiting.items()]
+                    waiting = {tp: queue for tp, queue in waiting.items() if queue}
+                await _acknowledged(sent)
         except (KafkaError, OSError, TimeoutError) as error:
             await self.close()
             raise Transient(f"Kafka: {type(error).__name__}: {error}") from error
+
+    async def _by_partition(self, inner: AIOKafkaProducer, records: Iterable[Record]) -> Waiting:
+        by_topic: defaultdict[str, list[Record]] = defaultdict(list)
+        for record in records:
+            by_topic[record.topic].append(record)
+        waiting: defaultdict[TopicPartition, deque[Record]] = defaultdict(deque)
+        for topic, own in by_topic.items():
+            known = sorted(await inner.partitions_for(topic))
+            keyless = known[next(self._calls) % len(known)]
+            keys = [r.key for r in own if r.partition is None and r.key is not None]
+            keyed = iter(partitions_of(keys, len(known)))
+            for record in own:
+                if record.partition is not None:
+                    place = record.partition
+                elif record.key is not None:
+                    place = known[next(keyed)]
+                else:
+                    place = keyless
+                waiting[TopicPartition(topic, place)].append(record)
+        return waiting
 
     async def partitions(self, topic: str) -> int:
         """How many partitions `topic` has; Transient when the broker cannot be reached."""
@@ -110,9 +137,7 @@ class Producer:
             **self._settings.client_kwargs(self._client),
             enable_idempotence=True,
             acks="all",
-            linger_ms=LINGER_MS,
             max_batch_size=BATCH_BYTES_MAX,
-            max_request_size=REQUEST_BYTES_MAX,
             compression_type="lz4",
         )
         try:
@@ -121,3 +146,48 @@ class Producer:
             await inner.stop()
             raise
         return inner
+
+
+async def _submit(
+    inner: AIOKafkaProducer, tp: TopicPartition, queue: deque[Record]
+) -> Future[object]:
+    """Take the next batch off a queue and hand it in, once the one before it has left."""
+    batch = inner.create_batch()
+    _fill(batch, queue)
+    # The client then neither adds to it nor waits for more.
+    batch.close()
+    future: Future[object] = await inner.send_batch(batch, tp.topic, partition=tp.partition)
+    # An earlier failure may be the one that is told.
+    future.add_done_callback(_heard)
+    return future
+
+
+def _fill(batch: BatchBuilder, queue: deque[Record]) -> None:
+    while queue:
+        record = queue[0]
+        # Some clients stumble over a record with neither key nor value.
+        key = b"" if record.key is None and record.value is None else record.key
+        written = batch.append(
+            timestamp=None, key=key, value=record.value, headers=list(record.headers)
+        )
+        if written is None:
+            return
+        if written.size > RECORD_BYTES_MAX:
+            raise MessageSizeTooLargeError(
+                f"a record to {record.topic} has {written.size:,} bytes; at most "
+                f"{RECORD_BYTES_MAX:,} are sent"
+            )
+        queue.popleft()
+
+
+async def _acknowledged(sent: Collection[Future[object]]) -> None:
+    """All of them; raises the first failure. Not `gather`: it would cancel what is on its way."""
+    if sent:
+        done, _ = await asyncio.wait(sent, return_when=FIRST_EXCEPTION)
+        for future in done:
+            future.result()
+
+
+def _heard(future: Future[object]) -> None:
+    if not future.cancelled():
+        future.exception()

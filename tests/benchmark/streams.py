@@ -18,13 +18,15 @@ from services.ingest.inbound.raw_consumer import RawConsumer
 from services.ingest.ports import Topics
 from services.scoring.core.registry import FEATURES
 from shared.contracts.events import PURCHASE
-from shared.kafka.producer import BATCH_BYTES_MAX, LINGER_MS, Producer
+from shared.kafka.producer import BATCH_BYTES_MAX, Producer
 from shared.kafka.settings import KafkaSettings
 from tests.benchmark import ground
 from tests.benchmark.ground import BATCH, BEGIN, Figures, Meter
 
 EVENTS = 100_000
 PREDICTED = 50_000
+LINGER_MS = 5
+"""How long the client waits to fill a batch of records sent one by one."""
 Handle = Callable[[Sequence[Any]], Awaitable[object]]
 
 
@@ -93,9 +95,11 @@ async def _by_batch(
         batch = client.create_batch()
         for record in own:
             if batch.append(key=record.key, value=record.value, timestamp=None) is None:
+                batch.close()
                 sent.append(await client.send_batch(batch, topic, partition=partition))
                 batch = client.create_batch()
                 batch.append(key=record.key, value=record.value, timestamp=None)
+        batch.close()  # else the client waits for more
         sent.append(await client.send_batch(batch, topic, partition=partition))
     await asyncio.gather(*sent)
 
