@@ -1,7 +1,9 @@
 """Wires scoring together: settings -> adapters -> handlers -> loops. No decisions in here."""
 
+import asyncio
 import socket
 from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 
 from fastapi import FastAPI
@@ -58,6 +60,7 @@ from shared.postgres.settings import PostgresSettings
 from shared.runtime import service
 from shared.runtime.clock import Clock, SystemClock
 from shared.runtime.health import Health
+from shared.runtime.memory import spare_collector
 
 GAUGES_S = 1.0
 """How often gauges are set: several times per scrape."""
@@ -70,45 +73,36 @@ async def run() -> int:
     clock = SystemClock()
     health = Health(clock)
     engine = create_engine(PostgresSettings(), "scoring")
-    ledger, outbox = Ledger(engine, SCHEMA), Outbox(SCHEMA)
     history = History(engine)
-    newer = partial(history.newer, settings.risk_topic)
-    relay = Relay(engine, outbox, Producer(kafka, "scoring-relay"), newer)
-    store = CachingStore(TurnStore(engine, ledger, outbox), settings.cache_customers_max)
     serving = serving_of(settings, engine)
-    consumer = FencedConsumer(
-        settings=kafka,
-        ledger=ledger,
-        topics=(settings.activity_topic,),
-        group=settings.group,
-        worker=socket.gethostname(),
-        batch_records_max=settings.batch_records_max,
-        on_claim=lambda claim: _claimed(store, relay, claim),
-    )
     shadow = Shadow(serving.challenger, Shadows(engine))
     treatments = _Treatments(settings, kafka, engine)
-    value = _Value(settings, engine, clock, store)
-    handle = _handler(settings, store, relay, value.standing, serving, shadow, clock)
+    value = _Value(settings, engine, clock)
+    lanes = [
+        _Lane(n, settings, kafka, engine, serving, value.valuing, shadow, clock)
+        for n in range(settings.lanes)
+    ]
     app = create_app("Ebbwatch scoring", health)
     _add_routes(app, engine, history, clock)
-    _add_checks(health, consumer, serving)
+    _add_checks(health, lanes, serving)
     housekeeping = _housekeeping(settings, engine, clock)
 
     async def prepare() -> None:
         await serving.refresh()
         await value.valuing.refresh()
+        spare_collector()
 
     try:
         return await service.run(
             {
-                "activity": lambda stop: work(consumer, handle, stop, health, "activity"),
+                **{lane.name: partial(lane, health=health) for lane in lanes},
                 "treatment": lambda stop: treatments(stop, health),
                 "model": serving.watch,
                 "shadow": shadow.watch,
                 "watch": watch_of(settings, engine, serving, clock).watch,
                 "housekeeping": housekeeping.watch,
                 **value.loops,
-                "gauges": lambda stop: _show(consumer, serving, stop),
+                "gauges": lambda stop: _show(lanes, serving, stop),
             },
             app,
             settings,
@@ -116,8 +110,7 @@ async def run() -> int:
             prepare,
         )
     finally:
-        await relay.close()
-        await treatments.close()
+        await asyncio.gather(*(lane.close() for lane in lanes), treatments.close())
         await engine.dispose()
 
 
@@ -148,6 +141,73 @@ def serving_of(settings: ScoringSettings, engine: AsyncEngine) -> Serving:
         RuleModel(settings.horizon_days),
         settings.model_poll_s,
     )
+
+
+class _Lane:
+    """A member of the group within this process: it has partitions, transactions, memory and
+    messages of its own, and waits for no other lane."""
+
+    def __init__(
+        self,
+        number: int,
+        settings: ScoringSettings,
+        kafka: KafkaSettings,
+        engine: AsyncEngine,
+        serving: Serving,
+        valuing: Valuing,
+        shadow: Shadow,
+        clock: Clock,
+    ) -> None:
+        self.name = f"activity-{number}"
+        ledger, outbox = Ledger(engine, SCHEMA), Outbox(SCHEMA)
+        newer = partial(History(engine).newer, settings.risk_topic)
+        self._relay = Relay(engine, outbox, Producer(kafka, f"scoring-relay-{number}"), newer)
+        self._store = CachingStore(
+            TurnStore(engine, ledger, outbox), settings.cache_customers_max // settings.lanes
+        )
+        self._shadow, self._dead_letter_topic = shadow, settings.dead_letter_topic
+        self.consumer = FencedConsumer(
+            settings=kafka,
+            ledger=ledger,
+            topics=(settings.activity_topic,),
+            group=settings.group,
+            worker=f"{socket.gethostname()}/{number}",
+            batch_records_max=settings.batch_records_max,
+            on_claim=self._claimed,
+        )
+        standings = CachingStandings(StandingTable(), self._store)
+        self._handle = MicroBatch(
+            decode=ActivityDecoder(settings.dead_letter_topic, replay=settings.clock == "replay"),
+            store=self._store,
+            sender=self._relay,
+            standing=Standing(standings, valuing.current, settings.changes_topic),
+            assessor=Assessor(
+                risk_topic=settings.risk_topic,
+                thresholds=settings.band_thresholds,
+                reasons_max=settings.reasons_max,
+                currency=settings.reporting_currency,
+                also_horizons_days=settings.also_horizons_days,
+            ),
+            predictor=serving.current,
+            clock=clock,
+            sweep_customers_max=settings.sweep_customers_max,
+            sweep_interval_s=settings.sweep_interval_s,
+            observe=self._observe,
+        )
+
+    async def __call__(self, stop: service.Stop, health: Health) -> None:
+        await work(self.consumer, self._handle, stop, health, self.name)
+
+    async def close(self) -> None:
+        await self._relay.close()
+
+    async def _claimed(self, claim: Claim) -> None:
+        self._store.forget()
+        await self._relay.recover(claim)
+
+    def _observe(self, effects: Effects, seconds: float) -> None:
+        _observe(effects, seconds, self._dead_letter_topic)
+        self._shadow.offer(effects)
 
 
 class _Treatments:
@@ -192,57 +252,18 @@ def _add_routes(app: FastAPI, engine: AsyncEngine, history: History, clock: Cloc
 
 
 class _Value:
-    """What is said of who a customer is: in force, measured, stored."""
+    """What is said of who a customer is: in force, and measured."""
 
-    def __init__(
-        self, settings: ScoringSettings, engine: AsyncEngine, clock: Clock, store: CachingStore
-    ) -> None:
+    def __init__(self, settings: ScoringSettings, engine: AsyncEngine, clock: Clock) -> None:
         self.valuing = Valuing(Valuations(engine), settings.value_poll_s)
-        current = self.valuing.current
-        self.standing = Standing(
-            CachingStandings(StandingTable(), store), current, settings.changes_topic
-        )
         refresh = ValueRefresh(
             ValueJobs(engine),
-            current,
+            self.valuing.current,
             clock,
             refresh_s=settings.value_refresh_s,
             first_s=settings.value_first_s,
         )
         self.loops = {"valuation": self.valuing.watch, "value": refresh.watch}
-
-
-def _handler(
-    settings: ScoringSettings,
-    store: CachingStore,
-    relay: Relay,
-    standing: Standing,
-    serving: Serving,
-    shadow: Shadow,
-    clock: Clock,
-) -> MicroBatch:
-    def observe(effects: Effects, seconds: float) -> None:
-        _observe(effects, seconds, settings.dead_letter_topic)
-        shadow.offer(effects)
-
-    return MicroBatch(
-        decode=ActivityDecoder(settings.dead_letter_topic, replay=settings.clock == "replay"),
-        store=store,
-        sender=relay,
-        standing=standing,
-        assessor=Assessor(
-            risk_topic=settings.risk_topic,
-            thresholds=settings.band_thresholds,
-            reasons_max=settings.reasons_max,
-            currency=settings.reporting_currency,
-            also_horizons_days=settings.also_horizons_days,
-        ),
-        predictor=serving.current,
-        clock=clock,
-        sweep_customers_max=settings.sweep_customers_max,
-        sweep_interval_s=settings.sweep_interval_s,
-        observe=observe,
-    )
 
 
 def _housekeeping(settings: ScoringSettings, engine: AsyncEngine, clock: Clock) -> Housekeeping:
@@ -276,14 +297,10 @@ def kept_tables(settings: ScoringSettings) -> tuple[TimeTable, ...]:
     )
 
 
-async def _claimed(store: CachingStore, relay: Relay, claim: Claim) -> None:
-    store.forget()
-    await relay.recover(claim)
-
-
-def _add_checks(health: Health, consumer: FencedConsumer, serving: Serving) -> None:
+def _add_checks(health: Health, lanes: Sequence[_Lane], serving: Serving) -> None:
     async def assigned() -> str | None:
-        return None if consumer.settled else "partitions are not claimed yet"
+        settled = all(lane.consumer.settled for lane in lanes)
+        return None if settled else "partitions are not claimed yet"
 
     async def model() -> str | None:
         return None if serving.checked else "the model registry was not read yet"
@@ -292,17 +309,19 @@ def _add_checks(health: Health, consumer: FencedConsumer, serving: Serving) -> N
     health.add_check("model", model)
 
 
-async def _show(consumer: FencedConsumer, serving: Serving, stop: service.Stop) -> None:
+async def _show(lanes: Sequence[_Lane], serving: Serving, stop: service.Stop) -> None:
     """Keep the gauges current also while no batch succeeds."""
     while not await stop.wait(GAUGES_S):
-        model = serving.current()
+        model, consumers = serving.current(), [lane.consumer for lane in lanes]
+        claims = [claim for c in consumers for claim in c.claims.values()]
         metrics.MODEL.info({"version": model.version, "method": model.method})
-        metrics.PARTITIONS.set(len(consumer.claims))
-        metrics.PARTITIONS_STOPPED.set(len(consumer.stopped))
-        metrics.BACKFILLS.set(sum(BACKFILL in c.progress for c in consumer.claims.values()))
+        metrics.PARTITIONS.set(len(claims))
+        metrics.PARTITIONS_STOPPED.set(sum(len(c.stopped) for c in consumers))
+        metrics.BACKFILLS.set(sum(BACKFILL in claim.progress for claim in claims))
         metrics.LAG_RECORDS.clear()  # partitions that went to another worker
-        for (_, partition), records in consumer.lag().items():
-            metrics.LAG_RECORDS.labels(str(partition)).set(records)
+        for consumer in consumers:
+            for (_, partition), records in consumer.lag().items():
+                metrics.LAG_RECORDS.labels(str(partition)).set(records)
 
 
 def _observe(effects: Effects, seconds: float, dead_letter_topic: str) -> None:

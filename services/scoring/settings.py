@@ -28,6 +28,11 @@ class ScoringSettings(HttpSettings):
     clock: Literal["live", "replay"] = "live"
     """`replay`: `now` comes from tick records only; customers are assessed at ticks."""
 
+    lanes: int = Field(2, ge=1, le=8)
+    """Members of the group within one process, each with partitions and a transaction of its own:
+    while PostgreSQL writes for one, Python computes for another. Two keep a core of each busy; for
+    more cores start more processes."""
+
     batch_records_max: int = Field(2_000, ge=1, le=20_000)
     """Records of one transaction: 2,000 take about 50 ms, so a stop is never far away."""
 
@@ -35,9 +40,9 @@ class ScoringSettings(HttpSettings):
     """Records of the treatment topic in one transaction: a quiet topic, small facts."""
 
     cache_customers_max: int = Field(100_000, ge=0, le=10_000_000)
-    """Customers whose state stays in memory while their partition is ours, about 1 KB each: who was
-    touched lately is not read again. Beyond it they come from PostgreSQL, at about a third of the
-    speed lost."""
+    """Customers of a process whose state stays in memory while their partition is ours, about 1 KB
+    each: who was touched lately is not read again. Beyond it they come from PostgreSQL, at about a
+    third of the speed lost."""
 
     sweep_customers_max: int = Field(2_000, ge=1, le=20_000)
     """Silent customers assessed in one transaction, oldest due first: as much work as a batch
