@@ -174,10 +174,14 @@ class Scoring:
 
     engine: AsyncEngine
     ledger: Ledger
-    relay: Relay
-    turn: MicroBatch
+    lanes: Sequence[MicroBatch]
     database: str
     claims: dict[tuple[str, int], Claim] = field(default_factory=dict)
+
+    @property
+    def turn(self) -> MicroBatch:
+        """Of the first lane."""
+        return self.lanes[0]
 
     async def claim(self, topic: str, partitions: int) -> None:
         """Own the partitions of a topic that need not exist."""
@@ -194,42 +198,48 @@ async def scoring(
     store: Callable[[AsyncEngine, Ledger, Outbox], Store] | None = None,
     sweep_interval_s: float = 86_400.0,
     sweep_customers_max: int = BATCH,
+    lanes: int = 1,
 ) -> AsyncIterator[Scoring]:
-    """An empty database with scoring's tables, and the handler in front of it, as `main` has it."""
+    """An empty database with scoring's tables, and handlers in front of it, as `main` has them."""
     spare_collector()
     database = f"ebbwatch_bench_{name}"
     engine = create_engine(PostgresSettings(url=stack.postgres.fresh(database)), "bench")
     await migrate(engine, SPEC.schema, SPEC.versions)
     ledger, outbox = Ledger(engine, SPEC.schema), Outbox(SPEC.schema)
-    producer = Producer(stack.kafka.settings, "bench")
-    relay, rule, settings = Relay(engine, outbox, producer), RuleModel(28), ScoringSettings()
-    make = store or (lambda *parts: CachingStore(TurnStore(*parts), settings.cache_customers_max))
-    tables = make(engine, ledger, outbox)
-    standings: StandingStore = StandingTable()
-    if isinstance(tables, CachingStore):
-        standings = CachingStandings(standings, tables)
-    turn = MicroBatch(
-        decode=ActivityDecoder("dead-letter", replay=False),
-        store=tables,
-        sender=relay,
-        standing=Standing(standings, Valuation, risk),
-        assessor=Assessor(
-            risk_topic=risk,
-            thresholds=settings.band_thresholds,
-            reasons_max=settings.reasons_max,
-            currency="USD",
-            also_horizons_days=settings.also_horizons_days,
-        ),
-        predictor=lambda: rule,
-        clock=SystemClock(),
-        sweep_customers_max=sweep_customers_max,
-        sweep_interval_s=sweep_interval_s,
-        observe=lambda *_: None,
-    )
+    rule, settings = RuleModel(28), ScoringSettings()
+    kept = settings.cache_customers_max // lanes
+    make = store or (lambda *parts: CachingStore(TurnStore(*parts), kept))
+    relays = [Relay(engine, outbox, Producer(stack.kafka.settings, "bench")) for _ in range(lanes)]
+
+    def lane(relay: Relay) -> MicroBatch:
+        tables = make(engine, ledger, outbox)
+        standings: StandingStore = StandingTable()
+        if isinstance(tables, CachingStore):
+            standings = CachingStandings(standings, tables)
+        return MicroBatch(
+            decode=ActivityDecoder("dead-letter", replay=False),
+            store=tables,
+            sender=relay,
+            standing=Standing(standings, Valuation, risk),
+            assessor=Assessor(
+                risk_topic=risk,
+                thresholds=settings.band_thresholds,
+                reasons_max=settings.reasons_max,
+                currency="USD",
+                also_horizons_days=settings.also_horizons_days,
+            ),
+            predictor=lambda: rule,
+            clock=SystemClock(),
+            sweep_customers_max=sweep_customers_max,
+            sweep_interval_s=sweep_interval_s,
+            observe=lambda *_: None,
+        )
+
     try:
-        yield Scoring(engine, ledger, relay, turn, database)
+        yield Scoring(engine, ledger, [lane(relay) for relay in relays], database)
     finally:
-        await relay.close()
+        for relay in relays:
+            await relay.close()
         await engine.dispose()
         stack.postgres.drop(database)
 

@@ -4,6 +4,7 @@ The ceiling is the very same transactions once more: every statement with its ar
 COPY with its bytes ready, in the same order and with the same commits, and nothing else.
 """
 
+import asyncio
 import io
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -15,9 +16,12 @@ import numpy as np
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.local.stack import LocalStack
+from services.scoring.handlers.micro_batch import MicroBatch
+from services.scoring.settings import ScoringSettings
 from services.scoring.store.cache import CachingStore
 from services.scoring.store.turn import TurnStore
 from shared.contracts import topics
+from shared.kafka.batch import Batch
 from shared.kafka.fenced import FencedConsumer
 from shared.kafka.producer import Producer
 from shared.postgres.engine import Driver, UnitOfWork
@@ -27,6 +31,8 @@ from tests.benchmark import ground
 from tests.benchmark.ground import BATCH, CUSTOMERS, Figures, Ints, Meter
 
 EVENTS = 200_000
+JOIN_S_MAX = 60.0
+"""Longest wait for a group to share out its partitions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,31 +160,57 @@ async def _drain(
     warm: Callable[[], None] = lambda: None,
 ) -> tuple[Meter, Meter]:
     """Score everything in the topic with a group of its own: the first events, and the others.
-    `warm` is called between them."""
-    async with ground.scoring(stack, "turns", risk, store=store) as worker:
-        consumer = FencedConsumer(
-            settings=stack.kafka.settings,
-            ledger=worker.ledger,
-            topics=(topic,),
-            group=f"{topic}-{'record' if store else 'measure'}",
-            worker="bench",
-            batch_records_max=BATCH,
-        )
-        await consumer.start()
-        first, known, done = Meter(worker.database), Meter(worker.database), 0
-        while done < run.customers + run.events:
-            batch = await consumer.poll()
-            if batch and not done:
-                first.start()
-            consumer.moved(batch, await worker.turn(batch))
-            before, done = done, done + sum(map(len, batch.records.values()))
-            if before < run.customers <= done:
-                first.stop()
-                warm()
-                known.start()
+    `warm` is called between them. With a `store` of the caller's by one lane, else by as many as a
+    service has."""
+    lanes = 1 if store else ScoringSettings().lanes
+    async with ground.scoring(stack, "turns", risk, store=store, lanes=lanes) as worker:
+        consumers = [
+            FencedConsumer(
+                settings=stack.kafka.settings,
+                ledger=worker.ledger,
+                topics=(topic,),
+                group=f"{topic}-{'record' if store else 'measure'}",
+                worker=f"bench/{n}",
+                batch_records_max=BATCH,
+            )
+            for n in range(lanes)
+        ]
+        left = await _joined(consumers)
+        first, known = Meter(worker.database), Meter(worker.database)
+        done = 0
+
+        async def work(consumer: FencedConsumer, turn: MicroBatch, batch: Batch | None) -> None:
+            nonlocal done
+            while done < run.customers + run.events:
+                batch = batch or await consumer.poll()
+                consumer.moved(batch, await turn(batch))
+                before, done = done, done + sum(map(len, batch.records.values()))
+                batch = None
+                if before < run.customers <= done:
+                    first.stop()
+                    warm()
+                    known.start()
+
+        first.start()
+        await asyncio.gather(*map(work, consumers, worker.lanes, left))
         known.stop()
-        await consumer.close()
+        for consumer in consumers:
+            await consumer.close()
     return first, known
+
+
+async def _joined(consumers: Sequence[FencedConsumer]) -> list[Batch | None]:
+    """Wait until the partitions are shared out for good; what was read on the way."""
+    left: list[Batch | None] = [None] * len(consumers)
+    for consumer in consumers:
+        await consumer.start()
+    async with asyncio.timeout(JOIN_S_MAX):
+        while not all(left):
+            for n, consumer in enumerate(consumers):
+                if len(consumer.claims) != topics.ACTIVITY.partitions // len(consumers):
+                    left[n] = None
+                left[n] = left[n] or await consumer.poll()
+    return left
 
 
 async def _record(
