@@ -24,6 +24,8 @@ from numpy.typing import ArrayLike
 
 PALETTE: Final = ("#0b6e99", "#d9822b", "#4c9f70", "#8d5fa8", "#b5495b", "#7a8794")
 """Told apart with the common colour blindnesses; the last is for what is only a reference."""
+LEGEND_INSIDE_MAX: Final = 4
+"""Lines beside which a legend finds room."""
 SIZE: Final = (5.2, 3.6)
 """Inches: two stand side by side on a laptop."""
 
@@ -80,7 +82,10 @@ def lines(
             axes.plot(x, y, label=name, color=color, linewidth=1.8, marker=marker, markersize=4)
         axes.set(**_ranges(x_range, y_range))
         if len(series) > 1:
-            axes.legend()
+            # Beside five lines no place within the axes is free.
+            crowded = len(series) > LEGEND_INSIDE_MAX
+            legend = figure.legend if crowded else axes.legend
+            legend(**({"loc": "outside lower center", "ncols": 2} if crowded else {}))
     return svg(figure, f"{title}: {', '.join(series)}")
 
 

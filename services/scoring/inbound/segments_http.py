@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 
 from services.scoring.core.segments.expression import CHARS_MAX, compile_rule
 from services.scoring.core.segments.rules import NAMES
-from services.scoring.inbound.value_http import StandingPage, StandingView
+from services.scoring.inbound.value_http import StandingPage, StandingView, example
 from services.scoring.store.decisions import Decisions, Definition
 from services.scoring.store.standing_lists import StandingLists
 from shared.http.access import Tokens, require
@@ -31,6 +31,16 @@ EXAMPLE: Final[dict[str, Any]] = {
     "action": "personal-call",
     "act_on_existing": False,
     "version": 0,
+}
+
+
+VIEW: Final[dict[str, Any]] = {
+    **EXAMPLE,
+    "id": "quiet-spenders",
+    "version": 1,
+    "created_at": "2026-01-05T10:00:00Z",
+    "retired": False,
+    "customers": 57,
 }
 
 
@@ -59,6 +69,8 @@ class SegmentIn(BaseModel):
 class SegmentView(BaseModel):
     """A segment in force."""
 
+    model_config = {"json_schema_extra": {"examples": [VIEW]}}
+
     id: str
     version: int
     name: str
@@ -86,14 +98,14 @@ def add_segment_routes(
 
 
 def _add_reads(router: APIRouter, lists: StandingLists, decisions: Decisions) -> None:
-    @router.get("")
+    @router.get("", responses=example({"items": [VIEW]}))
     async def segments() -> dict[str, list[SegmentView]]:
         """Every segment in force, with how many customers are in."""
         sizes = await decisions.sizes()
         found = [_view(one, sizes.get(one.id, 0)) for one in await decisions.segments()]
         return {"items": found}
 
-    @router.get("/names")
+    @router.get("/names", responses=example({"band": "text", "purchases": "number"}))
     async def names() -> dict[str, str]:
         """What a rule may read, and of what kind each name is."""
         return dict(sorted(NAMES.items()))

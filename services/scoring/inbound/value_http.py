@@ -52,6 +52,42 @@ EXAMPLE: Final[dict[str, Any]] = {
 }
 
 
+CHANGE: Final[dict[str, Any]] = {
+    "at": "2026-02-01T09:00:00Z",
+    "sequence": 3,
+    "kind": "tier_changed",
+    "before": "mid",
+    "after": "high",
+    "segment": None,
+    "silent": False,
+}
+SET_GRADE: Final[dict[str, Any]] = {
+    "id": 1,
+    "customer_id": "c-1042",
+    "grade": "vip",
+    "reason": "board member",
+    "set_at": "2026-01-05T10:00:00Z",
+    "expires_at": "2026-09-30T00:00:00Z",
+    "ended_at": "2026-01-20T10:00:00Z",
+}
+COUNTS: Final = {
+    "grade": {"vip": 310, "potential": 640, "regular": 2_110},
+    "quality": {"profile_incomplete": 84},
+}
+POLICY: Final[dict[str, Any]] = {
+    "in_force": {"vip": {"share": 0.05, "at_least": None}, "margin": 0.1},
+    "versions": [
+        {
+            "version": 1,
+            "policy": {"vip": {"share": 0.05, "at_least": None}, "margin": 0.1},
+            "reason": "plan",
+            "created_at": "2026-01-05T10:00:00Z",
+        }
+    ],
+}
+"""Shortened: every threshold is told."""
+
+
 class StandingView(BaseModel):
     """Who a customer is to the company (docs/segmentation.md). None: the data do not say."""
 
@@ -85,12 +121,22 @@ class StandingView(BaseModel):
 class StandingPage(BaseModel):
     """Customers in the order of the list."""
 
+    model_config = {
+        "json_schema_extra": {"examples": [{"items": [EXAMPLE], "next": "NDMwLjEgYy0xMDQy"}]}
+    }
+
     items: list[StandingView]
     next: str | None
 
 
 class StandingDetail(BaseModel):
     """One customer, with the history of changes and of grades set by hand, newest first."""
+
+    model_config = {
+        "json_schema_extra": {
+            "examples": [{"standing": EXAMPLE, "changes": [CHANGE], "set_grades": [SET_GRADE]}]
+        }
+    }
 
     standing: StandingView
     changes: list[dict[str, Any]]
@@ -127,6 +173,11 @@ class PolicyIn(BaseModel):
     }
     policy: dict[str, Any]
     reason: Reason
+
+
+def example(answer: Any) -> dict[int | str, dict[str, Any]]:
+    """For the OpenAPI document: what a route without a named answer may say."""
+    return {200: {"content": {"application/json": {"example": answer}}}}
 
 
 def add_value_routes(
@@ -166,17 +217,17 @@ def _add_reads(router: APIRouter, lists: StandingLists, decisions: Decisions) ->
             set_grades=await decisions.set_grades(customer_id),
         )
 
-    @router.get("/value/counts")
+    @router.get("/value/counts", responses=example(COUNTS))
     async def counts() -> dict[str, dict[str, int]]:
         """Customers by grade, tier, state, RFM cell and quality flag."""
         return await lists.counts()
 
-    @router.get("/value/quality-flags")
+    @router.get("/value/quality-flags", responses=example(MEANINGS))
     async def flags() -> dict[str, str]:
         """What each quality flag means."""
         return MEANINGS
 
-    @router.get("/value/policy")
+    @router.get("/value/policy", responses=example(POLICY))
     async def policy() -> dict[str, Any]:
         """The policy in force (the defaults where none was ever saved) and its versions."""
         versions = await decisions.policies()
@@ -186,7 +237,7 @@ def _add_reads(router: APIRouter, lists: StandingLists, decisions: Decisions) ->
 
 
 def _add_decisions(router: APIRouter, decisions: Decisions, clock: Clock) -> None:
-    @router.put("/value/policy")
+    @router.put("/value/policy", responses=example({"version": 2}))
     async def save(given: Annotated[PolicyIn, Body()]) -> dict[str, int]:
         """Put other thresholds in force, without a redeploy; what is left out has its default.
         The next look at each customer uses them, and everybody is looked at within minutes."""

@@ -26,6 +26,7 @@ from services.scoring.core.segments.movement import (
     members_at,
     standing_at,
 )
+from services.scoring.core.value import grades, lifecycle
 from services.scoring.core.value.quality import MEANINGS
 from shared.report.page import Facts, Page, Plot, Row, Section, Table, Text
 from shared.report.plots import bars, lines
@@ -35,6 +36,13 @@ PERIODS_MAX: Final = 13
 """Four-week periods shown: a year."""
 PERIOD: Final = timedelta(days=28)
 KINDS: Final = ("grade", "tier", "lifecycle", "behaviour")
+_ORDER: Final[Mapping[str, Sequence[str]]] = {
+    "grade": grades.GRADES,
+    "tier": grades.TIERS,
+    "behaviour": lifecycle.BEHAVIOURS,
+    "lifecycle": lifecycle.LIFECYCLES,
+}
+"""Words as a reader expects them: from the best, or from the beginning."""
 _DOING: Final = ("customers", "frequency", "churn_rate", "satisfaction", "response_rate", "revenue")
 _HEADS: Final = ("customers", "purchase days / 4 weeks", "no purchase in period", "satisfaction",
                  "campaign response", "revenue / 4 weeks")  # fmt: skip
@@ -217,7 +225,11 @@ def _now(told: Told, found: Report) -> Section:
 
 
 def _movement(kind: str, pairs: Mapping[tuple[str, str], int]) -> Section:
-    words = sorted({word for pair in pairs for word in pair}, key=lambda w: (w == NOT_KNOWN, w))
+    order = {word: at for at, word in enumerate(_ORDER.get(kind, ()))}
+    words = sorted(
+        {word for pair in pairs for word in pair},
+        key=lambda w: (w == NOT_KNOWN, order.get(w, len(order)), w),
+    )
     rows: list[tuple[str | int, ...]] = []
     for before in words:
         cells = [pairs.get((before, after), 0) for after in words]
@@ -246,7 +258,8 @@ def _over_time(told: Told, found: Report) -> Section:
         Plot(lines(
             {name: (x, [np.nan if getattr(d, field) is None else getattr(d, field) for d in row])
              for name, row in named.items() if name.startswith(("grade", "segment"))},
-            title=title, x_label="four-week period", y_label=label, markers=True))
+            title=title, x_label=f"four-week periods from {found.periods[0]:%-d %B %Y}",
+            y_label=label, markers=True))
         for field, title, label in (
             ("customers", "Customers", "customers"),
             ("frequency", "Purchase frequency", "purchase days / 4 weeks"),
@@ -256,7 +269,7 @@ def _over_time(told: Told, found: Report) -> Section:
         if any(name.startswith(("grade", "segment")) for name in named)
     ]  # fmt: skip
     rows = [
-        (name, f"{at:%Y-%m-%d}", *(getattr(one, field) for field in _DOING))
+        (name, f"{at:%-d\u00a0%b\u00a0%Y}", *(getattr(one, field) for field in _DOING))
         for name, row in named.items()
         for at, one in zip(found.periods, row, strict=True)
         if one.customers

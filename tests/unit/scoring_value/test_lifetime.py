@@ -7,6 +7,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import gamma
 
+from services.scoring.core import btyd
 from services.scoring.core.btyd import Parameters
 from services.scoring.core.events import DAY_S
 from services.scoring.core.features import features
@@ -54,31 +55,99 @@ def test_a_fit_finds_what_made_the_purchases() -> None:
     assert found.v == pytest.approx(PUBLISHED.v, rel=0.15)
 
 
-def test_R6_the_fit_on_cdnow_is_the_published_one() -> None:
-    """The papers' tenth of the customers: every tenth id of the master file, 39 weeks."""
+Histories = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def cdnow() -> Histories:
+    """x, t_x and age in weeks of all 23,570 customers after 39 weeks, as the papers count them; and
+    number and mean of the repeat purchases of those who have any of value."""
     events = real("cdnow")
     if events is None:
         pytest.skip("cdnow is not here: set EBBWATCH_DATA to the folder of the data sets")
     start = np.floor(events.time.min() / DAY_S)
-    day = np.floor(events.time / DAY_S) - start
-    customers = int(events.row.max()) + 1
-    daily = np.zeros((customers, 273))
+    day = (np.floor(events.time / DAY_S) - start).astype(int)
+    daily = np.zeros((int(events.row.max()) + 1, 273))
     seen = day < 273
-    np.add.at(daily, (events.row[seen], day[seen].astype(int)), events.amount[seen])
-    bought = np.zeros((customers, 273), bool)
-    bought[events.row[seen], day[seen].astype(int)] = True
-    first = bought.argmax(axis=1)
-    repeat = bought & (np.arange(273) > first[:, None])
-    count = repeat.sum(axis=1).astype(np.float64)
-    total = np.where(repeat, daily, 0.0).sum(axis=1)
+    np.add.at(daily, (events.row[seen], day[seen]), events.amount[seen])
+    bought = np.zeros(daily.shape, bool)
+    bought[events.row[seen], day[seen]] = True
+    first, last = bought.argmax(axis=1), 272 - bought[:, ::-1].argmax(axis=1)
+    count = bought.sum(axis=1) - 1.0
+    total = np.where(np.arange(273) > first[:, None], daily, 0.0).sum(axis=1)
     chosen = (count > 0) & (total > 0)
-    found = fit(count[chosen], total[chosen] / count[chosen])
-    # On all 23,570 customers, of whom the papers' 2,357 are a sample.
+    return (count, (last - first) / 7, (272 - first) / 7, count[chosen],
+            total[chosen] / count[chosen])  # fmt: skip
+
+
+def test_R6_the_fit_on_cdnow_is_the_published_one(cdnow: Histories) -> None:
+    """On all customers, of whom the papers' 2,357 are a sample."""
+    found = fit(cdnow[3], cdnow[4])
     population = found.p * found.v / (found.q - 1)
     published = PUBLISHED.p * PUBLISHED.v / (PUBLISHED.q - 1)
     assert population == pytest.approx(published, rel=0.1)
     assert found.p == pytest.approx(PUBLISHED.p, rel=0.25)
     assert found.q == pytest.approx(PUBLISHED.q, rel=0.25)
+    # BG/NBD, Fader, Hardie & Lee (2005), table 2; per customer, its log-likelihood is -4.0655.
+    buying = btyd.fit(*cdnow[:3])
+    assert (buying.r, buying.alpha) == pytest.approx((0.243, 4.414), rel=0.1)
+    assert buying.a / (buying.a + buying.b) == pytest.approx(0.793 / (0.793 + 2.426), rel=0.1)
+    mean = btyd.log_likelihood(buying, *cdnow[:3]).mean()
+    assert mean == pytest.approx(-9_582.4 / 2_357, rel=0.01)
+
+
+LIVES = tuple(
+    np.array(column)
+    for column in (
+        (0.0, 1.0, 2.0, 10.0, 5.0), (0.0, 10.0, 30.43, 35.0, 8.0), (38.86, 38.0, 38.86, 38.5, 30.0)
+    )
+)  # fmt: skip
+"""x, t_x, age in weeks of five customers."""
+
+
+@pytest.mark.parametrize(
+    ("model", "fitted", "alive", "expected"),
+    [
+        (
+            "bg",
+            (0.251624011, 4.788945170, 0.723433036, 2.161086981),
+            (1.0, 0.44142852, 0.72937938, 0.86667622, 0.04255801),
+            (0.20007799, 0.43085974, 1.23278797, 6.40879386, 0.19634184),
+        ),
+        (
+            "mbg",
+            (0.637139739, 7.310290170, 0.807474086, 1.228394024),
+            (0.31979138, 0.36350475, 0.70143904, 0.85654273, 0.04841656),
+            (0.14793212, 0.42608203, 1.28099196, 6.09827476, 0.21882975),
+        ),
+    ],
+)
+def test_R6_an_independent_implementation_says_the_same_of_cdnow(
+    cdnow: Histories,
+    model: btyd.Model,
+    fitted: tuple[float, ...],
+    alive: tuple[float, ...],
+    expected: tuple[float, ...],
+) -> None:
+    """`lifetimes` 0.11.3 (PyPI), its `BetaGeoFitter` and `ModifiedBetaGeoFitter` fitted on the same
+    columns without a penalty; what it foretells of five customers for 39 weeks."""
+    found = btyd.fit(*cdnow[:3], model=model)
+    assert (found.r, found.alpha, found.a, found.b) == pytest.approx(fitted, rel=1e-4)
+    assert btyd.alive_probability(found, *LIVES).tolist() == pytest.approx(alive, rel=1e-4)
+    x, t_x, age = LIVES
+    foretold = btyd.expected_purchases(found, x, t_x, age, 39.0)
+    assert foretold.tolist() == pytest.approx(expected, rel=1e-4)
+
+
+def test_R6_an_independent_implementation_says_the_same_of_the_value_of_a_purchase(
+    cdnow: Histories,
+) -> None:
+    """`lifetimes` 0.11.3, its `GammaGammaFitter` on the same 9,450 customers."""
+    found = fit(cdnow[3], cdnow[4])
+    assert len(cdnow[3]) == 9_450
+    assert (found.p, found.q, found.v) == pytest.approx((6.2753586, 3.6244502, 14.983689), rel=1e-3)
+    own = expected_spend(found, np.array([2.0, 7.0, 1.0]), np.array([22.35, 80.0, 5.0]))
+    assert own.tolist() == pytest.approx((24.680884, 77.509708, 14.090731), rel=1e-3)
 
 
 def test_too_few_customers_or_amounts_are_no_base() -> None:

@@ -27,7 +27,7 @@ BASE_UNKNOWN: Final = "base_not_known"
 MEANINGS: Final = {
     NO_AMOUNTS: "purchases without any amount: no value, tier or grade is stated",
     AMOUNTS_MISSING: "more than a tenth of the purchases have no amount: value is understated",
-    REFUNDS_EXCEED: "more was refunded than bought: value counts as 0",
+    REFUNDS_EXCEED: "more was refunded than was bought here: value counts as 0",
     TOO_OFTEN: "more than 50 purchases a purchase day: a till or a test account?",
     PROFILE_MISSING: "no profile was received: rules on profile fields see nothing",
     PROFILE_INCOMPLETE: "the profile lacks a region, or an account its industry or size",
@@ -51,11 +51,13 @@ def flags(
     """
     purchases = x[:, feature_index["purchases"]]
     days = np.maximum(x[:, feature_index["purchase_days"]], 1)
+    # Without a purchase the features know of no money that the refund could be less than.
+    unbought = (purchases == 0) & (x[:, feature_index["refunds"]] > 0)
     found: list[list[str]] = [[] for _ in profiles]
     for name, where in (
         (NO_AMOUNTS, (purchases > 0) & (priced == 0)),
         (AMOUNTS_MISSING, (priced > 0) & (priced < PRICED_MIN * purchases)),
-        (REFUNDS_EXCEED, net < 0),
+        (REFUNDS_EXCEED, (net < 0) | unbought),
         (TOO_OFTEN, purchases / days > PURCHASES_PER_DAY_MAX),
     ):
         for row in np.flatnonzero(where).tolist():
