@@ -5,7 +5,7 @@ import asyncio
 import json
 import sys
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from services.scoring.commands import around as middle
 from services.scoring.commands.running import SPEC, instant
 from services.scoring.core.reading import category_of
 from services.scoring.core.segments.expression import compile_rule
+from services.scoring.core.segments.movement import Moves, known_from
 from services.scoring.core.segments.rules import NAMES
 from services.scoring.core.state import CATEGORY_BUCKETS
 from services.scoring.core.value import policy as policies
@@ -38,7 +39,11 @@ def add_commands(commands: Any) -> None:
     report.add_argument("--out", type=Path, required=True, help="the HTML file to write")
     report.add_argument("--json", type=Path, help="the same numbers as JSON")
     report.add_argument("--csv", type=Path, help="what each group did in each period, as CSV")
-    report.add_argument("--start", type=instant, help="compare from here; default: 91 days before")
+    report.add_argument(
+        "--start",
+        type=instant,
+        help="compare from here; default: 91 days before, once half had a grade",
+    )
     report.add_argument("--end", type=instant, help="to here; default: the newest change")
     middle.add_arguments(report)
     report.set_defaults(command=_report)
@@ -78,14 +83,15 @@ async def _report(args: argparse.Namespace) -> int:
         if newest is None:
             raise Invalid("report", "no standing was ever stated: is scoring running?")
         end = args.end or newest
-        start = args.start or end - timedelta(days=91)
+        moves = {kind: await lists.moves(f"{kind}_changed", end) for kind in pages.KINDS}
+        start = args.start or _start(moves["grade"], end)
         if start >= end:
             raise Invalid("--start", "must lie before the end")
         around = await middle.around(engine, args, end)
         batches = [await asyncio.to_thread(batch_of, p) async for p in History(engine).events()]
         table = await asyncio.to_thread(from_columns, batches, end.timestamp())
         told = pages.Told(
-            moves={kind: await lists.moves(f"{kind}_changed", end) for kind in pages.KINDS},
+            moves=moves,
             segment_moves=await lists.segment_moves(end),
             names={one.id: one.name for one in await decisions.segments()},
             customers=table.customers,
@@ -106,6 +112,12 @@ async def _report(args: argparse.Namespace) -> int:
         return 0
 
     return await with_engine(SPEC, work)
+
+
+def _start(moves: Moves, end: datetime) -> datetime:
+    """A quarter before the end, or later where hardly anybody had a grade then."""
+    quarter, known = end - timedelta(days=91), known_from(moves)
+    return quarter if known is None or known >= end else max(quarter, known)
 
 
 async def _list(_: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ from services.scoring.core.segments.movement import (
     NOT_KNOWN,
     Doing,
     doing,
+    known_from,
     matrix,
     members_at,
     standing_at,
@@ -58,6 +59,13 @@ def test_R24_movement_between_two_dates_by_hand() -> None:
     }
     assert members_at(SEGMENTS, at(6)) == {"loud": {"ann", "bob"}}
     assert members_at(SEGMENTS, at(10)) == {"loud": {"ann"}}
+
+
+def test_movement_begins_once_half_of_the_customers_are_known() -> None:
+    """First grades on days 1, 2, 3 and 40, at midnight: the second of four, and its day's end."""
+    assert known_from(MOVES) == at(3)
+    assert known_from([("eve", at(7.5), None), ("eve", at(9.5), "vip")]) == at(10)
+    assert known_from([("eve", at(7.5), None)]) is None
 
 
 def test_R19_what_a_group_does_in_a_period_by_hand() -> None:

@@ -7,7 +7,7 @@ anything by itself (the holdout of alerts measures that).
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import numpy as np
@@ -37,6 +37,21 @@ def standing_at(moves: Moves, at: Moment) -> dict[str, str]:
             else:
                 found[customer] = word
     return found
+
+
+def known_from(moves: Moves) -> datetime | None:
+    """End of the UTC day by which half of the customers had their first word; None: nobody has one.
+
+    Before it a movement would mostly show when the service began to know people.
+    """
+    first: dict[str, datetime] = {}
+    for customer, when, word in moves:
+        if word is not None:
+            first.setdefault(customer, when)
+    if not first:
+        return None
+    half = sorted(first.values())[(len(first) - 1) // 2]
+    return half.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
 
 
 def matrix(before: Mapping[str, str], after: Mapping[str, str]) -> dict[tuple[str, str], int]:
