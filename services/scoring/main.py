@@ -127,6 +127,7 @@ def watch_of(
         champion=serving.current,
         challenger=serving.challenger,
         rule=RuleModel,
+        labels=settings.labels,
         now=business.now,
         poll_s=settings.watch_poll_s,
     )

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.scoring.core.value.changes import StandingRow
+from services.scoring.model.card import Labels
 from shared.contracts.changes import CustomerChanged
 from shared.contracts.events import Profile
 from shared.contracts.risk import Method
@@ -38,6 +39,8 @@ class Predictor(Protocol):
     def version(self) -> str: ...
     @property
     def method(self) -> Method: ...
+    @property
+    def labels(self) -> Labels: ...
     @property
     def feature_set(self) -> int: ...
     @property

@@ -6,6 +6,7 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from services.scoring.core.horizons import HORIZON_DAYS_MAX
+from services.scoring.model.card import Labels
 from shared.contracts import topics
 from shared.runtime.settings import HttpSettings, ReportingCurrency
 
@@ -57,6 +58,10 @@ class ScoringSettings(HttpSettings):
     also_horizons_days: tuple[Horizon, ...] = Field((14, 30, 60, 90), max_length=8)
     """Other horizons that every assessment tells the probability of, so that "when" is answered;
     training fits each. Eight are more than anybody reads."""
+
+    labels: Labels = "silence"
+    """What training counts as churn. `contractual`: the end of the contract, of whom one runs; then
+    only the main horizon is told."""
 
     band_thresholds: tuple[float, float, float] = (0.25, 0.5, 0.75)
     """Lower ends of watch, high, critical."""

@@ -26,7 +26,7 @@ class ActivityData(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """As it came, with its sign; `currency` is the one it came in."""
     currency: str | None = None
     kind: str | None = None
-    """Of an interaction or a feedback."""
+    """Of an interaction, a feedback or a contract."""
     score: float | None = None
     """0-10, surveys and recommendations."""
     channel: str | None = None
@@ -37,8 +37,10 @@ class ActivityData(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     order_id: str | None = None
     case_id: str | None = None
     campaign_id: str | None = None
+    contract_id: str | None = None
     profile: Profile | None = None
     text: str | None = None
+    """Of a feedback; of a contract, why it ended."""
 
 
 class Activity(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):

@@ -16,6 +16,7 @@ REFUND = "io.ebbwatch.refund"
 INTERACTION = "io.ebbwatch.interaction"
 FEEDBACK = "io.ebbwatch.feedback"
 PROFILE = "io.ebbwatch.profile"
+CONTRACT = "io.ebbwatch.contract"
 TICK = "io.ebbwatch.clock.tick"
 """Replay only: `time` becomes `now` in every partition."""
 BACKFILL_ENDED = "io.ebbwatch.backfill.ended"
@@ -88,6 +89,16 @@ class Feedback(msgspec.Struct, kw_only=True, omit_defaults=True):
     channel: Channel | None = None
 
 
+class Contract(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A contract of the customer runs from now on (new, renewed, taken up again), or none does any
+    more (cancelled, ran out). Of several contracts at once, `ended` comes with the last one."""
+
+    kind: Literal["activated", "ended"]
+    contract_id: Identifier | None = None
+    reason: ShortText | None = None
+    """Why it ended, in the company's own words."""
+
+
 class Owner(msgspec.Struct, kw_only=True, omit_defaults=True):
     """The account owner in the company's own system."""
 
@@ -130,5 +141,6 @@ DATA_BY_TYPE: dict[str, type[msgspec.Struct]] = {
     INTERACTION: Interaction,
     FEEDBACK: Feedback,
     PROFILE: Profile,
+    CONTRACT: Contract,
 }
 CONTROL_TYPES = frozenset({TICK, BACKFILL_ENDED})

@@ -79,7 +79,8 @@ class RiskAssessed(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True
     assessed_at: datetime
     """Business time, UTC: wall clock when live, the tick in a replay."""
     probability: Probability
-    """Of no purchase within `horizon_days` after `assessed_at`."""
+    """Of no purchase within `horizon_days` after `assessed_at`. From a model that was trained on
+    contractual labels (docs/model.md), of whom a contract runs: of its end within that time."""
     horizon_days: int
     horizons: list[Within] = []
     """The same over several horizons, `horizon_days` among them: ascending in days, never rising

@@ -60,6 +60,11 @@ def feedback(
     return event(name, customer, time, kind=types.FEEDBACK, data=data)
 
 
+def contract(name: str, customer: str, time: datetime, kind: str) -> bytes:
+    """A contract runs from now on (`activated`), or none does any more (`ended`)."""
+    return event(name, customer, time, kind=types.CONTRACT, data=ActivityData(kind=kind))
+
+
 def profile(name: str, customer: str, time: datetime, /, **facts: str) -> bytes:
     """Who the customer is."""
     data = ActivityData(profile=Profile(**facts))  # type: ignore[arg-type] # the test's own words

@@ -6,13 +6,13 @@ import numpy as np
 from services.scoring.core.registry import FEATURES
 from services.scoring.core.state import FEATURE_SET
 from services.scoring.model.calibration import Calibration
-from services.scoring.model.card import ModelCard
+from services.scoring.model.card import Labels, ModelCard
 from services.scoring.model.churn_model import ChurnModel, assemble
 
 ROWS = 400
 
 
-def tiny_model(seed: int = 1, horizon_days: int = 28) -> ChurnModel:
+def tiny_model(seed: int = 1, horizon_days: int = 28, labels: Labels = "silence") -> ChurnModel:
     """Trees on random rows, a tenth of the values missing; the label follows the silence."""
     random = np.random.default_rng(seed)
     x = random.gamma(1.0, 20.0, (ROWS, len(FEATURES)))
@@ -26,6 +26,7 @@ def tiny_model(seed: int = 1, horizon_days: int = 28) -> ChurnModel:
     card = ModelCard(
         horizon_days=horizon_days,
         feature_set=FEATURE_SET,
+        labels=labels,
         cutoffs=[],
         labels_end="",
         rows=ROWS,

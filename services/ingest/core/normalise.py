@@ -13,7 +13,7 @@ import msgspec
 from services.ingest.core.faults import fault
 from services.ingest.core.rates import RateTable
 from shared.contracts.activity import ActivityData
-from shared.contracts.events import Feedback, Interaction, Item, Profile, Purchase, Refund
+from shared.contracts.events import Contract, Feedback, Interaction, Item, Profile, Purchase, Refund
 
 
 def purchase(data: Purchase, day: date, rates: RateTable) -> ActivityData:
@@ -67,6 +67,11 @@ def feedback(data: Feedback, _: date, __: RateTable) -> ActivityData:
     )
 
 
+def contract(data: Contract, _: date, __: RateTable) -> ActivityData:
+    """As it came."""
+    return ActivityData(kind=data.kind, contract_id=data.contract_id, text=data.reason)
+
+
 def profile(data: Profile, _: date, __: RateTable) -> ActivityData:
     """As it came."""
     return ActivityData(profile=data)
@@ -78,6 +83,7 @@ NORMALISE: dict[type[msgspec.Struct], Callable[[Any, date, RateTable], ActivityD
     Interaction: interaction,
     Feedback: feedback,
     Profile: profile,
+    Contract: contract,
 }
 
 

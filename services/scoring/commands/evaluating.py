@@ -12,6 +12,9 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--horizon-days", type=int, help="silence that counts as churn")
     parser.add_argument("--cutoffs", help="test cutoffs: dates (UTC) with commas between")
     parser.add_argument("--also-horizons", help="other horizons too: days with commas between")
+    parser.add_argument(
+        "--labels", choices=["silence", "contractual"], default="silence", help="what churn is"
+    )
     parser.add_argument("--sets", nargs="+", help="public sets, when no file is given")
     parser.add_argument("--out", metavar="DIR", help="default: build/evaluate")
     parser.add_argument("--threads", type=int, default=1, help="more rarely help: LightGBM spins")

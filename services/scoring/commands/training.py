@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.scoring.commands.running import SPEC, instant
 from services.scoring.core import retraining
 from services.scoring.main import serving_of, watch_of
+from services.scoring.model.card import Labels
 from services.scoring.model.churn_model import ChurnModel
 from services.scoring.model.loading import loads
 from services.scoring.model.pooled_model import PooledModel
@@ -81,6 +82,7 @@ class _Order:
     """None: now, or the end of the file."""
     horizon_days: int
     others: tuple[int, ...]
+    labels: Labels
     file: Path | None
     threads: int
     promote: bool
@@ -95,7 +97,8 @@ def _order(args: argparse.Namespace, settings: ScoringSettings) -> _Order:
     return _Order(
         end=args.end,
         horizon_days=horizon,
-        others=settings.also_horizons_days,
+        others=() if settings.labels == "contractual" else settings.also_horizons_days,
+        labels=settings.labels,
         file=args.events,
         threads=args.threads,
         promote=not args.keep,
@@ -189,7 +192,9 @@ async def _learn(
             order.horizon_days,
             champion=champion,
             asked=Asked(
-                [Window(*row) for row in await Treatments(engine).windows(end)], order.others
+                [Window(*row) for row in await Treatments(engine).windows(end)],
+                order.others,
+                order.labels,
             ),
             hands=hands,
             progress=_show_progress,

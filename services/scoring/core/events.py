@@ -31,6 +31,10 @@ class Kind(IntEnum):
     """What we did, not the customer: no interaction."""
     CAMPAIGN_REDEEMED = 10
     """The customer's answer to a campaign, and an interaction as well."""
+    CONTRACT_ACTIVATED = 11
+    """A contract runs from now on: a new one, a renewal, one taken up again."""
+    CONTRACT_ENDED = 12
+    """It was cancelled or ran out: no contract of the customer runs any more."""
 
 
 ENGAGED: Final = (Kind.INTERACTION, Kind.CAMPAIGN_REDEEMED)
@@ -45,6 +49,12 @@ CAMPAIGN_WORDS: Final = {
     "offer_redeemed": Kind.CAMPAIGN_REDEEMED,
 }
 """The kinds of an interaction event that tell of marketing; every other word is `INTERACTION`."""
+
+CONTRACT_WORDS: Final = {
+    "contract_activated": Kind.CONTRACT_ACTIVATED,
+    "contract_ended": Kind.CONTRACT_ENDED,
+}
+"""Event types of contracts in a file of events."""
 
 
 class Channel(IntEnum):

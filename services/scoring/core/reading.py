@@ -35,6 +35,10 @@ _KIND_BY_FEEDBACK: Final[dict[str, int]] = {
     "recommendation": Kind.RECOMMENDATION,
     "suggestion": Kind.SUGGESTION,
 }
+_KIND_BY_CONTRACT: Final[dict[str, int]] = {
+    "activated": Kind.CONTRACT_ACTIVATED,
+    "ended": Kind.CONTRACT_ENDED,
+}
 SCORED: Final = (Kind.SURVEY, Kind.RECOMMENDATION)
 """Only their equal times are settled by the key, which costs a hash."""
 
@@ -49,6 +53,8 @@ def kind_of(activity: Activity) -> int:
         kind = CAMPAIGN_WORDS.get(activity.data.kind or "", Kind.INTERACTION)
     if kind is None and activity.type == types.FEEDBACK:
         kind = _KIND_BY_FEEDBACK.get(activity.data.kind or "")
+    if kind is None and activity.type == types.CONTRACT:
+        kind = _KIND_BY_CONTRACT.get(activity.data.kind or "")
     if kind is None:
         raise ValueError(f"type {activity.type!r}, kind {activity.data.kind!r}: not known here")
     return kind

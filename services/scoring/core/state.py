@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from services.scoring.core.events import Channel, Kind
 
-FEATURE_SET: Final = 2
+FEATURE_SET: Final = 3
 """Guards stored states and models: raise it whenever `STATE` or a feature's meaning changes."""
 
 HALF_LIVES_DAYS: Final = (7, 30, 90, 365)

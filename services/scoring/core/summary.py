@@ -16,6 +16,8 @@ from services.scoring.core.events import Kind
 COUNTED: Final = {
     "complaint_opened": "complaints_opened",
     "complaint_closed": "complaints_closed",
+    "contract_activated": "contracts_activated",
+    "contract_ended": "contracts_ended",
 }
 """Names of counts where an `s` at the end of the kind is not English."""
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from services.scoring.core import horizons, material
+from services.scoring.core import contracts, horizons, material
 from services.scoring.core import state as states_of
 from services.scoring.core.bands import NO_BAND, band_index
 from services.scoring.core.catalogue import REASON_INDEX
@@ -108,7 +108,9 @@ class Assessor:
     ) -> None:
         now = np.array([_seconds(job.turns[job.partition[row]].now) for row in rows])
         x = features(states[rows], now)
-        buyers = np.flatnonzero(assessable(x))
+        # Whose contract has ended is known to be gone: no silence of theirs is a risk.
+        left = contracts.ended(states[rows])
+        buyers = np.flatnonzero(assessable(x) & ~left)
         previous = np.array([_or(loaded.band[row], NO_BAND) for row in rows], np.int8)
         band, probability = np.full(len(rows), NO_BAND, np.int8), np.full(len(rows), np.nan)
         probability[buyers] = predictor.predict(x[buyers])
@@ -147,7 +149,9 @@ class Assessor:
     def _telling(
         self, predictor: Predictor, x: Floats, buyers: Ints, probability: Floats
     ) -> Telling:
-        days = horizons.asked(self.also_horizons_days, predictor.horizon_days)
+        # The end of a contract grows likelier with the horizon, and does not follow the rhythm.
+        others = self.also_horizons_days if predictor.labels == "silence" else ()
+        days = horizons.asked(others, predictor.horizon_days)
         over = np.full((len(x), len(days)), np.nan)
         over[buyers] = predictor.over(x[buyers], probability[buyers], days)
         return Telling(self.risk_topic, self.currency, days, over)

@@ -15,6 +15,7 @@ import numpy as np
 import structlog
 
 from services.scoring import metrics
+from services.scoring.core import contracts
 from services.scoring.core import state as states_of
 from services.scoring.core.alarms import ALARMS, alarms
 from services.scoring.core.drift import SCORE, Drift, drift
@@ -32,6 +33,7 @@ from services.scoring.core.registry import feature_index
 from services.scoring.core.rhythm import assessable
 from services.scoring.core.state import FEATURE_SET
 from services.scoring.core.treated import Window, treatments_of, weigh
+from services.scoring.model.card import Labels
 from services.scoring.ports import Floats, Predictor
 from shared.kernel.errors import Invalid, Transient
 from shared.runtime.service import Stop
@@ -94,6 +96,7 @@ class Watch:
         champion: Callable[[], Predictor],
         challenger: Callable[[], Predictor | None],
         rule: Callable[[int], Predictor],
+        labels: Labels,
         now: Callable[[], Awaitable[datetime | None]],
         poll_s: float,
     ) -> None:
@@ -102,6 +105,7 @@ class Watch:
         self._champion = champion
         self._challenger = challenger
         self._rule = rule
+        self._labels = labels
         self._now = now
         self._poll_s = poll_s
 
@@ -154,7 +158,7 @@ class Watch:
         # In a replay the newest events may lie a little after the last tick.
         at = max(now.timestamp(), float(states["ref"].max()))
         x = features(states, np.full(len(states), at))
-        bought = assessable(x)
+        bought = assessable(x) & ~contracts.ended(states)
         if not bought.any():
             return None
         customers = [c for (c, _), buyer in zip(sampled, bought, strict=True) if buyer]
@@ -208,6 +212,7 @@ class Watch:
             [rows[n] for n in kept],
             [found[n] for n in kept],
             [Window(*w) for w in await self._roll.windows(customers)],
+            self._labels,
         )
         await self._roll.settle(on, outcomes, worths, gone=gone)
         log.info("roll call settled", called_on=str(on), rows=len(outcomes))
@@ -263,23 +268,29 @@ def _drifts(learned: Learned, x: Floats, p: Floats) -> list[Drift]:
 
 
 def _settled(
-    on: date, rows: Rows, packed: list[bytes], windows: list[Window]
+    on: date, rows: Rows, packed: list[bytes], windows: list[Window], labels: Labels
 ) -> tuple[dict[str, bool], Rows]:
     """Outcome of each customer, and what the scores were worth. Off the event loop."""
-    silent, weight = _outcome(rows, states_of.from_bytes(packed), windows)
+    silent, weight = _outcome(rows, states_of.from_bytes(packed), windows, labels)
     outcomes = {row["customer_id"]: bool(s) for row, s in zip(rows, silent.tolist(), strict=True)}
     return outcomes, _worths(on, rows, silent, weight)
 
 
 def _outcome(
-    rows: Rows, states: np.ndarray[Any, np.dtype[np.void]], windows: list[Window]
+    rows: Rows,
+    states: np.ndarray[Any, np.dtype[np.void]],
+    windows: list[Window],
+    labels: Labels,
 ) -> tuple[np.ndarray[Any, np.dtype[np.bool_]], Floats]:
-    """Who bought nothing, and the weight of each row (0: treated)."""
+    """Who bought nothing, or whose contract ended, and the weight of each row (0: treated)."""
     called = np.array([row["called_at"].timestamp() for row in rows])
     horizon = _column(rows, "horizon_days").astype(np.int64)
     today = np.array([row["bought_that_day"] for row in rows], np.bool_)
     back = next_purchase_days(states, first_day(called, today))
     silent = back > last_day(called, horizon)
+    if labels == "contractual":
+        has = contracts.had(states)
+        silent[has] = contracts.ended_within(states, called, called + horizon * DAY_S)[has]
     # A return on a day counts as its end: a task of the same day then comes before it.
     when = np.where(np.isinf(back) | silent, np.inf, (back + 1) * DAY_S)
     treatments = treatments_of(windows, [row["customer_id"] for row in rows])

@@ -4,7 +4,12 @@ The card travels inside the artefact and is part of its address. It holds no clo
 the same data, settings and libraries give the same bytes.
 """
 
+from typing import Literal
+
 import msgspec
+
+Labels = Literal["silence", "contractual"]
+"""What counts as churn: no purchase in the horizon; or, of whom a contract runs, its end."""
 
 
 class HorizonCard(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +39,7 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     rows_thinned: int
     """Eligible rows left out to stay within the bound on the panel."""
     customers: int
+    labels: Labels = "silence"
     horizons: "dict[str, HorizonCard]" = {}
     """Other horizons that the score is carried to, by their days, and how well."""
     treatment: str = ""

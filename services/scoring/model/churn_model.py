@@ -18,7 +18,7 @@ from services.scoring.core.horizons import AS_RHYTHM, Bridge
 from services.scoring.core.registry import FEATURES
 from services.scoring.core.state import FEATURE_SET
 from services.scoring.model.calibration import Calibration
-from services.scoring.model.card import ModelCard
+from services.scoring.model.card import Labels, ModelCard
 from services.scoring.model.pooled_model import RULES_PRIOR, no_purchase_over
 from services.scoring.model.store import address
 from shared.contracts.risk import Method
@@ -82,6 +82,11 @@ class ChurnModel:
     def method(self) -> Method:
         """Always `model`."""
         return "model"
+
+    @property
+    def labels(self) -> Labels:
+        """What counted as churn when it was trained."""
+        return self.artefact.card.labels
 
     @property
     def feature_set(self) -> int:

@@ -18,6 +18,7 @@ from services.scoring.core.registry import feature_index
 from services.scoring.core.rhythm import PRIOR
 from services.scoring.core.state import FEATURE_SET
 from services.scoring.model.calibration import logit
+from services.scoring.model.card import Labels
 from services.scoring.model.store import address
 from shared.contracts.risk import Method
 from shared.kernel.errors import Invalid
@@ -64,6 +65,11 @@ class PooledModel:
     def method(self) -> Method:
         """Always `pooled`."""
         return "pooled"
+
+    @property
+    def labels(self) -> Labels:
+        """Always `silence`."""
+        return "silence"
 
     @property
     def feature_set(self) -> int:

@@ -15,6 +15,7 @@ from services.scoring.core.registry import feature_index
 from services.scoring.core.rhythm import churn_by_rhythm
 from services.scoring.core.state import FEATURE_SET
 from services.scoring.model.calibration import logit
+from services.scoring.model.card import Labels
 from shared.contracts.risk import Method
 
 Floats = NDArray[np.float64]
@@ -38,6 +39,11 @@ class RuleModel:
     def method(self) -> Method:
         """Always `rule`."""
         return "rule"
+
+    @property
+    def labels(self) -> Labels:
+        """Always `silence`."""
+        return "silence"
 
     @property
     def feature_set(self) -> int:

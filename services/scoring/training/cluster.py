@@ -90,7 +90,7 @@ class Cluster:
         from lightgbm.dask import DaskLGBMClassifier  # noqa: PLC0415
 
         made = self._gathered(
-            history, panel.cutoffs, panel.horizon_days, 1.0, seed, Asked(treated=asked.treated)
+            history, panel.cutoffs, panel.horizon_days, 1.0, seed, replace(asked, others=())
         )
         reached = np.sum(self._client.gather(self._client.map(_reached, made)), axis=0)
         weighed = self._client.map(_weighed, made, weights=weights_of(*reached.tolist()))
@@ -176,12 +176,12 @@ def _gather(
 
 def _reached(piece: Piece) -> tuple[int, int]:
     """Rows of the piece that were treated, and that were held out."""
-    arm = piece.panel.arm
+    arm = piece.panel.arm[piece.panel.weight > 0]
     return int((arm == TREATED).sum()), int((arm == HELD_OUT).sum())
 
 
 def _weighed(piece: Piece, weights: Weights) -> Panel:
     """The rows that count, with their weights."""
     panel = piece.panel
-    weighed = replace(panel, weight=weights.of(panel.arm, panel.silent))
+    weighed = replace(panel, weight=panel.weight * weights.of(panel.arm, panel.silent))
     return weighed if np.all(weighed.weight > 0) else weighed.where(weighed.weight > 0)

@@ -14,9 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import polars as pl
 
+from services.scoring.core.events import Kind
 from services.scoring.core.horizons import HORIZON_DAYS_MAX, coherent
+from services.scoring.model.card import Labels
 from services.scoring.training.card_page import card_page
 from services.scoring.training.datasets import path_of
 from services.scoring.training.event_file import Read, read
@@ -39,6 +42,7 @@ class Options:
     horizon_days: int | None = None
     cutoffs: str | None = None
     also_horizons: str | None = None
+    labels: Labels = "silence"
     sets: Sequence[str] = tuple(PROTOCOLS)
     out: str | None = None
     threads: int = 1
@@ -58,12 +62,21 @@ def run(options: Options) -> int:
 
 
 def evaluate(
-    events: Read, horizon_days: int, cutoffs: Sequence[float], threads: int, progress: Progress
+    events: Read,
+    horizon_days: int,
+    cutoffs: Sequence[float],
+    threads: int,
+    progress: Progress,
+    labels: Labels = "silence",
 ) -> tuple[list[HeldOut], Found]:
     """Each cutoff (unix seconds, UTC) held out, and the figures."""
     tested = []
     for at in cutoffs:
-        tested.append(hold_out(events.table, at, horizon_days, threads=threads, progress=progress))
+        tested.append(
+            hold_out(
+                events.table, at, horizon_days, labels=labels, threads=threads, progress=progress
+            )
+        )
         progress(f"tested {instant(at)}", 1, 1)
     return tested, figures(tested, horizon_days, events.notes())
 
@@ -77,7 +90,11 @@ def _one_file(options: Options, file: str) -> None:
     others = [_days("also-horizons", text) for text in _parts(options.also_horizons or "")]
     title = path.resolve().parent.name if path.stem == "events" else path.stem
     events = read(path)
-    tested, found = _written(events, title, horizon, cutoffs, out, {}, options.threads)
+    if options.labels == "contractual":
+        _contractual(events, others)
+    tested, found = _written(
+        events, title, horizon, cutoffs, out, {}, options.threads, options.labels
+    )
     if wanted := sorted({*others} - {horizon}):
         found["horizons"] = _horizons(events, title, tested, wanted, out, options.threads)
     (out / "metrics.json").write_text(_json(found))
@@ -114,21 +131,31 @@ def _written(
     out: Path,
     reference: Any,
     threads: int,
+    labels: Labels = "silence",
 ) -> tuple[list[HeldOut], Found]:
     """Evaluate, print, and write predictions and card into the folder."""
     for what, count in (("without a customer", events.without_customer),
                         ("with an event id that came before", events.repeated)):  # fmt: skip
         if count:
             sys.stderr.write(f"{title}: left out {count:,} rows {what}\n")
-    tested, found = evaluate(events, horizon_days, cutoffs, threads, _log(title))
+    tested, found = evaluate(events, horizon_days, cutoffs, threads, _log(title), labels)
     out.mkdir(parents=True, exist_ok=True)
     predictions = [_frame(events, one, one.predictions[CHOSEN]) for one in tested]
     pl.concat(predictions).write_csv(out / "predictions.csv")
     write(card_page(title, tested, found), out / "card.html")
     dates = ", ".join(instant(at) for at in cutoffs)
-    heading = f"{title}: silence over {horizon_days} days, mean over {dates}"
+    what = "silence" if labels == "silence" else "contract's end or silence"
+    heading = f"{title}: {what} over {horizon_days} days, mean over {dates}"
     print_table(found, heading, sys.stdout, reference)
     return tested, found
+
+
+def _contractual(events: Read, others: Sequence[int]) -> None:
+    """Raises Invalid where the file or the question does not fit such labels."""
+    if others:
+        raise Invalid("also-horizons", "of contractual labels only the main horizon is told")
+    if not np.any(events.table.events.kind == Kind.CONTRACT_ACTIVATED):
+        raise Invalid("labels", "contractual, but no event is a contract_activated")
 
 
 def _horizons(

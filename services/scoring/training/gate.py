@@ -15,6 +15,7 @@ import numpy as np
 
 from services.scoring.core.events import DAY_S
 from services.scoring.core.registry import feature_index
+from services.scoring.model.card import Labels
 from services.scoring.training.paired import Bools, Floats, Gains, Rows, gains
 from services.scoring.training.panel import Panel
 
@@ -45,6 +46,7 @@ class Trial:
     """The new model's probabilities."""
     baselines: Mapping[str, Floats]
     champion: "Champion | None" = None
+    labels: Labels = "silence"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class Champion:
     """Unix seconds, UTC: its labels end here; only cutoffs from here on are fair."""
     p: Floats | None
     """Its probabilities of the trial's rows; None where it cannot read this release's features."""
+    labels: Labels = "silence"
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,8 +96,14 @@ def judge(trial: Trial) -> Decision:
     notes: list[str] = []
     if champion is not None and champion.p is None:
         notes.append(f"{champion.version} cannot read this release's features: not compared")
-    elif champion is not None and champion.horizon_days != rows.horizon_days:
-        notes.append(f"{champion.version} answers another question ({champion.horizon_days} d)")
+    elif champion is not None and (champion.horizon_days, champion.labels) != (
+        rows.horizon_days,
+        trial.labels,
+    ):
+        notes.append(
+            f"{champion.version} answers another question ({champion.horizon_days} d, "
+            f"{champion.labels})"
+        )
     elif champion is not None and champion.p is not None:
         fair = np.array(rows.cutoffs)[rows.at] >= champion.knows_until
         if not fair.any():

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 
 from services.scoring.core.events import DAY_S
+from services.scoring.model.card import Labels
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.training.backtest import LEARN_CUTOFFS_MIN
 from services.scoring.training.baselines import fit_baselines, without_labels
@@ -20,6 +21,7 @@ from services.scoring.training.choice import MODEL, USUAL, Choice, Contender, ch
 from services.scoring.training.fit import SEED, Fit, fit
 from services.scoring.training.leaks import leaking
 from services.scoring.training.panel import (
+    Asked,
     Floats,
     Panel,
     Progress,
@@ -67,6 +69,7 @@ def hold_out(
     cutoff: float,
     horizon_days: int,
     *,
+    labels: Labels = "silence",
     seed: int = SEED,
     threads: int = 1,
     progress: Progress = no_progress,
@@ -77,10 +80,11 @@ def hold_out(
     """
     # Its end is judged here, by `labelled`: a prediction is worth having without a label too.
     endless = replace(table, observed_until=np.inf)
-    rows = _rows(endless, cutoff, horizon_days)
+    asked = Asked(labels=labels)
+    rows = _rows(endless, cutoff, horizon_days, asked)
     # Labels end where the file ends: beyond it everybody would seem silent.
     end = min(cutoff, table.observed_until)
-    known, untrained = _known(endless, end, horizon_days, seed, progress)
+    known, untrained = _known(endless, end, horizon_days, asked, seed, progress)
     fitted: Fit | None = None
     if known is not None and not untrained:
         fitted = fit(known, seed=seed, threads=threads, progress=progress)
@@ -109,21 +113,23 @@ def hold_out(
     )
 
 
-def _rows(table: EventTable, cutoff: float, horizon_days: int) -> Panel:
+def _rows(table: EventTable, cutoff: float, horizon_days: int, asked: Asked) -> Panel:
     try:
         return build_panel(table, [cutoff], horizon_days, cutoff + horizon_days * DAY_S,
-                           rows_max=len(table.customers))  # fmt: skip
+                           rows_max=len(table.customers), asked=asked)  # fmt: skip
     except Invalid:
         raise Invalid("cutoffs", f"nobody has bought before {_date(cutoff)}") from None
 
 
 def _known(
-    table: EventTable, end: float, horizon_days: int, seed: int, progress: Progress
+    table: EventTable, end: float, horizon_days: int, asked: Asked, seed: int, progress: Progress
 ) -> tuple[Panel | None, str]:
     """The panel before `end`, and why trees cannot be grown on it (empty: they can)."""
     try:
         cutoffs = usual_cutoffs(table, end, horizon_days)
-        known = build_panel(table, cutoffs, horizon_days, end, seed=seed, progress=progress)
+        known = build_panel(
+            table, cutoffs, horizon_days, end, asked=asked, seed=seed, progress=progress
+        )
     except Invalid as invalid:
         return None, str(invalid)
     if bad := leaking(table, known.cutoffs[-1]):

@@ -16,6 +16,7 @@ import numpy as np
 from services.scoring.core.rhythm import assessable
 from services.scoring.model import churn_model, pooled_model, reference
 from services.scoring.model.calibration import sigmoid
+from services.scoring.model.card import Labels
 from services.scoring.model.churn_model import ChurnModel
 from services.scoring.model.loading import knows_until
 from services.scoring.model.pooled_model import PooledArtefact, PooledModel
@@ -112,7 +113,7 @@ def learn(
     else:
         candidates.append(pooled)
     if trained is not None:
-        decision = gate.judge(_trial(trained.backtest, champion))
+        decision = gate.judge(_trial(trained.backtest, champion, asked.labels))
         latest = reference.dumps(trained.latest, trained.model.predict(trained.latest))
         candidates.append(
             Candidate(
@@ -127,25 +128,28 @@ def learn(
     return Learned(candidates, notes)
 
 
-def _trial(past: Backtest, champion: ChurnModel | PooledModel | str | None) -> gate.Trial:
+def _trial(
+    past: Backtest, champion: ChurnModel | PooledModel | str | None, labels: Labels
+) -> gate.Trial:
     rows = past.rows
     if not len(rows):
         return gate.Trial(rows, np.empty(0), {})
     against = None
     if isinstance(champion, str):
-        against = gate.Champion(champion, rows.horizon_days, 0.0, None)
+        against = gate.Champion(champion, rows.horizon_days, 0.0, None, labels)
     elif champion is not None:
         against = gate.Champion(
             version=champion.version,
             horizon_days=champion.horizon_days,
             knows_until=datetime.fromisoformat(knows_until(champion)).timestamp(),
             p=champion.predict(rows.x),
+            labels=champion.labels,
         )
     baselines = {
         **past.baselines,
         "rule": RuleModel(rows.horizon_days).predict(rows.x),
     }
-    return gate.Trial(rows, sigmoid(past.log_odds), baselines, against)
+    return gate.Trial(rows, sigmoid(past.log_odds), baselines, against, labels)
 
 
 def _pooled(

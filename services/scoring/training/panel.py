@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from services.scoring.core import contracts
 from services.scoring.core.events import DAY_S
 from services.scoring.core.features import features
 from services.scoring.core.fold import fold
@@ -19,6 +20,7 @@ from services.scoring.core.identity import stable_hash
 from services.scoring.core.registry import FEATURES, feature_index
 from services.scoring.core.state import empty
 from services.scoring.core.treated import Window, treatments_of, weigh
+from services.scoring.model.card import Labels
 from services.scoring.training.history import History
 from services.scoring.training.table import EventTable, mixed
 from shared.kernel.errors import Invalid
@@ -53,6 +55,8 @@ class Asked:
     """What was done about customers."""
     others: tuple[int, ...] = ()
     """Other horizons to label, days."""
+    labels: Labels = "silence"
+    """`contractual`: of whom a contract runs at the cutoff, churn is the contract's end."""
 
 
 PLAIN: Final = Asked()
@@ -222,7 +226,8 @@ def gather(
     asked: Asked = PLAIN,
     progress: Progress = no_progress,
 ) -> Piece:
-    """The rows of one table's customers, every one with weight 1 and its arm; may be none.
+    """The rows of one table's customers, every one with its arm; may be none. Weight 1, or 0 of
+    whose contract has ended: that they are gone is known.
     Which customers are drawn depends on their ids alone, not on who else is in the table.
     """
     treatments = treatments_of(asked.treated, table.customers)
@@ -232,7 +237,7 @@ def gather(
     customer = np.concatenate([np.empty(0, np.int64), *chosen])
     x = np.empty((len(customer), len(FEATURES)))
     silent = np.empty(len(customer), dtype=np.bool_)
-    arm = np.zeros(len(customer), np.int8)
+    arm, weight = np.zeros(len(customer), np.int8), np.ones(len(customer))
     horizons = tuple(sorted(set(asked.others) - {horizon_days}))
     over = np.full((len(customer), len(horizons)), UNKNOWN, np.int8)
     states, before, row = empty(len(table.customers)), -np.inf, 0
@@ -245,6 +250,11 @@ def gather(
             )
         back = table.next_purchases(cutoff, cutoff + horizon_days * DAY_S)
         silent[row : row + len(rows)] = np.isinf(back[rows])
+        if asked.labels == "contractual":
+            runs = contracts.running(states)[rows]
+            ends = table.contract_ends(cutoff, cutoff + horizon_days * DAY_S)[rows]
+            silent[row : row + len(rows)][runs] = ends[runs]
+        weight[row : row + len(rows)] = ~contracts.ended(states)[rows]
         arm[row : row + len(rows)] = treatments.arms(cutoff, horizon_days, back)[rows]
         for k, days in enumerate(horizons):
             back = table.next_purchases(cutoff, cutoff + days * DAY_S)
@@ -256,7 +266,7 @@ def gather(
         silent=silent,
         at=np.repeat(np.arange(len(cutoffs)), [len(rows) for rows in chosen]),
         customer=customer,
-        weight=np.ones(len(customer)),
+        weight=weight,
         arm=arm,
         cutoffs=cutoffs,
         horizon_days=horizon_days,
@@ -309,13 +319,15 @@ def join(pieces: Sequence[Piece]) -> Panel:
 def finish(panel: Panel, eligible: int, end: float) -> Panel:
     """Weigh the rows that reached a treatment, and forget what is known only from after `end`;
     `eligible`: rows before thinning."""
+    thinned = eligible - len(panel)
+    panel = panel.where(panel.weight > 0) if np.any(panel.weight == 0) else panel
     weight, sentence = weigh(panel.arm, panel.silent)
     over = np.add.outer(np.array(panel.cutoffs), np.array(panel.others) * DAY_S)
     done = replace(
         panel,
         weight=weight,
         treatment=sentence,
-        rows_thinned=eligible - len(panel),
+        rows_thinned=thinned,
         over=np.where((over <= end)[panel.at], panel.over, UNKNOWN).astype(np.int8),
     )
     return done if np.all(weight > 0) else done.where(weight > 0)

@@ -8,12 +8,14 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from services.scoring.core.events import CAMPAIGN_WORDS, DAY_S, EventColumns, Kind
+from services.scoring.core import contracts
+from services.scoring.core.events import CAMPAIGN_WORDS, CONTRACT_WORDS, DAY_S, EventColumns, Kind
 from services.scoring.core.identity import stable_hash
 from shared.kernel.errors import Invalid
 
@@ -22,6 +24,7 @@ DATA_ENV = "EBBWATCH_DATA"
 DATA_DEFAULT = Path(__file__).parents[3].parent / "shared" / "data"
 """Beside the repository."""
 COLUMNS_REQUIRED = ("event_id", "customer_id", "ts", "event_type")
+_NAMED: Final = {**CAMPAIGN_WORDS, **CONTRACT_WORDS}
 REFUND_TYPES = ("refund", "cancellation")
 """A cancelled order is money going back, whatever sign the source gave it."""
 
@@ -66,6 +69,10 @@ class EventTable:
         purchase = self.events.kind == Kind.PURCHASE
         np.minimum.at(first, self.events.row[purchase], self.events.time[purchase])
         return first
+
+    def contract_ends(self, start: float, end: float) -> NDArray[np.bool_]:
+        """bool[customers]: in [start, end) a contract ended and none was activated again."""
+        return contracts.ends(self.between(start, end), len(self.customers))
 
     def tables(self) -> "Iterator[EventTable]":
         """Itself: it lies in memory whole."""
@@ -128,8 +135,9 @@ def from_parquet(path: Path) -> EventTable:
     """Read one event file: `event_id, customer_id, ts` (no zone: UTC)`, event_type`, `amount`.
 
     `purchase` is a purchase, `refund` and `cancellation` are refunds, what `CAMPAIGN_WORDS`
-    names belongs to marketing, every other type is an interaction. A negative purchase amount is
-    treated as unknown. Raises Invalid naming the column that is missing or empty.
+    names belongs to marketing, `CONTRACT_WORDS` are contracts, every other type is an
+    interaction. A negative purchase amount is treated as unknown. Raises Invalid naming the column
+    that is missing or empty.
     """
     present = pl.read_parquet_schema(path)
     for name in COLUMNS_REQUIRED:
@@ -178,10 +186,10 @@ def batch_of_frame(frame: pl.DataFrame) -> EventBatch:
         .then(int(Kind.PURCHASE))
         .when(pl.col("event_type").is_in(REFUND_TYPES))
         .then(int(Kind.REFUND))
-        .when(pl.col("event_type").is_in(list(CAMPAIGN_WORDS)))
+        .when(pl.col("event_type").is_in(list(_NAMED)))
         .then(
             pl.col("event_type").replace_strict(
-                {word: int(kind) for word, kind in CAMPAIGN_WORDS.items()}, default=None
+                {word: int(kind) for word, kind in _NAMED.items()}, default=None
             )
         )
         .otherwise(int(Kind.INTERACTION))

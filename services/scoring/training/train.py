@@ -17,7 +17,7 @@ import numpy as np
 from services.scoring.core.events import DAY_S
 from services.scoring.core.registry import FEATURES
 from services.scoring.core.state import FEATURE_SET
-from services.scoring.model.card import ModelCard
+from services.scoring.model.card import Labels, ModelCard
 from services.scoring.model.churn_model import ChurnModel, assemble
 from services.scoring.model.reference import ROWS_MAX as REFERENCE_ROWS_MAX
 from services.scoring.training.backtest import Backtest, Measures
@@ -197,7 +197,8 @@ def train_fully(
     compared = fitted.backtest.compared()
     last = panel.between(len(panel.cutoffs) - 1, len(panel.cutoffs))
     carried = carry(fitted.later, fitted.calibration.apply(fitted.later.log_odds), last.x)
-    card = _card(panel, fitted, carried, compared.get("model", {}), table.fingerprint(end), end)
+    validation, fingerprint = compared.get("model", {}), table.fingerprint(end)
+    card = _card(panel, fitted, carried, asked.labels, validation, fingerprint, end)
     booster = hands.trees(table, panel, fitted, seed=seed, asked=asked)
     model = assemble(booster, fitted.calibration, card, carried.over)
     report = Report(card=card, compared=compared, importance=_importance(fitted))
@@ -234,6 +235,7 @@ def _card(
     panel: Panel,
     fitted: Fit,
     carried: Carried,
+    labels: Labels,
     validation: Measures,
     fingerprint: str,
     end: float,
@@ -241,6 +243,7 @@ def _card(
     return ModelCard(
         horizon_days=panel.horizon_days,
         horizons=carried.cards,
+        labels=labels,
         feature_set=FEATURE_SET,
         cutoffs=[_instant(cutoff) for cutoff in panel.cutoffs],
         labels_end=_instant(end),

@@ -1,6 +1,7 @@
 """The roll call on the real tables: scores now, outcomes later, alarms when they differ."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,7 @@ class Fixture:
         self.champion: Predictor = RuleModel(H)
         self.challenger: Predictor | None = tiny_model(2)
         self.watch = Watch(
+            labels="silence",
             roll=Watching(engine),
             background=Background(self.models.serving, artefacts),
             champion=lambda: self.champion,
@@ -217,3 +219,34 @@ async def test_an_old_call_is_removed(f: Fixture) -> None:
     assert {r["called_on"] for r in await f.rows("roll_call")} == {
         (T0 + timedelta(days=800)).date()
     }
+
+
+async def test_a_contractual_outcome_is_the_contract_s_end(f: Fixture) -> None:
+    """Of whom a contract runs, its end within the horizon is what came of the score; whose
+    contract has ended before is not called; who has none is judged by silence."""
+    under = np.arange(N) % 2 == 0
+    started = contracts(Kind.CONTRACT_ACTIVATED, np.flatnonzero(under), DAY0 - 50 * DAY_S)
+    gone = np.arange(N) < 10
+    over = contracts(Kind.CONTRACT_ENDED, np.flatnonzero(under & gone), DAY0 - DAY_S)
+    states = fold(fold(past(), started), over)
+    await write(f.engine, states)
+    f.watch._labels = "contractual"
+    await f.watch.look(T0)
+    called = await f.rows("roll_call")
+    assert len(called) == N - 5
+
+    ends = under & ~gone & (np.arange(N) % 3 == 0)
+    bought = np.arange(N) % 5 > 0
+    states = fold(states, contracts(Kind.CONTRACT_ENDED, np.flatnonzero(ends), DAY0 + 9 * DAY_S))
+    when = np.full(int(bought.sum()), DAY0 + 4 * DAY_S)
+    await write(f.engine, fold(states, purchases(np.flatnonzero(bought), when)))
+    await f.watch.look(T0 + timedelta(days=H + 2))
+    settled = [r for r in await f.rows("roll_call") if r["called_on"] == T0.date()]
+    expected = np.where(under, ends, ~bought)[~(under & gone)]
+    assert [r["silent"] for r in settled] == expected.tolist()
+
+
+def contracts(kind: Kind, rows: np.ndarray, at: float) -> EventColumns:
+    """One contract event of each of these customers."""
+    bought = purchases(rows, np.full(len(rows), at))
+    return replace(bought, kind=np.full(len(rows), kind, np.uint8))

@@ -188,6 +188,12 @@ BAD = (
         "<= 10",
     ),
     Bad(
+        "contract of no known kind",
+        encoded(type=types.CONTRACT, data={"kind": "paused"}),
+        "data.kind",
+        "paused",
+    ),
+    Bad(
         "feedback of no known kind",
         encoded(type=types.FEEDBACK, data={"kind": "shrug"}),
         "data.kind",

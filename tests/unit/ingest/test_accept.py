@@ -141,6 +141,9 @@ def test_profile_and_feedback_and_interaction() -> None:
     said = {"kind": "survey", "score": 3, "text": "慢", "channel": "wecom", "case_id": "c"}
     feedback = _accept(encoded(type=types.FEEDBACK, data=said)).data
     assert (feedback.kind, feedback.score, feedback.text) == ("survey", 3.0, "慢")
+    gone = {"kind": "ended", "contract_id": "k-7", "reason": "too expensive"}
+    contract = _accept(encoded(type=types.CONTRACT, data=gone)).data
+    assert (contract.kind, contract.contract_id, contract.text) == ("ended", "k-7", "too expensive")
     done = {"kind": "coupon_redeemed", "campaign_id": "26", "category": "MEAT"}
     interaction = _accept(encoded(type=types.INTERACTION, data=done)).data
     assert (interaction.kind, interaction.campaign_id) == ("coupon_redeemed", "26")

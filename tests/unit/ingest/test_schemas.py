@@ -23,6 +23,7 @@ DATA: dict[str, dict[str, Any]] = {
     types.REFUND: {"amount": "-1.50"},
     types.INTERACTION: {"kind": "page_viewed"},
     types.FEEDBACK: {"kind": "survey", "score": 7},
+    types.CONTRACT: {"kind": "ended", "contract_id": "k-7", "reason": "too expensive"},
     types.PROFILE: {"language": "zh-CN", "owner": {"id": "o"}, "consent": {"email": True}},
 }
 

@@ -54,6 +54,8 @@ def one(value: bytes) -> EventRows:
         (types.FEEDBACK, "complaint_closed", Kind.COMPLAINT_CLOSED),
         (types.FEEDBACK, "recommendation", Kind.RECOMMENDATION),
         (types.FEEDBACK, "suggestion", Kind.SUGGESTION),
+        (types.CONTRACT, "activated", Kind.CONTRACT_ACTIVATED),
+        (types.CONTRACT, "ended", Kind.CONTRACT_ENDED),
         (types.PROFILE, None, 0),
     ],
 )

@@ -12,6 +12,7 @@ from shared.postgres.ledger import Fenced
 from shared.postgres.outbox import Message, Pending
 from tests.fakes import activity
 from tests.fakes.activity import day
+from tests.fakes.model import tiny_model
 from tests.fakes.store import MemorySender, MemoryStore, Tables
 from tests.fakes.turns import TOPIC, Scoring
 
@@ -263,3 +264,36 @@ async def test_the_sweep_does_not_shorten_its_interval() -> None:
     f.buys("eve", 9)
     await f.scoring.drain()
     assert {a.customer for a in f.scoring.done[-1].assessments} == {"ann", "eve"}
+
+
+async def test_whose_contract_has_ended_is_no_silence_to_warn_of() -> None:
+    """Known churn is not assessed, however long the silence; a new contract is looked at again."""
+    f = Fixture(replay=True)
+    f.buys("ann", *range(0, 30, 3))
+    f.scoring.log.append(0, activity.contract("k1", "ann", day(1), "activated"))
+    f.scoring.log.append(0, activity.tick(day(30)))
+    await f.scoring.drain()
+    assert f.tables.assessment["ann"].revision == 1
+    f.scoring.log.append(0, activity.contract("k2", "ann", day(31), "ended"))
+    for at in range(32, 80, 4):
+        f.scoring.log.append(0, activity.tick(day(at)))
+    await f.scoring.drain()
+    assert f.tables.assessment["ann"].revision == 1
+    f.scoring.log.append(0, activity.contract("k3", "ann", day(80), "activated"))
+    f.scoring.log.append(0, activity.tick(day(81)))
+    await f.scoring.drain()
+    assert f.tables.assessment["ann"].revision == 2
+    assert f.tables.assessment["ann"].probability > 0.5
+
+
+async def test_a_contractual_model_tells_its_main_horizon_only() -> None:
+    """A contract's end grows likelier with the horizon, silence less: no curve mixes them."""
+    f = Fixture(replay=True)
+    cases = ((30, "silence", [14, 28, 30, 60, 90]), (31, "contractual", [28]))
+    for at, labels, days in cases:
+        f.scoring.predictor = tiny_model(labels=labels)  # type: ignore[arg-type] # of both
+        f.buys(labels, *range(0, 30, 3))
+        f.scoring.log.append(0, activity.tick(day(at)))
+        await f.scoring.drain()
+        told = [one for one in f.scoring.told if one.customer_id == labels]
+        assert [one.days for one in told[-1].horizons] == days
