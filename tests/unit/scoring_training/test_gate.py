@@ -116,10 +116,14 @@ def test_without_a_later_cutoff_it_waits_and_says_until_when() -> None:
 
 
 def test_one_in_use_that_cannot_be_compared_is_named() -> None:
-    """Another release's features, or another horizon: the baselines decide."""
+    """Another release's features, another horizon or other labels: the baselines decide."""
     for champion, words in (
         (_champion(None), "cannot read this release's features"),
-        (_champion(_noisy(0.01), horizon=30), "answers another question (30 d)"),
+        (_champion(_noisy(0.01), horizon=30), "answers another question (30 d, silence)"),
+        (
+            replace(_champion(_noisy(0.01)), labels="contractual"),
+            f"answers another question ({HORIZON} d, contractual)",
+        ),
     ):
         decision = judge(Trial(ROWS, _noisy(0.02), WEAK, champion))
         assert decision.passed
