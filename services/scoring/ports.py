@@ -9,8 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from services.scoring.core.contracts import Labels
 from services.scoring.core.value.changes import StandingRow
-from services.scoring.model.card import Labels
 from shared.contracts.changes import CustomerChanged
 from shared.contracts.events import Profile
 from shared.contracts.risk import Method

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from services.scoring.core.contracts import Labels
 from services.scoring.core.horizons import HORIZON_DAYS_MAX
-from services.scoring.model.card import Labels
 from shared.contracts import topics
 from shared.runtime.settings import HttpSettings, ReportingCurrency
 

@@ -16,8 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.commands.running import SPEC, instant
 from services.scoring.core import retraining
+from services.scoring.core.contracts import Labels
 from services.scoring.main import serving_of, watch_of
-from services.scoring.model.card import Labels
 from services.scoring.model.churn_model import ChurnModel
 from services.scoring.model.loading import loads
 from services.scoring.model.pooled_model import PooledModel

@@ -5,7 +5,7 @@ company has contracts, their end is known churn, not a silence to be guessed at.
 purchases: who comes back without a contract is told of as activated again.
 """
 
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from services.scoring.core.events import EventColumns, Kind
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
+
+Labels = Literal["silence", "contractual"]
+"""What counts as churn: no purchase in the horizon; or, of whom a contract runs, its end."""
 
 _ACTIVATED: Final = Kind.CONTRACT_ACTIVATED - 1
 _ENDED: Final = Kind.CONTRACT_ENDED - 1

@@ -18,6 +18,7 @@ from services.scoring import metrics
 from services.scoring.core import contracts
 from services.scoring.core import state as states_of
 from services.scoring.core.alarms import ALARMS, alarms
+from services.scoring.core.contracts import Labels
 from services.scoring.core.drift import SCORE, Drift, drift
 from services.scoring.core.events import DAY_S
 from services.scoring.core.features import FEATURES, features
@@ -33,7 +34,6 @@ from services.scoring.core.registry import feature_index
 from services.scoring.core.rhythm import assessable
 from services.scoring.core.state import FEATURE_SET
 from services.scoring.core.treated import Window, treatments_of, weigh
-from services.scoring.model.card import Labels
 from services.scoring.ports import Floats, Predictor
 from shared.kernel.errors import Invalid, Transient
 from shared.runtime.service import Stop

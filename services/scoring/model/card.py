@@ -4,12 +4,9 @@ The card travels inside the artefact and is part of its address. It holds no clo
 the same data, settings and libraries give the same bytes.
 """
 
-from typing import Literal
-
 import msgspec
 
-Labels = Literal["silence", "contractual"]
-"""What counts as churn: no purchase in the horizon; or, of whom a contract runs, its end."""
+from services.scoring.core.contracts import Labels
 
 
 class HorizonCard(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.scoring.core import btyd, horizons
+from services.scoring.core.contracts import Labels
 from services.scoring.core.horizons import AS_RHYTHM, Bridge
 from services.scoring.core.registry import FEATURES
 from services.scoring.core.state import FEATURE_SET
 from services.scoring.model.calibration import Calibration
-from services.scoring.model.card import Labels, ModelCard
+from services.scoring.model.card import ModelCard
 from services.scoring.model.pooled_model import RULES_PRIOR, no_purchase_over
 from services.scoring.model.store import address
 from shared.contracts.risk import Method

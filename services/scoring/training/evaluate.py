@@ -17,9 +17,9 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
+from services.scoring.core.contracts import Labels
 from services.scoring.core.events import Kind
 from services.scoring.core.horizons import HORIZON_DAYS_MAX, coherent
-from services.scoring.model.card import Labels
 from services.scoring.training.card_page import card_page
 from services.scoring.training.datasets import path_of
 from services.scoring.training.event_file import Read, read

@@ -13,9 +13,9 @@ from typing import Final, Literal
 import msgspec
 import numpy as np
 
+from services.scoring.core.contracts import Labels
 from services.scoring.core.events import DAY_S
 from services.scoring.core.registry import feature_index
-from services.scoring.model.card import Labels
 from services.scoring.training.paired import Bools, Floats, Gains, Rows, gains
 from services.scoring.training.panel import Panel
 

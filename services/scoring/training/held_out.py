@@ -12,8 +12,8 @@ from typing import Final
 
 import numpy as np
 
+from services.scoring.core.contracts import Labels
 from services.scoring.core.events import DAY_S
-from services.scoring.model.card import Labels
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.training.backtest import LEARN_CUTOFFS_MIN
 from services.scoring.training.baselines import fit_baselines, without_labels

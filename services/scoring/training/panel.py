@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.scoring.core import contracts
+from services.scoring.core.contracts import Labels
 from services.scoring.core.events import DAY_S
 from services.scoring.core.features import features
 from services.scoring.core.fold import fold
@@ -20,7 +21,6 @@ from services.scoring.core.identity import stable_hash
 from services.scoring.core.registry import FEATURES, feature_index
 from services.scoring.core.state import empty
 from services.scoring.core.treated import Window, treatments_of, weigh
-from services.scoring.model.card import Labels
 from services.scoring.training.history import History
 from services.scoring.training.table import EventTable, mixed
 from shared.kernel.errors import Invalid

@@ -14,10 +14,11 @@ from typing import Final, Protocol
 import lightgbm
 import numpy as np
 
+from services.scoring.core.contracts import Labels
 from services.scoring.core.events import DAY_S
 from services.scoring.core.registry import FEATURES
 from services.scoring.core.state import FEATURE_SET
-from services.scoring.model.card import Labels, ModelCard
+from services.scoring.model.card import ModelCard
 from services.scoring.model.churn_model import ChurnModel, assemble
 from services.scoring.model.reference import ROWS_MAX as REFERENCE_ROWS_MAX
 from services.scoring.training.backtest import Backtest, Measures
