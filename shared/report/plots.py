@@ -19,6 +19,7 @@ from html import escape
 from typing import Any, Final
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
@@ -81,6 +82,8 @@ def lines(
             marker = "o" if markers else None
             axes.plot(x, y, label=name, color=color, linewidth=1.8, marker=marker, markersize=4)
         axes.set(**_ranges(x_range, y_range))
+        if all(np.asarray(x).dtype.kind == "i" for x, _ in series.values()):
+            axes.xaxis.get_major_locator().set_params(integer=True)
         if len(series) > 1:
             # Beside five lines no place within the axes is free.
             crowded = len(series) > LEGEND_INSIDE_MAX
