@@ -14,11 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import polars as pl
 
 from services.scoring.core.contracts import Labels
-from services.scoring.core.events import Kind
 from services.scoring.core.horizons import HORIZON_DAYS_MAX, coherent
 from services.scoring.training.card_page import card_page
 from services.scoring.training.datasets import path_of
@@ -27,6 +25,7 @@ from services.scoring.training.figures import Found, figures, instant, print_tab
 from services.scoring.training.held_out import CHOSEN, HeldOut, hold_out
 from services.scoring.training.panel import Floats, Progress
 from services.scoring.training.protocols import PROTOCOLS
+from services.scoring.training.table import has_contracts
 from shared.kernel.errors import Invalid
 from shared.report.page import write
 
@@ -154,7 +153,7 @@ def _contractual(events: Read, others: Sequence[int]) -> None:
     """Raises Invalid where the file or the question does not fit such labels."""
     if others:
         raise Invalid("also-horizons", "of contractual labels only the main horizon is told")
-    if not np.any(events.table.events.kind == Kind.CONTRACT_ACTIVATED):
+    if not has_contracts(events.table):
         raise Invalid("labels", "contractual, but no event is a contract_activated")
 
 

@@ -27,7 +27,7 @@ from services.scoring.training.fit import SEED
 from services.scoring.training.history import History
 from services.scoring.training.leaks import snapshot
 from services.scoring.training.panel import PLAIN, Asked, Floats, Progress, no_progress
-from services.scoring.training.table import EventTable
+from services.scoring.training.table import EventTable, has_contracts
 from services.scoring.training.train import Hands, train_fully
 from shared.kernel.errors import Invalid
 
@@ -87,8 +87,10 @@ def learn(
 
     `champion` serves now; a mere version where this release cannot read it.
     The main horizon alone is gated, not the others that are asked. Raises Invalid when a feature
-    knows the future.
+    knows the future, and for contractual labels without a contract.
     """
+    if asked.labels == "contractual" and not any(map(has_contracts, table.tables())):
+        raise Invalid("labels", "contractual, but no contract was ever activated")
     notes: list[str] = []
     candidates: list[Candidate] = []
     try:

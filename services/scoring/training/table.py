@@ -83,6 +83,11 @@ class EventTable:
         return f"{mark(self, until):016x}"
 
 
+def has_contracts(table: EventTable) -> bool:
+    """Whether any contract was ever activated."""
+    return bool(np.any(table.events.kind == Kind.CONTRACT_ACTIVATED))
+
+
 def mark(table: EventTable, until: float) -> int:
     """64 bits over the events before `until`, each with its customer: a sum modulo 2^64, so that
     neither order nor how a history is cut into tables matters."""

@@ -9,9 +9,11 @@ import pytest
 
 from services.scoring.core.events import Kind
 from services.scoring.training.evaluate import Options, run
+from services.scoring.training.learn import learn
 from services.scoring.training.panel import Asked, build_panel
 from services.scoring.training.table import EventTable, from_columns
-from tests.unit.scoring_training.histories import START, batch, day
+from shared.kernel.errors import Invalid
+from tests.unit.scoring_training.histories import END, HORIZON_DAYS, START, batch, day, shoppers
 
 CONTRACTUAL = Asked(labels="contractual")
 ACTIVATED, ENDED = Kind.CONTRACT_ACTIVATED, Kind.CONTRACT_ENDED
@@ -73,6 +75,11 @@ def test_rows_left_out_for_an_ended_contract_are_not_called_thinned() -> None:
     rows = build_panel(history(*EVENTS), [day(40)], 10, day(100))
     assert rows.rows_thinned == 0
     assert len(rows) == 7
+
+
+def test_training_without_any_contract_is_refused() -> None:
+    with pytest.raises(Invalid, match="no contract was ever activated"):
+        learn(shoppers(), END, HORIZON_DAYS, asked=CONTRACTUAL)
 
 
 def file_of(folder: Path, *, contracts: bool) -> Path:
