@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from aiokafka import AIOKafkaProducer
 
@@ -94,7 +95,7 @@ async def lag(arena: Arena) -> Found:
     then = now - timedelta(days=30)
     purchases = _rhythms(now - timedelta(days=70), now, leave=then - timedelta(hours=12))
     clock = arena.folder / f"{arena.place.mark}-clock"
-    clock.write_text(str((then - now).total_seconds()))
+    _set(clock, (then - now).total_seconds())
     before = await _send(arena, [p for p in purchases if p[2] < then])
     worker = await arena.start(arguments=("--clock", str(clock)), settings=LIVE)
     await _at(arena, before)
@@ -123,12 +124,12 @@ async def jump(arena: Arena) -> Found:
     found = Found()
     now = datetime.now(UTC)
     clock = arena.folder / f"{arena.place.mark}-clock"
-    clock.write_text("0")
+    _set(clock, 0)
     total = await _send(arena, _rhythms(now - timedelta(days=40), now, leave=now))
     worker = await arena.start(arguments=("--clock", str(clock)), settings=LIVE)
     await _at(arena, total)
     for number, offset in enumerate((3_600, 0, -3_600, 0)):
-        clock.write_text(str(offset))
+        _set(clock, offset)
         arena.injected += bool(offset)
         more = [(f"j{number}-{n}", n, datetime.now(UTC)) for n in range(0, CUSTOMERS, 3)]
         since = time.monotonic()
@@ -137,7 +138,7 @@ async def jump(arena: Arena) -> Found:
         arena.recoveries.append(time.monotonic() - since)
         await asyncio.sleep(1)
     found.false_alerts += len(await _alerted(arena))
-    clock.write_text(str(30 * 86_400))
+    _set(clock, 30 * 86_400)
     async with asyncio.timeout(LIMIT_S):
         while len(await _alerted(arena)) < CUSTOMERS:
             assert worker.running
@@ -193,6 +194,13 @@ async def _raw(arena: Arena, purchases: list[tuple[str, str, datetime]]) -> None
             for id_, name, at in purchases
         ]
         await asyncio.gather(*sent)
+
+
+def _set(clock: Path, seconds: float) -> None:
+    """In one step: the service reads it at any moment, and must never find it empty."""
+    new = clock.with_suffix(".new")
+    new.write_text(str(seconds))
+    new.replace(clock)
 
 
 async def _at(arena: Arena, records: int) -> None:
