@@ -20,6 +20,7 @@ from services.scoring.core.registry import FEATURES
 from shared.contracts.events import PURCHASE
 from shared.kafka.producer import BATCH_BYTES_MAX, Producer
 from shared.kafka.settings import KafkaSettings
+from shared.runtime.memory import spare_collector
 from tests.benchmark import ground
 from tests.benchmark.ground import BATCH, BEGIN, Figures, Meter
 
@@ -47,6 +48,7 @@ async def ingest(stack: LocalStack) -> Figures:
     raw, activity, _, dead = await ground.make_topics(kafka, "ingest")
     await _fill(kafka, raw.name, count)
     producer = Producer(kafka, "bench")
+    spare_collector()  # as `main` does
     accept = AcceptBatch(producer, Topics(activity.name, dead.name), RateTable("USD"))
 
     async def ours(records: Sequence[Any]) -> None:

@@ -94,6 +94,7 @@ async def test_sigterm_drains(place: Place, upstream: Producer, receiver: Receiv
     ] * 6
 
 
+@pytest.mark.usefixtures("apache_kafka")  # the embedded one's groups may stall when members go
 async def test_two_replicas_share_the_work(
     place: Place, upstream: Producer, receiver: Receiver
 ) -> None:

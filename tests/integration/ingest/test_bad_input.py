@@ -10,17 +10,10 @@ from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from shared.contracts.activity import DECODER
 from shared.contracts.dead_letter import DeadLetter, Origin
 from shared.kafka.producer import Producer, Record
-from tests.integration.ingest.running import Place, ingest
-from tests.unit.ingest.events import BAD, Bad, encoded
+from tests.integration.ingest.running import Place, ingest, keeps
+from tests.unit.ingest.events import BAD, encoded
 
 pytestmark = pytest.mark.stack
-
-
-def keeps(broker: str, bad: Bad) -> bool:
-    """Whether the broker hands a record on as it was: the embedded one drops a second header of
-    the same name."""
-    names = [name for name, _ in bad.headers]
-    return broker != "embedded" or len(names) == len(set(names))
 
 
 async def test_every_bad_row_is_parked_and_nothing_else_is_touched(
