@@ -27,13 +27,21 @@ def free_port() -> int:
     return port
 
 
+LET_GO_S = 3.0
+"""How long the server of a killed run may take to end and let go of its port."""
+
+
 def kept_port(path: Path) -> int:
-    """The port remembered in `path` while it is still free, else a new one, remembered.
+    """The port remembered in `path` where it is or soon becomes free, else a new one, remembered.
 
     A server that comes back on its old port is found again by clients that lost it.
     """
-    if path.exists() and is_free(port := int(path.read_text())):
-        return port
+    if path.exists():
+        port, latest = int(path.read_text()), time.monotonic() + LET_GO_S
+        while not (free := is_free(port)) and time.monotonic() < latest:
+            time.sleep(0.05)
+        if free:
+            return port
     port = free_port()
     path.write_text(str(port))
     return port

@@ -76,7 +76,7 @@ class Place:
         }
 
     async def prepare(self) -> None:
-        """Create the topics."""
+        """Create the topics, without retention: tests write records of long ago."""
         wanted = (
             ("activity", topics.ACTIVITY),
             ("risk", topics.RISK),
@@ -85,7 +85,8 @@ class Place:
             ("dead-letter", topics.DEAD_LETTER),
         )
         new = tuple(
-            Topic(self.topic(name), self.partitions, like.settings) for name, like in wanted
+            Topic(self.topic(name), self.partitions, {**like.settings, "retention.ms": "-1"})
+            for name, like in wanted
         )
         await creating.create(self.kafka, new)
 
