@@ -1,5 +1,6 @@
 """Section `sweep`: silent customers looked at, states read from PostgreSQL, timers re-armed."""
 
+import asyncio
 import time
 from datetime import UTC, datetime
 
@@ -9,11 +10,13 @@ from deploy.local.stack import LocalStack
 from services.scoring.core.events import DAY_S, EventColumns, Kind
 from services.scoring.core.fold import fold
 from services.scoring.core.state import FEATURE_SET, empty, to_bytes
+from services.scoring.handlers.micro_batch import MicroBatch
+from services.scoring.settings import ScoringSettings
 from shared.contracts import topics
 from shared.kafka.batch import Batch
 from shared.postgres.engine import unit_of_work
 from tests.benchmark import ground
-from tests.benchmark.ground import BATCH, Figures, Meter, Scoring
+from tests.benchmark.ground import Figures, Meter, Scoring
 
 CUSTOMERS = 60_000
 PURCHASES = 12
@@ -27,10 +30,13 @@ async def sweep(stack: LocalStack) -> Figures:
     """Customers assessed per second at the second look, when 1 % of them are news."""
     count = ground.scaled(CUSTOMERS)
     _, _, risk, _ = await ground.make_topics(stack.kafka.settings, "sweep")
-    async with ground.scoring(stack, "sweep", risk.name, sweep_interval_s=0.0) as worker:
+    lanes = ScoringSettings().lanes
+    async with ground.scoring(
+        stack, "sweep", risk.name, sweep_interval_s=0.0, lanes=lanes
+    ) as worker:
         await worker.claim(TOPIC, topics.ACTIVITY.partitions)
         await _store(worker, count)
-        await _look(worker, count)
+        await _look(worker)
         async with unit_of_work(worker.engine) as work:
             await work.driver.execute("UPDATE scoring.timer SET due_at = 'epoch'")
             await work.driver.execute(
@@ -41,7 +47,7 @@ async def sweep(stack: LocalStack) -> Figures:
             await connection.exec_driver_sql("SELECT 1")
         meter = Meter(worker.database)
         meter.start()
-        await _look(worker, count)
+        await _look(worker)
         meter.stop()
         async with unit_of_work(worker.engine) as work:
             after = await work.driver.fetchval("SELECT count(*) FROM scoring.assessment_history")
@@ -53,12 +59,17 @@ async def sweep(stack: LocalStack) -> Figures:
     return {**meter.figures("customers", count), "news_share": (after - before) / count}
 
 
-async def _look(worker: Scoring, count: int) -> None:
-    """Empty batches until everybody was looked at."""
-    for _ in range(-(-count // BATCH)):
-        batch = Batch(dict(worker.claims), {}, dict.fromkeys(worker.claims, 0))
-        for move in await worker.turn(batch):
-            worker.claims[move.claim.tp] = move.done()
+async def _look(worker: Scoring) -> None:
+    """Empty batches until everybody was looked at: each lane with its share of the partitions."""
+
+    async def look(number: int, turn: MicroBatch) -> None:
+        ours = {tp: c for tp, c in worker.claims.items() if tp[1] % len(worker.lanes) == number}
+        while moves := await turn(Batch(ours, {}, dict.fromkeys(ours, 0))):
+            for move in moves:
+                ours[move.claim.tp] = move.done()
+        worker.claims.update(ours)
+
+    await asyncio.gather(*(look(n, turn) for n, turn in enumerate(worker.lanes)))
 
 
 async def _store(worker: Scoring, count: int) -> None:
