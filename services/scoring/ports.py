@@ -182,9 +182,9 @@ class Made:
     """As in `AssessmentRow`; None of assessments older than these."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, as `AssessmentRow`
 class LoadedStanding:
-    """What is stored of one customer's standing; `at` None: nothing was ever said."""
+    """What is stored of one customer's standing; never changed. `at` None: nothing was said."""
 
     at: datetime | None = None
     sequence: int = 0
