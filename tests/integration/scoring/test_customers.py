@@ -146,8 +146,9 @@ async def test_assessments_are_made_again(
     async with scoring(made) as service:
         await service.until("/readyz", 200)
         await send(made, service, some_customers())
-        # Not killed: where the broker keeps dead members, the next one would get no partitions.
         assert await service.stop() == 0
+    # One of its consumers may have asked to join again while the other was leaving.
+    made.stack.forget_dead_members()
     digest = ArtefactStore(folder).put(dumps(model))
     await promoted(Models(made.engine), model.version, digest, NOW)
     async with scoring(made) as service:
