@@ -274,12 +274,14 @@ class FencedConsumer:
         }
 
     def _ends(self) -> dict[Tp, int]:
-        found = {}
-        for tp in self._claims:
-            end = self._inner.highwater(TopicPartition(*tp)) if self._inner else None
-            if end is not None:
-                found[tp] = end
-        return found
+        """As of the last fetch. The group may have taken a partition whose loss we have yet to be
+        told, of which the library refuses to speak."""
+        if self._inner is None:
+            return {}
+        ours = self._inner.assignment()
+        asked = {tp: TopicPartition(*tp) for tp in self._claims}
+        ends = {tp: self._inner.highwater(key) for tp, key in asked.items() if key in ours}
+        return {tp: end for tp, end in ends.items() if end is not None}
 
     def _batch(self, records: dict[Tp, list[Record]]) -> Batch:
         return Batch(dict(self._claims), records, self._ends())

@@ -79,6 +79,25 @@ async def test_a_second_worker_comes_and_goes(place: Place) -> None:
     assert any(two.seen.values())
 
 
+async def test_a_partition_that_is_gone_already_has_no_lag(place: Place) -> None:
+    """The group has taken the partitions and has not told us yet: nothing is known of their ends,
+    and asking is no error."""
+    await place.create(2)
+    worker = place.worker()
+    await worker.consumer.start()
+    try:
+        await place.write({0: numbered(10), 1: numbered(10)})
+        await worker.until(lambda: len(worker.values(0)) == len(worker.values(1)) == 10)
+        assert worker.consumer.lag() == {(place.topic, 0): 0, (place.topic, 1): 0}
+        inner = worker.consumer._inner
+        assert inner is not None
+        inner.unsubscribe()
+        assert len(worker.consumer.claims) == 2
+        assert worker.consumer.lag() == {}
+    finally:
+        await worker.consumer.close()
+
+
 async def test_a_fenced_partition_is_dropped_and_claimed_again(place: Place) -> None:
     """Somebody else raises the epoch of one partition: the whole batch is refused, the rest of
     it is done again at once, and the lost partition later, from where the ledger stands."""
