@@ -57,9 +57,11 @@ class Services:
         environment: Mapping[str, str],
         *,
         clock: Literal["replay", "live"] = "replay",
+        first_base_s: float = 1.0,  # a year passes in a minute: it is not waited for
     ) -> None:
         self._data = data
         self._clock = clock
+        self._first_base_s = first_base_s
         self.logs = data / "logs"
         self._environment = dict(os.environ | environment | {"PYTHONPATH": str(ROOT)})
         self._ports: dict[str, int] = {}
@@ -212,8 +214,7 @@ class Services:
             "EBBWATCH_INGEST_PORT": str(self._ports["ingest"]),
             "EBBWATCH_SCORING_PORT": str(self._ports["scoring"]),
             "EBBWATCH_SCORING_CLOCK": self._clock,
-            # A year passes in a minute: the first base is not waited for.
-            "EBBWATCH_SCORING_VALUE_FIRST_S": "1",
+            "EBBWATCH_SCORING_VALUE_FIRST_S": str(self._first_base_s),
             "EBBWATCH_SCORING_MODEL_STORE": str(self._data.absolute() / "models"),
             "EBBWATCH_ALERTS_PORT": str(self._ports["alerts"]),
             "EBBWATCH_ALERTS_CLOCK": self._clock,
