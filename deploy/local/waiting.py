@@ -37,10 +37,8 @@ def kept_port(path: Path) -> int:
     A server that comes back on its old port is found again by clients that lost it.
     """
     if path.exists():
-        port, latest = int(path.read_text()), time.monotonic() + LET_GO_S
-        while not (free := is_free(port)) and time.monotonic() < latest:
-            time.sleep(0.05)
-        if free:
+        port = int(path.read_text())
+        if until(lambda: is_free(port), limit_s=LET_GO_S):
             return port
     port = free_port()
     path.write_text(str(port))
