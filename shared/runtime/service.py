@@ -132,15 +132,16 @@ async def run(
 
 
 async def _prepared(prepare: Prepare | None, stop: Stop) -> None:
-    backoff, ready = Backoff(), prepare is None
-    while prepare is not None and not ready and not stop:
+    backoff = Backoff()
+    while prepare is not None and not stop:
         try:
             await prepare()
-            ready = True
         except Transient as trouble:
             wait = backoff.next()
             log.warning("waiting before the start", trouble=str(trouble), wait_s=wait)
             await stop.wait(wait)
+        else:
+            return
 
 
 async def _as_coroutine(fn: Loop, stop: Stop) -> None:

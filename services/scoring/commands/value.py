@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import json
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -202,13 +202,16 @@ async def _categories(_: argparse.Namespace) -> int:
         versions = await Decisions(engine).policies()
         policy = policies.parse(versions[0]["policy"]) if versions else policies.ValuePolicy()
         mapped = policy.affinity.categories
-        counter = {name: category_of(name) % CATEGORY_BUCKETS for name in bought}
+        sharing: defaultdict[int, list[str]] = defaultdict(list)
+        for name in bought:
+            sharing[category_of(name) % CATEGORY_BUCKETS].append(name)
         for name, purchases in bought.most_common():
             needs = sorted(need for need, names in mapped.items() if name in names)
-            beside = [n for n in bought if n != name and counter[n] == counter[name]]
+            counter = category_of(name) % CATEGORY_BUCKETS
+            beside = [n for n in sharing[counter] if n != name]
             print(
                 f"{name:<30} {purchases:>10,}  {', '.join(needs) or '-':<20} "
-                f"counter {counter[name]:>2} {'with ' + ', '.join(beside) if beside else 'alone'}"
+                f"counter {counter:>2} {'with ' + ', '.join(beside) if beside else 'alone'}"
             )
         return 0
 

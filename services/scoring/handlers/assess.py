@@ -119,9 +119,10 @@ class Assessor:
         due = next_look(x, now, watched, predictor.horizon_days).tolist()
         looks = [datetime.fromtimestamp(seconds, UTC) for seconds in due]
         self._arm(job, loaded, rows, looks, effects)
+        expected = expected_value(x, predictor.horizon_days)
         stand(
             rows, x, now,
-            Risk(band, probability, probability * expected_value(x, predictor.horizon_days)),
+            Risk(band, probability, probability * expected),
             states["categories"][rows], loaded.state, lambda row: onboarding(job, loaded, row),
         )  # fmt: skip
         if not len(buyers):
@@ -140,21 +141,21 @@ class Assessor:
                 why[at] = told
         new = replace(new, reason=np.array([_leading(told) for told in why], np.int8))
         publish = material.is_material(new, before, watched)
-        telling = self._telling(predictor, x, buyers, probability)
+        telling = self._telling(predictor, x, buyers, probability, expected)
         write = Writer(job, loaded, predictor, telling, x, now, looks, stand)
         news = publish.tolist()
         for row, at in zip(rows[buyers].tolist(), buyers.tolist(), strict=True):
             write(effects, row, at, new, why[at], told=news[at])
 
     def _telling(
-        self, predictor: Predictor, x: Floats, buyers: Ints, probability: Floats
+        self, predictor: Predictor, x: Floats, buyers: Ints, probability: Floats, expected: Floats
     ) -> Telling:
         # The end of a contract grows likelier with the horizon, and does not follow the rhythm.
         others = self.also_horizons_days if predictor.labels == "silence" else ()
         days = horizons.asked(others, predictor.horizon_days)
         over = np.full((len(x), len(days)), np.nan)
         over[buyers] = predictor.over(x[buyers], probability[buyers], days)
-        return Telling(self.risk_topic, self.currency, days, over)
+        return Telling(self.risk_topic, self.currency, days, over, expected)
 
     def _why(self, predictor: Predictor, x: Floats) -> list[list[Reason]]:
         if predictor.method != "model":

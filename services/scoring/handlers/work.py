@@ -52,6 +52,7 @@ def onboarding(job: Work, loaded: Loaded, row: int) -> bool:
 
 
 def now_of(turn: PartitionTurn) -> datetime:
+    """Business time of an assessment: without one, nobody of the partition is assessed."""
     if turn.now is None:
         raise AssertionError("assessed at no time")
     return turn.now

@@ -1,6 +1,5 @@
 """Writes customers' assessments and, where one is news, the message about it."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.scoring.core import horizons, material
-from services.scoring.core.message import expected_value, last_purchase
+from services.scoring.core.message import last_purchase
 from services.scoring.core.registry import feature_index
 from services.scoring.core.state import FEATURE_SET
+from services.scoring.core.value.changes import defined
 from services.scoring.handlers.stand import Stand
 from services.scoring.handlers.work import Work, now_of, onboarding
 from services.scoring.ports import AssessmentRow, Effects, Loaded, Predictor
@@ -30,6 +30,8 @@ class Telling:
     days: Sequence[int]
     over: Floats
     """float64[n, k]: P(no purchase) of each row of the turn over each of `days`."""
+    expected: Floats
+    """float64[n]: money expected within the main horizon, reporting currency."""
 
 
 class Writer:
@@ -55,7 +57,7 @@ class Writer:
         self._looks = looks
         self._features = np.ascontiguousarray(x, "<f8").tobytes()
         self._features_bytes = 8 * x.shape[1]
-        self._value = expected_value(x, predictor.horizon_days)
+        self._value = telling.expected
         self._last = last_purchase(x, now)
         self._received = _received(job)
         self._horizons = horizons.pack(telling.days, telling.over)
@@ -125,7 +127,7 @@ class Writer:
             purchases=int(self._feature(at, "purchases")),
             last_purchase_at=datetime.fromtimestamp(self._last[at], UTC),
             days_silent=self._feature(at, "recency_days"),
-            usual_gap_days=_defined(self._feature(at, "gap_mean_days")),
+            usual_gap_days=defined(self._feature(at, "gap_mean_days")),
             expected_value=expected,
             value_at_risk=probability * expected,
             currency=self._telling.currency,
@@ -149,7 +151,3 @@ def _received(job: Work) -> dict[int, int]:
         )
         if live and not job.turns[job.partition[row]].tick
     }
-
-
-def _defined(value: float) -> float | None:
-    return None if math.isnan(value) else value
