@@ -20,14 +20,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from services.scoring.core.odds import logit, sigmoid
+
 Floats = NDArray[np.float64]
 
 HORIZON_DAYS_MAX: Final = 3_650
 """Ten years; nobody asks for more, and a stored purchase day is seven years old at most."""
 WIDTH: Final = 16
 """Bytes of one stored horizon: days and probability, little-endian float64 each."""
-MARGIN: Final = 1e-12
-"""Probabilities are kept so far from 0 and 1 before their odds are taken."""
 
 
 class Bridge(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,20 +39,12 @@ class Bridge(msgspec.Struct, frozen=True, kw_only=True):
 
     def apply(self, p: Floats, q_main: Floats, q: Floats) -> Floats:
         """The other horizon's probability; all of shape [n]."""
-        moved = log_odds(q) - log_odds(q_main)
-        z = self.intercept + self.slope * log_odds(p) + self.rhythm * moved
-        e = np.exp(-np.abs(z))
-        return np.where(z >= 0.0, 1.0, e) / (1.0 + e)
+        moved = logit(q) - logit(q_main)
+        return sigmoid(self.intercept + self.slope * logit(p) + self.rhythm * moved)
 
 
 AS_RHYTHM: Final = Bridge()
 """Where nothing was fitted."""
-
-
-def log_odds(p: Floats) -> Floats:
-    """log(p / (1 - p)), p held `MARGIN` away from 0 and 1."""
-    kept = np.clip(p, MARGIN, 1.0 - MARGIN)
-    return np.log(kept) - np.log1p(-kept)
 
 
 def coherent(by_horizon: Mapping[int, Floats], main: int) -> dict[int, Floats]:

@@ -7,6 +7,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from services.scoring.core.odds import sigmoid
+
 Floats = NDArray[np.float64]
 
 
@@ -22,15 +24,3 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 IDENTITY = Calibration()
-
-
-def sigmoid(z: Floats) -> Floats:
-    """1 / (1 + e^-z), without overflow at either end."""
-    e = np.exp(-np.abs(z))
-    return np.where(z >= 0.0, 1.0, e) / (1.0 + e)
-
-
-def logit(p: Floats, margin: float = 1e-12) -> Floats:
-    """log(p / (1 - p)), with p kept `margin` away from 0 and 1."""
-    q = np.clip(p, margin, 1.0 - margin)
-    return np.log(q) - np.log1p(-q)

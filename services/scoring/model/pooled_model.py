@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from services.scoring.core import btyd, horizons
 from services.scoring.core.contracts import Labels
+from services.scoring.core.odds import logit
 from services.scoring.core.registry import feature_index
 from services.scoring.core.rhythm import PRIOR
 from services.scoring.core.state import FEATURE_SET
-from services.scoring.model.calibration import logit
 from services.scoring.model.store import address
 from shared.contracts.risk import Method
 from shared.kernel.errors import Invalid

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from services.scoring.core import horizons
 from services.scoring.core.contracts import Labels
+from services.scoring.core.odds import logit
 from services.scoring.core.registry import feature_index
 from services.scoring.core.rhythm import churn_by_rhythm
 from services.scoring.core.state import FEATURE_SET
-from services.scoring.model.calibration import logit
 from shared.contracts.risk import Method
 
 Floats = NDArray[np.float64]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.scoring.core.events import DAY_S
-from services.scoring.model.calibration import sigmoid
+from services.scoring.core.odds import sigmoid
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.training.baselines import NAMES, fit_baselines
 from services.scoring.training.metrics import scores

@@ -12,8 +12,9 @@ from typing import Final, Protocol, Self
 import numpy as np
 
 from services.scoring.core import btyd
+from services.scoring.core.odds import logit, sigmoid
 from services.scoring.core.registry import feature_index
-from services.scoring.model.calibration import Calibration, logit, sigmoid
+from services.scoring.model.calibration import Calibration
 from services.scoring.training.calibrate import fit_line
 from services.scoring.training.panel import Bools, Floats, Panel
 

@@ -10,8 +10,8 @@ from typing import Final
 
 import numpy as np
 
-from services.scoring.core.horizons import AS_RHYTHM, Bridge, log_odds
-from services.scoring.model.calibration import sigmoid
+from services.scoring.core.horizons import AS_RHYTHM, Bridge
+from services.scoring.core.odds import logit, sigmoid
 from services.scoring.model.card import HorizonCard
 from services.scoring.model.churn_model import Over
 from services.scoring.model.pooled_model import fit_prior, no_purchase_over
@@ -72,8 +72,8 @@ def carry(past: Backtest, p: Floats, latest: Floats) -> Carried:
 
 def fit_bridge(p: Floats, q_main: Floats, q: Floats, silent: Bools, weight: Floats) -> Bridge:
     """Maximum likelihood with a weak ridge towards `AS_RHYTHM`, by Newton's method."""
-    z = log_odds(p)
-    design = np.stack([np.ones_like(z), z, log_odds(q) - log_odds(q_main)])
+    z = logit(p)
+    design = np.stack([np.ones_like(z), z, logit(q) - logit(q_main)])
     usual = np.array([AS_RHYTHM.intercept, AS_RHYTHM.slope, AS_RHYTHM.rhythm])
     found = usual.copy()
     for _ in range(NEWTON_STEPS_MAX):

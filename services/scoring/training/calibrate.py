@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from services.scoring.model.calibration import IDENTITY, Calibration, sigmoid
+from services.scoring.core.odds import sigmoid
+from services.scoring.model.calibration import IDENTITY, Calibration
 from services.scoring.training.metrics import log_loss
 
 Floats = NDArray[np.float64]

@@ -17,7 +17,7 @@ from typing import Final
 
 import numpy as np
 
-from services.scoring.model.calibration import logit, sigmoid
+from services.scoring.core.odds import logit, sigmoid
 from services.scoring.training.backtest import Backtest
 from services.scoring.training.baselines import BTYD, NAMES
 from services.scoring.training.metrics import log_loss, roc_auc

@@ -14,9 +14,9 @@ import msgspec
 import numpy as np
 
 from services.scoring.core.contracts import Labels
+from services.scoring.core.odds import sigmoid
 from services.scoring.core.rhythm import assessable
 from services.scoring.model import churn_model, pooled_model, reference
-from services.scoring.model.calibration import sigmoid
 from services.scoring.model.churn_model import ChurnModel
 from services.scoring.model.loading import knows_until
 from services.scoring.model.pooled_model import PooledArtefact, PooledModel

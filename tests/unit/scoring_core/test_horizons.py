@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from services.scoring.core.horizons import AS_RHYTHM, asked, coherent, log_odds, pack, unpack
+from services.scoring.core.horizons import AS_RHYTHM, asked, coherent, pack, unpack
+from services.scoring.core.odds import logit
 
 
 @given(st.sampled_from([14, 30, 60, 90]), arrays(np.float64, (4, 5), elements=st.floats(0, 1)))
@@ -28,7 +29,7 @@ def test_a_bridge_that_was_not_fitted_moves_the_odds_as_the_rhythm_does() -> Non
     np.testing.assert_allclose(AS_RHYTHM.apply(q_main, q_main, q), q)
     raised = AS_RHYTHM.apply(np.array([0.5, 0.8, 0.99]), q_main, q)
     np.testing.assert_allclose(
-        log_odds(raised) - log_odds(q), log_odds(np.array([0.5, 0.8, 0.99])) - log_odds(q_main)
+        logit(raised) - logit(q), logit(np.array([0.5, 0.8, 0.99])) - logit(q_main)
     )
 
 

@@ -7,26 +7,13 @@ import pytest
 
 from services.scoring.core.horizons import Bridge
 from services.scoring.model.churn_model import Over, assemble, dumps, loads
-from services.scoring.model.pooled_model import PooledArtefact, make
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.ports import Predictor
+from tests.unit.scoring_model.pooled import POOLED
 from tests.unit.scoring_training.histories import panel, trained
 
 X = panel().x
 DAYS = (3, 14, 30, 90)
-POOLED, _ = make(
-    PooledArtefact(
-        horizon_days=14,
-        r=0.8,
-        alpha=9.0,
-        a=0.4,
-        b=3.0,
-        customers=300,
-        repeats=900,
-        labels_end="2021-01-01T00:00:00+00:00",
-        data_fingerprint="0",
-    )
-)
 
 
 @pytest.mark.parametrize("model", [RuleModel(14), POOLED, trained()[0]], ids=lambda m: m.method)

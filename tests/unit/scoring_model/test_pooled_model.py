@@ -3,56 +3,43 @@
 import numpy as np
 import pytest
 
+from services.scoring.core.odds import logit
 from services.scoring.core.registry import FEATURES, feature_index
 from services.scoring.model import pooled_model
-from services.scoring.model.calibration import logit
 from services.scoring.model.loading import knows_until, loads
-from services.scoring.model.pooled_model import PooledArtefact, make
 from services.scoring.ports import Predictor
 from shared.kernel.errors import Invalid
+from tests.unit.scoring_model.pooled import ARTEFACT, DATA, POOLED
 from tests.unit.scoring_training.histories import panel
-
-ARTEFACT = PooledArtefact(
-    horizon_days=14,
-    r=0.8,
-    alpha=9.0,
-    a=0.4,
-    b=3.0,
-    customers=300,
-    repeats=900,
-    labels_end="2021-01-01T00:00:00+00:00",
-    data_fingerprint="0",
-)
-MODEL, DATA = make(ARTEFACT)
 
 
 def test_it_is_a_predictor_that_names_itself() -> None:
-    predictor: Predictor = MODEL
+    predictor: Predictor = POOLED
     assert (predictor.method, predictor.horizon_days) == ("pooled", 14)
     assert predictor.version.startswith("pooled-")
 
 
 def test_bytes_round_trip_through_the_common_door() -> None:
     again = loads(DATA)
-    assert again == MODEL
+    assert again == POOLED
     assert knows_until(again) == ARTEFACT.labels_end
-    np.testing.assert_array_equal(again.predict(panel().x), MODEL.predict(panel().x))
+    np.testing.assert_array_equal(again.predict(panel().x), POOLED.predict(panel().x))
 
 
 def test_probabilities_grow_with_silence_and_are_none_for_prospects() -> None:
     x = np.repeat(panel().x[:1], 50, axis=0)
     x[:, feature_index["recency_days"]] = np.arange(50)
-    p = MODEL.predict(x)
+    p = POOLED.predict(x)
     assert np.all(np.diff(p) > 0)
     assert np.all((p > 0) & (p < 1))
     prospect = np.full((1, len(FEATURES)), np.nan)
     prospect[0, feature_index["purchase_days"]] = 0
-    assert np.isnan(MODEL.predict(prospect)).all()
+    assert np.isnan(POOLED.predict(prospect)).all()
 
 
 def test_contributions_add_up_to_its_log_odds() -> None:
     x = panel().x
-    np.testing.assert_allclose(MODEL.explain(x).sum(axis=1), logit(MODEL.predict(x)))
+    np.testing.assert_allclose(POOLED.explain(x).sum(axis=1), logit(POOLED.predict(x)))
 
 
 def test_the_prior_is_learned_from_rhythms_alone() -> None:

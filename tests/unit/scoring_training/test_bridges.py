@@ -4,7 +4,7 @@ import numpy as np
 
 from services.scoring.core.events import Kind
 from services.scoring.core.horizons import AS_RHYTHM
-from services.scoring.model.calibration import sigmoid
+from services.scoring.core.odds import sigmoid
 from services.scoring.training.bridges import LABEL_MIN, fit_bridge
 from services.scoring.training.panel import RETURNED, SILENT, UNKNOWN, Asked, build_panel, every
 from services.scoring.training.table import from_columns

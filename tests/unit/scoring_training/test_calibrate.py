@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from services.scoring.model.calibration import IDENTITY, sigmoid
+from services.scoring.core.odds import sigmoid
+from services.scoring.model.calibration import IDENTITY
 from services.scoring.training.calibrate import decide, fit_line
 from services.scoring.training.panel import Bools, Floats
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from services.scoring.model.calibration import logit, sigmoid
+from services.scoring.core.odds import logit, sigmoid
 from services.scoring.training.backtest import Backtest
 from services.scoring.training.baselines import NAMES
 from services.scoring.training.choice import (

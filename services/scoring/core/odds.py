@@ -1,0 +1,23 @@
+"""Probabilities and their log-odds, both ways."""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+MARGIN: Final = 1e-12
+"""Probabilities are kept so far from 0 and 1 before their odds are taken."""
+
+
+def sigmoid(z: Floats) -> Floats:
+    """1 / (1 + e^-z), without overflow at either end."""
+    e = np.exp(-np.abs(z))
+    return np.where(z >= 0.0, 1.0, e) / (1.0 + e)
+
+
+def logit(p: Floats, margin: float = MARGIN) -> Floats:
+    """log(p / (1 - p)), with p kept `margin` away from 0 and 1."""
+    q = np.clip(p, margin, 1.0 - margin)
+    return np.log(q) - np.log1p(-q)
