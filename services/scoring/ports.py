@@ -131,6 +131,7 @@ class AssessmentRow:
     """One customer's new assessment, as stored; never changed once it is made."""
 
     customer: str
+    partition: int
     revision: int
     assessed_at: datetime
     probability: float

@@ -40,7 +40,7 @@ async def sweep(stack: LocalStack) -> Figures:
         async with unit_of_work(worker.engine) as work:
             await work.driver.execute("UPDATE scoring.timer SET due_at = 'epoch'")
             await work.driver.execute(
-                "UPDATE scoring.assessment SET published_at = published_at - interval '2 days'"
+                "UPDATE scoring.customer_state SET published_at = published_at - interval '2 days'"
             )
             before = await work.driver.fetchval("SELECT count(*) FROM scoring.assessment_history")
         async with worker.engine.connect() as connection:

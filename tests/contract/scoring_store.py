@@ -52,6 +52,7 @@ def assessment(customer: str, revision: int, at: float, **given: object) -> Asse
     """An assessment that nobody is told of, unless `message` is given."""
     row = AssessmentRow(
         customer=customer,
+        partition=0,
         revision=revision,
         assessed_at=day(at),
         probability=0.125 * revision,
@@ -157,7 +158,7 @@ class StoreSuite:
 
     async def test_an_assessment_follows_the_one_that_was_read(self, store: Claiming) -> None:
         """Made from an older one than is stored: Transient, and the stored one stays."""
-        await self.write(store, assessments=[assessment("ann", 1, 0)])
+        await self.write(store, states=[("ann", 0, EMPTY)], assessments=[assessment("ann", 1, 0)])
         await self.write(store, assessments=[assessment("ann", 2, 1)])
         with pytest.raises(Transient):
             await self.write(store, assessments=[assessment("ann", 2, 9)])
@@ -194,7 +195,11 @@ class StoreSuite:
         """The current assessment is the last one; what was published last stays until
         something is published again, but for the reason, which is carried along."""
         told = assessment("ann", 1, 0, message=b"{}", published_reason="silence")
-        await self.write(store, assessments=[told, assessment("bob", 1, 0)])
+        await self.write(
+            store,
+            states=[("ann", 0, EMPTY), ("bob", 0, EMPTY)],
+            assessments=[told, assessment("bob", 1, 0)],
+        )
         first = await self.loaded(store, "ann", "bob", "eve")
         assert first.revision == [1, 1, None]
         assert first.band == [1, 1, None]
@@ -213,6 +218,23 @@ class StoreSuite:
         assert second.published_probability == [0.125, 0.25]
         assert second.published_band == [1, 2]
         assert second.published_reason == ["silence", None]
+
+    async def test_a_state_and_its_assessment_change_alone_or_together(
+        self, store: Claiming
+    ) -> None:
+        """An import writes states, a sweep assessments, a batch of events both; what is not
+        written stays."""
+        told = assessment("ann", 1, 0, message=b"{}", published_reason="silence")
+        await self.write(store, states=[("ann", 0, EMPTY), ("bob", 0, EMPTY)], assessments=[told])
+        await self.write(store, states=[("ann", 0, FULL)])
+        found = await self.loaded(store, "ann", "bob")
+        assert (found.state, found.revision) == ([FULL, EMPTY], [1, None])
+        assert (found.look_at, found.published_at) == ([day(3), None], [day(0), None])
+        assert found.published_reason == ["silence", None]
+        await self.write(store, states=[("eve", 0, FULL)], assessments=[assessment("ann", 2, 5)])
+        found = await self.loaded(store, "ann", "eve")
+        assert (found.state, found.revision) == ([FULL, FULL], [2, None])
+        assert (found.look_at, found.published_reason) == ([day(8), None], [None, None])
 
     async def test_messages_keep_their_order(self, store: Claiming) -> None:
         """Ids grow with the order of the messages, across transactions too."""

@@ -87,6 +87,7 @@ class Writer:
         effects.assessments.append(
             AssessmentRow(
                 customer=customer,
+                partition=turn.tp[1],
                 revision=(self._loaded.revision[row] or 0) + 1,
                 assessed_at=now_of(turn),
                 probability=float(new.probability[at]),

@@ -11,8 +11,10 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Path, Query
+from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
+from services.scoring.core.features import features
 from services.scoring.core.horizons import unpack
 from services.scoring.core.registry import FEATURES
 from services.scoring.core.state import FEATURE_SET, from_bytes
@@ -32,9 +34,6 @@ CustomerId = Annotated[str, Path(min_length=1, max_length=ID_LENGTH_MAX, pattern
 
 MADE = {"band", "horizons"}
 """Fields of an assessment that are told in another form than they are stored in."""
-
-WIDTH = 8
-"""Bytes of a stored feature."""
 
 OwnerId = Annotated[str | None, Query(min_length=1, max_length=ID_LENGTH_MAX, pattern=NO_NUL)]
 
@@ -86,7 +85,9 @@ class CustomerView(BaseModel):
 
     customer_id: str
     state: dict[str, Value] | None = Field(description="None while it is being rebuilt")
-    features: dict[str, float | None] | None = Field(description="As the assessment saw them")
+    features: dict[str, float | None] | None = Field(
+        description="Of this state, at the time of the assessment or of a later event"
+    )
     assessment: Assessment | None = Field(description="None for a prospect")
     told: Told | None
     profile: dict[str, Any] | None
@@ -166,10 +167,11 @@ def add_routes(app: FastAPI, history: History, tokens: Tokens) -> None:
 
 def _customer(row: dict[str, Any]) -> CustomerView:
     readable = row["state_feature_set"] == FEATURE_SET
+    state = from_bytes([row["state"]]) if readable else None
     return CustomerView(
         customer_id=row["customer_id"],
-        state=summary(from_bytes([row["state"]])) if readable else None,
-        features=_features(row["features"]),
+        state=None if state is None else summary(state),
+        features=_features(state, row["assessed_at"]),
         assessment=_assessment(row),
         told=None if row["message"] is None else _told(row["message"]),
         profile=None if row["profile"] is None else _profile(row["profile"]),
@@ -208,13 +210,16 @@ def _row(row: dict[str, Any]) -> CustomerRow:
     return CustomerRow.model_validate({**row, "band": risk.BANDS[row["band"]]})
 
 
-def _features(packed: bytes | None) -> dict[str, float | None] | None:
-    if packed is None or len(packed) != len(FEATURES) * WIDTH:
-        return None  # none yet, or of another feature set: the names would be wrong
-    values = np.frombuffer(packed, "<f8")
+def _features(
+    state: NDArray[np.void] | None, assessed_at: datetime | None
+) -> dict[str, float | None] | None:
+    if state is None or assessed_at is None:
+        return None
+    # In a replay, and during an import, events are folded before the next assessment.
+    at = np.maximum(state["ref"], assessed_at.timestamp())
     return {
         feature.name: None if np.isnan(value) else float(value)
-        for feature, value in zip(FEATURES, values, strict=True)
+        for feature, value in zip(FEATURES, features(state, at)[0], strict=True)
     }
 
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.ports import Made
-from services.scoring.store.tables import assessment, assessment_history, customer_state
+from services.scoring.store.tables import assessment_history, customer_state
 from services.scoring.store.tables import profile as profile_table
 from shared.contracts.risk import BANDS
 from shared.postgres.engine import UnitOfWork, unit_of_work
@@ -45,7 +45,7 @@ _LISTED = """
 SELECT a.customer_id, p.owner_id, a.published_band AS band, a.published_probability AS probability,
        a.published_value_at_risk AS value_at_risk, a.published_at AS assessed_at,
        a.published_reason AS leading_reason
-  FROM scoring.assessment a {join} scoring.profile p
+  FROM scoring.customer_state a {join} scoring.profile p
     ON p.customer_id = a.customer_id AND ($2::text IS NULL OR p.owner_id = $2)
 """
 
@@ -86,23 +86,20 @@ class History:
 
     async def customer(self, customer_id: str) -> dict[str, Any] | None:
         """State, current assessment and profile of a customer, as stored; None if unknown."""
-        h = assessment_history
+        s, h = customer_state, assessment_history
         told = sa.select(h.c.message).where(h.c.customer_id == customer_id)
         newest = told.order_by(h.c.revision.desc()).limit(1).subquery()
         query = (
             sa.select(
-                customer_state.c.state,
-                customer_state.c.feature_set.label("state_feature_set"),
-                *(column for column in assessment.c if column.name != "customer_id"),
-                customer_state.c.customer_id,
+                *(column for column in s.c if column.name not in {"feature_set", "partition"}),
+                s.c.feature_set.label("state_feature_set"),
+                s.c.assessed_feature_set.label("feature_set"),
                 profile_table.c.profile,
                 newest.c.message,
             )
-            .select_from(customer_state)
-            .outerjoin(assessment, assessment.c.customer_id == customer_state.c.customer_id)
-            .outerjoin(profile_table, profile_table.c.customer_id == customer_state.c.customer_id)
+            .outerjoin(profile_table, profile_table.c.customer_id == s.c.customer_id)
             .outerjoin(newest, sa.true())
-            .where(customer_state.c.customer_id == customer_id)
+            .where(s.c.customer_id == customer_id)
         )
         async with unit_of_work(self._engine) as work:
             row = (await work.connection.execute(query)).mappings().one_or_none()

@@ -6,7 +6,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.store.tables import assessment
+from services.scoring.store.tables import customer_state
 from services.scoring.store.value_tables import segment_member, standing, standing_change
 from shared.postgres.engine import unit_of_work
 
@@ -52,8 +52,8 @@ class StandingLists:
         """Churned customers who brought money, those who brought most first."""
         s = standing.c
         query = (
-            sa.select(*_ROW, assessment.c.published_reason.label("leading_reason"))
-            .outerjoin(assessment, assessment.c.customer_id == s.customer_id)
+            sa.select(*_ROW, customer_state.c.published_reason.label("leading_reason"))
+            .outerjoin(customer_state, customer_state.c.customer_id == s.customer_id)
             .where(s.lifecycle == "churned", s.net_spent > 0)
         )
         return await self._rows(_paged(query, s.net_spent, after, limit))

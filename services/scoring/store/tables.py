@@ -46,9 +46,32 @@ customer_state = sa.Table(
     sa.Column("partition", sa.Integer, nullable=False),
     sa.Column("feature_set", sa.SmallInteger, nullable=False),
     sa.Column("state", sa.LargeBinary, nullable=False),
+    # The current assessment; NULL before the first.
+    sa.Column("revision", sa.BigInteger),
+    sa.Column("assessed_at", sa.DateTime(timezone=True)),
+    sa.Column("probability", sa.Float),
+    sa.Column("band", sa.SmallInteger),
+    sa.Column("method", sa.Text),
+    sa.Column("model_version", sa.Text),
+    sa.Column("assessed_feature_set", sa.SmallInteger),
+    sa.Column("horizon_days", sa.SmallInteger),
+    sa.Column("horizons", sa.LargeBinary),
+    sa.Column("look_at", sa.DateTime(timezone=True)),
+    # What the risk topic was last told; NULL before the first time.
+    sa.Column("published_at", sa.DateTime(timezone=True)),
+    sa.Column("published_probability", sa.Float),
+    sa.Column("published_band", sa.SmallInteger),
+    sa.Column("published_reason", sa.Text),
+    sa.Column("published_value_at_risk", sa.Float),
+    # Only what publishing changes is indexed: every other assessment stays a HOT update.
+    sa.Index(
+        "ix_customer_state_at_risk", "published_band", "published_value_at_risk", "customer_id"
+    ),
     # Overwritten by every batch that touches the customer: leave room for HOT updates.
     postgresql_with={"fillfactor": 60},
 )
+"""A customer's state and current assessment, in one row because every turn writes both; the
+features of the assessment follow from the state. `horizons`: `core.horizons.pack`."""
 
 timer = sa.Table(
     "timer",
@@ -62,51 +85,27 @@ timer = sa.Table(
 row would cost that row its HOT updates."""
 
 
-def _assessment_columns() -> list[sa.Column[object]]:
-    return [
-        sa.Column("revision", sa.BigInteger, nullable=False),
-        sa.Column("assessed_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("probability", sa.Float, nullable=False),
-        sa.Column("band", sa.SmallInteger, nullable=False),
-        sa.Column("method", sa.Text, nullable=False),
-        sa.Column("model_version", sa.Text, nullable=False),
-        sa.Column("feature_set", sa.SmallInteger, nullable=False),
-        sa.Column("horizon_days", sa.SmallInteger, nullable=False),
-        sa.Column("features", sa.LargeBinary, nullable=False),
-        sa.Column("horizons", sa.LargeBinary),
-    ]
-
-
-assessment = sa.Table(
-    "assessment",
-    metadata,
-    sa.Column("customer_id", sa.Text, primary_key=True),
-    *_assessment_columns(),
-    sa.Column("look_at", sa.DateTime(timezone=True), nullable=False),
-    sa.Column("published_at", sa.DateTime(timezone=True)),
-    sa.Column("published_probability", sa.Float),
-    sa.Column("published_band", sa.SmallInteger),
-    sa.Column("published_reason", sa.Text),
-    sa.Column("published_value_at_risk", sa.Float),
-    # Only what publishing changes is indexed: every other assessment stays a HOT update.
-    sa.Index("ix_assessment_at_risk", "published_band", "published_value_at_risk", "customer_id"),
-    postgresql_with={"fillfactor": 60},
-)
-"""The current assessment, with the features it was made from (little-endian float64), the
-probability over each horizon (`core.horizons.pack`), and what the risk topic last said of this
-customer."""
-
 assessment_history = sa.Table(
     "assessment_history",
     metadata,
     sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
     sa.Column("customer_id", sa.Text, nullable=False),
-    *_assessment_columns(),
+    sa.Column("revision", sa.BigInteger, nullable=False),
+    sa.Column("assessed_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("probability", sa.Float, nullable=False),
+    sa.Column("band", sa.SmallInteger, nullable=False),
+    sa.Column("method", sa.Text, nullable=False),
+    sa.Column("model_version", sa.Text, nullable=False),
+    sa.Column("feature_set", sa.SmallInteger, nullable=False),
+    sa.Column("horizon_days", sa.SmallInteger, nullable=False),
+    sa.Column("features", sa.LargeBinary, nullable=False),
+    sa.Column("horizons", sa.LargeBinary),
     sa.Column("message", sa.LargeBinary, nullable=False),
     sa.Index("ix_assessment_history_customer", "customer_id", "revision"),
     postgresql_partition_by="RANGE (recorded_at)",
 )
-"""Every published assessment, with the message as it was sent. Partitioned by recording time, so
+"""Every published assessment, with the features it was made from (little-endian float64) and the
+message as it was sent. Partitioned by recording time, so
 that a replay of last year is kept for as long as the rest."""
 
 profile = sa.Table(

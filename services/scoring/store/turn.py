@@ -4,7 +4,7 @@ Order of the write: COPY into temporary staging, then the fence, then the merge 
 A worker stopped in mid-COPY then holds no lock that another one waits for.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.core.state import FEATURE_SET
-from services.scoring.ports import Effects, EventRows, Loaded
+from services.scoring.ports import AssessmentRow, Effects, EventRows, Loaded
 from shared.contracts.events import Profile
 from shared.kernel.errors import Transient
 from shared.postgres.engine import Driver, UnitOfWork, unit_of_work
@@ -25,14 +25,12 @@ from shared.postgres.outbox import Outbox, Pending
 _STAGING = """
 CREATE TEMP TABLE IF NOT EXISTS s_key (n int, customer_id text, source text, id text,
     content_hash bytea) ON COMMIT DELETE ROWS;
-CREATE TEMP TABLE IF NOT EXISTS s_state (customer_id text, partition int, state bytea)
+CREATE TEMP TABLE IF NOT EXISTS s_customer (customer_id text, partition int, state bytea,
+    revision bigint, assessed_at timestamptz, probability float8, band smallint,
+    look_at timestamptz, published_reason text, value_at_risk float8, horizons bytea, told bool)
     ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS s_timer (customer_id text, partition int, due_at timestamptz)
     ON COMMIT DELETE ROWS;
-CREATE TEMP TABLE IF NOT EXISTS s_assessment (customer_id text, revision bigint,
-    assessed_at timestamptz, probability float8, band smallint, look_at timestamptz, features bytea,
-    published_reason text, value_at_risk float8, message bytea,
-    horizons bytea) ON COMMIT DELETE ROWS;
 """
 
 # Every look-up by key is LATERAL with LIMIT: a nested loop over the index whatever the planner
@@ -55,39 +53,71 @@ SELECT t.customer_id, p.partition
 """
 
 _LOAD = """
-SELECT s.state, s.feature_set, a.revision, a.band, a.published_at, a.published_probability,
-       a.published_band, a.published_reason, t.due_at, a.look_at
+SELECT s.state, s.feature_set, s.revision, s.band, s.published_at, s.published_probability,
+       s.published_band, s.published_reason, t.due_at, s.look_at
   FROM unnest($1::text[]) WITH ORDINALITY AS c(customer_id, n)
-  LEFT JOIN LATERAL (SELECT state, feature_set FROM scoring.customer_state s
+  LEFT JOIN LATERAL (SELECT * FROM scoring.customer_state s
                       WHERE s.customer_id = c.customer_id LIMIT 1) s ON true
-  LEFT JOIN LATERAL (SELECT revision, band, published_at, published_probability, published_band,
-                            published_reason, look_at
-                       FROM scoring.assessment a WHERE a.customer_id = c.customer_id LIMIT 1) a
-         ON true
   LEFT JOIN LATERAL (SELECT due_at FROM scoring.timer t
                       WHERE t.customer_id = c.customer_id LIMIT 1) t ON true
  ORDER BY c.n
 """
+
+# What an assessment writes, and what a published one does besides: each column with its value.
+# None of them is NULL where there is an assessment.
+_ASSESSED = {
+    **{n: n for n in ("revision", "assessed_at", "probability", "band", "look_at", "horizons")},
+    **{
+        name: f"CASE WHEN revision IS NOT NULL THEN {value} END"
+        for name, value in (
+            ("method", "$2::text"),
+            ("model_version", "$3::text"),
+            ("assessed_feature_set", "$4::smallint"),
+            ("horizon_days", "$5::smallint"),
+        )
+    },
+}
+_PUBLISHED = {
+    f"published_{name}": f"CASE WHEN told THEN {value} END"
+    for name, value in (
+        ("at", "assessed_at"),
+        ("probability", "probability"),
+        ("band", "band"),
+        ("value_at_risk", "value_at_risk"),
+    )
+}
 
 _MERGE_KEYS = """
 INSERT INTO scoring.event_key (customer_id, source, id, content_hash, recorded_on)
 SELECT customer_id, source, id, content_hash, $1 FROM s_key ORDER BY customer_id, source, id
 """
 
-_MERGE_STATES = """
-INSERT INTO scoring.customer_state AS s (customer_id, partition, feature_set, state)
-SELECT customer_id, partition, $1, state FROM s_state ORDER BY customer_id
+# One row and one write for both: a state without an assessment (an import, or before a tick), an
+# assessment without a new state (somebody silent: '' stands for it, and never is inserted, since who
+# is silent has a state), or the two together.
+_MERGE_CUSTOMERS = f"""
+INSERT INTO scoring.customer_state AS s (customer_id, partition, feature_set, state,
+       published_reason, {", ".join(_ASSESSED)}, {", ".join(_PUBLISHED)})
+SELECT customer_id, partition, $1, coalesce(state, ''),
+       published_reason, {", ".join(_ASSESSED.values())}, {", ".join(_PUBLISHED.values())}
+  FROM s_customer ORDER BY customer_id
 ON CONFLICT (customer_id) DO UPDATE
-   SET feature_set = excluded.feature_set, state = excluded.state
+   SET feature_set = excluded.feature_set,
+       state = CASE WHEN excluded.state = '' THEN s.state ELSE excluded.state END,
+       published_reason = CASE WHEN excluded.revision IS NULL THEN s.published_reason
+                               ELSE excluded.published_reason END,
+       {", ".join(f"{n} = coalesce(excluded.{n}, s.{n})" for n in (*_ASSESSED, *_PUBLISHED))}
  WHERE s.partition = excluded.partition
-"""
+   AND (excluded.revision IS NULL OR excluded.revision = coalesce(s.revision, 0) + 1)
+"""  # noqa: S608 (names of our own columns)
 
 # A customer's home is the partition under whose claim the state is written. After partitions were
 # added two of them can have events of one customer, and two workers would read the same state and
 # write over each other. The home changes only here, under the row's lock and before the state is
 # read; a write from anywhere else changes no row, which is noticed.
 _MOVED = """
-SELECT n.customer_id, n.partition FROM s_state n JOIN scoring.customer_state s USING (customer_id)
+SELECT n.customer_id, n.partition
+  FROM s_customer n JOIN scoring.customer_state s USING (customer_id)
  WHERE s.partition <> n.partition ORDER BY 1
 """
 
@@ -110,39 +140,10 @@ ON CONFLICT (customer_id) DO UPDATE
    SET partition = excluded.partition, due_at = excluded.due_at
 """
 
-_MERGE_ASSESSMENTS = """
-INSERT INTO scoring.assessment AS a (customer_id, revision, assessed_at, probability, band,
-       method, model_version, feature_set, horizon_days, look_at, features, published_at,
-       published_probability, published_band, published_value_at_risk, published_reason, horizons)
-SELECT customer_id, revision, assessed_at, probability, band, $1, $2, $3, $4, look_at, features,
-       CASE WHEN message IS NOT NULL THEN assessed_at END,
-       CASE WHEN message IS NOT NULL THEN probability END,
-       CASE WHEN message IS NOT NULL THEN band END,
-       CASE WHEN message IS NOT NULL THEN value_at_risk END, published_reason, horizons
-  FROM s_assessment ORDER BY customer_id
-ON CONFLICT (customer_id) DO UPDATE
-   SET revision = excluded.revision, assessed_at = excluded.assessed_at,
-       probability = excluded.probability, band = excluded.band, method = excluded.method,
-       model_version = excluded.model_version, feature_set = excluded.feature_set,
-       horizon_days = excluded.horizon_days, look_at = excluded.look_at,
-       features = excluded.features, horizons = excluded.horizons,
-       published_at = coalesce(excluded.published_at, a.published_at),
-       published_probability = coalesce(excluded.published_probability, a.published_probability),
-       published_band = coalesce(excluded.published_band, a.published_band),
-       published_value_at_risk =
-           coalesce(excluded.published_value_at_risk, a.published_value_at_risk),
-       published_reason = excluded.published_reason
- WHERE a.revision = excluded.revision - 1
-"""
-
-_KEEP_HISTORY = """
-INSERT INTO scoring.assessment_history (recorded_at, customer_id, revision, assessed_at,
-       probability, band, method, model_version, feature_set, horizon_days, features, message,
-       horizons)
-SELECT $5, customer_id, revision, assessed_at, probability, band, $1, $2, $3, $4, features, message,
-       horizons
-  FROM s_assessment WHERE message IS NOT NULL
-"""
+_HISTORY = (
+    "recorded_at", "customer_id", "revision", "assessed_at", "probability", "band", "method",
+    "model_version", "feature_set", "horizon_days", "features", "message", "horizons",
+)  # fmt: skip
 
 _MERGE_PROFILES = """
 INSERT INTO scoring.profile AS p (customer_id, changed_at, event_id, profile, owner_id)
@@ -254,28 +255,15 @@ class TurnStore:
         if self._keys_staged != len(effects.events):
             await driver.execute("TRUNCATE s_key")
             await self._stage_keys(driver, effects.events)
-        if effects.states:
-            await driver.copy_records_to_table("s_state", records=effects.states)
+        if effects.states or effects.assessments:
+            await driver.copy_records_to_table("s_customer", records=_customers(effects))
         if effects.timers:
             await driver.copy_records_to_table("s_timer", records=effects.timers)
-        if effects.assessments:
-            rows = (
-                (
-                    a.customer,
-                    a.revision,
-                    a.assessed_at,
-                    a.probability,
-                    a.band,
-                    a.look_at,
-                    a.features,
-                    a.published_reason,
-                    a.value_at_risk,
-                    a.message,
-                    a.horizons,
-                )
-                for a in effects.assessments
+        # Like the events, history waits for nobody: no row of it can be anybody else's.
+        if history := _history(effects):
+            await driver.copy_records_to_table(
+                "assessment_history", schema_name="scoring", columns=_HISTORY, records=history
             )
-            await driver.copy_records_to_table("s_assessment", records=rows)
 
     async def _stage_keys(self, driver: Driver, events: EventRows) -> None:
         keys = zip(
@@ -292,21 +280,20 @@ class TurnStore:
         if len(effects.events):
             await driver.execute(_MERGE_KEYS, effects.recorded_at.date())
             await self._merge_profiles(driver, effects.events)
-        if effects.states:
-            merged = await driver.execute(_MERGE_STATES, FEATURE_SET)
-            if _rows(merged) < len(effects.states):
-                self._moved = [tuple(row) for row in await driver.fetch(_MOVED)]
-                raise Transient(f"{len(self._moved)} customers come from another partition")
+        if effects.states or effects.assessments:
+            await self._merge_customers(driver, effects)
         if effects.timers:
             await driver.execute(_MERGE_TIMERS)
-        if effects.assessments:
-            model = effects.predictor
-            made_by = (model.method, model.version, model.feature_set, model.horizon_days)
-            merged = await driver.execute(_MERGE_ASSESSMENTS, *made_by)
-            if _rows(merged) < len(effects.assessments):
-                raise Transient("a customer of this batch was assessed meanwhile")
-            if any(a.message is not None for a in effects.assessments):
-                await driver.execute(_KEEP_HISTORY, *made_by, effects.recorded_at)
+
+    async def _merge_customers(self, driver: Driver, effects: Effects) -> None:
+        customers = {name for name, _, _ in effects.states}
+        customers.update(a.customer for a in effects.assessments)
+        merged = await driver.execute(_MERGE_CUSTOMERS, FEATURE_SET, *_made_by(effects))
+        if _rows(merged) < len(customers):
+            self._moved = [tuple(row) for row in await driver.fetch(_MOVED)]
+            if self._moved:
+                raise Transient(f"{len(self._moved)} customers come from another partition")
+            raise Transient("a customer of this batch was assessed meanwhile")
 
     async def _merge_profiles(self, driver: Driver, events: EventRows) -> None:
         at = [i for i, profile in enumerate(events.profile) if profile is not None]
@@ -319,6 +306,43 @@ class TurnStore:
                 [msgspec.json.encode(events.profile[i]) for i in at],
                 [_owner(events.profile[i]) for i in at],
             )
+
+
+_UNASSESSED = (None,) * 9
+
+
+def _customers(effects: Effects) -> Iterator[tuple[object, ...]]:
+    """The rows of `s_customer`."""
+    assessed = {a.customer: a for a in effects.assessments}
+    for name, partition, state in effects.states:
+        found = assessed.pop(name, None)
+        yield name, partition, state, *(_UNASSESSED if found is None else _assessed(found))
+    for name, row in assessed.items():
+        yield name, row.partition, None, *_assessed(row)
+
+
+def _assessed(a: AssessmentRow) -> tuple[object, ...]:
+    return (
+        a.revision, a.assessed_at, a.probability, a.band, a.look_at, a.published_reason,
+        a.value_at_risk, a.horizons, a.message is not None,
+    )  # fmt: skip
+
+
+def _made_by(effects: Effects) -> tuple[str, str, int, int]:
+    model = effects.predictor
+    return model.method, model.version, model.feature_set, model.horizon_days
+
+
+def _history(effects: Effects) -> list[tuple[object, ...]]:
+    made_by = _made_by(effects)
+    return [
+        (
+            effects.recorded_at, a.customer, a.revision, a.assessed_at, a.probability, a.band,
+            *made_by, a.features, a.message, a.horizons,
+        )
+        for a in effects.assessments
+        if a.message is not None
+    ]  # fmt: skip
 
 
 def _rows(status: str) -> int:

@@ -4,10 +4,12 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.core.state import FEATURE_SET
+from services.scoring.core.features import features
+from services.scoring.core.state import FEATURE_SET, from_bytes
 from services.scoring.store import value_tables  # noqa: F401 (adds its tables to `metadata`)
 from services.scoring.store.models import ModelRow, Models
 from services.scoring.store.standing import StandingTable
@@ -85,6 +87,18 @@ async def table(engine: AsyncEngine, name: str) -> list[dict[str, Any]]:
     async with unit_of_work(engine) as work:
         rows = await work.connection.execute(sa.select(found).order_by(*found.columns))
         return [dict(row) for row in rows.mappings()]
+
+
+async def assessments(engine: AsyncEngine) -> list[dict[str, Any]]:
+    """The current assessments in the order of customers, with the features that follow from each
+    state at the time of its assessment."""
+    rows = [r for r in await table(engine, "customer_state") if r["revision"] is not None]
+    states = from_bytes([row["state"] for row in rows])
+    x = features(states, np.array([row["assessed_at"].timestamp() for row in rows]))
+    return [
+        {**row, "feature_set": row["assessed_feature_set"], "features": found.tobytes()}
+        for row, found in zip(rows, x, strict=True)
+    ]
 
 
 async def counts(engine: AsyncEngine) -> dict[str, int]:

@@ -9,7 +9,7 @@ from tests.fakes import activity
 from tests.fakes.activity import day
 from tests.fakes.stream import assert_stored, history, states
 from tests.fakes.turns import Scoring
-from tests.integration.scoring.postgres import PostgresStore, Relayed, counts, table
+from tests.integration.scoring.postgres import PostgresStore, Relayed, assessments, table
 
 pytestmark = pytest.mark.stack
 
@@ -62,7 +62,7 @@ async def test_silent_until_it_has_ended(
     for at in (21, 40):
         await now(scoring, at)
     assert scoring.told == []
-    assert (await counts(engine))["assessment"] == 0
+    assert len(await assessments(engine)) == 0
     found = {r["customer_id"]: r["state"] for r in await table(engine, "customer_state")}
     assert_stored(found, states(happenings))
 

@@ -130,7 +130,6 @@ async def test_the_picture_of_one(made: Place) -> None:
         assert answer.status_code == 422
 
         await _execute(made.engine, "UPDATE scoring.customer_state SET feature_set = 30000")
-        await _execute(made.engine, "UPDATE scoring.assessment SET features = 'x'")
         body = (await get(service, "/v1/customers/c7", key)).json()
         assert (body["state"], body["features"]) == (None, None)
 

@@ -15,7 +15,7 @@ from tests.fakes.log import MemoryLog
 from tests.fakes.store import MemorySender, MemoryStore
 from tests.fakes.stream import assert_stored, history, states
 from tests.fakes.turns import TOPIC, Scoring
-from tests.integration.scoring.postgres import table
+from tests.integration.scoring.postgres import assessments, table
 from tests.integration.scoring.running import Place, by_key, place, scoring
 from tests.integration.scoring.test_replay_clock import assert_same_told
 
@@ -73,7 +73,7 @@ async def assert_as_undisturbed(place: Place, log: MemoryLog) -> None:
     assert_stored(stored, states(HISTORY))
     assert len(await table(place.engine, "event")) == len(HISTORY)
 
-    revisions = {r["customer_id"]: r["revision"] for r in await table(place.engine, "assessment")}
+    revisions = {r["customer_id"]: r["revision"] for r in await assessments(place.engine)}
     assert revisions == {c: a.revision for c, a in reference.store.tables.assessment.items()}
     expected = told_by(reference.told)
     kept = [DECODER.decode(r["message"]) for r in await table(place.engine, "assessment_history")]

@@ -11,7 +11,7 @@ from services.scoring.ports import NOW
 from tests.fakes import activity
 from tests.fakes.activity import day
 from tests.fakes.turns import TOPIC, Scoring
-from tests.integration.scoring.postgres import PostgresStore, Relayed, counts, table
+from tests.integration.scoring.postgres import PostgresStore, Relayed, assessments, table
 
 pytestmark = pytest.mark.stack
 
@@ -105,20 +105,20 @@ async def test_no_timer_fires_behind_the_end(scoring: Scoring, engine: AsyncEngi
     buys(scoring, "bob", 0, 7, 14, 21)
     scoring.clock.at = day(21)
     await scoring.drain()
-    before = await table(engine, "assessment")
+    before = await assessments(engine)
     buys(scoring, "ann", 28, 35, 42)
     scoring.clock.at = day(49)
     scoring.clock.seconds += 100
     await scoring.turn(0)
-    assert await table(engine, "assessment") == before
+    assert await assessments(engine) == before
     await scoring.turn(1)  # up to day 28
-    after = {r["customer_id"]: r for r in await table(engine, "assessment")}
+    after = {r["customer_id"]: r for r in await assessments(engine)}
     assert after["ann"]["assessed_at"] == day(28)
     assert after["bob"]["assessed_at"] <= day(28)
     await scoring.drain()
     scoring.clock.seconds += 100
     await scoring.turn(0)
-    after = {r["customer_id"]: r for r in await table(engine, "assessment")}
+    after = {r["customer_id"]: r for r in await assessments(engine)}
     assert after["bob"]["assessed_at"] == day(49)
     assert after["bob"]["probability"] > after["ann"]["probability"]
 
@@ -131,7 +131,7 @@ async def test_partitions_have_their_own_time(scoring: Scoring, engine: AsyncEng
     await scoring.drain()
     buys(scoring, "ann", 15, 16)
     await pass_days(scoring, 30)
-    rows = {r["customer_id"]: r for r in await table(engine, "assessment")}
+    rows = {r["customer_id"]: r for r in await assessments(engine)}
     assert rows["ann"]["assessed_at"] == day(14)
     assert rows["bob"]["assessed_at"] > day(40)
 
@@ -194,7 +194,7 @@ async def test_a_prospect_is_nobody_who_leaves(scoring: Scoring, engine: AsyncEn
     scoring.clock.at = day(3)
     await scoring.drain()
     await pass_days(scoring, 30)
-    assert (await counts(engine))["assessment"] == 0
+    assert len(await assessments(engine)) == 0
     assert scoring.told == []
     buys(scoring, "ann", 33)
     await scoring.drain()

@@ -21,7 +21,7 @@ from shared.kernel.errors import Invalid
 from tests.fakes import activity
 from tests.fakes.log import MemoryLog
 from tests.fakes.model import tiny_model
-from tests.integration.scoring.postgres import promoted, table
+from tests.integration.scoring.postgres import assessments, promoted, table
 from tests.integration.scoring.running import LIMIT_S, Place, place, scoring
 
 pytestmark = pytest.mark.stack
@@ -243,7 +243,7 @@ async def test_hot_swaps_and_a_challenger_under_load(made: Place, tmp_path: Path
     loaded = {m.version: loads(dumps(m)) for m in (one, two)}
     features = {}
     seen = set()
-    for row in await table(made.engine, "assessment"):
+    for row in await assessments(made.engine):
         x = np.frombuffer(row["features"], "<f8")[None, :]
         features[row["customer_id"]] = x
         seen.add(row["model_version"])

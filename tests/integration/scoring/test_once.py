@@ -26,7 +26,6 @@ EFFECTS = (
     "event",
     "customer_state",
     "timer",
-    "assessment",
     "assessment_history",
     "profile",
     "outbox",

@@ -59,6 +59,7 @@ async def write(engine: AsyncEngine, states: np.ndarray) -> None:
         await work.driver.copy_records_to_table(
             "customer_state",
             schema_name="scoring",
+            columns=["customer_id", "partition", "feature_set", "state"],
             records=[
                 (name, 0, FEATURE_SET, packed)
                 for name, packed in zip(NAMES, to_bytes(states), strict=True)
