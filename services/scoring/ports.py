@@ -15,6 +15,7 @@ from shared.contracts.changes import CustomerChanged
 from shared.contracts.events import Profile
 from shared.contracts.risk import Method
 from shared.kafka.batch import Batch, Record
+from shared.kernel.errors import Transient
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.ledger import Move, TopicPartition
 from shared.postgres.outbox import Message, Pending
@@ -30,6 +31,10 @@ ENDED = "ended"
 ENDED_MAX = 16
 """How many of them are remembered: what comes late of one of these (through another partition
 upstream, or as a replayed dead letter) is silent without putting the sweep to rest again."""
+
+
+class Recorded(Transient):
+    """An event that was taken for a new one is stored: look all of them up, and try again."""
 
 
 class Predictor(Protocol):

@@ -98,16 +98,17 @@ class UnitOfWork:
 
 
 @asynccontextmanager
-async def unit_of_work(engine: AsyncEngine) -> AsyncIterator[UnitOfWork]:
+async def unit_of_work(engine: AsyncEngine, begin: str = "SELECT 1") -> AsyncIterator[UnitOfWork]:
     """Commit at the end, roll back on any error; raises Transient for trouble that passes.
 
+    `begin` is the transaction's first statement, for instance its local settings.
     After a Transient the outcome of the COMMIT is unknown: read what was stored, never guess.
     """
     try:
         async with engine.begin() as connection:
             # The adapter begins lazily, on its own first statement: the driver's statements
             # must not run before it, or they commit on their own.
-            await connection.exec_driver_sql("SELECT 1")
+            await connection.exec_driver_sql(begin)
             raw = await connection.get_raw_connection()
             driver = cast("Driver", raw.driver_connection)
             yield UnitOfWork(connection, driver)

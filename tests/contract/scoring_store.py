@@ -10,7 +10,7 @@ import pytest
 from services.scoring.core.events import Kind
 from services.scoring.core.state import FEATURE_SET, empty, to_bytes
 from services.scoring.model.rule_model import RuleModel
-from services.scoring.ports import AssessmentRow, Effects, EventRows, Loaded
+from services.scoring.ports import AssessmentRow, Effects, EventRows, Loaded, Recorded
 from shared.contracts import events as types
 from shared.contracts.events import Profile
 from shared.kernel.errors import Transient
@@ -130,9 +130,9 @@ class StoreSuite:
         assert await self.known(store, again) == {1: b"c"}
 
     async def test_a_key_that_is_there_aborts(self, store: Claiming) -> None:
-        """Another worker was faster: Transient, and nothing of the batch is written."""
+        """Recorded, and nothing of the batch is written."""
         await self.write(store, events=rows(("ann", "1")))
-        with pytest.raises(Transient):
+        with pytest.raises(Recorded):
             await self.write(
                 store, events=rows(("bob", "1"), ("ann", "1")), states=[("bob", 0, EMPTY)]
             )

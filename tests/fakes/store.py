@@ -16,6 +16,7 @@ from services.scoring.ports import (
     EventRows,
     Loaded,
     LoadedStanding,
+    Recorded,
     StandingStore,
 )
 from services.scoring.store.cache import CachingStandings, CachingStore
@@ -152,7 +153,7 @@ class MemoryStore:
             await self.record(work, events, effects.recorded_at)
         for i, key in enumerate(zip(events.customer, events.source, events.id, strict=True)):
             if key in t.key:
-                raise Transient("an event of this batch was recorded meanwhile")
+                raise Recorded("an event of this batch is recorded already")
             t.key[key] = events.content_hash[i]
             if (profile := events.profile[i]) is not None:
                 written = (events.time[i], f"{key[1]}\n{key[2]}", msgspec.json.encode(profile))

@@ -15,7 +15,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.core.state import FEATURE_SET
-from services.scoring.ports import AssessmentRow, Effects, EventRows, Loaded
+from services.scoring.ports import AssessmentRow, Effects, EventRows, Loaded, Recorded
 from shared.contracts.events import Profile
 from shared.kernel.errors import Transient
 from shared.postgres.engine import Driver, UnitOfWork, unit_of_work
@@ -33,8 +33,13 @@ CREATE TEMP TABLE IF NOT EXISTS s_timer (customer_id text, partition int, due_at
     ON COMMIT DELETE ROWS;
 """
 
-# Every look-up by key is LATERAL with LIMIT: a nested loop over the index whatever the planner
-# thinks of a table that it has no statistics of yet (a hash join reads all keys: 29 ms a batch).
+# A turn touches few rows of large tables, always by key. The planner does not know that of a table
+# that was empty when it last counted, and keeps the plan: a whole scan of the keys for each event.
+_BEGIN = """
+SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
+       set_config('enable_mergejoin', 'off', true)
+"""
+
 _KNOWN = """
 SELECT k.n, e.content_hash
   FROM s_key k,
@@ -93,8 +98,8 @@ SELECT customer_id, source, id, content_hash, $1 FROM s_key ORDER BY customer_id
 """
 
 # One row and one write for both: a state without an assessment (an import, or before a tick), an
-# assessment without a new state (somebody silent: '' stands for it, and never is inserted, since who
-# is silent has a state), or the two together.
+# assessment without a new state (somebody silent: '' stands for it, and is never inserted, since
+# who is silent has a state), or the two together.
 _MERGE_CUSTOMERS = f"""
 INSERT INTO scoring.customer_state AS s (customer_id, partition, feature_set, state,
        published_reason, {", ".join(_ASSESSED)}, {", ".join(_PUBLISHED)})
@@ -175,7 +180,7 @@ class TurnStore:
         """One transaction; staging tables exist in its session."""
         self._keys_staged, self._history_staged = None, False
         await self._adopt()
-        async with unit_of_work(self._engine) as work:
+        async with unit_of_work(self._engine, _BEGIN) as work:
             if work.driver not in self._staged:
                 await work.driver.execute(_STAGING)
             yield work
@@ -236,9 +241,9 @@ class TurnStore:
     async def write(self, work: UnitOfWork, effects: Effects) -> list[Pending]:
         """Stage, fence, merge; returns the messages to send after the commit.
 
-        Raises Fenced when a partition is no longer ours, and Transient when a key that was
-        new is not any more, or a customer was written under another partition meanwhile (another
-        worker was faster: read again).
+        Raises Fenced when a partition is no longer ours, Recorded when a key is stored, and
+        Transient when a customer was written under another partition meanwhile (another worker was
+        faster: read again).
         """
         if not self._history_staged:
             await self.record(work, effects.events, effects.recorded_at)
@@ -247,13 +252,14 @@ class TurnStore:
         try:
             await self._merge(work.driver, effects)
         except asyncpg.UniqueViolationError as error:
-            raise Transient("an event of this batch was recorded meanwhile") from error
+            raise Recorded("an event of this batch is recorded already") from error
         return await self._outbox.add(work, effects.messages)
 
     async def _stage(self, driver: Driver, effects: Effects) -> None:
         # `known` has staged the keys of a whole batch, and left there what is new.
         if self._keys_staged != len(effects.events):
-            await driver.execute("TRUNCATE s_key")
+            if self._keys_staged:
+                await driver.execute("TRUNCATE s_key")
             await self._stage_keys(driver, effects.events)
         if effects.states or effects.assessments:
             await driver.copy_records_to_table("s_customer", records=_customers(effects))

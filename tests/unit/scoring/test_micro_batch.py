@@ -4,7 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from services.scoring.ports import BACKFILL, ENDED, NOW, Effects
+from services.scoring.handlers.micro_batch import LOOKED_UP_TURNS
+from services.scoring.ports import BACKFILL, ENDED, NOW, Effects, EventRows
 from shared.contracts.dead_letter import DeadLetter
 from shared.kernel.errors import Transient
 from shared.postgres.engine import UnitOfWork
@@ -105,6 +106,37 @@ async def test_an_id_belongs_to_a_customer_and_a_source(different: str) -> None:
     await f.scoring.drain()
     assert len(f.tables.event) == 2
     assert f.scoring.dead == []
+
+
+class Counting(MemoryStore):
+    """Counts the turns that look keys up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looked_up = 0
+
+    async def known(self, work: UnitOfWork, events: EventRows) -> dict[int, bytes]:
+        """Counted."""
+        self.looked_up += 1
+        return await super().known(work, events)
+
+
+async def test_without_duplicates_keys_are_not_looked_up() -> None:
+    """After some turns without one the uniqueness of the keys must do. A duplicate then has no
+    effect all the same, one with other content is refused, and keys are looked up again."""
+    store = Counting()
+    scoring = Scoring(store, MemorySender())
+    names = [f"e{n}" for n in range(LOOKED_UP_TURNS + 5)]
+    for n, name in enumerate(names):
+        scoring.log.append(0, activity.event(name, "ann", day(n)))
+        await scoring.drain()
+    assert store.looked_up == LOOKED_UP_TURNS
+    for name, at in (("e1", 1), ("e2", 7), ("new", 2)):
+        scoring.log.append(0, activity.event(name, "ann", day(at)))
+    await scoring.drain()
+    assert store.looked_up == LOOKED_UP_TURNS + 1
+    assert [name for _, name in store.tables.event] == [*names, "new"]
+    assert [origin(m) for m in scoring.dead] == [len(names) + 1]
 
 
 async def test_a_failed_turn_is_done_again_whole() -> None:
