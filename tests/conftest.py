@@ -12,8 +12,12 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from deploy.local.stack import DATA, InUse, LocalStack
+
+settings.register_profile("shared", deadline=None)
+settings.load_profile("shared")  # a law does not depend on how busy the machine is
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 """Each worker of a parallel run has a stack of its own, so that none disturbs another's."""

@@ -87,7 +87,7 @@ def oracle(source: str, one: dict[str, Any]) -> bool:
 
 
 @given(source=truth, customers=st.lists(customer, min_size=1, max_size=6))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_R16_a_rule_on_columns_agrees_with_the_library(
     source: str, customers: list[dict[str, Any]]
 ) -> None:

@@ -34,7 +34,7 @@ successor who has sent what it left: from its memory that would come after newer
 stay in the compacted topic. It claims anew instead, and sends what is still there."""
 
 
-LOOKED_UP_TURNS = 64
+LOOKED_UP_TURNS = 16
 """Turns that look for each event's key among those stored: at first, when records are most likely
 read again, and from each duplicate on. After so many without one (some seconds) the key's own
 uniqueness must do, which costs nothing; a duplicate then costs its turn twice."""
