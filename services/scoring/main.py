@@ -329,11 +329,12 @@ def _observe(effects: Effects, seconds: float, dead_letter_topic: str) -> None:
     metrics.BATCH_SECONDS.observe(seconds)
     for kind, times in Counter(effects.events.type).items():
         metrics.EVENTS.labels(kind).inc(times)
-    for band, times in Counter(a.band for a in effects.assessments).items():
+    made = effects.assessments
+    for band, times in Counter(made.band.tolist()).items():
         metrics.ASSESSMENTS.labels(BANDS[band]).inc(times)
-    for a in effects.assessments:
-        metrics.PROBABILITY.observe(a.probability)
+    for probability in made.probability.tolist():
+        metrics.PROBABILITY.observe(probability)
     for flag, times in effects.quality.items():
         metrics.QUALITY_FLAGS.labels(flag).inc(times)
-    metrics.PUBLISHED.inc(sum(a.message is not None for a in effects.assessments))
+    metrics.PUBLISHED.inc(int(made.told.sum()))
     metrics.DEAD_LETTERS.inc(sum(m.topic == dead_letter_topic for m in effects.messages))

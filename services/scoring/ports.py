@@ -9,8 +9,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from services.scoring.core.bands import NO_BAND
+from services.scoring.core.columns import Columns
 from services.scoring.core.contracts import Labels
+from services.scoring.core.material import NO_REASON
+from services.scoring.core.state import empty
 from services.scoring.core.value.changes import StandingRow
+from services.scoring.core.value.standing import NO_SEGMENTS, NONE
 from shared.contracts.changes import CustomerChanged
 from shared.contracts.events import Profile
 from shared.contracts.risk import Method
@@ -21,6 +26,9 @@ from shared.postgres.ledger import Move, TopicPartition
 from shared.postgres.outbox import Message, Pending
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Codes = NDArray[np.int8]
+Flags = NDArray[np.bool_]
 
 NOW = "now"
 """Progress: business time of the partition, Unix seconds UTC; never goes back."""
@@ -114,43 +122,80 @@ class PartitionTurn:
         return self.now is not None and BACKFILL not in self.progress
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """What is stored of some customers; every column has their order. None: never stored."""
+@dataclass(slots=True)
+class Loaded(Columns):
+    """What is stored of some customers; every column has their order. Times are Unix seconds UTC,
+    to the microsecond as PostgreSQL keeps them, and NaN where there is none."""
 
-    state: list[bytes | None]
-    feature_set: list[int | None]
-    revision: list[int | None]
-    band: list[int | None]
-    published_at: list[datetime | None]
-    published_probability: list[float | None]
-    published_band: list[int | None]
-    published_reason: list[str | None]
-    due_at: list[datetime | None]
-    look_at: list[datetime | None]
+    state: NDArray[np.void]
+    """STATE[n]; the empty one where none is stored."""
+    known: Flags
+    """Whether a state is stored."""
+    revision: Ints
+    """Of the last assessment; 0 without one."""
+    band: Codes
+    """Of the last assessment; `NO_BAND` without one."""
+    published_at: Floats
+    published_probability: Floats
+    published_band: Codes
+    """`NO_BAND` where never published."""
+    published_reason: Codes
+    """Index of `reasons.REASONS`; `NO_REASON` for none."""
+    due_at: Floats
+    """Of the timer."""
+    look_at: Floats
     """When the last assessment wanted the next look; the timer may fire before it."""
 
+    @classmethod
+    def nothing(cls, n: int) -> "Loaded":
+        """Customers of whom nothing is stored."""
+        return cls(
+            state=empty(n),
+            known=np.zeros(n, np.bool_),
+            revision=np.zeros(n, np.int64),
+            band=np.full(n, NO_BAND, np.int8),
+            published_at=np.full(n, np.nan),
+            published_probability=np.full(n, np.nan),
+            published_band=np.full(n, NO_BAND, np.int8),
+            published_reason=np.full(n, NO_REASON, np.int8),
+            due_at=np.full(n, np.nan),
+            look_at=np.full(n, np.nan),
+        )
 
-@dataclass(slots=True)  # not frozen: that makes each one four times as slow to build
-class AssessmentRow:
-    """One customer's new assessment, as stored; never changed once it is made."""
 
-    customer: str
-    partition: int
-    revision: int
-    assessed_at: datetime
-    probability: float
-    band: int
-    look_at: datetime
-    features: bytes
-    published_reason: str | None
-    """The leading reason that the risk topic was last told."""
-    value_at_risk: float
+@dataclass(slots=True)
+class Assessments(Columns):
+    """New assessments, one row a customer; never changed once they are made."""
+
+    row: Ints
+    """The customer, as index into `Effects.customers`."""
+    revision: Ints
+    assessed_at: Floats
+    """Unix seconds UTC, to the microsecond, as `look_at`."""
+    probability: Floats
+    band: Codes
+    look_at: Floats
+    features: Floats
+    """float64[n, F]."""
+    published_reason: Codes
+    """The leading reason that the risk topic was last told, as in `Loaded`."""
+    value_at_risk: Floats
     """Money expected within the horizon, times the probability; reporting currency."""
-    message: bytes | None
-    """The risk message; None where nothing material changed."""
-    horizons: bytes
-    """P(no purchase) over each horizon (`core.horizons.pack`)."""
+    told: Flags
+    """Whether the risk topic is told of it: something material changed."""
+    message: NDArray[np.object_]
+    """bytes, the risk message; None where nobody is told."""
+    horizons: NDArray[np.object_]
+    """bytes: P(no purchase) over each horizon (`core.horizons.pack`)."""
+
+    @classmethod
+    def none(cls) -> "Assessments":
+        """Of nobody."""
+        whole, real, code = np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.int8)
+        flag, thing = np.zeros(0, np.bool_), np.zeros(0, object)
+        return cls(
+            whole, whole, real, real, code, real, np.zeros((0, 0)), code, real, flag, thing, thing
+        )
 
 
 @dataclass(slots=True)
@@ -159,11 +204,15 @@ class Effects:
 
     events: EventRows
     """New events only."""
-    states: list[tuple[str, int, bytes]]
-    """(customer, partition, state)."""
-    timers: list[tuple[str, int, datetime]]
-    """(customer, partition, due at): armed as given."""
-    assessments: list[AssessmentRow]
+    customers: Sequence[str]
+    """The turn's customers; those touched by events first."""
+    partition: Sequence[int]
+    """Under which each is written."""
+    states: NDArray[np.void]
+    """STATE of the first so many customers: those touched."""
+    due_at: Floats
+    """float64[n], Unix seconds UTC: the timer is armed so; NaN: it stays as it is."""
+    assessments: Assessments
     predictor: Predictor
     messages: list[Message]
     moves: list[Move]
@@ -185,36 +234,63 @@ class Made:
     features: bytes
     """Little-endian float64, in the order of the feature set."""
     horizons: bytes | None
-    """As in `AssessmentRow`; None of assessments older than these."""
+    """As in `Assessments`; None of assessments older than these."""
 
 
-@dataclass(slots=True)  # not frozen, as `AssessmentRow`
-class LoadedStanding:
-    """What is stored of one customer's standing; never changed. `at` None: nothing was said."""
+@dataclass(slots=True)
+class LoadedStanding(Columns):
+    """What is stored of some customers' standing, in their order. Codes index the words of
+    their modules, `NONE` = unsaid; times are Unix seconds UTC, NaN where there is none."""
 
-    at: datetime | None = None
-    sequence: int = 0
-    grade: str | None = None
-    tier: str | None = None
-    behaviour: str | None = None
-    lifecycle: str | None = None
-    lifecycle_since: datetime | None = None
-    segments: Sequence[str] = ()
-    rules_revision: int = 0
-    policy_version: int = 0
-    worth: float | None = None
-    overridden: bool = False
+    at: Floats
+    """NaN: nothing was said yet."""
+    sequence: Ints
+    grade: Codes
+    tier: Codes
+    behaviour: Codes
+    lifecycle: Codes
+    lifecycle_since: Floats
+    segments: NDArray[np.object_]
+    """frozenset[str]."""
+    rules_revision: Ints
+    policy_version: Ints
+    worth: Floats
+    overridden: Flags
     """The grade above was set by a person."""
-    override: tuple[str, datetime] | None = None
-    """A grade that a person has set, and until when."""
-    profile: tuple[datetime, str, bytes] | None = None
-    """Changed at, event id, JSON."""
+    override: Codes
+    """A grade that a person has set, ..."""
+    override_until: Floats
+    """... and until when."""
+    profile: NDArray[np.object_]
+    """tuple[datetime, str, Profile]: changed at, event id, and what it says; or None."""
+
+    @classmethod
+    def nothing(cls, n: int) -> "LoadedStanding":
+        """Customers of whom nothing is stored."""
+        unsaid, never, zero = np.full(n, NONE, np.int8), np.full(n, np.nan), np.zeros(n, np.int64)
+        return cls(
+            at=never,
+            sequence=zero,
+            grade=unsaid,
+            tier=unsaid.copy(),
+            behaviour=unsaid.copy(),
+            lifecycle=unsaid.copy(),
+            lifecycle_since=never.copy(),
+            segments=np.full(n, NO_SEGMENTS, np.object_),
+            rules_revision=zero.copy(),
+            policy_version=zero.copy(),
+            worth=never.copy(),
+            overridden=np.zeros(n, np.bool_),
+            override=unsaid.copy(),
+            override_until=never.copy(),
+            profile=np.full(n, None, np.object_),
+        )
 
 
 class StandingStore(Protocol):
     """Standings, within the transaction of a turn."""
 
-    async def load(self, work: UnitOfWork, customers: Sequence[str]) -> list[LoadedStanding]: ...
+    async def load(self, work: UnitOfWork, customers: Sequence[str]) -> LoadedStanding: ...
     async def write(
         self, work: UnitOfWork, rows: Sequence[StandingRow], changes: Sequence[CustomerChanged]
     ) -> None: ...

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+import numpy as np
 import pytest
 
 from services.scoring.core.events import Kind
-from services.scoring.core.state import FEATURE_SET, empty, to_bytes
+from services.scoring.core.state import CELLS, STATE, empty, to_bytes
 from services.scoring.model.rule_model import RuleModel
-from services.scoring.ports import AssessmentRow, Effects, EventRows, Loaded, Recorded
+from services.scoring.ports import EventRows, Recorded
 from shared.contracts import events as types
 from shared.contracts.events import Profile
 from shared.kernel.errors import Transient
@@ -18,11 +19,13 @@ from shared.postgres.ledger import Claim, Fenced, Move
 from shared.postgres.outbox import Message
 from tests.fakes.activity import RECEIVED_MS, day
 from tests.fakes.log import Consumed
+from tests.fakes.rows import AssessmentRow, Found, found, written
 from tests.fakes.turns import TOPIC, Claiming
 
 RULE = RuleModel(28)
 EMPTY = to_bytes(empty(1))[0]
-FULL = bytes(range(256)) * 4
+FULL = to_bytes(np.arange(1, CELLS + 1, dtype=np.uint64).view(STATE))[0]
+"""Every cell differs from the empty state."""
 NAMES = ("ann", "客户-七", "a\u0301 'quoted' \\ \t", "x" * 256)
 """Customer ids of every kind that ingest lets pass."""
 
@@ -72,23 +75,14 @@ class StoreSuite:
 
     async def write(self, store: Claiming, *moves: Move, **given: object) -> list[int]:
         """A transaction of its own; returns the outbox ids."""
-        effects = Effects(
-            events=EventRows(),
-            states=[],
-            timers=[],
-            assessments=[],
-            predictor=RULE,
-            messages=[],
-            moves=list(moves),
-            recorded_at=day(0),
-        )
         async with store.open() as work:
-            return [p.id for p in await store.write(work, replace(effects, **given))]  # type: ignore[arg-type]
+            effects = written(RULE, day(0), moves=moves, **given)  # type: ignore[arg-type]
+            return [p.id for p in await store.write(work, effects)]
 
-    async def loaded(self, store: Claiming, *customers: str) -> Loaded:
+    async def loaded(self, store: Claiming, *customers: str) -> Found:
         """What is stored of them."""
         async with store.open() as work:
-            return await store.load(work, customers)
+            return found(await store.load(work, customers))
 
     async def known(self, store: Claiming, events: EventRows) -> dict[int, bytes]:
         """Which are stored."""
@@ -104,8 +98,8 @@ class StoreSuite:
 
     async def test_nothing_is_stored_of_strangers(self, store: Claiming) -> None:
         """Every column is None, for as many as were asked."""
-        found = await self.loaded(store, "ann", "bob")
-        assert all(getattr(found, name) == [None, None] for name in Loaded.__slots__)
+        read = await self.loaded(store, "ann", "bob")
+        assert all(getattr(read, name) == [None, None] for name in Found.__slots__)
         assert (await self.loaded(store)).state == []
         assert await self.known(store, rows(("ann", "1"))) == {}
         assert await self.known(store, EventRows()) == {}
@@ -115,10 +109,9 @@ class StoreSuite:
         """Bytes and order, whatever the customer is called; a later one replaces."""
         await self.write(store, states=[(name, 3, EMPTY) for name in NAMES])
         await self.write(store, states=[(NAMES[1], 3, FULL)])
-        found = await self.loaded(store, *reversed(NAMES), "stranger")
-        assert found.state == [EMPTY, EMPTY, FULL, EMPTY, None]
-        assert found.feature_set == [*[FEATURE_SET] * 4, None]
-        assert found.revision == [None] * 5
+        read = await self.loaded(store, *reversed(NAMES), "stranger")
+        assert read.state == [EMPTY, EMPTY, FULL, EMPTY, None]
+        assert read.revision == [None] * 5
 
     async def test_keys(self, store: Claiming) -> None:
         """Known by (customer, source, id), told by index with the hash that was stored."""
@@ -153,8 +146,8 @@ class StoreSuite:
         await self.write(store, states=[("ann", 3, FULL), ("bob", 3, FULL)])
         with pytest.raises(Transient):
             await self.write(store, states=[("ann", 0, EMPTY), ("eve", 0, EMPTY)])
-        found = await self.loaded(store, "ann", "bob", "eve")
-        assert found.state == [FULL, FULL, None]
+        read = await self.loaded(store, "ann", "bob", "eve")
+        assert read.state == [FULL, FULL, None]
 
     async def test_an_assessment_follows_the_one_that_was_read(self, store: Claiming) -> None:
         """Made from an older one than is stored: Transient, and the stored one stays."""
@@ -194,7 +187,7 @@ class StoreSuite:
     async def test_assessments_and_what_was_told(self, store: Claiming) -> None:
         """The current assessment is the last one; what was published last stays until
         something is published again, but for the reason, which is carried along."""
-        told = assessment("ann", 1, 0, message=b"{}", published_reason="silence")
+        told = assessment("ann", 1, 0, message=b"{}", published_reason="silence_beyond_rhythm")
         await self.write(
             store,
             states=[("ann", 0, EMPTY), ("bob", 0, EMPTY)],
@@ -207,9 +200,9 @@ class StoreSuite:
         assert first.published_at == [day(0), None, None]
         assert first.published_probability == [0.125, None, None]
         assert first.published_band == [1, None, None]
-        assert first.published_reason == ["silence", None, None]
+        assert first.published_reason == ["silence_beyond_rhythm", None, None]
 
-        later = assessment("ann", 2, 5, published_reason="silence")
+        later = assessment("ann", 2, 5, published_reason="silence_beyond_rhythm")
         await self.write(store, assessments=[later, assessment("bob", 2, 5, message=b"{}")])
         second = await self.loaded(store, "ann", "bob")
         assert second.revision == second.band == [2, 2]
@@ -217,24 +210,24 @@ class StoreSuite:
         assert second.published_at == [day(0), day(5)]
         assert second.published_probability == [0.125, 0.25]
         assert second.published_band == [1, 2]
-        assert second.published_reason == ["silence", None]
+        assert second.published_reason == ["silence_beyond_rhythm", None]
 
     async def test_a_state_and_its_assessment_change_alone_or_together(
         self, store: Claiming
     ) -> None:
         """An import writes states, a sweep assessments, a batch of events both; what is not
         written stays."""
-        told = assessment("ann", 1, 0, message=b"{}", published_reason="silence")
+        told = assessment("ann", 1, 0, message=b"{}", published_reason="silence_beyond_rhythm")
         await self.write(store, states=[("ann", 0, EMPTY), ("bob", 0, EMPTY)], assessments=[told])
         await self.write(store, states=[("ann", 0, FULL)])
-        found = await self.loaded(store, "ann", "bob")
-        assert (found.state, found.revision) == ([FULL, EMPTY], [1, None])
-        assert (found.look_at, found.published_at) == ([day(3), None], [day(0), None])
-        assert found.published_reason == ["silence", None]
+        read = await self.loaded(store, "ann", "bob")
+        assert (read.state, read.revision) == ([FULL, EMPTY], [1, None])
+        assert (read.look_at, read.published_at) == ([day(3), None], [day(0), None])
+        assert read.published_reason == ["silence_beyond_rhythm", None]
         await self.write(store, states=[("eve", 0, FULL)], assessments=[assessment("ann", 2, 5)])
-        found = await self.loaded(store, "ann", "eve")
-        assert (found.state, found.revision) == ([FULL, FULL], [2, None])
-        assert (found.look_at, found.published_reason) == ([day(8), None], [None, None])
+        read = await self.loaded(store, "ann", "eve")
+        assert (read.state, read.revision) == ([FULL, FULL], [2, None])
+        assert (read.look_at, read.published_reason) == ([day(8), None], [None, None])
 
     async def test_messages_keep_their_order(self, store: Claiming) -> None:
         """Ids grow with the order of the messages, across transactions too."""
@@ -264,8 +257,8 @@ class StoreSuite:
                 messages=[Message((TOPIC, 0), "risk", b"ann", b"{}")],
             )
         assert fenced.value.lost == {(TOPIC, 1)}
-        found = await self.loaded(store, "ann")
-        assert all(getattr(found, name) == [None] for name in Loaded.__slots__)
+        read = await self.loaded(store, "ann")
+        assert all(getattr(read, name) == [None] for name in Found.__slots__)
         assert await self.known(store, rows(("ann", "1"))) == {}
         assert (await store.take_over((TOPIC, 0))).next_offset is None
 
@@ -282,8 +275,8 @@ class StoreSuite:
 
         async def fail() -> None:
             async with store.open() as work:
-                effects = Effects(
-                    rows(("ann", "1")), [("ann", 0, EMPTY)], [], [], RULE, [], [], day(0)
+                effects = written(
+                    RULE, day(0), events=rows(("ann", "1")), states=[("ann", 0, EMPTY)]
                 )
                 await store.write(work, effects)
                 raise RuntimeError("a bug")

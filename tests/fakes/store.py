@@ -7,11 +7,16 @@ from datetime import UTC, datetime
 from typing import cast
 
 import msgspec
+import numpy as np
 
-from services.scoring.core.state import FEATURE_SET
+from services.scoring.core.bands import NO_BAND
+from services.scoring.core.columns import codes, objects
+from services.scoring.core.state import FEATURE_SET, to_bytes
+from services.scoring.core.times import seconds_of
 from services.scoring.core.value.changes import StandingRow
+from services.scoring.core.value.grades import GRADES, TIERS
+from services.scoring.core.value.lifecycle import BEHAVIOURS, LIFECYCLES
 from services.scoring.ports import (
-    AssessmentRow,
     Effects,
     EventRows,
     Loaded,
@@ -19,16 +24,20 @@ from services.scoring.ports import (
     Recorded,
     StandingStore,
 )
+from services.scoring.store import rows
 from services.scoring.store.cache import CachingStandings, CachingStore
 from shared.contracts.changes import CustomerChanged
+from shared.contracts.events import Profile
 from shared.kernel.errors import Transient
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.ledger import Claim, Fenced, Move
 from shared.postgres.ledger import TopicPartition as Tp
 from shared.postgres.outbox import Message, Pending
+from tests.fakes.rows import AssessmentRow, assessed
 from tests.fakes.turns import Claiming
 
 Key = tuple[str, str, str]
+WORDS = {"grade": GRADES, "tier": TIERS, "behaviour": BEHAVIOURS, "lifecycle": LIFECYCLES}
 
 
 @dataclass(slots=True)
@@ -120,22 +129,24 @@ class MemoryStore:
     async def load(self, work: UnitOfWork, customers: Sequence[str]) -> Loaded:
         """In the order of `customers`."""
         t = _tables(work)
-        state = [t.state.get(c) for c in customers]
-        current = [t.assessment.get(c) for c in customers]
-        told = [t.published.get(c) for c in customers]
-        timer = [t.timer.get(c) for c in customers]
-        return Loaded(
-            state=[s[1] if s else None for s in state],
-            feature_set=[FEATURE_SET if s else None for s in state],
-            revision=[a.revision if a else None for a in current],
-            band=[a.band if a else None for a in current],
-            published_at=[a.assessed_at if a else None for a in told],
-            published_probability=[a.probability if a else None for a in told],
-            published_band=[a.band if a else None for a in told],
-            published_reason=[a.published_reason if a else None for a in current],
-            due_at=[d[1] if d else None for d in timer],
-            look_at=[a.look_at if a else None for a in current],
-        )
+        found: list[tuple[object, ...]] = []
+        for name in customers:
+            state, current, told = t.state.get(name), t.assessment.get(name), t.published.get(name)
+            found.append(
+                (
+                    None if state is None else state[1],
+                    None if state is None else FEATURE_SET,
+                    0 if current is None else current.revision,
+                    NO_BAND if current is None else current.band,
+                    None if told is None else told.assessed_at.timestamp(),
+                    None if told is None else told.probability,
+                    NO_BAND if told is None else told.band,
+                    None if current is None else current.published_reason,
+                    t.timer[name][1].timestamp() if name in t.timer else None,
+                    None if current is None else current.look_at.timestamp(),
+                )
+            )
+        return rows.loaded_of(found)
 
     async def record(self, work: UnitOfWork, events: EventRows, recorded_at: datetime) -> None:
         """Before `write`, which does the same for who has not."""
@@ -159,14 +170,16 @@ class MemoryStore:
                 written = (events.time[i], f"{key[1]}\n{key[2]}", msgspec.json.encode(profile))
                 if key[0] not in t.profile or t.profile[key[0]][:2] < written[:2]:
                     t.profile[key[0]] = written
-        self._moved = [(c, p) for c, p, _ in effects.states if c in t.state and t.state[c][0] != p]
+        packed = to_bytes(effects.states)
+        states = [*zip(effects.customers, effects.partition, packed, strict=False)]
+        self._moved = [(c, p) for c, p, _ in states if c in t.state and t.state[c][0] != p]
         if self._moved:
             raise Transient(f"{len(self._moved)} customers come from another partition")
-        for customer, partition, packed in effects.states:
-            t.state[customer] = partition, packed
-        for customer, partition, at in effects.timers:
-            t.timer[customer] = partition, at.astimezone(UTC)
-        for row in effects.assessments:
+        for customer, partition, state in states:
+            t.state[customer] = partition, state
+        for customer, partition, at in rows.timers(effects):
+            t.timer[customer] = partition, datetime.fromtimestamp(at, UTC)
+        for row in assessed(effects):
             before = t.assessment.get(row.customer)
             if before is not None and before.revision != row.revision - 1:
                 raise Transient("a customer of this batch was assessed meanwhile")
@@ -204,15 +217,21 @@ class Remembering(CachingStore):
 class MemoryStandings:
     """Implements `ports.StandingStore` on the same tables."""
 
-    async def load(self, work: UnitOfWork, customers: Sequence[str]) -> list[LoadedStanding]:
+    async def load(self, work: UnitOfWork, customers: Sequence[str]) -> LoadedStanding:
         """In the order of `customers`."""
         t = _tables(work)
-        return [
-            replace(
-                _as_loaded(t.standing.get(c)), profile=t.profile.get(c), override=t.override.get(c)
-            )
-            for c in customers
-        ]
+        override = [t.override.get(c) for c in customers]
+        profile = [t.profile.get(c) for c in customers]
+        found = _as_loaded([t.standing.get(c) for c in customers])
+        found.override = codes([None if o is None else o[0] for o in override], GRADES)
+        found.override_until = seconds_of([None if o is None else o[1] for o in override])
+        found.profile = objects(
+            [
+                None if p is None else (p[0], p[1], msgspec.json.decode(p[2], type=Profile))
+                for p in profile
+            ]
+        )
+        return found
 
     async def write(
         self, work: UnitOfWork, rows: Sequence[StandingRow], changes: Sequence[CustomerChanged]
@@ -224,23 +243,20 @@ class MemoryStandings:
         t.standing_change += changes
 
 
-def _as_loaded(row: StandingRow | None) -> LoadedStanding:
-    if row is None:
-        return LoadedStanding()
-    return LoadedStanding(
-        at=row.at,
-        sequence=row.sequence,
-        grade=row.grade,
-        tier=row.tier,
-        behaviour=row.behaviour,
-        lifecycle=row.lifecycle,
-        lifecycle_since=row.lifecycle_since,
-        segments=row.segments,
-        rules_revision=row.rules_revision,
-        policy_version=row.policy_version,
-        worth=row.worth,
-        overridden=row.overridden,
-    )
+def _as_loaded(stored: Sequence[StandingRow | None]) -> LoadedStanding:
+    found = LoadedStanding.nothing(len(stored))
+    for n, row in enumerate(stored):
+        if row is None:
+            continue
+        found.at[n], found.lifecycle_since[n] = row.at.timestamp(), row.lifecycle_since.timestamp()
+        for name, words in WORDS.items():
+            if (said := getattr(row, name)) is not None:
+                getattr(found, name)[n] = [*words].index(said)
+        found.segments[n] = frozenset(row.segments)
+        found.worth[n] = np.nan if row.worth is None else row.worth
+        for name in ("sequence", "rules_revision", "policy_version", "overridden"):
+            getattr(found, name)[n] = getattr(row, name)
+    return found
 
 
 class MemorySender:

@@ -87,6 +87,12 @@ def empty(n: int) -> NDArray[np.void]:
     return states
 
 
+def take(states: NDArray[np.void], rows: NDArray[np.int64]) -> NDArray[np.void]:
+    """The states of these rows, in this order: as words, which copies ten times as fast."""
+    cells = np.ascontiguousarray(states).view(np.uint64).reshape(-1, CELLS)
+    return cells[rows].view(STATE)[:, 0]
+
+
 def from_bytes(rows: Sequence[bytes]) -> NDArray[np.void]:
     """States from their stored bytes, one row each; writable.
 

@@ -7,15 +7,21 @@ queue takes away is a comparison, never an assessment; it is counted.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from services.scoring import metrics
-from services.scoring.ports import AssessmentRow, Effects, Predictor
+from services.scoring.core.times import moments
+from services.scoring.ports import Effects, Predictor
 from shared.kernel.errors import Transient
 from shared.runtime.service import Stop
+
+Floats = NDArray[np.float64]
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +42,21 @@ class Beside(NamedTuple):
     champion_probability: float
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Assessments of one turn."""
+
+    champion: str
+    customers: Sequence[str]
+    assessed_at: Sequence[datetime]
+    features: Floats
+    """float64[n, F]."""
+    probability: Floats
+
+    def __len__(self) -> int:
+        return len(self.customers)
+
+
 class Shadows(Protocol):
     """Keeps both scores."""
 
@@ -48,16 +69,28 @@ class Shadow:
     def __init__(self, challenger: Callable[[], Predictor | None], store: Shadows) -> None:
         self._challenger = challenger
         self._store = store
-        self._queue: deque[tuple[str, AssessmentRow]] = deque()
+        self._queue: deque[Waiting] = deque()
 
     def offer(self, effects: Effects) -> None:
         """Take the assessments of a committed turn, as far as there is room."""
-        if self._challenger() is None or not effects.assessments:
+        made = effects.assessments
+        if self._challenger() is None or not len(made):
             return
-        room = QUEUE_ROWS_MAX - len(self._queue)
-        version = effects.predictor.version
-        self._queue.extend((version, row) for row in effects.assessments[: max(0, room)])
-        metrics.SHADOW_SKIPPED.inc(max(0, len(effects.assessments) - room))
+        room = max(0, QUEUE_ROWS_MAX - sum(map(len, self._queue)))
+        metrics.SHADOW_SKIPPED.inc(max(0, len(made) - room))
+        if not room:
+            return
+        if len(made) > room:
+            made = made.take(np.arange(room))
+        self._queue.append(
+            Waiting(
+                champion=effects.predictor.version,
+                customers=[effects.customers[row] for row in made.row.tolist()],
+                assessed_at=moments(made.assessed_at),
+                features=made.features,
+                probability=made.probability,
+            )
+        )
 
     async def watch(self, stop: Stop) -> None:
         """Score what waits until stopped."""
@@ -73,22 +106,30 @@ class Shadow:
         waiting = list(self._queue)
         if challenger is not None and waiting:
             await self._store.add(await asyncio.to_thread(_score, challenger, waiting))
-            metrics.SHADOW_SCORES.inc(len(waiting))
+            metrics.SHADOW_SCORES.inc(sum(map(len, waiting)))
         for _ in waiting:
             self._queue.popleft()
 
 
-def _score(challenger: Predictor, waiting: Sequence[tuple[str, AssessmentRow]]) -> list[Beside]:
-    x = np.frombuffer(b"".join(row.features for _, row in waiting), "<f8")
-    p = challenger.predict(np.ascontiguousarray(x.reshape(len(waiting), -1)))
+def _score(challenger: Predictor, waiting: Sequence[Waiting]) -> list[Beside]:
+    p = challenger.predict(np.concatenate([turn.features for turn in waiting]))
+    of_each = (
+        (customer, at, turn.champion, champions)
+        for turn in waiting
+        for customer, at, champions in zip(
+            turn.customers, turn.assessed_at, turn.probability.tolist(), strict=True
+        )
+    )
     return [
         Beside(
             version=challenger.version,
-            customer_id=row.customer,
-            assessed_at=row.assessed_at,
-            probability=float(probability),
+            customer_id=customer,
+            assessed_at=at,
+            probability=probability,
             champion=champion,
-            champion_probability=row.probability,
+            champion_probability=champions,
         )
-        for (champion, row), probability in zip(waiting, p, strict=True)
+        for (customer, at, champion, champions), probability in zip(
+            of_each, p.tolist(), strict=True
+        )
     ]

@@ -4,24 +4,21 @@ told in the same transaction.
 `Standing.load` before the arithmetic, `Stand` within it, `Standing.write` after the fence.
 """
 
-import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Final, Protocol
+from datetime import datetime
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from services.scoring.core.times import moments
 from services.scoring.core.value.affinity import Counts
 from services.scoring.core.value.changes import Comparison, StandingRow, Subject, is_told
-from services.scoring.core.value.grades import GRADES, TIERS
-from services.scoring.core.value.lifecycle import BEHAVIOURS, LIFECYCLES
 from services.scoring.core.value.money import money
 from services.scoring.core.value.standing import NONE, Before, Risk, Valuation, assess
-from services.scoring.ports import EventRows, LoadedStanding, PartitionTurn, StandingStore
+from services.scoring.handlers.work import Work
+from services.scoring.ports import LoadedStanding, StandingStore
 from shared.contracts.changes import ENCODER, CustomerChanged
 from shared.contracts.events import Profile
 from shared.contracts.risk import Standing as ToldStanding
@@ -29,24 +26,8 @@ from shared.postgres.engine import UnitOfWork
 from shared.postgres.outbox import Message
 
 Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 Ints = NDArray[np.int64]
-
-_PROFILE: Final = msgspec.json.Decoder(Profile)
-
-
-class Turn(Protocol):
-    """Of a turn's work, what is read here (`handlers.assess.Work`)."""
-
-    @property
-    def customers(self) -> Sequence[str]: ...
-    @property
-    def partition(self) -> Sequence[int]: ...
-    @property
-    def events(self) -> EventRows: ...
-    @property
-    def event_rows(self) -> Sequence[int]: ...
-    @property
-    def turns(self) -> Mapping[int, PartitionTurn]: ...
 
 
 @dataclass(slots=True)
@@ -70,13 +51,14 @@ class Standing:
         self._current = current
         self._topic = changes_topic
 
-    async def load(self, work: UnitOfWork, job: Turn) -> "Stand":
+    async def load(self, work: UnitOfWork, job: Work) -> "Stand":
         """What is stored of whom the turn may assess."""
         # Only those of a partition that has a time for it are assessed.
-        timed = {number for number, turn in job.turns.items() if turn.now is not None}
-        asked = [row for row, number in enumerate(job.partition) if number in timed]
-        found = await self._store.load(work, [job.customers[row] for row in asked])
-        return Stand(job, dict(zip(asked, found, strict=True)), self._current(), self._topic)
+        asked, customers = np.flatnonzero(~np.isnan(job.now)), job.customers
+        if len(asked) < len(job):
+            customers = [customers[row] for row in asked.tolist()]
+        found = await self._store.load(work, customers)
+        return Stand(job, asked, found, self._current(), self._topic)
 
     async def write(self, work: UnitOfWork, stood: Stood) -> None:
         """Store what changed; the caller holds the fence."""
@@ -88,13 +70,15 @@ class Stand:
     """The arithmetic for one turn: no I/O."""
 
     def __init__(
-        self, job: Turn, loaded: dict[int, LoadedStanding], by: Valuation, topic: str
+        self, job: Work, asked: Ints, loaded: LoadedStanding, by: Valuation, topic: str
     ) -> None:
         self._job = job
         self._loaded = loaded
         self._by = by
         self._topic = topic
         self._found: Comparison | None = None
+        self._place = np.zeros(len(job), np.int64)
+        self._place[asked] = np.arange(len(asked))
         self.stood = Stood()
 
     def __call__(
@@ -104,38 +88,36 @@ class Stand:
         now: Floats,
         risk: Risk,
         categories: Counts,
-        states: Sequence[bytes | None],
-        onboarding: Callable[[int], bool],
+        known: Flags,
+        onboarding: Flags,
     ) -> None:
-        """Assess the rows of the turn; `categories` are the sketches of `rows`, `states` those
-        before it, by row of the turn."""
-        loaded = [self._loaded.get(row, _NOTHING) for row in rows.tolist()]
+        """Assess the rows of the turn; everything else has their order. `categories` are the
+        sketches, `known` those who had a state before."""
+        loaded = self._loaded.take(self._place[rows])
         before = _before(loaded, now)
-        profiles = self._profiles(rows, loaded)
-        standings = assess(x, now, risk, categories, profiles, before, self._by)
+        standings = assess(x, now, risk, categories, self._profiles(rows, loaded), before, self._by)
         self._found = found = Comparison.of(standings, before, self._by)
         self.stood.quality.update(flag for flags in standings.quality for flag in flags)
-        worth = np.array([math.nan if one.worth is None else one.worth for one in loaded])
-        store = found.to_store(worth, _seconds([one.at for one in loaded]), now)
-        net = money(x).net
-        for at in np.flatnonzero(store).tolist():
-            row = int(rows[at])
-            who = Subject(
-                row=at,
-                customer=self._job.customers[row],
-                partition=self._job.partition[row],
-                sequence=loaded[at].sequence,
-                at=datetime.fromtimestamp(float(now[at]), UTC),
-            )
-            # An import is no news, nor a first standing of somebody whom we knew before.
-            unnamed = not before.known[at] and states[row] is not None
-            news = found.changes(who, silent=unnamed or onboarding(row))
-            sequence = who.sequence + len(news)
-            self.stood.rows.append(
-                found.stored(who, sequence, float(risk.value[at]), float(net[at]))
-            )
+        stored = np.flatnonzero(found.to_store(loaded.worth, loaded.at, now))
+        # An import is no news, nor a first standing of somebody whom we knew before.
+        silent = (~before.known & known) | onboarding
+        of_each = zip(
+            stored.tolist(),
+            rows[stored].tolist(),
+            loaded.sequence[stored].tolist(),
+            moments(now[stored]),
+            silent[stored].tolist(),
+            risk.value[stored].tolist(),
+            money(x[stored]).net.tolist(),
+            strict=True,
+        )
+        for at, row, sequence, when, quiet, value, net in of_each:
+            customer, partition = self._job.customers[row], self._job.partition[row]
+            who = Subject(at, customer, partition, sequence, when)
+            news = found.changes(who, silent=quiet)
+            self.stood.rows.append(found.stored(who, sequence + len(news), value, net))
             self.stood.changes += news
-            cause, key = self._job.turns[who.partition].tp, who.customer.encode()
+            cause, key = self._job.turns[partition].tp, customer.encode()
             self.stood.messages += [
                 Message(cause, self._topic, key, ENCODER.encode(one))
                 for one in news
@@ -146,57 +128,35 @@ class Stand:
         """The standing of the row at this place, as the risk message carries it."""
         return None if self._found is None else self._found.message(at)
 
-    def _profiles(self, rows: Ints, loaded: Sequence[LoadedStanding]) -> list[Profile | None]:
+    def _profiles(self, rows: Ints, loaded: LoadedStanding) -> list[Profile | None]:
         """The newest profile of each, one of this very turn included: last writer by (time, id)."""
-        newest: dict[int, tuple[datetime, str, Profile]] = {}
+        newest: list[tuple[datetime, str, Profile] | None] = loaded.profile.tolist()
         events = self._job.events
-        for i, (row, profile) in enumerate(zip(self._job.event_rows, events.profile, strict=True)):
-            if profile is not None:
-                key = (events.time[i], f"{events.source[i]}\n{events.id[i]}")
-                if row not in newest or newest[row][:2] < key:
-                    newest[row] = (*key, profile)
-        found: list[Profile | None] = []
-        for row, one in zip(rows.tolist(), loaded, strict=True):
-            stored, mine = one.profile, newest.get(row)
-            if mine is not None and (stored is None or stored[:2] < mine[:2]):
-                found.append(mine[2])
-            else:
-                found.append(None if stored is None else _PROFILE.decode(stored[2]))
-        return found
+        told = [i for i, profile in enumerate(events.profile) if profile is not None]
+        if told:
+            at = {row: place for place, row in enumerate(rows.tolist())}
+            for i in told:
+                place = at.get(int(self._job.event_rows[i]))
+                if place is None or (profile := events.profile[i]) is None:
+                    continue
+                key, before = (events.time[i], f"{events.source[i]}\n{events.id[i]}"), newest[place]
+                if before is None or before[:2] < key:
+                    newest[place] = (*key, profile)
+        return [None if one is None else one[2] for one in newest]
 
 
-_NOTHING: Final = LoadedStanding()
-
-
-def _before(loaded: Sequence[LoadedStanding], now: Floats) -> Before:
-    n = len(loaded)
-
-    def codes(words: Sequence[str], name: str) -> NDArray[np.int8]:
-        index = {word: code for code, word in enumerate(words)}
-        found = (getattr(one, name) for one in loaded)
-        return np.fromiter((index.get(word or "", NONE) for word in found), np.int8, n)
-
+def _before(loaded: LoadedStanding, now: Floats) -> Before:
     return Before(
-        known=np.fromiter((one.at is not None for one in loaded), np.bool_, n),
-        grade=codes(GRADES, "grade"),
-        tier=codes(TIERS, "tier"),
-        behaviour=codes(BEHAVIOURS, "behaviour"),
-        lifecycle=codes(LIFECYCLES, "lifecycle"),
-        lifecycle_since=_seconds([one.lifecycle_since for one in loaded]),
-        override=np.fromiter(map(_override, loaded, now.tolist()), np.int8, n),
-        overridden=np.fromiter((one.overridden for one in loaded), np.bool_, n),
-        segments=[frozenset(one.segments) for one in loaded],
-        rules_revision=np.fromiter((one.rules_revision for one in loaded), np.int64, n),
-        policy_version=np.fromiter((one.policy_version for one in loaded), np.int64, n),
+        known=~np.isnan(loaded.at),
+        grade=loaded.grade,
+        tier=loaded.tier,
+        behaviour=loaded.behaviour,
+        lifecycle=loaded.lifecycle,
+        lifecycle_since=loaded.lifecycle_since,
+        # What a person has set, while it lasts.
+        override=np.where(loaded.override_until > now, loaded.override, NONE).astype(np.int8),
+        overridden=loaded.overridden,
+        segments=loaded.segments.tolist(),
+        rules_revision=loaded.rules_revision,
+        policy_version=loaded.policy_version,
     )
-
-
-def _override(loaded: LoadedStanding, now: float) -> int:
-    """The grade that a person has set, while it lasts."""
-    if loaded.override is None or loaded.override[1].timestamp() <= now:
-        return NONE
-    return [*GRADES].index(loaded.override[0])  # type: ignore[arg-type] # checked when it was set
-
-
-def _seconds(times: Sequence[datetime | None]) -> Floats:
-    return np.array([math.nan if at is None else at.timestamp() for at in times], np.float64)

@@ -1,17 +1,23 @@
 """The customers of one turn, and what is known of each before the arithmetic."""
 
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
 from typing import Final
 
-from services.scoring.ports import EventRows, Loaded, PartitionTurn
+import numpy as np
+from numpy.typing import NDArray
 
-AFTER_BACKFILL: Final = datetime(1970, 1, 1, tzinfo=UTC)
-"""A timer of whom an import touched: due as soon as it has ended, and that look is the first."""
+from services.scoring.ports import EventRows, PartitionTurn
 
-AT_NEXT_TICK: Final = AFTER_BACKFILL + timedelta(seconds=1)
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+AFTER_BACKFILL: Final = 0.0
+"""A timer of whom an import touched (Unix seconds): due as soon as it has ended, and that look is
+the first."""
+
+AT_NEXT_TICK: Final = 1.0
 """A timer of whom live events touched between ticks: due at the next one."""
-
-AT_ONCE: Final = frozenset({AFTER_BACKFILL, AT_NEXT_TICK})
 
 
 class Work:
@@ -22,37 +28,52 @@ class Work:
     ) -> None:
         self.events = events
         self.turns = {t.tp[1]: t for t in turns}
-        self._row_of: dict[str, int] = {}
-        self.customers: list[str] = []
-        self.partition: list[int] = []
-        self.event_rows = [
-            self._add(customer, record.partition)
-            for customer, record in zip(events.customer, events.record, strict=True)
-        ]
-        self.touched = len(self.customers)
+        row_of: dict[str, int] = {}
+        self.event_rows = _rows([row_of.setdefault(c, len(row_of)) for c in events.customer])
+        self.touched = len(row_of)
         """The first so many customers were touched by events."""
-        self.due_rows = [self._add(customer, partition) for customer, partition in due]
-        self.partitions = set(self.partition)
-        self.imported = {
-            row for row, live in zip(self.event_rows, events.live, strict=True) if not live
-        }
-        """Rows that a backfill touched in this turn."""
+        self.due_rows = _rows([row_of.setdefault(c, len(row_of)) for c, _ in due])
+        self.customers = list(row_of)
+        # Rows are numbered as they are met first, which `unique` tells in their order.
+        met = np.unique(np.concatenate((self.event_rows, self.due_rows)), return_index=True)[1]
+        homes = [record.partition for record in events.record] + [home for _, home in due]
+        self.partition: list[int] = _rows(homes)[met].tolist()
+        self._homes, self._home = np.unique(_rows(self.partition), return_inverse=True)
+        live = np.array(events.live, np.bool_)
+        self.live = self._any(self.event_rows[live])
+        """bool[n]: whom a live event touched in this turn."""
+        self.imported = self._any(self.event_rows[~live])
+        """bool[n]: whom a backfill touched in this turn."""
+        self.due = self._any(self.due_rows)
+        """bool[n]: whose timer fired."""
+        self.now = self.of_turn(lambda t: np.nan if t.now is None else t.now.timestamp())
+        """float64[n], Unix seconds UTC: when they are assessed; NaN: not now."""
+        self.sweeping = self.of_turn(lambda t: t.sweeping) > 0
+        """bool[n]: timers of their partition may fire now."""
 
-    def _add(self, customer: str, partition: int) -> int:
-        row = self._row_of.setdefault(customer, len(self.customers))
-        if row == len(self.customers):
-            self.customers.append(customer)
-            self.partition.append(partition)
-        return row
+    def __len__(self) -> int:
+        return len(self.customers)
+
+    @property
+    def partitions(self) -> set[int]:
+        """Of all customers."""
+        return set(self._homes.tolist())
+
+    def of_turn(self, value: Callable[[PartitionTurn], float]) -> Floats:
+        """float64[n]: a number of each customer's partition."""
+        homes = np.array([value(self.turns[home]) for home in self._homes.tolist()], np.float64)
+        return homes[self._home]
+
+    def _any(self, rows: Ints) -> Flags:
+        flags = np.zeros(len(self.customers), np.bool_)
+        flags[rows] = True
+        return flags
 
 
-def onboarding(job: Work, loaded: Loaded, row: int) -> bool:
-    """An import touched the customer, and nobody has looked since."""
-    return row in job.imported or loaded.due_at[row] == AFTER_BACKFILL
+def onboarding(imported: Flags, due_at: Floats) -> Flags:
+    """bool[n]: an import touched the customer, and nobody has looked since."""
+    return np.asarray(imported | (due_at == AFTER_BACKFILL))
 
 
-def now_of(turn: PartitionTurn) -> datetime:
-    """Business time of an assessment: without one, nobody of the partition is assessed."""
-    if turn.now is None:
-        raise AssertionError("assessed at no time")
-    return turn.now
+def _rows(values: list[int]) -> Ints:
+    return np.array(values, np.int64)

@@ -1,24 +1,28 @@
 """Writes customers' assessments and, where one is news, the message about it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.scoring.core import horizons, material
+from services.scoring.core.bands import NO_BAND
 from services.scoring.core.message import last_purchase
 from services.scoring.core.registry import feature_index
 from services.scoring.core.state import FEATURE_SET
+from services.scoring.core.times import moments
 from services.scoring.core.value.changes import defined
 from services.scoring.handlers.stand import Stand
-from services.scoring.handlers.work import Work, now_of, onboarding
-from services.scoring.ports import AssessmentRow, Effects, Loaded, Predictor
-from shared.contracts.risk import BANDS, ENCODER, Reason, RiskAssessed, Within
+from services.scoring.handlers.work import Work
+from services.scoring.ports import Assessments, Effects, Loaded, Predictor
+from shared.contracts.risk import BANDS, ENCODER, Reason, RiskAssessed, Standing, Within
 from shared.postgres.outbox import Message
 
 Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,120 +39,150 @@ class Telling:
 
 
 class Writer:
-    """Writes one customer's assessment and, where it is news, the message."""
+    """Writes the assessments of a turn; every column that it is given has the order of `rows`."""
 
     def __init__(
         self,
         job: Work,
+        rows: Ints,
         loaded: Loaded,
         predictor: Predictor,
         telling: Telling,
         x: Floats,
-        now: Floats,
-        looks: Sequence[datetime],
         stand: Stand,
     ) -> None:
-        self._stand = stand
         self._job = job
+        self._rows = rows
         self._loaded = loaded
         self._predictor = predictor
         self._telling = telling
         self._x = x
-        self._looks = looks
-        self._features = np.ascontiguousarray(x, "<f8").tobytes()
-        self._features_bytes = 8 * x.shape[1]
-        self._value = telling.expected
-        self._last = last_purchase(x, now)
-        self._received = _received(job)
-        self._horizons = horizons.pack(telling.days, telling.over)
+        self._stand = stand
 
     def __call__(
         self,
         effects: Effects,
-        row: int,
-        at: int,
+        buyers: Ints,
         new: material.Assessed,
-        why: list[Reason],
+        why: Sequence[Sequence[Reason]],
         *,
-        told: bool,
+        looks: Floats,
+        publish: Flags,
+        onboarding: Flags,
     ) -> None:
-        customer = self._job.customers[row]
-        turn = self._job.turns[self._job.partition[row]]
-        start = at * self._features_bytes
-        message: bytes | None = None
-        leading = self._loaded.published_reason[row]
-        if told:
-            risk = self._message(row, at, new, why)
-            message = ENCODER.encode(risk)
-            leading = why[0].code if why else None
+        """Write those of `buyers`, and the messages about those under `publish`."""
+        told, message = publish[buyers], np.full(len(buyers), None, np.object_)
+        message[told] = self._messages(effects, buyers[told], new, why, onboarding)
+        packed = np.empty(len(buyers), np.object_)
+        packed[:] = horizons.pack(self._telling.days, self._telling.over[buyers])
+        effects.assessments = Assessments(
+            row=self._rows[buyers],
+            revision=self._loaded.revision[buyers] + 1,
+            assessed_at=new.at[buyers],
+            probability=new.probability[buyers],
+            band=new.band[buyers],
+            look_at=looks[buyers],
+            features=self._x[buyers],
+            # What the topic was told last stays so until it is told again.
+            published_reason=np.where(publish, new.reason, self._loaded.published_reason)[buyers],
+            value_at_risk=(new.probability * self._telling.expected)[buyers],
+            told=told,
+            message=message,
+            horizons=packed,
+        )
+
+    def _messages(
+        self,
+        effects: Effects,
+        told: Ints,
+        new: material.Assessed,
+        why: Sequence[Sequence[Reason]],
+        onboarding: Flags,
+    ) -> list[bytes]:
+        if not len(told):
+            return []
+        columns = self._columns(told, new, onboarding)
+        encoded: list[bytes] = []
+        for at, row, values in zip(told.tolist(), self._rows[told].tolist(), columns, strict=True):
+            customer = self._job.customers[row]
+            risk = self._message(customer, values, why[at], self._stand.told(at))
+            encoded.append(ENCODER.encode(risk))
+            cause = self._job.turns[self._job.partition[row]].tp
             effects.messages.append(
-                Message(turn.tp, self._telling.risk_topic, customer.encode(), message)
+                Message(cause, self._telling.risk_topic, customer.encode(), encoded[-1])
             )
-        effects.assessments.append(
-            AssessmentRow(
-                customer=customer,
-                partition=turn.tp[1],
-                revision=(self._loaded.revision[row] or 0) + 1,
-                assessed_at=now_of(turn),
-                probability=float(new.probability[at]),
-                band=int(new.band[at]),
-                look_at=self._looks[at],
-                features=self._features[start : start + self._features_bytes],
-                published_reason=leading,
-                value_at_risk=float(new.probability[at] * self._value[at]),
-                message=message,
-                horizons=self._horizons[at],
-            )
+        return encoded
+
+    def _columns(
+        self, told: Ints, new: material.Assessed, onboarding: Flags
+    ) -> Iterator[tuple[Any, ...]]:
+        """What `_message` reads of each row, as Python's own values."""
+        x, now = self._x[told], new.at[told]
+        return zip(
+            moments(now),
+            new.probability[told].tolist(),
+            new.band[told].tolist(),
+            (self._loaded.revision[told] + 1).tolist(),
+            self._loaded.band[told].tolist(),
+            onboarding[told].tolist(),
+            self._telling.over[told].tolist(),
+            self._telling.expected[told].tolist(),
+            x[:, feature_index["purchases"]].tolist(),
+            moments(last_purchase(x, now)),
+            x[:, feature_index["recency_days"]].tolist(),
+            x[:, feature_index["gap_mean_days"]].tolist(),
+            _received(self._job)[self._rows[told]].tolist(),
+            strict=True,
         )
 
     def _message(
-        self, row: int, at: int, new: material.Assessed, why: list[Reason]
+        self,
+        customer: str,
+        values: tuple[Any, ...],
+        why: Sequence[Reason],
+        standing: Standing | None,
     ) -> RiskAssessed:
-        previous = self._loaded.band[row]
-        turn = self._job.turns[self._job.partition[row]]
-        expected = float(self._value[at])
-        probability = float(new.probability[at])
+        (
+            at, probability, band, revision, previous, onboarding, over, expected, purchases,
+            last_purchase_at, silent, gap, received_ms,
+        ) = values  # fmt: skip
         return RiskAssessed(
-            customer_id=self._job.customers[row],
-            revision=(self._loaded.revision[row] or 0) + 1,
-            assessed_at=now_of(turn),
+            customer_id=customer,
+            revision=revision,
+            assessed_at=at,
             probability=probability,
             horizon_days=self._predictor.horizon_days,
             horizons=[
                 Within(days=days, probability=p)
-                for days, p in zip(self._telling.days, self._telling.over[at].tolist(), strict=True)
+                for days, p in zip(self._telling.days, over, strict=True)
             ],
-            band=BANDS[new.band[at]],
-            previous_band=None if previous is None else BANDS[previous],
-            onboarding=previous is None and onboarding(self._job, self._loaded, row),
+            band=BANDS[band],
+            previous_band=None if previous == NO_BAND else BANDS[previous],
+            onboarding=previous == NO_BAND and onboarding,
             method=self._predictor.method,
             model_version=self._predictor.version,
             feature_set=FEATURE_SET,
-            reasons=why,
-            purchases=int(self._feature(at, "purchases")),
-            last_purchase_at=datetime.fromtimestamp(self._last[at], UTC),
-            days_silent=self._feature(at, "recency_days"),
-            usual_gap_days=defined(self._feature(at, "gap_mean_days")),
+            reasons=list(why),
+            purchases=int(purchases),
+            last_purchase_at=last_purchase_at,
+            days_silent=silent,
+            usual_gap_days=defined(gap),
             expected_value=expected,
             value_at_risk=probability * expected,
             currency=self._telling.currency,
-            standing=self._stand.told(at),
-            received_ms=self._received.get(row, turn.tick_received_ms),
+            standing=standing,
+            received_ms=received_ms,
         )
 
-    def _feature(self, at: int, name: str) -> float:
-        return float(self._x[at, feature_index[name]])
 
-
-def _received(job: Work) -> dict[int, int]:
-    """When the newest live event of each touched customer entered the raw topic, Unix ms.
+def _received(job: Work) -> Ints:
+    """int64[n]: when the newest live event of each touched customer entered the raw topic, Unix ms.
 
     At a tick, the tick is the cause: events before it wait for it by design.
     """
-    return {
-        row: received
-        for row, received, live in zip(
-            job.event_rows, job.events.received_ms, job.events.live, strict=True
-        )
-        if live and not job.turns[job.partition[row]].tick
-    }
+    received = job.of_turn(lambda turn: turn.tick_received_ms).astype(np.int64)
+    waited = job.of_turn(lambda turn: turn.tick)[job.event_rows] > 0
+    cause = np.flatnonzero(np.array(job.events.live, np.bool_) & ~waited)
+    # Of several events of one customer the last stays, as numpy promises.
+    received[job.event_rows[cause]] = np.array(job.events.received_ms, np.int64)[cause]
+    return received

@@ -7,15 +7,19 @@ changes a customer's state or assessment outside a turn raises the epoch of the 
 (`Ledger.reset` does), so that its owner claims it anew.
 """
 
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final
 
-from services.scoring.core.state import FEATURE_SET
+import numpy as np
+from numpy.typing import NDArray
+
+from services.scoring.core.columns import codes, objects
+from services.scoring.core.times import seconds_of
 from services.scoring.core.value.changes import StandingRow
+from services.scoring.core.value.grades import GRADES, TIERS
+from services.scoring.core.value.lifecycle import BEHAVIOURS, LIFECYCLES
+from services.scoring.core.value.standing import NO_SEGMENTS
 from services.scoring.ports import (
     Effects,
     EventRows,
@@ -24,24 +28,13 @@ from services.scoring.ports import (
     StandingStore,
     Store,
 )
+from services.scoring.store.slots import Slots
 from shared.contracts.changes import CustomerChanged
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.outbox import Pending
 
-_COLUMNS: Final = len(Loaded.__slots__)
-_STATE, _FEATURE_SET, _REVISION, _BAND, _TOLD, _REASON, _DUE_AT, _LOOK_AT = (
-    Loaded.__slots__.index(name)
-    for name in (
-        "state", "feature_set", "revision", "band", "published_at", "published_reason", "due_at",
-        "look_at",
-    )
-)  # fmt: skip
-_TOLD_END: Final = Loaded.__slots__.index("published_band") + 1
-_STOOD: Final = tuple(
-    name for name in LoadedStanding.__slots__ if name not in ("override", "profile")
-)
-Row = tuple[Any, ...]
-"""One customer's value of each column of `Loaded`, then the partition."""
+Flags = NDArray[np.bool_]
+Ints = NDArray[np.int64]
 
 
 class CachingStore:
@@ -50,27 +43,31 @@ class CachingStore:
 
     def __init__(self, inner: Store, customers_max: int) -> None:
         self._inner = inner
-        self._customers_max = customers_max
-        self._rows: OrderedDict[str, Row] = OrderedDict()
-        self._loaded: dict[str, Row] = {}
+        self._slots = Slots(customers_max)
+        # One row per slot.
+        self._rows, self._standings = Loaded.nothing(0), LoadedStanding.nothing(0)
+        self._stood = np.zeros(0, np.bool_)
+        # Of the transaction that is open.
+        self._customers: Sequence[str] = ()
+        self._slots_then: Ints = np.zeros(0, np.int64)
+        self._loaded = Loaded.nothing(0)
         self._written: Effects | None = None
-        self._standings: dict[str, LoadedStanding] = {}
-        self._stood: dict[str, LoadedStanding] = {}
+        self._asked: Sequence[str] = ()
+        self._standing = LoadedStanding.nothing(0)
 
     def __len__(self) -> int:
         """Customers remembered."""
-        return len(self._rows)
+        return len(self._slots)
 
     def forget(self) -> None:
         """A partition was claimed: others may have written meanwhile. Of everybody: a customer who
         is remembered from another partition may have moved to this one while it was not ours."""
-        self._rows.clear()
-        self._standings.clear()
+        self._slots.clear()
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[UnitOfWork]:
         """One transaction; what it wrote is remembered once it is committed."""
-        self._loaded, self._written, self._stood = {}, None, {}
+        self._begin()
         try:
             async with self._inner.open() as work:
                 yield work
@@ -79,7 +76,11 @@ class CachingStore:
             raise
         if self._written is not None:
             self._remember(self._written)
-        self._loaded, self._stood = {}, {}
+        self._begin()
+
+    def _begin(self) -> None:
+        self._customers, self._loaded, self._written = (), Loaded.nothing(0), None
+        self._asked, self._standing = (), LoadedStanding.nothing(0)
 
     async def known(self, work: UnitOfWork, events: EventRows) -> dict[int, bytes]:
         """As the inner store; keys are never remembered."""
@@ -94,22 +95,22 @@ class CachingStore:
     ) -> list[tuple[str, int]]:
         """As the inner store; the due are read anew, since anybody may have pulled their timers."""
         found = await self._inner.due(work, nows, limit)
-        for name, _ in found:
-            self._drop(name)
+        self._slots.drop(name for name, _ in found)
         return found
 
     async def load(self, work: UnitOfWork, customers: Sequence[str]) -> Loaded:
         """What is remembered, and for the others what is stored."""
-        unknown = [name for name in customers if name not in self._rows]
-        if unknown:
-            found = await self._inner.load(work, unknown)
-            columns = [getattr(found, name) for name in Loaded.__slots__]
-            self._loaded = dict(zip(unknown, zip(*columns, strict=True), strict=True))
-            if len(unknown) == len(customers):
-                return found
-        rows = [self._rows.get(name) or self._loaded[name] for name in customers]
-        columns = [list(column) for column in zip(*(row[:_COLUMNS] for row in rows), strict=True)]
-        return Loaded(*(columns or ([] for _ in range(_COLUMNS))))
+        slots = self._slots.of(customers)
+        unknown = np.flatnonzero(slots < 0)
+        if len(unknown) == len(customers):
+            found = await self._inner.load(work, customers)
+        else:
+            found = self._rows.take(slots)
+            if len(unknown):
+                names = [customers[row] for row in unknown.tolist()]
+                found.put(unknown, await self._inner.load(work, names))
+        self._customers, self._slots_then, self._loaded = customers, slots, found
+        return found
 
     async def write(self, work: UnitOfWork, effects: Effects) -> list[Pending]:
         """As the inner store."""
@@ -118,56 +119,111 @@ class CachingStore:
         return pending
 
     def _remember(self, effects: Effects) -> None:
-        due_at = {name: at for name, _, at in effects.timers}
-        assessed = {a.customer: a for a in effects.assessments}
-        for name, partition, state in effects.states:
-            row = self._rows.pop(name, None) or self._loaded.get(name)
-            if row is None:
-                continue
-            changed = [*row[:_COLUMNS], partition]
-            changed[_STATE], changed[_FEATURE_SET] = state, FEATURE_SET
-            changed[_DUE_AT] = due_at.get(name, row[_DUE_AT])
-            if (a := assessed.get(name)) is not None:
-                changed[_REVISION], changed[_BAND], changed[_LOOK_AT] = (
-                    a.revision,
-                    a.band,
-                    a.look_at,
-                )
-                changed[_REASON] = a.published_reason
-                if a.message is not None:
-                    changed[_TOLD:_TOLD_END] = a.assessed_at, a.probability, a.band
-            # A tuple, which the garbage collector soon leaves alone: there may be a million.
-            self._rows[name] = tuple(changed)
+        if effects.customers != self._customers:
+            # What was not read in this transaction is not known whole.
+            self._slots.drop(effects.customers)
+            return
+        touched = effects.customers[: len(effects.states)]
+        slots, new = self._slots.touch(touched)
+        self._grow()
+        self._stood[slots[new]] = False
+        after, kept = _after(self._loaded, effects), np.flatnonzero(slots >= 0)
+        if len(kept) < len(slots):
+            after, slots = after.take(kept), slots[kept]
+        self._rows.put(slots, after)
         self._remember_standings(effects)
-        while len(self._rows) > self._customers_max:
-            self._standings.pop(self._rows.popitem(last=False)[0], None)
+
+    def _grow(self) -> None:
+        if (room := self._slots.room) > len(self._rows):
+            rows, standings = Loaded.nothing(room), LoadedStanding.nothing(room)
+            before = np.arange(len(self._rows))
+            rows.put(before, self._rows)
+            standings.put(before, self._standings)
+            self._rows, self._standings = rows, standings
+            self._stood = np.concatenate((self._stood, np.zeros(room - len(before), np.bool_)))
 
     def _remember_standings(self, effects: Effects) -> None:
-        self._standings |= {n: one for n, one in self._stood.items() if n in self._rows}
-        for name, profile in zip(effects.events.customer, effects.events.profile, strict=True):
-            if profile is not None:
-                self._standings.pop(name, None)
-
-    def _drop(self, name: str) -> None:
-        self._rows.pop(name, None)
-        self._standings.pop(name, None)
+        slots = self._slots.of(self._asked)
+        kept = np.flatnonzero(slots >= 0)
+        self._standings.put(slots[kept], self._standing.take(kept))
+        self._stood[slots[kept]] = True
+        told = [
+            name
+            for name, profile in zip(effects.events.customer, effects.events.profile, strict=True)
+            if profile is not None
+        ]
+        if told:
+            slots = self._slots.of(told)
+            self._stood[slots[slots >= 0]] = False
 
     async def load_standings(
         self, inner: StandingStore, work: UnitOfWork, customers: Sequence[str]
-    ) -> list[LoadedStanding]:
+    ) -> LoadedStanding:
         """What is remembered, and for the others what `inner` has."""
-        unknown = [name for name in customers if name not in self._standings]
-        found = await inner.load(work, unknown) if unknown else []
-        self._stood.update(zip(unknown, found, strict=True))
-        return [self._standings.get(name) or self._stood[name] for name in customers]
+        same = customers is self._customers
+        slots = self._slots_then if same else self._slots.of(customers)
+        known = slots >= 0
+        known[known] = self._stood[slots[known]]
+        unknown = np.flatnonzero(~known)
+        if len(unknown) == len(customers):
+            found = await inner.load(work, customers)
+        else:
+            found = self._standings.take(slots)
+            if len(unknown):
+                names = [customers[row] for row in unknown.tolist()]
+                found.put(unknown, await inner.load(work, names))
+        self._asked, self._standing = customers, found
+        return found
 
     def stood(self, rows: Sequence[StandingRow]) -> None:
-        """These are written in this transaction."""
-        for row in rows:
-            before = self._standings.get(row.customer) or self._stood.get(row.customer)
-            if before is not None:
-                changed = {name: getattr(row, name) for name in _STOOD}
-                self._stood[row.customer] = replace(before, **changed)
+        """These are written in this transaction, of those who were asked for."""
+        row_of = {name: row for row, name in enumerate(self._asked)}
+        at = np.array([row_of[row.customer] for row in rows], np.int64)
+        before = self._standing.take(at)
+        # The handler has the old rows; what changes is a copy.
+        changed = self._standing.take(np.arange(len(self._asked)))
+        changed.put(at, _standing_after(rows, before))
+        self._standing = changed
+
+
+def _after(loaded: Loaded, effects: Effects) -> Loaded:
+    """Of the touched, what the transaction has left of what was loaded."""
+    n = len(effects.states)
+    after = loaded.take(np.arange(n))
+    after.state, after.known = effects.states, np.ones(n, np.bool_)
+    due_at = effects.due_at[:n]
+    after.due_at = np.where(np.isnan(due_at), after.due_at, due_at)
+    new = effects.assessments.take(np.flatnonzero(effects.assessments.row < n))
+    after.revision[new.row] = new.revision
+    after.band[new.row] = new.band
+    after.look_at[new.row] = new.look_at
+    after.published_reason[new.row] = new.published_reason
+    told = new.row[new.told]
+    after.published_at[told] = new.assessed_at[new.told]
+    after.published_probability[told] = new.probability[new.told]
+    after.published_band[told] = new.band[new.told]
+    return after
+
+
+def _standing_after(rows: Sequence[StandingRow], before: LoadedStanding) -> LoadedStanding:
+    """What is stored of the customers of these rows; a person's grade and the profile stay."""
+    return LoadedStanding(
+        at=seconds_of([row.at for row in rows]),
+        sequence=np.array([row.sequence for row in rows], np.int64),
+        grade=codes([row.grade for row in rows], GRADES),
+        tier=codes([row.tier for row in rows], TIERS),
+        behaviour=codes([row.behaviour for row in rows], BEHAVIOURS),
+        lifecycle=codes([row.lifecycle for row in rows], LIFECYCLES),
+        lifecycle_since=seconds_of([row.lifecycle_since for row in rows]),
+        segments=objects([frozenset(s) if (s := row.segments) else NO_SEGMENTS for row in rows]),
+        rules_revision=np.array([row.rules_revision for row in rows], np.int64),
+        policy_version=np.array([row.policy_version for row in rows], np.int64),
+        worth=np.array([row.worth for row in rows], np.float64),
+        overridden=np.array([row.overridden for row in rows], np.bool_),
+        override=before.override,
+        override_until=before.override_until,
+        profile=before.profile,
+    )
 
 
 class CachingStandings:
@@ -178,7 +234,7 @@ class CachingStandings:
         self._inner = inner
         self._cache = cache
 
-    async def load(self, work: UnitOfWork, customers: Sequence[str]) -> list[LoadedStanding]:
+    async def load(self, work: UnitOfWork, customers: Sequence[str]) -> LoadedStanding:
         """In the order of `customers`."""
         return await self._cache.load_standings(self._inner, work, customers)
 

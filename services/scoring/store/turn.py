@@ -4,7 +4,7 @@ Order of the write: COPY into temporary staging, then the fence, then the merge 
 A worker stopped in mid-COPY then holds no lock that another one waits for.
 """
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
@@ -12,24 +12,28 @@ from weakref import WeakSet
 
 import asyncpg
 import msgspec
+import numpy as np
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.core.state import FEATURE_SET
-from services.scoring.ports import AssessmentRow, Effects, EventRows, Loaded, Recorded
+from services.scoring.ports import Effects, EventRows, Loaded, Recorded
+from services.scoring.store.rows import customers, history, loaded_of, made_by, timers
 from shared.contracts.events import Profile
 from shared.kernel.errors import Transient
 from shared.postgres.engine import Driver, UnitOfWork, unit_of_work
 from shared.postgres.ledger import Ledger
 from shared.postgres.outbox import Outbox, Pending
 
+# Times are staged as Unix seconds, exact to the microsecond: a time's object costs Python more to
+# write than all other columns of its row, `to_timestamp` next to nothing.
 _STAGING = """
 CREATE TEMP TABLE IF NOT EXISTS s_key (n int, customer_id text, source text, id text,
     content_hash bytea) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS s_customer (customer_id text, partition int, state bytea,
-    revision bigint, assessed_at timestamptz, probability float8, band smallint,
-    look_at timestamptz, published_reason text, value_at_risk float8, horizons bytea, told bool)
+    revision bigint, assessed_at float8, probability float8, band smallint,
+    look_at float8, published_reason text, value_at_risk float8, horizons bytea, told bool)
     ON COMMIT DELETE ROWS;
-CREATE TEMP TABLE IF NOT EXISTS s_timer (customer_id text, partition int, due_at timestamptz)
+CREATE TEMP TABLE IF NOT EXISTS s_timer (customer_id text, partition int, due_at float8)
     ON COMMIT DELETE ROWS;
 """
 
@@ -57,9 +61,11 @@ SELECT t.customer_id, p.partition
  ORDER BY t.due_at, t.customer_id LIMIT $3
 """
 
+# Times as numbers: objects for them would cost twenty times as much to make.
 _LOAD = """
-SELECT s.state, s.feature_set, s.revision, s.band, s.published_at, s.published_probability,
-       s.published_band, s.published_reason, t.due_at, s.look_at
+SELECT s.state, s.feature_set, coalesce(s.revision, 0), coalesce(s.band, -1),
+       date_part('epoch', s.published_at), s.published_probability, coalesce(s.published_band, -1),
+       s.published_reason, date_part('epoch', t.due_at), date_part('epoch', s.look_at)
   FROM unnest($1::text[]) WITH ORDINALITY AS c(customer_id, n)
   LEFT JOIN LATERAL (SELECT * FROM scoring.customer_state s
                       WHERE s.customer_id = c.customer_id LIMIT 1) s ON true
@@ -71,7 +77,8 @@ SELECT s.state, s.feature_set, s.revision, s.band, s.published_at, s.published_p
 # What an assessment writes, and what a published one does besides: each column with its value.
 # None of them is NULL where there is an assessment.
 _ASSESSED = {
-    **{n: n for n in ("revision", "assessed_at", "probability", "band", "look_at", "horizons")},
+    **{n: n for n in ("revision", "probability", "band", "horizons")},
+    **{n: f"to_timestamp({n})" for n in ("assessed_at", "look_at")},
     **{
         name: f"CASE WHEN revision IS NOT NULL THEN {value} END"
         for name, value in (
@@ -85,7 +92,7 @@ _ASSESSED = {
 _PUBLISHED = {
     f"published_{name}": f"CASE WHEN told THEN {value} END"
     for name, value in (
-        ("at", "assessed_at"),
+        ("at", "to_timestamp(assessed_at)"),
         ("probability", "probability"),
         ("band", "band"),
         ("value_at_risk", "value_at_risk"),
@@ -140,7 +147,7 @@ UPDATE scoring.timer t SET partition = h.partition FROM home h WHERE t.customer_
 
 _MERGE_TIMERS = """
 INSERT INTO scoring.timer AS t (customer_id, partition, due_at)
-SELECT customer_id, partition, due_at FROM s_timer ORDER BY customer_id
+SELECT customer_id, partition, to_timestamp(due_at) FROM s_timer ORDER BY customer_id
 ON CONFLICT (customer_id) DO UPDATE
    SET partition = excluded.partition, due_at = excluded.due_at
 """
@@ -173,6 +180,7 @@ class TurnStore:
         self._staged: WeakSet[Any] = WeakSet()
         self._moved: list[tuple[str, int]] = []
         self._keys_staged: int | None = None
+        self._customers_staged = 0
         self._history_staged = False
 
     @asynccontextmanager
@@ -233,10 +241,12 @@ class TurnStore:
         return [(row["customer_id"], row["partition"]) for row in rows]
 
     async def load(self, work: UnitOfWork, customers: Sequence[str]) -> Loaded:
-        """What is stored of these customers, in their order."""
+        """What is stored of these customers, in their order.
+
+        Raises Transient where a state is of another feature set.
+        """
         rows = await work.driver.fetch(_LOAD, customers) if customers else []
-        columns = zip(*rows, strict=True) if rows else ((),) * 10
-        return Loaded(*(list(column) for column in columns))
+        return loaded_of(rows)
 
     async def write(self, work: UnitOfWork, effects: Effects) -> list[Pending]:
         """Stage, fence, merge; returns the messages to send after the commit.
@@ -261,15 +271,19 @@ class TurnStore:
             if self._keys_staged:
                 await driver.execute("TRUNCATE s_key")
             await self._stage_keys(driver, effects.events)
-        if effects.states or effects.assessments:
-            await driver.copy_records_to_table("s_customer", records=_customers(effects))
-        if effects.timers:
-            await driver.copy_records_to_table("s_timer", records=effects.timers)
+        if rows := customers(effects):
+            await driver.copy_records_to_table("s_customer", records=rows)
+        if armed := timers(effects):
+            await driver.copy_records_to_table("s_timer", records=armed)
         # Like the events, history waits for nobody: no row of it can be anybody else's.
-        if history := _history(effects):
+        if effects.assessments.told.any():
             await driver.copy_records_to_table(
-                "assessment_history", schema_name="scoring", columns=_HISTORY, records=history
+                "assessment_history",
+                schema_name="scoring",
+                columns=_HISTORY,
+                records=history(effects),
             )
+        self._customers_staged = len(rows)
 
     async def _stage_keys(self, driver: Driver, events: EventRows) -> None:
         keys = zip(
@@ -286,16 +300,14 @@ class TurnStore:
         if len(effects.events):
             await driver.execute(_MERGE_KEYS, effects.recorded_at.date())
             await self._merge_profiles(driver, effects.events)
-        if effects.states or effects.assessments:
+        if self._customers_staged:
             await self._merge_customers(driver, effects)
-        if effects.timers:
+        if not np.isnan(effects.due_at).all():
             await driver.execute(_MERGE_TIMERS)
 
     async def _merge_customers(self, driver: Driver, effects: Effects) -> None:
-        customers = {name for name, _, _ in effects.states}
-        customers.update(a.customer for a in effects.assessments)
-        merged = await driver.execute(_MERGE_CUSTOMERS, FEATURE_SET, *_made_by(effects))
-        if _rows(merged) < len(customers):
+        merged = await driver.execute(_MERGE_CUSTOMERS, FEATURE_SET, *made_by(effects))
+        if _rows(merged) < self._customers_staged:
             self._moved = [tuple(row) for row in await driver.fetch(_MOVED)]
             if self._moved:
                 raise Transient(f"{len(self._moved)} customers come from another partition")
@@ -312,43 +324,6 @@ class TurnStore:
                 [msgspec.json.encode(events.profile[i]) for i in at],
                 [_owner(events.profile[i]) for i in at],
             )
-
-
-_UNASSESSED = (None,) * 9
-
-
-def _customers(effects: Effects) -> Iterator[tuple[object, ...]]:
-    """The rows of `s_customer`."""
-    assessed = {a.customer: a for a in effects.assessments}
-    for name, partition, state in effects.states:
-        found = assessed.pop(name, None)
-        yield name, partition, state, *(_UNASSESSED if found is None else _assessed(found))
-    for name, row in assessed.items():
-        yield name, row.partition, None, *_assessed(row)
-
-
-def _assessed(a: AssessmentRow) -> tuple[object, ...]:
-    return (
-        a.revision, a.assessed_at, a.probability, a.band, a.look_at, a.published_reason,
-        a.value_at_risk, a.horizons, a.message is not None,
-    )  # fmt: skip
-
-
-def _made_by(effects: Effects) -> tuple[str, str, int, int]:
-    model = effects.predictor
-    return model.method, model.version, model.feature_set, model.horizon_days
-
-
-def _history(effects: Effects) -> list[tuple[object, ...]]:
-    made_by = _made_by(effects)
-    return [
-        (
-            effects.recorded_at, a.customer, a.revision, a.assessed_at, a.probability, a.band,
-            *made_by, a.features, a.message, a.horizons,
-        )
-        for a in effects.assessments
-        if a.message is not None
-    ]  # fmt: skip
 
 
 def _rows(status: str) -> int:

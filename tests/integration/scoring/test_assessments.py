@@ -26,6 +26,7 @@ from shared.contracts.risk import DECODER, RiskAssessed
 from tests.fakes import activity
 from tests.fakes.activity import day
 from tests.fakes.model import tiny_model
+from tests.fakes.rows import assessed
 from tests.fakes.stream import history
 from tests.fakes.turns import HORIZON_DAYS, RISK, Scoring
 from tests.integration.scoring.postgres import PostgresStore, Relayed, assessments, promoted, table
@@ -137,8 +138,8 @@ async def test_the_message_says_what_is_stored(engine: AsyncEngine, store: Postg
     current = {r["customer_id"]: r for r in await assessments(engine)}
     made: dict[str, list[int]] = {}
     for effects in scoring.done:
-        for assessed in effects.assessments:
-            made.setdefault(assessed.customer, []).append(assessed.revision)
+        for one in assessed(effects):
+            made.setdefault(one.customer, []).append(one.revision)
     for customer, revisions in made.items():
         assert revisions == list(range(1, len(revisions) + 1))
         assert current[customer]["revision"] == len(revisions)
@@ -155,7 +156,7 @@ async def test_no_news_no_message(engine: AsyncEngine, store: PostgresStore) -> 
         buys(scoring, "ann", at)
         ticks(scoring, at + 0.25)
     await scoring.drain()
-    made = [a for effects in scoring.done for a in effects.assessments]
+    made = [a for effects in scoring.done for a in assessed(effects)]
     assert len(made) == 100
     told = scoring.told
     assert told[0].revision == 1

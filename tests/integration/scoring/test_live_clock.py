@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.scoring.ports import NOW
 from tests.fakes import activity
 from tests.fakes.activity import day
+from tests.fakes.rows import assessed
 from tests.fakes.turns import TOPIC, Scoring
 from tests.integration.scoring.postgres import PostgresStore, Relayed, assessments, table
 
@@ -162,12 +163,12 @@ async def test_a_sweep_is_bounded(engine: AsyncEngine, store: PostgresStore) -> 
     buys(scoring, "new", 21)
     await scoring.turn()
     first = scoring.done[0]
-    assert {a.customer for a in first.assessments} == {"new", *(f"c{n:02}" for n in range(10))}
-    looked = {a.customer for a in first.assessments}
+    assert {a.customer for a in assessed(first)} == {"new", *(f"c{n:02}" for n in range(10))}
+    looked = {a.customer for a in assessed(first)}
     for _ in range(3):
         scoring.clock.seconds += 1
         await scoring.turn(0)
-        looked |= {a.customer for a in scoring.done[-1].assessments}
+        looked |= {a.customer for a in assessed(scoring.done[-1])}
     assert len(looked) == 36
     scoring.done.clear()
     await scoring.idle(1)

@@ -12,6 +12,7 @@ from services.scoring.core.registry import feature_index
 from shared.contracts.risk import RiskAssessed
 from tests.fakes import activity
 from tests.fakes.activity import RECEIVED_MS, day
+from tests.fakes.rows import assessed
 from tests.fakes.store import MemorySender, MemoryStore
 from tests.fakes.stream import history
 from tests.fakes.turns import Claiming, Scoring, Sending
@@ -58,7 +59,7 @@ async def test_what_comes_after_a_tick_is_not_seen_at_it(scoring: Scoring, batch
     buys(scoring, "ann", 4)
     scoring.log.append(0, activity.tick(day(60)))
     await scoring.drain(lambda: batch)
-    effects = [a for done in scoring.done for a in done.assessments]
+    effects = [a for done in scoring.done for a in assessed(done)]
     assert [a.assessed_at for a in effects] == [day(at) for at in (0.5, 1.5, 2.5, 3.5, 60)]
     seen = [np.frombuffer(a.features)[feature_index["purchases"]] for a in effects]
     assert seen == [1, 2, 3, 4, 5]
@@ -92,14 +93,14 @@ async def test_a_sweep_beyond_its_bound_holds_the_tick(
     scoring.log.append(0, activity.tick(day(1)))
     buys(scoring, "late", 1.5)
     await scoring.claim(0)
-    while not scoring.done or not scoring.done[-1].assessments:
+    while not scoring.done or not len(scoring.done[-1].assessments):
         await scoring.turn(batch)
     seen: list[str] = []
     while len(seen) < len(names):
         turn = scoring.done[-1]
-        assert turn.assessments
-        assert all(a.assessed_at == day(1) for a in turn.assessments)
-        seen += [a.customer for a in turn.assessments]
+        assert len(turn.assessments)
+        assert all(a.assessed_at == day(1) for a in assessed(turn))
+        seen += [a.customer for a in assessed(turn)]
         assert (await counts(engine))["event"] == len(names)
         await scoring.turn(batch)
     assert sorted(seen) == names
@@ -186,7 +187,7 @@ async def run(
     revisions: dict[str, int] = {}
     told: dict[str, list[RiskAssessed]] = {}
     for effects in scoring.done:
-        revisions |= {a.customer: a.revision for a in effects.assessments}
+        revisions |= {a.customer: a.revision for a in assessed(effects)}
     for message in scoring.told:
         told.setdefault(message.customer_id, []).append(message)
     return Run(revisions, told)

@@ -1,7 +1,7 @@
 """What a worker remembers never differs from what is stored."""
 
 import random
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -88,7 +88,7 @@ async def test_a_pulled_timer_is_seen() -> None:
     scoring.clock.at = day(1)
     await scoring.drain()
     revision = tables.tables.assessment["ann"].revision
-    tables.tables.timer["ann"] = 0, AT_NEXT_TICK
+    tables.tables.timer["ann"] = 0, datetime.fromtimestamp(AT_NEXT_TICK, UTC)
     await scoring.idle(5)
     assert tables.tables.assessment["ann"].revision == revision + 1
 
@@ -104,7 +104,7 @@ async def test_a_grade_set_by_hand_is_seen() -> None:
         await scoring.turn()
     assert not tables.tables.standing["ann"].overridden
     tables.tables.override["ann"] = GRADES[0], day(99)
-    tables.tables.timer["ann"] = 0, AT_NEXT_TICK
+    tables.tables.timer["ann"] = 0, datetime.fromtimestamp(AT_NEXT_TICK, UTC)
     await scoring.idle(5)
     assert tables.tables.standing["ann"].overridden
     assert tables.tables.standing["ann"].grade == GRADES[0]

@@ -12,9 +12,10 @@ from services.scoring.handlers import shadow as shadowing
 from services.scoring.handlers.shadow import Beside, Shadow
 from services.scoring.model.churn_model import ChurnModel
 from services.scoring.model.rule_model import RuleModel
-from services.scoring.ports import AssessmentRow, Effects, EventRows, Predictor
+from services.scoring.ports import Effects, Predictor
 from shared.kernel.errors import Transient
 from tests.fakes.model import tiny_model
+from tests.fakes.rows import AssessmentRow, written
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -42,19 +43,7 @@ def _effects(count: int) -> tuple[Effects, np.ndarray]:
         )
         for n in range(count)
     ]
-    return (
-        Effects(
-            events=EventRows(),
-            states=[],
-            timers=[],
-            assessments=rows,
-            predictor=cast("Predictor", RuleModel(28)),
-            messages=[],
-            moves=[],
-            recorded_at=AT,
-        ),
-        x,
-    )
+    return written(cast("Predictor", RuleModel(28)), AT, assessments=rows), x
 
 
 MODEL = tiny_model(4)

@@ -30,6 +30,8 @@ Codes = NDArray[np.int8]
 Flags = NDArray[np.bool_]
 
 NONE: Final = -1
+NO_SEGMENTS: Final[frozenset[str]] = frozenset()
+"""One for all who are in none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class Before:
         none = np.full(n, NONE, np.int8)
         return cls(
             np.zeros(n, np.bool_), none, none, none, none, np.full(n, np.nan), none,
-            np.zeros(n, np.bool_), [frozenset()] * n, np.zeros(n, np.int64), np.zeros(n, np.int64),
+            np.zeros(n, np.bool_), [NO_SEGMENTS] * n, np.zeros(n, np.int64), np.zeros(n, np.int64),
         )  # fmt: skip
 
 

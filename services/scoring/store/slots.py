@@ -1,0 +1,95 @@
+"""Which row of bounded columns holds which customer, and who has to go.
+
+What it is for: the memory of a worker (`cache`) as a few large arrays instead of an object per
+customer. It never holds what is remembered.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+
+FIRST_SLOTS: Final = 1_024
+"""Room to begin with; it doubles up to the bound."""
+LEAVE_AT_ONCE: Final = 8
+"""When room is needed an eighth of all goes, so that who is oldest is asked seldom."""
+
+
+class Slots:
+    """Names to slots, at most `names_max` of them; those least recently touched go first."""
+
+    def __init__(self, names_max: int) -> None:
+        self._names_max = names_max
+        self._slot: dict[str, int] = {}
+        self._free: list[int] = []
+        self._made = 0
+        self._touched = np.zeros(0, np.int64)
+        self._clock = 0
+
+    def __len__(self) -> int:
+        """Names that have a slot."""
+        return len(self._slot)
+
+    @property
+    def room(self) -> int:
+        """Every slot is below it."""
+        return len(self._touched)
+
+    def of(self, names: Sequence[str]) -> Ints:
+        """int64[n]: the slot of each; -1 for who has none."""
+        find = self._slot.get
+        return np.array([find(name, -1) for name in names], np.int64)
+
+    def clear(self) -> None:
+        """Nobody has one."""
+        self._slot.clear()
+        self._free, self._made = [], 0
+
+    def drop(self, names: Iterable[str]) -> None:
+        """These have none any more."""
+        for name in names:
+            slot = self._slot.pop(name, None)
+            if slot is not None:
+                self._free.append(slot)
+
+    def touch(self, names: Sequence[str]) -> tuple[Ints, Ints]:
+        """A slot for each, though for the last `names_max` only; distinct names, the latest last.
+
+        Returns int64[n], -1 for who got none, and the places of those who had none before.
+        """
+        surplus = max(0, len(names) - self._names_max)
+        self.drop(names[:surplus])
+        slots = self.of(names)
+        new = np.flatnonzero(slots < 0)[surplus:]
+        self._touched[slots[slots >= 0]] = self._clock + np.flatnonzero(slots >= 0)
+        self._leave(len(new), spared=len(names) - surplus - len(new))
+        slots[new] = self._take(len(new))
+        self._touched[slots[new]] = self._clock + new
+        self._clock += len(names)
+        self._slot.update(zip([names[at] for at in new.tolist()], slots[new].tolist(), strict=True))
+        return slots, new
+
+    def _leave(self, wanted: int, spared: int) -> None:
+        """Make room for so many; the `spared` were touched just now."""
+        surplus = len(self._slot) + wanted - self._names_max
+        if surplus <= 0:
+            return
+        leave = min(max(surplus, self._names_max // LEAVE_AT_ONCE), len(self._slot) - spared)
+        names, slots = list(self._slot), np.array(list(self._slot.values()), np.int64)
+        oldest = np.argpartition(self._touched[slots], leave - 1)[:leave]
+        self.drop(names[at] for at in oldest.tolist())
+
+    def _take(self, count: int) -> Ints:
+        """So many slots that are free."""
+        again = min(count, len(self._free))
+        taken = self._free[len(self._free) - again :]
+        del self._free[len(self._free) - again :]
+        made = range(self._made, self._made + count - again)
+        self._made = made.stop
+        if self._made > self.room:
+            room = min(max(2 * self.room, self._made, FIRST_SLOTS), self._names_max)
+            self._touched = np.concatenate((self._touched, np.zeros(room - self.room, np.int64)))
+        return np.array([*taken, *made], np.int64)

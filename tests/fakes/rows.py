@@ -1,0 +1,156 @@
+"""Scoring's columns as rows that a test can write down and compare."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+
+from services.scoring.core.bands import NO_BAND
+from services.scoring.core.catalogue import REASON_INDEX
+from services.scoring.core.columns import codes, objects
+from services.scoring.core.material import NO_REASON
+from services.scoring.core.state import empty, from_bytes, to_bytes
+from services.scoring.core.times import seconds_of
+from services.scoring.ports import Assessments, Effects, EventRows, Loaded, Predictor
+from shared.postgres.ledger import Move
+from shared.postgres.outbox import Message
+
+_CODES = tuple(REASON_INDEX)
+
+
+@dataclass(frozen=True, slots=True)
+class AssessmentRow:
+    """One row of `ports.Assessments`."""
+
+    customer: str
+    partition: int
+    revision: int
+    assessed_at: datetime
+    probability: float
+    band: int
+    look_at: datetime
+    features: bytes
+    published_reason: str | None
+    value_at_risk: float
+    message: bytes | None
+    horizons: bytes
+
+
+def assessed(effects: Effects) -> list[AssessmentRow]:
+    """The assessments of a turn."""
+    a = effects.assessments
+    return [
+        AssessmentRow(
+            customer=effects.customers[row],
+            partition=effects.partition[row],
+            revision=int(a.revision[n]),
+            assessed_at=_at(a.assessed_at[n]),
+            probability=float(a.probability[n]),
+            band=int(a.band[n]),
+            look_at=_at(a.look_at[n]),
+            features=a.features[n].astype("<f8").tobytes(),
+            published_reason=_reason(a.published_reason[n]),
+            value_at_risk=float(a.value_at_risk[n]),
+            message=a.message[n],
+            horizons=a.horizons[n],
+        )
+        for n, row in enumerate(a.row)
+    ]
+
+
+def written(
+    predictor: Predictor,
+    recorded_at: datetime,
+    *,
+    events: EventRows | None = None,
+    states: Sequence[tuple[str, int, bytes]] = (),
+    timers: Sequence[tuple[str, int, datetime]] = (),
+    assessments: Sequence[AssessmentRow] = (),
+    messages: Sequence[Message] = (),
+    moves: Sequence[Move] = (),
+) -> Effects:
+    """The effects of a turn that writes these rows."""
+    partition = {name: home for name, home, _ in (*states, *timers)}
+    for one in assessments:
+        partition.setdefault(one.customer, one.partition)
+    row = {name: n for n, name in enumerate(partition)}
+    due_at = np.full(len(row), np.nan)
+    for name, _, at in timers:
+        due_at[row[name]] = at.timestamp()
+    return Effects(
+        events=EventRows() if events is None else events,
+        customers=[*partition],
+        partition=[*partition.values()],
+        states=from_bytes([packed for _, _, packed in states]) if states else empty(0),
+        due_at=due_at,
+        assessments=_columns(assessments, row) if assessments else Assessments.none(),
+        predictor=predictor,
+        messages=[*messages],
+        moves=[*moves],
+        recorded_at=recorded_at,
+    )
+
+
+def _columns(rows: Sequence[AssessmentRow], row: dict[str, int]) -> Assessments:
+    return Assessments(
+        row=np.array([row[one.customer] for one in rows]),
+        revision=np.array([one.revision for one in rows]),
+        assessed_at=seconds_of([one.assessed_at for one in rows]),
+        probability=np.array([one.probability for one in rows]),
+        band=np.array([one.band for one in rows], np.int8),
+        look_at=seconds_of([one.look_at for one in rows]),
+        features=np.stack([np.frombuffer(one.features, "<f8") for one in rows]),
+        published_reason=codes([one.published_reason for one in rows], _CODES),
+        value_at_risk=np.array([one.value_at_risk for one in rows]),
+        told=np.array([one.message is not None for one in rows]),
+        message=objects([one.message for one in rows]),
+        horizons=objects([one.horizons for one in rows]),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """`ports.Loaded`, with None for what is not stored."""
+
+    state: list[bytes | None]
+    revision: list[int | None]
+    band: list[int | None]
+    published_at: list[datetime | None]
+    published_probability: list[float | None]
+    published_band: list[int | None]
+    published_reason: list[str | None]
+    due_at: list[datetime | None]
+    look_at: list[datetime | None]
+
+
+def found(loaded: Loaded) -> Found:
+    """What was loaded."""
+    packed = to_bytes(loaded.state)
+    return Found(
+        state=[one if known else None for one, known in zip(packed, loaded.known, strict=True)],
+        revision=[int(n) or None for n in loaded.revision],
+        band=[_band(code) for code in loaded.band],
+        published_at=[_when(at) for at in loaded.published_at],
+        published_probability=[None if np.isnan(p) else p for p in loaded.published_probability],
+        published_band=[_band(code) for code in loaded.published_band],
+        published_reason=[_reason(code) for code in loaded.published_reason],
+        due_at=[_when(at) for at in loaded.due_at],
+        look_at=[_when(at) for at in loaded.look_at],
+    )
+
+
+def _band(code: np.int8) -> int | None:
+    return None if code == NO_BAND else int(code)
+
+
+def _reason(code: np.int8) -> str | None:
+    return None if code == NO_REASON else _CODES[code]
+
+
+def _at(seconds: float) -> datetime:
+    return datetime.fromtimestamp(float(seconds), UTC)
+
+
+def _when(seconds: float) -> datetime | None:
+    return None if np.isnan(seconds) else _at(seconds)
