@@ -94,6 +94,11 @@ class EventRows:
     def __len__(self) -> int:
         return len(self.customer)
 
+    def extend(self, others: "EventRows") -> None:
+        """Append their rows."""
+        for name in self.__slots__:
+            getattr(self, name).extend(getattr(others, name))
+
     def select(self, rows: Sequence[int]) -> "EventRows":
         """The rows at these indices, in their order."""
         columns = {n: [getattr(self, n)[i] for i in rows] for n in self.__slots__}

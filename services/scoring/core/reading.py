@@ -42,6 +42,8 @@ _KIND_BY_CONTRACT: Final[dict[str, int]] = {
 SCORED: Final = (Kind.SURVEY, Kind.RECOMMENDATION)
 """Only their equal times are settled by the key, which costs a hash."""
 
+WORDS_CACHED: Final = 1_024
+"""Channels' words kept: there are about ten, and spellings of them."""
 CATEGORIES_CACHED: Final = 65_536
 """Category hashes kept, about 10 MB: more than any assortment has categories."""
 
@@ -60,6 +62,7 @@ def kind_of(activity: Activity) -> int:
     return kind
 
 
+@lru_cache(WORDS_CACHED)
 def channel_of(word: str | None) -> int:
     """The `Channel` of the contract's free word.
 

@@ -97,7 +97,8 @@ class Stand:
         before = _before(loaded, now)
         standings = assess(x, now, risk, categories, self._profiles(rows, loaded), before, self._by)
         self._found = found = Comparison.of(standings, before, self._by)
-        self.stood.quality.update(flag for flags in standings.quality for flag in flags)
+        for flags, times in Counter(standings.quality).items():
+            self.stood.quality.update(dict.fromkeys(flags, times))
         stored = np.flatnonzero(found.to_store(loaded.worth, loaded.at, now))
         # An import is no news, nor a first standing of somebody whom we knew before.
         silent = (~before.known & known) | onboarding

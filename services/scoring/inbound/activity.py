@@ -83,7 +83,7 @@ class ActivityDecoder:
                     _end_backfill(progress, activity.backfill)
                 else:
                     _check(activity)
-                    _append(rows, [activity], [kind_of(activity)], [record])
+                    rows.extend(_columns([activity], [kind_of(activity)], [record]))
                     if activity.backfill is not None and activity.backfill not in _ended(progress):
                         progress[BACKFILL] = activity.backfill
             except (msgspec.DecodeError, ValueError) as error:
@@ -130,50 +130,57 @@ def _check(activity: Activity) -> None:
 def _append_all(rows: EventRows, records: Sequence[Record]) -> bool:
     """Append a partition's records as whole columns: what nearly every batch is. False, and
     nothing appended, where one of them needs a look of its own."""
+    decode = DECODER.decode
     try:
-        activities = [DECODER.decode(record.value or b"") for record in records]
-        kinds = [kind_of(activity) for activity in activities]
+        activities = [decode(record.value or b"") for record in records]
+        found = _columns(activities, [kind_of(activity) for activity in activities], records)
     except (msgspec.DecodeError, ValueError):
         return False
-    for activity in activities:
-        if activity.backfill is not None:
-            return False
-    try:
-        for activity in activities:
-            _check(activity)
-    except ValueError:
+    if not all(found.live) or not _fine(found):
         return False
-    _append(rows, activities, kinds, records)
+    rows.extend(found)
     return True
 
 
-def _append(
-    rows: EventRows,
-    activities: Sequence[Activity],
-    kinds: Sequence[int],
-    records: Sequence[Record],
-) -> None:
+def _fine(rows: EventRows) -> bool:
+    """Whether `_check` would surely pass each of them: columns are looked through at once."""
+    sizes = map(sum, zip(*(map(len, names) for names in (rows.customer, rows.source, rows.id)),
+                         strict=True))  # fmt: skip
+    return (
+        all(rows.customer)
+        and not any("\0" in "".join(names) for names in (rows.customer, rows.source, rows.id))
+        and 4 * max(sizes, default=0) <= KEY_BYTES_MAX
+        and None not in {time.tzinfo for time in rows.time}
+    )
+
+
+def _columns(
+    activities: Sequence[Activity], kinds: list[int], records: Sequence[Record]
+) -> EventRows:
+    """Raises ValueError for a content hash that is none."""
     data = [activity.data for activity in activities]
-    rows.customer += [a.subject for a in activities]
-    rows.source += [a.source for a in activities]
-    rows.id += [a.id for a in activities]
-    rows.content_hash += [
-        bytes.fromhex(a.contenthash) if a.contenthash else _digest(record)
-        for a, record in zip(activities, records, strict=True)
-    ]
-    rows.type += [a.type for a in activities]
-    rows.kind += kinds
-    rows.time += [a.time for a in activities]
-    rows.amount += [math.nan if d.amount is None else d.amount for d in data]
-    rows.cost += [math.nan if d.cost is None else d.cost for d in data]
-    rows.channel += [channel_of(d.channel) for d in data]
-    rows.category += [category_of(d.category) for d in data]
-    rows.score += [math.nan if d.score is None else d.score for d in data]
-    rows.original_customer += [a.originalsubject or a.subject for a in activities]
-    rows.received_ms += [a.receivedms for a in activities]
-    rows.live += [a.backfill is None for a in activities]
-    rows.profile += [d.profile for d in data]
-    rows.record += records
+    return EventRows(
+        customer=[a.subject for a in activities],
+        source=[a.source for a in activities],
+        id=[a.id for a in activities],
+        content_hash=[
+            bytes.fromhex(a.contenthash) if a.contenthash else _digest(record)
+            for a, record in zip(activities, records, strict=True)
+        ],
+        type=[a.type for a in activities],
+        kind=kinds,
+        time=[a.time for a in activities],
+        amount=[math.nan if d.amount is None else d.amount for d in data],
+        cost=[math.nan if d.cost is None else d.cost for d in data],
+        channel=[channel_of(d.channel) for d in data],
+        category=[category_of(d.category) for d in data],
+        score=[math.nan if d.score is None else d.score for d in data],
+        original_customer=[a.originalsubject or a.subject for a in activities],
+        received_ms=[a.receivedms for a in activities],
+        live=[a.backfill is None for a in activities],
+        profile=[d.profile for d in data],
+        record=list(records),
+    )
 
 
 def _digest(record: Record) -> bytes:

@@ -47,13 +47,7 @@ class CachingStore:
         # One row per slot.
         self._rows, self._standings = Loaded.nothing(0), LoadedStanding.nothing(0)
         self._stood = np.zeros(0, np.bool_)
-        # Of the transaction that is open.
-        self._customers: Sequence[str] = ()
-        self._slots_then: Ints = np.zeros(0, np.int64)
-        self._loaded = Loaded.nothing(0)
-        self._written: Effects | None = None
-        self._asked: Sequence[str] = ()
-        self._standing = LoadedStanding.nothing(0)
+        self._begin()
 
     def __len__(self) -> int:
         """Customers remembered."""
@@ -63,6 +57,7 @@ class CachingStore:
         """A partition was claimed: others may have written meanwhile. Of everybody: a customer who
         is remembered from another partition may have moved to this one while it was not ours."""
         self._slots.clear()
+        self._begin()
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[UnitOfWork]:
@@ -79,8 +74,14 @@ class CachingStore:
         self._begin()
 
     def _begin(self) -> None:
-        self._customers, self._loaded, self._written = (), Loaded.nothing(0), None
-        self._asked, self._standing = (), LoadedStanding.nothing(0)
+        """Nothing was read or written yet in the transaction that is open."""
+        self._customers: Sequence[str] = ()
+        self._then: Ints = np.zeros(0, np.int64)
+        """Their slots when they were read."""
+        self._loaded = Loaded.nothing(0)
+        self._written: Effects | None = None
+        self._asked: Sequence[str] = ()
+        self._standing = LoadedStanding.nothing(0)
 
     async def known(self, work: UnitOfWork, events: EventRows) -> dict[int, bytes]:
         """As the inner store; keys are never remembered."""
@@ -109,7 +110,7 @@ class CachingStore:
             if len(unknown):
                 names = [customers[row] for row in unknown.tolist()]
                 found.put(unknown, await self._inner.load(work, names))
-        self._customers, self._slots_then, self._loaded = customers, slots, found
+        self._customers, self._then, self._loaded = customers, slots, found
         return found
 
     async def write(self, work: UnitOfWork, effects: Effects) -> list[Pending]:
@@ -124,7 +125,7 @@ class CachingStore:
             self._slots.drop(effects.customers)
             return
         touched = effects.customers[: len(effects.states)]
-        slots, new = self._slots.touch(touched)
+        slots, new = self._slots.touch(touched, self._then[: len(touched)])
         self._grow()
         self._stood[slots[new]] = False
         after, kept = _after(self._loaded, effects), np.flatnonzero(slots >= 0)
@@ -160,8 +161,8 @@ class CachingStore:
         self, inner: StandingStore, work: UnitOfWork, customers: Sequence[str]
     ) -> LoadedStanding:
         """What is remembered, and for the others what `inner` has."""
-        same = customers is self._customers
-        slots = self._slots_then if same else self._slots.of(customers)
+        # Mostly all are asked for, whose slots are known already.
+        slots = self._then if customers is self._customers else self._slots.of(customers)
         known = slots >= 0
         known[known] = self._stood[slots[known]]
         unknown = np.flatnonzero(~known)

@@ -55,14 +55,16 @@ class Slots:
             if slot is not None:
                 self._free.append(slot)
 
-    def touch(self, names: Sequence[str]) -> tuple[Ints, Ints]:
+    def touch(self, names: Sequence[str], slots: Ints) -> tuple[Ints, Ints]:
         """A slot for each, though for the last `names_max` only; distinct names, the latest last.
+        `slots` are those that they have (`of`).
 
         Returns int64[n], -1 for who got none, and the places of those who had none before.
         """
         surplus = max(0, len(names) - self._names_max)
         self.drop(names[:surplus])
-        slots = self.of(names)
+        slots = slots.copy()
+        slots[:surplus] = -1
         new = np.flatnonzero(slots < 0)[surplus:]
         self._touched[slots[slots >= 0]] = self._clock + np.flatnonzero(slots >= 0)
         self._leave(len(new), spared=len(names) - surplus - len(new))

@@ -5,6 +5,7 @@ customers of whom something changed cost a row or a message. It never publishes.
 """
 
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.scoring.core.value import grades, lifecycle, rfm
-from services.scoring.core.value.standing import NONE, Before, Standings, Valuation
+from services.scoring.core.value.standing import NO_SEGMENTS, NONE, Before, Standings, Valuation
 from shared.contracts.changes import ChangeKind, CustomerChanged
 from shared.contracts.risk import Standing
 
@@ -147,11 +148,16 @@ class Comparison:
     @classmethod
     def of(cls, now: Standings, before: Before, by: Valuation) -> "Comparison":
         """With the ids of the segments of each customer."""
-        found: list[set[str]] = [set() for _ in now.needs]
-        for item, flags in zip(by.rules.items, now.members, strict=True):
-            for row in np.flatnonzero(flags):
-                found[row].add(item.id)
-        return cls(now, before, by, [frozenset(one) for one in found], _Plain.of(now))
+        ids, shared = [item.id for item in by.rules.items], dict[bytes, frozenset[str]]()
+        found = [NO_SEGMENTS] * len(now.needs)
+        for row in np.flatnonzero(now.members.any(axis=0)).tolist():
+            # Customers in the same segments share one set.
+            flags = now.members[:, row]
+            key = flags.tobytes()
+            if key not in shared:
+                shared[key] = frozenset(ids[at] for at in np.flatnonzero(flags).tolist())
+            found[row] = shared[key]
+        return cls(now, before, by, found, _Plain.of(now))
 
     def to_store(self, worth: Floats, stored_at: Floats, seen: Floats) -> Flags:
         """bool[n]: customers whose row is written.
@@ -168,7 +174,7 @@ class Comparison:
         changed |= before.policy_version != self.by.policy_version
         for _, name, _words in _WORDS:
             changed |= getattr(now, name) != getattr(before, name)
-        different = (a != b for a, b in zip(self.segments, before.segments, strict=True))
+        different = map(operator.ne, self.segments, before.segments)
         return changed | np.fromiter(different, np.bool_, len(changed))
 
     def changes(self, who: Subject, *, silent: bool) -> list[CustomerChanged]:

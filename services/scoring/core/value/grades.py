@@ -41,11 +41,12 @@ YEAR_DAYS: Final = 365.0
 
 def influence(profiles: Sequence[Profile | None]) -> Floats:
     """Social influence 0-1 from the profile's attributes, float64[n]; 0 where nothing is said."""
-    return np.array([_influence(profile) for profile in profiles], np.float64)
+    told = (0.0 if profile is None else _influence(profile) for profile in profiles)
+    return np.fromiter(told, np.float64, len(profiles))
 
 
-def _influence(profile: Profile | None) -> float:
-    if profile is None or not profile.attributes:
+def _influence(profile: Profile) -> float:
+    if not profile.attributes:
         return 0.0
     reach = _number(profile.attributes.get(INFLUENCE_ATTRIBUTE)) / 10.0
     brought = _number(profile.attributes.get(REFERRALS_ATTRIBUTE)) / REFERRALS_FULL

@@ -49,14 +49,18 @@ def needs(
     profiles: Sequence[Profile | None], seen: Sequence[tuple[str, Flags]]
 ) -> list[tuple[str, ...]]:
     """Sorted words per customer; `seen`: (need, bool[n]), a need as often as there are sources."""
-    found = []
-    for row, profile in enumerate(profiles):
-        words = {need for need, flags in seen if flags[row]}
+    found: list[tuple[str, ...]] = [()] * len(profiles)
+    some = np.array([profile is not None for profile in profiles], np.bool_)
+    for _, flags in seen:
+        some |= flags
+    # Most have none.
+    for row in np.flatnonzero(some).tolist():
+        words, profile = {need for need, flags in seen if flags[row]}, profiles[row]
         if profile is not None:
             words.update(_word(need) for need in profile.needs)
             words.add("enterprise" if profile.kind == "account" else "household")
         words.discard("")
-        found.append(tuple(sorted(words)[:WORDS_MAX]))
+        found[row] = tuple(sorted(words)[:WORDS_MAX])
     return found
 
 

@@ -14,6 +14,7 @@ from services.scoring.core.registry import feature_index
 from shared.contracts.events import Profile
 
 Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 NO_AMOUNTS: Final = "no_amounts"
 AMOUNTS_MISSING: Final = "amounts_missing"
@@ -43,37 +44,54 @@ AGE_YEARS_MAX: Final = 120
 
 
 def flags(
-    x: Floats, priced: Floats, net: Floats, profiles: Sequence[Profile | None], now: Floats
-) -> list[list[str]]:
-    """Flags per customer in the order of `MEANINGS`, without `BASE_UNKNOWN`.
+    x: Floats,
+    priced: Floats,
+    net: Floats,
+    profiles: Sequence[Profile | None],
+    now: Floats,
+    unknown: Flags,
+) -> list[tuple[str, ...]]:
+    """Flags per customer in the order of `MEANINGS`; equal ones share a tuple.
 
-    `priced` float64[n]: purchases with an amount; `net`: amounts less refunds.
+    `priced` float64[n]: purchases with an amount; `net`: amounts less refunds; `unknown`: to whom
+    `BASE_UNKNOWN` applies.
     """
     purchases = x[:, feature_index["purchases"]]
     days = np.maximum(x[:, feature_index["purchase_days"]], 1)
     # Without a purchase the features know of no money that the refund could be less than.
     unbought = (purchases == 0) & (x[:, feature_index["refunds"]] > 0)
-    found: list[list[str]] = [[] for _ in profiles]
+    bits = np.zeros(len(x), np.int64)
     for name, where in (
         (NO_AMOUNTS, (purchases > 0) & (priced == 0)),
         (AMOUNTS_MISSING, (priced > 0) & (priced < PRICED_MIN * purchases)),
         (REFUNDS_EXCEED, (net < 0) | unbought),
         (TOO_OFTEN, purchases / days > PURCHASES_PER_DAY_MAX),
+        (BASE_UNKNOWN, unknown),
     ):
-        for row in np.flatnonzero(where).tolist():
-            found[row].append(name)
-    this_year = 1970 + now / (365.2425 * 86_400)
+        bits[where] |= _BIT[name]
+    told = bits.tolist()
     for row, profile in enumerate(profiles):
-        if profile is None:
-            found[row].append(PROFILE_MISSING)
-            continue
-        lacks = profile.region is None
-        if profile.kind == "account":
-            lacks = lacks or profile.industry is None or profile.size is None
-        if lacks:
-            found[row].append(PROFILE_INCOMPLETE)
-        if profile.birthday is not None:
-            age = this_year[row] - profile.birthday.year
-            if not -1 < age < AGE_YEARS_MAX:
-                found[row].append(BIRTHDAY)
-    return found
+        told[row] |= _BIT[PROFILE_MISSING] if profile is None else _of_profile(profile, now[row])
+    words = {bits: _words(bits) for bits in set(told)}
+    return [words[bits] for bits in told]
+
+
+_BIT: Final = {name: 1 << at for at, name in enumerate(MEANINGS)}
+
+
+def _words(bits: int) -> tuple[str, ...]:
+    return tuple(name for name, bit in _BIT.items() if bits & bit)
+
+
+def _of_profile(profile: Profile, now: float) -> int:
+    """The flags of a profile, as bits."""
+    lacks, bits = profile.region is None, 0
+    if profile.kind == "account":
+        lacks = lacks or profile.industry is None or profile.size is None
+    if lacks:
+        bits |= _BIT[PROFILE_INCOMPLETE]
+    if profile.birthday is not None:
+        age = 1970 + now / (365.2425 * 86_400) - profile.birthday.year
+        if not -1 < age < AGE_YEARS_MAX:
+            bits |= _BIT[BIRTHDAY]
+    return bits

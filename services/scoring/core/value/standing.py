@@ -104,7 +104,7 @@ class Standings:
     """int8[3, n]: recency, frequency, monetary; 0 = unscored."""
     cell: Codes
     needs: list[tuple[str, ...]]
-    quality: list[list[str]]
+    quality: list[tuple[str, ...]]
     members: Flags
     """bool[segments, n], in the order of the rules."""
 
@@ -132,10 +132,8 @@ def assess(
             lifecycle.signal(x, behaves, before.lifecycle, policy), now, policy,
         )  # fmt: skip
         life, worth, score, tier, rated, scores, cell = _compared(x, prospect, profiles, before, by)
-    flags = quality.flags(x, cash.priced, cash.net, profiles, now)
-    if base is None:
-        for row in np.flatnonzero(~prospect):
-            flags[row].append(quality.BASE_UNKNOWN)
+    unknown = np.zeros(n, np.bool_) if base is not None else ~prospect
+    flags = quality.flags(x, cash.priced, cash.net, profiles, now, unknown)
     usual = np.array(base.categories) if base is not None and base.categories else None
     wants = needs(
         profiles,
