@@ -332,8 +332,7 @@ def _observe(effects: Effects, seconds: float, dead_letter_topic: str) -> None:
     made = effects.assessments
     for band, times in Counter(made.band.tolist()).items():
         metrics.ASSESSMENTS.labels(BANDS[band]).inc(times)
-    for probability in made.probability.tolist():
-        metrics.PROBABILITY.observe(probability)
+    metrics.PROBABILITY.observe(made.probability)
     for flag, times in effects.quality.items():
         metrics.QUALITY_FLAGS.labels(flag).inc(times)
     metrics.PUBLISHED.inc(int(made.told.sum()))

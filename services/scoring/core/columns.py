@@ -6,6 +6,7 @@ each. It never looks at a value.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import repeat
 from typing import Any, Self
 
 import numpy as np
@@ -35,7 +36,7 @@ class Columns:
 def codes(words: Sequence[str | None], of: Sequence[str]) -> NDArray[np.int8]:
     """int8[n]: the place of each word in `of`; -1 for None and for what is not in it."""
     index: dict[str | None, int] = {word: code for code, word in enumerate(of)}
-    return np.fromiter((index.get(word, -1) for word in words), np.int8, len(words))
+    return np.fromiter(map(index.get, words, repeat(-1)), np.int8, len(words))
 
 
 def objects(things: Sequence[object]) -> NDArray[np.object_]:

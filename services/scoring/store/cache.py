@@ -77,7 +77,7 @@ class CachingStore:
         """Nothing was read or written yet in the transaction that is open."""
         self._customers: Sequence[str] = ()
         self._then: Ints = np.zeros(0, np.int64)
-        """Their slots when they were read."""
+        """Their slots."""
         self._loaded = Loaded.nothing(0)
         self._written: Effects | None = None
         self._asked: Sequence[str] = ()
@@ -126,6 +126,9 @@ class CachingStore:
             return
         touched = effects.customers[: len(effects.states)]
         slots, new = self._slots.touch(touched, self._then[: len(touched)])
+        # Who was not touched was due, and so is not remembered.
+        self._then[:] = -1
+        self._then[: len(touched)] = slots
         self._grow()
         self._stood[slots[new]] = False
         after, kept = _after(self._loaded, effects), np.flatnonzero(slots >= 0)
@@ -144,7 +147,7 @@ class CachingStore:
             self._stood = np.concatenate((self._stood, np.zeros(room - len(before), np.bool_)))
 
     def _remember_standings(self, effects: Effects) -> None:
-        slots = self._slots.of(self._asked)
+        slots = self._slots_of(self._asked)
         kept = np.flatnonzero(slots >= 0)
         self._standings.put(slots[kept], self._standing.take(kept))
         self._stood[slots[kept]] = True
@@ -157,12 +160,15 @@ class CachingStore:
             slots = self._slots.of(told)
             self._stood[slots[slots >= 0]] = False
 
+    def _slots_of(self, customers: Sequence[str]) -> Ints:
+        """Mostly they are all of the turn's, whose slots are known already."""
+        return self._then if customers is self._customers else self._slots.of(customers)
+
     async def load_standings(
         self, inner: StandingStore, work: UnitOfWork, customers: Sequence[str]
     ) -> LoadedStanding:
         """What is remembered, and for the others what `inner` has."""
-        # Mostly all are asked for, whose slots are known already.
-        slots = self._then if customers is self._customers else self._slots.of(customers)
+        slots = self._slots_of(customers)
         known = slots >= 0
         known[known] = self._stood[slots[known]]
         unknown = np.flatnonzero(~known)

@@ -4,11 +4,13 @@ Written after the fence, in key order, like the rest of the turn.
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from operator import attrgetter
 from typing import Final
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from services.scoring.core.columns import codes, objects
 from services.scoring.core.value.changes import StandingRow
@@ -78,6 +80,27 @@ DELETE FROM scoring.segment_member m USING unnest($1::text[], $2::text[]) AS u(s
 _PROFILE: Final = msgspec.json.Decoder(Profile)
 
 
+def _segments(found: Sequence[Sequence[str] | None]) -> NDArray[np.object_]:
+    if not any(found):  # nobody is in one: what is asked of thousands, and mostly the answer
+        return np.full(len(found), NO_SEGMENTS, np.object_)
+    return objects([frozenset(one) if one else NO_SEGMENTS for one in found])
+
+
+def _profiles(
+    changed_at: Sequence[datetime | None],
+    event_id: Sequence[str | None],
+    packed: Sequence[bytes | None],
+) -> NDArray[np.object_]:
+    if not any(packed):
+        return np.full(len(packed), None, np.object_)
+    return objects(
+        [
+            None if one is None else (when, name, _PROFILE.decode(one))
+            for when, name, one in zip(changed_at, event_id, packed, strict=True)
+        ]
+    )
+
+
 class StandingTable:
     """Implements `ports.StandingStore` on PostgreSQL."""
 
@@ -98,19 +121,14 @@ class StandingTable:
             behaviour=codes(behaviour, BEHAVIOURS),
             lifecycle=codes(lifecycle, LIFECYCLES),
             lifecycle_since=np.array(since, np.float64),
-            segments=objects([frozenset(one) if one else NO_SEGMENTS for one in segments]),
+            segments=_segments(segments),
             rules_revision=np.array(rules, np.int64),
             policy_version=np.array(policy, np.int64),
             worth=np.array(worth, np.float64),
             overridden=np.array(overridden, np.bool_),
             override=codes(override, GRADES),
             override_until=np.array(until, np.float64),
-            profile=objects(
-                [
-                    None if one is None else (when, name, _PROFILE.decode(one))
-                    for when, name, one in zip(changed_at, event_id, profile, strict=True)
-                ]
-            ),
+            profile=_profiles(changed_at, event_id, profile),
         )
 
     async def write(
