@@ -55,7 +55,7 @@ class Relay:
         """
         self._acknowledged = []  # deleted by the transaction that has just been committed
         if pending:
-            await self._send([p.message for p in pending])
+            await self._send([message for p in pending for message in p.messages])
             self._acknowledged = [p.id for p in pending]
 
     async def _send(self, messages: Sequence[Message]) -> None:

@@ -1,22 +1,28 @@
 """Messages that leave with a transaction: written with the effects, sent after the commit.
 
-Rows belong to a partition of the topic that caused them; only the worker that owns this
-partition sends them, in order, one batch in flight. A crash between sending and deleting
-sends again: readers know a message by its revision or id.
+Messages of one cause (a partition of the topic that caused them) lie together in parcels, a row
+each: written and deleted for nearly nothing, however many they are. Only the worker that owns the
+partition sends them, in order, one batch in flight. A crash between sending and deleting sends
+again: readers know a message by its revision or id.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-import orjson
+import msgspec
 import sqlalchemy as sa
 
 from shared.contracts.dead_letter import Headers
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.ledger import TopicPartition
 
-PENDING_ROWS_MAX = 5_000
-"""Rows read at once when a new owner sends what the old one left; about 10 MB."""
+PARCEL_BYTES_MAX = 1_000_000
+"""Of the messages of one parcel, unless it is a single larger one: a row is read, sent and deleted
+as a whole."""
+
+PENDING_PARCELS_MAX = 16
+"""Parcels read at once when a new owner sends what the old one left: about 16 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +39,16 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A message with its row id."""
+    """A parcel: messages of one cause, in order, with the id of their row."""
 
     id: int
-    message: Message
+    messages: Sequence[Message]
+
+
+Packed = tuple[str, bytes | None, bytes | None, Headers]
+"""Topic, key, value, headers."""
+_ENCODER: Final = msgspec.msgpack.Encoder()
+_DECODER: Final = msgspec.msgpack.Decoder(list[Packed])
 
 
 def outbox_table(metadata: sa.MetaData) -> sa.Table:
@@ -47,11 +59,8 @@ def outbox_table(metadata: sa.MetaData) -> sa.Table:
         sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
         sa.Column("cause_topic", sa.Text, nullable=False),
         sa.Column("cause_partition", sa.Integer, nullable=False),
-        sa.Column("topic", sa.Text, nullable=False),
-        sa.Column("key", sa.LargeBinary),
-        sa.Column("value", sa.LargeBinary),
-        sa.Column("headers", sa.LargeBinary),
-        sa.Index("ix_outbox_cause", "cause_topic", "cause_partition", "id"),
+        # Stored out of line as it is: a parcel lives for one turn, and compressing costs more.
+        sa.Column("messages", sa.LargeBinary, nullable=False),
     )
 
 
@@ -62,27 +71,24 @@ class Outbox:
         self._schema = schema
 
     async def add(self, work: UnitOfWork, messages: Sequence[Message]) -> list[Pending]:
-        """Insert in order; returns the rows so that they can be sent after the commit."""
+        """Insert; returns the parcels so that they can be sent after the commit. The order of
+        messages is kept within each cause."""
         if not messages:
             return []
+        parcels = list(_parcels(messages))
         rows = await work.driver.fetch(
             f"""
-            INSERT INTO {self._schema}.outbox
-                   (cause_topic, cause_partition, topic, key, value, headers)
-            SELECT ct, cp, t, k, v, h
-              FROM unnest($1::text[], $2::int[], $3::text[], $4::bytea[], $5::bytea[], $6::bytea[])
-                   WITH ORDINALITY AS u(ct, cp, t, k, v, h, n) ORDER BY n
+            INSERT INTO {self._schema}.outbox (cause_topic, cause_partition, messages)
+            SELECT ct, cp, m FROM unnest($1::text[], $2::int[], $3::bytea[])
+                   WITH ORDINALITY AS u(ct, cp, m, n) ORDER BY n
             RETURNING id
             """,  # noqa: S608
-            [m.cause[0] for m in messages],
-            [m.cause[1] for m in messages],
-            [m.topic for m in messages],
-            [m.key for m in messages],
-            [m.value for m in messages],
-            [_pack(m.headers) for m in messages],
+            [parcel[0].cause[0] for parcel in parcels],
+            [parcel[0].cause[1] for parcel in parcels],
+            [pack(parcel) for parcel in parcels],
         )
         ids = sorted(row["id"] for row in rows)
-        return [Pending(i, m) for i, m in zip(ids, messages, strict=True)]
+        return [Pending(i, parcel) for i, parcel in zip(ids, parcels, strict=True)]
 
     async def pending(self, work: UnitOfWork, tp: TopicPartition) -> list[Pending]:
         """What a former owner left unsent for this partition, oldest first.
@@ -90,19 +96,13 @@ class Outbox:
         Never pages by an id cursor: a gap in the sequence may be a row not yet committed.
         """
         rows = await work.driver.fetch(
-            f"SELECT * FROM {self._schema}.outbox WHERE cause_topic = $1 AND cause_partition = $2 "  # noqa: S608
-            "ORDER BY id LIMIT $3",
+            f"SELECT id, messages FROM {self._schema}.outbox "  # noqa: S608
+            "WHERE cause_topic = $1 AND cause_partition = $2 ORDER BY id LIMIT $3",
             tp[0],
             tp[1],
-            PENDING_ROWS_MAX,
+            PENDING_PARCELS_MAX,
         )
-        return [
-            Pending(
-                row["id"],
-                Message(tp, row["topic"], row["key"], row["value"], _unpack(row["headers"])),
-            )
-            for row in rows
-        ]
+        return [Pending(row["id"], unpack(tp, row["messages"])) for row in rows]
 
     async def delete(self, work: UnitOfWork, ids: Sequence[int]) -> None:
         """Forget messages that were sent and acknowledged."""
@@ -113,9 +113,25 @@ class Outbox:
             )
 
 
-def _pack(headers: Headers) -> bytes | None:
-    return orjson.dumps([(k, v.hex()) for k, v in headers]) if headers else None
+def pack(messages: Sequence[Message]) -> bytes:
+    """A parcel's messages as they are stored."""
+    return _ENCODER.encode([(m.topic, m.key, m.value, m.headers) for m in messages])
 
 
-def _unpack(packed: bytes | None) -> Headers:
-    return tuple((k, bytes.fromhex(v)) for k, v in orjson.loads(packed)) if packed else ()
+def unpack(cause: TopicPartition, packed: bytes) -> list[Message]:
+    """The messages of a stored parcel."""
+    return [Message(cause, *found) for found in _DECODER.decode(packed)]
+
+
+def _parcels(messages: Sequence[Message]) -> Iterator[list[Message]]:
+    """By cause, in the order of their first message, none larger than a parcel may be."""
+    open_: dict[TopicPartition, list[Message]] = {}
+    size: dict[TopicPartition, int] = {}
+    for message in messages:
+        cause = message.cause
+        size[cause] = size.get(cause, 0) + len(message.key or b"") + len(message.value or b"")
+        if size[cause] > PARCEL_BYTES_MAX and cause in open_:
+            yield open_.pop(cause)
+            size[cause] = len(message.value or b"")
+        open_.setdefault(cause, []).append(message)
+    yield from open_.values()

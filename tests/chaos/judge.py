@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from services.scoring.core.state import from_bytes
 from shared.contracts.risk import BANDS, DECODER, RiskAssessed
+from shared.postgres.outbox import unpack
 from tests.chaos.report import Found
 from tests.fakes.log import MemoryLog
 from tests.fakes.store import MemorySender, MemoryStore
@@ -48,8 +49,13 @@ async def judge(
     if left := len(await table(place.engine, "outbox")):
         # Acknowledged rows are deleted with the next transaction: some may still lie there.
         sent = Counter(r.value for r in await place.read("risk"))
-        rows = await table(place.engine, "outbox")
-        unsent = [row for row in rows if row["value"] not in sent]
+        parcels = await table(place.engine, "outbox")
+        unsent = [
+            message
+            for parcel in parcels
+            for message in unpack(("", 0), parcel["messages"])
+            if message.value not in sent
+        ]
         found.lost += len(unsent)
         if unsent:
             found.wrong.append(f"{left} messages are still in the outbox")

@@ -16,7 +16,7 @@ from shared.contracts import events as types
 from shared.contracts.events import Profile
 from shared.kernel.errors import Transient
 from shared.postgres.ledger import Claim, Fenced, Move
-from shared.postgres.outbox import Message
+from shared.postgres.outbox import Message, Pending
 from tests.fakes.activity import RECEIVED_MS, day
 from tests.fakes.log import Consumed
 from tests.fakes.rows import AssessmentRow, Found, found, written
@@ -73,11 +73,11 @@ def assessment(customer: str, revision: int, at: float, **given: object) -> Asse
 class StoreSuite:
     """A subclass gives the fixture `store`."""
 
-    async def write(self, store: Claiming, *moves: Move, **given: object) -> list[int]:
-        """A transaction of its own; returns the outbox ids."""
+    async def write(self, store: Claiming, *moves: Move, **given: object) -> list[Pending]:
+        """A transaction of its own; returns what is to be sent."""
         async with store.open() as work:
             effects = written(RULE, day(0), moves=moves, **given)  # type: ignore[arg-type]
-            return [p.id for p in await store.write(work, effects)]
+            return await store.write(work, effects)
 
     async def loaded(self, store: Claiming, *customers: str) -> Found:
         """What is stored of them."""
@@ -230,11 +230,12 @@ class StoreSuite:
         assert (read.look_at, read.published_reason) == ([day(8), None], [None, None])
 
     async def test_messages_keep_their_order(self, store: Claiming) -> None:
-        """Ids grow with the order of the messages, across transactions too."""
+        """Those of one cause go in their order, and ids grow, across transactions too."""
         found = [Message((TOPIC, 0), "risk", b"k", str(n).encode()) for n in range(50)]
-        ids = await self.write(store, messages=found[:30])
-        ids += await self.write(store, messages=found[30:])
-        assert len(ids) == 50
+        pending = await self.write(store, messages=found[:30])
+        pending += await self.write(store, messages=found[30:])
+        assert [message for p in pending for message in p.messages] == found
+        ids = [p.id for p in pending]
         assert ids == sorted(set(ids))
 
     @pytest.mark.parametrize("stale", ["epoch", "offset"])

@@ -193,7 +193,7 @@ class MemoryStore:
     def _keep(t: Tables, message: Message) -> Pending:
         t.outbox_ids += 1
         t.outbox[t.outbox_ids] = message
-        return Pending(t.outbox_ids, message)
+        return Pending(t.outbox_ids, [message])
 
 
 class Remembering(CachingStore):
@@ -278,7 +278,7 @@ class MemorySender:
         if self.fails:
             self.fails -= 1
             raise Transient("Kafka is not there")
-        self.sent += [p.message for p in pending]
+        self.sent += [message for p in pending for message in p.messages]
         self._acknowledged = [p.id for p in pending]
 
 

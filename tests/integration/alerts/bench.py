@@ -10,6 +10,7 @@ from functools import partial
 from ipaddress import ip_network
 from typing import Any, Self
 
+import msgspec
 import sqlalchemy as sa
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -59,11 +60,12 @@ from shared.contracts import activity, changes, risk
 from shared.contracts.activity import Activity
 from shared.contracts.changes import CustomerChanged
 from shared.contracts.risk import RiskAssessed
+from shared.contracts.treatment import TreatmentRecorded
 from shared.http.access import Tokens
 from shared.kafka.batch import Batch, Record
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.ledger import Ledger
-from shared.postgres.outbox import Outbox, Pending
+from shared.postgres.outbox import Outbox, Pending, unpack
 from shared.runtime.health import Health
 from shared.runtime.service import Stop
 from tests.fakes.clock import SetClock
@@ -357,6 +359,16 @@ async def rows(engine: AsyncEngine, query: str) -> list[tuple[Any, ...]]:
     """What a query finds."""
     async with engine.begin() as connection:
         return [tuple(row) for row in await connection.execute(sa.text(query))]
+
+
+async def outbox(engine: AsyncEngine) -> list[TreatmentRecorded]:
+    """What waits to be sent, or was sent by the last transaction, in order."""
+    parcels = await rows(engine, "SELECT messages FROM alerts.outbox ORDER BY id")
+    return [
+        msgspec.json.decode(message.value or b"", type=TreatmentRecorded)
+        for (packed,) in parcels
+        for message in unpack(("", 0), packed)
+    ]
 
 
 async def until(engine: AsyncEngine, query: str, *expected: tuple[Any, ...]) -> None:

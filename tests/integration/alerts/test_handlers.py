@@ -5,7 +5,6 @@ import random
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
-import msgspec
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -15,10 +14,9 @@ from services.alerts.ports import VerdictGiven
 from shared.contracts import events, risk
 from shared.contracts.activity import Activity, ActivityData
 from shared.contracts.events import Owner, Profile
-from shared.contracts.treatment import TreatmentRecorded
 from shared.kernel.errors import Transient
 from shared.postgres.ledger import Fenced
-from tests.integration.alerts.bench import WALL_0, Bench, rows
+from tests.integration.alerts.bench import WALL_0, Bench, outbox, rows
 from tests.unit.alerts.samples import assessed, day
 
 pytestmark = pytest.mark.stack
@@ -40,11 +38,6 @@ def event(kind: str, customer: str, at: float, data: ActivityData | None = None)
 
 def bought(customer: str, at: float) -> Activity:
     return event(events.PURCHASE, customer, at)
-
-
-async def treatments(bench: Bench) -> list[TreatmentRecorded]:
-    found = await rows(bench.engine, "SELECT value FROM alerts.outbox ORDER BY id")
-    return [msgspec.json.decode(value, type=TreatmentRecorded) for (value,) in found]
 
 
 async def test_both_topics_at_once_on_the_same_customers(bench: Bench) -> None:
@@ -79,7 +72,7 @@ async def test_both_topics_at_once_on_the_same_customers(bench: Bench) -> None:
     assert first == {c: "closed" if c in back else "open" for c in customers}
     open_now = [customer for customer, status in tasks if status == "open"]
     assert len(open_now) == len(set(open_now))
-    facts = await treatments(bench)
+    facts = await outbox(bench.engine)
     assert len({(f.kind, f.task_id) for f in facts}) == len(facts)
     assert len([f for f in facts if f.kind == "task_raised"]) == len(tasks)
 
@@ -152,7 +145,7 @@ async def test_a_verdict_closes_tells_and_publishes_once(bench: Bench) -> None:
     conflict = await give(VerdictGiven(task_id, "wrong_alarm", None))
     assert isinstance(conflict, Conflict)
     assert await give(VerdictGiven("rt_none", "reached", None)) is None
-    assert [(f.kind, f.detail) for f in await treatments(bench)] == [
+    assert [(f.kind, f.detail) for f in await outbox(bench.engine)] == [
         ("task_raised", None),
         ("task_closed", "verdict"),
         ("verdict", "reached"),
@@ -167,7 +160,7 @@ async def test_a_task_that_closed_by_itself_may_still_get_a_verdict(bench: Bench
     result = await bench.give_verdict()(VerdictGiven(task_id, "reached", None))
     assert isinstance(result, Task)
     assert (result.close_reason, result.verdict, result.version) == ("came_back", "reached", 2)
-    assert [f.kind for f in await treatments(bench)] == ["task_raised", "task_closed", "verdict"]
+    assert [f.kind for f in await outbox(bench.engine)] == ["task_raised", "task_closed", "verdict"]
     assert len(await rows(bench.engine, "SELECT 1 FROM alerts.delivery")) == 2
 
 

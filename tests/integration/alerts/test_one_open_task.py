@@ -13,8 +13,7 @@ from services.alerts.core.life import Acknowledge, Closed409, Dismiss
 from services.alerts.ports import VerdictGiven
 from shared.contracts import events
 from shared.contracts.activity import Activity, ActivityData
-from shared.contracts.treatment import TreatmentRecorded
-from tests.integration.alerts.bench import Bench, rows
+from tests.integration.alerts.bench import Bench, outbox, rows
 from tests.unit.alerts.samples import SILENT, assessed, day
 
 pytestmark = pytest.mark.stack
@@ -44,10 +43,7 @@ async def test_one_open_task_of_a_customer_and_cause_whatever_races(engine: Asyn
         )
         await law(bench, looks=1)
         tasks = await rows(engine, "SELECT id, status FROM alerts.task")
-        facts = [
-            msgspec.json.decode(value, type=TreatmentRecorded)
-            for (value,) in await rows(engine, "SELECT value FROM alerts.outbox ORDER BY id")
-        ]
+        facts = await outbox(engine)
         ended = [f.task_id for f in facts if f.kind == "task_closed"]
         assert len(tasks) > len(CUSTOMERS)
         assert sorted(f.task_id or "" for f in facts if f.kind == "task_raised") == sorted(

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
-import msgspec
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -14,11 +13,10 @@ from services.alerts.inbound.http import add_routes
 from services.alerts.store.tables import api_token
 from shared.contracts import events
 from shared.contracts.activity import Activity, ActivityData
-from shared.contracts.treatment import TreatmentRecorded
 from shared.http.access import Tokens
 from shared.http.app import create_app
 from shared.runtime.health import Health
-from tests.integration.alerts.bench import Bench, rows
+from tests.integration.alerts.bench import Bench, outbox, rows
 from tests.unit.alerts.samples import assessed, day
 
 pytestmark = pytest.mark.stack
@@ -77,10 +75,7 @@ async def test_both_arms_are_measured_alike_whatever_comes_first_or_twice(bench:
     ]
     tasks = await rows(bench.engine, "SELECT customer_id, close_reason FROM alerts.task")
     assert tasks == [(treated, "came_back")]
-    facts = [
-        msgspec.json.decode(value, type=TreatmentRecorded)
-        for (value,) in await rows(bench.engine, "SELECT value FROM alerts.outbox ORDER BY id")
-    ]
+    facts = await outbox(bench.engine)
     (left,) = [f for f in facts if f.kind == "held_out"]
     assert (left.customer_id, left.policy, left.until) == (held, "test@1", day(28))
 

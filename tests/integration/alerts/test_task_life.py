@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 import httpx
-import msgspec
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -22,13 +21,12 @@ from services.alerts.store.traces import Traces
 from shared.contracts import events
 from shared.contracts.activity import Activity, ActivityData
 from shared.contracts.events import Owner, Profile
-from shared.contracts.treatment import TreatmentRecorded
 from shared.http.access import Tokens
 from shared.http.app import create_app
 from shared.postgres.engine import unit_of_work
 from shared.postgres.outbox import Outbox
 from shared.runtime.health import Health
-from tests.integration.alerts.bench import WALL_0, Bench, rows
+from tests.integration.alerts.bench import WALL_0, Bench, outbox, rows
 from tests.unit.alerts.samples import assessed, day
 
 pytestmark = pytest.mark.stack
@@ -150,11 +148,7 @@ async def test_dismissed_is_closed_told_and_published_once(
     assert (await api.post(f"/v1/tasks/{task_id}/start")).status_code == 409
     assert (await api.post(f"/v1/tasks/{task_id}/comments", json={"text": "x"})).status_code == 200
     assert await told(bench) == [(task_id, "opened"), (task_id, "closed")]
-    facts = [
-        msgspec.json.decode(value, type=TreatmentRecorded).kind
-        for (value,) in await rows(bench.engine, "SELECT value FROM alerts.outbox ORDER BY id")
-    ]
-    assert facts == ["task_raised", "task_closed"]
+    assert [fact.kind for fact in await outbox(bench.engine)] == ["task_raised", "task_closed"]
 
 
 @pytest.mark.parametrize(
@@ -186,8 +180,7 @@ async def test_the_cause_of_leaving_is_recorded(bench: Bench, api: httpx.AsyncCl
     said = {"verdict": "leaving", "leaving_cause": "price"}
     answer = await api.post(f"/v1/tasks/{task_id}/close", json=said)
     assert answer.json()["leaving_cause"] == "price"
-    facts = await rows(bench.engine, "SELECT value FROM alerts.outbox ORDER BY id DESC LIMIT 1")
-    assert msgspec.json.decode(facts[0][0], type=TreatmentRecorded).leaving_cause == "price"
+    assert (await outbox(bench.engine))[-1].leaving_cause == "price"
 
 
 async def test_an_unanswered_task_goes_to_the_manager_and_then_to_somebody_else(

@@ -10,7 +10,7 @@ from shared.kafka.relay import Relay
 from shared.kernel.errors import Transient
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.postgres.ledger import Claim, Ledger
-from shared.postgres.outbox import Message, Outbox, Pending
+from shared.postgres.outbox import Message, Outbox, Pending, unpack
 from tests.integration.shared.place import Place
 from tests.integration.shared.tables import SCHEMA
 
@@ -76,8 +76,9 @@ async def commit(engine: AsyncEngine, relay: Relay, found: Sequence[Message]) ->
 async def left(engine: AsyncEngine) -> list[str]:
     """What the table holds."""
     async with unit_of_work(engine) as work:
-        rows = await work.driver.fetch(f"SELECT value FROM {SCHEMA}.outbox ORDER BY id")  # noqa: S608
-    return [row["value"].decode() for row in rows]
+        rows = await work.driver.fetch(f"SELECT messages FROM {SCHEMA}.outbox ORDER BY id")  # noqa: S608
+    found = [message for row in rows for message in unpack(CAUSE, row["messages"])]
+    return [(message.value or b"").decode() for message in found]
 
 
 def claim(tp: tuple[str, int] = CAUSE) -> Claim:
@@ -196,7 +197,8 @@ async def test_more_is_left_than_is_read_at_once(
     engine: AsyncEngine, relay: Relay, producer: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Recovery goes on until nothing is left, in order."""
-    monkeypatch.setattr("shared.postgres.outbox.PENDING_ROWS_MAX", 3)
+    monkeypatch.setattr("shared.postgres.outbox.PENDING_PARCELS_MAX", 3)
+    monkeypatch.setattr("shared.postgres.outbox.PARCEL_BYTES_MAX", 3)
     values = [str(n) for n in range(10)]
     await commit(engine, relay, messages(*values))
     await relay.recover(claim())
