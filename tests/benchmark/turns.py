@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -88,6 +88,21 @@ class Recorder:
         data = io.BytesIO()
         await driver.copy_from_query(f"TABLE {mirror}", output=data, format="binary")
         self._steps.append(Step("copy", table, (), schema_name, columns, data.getvalue()))
+
+    async def copy_to_table(
+        self,
+        table: str,
+        *,
+        source: Any,
+        schema_name: str | None,
+        columns: Sequence[str],
+        format: Literal["binary"],  # noqa: A002 (asyncpg's name)
+    ) -> None:
+        """Noted as it is."""
+        await self._driver.copy_to_table(
+            table, source=source, schema_name=schema_name, columns=columns, format=format
+        )
+        self._steps.append(Step("copy", table, (), schema_name, columns, bytes(source)))
 
 
 class RecordingStore(TurnStore):

@@ -4,6 +4,7 @@ What it is for: the arithmetic of thousands of times at once, and their objects 
 leave the process. It never reads a clock.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import numpy as np
@@ -24,6 +25,6 @@ def moments(seconds: Floats) -> list[datetime]:
     return [at[one] for one in rows]
 
 
-def seconds_of(times: list[datetime | None]) -> Floats:
+def seconds_of(times: Sequence[datetime | None]) -> Floats:
     """float64[n]; NaN for None."""
     return np.array([np.nan if at is None else at.timestamp() for at in times], np.float64)

@@ -22,7 +22,7 @@ from services.scoring.core.identity import stable_hash
 from services.scoring.core.message import expected_value
 from services.scoring.core.reasons import reasons, rule_reasons
 from services.scoring.core.rhythm import BAND_WATCHED, assessable, ebbing, next_look
-from services.scoring.core.times import whole_us
+from services.scoring.core.times import seconds_of, whole_us
 from services.scoring.core.value.standing import Risk
 from services.scoring.handlers.stand import Stand
 from services.scoring.handlers.work import AFTER_BACKFILL, AT_NEXT_TICK, Work, onboarding
@@ -173,7 +173,7 @@ def _columns(job: Work) -> EventColumns:
     columns = EventColumns(
         row=job.event_rows,
         kind=kind,
-        time=np.array([at.timestamp() for at in events.time], np.float64),
+        time=seconds_of(events.time),
         amount=np.array(events.amount, np.float64),
         score=np.array(events.score, np.float64),
         key=key,

@@ -147,6 +147,8 @@ class MicroBatch:
             known = await self._store.known(work, candidates)
             duplicates = known or len(kept) < len(events)
             self._look_up = LOOKED_UP_TURNS if duplicates else self._look_up - 1
+        if not known and len(kept) == len(events):
+            return events, []
         # What is stored under a key counts, else what came first.
         content = {kept[i]: stored for i, stored in known.items()}
         conflicts = [

@@ -5,6 +5,7 @@ PostgreSQL.
 """
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from itertools import repeat
 from typing import Any, Final
 
@@ -15,9 +16,10 @@ from services.scoring.core.catalogue import REASON_INDEX
 from services.scoring.core.columns import codes
 from services.scoring.core.material import NO_REASON
 from services.scoring.core.state import FEATURE_SET, empty, from_bytes, to_bytes
-from services.scoring.core.times import moments
-from services.scoring.ports import Effects, Loaded
+from services.scoring.core.times import moments, seconds_of
+from services.scoring.ports import Effects, EventRows, Loaded
 from shared.kernel.errors import Transient
+from shared.postgres.copying import Numbers, Words, timestamps
 
 REASON_CODES: Final = tuple(REASON_INDEX)
 """By the numbers that stand for them in columns."""
@@ -49,13 +51,27 @@ def loaded_of(rows: Sequence[Any]) -> Loaded:
     )
 
 
+def event_rows(events: EventRows, recorded_at: datetime) -> tuple[Numbers, Words]:
+    """Columns of `event`."""
+    numbers = {
+        "recorded_at": timestamps(np.full(len(events), recorded_at.timestamp())),
+        "time": timestamps(seconds_of(events.time)),
+    }
+    words: Words = {
+        "customer_id": [name.encode() for name in events.customer],
+        "original_customer_id": [name.encode() for name in events.original_customer],
+        "type": [kind.encode() for kind in events.type],
+        "payload": [record.value for record in events.record],
+    }
+    return numbers, words
+
+
 def customers(effects: Effects) -> list[tuple[object, ...]]:
     """Rows of `s_customer`: who was touched, with the state, and who was assessed."""
     new, touched = effects.assessments, len(effects.states)
     place = np.full(len(effects.customers), -1)
     place[new.row] = np.arange(len(new))
     also = np.flatnonzero(place[touched:] >= 0) + touched
-    rows = [*range(touched), *also.tolist()]
     place = np.concatenate((place[:touched], place[also]))
     columns: list[Sequence[object]] = [
         new.revision.tolist(),
@@ -68,14 +84,14 @@ def customers(effects: Effects) -> list[tuple[object, ...]]:
         new.horizons.tolist(),
         new.told.tolist(),
     ]
-    if len(new) < len(rows) or (place != np.arange(len(new))).any():
+    if len(new) < len(place) or (place != np.arange(len(new))).any():
         # Place -1 is the last element.
         columns = [[*column, None] for column in columns]
         columns = [[column[at] for at in place.tolist()] for column in columns]
     return list(
         zip(
-            [effects.customers[row] for row in rows],
-            [effects.partition[row] for row in rows],
+            [*effects.customers[:touched], *(effects.customers[row] for row in also.tolist())],
+            [*effects.partition[:touched], *(effects.partition[row] for row in also.tolist())],
             [*to_bytes(effects.states), *[None] * len(also)],
             *columns,
             strict=True,

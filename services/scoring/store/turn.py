@@ -17,9 +17,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.core.state import FEATURE_SET
 from services.scoring.ports import Effects, EventRows, Loaded, Recorded
-from services.scoring.store.rows import customers, history, loaded_of, made_by, timers
+from services.scoring.store.rows import customers, event_rows, history, loaded_of, made_by, timers
 from shared.contracts.events import Profile
 from shared.kernel.errors import Transient
+from shared.postgres.copying import copy_columns
 from shared.postgres.engine import Driver, UnitOfWork, unit_of_work
 from shared.postgres.ledger import Ledger
 from shared.postgres.outbox import Outbox, Pending
@@ -216,19 +217,10 @@ class TurnStore:
 
     async def record(self, work: UnitOfWork, events: EventRows, recorded_at: datetime) -> None:
         """Add new events to the history; `write` does it where this was not called before."""
-        history = (
-            (recorded_at, customer, original, kind, time, record.value)
-            for customer, original, kind, time, record in zip(
-                events.customer,
-                events.original_customer,
-                events.type,
-                events.time,
-                events.record,
-                strict=True,
-            )
-        )
         if len(events):
-            await work.driver.copy_records_to_table("event", schema_name="scoring", records=history)
+            await copy_columns(
+                work.driver, "event", *event_rows(events, recorded_at), schema="scoring"
+            )
         self._history_staged = True
 
     async def due(

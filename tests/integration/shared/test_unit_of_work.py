@@ -1,16 +1,21 @@
 """Units of work: one transaction for both ways to it, and trouble that passes told from bugs."""
 
 import asyncio
+from datetime import UTC, datetime
+from typing import Any
 
 import asyncpg
+import numpy as np
 import pytest
 import sqlalchemy as sa
+from numpy.typing import NDArray
 from pydantic import SecretStr
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.local.waiting import LOOPBACK, free_port
 from shared.kernel.errors import Invalid, Transient
+from shared.postgres.copying import copy_columns, timestamps
 from shared.postgres.engine import UnitOfWork, create_engine, unit_of_work
 from shared.postgres.settings import PostgresSettings
 from tests.integration.shared.tables import effect
@@ -43,6 +48,35 @@ async def test_both_ways_are_one_transaction(engine: AsyncEngine) -> None:
             "effect", schema_name="shared_test", records=[("copy",)]
         )
     assert await effects(engine) == {"driver", "connection", "copy"}
+
+
+async def test_columns_are_copied_as_they_are(engine: AsyncEngine) -> None:
+    """Numbers of every width, times to the microsecond, words of every length, and NULL."""
+    seconds = np.array([0.0, 946_684_800.0, 1_772_323_199.999999])
+    numbers: dict[str, NDArray[Any]] = {
+        "small": np.array([-1, 0, 32_767], np.int16),
+        "whole": np.array([-1, 0, 2**31 - 1], np.int32),
+        "big": np.array([-1, 0, 2**62]),
+        "real": np.array([-0.1, np.inf, 1e-300]),
+        "flag": np.array([True, False, True]),
+        "at": timestamps(seconds),
+    }
+    words: dict[str, list[bytes | None]] = {
+        "name": [b"ann", "客户-七".encode(), b""],
+        "bytes": [b"\0\xff", None, bytes(5_000)],
+    }
+    async with unit_of_work(engine) as work:
+        await work.driver.execute(
+            "CREATE TEMP TABLE copied (bytes bytea, name text, at timestamptz, flag bool, "
+            "real float8, big bigint, whole int, small smallint) ON COMMIT DROP"
+        )
+        await copy_columns(work.driver, "copied", numbers, words)
+        rows = await work.driver.fetch("SELECT * FROM copied")
+    found = {name: [row[name] for row in rows] for name in (*numbers, *words)}
+    assert found.pop("at") == [datetime.fromtimestamp(at, UTC) for at in seconds]
+    assert found.pop("name") == ["ann", "客户-七", ""]
+    assert found.pop("bytes") == words["bytes"]
+    assert found == {name: numbers[name].tolist() for name in found}
 
 
 @pytest.mark.parametrize("error", [Invalid("f", "r"), Transient("t"), RuntimeError("bug")])
