@@ -213,6 +213,10 @@ class Effects:
     """The turn's customers; those touched by events first."""
     partition: Sequence[int]
     """Under which each is written."""
+    stored: Flags
+    """Whether a state is stored of each."""
+    timed: Flags
+    """Whether a timer is."""
     states: NDArray[np.void]
     """STATE of the first so many customers: those touched."""
     due_at: Floats

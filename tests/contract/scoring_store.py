@@ -74,9 +74,11 @@ class StoreSuite:
     """A subclass gives the fixture `store`."""
 
     async def write(self, store: Claiming, *moves: Move, **given: object) -> list[Pending]:
-        """A transaction of its own; returns what is to be sent."""
+        """A transaction of its own, knowing what is stored; returns what is to be sent."""
         async with store.open() as work:
             effects = written(RULE, day(0), moves=moves, **given)  # type: ignore[arg-type]
+            read = await store.load(work, effects.customers)
+            effects.stored, effects.timed = read.known, ~np.isnan(read.due_at)
             return await store.write(work, effects)
 
     async def loaded(self, store: Claiming, *customers: str) -> Found:

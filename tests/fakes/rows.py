@@ -70,7 +70,7 @@ def written(
     messages: Sequence[Message] = (),
     moves: Sequence[Move] = (),
 ) -> Effects:
-    """The effects of a turn that writes these rows."""
+    """The effects of a turn that writes these rows, where nothing was stored before."""
     partition = {name: home for name, home, _ in (*states, *timers)}
     for one in assessments:
         partition.setdefault(one.customer, one.partition)
@@ -82,6 +82,8 @@ def written(
         events=EventRows() if events is None else events,
         customers=[*partition],
         partition=[*partition.values()],
+        stored=np.zeros(len(partition), np.bool_),
+        timed=np.zeros(len(partition), np.bool_),
         states=from_bytes([packed for _, _, packed in states]) if states else empty(0),
         due_at=due_at,
         assessments=_columns(assessments, row) if assessments else Assessments.none(),

@@ -170,14 +170,10 @@ class MemoryStore:
                 written = (events.time[i], f"{key[1]}\n{key[2]}", msgspec.json.encode(profile))
                 if key[0] not in t.profile or t.profile[key[0]][:2] < written[:2]:
                     t.profile[key[0]] = written
-        packed = to_bytes(effects.states)
-        states = [*zip(effects.customers, effects.partition, packed, strict=False)]
-        self._moved = [(c, p) for c, p, _ in states if c in t.state and t.state[c][0] != p]
-        if self._moved:
-            raise Transient(f"{len(self._moved)} customers come from another partition")
-        for customer, partition, state in states:
-            t.state[customer] = partition, state
-        for customer, partition, at in rows.timers(effects):
+        self._put_states(t, effects)
+        for customer, partition, at, timed in rows.timers(effects):
+            if timed != (customer in t.timer):
+                raise Transient("a timer of this batch was written meanwhile")
             t.timer[customer] = partition, datetime.fromtimestamp(at, UTC)
         for row in assessed(effects):
             before = t.assessment.get(row.customer)
@@ -188,6 +184,17 @@ class MemoryStore:
                 t.published[row.customer] = row
                 t.history.append(row)
         return [self._keep(t, message) for message in effects.messages]
+
+    def _put_states(self, t: Tables, effects: Effects) -> None:
+        packed = to_bytes(effects.states)
+        states = [*zip(effects.customers, effects.partition, packed, strict=False)]
+        self._moved = [(c, p) for c, p, _ in states if c in t.state and t.state[c][0] != p]
+        if self._moved:
+            raise Transient(f"{len(self._moved)} customers come from another partition")
+        for (customer, partition, state), stored in zip(states, effects.stored, strict=False):
+            if stored != (customer in t.state):
+                raise Transient("a customer of this batch was written meanwhile")
+            t.state[customer] = partition, state
 
     @staticmethod
     def _keep(t: Tables, message: Message) -> Pending:

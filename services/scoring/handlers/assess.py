@@ -57,6 +57,8 @@ class Assessor:
             customers=job.customers,
             partition=job.partition,
             states=states[: job.touched],
+            stored=loaded.known,
+            timed=~np.isnan(loaded.due_at),
             due_at=np.full(len(job), np.nan),
             assessments=Assessments.none(),
             predictor=predictor,

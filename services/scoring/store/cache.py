@@ -126,7 +126,8 @@ class CachingStore:
             return
         touched = effects.customers[: len(effects.states)]
         slots, new = self._slots.touch(touched, self._then[: len(touched)])
-        # Who was not touched was due, and so is not remembered.
+        # Whom no event touched was due, and is read anew the next time.
+        self._slots.drop(effects.customers[len(touched) :])
         self._then[:] = -1
         self._then[: len(touched)] = slots
         self._grow()

@@ -67,7 +67,8 @@ def event_rows(events: EventRows, recorded_at: datetime) -> tuple[Numbers, Words
 
 
 def customers(effects: Effects) -> list[tuple[object, ...]]:
-    """Rows of `s_customer`: who was touched, with the state, and who was assessed."""
+    """Rows of `s_customer`: who was touched, with the state, and who was assessed; last, whether a
+    row of theirs is stored."""
     new, touched = effects.assessments, len(effects.states)
     place = np.full(len(effects.customers), -1)
     place[new.row] = np.arange(len(new))
@@ -94,16 +95,24 @@ def customers(effects: Effects) -> list[tuple[object, ...]]:
             [*effects.partition[:touched], *(effects.partition[row] for row in also.tolist())],
             [*to_bytes(effects.states), *[None] * len(also)],
             *columns,
+            [*effects.stored[:touched].tolist(), *effects.stored[also].tolist()],
             strict=True,
         )
     )
 
 
-def timers(effects: Effects) -> list[tuple[str, int, float]]:
-    """Rows of `s_timer`."""
+def timers(effects: Effects) -> list[tuple[str, int, float, bool]]:
+    """Rows of `s_timer`; last, whether a timer of theirs is stored."""
     rows = np.flatnonzero(~np.isnan(effects.due_at))
-    at = zip(rows.tolist(), effects.due_at[rows].tolist(), strict=True)
-    return [(effects.customers[row], effects.partition[row], due) for row, due in at]
+    return [
+        (effects.customers[row], effects.partition[row], due, stored)
+        for row, due, stored in zip(
+            rows.tolist(),
+            effects.due_at[rows].tolist(),
+            effects.timed[rows].tolist(),
+            strict=True,
+        )
+    ]
 
 
 def made_by(effects: Effects) -> tuple[str, str, int, int]:

@@ -7,12 +7,11 @@ A worker stopped in mid-COPY then holds no lock that another one waits for.
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakSet
 
 import asyncpg
 import msgspec
-import numpy as np
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.core.state import FEATURE_SET
@@ -32,10 +31,10 @@ CREATE TEMP TABLE IF NOT EXISTS s_key (n int, customer_id text, source text, id 
     content_hash bytea) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS s_customer (customer_id text, partition int, state bytea,
     revision bigint, assessed_at float8, probability float8, band smallint,
-    look_at float8, published_reason text, value_at_risk float8, horizons bytea, told bool)
-    ON COMMIT DELETE ROWS;
-CREATE TEMP TABLE IF NOT EXISTS s_timer (customer_id text, partition int, due_at float8)
-    ON COMMIT DELETE ROWS;
+    look_at float8, published_reason text, value_at_risk float8, horizons bytea, told bool,
+    stored bool) ON COMMIT DELETE ROWS;
+CREATE TEMP TABLE IF NOT EXISTS s_timer (customer_id text, partition int, due_at float8,
+    stored bool) ON COMMIT DELETE ROWS;
 """
 
 # A turn touches few rows of large tables, always by key. The planner does not know that of a table
@@ -75,13 +74,13 @@ SELECT s.state, s.feature_set, coalesce(s.revision, 0), coalesce(s.band, -1),
  ORDER BY c.n
 """
 
-# What an assessment writes, and what a published one does besides: each column with its value.
-# None of them is NULL where there is an assessment.
-_ASSESSED = {
-    **{n: n for n in ("revision", "probability", "band", "horizons")},
-    **{n: f"to_timestamp({n})" for n in ("assessed_at", "look_at")},
+# What an assessment writes, and what a published one does besides: each column with its value from
+# a staged row `n`, which is NULL where there is no assessment, and only there.
+_WRITTEN = {
+    **{name: f"n.{name}" for name in ("revision", "probability", "band", "horizons")},
+    **{name: f"to_timestamp(n.{name})" for name in ("assessed_at", "look_at")},
     **{
-        name: f"CASE WHEN revision IS NOT NULL THEN {value} END"
+        name: f"CASE WHEN n.revision IS NOT NULL THEN {value} END"
         for name, value in (
             ("method", "$2::text"),
             ("model_version", "$3::text"),
@@ -89,15 +88,11 @@ _ASSESSED = {
             ("horizon_days", "$5::smallint"),
         )
     },
-}
-_PUBLISHED = {
-    f"published_{name}": f"CASE WHEN told THEN {value} END"
-    for name, value in (
-        ("at", "to_timestamp(assessed_at)"),
-        ("probability", "probability"),
-        ("band", "band"),
-        ("value_at_risk", "value_at_risk"),
-    )
+    "published_at": "CASE WHEN n.told THEN to_timestamp(n.assessed_at) END",
+    **{
+        f"published_{name}": f"CASE WHEN n.told THEN n.{name} END"
+        for name in ("probability", "band", "value_at_risk")
+    },
 }
 
 _MERGE_KEYS = """
@@ -106,22 +101,25 @@ SELECT customer_id, source, id, content_hash, $1 FROM s_key ORDER BY customer_id
 """
 
 # One row and one write for both: a state without an assessment (an import, or before a tick), an
-# assessment without a new state (somebody silent: '' stands for it, and is never inserted, since
-# who is silent has a state), or the two together.
-_MERGE_CUSTOMERS = f"""
-INSERT INTO scoring.customer_state AS s (customer_id, partition, feature_set, state,
-       published_reason, {", ".join(_ASSESSED)}, {", ".join(_PUBLISHED)})
-SELECT customer_id, partition, $1, coalesce(state, ''),
-       published_reason, {", ".join(_ASSESSED.values())}, {", ".join(_PUBLISHED.values())}
-  FROM s_customer ORDER BY customer_id
-ON CONFLICT (customer_id) DO UPDATE
-   SET feature_set = excluded.feature_set,
-       state = CASE WHEN excluded.state = '' THEN s.state ELSE excluded.state END,
-       published_reason = CASE WHEN excluded.revision IS NULL THEN s.published_reason
-                               ELSE excluded.published_reason END,
-       {", ".join(f"{n} = coalesce(excluded.{n}, s.{n})" for n in (*_ASSESSED, *_PUBLISHED))}
- WHERE s.partition = excluded.partition
-   AND (excluded.revision IS NULL OR excluded.revision = coalesce(s.revision, 0) + 1)
+# assessment without a new state (somebody silent), or the two together. Rows that are stored are
+# changed, not inserted with a conflict, which would lock each row before it changes it.
+_CHANGE_CUSTOMERS = f"""
+UPDATE scoring.customer_state s
+   SET feature_set = $1, state = coalesce(n.state, s.state),
+       published_reason = CASE WHEN n.revision IS NULL THEN s.published_reason
+                               ELSE n.published_reason END,
+       {", ".join(f"{name} = coalesce({new}, s.{name})" for name, new in _WRITTEN.items())}
+  FROM (SELECT * FROM s_customer WHERE stored ORDER BY customer_id) n
+ WHERE s.customer_id = n.customer_id AND s.partition = n.partition
+   AND (n.revision IS NULL OR n.revision = coalesce(s.revision, 0) + 1)
+"""  # noqa: S608 (names of our own columns)
+
+_ADD_CUSTOMERS = f"""
+INSERT INTO scoring.customer_state (customer_id, partition, feature_set, state, published_reason,
+       {", ".join(_WRITTEN)})
+SELECT customer_id, partition, $1, state, published_reason, {", ".join(_WRITTEN.values())}
+  FROM s_customer n WHERE NOT stored ORDER BY customer_id
+ON CONFLICT (customer_id) DO NOTHING
 """  # noqa: S608 (names of our own columns)
 
 # A customer's home is the partition under whose claim the state is written. After partitions were
@@ -146,11 +144,17 @@ WITH home AS (
 UPDATE scoring.timer t SET partition = h.partition FROM home h WHERE t.customer_id = h.customer_id
 """
 
-_MERGE_TIMERS = """
-INSERT INTO scoring.timer AS t (customer_id, partition, due_at)
-SELECT customer_id, partition, to_timestamp(due_at) FROM s_timer ORDER BY customer_id
-ON CONFLICT (customer_id) DO UPDATE
-   SET partition = excluded.partition, due_at = excluded.due_at
+_CHANGE_TIMERS = """
+UPDATE scoring.timer t SET partition = n.partition, due_at = to_timestamp(n.due_at)
+  FROM (SELECT * FROM s_timer WHERE stored ORDER BY customer_id) n
+ WHERE t.customer_id = n.customer_id
+"""
+
+_ADD_TIMERS = """
+INSERT INTO scoring.timer (customer_id, partition, due_at)
+SELECT customer_id, partition, to_timestamp(due_at) FROM s_timer WHERE NOT stored
+ ORDER BY customer_id
+ON CONFLICT (customer_id) DO NOTHING
 """
 
 _HISTORY = (
@@ -181,7 +185,7 @@ class TurnStore:
         self._staged: WeakSet[Any] = WeakSet()
         self._moved: list[tuple[str, int]] = []
         self._keys_staged: int | None = None
-        self._customers_staged = 0
+        self._customers = self._timers = _Staged(0, 0)
         self._history_staged = False
 
     @asynccontextmanager
@@ -263,10 +267,8 @@ class TurnStore:
             if self._keys_staged:
                 await driver.execute("TRUNCATE s_key")
             await self._stage_keys(driver, effects.events)
-        if rows := customers(effects):
-            await driver.copy_records_to_table("s_customer", records=rows)
-        if armed := timers(effects):
-            await driver.copy_records_to_table("s_timer", records=armed)
+        self._customers = await _stage(driver, "s_customer", customers(effects))
+        self._timers = await _stage(driver, "s_timer", timers(effects))
         # Like the events, history waits for nobody: no row of it can be anybody else's.
         if effects.assessments.told.any():
             await driver.copy_records_to_table(
@@ -275,7 +277,6 @@ class TurnStore:
                 columns=_HISTORY,
                 records=history(effects),
             )
-        self._customers_staged = len(rows)
 
     async def _stage_keys(self, driver: Driver, events: EventRows) -> None:
         keys = zip(
@@ -292,18 +293,14 @@ class TurnStore:
         if len(effects.events):
             await driver.execute(_MERGE_KEYS, effects.recorded_at.date())
             await self._merge_profiles(driver, effects.events)
-        if self._customers_staged:
-            await self._merge_customers(driver, effects)
-        if not np.isnan(effects.due_at).all():
-            await driver.execute(_MERGE_TIMERS)
-
-    async def _merge_customers(self, driver: Driver, effects: Effects) -> None:
-        merged = await driver.execute(_MERGE_CUSTOMERS, FEATURE_SET, *made_by(effects))
-        if _rows(merged) < self._customers_staged:
+        made = (FEATURE_SET, *made_by(effects))
+        if await _merge(driver, self._customers, _CHANGE_CUSTOMERS, _ADD_CUSTOMERS, *made):
             self._moved = [tuple(row) for row in await driver.fetch(_MOVED)]
             if self._moved:
                 raise Transient(f"{len(self._moved)} customers come from another partition")
-            raise Transient("a customer of this batch was assessed meanwhile")
+            raise Transient("a customer of this batch was written meanwhile")
+        if await _merge(driver, self._timers, _CHANGE_TIMERS, _ADD_TIMERS):
+            raise Transient("a timer of this batch was written meanwhile")
 
     async def _merge_profiles(self, driver: Driver, events: EventRows) -> None:
         at = [i for i, profile in enumerate(events.profile) if profile is not None]
@@ -316,6 +313,34 @@ class TurnStore:
                 [msgspec.json.encode(events.profile[i]) for i in at],
                 [_owner(events.profile[i]) for i in at],
             )
+
+
+class _Staged(NamedTuple):
+    """Rows of a staging table."""
+
+    stored: int
+    """Of them, those that are changed ..."""
+    new: int
+    """... and those that are added."""
+
+
+async def _stage(driver: Driver, table: str, rows: Sequence[tuple[Any, ...]]) -> _Staged:
+    """Copy rows whose last column tells whether they are stored."""
+    if rows:
+        await driver.copy_records_to_table(table, records=rows)
+    stored = sum(row[-1] for row in rows)
+    return _Staged(stored, len(rows) - stored)
+
+
+async def _merge(driver: Driver, staged: _Staged, change: str, add: str, *arguments: object) -> int:
+    """Write them; how many could not be, because they are not there, there already, or other
+    than they were read."""
+    left = staged.stored + staged.new
+    if staged.stored:
+        left -= _rows(await driver.execute(change, *arguments))
+    if staged.new:
+        left -= _rows(await driver.execute(add, *arguments))
+    return left
 
 
 def _rows(status: str) -> int:
