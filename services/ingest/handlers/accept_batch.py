@@ -1,9 +1,11 @@
 """Use case: a batch of raw records becomes activity events and dead letters, all acknowledged.
 
-What is sent is a deterministic function of the records: reading them again sends the same
-again. One bad record never holds up another; the order of a raw partition is kept.
+In two steps, so that a batch can be decided on while the one before it is on its way. What is
+sent is a deterministic function of the records: reading them again sends the same again. One bad
+record never holds up another; the order of a raw partition is kept.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -30,6 +32,11 @@ HEADERS_KEPT_MAX = 10_000
 must still fit the dead-letter topic; the largest real records have some dozens."""
 
 
+SLICE_RECORDS_MAX = 100
+"""Records decided on before the event loop has a turn, 1-2 ms: else a batch that is on its way
+would wait for the next one to be decided on, and so would requests over HTTP."""
+
+
 @dataclass(slots=True)
 class Sorted:
     """What a batch of records became."""
@@ -51,19 +58,30 @@ class AcceptBatch:
         self._topics = topics
         self._rates = rates
 
-    async def __call__(self, records: Sequence[Record | Unreadable], now_ms: int) -> Sorted:
-        """Returns once everything is acknowledged; Transient: do the whole batch again.
+    async def decide(self, records: Sequence[Record | Unreadable], now_ms: int) -> Sorted:
+        """Decide on every record, sending nothing; Transient when the broker is not there.
 
         `now_ms` (Unix ms) stands in for the arrival of records without a believable timestamp.
         """
         partitions = await self._outlet.partitions(self._topics.activity)
-        done = self.sort(records, now_ms, partitions)
-        await self._outlet.send(done.outgoing)
+        done = Sorted()
+        for begin in range(0, len(records), SLICE_RECORDS_MAX):
+            await asyncio.sleep(0)
+            self._sort(records[begin : begin + SLICE_RECORDS_MAX], now_ms, partitions, done)
         return done
 
-    def sort(self, records: Sequence[Record | Unreadable], now_ms: int, partitions: int) -> Sorted:
-        """Decide on every record. `partitions`: of the activity topic."""
-        done = Sorted()
+    async def deliver(self, done: Sorted) -> None:
+        """Returns once everything is acknowledged; Transient: do the whole batch again."""
+        await self._outlet.send(done.outgoing)
+
+    def _sort(
+        self,
+        records: Sequence[Record | Unreadable],
+        now_ms: int,
+        partitions: int,
+        done: Sorted,
+    ) -> None:
+        """`partitions`: of the activity topic."""
         for record in records:
             # A timestamp is the sender's word unless the topic says otherwise.
             believable = 0 < record.timestamp <= now_ms + SKEW_MS_MAX
@@ -76,7 +94,6 @@ class AcceptBatch:
             done.refused.append(False)
             done.accepted[event.type] += 1
             done.outgoing += self._forward(event, traceparent_of(record.headers), partitions)
-        return done
 
     def _forward(self, event: Activity, trace: Headers, partitions: int) -> list[Outgoing]:
         value = ENCODER.encode(event)

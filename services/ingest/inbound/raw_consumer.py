@@ -48,7 +48,10 @@ AnyRecord = Record | Unreadable
 
 
 class RawConsumer:
-    """Use: `start`, then `poll` and `commit` in turn, `rewind` after trouble, `close`."""
+    """Use: `start`, then `poll` and `commit`, `rewind` after trouble, `close`.
+
+    What was read may be committed while the next is being read.
+    """
 
     def __init__(
         self, settings: KafkaSettings, topics: Sequence[str], group: str, batch_records_max: int
@@ -59,22 +62,26 @@ class RawConsumer:
         self._batch_records_max = batch_records_max
         self._inner: AIOKafkaConsumer | None = None
         self._held = False
+        self._spent = False
+        """It had trouble reading; `start` replaces it."""
         self._stepping: set[TopicPartition] = set()
         """Partitions with an undecodable record ahead: read one by one up to it."""
 
     @property
     def started(self) -> bool:
         """Whether it is a member, or on its way to be."""
-        return self._inner is not None
+        return self._inner is not None and not self._spent
 
     @property
     def assigned(self) -> set[tuple[str, int]]:
         """The partitions that are ours now."""
-        found = self._inner.assignment() if self._inner else ()
+        found = self._inner.assignment() if self._inner and self.started else ()
         return {(tp.topic, tp.partition) for tp in found}
 
     async def start(self) -> None:
-        """Join the group; Transient when the broker cannot be reached."""
+        """Join the group, as a new member; Transient when the broker cannot be reached. Not while
+        a commit is under way: one on a closed member would be tried for ever."""
+        await self.close()
         inner = AIOKafkaConsumer(
             *self._topics,
             **self._settings.client_kwargs(self._group),
@@ -100,8 +107,8 @@ class RawConsumer:
         """The next records, partition by partition, each in its order; empty when none came.
 
         Every partition gets its share first, so that a full one does not starve the others.
-        Raises Transient and leaves the group: an error here can mean that the library's
-        member of the group is wedged for good, and only a new one helps.
+        Raises Transient, and only `start` helps: an error here can mean that the library's
+        member of the group is wedged for good.
         """
         inner = self._running()
         found: list[AnyRecord] = []
@@ -117,7 +124,7 @@ class RawConsumer:
             if not found:
                 await asyncio.sleep(IDLE_S)
         except (KafkaError, OSError) as error:
-            await self.close()
+            self._spent = True
             raise Transient(f"Kafka: {type(error).__name__}: {error}") from error
         return found
 
@@ -126,8 +133,11 @@ class RawConsumer:
         inner = self._running()
         done = {TopicPartition(r.topic, r.partition): r.offset + 1 for r in records}
         ours = inner.assignment()
+        offsets = {tp: offset for tp, offset in done.items() if tp in ours}
+        if not offsets:
+            return  # all of them have been taken from us: their new owners read them again
         try:
-            await inner.commit({tp: offset for tp, offset in done.items() if tp in ours})
+            await inner.commit(offsets)
         except (KafkaError, OSError) as error:
             raise Transient(f"Kafka: {type(error).__name__}: {error}") from error
 
@@ -162,7 +172,7 @@ class RawConsumer:
 
     async def lag(self) -> dict[tuple[str, int], int]:
         """Records between our position and the log's end; empty when that cannot be told now."""
-        if self._inner is None:
+        if self._inner is None or not self.started:
             return {}
         with contextlib.suppress(KafkaError, OSError, TimeoutError):
             async with asyncio.timeout(PROBE_S):
@@ -176,7 +186,7 @@ class RawConsumer:
 
     async def unreachable(self) -> str | None:
         """None when the broker answers, else what is wrong; for the readiness probe."""
-        if self._inner is None:
+        if self._inner is None or not self.started:
             return "not connected"
         try:
             async with asyncio.timeout(PROBE_S):
@@ -188,6 +198,7 @@ class RawConsumer:
     async def close(self) -> None:
         """Leave the group; what was not committed is read again by whoever comes next."""
         inner, self._inner = self._inner, None
+        self._spent = False
         self._stepping.clear()
         if inner is not None:
             with contextlib.suppress(KafkaError, OSError, TimeoutError):

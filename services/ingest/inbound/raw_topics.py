@@ -1,8 +1,14 @@
 """The loop that the raw topics drive: read, accept, send, commit; hold still in a flood.
 
-Offsets are committed after everything that follows from the records is acknowledged: after any
-trouble they are read again, and what was sent twice is known by its id.
+While one batch is on its way to the broker, the next is read and decided on; it is sent only once
+the first is acknowledged and committed, so that order is kept and no offset is committed past a
+record that is not acknowledged. After any trouble records are read again, the earliest of those
+at hand first, and what was sent twice is known by its id.
 """
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import structlog
 
@@ -27,6 +33,15 @@ LAG_S = 5.0
 """How often the lag is measured: finer than any scrape interval needs."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Flight:
+    """A batch that is being sent and committed."""
+
+    records: list[AnyRecord]
+    done: Sorted
+    task: asyncio.Task[None]
+
+
 class RawTopics:
     """The loops `consume` and `measure_lag`, and the readiness checks of the raw topics."""
 
@@ -43,6 +58,9 @@ class RawTopics:
         self._flood = flood
         self._health = health
         self._clock = clock
+        self._flight: _Flight | None = None
+        """At most one, beside the batch that is being decided on. A second would have to be sent
+        before the first is acknowledged, and what is to be saved is one wait, not two."""
         self._handled_ms: dict[tuple[str, int], int] = {}
         """Timestamp of the last handled record, by partition."""
         health.add_check("broker", consumer.unreachable)
@@ -50,19 +68,23 @@ class RawTopics:
         health.add_check("intake", self._stopped)
 
     async def consume(self, stop: Stop) -> None:
-        """Until `stop`, after which the batch at hand is finished."""
+        """Until `stop`, after which the batches at hand are finished."""
         backoff = Backoff()
         try:
-            while not stop:
+            while not stop or self._flight is not None:
                 self._health.beat(NAME)
                 try:
-                    await self._turn(stop)
+                    await (self._landed() if stop else self._turn(stop))
                     backoff.reset()
                 except Transient as trouble:
                     wait = backoff.next()
                     log.warning("waiting", loop=NAME, trouble=str(trouble), wait_s=wait)
                     await stop.wait(wait)
         finally:
+            # After a bug, or when it took too long: whoever comes next reads it again.
+            if self._flight is not None:
+                self._flight.task.cancel()
+                await asyncio.wait({self._flight.task})
             self._health.ended(NAME)
             await self._consumer.close()
 
@@ -83,6 +105,7 @@ class RawTopics:
 
     async def _turn(self, stop: Stop) -> None:
         if not self._consumer.started:
+            await self._landed()
             await self._consumer.start()
         if await self._flood.blocked():
             metrics.STOPPED.set(1)
@@ -91,17 +114,43 @@ class RawTopics:
             return
         metrics.STOPPED.set(0)
         self._consumer.release()
+        began_s = self._clock.monotonic()
         records = await self._consumer.poll()
         if not records:
+            await self._landed()
             return
         try:
-            with metrics.BATCH_SECONDS.time():
-                done = await self._accept(records, self._now_ms())
-            await self._consumer.commit(records)
+            done = await self._accept.decide(records, self._now_ms())
         except Transient:
             self._consumer.rewind(records)
             raise
-        self._note(records, done)
+        await self._landed(records)
+        if self._flood.reason is not None:
+            self._consumer.rewind(records)
+            return
+        task = asyncio.create_task(self._finish(records, done, began_s), name=f"{NAME}-flight")
+        self._flight = _Flight(records, done, task)
+
+    async def _finish(self, records: list[AnyRecord], done: Sorted, began_s: float) -> None:
+        await self._accept.deliver(done)
+        await self._consumer.commit(records)
+        metrics.BATCH_SECONDS.observe(self._clock.monotonic() - began_s)
+
+    async def _landed(self, behind: Sequence[AnyRecord] = ()) -> None:
+        """Wait for the batch on its way. If it failed, it and what was read `behind` it are read
+        again, from the earlier of the two on."""
+        flight = self._flight
+        if flight is None:
+            return
+        # A cancelled wait leaves it to `consume`.
+        await asyncio.wait({flight.task})
+        self._flight = None
+        try:
+            flight.task.result()
+        except Transient:
+            self._consumer.rewind([*flight.records, *behind])
+            raise
+        self._note(flight.records, flight.done)
 
     def _note(self, records: list[AnyRecord], done: Sorted) -> None:
         self._flood.note(done.refused)

@@ -1,5 +1,6 @@
 """Stand-ins for Kafka, the database and the clock."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -35,8 +36,12 @@ class FakeOutlet:
     sent: list[Outgoing] = field(default_factory=list)
     failures: int = 0
     after: Callable[[], None] = lambda: None
+    acknowledging: asyncio.Event | None = None
+    """Sends wait for it, when there is one."""
 
     async def send(self, records: Iterable[Outgoing]) -> None:
+        if self.acknowledging is not None:
+            await self.acknowledging.wait()
         if self.failures:
             self.failures -= 1
             raise Transient("no broker")

@@ -1,12 +1,20 @@
 """The use cases, with everything around them faked."""
 
+import asyncio
 import json
+from collections.abc import Sequence
 
 import pytest
 
 from services.ingest.core.flood import RECORDS
 from services.ingest.core.rates import RateTable
-from services.ingest.handlers.accept_batch import HEADERS_KEPT_MAX, SKEW_MS_MAX, AcceptBatch
+from services.ingest.handlers.accept_batch import (
+    HEADERS_KEPT_MAX,
+    SKEW_MS_MAX,
+    SLICE_RECORDS_MAX,
+    AcceptBatch,
+    Sorted,
+)
 from services.ingest.handlers.publish_events import PublishEvents
 from services.ingest.handlers.replay_dead_letters import PAGE, ReplayDeadLetters
 from services.ingest.handlers.watch_flood import FloodWatch
@@ -33,6 +41,15 @@ RATES = RateTable("USD")
 TRACE = (TRACEPARENT, b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
 
 
+async def _accepted(
+    outlet: FakeOutlet, records: Sequence[Record | Unreadable], now_ms: int = ARRIVED_MS
+) -> Sorted:
+    accept = AcceptBatch(outlet, TOPICS, RATES)
+    done = await accept.decide(records, now_ms)
+    await accept.deliver(done)
+    return done
+
+
 class TestAcceptBatch:
     """Raw records in, activity and dead letters out."""
 
@@ -44,7 +61,7 @@ class TestAcceptBatch:
             Consumed(b"?", 11, headers=(("h", b"\xff"),)),
             Consumed(encoded(id="3"), 12, headers=((TRACEPARENT, b"nonsense"),)),
         ]
-        done = await AcceptBatch(outlet, TOPICS, RATES)(records, ARRIVED_MS)
+        done = await _accepted(outlet, records)
         assert done.refused == [False, True, False]
         assert done.accepted == {types.PURCHASE: 2}
         first, dead, last = outlet.sent
@@ -60,18 +77,35 @@ class TestAcceptBatch:
         """Whatever the wall clock says: only records without a believable timestamp ask it."""
         records = [Consumed(encoded(id=str(n)), n) for n in range(5)]
         outlet = FakeOutlet()
-        accept = AcceptBatch(outlet, TOPICS, RATES)
-        await accept(records, ARRIVED_MS)
-        await accept(records, ARRIVED_MS + 3_600_000)
+        await _accepted(outlet, records)
+        await _accepted(outlet, records, ARRIVED_MS + 3_600_000)
         assert outlet.sent[:5] == outlet.sent[5:]
+
+    async def test_others_have_a_turn_while_it_decides(self) -> None:
+        """A batch of several slices is decided on whole and in order, sending nothing yet."""
+        outlet, turns = FakeOutlet(), 0
+
+        async def other() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        beside = asyncio.create_task(other())
+        count = 3 * SLICE_RECORDS_MAX + 1
+        records = [Consumed(encoded(id=str(n)), n) for n in range(count)]
+        done = await AcceptBatch(outlet, TOPICS, RATES).decide(records, ARRIVED_MS)
+        beside.cancel()
+        assert (turns, outlet.sent) == (4, [])
+        assert [DECODER.decode(r.value or b"").id for r in done.outgoing] == [
+            str(n) for n in range(count)
+        ]
 
     @pytest.mark.parametrize("timestamp", [-1, 0, ARRIVED_MS + SKEW_MS_MAX + 1, 2**63 - 1])
     async def test_unbelievable_timestamps(self, timestamp: int) -> None:
         """They are the sender's word: now stands in."""
         outlet = FakeOutlet()
-        await AcceptBatch(outlet, TOPICS, RATES)(
-            [Consumed(encoded(), 0, timestamp=timestamp)], ARRIVED_MS
-        )
+        await _accepted(outlet, [Consumed(encoded(), 0, timestamp=timestamp)])
         assert DECODER.decode(outlet.sent[0].value or b"").receivedms == ARRIVED_MS
 
     async def test_a_tick_reaches_every_partition(self) -> None:
@@ -79,7 +113,7 @@ class TestAcceptBatch:
         outlet = FakeOutlet()
         tick = encoded(type=types.TICK, subject=None, time="2017-05-01T00:00:00Z")
         records = [Consumed(encoded()), Consumed(tick), Consumed(encoded())]
-        await AcceptBatch(outlet, TOPICS, RATES)(records, ARRIVED_MS)
+        await _accepted(outlet, records)
         assert [r.partition for r in outlet.sent] == [None, *range(PARTITIONS), None]
         assert {r.key for r in outlet.sent[1:-1]} == {None}
 
@@ -92,7 +126,7 @@ class TestAcceptBatch:
             Consumed(b"?", 1, headers=many),
             Unreadable("raw", 0, 2, 0, Invalid("headers", "why")),
         ]
-        done = await AcceptBatch(outlet, TOPICS, RATES)(records, ARRIVED_MS)
+        done = await _accepted(outlet, records)
         nothing, large, unreadable = done.letters
         assert (nothing.key, nothing.value) == (b"", None)
         assert len(large.original_headers) == HEADERS_KEPT_MAX
