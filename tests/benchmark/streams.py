@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import lightgbm
@@ -12,17 +13,24 @@ import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from deploy.local.stack import LocalStack
+from services.ingest.core.flood import SHARE_MAX
 from services.ingest.core.rates import RateTable
-from services.ingest.handlers.accept_batch import AcceptBatch
+from services.ingest.handlers.accept_batch import AcceptBatch, Sorted
+from services.ingest.handlers.watch_flood import FloodWatch
 from services.ingest.inbound.raw_consumer import RawConsumer
+from services.ingest.inbound.raw_topics import RawTopics
 from services.ingest.ports import Topics
 from services.scoring.core.registry import FEATURES
 from shared.contracts.events import PURCHASE
 from shared.kafka.producer import BATCH_BYTES_MAX, Producer
 from shared.kafka.settings import KafkaSettings
+from shared.runtime.clock import SystemClock
+from shared.runtime.health import Health
 from shared.runtime.memory import spare_collector
+from shared.runtime.service import Stop
 from tests.benchmark import ground
 from tests.benchmark.ground import BATCH, BEGIN, Figures, Meter
+from tests.unit.ingest.fakes import FakeStops
 
 EVENTS = 100_000
 PREDICTED = 50_000
@@ -41,8 +49,8 @@ async def ceiling(stack: LocalStack) -> Figures:
 
 
 async def ingest(stack: LocalStack) -> Figures:
-    """Ingest's loop against consuming and producing the same records untouched, by the better of
-    the client's two ways to produce."""
+    """Ingest's loop against the same loop that sends the records on untouched, by the better of
+    the client's two ways to produce; compressed alike, and read ahead alike."""
     count = ground.scaled(EVENTS)
     kafka = stack.kafka.settings
     raw, activity, _, dead = await ground.make_topics(kafka, "ingest")
@@ -50,11 +58,7 @@ async def ingest(stack: LocalStack) -> Figures:
     producer = Producer(kafka, "bench")
     spare_collector()  # as `main` does
     accept = AcceptBatch(producer, Topics(activity.name, dead.name), RateTable("USD"))
-
-    async def ours(records: Sequence[Any]) -> None:
-        await accept(list(records), int(time.time() * 1000))
-
-    meter = await _through(kafka, raw.name, "ours", count, ours)
+    meter = await _through(kafka, raw.name, "ours", count, accept)
     await producer.close()
     by_way = {}
     for way in (_by_send, _by_batch):
@@ -63,15 +67,11 @@ async def ingest(stack: LocalStack) -> Figures:
             enable_idempotence=True,
             linger_ms=LINGER_MS,
             max_batch_size=BATCH_BYTES_MAX,
+            compression_type="lz4",  # as ours
         )
         await client.start()
         partitions = sorted(await client.partitions_for(activity.name))
-
-        async def untouched(
-            records: Sequence[Any], way: Any = way, client: Any = client, to: Any = partitions
-        ) -> None:
-            await way(client, activity.name, to, records)
-
+        untouched = Untouched(partial(way, client, activity.name, partitions))
         found = await _through(kafka, raw.name, way.__name__, count, untouched)
         by_way[way.__name__.removeprefix("_by_")] = count / found.seconds
         await client.stop()
@@ -106,24 +106,50 @@ async def _by_batch(
     await asyncio.gather(*sent)
 
 
+class Untouched(AcceptBatch):
+    """Sends the records on as they came."""
+
+    def __init__(self, send: Handle) -> None:
+        self._send = send
+
+    async def decide(self, records: Sequence[Any], _: int) -> Sorted:
+        return Sorted(outgoing=list(records))
+
+    async def deliver(self, done: Sorted) -> None:
+        await self._send(done.outgoing)
+
+
+class Metered(RawConsumer):
+    """Measures from the first records that are read until `count` are committed."""
+
+    def __init__(self, kafka: KafkaSettings, topic: str, group: str, count: int) -> None:
+        super().__init__(kafka, (topic,), f"bench-{group}", BATCH)
+        self.meter, self.stop = Meter(), Stop()
+        self._begun, self._left = False, count
+
+    async def poll(self) -> list[Any]:
+        found = await super().poll()
+        if found and not self._begun:
+            self._begun = True
+            self.meter.start()
+        return found
+
+    async def commit(self, records: Iterable[Any]) -> None:
+        await super().commit(records)
+        self._left -= len(list(records))
+        if self._left <= 0:
+            self.meter.stop()
+            self.stop.set()
+
+
 async def _through(
-    kafka: KafkaSettings, topic: str, group: str, count: int, handle: Handle
+    kafka: KafkaSettings, topic: str, group: str, count: int, accept: AcceptBatch
 ) -> Meter:
-    """Ingest's consumer, with this handler."""
-    consumer = RawConsumer(kafka, (topic,), f"bench-{group}", BATCH)
-    await consumer.start()
-    meter, done = Meter(), 0
-    while done < count:
-        records = await consumer.poll()
-        if records:
-            if not done:
-                meter.start()
-            await handle(records)
-            await consumer.commit(records)
-            done += len(records)
-    meter.stop()
-    await consumer.close()
-    return meter
+    """Ingest's loop, with this use case."""
+    consumer, clock = Metered(kafka, topic, group, count), SystemClock()
+    flood = FloodWatch(FakeStops(), SHARE_MAX, clock)
+    await RawTopics(consumer, accept, flood, Health(clock), clock).consume(consumer.stop)
+    return consumer.meter
 
 
 async def _consume(kafka: KafkaSettings, topic: str, count: int) -> float:
