@@ -15,7 +15,7 @@ ACCEPTED = Counter("ebbwatch_ingest_events", "Events accepted", ["type"])
 DEAD_LETTERS = Counter("ebbwatch_ingest_dead_letters", "Records refused", ["stage", "field"])
 BATCH_SECONDS = Histogram(
     "ebbwatch_ingest_batch_seconds",
-    "One turn: decode, validate, send, all acknowledged",
+    "One batch from its reading on: decide, wait for the one before, send, commit",
     # Ingest's share of the promised second from event to task.
     buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
 )

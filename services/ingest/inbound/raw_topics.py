@@ -114,8 +114,8 @@ class RawTopics:
             return
         metrics.STOPPED.set(0)
         self._consumer.release()
-        began_s = self._clock.monotonic()
         records = await self._consumer.poll()
+        began_s = self._clock.monotonic()
         if not records:
             await self._landed()
             return
