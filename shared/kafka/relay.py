@@ -4,6 +4,9 @@ The fast path sends the rows still in memory right after the commit and deletes 
 the next transaction. After a crash or a failed send the next owner (perhaps ourselves, after
 a reclaim) sends what is left before it reads on. Nothing is sent out of order; something may
 be sent twice.
+
+Who stood still while it sent, or does not know that its partition was taken, may put messages
+behind a successor's newer ones; so after each send we look whether our rows are still there.
 """
 
 import asyncio
@@ -19,16 +22,12 @@ from shared.postgres.ledger import Claim
 from shared.postgres.outbox import Message, Outbox, Pending
 
 CLOSE_S = 1.0
-"""How long the last deletion may take: a service ends within seconds, and a second message is
-harmless."""
-
-LATE_S = 1.0
-"""A send that took so long may have stood still, and messages of a successor may be in the topic
-already. With what a turn may last before it (8 s) it stays below a group's session (10 s)."""
+"""How long the last looks and the last deletion may take: a service ends within seconds, and a
+second message is harmless."""
 
 Newer = Callable[[Sequence[Message]], Awaitable[list[Message]]]
-"""Given messages that were just sent, perhaps late: those that have to follow them, because
-something newer is stored of the same key."""
+"""Given messages that may have arrived behind a successor's: those that have to follow them,
+because something newer is stored of the same key."""
 
 
 class Relay:
@@ -46,27 +45,45 @@ class Relay:
         self._producer = producer
         self._newer = newer
         self._acknowledged: list[int] = []
+        self._doubtful: dict[tuple[str, bytes | None], Message] = {}
 
     async def flush(self, pending: Sequence[Pending]) -> None:
-        """Call after every commit whose transaction called `forget`: sends its new rows.
+        """Call after every commit whose transaction called `forget`: sends its new rows, and where
+        a successor may have been faster, what is newer.
 
         Raises Transient when Kafka is not there; the rows stay, and `recover` sends them
         after the reclaim.
         """
         self._acknowledged = []  # deleted by the transaction that has just been committed
-        if pending:
-            await self._send([message for p in pending for message in p.messages])
-            self._acknowledged = [p.id for p in pending]
+        if not pending:
+            return
+        messages, ids = [m for p in pending for m in p.messages], [p.id for p in pending]
+        doubted = bool(self._doubtful)
+        self._doubt(messages)
+        await self._producer.send(map(_record, messages))
+        if not doubted and await self._unmoved(ids):
+            self._doubtful = {}
+        await self._settle()
+        self._acknowledged = ids
 
-    async def _send(self, messages: Sequence[Message]) -> None:
-        """Send, and where that took long, send what is newer by now: until nothing is."""
-        clock = asyncio.get_running_loop()
-        late = False
-        while messages:
-            began = clock.time()
-            await self._producer.send(map(_record, messages))
-            late = late or clock.time() - began > LATE_S
-            messages = await self._newer(messages) if late and self._newer is not None else ()
+    def _doubt(self, messages: Sequence[Message]) -> None:
+        if self._newer is not None:
+            self._doubtful |= {(m.topic, m.key): m for m in messages}
+
+    async def _unmoved(self, ids: Sequence[int]) -> bool:
+        """Whether nobody can have sent anything newer before these rows were acknowledged: a
+        successor first sends and deletes what we left."""
+        if self._newer is None:
+            return True
+        async with unit_of_work(self._engine) as work:
+            return await self._outbox.holds(work, ids)
+
+    async def _settle(self) -> None:
+        """Send what is newer than messages that may have arrived late, until nothing is."""
+        while self._doubtful and self._newer is not None:
+            newer = await self._newer(list(self._doubtful.values()))
+            await self._producer.send(map(_record, newer))
+            self._doubtful = {(m.topic, m.key): m for m in newer}
 
     async def forget(self, work: UnitOfWork) -> None:
         """Delete acknowledged rows within the caller's transaction, behind its fence.
@@ -84,18 +101,21 @@ class Relay:
                 await self.forget(work)
                 left = await self._outbox.pending(work, claim.tp)
             if not left:
-                return
+                break
             await self.flush(left)
+        await self._settle()
 
     async def close(self) -> None:
         """Delete what was acknowledged last, and let go of the producer.
 
         Where PostgreSQL is away the rows stay, and the next owner sends them once more.
         """
-        if self._acknowledged:
-            with contextlib.suppress(Transient, TimeoutError):
-                async with asyncio.timeout(CLOSE_S), unit_of_work(self._engine) as work:
-                    await self.forget(work)
+        with contextlib.suppress(Transient, TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                await self._settle()
+                if self._acknowledged:
+                    async with unit_of_work(self._engine) as work:
+                        await self.forget(work)
         await self._producer.close()
 
 

@@ -104,6 +104,14 @@ class Outbox:
         )
         return [Pending(row["id"], unpack(tp, row["messages"])) for row in rows]
 
+    async def holds(self, work: UnitOfWork, ids: Sequence[int]) -> bool:
+        """Whether all these rows are still there."""
+        count: int = await work.driver.fetchval(
+            f"SELECT count(*) FROM {self._schema}.outbox WHERE id = ANY($1::bigint[])",  # noqa: S608
+            list(ids),
+        )
+        return count == len(ids)
+
     async def delete(self, work: UnitOfWork, ids: Sequence[int]) -> None:
         """Forget messages that were sent and acknowledged."""
         if ids:

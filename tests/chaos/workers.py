@@ -89,7 +89,11 @@ async def _frozen_at(arena: Arena, point: str) -> Worker:
 
 async def zombie_with_a_lock(arena: Arena) -> Found:
     """Frozen in COPY, and frozen with the ledger's rows locked: the next owner goes on within
-    ten seconds of its claim, and the zombie that wakes writes nothing."""
+    ten seconds of its claim, and the zombie that wakes writes nothing.
+
+    Its other lane may have been sending: that arrives now, behind the next owner's messages, and
+    the zombie sends what is newer. So it is asked to end; killed before that would be a second
+    fault, which decision 1 names."""
     await arena.place.send(arena.story.log)
     late = []
     for point in ("in_copy", "after_fence"):
@@ -103,7 +107,7 @@ async def zombie_with_a_lock(arena: Arena) -> Found:
         if point == "in_copy":
             await asyncio.sleep(0.5)
             await next_.kill()
-            await stuck.kill()
+            assert await stuck.stop() == 0, f"did not end well: {stuck.log}"
     await arena.finished()
     found = await arena.judged()
     found.wrong += late

@@ -1,6 +1,6 @@
 """The relay: what a transaction left is sent after it, in order, whatever happens between."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -276,25 +276,74 @@ async def test_nobody_answers(engine: AsyncEngine, place: Place) -> None:
     await relay.close()
 
 
-async def test_who_sent_late_sends_what_is_newer(
-    engine: AsyncEngine, producer: Recording, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class Overtaken(Recording):
+    """A producer during whose next send something happens first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meanwhile: Callable[[], Awaitable[None]] | None = None
+
+    async def send(self, records: Iterable[Record]) -> None:
+        """Let it happen, then send."""
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            await meanwhile()
+        await super().send(records)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_who_was_overtaken_sends_what_is_newer(engine: AsyncEngine, *, fails: bool) -> None:
     """A worker stood still in the middle of sending, and its successor has sent newer messages
     meanwhile: in a compacted topic the old ones would stay. What is newer is sent after them,
-    until nothing is; who was in time asks nobody."""
+    until nothing is, also when nobody knows whether the send arrived; who was not overtaken asks
+    nobody."""
     stored = messages("newer", "newest")
     asked: list[str] = []
+    producer = Overtaken()
 
     async def newer(sent: Sequence[Message]) -> list[Message]:
         asked.extend((m.value or b"").decode() for m in sent)
         return [stored.pop(0)] if stored else []
 
+    async def take_over() -> None:
+        successor = Relay(engine, DATABASE, producer)
+        await successor.recover(claim())
+        await successor.flush(await commit(engine, successor, messages("next")))
+        await successor.close()
+        producer.fails_after = fails
+
     relay = Relay(engine, DATABASE, producer, newer)
     await relay.flush(await commit(engine, relay, messages("in time")))
     assert (producer.values, asked) == (["in time"], [])
-    monkeypatch.setattr("shared.kafka.relay.LATE_S", -1.0)
-    await relay.flush(await commit(engine, relay, messages("old")))
-    assert producer.values == ["in time", "old", "newer", "newest"]
+    producer.meanwhile = take_over
+    pending = await commit(engine, relay, messages("old"))
+    if fails:
+        with pytest.raises(Transient):
+            await relay.flush(pending)
+        assert not asked
+        await relay.recover(claim())
+    else:
+        await relay.flush(pending)
+    assert producer.values == ["in time", "old", "next", "old", "newer", "newest"]
+    assert asked == ["old", "newer", "newest"]
+    await relay.flush(await commit(engine, relay, messages("later")))
     assert asked == ["old", "newer", "newest"]
     await relay.close()
     assert await left(engine) == []
+
+
+async def test_who_ends_looks_first(engine: AsyncEngine) -> None:
+    """Asked to end after a send of which nobody knows whether it arrived: what is newer is sent."""
+    producer = Recording()
+
+    async def newer(sent: Sequence[Message]) -> list[Message]:
+        return messages("newer") if [m.value for m in sent] == [b"old"] else []
+
+    relay = Relay(engine, DATABASE, producer, newer)
+    pending = await commit(engine, relay, messages("old"))
+    producer.fails_after = True
+    with pytest.raises(Transient):
+        await relay.flush(pending)
+    await relay.close()
+    assert producer.values == ["old", "newer"]
+    assert await left(engine) == ["old"]
