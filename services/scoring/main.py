@@ -329,11 +329,10 @@ def _observe(effects: Effects, seconds: float, dead_letter_topic: str) -> None:
     metrics.BATCH_SECONDS.observe(seconds)
     for kind, times in Counter(effects.events.type).items():
         metrics.EVENTS.labels(kind).inc(times)
-    made = effects.assessments
-    for band, times in Counter(made.band.tolist()).items():
+    for band, times in Counter(effects.looks.band.tolist()).items():
         metrics.ASSESSMENTS.labels(BANDS[band]).inc(times)
-    metrics.PROBABILITY.observe(made.probability)
+    metrics.PROBABILITY.observe(effects.looks.probability)
     for flag, times in effects.quality.items():
         metrics.QUALITY_FLAGS.labels(flag).inc(times)
-    metrics.PUBLISHED.inc(int(made.told.sum()))
+    metrics.PUBLISHED.inc(int(effects.assessments.told.sum()))
     metrics.DEAD_LETTERS.inc(sum(m.topic == dead_letter_topic for m in effects.messages))

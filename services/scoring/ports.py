@@ -138,8 +138,12 @@ class Loaded(Columns):
     """Whether a state is stored."""
     revision: Ints
     """Of the last assessment; 0 without one."""
+    probability: Floats
+    """Of the last assessment; NaN also where it was made of another feature set."""
     band: Codes
     """Of the last assessment; `NO_BAND` without one."""
+    model_version: NDArray[np.object_]
+    """str, what made the last assessment; None without one."""
     published_at: Floats
     published_probability: Floats
     published_band: Codes
@@ -158,7 +162,9 @@ class Loaded(Columns):
             state=empty(n),
             known=np.zeros(n, np.bool_),
             revision=np.zeros(n, np.int64),
+            probability=np.full(n, np.nan),
             band=np.full(n, NO_BAND, np.int8),
+            model_version=np.full(n, None, np.object_),
             published_at=np.full(n, np.nan),
             published_probability=np.full(n, np.nan),
             published_band=np.full(n, NO_BAND, np.int8),
@@ -170,7 +176,7 @@ class Loaded(Columns):
 
 @dataclass(slots=True)
 class Assessments(Columns):
-    """New assessments, one row a customer; never changed once they are made."""
+    """New current assessments, one row a customer; never changed once they are made."""
 
     row: Ints
     """The customer, as index into `Effects.customers`."""
@@ -203,6 +209,14 @@ class Assessments(Columns):
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """What every look of a turn found, also where the current assessment still holds."""
+
+    probability: Floats
+    band: Codes
+
+
 @dataclass(slots=True)
 class Effects:
     """Everything that one transaction writes."""
@@ -226,6 +240,7 @@ class Effects:
     messages: list[Message]
     moves: list[Move]
     recorded_at: datetime
+    looks: Looks = field(default_factory=lambda: Looks(np.zeros(0), np.zeros(0, np.int8)))
     quality: Mapping[str, int] = field(default_factory=dict)
     """How many of the customers looked at have each quality flag."""
 

@@ -38,9 +38,12 @@ async def sweep(stack: LocalStack) -> Figures:
         await _store(worker, count)
         await _look(worker)
         async with unit_of_work(worker.engine) as work:
-            await work.driver.execute("UPDATE scoring.timer SET due_at = 'epoch'")
+            # As if the first look had been long ago. Not 'epoch', which says that an import has
+            # touched them.
+            await work.driver.execute("UPDATE scoring.timer SET due_at = now()")
             await work.driver.execute(
-                "UPDATE scoring.customer_state SET published_at = published_at - interval '2 days'"
+                "UPDATE scoring.customer_state "
+                "SET published_at = published_at - interval '14 days', look_at = now()"
             )
             before = await work.driver.fetchval("SELECT count(*) FROM scoring.assessment_history")
         async with worker.engine.connect() as connection:

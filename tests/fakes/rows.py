@@ -117,7 +117,9 @@ class Found:
 
     state: list[bytes | None]
     revision: list[int | None]
+    probability: list[float | None]
     band: list[int | None]
+    model_version: list[str | None]
     published_at: list[datetime | None]
     published_probability: list[float | None]
     published_band: list[int | None]
@@ -132,7 +134,9 @@ def found(loaded: Loaded) -> Found:
     return Found(
         state=[one if known else None for one, known in zip(packed, loaded.known, strict=True)],
         revision=[int(n) or None for n in loaded.revision],
+        probability=[None if np.isnan(p) else p for p in loaded.probability],
         band=[_band(code) for code in loaded.band],
+        model_version=loaded.model_version.tolist(),
         published_at=[_when(at) for at in loaded.published_at],
         published_probability=[None if np.isnan(p) else p for p in loaded.published_probability],
         published_band=[_band(code) for code in loaded.published_band],

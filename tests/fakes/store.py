@@ -59,6 +59,8 @@ class Tables:
     standing_change: list[CustomerChanged] = field(default_factory=list)
     profile: dict[str, tuple[datetime, str, bytes]] = field(default_factory=dict)
     override: dict[str, tuple[str, datetime]] = field(default_factory=dict)
+    made_by: dict[str, str] = field(default_factory=dict)
+    """The model's version of each current assessment."""
 
     def copy(self) -> "Tables":
         """For a transaction to change."""
@@ -77,6 +79,7 @@ class Tables:
             list(self.standing_change),
             dict(self.profile),
             dict(self.override),
+            dict(self.made_by),
         )
 
 
@@ -137,7 +140,9 @@ class MemoryStore:
                     None if state is None else state[1],
                     None if state is None else FEATURE_SET,
                     0 if current is None else current.revision,
+                    None if current is None else current.probability,
                     NO_BAND if current is None else current.band,
+                    t.made_by.get(name),
                     None if told is None else told.assessed_at.timestamp(),
                     None if told is None else told.probability,
                     NO_BAND if told is None else told.band,
@@ -180,6 +185,7 @@ class MemoryStore:
             if before is not None and before.revision != row.revision - 1:
                 raise Transient("a customer of this batch was assessed meanwhile")
             t.assessment[row.customer] = row
+            t.made_by[row.customer] = effects.predictor.version
             if row.message is not None:
                 t.published[row.customer] = row
                 t.history.append(row)

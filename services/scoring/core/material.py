@@ -1,6 +1,7 @@
-"""Which assessments are worth telling anybody.
+"""Which assessments are worth telling anybody, and which are worth storing.
 
-What it is for: the risk topic carries changes, not noise. It never decides who is warned.
+What it is for: the risk topic carries changes, not noise, and a look that finds what is stored
+already writes nothing but the next look's time. It never decides who is warned.
 """
 
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ HEARTBEAT_WATCHED_DAYS: Final = 1.0
 HEARTBEAT_DAYS: Final = 28.0
 """All others: a sign that they are still looked at. The topic is compacted, so a reader who
 starts afresh has every customer's newest assessment without it."""
+SAME_MAX: Final = 0.01
+"""A look at somebody of whom nothing was heard leaves the current assessment in place while the
+probability stays this close to it: nobody who reads it would see or do anything else."""
 NO_REASON: Final = -1
 
 
@@ -53,3 +57,8 @@ def is_material(
         | ((new.reason != NO_REASON) & (new.reason != published.reason))
         | (new.at - published.at >= due)
     )
+
+
+def is_same(probability: NDArray[np.float64], stored: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """bool[n]: `stored` still says it; NaN, where nothing is stored, never does."""
+    return np.asarray(np.abs(probability - stored) < SAME_MAX)

@@ -27,7 +27,7 @@ from services.scoring.core.value.standing import Risk
 from services.scoring.handlers.stand import Stand
 from services.scoring.handlers.work import AFTER_BACKFILL, AT_NEXT_TICK, Work, onboarding
 from services.scoring.handlers.writer import Telling, Writer
-from services.scoring.ports import Assessments, Effects, Loaded, Predictor
+from services.scoring.ports import Assessments, Effects, Loaded, Looks, Predictor
 from shared.contracts.risk import Reason
 
 Floats = NDArray[np.float64]
@@ -132,6 +132,14 @@ class Assessor:
                 why[at] = told
                 found.reason[at] = _leading(told)
         publish = material.is_material(found, before, watched)
+        effects.looks = Looks(probability[buyers], band[buyers])
+        # Not by what this very turn touched alone: how events are cut into turns changes nothing.
+        touched = (rows < job.touched) | _at_once(loaded.due_at)
+        same = material.is_same(probability, loaded.probability) & ~touched
+        kept = same & ~publish & (loaded.model_version == predictor.version)
+        buyers = buyers[~kept[buyers]]
+        if not len(buyers):
+            return
         telling = self._telling(predictor, x, buyers, probability, expected)
         write = Writer(job, rows, loaded, predictor, telling, x, stand)
         write(effects, buyers, found, why, looks=looks, publish=publish, onboarding=new)

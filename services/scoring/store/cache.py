@@ -203,6 +203,8 @@ def _after(loaded: Loaded, effects: Effects) -> Loaded:
     after.due_at = np.where(np.isnan(due_at), after.due_at, due_at)
     new = effects.assessments.take(np.flatnonzero(effects.assessments.row < n))
     after.revision[new.row] = new.revision
+    after.probability[new.row] = new.probability
+    after.model_version[new.row] = effects.predictor.version
     after.band[new.row] = new.band
     after.look_at[new.row] = new.look_at
     after.published_reason[new.row] = new.published_reason

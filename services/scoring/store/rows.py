@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.scoring.core.catalogue import REASON_INDEX
-from services.scoring.core.columns import codes
+from services.scoring.core.columns import codes, objects
 from services.scoring.core.material import NO_REASON
 from services.scoring.core.state import FEATURE_SET, empty, from_bytes, to_bytes
 from services.scoring.core.times import moments, seconds_of
@@ -33,15 +33,17 @@ def loaded_of(rows: Sequence[Any]) -> Loaded:
     if not rows:
         return Loaded.nothing(0)
     (
-        state, feature_set, revision, band, published_at, published_probability,
-        published_band, published_reason, due_at, look_at,
+        state, feature_set, revision, probability, band, model_version, published_at,
+        published_probability, published_band, published_reason, due_at, look_at,
     ) = zip(*rows, strict=True)  # fmt: skip
     states, known = _unpacked(state, feature_set)
     return Loaded(
         state=states,
         known=known,
         revision=np.array(revision, np.int64),
+        probability=np.array(probability, np.float64),
         band=np.array(band, np.int8),
+        model_version=objects(model_version),
         published_at=np.array(published_at, np.float64),
         published_probability=np.array(published_probability, np.float64),
         published_band=np.array(published_band, np.int8),
@@ -67,8 +69,8 @@ def event_rows(events: EventRows, recorded_at: datetime) -> tuple[Numbers, Words
 
 
 def customers(effects: Effects) -> list[tuple[object, ...]]:
-    """Rows of `s_customer`: who was touched, with the state, and who was assessed; last, whether a
-    row of theirs is stored."""
+    """Rows of `s_customer`: who was touched, with the state, and who is assessed anew; last,
+    whether a row of theirs is stored."""
     new, touched = effects.assessments, len(effects.states)
     place = np.full(len(effects.customers), -1)
     place[new.row] = np.arange(len(new))

@@ -62,8 +62,10 @@ SELECT t.customer_id, p.partition
 """
 
 # Times as numbers: objects for them would cost twenty times as much to make.
-_LOAD = """
-SELECT s.state, s.feature_set, coalesce(s.revision, 0), coalesce(s.band, -1),
+_LOAD = f"""
+SELECT s.state, s.feature_set, coalesce(s.revision, 0),
+       CASE WHEN s.assessed_feature_set = {FEATURE_SET} THEN s.probability END,
+       coalesce(s.band, -1), s.model_version,
        date_part('epoch', s.published_at), s.published_probability, coalesce(s.published_band, -1),
        s.published_reason, date_part('epoch', t.due_at), date_part('epoch', s.look_at)
   FROM unnest($1::text[]) WITH ORDINALITY AS c(customer_id, n)
@@ -72,7 +74,7 @@ SELECT s.state, s.feature_set, coalesce(s.revision, 0), coalesce(s.band, -1),
   LEFT JOIN LATERAL (SELECT due_at FROM scoring.timer t
                       WHERE t.customer_id = c.customer_id LIMIT 1) t ON true
  ORDER BY c.n
-"""
+"""  # noqa: S608 (a number of our own)
 
 # What an assessment writes, and what a published one does besides: each column with its value from
 # a staged row `n`, which is NULL where there is no assessment, and only there.

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from services.scoring.core.material import SAME_MAX
 from services.scoring.handlers.micro_batch import LOOKED_UP_TURNS
 from services.scoring.ports import BACKFILL, ENDED, NOW, Effects, EventRows
 from shared.contracts.dead_letter import DeadLetter
@@ -282,6 +283,32 @@ async def test_one_look_at_a_customer_however_many_events() -> None:
     [one] = assessed(f.scoring.done[0])
     assert one.revision == 1
     assert f.scoring.told[0].purchases == 10
+
+
+async def test_a_look_that_finds_the_same_leaves_the_assessment() -> None:
+    """Nothing was heard and the number stays: only the timer moves, though the look is counted. An
+    event, or a number that has moved, makes a new current assessment."""
+    f = Fixture()
+    f.buys("ann", *range(10))
+    await f.scoring.drain()
+    first = f.tables.assessment["ann"]
+    revisions, looks = [first.revision], 0
+    for _ in range(40):
+        f.scoring.clock.at += timedelta(hours=12)
+        await f.scoring.idle(5)
+        done = f.scoring.done[-1]
+        looks += len(done.looks.probability)
+        now = f.tables.assessment["ann"]
+        if now.revision == revisions[-1]:
+            assert not len(done.looks.band) or f.tables.timer["ann"][1] > f.scoring.clock.at
+            assert all(abs(done.looks.probability - now.probability) < SAME_MAX)
+        revisions.append(now.revision)
+    assert 1 < len(set(revisions)) < looks
+    assert sorted(revisions) == revisions
+    last = f.tables.assessment["ann"]
+    f.buys("ann", 29.5)
+    await f.scoring.drain()
+    assert f.tables.assessment["ann"].revision == last.revision + 1
 
 
 async def test_the_sweep_does_not_shorten_its_interval() -> None:
