@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -229,8 +229,8 @@ class Effects:
     """Under which each is written."""
     stored: Flags
     """Whether a state is stored of each."""
-    timed: Flags
-    """Whether a timer is."""
+    timer: Floats
+    """float64[n], Unix seconds UTC: each timer as it was read; NaN without one."""
     states: NDArray[np.void]
     """STATE of the first so many customers: those touched."""
     due_at: Floats
@@ -320,15 +320,26 @@ class StandingStore(Protocol):
     ) -> None: ...
 
 
+class Due(NamedTuple):
+    """A customer whose timer has fired."""
+
+    customer: str
+    partition: int
+    due_at: float
+    """Of the timer, Unix seconds UTC."""
+
+
 class Store(Protocol):
     """Scoring's tables, within one open transaction."""
 
     def open(self) -> AbstractAsyncContextManager[UnitOfWork]: ...
     async def known(self, work: UnitOfWork, events: EventRows) -> dict[int, bytes]: ...
-    async def due(
-        self, work: UnitOfWork, nows: dict[int, datetime], limit: int
-    ) -> list[tuple[str, int]]: ...
-    async def load(self, work: UnitOfWork, customers: Sequence[str]) -> Loaded: ...
+    async def due(self, work: UnitOfWork, nows: dict[int, datetime], limit: int) -> list[Due]: ...
+    async def load(self, work: UnitOfWork, customers: Sequence[str], due_at: Floats) -> Loaded:
+        """What is stored of `customers`, in their order; `due_at` are their timers, Unix seconds
+        UTC, NaN where the timer has to be read, too."""
+        ...
+
     async def record(self, work: UnitOfWork, events: EventRows, recorded_at: datetime) -> None: ...
     async def write(self, work: UnitOfWork, effects: Effects) -> list[Pending]: ...
 

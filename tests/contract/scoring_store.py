@@ -3,13 +3,14 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
 
 from services.scoring.core.events import Kind
 from services.scoring.core.state import CELLS, STATE, empty, to_bytes
+from services.scoring.core.timers import PULLED
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.ports import EventRows, Recorded
 from shared.contracts import events as types
@@ -77,14 +78,15 @@ class StoreSuite:
         """A transaction of its own, knowing what is stored; returns what is to be sent."""
         async with store.open() as work:
             effects = written(RULE, day(0), moves=moves, **given)  # type: ignore[arg-type]
-            read = await store.load(work, effects.customers)
-            effects.stored, effects.timed = read.known, ~np.isnan(read.due_at)
+            unread = np.full(len(effects.customers), np.nan)
+            read = await store.load(work, effects.customers, unread)
+            effects.stored, effects.timer = read.known, read.due_at
             return await store.write(work, effects)
 
     async def loaded(self, store: Claiming, *customers: str) -> Found:
         """What is stored of them."""
         async with store.open() as work:
-            return found(await store.load(work, customers))
+            return found(await store.load(work, customers, np.full(len(customers), np.nan)))
 
     async def known(self, store: Claiming, events: EventRows) -> dict[int, bytes]:
         """Which are stored."""
@@ -96,7 +98,7 @@ class StoreSuite:
     ) -> list[tuple[str, int]]:
         """Whose timers are due."""
         async with store.open() as work:
-            return await store.due(work, nows, limit)
+            return [(one.customer, one.partition) for one in await store.due(work, nows, limit)]
 
     async def test_nothing_is_stored_of_strangers(self, store: Claiming) -> None:
         """Every column is None, for as many as were asked."""
@@ -175,6 +177,32 @@ class StoreSuite:
         await self.write(store, timers=[("a", 0, day(20)), ("d", 1, day(0))])
         assert [c for c, _ in await self.due(store, everyone)] == ["d", "b", "c"]
         assert (await self.loaded(store, "a", "d")).due_at == [day(20), day(0)]
+
+    async def test_a_timer_that_is_known_is_not_read(self, store: Claiming) -> None:
+        """Whoever is due is told with the timer, exactly; what is given is taken as it is, and
+        the others' are read."""
+        at = day(1) + timedelta(microseconds=1)
+        await self.write(store, timers=[("a", 0, at), ("b", 0, day(2))])
+        async with store.open() as work:
+            found = await store.due(work, {0: day(9)}, 9)
+            assert [one.due_at for one in found] == [at.timestamp(), day(2).timestamp()]
+            known = np.array([found[0].due_at, np.nan, np.nan])
+            read = await store.load(work, ["a", "b", "nobody"], known)
+        expected = [at.timestamp(), day(2).timestamp(), np.nan]
+        assert np.array_equal(read.due_at, expected, equal_nan=True)
+
+    async def test_a_timer_that_was_pulled_stays(self, store: Claiming) -> None:
+        """Pulled between the reading and the writing of a turn: the turn is refused."""
+        await self.write(store, timers=[("a", 0, day(1))])
+        pulled = datetime.fromtimestamp(PULLED, UTC)
+        await self.write(store, timers=[("a", 0, pulled)])
+        with pytest.raises(Transient):
+            async with store.open() as work:
+                late = written(RULE, day(0), timers=[("a", 0, day(20))])
+                late.timer[:] = day(1).timestamp()
+                await store.load(work, late.customers, late.timer)
+                await store.write(work, late)
+        assert (await self.loaded(store, "a")).due_at == [pulled]
 
     async def test_equal_times_are_swept_once_each(self, store: Claiming) -> None:
         """A tie is broken by the customer, so that bounded sweeps come round to everyone."""

@@ -83,7 +83,7 @@ def written(
         customers=[*partition],
         partition=[*partition.values()],
         stored=np.zeros(len(partition), np.bool_),
-        timed=np.zeros(len(partition), np.bool_),
+        timer=np.full(len(partition), np.nan),
         states=from_bytes([packed for _, _, packed in states]) if states else empty(0),
         due_at=due_at,
         assessments=_columns(assessments, row) if assessments else Assessments.none(),

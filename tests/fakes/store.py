@@ -17,8 +17,10 @@ from services.scoring.core.value.changes import StandingRow
 from services.scoring.core.value.grades import GRADES, TIERS
 from services.scoring.core.value.lifecycle import BEHAVIOURS, LIFECYCLES
 from services.scoring.ports import (
+    Due,
     Effects,
     EventRows,
+    Floats,
     Loaded,
     LoadedStanding,
     Recorded,
@@ -118,19 +120,18 @@ class MemoryStore:
         stored = _tables(work).key
         return {i: stored[key] for i, key in enumerate(keys) if key in stored}
 
-    async def due(
-        self, work: UnitOfWork, nows: dict[int, datetime], limit: int
-    ) -> list[tuple[str, int]]:
+    async def due(self, work: UnitOfWork, nows: dict[int, datetime], limit: int) -> list[Due]:
         """Oldest due first."""
         due = sorted(
             (at, customer, partition)
             for customer, (partition, at) in _tables(work).timer.items()
             if partition in nows and at <= nows[partition]
         )
-        return [(customer, partition) for _, customer, partition in due[:limit]]
+        return [Due(customer, partition, at.timestamp()) for at, customer, partition in due[:limit]]
 
-    async def load(self, work: UnitOfWork, customers: Sequence[str]) -> Loaded:
+    async def load(self, work: UnitOfWork, customers: Sequence[str], due_at: Floats) -> Loaded:
         """In the order of `customers`."""
+        del due_at
         t = _tables(work)
         found: list[tuple[object, ...]] = []
         for name in customers:
@@ -176,8 +177,9 @@ class MemoryStore:
                 if key[0] not in t.profile or t.profile[key[0]][:2] < written[:2]:
                     t.profile[key[0]] = written
         self._put_states(t, effects)
-        for customer, partition, at, timed in rows.timers(effects):
-            if timed != (customer in t.timer):
+        for customer, partition, at, before, _ in rows.timers(effects):
+            timer = t.timer[customer][1].timestamp() if customer in t.timer else np.nan
+            if not np.array_equal(before, timer, equal_nan=True):
                 raise Transient("a timer of this batch was written meanwhile")
             t.timer[customer] = partition, datetime.fromtimestamp(at, UTC)
         for row in assessed(effects):

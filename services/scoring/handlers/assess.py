@@ -22,10 +22,11 @@ from services.scoring.core.identity import stable_hash
 from services.scoring.core.message import expected_value
 from services.scoring.core.reasons import reasons, rule_reasons
 from services.scoring.core.rhythm import BAND_WATCHED, assessable, ebbing, next_look
+from services.scoring.core.timers import AFTER_BACKFILL, AT_NEXT_TICK, at_once, onboarding
 from services.scoring.core.times import seconds_of, whole_us
 from services.scoring.core.value.standing import Risk
 from services.scoring.handlers.stand import Stand
-from services.scoring.handlers.work import AFTER_BACKFILL, AT_NEXT_TICK, Work, onboarding
+from services.scoring.handlers.work import Work
 from services.scoring.handlers.writer import Telling, Writer
 from services.scoring.ports import Assessments, Effects, Loaded, Looks, Predictor
 from shared.contracts.risk import Reason
@@ -58,7 +59,7 @@ class Assessor:
             partition=job.partition,
             states=states[: job.touched],
             stored=loaded.known,
-            timed=~np.isnan(loaded.due_at),
+            timer=loaded.due_at,
             due_at=np.full(len(job), np.nan),
             assessments=Assessments.none(),
             predictor=predictor,
@@ -77,7 +78,7 @@ class Assessor:
         """Rows to assess now. Those touched by a backfill that goes on, or before the tick, wait
         for a timer; a timer that an assessment has overtaken meanwhile only moves on."""
         touched, timed = np.arange(len(job)) < job.touched, ~np.isnan(job.now)
-        overtaken = job.due & ~touched & ~_at_once(loaded.due_at) & (loaded.look_at > job.now)
+        overtaken = job.due & ~touched & ~at_once(loaded.due_at) & (loaded.look_at > job.now)
         asked = (job.due & ~overtaken) | (touched & job.sweeping) | job.live
         now = asked & timed
         effects.due_at[overtaken] = loaded.look_at[overtaken]
@@ -134,7 +135,7 @@ class Assessor:
         publish = material.is_material(found, before, watched)
         effects.looks = Looks(probability[buyers], band[buyers])
         # Not by what this very turn touched alone: how events are cut into turns changes nothing.
-        touched = (rows < job.touched) | _at_once(loaded.due_at)
+        touched = (rows < job.touched) | at_once(loaded.due_at)
         same = material.is_same(probability, loaded.probability) & ~touched
         kept = same & ~publish & (loaded.model_version == predictor.version)
         buyers = buyers[~kept[buyers]]
@@ -160,16 +161,12 @@ class Assessor:
         return reasons(predictor.explain(x), x, self.reasons_max)
 
 
-def _at_once(due_at: Floats) -> NDArray[np.bool_]:
-    return np.asarray((due_at == AFTER_BACKFILL) | (due_at == AT_NEXT_TICK))
-
-
 def _armed(fired: NDArray[np.bool_], before: Floats, looks: Floats) -> Floats:
     """Timers move when they fire, not with every event: an earlier one only looks again.
 
     One that wanted this very look has it, whether it was among those due or not. NaN: stays.
     """
-    moves = fired | np.isnan(before) | _at_once(before) | (looks < before)
+    moves = fired | np.isnan(before) | at_once(before) | (looks < before)
     return np.where(moves, looks, np.nan)
 
 

@@ -13,6 +13,7 @@ from services.scoring.handlers.work import Work
 from services.scoring.ports import (
     NOW,
     Decode,
+    Due,
     Effects,
     EventRows,
     PartitionTurn,
@@ -91,7 +92,7 @@ class MicroBatch:
             due = await self._due(work, turns) if sweep else []
             _settle_ticks(turns, more=len(due) == self._sweep_customers_max)
             job = Work(fresh, turns, due)
-            loaded = await self._store.load(work, job.customers)
+            loaded = await self._store.load(work, job.customers, job.due_at)
             predictor = self._predictor()
             stand = await self._standing.load(work, job)
             recorded_at = self._clock.now()
@@ -128,7 +129,7 @@ class MicroBatch:
         self._swept_at = monotonic
         return any(t.sweeping and not t.tick for t in turns)
 
-    async def _due(self, work: UnitOfWork, turns: Sequence[PartitionTurn]) -> list[tuple[str, int]]:
+    async def _due(self, work: UnitOfWork, turns: Sequence[PartitionTurn]) -> list[Due]:
         nows = {t.tp[1]: t.now for t in turns if t.sweeping and t.now is not None}
         return await self._store.due(work, nows, self._sweep_customers_max)
 

@@ -2,9 +2,9 @@
 
 Right by the fence: while we own a partition nobody else can commit for its customers. Hence
 everything is forgotten when a partition is claimed (`forget`), and when a transaction did not end
-well. Timers may be pulled forward from outside at any time (what is due is read anew). Whoever
-changes a customer's state or assessment outside a turn raises the epoch of the partition
-(`Ledger.reset` does), so that its owner claims it anew.
+well. Timers may be pulled from outside at any time: whoever is due with a timer that we did not
+set is read anew. Whoever changes a customer's state or assessment outside a turn raises the epoch
+of the partition (`Ledger.reset` does), so that its owner claims it anew.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -15,14 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.scoring.core.columns import codes, objects
+from services.scoring.core.timers import AFTER_BACKFILL
 from services.scoring.core.times import seconds_of
 from services.scoring.core.value.changes import StandingRow
 from services.scoring.core.value.grades import GRADES, TIERS
 from services.scoring.core.value.lifecycle import BEHAVIOURS, LIFECYCLES
 from services.scoring.core.value.standing import NO_SEGMENTS
 from services.scoring.ports import (
+    Due,
     Effects,
     EventRows,
+    Floats,
     Loaded,
     LoadedStanding,
     StandingStore,
@@ -91,25 +94,28 @@ class CachingStore:
         """As the inner store."""
         await self._inner.record(work, events, recorded_at)
 
-    async def due(
-        self, work: UnitOfWork, nows: dict[int, datetime], limit: int
-    ) -> list[tuple[str, int]]:
-        """As the inner store; the due are read anew, since anybody may have pulled their timers."""
+    async def due(self, work: UnitOfWork, nows: dict[int, datetime], limit: int) -> list[Due]:
+        """As the inner store; forgets those whose timer somebody else has set, and whom a backfill
+        touched, whose timer cannot show it."""
         found = await self._inner.due(work, nows, limit)
-        self._slots.drop(name for name, _ in found)
+        slots = self._slots.of([one.customer for one in found])
+        known = np.flatnonzero(slots >= 0)
+        at = np.array([one.due_at for one in found], np.float64)[known]
+        strange = (self._rows.due_at[slots[known]] != at) | (at == AFTER_BACKFILL)
+        self._slots.drop(found[n].customer for n in known[strange].tolist())
         return found
 
-    async def load(self, work: UnitOfWork, customers: Sequence[str]) -> Loaded:
+    async def load(self, work: UnitOfWork, customers: Sequence[str], due_at: Floats) -> Loaded:
         """What is remembered, and for the others what is stored."""
         slots = self._slots.of(customers)
         unknown = np.flatnonzero(slots < 0)
         if len(unknown) == len(customers):
-            found = await self._inner.load(work, customers)
+            found = await self._inner.load(work, customers, due_at)
         else:
             found = self._rows.take(slots)
             if len(unknown):
                 names = [customers[row] for row in unknown.tolist()]
-                found.put(unknown, await self._inner.load(work, names))
+                found.put(unknown, await self._inner.load(work, names, due_at[unknown]))
         self._customers, self._then, self._loaded = customers, slots, found
         return found
 
@@ -124,18 +130,15 @@ class CachingStore:
             # What was not read in this transaction is not known whole.
             self._slots.drop(effects.customers)
             return
-        touched = effects.customers[: len(effects.states)]
-        slots, new = self._slots.touch(touched, self._then[: len(touched)])
-        # Whom no event touched was due, and is read anew the next time.
-        self._slots.drop(effects.customers[len(touched) :])
-        self._then[:] = -1
-        self._then[: len(touched)] = slots
+        n = len(effects.states)
+        slots, new = self._slots.touch(effects.customers[:n], self._then[:n])
+        self._then[:n] = slots
+        # Who is only due stays if there; a sweep over everybody would drive out all others.
+        self._then[n:] = self._slots.of(effects.customers[n:])
         self._grow()
         self._stood[slots[new]] = False
-        after, kept = _after(self._loaded, effects), np.flatnonzero(slots >= 0)
-        if len(kept) < len(slots):
-            after, slots = after.take(kept), slots[kept]
-        self._rows.put(slots, after)
+        kept = np.flatnonzero(self._then >= 0)
+        self._rows.put(self._then[kept], _after(self._loaded, effects, kept))
         self._remember_standings(effects)
 
     def _grow(self) -> None:
@@ -194,21 +197,25 @@ class CachingStore:
         self._standing = changed
 
 
-def _after(loaded: Loaded, effects: Effects) -> Loaded:
-    """Of the touched, what the transaction has left of what was loaded."""
-    n = len(effects.states)
-    after = loaded.take(np.arange(n))
-    after.state, after.known = effects.states, np.ones(n, np.bool_)
-    due_at = effects.due_at[:n]
+def _after(loaded: Loaded, effects: Effects, rows: Ints) -> Loaded:
+    """Of these rows of the turn, what the transaction has left of what was loaded."""
+    after = loaded.take(rows)
+    touched = np.flatnonzero(rows < len(effects.states))
+    after.state[touched] = effects.states[rows[touched]]
+    after.known[touched] = True
+    due_at = effects.due_at[rows]
     after.due_at = np.where(np.isnan(due_at), after.due_at, due_at)
-    new = effects.assessments.take(np.flatnonzero(effects.assessments.row < n))
-    after.revision[new.row] = new.revision
-    after.probability[new.row] = new.probability
-    after.model_version[new.row] = effects.predictor.version
-    after.band[new.row] = new.band
-    after.look_at[new.row] = new.look_at
-    after.published_reason[new.row] = new.published_reason
-    told = new.row[new.told]
+    place = np.full(len(effects.customers), -1)
+    place[rows] = np.arange(len(rows))
+    new = effects.assessments.take(np.flatnonzero(place[effects.assessments.row] >= 0))
+    at = place[new.row]
+    after.revision[at] = new.revision
+    after.probability[at] = new.probability
+    after.model_version[at] = effects.predictor.version
+    after.band[at] = new.band
+    after.look_at[at] = new.look_at
+    after.published_reason[at] = new.published_reason
+    told = at[new.told]
     after.published_at[told] = new.assessed_at[new.told]
     after.published_probability[told] = new.probability[new.told]
     after.published_band[told] = new.band[new.told]

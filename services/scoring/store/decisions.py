@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.core.segments.rules import SEGMENTS_MAX
+from services.scoring.core.timers import AFTER_BACKFILL, PULLED
 from services.scoring.store.value_tables import (
     grade_override,
     segment_definition,
@@ -152,13 +153,12 @@ class Decisions:
             t.update().where(t.c.customer_id == customer, t.c.ended_at.is_(None)).values(
                 ended_at=now)
         )  # fmt: skip
-        # The timer says "at once", as `handlers.assess.AT_NEXT_TICK` does.
         await work.connection.execute(
             sa.text(
-                "UPDATE scoring.timer SET due_at = 'epoch'::timestamptz + interval '1 s' "
-                "WHERE customer_id = :customer AND due_at > 'epoch'::timestamptz + interval '1 s'"
+                "UPDATE scoring.timer SET due_at = to_timestamp(:pulled) "
+                "WHERE customer_id = :customer AND due_at > to_timestamp(:after_backfill)"
             ),
-            {"customer": customer},
+            {"customer": customer, "pulled": PULLED, "after_backfill": AFTER_BACKFILL},
         )
         return ended.rowcount > 0
 

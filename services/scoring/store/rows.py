@@ -7,6 +7,7 @@ PostgreSQL.
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import repeat
+from math import isnan
 from typing import Any, Final
 
 import numpy as np
@@ -103,16 +104,13 @@ def customers(effects: Effects) -> list[tuple[object, ...]]:
     )
 
 
-def timers(effects: Effects) -> list[tuple[str, int, float, bool]]:
-    """Rows of `s_timer`; last, whether a timer of theirs is stored."""
+def timers(effects: Effects) -> list[tuple[str, int, float, float, bool]]:
+    """Rows of `s_timer`: the timer as it becomes and as it was read; last, whether it is stored."""
     rows = np.flatnonzero(~np.isnan(effects.due_at))
     return [
-        (effects.customers[row], effects.partition[row], due, stored)
-        for row, due, stored in zip(
-            rows.tolist(),
-            effects.due_at[rows].tolist(),
-            effects.timed[rows].tolist(),
-            strict=True,
+        (effects.customers[row], effects.partition[row], due, before, not isnan(before))
+        for row, due, before in zip(
+            rows.tolist(), effects.due_at[rows].tolist(), effects.timer[rows].tolist(), strict=True
         )
     ]
 

@@ -15,7 +15,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.core.state import FEATURE_SET
-from services.scoring.ports import Effects, EventRows, Loaded, Recorded
+from services.scoring.ports import Due, Effects, EventRows, Floats, Loaded, Recorded
 from services.scoring.store.rows import customers, event_rows, history, loaded_of, made_by, timers
 from shared.contracts.events import Profile
 from shared.kernel.errors import Transient
@@ -34,7 +34,7 @@ CREATE TEMP TABLE IF NOT EXISTS s_customer (customer_id text, partition int, sta
     look_at float8, published_reason text, value_at_risk float8, horizons bytea, told bool,
     stored bool) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS s_timer (customer_id text, partition int, due_at float8,
-    stored bool) ON COMMIT DELETE ROWS;
+    before float8, stored bool) ON COMMIT DELETE ROWS;
 """
 
 # A turn touches few rows of large tables, always by key. The planner does not know that of a table
@@ -53,7 +53,7 @@ SELECT k.n, e.content_hash
 """
 
 _DUE = """
-SELECT t.customer_id, p.partition
+SELECT t.customer_id, p.partition, date_part('epoch', t.due_at)
   FROM unnest($1::int[], $2::timestamptz[]) AS p(partition, now),
        LATERAL (SELECT customer_id, due_at FROM scoring.timer
                  WHERE partition = p.partition AND due_at <= p.now
@@ -67,12 +67,14 @@ SELECT s.state, s.feature_set, coalesce(s.revision, 0),
        CASE WHEN s.assessed_feature_set = {FEATURE_SET} THEN s.probability END,
        coalesce(s.band, -1), s.model_version,
        date_part('epoch', s.published_at), s.published_probability, coalesce(s.published_band, -1),
-       s.published_reason, date_part('epoch', t.due_at), date_part('epoch', s.look_at)
-  FROM unnest($1::text[]) WITH ORDINALITY AS c(customer_id, n)
+       s.published_reason,
+       CASE WHEN c.due_at = 'NaN' THEN date_part('epoch', t.due_at) ELSE c.due_at END,
+       date_part('epoch', s.look_at)
+  FROM unnest($1::text[], $2::float8[]) WITH ORDINALITY AS c(customer_id, due_at, n)
   LEFT JOIN LATERAL (SELECT * FROM scoring.customer_state s
                       WHERE s.customer_id = c.customer_id LIMIT 1) s ON true
   LEFT JOIN LATERAL (SELECT due_at FROM scoring.timer t
-                      WHERE t.customer_id = c.customer_id LIMIT 1) t ON true
+                      WHERE t.customer_id = c.customer_id AND c.due_at = 'NaN' LIMIT 1) t ON true
  ORDER BY c.n
 """  # noqa: S608 (a number of our own)
 
@@ -146,10 +148,11 @@ WITH home AS (
 UPDATE scoring.timer t SET partition = h.partition FROM home h WHERE t.customer_id = h.customer_id
 """
 
+# A timer that somebody has pulled meanwhile is not moved away again, which is noticed.
 _CHANGE_TIMERS = """
 UPDATE scoring.timer t SET partition = n.partition, due_at = to_timestamp(n.due_at)
   FROM (SELECT * FROM s_timer WHERE stored ORDER BY customer_id) n
- WHERE t.customer_id = n.customer_id
+ WHERE t.customer_id = n.customer_id AND t.due_at = to_timestamp(n.before)
 """
 
 _ADD_TIMERS = """
@@ -229,21 +232,19 @@ class TurnStore:
             )
         self._history_staged = True
 
-    async def due(
-        self, work: UnitOfWork, nows: dict[int, datetime], limit: int
-    ) -> list[tuple[str, int]]:
-        """(customer, partition) whose timer is due, oldest first, at most `limit`."""
+    async def due(self, work: UnitOfWork, nows: dict[int, datetime], limit: int) -> list[Due]:
+        """Whose timer is due, oldest first, at most `limit`."""
         if not nows:
             return []
         rows = await work.driver.fetch(_DUE, list(nows), list(nows.values()), limit)
-        return [(row["customer_id"], row["partition"]) for row in rows]
+        return [Due(*row) for row in rows]
 
-    async def load(self, work: UnitOfWork, customers: Sequence[str]) -> Loaded:
+    async def load(self, work: UnitOfWork, customers: Sequence[str], due_at: Floats) -> Loaded:
         """What is stored of these customers, in their order.
 
         Raises Transient where a state is of another feature set.
         """
-        rows = await work.driver.fetch(_LOAD, customers) if customers else []
+        rows = await work.driver.fetch(_LOAD, customers, due_at.tolist()) if customers else []
         return loaded_of(rows)
 
     async def write(self, work: UnitOfWork, effects: Effects) -> list[Pending]:

@@ -11,6 +11,7 @@ from typing import Final
 import orjson
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.scoring.core.timers import AFTER_BACKFILL, PULLED
 from shared.postgres.engine import unit_of_work
 
 RELOOK_DELAY: Final = timedelta(seconds=5)
@@ -20,22 +21,22 @@ LEASE: Final = timedelta(minutes=10)
 
 _RELOOK = "SELECT requested, cursor, requested_at FROM scoring.value_job WHERE name = 'relook' AND done < requested FOR UPDATE SKIP LOCKED"  # noqa: E501
 
-_WAITING = """
+_WAITING = f"""
 SELECT count(*) FROM (
     SELECT 1 FROM scoring.partition p,
            LATERAL (SELECT 1 FROM scoring.timer t WHERE t.partition = p.partition
-                       AND t.due_at <= 'epoch'::timestamptz + interval '1 s' LIMIT $1) t
+                       AND t.due_at <= to_timestamp({PULLED}) LIMIT $1) t
      LIMIT $1) w
-"""
+"""  # noqa: S608 (numbers of our own)
 
-_PULL = """
+_PULL = f"""
 WITH chosen AS (SELECT customer_id FROM scoring.timer WHERE customer_id > $1
                  ORDER BY customer_id LIMIT $2 FOR UPDATE),
-     pulled AS (UPDATE scoring.timer t SET due_at = 'epoch'::timestamptz + interval '1 s'
+     pulled AS (UPDATE scoring.timer t SET due_at = to_timestamp({PULLED})
                   FROM chosen c WHERE t.customer_id = c.customer_id
-                   AND t.due_at > 'epoch'::timestamptz + interval '1 s')
+                   AND t.due_at > to_timestamp({AFTER_BACKFILL}))
 SELECT count(*) AS n, max(customer_id) AS last FROM chosen
-"""
+"""  # noqa: S608 (numbers of our own)
 
 _STATES = """
 SELECT s.customer_id, s.feature_set, s.state, p.profile

@@ -1,12 +1,16 @@
 """What a worker remembers never differs from what is stored."""
 
 import random
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 
+from services.scoring.core.timers import PULLED
 from services.scoring.core.value.grades import GRADES
-from services.scoring.handlers.work import AT_NEXT_TICK
+from services.scoring.ports import Floats, Loaded
+from shared.postgres.engine import UnitOfWork
 from tests.fakes import activity
 from tests.fakes.activity import day
 from tests.fakes.store import MemorySender, MemoryStore, Remembering, Tables
@@ -55,7 +59,7 @@ async def test_no_more_than_allowed_is_remembered() -> None:
         scoring.log.append(0, activity.event(f"e{n}", name, day(0)))
         await scoring.turn()
     async with store.open() as work:
-        loaded = await store.load(work, ["ann", "bob", "eve"])
+        loaded = await store.load(work, ["ann", "bob", "eve"], np.full(3, np.nan))
     assert all(loaded.state)
     assert len(store) == 2
 
@@ -88,9 +92,40 @@ async def test_a_pulled_timer_is_seen() -> None:
     scoring.clock.at = day(1)
     await scoring.drain()
     revision = tables.tables.assessment["ann"].revision
-    tables.tables.timer["ann"] = 0, datetime.fromtimestamp(AT_NEXT_TICK, UTC)
+    tables.tables.timer["ann"] = 0, datetime.fromtimestamp(PULLED, UTC)
     await scoring.idle(5)
     assert tables.tables.assessment["ann"].revision == revision + 1
+
+
+async def test_who_is_due_by_our_own_timer_is_not_read_again() -> None:
+    """The timer that fires is the one that we set: nothing can have changed. Who was never touched
+    is read, and takes nobody's place."""
+    tables = MemoryStore()
+    seen = Remembering(tables, 10)
+    scoring = Scoring(seen, MemorySender())
+    for n in range(5):
+        scoring.log.append(0, activity.event(f"e{n}", "ann", day(n)))
+    scoring.clock.at = day(5)
+    await scoring.drain()
+    read: list[str] = []
+    load = tables.load
+
+    async def counting(work: UnitOfWork, customers: Sequence[str], due_at: Floats) -> Loaded:
+        read.extend(customers)
+        return await load(work, customers, due_at)
+
+    tables.load = counting  # type: ignore[method-assign]
+    for _ in range(20):
+        scoring.clock.at += timedelta(days=1)
+        await scoring.idle(5)
+    assert tables.tables.assessment["ann"].assessed_at > day(6)
+    assert read == []
+    seen.forget()
+    for _ in range(2):
+        scoring.clock.at += timedelta(days=14)
+        await scoring.idle(5)
+    assert read == ["ann", "ann"]
+    assert len(seen) == 0
 
 
 async def test_a_grade_set_by_hand_is_seen() -> None:
@@ -104,7 +139,7 @@ async def test_a_grade_set_by_hand_is_seen() -> None:
         await scoring.turn()
     assert not tables.tables.standing["ann"].overridden
     tables.tables.override["ann"] = GRADES[0], day(99)
-    tables.tables.timer["ann"] = 0, datetime.fromtimestamp(AT_NEXT_TICK, UTC)
+    tables.tables.timer["ann"] = 0, datetime.fromtimestamp(PULLED, UTC)
     await scoring.idle(5)
     assert tables.tables.standing["ann"].overridden
     assert tables.tables.standing["ann"].grade == GRADES[0]
