@@ -177,9 +177,9 @@ class MemoryStore:
                 if key[0] not in t.profile or t.profile[key[0]][:2] < written[:2]:
                     t.profile[key[0]] = written
         self._put_states(t, effects)
-        for customer, partition, at, before, _ in rows.timers(effects):
+        for customer, partition, at, read, _ in rows.timers(effects):
             timer = t.timer[customer][1].timestamp() if customer in t.timer else np.nan
-            if not np.array_equal(before, timer, equal_nan=True):
+            if not np.array_equal(read, timer, equal_nan=True):
                 raise Transient("a timer of this batch was written meanwhile")
             t.timer[customer] = partition, datetime.fromtimestamp(at, UTC)
         for row in assessed(effects):
