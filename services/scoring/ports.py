@@ -216,6 +216,11 @@ class Looks:
     probability: Floats
     band: Codes
 
+    @classmethod
+    def none(cls) -> "Looks":
+        """At nobody."""
+        return cls(np.zeros(0), np.zeros(0, np.int8))
+
 
 @dataclass(slots=True)
 class Effects:
@@ -240,7 +245,7 @@ class Effects:
     messages: list[Message]
     moves: list[Move]
     recorded_at: datetime
-    looks: Looks = field(default_factory=lambda: Looks(np.zeros(0), np.zeros(0, np.int8)))
+    looks: Looks = field(default_factory=Looks.none)
     quality: Mapping[str, int] = field(default_factory=dict)
     """How many of the customers looked at have each quality flag."""
 

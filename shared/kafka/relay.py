@@ -58,23 +58,19 @@ class Relay:
         if not pending:
             return
         messages, ids = [m for p in pending for m in p.messages], [p.id for p in pending]
-        doubted = bool(self._doubtful)
-        self._doubt(messages)
-        await self._producer.send(map(_record, messages))
-        if not doubted and await self._unmoved(ids):
-            self._doubtful = {}
-        await self._settle()
+        if self._newer is None:
+            await self._producer.send(map(_record, messages))
+        else:
+            doubted, self._doubtful = self._doubtful, self._doubtful | _by_key(messages)
+            await self._producer.send(map(_record, messages))
+            if not doubted and await self._unmoved(ids):
+                self._doubtful = {}
+            await self._settle()
         self._acknowledged = ids
-
-    def _doubt(self, messages: Sequence[Message]) -> None:
-        if self._newer is not None:
-            self._doubtful |= {(m.topic, m.key): m for m in messages}
 
     async def _unmoved(self, ids: Sequence[int]) -> bool:
         """Whether nobody can have sent anything newer before these rows were acknowledged: a
         successor first sends and deletes what we left."""
-        if self._newer is None:
-            return True
         async with unit_of_work(self._engine) as work:
             return await self._outbox.holds(work, ids)
 
@@ -83,7 +79,7 @@ class Relay:
         while self._doubtful and self._newer is not None:
             newer = await self._newer(list(self._doubtful.values()))
             await self._producer.send(map(_record, newer))
-            self._doubtful = {(m.topic, m.key): m for m in newer}
+            self._doubtful = _by_key(newer)
 
     async def forget(self, work: UnitOfWork) -> None:
         """Delete acknowledged rows within the caller's transaction, behind its fence.
@@ -117,6 +113,10 @@ class Relay:
                     async with unit_of_work(self._engine) as work:
                         await self.forget(work)
         await self._producer.close()
+
+
+def _by_key(messages: Sequence[Message]) -> dict[tuple[str, bytes | None], Message]:
+    return {(message.topic, message.key): message for message in messages}
 
 
 def _record(message: Message) -> Record:

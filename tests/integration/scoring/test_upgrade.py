@@ -67,10 +67,8 @@ async def test_an_assessment_joins_its_state(older: AsyncEngine) -> None:
     assert (bob["state"], bob["revision"], bob["published_at"]) == (STATE, None, None)
     store = PostgresStore(older)
     async with store.open() as work:
-        assert (await store.load(work, ["ann", "bob"], np.full(2, np.nan))).revision.tolist() == [
-            7,
-            0,
-        ]
+        read = await store.load(work, ["ann", "bob"], np.full(2, np.nan))
+        assert read.revision.tolist() == [7, 0]
 
 
 async def test_what_waits_to_be_sent_still_waits(older: AsyncEngine) -> None:
