@@ -116,20 +116,25 @@ class FencedConsumer:
             fetch_max_wait_ms=FETCH_WAIT_MS_MAX,
         )
         try:
-            await inner.start()
-            missing = set(self.topics) - await inner.topics()
-        except (KafkaError, OSError) as error:
-            await inner.stop()
-            raise Transient(f"Kafka: {type(error).__name__}: {error}") from error
-        if missing:
-            await inner.stop()
-            raise Transient(f"Kafka: no topic {sorted(missing)}; create the topics first")
+            await self._connect(inner)
+        except BaseException:  # cancelled too, or its connections would stay open
+            await self._leave(inner)
+            raise
         self._inner = inner
         # Not before the start, which would last until the whole group has rejoined, and let
         # partitions be assigned that we cannot pause yet.
         inner.subscribe(topics=list(self.topics), listener=_Assignment(self))
         self._display = OffsetDisplay(inner, self._offsets)
         self._checked_at = asyncio.get_running_loop().time()
+
+    async def _connect(self, inner: AIOKafkaConsumer) -> None:
+        try:
+            await inner.start()
+            missing = set(self.topics) - await inner.topics()
+        except (KafkaError, OSError) as error:
+            raise Transient(f"Kafka: {type(error).__name__}: {error}") from error
+        if missing:
+            raise Transient(f"Kafka: no topic {sorted(missing)}; create the topics first")
 
     @property
     def started(self) -> bool:
@@ -292,13 +297,16 @@ class FencedConsumer:
             await self._display.close()
             self._display = None
         if self._inner is not None:
-            leaving = asyncio.create_task(self._inner.stop(), name=f"{self.group}-leaving")
-            self._inner = None
-            self._leaving.add(leaving)
-            leaving.add_done_callback(self._left)
-            await asyncio.wait({leaving}, timeout=CLOSE_S)
+            inner, self._inner = self._inner, None
+            await self._leave(inner)
         self._joined = False
         self.lose([*self._claims, *self._unclaimed, *self._aside_since])
+
+    async def _leave(self, inner: AIOKafkaConsumer) -> None:
+        leaving = asyncio.create_task(inner.stop(), name=f"{self.group}-leaving")
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._left)
+        await asyncio.wait({leaving}, timeout=CLOSE_S)
 
     def _offsets(self) -> dict[Tp, int]:
         return {tp: at for tp, c in self._claims.items() if (at := c.next_offset) is not None}

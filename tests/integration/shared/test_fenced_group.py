@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import ConsumerStoppedError, KafkaError
 
 from shared.kafka.batch import Batch
 from shared.kafka.fenced import SESSION_TIMEOUT_MS
@@ -199,6 +199,26 @@ async def test_a_broken_member_is_replaced(place: Place) -> None:
     await worker.until_seen(p0=10, p1=10)
     await worker.consumer.close()
     assert worker.values(0) == worker.values(1) == numbered(10)
+
+
+async def test_told_to_stop_while_it_starts(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The broker answers slowly and the service is told to stop: what was begun is closed."""
+    await place.create(1)
+    begun: asyncio.Future[AIOKafkaConsumer] = asyncio.get_running_loop().create_future()
+
+    async def never(member: AIOKafkaConsumer) -> None:
+        begun.set_result(member)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(AIOKafkaConsumer, "topics", never)
+    worker = place.worker()
+    loop = Loop(worker)
+    member = await begun
+    await loop.end()
+    assert not worker.consumer.started
+    with pytest.raises(ConsumerStoppedError):
+        await member.getmany()
+    assert not member._client._conns
 
 
 class Loop:
