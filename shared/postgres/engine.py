@@ -69,6 +69,9 @@ def create_engine(settings: PostgresSettings, application: str) -> AsyncEngine:
             url,
             timeout=settings.connect_timeout_s,
             server_settings={
+                # A turn forbids whole scans, which the planner reckons as a price; a server with
+                # its defaults would compile each statement for it, for longer than it runs.
+                "jit": "off",
                 "application_name": f"ebbwatch-{application}",
                 "timezone": "UTC",
                 "statement_timeout": str(settings.statement_timeout_ms),

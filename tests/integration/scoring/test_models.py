@@ -218,27 +218,31 @@ async def test_hot_swaps_and_a_challenger_under_load(made: Place, tmp_path: Path
     async with scoring(made, **settings) as service:
         await service.until("/readyz", 200)
         sent = 0
-        for step in range(8):
+
+        async def flow() -> None:
+            nonlocal sent
             log = MemoryLog("activity")
-            for n in range(40):
-                name = f"{step}-{n}"
-                at = datetime.now(UTC) - timedelta(days=step + 1)
-                log.append(n % 2, activity.event(f"e{name}", f"c{name}", at))
+            at = datetime.now(UTC) - timedelta(days=1 + sent / 40)
+            for n in range(sent, sent + 40):
+                log.append(n % 2, activity.event(f"e{n}", f"c{n}", at))
             sent += 40
             await made.send(log)
-            if step == 1:
-                await promoted(models, one.version, store.put(dumps(one)), NOW)
-            elif step == 3:
-                await models.challenge(two.version, NOW)
-            elif step == 5:
-                await models.promote(two.version, "a test", NOW)
-            elif step == 6:
-                await models.rollback("a test", NOW)
             await made.reached(sent)
-            await asyncio.sleep(0.1)
-        async with asyncio.timeout(LIMIT_S):
-            while not await table(made.engine, "shadow_score"):  # noqa: ASYNC110 (no event)
-                await asyncio.sleep(0.05)
+
+        async def flow_until(name: str, column: str, version: str) -> None:
+            async with asyncio.timeout(LIMIT_S):
+                while version not in {row[column] for row in await table(made.engine, name)}:
+                    await flow()
+
+        await flow()
+        await promoted(models, one.version, store.put(dumps(one)), NOW)
+        await flow_until("customer_state", "model_version", one.version)
+        await models.challenge(two.version, NOW)
+        await flow_until("shadow_score", "version", two.version)
+        await models.promote(two.version, "a test", NOW)
+        await flow_until("customer_state", "model_version", two.version)
+        await models.rollback("a test", NOW)
+        await flow()
         assert await service.stop() == 0
     loaded = {m.version: loads(dumps(m)) for m in (one, two)}
     features = {}

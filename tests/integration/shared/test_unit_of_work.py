@@ -39,6 +39,24 @@ async def kill(engine: AsyncEngine, victim: UnitOfWork) -> None:
         )
 
 
+async def test_statements_are_not_compiled(engine: AsyncEngine, postgres: PostgresSettings) -> None:
+    """Whatever the server's own setting says."""
+    async with unit_of_work(engine) as work:
+        database = await work.driver.fetchval("SELECT current_database()")
+        await work.driver.execute(f'ALTER DATABASE "{database}" SET jit = on')
+    fresh = create_engine(postgres, "test")
+    try:
+        async with unit_of_work(fresh) as work:
+            assert await work.driver.fetchval("SHOW jit") == "off"
+            assert await work.driver.fetchval(
+                "SELECT 'jit=on' = ANY (setconfig) FROM pg_db_role_setting s "
+                "JOIN pg_database d ON d.oid = s.setdatabase WHERE datname = $1",
+                database,
+            )
+    finally:
+        await fresh.dispose()
+
+
 async def test_both_ways_are_one_transaction(engine: AsyncEngine) -> None:
     """What SQLAlchemy and the driver beneath it wrote is committed together."""
     async with unit_of_work(engine) as work:
