@@ -67,7 +67,7 @@ class Services:
         self._clock = clock
         self._first_base_s = first_base_s
         self.logs = data / "logs"
-        self._environment = dict(DEFAULTS | os.environ | environment | {"PYTHONPATH": str(ROOT)})
+        self._environment = {**DEFAULTS, **os.environ, **environment, "PYTHONPATH": str(ROOT)}
         self._ports: dict[str, int] = {}
         self._servers: dict[str, Server] = {}
 

@@ -8,6 +8,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import islice
 
 import msgspec
 
@@ -54,40 +55,41 @@ class ActivityDecoder:
         progress = dict(batch.claims[tp].progress)
         records = batch.records.get(tp, [])
         turn = PartitionTurn(tp, len(records), None, progress)
-        if not _append_all(rows, records):
-            self._one_by_one(records, turn, rows, dead)
+        at = 0
+        while at < len(records) and not turn.tick:
+            run = _run(records, at)
+            end = at + len(run)
+            if not _append_all(rows, run, records[at:end], progress):
+                for index in range(at, end):
+                    self._append(index, records[index], turn, rows, dead)
+            if end < len(records):
+                self._append(end, records[end], turn, rows, dead)
+            at = end + 1
         if not self._replay:
             turn.now = _live_now(batch, tp, records, progress, wall)
         return turn
 
-    def _one_by_one(
-        self,
-        records: Sequence[Record],
-        turn: PartitionTurn,
-        rows: EventRows,
-        dead: list[Message],
+    def _append(
+        self, index: int, record: Record, turn: PartitionTurn, rows: EventRows, dead: list[Message]
     ) -> None:
-        """For records among which are control records, imports or what cannot be accepted."""
+        """A control record, or one of a run in which something cannot be accepted."""
         progress = turn.progress
-        for index, record in enumerate(records):
-            try:
-                activity = DECODER.decode(record.value or b"")
-                if activity.type == types.TICK:
-                    if self._replay and not _was_reached(progress, activity.time):
-                        turn.consumed = index + 1
-                        turn.tick = True
-                        turn.tick_received_ms = activity.receivedms
-                        turn.now = activity.time
-                        break
-                elif activity.type == types.BACKFILL_ENDED:
-                    _end_backfill(progress, activity.backfill)
-                else:
-                    _check(activity)
-                    rows.extend(_columns([activity], [kind_of(activity)], [record]))
-                    if activity.backfill is not None and activity.backfill not in _ended(progress):
-                        progress[BACKFILL] = activity.backfill
-            except (msgspec.DecodeError, ValueError) as error:
-                dead.append(self._dead_letter(record, "value", str(error)))
+        try:
+            activity = DECODER.decode(record.value or b"")
+            if activity.type == types.TICK:
+                if self._replay and not _was_reached(progress, activity.time):
+                    turn.consumed = index + 1
+                    turn.tick = True
+                    turn.tick_received_ms = activity.receivedms
+                    turn.now = activity.time
+            elif activity.type == types.BACKFILL_ENDED:
+                _end_backfill(progress, activity.backfill)
+            else:
+                _check(activity)
+                rows.extend(_columns([activity], [record]))
+                _note_backfills(progress, [activity])
+        except (msgspec.DecodeError, ValueError) as error:
+            dead.append(self._dead_letter(record, "value", str(error)))
 
     def same_id(self, record: Record) -> Message:
         """The dead letter of an event whose id was used before with other content."""
@@ -127,19 +129,46 @@ def _check(activity: Activity) -> None:
         bytes.fromhex(activity.contenthash)
 
 
-def _append_all(rows: EventRows, records: Sequence[Record]) -> bool:
-    """Append a partition's records as whole columns: what nearly every batch is. False, and
-    nothing appended, where one of them needs a look of its own."""
-    decode = DECODER.decode
+def _run(records: Sequence[Record], begin: int) -> list[Activity]:
+    """From there on, up to the first control record or one that cannot be read."""
+    run: list[Activity] = []
     try:
-        activities = [decode(record.value or b"") for record in records]
-        found = _columns(activities, [kind_of(activity) for activity in activities], records)
+        for record in islice(records, begin, None):
+            activity = DECODER.decode(record.value or b"")
+            if activity.type in types.CONTROL_TYPES:
+                break
+            run.append(activity)
     except (msgspec.DecodeError, ValueError):
+        pass  # whoever comes to this record says why
+    return run
+
+
+def _append_all(
+    rows: EventRows,
+    activities: Sequence[Activity],
+    records: Sequence[Record],
+    progress: dict[str, object],
+) -> bool:
+    """Append a run as whole columns: what nearly every batch is. False, and nothing appended,
+    where one of them needs a look of its own."""
+    try:
+        found = _columns(activities, records)
+    except ValueError:
         return False
-    if not all(found.live) or not _fine(found):
+    if not _fine(found):
         return False
     rows.extend(found)
+    _note_backfills(progress, activities)
     return True
+
+
+def _note_backfills(progress: dict[str, object], activities: Sequence[Activity]) -> None:
+    """An import is under way, unless it has ended: the last one that these belong to."""
+    ended = _ended(progress)
+    for name in dict.fromkeys(a.backfill for a in reversed(activities)):
+        if name is not None and name not in ended:
+            progress[BACKFILL] = name
+            return
 
 
 def _fine(rows: EventRows) -> bool:
@@ -154,9 +183,7 @@ def _fine(rows: EventRows) -> bool:
     )
 
 
-def _columns(
-    activities: Sequence[Activity], kinds: list[int], records: Sequence[Record]
-) -> EventRows:
+def _columns(activities: Sequence[Activity], records: Sequence[Record]) -> EventRows:
     """Raises ValueError for a content hash that is none."""
     data = [activity.data for activity in activities]
     return EventRows(
@@ -168,7 +195,7 @@ def _columns(
             for a, record in zip(activities, records, strict=True)
         ],
         type=[a.type for a in activities],
-        kind=kinds,
+        kind=[kind_of(a) for a in activities],
         time=[a.time for a in activities],
         amount=[math.nan if d.amount is None else d.amount for d in data],
         cost=[math.nan if d.cost is None else d.cost for d in data],
