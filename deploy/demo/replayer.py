@@ -91,36 +91,27 @@ class Replayer:
     ) -> int:
         """Send each day's tick, then its events; return the number of events.
 
-        A day leaves together with the midnight that ends it, so that a service can take both in
-        one turn. Before that it awaits `catch_up(records)`, which returns once the services have
-        no more than so many records to read: those of the last `AHEAD_DAYS_MAX` midnights.
+        Before each day it awaits `catch_up(records)`, which returns once the services have no
+        more than so many records to read: those of the last `AHEAD_DAYS_MAX` days.
         """
         sent = 0
         ahead: deque[int] = deque(maxlen=AHEAD_DAYS_MAX)
-        before: list[bytes] = []
         for day in days:
             await catch_up(sum(ahead))
-            ahead.append(len(before) + ACTIVITY.partitions)
-            await self._send_all([*before, self._tick(day.begins)])
-            sent += len(before)
+            ahead.append(len(day.bodies) + ACTIVITY.partitions)
+            await self.tick(day.begins)
+            for chunk in _chunks(day.bodies):
+                await self._send(chunk, (STRUCTURED,))
+            sent += len(day.bodies)
             report(sent)
-            before = day.bodies
-        await self._send_all(before)
-        sent += len(before)
-        report(sent)
         return sent
 
-    def _tick(self, at: datetime) -> bytes:
-        """What makes `at` the present, everywhere; departs now."""
+    async def tick(self, at: datetime) -> None:
+        """Make `at` the present, everywhere."""
+        tick = CloudEvent(id=f"tick-{at:%Y-%m-%d}", source=SOURCE, type=TICK, time=at)
         self.tick_sent_ms[at] = int(self._clock.now().timestamp() * 1000)
+        await self._send([ENCODER.encode(tick)], (STRUCTURED,))
         self.controls += 1
-        return ENCODER.encode(
-            CloudEvent(id=f"tick-{at:%Y-%m-%d}", source=SOURCE, type=TICK, time=at)
-        )
-
-    async def _send_all(self, bodies: Iterable[bytes]) -> None:
-        for chunk in _chunks(bodies):
-            await self._send(chunk, (STRUCTURED,))
 
     async def _send(self, bodies: Iterable[bytes], headers: tuple[tuple[str, bytes], ...]) -> None:
         await self._producer.send(

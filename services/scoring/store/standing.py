@@ -39,7 +39,7 @@ SELECT date_part('epoch', s.at), coalesce(s.sequence, 0), s.grade, s.tier, s.beh
  ORDER BY c.n
 """
 
-_STAGING = """
+STAGING = """
 CREATE TEMP TABLE IF NOT EXISTS s_standing (customer_id text, partition int, sequence bigint,
     at timestamptz, grade text, tier text, behaviour text, lifecycle text,
     lifecycle_since timestamptz, segments text[], rules_revision bigint, policy_version bigint,
@@ -47,8 +47,9 @@ CREATE TEMP TABLE IF NOT EXISTS s_standing (customer_id text, partition int, seq
     lifetime_value float8, lifetime_value_days int, expected_purchases float8,
     alive_probability float8, value_at_risk float8, net_spent float8, profit float8,
     overridden bool)
-    ON COMMIT DELETE ROWS
+    ON COMMIT DELETE ROWS;
 """
+"""Made by `TurnStore.open`, once for a session."""
 
 _COLUMNS = (
     "customer_id",
@@ -136,7 +137,6 @@ class StandingTable:
     ) -> None:
         """Replace the rows, keep the changes as history, move the members."""
         driver = work.driver
-        await driver.execute(_STAGING)
         await driver.copy_records_to_table("s_standing", records=map(_row, rows))
         await driver.execute(_MERGE)
         if not changes:

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.scoring.core.state import FEATURE_SET
 from services.scoring.ports import Due, Effects, EventRows, Floats, Loaded, Recorded
 from services.scoring.store.rows import customers, event_rows, history, loaded_of, made_by, timers
+from services.scoring.store.standing import STAGING as STANDING_STAGING
 from shared.contracts.events import Profile
 from shared.kernel.errors import Transient
 from shared.postgres.copying import copy_columns
@@ -26,7 +27,8 @@ from shared.postgres.outbox import Outbox, Pending
 
 # Times are staged as Unix seconds, exact to the microsecond: a time's object costs Python more to
 # write than all other columns of its row, `to_timestamp` next to nothing.
-_STAGING = """
+_STAGING = f"""
+{STANDING_STAGING}
 CREATE TEMP TABLE IF NOT EXISTS s_key (n int, customer_id text, source text, id text,
     content_hash bytea) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS s_customer (customer_id text, partition int, state bytea,

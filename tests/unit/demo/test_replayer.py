@@ -41,10 +41,6 @@ def event(hours: float) -> Dated:
     return Dated(BEGIN + timedelta(hours=hours), f"after {hours} h".encode())
 
 
-async def _at_once(_: int) -> None:
-    """Nobody is behind."""
-
-
 def test_events_are_dealt_into_days_and_what_lies_beyond_is_left_out() -> None:
     dealt = days([event(0), event(23.9), event(24), event(71), event(72)], BEGIN, 3)
     assert [(day.begins.day, day.bodies) for day in dealt] == [
@@ -90,7 +86,7 @@ async def test_each_day_begins_with_its_tick_and_waits_for_its_turn(
     # Sent so far, and how many of them may be unread: two days, with a copy of the tick for
     # each partition.
     copies = ACTIVITY.partitions
-    assert asked == [(0, 0), (1, copies), (4, 2 + 2 * copies)]
+    assert asked == [(0, 0), (3, 2 + copies), (4, 2 + 2 * copies)]
     shown = [
         (tick["type"], tick["id"], tick["data"]) if b"{" in body else body
         for body in (record.value or b"" for record in producer.sent)
@@ -111,6 +107,5 @@ async def test_everything_goes_to_one_partition_so_that_order_holds() -> None:
     producer = FakeProducer()
     writer = Replayer(producer, Clock())
     await writer.backfill([event(0)])
-    await writer.replay([Day(BEGIN, [b"a"])], _at_once, lambda _: None)
-    assert len(producer.sent) == 3
+    await writer.tick(BEGIN)
     assert {(record.topic, record.partition) for record in producer.sent} == {(RAW.name, 0)}
