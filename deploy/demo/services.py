@@ -29,9 +29,8 @@ from deploy.local.waiting import LOOPBACK, free_port
 
 NAMES = ("ingest", "scoring", "alerts")
 DEFAULTS = {"EBBWATCH_SCORING_LANES": "1"}
-"""What the demo sets unless the environment does. A second lane works while the first one waits;
-with five processes on two cores no core is idle, and two lanes need twice the transactions a day
-(events/s on a noisy machine: 2165, 1833, 1491, 2125 with one, 1474, 1777, 1683 with two)."""
+"""What the demo sets unless the environment does (decision 14): with five processes on two cores
+none is idle for a second lane, which would double the transactions of a day."""
 CRM = "sample-crm"
 
 COMMAND_S_MAX = 60.0

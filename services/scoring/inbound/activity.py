@@ -165,10 +165,9 @@ def _append_all(
 def _note_backfills(progress: dict[str, object], activities: Sequence[Activity]) -> None:
     """An import is under way, unless it has ended: the last one that these belong to."""
     ended = _ended(progress)
-    for name in dict.fromkeys(a.backfill for a in reversed(activities)):
-        if name is not None and name not in ended:
-            progress[BACKFILL] = name
-            return
+    for activity in activities:
+        if activity.backfill is not None and activity.backfill not in ended:
+            progress[BACKFILL] = activity.backfill
 
 
 def _fine(rows: EventRows) -> bool:
@@ -184,7 +183,7 @@ def _fine(rows: EventRows) -> bool:
 
 
 def _columns(activities: Sequence[Activity], records: Sequence[Record]) -> EventRows:
-    """Raises ValueError for a content hash that is none."""
+    """Raises ValueError for a kind that is unknown and for a content hash that is none."""
     data = [activity.data for activity in activities]
     return EventRows(
         customer=[a.subject for a in activities],
