@@ -216,19 +216,22 @@ class FencedConsumer:
         return self._batch(records)
 
     async def _fill(self) -> None:
-        """Read for the partitions that have nothing held: first an equal share each, so that a
-        hot partition starves no other, then what is left of the batch where more is waiting."""
-        waiting = [tp for tp in self._claims if tp not in self._held]
-        if not waiting and self._claims:
-            return
+        """Read on top of what is held: first up to an equal share each, so that a hot partition
+        starves no other, then what is left of the batch where more is waiting."""
         share = max(1, self.batch_records_max // max(1, len(self._claims)))
-        full = [tp for tp in waiting if await self._read(tp, share) == share]
+        full = [tp for tp in self._claims if await self._top_up(tp, share)]
         room = self.batch_records_max - sum(len(records) for records in self._held.values())
         for tp in full:
             if room > 0:
                 room -= await self._read(tp, room)
         if not self._held:
             await self._read(None, share)
+
+    async def _top_up(self, tp: Tp, share: int) -> bool:
+        """Whether it has its share now: more may be waiting. What a turn left over is topped up
+        too, or every other turn would have nothing but such a rest to work on."""
+        room = share - len(self._held.get(tp, ()))
+        return room <= 0 or await self._read(tp, room) == room
 
     async def _read(self, tp: Tp | None, records_max: int) -> int:
         """Read of one partition what is there, or wait for any; returns how many it kept."""
