@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -325,13 +325,22 @@ class StandingStore(Protocol):
     ) -> None: ...
 
 
-class Due(NamedTuple):
-    """A customer whose timer has fired."""
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Customers whose timers have fired; all columns have their order."""
 
-    customer: str
-    partition: int
-    due_at: float
-    """Of the timer, Unix seconds UTC."""
+    customers: list[str]
+    partition: Ints
+    at: Floats
+    """Of their timers, Unix seconds UTC."""
+
+    def __len__(self) -> int:
+        return len(self.customers)
+
+    @classmethod
+    def nobody(cls) -> "Due":
+        """No timer has fired."""
+        return cls([], np.zeros(0, np.int64), np.zeros(0))
 
 
 class Store(Protocol):
@@ -339,7 +348,7 @@ class Store(Protocol):
 
     def open(self) -> AbstractAsyncContextManager[UnitOfWork]: ...
     async def known(self, work: UnitOfWork, events: EventRows) -> dict[int, bytes]: ...
-    async def due(self, work: UnitOfWork, nows: dict[int, datetime], limit: int) -> list[Due]: ...
+    async def due(self, work: UnitOfWork, nows: dict[int, datetime], limit: int) -> Due: ...
     async def load(self, work: UnitOfWork, customers: Sequence[str], due_at: Floats) -> Loaded:
         """What is stored of `customers`, in their order; `due_at` are their timers, Unix seconds
         UTC, NaN where the timer has to be read, too."""

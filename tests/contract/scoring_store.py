@@ -98,7 +98,8 @@ class StoreSuite:
     ) -> list[tuple[str, int]]:
         """Whose timers are due."""
         async with store.open() as work:
-            return [(one.customer, one.partition) for one in await store.due(work, nows, limit)]
+            found = await store.due(work, nows, limit)
+        return list(zip(found.customers, found.partition.tolist(), strict=True))
 
     async def test_nothing_is_stored_of_strangers(self, store: Claiming) -> None:
         """Every column is None, for as many as were asked."""
@@ -185,8 +186,8 @@ class StoreSuite:
         await self.write(store, timers=[("a", 0, at), ("b", 0, day(2))])
         async with store.open() as work:
             found = await store.due(work, {0: day(9)}, 9)
-            assert [one.due_at for one in found] == [at.timestamp(), day(2).timestamp()]
-            known = np.array([found[0].due_at, np.nan, np.nan])
+            assert found.at.tolist() == [at.timestamp(), day(2).timestamp()]
+            known = np.array([found.at[0], np.nan, np.nan])
             read = await store.load(work, ["a", "b", "nobody"], known)
         expected = [at.timestamp(), day(2).timestamp(), np.nan]
         assert np.array_equal(read.due_at, expected, equal_nan=True)

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -120,39 +120,42 @@ class MemoryStore:
         stored = _tables(work).key
         return {i: stored[key] for i, key in enumerate(keys) if key in stored}
 
-    async def due(self, work: UnitOfWork, nows: dict[int, datetime], limit: int) -> list[Due]:
+    async def due(self, work: UnitOfWork, nows: dict[int, datetime], limit: int) -> Due:
         """Oldest due first."""
         due = sorted(
             (at, customer, partition)
             for customer, (partition, at) in _tables(work).timer.items()
             if partition in nows and at <= nows[partition]
         )
-        return [Due(customer, partition, at.timestamp()) for at, customer, partition in due[:limit]]
+        at, customers, partition = zip(*due[:limit], strict=True) if due[:limit] else ((), (), ())
+        return Due([*customers], np.array(partition, np.int64), seconds_of(at))
 
     async def load(self, work: UnitOfWork, customers: Sequence[str], due_at: Floats) -> Loaded:
         """In the order of `customers`."""
         del due_at
         t = _tables(work)
-        found: list[tuple[object, ...]] = []
-        for name in customers:
-            state, current, told = t.state.get(name), t.assessment.get(name), t.published.get(name)
-            found.append(
-                (
-                    None if state is None else state[1],
-                    None if state is None else FEATURE_SET,
-                    0 if current is None else current.revision,
-                    None if current is None else current.probability,
-                    NO_BAND if current is None else current.band,
-                    t.made_by.get(name),
-                    None if told is None else told.assessed_at.timestamp(),
-                    None if told is None else told.probability,
-                    NO_BAND if told is None else told.band,
-                    None if current is None else current.published_reason,
-                    t.timer[name][1].timestamp() if name in t.timer else None,
-                    None if current is None else current.look_at.timestamp(),
-                )
-            )
-        return rows.loaded_of(found)
+        states = [t.state.get(name) for name in customers]
+        current = [t.assessment.get(name) for name in customers]
+        told = [t.published.get(name) for name in customers]
+        timers = [t.timer[name][1] if name in t.timer else None for name in customers]
+        return rows.loaded_of(
+            {
+                "feature_set": np.array([-1 if one is None else FEATURE_SET for one in states]),
+                "revision": np.array(_of(current, "revision", 0)),
+                "probability": np.array(_of(current, "probability", np.nan)),
+                "band": np.array(_of(current, "band", NO_BAND)),
+                "published_at": seconds_of(_of(told, "assessed_at")),
+                "published_probability": np.array(_of(told, "probability", np.nan)),
+                "published_band": np.array(_of(told, "band", NO_BAND)),
+                "due_at": seconds_of(timers),
+                "look_at": seconds_of(_of(current, "look_at")),
+            },
+            {
+                "state": [None if one is None else one[1] for one in states],
+                "model_version": [t.made_by.get(name) for name in customers],
+                "published_reason": _of(current, "published_reason"),
+            },
+        )
 
     async def record(self, work: UnitOfWork, events: EventRows, recorded_at: datetime) -> None:
         """Before `write`, which does the same for who has not."""
@@ -295,6 +298,11 @@ class MemorySender:
             raise Transient("Kafka is not there")
         self.sent += [message for p in pending for message in p.messages]
         self._acknowledged = [p.id for p in pending]
+
+
+def _of(stored: Sequence[AssessmentRow | None], field: str, without: object = None) -> list[Any]:
+    """A field of each; `without` where none is stored."""
+    return [without if one is None else getattr(one, field) for one in stored]
 
 
 def _tables(work: UnitOfWork) -> Tables:

@@ -99,21 +99,28 @@ def from_bytes(rows: Sequence[bytes]) -> NDArray[np.void]:
     Raises ValueError when a row is not one whole state, which means that it was written under
     another `FEATURE_SET`.
     """
-    packed = np.frombuffer(b"".join(rows), np.uint8)
     size = np.fromiter(map(len, rows), np.int64, len(rows))
-    if len(rows) and size.min() < MASK_BYTES:
+    if not len(rows):
+        return empty(0)
+    if size.min() < MASK_BYTES:
         raise ValueError(f"a state has at least {MASK_BYTES} bytes, not {size.min()}")
-    at = (np.cumsum(size) - size)[:, None] + np.arange(MASK_BYTES)
-    told = np.unpackbits(packed[at], axis=1, count=CELLS, bitorder="little").view(np.bool_)
-    for expected, found in zip(MASK_BYTES + 8 * told.sum(axis=1), size, strict=True):
-        if expected != found:
-            raise ValueError(
-                f"this state's cells take {expected} bytes (feature set {FEATURE_SET}), not {found}"
-            )
+    if wrong := size[size % 8 > 0].tolist():
+        raise ValueError(f"a state is of whole cells of 8 bytes, not of {wrong[0]} bytes")
+    packed = np.frombuffer(b"".join(rows), np.uint64)
+    start = (np.cumsum(size) - size) // 8
+    masks = packed[start[:, None] + np.arange(MASK_BYTES // 8)].view(np.uint8)
+    told = np.unpackbits(masks, axis=1, count=CELLS, bitorder="little").view(np.bool_)
+    expected = MASK_BYTES + 8 * told.sum(axis=1)
+    for row in np.flatnonzero(expected != size).tolist():
+        raise ValueError(
+            f"this state's cells take {expected[row]} bytes (feature set {FEATURE_SET}), not "
+            f"{size[row]}"
+        )
     value = np.ones(len(packed), np.bool_)
-    value[at] = False
+    for word in range(MASK_BYTES // 8):
+        value[start + word] = False
     cells = np.zeros((len(rows), CELLS), np.uint64)
-    cells[told] = packed[value].view(np.uint64)
+    cells[told] = packed[value]
     return (cells ^ _EMPTY).view(STATE)[:, 0]
 
 

@@ -89,7 +89,7 @@ class MicroBatch:
             return ()
         async with self._store.open() as work:
             fresh, conflicts = await self._deduplicate(work, events)
-            due = await self._due(work, turns) if sweep else []
+            due = await self._due(work, turns) if sweep else Due.nobody()
             _settle_ticks(turns, more=len(due) == self._sweep_customers_max)
             job = Work(fresh, turns, due)
             loaded = await self._store.load(work, job.customers, job.due_at)
@@ -129,7 +129,7 @@ class MicroBatch:
         self._swept_at = monotonic
         return any(t.sweeping and not t.tick for t in turns)
 
-    async def _due(self, work: UnitOfWork, turns: Sequence[PartitionTurn]) -> list[Due]:
+    async def _due(self, work: UnitOfWork, turns: Sequence[PartitionTurn]) -> Due:
         nows = {t.tp[1]: t.now for t in turns if t.sweeping and t.now is not None}
         return await self._store.due(work, nows, self._sweep_customers_max)
 

@@ -1,6 +1,6 @@
 """The customers of one turn, and what is known of each before the arithmetic."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,19 +15,19 @@ Ints = NDArray[np.int64]
 class Work:
     """The customers of one turn: those touched by events and those whose timer is due."""
 
-    def __init__(self, events: EventRows, turns: list[PartitionTurn], due: Sequence[Due]) -> None:
+    def __init__(self, events: EventRows, turns: list[PartitionTurn], due: Due) -> None:
         self.events = events
         self.turns = {t.tp[1]: t for t in turns}
         row_of: dict[str, int] = {}
         self.event_rows = _rows([row_of.setdefault(c, len(row_of)) for c in events.customer])
         self.touched = len(row_of)
         """The first so many customers were touched by events."""
-        self.due_rows = _rows([row_of.setdefault(c, len(row_of)) for c, _, _ in due])
+        self.due_rows = _rows([row_of.setdefault(c, len(row_of)) for c in due.customers])
         self.customers = list(row_of)
         # Rows are numbered as they are met first, which `unique` tells in their order.
         met = np.unique(np.concatenate((self.event_rows, self.due_rows)), return_index=True)[1]
-        homes = [record.partition for record in events.record] + [home for _, home, _ in due]
-        self.partition: list[int] = _rows(homes)[met].tolist()
+        homes = _rows([record.partition for record in events.record])
+        self.partition: list[int] = np.concatenate((homes, due.partition))[met].tolist()
         self._homes, self._home = np.unique(_rows(self.partition), return_inverse=True)
         live = np.array(events.live, np.bool_)
         self.live = self._any(self.event_rows[live])
@@ -38,7 +38,7 @@ class Work:
         """bool[n]: whose timer fired."""
         self.due_at = np.full(len(row_of), np.nan)
         """float64[n], Unix seconds UTC: that timer; NaN: not looked for."""
-        self.due_at[self.due_rows] = [at for _, _, at in due]
+        self.due_at[self.due_rows] = due.at
         self.now = self.of_turn(lambda t: np.nan if t.now is None else t.now.timestamp())
         """float64[n], Unix seconds UTC: when they are assessed; NaN: not now."""
         self.sweeping = self.of_turn(lambda t: t.sweeping) > 0

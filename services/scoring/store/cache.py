@@ -94,15 +94,15 @@ class CachingStore:
         """As the inner store."""
         await self._inner.record(work, events, recorded_at)
 
-    async def due(self, work: UnitOfWork, nows: dict[int, datetime], limit: int) -> list[Due]:
+    async def due(self, work: UnitOfWork, nows: dict[int, datetime], limit: int) -> Due:
         """As the inner store; forgets those whose timer somebody else has set, and whom a backfill
         touched, whose timer cannot show it."""
         found = await self._inner.due(work, nows, limit)
-        slots = self._slots.of([one.customer for one in found])
+        slots = self._slots.of(found.customers)
         known = np.flatnonzero(slots >= 0)
-        at = np.array([one.due_at for one in found], np.float64)[known]
+        at = found.at[known]
         strange = (self._rows.due_at[slots[known]] != at) | (at == AFTER_BACKFILL)
-        self._slots.drop(found[n].customer for n in known[strange].tolist())
+        self._slots.drop(found.customers[n] for n in known[strange].tolist())
         return found
 
     async def load(self, work: UnitOfWork, customers: Sequence[str], due_at: Floats) -> Loaded:

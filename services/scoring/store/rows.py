@@ -4,7 +4,7 @@ What it is for: the one place with a Python value for each customer and column. 
 PostgreSQL.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import repeat
 from math import isnan
@@ -26,31 +26,25 @@ REASON_CODES: Final = tuple(REASON_INDEX)
 """By the numbers that stand for them in columns."""
 
 
-def loaded_of(rows: Sequence[Any]) -> Loaded:
-    """From rows of `Loaded`'s columns, but for `known`, after the state its feature set.
+def loaded_of(numbers: Mapping[str, NDArray[Any]], words: Mapping[str, Sequence[Any]]) -> Loaded:
+    """From the columns that are stored; `feature_set` is that of the state, -1 without one.
 
     Raises Transient where a state is of another feature set.
     """
-    if not rows:
-        return Loaded.nothing(0)
-    (
-        state, feature_set, revision, probability, band, model_version, published_at,
-        published_probability, published_band, published_reason, due_at, look_at,
-    ) = zip(*rows, strict=True)  # fmt: skip
-    states, known = _unpacked(state, feature_set)
+    states, known = _unpacked(words["state"], numbers["feature_set"])
     return Loaded(
         state=states,
         known=known,
-        revision=np.array(revision, np.int64),
-        probability=np.array(probability, np.float64),
-        band=np.array(band, np.int8),
-        model_version=objects(model_version),
-        published_at=np.array(published_at, np.float64),
-        published_probability=np.array(published_probability, np.float64),
-        published_band=np.array(published_band, np.int8),
-        published_reason=codes(published_reason, REASON_CODES),
-        due_at=np.array(due_at, np.float64),
-        look_at=np.array(look_at, np.float64),
+        revision=numbers["revision"],
+        probability=numbers["probability"],
+        band=numbers["band"].astype(np.int8),
+        model_version=objects(words["model_version"]),
+        published_at=numbers["published_at"],
+        published_probability=numbers["published_probability"],
+        published_band=numbers["published_band"].astype(np.int8),
+        published_reason=codes(words["published_reason"], REASON_CODES),
+        due_at=numbers["due_at"],
+        look_at=numbers["look_at"],
     )
 
 
@@ -144,18 +138,19 @@ def _reasons(codes: NDArray[np.int8]) -> list[str | None]:
 
 
 def _unpacked(
-    packed: Sequence[bytes | None], feature_set: Sequence[int | None]
+    packed: Sequence[bytes | None], feature_set: NDArray[np.int64]
 ) -> tuple[NDArray[np.void], NDArray[np.bool_]]:
     """STATE[n], the empty one where none is stored, and bool[n]: whether one is."""
-    for found in set(feature_set) - {None, FEATURE_SET}:
+    known = feature_set >= 0
+    for found in np.unique(feature_set[known & (feature_set != FEATURE_SET)]).tolist():
         raise Transient(
             f"stored states have feature set {found}, this version has {FEATURE_SET}: scoring "
             "goes on once `python -m services.scoring rebuild` has made them anew"
         )
     stored = [one for one in packed if one is not None]
     if len(stored) == len(packed):
-        return from_bytes(stored), np.ones(len(packed), np.bool_)
-    states, known = empty(len(packed)), np.array([one is not None for one in packed], np.bool_)
+        return from_bytes(stored), known
+    states = empty(len(packed))
     if stored:
         states[known] = from_bytes(stored)
     return states, known

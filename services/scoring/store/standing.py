@@ -21,23 +21,40 @@ from services.scoring.ports import LoadedStanding
 from shared.contracts.changes import CustomerChanged
 from shared.contracts.events import Profile
 from shared.postgres.engine import UnitOfWork
+from shared.postgres.gathering import Gathering
 
-# In the order of `LoadedStanding`, whose `profile` is made of the last three columns. Times as
-# numbers: an object for each of them would cost twenty times as much to make.
-_LOAD = """
-SELECT date_part('epoch', s.at), coalesce(s.sequence, 0), s.grade, s.tier, s.behaviour, s.lifecycle,
-       date_part('epoch', s.lifecycle_since), s.segments, coalesce(s.rules_revision, 0),
-       coalesce(s.policy_version, 0), s.worth, coalesce(s.overridden, false),
-       o.grade, date_part('epoch', o.expires_at), p.changed_at, p.event_id, p.profile
+# In the order of the customers that are asked for, as they are numbered.
+_LOAD = Gathering(
+    {
+        "at": ("float8", "date_part('epoch', s.at)"),
+        "sequence": ("int8", "coalesce(s.sequence, 0)"),
+        "lifecycle_since": ("float8", "date_part('epoch', s.lifecycle_since)"),
+        "rules_revision": ("int8", "coalesce(s.rules_revision, 0)"),
+        "policy_version": ("int8", "coalesce(s.policy_version, 0)"),
+        "worth": ("float8", "s.worth"),
+        "overridden": ("bool", "coalesce(s.overridden, false)"),
+        "override_until": ("float8", "date_part('epoch', o.expires_at)"),
+    },
+    {
+        **{name: f"s.{name}" for name in ("grade", "tier", "behaviour", "lifecycle")},
+        # Of arrays PostgreSQL makes no array unless all are of one length.
+        "segments": "CASE WHEN s.segments <> '{}' THEN to_json(s.segments)::text END",
+        "override": "o.grade",
+        **{name: f"p.{name}" for name in ("changed_at", "event_id", "profile")},
+    },
+    """
   FROM unnest($1::text[]) WITH ORDINALITY AS c(customer_id, n)
-  LEFT JOIN LATERAL (SELECT * FROM scoring.standing s
+  LEFT JOIN LATERAL (SELECT at, sequence, grade, tier, behaviour, lifecycle, lifecycle_since,
+                            segments, rules_revision, policy_version, worth, overridden
+                       FROM scoring.standing s
                       WHERE s.customer_id = c.customer_id LIMIT 1) s ON true
   LEFT JOIN LATERAL (SELECT grade, expires_at FROM scoring.grade_override o
                       WHERE o.customer_id = c.customer_id AND o.ended_at IS NULL LIMIT 1) o ON true
   LEFT JOIN LATERAL (SELECT changed_at, event_id, profile FROM scoring.profile p
                       WHERE p.customer_id = c.customer_id LIMIT 1) p ON true
- ORDER BY c.n
-"""
+""",
+    place="c.n",
+)
 
 STAGING = """
 CREATE TEMP TABLE IF NOT EXISTS s_standing (customer_id text, partition int, sequence bigint,
@@ -79,12 +96,15 @@ DELETE FROM scoring.segment_member m USING unnest($1::text[], $2::text[]) AS u(s
 
 
 _PROFILE: Final = msgspec.json.Decoder(Profile)
+_SEGMENTS: Final = msgspec.json.Decoder(frozenset[str])
 
 
-def _segments(found: Sequence[Sequence[str] | None]) -> NDArray[np.object_]:
-    if not any(found):  # nobody is in one: what is asked of thousands, and mostly the answer
-        return np.full(len(found), NO_SEGMENTS, np.object_)
-    return objects([frozenset(one) if one else NO_SEGMENTS for one in found])
+def _segments(packed: Sequence[str | None]) -> NDArray[np.object_]:
+    if not any(packed):  # nobody is in one: what is asked of thousands, and mostly the answer
+        return np.full(len(packed), NO_SEGMENTS, np.object_)
+    # Customers in the same segments share one set.
+    sets = {one: NO_SEGMENTS if one is None else _SEGMENTS.decode(one) for one in set(packed)}
+    return objects([sets[one] for one in packed])
 
 
 def _profiles(
@@ -107,29 +127,26 @@ class StandingTable:
 
     async def load(self, work: UnitOfWork, customers: Sequence[str]) -> LoadedStanding:
         """What is stored of these customers, in their order."""
-        rows = await work.driver.fetch(_LOAD, customers) if customers else []
-        if not rows:
+        if not customers:
             return LoadedStanding.nothing(0)
-        (
-            at, sequence, grade, tier, behaviour, lifecycle, since, segments, rules, policy, worth,
-            overridden, override, until, changed_at, event_id, profile,
-        ) = zip(*rows, strict=True)  # fmt: skip
+        found = await _LOAD.fetch(work.driver, customers)
+        numbers, words = found.numbers, found.words
         return LoadedStanding(
-            at=np.array(at, np.float64),
-            sequence=np.array(sequence, np.int64),
-            grade=codes(grade, GRADES),
-            tier=codes(tier, TIERS),
-            behaviour=codes(behaviour, BEHAVIOURS),
-            lifecycle=codes(lifecycle, LIFECYCLES),
-            lifecycle_since=np.array(since, np.float64),
-            segments=_segments(segments),
-            rules_revision=np.array(rules, np.int64),
-            policy_version=np.array(policy, np.int64),
-            worth=np.array(worth, np.float64),
-            overridden=np.array(overridden, np.bool_),
-            override=codes(override, GRADES),
-            override_until=np.array(until, np.float64),
-            profile=_profiles(changed_at, event_id, profile),
+            at=numbers["at"],
+            sequence=numbers["sequence"],
+            grade=codes(words["grade"], GRADES),
+            tier=codes(words["tier"], TIERS),
+            behaviour=codes(words["behaviour"], BEHAVIOURS),
+            lifecycle=codes(words["lifecycle"], LIFECYCLES),
+            lifecycle_since=numbers["lifecycle_since"],
+            segments=_segments(words["segments"]),
+            rules_revision=numbers["rules_revision"],
+            policy_version=numbers["policy_version"],
+            worth=numbers["worth"],
+            overridden=numbers["overridden"],
+            override=codes(words["override"], GRADES),
+            override_until=numbers["override_until"],
+            profile=_profiles(words["changed_at"], words["event_id"], words["profile"]),
         )
 
     async def write(

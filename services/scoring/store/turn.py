@@ -22,6 +22,7 @@ from shared.contracts.events import Profile
 from shared.kernel.errors import Transient
 from shared.postgres.copying import copy_columns
 from shared.postgres.engine import Driver, UnitOfWork, unit_of_work
+from shared.postgres.gathering import Gathering
 from shared.postgres.ledger import Ledger
 from shared.postgres.outbox import Outbox, Pending
 
@@ -54,31 +55,51 @@ SELECT k.n, e.content_hash
                  LIMIT 1) e
 """
 
-_DUE = """
-SELECT t.customer_id, p.partition, date_part('epoch', t.due_at)
-  FROM unnest($1::int[], $2::timestamptz[]) AS p(partition, now),
-       LATERAL (SELECT customer_id, due_at FROM scoring.timer
-                 WHERE partition = p.partition AND due_at <= p.now
-                 ORDER BY due_at LIMIT $3) t
- ORDER BY t.due_at, t.customer_id LIMIT $3
-"""
+_DUE = Gathering(
+    {"partition": ("int4", "d.partition"), "at": ("float8", "date_part('epoch', d.due_at)")},
+    {"customer": "d.customer_id"},
+    """
+  FROM (SELECT t.customer_id, p.partition, t.due_at
+          FROM unnest($1::int[], $2::timestamptz[]) AS p(partition, now),
+               LATERAL (SELECT customer_id, due_at FROM scoring.timer
+                         WHERE partition = p.partition AND due_at <= p.now
+                         ORDER BY due_at LIMIT $3) t
+         ORDER BY t.due_at, t.customer_id LIMIT $3) d
+""",
+)
 
-# Times as numbers: objects for them would cost twenty times as much to make.
-_LOAD = f"""
-SELECT s.state, s.feature_set, coalesce(s.revision, 0),
-       CASE WHEN s.assessed_feature_set = {FEATURE_SET} THEN s.probability END,
-       coalesce(s.band, -1), s.model_version,
-       date_part('epoch', s.published_at), s.published_probability, coalesce(s.published_band, -1),
-       s.published_reason,
-       CASE WHEN c.due_at = 'NaN' THEN date_part('epoch', t.due_at) ELSE c.due_at END,
-       date_part('epoch', s.look_at)
+# In the order of the customers that are asked for, as they are numbered.
+_LOAD = Gathering(
+    {
+        "feature_set": ("int2", "coalesce(s.feature_set, -1::smallint)"),
+        "revision": ("int8", "coalesce(s.revision, 0)"),
+        "probability": (
+            "float8",
+            f"CASE WHEN s.assessed_feature_set = {FEATURE_SET} THEN s.probability END",
+        ),
+        "band": ("int2", "coalesce(s.band, -1::smallint)"),
+        "published_at": ("float8", "date_part('epoch', s.published_at)"),
+        "published_probability": ("float8", "s.published_probability"),
+        "published_band": ("int2", "coalesce(s.published_band, -1::smallint)"),
+        "due_at": (
+            "float8",
+            "CASE WHEN c.due_at = 'NaN' THEN date_part('epoch', t.due_at) ELSE c.due_at END",
+        ),
+        "look_at": ("float8", "date_part('epoch', s.look_at)"),
+    },
+    {name: f"s.{name}" for name in ("state", "model_version", "published_reason")},
+    """
   FROM unnest($1::text[], $2::float8[]) WITH ORDINALITY AS c(customer_id, due_at, n)
-  LEFT JOIN LATERAL (SELECT * FROM scoring.customer_state s
+  LEFT JOIN LATERAL (SELECT state, feature_set, revision, assessed_feature_set, probability, band,
+                            model_version, published_at, published_probability, published_band,
+                            published_reason, look_at
+                       FROM scoring.customer_state s
                       WHERE s.customer_id = c.customer_id LIMIT 1) s ON true
   LEFT JOIN LATERAL (SELECT due_at FROM scoring.timer t
                       WHERE t.customer_id = c.customer_id AND c.due_at = 'NaN' LIMIT 1) t ON true
- ORDER BY c.n
-"""  # noqa: S608 (a number of our own)
+""",
+    place="c.n",
+)
 
 # What an assessment writes, and what a published one does besides: each column with its value from
 # a staged row `n`, which is NULL where there is no assessment, and only there.
@@ -234,20 +255,22 @@ class TurnStore:
             )
         self._history_staged = True
 
-    async def due(self, work: UnitOfWork, nows: dict[int, datetime], limit: int) -> list[Due]:
+    async def due(self, work: UnitOfWork, nows: dict[int, datetime], limit: int) -> Due:
         """Whose timer is due, oldest first, at most `limit`."""
         if not nows:
-            return []
-        rows = await work.driver.fetch(_DUE, list(nows), list(nows.values()), limit)
-        return [Due(*row) for row in rows]
+            return Due.nobody()
+        found = await _DUE.fetch(work.driver, list(nows), list(nows.values()), limit)
+        return Due(found.words["customer"], found.numbers["partition"], found.numbers["at"])
 
     async def load(self, work: UnitOfWork, customers: Sequence[str], due_at: Floats) -> Loaded:
         """What is stored of these customers, in their order.
 
         Raises Transient where a state is of another feature set.
         """
-        rows = await work.driver.fetch(_LOAD, customers, due_at.tolist()) if customers else []
-        return loaded_of(rows)
+        if not customers:
+            return Loaded.nothing(0)
+        found = await _LOAD.fetch(work.driver, customers, due_at.tolist())
+        return loaded_of(found.numbers, found.words)
 
     async def write(self, work: UnitOfWork, effects: Effects) -> list[Pending]:
         """Stage, fence, merge; returns the messages to send after the commit.
