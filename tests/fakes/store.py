@@ -180,7 +180,13 @@ class MemoryStore:
                 if key[0] not in t.profile or t.profile[key[0]][:2] < written[:2]:
                     t.profile[key[0]] = written
         self._put_states(t, effects)
-        for customer, partition, at, read, _ in rows.timers(effects):
+        numbers, words = rows.timers(effects)
+        for name, partition, at, read in zip(
+            words["customer_id"],
+            *(numbers[column].tolist() for column in ("partition", "due_at", "before")),
+            strict=True,
+        ):
+            customer = (name or b"").decode()
             timer = t.timer[customer][1].timestamp() if customer in t.timer else np.nan
             if not np.array_equal(read, timer, equal_nan=True):
                 raise Transient("a timer of this batch was written meanwhile")

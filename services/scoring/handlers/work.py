@@ -22,8 +22,11 @@ class Work:
         self.event_rows = _rows([row_of.setdefault(c, len(row_of)) for c in events.customer])
         self.touched = len(row_of)
         """The first so many customers were touched by events."""
-        self.due_rows = _rows([row_of.setdefault(c, len(row_of)) for c in due.customers])
-        self.customers = list(row_of)
+        if self.touched:
+            self.due_rows = _rows([row_of.setdefault(c, len(row_of)) for c in due.customers])
+            self.customers = list(row_of)
+        else:  # each is due once
+            self.due_rows, self.customers = np.arange(len(due)), due.customers
         # Rows are numbered as they are met first, which `unique` tells in their order.
         met = np.unique(np.concatenate((self.event_rows, self.due_rows)), return_index=True)[1]
         homes = _rows([record.partition for record in events.record])
@@ -36,7 +39,7 @@ class Work:
         """bool[n]: whom a backfill touched in this turn."""
         self.due = self._any(self.due_rows)
         """bool[n]: whose timer fired."""
-        self.due_at = np.full(len(row_of), np.nan)
+        self.due_at = np.full(len(self), np.nan)
         """float64[n], Unix seconds UTC: that timer; NaN: not looked for."""
         self.due_at[self.due_rows] = due.at
         self.now = self.of_turn(lambda t: np.nan if t.now is None else t.now.timestamp())

@@ -83,6 +83,8 @@ class CachingStore:
         """Their slots."""
         self._loaded = Loaded.nothing(0)
         self._written: Effects | None = None
+        self._due: Sequence[str] = ()
+        self._due_slots: Ints = self._then
         self._asked: Sequence[str] = ()
         self._standing = LoadedStanding.nothing(0)
 
@@ -101,13 +103,16 @@ class CachingStore:
         slots = self._slots.of(found.customers)
         known = np.flatnonzero(slots >= 0)
         at = found.at[known]
-        strange = (self._rows.due_at[slots[known]] != at) | (at == AFTER_BACKFILL)
-        self._slots.drop(found.customers[n] for n in known[strange].tolist())
+        strange = known[(self._rows.due_at[slots[known]] != at) | (at == AFTER_BACKFILL)]
+        self._slots.drop(found.customers[n] for n in strange.tolist())
+        slots[strange] = -1
+        self._due, self._due_slots = found.customers, slots
         return found
 
     async def load(self, work: UnitOfWork, customers: Sequence[str], due_at: Floats) -> Loaded:
         """What is remembered, and for the others what is stored."""
-        slots = self._slots.of(customers)
+        # Where nothing was heard of anybody, they are those who are due, and were looked for then.
+        slots = self._due_slots if customers is self._due else self._slots.of(customers)
         unknown = np.flatnonzero(slots < 0)
         if len(unknown) == len(customers):
             found = await self._inner.load(work, customers, due_at)
@@ -134,7 +139,8 @@ class CachingStore:
         slots, new = self._slots.touch(effects.customers[:n], self._then[:n])
         self._then[:n] = slots
         # Who is only due stays if there; a sweep over everybody would drive out all others.
-        self._then[n:] = self._slots.of(effects.customers[n:])
+        if n:
+            self._then[n:] = self._slots.of(effects.customers[n:])
         self._grow()
         self._stood[slots[new]] = False
         kept = np.flatnonzero(self._then >= 0)

@@ -7,7 +7,6 @@ PostgreSQL.
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import repeat
-from math import isnan
 from typing import Any, Final
 
 import numpy as np
@@ -98,15 +97,18 @@ def customers(effects: Effects) -> list[tuple[object, ...]]:
     )
 
 
-def timers(effects: Effects) -> list[tuple[str, int, float, float, bool]]:
-    """Rows of `s_timer`: the timer as it becomes and as it was read; last, whether it is stored."""
+def timers(effects: Effects) -> tuple[Numbers, Words]:
+    """Columns of `s_timer`: the timer as it becomes and as it was read (NaN: it was not there), and
+    whether it is stored."""
     rows = np.flatnonzero(~np.isnan(effects.due_at))
-    return [
-        (effects.customers[row], effects.partition[row], due, before, not isnan(before))
-        for row, due, before in zip(
-            rows.tolist(), effects.due_at[rows].tolist(), effects.timer[rows].tolist(), strict=True
-        )
-    ]
+    before = effects.timer[rows]
+    numbers: Numbers = {
+        "partition": np.array(effects.partition, np.int32)[rows],
+        "due_at": effects.due_at[rows],
+        "before": before,
+        "stored": ~np.isnan(before),
+    }
+    return numbers, {"customer_id": [effects.customers[row].encode() for row in rows.tolist()]}
 
 
 def made_by(effects: Effects) -> tuple[str, str, int, int]:

@@ -12,6 +12,7 @@ from weakref import WeakSet
 
 import asyncpg
 import msgspec
+import numpy as np
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.core.state import FEATURE_SET
@@ -68,7 +69,8 @@ _DUE = Gathering(
 """,
 )
 
-# In the order of the customers that are asked for, as they are numbered.
+# In the order of the customers that are asked for, as they are numbered. One byte of each says
+# whether the timer is read.
 _LOAD = Gathering(
     {
         "feature_set": ("int2", "coalesce(s.feature_set, -1::smallint)"),
@@ -81,22 +83,20 @@ _LOAD = Gathering(
         "published_at": ("float8", "date_part('epoch', s.published_at)"),
         "published_probability": ("float8", "s.published_probability"),
         "published_band": ("int2", "coalesce(s.published_band, -1::smallint)"),
-        "due_at": (
-            "float8",
-            "CASE WHEN c.due_at = 'NaN' THEN date_part('epoch', t.due_at) ELSE c.due_at END",
-        ),
+        "due_at": ("float8", "date_part('epoch', t.due_at)"),
         "look_at": ("float8", "date_part('epoch', s.look_at)"),
     },
     {name: f"s.{name}" for name in ("state", "model_version", "published_reason")},
     """
-  FROM unnest($1::text[], $2::float8[]) WITH ORDINALITY AS c(customer_id, due_at, n)
+  FROM unnest($1::text[]) WITH ORDINALITY AS c(customer_id, n)
   LEFT JOIN LATERAL (SELECT state, feature_set, revision, assessed_feature_set, probability, band,
                             model_version, published_at, published_probability, published_band,
                             published_reason, look_at
                        FROM scoring.customer_state s
                       WHERE s.customer_id = c.customer_id LIMIT 1) s ON true
   LEFT JOIN LATERAL (SELECT due_at FROM scoring.timer t
-                      WHERE t.customer_id = c.customer_id AND c.due_at = 'NaN' LIMIT 1) t ON true
+                      WHERE t.customer_id = c.customer_id AND get_byte($2, c.n::int - 1) > 0
+                      LIMIT 1) t ON true
 """,
     place="c.n",
 )
@@ -269,8 +269,11 @@ class TurnStore:
         """
         if not customers:
             return Loaded.nothing(0)
-        found = await _LOAD.fetch(work.driver, customers, due_at.tolist())
-        return loaded_of(found.numbers, found.words)
+        asked = np.isnan(due_at)
+        found = await _LOAD.fetch(work.driver, customers, asked.tobytes())
+        loaded = loaded_of(found.numbers, found.words)
+        loaded.due_at = np.where(asked, loaded.due_at, due_at)
+        return loaded
 
     async def write(self, work: UnitOfWork, effects: Effects) -> list[Pending]:
         """Stage, fence, merge; returns the messages to send after the commit.
@@ -296,7 +299,11 @@ class TurnStore:
                 await driver.execute("TRUNCATE s_key")
             await self._stage_keys(driver, effects.events)
         self._customers = await _stage(driver, "s_customer", customers(effects))
-        self._timers = await _stage(driver, "s_timer", timers(effects))
+        numbers, words = timers(effects)
+        stored = numbers["stored"]
+        if len(stored):
+            await copy_columns(driver, "s_timer", numbers, words)
+        self._timers = _Staged(int(stored.sum()), int((~stored).sum()))
         # Like the events, history waits for nobody: no row of it can be anybody else's.
         if effects.assessments.told.any():
             await driver.copy_records_to_table(
