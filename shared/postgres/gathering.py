@@ -67,7 +67,7 @@ class Gathering:
 
     async def fetch(self, driver: Driver, *arguments: object) -> Gathered:
         """Run it. Raises AssertionError where a number that has no NaN was NULL."""
-        row = tuple(await driver.fetchrow(self.statement, *arguments) or ())
+        (row,) = map(tuple, await driver.fetch(self.statement, *arguments))
         kinds = list(self._kinds.items())
         found = {
             name: _column(kind, strung) for (name, kind), strung in zip(kinds, row, strict=False)

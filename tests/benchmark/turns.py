@@ -217,12 +217,14 @@ async def _drain(
 async def _joined(consumers: Sequence[FencedConsumer]) -> list[Batch | None]:
     """Wait until the partitions are shared out for good; what was read on the way."""
     left: list[Batch | None] = [None] * len(consumers)
+    share, more = divmod(topics.ACTIVITY.partitions, len(consumers))
+    shares = {share, share + 1} if more else {share}
     for consumer in consumers:
         await consumer.start()
     async with asyncio.timeout(JOIN_S_MAX):
         while not all(left):
             for n, consumer in enumerate(consumers):
-                if len(consumer.claims) != topics.ACTIVITY.partitions // len(consumers):
+                if len(consumer.claims) not in shares:
                     left[n] = None
                 left[n] = left[n] or await consumer.poll()
     return left
