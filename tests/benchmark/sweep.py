@@ -30,9 +30,14 @@ async def sweep(stack: LocalStack) -> Figures:
     """Customers assessed per second at the second look, when 1 % of them are news."""
     count = ground.scaled(CUSTOMERS)
     _, _, risk, _ = await ground.make_topics(stack.kafka.settings, "sweep")
-    lanes = ScoringSettings().lanes
+    settings = ScoringSettings()
     async with ground.scoring(
-        stack, "sweep", risk.name, sweep_interval_s=0.0, lanes=lanes
+        stack,
+        "sweep",
+        risk.name,
+        sweep_interval_s=0.0,
+        sweep_customers_max=settings.sweep_customers_max,
+        lanes=settings.lanes,
     ) as worker:
         await worker.claim(TOPIC, topics.ACTIVITY.partitions)
         await _store(worker, count)

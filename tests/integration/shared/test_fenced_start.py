@@ -27,6 +27,31 @@ async def started(worker: Worker) -> AsyncIterator[Worker]:
         await worker.consumer.close()
 
 
+async def left_over(worker: Worker, records: int) -> list[str]:
+    """Values of the first batch with so many records; nothing of it is consumed."""
+    async with asyncio.timeout(LIMIT_S):
+        while True:
+            batch = await worker.consumer.poll()
+            worker.consumer.moved(batch, [])
+            found = [r for of_one in batch.records.values() for r in of_one]
+            if len(found) == records:
+                return [(r.value or b"").decode() for r in found]
+            assert len(found) < records
+
+
+async def test_what_a_turn_left_over_is_topped_up(place: Place) -> None:
+    """In order and up to the bound: a turn that consumes to the next tick gets more than its own
+    rest the next time."""
+    await place.create(1)
+    await place.write({0: numbered(0, 2)})
+    async with started(place.worker(records_max=5)) as worker:
+        assert await left_over(worker, 2) == numbered(0, 2)
+        await place.write({0: numbered(2, 4)})
+        assert await left_over(worker, 5) == numbered(0, 5)
+        await worker.until_seen(p0=6)
+    assert worker.values(0) == numbered(0, 6)
+
+
 async def test_begins_at_the_start_of_the_log(place: Place) -> None:
     """Nothing is stored: everything that the log still has is read, in order, and a partition
     whose first records retention took begins behind them."""
