@@ -333,6 +333,8 @@ class Due:
     partition: Ints
     at: Floats
     """Of their timers, Unix seconds UTC."""
+    more: bool
+    """There may be others, who are for another turn."""
 
     def __len__(self) -> int:
         return len(self.customers)
@@ -340,7 +342,7 @@ class Due:
     @classmethod
     def nobody(cls) -> "Due":
         """No timer has fired."""
-        return cls([], np.zeros(0, np.int64), np.zeros(0))
+        return cls([], np.zeros(0, np.int64), np.zeros(0), more=False)
 
 
 class Store(Protocol):

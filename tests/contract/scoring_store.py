@@ -179,6 +179,23 @@ class StoreSuite:
         assert [c for c, _ in await self.due(store, everyone)] == ["d", "b", "c"]
         assert (await self.loaded(store, "a", "d")).due_at == [day(20), day(0)]
 
+    async def test_who_is_left_for_another_turn_is_told_of(self, store: Claiming) -> None:
+        """Most of them in one partition of three: no sweep is larger than asked for, each but the
+        last says that there is more, and together they find everybody once."""
+        homes = dict.fromkeys("abcdefg", 0) | {"x": 1, "y": 1}
+        await self.write(store, timers=[(name, home, day(1)) for name, home in homes.items()])
+        seen: list[str] = []
+        more = True
+        while more:
+            async with store.open() as work:
+                found = await store.due(work, dict.fromkeys(range(3), day(9)), 3)
+            more = found.more
+            assert len(found) <= 3 and (found.customers or not more)
+            assert more or len(seen) + len(found) == len(homes)
+            await self.write(store, timers=[(c, homes[c], day(99)) for c in found.customers])
+            seen += found.customers
+        assert sorted(seen) == sorted(homes)
+
     async def test_a_timer_that_is_known_is_not_read(self, store: Claiming) -> None:
         """Whoever is due is told with the timer, exactly; what is given is taken as it is, and
         the others' are read."""

@@ -128,7 +128,7 @@ class MemoryStore:
             if partition in nows and at <= nows[partition]
         )
         at, customers, partition = zip(*due[:limit], strict=True) if due[:limit] else ((), (), ())
-        return Due([*customers], np.array(partition, np.int64), seconds_of(at))
+        return Due([*customers], np.array(partition, np.int64), seconds_of(at), len(at) == limit)
 
     async def load(self, work: UnitOfWork, customers: Sequence[str], due_at: Floats) -> Loaded:
         """In the order of `customers`."""

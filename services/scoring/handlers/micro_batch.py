@@ -90,7 +90,7 @@ class MicroBatch:
         async with self._store.open() as work:
             fresh, conflicts = await self._deduplicate(work, events)
             due = await self._due(work, turns) if sweep else Due.nobody()
-            _settle_ticks(turns, more=len(due) == self._sweep_customers_max)
+            _settle_ticks(turns, more=due.more)
             job = Work(fresh, turns, due)
             loaded = await self._store.load(work, job.customers, job.due_at)
             predictor = self._predictor()

@@ -56,6 +56,10 @@ SELECT k.n, e.content_hash
                  LIMIT 1) e
 """
 
+DUE_SHARES = 2
+"""A partition gives a sweep at most so many equal shares of it: few are found in vain where all
+have silent customers, and one that alone has many still fills a good part of it."""
+
 _DUE = Gathering(
     {"partition": ("int4", "d.partition"), "at": ("float8", "date_part('epoch', d.due_at)")},
     {"customer": "d.customer_id"},
@@ -64,7 +68,7 @@ _DUE = Gathering(
           FROM unnest($1::int[], $2::timestamptz[]) AS p(partition, now),
                LATERAL (SELECT customer_id, due_at FROM scoring.timer
                          WHERE partition = p.partition AND due_at <= p.now
-                         ORDER BY due_at LIMIT $3) t
+                         ORDER BY due_at LIMIT $4) t
          ORDER BY t.due_at, t.customer_id LIMIT $3) d
 """,
 )
@@ -256,11 +260,15 @@ class TurnStore:
         self._history_staged = True
 
     async def due(self, work: UnitOfWork, nows: dict[int, datetime], limit: int) -> Due:
-        """Whose timer is due, oldest first, at most `limit`."""
+        """Whose timer is due, oldest first, at most `limit`, and not all of one partition."""
         if not nows:
             return Due.nobody()
-        found = await _DUE.fetch(work.driver, list(nows), list(nows.values()), limit)
-        return Due(found.words["customer"], found.numbers["partition"], found.numbers["at"])
+        # Each partition's, since what several find beyond the limit is found in vain.
+        each = min(limit, DUE_SHARES * -(-limit // len(nows)))
+        found = await _DUE.fetch(work.driver, list(nows), list(nows.values()), limit, each)
+        homes = found.numbers["partition"]
+        more = len(homes) == limit or bool((np.bincount(homes, minlength=1) == each).any())
+        return Due(found.words["customer"], homes, found.numbers["at"], more)
 
     async def load(self, work: UnitOfWork, customers: Sequence[str], due_at: Floats) -> Loaded:
         """What is stored of these customers, in their order.
