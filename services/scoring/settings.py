@@ -46,12 +46,13 @@ class ScoringSettings(HttpSettings):
     third of the speed lost."""
 
     sweep_customers_max: int = Field(4_000, ge=1, le=20_000)
-    """Silent customers assessed in one transaction, oldest due first: about as much work as two
-    batches of events, so that a million of them never stop the live stream. Half as many would
-    commit and send twice as often, which a lane waits for."""
+    """Silent customers assessed in one transaction, of each partition the oldest due: about as
+    much work as two batches of events, so that a million of them never stop the live stream. Half
+    as many would commit and send twice as often, which a lane waits for."""
 
     sweep_interval_s: float = Field(1.0, gt=0)
-    """How often an idle worker asks for due customers; far below the day that a look means."""
+    """How often a worker asks for due customers; far below the day that a look means. While there
+    are more than one transaction takes, an idle one asks again at once."""
 
     horizon_days: int = Field(28, ge=1, le=730)
     """Silence for so long is what we call churn, while the rule serves; a model brings its own."""

@@ -219,7 +219,7 @@ class FencedConsumer:
         """Read on top of what is held: first up to an equal share each, so that a hot partition
         starves no other, then what is left of the batch where more is waiting."""
         share = max(1, self.batch_records_max // max(1, len(self._claims)))
-        full = [tp for tp in self._claims if await self._top_up(tp, share)]
+        full = [tp for tp in list(self._claims) if await self._top_up(tp, share)]
         room = self.batch_records_max - sum(len(records) for records in self._held.values())
         for tp in full:
             if room > 0:

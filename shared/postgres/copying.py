@@ -1,8 +1,9 @@
 """Columns to a table by COPY, in PostgreSQL's binary format.
 
-What it is for: thousands of rows with times. numpy lays out the numbers of all rows at once, times
-among them; of each time's object asyncpg's own `copy_records_to_table` makes more work than of all
-else in a row. For rows without times that one is the faster way. It knows no table.
+What it is for: thousands of rows with times, or whose numbers are columns already. numpy lays out
+the numbers of all rows at once, times among them; of each time's object asyncpg's own
+`copy_records_to_table` makes more work than of all else in a row. For other rows that one is the
+faster way. It knows no table.
 
 The format: PostgreSQL's documentation of COPY, "Binary Format".
 """

@@ -35,7 +35,7 @@ class Gathered:
     numbers: dict[str, NDArray[Any]]
     """float64, int64 or bool."""
     words: dict[str, list[Any]]
-    """Text or bytes as Python has them; None for NULL."""
+    """Text, bytes or times as Python has them; None for NULL."""
 
 
 class Gathering:

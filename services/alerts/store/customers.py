@@ -4,10 +4,9 @@ A customer's row is its lock: whoever decides about a customer holds it until th
 are always locked in key order, so that two batches with the same customers wait, not deadlock.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-import asyncpg
 import msgspec
 
 from services.alerts.core.policy import CustomerState, OpenTask
@@ -49,22 +48,23 @@ class Customers:
     """Statements on `alerts.customer`, within an open transaction."""
 
     async def lock(self, work: UnitOfWork, customers: Iterable[str]) -> dict[str, Known]:
-        """Lock these customers until the commit and read them; those unknown are made.
-
-        Nearly all are known, and to insert those would cost more than to lock them. The unknown
-        come second, out of order: two batches that make the same one may meet head-on, which
-        PostgreSQL notices, and one of them is done again.
-        """
+        """Lock these customers until the commit and read them; those unknown are made."""
         ids = sorted(customers)
-        rows = await self._locked(work, ids)
-        if len(rows) < len(ids):
-            unknown = sorted(set(ids) - {row["customer_id"] for row in rows})
+        # Nearly all are known: to try to insert those would cost twice as much as to lock them.
+        known = await work.driver.fetch(
+            "SELECT customer_id FROM alerts.customer WHERE customer_id = ANY($1::text[])", ids
+        )
+        if len(known) < len(ids):
             await work.driver.execute(
                 "INSERT INTO alerts.customer (customer_id) "
                 "SELECT id FROM unnest($1::text[]) AS u(id) ORDER BY id ON CONFLICT DO NOTHING",
-                unknown,
+                sorted(set(ids) - {row["customer_id"] for row in known}),
             )
-            rows += await self._locked(work, unknown)
+        rows = await work.driver.fetch(
+            "SELECT * FROM alerts.customer WHERE customer_id = ANY($1::text[]) "
+            "ORDER BY customer_id FOR UPDATE",
+            ids,
+        )
         # A statement of its own, after the locks: it sees what their last holders committed.
         tasks = await work.driver.fetch(
             "SELECT customer_id, id, cause, opened_at, kind FROM alerts.task "
@@ -80,13 +80,6 @@ class Customers:
             row["customer_id"]: _known(dict(row), tuple(open_tasks.get(row["customer_id"], ())))
             for row in rows
         }
-
-    async def _locked(self, work: UnitOfWork, ids: Sequence[str]) -> list[asyncpg.Record]:
-        return await work.driver.fetch(
-            "SELECT * FROM alerts.customer WHERE customer_id = ANY($1::text[]) "
-            "ORDER BY customer_id FOR UPDATE",
-            ids,
-        )
 
     async def note_purchases(self, work: UnitOfWork, newest: Mapping[str, datetime]) -> set[str]:
         """Keep each customer's newest purchase; returns those with an open task.

@@ -69,6 +69,7 @@ class MicroBatch:
         self._sweep_interval_s = sweep_interval_s
         self._observe = observe
         self._swept_at = -sweep_interval_s
+        self._more = False
         self._look_up = LOOKED_UP_TURNS
 
     async def __call__(self, batch: Batch) -> Sequence[Move]:
@@ -84,12 +85,13 @@ class MicroBatch:
     async def _turn(self, batch: Batch) -> Sequence[Move]:
         began = self._clock.monotonic()
         events, turns, dead = self._decode(batch, self._clock.now())
-        sweep = self._may_sweep(turns, began)
+        sweep = self._may_sweep(turns, began, idle=not batch)
         if not batch and not sweep:
             return ()
         async with self._store.open() as work:
             fresh, conflicts = await self._deduplicate(work, events)
             due = await self._due(work, turns) if sweep else Due.nobody()
+            self._more = due.more if sweep else self._more
             _settle_ticks(turns, more=due.more)
             job = Work(fresh, turns, due)
             loaded = await self._store.load(work, job.customers, job.due_at)
@@ -121,10 +123,11 @@ class MicroBatch:
         self._observe(effects, self._clock.monotonic() - began)
         return effects.moves
 
-    def _may_sweep(self, turns: Sequence[PartitionTurn], monotonic: float) -> bool:
+    def _may_sweep(self, turns: Sequence[PartitionTurn], monotonic: float, *, idle: bool) -> bool:
+        """At a tick, now and then, and at once if the last sweep left some and no event waits."""
         if any(t.tick for t in turns):
             return True
-        if monotonic - self._swept_at < self._sweep_interval_s:
+        if monotonic - self._swept_at < self._sweep_interval_s and not (idle and self._more):
             return False
         self._swept_at = monotonic
         return any(t.sweeping and not t.tick for t in turns)

@@ -58,7 +58,7 @@ SELECT k.n, e.content_hash
 
 DUE_SHARES = 2
 """A partition gives a sweep at most so many equal shares of it: few are found in vain where all
-have silent customers, and one that alone has many still fills a good part of it."""
+have silent customers. One that alone has many takes more turns, which follow at once."""
 
 _DUE = Gathering(
     {"partition": ("int4", "d.partition"), "at": ("float8", "date_part('epoch', d.due_at)")},
@@ -260,7 +260,7 @@ class TurnStore:
         self._history_staged = True
 
     async def due(self, work: UnitOfWork, nows: dict[int, datetime], limit: int) -> Due:
-        """Whose timer is due, oldest first, at most `limit`, and not all of one partition."""
+        """Whose timer is due, oldest first: at most `limit`, and `DUE_SHARES` of a partition."""
         if not nows:
             return Due.nobody()
         # Each partition's, since what several find beyond the limit is found in vain.

@@ -151,8 +151,9 @@ async def test_the_clock_jumps_back(scoring: Scoring, engine: AsyncEngine) -> No
 
 
 async def test_a_sweep_is_bounded(engine: AsyncEngine, store: PostgresStore) -> None:
-    """Many are due at once: so many a turn, oldest due first, until all were looked at; an
-    event that comes meanwhile is folded in the next turn, not after the sweep."""
+    """Many are due at once: so many a turn, oldest due first, until all were looked at, in turns
+    that follow at once while no event waits; an event that comes meanwhile is folded in the next
+    turn, not after the sweep, and that turn sweeps only when it is time to."""
     scoring = Scoring(store, Relayed(engine), sweep_customers_max=10)
     for n in range(35):
         buys(scoring, f"c{n:02}", n / 100)
@@ -165,10 +166,15 @@ async def test_a_sweep_is_bounded(engine: AsyncEngine, store: PostgresStore) -> 
     first = scoring.done[0]
     assert {a.customer for a in assessed(first)} == {"new", *(f"c{n:02}" for n in range(10))}
     looked = {a.customer for a in assessed(first)}
-    for _ in range(3):
-        scoring.clock.seconds += 1
+    for _ in range(2):
         await scoring.turn(0)
         looked |= {a.customer for a in assessed(scoring.done[-1])}
+    assert len(looked) == 31
+    buys(scoring, "another", 21)
+    await scoring.turn()
+    assert {a.customer for a in assessed(scoring.done[-1])} == {"another"}
+    await scoring.turn(0)
+    looked |= {a.customer for a in assessed(scoring.done[-1])}
     assert len(looked) == 36
     scoring.done.clear()
     await scoring.idle(1)
