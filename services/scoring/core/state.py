@@ -99,17 +99,18 @@ def from_bytes(rows: Sequence[bytes]) -> NDArray[np.void]:
     Raises ValueError when a row is not one whole state, which means that it was written under
     another `FEATURE_SET`.
     """
-    size = np.fromiter(map(len, rows), np.int64, len(rows))
     if not len(rows):
         return empty(0)
+    size = np.fromiter(map(len, rows), np.int64, len(rows))
     if size.min() < MASK_BYTES:
         raise ValueError(f"a state has at least {MASK_BYTES} bytes, not {size.min()}")
     if wrong := size[size % 8 > 0].tolist():
         raise ValueError(f"a state is of whole cells of 8 bytes, not of {wrong[0]} bytes")
     packed = np.frombuffer(b"".join(rows), np.uint64)
-    start = (np.cumsum(size) - size) // 8
-    masks = packed[start[:, None] + np.arange(MASK_BYTES // 8)].view(np.uint8)
-    told = np.unpackbits(masks, axis=1, count=CELLS, bitorder="little").view(np.bool_)
+    at = ((np.cumsum(size) - size) // 8)[:, None] + np.arange(MASK_BYTES // 8)
+    told = np.unpackbits(packed[at].view(np.uint8), axis=1, count=CELLS, bitorder="little").view(
+        np.bool_
+    )
     expected = MASK_BYTES + 8 * told.sum(axis=1)
     for row in np.flatnonzero(expected != size).tolist():
         raise ValueError(
@@ -117,8 +118,7 @@ def from_bytes(rows: Sequence[bytes]) -> NDArray[np.void]:
             f"{size[row]}"
         )
     value = np.ones(len(packed), np.bool_)
-    for word in range(MASK_BYTES // 8):
-        value[start + word] = False
+    value[at] = False
     cells = np.zeros((len(rows), CELLS), np.uint64)
     cells[told] = packed[value]
     return (cells ^ _EMPTY).view(STATE)[:, 0]

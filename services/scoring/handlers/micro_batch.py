@@ -91,7 +91,6 @@ class MicroBatch:
         async with self._store.open() as work:
             fresh, conflicts = await self._deduplicate(work, events)
             due = await self._due(work, turns) if sweep else Due.nobody()
-            self._more = due.more if sweep else self._more
             _settle_ticks(turns, more=due.more)
             job = Work(fresh, turns, due)
             loaded = await self._store.load(work, job.customers, job.due_at)
@@ -134,7 +133,9 @@ class MicroBatch:
 
     async def _due(self, work: UnitOfWork, turns: Sequence[PartitionTurn]) -> Due:
         nows = {t.tp[1]: t.now for t in turns if t.sweeping and t.now is not None}
-        return await self._store.due(work, nows, self._sweep_customers_max)
+        due = await self._store.due(work, nows, self._sweep_customers_max)
+        self._more = due.more
+        return due
 
     async def _deduplicate(
         self, work: UnitOfWork, events: EventRows

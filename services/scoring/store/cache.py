@@ -79,12 +79,11 @@ class CachingStore:
     def _begin(self) -> None:
         """Nothing was read or written yet in the transaction that is open."""
         self._customers: Sequence[str] = ()
+        """Who was looked up last: who is due, then all of the turn."""
         self._then: Ints = np.zeros(0, np.int64)
         """Their slots."""
         self._loaded = Loaded.nothing(0)
         self._written: Effects | None = None
-        self._due: Sequence[str] = ()
-        self._due_slots: Ints = self._then
         self._asked: Sequence[str] = ()
         self._standing = LoadedStanding.nothing(0)
 
@@ -106,13 +105,12 @@ class CachingStore:
         strange = known[(self._rows.due_at[slots[known]] != at) | (at == AFTER_BACKFILL)]
         self._slots.drop(found.customers[n] for n in strange.tolist())
         slots[strange] = -1
-        self._due, self._due_slots = found.customers, slots
+        self._customers, self._then = found.customers, slots
         return found
 
     async def load(self, work: UnitOfWork, customers: Sequence[str], due_at: Floats) -> Loaded:
         """What is remembered, and for the others what is stored."""
-        # Where nothing was heard of anybody, they are those who are due, and were looked for then.
-        slots = self._due_slots if customers is self._due else self._slots.of(customers)
+        slots = self._slots_of(customers)
         unknown = np.flatnonzero(slots < 0)
         if len(unknown) == len(customers):
             found = await self._inner.load(work, customers, due_at)
@@ -131,7 +129,7 @@ class CachingStore:
         return pending
 
     def _remember(self, effects: Effects) -> None:
-        if effects.customers != self._customers:
+        if effects.customers != self._customers or len(self._loaded) < len(self._customers):
             # What was not read in this transaction is not known whole.
             self._slots.drop(effects.customers)
             return
@@ -171,7 +169,7 @@ class CachingStore:
             self._stood[slots[slots >= 0]] = False
 
     def _slots_of(self, customers: Sequence[str]) -> Ints:
-        """Mostly they are all of the turn's, whose slots are known already."""
+        """Mostly they are all of the turn's, or all who are due, whose slots are known already."""
         return self._then if customers is self._customers else self._slots.of(customers)
 
     async def load_standings(

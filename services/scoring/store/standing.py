@@ -130,22 +130,15 @@ class StandingTable:
         if not customers:
             return LoadedStanding.nothing(0)
         found = await _LOAD.fetch(work.driver, customers)
-        numbers, words = found.numbers, found.words
+        words = found.words
         return LoadedStanding(
-            at=numbers["at"],
-            sequence=numbers["sequence"],
+            **found.numbers,
             grade=codes(words["grade"], GRADES),
             tier=codes(words["tier"], TIERS),
             behaviour=codes(words["behaviour"], BEHAVIOURS),
             lifecycle=codes(words["lifecycle"], LIFECYCLES),
-            lifecycle_since=numbers["lifecycle_since"],
             segments=_segments(words["segments"]),
-            rules_revision=numbers["rules_revision"],
-            policy_version=numbers["policy_version"],
-            worth=numbers["worth"],
-            overridden=numbers["overridden"],
             override=codes(words["override"], GRADES),
-            override_until=numbers["override_until"],
             profile=_profiles(words["changed_at"], words["event_id"], words["profile"]),
         )
 
