@@ -86,6 +86,8 @@ def create_engine(settings: PostgresSettings, application: str) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=settings.connect_timeout_s,
         pool_pre_ping=False,
+        # The session used last first: its plans, temporary tables and pages are still at hand.
+        pool_use_lifo=True,
     )
 
 

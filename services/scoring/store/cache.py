@@ -14,13 +14,9 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from services.scoring.core.columns import codes, objects
 from services.scoring.core.timers import AFTER_BACKFILL
-from services.scoring.core.times import seconds_of
 from services.scoring.core.value.changes import StandingRow
-from services.scoring.core.value.grades import GRADES, TIERS
-from services.scoring.core.value.lifecycle import BEHAVIOURS, LIFECYCLES
-from services.scoring.core.value.standing import NO_SEGMENTS
+from services.scoring.leaving import loaded_after, standing_after
 from services.scoring.ports import (
     Due,
     Effects,
@@ -142,7 +138,7 @@ class CachingStore:
         self._grow()
         self._stood[slots[new]] = False
         kept = np.flatnonzero(self._then >= 0)
-        self._rows.put(self._then[kept], _after(self._loaded, effects, kept))
+        self._rows.put(self._then[kept], loaded_after(self._loaded, effects, kept))
         self._remember_standings(effects)
 
     def _grow(self) -> None:
@@ -197,54 +193,8 @@ class CachingStore:
         before = self._standing.take(at)
         # The handler has the old rows; what changes is a copy.
         changed = self._standing.take(np.arange(len(self._asked)))
-        changed.put(at, _standing_after(rows, before))
+        changed.put(at, standing_after(rows, before))
         self._standing = changed
-
-
-def _after(loaded: Loaded, effects: Effects, rows: Ints) -> Loaded:
-    """Of these rows of the turn, what the transaction has left of what was loaded."""
-    after = loaded.take(rows)
-    touched = np.flatnonzero(rows < len(effects.states))
-    after.state[touched] = effects.states[rows[touched]]
-    after.known[touched] = True
-    due_at = effects.due_at[rows]
-    after.due_at = np.where(np.isnan(due_at), after.due_at, due_at)
-    place = np.full(len(effects.customers), -1)
-    place[rows] = np.arange(len(rows))
-    new = effects.assessments.take(np.flatnonzero(place[effects.assessments.row] >= 0))
-    at = place[new.row]
-    after.revision[at] = new.revision
-    after.probability[at] = new.probability
-    after.model_version[at] = effects.predictor.version
-    after.band[at] = new.band
-    after.look_at[at] = new.look_at
-    after.published_reason[at] = new.published_reason
-    told = at[new.told]
-    after.published_at[told] = new.assessed_at[new.told]
-    after.published_probability[told] = new.probability[new.told]
-    after.published_band[told] = new.band[new.told]
-    return after
-
-
-def _standing_after(rows: Sequence[StandingRow], before: LoadedStanding) -> LoadedStanding:
-    """What is stored of the customers of these rows; a person's grade and the profile stay."""
-    return LoadedStanding(
-        at=seconds_of([row.at for row in rows]),
-        sequence=np.array([row.sequence for row in rows], np.int64),
-        grade=codes([row.grade for row in rows], GRADES),
-        tier=codes([row.tier for row in rows], TIERS),
-        behaviour=codes([row.behaviour for row in rows], BEHAVIOURS),
-        lifecycle=codes([row.lifecycle for row in rows], LIFECYCLES),
-        lifecycle_since=seconds_of([row.lifecycle_since for row in rows]),
-        segments=objects([frozenset(s) if (s := row.segments) else NO_SEGMENTS for row in rows]),
-        rules_revision=np.array([row.rules_revision for row in rows], np.int64),
-        policy_version=np.array([row.policy_version for row in rows], np.int64),
-        worth=np.array([row.worth for row in rows], np.float64),
-        overridden=np.array([row.overridden for row in rows], np.bool_),
-        override=before.override,
-        override_until=before.override_until,
-        profile=before.profile,
-    )
 
 
 class CachingStandings:
