@@ -90,6 +90,8 @@ class EventRows:
     profile: list[Profile | None] = field(default_factory=list)
     record: list[Record] = field(default_factory=list)
     """As it was read: its value is kept as history, its origin names a dead letter."""
+    step: list[int] = field(default_factory=list)
+    """Within the turn; in a replay each step ends with a tick."""
 
     def __len__(self) -> int:
         return len(self.customer)
@@ -107,11 +109,11 @@ class EventRows:
 
 @dataclass(slots=True)
 class PartitionTurn:
-    """What one turn does with one partition."""
+    """What one step of a turn does with one partition."""
 
     tp: TopicPartition
     consumed: int
-    """How many of the batch's records it consumes."""
+    """How many of the batch's records are consumed with it, from the batch's first."""
     now: datetime | None
     """Business time at which customers of the partition are assessed; None: not now."""
     progress: dict[str, object]
@@ -176,7 +178,7 @@ class Loaded(Columns):
 
 @dataclass(slots=True)
 class Assessments(Columns):
-    """New current assessments, one row a customer; never changed once they are made."""
+    """New assessments, each customer's in the order of their revisions; never changed once made."""
 
     row: Ints
     """The customer, as index into `Effects.customers`."""
@@ -209,8 +211,8 @@ class Assessments(Columns):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Looks:
+@dataclass(slots=True)
+class Looks(Columns):
     """What every look of a turn found, also where the current assessment still holds."""
 
     probability: Floats
@@ -229,7 +231,7 @@ class Effects:
     events: EventRows
     """New events only."""
     customers: Sequence[str]
-    """The turn's customers; those touched by events first."""
+    """Those concerned; who was touched by events comes first."""
     partition: Sequence[int]
     """Under which each is written."""
     stored: Flags
@@ -372,5 +374,5 @@ class Decode(Protocol):
 
     def __call__(
         self, batch: Batch, wall: datetime
-    ) -> tuple[EventRows, list[PartitionTurn], list[Message]]: ...
+    ) -> tuple[EventRows, list[list[PartitionTurn]], list[Message]]: ...
     def same_id(self, record: Record) -> Message: ...

@@ -25,9 +25,10 @@ from services.scoring.core.rhythm import BAND_WATCHED, assessable, ebbing, next_
 from services.scoring.core.timers import AFTER_BACKFILL, AT_NEXT_TICK, at_once, onboarding
 from services.scoring.core.times import seconds_of, whole_us
 from services.scoring.core.value.standing import Risk
-from services.scoring.handlers.stand import Stand
-from services.scoring.handlers.work import Work
+from services.scoring.handlers.stand import Stand, Standings
+from services.scoring.handlers.work import Turn, Work
 from services.scoring.handlers.writer import Telling, Writer
+from services.scoring.leaving import loaded_after
 from services.scoring.ports import Assessments, Effects, Loaded, Looks, Predictor
 from shared.contracts.risk import Reason
 
@@ -48,8 +49,52 @@ class Assessor:
     also_horizons_days: Sequence[int]
     """Horizons that are told beside the predictor's own."""
 
-    def __call__(self, job: Work, loaded: Loaded, predictor: Predictor, stand: Stand) -> Effects:
+    def __call__(
+        self, turn: Turn, loaded: Loaded, predictor: Predictor, standings: Standings
+    ) -> Effects:
         """Everything that the turn writes, but for moves and time of recording."""
+        if len(turn.steps) == 1:
+            job = turn.whole()
+            effects = self._step(job, loaded, predictor, standings.of(job))
+        else:
+            effects = self._steps(turn, loaded, predictor, standings)
+        effects.messages += standings.stood.messages
+        effects.quality = standings.stood.quality
+        return effects
+
+    def _steps(
+        self, turn: Turn, loaded: Loaded, predictor: Predictor, standings: Standings
+    ) -> Effects:
+        """One after the other, each from what the one before it has left."""
+        left, due_at = loaded.take(np.arange(len(turn))), np.full(len(turn), np.nan)
+        done: list[Effects] = []
+        for number in range(len(turn.steps)):
+            rows, job = turn.work(number, left.due_at)
+            before = left.take(rows)
+            one = self._step(job, before, predictor, standings.of(job, rows))
+            left.put(rows, loaded_after(before, one, np.arange(len(rows))))
+            armed = ~np.isnan(one.due_at)
+            due_at[rows[armed]] = one.due_at[armed]
+            one.assessments.row = rows[one.assessments.row]
+            done.append(one)
+        return Effects(
+            events=turn.events,
+            customers=turn.customers,
+            partition=turn.partition.tolist(),
+            states=left.state[: turn.touched],
+            stored=loaded.known,
+            timer=loaded.due_at,
+            due_at=due_at,
+            assessments=Assessments.joined([one.assessments for one in done]),
+            predictor=predictor,
+            messages=[message for one in done for message in one.messages],
+            moves=[],
+            recorded_at=EPOCH,
+            looks=Looks.joined([one.looks for one in done]),
+        )
+
+    def _step(self, job: Work, loaded: Loaded, predictor: Predictor, stand: Stand) -> Effects:
+        """The effects of one step, as if it were a turn of its own."""
         states = loaded.state
         if len(job.events):
             states = fold(states, _columns(job))
@@ -70,8 +115,6 @@ class Assessor:
         rows = self._arm_the_rest(job, loaded, effects)
         if len(rows):
             self._assess(job, loaded, predictor, states, rows, effects, stand)
-        effects.messages += stand.stood.messages
-        effects.quality = stand.stood.quality
         return effects
 
     def _arm_the_rest(self, job: Work, loaded: Loaded, effects: Effects) -> Ints:

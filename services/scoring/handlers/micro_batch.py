@@ -1,7 +1,8 @@
 """One turn of scoring: events in, everything that follows from them in one transaction.
 
 Deduplicate, load, fold, assess, write, fence, commit, then send. The silence sweep is the
-same turn without events: customers whose timer is due join those who were touched.
+same turn without events: customers whose timer is due join those who were touched. In a replay
+a turn passes as many ticks as its batch has, and folds and assesses step by step in between.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from services.scoring.handlers.assess import Assessor
 from services.scoring.handlers.stand import Standing
-from services.scoring.handlers.work import Work
+from services.scoring.handlers.work import Turn
 from services.scoring.ports import (
     NOW,
     Decode,
@@ -84,15 +85,18 @@ class MicroBatch:
 
     async def _turn(self, batch: Batch) -> Sequence[Move]:
         began = self._clock.monotonic()
-        events, turns, dead = self._decode(batch, self._clock.now())
-        sweep = self._may_sweep(turns, began, idle=not batch)
+        events, steps, dead = self._decode(batch, self._clock.now())
+        sweep = self._may_sweep(steps[0], began, idle=not batch)
         if not batch and not sweep:
             return ()
         async with self._store.open() as work:
+            due = await self._due(work, steps) if sweep else Due.nobody()
+            if due.more and len(steps) > 1:
+                # More than one turn can look at: tick by tick, then.
+                events, steps, due = await self._first(work, events, steps)
             fresh, conflicts = await self._deduplicate(work, events)
-            due = await self._due(work, turns) if sweep else Due.nobody()
-            _settle_ticks(turns, more=due.more)
-            job = Work(fresh, turns, due)
+            _settle_ticks(steps, more=due.more)
+            job = Turn(fresh, steps, due)
             loaded = await self._store.load(work, job.customers, job.due_at)
             predictor = self._predictor()
             stand = await self._standing.load(work, job)
@@ -104,10 +108,11 @@ class MicroBatch:
             finally:
                 await asyncio.wait({recording})
             await recording
+            partitions = job.partitions
             effects.moves = [
                 batch.move(t.tp, t.consumed, t.progress)
-                for t in turns
-                if t.consumed or t.tp[1] in job.partitions
+                for t in _last(steps)
+                if t.consumed or t.tp[1] in partitions
             ]
             if not effects.moves:
                 return ()
@@ -131,11 +136,19 @@ class MicroBatch:
         self._swept_at = monotonic
         return any(t.sweeping and not t.tick for t in turns)
 
-    async def _due(self, work: UnitOfWork, turns: Sequence[PartitionTurn]) -> Due:
-        nows = {t.tp[1]: t.now for t in turns if t.sweeping and t.now is not None}
+    async def _due(self, work: UnitOfWork, steps: Sequence[Sequence[PartitionTurn]]) -> Due:
+        """Whom the last sweep of each partition finds due, and so all those before it."""
+        nows = {t.tp[1]: t.now for step in steps for t in step if t.sweeping and t.now is not None}
         due = await self._store.due(work, nows, self._sweep_customers_max)
         self._more = due.more
         return due
+
+    async def _first(
+        self, work: UnitOfWork, events: EventRows, steps: Sequence[list[PartitionTurn]]
+    ) -> tuple[EventRows, list[list[PartitionTurn]], Due]:
+        """The turn without any step but the first."""
+        events = events.select([row for row, step in enumerate(events.step) if step == 0])
+        return events, [steps[0]], await self._due(work, steps[:1])
 
     async def _deduplicate(
         self, work: UnitOfWork, events: EventRows
@@ -166,12 +179,18 @@ class MicroBatch:
         return candidates.select([i for i in range(len(candidates)) if i not in known]), conflicts
 
 
-def _settle_ticks(turns: Sequence[PartitionTurn], *, more: bool) -> None:
+def _last(steps: Sequence[Sequence[PartitionTurn]]) -> list[PartitionTurn]:
+    """What the turn has done with each partition in the end."""
+    return list({turn.tp: turn for step in steps for turn in step}.values())
+
+
+def _settle_ticks(steps: Sequence[Sequence[PartitionTurn]], *, more: bool) -> None:
     """A tick is consumed, and its time reached, once everybody due has been looked at; while
     there are `more`, the next turn comes back to it."""
-    for turn in turns:
-        if turn.tick and turn.now is not None:
-            if more:
-                turn.consumed -= 1
-            else:
-                turn.progress[NOW] = turn.now.timestamp()
+    for step in steps:
+        for turn in step:
+            if turn.tick and turn.now is not None:
+                if more:
+                    turn.consumed -= 1
+                else:
+                    turn.progress[NOW] = turn.now.timestamp()

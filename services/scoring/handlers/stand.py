@@ -1,13 +1,13 @@
 """The standing of a turn's customers: read with their states, assessed with their risk, written and
 told in the same transaction.
 
-`Standing.load` before the arithmetic, `Stand` within it, `Standing.write` after the fence.
+`Standing.load` before the arithmetic, a `Stand` for each step of it, `Standing.write` after the
+fence.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +17,10 @@ from services.scoring.core.value.affinity import Counts
 from services.scoring.core.value.changes import Comparison, StandingRow, Subject, is_told
 from services.scoring.core.value.money import money
 from services.scoring.core.value.standing import NONE, Before, Risk, Valuation, assess
-from services.scoring.handlers.work import Work
+from services.scoring.handlers.work import Turn, Work
+from services.scoring.leaving import standing_after
 from services.scoring.ports import LoadedStanding, StandingStore
 from shared.contracts.changes import ENCODER, CustomerChanged
-from shared.contracts.events import Profile
 from shared.contracts.risk import Standing as ToldStanding
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.outbox import Message
@@ -51,35 +51,68 @@ class Standing:
         self._current = current
         self._topic = changes_topic
 
-    async def load(self, work: UnitOfWork, job: Work) -> "Stand":
+    async def load(self, work: UnitOfWork, turn: Turn) -> "Standings":
         """What is stored of whom the turn may assess."""
         # Only those of a partition that has a time for it are assessed.
-        asked, customers = np.flatnonzero(~np.isnan(job.now)), job.customers
-        if len(asked) < len(job):
+        asked, customers = np.flatnonzero(turn.timed), turn.customers
+        if len(asked) < len(turn):
             customers = [customers[row] for row in asked.tolist()]
         found = await self._store.load(work, customers)
-        return Stand(job, asked, found, self._current(), self._topic)
+        return Standings(turn, asked, found, self._current(), self._topic)
 
     async def write(self, work: UnitOfWork, stood: Stood) -> None:
         """Store what changed; the caller holds the fence."""
         if stood.rows:
-            await self._store.write(work, stood.rows, stood.changes)
+            # Of a customer who was assessed in several steps the last row holds.
+            rows = {row.customer: row for row in stood.rows}
+            await self._store.write(work, [*rows.values()], stood.changes)
+
+
+class Standings:
+    """The standings of a turn's customers: each step begins with what the one before it left."""
+
+    def __init__(
+        self, turn: Turn, asked: Ints, loaded: LoadedStanding, by: Valuation, topic: str
+    ) -> None:
+        self._place = np.full(len(turn), -1)
+        self._place[asked] = np.arange(len(asked))
+        self.loaded = loaded
+        self.by = by
+        self.topic = topic
+        self.stood = Stood()
+        self._several = len(turn.steps) > 1
+
+    def of(self, job: Work, rows: Ints | None = None) -> "Stand":
+        """For one step with these rows of the turn, or all; the next begins with what it leaves."""
+        place = self._place if rows is None else self._place[rows]
+        self._learn(job, place)
+        return Stand(self, job, place)
+
+    def keep(self, place: Ints, rows: Sequence[StandingRow], before: LoadedStanding) -> None:
+        """A step has written these; there may be another one."""
+        if self._several and rows:
+            self.loaded.put(place, standing_after(rows, before))
+
+    def _learn(self, job: Work, place: Ints) -> None:
+        """Keep the newest profile of each: last writer by (time, id)."""
+        events = job.events
+        for i, profile in enumerate(events.profile):
+            if profile is None or (at := place[job.event_rows[i]]) < 0:
+                continue
+            key = (events.time[i], f"{events.source[i]}\n{events.id[i]}")
+            before = self.loaded.profile[at]
+            if before is None or before[:2] < key:
+                self.loaded.profile[at] = (*key, profile)
 
 
 class Stand:
-    """The arithmetic for one turn: no I/O."""
+    """The arithmetic for one step: no I/O."""
 
-    def __init__(
-        self, job: Work, asked: Ints, loaded: LoadedStanding, by: Valuation, topic: str
-    ) -> None:
+    def __init__(self, standings: Standings, job: Work, place: Ints) -> None:
+        self._of = standings
         self._job = job
-        self._loaded = loaded
-        self._by = by
-        self._topic = topic
+        self._place = place
         self._found: Comparison | None = None
-        self._place = np.zeros(len(job), np.int64)
-        self._place[asked] = np.arange(len(asked))
-        self.stood = Stood()
 
     def __call__(
         self,
@@ -93,15 +126,18 @@ class Stand:
     ) -> None:
         """Assess the rows of the turn; everything else has their order. `categories` are the
         sketches, `known` those who had a state before."""
-        loaded = self._loaded.take(self._place[rows])
+        place, stood = self._place[rows], self._of.stood
+        loaded = self._of.loaded.take(place)
         before = _before(loaded, now)
-        standings = assess(x, now, risk, categories, self._profiles(rows, loaded), before, self._by)
-        self._found = found = Comparison.of(standings, before, self._by)
+        profiles = [None if one is None else one[2] for one in loaded.profile.tolist()]
+        standings = assess(x, now, risk, categories, profiles, before, self._of.by)
+        self._found = found = Comparison.of(standings, before, self._of.by)
         for flags, times in Counter(standings.quality).items():
-            self.stood.quality.update(dict.fromkeys(flags, times))
+            stood.quality.update(dict.fromkeys(flags, times))
         stored = np.flatnonzero(found.to_store(loaded.worth, loaded.at, now))
         # An import is no news, nor a first standing of somebody whom we knew before.
         silent = (~before.known & known) | onboarding
+        written: list[StandingRow] = []
         of_each = zip(
             stored.tolist(),
             rows[stored].tolist(),
@@ -116,34 +152,20 @@ class Stand:
             customer, partition = self._job.customers[row], self._job.partition[row]
             who = Subject(at, customer, partition, sequence, when)
             news = found.changes(who, silent=quiet)
-            self.stood.rows.append(found.stored(who, sequence + len(news), value, net))
-            self.stood.changes += news
+            written.append(found.stored(who, sequence + len(news), value, net))
+            stood.changes += news
             cause, key = self._job.turns[partition].tp, customer.encode()
-            self.stood.messages += [
-                Message(cause, self._topic, key, ENCODER.encode(one))
+            stood.messages += [
+                Message(cause, self._of.topic, key, ENCODER.encode(one))
                 for one in news
                 if is_told(one)
             ]
+        stood.rows += written
+        self._of.keep(place[stored], written, loaded.take(stored))
 
     def told(self, at: int) -> ToldStanding | None:
         """The standing of the row at this place, as the risk message carries it."""
         return None if self._found is None else self._found.message(at)
-
-    def _profiles(self, rows: Ints, loaded: LoadedStanding) -> list[Profile | None]:
-        """The newest profile of each, one of this very turn included: last writer by (time, id)."""
-        newest: list[tuple[datetime, str, Profile] | None] = loaded.profile.tolist()
-        events = self._job.events
-        told = [i for i, profile in enumerate(events.profile) if profile is not None]
-        if told:
-            at = {row: place for place, row in enumerate(rows.tolist())}
-            for i in told:
-                place = at.get(int(self._job.event_rows[i]))
-                if place is None or (profile := events.profile[i]) is None:
-                    continue
-                key, before = (events.time[i], f"{events.source[i]}\n{events.id[i]}"), newest[place]
-                if before is None or before[:2] < key:
-                    newest[place] = (*key, profile)
-        return [None if one is None else one[2] for one in newest]
 
 
 def _before(loaded: LoadedStanding, now: Floats) -> Before:

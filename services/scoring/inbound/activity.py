@@ -1,7 +1,7 @@
 """Turns a batch of activity records into columns: the last place with one object per event.
 
-Cuts each partition after its first tick in a replay, so that customers are assessed at the
-tick with exactly the events before it. Never touches state.
+Cuts each partition after each tick in a replay, so that customers are assessed at the tick with
+exactly the events before it. Never touches state.
 """
 
 import hashlib
@@ -23,6 +23,10 @@ from shared.postgres.outbox import Message
 
 HASH_BYTES = 16
 
+STEPS_MAX = 8
+"""Ticks that one turn passes: with so many, what it reads, writes and sends once costs each of them
+little, and with every customer looked at in each it still ends well within `TURN_S_MAX`."""
+
 KEY_BYTES_MAX = 2_600
 """Of customer, source and id together, in UTF-8: an entry of the keys' index has room for 2,704
 bytes with its headers, and 256 characters of each can take 3,072."""
@@ -37,12 +41,18 @@ class ActivityDecoder:
 
     def __call__(
         self, batch: Batch, wall: datetime
-    ) -> tuple[EventRows, list[PartitionTurn], list[Message]]:
-        """Columns of all events, one turn per claimed partition, and dead letters."""
+    ) -> tuple[EventRows, list[list[PartitionTurn]], list[Message]]:
+        """Columns of all events, the steps of the turn, and dead letters. Every claimed partition
+        is part of the first step; of those after it, which have a tick left."""
         rows = EventRows()
         dead: list[Message] = []
-        turns = [self._partition(tp, batch, wall, rows, dead) for tp in sorted(batch.claims)]
-        return rows, turns, dead
+        steps: list[list[PartitionTurn]] = [[]]
+        for tp in sorted(batch.claims):
+            for step, turn in enumerate(self._partition(tp, batch, wall, rows, dead)):
+                if step == len(steps):
+                    steps.append([])
+                steps[step].append(turn)
+        return rows, steps, dead
 
     def _partition(
         self,
@@ -51,26 +61,48 @@ class ActivityDecoder:
         wall: datetime,
         rows: EventRows,
         dead: list[Message],
-    ) -> PartitionTurn:
-        progress = dict(batch.claims[tp].progress)
-        records = batch.records.get(tp, [])
-        turn = PartitionTurn(tp, len(records), None, progress)
-        at = 0
-        while at < len(records) and not turn.tick:
+    ) -> list[PartitionTurn]:
+        """What is done with it, step by step; what comes after its last tick is left for the turn
+        that has the next one, unless there was none."""
+        records, progress = batch.records.get(tp, []), dict(batch.claims[tp].progress)
+        done: list[PartitionTurn] = []
+        while not done or (done[-1].tick and len(done) < STEPS_MAX):
+            events, letters = EventRows(), list[Message]()
+            turn = PartitionTurn(tp, done[-1].consumed if done else 0, None, progress)
+            self._step(turn, records, events, letters)
+            if done and not turn.tick:
+                break
+            events.step = [len(done)] * len(events)
+            rows.extend(events)
+            dead += letters
+            done.append(turn)
+            if turn.tick and turn.now is not None:
+                progress = {**progress, NOW: turn.now.timestamp()}
+        if not self._replay:
+            done[0].now = _live_now(batch, tp, records, progress, wall)
+        return done
+
+    def _step(
+        self,
+        turn: PartitionTurn,
+        records: Sequence[Record],
+        rows: EventRows,
+        dead: list[Message],
+    ) -> None:
+        """From what is consumed on, up to the next tick."""
+        while turn.consumed < len(records) and not turn.tick:
+            at = turn.consumed
             run = _run(records, at)
             end = at + len(run)
-            if not _append_all(rows, run, records[at:end], progress):
+            if not _append_all(rows, run, records[at:end], turn.progress):
                 for index in range(at, end):
-                    self._append(index, records[index], turn, rows, dead)
+                    self._append(records[index], turn, rows, dead)
             if end < len(records):
-                self._append(end, records[end], turn, rows, dead)
-            at = end + 1
-        if not self._replay:
-            turn.now = _live_now(batch, tp, records, progress, wall)
-        return turn
+                self._append(records[end], turn, rows, dead)
+            turn.consumed = min(end + 1, len(records))
 
     def _append(
-        self, index: int, record: Record, turn: PartitionTurn, rows: EventRows, dead: list[Message]
+        self, record: Record, turn: PartitionTurn, rows: EventRows, dead: list[Message]
     ) -> None:
         """A control record, or one of a run in which something cannot be accepted."""
         progress = turn.progress
@@ -78,7 +110,6 @@ class ActivityDecoder:
             activity = DECODER.decode(record.value or b"")
             if activity.type == types.TICK:
                 if self._replay and not _was_reached(progress, activity.time):
-                    turn.consumed = index + 1
                     turn.tick = True
                     turn.tick_received_ms = activity.receivedms
                     turn.now = activity.time

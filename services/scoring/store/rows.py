@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from services.scoring.core.catalogue import REASON_INDEX
 from services.scoring.core.columns import codes, objects
-from services.scoring.core.material import NO_REASON
 from services.scoring.core.state import FEATURE_SET, empty, from_bytes, to_bytes
 from services.scoring.core.times import moments, seconds_of
 from services.scoring.ports import Effects, EventRows, Loaded
@@ -23,6 +22,8 @@ from shared.postgres.copying import Numbers, Words, timestamps
 
 REASON_CODES: Final = tuple(REASON_INDEX)
 """By the numbers that stand for them in columns."""
+_REASON_WORDS: Final = objects([*(code.encode() for code in REASON_CODES), None])
+"""By the same numbers, `NO_REASON` last."""
 
 
 def loaded_of(numbers: Mapping[str, NDArray[Any]], words: Mapping[str, Sequence[Any]]) -> Loaded:
@@ -62,39 +63,48 @@ def event_rows(events: EventRows, recorded_at: datetime) -> tuple[Numbers, Words
     return numbers, words
 
 
-def customers(effects: Effects) -> list[tuple[object, ...]]:
-    """Rows of `s_customer`: who was touched, with the state, and who is assessed anew; last,
-    whether a row of theirs is stored."""
-    new, touched = effects.assessments, len(effects.states)
-    place = np.full(len(effects.customers), -1)
-    place[new.row] = np.arange(len(new))
-    also = np.flatnonzero(place[touched:] >= 0) + touched
-    place = np.concatenate((place[:touched], place[also]))
-    columns: list[Sequence[object]] = [
-        new.revision.tolist(),
-        new.assessed_at.tolist(),
-        new.probability.tolist(),
-        new.band.tolist(),
-        new.look_at.tolist(),
-        _reasons(new.published_reason),
-        new.value_at_risk.tolist(),
-        new.horizons.tolist(),
-        new.told.tolist(),
-    ]
-    if len(new) < len(place) or (place != np.arange(len(new))).any():
-        # Place -1 is the last element.
-        columns = [[*column, None] for column in columns]
-        columns = [[column[at] for at in place.tolist()] for column in columns]
-    return list(
-        zip(
-            [*effects.customers[:touched], *(effects.customers[row] for row in also.tolist())],
-            [*effects.partition[:touched], *(effects.partition[row] for row in also.tolist())],
-            [*to_bytes(effects.states), *[None] * len(also)],
-            *columns,
-            [*effects.stored[:touched].tolist(), *effects.stored[also].tolist()],
-            strict=True,
-        )
-    )
+def customers(effects: Effects) -> tuple[Numbers, Words]:
+    """Columns of `s_customer`: who was touched, with the state, and who is assessed anew. Of
+    several assessments the last is written (`assessed`: how many there are; none, and the numbers
+    say nothing), and of those that are told the last one (`told`: whether there is any)."""
+    new, n, touched = effects.assessments, len(effects.customers), len(effects.states)
+    times = np.bincount(new.row, minlength=n)
+    rows = np.flatnonzero((np.arange(n) < touched) | (times > 0))
+    # What is assigned more than once keeps the last value, as numpy promises.
+    last, last_told, told = np.zeros(n, np.int64), np.zeros(n, np.int64), np.flatnonzero(new.told)
+    last[new.row], last_told[new.row[told]] = np.arange(len(new)), told
+    at, published = last[rows], last_told[rows]
+    numbers: Numbers = {
+        "partition": np.array(effects.partition, np.int32)[rows],
+        "stored": effects.stored[rows],
+        "assessed": times[rows].astype(np.int32),
+        "revision": _of(new.revision, at),
+        "assessed_at": _of(new.assessed_at, at),
+        "probability": _of(new.probability, at),
+        "band": _of(new.band.astype(np.int16), at),
+        "look_at": _of(new.look_at, at),
+        "value_at_risk": _of(new.value_at_risk, at),
+        "told": np.bincount(new.row[told], minlength=n)[rows] > 0,
+        "published_at": _of(new.assessed_at, published),
+        "published_probability": _of(new.probability, published),
+        "published_band": _of(new.band.astype(np.int16), published),
+        "published_value_at_risk": _of(new.value_at_risk, published),
+    }
+    assessed = times[rows] > 0
+    reasons, packed = np.full(len(rows), None, np.object_), np.full(len(rows), None, np.object_)
+    reasons[assessed] = _REASON_WORDS[new.published_reason[at[assessed]]]
+    packed[assessed] = new.horizons[at[assessed]]
+    return numbers, {
+        "customer_id": [effects.customers[row].encode() for row in rows.tolist()],
+        "state": [*to_bytes(effects.states), *[None] * (len(rows) - touched)],
+        "published_reason": reasons.tolist(),
+        "horizons": packed.tolist(),
+    }
+
+
+def _of(column: NDArray[Any], at: NDArray[np.int64]) -> NDArray[Any]:
+    """Its values at these places; zeros where it has none at all."""
+    return column[at] if len(column) else np.zeros(len(at), column.dtype)
 
 
 def timers(effects: Effects) -> tuple[Numbers, Words]:
@@ -133,10 +143,6 @@ def history(effects: Effects) -> Iterator[tuple[object, ...]]:
         new.horizons.tolist(),
         strict=False,  # some repeat for ever
     )
-
-
-def _reasons(codes: NDArray[np.int8]) -> list[str | None]:
-    return [None if code == NO_REASON else REASON_CODES[code] for code in codes.tolist()]
 
 
 def _unpacked(

@@ -20,7 +20,7 @@ from services.scoring.core.value.standing import NO_SEGMENTS
 from services.scoring.ports import LoadedStanding
 from shared.contracts.changes import CustomerChanged
 from shared.contracts.events import Profile
-from shared.postgres.engine import UnitOfWork
+from shared.postgres.engine import Driver, UnitOfWork
 from shared.postgres.gathering import Gathering
 
 # In the order of the customers that are asked for, as they are numbered.
@@ -162,11 +162,22 @@ class StandingTable:
                 for c in changes
             ],
         )  # fmt: skip
-        for kind, statement in (("segment_entered", _ENTER), ("segment_left", _LEAVE)):
-            moves = [c for c in changes if c.kind == kind]
-            if moves:
-                columns: list[list[object]] = [[c.segment for c in moves],
-                                               [c.customer_id for c in moves]]  # fmt: skip
-                if kind == "segment_entered":
-                    columns.append([c.at for c in moves])
-                await driver.execute(statement, *columns)
+        await _move_members(driver, changes)
+
+
+async def _move_members(driver: Driver, changes: Sequence[CustomerChanged]) -> None:
+    """Who has left a segment is taken out, who is in it in the end is put in: of several steps of
+    one customer the last counts, and who came back came anew."""
+    moves = [c for c in changes if c.kind in ("segment_entered", "segment_left")]
+    left = {(c.segment, c.customer_id): None for c in moves if c.kind == "segment_left"}
+    last = {(c.segment, c.customer_id): c for c in moves}
+    entered = [c for c in last.values() if c.kind == "segment_entered"]
+    if left:
+        await driver.execute(_LEAVE, *map(list, zip(*left, strict=True)))
+    if entered:
+        await driver.execute(
+            _ENTER,
+            [c.segment for c in entered],
+            [c.customer_id for c in entered],
+            [c.at for c in entered],
+        )

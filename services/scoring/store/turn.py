@@ -21,7 +21,7 @@ from services.scoring.store.rows import customers, event_rows, history, loaded_o
 from services.scoring.store.standing import STAGING as STANDING_STAGING
 from shared.contracts.events import Profile
 from shared.kernel.errors import Transient
-from shared.postgres.copying import copy_columns
+from shared.postgres.copying import Numbers, Words, copy_columns
 from shared.postgres.engine import Driver, UnitOfWork, unit_of_work
 from shared.postgres.gathering import Gathering
 from shared.postgres.ledger import Ledger
@@ -34,9 +34,10 @@ _STAGING = f"""
 CREATE TEMP TABLE IF NOT EXISTS s_key (n int, customer_id text, source text, id text,
     content_hash bytea) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS s_customer (customer_id text, partition int, state bytea,
-    revision bigint, assessed_at float8, probability float8, band smallint,
-    look_at float8, published_reason text, value_at_risk float8, horizons bytea, told bool,
-    stored bool) ON COMMIT DELETE ROWS;
+    stored bool, assessed int, revision bigint, assessed_at float8, probability float8,
+    band smallint, look_at float8, published_reason text, value_at_risk float8, horizons bytea,
+    told bool, published_at float8, published_probability float8, published_band smallint,
+    published_value_at_risk float8) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS s_timer (customer_id text, partition int, due_at float8,
     before float8, stored bool) ON COMMIT DELETE ROWS;
 """
@@ -106,24 +107,26 @@ _LOAD = Gathering(
 )
 
 # What an assessment writes, and what a published one does besides: each column with its value from
-# a staged row `n`, which is NULL where there is no assessment, and only there.
-_WRITTEN = {
+# a staged row `n`, and whether there is one.
+_ASSESSED = {
     **{name: f"n.{name}" for name in ("revision", "probability", "band", "horizons")},
     **{name: f"to_timestamp(n.{name})" for name in ("assessed_at", "look_at")},
+    "method": "$2::text",
+    "model_version": "$3::text",
+    "assessed_feature_set": "$4::smallint",
+    "horizon_days": "$5::smallint",
+    "published_reason": "n.published_reason",
+}
+_PUBLISHED = {
+    "published_at": "to_timestamp(n.published_at)",
     **{
-        name: f"CASE WHEN n.revision IS NOT NULL THEN {value} END"
-        for name, value in (
-            ("method", "$2::text"),
-            ("model_version", "$3::text"),
-            ("assessed_feature_set", "$4::smallint"),
-            ("horizon_days", "$5::smallint"),
-        )
-    },
-    "published_at": "CASE WHEN n.told THEN to_timestamp(n.assessed_at) END",
-    **{
-        f"published_{name}": f"CASE WHEN n.told THEN n.{name} END"
+        f"published_{name}": f"n.published_{name}"
         for name in ("probability", "band", "value_at_risk")
     },
+}
+_WRITTEN = {
+    **{name: ("n.assessed > 0", value) for name, value in _ASSESSED.items()},
+    **{name: ("n.told", value) for name, value in _PUBLISHED.items()},
 }
 
 _MERGE_KEYS = """
@@ -134,21 +137,23 @@ SELECT customer_id, source, id, content_hash, $1 FROM s_key ORDER BY customer_id
 # One row and one write for both: a state without an assessment (an import, or before a tick), an
 # assessment without a new state (somebody silent), or the two together. Rows that are stored are
 # changed, not inserted with a conflict, which would lock each row before it changes it.
+_CHANGES = ", ".join(
+    f"{name} = CASE WHEN {given} THEN {value} ELSE s.{name} END"
+    for name, (given, value) in _WRITTEN.items()
+)
 _CHANGE_CUSTOMERS = f"""
 UPDATE scoring.customer_state s
-   SET feature_set = $1, state = coalesce(n.state, s.state),
-       published_reason = CASE WHEN n.revision IS NULL THEN s.published_reason
-                               ELSE n.published_reason END,
-       {", ".join(f"{name} = coalesce({new}, s.{name})" for name, new in _WRITTEN.items())}
+   SET feature_set = $1, state = coalesce(n.state, s.state), {_CHANGES}
   FROM (SELECT * FROM s_customer WHERE stored ORDER BY customer_id) n
  WHERE s.customer_id = n.customer_id AND s.partition = n.partition
-   AND (n.revision IS NULL OR n.revision = coalesce(s.revision, 0) + 1)
+   AND (n.assessed = 0 OR n.revision = coalesce(s.revision, 0) + n.assessed)
 """  # noqa: S608 (names of our own columns)
 
 _ADD_CUSTOMERS = f"""
-INSERT INTO scoring.customer_state (customer_id, partition, feature_set, state, published_reason,
+INSERT INTO scoring.customer_state (customer_id, partition, feature_set, state,
        {", ".join(_WRITTEN)})
-SELECT customer_id, partition, $1, state, published_reason, {", ".join(_WRITTEN.values())}
+SELECT customer_id, partition, $1, state,
+       {", ".join(f"CASE WHEN {given} THEN {value} END" for given, value in _WRITTEN.values())}
   FROM s_customer n WHERE NOT stored ORDER BY customer_id
 ON CONFLICT (customer_id) DO NOTHING
 """  # noqa: S608 (names of our own columns)
@@ -306,12 +311,8 @@ class TurnStore:
             if self._keys_staged:
                 await driver.execute("TRUNCATE s_key")
             await self._stage_keys(driver, effects.events)
-        self._customers = await _stage(driver, "s_customer", customers(effects))
-        numbers, words = timers(effects)
-        stored = numbers["stored"]
-        if len(stored):
-            await copy_columns(driver, "s_timer", numbers, words)
-        self._timers = _Staged(int(stored.sum()), int((~stored).sum()))
+        self._customers = await _stage(driver, "s_customer", *customers(effects))
+        self._timers = await _stage(driver, "s_timer", *timers(effects))
         # Like the events, history waits for nobody: no row of it can be anybody else's.
         if effects.assessments.told.any():
             await driver.copy_records_to_table(
@@ -367,12 +368,12 @@ class _Staged(NamedTuple):
     """... and those that are added."""
 
 
-async def _stage(driver: Driver, table: str, rows: Sequence[tuple[Any, ...]]) -> _Staged:
-    """Copy rows whose last column tells whether they are stored."""
-    if rows:
-        await driver.copy_records_to_table(table, records=rows)
-    stored = sum(row[-1] for row in rows)
-    return _Staged(stored, len(rows) - stored)
+async def _stage(driver: Driver, table: str, numbers: Numbers, words: Words) -> _Staged:
+    """Copy rows; the column `stored` tells which of them are."""
+    stored = numbers["stored"]
+    if len(stored):
+        await copy_columns(driver, table, numbers, words)
+    return _Staged(int(stored.sum()), int((~stored).sum()))
 
 
 async def _merge(driver: Driver, staged: _Staged, change: str, add: str, *arguments: object) -> int:

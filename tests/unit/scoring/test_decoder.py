@@ -25,7 +25,7 @@ WALL = day(100)
 
 def decode(
     log: MemoryLog, *, replay: bool = False, claims: list[Claim] | None = None
-) -> tuple[EventRows, list[PartitionTurn], list[Message]]:
+) -> tuple[EventRows, list[list[PartitionTurn]], list[Message]]:
     """Everything in the log, as one batch."""
     owned = claims or [Claim(*tp, 1, None, None) for tp in sorted(log.records)]
     return ActivityDecoder(DEAD, replay=replay)(log.batch(owned, 1_000), WALL)
@@ -128,7 +128,7 @@ def test_what_cannot_be_read_is_parked(value: bytes | None) -> None:
     log.append(1, activity.event("before", "ann", day(0)))
     log.append(1, value, key=b"k", headers=headers)
     log.append(1, activity.event("after", "ann", day(0)))
-    rows, [turn], [message] = decode(log)
+    rows, [[turn]], [message] = decode(log)
     assert rows.id == ["before", "after"]
     assert turn.consumed == 3
     assert message.topic == DEAD
@@ -143,26 +143,26 @@ def test_live_time() -> None:
     was read before it."""
     log = MemoryLog(TOPIC)
     log.append(0, activity.event("e", "ann", day(0)))
-    _, [turn], _ = decode(log)
+    _, [[turn]], _ = decode(log)
     assert turn.now == WALL
     behind = Batch({(TOPIC, 0): Claim(TOPIC, 0, 1, None, None)}, dict(log.records), {(TOPIC, 0): 2})
-    _, [turn], _ = ActivityDecoder(DEAD, replay=False)(behind, WALL)
+    _, [[turn]], _ = ActivityDecoder(DEAD, replay=False)(behind, WALL)
     assert turn.now == ARRIVED
     unknown = Batch(behind.claims, behind.records, {})
-    _, [turn], _ = ActivityDecoder(DEAD, replay=False)(unknown, WALL)
+    _, [[turn]], _ = ActivityDecoder(DEAD, replay=False)(unknown, WALL)
     assert turn.now == ARRIVED
     idle = Batch({(TOPIC, 0): Claim(TOPIC, 0, 1, 1, None)}, {}, {(TOPIC, 0): 2})
-    _, [turn], _ = ActivityDecoder(DEAD, replay=False)(idle, WALL)
+    _, [[turn]], _ = ActivityDecoder(DEAD, replay=False)(idle, WALL)
     assert (turn.now, turn.sweeping) == (None, False)
     idle = Batch({(TOPIC, 0): Claim(TOPIC, 0, 1, 2, None)}, {}, {(TOPIC, 0): 2})
-    _, [turn], _ = ActivityDecoder(DEAD, replay=False)(idle, WALL)
+    _, [[turn]], _ = ActivityDecoder(DEAD, replay=False)(idle, WALL)
     assert (turn.now, turn.sweeping) == (WALL, True)
 
 
 def test_an_empty_log_is_at_its_end() -> None:
     """Nothing was ever written: the wall clock."""
     empty = Batch({(TOPIC, 0): Claim(TOPIC, 0, 1, None, None)}, {}, {(TOPIC, 0): 0})
-    _, [turn], _ = ActivityDecoder(DEAD, replay=False)(empty, WALL)
+    _, [[turn]], _ = ActivityDecoder(DEAD, replay=False)(empty, WALL)
     assert turn.now == WALL
 
 
