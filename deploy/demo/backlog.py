@@ -6,6 +6,7 @@ for tools like this one; nothing here looks into a service. What is counted may 
 """
 
 import asyncio
+import math
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -15,6 +16,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from shared.contracts.topics import ACTIVITY, RAW, RISK, Topic
 from shared.kafka.settings import KafkaSettings
+
+LOOK_S = 0.1
+"""Between two questions of a `Pace`: half of the time after which the positions are new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +65,25 @@ class Backlog:
     async def behind(self, *stages: Stage) -> int:
         """Records that these stages have yet to read; name them in the order of the data.
 
-        A stage is asked for its position before its topic is asked for its end, so what moves
-        on meanwhile is counted twice rather than not at all.
+        All are asked for their positions, in this order, before any topic is asked for its end,
+        so what moves on meanwhile is counted twice rather than not at all.
         """
-        total = 0
-        for stage in stages:
-            reached = await self._reached(stage.group)
-            ends = await self._ends(stage.topic)
-            total += sum(max(0, end - reached.get(tp, 0)) for tp, end in ends.items())
-        return total
+        reached = [await self._reached(stage.group) for stage in stages]
+        ends = await self._ends(*(stage.topic for stage in stages))
+        return sum(
+            max(0, end - own.get(tp, 0))
+            for stage, own in zip(stages, reached, strict=True)
+            for tp, end in ends.items()
+            if tp.topic == stage.topic.name
+        )
 
-    async def _ends(self, topic: Topic) -> dict[TopicPartition, int]:
-        parts = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
+    async def _ends(self, *topics: Topic) -> dict[TopicPartition, int]:
+        """The ends of all their partitions, in one request to each broker."""
+        parts = [
+            TopicPartition(topic.name, number)
+            for topic in topics
+            for number in range(topic.partitions)
+        ]
         ends: dict[TopicPartition, int] = await self._reader.end_offsets(parts)
         return ends
 
@@ -81,3 +92,34 @@ class Backlog:
             self._coordinators[group] = await self._admin.find_coordinator(group)
         found = await self._admin.list_consumer_group_offsets(group, self._coordinators[group])
         return {tp: position.offset for tp, position in found.items()}
+
+
+class Pace:
+    """Tells a sender whether some stages keep up with it.
+
+    It knows what was sent since it last asked them, so it asks only where that may be too much,
+    and no oftener than every `LOOK_S`.
+    """
+
+    def __init__(self, backlog: Backlog, *stages: Stage) -> None:
+        self._backlog = backlog
+        self._stages = stages
+        self._sent = 0
+        self._read = -math.inf
+        """At least so many of them had been read when it last asked."""
+        self._asked_at = -math.inf
+
+    def sent(self, records: int) -> None:
+        """So many have been sent by now, counted as these stages read them."""
+        self._sent = records
+
+    async def within(self, records: int) -> bool:
+        """Whether they have no more than so many to read."""
+        if self._sent - self._read <= records:
+            return True
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(self._asked_at + LOOK_S - loop.time())
+        self._asked_at = loop.time()
+        left = await self._backlog.behind(*self._stages)
+        self._read = self._sent - left
+        return left <= records

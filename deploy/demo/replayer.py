@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import chain, islice
 
 from deploy.demo.dataset import ENCODER, CloudEvent, Dated
 from shared.contracts.events import BACKFILL_ENDED, TICK
@@ -26,8 +26,8 @@ CHUNK_RECORDS = 2_000
 """Records in flight at once, about 1.6 MB: as many as a batch of the services takes."""
 
 AHEAD_DAYS_MAX = 5
-"""Days sent that the services have not worked through. Their positions are seen up to 0.2 s
-late, which at 6 days (2,800 events) a second is one of them; the others keep every service of
+"""Days sent that the services have not worked through. Their positions are seen up to 0.3 s
+late, which at 6 days (2,800 events) a second is two of them; the others keep every service of
 the chain at work. More would only lengthen the queue, and with it the time to a task."""
 
 IMPORT_ID = b"completejourney-2017"
@@ -89,7 +89,7 @@ class Replayer:
     async def replay(
         self, days: Iterable[Day], catch_up: Callable[[int], Awaitable[None]], report: Report
     ) -> int:
-        """Send each day's tick, then its events; return the number of events.
+        """Send each day's tick and, right behind it, its events; return the number of events.
 
         Before each day it awaits `catch_up(records)`, which returns once the services have no
         more than so many records to read: those of the last `AHEAD_DAYS_MAX` days.
@@ -99,19 +99,23 @@ class Replayer:
         for day in days:
             await catch_up(sum(ahead))
             ahead.append(len(day.bodies) + ACTIVITY.partitions)
-            await self.tick(day.begins)
-            for chunk in _chunks(day.bodies):
+            for chunk in _chunks(chain([self._tick(day.begins)], day.bodies)):
                 await self._send(chunk, (STRUCTURED,))
+            self.controls += 1
             sent += len(day.bodies)
             report(sent)
         return sent
 
     async def tick(self, at: datetime) -> None:
         """Make `at` the present, everywhere."""
+        await self._send([self._tick(at)], (STRUCTURED,))
+        self.controls += 1
+
+    def _tick(self, at: datetime) -> bytes:
+        """The tick of this midnight, which leaves now."""
         tick = CloudEvent(id=f"tick-{at:%Y-%m-%d}", source=SOURCE, type=TICK, time=at)
         self.tick_sent_ms[at] = int(self._clock.now().timestamp() * 1000)
-        await self._send([ENCODER.encode(tick)], (STRUCTURED,))
-        self.controls += 1
+        return ENCODER.encode(tick)
 
     async def _send(self, bodies: Iterable[bytes], headers: tuple[tuple[str, bytes], ...]) -> None:
         await self._producer.send(

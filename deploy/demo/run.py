@@ -16,7 +16,7 @@ import polars as pl
 from rich.console import Console
 
 from deploy.demo import summary
-from deploy.demo.backlog import ALERTS, INGEST, SCORING, Backlog
+from deploy.demo.backlog import ALERTS, INGEST, SCORING, Backlog, Pace
 from deploy.demo.dataset import BACKFILL_END, DATA_END, History, customer_id, load
 from deploy.demo.figures import RECEIVED, Measured, Received, faults, figures, warnings
 from deploy.demo.judgement import judge
@@ -190,16 +190,22 @@ class Scenario:
     async def _replay(self, backlog: Backlog) -> tuple[int, float]:
         dealt = days(self._history.since(BACKFILL_END).stream(), BACKFILL_END, self._days)
         total = sum(len(day.bodies) for day in dealt)
+        pace = Pace(backlog, INGEST, SCORING)
 
         async def catch_up(records: int) -> None:
             async def done() -> bool:
-                return await backlog.behind(INGEST, SCORING) <= records
+                return await pace.within(records)
 
             await self._services.wait(done, "ingest and scoring to keep up", STALL_S_MAX)
 
         title = f"Replay the {self._days} days that follow, as live"
         with step(self._console, title, total) as current:
-            sent = await self._replayer.replay(dealt, catch_up, current.reached)
+
+            def report(sent: int) -> None:
+                pace.sent(sent + self._replayer.controls * ACTIVITY.partitions)
+                current.reached(sent)
+
+            sent = await self._replayer.replay(dealt, catch_up, report)
             await self._caught_up(backlog, current, sent)
             seconds = current.seconds
             current.note = f"{sent / seconds:,.0f} events/s"

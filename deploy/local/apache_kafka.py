@@ -113,7 +113,9 @@ def properties(data: Path, port: int, controller_port: int) -> dict[str, str]:
         "message.max.bytes": str(message_bytes_max()),
         # A killed broker registers again only when its last session is over (9 s by default).
         "broker.session.timeout.ms": "3000",
-        "broker.heartbeat.interval.ms": "500",
+        "broker.heartbeat.interval.ms": "1000",
+        # How often a controller with nothing to say writes that down; half a second by default.
+        "metadata.max.idle.interval.ms": "5000",
         "group.initial.rebalance.delay.ms": "0",  # a lone consumer need not wait for others
         "group.min.session.timeout.ms": "1000",  # tests of lost consumers must not last
         "offsets.topic.replication.factor": "1",
@@ -123,8 +125,9 @@ def properties(data: Path, port: int, controller_port: int) -> dict[str, str]:
         "transaction.state.log.num.partitions": "2",
         "share.coordinator.state.topic.replication.factor": "1",
         "share.coordinator.state.topic.min.isr": "1",
-        "num.network.threads": "2",
-        "num.io.threads": "4",
+        # One thread reads and writes, two work: enough for a few clients on a few cores.
+        "num.network.threads": "1",
+        "num.io.threads": "2",
         "log.cleaner.dedupe.buffer.size": str(16 * 1024 * 1024),  # the default is 128 MB of heap
     }
 

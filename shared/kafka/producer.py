@@ -26,10 +26,15 @@ from shared.kafka.partitions import partitions_of
 from shared.kafka.settings import KafkaSettings
 from shared.kernel.errors import Transient
 
-BATCH_BYTES_MAX = 256 * 1024
-"""Bytes of one batch: 500 canonical events. A partition has one that is being filled, one that
-waits and one on its way: a call holds at most three of them beside its records. A record that is
-larger makes a batch of its own."""
+BATCH_BYTES_MAX = 512 * 1024
+"""Bytes of one batch, before compression: 1,000 canonical events, and half of what a broker takes
+unless its topic says more. A partition has one that is being filled, one that waits and one on
+its way: a call holds at most three of them beside its records. A record that is larger makes a
+batch of its own."""
+
+COMPRESSION = "zstd"
+"""The client compresses LZ4 at its slowest level (9) and lets nobody choose: 450 canonical events
+took it 5 ms where Zstandard takes 0.6 ms, and leaves a quarter less."""
 
 RECORD_BYTES_MAX = 2 * RAW_MESSAGE_BYTES_MAX + 64 * 1024
 """Bytes of the largest record with its headers: one oversized dead letter."""
@@ -138,7 +143,7 @@ class Producer:
             enable_idempotence=True,
             acks="all",
             max_batch_size=BATCH_BYTES_MAX,
-            compression_type="lz4",
+            compression_type=COMPRESSION,
         )
         try:
             await inner.start()

@@ -22,7 +22,7 @@ from services.ingest.inbound.raw_topics import RawTopics
 from services.ingest.ports import Topics
 from services.scoring.core.registry import FEATURES
 from shared.contracts.events import PURCHASE
-from shared.kafka.producer import BATCH_BYTES_MAX, Producer
+from shared.kafka.producer import BATCH_BYTES_MAX, COMPRESSION, Producer
 from shared.kafka.settings import KafkaSettings
 from shared.runtime.clock import SystemClock
 from shared.runtime.health import Health
@@ -67,7 +67,7 @@ async def ingest(stack: LocalStack) -> Figures:
             enable_idempotence=True,
             linger_ms=LINGER_MS,
             max_batch_size=BATCH_BYTES_MAX,
-            compression_type="lz4",  # as ours
+            compression_type=COMPRESSION,
         )
         await client.start()
         partitions = sorted(await client.partitions_for(activity.name))

@@ -28,9 +28,11 @@ from shared.kernel.errors import Transient
 FETCH_BYTES_MAX = 2 * RAW_MESSAGE_BYTES_MAX
 """Bytes fetched per partition at once; one oversized record must fit."""
 
-IDLE_S = 0.02
-"""Between two looks at what was fetched, when nothing was there. Partitions are asked one by
-one, so that trouble is known by its partition; the library waits for all of them only."""
+IDLE_MS = 100
+"""How long a poll waits for a first record, which ends the wait: bounds how late a stop starts."""
+
+LOOK_S = 0.02
+"""Between two looks at what was fetched, where waiting for any partition is of no use."""
 
 CLOSE_S = 1.0
 """How long leaving the group may take; without a good-bye the broker finds out by itself."""
@@ -66,6 +68,8 @@ class RawConsumer:
         """It had trouble reading; `start` replaces it."""
         self._stepping: set[TopicPartition] = set()
         """Partitions with an undecodable record ahead: read one by one up to it."""
+        self._unplaced = False
+        """An undecodable record is ahead in one of the partitions; which, `_read` will find."""
 
     @property
     def started(self) -> bool:
@@ -110,19 +114,13 @@ class RawConsumer:
         Raises Transient, and only `start` helps: an error here can mean that the library's
         member of the group is wedged for good.
         """
-        inner = self._running()
         found: list[AnyRecord] = []
         try:
-            assigned = sorted(inner.assignment())
-            share = self._batch_records_max // max(1, len(assigned)) or 1
-            self._stepping.intersection_update(assigned)
-            for tp in assigned:
-                found += await self._read(tp, share)
-            for tp in assigned if found else ():
-                if (room := self._batch_records_max - len(found)) > 0:
-                    found += await self._read(tp, room)
+            await self._fill(found)
             if not found:
-                await asyncio.sleep(IDLE_S)
+                found += await self._first()
+                if found:
+                    await self._fill(found)
         except (KafkaError, OSError) as error:
             self._spent = True
             raise Transient(f"Kafka: {type(error).__name__}: {error}") from error
@@ -199,6 +197,7 @@ class RawConsumer:
         """Leave the group; what was not committed is read again by whoever comes next."""
         inner, self._inner = self._inner, None
         self._spent = False
+        self._unplaced = False
         self._stepping.clear()
         if inner is not None:
             with contextlib.suppress(KafkaError, OSError, TimeoutError):
@@ -210,6 +209,36 @@ class RawConsumer:
             raise AssertionError("used before start")
         return self._inner
 
+    async def _fill(self, found: list[AnyRecord]) -> None:
+        """Add what has been fetched: of each partition its share, then what is left of it."""
+        assigned = sorted(self._running().assignment())
+        self._stepping.intersection_update(assigned)
+        share = self._batch_records_max // max(1, len(assigned)) or 1
+        for records_max in (share, self._batch_records_max):
+            for tp in assigned:
+                if (room := self._batch_records_max - len(found)) > 0:
+                    found += await self._read(tp, min(records_max, room))
+            if not found:
+                return
+
+    async def _first(self) -> list[AnyRecord]:
+        """Wait for a record of any partition, and take no more than that: trouble with what
+        comes next would not tell its partition.
+
+        An undecodable one does not either. The library fetches it again, and until `_read` has met
+        it nothing is read in here. Nor while nothing is assigned: the library would wait for that.
+        """
+        inner = self._running()
+        if self._unplaced or not inner.assignment():
+            await asyncio.sleep(LOOK_S)
+            return []
+        try:
+            fetched = await inner.getmany(timeout_ms=IDLE_MS, max_records=1)
+        except UnicodeDecodeError:
+            self._unplaced = True
+            return []
+        return [record for records in fetched.values() for record in records]
+
     async def _read(self, tp: TopicPartition, records_max: int) -> list[AnyRecord]:
         """What has been fetched of one partition."""
         inner = self._running()
@@ -220,6 +249,7 @@ class RawConsumer:
         except UnicodeDecodeError:
             # The library has dropped what it decoded before the bad record, but would go on
             # behind it: back to where we are.
+            self._unplaced = False
             inner.seek(tp, await inner.position(tp))
             self._stepping.add(tp)
             return []
@@ -233,6 +263,7 @@ class RawConsumer:
             try:
                 one = await inner.getmany(tp, timeout_ms=0, max_records=1)
             except UnicodeDecodeError:
+                self._unplaced = False
                 offset = await inner.position(tp)
                 inner.seek(tp, offset + 1)
                 self._stepping.discard(tp)

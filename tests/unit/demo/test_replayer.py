@@ -32,9 +32,13 @@ class FakeProducer(Producer):
 
     def __init__(self) -> None:
         self.sent: list[Record] = []
+        self.sizes: list[int] = []
+        """Of each send."""
 
     async def send(self, records: Iterable[Record]) -> None:
+        before = len(self.sent)
         self.sent += records
+        self.sizes.append(len(self.sent) - before)
 
 
 def event(hours: float) -> Dated:
@@ -100,6 +104,7 @@ async def test_each_day_begins_with_its_tick_and_waits_for_its_turn(
         (TICK, "tick-2017-10-03", {}),
         b"c",
     ]
+    assert producer.sizes == [3, 1, 2], "a day is sent at once"
     assert writer.tick_sent_ms[tomorrow] == 1_767_225_600_000
 
 
