@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
+import msgspec
+
 from services.alerts.core.connectors.back import Found, Rule
 from services.alerts.core.connectors.token import Token, Turn
 from services.alerts.core.document import Policy
@@ -42,16 +44,14 @@ class ProfileSeen:
         return other is None or (self.at, self.event_id) > (other.at, other.event_id)
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(msgspec.Struct, frozen=True, gc=False):
     """A customer as stored."""
 
     state: CustomerState
     profile: ProfileSeen | None
 
 
-@dataclass(frozen=True, slots=True)
-class Assessed:
+class Assessed(msgspec.Struct, frozen=True, gc=False):
     """A decoded risk message and where it came from."""
 
     tp: TopicPartition
@@ -68,8 +68,7 @@ class Changed:
     change: CustomerChanged
 
 
-@dataclass(frozen=True, slots=True)
-class PurchaseSeen:
+class PurchaseSeen(msgspec.Struct, frozen=True, gc=False):
     """A live purchase, or a refund with an amount below 0, by the event's identity."""
 
     customer_id: str
@@ -219,6 +218,7 @@ class Rules(Protocol):
     async def hold_allocation(self, work: UnitOfWork, owners: Sequence[str]) -> None: ...
     async def owners(self, work: UnitOfWork, ids: Iterable[str]) -> dict[str, OwnerRecord]: ...
     async def current(self, work: UnitOfWork) -> tuple[int, Policy]: ...
+    async def save_rates(self, work: UnitOfWork) -> Mapping[str, float]: ...
     async def ground(self, work: UnitOfWork, owners: Iterable[str], now: datetime) -> Ground: ...
 
 

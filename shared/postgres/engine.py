@@ -103,7 +103,7 @@ class UnitOfWork:
 
 
 @asynccontextmanager
-async def unit_of_work(engine: AsyncEngine, begin: str = "SELECT 1") -> AsyncIterator[UnitOfWork]:
+async def unit_of_work(engine: AsyncEngine, begin: str | None = None) -> AsyncIterator[UnitOfWork]:
     """Commit at the end, roll back on any error; raises Transient for trouble that passes.
 
     `begin` is the transaction's first statement, for instance its local settings.
@@ -111,11 +111,9 @@ async def unit_of_work(engine: AsyncEngine, begin: str = "SELECT 1") -> AsyncIte
     """
     try:
         async with engine.begin() as connection:
-            # The adapter begins lazily, on its own first statement: the driver's statements
-            # must not run before it, or they commit on their own.
-            await connection.exec_driver_sql(begin)
-            raw = await connection.get_raw_connection()
-            driver = cast("Driver", raw.driver_connection)
+            driver = await _begun(connection)
+            if begin is not None:
+                await driver.execute(begin)
             yield UnitOfWork(connection, driver)
     except Transient:
         raise
@@ -123,3 +121,19 @@ async def unit_of_work(engine: AsyncEngine, begin: str = "SELECT 1") -> AsyncIte
         if is_passing(error):
             raise Transient(f"PostgreSQL: {type(error).__name__}: {error}") from error
         raise
+
+
+async def _begun(connection: AsyncConnection) -> Driver:
+    """The driver, once the transaction has begun.
+
+    SQLAlchemy's adapter begins lazily, on its own first statement: the driver's statements must
+    not run before it, or they commit on their own. To be asked to begin saves the statement.
+    """
+    raw = await connection.get_raw_connection()
+    adapter: Any = raw.dbapi_connection
+    try:
+        await adapter._start_transaction()  # private, but what its first statement would do
+    except Exception:  # noqa: BLE001 (raised below, or has passed)
+        # By way of SQLAlchemy, which lets go of all connections where this one is lost.
+        await connection.exec_driver_sql("SELECT 1")
+    return cast("Driver", raw.driver_connection)

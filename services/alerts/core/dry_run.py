@@ -7,8 +7,10 @@ precision of a policy that has been in force looks lower than it would have been
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+
+from msgspec.structs import replace
 
 from services.alerts.core.document import Policy
 from services.alerts.core.intervals import Interval, wilson

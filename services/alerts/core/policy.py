@@ -4,9 +4,12 @@ What it is for: the one place that decides about retention tasks. Time is busine
 comes with the message; the wall clock has no say. It never writes, sends or words anything.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
+
+import msgspec
+from msgspec.structs import replace
 
 from services.alerts.core.causes import CHURNED, cause_of, is_gone
 from services.alerts.core.conditions import wants
@@ -45,9 +48,8 @@ class OpenTask:
     """False: by the calendar or a segment. It ends by no purchase and is in nobody's way."""
 
 
-@dataclass(frozen=True, slots=True)
-class CustomerState:
-    """What is remembered of a customer between messages."""
+class CustomerState(msgspec.Struct, frozen=True, gc=False):
+    """What is remembered of a customer between messages. Each message makes a changed copy."""
 
     customer_id: str
     revision: int = NO_REVISION
@@ -152,7 +154,8 @@ def decide(state: CustomerState, message: RiskAssessed, policy: Policy) -> Decis
     seen, ended = settle(seen)
     why, cause = _why(seen, message, policy, state.probability)
     if why == "below":
-        seen = replace(seen, armed=True, ramp_until=None)
+        if not seen.armed or seen.ramp_until is not None:
+            seen = replace(seen, armed=True, ramp_until=None)
     elif why == "ramp" and seen.ramp_until is None:
         seen = replace(seen, ramp_until=_ramp_until(message, policy))
         if _ramp_over(seen, message):
@@ -274,5 +277,6 @@ def _closed(state: CustomerState, task: OpenTask) -> Closed | None:
 
 
 def _latest(a: datetime | None, b: datetime | None) -> datetime | None:
-    known = [t for t in (a, b) if t is not None]
-    return max(known, default=None)
+    if a is None or b is None:
+        return b if a is None else a
+    return max(a, b)

@@ -3,12 +3,12 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts import metrics
-from services.alerts.core.policy import Closed, CustomerState, Raised, decide
+from services.alerts.core.policy import Closed, CustomerState, Policy, Raised, Step, decide
 from services.alerts.core.task import Ground, new_task
 from services.alerts.core.trial import new_trial
 from services.alerts.handlers.book import Book, Page, count
@@ -16,7 +16,7 @@ from services.alerts.handlers.measure import note_lag
 from services.alerts.ports import Assessed, Assessments, Customers, Known, Relay, Rules
 from shared.contracts.events import Profile
 from shared.kafka.batch import Batch
-from shared.postgres.engine import unit_of_work
+from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.postgres.ledger import Ledger, Move
 from shared.postgres.outbox import Message, Outbox
 from shared.runtime.clock import Clock
@@ -25,6 +25,8 @@ NOBODY = Profile()
 """Of a customer without a profile."""
 
 Decode = Callable[[Batch], tuple[list[Assessed], list[Message]]]
+Decided = list[tuple[Assessed, Step]]
+"""What is to be done, in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,14 +60,16 @@ class Assess:
             await self.ledger.advance(work, moves)
             await self.relay.forget(work)
             known = await self.customers.lock(work, {a.message.customer_id for a in assessed})
-            owners = {o.id for k in known.values() if (o := _profile(k).owner) is not None}
-            ground = await self.rules.ground(work, owners, now)
-            page, states, why = _decide(assessed, known, ground)
+            version, policy = await self.rules.current(work)
+            decided, states, why = _decide(assessed, known, policy)
+            ground = Ground(policy, version, now)
+            page = _page(decided, known, await self._with_rates(work, ground, decided, known))
             await self.customers.write(work, states)
             await self.assessments.add(work, assessed)
             changes, messages = await self.book.write(work, page, now)
             pending = await self.outbox.add(work, [*dead, *messages])
-        self.told.set()
+        if changes:
+            self.told.set()
         for decision, times in why.items():
             metrics.MESSAGES.labels(decision).inc(times)
         metrics.DEAD_LETTERS.labels("risk").inc(len(dead))
@@ -73,31 +77,51 @@ class Assess:
         await self.relay.flush(pending)
         return moves
 
+    async def _with_rates(
+        self, work: UnitOfWork, ground: Ground, decided: Decided, known: dict[str, Known]
+    ) -> Ground:
+        """With what few batches need to read: owners' records and measured save rates."""
+        warned = {e.message.customer_id for e, step in decided if not isinstance(step, Closed)}
+        if not warned:
+            return ground
+        owners = {o.id for c in warned if (o := _profile(known[c]).owner) is not None}
+        return replace(
+            ground,
+            owners=await self.rules.owners(work, owners),
+            save_rates=await self.rules.save_rates(work),
+        )
+
 
 def _decide(
-    assessed: Sequence[Assessed], known: dict[str, Known], ground: Ground
-) -> tuple[Page, list[CustomerState], Counter[str]]:
-    page = Page()
+    assessed: Sequence[Assessed], known: dict[str, Known], policy: Policy
+) -> tuple[Decided, list[CustomerState], Counter[str]]:
+    """The steps; the states that changed; why."""
     states = {customer: found.state for customer, found in known.items()}
     changed: set[str] = set()
     why: Counter[str] = Counter()
+    decided: Decided = []
     for each in assessed:
-        message = each.message
-        customer = message.customer_id
-        decision = decide(states[customer], message, ground.policy)
+        customer = each.message.customer_id
+        decision = decide(states[customer], each.message, policy)
         why[decision.why] += 1
         if decision.state is not states[customer]:
             states[customer] = decision.state
             changed.add(customer)
-        for step in decision.steps:
-            if isinstance(step, Closed):
-                page.close(step, each.tp)
-                continue
-            profile = _profile(known[customer])
-            page.trials.append((new_trial(step, message, profile, ground), each.tp))
-            if isinstance(step, Raised):
-                page.open(new_task(step, message, profile, ground), each.tp)
-    return page, [states[customer] for customer in changed], why
+        decided += [(each, step) for step in decision.steps]
+    return decided, [states[customer] for customer in changed], why
+
+
+def _page(decided: Decided, known: dict[str, Known], ground: Ground) -> Page:
+    page = Page()
+    for each, step in decided:
+        if isinstance(step, Closed):
+            page.close(step, each.tp)
+            continue
+        profile = _profile(known[each.message.customer_id])
+        page.trials.append((new_trial(step, each.message, profile, ground), each.tp))
+        if isinstance(step, Raised):
+            page.open(new_task(step, each.message, profile, ground), each.tp)
+    return page
 
 
 def _profile(known: Known) -> Profile:

@@ -16,12 +16,12 @@ from shared.kafka.batch import Batch, Record
 from shared.kernel.errors import Invalid
 
 
-class _Data(msgspec.Struct):
+class _Data(msgspec.Struct, gc=False):
     amount: float | None = None
     profile: Profile | None = None
 
 
-class _Event(msgspec.Struct):
+class _Event(msgspec.Struct, gc=False):
     """What alerts reads of an `activity.Activity`; the rest is passed over undecoded."""
 
     id: str

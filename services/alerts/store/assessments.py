@@ -2,13 +2,18 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from operator import itemgetter
+from typing import Final
 
 import msgspec
 
 from services.alerts.ports import Assessed
+from services.alerts.store.copies import copied
 from shared.contracts.events import Profile
 from shared.contracts.risk import DECODER, RiskAssessed
 from shared.postgres.engine import UnitOfWork
+
+_COLUMNS: Final = ("customer_id", "revision", "assessed_at", "message")
 
 
 class Assessments:
@@ -16,15 +21,17 @@ class Assessments:
 
     async def add(self, work: UnitOfWork, seen: Sequence[Assessed]) -> None:
         """Keep assessments; one that is known already stays as it was."""
-        if seen:
+        first = {(a.message.customer_id, a.message.revision): a for a in reversed(seen)}
+        rows = [
+            (*key, a.message.assessed_at, a.value)
+            for key, a in sorted(first.items(), key=itemgetter(0))
+        ]
+        if rows and not await copied(work, "assessment", _COLUMNS, rows):
             await work.driver.execute(
-                "INSERT INTO alerts.assessment (customer_id, revision, assessed_at, message) "
+                f"INSERT INTO alerts.assessment ({', '.join(_COLUMNS)}) "  # noqa: S608
                 "SELECT * FROM unnest($1::text[], $2::bigint[], $3::timestamptz[], $4::bytea[]) "
                 "ON CONFLICT DO NOTHING",
-                [a.message.customer_id for a in seen],
-                [a.message.revision for a in seen],
-                [a.message.assessed_at for a in seen],
-                [a.value for a in seen],
+                *zip(*rows, strict=True),
             )
 
     async def between(

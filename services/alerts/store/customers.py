@@ -4,33 +4,20 @@ A customer's row is its lock: whoever decides about a customer holds it until th
 are always locked in key order, so that two batches with the same customers wait, not deadlock.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from operator import attrgetter
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from services.alerts.core.policy import CustomerState, OpenTask
 from services.alerts.ports import Known, ProfileSeen
 from shared.contracts.events import Profile
-from shared.contracts.risk import Band, Grade
 from shared.postgres.engine import UnitOfWork
 
-
-class _StateRow(msgspec.Struct, kw_only=True, frozen=True):
-    """The columns that assessments and purchases change."""
-
-    customer_id: str
-    revision: int
-    band: Band | None
-    probability: float | None
-    grade: Grade | None
-    armed: bool
-    ramp_until: datetime | None
-    raised_at: datetime | None
-    recent: tuple[datetime, ...] | None
-    win_back_at: datetime | None
-    episode: int
-    purchased_at: datetime | None
+if TYPE_CHECKING:  # the class is generic for the type checker only
+    import asyncpg
 
 
 class _ProfileRow(msgspec.Struct, kw_only=True, frozen=True):
@@ -40,8 +27,42 @@ class _ProfileRow(msgspec.Struct, kw_only=True, frozen=True):
     profile_event_id: str
 
 
-_COLUMNS = _StateRow.__struct_fields__
-_SET = ", ".join(f"{name} = n.{name}" for name in _COLUMNS if name != "customer_id")
+_TYPES = {
+    "customer_id": "text",
+    "revision": "bigint",
+    "band": "text",
+    "probability": "float8",
+    "grade": "text",
+    "armed": "boolean",
+    "ramp_until": "timestamptz",
+    "raised_at": "timestamptz",
+    "recent": "text",
+    "win_back_at": "timestamptz",
+    "episode": "int",
+    "purchased_at": "timestamptz",
+}
+"""The columns that assessments and purchases change, in the order of a state's first fields, as
+they are sent: there are no arrays of arrays of different lengths, so that `recent` goes as text."""
+
+_COLUMNS = ", ".join(_TYPES)
+_RECENT = list(_TYPES).index("recent")
+_STATE = attrgetter(*_TYPES)
+_PROFILE = msgspec.json.Decoder(Profile)
+_THESE = (
+    f"SELECT {_COLUMNS}, profile::text, profile_at, profile_event_id FROM alerts.customer "  # noqa: S608 (names of our own columns)
+    "WHERE customer_id = ANY($1::text[])"
+)
+_ALL_KNOWN = (
+    " AND cardinality($1::text[]) = "
+    "(SELECT count(*) FROM alerts.customer WHERE customer_id = ANY($1::text[]))"
+)
+_LOCKED = " ORDER BY customer_id FOR UPDATE"
+_SET = ", ".join(f"{name} = n.{name}" for name in _TYPES if name not in ("customer_id", "recent"))
+_ARRAYS = ", ".join(f"${n}::{kind}[]" for n, kind in enumerate(_TYPES.values(), 1))
+_WRITE = (
+    f"UPDATE alerts.customer c SET {_SET}, recent = n.recent::timestamptz[] "  # noqa: S608
+    f"FROM unnest({_ARRAYS}) AS n({_COLUMNS}) WHERE c.customer_id = n.customer_id"
+)
 
 
 class Customers:
@@ -50,21 +71,17 @@ class Customers:
     async def lock(self, work: UnitOfWork, customers: Iterable[str]) -> dict[str, Known]:
         """Lock these customers until the commit and read them; those unknown are made."""
         ids = sorted(customers)
-        # Nearly all are known: to try to insert those would cost twice as much as to lock them.
-        known = await work.driver.fetch(
-            "SELECT customer_id FROM alerts.customer WHERE customer_id = ANY($1::text[])", ids
-        )
-        if len(known) < len(ids):
+        # Nearly always all are known: then one statement locks them. Otherwise it locks nobody, or
+        # those made afterwards would be locked out of order.
+        rows = await work.driver.fetch(_THESE + _ALL_KNOWN + _LOCKED, ids)
+        if len(rows) < len(ids):
             await work.driver.execute(
-                "INSERT INTO alerts.customer (customer_id) "
-                "SELECT id FROM unnest($1::text[]) AS u(id) ORDER BY id ON CONFLICT DO NOTHING",
-                sorted(set(ids) - {row["customer_id"] for row in known}),
+                "INSERT INTO alerts.customer (customer_id) SELECT id FROM unnest($1::text[]) u(id) "
+                "WHERE NOT EXISTS (SELECT FROM alerts.customer WHERE customer_id = id) "
+                "ORDER BY id ON CONFLICT DO NOTHING",
+                ids,
             )
-        rows = await work.driver.fetch(
-            "SELECT * FROM alerts.customer WHERE customer_id = ANY($1::text[]) "
-            "ORDER BY customer_id FOR UPDATE",
-            ids,
-        )
+            rows = await work.driver.fetch(_THESE + _LOCKED, ids)
         # A statement of its own, after the locks: it sees what their last holders committed.
         tasks = await work.driver.fetch(
             "SELECT customer_id, id, cause, opened_at, kind FROM alerts.task "
@@ -77,7 +94,7 @@ class Customers:
             by_risk = t["kind"] in ("retention", "win_back")
             found.append(OpenTask(t["id"], t["cause"], t["opened_at"], by_risk))
         return {
-            row["customer_id"]: _known(dict(row), tuple(open_tasks.get(row["customer_id"], ())))
+            row["customer_id"]: _known(row, tuple(open_tasks.get(row["customer_id"], ())))
             for row in rows
         }
 
@@ -105,17 +122,11 @@ class Customers:
 
     async def write(self, work: UnitOfWork, states: Iterable[CustomerState]) -> None:
         """Store the states of customers that are locked."""
-        rows = [
-            _StateRow(**{name: getattr(state, name) for name in _COLUMNS})
-            for state in sorted(states, key=lambda s: s.customer_id)
-        ]
+        rows = sorted(map(_STATE, states))
         if rows:
-            await work.driver.execute(
-                f"UPDATE alerts.customer c SET {_SET} "  # noqa: S608 (names of our own columns)
-                "FROM json_populate_recordset(NULL::alerts.customer, $1::json) n "
-                "WHERE c.customer_id = n.customer_id",
-                msgspec.json.encode(rows).decode(),
-            )
+            columns = list(zip(*rows, strict=True))
+            columns[_RECENT] = tuple(map(_array, columns[_RECENT]))
+            await work.driver.execute(_WRITE, *columns)
 
     async def write_profiles(self, work: UnitOfWork, seen: Mapping[str, ProfileSeen]) -> None:
         """Store profiles of customers that are locked, whose newest they are."""
@@ -138,18 +149,16 @@ class Customers:
             )
 
 
-def _known(row: dict[str, object], open_tasks: tuple[OpenTask, ...]) -> Known:
-    stored = row["profile"]
-    profile = None if stored is None else msgspec.convert(stored, Profile)
-    at = row["profile_at"]
-    event_id = row["profile_event_id"]
+def _array(times: Sequence[datetime]) -> str | None:
+    """Times as PostgreSQL reads an array of them; None where there are none."""
+    return "{" + ",".join(each.isoformat() for each in times) + "}" if times else None
+
+
+def _known(row: "asyncpg.Record", open_tasks: tuple[OpenTask, ...]) -> Known:
+    *columns, document, at, event_id = row
     seen = None
-    if profile is not None and isinstance(at, datetime) and isinstance(event_id, str):
-        seen = ProfileSeen(profile, at, event_id)
-    columns = msgspec.convert({name: row[name] for name in _COLUMNS}, _StateRow)
-    state = CustomerState(
-        **(msgspec.structs.asdict(columns) | {"recent": columns.recent or ()}),
-        do_not_contact_at=seen.at if seen and seen.profile.do_not_contact else None,
-        open=open_tasks,
-    )
-    return Known(state, seen)
+    if document is not None and at is not None and event_id is not None:
+        seen = ProfileSeen(_PROFILE.decode(document), at, event_id)
+    columns[_RECENT] = tuple(columns[_RECENT] or ())
+    do_not_contact_at = seen.at if seen and seen.profile.do_not_contact else None
+    return Known(CustomerState(*(*columns, do_not_contact_at, open_tasks)), seen)

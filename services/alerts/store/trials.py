@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 import msgspec
 
 from services.alerts.core.trial import Trial
 from services.alerts.ports import PurchaseSeen
+from services.alerts.store.copies import copied
 from shared.postgres.engine import UnitOfWork
 
 _COLUMNS = ", ".join(Trial.__struct_fields__)
+_PURCHASE: Final = ("customer_id", "source", "id", "at", "amount", "refund")
 
 
 class Trials:
@@ -26,17 +29,14 @@ class Trials:
 
     async def note_purchases(self, work: UnitOfWork, seen: Sequence[PurchaseSeen]) -> None:
         """Keep purchases and refunds, each once whatever is delivered twice."""
-        if seen:
+        first = {(p.customer_id, p.source, p.event_id): p for p in reversed(seen)}
+        rows = sorted((*key, p.at, p.amount, p.refund) for key, p in first.items())
+        if rows and not await copied(work, "purchase", _PURCHASE, rows):
             await work.driver.execute(
-                "INSERT INTO alerts.purchase (customer_id, source, id, at, amount, refund) "
+                f"INSERT INTO alerts.purchase ({', '.join(_PURCHASE)}) "  # noqa: S608
                 "SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], "
                 "$5::float8[], $6::bool[]) ON CONFLICT DO NOTHING",
-                [p.customer_id for p in seen],
-                [p.source for p in seen],
-                [p.event_id for p in seen],
-                [p.at for p in seen],
-                [p.amount for p in seen],
-                [p.refund for p in seen],
+                *zip(*rows, strict=True),
             )
 
     async def measure(self, work: UnitOfWork, ended_by: datetime, at: datetime, most: int) -> int:

@@ -6,15 +6,19 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from services.alerts.core.policy import CustomerState
 from services.alerts.core.task import Task
 from services.alerts.handlers.give_verdict import Conflict
 from services.alerts.ports import VerdictGiven
+from services.alerts.store.customers import Customers
 from shared.contracts import events, risk
 from shared.contracts.activity import Activity, ActivityData
 from shared.contracts.events import Owner, Profile
 from shared.kernel.errors import Transient
+from shared.postgres.engine import unit_of_work
 from shared.postgres.ledger import Fenced
 from tests.integration.alerts.bench import WALL_0, Bench, outbox, rows
 from tests.unit.alerts.samples import assessed, day
@@ -75,6 +79,26 @@ async def test_both_topics_at_once_on_the_same_customers(bench: Bench) -> None:
     facts = await outbox(bench.engine)
     assert len({(f.kind, f.task_id) for f in facts}) == len(facts)
     assert len([f for f in facts if f.kind == "task_raised"]) == len(tasks)
+
+
+async def test_known_and_unknown_customers_are_locked_and_read_alike(bench: Bench) -> None:
+    """What is stored of one comes back whole, also beside one that is made in the same turn."""
+    state = CustomerState(
+        "ann", 3, "high", 0.5, "vip", False, day(1), day(2), (day(2), day(3)), day(4), 2, day(5)
+    )
+    bare = replace(CustomerState("bob"), purchased_at=day(1))
+    customers = Customers()
+    async with unit_of_work(bench.engine) as work:
+        first = await customers.lock(work, ["bob", "ann"])
+        assert {name: known.state for name, known in first.items()} == {
+            "ann": CustomerState("ann"),
+            "bob": CustomerState("bob"),
+        }
+        await customers.write(work, [bare, state])
+    async with unit_of_work(bench.engine) as work:
+        found = await customers.lock(work, ["new", "ann", "bob"])
+    assert [found[name].state for name in ("ann", "bob")] == [state, bare]
+    assert found["new"].state == CustomerState("new")
 
 
 async def test_the_same_tasks_whichever_topic_is_read_first(bench: Bench) -> None:

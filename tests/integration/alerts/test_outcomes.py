@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.alerts.core.document import read
 from services.alerts.core.holdout import drawn
 from services.alerts.inbound.http import add_routes
+from services.alerts.store.copies import COPIED_MIN
 from services.alerts.store.tables import api_token
 from shared.contracts import events
 from shared.contracts.activity import Activity, ActivityData
@@ -78,6 +79,30 @@ async def test_both_arms_are_measured_alike_whatever_comes_first_or_twice(bench:
     facts = await outbox(bench.engine)
     (left,) = [f for f in facts if f.kind == "held_out"]
     assert (left.customer_id, left.policy, left.until) == (held, "test@1", day(28))
+
+
+async def test_many_purchases_are_kept_once_whether_new_or_known(bench: Bench) -> None:
+    """In the way for many at once: one known among them leaves none of the others out."""
+    kept = "SELECT customer_id, id, amount FROM alerts.purchase ORDER BY customer_id, id"
+    first = [bought(c, 1, 10.0) for c in sorted(CUSTOMERS[:COPIED_MIN])]
+    await bench.read_activity(*first, bought(first[0].subject, 1, 99.0))  # the first stands
+    expected = [(e.subject, e.id, 10.0) for e in first]
+    assert await rows(bench.engine, kept) == expected
+    more = [bought(c, 2, 20.0, 1) for c in CUSTOMERS[: 2 * COPIED_MIN]]
+    await bench.read_activity(*more, first[3])
+    expected += [(e.subject, e.id, 20.0) for e in more]
+    assert await rows(bench.engine, kept) == sorted(expected)
+
+
+async def test_many_assessments_are_kept_once_whether_new_or_known(bench: Bench) -> None:
+    """Read again after a rewind, they stay as they were, beside those that are new."""
+    many = [assessed(1, 0, customer_id=c) for c in CUSTOMERS[: 2 * COPIED_MIN]]
+    await bench.read_risk(*many[:COPIED_MIN], many[0])
+    await bench.read_risk(*many)
+    kept = "SELECT customer_id, revision, assessed_at FROM alerts.assessment ORDER BY customer_id"
+    assert await rows(bench.engine, kept) == [
+        (c, 1, day(0)) for c in sorted(m.customer_id for m in many)
+    ]
 
 
 async def test_purchases_are_kept_only_for_so_long(bench: Bench) -> None:

@@ -1,10 +1,10 @@
 """The decision table, row by row (R12 R26: who is warned about, and for which cause)."""
 
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from services.alerts.core.policy import (
     Closed,
