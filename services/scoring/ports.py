@@ -122,6 +122,8 @@ class PartitionTurn:
     """The last consumed record is a tick; it is consumed only once its sweep is done."""
     tick_received_ms: int = 0
     """When this tick entered the raw topic, Unix ms."""
+    dead: list[Message] = field(default_factory=list)
+    """Dead letters of what could not be read."""
 
     @property
     def sweeping(self) -> bool:
@@ -370,9 +372,9 @@ class Sender(Protocol):
 
 
 class Decode(Protocol):
-    """Reads a batch into columns, partition turns and dead letters."""
+    """Reads a batch into columns and the partition turns of each step."""
 
     def __call__(
         self, batch: Batch, wall: datetime
-    ) -> tuple[EventRows, list[list[PartitionTurn]], list[Message]]: ...
+    ) -> tuple[EventRows, list[list[PartitionTurn]]]: ...
     def same_id(self, record: Record) -> Message: ...

@@ -85,7 +85,7 @@ class MicroBatch:
 
     async def _turn(self, batch: Batch) -> Sequence[Move]:
         began = self._clock.monotonic()
-        events, steps, dead = self._decode(batch, self._clock.now())
+        events, steps = self._decode(batch, self._clock.now())
         sweep = self._may_sweep(steps[0], began, idle=not batch)
         if not batch and not sweep:
             return ()
@@ -117,7 +117,8 @@ class MicroBatch:
             if not effects.moves:
                 return ()
             effects.recorded_at = recorded_at
-            effects.messages += [*dead, *conflicts]
+            effects.messages += [m for step in steps for t in step for m in t.dead]
+            effects.messages += conflicts
             pending = await self._store.write(work, effects)
             await self._standing.write(work, stand.stood)
             await self._sender.forget(work)

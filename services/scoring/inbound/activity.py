@@ -39,42 +39,33 @@ class ActivityDecoder:
         self._dead_letter_topic = dead_letter_topic
         self._replay = replay
 
-    def __call__(
-        self, batch: Batch, wall: datetime
-    ) -> tuple[EventRows, list[list[PartitionTurn]], list[Message]]:
-        """Columns of all events, the steps of the turn, and dead letters. Every claimed partition
-        is part of the first step; of those after it, which have a tick left."""
+    def __call__(self, batch: Batch, wall: datetime) -> tuple[EventRows, list[list[PartitionTurn]]]:
+        """Columns of all events, and the steps of the turn. Every claimed partition is part of the
+        first step; of those after it, which have a tick left."""
         rows = EventRows()
-        dead: list[Message] = []
         steps: list[list[PartitionTurn]] = [[]]
         for tp in sorted(batch.claims):
-            for step, turn in enumerate(self._partition(tp, batch, wall, rows, dead)):
+            for step, turn in enumerate(self._partition(tp, batch, wall, rows)):
                 if step == len(steps):
                     steps.append([])
                 steps[step].append(turn)
-        return rows, steps, dead
+        return rows, steps
 
     def _partition(
-        self,
-        tp: TopicPartition,
-        batch: Batch,
-        wall: datetime,
-        rows: EventRows,
-        dead: list[Message],
+        self, tp: TopicPartition, batch: Batch, wall: datetime, rows: EventRows
     ) -> list[PartitionTurn]:
         """What is done with it, step by step; what comes after its last tick is left for the turn
         that has the next one, unless there was none."""
         records, progress = batch.records.get(tp, []), dict(batch.claims[tp].progress)
         done: list[PartitionTurn] = []
         while not done or (done[-1].tick and len(done) < STEPS_MAX):
-            events, letters = EventRows(), list[Message]()
+            events = EventRows()
             turn = PartitionTurn(tp, done[-1].consumed if done else 0, None, progress)
-            self._step(turn, records, events, letters)
+            self._step(turn, records, events)
             if done and not turn.tick:
                 break
             events.step = [len(done)] * len(events)
             rows.extend(events)
-            dead += letters
             done.append(turn)
             if turn.tick and turn.now is not None:
                 progress = {**progress, NOW: turn.now.timestamp()}
@@ -82,13 +73,7 @@ class ActivityDecoder:
             done[0].now = _live_now(batch, tp, records, progress, wall)
         return done
 
-    def _step(
-        self,
-        turn: PartitionTurn,
-        records: Sequence[Record],
-        rows: EventRows,
-        dead: list[Message],
-    ) -> None:
+    def _step(self, turn: PartitionTurn, records: Sequence[Record], rows: EventRows) -> None:
         """From what is consumed on, up to the next tick."""
         while turn.consumed < len(records) and not turn.tick:
             at = turn.consumed
@@ -96,14 +81,12 @@ class ActivityDecoder:
             end = at + len(run)
             if not _append_all(rows, run, records[at:end], turn.progress):
                 for index in range(at, end):
-                    self._append(records[index], turn, rows, dead)
+                    self._append(records[index], turn, rows)
             if end < len(records):
-                self._append(records[end], turn, rows, dead)
+                self._append(records[end], turn, rows)
             turn.consumed = min(end + 1, len(records))
 
-    def _append(
-        self, record: Record, turn: PartitionTurn, rows: EventRows, dead: list[Message]
-    ) -> None:
+    def _append(self, record: Record, turn: PartitionTurn, rows: EventRows) -> None:
         """A control record, or one of a run in which something cannot be accepted."""
         progress = turn.progress
         try:
@@ -120,7 +103,7 @@ class ActivityDecoder:
                 rows.extend(_columns([activity], [record]))
                 _note_backfills(progress, [activity])
         except (msgspec.DecodeError, ValueError) as error:
-            dead.append(self._dead_letter(record, "value", str(error)))
+            turn.dead.append(self._dead_letter(record, "value", str(error)))
 
     def same_id(self, record: Record) -> Message:
         """The dead letter of an event whose id was used before with other content."""

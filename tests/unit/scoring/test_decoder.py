@@ -28,7 +28,8 @@ def decode(
 ) -> tuple[EventRows, list[list[PartitionTurn]], list[Message]]:
     """Everything in the log, as one batch."""
     owned = claims or [Claim(*tp, 1, None, None) for tp in sorted(log.records)]
-    return ActivityDecoder(DEAD, replay=replay)(log.batch(owned, 1_000), WALL)
+    rows, steps = ActivityDecoder(DEAD, replay=replay)(log.batch(owned, 1_000), WALL)
+    return rows, steps, [letter for step in steps for turn in step for letter in turn.dead]
 
 
 def one(value: bytes) -> EventRows:
@@ -146,23 +147,23 @@ def test_live_time() -> None:
     _, [[turn]], _ = decode(log)
     assert turn.now == WALL
     behind = Batch({(TOPIC, 0): Claim(TOPIC, 0, 1, None, None)}, dict(log.records), {(TOPIC, 0): 2})
-    _, [[turn]], _ = ActivityDecoder(DEAD, replay=False)(behind, WALL)
+    _, [[turn]] = ActivityDecoder(DEAD, replay=False)(behind, WALL)
     assert turn.now == ARRIVED
     unknown = Batch(behind.claims, behind.records, {})
-    _, [[turn]], _ = ActivityDecoder(DEAD, replay=False)(unknown, WALL)
+    _, [[turn]] = ActivityDecoder(DEAD, replay=False)(unknown, WALL)
     assert turn.now == ARRIVED
     idle = Batch({(TOPIC, 0): Claim(TOPIC, 0, 1, 1, None)}, {}, {(TOPIC, 0): 2})
-    _, [[turn]], _ = ActivityDecoder(DEAD, replay=False)(idle, WALL)
+    _, [[turn]] = ActivityDecoder(DEAD, replay=False)(idle, WALL)
     assert (turn.now, turn.sweeping) == (None, False)
     idle = Batch({(TOPIC, 0): Claim(TOPIC, 0, 1, 2, None)}, {}, {(TOPIC, 0): 2})
-    _, [[turn]], _ = ActivityDecoder(DEAD, replay=False)(idle, WALL)
+    _, [[turn]] = ActivityDecoder(DEAD, replay=False)(idle, WALL)
     assert (turn.now, turn.sweeping) == (WALL, True)
 
 
 def test_an_empty_log_is_at_its_end() -> None:
     """Nothing was ever written: the wall clock."""
     empty = Batch({(TOPIC, 0): Claim(TOPIC, 0, 1, None, None)}, {}, {(TOPIC, 0): 0})
-    _, [[turn]], _ = ActivityDecoder(DEAD, replay=False)(empty, WALL)
+    _, [[turn]] = ActivityDecoder(DEAD, replay=False)(empty, WALL)
     assert turn.now == WALL
 
 
