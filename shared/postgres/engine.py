@@ -136,4 +136,8 @@ async def _begun(connection: AsyncConnection) -> Driver:
     except Exception:  # noqa: BLE001 (raised below, or has passed)
         # By way of SQLAlchemy, which lets go of all connections where this one is lost.
         await connection.exec_driver_sql("SELECT 1")
+    except BaseException:
+        # Cancelled: nobody knows whether it has begun, and its next user would be nested in it.
+        await connection.invalidate()
+        raise
     return cast("Driver", raw.driver_connection)

@@ -25,7 +25,8 @@ HASH_BYTES = 16
 
 STEPS_MAX = 8
 """Ticks that one turn passes: with so many, what it reads, writes and sends once costs each of them
-little, and with every customer looked at in each it still ends well within `TURN_S_MAX`."""
+little, and with every customer of a sweep of the default bound looked at in each it still ends
+within `TURN_S_MAX`."""
 
 KEY_BYTES_MAX = 2_600
 """Of customer, source and id together, in UTF-8: an entry of the keys' index has room for 2,704

@@ -169,6 +169,38 @@ async def test_idle_connections_that_died_pass(postgres: PostgresSettings) -> No
     await engine.dispose()
 
 
+async def test_one_that_was_cancelled_as_it_began_leaves_no_trace(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its session is given up: within a transaction that nobody ends, nothing would commit."""
+    begun = asyncio.Event()
+
+    with monkeypatch.context() as patched:
+        start = asyncpg.transaction.Transaction.start
+
+        async def starts_and_hangs(self: Any) -> None:
+            await start(self)
+            begun.set()
+            await asyncio.Event().wait()
+
+        patched.setattr(asyncpg.transaction.Transaction, "start", starts_and_hangs)
+
+        async def hang() -> None:
+            async with unit_of_work(engine):
+                raise AssertionError("began")
+
+        task = asyncio.create_task(hang())
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    for name in ("a", "b"):
+        async with unit_of_work(engine) as work:
+            await work.driver.execute(INSERT, name)
+    await engine.dispose()  # whatever was not committed is gone
+    assert await effects(engine) == {"a", "b"}
+
+
 async def test_a_unique_violation_stays(engine: AsyncEngine) -> None:
     """A constraint is a bug or a decision of the caller's, never something to try again."""
     with pytest.raises(asyncpg.UniqueViolationError):
