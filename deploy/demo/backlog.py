@@ -2,7 +2,8 @@
 
 The services write the offsets they have reached to Kafka five times a second, for displays and
 for tools like this one; nothing here looks into a service. What is counted may be up to that
-0.2 s old (0.3 s, as a `Pace` asks) and errs on the high side, never on the low one.
+0.2 s old (0.3 s, as a `Pace` asks) and errs on the high side, but for control records that ingest
+has yet to copy to every partition.
 """
 
 import asyncio
@@ -106,7 +107,8 @@ class Pace:
         self._stages = stages
         self._sent = 0
         self._read = -math.inf
-        """At least so many of them had been read when it last asked."""
+        """So many of them had been read when it last asked; less by the copies of ticks that still
+        wait in the raw topic, where each counts as one record."""
         self._asked_at = -math.inf
 
     def sent(self, records: int) -> None:
