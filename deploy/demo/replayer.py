@@ -107,13 +107,8 @@ class Replayer:
             report(sent)
         return sent
 
-    async def tick(self, at: datetime) -> None:
-        """Make `at` the present, everywhere."""
-        await self._send([self._tick(at)], (STRUCTURED,))
-        self.controls += 1
-
     def _tick(self, at: datetime) -> bytes:
-        """The tick of this midnight, which leaves now."""
+        """What makes this midnight the present, everywhere; it leaves now."""
         tick = CloudEvent(id=f"tick-{at:%Y-%m-%d}", source=SOURCE, type=TICK, time=at)
         self.tick_sent_ms[at] = int(self._clock.now().timestamp() * 1000)
         return ENCODER.encode(tick)

@@ -111,6 +111,10 @@ async def test_each_day_begins_with_its_tick_and_waits_for_its_turn(
 async def test_everything_goes_to_one_partition_so_that_order_holds() -> None:
     producer = FakeProducer()
     writer = Replayer(producer, Clock())
+
+    async def no_wait(_: int) -> None:
+        """Send as fast as can be."""
+
     await writer.backfill([event(0)])
-    await writer.tick(BEGIN)
+    await writer.replay([Day(BEGIN, [b"a"])], no_wait, lambda _: None)
     assert {(record.topic, record.partition) for record in producer.sent} == {(RAW.name, 0)}
