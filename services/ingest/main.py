@@ -30,7 +30,6 @@ from shared.postgres.settings import PostgresSettings
 from shared.runtime import service
 from shared.runtime.clock import SystemClock
 from shared.runtime.health import Health
-from shared.runtime.memory import spare_collector
 from shared.runtime.service import Stop
 
 LETTERS_RECORDS_MAX = 500
@@ -91,7 +90,6 @@ async def run() -> int:
         "lag": raw.measure_lag,
         "dead-letters": index_letters,
     }
-    spare_collector()
     try:
         return await service.run(loops, app, settings, health)
     finally:

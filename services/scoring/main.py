@@ -60,7 +60,6 @@ from shared.postgres.settings import PostgresSettings
 from shared.runtime import service
 from shared.runtime.clock import Clock, SystemClock
 from shared.runtime.health import Health
-from shared.runtime.memory import spare_collector
 
 GAUGES_S = 1.0
 """How often gauges are set: several times per scrape."""
@@ -90,7 +89,6 @@ async def run() -> int:
     async def prepare() -> None:
         await serving.refresh()
         await value.valuing.refresh()
-        spare_collector()
 
     try:
         return await service.run(

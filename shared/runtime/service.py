@@ -18,6 +18,7 @@ from fastapi import FastAPI
 from shared.kernel.errors import Invalid, Transient
 from shared.runtime.backoff import Backoff
 from shared.runtime.health import Health
+from shared.runtime.memory import spare_collector
 from shared.runtime.settings import HttpSettings
 
 DRAIN_SECONDS_MAX = 8.0
@@ -111,6 +112,7 @@ async def run(
     tasks = {asyncio.create_task(_prepared(prepare, stop), name="prepare")}
     await asyncio.wait({stopping, serving, *tasks}, return_when=asyncio.FIRST_COMPLETED)
     if all(task.done() and not task.exception() for task in tasks) and not stop:
+        spare_collector()  # all that stays is loaded
         tasks = {asyncio.create_task(_as_coroutine(fn, stop), name=n) for n, fn in loops.items()}
         health.started = True
         await asyncio.wait({stopping, serving, *tasks}, return_when=asyncio.FIRST_COMPLETED)

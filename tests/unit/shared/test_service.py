@@ -1,6 +1,7 @@
 """The life of a service process: it drains on a signal, and a broken loop is seen."""
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -16,6 +17,7 @@ from shared.runtime import service
 from shared.runtime.backoff import FIRST_S, LONGEST_S, Backoff
 from shared.runtime.clock import SystemClock
 from shared.runtime.health import Health
+from shared.runtime.memory import YOUNG_OBJECTS
 from shared.runtime.service import Stop, run
 from shared.runtime.settings import HttpSettings
 from tests.fakes.clock import SetClock
@@ -173,6 +175,23 @@ async def test_a_start_that_cannot_succeed_ends_the_service(
     said = "".join(capsys.readouterr())
     assert str(error) in said
     assert ("Traceback" in said) == isinstance(error, RuntimeError)
+
+
+async def test_the_collector_is_spared_before_the_loops_begin() -> None:
+    """Of every service: what was loaded is not looked at again, nor each 700 new objects."""
+    before = gc.get_threshold()
+    seen: list[tuple[int, int]] = []
+
+    async def work(_: Stop) -> None:
+        seen.append((gc.get_threshold()[0], gc.get_freeze_count()))
+
+    try:
+        assert await serve({"work": work}) == 0
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)
+    assert seen[0][0] == YOUNG_OBJECTS
+    assert seen[0][1] > 0
 
 
 async def test_a_stop_before_the_start_is_heard() -> None:

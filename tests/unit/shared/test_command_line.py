@@ -1,0 +1,52 @@
+"""The command line of a service: which loop a command runs on, and what its failure prints."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+import uvloop
+
+from shared.http.access import token_table
+from shared.kernel.errors import Invalid
+from shared.runtime import command_line
+from shared.runtime.command_line import ServiceSpec, main
+
+
+def spec(run: Callable[[], Coroutine[Any, Any, int]]) -> ServiceSpec:
+    """A service without tables that anybody asks for."""
+    table = token_table(sa.MetaData(schema="none"))
+    return ServiceSpec("none", "none", Path("none"), table, run)
+
+
+@pytest.fixture(autouse=True)
+def unlogged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logs stay as the test run has them."""
+    monkeypatch.setattr(command_line, "configure_logging", lambda *_: None)
+
+
+async def refused() -> int:
+    """A wrong setting."""
+    raise Invalid("port", "is taken")
+
+
+def test_a_command_runs_on_libuv() -> None:
+    """Its status is the process's; services spend much of their time in the loop."""
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def asked() -> int:
+        loops.append(asyncio.get_running_loop())
+        return 3
+
+    assert main(spec(asked), argv=["run"]) == 3
+    assert [type(loop) for loop in loops] == [uvloop.Loop]
+
+
+def test_a_failure_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """With the name of what is wrong, and no traceback."""
+    assert main(spec(refused), argv=["run"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("Invalid: port")
+    assert len(said.splitlines()) == 1
