@@ -3,17 +3,10 @@
 What it is for: the one place that says how effects change columns. It changes none in place.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
-from services.scoring.core.columns import codes, objects
-from services.scoring.core.times import seconds_of
-from services.scoring.core.value.changes import StandingRow
-from services.scoring.core.value.grades import GRADES, TIERS
-from services.scoring.core.value.lifecycle import BEHAVIOURS, LIFECYCLES
-from services.scoring.core.value.standing import NO_SEGMENTS
+from services.scoring.core.value.changes import StandingRows
 from services.scoring.ports import Effects, Loaded, LoadedStanding
 
 Ints = NDArray[np.int64]
@@ -45,21 +38,21 @@ def loaded_after(loaded: Loaded, effects: Effects, rows: Ints) -> Loaded:
     return after
 
 
-def standing_after(rows: Sequence[StandingRow], before: LoadedStanding) -> LoadedStanding:
+def standing_after(rows: StandingRows, before: LoadedStanding) -> LoadedStanding:
     """What is stored of the customers of these rows; a person's grade and the profile stay."""
     return LoadedStanding(
-        at=seconds_of([row.at for row in rows]),
-        sequence=np.array([row.sequence for row in rows], np.int64),
-        grade=codes([row.grade for row in rows], GRADES),
-        tier=codes([row.tier for row in rows], TIERS),
-        behaviour=codes([row.behaviour for row in rows], BEHAVIOURS),
-        lifecycle=codes([row.lifecycle for row in rows], LIFECYCLES),
-        lifecycle_since=seconds_of([row.lifecycle_since for row in rows]),
-        segments=objects([frozenset(s) if (s := row.segments) else NO_SEGMENTS for row in rows]),
-        rules_revision=np.array([row.rules_revision for row in rows], np.int64),
-        policy_version=np.array([row.policy_version for row in rows], np.int64),
-        worth=np.array([row.worth for row in rows], np.float64),
-        overridden=np.array([row.overridden for row in rows], np.bool_),
+        at=rows.at,
+        sequence=rows.sequence,
+        grade=rows.grade,
+        tier=rows.tier,
+        behaviour=rows.behaviour,
+        lifecycle=rows.lifecycle,
+        lifecycle_since=rows.lifecycle_since,
+        segments=rows.segments,
+        rules_revision=rows.rules_revision,
+        policy_version=rows.policy_version,
+        worth=rows.worth,
+        overridden=rows.overridden,
         override=before.override,
         override_until=before.override_until,
         profile=before.profile,

@@ -14,7 +14,7 @@ from services.scoring.core.columns import Columns
 from services.scoring.core.contracts import Labels
 from services.scoring.core.material import NO_REASON
 from services.scoring.core.state import empty
-from services.scoring.core.value.changes import StandingRow
+from services.scoring.core.value.changes import StandingRows
 from services.scoring.core.value.standing import NO_SEGMENTS, NONE
 from shared.contracts.changes import CustomerChanged
 from shared.contracts.events import Profile
@@ -325,7 +325,7 @@ class StandingStore(Protocol):
 
     async def load(self, work: UnitOfWork, customers: Sequence[str]) -> LoadedStanding: ...
     async def write(
-        self, work: UnitOfWork, rows: Sequence[StandingRow], changes: Sequence[CustomerChanged]
+        self, work: UnitOfWork, rows: StandingRows, changes: Sequence[CustomerChanged]
     ) -> None: ...
 
 

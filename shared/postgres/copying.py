@@ -8,6 +8,7 @@ faster way. It knows no table.
 The format: PostgreSQL's documentation of COPY, "Binary Format".
 """
 
+import struct
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
@@ -25,6 +26,10 @@ _EPOCH_S: Final = 946_684_800
 """PostgreSQL's times count from 2000-01-01."""
 _SIZES_CACHED: Final = 4_096
 """Four bytes for each size of text or bytes: those of up to 4 KB are looked up."""
+_ARRAYS_CACHED: Final = 4_096
+"""Arrays of words, of up to some hundred bytes: there are few different ones."""
+_TEXT: Final = 25
+"""PostgreSQL's number of the type text."""
 
 Numbers = Mapping[str, NDArray[Any]]
 Words = Mapping[str, Sequence[bytes | None]]
@@ -52,6 +57,16 @@ async def copy_columns(
 def timestamps(seconds: NDArray[np.float64]) -> NDArray[np.int64]:
     """Unix seconds UTC as PostgreSQL's timestamptz."""
     return np.asarray(np.rint(seconds * 1e6), np.int64) - _EPOCH_S * 1_000_000
+
+
+@lru_cache(_ARRAYS_CACHED)
+def texts(words: tuple[str, ...]) -> bytes:
+    """An array of these, as PostgreSQL's text[]."""
+    if not words:
+        return struct.pack(">iii", 0, 0, _TEXT)
+    encoded = [word.encode() for word in words]
+    head = struct.pack(">iiiii", 1, 0, _TEXT, len(encoded), 1)
+    return head + b"".join(_size(len(one)) + one for one in encoded)
 
 
 def binary(numbers: Numbers, words: Words) -> bytes:

@@ -2,8 +2,9 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any, cast
 
 import msgspec
@@ -13,7 +14,7 @@ from services.scoring.core.bands import NO_BAND
 from services.scoring.core.columns import codes, objects
 from services.scoring.core.state import FEATURE_SET, to_bytes
 from services.scoring.core.times import seconds_of
-from services.scoring.core.value.changes import StandingRow
+from services.scoring.core.value.changes import StandingRows
 from services.scoring.core.value.grades import GRADES, TIERS
 from services.scoring.core.value.lifecycle import BEHAVIOURS, LIFECYCLES
 from services.scoring.ports import (
@@ -57,7 +58,7 @@ class Tables:
     history: list[AssessmentRow] = field(default_factory=list)
     outbox: dict[int, Message] = field(default_factory=dict)
     outbox_ids: int = 0
-    standing: dict[str, StandingRow] = field(default_factory=dict)
+    standing: dict[str, SimpleNamespace] = field(default_factory=dict)
     standing_change: list[CustomerChanged] = field(default_factory=list)
     profile: dict[str, tuple[datetime, str, bytes]] = field(default_factory=dict)
     override: dict[str, tuple[str, datetime]] = field(default_factory=dict)
@@ -258,25 +259,37 @@ class MemoryStandings:
         return found
 
     async def write(
-        self, work: UnitOfWork, rows: Sequence[StandingRow], changes: Sequence[CustomerChanged]
+        self, work: UnitOfWork, rows: StandingRows, changes: Sequence[CustomerChanged]
     ) -> None:
         """Replace the rows, append the changes."""
         t = _tables(work)
-        for row in rows:
-            t.standing[row.customer] = row
+        t.standing |= {row.customer: row for row in _as_stored(rows)}
         t.standing_change += changes
 
 
-def _as_loaded(stored: Sequence[StandingRow | None]) -> LoadedStanding:
+def _as_stored(rows: StandingRows) -> list[SimpleNamespace]:
+    """Words for codes, None for what is not known."""
+    columns = {f.name: getattr(rows, f.name).tolist() for f in fields(rows)}
+    for name, words in WORDS.items():
+        columns[name] = [None if code < 0 else words[code] for code in columns[name]]
+    for name, column in columns.items():
+        columns[name] = [None if one != one else one for one in column]  # noqa: PLR0124 (NaN)
+    return [
+        SimpleNamespace(**dict(zip(columns, row, strict=True)))
+        for row in zip(*columns.values(), strict=True)
+    ]
+
+
+def _as_loaded(stored: Sequence[SimpleNamespace | None]) -> LoadedStanding:
     found = LoadedStanding.nothing(len(stored))
     for n, row in enumerate(stored):
         if row is None:
             continue
-        found.at[n], found.lifecycle_since[n] = row.at.timestamp(), row.lifecycle_since.timestamp()
+        found.at[n], found.lifecycle_since[n] = row.at, row.lifecycle_since
         for name, words in WORDS.items():
             if (said := getattr(row, name)) is not None:
                 getattr(found, name)[n] = [*words].index(said)
-        found.segments[n] = frozenset(row.segments)
+        found.segments[n] = row.segments
         found.worth[n] = np.nan if row.worth is None else row.worth
         for name in ("sequence", "rules_revision", "policy_version", "overridden"):
             getattr(found, name)[n] = getattr(row, name)

@@ -6,7 +6,7 @@ fence.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 
 from services.scoring.core.times import moments
 from services.scoring.core.value.affinity import Counts
-from services.scoring.core.value.changes import Comparison, StandingRow, Subject, is_told
+from services.scoring.core.value.changes import (
+    Comparison,
+    StandingRows,
+    Subject,
+    Written,
+    is_told,
+)
 from services.scoring.core.value.money import money
 from services.scoring.core.value.standing import NONE, Before, Risk, Valuation, assess
 from services.scoring.handlers.work import Turn, Work
@@ -34,7 +40,8 @@ Ints = NDArray[np.int64]
 class Stood:
     """What `Stand` found for the assessed rows, and what is to be written of it."""
 
-    rows: list[StandingRow] = field(default_factory=list)
+    rows: list[StandingRows] = field(default_factory=list)
+    """Of each step, where it has any."""
     changes: list[CustomerChanged] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
     quality: Counter[str] = field(default_factory=Counter)
@@ -63,9 +70,12 @@ class Standing:
     async def write(self, work: UnitOfWork, stood: Stood) -> None:
         """Store what changed; the caller holds the fence."""
         if stood.rows:
+            rows = StandingRows.joined(stood.rows)
             # Of a customer who was assessed in several steps the last row holds.
-            rows = {row.customer: row for row in stood.rows}
-            await self._store.write(work, [*rows.values()], stood.changes)
+            last = {customer: row for row, customer in enumerate(rows.customer.tolist())}
+            if len(last) < len(rows):
+                rows = rows.take(np.array([*last.values()], np.int64))
+            await self._store.write(work, rows, stood.changes)
 
 
 class Standings:
@@ -88,9 +98,9 @@ class Standings:
         self._learn(job, place)
         return Stand(self, job, place)
 
-    def keep(self, place: Ints, rows: Sequence[StandingRow], before: LoadedStanding) -> None:
+    def keep(self, place: Ints, rows: StandingRows, before: LoadedStanding) -> None:
         """A step has written these; there may be another one."""
-        if self._several and rows:
+        if self._several:
             self.loaded.put(place, standing_after(rows, before))
 
     def _learn(self, job: Work, place: Ints) -> None:
@@ -135,33 +145,38 @@ class Stand:
         for flags, times in Counter(standings.quality).items():
             stood.quality.update(dict.fromkeys(flags, times))
         stored = np.flatnonzero(found.to_store(loaded.worth, loaded.at, now))
-        # An import is no news, nor a first standing of somebody whom we knew before.
-        silent = (~before.known & known) | onboarding
-        written: list[StandingRow] = []
-        of_each = zip(
-            stored.tolist(),
-            rows[stored].tolist(),
-            loaded.sequence[stored].tolist(),
-            moments(now[stored]),
-            silent[stored].tolist(),
-            risk.value[stored].tolist(),
-            money(x[stored]).net.tolist(),
-            strict=True,
+        if not len(stored):
+            return
+        at = rows[stored].tolist()
+        to = Written(
+            customers=[self._job.customers[row] for row in at],
+            partition=np.array([self._job.partition[row] for row in at], np.int64),
+            sequence=loaded.sequence[stored],
+            at=now[stored],
+            value_at_risk=risk.value[stored],
+            net_spent=money(x[stored]).net,
         )
-        for at, row, sequence, when, quiet, value, net in of_each:
-            customer, partition = self._job.customers[row], self._job.partition[row]
-            who = Subject(at, customer, partition, sequence, when)
-            news = found.changes(who, silent=quiet)
-            written.append(found.stored(who, sequence + len(news), value, net))
+        # An import is no news, nor a first standing of somebody whom we knew before.
+        self._tell(found, stored, to, (~before.known & known) | onboarding)
+        written = found.rows(stored, to)
+        stood.rows.append(written)
+        self._of.keep(place[stored], written, loaded.take(stored))
+
+    def _tell(self, found: Comparison, stored: Ints, to: Written, silent: Flags) -> None:
+        """The changes of those of whom there are any, numbered on."""
+        stood, when = self._of.stood, moments(to.at)
+        for n in np.flatnonzero(found.changed[stored]).tolist():
+            at, customer = int(stored[n]), to.customers[n]
+            who = Subject(at, customer, int(to.sequence[n]), when[n])
+            news = found.changes(who, silent=bool(silent[at]))
+            to.sequence[n] += len(news)
             stood.changes += news
-            cause, key = self._job.turns[partition].tp, customer.encode()
+            cause, key = self._job.turns[int(to.partition[n])].tp, customer.encode()
             stood.messages += [
                 Message(cause, self._of.topic, key, ENCODER.encode(one))
                 for one in news
                 if is_told(one)
             ]
-        stood.rows += written
-        self._of.keep(place[stored], written, loaded.take(stored))
 
     def told(self, at: int) -> ToldStanding | None:
         """The standing of the row at this place, as the risk message carries it."""

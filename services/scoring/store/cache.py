@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.scoring.core.timers import AFTER_BACKFILL
-from services.scoring.core.value.changes import StandingRow
+from services.scoring.core.value.changes import StandingRows
 from services.scoring.leaving import loaded_after, standing_after
 from services.scoring.ports import (
     Due,
@@ -186,10 +186,10 @@ class CachingStore:
         self._asked, self._standing = customers, found
         return found
 
-    def stood(self, rows: Sequence[StandingRow]) -> None:
+    def stood(self, rows: StandingRows) -> None:
         """These are written in this transaction, of those who were asked for."""
         row_of = {name: row for row, name in enumerate(self._asked)}
-        at = np.array([row_of[row.customer] for row in rows], np.int64)
+        at = np.array([row_of[name] for name in rows.customer.tolist()], np.int64)
         before = self._standing.take(at)
         # The handler has the old rows; what changes is a copy.
         changed = self._standing.take(np.arange(len(self._asked)))
@@ -210,7 +210,7 @@ class CachingStandings:
         return await self._cache.load_standings(self._inner, work, customers)
 
     async def write(
-        self, work: UnitOfWork, rows: Sequence[StandingRow], changes: Sequence[CustomerChanged]
+        self, work: UnitOfWork, rows: StandingRows, changes: Sequence[CustomerChanged]
     ) -> None:
         """As the inner store."""
         await self._inner.write(work, rows, changes)

@@ -4,9 +4,8 @@ What it is for: the one place with a Python value for each customer and column. 
 PostgreSQL.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from itertools import repeat
 from typing import Any, Final
 
 import numpy as np
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from services.scoring.core.catalogue import REASON_INDEX
 from services.scoring.core.columns import codes, objects
 from services.scoring.core.state import FEATURE_SET, empty, from_bytes, to_bytes
-from services.scoring.core.times import moments, seconds_of
+from services.scoring.core.times import seconds_of
 from services.scoring.ports import Effects, EventRows, Loaded
 from shared.kernel.errors import Transient
 from shared.postgres.copying import Numbers, Words, timestamps
@@ -61,6 +60,16 @@ def event_rows(events: EventRows, recorded_at: datetime) -> tuple[Numbers, Words
         "payload": [record.value for record in events.record],
     }
     return numbers, words
+
+
+def keys(events: EventRows) -> tuple[Numbers, Words]:
+    """Columns of `s_key`."""
+    return {"n": np.arange(len(events), dtype=np.int32)}, {
+        "customer_id": [name.encode() for name in events.customer],
+        "source": [name.encode() for name in events.source],
+        "id": [name.encode() for name in events.id],
+        "content_hash": events.content_hash,
+    }
 
 
 def customers(effects: Effects) -> tuple[Numbers, Words]:
@@ -127,22 +136,27 @@ def made_by(effects: Effects) -> tuple[str, str, int, int]:
     return model.method, model.version, model.feature_set, model.horizon_days
 
 
-def history(effects: Effects) -> Iterator[tuple[object, ...]]:
-    """Rows of `assessment_history`: of the assessments that are told."""
+def history(effects: Effects) -> tuple[Numbers, Words]:
+    """Columns of `assessment_history`: of the assessments that are told."""
     new = effects.assessments.take(np.flatnonzero(effects.assessments.told))
-    return zip(
-        repeat(effects.recorded_at),
-        [effects.customers[row] for row in new.row.tolist()],
-        new.revision.tolist(),
-        moments(new.assessed_at),
-        new.probability.tolist(),
-        new.band.tolist(),
-        *map(repeat, made_by(effects)),
-        [row.tobytes() for row in np.ascontiguousarray(new.features, "<f8")],
-        new.message.tolist(),
-        new.horizons.tolist(),
-        strict=False,  # some repeat for ever
-    )
+    n, (method, version, feature_set, horizon_days) = len(new), made_by(effects)
+    numbers: Numbers = {
+        "recorded_at": timestamps(np.full(n, effects.recorded_at.timestamp())),
+        "revision": new.revision,
+        "assessed_at": timestamps(new.assessed_at),
+        "probability": new.probability,
+        "band": new.band.astype(np.int16),
+        "feature_set": np.full(n, feature_set, np.int16),
+        "horizon_days": np.full(n, horizon_days, np.int16),
+    }
+    return numbers, {
+        "customer_id": [effects.customers[row].encode() for row in new.row.tolist()],
+        "method": [method.encode()] * n,
+        "model_version": [version.encode()] * n,
+        "features": [row.tobytes() for row in np.ascontiguousarray(new.features, "<f8")],
+        "message": new.message.tolist(),
+        "horizons": new.horizons.tolist(),
+    }
 
 
 def _unpacked(

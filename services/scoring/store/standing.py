@@ -4,8 +4,9 @@ Written after the fence, in key order, like the rest of the turn.
 """
 
 from collections.abc import Sequence
+from dataclasses import fields
 from datetime import datetime
-from operator import attrgetter
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -13,13 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.scoring.core.columns import codes, objects
-from services.scoring.core.value.changes import StandingRow
+from services.scoring.core.value.changes import StandingRows
 from services.scoring.core.value.grades import GRADES, TIERS
 from services.scoring.core.value.lifecycle import BEHAVIOURS, LIFECYCLES
+from services.scoring.core.value.rfm import CELLS
 from services.scoring.core.value.standing import NO_SEGMENTS
 from services.scoring.ports import LoadedStanding
 from shared.contracts.changes import CustomerChanged
 from shared.contracts.events import Profile
+from shared.postgres.copying import Numbers, Words, copy_columns, texts, timestamps
 from shared.postgres.engine import Driver, UnitOfWork
 from shared.postgres.gathering import Gathering
 
@@ -68,17 +71,22 @@ CREATE TEMP TABLE IF NOT EXISTS s_standing (customer_id text, partition int, seq
 """
 """Made by `TurnStore.open`, once for a session."""
 
-_COLUMNS = (
-    "customer_id",
-    *(field for field in StandingRow.__slots__ if field != "customer"),
+_COLUMNS: Final = tuple(
+    "customer_id" if field.name == "customer" else field.name for field in fields(StandingRows)
 )
-
-_row = attrgetter(*StandingRow.__slots__)
-"""Its values in the order of `s_standing`; `dataclasses.astuple` copies each of them deeply."""
+_FLOATS: Final = (
+    "score", "worth", "lifetime_value", "expected_purchases", "alive_probability",
+    "value_at_risk", "net_spent", "profit",
+)  # fmt: skip
+"""What the data do not support is staged as NaN, and stored as NULL."""
+_NULLABLE: Final = dict.fromkeys(_FLOATS, "'NaN'") | {"lifetime_value_days": "0"}
+_VALUES: Final = ", ".join(
+    f"nullif({name}, {_NULLABLE[name]})" if name in _NULLABLE else name for name in _COLUMNS
+)
 
 _MERGE = f"""
 INSERT INTO scoring.standing ({", ".join(_COLUMNS)})
-SELECT {", ".join(_COLUMNS)} FROM s_standing ORDER BY customer_id
+SELECT {_VALUES} FROM s_standing ORDER BY customer_id
 ON CONFLICT (customer_id) DO UPDATE
    SET {", ".join(f"{name} = excluded.{name}" for name in _COLUMNS[1:])}
 """  # noqa: S608 (names of our own columns)
@@ -95,6 +103,17 @@ DELETE FROM scoring.segment_member m USING unnest($1::text[], $2::text[]) AS u(s
 """
 
 
+_WORDS: Final = {
+    # Code `NONE`, -1, is the last one.
+    name: objects([*(word.encode() for word in words), None])
+    for name, words in {
+        "grade": GRADES,
+        "tier": TIERS,
+        "behaviour": BEHAVIOURS,
+        "lifecycle": LIFECYCLES,
+        "rfm_cell": CELLS,
+    }.items()
+}
 _PROFILE: Final = msgspec.json.Decoder(Profile)
 _SEGMENTS: Final = msgspec.json.Decoder(frozenset[str])
 
@@ -143,12 +162,13 @@ class StandingTable:
         )
 
     async def write(
-        self, work: UnitOfWork, rows: Sequence[StandingRow], changes: Sequence[CustomerChanged]
+        self, work: UnitOfWork, rows: StandingRows, changes: Sequence[CustomerChanged]
     ) -> None:
         """Replace the rows, keep the changes as history, move the members."""
         driver = work.driver
-        await driver.copy_records_to_table("s_standing", records=map(_row, rows))
-        await driver.execute(_MERGE)
+        if len(rows):
+            await copy_columns(driver, "s_standing", *_staged(rows))
+            await driver.execute(_MERGE)
         if not changes:
             return
         await driver.copy_records_to_table(
@@ -163,6 +183,36 @@ class StandingTable:
             ],
         )  # fmt: skip
         await _move_members(driver, changes)
+
+
+def _staged(rows: StandingRows) -> tuple[Numbers, Words]:
+    """Columns of `s_standing`."""
+    numbers: Numbers = {
+        "partition": rows.partition.astype(np.int32),
+        "at": timestamps(rows.at),
+        "lifecycle_since": timestamps(rows.lifecycle_since),
+        "lifetime_value_days": rows.lifetime_value_days.astype(np.int32),
+        "overridden": rows.overridden,
+        **{
+            name: getattr(rows, name)
+            for name in ("sequence", "rules_revision", "policy_version", *_FLOATS)
+        },
+    }
+    words: dict[str, Sequence[bytes | None]] = {
+        "customer_id": [name.encode() for name in rows.customer.tolist()],
+        "rfm": [_digits(*scores) for scores in rows.rfm.tolist()],
+    }
+    for name, of in _WORDS.items():
+        words[name] = of[getattr(rows, name)].tolist()
+    for name in ("segments", "needs", "quality"):
+        words[name] = [texts(tuple(sorted(some))) if name == "segments" else texts(some)
+                       for some in getattr(rows, name).tolist()]  # fmt: skip
+    return numbers, words
+
+
+@lru_cache(5**3 + 1)
+def _digits(*scores: int) -> bytes | None:
+    return "".join(map(str, scores)).encode() if all(scores) else None
 
 
 async def _move_members(driver: Driver, changes: Sequence[CustomerChanged]) -> None:

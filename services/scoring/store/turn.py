@@ -17,7 +17,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.core.state import FEATURE_SET
 from services.scoring.ports import Due, Effects, EventRows, Floats, Loaded, Recorded
-from services.scoring.store.rows import customers, event_rows, history, loaded_of, made_by, timers
+from services.scoring.store.rows import (
+    customers,
+    event_rows,
+    history,
+    keys,
+    loaded_of,
+    made_by,
+    timers,
+)
 from services.scoring.store.standing import STAGING as STANDING_STAGING
 from shared.contracts.events import Profile
 from shared.kernel.errors import Transient
@@ -194,11 +202,6 @@ SELECT customer_id, partition, to_timestamp(due_at) FROM s_timer WHERE NOT store
 ON CONFLICT (customer_id) DO NOTHING
 """
 
-_HISTORY = (
-    "recorded_at", "customer_id", "revision", "assessed_at", "probability", "band", "method",
-    "model_version", "feature_set", "horizon_days", "features", "message", "horizons",
-)  # fmt: skip
-
 _MERGE_PROFILES = """
 INSERT INTO scoring.profile AS p (customer_id, changed_at, event_id, profile, owner_id)
 SELECT DISTINCT ON (c) c, t, i, d, o
@@ -315,23 +318,10 @@ class TurnStore:
         self._timers = await _stage(driver, "s_timer", *timers(effects))
         # Like the events, history waits for nobody: no row of it can be anybody else's.
         if effects.assessments.told.any():
-            await driver.copy_records_to_table(
-                "assessment_history",
-                schema_name="scoring",
-                columns=_HISTORY,
-                records=history(effects),
-            )
+            await copy_columns(driver, "assessment_history", *history(effects), schema="scoring")
 
     async def _stage_keys(self, driver: Driver, events: EventRows) -> None:
-        keys = zip(
-            range(len(events)),
-            events.customer,
-            events.source,
-            events.id,
-            events.content_hash,
-            strict=True,
-        )
-        await driver.copy_records_to_table("s_key", records=keys)
+        await copy_columns(driver, "s_key", *keys(events))
 
     async def _merge(self, driver: Driver, effects: Effects) -> None:
         if len(effects.events):

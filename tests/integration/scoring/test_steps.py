@@ -1,11 +1,14 @@
 """Turns that pass several ticks, on real tables (by numbers: tests/unit/scoring/test_steps.py)."""
 
+from dataclasses import fields
 from typing import Any
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.scoring.core.value.changes import StandingRows
 from services.scoring.inbound import activity as decoding
 from services.scoring.store.standing import STAGING, StandingTable
 from shared.contracts.changes import ChangeKind, CustomerChanged
@@ -68,6 +71,10 @@ async def test_as_tick_by_tick(
         assert single[name], name
 
 
+NOTHING: dict[str, Any] = {field.name: np.empty(0) for field in fields(StandingRows)}
+NO_ROWS = StandingRows(**NOTHING)
+
+
 def moved(sequence: int, kind: ChangeKind, at: float) -> CustomerChanged:
     """Into the segment, or out of it."""
     return CustomerChanged(
@@ -93,5 +100,5 @@ async def test_the_last_move_of_a_turn_holds(engine: AsyncEngine) -> None:
     ):
         async with unit_of_work(engine) as work:
             await work.driver.execute(STAGING)
-            await standings.write(work, [], moves)
+            await standings.write(work, NO_ROWS, moves)
         assert [row["entered_at"] for row in await table(engine, "segment_member")] == inside

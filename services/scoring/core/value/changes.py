@@ -8,12 +8,14 @@ import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from services.scoring.core.columns import Columns, objects
+from services.scoring.core.times import whole_us
 from services.scoring.core.value import grades, lifecycle, rfm
 from services.scoring.core.value.standing import NO_SEGMENTS, NONE, Before, Standings, Valuation
 from shared.contracts.changes import ChangeKind, CustomerChanged
@@ -21,6 +23,8 @@ from shared.contracts.risk import Standing
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+Codes = NDArray[np.int8]
 
 MOVED: Final = 0.05
 """A lifetime value is stored again once it moved by a twentieth: no list is read more finely."""
@@ -34,36 +38,42 @@ _WORDS: Final[tuple[tuple[ChangeKind, str, Sequence[str]], ...]] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class StandingRow:
-    """What is stored of one customer's standing."""
+@dataclass(slots=True)
+class StandingRows(Columns):
+    """What is stored of some customers' standings. Codes index the words of their modules, `NONE`
+    = unsaid; times are Unix seconds UTC; NaN is a number that the data do not support."""
 
-    customer: str
-    partition: int
-    sequence: int
-    at: datetime
-    grade: str | None
-    tier: str | None
-    behaviour: str | None
-    lifecycle: str | None
-    lifecycle_since: datetime
-    segments: list[str]
-    rules_revision: int
-    policy_version: int
-    needs: list[str]
-    quality: list[str]
-    rfm: str | None
-    rfm_cell: str | None
-    score: float | None
-    worth: float | None
-    lifetime_value: float | None
-    lifetime_value_days: int | None
-    expected_purchases: float | None
-    alive_probability: float | None
-    value_at_risk: float | None
-    net_spent: float | None
-    profit: float | None
-    overridden: bool
+    customer: NDArray[np.object_]
+    partition: Ints
+    sequence: Ints
+    """Of the last change told."""
+    at: Floats
+    grade: Codes
+    tier: Codes
+    behaviour: Codes
+    lifecycle: Codes
+    lifecycle_since: Floats
+    segments: NDArray[np.object_]
+    """frozenset[str]."""
+    rules_revision: Ints
+    policy_version: Ints
+    needs: NDArray[np.object_]
+    """tuple[str, ...], as `quality`."""
+    quality: NDArray[np.object_]
+    rfm: NDArray[np.int8]
+    """int8[n, 3]; 0 = unscored."""
+    rfm_cell: Codes
+    score: Floats
+    worth: Floats
+    lifetime_value: Floats
+    lifetime_value_days: Ints
+    """0 without a value."""
+    expected_purchases: Floats
+    alive_probability: Floats
+    value_at_risk: Floats
+    net_spent: Floats
+    profit: Floats
+    overridden: Flags
 
 
 Word = TypeVar("Word", bound=str)
@@ -86,14 +96,27 @@ def defined(value: float) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Of whom a change or a row speaks: the row of the batch, and what numbers it."""
+    """Of whom a change speaks: the row of the batch, and what numbers it."""
 
     row: int
     customer: str
-    partition: int
     sequence: int
     """Of the last change told before."""
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a standing's row has besides what `assess` says; columns of the rows."""
+
+    customers: Sequence[str]
+    partition: Ints
+    sequence: Ints
+    """Of the last change told."""
+    at: Floats
+    """Unix seconds UTC."""
+    value_at_risk: Floats
+    net_spent: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +128,8 @@ class _Plain:
     tier: list[int]
     behaviour: list[int]
     lifecycle: list[int]
-    lifecycle_since: list[float]
     cell: list[int]
     rfm: list[list[int]]
-    score: list[float]
-    worth: list[float]
     profit: list[float]
     value: list[float]
     alive: list[float]
@@ -123,11 +143,8 @@ class _Plain:
             tier=now.tier.tolist(),
             behaviour=now.behaviour.tolist(),
             lifecycle=now.lifecycle.tolist(),
-            lifecycle_since=now.lifecycle_since.tolist(),
             cell=now.cell.tolist(),
             rfm=now.rfm.T.tolist(),
-            score=now.score.tolist(),
-            worth=now.worth.tolist(),
             profit=now.profit.tolist(),
             value=life.value.tolist(),
             alive=life.alive.tolist(),
@@ -143,6 +160,8 @@ class Comparison:
     before: Before
     by: Valuation
     segments: Sequence[frozenset[str]]
+    changed: Flags
+    """bool[n]: a word or a segment of theirs is another one than before."""
     plain: _Plain
 
     @classmethod
@@ -157,7 +176,11 @@ class Comparison:
             if key not in shared:
                 shared[key] = frozenset(ids[at] for at in np.flatnonzero(flags).tolist())
             found[row] = shared[key]
-        return cls(now, before, by, found, _Plain.of(now))
+        different = map(operator.ne, found, before.segments)
+        changed = np.fromiter(different, np.bool_, len(found))
+        for _, name, _words in _WORDS:
+            changed |= getattr(now, name) != getattr(before, name)
+        return cls(now, before, by, found, changed, _Plain.of(now))
 
     def to_store(self, worth: Floats, stored_at: Floats, seen: Floats) -> Flags:
         """bool[n]: customers whose row is written.
@@ -169,13 +192,10 @@ class Comparison:
         moved = ~(np.abs(now.worth - worth) <= MOVED * np.abs(worth))
         moved &= ~(np.isnan(now.worth) & np.isnan(worth))
         stale = ~(seen - stored_at < STORED_DAYS_MAX * 86_400)
-        changed = ~before.known | moved | stale
-        changed |= before.rules_revision != self.by.rules.revision
-        changed |= before.policy_version != self.by.policy_version
-        for _, name, _words in _WORDS:
-            changed |= getattr(now, name) != getattr(before, name)
-        different = map(operator.ne, self.segments, before.segments)
-        return changed | np.fromiter(different, np.bool_, len(changed))
+        stored = self.changed | ~before.known | moved | stale
+        stored |= before.rules_revision != self.by.rules.revision
+        stored |= before.policy_version != self.by.policy_version
+        return stored
 
     def changes(self, who: Subject, *, silent: bool) -> list[CustomerChanged]:
         """What changed of one customer, numbered from `who.sequence` + 1.
@@ -249,36 +269,35 @@ class Comparison:
             quality=list(self.now.quality[row]),
         )
 
-    def stored(
-        self, who: Subject, sequence: int, value_at_risk: float, net_spent: float
-    ) -> StandingRow:
-        """The row of one customer; `sequence` of its last change."""
-        told = self.message(who.row)
-        return StandingRow(
-            customer=who.customer,
-            partition=who.partition,
-            sequence=sequence,
-            at=who.at,
-            grade=told.grade,
-            tier=told.tier,
-            behaviour=told.behaviour,
-            lifecycle=told.lifecycle,
-            lifecycle_since=datetime.fromtimestamp(self.plain.lifecycle_since[who.row], UTC),
-            segments=told.segments,
-            rules_revision=self.by.rules.revision,
-            policy_version=self.by.policy_version,
-            needs=told.needs,
-            quality=told.quality,
-            rfm=told.rfm,
-            rfm_cell=told.rfm_cell,
-            score=defined(self.plain.score[who.row]),
-            worth=defined(self.plain.worth[who.row]),
-            lifetime_value=told.lifetime_value,
-            lifetime_value_days=told.lifetime_value_days,
-            expected_purchases=told.expected_purchases,
-            alive_probability=told.alive_probability,
-            value_at_risk=defined(value_at_risk),
-            net_spent=defined(net_spent),
-            profit=told.profit,
-            overridden=int(self.before.override[who.row]) != NONE,
+    def rows(self, at: Ints, to: Written) -> StandingRows:
+        """Of the customers in these rows of the batch, what is stored of them."""
+        now, life, n = self.now, self.now.life, len(at)
+        value = life.value[at]
+        return StandingRows(
+            customer=objects(to.customers),
+            partition=to.partition,
+            sequence=to.sequence,
+            at=to.at,
+            grade=now.grade[at],
+            tier=now.tier[at],
+            behaviour=now.behaviour[at],
+            lifecycle=now.lifecycle[at],
+            lifecycle_since=whole_us(now.lifecycle_since[at]),
+            segments=objects([self.segments[row] for row in at.tolist()]),
+            rules_revision=np.full(n, self.by.rules.revision),
+            policy_version=np.full(n, self.by.policy_version),
+            needs=objects([now.needs[row] for row in at.tolist()]),
+            quality=objects([now.quality[row] for row in at.tolist()]),
+            rfm=now.rfm.T[at],
+            rfm_cell=now.cell[at],
+            score=now.score[at],
+            worth=now.worth[at],
+            lifetime_value=value,
+            lifetime_value_days=np.where(np.isnan(value), 0, self.by.policy.horizon_days),
+            expected_purchases=life.purchases[at],
+            alive_probability=life.alive[at],
+            value_at_risk=to.value_at_risk,
+            net_spent=to.net_spent,
+            profit=now.profit[at],
+            overridden=self.before.override[at] != NONE,
         )
