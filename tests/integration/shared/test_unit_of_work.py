@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.local.waiting import LOOPBACK, free_port
 from shared.kernel.errors import Invalid, Transient
-from shared.postgres.copying import copy_columns, timestamps
+from shared.postgres.copying import copy_columns, texts, timestamps
 from shared.postgres.engine import UnitOfWork, create_engine, unit_of_work
 from shared.postgres.settings import PostgresSettings
 from tests.integration.shared.tables import effect
@@ -69,7 +69,7 @@ async def test_both_ways_are_one_transaction(engine: AsyncEngine) -> None:
 
 
 async def test_columns_are_copied_as_they_are(engine: AsyncEngine) -> None:
-    """Numbers of every width, times to the microsecond, words of every length, and NULL."""
+    """Numbers of every width, times to the microsecond, words of every length and arrays, NULL."""
     seconds = np.array([0.0, 946_684_800.0, 1_772_323_199.999999])
     numbers: dict[str, NDArray[Any]] = {
         "small": np.array([-1, 0, 32_767], np.int16),
@@ -82,11 +82,13 @@ async def test_columns_are_copied_as_they_are(engine: AsyncEngine) -> None:
     words: dict[str, list[bytes | None]] = {
         "name": [b"ann", "客户-七".encode(), b""],
         "bytes": [b"\0\xff", None, bytes(5_000)],
+        "names": [texts(()), None, texts(("a,b", "", '{"客户"}'))],
     }
     async with unit_of_work(engine) as work:
         await work.driver.execute(
             "CREATE TEMP TABLE copied (bytes bytea, name text, at timestamptz, flag bool, "
-            "real float8, big bigint, whole int, small smallint) ON COMMIT DROP"
+            "real float8, big bigint, whole int, small smallint, names text[]) "
+            "ON COMMIT DROP"
         )
         await copy_columns(work.driver, "copied", numbers, words)
         rows = await work.driver.fetch("SELECT * FROM copied")
@@ -94,6 +96,7 @@ async def test_columns_are_copied_as_they_are(engine: AsyncEngine) -> None:
     assert found.pop("at") == [datetime.fromtimestamp(at, UTC) for at in seconds]
     assert found.pop("name") == ["ann", "客户-七", ""]
     assert found.pop("bytes") == words["bytes"]
+    assert found.pop("names") == [[], None, ["a,b", "", '{"客户"}']]
     assert found == {name: numbers[name].tolist() for name in found}
 
 
