@@ -4,11 +4,13 @@ import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from unittest import mock
 
 import msgspec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from services.ingest.core import ordinary
 from services.ingest.core.accept import accept
 from services.ingest.core.letters import read
 from services.ingest.core.rates import RateTable
@@ -45,20 +47,27 @@ FIELDS = sorted({f.name for t in types.DATA_BY_TYPE.values() for f in msgspec.st
 TYPES = [*types.DATA_BY_TYPE, *types.CONTROL_TYPES]
 
 
+def _carefully(value: bytes | None, headers: Headers) -> Activity:
+    """What `accept` says without its shortcut."""
+    with mock.patch.object(ordinary, "decode", return_value=None):
+        return accept(value, headers, ARRIVED_MS, RATES)
+
+
 def _only_invalid(value: bytes | None, headers: Headers) -> Activity | None:
-    """What comes out, the same both times; fails for any other error than Invalid."""
+    """What comes out, the same with and without the shortcut; fails for any other error than
+    Invalid."""
     try:
         got = accept(value, headers, ARRIVED_MS, RATES)
     except Invalid as first:
         try:
-            accept(value, headers, ARRIVED_MS, RATES)
+            _carefully(value, headers)
         except Invalid as second:
             assert (first.field, first.reason) == (second.field, second.reason)
             assert first.field
             assert first.reason
             return None
         raise AssertionError("refused once, accepted once") from first
-    assert accept(value, headers, ARRIVED_MS, RATES) == got
+    assert ENCODER.encode(_carefully(value, headers)) == ENCODER.encode(got)
     return got
 
 
@@ -136,6 +145,37 @@ def test_valid_purchases_pass_whole(
     assert (got.data.original_amount, got.data.currency) == (amount, currency or "USD")
     rate = 1.25 if currency == "EUR" else 1.0
     assert got.data.amount == float(amount) * rate
+
+
+QUANTITIES = st.integers(0, 10**7) | st.floats(0, 1e7) | st.sampled_from([-0.0, None, "1", True])
+WORDS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=5)
+ITEMS = st.fixed_dictionaries(
+    {}, optional={"sku": WORDS, "category": WORDS, "quantity": QUANTITIES}
+)
+PURCHASES = st.fixed_dictionaries(
+    {},
+    optional={
+        "amount": MONEY,
+        "currency": st.sampled_from(["USD", "EUR", "GBP", None]),
+        "cost": MONEY,
+        "channel": WORDS,
+        "order_id": WORDS,
+        "items": st.lists(ITEMS, max_size=4),
+    },
+)
+PARTS = st.sampled_from(['"', '": 1, "', '"sku": "1", ', '"amount": "1", ', "{}, ", "null", "\\"])
+
+
+@given(PURCHASES, st.booleans(), PARTS, st.none() | st.integers(min_value=0))
+def test_the_shortcut_changes_nothing(
+    data: dict[str, Any], ascii_only: bool, part: str, at: int | None
+) -> None:
+    """A purchase of the kind that it is for, whole or with a piece of JSON put in anywhere."""
+    text = json.dumps(event(data=data), ensure_ascii=ascii_only)
+    if at is not None:
+        at %= len(text)
+        text = text[:at] + part + text[at:]
+    _only_invalid(text.encode(), ())
 
 
 @given(st.dictionaries(TEXT, JSON, min_size=1, max_size=4), st.integers(min_value=0))

@@ -7,7 +7,7 @@ keys, no NUL characters. It does not look at what the attributes mean.
 
 import contextlib
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -21,25 +21,46 @@ DATA = "data"
 CONTENT_TYPE_ATTRIBUTE = "datacontenttype"
 
 
-def attributes_of(value: bytes | None, headers: Headers) -> dict[str, Any]:
-    """The event's attributes, `data` among them; Invalid when there is no such event.
+class Mode(NamedTuple):
+    """How a record carries its event."""
 
-    In binary mode the content type becomes `datacontenttype`.
-    """
+    content_type: str | None
+    binary: bool
+    """Attributes in headers, data as the value; else both are in the value."""
+
+
+STRUCTURED = Mode(names.CLOUDEVENTS_JSON, binary=False)
+
+
+def present(value: bytes | None) -> bytes:
+    """The value of a record, of bounded size; Invalid otherwise."""
     if value is None:
         raise fault(WHOLE, "no value: a tombstone deletes nothing here")
     if len(value) > MESSAGE_BYTES_MAX:
         raise fault(WHOLE, f"{len(value):,} bytes; at most {MESSAGE_BYTES_MAX:,} are accepted")
-    content_type, binary = _mode(headers)
-    parsed = _parse(value, DATA if binary else "")
-    if binary:
+    return value
+
+
+def read(value: bytes, headers: Headers, mode: Mode) -> tuple[dict[str, Any], bytes]:
+    """The event's attributes, `data` among them, and `data` in canonical JSON: sorted keys, no
+    white space; Invalid when there is no such event. `mode`: by its headers.
+
+    In binary mode the content type becomes `datacontenttype`.
+    """
+    path = DATA if mode.binary else ""
+    try:
+        parsed = orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        raise _why_not_json(value, path, error) from error
+    canonical = _checked(value, parsed, path)
+    if mode.binary:
         attributes = _from_headers(headers)
-        attributes[CONTENT_TYPE_ATTRIBUTE] = content_type
+        attributes[CONTENT_TYPE_ATTRIBUTE] = mode.content_type
         attributes[DATA] = parsed
-        return attributes
+        return attributes, canonical
     if not isinstance(parsed, dict):
         raise fault(WHOLE, "not a JSON object: send one CloudEvent per record")
-    return parsed
+    return parsed, canonical
 
 
 def is_json(content_type: str) -> bool:
@@ -63,19 +84,21 @@ def text_of(name: str, value: bytes | None) -> str:
     return text
 
 
-def _mode(headers: Headers) -> tuple[str | None, bool]:
-    """(content type, binary mode?) of a record."""
+def mode_of(headers: Headers) -> Mode:
+    """The mode of a record; Invalid for one that is not ours."""
     content_type, binary = None, False
     for name, value in headers:
         if name == names.CONTENT_TYPE:
             content_type = text_of(name, value)
         elif name.startswith(names.CLOUDEVENTS_PREFIX):
             binary = True
+    if content_type == names.CLOUDEVENTS_JSON:
+        return STRUCTURED
     if content_type is None or not content_type.lower().startswith("application/cloudevents"):
-        return content_type, binary
+        return Mode(content_type, binary)
     if content_type.partition(";")[0].strip().lower() != names.CLOUDEVENTS_JSON:
         raise fault(names.CONTENT_TYPE, f"{content_type!r}; send {names.CLOUDEVENTS_JSON}")
-    return content_type, False
+    return Mode(content_type, binary=False)
 
 
 def _from_headers(headers: Headers) -> dict[str, Any]:
@@ -90,19 +113,26 @@ def _from_headers(headers: Headers) -> dict[str, Any]:
     return attributes
 
 
-def _parse(value: bytes, path: str) -> Any:
+def _checked(value: bytes, parsed: Any, path: str) -> bytes:
+    """`data` in its canonical form, once nothing is wrong with what the parser let through."""
+    if path == DATA:
+        around, data = None, parsed
+    elif isinstance(parsed, dict) and DATA in parsed:
+        around, data = parsed | {DATA: None}, parsed[DATA]
+    else:
+        around, data = parsed, None
     try:
-        parsed = orjson.loads(value)
-        canonical = orjson.dumps(parsed)
-    except orjson.JSONDecodeError as error:
-        raise _why_not_json(value, path, error) from error
+        # Written in two pieces, since the content hash needs the second one.
+        written = orjson.dumps(around)
+        # In brackets: it stands one level deep in the event, in the headers' mode, too.
+        canonical = orjson.dumps([data], option=orjson.OPT_SORT_KEYS)[1:-1]
     except orjson.JSONEncodeError as error:
         raise fault(WHOLE, "nested too deep") from error
-    if _suspicious(value, canonical):
+    if _suspicious(value, written.count(b":") + canonical.count(b":")):
         found = find(json.loads(value, object_pairs_hook=Pairs), path)
         if found is not None:
             raise found
-    return parsed
+    return canonical
 
 
 def _why_not_json(value: bytes, path: str, error: orjson.JSONDecodeError) -> Invalid:
@@ -117,16 +147,17 @@ def _why_not_json(value: bytes, path: str, error: orjson.JSONDecodeError) -> Inv
     return fault(WHOLE, f"not JSON: {error}")
 
 
-def _suspicious(value: bytes, canonical: bytes) -> bool:
+def _suspicious(value: bytes, colons_kept: int) -> bool:
     """True when keys may be duplicated or a string may hold NUL; rarely without cause.
 
     The parser keeps the last of two equal keys, and with the other one at least one colon is
-    gone from what it writes. Counting is exact but for colons written as escapes, and those are
-    counted too: an escaped backslash before `u003a` gives a false alarm, never a miss.
+    gone from what it writes, which has `colons_kept`. Counting is exact but for colons written as
+    escapes, and those are counted too: an escaped backslash before `u003a` gives a false alarm,
+    never a miss.
     """
     colons = value.count(b":")
-    if b"\\u00" in value:
+    if b"\\" in value and b"\\u00" in value:
         colons += value.count(b"\\u003a") + value.count(b"\\u003A")
         if b"\\u0000" in value:
             return True
-    return colons != canonical.count(b":")
+    return colons != colons_kept

@@ -96,8 +96,11 @@ def _not_negative(field: str, text: str) -> float:
 
 def _category(items: list[Item]) -> str | None:
     """The category of most lines; of equals the first."""
+    if len(items) == 1:
+        return items[0].category
     counts: dict[str, int] = {}
     for item in items:
-        if item.category is not None:
-            counts[item.category] = counts.get(item.category, 0) + 1
+        category = item.category
+        if category is not None:
+            counts[category] = counts.get(category, 0) + 1
     return max(counts, key=counts.__getitem__) if counts else None

@@ -30,6 +30,9 @@ def settle(time: datetime, arrived_ms: int) -> datetime:
     """
     if time < TIME_MIN:
         raise fault("time", f"before {TIME_MIN:%Y-%m-%d}")
+    # Nearly always, and then no sum is needed. Roundings are far smaller than `AHEAD_MAX`.
+    if time.timestamp() * 1000 < arrived_ms:
+        return time.astimezone(UTC)
     arrived = _EPOCH + timedelta(milliseconds=arrived_ms)
     latest = arrived + AHEAD_MAX
     if time <= latest:

@@ -15,8 +15,8 @@ from services.ingest.core.rates import RateTable
 from services.ingest.core.trace import traceparent_of
 from services.ingest.handlers.forward_control import to_every_partition
 from services.ingest.ports import Outlet, Topics, Unreadable
-from shared.contracts.activity import ENCODER, Activity
-from shared.contracts.dead_letter import DeadLetter, Headers, Origin
+from shared.contracts.activity import ENCODER
+from shared.contracts.dead_letter import DeadLetter, Origin
 from shared.contracts.events import CONTROL_TYPES
 from shared.kafka.batch import Record
 from shared.kafka.producer import Record as Outgoing
@@ -82,6 +82,7 @@ class AcceptBatch:
         done: Sorted,
     ) -> None:
         """`partitions`: of the activity topic."""
+        topic = self._topics.activity
         for record in records:
             # A timestamp is the sender's word unless the topic says otherwise.
             believable = 0 < record.timestamp <= now_ms + SKEW_MS_MAX
@@ -93,13 +94,11 @@ class AcceptBatch:
                 continue
             done.refused.append(False)
             done.accepted[event.type] += 1
-            done.outgoing += self._forward(event, traceparent_of(record.headers), partitions)
-
-    def _forward(self, event: Activity, trace: Headers, partitions: int) -> list[Outgoing]:
-        value = ENCODER.encode(event)
-        if event.type in CONTROL_TYPES:
-            return to_every_partition(self._topics.activity, partitions, value, trace)
-        return [Outgoing(self._topics.activity, event.subject.encode(), value, trace)]
+            value, trace = ENCODER.encode(event), traceparent_of(record.headers)
+            if event.type in CONTROL_TYPES:
+                done.outgoing += to_every_partition(topic, partitions, value, trace)
+            else:
+                done.outgoing.append(Outgoing(topic, event.subject.encode(), value, trace))
 
     def _refuse(self, record: Record | Unreadable, fault: Invalid, done: Sorted) -> None:
         if isinstance(record, Unreadable):

@@ -127,6 +127,13 @@ BAD = (
         "value",
         "nested too deep",
     ),
+    Bad(
+        "binary: nested too deep",
+        b'{"x":' + b"[" * 253 + b"]" * 253 + b"}",
+        "value",
+        "nested too deep",
+        binary_headers(),
+    ),
     Bad("nested far too deep", b"[" * 500_000, "value", "not JSON"),
     # CloudEvents.
     Bad("another CloudEvents version", encoded(specversion="0.3"), "specversion", "0.3"),
