@@ -23,7 +23,7 @@ from shared.contracts.changes import CustomerChanged
 from shared.contracts.events import Profile
 from shared.contracts.risk import RiskAssessed
 from shared.contracts.treatment import LeavingCause, Verdict
-from shared.postgres.engine import UnitOfWork
+from shared.postgres.engine import Driver, UnitOfWork
 from shared.postgres.ledger import TopicPartition
 from shared.postgres.outbox import Message, Pending
 
@@ -180,7 +180,9 @@ class Customers(Protocol):
     async def note_purchases(
         self, work: UnitOfWork, newest: Mapping[str, datetime]
     ) -> set[str]: ...
-    async def write(self, work: UnitOfWork, states: Iterable[CustomerState]) -> None: ...
+    async def write(
+        self, work: UnitOfWork, states: Iterable[CustomerState], before: Mapping[str, Known]
+    ) -> None: ...
     async def write_profiles(self, work: UnitOfWork, seen: Mapping[str, ProfileSeen]) -> None: ...
 
 
@@ -240,6 +242,9 @@ class Deliveries(Protocol):
     """The queue of messages to endpoints, and the log of attempts."""
 
     async def add(self, work: UnitOfWork, deliveries: Sequence[NewDelivery]) -> None: ...
+    async def look(
+        self, driver: Driver, endpoints: Sequence[str], now: datetime
+    ) -> tuple[Mapping[str, int], bool]: ...
     async def claim(
         self, work: UnitOfWork, most: Mapping[str, int], now: datetime, until: datetime
     ) -> list[Leased]: ...

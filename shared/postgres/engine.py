@@ -123,6 +123,31 @@ async def unit_of_work(engine: AsyncEngine, begin: str | None = None) -> AsyncIt
         raise
 
 
+@asynccontextmanager
+async def reading(engine: AsyncEngine) -> AsyncIterator[Driver]:
+    """A session outside any transaction: each statement is one of its own, and one round trip.
+
+    For what only reads, and decides nothing that is written. Raises Transient for trouble that
+    passes.
+    """
+    try:
+        async with engine.connect() as connection:
+            raw = await connection.get_raw_connection()
+            try:
+                yield cast("Driver", raw.driver_connection)
+            except Exception:
+                # By way of SQLAlchemy, which lets go of all connections where this one is lost.
+                await connection.exec_driver_sql("SELECT 1")
+                raise
+            except BaseException:
+                await connection.invalidate()  # cancelled: nobody knows what it still does
+                raise
+    except Exception as error:
+        if is_passing(error):
+            raise Transient(f"PostgreSQL: {type(error).__name__}: {error}") from error
+        raise
+
+
 async def _begun(connection: AsyncConnection) -> Driver:
     """The driver, once the transaction has begun.
 

@@ -64,7 +64,7 @@ class Assess:
             decided, states, why = _decide(assessed, known, policy)
             ground = Ground(policy, version, now)
             page = _page(decided, known, await self._with_rates(work, ground, decided, known))
-            await self.customers.write(work, states)
+            await self.customers.write(work, states, known)
             await self.assessments.add(work, assessed)
             changes, messages = await self.book.write(work, page, now)
             pending = await self.outbox.add(work, [*dead, *messages])

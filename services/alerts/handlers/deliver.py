@@ -21,7 +21,7 @@ from services.alerts.handlers.lanes import Lane, Lanes
 from services.alerts.handlers.waiting import heard
 from services.alerts.ports import Attempted, Connectors, Deliveries, Endpoints, Leased
 from shared.kernel.errors import Transient
-from shared.postgres.engine import UnitOfWork, unit_of_work
+from shared.postgres.engine import UnitOfWork, reading, unit_of_work
 from shared.runtime.backoff import Backoff
 from shared.runtime.clock import Clock
 from shared.runtime.health import Health
@@ -82,29 +82,43 @@ class Deliver:
     async def __call__(self, stop: Stop) -> None:
         """Run until `stop`, then let requests under way end and give back the rest."""
         backoff = Backoff()
+        announced = True
         while not stop:
             self._health.beat(NAME)
             try:
-                await self.turn()
+                await self.turn(announced=announced)
                 backoff.reset()
-                await heard(self._told, stop, self._sending.poll_s)
+                announced = await heard(self._told, stop, self._sending.poll_s)
             except Transient as trouble:
                 log.warning("waiting", loop=NAME, trouble=str(trouble))
                 await stop.wait(backoff.next())
         self._health.ended(NAME)
         await self._drain()
 
-    async def turn(self) -> None:
+    async def turn(self, *, announced: bool = True) -> None:
         """Settle what has ended, claim what is due, start what there is room for.
 
+        Not `announced`: nobody in this process knows of anything to do, and a look comes first.
         Raises Transient when PostgreSQL is not there; what has ended is settled later.
         """
         if self._bug is not None:
             raise self._bug
         self._back += self._lanes.opened(self._clock.now())
-        await self._settle_and_claim()
+        if announced or self._ended or self._back or await self._news():
+            await self._settle_and_claim()
         for lane in self._lanes:
             self._start(lane)
+
+    async def _news(self) -> bool:
+        """Whether something is due that there is room for, or the endpoints are not as known.
+
+        Most looks find nothing: one statement then, and no transaction.
+        """
+        now = self._clock.now()
+        wanting = [lane.endpoint.id for lane in self._lanes if lane.wanted(now)]
+        async with reading(self._engine) as driver:
+            versions, due = await self._deliveries.look(driver, wanting, now)
+        return due or versions != {lane.endpoint.id: lane.endpoint.version for lane in self._lanes}
 
     def _start(self, lane: Lane) -> None:
         """Start what a lane has room for."""

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts import metrics
-from services.alerts.core.policy import CustomerState, purchased, settle
+from services.alerts.core.policy import purchased, settle
 from services.alerts.handlers.book import Book, Page, count
 from services.alerts.handlers.measure import note_lag
 from services.alerts.ports import TICK, ActivitySeen, Customers, Known, ProfileSeen, Relay, Trials
@@ -50,8 +50,7 @@ class Observe:
             await self.relay.forget(work)
             known = await self._known(work, seen)
             await self.trials.note_purchases(work, seen.money)
-            page, states, profiles = _take_in(seen, known)
-            await self.customers.write(work, states)
+            page, profiles = _take_in(seen, known)
             await self.customers.write_profiles(work, profiles)
             changes, messages = await self.book.write(work, page, now)
             pending = await self.outbox.add(work, [*seen.dead, *messages])
@@ -65,13 +64,19 @@ class Observe:
         return moves
 
     async def _known(self, work: UnitOfWork, seen: ActivitySeen) -> dict[str, Known]:
-        """The customers that may change beyond the time of their newest purchase, locked."""
+        """The customers that may change beyond the time of their newest purchase, locked.
+
+        That time is noted of all who bought.
+        """
         bought: dict[str, datetime] = {}
         for _, customer, at in seen.purchases:
             bought[customer] = max(at, bought.get(customer, at))
         if seen.profiles:
             # All of them in one order: two lots of locks could meet an assessment's head-on.
-            return await self.customers.lock(work, bought.keys() | seen.profiles.keys())
+            known = await self.customers.lock(work, bought.keys() | seen.profiles.keys())
+            if bought:
+                await self.customers.note_purchases(work, bought)
+            return known
         at_risk = await self.customers.note_purchases(work, bought) if bought else set()
         return await self.customers.lock(work, at_risk) if at_risk else {}
 
@@ -86,17 +91,13 @@ def _moves(batch: Batch, seen: ActivitySeen) -> list[Move]:
     return moves
 
 
-def _take_in(
-    seen: ActivitySeen, known: dict[str, Known]
-) -> tuple[Page, list[CustomerState], dict[str, ProfileSeen]]:
+def _take_in(seen: ActivitySeen, known: dict[str, Known]) -> tuple[Page, dict[str, ProfileSeen]]:
     page = Page()
     states = {customer: found.state for customer, found in known.items()}
-    bought = set()
     for tp, customer, at in seen.purchases:
         if customer not in states:
             continue  # no open task, and the time is noted
         states[customer], ended = purchased(states[customer], at)
-        bought.add(customer)
         for closed in ended:
             page.close(closed, tp)
     profiles = {}
@@ -108,4 +109,4 @@ def _take_in(
         states[customer], ended = settle(replace(states[customer], do_not_contact_at=since))
         for closed in ended:
             page.close(closed, tp)
-    return page, [states[customer] for customer in bought], profiles
+    return page, profiles

@@ -5,12 +5,17 @@ import asyncio
 from shared.runtime.service import Stop
 
 
-async def heard(bell: asyncio.Event, stop: Stop, seconds: float) -> None:
-    """Return when `bell` rings, `stop` is set or `seconds` have passed; silences the bell."""
+async def heard(bell: asyncio.Event, stop: Stop, seconds: float) -> bool:
+    """Return when `bell` rings, `stop` is set or `seconds` have passed; silences the bell.
+
+    True when it rang.
+    """
     waiting = {asyncio.create_task(bell.wait()), asyncio.create_task(stop.wait())}
     try:
         await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in waiting:
             task.cancel()
+    rang = bell.is_set()
     bell.clear()
+    return rang

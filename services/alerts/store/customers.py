@@ -44,9 +44,11 @@ _TYPES = {
 """The columns that assessments and purchases change, in the order of a state's first fields, as
 they are sent: there are no arrays of arrays of different lengths, so that `recent` goes as text."""
 
+_OFTEN = ("customer_id", "revision", "band", "probability", "purchased_at")
+"""What nearly every assessment changes. To send and to write all of a state costs twice as much."""
+_SELDOM = attrgetter(*(name for name in _TYPES if name not in _OFTEN))
 _COLUMNS = ", ".join(_TYPES)
 _RECENT = list(_TYPES).index("recent")
-_STATE = attrgetter(*_TYPES)
 _PROFILE = msgspec.json.Decoder(Profile)
 _THESE = (
     f"SELECT {_COLUMNS}, profile::text, profile_at, profile_event_id FROM alerts.customer "  # noqa: S608 (names of our own columns)
@@ -57,12 +59,6 @@ _ALL_KNOWN = (
     "(SELECT count(*) FROM alerts.customer WHERE customer_id = ANY($1::text[]))"
 )
 _LOCKED = " ORDER BY customer_id FOR UPDATE"
-_SET = ", ".join(f"{name} = n.{name}" for name in _TYPES if name not in ("customer_id", "recent"))
-_ARRAYS = ", ".join(f"${n}::{kind}[]" for n, kind in enumerate(_TYPES.values(), 1))
-_WRITE = (
-    f"UPDATE alerts.customer c SET {_SET}, recent = n.recent::timestamptz[] "  # noqa: S608
-    f"FROM unnest({_ARRAYS}) AS n({_COLUMNS}) WHERE c.customer_id = n.customer_id"
-)
 
 
 class Customers:
@@ -120,13 +116,19 @@ class Customers:
         )
         return {row["customer_id"] for row in rows}
 
-    async def write(self, work: UnitOfWork, states: Iterable[CustomerState]) -> None:
-        """Store the states of customers that are locked."""
-        rows = sorted(map(_STATE, states))
-        if rows:
-            columns = list(zip(*rows, strict=True))
-            columns[_RECENT] = tuple(map(_array, columns[_RECENT]))
-            await work.driver.execute(_WRITE, *columns)
+    async def write(
+        self, work: UnitOfWork, states: Iterable[CustomerState], before: Mapping[str, Known]
+    ) -> None:
+        """Store the states of customers that are locked, who were as `before` says."""
+        whole: list[CustomerState] = []
+        often: list[CustomerState] = []
+        for state in states:
+            changed = _SELDOM(state) != _SELDOM(before[state.customer_id].state)
+            (whole if changed else often).append(state)
+        for names, rows in ((_OFTEN, often), (tuple(_TYPES), whole)):
+            if rows:
+                rows.sort(key=attrgetter("customer_id"))
+                await work.driver.execute(_update(names), *(_column(rows, n) for n in names))
 
     async def write_profiles(self, work: UnitOfWork, seen: Mapping[str, ProfileSeen]) -> None:
         """Store profiles of customers that are locked, whose newest they are."""
@@ -147,6 +149,25 @@ class Customers:
                 "WHERE c.customer_id = n.customer_id",
                 msgspec.json.encode(rows).decode(),
             )
+
+
+def _update(names: Sequence[str]) -> str:
+    """The statement that stores these columns, each sent as an array."""
+    arrays = ", ".join(f"${n}::{_TYPES[name]}[]" for n, name in enumerate(names, 1))
+    changes = ", ".join(
+        f"{name} = n.{name}{'::timestamptz[]' if name == 'recent' else ''}"
+        for name in names
+        if name != "customer_id"
+    )
+    return (
+        f"UPDATE alerts.customer c SET {changes} FROM unnest({arrays}) "  # noqa: S608 (our own names)
+        f"AS n({', '.join(names)}) WHERE c.customer_id = n.customer_id"
+    )
+
+
+def _column(states: Sequence[CustomerState], name: str) -> list[object]:
+    values = [getattr(state, name) for state in states]
+    return [_array(times) for times in values] if name == "recent" else values
 
 
 def _array(times: Sequence[datetime]) -> str | None:

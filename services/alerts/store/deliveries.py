@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from services.alerts.ports import Attempted, Leased, NewDelivery
-from shared.postgres.engine import UnitOfWork
+from shared.postgres.engine import Driver, UnitOfWork
 
 LOOK_AGAIN = timedelta(seconds=1)
 """When a message that waits for one under way is looked at again, should nobody tell it before:
@@ -62,6 +62,24 @@ class Deliveries:
                 [d.created_at for d in deliveries],
                 [d.received_ms for d in deliveries],
             )
+
+    async def look(
+        self, driver: Driver, endpoints: Sequence[str], now: datetime
+    ) -> tuple[dict[str, int], bool]:
+        """The version of each endpoint that may be sent to, and whether anything is due at one of
+        `endpoints`. Outside any transaction: who acts on it reads again within one."""
+        rows = await driver.fetch(
+            """
+            SELECT e.id, e.version, e.id = ANY($1::text[]) AND EXISTS (
+                   SELECT FROM alerts.delivery d WHERE d.endpoint_id = e.id
+                      AND d.status = 'pending' AND d.next_at <= $2) AS due
+              FROM alerts.endpoint e
+             WHERE e.deleted_at IS NULL AND e.paused_at IS NULL AND e.disabled_at IS NULL
+            """,
+            list(endpoints),
+            now,
+        )
+        return {row["id"]: row["version"] for row in rows}, any(row["due"] for row in rows)
 
     async def claim(
         self, work: UnitOfWork, most: Mapping[str, int], now: datetime, until: datetime

@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.core.retry import DELAYS_S, Answer
+from services.alerts.handlers.deliver import Deliver
 from services.alerts.ports import Attempted, Leased
 from services.alerts.store.deliveries import Deliveries
 from shared.postgres.engine import unit_of_work
@@ -151,6 +152,47 @@ async def test_07_the_answer_is_read_only_in_part(bench: Bench, receiver: Receiv
                                       "ORDER BY length(response_head)")]  # fmt: skip
     assert heads[0] == "abc"
     assert len(heads[1]) == 20_000
+
+
+async def test_a_look_goes_on_only_where_something_is_due_or_an_endpoint_changed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What nobody in this process announced is found by one statement, at once."""
+    turns = []
+    whole = Deliver._settle_and_claim
+
+    async def noted(self: Deliver) -> None:
+        turns.append(1)
+        await whole(self)
+
+    monkeypatch.setattr(Deliver, "_settle_and_claim", noted)
+    sender = await bench.sender()
+
+    async def looks() -> bool:
+        turns.clear()
+        await sender.turn(announced=False)
+        return bool(turns)
+
+    assert await looks()  # it knows no endpoint yet
+    assert not await looks()
+    await bench.read_risk(assessed(1, 0))
+    assert await looks()
+    claimed = "SELECT token IS NOT NULL FROM alerts.delivery"
+    assert await rows(bench.engine, claimed) == [(True,)]
+    await sender._drain()
+    assert await looks()  # settled by the drain, but not forgotten
+    assert not await looks()
+    for change in ("paused_at = now()", "paused_at = NULL", "version = version + 1"):
+        await execute(bench, f"UPDATE alerts.endpoint SET {change}")  # noqa: S608 (ours)
+        assert await looks()
+        assert not await looks()
+    await execute(bench, "UPDATE alerts.delivery SET status = 'pending', next_at = 'infinity'")
+    assert not await looks()
+
+
+async def execute(bench: Bench, statement: str) -> None:
+    async with unit_of_work(bench.engine) as work:
+        await work.driver.execute(statement)
 
 
 async def test_messages_of_one_customer_keep_their_order(bench: Bench, receiver: Receiver) -> None:

@@ -94,11 +94,57 @@ async def test_known_and_unknown_customers_are_locked_and_read_alike(bench: Benc
             "ann": CustomerState("ann"),
             "bob": CustomerState("bob"),
         }
-        await customers.write(work, [bare, state])
+        await customers.write(work, [bare, state], first)
     async with unit_of_work(bench.engine) as work:
         found = await customers.lock(work, ["new", "ann", "bob"])
+        later = replace(state, revision=4, band="low", probability=0.1, purchased_at=day(6))
+        after = replace(bare, armed=False, recent=(day(4),))
+        await customers.write(work, [later, after], found)
     assert [found[name].state for name in ("ann", "bob")] == [state, bare]
     assert found["new"].state == CustomerState("new")
+    async with unit_of_work(bench.engine) as work:
+        found = await customers.lock(work, ["ann", "bob"])
+    assert [found[name].state for name in ("ann", "bob")] == [later, after]
+
+
+async def test_a_purchase_that_comes_with_profiles_is_noted_and_closes(bench: Bench) -> None:
+    """As one that comes alone."""
+    await bench.read_risk(assessed(1, 0), assessed(1, 0, customer_id="c-2", band="low"))
+    data = ActivityData(profile=Profile(name="Ann"))
+    await bench.read_activity(
+        event(events.PROFILE, "c-1", 2, data), bought("c-1", 3), bought("c-1", 1), bought("c-2", 4)
+    )
+    stored = "SELECT purchased_at, profile ->> 'name' FROM alerts.customer ORDER BY customer_id"
+    assert await rows(bench.engine, stored) == [(day(3), "Ann"), (day(4), None)]
+    assert await rows(bench.engine, "SELECT closed_at FROM alerts.task") == [(day(3),)]
+
+
+@pytest.mark.parametrize("first", ["purchase", "assessment"])
+async def test_a_purchase_and_an_assessment_of_one_customer_follow_one_another(
+    bench: Bench, first: str
+) -> None:
+    """Whichever holds the customer's row: the other waits, then sees what it did."""
+    known, purchase = assessed(1, 0), bought("c-1", 3)
+    await bench.read_risk(assessed(0, -1, band="low"))
+    turns = {"purchase": bench.read_activity(purchase), "assessment": bench.read_risk(known)}
+    async with unit_of_work(bench.engine) as work:
+        # Both queue behind this lock, in the order in which they came.
+        await work.driver.execute("SELECT FROM alerts.customer FOR UPDATE")
+        running = []
+        for name in sorted(turns, key=lambda name: name != first):
+            running.append(asyncio.create_task(turns[name]))
+            while not await work.driver.fetchval(  # noqa: ASYNC110 (no event to wait for)
+                "SELECT count(DISTINCT pid) = $1 FROM pg_locks WHERE NOT granted",
+                len(running),
+            ):
+                await asyncio.sleep(0.01)
+    await asyncio.gather(*running)
+    assert await rows(bench.engine, "SELECT status, closed_at FROM alerts.task") == [
+        ("closed", day(3))
+    ]
+    assert await rows(bench.engine, "SELECT purchased_at, revision FROM alerts.customer") == [
+        (day(3), 1)
+    ]
 
 
 async def test_the_same_tasks_whichever_topic_is_read_first(bench: Bench) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from deploy.local.waiting import LOOPBACK, free_port
 from shared.kernel.errors import Invalid, Transient
 from shared.postgres.copying import copy_columns, texts, timestamps
-from shared.postgres.engine import UnitOfWork, create_engine, unit_of_work
+from shared.postgres.engine import UnitOfWork, create_engine, reading, unit_of_work
 from shared.postgres.settings import PostgresSettings
 from tests.integration.shared.tables import effect
 
@@ -202,6 +202,57 @@ async def test_one_that_was_cancelled_as_it_began_leaves_no_trace(
             await work.driver.execute(INSERT, name)
     await engine.dispose()  # whatever was not committed is gone
     assert await effects(engine) == {"a", "b"}
+
+
+async def test_what_only_reads_begins_nothing(engine: AsyncEngine) -> None:
+    """Each statement is a transaction of its own, and a unit of work on the same session is none
+    of it."""
+    async with reading(engine) as driver:
+        assert not driver.is_in_transaction()
+        first, second = [await driver.fetchval("SELECT now()") for _ in range(2)]
+        assert first < second
+    async with unit_of_work(engine) as work:
+        await work.driver.execute(INSERT, "a")
+    assert await effects(engine) == {"a"}
+
+
+async def test_a_lost_connection_passes_for_who_only_reads(postgres: PostgresSettings) -> None:
+    """Also where all of the pool died while they were idle: one look fails, the next does not."""
+    engine, other = create_engine(postgres, "test"), create_engine(postgres, "other")
+    try:
+        async with unit_of_work(engine), reading(engine) as driver:
+            assert await driver.fetchval("SELECT 1") == 1
+        async with unit_of_work(other) as work:
+            ended = await work.driver.fetch(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                "WHERE application_name = 'ebbwatch-test' AND datname = current_database()"
+            )
+        assert len(ended) == 2
+        with pytest.raises(Transient):
+            async with reading(engine) as driver:
+                await driver.fetchval("SELECT 1")
+        for _ in range(2):
+            async with reading(engine) as driver:
+                assert await driver.fetchval("SELECT 1") == 1
+    finally:
+        await engine.dispose()
+        await other.dispose()
+
+
+async def test_a_look_that_is_cancelled_leaves_no_trace(postgres: PostgresSettings) -> None:
+    engine = create_engine(postgres.model_copy(update={"pool_size": 1}), "test")
+    try:
+
+        async def look() -> None:
+            async with reading(engine) as driver:
+                await driver.execute("SELECT pg_sleep(30)")
+
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(look(), 0.2)
+        async with unit_of_work(engine) as work:
+            assert await work.driver.fetchval("SELECT 1") == 1
+    finally:
+        await engine.dispose()
 
 
 async def test_a_unique_violation_stays(engine: AsyncEngine) -> None:
