@@ -28,9 +28,10 @@ from deploy.local.stack import ROOT
 from deploy.local.waiting import LOOPBACK, free_port
 
 NAMES = ("ingest", "scoring", "alerts")
-DEFAULTS = {"EBBWATCH_SCORING_LANES": "1"}
-"""What the demo sets unless the environment does (decision 14): with five processes on two cores
-none is idle for a second lane, which would double the transactions of a day."""
+DEFAULTS = {"EBBWATCH_SCORING_LANES": "1", "EBBWATCH_SCORING_BATCH_RECORDS_MAX": "4000"}
+"""What the demo sets unless the environment does. With five processes on two cores none is idle
+for a second lane, which would double the transactions of a day (decision 14). 4,000 records are the
+eight days that one turn may pass (decision 17)."""
 CRM = "sample-crm"
 
 COMMAND_S_MAX = 60.0
