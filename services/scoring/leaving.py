@@ -3,10 +3,12 @@
 What it is for: the one place that says how effects change columns. It changes none in place.
 """
 
+from dataclasses import fields
+
 import numpy as np
 from numpy.typing import NDArray
 
-from services.scoring.core.value.changes import StandingRows
+from services.scoring.core.value.changes import StandingColumns, StandingRows
 from services.scoring.ports import Effects, Loaded, LoadedStanding
 
 Ints = NDArray[np.int64]
@@ -41,18 +43,7 @@ def loaded_after(loaded: Loaded, effects: Effects, rows: Ints) -> Loaded:
 def standing_after(rows: StandingRows, before: LoadedStanding) -> LoadedStanding:
     """What is stored of the customers of these rows; a person's grade and the profile stay."""
     return LoadedStanding(
-        at=rows.at,
-        sequence=rows.sequence,
-        grade=rows.grade,
-        tier=rows.tier,
-        behaviour=rows.behaviour,
-        lifecycle=rows.lifecycle,
-        lifecycle_since=rows.lifecycle_since,
-        segments=rows.segments,
-        rules_revision=rows.rules_revision,
-        policy_version=rows.policy_version,
-        worth=rows.worth,
-        overridden=rows.overridden,
+        **{field.name: getattr(rows, field.name) for field in fields(StandingColumns)},
         override=before.override,
         override_until=before.override_until,
         profile=before.profile,

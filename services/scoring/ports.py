@@ -14,7 +14,7 @@ from services.scoring.core.columns import Columns
 from services.scoring.core.contracts import Labels
 from services.scoring.core.material import NO_REASON
 from services.scoring.core.state import empty
-from services.scoring.core.value.changes import StandingRows
+from services.scoring.core.value.changes import StandingColumns, StandingRows
 from services.scoring.core.value.standing import NO_SEGMENTS, NONE
 from shared.contracts.changes import CustomerChanged
 from shared.contracts.events import Profile
@@ -271,25 +271,10 @@ class Made:
 
 
 @dataclass(slots=True)
-class LoadedStanding(Columns):
-    """What is stored of some customers' standing, in their order. Codes index the words of
-    their modules, `NONE` = unsaid; times are Unix seconds UTC, NaN where there is none."""
+class LoadedStanding(StandingColumns):
+    """What is stored of some customers' standing, in their order; times are NaN where there is
+    none."""
 
-    at: Floats
-    """NaN: nothing was said yet."""
-    sequence: Ints
-    grade: Codes
-    tier: Codes
-    behaviour: Codes
-    lifecycle: Codes
-    lifecycle_since: Floats
-    segments: NDArray[np.object_]
-    """frozenset[str]."""
-    rules_revision: Ints
-    policy_version: Ints
-    worth: Floats
-    overridden: Flags
-    """The grade above was set by a person."""
     override: Codes
     """A grade that a person has set, ..."""
     override_until: Floats

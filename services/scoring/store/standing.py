@@ -6,7 +6,6 @@ Written after the fence, in key order, like the rest of the turn.
 from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime
-from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -17,7 +16,7 @@ from services.scoring.core.columns import codes, objects
 from services.scoring.core.value.changes import StandingRows
 from services.scoring.core.value.grades import GRADES, TIERS
 from services.scoring.core.value.lifecycle import BEHAVIOURS, LIFECYCLES
-from services.scoring.core.value.rfm import CELLS
+from services.scoring.core.value.rfm import CELLS, digits
 from services.scoring.core.value.standing import NO_SEGMENTS
 from services.scoring.ports import LoadedStanding
 from shared.contracts.changes import CustomerChanged
@@ -71,8 +70,9 @@ CREATE TEMP TABLE IF NOT EXISTS s_standing (customer_id text, partition int, seq
 """
 """Made by `TurnStore.open`, once for a session."""
 
-_COLUMNS: Final = tuple(
-    "customer_id" if field.name == "customer" else field.name for field in fields(StandingRows)
+_COLUMNS: Final = (
+    "customer_id",
+    *(field.name for field in fields(StandingRows) if field.name != "customer"),
 )
 _FLOATS: Final = (
     "score", "worth", "lifetime_value", "expected_purchases", "alive_probability",
@@ -200,19 +200,17 @@ def _staged(rows: StandingRows) -> tuple[Numbers, Words]:
     }
     words: dict[str, Sequence[bytes | None]] = {
         "customer_id": [name.encode() for name in rows.customer.tolist()],
-        "rfm": [_digits(*scores) for scores in rows.rfm.tolist()],
+        "segments": [texts(tuple(sorted(some))) for some in rows.segments.tolist()],
+        "needs": [texts(some) for some in rows.needs.tolist()],
+        "quality": [texts(some) for some in rows.quality.tolist()],
+        "rfm": [
+            None if (told := digits(*scores)) is None else told.encode()
+            for scores in rows.rfm.tolist()
+        ],
     }
     for name, of in _WORDS.items():
         words[name] = of[getattr(rows, name)].tolist()
-    for name in ("segments", "needs", "quality"):
-        words[name] = [texts(tuple(sorted(some))) if name == "segments" else texts(some)
-                       for some in getattr(rows, name).tolist()]  # fmt: skip
     return numbers, words
-
-
-@lru_cache(5**3 + 1)
-def _digits(*scores: int) -> bytes | None:
-    return "".join(map(str, scores)).encode() if all(scores) else None
 
 
 async def _move_members(driver: Driver, changes: Sequence[CustomerChanged]) -> None:

@@ -39,15 +39,14 @@ _WORDS: Final[tuple[tuple[ChangeKind, str, Sequence[str]], ...]] = (
 
 
 @dataclass(slots=True)
-class StandingRows(Columns):
-    """What is stored of some customers' standings. Codes index the words of their modules, `NONE`
-    = unsaid; times are Unix seconds UTC; NaN is a number that the data do not support."""
+class StandingColumns(Columns):
+    """Of some customers' stored standings, what the next look compares with. Codes index the words
+    of their modules, `NONE` = unsaid; times are Unix seconds UTC."""
 
-    customer: NDArray[np.object_]
-    partition: Ints
+    at: Floats
+    """NaN: nothing was said yet."""
     sequence: Ints
     """Of the last change told."""
-    at: Floats
     grade: Codes
     tier: Codes
     behaviour: Codes
@@ -57,6 +56,18 @@ class StandingRows(Columns):
     """frozenset[str]."""
     rules_revision: Ints
     policy_version: Ints
+    worth: Floats
+    """NaN where the data do not support it."""
+    overridden: Flags
+    """The grade above was set by a person."""
+
+
+@dataclass(slots=True)
+class StandingRows(StandingColumns):
+    """All that is stored of them; NaN is a number that the data do not support."""
+
+    customer: NDArray[np.object_]
+    partition: Ints
     needs: NDArray[np.object_]
     """tuple[str, ...], as `quality`."""
     quality: NDArray[np.object_]
@@ -64,7 +75,6 @@ class StandingRows(Columns):
     """int8[n, 3]; 0 = unscored."""
     rfm_cell: Codes
     score: Floats
-    worth: Floats
     lifetime_value: Floats
     lifetime_value_days: Ints
     """0 without a value."""
@@ -73,7 +83,6 @@ class StandingRows(Columns):
     value_at_risk: Floats
     net_spent: Floats
     profit: Floats
-    overridden: Flags
 
 
 Word = TypeVar("Word", bound=str)
@@ -264,7 +273,7 @@ class Comparison:
             alive_probability=defined(plain.alive[row]),
             expected_purchases=defined(plain.purchases[row]),
             profit=defined(plain.profit[row]),
-            rfm="".join(map(str, scores)) if all(scores) else None,
+            rfm=rfm.digits(*scores),
             rfm_cell=word(rfm.CELLS, plain.cell[row]),
             quality=list(self.now.quality[row]),
         )

@@ -8,6 +8,7 @@ equals an edge belongs below it, so that equal customers always have equal score
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -20,6 +21,8 @@ SCORES: Final = 5
 SHARES: Final = (0.2, 0.4, 0.6, 0.8)
 UNSCORED: Final = 0
 """Who has not bought has no score."""
+COMBINATIONS: Final = (SCORES + 1) ** 3
+"""Of three scores, the missing ones among them: each is made once."""
 
 CELLS: Final = (
     "hibernating",
@@ -72,6 +75,17 @@ def descending(values: Floats, at: Sequence[float]) -> Scores:
     """As `ascending` where less is better (recency)."""
     scores = SCORES - np.searchsorted(np.asarray(at), values, side="left")
     return np.where(np.isnan(values), UNSCORED, scores).astype(np.int8)
+
+
+@lru_cache(COMBINATIONS)
+def digits(recency: int, frequency: int, monetary: int) -> str | None:
+    """The three scores as they are told, recency first; None where one is missing.
+
+    >>> digits(5, 1, 3), digits(5, 0, 3)
+    ('513', None)
+    """
+    scores = recency, frequency, monetary
+    return "".join(map(str, scores)) if all(scores) else None
 
 
 def cell(recency: Scores, frequency: Scores) -> Scores:
