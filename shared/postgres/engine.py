@@ -4,8 +4,8 @@ Trouble that passes by itself (connection lost, deadlock, serialization, timeout
 server starting) leaves here as `Transient`; everything else is a bug and stays as it is.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -109,18 +109,12 @@ async def unit_of_work(engine: AsyncEngine, begin: str | None = None) -> AsyncIt
     `begin` is the transaction's first statement, for instance its local settings.
     After a Transient the outcome of the COMMIT is unknown: read what was stored, never guess.
     """
-    try:
+    with _told_by_kind():
         async with engine.begin() as connection:
             driver = await _begun(connection)
             if begin is not None:
                 await driver.execute(begin)
             yield UnitOfWork(connection, driver)
-    except Transient:
-        raise
-    except Exception as error:
-        if is_passing(error):
-            raise Transient(f"PostgreSQL: {type(error).__name__}: {error}") from error
-        raise
 
 
 @asynccontextmanager
@@ -130,7 +124,7 @@ async def reading(engine: AsyncEngine) -> AsyncIterator[Driver]:
     For what only reads, and decides nothing that is written. Raises Transient for trouble that
     passes.
     """
-    try:
+    with _told_by_kind():
         async with engine.connect() as connection:
             raw = await connection.get_raw_connection()
             try:
@@ -142,6 +136,15 @@ async def reading(engine: AsyncEngine) -> AsyncIterator[Driver]:
             except BaseException:
                 await connection.invalidate()  # cancelled: nobody knows what it still does
                 raise
+
+
+@contextmanager
+def _told_by_kind() -> Iterator[None]:
+    """Trouble that passes leaves as Transient, everything else as it is."""
+    try:
+        yield
+    except Transient:
+        raise
     except Exception as error:
         if is_passing(error):
             raise Transient(f"PostgreSQL: {type(error).__name__}: {error}") from error
