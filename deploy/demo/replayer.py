@@ -23,7 +23,7 @@ from shared.runtime.clock import Clock
 
 PARTITION = 0
 CHUNK_RECORDS = 2_000
-"""Records in flight at once, about 1.6 MB: as many as a batch of the services takes."""
+"""Records in flight at once, about 1.6 MB: as many as a batch of ingest takes."""
 
 AHEAD_DAYS_MAX = 14
 """Days sent that the services have not worked through. Their positions are seen up to 0.3 s late,

@@ -56,7 +56,7 @@ async def ingest(stack: LocalStack) -> Figures:
     raw, activity, _, dead = await ground.make_topics(kafka, "ingest")
     await _fill(kafka, raw.name, count)
     producer = Producer(kafka, "bench")
-    spare_collector()  # as `main` does
+    spare_collector()  # as a service does
     accept = AcceptBatch(producer, Topics(activity.name, dead.name), RateTable("USD"))
     meter = await _through(kafka, raw.name, "ours", count, accept)
     await producer.close()
