@@ -4,6 +4,7 @@ What it is for: the one place that decides about retention tasks. Time is busine
 comes with the message; the wall clock has no say. It never writes, sends or words anything.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
@@ -20,8 +21,8 @@ from shared.contracts.risk import Band, Grade, RiskAssessed
 
 __all__ = [
     "NO_REVISION", "TRAITS", "CloseReason", "Closed", "CustomerState", "Decision", "HeldOut",
-    "OpenTask", "Policy", "Raised", "Step", "Why", "decide", "purchased", "settle", "stable_id",
-    "task_id",
+    "OpenTask", "Policy", "Raised", "Step", "Why", "decide", "first_seen", "purchased", "settle",
+    "stable_id", "task_id",
 ]  # fmt: skip
 
 NO_REVISION: Final = -1
@@ -173,20 +174,42 @@ def decide(state: CustomerState, message: RiskAssessed, policy: Policy) -> Decis
 
 
 def settle(state: CustomerState) -> tuple[CustomerState, tuple[Closed, ...]]:
-    """End the open tasks that have no object any more.
+    """End the open tasks that have no object any more, at the newest purchase known.
 
     The customer bought after the task was opened, or must not be contacted any more.
     """
-    ended = tuple(closed for task in state.open if (closed := _closed(state, task)) is not None)
+    return _settle(state, state.purchased_at)
+
+
+def purchased(state: CustomerState, at: datetime) -> tuple[CustomerState, tuple[Closed, ...]]:
+    """A live purchase happened at `at`, in any order with the others.
+
+    It ends the tasks opened before it, also where the state knows a newer one already.
+    """
+    return _settle(replace(state, purchased_at=_latest(state.purchased_at, at)), at)
+
+
+def first_seen(closed: Closed, purchases: Iterable[datetime]) -> Closed:
+    """A task's end at the first purchase after its opening, of those known.
+
+    A state knows only the newest: a task raised behind the log would seem to end at that one.
+    """
+    if closed.reason != "came_back":
+        return closed
+    after = [at for at in purchases if at > closed.task.opened_at]
+    return Closed(closed.task, min(after, default=closed.at), closed.reason)
+
+
+def _settle(
+    state: CustomerState, bought: datetime | None
+) -> tuple[CustomerState, tuple[Closed, ...]]:
+    ended = tuple(
+        closed for task in state.open if (closed := _closed(state, task, bought)) is not None
+    )
     gone = {closed.task.id for closed in ended}
     if not gone:
         return state, ()
     return replace(state, open=tuple(t for t in state.open if t.id not in gone)), ended
-
-
-def purchased(state: CustomerState, at: datetime) -> tuple[CustomerState, tuple[Closed, ...]]:
-    """A live purchase happened at `at`, in any order with the others."""
-    return settle(replace(state, purchased_at=_latest(state.purchased_at, at)))
 
 
 def _why(
@@ -267,8 +290,7 @@ def _ramp_over(state: CustomerState, message: RiskAssessed) -> bool:
     return state.ramp_until is not None and message.assessed_at >= state.ramp_until
 
 
-def _closed(state: CustomerState, task: OpenTask) -> Closed | None:
-    bought = state.purchased_at
+def _closed(state: CustomerState, task: OpenTask, bought: datetime | None) -> Closed | None:
     if task.by_risk and bought is not None and bought > task.opened_at:
         return Closed(task, bought, "came_back")
     if state.do_not_contact_at is not None:

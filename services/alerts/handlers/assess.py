@@ -8,7 +8,15 @@ from dataclasses import dataclass, replace
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts import metrics
-from services.alerts.core.policy import Closed, CustomerState, Policy, Raised, Step, decide
+from services.alerts.core.policy import (
+    Closed,
+    CustomerState,
+    Policy,
+    Raised,
+    Step,
+    decide,
+    first_seen,
+)
 from services.alerts.core.task import Ground, new_task
 from services.alerts.core.trial import new_trial
 from services.alerts.handlers.book import Book, Page, count
@@ -61,7 +69,8 @@ class Assess:
             await self.relay.forget(work)
             known = await self.customers.lock(work, {a.message.customer_id for a in assessed})
             version, policy = await self.rules.current(work)
-            decided, states, why = _decide(assessed, known, policy)
+            steps, states, why = _decide(assessed, known, policy)
+            decided = await self._first_seen(work, steps)
             ground = Ground(policy, version, now)
             page = _page(decided, known, await self._with_rates(work, ground, decided, known))
             await self.customers.write(work, states, known)
@@ -76,6 +85,26 @@ class Assess:
         count(changes, self.clock.now())
         await self.relay.flush(pending)
         return moves
+
+    async def _first_seen(self, work: UnitOfWork, decided: Decided) -> Decided:
+        """The same steps, each task ending at the first known purchase after it.
+
+        An assessment that was read late may be behind several purchases.
+        """
+        back = {
+            each.message.customer_id: step.task.opened_at
+            for each, step in reversed(decided)
+            if isinstance(step, Closed) and step.reason == "came_back"
+        }
+        if not back:
+            return decided
+        bought = await self.assessments.purchases(work, sorted(back), min(back.values()))
+        return [
+            (each, first_seen(step, bought.get(each.message.customer_id, ())))
+            if isinstance(step, Closed)
+            else (each, step)
+            for each, step in decided
+        ]
 
     async def _with_rates(
         self, work: UnitOfWork, ground: Ground, decided: Decided, known: dict[str, Known]

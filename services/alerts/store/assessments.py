@@ -62,7 +62,7 @@ class Assessments:
     async def purchases(
         self, work: UnitOfWork, customers: Sequence[str], begin: datetime
     ) -> dict[str, list[datetime]]:
-        """When these customers bought, from `begin` on."""
+        """When these customers bought, after `begin`; in no order."""
         rows = await work.driver.fetch(
             "SELECT customer_id, at FROM alerts.purchase "
             "WHERE customer_id = ANY($1::text[]) AND at > $2 AND NOT refund",

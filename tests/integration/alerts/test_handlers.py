@@ -148,16 +148,28 @@ async def test_a_purchase_and_an_assessment_of_one_customer_follow_one_another(
 
 
 async def test_the_same_tasks_whichever_topic_is_read_first(bench: Bench) -> None:
-    await bench.read_activity(bought("c-1", 3))
+    """A task ends at the first purchase after it was opened, however many are known by then."""
+    after = [bought(c, at) for at in (-1, 3, 11) for c in ("c-1", "c-2")]
+    await bench.read_activity(*after[::2])
     await bench.read_risk(assessed(1, 0), assessed(1, 0, customer_id="c-2"))
-    await bench.read_activity(bought("c-2", 3))
+    await bench.read_activity(*after[1::2])
     tasks = await rows(
         bench.engine,
         "SELECT status, version, opened_at, closed_at, close_reason FROM alerts.task",
     )
     assert tasks == [("closed", 2, day(0), day(3), "came_back")] * 2
+    newest = await rows(bench.engine, "SELECT purchased_at FROM alerts.customer")
+    assert newest == [(day(11),)] * 2
     told = await rows(bench.engine, "SELECT kind FROM alerts.delivery ORDER BY customer_id, seq")
     assert [kind for (kind,) in told] == ["retention_task.opened", "retention_task.closed"] * 2
+
+
+async def test_a_purchase_that_an_assessment_tells_first_ends_the_task(bench: Bench) -> None:
+    """Also where its own event has not been read yet; a refund is no purchase."""
+    await bench.read_risk(assessed(1, 0))
+    await bench.read_activity(event(events.REFUND, "c-1", 2, ActivityData(amount=1.0)))
+    await bench.read_risk(assessed(2, 5, "low", last_purchase_at=day(4)))
+    assert await rows(bench.engine, "SELECT closed_at FROM alerts.task") == [(day(4),)]
 
 
 async def test_task_ids_are_the_same_in_a_second_replay(bench: Bench) -> None:

@@ -207,6 +207,13 @@ def test_a_purchase_after_the_task_ends_it() -> None:
     assert state.open == ()
 
 
+def test_it_ends_at_the_first_of_several_that_are_known() -> None:
+    raised = play(NEW, assessed(1, 0))[0].state
+    state, ended = purchased(replace(raised, purchased_at=day(11)), day(3))
+    assert ended == (Closed(raised.open[0], day(3), "came_back"),)
+    assert (state.open, state.purchased_at) == ((), day(11))
+
+
 @pytest.mark.parametrize("at", [day(-1), day(0)])
 def test_a_purchase_before_the_task_does_not(at: datetime) -> None:
     raised = play(NEW, assessed(1, 0))[0].state
