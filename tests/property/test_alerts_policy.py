@@ -4,9 +4,11 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import attrgetter
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from services.alerts.core.policy import (
     Closed,
@@ -15,6 +17,7 @@ from services.alerts.core.policy import (
     Raised,
     Step,
     decide,
+    first_seen,
     purchased,
 )
 from shared.contracts.risk import BANDS, Reason, RiskAssessed
@@ -67,24 +70,36 @@ PURCHASES = st.lists(st.floats(0, 200).map(lambda at: Bought(day(at))), max_size
 def play(
     arrivals: Sequence[Arrival], policy: Policy
 ) -> tuple[CustomerState, list[Raised], list[Closed]]:
-    """Everything that follows, and the law checked after each step."""
+    """Everything that follows, and the law checked after each step.
+
+    Purchases in a row come as one batch: the newest is noted before the first is looked at.
+    """
     state = CustomerState("c-1")
     raised: list[Raised] = []
     closed: list[Closed] = []
-    for each in arrivals:
-        if isinstance(each, Bought):
-            state, ended = purchased(state, each.at)
-            steps: tuple[Step, ...] = ended
-        else:
-            decision = decide(state, each, policy)
-            state, steps = decision.state, decision.steps
-        raised += [s for s in steps if isinstance(s, Raised)]
-        closed += [s for s in steps if isinstance(s, Closed)]
-        causes = [task.cause for task in state.open]
-        assert len(causes) == len(set(causes))
-        assert len(causes) <= policy.open_tasks_max
-        alive = {r.task.id for r in raised} - {c.task.id for c in closed}
-        assert alive == {task.id for task in state.open}
+    read: list[datetime] = []
+    for _, run in itertools.groupby(arrivals, type):
+        batch = list(run)
+        bought = [each.at for each in batch if isinstance(each, Bought)]
+        if bought:
+            read += bought
+            noted = filter(None, [state.purchased_at, *bought])
+            state = replace(state, purchased_at=max(noted))
+        for each in batch:
+            steps: Sequence[Step]
+            if isinstance(each, Bought):
+                state, steps = purchased(state, each.at)
+            else:
+                decision = decide(state, each, policy)
+                state, steps = decision.state, decision.steps
+                steps = [first_seen(s, read) if isinstance(s, Closed) else s for s in steps]
+            raised += [s for s in steps if isinstance(s, Raised)]
+            closed += [s for s in steps if isinstance(s, Closed)]
+            causes = [task.cause for task in state.open]
+            assert len(causes) == len(set(causes))
+            assert len(causes) <= policy.open_tasks_max
+            alive = {r.task.id for r in raised} - {c.task.id for c in closed}
+            assert alive == {task.id for task in state.open}
     assert len({c.task.id for c in closed}) == len(closed)
     return state, raised, closed
 
@@ -132,6 +147,24 @@ def test_which_topic_is_read_first_does_not_decide_which_tasks_exist(
     for task in state.open:
         assert latest is None or latest <= task.opened_at
     assert len(closed) + len(state.open) == len(raised)
+
+
+@settings(max_examples=150)
+@given(st.data(), assessments(), PURCHASES)
+def test_a_task_ends_at_the_first_purchase_after_it_however_far_behind_assessments_are(
+    data: st.DataObject, made: list[RiskAssessed], bought: list[Bought]
+) -> None:
+    """Activity in its own order, and never behind the assessments that tell of it."""
+    bought = sorted(bought, key=attrgetter("at"))
+    mixed: list[Arrival] = [_told_of(m, bought) for m in made]
+    latest = len(mixed)
+    for each in reversed(bought):
+        latest = min(latest, sum(m.assessed_at < each.at for m in made))
+        latest = data.draw(st.integers(0, latest))
+        mixed.insert(latest, each)
+    _, _, closed = play(mixed, Policy(cooldown_days=3, ramp_days=0))
+    for end in closed:
+        assert end.at == min(b.at for b in bought if b.at > end.task.opened_at)
 
 
 def _told_of(message: RiskAssessed, bought: Sequence[Bought]) -> RiskAssessed:
