@@ -24,7 +24,7 @@ def partitions_of(keys: Sequence[bytes], partitions: int) -> list[int]:
     """The partition of each key, of so many.
 
     >>> partitions_of([b"kafka", b""], 6)
-    [4, 5]
+    [4, 3]
     """
     by_length: defaultdict[int, list[int]] = defaultdict(list)
     for place, key in enumerate(keys):
