@@ -92,7 +92,7 @@ def play(
             else:
                 decision = decide(state, each, policy)
                 state, steps = decision.state, decision.steps
-                steps = [first_seen(s, read) if isinstance(s, Closed) else s for s in steps]
+                steps = [first_seen(s, read) for s in steps]
             raised += [s for s in steps if isinstance(s, Raised)]
             closed += [s for s in steps if isinstance(s, Closed)]
             causes = [task.cause for task in state.open]

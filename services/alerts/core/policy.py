@@ -7,7 +7,7 @@ comes with the message; the wall clock has no say. It never writes, sends or wor
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, Literal
+from typing import Final, Literal, TypeGuard
 
 import msgspec
 from msgspec.structs import replace
@@ -21,8 +21,8 @@ from shared.contracts.risk import Band, Grade, RiskAssessed
 
 __all__ = [
     "NO_REVISION", "TRAITS", "CloseReason", "Closed", "CustomerState", "Decision", "HeldOut",
-    "OpenTask", "Policy", "Raised", "Step", "Why", "decide", "first_seen", "purchased", "settle",
-    "stable_id", "task_id",
+    "OpenTask", "Policy", "Raised", "Step", "Why", "came_back", "decide", "first_seen", "purchased",
+    "settle", "stable_id", "task_id",
 ]  # fmt: skip
 
 NO_REVISION: Final = -1
@@ -189,15 +189,20 @@ def purchased(state: CustomerState, at: datetime) -> tuple[CustomerState, tuple[
     return _settle(replace(state, purchased_at=_latest(state.purchased_at, at)), at)
 
 
-def first_seen(closed: Closed, purchases: Iterable[datetime]) -> Closed:
-    """A task's end at the first purchase after its opening, of those known.
+def came_back(step: Step) -> TypeGuard[Closed]:
+    """Whether a task ends by a purchase."""
+    return isinstance(step, Closed) and step.reason == "came_back"
+
+
+def first_seen(step: Step, purchases: Iterable[datetime]) -> Step:
+    """The step; a task that a purchase ends does so at the first after its opening, of those known.
 
     A state knows only the newest: a task raised behind the log would seem to end at that one.
     """
-    if closed.reason != "came_back":
-        return closed
-    after = [at for at in purchases if at > closed.task.opened_at]
-    return Closed(closed.task, min(after, default=closed.at), closed.reason)
+    if not came_back(step):
+        return step
+    after = [at for at in purchases if at > step.task.opened_at]
+    return Closed(step.task, min(after, default=step.at), step.reason)
 
 
 def _settle(

@@ -14,6 +14,7 @@ from services.alerts.core.policy import (
     Policy,
     Raised,
     Step,
+    came_back,
     decide,
     first_seen,
 )
@@ -91,18 +92,13 @@ class Assess:
 
         An assessment that was read late may be behind several purchases.
         """
-        back = {
-            each.message.customer_id: step.task.opened_at
-            for each, step in reversed(decided)
-            if isinstance(step, Closed) and step.reason == "came_back"
-        }
+        back = [(each.message.customer_id, step) for each, step in decided if came_back(step)]
         if not back:
             return decided
-        bought = await self.assessments.purchases(work, sorted(back), min(back.values()))
+        customers, since = {c for c, _ in back}, min(step.task.opened_at for _, step in back)
+        bought = await self.assessments.purchases(work, sorted(customers), since)
         return [
             (each, first_seen(step, bought.get(each.message.customer_id, ())))
-            if isinstance(step, Closed)
-            else (each, step)
             for each, step in decided
         ]
 
