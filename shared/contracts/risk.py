@@ -31,6 +31,31 @@ class Reason(msgspec.Struct, kw_only=True, frozen=True):
     """Named numbers for the sentence; days, counts or money as the catalogue says."""
 
 
+class Lapse(msgspec.Struct, kw_only=True, frozen=True):
+    """The present silence measured against the customer's own rhythm (docs/warning.md)."""
+
+    days: float
+    """Lapse length: a silence that reaches so many days counts as a lapse of this customer."""
+    probability: Probability
+    """That the present silence reaches `days`: P(no purchase in the rest of them)."""
+    usual_gap_days: float
+    """Usual gap from which `days` follows; held towards a prior where `own_rhythm` is false."""
+    own_rhythm: bool
+    """False: too few purchase days for a rhythm of the customer's own."""
+
+
+class Sign(msgspec.Struct, kw_only=True, frozen=True):
+    """A sign of leaving that was found by its own detector, against the customer's own past."""
+
+    code: str
+    """Of the catalogue (`services/scoring/core/signs`)."""
+    strength: Annotated[float, Meta(ge=0, le=1)]
+    """How sure the detector is: the lapse probability of a silence, one minus the p-value of a
+    test, 1 for what the customer said."""
+    facts: dict[str, float] = {}
+    """Named numbers for the sentence, as those of a reason."""
+
+
 class Standing(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """Who the customer is to the company at the time of an assessment (docs/segmentation.md).
 
@@ -85,6 +110,10 @@ class RiskAssessed(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True
     horizons: list[Within] = []
     """The same over several horizons, `horizon_days` among them: ascending in days, never rising
     in probability. "When" is read from these."""
+    lapse: Lapse | None = None
+    """None: never bought, or the contract has ended, so that no silence is measured."""
+    signs: list[Sign] = []
+    """Signs of leaving that hold at `assessed_at`, most urgent first, whatever the band."""
     band: Band
     previous_band: Band | None = None
     onboarding: bool = False
@@ -93,7 +122,7 @@ class RiskAssessed(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True
     model_version: str
     feature_set: int
     reasons: list[Reason]
-    """Most important first; empty below the band from which tasks are raised."""
+    """Why the score is what it is, most important first; empty where there is no sign."""
     purchases: int
     last_purchase_at: datetime | None = None
     days_silent: float | None = None
@@ -102,7 +131,7 @@ class RiskAssessed(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True
     expected_value: float = 0.0
     """Money expected within the horizon had the customer stayed (reporting currency)."""
     value_at_risk: float = 0.0
-    """probability x expected_value."""
+    """Lapse probability x expected_value; 0 without a lapse."""
     currency: str
     standing: Standing | None = None
     """None while value and segments are not known yet."""
