@@ -41,7 +41,7 @@ def loaded_after(loaded: Loaded, effects: Effects, rows: Ints) -> Loaded:
 
 
 def standing_after(rows: StandingRows, before: LoadedStanding) -> LoadedStanding:
-    """What is stored of the customers of these rows; a person's grade, an absence and the profile stay."""
+    """What is stored of these customers; a person's grade, an absence and the profile stay."""
     return LoadedStanding(
         **{field.name: getattr(rows, field.name) for field in fields(StandingColumns)},
         override=before.override,

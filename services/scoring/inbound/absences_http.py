@@ -4,7 +4,7 @@ Reading requires `customers:read`, announcing `admin`.
 """
 
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Response
 from pydantic import BaseModel
@@ -18,7 +18,7 @@ from shared.runtime.clock import Clock
 ABSENCE_DAYS_MAX: Final = 366
 """A longer absence is a farewell."""
 
-EXAMPLE: Final = {
+EXAMPLE: Final[dict[str, Any]] = {
     "begins_at": "2026-07-01T00:00:00Z",
     "ends_at": "2026-08-15T00:00:00Z",
     "reason": "on parental leave, back in August",
