@@ -71,7 +71,7 @@ def paused_days(
     """
     silence = np.nan_to_num(x[:, feature_index["recency_days"]])
     begin = now - silence * DAY_S
-    away = np.fmin(away_until, now), np.fmax(away_from, begin)
+    away = np.minimum(away_until, now), np.maximum(away_from, begin)
     paused = np.nan_to_num(np.maximum(away[0] - away[1], 0.0))
     for start, end in closures:
         left, right = np.maximum(begin, start), np.minimum(now, end)
