@@ -13,7 +13,7 @@ from services.scoring.core.registry import FEATURES, feature_index
 from services.scoring.training import curves
 from services.scoring.training.card_views import lead_times, segments, shap_spread
 from services.scoring.training.choice import MODEL
-from services.scoring.training.figures import Found, instant
+from services.scoring.training.figures import LAPSE_SHOWN, Found, instant
 from services.scoring.training.held_out import CHOSEN, HeldOut
 from services.scoring.training.metrics import Bools, Floats
 from services.scoring.training.panel import SUBSETS
@@ -79,7 +79,22 @@ def _quality(found: Found) -> Section:
         return Section("Quality", (Text("No cutoff's horizon has been observed to its end."),))
     table = Table(("customers", "model", *SHOWN), rows, formats=FORMATS, strong=chosen,
                   caption="Mean over the test cutoffs.")  # fmt: skip
-    return Section("Quality", (table,))
+    return Section("Quality", (table, *_lapse(found)))
+
+
+def _lapse(found: Found) -> tuple[Block, ...]:
+    """The lapse probability, which decides who is warned."""
+    rows = [
+        (name, values["rows"], *(values[measure] for measure in LAPSE_SHOWN))
+        for name, values in found["lapse"].items()
+    ]
+    if not rows:
+        return ()
+    return (
+        Table(("lapse probability", "silences", *LAPSE_SHOWN), rows,
+              caption="Will the present silence reach the customer's lapse length (four usual "
+              "gaps, 28 to 180 days)? On silences that were no longer ordinary."),
+    )  # fmt: skip
 
 
 def _curves(silent: Bools, p: Mapping[str, Floats]) -> tuple[Block, ...]:

@@ -21,6 +21,9 @@ FORMAT: Final = 1
 MODELS: Final = (*NAMES, RULE, MODEL, CHOSEN)
 """The order of the table."""
 
+LAPSE_SHOWN: Final = ("base_rate", "log_loss", "roc_auc", "ece")
+"""Measures of the lapse probability, as `lapse_measures` names them."""
+
 Found = dict[str, Any]
 
 
@@ -37,6 +40,7 @@ def figures(tested: Sequence[HeldOut], horizon_days: int, notes: Mapping[str, An
             for name in MODELS
             if any(name in models for models in seen)
         },
+        "lapse": _lapse([one["lapse"] for one in cutoffs if one["lapse"]]),
         "cutoffs": cutoffs,
     }
 
@@ -61,6 +65,9 @@ def print_table(
         if rows:
             base, count = rows[0][1]["base_rate"], rows[0][1]["rows"]
             out.write(f"{'':8}base rate{_cell(base)}, {count or 0:,.0f} customers\n")
+    for name, values in found["lapse"].items():
+        shown = " ".join(f"{measure} {values[measure]:.4f}" for measure in LAPSE_SHOWN)
+        out.write(f"lapse   {name:20} {shown} ({values['rows']:,.0f} silences)\n")
     for one in found["cutoffs"]:
         unseen = "" if one["labels_observed"] else " (not observed to its end: no measures)"
         out.write(f"{one['cutoff']}{unseen}: {one['chosen']['model']}: {one['chosen']['reason']}\n")
@@ -88,6 +95,7 @@ def _cutoff(one: HeldOut) -> Found:
             "trees_chosen_by": one.untrained if fitted is None else fitted.trees_chosen_by,
             "calibration": "" if fitted is None else fitted.calibration_reason,
         },
+        "lapse": dict(one.lapse),
         "models": {name: measures(one.rows, one.predictions[name])
                    for name in MODELS if one.labelled and name in one.predictions},
     }  # fmt: skip
@@ -103,6 +111,22 @@ def _mean(of_cutoffs: Sequence[Mapping[str, Figures]]) -> dict[str, Figures]:
             values[name] = float(np.mean(defined)) if defined else None
         found[subset] = values
     return found
+
+
+def _lapse(of_cutoffs: Sequence[Mapping[str, Figures]]) -> dict[str, Figures]:
+    """Means of the lapse probability's measures, and silences in all, by way of scoring."""
+    if not of_cutoffs:
+        return {}
+    return {
+        name: {
+            "rows": sum(of[name]["rows"] or 0 for of in of_cutoffs),
+            **{
+                measure: float(np.mean([of[name][measure] for of in of_cutoffs]))
+                for measure in LAPSE_SHOWN
+            },
+        }
+        for name in of_cutoffs[0]
+    }
 
 
 def _cell(value: float | None) -> str:

@@ -19,6 +19,7 @@ from services.scoring.training.backtest import LEARN_CUTOFFS_MIN
 from services.scoring.training.baselines import fit_baselines, without_labels
 from services.scoring.training.choice import MODEL, USUAL, Choice, Contender, choose
 from services.scoring.training.fit import SEED, Fit, fit
+from services.scoring.training.lapse_measures import lapse_measures
 from services.scoring.training.leaks import leaking
 from services.scoring.training.panel import (
     Asked,
@@ -28,6 +29,7 @@ from services.scoring.training.panel import (
     build_panel,
     no_progress,
 )
+from services.scoring.training.protocols import Figures
 from services.scoring.training.table import EventTable
 from services.scoring.training.train import usual_cutoffs
 from services.scoring.training.trees import log_odds
@@ -57,6 +59,8 @@ class HeldOut:
     """Why there are no trees; empty where there are."""
     labelled: bool
     """Whether the whole horizon after it was observed: only then it can be measured."""
+    lapse: Mapping[str, Figures]
+    """Measures of the lapse probability (`lapse_measures`)."""
 
     @property
     def cutoff(self) -> float:
@@ -110,6 +114,7 @@ def hold_out(
         fitted=fitted,
         untrained=untrained,
         labelled=_labelled(table, cutoff, horizon_days),
+        lapse={} if labels != "silence" else lapse_measures(table, rows, predictions, fitted),
     )
 
 
