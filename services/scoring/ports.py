@@ -40,6 +40,16 @@ ENDED_MAX = 16
 upstream, or as a replayed dead letter) is silent without putting the sweep to rest again."""
 
 
+SOURCES = "sources"
+"""Progress: what each source of purchases usually delivers (`core.deliveries`)."""
+
+
+def sources_of(progress: Mapping[str, object]) -> dict[str, list[float]]:
+    """What is known of the sources of a partition; empty before the first purchase."""
+    found = progress.get(SOURCES)
+    return found if isinstance(found, dict) else {}
+
+
 class Recorded(Transient):
     """An event that was taken for a new one is stored: look all of them up, and try again."""
 
@@ -87,6 +97,8 @@ class EventRows:
     channel: list[int] = field(default_factory=list)
     category: list[int] = field(default_factory=list)
     score: list[float] = field(default_factory=list)
+    until: list[float] = field(default_factory=list)
+    """Known end of an activated contract, Unix seconds UTC; NaN for none."""
     original_customer: list[str] = field(default_factory=list)
     received_ms: list[int] = field(default_factory=list)
     live: list[bool] = field(default_factory=list)

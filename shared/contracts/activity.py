@@ -38,6 +38,8 @@ class ActivityData(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     case_id: str | None = None
     campaign_id: str | None = None
     contract_id: str | None = None
+    ends_at: datetime | None = None
+    """Of a contract that was activated: when it ends unless renewed, UTC, where that is known."""
     profile: Profile | None = None
     text: str | None = None
     """Of a feedback; of a contract, why it ended."""

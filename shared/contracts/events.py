@@ -5,7 +5,7 @@ Upstream sends CloudEvents 1.0 in structured mode (one JSON object) or binary mo
 strings with an ISO 4217 currency: a float has already lost what a ledger needs.
 """
 
-from datetime import date
+from datetime import date, datetime
 from typing import Annotated, Literal
 
 import msgspec
@@ -95,6 +95,8 @@ class Contract(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     kind: Literal["activated", "ended"]
     contract_id: Identifier | None = None
+    ends_at: datetime | None = None
+    """Of an activated one: when it ends unless it is renewed, with an offset from UTC."""
     reason: ShortText | None = None
     """Why it ended, in the company's own words."""
 

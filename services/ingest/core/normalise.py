@@ -5,7 +5,7 @@ here and nowhere else; what the source wrote is kept beside them.
 """
 
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date
 from typing import Any
 
 import msgspec
@@ -68,8 +68,17 @@ def feedback(data: Feedback, _: date, __: RateTable) -> ActivityData:
 
 
 def contract(data: Contract, _: date, __: RateTable) -> ActivityData:
-    """As it came."""
-    return ActivityData(kind=data.kind, contract_id=data.contract_id, text=data.reason)
+    """As it came; its end in UTC."""
+    ends_at = data.ends_at
+    if ends_at is not None:
+        if ends_at.tzinfo is None:
+            raise fault("data.ends_at", "an offset from UTC is missing")
+        if data.kind != "activated":
+            raise fault("data.ends_at", "belongs to an activated contract")
+        ends_at = ends_at.astimezone(UTC)
+    return ActivityData(
+        kind=data.kind, contract_id=data.contract_id, ends_at=ends_at, text=data.reason
+    )
 
 
 def profile(data: Profile, _: date, __: RateTable) -> ActivityData:

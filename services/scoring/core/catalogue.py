@@ -33,6 +33,8 @@ BEFORE_MIN: Final = 2.0
 """Fewer purchase days or interactions in four weeks are no level to fall from."""
 AMOUNT_MIN: Final = 0.01
 """Reporting currency: who only ever got things for nothing has no order value to lose."""
+NOTICE_DAYS: Final = 30.0
+"""Before the end of a contract, from which it explains a risk."""
 SCORE_LOW: Final = 6.0
 """0-6 of 10: the detractors of the recommendation scale (Reichheld 2003)."""
 SCORE_DROP: Final = -3.0
@@ -197,6 +199,15 @@ REASONS: Final[tuple[ReasonSpec, ...]] = (
         facts=("survey_score", "survey_change", "recommendation_score"),
         holds=_dissatisfied,
         points=_dissatisfaction,
+    ),
+    ReasonSpec(
+        code="contract_ending",
+        meaning="a contract is about to end",
+        features=("contract_rest_days",),
+        otherwise=(),
+        facts=("days_to_end",),
+        holds=lambda x: np.asarray(column(x, "contract_rest_days") <= NOTICE_DAYS),
+        points=lambda x: np.ones(len(x)),
     ),
     ReasonSpec(
         code="new_and_quiet",

@@ -98,6 +98,17 @@ class EventColumns:
     """Of a purchase, reporting currency; NaN where absent."""
     channel: NDArray[np.uint8]
     """`Channel`."""
+    source: NDArray[np.uint64] = None  # type: ignore[assignment] # filled below
+    """Stable hash of a purchase's source, 0 = unknown; all 0 unless given."""
+    until: NDArray[np.float64] = None  # type: ignore[assignment] # filled below
+    """Known end of an activated contract, Unix seconds UTC, NaN = unknown; all NaN unless given."""
+
+    def __post_init__(self) -> None:
+        """Fill what a history does not have."""
+        if self.source is None:
+            object.__setattr__(self, "source", np.zeros(len(self.row), np.uint64))
+        if self.until is None:
+            object.__setattr__(self, "until", np.full(len(self.row), np.nan))
 
     def __len__(self) -> int:
         """Number of events."""

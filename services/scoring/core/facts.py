@@ -63,6 +63,7 @@ FACTS: Final[Mapping[str, Callable[[Floats], Floats]]] = {
     "order_value_before": _column("order_value_365"),
     "complaints_open": _column("complaints_open"),
     "days_since_complaint": _column("complaint_recency_days"),
+    "days_to_end": _column("contract_rest_days"),
     "survey_score": _column("survey_score"),
     "survey_change": _column("survey_change"),
     "recommendation_score": _column("recommendation_score"),

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from services.scoring.core import registry
 from services.scoring.core.bitmap import NO_DAY, day_of, unpack
+from services.scoring.core.contracts import running
 from services.scoring.core.events import DAY_S, ENGAGED, Channel, Kind
 from services.scoring.core.gaps import gap_statistics
 from services.scoring.core.registry import (
@@ -53,6 +54,7 @@ def features(states: States, now: Floats) -> Floats:
         _habits(x, states)
         _voice(x, states, last, counts, now)
         _marketing(x, last, counts, now)
+        _contract(x, states, now)
     return np.ascontiguousarray(x.T)
 
 
@@ -200,6 +202,12 @@ def _voice(x: Floats, states: States, last: Floats, counts: Floats, now: Floats)
     x[_row("recommendation_change")] = intent[:, 0] - intent[:, 1]
     x[_row("recommendation_recency_days")] = _since(states["recommendation_time"][:, 0], now)
     x[_row("suggestions")] = counts[:, Kind.SUGGESTION - 1]
+
+
+def _contract(x: Floats, states: States, now: Floats) -> None:
+    known = running(states) & np.isfinite(states["contract_until"])
+    rest = np.maximum(states["contract_until"] - now, 0.0) / DAY_S
+    x[_row("contract_rest_days")] = np.where(known, rest, np.nan)
 
 
 def _marketing(x: Floats, last: Floats, counts: Floats, now: Floats) -> None:

@@ -59,12 +59,16 @@ def fold(states: States, events: EventColumns) -> States:
     purchase = np.flatnonzero(events.kind == Kind.PURCHASE)
     if len(purchase):
         _fold_purchases(folded, cells, events.select(purchase), last_day)
+        _fold_sources(folded, events.select(purchase), states["last"][:, _PURCHASE])
     interaction = np.flatnonzero(np.isin(events.kind, ENGAGED))
     if len(interaction):
         at = base[interaction]
         row = events.row[interaction]
         weight = _weight(folded["ref"][row] - events.time[interaction])
         _add_decayed(cells, at, "interactions", weight)
+    ends = np.flatnonzero(~np.isnan(events.until))
+    if len(ends):
+        np.maximum.at(cells, base[ends] + cell("contract_until"), events.until[ends])
     refund = np.flatnonzero((events.kind == Kind.REFUND) & ~np.isnan(events.amount))
     if len(refund):
         np.add.at(cells, base[refund] + cell("refunded"), events.amount[refund])
@@ -86,6 +90,13 @@ def merge(a: States, b: States) -> States:
     for field in _ADDED:
         merged[field] += other[field]
     merged["first_purchase"] = np.minimum(a["first_purchase"], b["first_purchase"])
+    purchased = a["last"][:, _PURCHASE], b["last"][:, _PURCHASE]
+    merged["source"] = np.where(
+        purchased[0] == purchased[1],
+        np.maximum(a["source"], b["source"]),
+        np.where(purchased[0] > purchased[1], a["source"], b["source"]),
+    )
+    merged["contract_until"] = np.maximum(a["contract_until"], b["contract_until"])
     merged["last"] = np.maximum(a["last"], b["last"])
     newest_day = day_of(merged["last"][:, _PURCHASE])
     for side, state in ((merged, a), (other, b)):
@@ -144,6 +155,16 @@ def _fold_purchases(folded: States, cells: Floats, events: EventColumns, last_da
     word, bit = np.divmod(day[kept] % RING_DAYS, 64)
     at = base[kept] + cell("days") + word
     np.bitwise_or.at(cells.view(np.uint64), at, np.left_shift(np.uint64(1), bit.astype(np.uint64)))
+
+
+def _fold_sources(folded: States, events: EventColumns, before: Floats) -> None:
+    """The source of the newest purchase; of several at one instant the greatest hash."""
+    newest = folded["last"][:, _PURCHASE]
+    moved = newest > before
+    source = np.where(moved, np.uint64(0), folded["source"])
+    last = np.flatnonzero(events.time == newest[events.row])
+    np.maximum.at(source, events.row[last], events.source[last])
+    folded["source"] = source
 
 
 def _fold_habits(cells: Floats, events: EventColumns, base: Ints) -> None:

@@ -21,7 +21,7 @@ from services.scoring.core.events import (
 )
 from services.scoring.core.identity import stable_hash
 from shared.contracts import events as types
-from shared.contracts.activity import Activity
+from shared.contracts.activity import Activity, ActivityData
 
 _KIND_BY_TYPE: Final[dict[str, int]] = {
     types.PURCHASE: Kind.PURCHASE,
@@ -78,6 +78,11 @@ def category_of(word: str | None) -> int:
     return 0 if word is None else stable_hash(word)
 
 
+def until_of(data: ActivityData) -> float:
+    """The known end of a contract, Unix seconds UTC; NaN for none."""
+    return math.nan if data.ends_at is None else data.ends_at.timestamp()
+
+
 def columns_of(
     activities: Sequence[Activity],
     kinds: Sequence[int],
@@ -110,4 +115,6 @@ def columns_of(
         category=np.fromiter((category_of(d.category) for d in data), np.uint64, n),
         cost=np.fromiter((nan if d.cost is None else d.cost for d in data), np.float64, n),
         channel=np.fromiter((channel_of(d.channel) for d in data), np.uint8, n),
+        source=np.fromiter((category_of(a.source) for a in activities), np.uint64, n),
+        until=np.fromiter((until_of(d) for d in data), np.float64, n),
     )

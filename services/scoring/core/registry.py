@@ -316,9 +316,17 @@ def _marketing() -> tuple[Feature, ...]:
     )  # fmt: skip
 
 
+def _contract() -> tuple[Feature, ...]:
+    return (
+        Feature("contract_rest_days", "time until the contract ends unless it is renewed", "days",
+                "max(0, latest known end - now); NaN unless a contract runs whose end is known",
+                "contract events"),
+    )  # fmt: skip
+
+
 FEATURES: Final[tuple[Feature, ...]] = (
     *_lifetime(), *_profit(), *_decayed(), *_trends(), *_gaps(), *_calendar(), *_habits(),
-    *_voice(), *_marketing(),
+    *_voice(), *_marketing(), *_contract(),
 )  # fmt: skip
 feature_index: Final[dict[str, int]] = {feature.name: at for at, feature in enumerate(FEATURES)}
 """Column of X by feature name."""

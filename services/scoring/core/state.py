@@ -60,6 +60,8 @@ STATE: Final[np.dtype[np.void]] = np.dtype(
         ("recommendation_time", "<f8", (SURVEYS_KEPT,)),  # scored recommendations, newest first
         ("recommendation_key", "<u8", (SURVEYS_KEPT,)),
         ("recommendation_score", "<f8", (SURVEYS_KEPT,)),
+        ("source", "<u8"),  # hash of the source of the newest purchase; 0 = unknown
+        ("contract_until", "<f8"),  # latest known end of a contract, Unix seconds UTC; -inf = none
         ("channels", "<f8", (len(Channel) - 1,)),  # purchases by Channel - 1
         ("cost", "<f8"),  # reporting currency, purchases with amount and cost
         ("costed", "<f8"),  # the amounts of those
@@ -69,8 +71,8 @@ STATE: Final[np.dtype[np.void]] = np.dtype(
     ]
 )
 CELLS: Final = STATE.itemsize // 8
-MASK_BYTES: Final = 16
-"""Of a stored state: one bit for each of up to 128 cells, which are the 1 KB it may take."""
+MASK_BYTES: Final = 24
+"""Of a stored state: one bit for each of up to 192 cells, whole words for the fold."""
 _OFFSETS: Final = {name: int(at[1]) for name, at in (STATE.fields or {}).items()}
 
 
@@ -82,7 +84,7 @@ def cell(field: str) -> int:
 def empty(n: int) -> NDArray[np.void]:
     """`n` states of customers of whom nothing is known: the identity of `merge`."""
     states = np.zeros(n, STATE)
-    for field in ("ref", "last", "survey_time", "recommendation_time"):
+    for field in ("ref", "last", "survey_time", "recommendation_time", "contract_until"):
         states[field] = -np.inf
     states["first_purchase"] = np.inf
     for field in ("survey_score", "recommendation_score"):

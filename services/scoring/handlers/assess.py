@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from services.scoring.core import contracts, horizons, material
 from services.scoring.core import state as states_of
 from services.scoring.core.bands import NO_BAND, band_index
+from services.scoring.core.deliveries import stopped
 from services.scoring.core.events import EventColumns, Kind
 from services.scoring.core.features import features
 from services.scoring.core.fold import fold
@@ -21,9 +22,10 @@ from services.scoring.core.identity import stable_hash
 from services.scoring.core.lapse import ORDINARY_SHARE, Lapses, lapses
 from services.scoring.core.looks import ebbing, look_step_days, next_look
 from services.scoring.core.message import expected_value
+from services.scoring.core.reading import category_of
 from services.scoring.core.reasons import reasons, rule_reasons
 from services.scoring.core.rhythm import assessable
-from services.scoring.core.signs.detectors import SILENCES, Seen, Signs, complaint_wait_s, detect
+from services.scoring.core.signs.detectors import SILENCES, Seen, Signs, detect, wait_s
 from services.scoring.core.timers import AFTER_BACKFILL, AT_NEXT_TICK, at_once, onboarding
 from services.scoring.core.times import seconds_of, whole_us
 from services.scoring.core.value.standing import Risk
@@ -31,7 +33,7 @@ from services.scoring.handlers.stand import Stand, Standings
 from services.scoring.handlers.work import Turn, Work
 from services.scoring.handlers.writer import Risks, Telling, Words, Writer
 from services.scoring.leaving import loaded_after
-from services.scoring.ports import Assessments, Effects, Loaded, Looks, Predictor
+from services.scoring.ports import Assessments, Effects, Loaded, Looks, Predictor, sources_of
 from shared.contracts.risk import Reason
 
 Floats = NDArray[np.float64]
@@ -159,10 +161,11 @@ class Assessor:
             rows, x, now, Risk(risk.band, risk.probability, risk.value),
             states["categories"], loaded.known, new, paused,
         )  # fmt: skip
+        held = _unheard(job, rows, states)
         signs = detect(
-            Seen(x, seen, risk.lapse, stand.grade, stand.lifecycle), loaded.published_signs
+            Seen(x, seen, risk.lapse, stand.grade, stand.lifecycle, held), loaded.published_signs
         )
-        looks = whole_us(next_look(seen, now, now + complaint_wait_s(x)))
+        looks = whole_us(next_look(seen, now, now + wait_s(x)))
         effects.due_at[rows] = _armed(job.due[rows], loaded.due_at, looks)
         if not len(buyers):
             return
@@ -259,9 +262,24 @@ def _columns(job: Work) -> EventColumns:
         category=np.array(events.category, np.uint64),
         cost=np.array(events.cost, np.float64),
         channel=np.array(events.channel, np.uint8),
+        source=np.fromiter(map(category_of, events.source), np.uint64, len(kind)),
+        until=np.array(events.until, np.float64),
     )
     changes = kind > 0
     return columns if changes.all() else columns.select(changes)
+
+
+def _unheard(job: Work, rows: Ints, states: NDArray[np.void]) -> NDArray[np.bool_]:
+    """bool[n]: the source of the newest purchase has stopped delivering to the partition."""
+    found = np.zeros(len(rows), np.bool_)
+    for partition, turn in job.turns.items():
+        if turn.now is None:
+            continue
+        if gone := stopped(sources_of(turn.progress), turn.now.timestamp()):
+            here = job.partition[rows] == partition
+            hashes = np.array([category_of(source) for source in gone], np.uint64)
+            found |= here & np.isin(states["source"], hashes)
+    return found
 
 
 def _published(loaded: Loaded) -> material.Assessed:

@@ -12,8 +12,19 @@ from itertools import islice
 
 import msgspec
 
-from services.scoring.core.reading import category_of, channel_of, kind_of
-from services.scoring.ports import BACKFILL, ENDED, ENDED_MAX, NOW, EventRows, PartitionTurn
+from services.scoring.core.deliveries import observe
+from services.scoring.core.events import Kind
+from services.scoring.core.reading import category_of, channel_of, kind_of, until_of
+from services.scoring.ports import (
+    BACKFILL,
+    ENDED,
+    ENDED_MAX,
+    NOW,
+    SOURCES,
+    EventRows,
+    PartitionTurn,
+    sources_of,
+)
 from shared.contracts import events as types
 from shared.contracts.activity import DECODER, Activity
 from shared.contracts.dead_letter import DeadLetter, Origin
@@ -65,6 +76,7 @@ class ActivityDecoder:
             self._step(turn, records, events)
             if done and not turn.tick:
                 break
+            _note_deliveries(turn.progress, events)
             events.step = [len(done)] * len(events)
             rows.extend(events)
             done.append(turn)
@@ -185,6 +197,19 @@ def _note_backfills(progress: dict[str, object], activities: Sequence[Activity])
             progress[BACKFILL] = activity.backfill
 
 
+def _note_deliveries(progress: dict[str, object], events: EventRows) -> None:
+    """Keep what each source usually delivers; an import says nothing of that."""
+    purchases = [
+        (source, at.timestamp())
+        for source, kind, at, live in zip(
+            events.source, events.kind, events.time, events.live, strict=True
+        )
+        if live and kind == Kind.PURCHASE
+    ]
+    if purchases:
+        progress[SOURCES] = observe(sources_of(progress), purchases)
+
+
 def _fine(rows: EventRows) -> bool:
     """Whether `_check` would surely pass each of them: columns are looked through at once."""
     sizes = map(sum, zip(*(map(len, names) for names in (rows.customer, rows.source, rows.id)),
@@ -216,6 +241,7 @@ def _columns(activities: Sequence[Activity], records: Sequence[Record]) -> Event
         channel=[channel_of(d.channel) for d in data],
         category=[category_of(d.category) for d in data],
         score=[math.nan if d.score is None else d.score for d in data],
+        until=[until_of(d) for d in data],
         original_customer=[a.originalsubject or a.subject for a in activities],
         received_ms=[a.receivedms for a in activities],
         live=[a.backfill is None for a in activities],

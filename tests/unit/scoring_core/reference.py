@@ -31,6 +31,7 @@ _BASE = f"""
 CREATE TABLE nows AS SELECT * FROM given_nows;
 CREATE TABLE events AS SELECT * REPLACE (
     CASE WHEN isnan(amount) THEN NULL ELSE amount END AS amount,
+    CASE WHEN isnan(until) THEN NULL ELSE until END AS until,
     CASE WHEN isnan(score) THEN NULL ELSE score END AS score,
     CASE WHEN isnan(cost) THEN NULL ELSE cost END AS cost) FROM given;
 CREATE TABLE seen AS
@@ -70,6 +71,8 @@ SELECT row,
     campaigns_redeemed / nullif(campaigns_received, 0) AS campaign_response,
     min(age) FILTER (kind = 9) AS campaign_recency_days,
     min(age) FILTER (kind = 10) AS redemption_recency_days,
+    CASE WHEN max(time) FILTER (kind = 11) >= coalesce(max(time) FILTER (kind = 12), -1e300)
+         THEN greatest(max(until) - max(now), 0) / 86400 END AS contract_rest_days,
     count(*) FILTER (kind = 1 AND channel = 1)
         / nullif(count(*) FILTER (kind = 1 AND channel > 0), 0) AS online_share,
     count(*) FILTER (kind = 1 AND channel = 2)

@@ -37,6 +37,8 @@ SCORE_LOW: Final = 6.0
 """0-6 of 10: the detractors of the recommendation scale (Reichheld 2003)."""
 SCORE_DROP: Final = -3.0
 """Points between two answers that are a drop, whatever the level."""
+CONTRACT_DAYS: Final = 30.0
+"""Before its known end, from which a contract is about to end: a month's notice."""
 ANSWER_DAYS_MAX: Final = 91.0
 """An answer speaks of today for a quarter."""
 CHANCE_GAPS: Final = 0.001
@@ -66,6 +68,8 @@ class Seen:
     """Index of `grades.GRADES`; -1 unknown."""
     lifecycle: Codes
     """Index of `lifecycle.LIFECYCLES`; -1 unknown."""
+    unheard: Flags
+    """bool[n]: the customer's source has stopped delivering, so that no silence is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,13 @@ def satisfaction_low(seen: Seen, _: Flags) -> Found:
 def recommendation_low(seen: Seen, _: Flags) -> Found:
     """The newest recommendation intent is low, or far below the one before."""
     return _answer(seen.x, "recommendation")
+
+
+def contract_ending(seen: Seen, _: Flags) -> Found:
+    """A running contract ends within the notice that an owner needs to renew it."""
+    rest = column(seen.x, "contract_rest_days")
+    facts = {"days_to_end": rest}
+    return Found(np.asarray(rest <= CONTRACT_DAYS), np.ones(len(rest)), facts)
 
 
 def slipping_again(seen: Seen, _: Flags) -> Found:
@@ -166,7 +177,8 @@ def _silence(seen: Seen) -> Found:
         "lapse_share": share,
         "purchase_days": column(seen.x, "purchase_days"),
     }
-    return Found(np.asarray(share >= SILENCE_SHARE), np.nan_to_num(seen.probability), facts)
+    silent = (share >= SILENCE_SHARE) & ~seen.unheard
+    return Found(np.asarray(silent), np.nan_to_num(seen.probability), facts)
 
 
 def _answer(x: Floats, name: str) -> Found:
@@ -195,9 +207,19 @@ DETECTORS: Final[dict[str, Detect]] = {
     "interaction_falling": interaction_falling,
     "value_falling": value_falling,
     "new_and_quiet": new_and_quiet,
+    "contract_ending": contract_ending,
 }
-"""Sign code -> its detector, most urgent first. A code keeps its place: `bits` are stored."""
+"""Sign code -> its detector. A code keeps its place, because `bits` are stored."""
 CODES: Final = tuple(DETECTORS)
+_URGENCY: Final = [
+    CODES.index(code)
+    for code in (
+        "complaint_open", "satisfaction_low", "recommendation_low", "contract_ending",
+        "slipping_again", "silence_beyond_rhythm", "frequency_falling", "interaction_falling",
+        "value_falling", "new_and_quiet",
+    )
+]  # fmt: skip
+"""Places in the order of urgency: what the customer said, then what is known, then what is seen."""
 SILENCES: Final = sum(
     1 << place
     for place, code in enumerate(DETECTORS)
@@ -208,14 +230,19 @@ SILENCES: Final = sum(
 
 def codes_of(bits: int) -> list[str]:
     """The codes of stored bits, most urgent first."""
-    return [code for place, code in enumerate(CODES) if bits >> place & 1]
+    return [CODES[place] for place in _URGENCY if bits >> place & 1]
 
 
-def complaint_wait_s(x: Floats) -> Floats:
-    """Seconds until an open complaint has waited for its service time, float64[n]; inf without."""
-    wait = (SERVICE_DAYS - column(x, "complaint_recency_days")) * DAY_S
-    waits = (column(x, "complaints_open") > 0) & (wait > 0)
-    return np.where(waits, wait, np.inf)
+def wait_s(x: Floats) -> Floats:
+    """Seconds until a sign begins by time alone, float64[n]; inf where none does.
+
+    An open complaint will have waited for its service time; a contract's notice will begin.
+    """
+    complaint = SERVICE_DAYS - column(x, "complaint_recency_days")
+    complaint = np.where(column(x, "complaints_open") > 0, complaint, np.inf)
+    notice = column(x, "contract_rest_days") - CONTRACT_DAYS
+    waits = np.stack([complaint, np.nan_to_num(notice, nan=np.inf)]) * DAY_S
+    return np.asarray(np.where(waits > 0, waits, np.inf).min(axis=0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +267,7 @@ class Signs:
                     if not np.isnan(values[row])
                 },
             )
-            for place, one in enumerate(self.found)
+            for place, one in ((place, self.found[place]) for place in _URGENCY)
             if self.bits[row] >> place & 1
         ]
 
