@@ -77,11 +77,10 @@ def interaction_chance(x: Floats) -> tuple[Floats, Floats, Floats]:
     expected = rate * INTERACTION_LIFE / LN2
     deviate = (short - expected) / np.sqrt(CLUMPING * expected / 2.0)
     chance = np.minimum(2.0 * np.minimum(quiet, ndtr(deviate)), 1.0)
-    # A memory of 30 days forgets slowly: who has not come since is counted by that silence too.
-    recent = np.minimum(
-        short * LN2 / INTERACTION_LIFE,
-        CLUMPING / np.maximum(column(x, "interaction_recency_days"), 1.0),
-    )
+    # A memory of 30 days forgets slowly: who has not come since is counted by that silence too,
+    # once it is longer than the usual wait for the next ones.
+    waited = np.maximum(column(x, "interaction_recency_days"), CLUMPING / rate)
+    recent = np.minimum(short * LN2 / INTERACTION_LIFE, CLUMPING / waited)
     return chance, recent, rate
 
 
