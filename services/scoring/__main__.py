@@ -4,6 +4,7 @@ import sys
 from typing import Any
 
 from services.scoring.commands import (
+    absences,
     assessments,
     evaluating,
     features,
@@ -18,7 +19,17 @@ from shared.runtime.command_line import main
 
 
 def _add_commands(commands: Any) -> None:
-    for each in (training, models, partitions, rebuild, assessments, evaluating, features, value):
+    for each in (
+        training,
+        models,
+        partitions,
+        rebuild,
+        assessments,
+        evaluating,
+        features,
+        value,
+        absences,
+    ):
         each.add_commands(commands)
 
 

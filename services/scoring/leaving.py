@@ -41,10 +41,12 @@ def loaded_after(loaded: Loaded, effects: Effects, rows: Ints) -> Loaded:
 
 
 def standing_after(rows: StandingRows, before: LoadedStanding) -> LoadedStanding:
-    """What is stored of the customers of these rows; a person's grade and the profile stay."""
+    """What is stored of these customers; a person's grade, an absence and the profile stay."""
     return LoadedStanding(
         **{field.name: getattr(rows, field.name) for field in fields(StandingColumns)},
         override=before.override,
         override_until=before.override_until,
+        away_from=before.away_from,
+        away_until=before.away_until,
         profile=before.profile,
     )

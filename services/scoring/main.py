@@ -19,6 +19,7 @@ from services.scoring.handlers.treatment import Treat
 from services.scoring.handlers.valuation import Valuing
 from services.scoring.handlers.value_refresh import ValueRefresh
 from services.scoring.handlers.watch import Watch
+from services.scoring.inbound.absences_http import add_absence_routes
 from services.scoring.inbound.activity import ActivityDecoder
 from services.scoring.inbound.http import add_routes
 from services.scoring.inbound.segments_http import add_segment_routes
@@ -247,6 +248,7 @@ def _add_routes(app: FastAPI, engine: AsyncEngine, history: History, clock: Cloc
     lists, decisions = StandingLists(engine), Decisions(engine)
     add_segment_routes(app, lists, decisions, tokens, clock)
     add_value_routes(app, lists, decisions, tokens, clock)
+    add_absence_routes(app, decisions, tokens, clock)
     add_routes(app, history, tokens)
 
 

@@ -286,6 +286,10 @@ class LoadedStanding(StandingColumns):
     """A grade that a person has set, ..."""
     override_until: Floats
     """... and until when."""
+    away_from: Floats
+    """An absence that was announced, ..."""
+    away_until: Floats
+    """... and when it ends."""
     profile: NDArray[np.object_]
     """tuple[datetime, str, Profile]: changed at, event id, and what it says; or None."""
 
@@ -308,6 +312,8 @@ class LoadedStanding(StandingColumns):
             overridden=np.zeros(n, np.bool_),
             override=unsaid.copy(),
             override_until=never.copy(),
+            away_from=never.copy(),
+            away_until=never.copy(),
             profile=np.full(n, None, np.object_),
         )
 

@@ -1,17 +1,30 @@
 """Scoring's settings, read from `EBBWATCH_SCORING_*`."""
 
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
+import msgspec
 from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.scoring.core.contracts import Labels
 from services.scoring.core.horizons import HORIZON_DAYS_MAX
 from services.scoring.core.lapse import LapseClock
+from services.scoring.core.pauses import closures_of
 from shared.contracts import topics
+from shared.kernel.errors import Invalid
 from shared.runtime.settings import HttpSettings, ReportingCurrency
 
 Horizon = Annotated[int, Field(ge=1, le=HORIZON_DAYS_MAX)]
+
+
+def read_closures(path: Path) -> tuple[tuple[float, float], ...]:
+    """The closures of a JSON file (`core.pauses`). Raises Invalid naming the file or the field."""
+    try:
+        plain = msgspec.json.decode(path.read_bytes())
+    except (OSError, msgspec.DecodeError) as wrong:
+        raise Invalid("closures_file", f"{path}: {wrong}") from None
+    return closures_of(plain)
 
 
 class ScoringSettings(HttpSettings):
@@ -76,6 +89,10 @@ class ScoringSettings(HttpSettings):
     lapse_days_max: float = Field(180.0, ge=1, le=730)
     """A longer one always is, but for seasonal buyers."""
 
+    closures_file: Path | None = None
+    """JSON: `{"closures": [{"from": "2026-12-24", "until": "2026-12-27", "note": "closed"}]}`, UTC
+    days on which the company is closed to everybody: they do not count as silence."""
+
     band_thresholds: tuple[float, float, float] = (0.25, 0.5, 0.75)
     """Lower ends of watch, high, critical, of the lapse probability."""
 
@@ -119,4 +136,9 @@ class ScoringSettings(HttpSettings):
     @property
     def lapse_clock(self) -> LapseClock:
         """The lapse length as this deployment sets it."""
-        return LapseClock(self.lapse_gaps, self.lapse_days_min, self.lapse_days_max)
+        closures: tuple[tuple[float, float], ...] = ()
+        if self.closures_file is not None:
+            closures = read_closures(self.closures_file)
+        return LapseClock(
+            self.lapse_gaps, self.lapse_days_min, self.lapse_days_max, closures=closures
+        )

@@ -62,6 +62,7 @@ class Tables:
     standing_change: list[CustomerChanged] = field(default_factory=list)
     profile: dict[str, tuple[datetime, str, bytes]] = field(default_factory=dict)
     override: dict[str, tuple[str, datetime]] = field(default_factory=dict)
+    absence: dict[str, tuple[datetime, datetime]] = field(default_factory=dict)
     made_by: dict[str, str] = field(default_factory=dict)
     """The model's version of each current assessment."""
 
@@ -82,6 +83,7 @@ class Tables:
             list(self.standing_change),
             dict(self.profile),
             dict(self.override),
+            dict(self.absence),
             dict(self.made_by),
         )
 
@@ -250,6 +252,9 @@ class MemoryStandings:
         found = _as_loaded([t.standing.get(c) for c in customers])
         found.override = codes([None if o is None else o[0] for o in override], GRADES)
         found.override_until = seconds_of([None if o is None else o[1] for o in override])
+        away = [t.absence.get(c, (None, None)) for c in customers]
+        found.away_from = seconds_of([begins for begins, _ in away])
+        found.away_until = seconds_of([ends for _, ends in away])
         found.profile = objects(
             [
                 None if p is None else (p[0], p[1], msgspec.json.decode(p[2], type=Profile))

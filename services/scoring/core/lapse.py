@@ -42,6 +42,8 @@ class LapseClock:
     """Half a year without a purchase is a lapse, however seldom the customer bought."""
     prior: Prior = PRIOR
     """Towards which the usual gap is held while purchases are few."""
+    closures: tuple[tuple[float, float], ...] = ()
+    """Spans on which the company was closed, Unix seconds UTC, in order and apart (`pauses`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class Lapses:
     days: Floats
     """Lapse length."""
     silence: Floats
-    """Days since the last purchase."""
+    """Days since the last purchase that count (`pauses`)."""
     gap: Floats
     """Usual gap in days, from which the length follows."""
     own: Bools
@@ -87,12 +89,12 @@ def usual_gap_days(x: Floats, clock: LapseClock) -> Floats:
     )
 
 
-def lapses(x: Floats, clock: LapseClock) -> Lapses:
+def lapses(x: Floats, clock: LapseClock, paused_days: Floats | None = None) -> Lapses:
     """The lapse length and silence of each row of X, float64[n, F].
 
     The length is `gaps` usual gaps, within the clock's bounds. Where a silence of this length
     began at the same time a year ago, and ended, the customer is a seasonal buyer: the length is
-    then `SEASON_FACTOR` times that silence.
+    then `SEASON_FACTOR` times that silence. `paused_days` (`pauses`) do not count as silence.
     """
     gap = usual_gap_days(x, clock)
     days = np.clip(clock.gaps * gap, clock.days_min, clock.days_max)
@@ -102,4 +104,6 @@ def lapses(x: Floats, clock: LapseClock) -> Lapses:
     longer = np.minimum(SEASON_FACTOR * np.nan_to_num(season), SEASON_DAYS_MAX)
     days = np.where(seasonal, np.maximum(days, longer), days)
     silence = x[:, feature_index["recency_days"]]
+    if paused_days is not None:
+        silence = silence - paused_days
     return Lapses(np.where(np.isnan(silence), np.nan, days), silence, gap, own_rhythm(x))

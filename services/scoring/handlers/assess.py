@@ -148,7 +148,8 @@ class Assessor:
             loaded, states = loaded.take(rows), states_of.take(states, rows)
         now = job.now[rows]
         x = features(states, now)
-        seen = lapses(x, stand.by.lapse_clock)
+        paused = stand.paused_days(rows, x, now)
+        seen = lapses(x, stand.by.lapse_clock, paused)
         # Whose contract has ended is known to be gone: no silence of theirs is a risk.
         left = contracts.ended(states)
         buyers = np.flatnonzero(assessable(x) & ~left)
@@ -156,7 +157,7 @@ class Assessor:
         new = onboarding(job.imported[rows], loaded.due_at)
         stand(
             rows, x, now, Risk(risk.band, risk.probability, risk.value),
-            states["categories"], loaded.known, new,
+            states["categories"], loaded.known, new, paused,
         )  # fmt: skip
         signs = detect(
             Seen(x, seen, risk.lapse, stand.grade, stand.lifecycle), loaded.published_signs

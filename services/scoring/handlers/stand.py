@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from services.scoring.core.pauses import paused_days
 from services.scoring.core.times import moments
 from services.scoring.core.value.affinity import Counts
 from services.scoring.core.value.changes import (
@@ -134,6 +135,7 @@ class Stand:
         categories: Counts,
         known: Flags,
         onboarding: Flags,
+        paused_days: Floats,
     ) -> None:
         """Assess the rows of the turn; everything else has their order. `categories` are the
         sketches, `known` those who had a state before."""
@@ -141,7 +143,7 @@ class Stand:
         loaded = self._of.loaded.take(place)
         before = _before(loaded, now)
         profiles = [None if one is None else one[2] for one in loaded.profile.tolist()]
-        standings = assess(x, now, risk, categories, profiles, before, self._of.by)
+        standings = assess(x, now, risk, categories, profiles, before, self._of.by, paused_days)
         self._found = found = Comparison.of(standings, before, self._of.by)
         for flags, times in Counter(standings.quality).items():
             stood.quality.update(dict.fromkeys(flags, times))
@@ -178,6 +180,12 @@ class Stand:
                 for one in news
                 if is_told(one)
             ]
+
+    def paused_days(self, rows: Ints, x: Floats, now: Floats) -> Floats:
+        """Days of the present silences of these rows of the turn that do not count, float64[n]."""
+        of, place = self._of.loaded, self._place[rows]
+        closures = self._of.by.clock.closures
+        return paused_days(x, now, closures, of.away_from[place], of.away_until[place])
 
     @property
     def grade(self) -> Codes:

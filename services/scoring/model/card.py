@@ -19,6 +19,8 @@ class HorizonCard(msgspec.Struct, frozen=True, kw_only=True):
     """Of the probability that is told, on the rows that its three numbers were fitted to."""
     rhythm_log_loss: float
     """Of MBG/NBD alone."""
+    calibration_error: float | None = None
+    """Mean distance of probability and outcome over ten bins of equal weight (ECE)."""
     decision: str
     """What was fitted, or why nothing was."""
 
@@ -39,6 +41,8 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     labels: Labels = "silence"
     horizons: "dict[str, HorizonCard]" = {}
     """Other horizons that the score is carried to, by their days, and how well."""
+    lapse: HorizonCard | None = None
+    """The lapse probability, on silences that had matured; None where none had."""
     treatment: str = ""
     """What was done about rows that reached a task, in one sentence."""
     base_rate: float

@@ -10,12 +10,13 @@ from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.core.segments.rules import SEGMENTS_MAX
 from services.scoring.core.timers import AFTER_BACKFILL, PULLED
 from services.scoring.store.value_tables import (
+    absence,
     grade_override,
     segment_definition,
     segment_member,
@@ -140,6 +141,33 @@ class Decisions:
         async with unit_of_work(self._engine) as work:
             return await self._end(work, customer, now)
 
+    async def announce_absence(
+        self, customer: str, begins: datetime, ends: datetime, reason: str, now: datetime
+    ) -> None:
+        """Keep an absence in place of the one before, and look at the customer soon."""
+        values = {"begins_at": begins, "ends_at": ends, "reason": reason, "announced_at": now}
+        async with unit_of_work(self._engine) as work:
+            added = insert(absence).values(customer_id=customer, **values)
+            await work.connection.execute(
+                added.on_conflict_do_update(index_elements=[absence.c.customer_id], set_=values)
+            )
+            await self._look_soon(work, customer)
+
+    async def absence(self, customer: str) -> dict[str, Any] | None:
+        """The newest absence of a customer, past or to come; None where none was announced."""
+        query = sa.select(absence).where(absence.c.customer_id == customer)
+        rows = await self._rows(query)
+        return rows[0] if rows else None
+
+    async def end_absence(self, customer: str) -> bool:
+        """Forget an absence; False where none was announced."""
+        async with unit_of_work(self._engine) as work:
+            ended = await work.connection.execute(
+                absence.delete().where(absence.c.customer_id == customer)
+            )
+            await self._look_soon(work, customer)
+        return ended.rowcount > 0
+
     async def set_grades(self, customer: str) -> list[dict[str, Any]]:
         """Every grade that was ever set of a customer, newest first."""
         t = grade_override
@@ -153,6 +181,11 @@ class Decisions:
             t.update().where(t.c.customer_id == customer, t.c.ended_at.is_(None)).values(
                 ended_at=now)
         )  # fmt: skip
+        await Decisions._look_soon(work, customer)
+        return ended.rowcount > 0
+
+    @staticmethod
+    async def _look_soon(work: UnitOfWork, customer: str) -> None:
         await work.connection.execute(
             sa.text(
                 "UPDATE scoring.timer SET due_at = to_timestamp(:pulled) "
@@ -160,7 +193,6 @@ class Decisions:
             ),
             {"customer": customer, "pulled": PULLED, "after_backfill": AFTER_BACKFILL},
         )
-        return ended.rowcount > 0
 
     @staticmethod
     async def _current(work: UnitOfWork, segment_id: str) -> Definition | None:

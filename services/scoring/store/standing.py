@@ -36,6 +36,8 @@ _LOAD = Gathering(
         "worth": ("float8", "s.worth"),
         "overridden": ("bool", "coalesce(s.overridden, false)"),
         "override_until": ("float8", "date_part('epoch', o.expires_at)"),
+        "away_from": ("float8", "date_part('epoch', a.begins_at)"),
+        "away_until": ("float8", "date_part('epoch', a.ends_at)"),
     },
     {
         **{name: f"s.{name}" for name in ("grade", "tier", "behaviour", "lifecycle")},
@@ -52,6 +54,8 @@ _LOAD = Gathering(
                       WHERE s.customer_id = c.customer_id LIMIT 1) s ON true
   LEFT JOIN LATERAL (SELECT grade, expires_at FROM scoring.grade_override o
                       WHERE o.customer_id = c.customer_id AND o.ended_at IS NULL LIMIT 1) o ON true
+  LEFT JOIN LATERAL (SELECT begins_at, ends_at FROM scoring.absence a
+                      WHERE a.customer_id = c.customer_id LIMIT 1) a ON true
   LEFT JOIN LATERAL (SELECT changed_at, event_id, profile FROM scoring.profile p
                       WHERE p.customer_id = c.customer_id LIMIT 1) p ON true
 """,

@@ -54,6 +54,17 @@ segment_definition = sa.Table(
 )
 """Every version of every segment; of an id, the highest version is in force unless retired."""
 
+absence = sa.Table(
+    "absence",
+    metadata,
+    sa.Column("customer_id", sa.Text, primary_key=True),
+    sa.Column("begins_at", TZ, nullable=False),
+    sa.Column("ends_at", TZ, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("announced_at", TZ, nullable=False),
+)
+"""The newest absence that a customer or an owner announced: those days are no silence."""
+
 grade_override = sa.Table(
     "grade_override",
     metadata,

@@ -10,14 +10,19 @@ from typing import Final
 
 import numpy as np
 
+from services.scoring.core import btyd
+from services.scoring.core.events import DAY_S
 from services.scoring.core.horizons import AS_RHYTHM, Bridge
+from services.scoring.core.lapse import ORDINARY_SHARE, LapseClock, lapses
 from services.scoring.core.odds import logit, sigmoid
+from services.scoring.core.ranking import calibration_error
 from services.scoring.model.card import HorizonCard
 from services.scoring.model.churn_model import Over
+from services.scoring.model.pooled_model import columns as model_columns
 from services.scoring.model.pooled_model import fit_prior, no_purchase_over
 from services.scoring.training.backtest import Backtest
 from services.scoring.training.metrics import log_loss
-from services.scoring.training.panel import SILENT, UNKNOWN, Bools, Floats
+from services.scoring.training.panel import SILENT, UNKNOWN, Bools, Floats, Panel
 
 LABEL_MIN: Final = 100
 """Rows of either label, below which nothing is fitted: three numbers would follow chance."""
@@ -26,6 +31,7 @@ RIDGE: Final = 10.0
 tell apart (nobody's rhythm differs) where it was."""
 PRIOR_ROWS_MAX: Final = 50_000
 """Of whom the rhythm's prior is fitted: its standard errors are then below a hundredth."""
+DEFAULT_CLOCK: Final = LapseClock()
 NEWTON_STEPS_MAX: Final = 50
 STEP_MIN: Final = 1e-9
 
@@ -36,6 +42,8 @@ class Carried:
 
     over: Over
     cards: dict[str, HorizonCard]
+    lapse: HorizonCard | None
+    """Of the lapse probability; None where no silence has matured."""
 
 
 def carry(past: Backtest, p: Floats, latest: Floats) -> Carried:
@@ -67,7 +75,42 @@ def carry(past: Backtest, p: Floats, latest: Floats) -> Carried:
                 rhythm_log_loss=log_loss(silent, q[days][known]),
                 decision=_decision(bridge) if not few else "too few of either label: as the rhythm",
             )
-    return Carried(Over(rhythm=rhythm, bridges=bridges), cards)
+    lapse, card = fit_lapse(rows, p, rhythm)
+    return Carried(Over(rhythm=rhythm, bridges=bridges, lapse=lapse), cards, card)
+
+
+def fit_lapse(
+    rows: Panel, p: Floats, rhythm: btyd.Parameters, clock: LapseClock = DEFAULT_CLOCK
+) -> tuple[Bridge, HorizonCard | None]:
+    """The bridge from the score to the lapse probability, and how good it is on the same rows.
+
+    Fitted where warnings are decided: on silences of customers with an own rhythm that are no
+    longer ordinary, and whose lapse length ends before the panel does. `p`: the score of each row.
+    """
+    seen = lapses(rows.x, clock)
+    rest = seen.rest
+    silent = seen.own & (seen.share >= ORDINARY_SHARE) & (rest > 0)
+    known = silent & (np.array(rows.cutoffs)[rows.at] + rest * DAY_S <= rows.end)
+    if not known.any():
+        return AS_RHYTHM, None
+    x, rest, reached = rows.x[known], rest[known], rows.after[known] >= rest[known]
+    times = model_columns(x)
+    columns = (
+        p[known],
+        btyd.no_purchase_probability(rhythm, *times, rows.horizon_days),
+        btyd.no_purchase_probability(rhythm, *times, rest),
+    )
+    few = min(int(reached.sum()), int((~reached).sum())) < LABEL_MIN
+    bridge = AS_RHYTHM if few else fit_bridge(*columns, reached, rows.weight[known])
+    told = bridge.apply(*columns)
+    return bridge, HorizonCard(
+        rows=len(reached),
+        base_rate=float(reached.mean()),
+        log_loss=log_loss(reached, told),
+        rhythm_log_loss=log_loss(reached, columns[2]),
+        calibration_error=calibration_error(reached, told, np.ones(len(told))),
+        decision="too few of either label: as the rhythm" if few else _decision(bridge),
+    )
 
 
 def fit_bridge(p: Floats, q_main: Floats, q: Floats, silent: Bools, weight: Floats) -> Bridge:

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 from services.scoring.core.contracts import Labels
+from services.scoring.core.horizons import AS_RHYTHM
 from services.scoring.core.odds import sigmoid
 from services.scoring.core.rhythm import assessable
 from services.scoring.model import churn_model, pooled_model, reference
@@ -23,6 +24,7 @@ from services.scoring.model.pooled_model import PooledArtefact, PooledModel
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.training import gate
 from services.scoring.training.backtest import Backtest
+from services.scoring.training.bridges import fit_lapse
 from services.scoring.training.fit import SEED
 from services.scoring.training.history import History
 from services.scoring.training.leaks import snapshot
@@ -168,6 +170,10 @@ def _pooled(
         )
     prior = pooled_model.fit_prior(x)
     fingerprint = table.fingerprint(end)
+    lapse = AS_RHYTHM
+    if past is not None and len(past.rows):
+        p = pooled_model.no_purchase(prior, past.rows.x, horizon_days)
+        lapse, _ = fit_lapse(past.rows, p, prior)
     model, data = pooled_model.make(
         PooledArtefact(
             horizon_days=horizon_days,
@@ -179,6 +185,7 @@ def _pooled(
             repeats=int(repeats.sum()),
             labels_end=datetime.fromtimestamp(end, UTC).isoformat(),
             data_fingerprint=fingerprint,
+            lapse=lapse,
         )
     )
     return Candidate(

@@ -90,6 +90,10 @@ class Panel:
     """Other horizons, days, ascending."""
     over: NDArray[np.int8]
     """int8[n, k]: `SILENT`, `RETURNED` or `UNKNOWN` over each of `others`."""
+    after: Floats
+    """float64[n]: days from the cutoff to the next purchase; inf where none is known."""
+    end: float
+    """Unix seconds, UTC: nothing from then on is known."""
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -112,6 +116,7 @@ class Panel:
             weight=self.weight[start:stop],
             arm=self.arm[start:stop],
             over=self.over[start:stop],
+            after=self.after[start:stop],
             cutoffs=self.cutoffs[first:last],
         )
 
@@ -135,6 +140,7 @@ class Panel:
             weight=self.weight[rows],
             arm=self.arm[rows],
             over=self.over[rows],
+            after=self.after[rows],
         )
 
     def subset(self, name: str) -> Bools:
@@ -240,6 +246,7 @@ def gather(
     arm, weight = np.zeros(len(customer), np.int8), np.ones(len(customer))
     horizons = tuple(sorted(set(asked.others) - {horizon_days}))
     over = np.full((len(customer), len(horizons)), UNKNOWN, np.int8)
+    after = np.full(len(customer), np.inf)
     states, before, row = empty(len(table.customers)), -np.inf, 0
     for step, (cutoff, rows) in enumerate(zip(cutoffs, chosen, strict=True)):
         states, before = fold(states, table.between(before, cutoff)), cutoff
@@ -256,6 +263,8 @@ def gather(
             silent[row : row + len(rows)][runs] = ends[runs]
         weight[row : row + len(rows)] = ~contracts.ended(states)[rows]
         arm[row : row + len(rows)] = treatments.arms(cutoff, horizon_days, back)[rows]
+        back = table.next_purchases(cutoff, np.inf)
+        after[row : row + len(rows)] = (back[rows] - cutoff) / DAY_S
         for k, days in enumerate(horizons):
             back = table.next_purchases(cutoff, cutoff + days * DAY_S)
             over[row : row + len(rows), k] = np.where(np.isinf(back[rows]), SILENT, RETURNED)
@@ -274,6 +283,8 @@ def gather(
         treatment="",
         others=horizons,
         over=over,
+        after=after,
+        end=table.observed_until,
     )
     return Piece(panel, table.customers)
 
@@ -313,6 +324,7 @@ def join(pieces: Sequence[Piece]) -> Panel:
         weight=np.concatenate([panel.weight for panel in panels])[rows],
         arm=np.concatenate([panel.arm for panel in panels])[rows],
         over=np.concatenate([panel.over for panel in panels])[rows],
+        after=np.concatenate([panel.after for panel in panels])[rows],
     )
 
 
@@ -323,12 +335,15 @@ def finish(panel: Panel, eligible: int, end: float) -> Panel:
     panel = panel.where(panel.weight > 0) if np.any(panel.weight == 0) else panel
     weight, sentence = weigh(panel.arm, panel.silent)
     over = np.add.outer(np.array(panel.cutoffs), np.array(panel.others) * DAY_S)
+    cutoffs = np.array(panel.cutoffs)[panel.at]
     done = replace(
         panel,
         weight=weight,
         treatment=sentence,
         rows_thinned=thinned,
         over=np.where((over <= end)[panel.at], panel.over, UNKNOWN).astype(np.int8),
+        after=np.where(panel.after * DAY_S + cutoffs < end, panel.after, np.inf),
+        end=end,
     )
     return done if np.all(weight > 0) else done.where(weight > 0)
 

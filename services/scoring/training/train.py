@@ -244,6 +244,7 @@ def _card(
     return ModelCard(
         horizon_days=panel.horizon_days,
         horizons=carried.cards,
+        lapse=carried.lapse,
         labels=labels,
         feature_set=FEATURE_SET,
         cutoffs=[_instant(cutoff) for cutoff in panel.cutoffs],

@@ -38,6 +38,8 @@ def _panel() -> tuple[Panel, Floats]:
         treatment="",
         others=(),
         over=np.empty((N, 0), np.int8),
+        after=np.full(N, np.inf),
+        end=day(200),
     )
     return rows, p
 

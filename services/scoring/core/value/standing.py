@@ -129,16 +129,18 @@ def assess(
     profiles: Sequence[Profile | None],
     before: Before,
     by: Valuation,
+    paused_days: Floats | None = None,
 ) -> Standings:
     """All of it, for X float64[n, F] at `now` float64[n] (Unix seconds UTC).
 
-    `categories` uint32[n, 16] is the states' category sketch.
+    `categories` uint32[n, 16] is the states' category sketch; `paused_days` float64[n] do not
+    count as silence (`core.pauses`).
     """
     policy, base, n = by.policy, by.base, len(x)
     cash = money(x)
     prospect = np.isnan(x[:, feature_index["recency_days"]])
     with np.errstate(invalid="ignore", divide="ignore"):
-        behaves = lifecycle.behaviour(lapses(x, by.lapse_clock))
+        behaves = lifecycle.behaviour(lapses(x, by.lapse_clock, paused_days))
         stage, since = lifecycle.advance(
             before.lifecycle, before.lifecycle_since,
             lifecycle.signal(x, behaves, before.lifecycle, policy), now, policy,

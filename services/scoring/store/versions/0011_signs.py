@@ -1,4 +1,4 @@
-"""Signs of leaving in place of the one leading reason that the risk topic was last sent."""
+"""Signs of leaving in place of the one leading reason that was last sent; announced absences."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -13,3 +13,12 @@ def upgrade() -> None:
     """The next look at a customer finds the signs; until then none is known to be published."""
     op.add_column("customer_state", sa.Column("published_signs", sa.SmallInteger), schema="scoring")
     op.drop_column("customer_state", "published_reason", schema="scoring")
+    op.create_table(
+        "absence",
+        sa.Column("customer_id", sa.Text, primary_key=True),
+        sa.Column("begins_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("ends_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("reason", sa.Text, nullable=False),
+        sa.Column("announced_at", sa.DateTime(timezone=True), nullable=False),
+        schema="scoring",
+    )

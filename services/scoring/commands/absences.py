@@ -1,0 +1,68 @@
+"""Operator commands: announced absences of customers."""
+
+import argparse
+import sys
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.scoring.commands.running import SPEC, instant
+from services.scoring.inbound.absences_http import checked
+from services.scoring.store.decisions import Decisions
+from shared.runtime.clock import SystemClock
+from shared.runtime.command_line import with_engine
+
+
+def add_commands(commands: Any) -> None:
+    """`absences announce|end|show`."""
+    absences = commands.add_parser("absences", help="days on which a silence is none")
+    actions = absences.add_subparsers(required=True, metavar="ACTION")
+    announce = actions.add_parser("announce", help="in place of the one announced before")
+    announce.add_argument("customer")
+    announce.add_argument("--from", dest="begins_at", type=instant, required=True)
+    announce.add_argument("--until", dest="ends_at", type=instant, required=True)
+    announce.add_argument("--reason", required=True)
+    announce.set_defaults(command=_announce)
+    for name, help_, command in (("end", "all days count again", _end), ("show", "it", _show)):
+        action = actions.add_parser(name, help=help_)
+        action.add_argument("customer")
+        action.set_defaults(command=command)
+
+
+async def _announce(args: argparse.Namespace) -> int:
+    checked(args.begins_at, args.ends_at)
+
+    async def work(engine: AsyncEngine) -> int:
+        await Decisions(engine).announce_absence(
+            args.customer, args.begins_at, args.ends_at, args.reason, SystemClock().now()
+        )
+        print(f"{args.customer}: silence does not count until {args.ends_at:%F}")
+        return 0
+
+    return await with_engine(SPEC, work)
+
+
+async def _end(args: argparse.Namespace) -> int:
+    async def work(engine: AsyncEngine) -> int:
+        if await Decisions(engine).end_absence(args.customer):
+            print(f"{args.customer}: all days count again")
+            return 0
+        return _unknown(args.customer)
+
+    return await with_engine(SPEC, work)
+
+
+async def _show(args: argparse.Namespace) -> int:
+    async def work(engine: AsyncEngine) -> int:
+        found = await Decisions(engine).absence(args.customer)
+        if found is None:
+            return _unknown(args.customer)
+        print(f"{found['begins_at']:%F} to {found['ends_at']:%F}: {found['reason']}")
+        return 0
+
+    return await with_engine(SPEC, work)
+
+
+def _unknown(customer: str) -> int:
+    print(f"no absence of {customer!r} was announced", file=sys.stderr)
+    return 1
