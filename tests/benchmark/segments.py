@@ -10,6 +10,7 @@ from services.scoring.core import state
 from services.scoring.core.events import DAY_S
 from services.scoring.core.features import features
 from services.scoring.core.fold import fold
+from services.scoring.core.lapse import LapseClock
 from services.scoring.core.registry import feature_index
 from services.scoring.core.segments.rules import Rules, rule
 from services.scoring.core.value.affinity import Affinity
@@ -41,7 +42,7 @@ def run() -> dict[str, float]:
     rules = Rules(1, tuple(rule(f"s{n}", 1, 1, source) for n, source in enumerate(sources)))
     mapped = Affinity(categories={"price_sensitive": ["sale"], "enterprise": ["office"]})
     policy = ValuePolicy(affinity=mapped)
-    base = measure(x[:10_000], np.zeros(10_000), categories[:10_000], policy)
+    base = measure(x[:10_000], np.zeros(10_000), categories[:10_000], policy, LapseClock())
     valuation = Valuation(policy, 1, base, rules)
     profiles = [Profile(region=("north", "south", "east")[n % 3]) for n in range(CUSTOMERS)]
     before = Before.nothing(BATCH)

@@ -27,6 +27,8 @@ RULE = RuleModel(28)
 EMPTY = to_bytes(empty(1))[0]
 FULL = to_bytes(np.arange(1, CELLS + 1, dtype=np.uint64).view(STATE))[0]
 """Every cell differs from the empty state."""
+SILENT = 0b1_0000_0000
+"""A sign of leaving, as its bit in the stored number."""
 NAMES = ("ann", "客户-七", "a\u0301 'quoted' \\ \t", "x" * 256)
 """Customer ids of every kind that ingest lets pass."""
 
@@ -63,12 +65,18 @@ def assessment(customer: str, revision: int, at: float, **given: object) -> Asse
         band=revision % 4,
         look_at=day(at + 3),
         features=b"\0\xff" * 8,
-        published_reason=None,
+        published_signs=0,
         value_at_risk=2.5 * revision,
         message=None,
         horizons=b"\x01" * 16,
     )
     return replace(row, **given)  # type: ignore[arg-type] # the test's own words
+
+
+def nothing(customers: int) -> Found:
+    """What is found of strangers."""
+    unknown = {name: [None] * customers for name in Found.__slots__}
+    return Found(**unknown | {"published_signs": [0] * customers})  # type: ignore[arg-type]
 
 
 class StoreSuite:
@@ -102,9 +110,8 @@ class StoreSuite:
         return list(zip(found.customers, found.partition.tolist(), strict=True))
 
     async def test_nothing_is_stored_of_strangers(self, store: Claiming) -> None:
-        """Every column is None, for as many as were asked."""
-        read = await self.loaded(store, "ann", "bob")
-        assert all(getattr(read, name) == [None, None] for name in Found.__slots__)
+        """Every column is None (no sign was published), for as many as were asked."""
+        assert await self.loaded(store, "ann", "bob") == nothing(2)
         assert (await self.loaded(store)).state == []
         assert await self.known(store, rows(("ann", "1"))) == {}
         assert await self.known(store, EventRows()) == {}
@@ -234,8 +241,8 @@ class StoreSuite:
 
     async def test_assessments_and_what_was_told(self, store: Claiming) -> None:
         """The current assessment is the last one; what was published last stays until
-        something is published again, but for the reason, which is carried along."""
-        told = assessment("ann", 1, 0, message=b"{}", published_reason="silence_beyond_rhythm")
+        something is published again, but for the signs, which are carried along."""
+        told = assessment("ann", 1, 0, message=b"{}", published_signs=SILENT)
         await self.write(
             store,
             states=[("ann", 0, EMPTY), ("bob", 0, EMPTY)],
@@ -248,9 +255,9 @@ class StoreSuite:
         assert first.published_at == [day(0), None, None]
         assert first.published_probability == [0.125, None, None]
         assert first.published_band == [1, None, None]
-        assert first.published_reason == ["silence_beyond_rhythm", None, None]
+        assert first.published_signs == [SILENT, 0, 0]
 
-        later = assessment("ann", 2, 5, published_reason="silence_beyond_rhythm")
+        later = assessment("ann", 2, 5, published_signs=SILENT)
         await self.write(store, assessments=[later, assessment("bob", 2, 5, message=b"{}")])
         second = await self.loaded(store, "ann", "bob")
         assert second.revision == second.band == [2, 2]
@@ -258,24 +265,24 @@ class StoreSuite:
         assert second.published_at == [day(0), day(5)]
         assert second.published_probability == [0.125, 0.25]
         assert second.published_band == [1, 2]
-        assert second.published_reason == ["silence_beyond_rhythm", None]
+        assert second.published_signs == [SILENT, 0]
 
     async def test_a_state_and_its_assessment_change_alone_or_together(
         self, store: Claiming
     ) -> None:
         """An import writes states, a sweep assessments, a batch of events both; what is not
         written stays."""
-        told = assessment("ann", 1, 0, message=b"{}", published_reason="silence_beyond_rhythm")
+        told = assessment("ann", 1, 0, message=b"{}", published_signs=SILENT)
         await self.write(store, states=[("ann", 0, EMPTY), ("bob", 0, EMPTY)], assessments=[told])
         await self.write(store, states=[("ann", 0, FULL)])
         read = await self.loaded(store, "ann", "bob")
         assert (read.state, read.revision) == ([FULL, EMPTY], [1, None])
         assert (read.look_at, read.published_at) == ([day(3), None], [day(0), None])
-        assert read.published_reason == ["silence_beyond_rhythm", None]
+        assert read.published_signs == [SILENT, 0]
         await self.write(store, states=[("eve", 0, FULL)], assessments=[assessment("ann", 2, 5)])
         read = await self.loaded(store, "ann", "eve")
         assert (read.state, read.revision) == ([FULL, FULL], [2, None])
-        assert (read.look_at, read.published_reason) == ([day(8), None], [None, None])
+        assert (read.look_at, read.published_signs) == ([day(8), None], [0, 0])
 
     async def test_messages_keep_their_order(self, store: Claiming) -> None:
         """Those of one cause go in their order, and ids grow, across transactions too."""
@@ -307,7 +314,7 @@ class StoreSuite:
             )
         assert fenced.value.lost == {(TOPIC, 1)}
         read = await self.loaded(store, "ann")
-        assert all(getattr(read, name) == [None] for name in Found.__slots__)
+        assert read == nothing(1)
         assert await self.known(store, rows(("ann", "1"))) == {}
         assert (await store.take_over((TOPIC, 0))).next_offset is None
 

@@ -39,7 +39,7 @@ def _effects(count: int) -> tuple[Effects, np.ndarray]:
     x = np.random.default_rng(3).gamma(1.0, 20.0, (count, len(FEATURES)))
     rows = [
         AssessmentRow(
-            f"c{n}", 0, 1, AT, 0.25, 1, AT, x[n].astype("<f8").tobytes(), None, 0.0, None, b""
+            f"c{n}", 0, 1, AT, 0.25, 1, AT, x[n].astype("<f8").tobytes(), 0, 0.0, None, b""
         )
         for n in range(count)
     ]

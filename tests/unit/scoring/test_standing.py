@@ -8,6 +8,7 @@ import pytest
 
 from services.scoring.core.features import features
 from services.scoring.core.fold import fold
+from services.scoring.core.lapse import LapseClock
 from services.scoring.core.reading import category_of
 from services.scoring.core.segments.rules import NO_RULES, Rules, rule
 from services.scoring.core.state import empty
@@ -176,7 +177,7 @@ def measured(policy: ValuePolicy | None = None, *rules: Any) -> Valuation:
     )
     states = fold(empty(40), events)
     x = features(states, np.full(40, events.time.max()))
-    base = measure(x, np.zeros(40), states["categories"], policy)
+    base = measure(x, np.zeros(40), states["categories"], policy, LapseClock())
     return Valuation(policy=policy, base=base, rules=Rules(1, rules))
 
 

@@ -1,4 +1,4 @@
-"""The rule without a model: it knows a late customer, and looks in time."""
+"""The rule without a model: it knows a late customer."""
 
 import numpy as np
 import pytest
@@ -7,18 +7,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from services.scoring.core.bands import band_index
 from services.scoring.core.events import DAY_S
 from services.scoring.core.features import feature_index, features
 from services.scoring.core.fold import fold
 from services.scoring.core.rhythm import (
-    LOOK_DAYS_MAX,
-    LOOK_DAYS_MIN,
-    LOOK_GONE_DAYS,
     assessable,
     churn_by_rhythm,
-    ebbing,
-    next_look,
 )
 from services.scoring.core.state import empty
 from tests.unit.scoring_core.histories import columns, purchases, real, together
@@ -69,49 +63,12 @@ def test_the_same_silence_means_more_to_a_frequent_customer() -> None:
     assert rise[1] < 0.1
 
 
-def test_bands_change_by_elapsed_time_alone() -> None:
-    """R2: one weekly customer, no further event, from low to critical."""
-    events = purchases(*range(1000, 1203, 7))
-    band = np.array([-1], np.int8)
-    seen = []
-    for day in range(1197, 1400, 7):
-        band = band_index(churn_by_rhythm(seen_at(day + 0.75, events), 28), band)
-        seen.append(int(band[0]))
-    assert seen == sorted(seen)
-    assert set(seen) == {0, 1, 2, 3}
-
-
 def test_prospects_are_not_assessed() -> None:
     """Without a purchase there is no churn: the number is not defined, and says so."""
     events = columns(time=[DAY_S, 2 * DAY_S], row=[0, 1], kind=[3, 1])
     x = seen_at(3.0, events)
     assert assessable(x).tolist() == [False, True]
     assert np.isnan(churn_by_rhythm(x, 28)).tolist() == [True, False]
-
-
-@pytest.mark.parametrize(
-    ("gap", "silence", "band", "days"),
-    [
-        (10.0, 3.0, 0, 5.0),
-        (10.0, 3.0, 1, 5.0),
-        (10.0, 3.0, 2, 1.0),
-        (10.0, 28.0, 3, 1.0),
-        (10.0, 28.1, 3, LOOK_GONE_DAYS),
-        (20.0, 28.1, 3, 10.0),
-        (1.0, 3.0, 0, LOOK_DAYS_MIN),
-        (300.0, 3.0, 0, LOOK_DAYS_MAX),
-        (np.nan, 0.0, 0, LOOK_DAYS_MIN),
-        (np.nan, 9.0, 1, 4.5),
-        (np.nan, 400.0, 1, LOOK_DAYS_MAX),
-        (np.nan, np.nan, 0, LOOK_DAYS_MAX),
-    ],
-)
-def test_next_look(gap: float, silence: float, band: int, days: float) -> None:
-    """By rhythm, by silence for a single purchase, daily in the upper bands, always bounded."""
-    x = rows(recency_days=silence, gap_mean_days=gap)
-    watched = ebbing(x, np.array([band], np.int8), 28.0)
-    looked = next_look(x, np.array([5e8]), watched, 28.0)
-    assert (looked[0] - 5e8) / DAY_S == pytest.approx(days)
 
 
 def _auc(left: NDArray[np.bool_], score: Floats) -> float:

@@ -9,6 +9,7 @@ from scipy.stats import binomtest
 from services.scoring.core.events import EventColumns, Kind
 from services.scoring.core.features import features
 from services.scoring.core.fold import fold
+from services.scoring.core.lapse import LapseClock, lapses
 from services.scoring.core.reading import category_of
 from services.scoring.core.state import CATEGORY_BUCKETS, empty
 from services.scoring.core.value import affinity as affinities
@@ -126,7 +127,7 @@ def stated(groceries: EventTable, need: str, *categories: str) -> tuple[np.ndarr
     events, n = groceries.events, len(groceries.customers)
     states = fold(empty(n), events)
     x = features(states, np.full(n, groceries.observed_until))
-    base = measure(x, np.zeros(n), states["categories"], ValuePolicy())
+    base = measure(x, np.zeros(n), states["categories"], ValuePolicy(), LapseClock())
     mapped = Affinity(categories={need: list(categories)})
     said = needs_of(states["categories"], np.array(base.categories), mapped)[need]
     named = named_purchases(events)
@@ -150,7 +151,7 @@ def named_purchases(events: EventColumns) -> EventColumns:
 
 def base_share(groceries: EventTable, share: np.ndarray, total: np.ndarray, x: np.ndarray) -> float:
     """Mean share over the living."""
-    living = (behaviour(x, ValuePolicy()) != 2) & (total > 0)
+    living = (behaviour(lapses(x, LapseClock())) != 2) & (total > 0)
     return float(share[living].mean())
 
 
@@ -181,7 +182,7 @@ def test_on_real_baskets_a_shared_bucket_says_what_all_its_departments_say_toget
 def test_R15_another_mapping_needs_no_other_base(groceries: EventTable) -> None:
     states = fold(empty(len(groceries.customers)), groceries.events)
     x = features(states, np.full(len(states), groceries.observed_until))
-    base = measure(x, np.zeros(len(x)), states["categories"], ValuePolicy())
+    base = measure(x, np.zeros(len(x)), states["categories"], ValuePolicy(), LapseClock())
     assert sum(base.categories) == pytest.approx(1.0)
     usual = np.array(base.categories)
     found = [

@@ -6,7 +6,7 @@ import pytest
 
 from services.scoring.core.value import grades
 from services.scoring.core.value.grades import NONE, POTENTIAL, REGULAR, VIP
-from services.scoring.core.value.policy import Advocacy, GradeWeights, ValuePolicy, parse
+from services.scoring.core.value.policy import Advocacy, GradeWeights, ValuePolicy, parse, stored
 from services.scoring.core.value.quantiles import cut, grid
 from shared.contracts.events import Profile
 from shared.kernel.errors import Invalid
@@ -87,6 +87,15 @@ def test_R15_a_policy_survives_being_stored() -> None:
     assert parse(msgspec.json.encode(policy)) == policy
 
 
+def test_a_policy_from_before_the_lapse_length_is_read_without_its_own_clock() -> None:
+    """What a version before has stored still holds, but for the fields that decided behaviour."""
+    older = """{"margin": 0.2, "dormant_gaps": 2.0, "churned_gaps": 5.0, "dormant_days_min": 14.0,
+                "churned_days_min": 56.0, "churned_days_max": 730.0}"""
+    assert stored(older) == ValuePolicy(margin=0.2)
+    with pytest.raises(Invalid):
+        stored('{"margin": 0.2, "colour": 1}')
+
+
 @pytest.mark.parametrize(
     ("text", "field"),
     [
@@ -95,7 +104,7 @@ def test_R15_a_policy_survives_being_stored() -> None:
         ('{"vip": {"share": 0.1, "at_least": 3}}', "vip"),
         ('{"high": {"share": 0.5}, "mid": {"share": 0.2}}', "mid.share"),
         ('{"high": {"at_least": 1}, "mid": {"at_least": 2}}', "mid.at_least"),
-        ('{"churned_gaps": 1}', "churned_gaps"),
+        ('{"churned_gaps": 1}', "policy"),
         ('{"colour": 1}', "policy"),
         ("nonsense", "policy"),
     ],

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from services.scoring.core.events import DAY_S, Kind
 from services.scoring.core.features import features
 from services.scoring.core.fold import fold
+from services.scoring.core.lapse import LapseClock, lapses
 from services.scoring.core.state import empty
 from services.scoring.core.value import lifecycle
 from services.scoring.core.value.lifecycle import (
@@ -25,10 +27,15 @@ from services.scoring.core.value.lifecycle import (
     WON_BACK,
 )  # fmt: skip
 from services.scoring.core.value.policy import ValuePolicy
-from tests.unit.scoring_core.histories import purchases, real
+from tests.unit.scoring_core.histories import columns, purchases, real
 from tests.unit.scoring_core.people import seen_at
 
 POLICY = ValuePolicy()
+
+
+def behaviour(x: NDArray[np.float64]) -> NDArray[np.int8]:
+    """By the default clock."""
+    return lifecycle.behaviour(lapses(x, LapseClock()))
 
 
 @given(
@@ -39,18 +46,38 @@ def test_R2_silence_only_ever_leads_from_active_over_dormant_to_churned(
     days: list[int], looks: list[int]
 ) -> None:
     history = purchases(*sorted(days))
-    states = [
-        int(lifecycle.behaviour(seen_at(at + 0.5, history), POLICY)[0]) for at in sorted(looks)
-    ]
+    states = [int(behaviour(seen_at(at + 0.5, history))[0]) for at in sorted(looks)]
     assert states == sorted(states)
-    assert lifecycle.behaviour(seen_at(3_700.5, history), POLICY)[0] == 2
+    assert behaviour(seen_at(3_700.5, history))[0] == 2
 
 
 def test_R2_the_own_rhythm_decides() -> None:
     """Twenty days of silence: nothing for a monthly customer, dormant for a daily one."""
-    daily, monthly = purchases(*range(100, 130)), purchases(*range(10, 131, 30))
-    assert lifecycle.behaviour(seen_at(149.5, daily), POLICY)[0] == 1
-    assert lifecycle.behaviour(seen_at(149.5, monthly), POLICY)[0] == 0
+    daily, monthly = purchases(*range(100, 131)), purchases(*range(10, 131, 30))
+    assert behaviour(seen_at(150.5, daily))[0] == 1
+    assert behaviour(seen_at(150.5, monthly))[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("gap", "silence", "wanted"),
+    [
+        # Every ten days: the lapse length is 40, and six tenths of it are 24.
+        (10, 23.99, 0), (10, 24.0, 1), (10, 39.99, 1), (10, 40.0, 2),
+        # Daily: at least 28, and 16.8. Every ninety days: at most 180, and 108.
+        (1, 16.79, 0), (1, 16.81, 1), (1, 27.99, 1), (1, 28.0, 2),
+        (90, 107.99, 0), (90, 108.01, 1), (90, 179.99, 1), (90, 180.0, 2),
+    ],
+)  # fmt: skip
+def test_R2_states_begin_at_shares_of_the_lapse_length(
+    gap: int, silence: float, wanted: int
+) -> None:
+    history = purchases(*range(100, 100 + 6 * gap, gap))
+    assert behaviour(seen_at(100 + 5 * gap + 0.5 + silence, history)).tolist() == [wanted]
+
+
+def test_a_prospect_has_no_behaviour() -> None:
+    events = columns(time=[DAY_S, 2 * DAY_S], row=[0, 1], kind=[3, 1])
+    assert behaviour(seen_at(3.0, events)).tolist() == [NONE, 0]
 
 
 def test_the_table_is_complete_and_closed() -> None:
@@ -129,7 +156,7 @@ def test_the_first_quarter_is_new_however_often_somebody_buys() -> None:
     seen = []
     for at in (30, 91, 92):
         x = seen_at(at + 0.5, purchases(*range(0, at, 3)))
-        behaves = lifecycle.behaviour(x, POLICY)
+        behaves = behaviour(x)
         state = np.array([NEW], np.int8)
         seen.append(SIGNALS[lifecycle.signal(x, behaves, state, POLICY)[0]])
     assert seen == ["fresh", "fresh", "settled"]

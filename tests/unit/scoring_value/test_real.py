@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import duckdb
@@ -10,6 +11,7 @@ import pytest
 
 from services.scoring.core.features import features
 from services.scoring.core.fold import fold
+from services.scoring.core.lapse import LapseClock, lapses
 from services.scoring.core.segments.movement import matrix
 from services.scoring.core.segments.rules import Rules, rule
 from services.scoring.core.state import empty
@@ -22,6 +24,7 @@ from services.scoring.training.table import DATA_ENV, EventTable, from_parquet
 from tests.unit.scoring_core.histories import DATA
 
 POLICY = ValuePolicy()
+CLOCK = LapseClock()
 WEEK_S = 7 * 86_400.0
 
 
@@ -71,7 +74,7 @@ def look(
     x, sketch = features(states, np.full(n, at)), states["categories"]
     by = by or Valuation()
     if by.base is None:
-        by = replace(by, base=measure(x, np.zeros(n), sketch, by.policy))
+        by = replace(by, base=measure(x, np.zeros(n), sketch, by.policy, by.clock))
     none = np.zeros(n)
     risk = Risk(none.astype(np.int8), none, none)
     before = before or Before.nothing(n)
@@ -85,7 +88,7 @@ def look(
 
 def test_R23_quintiles_of_a_real_base_hold_a_fifth_each(groceries: EventTable) -> None:
     found = look(groceries, groceries.observed_until)
-    living = behaviour(found.x, POLICY) != CHURNED
+    living = behaviour(lapses(found.x, CLOCK)) != CHURNED
     for scores in found.said.rfm:
         held = np.bincount(scores[living], minlength=6)
         assert held[0] == 0
@@ -108,7 +111,7 @@ def test_R1_R12_shares_of_a_real_base_and_another_policy_by_the_next_look(
 ) -> None:
     end = groceries.observed_until
     found = look(groceries, end)
-    living = behaviour(found.x, POLICY) != CHURNED
+    living = behaviour(lapses(found.x, CLOCK)) != CHURNED
     assert (found.said.tier[living] == 0).mean() == pytest.approx(0.2, abs=0.01)
     assert (found.said.tier[living] <= 1).mean() == pytest.approx(0.5, abs=0.01)
     assert (found.said.grade[living] == VIP).mean() == pytest.approx(0.1, abs=0.01)
@@ -144,7 +147,7 @@ def measured(events: EventTable, at: float) -> Any:
     n = len(events.customers)
     states = fold(empty(n), events.between(-np.inf, at))
     x = features(states, np.full(n, at))
-    return measure(x, np.zeros(n), states["categories"], POLICY)
+    return measure(x, np.zeros(n), states["categories"], POLICY, CLOCK)
 
 
 def test_R24_movement_of_real_customers_between_two_dates_adds_up(groceries: EventTable) -> None:
@@ -211,27 +214,42 @@ def test_R16_rules_over_real_customers_find_whom_a_query_finds(
     assert 0 < members.sum() < len(members)
 
 
+def lapse_length(days: list[int], r: float, alpha: float) -> float:
+    """Days of silence that are a lapse, from sorted distinct purchase days."""
+    gaps = [late - early for early, late in pairwise(days)]
+    if len(days) >= 5:
+        gap = sum(gaps[-12:]) / len(gaps[-12:])
+    else:
+        gap = (alpha + sum(gaps)) / (r + len(gaps))
+    length = min(max(4 * gap, 28), 180)
+    a_year_ago = days[-1] - 364
+    season = max(
+        (gap for start, gap in zip(days, gaps, strict=False) if abs(start - a_year_ago) <= 28),
+        default=0,
+    )
+    return max(length, min(1.25 * season, 450)) if season >= length else length
+
+
 def names_of(events: EventTable, members: Sequence[bool] | np.ndarray) -> set[str]:
     """Customers under a mask."""
     return {events.customers[row] for row in np.flatnonzero(members)}
 
 
 def test_R2_behaviour_of_real_customers_is_elapsed_time_alone(gifts: EventTable) -> None:
-    """Silence and usual gap from a query: (28 + days between first and last) / (0.5 + repeats)."""
+    """Silence and purchase days from a query; the lapse length in Python, customer by customer."""
     end = gifts.observed_until
-    found = look(gifts, end).said.behaviour
+    base = measured(gifts, end)
+    found = look(gifts, end, Valuation(base=base)).said.behaviour
     rows = asked(
         "online_retail_ii",
         f"""SELECT customer_id, ({end} - epoch(max(ts))) / 86400,
-                   max(ts)::date - min(ts)::date, count(DISTINCT ts::date) - 1
+                   list_sort(list(DISTINCT epoch(ts::date)::BIGINT // 86400))
               FROM e WHERE event_type = 'purchase' AND epoch(ts) < {end} GROUP BY 1""",  # noqa: S608
     )
     wanted = {}
-    for name, silence, span, repeats in rows:
-        gap = (28 + span) / (0.5 + repeats)
-        churned = min(max(5 * gap, 56), 730)
-        dormant = min(max(2 * gap, 14), churned)
-        wanted[str(name)] = int(silence > dormant) + int(silence > churned)
+    for name, silence, days in rows:
+        length = lapse_length(days, base.buying.r, base.buying.alpha)
+        wanted[str(name)] = int(silence >= 0.6 * length) + int(silence >= length)
     said = dict(zip(gifts.customers, found.tolist(), strict=True))
     assert {name: said[name] for name in wanted} == wanted
     assert {said[name] for name in said.keys() - wanted.keys()} <= {-1}, "nobody else bought"

@@ -91,8 +91,10 @@ def interaction_chance(x: Floats) -> tuple[Floats, Floats, Floats]:
     expected = rate * INTERACTION_LIFE / LN2
     deviate = (short - expected) / np.sqrt(CLUMPING * expected / 2.0)
     chance = np.minimum(2.0 * np.minimum(quiet, ndtr(deviate)), 1.0)
-    # A memory of 30 days forgets slowly: the days without any are counted by themselves, too.
-    recent = np.minimum(short * LN2 / INTERACTION_LIFE, CLUMPING / np.maximum(quiet_days, 1.0))
+    # A memory of 30 days forgets slowly: the days without any are counted by themselves, too, once
+    # they are more than the usual wait.
+    waited = np.maximum(quiet_days, CLUMPING / then)
+    recent = np.minimum(short * LN2 / INTERACTION_LIFE, CLUMPING / waited)
     return chance, recent, then
 
 

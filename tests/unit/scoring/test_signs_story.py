@@ -1,0 +1,276 @@
+"""Signs of leaving from the first event to the risk topic, by the real handlers, on both clocks."""
+
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+import pytest
+
+from services.scoring.core.signs.detectors import CHANCE_BEGIN, SERVICE_DAYS, SILENCE_SHARE
+from shared.contracts.activity import ActivityData
+from shared.contracts.risk import RiskAssessed, Sign
+from tests.fakes import activity
+from tests.fakes.activity import day, feedback
+from tests.fakes.store import MemorySender, MemoryStore
+from tests.fakes.turns import Scoring
+from tests.unit.scoring_core.seeing import bits
+
+STEP_DAYS = 0.25
+"""Between two ticks of the replay, and two sweeps of the live worker."""
+LENGTH = 28.0
+"""Lapse length of a weekly buyer: four times seven days, which is the floor as well."""
+
+
+@dataclass(slots=True)
+class Story:
+    """What happens to one shop's customers, in the order of time."""
+
+    replay: bool
+    scoring: Scoring = field(init=False)
+    now: float = 0.0
+    """Days, as those of `activity.day`."""
+    names: int = 0
+
+    def __post_init__(self) -> None:
+        self.scoring = Scoring(MemoryStore(), MemorySender(), replay=self.replay)
+        self.scoring.clock.at = day(0)
+
+    async def until(self, at: float) -> None:
+        """Time goes by."""
+        while self.now < at:
+            await self._turn(min(self.now + STEP_DAYS, at))
+
+    async def _turn(self, at: float) -> None:
+        self.now = at
+        self.scoring.clock.at = day(at)
+        if self.replay:
+            self.scoring.log.append(0, activity.tick(day(at)))
+            await self.scoring.drain()
+        else:
+            await self.scoring.drain()
+            await self.scoring.idle(1.0)
+
+    async def buys(self, customer: str, *days: float, amount: float = 10.0) -> None:
+        """Purchases, each at its time."""
+        for at in days:
+            data = ActivityData(amount=amount)
+            await self._event(at, activity.event(self._name(), customer, day(at), data=data))
+
+    async def says(self, customer: str, at: float, kind: str, score: float | None = None) -> None:
+        """Feedback."""
+        await self._event(at, feedback(self._name(), customer, day(at), kind, score))
+
+    async def _event(self, at: float, value: bytes) -> None:
+        await self.until(at)
+        self.scoring.log.append(0, value)
+        await self._turn(at)
+
+    def _name(self) -> str:
+        self.names += 1
+        return f"e{self.names}"
+
+    def told(self, customer: str) -> list[RiskAssessed]:
+        """What was published of the customer, in order."""
+        return [one for one in self.scoring.told if one.customer_id == customer]
+
+
+@pytest.fixture(params=[False, True], ids=["live", "replay"])
+def story(request: pytest.FixtureRequest) -> Story:
+    """Nothing has happened yet."""
+    return Story(request.param)
+
+
+def codes(one: RiskAssessed) -> list[str]:
+    """Of its signs."""
+    return [sign.code for sign in one.signs]
+
+
+def since(told: list[RiskAssessed], at: float) -> list[RiskAssessed]:
+    """What was published from this day on."""
+    return [one for one in told if one.assessed_at >= day(at)]
+
+
+def _lapse_of_a_weekly_buyer(silent: float) -> float:
+    """The rule by hand: ten repeats in 70 days, so many days silent, the rest of 28 days ahead."""
+    alive = 1 / (1 + 0.25 / (5 + 10) * ((28 + 70 + silent) / (28 + 70)) ** 10.5)
+    stays_away = ((28 + 70 + silent) / (28 + 70 + LENGTH)) ** 10.5
+    return 1 - alive * (1 - stays_away)
+
+
+async def test_a_weekly_buyer_stops(story: Story) -> None:
+    """Silent from day 70 on: nothing is said of it for 0.4 of the lapse length, and a sign is told
+    before 0.55 of it; the lapse is told when it is reached."""
+    await story.buys("ann", *range(0, 71, 7))
+    await story.until(105)
+    told = story.told("ann")
+    for one in since(told, 28):  # five purchases: a rhythm of her own
+        assert one.lapse is not None
+        assert one.lapse.own_rhythm
+        assert (one.lapse.days, one.lapse.usual_gap_days) == (LENGTH, 7.0)
+    silent = [one for one in told if "silence_beyond_rhythm" in codes(one)]
+    first = silent[0]
+    assert first.days_silent is not None
+    assert first.lapse is not None
+    assert SILENCE_SHARE * LENGTH <= first.days_silent <= 0.55 * LENGTH
+    assert first.lapse.probability == pytest.approx(_lapse_of_a_weekly_buyer(first.days_silent))
+    facts = {
+        "days_silent": first.days_silent, "usual_gap_days": 7.0, "longest_gap_days": 7.0,
+        "lapse_days": LENGTH, "lapse_share": first.days_silent / LENGTH, "purchase_days": 11.0,
+    }  # fmt: skip
+    code = "silence_beyond_rhythm"
+    wanted = [Sign(code=code, strength=first.lapse.probability, facts=facts)]
+    assert first.signs == wanted
+    assert first.reasons, "why the score is what it is stands beside it"
+    # From then on it is told at every look, at most a twentieth of the length apart.
+    ebbing = [one for one in silent if one.assessed_at < day(70 + LENGTH)]
+    assert silent[: len(ebbing) + 1] == since(told, 70)[-len(silent) :][: len(ebbing) + 1]
+    for early, late in zip(ebbing, silent[1:], strict=False):
+        assert late.assessed_at - early.assessed_at <= timedelta(days=0.05 * LENGTH + STEP_DAYS)
+    # And told again when the lapse is reached.
+    gone = next(one for one in silent if (one.days_silent or 0) >= LENGTH)
+    assert (gone.days_silent or 0) < 1.05 * LENGTH + STEP_DAYS
+    assert gone.lapse is not None
+    assert (gone.lapse.probability, gone.band) == (1.0, "critical")
+    assert gone.standing is not None
+    assert gone.standing.behaviour == "churned"
+
+
+async def test_an_ordinary_silence_is_low_whatever_the_probability(story: Story) -> None:
+    """Once bought: the rule gives 0.7 for the next four weeks, which are no fifth of 180 days."""
+    await story.buys("eve", 0)
+    await story.until(71)
+    told = story.told("eve")
+    assert {one.band for one in told} == {"low"}
+    assert all(one.probability > 0.3 and not one.signs for one in told)
+    await story.until(100)
+    assert codes(story.told("eve")[-1]) == ["new_and_quiet"]
+    assert story.told("eve")[-1].band != "low"
+
+
+async def test_a_purchase_ends_the_silence_at_once(story: Story) -> None:
+    await story.buys("ann", *range(0, 71, 7))
+    await story.until(88)
+    assert codes(story.told("ann")[-1]) == ["silence_beyond_rhythm"]
+    await story.buys("ann", 88)
+    back = story.told("ann")[-1]
+    assert back.assessed_at == day(88)
+    assert "silence_beyond_rhythm" not in codes(back)
+    assert back.band == "low"
+    # Once is enough: nothing more to say until something changes.
+    await story.until(89)
+    assert story.told("ann")[-1] == back
+
+
+async def test_who_came_back_and_stops_again_is_slipping(story: Story) -> None:
+    """Gone from day 98 on, back at day 105; eleven gaps of 7 and 35 days: a lapse takes 38.2."""
+    await story.buys("ann", *range(0, 71, 7), 105)
+    standing = story.told("ann")[-1].standing
+    assert standing is not None
+    assert standing.lifecycle == "won_back"
+    length = 4 * (10 * 7 + 35) / 11
+    await story.until(106 + 0.6 * length)
+    slipping = [one for one in story.told("ann") if "slipping_again" in codes(one)]
+    share = slipping[0].signs[0].facts["lapse_share"]
+    assert SILENCE_SHARE <= share <= 0.55 + STEP_DAYS / length
+    assert all("silence_beyond_rhythm" not in codes(one) for one in since(story.told("ann"), 105))
+    assert slipping[0].lapse is not None
+    assert slipping[0].lapse.days == pytest.approx(length)
+
+
+async def test_a_complaint_is_a_sign_once_it_has_waited(story: Story) -> None:
+    """Opened at noon of day 72; a timer tells of it a day later, though nothing more comes."""
+    await story.buys("ann", *range(0, 71, 7))
+    await story.says("ann", 72, "complaint_opened")
+    await story.until(72 + SERVICE_DAYS - STEP_DAYS)
+    assert all(not one.signs for one in story.told("ann"))
+    await story.until(72 + SERVICE_DAYS)
+    found = story.told("ann")[-1]
+    facts = {"complaints_open": 1.0, "days_since_complaint": SERVICE_DAYS}
+    assert found.signs == [Sign(code="complaint_open", strength=1.0, facts=facts)]
+    assert found.assessed_at == day(72 + SERVICE_DAYS)
+    assert found.band == "low", "it is told whatever the band"
+    # And once only, until it is closed: the end is told, too.
+    await story.until(74)
+    assert story.told("ann")[-1] == found
+    await story.says("ann", 74, "complaint_closed")
+    ended = story.told("ann")[-1]
+    assert (ended.assessed_at, ended.signs) == (day(74), [])
+
+
+async def test_a_complaint_that_is_resolved_in_time_is_no_sign(story: Story) -> None:
+    await story.buys("ann", *range(0, 71, 7))
+    await story.says("ann", 72, "complaint_opened")
+    await story.says("ann", 72 + SERVICE_DAYS / 2, "complaint_closed")
+    await story.until(76)
+    assert all(not one.signs for one in story.told("ann"))
+
+
+async def test_a_vip_s_complaint_is_a_sign_at_once(story: Story) -> None:
+    story.scoring.store.tables.override["ann"] = ("vip", day(500))  # type: ignore[attr-defined]
+    await story.buys("ann", *range(0, 71, 7))
+    await story.says("ann", 72, "complaint_opened")
+    found = story.told("ann")[-1]
+    facts = {"complaints_open": 1.0, "days_since_complaint": 0.0}
+    assert found.signs == [Sign(code="complaint_open", strength=1.0, facts=facts)]
+    assert found.assessed_at == day(72)
+
+
+async def test_a_survey_falls_from_nine_to_one(story: Story) -> None:
+    """Told at that answer, and its end at the next good one."""
+    await story.buys("ann", *range(0, 71, 7))
+    await story.says("ann", 71, "survey", 9.0)
+    assert story.told("ann")[-1].signs == []
+    await story.says("ann", 72, "survey", 1.0)
+    found = story.told("ann")[-1]
+    facts = {"survey_score": 1.0, "survey_change": -8.0}
+    assert found.signs == [Sign(code="satisfaction_low", strength=1.0, facts=facts)]
+    assert (found.assessed_at, found.band) == (day(72), "low")
+    await story.says("ann", 73, "survey", 8.0)
+    ended = story.told("ann")[-1]
+    assert (ended.assessed_at, ended.signs) == (day(73), [])
+
+
+async def test_a_recommendation_intent_that_is_low(story: Story) -> None:
+    await story.buys("ann", *range(0, 71, 7))
+    await story.says("ann", 72, "recommendation", 3.0)
+    facts = {"recommendation_score": 3.0}
+    wanted = [Sign(code="recommendation_low", strength=1.0, facts=facts)]
+    assert story.told("ann")[-1].signs == wanted
+
+
+async def test_orders_that_become_small(story: Story) -> None:
+    """Every third day for 100, then for 20: told after some orders, while she goes on buying."""
+    await story.buys("ann", *range(0, 90, 3), amount=100.0)
+    assert all(not one.signs for one in story.told("ann"))
+    await story.buys("ann", *range(90, 150, 3), amount=20.0)
+    found = next(one for one in story.told("ann") if one.signs)
+    assert codes(found) == ["value_falling"]
+    assert found.signs[0].strength >= 1 - CHANCE_BEGIN
+    assert found.assessed_at < day(150)
+
+
+async def test_a_prospect_has_no_signs_to_tell(story: Story) -> None:
+    """Nobody who never bought is assessed, whatever they say."""
+    await story.says("bob", 1, "survey", 1.0)
+    await story.says("bob", 2, "complaint_opened")
+    await story.until(10)
+    assert story.told("bob") == []
+
+
+async def test_signs_that_were_never_published_are_published_once(story: Story) -> None:
+    """As after the upgrade that brought them: what the topic was last sent had none."""
+    await story.buys("ann", *range(0, 71, 7))
+    await story.says("ann", 72, "survey", 1.0)
+    await story.until(73)
+    tables = story.scoring.store.tables  # type: ignore[attr-defined] # in memory
+    stored = tables.assessment["ann"]
+    assert stored.published_signs == bits("satisfaction_low")
+    tables.assessment["ann"] = replace(stored, published_signs=0)
+    published = len(story.told("ann"))
+    await story.until(81)  # no look has been due yet
+    assert len(story.told("ann")) == published
+    await story.until(82)
+    assert len(story.told("ann")) == published + 1
+    assert codes(story.told("ann")[-1]) == ["satisfaction_low"]
+    assert tables.assessment["ann"].published_signs == bits("satisfaction_low")
+    await story.until(82.25)
+    assert len(story.told("ann")) == published + 1
