@@ -14,6 +14,7 @@ from services.scoring.handlers.assess import Assessor
 from services.scoring.handlers.micro_batch import MicroBatch
 from services.scoring.handlers.serving import Serving
 from services.scoring.handlers.shadow import Shadow
+from services.scoring.handlers.source_alarm import SourceAlarm
 from services.scoring.handlers.stand import Standing
 from services.scoring.handlers.treatment import Treat
 from services.scoring.handlers.valuation import Valuing
@@ -166,6 +167,7 @@ class _Lane:
             TurnStore(engine, ledger, outbox), settings.cache_customers_max // settings.lanes
         )
         self._shadow, self._dead_letter_topic = shadow, settings.dead_letter_topic
+        self._alarm = SourceAlarm(self.name)
         self.consumer = FencedConsumer(
             settings=kafka,
             ledger=ledger,
@@ -203,10 +205,12 @@ class _Lane:
 
     async def _claimed(self, claim: Claim) -> None:
         self._store.forget()
+        self._alarm.forget()
         await self._relay.recover(claim)
 
     def _observe(self, effects: Effects, seconds: float) -> None:
         _observe(effects, seconds, self._dead_letter_topic)
+        self._alarm(effects.moves)
         self._shadow.offer(effects)
 
 

@@ -66,6 +66,12 @@ PARTITIONS = Gauge("ebbwatch_scoring_partitions", "Partitions that this process 
 PARTITIONS_STOPPED = Gauge(
     "ebbwatch_scoring_partitions_stopped", "Owned partitions that wait for an operator's decision"
 )
+SOURCES_STOPPED = Gauge(
+    "ebbwatch_scoring_sources_stopped_partitions",
+    "Owned partitions in which a source of purchases has stopped delivering: the warnings of its "
+    "customers' silence are held",
+    ["worker", "source"],
+)
 BACKFILLS = Gauge(
     "ebbwatch_scoring_backfill_partitions", "Owned partitions whose sweep rests for an import"
 )

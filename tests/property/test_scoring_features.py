@@ -14,7 +14,7 @@ from tests.unit.scoring_core.strategies import CUSTOMERS, batches, nothing
 
 moments = st.floats(-400, 9_000).map(lambda day: EPOCH_S + day * DAY_S)
 """Before the first event, in between, and long after the last."""
-SIGNED = {"survey_change", "profit", "margin_share"}
+SIGNED = {"survey_change", "recommendation_change", "profit", "margin_share"}
 
 
 def _at(states: NDArray[np.void], now: float) -> NDArray[np.float64]:

@@ -83,7 +83,7 @@ def _lifetime(x: Floats, states: States, last: Floats, counts: Floats, now: Floa
     x[_row("purchases")] = purchases
     x[_row("spent")] = states["spent"]
     x[_row("order_value")] = states["spent"] / _where_positive(states["priced"])
-    counted = _where_positive(states["log_amounts"])
+    counted = _where_positive(states["priced"])
     level = states["log_amount"] / counted
     variance = np.maximum(states["log_amount_squared"] / counted - level * level, 0.0)
     x[_row("order_value_usual")] = np.exp(level)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from services.scoring.core.gaps import RECENT_GAPS, SEASON_TOLERANCE_DAYS
-from services.scoring.core.state import CATEGORY_BUCKETS, HALF_LIVES_DAYS
+from services.scoring.core.state import AMOUNT_MIN, CATEGORY_BUCKETS, HALF_LIVES_DAYS
 
 WINDOWS_DAYS: Final = (7, 14, 28, 56, 91, 182, 364)
 """Calendar windows, whole weeks so that every weekday is in them equally often."""
@@ -97,14 +97,14 @@ def _lifetime() -> tuple[Feature, ...]:
             "order_value_usual",
             "usual value of an order: geometric mean, which one large order hardly moves",
             "reporting currency",
-            "exp(mean of ln(amount)) over purchases with a positive amount; NaN without",
+            f"exp(mean of ln(amount, at least {AMOUNT_MIN})) over priced purchases; NaN without",
             _EVENTS,
         ),
         Feature(
             "order_value_variance",
             "how much the value of orders varies",
             "log units squared",
-            "population variance of ln(amount), same purchases; NaN without",
+            "population variance of the same logarithms; NaN without",
             _EVENTS,
         ),
         Feature("refunds", "refunds and cancellations ever", "count", "count", "refund events"),

@@ -37,6 +37,9 @@ DAY_PARTS: Final = 4
 """Parts of a day in the time-of-week grid: nights, mornings, afternoons, evenings (UTC)."""
 WEEK_SLOTS: Final = 7 * DAY_PARTS
 
+AMOUNT_MIN: Final = 0.01
+"""Reporting currency: what costs less, or nothing, has the logarithm of this."""
+
 CATEGORY_BUCKETS: Final = 16
 """Counters of the category sketch: a hash picks one. Customers buy in few categories, so that
 two rarely meet in a bucket, and the favourite hardly ever."""
@@ -49,9 +52,8 @@ STATE: Final[np.dtype[np.void]] = np.dtype(
         ("priced", "<f8"),  # purchases with an amount
         ("spent", "<f8"),  # reporting currency, purchases
         ("refunded", "<f8"),  # reporting currency, refunds, positive
-        ("log_amount", "<f8"),  # sum of ln(amount) over purchases with a positive amount
+        ("log_amount", "<f8"),  # sum of ln(amount) over purchases with an amount
         ("log_amount_squared", "<f8"),  # sum of ln(amount)^2 over the same
-        ("log_amounts", "<f8"),  # how many these are
         ("first_purchase", "<f8"),  # Unix seconds UTC; +inf = none
         ("last", "<f8", (len(Kind),)),  # newest time by Kind - 1; -inf = none
         ("survey_time", "<f8", (SURVEYS_KEPT,)),  # scored surveys, newest first; -inf = none
@@ -71,8 +73,8 @@ STATE: Final[np.dtype[np.void]] = np.dtype(
     ]
 )
 CELLS: Final = STATE.itemsize // 8
-MASK_BYTES: Final = 24
-"""Of a stored state: one bit for each of up to 192 cells, whole words for the fold."""
+MASK_BYTES: Final = 16
+"""Of a stored state: one bit for each of up to 128 cells, which are the 1 KB it may take."""
 _OFFSETS: Final = {name: int(at[1]) for name, at in (STATE.fields or {}).items()}
 
 

@@ -276,7 +276,7 @@ def _unheard(job: Work, rows: Ints, states: NDArray[np.void]) -> NDArray[np.bool
         if turn.now is None:
             continue
         if gone := stopped(sources_of(turn.progress), turn.now.timestamp()):
-            here = job.partition[rows] == partition
+            here = np.asarray(job.partition)[rows] == partition
             hashes = np.array([category_of(source) for source in gone], np.uint64)
             found |= here & np.isin(states["source"], hashes)
     return found

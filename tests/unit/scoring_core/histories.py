@@ -35,6 +35,8 @@ def columns(**given: Any) -> EventColumns:
         "category": np.zeros(n),
         "cost": np.full(n, np.nan),
         "channel": np.zeros(n),
+        "source": np.zeros(n),
+        "until": np.full(n, np.nan),
     }
     merged = absent | given
     return EventColumns(
@@ -47,6 +49,8 @@ def columns(**given: Any) -> EventColumns:
         category=np.asarray(merged["category"], np.uint64),
         cost=np.asarray(merged["cost"], np.float64),
         channel=np.asarray(merged["channel"], np.uint8),
+        source=np.asarray(merged["source"], np.uint64),
+        until=np.asarray(merged["until"], np.float64),
     )
 
 
@@ -75,7 +79,9 @@ def generated(customers: int = 120, seed: int = 7) -> EventColumns:
         times = start + np.cumsum(random.exponential(gap, size=1 + int(min(life / gap, 400))))
         times = np.concatenate([times, times[random.random(len(times)) < 0.1] + 1e-3])
         others = start + random.uniform(0, 3_900, size=int(random.integers(0, 40)))
-        kinds = random.choice([2, 3, 3, 3, 4, 5, 6, 6, 7, 8, 9, 9, 10], size=len(others))
+        kinds = random.choice(
+            [2, 3, 3, 3, 4, 5, 6, 6, 7, 8, 9, 9, 10, 11, 11, 12], size=len(others)
+        )
         if customer % 15 == 0:
             times = times[:0]
         row.append(np.full(len(times) + len(others), customer))
@@ -87,6 +93,7 @@ def generated(customers: int = 120, seed: int = 7) -> EventColumns:
     amount[(rows % 10 == 3) | ~np.isin(kinds, [1, 2])] = np.nan
     score = np.where(np.isin(kinds, [6, 7]), random.integers(0, 11, n), np.nan)
     score[random.random(n) < 0.2] = np.nan
+    until = times + random.uniform(-10, 800, n) * DAY_S
     order = random.permutation(n)
     return columns(
         row=rows[order],
@@ -98,6 +105,8 @@ def generated(customers: int = 120, seed: int = 7) -> EventColumns:
         category=random.integers(0, 2**63, 40)[random.zipf(1.5, n) % 40] * (random.random(n) < 0.8),
         cost=np.where(random.random(n) < 0.5, random.gamma(2, 18, n), np.nan),
         channel=random.integers(0, 4, n),
+        source=random.integers(1, 4, n),
+        until=np.where(kinds == 11, until, np.nan)[order],
     )
 
 

@@ -59,8 +59,10 @@ SELECT row,
     count(*) FILTER (kind = 1) AS purchases,
     coalesce(sum(amount) FILTER (kind = 1), 0) AS spent,
     avg(amount) FILTER (kind = 1) AS order_value,
-    exp(avg(ln(amount)) FILTER (kind = 1 AND amount > 0)) AS order_value_usual,
-    var_pop(ln(amount)) FILTER (kind = 1 AND amount > 0) AS order_value_variance,
+    exp(avg(ln(greatest(amount, 0.01))) FILTER (kind = 1 AND amount IS NOT NULL))
+        AS order_value_usual,
+    var_pop(ln(greatest(amount, 0.01))) FILTER (kind = 1 AND amount IS NOT NULL)
+        AS order_value_variance,
     count(*) FILTER (kind = 2) AS refunds,
     refunds / nullif(purchases, 0) AS refund_share,
     coalesce(sum(amount) FILTER (kind = 2), 0) / nullif(spent, 0) AS refunded_share,

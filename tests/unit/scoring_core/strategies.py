@@ -28,10 +28,13 @@ _event = st.tuples(
     st.integers(0, 20),
     st.one_of(st.just(np.nan), st.integers(0, 10**8).map(lambda cents: cents / 100)),
     st.integers(0, 3),
+    st.integers(0, 2),
+    st.one_of(st.just(np.nan), st.integers(0, 9_000).map(lambda day: EPOCH_S + day * DAY_S)),
 )
 
 
-_NAMES = ("row", "kind", "day", "second", "amount", "score", "key", "category", "cost", "channel")
+_NAMES = ("row", "kind", "day", "second", "amount", "score", "key", "category", "cost", "channel",
+          "source", "until")  # fmt: skip
 
 
 def _columns(events: list[tuple[float, ...]]) -> EventColumns:

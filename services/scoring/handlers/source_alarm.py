@@ -1,0 +1,45 @@
+"""Raises an alarm while a source of purchases has stopped delivering.
+
+The warnings of its customers' silence are held meanwhile (`core.deliveries`); this says so, as a
+gauge and in the log, and never decides anything.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import structlog
+
+from services.scoring import metrics
+from services.scoring.core.deliveries import stopped
+from services.scoring.ports import NOW, sources_of
+from shared.postgres.ledger import Move
+
+log = structlog.get_logger(__name__)
+
+
+class SourceAlarm:
+    """The alarm of one worker; labels are bounded by `deliveries.SOURCES_MAX` a partition."""
+
+    def __init__(self, worker: str) -> None:
+        self._worker = worker
+        self._stopped: dict[int, list[str]] = {}
+        self._raised: set[str] = set()
+
+    def __call__(self, moves: Sequence[Move]) -> None:
+        """Note what the partitions of a committed batch have heard of their sources."""
+        for move in moves:
+            now = move.progress.get(NOW)
+            gone = stopped(sources_of(move.progress), now) if isinstance(now, float) else []
+            self._stopped[move.claim.partition] = gone
+        count = Counter(source for gone in self._stopped.values() for source in gone)
+        for source in sorted(self._raised | set(count)):
+            metrics.SOURCES_STOPPED.labels(self._worker, source).set(count[source])
+        for source in sorted(set(count) - self._raised):
+            log.warning("source stopped: warnings of its customers are held", source=source)
+        for source in sorted(self._raised - set(count)):
+            log.info("source delivers again", source=source)
+        self._raised = set(count)
+
+    def forget(self) -> None:
+        """A partition was claimed: what others own now is no business of this worker."""
+        self._stopped.clear()
