@@ -87,7 +87,8 @@ def _wanted(args: argparse.Namespace, policy: Policy, history: History, owners: 
 def _print(policy: Policy, history: History, wanted: float) -> None:
     budget = policy.budget
     print(
-        f"{history.days:,.0f} days, {history.customers:,} customers, {len(history.lapses):,} lapses; "
+        f"{history.days:,.0f} days, {history.customers:,} customers, "
+        f"{len(history.lapses):,} lapses; "
         f"{len(history.candidates):,} warnings without a budget, {wanted:,.0f} wanted"
     )
     if budget.value_at_risk_min is None:

@@ -94,7 +94,7 @@ def level(candidates: Iterable[Candidate], most: float) -> float:
     return above[-1] if above else math.nextafter(worth[room], math.inf)
 
 
-def tuned(  # noqa: PLR0913 (each names one thing that is stored)
+def tuned(
     history: History,
     policy: Policy,
     wanted: float,

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from services.alerts.core.document import TRAITS
-from services.alerts.core.policy import CustomerState, Policy, Raised, decide
+from services.alerts.core.policy import CustomerState, Decision, Policy, Raised, decide
 from services.alerts.core.task import Ground, Task, new_task
 from shared.contracts.events import Owner, Profile
 from shared.contracts.risk import Lapse, Reason, RiskAssessed, Sign
@@ -66,6 +66,23 @@ def assessed(revision: int, at: float, band: str = "high", **changes: Any) -> Ri
             if band in {"high", "critical"} and r.code not in TRAITS
         ]
     return RiskAssessed(**values)
+
+
+POLICY = Policy()
+
+
+def play(state: CustomerState, *messages: RiskAssessed, policy: Policy = POLICY) -> list[Decision]:
+    """Decide one message after the other."""
+    decisions = []
+    for message in messages:
+        decisions.append(decide(state, message, policy))
+        state = decisions[-1].state
+    return decisions
+
+
+def words(decisions: list[Decision]) -> list[str]:
+    """Which row applied."""
+    return [d.why for d in decisions]
 
 
 def raised_task(profile: Profile | None = None, **changes: Any) -> Task:
