@@ -85,7 +85,7 @@ async def test_a_complaint_joins_the_open_task_and_the_owner_learns_of_it_once(
 async def test_a_purchase_leaves_a_complaint_open_until_it_is_settled(bench: Bench) -> None:
     await bench.read_risk(assessed(1, 0), assessed(2, 1, signs=[SILENCE, COMPLAINT]))
     await bench.read_activity(bought(2))
-    back = {"last_purchase_at": day(2), "days_silent": 1.0}
+    back: dict[str, Any] = {"last_purchase_at": day(2), "days_silent": 1.0}
     await bench.read_risk(assessed(3, 3, signs=[COMPLAINT], **back))
     assert [status for _, _, status, _, _ in await tasks(bench)] == ["open"]
     await bench.read_risk(assessed(4, 5, signs=[], **back))
@@ -147,7 +147,7 @@ async def test_who_was_missed_gets_one_task_that_answers_why(bench: Bench) -> No
     )
     ((task_id,),) = await rows(bench.engine, "SELECT id FROM alerts.task")
     await bench.give_verdict()(VerdictGiven(task_id, "leaving", None, leaving_cause="price"))
-    gone = {"standing": high, "signs": [], "last_purchase_at": day(-1)}
+    gone: dict[str, Any] = {"standing": high, "signs": [], "last_purchase_at": day(-1)}
     await bench.read_risk(
         assessed(2, 30, days_silent=31.0, **gone), assessed(3, 40, days_silent=41.0, **gone)
     )

@@ -134,7 +134,7 @@ def test_a_rule_that_raises_raises_whatever_the_band_and_the_signs() -> None:
 def test_a_rules_task_ends_by_a_purchase_and_not_when_the_rule_holds_no_more() -> None:
     """A rule on a rise holds for one assessment; what it warned of does not end with that."""
     policy = read({"rules": [{"name": "r", "when": {"rise_min": 0.3}, "then": "raise"}]})
-    calm = {"signs": [], "reasons": []}
+    calm: dict[str, Any] = {"signs": [], "reasons": []}
     steps = play(
         NEW,
         assessed(1, 0, "low", probability=0.1, **calm),
@@ -190,7 +190,7 @@ def test_a_sign_may_have_a_cooldown_of_its_own() -> None:
 def test_after_a_verdict_its_causes_rest() -> None:
     (first,) = play(NEW, assessed(1, 0, signs=[COMPLAINT, SILENCE]))
     state = answered(replace(first.state, open=()), first.state.open[0].causes, day(20), None)
-    back = {"last_purchase_at": day(21), "days_silent": 19.0}
+    back: dict[str, Any] = {"last_purchase_at": day(21), "days_silent": 19.0}
     steps = play(
         state,
         assessed(2, 21.5, signs=[], last_purchase_at=day(21), days_silent=0.5),
@@ -205,7 +205,7 @@ def test_after_a_verdict_its_causes_rest() -> None:
 def test_a_verdict_after_the_purchase_lets_the_silence_rest() -> None:
     (first,) = play(NEW, assessed(1, 0))
     state = answered(replace(first.state, open=()), ("silence_beyond_rhythm",), day(10), None)
-    back = {"last_purchase_at": day(2)}
+    back: dict[str, Any] = {"last_purchase_at": day(2)}
     steps = play(
         state,
         assessed(2, 11, signs=[], **back),
@@ -287,7 +287,7 @@ def test_a_purchase_does_not_settle_a_complaint() -> None:
     steps = play(NEW, assessed(1, 0), assessed(2, 1, signs=[SILENCE, COMPLAINT]))
     state, ended = purchased(steps[1].state, day(2))
     assert ended == ()
-    back = {"last_purchase_at": day(2), "days_silent": 1.0}
+    back: dict[str, Any] = {"last_purchase_at": day(2), "days_silent": 1.0}
     steps = play(state, assessed(3, 3, signs=[COMPLAINT], **back), assessed(4, 4, signs=[], **back))
     assert [[s.reason for s in d.steps if isinstance(s, Closed)] for d in steps] == [
         [],
