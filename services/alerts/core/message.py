@@ -51,7 +51,7 @@ class TaskTold(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """None: nobody owns this customer."""
     band: str
     probability: float
-    """Of no purchase within `horizon_days` after `opened_at`."""
+    """Of no purchase within `horizon_days` after `opened_at`, or after the newest cause joined."""
     horizon_days: int
     reasons: list[Said]
     """Most important first."""
