@@ -99,7 +99,12 @@ class Alerts:
         fixed = {endpoint.id: endpoint.secrets for endpoint in settings.endpoints}
         self.endpoints = Endpoints(self.vault, fixed)
         self.book = Book(
-            self.tasks, self.trials, self.deliveries, self.endpoints, settings.treatment_topic
+            self.tasks,
+            self.trials,
+            self.deliveries,
+            self.endpoints,
+            TaskLog(),
+            settings.treatment_topic,
         )
         self.told, self.given, self.rung = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.owner_rows, self.looks = OwnerRows(engine), LookRows(engine)
@@ -330,7 +335,7 @@ async def _run(alerts: Alerts, connectors: Connectors) -> int:
     settings, health = alerts.settings, alerts.health
     log = DeliveryLog(alerts.engine)
     admin = alerts.endpoint_admin()
-    first = read_policy(settings.policy_file)
+    first = read_policy(settings.policy_file, earlier=True)
 
     async def prepare() -> None:
         await admin.register([e.endpoint() for e in settings.endpoints], alerts.clock.now())

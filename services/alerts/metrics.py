@@ -16,7 +16,11 @@ ACTIVITY = Counter(
 DEAD_LETTERS = Counter(
     "ebbwatch_alerts_dead_letters_total", "Records that could not be read", ["topic"]
 )
-TASKS_RAISED = Counter("ebbwatch_alerts_tasks_raised_total", "Tasks raised, by cause", ["cause"])
+TASKS_RAISED = Counter(
+    "ebbwatch_alerts_tasks_raised_total",
+    "Warnings raised, by cause: new tasks, and causes that joined an open task",
+    ["cause"],
+)
 TASKS_CLOSED = Counter(
     "ebbwatch_alerts_tasks_closed_total", "Tasks closed, by cause and reason", ["cause", "reason"]
 )

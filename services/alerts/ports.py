@@ -101,6 +101,8 @@ class Change:
 
     task: Task
     cause: TopicPartition
+    joined: tuple[str, ...] = ()
+    """Causes that joined the open task by this change; none by others."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from services.alerts.core.effect import Effect, Subject
 from services.alerts.core.task import Task
 from shared.contracts.changes import CustomerChanged
 from shared.contracts.events import Profile
-from shared.contracts.risk import Grade
 from shared.postgres.engine import UnitOfWork
 
 
@@ -20,7 +19,6 @@ class CareFor:
 
     customer_id: str
     profile: Profile
-    grade: Grade | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from services.alerts.main import Alerts
 from services.alerts.settings import POLICY_FILE, AlertsSettings, EndpointSettings
 from services.alerts.store.tasks import QueueFilter, Tasks
 from shared.contracts import risk, topics
-from shared.contracts.risk import Reason, RiskAssessed
+from shared.contracts.risk import Lapse, Reason, RiskAssessed, Sign
 from shared.kafka.producer import Producer, Record
 from shared.kafka.settings import KafkaSettings
 from shared.postgres.engine import create_engine, unit_of_work
@@ -141,6 +141,8 @@ def _message(topic: str, name: str, number: int, *, raises: bool) -> Record:
         model_version="bench",
         feature_set=1,
         reasons=reasons if raises else [],
+        lapse=Lapse(days=30.0, probability=0.6, usual_gap_days=9.0, own_rhythm=True),
+        signs=[Sign(code=r.code, strength=0.6, facts=r.facts) for r in reasons if raises],
         purchases=12,
         last_purchase_at=datetime(2025, 12, 16, tzinfo=UTC),
         days_silent=20.0,

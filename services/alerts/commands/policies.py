@@ -11,6 +11,7 @@ import yaml
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.commands.running import business_clock, command
+from services.alerts.commands.tune import add_tune
 from services.alerts.core.document import difference, plain, zone
 from services.alerts.core.dry_run import Tried
 from services.alerts.core.owner import OwnerRecord
@@ -26,7 +27,7 @@ LISTED = 200
 
 
 def add_commands(commands: Any) -> None:
-    """`policies show|list|put|try`, `owners list|put`."""
+    """`policies show|list|put|try|tune`, `owners list|put`."""
     policies = commands.add_parser("policies", help="who is warned about, and what is asked for")
     actions = policies.add_subparsers(required=True, metavar="ACTION")
     show = actions.add_parser("show", help="the policy in force, as YAML")
@@ -42,6 +43,7 @@ def add_commands(commands: Any) -> None:
     dry.add_argument("--days", type=int, default=90, help="of history")
     dry.add_argument("--customers", type=int, default=5_000, help=f"at most {CUSTOMERS_MAX:,}")
     dry.set_defaults(command=command(_try))
+    add_tune(actions)
 
     owners = commands.add_parser("owners", help="capacity, time zone and manager of owners")
     actions = owners.add_subparsers(required=True, metavar="ACTION")
@@ -109,7 +111,10 @@ def _print(name: str, tried: Tried) -> None:
     right = "no task can be judged yet"
     if tried.precision is not None:
         right = f"{tried.precision:.0%} right ({low:.0%} to {high:.0%}, {tried.judged:,} judged)"
-    print(f"{name}: {tried.raised:,} tasks, {tried.held_out:,} held out; {right}")
+    print(
+        f"{name}: {tried.raised:,} tasks, {tried.joined:,} causes that joined one, "
+        f"{tried.held_out:,} held out; {right}"
+    )
     for title, counter in (
         ("cause", tried.by_cause),
         ("grade", tried.by_grade),

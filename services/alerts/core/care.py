@@ -6,27 +6,55 @@ such a task names the occurrence, so that it exists once, whoever looks how ofte
 
 import calendar
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
+from services.alerts.core.customer import CustomerState
 from services.alerts.core.document import Both, Care
 from services.alerts.core.ids import stable_id
 from services.alerts.core.playbook import grade_rank, named, plan, queue_of
 from services.alerts.core.task import Ground, Task
 from services.alerts.core.wording.catalogue import language_of
 from shared.contracts.events import Profile
-from shared.contracts.risk import Grade, Standing
+from shared.contracts.risk import Band, Grade, Standing
 
 NO_CURRENCY: Final = "XXX"
-"""ISO 4217 for no currency: nothing of value is at stake in such a task."""
+"""ISO 4217 for no currency: of a customer without an assessment."""
 
 NO_RISK: Final[Mapping[str, Any]] = {
-    "band": "low", "probability": 0.0, "horizon_days": 0, "reasons": [], "days_silent": None,
-    "last_purchase_at": None, "expected_value": 0.0, "value_at_risk": 0.0,
-    "currency": NO_CURRENCY, "revision": 0, "model_version": "", "received_ms": 0,
+    "reasons": [], "days_silent": None, "last_purchase_at": None, "expected_value": 0.0,
+    "revision": 0, "model_version": "", "received_ms": 0,
 }  # fmt: skip
-"""What a task says of the risk that it is not about."""
+"""What a task leaves out of the risk that it is not about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the newest assessment said of a customer; the defaults: there is none."""
+
+    band: Band = "low"
+    probability: float = 0.0
+    horizon_days: int = 0
+    value_at_risk: float = 0.0
+    currency: str = NO_CURRENCY
+    grade: Grade | None = None
+
+
+NOTHING: Final = Known()
+
+
+def known_of(state: CustomerState) -> Known:
+    """What the newest assessment said of a customer."""
+    return Known(
+        state.band or NOTHING.band,
+        state.probability or 0.0,
+        state.horizon_days or 0,
+        state.value_at_risk or 0.0,
+        state.currency or NO_CURRENCY,
+        state.grade,
+    )
 
 
 def falls_on(schedule: Care, today: date) -> bool:
@@ -63,7 +91,7 @@ def planned_task(  # noqa: PLR0913 (each names one thing that differs)
     occurrence: str,
     title: Both,
     playbook: str,
-    grade: Grade | None,
+    known: Known,
     at: datetime,
 ) -> Task:
     """The task of a schedule or of an entry; `occurrence` makes it one of its kind."""
@@ -91,20 +119,26 @@ def planned_task(  # noqa: PLR0913 (each names one thing that differs)
         language=language_of(profile.language),
         time_zone=profile.time_zone,
         **NO_RISK,
+        band=known.band,
+        probability=known.probability,
+        horizon_days=known.horizon_days,
+        value_at_risk=known.value_at_risk,
+        currency=known.currency,
         opened_at=at,
         due_at=own.due_at(at, days),
         created_at=ground.created_at,
         kind=kind,
         plan=plan(chosen, ground.policy, profile, title),
         policy=ground.label,
-        grade=grade,
+        grade=known.grade,
         queue=queue,
-        grade_rank=grade_rank(ground.policy, Standing(grade=grade)),
+        grade_rank=grade_rank(ground.policy, Standing(grade=known.grade)),
         respond_by=None if target is None else own.respond_by(at, target),
         expires_at=None if expires is None else at + timedelta(days=expires),
         waiting="quiet" if tell_at > at else None,
         tell_at=tell_at if tell_at > at else None,
         allocated_at=at,
+        causes=[f"{kind}:{name}"],
     )
 
 

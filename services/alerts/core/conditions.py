@@ -1,30 +1,67 @@
 """Whether a condition of the policy holds for an assessment.
 
-What it is for: the meaning of `document.Condition`, and which rule decides. Where the standing
-of a customer is not known, a condition that asks for it does not hold.
+What it is for: the meaning of `document.Condition`, `SignPolicy` and `WinBack`, and which rule
+decides. Where something is not known of a customer, a condition that asks for it does not hold.
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 from services.alerts.core.document import Condition, Policy
-from shared.contracts.risk import BANDS, RiskAssessed, Standing
+from services.alerts.core.signs import statistical
+from shared.contracts.risk import RiskAssessed, Sign, Standing
 
 UNKNOWN = Standing()
+Ruling = Literal["raise", "ignore"]
 
 
-def wants(message: RiskAssessed, before: float | None, policy: Policy) -> bool | None:
-    """True: warn; False: not risky enough; None: a rule says to ignore this assessment.
+def ruling(message: RiskAssessed, before: float | None, policy: Policy) -> Ruling | None:
+    """What the first rule that holds says; None where none does.
 
     `before` is the probability of the assessment before, None for the first.
     """
-    for rule in policy.rules:
-        if holds(rule.when, message, before):
-            return True if rule.then == "raise" else None
-    grade = (message.standing or UNKNOWN).grade
-    least = policy.band_raise
-    if grade is not None:
-        least = policy.band_raise_by_grade.get(grade, least)
-    return BANDS.index(message.band) >= BANDS.index(least)
+    return next((rule.then for rule in policy.rules if holds(rule.when, message, before)), None)
+
+
+def passes(sign: Sign, message: RiskAssessed, policy: Policy) -> bool:
+    """Whether the policy has a sign raise a task, its budget aside."""
+    wanted, standing = policy.sign(sign.code), message.standing or UNKNOWN
+    return (
+        wanted.enabled
+        and _within(sign.strength, wanted.strength_min, None)
+        and _within(lapse_share(message), wanted.lapse_share_min, None)
+        and one_of(standing.grade, wanted.grades)
+        and one_of(standing.tier, wanted.tiers)
+        and _within(message.value_at_risk, wanted.value_at_risk_min, None)
+    )
+
+
+def affordable(cause: str, message: RiskAssessed, policy: Policy) -> bool:
+    """Whether the budget of warnings leaves room for a cause."""
+    return not statistical(cause) or _within(
+        message.value_at_risk, policy.budget.value_at_risk_min, None
+    )
+
+
+def worth_winning_back(message: RiskAssessed, policy: Policy) -> bool:
+    """Whether a customer who is gone is one to win back now, the budget aside."""
+    wanted, lapse, silent = policy.win_back, message.lapse, message.days_silent
+    if wanted is None or lapse is None or silent is None:
+        return False
+    standing = message.standing or UNKNOWN
+    return (
+        lapse.days <= silent <= lapse.days + wanted.within_days
+        and one_of(standing.grade, wanted.grades)
+        and one_of(standing.tier, wanted.tiers)
+        and _within(message.value_at_risk, wanted.value_at_risk_min, None)
+    )
+
+
+def lapse_share(message: RiskAssessed) -> float | None:
+    """The present silence as a share of the lapse length; None where none is measured."""
+    if message.lapse is None or message.days_silent is None:
+        return None
+    return message.days_silent / message.lapse.days
 
 
 def holds(when: Condition, message: RiskAssessed, before: float | None) -> bool:
@@ -38,7 +75,7 @@ def holds(when: Condition, message: RiskAssessed, before: float | None) -> bool:
         and meets(standing.segments, when.segments_any)
         and not set(standing.segments) & set(when.segments_none)
         and meets(standing.needs, when.needs_any)
-        and meets([reason.code for reason in message.reasons], when.reasons_any)
+        and meets(_codes(message), when.reasons_any)
         and _numbers_hold(when, message, before)
     )
 
@@ -51,6 +88,10 @@ def one_of(value: str | None, wanted: Sequence[str]) -> bool:
 def meets(values: Sequence[str], wanted: Sequence[str]) -> bool:
     """Whether one of the values is among those wanted; an empty list wants nothing."""
     return not wanted or not set(values).isdisjoint(wanted)
+
+
+def _codes(message: RiskAssessed) -> list[str]:
+    return [sign.code for sign in message.signs] + [reason.code for reason in message.reasons]
 
 
 def _numbers_hold(when: Condition, message: RiskAssessed, before: float | None) -> bool:

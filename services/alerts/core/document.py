@@ -5,15 +5,17 @@ or JSON, stored in versions, and read here; it never decides (`policy` does).
 """
 
 import difflib
-from collections.abc import Sequence
-from datetime import date
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec import Meta
 
+from services.alerts.core.signs import SignCode
 from shared.contracts.risk import Band, Grade, Lifecycle, Probability, Tier
+from shared.contracts.treatment import LeavingCause
 from shared.kernel.errors import Invalid
 
 Days = Annotated[int, Meta(ge=0, le=3_650)]
@@ -24,6 +26,8 @@ Names = Annotated[list[Annotated[str, Meta(min_length=1, max_length=200)]], Meta
 TimeOfDay = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$(?!\n)")]
 """`20:00`; in YAML within quotes."""
 Share = Annotated[float, Meta(ge=0, le=0.5)]
+Money = Annotated[float, Meta(ge=0)]
+"""Reporting currency."""
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 WEEKDAYS: Final[tuple[Weekday, ...]] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 Service = Literal["named_owner", "fast_response", "self_service"]
@@ -31,7 +35,7 @@ Service = Literal["named_owner", "fast_response", "self_service"]
 
 TRAITS: Final = frozenset({"seldom_buyer"})
 """Reasons that tell how a customer has always been. They explain a probability, but nothing
-has changed: an owner could only be told to watch somebody who behaves as ever."""
+has changed, so they lead no task and are not among its reasons."""
 
 RULES_MAX: Final = 200
 """Rules, playbooks or schedules of one document: what a person can still oversee."""
@@ -63,8 +67,8 @@ class Condition(_Part, frozen=True):
     segments_none: Names = []
     needs_any: Names = []
     reasons_any: Names = []
-    """Codes of which one must be among the reasons."""
-    value_at_risk_min: Annotated[float, Meta(ge=0)] | None = None
+    """Codes of which one must be among the signs or the reasons."""
+    value_at_risk_min: Money | None = None
     days_silent_min: Annotated[float, Meta(ge=0)] | None = None
     days_silent_max: Annotated[float, Meta(ge=0)] | None = None
 
@@ -75,6 +79,83 @@ class Rule(_Part, frozen=True):
     name: Code
     when: Condition
     then: Literal["raise", "ignore"]
+
+
+class SignPolicy(_Part, frozen=True):
+    """When a sign of leaving raises a task: when all that is given holds of it."""
+
+    enabled: bool = True
+    strength_min: Probability | None = None
+    lapse_share_min: Annotated[float, Meta(ge=0, le=10)] | None = None
+    """Least share of the lapse length that the silence has reached."""
+    grades: list[Grade] = []
+    tiers: list[Tier] = []
+    value_at_risk_min: Money | None = None
+    cooldown_days: Days | None = None
+    """Between two raisings of this cause; None: what `cooldown_days` of the policy says."""
+
+
+DEFAULT_SIGNS: Final[Mapping[SignCode, SignPolicy]] = {
+    "complaint_open": SignPolicy(),
+    "satisfaction_low": SignPolicy(),
+    "recommendation_low": SignPolicy(),
+    "contract_ending": SignPolicy(),
+    "slipping_again": SignPolicy(lapse_share_min=0.5),
+    # 40 % of the lapse length are left for the owner to act: 11 of 28 days. Later is more certain.
+    "silence_beyond_rhythm": SignPolicy(lapse_share_min=0.6, strength_min=0.25),
+    "frequency_falling": SignPolicy(),
+    "interaction_falling": SignPolicy(),
+    "value_falling": SignPolicy(),
+    # Most first purchases are never followed by a second: only where that costs something.
+    "new_and_quiet": SignPolicy(lapse_share_min=0.6, tiers=["high", "mid"]),
+}
+"""What applies to a sign as far as a document does not say otherwise, field by field."""
+
+
+class BudgetPoint(_Part, frozen=True):
+    """What a least value at risk leads to, as found on the history that was kept."""
+
+    value_at_risk_min: Money
+    warnings: Annotated[int, Meta(ge=0)]
+    """By statistical signs, and of win-back, over the days that were looked at."""
+    warnings_per_100: Money
+    """Per 100 customers and 30 days."""
+    precision: Probability | None = None
+    """Share of those judged who bought nothing in the rest of the lapse length."""
+    recall: Probability | None = None
+    """Share of the lapses that were warned about before they were complete."""
+    value_kept: Probability | None = None
+    """Share of the value at risk that the warnings without a budget speak of."""
+
+
+class Budget(_Part, frozen=True):
+    """How many warnings there are to be, as a least value at risk, and what it was tuned for.
+
+    It applies to statistical signs and to win-back; never to what a customer or contract said.
+    """
+
+    value_at_risk_min: Money | None = None
+    warnings_per_100: Money | None = None
+    """Wanted per 100 customers and 30 days."""
+    per_owner_per_day: Money | None = None
+    """Wanted per owner and working day."""
+    found_at: datetime | None = None
+    """Business time at which the level was found."""
+    days: Days | None = None
+    """Of history that it was found on."""
+    expected: BudgetPoint | None = None
+    curve: Annotated[list[BudgetPoint], Meta(max_length=50)] = []
+    """What else could have been chosen."""
+
+
+class WinBack(_Part, frozen=True):
+    """Who is won back: customers whose silence reached the lapse length without a task."""
+
+    within_days: Days = 91
+    """So many days after the lapse there is one task for it; after that it is history."""
+    tiers: tuple[Tier, ...] = ("high", "mid")
+    grades: list[Grade] = []
+    value_at_risk_min: Money | None = None
 
 
 class Hours(_Part, frozen=True):
@@ -105,6 +186,8 @@ class Playbook(_Part, frozen=True):
     causes: Names = []
     lifecycles: list[Lifecycle] = []
     needs_any: Names = []
+    leaving_causes: list[LeavingCause] = []
+    """Why the customer has left, as far as it is known; of win-back tasks."""
     service: Service = "named_owner"
     channels: Names = []
     """How to reach the customer, the preferred way first."""
@@ -147,24 +230,23 @@ class Policy(_Part, frozen=True):
 
     name: Code = "default"
     """Keeps its holdout: renaming it draws the held-out customers anew."""
-    band_raise: Band = "high"
-    """Band from which a customer is warned about, where no rule says otherwise."""
-    band_raise_by_grade: dict[Grade, Band] = {}
+    signs: dict[SignCode, SignPolicy] = msgspec.field(default_factory=lambda: {**DEFAULT_SIGNS})
+    """Which signs of leaving raise a task."""
+    budget: Budget = Budget()
     rules: Annotated[list[Rule], Meta(max_length=RULES_MAX)] = []
     cooldown_days: Days = 28
-    """Between two tasks of one customer."""
+    """Between two raisings of one cause of one customer, and after an owner's verdict on it."""
     ramp_days: Days = 7
     """Days over which those found at risk by the first look after a backfill are spread."""
     open_tasks_max: Annotated[int, Meta(ge=1, le=20)] = 1
-    """Open tasks of one customer, whatever their causes."""
+    """Open tasks of one customer; a further cause joins the newest of them."""
     tasks_max: Annotated[int, Meta(ge=1, le=100)] | None = None
-    """Tasks of one customer within `tasks_period_days`."""
+    """Tasks of one customer within `tasks_period_days`; what joins an open one is none."""
     tasks_period_days: Days = 91
     traits: frozenset[str] = TRAITS
-    """Reasons that are no cause of a task by themselves."""
-    win_back_within_days: Days | None = None
-    """A customer silent beyond the horizon, but not longer than this, is won back by one task
-    for each time of leaving. None: no win-back tasks."""
+    """Reasons that lead no task and are not among its reasons."""
+    win_back: WinBack | None = WinBack()
+    """None: no win-back tasks."""
     expire_days: Days | None = None
     """An open task ends by itself after so many days. None: never."""
     due_working_days: Annotated[int, Meta(ge=0, le=60)] = 3
@@ -183,6 +265,18 @@ class Policy(_Part, frozen=True):
         """Working days from raising a task of `band` to its due date."""
         return self.due_working_days_critical if band == "critical" else self.due_working_days
 
+    def sign(self, code: str) -> SignPolicy:
+        """What a sign needs to raise a task; one that this version does not know needs nothing."""
+        return self.signs.get(code, ANY_SIGN)  # type: ignore[call-overload, no-any-return]
+
+    def cooldown(self, cause: str) -> timedelta:
+        """The least time between two raisings of a cause."""
+        own = self.sign(cause).cooldown_days
+        return timedelta(days=self.cooldown_days if own is None else own)
+
+
+ANY_SIGN: Final = SignPolicy()
+
 
 def read(plain: object) -> Policy:
     """The policy in what YAML or JSON gave; Invalid names the field that is wrong.
@@ -193,11 +287,43 @@ def read(plain: object) -> Policy:
     shared.kernel.errors.Invalid: policy: Expected `int` >= 0 - at `$.cooldown_days`
     """
     try:
-        policy = msgspec.convert(plain, Policy, strict=True)
+        policy = msgspec.convert(_with_defaults(plain), Policy, strict=True)
     except msgspec.ValidationError as error:
         raise Invalid("policy", str(error)) from None
     _check(policy)
     return policy
+
+
+def upgrade(plain: object) -> object:
+    """A document of an earlier version as this one writes it; others come back as they are.
+
+    Bands decide no more: signs do. Win-back is on unless a document of this version ends it.
+    """
+    if not isinstance(plain, dict):
+        return plain
+    made = {name: value for name, value in plain.items() if name not in _BEFORE_SIGNS}
+    within = plain.get("win_back_within_days")
+    if within is not None and "win_back" not in made:
+        made["win_back"] = {"within_days": within, "tiers": []}
+    return made
+
+
+_BEFORE_SIGNS: Final = frozenset({"band_raise", "band_raise_by_grade", "win_back_within_days"})
+"""Fields of documents from before there were signs."""
+
+
+def _with_defaults(plain: object) -> object:
+    """The document with the defaults of each sign beneath what it says of it."""
+    given = plain.get("signs") if isinstance(plain, dict) else None
+    if not isinstance(plain, dict) or not isinstance(given, dict):
+        return plain
+    signs: dict[Any, Any] = {
+        code: msgspec.to_builtins(default) for code, default in DEFAULT_SIGNS.items()
+    }
+    for code, said in given.items():
+        known = signs.get(code)
+        signs[code] = {**known, **said} if known and isinstance(said, dict) else said
+    return {**plain, "signs": signs}
 
 
 def plain(policy: Policy) -> dict[str, Any]:

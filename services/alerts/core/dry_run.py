@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from services.alerts.core.document import Policy
 from services.alerts.core.intervals import Interval, wilson
 from services.alerts.core.playbook import choose, queue_of
-from services.alerts.core.policy import CustomerState, HeldOut, Raised, decide
+from services.alerts.core.policy import CustomerState, HeldOut, Joined, Raised, decide
 from shared.contracts.events import Profile
 from shared.contracts.risk import RiskAssessed
 
@@ -30,18 +30,21 @@ class Tried:
     customers: int = 0
     assessments: int = 0
     raised: int = 0
+    joined: int = 0
+    """Causes that joined an open task."""
     held_out: int = 0
     why: Counter[str] = field(default_factory=Counter)
     """Assessments by the row of the decision table that applied."""
     by_band: Counter[str] = field(default_factory=Counter)
     by_cause: Counter[str] = field(default_factory=Counter)
+    """Tasks raised, and causes that joined one."""
     by_grade: Counter[str] = field(default_factory=Counter)
     by_playbook: Counter[str] = field(default_factory=Counter)
     by_queue: Counter[str] = field(default_factory=Counter)
     judged: int = 0
-    """Tasks whose horizon is over, so that they can be judged."""
+    """Tasks of customers whose lapse length is over, so that they can be judged."""
     right: int = 0
-    """Of those, customers who bought nothing within the horizon."""
+    """Of those, customers who bought nothing in the rest of it."""
     most_at_risk: list[tuple[float, str, datetime, str]] = field(default_factory=list)
     """(value at risk, customer, when, cause), most valuable first."""
 
@@ -79,17 +82,22 @@ def try_customers(
             for step in decision.steps:
                 if isinstance(step, Raised):
                     _count(tried, step, message, policy, profile)
-                    _judge(tried, message, purchases.get(customer, ()), end)
+                    right = judged(message, purchases.get(customer, ()), end)
+                    tried.judged += right is not None
+                    tried.right += right is True
+                if isinstance(step, Joined):
+                    tried.joined += len(step.causes)
+                    tried.by_cause.update(step.causes)
                 tried.held_out += isinstance(step, HeldOut)
             if policy.expire_days is not None:
-                state = _expired(state, message.assessed_at, policy.expire_days)
+                state = expired(state, message.assessed_at, policy.expire_days)
     tried.most_at_risk = sorted(tried.most_at_risk, reverse=True)[:CUSTOMERS_SHOWN]
 
 
 def _count(
     tried: Tried, step: Raised, message: RiskAssessed, policy: Policy, profile: Profile
 ) -> None:
-    playbook = choose(policy, message.standing, step.task.cause)
+    playbook = choose(policy, message.standing, step.task.cause, step.leaving)
     grade = message.standing.grade if message.standing else None
     tried.raised += 1
     tried.by_band[message.band] += 1
@@ -102,14 +110,20 @@ def _count(
     )
 
 
-def _judge(tried: Tried, message: RiskAssessed, bought: Sequence[datetime], end: datetime) -> None:
-    until = message.assessed_at + timedelta(days=message.horizon_days)
-    if until <= end:
-        tried.judged += 1
-        tried.right += not any(message.assessed_at < at <= until for at in bought)
+def judged(message: RiskAssessed, bought: Sequence[datetime], end: datetime) -> bool | None:
+    """Whether a warning on this assessment was right: nothing was bought in the rest of the
+    lapse length. None: that is not over at `end`, or the silence is complete already."""
+    if message.lapse is None or message.days_silent is None:
+        return None
+    rest = message.lapse.days - message.days_silent
+    until = message.assessed_at + timedelta(days=rest)
+    if rest <= 0 or until > end:
+        return None
+    return not any(message.assessed_at < at <= until for at in bought)
 
 
-def _expired(state: CustomerState, now: datetime, days: int) -> CustomerState:
+def expired(state: CustomerState, now: datetime, days: int) -> CustomerState:
+    """The customer without the tasks that have been open for so many days."""
     since = now - timedelta(days=days)
     kept = tuple(task for task in state.open if task.opened_at > since)
     return state if len(kept) == len(state.open) else replace(state, open=kept)

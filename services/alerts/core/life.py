@@ -22,8 +22,10 @@ from shared.kernel.errors import Invalid
 
 EventKind = Literal[
     "acknowledged", "started", "snoozed", "woken", "commented", "reassigned", "escalated",
-    "unanswered", "rebalanced", "allocated", "verdict", "dismissed", "expired",
+    "unanswered", "rebalanced", "allocated", "verdict", "dismissed", "expired", "joined",
 ]  # fmt: skip
+RISK: Final = "risk"
+"""Actor of what happens because of an assessment."""
 TIMER: Final = "timer"
 """Actor of what happens because time passes."""
 SNOOZE_DAYS_MAX: Final = 92

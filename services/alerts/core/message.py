@@ -13,7 +13,7 @@ import msgspec
 from services.alerts.core.document import Both
 from services.alerts.core.endpoint import Payload
 from services.alerts.core.ids import stable_id
-from services.alerts.core.task import Task
+from services.alerts.core.task import BY_RISK, Task
 from services.alerts.core.trial import Trial
 from services.alerts.core.wording.catalogue import sentence
 from shared.contracts.treatment import TreatmentRecorded
@@ -51,7 +51,7 @@ class TaskTold(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """None: nobody owns this customer."""
     band: str
     probability: float
-    """Of no purchase within `horizon_days` after `opened_at`."""
+    """Of no purchase within `horizon_days` after `opened_at`, or after the newest cause joined."""
     horizon_days: int
     reasons: list[Said]
     """Most important first."""
@@ -79,6 +79,8 @@ class TaskTold(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     steps: list[str] = []
     respond_by: datetime | None = None
     escalated_to: str | None = None
+    suspected_leaving_cause: str | None = None
+    """Of a win-back task: why the customer has probably left."""
 
 
 class TaskThin(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
@@ -206,6 +208,7 @@ def told(task: Task) -> TaskTold:
         steps=[step.zh if task.language == "zh-CN" else step.en for step in task.plan.steps],
         respond_by=task.respond_by,
         escalated_to=task.escalated_to,
+        suspected_leaving_cause=task.suspected_leaving_cause,
     )
 
 
@@ -224,7 +227,7 @@ def delivery_id(task: Task, endpoint_id: str) -> str:
 def treatment(task: Task) -> TreatmentRecorded:
     """The newest change of the task as scoring and training learn of it."""
     opened = task.status == "open"
-    warned = opened and task.kind in ("retention", "win_back")
+    warned = opened and task.kind in BY_RISK
     window = timedelta(days=task.horizon_days)
     return TreatmentRecorded(
         customer_id=task.customer_id,

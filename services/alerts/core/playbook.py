@@ -13,6 +13,7 @@ from services.alerts.core.conditions import UNKNOWN, meets, one_of
 from services.alerts.core.document import Both, Playbook, Policy, Service
 from shared.contracts.events import Profile
 from shared.contracts.risk import Standing
+from shared.contracts.treatment import LeavingCause
 
 Queue = Literal["owner", "fast_response", "self_service", "unowned"]
 """Where a task waits to be done: with its owner, a team, a machine, or whoever looks after the
@@ -37,12 +38,18 @@ class Plan(msgspec.Struct, kw_only=True, frozen=True):
     steps: list[Both] = []
 
 
-def choose(policy: Policy, standing: Standing | None, cause: str) -> Playbook:
-    """The first playbook that is for such customers and this cause."""
+def choose(
+    policy: Policy, standing: Standing | None, cause: str, leaving: LeavingCause | None = None
+) -> Playbook:
+    """The first playbook that is for such customers and this cause.
+
+    `leaving`: why the customer has left; None: not known, or not gone.
+    """
     known = standing or UNKNOWN
     for playbook in policy.playbooks:
         if (
             one_of(cause, playbook.causes)
+            and one_of(leaving, playbook.leaving_causes)
             and one_of(known.grade, playbook.grades)
             and one_of(known.tier, playbook.tiers)
             and one_of(known.lifecycle, playbook.lifecycles)

@@ -1,110 +1,65 @@
-"""Who is to be warned about: from an assessment and what we know, to raise, close or nothing.
+"""Who is to be warned about: from an assessment and what we know, to raise, join, close or nothing.
 
 What it is for: the one place that decides about retention tasks. Time is business time and
 comes with the message; the wall clock has no say. It never writes, sends or words anything.
 """
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal, TypeGuard
 
-import msgspec
 from msgspec.structs import replace
 
-from services.alerts.core.causes import CHURNED, cause_of, is_gone
-from services.alerts.core.conditions import wants
+from services.alerts.core.causes import (
+    by_urgency,
+    is_gone,
+    leading_reason,
+    suspected_leaving_cause,
+)
+from services.alerts.core.conditions import (
+    Ruling,
+    affordable,
+    passes,
+    ruling,
+    worth_winning_back,
+)
+from services.alerts.core.customer import (
+    NO_REVISION,
+    Closed,
+    CloseReason,
+    CustomerState,
+    HeldOut,
+    Joined,
+    OpenTask,
+    Raised,
+    Step,
+    Warned,
+    answered,
+    rearmed,
+    remembered,
+)
 from services.alerts.core.document import TRAITS, Policy
 from services.alerts.core.holdout import held_out
 from services.alerts.core.ids import draw, stable_id, task_id
-from shared.contracts.risk import Band, Grade, RiskAssessed
+from services.alerts.core.signs import CHURNED, POLICY_RULE, about_silence, statistical
+from shared.contracts.risk import Grade, RiskAssessed
+from shared.contracts.treatment import LeavingCause
 
 __all__ = [
     "NO_REVISION", "TRAITS", "CloseReason", "Closed", "CustomerState", "Decision", "HeldOut",
-    "OpenTask", "Policy", "Raised", "Step", "Why", "came_back", "decide", "first_seen", "purchased",
-    "settle", "stable_id", "task_id",
+    "Joined", "OpenTask", "Policy", "Raised", "Step", "Warned", "Why", "answered", "came_back",
+    "decide", "first_seen", "purchased", "settle", "stable_id", "task_id",
 ]  # fmt: skip
 
-NO_REVISION: Final = -1
-"""Revision of a customer of whom no assessment has been seen."""
-
-CloseReason = Literal[
-    "came_back", "do_not_contact", "verdict", "dismissed", "expired", "merged", "erased"
-]
 Why = Literal[
-    "stale", "ignored", "below", "win_back", "unchanged", "not_armed", "do_not_contact",
-    "cooldown", "limit", "ramp", "held_out", "raised",
+    "stale", "ignored", "history", "no_sign", "gone", "below", "budget", "do_not_contact",
+    "not_armed", "cooldown", "joined", "limit", "ramp", "held_out", "raised",
 ]  # fmt: skip
 """Which row of the decision table applied; a label of the metrics."""
 
-
-@dataclass(frozen=True, slots=True)
-class OpenTask:
-    """What the policy needs to know of an open task."""
-
-    id: str
-    cause: str
-    opened_at: datetime
-    by_risk: bool = True
-    """False: by the calendar or a segment. It ends by no purchase and is in nobody's way."""
-
-
-class CustomerState(msgspec.Struct, frozen=True, gc=False):
-    """What is remembered of a customer between messages. Each message makes a changed copy."""
-
-    customer_id: str
-    revision: int = NO_REVISION
-    """Of the newest assessment seen."""
-    band: Band | None = None
-    probability: float | None = None
-    """Of the newest assessment seen."""
-    grade: Grade | None = None
-    """As of the newest assessment that knew one."""
-    armed: bool = True
-    """False from a task on until the band falls below `band_raise`."""
-    ramp_until: datetime | None = None
-    """At risk since before we looked: no task before this time."""
-    raised_at: datetime | None = None
-    """When the last task was raised, or held out."""
-    recent: tuple[datetime, ...] = ()
-    """When tasks were raised, or held out, within the policy's period."""
-    win_back_at: datetime | None = None
-    """When the last win-back task was raised, or held out."""
-    episode: int = 0
-    """How many tasks were raised, or held out, so far."""
-    purchased_at: datetime | None = None
-    """Newest live purchase, from either topic."""
-    do_not_contact_at: datetime | None = None
-    """When a profile said that the customer must not be contacted; None: nobody says so."""
-    open: tuple[OpenTask, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Raised:
-    """A new task."""
-
-    task: OpenTask
-    episode: int
-
-
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """An open task that ends."""
-
-    task: OpenTask
-    at: datetime
-    reason: CloseReason
-
-
-@dataclass(frozen=True, slots=True)
-class HeldOut:
-    """A task that would have been raised, had the customer not been left alone on purpose."""
-
-    task: OpenTask
-    episode: int
-
-
-Step = Raised | HeldOut | Closed
+_NOTHING_PASSES: Final = frozenset({"no_sign", "gone", "below", "budget"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,64 +74,61 @@ class Decision:
 def decide(state: CustomerState, message: RiskAssessed, policy: Policy) -> Decision:
     """What an assessment leads to. Rows are tried from the top; the first that holds decides.
 
-    | the assessment                                              | why            | armed | ramp |
-    |-------------------------------------------------------------|----------------|-------|------|
-    | is not newer than the newest seen                           | stale          |       |      |
-    | is one that a rule ignores                                  | ignored        |       |      |
-    | is below the band, and no rule raises it                    | below          | yes   | none |
-    | silent beyond the horizon (or never bought): win-back's job | win_back       |       |      |
-    | no reason but traits: the customer behaves as ever          | unchanged      |       |      |
-    | band has not been below since the last task                 | not_armed      |       |      |
-    | the customer must not be contacted                          | do_not_contact |       |      |
-    | fewer than `cooldown_days` since the last task              | cooldown       |       |      |
-    | `open_tasks_max` are open, or one of the same cause, or     |                |       |      |
-    | `tasks_max` were raised within the period                   | limit          |       |      |
-    | first look after a backfill, or its ramp day is not reached | ramp           |       | set  |
-    | the customer is one of those left alone                     | held_out       | no    | none |
-    | otherwise                                                   | raised         | no    | none |
+    | the assessment                                                      | why            |
+    |---------------------------------------------------------------------|----------------|
+    | is not newer than the newest seen                                   | stale          |
+    | is one that a rule ignores                                          | ignored        |
+    | first look after a backfill, and the lapse was complete before it   | history        |
+    | no sign holds, and no rule raises                                   | no_sign        |
+    | silent for the lapse length, and won back already, or not to be     | gone           |
+    | signs hold, but the policy asks more of each                        | below          |
+    | what passes is worth less than the budget's least value at risk     | budget         |
+    | the customer must not be contacted                                  | do_not_contact |
+    | no cause has been away since it was raised, or the silence had its  |                |
+    | task                                                                | not_armed      |
+    | fewer than `cooldown_days` since the cause was raised, or a verdict | cooldown       |
+    | `open_tasks_max` are open: the causes join one of them              | joined         |
+    | `tasks_max` were raised within the period                           | limit          |
+    | first look after a backfill, or its ramp day is not reached         | ramp           |
+    | the customer is one of those left alone                             | held_out       |
+    | otherwise                                                           | raised         |
 
-    Where the policy wins back, the row `win_back` lets one task through for each time that a
-    customer left; it need not be armed, all other rows hold.
+    A rule that raises lets every sign pass, or the leading reason where no sign holds. Of a
+    customer who is gone, only what was said counts, and win-back (`churned`): one task for a
+    silence that had none.
 
-    Before any row but the first, open tasks end that `settle` ends. A task raised on an
-    assessment older than the customer's newest purchase is raised and ends at once: which
-    tasks exist depends on the assessments alone, not on which topic was read first.
+    Before any row but the first, open tasks end that have no object any more (`settle`), and
+    those of whose causes none holds (`resolved`). A task raised on an assessment older than the
+    customer's newest purchase is raised and ends at once: what is warned of, and when, depends
+    on the assessments alone, not on which topic was read first.
     """
     if message.revision <= state.revision:
         return Decision(state, (), "stale")
-    seen = replace(
-        state,
-        revision=message.revision,
-        band=message.band,
-        probability=message.probability,
-        grade=_grade(message) or state.grade,
-        purchased_at=_latest(state.purchased_at, message.last_purchase_at),
-    )
-    seen, ended = settle(seen)
-    why, cause = _why(seen, message, policy, state.probability)
-    if why == "below":
-        if not seen.armed or seen.ramp_until is not None:
-            seen = replace(seen, armed=True, ramp_until=None)
-    elif why == "ramp" and seen.ramp_until is None:
-        seen = replace(seen, ramp_until=_ramp_until(message, policy))
-        if _ramp_over(seen, message):
-            why = "raised"
-    if why != "raised" or cause is None:
+    ruled = ruling(message, state.probability, policy)
+    holding = _holding(message, ruled)
+    seen, ended = _settled(_noted(state, message, holding), message, holding)
+    why, causes = _why(seen, message, policy, ruled)
+    if why in _NOTHING_PASSES and seen.ramp_until is not None:
+        seen = replace(seen, ramp_until=None)
+    if why == "history":
+        seen = replace(seen, warned=remembered(seen.warned, holding, message.assessed_at))
+    if why != "raised":
         return Decision(seen, ended, why)
-    number = task_id(seen.customer_id, cause, seen.episode + 1)
-    task = OpenTask(number, cause, message.assessed_at)
-    if held_out(message, policy):
-        left = HeldOut(task, seen.episode + 1)
-        return Decision(_after(seen, task, policy, ()), (*ended, left), "held_out")
-    raised = Raised(task, seen.episode + 1)
-    after, overtaken = settle(_after(seen, task, policy, (*seen.open, task)))
-    return Decision(after, (*ended, raised, *overtaken), "raised")
+    seen, joins, rest = _join(seen, message, policy, causes)
+    if not rest:
+        return Decision(seen, (*ended, *joins), "joined")
+    label = leading_reason(message, policy) if rest == (POLICY_RULE,) else rest[0]
+    seen, why, steps = _raise(seen, message, policy, label, rest)
+    if joins and not steps:
+        why = "joined"
+    return Decision(seen, (*ended, *joins, *steps), why)
 
 
 def settle(state: CustomerState) -> tuple[CustomerState, tuple[Closed, ...]]:
     """End the open tasks that have no object any more, at the newest purchase known.
 
-    The customer bought after the task was opened, or must not be contacted any more.
+    The customer bought after the task was opened and it was about silence alone, or must not be
+    contacted any more.
     """
     return _settle(state, state.purchased_at)
 
@@ -184,7 +136,7 @@ def settle(state: CustomerState) -> tuple[CustomerState, tuple[Closed, ...]]:
 def purchased(state: CustomerState, at: datetime) -> tuple[CustomerState, tuple[Closed, ...]]:
     """A live purchase happened at `at`, in any order with the others.
 
-    It ends the tasks opened before it, also where the state knows a newer one already.
+    It ends the tasks about silence opened before it, also where the state knows a newer one.
     """
     return _settle(replace(state, purchased_at=_latest(state.purchased_at, at)), at)
 
@@ -205,6 +157,47 @@ def first_seen(step: Step, purchases: Iterable[datetime]) -> Step:
     return Closed(step.task, min(after, default=step.at), step.reason)
 
 
+def _holding(message: RiskAssessed, ruled: Ruling | None) -> AbstractSet[str]:
+    """The causes that hold, whatever the policy makes of them."""
+    holding = {sign.code for sign in message.signs}
+    if is_gone(message):
+        holding.add(CHURNED)
+    if ruled == "raise":
+        holding.add(POLICY_RULE)
+    return holding
+
+
+def _noted(state: CustomerState, message: RiskAssessed, holding: AbstractSet[str]) -> CustomerState:
+    return replace(
+        state,
+        revision=message.revision,
+        band=message.band,
+        probability=message.probability,
+        value_at_risk=message.value_at_risk,
+        currency=message.currency,
+        horizon_days=message.horizon_days,
+        grade=_grade(message) or state.grade,
+        # Armed by what the assessment knows, not by what the other topic was faster with.
+        warned=rearmed(state.warned, holding, message.last_purchase_at),
+        purchased_at=_latest(state.purchased_at, message.last_purchase_at),
+    )
+
+
+def _settled(
+    state: CustomerState, message: RiskAssessed, holding: AbstractSet[str]
+) -> tuple[CustomerState, tuple[Closed, ...]]:
+    state, ended = settle(state)
+    over = {
+        task.id: Closed(task, max(task.opened_at, message.assessed_at), "resolved")
+        for task in state.open
+        if task.by_risk and POLICY_RULE not in task.causes and holding.isdisjoint(task.causes)
+    }
+    if not over:
+        return state, ended
+    left = tuple(task for task in state.open if task.id not in over)
+    return replace(state, open=left), (*ended, *over.values())
+
+
 def _settle(
     state: CustomerState, bought: datetime | None
 ) -> tuple[CustomerState, tuple[Closed, ...]]:
@@ -218,63 +211,143 @@ def _settle(
 
 
 def _why(
-    state: CustomerState, message: RiskAssessed, policy: Policy, before: float | None
-) -> tuple[Why, str | None]:
-    """The row that applies, and the cause of the task where one is raised."""
-    wanted = wants(message, before, policy)
-    if wanted is None:
-        return "ignored", None
-    if not wanted:
-        return "below", None
-    gone = is_gone(message)
-    cause = CHURNED if gone else cause_of(message, policy)
-    if gone and not _may_win_back(state, message, policy):
-        return "win_back", None
-    if cause is None:
-        return "unchanged", None
-    if not gone and not state.armed:
-        return "not_armed", None
+    state: CustomerState, message: RiskAssessed, policy: Policy, ruled: Ruling | None
+) -> tuple[Why, tuple[str, ...]]:
+    """The row that applies as far as the causes decide it, and the causes to raise."""
+    if ruled == "ignore":
+        return "ignored", ()
+    if message.onboarding and message.days_silent is not None and is_gone(message):
+        return "history", ()
+    why, causes = _passing(state, message, policy, ruled)
+    if not causes:
+        return why, ()
     if state.do_not_contact_at is not None:
-        return "do_not_contact", None
-    return _when(state, message, policy, cause), cause
+        return "do_not_contact", ()
+    armed = [cause for cause in causes if _armed(state, cause)]
+    if not armed:
+        return "not_armed", ()
+    rested = tuple(cause for cause in armed if _rested(state, message, policy, cause))
+    return ("raised", rested) if rested else ("cooldown", ())
 
 
-def _may_win_back(state: CustomerState, message: RiskAssessed, policy: Policy) -> bool:
-    within = policy.win_back_within_days
-    if within is None or message.days_silent is None or message.days_silent > within:
-        return False
-    last, bought = state.win_back_at, state.purchased_at
-    return last is None or (bought is not None and bought > last)
+def _passing(
+    state: CustomerState, message: RiskAssessed, policy: Policy, ruled: Ruling | None
+) -> tuple[Why, list[str]]:
+    """The causes that the policy would raise, the most urgent first; or why there are none."""
+    signs = by_urgency(message)
+    if ruled == "raise":
+        return "raised", [sign.code for sign in signs] or [POLICY_RULE]
+    gone = is_gone(message)
+    live = [sign for sign in signs if not (gone and statistical(sign.code))]
+    passing = [sign.code for sign in live if passes(sign, message, policy)]
+    if gone and not state.warned_of_silence and worth_winning_back(message, policy):
+        passing.append(CHURNED)
+    found = [cause for cause in passing if affordable(cause, message, policy)]
+    if found:
+        return "raised", found
+    if passing:
+        return "budget", []
+    if live:
+        return "below", []
+    return ("gone" if gone else "no_sign"), []
 
 
-def _after(
-    state: CustomerState, task: OpenTask, policy: Policy, open_tasks: tuple[OpenTask, ...]
-) -> CustomerState:
+def _armed(state: CustomerState, cause: str) -> bool:
+    if about_silence(cause):
+        return not state.warned_of_silence
+    known = state.of(cause)
+    return known is None or known.armed
+
+
+def _rested(state: CustomerState, message: RiskAssessed, policy: Policy, cause: str) -> bool:
+    known = state.of(cause)
+    return known is None or message.assessed_at - known.at >= policy.cooldown(cause)
+
+
+def _join(
+    state: CustomerState, message: RiskAssessed, policy: Policy, causes: tuple[str, ...]
+) -> tuple[CustomerState, tuple[Joined, ...], tuple[str, ...]]:
+    """Have causes join open tasks; returns what joined, and the causes that want a new task.
+
+    A cause joins the task that warns of it already. The others join the newest open task where
+    no further one may be opened, or where one of their leading cause is open.
+    """
+    at_risk = [task for task in state.open if task.by_risk]
+    home = {cause: task.id for task in at_risk for cause in (*task.causes, task.cause)}
+    rest = tuple(cause for cause in causes if cause not in home)
+    if rest and len(at_risk) >= policy.open_tasks_max:
+        newest = max(at_risk, key=lambda task: (task.opened_at, task.id))
+        home |= dict.fromkeys(rest, newest.id)
+        rest = ()
+    joins = []
+    for task in at_risk:
+        new = tuple(cause for cause in causes if home.get(cause) == task.id)
+        if new:
+            grown = tuple(dict.fromkeys((*task.causes, *new)))
+            after = OpenTask(task.id, task.cause, task.opened_at, causes=grown)
+            at = max(task.opened_at, message.assessed_at)
+            joins.append(Joined(state.customer_id, after, new, at))
+    if not joins:
+        return state, (), rest
+    changed = {each.task.id: each.task for each in joins}
+    raised = [cause for each in joins for cause in each.causes]
+    state = replace(
+        state,
+        warned=remembered(state.warned, raised, message.assessed_at),
+        open=tuple(changed.get(task.id, task) for task in state.open),
+    )
+    return state, tuple(joins), rest
+
+
+def _raise(
+    state: CustomerState,
+    message: RiskAssessed,
+    policy: Policy,
+    label: str,
+    causes: tuple[str, ...],
+) -> tuple[CustomerState, Why, tuple[Step, ...]]:
+    """A new task of these causes, where the limits, the ramp and the holdout let it through."""
+    why = _when(state, message, policy)
+    if why == "ramp" and state.ramp_until is None:
+        state = replace(state, ramp_until=_ramp_until(message, policy))
+        if _ramp_over(state, message):
+            why = "raised"
+    if why != "raised":
+        return state, why, ()
+    at, episode = message.assessed_at, state.episode + 1
+    task = OpenTask(task_id(state.customer_id, label, episode), label, at, causes=causes)
+    leaving = _leaving(state, message) if label == CHURNED else None
+    if held_out(message, policy):
+        return _after(state, task, policy), "held_out", (HeldOut(task, episode, leaving),)
+    after = _after(state, task, policy)
+    after, overtaken = settle(replace(after, open=(*state.open, task)))
+    return after, "raised", (Raised(task, episode, leaving), *overtaken)
+
+
+def _leaving(state: CustomerState, message: RiskAssessed) -> LeavingCause | None:
+    """Why the customer has left; what an owner learned before the last purchase is over."""
+    said, bought = state.leaving_at, message.last_purchase_at
+    current = said is not None and (bought is None or bought <= said)
+    return suspected_leaving_cause(message, state.leaving_cause if current else None)
+
+
+def _after(state: CustomerState, task: OpenTask, policy: Policy) -> CustomerState:
     """The customer once a task was raised or held out."""
     since = task.opened_at - timedelta(days=policy.tasks_period_days)
     kept = tuple(at for at in state.recent if at > since)
     return replace(
         state,
-        armed=False,
+        warned=remembered(state.warned, task.causes, task.opened_at),
         ramp_until=None,
-        raised_at=task.opened_at,
         recent=(*kept, task.opened_at) if policy.tasks_max is not None else (),
-        win_back_at=task.opened_at if task.cause == CHURNED else state.win_back_at,
         episode=state.episode + 1,
-        open=open_tasks or state.open,
     )
 
 
-def _when(state: CustomerState, message: RiskAssessed, policy: Policy, cause: str) -> Why:
-    cooldown = timedelta(days=policy.cooldown_days)
-    if state.raised_at is not None and message.assessed_at - state.raised_at < cooldown:
-        return "cooldown"
-    at_risk = [task for task in state.open if task.by_risk]
-    causes = {task.cause for task in at_risk}
+def _when(state: CustomerState, message: RiskAssessed, policy: Policy) -> Why:
     since = message.assessed_at - timedelta(days=policy.tasks_period_days)
     recent = sum(at > since for at in state.recent)
-    many = policy.tasks_max is not None and recent >= policy.tasks_max
-    if many or len(at_risk) >= policy.open_tasks_max or cause in causes:
+    if policy.tasks_max is not None and recent >= policy.tasks_max:
         return "limit"
     waiting = state.ramp_until is not None and not _ramp_over(state, message)
     if waiting or (message.onboarding and state.ramp_until is None):
@@ -296,7 +369,7 @@ def _ramp_over(state: CustomerState, message: RiskAssessed) -> bool:
 
 
 def _closed(state: CustomerState, task: OpenTask, bought: datetime | None) -> Closed | None:
-    if task.by_risk and bought is not None and bought > task.opened_at:
+    if task.ends_by_purchase and bought is not None and bought > task.opened_at:
         return Closed(task, bought, "came_back")
     if state.do_not_contact_at is not None:
         return Closed(task, max(task.opened_at, state.do_not_contact_at), "do_not_contact")

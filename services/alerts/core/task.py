@@ -3,14 +3,14 @@
 What it is for: the task as it is stored and told. Its fields are the columns of its table.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
-from services.alerts.core.causes import CHURNED, reasons_of
+from services.alerts.core.causes import reasons_of
 from services.alerts.core.document import Policy, zone
 from services.alerts.core.due import Calendar
 from services.alerts.core.owner import OwnerRecord
@@ -19,10 +19,12 @@ from services.alerts.core.playbook import (
     Queue,
     choose,
     grade_rank,
+    named,
     plan,
     queue_of,
 )
-from services.alerts.core.policy import Closed, CloseReason, Raised
+from services.alerts.core.policy import Closed, CloseReason, Joined, Raised
+from services.alerts.core.signs import CHURNED, POLICY_RULE
 from services.alerts.core.wording.catalogue import language_of
 from services.alerts.core.wording.numbers import Language
 from shared.contracts.events import Profile
@@ -33,6 +35,8 @@ Status = Literal["open", "closed"]
 Progress = Literal["new", "acknowledged", "in_progress"]
 """How far an owner has come with an open task."""
 TaskKind = Literal["retention", "win_back", "care", "segment"]
+BY_RISK: Final[frozenset[TaskKind]] = frozenset({"retention", "win_back"})
+"""Kinds of tasks that an assessment raises."""
 Waiting = Literal["quiet", "capacity"]
 """Why an open task is not told yet: nobody may be disturbed now; its owner's day is full."""
 
@@ -43,7 +47,7 @@ class Task(msgspec.Struct, kw_only=True, frozen=True):
     customer_id: str
     id: str
     cause: str
-    """Code of the leading reason."""
+    """Code of the leading reason; what it was raised for stays when others join."""
     episode: int
     status: Status
     version: int
@@ -107,6 +111,12 @@ class Task(msgspec.Struct, kw_only=True, frozen=True):
     """Business time at which it became its owner's work; None while it waits for capacity."""
     changed_at: datetime | None = None
     """Business time of the newest change that was told after the first."""
+    causes: list[str] = []
+    """All that it warns of, in the order in which they were raised. Of a rule's task for which
+    no sign held: `policy_rule`, whatever its leading reason."""
+    suspected_leaving_cause: LeavingCause | None = None
+    """Of a win-back task: why the customer has probably left, from an earlier verdict or from
+    what the customer said (`leaving_cause` is what this task's owner learns)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +146,7 @@ class Ground:
 def new_task(raised: Raised, message: RiskAssessed, profile: Profile, ground: Ground) -> Task:
     """The task that `raised` asks for."""
     policy, cause, opened_at = ground.policy, raised.task.cause, raised.task.opened_at
-    playbook = choose(policy, message.standing, cause)
+    playbook = choose(policy, message.standing, cause, raised.leaving)
     owner = profile.owner
     queue = queue_of(playbook.service, owner.id if owner else None)
     calendar = ground.calendar(owner.id if owner and queue == "owner" else None)
@@ -160,7 +170,7 @@ def new_task(raised: Raised, message: RiskAssessed, profile: Profile, ground: Gr
         band=message.band,
         probability=message.probability,
         horizon_days=message.horizon_days,
-        reasons=reasons_of(message, cause),
+        reasons=reasons_of(message, _told_first(cause, raised.task.causes), policy),
         days_silent=message.days_silent,
         last_purchase_at=message.last_purchase_at,
         expected_value=message.expected_value,
@@ -188,7 +198,57 @@ def new_task(raised: Raised, message: RiskAssessed, profile: Profile, ground: Gr
         waiting=waiting,
         tell_at=tell_at,
         allocated_at=None if waiting == "capacity" else opened_at,
+        causes=list(raised.task.causes),
+        suspected_leaving_cause=raised.leaving,
     )
+
+
+def grown(task: Task, joined: Joined, message: RiskAssessed, ground: Ground) -> Task:
+    """The task once further causes have joined it: told again, unless it waits to be told.
+
+    What says how urgent it is becomes that of the newest assessment; times only become stricter.
+    The plan stays: its owner may be in the midst of it.
+    """
+    playbook = choose(ground.policy, message.standing, joined.causes[0])
+    calendar = ground.calendar(task.owner_id if task.queue == "owner" else None)
+    days, target = playbook.due_working_days, playbook.response_hours
+    due_at = calendar.due_at(
+        joined.at, ground.policy.working_days(message.band) if days is None else days
+    )
+    answer_by = None if target is None else calendar.respond_by(joined.at, target)
+    causes = list(dict.fromkeys((*warned_of(task), *joined.causes)))
+    own = task.plan.playbook
+    rate = ground.save_rates.get(own, named(ground.policy, own).save_rate)
+    told = {} if task.waiting else {"version": task.version + 1, "changed_at": joined.at}
+    return msgspec.structs.replace(
+        task,
+        causes=causes,
+        reasons=reasons_of(message, _told_first(task.cause, causes), ground.policy, task.reasons),
+        band=message.band,
+        probability=message.probability,
+        horizon_days=message.horizon_days,
+        days_silent=message.days_silent,
+        last_purchase_at=message.last_purchase_at,
+        expected_value=message.expected_value,
+        value_at_risk=message.value_at_risk,
+        worth=message.value_at_risk * rate,
+        due_at=min(task.due_at, due_at),
+        respond_by=min(filter(None, (task.respond_by, answer_by)), default=None),
+        snoozed_until=None,
+        **told,
+    )
+
+
+def warned_of(task: Task) -> tuple[str, ...]:
+    """The causes of a task by risk; of others there are none."""
+    if task.kind not in BY_RISK:
+        return ()
+    return tuple(task.causes) or (task.cause,)
+
+
+def _told_first(cause: str, causes: Sequence[str]) -> list[str]:
+    """The codes of the leading reasons; where they stand for it, a rule is no reason itself."""
+    return [cause, *(c for c in causes if c not in {cause, POLICY_RULE})]
 
 
 def _waits(

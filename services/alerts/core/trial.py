@@ -65,9 +65,11 @@ def new_trial(
         arm="treated" if isinstance(step, Raised) else "held_out",
         eligible=eligible(message, ground.policy),
         at=message.assessed_at,
+        # The horizon and not the rest of the lapse length: training leaves out or weighs the
+        # label of the same window, and both arms of a comparison need one length.
         until=message.assessed_at + timedelta(days=message.horizon_days),
         cause=step.task.cause,
-        playbook=choose(ground.policy, standing, step.task.cause).id,
+        playbook=choose(ground.policy, standing, step.task.cause, step.leaving).id,
         owner_id=profile.owner.id if profile.owner else None,
         grade=None if standing is None else standing.grade,
         segments=[] if standing is None else standing.segments,

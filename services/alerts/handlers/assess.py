@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -11,6 +12,7 @@ from services.alerts import metrics
 from services.alerts.core.policy import (
     Closed,
     CustomerState,
+    Joined,
     Policy,
     Raised,
     Step,
@@ -18,9 +20,9 @@ from services.alerts.core.policy import (
     decide,
     first_seen,
 )
-from services.alerts.core.task import Ground, new_task
+from services.alerts.core.task import Ground, grown, new_task
 from services.alerts.core.trial import new_trial
-from services.alerts.handlers.book import Book, Page, count
+from services.alerts.handlers.book import Book, Joining, Page, count
 from services.alerts.handlers.measure import note_lag
 from services.alerts.ports import Assessed, Assessments, Customers, Known, Relay, Rules
 from shared.contracts.events import Profile
@@ -143,6 +145,10 @@ def _page(decided: Decided, known: dict[str, Known], ground: Ground) -> Page:
             page.close(step, each.tp)
             continue
         profile = _profile(known[each.message.customer_id])
+        if isinstance(step, Joined):
+            grow = partial(grown, joined=step, message=each.message, ground=ground)
+            page.join(Joining(step, grow, each.tp), ground.created_at)
+            continue
         page.trials.append((new_trial(step, each.message, profile, ground), each.tp))
         if isinstance(step, Raised):
             page.open(new_task(step, each.message, profile, ground), each.tp)

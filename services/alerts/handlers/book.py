@@ -4,16 +4,17 @@ What it is for: one set of statements per batch, whatever brought the decisions 
 a purchase, an owner), all in the caller's transaction.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from services.alerts import metrics
 from services.alerts.core import message as told
-from services.alerts.core.policy import Closed
+from services.alerts.core.life import RISK, TaskEvent
+from services.alerts.core.policy import Closed, Joined
 from services.alerts.core.task import Task, close
 from services.alerts.core.trial import Trial
-from services.alerts.ports import Change, Deliveries, NewDelivery, Routes, Tasks, Trials
+from services.alerts.ports import Change, Deliveries, NewDelivery, Routes, TaskLog, Tasks, Trials
 from shared.contracts import treatment
 from shared.contracts.treatment import TreatmentRecorded
 from shared.postgres.engine import UnitOfWork
@@ -21,9 +22,18 @@ from shared.postgres.ledger import TopicPartition
 from shared.postgres.outbox import Message
 
 
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """Causes that join an open task, with what the task becomes by it."""
+
+    joined: Joined
+    grow: Callable[[Task], Task]
+    cause: TopicPartition
+
+
 @dataclass(slots=True)
 class Page:
-    """What one batch decided, in order. A task may be raised and closed on the same page."""
+    """What one batch decided, in order. A task may be raised, joined and closed on one page."""
 
     raised: dict[str, Task] = field(default_factory=dict)
     """New tasks by id, as they are at the end of the page."""
@@ -31,6 +41,10 @@ class Page:
     """Of new tasks."""
     closed: dict[str, tuple[Closed, TopicPartition]] = field(default_factory=dict)
     """Ends of tasks that were stored before, by task id."""
+    joinings: list[Joining] = field(default_factory=list)
+    """Of tasks that were stored before. They come before ends."""
+    events: list[TaskEvent] = field(default_factory=list)
+    """What is remembered of tasks beside."""
 
     trials: list[tuple[Trial, TopicPartition]] = field(default_factory=list)
     """Who was treated or left alone."""
@@ -39,6 +53,17 @@ class Page:
         """A new task."""
         self.raised[task.id] = task
         self.changes.append(Change(task, cause))
+
+    def join(self, joining: Joining, recorded_at: datetime) -> None:
+        """Further causes of an open task, of this page or stored; `recorded_at`: wall clock."""
+        step = joining.joined
+        self.events.append(_joined(step, recorded_at))
+        task = self.raised.get(step.task.id)
+        if task is None:
+            self.joinings.append(joining)
+        else:
+            self.raised[task.id] = joining.grow(task)
+            self.changes.append(Change(self.raised[task.id], joining.cause, step.causes))
 
     def close(self, closed: Closed, cause: TopicPartition) -> None:
         """The end of a task, of this page or stored."""
@@ -59,12 +84,14 @@ class Book:
         trials: Trials,
         deliveries: Deliveries,
         routes: Routes,
+        log: TaskLog,
         treatment_topic: str,
     ) -> None:
         self._tasks = tasks
         self._trials = trials
         self._deliveries = deliveries
         self._routes = routes
+        self._log = log
         self._treatment_topic = treatment_topic
 
     async def write(
@@ -74,18 +101,36 @@ class Book:
 
         Ends come before new tasks: a customer may have both, of the same cause.
         """
+        grown = await self._grow(work, page.joinings)
         ended = await self._tasks.close(work, [closed for closed, _ in page.closed.values()])
         await self._tasks.add(work, list(page.raised.values()))
         await self._trials.add(work, [trial for trial, _ in page.trials])
-        changes = [Change(task, page.closed[task.id][1]) for task in ended] + page.changes
+        await self._log.add(work, page.events)
+        over = [Change(task, page.closed[task.id][1]) for task in ended]
+        changes = [*grown, *over, *page.changes]
         await self.tell(work, changes, now)
-        messages = [self.publish(told.treatment(c.task), c.cause) for c in changes]
+        # A customer is treated from the first cause on: what joins is no further treatment.
+        messages = [self.publish(told.treatment(c.task), c.cause) for c in changes if not c.joined]
         messages += [
             self.publish(told.held_out(trial), cause)
             for trial, cause in page.trials
             if trial.arm == "held_out"
         ]
         return changes, messages
+
+    async def _grow(self, work: UnitOfWork, joinings: Sequence[Joining]) -> list[Change]:
+        """Have causes join stored tasks, in order, each change told by itself."""
+        if not joinings:
+            return []
+        stored = await self._tasks.find_all(work, sorted({j.joined.task.id for j in joinings}))
+        tasks = {task.id: task for task in stored}
+        changes = []
+        for each in joinings:
+            task = each.grow(tasks[each.joined.task.id])
+            tasks[task.id] = task
+            changes.append(Change(task, each.cause, each.joined.causes))
+        await self._tasks.write(work, list(tasks.values()))
+        return changes
 
     async def tell(self, work: UnitOfWork, changes: Sequence[Change], now: datetime) -> None:
         """Queue a message about each change for every endpoint that wants it; none about a task
@@ -119,12 +164,28 @@ class Book:
         )
 
 
+def _joined(step: Joined, recorded_at: datetime) -> TaskEvent:
+    return TaskEvent(
+        customer_id=step.customer_id,
+        task_id=step.task.id,
+        at=step.at,
+        recorded_at=recorded_at,
+        actor=RISK,
+        kind="joined",
+        detail={"causes": list(step.causes)},
+    )
+
+
 def count(changes: Sequence[Change], now: datetime) -> None:
     """Count committed changes; `now` is just after the commit, wall clock."""
     for change in changes:
         task = change.task
         if task.status == "closed":
             metrics.TASKS_CLOSED.labels(task.cause, task.close_reason).inc()
+            continue
+        if change.joined:
+            for cause in change.joined:
+                metrics.TASKS_RAISED.labels(cause).inc()
             continue
         metrics.TASKS_RAISED.labels(task.cause).inc()
         if task.received_ms:

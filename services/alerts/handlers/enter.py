@@ -12,7 +12,7 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts import metrics
-from services.alerts.core.care import planned_task
+from services.alerts.core.care import known_of, planned_task
 from services.alerts.core.document import Both, Policy
 from services.alerts.core.task import Ground, Task
 from services.alerts.handlers.assess import NOBODY
@@ -118,6 +118,6 @@ def _task(change: CustomerChanged, known: Known, ground: Ground) -> Task | None:
         occurrence=str(change.sequence),
         title=rule.title if rule else title,
         playbook=rule.playbook if rule else change.action or "",
-        grade=known.state.grade,
+        known=known_of(known.state),
         at=change.at,
     )

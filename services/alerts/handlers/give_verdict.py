@@ -10,8 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts import metrics
 from services.alerts.core import message as told
+from services.alerts.core.customer import answered
 from services.alerts.core.life import TaskEvent
-from services.alerts.core.task import Task
+from services.alerts.core.task import Task, warned_of
 from services.alerts.handlers.book import Book, count
 from services.alerts.ports import BusinessClock, Change, Customers, TaskLog, Tasks, VerdictGiven
 from shared.postgres.engine import unit_of_work
@@ -56,7 +57,7 @@ class GiveVerdict:
             customer = await self.tasks.customer_of(work, given.task_id)
             if customer is None:
                 return None
-            await self.customers.lock(work, [customer])
+            known = await self.customers.lock(work, [customer])
             task = await self.tasks.find(work, given.task_id)
             if task is None or task.verdict is not None:
                 return _settled(task, given)
@@ -79,6 +80,8 @@ class GiveVerdict:
                 changes.append(Change(after, CAUSE))
                 messages.append(self.book.publish(told.treatment(after), CAUSE))
             await self.tasks.write(work, [after])
+            state = answered(known[customer].state, warned_of(after), at, after.leaving_cause)
+            await self.customers.write(work, [state], known)
             await self.log.add(work, [self._event(after, given, at)])
             await self.book.tell(work, changes, self.clock.now())
             messages.append(self.book.publish(told.verdict(after, at), CAUSE))

@@ -10,6 +10,7 @@ from services.alerts.core.care import (
     birthdays_of,
     day_of,
     falls_on,
+    known_of,
     planned_task,
 )
 from services.alerts.core.document import Care, zone
@@ -94,7 +95,7 @@ class TakeCare:
     ) -> list[Change]:
         if not found:
             return []
-        await self.customers.lock(work, [each.customer_id for each in found])
+        known = await self.customers.lock(work, [each.customer_id for each in found])
         owners = {c.profile.owner.id for c in found if c.profile.owner}
         ground = await self.rules.ground(work, owners, self.clock.now())
         tasks = [
@@ -107,7 +108,7 @@ class TakeCare:
                 occurrence=today.isoformat(),
                 title=schedule.title,
                 playbook=schedule.playbook,
-                grade=each.grade,
+                known=known_of(known[each.customer_id].state),
                 at=now,
             )
             for each in found

@@ -59,6 +59,8 @@ def _check(message: RiskAssessed) -> None:
     ):
         if not 0 <= value <= most:
             raise Invalid(field, f"must be 0 to {most}")
+    if message.lapse is not None and not 0 < message.lapse.days <= HORIZON_DAYS_MAX:
+        raise Invalid("lapse.days", f"must be above 0 and at most {HORIZON_DAYS_MAX}")
     for field, at in (
         ("assessed_at", message.assessed_at),
         ("last_purchase_at", message.last_purchase_at),

@@ -10,11 +10,10 @@ from services.alerts.core.task import Task
 from services.alerts.timer_ports import CareFor
 from shared.contracts.changes import CustomerChanged
 from shared.contracts.events import Profile
-from shared.contracts.risk import Grade
 from shared.postgres.engine import UnitOfWork
 
 _PICK = """
-SELECT c.customer_id, c.profile, c.grade FROM alerts.customer c
+SELECT c.customer_id, c.profile FROM alerts.customer c
  WHERE c.customer_id > $1 AND (cardinality($2::text[]) = 0 OR c.grade = ANY($2::text[]))
    AND coalesce((c.profile ->> 'do_not_contact')::boolean, false) = false
 """
@@ -105,7 +104,6 @@ def _found(rows: Sequence[dict[str, object]]) -> list[CareFor]:
         CareFor(
             customer_id=str(row["customer_id"]),
             profile=msgspec.convert(row["profile"] or {}, Profile),
-            grade=msgspec.convert(row["grade"], Grade | None),
         )
         for row in rows
     ]

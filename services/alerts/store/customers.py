@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from services.alerts.core.policy import CustomerState, OpenTask
+from services.alerts.core.customer import CustomerState, OpenTask, Warned
+from services.alerts.core.task import BY_RISK
 from services.alerts.ports import Known, ProfileSeen
 from shared.contracts.events import Profile
 from shared.postgres.engine import UnitOfWork
@@ -32,23 +33,29 @@ _TYPES = {
     "revision": "bigint",
     "band": "text",
     "probability": "float8",
+    "value_at_risk": "float8",
+    "currency": "text",
+    "horizon_days": "int",
     "grade": "text",
-    "armed": "boolean",
+    "warned": "text",
     "ramp_until": "timestamptz",
-    "raised_at": "timestamptz",
     "recent": "text",
-    "win_back_at": "timestamptz",
     "episode": "int",
     "purchased_at": "timestamptz",
+    "leaving_cause": "text",
+    "leaving_at": "timestamptz",
 }
-"""The columns that assessments and purchases change, in the order of a state's first fields, as
-they are sent: there are no arrays of arrays of different lengths, so that `recent` goes as text."""
+"""The columns that assessments, purchases and verdicts change, in the order of a state's first
+fields, as they are sent."""
+_CASTS = {"recent": "::timestamptz[]", "warned": "::jsonb"}
+"""What is sent as text: there are no arrays of arrays of different lengths."""
 
-_OFTEN = ("customer_id", "revision", "band", "probability", "purchased_at")
+_OFTEN = ("customer_id", "revision", "band", "probability", "value_at_risk", "purchased_at")
 """What nearly every assessment changes. To send and to write all of a state costs twice as much."""
 _SELDOM = attrgetter(*(name for name in _TYPES if name not in _OFTEN))
-_COLUMNS = ", ".join(_TYPES)
-_RECENT = list(_TYPES).index("recent")
+_COLUMNS = ", ".join(f"{name}::text" if name == "warned" else name for name in _TYPES)
+_RECENT, _WARNED = list(_TYPES).index("recent"), list(_TYPES).index("warned")
+_MARKS = msgspec.json.Decoder(tuple[Warned, ...])
 _PROFILE = msgspec.json.Decoder(Profile)
 _THESE = (
     f"SELECT {_COLUMNS}, profile::text, profile_at, profile_event_id FROM alerts.customer "  # noqa: S608 (names of our own columns)
@@ -80,15 +87,17 @@ class Customers:
             rows = await work.driver.fetch(_THESE + _LOCKED, ids)
         # A statement of its own, after the locks: it sees what their last holders committed.
         tasks = await work.driver.fetch(
-            "SELECT customer_id, id, cause, opened_at, kind FROM alerts.task "
+            "SELECT customer_id, id, cause, opened_at, kind, causes FROM alerts.task "
             "WHERE customer_id = ANY($1::text[]) AND status = 'open' ORDER BY opened_at, id",
             ids,
         )
         open_tasks: dict[str, list[OpenTask]] = {}
         for t in tasks:
             found = open_tasks.setdefault(t["customer_id"], [])
-            by_risk = t["kind"] in ("retention", "win_back")
-            found.append(OpenTask(t["id"], t["cause"], t["opened_at"], by_risk))
+            causes = tuple(t["causes"]) or (t["cause"],)
+            found.append(
+                OpenTask(t["id"], t["cause"], t["opened_at"], t["kind"] in BY_RISK, causes)
+            )
         return {
             row["customer_id"]: _known(row, tuple(open_tasks.get(row["customer_id"], ())))
             for row in rows
@@ -155,9 +164,7 @@ def _update(names: Sequence[str]) -> str:
     """The statement that stores these columns, each sent as an array."""
     arrays = ", ".join(f"${n}::{_TYPES[name]}[]" for n, name in enumerate(names, 1))
     changes = ", ".join(
-        f"{name} = n.{name}{'::timestamptz[]' if name == 'recent' else ''}"
-        for name in names
-        if name != "customer_id"
+        f"{name} = n.{name}{_CASTS.get(name, '')}" for name in names if name != "customer_id"
     )
     return (
         f"UPDATE alerts.customer c SET {changes} FROM unnest({arrays}) "  # noqa: S608 (our own names)
@@ -167,7 +174,11 @@ def _update(names: Sequence[str]) -> str:
 
 def _column(states: Sequence[CustomerState], name: str) -> list[object]:
     values = [getattr(state, name) for state in states]
-    return [_array(times) for times in values] if name == "recent" else values
+    if name == "recent":
+        return [_array(times) for times in values]
+    if name == "warned":
+        return [msgspec.json.encode(marks).decode() if marks else None for marks in values]
+    return values
 
 
 def _array(times: Sequence[datetime]) -> str | None:
@@ -181,5 +192,7 @@ def _known(row: "asyncpg.Record", open_tasks: tuple[OpenTask, ...]) -> Known:
     if document is not None and at is not None and event_id is not None:
         seen = ProfileSeen(_PROFILE.decode(document), at, event_id)
     columns[_RECENT] = tuple(columns[_RECENT] or ())
+    marks = columns[_WARNED]
+    columns[_WARNED] = _MARKS.decode(marks) if marks else ()
     do_not_contact_at = seen.at if seen and seen.profile.do_not_contact else None
     return Known(CustomerState(*(*columns, do_not_contact_at, open_tasks)), seen)

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from services.alerts.core.document import Policy, difference, plain, read
+from services.alerts.core.document import Policy, difference, plain, read, upgrade
 from services.alerts.core.owner import OwnerRecord
 from services.alerts.core.task import Ground
 from shared.kernel.errors import Invalid
@@ -168,7 +168,7 @@ class Rules:
 def _version(row: dict[str, Any]) -> Version:
     return Version(
         version=row["version"],
-        policy=read(row["document"]),
+        policy=read(upgrade(row["document"])),
         diff=row["diff"],
         actor=row["actor"],
         note=row["note"],

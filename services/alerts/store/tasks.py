@@ -18,7 +18,9 @@ _COLUMNS = ", ".join(Task.__struct_fields__)
 _CHANGING = (
     "status", "version", "closed_at", "close_reason", "verdict", "note", "leaving_cause",
     "owner_id", "owner_name", "language", "queue", "progress", "snoozed_until", "respond_by",
-    "escalations", "escalated_to", "waiting", "tell_at", "allocated_at", "changed_at",
+    "escalations", "escalated_to", "waiting", "tell_at", "allocated_at", "changed_at", "causes",
+    "reasons", "band", "probability", "horizon_days", "days_silent", "last_purchase_at",
+    "expected_value", "value_at_risk", "worth", "due_at",
 )  # fmt: skip
 _SET = ", ".join(f"{name} = n.{name}" for name in _CHANGING)
 

@@ -145,7 +145,7 @@ class Bench:
 
     @property
     def book(self) -> Book:
-        return Book(Tasks(), Trials(), Deliveries(), self.stored, "treatment")
+        return Book(Tasks(), Trials(), Deliveries(), self.stored, TaskLog(), "treatment")
 
     def shared(self, http: Http) -> Shared:
         """What connectors share."""

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from services.alerts.core.policy import CustomerState
+from services.alerts.core.policy import CustomerState, Warned
 from services.alerts.core.task import Task
 from services.alerts.handlers.give_verdict import Conflict
 from services.alerts.ports import VerdictGiven
@@ -21,7 +21,7 @@ from shared.kernel.errors import Transient
 from shared.postgres.engine import unit_of_work
 from shared.postgres.ledger import Fenced
 from tests.integration.alerts.bench import WALL_0, Bench, outbox, rows
-from tests.unit.alerts.samples import assessed, day
+from tests.unit.alerts.samples import assessed, day, sign
 
 pytestmark = pytest.mark.stack
 
@@ -57,6 +57,7 @@ async def test_both_topics_at_once_on_the_same_customers(bench: Bench) -> None:
         for revision in range(8):
             batch = [assessed(revision, revision * 5.0, customer_id=c,
                               band="high" if revision % 2 == 0 else "low",
+                              signs=[sign("silence_beyond_rhythm")],
                               last_purchase_at=None) for c in customers]  # fmt: skip
             chance.shuffle(batch)
             await bench.read_risk(*batch, *batch[:10], handle=assess)
@@ -84,8 +85,10 @@ async def test_both_topics_at_once_on_the_same_customers(bench: Bench) -> None:
 async def test_known_and_unknown_customers_are_locked_and_read_alike(bench: Bench) -> None:
     """What is stored of one comes back whole, also beside one that is made in the same turn."""
     state = CustomerState(
-        "ann", 3, "high", 0.5, "vip", False, day(1), day(2), (day(2), day(3)), day(4), 2, day(5)
-    )
+        "ann", 3, "high", 0.5, 60.0, "USD", 28, "vip",
+        (Warned("complaint_open", day(1)), Warned("value_falling", day(2), armed=True)),
+        day(1), (day(2), day(3)), 2, day(5), "price", day(4),
+    )  # fmt: skip
     bare = replace(CustomerState("bob"), purchased_at=day(1))
     customers = Customers()
     async with unit_of_work(bench.engine) as work:
@@ -97,8 +100,10 @@ async def test_known_and_unknown_customers_are_locked_and_read_alike(bench: Benc
         await customers.write(work, [bare, state], first)
     async with unit_of_work(bench.engine) as work:
         found = await customers.lock(work, ["new", "ann", "bob"])
-        later = replace(state, revision=4, band="low", probability=0.1, purchased_at=day(6))
-        after = replace(bare, armed=False, recent=(day(4),))
+        later = replace(
+            state, revision=4, band="low", probability=0.1, value_at_risk=1.0, purchased_at=day(6)
+        )
+        after = replace(bare, warned=(Warned("churned", day(4)),), recent=(day(4),))
         await customers.write(work, [later, after], found)
     assert [found[name].state for name in ("ann", "bob")] == [state, bare]
     assert found["new"].state == CustomerState("new")

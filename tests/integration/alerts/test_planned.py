@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.alerts.core.care import month_days
 from services.alerts.core.document import read
 from services.alerts.inbound.http import add_routes
+from services.alerts.store.rules import Rules
 from services.alerts.store.tables import api_token
 from shared.contracts import events
 from shared.contracts.activity import Activity, ActivityData
@@ -20,9 +21,10 @@ from shared.contracts.events import Owner, Profile
 from shared.contracts.risk import Standing
 from shared.http.access import Tokens
 from shared.http.app import create_app
+from shared.postgres.engine import unit_of_work
 from shared.runtime.health import Health
 from tests.integration.alerts.bench import Bench, rows
-from tests.unit.alerts.samples import assessed, day
+from tests.unit.alerts.samples import assessed, day, sign
 
 pytestmark = pytest.mark.stack
 
@@ -91,6 +93,28 @@ async def test_birthdays_holidays_and_revisits_fire_once_on_their_day(bench: Ben
     assert '"kind":"care"' in told
 
 
+async def test_a_task_that_no_risk_raised_says_what_is_known_of_the_customer(bench: Bench) -> None:
+    """Band, probability, value, currency and grade of the newest assessment; else nothing."""
+    await bench.read_risk(
+        assessed(1, 0, "watch", customer_id="c-1", probability=0.4, standing=Standing(grade="vip"),
+                 signs=[])
+    )  # fmt: skip
+    born = Profile(birthday=date(1980, 10, 4))
+    await bench.read_activity(event("c-1", -9, events.PROFILE, profile=born))
+    await bench.take_care()(day(1))
+    await bench.read_changes(entered("c-1", 1), entered("c-2", 1))
+    found = await rows(
+        bench.engine,
+        "SELECT customer_id, kind, band, probability, horizon_days, value_at_risk, currency, "
+        "grade, grade_rank FROM alerts.task ORDER BY customer_id, kind",
+    )
+    assert found == [
+        ("c-1", "care", "watch", 0.4, 28, 60.0, "USD", "vip", 0),
+        ("c-1", "segment", "watch", 0.4, 28, 60.0, "USD", "vip", 0),
+        ("c-2", "segment", "low", 0.0, 0, 0.0, "XXX", None, 2),
+    ]
+
+
 async def test_a_purchase_ends_no_care_task_and_it_stands_in_no_warnings_way(bench: Bench) -> None:
     born = Profile(birthday=date(1980, 10, 3))
     await bench.read_activity(event("c-1", -9, events.PROFILE, profile=born))
@@ -149,17 +173,22 @@ async def api(bench: Bench) -> AsyncIterator[httpx.AsyncClient]:
 async def test_a_dry_run_says_what_would_have_been_raised_for_whom_and_how_rightly(
     bench: Bench, api: httpx.AsyncClient
 ) -> None:
-    """Ten customers at watch, one of them high; three of the ten came back."""
+    """Ten customers of whom one has a sign that the policy in force lets pass; three of the ten
+    came back within the ten days that were left of their lapse length."""
     await bench.read_risk(
-        *(assessed(1, 0, "watch" if n else "high", customer_id=f"c-{n}", value_at_risk=float(n))
+        *(assessed(1, 0, "high", customer_id=f"c-{n}", value_at_risk=float(n),
+                   signs=[sign("value_falling" if n else "silence_beyond_rhythm")])
           for n in range(10)),
         assessed(2, 60, "watch", customer_id="c-0", last_purchase_at=None),
     )  # fmt: skip
     await bench.read_activity(*(event(f"c-{n}", 5, events.PURCHASE, amount=1.0) for n in (0, 1, 2)))
+    await bench.read_activity(event("c-3", 11, events.PURCHASE, amount=1.0))
+    off = POLICY | {"signs": {"value_falling": {"enabled": False}}}
+    async with unit_of_work(bench.engine) as work:
+        await Rules().put(work, read(off), "ann", day(0))
     before = await rows(bench.engine, "SELECT count(*) FROM alerts.task")
     answer = await api.post(
-        f"/v1/policy/dry-run?begin={day(-1):%FT%TZ}&end={day(40):%FT%TZ}",
-        json=POLICY | {"band_raise": "watch"},
+        f"/v1/policy/dry-run?begin={day(-1):%FT%TZ}&end={day(40):%FT%TZ}", json=POLICY
     )
     found = answer.json()
     assert answer.status_code == 200, found
@@ -167,8 +196,8 @@ async def test_a_dry_run_says_what_would_have_been_raised_for_whom_and_how_right
     assert (found["this"]["judged"], found["this"]["precision"]) == (10, 0.7)
     assert found["this"]["precision_low"] < 0.7 < found["this"]["precision_high"]
     assert found["this"]["most_at_risk"][0]["customer_id"] == "c-9"
-    assert found["this"]["by_band"] == {"watch": 9, "high": 1}
-    assert '+  "band_raise": "watch",' in found["diff"]
+    assert found["this"]["by_cause"] == {"value_falling": 9, "silence_beyond_rhythm": 1}
+    assert '+      "enabled": true,' in found["diff"]
     assert await rows(bench.engine, "SELECT count(*) FROM alerts.task") == before
-    wrong = await api.post("/v1/policy/dry-run", json={"band_raise": "x"})
+    wrong = await api.post("/v1/policy/dry-run", json={"signs": {"x": {}}})
     assert wrong.status_code == 422

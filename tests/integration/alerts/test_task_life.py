@@ -320,12 +320,26 @@ async def test_a_changed_policy_decides_the_next_assessment(
 ) -> None:
     """R15"""
     rules = Rules()
-    await api.put("/v1/policy", json={"name": "p", "band_raise": "critical"})
+    await api.put("/v1/policy", json={"name": "p", "cooldown_days": 1})
     async with unit_of_work(bench.engine) as work:
-        assert (await rules.current(work))[1].band_raise == "critical"
-    await api.put("/v1/policy", json={"name": "p", "band_raise": "watch"})
+        assert (await rules.current(work))[1].cooldown_days == 1
+    await api.put("/v1/policy", json={"name": "p", "cooldown_days": 2})
     async with unit_of_work(bench.engine) as work:
-        assert await rules.current(work) == (2, read({"name": "p", "band_raise": "watch"}))
+        assert await rules.current(work) == (2, read({"name": "p", "cooldown_days": 2}))
+
+
+async def test_a_policy_that_an_earlier_version_stored_still_decides(bench: Bench) -> None:
+    """What bands decided is gone; the rest of it counts."""
+    async with unit_of_work(bench.engine) as work:
+        await work.driver.execute(
+            "INSERT INTO alerts.policy (version, document, diff, actor, created_at) "
+            "SELECT 1, r.document, '', 'ann', $2 "
+            "FROM json_to_record($1::json) AS r(document jsonb)",
+            '{"document": {"name": "p", "band_raise": "watch", "band_raise_by_grade": {}, '
+            '"win_back_within_days": null, "cooldown_days": 9, "traits": ["seldom_buyer"]}}',
+            WALL_0,
+        )
+        assert await Rules().current(work) == (1, read({"name": "p", "cooldown_days": 9}))
 
 
 async def test_owners_are_stored_and_listed(bench: Bench, api: httpx.AsyncClient) -> None:

@@ -3,10 +3,11 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from services.alerts.core.policy import CustomerState, Policy, Raised, decide
+from services.alerts.core.document import TRAITS
+from services.alerts.core.policy import CustomerState, Decision, Policy, Raised, decide
 from services.alerts.core.task import Ground, Task, new_task
 from shared.contracts.events import Owner, Profile
-from shared.contracts.risk import Reason, RiskAssessed
+from shared.contracts.risk import Lapse, Reason, RiskAssessed, Sign
 
 DAY_0 = datetime(2017, 10, 2, 9, tzinfo=UTC)
 """A Monday."""
@@ -23,8 +24,20 @@ def day(number: float) -> datetime:
     return DAY_0 + timedelta(days=number)
 
 
+LAPSE = Lapse(days=30.0, probability=0.6, usual_gap_days=9.0, own_rhythm=True)
+
+
+def sign(code: str, strength: float = 0.9, **facts: float) -> Sign:
+    """A sign that holds."""
+    return Sign(code=code, strength=strength, facts=facts)
+
+
 def assessed(revision: int, at: float, band: str = "high", **changes: Any) -> RiskAssessed:
-    """An assessment of day `at` of an active customer."""
+    """An assessment of day `at` of an active customer.
+
+    Where `signs` are not given, high and critical risk have one for each change among the
+    reasons, and a lower band has none.
+    """
     values: dict[str, Any] = {
         "customer_id": "c-1",
         "revision": revision,
@@ -44,8 +57,32 @@ def assessed(revision: int, at: float, band: str = "high", **changes: Any) -> Ri
         "value_at_risk": 60.0,
         "currency": "USD",
         "received_ms": 1,
-    }
-    return RiskAssessed(**(values | changes))
+        "lapse": LAPSE,
+    } | changes
+    if "signs" not in values:
+        values["signs"] = [
+            Sign(code=r.code, strength=0.6, facts=r.facts)
+            for r in values["reasons"]
+            if band in {"high", "critical"} and r.code not in TRAITS
+        ]
+    return RiskAssessed(**values)
+
+
+POLICY = Policy()
+
+
+def play(state: CustomerState, *messages: RiskAssessed, policy: Policy = POLICY) -> list[Decision]:
+    """Decide one message after the other."""
+    decisions = []
+    for message in messages:
+        decisions.append(decide(state, message, policy))
+        state = decisions[-1].state
+    return decisions
+
+
+def words(decisions: list[Decision]) -> list[str]:
+    """Which row applied."""
+    return [d.why for d in decisions]
 
 
 def raised_task(profile: Profile | None = None, **changes: Any) -> Task:

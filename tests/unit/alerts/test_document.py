@@ -1,22 +1,33 @@
 """The policy document: what is refused, what a change looks like, and what its rules mean."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from services.alerts.core.document import Hours, Policy, difference, plain, read
+from services.alerts.core.document import (
+    Hours,
+    Policy,
+    WinBack,
+    difference,
+    plain,
+    read,
+    upgrade,
+)
 from services.alerts.core.due import Calendar
 from services.alerts.core.holdout import drawn
 from services.alerts.core.playbook import allowed, choose
-from services.alerts.core.policy import CustomerState, HeldOut, Raised, decide
+from services.alerts.core.policy import CustomerState, HeldOut, Raised, Warned, decide
 from services.alerts.core.task import Ground, new_task
 from services.alerts.core.trial import new_trial
+from services.alerts.inbound.policy_file import read_policy
+from services.alerts.settings import POLICY_FILE
 from shared.contracts.events import Owner, Profile
 from shared.contracts.risk import Standing
 from shared.kernel.errors import Invalid
-from tests.unit.alerts.samples import assessed, day
+from tests.unit.alerts.samples import assessed, day, sign
 
 NEW = CustomerState("c-1")
 VIP = Standing(grade="vip", tier="high", lifecycle="mature", segments=["s-1"])
@@ -27,7 +38,13 @@ VIP = Standing(grade="vip", tier="high", lifecycle="mature", segments=["s-1"])
     [
         ({"cooldown_days": "28"}, "cooldown_days"),
         ({"cool": 1}, "cool"),
-        ({"band_raise": "extreme"}, "band_raise"),
+        ({"band_raise": "high"}, "band_raise"),
+        ({"signs": {"moon_phase": {}}}, "signs"),
+        ({"signs": {"complaint_open": {"strength_min": 2}}}, "signs"),
+        ({"signs": {"complaint_open": None}}, "signs"),
+        ({"signs": []}, "signs"),
+        ({"budget": {"value_at_risk_min": -1}}, "budget.value_at_risk_min"),
+        ({"win_back": {"tiers": ["best"]}}, "win_back.tiers"),
         ({"holdout": {"share": 0.9}}, "holdout.share"),
         ({"hours": {"time_zone": "Mars/Base"}}, "Mars/Base"),
         ({"hours": {"quiet_from": "20:00"}}, "quiet_until"),
@@ -61,12 +78,46 @@ def why(message: Any, chosen: Policy, state: CustomerState = NEW) -> str:
     return decide(state, message, chosen).why
 
 
-def test_thresholds_per_grade() -> None:
+def test_what_a_document_says_of_a_sign_stands_above_its_defaults() -> None:
+    chosen = policy(signs={"silence_beyond_rhythm": {"grades": ["vip"]}})
+    sign = chosen.sign("silence_beyond_rhythm")
+    assert (sign.grades, sign.lapse_share_min, sign.strength_min) == (["vip"], 0.6, 0.25)
+    assert chosen.sign("new_and_quiet") == Policy().sign("new_and_quiet")
+
+
+def test_the_policy_that_comes_along_writes_out_what_is_the_default() -> None:
+    shipped = read_policy(Path(POLICY_FILE))
+    for part in ("signs", "budget", "win_back", "cooldown_days", "open_tasks_max"):
+        assert getattr(shipped, part) == getattr(Policy(), part)
+
+
+BEFORE_SIGNS = {
+    "name": "ours", "band_raise": "critical", "band_raise_by_grade": {"vip": "watch"},
+    "traits": ["seldom_buyer"], "win_back_within_days": None, "cooldown_days": 14,
+}  # fmt: skip
+
+
+def test_a_document_of_an_earlier_version_still_loads() -> None:
+    """Bands decide no more; what else it says stays."""
+    loaded = read(upgrade(BEFORE_SIGNS))
+    assert loaded == read({"name": "ours", "cooldown_days": 14})
+    assert loaded.win_back == WinBack()
+    within = read(upgrade(BEFORE_SIGNS | {"win_back_within_days": 200}))
+    assert within.win_back == WinBack(within_days=200, tiers=())
+    assert read(upgrade(plain(within))) == within
+    assert read(upgrade(plain(policy(win_back=None)))).win_back is None
+
+
+def test_a_sign_by_grade() -> None:
     """R15"""
-    chosen = policy(band_raise="critical", band_raise_by_grade={"vip": "watch"})
-    assert why(assessed(1, 0, "watch", standing=VIP), chosen) == "raised"
-    assert why(assessed(1, 0, "high", standing=Standing(grade="regular")), chosen) == "below"
-    assert why(assessed(1, 0, "critical"), chosen) == "raised"
+    chosen = policy(signs={"silence_beyond_rhythm": {"grades": ["vip"]}})
+    assert why(assessed(1, 0, standing=VIP), chosen) == "raised"
+    assert why(assessed(1, 0, standing=Standing(grade="regular")), chosen) == "below"
+    assert why(assessed(1, 0), chosen) == "below"
+
+
+def chosen_rules(when: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"name": "r", "when": when, "then": "raise"}]
 
 
 @pytest.mark.parametrize(
@@ -84,23 +135,25 @@ def test_thresholds_per_grade() -> None:
         ({"rise_min": 0.5}, False),
         ({"reasons_any": ["silence_beyond_rhythm"]}, True),
         ({"reasons_any": ["complaint_open"]}, False),
+        ({"reasons_any": ["value_falling"]}, True),
         ({"days_silent_max": 10}, False),
     ],
 )
 def test_conditions(when: dict[str, Any], holds: bool) -> None:
-    """R3 R16: each condition decides by itself whether a rule raises below the band."""
-    chosen = policy(rules=[{"name": "r", "when": when, "then": "raise"}])
+    """R3 R16: each condition decides by itself whether a rule raises whatever the band."""
     first = assessed(1, 0, "low", standing=VIP, probability=0.2, value_at_risk=0.0, reasons=[],
                      days_silent=20.0)  # fmt: skip
     state = decide(NEW, first, policy()).state
-    assert why(assessed(2, 1, "low", standing=VIP), chosen, state) == (
-        "raised" if holds else "below"
-    )
+    second = assessed(2, 1, "low", standing=VIP, signs=[sign("value_falling")], value_at_risk=60.0)
+    off = {"value_falling": {"enabled": False}}
+    chosen = policy(rules=chosen_rules(when), signs=off)
+    assert why(second, chosen, state) == ("raised" if holds else "below")
 
 
 def test_without_a_standing_a_condition_that_asks_for_it_does_not_hold() -> None:
-    chosen = policy(rules=[{"name": "r", "when": {"grades": ["vip"]}, "then": "raise"}])
-    assert why(assessed(1, 0, "low"), chosen) == "below"
+    chosen = policy(rules=chosen_rules({"grades": ["vip"]}))
+    assert why(assessed(1, 0, "low", standing=VIP), chosen) == "raised"
+    assert why(assessed(1, 0, "low"), chosen) == "no_sign"
 
 
 def test_a_rule_may_ignore() -> None:
@@ -110,7 +163,7 @@ def test_a_rule_may_ignore() -> None:
 
 
 def test_at_most_so_many_tasks_within_a_period() -> None:
-    chosen = policy(tasks_max=2, tasks_period_days=50, cooldown_days=0, open_tasks_max=9)
+    chosen = policy(tasks_max=2, tasks_period_days=50, cooldown_days=0)
     state, words = NEW, []
     for n in range(7):
         band = "high" if n % 2 == 0 else "low"
@@ -118,31 +171,14 @@ def test_at_most_so_many_tasks_within_a_period() -> None:
         decision = decide(state, message, chosen)
         state = decision.state
         words.append(decision.why)
-    assert words == ["raised", "below", "raised", "below", "limit", "below", "raised"]
+    assert words == ["raised", "no_sign", "raised", "no_sign", "limit", "no_sign", "raised"]
 
 
-def test_a_customer_who_left_is_won_back_once_for_each_time_of_leaving() -> None:
-    """R9"""
-    chosen = policy(win_back_within_days=200, cooldown_days=0, open_tasks_max=9)
-    gone: dict[str, Any] = {"days_silent": 60.0, "last_purchase_at": day(-60)}
-    first = decide(NEW, assessed(1, 0, **gone), chosen)
-    assert [s.task.cause for s in first.steps if isinstance(s, Raised)] == ["churned"]
-    assert why(assessed(2, 30, **gone), chosen, first.state) == "win_back"
-    back = decide(first.state, assessed(3, 40, "low", last_purchase_at=day(39), days_silent=1.0),
-                  chosen).state  # fmt: skip
-    again = assessed(4, 90, days_silent=51.0, last_purchase_at=day(39))
-    assert why(again, chosen, back) == "raised"
-    assert why(assessed(1, 0, days_silent=300.0), chosen) == "win_back"
-
-
-def test_a_customer_who_was_won_back_and_slips_again_has_a_cause_of_its_own() -> None:
-    standing = Standing(lifecycle="won_back")
-    message = assessed(1, 0, standing=standing)
-    (step,) = decide(NEW, message, Policy()).steps
-    assert isinstance(step, Raised)
-    task = new_task(step, message, Profile(), Ground(Policy(), 1, day(0)))
-    assert task.cause == task.reasons[0].code == "slipping_again"
-    assert task.reasons[1:] == message.reasons
+def test_what_joins_is_no_further_task() -> None:
+    chosen = policy(tasks_max=1, tasks_period_days=50)
+    first = decide(NEW, assessed(1, 0), chosen)
+    both = assessed(2, 1, signs=[sign("silence_beyond_rhythm"), sign("complaint_open")])
+    assert why(both, chosen, first.state) == "joined"
 
 
 def test_the_held_out_get_no_task_and_are_decided_about_as_if_they_had() -> None:
@@ -152,7 +188,10 @@ def test_the_held_out_get_no_task_and_are_decided_about_as_if_they_had() -> None
     decision = decide(CustomerState(held), message, chosen)
     (step,) = decision.steps
     assert isinstance(step, HeldOut)
-    assert (decision.why, decision.state.open, decision.state.armed) == ("held_out", (), False)
+    assert (decision.why, decision.state.open) == ("held_out", ())
+    assert decision.state.warned == (Warned("silence_beyond_rhythm", day(0)),)
+    again = decide(decision.state, assessed(2, 40, customer_id=held), chosen)
+    assert again.why == "not_armed"
     made = new_trial(step, message, Profile(), Ground(chosen, 3, day(0)))
     assert (made.arm, made.eligible, made.until) == ("held_out", True, day(28))
     vip = assessed(1, 0, customer_id=held, standing=VIP)
@@ -173,9 +212,13 @@ def test_a_playbook_is_chosen_by_grade_cause_and_lifecycle() -> None:
             {"id": "a", "grades": ["vip"], "causes": ["complaint_open"]},
             {"id": "b", "grades": ["vip"], "lifecycles": ["mature"]},
             {"id": "c", "tiers": ["low"], "service": "self_service"},
+            {"id": "e", "causes": ["churned"], "leaving_causes": ["price"]},
             {"id": "d"},
         ]
     )
+    assert choose(chosen, None, "churned", "price").id == "e"
+    assert choose(chosen, None, "churned", "service").id == "d"
+    assert choose(chosen, None, "churned").id == "d"
     assert choose(chosen, VIP, "complaint_open").id == "a"
     assert choose(chosen, VIP, "silence_beyond_rhythm").id == "b"
     assert choose(chosen, Standing(tier="low"), "x").id == "c"

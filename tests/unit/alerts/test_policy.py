@@ -1,93 +1,105 @@
 """The decision table, row by row (R12 R26: who is warned about, and for which cause)."""
 
+import itertools
 from datetime import datetime
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
+from services.alerts.core.document import read
 from services.alerts.core.policy import (
     Closed,
     CustomerState,
     Decision,
+    Joined,
     OpenTask,
     Policy,
     Raised,
+    Warned,
+    answered,
     decide,
     purchased,
     settle,
     stable_id,
     task_id,
 )
-from shared.contracts.risk import Reason, RiskAssessed
-from tests.unit.alerts.samples import SILENT, assessed, day
+from services.alerts.core.signs import URGENCY
+from shared.contracts.risk import Reason, RiskAssessed, Standing
+from tests.unit.alerts.samples import SILENT, assessed, day, play, sign, words
 
 NEW = CustomerState("c-1")
 POLICY = Policy()
+SILENCE = sign("silence_beyond_rhythm", 0.6, days_silent=20.0)
+COMPLAINT = sign("complaint_open", 1.0, complaints_open=1.0)
+FREQUENCY = sign("frequency_falling", 0.99)
+HIGH = Standing(tier="high")
 
 
-def play(state: CustomerState, *messages: RiskAssessed, policy: Policy = POLICY) -> list[Decision]:
-    """Decide one message after the other."""
-    decisions = []
-    for message in messages:
-        decisions.append(decide(state, message, policy))
-        state = decisions[-1].state
-    return decisions
-
-
-def words(decisions: list[Decision]) -> list[str]:
-    """Which row applied."""
-    return [d.why for d in decisions]
-
-
-def test_high_raises_one_task_for_the_leading_reason() -> None:
-    first = Reason(code="complaint_open", impact=2.0, facts={})
-    (decision,) = play(NEW, assessed(1, 0, reasons=[first, SILENT]))
+def test_a_sign_raises_one_task_of_its_cause() -> None:
+    """R26"""
+    (decision,) = play(NEW, assessed(1, 0, "low", signs=[SILENCE, COMPLAINT]))
     (step,) = decision.steps
-    assert step == Raised(
-        OpenTask(task_id("c-1", "complaint_open", 1), "complaint_open", day(0)), episode=1
-    )
+    causes = ("complaint_open", "silence_beyond_rhythm")
+    number = task_id("c-1", "complaint_open", 1)
+    assert step == Raised(OpenTask(number, causes[0], day(0), causes=causes), episode=1)
     assert decision.state.open == (step.task,)
-    assert not decision.state.armed
+    assert decision.state.warned == tuple(Warned(cause, day(0)) for cause in causes)
 
 
-SELDOM = Reason(code="seldom_buyer", impact=3.0, facts={})
+@pytest.mark.parametrize("code", URGENCY)
+def test_every_sign_raises_by_default(code: str) -> None:
+    message = assessed(1, 0, "low", signs=[sign(code)], reasons=[], standing=HIGH)
+    (decision,) = play(NEW, message)
+    assert [step.task.cause for step in decision.steps] == [code]
 
 
-@pytest.mark.parametrize("reasons", [[], [SELDOM]])
-def test_without_a_change_there_is_no_task(reasons: list[Reason]) -> None:
-    """R26: a task warns of something that fell or fell silent, never of how somebody is."""
-    assert words(play(NEW, assessed(1, 0, reasons=reasons))) == ["unchanged"]
+@pytest.mark.parametrize(("more", "less"), list(itertools.pairwise(URGENCY)))
+def test_the_most_urgent_sign_leads(more: str, less: str) -> None:
+    message = assessed(1, 0, signs=[sign(less), sign(more)], standing=HIGH)
+    (decision,) = play(NEW, message)
+    assert [step.task.cause for step in decision.steps] == [more]
 
 
-def test_the_cause_is_the_leading_change() -> None:
-    (decision,) = play(NEW, assessed(1, 0, reasons=[SELDOM, SILENT]))
-    assert decision.state.open[0].cause == "silence_beyond_rhythm"
+@pytest.mark.parametrize("band", ["low", "critical"])
+def test_without_a_sign_there_is_no_task_whatever_the_band(band: str) -> None:
+    assert words(play(NEW, assessed(1, 0, band, signs=[]))) == ["no_sign"]
 
 
-def test_a_change_that_comes_later_raises_then() -> None:
-    steps = play(NEW, assessed(1, 0, reasons=[SELDOM]), assessed(2, 9, reasons=[SELDOM, SILENT]))
-    assert words(steps) == ["unchanged", "raised"]
+@pytest.mark.parametrize("wanted", [
+    {"enabled": False}, {"strength_min": 0.7}, {"lapse_share_min": 0.7}, {"grades": ["vip"]},
+    {"tiers": ["high"]}, {"value_at_risk_min": 61.0},
+])  # fmt: skip
+def test_each_condition_of_a_sign_holds_it_back_by_itself(wanted: dict[str, Any]) -> None:
+    """R15: strength 0.6, 20 of 30 days, grade and tier unknown, 60 at risk."""
+    policy = read({"signs": {"silence_beyond_rhythm": wanted}})
+    assert words(play(NEW, assessed(1, 0), policy=policy)) == ["below"]
 
 
-def test_traits_are_a_setting() -> None:
-    """R15"""
-    policy = Policy(traits=frozenset())
-    assert words(play(NEW, assessed(1, 0, reasons=[SELDOM]), policy=policy)) == ["raised"]
+@pytest.mark.parametrize("wanted", [
+    {"strength_min": 0.6}, {"lapse_share_min": 0.66}, {"grades": ["vip"]}, {"tiers": ["high"]},
+    {"value_at_risk_min": 60.0},
+])  # fmt: skip
+def test_a_sign_that_reaches_its_condition_passes(wanted: dict[str, Any]) -> None:
+    policy = read({"signs": {"silence_beyond_rhythm": wanted}})
+    standing = Standing(grade="vip", tier="high")
+    assert words(play(NEW, assessed(1, 0, standing=standing), policy=policy)) == ["raised"]
 
 
-@pytest.mark.parametrize("band", ["low", "watch"])
-def test_below_the_band_nothing_happens(band: str) -> None:
-    assert words(play(NEW, assessed(1, 0, band))) == ["below"]
+@pytest.mark.parametrize(("silent", "why"), [(17.9, "below"), (18.0, "raised")])
+def test_by_default_a_silence_is_warned_of_at_0_6_of_the_lapse_length(
+    silent: float, why: str
+) -> None:
+    """40 % of the lapse length is left for the owner to act."""
+    assert words(play(NEW, assessed(1, 0, days_silent=silent))) == [why]
 
 
-def test_the_band_from_which_is_a_setting() -> None:
-    """R15"""
-    policy = Policy(band_raise="critical")
-    assert words(play(NEW, assessed(1, 0, "high"), assessed(2, 1, "critical"), policy=policy)) == [
-        "below",
-        "raised",
-    ]
+@pytest.mark.parametrize("code", URGENCY)
+def test_the_budget_holds_back_what_numbers_suggest_and_nothing_that_was_said(code: str) -> None:
+    policy = read({"budget": {"value_at_risk_min": 60.1}})
+    message = assessed(1, 0, signs=[sign(code)], standing=HIGH)
+    why = "raised" if code in URGENCY[:4] else "budget"
+    assert words(play(NEW, message, policy=policy)) == [why]
 
 
 @pytest.mark.parametrize("revision", [1, 2])
@@ -97,67 +109,189 @@ def test_an_old_revision_changes_nothing(revision: int) -> None:
     assert decision == Decision(before, (), "stale")
 
 
-@pytest.mark.parametrize(
-    ("days_silent", "why"), [(28.0, "raised"), (28.1, "win_back"), (None, "win_back")]
-)
-def test_beyond_the_horizon_it_is_win_back(days_silent: float | None, why: str) -> None:
-    assert words(play(NEW, assessed(1, 0, days_silent=days_silent))) == [why]
+def test_a_rule_that_raises_raises_whatever_the_band_and_the_signs() -> None:
+    """R3"""
+    policy = read({
+        "signs": {"silence_beyond_rhythm": {"enabled": False}},
+        "rules": [{"name": "r", "when": {"lifecycles": ["at_risk"]}, "then": "raise"}],
+    })  # fmt: skip
+    standing = Standing(lifecycle="at_risk")
+    seldom = Reason(code="seldom_buyer", impact=3.0, facts={})
+    for signs, reasons, cause in (
+        ([SILENCE], [], "silence_beyond_rhythm"),
+        ([FREQUENCY, COMPLAINT], [SILENT], "complaint_open"),
+        ([], [seldom, SILENT], "silence_beyond_rhythm"),
+        ([], [seldom], "policy_rule"),
+    ):
+        message = assessed(1, 0, "low", signs=signs, reasons=reasons, standing=standing)
+        (decision,) = play(NEW, message, policy=policy)
+        assert (decision.why, decision.state.open[0].cause) == ("raised", cause)
+        again = assessed(2, 40, "low", signs=signs, reasons=reasons, standing=standing)
+        assert words(play(decision.state, again, policy=policy)) == ["not_armed"]
+    assert words(play(NEW, assessed(1, 0, "low", signs=[SILENCE]), policy=policy)) == ["below"]
 
 
-def test_hysteresis_a_second_task_needs_a_fall_below() -> None:
+def test_a_rules_task_ends_by_a_purchase_and_not_when_the_rule_holds_no_more() -> None:
+    """A rule on a rise holds for one assessment; what it warned of does not end with that."""
+    policy = read({"rules": [{"name": "r", "when": {"rise_min": 0.3}, "then": "raise"}]})
+    calm: dict[str, Any] = {"signs": [], "reasons": []}
     steps = play(
         NEW,
-        assessed(1, 0),
-        assessed(2, 40, "critical", last_purchase_at=day(30)),
-        assessed(3, 50, "watch"),
-        assessed(4, 60, last_purchase_at=day(55)),
-    )
-    assert words(steps) == ["raised", "not_armed", "below", "raised"]
-    assert steps[-1].state.episode == 2
-
-
-@pytest.mark.parametrize(("at", "why"), [(27.9, "cooldown"), (28.0, "raised")])
-def test_cooldown_counts_from_the_last_task(at: float, why: str) -> None:
-    came_back = {"last_purchase_at": day(2)}
-    steps = play(NEW, assessed(1, 0), assessed(2, 3, "low", **came_back), assessed(3, at))
-    assert words(steps) == ["raised", "below", why]
-
-
-def test_after_the_cooldown_a_heartbeat_raises() -> None:
-    steps = play(
-        NEW,
-        assessed(1, 0),
-        assessed(2, 3, "low", last_purchase_at=day(2)),
-        assessed(3, 20, last_purchase_at=day(2)),
-        assessed(4, 28, last_purchase_at=day(2)),
-    )
-    assert words(steps) == ["raised", "below", "cooldown", "raised"]
-
-
-def test_at_most_one_open_task_of_a_customer_by_default() -> None:
-    other = Reason(code="complaint_open", impact=2.0, facts={})
-    steps = play(NEW, assessed(1, 0), assessed(2, 30, "low"), assessed(3, 40, reasons=[other]))
-    assert words(steps) == ["raised", "below", "limit"]
-
-
-def test_several_open_tasks_where_allowed_but_never_two_of_a_cause() -> None:
-    policy = Policy(open_tasks_max=3)
-    other = Reason(code="complaint_open", impact=2.0, facts={})
-    steps = play(
-        NEW,
-        assessed(1, 0),
-        assessed(2, 30, "low"),
-        assessed(3, 40),
-        assessed(4, 41, reasons=[other]),
+        assessed(1, 0, "low", probability=0.1, **calm),
+        assessed(2, 1, "low", probability=0.5, **calm),
+        assessed(3, 2, "low", probability=0.5, **calm),
         policy=policy,
     )
-    assert words(steps) == ["raised", "below", "limit", "raised"]
-    assert [t.cause for t in steps[-1].state.open] == ["silence_beyond_rhythm", "complaint_open"]
+    assert words(steps) == ["no_sign", "raised", "no_sign"]
+    (task,) = steps[2].state.open
+    assert purchased(steps[2].state, day(3))[1] == (Closed(task, day(3), "came_back"),)
+
+
+def test_who_stops_comes_back_and_stops_again_is_warned_about_again() -> None:
+    """The purchase arms the sign and waives the cooldown."""
+    steps = play(
+        NEW,
+        assessed(1, 0),
+        assessed(2, 4, "low", last_purchase_at=day(3), days_silent=1.0),
+        assessed(3, 23, last_purchase_at=day(3), days_silent=20.0),
+        assessed(4, 24, last_purchase_at=day(3), days_silent=21.0),
+    )
+    assert words(steps) == ["raised", "no_sign", "raised", "not_armed"]
+    assert steps[2].state.episode == 2
+
+
+def test_one_warning_for_one_silence_of_whichever_cause() -> None:
+    """A sign about the same silence that comes later says nothing new."""
+    both = [sign("slipping_again"), SILENCE]
+    steps = play(NEW, assessed(1, 0, signs=both[:1]), assessed(2, 3, signs=both))
+    assert words(steps) == ["raised", "not_armed"]
+
+
+@pytest.mark.parametrize(("away", "at", "why"), [
+    (True, 27.9, "cooldown"), (True, 28.0, "raised"), (False, 90.0, "not_armed"),
+])  # fmt: skip
+def test_a_sign_must_have_been_away_and_the_cooldown_over(away: bool, at: float, why: str) -> None:
+    signs = [] if away else [FREQUENCY]
+    steps = play(
+        NEW,
+        assessed(1, 0, signs=[FREQUENCY]),
+        assessed(2, 3, signs=signs),
+        assessed(3, at, signs=[FREQUENCY]),
+    )
+    assert words(steps)[-1] == why
+
+
+def test_a_sign_may_have_a_cooldown_of_its_own() -> None:
+    policy = read({"signs": {"complaint_open": {"cooldown_days": 1}}})
+    messages = [assessed(n, n * 1.0, signs=[COMPLAINT] * (n % 2)) for n in range(1, 4)]
+    assert words(play(NEW, *messages, policy=policy)) == ["raised", "no_sign", "raised"]
+
+
+def test_after_a_verdict_its_causes_rest() -> None:
+    (first,) = play(NEW, assessed(1, 0, signs=[COMPLAINT, SILENCE]))
+    state = answered(replace(first.state, open=()), first.state.open[0].causes, day(20), None)
+    back: dict[str, Any] = {"last_purchase_at": day(21), "days_silent": 19.0}
+    steps = play(
+        state,
+        assessed(2, 21.5, signs=[], last_purchase_at=day(21), days_silent=0.5),
+        assessed(3, 40, signs=[COMPLAINT], **back),
+        assessed(4, 47.9, signs=[COMPLAINT], **back),
+        assessed(5, 48, signs=[COMPLAINT], **back),
+    )
+    assert words(steps) == ["no_sign", "cooldown", "cooldown", "raised"]
+    assert words(play(state, assessed(2, 40, **back))) == ["raised"]  # silent again
+
+
+def test_a_verdict_after_the_purchase_lets_the_silence_rest() -> None:
+    (first,) = play(NEW, assessed(1, 0))
+    state = answered(replace(first.state, open=()), ("silence_beyond_rhythm",), day(10), None)
+    back: dict[str, Any] = {"last_purchase_at": day(2)}
+    steps = play(
+        state,
+        assessed(2, 11, signs=[], **back),
+        assessed(3, 22, **back),
+        assessed(4, 38, **back),
+    )
+    assert words(steps) == ["no_sign", "cooldown", "raised"]
+
+
+def test_a_further_cause_joins_the_open_task() -> None:
+    steps = play(NEW, assessed(1, 0), assessed(2, 3, signs=[SILENCE, COMPLAINT]))
+    (opened,) = steps[0].state.open
+    after = OpenTask(opened.id, opened.cause, opened.opened_at,
+                     causes=("silence_beyond_rhythm", "complaint_open"))  # fmt: skip
+    assert steps[1] == Decision(
+        steps[1].state, (Joined("c-1", after, ("complaint_open",), day(3)),), "joined"
+    )
+    assert steps[1].state.open == (after,)
+    assert steps[1].state.episode == 1
+    again = assessed(3, 40, signs=[SILENCE, COMPLAINT])
+    assert words(play(steps[1].state, again)) == ["not_armed"]
+
+
+def test_several_open_tasks_where_allowed_but_one_of_a_cause() -> None:
+    policy = Policy(open_tasks_max=2)
+    steps = play(
+        NEW,
+        assessed(1, 0),
+        assessed(2, 1, signs=[SILENCE, COMPLAINT]),
+        assessed(3, 2, signs=[SILENCE, COMPLAINT, FREQUENCY]),
+        assessed(4, 3, signs=[SILENCE, COMPLAINT]),
+        assessed(5, 40, signs=[SILENCE, COMPLAINT, FREQUENCY]),
+        policy=policy,
+    )
+    assert words(steps) == ["raised", "raised", "joined", "not_armed", "joined"]
+    assert [t.causes for t in steps[-1].state.open] == [
+        ("silence_beyond_rhythm",),
+        ("complaint_open", "frequency_falling"),
+    ]
+
+
+def test_a_rule_and_a_sign_of_one_name_have_one_task() -> None:
+    """Its leading reason names the rule's task: a second open one of that name is refused."""
+    rule = {"name": "r", "when": {"probability_min": 0.9}, "then": "raise"}
+    policy = read({"rules": [rule], "open_tasks_max": 3})
+    fell = Reason(code="frequency_falling", impact=1.0, facts={})
+    steps = play(
+        NEW,
+        assessed(1, 0, probability=0.95, signs=[], reasons=[fell]),
+        assessed(2, 1, signs=[FREQUENCY], reasons=[fell]),
+        policy=policy,
+    )
+    assert words(steps) == ["raised", "joined"]
+    assert [(t.cause, t.causes) for t in steps[1].state.open] == [
+        ("frequency_falling", ("policy_rule", "frequency_falling"))
+    ]
 
 
 def test_do_not_contact_means_no_task() -> None:
     assert words(play(replace(NEW, do_not_contact_at=day(-9)), assessed(1, 0))) == [
         "do_not_contact"
+    ]
+
+
+def test_a_task_of_which_no_sign_holds_any_more_is_resolved() -> None:
+    steps = play(
+        NEW,
+        assessed(1, 0, signs=[COMPLAINT, FREQUENCY]),
+        assessed(2, 1, signs=[FREQUENCY]),
+        assessed(3, 2, signs=[]),
+    )
+    (task,) = steps[1].state.open
+    assert [d.steps for d in steps[1:]] == [(), (Closed(task, day(2), "resolved"),)]
+    assert steps[2].state.open == ()
+
+
+def test_a_purchase_does_not_settle_a_complaint() -> None:
+    """What silence and a complaint raised ends when the complaint does, too."""
+    steps = play(NEW, assessed(1, 0), assessed(2, 1, signs=[SILENCE, COMPLAINT]))
+    state, ended = purchased(steps[1].state, day(2))
+    assert ended == ()
+    back: dict[str, Any] = {"last_purchase_at": day(2), "days_silent": 1.0}
+    steps = play(state, assessed(3, 3, signs=[COMPLAINT], **back), assessed(4, 4, signs=[], **back))
+    assert [[s.reason for s in d.steps if isinstance(s, Closed)] for d in steps] == [
+        [],
+        ["resolved"],
     ]
 
 
@@ -178,7 +312,7 @@ def test_ramp_spreads_those_at_risk_since_before_we_looked() -> None:
     assert all(10 <= count <= 50 for count in by_day[:7])
 
 
-def test_a_fall_below_ends_the_waiting_for_the_ramp_day() -> None:
+def test_a_sign_that_goes_ends_the_waiting_for_the_ramp_day() -> None:
     waiting = next(
         d.state
         for n in range(50)
@@ -186,7 +320,7 @@ def test_a_fall_below_ends_the_waiting_for_the_ramp_day() -> None:
     )
     low = assessed(2, 1, "low", customer_id=waiting.customer_id)
     high = assessed(3, 2, customer_id=waiting.customer_id)
-    assert words(play(waiting, low, high)) == ["below", "raised"]
+    assert words(play(waiting, low, high)) == ["no_sign", "raised"]
 
 
 def _onboarding(customer: str) -> RiskAssessed:
@@ -244,10 +378,9 @@ def test_a_new_task_may_follow_the_end_of_the_old_in_one_step() -> None:
     steps = play(
         NEW,
         assessed(1, 0),
-        assessed(2, 20, "low"),
-        assessed(3, 40, last_purchase_at=day(30)),
+        assessed(2, 40, last_purchase_at=day(20)),
     )
-    assert [type(step) for step in steps[2].steps] == [Closed, Raised]
+    assert [type(step) for step in steps[1].steps] == [Closed, Raised]
 
 
 @pytest.mark.parametrize(

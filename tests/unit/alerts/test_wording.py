@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.alerts.core.causes import CHURNED, SLIPPING_AGAIN
+from services.alerts.core.signs import CHURNED, POLICY_RULE, URGENCY
 from services.alerts.core.wording.catalogue import (
     FALLBACK,
     SENTENCES,
@@ -14,10 +14,30 @@ from services.alerts.core.wording.numbers import LANGUAGES, Fact, number
 from services.scoring.core.catalogue import REASONS
 from shared.contracts.risk import Reason
 
-QUOTED = {spec.code: frozenset(spec.facts) for spec in REASONS} | {
-    code: frozenset({"days_silent", "usual_gap_days"}) for code in (SLIPPING_AGAIN, CHURNED)
+SILENCE_FACTS = ("days_silent", "usual_gap_days", "longest_gap_days", "lapse_days", "lapse_share")
+SIGN_FACTS = {
+    "complaint_open": ("complaints_open", "days_since_complaint"),
+    "satisfaction_low": ("survey_score", "survey_change"),
+    "recommendation_low": ("recommendation_score", "recommendation_change"),
+    "contract_ending": ("days_to_end",),
+    "slipping_again": SILENCE_FACTS,
+    "silence_beyond_rhythm": SILENCE_FACTS,
+    "frequency_falling": ("purchases_recent", "purchases_before", "window_days"),
+    "interaction_falling": ("interactions_recent", "interactions_before"),
+    "value_falling": ("order_value_recent", "order_value_before"),
+    "new_and_quiet": SILENCE_FACTS,
 }
-"""What scoring sends, and the causes that alerts finds by itself."""
+"""What a sign carries; the name of a fact in both, a sign and a reason, means the same."""
+OF_REASONS = {spec.code: frozenset(spec.facts) for spec in REASONS}
+OWN = {CHURNED: frozenset({"days_silent", "usual_gap_days"}), POLICY_RULE: frozenset[str]()}
+"""Causes that alerts finds by itself."""
+
+
+def quoted(code: str) -> list[frozenset[str]]:
+    """The sets of facts that a code may come with."""
+    found = [OF_REASONS.get(code), OWN.get(code)]
+    found += [frozenset(SIGN_FACTS[code])] if code in SIGN_FACTS else []
+    return [facts for facts in found if facts is not None]
 
 
 def said(code: str, language: str = "en", **facts: float) -> str:
@@ -27,13 +47,18 @@ def said(code: str, language: str = "en", **facts: float) -> str:
 
 def test_every_code_of_scoring_has_words_and_no_other_has() -> None:
     """R26"""
-    assert SENTENCES.keys() == QUOTED.keys()
+    assert SIGN_FACTS.keys() == set(URGENCY)
+    assert SENTENCES.keys() == OF_REASONS.keys() | SIGN_FACTS.keys() | OWN.keys()
 
 
 @pytest.mark.parametrize("code", sorted(SENTENCES))
 def test_sentences_quote_only_what_scoring_sends(code: str) -> None:
+    """Each variant can be said of a reason or of a sign; and of each there is one with numbers."""
     for variant in SENTENCES[code]:
-        assert variant.facts() <= QUOTED[code]
+        assert any(variant.facts() <= facts for facts in quoted(code))
+    for facts in quoted(code):
+        said_of = [v for v in SENTENCES[code] if v.facts() and v.facts() <= facts]
+        assert said_of or not facts
 
 
 @pytest.mark.parametrize("code", sorted(SENTENCES))
@@ -66,6 +91,23 @@ def test_both_languages_quote_the_same_facts(code: str) -> None:
         ("frequency_falling", {"purchases_recent": 0.0, "purchases_before": 6.0},
          "Has not bought in the last four weeks; bought on 6 days in the four weeks before",
          "最近四周没有购买，此前四周有 6 天购买"),
+        ("frequency_falling",
+         {"purchases_recent": 2.0, "purchases_before": 7.5, "window_days": 42.0},
+         "Bought on 2 days in the last 42 days; used to buy on 7.5 days in such a time",
+         "最近 42 天内有 2 天购买，以往同样长的时间内有 7.5 天购买"),
+        ("frequency_falling",
+         {"purchases_recent": 0.0, "purchases_before": 7.0, "window_days": 42.0},
+         "Has not bought in the last 42 days; used to buy on 7 days in such a time",
+         "最近 42 天没有购买，以往同样长的时间内有 7 天购买"),
+        ("recommendation_low", {"recommendation_score": 4.0, "recommendation_change": -5.0},
+         "Would recommend us: fell by 5 to 4 of 10", "推荐意愿下降 5 分，降至 4 分（满分 10 分）"),
+        ("recommendation_low", {"recommendation_score": 4.0},
+         "Would recommend us: 4 of 10", "推荐意愿 4 分（满分 10 分）"),
+        ("contract_ending", {"days_to_end": 12.0},
+         "The contract ends in 12 days", "合同将在 12 天后到期"),
+        ("contract_ending", {"days_to_end": 0.0}, "The contract ends today", "合同今天到期"),
+        ("policy_rule", {},
+         "A rule of the company asks to look after this customer", "公司规则要求跟进该客户"),
         ("interaction_falling", {"interactions_recent": 1.94, "interactions_before": 12.4},
          "Interactions fell from about 12 to about 1.9 in four weeks",
          "每四周的互动次数从约 12 次降到约 1.9 次"),

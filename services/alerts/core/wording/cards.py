@@ -29,6 +29,7 @@ BANDS: Final[Mapping[str, tuple[str, str]]] = {
 
 ENDS: Final[Mapping[str, tuple[str, str]]] = {
     "came_back": ("the customer came back", "客户已回购"),
+    "resolved": ("what it warned of is over", "预警的问题已消除"),
     "do_not_contact": ("the customer must not be contacted", "客户要求勿联系"),
     "verdict": ("the owner has answered", "负责人已处理"),
 }

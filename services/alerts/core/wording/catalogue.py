@@ -85,6 +85,18 @@ SENTENCES: Final[Mapping[str, tuple[Variant, ...]]] = {
     ),
     "frequency_falling": (
         Variant(
+            "Has not bought in the last {window_days:days}; used to buy on "
+            "{purchases_before:days} in such a time",
+            "最近 {window_days:days}没有购买，以往同样长的时间内有 {purchases_before:days}购买",
+            lambda f: f["purchases_recent"] == 0,
+        ),
+        Variant(
+            "Bought on {purchases_recent:days} in the last {window_days:days}; used to buy on "
+            "{purchases_before:days} in such a time",
+            "最近 {window_days:days}内有 {purchases_recent:days}购买，以往同样长的时间内有 "
+            "{purchases_before:days}购买",
+        ),
+        Variant(
             "Has not bought in the last four weeks; bought on {purchases_before:days} in "
             "the four weeks before",
             "最近四周没有购买，此前四周有 {purchases_before:days}购买",
@@ -154,6 +166,35 @@ SENTENCES: Final[Mapping[str, tuple[Variant, ...]]] = {
             "推荐意愿 {recommendation_score:number} 分（满分 10 分）",
         ),
         Variant("Is not satisfied", "满意度偏低"),
+    ),
+    "recommendation_low": (
+        Variant(
+            "Would recommend us: fell by {recommendation_change:number} to "
+            "{recommendation_score:number} of 10",
+            "推荐意愿下降 {recommendation_change:number} 分，降至 "
+            "{recommendation_score:number} 分（满分 10 分）",
+            lambda f: f["recommendation_change"] < 0,
+        ),
+        Variant(
+            "Would recommend us: {recommendation_score:number} of 10",
+            "推荐意愿 {recommendation_score:number} 分（满分 10 分）",
+        ),
+        Variant("Would hardly recommend us", "推荐意愿偏低"),
+    ),
+    "contract_ending": (
+        Variant(
+            "The contract ends in {days_to_end:days}",
+            "合同将在 {days_to_end:days}后到期",
+            lambda f: f["days_to_end"] > 0,
+        ),
+        Variant("The contract ends today", "合同今天到期", lambda f: f.get("days_to_end") == 0),
+        Variant("The contract ends soon", "合同即将到期"),
+    ),
+    "policy_rule": (
+        Variant(
+            "A rule of the company asks to look after this customer",
+            "公司规则要求跟进该客户",
+        ),
     ),
     "new_and_quiet": (
         Variant(

@@ -24,6 +24,7 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
         "无可用联系方式：客户未同意任何一种",
     ),
     "offer": ("Offer: {}", "优惠：{}"),
+    "leaving": ("Has probably left because of: {}", "可能的流失原因：{}"),
     "closed": ("Closed {}: {}", "已于 {} 关闭：{}"),
 }
 _BANDS: Final[Mapping[str, tuple[str, str]]] = {
@@ -44,8 +45,18 @@ _CHANNELS: Final[Mapping[str, tuple[str, str]]] = {
     "sms": ("text message", "短信"),
     "wecom": ("WeCom", "企业微信"),
 }
+_LEAVING: Final[Mapping[str, tuple[str, str]]] = {
+    "price": ("the price", "价格"),
+    "service": ("the service", "服务"),
+    "quality": ("the quality", "质量"),
+    "competitor": ("a competitor", "竞争对手"),
+    "moved": ("a move", "搬迁"),
+    "no_need": ("no need any more", "不再需要"),
+    "other": ("something else", "其他原因"),
+}
 _CLOSED: Final[Mapping[str, tuple[str, str]]] = {
     "came_back": ("the customer bought again", "客户已再次购买"),
+    "resolved": ("what it warned of is over", "预警的问题已消除"),
     "do_not_contact": ("the customer must not be contacted", "客户要求不再联系"),
     "verdict": ("the owner has reported", "负责人已反馈"),
     "dismissed": ("dismissed by the owner", "负责人已取消"),
@@ -84,6 +95,8 @@ def in_full(task: Task, language: Language) -> str:
         risk = (task.probability, task.horizon_days, task.value_at_risk, task.currency)
         lines.append(say("risk", *risk))
     lines += [f"  • {reason.text}" for reason in shown.reasons]
+    if task.suspected_leaving_cause is not None:
+        lines.append(say("leaving", _LEAVING[task.suspected_leaving_cause][language == "zh-CN"]))
     if shown.channel:
         lines.append(
             say("channel", _CHANNELS.get(shown.channel, (shown.channel,) * 2)[language == "zh-CN"])

@@ -58,6 +58,8 @@ class TriedView(BaseModel):
     customers: int
     assessments: int
     raised: int
+    joined: int
+    """Causes that joined an open task."""
     held_out: int
     why: dict[str, int]
     """Assessments by the row of the decision table that applied."""
@@ -67,9 +69,9 @@ class TriedView(BaseModel):
     by_playbook: dict[str, int]
     by_queue: dict[str, int]
     judged: int
-    """Tasks whose horizon is over."""
+    """Tasks of customers whose lapse length is over."""
     precision: float | None
-    """Share of those whose customer bought nothing within the horizon; 95 % interval beside."""
+    """Share of those whose customer bought nothing in the rest of it; 95 % interval beside."""
     precision_low: float
     precision_high: float
     most_at_risk: list[WarnedView]
@@ -215,6 +217,7 @@ def _tried(tried: Tried) -> TriedView:
         customers=tried.customers,
         assessments=tried.assessments,
         raised=tried.raised,
+        joined=tried.joined,
         held_out=tried.held_out,
         why=dict(tried.why),
         by_band=dict(tried.by_band),

@@ -80,6 +80,10 @@ class TaskView(BaseModel):
     expires_at: datetime | None
     waiting: Waiting | None
     allocated_at: datetime | None
+    causes: list[str] = []
+    """All that it warns of, in the order in which they were raised."""
+    suspected_leaving_cause: LeavingCause | None
+    """Of a win-back task: why the customer has probably left."""
 
 
 class EventView(BaseModel):

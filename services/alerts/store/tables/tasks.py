@@ -25,6 +25,12 @@ customer = sa.Table(
     sa.Column("recent", sa.ARRAY(TZ)),
     sa.Column("win_back_at", TZ),
     sa.Column("grade", sa.Text),
+    sa.Column("warned", JSONB),
+    sa.Column("value_at_risk", sa.Float),
+    sa.Column("currency", sa.Text),
+    sa.Column("horizon_days", sa.Integer),
+    sa.Column("leaving_cause", sa.Text),
+    sa.Column("leaving_at", TZ),
     sa.Index(
         "ix_customer_birthday",
         sa.text("substr(profile ->> 'birthday', 6)"),
@@ -33,7 +39,9 @@ customer = sa.Table(
     # Updated by every purchase and assessment: room for HOT updates on the page.
     postgresql_with={"fillfactor": 70},
 )
-"""What is remembered of a customer; its row is the lock that orders all work on the customer."""
+"""What is remembered of a customer; its row is the lock that orders all work on the customer.
+`armed`, `raised_at` and `win_back_at` are those of processes before version 0009, which may still
+run beside it; `warned` says it by cause."""
 
 task = sa.Table(
     "task",
@@ -88,6 +96,8 @@ task = sa.Table(
     sa.Column("tell_at", TZ),
     sa.Column("allocated_at", TZ),
     sa.Column("changed_at", TZ),
+    sa.Column("causes", sa.ARRAY(sa.Text), nullable=False, server_default=sa.text("'{}'")),
+    sa.Column("suspected_leaving_cause", sa.Text),
     sa.Index(
         "uq_task_open",
         "customer_id",

@@ -1,0 +1,113 @@
+"""The operator command that finds how much must be at risk for a warning, given their number."""
+
+import argparse
+import getpass
+import sys
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.alerts.commands.running import business_clock, command
+from services.alerts.core.budget import History, tuned
+from services.alerts.core.document import BudgetPoint, Policy
+from services.alerts.handlers.try_policy import CUSTOMERS_MAX, TryPolicy
+from services.alerts.store.assessments import Assessments
+from services.alerts.store.rules import Rules
+from shared.postgres.engine import unit_of_work
+from shared.runtime.clock import SystemClock
+
+DAYS: int = 91
+"""Of history by default: a quarter, so that one busy month does not set the level."""
+
+
+def add_tune(actions: Any) -> None:
+    """`policies tune`."""
+    tune = actions.add_parser("tune", help="the least value at risk that leaves so many warnings")
+    wanted = tune.add_mutually_exclusive_group(required=True)
+    wanted.add_argument(
+        "--warnings-per-100", type=float, metavar="N", help="per 100 customers and 30 days"
+    )
+    wanted.add_argument(
+        "--per-owner-per-day", type=float, metavar="N", help="per owner and working day"
+    )
+    tune.add_argument("--days", type=int, default=DAYS, help="of history")
+    tune.add_argument("--customers", type=int, default=5_000, help=f"at most {CUSTOMERS_MAX:,}")
+    tune.add_argument("--apply", action="store_true", help="store it as a new version")
+    tune.set_defaults(command=command(_tune))
+
+
+async def _tune(args: argparse.Namespace, engine: AsyncEngine) -> int:
+    rules = Rules()
+    async with unit_of_work(engine) as work:
+        version, policy = await rules.current(work)
+        end = await business_clock().now(work)
+    dry = TryPolicy(engine=engine, assessments=Assessments())
+    found = await dry.warnings(policy, end - timedelta(days=args.days), end, args.customers)
+    history = found.history(args.days)
+    if not history.customers:
+        print("no assessments of that time are kept: nothing to tune on", file=sys.stderr)
+        return 1
+    if args.per_owner_per_day is not None and not found.owners:
+        print("no customer has an owner: use --warnings-per-100", file=sys.stderr)
+        return 1
+    wanted = _wanted(args, policy, history, len(found.owners))
+    after = tuned(
+        history,
+        policy,
+        wanted,
+        per_100=args.warnings_per_100,
+        per_owner=args.per_owner_per_day,
+        at=end,
+    )
+    _print(after, history, wanted)
+    if args.apply:
+        async with unit_of_work(engine) as work:
+            made = await rules.put(
+                work,
+                after,
+                getpass.getuser(),
+                SystemClock().now(),
+                note="policies tune",
+                expected=version,
+            )
+        print(f"version {made.version} is in force")
+    return 0
+
+
+def _wanted(args: argparse.Namespace, policy: Policy, history: History, owners: int) -> float:
+    """Warnings over the whole history."""
+    if args.warnings_per_100 is not None:
+        return history.warnings_for(args.warnings_per_100)
+    working = history.days * len(policy.hours.working_days) / 7
+    return float(args.per_owner_per_day * owners * working)
+
+
+def _print(policy: Policy, history: History, wanted: float) -> None:
+    budget = policy.budget
+    print(
+        f"{history.days:,.0f} days, {history.customers:,} customers, "
+        f"{len(history.lapses):,} lapses; "
+        f"{len(history.candidates):,} warnings without a budget, {wanted:,.0f} wanted"
+    )
+    if budget.value_at_risk_min is None:
+        print("the budget holds nothing back: there are no more warnings than wanted")
+    print(f"{'':7}  at risk from  warnings  per 100  precision  recall  value kept")
+    for point in budget.curve:
+        print(f"{'':7}  {_row(point)}")
+    if budget.expected is not None:
+        print(f"{'chosen':7}  {_row(budget.expected)}")
+
+
+def _row(point: BudgetPoint) -> str:
+    shares: Sequence[tuple[float | None, int]] = (
+        (point.precision, 9),
+        (point.recall, 6),
+        (point.value_kept, 10),
+    )
+    said = "  ".join(f"{'-' if s is None else f'{s:.0%}':>{width}}" for s, width in shares)
+    return (
+        f"{point.value_at_risk_min:>12,.2f}  {point.warnings:>8,}  "
+        f"{point.warnings_per_100:>7.1f}  {said}"
+    )

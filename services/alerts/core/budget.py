@@ -1,0 +1,163 @@
+"""How many warnings are worth an owner's time: the least value at risk that leaves so many.
+
+What it is for: from the warnings that history would have brought without a budget to the level
+for a number of them, and to the curve of what each level costs and catches. It reads no history
+(`tuning` does) and changes no policy.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from msgspec.structs import replace
+
+from services.alerts.core.document import Budget, BudgetPoint, Policy
+
+MONTH_DAYS: Final = 30.0
+"""Of "warnings per 100 customers and month"."""
+SHARES: Final = (1.0, 0.8, 0.6, 0.5, 0.4, 0.3, 0.2, 0.15, 0.1, 0.05)
+"""Shares of the warnings without a budget for which the curve is shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chance:
+    """A moment at which a warning could be given."""
+
+    value_at_risk: float
+    at: datetime
+    right: bool | None
+    """Whether the customer bought nothing in the rest of the lapse length; None: not known yet,
+    or nothing was foretold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One warning that is given without a budget. With one it comes at the first chance that is
+    worth enough: the value at risk grows with the silence."""
+
+    customer_id: str
+    chances: tuple[Chance, ...]
+    """In order of time, each worth more than all before it; at least one."""
+
+    @property
+    def most(self) -> float:
+        """The largest value at risk: beyond it there is no warning."""
+        return self.chances[-1].value_at_risk
+
+    def given(self, least: float) -> Chance | None:
+        """The warning at a least value at risk; None: there is none."""
+        return next((c for c in self.chances if c.value_at_risk >= least), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Lapse:
+    """A silence that reached the customer's lapse length."""
+
+    customer_id: str
+    begin: datetime
+    """The last purchase before it."""
+    at: datetime
+    """When it was complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What the level is found on."""
+
+    candidates: Sequence[Candidate]
+    lapses: Sequence[Lapse]
+    customers: int
+    """Customers who were not gone for all of the time."""
+    days: float
+
+    def warnings_for(self, per_100: float) -> float:
+        """How many warnings are `per_100` per 100 customers and month."""
+        return per_100 * self.customers / 100 * self.days / MONTH_DAYS
+
+
+def level(candidates: Iterable[Candidate], most: float) -> float:
+    """The smallest value at risk that leaves at most `most` warnings; 0: all of them stay.
+
+    >>> from datetime import UTC
+    >>> at = datetime(2026, 1, 1, tzinfo=UTC)
+    >>> three = [Candidate("c", (Chance(value, at, None),)) for value in (5.0, 20.0, 10.0)]
+    >>> level(three, 3), level(three, 2), level(three, 0.5)
+    (0.0, 10.0, 20.000000000000004)
+    """
+    worth = sorted((each.most for each in candidates), reverse=True)
+    room = max(math.floor(most), 0)
+    if len(worth) <= room:
+        return 0.0
+    above = [value for value in worth if value > worth[room]]
+    return above[-1] if above else math.nextafter(worth[room], math.inf)
+
+
+def tuned(
+    history: History,
+    policy: Policy,
+    wanted: float,
+    *,
+    per_100: float | None,
+    per_owner: float | None,
+    at: datetime,
+) -> Policy:
+    """The policy with the level that leaves `wanted` warnings on a history, and how it was found.
+
+    `at`: business time, UTC. Where history has no more warnings than wanted, the least value at
+    risk is None: nothing is held back.
+    """
+    least = level(history.candidates, wanted)
+    budget = Budget(
+        value_at_risk_min=least or None,
+        warnings_per_100=per_100,
+        per_owner_per_day=per_owner,
+        found_at=at,
+        days=round(history.days),
+        expected=point(history, least),
+        curve=curve(history),
+    )
+    return replace(policy, budget=budget)
+
+
+def point(history: History, least: float) -> BudgetPoint:
+    """What a least value at risk leads to on a history."""
+    warned = [
+        (each.customer_id, chance)
+        for each in history.candidates
+        if (chance := each.given(least)) is not None
+    ]
+    judged = [chance.right for _, chance in warned if chance.right is not None]
+    all_of_it = sum(each.most for each in history.candidates)
+    kept = sum(each.most for each in history.candidates if each.most >= least)
+    size = history.customers * history.days / MONTH_DAYS
+    return BudgetPoint(
+        value_at_risk_min=least,
+        warnings=len(warned),
+        warnings_per_100=100 * len(warned) / size if size else 0.0,
+        precision=sum(judged) / len(judged) if judged else None,
+        recall=_recall(history.lapses, warned),
+        value_kept=kept / all_of_it if all_of_it else None,
+    )
+
+
+def curve(history: History) -> list[BudgetPoint]:
+    """The points for fewer and fewer warnings, the most first; each number of them once."""
+    natural = len(history.candidates)
+    levels = [level(history.candidates, natural * share) for share in SHARES]
+    return [point(history, least) for least in dict.fromkeys(levels)]
+
+
+def _recall(lapses: Sequence[Lapse], warned: Iterable[tuple[str, Chance]]) -> float | None:
+    """The share of the lapses within which there was a warning before they were complete."""
+    if not lapses:
+        return None
+    times: dict[str, list[datetime]] = {}
+    for customer, chance in warned:
+        times.setdefault(customer, []).append(chance.at)
+    met = sum(
+        any(lapse.begin < at < lapse.at for at in times.get(lapse.customer_id, ()))
+        for lapse in lapses
+    )
+    return met / len(lapses)

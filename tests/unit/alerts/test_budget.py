@@ -1,0 +1,175 @@
+"""How the level of a budget is found: on candidates, on a history, and what is stored of it."""
+
+import random
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from services.alerts.core.budget import (
+    Candidate,
+    Chance,
+    History,
+    Lapse,
+    curve,
+    level,
+    point,
+    tuned,
+)
+from services.alerts.core.document import Policy, plain, read
+from services.alerts.core.dry_run import Tried, judged, try_customers
+from services.alerts.core.tuning import Found, find
+from shared.contracts.events import Owner, Profile
+from shared.contracts.risk import RiskAssessed, Standing
+from tests.unit.alerts.samples import assessed, day, sign
+
+HIGH = Standing(tier="high")
+
+
+def candidate(customer: str, *values: float, right: bool | None = None) -> Candidate:
+    """One with a chance of each value, day after day."""
+    return Candidate(customer, tuple(Chance(v, day(n), right) for n, v in enumerate(values)))
+
+
+@pytest.mark.parametrize("most", [0, 0.9, 1, 7, 19.99, 20, 39, 40, 100])
+def test_the_level_leaves_at_most_as_many_as_wanted_and_no_fewer_than_it_must(most: float) -> None:
+    chance = random.Random(3)  # noqa: S311 (an example, not a secret)
+    values = [round(chance.expovariate(0.1)) + 1.0 for _ in range(40)]  # many alike
+    made = [candidate(str(n), value) for n, value in enumerate(values)]
+    least = level(made, most)
+    left = sum(value >= least for value in values)
+    assert left <= most or (least == 0.0 and left <= most)
+    lower = max((value for value in values if value < least), default=None)
+    if lower is not None:
+        assert sum(value >= lower for value in values) > most
+    assert (least == 0.0) == (most >= 40)
+
+
+def test_with_a_level_the_warning_comes_when_enough_is_at_risk() -> None:
+    one = candidate("c", 10.0, 20.0, 30.0)
+    assert [one.given(v) for v in (0.0, 15.0, 31.0)] == [one.chances[0], one.chances[1], None]
+
+
+def test_a_point_says_what_a_level_costs_and_catches() -> None:
+    history = History(
+        [candidate("a", 10.0, 40.0, right=True), candidate("b", 30.0, right=False),
+         candidate("c", 5.0)],
+        [Lapse("a", day(-20), day(0.5)), Lapse("b", day(-20), day(9)), Lapse("d", day(0), day(9))],
+        customers=50,
+        days=60.0,
+    )  # fmt: skip
+    every = point(history, 0.0)
+    assert (every.warnings, every.warnings_per_100) == (3, 3.0)
+    assert (every.precision, every.recall, every.value_kept) == (0.5, 2 / 3, 1.0)
+    fewer = point(history, 30.0)
+    assert (fewer.warnings, fewer.value_kept) == (2, 70 / 75)
+    assert fewer.recall == 1 / 3  # of `a` the silence is complete before so much is at risk
+    nothing = point(History([], [], 0, 60.0), 0.0)
+    assert (nothing.warnings_per_100, nothing.precision, nothing.recall) == (0.0, None, None)
+
+
+def test_the_curve_has_ever_fewer_warnings() -> None:
+    made = [candidate(str(n), float(n + 1)) for n in range(100)]
+    points = curve(History(made, [], 100, 30.0))
+    counts = [each.warnings for each in points]
+    assert counts == [100, 80, 60, 50, 40, 30, 20, 15, 10, 5]
+    assert [each.value_at_risk_min for each in points] == [0.0, *(101.0 - n for n in counts[1:])]
+
+
+def silence(customer: str, value: float, *, back: float | None = None) -> list[RiskAssessed]:
+    """A customer who stops on day 0, assessed every third day; `back`: buys again that day."""
+    made = []
+    for n, at in enumerate(range(3, 45, 3)):
+        last = 0.0 if back is None or at <= back else back
+        silent = at - last
+        share = silent / 30
+        made.append(
+            assessed(n, at, "low", customer_id=customer, standing=HIGH, days_silent=silent,
+                     last_purchase_at=day(last), value_at_risk=value * min(share, 1.0),
+                     signs=[sign("silence_beyond_rhythm")] if share >= 0.5 else [])
+        )  # fmt: skip
+    return made
+
+
+HISTORIES: dict[str, Sequence[RiskAssessed]] = {
+    "leaves": silence("leaves", 100.0),
+    "small": silence("small", 10.0),
+    "comes back": silence("comes back", 50.0, back=20.0),
+    "complains": [assessed(1, 5, customer_id="complains", signs=[sign("complaint_open")])],
+}
+BOUGHT: dict[str, list[datetime]] = {"comes back": [day(20)]}
+PROFILES = {"leaves": Profile(owner=Owner(id="o-1")), "small": Profile(owner=Owner(id="o-1"))}
+
+
+def found() -> Found:
+    made = Found()
+    find(made, Policy(), HISTORIES, BOUGHT, PROFILES, day(60))
+    return made
+
+
+def test_a_history_is_walked_as_it_would_be_live_without_a_budget() -> None:
+    made = found()
+    names = [each.customer_id for each in made.candidates]
+    assert names == ["leaves", "small", "comes back", "comes back"]  # what was said has no budget
+    leaves, _, first, second = made.candidates
+    assert [(c.at, c.value_at_risk) for c in leaves.chances] == [
+        (day(18), 60.0), (day(21), 70.0), (day(24), 80.0), (day(27), 90.0), (day(30), 100.0),
+    ]  # fmt: skip
+    assert [c.right for c in leaves.chances] == [True] * 4 + [None]
+    assert [(c.at, c.right) for c in first.chances] == [(day(18), False)]
+    assert [(c.at, c.right) for c in second.chances] == [(day(39), True), (day(42), True)]
+    assert [(each.customer_id, each.at) for each in made.lapses] == [
+        ("leaves", day(30)),
+        ("small", day(30)),
+    ]
+    assert (made.customers, made.owners) == (4, {"o-1"})
+
+
+@pytest.mark.parametrize("least", [0.0, 6.0, 30.0, 65.0, 95.0, 100.0, 101.0])
+def test_what_a_level_promises_is_what_the_policy_then_raises(least: float) -> None:
+    """The number of warnings, and how many of them are right."""
+    promised = point(found().history(60.0), least)
+    tried = Tried()
+    policy = read({"budget": {"value_at_risk_min": least},
+                   "signs": {"complaint_open": {"enabled": False}}})  # fmt: skip
+    try_customers(tried, policy, HISTORIES, BOUGHT, PROFILES, day(60))
+    assert (tried.raised + tried.joined, tried.precision) == (promised.warnings, promised.precision)
+
+
+def test_a_tuned_policy_says_how_it_was_found() -> None:
+    history = found().history(60.0)
+    after = tuned(history, Policy(), 3.0, per_100=25.0, per_owner=None, at=day(60))
+    budget = after.budget
+    assert budget.value_at_risk_min == 30.0
+    assert point(history, 30.0).warnings == 3
+    assert (budget.warnings_per_100, budget.found_at, budget.days) == (25.0, day(60), 60)
+    assert budget.expected == point(history, 30.0)
+    assert budget.curve == curve(history)
+    assert read(plain(after)) == after
+    free = tuned(history, Policy(), 4.0, per_100=40.0, per_owner=None, at=day(60))
+    assert free.budget.value_at_risk_min is None
+
+
+def test_warnings_per_100_customers_and_month() -> None:
+    assert History([], [], customers=250, days=60.0).warnings_for(12) == 60.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "bought", "right"),
+    [
+        ({}, [], True),
+        ({}, [10.0], False),
+        ({}, [10.1, 0.0, -1.0], True),
+        ({"days_silent": 30.0}, [], None),
+        ({"lapse": None}, [], None),
+        ({"days_silent": None}, [], None),
+    ],
+)
+def test_a_warning_is_right_when_nothing_is_bought_in_the_rest_of_the_lapse_length(
+    changes: dict[str, Any], bought: list[float], right: bool | None
+) -> None:
+    """20 of 30 days silent: ten are left, whatever the horizon."""
+    message = assessed(1, 0, **changes)
+    assert judged(message, [day(at) for at in bought], day(10)) is right
+    assert judged(assessed(1, 0), [], day(9.9)) is None
