@@ -189,7 +189,9 @@ async def test_the_ebbing_are_told_at_every_look(engine: AsyncEngine, store: Pos
     assert [days for days, _ in watched] == [11.5 + 2 * n for n in range(9)]
     assert all(t.reasons for _, t in watched)
     assert [bool(t.signs) for _, t in watched] == [days >= 14 for days, _ in watched]
-    assert [days for days, _ in silent if days >= 28] == [29.5, 57.5, 85.5, 113.5]
+    # The number itself moves once more: P(alive) after 29.5 days is 1 / (1 + 0.25 / 19 x
+    # (85.5 / 56) ^ 14.5) = 0.14, after 43.5 it is 0.02.
+    assert [days for days, _ in silent if days >= 28] == [29.5, 43.5, 71.5, 99.5, 127.5]
 
 
 async def test_a_return_is_news_at_once(engine: AsyncEngine, store: PostgresStore) -> None:
