@@ -126,6 +126,7 @@ class RiskAssessed(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True
     purchases: int
     last_purchase_at: datetime | None = None
     days_silent: float | None = None
+    """Days since the last purchase that count: those of closures and announced absences do not."""
     usual_gap_days: float | None = None
     """Mean days between purchase days; None with fewer than two."""
     expected_value: float = 0.0

@@ -25,11 +25,20 @@ LOOK_DAYS_MAX: Final = 14.0
 """Bounds how late a change of model or setting reaches a customer who buys once a year."""
 LOOK_GONE_DAYS: Final = 7.0
 """After the lapse length little changes."""
+DUST_DAYS: Final = 1e-6
+"""A tenth of a second: two spans up to one instant differ by less in their last digits."""
 
 
 def ebbing(lapses: Lapses) -> Bools:
     """bool[n]: the silence is no ordinary one, and has not reached the lapse length."""
     return np.asarray((lapses.share >= ORDINARY_SHARE) & ~lapses.reached)
+
+
+def newly_reached(lapses: Lapses, now: Floats, before: Floats) -> Bools:
+    """bool[n]: the silence has reached the lapse length since `before`; times in Unix seconds UTC,
+    NaN (never) is not before anything."""
+    then = lapses.silence - (now - before) / DAY_S
+    return np.asarray(lapses.reached & (then < lapses.days - DUST_DAYS))
 
 
 def look_step_days(lapses: Lapses) -> Floats:

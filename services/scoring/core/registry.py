@@ -85,6 +85,11 @@ def _lifetime() -> tuple[Feature, ...]:
             "bits set (the last 2,560 days up to the newest purchase)",
             _DAYS,
         ),
+    )
+
+
+def _money() -> tuple[Feature, ...]:
+    return (
         Feature("spent", "money spent ever", "reporting currency", "sum of amounts", _EVENTS),
         Feature(
             "order_value",
@@ -325,8 +330,8 @@ def _contract() -> tuple[Feature, ...]:
 
 
 FEATURES: Final[tuple[Feature, ...]] = (
-    *_lifetime(), *_profit(), *_decayed(), *_trends(), *_gaps(), *_calendar(), *_habits(),
-    *_voice(), *_marketing(), *_contract(),
+    *_lifetime(), *_money(), *_profit(), *_decayed(), *_trends(), *_gaps(), *_calendar(),
+    *_habits(), *_voice(), *_marketing(), *_contract(),
 )  # fmt: skip
 feature_index: Final[dict[str, int]] = {feature.name: at for at, feature in enumerate(FEATURES)}
 """Column of X by feature name."""

@@ -20,7 +20,7 @@ from services.scoring.core.features import features
 from services.scoring.core.fold import fold
 from services.scoring.core.identity import stable_hash
 from services.scoring.core.lapse import ORDINARY_SHARE, Lapses, lapses
-from services.scoring.core.looks import ebbing, look_step_days, next_look
+from services.scoring.core.looks import ebbing, look_step_days, newly_reached, next_look
 from services.scoring.core.message import expected_value
 from services.scoring.core.reading import category_of
 from services.scoring.core.reasons import reasons, rule_reasons
@@ -173,6 +173,7 @@ class Assessor:
         watched = ebbing(seen)
         heartbeat = np.where(watched, look_step_days(seen), material.HEARTBEAT_DAYS)
         publish = material.is_material(found, _published(loaded), heartbeat)
+        publish |= newly_reached(seen, now, loaded.published_at)
         why = self._why(predictor, x, signs, risk, buyers[publish[buyers]])
         effects.looks = Looks(risk.probability[buyers], risk.band[buyers])
         # Not by what this very turn touched alone: how events are cut into turns changes nothing.

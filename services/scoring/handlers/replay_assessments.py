@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.scoring.core.horizons import unpack
-from services.scoring.core.registry import feature_index
 from services.scoring.ports import Made, Predictor
 from shared.contracts.risk import DECODER
 from shared.kernel.errors import Invalid
@@ -84,12 +83,15 @@ def _curves(predictor: Predictor, x: Floats, p: Floats, rows: list[Made]) -> lis
 
 def _lapse_differences(predictor: Predictor, x: Floats, p: Floats, rows: list[Made]) -> Floats:
     """By how much each lapse probability differs from the published one; 0 of older messages."""
-    stored = [DECODER.decode(made.message).lapse for made in rows]
-    at = np.flatnonzero([one is not None for one in stored])
-    days = np.array([one.days for one in stored if one is not None])
-    published = np.array([one.probability for one in stored if one is not None])
+    stored = [DECODER.decode(made.message) for made in rows]
+    lapses = [one.lapse for one in stored if one.lapse is not None]
+    at = np.flatnonzero([one.lapse is not None for one in stored])
     found = np.zeros(len(rows))
-    rest = np.maximum(days - x[at][:, feature_index["recency_days"]], 0.0)
+    days = np.array([one.days for one in lapses])
+    published = np.array([one.probability for one in lapses])
+    # Not the silence of the features: closures and absences do not count.
+    silent = np.array([one.days_silent for one in stored if one.lapse is not None], np.float64)
+    rest = np.maximum(days - silent, 0.0)
     found[at] = np.abs(predictor.lapse(x[at], p[at], rest) - published)
     return found
 

@@ -161,7 +161,7 @@ class Writer:
             self._telling.seen.own[told].tolist(),
             x[:, feature_index["purchases"]].tolist(),
             moments(last_purchase(x, now)),
-            x[:, feature_index["recency_days"]].tolist(),
+            self._telling.seen.silence[told].tolist(),
             x[:, feature_index["gap_mean_days"]].tolist(),
             _received(self._job)[self._rows[told]].tolist(),
             strict=True,

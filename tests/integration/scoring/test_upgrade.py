@@ -62,13 +62,16 @@ async def test_an_assessment_joins_its_state(older: AsyncEngine) -> None:
     )  # fmt: skip
     assert (ann["horizon_days"], ann["horizons"]) == (28, b"y")
     assert (ann["published_at"], ann["published_probability"]) == (day(1), 0.25)
-    assert (ann["published_band"], ann["published_reason"]) == (1, "gone")
+    # The one leading reason was no set of signs: none is known to be published.
+    assert (ann["published_band"], ann["published_signs"]) == (1, None)
     assert ann["published_value_at_risk"] == 9.5
     assert (bob["state"], bob["revision"], bob["published_at"]) == (STATE, None, None)
     store = PostgresStore(older)
     async with store.open() as work:
         read = await store.load(work, ["ann", "bob"], np.full(2, np.nan))
         assert read.revision.tolist() == [7, 0]
+        assert read.published_band.tolist() == [1, -1]
+        assert read.published_signs.tolist() == [0, 0]
 
 
 async def test_what_waits_to_be_sent_still_waits(older: AsyncEngine) -> None:

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.commands import value
+from services.scoring.core.lapse import LapseClock
 from services.scoring.core.value import policy as policies
 from services.scoring.handlers.valuation import Valuing
 from services.scoring.handlers.value_refresh import ValueRefresh
@@ -62,7 +63,7 @@ class World:
         self.engine = engine
         self.clock = SetClock(at=day(200))
         self.scoring = Scoring(store, Relayed(engine), clock=self.clock)
-        self.valuing = Valuing(Valuations(engine), 1.0)
+        self.valuing = Valuing(Valuations(engine), 1.0, LapseClock())
         self.refresh = ValueRefresh(
             ValueJobs(engine), self.valuing.current, self.clock, refresh_s=3_600.0, first_s=10.0
         )
@@ -375,7 +376,7 @@ async def test_a_policy_saved_before_keeps_its_thresholds_but_for_the_one_that_w
         await migrate(made, SCHEMA, before)
         await Decisions(made).save_policy('{"margin":0.2,"mature_days":365.0}', "old", day(0))
         await migrate(made, SCHEMA, VERSIONS)
-        valuing = Valuing(Valuations(made), 1.0)
+        valuing = Valuing(Valuations(made), 1.0, LapseClock())
         await valuing.refresh()
     finally:
         await made.dispose()

@@ -1,16 +1,26 @@
 """Signs of leaving from the first event to the risk topic, by the real handlers, on both clocks."""
 
+import itertools
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
+import msgspec
 import pytest
 
-from services.scoring.core.signs.detectors import CHANCE_BEGIN, SERVICE_DAYS, SILENCE_SHARE
+from services.scoring.core.lapse import LapseClock
+from services.scoring.core.signs.detectors import CHANCE_LEVEL, SERVICE_DAYS, SILENCE_SHARE
+from services.scoring.core.state import FEATURE_SET
+from services.scoring.core.value.standing import Valuation
+from services.scoring.handlers.replay_assessments import replay
+from services.scoring.model.rule_model import VERSION, RuleModel
+from services.scoring.ports import Made
 from shared.contracts.activity import ActivityData
-from shared.contracts.risk import RiskAssessed, Sign
+from shared.contracts.risk import DECODER, ENCODER, RiskAssessed, Sign
 from tests.fakes import activity
 from tests.fakes.activity import day, feedback
-from tests.fakes.store import MemorySender, MemoryStore
+from tests.fakes.rows import AssessmentRow, assessed
+from tests.fakes.store import MemorySender, MemoryStore, Tables
 from tests.fakes.turns import Scoring
 from tests.unit.scoring_core.seeing import bits
 
@@ -25,13 +35,14 @@ class Story:
     """What happens to one shop's customers, in the order of time."""
 
     replay: bool
+    store: MemoryStore = field(default_factory=MemoryStore)
     scoring: Scoring = field(init=False)
     now: float = 0.0
     """Days, as those of `activity.day`."""
     names: int = 0
 
     def __post_init__(self) -> None:
-        self.scoring = Scoring(MemoryStore(), MemorySender(), replay=self.replay)
+        self.scoring = Scoring(self.store, MemorySender(), replay=self.replay)
         self.scoring.clock.at = day(0)
 
     async def until(self, at: float) -> None:
@@ -60,13 +71,23 @@ class Story:
         await self._event(at, feedback(self._name(), customer, day(at), kind, score))
 
     async def _event(self, at: float, value: bytes) -> None:
-        await self.until(at)
+        while self.now + STEP_DAYS < at:
+            await self._turn(self.now + STEP_DAYS)
         self.scoring.log.append(0, value)
         await self._turn(at)
 
     def _name(self) -> str:
         self.names += 1
         return f"e{self.names}"
+
+    @property
+    def tables(self) -> Tables:
+        """What is stored."""
+        return self.store.tables
+
+    def stored(self, customer: str) -> AssessmentRow:
+        """The current assessment."""
+        return self.tables.assessment[customer]
 
     def told(self, customer: str) -> list[RiskAssessed]:
         """What was published of the customer, in order."""
@@ -125,13 +146,61 @@ async def test_a_weekly_buyer_stops(story: Story) -> None:
     assert silent[: len(ebbing) + 1] == since(told, 70)[-len(silent) :][: len(ebbing) + 1]
     for early, late in zip(ebbing, silent[1:], strict=False):
         assert late.assessed_at - early.assessed_at <= timedelta(days=0.05 * LENGTH + STEP_DAYS)
-    # And told again when the lapse is reached.
-    gone = next(one for one in silent if (one.days_silent or 0) >= LENGTH)
+    # And told again, once, when the lapse is reached.
+    [gone] = [one for one in silent if (one.days_silent or 0) >= LENGTH]
     assert (gone.days_silent or 0) < 1.05 * LENGTH + STEP_DAYS
     assert gone.lapse is not None
     assert (gone.lapse.probability, gone.band) == (1.0, "critical")
     assert gone.standing is not None
     assert gone.standing.behaviour == "churned"
+
+
+async def test_days_on_which_the_company_was_closed_are_no_silence(story: Story) -> None:
+    """Closed for the ten days from day 75 on: the sign comes ten days later, and says so; what was
+    published is found again from its features."""
+    closed = day(75).timestamp(), day(85).timestamp()
+    story.scoring.valuation = Valuation(clock=LapseClock(closures=(closed,)))
+    await story.buys("ann", *range(0, 71, 7))
+    await story.until(96)
+    silent = [one for one in story.told("ann") if one.signs]
+    first = silent[0]
+    assert day(70 + 10 + SILENCE_SHARE * LENGTH) <= first.assessed_at
+    assert first.assessed_at <= day(70 + 10 + 0.55 * LENGTH + STEP_DAYS)
+    counted = (first.assessed_at - day(80)) / timedelta(days=1)
+    assert first.days_silent == pytest.approx(counted)
+    assert first.signs[0].facts["days_silent"] == first.days_silent
+    assert first.lapse is not None
+    assert first.lapse.probability < 1.0
+    told = [
+        one
+        for one in itertools.chain.from_iterable(map(assessed, story.scoring.done))
+        if one.message is not None
+    ]
+    made = [
+        Made(
+            one.customer, one.revision, one.probability, VERSION, FEATURE_SET, 28, one.features,
+            one.horizons, one.message or b"",
+        )
+        for one in told
+    ]  # fmt: skip
+    found = await replay(chunks(made), lambda _: RuleModel(28))
+    assert (found.equal, found.differ) == (len(told), 0)
+    others = [replace(one, message=_another_lapse(one.message)) for one in made]
+    found = await replay(chunks(others), lambda _: RuleModel(28))
+    assert (found.equal, found.differ) == (0, len(told))
+
+
+async def chunks(*found: list[Made]) -> AsyncIterator[list[Made]]:
+    """Assessments as the history gives them."""
+    for chunk in found:
+        yield chunk
+
+
+def _another_lapse(message: bytes) -> bytes:
+    risk = DECODER.decode(message)
+    assert risk.lapse is not None
+    lapse = msgspec.structs.replace(risk.lapse, probability=risk.lapse.probability - 1e-9)
+    return ENCODER.encode(msgspec.structs.replace(risk, lapse=lapse))
 
 
 async def test_an_ordinary_silence_is_low_whatever_the_probability(story: Story) -> None:
@@ -150,13 +219,13 @@ async def test_a_purchase_ends_the_silence_at_once(story: Story) -> None:
     await story.buys("ann", *range(0, 71, 7))
     await story.until(88)
     assert codes(story.told("ann")[-1]) == ["silence_beyond_rhythm"]
-    await story.buys("ann", 88)
+    await story.buys("ann", 88.5)
     back = story.told("ann")[-1]
-    assert back.assessed_at == day(88)
+    assert back.assessed_at == day(88.5)
     assert "silence_beyond_rhythm" not in codes(back)
     assert back.band == "low"
     # Once is enough: nothing more to say until something changes.
-    await story.until(89)
+    await story.until(89.5)
     assert story.told("ann")[-1] == back
 
 
@@ -191,9 +260,9 @@ async def test_a_complaint_is_a_sign_once_it_has_waited(story: Story) -> None:
     # And once only, until it is closed: the end is told, too.
     await story.until(74)
     assert story.told("ann")[-1] == found
-    await story.says("ann", 74, "complaint_closed")
+    await story.says("ann", 74.5, "complaint_closed")
     ended = story.told("ann")[-1]
-    assert (ended.assessed_at, ended.signs) == (day(74), [])
+    assert (ended.assessed_at, ended.signs) == (day(74.5), [])
 
 
 async def test_a_complaint_that_is_resolved_in_time_is_no_sign(story: Story) -> None:
@@ -205,7 +274,7 @@ async def test_a_complaint_that_is_resolved_in_time_is_no_sign(story: Story) -> 
 
 
 async def test_a_vip_s_complaint_is_a_sign_at_once(story: Story) -> None:
-    story.scoring.store.tables.override["ann"] = ("vip", day(500))  # type: ignore[attr-defined]
+    story.tables.override["ann"] = ("vip", day(500))
     await story.buys("ann", *range(0, 71, 7))
     await story.says("ann", 72, "complaint_opened")
     found = story.told("ann")[-1]
@@ -244,7 +313,7 @@ async def test_orders_that_become_small(story: Story) -> None:
     await story.buys("ann", *range(90, 150, 3), amount=20.0)
     found = next(one for one in story.told("ann") if one.signs)
     assert codes(found) == ["value_falling"]
-    assert found.signs[0].strength >= 1 - CHANCE_BEGIN
+    assert found.signs[0].strength >= 1 - CHANCE_LEVEL
     assert found.assessed_at < day(150)
 
 
@@ -261,16 +330,15 @@ async def test_signs_that_were_never_published_are_published_once(story: Story) 
     await story.buys("ann", *range(0, 71, 7))
     await story.says("ann", 72, "survey", 1.0)
     await story.until(73)
-    tables = story.scoring.store.tables  # type: ignore[attr-defined] # in memory
-    stored = tables.assessment["ann"]
+    stored = story.stored("ann")
     assert stored.published_signs == bits("satisfaction_low")
-    tables.assessment["ann"] = replace(stored, published_signs=0)
+    story.tables.assessment["ann"] = replace(stored, published_signs=0)
     published = len(story.told("ann"))
     await story.until(81)  # no look has been due yet
     assert len(story.told("ann")) == published
     await story.until(82)
     assert len(story.told("ann")) == published + 1
     assert codes(story.told("ann")[-1]) == ["satisfaction_low"]
-    assert tables.assessment["ann"].published_signs == bits("satisfaction_low")
+    assert story.stored("ann").published_signs == bits("satisfaction_low")
     await story.until(82.25)
     assert len(story.told("ann")) == published + 1

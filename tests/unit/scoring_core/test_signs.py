@@ -170,8 +170,18 @@ def test_silences(purchase_days: float, lifecycle: int, code: str) -> None:
     none: list[str] = []
     wanted = [none, none, [code], [code], [code], [code]]
     assert holding(seen(x, lifecycle=lifecycle)) == wanted
-    # Only a purchase ends it; there is nothing to remember between looks.
     assert holding(seen(x, lifecycle=lifecycle), code) == wanted
+
+
+@pytest.mark.parametrize("lifecycle", [WON_BACK, AT_RISK, MATURE])
+def test_who_was_slipping_is_so_until_a_purchase(lifecycle: int) -> None:
+    """The silence itself leads from won back to at risk, and the sign does not change its name."""
+    x = rows(
+        recency_days=[19.0, 24.0, 60.0], purchase_days=6.0, gap_recent_days=10.0,
+        gap_mean_days=10.0,
+    )  # fmt: skip
+    wanted = [[], ["slipping_again"], ["slipping_again"]]
+    assert holding(seen(x, lifecycle=lifecycle), "slipping_again") == wanted
 
 
 def test_a_silence_is_quoted_against_the_own_rhythm() -> None:

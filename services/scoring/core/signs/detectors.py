@@ -6,7 +6,7 @@ tests in `change_tests`, false-alarm rates in docs/warning.md. It never decides 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -276,6 +276,9 @@ def detect(seen: Seen, before: NDArray[np.int16]) -> Signs:
     """Every sign at this look; `before`: int16[n], the bits of the last one, 0 for none."""
     bits = np.zeros(len(seen.x), np.int16)
     found = []
+    # The silence itself leads from won back to at risk: who was slipping is so until a purchase.
+    slipping = (before >> CODES.index("slipping_again") & 1).astype(np.bool_)
+    seen = replace(seen, lifecycle=np.where(slipping, WON_BACK, seen.lifecycle).astype(np.int8))
     with np.errstate(divide="ignore", invalid="ignore"):
         for place, detector in enumerate(DETECTORS.values()):
             one = detector(seen, (before >> place & 1).astype(np.bool_))
