@@ -171,7 +171,11 @@ class EventFile:
         empty = {"amount": pl.Float64, "category": pl.String, "score": pl.Float64}
         brought = raw.with_columns(
             **columns,
-            **{r: pl.lit(None, kind) for r, kind in empty.items() if r not in {*columns, *raw.columns}},
+            **{
+                r: pl.lit(None, kind)
+                for r, kind in empty.items()
+                if r not in {*columns, *raw.columns}
+            },
             event_type=kinds,
             event_id=ids,
             customer_id=part[" customer"],

@@ -31,8 +31,9 @@ def written(folder: Path, content: str | bytes, name: str = "events.csv") -> Pat
 
 def both(path: Path, options: Options | None = None) -> Loaded:
     """The file read whole, which is the same as in parts of a few rows with rows on disk."""
+    size = path.stat().st_size if path.exists() else 0
     small = (
-        patch.object(text, "BLOCK_BYTES", 48), patch.object(sources, "ROWS_AT_ONCE", 2),
+        patch.object(text, "BLOCK_BYTES", max(64, size // 7)), patch.object(sources, "ROWS_AT_ONCE", 2),
         patch.object(repeats, "IN_MEMORY_MAX", 1), patch.object(event_file, "BATCH_ROWS", 1),
     )  # fmt: skip
     whole, trouble = _tried(path, options)

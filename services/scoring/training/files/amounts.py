@@ -48,7 +48,9 @@ def _style(mark: str, group: str) -> str:
             rf"^(?:0|\d{{4,}})?{mark}\d{{3}}$",
             rf"^\d{{1,3}}(?:[{group} '’]\d{{3}})+{mark}\d+$",
             rf"^\d{{1,3}}(?:{group}\d{{3}}){{2,}}$",
-            rf"^\d+(?:{mark}\d+)?[eE][-+]?\d+$" if mark == r"\." else rf"^\d+{mark}\d+[eE][-+]?\d+$",
+            rf"^\d+(?:{mark}\d+)?[eE][-+]?\d+$"
+            if mark == r"\."
+            else rf"^\d+{mark}\d+[eE][-+]?\d+$",
         )
     )
 
@@ -81,9 +83,11 @@ class Style:
         self.comma = self.comma or _first(rest.filter(pl.col("n").str.contains(_COMMA)))
         self.unclear = self.unclear or _first(rest.filter(pl.col("n").str.contains(_UNCLEAR)))
         marks = rest.with_columns(mark=_mark(pl.col("text"))).drop_nulls("mark")
-        for mark, text, at in marks.unique("mark", keep="first", maintain_order=True).select(
-            "mark", "text", "row"
-        ).iter_rows():
+        for mark, text, at in (
+            marks.unique("mark", keep="first", maintain_order=True)
+            .select("mark", "text", "row")
+            .iter_rows()
+        ):
             self.currencies.setdefault(CURRENCIES[mark], (at, text))
         if len(self.currencies) > 1:
             (one, text), (other, more) = list(self.currencies.values())[:2]

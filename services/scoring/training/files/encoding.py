@@ -7,17 +7,24 @@ in single high bytes between letters.
 """
 
 import codecs
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import numpy as np
 
 from shared.kernel.errors import Invalid
 
+HIGH: Final = 0x80
+"""The least byte that is not ASCII."""
 HEAD_BYTES: Final = 4_096
 """In them UTF-16 shows its zero bytes: the header and some rows."""
 PLAUSIBLE_SHARE: Final = 0.9
 """Of a GBK file's characters that are common ones, at least: rare ones stand in a few names."""
+PLAIN_SHARE: Final = 0.6
+"""Of a GBK file's characters that are of the first level or marks, at least: of Russian in
+Windows-1251, read as GBK, hardly any is."""
+SECOND_LEVEL: Final = 0xD8
+"""First byte from which on GB 2312 has the less common characters."""
 SINGLE_SHARE: Final = 0.8
 """Of a western file's runs of high bytes that are one byte long, at least."""
 NO_CP1252: Final = (0x81, 0x8D, 0x8F, 0x90, 0x9D)
@@ -32,41 +39,37 @@ _MARKS: Final = (
 def marked(head: bytes) -> str | None:
     """The codec that the first bytes show, or None.
 
-    >>> marked(b"\\xef\\xbb\\xbfid"), marked("id".encode("utf-16-le")), marked(b"id")
+    >>> marked(b"\\xef\\xbb\\xbfid"), marked("id\\n".encode("utf-16-le")), marked(b"id\\n")
     ('utf-8-sig', 'utf-16-le', None)
     """
     for mark, codec in _MARKS:
         if head.startswith(mark):
             return codec
-    zeros = np.frombuffer(head[:HEAD_BYTES], np.uint8) == 0
-    if not zeros.any():
-        return None
-    even, odd = int(zeros[::2].sum()), int(zeros[1::2].sum())
-    return "utf-16-le" if odd > even else "utf-16-be"
+    pairs = np.frombuffer(head[: len(head) // 2 * 2], "<u2")
+    if (pairs == ord("\n")).any():
+        return "utf-16-le"
+    return "utf-16-be" if (pairs == ord("\n") << 8).any() else None
 
 
-def codec_of(blocks: Iterable[bytes], file: str) -> str:
-    """The codec of all blocks together. Raises Invalid when none, or more than one, is right."""
-    utf8 = _Fits("utf-8")
-    chinese, western = _Chinese(), _Western()
-    first = True
-    for block in blocks:
-        if first and (codec := marked(block[:HEAD_BYTES])) is not None:
-            return codec
-        first = False
-        utf8.see(block)
-        chinese.see(block)
-        western.see(block)
-    if utf8.ends():
-        return "utf-8"
-    fits = [one.codec for one in (chinese, western) if one.ends()]
-    if len(fits) != 1:
-        raise Invalid(
-            "encoding",
-            f"{file} is not UTF-8, and what else it is cannot be decided: save it as UTF-8, or "
-            "name the encoding with --encoding",
-        )
-    return fits[0]
+def codec_of(head: bytes, blocks: Callable[[], Iterable[bytes]], file: str) -> str:
+    """The codec of a file by its first HEAD_BYTES and by all of its blocks, from the first on.
+
+    Raises Invalid when none, or more than one, is right.
+    """
+    if (codec := marked(head)) is not None:
+        return codec
+    for tried in ((_Fits("utf-8"),), (_Chinese(), _Western())):
+        for block in blocks():
+            for one in tried:
+                one.see(block)
+        fits = [one.codec for one in tried if one.ends()]
+        if len(fits) == 1:
+            return fits[0]
+    raise Invalid(
+        "encoding",
+        f"{file} is not UTF-8, and what else it is cannot be decided: save it as UTF-8, or name "
+        "the encoding with --encoding",
+    )
 
 
 class _Fits:
@@ -101,17 +104,20 @@ class _Chinese(_Fits):
 
     def __init__(self) -> None:
         super().__init__("gb18030")
-        self._all = self._common = 0
+        self._all = self._common = self._plain = 0
 
     def see(self, block: bytes) -> None:
         text = self.decoded(block)
         if not text.isascii():
             self._all += len(text) - len(text.encode("ascii", "ignore"))
-            high = np.frombuffer(text.encode("gb2312", "ignore"), np.uint8) >= 0x80  # noqa: PLR2004
-            self._common += int(high.sum()) // 2
+            found = np.frombuffer(text.encode("gb2312", "ignore"), np.uint8)
+            first = found[found >= HIGH][::2]
+            self._common += len(first)
+            self._plain += int((first < SECOND_LEVEL).sum())
 
     def ends(self) -> bool:
-        return super().ends() and self._common >= PLAUSIBLE_SHARE * self._all
+        plausible = self._common >= PLAUSIBLE_SHARE * self._all
+        return super().ends() and plausible and self._plain >= PLAIN_SHARE * self._all
 
 
 class _Western:
@@ -126,7 +132,7 @@ class _Western:
     def see(self, block: bytes) -> None:
         found = np.frombuffer(block, np.uint8)
         self._defined = self._defined and not np.isin(NO_CP1252, found).any()
-        edges = np.flatnonzero(np.diff(np.concatenate([[False], found >= 0x80, [False]])))  # noqa: PLR2004
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], found >= HIGH, [False]])))
         lengths = edges[1::2] - edges[::2]
         self._runs += len(lengths)
         self._single += int((lengths == 1).sum())

@@ -36,7 +36,7 @@ class Text:
         """
         self._path = path
         self._quotes = quotes
-        self.encoding = _codec(encoding) or codec_of(self._raw(), path.name)
+        self.encoding = _codec(encoding) or codec_of(self._head(), self._raw, path.name)
         self._only_returns = self._has_only_returns()
 
     def blocks(self) -> Iterator[bytes]:
@@ -64,9 +64,7 @@ class Text:
             yield from self._line_ends(decoder.decode(raw).encode() for raw in self._raw())
             yield decoder.decode(b"", final=True).encode()
         except UnicodeError as error:
-            raise Invalid(
-                "encoding", f"{self._path.name} is not {self.encoding}: {error}"
-            ) from error
+            raise Invalid("encoding", f"{self._path.name} is not {self.encoding}") from error
 
     def _line_ends(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
         for block in blocks:
@@ -76,9 +74,8 @@ class Text:
 
     def _has_only_returns(self) -> bool:
         """Lines of an old Mac: returns alone."""
-        self._only_returns = False
-        head = next(self._decoded(), b"")[:HEAD_BYTES]
-        return b"\r" in head and b"\n" not in head
+        head = codecs.getincrementaldecoder(self.encoding)("replace").decode(self._head())
+        return "\r" in head and "\n" not in head
 
     def _last_end(self, data: bytes) -> int:
         """After the last line end outside quotation marks; 0 without one."""
@@ -94,10 +91,13 @@ class Text:
             at, end = data.rfind(b"\n", 0, at), at
         return 0
 
-    def _raw(self) -> Iterator[bytes]:
+    def _head(self) -> bytes:
+        return next(self._raw(HEAD_BYTES), b"")
+
+    def _raw(self, size: int = 0) -> Iterator[bytes]:
         try:
             with closing(_opened(self._path)) as file:
-                while block := file.read(BLOCK_BYTES):
+                while block := file.read(size or BLOCK_BYTES):
                     yield block
         except (OSError, EOFError, zlib.error) as error:
             raise Invalid("events", f"{self._path.name} cannot be read: {error}") from error

@@ -25,11 +25,11 @@ EXCEL: Final = (20_000, 80_000)
 
 _ZONE: Final = r"\s*(?:[Zz]|UTC|GMT|([+-])(\d{2}):?(\d{2})?)?"
 _TIME: Final = (
-    r"(?:[Tt\s]\s*(上午|下午|中午|凌晨|晚上)?\s*(\d{1,2})[:时點点](\d{1,2})"
+    r"(?:(?:日?[Tt\s]\s*|日)(上午|下午|中午|凌晨|晚上)?\s*(\d{1,2})[:时點点](\d{1,2})"
     r"(?:[:分](?:(\d{1,2})(?:[.,](\d{1,9}))?秒?)?)?\s*([AaPp])?\.?(?:[Mm]\.?)?" + _ZONE + r")?"
 )
-_DATE: Final = r"(\d{1,4})\s?[-/.年]\s?(\d{1,2})\s?[-/.月]\s?(\d{1,4})日?"
-_WHOLE: Final = rf"^{_DATE}{_TIME}$"
+_DATE: Final = r"(\d{1,4})\s?[-/.年]\s?(\d{1,2})\s?[-/.月]\s?(\d{1,4})"
+_WHOLE: Final = rf"^{_DATE}{_TIME}日?$"
 _GROUPS: Final = (
     "a", "b", "c", "half", "hour", "minute", "second", "fraction", "letter", "sign", "zh", "zm"
 )  # fmt: skip
@@ -65,14 +65,14 @@ class Order:
         found = (
             pl.DataFrame({"text": given.str.strip_chars(), "row": row})
             .filter(pl.col("text").str.contains(_LAST_YEAR))
-            .with_columns(
-                a=parts.struct["1"].cast(pl.Int64), b=parts.struct["2"].cast(pl.Int64)
-            )
+            .with_columns(a=parts.struct["1"].cast(pl.Int64), b=parts.struct["2"].cast(pl.Int64))
         )
         most = 12
         self.day = self.day or _first_row(found.filter(pl.col("a") > most))
         self.month = self.month or _first_row(found.filter(pl.col("b") > most))
-        both = found.filter((pl.col("a") <= most) & (pl.col("b") <= most), pl.col("a") != pl.col("b"))
+        both = found.filter(
+            (pl.col("a") <= most) & (pl.col("b") <= most), pl.col("a") != pl.col("b")
+        )
         if self.unclear is None and len(both):
             self.unclear = (int(both["row"][0]), str(both["text"][0]))
 
@@ -117,8 +117,7 @@ def _parsed(given: pl.Series, order: DateOrder | None) -> pl.Series:
     if kind.is_integer():
         return _numbers(given.cast(pl.String))
     if kind.is_numeric():
-        whole = given.cast(pl.Float64).fill_nan(None)
-        return _numbers(whole.cast(pl.Decimal(38, 6), strict=False).cast(pl.String))
+        return _numbers(_digits(given.cast(pl.Float64)))
     if kind == pl.Null:
         return given.cast(pl.Datetime("us"))
     if kind != pl.String:
@@ -210,7 +209,9 @@ def _unnamed(text: pl.Series) -> pl.Series:
         )
         rest = pl.col("t").str.replace(pattern, "")
         date = pl.concat_str(groups[str(year + 1)], number, groups[str(day + 1)], separator="-")
-        text = pl.DataFrame({"t": text}).select(pl.coalesce(date + rest, pl.col("t")).alias("t"))["t"]
+        text = pl.DataFrame({"t": text}).select(pl.coalesce(date + rest, pl.col("t")).alias("t"))[
+            "t"
+        ]
     return text
 
 
@@ -224,7 +225,9 @@ def _numbers(text: pl.Series) -> pl.Series:
         if unit == 1:
             micros = whole * 1_000_000 + fraction.cast(pl.Int64, strict=False)
         else:
-            micros = whole * (1_000_000 // unit) if unit <= 1_000_000 else whole // (unit // 1_000_000)
+            micros = (
+                whole * (1_000_000 // unit) if unit <= 1_000_000 else whole // (unit // 1_000_000)
+            )
         within = (whole >= _BEGIN * unit) & (whole < _END * unit)
         found = pl.when(within).then(micros).otherwise(found)
     marks = t.str.extract(r"^(\d{8}|\d{12}|\d{14})(?:\.0*)?$")
@@ -232,6 +235,14 @@ def _numbers(text: pl.Series) -> pl.Series:
     stamp = dashed.str.to_datetime("%Y%m%d%H%M%S", time_unit="us", strict=False)
     frame = pl.DataFrame({"t": text})
     return frame.select(pl.coalesce(found.cast(pl.Datetime("us")), stamp).alias("t"))["t"]
+
+
+def _digits(number: pl.Series) -> pl.Series:
+    """Floats as text without an exponent; whole ones exactly."""
+    whole = pl.col("n").cast(pl.Int64, strict=False)
+    text = pl.col("n").fill_nan(None).cast(pl.Decimal(38, 6), strict=False).cast(pl.String)
+    exact = pl.when(whole == pl.col("n")).then(whole.cast(pl.String)).otherwise(text)
+    return number.to_frame("n").select(exact.alias("n"))["n"]
 
 
 def _wrong(given: object, found: object) -> str:
