@@ -96,6 +96,7 @@ def generate(path: Path, customers: int) -> int:
 
 def _learn(path: Path) -> dict[str, Any]:
     from services.scoring.training.event_stream import batches  # noqa: PLC0415
+
     from services.scoring.training.learn import learn  # noqa: PLC0415
     from services.scoring.training.spool import Spool  # noqa: PLC0415
 

@@ -39,6 +39,7 @@ NOTHING: Final = (
 )  # fmt: skip
 """What exports and broken programs write where there is no value; no customer is called so."""
 PURCHASE, REFUND = "purchase", "refund"
+_CUSTOMER: Final = " customer"
 _ROLES: Final = ("customer_id", "event_id", "event_type", "ts", "amount", "category", "score")
 
 
@@ -133,23 +134,21 @@ class EventFile:
                 if self._source.format == "parquet":
                     return
                 continue
-            part = part.filter(self._text("customer_id", part).is_not_null())
+            somebody = part.filter(self._text("customer_id", part).is_not_null())
             for role, seen in (("ts", order), (self._money, style)):
                 if role is not None:
-                    values = part.select(self._value(role, part))[role]
-                    seen.see(values, part[ROW])
+                    values = somebody.select(self._value(role, part))[role]
+                    seen.see(values, somebody[ROW])
 
     def _rows(self, tally: "_Tally") -> Iterator[pl.DataFrame]:
         """The rows of somebody, as the reader's columns."""
         for part in self._source.parts():
             tally.rows += len(part)
-            customer = self._text("customer_id", part)
-            part = part.with_columns(customer.alias(" customer"))
-            whole = len(part)
-            part = part.drop_nulls(" customer")
-            tally.without_customer += whole - len(part)
-            if len(part):
-                yield self._brought(part)
+            customer = self._text("customer_id", part).alias(_CUSTOMER)
+            somebody = part.with_columns(customer).drop_nulls(_CUSTOMER)
+            tally.without_customer += len(part) - len(somebody)
+            if len(somebody):
+                yield self._brought(somebody)
 
     def _brought(self, part: pl.DataFrame) -> pl.DataFrame:
         roles = [role for role in self._columns if role != "customer_id"]
@@ -178,7 +177,7 @@ class EventFile:
             },
             event_type=kinds,
             event_id=ids,
-            customer_id=part[" customer"],
+            customer_id=part[_CUSTOMER],
         ).select(*_ROLES, ROW, self._content(part).alias(CONTENT))
         return _scored(brought)
 
@@ -251,9 +250,9 @@ class _Tally:
         self.known += int((bought["amount"] >= 0.0).sum())
         self.types |= set(events["event_type"].unique())
         self.customers |= set(events["customer_id"].unique().hash(SEED))
-        times = [f"{at:%Y-%m-%dT%H:%M:%SZ}" for at in (events["ts"].min(), events["ts"].max())]
-        self.first = min(filter(None, (self.first, times[0])))
-        self.last = max(filter(None, (self.last, times[1])))
+        times = events["ts"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+        ends = [str(times.min()), str(times.max()), *filter(None, (self.first, self.last))]
+        self.first, self.last = min(ends), max(ends)
 
 
 def _as_text(part: pl.DataFrame, name: str) -> pl.Expr:

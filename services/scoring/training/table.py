@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from services.scoring.core import contracts
 from services.scoring.core.events import CAMPAIGN_WORDS, CONTRACT_WORDS, DAY_S, EventColumns, Kind
-from services.scoring.core.reading import FEEDBACK_WORDS, SCORED
 from services.scoring.core.identity import stable_hash
+from services.scoring.core.reading import FEEDBACK_WORDS, SCORED
 from shared.kernel.errors import Invalid
 
 DATA_ENV = "EBBWATCH_DATA"

@@ -8,8 +8,9 @@ from unittest.mock import patch
 import numpy as np
 
 from services.scoring.training import event_file
-from services.scoring.training.event_file import EventFile, Loaded, Options
+from services.scoring.training.event_file import EventFile, Loaded
 from services.scoring.training.files import repeats, sources, text
+from services.scoring.training.files.options import Options
 from services.scoring.training.table import EventTable, from_columns
 from shared.kernel.errors import Invalid
 
@@ -33,7 +34,8 @@ def both(path: Path, options: Options | None = None) -> Loaded:
     """The file read whole, which is the same as in parts of a few rows with rows on disk."""
     size = path.stat().st_size if path.exists() else 0
     small = (
-        patch.object(text, "BLOCK_BYTES", max(64, size // 7)), patch.object(sources, "ROWS_AT_ONCE", 2),
+        patch.object(text, "BLOCK_BYTES", max(64, size // 7)),
+        patch.object(sources, "ROWS_AT_ONCE", 2),
         patch.object(repeats, "IN_MEMORY_MAX", 1), patch.object(event_file, "BATCH_ROWS", 1),
     )  # fmt: skip
     whole, trouble = _tried(path, options)

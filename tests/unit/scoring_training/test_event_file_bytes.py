@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from services.scoring.training.event_file import Options
+from services.scoring.training.files.options import Options
 from shared.kernel.errors import Invalid
 from tests.unit.scoring_training.event_files import HEAD, both, same, utc, written
 
@@ -94,7 +94,8 @@ def test_delimiters_packing_and_names_of_files_make_no_difference(tmp_path: Path
         "sep=;\nCustomer;Date;Total\n\"M; N\";2024-01-01;\"1,50\"\n",
         "Customer;Date;Total\r\n\"M; N\";2024-01-01;1,50\r\n\r\n",
         "Customer;Date;Total\r\"M; N\";2024-01-01;1,50\r",
-        "\ufeff\"Customer\";\"Date\";\"Total\";\"Note\"\n\"M; N\";2024-01-01;1,50;\"two\nlines; \"\"x\"\"\"",
+        "\ufeff\"Customer\";\"Date\";\"Total\";\"Note\"\n"
+        "\"M; N\";2024-01-01;1,50;\"two\nlines; \"\"x\"\"\"",
         "Customer;Date;Total\nM; N;2024-01-01;1,50\n".replace("M; N", '"M; N"'),
     ],
 )  # fmt: skip
@@ -137,7 +138,7 @@ ORDER = (
 
 
 def test_one_id_with_other_content_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Invalid, match="event_id: rows 1 and 2 are both 'o1' and differ.*--lines"):
+    with pytest.raises(Invalid, match=r"event_id: rows 1 and 2 are both 'o1' and differ.*--lines"):
         both(written(tmp_path, ORDER))
 
 

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from services.scoring.core.events import Kind
-from services.scoring.training.event_file import Options
 from services.scoring.training.files.headers import ROLES, STRONG, WEAK, plain
+from services.scoring.training.files.options import Options
 from services.scoring.training.files.words import MEANINGS
 from shared.kernel.errors import Invalid
 from tests.unit.scoring_training.event_files import HEAD, both, utc, written
@@ -17,11 +17,14 @@ from tests.unit.scoring_training.event_files import HEAD, both, utc, written
 @pytest.mark.parametrize(
     "header",
     [
-        "customer_id,ts,amount", "Customer ID,Order Date,Total", "CustomerID,InvoiceDate,sales_value",
-        "CLIENT,Timestamp,Revenue", "user-id,created_at,net", "Member,date,Price", "buyer,time,VALUE",
+        "customer_id,ts,amount", "Customer ID,Order Date,Total",
+        "CustomerID,InvoiceDate,sales_value",
+        "CLIENT,Timestamp,Revenue", "user-id,created_at,net", "Member,date,Price",
+        "buyer,time,VALUE",
         "account,DateTime,sales", "household_id,transaction_timestamp,Total Amount",
-        "客户,日期,金额", "客户编号,下单时间,实付金额（元）", "会员号,订单时间,销售额", "会员ID,时间,总价",
-        " Customer.No ,Date of order,Order Value (EUR)".replace("Date of order", "order_date"),
+        "客户,日期,金额", "客户编号,下单时间,实付金额（元）",
+        "会员号,订单时间,销售额", "会员ID,时间,总价",
+        " Customer.No ,Order-Date,Order Value (EUR)",
     ],
 )  # fmt: skip
 def test_columns_by_synonyms(tmp_path: Path, header: str) -> None:
@@ -85,7 +88,8 @@ def test_columns_named_by_hand(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("price", ["UnitPrice", "price", "Unit Price", "单价"])
 def test_quantity_times_unit_price(tmp_path: Path, price: str) -> None:
-    text = f"Invoice,Customer ID,InvoiceDate,Quantity,{price}\n1,a,2024-01-01,3,2.50\n2,a,2024-02-01,-1,2.50\n"
+    head = f"Invoice,Customer ID,InvoiceDate,Quantity,{price}\n"
+    text = f"{head}1,a,2024-01-01,3,2.50\n2,a,2024-02-01,-1,2.50\n"
     found = both(written(tmp_path, text))
     np.testing.assert_array_equal(found.table.events.amount, [7.5, 2.5])
     np.testing.assert_array_equal(found.table.events.kind, [Kind.PURCHASE, Kind.REFUND])

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.scoring.training.event_file import Options
 from services.scoring.training.files.amounts import Style, numbers
+from services.scoring.training.files.options import Options
 from services.scoring.training.files.times import Order, instants
 from shared.kernel.errors import Invalid
 from tests.unit.scoring_training.event_files import both, utc, written
@@ -31,8 +31,10 @@ def _times(*texts: object, order: str | None = None) -> list[float]:
         "2024-03-05T14:30:00Z", "2024-03-05T14:30:00+00:00", "2024-03-05T22:30:00+08:00",
         "2024-03-05T22:30:00+0800", "2024-03-05 22:30:00 +08", "2024-03-05 09:30-05:00",
         "2024-03-05 14:30:00", "2024-03-05 14:30", "2024/3/5 14:30:00", "2024.03.05 14:30",
-        "2024年3月5日 14:30", "2024年03月05日14:30:00", "2024年3月5日 下午2:30", "2024年3月5日 14时30分",
-        "2024-03-05 2:30 PM", "2024-03-05 02:30:00 p.m.", "5 Mar 2024 14:30", "05-Mar-2024 14:30:00",
+        "2024年3月5日 14:30", "2024年03月05日14:30:00", "2024年3月5日 下午2:30",
+        "2024年3月5日 14时30分",
+        "2024-03-05 2:30 PM", "2024-03-05 02:30:00 p.m.", "5 Mar 2024 14:30",
+        "05-Mar-2024 14:30:00",
         "March 5, 2024 2:30 PM", "Tue, 5 Mar 2024 14:30:00 GMT", "20240305143000", "202403051430",
         "1709649000", "1709649000.0", "1709649000000", "1709649000000000", "1709649000000000000",
         "2024-03-05 14:30:00 UTC", " 2024-03-05T14:30:00.000 ", "2024-03-05 14:30:00,000",
@@ -176,7 +178,7 @@ def test_what_is_no_clear_amount_is_refused(texts: list[str], said: str) -> None
 def test_a_decimal_mark_given_by_hand_is_held_to() -> None:
     assert _amounts("1.234", decimal="comma") == [1234.0]
     assert _amounts("1.234", decimal="dot") == [1.234]
-    with pytest.raises(Invalid, match="row 1: '1.5' is not a number"):
+    with pytest.raises(Invalid, match=r"row 1: '1\.5' is not a number"):
         _amounts("1.5", decimal="comma")
 
 

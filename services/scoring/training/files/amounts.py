@@ -71,7 +71,7 @@ class Style:
     currencies: dict[str, Seen] = field(default_factory=dict)
 
     def see(self, given: pl.Series, row: pl.Series) -> None:
-        """Take a part of the column, and the numbers of its rows. Raises Invalid: two currencies."""
+        """Take a part of the column, and its rows' numbers. Raises Invalid: two currencies."""
         if given.dtype != pl.String:
             return
         frame = pl.DataFrame({"text": given.str.strip_chars(), "row": row}).drop_nulls("text")

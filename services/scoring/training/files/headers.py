@@ -6,7 +6,7 @@ meant none is chosen: Invalid names both. It never looks at a value.
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from shared.kernel.errors import Invalid
@@ -16,38 +16,43 @@ NAMED_MAX: Final = 12
 REQUIRED: Final = ("customer_id", "ts")
 
 _CUSTOMER: Final = """
-customer customer_no customer_number customer_code customer_key customer_ref cust cust_id custid cust_no
-client client_id client_no client_number client_code user user_id uid user_no member member_id member_no
-member_number member_code membership_no account account_id account_no account_number buyer buyer_id buyer_no shopper
-shopper_id household household_id household_key consumer consumer_id card_id loyalty_id loyalty_card patron_id
-subscriber_id contact_id company_id 客户 客户id 客户号 客户编号 客户编码 客户代码 顾客 顾客id 顾客编号 会员 会员id 会员号
-会员编号 会员卡号 会员编码 用户 用户id 用户号 用户编号 买家 买家id 买家编号 买家昵称 买家会员名 账号 帐号 账户 账户id
+customer customer_no customer_number customer_code customer_key customer_ref cust cust_id custid
+cust_no client client_id client_no client_number client_code user user_id uid user_no member
+member_id member_no member_number member_code membership_no account account_id account_no
+account_number buyer buyer_id buyer_no shopper shopper_id household household_id household_key
+consumer consumer_id card_id loyalty_id loyalty_card patron_id subscriber_id contact_id company_id
+客户 客户id 客户号 客户编号 客户编码 客户代码 顾客 顾客id 顾客编号 会员 会员id 会员号 会员编号
+会员卡号 会员编码 用户 用户id 用户号 用户编号 买家 买家id 买家编号 买家昵称 买家会员名 账号 帐号
+账户 账户id
 """
 _TIME: Final = """
-date time timestamp datetime date_time event_time event_date event_ts event_timestamp occurred_at happened_at
-order_date order_time order_datetime order_timestamp order_purchase_timestamp created created_at created_on
-create_time creation_date created_date purchase_date purchase_time purchased_at purchase_timestamp invoice_date
-invoice_time transaction_date transaction_time transaction_timestamp trans_date txn_date sale_date sales_date
-sold_at paid_at payment_date pay_time payment_time bought_at posting_date day when 日期 时间 日期时间 下单时间 下单日期
-订单时间 订单日期 订单创建时间 创建时间 创建日期 付款时间 订单付款时间 支付时间 支付日期 购买时间 购买日期 交易时间 交易日期
-成交时间 消费时间 消费日期 销售日期 开票日期 发生时间 事件时间
+date time timestamp datetime date_time event_time event_date event_ts event_timestamp occurred_at
+happened_at order_date order_time order_datetime order_timestamp order_purchase_timestamp created
+created_at created_on create_time creation_date created_date purchase_date purchase_time
+purchased_at purchase_timestamp invoice_date invoice_time transaction_date transaction_time
+transaction_timestamp trans_date txn_date sale_date sales_date sold_at paid_at payment_date
+pay_time payment_time bought_at posting_date day when 日期 时间 日期时间 下单时间 下单日期
+订单时间 订单日期 订单创建时间 创建时间 创建日期 付款时间 订单付款时间 支付时间 支付日期 购买时间
+购买日期 交易时间 交易日期 成交时间 消费时间 消费日期 销售日期 开票日期 发生时间 事件时间
 """
 _TYPE: Final = """
-type event kind event_name event_kind transaction_type order_type action activity activity_type 类型 事件 事件类型
-事件名称 交易类型 订单类型 业务类型 行为类型 行为
+type event kind event_name event_kind transaction_type order_type action activity activity_type
+类型 事件 事件类型 事件名称 交易类型 订单类型 业务类型 行为类型 行为
 """
 _EVENT: Final = """
-order_id order order_no order_number order_code invoice invoice_id invoice_no invoice_number transaction
-transaction_id transaction_no transaction_number trans_id txn txn_id receipt receipt_id receipt_no receipt_number
-basket basket_id ticket_id document_no purchase_id sale_id sales_id 订单号 订单 订单id 订单编号 订单编码 单号 交易号 交易id
-交易编号 交易单号 流水号 事件id 事件编号 发票号 小票号 销售单号
+order_id order order_no order_number order_code invoice invoice_id invoice_no invoice_number
+transaction transaction_id transaction_no transaction_number trans_id txn txn_id receipt
+receipt_id receipt_no receipt_number basket basket_id ticket_id document_no purchase_id sale_id
+sales_id 订单号 订单 订单id 订单编号 订单编码 单号 交易号 交易id 交易编号 交易单号 流水号 事件id
+事件编号 发票号 小票号 销售单号
 """
 _AMOUNT: Final = """
-total amt total_amount amount_total order_amount order_total order_value grand_total total_price total_value
-total_sales total_spent revenue net_revenue sales sales_amount sales_value sale_amount net_amount net_sales net_total
-turnover spend spent spending amount_paid paid_amount paid payment payment_value payment_amount invoice_amount
-invoice_total transaction_amount transaction_value purchase_amount purchase_value gross gross_amount line_total
-monetary 金额 总额 总金额 总价 实付金额 实付款 实付 支付金额 付款金额 订单金额 订单总额 订单总金额 成交金额 交易金额 消费金额
+total amt total_amount amount_total order_amount order_total order_value grand_total total_price
+total_value total_sales total_spent revenue net_revenue sales sales_amount sales_value sale_amount
+net_amount net_sales net_total turnover spend spent spending amount_paid paid_amount paid payment
+payment_value payment_amount invoice_amount invoice_total transaction_amount transaction_value
+purchase_amount purchase_value gross gross_amount line_total monetary 金额 总额 总金额 总价
+实付金额 实付款 实付 支付金额 付款金额 订单金额 订单总额 订单总金额 成交金额 交易金额 消费金额
 销售额 销售金额 实收金额 应付金额 买家实际支付金额
 """
 
@@ -57,8 +62,8 @@ STRONG: Final[Mapping[str, str]] = {
     "event_type": _TYPE,
     "event_id": _EVENT,
     "amount": _AMOUNT,
-    "quantity": "qty quantity_sold quantity_ordered units units_sold order_quantity item_count 数量 "
-    "件数 购买数量 商品数量 销售数量",
+    "quantity": "qty quantity_sold quantity_ordered units units_sold order_quantity item_count "
+    "数量 件数 购买数量 商品数量 销售数量",
     "unit_price": "unitprice price_per_unit unit_cost price_each item_price 单价 商品单价 销售单价",
     "category": "product_category item_category department 类别 品类 商品类别 商品分类",
     "score": "rating survey_score satisfaction nps stars 评分 得分 满意度",
@@ -132,7 +137,7 @@ def columns_of(headers: Sequence[str], file: str, given: Mapping[str, str]) -> d
     return found
 
 
-def _look_for_amount(look, found: dict[str, str]) -> None:  # type: ignore[no-untyped-def]
+def _look_for_amount(look: Callable[..., None], found: dict[str, str]) -> None:
     """An amount, else a quantity and a unit price: `price` is the one or the other."""
     look("amount", _STRONG)
     if "amount" in found:

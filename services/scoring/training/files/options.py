@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 from shared.kernel.errors import Invalid
 
+Format = Literal["csv", "parquet", "jsonl"]
 DateOrder = Literal["day", "month"]
 Decimal = Literal["dot", "comma"]
 Assumption = Literal[
@@ -58,7 +59,7 @@ class Read:
 
     file: str
     """Its name, without folders."""
-    format: Literal["csv", "parquet", "jsonl"]
+    format: Format
     encoding: str | None = None
     """None: Parquet, which has none."""
     delimiter: str | None = None

@@ -4,17 +4,17 @@ What it is for: everything behind it sees columns by the file's own names and `R
 number. Text stays text, so that customer 007 is not customer 7. It knows no meaning.
 """
 
+import csv
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import Any, Final, Protocol
 
-import csv
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from services.scoring.training.files.options import Options
+from services.scoring.training.files.options import Format, Options
 from services.scoring.training.files.text import SEPARATOR_LINE, Text, delimiter_of, head_end
 from shared.kernel.errors import Invalid
 
@@ -31,7 +31,7 @@ JSON: Final = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
 class Source(Protocol):
     """A file whose rows can be gone through any number of times."""
 
-    format: Literal["csv", "parquet", "jsonl"]
+    format: Format
     encoding: str | None
     delimiter: str | None
     headers: Sequence[str]
@@ -56,7 +56,7 @@ def opened(path: Path, options: Options) -> Source:
 
 
 class _Csv:
-    format: Literal["csv"] = "csv"
+    format: Format = "csv"
 
     def __init__(self, path: Path, options: Options) -> None:
         self._path = path
@@ -78,7 +78,7 @@ class _Csv:
 
     def parts(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         row, skip = 0, self._skip
-        places = columns and [self.headers.index(name) for name in columns]
+        places: Any = columns and [self.headers.index(name) for name in columns]
         for block in self._text.blocks():
             data, skip = block[skip:], 0
             if not data.strip():
@@ -96,7 +96,7 @@ class _Csv:
 
 
 class _Json:
-    format: Literal["jsonl"] = "jsonl"
+    format: Format = "jsonl"
     delimiter: str | None = None
 
     def __init__(self, path: Path, options: Options) -> None:
@@ -125,7 +125,7 @@ class _Json:
 
 
 class _Parquet:
-    format: Literal["parquet"] = "parquet"
+    format: Format = "parquet"
     encoding: str | None = None
     delimiter: str | None = None
 

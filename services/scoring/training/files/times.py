@@ -5,6 +5,7 @@ numbers of any unit. What can be read in two ways is refused, as is what no shop
 years of two digits, numbers of Excel, times before 1990 or after 2100.
 """
 
+# ruff: noqa: PLR2004 (the numbers of calendar and clock need no names)
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -36,7 +37,20 @@ _GROUPS: Final = (
 _LAST_YEAR: Final = r"^(\d{1,2})\s?[-/.]\s?(\d{1,2})\s?[-/.]\s?\d{4}(?:\D|$)"
 _ISO: Final = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S")
 """What most files have, read without a regular expression."""
-_MONTHS: Final = "jan feb mar apr may jun jul aug sep oct nov dec".split()
+_MONTHS: Final = [
+    "jan",
+    "feb",
+    "mar",
+    "apr",
+    "may",
+    "jun",
+    "jul",
+    "aug",
+    "sep",
+    "oct",
+    "nov",
+    "dec",
+]
 _NAMED: Final = (
     (r"^(?:[A-Za-z]{3,9},?\s+)?(\d{1,2})(?:st|nd|rd|th)?[-\s/.]+([A-Za-z]{3,9})\.?[-\s/,]+(\d{4})",
      (2, 1, 0)),
