@@ -1,6 +1,6 @@
 """The backtest as one HTML page that a manager reads, in both languages; it computes nothing.
 
-What it is for: the first screen says how many of those who stopped were noticed in time, what a
+What it is for: the first screen shows how many of those who stopped were noticed in time, what a
 plain rule would have done and who is at risk today; the rest explains it. The page needs no
 network and no script.
 """
@@ -164,11 +164,11 @@ def _missed(result: Result, language: Language) -> list[Block]:
         return [Text(say("vips_none", language))]
     most = sorted(result.vips_missed, key=lambda one: (-(one.spent_before or 0.0), one.customer))
     rows: list[list[Cell]] = [
-        [_name(one.customer), day(one.lapsed_at, language), one.spent_before]
+        [_name(one.customer), one.lapsed_at.isoformat(), one.spent_before]
         for one in most[:MISSED_MAX]
     ]
     heads = _heads(("customer", "lapsed_at", "spent"), result, language)
-    table = Table(heads, rows, formats=("", "", ",.0f"))
+    table = Table(heads, rows, formats=("", "", ",.0f"), right=frozenset({1}))
     return [table, *_cut(MISSED_MAX, len(most), JSON_FILE, language)]
 
 
@@ -205,14 +205,14 @@ def _weeks(result: Result, language: Language) -> list[Block]:
         return []
     begins = np.array([one.begin for one in result.weeks], dtype="datetime64[D]")
     series = {
-        say("warned", language): (begins, np.array([one.warnings for one in result.weeks])),
+        say("all", language): (begins, np.array([one.warnings for one in result.weeks])),
         say("came_true", language): (begins, np.array([one.came_true for one in result.weeks])),
     }
     drawing = lines(
         series,
-        title=say("weeks", language),
+        title=say("warned", language),
         x_label=say("week", language),
-        y_label=say("warned", language),
+        y_label="",
         markers=True,
         y_range=(0.0, 1.1 * max(1, *(one.warnings for one in result.weeks))),
     )
@@ -241,9 +241,9 @@ def _levels(result: Result, language: Language) -> list[Block]:
     }
     drawing = lines(
         series,
-        title=say("levels", language),
+        title=say("share", language),
         x_label=say("budget", language),
-        y_label=say("share", language),
+        y_label="",
         markers=True,
         y_range=(0.0, 1.05),
     )
@@ -254,13 +254,19 @@ def _warned(result: Result, language: Language) -> list[Block]:
     if not result.warned:
         return [Text(say("list_none", language))]
     rows: list[list[Cell]] = [
-        [_name(one.customer), day(one.at.date(), language), cause_word(one.cause, language),
+        [_name(one.customer), f"{one.at:%Y-%m-%d}", cause_word(one.cause, language),
          _why(one, result, language), one.probability, one.value_at_risk, _then(one, language)]
         for one in result.warned[:WARNED_MAX]
     ]  # fmt: skip
     heads = ("customer", "at", "cause", "why", "probability", "at_stake", "then")
     formats = ("", "", "", "", ".0%", ",.0f", "")
-    table = Table(_heads(heads, result, language), rows, formats=formats, stacked=True)
+    table = Table(
+        _heads(heads, result, language),
+        rows,
+        formats=formats,
+        right=frozenset({1}),
+        stacked=True,
+    )
     return [table, *_cut(WARNED_MAX, len(result.warned), WARNINGS_FILE, language)]
 
 
@@ -269,7 +275,7 @@ def _then(one: Warned, language: Language) -> str:
         return say("open", language)
     if one.outcome_at is None:
         return say(f"{one.outcome}_unknown", language)
-    return say(one.outcome, language, day(one.outcome_at, language))
+    return say(one.outcome, language, one.outcome_at.isoformat())
 
 
 def _file(result: Result, language: Language) -> list[Block]:

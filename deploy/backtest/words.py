@@ -22,8 +22,8 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = {
         "{lapses:,} 次客户流失中，有 {noticed:,} 次被及时发现。",
     ),
     "headline_without_lapses": (
-        "No regular customer stopped buying in this time, so there was nobody to notice.",
-        "这段时间没有老客户停止购买，因此没有需要发现的流失。",
+        "No customer with a rhythm of their own stopped buying in this time.",
+        "这段时间没有形成购买节奏的客户停止购买。",
     ),
     "lead": (
         "A test on the past: {begin} to {last}. On each day only what was known by then was "
@@ -74,7 +74,7 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = {
         "截至数据最后一天（{}），按预期损失排序。",
     ),
     "today_none": (
-        "Nobody is at risk at the end of the file.",
+        "No customer is at risk at the end of the file.",
         "截至数据最后一天，没有客户处于流失风险中。",
     ),
     "customer": ("Customer", "客户"),
@@ -97,6 +97,7 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "in_time": ("Noticed in time", "及时发现"),
     "weeks": ("Warnings per week", "每周预警"),
     "week": ("Week from", "周起始日"),
+    "all": ("all", "全部"),
     "came_true": ("came true", "后来成真"),
     "levels": ("What another number of warnings would give", "预警数量不同时的效果"),
     "levels_text": (
@@ -104,11 +105,11 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = {
         "is the one that was used.",
         "预警越多，发现的流失越多，误报也越多。加粗的一行为本次采用的设置。",
     ),
-    "share": ("share", "比例"),
-    "list": ("Everybody who was warned of", "全部预警"),
+    "share": ("Shares by number of warnings", "不同预警数量下的比例"),
+    "list": ("All warnings", "全部预警"),
     "at": ("When", "时间"),
     "then": ("What happened then", "后来的情况"),
-    "list_none": ("Nobody was warned of.", "没有任何预警。"),
+    "list_none": ("There was no warning.", "没有任何预警。"),
     "cut": (
         "The first {shown:,} of {all:,}; all are in {file}.",
         "仅显示 {all:,} 条中的前 {shown:,} 条，全部见 {file}。",

@@ -2,7 +2,7 @@
 
 What it is for: the one reader of `evaluate`, `train --events` and the backtest. It goes through
 the file twice: first to decide what needs a whole column (the encoding, the order of day and
-month, the decimal mark), then part by part, so that memory is bounded. Rows that belong to nobody
+month, the decimal mark), then part by part, so that memory is bounded. Rows without a customer
 are left out and counted; what has no meaning, or two, is an Invalid that names column and row.
 """
 
@@ -134,21 +134,21 @@ class EventFile:
                 if self._source.format == "parquet":
                     return
                 continue
-            somebody = part.filter(self._text("customer_id", part).is_not_null())
+            known = part.filter(self._text("customer_id", part).is_not_null())
             for role, seen in (("ts", order), (self._money, style)):
                 if role is not None:
-                    values = somebody.select(self._value(role, part))[role]
-                    seen.see(values, somebody[ROW])
+                    values = known.select(self._value(role, part))[role]
+                    seen.see(values, known[ROW])
 
     def _rows(self, tally: "_Tally") -> Iterator[pl.DataFrame]:
-        """The rows of somebody, as the reader's columns."""
+        """The rows that have a customer, as the reader's columns."""
         for part in self._source.parts():
             tally.rows += len(part)
             customer = self._text("customer_id", part).alias(_CUSTOMER)
-            somebody = part.with_columns(customer).drop_nulls(_CUSTOMER)
-            tally.without_customer += len(part) - len(somebody)
-            if len(somebody):
-                yield self._brought(somebody)
+            known = part.with_columns(customer).drop_nulls(_CUSTOMER)
+            tally.without_customer += len(part) - len(known)
+            if len(known):
+                yield self._brought(known)
 
     def _brought(self, part: pl.DataFrame) -> pl.DataFrame:
         roles = [role for role in self._columns if role != "customer_id"]

@@ -21,7 +21,7 @@ def _parsed(*words: str) -> argparse.Namespace:
 @pytest.mark.parametrize("command", ["evaluate", "train", "retrain"])
 def test_each_command_takes_them(command: str) -> None:
     assert reading_of(_parsed(command)) == Options()
-    words = "--day-first --decimal comma --encoding gbk --lines-of-one-order".split()
+    words = ["--day-first", "--decimal", "comma", "--encoding", "gbk", "--lines-of-one-order"]
     found = reading_of(_parsed(command, "--column", "ts=Datum", "--column", "amount=a = b", *words))
     assert found == Options(
         columns={"ts": "Datum", "amount": "a = b"},

@@ -26,7 +26,7 @@ UNUSED_SHOWN_MAX: Final = 12
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the file itself need not tell; the defaults let it tell."""
+    """What a person settles; by default the file decides."""
 
     columns: Mapping[str, str] = field(default_factory=dict)
     """Column of the reader (`ts`) -> its name in the file (`Bestelldatum`)."""
@@ -77,7 +77,7 @@ class Read:
     rows: int = 0
     """Of the file, without empty lines."""
     without_customer: int = 0
-    """Left out: events of nobody (guests)."""
+    """Left out: they have no customer (guests)."""
     repeated: int = 0
     """Left out: rows equal to an earlier one of the same customer and event id."""
     joined: int = 0

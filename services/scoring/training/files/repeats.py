@@ -1,7 +1,7 @@
 """Rows with the same event id: repeated, or lines of one order, or a mistake.
 
 What it is for: an event counts once a customer. Rows equal in all columns are one row; rows that
-differ are refused, for dropping them loses money, or are added up where the person says that they
+differ are refused, for dropping them loses money, or are added up where the person states that they
 are lines of one order. Files of any size: beyond `IN_MEMORY_MAX` rows the rows lie on disk, cut by
 customer, and one piece is in memory at a time.
 """
