@@ -38,6 +38,8 @@ NOTHING: Final = (
     "\\N", "(null)", "undefined", "[object Object]",
 )  # fmt: skip
 """What exports and broken programs write where there is no value; no customer is called so."""
+_FORMULA: Final = r'^="(.*)"$'
+"""How exports keep a sheet from taking an id for a number."""
 PURCHASE, REFUND = "purchase", "refund"
 _CUSTOMER: Final = " customer"
 _ROLES: Final = ("customer_id", "event_id", "event_type", "ts", "amount", "category", "score")
@@ -82,7 +84,7 @@ class EventFile:
         self._look_through(order, style)
         self._order = order.decided(self._options.date_order)
         self._decimal = style.decided(self._options.decimal)
-        self._read = self._report(style)
+        self._read = self._report(style, without_zone=order.without_zone)
         self._tally = _Tally()
 
     def batches(self) -> Iterator[EventBatch]:
@@ -130,15 +132,14 @@ class EventFile:
         wanted = ["customer_id", "ts", *([self._money] if self._money else [])]
         headers = list(dict.fromkeys(self._columns[role] for role in wanted))
         for part in self._source.parts(headers):
-            if not any(part.schema[h] == pl.String for h in headers[1:]):
-                if self._source.format == "parquet":
-                    return
-                continue
             known = part.filter(self._text("customer_id", part).is_not_null())
             for role, seen in (("ts", order), (self._money, style)):
                 if role is not None:
                     values = known.select(self._value(role, part))[role]
                     seen.see(values, known[ROW])
+            texts = any(part.schema[header] == pl.String for header in headers[1:])
+            if self._source.format == "parquet" and not texts:
+                return
 
     def _rows(self, tally: "_Tally") -> Iterator[pl.DataFrame]:
         """The rows that have a customer, as the reader's columns."""
@@ -205,10 +206,14 @@ class EventFile:
         return self._text(role, part)
 
     def _text(self, role: str, part: pl.DataFrame) -> pl.Expr:
+        kind = part.schema[self._columns[role]]
+        if kind.is_nested():
+            raise Invalid(role, f"is a column of {kind}, not of single values")
         text = _as_text(part, self._columns[role]).str.strip_chars().str.strip_chars("\u200b\ufeff")
+        text = text.str.replace(_FORMULA, "$1")
         return pl.when(~text.is_in(NOTHING)).then(text).alias(role)
 
-    def _report(self, style: Style) -> Read:
+    def _report(self, style: Style, *, without_zone: bool) -> Read:
         used = set(self._columns.values())
         assumed: list[Assumption] = []
         if "event_id" not in self._columns:
@@ -217,6 +222,8 @@ class EventFile:
             assumed.append("amount_is_quantity_times_price")
         elif self._money is None:
             assumed.append("amount_missing")
+        if without_zone:
+            assumed.append("times_are_utc")
         return Read(
             file=self._path.name,
             format=self._source.format,

@@ -109,8 +109,9 @@ def test_lines_and_quotes_as_programs_write_them(tmp_path: Path, text: str) -> N
     ("data", "said"),
     [
         (b'customer,ts\n"a,2024-01-01\nb,2024-01-01\n', "a quotation mark is never closed"),
-        (b"customer,ts\na,2024-01-01,1,50\n", "events.csv cannot be read"),
-        (b"customer,ts\na\x00b,2024-01-01\n" * 3, "events"),
+        (b"customer,ts\na,2024-01-01,1,50\n", "a row has more fields than the header"),
+        (b"customer,ts\na\x00b,2024-01-01\n" * 3, "it has zero bytes"),
+        (b"PK\x03\x04\x14\x00\x06\x00\nfoo,bar\n", "it has zero bytes"),
         (b"customer,ts\n" + b"a,2024-01-01\n" * 400 + b"a\x00,2024-01-01\n", "it has zero bytes"),
         (b"", "events.csv cannot be read: it is empty"),
         (b"\n\n", "customer_id: column missing"),
@@ -147,7 +148,7 @@ def test_lines_of_one_order_are_added(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.table.events.amount, [25.0, 5.0, np.nan, 2.0])
     assert found.table.events.time[0] == utc(2024, 1, 2, 9)
     assert (found.read.repeated, found.read.joined, found.read.events) == (1, 3, 4)
-    assert found.read.assumed == ["negative_is_refund"]
+    assert found.read.assumed == ["negative_is_refund", "times_are_utc"]
 
 
 def test_rows_that_differ_only_in_an_unused_column_differ(tmp_path: Path) -> None:

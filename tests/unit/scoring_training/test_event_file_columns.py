@@ -1,5 +1,6 @@
 """Columns by the words people use, and event types by theirs."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -168,6 +169,26 @@ def test_a_column_of_no_times_or_numbers_is_named(tmp_path: Path) -> None:
     pl.DataFrame({"customer": ["a"], "ts": ["2024-01-01"], "amount": [[1]]}).write_parquet(path)
     with pytest.raises(Invalid, match="amount: is a column of List"):
         both(path)
+    with pytest.raises(Invalid, match="customer_id: is a column of Struct"):
+        both(written(tmp_path, '{"customer": {"id": 7}, "ts": "2024-01-01"}\n', "e.jsonl"))
+
+
+def test_times_without_a_zone_are_said_to_be_utc(tmp_path: Path) -> None:
+    for text, naive in (("2024-01-01 10:00", True), ("2024-01-01", False), ("1704067200", False),
+                        ("2024-01-01T10:00:00Z", False), ("2024-01-01 10:00:00+0800", False),
+                        ("2024年1月1日 10:00", True)):  # fmt: skip
+        found = both(written(tmp_path, f"customer,ts\na,{text}\n"))
+        assert ("times_are_utc" in found.read.assumed) is naive
+    path = tmp_path / "e.parquet"
+    at = pl.Series([datetime(2024, 1, 1, 10, tzinfo=UTC)])
+    for ts, naive in ((at, False), (at.dt.replace_time_zone(None), True)):
+        pl.DataFrame({"customer": ["a"], "ts": ts}).write_parquet(path)
+        assert ("times_are_utc" in both(path).read.assumed) is naive
+
+
+def test_ids_guarded_from_a_sheet(tmp_path: Path) -> None:
+    found = both(written(tmp_path, '订单号,会员号,日期\n="0017",="007",2024-01-01\n'))
+    assert found.table.customers == ("007",)
 
 
 def test_the_report_in_sentences(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ HIGH: Final = 0x80
 """The least byte that is not ASCII."""
 HEAD_BYTES: Final = 4_096
 """In them UTF-16 shows its zero bytes: the header and some rows."""
+ASCII_SHARE: Final = 0.1
+"""Of UTF-16's characters in the head that are ASCII, at least: digits and delimiters."""
 PLAUSIBLE_SHARE: Final = 0.9
 """Of a GBK file's characters that are common ones, at least: rare ones stand in a few names."""
 PLAIN_SHARE: Final = 0.6
@@ -45,10 +47,11 @@ def marked(head: bytes) -> str | None:
     for mark, codec in _MARKS:
         if head.startswith(mark):
             return codec
-    pairs = np.frombuffer(head[: len(head) // 2 * 2], "<u2")
-    if (pairs == ord("\n")).any():
-        return "utf-16-le"
-    return "utf-16-be" if (pairs == ord("\n") << 8).any() else None
+    for codec, order in (("utf-16-le", "<u2"), ("utf-16-be", ">u2")):
+        pairs = np.frombuffer(head[: len(head) // 2 * 2], order)
+        if (pairs == ord("\n")).any() and (pairs < HIGH).mean() >= ASCII_SHARE:
+            return codec
+    return None
 
 
 def codec_of(head: bytes, blocks: Callable[[], Iterable[bytes]], file: str) -> str:

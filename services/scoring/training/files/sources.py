@@ -153,5 +153,11 @@ def _filled(frame: pl.DataFrame, before: int) -> pl.DataFrame:
 def _readable(path: Path) -> Iterator[None]:
     try:
         yield
-    except (pl.exceptions.PolarsError, pa.ArrowException, OSError, csv.Error) as error:
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).partition("\n")[0]
+        if "more fields" in reason or "not specified in schema" in reason:
+            reason = "a row has more fields than the header (is a value with the delimiter in it "
+            reason += "not in quotes?)"
+        raise Invalid("events", f"{path.name} cannot be read: {reason}") from error
+    except (pa.ArrowException, OSError, csv.Error) as error:
         raise Invalid("events", f"{path.name} cannot be read: {error}") from error

@@ -35,6 +35,8 @@ _GROUPS: Final = (
     "a", "b", "c", "half", "hour", "minute", "second", "fraction", "letter", "sign", "zh", "zm"
 )  # fmt: skip
 _LAST_YEAR: Final = r"^(\d{1,2})\s?[-/.]\s?(\d{1,2})\s?[-/.]\s?\d{4}(?:\D|$)"
+_BARE: Final = r"\d[:时]\d{2}(?:[:分]\d{2})?(?:[.,]\d+)?[秒分]?\s*(?:[AaPp]\.?[Mm]\.?)?\s*$"
+"""Ends with a time of day."""
 _ISO: Final = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S")
 """What most files have, read without a regular expression."""
 _MONTHS: Final = [
@@ -70,11 +72,17 @@ class Order:
     """A row whose second number can only be a day."""
     unclear: tuple[int, str] | None = None
     """A row, and its text, that reads both ways."""
+    without_zone: bool = False
+    """Whether there is a time of day that no zone stands beside."""
 
     def see(self, given: pl.Series, row: pl.Series) -> None:
         """Take a part of the column, and the numbers of its rows."""
-        if given.dtype != pl.String:
+        kind = given.dtype
+        if isinstance(kind, pl.Datetime):
+            self.without_zone |= kind.time_zone is None
+        if kind != pl.String:
             return
+        self.without_zone = self.without_zone or bool(given.str.contains(_BARE).any())
         parts = pl.col("text").str.extract_groups(_LAST_YEAR)
         found = (
             pl.DataFrame({"text": given.str.strip_chars(), "row": row})
