@@ -14,7 +14,7 @@ True
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -41,6 +41,11 @@ class Table:
     """A format spec per column, "" = as it is: `.3f`, `,.0f`, `.1%`. Numbers only."""
     strong: frozenset[int] = frozenset()
     """Indices of rows to set in bold: the chosen one."""
+    right: frozenset[int] = frozenset()
+    """Indices of columns whose texts stand to the right as numbers do."""
+    stacked: bool = False
+    """Where the window is narrow, each row becomes a list of names and values: for tables with
+    sentences in them."""
 
     def __post_init__(self) -> None:
         """Raise ValueError when a row or the formats do not fit the columns."""
@@ -54,7 +59,10 @@ class Table:
         """(text, is a number) of every cell."""
         formats = self.formats or [""] * len(self.columns)
         return [
-            [_text(cell, spec) for cell, spec in zip(row, formats, strict=True)]
+            [
+                (text, number or at in self.right)
+                for at, (text, number) in enumerate(map(_text, row, formats))
+            ]
             for row in self.rows
         ]
 
@@ -93,7 +101,14 @@ class Row:
     plots: Sequence[Plot]
 
 
-Block = Table | Plot | Text | Facts | Row
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """The few figures that a reader should take away, large: (figure, what it is)."""
+
+    tiles: Sequence[tuple[str, str]]
+
+
+Block = Table | Plot | Text | Facts | Row | Tiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +129,21 @@ class Page:
     language: str = "en"
     """BCP 47 tag of its words: `en`, `zh-CN`."""
     foot: str = ""
+    headline: str = ""
+    """One large sentence under the title: what to take away if nothing else is read."""
 
 
-def render(page: Page) -> str:
-    """The page as HTML5. The same page gives the same text."""
-    return _TEMPLATE.render(page=page)
+LANGUAGE_NAMES: Final[Mapping[str, str]] = {"en": "English", "zh-CN": "简体中文"}
+"""On the switch between languages, each in its own."""
+
+
+def render(page: Page, *others: Page) -> str:
+    """The page as HTML5. The same page gives the same text.
+
+    `others` are the same page in other languages: a switch shows one at a time, without a script.
+    """
+    pages = [(one, LANGUAGE_NAMES.get(one.language, one.language)) for one in (page, *others)]
+    return _TEMPLATE.render(pages=pages)
 
 
 def write(page: Page, path: Path) -> None:

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib import dates
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
@@ -27,6 +28,8 @@ PALETTE: Final = ("#0b6e99", "#d9822b", "#4c9f70", "#8d5fa8", "#b5495b", "#7a879
 """Told apart with the common colour blindnesses; the last is for what is only a reference."""
 LEGEND_INSIDE_MAX: Final = 4
 """Lines beside which a legend finds room."""
+DATES_MAX: Final = 5
+"""Dates under an axis: more would touch."""
 SIZE: Final = (5.2, 3.6)
 """Inches: two stand side by side on a laptop."""
 
@@ -72,7 +75,10 @@ def lines(
     x_range: tuple[float, float] | None = None,
     y_range: tuple[float, float] | None = None,
 ) -> Svg:
-    """One line for each named series (x, y); `reference` is dashed and grey, without a name."""
+    """One line for each named series (x, y); `reference` is dashed and grey, without a name.
+
+    Where all x are datetime64 they are shown as dates.
+    """
     with styled():
         figure, axes = canvas(title, x_label, y_label)
         if reference is not None:
@@ -82,8 +88,14 @@ def lines(
             marker = "o" if markers else None
             axes.plot(x, y, label=name, color=color, linewidth=1.8, marker=marker, markersize=4)
         axes.set(**_ranges(x_range, y_range))
-        if all(np.asarray(x).dtype.kind == "i" for x, _ in series.values()):
+        kinds = {np.asarray(x).dtype.kind for x, _ in series.values()}
+        if kinds == {"i"}:
             axes.xaxis.get_major_locator().set_params(integer=True)
+        if kinds == {"M"}:
+            calendar: Any = dates  # untyped
+            ticks = calendar.AutoDateLocator(minticks=3, maxticks=DATES_MAX)
+            axes.xaxis.set_major_locator(ticks)
+            axes.xaxis.set_major_formatter(calendar.DateFormatter("%Y-%m-%d"))
         if len(series) > 1:
             # Beside five lines no place within the axes is free.
             crowded = len(series) > LEGEND_INSIDE_MAX

@@ -95,7 +95,7 @@ def generate(path: Path, customers: int) -> int:
 
 
 def _learn(path: Path) -> dict[str, Any]:
-    from services.scoring.training.event_stream import batches  # noqa: PLC0415
+    from services.scoring.training.event_file import EventFile  # noqa: PLC0415
     from services.scoring.training.learn import learn  # noqa: PLC0415
     from services.scoring.training.spool import Spool  # noqa: PLC0415
 
@@ -113,7 +113,7 @@ def _learn(path: Path) -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory() as folder:
         spool = Spool(Path(folder) / "spool")
-        for batch in batches(path):
+        for batch in EventFile(path).batches():
             spool.add(batch)
         history = spool.finish()
         note("read")

@@ -4,11 +4,14 @@ import argparse
 import asyncio
 from typing import Any
 
+from services.scoring.commands.event_options import add_reading, reading_of
+
 
 def add_commands(commands: Any) -> None:
     """Add `evaluate`."""
     parser = commands.add_parser("evaluate", help="measure the model on histories it never saw")
-    parser.add_argument("--events", metavar="FILE", help="a .parquet or .csv file of events")
+    parser.add_argument("--events", metavar="FILE", help="a .csv, .jsonl or .parquet file")
+    add_reading(parser)
     parser.add_argument("--horizon-days", type=int, help="silence that counts as churn")
     parser.add_argument("--cutoffs", help="test cutoffs: dates (UTC) with commas between")
     parser.add_argument("--also-horizons", help="other horizons too: days with commas between")
@@ -25,6 +28,7 @@ async def _evaluate(args: argparse.Namespace) -> int:
     # Imported here: the service itself must not carry the weight of training.
     from services.scoring.training.evaluate import Options, run  # noqa: PLC0415
 
-    given = {name: getattr(args, name) for name in Options.__slots__}
+    given = {name: getattr(args, name, None) for name in Options.__slots__}
+    given["reading"] = reading_of(args)
     options = Options(**{name: value for name, value in given.items() if value is not None})
     return await asyncio.to_thread(run, options)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.scoring.commands.event_options import add_reading, reading_of
 from services.scoring.commands.running import SPEC, instant
 from services.scoring.core import retraining
 from services.scoring.core.contracts import Labels
@@ -31,6 +32,7 @@ from shared.runtime.clock import SystemClock
 from shared.runtime.command_line import with_engine
 
 if TYPE_CHECKING:
+    from services.scoring.training.files.options import Options
     from services.scoring.training.history import History
     from services.scoring.training.learn import Candidate, Learned
     from services.scoring.training.train import Hands
@@ -61,8 +63,9 @@ def _add_retrain(commands: Any) -> None:
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--end", type=instant, help="learn from nothing at or after this (UTC)")
     parser.add_argument(
-        "--events", type=Path, help="learn from this .parquet or .csv instead of what is stored"
+        "--events", type=Path, help="learn from this file instead of what is stored"
     )
+    add_reading(parser)
     parser.add_argument(
         "--cluster", metavar="ADDRESS", help="train on this Dask scheduler's workers"
     )
@@ -84,6 +87,7 @@ class _Order:
     others: tuple[int, ...]
     labels: Labels
     file: Path | None
+    reading: "Options"
     threads: int
     promote: bool
     cluster: str | None
@@ -100,6 +104,7 @@ def _order(args: argparse.Namespace, settings: ScoringSettings) -> _Order:
         others=() if settings.labels == "contractual" else settings.also_horizons_days,
         labels=settings.labels,
         file=args.events,
+        reading=reading_of(args),
         threads=args.threads,
         promote=not args.keep,
         cluster=args.cluster,
@@ -220,7 +225,7 @@ def _hands(order: _Order) -> "Iterator[Hands]":
 
 async def _history(engine: AsyncEngine, order: _Order, folder: Path) -> "History":
     """What to learn from: the stored events, or a file's; on disk where they are many."""
-    from services.scoring.training.event_stream import batches  # noqa: PLC0415
+    from services.scoring.training.event_file import EventFile  # noqa: PLC0415
     from services.scoring.training.spool import IN_MEMORY_MAX, Spool  # noqa: PLC0415
     from services.scoring.training.stored import batch_of  # noqa: PLC0415
 
@@ -228,9 +233,12 @@ async def _history(engine: AsyncEngine, order: _Order, folder: Path) -> "History
     in_memory_max = IN_MEMORY_MAX if order.cluster is None else 0
     spool = Spool(folder / "events", in_memory_max=in_memory_max)
     if order.file is not None:
-        for batch in batches(order.file):
+        file = await asyncio.to_thread(EventFile, order.file, order.reading, folder)
+        for batch in file.batches():
             await asyncio.to_thread(spool.add, batch)
             print(f"read {spool.events:,} events", file=sys.stderr)
+        for line in file.read().lines():
+            print(line, file=sys.stderr)
         return await asyncio.to_thread(spool.finish)
     async for payloads in stored.History(engine).events():
         spool.add(await asyncio.to_thread(batch_of, payloads))

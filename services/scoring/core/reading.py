@@ -28,13 +28,14 @@ _KIND_BY_TYPE: Final[dict[str, int]] = {
     types.REFUND: Kind.REFUND,
     types.PROFILE: 0,
 }
-_KIND_BY_FEEDBACK: Final[dict[str, int]] = {
+FEEDBACK_WORDS: Final[dict[str, Kind]] = {
     "survey": Kind.SURVEY,
     "complaint_opened": Kind.COMPLAINT_OPENED,
     "complaint_closed": Kind.COMPLAINT_CLOSED,
     "recommendation": Kind.RECOMMENDATION,
     "suggestion": Kind.SUGGESTION,
 }
+"""Kinds of a feedback event, and event types in a file of events."""
 _KIND_BY_CONTRACT: Final[dict[str, int]] = {
     "activated": Kind.CONTRACT_ACTIVATED,
     "ended": Kind.CONTRACT_ENDED,
@@ -54,7 +55,7 @@ def kind_of(activity: Activity) -> int:
     if kind is None and activity.type == types.INTERACTION:
         kind = CAMPAIGN_WORDS.get(activity.data.kind or "", Kind.INTERACTION)
     if kind is None and activity.type == types.FEEDBACK:
-        kind = _KIND_BY_FEEDBACK.get(activity.data.kind or "")
+        kind = FEEDBACK_WORDS.get(activity.data.kind or "")
     if kind is None and activity.type == types.CONTRACT:
         kind = _KIND_BY_CONTRACT.get(activity.data.kind or "")
     if kind is None:

@@ -9,7 +9,7 @@ and reported as it is.
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -20,8 +20,9 @@ from services.scoring.core.contracts import Labels
 from services.scoring.core.horizons import HORIZON_DAYS_MAX, coherent
 from services.scoring.training.card_page import card_page
 from services.scoring.training.datasets import path_of
-from services.scoring.training.event_file import Read, read
+from services.scoring.training.event_file import Loaded, read
 from services.scoring.training.figures import Found, figures, instant, print_table
+from services.scoring.training.files.options import Options as FileOptions
 from services.scoring.training.held_out import CHOSEN, HeldOut, hold_out
 from services.scoring.training.panel import Floats, Progress
 from services.scoring.training.protocols import PROTOCOLS
@@ -45,6 +46,8 @@ class Options:
     sets: Sequence[str] = tuple(PROTOCOLS)
     out: str | None = None
     threads: int = 1
+    reading: FileOptions = field(default_factory=FileOptions)
+    """Of the file."""
 
 
 def run(options: Options) -> int:
@@ -61,7 +64,7 @@ def run(options: Options) -> int:
 
 
 def evaluate(
-    events: Read,
+    events: Loaded,
     horizon_days: int,
     cutoffs: Sequence[float],
     threads: int,
@@ -77,7 +80,7 @@ def evaluate(
             )
         )
         progress(f"tested {instant(at)}", 1, 1)
-    return tested, figures(tested, horizon_days, events.notes())
+    return tested, figures(tested, horizon_days, events.read.notes())
 
 
 def _one_file(options: Options, file: str) -> None:
@@ -88,7 +91,7 @@ def _one_file(options: Options, file: str) -> None:
     horizon = _days("horizon-days", str(options.horizon_days))
     others = [_days("also-horizons", text) for text in _parts(options.also_horizons or "")]
     title = path.resolve().parent.name if path.stem == "events" else path.stem
-    events = read(path)
+    events = read(path, options.reading)
     if options.labels == "contractual":
         _contractual(events, others)
     tested, found = _written(
@@ -123,7 +126,7 @@ def _public_sets(options: Options) -> None:
 
 
 def _written(
-    events: Read,
+    events: Loaded,
     title: str,
     horizon_days: int,
     cutoffs: Sequence[float],
@@ -133,10 +136,8 @@ def _written(
     labels: Labels = "silence",
 ) -> tuple[list[HeldOut], Found]:
     """Evaluate, print, and write predictions and card into the folder."""
-    for what, count in (("without a customer", events.without_customer),
-                        ("with an event id that came before", events.repeated)):  # fmt: skip
-        if count:
-            sys.stderr.write(f"{title}: left out {count:,} rows {what}\n")
+    for line in events.read.lines():
+        sys.stderr.write(f"{title}: {line}\n")
     tested, found = evaluate(events, horizon_days, cutoffs, threads, _log(title), labels)
     out.mkdir(parents=True, exist_ok=True)
     predictions = [_frame(events, one, one.predictions[CHOSEN]) for one in tested]
@@ -149,7 +150,7 @@ def _written(
     return tested, found
 
 
-def _contractual(events: Read, others: Sequence[int]) -> None:
+def _contractual(events: Loaded, others: Sequence[int]) -> None:
     """Raises Invalid where the file or the question does not fit such labels."""
     if others:
         raise Invalid("also-horizons", "of contractual labels only the main horizon is told")
@@ -158,7 +159,7 @@ def _contractual(events: Read, others: Sequence[int]) -> None:
 
 
 def _horizons(
-    events: Read,
+    events: Loaded,
     title: str,
     tested: Sequence[HeldOut],
     others: Sequence[int],
@@ -186,7 +187,7 @@ def _horizons(
     return means
 
 
-def _frame(events: Read, one: HeldOut, p: Floats) -> pl.DataFrame:
+def _frame(events: Loaded, one: HeldOut, p: Floats) -> pl.DataFrame:
     """One row for each customer of a cutoff."""
     return pl.DataFrame(
         {

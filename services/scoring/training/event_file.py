@@ -1,207 +1,293 @@
-"""Other companies' event files: Parquet or CSV, read leniently, refused clearly.
+"""Event files of any company and any size: read leniently, refused clearly.
 
-What it is for: the columns `event_id, customer_id, ts, event_type, amount` as exports really
-have them, brought to what the kernel folds. Odd but meaningful rows are kept, rows that belong to
-nobody are left out and counted, and what has no meaning is an Invalid that names the column.
+What it is for: the one reader of `evaluate`, `train --events` and the backtest. It goes through
+the file twice: first to decide what needs a whole column (the encoding, the order of day and
+month, the decimal mark), then part by part, so that memory is bounded. Rows without a customer
+are left out and counted; what has no meaning, or two, is an Invalid that names column and row.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
-from services.scoring.training.table import EventTable, from_frame
+from services.scoring.training.files.amounts import Style, numbers
+from services.scoring.training.files.headers import columns_of, named
+from services.scoring.training.files.options import Assumption, Options, Read
+from services.scoring.training.files.repeats import CONTENT, SEED, Counts, settled
+from services.scoring.training.files.sources import ROW, opened
+from services.scoring.training.files.times import Order, instants
+from services.scoring.training.files.words import meaning
+from services.scoring.training.table import (
+    SCORED_TYPES,
+    EventBatch,
+    EventTable,
+    batch_of_frame,
+    from_columns,
+)
 from shared.kernel.errors import Invalid
 
-PARQUET: Final = (".parquet", ".pq")
-CSV: Final = (".csv", ".tsv", ".txt", ".gz")
-SEPARATORS: Final = ",;\t|"
-REQUIRED: Final = ("customer_id", "ts", "event_type")
-PURCHASE: Final = "purchase"
-EPOCH_UNITS: Final = ((1e17, "ns"), (1e14, "us"), (1e11, "ms"))
-"""An integer time at or above it (in the year 1973 or later) is in that unit, else in seconds."""
-DATE_NUMBERS: Final = (19_000_101, 21_001_231)
-"""Integers all of this size are dates written without dashes, not seconds of the year 1970."""
-TIME_FORMATS: Final = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d", "%Y%m%d")
-"""ISO 8601 and its parts; days before months cannot be told from months before days."""
-NAMED_MAX: Final = 12
-"""Columns or event types that an error quotes: enough to see the mistake."""
+BATCH_ROWS: Final = 250_000
+"""Events of a batch: about 60 MB as columns."""
+SCORE_MAX: Final = 10.0
+"""Surveys are answered from 0 to 10, as in the stream."""
+NOTHING: Final = (
+    "", "-", "--", "NA", "N/A", "#N/A", "n/a", "NaN", "nan", "NULL", "Null", "null", "None", "none",
+    "\\N", "(null)", "undefined", "[object Object]",
+)  # fmt: skip
+"""What exports and broken programs write where there is no value; no customer is called so."""
+_FORMULA: Final = r'^="(.*)"$'
+"""How exports keep a sheet from taking an id for a number."""
+PURCHASE, REFUND = "purchase", "refund"
+_CUSTOMER: Final = " customer"
+_ROLES: Final = ("customer_id", "event_id", "event_type", "ts", "amount", "category", "score")
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
-    """A file's events and what was noticed on the way."""
+class Loaded:
+    """A whole file: its events, and how they were read."""
 
     table: EventTable
-    rows: int
-    """Of the file."""
-    without_customer: int
-    """Left out: nobody's events (guests)."""
-    repeated: int
-    """Left out: a customer's event id that came before."""
-    amounts_known: float
-    """Share of the purchases with an amount of at least 0."""
-
-    def notes(self) -> dict[str, float | int]:
-        """For the figures: everything but the events themselves."""
-        return {
-            "rows": self.rows,
-            "without_customer": self.without_customer,
-            "repeated": self.repeated,
-            "amounts_known": self.amounts_known,
-            "customers": len(self.table.customers),
-        }
+    read: Read
 
 
-def read(path: Path) -> Read:
-    """The events of one Parquet or CSV file.
+def read(path: Path, options: Options | None = None) -> Loaded:
+    """All events of a file. Raises Invalid naming column and row, or the file."""
+    file = EventFile(path, options)
+    table = from_columns(file.batches())
+    return Loaded(table, file.read())
 
-    `ts`: a time (without a zone: UTC), a date, ISO text, or seconds/milliseconds since 1970.
-    `event_id` may be missing: each row is then an event of its own. `amount` may be missing, and
-    of any sign. Raises Invalid naming the column, or the file.
+
+class EventFile:
+    """A file that was looked through once: its columns and styles are decided.
+
+    `batches` gives the events, after which `read` tells everything.
     """
-    frame = _load(path)
-    for name in REQUIRED:
-        if name not in frame.columns:
-            raise Invalid(name, f"column missing in {path.name}; it has {_list(frame.columns)}")
-    rows = len(frame)
-    frame = frame.with_columns(
-        _text("customer_id", frame),
-        _text("event_type", frame).str.to_lowercase(),
-        event_id=_text("event_id", frame) if "event_id" in frame.columns else _row_numbers(rows),
-        amount=_amount(frame),
-        ts=_time(frame["ts"]),
-    )
-    frame = frame.filter(pl.col("customer_id").is_not_null())
-    named = len(frame)
-    for column in ("event_type", "event_id"):
-        if frame[column].null_count():
-            raise Invalid(column, f"{frame[column].null_count()} rows of {path.name} have none")
-    frame = frame.unique(["customer_id", "event_id"], keep="first", maintain_order=True)
-    bought = frame.filter(pl.col("event_type") == PURCHASE)
-    if bought.is_empty():
-        raise Invalid("event_type", f"no row is a {PURCHASE}: {_list(_kinds(frame)) or 'no rows'}")
-    return Read(
-        table=from_frame(frame),
-        rows=rows,
-        without_customer=rows - named,
-        repeated=named - len(frame),
-        amounts_known=int((bought["amount"] >= 0.0).sum()) / len(bought),
-    )
+
+    def __init__(
+        self, path: Path, options: Options | None = None, folder: Path | None = None
+    ) -> None:
+        """Decide. `folder`: where rows of large files lie on disk meanwhile (None: the system's).
+
+        Raises Invalid naming what cannot be decided.
+        """
+        self._path = path
+        self._options = options or Options()
+        self._folder = folder
+        self._source = opened(path, self._options)
+        self._columns = columns_of(self._source.headers, path.name, self._options.columns)
+        money = ("amount", "unit_price")
+        self._money = next((role for role in money if role in self._columns), None)
+        order, style = Order(), Style()
+        self._look_through(order, style)
+        self._order = order.decided(self._options.date_order)
+        self._decimal = style.decided(self._options.decimal)
+        self._read = self._report(style, without_zone=order.without_zone)
+        self._tally = _Tally()
+
+    def batches(self) -> Iterator[EventBatch]:
+        """The events in parts, each event once, in no order. Raises Invalid as `read` does."""
+        counts, tally = Counts(), _Tally()
+        rows = self._rows(tally)
+        if "event_id" in self._columns:
+            lines = self._options.lines_of_one_order
+            rows = settled(rows, counts, self._folder, lines=lines)
+        for frame in rows:
+            events = self._typed(frame)
+            tally.see(events)
+            for part in events.iter_slices(BATCH_ROWS):
+                yield batch_of_frame(part)
+        if not tally.purchases:
+            raise Invalid(
+                "event_type", f"no row is a {PURCHASE}: {named(sorted(tally.types)) or 'no rows'}"
+            )
+        tally.repeated, tally.joined = counts.repeated, counts.joined
+        self._tally = tally
+
+    def read(self) -> Read:
+        """How the file was read, with the counts of the last `batches` that came to its end."""
+        tally = self._tally
+        assumed = list(self._read.assumed)
+        if "event_type" not in self._columns:
+            assumed.insert(0, "negative_is_refund" if REFUND in tally.types else "all_purchases")
+        return replace(
+            self._read,
+            assumed=assumed,
+            rows=tally.rows,
+            without_customer=tally.without_customer,
+            repeated=tally.repeated,
+            joined=tally.joined,
+            events=tally.events,
+            customers=len(tally.customers),
+            purchases=tally.purchases,
+            amounts_known=tally.known / max(tally.purchases, 1),
+            first=tally.first,
+            last=tally.last,
+        )
+
+    def _look_through(self, order: Order, style: Style) -> None:
+        """The first pass: what dates and amounts look like, where they are text."""
+        wanted = ["customer_id", "ts", *([self._money] if self._money else [])]
+        headers = list(dict.fromkeys(self._columns[role] for role in wanted))
+        for part in self._source.parts(headers):
+            known = part.filter(self._text("customer_id", part).is_not_null())
+            for role, seen in (("ts", order), (self._money, style)):
+                if role is not None:
+                    values = known.select(self._value(role, part))[role]
+                    seen.see(values, known[ROW])
+            texts = any(part.schema[header] == pl.String for header in headers[1:])
+            if self._source.format == "parquet" and not texts:
+                return
+
+    def _rows(self, tally: "_Tally") -> Iterator[pl.DataFrame]:
+        """The rows that have a customer, as the reader's columns."""
+        for part in self._source.parts():
+            tally.rows += len(part)
+            customer = self._text("customer_id", part).alias(_CUSTOMER)
+            known = part.with_columns(customer).drop_nulls(_CUSTOMER)
+            tally.without_customer += len(part) - len(known)
+            if len(known):
+                yield self._brought(known)
+
+    def _brought(self, part: pl.DataFrame) -> pl.DataFrame:
+        roles = [role for role in self._columns if role != "customer_id"]
+        raw = part.select(ROW, *(self._value(role, part) for role in roles))
+        row = raw[ROW]
+        columns = {"ts": instants(raw["ts"], row, self._order)}
+        for role in ("amount", "quantity", "unit_price", "score"):
+            if role in raw.columns:
+                columns[role] = numbers(raw[role], row, self._decimal, role)
+        if "amount" not in columns and "quantity" in columns:
+            columns["amount"] = columns["quantity"] * columns["unit_price"]
+        kinds, ids = pl.lit(PURCHASE), (pl.col(ROW) - 1).cast(pl.String)
+        if "event_type" in self._columns:
+            _complete(raw["event_type"], row, "event_type")
+            kinds = meaning(pl.col("event_type"))
+        if "event_id" in self._columns:
+            _complete(raw["event_id"], row, "event_id")
+            ids = pl.col("event_id")
+        empty = {"amount": pl.Float64, "category": pl.String, "score": pl.Float64}
+        brought = raw.with_columns(
+            **columns,
+            **{
+                r: pl.lit(None, kind)
+                for r, kind in empty.items()
+                if r not in {*columns, *raw.columns}
+            },
+            event_type=kinds,
+            event_id=ids,
+            customer_id=part[_CUSTOMER],
+        ).select(*_ROLES, ROW, self._content(part).alias(CONTENT))
+        return _scored(brought)
+
+    def _content(self, part: pl.DataFrame) -> pl.Series:
+        if "event_id" not in self._columns:
+            return pl.Series([0], dtype=pl.UInt64).new_from_index(0, len(part))
+        names = self._source.headers
+        texts = [_as_text(part, name).fill_null("\0") for name in names]
+        return part.select(pl.concat_str(texts, separator="\x1f").hash(SEED).alias("h"))["h"]
+
+    def _typed(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Without a column of types, money that goes back is a refund."""
+        if "event_type" in self._columns:
+            return frame
+        back = pl.col("amount") < 0.0
+        kind = pl.when(back).then(pl.lit(REFUND)).otherwise(pl.lit(PURCHASE))
+        return frame.with_columns(event_type=kind)
+
+    def _value(self, role: str, part: pl.DataFrame) -> pl.Expr:
+        """The column as it is where numbers or times are wanted and it has them, else as text."""
+        if role in {"ts", "amount", "quantity", "unit_price", "score"}:
+            kind = part.schema[self._columns[role]]
+            if kind not in {pl.String, pl.Categorical}:
+                return pl.col(self._columns[role]).alias(role)
+        return self._text(role, part)
+
+    def _text(self, role: str, part: pl.DataFrame) -> pl.Expr:
+        kind = part.schema[self._columns[role]]
+        if kind.is_nested():
+            raise Invalid(role, f"is a column of {kind}, not of single values")
+        text = _as_text(part, self._columns[role]).str.strip_chars().str.strip_chars("\u200b\ufeff")
+        text = text.str.replace(_FORMULA, "$1")
+        return pl.when(~text.is_in(NOTHING)).then(text).alias(role)
+
+    def _report(self, style: Style, *, without_zone: bool) -> Read:
+        used = set(self._columns.values())
+        assumed: list[Assumption] = []
+        if "event_id" not in self._columns:
+            assumed.append("rows_are_events")
+        if self._money == "unit_price":
+            assumed.append("amount_is_quantity_times_price")
+        elif self._money is None:
+            assumed.append("amount_missing")
+        if without_zone:
+            assumed.append("times_are_utc")
+        return Read(
+            file=self._path.name,
+            format=self._source.format,
+            encoding=self._source.encoding,
+            delimiter=self._source.delimiter,
+            columns=dict(self._columns),
+            unused=[header for header in self._source.headers if header not in used],
+            date_order=self._order,
+            decimal=self._decimal,
+            currency=style.currency,
+            assumed=assumed,
+        )
 
 
-def _load(path: Path) -> pl.DataFrame:
-    if not path.is_file():
-        raise Invalid("events", f"there is no file {path}")
-    try:
-        if path.suffix.lower() in PARQUET:
-            return pl.read_parquet(path)
-        if path.suffix.lower() in CSV:
-            return _load_csv(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise Invalid("events", f"{path.name} cannot be read: {error}") from error
-    raise Invalid("events", f"{path.name}: a .parquet or .csv file is expected")
+class _Tally:
+    """Counts while the events pass."""
+
+    def __init__(self) -> None:
+        self.rows = self.without_customer = self.repeated = self.joined = 0
+        self.events = self.purchases = self.known = 0
+        self.types: set[str] = set()
+        self.customers: set[int] = set()
+        """Hashes of their ids, 8 bytes each."""
+        self.first: str | None = None
+        self.last: str | None = None
+
+    def see(self, events: pl.DataFrame) -> None:
+        bought = events.filter(pl.col("event_type") == PURCHASE)
+        self.events += len(events)
+        self.purchases += len(bought)
+        self.known += int((bought["amount"] >= 0.0).sum())
+        self.types |= set(events["event_type"].unique())
+        self.customers |= set(events["customer_id"].unique().hash(SEED))
+        times = events["ts"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+        ends = [str(times.min()), str(times.max()), *filter(None, (self.first, self.last))]
+        self.first, self.last = min(ends), max(ends)
 
 
-def _load_csv(path: Path) -> pl.DataFrame:
-    # Read as text: a type guessed from the first rows breaks on a later one.
-    head = pl.read_csv(path, n_rows=0, separator="\n", quote_char=None, encoding="utf8-lossy")
-    line = head.columns[0] if head.columns else ""
-    separator = max(SEPARATORS, key=line.count)
-    frame = pl.read_csv(
-        path,
-        separator=separator,
-        infer_schema=False,
-        encoding="utf8-lossy",
-        null_values=["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"],
-    )
-    return frame.rename(lambda name: name.strip().strip("\ufeff"))
+def _as_text(part: pl.DataFrame, name: str) -> pl.Expr:
+    """A column as text; whole numbers without decimals, for an integer column with gaps comes
+    as float from some exporters: 17.0 is customer 17."""
+    column, kind = pl.col(name), part.schema[name]
+    if kind == pl.String:
+        return column
+    if kind.is_float():
+        whole = column.cast(pl.Int64, strict=False)
+        return pl.when(whole == column).then(whole.cast(pl.String)).otherwise(
+            column.fill_nan(None).cast(pl.String)
+        )  # fmt: skip
+    if kind.is_nested():
+        return column.hash(SEED).cast(pl.String)
+    return column.cast(pl.String)
 
 
-def _text(name: str, frame: pl.DataFrame) -> pl.Expr:
-    text = pl.col(name)
-    if frame.schema[name].is_float():
-        # An integer column with gaps comes as float from some exporters: 17.0 is customer 17.
-        whole = text.is_null() | text.is_nan() | (text == text.round())
-        if frame.select(whole.all()).item():
-            text = text.fill_nan(None).cast(pl.Int64)
-    stripped = text.cast(pl.String).str.strip_chars()
-    return pl.when(stripped == "").then(None).otherwise(stripped).alias(name)
+def _complete(values: pl.Series, row: pl.Series, role: str) -> None:
+    if values.null_count():
+        raise Invalid(role, f"row {row[int(values.is_null().arg_true()[0])]} has none")
 
 
-def _row_numbers(rows: int) -> pl.Series:
-    return pl.Series("event_id", range(rows), pl.Int64).cast(pl.String)
-
-
-def _amount(frame: pl.DataFrame) -> pl.Series:
-    if "amount" not in frame.columns:
-        return pl.Series("amount", [None] * len(frame), pl.Float64)
-    given = frame["amount"]
-    number = given.cast(pl.Float64, strict=False)
-    bad = given.is_not_null() & number.is_null()
-    if bad.any():
-        raise Invalid("amount", f"{_first(given, bad)} is not a number")
-    return number.set(~number.is_finite().fill_null(value=True), None)
-
-
-def _time(given: pl.Series) -> pl.Series:
-    found = _parsed(given)
-    bad = found.is_null()
-    if bad.any():
-        raise Invalid("ts", f"{_first(given, bad)} is not a time ({int(bad.sum())} rows)")
-    return found
-
-
-def _parsed(given: pl.Series) -> pl.Series:
-    """The times as microseconds in UTC without a zone; null where there is none."""
-    kind = given.dtype
-    if isinstance(kind, pl.Datetime):
-        zoned = given.dt.convert_time_zone("UTC") if kind.time_zone else given
-        return zoned.dt.replace_time_zone(None).cast(pl.Datetime("us"))
-    if kind == pl.Date:
-        return given.cast(pl.Datetime("us"))
-    if kind.is_integer() and given.is_between(*DATE_NUMBERS).all():
-        given, kind = given.cast(pl.String), pl.String()
-    if kind.is_numeric():
-        return _epoch(given.cast(pl.Float64).fill_nan(None))
-    if kind != pl.String:
-        raise Invalid("ts", f"is a column of {kind}, not of times")
-    text = given.str.strip_chars().str.replace(r"^(\d{4})/(\d\d?)/", "$1-$2-")
-    text = text.str.replace(r"^(\S+) +(\d)", "${1}T$2").str.replace(r"[Zz]$", "+00:00")
-    zoned = text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", time_unit="us", strict=False)
-    found = zoned.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-    for form in TIME_FORMATS:
-        if not found.null_count():
-            break
-        if "%H" in form:
-            more = text.str.to_datetime(form, time_unit="us", strict=False)
-        else:
-            more = text.str.to_date(form, strict=False).cast(pl.Datetime("us"))
-        found = found.zip_with(found.is_not_null(), more)
-    seconds = text.cast(pl.Float64, strict=False)
-    return found.zip_with(found.is_not_null(), _epoch(seconds))
-
-
-def _epoch(number: pl.Series) -> pl.Series:
-    """Numbers since 1970 in the unit that their size tells."""
-    frame = pl.DataFrame({"n": number})
-    seconds = pl.col("n")
-    for least, unit in reversed(EPOCH_UNITS):
-        per_s = {"ns": 1e9, "us": 1e6, "ms": 1e3}[unit]
-        seconds = pl.when(pl.col("n").abs() >= least).then(pl.col("n") / per_s).otherwise(seconds)
-    micros = (seconds * 1e6).round().cast(pl.Int64, strict=False).cast(pl.Datetime("us"))
-    return frame.select(micros.alias("ts"))["ts"]
-
-
-def _first(given: pl.Series, bad: pl.Series) -> str:
-    at = int(bad.arg_true()[0])
-    return f"row {at + 1}: {given[at]!r}"
-
-
-def _kinds(frame: pl.DataFrame) -> list[str]:
-    return sorted(frame["event_type"].unique().to_list())
-
-
-def _list(words: list[str]) -> str:
-    return ", ".join(words[:NAMED_MAX]) + (", …" if len(words) > NAMED_MAX else "")
+def _scored(frame: pl.DataFrame) -> pl.DataFrame:
+    """A score belongs to what the customer was asked. Raises Invalid outside 0 to 10."""
+    asked = pl.col("event_type").is_in(SCORED_TYPES)
+    frame = frame.with_columns(score=pl.when(asked).then("score"))
+    odd = frame.filter(~pl.col("score").is_between(0.0, SCORE_MAX))
+    if len(odd):
+        raise Invalid("score", f"row {odd[ROW][0]}: {odd['score'][0]:g} is not from 0 to 10")
+    return frame

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from services.scoring.core import contracts
 from services.scoring.core.events import CAMPAIGN_WORDS, CONTRACT_WORDS, DAY_S, EventColumns, Kind
 from services.scoring.core.identity import stable_hash
+from services.scoring.core.reading import FEEDBACK_WORDS, SCORED
 from shared.kernel.errors import Invalid
 
 DATA_ENV = "EBBWATCH_DATA"
@@ -24,9 +25,11 @@ DATA_ENV = "EBBWATCH_DATA"
 DATA_DEFAULT = Path(__file__).parents[3].parent / "shared" / "data"
 """Beside the repository."""
 COLUMNS_REQUIRED = ("event_id", "customer_id", "ts", "event_type")
-_NAMED: Final = {**CAMPAIGN_WORDS, **CONTRACT_WORDS}
+_NAMED: Final = {**CAMPAIGN_WORDS, **CONTRACT_WORDS, **FEEDBACK_WORDS}
 REFUND_TYPES = ("refund", "cancellation")
 """A cancelled order is money going back, whatever sign the source gave it."""
+SCORED_TYPES: Final = tuple(word for word, kind in FEEDBACK_WORDS.items() if kind in SCORED)
+"""Event types that carry a score from 0 to 10."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +188,8 @@ def last_complete_day(times: NDArray[np.float64]) -> float:
 
 
 def batch_of_frame(frame: pl.DataFrame) -> EventBatch:
-    """Columns of a frame with COLUMNS_REQUIRED, none null, and perhaps `amount`, `category`."""
+    """Columns of a frame with COLUMNS_REQUIRED, none null, and perhaps `amount`, `category`,
+    `score` (0-10, of SCORED_TYPES)."""
     kind = (
         pl.when(pl.col("event_type") == "purchase")
         .then(int(Kind.PURCHASE))
@@ -217,7 +221,11 @@ def batch_of_frame(frame: pl.DataFrame) -> EventBatch:
         kind=out["kind"].to_numpy(),
         time=out["time"].to_numpy(),
         amount=out["amount"].to_numpy(),
-        score=np.full(len(frame), np.nan),
+        score=(
+            frame["score"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+            if "score" in frame.columns
+            else np.full(len(frame), np.nan)
+        ),
         key=_hashes(frame["event_id"].cast(pl.String).to_list()),
         category=(
             _hashes(words.cast(pl.String).to_list())

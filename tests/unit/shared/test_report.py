@@ -4,11 +4,12 @@ import doctest
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from shared.report import page as pages
 from shared.report import plots
-from shared.report.page import Facts, Page, Plot, Row, Section, Table, Text, render, write
+from shared.report.page import Facts, Page, Plot, Row, Section, Table, Text, Tiles, render, write
 from shared.report.plots import bars, intervals, lines
 
 
@@ -94,3 +95,35 @@ def test_it_is_written_whole_and_over_the_old_one(tmp_path: Path) -> None:
         write(Page(title), path)
     assert "<h1>two</h1>" in path.read_text()
     assert [found.name for found in path.parent.iterdir()] == ["card.html"]
+
+
+def test_languages_are_switched_without_a_script() -> None:
+    english = Page("Report", headline="Most stayed.", sections=(Section("A", (Text("one"),)),))
+    chinese = Page("报告", sections=(Section("甲", (Text("一"),)),), language="zh-CN")
+    html = render(english, chinese)
+    assert re.findall(r'<main class="(l\d)" lang="([^"]+)">', html) == [
+        ("l1", "en"),
+        ("l2", "zh-CN"),
+    ]
+    assert '<label for="l2" lang="zh-CN">简体中文</label>' in html
+    assert html.count(" checked>") == 1
+    assert 'id="s1"' in html
+    assert 'id="l2-s1"' in html
+    assert "<script" not in html
+    assert "radio" not in render(english)
+    assert '<p class="headline">Most stayed.</p>' in render(english)
+
+
+def test_tiles_and_tables_for_narrow_windows() -> None:
+    table = Table(("who", "when"), (("a<b", "2024-01-02"),), right=frozenset({1}), stacked=True)
+    html = render(Page("Report", sections=(Section("", (Tiles((("88%", "of <all>"),)), table)),)))
+    assert "<strong>88%</strong><span>of &lt;all&gt;</span>" in html
+    assert '<td data-name="who">a&lt;b</td>' in html
+    assert '<td class="number" data-name="when">2024-01-02</td>' in html
+    assert "<h2>" not in html
+
+
+def test_dates_stand_under_the_axis_as_dates() -> None:
+    days = np.arange("2017-10-01", "2017-12-03", 7, dtype="datetime64[D]")
+    drawing = lines({"warnings": (days, days.astype(int) % 9)}, title="", x_label="", y_label="")
+    assert 2 < len(re.findall(r">2017-1\d-\d\d<", drawing.markup)) <= 5

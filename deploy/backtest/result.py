@@ -1,0 +1,164 @@
+"""What a backtest found, as plain values: what the page shows and `backtest.json` holds.
+
+What it is for: the one shape between the walk, which fills it, and the page, which shows it. A
+silence, a lapse, "in time", precision and recall are those of docs/warning.md. Shares are 0 to 1,
+None where there is nothing to divide by; times are UTC; money is in `Result.currency`.
+"""
+
+from datetime import date, datetime
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from services.scoring.training.files.options import Read
+from shared.contracts.risk import Grade
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+Outcome = Literal["lapsed", "came_back", "open"]
+"""After a warning: the silence became a lapse; a purchase ended it before; not known yet."""
+
+
+class Quality(msgspec.Struct, kw_only=True, frozen=True):
+    """How good a list of warnings is, over the silences that are decided."""
+
+    warned: int
+    """Silences with a warning."""
+    noticed: int
+    """Lapses that were warned of in time."""
+    budget: float
+    """Warnings per 100 established customers and 30 days."""
+    precision: Share | None = None
+    """Of the warned silences, those that became lapses."""
+    precision_in_time: Share | None = None
+    """Of the warned silences, lapses that were warned of in time."""
+    recall: Share | None = None
+    """Of the lapses, those warned of in time."""
+    value_recall: Share | None = None
+    """The same, each lapse weighted by what the customer spent in the 91 days before."""
+    lead_days: float | None = None
+    """Median days from a warning in time to the lapse."""
+    at_gaps: float | None = None
+    """Median silence at a warning in time, in the customer's usual gaps."""
+
+
+class OfCause(msgspec.Struct, kw_only=True, frozen=True):
+    """The warnings of one cause."""
+
+    cause: str
+    """Code of a sign, as `silence_beyond_rhythm`."""
+    warnings: int
+    precision: Share | None = None
+    precision_in_time: Share | None = None
+    lead_days: float | None = None
+
+
+class OfGrade(msgspec.Struct, kw_only=True, frozen=True):
+    """The lapses and warnings of one grade."""
+
+    grade: Grade | None
+    """As it was when the silence began; None: not known."""
+    customers: int
+    lapses: int
+    warned: int
+    noticed: int
+    value_recall: Share | None = None
+    precision_in_time: Share | None = None
+
+
+class Week(msgspec.Struct, kw_only=True, frozen=True):
+    """The warnings of one week."""
+
+    begin: date
+    warnings: int
+    came_true: int
+    """Of these, followed by a lapse."""
+
+
+class Missed(msgspec.Struct, kw_only=True, frozen=True):
+    """A VIP who lapsed without a warning in time."""
+
+    customer: str
+    lapsed_at: date
+    spent_before: float | None = None
+    """In the 91 days up to the last purchase."""
+
+
+class Warned(msgspec.Struct, kw_only=True, frozen=True):
+    """One warning."""
+
+    customer: str
+    at: datetime
+    cause: str
+    facts: dict[str, float] = {}
+    """Numbers of the cause's sentence."""
+    probability: Share
+    """Of a lapse."""
+    value_at_risk: float
+    outcome: Outcome
+    outcome_at: date | None = None
+    """Day of the lapse or of the purchase."""
+
+
+class AtRisk(msgspec.Struct, kw_only=True, frozen=True):
+    """A customer who is at risk at the end of the file."""
+
+    customer: str
+    silent_days: float
+    usual_gap_days: float | None = None
+    probability: Share
+    """Of a lapse."""
+    value_at_risk: float
+    """Expected loss: the probability times what the customer would spend."""
+    cause: str
+    facts: dict[str, float] = {}
+    grade: Grade | None = None
+
+
+class Level(msgspec.Struct, kw_only=True, frozen=True):
+    """What another number of warnings would have given."""
+
+    budget: float
+    """Warnings per 100 established customers and 30 days."""
+    warnings: int
+    precision: Share | None = None
+    recall: Share | None = None
+    value_recall: Share | None = None
+    chosen: bool = False
+
+
+class Result(msgspec.Struct, kw_only=True, frozen=True):
+    """A whole backtest."""
+
+    title: str
+    """What was looked at: the company's or the file's name."""
+    begin: date
+    """First day of the test window."""
+    end: date
+    """Day after the window's last."""
+    today: date
+    """Last day that the file knows."""
+    currency: str = ""
+    """ISO 4217 code, or the mark in the file; empty: not known."""
+    read: Read
+    customers: int
+    """Who bought before the end of the window."""
+    established: int
+    """Of these, with a rhythm of their own in the window."""
+    lapses: int
+    """Silences of established customers in the window that became a lapse."""
+    ours: Quality
+    rule: Quality
+    """The plain rule "silent for `rule_gaps` usual gaps", with as many warnings."""
+    rule_gaps: float
+    causes: list[OfCause] = []
+    grades: list[OfGrade] = []
+    weeks: list[Week] = []
+    vips_missed: list[Missed] = []
+    warned: list[Warned] = []
+    at_risk: list[AtRisk] = []
+    levels: list[Level] = []
+
+
+ENCODER = msgspec.json.Encoder()
+DECODER = msgspec.json.Decoder(Result)

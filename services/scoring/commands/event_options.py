@@ -1,0 +1,44 @@
+"""The options of every command that reads an event file (docs/event-files.md)."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from services.scoring.training.files.options import Options
+
+
+def add_reading(parser: argparse.ArgumentParser) -> None:
+    """Add what a person may settle about the file."""
+    parser.add_argument(
+        "--column", action="append", default=[], metavar="ts=HEADER",
+        help="which column of the file is customer_id, ts, event_type, event_id, amount, "
+        "quantity, unit_price, category or score; may be repeated",
+    )  # fmt: skip
+    order = parser.add_mutually_exclusive_group()
+    order.add_argument(
+        "--day-first", dest="date_order", action="store_const", const="day",
+        help="03/04/2024 is in April",
+    )  # fmt: skip
+    order.add_argument(
+        "--month-first", dest="date_order", action="store_const", const="month",
+        help="03/04/2024 is in March",
+    )  # fmt: skip
+    parser.add_argument("--decimal", choices=["dot", "comma"], help="the mark before the cents")
+    parser.add_argument("--encoding", help="of the text, as gb18030 or cp1252")
+    parser.add_argument(
+        "--lines-of-one-order", action="store_true",
+        help="rows with the same event id are lines of one order: add their amounts",
+    )  # fmt: skip
+
+
+def reading_of(args: argparse.Namespace) -> "Options":
+    """The options as given. Raises Invalid for a `--column` that is no pair."""
+    from services.scoring.training.files.options import Options, column_of  # noqa: PLC0415
+
+    return Options(
+        columns=dict(column_of(text) for text in args.column),
+        date_order=args.date_order,
+        decimal=args.decimal,
+        encoding=args.encoding,
+        lines_of_one_order=args.lines_of_one_order,
+    )

@@ -1,0 +1,131 @@
+"""What a person may settle about an event file, and the report of what was assumed.
+
+What it is for: the arguments and the result of the reader. It reads nothing.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from shared.kernel.errors import Invalid
+
+Format = Literal["csv", "parquet", "jsonl"]
+DateOrder = Literal["day", "month"]
+Decimal = Literal["dot", "comma"]
+Assumption = Literal[
+    "all_purchases",
+    "negative_is_refund",
+    "rows_are_events",
+    "amount_is_quantity_times_price",
+    "amount_missing",
+    "times_are_utc",
+]
+UNUSED_SHOWN_MAX: Final = 12
+"""Columns without a use that a sentence names: enough to see the one that was meant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a person settles; by default the file decides."""
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Column of the reader (`ts`) -> its name in the file (`Bestelldatum`)."""
+    date_order: DateOrder | None = None
+    """Which comes first in dates like 03/04/2024; None: found in the column."""
+    decimal: Decimal | None = None
+    """The mark before the cents; None: found in the column."""
+    encoding: str | None = None
+    """A codec of Python; None: found in the bytes."""
+    lines_of_one_order: bool = False
+    """Rows with one event id are lines of one order: amounts are added, the earliest time
+    stands. False: the same id with other content is refused."""
+
+
+def column_of(text: str) -> tuple[str, str]:
+    """The pair behind `--column ts=Bestelldatum`. Raises Invalid.
+
+    >>> column_of("ts=Bestelldatum")
+    ('ts', 'Bestelldatum')
+    """
+    name, sign, header = text.partition("=")
+    if not (sign and name.strip() and header.strip()):
+        raise Invalid("--column", f"is like ts=Bestelldatum, not {text!r}")
+    return name.strip(), header.strip()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """How a file was understood, and what was left out."""
+
+    file: str
+    """Its name, without folders."""
+    format: Format
+    encoding: str | None = None
+    """None: Parquet, which has none."""
+    delimiter: str | None = None
+    columns: dict[str, str] = field(default_factory=dict)
+    """Column of the reader -> name in the file."""
+    unused: list[str] = field(default_factory=list)
+    """Columns of the file that nothing was taken from."""
+    date_order: DateOrder | None = None
+    """None: no date depends on it."""
+    decimal: Decimal | None = None
+    """None: no amount depends on it."""
+    currency: str | None = None
+    """The mark beside the amounts."""
+    assumed: list[Assumption] = field(default_factory=list)
+    rows: int = 0
+    """Of the file, without empty lines."""
+    without_customer: int = 0
+    """Left out: they have no customer (guests)."""
+    repeated: int = 0
+    """Left out: rows equal to an earlier one of the same customer and event id."""
+    joined: int = 0
+    """Rows that were added to an earlier line of their order."""
+    events: int = 0
+    customers: int = 0
+    purchases: int = 0
+    amounts_known: float = 0.0
+    """Share of the purchases with an amount of at least 0."""
+    first: str | None = None
+    """Time of the oldest event, ISO 8601, UTC."""
+    last: str | None = None
+
+    def notes(self) -> dict[str, Any]:
+        """For the figures of an evaluation."""
+        return {
+            name: getattr(self, name)
+            for name in ("rows", "without_customer", "repeated", "joined", "amounts_known",
+                         "customers")
+        }  # fmt: skip
+
+    def lines(self) -> Iterator[str]:
+        """Sentences for a terminal: what was assumed, and what was left out."""
+        found = ", ".join(f"{name} = {header}" for name, header in self.columns.items())
+        yield f"{self.file}: {found}"
+        if self.unused:
+            more = ", …" if len(self.unused) > UNUSED_SHOWN_MAX else ""
+            yield f"not used: {', '.join(self.unused[:UNUSED_SHOWN_MAX])}{more}"
+        style = [self.encoding, self.delimiter and f"delimiter {self.delimiter!r}",
+                 self.date_order and f"the {self.date_order} comes first in dates",
+                 self.decimal and f"decimal {self.decimal}",
+                 self.currency and f"amounts in {self.currency}"]  # fmt: skip
+        if any(style):
+            yield ", ".join(part for part in style if part)
+        for code in self.assumed:
+            yield ASSUMED[code]
+        for count, what in ((self.without_customer, "left out: no customer"),
+                            (self.repeated, "left out: repeated as they are"),
+                            (self.joined, "added to an earlier line of their order")):  # fmt: skip
+            if count:
+                yield f"{count:,} of {self.rows:,} rows {what}"
+
+
+ASSUMED: Final[Mapping[Assumption, str]] = {
+    "all_purchases": "no column of event types: every row is a purchase",
+    "negative_is_refund": "no column of event types: a negative amount is a refund",
+    "rows_are_events": "no column of event ids: every row is an event of its own",
+    "amount_is_quantity_times_price": "the amount is the quantity times the unit price",
+    "amount_missing": "no column of amounts: spending is not known",
+    "times_are_utc": "times without a zone are UTC",
+}
