@@ -1,0 +1,105 @@
+"""Walks days through the cores of scoring and alerts: who would have been warned, when, and why.
+
+What it is for: the same decisions as live, on a file of events. Everything before `begin` is an
+import, folded silently; each day after it ends with a tick at midnight (UTC). Nothing is written,
+and nothing after a day is known on it but what the predictor and the policy bring along.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from deploy.backtest.scoring import Scoring, days
+from deploy.backtest.tasks import Ended, Tasks, Warned
+from services.alerts.core.policy import Policy
+from services.scoring.core.events import Kind
+from services.scoring.core.value.policy import ValuePolicy
+from services.scoring.handlers.assess import Assessor
+from services.scoring.ports import Predictor
+from services.scoring.settings import ScoringSettings
+from services.scoring.training.table import EventTable
+from shared.contracts.risk import RiskAssessed
+
+Reached = Callable[[int], None]
+"""Told how many days are done."""
+Heard = Callable[[bytes], None]
+"""Told each risk message, encoded, in order."""
+
+
+def nothing(_what: object) -> None:
+    """Tells nobody."""
+
+
+def assessor_of(settings: ScoringSettings) -> Assessor:
+    """The arithmetic of a deployment."""
+    return Assessor(
+        risk_topic=settings.risk_topic,
+        thresholds=settings.band_thresholds,
+        reasons_max=settings.reasons_max,
+        currency=settings.reporting_currency,
+        also_horizons_days=settings.also_horizons_days,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What decides: a predictor and the settings and policies of both services."""
+
+    predictor: Predictor
+    policy: Policy
+    assessor: Assessor
+    value_policy: ValuePolicy = field(default_factory=ValuePolicy)
+
+
+@dataclass(frozen=True, slots=True)
+class Walked:
+    """What a walk led to, in the order of time."""
+
+    warned: list[Warned]
+    ended: list[Ended]
+    open: dict[str, RiskAssessed]
+    """Customers with an open task at the end, and the newest assessment of each."""
+    looks: int
+    """Assessments made."""
+    messages: int
+    """Assessments that the risk topic was told of."""
+    why: Counter[str]
+    """Those, by the row of the decision table that applied."""
+
+
+def walk(
+    table: EventTable,
+    begin: float,
+    end: float,
+    setup: Setup,
+    *,
+    reached: Reached = nothing,
+    heard: Heard = nothing,
+) -> Walked:
+    """Walk from `begin` to `end`, midnights in Unix seconds UTC; both are ticks.
+
+    Deterministic. Memory: about 2 KB a customer beside the table.
+    """
+    scoring = Scoring(table, begin, setup.predictor, setup.assessor, setup.value_policy)
+    tasks = Tasks(setup.policy)
+    before, messages = begin, 0
+    for done, now in enumerate(days(begin, end), 1):
+        # In the order of the log: a day's purchases, then what the tick says of them.
+        _purchases(table, before, now, tasks)
+        told = scoring.tick(now)
+        for message in told:
+            heard(message)
+            tasks.assessed(message)
+        messages += len(told)
+        before = now
+        reached(done)
+    return Walked(tasks.warned, tasks.ended, tasks.open, scoring.looks, messages, tasks.why)
+
+
+def _purchases(table: EventTable, start: float, end: float, tasks: Tasks) -> None:
+    events = table.between(start, end)
+    bought = np.flatnonzero(events.kind == Kind.PURCHASE)
+    for row, at in zip(events.row[bought].tolist(), events.time[bought].tolist(), strict=True):
+        tasks.bought(table.customers[row], at)
