@@ -6,7 +6,6 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from deploy.backtest.judge import Figures, Judged, Warnings, judge
@@ -156,6 +155,7 @@ def as_the_tool_says(figures: Figures) -> dict[str, object]:
 def test_as_the_common_tool(name: str, begin: str, end: str, part: float) -> None:
     """Every figure is the same, to the digit."""
     theirs = tool()
+    pd = theirs.pd
     try:
         table = named(name)
     except Invalid:

@@ -84,8 +84,8 @@ async def test_as_the_service(seed: int, due_max: int, monkeypatch: pytest.Monke
     )  # fmt: skip
     await service.drain()
     told: dict[str, list[bytes]] = defaultdict(list)
-    for message in service.sender.sent:
-        if message.topic == RISK:
-            told[(message.key or b"").decode()].append(message.value or b"")
+    for sent in service.sender.sent:
+        if sent.topic == RISK:
+            told[(sent.key or b"").decode()].append(sent.value or b"")
     assert len(told) > 40
     assert said == told
