@@ -32,7 +32,7 @@ def loaded_after(loaded: Loaded, effects: Effects, rows: Ints) -> Loaded:
     after.model_version[at] = effects.predictor.version
     after.band[at] = new.band
     after.look_at[at] = new.look_at
-    after.published_reason[at] = new.published_reason
+    after.published_signs[at] = new.published_signs
     told = at[new.told]
     after.published_at[told] = new.assessed_at[new.told]
     after.published_probability[told] = new.probability[new.told]

@@ -254,7 +254,7 @@ class _Value:
     """What is said of who a customer is: in force, and measured."""
 
     def __init__(self, settings: ScoringSettings, engine: AsyncEngine, clock: Clock) -> None:
-        self.valuing = Valuing(Valuations(engine), settings.value_poll_s)
+        self.valuing = Valuing(Valuations(engine), settings.value_poll_s, settings.lapse_clock)
         refresh = ValueRefresh(
             ValueJobs(engine),
             self.valuing.current,

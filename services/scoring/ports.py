@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from services.scoring.core.bands import NO_BAND
 from services.scoring.core.columns import Columns
 from services.scoring.core.contracts import Labels
-from services.scoring.core.material import NO_REASON
 from services.scoring.core.state import empty
 from services.scoring.core.value.changes import StandingColumns, StandingRows
 from services.scoring.core.value.standing import NO_SEGMENTS, NONE
@@ -63,6 +62,11 @@ class Predictor(Protocol):
     def over(self, x: Floats, p: Floats, days: Sequence[int]) -> Floats:
         """float64[n, k]: P(no purchase) over each of `days`, given `p = predict(x)`; only of
         customers with a purchase. Never rises with the horizon."""
+        ...
+
+    def lapse(self, x: Floats, p: Floats, rest: Floats) -> Floats:
+        """float64[n]: P(no purchase in the next `rest` days of each row), given `p = predict(x)`;
+        only of customers with a purchase. 1 where no day is left."""
         ...
 
 
@@ -152,8 +156,8 @@ class Loaded(Columns):
     published_probability: Floats
     published_band: Codes
     """`NO_BAND` where never published."""
-    published_reason: Codes
-    """Index of `reasons.REASONS`; `NO_REASON` for none."""
+    published_signs: NDArray[np.int16]
+    """Signs of leaving as the topic was last sent them: bits of `signs.detectors.CODES`."""
     due_at: Floats
     """Of the timer."""
     look_at: Floats
@@ -172,7 +176,7 @@ class Loaded(Columns):
             published_at=np.full(n, np.nan),
             published_probability=np.full(n, np.nan),
             published_band=np.full(n, NO_BAND, np.int8),
-            published_reason=np.full(n, NO_REASON, np.int8),
+            published_signs=np.zeros(n, np.int16),
             due_at=np.full(n, np.nan),
             look_at=np.full(n, np.nan),
         )
@@ -192,10 +196,10 @@ class Assessments(Columns):
     look_at: Floats
     features: Floats
     """float64[n, F]."""
-    published_reason: Codes
-    """The leading reason that the risk topic was last told, as in `Loaded`."""
+    published_signs: NDArray[np.int16]
+    """Signs that the risk topic was last sent, as in `Loaded`."""
     value_at_risk: Floats
-    """Money expected within the horizon, times the probability; reporting currency."""
+    """Money expected within the horizon, times the lapse probability; reporting currency."""
     told: Flags
     """Whether the risk topic is told of it: something material changed."""
     message: NDArray[np.object_]
@@ -207,9 +211,10 @@ class Assessments(Columns):
     def none(cls) -> "Assessments":
         """Of nobody."""
         whole, real, code = np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.int8)
+        bits = np.zeros(0, np.int16)
         flag, thing = np.zeros(0, np.bool_), np.zeros(0, object)
         return cls(
-            whole, whole, real, real, code, real, np.zeros((0, 0)), code, real, flag, thing, thing
+            whole, whole, real, real, code, real, np.zeros((0, 0)), bits, real, flag, thing, thing
         )
 
 
@@ -268,6 +273,8 @@ class Made:
     """Little-endian float64, in the order of the feature set."""
     horizons: bytes | None
     """As in `Assessments`; None of assessments older than these."""
+    message: bytes
+    """The risk message as it was sent."""
 
 
 @dataclass(slots=True)

@@ -1,12 +1,13 @@
 """Scoring's settings, read from `EBBWATCH_SCORING_*`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.scoring.core.contracts import Labels
 from services.scoring.core.horizons import HORIZON_DAYS_MAX
+from services.scoring.core.lapse import LapseClock
 from shared.contracts import topics
 from shared.runtime.settings import HttpSettings, ReportingCurrency
 
@@ -65,8 +66,18 @@ class ScoringSettings(HttpSettings):
     """What training counts as churn. `contractual`: the end of the contract, of whom one runs; then
     only the main horizon is told."""
 
+    lapse_gaps: float = Field(4.0, gt=1, le=100)
+    """Lapse length in usual gaps: a silence that reaches it is a lapse of this customer
+    (docs/warning.md)."""
+
+    lapse_days_min: float = Field(28.0, ge=1, le=730)
+    """A shorter silence is never a lapse, however often the customer buys."""
+
+    lapse_days_max: float = Field(180.0, ge=1, le=730)
+    """A longer one always is, but for seasonal buyers."""
+
     band_thresholds: tuple[float, float, float] = (0.25, 0.5, 0.75)
-    """Lower ends of watch, high, critical."""
+    """Lower ends of watch, high, critical, of the lapse probability."""
 
     reasons_max: int = Field(3, ge=1, le=10)
     """Reasons told per assessment: more are not read."""
@@ -98,3 +109,14 @@ class ScoringSettings(HttpSettings):
     value_first_s: float = Field(30.0, gt=0)
     """How long after its start the service measures a base at the earliest, and how often one
     that is still too small is looked at again."""
+
+    @model_validator(mode="after")
+    def _bounds_in_order(self) -> Self:
+        if self.lapse_days_min > self.lapse_days_max:
+            raise ValueError("lapse_days_min lies above lapse_days_max")
+        return self
+
+    @property
+    def lapse_clock(self) -> LapseClock:
+        """The lapse length as this deployment sets it."""
+        return LapseClock(self.lapse_gaps, self.lapse_days_min, self.lapse_days_max)

@@ -7,16 +7,12 @@ from datetime import UTC, datetime
 import numpy as np
 
 from services.scoring.core.bands import NO_BAND
-from services.scoring.core.catalogue import REASON_INDEX
-from services.scoring.core.columns import codes, objects
-from services.scoring.core.material import NO_REASON
+from services.scoring.core.columns import objects
 from services.scoring.core.state import empty, from_bytes, to_bytes
 from services.scoring.core.times import seconds_of
 from services.scoring.ports import Assessments, Effects, EventRows, Loaded, Predictor
 from shared.postgres.ledger import Move
 from shared.postgres.outbox import Message
-
-_CODES = tuple(REASON_INDEX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +27,7 @@ class AssessmentRow:
     band: int
     look_at: datetime
     features: bytes
-    published_reason: str | None
+    published_signs: int
     value_at_risk: float
     message: bytes | None
     horizons: bytes
@@ -50,7 +46,7 @@ def assessed(effects: Effects) -> list[AssessmentRow]:
             band=int(a.band[n]),
             look_at=_at(a.look_at[n]),
             features=a.features[n].astype("<f8").tobytes(),
-            published_reason=_reason(a.published_reason[n]),
+            published_signs=int(a.published_signs[n]),
             value_at_risk=float(a.value_at_risk[n]),
             message=a.message[n],
             horizons=a.horizons[n],
@@ -103,7 +99,7 @@ def _columns(rows: Sequence[AssessmentRow], row: dict[str, int]) -> Assessments:
         band=np.array([one.band for one in rows], np.int8),
         look_at=seconds_of([one.look_at for one in rows]),
         features=np.stack([np.frombuffer(one.features, "<f8") for one in rows]),
-        published_reason=codes([one.published_reason for one in rows], _CODES),
+        published_signs=np.array([one.published_signs for one in rows], np.int16),
         value_at_risk=np.array([one.value_at_risk for one in rows]),
         told=np.array([one.message is not None for one in rows]),
         message=objects([one.message for one in rows]),
@@ -123,7 +119,7 @@ class Found:
     published_at: list[datetime | None]
     published_probability: list[float | None]
     published_band: list[int | None]
-    published_reason: list[str | None]
+    published_signs: list[int]
     due_at: list[datetime | None]
     look_at: list[datetime | None]
 
@@ -140,7 +136,7 @@ def found(loaded: Loaded) -> Found:
         published_at=[_when(at) for at in loaded.published_at],
         published_probability=[None if np.isnan(p) else p for p in loaded.published_probability],
         published_band=[_band(code) for code in loaded.published_band],
-        published_reason=[_reason(code) for code in loaded.published_reason],
+        published_signs=loaded.published_signs.tolist(),
         due_at=[_when(at) for at in loaded.due_at],
         look_at=[_when(at) for at in loaded.look_at],
     )
@@ -148,10 +144,6 @@ def found(loaded: Loaded) -> Found:
 
 def _band(code: np.int8) -> int | None:
     return None if code == NO_BAND else int(code)
-
-
-def _reason(code: np.int8) -> str | None:
-    return None if code == NO_REASON else _CODES[code]
 
 
 def _at(seconds: float) -> datetime:

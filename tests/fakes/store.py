@@ -148,13 +148,13 @@ class MemoryStore:
                 "published_at": seconds_of(_of(told, "assessed_at")),
                 "published_probability": np.array(_of(told, "probability", np.nan)),
                 "published_band": np.array(_of(told, "band", NO_BAND)),
+                "published_signs": np.array(_of(current, "published_signs", 0)),
                 "due_at": seconds_of(timers),
                 "look_at": seconds_of(_of(current, "look_at")),
             },
             {
                 "state": [None if one is None else one[1] for one in states],
                 "model_version": [t.made_by.get(name) for name in customers],
-                "published_reason": _of(current, "published_reason"),
             },
         )
 

@@ -164,7 +164,8 @@ REASONS: Final[tuple[ReasonSpec, ...]] = (
         code="value_falling",
         meaning="orders are worth less than the customer's usual order",
         features=(
-            "spent", "order_value", "order_value_30", "order_value_365", "order_value_trend",
+            "spent", "order_value", "order_value_usual", "order_value_variance",
+            "order_value_30", "order_value_365", "order_value_trend",
             "amount_decayed_7", "amount_decayed_30", "amount_decayed_90", "amount_decayed_365",
             "amount_trend_30_365", "refunds", "refund_share", "refunded_share", "profit",
             "margin_share",
@@ -190,7 +191,7 @@ REASONS: Final[tuple[ReasonSpec, ...]] = (
         meaning="a low or sharply fallen satisfaction score, or a low recommendation intent",
         features=(
             "survey_score", "survey_change", "survey_recency_days", "recommendation_score",
-            "suggestions",
+            "recommendation_change", "recommendation_recency_days", "suggestions",
         ),
         otherwise=(),
         facts=("survey_score", "survey_change", "recommendation_score"),
@@ -212,7 +213,8 @@ REASONS: Final[tuple[ReasonSpec, ...]] = (
         features=(
             "purchases", "purchase_days", "purchases_decayed_90", "purchases_decayed_365",
             "gap_mean_days", "gap_median_days", "gap_std_days", "gap_variation",
-            "gap_longest_days", "purchase_days_91", "purchase_days_182", "purchase_days_364",
+            "gap_longest_days", "gap_recent_days", "gap_season_days",
+            "purchase_days_91", "purchase_days_182", "purchase_days_364",
             "weekday_share", "time_of_week_share", "weekend_share", "season_days_28",
             "season_days_91", "categories", "favourite_category_share", "online_share",
             "offline_share",

@@ -81,6 +81,11 @@ def _lifetime(x: Floats, states: States, last: Floats, counts: Floats, now: Floa
     x[_row("purchases")] = purchases
     x[_row("spent")] = states["spent"]
     x[_row("order_value")] = states["spent"] / _where_positive(states["priced"])
+    counted = _where_positive(states["log_amounts"])
+    level = states["log_amount"] / counted
+    variance = np.maximum(states["log_amount_squared"] / counted - level * level, 0.0)
+    x[_row("order_value_usual")] = np.exp(level)
+    x[_row("order_value_variance")] = variance
     x[_row("refunds")] = refunds
     x[_row("refund_share")] = refunds / _where_positive(purchases)
     x[_row("refunded_share")] = states["refunded"] / _where_positive(states["spent"])
@@ -129,13 +134,15 @@ def _days(x: Floats, states: States, last: Floats, now: Floats) -> None:
     x[_row("purchase_days")] = days
 
     silence = np.where(bought, np.maximum(today - last_day, 0), 0)
-    gaps = gap_statistics(n, row, day, silence, RETURN_DAYS)
+    gaps = gap_statistics(n, row, day, silence, RETURN_DAYS, YEAR_DAYS)
     recency = x[_row("recency_days")]
     x[_row("gap_mean_days")] = gaps.mean
     x[_row("gap_median_days")] = gaps.median
     x[_row("gap_std_days")] = gaps.std
     x[_row("gap_variation")] = gaps.std / gaps.mean
     x[_row("gap_longest_days")] = gaps.longest
+    x[_row("gap_recent_days")] = gaps.recent
+    x[_row("gap_season_days")] = gaps.season
     start = _row("gap_last_days")
     x[start : start + 3] = gaps.newest.T
     x[_row("silence_over_gap_mean")] = recency / gaps.mean
@@ -188,7 +195,10 @@ def _voice(x: Floats, states: States, last: Floats, counts: Floats, now: Floats)
     x[_row("survey_score")] = scores[:, 0]
     x[_row("survey_change")] = scores[:, 0] - scores[:, 1]
     x[_row("survey_recency_days")] = _since(states["survey_time"][:, 0], now)
-    x[_row("recommendation_score")] = states["recommendation_score"][:, 0]
+    intent = states["recommendation_score"]
+    x[_row("recommendation_score")] = intent[:, 0]
+    x[_row("recommendation_change")] = intent[:, 0] - intent[:, 1]
+    x[_row("recommendation_recency_days")] = _since(states["recommendation_time"][:, 0], now)
     x[_row("suggestions")] = counts[:, Kind.SUGGESTION - 1]
 
 

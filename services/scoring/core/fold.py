@@ -37,7 +37,7 @@ _DECAYED: Final = {
 _PURCHASE: Final = Kind.PURCHASE - 1
 _ADDED: Final = (
     "decayed", "counts", "priced", "spent", "refunded", "channels", "cost", "costed", "week",
-    "categories",
+    "categories", "log_amount", "log_amount_squared", "log_amounts",
 )  # fmt: skip
 
 
@@ -126,6 +126,11 @@ def _fold_purchases(folded: States, cells: Floats, events: EventColumns, last_da
         _add_decayed(cells, at, "amount", weight[priced] * amount[:, None])
         np.add.at(cells, at + cell("priced"), 1.0)
         np.add.at(cells, at + cell("spent"), amount)
+        positive = amount > 0
+        at, log = at[positive], np.log(amount[positive])
+        np.add.at(cells, at + cell("log_amount"), log)
+        np.add.at(cells, at + cell("log_amount_squared"), log * log)
+        np.add.at(cells, at + cell("log_amounts"), 1.0)
     costed = np.flatnonzero(~np.isnan(events.amount) & ~np.isnan(events.cost))
     if len(costed):
         np.add.at(cells, base[costed] + cell("cost"), events.cost[costed])

@@ -16,6 +16,10 @@ Ints = NDArray[np.int64]
 _GAP_BITS: Final = 12
 """A gap is below 2,560 days, hence below 2^12."""
 _GAP_MASK: Final = (1 << _GAP_BITS) - 1
+RECENT_GAPS: Final = 12
+"""Gaps whose mean is the usual gap of today: a season of a fortnightly buyer."""
+SEASON_TOLERANCE_DAYS: Final = 28
+"""How far from the same day a year ago a silence may begin to be that season's."""
 _ROWS_NARROW: Final = 1 << (31 - _GAP_BITS)
 """Up to so many rows, (row, gap) fits an int32."""
 
@@ -28,6 +32,10 @@ class Gaps:
     median: Floats
     std: Floats
     longest: Floats
+    recent: Floats
+    """Mean of the last `RECENT_GAPS` gaps, or of as many as there are."""
+    season: Floats
+    """Longest gap that began within `SEASON_TOLERANCE_DAYS` of a year before the newest day."""
     newest: Floats
     """float64[n, 3]: the last gap, the one before, the one before that."""
     outlasting: Floats
@@ -36,7 +44,9 @@ class Gaps:
     """Share of `outlasting` that ended within the horizon; NaN where there is none."""
 
 
-def gap_statistics(n: int, row: Ints, day: Ints, silence: Ints, horizon_days: int) -> Gaps:
+def gap_statistics(
+    n: int, row: Ints, day: Ints, silence: Ints, horizon_days: int, year_days: int
+) -> Gaps:
     """Statistics of the gaps between consecutive days of each row.
 
     `row`, `day` int64[k]: purchase days sorted by (row, day), distinct within a row.
@@ -72,13 +82,30 @@ def gap_statistics(n: int, row: Ints, day: Ints, silence: Ints, horizon_days: in
     def at(index: Ints, needs: int = 1) -> Ints:
         return np.where(count >= needs, index, len(gap))
 
+    # The sum of the last gaps is a difference of days; the gaps of a row lie in time's order.
+    recent = np.minimum(count, RECENT_GAPS)
+    total_of = np.concatenate([[0], np.cumsum(gap)])
+    recent_mean = (total_of[end] - total_of[end - recent]) / np.where(has, recent, np.nan)
+
     lower, upper = ordered[at(start + (count - 1) // 2)], ordered[at(start + count // 2)]
     return Gaps(
         mean=total / divisor,
         median=(lower + upper) / 2,
         std=std,
         longest=ordered[at(end - 1)],
+        recent=recent_mean,
+        season=_season(n, gap_row, gap, day[:-1][same], day[1:][same], year_days),
         newest=np.stack([in_time[at(end - back, back)] for back in (1, 2, 3)], axis=1),
         outlasting=outlasting,
         return_share=endings[:, 1] / np.where(outlasting > 0, outlasting, np.nan),
     )
+
+
+def _season(n: int, gap_row: Ints, gap: Ints, start: Ints, end: Ints, year_days: int) -> Floats:
+    """Longest gap of each row that began about a year before its newest day; NaN without one."""
+    newest = np.zeros(n, np.int64)
+    newest[gap_row] = end  # of several assignments to one place the last stands: the newest day
+    near = np.abs(start - (newest[gap_row] - year_days)) <= SEASON_TOLERANCE_DAYS
+    found = np.full(n, np.nan)
+    np.fmax.at(found, gap_row[near], gap[near].astype(np.float64))
+    return found

@@ -42,6 +42,10 @@ class Bridge(msgspec.Struct, frozen=True, kw_only=True):
         moved = logit(q) - logit(q_main)
         return sigmoid(self.intercept + self.slope * logit(p) + self.rhythm * moved)
 
+    def apply_or_one(self, p: Floats, q_main: Floats, q: Floats, rest: Floats) -> Floats:
+        """As `apply`, over `rest` days of each row; 1 where no day is left."""
+        return np.where(rest > 0.0, self.apply(p, q_main, q), 1.0)
+
 
 AS_RHYTHM: Final = Bridge()
 """Where nothing was fitted."""

@@ -15,15 +15,12 @@ from services.scoring.core.events import DAY_S
 
 MOVE_MIN: Final = 0.1
 """Least change of probability since the last publication that is news by itself."""
-HEARTBEAT_WATCHED_DAYS: Final = 1.0
-"""Those who are ebbing (`rhythm.ebbing`): whoever acts on it wants the numbers of today."""
 HEARTBEAT_DAYS: Final = 28.0
-"""All others: a sign that they are still looked at. The topic is compacted, so a reader who
-starts afresh has every customer's newest assessment without it."""
+"""Of those who are not ebbing: a sign that they are still looked at. The topic is compacted, so
+a reader who starts afresh has every customer's newest assessment without it."""
 SAME_MAX: Final = 0.01
 """A look at somebody of whom nothing was heard leaves the current assessment in place while the
 probability stays this close to it: nobody who reads it would see or do anything else."""
-NO_REASON: Final = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,26 +32,26 @@ class Assessed:
     probability: NDArray[np.float64]
     band: NDArray[np.int8]
     """Index of `BANDS`; `NO_BAND` where never published."""
-    reason: NDArray[np.int8]
-    """The leading reason as an index of `reasons.REASONS`; `NO_REASON` for none."""
+    signs: NDArray[np.int16]
+    """Signs of leaving, as bits of `signs.detectors.CODES`."""
 
 
 def is_material(
-    new: Assessed, published: Assessed, watched: NDArray[np.bool_]
+    new: Assessed, published: Assessed, heartbeat_days: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
     """bool[n]: the new assessment differs enough from the one last published.
 
-    Never published; another band; probability moved by `MOVE_MIN` or more; another leading
-    reason; or the heartbeat is due. A reason that only goes is no news.
+    Never published; another band; probability moved by `MOVE_MIN` or more; a sign that began or
+    ended; or the heartbeat, float64[n] in days, is due.
     """
-    due = np.where(watched, HEARTBEAT_WATCHED_DAYS, HEARTBEAT_DAYS) * DAY_S
+    due = heartbeat_days * DAY_S
     # The published number may have travelled as text: a move of exactly the least counts.
     moved = np.abs(new.probability - published.probability) >= MOVE_MIN - 1e-9
     return np.asarray(
         (published.band == NO_BAND)
         | (new.band != published.band)
         | moved
-        | ((new.reason != NO_REASON) & (new.reason != published.reason))
+        | (new.signs != published.signs)
         | (new.at - published.at >= due)
     )
 

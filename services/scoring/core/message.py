@@ -20,15 +20,22 @@ VALUE_HALF_LIFE_DAYS: Final = 90
 TENURE_DAYS_MIN: Final = 28.0
 """A shorter history is read as if it were so long: one basket on the first day is no rate."""
 
+FADED_MAX: Final = 60.0
+"""Half-lives of silence (15 years) after which what has faded is not restored: it is nothing."""
+
 
 def expected_value(x: Floats, horizon_days: float) -> Floats:
     """Money expected within the horizon had the customer stayed, float64[n], reporting currency.
 
-    Projects the decayed spending rate: a customer who spends c a day has a decayed sum of
+    Projects the decayed spending rate as it was at the last purchase, so that a silence does not
+    make a customer worth less: who spends c a day has a decayed sum of
     c * tau * (1 - exp(-tenure / tau)), tau = half-life / ln 2. 0 where there are no amounts.
     """
-    amount = np.nan_to_num(x[:, feature_index[f"amount_decayed_{VALUE_HALF_LIFE_DAYS}"]])
-    tenure = np.maximum(np.nan_to_num(x[:, feature_index["tenure_days"]]), TENURE_DAYS_MIN)
+    silence = np.nan_to_num(x[:, feature_index["recency_days"]])
+    faded = np.nan_to_num(x[:, feature_index[f"amount_decayed_{VALUE_HALF_LIFE_DAYS}"]])
+    amount = faded * np.exp2(np.minimum(silence / VALUE_HALF_LIFE_DAYS, FADED_MAX))
+    tenure = np.nan_to_num(x[:, feature_index["tenure_days"]]) - silence
+    tenure = np.maximum(tenure, TENURE_DAYS_MIN)
     tau = VALUE_HALF_LIFE_DAYS / math.log(2)
     per_day = amount / (tau * -np.expm1(-tenure / tau))
     return np.asarray(per_day * horizon_days)

@@ -13,6 +13,7 @@ and 0 where the domain does not say.
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from services.scoring.core.gaps import RECENT_GAPS, SEASON_TOLERANCE_DAYS
 from services.scoring.core.state import CATEGORY_BUCKETS, HALF_LIVES_DAYS
 
 WINDOWS_DAYS: Final = (7, 14, 28, 56, 91, 182, 364)
@@ -90,6 +91,20 @@ def _lifetime() -> tuple[Feature, ...]:
             "mean value of an order, ever",
             "reporting currency",
             "spent / purchases with an amount; NaN without",
+            _EVENTS,
+        ),
+        Feature(
+            "order_value_usual",
+            "usual value of an order: geometric mean, which one large order hardly moves",
+            "reporting currency",
+            "exp(mean of ln(amount)) over purchases with a positive amount; NaN without",
+            _EVENTS,
+        ),
+        Feature(
+            "order_value_variance",
+            "how much the value of orders varies",
+            "log units squared",
+            "population variance of ln(amount), same purchases; NaN without",
             _EVENTS,
         ),
         Feature("refunds", "refunds and cancellations ever", "count", "count", "refund events"),
@@ -184,6 +199,11 @@ def _gaps() -> tuple[Feature, ...]:
         Feature("gap_variation", "irregularity of the rhythm", "ratio",
                 "gap_std_days / gap_mean_days", _DAYS),
         Feature("gap_longest_days", "longest gap so far", "days", "max of the gaps", _DAYS),
+        Feature("gap_recent_days", "usual gap of today", "days",
+                f"mean of the last {RECENT_GAPS} gaps, or of as many as there are", _DAYS),
+        Feature("gap_season_days", "season: longest gap at this time a year ago", "days",
+                f"longest gap that began at most {SEASON_TOLERANCE_DAYS} days from "
+                f"{YEAR_DAYS} days before the newest purchase day; NaN without one", _DAYS),
         Feature("gap_last_days", "the newest gap", "days", "newest - one before", _DAYS),
         Feature("gap_second_last_days", "the gap before it", "days", "as named", _DAYS),
         Feature("gap_third_last_days", "the gap before that", "days", "as named", _DAYS),
@@ -273,6 +293,10 @@ def _voice() -> tuple[Feature, ...]:
                 "max(0, now - newest scored survey)", _VOICE),
         Feature("recommendation_score", "last recommendation intent", "0-10",
                 "newest scored recommendation by (time, key)", _VOICE),
+        Feature("recommendation_change", "change of recommendation intent", "points",
+                "newest - the one before; NaN below two", _VOICE),
+        Feature("recommendation_recency_days", "time since the last scored recommendation", "days",
+                "max(0, now - newest scored recommendation)", _VOICE),
         Feature("suggestions", "suggestions ever", "count", "count", _VOICE),
     )  # fmt: skip
 

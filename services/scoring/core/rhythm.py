@@ -1,8 +1,8 @@
 """The rule for use without a model: each customer against their own buying rhythm.
 
-What it is for: a probability that needs no training, and the time of the next look at a
-silent customer. It never looks at money, interactions or feedback, and never at other
-customers: a customer's number does not depend on who else is in the batch.
+What it is for: a probability that needs no training. It never looks at money, interactions or
+feedback, and never at other customers: a customer's number does not depend on who else is in the
+batch.
 
 The rule is MBG/NBD (Batislam, Denizel & Filiztekin 2007, Int. J. Res. Marketing 24(3) 201-209;
 the BG/NBD of Fader, Hardie & Lee 2005 in which a customer may also leave right after the
@@ -24,7 +24,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.scoring.core.events import DAY_S
 from services.scoring.core.registry import feature_index
 
 Floats = NDArray[np.float64]
@@ -50,17 +49,6 @@ class Prior:
 
 PRIOR: Final = Prior()
 
-LOOK_GAPS: Final = 0.5
-"""Looks per usual gap are 1 / this: two looks are enough to see a silence begin."""
-LOOK_DAYS_MIN: Final = 1.0
-"""A band says no more than a day does; bounds the sweep at one look a customer and day."""
-LOOK_DAYS_MAX: Final = 14.0
-"""Bounds how late a change of model or setting reaches a customer who buys once a year."""
-LOOK_GONE_DAYS: Final = 7.0
-"""Who has been silent for longer than the horizon is looked at weekly."""
-BAND_WATCHED: Final = 2
-"""High: from here on, every day while there is still time."""
-
 
 def assessable(x: Floats) -> NDArray[np.bool_]:
     """bool[n]: has bought at least once. Others are prospects and cannot churn."""
@@ -79,10 +67,11 @@ def _repeats(x: Floats) -> tuple[Floats, Floats]:
     return repeats, np.nan_to_num(x[:, feature_index["gap_mean_days"]]) * repeats
 
 
-def churn_by_rhythm(x: Floats, horizon_days: float, prior: Prior = PRIOR) -> Floats:
+def churn_by_rhythm(x: Floats, horizon_days: float | Floats, prior: Prior = PRIOR) -> Floats:
     """P(no purchase in the next `horizon_days` days), float64[n]; NaN for prospects.
 
-    `x` is float64[n, F] of `features`. Reads the silence, the purchase days and their mean gap.
+    `x` is float64[n, F] of `features`; the horizon is one number or float64[n]. Reads the
+    silence, the purchase days and their mean gap.
     """
     silence = x[:, feature_index["recency_days"]]
     repeats, span = _repeats(x)
@@ -96,34 +85,3 @@ def churn_by_rhythm(x: Floats, horizon_days: float, prior: Prior = PRIOR) -> Flo
         alive = np.exp(-np.logaddexp(0.0, log_odds_left))
     returns = -np.expm1(weight * np.log(total / (total + horizon_days)))
     return np.asarray(1.0 - alive * returns)
-
-
-def ebbing(x: Floats, band: NDArray[np.int8], horizon_days: float) -> NDArray[np.bool_]:
-    """bool[n]: at high risk and silent for no longer than the horizon: there is still time.
-
-    Only these may become a task, so only they are looked at, explained and told daily. Who
-    has been silent for longer is gone, which changes slowly.
-    """
-    silence = x[:, feature_index["recency_days"]]
-    return np.asarray((band >= BAND_WATCHED) & (silence <= horizon_days))
-
-
-def next_look(x: Floats, now: Floats, watched: NDArray[np.bool_], horizon_days: float) -> Floats:
-    """When the silence sweep looks again, float64[n], Unix seconds UTC.
-
-    watched             after one day (`ebbing`).
-    gone                after a week: silent for longer than the horizon.
-    two or more days    after half the usual gap: soon enough to see a silence begin.
-    one purchase        after half the silence so far: without a rhythm the risk grows with the
-                        logarithm of the silence, so each look sees about the same change.
-    no purchase         after the longest step: a prospect's first purchase is an event anyway.
-    Always between `LOOK_DAYS_MIN` and `LOOK_DAYS_MAX` days from `now`.
-    """
-    gap = x[:, feature_index["gap_mean_days"]]
-    silence = x[:, feature_index["recency_days"]]
-    rhythm = np.where(np.isnan(gap), silence, gap)
-    step = np.clip(LOOK_GAPS * rhythm, LOOK_DAYS_MIN, LOOK_DAYS_MAX)
-    step = np.where(silence > horizon_days, np.maximum(step, LOOK_GONE_DAYS), step)
-    step = np.where(np.isnan(rhythm), LOOK_DAYS_MAX, step)
-    step = np.where(watched, LOOK_DAYS_MIN, step)
-    return np.asarray(now + step * DAY_S)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from services.scoring.core.events import Channel, Kind
 
-FEATURE_SET: Final = 3
+FEATURE_SET: Final = 4
 """Guards stored states and models: raise it whenever `STATE` or a feature's meaning changes."""
 
 HALF_LIVES_DAYS: Final = (7, 30, 90, 365)
@@ -49,14 +49,17 @@ STATE: Final[np.dtype[np.void]] = np.dtype(
         ("priced", "<f8"),  # purchases with an amount
         ("spent", "<f8"),  # reporting currency, purchases
         ("refunded", "<f8"),  # reporting currency, refunds, positive
+        ("log_amount", "<f8"),  # sum of ln(amount) over purchases with a positive amount
+        ("log_amount_squared", "<f8"),  # sum of ln(amount)^2 over the same
+        ("log_amounts", "<f8"),  # how many these are
         ("first_purchase", "<f8"),  # Unix seconds UTC; +inf = none
         ("last", "<f8", (len(Kind),)),  # newest time by Kind - 1; -inf = none
         ("survey_time", "<f8", (SURVEYS_KEPT,)),  # scored surveys, newest first; -inf = none
         ("survey_key", "<u8", (SURVEYS_KEPT,)),
         ("survey_score", "<f8", (SURVEYS_KEPT,)),  # NaN = none
-        ("recommendation_time", "<f8", (1,)),  # the newest scored recommendation
-        ("recommendation_key", "<u8", (1,)),
-        ("recommendation_score", "<f8", (1,)),
+        ("recommendation_time", "<f8", (SURVEYS_KEPT,)),  # scored recommendations, newest first
+        ("recommendation_key", "<u8", (SURVEYS_KEPT,)),
+        ("recommendation_score", "<f8", (SURVEYS_KEPT,)),
         ("channels", "<f8", (len(Channel) - 1,)),  # purchases by Channel - 1
         ("cost", "<f8"),  # reporting currency, purchases with amount and cost
         ("costed", "<f8"),  # the amounts of those

@@ -14,20 +14,22 @@ from numpy.typing import NDArray
 from services.scoring.core import contracts, horizons, material
 from services.scoring.core import state as states_of
 from services.scoring.core.bands import NO_BAND, band_index
-from services.scoring.core.catalogue import REASON_INDEX
 from services.scoring.core.events import EventColumns, Kind
 from services.scoring.core.features import features
 from services.scoring.core.fold import fold
 from services.scoring.core.identity import stable_hash
+from services.scoring.core.lapse import ORDINARY_SHARE, Lapses, lapses
+from services.scoring.core.looks import ebbing, look_step_days, next_look
 from services.scoring.core.message import expected_value
 from services.scoring.core.reasons import reasons, rule_reasons
-from services.scoring.core.rhythm import BAND_WATCHED, assessable, ebbing, next_look
+from services.scoring.core.rhythm import assessable
+from services.scoring.core.signs.detectors import SILENCES, Seen, Signs, complaint_wait_s, detect
 from services.scoring.core.timers import AFTER_BACKFILL, AT_NEXT_TICK, at_once, onboarding
 from services.scoring.core.times import seconds_of, whole_us
 from services.scoring.core.value.standing import Risk
 from services.scoring.handlers.stand import Stand, Standings
 from services.scoring.handlers.work import Turn, Work
-from services.scoring.handlers.writer import Telling, Writer
+from services.scoring.handlers.writer import Risks, Telling, Words, Writer
 from services.scoring.leaving import loaded_after
 from services.scoring.ports import Assessments, Effects, Loaded, Looks, Predictor
 from shared.contracts.risk import Reason
@@ -35,6 +37,8 @@ from shared.contracts.risk import Reason
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+BAND_EXPLAINED: Final = 2
+"""High: from here on the score itself is explained."""
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -144,64 +148,88 @@ class Assessor:
             loaded, states = loaded.take(rows), states_of.take(states, rows)
         now = job.now[rows]
         x = features(states, now)
+        seen = lapses(x, stand.by.lapse_clock)
         # Whose contract has ended is known to be gone: no silence of theirs is a risk.
         left = contracts.ended(states)
         buyers = np.flatnonzero(assessable(x) & ~left)
-        band, probability = np.full(len(rows), NO_BAND, np.int8), np.full(len(rows), np.nan)
-        probability[buyers] = predictor.predict(x[buyers])
-        band[buyers] = band_index(probability[buyers], loaded.band[buyers], self.thresholds)
-        watched = ebbing(x, band, predictor.horizon_days)
-        looks = whole_us(next_look(x, now, watched, predictor.horizon_days))
-        effects.due_at[rows] = _armed(job.due[rows], loaded.due_at, looks)
-        expected = expected_value(x, predictor.horizon_days)
+        risk = self._risk(predictor, x, seen, buyers, loaded)
         new = onboarding(job.imported[rows], loaded.due_at)
         stand(
-            rows, x, now,
-            Risk(band, probability, probability * expected),
+            rows, x, now, Risk(risk.band, risk.probability, risk.value),
             states["categories"], loaded.known, new,
         )  # fmt: skip
+        signs = detect(
+            Seen(x, seen, risk.lapse, stand.grade, stand.lifecycle), loaded.published_signs
+        )
+        looks = whole_us(next_look(seen, now, now + complaint_wait_s(x)))
+        effects.due_at[rows] = _armed(job.due[rows], loaded.due_at, looks)
         if not len(buyers):
             return
-        found = material.Assessed(
-            now, probability, band, np.full(len(rows), material.NO_REASON, np.int8)
-        )
-        before = _published(loaded)
-        # Whoever is gone is explained only where the number alone is news.
-        needed = watched | material.is_material(found, before, watched)
-        why: list[list[Reason]] = [[] for _ in rows]
-        # Reasons cost fifty times a prediction: only those who may become a task get them.
-        explained = buyers[needed[buyers] & (band[buyers] >= BAND_WATCHED)]
-        if len(explained):
-            for at, told in zip(explained, self._why(predictor, x[explained]), strict=True):
-                why[at] = told
-                found.reason[at] = _leading(told)
-        publish = material.is_material(found, before, watched)
-        effects.looks = Looks(probability[buyers], band[buyers])
+        found = material.Assessed(now, risk.probability, risk.band, signs.bits)
+        watched = ebbing(seen)
+        heartbeat = np.where(watched, look_step_days(seen), material.HEARTBEAT_DAYS)
+        publish = material.is_material(found, _published(loaded), heartbeat)
+        why = self._why(predictor, x, signs, risk, buyers[publish[buyers]])
+        effects.looks = Looks(risk.probability[buyers], risk.band[buyers])
         # Not by what this very turn touched alone: how events are cut into turns changes nothing.
         touched = (rows < job.touched) | at_once(loaded.due_at)
-        same = material.is_same(probability, loaded.probability) & ~touched
+        same = material.is_same(risk.probability, loaded.probability) & ~touched
         kept = same & ~publish & (loaded.model_version == predictor.version)
         buyers = buyers[~kept[buyers]]
         if not len(buyers):
             return
-        telling = self._telling(predictor, x, buyers, probability, expected)
+        telling = self._telling(predictor, x, buyers, risk, seen)
         write = Writer(job, rows, loaded, predictor, telling, x, stand)
-        write(effects, buyers, found, why, looks=looks, publish=publish, onboarding=new)
+        write(
+            effects, buyers, found, Words(why, signs), looks=looks, publish=publish, onboarding=new
+        )
+
+    def _risk(
+        self, predictor: Predictor, x: Floats, seen: Lapses, buyers: Ints, loaded: Loaded
+    ) -> Risks:
+        """Probabilities, bands and values of the buyers; the rest stays undefined."""
+        n = len(x)
+        band = np.full(n, NO_BAND, np.int8)
+        probability, lapse = np.full(n, np.nan), np.full(n, np.nan)
+        p = predictor.predict(x[buyers])
+        # An ordinary silence is no risk yet, however seldom the customer buys.
+        ordinary = seen.share[buyers] < ORDINARY_SHARE
+        probability[buyers], lapse[buyers] = p, predictor.lapse(x[buyers], p, seen.rest[buyers])
+        banded = band_index(lapse[buyers], loaded.band[buyers], self.thresholds)
+        band[buyers] = np.where(ordinary, 0, banded)
+        expected = expected_value(x, predictor.horizon_days)
+        return Risks(band, probability, lapse, expected)
 
     def _telling(
-        self, predictor: Predictor, x: Floats, buyers: Ints, probability: Floats, expected: Floats
+        self, predictor: Predictor, x: Floats, buyers: Ints, risk: Risks, seen: Lapses
     ) -> Telling:
         # The end of a contract grows likelier with the horizon, and does not follow the rhythm.
         others = self.also_horizons_days if predictor.labels == "silence" else ()
         days = horizons.asked(others, predictor.horizon_days)
         over = np.full((len(x), len(days)), np.nan)
-        over[buyers] = predictor.over(x[buyers], probability[buyers], days)
-        return Telling(self.risk_topic, self.currency, days, over, expected)
+        over[buyers] = predictor.over(x[buyers], risk.probability[buyers], days)
+        return Telling(self.risk_topic, self.currency, days, over, risk, seen)
 
-    def _why(self, predictor: Predictor, x: Floats) -> list[list[Reason]]:
-        if predictor.method != "model":
-            return rule_reasons(x, self.reasons_max)
-        return reasons(predictor.explain(x), x, self.reasons_max)
+    def _why(
+        self, predictor: Predictor, x: Floats, signs: Signs, risk: Risks, rows: Ints
+    ) -> dict[int, list[Reason]]:
+        """Reasons of the rows that are published: of the score where it is what may warn.
+
+        A model's contributions cost fifty times a prediction; where no silence is a sign and the
+        band is low, what the numbers say for themselves stands in.
+        """
+        scored = (signs.bits[rows] & SILENCES > 0) | (risk.band[rows] >= BAND_EXPLAINED)
+        scored &= predictor.method == "model"
+        why: dict[int, list[Reason]] = {}
+        for part, by_model in ((rows[scored], True), (rows[~scored], False)):
+            if len(part):
+                found = (
+                    reasons(predictor.explain(x[part]), x[part], self.reasons_max)
+                    if by_model
+                    else rule_reasons(x[part], self.reasons_max)
+                )
+                why |= zip(part.tolist(), found, strict=True)
+        return why
 
 
 def _armed(fired: NDArray[np.bool_], before: Floats, looks: Floats) -> Floats:
@@ -240,9 +268,5 @@ def _published(loaded: Loaded) -> material.Assessed:
         loaded.published_at,
         loaded.published_probability,
         loaded.published_band,
-        loaded.published_reason,
+        loaded.published_signs,
     )
-
-
-def _leading(why: list[Reason]) -> int:
-    return REASON_INDEX[why[0].code] if why else material.NO_REASON

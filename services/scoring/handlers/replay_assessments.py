@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.scoring.core.horizons import unpack
+from services.scoring.core.registry import feature_index
 from services.scoring.ports import Made, Predictor
+from shared.contracts.risk import DECODER
 from shared.kernel.errors import Invalid
 
 Floats = NDArray[np.float64]
@@ -80,6 +82,18 @@ def _curves(predictor: Predictor, x: Floats, p: Floats, rows: list[Made]) -> lis
     return found
 
 
+def _lapse_differences(predictor: Predictor, x: Floats, p: Floats, rows: list[Made]) -> Floats:
+    """By how much each lapse probability differs from the published one; 0 of older messages."""
+    stored = [DECODER.decode(made.message).lapse for made in rows]
+    at = np.flatnonzero([one is not None for one in stored])
+    days = np.array([one.days for one in stored if one is not None])
+    published = np.array([one.probability for one in stored if one is not None])
+    found = np.zeros(len(rows))
+    rest = np.maximum(days - x[at][:, feature_index["recency_days"]], 0.0)
+    found[at] = np.abs(predictor.lapse(x[at], p[at], rest) - published)
+    return found
+
+
 def _same(now: dict[int, float], stored: dict[int, float]) -> bool:
     return all(abs(now[days] - p) <= TOLERANCE for days, p in stored.items())
 
@@ -88,8 +102,10 @@ def _compare(found: Replayed, predictor: Predictor, rows: list[Made]) -> None:
     x = np.array([np.frombuffer(made.features, "<f8") for made in rows])
     again = predictor.predict(x)
     curves = _curves(predictor, x, again, rows)
-    for made, now, curve in zip(rows, again.tolist(), curves, strict=True):
-        if abs(now - made.probability) <= TOLERANCE and _same(curve, unpack(made.horizons)):
+    lapses = _lapse_differences(predictor, x, again, rows).tolist()
+    for made, now, curve, lapse in zip(rows, again.tolist(), curves, lapses, strict=True):
+        same = abs(now - made.probability) <= TOLERANCE and _same(curve, unpack(made.horizons))
+        if same and lapse <= TOLERANCE:
             found.equal += 1
             continue
         found.differ += 1

@@ -33,6 +33,7 @@ from shared.postgres.outbox import Message
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
+Codes = NDArray[np.int8]
 Ints = NDArray[np.int64]
 
 
@@ -177,6 +178,27 @@ class Stand:
                 for one in news
                 if is_told(one)
             ]
+
+    @property
+    def grade(self) -> Codes:
+        """int8[n]: of the assessed rows, index of `grades.GRADES`; -1 unknown."""
+        return self._comparison.now.grade
+
+    @property
+    def lifecycle(self) -> Codes:
+        """int8[n]: of the assessed rows, index of `lifecycle.LIFECYCLES`; -1 unknown."""
+        return self._comparison.now.lifecycle
+
+    @property
+    def _comparison(self) -> Comparison:
+        if self._found is None:
+            raise RuntimeError("nothing was assessed yet")
+        return self._found
+
+    @property
+    def by(self) -> Valuation:
+        """What is in force."""
+        return self._of.by
 
     def told(self, at: int) -> ToldStanding | None:
         """The standing of the row at this place, as the risk message carries it."""

@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 import structlog
 
+from services.scoring.core.lapse import LapseClock
 from services.scoring.core.segments.rules import Rule, Rules, rule
 from services.scoring.core.value import policy as policies
 from services.scoring.core.value.base import Base
@@ -60,11 +61,12 @@ class Source(Protocol):
 class Valuing:
     """The valuation of this process."""
 
-    def __init__(self, source: Source, poll_s: float) -> None:
+    def __init__(self, source: Source, poll_s: float, clock: LapseClock) -> None:
         self._source = source
         self._poll_s = poll_s
         self._versions: Versions | None = None
-        self._valuation = Valuation()
+        self._clock = clock
+        self._valuation = Valuation(clock=clock)
         self.unusable: dict[str, str] = {}
         """Segments in force that this version cannot run (a name is no longer known), and why."""
 
@@ -83,10 +85,10 @@ class Valuing:
         if stored is None:
             return
         policy_version, base_version, revision = stored.versions
-        policy = policies.parse(stored.policy) if stored.policy else policies.ValuePolicy()
+        policy = policies.stored(stored.policy) if stored.policy else policies.ValuePolicy()
         base = msgspec.json.decode(stored.base, type=Base) if stored.base else None
         rules = Rules(revision, tuple(self._rules(stored.segments)))
-        self._valuation = Valuation(policy, policy_version, base, rules)
+        self._valuation = Valuation(policy, policy_version, base, rules, self._clock)
         self._versions = stored.versions
         log.info("valuation in force", policy=policy_version, base=base_version, segments=revision)
 

@@ -21,7 +21,6 @@ from services.scoring.core.identity import stable_hash
 from services.scoring.core.value.affinity import Counts
 from services.scoring.core.value.base import measure
 from services.scoring.core.value.grades import influence
-from services.scoring.core.value.policy import ValuePolicy
 from services.scoring.core.value.standing import Valuation
 from shared.contracts.events import Profile
 from shared.kernel.errors import Transient
@@ -169,7 +168,7 @@ class ValueRefresh:
         if not len(sample):
             return False
         try:
-            base = await asyncio.to_thread(_fit, sample, now, self._current().policy)
+            base = await asyncio.to_thread(_fit, sample, now, self._current())
         except ValueError as reason:
             log.info("base not measured yet", reason=str(reason))
             return False
@@ -178,6 +177,6 @@ class ValueRefresh:
         return True
 
 
-def _fit(sample: Sample, now: float, policy: ValuePolicy) -> str:
+def _fit(sample: Sample, now: float, by: Valuation) -> str:
     x, reach, categories = sample.columns(now)
-    return msgspec.json.encode(measure(x, reach, categories, policy)).decode()
+    return msgspec.json.encode(measure(x, reach, categories, by.policy, by.clock)).decode()

@@ -1,6 +1,6 @@
 """Writes customers' assessments and, where one is news, the message about it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,15 +9,17 @@ from numpy.typing import NDArray
 
 from services.scoring.core import horizons, material
 from services.scoring.core.bands import NO_BAND
+from services.scoring.core.lapse import Lapses
 from services.scoring.core.message import last_purchase
 from services.scoring.core.registry import feature_index
+from services.scoring.core.signs.detectors import Signs
 from services.scoring.core.state import FEATURE_SET
 from services.scoring.core.times import moments
 from services.scoring.core.value.changes import defined
 from services.scoring.handlers.stand import Stand
 from services.scoring.handlers.work import Work
 from services.scoring.ports import Assessments, Effects, Loaded, Predictor
-from shared.contracts.risk import BANDS, ENCODER, Reason, RiskAssessed, Standing, Within
+from shared.contracts.risk import BANDS, ENCODER, Lapse, Reason, RiskAssessed, Within
 from shared.postgres.outbox import Message
 
 Floats = NDArray[np.float64]
@@ -26,16 +28,42 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
+class Risks:
+    """The risk of the rows of a turn; columns of n, NaN where it is not defined."""
+
+    band: NDArray[np.int8]
+    probability: Floats
+    """Of no purchase within the predictor's horizon."""
+    lapse: Floats
+    """That the present silence reaches the lapse length."""
+    expected: Floats
+    """Money expected within the horizon had the customer stayed, reporting currency."""
+
+    @property
+    def value(self) -> Floats:
+        """Value at risk: lapse probability x expected value, reporting currency."""
+        return self.lapse * self.expected
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Why, by row of the turn: reasons of the published rows, and the signs of all."""
+
+    reasons: Mapping[int, Sequence[Reason]]
+    signs: Signs
+
+
+@dataclass(frozen=True, slots=True)
 class Telling:
-    """How assessments are told, and over which horizons."""
+    """How assessments are published, and over which horizons."""
 
     risk_topic: str
     currency: str
     days: Sequence[int]
     over: Floats
     """float64[n, k]: P(no purchase) of each row of the turn over each of `days`."""
-    expected: Floats
-    """float64[n]: money expected within the main horizon, reporting currency."""
+    risk: Risks
+    seen: Lapses
 
 
 class Writer:
@@ -64,7 +92,7 @@ class Writer:
         effects: Effects,
         buyers: Ints,
         new: material.Assessed,
-        why: Sequence[Sequence[Reason]],
+        why: Words,
         *,
         looks: Floats,
         publish: Flags,
@@ -83,9 +111,9 @@ class Writer:
             band=new.band[buyers],
             look_at=looks[buyers],
             features=self._x[buyers],
-            # What the topic was told last stays so until it is told again.
-            published_reason=np.where(publish, new.reason, self._loaded.published_reason)[buyers],
-            value_at_risk=(new.probability * self._telling.expected)[buyers],
+            # What the topic was sent last stays so until it is sent again.
+            published_signs=np.where(publish, new.signs, self._loaded.published_signs)[buyers],
+            value_at_risk=self._telling.risk.value[buyers],
             told=told,
             message=message,
             horizons=packed,
@@ -96,7 +124,7 @@ class Writer:
         effects: Effects,
         told: Ints,
         new: material.Assessed,
-        why: Sequence[Sequence[Reason]],
+        why: Words,
         onboarding: Flags,
     ) -> list[bytes]:
         if not len(told):
@@ -105,7 +133,7 @@ class Writer:
         encoded: list[bytes] = []
         for at, row, values in zip(told.tolist(), self._rows[told].tolist(), columns, strict=True):
             customer = self._job.customers[row]
-            risk = self._message(customer, values, why[at], self._stand.told(at))
+            risk = self._message(customer, values, at, why)
             encoded.append(ENCODER.encode(risk))
             cause = self._job.turns[self._job.partition[row]].tp
             effects.messages.append(
@@ -126,7 +154,11 @@ class Writer:
             self._loaded.band[told].tolist(),
             onboarding[told].tolist(),
             self._telling.over[told].tolist(),
-            self._telling.expected[told].tolist(),
+            self._telling.risk.expected[told].tolist(),
+            self._telling.risk.lapse[told].tolist(),
+            self._telling.seen.days[told].tolist(),
+            self._telling.seen.gap[told].tolist(),
+            self._telling.seen.own[told].tolist(),
             x[:, feature_index["purchases"]].tolist(),
             moments(last_purchase(x, now)),
             x[:, feature_index["recency_days"]].tolist(),
@@ -139,12 +171,12 @@ class Writer:
         self,
         customer: str,
         values: tuple[Any, ...],
-        why: Sequence[Reason],
-        standing: Standing | None,
+        row: int,
+        why: Words,
     ) -> RiskAssessed:
         (
-            at, probability, band, revision, previous, onboarding, over, expected, purchases,
-            last_purchase_at, silent, gap, received_ms,
+            at, probability, band, revision, previous, onboarding, over, expected, lapse,
+            lapse_days, usual_gap, own, purchases, last_purchase_at, silent, gap, received_ms,
         ) = values  # fmt: skip
         return RiskAssessed(
             customer_id=customer,
@@ -156,21 +188,25 @@ class Writer:
                 Within(days=days, probability=p)
                 for days, p in zip(self._telling.days, over, strict=True)
             ],
+            lapse=Lapse(
+                days=lapse_days, probability=lapse, usual_gap_days=usual_gap, own_rhythm=own
+            ),
+            signs=why.signs.of(row),
             band=BANDS[band],
             previous_band=None if previous == NO_BAND else BANDS[previous],
             onboarding=previous == NO_BAND and onboarding,
             method=self._predictor.method,
             model_version=self._predictor.version,
             feature_set=FEATURE_SET,
-            reasons=list(why),
+            reasons=list(why.reasons[row]),
             purchases=int(purchases),
             last_purchase_at=last_purchase_at,
             days_silent=silent,
             usual_gap_days=defined(gap),
             expected_value=expected,
-            value_at_risk=probability * expected,
+            value_at_risk=lapse * expected,
             currency=self._telling.currency,
-            standing=standing,
+            standing=self._stand.told(row),
             received_ms=received_ms,
         )
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field
 from services.scoring.core.features import features
 from services.scoring.core.horizons import unpack
 from services.scoring.core.registry import FEATURES
+from services.scoring.core.signs.detectors import codes_of
 from services.scoring.core.state import FEATURE_SET, from_bytes
 from services.scoring.core.summary import Value, summary
 from services.scoring.store.history import After, CustomerFilter, History, Order
@@ -77,7 +78,8 @@ class Assessment(BaseModel):
     method: Method
     model_version: str
     feature_set: int
-    leading_reason: str | None
+    leading_reason: str | None = Field(description="The most urgent of `signs`")
+    signs: list[str] = Field(description="Signs of leaving as they were last published")
 
 
 class CustomerView(BaseModel):
@@ -109,7 +111,8 @@ class CustomerRow(BaseModel):
     probability: float
     value_at_risk: float
     assessed_at: datetime
-    leading_reason: str | None
+    leading_reason: str | None = Field(description="The most urgent of `signs`")
+    signs: list[str]
 
 
 class CustomerPage(BaseModel):
@@ -181,9 +184,11 @@ def _customer(row: dict[str, Any]) -> CustomerView:
 def _assessment(row: dict[str, Any]) -> Assessment | None:
     if row["revision"] is None:
         return None
+    signs = codes_of(row["published_signs"] or 0)
     return Assessment(
         band=risk.BANDS[row["band"]],
-        leading_reason=row["published_reason"],
+        leading_reason=next(iter(signs), None),
+        signs=signs,
         horizons=[
             WithinView(days=days, probability=p) for days, p in unpack(row["horizons"]).items()
         ],
@@ -207,7 +212,9 @@ def _reason(reason: Reason) -> ReasonView:
 
 
 def _row(row: dict[str, Any]) -> CustomerRow:
-    return CustomerRow.model_validate({**row, "band": risk.BANDS[row["band"]]})
+    signs = codes_of(row["signs"] or 0)
+    found = {"band": risk.BANDS[row["band"]], "signs": signs}
+    return CustomerRow.model_validate({**row, **found, "leading_reason": next(iter(signs), None)})
 
 
 def _features(

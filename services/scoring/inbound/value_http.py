@@ -10,6 +10,7 @@ import msgspec
 from fastapi import APIRouter, Body, Depends, FastAPI, HTTPException, Path, Response
 from pydantic import BaseModel, Field
 
+from services.scoring.core.signs.detectors import codes_of
 from services.scoring.core.value import policy as policies
 from services.scoring.core.value.quality import MEANINGS
 from services.scoring.store.decisions import Decisions
@@ -115,7 +116,10 @@ class StandingView(BaseModel):
     worth: float | None = Field(description="Lifetime value with advocacy")
     overridden: bool
     entered_at: datetime | None = Field(None, description="In a segment's list")
-    leading_reason: str | None = Field(None, description="In the win-back list: why they left")
+    leading_reason: str | None = Field(
+        None, description="In the win-back list: the likely cause of leaving, first of `signs`"
+    )
+    signs: list[str] = Field([], description="In the win-back list: signs of leaving")
 
 
 class StandingPage(BaseModel):
@@ -202,7 +206,7 @@ def _add_reads(router: APIRouter, lists: StandingLists, decisions: Decisions) ->
     @router.get("/lists/win-back")
     async def win_back(cursor: str | None = None, limit: Limit = 50) -> StandingPage:
         """Win-back candidates: churned, those who brought most money first, with why they left."""
-        rows = await lists.win_back(_after(cursor), limit + 1)
+        rows = [_with_cause(row) for row in await lists.win_back(_after(cursor), limit + 1)]
         return _page(rows, limit, "net_spent")
 
     @router.get("/standings/{customer_id:path}")
@@ -231,9 +235,14 @@ def _add_reads(router: APIRouter, lists: StandingLists, decisions: Decisions) ->
     async def policy() -> dict[str, Any]:
         """The policy in force (the defaults where none was ever saved) and its versions."""
         versions = await decisions.policies()
-        current = policies.parse(versions[0]["policy"]) if versions else policies.ValuePolicy()
+        current = policies.stored(versions[0]["policy"]) if versions else policies.ValuePolicy()
         kept = [{**v, "policy": msgspec.json.decode(v["policy"])} for v in versions]
         return {"in_force": msgspec.to_builtins(current), "versions": kept}
+
+
+def _with_cause(row: dict[str, Any]) -> dict[str, Any]:
+    signs = codes_of(row.pop("signs") or 0)
+    return {**row, "signs": signs, "leading_reason": next(iter(signs), None)}
 
 
 def _add_decisions(router: APIRouter, decisions: Decisions, clock: Clock) -> None:

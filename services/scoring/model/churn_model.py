@@ -20,7 +20,7 @@ from services.scoring.core.registry import FEATURES
 from services.scoring.core.state import FEATURE_SET
 from services.scoring.model.calibration import Calibration
 from services.scoring.model.card import ModelCard
-from services.scoring.model.pooled_model import RULES_PRIOR, no_purchase_over
+from services.scoring.model.pooled_model import RULES_PRIOR, columns, no_purchase_over
 from services.scoring.model.store import address
 from shared.contracts.risk import Method
 from shared.kernel.errors import Invalid
@@ -42,6 +42,8 @@ class Over(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """MBG/NBD, days: how silence wears on."""
     bridges: dict[str, Bridge] = {}
     """By horizon in days, which JSON keeps as text; `AS_RHYTHM` where there is none."""
+    lapse: Bridge = AS_RHYTHM
+    """To the rest of a lapse length, fitted to silences that have matured."""
 
 
 AS_BEFORE: Final = Over()
@@ -120,6 +122,14 @@ class ChurnModel:
             found[each] = it.bridges.get(str(each), AS_RHYTHM).apply(p, q_main, found[each])
         found[main] = p
         return horizons.columns(found, main, days)
+
+    def lapse(self, x: Floats, p: Floats, rest: Floats) -> Floats:
+        """P(no purchase in the rest of each lapse length), given `p = predict(x)`: float64[n]."""
+        it = self.artefact.over
+        repeats, span, age = columns(x)
+        q_main = btyd.no_purchase_probability(it.rhythm, repeats, span, age, self.horizon_days)
+        q = btyd.no_purchase_probability(it.rhythm, repeats, span, age, rest)
+        return it.lapse.apply_or_one(p, q_main, q, rest)
 
     def log_odds(self, x: Floats) -> Floats:
         """The score before calibration. float64[n, F] -> float64[n]."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from services.scoring.core import btyd, horizons
 from services.scoring.core.contracts import Labels
+from services.scoring.core.horizons import AS_RHYTHM, Bridge
 from services.scoring.core.odds import logit
 from services.scoring.core.registry import feature_index
 from services.scoring.core.rhythm import PRIOR
@@ -52,6 +53,8 @@ class PooledArtefact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     labels_end: str
     """Instant (UTC) before which every event lies that it was fitted to."""
     data_fingerprint: str
+    lapse: Bridge = AS_RHYTHM
+    """To the rest of a lapse length, fitted to silences that have matured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,12 @@ class PooledModel:
         found = no_purchase_over(self.prior, x, days)
         found[self.horizon_days] = p
         return horizons.columns(found, self.horizon_days, days)
+
+    def lapse(self, x: Floats, p: Floats, rest: Floats) -> Floats:
+        """The same arithmetic over the rest of each lapse length, carried by the fitted bridge."""
+        repeats, span, age = columns(x)
+        q = btyd.no_purchase_probability(self.prior, repeats, span, age, rest)
+        return self.artefact.lapse.apply_or_one(p, p, q, rest)
 
     def explain(self, x: Floats) -> Floats:
         """All of the log-odds in one column, as the rule's: it looks at rhythm and silence only."""

@@ -60,6 +60,10 @@ class RuleModel:
         found[self.horizon_days] = p
         return horizons.columns(found, self.horizon_days, days)
 
+    def lapse(self, x: Floats, p: Floats, rest: Floats) -> Floats:
+        """The same rule over the rest of each lapse length, in days: float64[n] -> float64[n]."""
+        return churn_by_rhythm(x, rest)
+
     def explain(self, x: Floats) -> Floats:
         """All of the log-odds in one column: the rule looks at silence and nothing else.
 

@@ -44,7 +44,7 @@ class After:
 _LISTED = """
 SELECT a.customer_id, p.owner_id, a.published_band AS band, a.published_probability AS probability,
        a.published_value_at_risk AS value_at_risk, a.published_at AS assessed_at,
-       a.published_reason AS leading_reason
+       a.published_signs AS signs
   FROM scoring.customer_state a {join} scoring.profile p
     ON p.customer_id = a.customer_id AND ($2::text IS NULL OR p.owner_id = $2)
 """
@@ -72,7 +72,7 @@ SELECT c.customer_id, h.message FROM unnest($1::text[]) AS c(customer_id), LATER
 
 _MADE = """
 SELECT customer_id, revision, probability, model_version, feature_set, horizon_days, features,
-       horizons
+       horizons, message
   FROM scoring.assessment_history WHERE $1::text IS NULL OR customer_id = $1
  ORDER BY recorded_at DESC, customer_id, revision DESC LIMIT $2
 """

@@ -6,23 +6,17 @@ PostgreSQL.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.scoring.core.catalogue import REASON_INDEX
-from services.scoring.core.columns import codes, objects
+from services.scoring.core.columns import objects
 from services.scoring.core.state import FEATURE_SET, empty, from_bytes, to_bytes
 from services.scoring.core.times import seconds_of
 from services.scoring.ports import Effects, EventRows, Loaded
 from shared.kernel.errors import Transient
 from shared.postgres.copying import Numbers, Words, timestamps
-
-REASON_CODES: Final = tuple(REASON_INDEX)
-"""By the numbers that stand for them in columns."""
-_REASON_WORDS: Final = objects([*(code.encode() for code in REASON_CODES), None])
-"""By the same numbers, `NO_REASON` last."""
 
 
 def loaded_of(numbers: Mapping[str, NDArray[Any]], words: Mapping[str, Sequence[Any]]) -> Loaded:
@@ -41,7 +35,7 @@ def loaded_of(numbers: Mapping[str, NDArray[Any]], words: Mapping[str, Sequence[
         published_at=numbers["published_at"],
         published_probability=numbers["published_probability"],
         published_band=numbers["published_band"].astype(np.int8),
-        published_reason=codes(words["published_reason"], REASON_CODES),
+        published_signs=numbers["published_signs"].astype(np.int16),
         due_at=numbers["due_at"],
         look_at=numbers["look_at"],
     )
@@ -91,6 +85,7 @@ def customers(effects: Effects) -> tuple[Numbers, Words]:
         "assessed_at": _of(new.assessed_at, at),
         "probability": _of(new.probability, at),
         "band": _of(new.band.astype(np.int16), at),
+        "published_signs": _of(new.published_signs, at),
         "look_at": _of(new.look_at, at),
         "value_at_risk": _of(new.value_at_risk, at),
         "told": np.bincount(new.row[told], minlength=n)[rows] > 0,
@@ -100,13 +95,11 @@ def customers(effects: Effects) -> tuple[Numbers, Words]:
         "published_value_at_risk": _of(new.value_at_risk, published),
     }
     assessed = times[rows] > 0
-    reasons, packed = np.full(len(rows), None, np.object_), np.full(len(rows), None, np.object_)
-    reasons[assessed] = _REASON_WORDS[new.published_reason[at[assessed]]]
+    packed = np.full(len(rows), None, np.object_)
     packed[assessed] = new.horizons[at[assessed]]
     return numbers, {
         "customer_id": [effects.customers[row].encode() for row in rows.tolist()],
         "state": [*to_bytes(effects.states), *[None] * (len(rows) - touched)],
-        "published_reason": reasons.tolist(),
         "horizons": packed.tolist(),
     }
 

@@ -52,7 +52,7 @@ class StandingLists:
         """Churned customers who brought money, those who brought most first."""
         s = standing.c
         query = (
-            sa.select(*_ROW, customer_state.c.published_reason.label("leading_reason"))
+            sa.select(*_ROW, customer_state.c.published_signs.label("signs"))
             .outerjoin(customer_state, customer_state.c.customer_id == s.customer_id)
             .where(s.lifecycle == "churned", s.net_spent > 0)
         )

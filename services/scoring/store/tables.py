@@ -61,7 +61,7 @@ customer_state = sa.Table(
     sa.Column("published_at", sa.DateTime(timezone=True)),
     sa.Column("published_probability", sa.Float),
     sa.Column("published_band", sa.SmallInteger),
-    sa.Column("published_reason", sa.Text),
+    sa.Column("published_signs", sa.SmallInteger),
     sa.Column("published_value_at_risk", sa.Float),
     # Only what publishing changes is indexed: every other assessment stays a HOT update.
     sa.Index(

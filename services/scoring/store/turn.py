@@ -43,7 +43,7 @@ CREATE TEMP TABLE IF NOT EXISTS s_key (n int, customer_id text, source text, id 
     content_hash bytea) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS s_customer (customer_id text, partition int, state bytea,
     stored bool, assessed int, revision bigint, assessed_at float8, probability float8,
-    band smallint, look_at float8, published_reason text, value_at_risk float8, horizons bytea,
+    band smallint, look_at float8, published_signs smallint, value_at_risk float8, horizons bytea,
     told bool, published_at float8, published_probability float8, published_band smallint,
     published_value_at_risk float8) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS s_timer (customer_id text, partition int, due_at float8,
@@ -96,15 +96,16 @@ _LOAD = Gathering(
         "published_at": ("float8", "date_part('epoch', s.published_at)"),
         "published_probability": ("float8", "s.published_probability"),
         "published_band": ("int2", "coalesce(s.published_band, -1::smallint)"),
+        "published_signs": ("int2", "coalesce(s.published_signs, 0::smallint)"),
         "due_at": ("float8", "date_part('epoch', t.due_at)"),
         "look_at": ("float8", "date_part('epoch', s.look_at)"),
     },
-    {name: f"s.{name}" for name in ("state", "model_version", "published_reason")},
+    {name: f"s.{name}" for name in ("state", "model_version")},
     """
   FROM unnest($1::text[]) WITH ORDINALITY AS c(customer_id, n)
   LEFT JOIN LATERAL (SELECT state, feature_set, revision, assessed_feature_set, probability, band,
                             model_version, published_at, published_probability, published_band,
-                            published_reason, look_at
+                            published_signs, look_at
                        FROM scoring.customer_state s
                       WHERE s.customer_id = c.customer_id LIMIT 1) s ON true
   LEFT JOIN LATERAL (SELECT due_at FROM scoring.timer t
@@ -123,7 +124,7 @@ _ASSESSED = {
     "model_version": "$3::text",
     "assessed_feature_set": "$4::smallint",
     "horizon_days": "$5::smallint",
-    "published_reason": "n.published_reason",
+    "published_signs": "n.published_signs",
 }
 _PUBLISHED = {
     "published_at": "to_timestamp(n.published_at)",

@@ -41,7 +41,8 @@ CREATE TABLE days AS
     SELECT * FROM every_day
     QUALIFY day > max(day) OVER (PARTITION BY row) - {RING_DAYS};
 CREATE TABLE gaps AS
-    SELECT row, day, gap, silence, row_number() OVER (PARTITION BY row ORDER BY day DESC) AS back
+    SELECT row, day, gap, silence, day - gap AS start, max(day) OVER (PARTITION BY row) AS newest,
+           row_number() OVER (PARTITION BY row ORDER BY day DESC) AS back
     FROM (
         SELECT row, day, day - lag(day) OVER (PARTITION BY row ORDER BY day) AS gap,
                CAST(floor(now / 86400) AS BIGINT) - max(day) OVER (PARTITION BY row) AS silence
@@ -57,6 +58,8 @@ SELECT row,
     count(*) FILTER (kind = 1) AS purchases,
     coalesce(sum(amount) FILTER (kind = 1), 0) AS spent,
     avg(amount) FILTER (kind = 1) AS order_value,
+    exp(avg(ln(amount)) FILTER (kind = 1 AND amount > 0)) AS order_value_usual,
+    var_pop(ln(amount)) FILTER (kind = 1 AND amount > 0) AS order_value_variance,
     count(*) FILTER (kind = 2) AS refunds,
     refunds / nullif(purchases, 0) AS refund_share,
     coalesce(sum(amount) FILTER (kind = 2), 0) / nullif(spent, 0) AS refunded_share,
@@ -79,6 +82,7 @@ SELECT row,
     greatest(complaints - count(*) FILTER (kind = 5), 0) AS complaints_open,
     min(age) FILTER (kind = 4) AS complaint_recency_days,
     min(age) FILTER (kind = 6 AND score IS NOT NULL) AS survey_recency_days,
+    min(age) FILTER (kind = 7 AND score IS NOT NULL) AS recommendation_recency_days,
     count(*) FILTER (kind = 8) AS suggestions
 FROM seen GROUP BY row
 """
@@ -87,7 +91,8 @@ _SCORES = """
 SELECT row,
     max(score) FILTER (kind = 6 AND back = 1) AS survey_score,
     survey_score - max(score) FILTER (kind = 6 AND back = 2) AS survey_change,
-    max(score) FILTER (kind = 7 AND back = 1) AS recommendation_score
+    max(score) FILTER (kind = 7 AND back = 1) AS recommendation_score,
+    recommendation_score - max(score) FILTER (kind = 7 AND back = 2) AS recommendation_change
 FROM (
     SELECT row, kind, score,
            row_number() OVER (PARTITION BY row, kind ORDER BY time DESC, key DESC) AS back
@@ -99,6 +104,8 @@ _GAPS = """
 SELECT row, avg(gap) AS gap_mean_days, median(gap) AS gap_median_days,
     stddev_pop(gap) AS gap_std_days, gap_std_days / gap_mean_days AS gap_variation,
     max(gap) AS gap_longest_days,
+    avg(gap) FILTER (back <= 12) AS gap_recent_days,
+    max(gap) FILTER (abs(start - (newest - 364)) <= 28) AS gap_season_days,
     max(gap) FILTER (back = 1) AS gap_last_days,
     max(gap) FILTER (back = 2) AS gap_second_last_days,
     max(gap) FILTER (back = 3) AS gap_third_last_days,

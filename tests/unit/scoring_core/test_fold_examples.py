@@ -107,7 +107,7 @@ def test_gaps_of_very_many_rows() -> None:
     """Beyond 524,288 rows (row, gap) no longer fits 32 bits: the last row is still right."""
     n, last = 600_000, 599_999
     row, day = np.array([5, 5, last, last, last]), np.array([10, 12, 20, 30, 60])
-    found = gap_statistics(n, row, day, np.zeros(n, np.int64), 28)
+    found = gap_statistics(n, row, day, np.zeros(n, np.int64), 28, 364)
     assert found.median[[5, last]].tolist() == [2.0, 20.0]
     assert found.newest[last].tolist()[:2] == [30.0, 10.0]
     assert np.isnan(found.mean).sum() == n - 2

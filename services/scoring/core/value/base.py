@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.scoring.core import btyd
+from services.scoring.core.lapse import LapseClock, lapses
 from services.scoring.core.registry import feature_index
 from services.scoring.core.rhythm import PRIOR, assessable
 from services.scoring.core.value import spend as spending
@@ -57,16 +58,18 @@ class Base:
     """Mean share of each bucket of the category sketch; empty where nobody has a category."""
 
 
-def measure(x: Floats, influence: Floats, categories: Counts, policy: ValuePolicy) -> Base:
+def measure(
+    x: Floats, influence: Floats, categories: Counts, policy: ValuePolicy, clock: LapseClock
+) -> Base:
     """Measure a sample, float64[n, F] of `features`, all at the same time.
 
     `influence` float64[n], 0-1 (`grades.influence`); `categories` uint32[n, 16], the state's
-    sketch. Raises ValueError with fewer than
+    sketch. `clock` decides who is gone. Raises ValueError with fewer than
     `CUSTOMERS_MIN` living customers. Deterministic.
     """
     bought = assessable(x)
     x, influence, categories = x[bought], influence[bought], categories[bought]
-    alive = behaviour(x, policy) != CHURNED
+    alive = behaviour(lapses(x, clock)) != CHURNED
     if alive.sum() < CUSTOMERS_MIN:
         raise ValueError(
             f"{int(alive.sum())} living customers, at least {CUSTOMERS_MIN} are needed"

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy.special import betainc
 
 from services.scoring.core.events import DAY_S
+from services.scoring.core.lapse import DORMANT_SHARE, Lapses
 from services.scoring.core.registry import feature_index
-from services.scoring.core.rhythm import expected_gap_days
 from services.scoring.core.value.policy import ValuePolicy
 from shared.contracts.risk import Behaviour, Lifecycle
 
@@ -65,19 +65,15 @@ YEAR_DAYS: Final = 273
 """The three quarters before it."""
 
 
-def behaviour(x: Floats, policy: ValuePolicy) -> Codes:
+def behaviour(lapses: Lapses) -> Codes:
     """Index into `BEHAVIOURS`, int8[n]; `NONE` without a purchase.
 
-    Silence in usual gaps (`rhythm.expected_gap_days`, held towards a prior while purchases are
-    few), within bounds in days. Never goes back while the customer stays silent.
+    Dormant from `lapse.DORMANT_SHARE` of the lapse length on, churned from all of it on. Never
+    goes back while the customer stays silent.
     """
-    silence = x[:, feature_index["recency_days"]]
-    gap = expected_gap_days(x)
-    dormant = np.maximum(policy.dormant_gaps * gap, policy.dormant_days_min)
-    churned = np.maximum(policy.churned_gaps * gap, policy.churned_days_min)
-    churned = np.minimum(churned, policy.churned_days_max)
-    state = (silence > np.minimum(dormant, churned)).astype(np.int8) + (silence > churned)
-    return np.where(np.isnan(silence), NONE, state).astype(np.int8)
+    share = lapses.share
+    state = (share >= DORMANT_SHARE).astype(np.int8) + lapses.reached
+    return np.where(np.isnan(share), NONE, state).astype(np.int8)
 
 
 def rising(x: Floats, state: Codes, policy: ValuePolicy) -> NDArray[np.bool_]:

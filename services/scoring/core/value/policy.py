@@ -4,7 +4,7 @@ What it is for: one validated shape of these decisions. A change is a new versio
 assessment of each customer uses it, no redeploy. It computes nothing.
 """
 
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
@@ -63,13 +63,6 @@ class ValuePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     advocacy: Advocacy = Advocacy()
     margin: Annotated[float, Meta(ge=0, lt=1)] = 0.1
     """A group is left only below (1 - margin) of its cut, so that nobody flaps."""
-    dormant_gaps: Annotated[float, Meta(gt=0, le=100)] = 2.0
-    """Usual gaps of silence from which a customer is dormant."""
-    churned_gaps: Annotated[float, Meta(gt=0, le=100)] = 5.0
-    dormant_days_min: Days = 14.0
-    churned_days_min: Days = 56.0
-    churned_days_max: Days = 730.0
-    """Two years without a purchase is gone, however seldom the customer bought."""
     new_days: Days = 91.0
     won_back_days: Days = 91.0
     affinity: affinities.Affinity = affinities.Affinity()
@@ -87,14 +80,23 @@ def check(policy: ValuePolicy) -> ValuePolicy:
         raise Invalid("mid.share", "counts `high` in, so it is not smaller than high.share")
     if high.at_least is not None and mid.at_least is not None and mid.at_least > high.at_least:
         raise Invalid("mid.at_least", "lies above high.at_least")
-    if policy.churned_gaps <= policy.dormant_gaps:
-        raise Invalid("churned_gaps", "must be greater than dormant_gaps")
-    if not policy.dormant_days_min <= policy.churned_days_min <= policy.churned_days_max:
-        raise Invalid("churned_days_min", "lies between dormant_days_min and churned_days_max")
     if sum(msgspec.structs.astuple(policy.weights)) <= 0:
         raise Invalid("weights", "at least one must be above 0")
     affinities.check(policy.affinity)
     return policy
+
+
+RETIRED: Final = frozenset(
+    {"dormant_gaps", "churned_gaps", "dormant_days_min", "churned_days_min", "churned_days_max"}
+)
+"""Fields of stored policies from before the lapse length decided the behaviour states."""
+
+
+def stored(data: bytes | str) -> ValuePolicy:
+    """A policy as some version of this service has stored it."""
+    fields = msgspec.json.decode(data, type=dict[str, Any])
+    kept = {name: value for name, value in fields.items() if name not in RETIRED}
+    return parse(msgspec.json.encode(kept))
 
 
 def parse(data: bytes | str) -> ValuePolicy:

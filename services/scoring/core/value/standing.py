@@ -6,13 +6,15 @@ customers but over their profiles. It writes nothing (`changes` says what is new
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from services.scoring.core.lapse import LapseClock, lapses
 from services.scoring.core.registry import feature_index
+from services.scoring.core.rhythm import Prior
 from services.scoring.core.segments.columns import Words
 from services.scoring.core.segments.rules import NO_RULES, Rules, frame_of
 from services.scoring.core.value import grades, lifecycle, quality, rfm
@@ -43,6 +45,16 @@ class Valuation:
     base: Base | None = None
     """None until enough customers are known."""
     rules: Rules = NO_RULES
+    clock: LapseClock = field(default_factory=LapseClock)
+    """As the deployment sets it."""
+
+    @property
+    def lapse_clock(self) -> LapseClock:
+        """The clock with the company's own prior, once a base has been measured."""
+        if self.base is None:
+            return self.clock
+        it = self.base.buying
+        return replace(self.clock, prior=Prior(it.r, it.alpha, it.a, it.b))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +138,7 @@ def assess(
     cash = money(x)
     prospect = np.isnan(x[:, feature_index["recency_days"]])
     with np.errstate(invalid="ignore", divide="ignore"):
-        behaves = lifecycle.behaviour(x, policy)
+        behaves = lifecycle.behaviour(lapses(x, by.lapse_clock))
         stage, since = lifecycle.advance(
             before.lifecycle, before.lifecycle_since,
             lifecycle.signal(x, behaves, before.lifecycle, policy), now, policy,

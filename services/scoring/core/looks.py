@@ -1,0 +1,57 @@
+"""When a silent customer is looked at next.
+
+Every look reads and may publish, so ordinary silences cost none; from `lapse.ORDINARY_SHARE` of
+the lapse length on, looks come often enough that no silence grows by more than
+`LOOK_SHARE` of it unseen.
+"""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.scoring.core.events import DAY_S
+from services.scoring.core.lapse import ORDINARY_SHARE, Lapses
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+LOOK_SHARE: Final = 0.05
+"""Of the lapse length, between two looks at a silence that is no longer ordinary: 1.4 of 28 days,
+9 of 180. A warning at 0.6 then comes by 0.65, well before three quarters."""
+LOOK_DAYS_MIN: Final = 1.0
+"""A band says no more than a day does; bounds the sweep at one look a customer and day."""
+LOOK_DAYS_MAX: Final = 14.0
+"""Bounds how late a change of model or setting reaches a customer who buys once a year."""
+LOOK_GONE_DAYS: Final = 7.0
+"""After the lapse length little changes."""
+
+
+def ebbing(lapses: Lapses) -> Bools:
+    """bool[n]: the silence is no ordinary one, and has not reached the lapse length."""
+    return np.asarray((lapses.share >= ORDINARY_SHARE) & ~lapses.reached)
+
+
+def look_step_days(lapses: Lapses) -> Floats:
+    """Days between two looks at a silence that is no longer ordinary, float64[n]."""
+    return np.maximum(LOOK_SHARE * lapses.days, LOOK_DAYS_MIN)
+
+
+def next_look(lapses: Lapses, now: Floats, wanted: Floats) -> Floats:
+    """When the silence sweep looks again, float64[n], Unix seconds UTC.
+
+    ordinary   when the silence ceases to be ordinary (`ORDINARY_SHARE` of the lapse length).
+    ebbing     after `look_step_days`.
+    gone       after a week.
+    prospect   after the longest step: a first purchase is an event anyway.
+    Always between `LOOK_DAYS_MIN` and `LOOK_DAYS_MAX` days from `now`, and no later than `wanted`
+    (Unix seconds; inf where nothing else waits for a time).
+    """
+    step = np.where(
+        lapses.share < ORDINARY_SHARE,
+        ORDINARY_SHARE * lapses.days - lapses.silence,
+        look_step_days(lapses),
+    )
+    step = np.where(lapses.reached, LOOK_GONE_DAYS, step)
+    step = np.clip(np.nan_to_num(step, nan=LOOK_DAYS_MAX), LOOK_DAYS_MIN, LOOK_DAYS_MAX)
+    return np.asarray(np.minimum(now + step * DAY_S, wanted))

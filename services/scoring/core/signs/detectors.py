@@ -1,0 +1,252 @@
+"""The detectors: for each sign of leaving, when it holds, how surely, and what it quotes.
+
+A sign begins at one level and ends at a looser one, so that it does not flap between looks. Each
+compares a customer with the customer's own past; formulas, units and minimum data are with the
+tests in `change_tests`, false-alarm rates in docs/warning.md. It never decides who is warned.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.scoring.core.events import DAY_S
+from services.scoring.core.facts import MONTH_DAYS, column
+from services.scoring.core.lapse import Lapses
+from services.scoring.core.signs.change_tests import (
+    GAPS_COMPARED,
+    gap_chance,
+    interaction_chance,
+    order_value_chance,
+)
+from services.scoring.core.value.grades import GRADES
+from services.scoring.core.value.lifecycle import WON_BACK
+from shared.contracts.risk import Sign
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+Codes = NDArray[np.int8]
+
+SILENCE_SHARE: Final = 0.5
+"""Of the lapse length, from which a silence is a sign; policies warn later."""
+SERVICE_DAYS: Final = 1.0
+"""Within which a complaint is to be resolved; a VIP's is a sign at once."""
+SCORE_LOW: Final = 6.0
+"""0-6 of 10: the detractors of the recommendation scale (Reichheld 2003)."""
+SCORE_DROP: Final = -3.0
+"""Points between two answers that are a drop, whatever the level."""
+ANSWER_DAYS_MAX: Final = 91.0
+"""An answer speaks of today for a quarter."""
+CHANCE_BEGIN: Final = 0.001
+"""Chance of what was seen had nothing changed, up to which a change is a sign: a customer is
+looked at some ten times a month, so that one look in a thousand is one customer in a hundred."""
+CHANCE_END: Final = 0.01
+"""Above it the sign ends."""
+SLOWER: Final = 1.6
+"""Newest gaps over those before, from which buying has clearly slowed."""
+FALLEN: Final = 0.6
+"""At most so much of before is a fall that matters, whatever the chance."""
+VIP: Final = GRADES.index("vip")
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What detectors look at: n customers at one look each."""
+
+    x: Floats
+    """float64[n, F] of `features`."""
+    lapses: Lapses
+    probability: Floats
+    """float64[n]: that the present silence reaches the lapse length; NaN without a lapse."""
+    grade: Codes
+    """Index of `grades.GRADES`; -1 unknown."""
+    lifecycle: Codes
+    """Index of `lifecycle.LIFECYCLES`; -1 unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One sign over n customers."""
+
+    holds: Flags
+    strength: Floats
+    """0-1."""
+    facts: dict[str, Floats]
+    """What its sentence quotes, in its units; NaN where not known."""
+
+
+Detect = Callable[[Seen, Flags], Found]
+"""(what is seen, bool[n] where the sign held at the last look) -> the sign now."""
+
+
+def complaint_open(seen: Seen, before: Flags) -> Found:
+    """A complaint is not resolved within the service time of the customer's grade."""
+    opened = column(seen.x, "complaints_open")
+    age = column(seen.x, "complaint_recency_days")
+    # With several open ones the newest is not the oldest: one of them has waited.
+    late = (age >= SERVICE_DAYS) | (opened > 1) | (seen.grade == VIP) | before
+    facts = {"complaints_open": opened, "days_since_complaint": age}
+    return Found((opened > 0) & late, np.ones(len(opened)), facts)
+
+
+def satisfaction_low(seen: Seen, _: Flags) -> Found:
+    """The newest survey is low, or far below the one before."""
+    return _answer(seen.x, "survey")
+
+
+def recommendation_low(seen: Seen, _: Flags) -> Found:
+    """The newest recommendation intent is low, or far below the one before."""
+    return _answer(seen.x, "recommendation")
+
+
+def slipping_again(seen: Seen, _: Flags) -> Found:
+    """Won back, and silent for half the lapse length."""
+    found = _silence(seen)
+    return Found(found.holds & (seen.lifecycle == WON_BACK), found.strength, found.facts)
+
+
+def silence_beyond_rhythm(seen: Seen, _: Flags) -> Found:
+    """Silent for half the lapse length, with a rhythm of one's own or some purchases."""
+    found = _silence(seen)
+    again = column(seen.x, "purchase_days") > 1
+    return Found(found.holds & again & (seen.lifecycle != WON_BACK), found.strength, found.facts)
+
+
+def new_and_quiet(seen: Seen, _: Flags) -> Found:
+    """Bought on one day only, and silent for half the lapse length of a newcomer."""
+    found = _silence(seen)
+    once = column(seen.x, "purchase_days") == 1
+    return Found(found.holds & once & (seen.lifecycle != WON_BACK), found.strength, found.facts)
+
+
+def frequency_falling(seen: Seen, before: Flags) -> Found:
+    """Still buys, and the newest gaps are clearly longer than those before them."""
+    chance, recent, level = gap_chance(seen.x)
+    window = recent * GAPS_COMPARED
+    facts = {
+        "purchases_recent": np.full(len(window), float(GAPS_COMPARED)),
+        "purchases_before": window / level,
+        "window_days": window,
+    }
+    slower = recent >= SLOWER * level
+    return _changed(chance, slower & ~seen.lapses.reached, before, facts)
+
+
+def interaction_falling(seen: Seen, before: Flags) -> Found:
+    """Interacts clearly less than before, while purchases still come."""
+    chance, recent, level = interaction_chance(seen.x)
+    facts = {
+        "interactions_recent": recent * MONTH_DAYS,
+        "interactions_before": level * MONTH_DAYS,
+    }
+    buys = seen.lapses.share < SILENCE_SHARE
+    return _changed(chance, (recent <= FALLEN * level) & buys, before, facts)
+
+
+def value_falling(seen: Seen, before: Flags) -> Found:
+    """Still buys, and orders are worth clearly less than the customer's usual ones."""
+    chance, recent, usual = order_value_chance(seen.x)
+    facts = {"order_value_recent": recent, "order_value_before": usual}
+    return _changed(chance, (recent <= FALLEN * usual) & ~seen.lapses.reached, before, facts)
+
+
+def _silence(seen: Seen) -> Found:
+    lapses = seen.lapses
+    share = lapses.share
+    facts = {
+        "days_silent": lapses.silence,
+        "usual_gap_days": column(seen.x, "gap_recent_days"),
+        "longest_gap_days": column(seen.x, "gap_longest_days"),
+        "lapse_days": lapses.days,
+        "lapse_share": share,
+        "purchase_days": column(seen.x, "purchase_days"),
+    }
+    return Found(np.asarray(share >= SILENCE_SHARE), np.nan_to_num(seen.probability), facts)
+
+
+def _answer(x: Floats, name: str) -> Found:
+    score, change = column(x, f"{name}_score"), column(x, f"{name}_change")
+    recent = column(x, f"{name}_recency_days") <= ANSWER_DAYS_MAX
+    bad = (score <= SCORE_LOW) | (change <= SCORE_DROP)
+    facts = {f"{name}_score": score, f"{name}_change": change}
+    return Found(np.asarray(bad & recent), np.ones(len(x)), facts)
+
+
+def _changed(chance: Floats, fell: Flags, before: Flags, facts: dict[str, Floats]) -> Found:
+    """A statistical sign: a large enough change that chance hardly explains."""
+    level = np.where(before, CHANCE_END, CHANCE_BEGIN)
+    return Found(fell & (chance <= level), 1.0 - np.nan_to_num(chance, nan=1.0), facts)
+
+
+DETECTORS: Final[dict[str, Detect]] = {
+    "complaint_open": complaint_open,
+    "satisfaction_low": satisfaction_low,
+    "recommendation_low": recommendation_low,
+    "slipping_again": slipping_again,
+    "silence_beyond_rhythm": silence_beyond_rhythm,
+    "frequency_falling": frequency_falling,
+    "interaction_falling": interaction_falling,
+    "value_falling": value_falling,
+    "new_and_quiet": new_and_quiet,
+}
+"""Sign code -> its detector, most urgent first. A code keeps its place: `bits` are stored."""
+CODES: Final = tuple(DETECTORS)
+SILENCES: Final = sum(
+    1 << place
+    for place, code in enumerate(DETECTORS)
+    if code in {"slipping_again", "silence_beyond_rhythm", "new_and_quiet"}
+)
+"""Bits of the signs about a silence."""
+
+
+def codes_of(bits: int) -> list[str]:
+    """The codes of stored bits, most urgent first."""
+    return [code for place, code in enumerate(CODES) if bits >> place & 1]
+
+
+def complaint_wait_s(x: Floats) -> Floats:
+    """Seconds until an open complaint has waited for its service time, float64[n]; inf without."""
+    wait = (SERVICE_DAYS - column(x, "complaint_recency_days")) * DAY_S
+    waits = (column(x, "complaints_open") > 0) & (wait > 0)
+    return np.where(waits, wait, np.inf)
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """All signs of n customers."""
+
+    found: tuple[Found, ...]
+    """In the order of `CODES`."""
+    bits: NDArray[np.int16]
+    """int16[n]: bit k is set where sign k holds."""
+
+    def of(self, row: int) -> list[Sign]:
+        """The signs of one customer as they are published, most urgent first."""
+        return [
+            Sign(
+                code=CODES[place],
+                strength=float(one.strength[row]),
+                facts={
+                    name: float(values[row])
+                    for name, values in one.facts.items()
+                    # Not a number is "not known of this customer", and no valid JSON either.
+                    if not np.isnan(values[row])
+                },
+            )
+            for place, one in enumerate(self.found)
+            if self.bits[row] >> place & 1
+        ]
+
+
+def detect(seen: Seen, before: NDArray[np.int16]) -> Signs:
+    """Every sign at this look; `before`: int16[n], the bits of the last one, 0 for none."""
+    bits = np.zeros(len(seen.x), np.int16)
+    found = []
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for place, detector in enumerate(DETECTORS.values()):
+            one = detector(seen, (before >> place & 1).astype(np.bool_))
+            bits |= (one.holds.astype(np.int16) << place).astype(np.int16)
+            found.append(one)
+    return Signs(tuple(found), bits)
