@@ -5,7 +5,7 @@ the `Assessor`; here its customers are only found, and what it leaves is only ke
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -23,7 +23,6 @@ from services.scoring.core.times import moments
 from services.scoring.core.value.base import Base, measure
 from services.scoring.core.value.changes import StandingRows
 from services.scoring.core.value.grades import influence
-from services.scoring.core.value.policy import ValuePolicy
 from services.scoring.core.value.standing import Valuation
 from services.scoring.handlers.assess import Assessor
 from services.scoring.handlers.stand import Standings
@@ -71,8 +70,8 @@ class Scoring:
     """All customers of a table as the service remembers them, from an import to the last tick.
 
     `until` is the end of the import, Unix seconds UTC: what lies before it is folded silently, and
-    the first look comes with the first tick. `policy` and a base measured at `until` give the
-    standings.
+    the first look comes with the first tick. Standings follow `valuation`, with a base measured at
+    `until`.
     """
 
     def __init__(
@@ -81,7 +80,7 @@ class Scoring:
         until: float,
         predictor: Predictor,
         assessor: Assessor,
-        policy: ValuePolicy,
+        valuation: Valuation,
     ) -> None:
         self._table = table
         self._names = table.customers
@@ -95,7 +94,7 @@ class Scoring:
         self.looks = 0
         """Assessments made so far, told or not."""
         self._import(table.between(-np.inf, until))
-        self.valuation = Valuation(policy, base=self._base(policy))
+        self.valuation = replace(valuation, base=self._base(valuation))
 
     def tick(self, now: float) -> list[bytes]:
         """Fold all events up to `now` (Unix seconds UTC), and look at whom they touched and who is
@@ -119,7 +118,7 @@ class Scoring:
         self._loaded.known[known] = True
         self._loaded.due_at[known] = AFTER_BACKFILL
 
-    def _base(self, policy: ValuePolicy) -> Base | None:
+    def _base(self, by: Valuation) -> Base | None:
         """Measured as the service does, on its sample; None while there are too few customers."""
         known = np.flatnonzero(self._loaded.known)
         hashes = np.array([stable_hash(self._names[row], "") for row in known.tolist()], np.uint64)
@@ -127,7 +126,8 @@ class Scoring:
         states = take(self._loaded.state, sample)
         x = features(states, np.full(len(sample), self._at))
         try:
-            return measure(x, influence([None] * len(sample)), states["categories"], policy)
+            reach = influence([None] * len(sample))
+            return measure(x, reach, states["categories"], by.policy, by.clock)
         except ValueError:
             return None
 

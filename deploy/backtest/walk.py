@@ -15,7 +15,7 @@ from deploy.backtest.scoring import Scoring, days
 from deploy.backtest.tasks import Ended, Tasks, Warned
 from services.alerts.core.policy import Policy
 from services.scoring.core.events import Kind
-from services.scoring.core.value.policy import ValuePolicy
+from services.scoring.core.value.standing import Valuation
 from services.scoring.handlers.assess import Assessor
 from services.scoring.ports import Predictor
 from services.scoring.settings import ScoringSettings
@@ -32,17 +32,6 @@ def nothing(_what: object) -> None:
     """Tells nobody."""
 
 
-def assessor_of(settings: ScoringSettings) -> Assessor:
-    """The arithmetic of a deployment."""
-    return Assessor(
-        risk_topic=settings.risk_topic,
-        thresholds=settings.band_thresholds,
-        reasons_max=settings.reasons_max,
-        currency=settings.reporting_currency,
-        also_horizons_days=settings.also_horizons_days,
-    )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
     """What decides: a predictor and the settings and policies of both services."""
@@ -50,7 +39,24 @@ class Setup:
     predictor: Predictor
     policy: Policy
     assessor: Assessor
-    value_policy: ValuePolicy = field(default_factory=ValuePolicy)
+    valuation: Valuation = field(default_factory=Valuation)
+    """Without a base: that is measured where the walk begins."""
+
+
+def setup_of(settings: ScoringSettings, predictor: Predictor, policy: Policy) -> Setup:
+    """As a deployment with these settings has it."""
+    return Setup(
+        predictor=predictor,
+        policy=policy,
+        assessor=Assessor(
+            risk_topic=settings.risk_topic,
+            thresholds=settings.band_thresholds,
+            reasons_max=settings.reasons_max,
+            currency=settings.reporting_currency,
+            also_horizons_days=settings.also_horizons_days,
+        ),
+        valuation=Valuation(clock=settings.lapse_clock),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +88,7 @@ def walk(
 
     Deterministic. Memory: about 2 KB a customer beside the table.
     """
-    scoring = Scoring(table, begin, setup.predictor, setup.assessor, setup.value_policy)
+    scoring = Scoring(table, begin, setup.predictor, setup.assessor, setup.valuation)
     tasks = Tasks(setup.policy)
     before, messages = begin, 0
     for done, now in enumerate(days(begin, end), 1):

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from tests.field.planted import customers
-from tests.field.runner import PREDICTORS, Report, default_policy, run
+from tests.field.runner import PREDICTORS, Report, default_policy, false_rate, run
 
 SEED = 1
 SIGNS, CALM, OTHERS = 150, 300, 600
@@ -35,18 +35,24 @@ def main() -> int:
 
 
 def show(report: Report) -> None:
-    """Print a report as a table."""
-    print(f"\n{report.predictor}")
-    print(f"  {'sign':22} planted in time  share   late  other  days")
-    for name, one in report.signs.items():
-        print(
-            f"  {name:22} {one.planted:7} {one.in_time:7} {one.share:6.3f} {one.late:6} "
-            f"{one.other:6} {one.days_median or '-':>5}"
-        )
-    print(f"  {'unaffected':22} customers  false  per 100 and month")
-    for name, calm in report.calm.items():
-        print(f"  {name:22} {calm.customers:9} {calm.warnings:6} {calm.rate:8.2f}  {calm.causes}")
-    print(f"  {'together':22} {report.false_rate:25.2f}")
+    """Print a report as tables."""
+    for title, signs, calm in (
+        ("tasks", report.signs, report.calm),
+        ("detectors", report.detected, report.onsets),
+    ):
+        print(f"\n{report.predictor}: {title}")
+        print(f"  {'sign':22} planted in time  share   late  other  days")
+        for name, one in signs.items():
+            print(
+                f"  {name:22} {one.planted:7} {one.in_time:7} {one.share:6.3f} {one.late:6} "
+                f"{one.other:6} {one.days_median or '-':>5}"
+            )
+        print(f"  {'unaffected':22} customers  false  per 100 and month")
+        for kind, some in calm.items():
+            print(
+                f"  {kind:22} {some.customers:9} {some.warnings:6} {some.rate:8.2f}  {some.causes}"
+            )
+        print(f"  {'together':22} {false_rate(calm):25.2f}")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,10 @@ RHYTHM_DAYS: Final = 60.0
 INTERACTION_DAYS: Final = 45.0
 VALUE_ORDERS: Final = 6
 """Orders at the new level by which a fall of the order value is raised."""
+HOLIDAY_DAYS: Final = 21.0
+"""Longest absence in which a customer does nothing at all; who pauses for longer skips orders."""
+SEASON_LOOKS_DAYS: Final = 10.0
+"""Before the first order of a season, from which its customer looks around."""
 TICK_DAYS: Final = 1.0
 """What happens on a day is looked at by the tick that ends it."""
 
@@ -114,7 +118,7 @@ def seasonal(plan: Plan) -> None:
         if begins >= ends:
             continue
         last = life.buys(begins, ends, plan.quick)
-        life.browses(begins, ends)
+        life.browses(max(begins - SEASON_LOOKS_DAYS, 0.0), ends)
         if last > BEGIN:
             plan.calm.append((max(begins, BEGIN), last))
     life.is_content(0, END)
@@ -127,7 +131,7 @@ def holiday(plan: Plan) -> None:
     life.browses(first, leaves)
     returns = leaves + life.between(2, 3) * plan.rhythm
     life.buys(returns, END, plan.rhythm)
-    life.browses(returns, END)
+    life.browses(min(returns, leaves + HOLIDAY_DAYS), END)
     life.is_content(first, END)
     plan.calm.append((BEGIN, END))
 
@@ -184,7 +188,11 @@ def won_back(plan: Plan) -> None:
 def complaint(plan: Plan) -> None:
     """A complaint stays open; purchases go on."""
     _settled(plan, END)
-    opened = plan.life.says(_some_day(plan), Kind.COMPLAINT_OPENED)
+    day = _some_day(plan)
+    # Events do not say which complaint was closed: others would make it doubtful which is open.
+    cases = (Kind.COMPLAINT_OPENED, Kind.COMPLAINT_CLOSED)
+    plan.life.events = [e for e in plan.life.events if e.kind not in cases or e.day < day - 1]
+    opened = plan.life.says(day, Kind.COMPLAINT_OPENED)
     plan.sign("complaint", opened, opened + COMPLAINT_DAYS, "complaint_open")
 
 

@@ -2,16 +2,14 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from statistics import median
 from typing import Final
 
 import msgspec
-import numpy as np
 
-from deploy.backtest.tasks import Warned
-from deploy.backtest.walk import Setup, assessor_of, walk
+from deploy.backtest.walk import setup_of, walk
 from services.alerts.core.policy import Policy
 from services.alerts.inbound.policy_file import read_policy
 from services.alerts.settings import POLICY_FILE
@@ -27,12 +25,17 @@ from services.scoring.training.learn import learn
 from services.scoring.training.panel import Asked
 from services.scoring.training.table import EventTable
 from shared.contracts.risk import DECODER
+from shared.contracts.risk import Sign as SignSeen
 from tests.field.lives import BEGIN, END
-from tests.field.planted import SILENT_SHARE, Customer, Sign
+from tests.field.planted import SILENCE, SILENT_SHARE, Customer, Sign
 from tests.field.table import second, table
 
 HORIZON_DAYS: Final = 28
 MONTH_DAYS: Final = 30.0
+WARNED_SHARE: Final = 0.6
+"""Of the lapse length, from which the default policy warns of a silence."""
+By = dict[str, list[tuple[float, str]]]
+"""Customer -> (day, cause), in the order of time."""
 OURS: Final = ("raised", "joined", "win_back")
 """Kinds of warnings that somebody was told of."""
 
@@ -78,13 +81,19 @@ class Report(msgspec.Struct, kw_only=True):
 
     predictor: str
     signs: dict[str, Found]
+    """By planted sign, what became tasks."""
     calm: dict[str, Calm]
+    """By kind of customer, the same."""
+    detected: dict[str, Found]
+    """By planted sign, what the detectors found, whatever the policy makes of it."""
+    onsets: dict[str, Calm]
+    """By kind of customer, the same."""
 
-    @property
-    def false_rate(self) -> float:
-        """False warnings per 100 unaffected customers and 30 days, all kinds together."""
-        months = sum(one.months for one in self.calm.values())
-        return 100 * sum(one.warnings for one in self.calm.values()) / months
+
+def false_rate(calm: Mapping[str, Calm]) -> float:
+    """False warnings per 100 unaffected customers and 30 days, all kinds together."""
+    months = sum(one.months for one in calm.values())
+    return 100 * sum(one.warnings for one in calm.values()) / months
 
 
 def rule(_history: EventTable) -> Predictor:
@@ -133,45 +142,64 @@ def default_policy() -> Policy:
 
 
 def run(customers: Sequence[Customer], predictor: str, policy: Policy) -> Report:
-    """Walk them with one of `PREDICTORS`."""
-    history = table(customers)
-    lengths: dict[str, float] = {}
-
-    def heard(encoded: bytes) -> None:
-        message = DECODER.decode(encoded)
-        if message.lapse is not None:
-            lengths[message.customer_id] = message.lapse.days
-
-    settings = ScoringSettings()
+    """Walk them with one of `PREDICTORS`; the report is about tasks, `onsets` about detectors."""
+    history, heard = table(customers), Heard()
     walked = walk(
         history,
         second(BEGIN),
         second(END),
-        Setup(
-            predictor=PREDICTORS[predictor](history),
-            policy=policy,
-            assessor=assessor_of(settings),
-        ),
+        setup_of(ScoringSettings(), PREDICTORS[predictor](history), policy),
         heard=heard,
     )
-    by: dict[str, list[tuple[float, str]]] = defaultdict(list)
-    for warned in walked.warned:
-        if warned.kind in OURS:
-            by[warned.customer_id].append((_day(warned), warned.cause))
+    told = [w for w in walked.warned if w.kind in OURS]
+    raised = _by_customer((w.customer_id, w.at, w.cause) for w in told)
+    began = _by_customer(heard.began)
     return Report(
         predictor=predictor,
-        signs=_signs(customers, by, lengths),
-        calm=_calm(customers, by),
+        signs=_signs(customers, raised, heard.lengths),
+        calm=_calm(customers, raised),
+        detected=_signs(customers, began, heard.lengths),
+        onsets=_calm(customers, began),
     )
 
 
-def _day(warned: Warned) -> float:
-    return (warned.at.timestamp() - second(0.0)) / DAY_S
+class Heard:
+    """What the risk messages say: when signs begin, and lapse lengths."""
+
+    def __init__(self) -> None:
+        self.lengths: dict[str, float] = {}
+        """Of each customer, the latest."""
+        self.began: list[tuple[str, datetime, str]] = []
+        """(customer, when, code); of a silence, once it is as long as policies warn of."""
+        self._signs: dict[str, set[str]] = defaultdict(set)
+
+    def __call__(self, encoded: bytes) -> None:
+        """Take a message in."""
+        message = DECODER.decode(encoded)
+        who = message.customer_id
+        if message.lapse is not None:
+            self.lengths[who] = message.lapse.days
+        signs = {s.code for s in message.signs if s.code != SILENCE or _long(s)}
+        self.began += [
+            (who, message.assessed_at, code) for code in sorted(signs - self._signs[who])
+        ]
+        self._signs[who] = signs
+
+
+def _long(silence: SignSeen) -> bool:
+    return silence.facts["lapse_share"] >= WARNED_SHARE
+
+
+def _by_customer(found: Iterable[tuple[str, datetime, str]]) -> By:
+    by: By = defaultdict(list)
+    for customer, at, cause in found:
+        by[customer].append(((at.timestamp() - second(0.0)) / DAY_S, cause))
+    return by
 
 
 def _signs(
     customers: Sequence[Customer],
-    by: dict[str, list[tuple[float, str]]],
+    by: By,
     lengths: dict[str, float],
 ) -> dict[str, Found]:
     found: dict[str, Found] = {}
@@ -219,8 +247,3 @@ def _calm(customers: Sequence[Customer], by: dict[str, list[tuple[float, str]]])
     for kind, counted in causes.items():
         found[kind].causes = dict(counted.most_common())
     return found
-
-
-def shares(report: Report) -> dict[str, float]:
-    """Sign -> share raised in time, in whole per mille."""
-    return {name: float(np.round(one.share, 3)) for name, one in report.signs.items()}

@@ -11,7 +11,7 @@ from deploy.backtest import scoring as walking
 from deploy.backtest.scoring import Scoring, days
 from services.scoring.core.events import EventColumns
 from services.scoring.core.identity import stable_hash
-from services.scoring.core.value.policy import ValuePolicy
+from services.scoring.core.value.standing import Valuation
 from services.scoring.handlers.assess import Assessor
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.training.table import EventBatch, EventTable, from_columns
@@ -71,7 +71,7 @@ async def test_as_the_service(seed: int, due_max: int, monkeypatch: pytest.Monke
     monkeypatch.setattr(walking, "DUE_MAX", due_max)
     happenings = [h for h in history(60, DAYS, seed) if h.kind is not None]
     begin, end = day(IMPORTED).timestamp(), day(DAYS).timestamp()
-    walked = Scoring(table(happenings), begin, RuleModel(HORIZON_DAYS), ASSESSOR, ValuePolicy())
+    walked = Scoring(table(happenings), begin, RuleModel(HORIZON_DAYS), ASSESSOR, Valuation())
     said: dict[str, list[bytes]] = defaultdict(list)
     for now in days(begin, end):
         for message in walked.tick(now):
