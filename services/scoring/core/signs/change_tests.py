@@ -27,17 +27,23 @@ CLUMPING: Final = 1.5
 """Variance of interaction counts over their mean: several come with one visit."""
 ORDERS_MIN: Final = 8.0
 """Orders with an amount, below which the usual order is not known."""
-ORDERS_RECENT_MIN: Final = 3.0
+ORDERS_RECENT_MIN: Final = 2.5
 """Effective recent orders behind a fallen value: one small order is chance."""
+ORDER_LIVES: Final = (7, 30, 90)
+"""Half-lives, days, of the memories of order value: a week, a month, a season."""
+PRICED_MIN: Final = 0.99
+"""Share of purchases with an amount, below which a mean per purchase says nothing of orders."""
 SPREAD_MIN: Final = 0.2
 """Of the log order value, as `VARIATION_MIN`."""
+QUIET_DAYS_MAX: Final = 365.0
+"""Days without an interaction, beyond which the level before is no longer known."""
 INTERACTION_LIFE: Final = 30.0
 INTERACTION_LIFE_LONG: Final = 90.0
 """Half-lives, days, of the two memories whose difference is the level before."""
 
 
 def gap_chance(x: Floats) -> tuple[Floats, Floats, Floats]:
-    """Chance of newest gaps as long as these; their mean; the mean of the gaps before, days.
+    """Chance of newest gaps as long as these; their typical length; that of the gaps before, days.
 
     Gaps are taken as gamma distributed with the customer's own mean and variation before the
     newest three: their sum then exceeds S with probability Q(3 / c^2, S / (m c^2)), Q the
@@ -51,53 +57,75 @@ def gap_chance(x: Floats) -> tuple[Floats, Floats, Floats]:
     before = gaps - GAPS_COMPARED
     enough = before >= GAPS_BEFORE_MIN
     count = np.where(enough, before, np.nan)
+    # One pause is a silence, which has a sign of its own: the longest of the three counts no more
+    # than the middle one.
+    typical = np.minimum(newest, np.median(newest, axis=0)).sum(axis=0)
     total, squares = newest.sum(axis=0), (newest * newest).sum(axis=0)
     level = (mean * gaps - total) / count
     variance = (gaps * (spread * spread + mean * mean) - squares) / count - level * level
     variation = np.sqrt(np.maximum(variance, 0.0)) / level
     shape = 1.0 / np.maximum(variation, VARIATION_MIN) ** 2
-    chance = gammaincc(GAPS_COMPARED * shape, total * shape / level)
-    return chance, total / GAPS_COMPARED, level
+    chance = gammaincc(GAPS_COMPARED * shape, typical * shape / level)
+    return chance, typical / GAPS_COMPARED, level
 
 
 def interaction_chance(x: Floats) -> tuple[Floats, Floats, Floats]:
     """Chance of so few interactions; interactions per day lately; and before.
 
     The level before is what the long memory holds and the short one no longer does. Two views,
-    the less likely counts (doubled for having looked twice): no interaction since the last one,
-    exp(-rate t); and the short memory below its expectation, as a normal deviate. Counts are
-    taken as `CLUMPING` times as variable as Poisson's. A decayed sum of a constant stream of c a
-    day has mean c h / ln 2 and variance c h / (2 ln 2).
+    the less likely counts (doubled for having looked twice): no interaction for t days, exp(-rate
+    t) with the rate as it was at the last one; and the short memory below its expectation, as a
+    normal deviate. Counts are taken as `CLUMPING` times as variable as Poisson's. A decayed sum
+    of a constant stream of c a day has mean c h / ln 2 and variance c h / (2 ln 2).
     """
     short, long = column(x, "interactions_decayed_30"), column(x, "interactions_decayed_90")
-    rate = (long - short) * LN2 / (INTERACTION_LIFE_LONG - INTERACTION_LIFE)
-    known = (column(x, "interactions") >= INTERACTIONS_MIN) & (rate > 0)
-    rate = np.where(known, rate, np.nan)
-    quiet = np.exp(-rate * column(x, "interaction_recency_days") / CLUMPING)
+    quiet_days = np.minimum(column(x, "interaction_recency_days"), QUIET_DAYS_MAX)
+    then = _rate(
+        short * np.exp2(quiet_days / INTERACTION_LIFE),
+        long * np.exp2(quiet_days / INTERACTION_LIFE_LONG),
+    )
+    known = (column(x, "interactions") >= INTERACTIONS_MIN) & (then > 0)
+    then = np.where(known, then, np.nan)
+    quiet = np.exp(-then * quiet_days / CLUMPING)
+    rate = np.where(known, np.maximum(_rate(short, long), 0.0), np.nan)
     expected = rate * INTERACTION_LIFE / LN2
     deviate = (short - expected) / np.sqrt(CLUMPING * expected / 2.0)
     chance = np.minimum(2.0 * np.minimum(quiet, ndtr(deviate)), 1.0)
-    # A memory of 30 days forgets slowly: who has not come since is counted by that silence too.
-    recent = np.minimum(
-        short * LN2 / INTERACTION_LIFE,
-        CLUMPING / np.maximum(column(x, "interaction_recency_days"), 1.0),
-    )
-    return chance, recent, rate
+    # A memory of 30 days forgets slowly: the days without any are counted by themselves, too.
+    recent = np.minimum(short * LN2 / INTERACTION_LIFE, CLUMPING / np.maximum(quiet_days, 1.0))
+    return chance, recent, then
+
+
+def _rate(short: Floats, long: Floats) -> Floats:
+    """Interactions per day in what the long memory holds and the short one does not."""
+    return (long - short) * LN2 / (INTERACTION_LIFE_LONG - INTERACTION_LIFE)
 
 
 def order_value_chance(x: Floats) -> tuple[Floats, Floats, Floats]:
     """Chance of so low a recent order value; the recent value; and the usual one (mean).
 
-    Orders are log-normal with the customer's own level and spread (Aitchison & Brown 1957); the
-    recent mean over 2 D_30 effective orders is compared with exp(mu + sigma^2 / 2), in logs, with
-    the delta method's standard error sqrt((exp(sigma^2) - 1) / orders).
+    Orders are log-normal with the customer's own level and spread (Aitchison & Brown 1957). The
+    mean over 2 D_h effective orders is compared with exp(mu + sigma^2 / 2), in logs, with the
+    delta method's standard error sqrt((exp(sigma^2) - 1) / orders). Of the memories `ORDER_LIVES`
+    the least likely counts, times their number (Bonferroni): a short one is quick where orders
+    are many, a long one sees enough of them where they are few.
     """
-    orders = column(x, "purchases")
-    recent_orders = 2.0 * column(x, "purchases_decayed_30")
+    # A mean per purchase is one per order only where purchases carry amounts.
+    priced = column(x, "spent") / column(x, "order_value") / column(x, "purchases")
+    known = (column(x, "purchases") >= ORDERS_MIN) & (priced >= PRICED_MIN)
     spread = np.maximum(np.sqrt(column(x, "order_value_variance")), SPREAD_MIN)
     usual = column(x, "order_value_usual") * np.exp(spread * spread / 2.0)
-    recent = column(x, "order_value_30")
-    known = (orders >= ORDERS_MIN) & (recent_orders >= ORDERS_RECENT_MIN) & (recent > 0)
-    error = np.sqrt(np.expm1(spread * spread) / np.where(known, recent_orders, np.nan))
-    deviate = (np.log(np.where(known, recent, np.nan)) - np.log(usual)) / error
-    return ndtr(deviate), recent, usual
+    chances, levels = [], []
+    for life in ORDER_LIVES:
+        decayed = column(x, f"purchases_decayed_{life}")
+        level = column(x, f"amount_decayed_{life}") / decayed
+        enough = known & (2.0 * decayed >= ORDERS_RECENT_MIN) & (level > 0)
+        error = np.sqrt(np.expm1(spread * spread) / (2.0 * decayed))
+        chance = ndtr((np.log(level) - np.log(usual)) / error) * len(ORDER_LIVES)
+        chances.append(np.where(enough, np.minimum(chance, 1.0), np.inf))
+        levels.append(level)
+    least = np.argmin(chances, axis=0)[None]
+    chance = np.take_along_axis(np.stack(chances), least, axis=0)[0]
+    recent = np.take_along_axis(np.stack(levels), least, axis=0)[0]
+    some = np.isfinite(chance)
+    return np.where(some, chance, np.nan), np.where(some, recent, np.nan), usual

@@ -39,14 +39,16 @@ SCORE_DROP: Final = -3.0
 """Points between two answers that are a drop, whatever the level."""
 ANSWER_DAYS_MAX: Final = 91.0
 """An answer speaks of today for a quarter."""
-CHANCE_BEGIN: Final = 0.001
-"""Chance of what was seen had nothing changed, up to which a change is a sign: a customer is
-looked at some ten times a month, so that one look in a thousand is one customer in a hundred."""
-CHANCE_END: Final = 0.01
-"""Above it the sign ends."""
+CHANCE_GAPS: Final = 0.001
+"""Chance of what was seen had nothing changed, up to which slower buying is a sign. Each purchase
+is a new look: at four a month, one in a thousand is one false sign per 250 customers."""
+CHANCE_LEVEL: Final = 0.005
+"""The same of interactions and order values, whose memories change more slowly."""
+CHANCE_ENDS: Final = 10.0
+"""A sign ends once the chance is so many times the one at which it begins."""
 SLOWER: Final = 1.6
 """Newest gaps over those before, from which buying has clearly slowed."""
-FALLEN: Final = 0.6
+FALLEN: Final = 0.65
 """At most so much of before is a fall that matters, whatever the chance."""
 VIP: Final = GRADES.index("vip")
 
@@ -131,7 +133,7 @@ def frequency_falling(seen: Seen, before: Flags) -> Found:
         "window_days": window,
     }
     slower = recent >= SLOWER * level
-    return _changed(chance, slower & ~seen.lapses.reached, before, facts)
+    return _changed(chance, CHANCE_GAPS, slower & ~seen.lapses.reached, before, facts)
 
 
 def interaction_falling(seen: Seen, before: Flags) -> Found:
@@ -142,14 +144,15 @@ def interaction_falling(seen: Seen, before: Flags) -> Found:
         "interactions_before": level * MONTH_DAYS,
     }
     buys = seen.lapses.share < SILENCE_SHARE
-    return _changed(chance, (recent <= FALLEN * level) & buys, before, facts)
+    return _changed(chance, CHANCE_LEVEL, (recent <= FALLEN * level) & buys, before, facts)
 
 
 def value_falling(seen: Seen, before: Flags) -> Found:
     """Still buys, and orders are worth clearly less than the customer's usual ones."""
     chance, recent, usual = order_value_chance(seen.x)
     facts = {"order_value_recent": recent, "order_value_before": usual}
-    return _changed(chance, (recent <= FALLEN * usual) & ~seen.lapses.reached, before, facts)
+    fell = (recent <= FALLEN * usual) & ~seen.lapses.reached
+    return _changed(chance, CHANCE_LEVEL, fell, before, facts)
 
 
 def _silence(seen: Seen) -> Found:
@@ -174,9 +177,11 @@ def _answer(x: Floats, name: str) -> Found:
     return Found(np.asarray(bad & recent), np.ones(len(x)), facts)
 
 
-def _changed(chance: Floats, fell: Flags, before: Flags, facts: dict[str, Floats]) -> Found:
+def _changed(
+    chance: Floats, begins: float, fell: Flags, before: Flags, facts: dict[str, Floats]
+) -> Found:
     """A statistical sign: a large enough change that chance hardly explains."""
-    level = np.where(before, CHANCE_END, CHANCE_BEGIN)
+    level = np.where(before, CHANCE_ENDS * begins, begins)
     return Found(fell & (chance <= level), 1.0 - np.nan_to_num(chance, nan=1.0), facts)
 
 
