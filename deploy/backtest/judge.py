@@ -25,7 +25,10 @@ from deploy.backtest.occasions import LAPSE, LapseRule, Silences, silences
 from services.scoring.core.events import DAY_S
 from services.scoring.training.table import EventTable
 
-__all__ = ["LAPSE", "Figures", "Judged", "LapseRule", "Warnings", "judge"]
+__all__ = [
+    "LAPSE", "Figures", "Judged", "LapseRule", "Silences", "Warnings", "Window", "judge", "judged",
+    "silences",
+]  # fmt: skip
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -114,7 +117,7 @@ class Window:
     counted: Silences
     customers: int
     months: float
-    """Hundred customers times 30 days."""
+    """Those, times 30 days."""
 
     @classmethod
     def of(cls, found: Silences, begin: float, end: float) -> "Window":
@@ -155,6 +158,13 @@ class Window:
         early = np.floor(at) <= IN_TIME * self.counted.length
         return np.asarray(self.fired(at) & self.counted.lapse & early)
 
+    def only(self, which: Flags) -> "Window":
+        """The silences under a mask, and those customers alone."""
+        counted = self.counted.select(which)
+        customers = len(np.unique(counted.row))
+        share = customers / self.customers if self.customers else 0.0
+        return Window(counted, customers, self.months * share)
+
     def figures(self, at: Floats) -> Figures:
         """What warnings at these days of silence come to."""
         counted, fired, timely = self.counted, self.fired(at), self.timely(at)
@@ -177,7 +187,11 @@ def judge(
     table: EventTable, warnings: Warnings, begin: float, end: float, rule: LapseRule = LAPSE
 ) -> Judged:
     """Hold warnings against the table's purchases; counted are silences of [begin, end)."""
-    window = Window.of(silences(table, rule), begin, end)
+    return judged(Window.of(silences(table, rule), begin, end), warnings)
+
+
+def judged(window: Window, warnings: Warnings) -> Judged:
+    """Hold warnings against the counted silences of a window."""
     at, inside = window.warned_at(warnings)
     ours = window.figures(at)
     return Judged(

@@ -96,6 +96,11 @@ class Scoring:
         self._import(table.between(-np.inf, until))
         self.valuation = replace(valuation, base=self._base(valuation))
 
+    @property
+    def grades(self) -> NDArray[np.int8]:
+        """int8[customers]: of each, index of `grades.GRADES` by the last look; -1 unknown."""
+        return self._standing.grade
+
     def tick(self, now: float) -> list[bytes]:
         """Fold all events up to `now` (Unix seconds UTC), and look at whom they touched and who is
         due; returns the risk messages, encoded."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deploy.backtest.scoring import Scoring, days
 from deploy.backtest.tasks import Ended, Tasks, Warned
@@ -73,6 +74,8 @@ class Walked:
     """Assessments that the risk topic was told of."""
     why: Counter[str]
     """Those, by the row of the decision table that applied."""
+    grades: NDArray[np.int8]
+    """int8[days, customers]: of each after each tick, index of `grades.GRADES`; -1 unknown."""
 
 
 def walk(
@@ -86,12 +89,14 @@ def walk(
 ) -> Walked:
     """Walk from `begin` to `end`, midnights in Unix seconds UTC; both are ticks.
 
-    Deterministic. Memory: about 2 KB a customer beside the table.
+    Deterministic. Memory: about 2 KB and a byte a day for each customer, beside the table.
     """
     scoring = Scoring(table, begin, setup.predictor, setup.assessor, setup.valuation)
     tasks = Tasks(setup.policy)
+    ticks = days(begin, end)
+    grades = np.empty((len(ticks), len(table.customers)), np.int8)
     before, messages = begin, 0
-    for done, now in enumerate(days(begin, end), 1):
+    for done, now in enumerate(ticks, 1):
         # In the order of the log: a day's purchases, then what the tick says of them.
         _purchases(table, before, now, tasks)
         told = scoring.tick(now)
@@ -99,9 +104,10 @@ def walk(
             heard(message)
             tasks.assessed(message)
         messages += len(told)
+        grades[done - 1] = scoring.grades
         before = now
         reached(done)
-    return Walked(tasks.warned, tasks.ended, tasks.open, scoring.looks, messages, tasks.why)
+    return Walked(tasks.warned, tasks.ended, tasks.open, scoring.looks, messages, tasks.why, grades)
 
 
 def _purchases(table: EventTable, start: float, end: float, tasks: Tasks) -> None:
