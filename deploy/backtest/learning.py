@@ -8,7 +8,6 @@ from services.scoring.settings import ScoringSettings
 from services.scoring.training.history import History
 from services.scoring.training.learn import learn
 from services.scoring.training.panel import Asked, Progress, no_progress
-from shared.kernel.errors import Invalid
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +29,7 @@ def chosen(
     rule = RuleModel(settings.horizon_days)
     others = () if settings.labels == "contractual" else settings.also_horizons_days
     asked = Asked(others=others, labels=settings.labels)
-    try:
-        learned = learn(history, end, settings.horizon_days, asked=asked, progress=progress)
-    except Invalid as invalid:
-        return Chosen(rule, [f"nothing was learned: {invalid}"])
+    learned = learn(history, end, settings.horizon_days, asked=asked, progress=progress)
     notes = list(learned.notes)
     for candidate in learned.candidates:
         verdict = "passed" if candidate.decision.passed else "did not pass"
