@@ -177,11 +177,14 @@ def stop_again(plan: Plan) -> None:
 
 
 def won_back(plan: Plan) -> None:
-    """Gone when the walk begins; comes back, buys three times, and slips again."""
+    """Gone when the walk begins; comes back, buys three times, and slips again.
+
+    All of it lies within the time for which a customer counts as won back.
+    """
     life = plan.life
-    _settled(plan, BEGIN - lapse_days([0, 2 * plan.quick, 4 * plan.quick]) - life.between(30, 90),
-             plan.quick)  # fmt: skip
-    _comes_back(plan, BEGIN + life.between(5, 60), 3)
+    away = lapse_days([0, plan.quick]) + life.between(10, 30)
+    _settled(plan, BEGIN - away, plan.quick)
+    _comes_back(plan, BEGIN + life.between(2, 10), 3)
     plan.silent("won_back", "slipping_again")
 
 
