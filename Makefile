@@ -33,6 +33,16 @@ help: ## Print this
 demo: $(READY) $(JARS) ## The whole way on real history, from purchase to signed retention task
 	$(PY) -m deploy.demo
 
+.PHONY: try
+try: $(READY) ## Who is leaving, on a file of your own: make try FILE=orders.csv (FROM= TO= WARNINGS= OUT=)
+	@test -n "$(FILE)" || { echo "name a file of events: make try FILE=orders.csv" >&2; exit 1; }
+	$(PY) -m deploy.backtest --events "$(FILE)" $(if $(FROM),--from $(FROM)) $(if $(TO),--to $(TO)) \
+		$(if $(WARNINGS),--warnings-per-100 $(WARNINGS)) $(if $(OUT),--out "$(OUT)")
+
+.PHONY: field
+field: $(READY) ## Planted signs of leaving and unaffected customers, in the long form, with a report
+	$(PY) -m tests.field
+
 .PHONY: up
 up: $(READY) $(JARS) ## The local stack and the three services until Ctrl-C
 	$(PY) -m deploy.local up
@@ -76,7 +86,7 @@ test: $(READY) $(JARS) $(CONSUMERS) ## Every test, on a real broker and a real P
 
 .PHONY: unit
 unit: $(READY) ## The tests that need neither broker nor database
-	$(PY) -m pytest tests/unit tests/property tests/contract tests/architecture
+	$(PY) -m pytest tests/unit tests/property tests/contract tests/architecture tests/field
 
 .PHONY: integration
 integration: $(READY) $(JARS) $(CONSUMERS) ## The tests of one service or adapter on the local stack

@@ -1,0 +1,69 @@
+"""`python -m deploy.backtest`: who would have been warned of, on a company's own file of events."""
+
+import argparse
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from deploy.backtest.run import Options, run
+from shared.kernel.errors import Invalid
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells have it: 128 + SIGINT."""
+REFUSED = 2
+"""Exit status for input that cannot be used."""
+
+
+def main() -> int:
+    """Parse, run, and say what to look at; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.backtest", description=__doc__)
+    parser.add_argument("--events", type=Path, required=True, help="a file of events")
+    parser.add_argument("--from", dest="begin", type=_day, help="default: the last quarter of it")
+    parser.add_argument("--to", dest="end", type=_day, help="default: its end")
+    parser.add_argument("--out", type=Path, default=Path("build") / "backtest")
+    parser.add_argument(
+        "--warnings-per-100", type=float, help="budget, per 100 customers and 30 days"
+    )
+    parser.add_argument(
+        "--column", action="append", default=[], metavar="ts=Bestelldatum",
+        help="a column and its name in the file; may be repeated",
+    )  # fmt: skip
+    given = parser.parse_args()
+    console = Console(highlight=False)
+    try:
+        options = Options(
+            events=given.events,
+            out=given.out,
+            begin=given.begin,
+            end=given.end,
+            warnings_per_100=given.warnings_per_100,
+            columns=dict(_column(text) for text in given.column),
+        )
+        page = run(options, console)
+    except KeyboardInterrupt:
+        console.print("[yellow]Interrupted.[/]")
+        return INTERRUPTED
+    except Invalid as invalid:
+        console.print(escape(str(invalid)), style="red", soft_wrap=True)
+        return REFUSED
+    console.print(str(page.resolve()), soft_wrap=True)
+    return 0
+
+
+def _day(text: str) -> datetime:
+    """A date, midnight UTC."""
+    return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+
+
+def _column(text: str) -> tuple[str, str]:
+    name, sign, header = text.partition("=")
+    if not (sign and name.strip() and header.strip()):
+        raise Invalid("--column", f"is like ts=Bestelldatum, not {text!r}")
+    return name.strip(), header.strip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,179 @@
+"""A backtest from beginning to end: read, learn, tune, walk, judge, write.
+
+What it is for: one command from a company's own file to figures and a page. Learned and tuned is
+on what lies before the window alone.
+"""
+
+import csv
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+from rich.console import Console
+
+from deploy.backtest import figures
+from deploy.backtest.figures import MISSED_MAX, OF_SILENCE, Ran, Result
+from deploy.backtest.learning import Chosen, chosen
+from deploy.backtest.tasks import Warned
+from deploy.backtest.walk import Setup, setup_of, walk
+from deploy.demo.progress import step
+from services.alerts.core.policy import Policy
+from services.alerts.inbound.policy_file import read_policy
+from services.alerts.settings import POLICY_FILE
+from services.scoring.core.events import DAY_S
+from services.scoring.settings import ScoringSettings
+from services.scoring.training.event_file import read
+from services.scoring.training.table import EventTable
+from shared.kernel.errors import Invalid
+
+COLUMNS: Final = ("customer_id", "at", "cause", "probability", "value_at_risk", "band")
+"""Of `warnings.csv`."""
+WINDOW_SHARE: Final = 0.25
+"""Of the file's time: the window, where none is named."""
+HISTORY_DAYS_MIN: Final = 28
+"""Before the window, below which there is nothing to compare a customer with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the command line asks for. Days are UTC."""
+
+    events: Path
+    out: Path
+    begin: datetime | None = None
+    """None: the last quarter of the file."""
+    end: datetime | None = None
+    """None: the end of the file."""
+    warnings_per_100: float | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Column of the reader -> its name in the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Unix seconds UTC, midnights."""
+
+    begin: float
+    end: float
+
+
+def run(options: Options, console: Console) -> Path:
+    """Run it and say how far it is; returns what to look at. Raises Invalid, naming the mend."""
+    began = time.monotonic()
+    settings = ScoringSettings()
+    with step(console, f"Read {options.events.name}") as current:
+        table = read(options.events).table
+        current.note = f"{len(table.customers):,} customers, {len(table.events):,} events"
+    window = window_of(table, options)
+    with step(console, f"Learn from what is before {_day(window.begin)}") as current:
+        found = chosen(table, window.begin, settings)
+        current.note = f"{found.predictor.method} {found.predictor.version}"
+    policy = _policy(options)
+    setup = setup_of(settings, found.predictor, policy)
+    ran = _walked(table, window, setup, console)
+    with step(console, "Judge") as current:
+        result = _result(options, ran, found, settings, time.monotonic() - began)
+        ours = result.silence.ours
+        current.note = (
+            f"{ours.warned:,} warned, recall {ours.recall}, value recall {ours.value_recall}, "
+            f"precision in time {ours.precision_in_time}"
+        )
+    return _write(options.out, result, ran.warned)
+
+
+def window_of(table: EventTable, options: Options) -> Window:
+    """The window that was asked for, or the last quarter of the file."""
+    first = np.floor(table.events.time[0] / DAY_S)
+    last = table.observed_until / DAY_S
+    end = last if options.end is None else options.end.timestamp() / DAY_S
+    if options.begin is None:
+        begin = float(np.floor(end - WINDOW_SHARE * (end - first)))
+    else:
+        begin = options.begin.timestamp() / DAY_S
+    if not first + HISTORY_DAYS_MIN <= begin < end <= last:
+        raise Invalid(
+            "--from, --to",
+            f"the file tells of {_day(first * DAY_S)} to {_day(last * DAY_S)}: name a window in it "
+            f"that begins {HISTORY_DAYS_MIN} days or more after its first day",
+        )
+    return Window(begin * DAY_S, end * DAY_S)
+
+
+def _policy(options: Options) -> Policy:
+    policy = read_policy(POLICY_FILE)
+    if options.warnings_per_100 is not None:
+        raise Invalid("--warnings-per-100", "this version has no budget yet")
+    return policy
+
+
+def _walked(table: EventTable, window: Window, setup: Setup, console: Console) -> Ran:
+    """Walk on to the end of the file: silences of the window are warned of after it, too."""
+    days = int((table.observed_until - window.begin) // DAY_S) + 1
+    with step(console, f"Walk {days:,} days as live", days) as current:
+        walked = walk(table, window.begin, table.observed_until, setup, reached=current.reached)
+        told = [one for one in walked.warned if one.kind != "held_out"]
+        current.note = f"{walked.looks:,} looks, {len(told):,} warnings"
+    return Ran(table=table, begin=window.begin, end=window.end, walked=walked, warned=told)
+
+
+def _result(
+    options: Options, ran: Ran, found: Chosen, settings: ScoringSettings, seconds: float
+) -> Result:
+    window = figures.windows(ran, figures.lapse_rule(settings.lapse_clock))
+    silence, every = figures.figures(ran, window)
+    missed = figures.missed(ran, window)
+    within = sum(ran.begin <= one.at.timestamp() < ran.end for one in ran.warned)
+    return Result(
+        begin=_moment(ran.begin),
+        end=_moment(ran.end),
+        known_until=_moment(ran.table.observed_until),
+        customers=len(ran.table.customers),
+        method=found.predictor.method,
+        model_version=found.predictor.version,
+        notes=found.notes,
+        warnings_per_100=options.warnings_per_100,
+        currency=settings.reporting_currency,
+        warnings=within,
+        warnings_per_100_found=figures.per_100(within, window),
+        of_silence=sorted(OF_SILENCE),
+        silence=silence,
+        every=every,
+        by_cause=figures.by_cause(ran, window),
+        by_grade=figures.by_grade(ran, window),
+        missed=missed[:MISSED_MAX],
+        missed_in_all=len(missed),
+        at_risk=figures.at_risk(ran.walked),
+        looks=ran.walked.looks,
+        messages=ran.walked.messages,
+        seconds=round(seconds, 1),
+    )
+
+
+def _write(out: Path, result: Result, warned: Sequence[Warned]) -> Path:
+    """The warnings and the figures; returns the file to look at."""
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / "warnings.csv").open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(COLUMNS)
+        for one in warned:
+            rows.writerow([
+                one.customer_id, one.at.isoformat(), one.cause, f"{one.probability:.4f}",
+                f"{one.value_at_risk:.2f}", one.band,
+            ])  # fmt: skip
+    path = out / "backtest.json"
+    path.write_text(json.dumps(msgspec.to_builtins(result), indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def _day(seconds: float) -> str:
+    return f"{_moment(seconds):%Y-%m-%d}"
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,208 @@
+"""Scoring in memory: its own arithmetic over an event table, one tick a day, no broker or database.
+
+What it is for: what the service would have said on each day, byte for byte. Every number comes from
+the `Assessor`; here its customers are only found, and what it leaves is only kept.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.scoring.core.events import DAY_S, EventColumns
+from services.scoring.core.features import features
+from services.scoring.core.fold import fold
+from services.scoring.core.identity import stable_hash
+from services.scoring.core.reading import SCORED
+from services.scoring.core.state import take
+from services.scoring.core.timers import AFTER_BACKFILL
+from services.scoring.core.times import moments
+from services.scoring.core.value.base import Base, measure
+from services.scoring.core.value.changes import StandingRows
+from services.scoring.core.value.grades import influence
+from services.scoring.core.value.standing import Valuation
+from services.scoring.handlers.assess import Assessor
+from services.scoring.handlers.stand import Standings
+from services.scoring.handlers.value_refresh import SAMPLE_CUSTOMERS_MAX
+from services.scoring.handlers.work import Turn
+from services.scoring.leaving import loaded_after, standing_after
+from services.scoring.ports import (
+    Due,
+    EventRows,
+    Loaded,
+    LoadedStanding,
+    PartitionTurn,
+    Predictor,
+)
+from services.scoring.training.table import EventTable
+from shared.contracts import topics
+
+Ints = NDArray[np.int64]
+
+TP: Final = ("backtest", 0)
+"""All customers are of one partition: none is anybody else's."""
+DUE_MAX: Final = 20_000
+"""Due customers of one turn: keeps the kernel's scratch space below 100 MB."""
+FOLDED_MAX: Final = 500_000
+"""Events folded in one go: about 150 MB of scratch space."""
+
+
+@dataclass(slots=True)
+class _NoRecord:
+    """Stands for the log's record, of which a turn reads the partition only."""
+
+    topic: str = TP[0]
+    partition: int = TP[1]
+    offset: int = 0
+    timestamp: int = 0
+    key: bytes | None = None
+    value: bytes | None = None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+NO_RECORD: Final = _NoRecord()
+
+
+class Scoring:
+    """All customers of a table as the service remembers them, from an import to the last tick.
+
+    `until` is the end of the import, Unix seconds UTC: what lies before it is folded silently, and
+    the first look comes with the first tick. Standings follow `valuation`, with a base measured at
+    `until`.
+    """
+
+    def __init__(
+        self,
+        table: EventTable,
+        until: float,
+        predictor: Predictor,
+        assessor: Assessor,
+        valuation: Valuation,
+    ) -> None:
+        self._table = table
+        self._names = table.customers
+        self._row = {name: row for row, name in enumerate(table.customers)}
+        self._predictor = predictor
+        self._assessor = assessor
+        self._at = until
+        n = len(table.customers)
+        self._loaded = Loaded.nothing(n)
+        self._standing = LoadedStanding.nothing(n)
+        self.looks = 0
+        """Assessments made so far, told or not."""
+        self._import(table.between(-np.inf, until))
+        self.valuation = replace(valuation, base=self._base(valuation))
+
+    @property
+    def grades(self) -> NDArray[np.int8]:
+        """int8[customers]: of each, index of `grades.GRADES` by the last look; -1 unknown."""
+        return self._standing.grade
+
+    def tick(self, now: float) -> list[bytes]:
+        """Fold all events up to `now` (Unix seconds UTC), and look at whom they touched and who is
+        due; returns the risk messages, encoded."""
+        events = self._rows(self._table.between(self._at, now))
+        self._at = now
+        found: list[bytes] = []
+        for part in self._due(now):
+            found += self._turn(events, part, now)
+            events = EventRows()
+        return found
+
+    def _import(self, events: EventColumns) -> None:
+        states = self._loaded.state
+        for start in range(0, len(events), FOLDED_MAX):
+            states = fold(
+                states, events.select(np.arange(start, min(start + FOLDED_MAX, len(events))))
+            )
+        self._loaded.state = states
+        known = np.unique(events.row)
+        self._loaded.known[known] = True
+        self._loaded.due_at[known] = AFTER_BACKFILL
+
+    def _base(self, by: Valuation) -> Base | None:
+        """Measured as the service does, on its sample; None while there are too few customers."""
+        known = np.flatnonzero(self._loaded.known)
+        hashes = np.array([stable_hash(self._names[row], "") for row in known.tolist()], np.uint64)
+        sample = np.sort(known[np.argsort(hashes, kind="stable")[:SAMPLE_CUSTOMERS_MAX]])
+        states = take(self._loaded.state, sample)
+        x = features(states, np.full(len(sample), self._at))
+        try:
+            reach = influence([None] * len(sample))
+            return measure(x, reach, states["categories"], by.policy, by.clock)
+        except ValueError:
+            return None
+
+    def _due(self, now: float) -> Iterator[Due]:
+        """Whose timers have fired, the oldest first, in parts; at least one part."""
+        at = self._loaded.due_at
+        due = np.flatnonzero(at <= now)
+        due = due[np.argsort(at[due], kind="stable")]
+        for start in range(0, max(len(due), 1), DUE_MAX):
+            rows = due[start : start + DUE_MAX]
+            yield Due(
+                [self._names[row] for row in rows.tolist()],
+                np.full(len(rows), TP[1], np.int64),
+                at[rows],
+                more=start + DUE_MAX < len(due),
+            )
+
+    def _turn(self, events: EventRows, due: Due, now: float) -> list[bytes]:
+        moment = datetime.fromtimestamp(now, UTC)
+        turn = Turn(events, [[PartitionTurn(TP, 0, moment, {}, tick=True)]], due)
+        if not len(turn):
+            return []
+        rows = np.array([self._row[customer] for customer in turn.customers], np.int64)
+        everybody = np.arange(len(rows))
+        before = self._loaded.take(rows)
+        standings = Standings(
+            turn, everybody, self._standing.take(rows), self.valuation, topics.CHANGES.name
+        )
+        effects = self._assessor(turn, before, self._predictor, standings)
+        self._loaded.put(rows, loaded_after(before, effects, everybody))
+        for written in standings.stood.rows:
+            self._keep(written)
+        self.looks += len(effects.looks)
+        told = effects.assessments.message[effects.assessments.told]
+        return [bytes(message) for message in told.tolist()]
+
+    def _keep(self, written: StandingRows) -> None:
+        rows = np.array([self._row[customer] for customer in written.customer.tolist()], np.int64)
+        self._standing.put(rows, standing_after(written, self._standing.take(rows)))
+
+    def _rows(self, events: EventColumns) -> EventRows:
+        """Events of a day as a decoded batch of live ones."""
+        n = len(events)
+        # Ids settle ties between equal times of scored answers, nothing else.
+        scored = np.isin(events.kind, SCORED)
+        keys = events.key.tolist()
+        names = [str(key) if one else "" for key, one in zip(keys, scored.tolist(), strict=True)]
+        customers = [self._names[row] for row in events.row.tolist()]
+        return EventRows(
+            customer=customers,
+            source=[""] * n,
+            id=names,
+            content_hash=[b""] * n,
+            type=[""] * n,
+            kind=events.kind.tolist(),
+            time=[*moments(events.time)],
+            amount=events.amount.tolist(),
+            cost=events.cost.tolist(),
+            channel=events.channel.tolist(),
+            category=events.category.tolist(),
+            score=events.score.tolist(),
+            original_customer=customers,
+            received_ms=[0] * n,
+            live=[True] * n,
+            profile=[None] * n,
+            record=[NO_RECORD] * n,
+            step=[0] * n,
+        )
+
+
+def days(begin: float, end: float) -> list[float]:
+    """The ticks of a walk: each midnight (UTC) from `begin` to `end`, both included."""
+    return [begin + DAY_S * n for n in range(int((end - begin) // DAY_S) + 1)]

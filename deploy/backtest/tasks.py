@@ -1,0 +1,128 @@
+"""Alerts in memory: its own decisions about the assessments of a walk, customer by customer.
+
+What it is for: which tasks a policy would have raised, joined and closed. Nobody works on them:
+they end by purchases, or by their age where the policy lets them. It raises nothing.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from msgspec.structs import replace
+
+from services.alerts.core.causes import CHURNED
+from services.alerts.core.policy import (
+    Closed,
+    CustomerState,
+    HeldOut,
+    OpenTask,
+    Policy,
+    Step,
+    decide,
+    purchased,
+)
+from shared.contracts.risk import DECODER, Band, Grade, RiskAssessed
+
+Kind = Literal["raised", "joined", "win_back", "held_out"]
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """A customer was warned of. Times are business time, UTC; money is the reporting currency."""
+
+    customer_id: str
+    at: datetime
+    cause: str
+    probability: float
+    """Of the lapse; where none is measured, of no purchase within the horizon."""
+    value_at_risk: float
+    band: Band
+    grade: Grade | None
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A task ended."""
+
+    customer_id: str
+    opened_at: datetime
+    at: datetime
+    cause: str
+    reason: str
+
+
+class Tasks:
+    """What alerts remembers of the customers, and all that it did."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._states: dict[str, CustomerState] = {}
+        self.warned: list[Warned] = []
+        self.ended: list[Ended] = []
+        self.why: Counter[str] = Counter()
+        """Assessments by the row of the decision table that applied."""
+        self.open: dict[str, RiskAssessed] = {}
+        """Customers with an open task, and the newest assessment of each."""
+
+    def bought(self, customer: str, at: float) -> None:
+        """A live purchase, Unix seconds UTC."""
+        state = self._states.get(customer)
+        if state is None:
+            return
+        moment = datetime.fromtimestamp(at, UTC)
+        state, ended = purchased(self._aged(state, moment), moment)
+        self._put(state, None, ended)
+
+    def assessed(self, encoded: bytes) -> None:
+        """A risk message."""
+        message = DECODER.decode(encoded)
+        customer = message.customer_id
+        state = self._states.get(customer) or CustomerState(customer)
+        decision = decide(self._aged(state, message.assessed_at), message, self._policy)
+        self.why[decision.why] += 1
+        self._put(decision.state, message, decision.steps)
+
+    def _put(
+        self, state: CustomerState, message: RiskAssessed | None, steps: tuple[Step, ...]
+    ) -> None:
+        customer = state.customer_id
+        self._states[customer] = state
+        for step in steps:
+            if isinstance(step, Closed):
+                self._end(customer, step.task, step.at, step.reason)
+            elif message is not None:
+                self.warned.append(_warned(step, message))
+        if not state.open:
+            self.open.pop(customer, None)
+        elif message is not None:
+            self.open[customer] = message
+
+    def _aged(self, state: CustomerState, now: datetime) -> CustomerState:
+        """Without the tasks that have ended by their age."""
+        if self._policy.expire_days is None or not state.open:
+            return state
+        age = timedelta(days=self._policy.expire_days)
+        for task in state.open:
+            if task.opened_at + age <= now:
+                self._end(state.customer_id, task, task.opened_at + age, "expired")
+        return replace(state, open=tuple(t for t in state.open if t.opened_at + age > now))
+
+    def _end(self, customer: str, task: OpenTask, at: datetime, reason: str) -> None:
+        self.ended.append(Ended(customer, task.opened_at, at, task.cause, reason))
+
+
+def _warned(step: Step, message: RiskAssessed) -> Warned:
+    cause = step.task.cause
+    kind: Kind = "win_back" if cause == CHURNED else "raised"
+    return Warned(
+        customer_id=message.customer_id,
+        at=message.assessed_at,
+        cause=cause,
+        probability=message.probability if message.lapse is None else message.lapse.probability,
+        value_at_risk=message.value_at_risk,
+        band=message.band,
+        grade=None if message.standing is None else message.standing.grade,
+        kind="held_out" if isinstance(step, HeldOut) else kind,
+    )

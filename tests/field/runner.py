@@ -1,0 +1,249 @@
+"""Walks planted customers through the cores, and holds what was raised against what is true."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from statistics import median
+from typing import Final
+
+import msgspec
+
+from deploy.backtest.walk import setup_of, walk
+from services.alerts.core.policy import Policy
+from services.alerts.inbound.policy_file import read_policy
+from services.alerts.settings import POLICY_FILE
+from services.scoring.core.events import DAY_S
+from services.scoring.core.rhythm import assessable
+from services.scoring.model import pooled_model
+from services.scoring.model.pooled_model import PooledArtefact
+from services.scoring.model.rule_model import RuleModel
+from services.scoring.ports import Predictor
+from services.scoring.settings import ScoringSettings
+from services.scoring.training.leaks import snapshot
+from services.scoring.training.learn import learn
+from services.scoring.training.panel import Asked
+from services.scoring.training.table import EventTable
+from shared.contracts.risk import DECODER
+from shared.contracts.risk import Sign as SignSeen
+from tests.field.lives import BEGIN, END
+from tests.field.planted import SILENCE, SILENT_SHARE, Customer, Sign
+from tests.field.table import second, table
+
+HORIZON_DAYS: Final = 28
+MONTH_DAYS: Final = 30.0
+WARNED_SHARE: Final = 0.6
+"""Of the lapse length, from which the default policy warns of a silence."""
+By = dict[str, list[tuple[float, str]]]
+"""Customer -> (day, cause), in the order of time."""
+OURS: Final = ("raised", "joined", "win_back")
+"""Kinds of warnings that somebody was told of."""
+
+
+class Found(msgspec.Struct, kw_only=True):
+    """Of one planted sign."""
+
+    planted: int
+    in_time: int
+    """Raised with a right cause within the promise."""
+    late: int
+    """Raised with a right cause after it."""
+    other: int
+    """Neither, but warned of for another cause from its beginning on."""
+    days_median: float | None
+    """From its beginning to the right cause, of those in time."""
+    missed: list[str] = []
+    """Customers that were not warned of with a right cause in time."""
+
+    @property
+    def share(self) -> float:
+        """Of those planted, in time."""
+        return self.in_time / self.planted
+
+
+class Calm(msgspec.Struct, kw_only=True):
+    """Of one kind of customers with whom nothing is the matter."""
+
+    customers: int
+    months: float
+    """Customers times 30 days."""
+    warnings: int
+    causes: dict[str, int]
+
+    @property
+    def rate(self) -> float:
+        """False warnings per 100 customers and 30 days."""
+        return 100 * self.warnings / self.months
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """What one predictor found."""
+
+    predictor: str
+    signs: dict[str, Found]
+    """By planted sign, what became tasks."""
+    calm: dict[str, Calm]
+    """By kind of customer, the same."""
+    detected: dict[str, Found]
+    """By planted sign, what the detectors found, whatever the policy makes of it."""
+    onsets: dict[str, Calm]
+    """By kind of customer, the same."""
+
+
+def false_rate(calm: Mapping[str, Calm]) -> float:
+    """False warnings per 100 unaffected customers and 30 days, all kinds together."""
+    months = sum(one.months for one in calm.values())
+    return 100 * sum(one.warnings for one in calm.values()) / months
+
+
+def rule(_history: EventTable) -> Predictor:
+    """The fixed rule."""
+    return RuleModel(HORIZON_DAYS)
+
+
+def pooled(history: EventTable) -> Predictor:
+    """A prior fitted to what is before the walk."""
+    begin = second(BEGIN)
+    x = snapshot(history, begin)
+    x = x[assessable(x)]
+    prior = pooled_model.fit_prior(x)
+    model, _ = pooled_model.make(
+        PooledArtefact(
+            horizon_days=HORIZON_DAYS,
+            r=prior.r,
+            alpha=prior.alpha,
+            a=prior.a,
+            b=prior.b,
+            customers=len(x),
+            repeats=int(pooled_model.columns(x)[0].sum()),
+            labels_end=datetime.fromtimestamp(begin, UTC).isoformat(),
+            data_fingerprint=history.fingerprint(begin),
+        )
+    )
+    return model
+
+
+def model(history: EventTable) -> Predictor:
+    """A model trained on what is before the walk, whether it passed the gate or not."""
+    others = ScoringSettings().also_horizons_days
+    learned = learn(history, second(BEGIN), HORIZON_DAYS, asked=Asked(others=others))
+    (found,) = [c.model for c in learned.candidates if c.model.method == "model"]
+    return found
+
+
+PREDICTORS: Final[dict[str, Callable[[EventTable], Predictor]]] = {
+    "rule": rule, "pooled": pooled, "model": model,
+}  # fmt: skip
+
+
+def default_policy() -> Policy:
+    """The policy that alerts begins with."""
+    return read_policy(POLICY_FILE)
+
+
+def run(customers: Sequence[Customer], predictor: str, policy: Policy) -> Report:
+    """Walk them with one of `PREDICTORS`; the report is about tasks, `onsets` about detectors."""
+    history, heard = table(customers), Heard()
+    walked = walk(
+        history,
+        second(BEGIN),
+        second(END),
+        setup_of(ScoringSettings(), PREDICTORS[predictor](history), policy),
+        heard=heard,
+    )
+    told = [w for w in walked.warned if w.kind in OURS]
+    raised = _by_customer((w.customer_id, w.at, w.cause) for w in told)
+    began = _by_customer(heard.began)
+    return Report(
+        predictor=predictor,
+        signs=_signs(customers, raised, heard.lengths),
+        calm=_calm(customers, raised),
+        detected=_signs(customers, began, heard.lengths),
+        onsets=_calm(customers, began),
+    )
+
+
+class Heard:
+    """What the risk messages say: when signs begin, and lapse lengths."""
+
+    def __init__(self) -> None:
+        self.lengths: dict[str, float] = {}
+        """Of each customer, the latest."""
+        self.began: list[tuple[str, datetime, str]] = []
+        """(customer, when, code); of a silence, once it is as long as policies warn of."""
+        self._signs: dict[str, set[str]] = defaultdict(set)
+
+    def __call__(self, encoded: bytes) -> None:
+        """Take a message in."""
+        message = DECODER.decode(encoded)
+        who = message.customer_id
+        if message.lapse is not None:
+            self.lengths[who] = message.lapse.days
+        signs = {s.code for s in message.signs if s.code != SILENCE or _long(s)}
+        self.began += [
+            (who, message.assessed_at, code) for code in sorted(signs - self._signs[who])
+        ]
+        self._signs[who] = signs
+
+
+def _long(silence: SignSeen) -> bool:
+    return silence.facts["lapse_share"] >= WARNED_SHARE
+
+
+def _by_customer(found: Iterable[tuple[str, datetime, str]]) -> By:
+    by: By = defaultdict(list)
+    for customer, at, cause in found:
+        by[customer].append(((at.timestamp() - second(0.0)) / DAY_S, cause))
+    return by
+
+
+def _signs(
+    customers: Sequence[Customer],
+    by: By,
+    lengths: dict[str, float],
+) -> dict[str, Found]:
+    found: dict[str, Found] = {}
+    took: dict[str, list[float]] = defaultdict(list)
+    for customer in customers:
+        for at, sign in enumerate(customer.signs):
+            one = found.setdefault(
+                sign.name, Found(planted=0, in_time=0, late=0, other=0, days_median=None)
+            )
+            one.planted += 1
+            ends = customer.signs[at + 1].begins if at + 1 < len(customer.signs) else math.inf
+            said = [(day, cause) for day, cause in by[customer.id] if sign.begins <= day < ends]
+            right = [day for day, cause in said if cause in sign.causes]
+            if right and right[0] <= _until(sign, lengths.get(customer.id)):
+                one.in_time += 1
+                took[sign.name].append(right[0] - sign.begins)
+                continue
+            one.late += bool(right)
+            one.other += bool(said and not right)
+            one.missed.append(customer.id)
+    for name, days in took.items():
+        found[name].days_median = round(median(days), 1)
+    return found
+
+
+def _until(sign: Sign, lapse_days: float | None) -> float:
+    if sign.until is not None:
+        return sign.until
+    return -math.inf if lapse_days is None else sign.begins + SILENT_SHARE * lapse_days
+
+
+def _calm(customers: Sequence[Customer], by: dict[str, list[tuple[float, str]]]) -> dict[str, Calm]:
+    found: dict[str, Calm] = {}
+    causes: dict[str, Counter[str]] = defaultdict(Counter)
+    for customer in customers:
+        if not customer.calm:
+            continue
+        one = found.setdefault(customer.kind, Calm(customers=0, months=0.0, warnings=0, causes={}))
+        one.customers += 1
+        for begins, ends in customer.calm:
+            one.months += (ends - begins) / MONTH_DAYS
+            false = [cause for day, cause in by[customer.id] if begins <= day <= ends]
+            one.warnings += len(false)
+            causes[customer.kind].update(false)
+    for kind, counted in causes.items():
+        found[kind].causes = dict(counted.most_common())
+    return found
