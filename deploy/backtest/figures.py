@@ -181,7 +181,7 @@ def by_grade(ran: Ran, window: Window) -> dict[str, Group]:
     """Silences by the grade that the customer had when they began."""
     grade = _grades(ran, window)
     at, _ = window.warned_at(columns(ran.table, of_silence(ran.warned)))
-    found = {}
+    found: dict[str, Group] = {}
     for code, name in enumerate(GRADES):
         which = grade == code
         only = window.only(which)

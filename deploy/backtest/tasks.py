@@ -11,7 +11,6 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from services.alerts.core.causes import CHURNED
 from services.alerts.core.policy import (
     Closed,
     CustomerState,
@@ -22,6 +21,7 @@ from services.alerts.core.policy import (
     decide,
     purchased,
 )
+from services.alerts.core.signs import CHURNED
 from shared.contracts.risk import DECODER, Band, Grade, RiskAssessed
 
 Kind = Literal["raised", "joined", "win_back", "held_out"]
