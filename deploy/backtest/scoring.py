@@ -191,6 +191,7 @@ class Scoring:
             time=[*moments(events.time)],
             amount=events.amount.tolist(),
             cost=events.cost.tolist(),
+            until=events.until.tolist(),
             channel=events.channel.tolist(),
             category=events.category.tolist(),
             score=events.score.tolist(),

@@ -138,6 +138,15 @@ def customer_id(household: int) -> str:
     return f"household-{household}"
 
 
+def household_of(customer: str) -> str:
+    """The data set's own id of a customer.
+
+    >>> household_of(customer_id(7))
+    '7'
+    """
+    return customer.removeprefix("household-")
+
+
 def load(households_max: int | None = None, folder: Path | None = None) -> History:
     """Read the panel from `folder` (the package's own data by default).
 

@@ -5,16 +5,19 @@ Pure arithmetic on what the sample CRM received and what the replayer noted; it 
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from deploy.backtest.judge import Figures
 from deploy.demo.judgement import Judgement, Warned
 
 OPENED = "retention_task.opened"
+UPDATED = "retention_task.updated"
+CLOSED = "retention_task.closed"
 
 
 class Named(msgspec.Struct, frozen=True):
@@ -54,9 +57,11 @@ class Task(msgspec.Struct, frozen=True):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """What a webhook says: a task was opened, or closed."""
+    """What a webhook says: a task was opened, updated or closed."""
 
     type: str
+    timestamp: datetime
+    """When it happened, business time."""
     data: dict[str, Task]
 
     @property
@@ -103,9 +108,20 @@ def opened(received: Sequence[Received]) -> list[Received]:
 
 
 def warnings(received: Sequence[Received]) -> list[Warned]:
-    """Who was warned of, and when (business time)."""
-    tasks = (each.message.task for each in opened(received))
-    return [Warned(task.customer.id, task.opened_at) for task in tasks]
+    """Every cause that a task was opened for or that joined one, and when (business time)."""
+    found: list[Warned] = []
+    known: dict[str, set[str]] = {}
+    for each in received:
+        task, at = each.message.task, each.message.timestamp
+        codes = {reason.code for reason in task.reasons}
+        if each.message.type == OPENED:
+            found.append(Warned(task.customer.id, at, task.cause))
+            known[task.id] = codes | {task.cause}
+        elif each.message.type == UPDATED:
+            joined = sorted(codes - known.setdefault(task.id, set()))
+            found += [Warned(task.customer.id, at, cause) for cause in joined]
+            known[task.id] |= codes
+    return found
 
 
 def latencies_s(measured: Measured) -> list[float]:
@@ -142,7 +158,8 @@ def figures(measured: Measured, judgement: Judgement) -> dict[str, Any]:
         },
         "tasks": {
             "raised": len(tasks),
-            "closed": len(measured.received) - len(tasks),
+            "updated": sum(each.message.type == UPDATED for each in measured.received),
+            "closed": sum(each.message.type == CLOSED for each in measured.received),
             "told_during_backfill": measured.told_during_backfill,
             "by_band": dict(Counter(task.band for task in tasks).most_common()),
             "by_reason": dict(Counter(task.cause for task in tasks).most_common()),
@@ -181,7 +198,26 @@ def faults(found: Mapping[str, Any]) -> list[str]:
 
 
 def _warning(judgement: Judgement) -> dict[str, Any]:
-    found = asdict(judgement)
-    before = judgement.days_before_rule
-    found["days_before_rule"] = before._asdict() if before else None
+    """The figures of `deploy.backtest.judge`, and who was missed."""
+    found = judgement.judged
+    return {
+        "silences": found.silences,
+        "customers": found.customers,
+        "lapses": found.lapses,
+        **_plain(found.ours),
+        "lead_days": found.ours.lead_days_median,
+        "rule": {"gaps": found.as_often.gaps, **_plain(found.as_often.figures)},
+        "rule_by_spending": _plain(found.by_spending),
+        "all_causes": _plain(judgement.every.ours),
+        "missed_in_all": judgement.missed_in_all,
+        "missed": [
+            {"customer": one.customer, "silent_since": f"{one.silent_since:%F}",
+             "spent": round(one.spent, 2)}
+            for one in judgement.missed
+        ],
+    }  # fmt: skip
+
+
+def _plain(figures: Figures) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.to_builtins(figures)
     return found

@@ -5,9 +5,10 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -17,9 +18,16 @@ from rich.console import Console
 
 from deploy.demo import summary
 from deploy.demo.backlog import ALERTS, INGEST, SCORING, Backlog, Pace
-from deploy.demo.dataset import BACKFILL_END, DATA_END, History, customer_id, load
+from deploy.demo.dataset import (
+    BACKFILL_END,
+    DATA_END,
+    History,
+    customer_id,
+    household_of,
+    load,
+)
 from deploy.demo.figures import RECEIVED, Measured, Received, faults, figures, warnings
-from deploy.demo.judgement import judge
+from deploy.demo.judgement import Warned, judge
 from deploy.demo.progress import Step, step
 from deploy.demo.replayer import Replayer, days
 from deploy.demo.services import CRM, NAMES, DemoError, Services
@@ -34,6 +42,9 @@ from shared.runtime.clock import SystemClock
 DATABASE = "ebbwatch_demo"
 HORIZON_DAYS = 28
 """Silence that counts as lost: a supermarket's regular skips four weeks one time in ten."""
+
+JUDGED_UNTIL = datetime(2017, 12, 4, tzinfo=UTC)
+"""Silences that begin later could reach 28 days only after the data end."""
 
 STALL_S_MAX = 300.0
 """Longest wait for the services to work through what they were given, in seconds; loading the
@@ -266,11 +277,21 @@ def _prepare(stack: LocalStack) -> None:
         )
 
 
+def _write_warnings(path: Path, told: Sequence[Warned]) -> None:
+    """The warnings with the data set's own ids, as any judge of warnings reads them."""
+    lines = [f"{household_of(one.customer)},{one.at.isoformat()},{one.cause}" for one in told]
+    path.write_text("\n".join(["customer_id,at,cause", *lines, ""]))
+
+
 def _tell(options: Options, console: Console, history: History, measured: Measured) -> int:
     purchases = history.purchases.select(
-        pl.col("household_id").map_elements(customer_id, pl.String).alias("customer"), "time"
+        pl.col("household_id").map_elements(customer_id, pl.String).alias("customer"),
+        "time",
+        "amount",
     )
-    judgement = judge(purchases, warnings(measured.received), HORIZON_DAYS, DATA_END)
+    told = warnings(measured.received)
+    judgement = judge(purchases, told, BACKFILL_END, JUDGED_UNTIL)
+    _write_warnings(options.output.with_name("warnings.csv"), told)
     found = figures(measured, judgement)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(found, indent=2) + "\n")

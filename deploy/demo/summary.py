@@ -81,7 +81,9 @@ def _path(found: Mapping[str, Any]) -> Table:
         f"{throughput['events_per_s']:,.0f} events/s replayed as live",
     )
     table.add_row(
-        "Tasks", f"{found['tasks']['raised']:,} raised, {found['tasks']['closed']:,} closed again"
+        "Tasks",
+        f"{found['tasks']['raised']:,} raised, {found['tasks']['updated']:,} updated, "
+        f"{found['tasks']['closed']:,} closed again",
     )
     table.add_row(
         "Deliveries",
@@ -122,36 +124,38 @@ def _example(task: Task, purchases: pl.DataFrame) -> Panel:
 
 
 def _right(warning: Mapping[str, Any]) -> Panel:
-    return Panel("\n".join(_judged(warning)), title="[bold]Was it right?[/]", title_align="left")
+    title = "[bold]Were they noticed in time?[/]"
+    return Panel("\n".join(_judged(warning)), title=title, title_align="left")
 
 
 def _judged(warning: Mapping[str, Any]) -> list[str]:
-    horizon = warning["horizon_days"]
-    if not warning["warnings"]:
-        return ["Nobody was warned of: too few customers, or none about to leave."]
-    if not warning["judged"]:
-        return [f"None of {warning['warnings']:,} warnings can be judged: too near the data's end."]
+    if not warning["lapses"]:
+        return [f"Nobody lapsed among {warning['customers']:,} households with a rhythm."]
+    rule = warning["rule"]
     lines = [
-        f"Of {warning['judged']:,} warnings [bold]{warning['stayed_silent']:,} "
-        f"({warning['precision']:.0%})[/] came true: nothing bought for {horizon} days "
-        f"(95 % interval {warning['precision_low']:.0%} to {warning['precision_high']:.0%}).",
-        f"Of all customers as active on the same days {warning['base_rate']:.1%} bought nothing"
-        + _beside(warning["lift"]),
-        f"Of those silent for just as long {warning['base_rate_same_silence']:.1%} bought nothing"
-        + _beside(warning["lift_same_silence"]),
+        f"[bold]{warning['recall']:.0%}[/] of the {warning['lapses']:,} households that stopped "
+        f"buying were warned about in time ({_share(warning['value_recall'])} of their spending)"
+        + (f", {warning['lead_days']:.0f} days before the lapse." if warning["lead_days"] else "."),
+        f"{warning['warned']:,} silences were warned about, {warning['budget']:.1f} per 100 "
+        f"households and month; {_share(warning['precision_in_time'])} of them were such a lapse.",
+        f'The plain rule "silent for {rule["gaps"]:.1f} usual gaps", with as many warnings, finds '
+        f"{_share(rule['recall'])} in time ({_share(rule['value_recall'])} of the spending), and "
+        f"{_share(rule['precision_in_time'])} of its warnings are right.",
+        f"With all causes: {warning['all_causes']['budget']:.1f} warnings per 100 households and "
+        "month.",
     ]
-    if before := warning["days_before_rule"]:
+    if warning["missed"]:
+        named = ", ".join(f"{one['customer']} ({one['spent']:,.0f})" for one in warning["missed"])
         lines.append(
-            f'A rule "nothing for {horizon} days" would have noticed '
-            f"[bold]{before['median']:.0f} days later[/] "
-            f"(the middle half: {before['lower']:.0f} to {before['upper']:.0f})."
+            f"Missed: {warning['missed_in_all']:,}; by what they spent in the quarter before: "
+            f"{named}."
         )
     lines.append(
-        f"[dim]Left out: {warning['too_late_to_tell']:,} warnings whose {horizon} days outlast the "
-        f"data, {warning['already_silent']:,} of customers already silent for so long.[/]"
+        f"[dim]A lapse is a silence of four usual gaps, 28 to 180 days; judged are "
+        f"{warning['silences']:,} silences of {warning['customers']:,} households.[/]"
     )
     return lines
 
 
-def _beside(lift: float | None) -> str:
-    return f": the warnings hit [bold]{lift:.1f} times[/] as often." if lift else "."
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.0%}"

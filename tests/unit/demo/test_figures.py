@@ -48,10 +48,15 @@ def task(number: int, **changes: object) -> Task:
     return msgspec.structs.replace(made, **changes)
 
 
-def received(told: Task, at_ms: int, change: str = "opened") -> Received:
-    message = Change(type=f"retention_task.{change}", data={"task": told})
+def received(told: Task, at_ms: int, change: str = "opened", at: datetime = TICK) -> Received:
+    message = Change(type=f"retention_task.{change}", timestamp=at, data={"task": told})
     return Received(webhook_id=f"msg_{told.id}_{change}", received_ms=at_ms, message=message)
 
+
+JOINED = [
+    Said(code="overdue", text="Usually buys every 3 days, silent for 9."),
+    Said(code="silence_beyond_rhythm", text="Buys every 3 days, now silent for 20 days"),
+]
 
 MEASURED = Measured(
     broker="kafka",
@@ -63,22 +68,33 @@ MEASURED = Measured(
     backfill_s=3.0,
     replay_s=0.02,
     total_s=60.0,
-    crm={"accepted": 4, "duplicates": 1, "signature_failures": 0},
+    crm={"accepted": 5, "duplicates": 1, "signature_failures": 0},
     received=[
         received(task(1), 1_300),
         received(task(2, cause="slower", band="critical"), 1_100),
-        received(task(3, opened_at=NEXT_TICK), 5_200),
+        received(task(3, opened_at=NEXT_TICK, cause="silence_beyond_rhythm"), 5_200, at=NEXT_TICK),
+        received(task(2, reasons=JOINED), 5_300, "updated", NEXT_TICK),
         received(task(1, status="closed"), 6_000, "closed"),
     ],
     tick_sent_ms={TICK: 1_000, NEXT_TICK: 5_000},
 )
 
 
+PURCHASES = pl.DataFrame(
+    {
+        "customer": [f"household-{n}" for n in (2, 3) for _ in range(6)] + ["household-9"],
+        "time": [TICK.replace(tzinfo=None) - timedelta(days=7 * n - 1) for n in range(6)] * 2
+        + [datetime(2018, 1, 1)],  # noqa: DTZ001
+        "amount": [10.0] * 13,
+    }
+)
+"""Two weekly households that stop on 2 October, and one whose purchase ends the data."""
+
+
 @pytest.fixture
 def judgement() -> Judgement:
-    bought = {"customer": ["household-1"], "time": [datetime(2017, 9, 20)]}  # noqa: DTZ001
-    data_end = datetime(2018, 1, 1, tzinfo=UTC)
-    return judge(pl.DataFrame(bought), warnings(MEASURED.received), 28, data_end)
+    end = datetime(2017, 12, 4, tzinfo=UTC)
+    return judge(PURCHASES, warnings(MEASURED.received), BACKFILL_END, end)
 
 
 def test_the_figures_have_the_keys_that_others_rely_on(judgement: Judgement) -> None:
@@ -87,12 +103,16 @@ def test_the_figures_have_the_keys_that_others_rely_on(judgement: Judgement) -> 
     assert found["events"]["accepted"] == 1000
     assert found["events"]["dead_lettered"] == 0
     assert found["tasks"]["raised"] == 3
-    assert found["deliveries"]["ok"] == 4
+    assert found["deliveries"]["ok"] == 5
     assert found["deliveries"]["signature_failures"] == 0
     assert found["throughput"]["events_per_s"] == pytest.approx(5_000)
     assert found["seconds"]["total"] == 60.0
-    assert {"precision", "base_rate", "lift"} <= found["warning"].keys()
-    assert found["warning"]["precision"] == 1.0
+    warning = found["warning"]
+    assert (warning["lapses"], warning["warned"]) == (2, 2)
+    assert (warning["recall"], warning["value_recall"]) == (1.0, 1.0)
+    assert (warning["precision_in_time"], warning["lead_days"]) == (1.0, 28.0)
+    assert {"gaps", "recall", "value_recall", "precision_in_time"} <= warning["rule"].keys()
+    assert (warning["missed_in_all"], warning["missed"]) == (0, [])
     assert msgspec.json.decode(msgspec.json.encode(found)) == found
 
 
@@ -107,28 +127,26 @@ def test_latency_runs_from_the_tick_that_made_the_task_to_its_arrival(
 def test_tasks_are_counted_by_band_and_by_leading_reason(judgement: Judgement) -> None:
     found = figures(MEASURED, judgement)["tasks"]
     assert found["by_band"] == {"high": 2, "critical": 1}
-    assert found["by_reason"] == {"overdue": 2, "slower": 1}
-    assert found["closed"] == 1
+    assert found["by_reason"] == {"overdue": 1, "slower": 1, "silence_beyond_rhythm": 1}
+    assert (found["updated"], found["closed"]) == (1, 1)
 
 
-def test_a_warning_is_an_opened_task_at_its_business_time() -> None:
+def test_a_warning_is_a_cause_that_opens_a_task_or_joins_one() -> None:
     assert warnings(MEASURED.received) == [
-        Warned("household-1", TICK),
-        Warned("household-2", TICK),
-        Warned("household-3", NEXT_TICK),
+        Warned("household-1", TICK, "overdue"),
+        Warned("household-2", TICK, "slower"),
+        Warned("household-3", NEXT_TICK, "silence_beyond_rhythm"),
+        Warned("household-2", NEXT_TICK, "silence_beyond_rhythm"),
     ]
 
 
 def test_a_demo_without_tasks_has_no_latency_but_figures_all_the_same() -> None:
-    nothing = judge(
-        pl.DataFrame({"customer": ["a"], "time": [datetime(2017, 9, 20)]}),  # noqa: DTZ001
-        [],
-        28,
-        NEXT_TICK,
-    )
-    found = figures(replace(MEASURED, received=[]), nothing)
+    end = datetime(2017, 12, 4, tzinfo=UTC)
+    found = figures(replace(MEASURED, received=[]), judge(PURCHASES, [], BACKFILL_END, end))
     assert found["latency_s"] == {"p50": None, "p99": None, "max": None}
     assert found["tasks"]["raised"] == 0
+    assert found["warning"]["recall"] == 0.0
+    assert found["warning"]["missed_in_all"] == 2
 
 
 @pytest.mark.parametrize(
@@ -140,7 +158,7 @@ def test_a_demo_without_tasks_has_no_latency_but_figures_all_the_same() -> None:
         ({"accepted": 1001}, "events.lost"),
         ({"told_during_backfill": 2}, "tasks.told_during_backfill"),
         (
-            {"crm": {"accepted": 4, "duplicates": 0, "signature_failures": 3}},
+            {"crm": {"accepted": 5, "duplicates": 0, "signature_failures": 3}},
             "deliveries.signature_failures",
         ),
     ],
@@ -185,4 +203,6 @@ def test_the_summary_tells_figures_examples_and_the_verdict(judgement: Judgement
     assert "p50 0.20 s, p99 0.30 s" in text
     assert "Usually buys every 3 days, silent for 9." in text
     assert "bought again after 35 days" in text
-    assert "Of 1 warnings 1 (100%) came true" in text
+    assert "100% of the 2 households that stopped buying were warned about in time" in text
+    assert "28 days before the lapse" in text
+    assert 'The plain rule "silent for' in text
