@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from deploy.backtest.run import Options, run
+from services.scoring.commands.event_options import add_reading, reading_of
 from shared.kernel.errors import Invalid
 
 INTERRUPTED = 130
@@ -27,10 +28,7 @@ def main() -> int:
     parser.add_argument(
         "--warnings-per-100", type=float, help="budget, per 100 customers and 30 days"
     )
-    parser.add_argument(
-        "--column", action="append", default=[], metavar="ts=Bestelldatum",
-        help="a column and its name in the file; may be repeated",
-    )  # fmt: skip
+    add_reading(parser)
     given = parser.parse_args()
     console = Console(highlight=False)
     try:
@@ -40,7 +38,7 @@ def main() -> int:
             begin=given.begin,
             end=given.end,
             warnings_per_100=given.warnings_per_100,
-            columns=dict(_column(text) for text in given.column),
+            reading=reading_of(given),
         )
         page = run(options, console)
     except KeyboardInterrupt:
@@ -56,13 +54,6 @@ def main() -> int:
 def _day(text: str) -> datetime:
     """A date, midnight UTC."""
     return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
-
-
-def _column(text: str) -> tuple[str, str]:
-    name, sign, header = text.partition("=")
-    if not (sign and name.strip() and header.strip()):
-        raise Invalid("--column", f"is like ts=Bestelldatum, not {text!r}")
-    return name.strip(), header.strip()
 
 
 if __name__ == "__main__":

@@ -1,137 +1,65 @@
 """What a backtest comes to: how many who lapsed were warned of in time, and who was missed.
 
-What it is for: everything that `backtest.json` and the page say, computed once. It never walks.
+What it is for: from a walk to everything that the page and `backtest.json` say. It never walks.
 """
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.backtest.judge import Figures, Judged, Warnings, Window, judged, silences
+from deploy.backtest.judge import Figures, Warnings, Window, judged, silences
 from deploy.backtest.occasions import LAPSE, LapseRule
-from deploy.backtest.tasks import Warned
+from deploy.backtest.result import (
+    AtRisk,
+    Level,
+    Missed,
+    OfCause,
+    OfGrade,
+    Outcome,
+    Quality,
+    Result,
+    Week,
+)
+from deploy.backtest.result import Warned as Shown
+from deploy.backtest.tasks import Warned, facts_of
 from deploy.backtest.walk import Walked
-from services.scoring.core.events import DAY_S
+from services.alerts.core.causes import is_gone
+from services.alerts.core.signs import CHURNED
+from services.alerts.core.signs import SILENCE as OF_SILENCE
+from services.scoring.core.events import DAY_S, Kind
 from services.scoring.core.lapse import LapseClock
-from services.scoring.core.signs.detectors import SILENCES, codes_of
 from services.scoring.core.value.grades import GRADES
+from services.scoring.training.files.options import Read
 from services.scoring.training.table import EventTable
-from shared.contracts.risk import Band, Grade, RiskAssessed
 
-Ints = NDArray[np.int64]
 Codes = NDArray[np.int8]
+Floats = NDArray[np.float64]
 
-OF_SILENCE: Final = frozenset(codes_of(SILENCES))
-"""Causes that speak of a silence: by these a list is held against the plain rule."""
-MISSED_MAX: Final = 200
-"""Lapses that are named, those with the most spending first: more are not read."""
-
-
-class Group(msgspec.Struct, kw_only=True, frozen=True):
-    """The silences of one grade."""
-
-    silences: int
-    customers: int
-    lapses: int
-    ours: Figures
-
-
-class Cause(msgspec.Struct, kw_only=True, frozen=True):
-    """The warnings with one cause."""
-
-    warnings: int
-    """From the window's begin to its end."""
-    per_100: float
-    """Per 100 established customers and 30 days."""
-    ours: Figures
-    """Held against silences, which is what only some causes speak of."""
-
-
-class Missed(msgspec.Struct, kw_only=True, frozen=True):
-    """A lapse that nobody was warned of in time."""
-
-    customer_id: str
-    silent_since: datetime
-    lapse_days: float
-    spent: float
-    """In the 91 days before, reporting currency."""
-    grade: Grade | None
-    warned_at: datetime | None
-    """A warning that came too late."""
-
-
-class AtRisk(msgspec.Struct, kw_only=True, frozen=True):
-    """A customer with an open task at the end of the file."""
-
-    customer_id: str
-    since: datetime
-    """When the task was raised."""
-    cause: str
-    probability: float
-    """Of the lapse, by the newest assessment."""
-    value_at_risk: float
-    band: Band
-    grade: Grade | None
-    days_silent: float | None
-    lapse_days: float | None
-
-
-class Result(msgspec.Struct, kw_only=True, frozen=True):
-    """All figures of a backtest. Times are UTC, money is the reporting currency."""
-
-    begin: datetime
-    end: datetime
-    """Silences are counted that begin in [begin, end)."""
-    known_until: datetime
-    """The end of what the file tells, up to which days were walked."""
-    customers: int
-    method: str
-    """`model`, `pooled` or `rule`."""
-    model_version: str
-    notes: list[str]
-    """What training said."""
-    warnings_per_100: float | None
-    """The budget that was asked for; None: the policy as it is."""
-    currency: str
-    warnings: int
-    """From `begin` to `end`, all causes."""
-    warnings_per_100_found: float
-    """Of these, per 100 established customers and 30 days."""
-    of_silence: list[str]
-    """Causes that `silence` is about."""
-    silence: Judged
-    every: Judged
-    """Whatever the cause."""
-    by_cause: dict[str, Cause]
-    by_grade: dict[str, Group]
-    """As the customer was graded when the silence began; by warnings of silence."""
-    missed: list[Missed]
-    missed_in_all: int
-    at_risk: list[AtRisk]
-    """Most value at risk first."""
-    looks: int
-    messages: int
-    seconds: float
-    """Wall time of the whole backtest."""
+LEVELS: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
+"""Shares of the warnings, by value at risk, for which it is told what they would have given."""
+VIP: Final = GRADES.index("vip")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
-    """What the figures are made of."""
+    """What the figures are made of. Unix seconds UTC."""
 
     table: EventTable
     begin: float
-    """Unix seconds UTC, as `end`."""
     end: float
     walked: Walked
     warned: Sequence[Warned]
-    """Those that somebody would have been told of."""
+    """Those that somebody would have been told of, in the order of time."""
+
+    @property
+    def within(self) -> list[Warned]:
+        """Those of the window."""
+        return [one for one in self.warned if self.begin <= one.at.timestamp() < self.end]
 
 
 def lapse_rule(clock: LapseClock) -> LapseRule:
@@ -139,9 +67,38 @@ def lapse_rule(clock: LapseClock) -> LapseRule:
     return LapseRule(clock.gaps, clock.days_min, clock.days_max)
 
 
-def windows(ran: Ran, rule: LapseRule = LAPSE) -> Window:
-    """The counted silences."""
-    return Window.of(silences(ran.table, rule), ran.begin, ran.end)
+def result(ran: Ran, read: Read, rule: LapseRule = LAPSE) -> Result:
+    """The figures, without what only the caller knows of how they were made."""
+    window = Window.of(silences(ran.table, rule), ran.begin, ran.end)
+    of_silence = [one for one in ran.warned if one.cause in OF_SILENCE]
+    found = judged(window, columns(ran.table, of_silence))
+    every, _ = window.warned_at(columns(ran.table, ran.warned))
+    first = ran.table.first_purchases()
+    return Result(
+        title=read.file,
+        begin=_day(ran.begin),
+        end=_day(ran.end),
+        today=_day(ran.table.observed_until - 1.0),
+        currency=read.currency or "",
+        read=read,
+        customers=int((first < ran.end).sum()),
+        established=window.customers,
+        lapses=found.lapses,
+        ours=quality(found.ours),
+        rule=quality(found.as_often.figures),
+        rule_gaps=found.as_often.gaps,
+        causes=_causes(ran, window),
+        grades=_grades(ran, window, of_silence),
+        weeks=_weeks(ran),
+        vips_missed=_missed(ran, window, of_silence),
+        warned=[_shown(ran, one, by) for one, by in zip(ran.within, _outcomes(ran), strict=True)],
+        at_risk=_at_risk(ran),
+        levels=_levels(ran, window, of_silence),
+        every=quality(window.figures(every)),
+        by_spending=quality(found.by_spending),
+        found_per_100=round(100 * len(ran.within) / window.months, 2) if window.months else 0.0,
+        looks=ran.walked.looks,
+    )
 
 
 def columns(table: EventTable, warned: Sequence[Warned]) -> Warnings:
@@ -153,101 +110,189 @@ def columns(table: EventTable, warned: Sequence[Warned]) -> Warnings:
     )
 
 
-def of_silence(warned: Sequence[Warned]) -> list[Warned]:
-    """Those whose cause is a silence."""
-    return [one for one in warned if one.cause in OF_SILENCE]
-
-
-def by_cause(ran: Ran, window: Window) -> dict[str, Cause]:
-    """Each cause by itself, the most frequent first."""
-    within = [one for one in ran.warned if ran.begin <= one.at.timestamp() < ran.end]
-    found = {}
-    for cause, times in Counter(one.cause for one in within).most_common():
-        at, _ = window.warned_at(
-            columns(ran.table, [one for one in ran.warned if one.cause == cause])
-        )
-        found[cause] = Cause(
-            warnings=times, per_100=per_100(times, window), ours=window.figures(at)
-        )
-    return found
-
-
-def per_100(warnings: int, window: Window) -> float:
-    """Warnings per 100 established customers and 30 days."""
-    return round(100 * warnings / window.months, 2) if window.months else 0.0
-
-
-def by_grade(ran: Ran, window: Window) -> dict[str, Group]:
-    """Silences by the grade that the customer had when they began."""
-    grade = _grades(ran, window)
-    at, _ = window.warned_at(columns(ran.table, of_silence(ran.warned)))
-    found: dict[str, Group] = {}
-    for code, name in enumerate(GRADES):
-        which = grade == code
-        only = window.only(which)
-        if len(only.counted):
-            found[name] = Group(
-                silences=len(only.counted),
-                customers=only.customers,
-                lapses=int(only.counted.lapse.sum()),
-                ours=only.figures(at[which]),
-            )
-    return found
-
-
-def missed(ran: Ran, window: Window) -> list[Missed]:
-    """Every lapse that nobody was warned of in time, the most spending first."""
-    grade, counted = _grades(ran, window), window.counted
-    at, _ = window.warned_at(columns(ran.table, of_silence(ran.warned)))
-    late = np.flatnonzero(counted.lapse & ~window.timely(at))
-    late = late[np.argsort(-counted.spent[late], kind="stable")]
-    return [
-        Missed(
-            customer_id=ran.table.customers[counted.row[n]],
-            silent_since=_moment(counted.start[n]),
-            lapse_days=float(counted.length[n]),
-            spent=float(counted.spent[n]),
-            grade=None if grade[n] < 0 else GRADES[grade[n]],
-            warned_at=_moment(counted.start[n] + at[n]) if np.isfinite(at[n]) else None,
-        )
-        for n in late.tolist()
-    ]
-
-
-def at_risk(walked: Walked) -> list[AtRisk]:
-    """Customers with an open task at the end, by the newest assessment of each."""
-    newest = {one.customer_id: one for one in walked.warned if one.customer_id in walked.open}
-    found = [_at_risk(newest[customer], message) for customer, message in walked.open.items()]
-    return sorted(found, key=lambda one: (-one.value_at_risk, one.customer_id))
-
-
-def _at_risk(warned: Warned, message: RiskAssessed) -> AtRisk:
-    lapse, standing = message.lapse, message.standing
-    return AtRisk(
-        customer_id=message.customer_id,
-        since=warned.at,
-        cause=warned.cause,
-        probability=message.probability if lapse is None else lapse.probability,
-        value_at_risk=message.value_at_risk,
-        band=message.band,
-        grade=None if standing is None else standing.grade,
-        days_silent=message.days_silent,
-        lapse_days=None if lapse is None else lapse.days,
+def quality(figures: Figures) -> Quality:
+    """The judge's figures as the page names them."""
+    return Quality(
+        warned=figures.warned,
+        noticed=figures.noticed,
+        budget=figures.budget,
+        precision=figures.precision,
+        precision_in_time=figures.precision_in_time,
+        recall=figures.recall,
+        value_recall=figures.value_recall,
+        lead_days=figures.lead_days_median,
+        at_gaps=figures.at_gaps_median,
     )
 
 
-def figures(ran: Ran, window: Window) -> tuple[Judged, Judged]:
-    """Warnings of silence, and all warnings, beside the plain rules."""
-    silence = judged(window, columns(ran.table, of_silence(ran.warned)))
-    return silence, judged(window, columns(ran.table, ran.warned))
+def _causes(ran: Ran, window: Window) -> list[OfCause]:
+    """Each cause by itself, the most frequent first."""
+    found = []
+    for cause, times in Counter(one.cause for one in ran.within).most_common():
+        some = [one for one in ran.warned if one.cause == cause]
+        ours = window.figures(window.warned_at(columns(ran.table, some))[0])
+        found.append(
+            OfCause(
+                cause=cause,
+                warnings=times,
+                precision=ours.precision,
+                precision_in_time=ours.precision_in_time,
+                lead_days=ours.lead_days_median,
+            )
+        )
+    return found
 
 
-def _grades(ran: Ran, window: Window) -> Codes:
+def _grades(ran: Ran, window: Window, of_silence: Sequence[Warned]) -> list[OfGrade]:
+    grade = _grade(ran, window)
+    at, _ = window.warned_at(columns(ran.table, of_silence))
+    found = []
+    for code, name in (*enumerate(GRADES), (-1, None)):
+        which = grade == code
+        if not which.any():
+            continue
+        only = window.only(which)
+        ours = only.figures(at[which])
+        found.append(
+            OfGrade(
+                grade=name,
+                customers=only.customers,
+                lapses=int(only.counted.lapse.sum()),
+                warned=ours.warned,
+                noticed=ours.noticed,
+                value_recall=ours.value_recall,
+                precision_in_time=ours.precision_in_time,
+            )
+        )
+    return found
+
+
+def _grade(ran: Ran, window: Window) -> Codes:
     """int8[silences]: the customer's grade at the first tick of each."""
-    days = len(ran.walked.grades)
+    grades = ran.walked.grades
     tick = np.ceil(window.counted.start - ran.begin / DAY_S).astype(np.int64)
-    return np.asarray(ran.walked.grades[np.clip(tick, 0, days - 1), window.counted.row])
+    return np.asarray(grades[np.clip(tick, 0, len(grades) - 1), window.counted.row])
 
 
-def _moment(day: float) -> datetime:
-    return datetime.fromtimestamp(float(day) * DAY_S, UTC)
+def _missed(ran: Ran, window: Window, of_silence: Sequence[Warned]) -> list[Missed]:
+    """Lapses of VIPs that nobody was warned of in time, the most spending first."""
+    counted = window.counted
+    at, _ = window.warned_at(columns(ran.table, of_silence))
+    late = np.flatnonzero(counted.lapse & ~window.timely(at) & (_grade(ran, window) == VIP))
+    return [
+        Missed(
+            customer=ran.table.customers[counted.row[n]],
+            lapsed_at=_day((counted.start[n] + counted.length[n]) * DAY_S),
+            spent_before=float(counted.spent[n]),
+        )
+        for n in late[np.argsort(-counted.spent[late], kind="stable")].tolist()
+    ]
+
+
+def _levels(ran: Ran, window: Window, of_silence: Sequence[Warned]) -> list[Level]:
+    """What fewer warnings would have given: those with the most value at risk, in hindsight."""
+    worth = np.array([one.value_at_risk for one in of_silence])
+    found = []
+    for share in (*LEVELS, 1.0) if len(worth) else ():
+        least = np.quantile(worth, 1.0 - share)
+        some = [one for one, kept in zip(of_silence, worth >= least, strict=True) if kept]
+        ours = window.figures(window.warned_at(columns(ran.table, some))[0])
+        found.append(
+            Level(
+                budget=ours.budget,
+                warnings=ours.warned,
+                precision=ours.precision,
+                recall=ours.recall,
+                value_recall=ours.value_recall,
+                chosen=share == 1.0,
+            )
+        )
+    return found
+
+
+def _weeks(ran: Ran) -> list[Week]:
+    """Warnings by week from the window's begin on. Who is won back was not warned of."""
+    begin, made = _day(ran.begin), Counter[int]()
+    true: Counter[int] = Counter()
+    for one, (outcome, _) in zip(ran.within, _outcomes(ran), strict=True):
+        if one.cause != CHURNED:
+            week = (one.at.date() - begin).days // 7
+            made[week] += 1
+            true[week] += outcome == "lapsed"
+    weeks = range(-(-(_day(ran.end) - begin).days // 7))
+    return [
+        Week(begin=begin + timedelta(days=7 * n), warnings=made[n], came_true=true[n])
+        for n in weeks
+    ]
+
+
+def _outcomes(ran: Ran) -> list[tuple[Outcome, date | None]]:
+    """What became of each warning of the window, and when."""
+    bought = _purchases(ran.table)
+    return [_outcome(one, bought, ran.table.observed_until) for one in ran.within]
+
+
+def _outcome(
+    warned: Warned, bought: dict[str, Floats], known_until: float
+) -> tuple[Outcome, date | None]:
+    if warned.last_purchase_at is None or warned.lapse_days is None:
+        return "open", None
+    lapses = warned.last_purchase_at.timestamp() + warned.lapse_days * DAY_S
+    days = bought[warned.customer_id]
+    after = days[np.searchsorted(days, warned.at.timestamp(), side="right") :]
+    if len(after) and after[0] < lapses:
+        return "came_back", _day(after[0])
+    return ("lapsed", _day(lapses)) if lapses <= known_until else ("open", None)
+
+
+def _purchases(table: EventTable) -> dict[str, Floats]:
+    """Times of each customer's purchases, ascending, Unix seconds."""
+    bought = table.events.kind == Kind.PURCHASE
+    row, time = table.events.row[bought], table.events.time[bought]
+    order = np.lexsort((time, row))
+    who, begins = np.unique(row[order], return_index=True)
+    parts = np.split(time[order], begins[1:])
+    return {table.customers[n]: part for n, part in zip(who.tolist(), parts, strict=True)}
+
+
+def _shown(ran: Ran, one: Warned, became: tuple[Outcome, date | None]) -> Shown:
+    return Shown(
+        customer=one.customer_id,
+        at=one.at,
+        cause=one.cause,
+        facts=one.facts,
+        probability=one.probability,
+        value_at_risk=one.value_at_risk,
+        outcome=became[0],
+        outcome_at=became[1],
+    )
+
+
+def _at_risk(ran: Ran) -> list[AtRisk]:
+    """Customers with an open task at the end who have not left yet, most value at risk first."""
+    newest = {one.customer_id: one.cause for one in ran.warned}
+    found = []
+    for customer, message in ran.walked.open.items():
+        lapse, last = message.lapse, message.last_purchase_at
+        if is_gone(message) or lapse is None or last is None or customer not in newest:
+            continue
+        silent = (ran.table.observed_until - last.timestamp()) / DAY_S
+        if silent >= lapse.days:
+            continue
+        found.append(
+            AtRisk(
+                customer=customer,
+                silent_days=silent,
+                usual_gap_days=message.usual_gap_days,
+                probability=lapse.probability,
+                value_at_risk=message.value_at_risk,
+                cause=newest[customer],
+                facts=facts_of(message).get(newest[customer], {}),
+                grade=None if message.standing is None else message.standing.grade,
+            )
+        )
+    return sorted(found, key=lambda one: (-one.value_at_risk, one.customer))
+
+
+def _day(seconds: float) -> date:
+    return datetime.fromtimestamp(float(seconds), UTC).date()

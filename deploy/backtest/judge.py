@@ -52,6 +52,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
     warned: int
     """Counted silences with a warning before they lapsed."""
+    noticed: int
+    """Lapses warned of in time."""
     budget: float
     """Warned silences per 100 established customers and 30 days."""
     precision: float | None
@@ -173,6 +175,7 @@ class Window:
         lead = (counted.length - at)[timely]
         return Figures(
             warned=warned,
+            noticed=int(timely.sum()),
             budget=round(100 * warned / self.months, 2) if self.months else 0.0,
             precision=_share((fired & counted.lapse).sum(), warned),
             precision_in_time=_share(timely.sum(), warned),
@@ -227,6 +230,7 @@ def _thinned(full: Figures, part: float) -> Figures:
     return msgspec.structs.replace(
         full,
         warned=round(full.warned * part),
+        noticed=round(full.noticed * part),
         budget=round(full.budget * part, 2),
         recall=None if full.recall is None else round(full.recall * part, 4),
         value_recall=None if full.value_recall is None else round(full.value_recall * part, 4),

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from services.scoring.training.files.options import Read
-from shared.contracts.risk import Grade
+from shared.contracts.risk import Grade, Method
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 Outcome = Literal["lapsed", "came_back", "open"]
@@ -158,6 +158,23 @@ class Result(msgspec.Struct, kw_only=True, frozen=True):
     warned: list[Warned] = []
     at_risk: list[AtRisk] = []
     levels: list[Level] = []
+    every: Quality | None = None
+    """Warnings of any cause, held against the same silences; `ours` are those of silence."""
+    by_spending: Quality | None = None
+    """The plain rule thinned to as many warnings by what the customers spent."""
+    wanted_per_100: float | None = None
+    """Budget of warnings that was asked for; None: none."""
+    found_per_100: float = 0.0
+    """Warnings of any cause in the window, per 100 established customers and 30 days."""
+    method: Method | None = None
+    """What scored."""
+    model_version: str = ""
+    notes: list[str] = []
+    """What training said of each candidate."""
+    looks: int = 0
+    """Assessments that were made."""
+    seconds: float = 0.0
+    """Wall time of the backtest."""
 
 
 ENCODER = msgspec.json.Encoder()

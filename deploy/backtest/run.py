@@ -5,9 +5,8 @@ on what lies before the window alone.
 """
 
 import csv
-import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,11 +14,16 @@ from typing import Final
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 from rich.console import Console
+from rich.markup import escape
 
 from deploy.backtest import figures
-from deploy.backtest.figures import MISSED_MAX, OF_SILENCE, Ran, Result
-from deploy.backtest.learning import Chosen, chosen
+from deploy.backtest.budgeting import begin_of, tuned
+from deploy.backtest.figures import Ran
+from deploy.backtest.learning import chosen
+from deploy.backtest.page import JSON_FILE, WARNINGS_FILE, render
+from deploy.backtest.result import ENCODER, Result
 from deploy.backtest.tasks import Warned
 from deploy.backtest.walk import Setup, setup_of, walk
 from deploy.demo.progress import step
@@ -29,11 +33,13 @@ from services.alerts.settings import POLICY_FILE
 from services.scoring.core.events import DAY_S
 from services.scoring.settings import ScoringSettings
 from services.scoring.training.event_file import read
+from services.scoring.training.files.options import Options as Reading
 from services.scoring.training.table import EventTable
 from shared.kernel.errors import Invalid
 
 COLUMNS: Final = ("customer_id", "at", "cause", "probability", "value_at_risk", "band")
-"""Of `warnings.csv`."""
+"""Of the warnings' file."""
+PAGE_FILE: Final = "backtest.html"
 WINDOW_SHARE: Final = 0.25
 """Of the file's time: the window, where none is named."""
 HISTORY_DAYS_MIN: Final = 28
@@ -51,8 +57,8 @@ class Options:
     end: datetime | None = None
     """None: the end of the file."""
     warnings_per_100: float | None = None
-    columns: Mapping[str, str] = field(default_factory=dict)
-    """Column of the reader -> its name in the file."""
+    reading: Reading = field(default_factory=Reading)
+    """What a person settled about the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,22 +74,30 @@ def run(options: Options, console: Console) -> Path:
     began = time.monotonic()
     settings = ScoringSettings()
     with step(console, f"Read {options.events.name}") as current:
-        table = read(options.events).table
+        loaded = read(options.events, options.reading)
+        table = loaded.table
         current.note = f"{len(table.customers):,} customers, {len(table.events):,} events"
+    for line in loaded.read.lines():
+        console.print(f"  {escape(line)}", soft_wrap=True)
     window = window_of(table, options)
     with step(console, f"Learn from what is before {_day(window.begin)}") as current:
         found = chosen(table, window.begin, settings)
         current.note = f"{found.predictor.method} {found.predictor.version}"
-    policy = _policy(options)
+    policy = _policy(options, table, window, settings, console)
     setup = setup_of(settings, found.predictor, policy)
     ran = _walked(table, window, setup, console)
     with step(console, "Judge") as current:
-        result = _result(options, ran, found, settings, time.monotonic() - began)
-        ours = result.silence.ours
-        current.note = (
-            f"{ours.warned:,} warned, recall {ours.recall}, value recall {ours.value_recall}, "
-            f"precision in time {ours.precision_in_time}"
+        rule = figures.lapse_rule(settings.lapse_clock)
+        result = replace(
+            figures.result(ran, loaded.read, rule),
+            wanted_per_100=options.warnings_per_100,
+            method=found.predictor.method,
+            model_version=found.predictor.version,
+            notes=found.notes,
+            seconds=round(time.monotonic() - began, 1),
         )
+        ours = result.ours
+        current.note = f"{ours.noticed:,} of {result.lapses:,} lapses noticed in time"
     return _write(options.out, result, ran.warned)
 
 
@@ -105,10 +119,22 @@ def window_of(table: EventTable, options: Options) -> Window:
     return Window(begin * DAY_S, end * DAY_S)
 
 
-def _policy(options: Options) -> Policy:
+def _policy(
+    options: Options,
+    table: EventTable,
+    window: Window,
+    settings: ScoringSettings,
+    console: Console,
+) -> Policy:
+    """The policy that alerts begins with, tuned to the budget that is wanted."""
     policy = read_policy(POLICY_FILE)
-    if options.warnings_per_100 is not None:
-        raise Invalid("--warnings-per-100", "this version has no budget yet")
+    wanted = options.warnings_per_100
+    if wanted is None:
+        return policy
+    days = int((window.begin - begin_of(table, window.begin)) // DAY_S) + 1
+    with step(console, f"Tune on the {days:,} days before", days) as current:
+        policy = tuned(table, window.begin, policy, wanted, settings, reached=current.reached)
+        current.note = f"least value at risk {policy.budget.value_at_risk_min or 0.0:,.2f}"
     return policy
 
 
@@ -122,43 +148,10 @@ def _walked(table: EventTable, window: Window, setup: Setup, console: Console) -
     return Ran(table=table, begin=window.begin, end=window.end, walked=walked, warned=told)
 
 
-def _result(
-    options: Options, ran: Ran, found: Chosen, settings: ScoringSettings, seconds: float
-) -> Result:
-    window = figures.windows(ran, figures.lapse_rule(settings.lapse_clock))
-    silence, every = figures.figures(ran, window)
-    missed = figures.missed(ran, window)
-    within = sum(ran.begin <= one.at.timestamp() < ran.end for one in ran.warned)
-    return Result(
-        begin=_moment(ran.begin),
-        end=_moment(ran.end),
-        known_until=_moment(ran.table.observed_until),
-        customers=len(ran.table.customers),
-        method=found.predictor.method,
-        model_version=found.predictor.version,
-        notes=found.notes,
-        warnings_per_100=options.warnings_per_100,
-        currency=settings.reporting_currency,
-        warnings=within,
-        warnings_per_100_found=figures.per_100(within, window),
-        of_silence=sorted(OF_SILENCE),
-        silence=silence,
-        every=every,
-        by_cause=figures.by_cause(ran, window),
-        by_grade=figures.by_grade(ran, window),
-        missed=missed[:MISSED_MAX],
-        missed_in_all=len(missed),
-        at_risk=figures.at_risk(ran.walked),
-        looks=ran.walked.looks,
-        messages=ran.walked.messages,
-        seconds=round(seconds, 1),
-    )
-
-
 def _write(out: Path, result: Result, warned: Sequence[Warned]) -> Path:
-    """The warnings and the figures; returns the file to look at."""
+    """The warnings, the figures and the page; returns the page."""
     out.mkdir(parents=True, exist_ok=True)
-    with (out / "warnings.csv").open("w", newline="", encoding="utf-8") as file:
+    with (out / WARNINGS_FILE).open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(COLUMNS)
         for one in warned:
@@ -166,9 +159,11 @@ def _write(out: Path, result: Result, warned: Sequence[Warned]) -> Path:
                 one.customer_id, one.at.isoformat(), one.cause, f"{one.probability:.4f}",
                 f"{one.value_at_risk:.2f}", one.band,
             ])  # fmt: skip
-    path = out / "backtest.json"
-    path.write_text(json.dumps(msgspec.to_builtins(result), indent=2) + "\n", encoding="utf-8")
-    return path
+    data = msgspec.json.format(ENCODER.encode(result), indent=2)
+    (out / JSON_FILE).write_bytes(data + b"\n")
+    page = out / PAGE_FILE
+    page.write_text(render(result), encoding="utf-8")
+    return page
 
 
 def _day(seconds: float) -> str:

@@ -15,8 +15,10 @@ from services.alerts.core.policy import (
     Closed,
     CustomerState,
     HeldOut,
+    Joined,
     OpenTask,
     Policy,
+    Raised,
     Step,
     decide,
     purchased,
@@ -24,12 +26,16 @@ from services.alerts.core.policy import (
 from services.alerts.core.signs import CHURNED
 from shared.contracts.risk import DECODER, Band, Grade, RiskAssessed
 
-Kind = Literal["raised", "joined", "win_back", "held_out"]
+Kind = Literal["raised", "joined", "held_out"]
+"""How a cause was told: with a new task, with one that was open, or to nobody."""
 
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    """A customer was warned of. Times are business time, UTC; money is the reporting currency."""
+    """One cause of which a customer was warned; a task of several causes is several of these.
+
+    Times are business time, UTC; money is the reporting currency.
+    """
 
     customer_id: str
     at: datetime
@@ -40,6 +46,11 @@ class Warned:
     band: Band
     grade: Grade | None
     kind: Kind
+    facts: dict[str, float]
+    """Numbers of the cause's sentence."""
+    last_purchase_at: datetime | None
+    lapse_days: float | None
+    """None: no silence is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +104,7 @@ class Tasks:
             if isinstance(step, Closed):
                 self._end(customer, step.task, step.at, step.reason)
             elif message is not None:
-                self.warned.append(_warned(step, message))
+                self.warned += _warned(step, message)
         if not state.open:
             self.open.pop(customer, None)
         elif message is not None:
@@ -113,16 +124,33 @@ class Tasks:
         self.ended.append(Ended(customer, task.opened_at, at, task.cause, reason))
 
 
-def _warned(step: Step, message: RiskAssessed) -> Warned:
-    cause = step.task.cause
-    kind: Kind = "win_back" if cause == CHURNED else "raised"
-    return Warned(
-        customer_id=message.customer_id,
-        at=message.assessed_at,
-        cause=cause,
-        probability=message.probability if message.lapse is None else message.lapse.probability,
-        value_at_risk=message.value_at_risk,
-        band=message.band,
-        grade=None if message.standing is None else message.standing.grade,
-        kind="held_out" if isinstance(step, HeldOut) else kind,
-    )
+def _warned(step: Raised | Joined | HeldOut, message: RiskAssessed) -> list[Warned]:
+    kind: Kind = "raised"
+    if not isinstance(step, Raised):
+        kind = "joined" if isinstance(step, Joined) else "held_out"
+    lapse, standing = message.lapse, message.standing
+    facts = facts_of(message)
+    return [
+        Warned(
+            customer_id=message.customer_id,
+            at=message.assessed_at,
+            cause=cause,
+            probability=message.probability if lapse is None else lapse.probability,
+            value_at_risk=message.value_at_risk,
+            band=message.band,
+            grade=None if standing is None else standing.grade,
+            kind=kind,
+            facts=facts.get(cause, {}),
+            last_purchase_at=message.last_purchase_at,
+            lapse_days=None if lapse is None else lapse.days,
+        )
+        for cause in (step.causes if isinstance(step, Joined) else step.task.causes)
+    ]
+
+
+def facts_of(message: RiskAssessed) -> dict[str, dict[str, float]]:
+    """Cause -> the numbers of its sentence; of who has left, those of the silence."""
+    gone = {"days_silent": message.days_silent, "usual_gap_days": message.usual_gap_days}
+    known = {name: value for name, value in gone.items() if value is not None}
+    found = {reason.code: reason.facts for reason in message.reasons}
+    return found | {CHURNED: known} | {sign.code: sign.facts for sign in message.signs}

@@ -1,0 +1,93 @@
+"""The budget of a backtest: the level for so many warnings, found on what lies before the window.
+
+What it is for: what `policies tune` does on stored assessments, on a walk before the walk. Learned
+for it is on what lies before that.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+import numpy as np
+from msgspec.structs import replace
+
+from deploy.backtest.learning import chosen
+from deploy.backtest.walk import Reached, nothing, setup_of, walk
+from services.alerts.core.budget import tuned as with_level
+from services.alerts.core.document import Budget, Policy
+from services.alerts.core.tuning import Found, find
+from services.scoring.core.events import DAY_S, Kind
+from services.scoring.core.identity import stable_hash
+from services.scoring.settings import ScoringSettings
+from services.scoring.training.table import EventTable
+from shared.contracts.risk import DECODER, RiskAssessed
+from shared.kernel.errors import Invalid
+
+TUNED_DAYS: Final = 91
+"""Walked before the window: a quarter, so that one busy month does not set the level."""
+TUNED_DAYS_MIN: Final = 28
+"""Of a history that is too short for a quarter."""
+CUSTOMERS_MAX: Final = 20_000
+"""Whose assessments are kept, about 50 KB each: the level is then known to a few per cent."""
+Histories = dict[str, list[RiskAssessed]]
+
+
+def begin_of(table: EventTable, begin: float) -> float:
+    """Where the tuning walk begins, Unix seconds UTC: at most half of what lies before `begin`."""
+    known = (begin - float(np.floor(table.events.time[0] / DAY_S) * DAY_S)) / DAY_S
+    days = min(TUNED_DAYS, int(known / 2))
+    if days < TUNED_DAYS_MIN:
+        raise Invalid(
+            "--warnings-per-100",
+            f"{known:.0f} days lie before the window, and tuning wants {2 * TUNED_DAYS_MIN}",
+        )
+    return begin - days * DAY_S
+
+
+def tuned(
+    table: EventTable,
+    begin: float,
+    policy: Policy,
+    warnings_per_100: float,
+    settings: ScoringSettings,
+    *,
+    reached: Reached = nothing,
+) -> Policy:
+    """The policy with the level that gave so many warnings per 100 customers and 30 days.
+
+    Nothing at or after `begin` (Unix seconds UTC) is looked at. Raises Invalid where too little
+    lies before it.
+    """
+    start = begin_of(table, begin)
+    predictor = chosen(table, start, settings).predictor
+    part = _part(table)
+    histories: Histories = defaultdict(list)
+
+    def heard(encoded: bytes) -> None:
+        message = DECODER.decode(encoded)
+        if stable_hash(message.customer_id, "budget") < part:
+            histories[message.customer_id].append(message)
+
+    free = replace(policy, budget=Budget())
+    walk(table, start, begin, setup_of(settings, predictor, free), reached=reached, heard=heard)
+    found, end = Found(), datetime.fromtimestamp(begin, UTC)
+    find(found, free, histories, _purchases(table, start, begin), {}, end)
+    history = found.history((begin - start) / DAY_S)
+    wanted = history.warnings_for(warnings_per_100)
+    return with_level(history, policy, wanted, per_100=warnings_per_100, per_owner=None, at=end)
+
+
+def _part(table: EventTable) -> int:
+    """Customers with a smaller hash are looked at."""
+    share = min(1.0, CUSTOMERS_MAX / len(table.customers))
+    return int(share * 2**64)
+
+
+def _purchases(table: EventTable, start: float, end: float) -> dict[str, Sequence[datetime]]:
+    events = table.between(start, end)
+    bought = np.flatnonzero(events.kind == Kind.PURCHASE)
+    found: dict[str, list[datetime]] = defaultdict(list)
+    for row, at in zip(events.row[bought].tolist(), events.time[bought].tolist(), strict=True):
+        found[table.customers[row]].append(datetime.fromtimestamp(at, UTC))
+    return dict(found)
