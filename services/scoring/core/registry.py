@@ -322,8 +322,8 @@ def _marketing() -> tuple[Feature, ...]:
 
 
 FEATURES: Final[tuple[Feature, ...]] = (
-    *_lifetime(), *_money(), *_profit(), *_decayed(), *_trends(), *_gaps(), *_calendar(), *_habits(),
-    *_voice(), *_marketing(),
+    *_lifetime(), *_money(), *_profit(), *_decayed(), *_trends(), *_gaps(), *_calendar(),
+    *_habits(), *_voice(), *_marketing(),
 )  # fmt: skip
 feature_index: Final[dict[str, int]] = {feature.name: at for at, feature in enumerate(FEATURES)}
 """Column of X by feature name."""
