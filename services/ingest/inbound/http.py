@@ -9,13 +9,27 @@ from services.ingest.handlers.publish_events import EVENTS_MAX, PublishEvents
 from shared.contracts.dead_letter import Headers
 from shared.contracts.headers import CLOUDEVENTS_JSON, TRACEPARENT
 from shared.http.access import Tokens, require
+from shared.http.borders import Body
 from shared.kernel.errors import Transient
 
-BODY_BYTES_MAX = 5 * 1024 * 1024
-"""Of one request: 1,000 events of 5 KB, ten times what they usually have."""
+EVENTS = "/v1/events"
+
+BODIES = {EVENTS: Body(bytes_max=5 * 1024 * 1024, seconds_max=30.0, raw=True)}
+"""1,000 events of 5 KB, ten times what they usually have. Each event is looked at for itself."""
 
 REQUESTS_MAX = 16
-"""Requests read or sent at once: 80 MB of bodies at worst. Others are told to come again."""
+"""Requests sent to Kafka, or waiting for their turn, at once; their bodies have been read."""
+
+BINARY_PREFIX = "ce-"
+"""Of the headers of CloudEvents' HTTP binary mode."""
+
+NOT_TAKEN = {
+    "application/x-ndjson": "NDJSON",
+    "application/ndjson": "NDJSON",
+    "application/jsonl": "JSON Lines",
+    "application/json-seq": "a JSON text sequence",
+}
+"""What senders try, by its media type, and what we call it."""
 
 _BODY = {
     "requestBody": {
@@ -43,11 +57,12 @@ class EventsRoute:
 
         Both list the events that were refused, by index, field and reason.
         """
+        _look_at_form(request)
         if self._open >= REQUESTS_MAX:
             raise Transient(f"{REQUESTS_MAX} requests are under way")
         self._open += 1
         try:
-            done = await self._publish(await _read(request), _trace(request))
+            done = await self._publish(await request.body(), _trace(request))
         finally:
             self._open -= 1
         metrics.HTTP_EVENTS.labels("accepted").inc(done.accepted)
@@ -62,7 +77,7 @@ class EventsRoute:
 def add_routes(app: FastAPI, publish: PublishEvents, tokens: Tokens) -> None:
     """Add the route, guarded by the scope `events:write`."""
     app.add_api_route(
-        "/v1/events",
+        EVENTS,
         EventsRoute(publish).post,
         methods=["POST"],
         dependencies=[Depends(require(tokens, "events:write"))],
@@ -72,14 +87,19 @@ def add_routes(app: FastAPI, publish: PublishEvents, tokens: Tokens) -> None:
     )
 
 
-async def _read(request: Request) -> bytes:
-    """The body, never more of it than is allowed."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > BODY_BYTES_MAX:
-            raise HTTPException(413, f"send at most {BODY_BYTES_MAX:,} bytes at once")
-    return bytes(body)
+def _look_at_form(request: Request) -> None:
+    """Refuse a form that is not taken, by its name, before its content is misread."""
+    if any(name.startswith(BINARY_PREFIX) for name in request.headers):
+        raise HTTPException(
+            415,
+            "CloudEvents binary mode (headers `ce-...`) is not taken over HTTP: send structured "
+            f"mode, one JSON object with the attributes and `data`, as {CLOUDEVENTS_JSON}",
+        )
+    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if called := NOT_TAKEN.get(media):
+        raise HTTPException(415, f"{called} is not taken: send a JSON array of events")
+    if media.startswith("application/cloudevents") and not media.endswith("+json"):
+        raise HTTPException(415, f"{media[:80]!r} is not taken: send {CLOUDEVENTS_JSON}")
 
 
 def _trace(request: Request) -> Headers:

@@ -17,10 +17,9 @@ from services.scoring.inbound.value_http import StandingPage, StandingView, exam
 from services.scoring.store.decisions import Decisions, Definition
 from services.scoring.store.standing_lists import StandingLists
 from shared.http.access import Tokens, require
-from shared.http.paging import Limit, decoded, encoded
+from shared.http.paging import Cursor, Limit, decoded, encoded
 from shared.runtime.clock import Clock
 
-NO_NUL: Final = "^[^\\x00]*$"
 SegmentId = Annotated[str, Path(pattern="^[a-z0-9][a-z0-9-]{0,59}$")]
 """A word for URLs and messages: `big-city`."""
 
@@ -49,13 +48,11 @@ class SegmentIn(BaseModel):
 
     model_config = {"json_schema_extra": {"examples": [EXAMPLE]}}
 
-    name: str = Field(min_length=1, max_length=100, pattern=NO_NUL)
-    description: str = Field("", max_length=1_000, pattern=NO_NUL)
-    expression: str = Field(
-        min_length=1, max_length=CHARS_MAX, pattern=NO_NUL, description="A CEL rule over NAMES"
-    )
+    name: str = Field(min_length=1, max_length=100)
+    description: str = Field("", max_length=1_000)
+    expression: str = Field(min_length=1, max_length=CHARS_MAX, description="A CEL rule over NAMES")
     action: str | None = Field(
-        None, max_length=100, pattern=NO_NUL, description="A playbook, triggered once on entry"
+        None, max_length=100, description="A playbook, triggered once on entry"
     )
     act_on_existing: bool = Field(
         default=False, description="Also for whom the definition finds inside when it is saved"
@@ -120,7 +117,7 @@ def _add_reads(router: APIRouter, lists: StandingLists, decisions: Decisions) ->
 
     @router.get("/{segment_id}/customers")
     async def customers(
-        segment_id: SegmentId, cursor: str | None = None, limit: Limit = 50
+        segment_id: SegmentId, cursor: Cursor = None, limit: Limit = 50
     ) -> StandingPage:
         """Who is in the segment now, by customer id."""
         if await decisions.segment(segment_id) is None:
