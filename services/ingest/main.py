@@ -56,9 +56,10 @@ async def run() -> int:
     engine = create_engine(postgres, "ingest")
     outlet, raw_outlet = Producer(kafka, "ingest"), Producer(kafka, "ingest-http")
 
+    topics = Topics(settings.activity_topic, settings.dead_letter_topic)
     raw = RawTopics(
         RawConsumer(kafka, settings.raw_topics, settings.group, settings.batch_records_max),
-        AcceptBatch(outlet, Topics(settings.activity_topic, settings.dead_letter_topic), rates),
+        AcceptBatch(outlet, topics, rates, settings.unknown_fields),
         FloodWatch(Stops(engine), settings.flood_share_max, clock),
         health,
         clock,
@@ -86,7 +87,8 @@ async def run() -> int:
     tokens = Tokens(engine, api_token, clock)
     limits = limits_of(settings, guard=tokens, bodies=BODIES)
     app = create_app("Ebbwatch ingest", health, limits, settings.instance)
-    publish = PublishEvents(raw_outlet, settings.raw_topics[0], rates, clock)
+    unknown = settings.unknown_fields
+    publish = PublishEvents(raw_outlet, settings.raw_topics[0], rates, clock, unknown)
     add_routes(app, publish, tokens)
     dependencies = Dependencies(health, "ingest", postgres, kafka)
     loops: dict[str, service.Loop] = {

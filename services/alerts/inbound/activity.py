@@ -11,7 +11,7 @@ import msgspec
 from services.alerts.inbound.dead import dead_letter, nul_free
 from services.alerts.ports import ActivitySeen, ProfileSeen, PurchaseSeen
 from shared.contracts import events as types
-from shared.contracts.events import ID_LENGTH_MAX, Profile
+from shared.contracts.events import ID_LENGTH_MAX, Profile, key_fault
 from shared.kafka.batch import Batch, Record
 from shared.kernel.errors import Invalid
 
@@ -84,6 +84,8 @@ def _money(event: _Event, *, refund: bool) -> PurchaseSeen:
     for field, text in (("id", event.id), ("source", event.source)):
         if len(text) > ID_LENGTH_MAX or "\0" in text:
             raise Invalid(field, f"must have at most {ID_LENGTH_MAX} characters, none U+0000")
+    if (why := key_fault(event.subject, event.source, event.id)) is not None:
+        raise Invalid("subject, source, id", why)
     amount = event.data.amount or 0.0
     return PurchaseSeen(
         customer_id=_customer(event),

@@ -55,7 +55,8 @@ class EventsRoute:
     async def post(self, request: Request) -> Response:
         """202 once the acceptable events are acknowledged by Kafka; 422 when there are none.
 
-        Both list the events that were refused, by index, field and reason.
+        Both list by index, field and reason: `refused` events, which are kept nowhere, and what
+        was `noted` of accepted ones.
         """
         _look_at_form(request)
         if self._open >= REQUESTS_MAX:
@@ -67,8 +68,11 @@ class EventsRoute:
             self._open -= 1
         metrics.HTTP_EVENTS.labels("accepted").inc(done.accepted)
         metrics.HTTP_EVENTS.labels("refused").inc(len(done.refusals))
+        metrics.HTTP_EVENTS.labels("noted").inc(len({note.index for note in done.notes}))
         return Response(
-            msgspec.json.encode({"accepted": done.accepted, "refused": done.refusals}),
+            msgspec.json.encode(
+                {"accepted": done.accepted, "refused": done.refusals, "noted": done.notes}
+            ),
             status_code=202 if done.accepted or not done.refusals else 422,
             media_type="application/json",
         )

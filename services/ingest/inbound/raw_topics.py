@@ -160,6 +160,8 @@ class RawTopics:
         self._flood.note(done.refused)
         for event_type, count in done.accepted.items():
             metrics.ACCEPTED.labels(event_type).inc(count)
+        for note in done.notes:
+            metrics.NOTED.labels(metrics.field_label(note.field)).inc()
         for letter in done.letters:
             label = metrics.field_label(letter.field)
             metrics.DEAD_LETTERS.labels(letter.stage, label).inc()

@@ -17,6 +17,7 @@ from services.scoring.ports import BACKFILL, ENDED, ENDED_MAX, NOW, EventRows, P
 from shared.contracts import events as types
 from shared.contracts.activity import DECODER, Activity
 from shared.contracts.dead_letter import DeadLetter, Origin
+from shared.contracts.events import KEY_BYTES_MAX, key_fault
 from shared.kafka.batch import Batch, Record
 from shared.postgres.ledger import TopicPartition
 from shared.postgres.outbox import Message
@@ -27,10 +28,6 @@ STEPS_MAX = 8
 """Ticks that one turn passes: with so many, what it reads, writes and sends once costs each of them
 little, and with every customer of a sweep of the default bound looked at in each it still ends
 within `TURN_S_MAX`."""
-
-KEY_BYTES_MAX = 2_600
-"""Of customer, source and id together, in UTF-8: an entry of the keys' index has room for 2,704
-bytes with its headers, and 256 characters of each can take 3,072."""
 
 
 class ActivityDecoder:
@@ -132,12 +129,8 @@ def _check(activity: Activity) -> None:
         raise ValueError("subject: an event needs a customer")
     if "\0" in subject or "\0" in source or "\0" in name:
         raise ValueError("subject, source, id: none of them may contain a NUL")
-    if 4 * (len(subject) + len(source) + len(name)) > KEY_BYTES_MAX:
-        size = sum(len(part.encode()) for part in (subject, source, name))
-        if size > KEY_BYTES_MAX:
-            raise ValueError(
-                f"subject, source, id: {size} bytes together, at most {KEY_BYTES_MAX}: shorten them"
-            )
+    if (why := key_fault(subject, source, name)) is not None:
+        raise ValueError(f"subject, source, id: {why}")
     if activity.time.tzinfo is None:
         raise ValueError("time: an offset from UTC is missing")
     if activity.contenthash:
