@@ -105,7 +105,7 @@ async def run() -> int:
                 "watch": watch_of(settings, engine, serving, clock).watch,
                 "housekeeping": housekeeping.watch,
                 **value.loops,
-                "gauges": lambda stop: _show(lanes, serving, stop),
+                "gauges": lambda stop: _show(lanes, serving, value.valuing, stop),
             },
             app,
             settings,
@@ -325,12 +325,15 @@ def _add_checks(health: Health, lanes: Sequence[_Lane], serving: Serving, valuin
     health.add_note("segments", disabled)
 
 
-async def _show(lanes: Sequence[_Lane], serving: Serving, stop: service.Stop) -> None:
+async def _show(
+    lanes: Sequence[_Lane], serving: Serving, valuing: Valuing, stop: service.Stop
+) -> None:
     """Keep the gauges current also while no batch succeeds."""
     while not await stop.wait(GAUGES_S):
         model, consumers = serving.current(), [lane.consumer for lane in lanes]
         claims = [claim for c in consumers for claim in c.claims.values()]
         metrics.MODEL.info({"version": model.version, "method": model.method})
+        metrics.SEGMENTS_UNUSABLE.set(len(valuing.unusable))
         metrics.PARTITIONS.set(len(claims))
         metrics.PARTITIONS_STOPPED.set(sum(len(c.stopped) for c in consumers))
         metrics.BACKFILLS.set(sum(BACKFILL in claim.progress for claim in claims))

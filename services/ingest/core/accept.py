@@ -95,7 +95,7 @@ def accepted(
         backfill=backfill,
         data=ActivityData() if control else _normalised(event, time.date(), rates),
     )
-    notes = () if control or quick else _unknown(event, unknown_fields)
+    notes = () if control or isinstance(event, Ordinary) else _unknown(event, unknown_fields)
     if times.is_clamped(event.time, time):
         notes += (fault("time", "after its arrival: it counts as 5 minutes after it"),)
     return Accepted(activity, notes)

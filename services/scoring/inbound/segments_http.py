@@ -11,8 +11,8 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Path
 from pydantic import BaseModel, Field
 
-from services.scoring.core.segments.expression import CHARS_MAX, compile_rule
-from services.scoring.core.segments.rules import NAMES
+from services.scoring.core.segments.expression import CHARS_MAX
+from services.scoring.core.segments.rules import ID_PATTERN, NAMES, runnable
 from services.scoring.inbound.value_http import StandingPage, StandingView, example
 from services.scoring.store.decisions import Decisions, Definition
 from services.scoring.store.standing_lists import StandingLists
@@ -20,8 +20,9 @@ from shared.http.access import Tokens, require
 from shared.http.paging import Cursor, Limit, decoded, encoded
 from shared.runtime.clock import Clock
 
-SegmentId = Annotated[str, Path(pattern="^[a-z0-9][a-z0-9-]{0,59}$")]
-"""A word for URLs and messages: `big-city`."""
+NewId = Annotated[str, Path(pattern=ID_PATTERN)]
+SegmentId = Annotated[str, Path(min_length=1, max_length=200)]
+"""Any that is stored: a command of an earlier version made ids of other forms."""
 
 EXAMPLE: Final[dict[str, Any]] = {
     "name": "Quiet big spenders",
@@ -131,36 +132,32 @@ def _add_reads(router: APIRouter, lists: StandingLists, decisions: Decisions) ->
 
 def _add_decisions(router: APIRouter, decisions: Decisions, clock: Clock) -> None:
     @router.put("/{segment_id}")
-    async def save(segment_id: SegmentId, given: SegmentIn) -> SegmentView:
+    async def save(segment_id: NewId, given: SegmentIn) -> SegmentView:
         """Define a segment, or change it: give the `version` that you have read."""
-        compile_rule(given.expression, NAMES)
-        wanted = _definition(segment_id, given.model_dump(), clock.now(), retired=False)
+        runnable(given.expression)
+        wanted = _definition(segment_id, given, clock.now())
         return _view(await decisions.save_segment(wanted, given.version), None)
 
     @router.delete("/{segment_id}")
     async def retire(segment_id: SegmentId) -> SegmentView:
         """Take a segment out of force: its members leave it, silently, as they are looked at."""
-        found = await decisions.segment(segment_id)
-        if found is None or found.retired:
+        retired = await decisions.retire_segment(segment_id, clock.now())
+        if retired is None:
             raise HTTPException(404, f"no segment {segment_id!r} is in force")
-        given = {name: getattr(found, name) for name in Definition.__slots__}
-        wanted = _definition(segment_id, given, clock.now(), retired=True)
-        return _view(await decisions.save_segment(wanted, found.version), None)
+        return _view(retired, None)
 
 
-def _definition(
-    segment_id: str, given: dict[str, Any], now: datetime, *, retired: bool
-) -> Definition:
+def _definition(segment_id: str, given: SegmentIn, now: datetime) -> Definition:
     return Definition(
         id=segment_id,
         version=0,
         revision=0,
-        name=given["name"],
-        description=given["description"],
-        expression=given["expression"],
-        action=given["action"],
-        act_on_existing=given["act_on_existing"],
-        retired=retired,
+        name=given.name,
+        description=given.description,
+        expression=given.expression,
+        action=given.action,
+        act_on_existing=given.act_on_existing,
+        retired=False,
         created_at=now,
     )
 

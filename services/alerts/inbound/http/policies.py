@@ -8,11 +8,12 @@ import msgspec
 from fastapi import Body, Depends, FastAPI, HTTPException, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.alerts.core.document import difference, plain, read
+from services.alerts.core.document import difference, plain
 from services.alerts.core.dry_run import Tried
 from services.alerts.core.owner import OwnerRecord
 from services.alerts.handlers.try_policy import CUSTOMERS_MAX
 from services.alerts.inbound.http.parts import Parts
+from services.alerts.inbound.policy_document import read_document
 from services.alerts.store.rules import Version
 from shared.contracts.events import ID_LENGTH_MAX
 from shared.http.access import require
@@ -148,7 +149,7 @@ def add_policies(app: FastAPI, parts: Parts) -> None:
 
         `expected`: the version that was changed; refused when it is not the newest any more.
         """
-        policy = read(document)
+        policy = read_document(document)
         async with unit_of_work(parts.engine) as work:
             made = await parts.rules.put(
                 work, policy, actor, parts.clock.now(), note=note, expected=expected
@@ -196,7 +197,7 @@ def add_dry_run(app: FastAPI, parts: Parts) -> None:
     ) -> DryRunView:
         """What a policy would have raised on the assessments that are kept, beside what the
         policy in force would have. By default the last 90 days; nothing is raised."""
-        policy = read(document)
+        policy = read_document(document)
         async with unit_of_work(parts.engine) as work:
             _, current = await parts.rules.current(work)
             now = await parts.business_clock.now(work)
