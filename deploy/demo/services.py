@@ -206,6 +206,18 @@ class Services:
                 )
             await asyncio.sleep(LOOK_S)
 
+    def runs(self, name: str) -> bool:
+        """Whether a service was started and has not ended."""
+        return name in self._servers and self._servers[name].running
+
+    def pid(self, name: str) -> int:
+        """The process id of a service that was started."""
+        return self._servers[name].pid
+
+    def tail(self, name: str) -> str:
+        """The last lines of a service's log."""
+        return self._servers[name].tail()
+
     def kill(self, name: str) -> None:
         """End a service as a crash would (SIGKILL); `start` brings it back."""
         self._servers.pop(name).kill()
