@@ -49,12 +49,29 @@ def described(document: dict[str, Any]) -> dict[str, Any]:
             refusals = REFUSALS | (OF_BODIES if method in WITH_BODY else {})
             responses = operation.setdefault("responses", {})
             for status, text in refusals.items():
-                responses[status] = _refusal(status, text)
+                responses[status] = _beside(responses.get(status, {}), _refusal(status, text))
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for name in GENERATED:
         schemas.pop(name, None)
     schemas["Problem"] = PROBLEM
     return document
+
+
+def _beside(own: dict[str, Any], refusal: dict[str, Any]) -> dict[str, Any]:
+    """A refusal beside a route's own answer of the same status, if it has one."""
+    content = {
+        media: shown
+        for media, shown in own.get("content", {}).items()
+        if not any(name in str(shown) for name in GENERATED)
+    }
+    if not content:
+        return refusal
+    described = f"{own.get('description', '')}. {refusal['description']}"
+    return {
+        **refusal,
+        "description": described,
+        "content": content | refusal["content"],
+    }
 
 
 def _refusal(status: str, text: str) -> dict[str, Any]:

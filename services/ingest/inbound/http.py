@@ -1,5 +1,7 @@
 """Events over HTTP: `POST /v1/events` with a CloudEvent or an array of them."""
 
+from typing import Any
+
 import msgspec
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 
@@ -42,6 +44,31 @@ _BODY = {
             },
         },
     }
+}
+
+_TOLD = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "required": ["index", "field", "reason"],
+        "properties": {
+            "index": {"type": "integer"},
+            "field": {"type": "string"},
+            "reason": {"type": "string"},
+        },
+    },
+}
+_ANSWER = {
+    "type": "object",
+    "required": ["accepted", "refused", "noted"],
+    "properties": {"accepted": {"type": "integer"}, "refused": _TOLD, "noted": _TOLD},
+}
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    code: {"description": text, "content": {"application/json": {"schema": _ANSWER}}}
+    for code, text in (
+        (202, "Acknowledged by Kafka; some events may have been refused"),
+        (422, "Every event was refused"),
+    )
 }
 
 
@@ -88,6 +115,7 @@ def add_routes(app: FastAPI, publish: PublishEvents, tokens: Tokens) -> None:
         status_code=202,
         response_class=Response,
         openapi_extra=_BODY,
+        responses=_ANSWERS,
     )
 
 

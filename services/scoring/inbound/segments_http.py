@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Path
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StrictBool
 
 from services.scoring.core.segments.expression import CHARS_MAX
 from services.scoring.core.segments.rules import ID_PATTERN, NAMES, runnable
@@ -17,6 +17,7 @@ from services.scoring.inbound.value_http import StandingPage, StandingView, exam
 from services.scoring.store.decisions import Decisions, Definition
 from services.scoring.store.standing_lists import StandingLists
 from shared.http.access import Tokens, require
+from shared.http.fields import Whole
 from shared.http.paging import Cursor, Limit, decoded, encoded
 from shared.runtime.clock import Clock
 
@@ -55,10 +56,10 @@ class SegmentIn(BaseModel):
     action: str | None = Field(
         None, max_length=100, description="A playbook, triggered once on entry"
     )
-    act_on_existing: bool = Field(
+    act_on_existing: StrictBool = Field(
         default=False, description="Also for whom the definition finds inside when it is saved"
     )
-    version: int = Field(
+    version: Whole = Field(
         0, ge=0, description="The version that you change; 0 for a new segment: guards against two "
         "authors at once",
     )  # fmt: skip

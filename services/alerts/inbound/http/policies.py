@@ -17,7 +17,7 @@ from services.alerts.inbound.policy_document import read_document
 from services.alerts.store.rules import Version
 from shared.contracts.events import ID_LENGTH_MAX
 from shared.http.access import require
-from shared.http.fields import Instant, ZoneName
+from shared.http.fields import Instant, Whole, ZoneName
 from shared.http.paging import Cursor, Limit, decoded, encoded, whole
 from shared.postgres.engine import unit_of_work
 
@@ -95,7 +95,7 @@ class OwnerBody(BaseModel):
 
     name: str | None = Field(None, max_length=200)
     time_zone: ZoneName | None = None
-    capacity_per_day: int | None = Field(None, ge=0, le=10_000)
+    capacity_per_day: Annotated[Whole, Field(ge=0, le=10_000)] | None = None
     manager_id: str | None = Field(None, min_length=1, max_length=ID_LENGTH_MAX)
     fallback_id: str | None = Field(None, min_length=1, max_length=ID_LENGTH_MAX)
 
