@@ -1,8 +1,9 @@
 """Scoring's settings, read from `EBBWATCH_SCORING_*`."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.scoring.core.contracts import Labels
@@ -10,6 +11,7 @@ from services.scoring.core.horizons import HORIZON_DAYS_MAX
 from shared.contracts import topics
 from shared.runtime.settings import HttpSettings, ReportingCurrency
 
+WORKING_COPY = Path(__file__).parents[2]
 Horizon = Annotated[int, Field(ge=1, le=HORIZON_DAYS_MAX)]
 
 
@@ -73,7 +75,9 @@ class ScoringSettings(HttpSettings):
 
     reporting_currency: ReportingCurrency = "USD"
     model_store: str = ".local/models"
-    """Folder or fsspec URL (`s3://bucket/models`) of model artefacts, shared by all replicas."""
+    """Folder or fsspec URL (`s3://bucket/models`) of model artefacts, shared by all replicas and by
+    the commands. A relative folder is one of the working copy, wherever a process is started: two
+    processes that look into two folders would train for nobody."""
 
     event_retention_days: int = Field(2_600, ge=1)
     """Stored events older than this are dropped. States remember purchase days for 2,560 days, and
@@ -98,3 +102,8 @@ class ScoringSettings(HttpSettings):
     value_first_s: float = Field(30.0, gt=0)
     """How long after its start the service measures a base at the earliest, and how often one
     that is still too small is looked at again."""
+
+    @field_validator("model_store")
+    @classmethod
+    def _of_the_working_copy(cls, value: str) -> str:
+        return value if "://" in value else str(WORKING_COPY / value)

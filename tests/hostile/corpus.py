@@ -6,9 +6,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from shared.contracts import topics
+from tests.hostile.samples import DONE, EVENTS, RISKS, TOLD
 from tests.unit.ingest.events import BAD, encoded, event
 
-PURCHASES: Final = "io.ebbwatch.purchase"
+EVENTS_PATH: Final = "/v1/events"
+
+SAMPLES: Final = {
+    topics.ACTIVITY.name: EVENTS,
+    topics.RISK.name: RISKS,
+    topics.CHANGES.name: TOLD,
+    topics.TREATMENT.name: DONE,
+}
+"""Good messages by topic."""
 
 TEXTS: Final = (
     "", " ", "\0", "a\0b", "\ud800", "\udfff\ud800", "undefined", "null", "[object Object]", "NaN",
@@ -120,8 +130,11 @@ class Maker:
             return self.dice.random() < 0.5
         return self.text()
 
-    def body(self, operation: dict[str, Any], schemas: dict[str, Any]) -> bytes:
+    def body(self, path: str, operation: dict[str, Any], schemas: dict[str, Any]) -> bytes:
         """Of a request to this operation."""
+        if path == EVENTS_PATH and self.dice.random() < 0.6:
+            events = [encoded(**self._changes()) for _ in range(self.dice.choice((1, 1, 3, 40)))]
+            return events[0] if len(events) == 1 else b"[" + b",".join(events) + b"]"
         if self.dice.random() < 0.35:
             return self.dice.choice(BODIES)
         content = operation.get("requestBody", {}).get("content", {})
@@ -150,7 +163,7 @@ class Maker:
                 method,
                 path + self._query(operation),
                 self._headers(token),
-                self.body(operation, schemas) if method in {"POST", "PUT", "PATCH"} else b"",
+                self.body(path, operation, schemas) if method in {"POST", "PUT", "PATCH"} else b"",
             )
 
     def _query(self, operation: dict[str, Any]) -> str:
@@ -177,23 +190,40 @@ class Maker:
             headers["Host"] = "evil.example"
         return headers
 
-    def records(self, topics: tuple[str, ...], count: int) -> Iterator[HostileRecord]:
+    def records(self, names: tuple[str, ...], count: int) -> Iterator[HostileRecord]:
         """To the raw topic and to those between the services, by turns."""
         known = [(bad.value, bad.headers) for bad in BAD if len(bad.value or b"") < 1_000_000]
         for number in range(count):
-            topic = topics[number % len(topics)]
+            topic = names[number % len(names)]
             luck = self.dice.random()
             if luck < 0.15:
                 value, headers = self.dice.choice(known)
                 yield HostileRecord(topic, b"k", value, headers)
             elif luck < 0.3:
                 yield HostileRecord(topic, self.dice.choice((None, b"", b"k")), self._damaged())
+            elif luck < 0.6 and topic in SAMPLES:
+                yield HostileRecord(topic, b"k", self._changed(self.dice.choice(SAMPLES[topic])))
             else:
-                changes = {
-                    self.dice.choice((*event(), "data_base64", "x")): self.dice.choice(VALUES)
-                    for _ in range(self.dice.randrange(1, 4))
-                }
-                yield HostileRecord(topic, b"k", encoded(**changes))
+                yield HostileRecord(topic, b"k", encoded(**self._changes()))
+
+    def _changes(self) -> dict[str, Any]:
+        """Attributes of an event, replaced by hostile values."""
+        return {
+            self.dice.choice((*event(), "data_base64", "x")): self.dice.choice(VALUES)
+            for _ in range(self.dice.randrange(1, 4))
+        }
+
+    def _changed(self, sample: bytes) -> bytes:
+        """A good message with one or two of its parts replaced."""
+        document = json.loads(sample)
+        for _ in range(self.dice.randrange(1, 3)):
+            place = self.dice.choice(sorted(document))
+            inner = document[place]
+            if isinstance(inner, dict) and inner and self.dice.random() < 0.5:
+                inner[self.dice.choice(sorted(inner))] = self.dice.choice(VALUES)
+            else:
+                document[place] = self.dice.choice(VALUES)
+        return json.dumps(document).encode()
 
     def _damaged(self) -> bytes:
         """A good event with some bytes of it overwritten."""
