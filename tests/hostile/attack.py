@@ -71,7 +71,7 @@ def _with_callbacks(document: dict[str, Any]) -> None:
 
 
 async def _send(client: httpx.AsyncClient, url: str, hostile: Hostile, outcome: Outcome) -> None:
-    headers = {k: v.encode("latin-1", "replace") for k, v in hostile.headers.items()}
+    headers = [(k.encode(), v.encode("latin-1", "replace")) for k, v in hostile.headers.items()]
     try:
         answer = await client.request(
             hostile.method, url + hostile.path, headers=headers, content=hostile.body

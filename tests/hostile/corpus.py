@@ -138,7 +138,8 @@ class Maker:
         if self.dice.random() < 0.35:
             return self.dice.choice(BODIES)
         content = operation.get("requestBody", {}).get("content", {})
-        schema = next(iter(content.values()), {}).get("schema", {})
+        first: dict[str, Any] = next(iter(content.values()), {})
+        schema = first.get("schema", {})
         made = self.value(schema, schemas)
         text = json.dumps(made, ensure_ascii=self.dice.random() < 0.7)
         return text.encode("utf-8", "surrogatepass")

@@ -10,7 +10,7 @@ import pytest
 from deploy.local import services
 from deploy.local.process import StackError
 from deploy.local.stack import ROOT
-from deploy.local.waiting import LOOPBACK, free_port
+from deploy.local.waiting import LOOPBACK, free_port, until
 
 
 class _Stranger(http.server.BaseHTTPRequestHandler):
@@ -70,7 +70,7 @@ def test_logs_are_private(tmp_path: Path) -> None:
     process.start()
     try:
         written = tmp_path / "data" / "written"
-        assert services.until(written.exists, limit_s=10)
+        assert until(written.exists, limit_s=10)
         for path in (process.log, written):
             assert path.stat().st_mode & 0o077 == 0, path
     finally:
