@@ -13,7 +13,7 @@ from services.alerts.ports import ActivitySeen, ProfileSeen, PurchaseSeen
 from shared.contracts import events as types
 from shared.contracts.events import ID_LENGTH_MAX, Profile
 from shared.kafka.batch import Batch, Record
-from shared.kernel.errors import Invalid
+from shared.kernel.errors import UNREADABLE, Invalid
 
 
 class _Data(msgspec.Struct, gc=False):
@@ -58,7 +58,7 @@ def _note(seen: ActivitySeen, record: Record) -> None:
     tp = (record.topic, record.partition)
     try:
         event = _DECODER.decode(record.value or b"")
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise Invalid("value", str(error)) from None
     if event.time.tzinfo is None:
         raise Invalid("time", "must have a time zone")

@@ -1,13 +1,11 @@
 """Reads changes of customers' standing. What cannot be read becomes a dead letter."""
 
-import msgspec
-
 from services.alerts.inbound.dead import dead_letter, nul_free
 from services.alerts.ports import Changed
 from shared.contracts.changes import DECODER, CustomerChanged
 from shared.contracts.events import ID_LENGTH_MAX
 from shared.kafka.batch import Batch, Record
-from shared.kernel.errors import Invalid
+from shared.kernel.errors import UNREADABLE, Invalid
 from shared.postgres.outbox import Message
 
 
@@ -34,7 +32,7 @@ class ChangesDecoder:
 def _read(record: Record) -> CustomerChanged:
     try:
         change = DECODER.decode(record.value or b"")
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise Invalid("value", str(error)) from None
     nul_free("value", record.value or b"")
     for field, text in (("customer_id", change.customer_id), ("segment", change.segment or "-")):

@@ -1,13 +1,11 @@
 """Reads assessments from risk records. What cannot be read becomes a dead letter."""
 
-import msgspec
-
 from services.alerts.inbound.dead import dead_letter, nul_free
 from services.alerts.ports import Assessed
 from shared.contracts.events import ID_LENGTH_MAX
 from shared.contracts.risk import DECODER, RiskAssessed
 from shared.kafka.batch import Batch, Record
-from shared.kernel.errors import Invalid
+from shared.kernel.errors import UNREADABLE, Invalid
 from shared.postgres.outbox import Message
 
 BIGINT_MAX = 2**63 - 1
@@ -41,7 +39,7 @@ class RiskDecoder:
 def _read(record: Record, value: bytes) -> Assessed:
     try:
         message = DECODER.decode(value)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise Invalid("value", str(error)) from None
     nul_free("value", value)
     _check(message)

@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import islice
 
-import msgspec
-
 from services.scoring.core.reading import category_of, channel_of, kind_of
 from services.scoring.ports import BACKFILL, ENDED, ENDED_MAX, NOW, EventRows, PartitionTurn
 from shared.contracts import events as types
 from shared.contracts.activity import DECODER, Activity
 from shared.contracts.dead_letter import DeadLetter, Origin
 from shared.kafka.batch import Batch, Record
+from shared.kernel.errors import UNREADABLE
 from shared.postgres.ledger import TopicPartition
 from shared.postgres.outbox import Message
 
@@ -103,7 +102,7 @@ class ActivityDecoder:
                 _check(activity)
                 rows.extend(_columns([activity], [record]))
                 _note_backfills(progress, [activity])
-        except (msgspec.DecodeError, ValueError) as error:
+        except UNREADABLE as error:
             turn.dead.append(self._dead_letter(record, "value", str(error)))
 
     def same_id(self, record: Record) -> Message:
@@ -153,7 +152,7 @@ def _run(records: Sequence[Record], begin: int) -> list[Activity]:
             if activity.type in types.CONTROL_TYPES:
                 break
             run.append(activity)
-    except (msgspec.DecodeError, ValueError):
+    except UNREADABLE:
         pass  # whoever comes to this record says why
     return run
 

@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 
-import msgspec
-
 from shared.contracts.dead_letter import DeadLetter, Origin
 from shared.contracts.events import ID_LENGTH_MAX
 from shared.contracts.treatment import DECODER, TreatmentRecorded
 from shared.kafka.batch import Batch, Record
-from shared.kernel.errors import Invalid
+from shared.kernel.errors import UNREADABLE, Invalid
 from shared.postgres.outbox import Message
 
 
@@ -28,7 +26,7 @@ class TreatmentDecoder:
                     fact = DECODER.decode(record.value or b"")
                     _check(fact)
                     facts.append(fact)
-                except (msgspec.DecodeError, Invalid) as error:
+                except (Invalid, *UNREADABLE) as error:
                     dead.append(self._dead_letter(record, error))
         return facts, dead
 

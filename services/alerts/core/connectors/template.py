@@ -83,7 +83,7 @@ def context(notice: Notice, owner_remote: str | None) -> dict[str, Any]:
         "key": notice.key,
         "owner_remote": owner_remote,
         "reasons_text": ("；" if notice.chinese else "; ").join(reasons),
-        "risk_percent": round(100 * float(notice.task.get("probability", 0.0))),
+        "risk_percent": round(100 * float(notice.task.get("probability") or 0.0)),
     }
 
 
