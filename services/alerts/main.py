@@ -230,7 +230,10 @@ class Alerts:
             clock=self.clock,
             timeout_s=self.settings.delivery_timeout_s,
         )
-        described = Described(connectors.shared, self.engine, self.endpoints)
+        https_only = self.settings.delivery_https_only
+        described = Described(
+            connectors.shared, self.engine, self.endpoints, partial(check, https_only=https_only)
+        )
         return Managing(admin, send_sample, described, self.clock)
 
     def returning(self, log: DeliveryLog) -> Returning:

@@ -7,12 +7,14 @@ is given. Nothing is evaluated while a template is read.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from typing import Any, Final, Literal
 
-from jinja2 import ChainableUndefined, TemplateError, nodes
+from jinja2 import ChainableUndefined, Template, TemplateError, nodes
 from jinja2.runtime import Context, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from services.alerts.core.connectors import escape
 
 TEXT_LENGTH_MAX: Final = 8_000
 """Characters of any text that a template makes on its way; a CRM's large text fields hold
@@ -24,6 +26,12 @@ DEPTH_MAX: Final = 40
 """Levels of a template's tree: far from the depth at which Python's own parser gives up."""
 NUMBER_MAX: Final = 1e15
 """Of numbers that a template computes with: whole ones stay exact."""
+
+REASON_LENGTH_MAX: Final = 200
+"""Characters of why a template failed; the engine's words may hold the task's."""
+
+Medium = Literal["text", "markdown", "address"]
+"""Where a template's text goes, which says what others' words are escaped for."""
 
 _LOOP: Final = "bounded"
 """The filter around what a loop goes over. Templates cannot name it."""
@@ -43,6 +51,16 @@ class TooMuch(TemplateError):  # noqa: N818 (a word, like Invalid)
     """A template makes more than a message can be."""
 
 
+def compiled(text: str, medium: Medium = "text") -> Template:
+    """The template, ready to be filled for a medium; TemplateError where it is not allowed."""
+    try:
+        return _ENVIRONMENTS[medium].from_string(read(text))
+    except TemplateError:
+        raise
+    except Exception as wrong:  # noqa: BLE001 (of Python's compiler: nested too deeply for it)
+        raise TemplateError(str(wrong)[:REASON_LENGTH_MAX]) from None
+
+
 def read(text: str) -> nodes.Template:
     """The template's tree, checked. Raises TemplateError, in words, for what is not allowed."""
     try:
@@ -51,7 +69,7 @@ def read(text: str) -> nodes.Template:
     except RecursionError:
         raise TemplateError("is nested too deeply") from None
     except (ValueError, OverflowError, MemoryError) as wrong:
-        raise TemplateError(str(wrong)[:200]) from None
+        raise TemplateError(str(wrong)[:REASON_LENGTH_MAX]) from None
     return tree
 
 
@@ -259,20 +277,26 @@ class _Environment(ImmutableSandboxedEnvironment):
         return super().call_unop(context, operator, _number(arg))
 
 
-def _environment(tests: Sequence[str]) -> _Environment:
+def _environment(finalize: Callable[[Any], Any] | None) -> _Environment:
     made = _Environment(
         undefined=ChainableUndefined,  # a customer without a name is no error
         autoescape=False,
         optimized=False,
+        finalize=finalize,
         cache_size=0,
     )
     made.globals.clear()
     known = dict(made.tests)
     made.tests.clear()
-    made.tests.update({name: known[name] for name in tests})
+    made.tests.update({name: known[name] for name in TESTS})
     made.filters.clear()
     made.filters.update({**FILTERS, _LOOP: _bounded})
     return made
 
 
-ENVIRONMENT: Final = _environment(TESTS)
+ENVIRONMENT: Final = _environment(None)
+_ENVIRONMENTS: Final[dict[Medium, _Environment]] = {
+    "text": ENVIRONMENT,
+    "markdown": _environment(escape.in_markdown),
+    "address": _environment(escape.in_address),
+}

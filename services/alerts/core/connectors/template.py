@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
-from jinja2 import Template, TemplateError, meta
+from jinja2 import TemplateError, meta
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.alerts.core.connectors import grammar
@@ -25,8 +25,6 @@ TEMPLATE_LENGTH_MAX: Final = 2_000
 """Characters of one template: longer text belongs to the playbook, not to a field."""
 FIELDS_MAX: Final = 100
 """Fields of one mapping."""
-REASON_LENGTH_MAX: Final = 200
-"""Characters of why a template failed; the engine's words may hold the task's."""
 TEMPLATES_CACHED: Final = 2_000
 """Compiled templates kept in a process: all fields of some dozens of endpoints."""
 
@@ -105,25 +103,24 @@ def fill(
     return filled
 
 
-def text_of(template: str, known: Mapping[str, Any], place: str) -> str:
-    """A template filled and trimmed; Invalid names `place` when it fails or is too long."""
+def text_of(
+    template: str, known: Mapping[str, Any], place: str, medium: grammar.Medium = "text"
+) -> str:
+    """A template filled and trimmed; Invalid names `place` when it fails or is too long.
+
+    What comes from the task is escaped for `medium`; what the template itself says is not.
+    """
     if len(template) > TEMPLATE_LENGTH_MAX:
         raise Invalid(place, f"at most {TEMPLATE_LENGTH_MAX} characters")
     try:
-        return grammar.render(_compiled(template), known).strip()
+        return grammar.render(_compiled(template, medium), known).strip()
     except Exception as wrong:  # noqa: BLE001 (whatever a template does is the template's fault)
-        raise Invalid(place, f"the template failed: {str(wrong)[:REASON_LENGTH_MAX]}") from None
+        raise Invalid(
+            place, f"the template failed: {str(wrong)[: grammar.REASON_LENGTH_MAX]}"
+        ) from None
 
 
-@lru_cache(TEMPLATES_CACHED)
-def _compiled(template: str) -> Template:
-    """The template, ready to be filled; TemplateError where it is not one of ours."""
-    try:
-        return grammar.ENVIRONMENT.from_string(grammar.read(template))
-    except TemplateError:
-        raise
-    except Exception as wrong:  # noqa: BLE001 (of Python's compiler: nested too deeply for it)
-        raise TemplateError(str(wrong)[:REASON_LENGTH_MAX]) from None
+_compiled = lru_cache(TEMPLATES_CACHED)(grammar.compiled)
 
 
 def _typed(kind: Type, text: str, name: str, time_zone: str) -> Any:

@@ -5,12 +5,14 @@ What it is for: group bots and application cards in one place. Every answer is H
 sends.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from services.alerts.core.connectors import escape
 from services.alerts.core.connectors.call import (
     NUMBER_MAX,
     Call,
@@ -32,6 +34,10 @@ MARKDOWN_BYTES_MAX: Final = 4_096
 TITLE_LENGTH_MAX: Final = 36
 """Characters that WeCom advises for a card's title."""
 SUBTITLE_LENGTH_MAX: Final = 160
+MEMBER_LENGTH_MAX: Final = 64
+MEMBER: Final = re.compile(rf"(?!all$)[A-Za-z0-9][A-Za-z0-9_@.-]{{0,{MEMBER_LENGTH_MAX - 1}}}")
+"""An id of a member as WeCom makes them. Anything else would be more than one member (`a|b`), all
+of them (`@all`, and `all` in a mention), or markup."""
 OPENS: Final = "https://work.weixin.qq.com/"
 """Where a tap on a card leads that has no address of its own; WeCom wants one."""
 
@@ -66,13 +72,15 @@ def bot_call(config: WecomBotConfig, notice: Notice, member: str | None, key: st
     with _readable():
         known = context(notice, member)
         text = (
-            text_of(template, known, "template")
+            text_of(template, known, "template", "markdown")
             if template
-            else cards.markdown(notice.task, config.time_zone)
+            else cards.markdown(notice.task, config.time_zone, escape.markdown)
         )
-    if member is not None and config.mention and not ended:
-        text = f"{text}\n<@{member}>"
-    content = {"msgtype": "markdown", "markdown": {"content": cut(text, MARKDOWN_BYTES_MAX)}}
+    mention = ""
+    if member is not None and config.mention and not ended and MEMBER.fullmatch(member):
+        mention = f"\n<@{member}>"
+    text = cut(text, MARKDOWN_BYTES_MAX - len(mention)) + mention
+    content = {"msgtype": "markdown", "markdown": {"content": text}}
     return json_call("POST", f"/cgi-bin/webhook/send?{urlencode({'key': key})}", content)
 
 
@@ -109,10 +117,12 @@ def task_of(card: str) -> str:
 
 def card_call(config: WecomAppConfig, notice: Notice, member: str, token: str) -> Call:
     """A card with buttons to the owner `member`; when the task has ended, a plain line."""
+    if not MEMBER.fullmatch(member):
+        raise Invalid("owner", f"{member[:MEMBER_LENGTH_MAX]!r} is no id of a member of WeCom's")
     base = {"touser": member, "agentid": config.agent_id}
     with _readable():
         if notice.type == CLOSED:
-            text = cut(cards.ended(notice.task), MARKDOWN_BYTES_MAX // 2)
+            text = cut(cards.ended(notice.task, escape.markdown), MARKDOWN_BYTES_MAX // 2)
             message = {**base, "msgtype": "text", "text": {"content": text}}
         else:
             card = card_of(config, notice)
@@ -180,8 +190,10 @@ def _members(text: Any) -> Sequence[str]:
 def card_of(config: WecomAppConfig, notice: Notice) -> dict[str, Any]:
     """The card of an open task, as WeCom wants it."""
     task = notice.task
-    words = cards.card(task, config.time_zone)
-    url = text_of(config.url, context(notice, None), "config.url") if config.url else OPENS
+    words = cards.card(task, config.time_zone, escape.one_line)
+    url = OPENS
+    if config.url:
+        url = text_of(config.url, context(notice, None), "config.url", "address")
     return {
         "card_type": "button_interaction",
         "source": {"desc": words.source, "desc_color": 2},

@@ -19,11 +19,11 @@ from typing import Any, Final, Literal, cast
 
 import lark
 import numpy as np
-import re2
 from celpy import Environment
 from celpy.celparser import CELParseError
 
 from services.scoring.core.segments.columns import Flags, Frame, WordLists, Words
+from services.scoring.core.segments.patterns import WRONG, is_text, pattern
 from shared.kernel.errors import Invalid
 
 Kind = Literal["number", "text", "truth", "list", "map"]
@@ -53,7 +53,7 @@ _TEXT_TESTS: Final[dict[str, Callable[[str], Callable[[str], bool]]]] = {
     "startsWith": lambda part: lambda word: word.startswith(part),
     "endsWith": lambda part: lambda word: word.endswith(part),
     "contains": lambda part: lambda word: part in word,
-    "matches": lambda part: lambda word: re2.search(part, word) is not None,
+    "matches": lambda part: lambda word: pattern(part).search(word) is not None,
 }
 
 
@@ -324,8 +324,8 @@ class _Compiler:
         wanted = self._constant_text(given[0], depth)
         if str(name) == "matches":
             try:
-                re2.compile(wanted)
-            except re2.error as error:
+                pattern(wanted)
+            except WRONG as error:
                 raise _wrong(given[0], f"not a regular expression (RE2): {error}") from error
         return _test_text(text, _TEXT_TESTS[str(name)](wanted))
 
@@ -341,6 +341,8 @@ class _Compiler:
                 value = ast.literal_eval(str(token))
             except (SyntaxError, ValueError) as error:
                 raise _wrong(token, "this text holds an escape that is not known") from error
+            if isinstance(value, str) and not is_text(value):
+                raise _wrong(token, "half of a surrogate pair is no character")
             return Part("text", lambda _: (value, None), value)
         if token.type == "BOOL_LIT":
             value = str(token) == "true"
