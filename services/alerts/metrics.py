@@ -81,3 +81,8 @@ WAY_BACK = Counter(
     "first, repeated, not_owner, unknown_task, ignored, refused: not from the CRM)",
     ["endpoint", "outcome"],
 )
+QUARANTINED = Counter(
+    "ebbwatch_alerts_quarantined_records_total",
+    "Records set aside because process after process ended on them: alert on it",
+    ["topic"],
+)

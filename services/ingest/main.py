@@ -22,6 +22,7 @@ from shared.http.access import Tokens
 from shared.http.app import create_app
 from shared.kafka.fenced import FencedConsumer
 from shared.kafka.producer import Producer
+from shared.kafka.quarantine import PassOver, Quarantine
 from shared.kafka.settings import KafkaSettings
 from shared.kafka.worker import work
 from shared.postgres.engine import create_engine
@@ -71,6 +72,12 @@ async def run() -> int:
         worker=socket.gethostname(),
         batch_records_max=LETTERS_RECORDS_MAX,
     )
+    passed = PassOver(
+        engine=engine,
+        ledger=ledger,
+        observe=lambda topic: metrics.QUARANTINED.labels(topic).inc(),
+    )
+    quarantine = Quarantine(ledger.unfinished, passed)
     index = IndexDeadLetters(
         engine,
         ledger,
@@ -80,7 +87,7 @@ async def run() -> int:
     )
 
     async def index_letters(stop: Stop) -> None:
-        await work(letters, index, stop, health, "dead-letters")
+        await work(letters, index, quarantine, stop, health, "dead-letters")
 
     app = create_app("Ebbwatch ingest", health)
     publish = PublishEvents(raw_outlet, settings.raw_topics[0], rates, clock)
