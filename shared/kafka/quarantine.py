@@ -1,10 +1,10 @@
 """A record that ends process after process is set aside; nothing else is, and all others go on.
 
 What was begun is noted before the work (`Unfinished`) for the first batches after a claim, which is
-where a process that died comes back to; later batches cost nothing. A batch that a process died of
-is worked on record by record by the next one. One and the same record, on which three processes in
-a row ended while they worked on nothing else, is parked. So neither a kill from outside nor a bug
-that waits in another record of the batch costs a good one.
+where a process that died comes back to; later batches cost nothing. A batch that two processes in a
+row died of is worked on record by record by the next one. One and the same record, on which three
+processes in a row ended while they worked on nothing else, is parked. So no kill from outside
+and no bug that waits in another record of the batch costs a good one.
 """
 
 import contextlib
@@ -28,6 +28,10 @@ from shared.postgres.unfinished import Begun
 DEATHS_MAX: Final = 3
 """Processes in a row that may end on one record: a machine that fails, or an operator who kills,
 meets the same record twice by chance at most."""
+
+BATCH_DEATHS_MAX: Final = 2
+"""Processes in a row that may end on a batch as a whole. One is a kill, after which all goes on as
+fast as before."""
 
 MARKED_BATCHES: Final = 20
 """Batches noted after each claim. A process that died has left at most one batch undone, which is
@@ -129,7 +133,7 @@ class Quarantine:
                 pass  # finished, or the offset was moved by an operator
             elif begun.alone:
                 now.careful, now.died = range(begun.begin, max(begun.end, begun.careful_to)), begun
-            else:
+            elif begun.times >= BATCH_DEATHS_MAX or not begun.by:
                 now.careful = range(begun.begin, begun.end)
                 log.warning("a batch was not finished: its records one by one", tp=tp,
                             begin=begun.begin, end=begun.end)  # fmt: skip
@@ -152,7 +156,8 @@ class Quarantine:
             self._careful_last = True
             tp = min(careful, key=lambda tp: (self._watched[tp].died is not None, tp))
             claims, one = {tp: batch.claims[tp]}, {tp: batch.records[tp][:1]}
-            return Batch(claims, one, batch.ends, alone=True)
+            ends = {at: end for at, end in batch.ends.items() if at == tp}
+            return Batch(claims, one, ends, alone=True)
         self._careful_last = False
         return replace(batch, records=others) if careful else batch
 

@@ -8,7 +8,13 @@ import pytest
 from shared.contracts.dead_letter import DeadLetter
 from shared.kafka.batch import Batch, Record
 from shared.kafka.producer import Producer
-from shared.kafka.quarantine import DEATHS_MAX, REASON, ParkAsDeadLetter, Quarantine
+from shared.kafka.quarantine import (
+    BATCH_DEATHS_MAX,
+    DEATHS_MAX,
+    REASON,
+    ParkAsDeadLetter,
+    Quarantine,
+)
 from shared.kafka.relay import Relay
 from shared.kafka.worker import work
 from shared.postgres.engine import unit_of_work
@@ -80,8 +86,8 @@ async def test_the_record_is_parked_and_the_others_are_worked_on_once(place: Pla
         if lived:
             break
         deaths += 1
-        assert deaths <= 1 + DEATHS_MAX
-    assert deaths == 1 + DEATHS_MAX
+        assert deaths <= BATCH_DEATHS_MAX + DEATHS_MAX
+    assert deaths == BATCH_DEATHS_MAX + DEATHS_MAX
     assert parked == [place.topic]
     assert seen == [str(n).encode() for n in range(10) if n != 3] + [BAD]
     letter = worker.seen[0][-1]

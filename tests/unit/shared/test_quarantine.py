@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.kafka.batch import Batch, Record
-from shared.kafka.quarantine import DEATHS_MAX, MARKED_BATCHES, Quarantine
+from shared.kafka.quarantine import BATCH_DEATHS_MAX, DEATHS_MAX, MARKED_BATCHES, Quarantine
 from shared.kernel.errors import Transient
 from shared.postgres.ledger import Claim, Move
 from shared.postgres.ledger import TopicPartition as Tp
@@ -136,7 +136,7 @@ async def test_a_record_alone_is_passed_over_by_the_fourth_process() -> None:
 async def test_of_a_batch_only_the_bad_record_is_set_aside() -> None:
     world = World({A: 25, B: 25})
     await world.run(holds((A, 7)))
-    assert world.deaths == 1 + DEATHS_MAX  # once in the batch, then alone
+    assert world.deaths == BATCH_DEATHS_MAX + DEATHS_MAX  # in the batch, then alone
     assert world.parked == [(A, 7)]
     assert sorted(world.done) == sorted({(tp, n) for tp in (A, B) for n in range(25)} - {(A, 7)})
 
@@ -151,7 +151,7 @@ async def test_every_good_record_is_worked_on_once(bad: set[tuple[Tp, int]], bat
     assert set(world.parked) == bad
     assert len(world.parked) == len(bad)
     assert sorted(world.done) == sorted({(t, n) for t in (A, B) for n in range(60)} - bad)
-    assert world.deaths <= (2 + DEATHS_MAX) * len(bad)
+    assert world.deaths <= (1 + BATCH_DEATHS_MAX + DEATHS_MAX) * len(bad)
 
 
 @given(st.lists(st.integers(0, 300), max_size=12))
