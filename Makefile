@@ -86,7 +86,7 @@ test: $(READY) $(JARS) $(CONSUMERS) ## Every test, on a real broker and a real P
 
 .PHONY: unit
 unit: $(READY) ## The tests that need neither broker nor database
-	$(PY) -m pytest tests/unit tests/property tests/contract tests/architecture tests/field
+	$(PY) -m pytest tests/unit tests/property tests/fuzz tests/contract tests/architecture tests/field
 
 .PHONY: integration
 integration: $(READY) $(JARS) $(CONSUMERS) ## The tests of one service or adapter on the local stack

@@ -8,6 +8,7 @@ from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.alerts import metrics
 from services.alerts.core.keys import key_of as aes_key
 from services.alerts.handlers.act import Act
 from services.alerts.handlers.assess import Assess
@@ -68,6 +69,7 @@ from shared.http.access import Tokens
 from shared.http.app import create_app, limits_of
 from shared.kafka.fenced import FencedConsumer
 from shared.kafka.producer import Producer
+from shared.kafka.quarantine import Handle, ParkAsDeadLetter, Quarantine
 from shared.kafka.relay import Relay
 from shared.kafka.settings import KafkaSettings
 from shared.kafka.worker import work
@@ -80,7 +82,6 @@ from shared.runtime import service
 from shared.runtime.clock import SystemClock
 from shared.runtime.dependencies import Dependencies
 from shared.runtime.health import Health
-from shared.runtime.service import Stop
 
 
 class Alerts:
@@ -126,6 +127,19 @@ class Alerts:
             compacted=frozenset({self.settings.risk_topic}),
             on_claim=self.relays[name].recover,
         )
+
+    def quarantine(self, name: str) -> Quarantine:
+        """What sets a record aside that ends process after process; `name` is its consumer's."""
+        park = ParkAsDeadLetter(
+            engine=self.engine,
+            ledger=self.ledger,
+            outbox=self.outbox,
+            relay=self.relays[name],
+            topic=self.settings.dead_letter_topic,
+            stage="alerts",
+            observe=lambda topic: metrics.QUARANTINED.labels(topic).inc(),
+        )
+        return Quarantine(self.ledger.unfinished, park)
 
     def assess(self) -> Assess:
         """The handler of the risk topic."""
@@ -236,7 +250,10 @@ class Alerts:
             clock=self.clock,
             timeout_s=self.settings.delivery_timeout_s,
         )
-        described = Described(connectors.shared, self.engine, self.endpoints)
+        https_only = self.settings.delivery_https_only
+        described = Described(
+            connectors.shared, self.engine, self.endpoints, partial(check, https_only=https_only)
+        )
         return Managing(admin, send_sample, described, self.clock)
 
     def returning(self, log: DeliveryLog) -> Returning:
@@ -366,21 +383,15 @@ async def _run(alerts: Alerts, connectors: Connectors) -> int:
         return None if settled else "partitions are not claimed yet"
 
     health.add_check("partitions", assigned)
-    assess, observe, enter = alerts.assess(), alerts.observe(), alerts.enter()
 
-    async def read_risk(stop: Stop) -> None:
-        await work(risk, assess, stop, health, "risk")
-
-    async def read_activity(stop: Stop) -> None:
-        await work(activity, observe, stop, health, "activity")
-
-    async def read_changes(stop: Stop) -> None:
-        await work(changes, enter, stop, health, "changes")
+    def reading(name: str, consumer: FencedConsumer, handle: Handle) -> service.Loop:
+        quarantine = alerts.quarantine(name)
+        return lambda stop: work(consumer, handle, quarantine, stop, health, name)
 
     loops: dict[str, service.Loop] = {
-        "risk": read_risk,
-        "activity": read_activity,
-        "changes": read_changes,
+        "risk": reading("risk", risk, alerts.assess()),
+        "activity": reading("activity", activity, alerts.observe()),
+        "changes": reading("changes", changes, alerts.enter()),
         "deliver": alerts.deliver(connectors),
         "looks": alerts.look_for_changes(connectors),
         "verdicts": PublishVerdicts(alerts.relays["verdicts"].recover, alerts.given, health),

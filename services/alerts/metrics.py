@@ -56,6 +56,11 @@ BREAKER_OPEN = Gauge(
     "1 while this process leaves an endpoint alone after many failures",
     ["endpoint"],
 )
+DELIVERIES_QUARANTINED = Counter(
+    "ebbwatch_alerts_quarantined_deliveries_total",
+    "Deliveries given up because process after process ended while it sent them: alert on it",
+    ["endpoint"],
+)
 UNDELIVERED_OLDEST_S = Gauge(
     "ebbwatch_alerts_undelivered_oldest_seconds",
     "Age of the oldest delivery that has not succeeded and is not given up (0: none)",
@@ -82,6 +87,12 @@ LOOKS = Counter(
 WAY_BACK = Counter(
     "ebbwatch_alerts_way_back_total",
     "What came back from a CRM, by endpoint and outcome (taken, conflict: another verdict was "
-    "first, repeated, not_owner, unknown_task, ignored, refused: not from the CRM)",
+    "first, repeated, not_owner, unknown_task, ignored, set_aside: a fault of ours, see the log, "
+    "refused: not from the CRM)",
     ["endpoint", "outcome"],
+)
+QUARANTINED = Counter(
+    "ebbwatch_alerts_quarantined_records_total",
+    "Records set aside because process after process ended on them: alert on it",
+    ["topic"],
 )

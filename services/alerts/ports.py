@@ -27,6 +27,10 @@ from shared.postgres.engine import Driver, UnitOfWork
 from shared.postgres.ledger import TopicPartition
 from shared.postgres.outbox import Message, Pending
 
+ALONE_FROM = 2
+"""Leases of a delivery lost in a row from which on it is sent alone; from there on only deaths
+while it is sent count. One says nothing: a process that is killed leaves some hundreds."""
+
 TICK = "tick"
 """Progress of an activity partition: its newest tick, Unix seconds UTC."""
 
@@ -139,6 +143,9 @@ class Leased:
     token: UUID
     until: datetime
     received_ms: int
+    lost: int = 0
+    """Leases in a row that ran out without an outcome, and then the times that it was sent alone
+    without one: the processes ended, or stood still."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +261,7 @@ class Deliveries(Protocol):
         self, work: UnitOfWork, attempts: Sequence[Attempted]
     ) -> Mapping[str, str]: ...
     async def release(self, work: UnitOfWork, leased: Sequence[Leased], now: datetime) -> None: ...
+    async def begin_alone(self, work: UnitOfWork, message: Leased) -> None: ...
 
 
 class Routes(Protocol):

@@ -22,6 +22,7 @@ from shared.http.access import Tokens
 from shared.http.app import create_app, limits_of
 from shared.kafka.fenced import FencedConsumer
 from shared.kafka.producer import Producer
+from shared.kafka.quarantine import PassOver, Quarantine
 from shared.kafka.settings import KafkaSettings
 from shared.kafka.worker import work
 from shared.postgres.engine import create_engine
@@ -73,6 +74,12 @@ async def run() -> int:
         worker=socket.gethostname(),
         batch_records_max=LETTERS_RECORDS_MAX,
     )
+    passed = PassOver(
+        engine=engine,
+        ledger=ledger,
+        observe=lambda topic: metrics.QUARANTINED.labels(topic).inc(),
+    )
+    quarantine = Quarantine(ledger.unfinished, passed)
     index = IndexDeadLetters(
         engine,
         ledger,
@@ -82,7 +89,7 @@ async def run() -> int:
     )
 
     async def index_letters(stop: Stop) -> None:
-        await work(letters, index, stop, health, "dead-letters")
+        await work(letters, index, quarantine, stop, health, "dead-letters")
 
     tokens = Tokens(engine, api_token, clock)
     limits = limits_of(settings, guard=tokens, bodies=BODIES)

@@ -66,3 +66,10 @@ def field_label(field: str) -> str:
 def stage_label(stage: str) -> str:
     """A dead letter's stage as a label."""
     return stage if stage in STAGES else OTHER
+
+
+QUARANTINED = Counter(
+    "ebbwatch_ingest_quarantined_records_total",
+    "Records set aside because process after process ended on them: alert on it",
+    ["topic"],
+)

@@ -51,6 +51,7 @@ from shared.http.access import Tokens
 from shared.http.app import create_app, limits_of
 from shared.kafka.fenced import FencedConsumer
 from shared.kafka.producer import Producer
+from shared.kafka.quarantine import ParkAsDeadLetter, Quarantine
 from shared.kafka.relay import Relay
 from shared.kafka.settings import KafkaSettings
 from shared.kafka.worker import work
@@ -184,6 +185,7 @@ class _Lane:
             batch_records_max=settings.batch_records_max,
             on_claim=self._claimed,
         )
+        self._quarantine = _quarantine(settings, engine, ledger, outbox, self._relay)
         standings = CachingStandings(StandingTable(), self._store)
         self._handle = MicroBatch(
             decode=ActivityDecoder(settings.dead_letter_topic, replay=settings.clock == "replay"),
@@ -205,7 +207,7 @@ class _Lane:
         )
 
     async def __call__(self, stop: service.Stop, health: Health) -> None:
-        await work(self.consumer, self._handle, stop, health, self.name)
+        await work(self.consumer, self._handle, self._quarantine, stop, health, self.name)
 
     async def close(self) -> None:
         await self._relay.close()
@@ -238,6 +240,7 @@ class _Treatments:
             batch_records_max=settings.treatment_batch_records_max,
             on_claim=self._relay.recover,
         )
+        self._quarantine = _quarantine(settings, engine, ledger, outbox, self._relay)
         self._handle = Treat(
             engine=engine,
             decode=TreatmentDecoder(settings.dead_letter_topic),
@@ -248,10 +251,25 @@ class _Treatments:
         )
 
     async def __call__(self, stop: service.Stop, health: Health) -> None:
-        await work(self._consumer, self._handle, stop, health, "treatment")
+        await work(self._consumer, self._handle, self._quarantine, stop, health, "treatment")
 
     async def close(self) -> None:
         await self._relay.close()
+
+
+def _quarantine(
+    settings: ScoringSettings, engine: AsyncEngine, ledger: Ledger, outbox: Outbox, relay: Relay
+) -> Quarantine:
+    park = ParkAsDeadLetter(
+        engine=engine,
+        ledger=ledger,
+        outbox=outbox,
+        relay=relay,
+        topic=settings.dead_letter_topic,
+        stage="scoring",
+        observe=lambda topic: metrics.QUARANTINED.labels(topic).inc(),
+    )
+    return Quarantine(ledger.unfinished, park)
 
 
 def _add_routes(

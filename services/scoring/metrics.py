@@ -130,3 +130,8 @@ DRIFT_PSI = Gauge(
     "Population stability index of each feature and of the score at the newest roll call",
     ["feature"],
 )
+QUARANTINED = Counter(
+    "ebbwatch_scoring_quarantined_records_total",
+    "Records set aside because process after process ended on them: alert on it",
+    ["topic"],
+)

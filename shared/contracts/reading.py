@@ -4,12 +4,9 @@ from typing import TypeVar
 
 import msgspec
 
-from shared.kernel.errors import Invalid
+from shared.kernel.errors import UNREADABLE, Invalid
 
 T = TypeVar("T")
-
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""All that a decoder raises for bytes that are not what it is for."""
 
 
 def read(decoder: msgspec.json.Decoder[T], value: bytes | None) -> T:

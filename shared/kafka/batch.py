@@ -36,6 +36,8 @@ class Batch:
     records: dict[Tp, list[Record]]
     ends: dict[Tp, int]
     """End of each partition's log when it was read, where known."""
+    alone: bool = False
+    """A process has died of this record's batch: nothing else is to be done beside it."""
 
     def __bool__(self) -> bool:
         return bool(self.records)

@@ -1,32 +1,34 @@
 """The loop of every fenced consumer: poll, handle in one transaction, move on.
 
 Transient trouble pauses the partitions and reads the stored offsets anew (the outcome of an
-interrupted COMMIT is never guessed); a fence drops the lost partitions; a bug ends the process.
+interrupted COMMIT is never guessed); a fence drops the lost partitions; a bug ends the process, and
+a record that does so again and again is set aside (`quarantine`).
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable
 
 import structlog
 
 from shared.kafka.batch import Batch
 from shared.kafka.fenced import FencedConsumer
+from shared.kafka.quarantine import Handle, Quarantine
 from shared.kernel.errors import Transient
-from shared.postgres.ledger import Fenced, Move
+from shared.postgres.ledger import Fenced
 from shared.runtime.backoff import Backoff
 from shared.runtime.health import Health
 from shared.runtime.service import Stop
 
 log = structlog.get_logger(__name__)
 
-Handle = Callable[[Batch], Awaitable[Sequence[Move]]]
-"""Does everything for a batch in one transaction that includes `Ledger.advance(moves)`, and
-returns these moves. Called with an empty batch when nothing arrived: timers may be due. It may
-consume less than it was given: the rest comes again."""
-
 
 async def work(
-    consumer: FencedConsumer, handle: Handle, stop: Stop, health: Health, name: str
+    consumer: FencedConsumer,
+    handle: Handle,
+    quarantine: Quarantine,
+    stop: Stop,
+    health: Health,
+    name: str,
 ) -> None:
     """Run until `stop`; leaves the group at the end."""
     backoff = Backoff()
@@ -40,9 +42,10 @@ async def work(
                 if batch.records:
                     health.behind(name)
                 try:
-                    moves = await handle(batch)
+                    moves = await quarantine(batch, handle)
                 except Fenced as fenced:
                     log.warning("fenced", lost=sorted(fenced.lost))
+                    await quarantine.survived()
                     consumer.fenced(batch, fenced.lost)
                     continue
                 consumer.moved(batch, moves)
@@ -52,6 +55,7 @@ async def work(
             except Transient as trouble:
                 wait = backoff.next()
                 log.warning("waiting", loop=name, trouble=str(trouble), wait_s=wait)
+                await quarantine.survived()
                 consumer.reclaim()
                 await stop.wait(wait)
     finally:

@@ -5,6 +5,12 @@
 anything else is a bug: it crashes the process, so that it is seen.
 """
 
+from typing import Final
+
+UNREADABLE: Final = (ValueError, RecursionError, OverflowError)
+"""What a decoder raises for bytes that are not what they should be: wrong syntax or types, text
+that is not UTF-8, nesting without an end, numbers out of range. It is to become `Invalid`."""
+
 
 class Invalid(Exception):  # noqa: N818 (a word of the domain, used like one)
     """Input that can never be accepted as it is.

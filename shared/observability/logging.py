@@ -1,12 +1,22 @@
 """Structured logs: one JSON object a line on standard error, context variables included.
 
-Never logs a secret: settings hold secrets as `SecretStr`, and messages carry ids and counts.
+Never logs a secret: settings hold secrets as `SecretStr`, and messages carry ids and counts. A line
+break in a text is escaped, so that no text makes a line of its own.
 """
 
 import logging
+import re
 import sys
+from typing import Final
 
 import structlog
+
+VALUES: Final = re.compile(
+    r"(?s)(\bDETAIL: |invalid input for query argument \$\d+: )"
+    r".*?(?=\n(?:HINT|CONTEXT): |\n\[SQL: |\n\(Background on |\n\nThe above exception|\n\nDuring "
+    r"handling|\nTraceback \(most recent|\n  File \"|\Z)"
+)
+"""Where PostgreSQL and its driver quote rows and parameters: customers' data."""
 
 
 def configure_logging(service: str, level: str = "INFO") -> None:
@@ -29,6 +39,7 @@ def configure_logging(service: str, level: str = "INFO") -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
+                without_values,
                 structlog.processors.JSONRenderer(),
             ],
         )
@@ -40,3 +51,13 @@ def configure_logging(service: str, level: str = "INFO") -> None:
     for noisy in ("aiokafka", "httpx", "httpcore", "uvicorn", "alembic"):
         logging.getLogger(noisy).setLevel(max(logging.getLevelName(level), logging.WARNING))
     structlog.contextvars.bind_contextvars(service=service)
+
+
+def without_values(
+    _: object, __: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """The event without the rows and parameters that PostgreSQL's errors quote."""
+    for name, value in event.items():
+        if isinstance(value, str) and ("DETAIL: " in value or "query argument" in value):
+            event[name] = VALUES.sub(r"\1(left out)", value)
+    return event

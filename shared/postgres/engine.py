@@ -84,6 +84,7 @@ def create_engine(settings: PostgresSettings, application: str) -> AsyncEngine:
         async_creator=connect,
         pool_size=settings.pool_size,
         max_overflow=0,
+        hide_parameters=True,  # they are customers' data, and a traceback goes into the log
         pool_timeout=settings.connect_timeout_s,
         pool_pre_ping=False,
         # The session used last first: its plans, temporary tables and pages are still at hand.

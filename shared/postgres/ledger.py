@@ -19,6 +19,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.postgres.engine import UnitOfWork, unit_of_work
+from shared.postgres.unfinished import Unfinished
 
 BLOCKED_SECONDS_MAX = 2.0
 """How long a take-over waits for another session's row lock before it ends that session.
@@ -121,6 +122,7 @@ class Ledger:
     def __init__(self, engine: AsyncEngine, schema: str) -> None:
         self._engine = engine
         self._schema = schema
+        self.unfinished = Unfinished(engine, schema)
 
     async def take_over(self, tp: TopicPartition, worker: str) -> Claim:
         """Raise the epoch and read where to go on; ends a session that holds the row.
@@ -268,6 +270,7 @@ class Ledger:
         lost = frozenset(m.claim.tp for m in ordered) - moved
         if lost:
             raise Fenced(lost)
+        await self.unfinished.clear(work, {m.claim.tp: m.next_offset or 0 for m in ordered})
 
     async def stop(self, claim: Claim, reason: str) -> None:
         """Stop a partition until an operator decides; only under the claim's own epoch."""
@@ -307,6 +310,7 @@ class Ledger:
                 tp[1],
                 next_offset,
             )
+            await self.unfinished.forget(work, tp)
         return row is not None
 
     async def forget(self, tp: TopicPartition) -> bool:

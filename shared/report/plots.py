@@ -11,6 +11,7 @@ True
 
 import hashlib
 import io
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -33,8 +34,17 @@ DATES_MAX: Final = 5
 SIZE: Final = (5.2, 3.6)
 """Inches: two stand side by side on a laptop."""
 
+NAME_LENGTH_MAX: Final = 40
+"""Characters of a name beside a bar: more leaves no room for the bar."""
+
+_CONTROL: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
+"""What no document may hold, and what turns text around."""
+
 _STYLE: Final[Any] = {
     "svg.fonttype": "none",
+    "text.parse_math": False,  # a name with `$` is a name, and no formula
     "font.family": "sans-serif",
     "font.size": 9.5,
     "axes.spines.top": False,
@@ -86,7 +96,9 @@ def lines(
         for at, (name, (x, y)) in enumerate(series.items()):
             color = PALETTE[at % len(PALETTE)]
             marker = "o" if markers else None
-            axes.plot(x, y, label=name, color=color, linewidth=1.8, marker=marker, markersize=4)
+            axes.plot(
+                x, y, label=labelled(name), color=color, linewidth=1.8, marker=marker, markersize=4
+            )
         axes.set(**_ranges(x_range, y_range))
         kinds = {np.asarray(x).dtype.kind for x, _ in series.values()}
         if kinds == {"i"}:
@@ -118,7 +130,7 @@ def bars(
         names = list(values)
         tints = [colors[at % len(colors)] for at in range(len(names))]
         axes.barh(range(len(names)), list(values.values()), color=tints, height=0.7)
-        axes.set_yticks(range(len(names)), names)
+        axes.set_yticks(range(len(names)), [labelled(name) for name in names])
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
         if reference is not None:
@@ -139,12 +151,25 @@ def intervals(
         for at, (low, value, high) in enumerate(values.values()):
             axes.plot([low, high], [at, at], color=PALETTE[0], linewidth=2, alpha=0.5)
             axes.plot([value], [at], color=PALETTE[0], marker="o", markersize=5)
-        axes.set_yticks(range(len(values)), list(values))
+        axes.set_yticks(range(len(values)), [labelled(name) for name in values])
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
         if reference is not None:
             axes.axvline(reference, color=PALETTE[-1], linestyle="--", linewidth=1)
     return svg(figure, f"{title}: {', '.join(values)}")
+
+
+def labelled(name: str) -> str:
+    """A name as a drawing shows it: no control characters, and not longer than there is room.
+
+    >>> labelled("a\\x1b b" + "c" * 100)
+    'a  bccccccccccccccccccccccccccccccccccc…'
+    """
+    shown = _CONTROL.sub(" ", name)
+    if len(shown) > NAME_LENGTH_MAX:
+        shown = shown[: NAME_LENGTH_MAX - 1] + "…"
+    # A legend leaves out what begins with an underscore.
+    return f"\N{HAIR SPACE}{shown}" if shown.startswith("_") else shown
 
 
 def canvas(
@@ -170,7 +195,7 @@ def styled() -> AbstractContextManager[None]:
 def svg(figure: Figure, description: str) -> Svg:
     """The figure as one `<svg>` element; `description` is read aloud in its place."""
     # Salted by its own words, so that two drawings on one page do not share an id.
-    salt = hashlib.sha256(description.encode()).hexdigest()[:16]
+    salt = hashlib.sha256(description.encode("utf-8", "replace")).hexdigest()[:16]
     out = io.StringIO()
     with mpl.rc_context({**_STYLE, "svg.hashsalt": salt}), warnings.catch_warnings():
         # The reader's browser has the glyphs; the layout only measures them.
@@ -178,7 +203,7 @@ def svg(figure: Figure, description: str) -> Svg:
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
     markup = out.getvalue()
     markup = markup[markup.index("<svg") :].strip()
-    label = escape(description, quote=True)
+    label = escape(_CONTROL.sub(" ", description), quote=True)
     return Svg(markup.replace("<svg", f'<svg role="img" aria-label="{label}"', 1))
 
 

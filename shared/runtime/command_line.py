@@ -23,6 +23,7 @@ from shared.postgres.engine import create_engine
 from shared.postgres.migrations import migrate
 from shared.postgres.settings import PostgresSettings
 from shared.runtime.clock import SystemClock
+from shared.runtime.terminal import visible_output
 
 Command = Callable[[argparse.Namespace], Coroutine[Any, Any, int]]
 
@@ -62,6 +63,11 @@ def main(
 
     args = parser.parse_args(argv)
     configure_logging(spec.name, args.log_level)
+    with visible_output():
+        return _carried_out(args)
+
+
+def _carried_out(args: argparse.Namespace) -> int:
     command: Command = args.command
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.scoring.core.lapse import LapseClock
 from services.scoring.core.segments.columns import Frame, Words
 from services.scoring.core.segments.expression import CHARS_MAX, DEPTH_MAX, Expression, Part
 from services.scoring.core.segments.rules import NAMES, Rule, Rules, runnable
@@ -115,7 +116,7 @@ class _Stored:
 
 async def test_what_is_stored_and_cannot_run_is_disabled() -> None:
     """The service starts, the others are in force, and it says which are not."""
-    valuing = Valuing(_Stored(), 1.0)
+    valuing = Valuing(_Stored(), 1.0, LapseClock())
     await valuing.refresh()
     assert [rule.id for rule in valuing.current().rules.items] == ["good"]
     assert sorted(valuing.unusable) == [f"bad-{n}" for n in range(5)]

@@ -5,10 +5,10 @@ sends, sleeps or reads a clock; its jitter is a hash, so that a schedule can be 
 """
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Final, Literal
 
@@ -26,8 +26,34 @@ RETRY_AFTER_TIMES_MAX: Final = 2.0
 """A receiver may ask for up to so many times the delay that was due anyway: it may slow us,
 not park us."""
 
+RETRY_AFTER_LENGTH_MAX: Final = 1_000
+"""Characters of a `Retry-After` that are read: a date has 29, and a longer number asks for more
+than `RETRY_AFTER_TIMES_MAX` gives. A longer text counts as absent."""
+
+ERROR_LENGTH_MAX: Final = 2_000
+"""Characters of a reason in the log of attempts; a receiver's words may be part of it."""
+
+HEAD_LENGTH_MAX: Final = 20_000
+"""Characters of an answer's body in the log of attempts: any error page is recognised by them."""
+
+REMOTE_ID: Final = re.compile(r"[!-~]{1,255}")
+"""What can be the id of a record or a message in another system: it is part of an index (entries
+of at most 2,704 bytes) and of addresses. Anything else counts as no id."""
+
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                  "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")  # fmt: skip
+_TIME = r"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)"
+_HTTP_DATES: Final = (
+    rf"[A-Z][a-z]{{2}}, (?P<day>\d\d) (?P<month>[A-Z][a-z]{{2}}) (?P<year>\d{{4}}) {_TIME} GMT",
+    rf"[A-Z][a-z]{{5,8}}, (?P<day>\d\d)-(?P<month>[A-Z][a-z]{{2}})-(?P<year>\d\d) {_TIME} GMT",
+    rf"[A-Z][a-z]{{2}} (?P<month>[A-Z][a-z]{{2}}) (?P<day>[ \d]\d) {_TIME} (?P<year>\d{{4}})",
+)
+"""The three forms of a date in a header (RFC 9110, 5.6.7)."""
+
 ABORT: Final = ("webhook-delivery", "abort-message")
 """A response header by which a receiver stops the retries of one message."""
+
+_UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
 
 Result = Literal["ok", "retry", "refresh_token", "permanent", "endpoint_dead", "ambiguous"]
 """What an answer means, whatever system gave it.
@@ -58,8 +84,8 @@ class Reply:
 
     @property
     def head(self) -> str:
-        """The body as text that PostgreSQL stores (it takes no NUL)."""
-        return self.body.decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
+        """The body's beginning as text that PostgreSQL stores."""
+        return storable(self.body[: 4 * HEAD_LENGTH_MAX].decode("utf-8", "replace"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +107,14 @@ class Answer:
     remote_id: str | None = None
     """What the receiving system calls the task."""
 
+    def __post_init__(self) -> None:
+        """Hold every text of the receiver's to what can be stored, whoever has read it."""
+        object.__setattr__(self, "head", storable(self.head, HEAD_LENGTH_MAX))
+        if self.error is not None:
+            object.__setattr__(self, "error", storable(self.error, ERROR_LENGTH_MAX))
+        if self.remote_id is not None and not REMOTE_ID.fullmatch(self.remote_id):
+            object.__setattr__(self, "remote_id", None)
+
 
 @dataclass(frozen=True, slots=True)
 class Next:
@@ -88,6 +122,15 @@ class Next:
 
     outcome: Outcome
     delay_s: float | None = None
+
+
+def storable(text: str, most: int = HEAD_LENGTH_MAX) -> str:
+    """At most `most` characters of the text, without what PostgreSQL and UTF-8 do not take.
+
+    >>> storable("a\\0b\\ud800c", 4)
+    'a\ufffdb\ufffd'
+    """
+    return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text[:most])
 
 
 def answer(reply: Reply, result: Result, why: str | None = None, **more: str | None) -> Answer:
@@ -153,17 +196,36 @@ def jitter(message_id: str, attempt: int) -> float:
 
 def retry_after_s(value: str | None, now: datetime) -> float | None:
     """Seconds that a `Retry-After` header asks for; None where it says nothing usable."""
-    if value is None:
+    if value is None or len(value) > RETRY_AFTER_LENGTH_MAX:
         return None
     text = value.strip()
-    if text.isascii() and text.isdigit():
-        # Longer than any number that we would follow: spare the conversion of a huge one.
-        return float(text[:12])
+    if not text.isascii():
+        return None
+    if text.isdigit():
+        return float(text)  # infinite where it has more digits than a float: bounded by the caller
+    at = _http_date(text, now)
+    return None if at is None else max(0.0, (at - now).total_seconds())
+
+
+def _http_date(text: str, now: datetime) -> datetime | None:
+    """The time (UTC) in one of the three forms; None for any other text and no real time."""
+    found = next((m for form in _HTTP_DATES if (m := re.fullmatch(form, text))), None)
+    if found is None or found["month"] not in _MONTHS:
+        return None
+    year = int(found["year"])
+    if len(found["year"]) == 2:  # noqa: PLR2004 (digits)
+        # Of two digits the year that is not more than 50 years ahead (RFC 9110).
+        year += now.year - now.year % 100
+        year -= 100 * (year > now.year + 50)
+    second = int(found["second"])
+    second -= second == 60  # noqa: PLR2004 (a leap second)
+    clock = (int(found["hour"]), int(found["minute"]), second)
     try:
-        at = parsedate_to_datetime(text)
+        return datetime(
+            year, _MONTHS.index(found["month"]) + 1, int(found["day"]), *clock, tzinfo=UTC
+        )
     except ValueError:
         return None
-    return max(0.0, ((at if at.tzinfo else at.replace(tzinfo=UTC)) - now).total_seconds())
 
 
 def _delay_s(answer: Answer, message_id: str, attempt: int, now: datetime, base_s: float) -> float:

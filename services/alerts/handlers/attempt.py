@@ -1,7 +1,7 @@
 """One attempt through any connector: look first where that is needed, renew a token once.
 
-What it is for: the order of a connector's steps, and the bound of an attempt as a whole. It
-never decides when the next attempt is.
+What it is for: the order of a connector's steps, the bound of an attempt as a whole, and the end of
+a fault of ours: it is this one attempt's. It never decides when the next attempt is.
 """
 
 import asyncio
@@ -9,12 +9,18 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+import structlog
+
+from services.alerts.core.endpoint import Endpoint
 from services.alerts.core.retry import Answer
-from services.alerts.ports import Connector, Leased
+from services.alerts.ports import Connector, Connectors, Leased
 
 STEPS_S = 0.5
 """How much longer than one request all steps of an attempt together may take: enough for a
 single request to run into its own bound first, and to say so."""
+
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +29,27 @@ class Tried:
 
     answer: Answer
     uncertain: bool
+    fault: bool = False
+    """It met a fault of ours, of whatever kind."""
 
 
-async def attempt(connector: Connector, message: Leased, at: datetime, timeout_s: float) -> Tried:
-    """One attempt at `at` (UTC); `timeout_s` is the bound of a request."""
+async def attempt(
+    connectors: Connectors, endpoint: Endpoint, message: Leased, at: datetime, timeout_s: float
+) -> Tried:
+    """One attempt at `at` (UTC); `timeout_s` is the bound of a request.
+
+    Never raises: a fault that this message or this endpoint brings out is its answer, and all
+    others are sent.
+    """
+    try:
+        return await _steps(connectors.of(endpoint), message, at, timeout_s)
+    except Exception as fault:
+        log.exception("attempt met a fault", endpoint=endpoint.id, delivery=message.id)
+        why = f"a fault of ours, see the log: {type(fault).__name__}"
+        return Tried(Answer("ambiguous", error=why), uncertain=True, fault=True)
+
+
+async def _steps(connector: Connector, message: Leased, at: datetime, timeout_s: float) -> Tried:
     uncertain = message.uncertain
     try:
         async with asyncio.timeout(timeout_s + STEPS_S):

@@ -6,8 +6,8 @@ again, with the same id; a worker whose lease ran out cannot settle.
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -15,8 +15,9 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts import metrics
-from services.alerts.core.retry import after
-from services.alerts.handlers.attempt import attempt
+from services.alerts.core.retry import Answer, Next, after
+from services.alerts.handlers.alone import QUARANTINED, Alone
+from services.alerts.handlers.attempt import Tried, attempt
 from services.alerts.handlers.lanes import Lane, Lanes
 from services.alerts.handlers.waiting import heard
 from services.alerts.ports import Attempted, Connectors, Deliveries, Endpoints, Leased
@@ -29,6 +30,10 @@ from shared.runtime.service import Stop
 
 DRAIN_S = 5.0
 """How long requests under way may take once the service is to end; it has 8 s in all."""
+
+FAULTS_MAX = 3
+"""An attempt that meets a fault of ours is made again, as the fault may be of the moment; at the
+third or a later attempt it is given up, with the reason."""
 
 NAME = "deliver"
 
@@ -77,6 +82,7 @@ class Deliver:
         self._ended: list[Attempted] = []
         self._back: list[Leased] = []
         self._bug: Exception | None = None
+        self._alone = Alone()
         self._draining = False
 
     async def __call__(self, stop: Stop) -> None:
@@ -105,7 +111,16 @@ class Deliver:
             raise self._bug
         self._back += self._lanes.opened(self._clock.now())
         if announced or self._ended or self._back or await self._news():
-            await self._settle_and_claim()
+            try:
+                await self._settle_and_claim()
+            except Transient:
+                raise
+            except Exception:
+                if not self._ended:
+                    raise
+                log.exception("outcomes cannot be stored: one by one", loop=NAME)
+                await self._settle_each()
+        self._start_alone()
         for lane in self._lanes:
             self._start(lane)
 
@@ -121,16 +136,41 @@ class Deliver:
         return due or versions != {lane.endpoint.id: lane.endpoint.version for lane in self._lanes}
 
     def _start(self, lane: Lane) -> None:
-        """Start what a lane has room for."""
-        attempt_s = self._sending.timeout_s + self._sending.margin_s
-        for message in lane.startable(self._clock.now(), attempt_s):
-            task = asyncio.create_task(self._attempt(lane, message), name=message.id)
-            lane.under_way[task] = message
-            task.add_done_callback(partial(self._attempted, lane))
+        """Start what a lane has room for; nothing beside a delivery that is to be alone."""
+        if self._alone:
+            return
+        for message in lane.startable(self._clock.now(), self._attempt_s):
+            self._begin(lane, message)
+
+    def _start_alone(self) -> None:
+        """Start the delivery that is to be alone, once nothing else is under way."""
+        message = self._alone.waiting
+        if message is None or any(lane.under_way for lane in self._lanes):
+            return
+        lane = self._lanes.get(message.endpoint_id)
+        left_s = (message.until - self._clock.now()).total_seconds()
+        if lane is None or left_s < self._attempt_s:
+            self._back.append(message)
+            self._alone.waiting = None
+        else:
+            self._alone.begin(self._begin(lane, message, alone=True))
+
+    def _begin(
+        self, lane: Lane, message: Leased, *, alone: bool = False
+    ) -> asyncio.Task[Attempted]:
+        task = asyncio.create_task(self._attempt(lane, message, alone=alone), name=message.id)
+        lane.under_way[task] = message
+        task.add_done_callback(partial(self._attempted, lane))
+        return task
+
+    @property
+    def _attempt_s(self) -> float:
+        return self._sending.timeout_s + self._sending.margin_s
 
     def _attempted(self, lane: Lane, task: asyncio.Task[Attempted]) -> None:
         """An attempt has ended: the next of its lane begins at once, it is settled soon."""
         self._told.set()
+        self._alone.ended(task)
         if task.cancelled():
             return
         try:
@@ -143,6 +183,7 @@ class Deliver:
             self._back += lane.waiting
             lane.waiting.clear()
         if not self._draining:
+            self._start_alone()
             self._start(lane)
 
     async def _settle_and_claim(self) -> None:
@@ -157,13 +198,42 @@ class Deliver:
         # More may have ended and come back meanwhile.
         del self._ended[: len(ended)]
         del self._back[: len(back)]
-        _count(ended)
-        for endpoint, reason in disabled.items():
-            metrics.ENDPOINTS_DISABLED.labels(endpoint).inc()
-            log.error("endpoint disabled", endpoint=endpoint, reason=reason)
+        _count(ended, disabled)
         for endpoint, state in self._lanes.states(now).items():
             metrics.BREAKER_OPEN.labels(endpoint).set(state != "closed")
-        self._lanes.accept(claimed)
+        sifted = self._alone.sift(claimed)
+        self._back += sifted.later
+        self._ended += [self._quarantined(message, now) for message in sifted.fatal]
+        self._lanes.accept(sifted.usual)
+
+    async def _settle_each(self) -> None:
+        """Settle outcomes one by one; one that cannot be stored ends its delivery, with a bare
+        reason. Raises what even that raises."""
+        for attempted in list(self._ended):
+            try:
+                await self._settle_one(attempted)
+            except Transient:
+                raise
+            except Exception as fault:
+                log.exception("outcome cannot be stored", delivery=attempted.delivery.id)
+                why = f"its outcome could not be stored, see the log: {type(fault).__name__}"
+                bare = Answer("permanent", error=why)
+                failed = replace(attempted, answer=bare, outcome="failed", next_at=None)
+                await self._settle_one(failed)
+            self._ended.remove(attempted)
+
+    async def _settle_one(self, attempted: Attempted) -> None:
+        async with unit_of_work(self._engine) as work:
+            disabled = await self._deliveries.settle(work, [attempted])
+        _count([attempted], disabled)
+
+    def _quarantined(self, message: Leased, at: datetime) -> Attempted:
+        """Process after process has ended while it sent this alone: it is not sent any more, until
+        somebody sends it again."""
+        log.error("delivery quarantined", endpoint=message.endpoint_id, delivery=message.id)
+        metrics.DELIVERIES_QUARANTINED.labels(message.endpoint_id).inc()
+        answer = Answer("permanent", error=QUARANTINED)
+        return Attempted(message, at, at, answer, "failed", None, uncertain=True)
 
     async def _claim(self, work: UnitOfWork, now: datetime) -> list[Leased]:
         wanted = {lane.endpoint.id: lane.wanted(now) for lane in self._lanes}
@@ -183,14 +253,20 @@ class Deliver:
         await self._endpoints.give_back(work, unused)
         return claimed
 
-    async def _attempt(self, lane: Lane, message: Leased) -> Attempted:
-        started_at = self._clock.now()
-        connector = self._connectors.of(lane.endpoint)
-        tried = await attempt(connector, message, started_at, self._sending.timeout_s)
-        ended_at = self._clock.now()
-        follows = after(
-            tried.answer, message.id, message.attempts + 1, ended_at, self._sending.delays_s
-        )
+    async def _attempt(self, lane: Lane, message: Leased, *, alone: bool) -> Attempted:
+        started_at, timeout_s = self._clock.now(), self._sending.timeout_s
+        try:
+            if alone:
+                async with unit_of_work(self._engine) as work:
+                    await self._deliveries.begin_alone(work, message)
+            tried = await attempt(self._connectors, lane.endpoint, message, started_at, timeout_s)
+        except Transient as trouble:
+            waits = Answer("retry", error=f"waiting for PostgreSQL: {trouble}")
+            tried = Tried(waits, message.uncertain)
+        ended_at, number = self._clock.now(), message.attempts + 1
+        follows = after(tried.answer, message.id, number, ended_at, self._sending.delays_s)
+        if tried.fault and number >= FAULTS_MAX:
+            follows = Next("failed")
         next_at = None if follows.delay_s is None else ended_at + timedelta(seconds=follows.delay_s)
         return Attempted(
             message,
@@ -207,9 +283,9 @@ class Deliver:
         tasks = [task for lane in self._lanes for task in lane.under_way]
         if tasks:
             await asyncio.wait(tasks, timeout=DRAIN_S)
-        back = self._back
+        back = self._back + self._alone.given_back()
         for lane in self._lanes:
-            back = [*back, *lane.waiting, *lane.under_way.values()]
+            back = [*back, *lane.waiting, *lane.late, *lane.under_way.values()]
             for task in lane.under_way:
                 task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -221,7 +297,10 @@ class Deliver:
             log.warning("leases are left to run out", loop=NAME, trouble=str(trouble))
 
 
-def _count(ended: Sequence[Attempted]) -> None:
+def _count(ended: Sequence[Attempted], disabled: Mapping[str, str]) -> None:
+    for endpoint, reason in disabled.items():
+        metrics.ENDPOINTS_DISABLED.labels(endpoint).inc()
+        log.error("endpoint disabled", endpoint=endpoint, reason=reason)
     for attempted in ended:
         endpoint = attempted.delivery.endpoint_id
         metrics.DELIVERIES.labels(endpoint, attempted.outcome).inc()

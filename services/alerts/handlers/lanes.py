@@ -28,6 +28,8 @@ class Lane:
     breaker: Breaker = field(default_factory=Breaker)
     waiting: deque[Leased] = field(default_factory=deque)
     under_way: dict[asyncio.Task[Attempted], Leased] = field(default_factory=dict)
+    late: list[Leased] = field(default_factory=list)
+    """Whose lease has too little left for an attempt: they go back to the queue."""
 
     def wanted(self, now: datetime) -> int:
         """How many more messages to claim at `now`."""
@@ -40,8 +42,7 @@ class Lane:
         return CLAIM_MAX if len(self.waiting) < self.width else 0
 
     def startable(self, now: datetime, attempt_s: float) -> Iterator[Leased]:
-        """Messages to start now, taken from those that wait. A lease with too little left is
-        let run out."""
+        """Messages to start now, taken from those that wait."""
         state = self.breaker.state(now)
         room = {"closed": self.width, "half_open": 1, "open": 0}[state] - len(self.under_way)
         while self.waiting and room > 0:
@@ -49,6 +50,8 @@ class Lane:
             if (message.until - now).total_seconds() >= attempt_s:
                 room -= 1
                 yield message
+            else:
+                self.late.append(message)
 
     def ended(self, task: asyncio.Task[Attempted]) -> Attempted:
         """An attempt that has ended, told to the breaker; raises what it raised (a bug)."""
@@ -68,6 +71,10 @@ class Lanes:
 
     def __iter__(self) -> Iterator[Lane]:
         return iter(self._lanes.values())
+
+    def get(self, endpoint_id: str) -> Lane | None:
+        """The lane of an endpoint; None where it may not be sent to."""
+        return self._lanes.get(endpoint_id)
 
     def update(self, endpoints: Sequence[Endpoint]) -> list[Leased]:
         """Lanes for exactly these endpoints; returns what waited for others.
@@ -89,9 +96,11 @@ class Lanes:
         return back
 
     def opened(self, now: datetime) -> list[Leased]:
-        """What waits behind open breakers, taken out: it goes back to the queue."""
+        """What cannot be sent now, taken out: it goes back to the queue."""
         back: list[Leased] = []
         for lane in self:
+            back += lane.late
+            lane.late.clear()
             if lane.breaker.state(now) == "open":
                 back += lane.waiting
                 lane.waiting.clear()

@@ -137,6 +137,11 @@ class LookForChanges:
                     await self._look(endpoint, look, now)
                 except Invalid as wrong:  # the sender switches it off, with the same reason
                     log.warning("cannot look", endpoint=endpoint.id, trouble=str(wrong))
+                except Transient:
+                    raise
+                except Exception:  # a fault that this CRM's answers bring out: the others go on
+                    metrics.LOOKS.labels(endpoint.id, "failed").inc()
+                    log.exception("look met a fault", endpoint=endpoint.id)
                 self._health.beat(NAME)
 
     async def _look(self, endpoint: Endpoint, look: Look, now: datetime) -> None:
@@ -166,17 +171,29 @@ class LookForChanges:
 
     async def _give(self, endpoint: Endpoint, reader: ChangeReader, found: Sequence[Found]) -> None:
         for record in found:
-            said = reader.said(record)
-            if said is None:
-                continue
-            given = await self._give_verdict(
-                VerdictGiven(record.key, said.verdict, None, said.leaving_cause, endpoint.id)
-            )
-            if given is None:
-                outcome = "unknown_task"
-            else:
-                outcome = "conflict" if isinstance(given, Conflict) else "taken"
-            metrics.WAY_BACK.labels(endpoint.id, outcome).inc()
+            try:
+                outcome = await self._give_one(endpoint, reader, record)
+            except Transient:
+                raise
+            except Exception:  # a fault that this record brings out: the others are read
+                outcome = "set_aside"
+                log.exception("record set aside", endpoint=endpoint.id, record=record.remote_id)
+            if outcome is not None:
+                metrics.WAY_BACK.labels(endpoint.id, outcome).inc()
+
+    async def _give_one(
+        self, endpoint: Endpoint, reader: ChangeReader, record: Found
+    ) -> str | None:
+        """What came of a record; None where it says nothing yet."""
+        said = reader.said(record)
+        if said is None:
+            return None
+        given = await self._give_verdict(
+            VerdictGiven(record.key, said.verdict, None, said.leaving_cause, endpoint.id)
+        )
+        if given is None:
+            return "unknown_task"
+        return "conflict" if isinstance(given, Conflict) else "taken"
 
 
 async def _with_token(

@@ -46,4 +46,4 @@ class SendSample:
             until=now + timedelta(seconds=self.timeout_s),
             received_ms=0,
         )
-        return (await attempt(self.connectors.of(endpoint), message, now, self.timeout_s)).answer
+        return (await attempt(self.connectors, endpoint, message, now, self.timeout_s)).answer

@@ -67,7 +67,12 @@ class Connectors:
         """The connector of an endpoint as it is now."""
         version, connector = self._made.get(endpoint.id, (None, None))
         if connector is None or version != endpoint.version:
-            connector = KINDS[endpoint.kind].make(endpoint, self.shared)
+            kind = KINDS.get(endpoint.kind)
+            connector = (
+                crm.Unusable(f"this version knows no kind {endpoint.kind!r}")
+                if kind is None
+                else kind.make(endpoint, self.shared)
+            )
             self._made[endpoint.id] = endpoint.version, connector
         return connector
 

@@ -4,7 +4,7 @@ What it is for: a field that the CRM does not have is found by the administrator
 not by the first task. Only CRMs that keep records describe themselves.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -46,15 +46,23 @@ class NoTokens:
 class Described:
     """Checks the mappings of endpoints."""
 
-    def __init__(self, shared: Shared, engine: AsyncEngine, endpoints: EndpointFinder) -> None:
+    def __init__(
+        self,
+        shared: Shared,
+        engine: AsyncEngine,
+        endpoints: EndpointFinder,
+        check: Callable[[Endpoint, Collection[str]], None],
+    ) -> None:
         self._shared = replace(shared, tokens=NoTokens())
         self._engine = engine
         self._endpoints = endpoints
+        self._check = check
 
     async def __call__(self, endpoint: Endpoint, given: Mapping[str, str] | None = None) -> None:
         """Invalid, naming the field, unless the CRM has all that the endpoint's config names.
 
-        `given`: the secrets of a new endpoint; None: it has its own.
+        `given`: the secrets of a new endpoint; None: it has its own. Whether it may be spoken to
+        at all is looked at first: no secret leaves for an address that is refused.
         """
         if endpoint.kind not in SECRETS:
             return
@@ -62,7 +70,9 @@ class Described:
             crm.check_secret(endpoint.kind, name, value)
         if endpoint.kind not in DESCRIBED:
             return
-        connector = crm.make(await self._with_secrets(endpoint, given), self._shared)
+        known = await self._with_secrets(endpoint, given)
+        self._check(known, {secret.name for secret in known.secrets})
+        connector = crm.make(known, self._shared)
         if not isinstance(connector, RecordConnector):
             return
         refused = await connector.check()

@@ -103,9 +103,9 @@ class Http:
         except aiohttp.ClientConnectorError as trouble:
             heard.reached = False
             heard.error = f"no connection: {_why(trouble.os_error)}"
-        except aiohttp.InvalidURL:
-            heard.reached = False
-            heard.error = "no connection: the endpoint's URL is not usable"
+        except ValueError:  # of the URL, or of a header's value: nothing has been sent
+            heard.reached = heard.status is not None
+            heard.error = "no connection: the endpoint's URL or a header is not usable"
         except (aiohttp.ClientError, ConnectionError) as trouble:
             heard.error = f"the connection broke: {type(trouble).__name__}"
         return heard.reply((self._clock.monotonic() - begun) * 1000)

@@ -28,6 +28,10 @@ PAGES_MAX: Final = 25
 T = TypeVar("T")
 
 
+class Unusable(Exception):  # noqa: N818 (a word, like Invalid)
+    """What is kept as the access token is none."""
+
+
 class Dialect(Protocol):
     """How one CRM is spoken to. `token` is what `Access` gave."""
 
@@ -174,7 +178,11 @@ class RecordConnector:
         token = await self._access.token()
         if isinstance(token, Answer):
             return token
-        return read(await send_call(self._http, self._dialect.address(), make(token)))
+        try:
+            call = make(token)
+        except Unusable:
+            return Answer("refresh_token", error="the stored access token cannot be used")
+        return read(await send_call(self._http, self._dialect.address(), call))
 
 
 def _as_retry(got: Answer) -> Answer:

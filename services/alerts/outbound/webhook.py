@@ -29,7 +29,10 @@ class Webhook:
     async def send(self, message: Leased, at: datetime) -> Answer:
         """One attempt at `at` (UTC), which is also the signature's time."""
         secrets = self._endpoint.standing(SIGNING, at)
-        signed = headers(message.id, at, message.body, secrets)
+        try:
+            signed = headers(message.id, at, message.body, secrets)
+        except Invalid as wrong:
+            return Answer("endpoint_dead", error=f"a stored secret cannot be used: {wrong}")
         url = self._endpoint.url or ""
         return read(await self._http.send("POST", url, HEADERS | signed, message.body))
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from services.alerts.ports import Attempted, Leased, NewDelivery
+from services.alerts.ports import ALONE_FROM, Attempted, Leased, NewDelivery
 from shared.postgres.engine import Driver, UnitOfWork
 
 LOOK_AGAIN = timedelta(seconds=1)
@@ -32,6 +32,7 @@ _LEASED = (
     "remote_id",
     "token",
     "received_ms",
+    "lost",
 )
 
 _STATUS = {"delivered": "delivered", "failed": "failed", "retry": "pending", "gone": "pending"}
@@ -86,6 +87,7 @@ class Deliveries:
     ) -> list[Leased]:
         """Lease what is due until `until`: for each endpoint of at most `most[endpoint]`.
 
+        A lease that ran out without an outcome counts in `lost`, up to `ALONE_FROM`.
         What is due and not its customer's oldest is moved out of the way: to when the oldest
         is due or, while that is under way, a moment ahead. The steps are apart from one another
         so that each has but one plan, also on tables that were never analysed.
@@ -109,10 +111,11 @@ class Deliveries:
             ), claimed AS (
               UPDATE alerts.delivery d
                  SET next_at = CASE WHEN turn.ours THEN $3 ELSE turn.later END,
-                     token = CASE WHEN turn.ours THEN gen_random_uuid() END
+                     token = CASE WHEN turn.ours THEN gen_random_uuid() END,
+                     lost = d.lost + (turn.ours AND d.token IS NOT NULL AND d.lost < $6)::int
                 FROM turn WHERE d.customer_id = turn.customer_id AND d.id = turn.id
               RETURNING d.customer_id, d.id, d.endpoint_id, d.task_id, d.kind, d.body, d.attempts,
-                        d.uncertain, d.token, d.received_ms, d.seq, turn.ours)
+                        d.uncertain, d.token, d.received_ms, d.lost, d.seq, turn.ours)
             SELECT c.*, r.remote_id FROM claimed c LEFT JOIN alerts.remote_task r
                 ON r.customer_id = c.customer_id AND r.endpoint_id = c.endpoint_id
                    AND r.task_id = c.task_id
@@ -123,6 +126,7 @@ class Deliveries:
             until,
             list(most.values()),
             now + LOOK_AGAIN,
+            ALONE_FROM,
         )
         return [Leased(until=until, **{name: row[name] for name in _LEASED}) for row in rows]
 
@@ -137,7 +141,7 @@ class Deliveries:
             """
             UPDATE alerts.delivery d
                SET status = r.status, attempts = d.attempts + 1, token = NULL,
-                   next_at = coalesce(r.next_at, d.next_at), uncertain = r.uncertain,
+                   next_at = coalesce(r.next_at, d.next_at), uncertain = r.uncertain, lost = 0,
                    reason = r.reason,
                    finished_at = CASE WHEN r.status <> 'pending' THEN r.ended_at END
               FROM unnest($1::text[], $2::text[], $3::uuid[], $4::text[], $5::timestamptz[],
@@ -165,12 +169,21 @@ class Deliveries:
         """Give back what was claimed and not attempted, or not to the end."""
         if leased:
             await work.driver.execute(
-                "UPDATE alerts.delivery SET next_at = $3, token = NULL "
+                "UPDATE alerts.delivery SET next_at = $3, token = NULL, lost = least(lost, $4) "
                 "WHERE id = ANY($1::text[]) AND token = ANY($2::uuid[])",
                 [d.id for d in leased],
                 [d.token for d in leased],
                 now,
+                ALONE_FROM,
             )
+
+    async def begin_alone(self, work: UnitOfWork, message: Leased) -> None:
+        """Note that this is sent now and nothing beside it: a death counts from here on."""
+        await work.driver.execute(
+            "UPDATE alerts.delivery SET lost = lost + 1 WHERE id = $1 AND token = $2",
+            message.id,
+            message.token,
+        )
 
 
 async def _move_followers(work: UnitOfWork, settled: Sequence[dict[str, Any]]) -> None:

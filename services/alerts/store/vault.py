@@ -49,5 +49,5 @@ class Vault:
         try:
             nonce, rest = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
             return self._keys[key_id].decrypt(nonce, rest, place.encode()).decode()
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # ValueError: too short, or not text
             raise Invalid(place, "was changed after it had been sealed") from None

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import structlog
+
 from services.ingest.core.accept import accepted
 from services.ingest.core.rates import RateTable
 from services.ingest.core.trace import traceparent_of
@@ -24,6 +26,8 @@ from shared.kafka.producer import Record as Outgoing
 from shared.kernel.errors import Invalid
 
 STAGE = "ingest"
+
+log = structlog.get_logger(__name__)
 
 SKEW_MS_MAX = 5 * 60 * 1000
 """How far a record's timestamp may be ahead of our clock: machines' clocks differ."""
@@ -103,6 +107,11 @@ class AcceptBatch:
                 )
             except Invalid as fault:
                 self._refuse(record, fault, done)
+                continue
+            except Exception as bug:  # of ours, which this record brings out: the others go on
+                log.exception("record set aside", topic=record.topic, offset=record.offset)
+                why = f"a fault of ours: {type(bug).__name__}; replay it once that is mended"
+                self._refuse(record, Invalid("value", why), done)
                 continue
             done.refused.append(False)
             done.notes += notes

@@ -5,11 +5,13 @@ from sqlalchemy.dialects import postgresql
 
 from shared.http.access import token_table
 from shared.postgres.ledger import partition_table
+from shared.postgres.unfinished import unfinished_table
 
 SCHEMA = "ingest"
 
 metadata = sa.MetaData(schema=SCHEMA)
 partition = partition_table(metadata)
+unfinished = unfinished_table(metadata)
 api_token = token_table(metadata)
 
 dead_letter = sa.Table(

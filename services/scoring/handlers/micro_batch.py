@@ -86,7 +86,7 @@ class MicroBatch:
     async def _turn(self, batch: Batch) -> Sequence[Move]:
         began = self._clock.monotonic()
         events, steps = self._decode(batch, self._clock.now())
-        sweep = self._may_sweep(steps[0], began, idle=not batch)
+        sweep = self._may_sweep(steps[0], began, idle=not batch, alone=batch.alone)
         if not batch and not sweep:
             return ()
         async with self._store.open() as work:
@@ -128,10 +128,15 @@ class MicroBatch:
         self._observe(effects, self._clock.monotonic() - began)
         return effects.moves
 
-    def _may_sweep(self, turns: Sequence[PartitionTurn], monotonic: float, *, idle: bool) -> bool:
-        """At a tick, now and then, and at once if the last sweep left some and no event waits."""
+    def _may_sweep(
+        self, turns: Sequence[PartitionTurn], monotonic: float, *, idle: bool, alone: bool
+    ) -> bool:
+        """At a tick, now and then, and at once if the last sweep left some and no event waits; not
+        beside a record that is looked at alone."""
         if any(t.tick for t in turns):
             return True
+        if alone:
+            return False
         if monotonic - self._swept_at < self._sweep_interval_s and not (idle and self._more):
             return False
         self._swept_at = monotonic

@@ -27,9 +27,9 @@ from shared.contracts import events as types
 from shared.contracts.activity import DECODER, Activity
 from shared.contracts.dead_letter import DeadLetter, Origin
 from shared.contracts.events import KEY_BYTES_MAX, key_fault
-from shared.contracts.reading import UNREADABLE, read
+from shared.contracts.reading import read
 from shared.kafka.batch import Batch, Record
-from shared.kernel.errors import Invalid
+from shared.kernel.errors import UNREADABLE, Invalid
 from shared.kernel.times import EARLIEST, LATEST, in_utc
 from shared.postgres.ledger import TopicPartition
 from shared.postgres.outbox import Message

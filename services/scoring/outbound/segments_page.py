@@ -28,6 +28,7 @@ from services.scoring.core.segments.movement import (
 )
 from services.scoring.core.value import grades, lifecycle
 from services.scoring.core.value.quality import MEANINGS
+from shared.report.cells import cell
 from shared.report.page import Facts, Page, Plot, Row, Section, Table, Text
 from shared.report.plots import bars, lines
 
@@ -182,10 +183,10 @@ def as_csv(found: Report) -> str:
     for name, row in found.over_time.items():
         for at, one in zip(found.periods, row, strict=True):
             figures = (getattr(one, n) for n in _DOING)
-            writer.writerow([name, at.date().isoformat(), *figures, "over_time"])
+            writer.writerow([cell(name), at.date().isoformat(), *figures, "over_time"])
     for name, both in found.compared.items():
         for view, one in (("before", both.before), ("after", both.after)):
-            writer.writerow([name, "", *(getattr(one, n) for n in _DOING), view])
+            writer.writerow([cell(name), "", *(getattr(one, n) for n in _DOING), view])
     return out.getvalue()
 
 

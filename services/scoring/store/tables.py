@@ -5,11 +5,13 @@ import sqlalchemy as sa
 from shared.http.access import token_table
 from shared.postgres.ledger import partition_table
 from shared.postgres.outbox import outbox_table
+from shared.postgres.unfinished import unfinished_table
 
 SCHEMA = "scoring"
 
 metadata = sa.MetaData(schema=SCHEMA)
 partition = partition_table(metadata)
+unfinished = unfinished_table(metadata)
 outbox = outbox_table(metadata)
 api_token = token_table(metadata)
 

@@ -302,7 +302,9 @@ class Bench:
             clock=self.clock,
             timeout_s=5.0,
         )
-        described = Described(connectors.shared, self.engine, self.stored)
+        described = Described(
+            connectors.shared, self.engine, self.stored, partial(check, https_only=False)
+        )
         return Managing(self.admin, sample, described, self.clock)
 
     async def sender(self, timeout_s: float = 5.0, concurrency_max: int = 4) -> Deliver:

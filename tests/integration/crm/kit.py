@@ -73,6 +73,17 @@ def endpoint(kind: Kind, fake: Served, **changes: Any) -> Endpoint:
     return Endpoint(id="crm", kind=kind, config=made, secrets=secrets)
 
 
+@dataclass(frozen=True, slots=True)
+class Only:
+    """One connector for whatever endpoint."""
+
+    connector: Connector
+
+    def of(self, endpoint: Endpoint) -> Connector:
+        """The one."""
+        return self.connector
+
+
 @dataclass(slots=True)
 class Kit:
     """What connectors share, as one process has it."""
@@ -90,8 +101,9 @@ class Kit:
 
     async def attempt(self, connector: Connector, task: Task) -> Answer:
         """One attempt at the task's newest change, as the sender makes it."""
-        message = leased(task)
-        return (await attempt(connector, message, self.clock.now(), TIMEOUT_S)).answer
+        message, only = leased(task), Only(connector)
+        tried = await attempt(only, Endpoint(id="crm"), message, self.clock.now(), TIMEOUT_S)
+        return tried.answer
 
 
 @asynccontextmanager

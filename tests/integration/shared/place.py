@@ -136,6 +136,8 @@ class Worker:
     seen: dict[int, list[Record]] = field(default_factory=lambda: defaultdict(list))
     lost: list[Tp] = field(default_factory=list)
     """Refused by the fence, in order."""
+    parked: list[str] = field(default_factory=list)
+    """Topics of the records that were set aside."""
 
     async def handle(self, batch: Batch) -> None:
         """One transaction over all of a batch."""

@@ -11,6 +11,7 @@ from aiokafka.errors import ConsumerStoppedError, KafkaError
 
 from shared.kafka.batch import Batch
 from shared.kafka.fenced import SESSION_TIMEOUT_MS
+from shared.kafka.quarantine import PassOver, Quarantine
 from shared.kafka.worker import work
 from shared.kernel.errors import Transient
 from shared.postgres.engine import unit_of_work
@@ -228,8 +229,11 @@ class Loop:
         self._worker = worker
         self._after_commit = after_commit
         self.stop = Stop()
+        ledger = worker.ledger
+        passed = PassOver(engine=worker.engine, ledger=ledger, observe=worker.parked.append)
+        quarantine = Quarantine(ledger.unfinished, passed)
         self.task = asyncio.create_task(
-            work(worker.consumer, self._handle, self.stop, Health(SetClock()), "test")
+            work(worker.consumer, self._handle, quarantine, self.stop, Health(SetClock()), "test")
         )
 
     async def _handle(self, batch: Batch) -> Sequence[Move]:

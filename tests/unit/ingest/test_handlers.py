@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import pytest
 
+from services.ingest.core.accept import accept
 from services.ingest.core.flood import RECORDS
 from services.ingest.core.rates import RateTable
+from services.ingest.handlers import accept_batch
 from services.ingest.handlers.accept_batch import (
     HEADERS_KEPT_MAX,
     SKEW_MS_MAX,
@@ -52,6 +54,23 @@ async def _accepted(
 
 class TestAcceptBatch:
     """Raw records in, activity and dead letters out."""
+
+    async def test_a_fault_of_ours_is_its_records_own(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whatever it raises: the record is parked, and the others go on."""
+
+        def faulty(value: bytes, *rest: object) -> object:
+            if b"bug" in value:
+                raise KeyError("x")
+            return accept(value, *rest)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(accept_batch, "accept", faulty)
+        outlet = FakeOutlet()
+        records = [Consumed(encoded(id=name), n) for n, name in enumerate(("1", "bug", "3"))]
+        done = await _accepted(outlet, records)
+        assert done.refused == [False, True, False]
+        assert done.letters[0].reason.startswith("a fault of ours: KeyError")
 
     async def test_one_bad_record_holds_up_nothing(self) -> None:
         """Order is kept, the bad one is parked whole."""

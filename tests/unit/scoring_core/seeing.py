@@ -12,8 +12,18 @@ NONE = -1
 """Neither grade nor lifecycle state is known."""
 
 
-def seen(x: Floats, probability: float = 0.5, grade: int = NONE, lifecycle: int = NONE) -> Seen:
-    """These rows by the default clock, each with this lapse probability, grade and state."""
+def seen(
+    x: Floats,
+    probability: float = 0.5,
+    grade: int = NONE,
+    lifecycle: int = NONE,
+    *,
+    unheard: bool = False,
+) -> Seen:
+    """These rows by the default clock, each with this lapse probability, grade and state.
+
+    `unheard`: their source has stopped delivering.
+    """
     n = len(x)
     return Seen(
         x,
@@ -21,6 +31,7 @@ def seen(x: Floats, probability: float = 0.5, grade: int = NONE, lifecycle: int 
         np.full(n, probability),
         np.full(n, grade, np.int8),
         np.full(n, lifecycle, np.int8),
+        np.full(n, unheard),
     )
 
 

@@ -25,8 +25,8 @@ from services.scoring.core.signs.detectors import (
     VIP,
     Seen,
     codes_of,
-    complaint_wait_s,
     detect,
+    wait_s,
 )
 from services.scoring.core.value.grades import GRADES, REGULAR
 from services.scoring.core.value.lifecycle import AT_RISK, LIFECYCLES, MATURE, WON_BACK
@@ -97,7 +97,31 @@ def test_until_when_a_complaint_waits() -> None:
     wait = SERVICE_DAYS * DAY_S
     # The second complaint of two waits, too, though their sign holds already.
     wanted = [wait, 0.75 * wait, math.inf, math.inf, math.inf, wait - 0.5 * DAY_S]
-    assert complaint_wait_s(x).tolist() == wanted
+    assert wait_s(x).tolist() == wanted
+
+
+# Contracts.
+
+
+def test_a_contract_is_about_to_end_within_its_notice() -> None:
+    """Not known, in 31 days, in 30, today; and when the look for it is due."""
+    x = rows(purchase_days=1.0, contract_rest_days=[np.nan, 31.0, 30.0, 0.0])
+    assert holding(seen(x)) == [[], [], ["contract_ending"], ["contract_ending"]]
+    assert signs(seen(x[2:3]))[0].facts == {"days_to_end": 30.0}
+    assert wait_s(x).tolist() == [math.inf, DAY_S, math.inf, math.inf]
+
+
+# Sources.
+
+
+def test_a_silence_of_who_is_not_heard_of_is_no_sign() -> None:
+    """Their source has stopped delivering; what they said still counts."""
+    x = rows(
+        purchase_days=8.0, gap_recent_days=7.0, recency_days=20.0,
+        complaints_open=1.0, complaint_recency_days=3.0,
+    )  # fmt: skip
+    assert holding(seen(x)) == [["complaint_open", "silence_beyond_rhythm"]]
+    assert holding(seen(x, unheard=True)) == [["complaint_open"]]
 
 
 # Answers.
@@ -235,7 +259,12 @@ def test_whatever_happened_a_sign_can_be_published(
     rule = RuleModel(28)
     lapse[bought] = rule.lapse(x[bought], rule.predict(x[bought]), clocks.rest[bought])
     look = Seen(
-        x, clocks, lapse, np.full(CUSTOMERS, grade, np.int8), np.full(CUSTOMERS, lifecycle, np.int8)
+        x,
+        clocks,
+        lapse,
+        np.full(CUSTOMERS, grade, np.int8),
+        np.full(CUSTOMERS, lifecycle, np.int8),
+        np.zeros(CUSTOMERS, np.bool_),
     )
     found = detect(look, np.full(CUSTOMERS, before, np.int16))
     for row in range(CUSTOMERS):

@@ -6,11 +6,15 @@ It never says more than the CRM does: a record that no rule fits has no verdict 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from services.alerts.core.connectors.call import word_of
 from shared.contracts.treatment import LeavingCause, Verdict
+
+DEPTH_MAX: Final = 4
+"""Levels at which a field's value is looked for: a pick list's objects in a list are two."""
 
 
 class Rule(BaseModel):
@@ -46,12 +50,17 @@ def rule_of(values: Mapping[str, Any], rules: Sequence[Rule]) -> Rule | None:
     return next((rule for rule in rules if says(values.get(rule.field), rule.value)), None)
 
 
-def says(value: Any, wanted: str) -> bool:
+def says(value: Any, wanted: str, depth: int = DEPTH_MAX) -> bool:
     """Whether a field has this value; a pick list may answer with a list or with an object."""
     if isinstance(value, list):
-        return any(says(each, wanted) for each in value)
+        return depth > 0 and any(says(each, wanted, depth - 1) for each in value)
     if isinstance(value, Mapping):
-        return says(value.get("value", value.get("name")), wanted)
+        inner = value.get("value", value.get("name"))
+        return depth > 0 and says(inner, wanted, depth - 1)
     if isinstance(value, bool):
         return str(value).lower() == wanted.lower()
-    return value is not None and str(value) == wanted
+    if isinstance(value, float):
+        return str(value) == wanted
+    return (
+        (value == wanted) if isinstance(value, str) else bool(wanted) and word_of(value) == wanted
+    )

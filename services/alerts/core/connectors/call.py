@@ -4,16 +4,27 @@ What it is for: the meeting point of the pure parts and the adapters. It never s
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 
-from services.alerts.core.retry import Answer, Reply
+from services.alerts.core.retry import REMOTE_ID, Answer, Reply
+from shared.kernel.errors import UNREADABLE
 
 DAYS_S_MAX = 400 * 86_400.0
 """No access token lasts longer than a year and a bit: anything else is a mistake."""
+
+NUMBER_MAX = 2**63
+"""No id and no code of a vendor's is larger; text of a number without a bound costs time."""
+
+WORD_LENGTH_MAX = 255
+"""Characters of a code, an id or a name in an answer; a longer one is none."""
+
+TOKEN = re.compile(r"[!-~]{1,4096}")
+"""What can be an access token: it goes into a header, which takes nothing else."""
 
 JSON = {"content-type": "application/json"}
 
@@ -42,9 +53,39 @@ def seconds_of(value: Any) -> float:
     """
     try:
         seconds = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0.0
     return seconds if 0 < seconds < DAYS_S_MAX else 0.0
+
+
+def word_of(value: Any) -> str:
+    """A code, an id or a name in an answer; empty where it is nothing of the kind.
+
+    >>> word_of("SUCCESS"), word_of(4150868), word_of({"id": 1}), word_of(None)
+    ('SUCCESS', '4150868', '', '')
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value) if abs(value) < NUMBER_MAX else ""
+    return value if isinstance(value, str) and len(value) <= WORD_LENGTH_MAX else ""
+
+
+def id_of(value: Any) -> str:
+    """The id of a record in an answer; ValueError where it cannot be one."""
+    found = word_of(value)
+    if not REMOTE_ID.fullmatch(found):
+        raise ValueError("a record without a usable id")
+    return found
+
+
+def key_of(value: Any) -> str:
+    """Our key in a record of an answer; empty where it holds none of ours."""
+    found = word_of(value)
+    return found if REMOTE_ID.fullmatch(found) else ""
+
+
+def token_of(value: Any) -> str | None:
+    """The access token in an answer; None where it cannot be one."""
+    return value if isinstance(value, str) and TOKEN.fullmatch(value) else None
 
 
 def overloaded(given: Answer, so: bool) -> Answer:  # noqa: FBT001 (a fact about the answer)
@@ -56,6 +97,6 @@ def content_of(reply: Reply) -> dict[str, Any] | None:
     """The JSON object in a reply; None where it is anything else, such as an HTML page."""
     try:
         found = msgspec.json.decode(reply.body)
-    except ValueError:
+    except UNREADABLE:
         return None
     return found if isinstance(found, dict) else None

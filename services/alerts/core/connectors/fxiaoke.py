@@ -11,11 +11,16 @@ from typing import Any, Final
 
 from services.alerts.core.connectors.back import Found
 from services.alerts.core.connectors.call import (
+    NUMBER_MAX,
     Call,
     content_of,
+    id_of,
     json_call,
+    key_of,
     overloaded,
     seconds_of,
+    token_of,
+    word_of,
 )
 from services.alerts.core.connectors.config import FxiaokeConfig
 from services.alerts.core.retry import Answer, Reply, Result, answer
@@ -67,11 +72,11 @@ def read_session(reply: Reply, config: FxiaokeConfig) -> tuple[Session, float] |
     """The session in the answer to `token_call` and for how many seconds it lasts."""
     content = content_of(reply) or {}
     names = ("corpAccessToken", "corpId") if config.style == "old" else ("accessToken", "ea")
-    token, company = (content.get(name) for name in names)
+    token, company = (token_of(content.get(name)) for name in names)
     if content.get("errorCode", OK) != OK or not token or not company:
         refused = read(reply)
         return refused if refused.result != "ok" else answer(reply, "retry", "no token in it")
-    return Session(str(token), str(company)), seconds_of(content.get("expiresIn"))
+    return Session(token, company), seconds_of(content.get("expiresIn"))
 
 
 def create_call(
@@ -126,14 +131,13 @@ def read(reply: Reply) -> Answer:
         return answer(reply, "ambiguous" if reply.reached else "retry")
     content = content_of(reply)
     code = content.get("errorCode") if content else None
-    if content is None or not isinstance(code, int):
+    if content is None or not isinstance(code, int) or abs(code) >= NUMBER_MAX:
         if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
             return answer(reply, "retry", "Fxiaoke's gateway answered 429")
         return answer(reply, "ambiguous", f"an answer that is not Fxiaoke's (HTTP {reply.status})")
     result = CODES.get(code, "permanent" if code > OK else "retry")
     if result == "ok":
-        remote = content.get("dataId")
-        return answer(reply, "ok", remote_id=str(remote) if remote else None)
+        return answer(reply, "ok", remote_id=word_of(content.get("dataId")) or None)
     refusal = answer(reply, result, f"Fxiaoke answered errorCode {code}")
     return overloaded(refusal, code in THROTTLED)
 
@@ -153,9 +157,10 @@ def read_found(reply: Reply, config: FxiaokeConfig) -> list[Found] | Answer:
         return answer(reply, "retry", "rows that cannot be read")
 
 
-def missing_fields(described: Mapping[str, Any], config: FxiaokeConfig) -> None:
+def missing_fields(described: object, config: FxiaokeConfig) -> None:
     """Refuse a mapping that the object's description does not bear; Invalid names the field."""
-    known: Mapping[str, Any] = described.get("fields") or {}
+    fields = described.get("fields") if isinstance(described, Mapping) else None
+    known: Mapping[str, Any] = fields if isinstance(fields, Mapping) else {}
     for place in ("fields", "changed_fields", "closed_fields"):
         for name in getattr(config, place):
             if name not in known:
@@ -172,8 +177,10 @@ def missing_fields(described: Mapping[str, Any], config: FxiaokeConfig) -> None:
 
 
 def _found(row: Mapping[str, Any], config: FxiaokeConfig) -> Found:
-    modified_ms = int(row.get("last_modified_time") or 0)
-    return Found(str(row.get(config.key_field) or ""), str(row["_id"]), row, modified_ms)
+    changed = word_of(row.get("last_modified_time"))
+    # 0 where that cannot be read: the mark then stays.
+    modified_ms = int(changed) if changed.isascii() and changed.isdigit() else 0
+    return Found(key_of(row.get(config.key_field)), id_of(row["_id"]), row, modified_ms)
 
 
 def _query(

@@ -1,28 +1,28 @@
 """Fills the fields of a CRM's record from a task, by the templates of its administrator.
 
 What it is for: `{"Subject": "Win back {{ customer.name }}"}` -> `{"Subject": "Win back Ann"}`.
-Templates are Jinja2's, sandboxed; they see the task as webhooks tell it, and `key`, `owner`,
-`reasons_text`, `risk_percent`. A wrong template is found when it is saved, not when a task waits.
+Templates are a small part of Jinja2 (`grammar`); they see the task as webhooks tell it, and `key`,
+`owner`, `reasons_text`, `risk_percent`. A wrong template is found when it is saved, not when a task
+waits.
 """
 
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
-from jinja2 import ChainableUndefined, Template, TemplateError, meta
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import TemplateError, meta
 from pydantic import BaseModel, ConfigDict, Field
 
+from services.alerts.core.connectors import grammar
 from services.alerts.core.connectors.notice import Notice
 from services.alerts.core.message import TaskTold
 from shared.kernel.errors import Invalid
 
 TEMPLATE_LENGTH_MAX: Final = 2_000
 """Characters of one template: longer text belongs to the playbook, not to a field."""
-VALUE_LENGTH_MAX: Final = 8_000
-"""Characters that a field may come to; a CRM's large text fields hold 32,000."""
 FIELDS_MAX: Final = 100
 """Fields of one mapping."""
 TEMPLATES_CACHED: Final = 2_000
@@ -50,11 +50,6 @@ NAMES: Final = frozenset(TaskTold.__struct_fields__) | {
 }
 """What a template may speak of."""
 
-_ENVIRONMENT = ImmutableSandboxedEnvironment(
-    undefined=ChainableUndefined,  # a customer without a name is no error
-    autoescape=False,
-)
-
 
 def check(fields: Mapping[str, str | Templated], place: str) -> None:
     """Refuse a mapping with a template that cannot be used; Invalid names the field."""
@@ -66,7 +61,8 @@ def check(fields: Mapping[str, str | Templated], place: str) -> None:
         if len(text) > TEMPLATE_LENGTH_MAX:
             raise Invalid(where, f"at most {TEMPLATE_LENGTH_MAX} characters")
         try:
-            unknown = meta.find_undeclared_variables(_ENVIRONMENT.parse(text)) - NAMES
+            _compiled(text)
+            unknown = meta.find_undeclared_variables(grammar.read(text)) - NAMES
         except TemplateError as wrong:
             raise Invalid(where, f"not a template: {wrong}") from None
         if unknown:
@@ -85,7 +81,7 @@ def context(notice: Notice, owner_remote: str | None) -> dict[str, Any]:
         "key": notice.key,
         "owner_remote": owner_remote,
         "reasons_text": ("；" if notice.chinese else "; ").join(reasons),
-        "risk_percent": round(100 * float(notice.task.get("probability", 0.0))),
+        "risk_percent": round(100 * float(notice.task.get("probability") or 0.0)),
     }
 
 
@@ -107,27 +103,31 @@ def fill(
     return filled
 
 
-def text_of(template: str, known: Mapping[str, Any], place: str) -> str:
-    """A template filled and trimmed; Invalid names `place` when it fails or is too long."""
+def text_of(
+    template: str, known: Mapping[str, Any], place: str, medium: grammar.Medium = "text"
+) -> str:
+    """A template filled and trimmed; Invalid names `place` when it fails or is too long.
+
+    What comes from the task is escaped for `medium`; what the template itself says is not.
+    """
+    if len(template) > TEMPLATE_LENGTH_MAX:
+        raise Invalid(place, f"at most {TEMPLATE_LENGTH_MAX} characters")
     try:
-        text = _compiled(template).render(known).strip()
-    except (TemplateError, ArithmeticError, TypeError, ValueError) as wrong:
-        raise Invalid(place, f"the template failed: {wrong}") from None
-    if len(text) > VALUE_LENGTH_MAX:
-        raise Invalid(place, f"{len(text)} characters, at most {VALUE_LENGTH_MAX}")
-    return text
+        return grammar.render(_compiled(template, medium), known).strip()
+    except Exception as wrong:  # noqa: BLE001 (whatever a template does is the template's fault)
+        raise Invalid(
+            place, f"the template failed: {str(wrong)[: grammar.REASON_LENGTH_MAX]}"
+        ) from None
 
 
-@lru_cache(TEMPLATES_CACHED)
-def _compiled(template: str) -> Template:
-    return _ENVIRONMENT.from_string(template)
+_compiled = lru_cache(TEMPLATES_CACHED)(grammar.compiled)
 
 
 def _typed(kind: Type, text: str, name: str, time_zone: str) -> Any:
     try:
         match kind:
             case "number":
-                return float(text)
+                return _finite(float(text))
             case "integer":
                 return int(text)
             case "boolean":
@@ -142,8 +142,14 @@ def _typed(kind: Type, text: str, name: str, time_zone: str) -> Any:
                 return {"id": text}
             case _:
                 return text
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, OverflowError):
         raise Invalid(name, f"{text[:100]!r} cannot be turned into a {kind}") from None
+
+
+def _finite(number: float) -> float:
+    if not math.isfinite(number):
+        raise ValueError("JSON knows no such number")
+    return number
 
 
 def _time(text: str) -> datetime:

@@ -5,28 +5,39 @@ What it is for: group bots and application cards in one place. Every answer is H
 sends.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from services.alerts.core.connectors import escape
 from services.alerts.core.connectors.call import (
+    NUMBER_MAX,
     Call,
     content_of,
     json_call,
     overloaded,
     seconds_of,
+    token_of,
+    word_of,
 )
 from services.alerts.core.connectors.config import WecomAppConfig, WecomBotConfig
 from services.alerts.core.connectors.notice import CLOSED, Notice
 from services.alerts.core.connectors.template import context, text_of
 from services.alerts.core.retry import Answer, Reply, Result, answer
 from services.alerts.core.wording import cards
+from shared.kernel.errors import UNREADABLE, Invalid
 
 MARKDOWN_BYTES_MAX: Final = 4_096
 TITLE_LENGTH_MAX: Final = 36
 """Characters that WeCom advises for a card's title."""
 SUBTITLE_LENGTH_MAX: Final = 160
+MEMBER_LENGTH_MAX: Final = 64
+MEMBER: Final = re.compile(rf"(?!all$)[A-Za-z0-9][A-Za-z0-9_@.-]{{0,{MEMBER_LENGTH_MAX - 1}}}")
+"""An id of a member as WeCom makes them. Anything else would be more than one member (`a|b`), all
+of them (`@all`, and `all` in a mention), or markup."""
 OPENS: Final = "https://work.weixin.qq.com/"
 """Where a tap on a card leads that has no address of its own; WeCom wants one."""
 
@@ -58,15 +69,18 @@ def bot_call(config: WecomBotConfig, notice: Notice, member: str | None, key: st
     """A message to the group; `member` is the owner there, mentioned if the config says so."""
     ended = notice.type == CLOSED
     template = config.closed if ended else config.opened
-    known = context(notice, member)
-    text = (
-        text_of(template, known, "template")
-        if template
-        else cards.markdown(notice.task, config.time_zone)
-    )
-    if member is not None and config.mention and not ended:
-        text = f"{text}\n<@{member}>"
-    content = {"msgtype": "markdown", "markdown": {"content": cut(text, MARKDOWN_BYTES_MAX)}}
+    with _readable():
+        known = context(notice, member)
+        text = (
+            text_of(template, known, "template", "markdown")
+            if template
+            else cards.markdown(notice.task, config.time_zone, escape.markdown)
+        )
+    mention = ""
+    if member is not None and config.mention and not ended and MEMBER.fullmatch(member):
+        mention = f"\n<@{member}>"
+    text = cut(text, MARKDOWN_BYTES_MAX - len(mention)) + mention
+    content = {"msgtype": "markdown", "markdown": {"content": text}}
     return json_call("POST", f"/cgi-bin/webhook/send?{urlencode({'key': key})}", content)
 
 
@@ -79,9 +93,9 @@ def token_call(config: WecomAppConfig, corp_secret: str) -> Call:
 def read_token(reply: Reply) -> tuple[str, float] | Answer:
     """The access token in the answer to `token_call` and for how many seconds it lasts."""
     content = content_of(reply) or {}
-    token = content.get("access_token")
-    if content.get("errcode", 0) == 0 and token:
-        return str(token), seconds_of(content.get("expires_in"))
+    token = token_of(content.get("access_token"))
+    if content.get("errcode", 0) == 0 and token is not None:
+        return token, seconds_of(content.get("expires_in"))
     if content.get("errcode") in REFUSED:
         return answer(reply, "endpoint_dead", f"WeCom refused the secret: {content['errcode']}")
     refused = read(reply, None)
@@ -103,12 +117,16 @@ def task_of(card: str) -> str:
 
 def card_call(config: WecomAppConfig, notice: Notice, member: str, token: str) -> Call:
     """A card with buttons to the owner `member`; when the task has ended, a plain line."""
+    if not MEMBER.fullmatch(member):
+        raise Invalid("owner", f"{member[:MEMBER_LENGTH_MAX]!r} is no id of a member of WeCom's")
     base = {"touser": member, "agentid": config.agent_id}
-    if notice.type == CLOSED:
-        text = cut(cards.ended(notice.task), MARKDOWN_BYTES_MAX // 2)
-        message = {**base, "msgtype": "text", "text": {"content": text}}
-    else:
-        message = {**base, "msgtype": "template_card", "template_card": card_of(config, notice)}
+    with _readable():
+        if notice.type == CLOSED:
+            text = cut(cards.ended(notice.task, escape.markdown), MARKDOWN_BYTES_MAX // 2)
+            message = {**base, "msgtype": "text", "text": {"content": text}}
+        else:
+            card = card_of(config, notice)
+            message = {**base, "msgtype": "template_card", "template_card": card}
     message |= {"enable_duplicate_check": 1, "duplicate_check_interval": 1800}
     return json_call("POST", f"/cgi-bin/message/send?{urlencode({'access_token': token})}", message)
 
@@ -133,7 +151,7 @@ def read(reply: Reply, member: str | None) -> Answer:
         return answer(reply, "ambiguous" if reply.reached else "retry")
     content = content_of(reply)
     code = content.get("errcode") if content else None
-    if content is None or not isinstance(code, int):
+    if content is None or not isinstance(code, int) or abs(code) >= NUMBER_MAX:
         if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
             return answer(reply, "retry", "WeCom answered 429")
         return answer(reply, "ambiguous", f"an answer that is not WeCom's (HTTP {reply.status})")
@@ -144,8 +162,7 @@ def read(reply: Reply, member: str | None) -> Answer:
     for name in ("invaliduser", "unlicenseduser"):
         if member is not None and member in _members(content.get(name)):
             return answer(reply, "permanent", f"the owner is in {name}: nothing was shown")
-    remote = content.get("msgid")
-    return answer(reply, "ok", remote_id=str(remote) if remote else None)
+    return answer(reply, "ok", remote_id=word_of(content.get("msgid")) or None)
 
 
 def cut(text: str, bytes_max: int) -> str:
@@ -157,15 +174,26 @@ def cut(text: str, bytes_max: int) -> str:
     return text.encode()[:bytes_max].decode("utf-8", "ignore")
 
 
+@contextmanager
+def _readable() -> Iterator[None]:
+    """A stored task that lacks what a message shows is Invalid, whatever it lacks."""
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, *UNREADABLE) as wrong:
+        raise Invalid("body", f"cannot be shown: {type(wrong).__name__}: {wrong}") from None
+
+
 def _members(text: Any) -> Sequence[str]:
-    return str(text or "").split("|")
+    return text.split("|") if isinstance(text, str) else ()
 
 
 def card_of(config: WecomAppConfig, notice: Notice) -> dict[str, Any]:
     """The card of an open task, as WeCom wants it."""
     task = notice.task
-    words = cards.card(task, config.time_zone)
-    url = text_of(config.url, context(notice, None), "config.url") if config.url else OPENS
+    words = cards.card(task, config.time_zone, escape.one_line)
+    url = OPENS
+    if config.url:
+        url = text_of(config.url, context(notice, None), "config.url", "address")
     return {
         "card_type": "button_interaction",
         "source": {"desc": words.source, "desc_color": 2},

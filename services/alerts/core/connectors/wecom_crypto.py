@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
-from shared.kernel.errors import Invalid
+from shared.kernel.errors import UNREADABLE, Invalid
 
 AES_KEY_LENGTH: Final = 43
 """Characters of an EncodingAESKey: base64 of 32 bytes without the last `=`."""
@@ -120,7 +120,7 @@ def _parsed(body: bytes) -> Element:
     """XML with entities, external references and document types refused."""
     try:
         found: Element = fromstring(body, forbid_dtd=True)
-    except (ParseError, DefusedXmlException):
+    except (ParseError, DefusedXmlException, LookupError, *UNREADABLE):
         raise Invalid("body", "is not the XML of a callback") from None
     return found
 

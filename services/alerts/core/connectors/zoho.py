@@ -19,13 +19,17 @@ from services.alerts.core.connectors.back import Found
 from services.alerts.core.connectors.call import (
     Call,
     content_of,
+    id_of,
     json_call,
+    key_of,
     overloaded,
     seconds_of,
+    token_of,
+    word_of,
 )
 from services.alerts.core.connectors.config import ZohoConfig
 from services.alerts.core.retry import Answer, Reply, Result, answer
-from shared.kernel.errors import Invalid
+from shared.kernel.errors import UNREADABLE, Invalid
 
 API: Final = "/crm/v8"
 PAGE: Final = 200
@@ -79,10 +83,10 @@ def token_call(config: ZohoConfig, client_secret: str, refresh_token: str) -> Ca
 def read_token(reply: Reply) -> tuple[str, float] | Answer:
     """The access token in the answer to `token_call` and for how many seconds it lasts."""
     content = content_of(reply) or {}
-    token = content.get("access_token")
-    if token:
-        return str(token), seconds_of(content.get("expires_in"))
-    error = str(content.get("error", ""))
+    token = token_of(content.get("access_token"))
+    if token is not None:
+        return token, seconds_of(content.get("expires_in"))
+    error = word_of(content.get("error"))
     result: Result = "endpoint_dead" if error in REFUSED else "retry"
     return answer(reply, result, f"Zoho gave no access token: {error or 'no reason given'}")
 
@@ -163,7 +167,7 @@ def is_notification(body: bytes, tokens: Sequence[str]) -> bool:
     """Whether the body carries one of our tokens. What else it says is not believed, but read."""
     try:
         content = msgspec.json.decode(body)
-    except ValueError:
+    except UNREADABLE:
         return False
     given = content.get("token") if isinstance(content, dict) else None
     return isinstance(given, str) and any(
@@ -183,15 +187,15 @@ def read(reply: Reply) -> Answer:
     outcome = _outcome(content_of(reply))
     if outcome is None:
         return _read_status(reply)
-    code = str(outcome.get("code", ""))
+    code = word_of(outcome.get("code"))
     result = CODES.get(code, "retry")
     details = outcome.get("details")
     details = details if isinstance(details, dict) else {}
     if result == "ok":
         again = details.get("duplicate_record")
         remote = again.get("id") if isinstance(again, dict) else details.get("id")
-        return answer(reply, "ok", remote_id=None if remote is None else str(remote))
-    place = details.get("json_path") or details.get("api_name")
+        return answer(reply, "ok", remote_id=word_of(remote) or None)
+    place = word_of(details.get("json_path")) or word_of(details.get("api_name"))
     why = f"Zoho answered {code or 'without a code'}" + (f" for {place}" if place else "")
     return overloaded(answer(reply, result, why), code in THROTTLED)
 
@@ -207,13 +211,13 @@ def read_found(reply: Reply, config: ZohoConfig) -> list[Found] | Answer:
         return refused if refused.result != "ok" else answer(reply, "retry", "no rows in a query")
     try:
         return [_found(row, config) for row in rows]
-    except (KeyError, TypeError, ValueError, OverflowError):
+    except (KeyError, TypeError, ValueError):
         return answer(reply, "retry", "rows that cannot be read")
 
 
 def missing_fields(fields: Sequence[Mapping[str, Any]], config: ZohoConfig) -> None:
     """Refuse a mapping that the module's description does not bear; Invalid names the field."""
-    known = {str(field.get("api_name")): field for field in fields}
+    known = {word_of(each.get("api_name")): each for each in fields if isinstance(each, Mapping)}
     for place in ("fields", "changed_fields", "closed_fields"):
         for name in getattr(config, place):
             if name not in known:
@@ -267,6 +271,14 @@ def _read_status(reply: Reply) -> Answer:
 def _found(row: object, config: ZohoConfig) -> Found:
     if not isinstance(row, dict):
         raise TypeError("a row that is no record")
-    at = row.get("Modified_Time")
-    modified_ms = 0 if at is None else round(datetime.fromisoformat(str(at)).timestamp() * 1000)
-    return Found(str(row.get(config.key_field, "")), str(row["id"]), row, modified_ms)
+    return Found(
+        key_of(row.get(config.key_field)), id_of(row["id"]), row, _ms(row.get("Modified_Time"))
+    )
+
+
+def _ms(at: object) -> int:
+    """Unix ms of a record's last change; 0 where that cannot be read: the mark then stays."""
+    try:
+        return round(datetime.fromisoformat(str(at)).timestamp() * 1000)
+    except (ValueError, OverflowError, OSError):
+        return 0

@@ -4,7 +4,7 @@ What it is for: the same task in English and Simplified Chinese. Facts come from
 is told; nothing is computed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -35,6 +35,9 @@ ENDS: Final[Mapping[str, tuple[str, str]]] = {
 }
 OTHER_END: Final = ("closed", "已关闭")
 
+Escape = Callable[[str], str]
+"""Makes words of others' safe for the medium that they are shown in."""
+
 
 @dataclass(frozen=True, slots=True)
 class Card:
@@ -47,38 +50,42 @@ class Card:
     facts: tuple[tuple[str, str], ...]
 
 
-def card(task: Mapping[str, Any], time_zone: str) -> Card:
+def card(task: Mapping[str, Any], time_zone: str, escape: Escape) -> Card:
     """The card of an open task, in the task's language; the due day is one of `time_zone`."""
-    band = _in(task, BANDS.get(str(task["band"]), (str(task["band"]), str(task["band"]))))
+    title = escape(str(task.get("title") or ""))
+    unknown = escape(str(task["band"]))
+    band = _in(task, BANDS.get(str(task["band"]), (unknown, unknown)))
     return Card(
         source=_in(task, ("Churn warning", "流失预警")),
-        title=task.get("title") or _in(task, ("Win back: {}", "挽留任务：{}")).format(_name(task)),
+        title=title or _in(task, ("Win back: {}", "挽留任务：{}")).format(escape(_name(task))),
         subtitle=f"{band} · {_percent(task)}",
-        reasons=_reasons(task),
+        reasons=_reasons(task, escape),
         facts=(
             (_in(task, ("Due", "截止")), _day(task, time_zone)),
             (
                 _in(task, ("At stake", "涉及金额")),
-                f"{float(task['value_at_risk']):,.0f} {task['currency']}",
+                f"{float(task['value_at_risk']):,.0f} {escape(str(task['currency']))}",
             ),
         ),
     )
 
 
-def markdown(task: Mapping[str, Any], time_zone: str) -> str:
+def markdown(task: Mapping[str, Any], time_zone: str, escape: Escape) -> str:
     """A group message about the newest change of a task."""
     if task.get("status") == "closed":
-        return f"**{ended(task)}**"
-    words = card(task, time_zone)
+        return f"**{ended(task, escape)}**"
+    words = card(task, time_zone, escape)
     facts = "\n".join(f"> {name}: {value}" for name, value in words.facts)
     warning = f'<font color="warning">{words.subtitle}</font>'
     return f"**{words.title}** {warning}\n> {words.reasons}\n{facts}"
 
 
-def ended(task: Mapping[str, Any]) -> str:
+def ended(task: Mapping[str, Any], escape: Escape) -> str:
     """One line about a task that has ended."""
     why = _in(task, ENDS.get(str(task.get("close_reason")), OTHER_END))
-    return _in(task, ("Task closed: {} ({})", "任务已关闭：{}（{}）")).format(_name(task), why)
+    return _in(task, ("Task closed: {} ({})", "任务已关闭：{}（{}）")).format(
+        escape(_name(task)), why
+    )
 
 
 def button(verdict: Verdict, task: Mapping[str, Any]) -> str:
@@ -104,5 +111,5 @@ def _day(task: Mapping[str, Any], time_zone: str) -> str:
     return f"{at:%Y-%m-%d}"
 
 
-def _reasons(task: Mapping[str, Any]) -> str:
-    return _in(task, ("; ", "；")).join(str(reason["text"]) for reason in task["reasons"])
+def _reasons(task: Mapping[str, Any], escape: Escape) -> str:
+    return _in(task, ("; ", "；")).join(escape(str(reason["text"])) for reason in task["reasons"])

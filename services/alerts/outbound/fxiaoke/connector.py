@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
+import msgspec
+
 from services.alerts.core.connectors import fxiaoke
 from services.alerts.core.connectors.back import Found
 from services.alerts.core.connectors.call import Call, content_of
@@ -14,7 +16,9 @@ from services.alerts.core.connectors.fxiaoke import Session
 from services.alerts.core.retry import Answer, Reply
 from services.alerts.outbound.access import Pace
 from services.alerts.outbound.http import Http
+from services.alerts.outbound.records import Unusable
 from services.alerts.outbound.steps import send_call
+from shared.kernel.errors import UNREADABLE
 
 PACE: Final = Pace(8, 60.0)
 """Fxiaoke takes 10 token requests a minute, and no two at once."""
@@ -83,8 +87,11 @@ async def ask_session(
 
 
 def session_of(token: str) -> Session:
-    """The session in what is kept as the access token."""
-    value, company = json.loads(token)
+    """The session in what is kept as the access token; Unusable where it holds none."""
+    try:
+        value, company = msgspec.json.decode(token, type=tuple[str, str])
+    except UNREADABLE:
+        raise Unusable from None
     return Session(value, company)
 
 

@@ -1,6 +1,13 @@
 """Alerts' tables. Everything of a customer is keyed by `customer_id`, so that it distributes."""
 
-from services.alerts.store.tables.base import SCHEMA, api_token, metadata, outbox, partition
+from services.alerts.store.tables.base import (
+    SCHEMA,
+    api_token,
+    metadata,
+    outbox,
+    partition,
+    unfinished,
+)
 from services.alerts.store.tables.connectors import access_token, endpoint_owner, look, member_pace
 from services.alerts.store.tables.deliveries import (
     attempt,
@@ -53,4 +60,5 @@ __all__ = [
     "task",
     "task_event",
     "trial",
+    "unfinished",
 ]

@@ -19,11 +19,11 @@ from typing import Any, Final, Literal, cast
 
 import lark
 import numpy as np
-import re2
 from celpy import Environment
 from celpy.celparser import CELParseError
 
 from services.scoring.core.segments.columns import Flags, Frame, WordLists, Words
+from services.scoring.core.segments.patterns import WRONG, pattern
 from shared.kernel.errors import Invalid
 from shared.kernel.text import unkeepable
 
@@ -54,7 +54,7 @@ _TEXT_TESTS: Final[dict[str, Callable[[str], Callable[[str], bool]]]] = {
     "startsWith": lambda part: lambda word: word.startswith(part),
     "endsWith": lambda part: lambda word: word.endswith(part),
     "contains": lambda part: lambda word: part in word,
-    "matches": lambda part: lambda word: re2.search(part, word) is not None,
+    "matches": lambda part: lambda word: pattern(part).search(word) is not None,
 }
 
 
@@ -327,8 +327,8 @@ class _Compiler:
         wanted = self._constant_text(given[0], depth)
         if str(name) == "matches":
             try:
-                re2.compile(wanted)
-            except re2.error as error:
+                pattern(wanted)
+            except WRONG as error:
                 raise _wrong(given[0], f"not a regular expression (RE2): {error}") from error
         return _test_text(text, _TEXT_TESTS[str(name)](wanted))
 

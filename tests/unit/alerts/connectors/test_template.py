@@ -48,15 +48,81 @@ def test_a_value_that_does_not_fit_names_its_field() -> None:
     field = {"due": Templated(template="{{ band }}", type="date")}
     with pytest.raises(Invalid, match=r"due: 'high' cannot be turned into a date"):
         fill(field, KNOWN, "UTC")
-    with pytest.raises(Invalid, match=r"long: 10000 characters, at most 8000"):
-        fill({"long": "{{ 'x' * 10000 }}"}, KNOWN, "UTC")
-    with pytest.raises(Invalid, match=r"f: the template failed"):
-        fill({"f": "{{ 1 // 0 }}"}, KNOWN, "UTC")
+    with pytest.raises(Invalid, match=r"long: the template failed: more than 8000 characters"):
+        fill({"long": "{{ title }}" * 5}, {"title": "x" * 2000}, "UTC")
+    with pytest.raises(Invalid, match=r"f: the template failed: division by zero"):
+        fill({"f": "{{ version / nothing }}"}, {"version": 1, "nothing": 0}, "UTC")
+    for text in ("NaN", "1e999", "-inf"):
+        with pytest.raises(Invalid, match=r"n: '.*' cannot be turned into a number"):
+            fill({"n": Templated(template=text, type="number")}, KNOWN, "UTC")
+    with pytest.raises(Invalid, match=r"due: .* cannot be turned into a date"):
+        edge = {"due_at": "0001-01-01T00:00:00Z"}
+        fill({"due": Templated(template="{{ due_at }}", type="date")}, edge, "America/New_York")
+
+
+@pytest.mark.parametrize(
+    ("template", "why"),
+    [
+        ("{{ '{x}'.format(1) }}", "a call is not allowed"),
+        ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "macro is not allowed"),
+        ("{{ 3**30000000 }}", r"\*\* is not allowed"),
+        ("{{ [1]*1000000000 }}", r"\* is for numbers"),
+        ("{{ 'x' * 10000 }}", r"\* is for numbers"),
+        ("{{ 2 * 3 }}", r"\* is for numbers"),
+        ("{{ 1 // 0 }}", "// is not allowed"),
+        ("{{ '%9999999d' % version }}", "% is not allowed"),
+        ("{{ title|center(1000000000) }}", "no filter center"),
+        ("{{ title|bounded }}", "no filter bounded"),
+        ("{% set x = 1 %}", "assign is not allowed"),
+        ("{% include 'x' %}", "include is not allowed"),
+        ("{% extends 'x' %}", "extends is not allowed"),
+        ("{% import 'x' as x %}", "import is not allowed"),
+        ("{% block b %}{% endblock %}", "block is not allowed"),
+        ("{% filter upper %}x{% endfilter %}", "filterblock is not allowed"),
+        ("{% with x = 1 %}{% endwith %}", "with is not allowed"),
+        ("{% for a in steps %}{% for b in steps %}{% for c in steps %}x{% endfor %}{% endfor %}"
+         "{% endfor %}", "at most 2 loops"),
+        ("{% for a in steps recursive %}x{% endfor %}", "none recursive"),
+        ("{{ key.__class__ }}", "__class__ cannot be asked for"),
+        ("{{ version + 10000000000000000 }}", "a number is too large"),
+        ("{{ " + "(" * 900 + "1" + ")" * 900 + " }}", "nested too deeply"),
+        ("{% if key %}" * 60 + "{% endif %}" * 60, "nested too deeply"),
+        ("{{ range(3) }}", "a call is not allowed"),
+    ],
+)  # fmt: skip
+def test_what_no_message_needs_is_refused_when_it_is_saved(template: str, why: str) -> None:
+    with pytest.raises(Invalid, match=rf"^config\.fields\.S: not a template: .*{why}"):
+        read_config("zoho", {"client_id": "c", "fields": {"S": template}})
+    with pytest.raises(Invalid, match=r"^S: "):  # also what was saved by an older version
+        fill({"S": template}, KNOWN, "UTC")
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("{{ reasons|join(', ', attribute='code') }}", "silence_beyond_rhythm"),
+        ("{{ (probability * 100)|round(1) }} %", "60.0 %"),
+        ("{{ title|default('-', true) }}", "-"),
+        ("{% for r in reasons if r.code %}{{ loop.index }}:{{ r.code }}{% endfor %}",
+         "1:silence_beyond_rhythm"),
+        ("{{ customer.name[:2] ~ '…' }}", "上海…"),
+        ("{{ customer.name|replace('上海', 'SH')|lower|truncate(3) }}", "sh示…"),
+        ("{{ 'yes' if band in ['high', 'critical'] and owner is defined else 'no' }}", "yes"),
+        ("{{ -version }}", "-1"),
+    ],
+)  # fmt: skip
+def test_what_a_message_needs_is_there(template: str, expected: str) -> None:
+    read_config("zoho", {"client_id": "c", "fields": {"S": template}})
+    assert fill({"S": template}, KNOWN, "UTC") == {"S": expected}
 
 
 def test_a_template_cannot_reach_into_python() -> None:
-    with pytest.raises(Invalid, match=r"f: the template failed"):
-        fill({"f": "{{ key.__class__.__mro__[1].__subclasses__() }}"}, KNOWN, "UTC")
+    for reach in ("{{ key.__class__.__mro__[1].__subclasses__() }}", "{{ key['__class__'] }}-"):
+        try:
+            found = fill({"f": reach}, KNOWN, "UTC")
+        except Invalid:
+            continue
+        assert found == {"f": "-"}
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def test_a_cards_id_is_unique_per_version_and_names_the_task() -> None:
 
 
 def test_a_group_message_is_cut_in_bytes_and_never_within_a_character() -> None:
-    config = WecomBotConfig(opened="{{ '风' * 2000 }}", mention=False)
+    config = WecomBotConfig(opened="风" * 2000, mention=False)
     call = wecom.bot_call(config, notice(task()), None, "k")
     content = json.loads(call.body)
     assert content["markdown"]["content"] == "风" * (4096 // 3)

@@ -1,0 +1,240 @@
+"""A record that ends process after process is set aside; nothing else is, and all others go on.
+
+What was begun is noted before the work (`Unfinished`) for the first batches after a claim, which is
+where a process that died comes back to; later batches cost nothing. A batch that two processes in a
+row died of is worked on record by record by the next one. One and the same record, on which three
+processes in a row ended while they worked on nothing else, is parked. So no kill from outside
+and no bug that waits in another record of the batch costs a good one.
+"""
+
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, Protocol
+from uuid import uuid4
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from shared.contracts.dead_letter import DeadLetter, Origin
+from shared.kafka.batch import Batch, Record
+from shared.kernel.errors import Transient
+from shared.postgres.engine import UnitOfWork, unit_of_work
+from shared.postgres.ledger import Ledger, Move
+from shared.postgres.ledger import TopicPartition as Tp
+from shared.postgres.outbox import Message, Outbox, Pending
+from shared.postgres.unfinished import Begun
+
+DEATHS_MAX: Final = 3
+"""Processes in a row that may end on one record: a machine that fails, or an operator who kills,
+meets the same record twice by chance at most."""
+
+BATCH_DEATHS_MAX: Final = 2
+"""Processes in a row that may end on a batch as a whole. One is a kill, after which all goes on as
+fast as before."""
+
+MARKED_BATCHES: Final = 20
+"""Batches noted after each claim. A process that died has left at most one batch undone, which is
+among the first that its successor reads, however small the pieces in which they come."""
+
+REASON: Final = (
+    f"quarantined: {DEATHS_MAX} processes in a row ended while they worked on this record alone; "
+    "replay it once the fault is mended"
+)
+
+Handle = Callable[[Batch], Awaitable[Sequence[Move]]]
+"""Does everything for a batch in one transaction that includes `Ledger.advance(moves)`, and
+returns these moves. Called with an empty batch when nothing arrived: timers may be due. It may
+consume less than it was given: the rest comes again."""
+
+Park = Callable[[Batch, Record], Awaitable[Sequence[Move]]]
+"""Puts the only record of a batch aside and moves over it, in one transaction."""
+
+log = structlog.get_logger(__name__)
+
+
+class Marks(Protocol):
+    """Where it is noted what was begun."""
+
+    async def read(self, tps: Sequence[Tp]) -> dict[Tp, Begun]: ...
+    async def begin(self, begun: Sequence[Begun]) -> None: ...
+    async def alive(self, by: str) -> None: ...
+    def done(self, tps: Sequence[Tp]) -> None: ...
+
+
+class Relay(Protocol):
+    """Sends what a transaction left in the outbox, after its commit."""
+
+    async def forget(self, work: UnitOfWork) -> None: ...
+    async def flush(self, pending: Sequence[Pending]) -> None: ...
+
+
+@dataclass(slots=True)
+class _Watched:
+    """A partition under one claim."""
+
+    epoch: int
+    marks_left: int = MARKED_BATCHES
+    careful: range = range(0)
+    """Offsets that are worked on one by one."""
+    died: Begun | None = None
+    """The one record that a former process ended on."""
+
+
+@dataclass(slots=True)
+class Quarantine:
+    """One for each consumer loop: call it with a batch and its handler."""
+
+    marks: Marks
+    park: Park
+    by: str = field(default_factory=lambda: uuid4().hex)
+    """This process."""
+    _watched: dict[Tp, _Watched] = field(default_factory=dict)
+    _careful_last: bool = False
+
+    async def __call__(self, batch: Batch, handle: Handle) -> Sequence[Move]:
+        """Work on the batch or on a part of it; returns the moves that were committed.
+
+        Raises what the handler raises, and Transient.
+        """
+        await self._meet(batch)
+        part = self._part(batch)
+        record = _only(part)
+        if record is not None and self._is_fatal(record):
+            log.error("record quarantined", topic=record.topic, partition=record.partition,
+                      offset=record.offset)  # fmt: skip
+            moves = await self.park(part, record)
+        else:
+            await self._note(part, alone=record is not None)
+            moves = await handle(part)
+        self.marks.done([move.claim.tp for move in moves])
+        return moves
+
+    async def survived(self) -> None:
+        """The work failed and the process lives: no death is to be put down to it."""
+        with contextlib.suppress(Transient):  # then it counts as one, which alone parks nothing
+            await self.marks.alive(self.by)
+
+    async def _meet(self, batch: Batch) -> None:
+        """Read what was left unfinished of partitions that were claimed since the last batch."""
+        new = [tp for tp in batch.records if self._epoch(tp) != batch.claims[tp].epoch]
+        if not new:
+            return
+        found = await self.marks.read(new)
+        for tp in new:
+            now, before, begun = (
+                _Watched(batch.claims[tp].epoch),
+                self._watched.get(tp),
+                found.get(tp),
+            )
+            if before is not None:  # claimed again by this process: what it knows still holds
+                now.careful, now.died = before.careful, before.died
+            if begun is None or begun.by == self.by or begun.begin != batch.records[tp][0].offset:
+                pass  # finished, or the offset was moved by an operator
+            elif begun.alone:
+                now.careful, now.died = range(begun.begin, max(begun.end, begun.careful_to)), begun
+            elif begun.times >= BATCH_DEATHS_MAX or not begun.by:
+                now.careful = range(begun.begin, begun.end)
+                log.warning("a batch was not finished: its records one by one", tp=tp,
+                            begin=begun.begin, end=begun.end)  # fmt: skip
+            self._watched[tp] = now
+
+    def _epoch(self, tp: Tp) -> int | None:
+        watched = self._watched.get(tp)
+        return None if watched is None else watched.epoch
+
+    def _part(self, batch: Batch) -> Batch:
+        """The whole batch; where some of it calls for care, one record of that, and in the next
+        turn all the others: everybody else is served."""
+        careful = [
+            tp
+            for tp, records in batch.records.items()
+            if records[0].offset in self._watched[tp].careful
+        ]
+        others = {tp: r for tp, r in batch.records.items() if tp not in careful}
+        if careful and (not others or not self._careful_last):
+            self._careful_last = True
+            tp = min(careful, key=lambda tp: (self._watched[tp].died is not None, tp))
+            claims, one = {tp: batch.claims[tp]}, {tp: batch.records[tp][:1]}
+            ends = {at: end for at, end in batch.ends.items() if at == tp}
+            return Batch(claims, one, ends, alone=True)
+        self._careful_last = False
+        return replace(batch, records=others) if careful else batch
+
+    def _is_fatal(self, record: Record) -> bool:
+        died = self._watched[record.topic, record.partition].died
+        return died is not None and died.begin == record.offset and died.times >= DEATHS_MAX
+
+    async def _note(self, part: Batch, *, alone: bool) -> None:
+        noted = []
+        for tp, records in part.records.items():
+            watched = self._watched[tp]
+            if watched.marks_left <= 0 and not part.alone:
+                continue
+            watched.marks_left -= 1
+            begin, end = records[0].offset, records[-1].offset + 1
+            careful_to = watched.careful.stop if begin in watched.careful else 0
+            noted.append(Begun(*tp, begin, end, alone, careful_to, self.by))
+        if noted:
+            await self.marks.begin(noted)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParkAsDeadLetter:
+    """Parks a record whole in the dead-letter topic."""
+
+    engine: AsyncEngine
+    ledger: Ledger
+    outbox: Outbox
+    relay: Relay
+    topic: str
+    """Of dead letters."""
+    stage: str
+    observe: Callable[[str], None]
+    """Told the topic of each record that is parked."""
+
+    async def __call__(self, batch: Batch, record: Record) -> Sequence[Move]:
+        """The move over the record, committed with its dead letter."""
+        tp = (record.topic, record.partition)
+        letter = DeadLetter(
+            key=record.key,
+            value=record.value,
+            original_headers=tuple(record.headers),
+            origin=Origin(record.topic, record.partition, record.offset),
+            stage=self.stage,
+            field="value",
+            reason=REASON,
+        )
+        message = Message(tp, self.topic, letter.key, letter.value, letter.to_headers())
+        moves = [batch.move(tp, 1, batch.claims[tp].progress)]
+        async with unit_of_work(self.engine) as work:
+            await self.ledger.advance(work, moves)
+            await self.relay.forget(work)
+            pending = await self.outbox.add(work, [message])
+        self.observe(record.topic)
+        await self.relay.flush(pending)
+        return moves
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassOver:
+    """Moves over a record that is a dead letter already: it stays where it is, in its topic."""
+
+    engine: AsyncEngine
+    ledger: Ledger
+    observe: Callable[[str], None]
+
+    async def __call__(self, batch: Batch, record: Record) -> Sequence[Move]:
+        """The move over the record."""
+        tp = (record.topic, record.partition)
+        moves = [batch.move(tp, 1, batch.claims[tp].progress)]
+        async with unit_of_work(self.engine) as work:
+            await self.ledger.advance(work, moves)
+        self.observe(record.topic)
+        return moves
+
+
+def _only(part: Batch) -> Record | None:
+    """The record, where there is but one in all."""
+    records = [record for found in part.records.values() for record in found[:2]]
+    return records[0] if len(records) == 1 else None

@@ -1,0 +1,75 @@
+"""What reaches the log: one line for each event, and no row or parameter of PostgreSQL's."""
+
+import io
+import json
+import logging
+import sys
+from collections.abc import Iterator
+
+import pytest
+import structlog
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.scoring.core.segments.patterns import WRONG, pattern
+from shared.observability.logging import configure_logging, without_values
+from shared.postgres.engine import create_engine
+from shared.postgres.settings import PostgresSettings
+
+SECRET = "ann@example.com"
+FORGED = 'x\n{"event": "forged", "level": "error"}'
+
+
+@pytest.fixture
+def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    """What is logged; afterwards logs are as the test run has them."""
+    root, shown = logging.getLogger(), io.StringIO()
+    before = root.handlers[:], root.level
+    monkeypatch.setattr(sys, "stderr", shown)
+    configure_logging("none")
+    yield shown
+    root.handlers[:], root.level = before
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+
+
+def test_a_text_makes_no_line_of_its_own(logged: io.StringIO) -> None:
+    structlog.get_logger("t").warning(FORGED, rule=FORGED)
+    try:
+        int(FORGED)
+    except ValueError:
+        logging.getLogger("t").exception(FORGED)
+    lines = [json.loads(line) for line in logged.getvalue().splitlines()]
+    assert [line["event"] for line in lines] == [FORGED, FORGED]
+    assert "forged" in lines[1]["exception"]
+
+
+def test_a_wrong_expression_is_not_logged_by_the_library(capfd: pytest.CaptureFixture[str]) -> None:
+    for text in (f"({FORGED}", "\ud800", "(" * 2_000, "a{99999}"):
+        with pytest.raises(WRONG):
+            pattern(text)
+    assert capfd.readouterr().err == ""
+
+
+def test_statements_do_not_show_their_parameters() -> None:
+    engine = create_engine(PostgresSettings(url="postgresql://nobody@127.0.0.1/none"), "test")
+    assert engine.sync_engine.hide_parameters
+
+
+QUOTED = st.sampled_from(
+    [f"DETAIL:  Key (customer_id)=({SECRET}) already exists.",
+     f"DETAIL:  Failing row contains ({SECRET},\n{SECRET}, 1).",
+     f"asyncpg.DataError: invalid input for query argument $3: '{SECRET}' (expected int)",
+     f"invalid input for query argument $12: ['{SECRET}\n', 'b'] (a sized iterable is expected)"]
+)  # fmt: skip
+AFTER = st.sampled_from(
+    ["", "\nHINT:  none", "\n\nThe above exception was the direct cause", "\n  File \"x\", line 1",
+     "\nTraceback (most recent call last):", "\n[SQL: SELECT 1]"]
+)  # fmt: skip
+
+
+@given(QUOTED, AFTER)
+def test_what_postgresql_quotes_is_left_out(quoted: str, after: str) -> None:
+    event = without_values(None, "error", {"exception": f"Traceback\n{quoted}{after}", "n": 1})
+    assert SECRET not in event["exception"]
+    assert event["exception"].endswith(f"(left out){after}")
