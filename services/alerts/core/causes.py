@@ -5,6 +5,7 @@ whether there is a task.
 """
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Final
 
 from services.alerts.core.conditions import passes
@@ -22,10 +23,11 @@ def by_urgency(message: RiskAssessed) -> list[Sign]:
     return sorted(message.signs, key=lambda sign: urgency(sign.code))
 
 
-def leading_reason(message: RiskAssessed, policy: Policy) -> str:
-    """The code under which a rule raises where no sign holds: the first reason that is a change."""
+def leading(message: RiskAssessed, policy: Policy) -> str:
+    """What a rule's task is called: the first sign, or the first reason that is a change."""
+    signs = (sign.code for sign in by_urgency(message))
     changes = (r.code for r in message.reasons if r.code not in policy.traits)
-    return next(changes, POLICY_RULE)
+    return next(chain(signs, changes), POLICY_RULE)
 
 
 def reasons_of(

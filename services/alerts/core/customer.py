@@ -91,6 +91,11 @@ class CustomerState(msgspec.Struct, frozen=True, gc=False):
         return next((each for each in self.warned if each.cause == cause), None)
 
     @property
+    def at_risk(self) -> list[OpenTask]:
+        """The open tasks that an assessment raised."""
+        return [task for task in self.open if task.by_risk]
+
+    @property
     def warned_of_silence(self) -> bool:
         """Whether the present silence had its task already, of whichever cause."""
         return any(about_silence(each.cause) and not each.armed for each in self.warned)

@@ -8,23 +8,12 @@ from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, Literal, TypeGuard
+from typing import Final, TypeGuard
 
 from msgspec.structs import replace
 
-from services.alerts.core.causes import (
-    by_urgency,
-    is_gone,
-    leading_reason,
-    suspected_leaving_cause,
-)
-from services.alerts.core.conditions import (
-    Ruling,
-    affordable,
-    passes,
-    ruling,
-    worth_winning_back,
-)
+from services.alerts.core.causes import is_gone, leading, suspected_leaving_cause
+from services.alerts.core.conditions import ruling
 from services.alerts.core.customer import (
     NO_REVISION,
     Closed,
@@ -43,7 +32,8 @@ from services.alerts.core.customer import (
 from services.alerts.core.document import TRAITS, Policy
 from services.alerts.core.holdout import held_out
 from services.alerts.core.ids import draw, stable_id, task_id
-from services.alerts.core.signs import CHURNED, POLICY_RULE, about_silence, statistical
+from services.alerts.core.signs import CHURNED, POLICY_RULE, statistical
+from services.alerts.core.wanted import Why, held, wanted
 from shared.contracts.risk import Grade, RiskAssessed
 from shared.contracts.treatment import LeavingCause
 
@@ -52,12 +42,6 @@ __all__ = [
     "Joined", "OpenTask", "Policy", "Raised", "Step", "Warned", "Why", "answered", "came_back",
     "decide", "first_seen", "purchased", "settle", "stable_id", "task_id",
 ]  # fmt: skip
-
-Why = Literal[
-    "stale", "ignored", "history", "no_sign", "gone", "below", "budget", "do_not_contact",
-    "not_armed", "cooldown", "joined", "limit", "ramp", "held_out", "raised",
-]  # fmt: skip
-"""Which row of the decision table applied; a label of the metrics."""
 
 _NOTHING_PASSES: Final = frozenset({"no_sign", "gone", "below", "budget"})
 
@@ -93,9 +77,9 @@ def decide(state: CustomerState, message: RiskAssessed, policy: Policy) -> Decis
     | the customer is one of those left alone                             | held_out       |
     | otherwise                                                           | raised         |
 
-    A rule that raises lets every sign pass, or the leading reason where no sign holds. Of a
-    customer who is gone, only what was said counts, and win-back (`churned`): one task for a
-    silence that had none.
+    A rule that raises lets every sign pass. Where none holds, or none may be raised and no task
+    is open, it raises by itself, once until it has not held. Of a customer who is gone, only what
+    was said counts, and win-back (`churned`): one task for a silence that had none.
 
     Before any row but the first, open tasks end that have no object any more (`settle`), and
     those of whose causes none holds (`resolved`). A task raised on an assessment older than the
@@ -105,23 +89,19 @@ def decide(state: CustomerState, message: RiskAssessed, policy: Policy) -> Decis
     if message.revision <= state.revision:
         return Decision(state, (), "stale")
     ruled = ruling(message, state.probability, policy)
-    holding = _holding(message, ruled)
+    holding = held(message, ruled)
     seen, ended = _settled(_noted(state, message, holding), message, holding)
-    why, causes = _why(seen, message, policy, ruled)
+    why, causes = wanted(seen, message, policy, ruled)
     if why in _NOTHING_PASSES and seen.ramp_until is not None:
         seen = replace(seen, ramp_until=None)
     if why == "history":
         seen = replace(seen, warned=remembered(seen.warned, holding, message.assessed_at))
-    if why != "raised":
-        return Decision(seen, ended, why)
-    seen, joins, rest = _join(seen, message, policy, causes)
-    if not rest:
-        return Decision(seen, (*ended, *joins), "joined")
-    label = leading_reason(message, policy) if rest == (POLICY_RULE,) else rest[0]
-    seen, why, steps = _raise(seen, message, policy, label, rest)
-    if joins and not steps:
-        why = "joined"
-    return Decision(seen, (*ended, *joins, *steps), why)
+    steps: tuple[Step, ...] = ()
+    if why == "raised":
+        seen, why, steps = _carry_out(seen, message, policy, causes)
+    if ruled == "raise" and (steps or seen.at_risk):
+        seen = _served(seen, message)
+    return Decision(seen, (*ended, *steps), why)
 
 
 def settle(state: CustomerState) -> tuple[CustomerState, tuple[Closed, ...]]:
@@ -157,16 +137,6 @@ def first_seen(step: Step, purchases: Iterable[datetime]) -> Step:
     return Closed(step.task, min(after, default=step.at), step.reason)
 
 
-def _holding(message: RiskAssessed, ruled: Ruling | None) -> AbstractSet[str]:
-    """The causes that hold, whatever the policy makes of them."""
-    holding = {sign.code for sign in message.signs}
-    if is_gone(message):
-        holding.add(CHURNED)
-    if ruled == "raise":
-        holding.add(POLICY_RULE)
-    return holding
-
-
 def _noted(state: CustomerState, message: RiskAssessed, holding: AbstractSet[str]) -> CustomerState:
     return replace(
         state,
@@ -187,10 +157,15 @@ def _settled(
     state: CustomerState, message: RiskAssessed, holding: AbstractSet[str]
 ) -> tuple[CustomerState, tuple[Closed, ...]]:
     state, ended = settle(state)
+    lapsed = message.days_silent is not None and message.lapse is not None and is_gone(message)
     over = {
         task.id: Closed(task, max(task.opened_at, message.assessed_at), "resolved")
         for task in state.open
-        if task.by_risk and POLICY_RULE not in task.causes and holding.isdisjoint(task.causes)
+        if task.by_risk
+        and POLICY_RULE not in task.causes
+        and holding.isdisjoint(task.causes)
+        # Of who is gone, frequency or value cannot recover: there is nothing to measure.
+        and not (lapsed and any(statistical(cause) for cause in task.causes))
     }
     if not over:
         return state, ended
@@ -210,58 +185,25 @@ def _settle(
     return replace(state, open=tuple(t for t in state.open if t.id not in gone)), ended
 
 
-def _why(
-    state: CustomerState, message: RiskAssessed, policy: Policy, ruled: Ruling | None
-) -> tuple[Why, tuple[str, ...]]:
-    """The row that applies as far as the causes decide it, and the causes to raise."""
-    if ruled == "ignore":
-        return "ignored", ()
-    if message.onboarding and message.days_silent is not None and is_gone(message):
-        return "history", ()
-    why, causes = _passing(state, message, policy, ruled)
-    if not causes:
-        return why, ()
-    if state.do_not_contact_at is not None:
-        return "do_not_contact", ()
-    armed = [cause for cause in causes if _armed(state, cause)]
-    if not armed:
-        return "not_armed", ()
-    rested = tuple(cause for cause in armed if _rested(state, message, policy, cause))
-    return ("raised", rested) if rested else ("cooldown", ())
+def _carry_out(
+    state: CustomerState, message: RiskAssessed, policy: Policy, causes: tuple[str, ...]
+) -> tuple[CustomerState, Why, tuple[Step, ...]]:
+    """Have the causes join open tasks, and raise a task of the others."""
+    state, joins, rest = _join(state, message, policy, causes)
+    if not rest:
+        return state, "joined", joins
+    label = leading(message, policy) if rest == (POLICY_RULE,) else rest[0]
+    state, why, steps = _raise(state, message, policy, label, rest)
+    return state, "joined" if joins and not steps else why, (*joins, *steps)
 
 
-def _passing(
-    state: CustomerState, message: RiskAssessed, policy: Policy, ruled: Ruling | None
-) -> tuple[Why, list[str]]:
-    """The causes that the policy would raise, the most urgent first; or why there are none."""
-    signs = by_urgency(message)
-    if ruled == "raise":
-        return "raised", [sign.code for sign in signs] or [POLICY_RULE]
-    gone = is_gone(message)
-    live = [sign for sign in signs if not (gone and statistical(sign.code))]
-    passing = [sign.code for sign in live if passes(sign, message, policy)]
-    if gone and not state.warned_of_silence and worth_winning_back(message, policy):
-        passing.append(CHURNED)
-    found = [cause for cause in passing if affordable(cause, message, policy)]
-    if found:
-        return "raised", found
-    if passing:
-        return "budget", []
-    if live:
-        return "below", []
-    return ("gone" if gone else "no_sign"), []
-
-
-def _armed(state: CustomerState, cause: str) -> bool:
-    if about_silence(cause):
-        return not state.warned_of_silence
-    known = state.of(cause)
-    return known is None or known.armed
-
-
-def _rested(state: CustomerState, message: RiskAssessed, policy: Policy, cause: str) -> bool:
-    known = state.of(cause)
-    return known is None or message.assessed_at - known.at >= policy.cooldown(cause)
+def _served(state: CustomerState, message: RiskAssessed) -> CustomerState:
+    """The customer of whom a rule asks for a task, and has one."""
+    known = state.of(POLICY_RULE)
+    if known is not None and not known.armed:
+        return state
+    warned = remembered(state.warned, (POLICY_RULE,), message.assessed_at)
+    return replace(state, warned=warned)
 
 
 def _join(
@@ -272,7 +214,7 @@ def _join(
     A cause joins the task that warns of it already. The others join the newest open task where
     no further one may be opened, or where one of their leading cause is open.
     """
-    at_risk = [task for task in state.open if task.by_risk]
+    at_risk = state.at_risk
     home = {cause: task.id for task in at_risk for cause in (*task.causes, task.cause)}
     rest = tuple(cause for cause in causes if cause not in home)
     if rest and len(at_risk) >= policy.open_tasks_max:

@@ -37,6 +37,7 @@ class Traces:
         )
         await work.driver.execute(
             "UPDATE alerts.customer SET profile = NULL, profile_at = NULL, "
-            "profile_event_id = NULL WHERE customer_id = $1",
+            "profile_event_id = NULL, leaving_cause = NULL, leaving_at = NULL "
+            "WHERE customer_id = $1",
             customer_id,
         )

@@ -25,8 +25,8 @@ from services.alerts.core.policy import (
     task_id,
 )
 from services.alerts.core.signs import URGENCY
-from shared.contracts.risk import Reason, RiskAssessed, Standing
-from tests.unit.alerts.samples import SILENT, assessed, day, play, sign, words
+from shared.contracts.risk import RiskAssessed, Standing
+from tests.unit.alerts.samples import assessed, day, play, sign, words
 
 NEW = CustomerState("c-1")
 POLICY = Policy()
@@ -109,42 +109,16 @@ def test_an_old_revision_changes_nothing(revision: int) -> None:
     assert decision == Decision(before, (), "stale")
 
 
-def test_a_rule_that_raises_raises_whatever_the_band_and_the_signs() -> None:
-    """R3"""
-    policy = read({
-        "signs": {"silence_beyond_rhythm": {"enabled": False}},
-        "rules": [{"name": "r", "when": {"lifecycles": ["at_risk"]}, "then": "raise"}],
-    })  # fmt: skip
-    standing = Standing(lifecycle="at_risk")
-    seldom = Reason(code="seldom_buyer", impact=3.0, facts={})
-    for signs, reasons, cause in (
-        ([SILENCE], [], "silence_beyond_rhythm"),
-        ([FREQUENCY, COMPLAINT], [SILENT], "complaint_open"),
-        ([], [seldom, SILENT], "silence_beyond_rhythm"),
-        ([], [seldom], "policy_rule"),
-    ):
-        message = assessed(1, 0, "low", signs=signs, reasons=reasons, standing=standing)
-        (decision,) = play(NEW, message, policy=policy)
-        assert (decision.why, decision.state.open[0].cause) == ("raised", cause)
-        again = assessed(2, 40, "low", signs=signs, reasons=reasons, standing=standing)
-        assert words(play(decision.state, again, policy=policy)) == ["not_armed"]
-    assert words(play(NEW, assessed(1, 0, "low", signs=[SILENCE]), policy=policy)) == ["below"]
-
-
-def test_a_rules_task_ends_by_a_purchase_and_not_when_the_rule_holds_no_more() -> None:
-    """A rule on a rise holds for one assessment; what it warned of does not end with that."""
-    policy = read({"rules": [{"name": "r", "when": {"rise_min": 0.3}, "then": "raise"}]})
-    calm: dict[str, Any] = {"signs": [], "reasons": []}
+def test_frequency_is_not_resolved_by_having_left() -> None:
     steps = play(
         NEW,
-        assessed(1, 0, "low", probability=0.1, **calm),
-        assessed(2, 1, "low", probability=0.5, **calm),
-        assessed(3, 2, "low", probability=0.5, **calm),
-        policy=policy,
+        assessed(1, 0, signs=[FREQUENCY], standing=HIGH),
+        assessed(2, 10, signs=[], days_silent=31.0, standing=HIGH),
+        assessed(3, 11, signs=[], days_silent=1.0, last_purchase_at=day(10)),
     )
-    assert words(steps) == ["no_sign", "raised", "no_sign"]
-    (task,) = steps[2].state.open
-    assert purchased(steps[2].state, day(3))[1] == (Closed(task, day(3), "came_back"),)
+    assert words(steps) == ["raised", "joined", "no_sign"]
+    assert steps[1].state.open[0].causes == ("frequency_falling", "churned")
+    assert [s.reason for s in steps[2].steps if isinstance(s, Closed)] == ["resolved"]
 
 
 def test_who_stops_comes_back_and_stops_again_is_warned_about_again() -> None:
@@ -244,23 +218,6 @@ def test_several_open_tasks_where_allowed_but_one_of_a_cause() -> None:
     assert [t.causes for t in steps[-1].state.open] == [
         ("silence_beyond_rhythm",),
         ("complaint_open", "frequency_falling"),
-    ]
-
-
-def test_a_rule_and_a_sign_of_one_name_have_one_task() -> None:
-    """Its leading reason names the rule's task: a second open one of that name is refused."""
-    rule = {"name": "r", "when": {"probability_min": 0.9}, "then": "raise"}
-    policy = read({"rules": [rule], "open_tasks_max": 3})
-    fell = Reason(code="frequency_falling", impact=1.0, facts={})
-    steps = play(
-        NEW,
-        assessed(1, 0, probability=0.95, signs=[], reasons=[fell]),
-        assessed(2, 1, signs=[FREQUENCY], reasons=[fell]),
-        policy=policy,
-    )
-    assert words(steps) == ["raised", "joined"]
-    assert [(t.cause, t.causes) for t in steps[1].state.open] == [
-        ("frequency_falling", ("policy_rule", "frequency_falling"))
     ]
 
 

@@ -114,7 +114,7 @@ def _lapse_of_a_weekly_buyer(silent: float) -> float:
     """The rule by hand: ten repeats in 70 days, so many days silent, the rest of 28 days ahead."""
     alive = 1 / (1 + 0.25 / (5 + 10) * ((28 + 70 + silent) / (28 + 70)) ** 10.5)
     stays_away = ((28 + 70 + silent) / (28 + 70 + LENGTH)) ** 10.5
-    return 1 - alive * (1 - stays_away)
+    return float(1 - alive * (1 - stays_away))
 
 
 async def test_a_weekly_buyer_stops(story: Story) -> None:

@@ -1,13 +1,18 @@
 """The options of the commands that read an event file."""
 
 import argparse
+import asyncio
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from services.scoring.commands import evaluating, training
 from services.scoring.commands.event_options import reading_of
+from services.scoring.settings import ScoringSettings
 from services.scoring.training.files.options import Options
 from shared.kernel.errors import Invalid
+from tests.unit.scoring_training.event_files import both, written
 
 
 def _parsed(*words: str) -> argparse.Namespace:
@@ -38,3 +43,19 @@ def test_a_column_that_is_no_pair_is_named() -> None:
         reading_of(_parsed("evaluate", "--column", "ts"))
     with pytest.raises(SystemExit):
         _parsed("evaluate", "--day-first", "--month-first")
+
+
+@pytest.mark.parametrize("cluster", [None, "tcp://scheduler"])
+def test_train_reads_as_evaluate_does(tmp_path: Path, cluster: str | None) -> None:
+    """In memory, and with everything on disk for a cluster."""
+    rows = "".join(
+        f"o{n // 2};Müller{n // 2 % 3};0{1 + n % 9}/13/2024;1,{n:02}\n" for n in range(40)
+    )
+    path = written(tmp_path, ("Order;Client;Date;Total\n" + rows).encode("cp1252"))
+    words = ["--events", str(path), "--lines-of-one-order", "--spool", str(tmp_path)]
+    args = _parsed("train", *words, *(["--cluster", cluster] if cluster else []))
+    order = training._order(args, ScoringSettings())
+    history = asyncio.run(training._history(None, order, tmp_path))  # type: ignore[arg-type]
+    whole = both(path, Options(lines_of_one_order=True)).table
+    assert history.fingerprint(np.inf) == whole.fingerprint(np.inf)
+    assert history.observed_until == whole.observed_until
