@@ -101,6 +101,10 @@ chaos: $(READY) $(JARS) ## Every fault on real processes, judged (PROFILE=short|
 	$(PY) -m tests.chaos $(if $(PROFILE),--profile $(PROFILE)) $(if $(ONLY),--only "$(ONLY)") \
 		$(if $(TIMES),--times $(TIMES))
 
+.PHONY: hostile
+hostile: $(READY) $(JARS) ## Everything that should not come in, against the real services (PROFILE=short|long)
+	$(PY) -m tests.hostile $(if $(PROFILE),--profile $(PROFILE))
+
 .PHONY: bench
 bench: $(READY) $(JARS) ## Measure (SECTION=a,b for a part; all of it takes up to 30 minutes)
 	$(PY) -m tests.benchmark $(if $(SECTION),--section $(SECTION))

@@ -30,7 +30,7 @@ from deploy.demo.figures import RECEIVED, Measured, Received, faults, figures, w
 from deploy.demo.judgement import Warned, judge
 from deploy.demo.progress import Step, step
 from deploy.demo.replayer import Replayer, days
-from deploy.demo.services import CRM, NAMES, DemoError, Services
+from deploy.demo.services import CRM, NAMES, PREPARE_COMMANDS, DemoError, Services
 from deploy.local import topics
 from deploy.local.stack import LocalStack
 from deploy.local.waiting import complete
@@ -86,13 +86,13 @@ def run(options: Options, console: Console) -> int:
             stack = LocalStack(options.data, wipe=True, announce=console.print)
             opened.enter_context(stack)
             current.note = f"{stack.broker} at {stack.kafka_bootstrap}"
-        with step(console, "Create tables, topics and tokens"):
+        with step(console, "Create tables, topics and tokens", PREPARE_COMMANDS) as current:
             _clear(options.data)
             _log_to(options.data / "logs" / "demo.log")
             _prepare(stack)
             database = {"DATABASE_URL": stack.postgres.fresh(DATABASE)}
             services = opened.enter_context(Services(options.data, stack.environment() | database))
-            tokens = services.prepare()
+            tokens = services.prepare(current.reached)
             for name, rule in SEGMENTS.items():
                 services.command("scoring", "segments", "define", name, rule)
         with step(console, "Read a year of a supermarket panel") as current:

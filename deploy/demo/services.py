@@ -15,6 +15,7 @@ import time
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -22,6 +23,7 @@ from typing import Literal, Self
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from deploy.demo.progress import Reached
 from deploy.local.process import Server
 from deploy.local.services import GRACE_S
 from deploy.local.stack import ROOT
@@ -32,10 +34,13 @@ DEFAULTS = {"EBBWATCH_SCORING_LANES": "1", "EBBWATCH_SCORING_BATCH_RECORDS_MAX":
 """What the demo sets unless the environment does. With five processes on two cores none is idle
 for a second lane, which would double the transactions of a day (decision 14). 4,000 records are the
 eight days that one turn may pass (decision 17)."""
+PREPARE_COMMANDS = 2 * len(NAMES)
+"""Commands that `Services.prepare` carries out."""
 CRM = "sample-crm"
 
-COMMAND_S_MAX = 60.0
-"""Longest time for a command that only touches tables, in seconds: it takes 1-3 s."""
+COMMAND_S_MAX = 900.0
+"""Longest time for a command that only touches tables, in seconds: it takes 1-3 s on an idle
+machine, and minutes on a slow laptop that does something else. It only ends what hangs."""
 READY_S_MAX = 60.0
 """Longest time until a service is ready, in seconds: it takes 2-5 s on two busy cores."""
 KEPT = "the rule goes on serving"
@@ -86,13 +91,20 @@ class Services:
         """Where a service answers HTTP requests, once `start` was called."""
         return f"http://{LOOPBACK}:{self._ports[name]}"
 
-    def prepare(self) -> dict[str, str]:
-        """Create every service's tables, and for each a token with every right; return those."""
+    def prepare(self, reached: Reached = lambda _: None) -> dict[str, str]:
+        """Create every service's tables, and for each a token with every right; return those.
+
+        `reached` is told how many of `PREPARE_COMMANDS` have ended.
+        """
+        done = count(1)
 
         def one(name: str) -> str:
             self.command(name, "migrate")
+            reached(next(done))
             create = ("tokens", "create", "--name", "demo", "--scope", "admin")
-            return self.command(name, *create).strip()
+            token = self.command(name, *create).strip()
+            reached(next(done))
+            return token
 
         with ThreadPoolExecutor(len(NAMES)) as threads:
             return dict(zip(NAMES, threads.map(one, NAMES), strict=True))
@@ -193,6 +205,18 @@ class Services:
                     f"{self.logs}"
                 )
             await asyncio.sleep(LOOK_S)
+
+    def runs(self, name: str) -> bool:
+        """Whether a service was started and has not ended."""
+        return name in self._servers and self._servers[name].running
+
+    def pid(self, name: str) -> int:
+        """The process id of a service that was started."""
+        return self._servers[name].pid
+
+    def tail(self, name: str) -> str:
+        """The last lines of a service's log."""
+        return self._servers[name].tail()
 
     def kill(self, name: str) -> None:
         """End a service as a crash would (SIGKILL); `start` brings it back."""

@@ -24,6 +24,9 @@ from deploy.local.waiting import POLL_S, until
 GUARD = Path(__file__).with_name("guard.py")
 
 LOG_TAIL_LINES = 20
+PRIVATE_FILE = 0o600
+PRIVATE_UMASK = 0o077
+"""Of what servers write: customers stand in it, and other users of the machine may not read it."""
 READY_S_MAX = 60.0
 """Longest wait for a server to answer, in seconds: Kafka takes 4-6 s on two idle cores."""
 
@@ -119,6 +122,8 @@ class Server:
         guard += ["--user", self.user] if self.user else []
         try:
             self.prepare()
+            self.log.touch(mode=PRIVATE_FILE)
+            self.log.chmod(PRIVATE_FILE)  # also that of an earlier version
             with self.log.open("ab") as log:
                 self._guard = subprocess.Popen(
                     [*guard, "--", *self.command],
@@ -128,6 +133,7 @@ class Server:
                     stdout=subprocess.PIPE,
                     stderr=log,
                     pass_fds=[lock],
+                    umask=PRIVATE_UMASK,
                     start_new_session=True,  # Ctrl-C is for the launcher, which stops us in order
                 )
         finally:

@@ -1,5 +1,6 @@
 """The three services of a working copy as processes on a local stack, for `make up`."""
 
+import secrets
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -8,22 +9,31 @@ from pathlib import Path
 import httpx
 
 from deploy.local.process import READY_S_MAX, Server, StackError
-from deploy.local.waiting import LOOPBACK, until
+from deploy.local.waiting import LOOPBACK, is_free, until
+from shared.http.app import INSTANCE
 
 PORTS = {"ingest": 8081, "scoring": 8082, "alerts": 8083}
 """Where each service answers HTTP, unless `EBBWATCH_<NAME>_PORT` says otherwise."""
+INSTANCE_VARIABLE = "EBBWATCH_INSTANCE"
+"""Tells a service the name under which it was started (`shared.http.app.INSTANCE`)."""
 GRACE_S = 12.0
 """From SIGTERM to SIGKILL, in seconds: a service promises to drain within 10."""
 
 
 def port(name: str, environment: Mapping[str, str]) -> int:
     """The HTTP port of a service."""
-    return int(environment.get(f"EBBWATCH_{name.upper()}_PORT", PORTS[name]))
+    return int(environment.get(variable(name), PORTS[name]))
+
+
+def variable(name: str) -> str:
+    """The environment variable that sets a service's port."""
+    return f"EBBWATCH_{name.upper()}_PORT"
 
 
 def migrate(environment: Mapping[str, str], root: Path) -> None:
     """Bring every service's tables up to date; raises `StackError` with what went wrong."""
     for name in PORTS:
+        print(f"  {name:8} creates or updates its tables", flush=True)
         done = subprocess.run(
             [sys.executable, "-m", f"services.{name}", "migrate"],
             env=environment,
@@ -37,21 +47,47 @@ def migrate(environment: Mapping[str, str], root: Path) -> None:
 
 
 def server(name: str, environment: Mapping[str, str], root: Path, data: Path) -> Server:
-    """One service, ready to start; its log goes to `data`."""
-    own = {f"EBBWATCH_{name.upper()}_PORT": str(port(name, environment)), "PYTHONPATH": str(root)}
+    """One service, ready to start; its log goes to `data`.
+
+    Each start is given a name of its own, by which its answers are told from a stranger's.
+    """
+    number = port(name, environment)
+    own = {
+        variable(name): str(number),
+        "PYTHONPATH": str(root),
+        INSTANCE_VARIABLE: secrets.token_hex(8),
+    }
     command = [sys.executable, "-m", f"services.{name}", "run"]
-    return Server(name, command, data, data, {**environment, **own}, grace_s=GRACE_S)
+
+    def prepare() -> None:
+        if not is_free(number):
+            raise StackError(taken(name, number))
+
+    return Server(
+        name, command, data, data, {**environment, **own}, grace_s=GRACE_S, prepare=prepare
+    )
+
+
+def taken(name: str, number: int) -> str:
+    """What is said of a port that another program has."""
+    return (
+        f"{name} cannot listen on port {number}: another program does. Stop that one, or choose "
+        f"another port with {variable(name)}"
+    )
 
 
 def wait_ready(process: Server) -> None:
     """Return when the service says that it is ready; raises `StackError` if it does not."""
     address = f"http://{LOOPBACK}:{port(process.name, process.environment)}/readyz"
 
+    ours = process.environment[INSTANCE_VARIABLE]
+
     def ready() -> bool:
         try:
-            return httpx.get(address).is_success
+            answer = httpx.get(address)
         except httpx.TransportError:
             return False
+        return answer.is_success and answer.headers.get(INSTANCE) == ours
 
     if not until(lambda: not process.running or ready(), limit_s=READY_S_MAX):
         raise StackError(f"{process.name} does not get ready:\n{process.tail()}")

@@ -28,7 +28,7 @@ from services.alerts.inbound.activity import ActivityDecoder
 from services.alerts.inbound.callbacks import Place, add_crm_callbacks
 from services.alerts.inbound.changes import ChangesDecoder
 from services.alerts.inbound.http import add_routes
-from services.alerts.inbound.http.callbacks import Returning, add_callbacks
+from services.alerts.inbound.http.callbacks import BODIES, CALLBACKS, Returning, add_callbacks
 from services.alerts.inbound.http.connectors import add_connectors
 from services.alerts.inbound.http.endpoints import Managing, add_endpoints
 from services.alerts.inbound.http.parts import Parts
@@ -65,7 +65,7 @@ from services.alerts.store.trials import Trials
 from services.alerts.store.vault import Vault
 from services.alerts.timers import tend
 from shared.http.access import Tokens
-from shared.http.app import create_app
+from shared.http.app import create_app, limits_of
 from shared.kafka.fenced import FencedConsumer
 from shared.kafka.producer import Producer
 from shared.kafka.relay import Relay
@@ -78,6 +78,7 @@ from shared.postgres.outbox import Outbox
 from shared.postgres.settings import PostgresSettings
 from shared.runtime import service
 from shared.runtime.clock import SystemClock
+from shared.runtime.dependencies import Dependencies
 from shared.runtime.health import Health
 from shared.runtime.service import Stop
 
@@ -319,10 +320,13 @@ class Alerts:
 async def run() -> int:
     """The alerts service until SIGTERM; returns the exit status."""
     settings = AlertsSettings()
-    engine = create_engine(PostgresSettings(), "alerts")
-    alerts = Alerts(settings, KafkaSettings(), engine)
+    postgres, kafka = PostgresSettings(), KafkaSettings()
+    engine = create_engine(postgres, "alerts")
+    alerts = Alerts(settings, kafka, engine)
+    dependencies = Dependencies(alerts.health, "alerts", postgres, kafka)
     async with AsyncExitStack() as closing:
         closing.push_async_callback(engine.dispose)
+        closing.push_async_callback(dependencies.close)
         for relay in alerts.relays.values():
             closing.push_async_callback(relay.close)
         http = await closing.enter_async_context(alerts.http())
@@ -347,8 +351,9 @@ async def _run(alerts: Alerts, connectors: Connectors) -> int:
         "activity", settings.activity_topic, settings.activity_batch_records_max
     )
     changes = alerts.consumer("changes", settings.changes_topic, settings.changes_batch_records_max)
-    app = create_app("Ebbwatch alerts", health)
     parts = alerts.parts()
+    limits = limits_of(settings, guard=parts.tokens, open=(CALLBACKS,), bodies=BODIES)
+    app = create_app("Ebbwatch alerts", health, limits, settings.instance)
     add_routes(app, parts)
     managing = alerts.managing(admin, connectors)
     add_endpoints(app, parts.tokens, managing)

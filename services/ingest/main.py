@@ -10,7 +10,7 @@ from services.ingest.handlers.accept_batch import AcceptBatch
 from services.ingest.handlers.index_dead_letters import IndexDeadLetters
 from services.ingest.handlers.publish_events import PublishEvents
 from services.ingest.handlers.watch_flood import FloodWatch
-from services.ingest.inbound.http import add_routes
+from services.ingest.inbound.http import BODIES, add_routes
 from services.ingest.inbound.raw_consumer import RawConsumer
 from services.ingest.inbound.raw_topics import RawTopics
 from services.ingest.ports import Topics
@@ -19,7 +19,7 @@ from services.ingest.store.dead_letters import DeadLetters
 from services.ingest.store.stops import Stops
 from services.ingest.store.tables import SCHEMA, api_token
 from shared.http.access import Tokens
-from shared.http.app import create_app
+from shared.http.app import create_app, limits_of
 from shared.kafka.fenced import FencedConsumer
 from shared.kafka.producer import Producer
 from shared.kafka.settings import KafkaSettings
@@ -29,6 +29,7 @@ from shared.postgres.ledger import Ledger
 from shared.postgres.settings import PostgresSettings
 from shared.runtime import service
 from shared.runtime.clock import SystemClock
+from shared.runtime.dependencies import Dependencies
 from shared.runtime.health import Health
 from shared.runtime.service import Stop
 
@@ -48,16 +49,17 @@ def read_rates(settings: IngestSettings) -> RateTable:
 
 async def run() -> int:
     """The ingest service until SIGTERM; returns the exit status."""
-    settings, kafka = IngestSettings(), KafkaSettings()
+    settings, kafka, postgres = IngestSettings(), KafkaSettings(), PostgresSettings()
     clock = SystemClock()
     health = Health(clock)
     rates = read_rates(settings)
-    engine = create_engine(PostgresSettings(), "ingest")
+    engine = create_engine(postgres, "ingest")
     outlet, raw_outlet = Producer(kafka, "ingest"), Producer(kafka, "ingest-http")
 
+    topics = Topics(settings.activity_topic, settings.dead_letter_topic)
     raw = RawTopics(
         RawConsumer(kafka, settings.raw_topics, settings.group, settings.batch_records_max),
-        AcceptBatch(outlet, Topics(settings.activity_topic, settings.dead_letter_topic), rates),
+        AcceptBatch(outlet, topics, rates, settings.unknown_fields),
         FloodWatch(Stops(engine), settings.flood_share_max, clock),
         health,
         clock,
@@ -82,9 +84,13 @@ async def run() -> int:
     async def index_letters(stop: Stop) -> None:
         await work(letters, index, stop, health, "dead-letters")
 
-    app = create_app("Ebbwatch ingest", health)
-    publish = PublishEvents(raw_outlet, settings.raw_topics[0], rates, clock)
-    add_routes(app, publish, Tokens(engine, api_token, clock))
+    tokens = Tokens(engine, api_token, clock)
+    limits = limits_of(settings, guard=tokens, bodies=BODIES)
+    app = create_app("Ebbwatch ingest", health, limits, settings.instance)
+    unknown = settings.unknown_fields
+    publish = PublishEvents(raw_outlet, settings.raw_topics[0], rates, clock, unknown)
+    add_routes(app, publish, tokens)
+    dependencies = Dependencies(health, "ingest", postgres, kafka)
     loops: dict[str, service.Loop] = {
         "raw": raw.consume,
         "lag": raw.measure_lag,
@@ -95,5 +101,5 @@ async def run() -> int:
     finally:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LET_GO_S):
-                await asyncio.gather(outlet.close(), raw_outlet.close())
+                await asyncio.gather(outlet.close(), raw_outlet.close(), dependencies.close())
         await engine.dispose()

@@ -12,6 +12,11 @@ from services.ingest.core.accept import Event
 from shared.contracts.events import DATA_BY_TYPE
 
 ACCEPTED = Counter("ebbwatch_ingest_events", "Events accepted", ["type"])
+NOTED = Counter(
+    "ebbwatch_ingest_noted",
+    "Of accepted records: unknown fields (`other`), times pulled back (`time`)",
+    ["field"],
+)
 DEAD_LETTERS = Counter("ebbwatch_ingest_dead_letters", "Records refused", ["stage", "field"])
 BATCH_SECONDS = Histogram(
     "ebbwatch_ingest_batch_seconds",

@@ -7,6 +7,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from services.ingest.core.flood import SHARE_MAX
+from services.ingest.core.unknown import UnknownFields
 from shared.contracts import topics
 from shared.runtime.settings import HttpSettings, ReportingCurrency
 
@@ -31,6 +32,13 @@ class IngestSettings(HttpSettings):
     rates_file: Path | None = None
     """CSV with the columns currency, from, rate: what one unit is worth in the reporting
     currency from a day (UTC) on. Without it only the reporting currency is accepted."""
+
+    unknown_fields: UnknownFields = "typos"
+    """What becomes of an event whose `data` has a field that its type does not know. `typos`: it is
+    refused where the name is nearly that of a known field which is missing (`ammount`), since that
+    one would be missing from every figure; any other is noted, so that a source may send more than
+    we read. `refuse`: always refused. `note`: never. What is noted is told in the HTTP answer
+    (`noted`) and counted (`ebbwatch_ingest_noted`)."""
 
     flood_share_max: float = Field(SHARE_MAX, gt=0)
     """Share of refused records, of the last 1,000, that stops the intake; above 1: never."""

@@ -48,7 +48,7 @@ from services.scoring.store.value_jobs import ValueJobs
 from services.scoring.store.watching import Watching
 from shared.contracts.risk import BANDS
 from shared.http.access import Tokens
-from shared.http.app import create_app
+from shared.http.app import create_app, limits_of
 from shared.kafka.fenced import FencedConsumer
 from shared.kafka.producer import Producer
 from shared.kafka.relay import Relay
@@ -61,6 +61,7 @@ from shared.postgres.outbox import Outbox
 from shared.postgres.settings import PostgresSettings
 from shared.runtime import service
 from shared.runtime.clock import Clock, SystemClock
+from shared.runtime.dependencies import Dependencies
 from shared.runtime.health import Health
 
 GAUGES_S = 1.0
@@ -73,7 +74,8 @@ async def run() -> int:
     kafka = KafkaSettings()
     clock = SystemClock()
     health = Health(clock)
-    engine = create_engine(PostgresSettings(), "scoring")
+    postgres = PostgresSettings()
+    engine = create_engine(postgres, "scoring")
     history = History(engine)
     serving = serving_of(settings, engine)
     shadow = Shadow(serving.challenger, Shadows(engine))
@@ -83,9 +85,12 @@ async def run() -> int:
         _Lane(n, settings, kafka, engine, serving, value.valuing, shadow, clock)
         for n in range(settings.lanes)
     ]
-    app = create_app("Ebbwatch scoring", health)
-    _add_routes(app, engine, history, clock)
-    _add_checks(health, lanes, serving)
+    tokens = Tokens(engine, api_token, clock)
+    limits = limits_of(settings, guard=tokens)
+    app = create_app("Ebbwatch scoring", health, limits, settings.instance)
+    _add_routes(app, engine, history, tokens, clock)
+    _add_checks(health, lanes, serving, value.valuing)
+    dependencies = Dependencies(health, "scoring", postgres, kafka)
     housekeeping = _housekeeping(settings, engine, clock)
 
     async def prepare() -> None:
@@ -102,7 +107,7 @@ async def run() -> int:
                 "watch": watch_of(settings, engine, serving, clock).watch,
                 "housekeeping": housekeeping.watch,
                 **value.loops,
-                "gauges": lambda stop: _show(lanes, serving, stop),
+                "gauges": lambda stop: _show(lanes, serving, value.valuing, stop),
             },
             app,
             settings,
@@ -110,7 +115,9 @@ async def run() -> int:
             prepare,
         )
     finally:
-        await asyncio.gather(*(lane.close() for lane in lanes), treatments.close())
+        await asyncio.gather(
+            *(lane.close() for lane in lanes), treatments.close(), dependencies.close()
+        )
         await engine.dispose()
 
 
@@ -247,8 +254,9 @@ class _Treatments:
         await self._relay.close()
 
 
-def _add_routes(app: FastAPI, engine: AsyncEngine, history: History, clock: Clock) -> None:
-    tokens = Tokens(engine, api_token, clock)
+def _add_routes(
+    app: FastAPI, engine: AsyncEngine, history: History, tokens: Tokens, clock: Clock
+) -> None:
     lists, decisions = StandingLists(engine), Decisions(engine)
     add_segment_routes(app, lists, decisions, tokens, clock)
     add_value_routes(app, lists, decisions, tokens, clock)
@@ -302,7 +310,7 @@ def kept_tables(settings: ScoringSettings) -> tuple[TimeTable, ...]:
     )
 
 
-def _add_checks(health: Health, lanes: Sequence[_Lane], serving: Serving) -> None:
+def _add_checks(health: Health, lanes: Sequence[_Lane], serving: Serving, valuing: Valuing) -> None:
     async def assigned() -> str | None:
         settled = all(lane.consumer.settled for lane in lanes)
         return None if settled else "partitions are not claimed yet"
@@ -310,16 +318,28 @@ def _add_checks(health: Health, lanes: Sequence[_Lane], serving: Serving) -> Non
     async def model() -> str | None:
         return None if serving.checked else "the model registry was not read yet"
 
+    async def unusable() -> str | None:
+        return serving.unusable
+
+    async def disabled() -> str | None:
+        names = ", ".join(sorted(valuing.unusable))
+        return f"segments that cannot be run, and are not: {names}" if names else None
+
     health.add_check("partitions", assigned)
     health.add_check("model", model)
+    health.add_note("model_unusable", unusable)
+    health.add_note("segments", disabled)
 
 
-async def _show(lanes: Sequence[_Lane], serving: Serving, stop: service.Stop) -> None:
+async def _show(
+    lanes: Sequence[_Lane], serving: Serving, valuing: Valuing, stop: service.Stop
+) -> None:
     """Keep the gauges current also while no batch succeeds."""
     while not await stop.wait(GAUGES_S):
         model, consumers = serving.current(), [lane.consumer for lane in lanes]
         claims = [claim for c in consumers for claim in c.claims.values()]
         metrics.MODEL.info({"version": model.version, "method": model.method})
+        metrics.SEGMENTS_UNUSABLE.set(len(valuing.unusable))
         metrics.PARTITIONS.set(len(claims))
         metrics.PARTITIONS_STOPPED.set(sum(len(c.stopped) for c in consumers))
         metrics.BACKFILLS.set(sum(BACKFILL in claim.progress for claim in claims))

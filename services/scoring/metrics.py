@@ -94,6 +94,10 @@ MODEL_UNUSABLE = Gauge(
     "ebbwatch_scoring_model_unusable",
     "1 while the promoted model cannot be loaded and another one serves in its place",
 )
+SEGMENTS_UNUSABLE = Gauge(
+    "ebbwatch_scoring_segments_unusable",
+    "Segments in force whose rule cannot be run, and is not (`/readyz` names them)",
+)
 SHADOW_SCORES = Counter(
     "ebbwatch_scoring_shadow_scores", "Assessments that the challenger scored beside the champion"
 )

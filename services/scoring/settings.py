@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import msgspec
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.scoring.core.contracts import Labels
@@ -15,6 +15,7 @@ from shared.contracts import topics
 from shared.kernel.errors import Invalid
 from shared.runtime.settings import HttpSettings, ReportingCurrency
 
+WORKING_COPY = Path(__file__).parents[2]
 Horizon = Annotated[int, Field(ge=1, le=HORIZON_DAYS_MAX)]
 
 
@@ -101,7 +102,9 @@ class ScoringSettings(HttpSettings):
 
     reporting_currency: ReportingCurrency = "USD"
     model_store: str = ".local/models"
-    """Folder or fsspec URL (`s3://bucket/models`) of model artefacts, shared by all replicas."""
+    """Folder or fsspec URL (`s3://bucket/models`) of model artefacts, shared by all replicas and by
+    the commands. A relative folder is one of the working copy, wherever a process is started: two
+    processes that look into two folders would train for nobody."""
 
     event_retention_days: int = Field(2_600, ge=1)
     """Stored events older than this are dropped. States remember purchase days for 2,560 days, and
@@ -126,6 +129,11 @@ class ScoringSettings(HttpSettings):
     value_first_s: float = Field(30.0, gt=0)
     """How long after its start the service measures a base at the earliest, and how often one
     that is still too small is looked at again."""
+
+    @field_validator("model_store")
+    @classmethod
+    def _of_the_working_copy(cls, value: str) -> str:
+        return value if "://" in value else str(WORKING_COPY / value)
 
     @model_validator(mode="after")
     def _bounds_in_order(self) -> Self:

@@ -23,9 +23,15 @@ BACKFILL_ENDED = "io.ebbwatch.backfill.ended"
 """The silent import is over: from here on, events are live."""
 
 ID_LENGTH_MAX = 256
-"""Characters in an event, source or customer id. Above it is a fault, not an id; and three
-of them must fit a PostgreSQL B-tree entry (2,704 bytes) even at 4 bytes a character when
-ids are as long as they get in practice."""
+"""Characters in an event, source or customer id. Above it is a fault, not an id."""
+
+ID_BYTES_MAX = 512
+"""Bytes of an id in UTF-8, 128 of the rarest characters: refused at the door above it. Customer,
+source and id together (1,536) then always fit `KEY_BYTES_MAX`."""
+
+KEY_BYTES_MAX = 2_600
+"""Bytes of customer, source and id together in UTF-8: an entry of a PostgreSQL index has room for
+2,704 with its headers. Readers of `ebbwatch.activity` look at it, whoever wrote there."""
 
 Identifier = Annotated[str, Meta(min_length=1, max_length=ID_LENGTH_MAX)]
 ShortText = Annotated[str, Meta(max_length=200)]
@@ -135,6 +141,32 @@ class Profile(msgspec.Struct, kw_only=True, omit_defaults=True):
     do_not_contact: bool = False
     attributes: Annotated[dict[ShortText, ShortText], Meta(max_length=100)] = {}
     """Demographics or anything else that segments may use."""
+
+
+def id_fault(text: str) -> str | None:
+    """Why a text is too long for an id, in bytes; None where it is not.
+
+    >>> id_fault("客" * 200)
+    '600 bytes in UTF-8, at most 512 are accepted'
+    """
+    if len(text) * 4 <= ID_BYTES_MAX or text.isascii():
+        return None  # its characters are bounded by the type
+    size = len(text.encode("utf-8", "surrogatepass"))
+    return (
+        None
+        if size <= ID_BYTES_MAX
+        else f"{size} bytes in UTF-8, at most {ID_BYTES_MAX} are accepted"
+    )
+
+
+def key_fault(subject: str, source: str, event_id: str) -> str | None:
+    """Why these cannot be the key of an index together; None where they can."""
+    if 4 * (len(subject) + len(source) + len(event_id)) <= KEY_BYTES_MAX:
+        return None
+    size = sum(len(part.encode("utf-8", "surrogatepass")) for part in (subject, source, event_id))
+    if size <= KEY_BYTES_MAX:
+        return None
+    return f"{size} bytes together, at most {KEY_BYTES_MAX}: shorten them"
 
 
 DATA_BY_TYPE: dict[str, type[msgspec.Struct]] = {

@@ -11,11 +11,13 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, get_args
 
 import sqlalchemy as sa
-from fastapi import Depends, HTTPException
+from fastapi import Depends, HTTPException, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from shared.http.borders import HOLDER, Holder
 from shared.kernel.errors import Invalid
+from shared.kernel.text import kept
 from shared.postgres.engine import unit_of_work
 from shared.runtime.clock import Clock
 
@@ -23,6 +25,9 @@ Scope = Literal["events:write", "customers:read", "tasks:write", "admin"]
 SCOPES: tuple[str, ...] = get_args(Scope)
 PREFIX = "ebw_"
 """So that a leaked token is recognised by secret scanners."""
+
+NAME_CHARS_MAX = 100
+"""Characters of a token's name: who or what uses it."""
 
 _bearer = HTTPBearer(auto_error=False)
 
@@ -59,6 +64,9 @@ class Tokens:
             raise Invalid("scopes", f"{unknown} not among {list(SCOPES)}")
         if not scopes:
             raise Invalid("scopes", f"name at least one of {list(SCOPES)}")
+        if not 1 <= len(name) <= NAME_CHARS_MAX:
+            raise Invalid("name", f"has 1 to {NAME_CHARS_MAX} characters")
+        kept("name", name)
         token = PREFIX + secrets.token_urlsafe(32)
         async with unit_of_work(self._engine) as work:
             await work.connection.execute(
@@ -87,41 +95,49 @@ class Tokens:
             done = await work.connection.execute(change.values(revoked_at=self._clock.now()))
         return done.rowcount == 1
 
-    async def holder_of(self, token: str) -> tuple[str, frozenset[str]] | None:
-        """The name and the scopes of a token that stands; None otherwise."""
+    async def holder_of(self, token: str) -> Holder | None:
+        """Who holds a token that stands; None otherwise."""
         t = self._table
-        query = sa.select(t.c.name, t.c.scopes).where(
+        query = sa.select(t.c.name, t.c.id, t.c.scopes).where(
             t.c.digest == _digest(token), t.c.revoked_at.is_(None)
         )
         async with unit_of_work(self._engine) as work:
             found = (await work.connection.execute(query)).one_or_none()
-        return None if found is None else (found.name, frozenset(found.scopes))
-
-    async def scopes_of(self, token: str) -> frozenset[str] | None:
-        """The scopes of a token that stands; None otherwise."""
-        found = await self.holder_of(token)
-        return None if found is None else found[1]
+        if found is None:
+            return None
+        return Holder(found.name, found.id, frozenset(found.scopes))
 
 
-def require(tokens: Tokens, scope: Scope) -> Callable[..., Awaitable[str]]:
+def held_by(tokens: Tokens, scope: Scope) -> Callable[..., Awaitable[Holder]]:
     """A FastAPI dependency: lets a request in only with a token that has `scope` (or admin).
 
-    Its value is the token's name: who did it.
+    Its value is who did it. Who passed the borders was looked up there, before the body was read.
     """
 
     async def check(
+        request: Request,
         credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-    ) -> str:
+    ) -> Holder:
         challenge = {"WWW-Authenticate": "Bearer"}
-        if credentials is None:
-            raise HTTPException(401, "send `Authorization: Bearer <token>`", challenge)
-        holder = await tokens.holder_of(credentials.credentials)
+        holder: Holder | None = request.scope.get(HOLDER)
+        if holder is None:
+            if credentials is None:
+                raise HTTPException(401, "send `Authorization: Bearer <token>`", challenge)
+            holder = await tokens.holder_of(credentials.credentials)
         if holder is None:
             raise HTTPException(401, "this token is unknown or was revoked", challenge)
-        name, scopes = holder
-        if not scopes & {scope, "admin"}:
+        if not holder.scopes & {scope, "admin"}:
             raise HTTPException(403, f"this token lacks the scope `{scope}`")
-        return name
+        return holder
+
+    return check
+
+
+def require(tokens: Tokens, scope: Scope) -> Callable[..., Awaitable[str]]:
+    """As `held_by`; its value is the token's name, by which people know who did it."""
+
+    async def check(holder: Annotated[Holder, Depends(held_by(tokens, scope))]) -> str:
+        return holder.name
 
     return check
 

@@ -1,5 +1,7 @@
 """The HTTP face that every service has: probes and metrics, open; everything else guarded."""
 
+from typing import Any
+
 from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import (
@@ -8,33 +10,76 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from starlette.types import Receive, Scope, Send
 
 from shared.http import problems
+from shared.http.borders import PROBES, Borders, Limits
+from shared.http.described import described
 from shared.runtime.health import Health
+from shared.runtime.settings import HttpSettings
 
 disable_created_metrics()  # type: ignore[no-untyped-call] # prometheus-client is partly typed
 
+METRICS = "/metrics"
+OPENAPI = "/openapi.json"
 
-def create_app(title: str, health: Health) -> FastAPI:
-    """An application with `/livez`, `/readyz`, `/startupz` and `/metrics`."""
-    app = FastAPI(title=title, docs_url=None, redoc_url=None)
+INSTANCE = "Ebbwatch-Instance"
+"""Header of the probes' answers that says which process gave them (`EBBWATCH_INSTANCE`)."""
+
+
+class App(FastAPI):
+    """FastAPI within its borders: no request reaches a route, or a handler of errors, past them."""
+
+    def __init__(self, title: str, limits: Limits) -> None:
+        # A redirect to a path without its last slash would be to whatever host the sender named.
+        super().__init__(title=title, docs_url=None, redoc_url=None, redirect_slashes=False)
+        self._borders = Borders(super().__call__, limits)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        await self._borders(scope, receive, send)
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document, with the answers that every route may give."""
+        if self.openapi_schema is None:
+            self.openapi_schema = described(super().openapi())
+        return self.openapi_schema
+
+
+def limits_of(http: HttpSettings, **special: Any) -> Limits:
+    """The limits of a service whose settings say what is open; `special` as `Limits`."""
+    opened = {METRICS: http.metrics_open, OPENAPI: http.openapi_open}
+    special["open"] = (*special.get("open", ()), *(path for path, yes in opened.items() if yes))
+    return Limits(**special)
+
+
+def create_app(
+    title: str, health: Health, limits: Limits | None = None, instance: str = ""
+) -> FastAPI:
+    """An application with `/livez`, `/readyz`, `/startupz` and `/metrics`.
+
+    `instance` is sent along with the probes' answers, so that who started this process knows it.
+    """
+    app = App(title, limits or Limits())
     problems.install(app)
+    headers = {INSTANCE: instance} if instance else {}
 
-    @app.get("/livez", include_in_schema=False)
     async def livez() -> Response:
         stalled = health.stalled()
-        return JSONResponse({"stalled": stalled}, status_code=503 if stalled else 200)
+        return JSONResponse({"stalled": stalled}, 503 if stalled else 200, headers)
 
-    @app.get("/readyz", include_in_schema=False)
     async def readyz() -> Response:
-        missing = await health.missing()
-        return JSONResponse({"missing": missing}, status_code=503 if missing else 200)
+        missing, notes = await health.missing(), await health.notes()
+        told = {"missing": missing} | ({"notes": notes} if notes else {})
+        return JSONResponse(told, 503 if missing else 200, headers)
 
-    @app.get("/startupz", include_in_schema=False)
     async def startupz() -> Response:
-        return JSONResponse({"started": health.started}, 200 if health.started else 503)
+        return JSONResponse({"started": health.started}, 200 if health.started else 503, headers)
 
-    @app.get("/metrics", include_in_schema=False)
+    for path, probe in zip(sorted(PROBES), (livez, readyz, startupz), strict=True):
+        app.add_api_route(path, probe, include_in_schema=False)
+
+    @app.get(METRICS, include_in_schema=False)
     async def metrics() -> Response:
         return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
 

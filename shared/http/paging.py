@@ -1,14 +1,31 @@
 """Lists page by page: how many at once, and cursors that a client hands back unchanged."""
 
 import base64
-from typing import Annotated
+from collections.abc import Callable
+from datetime import datetime
+from math import isfinite
+from typing import Annotated, Any
 
 from fastapi import Query
 
 from shared.kernel.errors import Invalid
+from shared.kernel.text import unkeepable
+from shared.kernel.times import in_utc
 
 PAGE_MAX = 200
 """Rows of one page: about 300 kB."""
+
+WHOLE_DIGITS_MAX = 9
+"""Digits that fit 32 bits, as PostgreSQL's integer."""
+
+SERIAL_DIGITS_MAX = 18
+"""Digits that fit 64 bits."""
+
+CURSOR_CHARS_MAX = 4_000
+"""Characters of a cursor: a time, a number and the longest id, in base64."""
+
+Cursor = Annotated[str | None, Query(min_length=1, max_length=CURSOR_CHARS_MAX)]
+"""`next` of the page before."""
 
 Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
 
@@ -21,8 +38,57 @@ def encoded(key: str | None) -> str | None:
 def decoded(cursor: str) -> str:
     """The key in a cursor; Invalid when it is none of ours."""
     try:
-        return base64.urlsafe_b64decode(cursor).decode()
+        key = base64.b64decode(cursor, altchars=b"-_", validate=True).decode()
     except ValueError:
+        raise invalid_cursor() from None
+    if not key or unkeepable(key) is not None:
+        raise invalid_cursor()
+    return key
+
+
+def of_cursor(cursor: str, *kinds: Callable[[str], Any]) -> list[Any]:
+    """The values in a cursor, one of each kind (`whole`, `number`, `time`) and a text at the end,
+    which may hold spaces; Invalid when they are none of ours.
+
+    >>> of_cursor(encoded("2 0.5 task 7"), whole, number)
+    [2, 0.5, 'task 7']
+    """
+    words = decoded(cursor).split(" ", len(kinds))
+    if len(words) != len(kinds) + 1 or not words[-1]:
+        raise invalid_cursor()
+    return [*(kind(word) for kind, word in zip(kinds, words, strict=False)), words[-1]]
+
+
+def whole(text: str) -> int:
+    """A number from 0 that fits 32 bits, in digits; Invalid for other text."""
+    if not text.isascii() or not text.isdigit() or len(text) > WHOLE_DIGITS_MAX:
+        raise invalid_cursor()
+    return int(text)
+
+
+def serial(text: str) -> int:
+    """A number from 0 that fits 64 bits, in digits; Invalid for other text."""
+    if not text.isascii() or not text.isdigit() or len(text) > SERIAL_DIGITS_MAX:
+        raise invalid_cursor()
+    return int(text)
+
+
+def number(text: str) -> float:
+    """A finite number; Invalid for other text."""
+    try:
+        found = float(text)
+    except ValueError:
+        raise invalid_cursor() from None
+    if not isfinite(found):
+        raise invalid_cursor()
+    return found
+
+
+def time(text: str) -> datetime:
+    """A time with an offset, in UTC; Invalid for other text."""
+    try:
+        return in_utc("cursor", datetime.fromisoformat(text))
+    except (ValueError, Invalid):
         raise invalid_cursor() from None
 
 

@@ -1,21 +1,31 @@
 """Errors over HTTP: RFC 9457 problem details, always naming what to mend."""
 
+from typing import Final
+
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from shared.kernel.errors import Invalid, Transient
 
 PROBLEM_JSON = "application/problem+json"
 
+RETRY_AFTER_S: Final = 5
+"""When to come again after 429 or 503: about as long as a broker or a server takes to return."""
+
+METHOD_NOT_ALLOWED: Final = 405
+
 
 def problem(
     status: int, title: str, detail: str, headers: dict[str, str] | None = None
 ) -> Response:
-    """A problem document."""
+    """A problem document; 429 and 503 say when to come again."""
+    if status in {429, 503}:
+        headers = {"Retry-After": str(RETRY_AFTER_S)} | (headers or {})
     return JSONResponse(
-        {"type": "about:blank", "title": title, "status": status, "detail": detail},
+        {"type": "about:blank", "title": title, "status": status, "detail": _whole(detail)},
         status_code=status,
         media_type=PROBLEM_JSON,
         headers=headers,
@@ -33,7 +43,7 @@ def install(app: FastAPI) -> None:
     async def _transient(_: Request, error: Transient) -> Response:
         # The text may name hosts: it goes to the log of the loop that met it, not outside.
         del error
-        return problem(503, "Temporarily unavailable", "try again shortly", {"Retry-After": "5"})
+        return problem(503, "Temporarily unavailable", "try again shortly")
 
     @app.exception_handler(RequestValidationError)
     async def _validation(_: Request, error: RequestValidationError) -> Response:
@@ -42,11 +52,26 @@ def install(app: FastAPI) -> None:
         return problem(422, "Invalid input", f"{place}: {first['msg']}")
 
     @app.exception_handler(HTTPException)
-    async def _http(_: Request, error: HTTPException) -> Response:
-        headers = dict(error.headers) if error.headers else None
+    async def _http(request: Request, error: HTTPException) -> Response:
+        headers = dict(error.headers) if error.headers else {}
+        if error.status_code == METHOD_NOT_ALLOWED:
+            headers["Allow"] = ", ".join(_methods_of(app, request))
         return problem(error.status_code, "Request refused", str(error.detail), headers)
 
     @app.exception_handler(Exception)
     async def _bug(_: Request, error: Exception) -> Response:
         del error  # goes on to the server, which logs it
         return problem(500, "Internal error", "a fault of this service; its log says more")
+
+
+def _methods_of(app: FastAPI, request: Request) -> list[str]:
+    """What the path takes: the router names the methods of one of its routes only."""
+    found: set[str] = set()
+    for route in app.router.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            found |= getattr(route, "methods", None) or set()
+    return sorted(found)
+
+
+def _whole(detail: str) -> str:
+    return detail.encode("utf-8", "replace").decode()

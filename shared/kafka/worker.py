@@ -37,6 +37,8 @@ async def work(
                 batch = await _unless(stop, _read(consumer))
                 if batch is None or not batch.claims:
                     continue
+                if batch.records:
+                    health.behind(name)
                 try:
                     moves = await handle(batch)
                 except Fenced as fenced:
@@ -44,6 +46,8 @@ async def work(
                     consumer.fenced(batch, fenced.lost)
                     continue
                 consumer.moved(batch, moves)
+                if moves or not batch.records:
+                    health.committed(name)
                 backoff.reset()
             except Transient as trouble:
                 wait = backoff.next()

@@ -1,9 +1,13 @@
 """What the probes say: are the loops moving, are the things we need there, did we start.
 
-Liveness never looks at dependencies: restarting a process does not mend a database.
+Liveness never looks at dependencies: restarting a process does not mend a database. Readiness
+does, and answers in bounded time whatever hangs: a server that is frozen takes connections and
+says nothing.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from shared.runtime.clock import Clock
 
@@ -11,8 +15,23 @@ STALL_SECONDS_MAX = 120.0
 """A loop that has not come round for so long is stuck: the slowest legitimate step (a
 take-over that waits for a stalled backend, with its retries) stays under a minute."""
 
+ANSWER_S_MAX = 3.0
+"""How long a check may take before its silence counts as trouble. All run at once, so that the
+probe answers within it, and what freezes is told within the 10 s that are promised."""
+
+COMMIT_S_MAX = 30.0
+"""Records that wait so long without any of them being committed: the work stands still."""
+
 Check = Callable[[], Awaitable[str | None]]
 """Returns None when well, else what is missing, in words."""
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A check that has not answered yet."""
+
+    task: "asyncio.Task[str | None]"
+    since: float
 
 
 class Health:
@@ -22,6 +41,9 @@ class Health:
         self._clock = clock
         self._beats: dict[str, float] = {}
         self._checks: dict[str, Check] = {}
+        self._notes: dict[str, Check] = {}
+        self._asked: dict[str, _Asked] = {}
+        self._behind: dict[str, float] = {}
         self.started = False
 
     def beat(self, loop: str) -> None:
@@ -31,10 +53,23 @@ class Health:
     def ended(self, loop: str) -> None:
         """A loop ended on purpose: stop watching it."""
         self._beats.pop(loop, None)
+        self._behind.pop(loop, None)
+
+    def behind(self, loop: str) -> None:
+        """Records wait for a loop, and none has been committed since the last word of it."""
+        self._behind.setdefault(loop, self._clock.monotonic())
+
+    def committed(self, loop: str) -> None:
+        """A loop committed, or nothing waits for it."""
+        self._behind.pop(loop, None)
 
     def add_check(self, name: str, check: Check) -> None:
         """Register a readiness check."""
         self._checks[name] = check
+
+    def add_note(self, name: str, check: Check) -> None:
+        """Register what is to be known and does not keep the service from being ready."""
+        self._notes[name] = check
 
     def stalled(self) -> dict[str, float]:
         """Seconds of silence of each loop beyond `STALL_SECONDS_MAX`."""
@@ -43,11 +78,45 @@ class Health:
         return {loop: s for loop, s in silent.items() if s > STALL_SECONDS_MAX}
 
     async def missing(self) -> dict[str, str]:
-        """What keeps the service from being ready, by check."""
+        """What keeps the service from being ready, by check, within `ANSWER_S_MAX`."""
         found: dict[str, str] = {}
         if not self.started:
             found["startup"] = "still starting"
-        for name, check in self._checks.items():
-            if (problem := await check()) is not None:
+        found |= await self._answers(self._checks)
+        now = self._clock.monotonic()
+        for loop, since in sorted(self._behind.items()):
+            if now - since > COMMIT_S_MAX:
+                found[f"commits of {loop}"] = (
+                    f"records wait and none was committed for {now - since:.0f} s"
+                )
+        return found
+
+    async def notes(self) -> dict[str, str]:
+        """What is to be known beside, by name."""
+        return await self._answers(self._notes)
+
+    async def _answers(self, checks: dict[str, Check]) -> dict[str, str]:
+        """What the checks find. One that hangs is asked once and waited for, by every probe: to
+        cancel it would need the server that does not answer."""
+        asked = {name: self._ask(name, check) for name, check in checks.items()}
+        if asked:
+            await asyncio.wait([one.task for one in asked.values()], timeout=ANSWER_S_MAX)
+        found: dict[str, str] = {}
+        for name, one in asked.items():
+            if not one.task.done():
+                found[name] = f"no answer for {self._clock.monotonic() - one.since:.0f} s"
+                continue
+            self._asked.pop(name, None)
+            if (problem := one.task.result()) is not None:
                 found[name] = problem
         return found
+
+    def _ask(self, name: str, check: Check) -> _Asked:
+        if name not in self._asked:
+            task = asyncio.ensure_future(_as_coroutine(check))
+            self._asked[name] = _Asked(task, self._clock.monotonic())
+        return self._asked[name]
+
+
+async def _as_coroutine(check: Check) -> str | None:
+    return await check()

@@ -19,6 +19,7 @@ from shared.kernel.errors import Invalid, Transient
 from shared.runtime.backoff import Backoff
 from shared.runtime.health import Health
 from shared.runtime.memory import spare_collector
+from shared.runtime.protocol import HEAD_BYTES_MAX, KEEP_ALIVE_S, BoundedProtocol
 from shared.runtime.settings import HttpSettings
 
 DRAIN_SECONDS_MAX = 8.0
@@ -75,7 +76,7 @@ def listen(http: HttpSettings) -> socket.socket:
         raise OSError(
             error.errno,
             f"cannot listen on {http.host}:{http.port} ({error.strerror}); "
-            "choose another port in the settings",
+            f"choose another port with {http.variable('port')}",
         ) from error
     return listener
 
@@ -103,6 +104,11 @@ async def run(
             log_config=None,
             access_log=False,
             lifespan="off",
+            http=BoundedProtocol,
+            ws="none",
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            h11_max_incomplete_event_size=HEAD_BYTES_MAX,
             timeout_graceful_shutdown=HTTP_DRAIN_SECONDS_MAX,
         )
     )

@@ -35,5 +35,19 @@ class HttpSettings(Settings):
 
     host: str = "127.0.0.1"
     """Loopback by default: a container sets 0.0.0.0 on purpose."""
-    port: int = 0
+    port: int = Field(0, ge=0, le=65_535)
     """0 takes a free port and logs it."""
+    metrics_open: bool = True
+    """Whether `/metrics` needs no token, as Prometheus is usually set up. It holds no customer's
+    data; behind an address that strangers reach, switch it off: then any token that stands reads
+    it."""
+    openapi_open: bool = True
+    """Whether `/openapi.json` needs no token. It tells what anybody can read in our source."""
+    instance: str = Field("", max_length=100, validation_alias="EBBWATCH_INSTANCE")
+    """Sent with the probes' answers (`Ebbwatch-Instance`), so that who started this process knows
+    that it is this one that answers."""
+
+    @classmethod
+    def variable(cls, name: str) -> str:
+        """The environment variable of a setting, for messages that name it."""
+        return f"{cls.model_config.get('env_prefix', '')}{name}".upper()

@@ -35,6 +35,14 @@ TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])
 IDS = st.text(
     st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=256
 )
+
+
+def _short(text: str) -> bool:
+    return len(text.encode()) <= types.ID_BYTES_MAX
+
+
+CUSTOMERS = IDS.filter(_short).map(lambda text: f"c{text}"[:256]).filter(_short)
+RARE = st.text(st.characters(min_codepoint=0x20000, max_codepoint=0x2A6DF), max_size=256)
 NAMES = ("content-type", "ce_id", "ce_time", "ebbwatch-backfill", "traceparent", "x")
 CONTENTS: tuple[Any, ...] = (b"application/json", b"application/cloudevents+json", None)
 """Kafka's headers may be null, whatever our types say."""
@@ -131,7 +139,14 @@ TIMES = st.datetimes(
 )
 
 
-@given(IDS, IDS, IDS, TIMES, MONEY, st.sampled_from([None, "USD", "EUR"]))
+@given(
+    IDS.filter(_short),
+    IDS.filter(_short),
+    CUSTOMERS,
+    TIMES,
+    MONEY,
+    st.sampled_from([None, "USD", "EUR"]),
+)
 def test_valid_purchases_pass_whole(
     event_id: str, source: str, customer: str, time: datetime, amount: str, currency: str | None
 ) -> None:
@@ -145,6 +160,18 @@ def test_valid_purchases_pass_whole(
     assert (got.data.original_amount, got.data.currency) == (amount, currency or "USD")
     rate = 1.25 if currency == "EUR" else 1.0
     assert got.data.amount == float(amount) * rate
+
+
+@given(RARE, RARE, RARE, st.sampled_from(TYPES))
+@example("\U00020000" * 256, "\U00020000" * 256, "\U00020000" * 256, types.PURCHASE)
+def test_what_is_accepted_fits_an_index(
+    event_id: str, source: str, customer: str, kind: str
+) -> None:
+    """However many bytes its characters have."""
+    got = _only_invalid(encoded(id=event_id, source=source, subject=customer, type=kind), ())
+    if got is not None:
+        assert types.key_fault(got.subject, got.source, got.id) is None
+        assert all(_short(text) for text in (got.subject, got.source, got.id))
 
 
 QUANTITIES = st.integers(0, 10**7) | st.floats(0, 1e7) | st.sampled_from([-0.0, None, "1", True])

@@ -1,6 +1,7 @@
 """Operator commands about customers who are no more."""
 
 import argparse
+import sys
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -11,6 +12,8 @@ from services.alerts.main import Alerts
 from services.alerts.settings import AlertsSettings
 from services.alerts.store.traces import Traces
 from shared.kafka.settings import KafkaSettings
+from shared.kernel.text import kept
+from shared.postgres.engine import unit_of_work
 
 
 def add_commands(commands: Any) -> None:
@@ -26,6 +29,11 @@ def add_commands(commands: Any) -> None:
 
 
 async def _part_with(args: argparse.Namespace, engine: AsyncEngine) -> int:
+    kept("id", args.id)
+    async with unit_of_work(engine) as work:
+        if not await Traces().are_there(work, args.id):
+            print(f"no customer {args.id!r} is known here: nothing was changed", file=sys.stderr)
+            return 1
     alerts = Alerts(AlertsSettings(), KafkaSettings(), engine)
     part_with = PartWith(
         engine=engine,

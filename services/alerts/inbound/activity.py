@@ -11,9 +11,11 @@ import msgspec
 from services.alerts.inbound.dead import dead_letter, nul_free
 from services.alerts.ports import ActivitySeen, ProfileSeen, PurchaseSeen
 from shared.contracts import events as types
-from shared.contracts.events import ID_LENGTH_MAX, Profile
+from shared.contracts.events import ID_LENGTH_MAX, Profile, key_fault
+from shared.contracts.reading import read
 from shared.kafka.batch import Batch, Record
 from shared.kernel.errors import Invalid
+from shared.kernel.times import in_utc
 
 
 class _Data(msgspec.Struct, gc=False):
@@ -56,12 +58,8 @@ class ActivityDecoder:
 
 def _note(seen: ActivitySeen, record: Record) -> None:
     tp = (record.topic, record.partition)
-    try:
-        event = _DECODER.decode(record.value or b"")
-    except msgspec.DecodeError as error:
-        raise Invalid("value", str(error)) from None
-    if event.time.tzinfo is None:
-        raise Invalid("time", "must have a time zone")
+    event = read(_DECODER, record.value)
+    event.time = in_utc("time", event.time)
     if event.type == types.TICK:
         seen.ticks[tp] = max(event.time, seen.ticks.get(tp, event.time))
     elif event.type == types.PURCHASE and event.backfill is None:
@@ -84,6 +82,8 @@ def _money(event: _Event, *, refund: bool) -> PurchaseSeen:
     for field, text in (("id", event.id), ("source", event.source)):
         if len(text) > ID_LENGTH_MAX or "\0" in text:
             raise Invalid(field, f"must have at most {ID_LENGTH_MAX} characters, none U+0000")
+    if (why := key_fault(event.subject, event.source, event.id)) is not None:
+        raise Invalid("subject, source, id", why)
     amount = event.data.amount or 0.0
     return PurchaseSeen(
         customer_id=_customer(event),

@@ -1,14 +1,17 @@
 """Reads changes of customers' standing. What cannot be read becomes a dead letter."""
 
-import msgspec
-
 from services.alerts.inbound.dead import dead_letter, nul_free
 from services.alerts.ports import Changed
 from shared.contracts.changes import DECODER, CustomerChanged
 from shared.contracts.events import ID_LENGTH_MAX
+from shared.contracts.reading import read
 from shared.kafka.batch import Batch, Record
 from shared.kernel.errors import Invalid
+from shared.kernel.times import in_utc
 from shared.postgres.outbox import Message
+
+INTEGER_MAX = 2**31 - 1
+"""Of a column of PostgreSQL's type integer."""
 
 
 class ChangesDecoder:
@@ -32,16 +35,18 @@ class ChangesDecoder:
 
 
 def _read(record: Record) -> CustomerChanged:
-    try:
-        change = DECODER.decode(record.value or b"")
-    except msgspec.DecodeError as error:
-        raise Invalid("value", str(error)) from None
+    change = read(DECODER, record.value)
     nul_free("value", record.value or b"")
     for field, text in (("customer_id", change.customer_id), ("segment", change.segment or "-")):
         if not 0 < len(text) <= ID_LENGTH_MAX:
             raise Invalid(field, f"must have 1 to {ID_LENGTH_MAX} characters")
-    if change.at.tzinfo is None:
-        raise Invalid("at", "must have a time zone")
+    for field, number in (
+        ("sequence", change.sequence),
+        ("segment_version", change.segment_version or 0),
+    ):
+        if not 0 <= number <= INTEGER_MAX:
+            raise Invalid(field, f"must be 0 to {INTEGER_MAX}")
+    in_utc("at", change.at)
     if change.kind == "segment_entered" and change.segment is None:
         raise Invalid("segment", "an entry needs the segment")
     return change

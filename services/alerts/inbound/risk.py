@@ -1,10 +1,9 @@
 """Reads assessments from risk records. What cannot be read becomes a dead letter."""
 
-import msgspec
-
 from services.alerts.inbound.dead import dead_letter, nul_free
 from services.alerts.ports import Assessed
 from shared.contracts.events import ID_LENGTH_MAX
+from shared.contracts.reading import read
 from shared.contracts.risk import DECODER, RiskAssessed
 from shared.kafka.batch import Batch, Record
 from shared.kernel.errors import Invalid
@@ -39,10 +38,7 @@ class RiskDecoder:
 
 
 def _read(record: Record, value: bytes) -> Assessed:
-    try:
-        message = DECODER.decode(value)
-    except msgspec.DecodeError as error:
-        raise Invalid("value", str(error)) from None
+    message = read(DECODER, value)
     nul_free("value", value)
     _check(message)
     return Assessed((record.topic, record.partition), message, value)

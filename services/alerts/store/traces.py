@@ -8,6 +8,15 @@ _DELETED = ("purchase", "assessment", "task_event", "segment_entry")
 class Traces:
     """Statements on everything of one customer, who is locked."""
 
+    async def are_there(self, work: UnitOfWork, customer_id: str) -> bool:
+        """Whether alerts knows of a customer of this id at all."""
+        found = await work.driver.fetchval(
+            "SELECT EXISTS (SELECT 1 FROM alerts.customer WHERE customer_id = $1) "
+            "OR EXISTS (SELECT 1 FROM alerts.purchase WHERE customer_id = $1)",
+            customer_id,
+        )
+        return bool(found)
+
     async def forget_names(self, work: UnitOfWork, customer_id: str) -> None:
         """Take names and notes out of the tasks, before their end is told."""
         await work.driver.execute(

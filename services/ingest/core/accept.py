@@ -4,23 +4,34 @@ The only gate into the system: Kafka records and HTTP bodies pass the same one. 
 function of its arguments; every fault of the input leaves here as Invalid and nothing else does.
 """
 
+import re
 from datetime import UTC, date, datetime
 from hashlib import blake2b
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 import orjson
 from msgspec import Meta
 
-from services.ingest.core import message, ordinary, times
+from services.ingest.core import customers, message, ordinary, times, unknown
 from services.ingest.core.faults import fault, from_msgspec
 from services.ingest.core.normalise import NORMALISE
 from services.ingest.core.ordinary import InteractionEvent, Ordinary, PurchaseEvent
 from services.ingest.core.rates import RateTable
+from services.ingest.core.unknown import UnknownFields
 from shared.contracts import headers as names
 from shared.contracts.activity import Activity, ActivityData
 from shared.contracts.dead_letter import Headers
-from shared.contracts.events import CONTROL_TYPES, DATA_BY_TYPE, ID_LENGTH_MAX, Identifier
+from shared.contracts.events import CONTROL_TYPES, DATA_BY_TYPE, ID_LENGTH_MAX, Identifier, id_fault
+from shared.kernel.errors import Invalid
+
+NO_CLOUDEVENT = (
+    "missing: this is not a CloudEvent. Put what you have into `data` of one: "
+    '{"specversion": "1.0", "id": ..., "source": ..., "type": "io.ebbwatch.purchase", '
+    '"time": ..., "subject": <customer>, "data": {"amount": "12.50", "currency": "USD"}}'
+)
+
+LEAP_SECOND = re.compile(r"[0-9]:60(?![0-9:])")
 
 HASH_BYTES = 16
 """Of the content hash: 128 bits, so that no two contents of one id ever meet by chance."""
@@ -41,7 +52,26 @@ class Event(msgspec.Struct, kw_only=True):
     data_base64: Any = None
 
 
+class Accepted(NamedTuple):
+    """An acceptable event, and what its sender should know of it all the same."""
+
+    event: Activity
+    notes: tuple[Invalid, ...] = ()
+    """Unknown fields, a time that was pulled back."""
+
+
 def accept(value: bytes | None, headers: Headers, arrived_ms: int, rates: RateTable) -> Activity:
+    """The event of `accepted`, where nothing is to be told of it."""
+    return accepted(value, headers, arrived_ms, rates).event
+
+
+def accepted(
+    value: bytes | None,
+    headers: Headers,
+    arrived_ms: int,
+    rates: RateTable,
+    unknown_fields: UnknownFields = "typos",
+) -> Accepted:
     """The canonical form of a raw record; raises Invalid, and nothing else, on bad input.
 
     `arrived_ms`: Unix ms at which the record entered its topic.
@@ -53,10 +83,10 @@ def accept(value: bytes | None, headers: Headers, arrived_ms: int, rates: RateTa
     time = times.settle(event.time, arrived_ms)
     backfill = _backfill(headers)
     control = event.type in CONTROL_TYPES
-    return Activity(
+    activity = Activity(
         specversion="1.0",
-        id=event.id,
-        source=event.source,
+        id=_short("id", event.id),
+        source=_short("source", event.source),
         type=event.type,
         time=time,
         subject="" if control else _customer(event),
@@ -65,6 +95,21 @@ def accept(value: bytes | None, headers: Headers, arrived_ms: int, rates: RateTa
         backfill=backfill,
         data=ActivityData() if control else _normalised(event, time.date(), rates),
     )
+    notes = () if control or isinstance(event, Ordinary) else _unknown(event, unknown_fields)
+    if times.is_clamped(event.time, time):
+        notes += (fault("time", "after its arrival: it counts as 5 minutes after it"),)
+    return Accepted(activity, notes)
+
+
+def _unknown(event: Event, mode: UnknownFields) -> tuple[Invalid, ...]:
+    return unknown.look(event.data, DATA_BY_TYPE[event.type], mode)
+
+
+def _short(field: str, text: str) -> str:
+    """An id whose bytes an index can hold; Invalid otherwise."""
+    if (why := id_fault(text)) is not None:
+        raise fault(field, why)
+    return text
 
 
 def _careful(value: bytes, headers: Headers, mode: message.Mode) -> tuple[Event, bytes]:
@@ -73,15 +118,25 @@ def _careful(value: bytes, headers: Headers, mode: message.Mode) -> tuple[Event,
     try:
         event = msgspec.convert(attributes, Event)
     except msgspec.ValidationError as error:
-        raise from_msgspec(error) from error
+        raise _better(attributes, from_msgspec(error)) from error
     _check_content(event)
     return event, canonical
+
+
+def _better(attributes: dict[str, Any], found: Invalid) -> Invalid:
+    """The fault in words that name its cause, where the types cannot know it."""
+    if "specversion" not in attributes:
+        return fault("specversion", NO_CLOUDEVENT)
+    time = attributes.get("time")
+    if found.field == "time" and isinstance(time, str) and LEAP_SECOND.search(time):
+        return fault("time", "leap seconds (:60) are not taken: send the second before it (:59)")
+    return found
 
 
 def _customer(event: Event | Ordinary) -> str:
     if event.subject is None:
         raise fault("subject", "missing: it names the customer")
-    return event.subject
+    return _short("subject", customers.customer(event.subject))
 
 
 def _normalised(

@@ -27,9 +27,14 @@ WHOLE = "value"
 _MSGSPEC = re.compile(r"^(?P<reason>.*?)(?: - at (?:`key` in )?`\$(?P<path>.*)`)?$", re.DOTALL)
 _MISSING = re.compile(r"^Object missing required field `(?P<name>.+)`$")
 
+DECIMAL = (
+    'send a decimal number as a string, such as "12.50", with at most 15 digits before the point '
+    "and 9 after it"
+)
+
 _MENDS = {
-    "amount": 'send a decimal number as a string, such as "12.50"',
-    "cost": 'send a decimal number as a string, such as "12.50"',
+    "amount": DECIMAL,
+    "cost": DECIMAL,
     "currency": 'send an ISO 4217 code, such as "USD"',
     "language": 'send a BCP 47 tag, such as "zh-CN"',
     "time": 'send RFC 3339 with an offset, such as "2026-03-01T08:30:00Z"',

@@ -135,16 +135,42 @@ def _checked(value: bytes, parsed: Any, path: str) -> bytes:
     return canonical
 
 
+FOREIGN = (
+    (b"\x1f\x8b", "compressed with gzip: send it uncompressed"),
+    (b"\x28\xb5\x2f\xfd", "compressed with Zstandard: send it uncompressed"),
+    (b"\xff\xfe", "UTF-16: send UTF-8"),
+    (b"\xfe\xff", "UTF-16: send UTF-8"),
+    (b"\xef\xbb\xbf", "begins with a byte order mark: send UTF-8 without it"),
+    (b"<", "XML or HTML: send JSON"),
+)
+"""How what is no JSON begins, and what to do."""
+
+SEVERAL = "several JSON documents one after another (NDJSON): send one event in each record, or an \
+array over HTTP"
+
+
 def _why_not_json(value: bytes, path: str, error: orjson.JSONDecodeError) -> Invalid:
+    for beginning, reason in FOREIGN:
+        if value.startswith(beginning):
+            return fault(WHOLE, f"not JSON: {reason}")
     try:
         text = value.decode()
     except UnicodeDecodeError as undecodable:
         return fault(WHOLE, f"not UTF-8: byte {undecodable.start}, {undecodable.reason}")
     # A lenient parser takes NaN, Infinity and 1e999, which some libraries write: name the field.
     with contextlib.suppress(ValueError, RecursionError):
+        if _is_several(text):
+            return fault(WHOLE, f"not JSON: {SEVERAL}")
         if found := find(json.loads(text, object_pairs_hook=Pairs), path):
             return found
     return fault(WHOLE, f"not JSON: {error}")
+
+
+def _is_several(text: str) -> bool:
+    """Whether another document follows the first; ValueError where there is not even one."""
+    begin = len(text) - len(text.lstrip())
+    _, end = json.JSONDecoder().raw_decode(text, begin)
+    return text[end:].lstrip().startswith(("{", "["))
 
 
 def _suspicious(value: bytes, colons_kept: int) -> bool:

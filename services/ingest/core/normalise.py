@@ -13,7 +13,16 @@ import msgspec
 from services.ingest.core.faults import fault
 from services.ingest.core.rates import RateTable
 from shared.contracts.activity import ActivityData
-from shared.contracts.events import Contract, Feedback, Interaction, Item, Profile, Purchase, Refund
+from shared.contracts.events import (
+    Contract,
+    Feedback,
+    Interaction,
+    Item,
+    Profile,
+    Purchase,
+    Refund,
+    id_fault,
+)
 
 
 def purchase(data: Purchase, day: date, rates: RateTable) -> ActivityData:
@@ -29,7 +38,7 @@ def purchase(data: Purchase, day: date, rates: RateTable) -> ActivityData:
         channel=data.channel,
         category=_category(data.items),
         items=len(data.items) or None,
-        order_id=data.order_id,
+        order_id=_short("data.order_id", data.order_id),
     )
 
 
@@ -42,7 +51,7 @@ def refund(data: Refund, day: date, rates: RateTable) -> ActivityData:
         original_amount=amount,
         currency=data.currency or (None if amount is None else rates.reporting),
         channel=data.channel,
-        order_id=data.order_id,
+        order_id=_short("data.order_id", data.order_id),
     )
 
 
@@ -52,7 +61,7 @@ def interaction(data: Interaction, _: date, __: RateTable) -> ActivityData:
         kind=data.kind,
         channel=data.channel,
         category=data.category,
-        campaign_id=data.campaign_id,
+        campaign_id=_short("data.campaign_id", data.campaign_id),
     )
 
 
@@ -61,7 +70,7 @@ def feedback(data: Feedback, _: date, __: RateTable) -> ActivityData:
     return ActivityData(
         kind=data.kind,
         score=data.score,
-        case_id=data.case_id,
+        case_id=_short("data.case_id", data.case_id),
         text=data.text,
         channel=data.channel,
     )
@@ -77,12 +86,17 @@ def contract(data: Contract, _: date, __: RateTable) -> ActivityData:
             raise fault("data.ends_at", "belongs to an activated contract")
         ends_at = ends_at.astimezone(UTC)
     return ActivityData(
-        kind=data.kind, contract_id=data.contract_id, ends_at=ends_at, text=data.reason
+        kind=data.kind,
+        contract_id=_short("data.contract_id", data.contract_id),
+        ends_at=ends_at,
+        text=data.reason,
     )
 
 
 def profile(data: Profile, _: date, __: RateTable) -> ActivityData:
     """As it came."""
+    if data.owner is not None:
+        _short("data.owner.id", data.owner.id)
     return ActivityData(profile=data)
 
 
@@ -94,6 +108,13 @@ NORMALISE: dict[type[msgspec.Struct], Callable[[Any, date, RateTable], ActivityD
     Profile: profile,
     Contract: contract,
 }
+
+
+def _short(field: str, text: str | None) -> str | None:
+    """An id that an index can hold, or none."""
+    if text is not None and (why := id_fault(text)) is not None:
+        raise fault(field, why)
+    return text
 
 
 def _not_negative(field: str, text: str) -> float:

@@ -1,4 +1,4 @@
-"""Which event times are believable. Late is fine, slightly ahead is clamped, absurd is refused.
+"""Which event times are believable. Late is fine, minutes ahead are clamped, more is refused.
 
 Never reads a clock: `arrived_ms` is when the record entered its topic.
 """
@@ -15,9 +15,9 @@ AHEAD_MAX = timedelta(minutes=5)
 """How far ahead of its arrival an event may be dated before it is pulled back: the drift of
 a badly kept clock."""
 
-AHEAD_LIMIT = timedelta(days=400)
-"""Beyond this an event is refused: a date wrong by a year is still an event that happened
-(and is clamped), 2099 or 9999 is a way of saying "never"."""
+AHEAD_LIMIT = timedelta(minutes=15)
+"""Beyond this an event is refused: no clock is so wrong, so the date is, and to call it "now" would
+hide a silence. The usual cause is a local time that was sent as UTC."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -25,7 +25,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def settle(time: datetime, arrived_ms: int) -> datetime:
     """`time` (aware) in UTC, at most arrival + 5 min; Invalid where it cannot be meant.
 
-    >>> settle(datetime(2031, 1, 1, tzinfo=UTC), 1_917_302_400_000)  # arrived 2030-10-04
+    >>> settle(datetime(2030, 10, 4, 0, 9, tzinfo=UTC), 1_917_302_400_000)  # arrived 00:00
     datetime.datetime(2030, 10, 4, 0, 5, tzinfo=datetime.timezone.utc)
     """
     if time < TIME_MIN:
@@ -38,5 +38,16 @@ def settle(time: datetime, arrived_ms: int) -> datetime:
     if time <= latest:
         return time.astimezone(UTC)
     if time > arrived + AHEAD_LIMIT:
-        raise fault("time", f"more than {AHEAD_LIMIT.days} days after its arrival")
+        minutes = AHEAD_LIMIT // timedelta(minutes=1)
+        ahead = str(time - arrived).partition(".")[0]
+        raise fault(
+            "time",
+            f"{ahead} after its arrival, at most {minutes} minutes are: is it a local time sent as "
+            "UTC?",
+        )
     return latest
+
+
+def is_clamped(sent: datetime, settled: datetime) -> bool:
+    """Whether `settle` pulled a time back."""
+    return settled < sent

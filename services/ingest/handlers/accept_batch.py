@@ -10,9 +10,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from services.ingest.core.accept import accept
+from services.ingest.core.accept import accepted
 from services.ingest.core.rates import RateTable
 from services.ingest.core.trace import traceparent_of
+from services.ingest.core.unknown import UnknownFields
 from services.ingest.handlers.forward_control import to_every_partition
 from services.ingest.ports import Outlet, Topics, Unreadable
 from shared.contracts.activity import ENCODER
@@ -48,15 +49,24 @@ class Sorted:
     accepted: Counter[str] = field(default_factory=Counter)
     """Events by type."""
     letters: list[DeadLetter] = field(default_factory=list)
+    notes: list[Invalid] = field(default_factory=list)
+    """What is to be known of accepted events: unknown fields, times that were pulled back."""
 
 
 class AcceptBatch:
     """One per consumer loop."""
 
-    def __init__(self, outlet: Outlet, topics: Topics, rates: RateTable) -> None:
+    def __init__(
+        self,
+        outlet: Outlet,
+        topics: Topics,
+        rates: RateTable,
+        unknown_fields: UnknownFields = "typos",
+    ) -> None:
         self._outlet = outlet
         self._topics = topics
         self._rates = rates
+        self._unknown_fields = unknown_fields
 
     async def decide(self, records: Sequence[Record | Unreadable], now_ms: int) -> Sorted:
         """Decide on every record, sending nothing; Transient when the broker is not there.
@@ -88,11 +98,14 @@ class AcceptBatch:
             believable = 0 < record.timestamp <= now_ms + SKEW_MS_MAX
             arrived_ms = record.timestamp if believable else now_ms
             try:
-                event = accept(record.value, record.headers, arrived_ms, self._rates)
+                event, notes = accepted(
+                    record.value, record.headers, arrived_ms, self._rates, self._unknown_fields
+                )
             except Invalid as fault:
                 self._refuse(record, fault, done)
                 continue
             done.refused.append(False)
+            done.notes += notes
             done.accepted[event.type] += 1
             value, trace = ENCODER.encode(event), traceparent_of(record.headers)
             if event.type in CONTROL_TYPES:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from services.ingest.core.accept import accept
+from services.ingest.core.accept import accepted
 from services.ingest.core.faults import index_path
 from services.ingest.core.rates import RateTable
+from services.ingest.core.unknown import UnknownFields
 from services.ingest.ports import Outlet
 from shared.contracts import headers as names
 from shared.contracts.dead_letter import Headers
@@ -30,7 +31,7 @@ _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """One event that was not accepted: its place in the request, and why."""
+    """What is told of one event: its place in the request, the field, and why."""
 
     index: int
     field: str
@@ -43,17 +44,27 @@ class Published:
 
     accepted: int = 0
     refusals: list[Refusal] = field(default_factory=list)
+    notes: list[Refusal] = field(default_factory=list)
+    """Of accepted events: what their sender should know of them."""
 
 
 class PublishEvents:
     """Safe to call concurrently; requests are sent one after another, since one that fails
     closes the producer."""
 
-    def __init__(self, outlet: Outlet, raw_topic: str, rates: RateTable, clock: Clock) -> None:
+    def __init__(
+        self,
+        outlet: Outlet,
+        raw_topic: str,
+        rates: RateTable,
+        clock: Clock,
+        unknown_fields: UnknownFields = "typos",
+    ) -> None:
         self._outlet = outlet
         self._raw_topic = raw_topic
         self._rates = rates
         self._clock = clock
+        self._unknown_fields = unknown_fields
         self._turn = asyncio.Lock()
 
     async def __call__(self, body: bytes, trace: Headers) -> Published:
@@ -65,10 +76,11 @@ class PublishEvents:
         headers = ((names.CONTENT_TYPE, names.CLOUDEVENTS_JSON.encode()), *trace)
         for index, value in enumerate(split(body)):
             try:
-                key = self._key(value, now_ms)
+                key, notes = self._key(value, now_ms)
             except Invalid as fault:
                 done.refusals.append(Refusal(index, fault.field, fault.reason))
                 continue
+            done.notes += [Refusal(index, note.field, note.reason) for note in notes]
             outgoing.append(Record(self._raw_topic, key, value, headers))
         await self._send(outgoing)
         done.accepted = len(outgoing)
@@ -85,12 +97,12 @@ class PublishEvents:
         finally:
             self._turn.release()
 
-    def _key(self, value: bytes, now_ms: int) -> bytes:
-        """The customer of an acceptable event."""
-        event = accept(value, (), now_ms, self._rates)
+    def _key(self, value: bytes, now_ms: int) -> tuple[bytes, tuple[Invalid, ...]]:
+        """The customer of an acceptable event, and what is to be told of it."""
+        event, notes = accepted(value, (), now_ms, self._rates, self._unknown_fields)
         if event.type in CONTROL_TYPES:
             raise Invalid("type", "control events are not taken over HTTP")
-        return event.subject.encode()
+        return event.subject.encode(), notes
 
 
 def split(body: bytes) -> list[bytes]:

@@ -1,5 +1,7 @@
 """Events over HTTP: `POST /v1/events` with a CloudEvent or an array of them."""
 
+from typing import Any
+
 import msgspec
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 
@@ -9,13 +11,27 @@ from services.ingest.handlers.publish_events import EVENTS_MAX, PublishEvents
 from shared.contracts.dead_letter import Headers
 from shared.contracts.headers import CLOUDEVENTS_JSON, TRACEPARENT
 from shared.http.access import Tokens, require
+from shared.http.borders import Body
 from shared.kernel.errors import Transient
 
-BODY_BYTES_MAX = 5 * 1024 * 1024
-"""Of one request: 1,000 events of 5 KB, ten times what they usually have."""
+EVENTS = "/v1/events"
+
+BODIES = {EVENTS: Body(bytes_max=5 * 1024 * 1024, seconds_max=30.0, raw=True)}
+"""1,000 events of 5 KB, ten times what they usually have. Each event is looked at for itself."""
 
 REQUESTS_MAX = 16
-"""Requests read or sent at once: 80 MB of bodies at worst. Others are told to come again."""
+"""Requests sent to Kafka, or waiting for their turn, at once; their bodies have been read."""
+
+BINARY_PREFIX = "ce-"
+"""Of the headers of CloudEvents' HTTP binary mode."""
+
+NOT_TAKEN = {
+    "application/x-ndjson": "NDJSON",
+    "application/ndjson": "NDJSON",
+    "application/jsonl": "JSON Lines",
+    "application/json-seq": "a JSON text sequence",
+}
+"""What senders try, by its media type, and what we call it."""
 
 _BODY = {
     "requestBody": {
@@ -30,6 +46,31 @@ _BODY = {
     }
 }
 
+_TOLD = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "required": ["index", "field", "reason"],
+        "properties": {
+            "index": {"type": "integer"},
+            "field": {"type": "string"},
+            "reason": {"type": "string"},
+        },
+    },
+}
+_ANSWER = {
+    "type": "object",
+    "required": ["accepted", "refused", "noted"],
+    "properties": {"accepted": {"type": "integer"}, "refused": _TOLD, "noted": _TOLD},
+}
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    code: {"description": text, "content": {"application/json": {"schema": _ANSWER}}}
+    for code, text in (
+        (202, "Acknowledged by Kafka; some events may have been refused"),
+        (422, "Every event was refused"),
+    )
+}
+
 
 class EventsRoute:
     """The route's state: how many requests are under way."""
@@ -41,19 +82,24 @@ class EventsRoute:
     async def post(self, request: Request) -> Response:
         """202 once the acceptable events are acknowledged by Kafka; 422 when there are none.
 
-        Both list the events that were refused, by index, field and reason.
+        Both list by index, field and reason: `refused` events, which are kept nowhere, and what
+        was `noted` of accepted ones.
         """
+        _look_at_form(request)
         if self._open >= REQUESTS_MAX:
             raise Transient(f"{REQUESTS_MAX} requests are under way")
         self._open += 1
         try:
-            done = await self._publish(await _read(request), _trace(request))
+            done = await self._publish(await request.body(), _trace(request))
         finally:
             self._open -= 1
         metrics.HTTP_EVENTS.labels("accepted").inc(done.accepted)
         metrics.HTTP_EVENTS.labels("refused").inc(len(done.refusals))
+        metrics.HTTP_EVENTS.labels("noted").inc(len({note.index for note in done.notes}))
         return Response(
-            msgspec.json.encode({"accepted": done.accepted, "refused": done.refusals}),
+            msgspec.json.encode(
+                {"accepted": done.accepted, "refused": done.refusals, "noted": done.notes}
+            ),
             status_code=202 if done.accepted or not done.refusals else 422,
             media_type="application/json",
         )
@@ -62,24 +108,30 @@ class EventsRoute:
 def add_routes(app: FastAPI, publish: PublishEvents, tokens: Tokens) -> None:
     """Add the route, guarded by the scope `events:write`."""
     app.add_api_route(
-        "/v1/events",
+        EVENTS,
         EventsRoute(publish).post,
         methods=["POST"],
         dependencies=[Depends(require(tokens, "events:write"))],
         status_code=202,
         response_class=Response,
         openapi_extra=_BODY,
+        responses=_ANSWERS,
     )
 
 
-async def _read(request: Request) -> bytes:
-    """The body, never more of it than is allowed."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > BODY_BYTES_MAX:
-            raise HTTPException(413, f"send at most {BODY_BYTES_MAX:,} bytes at once")
-    return bytes(body)
+def _look_at_form(request: Request) -> None:
+    """Refuse a form that is not taken, by its name, before its content is misread."""
+    if any(name.startswith(BINARY_PREFIX) for name in request.headers):
+        raise HTTPException(
+            415,
+            "CloudEvents binary mode (headers `ce-...`) is not taken over HTTP: send structured "
+            f"mode, one JSON object with the attributes and `data`, as {CLOUDEVENTS_JSON}",
+        )
+    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if called := NOT_TAKEN.get(media):
+        raise HTTPException(415, f"{called} is not taken: send a JSON array of events")
+    if media.startswith("application/cloudevents") and not media.endswith("+json"):
+        raise HTTPException(415, f"{media[:80]!r} is not taken: send {CLOUDEVENTS_JSON}")
 
 
 def _trace(request: Request) -> Headers:

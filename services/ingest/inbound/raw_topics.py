@@ -109,6 +109,7 @@ class RawTopics:
             await self._consumer.start()
         if await self._flood.blocked():
             metrics.STOPPED.set(1)
+            self._health.committed(NAME)  # the check `intake` tells of it
             await self._consumer.hold()
             await stop.wait(HOLD_S)
             return
@@ -119,6 +120,7 @@ class RawTopics:
         if not records:
             await self._landed()
             return
+        self._health.behind(NAME)
         try:
             done = await self._accept.decide(records, self._now_ms())
         except Transient:
@@ -128,6 +130,7 @@ class RawTopics:
         if self._flood.reason is not None:
             self._consumer.rewind(records)
             return
+        self._health.behind(NAME)  # the batch before has ended it, by being committed
         task = asyncio.create_task(self._finish(records, done, began_s), name=f"{NAME}-flight")
         self._flight = _Flight(records, done, task)
 
@@ -150,12 +153,15 @@ class RawTopics:
         except Transient:
             self._consumer.rewind([*flight.records, *behind])
             raise
+        self._health.committed(NAME)
         self._note(flight.records, flight.done)
 
     def _note(self, records: list[AnyRecord], done: Sorted) -> None:
         self._flood.note(done.refused)
         for event_type, count in done.accepted.items():
             metrics.ACCEPTED.labels(event_type).inc(count)
+        for note in done.notes:
+            metrics.NOTED.labels(metrics.field_label(note.field)).inc()
         for letter in done.letters:
             label = metrics.field_label(letter.field)
             metrics.DEAD_LETTERS.labels(letter.stage, label).inc()

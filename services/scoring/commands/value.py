@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import re
 import sys
 from collections import Counter, defaultdict
 from datetime import datetime, timedelta
@@ -15,9 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.scoring.commands import around as middle
 from services.scoring.commands.running import SPEC, instant
 from services.scoring.core.reading import category_of
-from services.scoring.core.segments.expression import compile_rule
 from services.scoring.core.segments.movement import Moves, known_from
-from services.scoring.core.segments.rules import NAMES
+from services.scoring.core.segments.rules import ID_PATTERN, runnable
 from services.scoring.core.state import CATEGORY_BUCKETS
 from services.scoring.core.value import policy as policies
 from services.scoring.handlers.value_refresh import sampled
@@ -29,6 +29,7 @@ from services.scoring.store.value_jobs import ValueJobs
 from shared.contracts.activity import DECODER
 from shared.contracts.events import PURCHASE
 from shared.kernel.errors import Invalid
+from shared.kernel.text import kept
 from shared.runtime.clock import SystemClock
 from shared.runtime.command_line import with_engine
 
@@ -58,6 +59,9 @@ def add_commands(commands: Any) -> None:
     define.add_argument("--action", help="a playbook, triggered once on entry")
     define.add_argument("--act-on-existing", action="store_true")
     define.set_defaults(command=_define)
+    retire = actions.add_parser("retire", help="take a segment out of force")
+    retire.add_argument("id", help="as `segments list` shows it")
+    retire.set_defaults(command=_retire)
     find = actions.add_parser("discover", help="groups that nobody had a rule for, in words")
     find.set_defaults(command=_discover)
     value = commands.add_parser("value", help="thresholds of tiers, grades and states")
@@ -153,7 +157,11 @@ async def _discover(_: argparse.Namespace) -> int:
 
 
 async def _define(args: argparse.Namespace) -> int:
-    compile_rule(args.expression, NAMES)
+    if re.fullmatch(ID_PATTERN, args.id) is None:
+        raise Invalid("id", "must be a word of small letters, digits and hyphens, as `big-city`")
+    for field in ("expression", "name", "action"):
+        kept(field, getattr(args, field) or "")
+    runnable(args.expression)
 
     async def work(engine: AsyncEngine) -> int:
         decisions = Decisions(engine)
@@ -174,6 +182,18 @@ async def _define(args: argparse.Namespace) -> int:
             current.version if current else 0,
         )
         print(f"{saved.id} version {saved.version} is in force within seconds")
+        return 0
+
+    return await with_engine(SPEC, work)
+
+
+async def _retire(args: argparse.Namespace) -> int:
+    async def work(engine: AsyncEngine) -> int:
+        retired = await Decisions(engine).retire_segment(args.id, SystemClock().now())
+        if retired is None:
+            print(f"no segment {args.id!r} is in force; see `segments list`", file=sys.stderr)
+            return 1
+        print(f"{retired.id} is out of force within seconds; its members leave it silently")
         return 0
 
     return await with_engine(SPEC, work)

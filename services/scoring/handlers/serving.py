@@ -63,6 +63,8 @@ class Serving:
         self._refused: set[str] = set()
         self._poll_s = poll_s
         self.checked = False
+        self.unusable: str | None = None
+        """Why the promoted model does not serve; None while it does, or none is promoted."""
 
     def current(self) -> Predictor:
         """The predictor to use now."""
@@ -82,17 +84,17 @@ class Serving:
         row = await self._registry.serving()
         if row is None:
             self._swap(self._fallback)
-            metrics.MODEL_UNUSABLE.set(0)
+            self._note_usable(None)
         elif row.version != self._predictor.version and row.version not in self._refused:
             try:
                 self._swap(await self._loaded(row))
-                metrics.MODEL_UNUSABLE.set(0)
+                self._note_usable(None)
             except Invalid as invalid:
                 if not invalid.field.startswith(OTHER_RELEASE):
                     raise
                 self._refused.add(row.version)
                 self._swap(self._fallback)
-                metrics.MODEL_UNUSABLE.set(1)
+                self._note_usable(f"{row.version}: {invalid}")
                 log.warning("promoted model cannot serve", version=row.version, why=str(invalid))
         self.checked = True
         await self._refresh_challenger()
@@ -106,7 +108,7 @@ class Serving:
             except Transient as trouble:
                 log.warning("model registry not reached", trouble=str(trouble))
             except Invalid as invalid:
-                metrics.MODEL_UNUSABLE.set(1)
+                self._note_usable(str(invalid))
                 log.warning("promoted model cannot be read", why=str(invalid))
 
     async def _refresh_challenger(self) -> None:
@@ -128,6 +130,10 @@ class Serving:
     async def _loaded(self, row: Promoted) -> Predictor:
         data = await asyncio.to_thread(self._artefacts.get, row.digest)
         return await asyncio.to_thread(self._load, data)
+
+    def _note_usable(self, why_not: str | None) -> None:
+        self.unusable = why_not
+        metrics.MODEL_UNUSABLE.set(0 if why_not is None else 1)
 
     def _swap(self, to: Predictor) -> None:
         if to.version != self._predictor.version:

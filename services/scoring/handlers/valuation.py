@@ -67,12 +67,17 @@ class Valuing:
         self._versions: Versions | None = None
         self._clock = clock
         self._valuation = Valuation(clock=clock)
-        self.unusable: dict[str, str] = {}
-        """Segments in force that this version cannot run (a name is no longer known), and why."""
+        self._refused: dict[str, str] = {}
 
     def current(self) -> Valuation:
         """What to use now."""
         return self._valuation
+
+    @property
+    def unusable(self) -> dict[str, str]:
+        """Segments in force that are not run, and why: this version does not know a name of theirs,
+        or they failed on a customer."""
+        return self._refused | self._valuation.rules.failed
 
     @property
     def checked(self) -> bool:
@@ -94,7 +99,8 @@ class Valuing:
 
     def _rules(self, segments: Sequence[Segment]) -> list[Rule]:
         """Compiled; one that cannot be run any more is left out and told."""
-        found, self.unusable = [], {}
+        found: list[Rule] = []
+        self._refused = {}
         for one in segments:
             try:
                 found.append(
@@ -104,8 +110,8 @@ class Valuing:
                     )
                 )  # fmt: skip
             except Invalid as error:
-                self.unusable[one.id] = error.reason
-                log.warning("segment cannot be run", segment=one.id, reason=error.reason)
+                self._refused[one.id] = error.reason
+                log.warning("segment is disabled: it cannot be run", segment=one.id, why=str(error))
         return found
 
     async def watch(self, stop: Stop) -> None:

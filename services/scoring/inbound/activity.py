@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import islice
 
-import msgspec
-
 from services.scoring.core.deliveries import observe
 from services.scoring.core.events import Kind
 from services.scoring.core.reading import category_of, channel_of, kind_of, until_of
@@ -28,7 +26,11 @@ from services.scoring.ports import (
 from shared.contracts import events as types
 from shared.contracts.activity import DECODER, Activity
 from shared.contracts.dead_letter import DeadLetter, Origin
+from shared.contracts.events import KEY_BYTES_MAX, key_fault
+from shared.contracts.reading import UNREADABLE, read
 from shared.kafka.batch import Batch, Record
+from shared.kernel.errors import Invalid
+from shared.kernel.times import EARLIEST, LATEST, in_utc
 from shared.postgres.ledger import TopicPartition
 from shared.postgres.outbox import Message
 
@@ -39,9 +41,8 @@ STEPS_MAX = 8
 little, and with every customer of a sweep of the default bound looked at in each it still ends
 within `TURN_S_MAX`."""
 
-KEY_BYTES_MAX = 2_600
-"""Of customer, source and id together, in UTF-8: an entry of the keys' index has room for 2,704
-bytes with its headers, and 256 characters of each can take 3,072."""
+RECEIVED_MS_MAX = int(LATEST.timestamp() * 1_000)
+"""As late as any time that is kept."""
 
 
 class ActivityDecoder:
@@ -103,7 +104,8 @@ class ActivityDecoder:
         """A control record, or one of a run in which something cannot be accepted."""
         progress = turn.progress
         try:
-            activity = DECODER.decode(record.value or b"")
+            activity = read(DECODER, record.value)
+            in_utc("time", activity.time)
             if activity.type == types.TICK:
                 if self._replay and not _was_reached(progress, activity.time):
                     turn.tick = True
@@ -115,7 +117,9 @@ class ActivityDecoder:
                 _check(activity)
                 rows.extend(_columns([activity], [record]))
                 _note_backfills(progress, [activity])
-        except (msgspec.DecodeError, ValueError) as error:
+        except Invalid as wrong:
+            turn.dead.append(self._dead_letter(record, wrong.field, wrong.reason))
+        except ValueError as error:
             turn.dead.append(self._dead_letter(record, "value", str(error)))
 
     def same_id(self, record: Record) -> Message:
@@ -144,14 +148,10 @@ def _check(activity: Activity) -> None:
         raise ValueError("subject: an event needs a customer")
     if "\0" in subject or "\0" in source or "\0" in name:
         raise ValueError("subject, source, id: none of them may contain a NUL")
-    if 4 * (len(subject) + len(source) + len(name)) > KEY_BYTES_MAX:
-        size = sum(len(part.encode()) for part in (subject, source, name))
-        if size > KEY_BYTES_MAX:
-            raise ValueError(
-                f"subject, source, id: {size} bytes together, at most {KEY_BYTES_MAX}: shorten them"
-            )
-    if activity.time.tzinfo is None:
-        raise ValueError("time: an offset from UTC is missing")
+    if (why := key_fault(subject, source, name)) is not None:
+        raise ValueError(f"subject, source, id: {why}")
+    if not 0 <= activity.receivedms <= RECEIVED_MS_MAX:
+        raise ValueError(f"receivedms: must be 0 to {RECEIVED_MS_MAX}")
     if activity.contenthash:
         bytes.fromhex(activity.contenthash)
 
@@ -165,7 +165,7 @@ def _run(records: Sequence[Record], begin: int) -> list[Activity]:
             if activity.type in types.CONTROL_TYPES:
                 break
             run.append(activity)
-    except (msgspec.DecodeError, ValueError):
+    except UNREADABLE:
         pass  # whoever comes to this record says why
     return run
 
@@ -219,6 +219,8 @@ def _fine(rows: EventRows) -> bool:
         and not any("\0" in "".join(names) for names in (rows.customer, rows.source, rows.id))
         and 4 * max(sizes, default=0) <= KEY_BYTES_MAX
         and None not in {time.tzinfo for time in rows.time}
+        and all(EARLIEST <= time <= LATEST for time in rows.time)
+        and all(0 <= at <= RECEIVED_MS_MAX for at in rows.received_ms)
     )
 
 

@@ -9,20 +9,21 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Path
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StrictBool
 
-from services.scoring.core.segments.expression import CHARS_MAX, compile_rule
-from services.scoring.core.segments.rules import NAMES
+from services.scoring.core.segments.expression import CHARS_MAX
+from services.scoring.core.segments.rules import ID_PATTERN, NAMES, runnable
 from services.scoring.inbound.value_http import StandingPage, StandingView, example
 from services.scoring.store.decisions import Decisions, Definition
 from services.scoring.store.standing_lists import StandingLists
 from shared.http.access import Tokens, require
-from shared.http.paging import Limit, decoded, encoded
+from shared.http.fields import Whole
+from shared.http.paging import Cursor, Limit, decoded, encoded
 from shared.runtime.clock import Clock
 
-NO_NUL: Final = "^[^\\x00]*$"
-SegmentId = Annotated[str, Path(pattern="^[a-z0-9][a-z0-9-]{0,59}$")]
-"""A word for URLs and messages: `big-city`."""
+NewId = Annotated[str, Path(pattern=ID_PATTERN)]
+SegmentId = Annotated[str, Path(min_length=1, max_length=200)]
+"""Any that is stored: a command of an earlier version made ids of other forms."""
 
 EXAMPLE: Final[dict[str, Any]] = {
     "name": "Quiet big spenders",
@@ -49,18 +50,16 @@ class SegmentIn(BaseModel):
 
     model_config = {"json_schema_extra": {"examples": [EXAMPLE]}}
 
-    name: str = Field(min_length=1, max_length=100, pattern=NO_NUL)
-    description: str = Field("", max_length=1_000, pattern=NO_NUL)
-    expression: str = Field(
-        min_length=1, max_length=CHARS_MAX, pattern=NO_NUL, description="A CEL rule over NAMES"
-    )
+    name: str = Field(min_length=1, max_length=100)
+    description: str = Field("", max_length=1_000)
+    expression: str = Field(min_length=1, max_length=CHARS_MAX, description="A CEL rule over NAMES")
     action: str | None = Field(
-        None, max_length=100, pattern=NO_NUL, description="A playbook, triggered once on entry"
+        None, max_length=100, description="A playbook, triggered once on entry"
     )
-    act_on_existing: bool = Field(
+    act_on_existing: StrictBool = Field(
         default=False, description="Also for whom the definition finds inside when it is saved"
     )
-    version: int = Field(
+    version: Whole = Field(
         0, ge=0, description="The version that you change; 0 for a new segment: guards against two "
         "authors at once",
     )  # fmt: skip
@@ -120,7 +119,7 @@ def _add_reads(router: APIRouter, lists: StandingLists, decisions: Decisions) ->
 
     @router.get("/{segment_id}/customers")
     async def customers(
-        segment_id: SegmentId, cursor: str | None = None, limit: Limit = 50
+        segment_id: SegmentId, cursor: Cursor = None, limit: Limit = 50
     ) -> StandingPage:
         """Who is in the segment now, by customer id."""
         if await decisions.segment(segment_id) is None:
@@ -134,36 +133,32 @@ def _add_reads(router: APIRouter, lists: StandingLists, decisions: Decisions) ->
 
 def _add_decisions(router: APIRouter, decisions: Decisions, clock: Clock) -> None:
     @router.put("/{segment_id}")
-    async def save(segment_id: SegmentId, given: SegmentIn) -> SegmentView:
+    async def save(segment_id: NewId, given: SegmentIn) -> SegmentView:
         """Define a segment, or change it: give the `version` that you have read."""
-        compile_rule(given.expression, NAMES)
-        wanted = _definition(segment_id, given.model_dump(), clock.now(), retired=False)
+        runnable(given.expression)
+        wanted = _definition(segment_id, given, clock.now())
         return _view(await decisions.save_segment(wanted, given.version), None)
 
     @router.delete("/{segment_id}")
     async def retire(segment_id: SegmentId) -> SegmentView:
         """Take a segment out of force: its members leave it, silently, as they are looked at."""
-        found = await decisions.segment(segment_id)
-        if found is None or found.retired:
+        retired = await decisions.retire_segment(segment_id, clock.now())
+        if retired is None:
             raise HTTPException(404, f"no segment {segment_id!r} is in force")
-        given = {name: getattr(found, name) for name in Definition.__slots__}
-        wanted = _definition(segment_id, given, clock.now(), retired=True)
-        return _view(await decisions.save_segment(wanted, found.version), None)
+        return _view(retired, None)
 
 
-def _definition(
-    segment_id: str, given: dict[str, Any], now: datetime, *, retired: bool
-) -> Definition:
+def _definition(segment_id: str, given: SegmentIn, now: datetime) -> Definition:
     return Definition(
         id=segment_id,
         version=0,
         revision=0,
-        name=given["name"],
-        description=given["description"],
-        expression=given["expression"],
-        action=given["action"],
-        act_on_existing=given["act_on_existing"],
-        retired=retired,
+        name=given.name,
+        description=given.description,
+        expression=given.expression,
+        action=given.action,
+        act_on_existing=given.act_on_existing,
+        retired=False,
         created_at=now,
     )
 

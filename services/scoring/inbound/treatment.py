@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 
-import msgspec
-
 from shared.contracts.dead_letter import DeadLetter, Origin
 from shared.contracts.events import ID_LENGTH_MAX
+from shared.contracts.reading import read
 from shared.contracts.treatment import DECODER, TreatmentRecorded
 from shared.kafka.batch import Batch, Record
 from shared.kernel.errors import Invalid
+from shared.kernel.times import in_utc
 from shared.postgres.outbox import Message
+
+BIGINT_MAX = 2**63 - 1
+"""Of a column of PostgreSQL's type bigint."""
 
 
 class TreatmentDecoder:
@@ -25,22 +28,22 @@ class TreatmentDecoder:
         for tp in sorted(batch.records):
             for record in batch.records[tp]:
                 try:
-                    fact = DECODER.decode(record.value or b"")
+                    fact = read(DECODER, record.value)
                     _check(fact)
                     facts.append(fact)
-                except (msgspec.DecodeError, Invalid) as error:
+                except Invalid as error:
                     dead.append(self._dead_letter(record, error))
         return facts, dead
 
-    def _dead_letter(self, record: Record, error: Exception) -> Message:
+    def _dead_letter(self, record: Record, error: Invalid) -> Message:
         letter = DeadLetter(
             key=record.key,
             value=record.value,
             original_headers=tuple(record.headers),
             origin=Origin(record.topic, record.partition, record.offset),
             stage="scoring",
-            field=error.field if isinstance(error, Invalid) else "value",
-            reason=error.reason if isinstance(error, Invalid) else str(error),
+            field=error.field,
+            reason=error.reason,
         )
         tp = (record.topic, record.partition)
         return Message(tp, self._dead_letter_topic, letter.key, letter.value, letter.to_headers())
@@ -55,8 +58,10 @@ def _check(fact: TreatmentRecorded) -> None:
     )  # fmt: skip
     if any("\0" in word for word in words if word is not None):
         raise Invalid("value", "a NUL in a text")
+    if fact.revision is not None and not 0 <= fact.revision <= BIGINT_MAX:
+        raise Invalid("revision", f"must be 0 to {BIGINT_MAX}")
     for name, at in (("at", fact.at), ("until", fact.until)):
-        if at is not None and at.tzinfo is None:
-            raise Invalid(name, "an offset from UTC is missing")
+        if at is not None:
+            in_utc(name, at)
     if fact.until is not None and fact.until < fact.at:
         raise Invalid("until", "lies before `at`")

@@ -18,13 +18,13 @@ from services.scoring.store.standing_lists import After, StandingLists
 from shared.contracts.events import ID_LENGTH_MAX
 from shared.contracts.risk import Grade
 from shared.http.access import Tokens, require
-from shared.http.paging import Limit, decoded, encoded, invalid_cursor
+from shared.http.fields import Instant
+from shared.http.paging import Cursor, Limit, encoded, number, of_cursor
 from shared.kernel.errors import Invalid
 from shared.runtime.clock import Clock
 
-NO_NUL: Final = "^[^\\x00]*$"
-CustomerId = Annotated[str, Path(min_length=1, max_length=ID_LENGTH_MAX, pattern=NO_NUL)]
-Reason = Annotated[str, Field(min_length=3, max_length=500, pattern=NO_NUL)]
+CustomerId = Annotated[str, Path(min_length=1, max_length=ID_LENGTH_MAX)]
+Reason = Annotated[str, Field(min_length=3, max_length=500)]
 OVERRIDE_DAYS_MAX: Final = 366
 """A grade set by hand is looked at again within a year."""
 
@@ -159,7 +159,7 @@ class SetGrade(BaseModel):
     }
     grade: Grade
     reason: Reason
-    expires_at: datetime
+    expires_at: Instant
 
 
 class PolicyIn(BaseModel):
@@ -198,13 +198,13 @@ def add_value_routes(
 
 def _add_reads(router: APIRouter, lists: StandingLists, decisions: Decisions) -> None:
     @router.get("/lists/potential-high-value")
-    async def potential(cursor: str | None = None, limit: Limit = 50) -> StandingPage:
+    async def potential(cursor: Cursor = None, limit: Limit = 50) -> StandingPage:
         """Potential high-value customers: not VIP, but worth most in the time to come."""
         rows = await lists.potential(_after(cursor), limit + 1)
         return _page(rows, limit, "worth")
 
     @router.get("/lists/win-back")
-    async def win_back(cursor: str | None = None, limit: Limit = 50) -> StandingPage:
+    async def win_back(cursor: Cursor = None, limit: Limit = 50) -> StandingPage:
         """Win-back candidates: churned, those who brought most money first, with why they left."""
         rows = [_with_cause(row) for row in await lists.win_back(_after(cursor), limit + 1)]
         return _page(rows, limit, "net_spent")
@@ -258,8 +258,6 @@ def _add_decisions(router: APIRouter, decisions: Decisions, clock: Clock) -> Non
     async def set_grade(customer_id: CustomerId, given: SetGrade) -> Response:
         """Set a customer's grade by hand until it expires."""
         now = clock.now()
-        if given.expires_at.tzinfo is None:
-            raise Invalid("expires_at", "an offset from UTC is missing")
         if not now < given.expires_at <= now + timedelta(days=OVERRIDE_DAYS_MAX):
             raise Invalid("expires_at", f"lies within the next {OVERRIDE_DAYS_MAX} days")
         await decisions.set_grade(customer_id, given.grade, given.reason, now, given.expires_at)
@@ -276,11 +274,8 @@ def _add_decisions(router: APIRouter, decisions: Decisions, clock: Clock) -> Non
 def _after(cursor: str | None) -> After | None:
     if cursor is None:
         return None
-    value, _, customer = decoded(cursor).partition(" ")
-    try:
-        return float(value), customer
-    except ValueError:
-        raise invalid_cursor() from None
+    value, customer = of_cursor(cursor, number)
+    return value, customer
 
 
 def _page(rows: list[dict[str, Any]], limit: int, by: str) -> StandingPage:

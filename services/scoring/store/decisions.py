@@ -5,7 +5,7 @@ Each is a new version; nothing is changed in place. Saving asks for a look at ev
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -106,6 +106,13 @@ class Decisions:
             await work.connection.execute(t.insert().values(**values))
             await work.connection.execute(RELOOK, {"now": given.created_at})
         return Definition(**values)
+
+    async def retire_segment(self, segment_id: str, now: datetime) -> Definition | None:
+        """Take a segment out of force; None where there is none, whatever the form of its id."""
+        found = await self.segment(segment_id)
+        if found is None or found.retired:
+            return None
+        return await self.save_segment(replace(found, retired=True, created_at=now), found.version)
 
     async def segment(self, segment_id: str) -> Definition | None:
         """The newest version, retired or not."""

@@ -15,12 +15,14 @@ from services.alerts.core.endpoint import Endpoint, Kind
 from services.alerts.handlers.look import LookForChanges
 from services.alerts.handlers.take_click import TakeClick
 from services.alerts.inbound.callbacks import Place, add_crm_callbacks
+from services.alerts.inbound.http.callbacks import BODIES, CALLBACKS
 from services.alerts.outbound.connectors import Connectors
 from services.alerts.outbound.http import Http
 from services.alerts.store.connectors import CallbackRows, LookRows, OwnerRows
 from services.alerts.store.tasks import Tasks
 from shared.contracts.events import Owner, Profile
 from shared.http.app import create_app
+from shared.http.borders import Limits
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.runtime.health import Health
 from tests.fakes.crm.serving import Served, serving
@@ -108,7 +110,7 @@ async def office(
             give_verdict=bench.give_verdict(),
             clock=bench.clock,
         )
-        app = create_app("test", Health(bench.clock))
+        app = create_app("test", Health(bench.clock), Limits(open=(CALLBACKS,), bodies=BODIES))
         add_crm_callbacks(
             app,
             Place(

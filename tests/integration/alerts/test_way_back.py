@@ -9,9 +9,10 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.core.signature import headers
-from services.alerts.inbound.http.callbacks import Returning, add_callbacks
+from services.alerts.inbound.http.callbacks import BODIES, CALLBACKS, Returning, add_callbacks
 from services.alerts.store.delivery_log import DeliveryLog
 from shared.http.app import create_app
+from shared.http.borders import Limits
 from shared.runtime.health import Health
 from tests.integration.alerts.bench import Bench, rows
 from tests.integration.alerts.receiver import SECRET, Receiver
@@ -33,7 +34,7 @@ async def bench(engine: AsyncEngine, receiver: Receiver) -> AsyncIterator[Bench]
 @pytest.fixture
 async def api(bench: Bench) -> AsyncIterator[httpx.AsyncClient]:
     """A client without a token."""
-    app = create_app("test", Health(bench.clock))
+    app = create_app("test", Health(bench.clock), Limits(open=(CALLBACKS,), bodies=BODIES))
     log = DeliveryLog(bench.engine)
     add_callbacks(
         app, Returning(bench.engine, bench.stored, log, bench.give_verdict(), bench.clock)
@@ -115,8 +116,42 @@ async def test_bad_and_huge_bodies_are_refused(bench: Bench, api: httpx.AsyncCli
         (b"{}", 422),
         (b"not json", 422),
         (verdict("rt_1", "maybe"), 422),
-        (b"x" * 64_001, 413),
+        (b"x" * 65_537, 413),
     ):
         signed = headers("cb_1", bench.clock.now(), body, [SECRET])
         answer = await api.post("/v1/callbacks/crm", content=body, headers=signed)
         assert answer.status_code == status
+
+
+async def test_an_unknown_endpoint_answers_as_a_known_one(
+    bench: Bench, api: httpx.AsyncClient
+) -> None:
+    """Whatever is wrong with what comes: who guesses learns nothing."""
+    body, now = verdict("rt_1"), bench.clock.now()
+    signed = headers("cb_1", now, body, [OTHER])
+    old = headers("cb_1", now - timedelta(hours=1), body, [SECRET])
+    for given in ({}, signed, old, signed | {"webhook-timestamp": "9" * 300}):
+        for content in (body, b"{", b"[" * 5_000, rb'{"type": "\ud800\u0000"}'):
+            answers = [
+                await api.post(f"/v1/callbacks/{endpoint}", content=content, headers=given)
+                for endpoint in ("crm", "nobody", "zoho/x")
+            ]
+            assert answers[0].status_code == 401
+            assert answers[0].json() == answers[1].json()
+
+
+async def test_hostile_content_with_a_genuine_signature(
+    bench: Bench, api: httpx.AsyncClient
+) -> None:
+    """Also whom we trust is answered by name, and not with a fault of ours."""
+    for body in (
+        rb'{"type": "retention_task.verdict", "data": {"task_id": "\u0000", "verdict": "reached"}}',
+        rb'{"type": "retention_task.verdict", "data": {"task_id": "\ud800", "verdict": "reached"}}',
+        b"[" * 5_000,
+        b"9" * 5_000,
+        b"\xff",
+        b"",
+    ):
+        signed = headers("cb_1", bench.clock.now(), body, [SECRET])
+        answer = await api.post("/v1/callbacks/crm", content=body, headers=signed)
+        assert answer.status_code == 422, body

@@ -5,7 +5,7 @@ import json
 import httpx
 import pytest
 
-from services.ingest.inbound.http import BODY_BYTES_MAX
+from services.ingest.inbound.http import BODIES, EVENTS
 from shared.contracts.activity import DECODER
 from shared.contracts.headers import TRACEPARENT
 from tests.integration.ingest.running import Place, Running, ingest
@@ -68,7 +68,8 @@ async def test_bounds(place: Place) -> None:
     """Bodies and arrays have a size; control events do not come this way."""
     async with ingest(place) as service:
         token = await _token(place, "events:write")
-        assert (await _post(service, b" " * (BODY_BYTES_MAX + 1), token)).status_code == 413
+        large = await _post(service, b" " * (BODIES[EVENTS].bytes_max + 1), token)
+        assert large.status_code == 413
         many = await _post(service, json.dumps([event()] * 1001).encode(), token)
         assert (many.status_code, "1,000" in many.text) == (422, True)
         broken = await _post(service, b'[{"id": 1}', token)

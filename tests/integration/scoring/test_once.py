@@ -7,9 +7,8 @@ import msgspec
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.inbound.activity import KEY_BYTES_MAX
 from shared.contracts.dead_letter import DeadLetter, Origin
-from shared.contracts.events import Profile
+from shared.contracts.events import KEY_BYTES_MAX, Profile
 from shared.kernel.errors import Transient
 from shared.postgres.outbox import Message
 from tests.fakes import activity

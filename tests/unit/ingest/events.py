@@ -68,6 +68,17 @@ ID_300 = "x" * 300
 BAD = (
     # The rows that the system promises to withstand, in the order of the promise.
     Bad("not JSON", b"purchase;7;12.50", "value", "not JSON"),
+    Bad("gzip", b"\x1f\x8b\x08\x00", "value", "compressed with gzip"),
+    Bad("UTF-16", encoded().decode().encode("utf-16"), "value", "UTF-16: send UTF-8"),
+    Bad("byte order mark", b"\xef\xbb\xbf" + encoded(), "value", "byte order mark"),
+    Bad("XML", b"<event/>", "value", "XML"),
+    Bad("NDJSON", encoded() + b"\n" + encoded(), "value", "NDJSON"),
+    Bad(
+        "Shopify",
+        b'{"id": 820982911946154508, "email": "a@b.example"}',
+        "specversion",
+        "into `data`",
+    ),
     Bad("empty value", b"", "value", "not JSON"),
     Bad("wrong shape: array", b"[1, 2]", "value", "not a JSON object"),
     Bad("wrong shape: number", b"7", "value", "not a JSON object"),
@@ -81,6 +92,23 @@ BAD = (
     Bad("empty customer id", encoded(subject=""), "subject", "length >= 1"),
     Bad("empty event id", encoded(id=""), "id", "length >= 1"),
     Bad("300-character customer id", encoded(subject=ID_300), "subject", "length <= 256"),
+    Bad("customer id of 768 bytes", encoded(subject="客" * 256), "subject", "768 bytes in UTF-8"),
+    Bad("event id of 516 bytes", encoded(id="\U00020000" * 129), "id", "516 bytes in UTF-8"),
+    Bad("source of 516 bytes", encoded(source="\U00020000" * 129), "source", "516 bytes in UTF-8"),
+    Bad(
+        "owner id of 516 bytes",
+        encoded(type=types.PROFILE, data={"owner": {"id": "\U0002a6cf" * 129}}),
+        "data.owner.id",
+        "516 bytes",
+    ),
+    *(
+        Bad(f"nobody: {name!r}", encoded(subject=name), "subject", "broken client")
+        for name in ("undefined", " NULL ", "[object Object]", "NaN", "none", "\u200bnull\u2060")
+    ),
+    *(
+        Bad(f"nobody: {name!r}", encoded(subject=name), "subject", "blank")
+        for name in (" ", "\t\n", "\u200b", "\ufeff\u00a0", "\u3000", "\u3164", "\u00ad\u202e")
+    ),
     Bad("300-character event id", encoded(id=ID_300), "id", "length <= 256"),
     Bad("300-character source", encoded(source=ID_300), "source", "length <= 256"),
     Bad("negative amount", purchase(amount="-0.01"), "data.amount", "negative"),
@@ -90,12 +118,17 @@ BAD = (
     Bad("amount NaN as JSON", _json("NaN"), "data.amount", "not a finite number"),
     Bad("amount infinite as JSON", _json("-1e999"), "data.amount", "not a finite number"),
     Bad("amount a float", _json("12.5"), "data.amount", "got `float`"),
+    Bad("amount of a float", purchase(amount="59.900000000000006"), "data.amount", "9 after it"),
+    Bad("typing error in a field", purchase(ammount="1"), "data.ammount", "is `amount` meant?"),
+    Bad("field in capitals", purchase(Amount="1"), "data.Amount", "is `amount` meant?"),
+    Bad("typing error in a line", purchase(items=[{"skuu": "1"}]), "data.items[0].skuu", "`sku`"),
     Bad("amount with exponent", purchase(amount="1e3"), "data.amount", "malformed"),
     Bad("amount with a final newline", purchase(amount="12\n"), "data.amount", "malformed"),
     Bad("amount in other digits", purchase(amount="١٢"), "data.amount", "malformed"),
     Bad("year 0", encoded(time="0000-01-01T00:00:00Z"), "time", "RFC 3339"),
     Bad("year 1", encoded(time="0001-01-01T00:00:00+14:00"), "time", "before 1990-01-01"),
-    Bad("year 9999", encoded(time="9999-12-31T23:59:59-14:00"), "time", "days after its arrival"),
+    Bad("year 9999", encoded(time="9999-12-31T23:59:59-14:00"), "time", "after its arrival"),
+    Bad("leap second", encoded(time="2016-12-31T23:59:60Z"), "time", "leap seconds (:60)"),
     Bad("no time", encoded(time=None), "time", "missing"),
     Bad("time without offset", encoded(time="2026-03-01T08:30:00"), "time", "timezone"),
     Bad("time as a number", encoded(time=1772353800), "time", "got `int`"),
@@ -217,3 +250,9 @@ BAD = (
     ),
     Bad("tick without time", encoded(type=types.TICK, time=None, subject=None), "time", "missing"),
 )
+
+BAD_BY_ARRIVAL = (
+    Bad("a typing error of a year", encoded(time="2027-03-01T08:30:00Z"), "time", "364 days"),
+    Bad("local time sent as UTC", encoded(time="2026-03-01T17:00:00Z"), "time", "a local time"),
+)
+"""Bad only for what arrived at `ARRIVED_MS`."""

@@ -80,14 +80,14 @@ def test_a_zero_has_no_sign() -> None:
 
 
 def test_times_at_their_bounds() -> None:
-    """Late is fine; ahead is clamped to arrival + 5 min; absurd is refused. Offsets become UTC."""
+    """Late is fine; minutes ahead are clamped to arrival + 5 min; more is refused. Offsets become
+    UTC."""
     ahead = ARRIVED + AHEAD_MAX
     for sent, kept in (
         (TIME_MIN, TIME_MIN),
         (ARRIVED - timedelta(days=365), ARRIVED - timedelta(days=365)),
         (ahead, ahead),
         (ahead + timedelta(seconds=1), ahead),
-        (ARRIVED + timedelta(days=365), ahead),
         (ARRIVED + AHEAD_LIMIT, ahead),
     ):
         assert _accept(encoded(time=sent.isoformat())).time == kept
@@ -179,7 +179,7 @@ class TestContentHash:
     def test_arrival_does_not(self) -> None:
         """A clamped time depends on the arrival, the hash does not: a duplicate of an event
         from the future stays a duplicate."""
-        value = encoded(time="2026-06-01T00:00:00Z")
+        value = encoded(time="2026-03-01T09:12:00Z")
         early, late = (accept(value, (), ms, RATES) for ms in (ARRIVED_MS, ARRIVED_MS + 60_000))
         assert early.time != late.time
         assert early.contenthash == late.contenthash

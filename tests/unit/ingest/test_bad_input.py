@@ -6,12 +6,12 @@ from services.ingest.core.accept import accept
 from services.ingest.core.faults import FIELD_CHARS_MAX, REASON_CHARS_MAX
 from services.ingest.core.rates import RateTable
 from shared.kernel.errors import Invalid
-from tests.unit.ingest.events import ARRIVED_MS, BAD, Bad, encoded, purchase
+from tests.unit.ingest.events import ARRIVED_MS, BAD, BAD_BY_ARRIVAL, Bad, encoded, purchase
 
 RATES = RateTable("USD")
 
 
-@pytest.mark.parametrize("bad", BAD, ids=str)
+@pytest.mark.parametrize("bad", (*BAD, *BAD_BY_ARRIVAL), ids=str)
 def test_field_and_reason(bad: Bad) -> None:
     """Every row is refused, naming the field and the reason."""
     with pytest.raises(Invalid) as refused:

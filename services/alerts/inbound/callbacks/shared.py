@@ -1,10 +1,10 @@
-"""What the callbacks of all vendors share: their parts, a bounded body, one refusal."""
+"""What the callbacks of all vendors share: their parts, one refusal."""
 
 import asyncio
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
-from fastapi import HTTPException, Request
+from fastapi import HTTPException
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts import metrics
@@ -15,9 +15,6 @@ from services.alerts.ports import EndpointFinder, Looks
 from shared.kernel.errors import Invalid
 from shared.postgres.engine import unit_of_work
 from shared.runtime.clock import Clock
-
-BODY_BYTES_MAX: Final = 65_536
-"""Of a callback: a click is 1 kB, a notification of 100 records 20 kB."""
 
 
 class CardKeeper(Protocol):
@@ -57,13 +54,3 @@ def refused(endpoint: Endpoint) -> HTTPException:
     """For what did not prove where it comes from."""
     metrics.WAY_BACK.labels(endpoint.id, "refused").inc()
     return HTTPException(403, "not a callback of ours")
-
-
-async def body_of(request: Request) -> bytes:
-    """The body, if it is not larger than callbacks are."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > BODY_BYTES_MAX:
-            raise HTTPException(413, f"at most {BODY_BYTES_MAX} bytes")
-    return bytes(body)

@@ -9,7 +9,7 @@ from fastapi.responses import PlainTextResponse
 from services.alerts.core.connectors import wecom_crypto as crypto
 from services.alerts.core.connectors.config import WecomAppConfig, read_config
 from services.alerts.core.endpoint import Endpoint
-from services.alerts.inbound.callbacks.shared import Place, body_of, refused
+from services.alerts.inbound.callbacks.shared import Place, refused
 from shared.kernel.errors import Invalid
 
 WINDOW_S: Final = 300
@@ -42,7 +42,7 @@ def add_wecom(app: FastAPI, place: Place) -> None:
         nonce: Signed,
     ) -> Response:
         endpoint = await place.endpoint(endpoint_id, "wecom_app")
-        body = await body_of(request)
+        body = await request.body()
         try:
             sealed = crypto.encrypted_part(body)
             message = _opened(place, endpoint, (msg_signature, timestamp, nonce), sealed)

@@ -8,7 +8,7 @@ from typing import Final
 from fastapi import FastAPI, Request, Response
 
 from services.alerts.core.connectors import zoho
-from services.alerts.inbound.callbacks.shared import Place, body_of, refused
+from services.alerts.inbound.callbacks.shared import Place, refused
 
 APART: Final = timedelta(seconds=2)
 """A look comes so long after a notification: many at once make one look, and the record that
@@ -24,7 +24,7 @@ def add_zoho(app: FastAPI, place: Place) -> None:
         tokens = endpoint.standing("callback_token", place.clock.now())
         paths = [zoho.path_secret(endpoint_id, token) for token in tokens]
         ours = any(hmac.compare_digest(path.encode(), secret.encode()) for path in paths)
-        if not ours or not zoho.is_notification(await body_of(request), tokens):
+        if not ours or not zoho.is_notification(await request.body(), tokens):
             raise refused(endpoint)
         await place.looks.hasten(endpoint_id, place.clock.now() + APART)
         place.rung.set()

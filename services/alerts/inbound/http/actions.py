@@ -2,7 +2,6 @@
 remembered as who did it, and takes an `Idempotency-Key`."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Annotated, TypeVar
 
 from fastapi import Depends, FastAPI, HTTPException, Response
@@ -24,8 +23,9 @@ from services.alerts.inbound.http.parts import Parts
 from services.alerts.inbound.http.views import TaskView, view
 from services.alerts.ports import Change
 from shared.contracts.events import ID_LENGTH_MAX
-from shared.http.access import require
-from shared.kernel.errors import Invalid
+from shared.http.access import held_by
+from shared.http.borders import Holder
+from shared.http.fields import Instant
 from shared.postgres.engine import UnitOfWork
 
 WORDS_MAX = 4_000
@@ -43,7 +43,7 @@ class Nothing(_Body):
 class SnoozeBody(_Body):
     """Out of the queue until then; without a time: back at once."""
 
-    until: datetime | None = None
+    until: Instant | None = None
 
 
 class CommentBody(_Body):
@@ -83,23 +83,22 @@ def add_actions(app: FastAPI, parts: Parts) -> None:
     def add(name: str, kind: type[Body], make: Callable[[Body], Action], text: str) -> None:
         async def action(
             task_id: str,
-            actor: Annotated[str, Depends(require(parts.tokens, "tasks:write"))],
+            holder: Annotated[Holder, Depends(held_by(parts.tokens, "tasks:write"))],
             body: Body,
             key: Key = None,
         ) -> Response:
-            _nul_free(body)
             said = f"{name} {task_id} {body.model_dump_json()}"
             changes: list[Change] = []
 
             async def carry_out(work: UnitOfWork) -> BaseModel:
-                task, told = await parts.act.within(work, task_id, make(body), actor)
+                task, told = await parts.act.within(work, task_id, make(body), holder.name)
                 if task is None:
                     raise HTTPException(404, f"no task {task_id!r}")
                 changes.extend(told)
                 return view(task, None)
 
             try:
-                answer = await once(actor, key, said, carry_out)
+                answer = await once(holder, key, said, carry_out)
             except Closed409:
                 raise HTTPException(
                     409, "this task is closed: only comments can be added"
@@ -121,26 +120,12 @@ def add_actions(app: FastAPI, parts: Parts) -> None:
 
     add("acknowledge", Nothing, lambda _: Acknowledge(), "Say that the owner has seen it")
     add("start", Nothing, lambda _: Start(), "Say that the owner works on it")
-    add("snooze", SnoozeBody, _snooze, "Take it out of the queue until a time")
+    add("snooze", SnoozeBody, lambda b: Snooze(b.until), "Take it out of the queue until a time")
     add("comments", CommentBody, lambda b: Comment(b.text), "Add words to it")
     add("reassign", ReassignBody, _reassign, "Give it to another owner")
     add("escalate", EscalateBody, lambda b: Escalate(b.to, b.reason), "Ask a manager for help")
     add("dismiss", DismissBody, lambda b: Dismiss(b.note), "Close it as not worth doing")
 
 
-def _snooze(body: SnoozeBody) -> Snooze:
-    if body.until is None:
-        return Snooze(None)
-    if body.until.tzinfo is None:
-        raise Invalid("until", "must have a time zone")
-    return Snooze(body.until.astimezone(UTC))
-
-
 def _reassign(body: ReassignBody) -> Reassign:
     return Reassign(body.owner_id, body.owner_name, body.reason)
-
-
-def _nul_free(body: BaseModel) -> None:
-    for name, value in body:
-        if isinstance(value, str) and "\0" in value:
-            raise Invalid(name, "holds the character U+0000: leave it out")

@@ -4,11 +4,12 @@ from datetime import datetime
 from typing import Any
 
 from fastapi import Depends, FastAPI, HTTPException
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict
 
 from services.alerts.store.delivery_log import DeliveryFilter, DeliveryLog, DeliveryStatus
 from shared.http.access import Tokens, require
-from shared.http.paging import Limit, decoded, encoded, invalid_cursor
+from shared.http.fields import Instant
+from shared.http.paging import Cursor, Limit, decoded, encoded, serial
 from shared.runtime.clock import Clock
 
 
@@ -60,7 +61,7 @@ class RecoverBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    since: AwareDatetime
+    since: Instant
 
 
 class Recovered(BaseModel):
@@ -80,13 +81,13 @@ def add_deliveries(app: FastAPI, log: DeliveryLog, tokens: Tokens, clock: Clock)
         endpoint: str | None = None,
         customer_id: str | None = None,
         task_id: str | None = None,
-        since: AwareDatetime | None = None,
-        cursor: str | None = None,
+        since: Instant | None = None,
+        cursor: Cursor = None,
         limit: Limit = 50,
     ) -> DeliveryPage:
         """Deliveries, newest first; `status=failed` are those that were given up."""
         chosen = DeliveryFilter(status, endpoint, customer_id, task_id, since)
-        before = None if cursor is None else _delivery_cursor(cursor)
+        before = None if cursor is None else serial(decoded(cursor))
         found = await log.page(chosen, before, limit + 1)
         rest = len(found) > limit
         found = found[:limit]
@@ -120,10 +121,3 @@ def _add_repeating(app: FastAPI, log: DeliveryLog, clock: Clock, rights: list[An
     async def recover(endpoint_id: str, body: RecoverBody) -> Recovered:
         """Send again all that were made since a time and failed."""
         return Recovered(count=await log.recover(endpoint_id, body.since, clock.now()))
-
-
-def _delivery_cursor(cursor: str) -> int:
-    text = decoded(cursor)
-    if not text.isascii() or not text.isdigit() or len(text) > 18:  # noqa: PLR2004 (fits 64 bits)
-        raise invalid_cursor()
-    return int(text)

@@ -1,6 +1,6 @@
 """What the tasks do, over HTTP: as numbers and as a page."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Query
@@ -12,7 +12,7 @@ from services.alerts.core.wording.effect import claim_text
 from services.alerts.core.wording.numbers import Language
 from services.alerts.inbound.http.parts import Parts
 from shared.http.access import require
-from shared.kernel.errors import Invalid
+from shared.http.fields import Instant
 
 
 class ArmView(BaseModel):
@@ -73,13 +73,13 @@ def add_effect(app: FastAPI, parts: Parts) -> None:
     @app.get("/v1/effect", dependencies=reads, tags=["effect"])
     async def read_effect(
         policy: str | None = None,
-        begin: datetime | None = None,
-        end: datetime | None = None,
+        begin: Instant | None = None,
+        end: Instant | None = None,
         by: Annotated[list[Dimension] | None, Query()] = None,
         language: Language_ = "en",
     ) -> ReportView:
         """Whether the tasks keep customers: treated against held out, with intervals."""
-        report = await measure(policy, _at("begin", begin), _at("end", end), by or DIMENSIONS)
+        report = await measure(policy, begin, end, by or DIMENSIONS)
         return ReportView(
             policy=report.policy,
             begin=report.begin,
@@ -95,12 +95,12 @@ def add_effect(app: FastAPI, parts: Parts) -> None:
     @app.get("/v1/effect/report", dependencies=reads, tags=["effect"], response_class=HTMLResponse)
     async def read_page(
         policy: str | None = None,
-        begin: datetime | None = None,
-        end: datetime | None = None,
+        begin: Instant | None = None,
+        end: Instant | None = None,
         language: Language_ = "en",
     ) -> HTMLResponse:
         """The same as one self-contained page with plots."""
-        report = await measure(policy, _at("begin", begin), _at("end", end))
+        report = await measure(policy, begin, end)
         return HTMLResponse(page(report, language))
 
 
@@ -132,11 +132,3 @@ def _view(effect: Effect, language: Language) -> EffectView:
         claim=effect.claim,
         reading=claim_text(effect.claim, language),
     )
-
-
-def _at(field: str, at: datetime | None) -> datetime | None:
-    if at is None:
-        return None
-    if at.tzinfo is None:
-        raise Invalid(field, "must have a time zone")
-    return at.astimezone(UTC)

@@ -25,6 +25,7 @@ from services.alerts.handlers.send_sample import SendSample
 from services.alerts.store.endpoint_admin import EndpointAdmin, FromSettings, Shown
 from services.alerts.store.endpoint_secrets import Made, Scheme
 from shared.http.access import Tokens, require
+from shared.http.fields import Number, Whole
 from shared.http.problems import problem
 from shared.runtime.clock import Clock
 
@@ -68,9 +69,9 @@ class Definition(BaseModel):
     config: dict[str, Any] = {}
     route: RouteBody = RouteBody()
     payload: Payload = "full"
-    concurrency_max: int = Field(16, ge=1, le=256)
-    rate_per_s: float | None = Field(None, gt=0, le=10_000)
-    burst: int = Field(1, ge=1, le=10_000)
+    concurrency_max: Whole = Field(16, ge=1, le=256)
+    rate_per_s: Annotated[Number, Field(gt=0, le=10_000)] | None = None
+    burst: Whole = Field(1, ge=1, le=10_000)
 
 
 class NewEndpoint(Definition):
@@ -90,7 +91,7 @@ class Rotation(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     scheme: Scheme = "v1"
-    overlap_hours: float = Field(24, ge=0, le=OVERLAP_HOURS_MAX)
+    overlap_hours: Number = Field(24, ge=0, le=OVERLAP_HOURS_MAX)
 
 
 class NewSecret(BaseModel):

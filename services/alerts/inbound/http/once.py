@@ -12,6 +12,7 @@ from fastapi import Header, HTTPException, Response
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from shared.http.borders import Holder
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.runtime.clock import Clock
 
@@ -40,26 +41,28 @@ class Once:
 
     async def __call__(
         self,
-        holder: str,
+        holder: Holder,
         key: str | None,
         request: str,
         work_on: Callable[[UnitOfWork], Awaitable[BaseModel]],
     ) -> Response:
         """The answer of `work_on`, or what was answered before to the same `request`.
 
-        409 when the key was used for another request.
+        Keys are a token's own: two tokens may have the same name. 409 when the key was used for
+        another request.
         """
+        owner = f"{holder.token_id} {holder.name}"
         async with unit_of_work(self._engine) as work:
             if key is None:
                 return _json((await work_on(work)).model_dump_json().encode())
             digest = hashlib.sha256(request.encode()).digest()
             await work.driver.execute(
-                "SELECT pg_advisory_xact_lock(hashtextextended($1, 1))", f"{holder}\n{key}"
+                "SELECT pg_advisory_xact_lock(hashtextextended($1, 1))", f"{owner}\n{key}"
             )
             row = await work.driver.fetchrow(
                 "SELECT digest, body FROM alerts.idempotency WHERE holder = $1 AND key = $2 "
                 "AND created_at > $3",
-                holder,
+                owner,
                 key,
                 self._clock.now() - KEPT,
             )
@@ -68,11 +71,11 @@ class Once:
                     raise HTTPException(409, "this Idempotency-Key was used for another request")
                 return _json(row["body"])
             body = (await work_on(work)).model_dump_json().encode()
-            await self._remember(work, holder, key, digest, body)
+            await self._remember(work, owner, key, digest, body)
             return _json(body)
 
     async def _remember(
-        self, work: UnitOfWork, holder: str, key: str, digest: bytes, body: bytes
+        self, work: UnitOfWork, owner: str, key: str, digest: bytes, body: bytes
     ) -> None:
         now = self._clock.now()
         await work.driver.execute(
@@ -85,7 +88,7 @@ class Once:
         await work.driver.execute(
             "INSERT INTO alerts.idempotency (holder, key, digest, status, body, created_at) "
             "VALUES ($1, $2, $3, 200, $4, $5)",
-            holder,
+            owner,
             key,
             digest,
             body,

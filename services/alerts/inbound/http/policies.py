@@ -1,26 +1,29 @@
 """The policy and the owners' records over HTTP. Reading wants a token with `customers:read`,
 changing one with `admin`: a policy decides about every customer."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import Body, Depends, FastAPI, HTTPException, Query
+from fastapi import Body, Depends, FastAPI, HTTPException, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.alerts.core.document import difference, plain, read, zone
+from services.alerts.core.document import difference, plain
 from services.alerts.core.dry_run import Tried
 from services.alerts.core.owner import OwnerRecord
 from services.alerts.handlers.try_policy import CUSTOMERS_MAX
 from services.alerts.inbound.http.parts import Parts
+from services.alerts.inbound.policy_document import read_document
 from services.alerts.store.rules import Version
 from shared.contracts.events import ID_LENGTH_MAX
 from shared.http.access import require
-from shared.http.paging import Limit, decoded, encoded, invalid_cursor
-from shared.kernel.errors import Invalid
+from shared.http.fields import Instant, Whole, ZoneName
+from shared.http.paging import Cursor, Limit, decoded, encoded, whole
 from shared.postgres.engine import unit_of_work
 
 VERSION_MAX = 2**31 - 1
+OwnerId = Annotated[str, Path(min_length=1, max_length=ID_LENGTH_MAX)]
+"""Any id that events may name: also one with slashes."""
 DRY_RUN_DAYS = 90
 
 
@@ -93,8 +96,8 @@ class OwnerBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: str | None = Field(None, max_length=200)
-    time_zone: str | None = Field(None, max_length=200)
-    capacity_per_day: int | None = Field(None, ge=0, le=10_000)
+    time_zone: ZoneName | None = None
+    capacity_per_day: Annotated[Whole, Field(ge=0, le=10_000)] | None = None
     manager_id: str | None = Field(None, min_length=1, max_length=ID_LENGTH_MAX)
     fallback_id: str | None = Field(None, min_length=1, max_length=ID_LENGTH_MAX)
 
@@ -127,9 +130,9 @@ def add_policies(app: FastAPI, parts: Parts) -> None:
         return _view(newest[0])
 
     @app.get("/v1/policy/versions", dependencies=reads, tags=["policy"])
-    async def list_versions(cursor: str | None = None, limit: Limit = 50) -> PolicyPage:
+    async def list_versions(cursor: Cursor = None, limit: Limit = 50) -> PolicyPage:
         """Every version with who changed what, newest first."""
-        before = None if cursor is None else _number(decoded(cursor))
+        before = None if cursor is None else whole(decoded(cursor))
         async with unit_of_work(parts.engine) as work:
             found = await parts.rules.versions(work, before, limit + 1)
         rest = len(found) > limit
@@ -148,7 +151,7 @@ def add_policies(app: FastAPI, parts: Parts) -> None:
 
         `expected`: the version that was changed; refused when it is not the newest any more.
         """
-        policy = read(document)
+        policy = read_document(document)
         async with unit_of_work(parts.engine) as work:
             made = await parts.rules.put(
                 work, policy, actor, parts.clock.now(), note=note, expected=expected
@@ -162,7 +165,7 @@ def add_owners(app: FastAPI, parts: Parts) -> None:
     admin = require(parts.tokens, "admin")
 
     @app.get("/v1/owners", dependencies=reads, tags=["owners"])
-    async def list_owners(cursor: str | None = None, limit: Limit = 50) -> OwnerPage:
+    async def list_owners(cursor: Cursor = None, limit: Limit = 50) -> OwnerPage:
         """Owners' records by id."""
         after = None if cursor is None else decoded(cursor)
         async with unit_of_work(parts.engine) as work:
@@ -172,13 +175,11 @@ def add_owners(app: FastAPI, parts: Parts) -> None:
         items = [OwnerView(**msgspec.structs.asdict(each)) for each in found]
         return OwnerPage(items=items, next=encoded(found[-1].id if rest else None))
 
-    @app.put("/v1/owners/{owner_id}", tags=["owners"])
+    @app.put("/v1/owners/{owner_id:path}", tags=["owners"])
     async def put_owner(
-        owner_id: str, body: OwnerBody, actor: Annotated[str, Depends(admin)]
+        owner_id: OwnerId, body: OwnerBody, actor: Annotated[str, Depends(admin)]
     ) -> OwnerView:
         """Store an owner's record, in place of the one before."""
-        if body.time_zone is not None:
-            zone(body.time_zone)
         record = OwnerRecord(id=owner_id, **body.model_dump())
         async with unit_of_work(parts.engine) as work:
             await parts.rules.put_owner(work, record, actor, parts.clock.now())
@@ -192,18 +193,18 @@ def add_dry_run(app: FastAPI, parts: Parts) -> None:
     @app.post("/v1/policy/dry-run", dependencies=reads, tags=["policy"])
     async def dry_run(
         document: Annotated[dict[str, Any], Body()],
-        begin: datetime | None = None,
-        end: datetime | None = None,
+        begin: Instant | None = None,
+        end: Instant | None = None,
         customers: Annotated[int, Query(ge=1, le=CUSTOMERS_MAX)] = 5_000,
     ) -> DryRunView:
         """What a policy would have raised on the assessments that are kept, beside what the
         policy in force would have. By default the last 90 days; nothing is raised."""
-        policy = read(document)
+        policy = read_document(document)
         async with unit_of_work(parts.engine) as work:
             _, current = await parts.rules.current(work)
             now = await parts.business_clock.now(work)
-        until = _utc("end", end) or now
-        since = _utc("begin", begin) or until - timedelta(days=DRY_RUN_DAYS)
+        until = end or now
+        since = begin or until - timedelta(days=DRY_RUN_DAYS)
         tried, ours = await parts.try_policy([policy, current], since, until, customers)
         return DryRunView(
             begin=since, end=until, this=_tried(tried), in_force=_tried(ours),
@@ -236,12 +237,6 @@ def _tried(tried: Tried) -> TriedView:
     )
 
 
-def _utc(field: str, at: datetime | None) -> datetime | None:
-    if at is not None and at.tzinfo is None:
-        raise Invalid(field, "must have a time zone")
-    return None if at is None else at.astimezone(UTC)
-
-
 def _view(version: Version) -> PolicyView:
     return PolicyView(
         version=version.version,
@@ -251,9 +246,3 @@ def _view(version: Version) -> PolicyView:
         diff=version.diff,
         document=plain(version.policy),
     )
-
-
-def _number(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) > VERSION_MAX:
-        raise invalid_cursor()
-    return int(text)

@@ -1,6 +1,6 @@
 """Retention tasks over HTTP: lists, an owner's queue, one task with its history, the verdict."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, HTTPException, Query
@@ -26,7 +26,7 @@ from services.alerts.store.tasks import QueueFilter, QueueKey, TaskFilter, Tasks
 from services.alerts.store.trials import Trials
 from shared.contracts.treatment import LeavingCause, Verdict
 from shared.http.access import require
-from shared.http.paging import Limit, decoded, encoded, invalid_cursor
+from shared.http.paging import Cursor, Limit, encoded, number, of_cursor, time, whole
 from shared.kernel.errors import Invalid
 from shared.postgres.engine import UnitOfWork, unit_of_work
 
@@ -60,7 +60,7 @@ def add_tasks(app: FastAPI, parts: Parts) -> None:
         owner: str | None = None,
         customer_id: str | None = None,
         language: Words = None,
-        cursor: str | None = None,
+        cursor: Cursor = None,
         limit: Limit = 50,
     ) -> TaskPage:
         """Tasks, newest first; sentences in `language`, or in each owner's own."""
@@ -78,7 +78,7 @@ def add_tasks(app: FastAPI, parts: Parts) -> None:
         queue: Queue = "owner",
         owner: str | None = None,
         language: Words = None,
-        cursor: str | None = None,
+        cursor: Cursor = None,
         limit: Limit = 50,
     ) -> TaskPage:
         """What is to be done, in order: grade first where the policy says so, then worth."""
@@ -122,8 +122,6 @@ def add_task(app: FastAPI, parts: Parts) -> None:
 
 def given(task_id: str, body: VerdictBody, actor: str) -> VerdictGiven:
     """A verdict as it was said; Invalid where its parts do not go together."""
-    if "\0" in (body.note or ""):
-        raise Invalid("note", "holds the character U+0000: leave it out")
     if body.leaving_cause is not None and body.verdict != "leaving":
         raise Invalid("leaving_cause", "goes with the verdict `leaving` only")
     return VerdictGiven(task_id, body.verdict, body.note, body.leaving_cause, actor)
@@ -145,17 +143,10 @@ async def _detail(work: UnitOfWork, task: Task, language: Language | None) -> Ta
 
 
 def _queue_cursor(cursor: str) -> QueueKey:
-    rank, _, rest = decoded(cursor).partition(" ")
-    worth, _, task_id = rest.partition(" ")
-    try:
-        return QueueKey(int(rank), float(worth), task_id)
-    except ValueError:
-        raise invalid_cursor() from None
+    rank, worth, task_id = of_cursor(cursor, whole, number)
+    return QueueKey(rank, worth, task_id)
 
 
 def _task_cursor(cursor: str) -> tuple[datetime, str]:
-    at, _, task_id = decoded(cursor).partition(" ")
-    try:
-        return datetime.fromisoformat(at).astimezone(UTC), task_id
-    except ValueError:
-        raise invalid_cursor() from None
+    at, task_id = of_cursor(cursor, time)
+    return at, task_id

@@ -25,6 +25,7 @@ from celpy.celparser import CELParseError
 
 from services.scoring.core.segments.columns import Flags, Frame, WordLists, Words
 from shared.kernel.errors import Invalid
+from shared.kernel.text import unkeepable
 
 Kind = Literal["number", "text", "truth", "list", "map"]
 Result = tuple[Any, Flags | None]
@@ -98,6 +99,8 @@ def compile_rule(source: str, names: Mapping[str, Kind]) -> Expression:
     except CELParseError as error:
         at = f"line {error.line or 1}, column {error.column or 1}"
         raise Invalid("expression", f"{at}: not understood from here on") from error
+    except RecursionError:
+        raise Invalid("expression", f"nested more than {DEPTH_MAX} deep") from None
     compiler = _Compiler(names)
     part = compiler.of(tree, 0)
     if part.kind != "truth":
@@ -334,13 +337,18 @@ class _Compiler:
         value: Any
         if token.type in ("INT_LIT", "UINT_LIT", "FLOAT_LIT"):
             text = str(token).rstrip("uU")
-            value = float(int(text, 0)) if "0x" in text else float(text)
+            try:
+                value = float(int(text, 0)) if "0x" in text else float(text)
+            except OverflowError:
+                raise _wrong(token, "this number is too large") from None
             return Part("number", lambda _: (value, None), value)
         if token.type in ("STRING_LIT", "MLSTRING_LIT"):
             try:
                 value = ast.literal_eval(str(token))
             except (SyntaxError, ValueError) as error:
                 raise _wrong(token, "this text holds an escape that is not known") from error
+            if (why := unkeepable(value)) is not None:
+                raise _wrong(token, f"this text {why}")
             return Part("text", lambda _: (value, None), value)
         if token.type == "BOOL_LIT":
             value = str(token) == "true"

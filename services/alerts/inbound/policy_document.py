@@ -1,0 +1,42 @@
+"""Reads a policy document, wherever it comes from: the days in it must be days of a calendar."""
+
+from datetime import date
+from typing import Any, Final
+
+from services.alerts.core.document import Policy, read, upgrade
+from shared.kernel.errors import Invalid
+
+DAY_KEY: Final = "on"
+LEAP_YEAR: Final = 2028
+"""By whose calendar a day without a year is looked up: 29 February is one."""
+
+
+def read_document(document: Any, *, earlier: bool = False) -> Policy:
+    """The policy of a document; Invalid names what is wrong with it.
+
+    `earlier`: it may be of an earlier version, whose fields are taken over.
+    """
+    _look_at_days(document, "policy")
+    return read(upgrade(document) if earlier else document)
+
+
+def _look_at_days(value: Any, place: str) -> None:
+    """Invalid for a day `on: MM-DD` that no year has."""
+    if isinstance(value, list):
+        for index, inner in enumerate(value):
+            _look_at_days(inner, f"{place}[{index}]")
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            if key == DAY_KEY and isinstance(inner, str):
+                _look_at_day(inner, f"{place}.{key}")
+            else:
+                _look_at_days(inner, f"{place}.{key}")
+
+
+def _look_at_day(text: str, place: str) -> None:
+    try:
+        date.fromisoformat(f"{LEAP_YEAR}-{text}" if len(text) == len("02-29") else text)
+    except ValueError:
+        raise Invalid(
+            place, f"{text!r} is no day of any year: write MM-DD, such as 02-29"
+        ) from None

@@ -1,0 +1,91 @@
+"""Fields that a known type does not have: refused, or told to the sender, and never silent.
+
+A name that is nearly a known one (`ammount`) is a typing error, and what it holds would be missing
+from every figure. Any other may be a source's own addition, which harms nobody.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from itertools import islice
+from typing import Any, Final, Literal
+
+import msgspec
+from msgspec import inspect
+
+from services.ingest.core.faults import fault, index_path, key_path
+from shared.kernel.errors import Invalid
+
+UnknownFields = Literal["refuse", "typos", "note"]
+"""What becomes of an event with unknown fields: refused; refused where the name is nearly a known
+one that is missing; accepted. Where it is accepted the sender is told, and it is counted."""
+
+NEAR: Final = 0.8
+"""Likeness (Ratcliff and Obershelp) from which a name is a typing error: one letter in five."""
+
+TOLD_MAX: Final = 20
+"""Unknown fields that are told of one event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A field that is not known: its path, and the known one that may be meant."""
+
+    path: str
+    meant: str | None
+
+    @property
+    def reason(self) -> str:
+        """What is said of it."""
+        return "unknown" if self.meant is None else f"unknown; is `{self.meant}` meant?"
+
+
+def look(data: Any, shape: type[msgspec.Struct], mode: UnknownFields) -> tuple[Invalid, ...]:
+    """What is to be told of unknown fields in `data`, checked against `shape` before; Invalid where
+    `mode` refuses one.
+
+    >>> from shared.contracts.events import Purchase
+    >>> [str(told) for told in look({"amount": "1", "price": "2"}, Purchase, "typos")]
+    ['data.price: unknown']
+    """
+    found = list(islice(_walk(data, shape, "data"), TOLD_MAX))
+    for one in found:
+        if mode == "refuse" or (mode == "typos" and one.meant is not None):
+            raise fault(one.path, one.reason)
+    return tuple(fault(one.path, one.reason) for one in found)
+
+
+@cache
+def _fields(shape: type[msgspec.Struct]) -> dict[str, type[msgspec.Struct] | None]:
+    """The names of a type's fields; of one that holds structs, their type."""
+    hints = {field.encode_name: field.type for field in msgspec.structs.fields(shape)}
+    return {name: _inner(inspect.type_info(hint)) for name, hint in hints.items()}
+
+
+def _inner(info: inspect.Type) -> type[msgspec.Struct] | None:
+    if isinstance(info, inspect.StructType):
+        return info.cls
+    if isinstance(info, inspect.ListType):
+        return _inner(info.item_type)
+    if isinstance(info, inspect.UnionType):
+        return next(filter(None, map(_inner, info.types)), None)
+    return None
+
+
+def _walk(data: Any, shape: type[msgspec.Struct], path: str) -> Iterator[Unknown]:
+    if isinstance(data, list):
+        for index, item in enumerate(data):
+            yield from _walk(item, shape, index_path(path, index))
+        return
+    if not isinstance(data, dict):
+        return
+    known = _fields(shape)
+    absent = [name for name in known if name not in data]
+    for name, value in data.items():
+        here = key_path(path, name)
+        if name not in known:
+            near = get_close_matches(name.lower()[:60], absent, n=1, cutoff=NEAR)
+            yield Unknown(here, near[0] if near else None)
+        elif (inner := known[name]) is not None:
+            yield from _walk(value, inner, here)

@@ -1,0 +1,292 @@
+"""What every request passes before any route: authenticated, bounded, whole. A new route is safe.
+
+In this order, so that a stranger costs little: path and query, how many requests are under way,
+who sends it, and only then the body, whose bytes, time and nesting are bounded. Every answer
+carries the headers that keep it out of caches and frames.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+from urllib.parse import parse_qsl, unquote_to_bytes
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared.http.content import DEPTH_MAX, TooDeep, look_at
+from shared.http.problems import problem
+from shared.kernel.errors import Invalid, Transient
+from shared.kernel.text import unkeepable
+
+REQUESTS_MAX: Final = 256
+"""Requests under way at once, probes aside: PostgreSQL serves some ten of them at a time, and
+whoever stands behind so many has given up by the time of the answer."""
+
+BODIES_BYTES_MAX: Final = 80 * 1024 * 1024
+"""Bytes of all bodies that are held at once: what a small container can spare."""
+
+IDLE_S_MAX: Final = 5.0
+"""Between two pieces of a body: a mobile network's pause."""
+
+ENTITY: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+"""Methods whose body is read."""
+
+HOLDER: Final = "ebbwatch.holder"
+"""Where the scope of a request keeps who sent it."""
+
+PROBES: Final = frozenset({"/livez", "/readyz", "/startupz"})
+
+HEADERS: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "X-Frame-Options": "DENY",
+    "Content-Security-Policy": "frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+}
+"""Of every answer: it is about customers, and nobody else's page or cache is to hold it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who sends a request: the holder of a token."""
+
+    name: str
+    token_id: int
+    scopes: frozenset[str]
+
+
+class Guard(Protocol):
+    """Knows the holders of tokens."""
+
+    async def holder_of(self, token: str) -> Holder | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What the routes below a path take."""
+
+    bytes_max: int = 1024 * 1024
+    seconds_max: float = 15.0
+    """From its first byte to its last one: 1 MiB over a line of 1 Mbit/s takes 9 s."""
+
+    raw: bool = False
+    """The route looks at the content itself: it is signed, or many events of which each is refused
+    for itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What differs between the services. A path stands for itself and for all below it."""
+
+    guard: Guard | None = None
+    """None: routes guard themselves (tests of single routes)."""
+    open: tuple[str, ...] = ()
+    """Paths that need no token, beside the probes."""
+    bodies: Mapping[str, Body] = field(default_factory=dict)
+    """Bodies that are not like all others, by path."""
+
+    def body(self, path: str) -> Body:
+        """The bounds of a body by the path that it is sent to."""
+        return next((body for at, body in self.bodies.items() if below(path, at)), Body())
+
+
+class _Refused(Exception):  # noqa: N818
+    """Carries the answer that ends a request here."""
+
+    def __init__(self, answer: Response) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+def below(path: str, at: str) -> bool:
+    """Whether `path` is `at` or lies below it."""
+    return path == at or path.startswith(f"{at.rstrip('/')}/")
+
+
+class Borders:
+    """ASGI around an application; counts what is under way in this process."""
+
+    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+        self._app = app
+        self._limits = limits
+        self._requests = 0
+        self._bytes = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        send = _with_headers(send)
+        if scope["path"] in PROBES:
+            await self._app(scope, receive, send)
+            return
+        if self._requests >= REQUESTS_MAX:
+            await _busy("too many requests are under way")(scope, receive, send)
+            return
+        self._requests += 1
+        held = 0
+        try:
+            _look_at_target(scope)
+            await self._identify(scope)
+            body = await self._body(scope, receive)
+            held = len(body or b"")
+            await self._app(scope, receive if body is None else _replay(body, receive), send)
+        except _Refused as refused:
+            await refused.answer(scope, receive, send)
+        finally:
+            self._requests -= 1
+            self._bytes -= held
+
+    async def _identify(self, scope: Scope) -> None:
+        """Keep who sends it in the scope; refuse who must be known and is not."""
+        guard, path = self._limits.guard, scope["path"]
+        if guard is None or any(below(path, at) for at in self._limits.open):
+            return
+        scheme, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise _Refused(unauthorized("send `Authorization: Bearer <token>`"))
+        try:
+            holder = await guard.holder_of(token.strip())
+        except Transient:
+            raise _Refused(_busy("try again shortly")) from None
+        if holder is None:
+            raise _Refused(unauthorized("this token is unknown or was revoked"))
+        scope[HOLDER] = holder
+
+    async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
+        """The whole body, counted in `_bytes`; None where none is read."""
+        if scope["method"] not in ENTITY:
+            return None
+        headers = Headers(scope=scope)
+        rule = self._limits.body(scope["path"])
+        _look_at_head(headers, rule)
+        body = await self._read(rule, receive)
+        try:
+            if body and not rule.raw:
+                _look_at_json(headers, body)
+        except BaseException:
+            self._bytes -= len(body)
+            raise
+        return body
+
+    async def _read(self, rule: Body, receive: Receive) -> bytes:
+        body = bytearray()
+        try:
+            async with asyncio.timeout(rule.seconds_max):
+                while await self._piece(rule, receive, body):
+                    pass
+        except BaseException as error:
+            self._bytes -= len(body)
+            if isinstance(error, TimeoutError):
+                raise _Refused(_slow(rule)) from None
+            raise
+        return bytes(body)
+
+    async def _piece(self, rule: Body, receive: Receive, body: bytearray) -> bool:
+        """Add the next piece of a body; whether more of it comes."""
+        async with asyncio.timeout(IDLE_S_MAX):
+            message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _Refused(problem(400, "Request refused", "the body ended early"))
+        piece: bytes = message.get("body", b"")
+        if len(body) + len(piece) > rule.bytes_max:
+            raise _Refused(_too_large(rule))
+        if self._bytes + len(piece) > BODIES_BYTES_MAX:
+            raise _Refused(_busy("too much is being sent at once"))
+        body += piece
+        self._bytes += len(piece)
+        return bool(message.get("more_body", False))
+
+
+def unauthorized(detail: str) -> Response:
+    """For a request without a token that stands."""
+    return problem(401, "Request refused", detail, {"WWW-Authenticate": "Bearer"})
+
+
+def _busy(detail: str) -> Response:
+    return problem(503, "Temporarily unavailable", detail)
+
+
+def _too_large(rule: Body) -> Response:
+    return problem(413, "Request refused", f"send at most {rule.bytes_max:,} bytes at once")
+
+
+def _slow(rule: Body) -> Response:
+    detail = (
+        f"the body came too slowly: send all of it within {rule.seconds_max:g} s, "
+        f"without a pause of {IDLE_S_MAX:g} s"
+    )
+    return problem(408, "Request refused", detail, {"Connection": "close"})
+
+
+def _look_at_target(scope: Scope) -> None:
+    """Refuse a path or a query that holds what cannot be kept, or is not UTF-8."""
+    raw = scope.get("raw_path") or scope["path"].encode()
+    try:
+        _refuse("path", unquote_to_bytes(raw).decode())
+        query = scope.get("query_string", b"").decode("ascii")
+        pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=100)
+    except UnicodeDecodeError:
+        raise _Refused(_invalid("path or query", "not UTF-8, written with %")) from None
+    except ValueError:
+        raise _Refused(_invalid("query", "more than 100 parameters")) from None
+    for name, value in pairs:
+        _refuse("query", name)
+        _refuse(f"query.{name}", value)
+
+
+def _refuse(place: str, text: str) -> None:
+    if (why := unkeepable(text)) is not None:
+        raise _Refused(_invalid(place, why))
+
+
+def _invalid(place: str, why: str) -> Response:
+    return problem(422, "Invalid input", f"{place}: {why}")
+
+
+def _look_at_head(headers: Headers, rule: Body) -> None:
+    encoding = headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in {"", "identity"}:
+        detail = f"Content-Encoding {encoding[:40]!r} is not taken: send the body uncompressed"
+        raise _Refused(problem(415, "Request refused", detail, {"Accept-Encoding": "identity"}))
+    length = headers.get("content-length", "")
+    if length.isascii() and length.isdigit() and int(length) > rule.bytes_max:
+        raise _Refused(_too_large(rule))
+
+
+def _look_at_json(headers: Headers, body: bytes) -> None:
+    media = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if not media.endswith(("/json", "+json")):
+        detail = f"Content-Type {media[:80]!r} is not taken: send application/json"
+        raise _Refused(problem(415, "Request refused", detail))
+    try:
+        look_at(body)
+    except TooDeep:
+        detail = f"nested deeper than {DEPTH_MAX} levels"
+        raise _Refused(problem(413, "Request refused", f"body: {detail}")) from None
+    except Invalid as wrong:
+        raise _Refused(_invalid(wrong.field, wrong.reason)) from None
+
+
+def _with_headers(send: Send) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in HEADERS.items():
+                headers.setdefault(name, value)
+        await send(message)
+
+    return sending
+
+
+def _replay(body: bytes, receive: Receive) -> Callable[[], Awaitable[Message]]:
+    """Hands the body out once, and what comes after it as it comes."""
+    waiting: list[dict[str, Any]] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replaying() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return replaying

@@ -1,0 +1,105 @@
+"""What a JSON body may hold: whole texts, numbers that can be kept, a bounded nesting.
+
+One look at every body before any route sees it, so that no route has to think of it.
+"""
+
+import json
+import re
+from math import isfinite
+from typing import Any, Final
+
+import orjson
+
+from shared.kernel.errors import Invalid
+from shared.kernel.text import unkeepable
+
+DEPTH_MAX: Final = 32
+"""Levels of a body's nesting: a policy has 6, a mapping of a connector 8."""
+
+DIGITS_MAX: Final = 18
+"""Of a whole number: what fits 64 bits, in which everything here is kept."""
+
+_LONG_NUMBER: Final = re.compile(rb"[0-9]{%d}" % (DIGITS_MAX + 1))
+
+
+class TooDeep(Exception):  # noqa: N818 (a kind of input, as `Invalid`)
+    """A body that is nested deeper than `DEPTH_MAX`."""
+
+
+class _TooLong:
+    """Stands for a whole number of too many digits."""
+
+
+def look_at(body: bytes) -> None:
+    """Raise Invalid naming the field of what cannot be kept, TooDeep for a nesting without bound.
+
+    >>> try: look_at(b'{"a": ["x", "\\\\u0000"]}')
+    ... except Invalid as wrong: print(wrong)
+    a[1]: holds the character U+0000: leave it out
+    """
+    parsed = _parsed(body)
+    waiting: list[tuple[str, Any, int]] = [("", parsed, 0)]
+    while waiting:
+        path, value, depth = waiting.pop()
+        if isinstance(value, str):
+            _check(path, value)
+        elif isinstance(value, float) and not isfinite(value):
+            raise Invalid(path or "body", "not a finite number")
+        elif isinstance(value, _TooLong):
+            raise Invalid(path or "body", f"a whole number has at most {DIGITS_MAX} digits")
+        elif isinstance(value, (dict, list)):
+            if depth >= DEPTH_MAX:
+                raise TooDeep
+            waiting += _inner(path, value, depth + 1)
+
+
+def _inner(path: str, value: Any, depth: int) -> list[tuple[str, Any, int]]:
+    """The parts of a container, the last one first, as a stack wants them."""
+    if isinstance(value, list):
+        found = [(f"{path}[{index}]", inner, depth) for index, inner in enumerate(value)]
+    else:
+        found = []
+        for key, inner in value.items():
+            here = f"{path}.{_shown(key)}".lstrip(".")
+            _check(here, key)
+            found.append((here, inner, depth))
+    found.reverse()
+    return found
+
+
+def _parsed(body: bytes) -> Any:
+    if not _LONG_NUMBER.search(body):
+        try:
+            return orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            strict = error
+    else:
+        strict = None
+    # A lenient parser takes what the strict one refuses without a name: half characters, numbers.
+    try:
+        return json.loads(body.decode(), parse_int=_whole, parse_constant=_no_number)
+    except RecursionError:
+        raise TooDeep from None
+    except UnicodeDecodeError as wrong:
+        raise Invalid("body", f"not UTF-8: byte {wrong.start}, {wrong.reason}") from None
+    except ValueError as wrong:
+        raise Invalid("body", f"not JSON: {strict or wrong}") from None
+
+
+def _whole(digits: str) -> Any:
+    return int(digits) if len(digits.lstrip("-")) <= DIGITS_MAX else _TooLong()
+
+
+def _no_number(word: str) -> Any:
+    raise ValueError(f"{word} is no number of JSON")
+
+
+def _check(path: str, text: str) -> None:
+    if (why := unkeepable(text)) is not None:
+        raise Invalid(path or "body", why)
+
+
+def _shown(key: str) -> str:
+    """A key that the sender chose, printable and cut."""
+    cut = key if len(key) <= 60 else f"{key[:59]}…"  # noqa: PLR2004 (a line of a screen)
+    return cut if cut.isprintable() else json.dumps(cut)[1:-1]

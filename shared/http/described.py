@@ -1,0 +1,83 @@
+"""The OpenAPI document made whole: the refusals that every route may answer, as problem documents.
+
+One place for all routes of all services, so that a new route is described rightly by default.
+"""
+
+from typing import Any, Final
+
+from shared.http.problems import PROBLEM_JSON
+
+PROBLEM: Final[dict[str, Any]] = {
+    "type": "object",
+    "title": "Problem",
+    "description": "RFC 9457: what is wrong and what to mend",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+    },
+}
+
+REFUSALS: Final = {
+    "400": "The request is not HTTP, or its body ended early",
+    "401": "No token that stands, or no genuine signature",
+    "403": "The token lacks the scope",
+    "404": "There is none of this name",
+    "405": "The path does not take this method; `Allow` names those that it takes",
+    "409": "It is not in a state for this, or was changed by somebody else",
+    "422": "Invalid input; the detail names the field",
+    "503": "Temporarily unavailable; `Retry-After` says when to come again",
+}
+OF_BODIES: Final = {
+    "408": "The body came too slowly",
+    "413": "The body is too large, or nested too deep",
+    "415": "This Content-Type or Content-Encoding is not taken",
+}
+WITH_BODY: Final = frozenset({"post", "put", "patch", "delete"})
+GENERATED: Final = ("HTTPValidationError", "ValidationError")
+"""FastAPI's own form of a 422, which is never sent."""
+
+
+def described(document: dict[str, Any]) -> dict[str, Any]:
+    """The document with `REFUSALS` on every operation, in place."""
+    for operations in document.get("paths", {}).values():
+        for method, operation in operations.items():
+            if not isinstance(operation, dict):
+                continue
+            refusals = REFUSALS | (OF_BODIES if method in WITH_BODY else {})
+            responses = operation.setdefault("responses", {})
+            for status, text in refusals.items():
+                responses[status] = _beside(responses.get(status, {}), _refusal(status, text))
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    for name in GENERATED:
+        schemas.pop(name, None)
+    schemas["Problem"] = PROBLEM
+    return document
+
+
+def _beside(own: dict[str, Any], refusal: dict[str, Any]) -> dict[str, Any]:
+    """A refusal beside a route's own answer of the same status, if it has one."""
+    content = {
+        media: shown
+        for media, shown in own.get("content", {}).items()
+        if not any(name in str(shown) for name in GENERATED)
+    }
+    if not content:
+        return refusal
+    described = f"{own.get('description', '')}. {refusal['description']}"
+    return {
+        **refusal,
+        "description": described,
+        "content": content | refusal["content"],
+    }
+
+
+def _refusal(status: str, text: str) -> dict[str, Any]:
+    schema = {"$ref": "#/components/schemas/Problem"}
+    found: dict[str, Any] = {"description": text, "content": {PROBLEM_JSON: {"schema": schema}}}
+    named = {"405": "Allow", "503": "Retry-After", "401": "WWW-Authenticate"}.get(status)
+    if named is not None:
+        found["headers"] = {named: {"schema": {"type": "string"}}}
+    return found

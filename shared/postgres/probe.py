@@ -1,0 +1,47 @@
+"""Asks PostgreSQL whether it answers, for the readiness probe, on a connection of its own.
+
+Not on one of the pool, which can be used up by what waits for a server that hangs.
+"""
+
+import contextlib
+from typing import Final
+
+import asyncpg
+
+from shared.postgres.engine import Driver
+from shared.postgres.settings import PostgresSettings
+
+ASKED_S_MAX: Final = 10.0
+"""Until a question counts as lost with its connection: a server that was frozen for a while
+answers within it once it goes on, and one behind a cut line never does."""
+
+
+class PostgresProbe:
+    """A readiness check; `close` it at the end."""
+
+    def __init__(self, settings: PostgresSettings, application: str) -> None:
+        self._url = settings.url
+        self._application = f"ebbwatch-{application}-probe"
+        self._connection: Driver | None = None
+
+    async def __call__(self) -> str | None:
+        """None when the server answers, else what is wrong, without its address."""
+        try:
+            if self._connection is None or self._connection.is_closed():
+                self._connection = await asyncpg.connect(
+                    self._url.get_secret_value(),
+                    timeout=ASKED_S_MAX,
+                    server_settings={"application_name": self._application},
+                )
+            await self._connection.execute("SELECT 1", timeout=ASKED_S_MAX)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            self.close()
+            return f"PostgreSQL does not answer: {type(error).__name__}"
+        return None
+
+    def close(self) -> None:
+        """Let the connection go at once: there is nothing to be finished on it."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(OSError):
+                connection.terminate()

@@ -1,0 +1,66 @@
+"""A server that takes connections and says nothing: every service says so, and is well again."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import httpx
+import pytest
+
+from deploy.demo.services import NAMES
+from tests.hostile.ground import Ground
+
+TOLD_S_MAX = 10.0
+"""From the freeze to the word of it, as promised."""
+
+WELL_S_MAX = 60.0
+"""From the thaw until each is ready: a group may have to be joined anew."""
+
+pytestmark = pytest.mark.timeout(400)
+
+
+@pytest.fixture
+async def ground(folder: Path, environ: Mapping[str, str]) -> AsyncIterator[Ground]:
+    """The three services on servers of their own."""
+    async with Ground.open(folder, environ) as made:
+        yield made
+
+
+async def ready(ground: Ground) -> dict[str, httpx.Response]:
+    """What each service says now."""
+    async with httpx.AsyncClient(timeout=10.0) as client:
+        answers = await asyncio.gather(
+            *(client.get(f"{ground.services.url(name)}/readyz") for name in NAMES)
+        )
+    return dict(zip(NAMES, answers, strict=True))
+
+
+@pytest.mark.parametrize("server", ["postgres", "kafka"])
+async def test_a_frozen_server_is_told_in_time(ground: Ground, server: str) -> None:
+    """Within ten seconds by every service, by its name; liveness does not mind; and it recovers by
+    itself."""
+    frozen = ground.stack.postgres if server == "postgres" else ground.stack.kafka
+    frozen.freeze()
+    try:
+        began = time.monotonic()
+        waiting = set(NAMES)
+        while waiting and time.monotonic() - began < TOLD_S_MAX:
+            for name, answer in (await ready(ground)).items():
+                if answer.status_code == 503 and server in answer.json()["missing"]:
+                    waiting.discard(name)
+        assert not waiting, f"{sorted(waiting)} said nothing of {server}"
+        async with httpx.AsyncClient(timeout=5.0) as client:
+            for name in NAMES:
+                live = await client.get(f"{ground.services.url(name)}/livez")
+                assert live.status_code == 200
+    finally:
+        frozen.thaw()
+    deadline = time.monotonic() + WELL_S_MAX
+    while True:
+        answers = await ready(ground)
+        if all(answer.status_code == 200 for answer in answers.values()):
+            break
+        assert time.monotonic() < deadline, {n: a.text for n, a in answers.items()}
+        await asyncio.sleep(0.2)
+    assert not ground.dead()

@@ -1,0 +1,152 @@
+"""The attacks: hostile requests to each service, hostile records to each topic, slow senders."""
+
+import asyncio
+import contextlib
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import httpx
+
+from deploy.demo.services import NAMES
+from shared.contracts import topics
+from shared.kafka.producer import Producer, Record
+from shared.kernel.errors import Transient
+from tests.hostile.corpus import Hostile, Maker
+from tests.hostile.ground import Ground
+
+TOPICS: Final = tuple(
+    topic.name
+    for topic in (topics.RAW, topics.ACTIVITY, topics.RISK, topics.CHANGES, topics.TREATMENT)
+)
+"""The raw topic and those between the services, where nobody but us should write."""
+
+AT_ONCE: Final = 8
+"""Requests under way."""
+
+SLOW: Final = 64
+"""Senders that drip a byte now and then, four times what used to stop the intake."""
+
+CALLBACKS: Final = (
+    "/v1/callbacks/crm",
+    "/v1/callbacks/zoho/crm/secret",
+    "/v1/callbacks/wecom/crm?msg_signature=a&timestamp=1&nonce=b",
+)
+"""Paths that want no token and are in no document."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of the attacks on one service."""
+
+    answers: Counter[int] = field(default_factory=Counter)
+    faults: list[str] = field(default_factory=list)
+    """Requests that were answered with 500, and how."""
+    unanswered: int = 0
+    """Connections that were closed without an answer."""
+
+
+async def requests(ground: Ground, name: str, count: int, seed: int) -> Outcome:
+    """Hostile requests to one service."""
+    url, token = ground.services.url(name), ground.tokens[name]
+    maker, outcome = Maker(seed), Outcome()
+    async with httpx.AsyncClient(timeout=60.0) as client:
+        document = (await client.get(f"{url}/openapi.json")).json()
+        if name == "alerts":
+            _with_callbacks(document)
+        waiting = iter(maker.requests(document, token, count))
+
+        async def send_some() -> None:
+            for hostile in waiting:
+                await _send(client, url, hostile, outcome)
+
+        await asyncio.gather(*(send_some() for _ in range(AT_ONCE)))
+    return outcome
+
+
+def _with_callbacks(document: dict[str, Any]) -> None:
+    for path in CALLBACKS:
+        document["paths"].setdefault(path, {"post": {}, "get": {}})
+
+
+async def _send(client: httpx.AsyncClient, url: str, hostile: Hostile, outcome: Outcome) -> None:
+    headers = [(k.encode(), v.encode("latin-1", "replace")) for k, v in hostile.headers.items()]
+    try:
+        answer = await client.request(
+            hostile.method, url + hostile.path, headers=headers, content=hostile.body
+        )
+    except (httpx.InvalidURL, httpx.TransportError):
+        outcome.unanswered += 1
+        return
+    outcome.answers[answer.status_code] += 1
+    if answer.status_code == 500:
+        shown = f"{hostile.method} {hostile.path[:200]} {hostile.body[:200]!r}"
+        outcome.faults.append(shown)
+
+
+async def records(ground: Ground, count: int, seed: int) -> int:
+    """Hostile records, to every topic; returns how many the broker took."""
+    producer = Producer(ground.stack.kafka.settings, "hostile")
+    taken, made = 0, Maker(seed).records(TOPICS, count)
+    while batch := [Record(r.topic, r.key, r.value, r.headers) for _, r in zip(range(500), made)]:  # noqa: B905
+        for some in (batch, *([one] for one in batch)):
+            with contextlib.suppress(Transient, TypeError, ValueError, AssertionError):
+                await producer.send(some)
+                taken += len(some)
+                if len(some) > 1:
+                    break
+    await producer.close()
+    return taken
+
+
+async def slow_senders(ground: Ground, name: str) -> tuple[int, int]:
+    """Drip many bodies, and meanwhile send good requests: how many of these there were, and how
+    many were answered with other than they should."""
+    url, token = httpx.URL(ground.services.url(name)), ground.tokens[name]
+    path = {"ingest": "/v1/events", "scoring": "/v1/value/policy", "alerts": "/v1/policy"}[name]
+    method = "POST" if name == "ingest" else "PUT"
+    head = (
+        f"{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
+        "Content-Type: application/json\r\nContent-Length: 100000\r\n\r\n"
+    ).encode()
+
+    async def drip() -> None:
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        writer.write(head)
+        with contextlib.suppress(ConnectionError):
+            while not reader.at_eof():
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(1.0)
+        writer.close()
+
+    dripping = [asyncio.create_task(drip()) for _ in range(SLOW)]
+    await asyncio.sleep(0.5)
+    wrong, sent = 0, 20
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as client:
+        for number in range(sent):
+            answer = await good(client, str(url), name, number)
+            wrong += answer.status_code not in {200, 202}
+    for one in dripping:
+        one.cancel()
+    await asyncio.gather(*dripping, return_exceptions=True)
+    return sent, wrong
+
+
+async def good(client: httpx.AsyncClient, url: str, name: str, number: int) -> httpx.Response:
+    """What a neighbour sends."""
+    if name == "ingest":
+        event = {
+            "specversion": "1.0", "id": f"good-{number}", "source": "hostile", "subject": "good",
+            "type": "io.ebbwatch.interaction", "time": "2026-03-01T09:00:00Z",
+            "data": {"kind": "page_viewed"},
+        }  # fmt: skip
+        return await client.post(f"{url}/v1/events", content=json.dumps(event), timeout=30)
+    path = "/v1/customers" if name == "scoring" else "/v1/tasks"
+    return await client.get(url + path, timeout=30)
+
+
+async def all_of(ground: Ground, count: int, seed: int) -> dict[str, Outcome]:
+    """`count` requests to each service, one service after the other."""
+    return {name: await requests(ground, name, count, seed + n) for n, name in enumerate(NAMES)}

@@ -1,0 +1,90 @@
+"""The real stack and the real services, and somebody who looks at them all the while."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import httpx
+import psutil
+
+from deploy.demo.services import NAMES, Services
+from deploy.local import topics
+from deploy.local.stack import LocalStack
+
+LOOK_S: Final = 0.1
+"""Between two looks at each service."""
+
+STALL_S_MAX: Final = 1.0
+"""An answer of `/livez` that takes longer is a stall."""
+
+
+@dataclass(slots=True)
+class Watched:
+    """What was seen of one service."""
+
+    looks: int = 0
+    slowest_s: float = 0.0
+    stalls: int = 0
+    memory_max: int = 0
+    """Bytes of resident memory, the most."""
+    memory_first: int = 0
+
+
+@dataclass(slots=True)
+class Ground:
+    """Where the hostile ones come."""
+
+    stack: LocalStack
+    services: Services
+    tokens: dict[str, str]
+    watched: dict[str, Watched] = field(default_factory=dict)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, folder: Path, environ: Mapping[str, str]) -> AsyncIterator["Ground"]:
+        """Everything started and ready; everything ended when it is left."""
+        with LocalStack(folder, wipe=True, environ=environ) as stack:
+            await topics.create(stack.kafka.settings)
+            with Services(folder, stack.environment(), clock="live") as services:
+                tokens = services.prepare()
+                services.start(*NAMES)
+                await services.ready(*NAMES)
+                yield cls(stack, services, tokens)
+
+    def dead(self) -> list[str]:
+        """Services that have ended."""
+        return [name for name in NAMES if not self.services.runs(name)]
+
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        """Ask `/livez` of each and weigh it, all the while."""
+        watchers = [asyncio.create_task(self._watch(name)) for name in NAMES]
+        try:
+            yield
+        finally:
+            for watcher in watchers:
+                watcher.cancel()
+            await asyncio.gather(*watchers, return_exceptions=True)
+
+    async def _watch(self, name: str) -> None:
+        seen = self.watched.setdefault(name, Watched())
+        process = psutil.Process(self.services.pid(name))
+        async with httpx.AsyncClient(timeout=30.0) as client:
+            while True:
+                began = time.monotonic()
+                with contextlib.suppress(httpx.TransportError):
+                    await client.get(f"{self.services.url(name)}/livez")
+                took = time.monotonic() - began
+                seen.looks += 1
+                seen.slowest_s = max(seen.slowest_s, took)
+                seen.stalls += took > STALL_S_MAX
+                with contextlib.suppress(psutil.Error):
+                    now = process.memory_info().rss
+                    seen.memory_first = seen.memory_first or now
+                    seen.memory_max = max(seen.memory_max, now)
+                await asyncio.sleep(LOOK_S)

@@ -1,0 +1,76 @@
+"""Segments from the shell: what cannot run is not saved, and any stored one can be retired."""
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from deploy.local.stack import LocalStack
+from services.scoring.commands.running import SPEC
+from services.scoring.commands.value import add_commands
+from services.scoring.store.decisions import Decisions, Definition
+from services.scoring.store.tables import SCHEMA
+from shared.postgres.engine import create_engine
+from shared.postgres.migrations import migrate
+from shared.postgres.settings import PostgresSettings
+from shared.runtime.command_line import main
+
+pytestmark = pytest.mark.stack
+VERSIONS = Path("services/scoring/store/versions")
+
+
+def old(segment: str) -> Definition:
+    """As an earlier version saved it."""
+    return Definition(
+        id=segment, version=0, revision=0, name="Big", description="", action=None,
+        expression="purchases > 10", act_on_existing=False, retired=False,
+        created_at=datetime(2026, 3, 1, tzinfo=UTC),
+    )  # fmt: skip
+
+
+async def prepare(url: str) -> None:
+    """Tables, and two segments whose ids are no words of ours."""
+    engine = create_engine(PostgresSettings(url=SecretStr(url)), "test")
+    try:
+        await migrate(engine, SCHEMA, VERSIONS)
+        for segment in ("big_spenders", "Große Käufer/1"):
+            await Decisions(engine).save_segment(old(segment), 0)
+    finally:
+        await engine.dispose()
+
+
+async def in_force(url: str) -> list[str]:
+    """The ids of all that are."""
+    engine = create_engine(PostgresSettings(url=SecretStr(url)), "test")
+    try:
+        return [one.id for one in await Decisions(engine).segments()]
+    finally:
+        await engine.dispose()
+
+
+def test_retire_and_define(
+    stack: LocalStack,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Exit status 0 when it was done, 1 with the reason when it was not."""
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    asyncio.run(prepare(database_url))
+
+    def command(*words: str) -> int:
+        return main(SPEC, add_commands, ["segments", *words])
+
+    assert command("define", "loyal", r"'\ud800'.matches('a')") == 1
+    assert "U+D800" in capsys.readouterr().err
+    assert command("define", "not_a_word", "purchases > 1") == 1
+    assert "big-city" in capsys.readouterr().err
+    assert command("retire", "nobody") == 1
+    assert "no segment 'nobody' is in force" in capsys.readouterr().err
+    assert command("define", "loyal", "purchases > 1") == 0
+    for segment in ("big_spenders", "Große Käufer/1"):
+        assert command("retire", segment) == 0
+        assert command("retire", segment) == 1
+    assert asyncio.run(in_force(database_url)) == ["loyal"]

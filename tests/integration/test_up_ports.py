@@ -1,0 +1,77 @@
+"""`make up` knows its own processes from strangers on their ports, and names the setting."""
+
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.local import services
+from deploy.local.process import StackError
+from deploy.local.stack import ROOT
+from deploy.local.waiting import LOOPBACK, free_port, until
+
+
+class _Stranger(http.server.BaseHTTPRequestHandler):
+    """Answers 200 to everything."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port that another program has."""
+    with http.server.ThreadingHTTPServer((LOOPBACK, 0), _Stranger) as stranger:
+        thread = threading.Thread(target=stranger.serve_forever, daemon=True)
+        thread.start()
+        yield stranger.server_address[1]
+        stranger.shutdown()
+        thread.join()
+
+
+def test_a_taken_port_is_told_with_its_setting(taken: int, tmp_path: Path) -> None:
+    """Before the service starts."""
+    environment = {"EBBWATCH_SCORING_PORT": str(taken)}
+    process = services.server("scoring", environment, ROOT, tmp_path)
+    with pytest.raises(StackError, match=f"port {taken}.*EBBWATCH_SCORING_PORT"):
+        process.start()
+    assert not process.running
+
+
+def test_a_strangers_answer_is_not_ours(
+    taken: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that took the port meanwhile answers 200 and is not believed."""
+    monkeypatch.setattr(services, "READY_S_MAX", 0.5)
+    port = free_port()
+    process = services.server("scoring", {"EBBWATCH_SCORING_PORT": str(port)}, ROOT, tmp_path)
+    process.command = ["sleep", "60"]
+    process.environment = {**process.environment, "EBBWATCH_SCORING_PORT": str(taken)}
+    process.start()
+    try:
+        with pytest.raises(StackError, match="scoring does not get ready"):
+            services.wait_ready(process)
+    finally:
+        process.stop()
+
+
+def test_logs_are_private(tmp_path: Path) -> None:
+    """So is what a server writes."""
+    process = services.server(
+        "ingest", {"EBBWATCH_INGEST_PORT": str(free_port())}, ROOT, tmp_path / "data"
+    )
+    process.command = ["sh", "-c", "echo x; touch written; sleep 60"]
+    process.start()
+    try:
+        written = tmp_path / "data" / "written"
+        assert until(written.exists, limit_s=10)
+        for path in (process.log, written):
+            assert path.stat().st_mode & 0o077 == 0, path
+    finally:
+        process.stop()

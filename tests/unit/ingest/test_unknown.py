@@ -1,0 +1,92 @@
+"""Fields that a type does not know: what is refused, what is told, and that nothing is silent."""
+
+import json
+from typing import Any
+
+import pytest
+
+from services.ingest.core.accept import accepted
+from services.ingest.core.rates import RateTable
+from services.ingest.core.unknown import TOLD_MAX, UnknownFields
+from shared.contracts import events as types
+from shared.kernel.errors import Invalid
+from tests.unit.ingest.events import ARRIVED_MS, encoded, event, purchase
+
+RATES = RateTable("USD")
+
+
+def told(value: bytes, mode: UnknownFields) -> list[str]:
+    """What is noted of an event that passes."""
+    return [str(note) for note in accepted(value, (), ARRIVED_MS, RATES, mode).notes]
+
+
+ADDED = purchase(amount="1", items=[{"sku": "a", "price": "2"}], loyalty_card="x")
+TYPO = purchase(ammount="1")
+BESIDE = purchase(amount="1", amounts="2")
+"""Nearly a known name, which is there too: somebody's own field."""
+
+
+@pytest.mark.parametrize(
+    ("mode", "value", "refused"),
+    [
+        ("note", ADDED, None),
+        ("note", TYPO, None),
+        ("typos", ADDED, None),
+        ("typos", BESIDE, None),
+        ("typos", TYPO, "data.ammount"),
+        ("refuse", ADDED, "data.items[0].price"),
+        ("refuse", TYPO, "data.ammount"),
+        ("refuse", BESIDE, "data.amounts"),
+    ],
+)
+def test_by_setting(mode: UnknownFields, value: bytes, refused: str | None) -> None:
+    """Refused with the field, or accepted with a note of each."""
+    if refused is None:
+        assert told(value, mode)
+        return
+    with pytest.raises(Invalid) as wrong:
+        told(value, mode)
+    assert wrong.value.field == refused
+
+
+def test_what_is_told() -> None:
+    """Each by its path, and the name that may be meant."""
+    assert told(ADDED, "note") == ["data.items[0].price: unknown", "data.loyalty_card: unknown"]
+    assert told(TYPO, "note") == ["data.ammount: unknown; is `amount` meant?"]
+
+
+@pytest.mark.parametrize("kind", types.DATA_BY_TYPE)
+def test_known_fields_are_never_told(kind: str) -> None:
+    """Of any type, nested ones too."""
+    samples: dict[str, dict[str, Any]] = {
+        types.INTERACTION: {"kind": "page_viewed"},
+        types.FEEDBACK: {"kind": "survey", "score": 9},
+        types.CONTRACT: {"kind": "ended"},
+        types.PROFILE: {"owner": {"id": "o", "name": "n"}, "contacts": [{"email": "e"}]},
+        types.PURCHASE: {"amount": "1", "items": [{"sku": "a", "category": "b", "quantity": 1}]},
+        types.REFUND: {"amount": "1"},
+    }
+    assert told(encoded(type=kind, data=samples[kind]), "refuse") == []
+
+
+def test_a_free_map_takes_any_key() -> None:
+    """`attributes` and `consent` are the source's own."""
+    data = {"attributes": {"nmae": "x"}, "consent": {"emial": True}}
+    assert told(encoded(type=types.PROFILE, data=data), "refuse") == []
+
+
+def test_so_many_are_told_and_no_more() -> None:
+    """A whole order in `data` is one answer, not a thousand."""
+    assert len(told(purchase(**{f"x{n:03}": n for n in range(500)}), "note")) == TOLD_MAX
+
+
+def test_extensions_of_the_envelope_are_nobodys_business() -> None:
+    """CloudEvents has them on purpose."""
+    assert told(json.dumps(event(traceid="x", partitionkey="y")).encode(), "refuse") == []
+
+
+def test_a_time_that_was_pulled_back_is_told() -> None:
+    """So that a clock that goes wrong is found."""
+    (note,) = told(encoded(time="2026-03-01T09:10:00Z"), "typos")
+    assert note.startswith("time: ")
+    assert told(encoded(time="2026-03-01T09:04:00Z"), "typos") == []

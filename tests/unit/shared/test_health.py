@@ -1,0 +1,101 @@
+"""Readiness that is true: what freezes is told in time, what recovers is well again by itself."""
+
+import asyncio
+
+import pytest
+
+from shared.runtime import health as module
+from shared.runtime.health import COMMIT_S_MAX, Health
+from tests.fakes.clock import SetClock
+
+
+@pytest.fixture
+def clock() -> SetClock:
+    return SetClock()
+
+
+@pytest.fixture
+def health(clock: SetClock) -> Health:
+    made = Health(clock)
+    made.started = True
+    return made
+
+
+async def test_what_hangs_is_told_and_asked_once(
+    health: Health, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frozen server takes the question and says nothing: every probe answers all the same, and
+    no second question waits behind the first."""
+    monkeypatch.setattr(module, "ANSWER_S_MAX", 0.05)
+    thawed = asyncio.Event()
+    asked = 0
+
+    async def frozen() -> str | None:
+        nonlocal asked
+        asked += 1
+        await thawed.wait()
+        return None
+
+    async def well() -> str | None:
+        return None
+
+    health.add_check("postgres", frozen)
+    health.add_check("kafka", well)
+    assert await health.missing() == {"postgres": "no answer for 0 s"}
+    clock.seconds += 7
+    assert await health.missing() == {"postgres": "no answer for 7 s"}
+    assert asked == 1
+    thawed.set()
+    assert await health.missing() == {}
+    assert await health.missing() == {}
+    assert asked == 2
+
+
+async def test_all_are_asked_at_once(health: Health, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two that hang take no longer than one."""
+    monkeypatch.setattr(module, "ANSWER_S_MAX", 0.05)
+
+    async def frozen() -> str | None:
+        await asyncio.sleep(60)
+        return None
+
+    for name in ("a", "b", "c"):
+        health.add_check(name, frozen)
+    async with asyncio.timeout(1):
+        assert sorted(await health.missing()) == ["a", "b", "c"]
+
+
+async def test_records_that_wait_and_no_commit(health: Health, clock: SetClock) -> None:
+    """Told after its bound; a commit, or nothing left, mends it."""
+    health.behind("activity")
+    clock.seconds += COMMIT_S_MAX
+    assert await health.missing() == {}
+    health.behind("activity")  # read again after trouble: it is still the same wait
+    clock.seconds += 1
+    told = await health.missing()
+    assert told == {
+        "commits of activity": f"records wait and none was committed for {COMMIT_S_MAX + 1:.0f} s"
+    }
+    health.committed("activity")
+    assert await health.missing() == {}
+    clock.seconds += 10 * COMMIT_S_MAX
+    assert await health.missing() == {}
+
+
+async def test_a_loop_that_ended_is_behind_nothing(health: Health, clock: SetClock) -> None:
+    """It ended on purpose."""
+    health.behind("activity")
+    health.ended("activity")
+    clock.seconds += 10 * COMMIT_S_MAX
+    assert await health.missing() == {}
+
+
+async def test_notes_do_not_make_it_unready(health: Health) -> None:
+    """They are said beside."""
+
+    async def unusable() -> str | None:
+        return "lgbm-1: made for another release"
+
+    health.add_note("model_unusable", unusable)
+    assert await health.missing() == {}
+    assert await health.notes() == {"model_unusable": "lgbm-1: made for another release"}
