@@ -198,6 +198,7 @@ CAUSES: Final[Mapping[str, tuple[str, str]]] = {
     "new_and_quiet": ("new and quiet", "新客户未再购买"),
     "seldom_buyer": ("buys seldom", "购买很少"),
     "churned": ("has left", "已流失"),
+    "policy_rule": ("a rule of the company", "公司规则"),
 }
 GRADES: Final[Mapping[str | None, tuple[str, str]]] = {
     "vip": ("VIP", "VIP"),

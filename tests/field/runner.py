@@ -36,7 +36,7 @@ WARNED_SHARE: Final = 0.6
 """Of the lapse length, from which the default policy warns of a silence."""
 By = dict[str, list[tuple[float, str]]]
 """Customer -> (day, cause), in the order of time."""
-OURS: Final = ("raised", "joined", "win_back")
+OURS: Final = ("raised", "joined")
 """Kinds of warnings that somebody was told of."""
 
 
