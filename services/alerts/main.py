@@ -1,14 +1,12 @@
 """Wires alerts together: settings -> adapters -> handlers -> loops. No decisions in here."""
 
 import asyncio
-import socket
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts import metrics
 from services.alerts.core.keys import key_of as aes_key
 from services.alerts.handlers.act import Act
 from services.alerts.handlers.assess import Assess
@@ -40,6 +38,7 @@ from services.alerts.outbound.described import Described
 from services.alerts.outbound.effect_page import effect_page
 from services.alerts.outbound.http import Http
 from services.alerts.outbound.shared import Shared
+from services.alerts.reading import consumer, reading
 from services.alerts.settings import LEASE_MARGIN_S, AlertsSettings
 from services.alerts.store.assessments import Assessments
 from services.alerts.store.business_clock import BusinessClock
@@ -67,12 +66,9 @@ from services.alerts.store.vault import Vault
 from services.alerts.timers import tend
 from shared.http.access import Tokens
 from shared.http.app import create_app, limits_of
-from shared.kafka.fenced import FencedConsumer
 from shared.kafka.producer import Producer
-from shared.kafka.quarantine import Handle, ParkAsDeadLetter, Quarantine
 from shared.kafka.relay import Relay
 from shared.kafka.settings import KafkaSettings
-from shared.kafka.worker import work
 from shared.postgres.engine import create_engine, unit_of_work
 from shared.postgres.housekeeping import Housekeeping, TimeTable
 from shared.postgres.ledger import Ledger
@@ -114,32 +110,6 @@ class Alerts:
             name: Relay(engine, self.outbox, Producer(kafka, f"alerts-{name}"))
             for name in ("risk", "activity", "changes", "verdicts")
         }
-
-    def consumer(self, name: str, topic: str, batch_records_max: int) -> FencedConsumer:
-        """A consumer of one topic; its group is named after it."""
-        return FencedConsumer(
-            settings=self.kafka,
-            ledger=self.ledger,
-            topics=(topic,),
-            group=f"{self.settings.group}-{name}",
-            worker=socket.gethostname(),
-            batch_records_max=batch_records_max,
-            compacted=frozenset({self.settings.risk_topic}),
-            on_claim=self.relays[name].recover,
-        )
-
-    def quarantine(self, name: str) -> Quarantine:
-        """What sets a record aside that ends process after process; `name` is its consumer's."""
-        park = ParkAsDeadLetter(
-            engine=self.engine,
-            ledger=self.ledger,
-            outbox=self.outbox,
-            relay=self.relays[name],
-            topic=self.settings.dead_letter_topic,
-            stage="alerts",
-            observe=lambda topic: metrics.QUARANTINED.labels(topic).inc(),
-        )
-        return Quarantine(self.ledger.unfinished, park)
 
     def assess(self) -> Assess:
         """The handler of the risk topic."""
@@ -363,11 +333,13 @@ async def _run(alerts: Alerts, connectors: Connectors) -> int:
         async with unit_of_work(alerts.engine) as unit:
             await alerts.rules.begin_with(unit, first, alerts.clock.now())
 
-    risk = alerts.consumer("risk", settings.risk_topic, settings.risk_batch_records_max)
-    activity = alerts.consumer(
-        "activity", settings.activity_topic, settings.activity_batch_records_max
+    risk = consumer(alerts, "risk", settings.risk_topic, settings.risk_batch_records_max)
+    activity = consumer(
+        alerts, "activity", settings.activity_topic, settings.activity_batch_records_max
     )
-    changes = alerts.consumer("changes", settings.changes_topic, settings.changes_batch_records_max)
+    changes = consumer(
+        alerts, "changes", settings.changes_topic, settings.changes_batch_records_max
+    )
     parts = alerts.parts()
     limits = limits_of(settings, guard=parts.tokens, open=(CALLBACKS,), bodies=BODIES)
     app = create_app("Ebbwatch alerts", health, limits, settings.instance)
@@ -384,14 +356,10 @@ async def _run(alerts: Alerts, connectors: Connectors) -> int:
 
     health.add_check("partitions", assigned)
 
-    def reading(name: str, consumer: FencedConsumer, handle: Handle) -> service.Loop:
-        quarantine = alerts.quarantine(name)
-        return lambda stop: work(consumer, handle, quarantine, stop, health, name)
-
     loops: dict[str, service.Loop] = {
-        "risk": reading("risk", risk, alerts.assess()),
-        "activity": reading("activity", activity, alerts.observe()),
-        "changes": reading("changes", changes, alerts.enter()),
+        "risk": reading(alerts, "risk", risk, alerts.assess()),
+        "activity": reading(alerts, "activity", activity, alerts.observe()),
+        "changes": reading(alerts, "changes", changes, alerts.enter()),
         "deliver": alerts.deliver(connectors),
         "looks": alerts.look_for_changes(connectors),
         "verdicts": PublishVerdicts(alerts.relays["verdicts"].recover, alerts.given, health),

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import socket
 
+from sqlalchemy.ext.asyncio import AsyncEngine
+
 from services.ingest import metrics
 from services.ingest.core.rates import RateTable
 from services.ingest.handlers.accept_batch import AcceptBatch
@@ -29,7 +31,7 @@ from shared.postgres.engine import create_engine
 from shared.postgres.ledger import Ledger
 from shared.postgres.settings import PostgresSettings
 from shared.runtime import service
-from shared.runtime.clock import SystemClock
+from shared.runtime.clock import Clock, SystemClock
 from shared.runtime.dependencies import Dependencies
 from shared.runtime.health import Health
 from shared.runtime.service import Stop
@@ -48,23 +50,14 @@ def read_rates(settings: IngestSettings) -> RateTable:
     return RateTable.parse(settings.reporting_currency, settings.rates_file.read_text("utf-8"))
 
 
-async def run() -> int:
-    """The ingest service until SIGTERM; returns the exit status."""
-    settings, kafka, postgres = IngestSettings(), KafkaSettings(), PostgresSettings()
-    clock = SystemClock()
-    health = Health(clock)
-    rates = read_rates(settings)
-    engine = create_engine(postgres, "ingest")
-    outlet, raw_outlet = Producer(kafka, "ingest"), Producer(kafka, "ingest-http")
-
-    topics = Topics(settings.activity_topic, settings.dead_letter_topic)
-    raw = RawTopics(
-        RawConsumer(kafka, settings.raw_topics, settings.group, settings.batch_records_max),
-        AcceptBatch(outlet, topics, rates, settings.unknown_fields),
-        FloodWatch(Stops(engine), settings.flood_share_max, clock),
-        health,
-        clock,
-    )
+def _letters(
+    settings: IngestSettings,
+    kafka: KafkaSettings,
+    engine: AsyncEngine,
+    clock: Clock,
+    health: Health,
+) -> service.Loop:
+    """The loop that indexes dead letters."""
     ledger = Ledger(engine, SCHEMA)
     letters = FencedConsumer(
         settings=kafka,
@@ -91,6 +84,27 @@ async def run() -> int:
     async def index_letters(stop: Stop) -> None:
         await work(letters, index, quarantine, stop, health, "dead-letters")
 
+    return index_letters
+
+
+async def run() -> int:
+    """The ingest service until SIGTERM; returns the exit status."""
+    settings, kafka, postgres = IngestSettings(), KafkaSettings(), PostgresSettings()
+    clock = SystemClock()
+    health = Health(clock)
+    rates = read_rates(settings)
+    engine = create_engine(postgres, "ingest")
+    outlet, raw_outlet = Producer(kafka, "ingest"), Producer(kafka, "ingest-http")
+
+    topics = Topics(settings.activity_topic, settings.dead_letter_topic)
+    raw = RawTopics(
+        RawConsumer(kafka, settings.raw_topics, settings.group, settings.batch_records_max),
+        AcceptBatch(outlet, topics, rates, settings.unknown_fields),
+        FloodWatch(Stops(engine), settings.flood_share_max, clock),
+        health,
+        clock,
+    )
+    index_letters = _letters(settings, kafka, engine, clock, health)
     tokens = Tokens(engine, api_token, clock)
     limits = limits_of(settings, guard=tokens, bodies=BODIES)
     app = create_app("Ebbwatch ingest", health, limits, settings.instance)

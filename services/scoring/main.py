@@ -269,7 +269,7 @@ def _quarantine(
         stage="scoring",
         observe=lambda topic: metrics.QUARANTINED.labels(topic).inc(),
     )
-    return Quarantine(ledger.unfinished, park)
+    return park.quarantine()
 
 
 def _add_routes(

@@ -193,6 +193,10 @@ class ParkAsDeadLetter:
     observe: Callable[[str], None]
     """Told the topic of each record that is parked."""
 
+    def quarantine(self) -> "Quarantine":
+        """The quarantine of a consumer whose records are parked so."""
+        return Quarantine(self.ledger.unfinished, self)
+
     async def __call__(self, batch: Batch, record: Record) -> Sequence[Move]:
         """The move over the record, committed with its dead letter."""
         tp = (record.topic, record.partition)

@@ -241,12 +241,10 @@ def gather(
     drawn = _Draw(table.customers, share, seed)
     chosen = [drawn(np.flatnonzero(first < cutoff), at) for at, cutoff in enumerate(cutoffs)]
     customer = np.concatenate([np.empty(0, np.int64), *chosen])
-    x = np.empty((len(customer), len(FEATURES)))
-    silent = np.empty(len(customer), dtype=np.bool_)
-    arm, weight = np.zeros(len(customer), np.int8), np.ones(len(customer))
+    n = len(customer)
+    x, silent, after = np.empty((n, len(FEATURES))), np.empty(n, np.bool_), np.full(n, np.inf)
+    arm, weight = np.zeros(n, np.int8), np.ones(n)
     horizons = tuple(sorted(set(asked.others) - {horizon_days}))
-    over = np.full((len(customer), len(horizons)), UNKNOWN, np.int8)
-    after = np.full(len(customer), np.inf)
     states, before, row = empty(len(table.customers)), -np.inf, 0
     for step, (cutoff, rows) in enumerate(zip(cutoffs, chosen, strict=True)):
         states, before = fold(states, table.between(before, cutoff)), cutoff
@@ -263,11 +261,8 @@ def gather(
             silent[row : row + len(rows)][runs] = ends[runs]
         weight[row : row + len(rows)] = ~contracts.ended(states)[rows]
         arm[row : row + len(rows)] = treatments.arms(cutoff, horizon_days, back)[rows]
-        back = table.next_purchases(cutoff, np.inf)
-        after[row : row + len(rows)] = (back[rows] - cutoff) / DAY_S
-        for k, days in enumerate(horizons):
-            back = table.next_purchases(cutoff, cutoff + days * DAY_S)
-            over[row : row + len(rows), k] = np.where(np.isinf(back[rows]), SILENT, RETURNED)
+        following = table.next_purchases(cutoff, np.inf)[rows]
+        after[row : row + len(rows)] = (following - cutoff) / DAY_S
         row += len(rows)
         progress("features", step + 1, len(cutoffs))
     panel = Panel(
@@ -282,7 +277,7 @@ def gather(
         rows_thinned=0,
         treatment="",
         others=horizons,
-        over=over,
+        over=np.where(after[:, None] >= np.array(horizons), SILENT, RETURNED).astype(np.int8),
         after=after,
         end=table.observed_until,
     )

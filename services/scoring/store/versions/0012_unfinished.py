@@ -2,8 +2,8 @@
 
 from shared.postgres import unfinished
 
-revision = "scoring_0011"
-down_revision = "scoring_0010"
+revision = "scoring_0012"
+down_revision = "scoring_0011"
 branch_labels = None
 depends_on = None
 

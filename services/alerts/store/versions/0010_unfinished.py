@@ -5,8 +5,8 @@ from alembic import op
 
 from shared.postgres import unfinished
 
-revision = "alerts_0009"
-down_revision = "alerts_0008"
+revision = "alerts_0010"
+down_revision = "alerts_0009"
 branch_labels = None
 depends_on = None
 
