@@ -21,6 +21,7 @@ from services.alerts.settings import POLICY_FILE
 from services.scoring.core.events import DAY_S, Kind
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.settings import ScoringSettings
+from services.scoring.training.files.options import Options as Reading
 from services.scoring.training.table import EventTable
 from shared.kernel.errors import Invalid
 from tests.field.lives import BEGIN, START
@@ -68,9 +69,7 @@ def options(orders: Path, **changes: object) -> Options:
         out=orders.parent / "out",
         begin=FROM,
         end=TO,
-        reading=running.Reading(
-            columns={"customer_id": "Kunde", "ts": "Datum", "amount": "Betrag"}
-        ),
+        reading=Reading(columns={"customer_id": "Kunde", "ts": "Datum", "amount": "Betrag"}),
     )
     return replace(found, **changes)  # type: ignore[arg-type] # the test's own words
 
