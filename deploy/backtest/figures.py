@@ -283,7 +283,7 @@ def _at_risk(ran: Ran) -> list[AtRisk]:
             AtRisk(
                 customer=customer,
                 silent_days=silent,
-                usual_gap_days=message.usual_gap_days,
+                usual_gap_days=lapse.usual_gap_days,
                 probability=lapse.probability,
                 value_at_risk=message.value_at_risk,
                 cause=newest[customer],
