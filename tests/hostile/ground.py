@@ -19,6 +19,9 @@ from deploy.local.stack import LocalStack
 LOOK_S: Final = 0.1
 """Between two looks at each service."""
 
+NO_FLOOD: Final = {"EBBWATCH_INGEST_FLOOD_SHARE_MAX": "2"}
+"""Nearly all that comes is refused here, which would stop the intake before it reads the rest."""
+
 STALL_S_MAX: Final = 1.0
 """An answer of `/livez` that takes longer is a stall."""
 
@@ -50,7 +53,7 @@ class Ground:
         """Everything started and ready; everything ended when it is left."""
         with LocalStack(folder, wipe=True, environ=environ) as stack:
             await topics.create(stack.kafka.settings)
-            with Services(folder, stack.environment(), clock="live") as services:
+            with Services(folder, stack.environment() | NO_FLOOD, clock="live") as services:
                 tokens = services.prepare()
                 services.start(*NAMES)
                 await services.ready(*NAMES)

@@ -1,11 +1,13 @@
 """One run: every attack, and what is to be said of it."""
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from deploy.demo.backlog import ALERTS, INGEST, SCORING, Backlog
 from deploy.demo.services import NAMES
 from tests.hostile import attack
 from tests.hostile.attack import Outcome
@@ -15,8 +17,8 @@ MEMORY_MAX: Final = 700 * 1024 * 1024
 """Bytes of resident memory of a service throughout: some 250 MB at rest, 80 of bodies, and twice
 that while they are parsed."""
 
-SETTLE_S: Final = 5.0
-"""For what was sent to be read, and to end who it ends."""
+READ_S_MAX: Final = 180.0
+"""Until all that was sent has been read: 20,000 records of which each is refused for itself."""
 
 
 class Profile(NamedTuple):
@@ -36,6 +38,8 @@ class Figures:
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     watched: dict[str, Watched] = field(default_factory=dict)
     records: int = 0
+    unread: int = 0
+    """Records that nobody had read at the end."""
     dead: dict[str, str] = field(default_factory=dict)
     """Services that ended, and the end of their logs."""
     neighbours: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -49,6 +53,8 @@ class Figures:
                 found.append(f"{name}: /livez stalled {seen.stalls} times, {seen.slowest_s:.1f} s")
             if seen.memory_max > MEMORY_MAX:
                 found.append(f"{name}: {seen.memory_max / 2**20:.0f} MB")
+        if self.unread:
+            found.append(f"{self.unread:,} records were not read within {READ_S_MAX:.0f} s")
         for name, outcome in self.outcomes.items():
             found += [f"{name}: 500 for {fault}" for fault in outcome.faults]
         for name, (sent, bad) in self.neighbours.items():
@@ -71,6 +77,20 @@ class Figures:
         return told + self.wrong()
 
 
+async def _read(ground: Ground) -> int:
+    """Wait until every service has read all that there is; how much it has not."""
+    behind = 0
+    async with Backlog(ground.stack.kafka.settings) as backlog:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(READ_S_MAX):
+                while not ground.dead():
+                    behind = await backlog.behind(INGEST, SCORING, *ALERTS)
+                    if not behind:
+                        break
+                    await asyncio.sleep(0.5)
+    return behind
+
+
 async def play(
     folder: Path, environ: Mapping[str, str], *, requests: int, records: int, seed: int
 ) -> Figures:
@@ -83,7 +103,7 @@ async def play(
                 if name not in ground.dead():
                     figures.neighbours[name] = await attack.slow_senders(ground, name)
             figures.records = await attack.records(ground, records, seed)
-            await asyncio.sleep(SETTLE_S)
+            figures.unread = await _read(ground)
         figures.watched = ground.watched
         figures.dead = {name: ground.services.tail(name) for name in ground.dead()}
     return figures
