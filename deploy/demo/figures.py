@@ -51,6 +51,8 @@ class Task(msgspec.Struct, frozen=True):
     currency: str
     opened_at: datetime
     due_at: datetime
+    lapse_probability: float | None = None
+    lapse_days: float | None = None
     grade: str | None = None
     channel: str | None = None
     steps: list[str] = []

@@ -109,8 +109,7 @@ def _example(task: Task, purchases: pl.DataFrame) -> Panel:
     lines = [
         f"for {owner} · opened {task.opened_at:%Y-%m-%d} · due {task.due_at:%Y-%m-%d} · "
         f"task {task.id}",
-        f"{task.probability:.0%} likely to buy nothing for {task.horizon_days} days · "
-        f"{task.value_at_risk:,.2f} {task.currency} at risk",
+        f"{_risk(task)} · {task.value_at_risk:,.2f} {task.currency} at risk",
         *(f"  • {reason.text}" for reason in task.reasons),
         *(f"  {number}. {step}" for number, step in enumerate(task.steps, start=1)),
     ]
@@ -121,6 +120,12 @@ def _example(task: Task, purchases: pl.DataFrame) -> Panel:
         title=f"[bold]{escape(name)}[/] · {' · '.join(filter(None, (task.grade, task.band)))}",
         title_align="left",
     )
+
+
+def _risk(task: Task) -> str:
+    if task.lapse_probability is None or task.lapse_days is None:
+        return f"{task.probability:.0%} likely to buy nothing for {task.horizon_days} days"
+    return f"{task.lapse_probability:.0%} likely to stay silent for {task.lapse_days:.0f} days"
 
 
 def _right(warning: Mapping[str, Any]) -> Panel:

@@ -35,6 +35,8 @@ OPENED = {
             "currency": "USD",
             "opened_at": "2017-10-02T09:00:00Z",
             "due_at": "2017-10-05T09:00:00Z",
+            "lapse_probability": 0.6,
+            "lapse_days": 30.0,
         }
     },
 }

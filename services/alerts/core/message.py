@@ -79,6 +79,10 @@ class TaskTold(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     steps: list[str] = []
     respond_by: datetime | None = None
     escalated_to: str | None = None
+    lapse_probability: float | None = None
+    """That the present silence reaches `lapse_days`, by the customer's own rhythm."""
+    lapse_days: float | None = None
+    """Of silence, from which on the customer counts as gone."""
     suspected_leaving_cause: str | None = None
     """Of a win-back task: why the customer has probably left."""
 
@@ -158,6 +162,10 @@ def sample(at: datetime) -> bytes:
     )
 
 
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
+
+
 def thin(task: Task) -> TaskThin:
     """The task as a receiver sees it that gets ids only."""
     return TaskThin(
@@ -208,6 +216,8 @@ def told(task: Task) -> TaskTold:
         steps=[step.zh if task.language == "zh-CN" else step.en for step in task.plan.steps],
         respond_by=task.respond_by,
         escalated_to=task.escalated_to,
+        lapse_probability=_rounded(task.lapse_probability, 4),
+        lapse_days=_rounded(task.lapse_days, 1),
         suspected_leaving_cause=task.suspected_leaving_cause,
     )
 

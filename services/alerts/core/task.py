@@ -115,6 +115,10 @@ class Task(msgspec.Struct, kw_only=True, frozen=True):
     """All that it warns of, in the order in which they were raised. Of a rule's task for which
     no sign held: `policy_rule`, whatever its leading reason."""
     suspected_leaving_cause: LeavingCause | None = None
+    lapse_probability: float | None = None
+    """That the silence reaches `lapse_days`; None where no lapse is measured."""
+    lapse_days: float | None = None
+    """Lapse length of the customer: from then on they count as gone."""
     """Of a win-back task: why the customer has probably left, from an earlier verdict or from
     what the customer said (`leaving_cause` is what this task's owner learns)."""
 
@@ -154,7 +158,7 @@ def new_task(raised: Raised, message: RiskAssessed, profile: Profile, ground: Gr
     waiting, tell_at = _waits(owner.id if owner else None, queue, opened_at, ground)
     rate = ground.save_rates.get(playbook.id, playbook.save_rate)
     expires, target = policy.expire_days, playbook.response_hours
-    standing = message.standing
+    standing, lapse = message.standing, message.lapse
     return Task(
         customer_id=message.customer_id,
         id=raised.task.id,
@@ -200,6 +204,8 @@ def new_task(raised: Raised, message: RiskAssessed, profile: Profile, ground: Gr
         allocated_at=None if waiting == "capacity" else opened_at,
         causes=list(raised.task.causes),
         suspected_leaving_cause=raised.leaving,
+        lapse_probability=lapse.probability if lapse else None,
+        lapse_days=lapse.days if lapse else None,
     )
 
 
@@ -219,6 +225,7 @@ def grown(task: Task, joined: Joined, message: RiskAssessed, ground: Ground) -> 
     causes = list(dict.fromkeys((*warned_of(task), *joined.causes)))
     own = task.plan.playbook
     rate = ground.save_rates.get(own, named(ground.policy, own).save_rate)
+    lapse = message.lapse
     told = {} if task.waiting else {"version": task.version + 1, "changed_at": joined.at}
     return msgspec.structs.replace(
         task,
@@ -227,6 +234,8 @@ def grown(task: Task, joined: Joined, message: RiskAssessed, ground: Ground) -> 
         band=message.band,
         probability=message.probability,
         horizon_days=message.horizon_days,
+        lapse_probability=lapse.probability if lapse else None,
+        lapse_days=lapse.days if lapse else None,
         days_silent=message.days_silent,
         last_purchase_at=message.last_purchase_at,
         expected_value=message.expected_value,

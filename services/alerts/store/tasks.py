@@ -20,7 +20,7 @@ _CHANGING = (
     "owner_id", "owner_name", "language", "queue", "progress", "snoozed_until", "respond_by",
     "escalations", "escalated_to", "waiting", "tell_at", "allocated_at", "changed_at", "causes",
     "reasons", "band", "probability", "horizon_days", "days_silent", "last_purchase_at",
-    "expected_value", "value_at_risk", "worth", "due_at",
+    "expected_value", "value_at_risk", "worth", "due_at", "lapse_probability", "lapse_days",
 )  # fmt: skip
 _SET = ", ".join(f"{name} = n.{name}" for name in _CHANGING)
 

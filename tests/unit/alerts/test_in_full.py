@@ -35,7 +35,8 @@ def test_in_english() -> None:
     assert in_full(vip, "en").splitlines() == [
         "Household 7 · VIP · high risk",
         "For Ann · due 2017-10-03 · respond by 2017-10-02 13:00 UTC",
-        "60% likely to buy nothing for 28 days · 60.00 USD at risk",
+        "60% likely to stay silent for 30 days, a lapse by the customer's own rhythm · 60.00 USD "
+        "at risk",
         "  • 1 complaint not resolved, the latest news 6 days ago",
         "  • Buys every 9 days, now silent for 20 days",
         "Reach the customer by: visit",
@@ -49,7 +50,7 @@ def test_in_chinese() -> None:
     assert in_full(task(), "zh-CN").splitlines() == [
         "Household 7 · 高风险",
         "负责人：Ann · 截止 2017-10-05",
-        "60% 的可能在 28 天内不再购买 · 风险金额 60.00 USD",
+        "60% 的可能连续 30 天不购买（按该客户自身节奏即为流失）· 风险金额 60.00 USD",
         "  • 1 起投诉尚未解决，最近一次投诉动态在 6 天前",
         "  • 通常每 9 天购买一次，现已 20 天未购买",
         "联系方式：企业微信",
@@ -77,3 +78,15 @@ def test_no_channel_is_said() -> None:
 
 def test_every_word_of_the_report_is_there_in_both_languages() -> None:
     assert all(en and zh and en != zh for en, zh in [*WORDS.values(), *CLAIMS.values()])
+
+
+def test_a_silence_beyond_the_lapse_length_is_no_likelihood_any_more() -> None:
+    gone = msgspec.structs.replace(task(), days_silent=31.0)
+    assert "Silent for longer than 30 days" in in_full(gone, "en")
+    assert "已连续超过 30 天未购买" in in_full(gone, "zh-CN")
+
+
+def test_where_no_lapse_is_measured_the_horizon_speaks() -> None:
+    plain = msgspec.structs.replace(task(), lapse_probability=None, lapse_days=None)
+    assert "60% likely to buy nothing for 28 days" in in_full(plain, "en")
+    assert "60% 的可能在 28 天内不再购买" in in_full(plain, "zh-CN")

@@ -18,6 +18,16 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
         "{:.0%} likely to buy nothing for {} days · {:,.2f} {} at risk",
         "{:.0%} 的可能在 {} 天内不再购买 · 风险金额 {:,.2f} {}",
     ),
+    "lapse": (
+        "{:.0%} likely to stay silent for {:.0f} days, a lapse by the customer's own rhythm · "
+        "{:,.2f} {} at risk",
+        "{:.0%} 的可能连续 {:.0f} 天不购买（按该客户自身节奏即为流失）· 风险金额 {:,.2f} {}",
+    ),
+    "gone": (
+        "Silent for longer than {:.0f} days, a lapse by the customer's own rhythm · "
+        "{:,.2f} {} at risk",
+        "已连续超过 {:.0f} 天未购买（按该客户自身节奏即为流失）· 风险金额 {:,.2f} {}",
+    ),
     "channel": ("Reach the customer by: {}", "联系方式：{}"),
     "no_channel": (
         "No channel: the customer has not agreed to any of them",
@@ -92,8 +102,13 @@ def in_full(task: Task, language: Language) -> str:
         whose.append(say("respond_by", f"{task.respond_by:%Y-%m-%d %H:%M} UTC"))
     lines = [" · ".join(part for part in heading if part), " · ".join(whose)]
     if task.reasons:
-        risk = (task.probability, task.horizon_days, task.value_at_risk, task.currency)
-        lines.append(say("risk", *risk))
+        money = (task.value_at_risk, task.currency)
+        if task.lapse_probability is None or task.lapse_days is None:
+            lines.append(say("risk", task.probability, task.horizon_days, *money))
+        elif (task.days_silent or 0.0) >= task.lapse_days:
+            lines.append(say("gone", task.lapse_days, *money))
+        else:
+            lines.append(say("lapse", task.lapse_probability, task.lapse_days, *money))
     lines += [f"  • {reason.text}" for reason in shown.reasons]
     if task.suspected_leaving_cause is not None:
         lines.append(say("leaving", _LEAVING[task.suspected_leaving_cause][language == "zh-CN"]))

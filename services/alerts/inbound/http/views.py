@@ -83,6 +83,8 @@ class TaskView(BaseModel):
     causes: list[str] = []
     """All that it warns of, in the order in which they were raised."""
     suspected_leaving_cause: LeavingCause | None
+    lapse_probability: float | None = None
+    lapse_days: float | None = None
     """Of a win-back task: why the customer has probably left."""
 
 

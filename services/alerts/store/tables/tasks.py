@@ -98,6 +98,8 @@ task = sa.Table(
     sa.Column("changed_at", TZ),
     sa.Column("causes", sa.ARRAY(sa.Text), nullable=False, server_default=sa.text("'{}'")),
     sa.Column("suspected_leaving_cause", sa.Text),
+    sa.Column("lapse_probability", sa.Float),
+    sa.Column("lapse_days", sa.Float),
     sa.Index(
         "uq_task_open",
         "customer_id",
