@@ -13,7 +13,6 @@ from deploy.local.stack import DATA
 from tests.conftest import WORKER
 from tests.hostile.ground import Ground
 
-pytest.importorskip("schemathesis")
 pytestmark = pytest.mark.timeout(900)
 
 EXAMPLES = 10
