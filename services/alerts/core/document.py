@@ -8,7 +8,6 @@ import difflib
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Final, Literal
-from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec import Meta
@@ -17,6 +16,7 @@ from services.alerts.core.signs import SignCode
 from shared.contracts.risk import Band, Grade, Lifecycle, Probability, Tier
 from shared.contracts.treatment import LeavingCause
 from shared.kernel.errors import Invalid
+from shared.kernel.zones import zone
 
 Days = Annotated[int, Meta(ge=0, le=3_650)]
 Code = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$(?!\n)")]
@@ -366,14 +366,6 @@ def _check(policy: Policy) -> None:
             raise Invalid(
                 f"policy.care.{care.name}", "give one of every_days, birthday_days_before, on"
             )
-
-
-def zone(name: str) -> ZoneInfo:
-    """A time zone by its IANA name; Invalid when there is none of this name."""
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        raise Invalid("time_zone", f"no time zone {name!r}: use an IANA name") from None
 
 
 def _distinct(place: str, names: Sequence[str]) -> frozenset[str]:

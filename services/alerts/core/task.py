@@ -11,7 +11,7 @@ from typing import Final, Literal
 import msgspec
 
 from services.alerts.core.causes import reasons_of
-from services.alerts.core.document import Policy, zone
+from services.alerts.core.document import Policy
 from services.alerts.core.due import Calendar
 from services.alerts.core.owner import OwnerRecord
 from services.alerts.core.playbook import (
@@ -30,6 +30,7 @@ from services.alerts.core.wording.numbers import Language
 from shared.contracts.events import Profile
 from shared.contracts.risk import Band, Grade, Lifecycle, Reason, RiskAssessed, Tier
 from shared.contracts.treatment import LeavingCause, Verdict
+from shared.kernel.zones import zone
 
 Status = Literal["open", "closed"]
 Progress = Literal["new", "acknowledged", "in_progress"]

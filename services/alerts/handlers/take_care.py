@@ -13,11 +13,12 @@ from services.alerts.core.care import (
     known_of,
     planned_task,
 )
-from services.alerts.core.document import Care, zone
+from services.alerts.core.document import Care
 from services.alerts.handlers.book import Book, Page, count
 from services.alerts.handlers.give_verdict import CAUSE
 from services.alerts.ports import Change, Customers, Rules
 from services.alerts.timer_ports import CareFor, CareRows
+from shared.kernel.zones import zone
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.postgres.outbox import Outbox
 from shared.runtime.clock import Clock

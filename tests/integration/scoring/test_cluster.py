@@ -18,6 +18,8 @@ from services.scoring.training.table import EventBatch
 from services.scoring.training.train import OneMachine, train_fully
 from tests.unit.scoring_training.histories import END, HORIZON_DAYS, day, shoppers
 
+SHOPPERS = shoppers(600)
+
 pytestmark = pytest.mark.timeout(300)  # processes start slowly on a busy machine
 
 
@@ -38,10 +40,10 @@ def client() -> Iterator[Any]:
 
 @pytest.fixture
 def history(tmp_path: Path) -> Spooled:
-    """`shoppers` in six pieces."""
+    """Shoppers in six pieces; so many that chance decides little of a worker's bins."""
     spool = Spool(tmp_path / "spool", in_memory_max=0, pieces=6)
-    events = shoppers().events
-    spool.add(EventBatch([shoppers().customers[at] for at in events.row], events))
+    events = SHOPPERS.events
+    spool.add(EventBatch([SHOPPERS.customers[at] for at in events.row], events))
     found = spool.finish(END)
     assert isinstance(found, Spooled)
     return found
@@ -52,7 +54,7 @@ def test_the_cluster_learns_what_one_machine_learns(client: Any, history: Spoole
     `TOLERANCE`, though each worker bins its own rows."""
     treated = [
         Window(c, n % 2 == 0, datetime.fromtimestamp(day(70), UTC), None)
-        for n, c in enumerate(shoppers().customers[:60])
+        for n, c in enumerate(SHOPPERS.customers[:60])
     ]
     one, other = (
         train_fully(history, END, HORIZON_DAYS, asked=Asked(treated), hands=hands)
