@@ -106,8 +106,8 @@ DEFAULT_SIGNS: Final[Mapping[SignCode, SignPolicy]] = {
     "frequency_falling": SignPolicy(),
     "interaction_falling": SignPolicy(),
     "value_falling": SignPolicy(),
-    # Most first purchases are never followed by a second: only where that costs something.
-    "new_and_quiet": SignPolicy(lapse_share_min=0.6, tiers=["high", "mid"]),
+    # Most are of low value: the playbooks give those to a machine, and a budget leaves them out.
+    "new_and_quiet": SignPolicy(lapse_share_min=0.6),
 }
 """What applies to a sign as far as a document does not say otherwise, field by field."""
 
