@@ -26,7 +26,7 @@ def main() -> int:
     parser.add_argument("--to", dest="end", type=_day, help="default: its end")
     parser.add_argument("--out", type=Path, default=Path("build") / "backtest")
     parser.add_argument(
-        "--warnings-per-100", type=float, help="budget, per 100 customers and 30 days"
+        "--warnings-per-100", type=float, help="budget, per 100 established customers and 30 days"
     )
     add_reading(parser)
     given = parser.parse_args()

@@ -54,7 +54,7 @@ def tuned(
     *,
     reached: Reached = nothing,
 ) -> Policy:
-    """The policy with the level that gave so many warnings per 100 customers and 30 days.
+    """The policy with the level that gave so many warnings per 100 established customers a month.
 
     Nothing at or after `begin` (Unix seconds UTC) is looked at. Raises Invalid where too little
     lies before it.

@@ -41,7 +41,7 @@ Codes = NDArray[np.int8]
 Floats = NDArray[np.float64]
 
 LEVELS: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
-"""Shares of the warnings, by value at risk, for which it is told what they would have given."""
+"""Shares of the warnings, by expected value, for which it is told what they would have given."""
 VIP: Final = GRADES.index("vip")
 
 
@@ -190,8 +190,8 @@ def _missed(ran: Ran, window: Window, of_silence: Sequence[Warned]) -> list[Miss
 
 
 def _levels(ran: Ran, window: Window, of_silence: Sequence[Warned]) -> list[Level]:
-    """What fewer warnings would have given: those with the most value at risk, in hindsight."""
-    worth = np.array([one.value_at_risk for one in of_silence])
+    """What fewer warnings would have given: those of the most expected value, in hindsight."""
+    worth = np.array([one.expected_value for one in of_silence])
     found = []
     for share in (*LEVELS, 1.0) if len(worth) else ():
         least = np.quantile(worth, 1.0 - share)

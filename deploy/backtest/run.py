@@ -134,7 +134,7 @@ def _policy(
     days = int((window.begin - begin_of(table, window.begin)) // DAY_S) + 1
     with step(console, f"Tune on the {days:,} days before", days) as current:
         policy = tuned(table, window.begin, policy, wanted, settings, reached=current.reached)
-        current.note = f"least value at risk {policy.budget.value_at_risk_min or 0.0:,.2f}"
+        current.note = f"least expected value {policy.budget.expected_value_min or 0.0:,.2f}"
     return policy
 
 

@@ -43,6 +43,8 @@ class Warned:
     probability: float
     """Of the lapse; where none is measured, of no purchase within the horizon."""
     value_at_risk: float
+    expected_value: float
+    """Within the horizon had the customer stayed: what a budget goes by."""
     band: Band
     grade: Grade | None
     kind: Kind
@@ -137,6 +139,7 @@ def _warned(step: Raised | Joined | HeldOut, message: RiskAssessed) -> list[Warn
             cause=cause,
             probability=message.probability if lapse is None else lapse.probability,
             value_at_risk=message.value_at_risk,
+            expected_value=message.expected_value,
             band=message.band,
             grade=None if standing is None else standing.grade,
             kind=kind,

@@ -1,4 +1,4 @@
-"""The operator command that finds how much must be at risk for a warning, given their number."""
+"""The operator command that finds the level of the budget for a wanted number of warnings."""
 
 import argparse
 import getpass
@@ -24,10 +24,13 @@ DAYS: int = 91
 
 def add_tune(actions: Any) -> None:
     """`policies tune`."""
-    tune = actions.add_parser("tune", help="the least value at risk that leaves so many warnings")
+    tune = actions.add_parser("tune", help="the least expected value that leaves so many warnings")
     wanted = tune.add_mutually_exclusive_group(required=True)
     wanted.add_argument(
-        "--warnings-per-100", type=float, metavar="N", help="per 100 customers and 30 days"
+        "--warnings-per-100",
+        type=float,
+        metavar="N",
+        help="per 100 customers with a rhythm of their own and 30 days",
     )
     wanted.add_argument(
         "--per-owner-per-day", type=float, metavar="N", help="per owner and working day"
@@ -47,7 +50,10 @@ async def _tune(args: argparse.Namespace, engine: AsyncEngine) -> int:
     found = await dry.warnings(policy, end - timedelta(days=args.days), end, args.customers)
     history = found.history(args.days)
     if not history.customers:
-        print("no assessments of that time are kept: nothing to tune on", file=sys.stderr)
+        print(
+            "no customer with a rhythm of their own was assessed in that time: nothing to tune on",
+            file=sys.stderr,
+        )
         return 1
     if args.per_owner_per_day is not None and not found.owners:
         print("no customer has an owner: use --warnings-per-100", file=sys.stderr)
@@ -87,13 +93,14 @@ def _wanted(args: argparse.Namespace, policy: Policy, history: History, owners: 
 def _print(policy: Policy, history: History, wanted: float) -> None:
     budget = policy.budget
     print(
-        f"{history.days:,.0f} days, {history.customers:,} customers, "
+        f"{history.days:,.0f} days, {history.customers:,} customers with a rhythm of their own, "
         f"{len(history.lapses):,} lapses; "
         f"{len(history.candidates):,} warnings without a budget, {wanted:,.0f} wanted"
     )
-    if budget.value_at_risk_min is None:
+    if budget.expected_value_min is None:
         print("the budget holds nothing back: there are no more warnings than wanted")
-    print(f"{'':7}  at risk from  warnings  per 100  precision  recall  value kept")
+    print("per 100: customers with a rhythm of their own, and 30 days")
+    print(f"{'':7}    value from  warnings  per 100  precision  recall  value kept")
     for point in budget.curve:
         print(f"{'':7}  {_row(point)}")
     if budget.expected is not None:
@@ -108,6 +115,6 @@ def _row(point: BudgetPoint) -> str:
     )
     said = "  ".join(f"{'-' if s is None else f'{s:.0%}':>{width}}" for s, width in shares)
     return (
-        f"{point.value_at_risk_min:>12,.2f}  {point.warnings:>8,}  "
+        f"{point.expected_value_min:>12,.2f}  {point.warnings:>8,}  "
         f"{point.warnings_per_100:>7.1f}  {said}"
     )

@@ -1,8 +1,8 @@
-"""How many warnings are worth an owner's time: the least value at risk that leaves so many.
+"""How many warnings are worth an owner's time: the least expected value that leaves so many.
 
 What it is for: from the warnings that history would have brought without a budget to the level
 for a number of them, and to the curve of what each level costs and catches. It reads no history
-(`tuning` does) and changes no policy.
+(`tuning` does) and changes no policy. All customers here have a rhythm of their own.
 """
 
 import math
@@ -22,33 +22,16 @@ SHARES: Final = (1.0, 0.8, 0.6, 0.5, 0.4, 0.3, 0.2, 0.15, 0.1, 0.05)
 
 
 @dataclass(frozen=True, slots=True)
-class Chance:
-    """A moment at which a warning could be given."""
+class Candidate:
+    """One warning that is given without a budget."""
 
-    value_at_risk: float
+    customer_id: str
+    value: float
+    """Expected value of the customer at the warning, reporting currency."""
     at: datetime
     right: bool | None
     """Whether the customer bought nothing in the rest of the lapse length; None: not known yet,
     or nothing was foretold."""
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One warning that is given without a budget. With one it comes at the first chance that is
-    worth enough: the value at risk grows with the silence."""
-
-    customer_id: str
-    chances: tuple[Chance, ...]
-    """In order of time, each worth more than all before it; at least one."""
-
-    @property
-    def most(self) -> float:
-        """The largest value at risk: beyond it there is no warning."""
-        return self.chances[-1].value_at_risk
-
-    def given(self, least: float) -> Chance | None:
-        """The warning at a least value at risk; None: there is none."""
-        return next((c for c in self.chances if c.value_at_risk >= least), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +47,7 @@ class Lapse:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What the level is found on."""
+    """What the level is found on: customers with a rhythm of their own."""
 
     candidates: Sequence[Candidate]
     lapses: Sequence[Lapse]
@@ -78,15 +61,15 @@ class History:
 
 
 def level(candidates: Iterable[Candidate], most: float) -> float:
-    """The smallest value at risk that leaves at most `most` warnings; 0: all of them stay.
+    """The smallest expected value that leaves at most `most` warnings; 0: all of them stay.
 
     >>> from datetime import UTC
     >>> at = datetime(2026, 1, 1, tzinfo=UTC)
-    >>> three = [Candidate("c", (Chance(value, at, None),)) for value in (5.0, 20.0, 10.0)]
+    >>> three = [Candidate("c", value, at, None) for value in (5.0, 20.0, 10.0)]
     >>> level(three, 3), level(three, 2), level(three, 0.5)
     (0.0, 10.0, 20.000000000000004)
     """
-    worth = sorted((each.most for each in candidates), reverse=True)
+    worth = sorted((each.value for each in candidates), reverse=True)
     room = max(math.floor(most), 0)
     if len(worth) <= room:
         return 0.0
@@ -105,12 +88,12 @@ def tuned(
 ) -> Policy:
     """The policy with the level that leaves `wanted` warnings on a history, and how it was found.
 
-    `at`: business time, UTC. Where history has no more warnings than wanted, the least value at
-    risk is None: nothing is held back.
+    `at`: business time, UTC. Where history has no more warnings than wanted, the least expected
+    value is None: nothing is held back.
     """
     least = level(history.candidates, wanted)
     budget = Budget(
-        value_at_risk_min=least or None,
+        expected_value_min=least or None,
         warnings_per_100=per_100,
         per_owner_per_day=per_owner,
         found_at=at,
@@ -122,18 +105,14 @@ def tuned(
 
 
 def point(history: History, least: float) -> BudgetPoint:
-    """What a least value at risk leads to on a history."""
-    warned = [
-        (each.customer_id, chance)
-        for each in history.candidates
-        if (chance := each.given(least)) is not None
-    ]
-    judged = [chance.right for _, chance in warned if chance.right is not None]
-    all_of_it = sum(each.most for each in history.candidates)
-    kept = sum(each.most for each in history.candidates if each.most >= least)
+    """What a least expected value leads to on a history."""
+    warned = [each for each in history.candidates if each.value >= least]
+    judged = [each.right for each in warned if each.right is not None]
+    all_of_it = sum(each.value for each in history.candidates)
+    kept = sum(each.value for each in warned)
     size = history.customers * history.days / MONTH_DAYS
     return BudgetPoint(
-        value_at_risk_min=least,
+        expected_value_min=least,
         warnings=len(warned),
         warnings_per_100=100 * len(warned) / size if size else 0.0,
         precision=sum(judged) / len(judged) if judged else None,
@@ -149,13 +128,13 @@ def curve(history: History) -> list[BudgetPoint]:
     return [point(history, least) for least in dict.fromkeys(levels)]
 
 
-def _recall(lapses: Sequence[Lapse], warned: Iterable[tuple[str, Chance]]) -> float | None:
+def _recall(lapses: Sequence[Lapse], warned: Iterable[Candidate]) -> float | None:
     """The share of the lapses within which there was a warning before they were complete."""
     if not lapses:
         return None
     times: dict[str, list[datetime]] = {}
-    for customer, chance in warned:
-        times.setdefault(customer, []).append(chance.at)
+    for each in warned:
+        times.setdefault(each.customer_id, []).append(each.at)
     met = sum(
         any(lapse.begin < at < lapse.at for at in times.get(lapse.customer_id, ()))
         for lapse in lapses

@@ -37,9 +37,12 @@ def passes(sign: Sign, message: RiskAssessed, policy: Policy) -> bool:
 
 
 def affordable(cause: str, message: RiskAssessed, policy: Policy) -> bool:
-    """Whether the budget of warnings leaves room for a cause."""
+    """Whether the budget of warnings leaves room for a cause.
+
+    By the expected value: the value at risk grows with the silence, and would delay warnings.
+    """
     return not statistical(cause) or _within(
-        message.value_at_risk, policy.budget.value_at_risk_min, None
+        message.expected_value, policy.budget.expected_value_min, None
     )
 
 

@@ -113,30 +113,36 @@ DEFAULT_SIGNS: Final[Mapping[SignCode, SignPolicy]] = {
 
 
 class BudgetPoint(_Part, frozen=True):
-    """What a least value at risk leads to, as found on the history that was kept."""
+    """What a least expected value leads to, as found on the history that was kept.
 
-    value_at_risk_min: Money
+    All of it is of customers with a rhythm of their own: newcomers are limited by the same level,
+    but not counted.
+    """
+
+    expected_value_min: Money
     warnings: Annotated[int, Meta(ge=0)]
     """By statistical signs, and of win-back, over the days that were looked at."""
     warnings_per_100: Money
-    """Per 100 customers and 30 days."""
+    """Per 100 customers with a rhythm of their own and 30 days."""
     precision: Probability | None = None
     """Share of those judged who bought nothing in the rest of the lapse length."""
     recall: Probability | None = None
     """Share of the lapses that were warned about before they were complete."""
     value_kept: Probability | None = None
-    """Share of the value at risk that the warnings without a budget speak of."""
+    """Share of the expected value that the warnings without a budget speak of."""
 
 
 class Budget(_Part, frozen=True):
-    """How many warnings there are to be, as a least value at risk, and what it was tuned for.
+    """How many warnings there are to be, as a least expected value, and what it was tuned for.
 
     It applies to statistical signs and to win-back; never to what a customer or contract said.
     """
 
-    value_at_risk_min: Money | None = None
+    expected_value_min: Money | None = None
+    """Of the money expected from the customer within the horizon had they stayed. A silence leaves
+    it as it is, so the level decides who is warned of, never when."""
     warnings_per_100: Money | None = None
-    """Wanted per 100 customers and 30 days."""
+    """Wanted per 100 customers with a rhythm of their own and 30 days."""
     per_owner_per_day: Money | None = None
     """Wanted per owner and working day."""
     found_at: datetime | None = None

@@ -66,7 +66,7 @@ def decide(state: CustomerState, message: RiskAssessed, policy: Policy) -> Decis
     | no sign holds, and no rule raises                                   | no_sign        |
     | silent for the lapse length, and won back already, or not to be     | gone           |
     | signs hold, but the policy asks more of each                        | below          |
-    | what passes is worth less than the budget's least value at risk     | budget         |
+    | what passes is of a customer worth less than the budget asks        | budget         |
     | the customer must not be contacted                                  | do_not_contact |
     | no cause has been away since it was raised, or the silence had its  |                |
     | task                                                                | not_armed      |

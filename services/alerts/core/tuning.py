@@ -1,7 +1,8 @@
 """Walks assessments as they came, and finds the warnings among which a budget chooses.
 
 What it is for: the same `decide` as live, without a budget, one customer after another. It holds
-nobody out and raises nothing.
+nobody out and raises nothing. Customers, warnings and lapses count where the customer has a rhythm
+of their own, as on the backtest's page; newcomers are limited by the level, but not counted.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,35 +11,14 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from services.alerts.core.budget import Candidate, Chance, History, Lapse
+from services.alerts.core.budget import Candidate, History, Lapse
 from services.alerts.core.causes import is_gone
-from services.alerts.core.conditions import passes, worth_winning_back
 from services.alerts.core.document import Budget, Holdout, Policy
 from services.alerts.core.dry_run import expired, judged
 from services.alerts.core.policy import CustomerState, Joined, Raised, decide
-from services.alerts.core.signs import about_silence, statistical
+from services.alerts.core.signs import statistical
 from shared.contracts.events import Profile
 from shared.contracts.risk import RiskAssessed
-
-
-@dataclass(slots=True)
-class _Episode:
-    """A warning, and what it could have been later on."""
-
-    customer_id: str
-    causes: tuple[str, ...]
-    chances: list[Chance]
-
-    def go_on(self, message: RiskAssessed, policy: Policy, chance: Chance) -> None:
-        """Add a later chance where the same would still be warned of, and is worth more."""
-        if chance.value_at_risk > self.chances[-1].value_at_risk and self._holds(message, policy):
-            self.chances.append(chance)
-
-    def _holds(self, message: RiskAssessed, policy: Policy) -> bool:
-        if is_gone(message):
-            silence = any(about_silence(cause) for cause in self.causes)
-            return silence and worth_winning_back(message, policy)
-        return any(s.code in self.causes and passes(s, message, policy) for s in message.signs)
 
 
 @dataclass(slots=True)
@@ -48,6 +28,7 @@ class Found:
     candidates: list[Candidate] = field(default_factory=list)
     lapses: list[Lapse] = field(default_factory=list)
     customers: int = 0
+    """With a rhythm of their own, and not gone for all of the time."""
     owners: set[str] = field(default_factory=set)
     """Who owns one of these customers."""
 
@@ -70,7 +51,7 @@ def find(
         profile = profiles.get(customer, Profile())
         if profile.owner is not None:
             found.owners.add(profile.owner.id)
-        found.customers += any(not is_gone(message) for message in messages)
+        found.customers += any(_own_rhythm(each) and not is_gone(each) for each in messages)
         found.lapses += _lapses(messages)
         if profile.do_not_contact:
             continue
@@ -86,31 +67,30 @@ def _candidates(
     end: datetime,
 ) -> list[Candidate]:
     state = CustomerState(customer)
-    live: list[_Episode] = []
-    made: list[_Episode] = []
+    made: list[Candidate] = []
     for message in messages:
         decision = decide(state, message, policy)
         state = decision.state
-        right = judged(message, bought, end)
-        chance = Chance(message.value_at_risk, message.assessed_at, right)
-        live = [e for e in live if not _over(e, state)]
-        for episode in live:
-            episode.go_on(message, policy, chance)
-        for step in decision.steps:
-            if isinstance(step, Raised | Joined):
-                new = step.causes if isinstance(step, Joined) else step.task.causes
-                if all(statistical(cause) for cause in new):
-                    live.append(_Episode(customer, new, [chance]))
-                    made.append(live[-1])
+        if _own_rhythm(message):
+            right = judged(message, bought, end)
+            made += [
+                Candidate(customer, message.expected_value, message.assessed_at, right)
+                for step in decision.steps
+                if isinstance(step, Raised | Joined) and _within_budget(step)
+            ]
         if policy.expire_days is not None:
             state = expired(state, message.assessed_at, policy.expire_days)
-    return [Candidate(each.customer_id, tuple(each.chances)) for each in made]
+    return made
 
 
-def _over(episode: _Episode, state: CustomerState) -> bool:
-    """Whether all that the warning spoke of may be warned of again: it is another one then."""
-    known = [state.of(cause) for cause in episode.causes]
-    return all(each is None or each.armed for each in known)
+def _own_rhythm(message: RiskAssessed) -> bool:
+    return message.lapse is not None and message.lapse.own_rhythm
+
+
+def _within_budget(step: Raised | Joined) -> bool:
+    """Whether numbers alone suggest the warning, so that a budget may hold it back."""
+    causes = step.causes if isinstance(step, Joined) else step.task.causes
+    return all(statistical(cause) for cause in causes)
 
 
 def _lapses(messages: Sequence[RiskAssessed]) -> list[Lapse]:
@@ -119,7 +99,7 @@ def _lapses(messages: Sequence[RiskAssessed]) -> list[Lapse]:
     made: dict[datetime, Lapse] = {}
     for message in messages:
         begin, lapse = message.last_purchase_at, message.lapse
-        if begin is None or lapse is None:
+        if begin is None or lapse is None or not lapse.own_rhythm:
             continue
         if not is_gone(message):
             seen.add(begin)

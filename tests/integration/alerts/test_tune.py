@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.commands.tune import _tune
@@ -15,7 +16,7 @@ from shared.contracts.activity import Activity, ActivityData
 from shared.contracts.events import Owner, Profile
 from shared.postgres.engine import unit_of_work
 from tests.integration.alerts.bench import Bench
-from tests.unit.alerts.samples import assessed, day
+from tests.unit.alerts.samples import LAPSE, assessed, day
 
 pytestmark = pytest.mark.stack
 
@@ -24,12 +25,13 @@ CUSTOMERS = 40
 
 @pytest.fixture
 async def kept(engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AsyncEngine]:
-    """Forty customers with 1 to 40 at risk, of whom the first ten buy again; it is day 30."""
+    """Forty customers worth 1 to 40, of whom the first ten buy again, and a newcomer; day 30."""
     monkeypatch.setenv("EBBWATCH_ALERTS_CLOCK", "replay")
     async with Bench(engine) as bench:
         await bench.read_risk(
-            *(assessed(1, 1, customer_id=f"c-{n:02}", value_at_risk=float(n))
-              for n in range(1, CUSTOMERS + 1))
+            *(assessed(1, 1, customer_id=f"c-{n:02}", expected_value=float(n))
+              for n in range(1, CUSTOMERS + 1)),
+            assessed(1, 1, customer_id="new", lapse=replace(LAPSE, own_rhythm=False)),
         )  # fmt: skip
         await bench.read_activity(
             *(event(events.PURCHASE, f"c-{n:02}", 2, amount=1.0) for n in range(1, 11)),
@@ -62,14 +64,14 @@ async def test_a_budget_is_found_shown_and_stored_only_when_it_is_to_be(
 ) -> None:
     assert await _tune(wanted(warnings_per_100=50), kept) == 0
     said = capsys.readouterr().out
-    assert "40 customers" in said
+    assert "40 customers with a rhythm of their own" in said
     assert "40 warnings without a budget, 20 wanted" in said
     assert (await current(kept))[1].budget == Policy().budget
     assert await _tune(wanted(warnings_per_100=50, apply=True), kept) == 0
     assert "version 2 is in force" in capsys.readouterr().out
     version, policy = await current(kept)
     budget = policy.budget
-    assert (version, policy.name, budget.value_at_risk_min) == (2, "ours", 21.0)
+    assert (version, policy.name, budget.expected_value_min) == (2, "ours", 21.0)
     assert budget.expected is not None
     assert (budget.expected.warnings, budget.expected.precision) == (20, 1.0)
     assert (budget.curve[0].warnings, budget.curve[0].precision) == (40, 0.75)
@@ -82,7 +84,7 @@ async def test_a_budget_by_owner_and_day(
     """One owner, five working days a week: 30 days are 21.4, and half a task each 10."""
     assert await _tune(wanted(per_owner_per_day=0.5, apply=True), kept) == 0
     _, policy = await current(kept)
-    assert (policy.budget.value_at_risk_min, policy.budget.per_owner_per_day) == (31.0, 0.5)
+    assert (policy.budget.expected_value_min, policy.budget.per_owner_per_day) == (31.0, 0.5)
     assert "11 wanted" in capsys.readouterr().out
 
 
@@ -91,11 +93,11 @@ async def test_where_there_are_fewer_warnings_than_wanted_nothing_is_held_back(
 ) -> None:
     assert await _tune(wanted(warnings_per_100=101, apply=True), kept) == 0
     assert "the budget holds nothing back" in capsys.readouterr().out
-    assert (await current(kept))[1].budget.value_at_risk_min is None
+    assert (await current(kept))[1].budget.expected_value_min is None
 
 
 async def test_without_a_history_there_is_nothing_to_tune_on(
     engine: AsyncEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert await _tune(wanted(warnings_per_100=5), engine) == 1
-    assert "no assessments of that time are kept" in capsys.readouterr().err
+    assert "no customer with a rhythm of their own was assessed" in capsys.readouterr().err

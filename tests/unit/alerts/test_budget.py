@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from services.alerts.core.budget import (
     Candidate,
-    Chance,
     History,
     Lapse,
     curve,
@@ -17,19 +17,20 @@ from services.alerts.core.budget import (
     point,
     tuned,
 )
+from services.alerts.core.customer import CustomerState, Joined, Raised
 from services.alerts.core.document import Policy, plain, read
 from services.alerts.core.dry_run import Tried, judged, try_customers
 from services.alerts.core.tuning import Found, find
 from shared.contracts.events import Owner, Profile
 from shared.contracts.risk import RiskAssessed, Standing
-from tests.unit.alerts.samples import assessed, day, sign
+from tests.unit.alerts.samples import LAPSE, assessed, day, play, sign
 
 HIGH = Standing(tier="high")
 
 
-def candidate(customer: str, *values: float, right: bool | None = None) -> Candidate:
-    """One with a chance of each value, day after day."""
-    return Candidate(customer, tuple(Chance(v, day(n), right) for n, v in enumerate(values)))
+def candidate(customer: str, value: float, right: bool | None = None) -> Candidate:
+    """A warning of day 0."""
+    return Candidate(customer, value, day(0), right)
 
 
 @pytest.mark.parametrize("most", [0, 0.9, 1, 7, 19.99, 20, 39, 40, 100])
@@ -46,14 +47,9 @@ def test_the_level_leaves_at_most_as_many_as_wanted_and_no_fewer_than_it_must(mo
     assert (least == 0.0) == (most >= 40)
 
 
-def test_with_a_level_the_warning_comes_when_enough_is_at_risk() -> None:
-    one = candidate("c", 10.0, 20.0, 30.0)
-    assert [one.given(v) for v in (0.0, 15.0, 31.0)] == [one.chances[0], one.chances[1], None]
-
-
 def test_a_point_says_what_a_level_costs_and_catches() -> None:
     history = History(
-        [candidate("a", 10.0, 40.0, right=True), candidate("b", 30.0, right=False),
+        [candidate("a", 10.0, right=True), candidate("b", 30.0, right=False),
          candidate("c", 5.0)],
         [Lapse("a", day(-20), day(0.5)), Lapse("b", day(-20), day(9)), Lapse("d", day(0), day(9))],
         customers=50,
@@ -63,8 +59,8 @@ def test_a_point_says_what_a_level_costs_and_catches() -> None:
     assert (every.warnings, every.warnings_per_100) == (3, 3.0)
     assert (every.precision, every.recall, every.value_kept) == (0.5, 2 / 3, 1.0)
     fewer = point(history, 30.0)
-    assert (fewer.warnings, fewer.value_kept) == (2, 70 / 75)
-    assert fewer.recall == 1 / 3  # of `a` the silence is complete before so much is at risk
+    assert (fewer.warnings, fewer.value_kept) == (1, 30 / 45)
+    assert (fewer.precision, fewer.recall) == (0.0, 1 / 3)
     nothing = point(History([], [], 0, 60.0), 0.0)
     assert (nothing.warnings_per_100, nothing.precision, nothing.recall) == (0.0, None, None)
 
@@ -74,11 +70,14 @@ def test_the_curve_has_ever_fewer_warnings() -> None:
     points = curve(History(made, [], 100, 30.0))
     counts = [each.warnings for each in points]
     assert counts == [100, 80, 60, 50, 40, 30, 20, 15, 10, 5]
-    assert [each.value_at_risk_min for each in points] == [0.0, *(101.0 - n for n in counts[1:])]
+    assert [each.expected_value_min for each in points] == [0.0, *(101.0 - n for n in counts[1:])]
 
 
-def silence(customer: str, value: float, *, back: float | None = None) -> list[RiskAssessed]:
-    """A customer who stops on day 0, assessed every third day; `back`: buys again that day."""
+def silence(
+    customer: str, value: float, *, back: float | None = None, own: bool = True
+) -> list[RiskAssessed]:
+    """A customer who stops on day 0, assessed every third day: the value at risk grows, the
+    expected value does not. `back`: buys again that day; `own`: has a rhythm of their own."""
     made = []
     for n, at in enumerate(range(3, 45, 3)):
         last = 0.0 if back is None or at <= back else back
@@ -86,7 +85,8 @@ def silence(customer: str, value: float, *, back: float | None = None) -> list[R
         share = silent / 30
         made.append(
             assessed(n, at, "low", customer_id=customer, standing=HIGH, days_silent=silent,
-                     last_purchase_at=day(last), value_at_risk=value * min(share, 1.0),
+                     last_purchase_at=day(last), expected_value=value,
+                     value_at_risk=value * min(share, 1.0), lapse=replace(LAPSE, own_rhythm=own),
                      signs=[sign("silence_beyond_rhythm")] if share >= 0.5 else [])
         )  # fmt: skip
     return made
@@ -96,6 +96,7 @@ HISTORIES: dict[str, Sequence[RiskAssessed]] = {
     "leaves": silence("leaves", 100.0),
     "small": silence("small", 10.0),
     "comes back": silence("comes back", 50.0, back=20.0),
+    "new": silence("new", 70.0, own=False),
     "complains": [assessed(1, 5, customer_id="complains", signs=[sign("complaint_open")])],
 }
 BOUGHT: dict[str, list[datetime]] = {"comes back": [day(20)]}
@@ -112,13 +113,11 @@ def test_a_history_is_walked_as_it_would_be_live_without_a_budget() -> None:
     made = found()
     names = [each.customer_id for each in made.candidates]
     assert names == ["leaves", "small", "comes back", "comes back"]  # what was said has no budget
-    leaves, _, first, second = made.candidates
-    assert [(c.at, c.value_at_risk) for c in leaves.chances] == [
-        (day(18), 60.0), (day(21), 70.0), (day(24), 80.0), (day(27), 90.0), (day(30), 100.0),
-    ]  # fmt: skip
-    assert [c.right for c in leaves.chances] == [True] * 4 + [None]
-    assert [(c.at, c.right) for c in first.chances] == [(day(18), False)]
-    assert [(c.at, c.right) for c in second.chances] == [(day(39), True), (day(42), True)]
+    assert made.candidates[0] == Candidate("leaves", 100.0, day(18), True)
+    assert made.candidates[2:] == [
+        Candidate("comes back", 50.0, day(18), False),
+        Candidate("comes back", 50.0, day(39), True),
+    ]
     assert [(each.customer_id, each.at) for each in made.lapses] == [
         ("leaves", day(30)),
         ("small", day(30)),
@@ -126,14 +125,47 @@ def test_a_history_is_walked_as_it_would_be_live_without_a_budget() -> None:
     assert (made.customers, made.owners) == (4, {"o-1"})
 
 
-@pytest.mark.parametrize("least", [0.0, 6.0, 30.0, 65.0, 95.0, 100.0, 101.0])
+def test_newcomers_are_limited_but_not_counted() -> None:
+    """Neither as customers, nor their warnings and lapses."""
+    made, new = Found(), {"new": HISTORIES["new"]}
+    find(made, Policy(), new, {}, {}, day(60))
+    assert made.history(60.0) == History([], [], 0, 60.0)
+    assert [raised(new, least) for least in (70.0, 70.1)] == [[(day(18), "new")], []]
+
+
+def test_a_budget_holds_customers_back_and_delays_no_warning() -> None:
+    """Who is worth enough is warned of on the day of the plain policy, though less is at risk."""
+    free = raised(HISTORIES, 0.0)
+    assert (day(18), "leaves") in free
+    assert raised(HISTORIES, 100.0) == [(day(18), "leaves")]
+    assert raised(HISTORIES, 50.0) == [each for each in free if each[1] != "small"]
+
+
+def raised(
+    histories: dict[str, Sequence[RiskAssessed]], least: float
+) -> list[tuple[datetime, str]]:
+    """When which customer is warned of because of numbers, in the order of customers."""
+    policy = read({"budget": {"expected_value_min": least},
+                   "signs": {"complaint_open": {"enabled": False}}})  # fmt: skip
+    return [
+        (message.assessed_at, customer)
+        for customer, messages in histories.items()
+        for message, decision in zip(
+            messages, play(CustomerState(customer), *messages, policy=policy), strict=True
+        )
+        if any(isinstance(step, Raised | Joined) for step in decision.steps)
+    ]
+
+
+@pytest.mark.parametrize("least", [0.0, 6.0, 10.1, 50.0, 50.1, 100.0, 101.0])
 def test_what_a_level_promises_is_what_the_policy_then_raises(least: float) -> None:
-    """The number of warnings, and how many of them are right."""
+    """The number of warnings, and how many of them are right, newcomers aside."""
     promised = point(found().history(60.0), least)
     tried = Tried()
-    policy = read({"budget": {"value_at_risk_min": least},
+    policy = read({"budget": {"expected_value_min": least},
                    "signs": {"complaint_open": {"enabled": False}}})  # fmt: skip
-    try_customers(tried, policy, HISTORIES, BOUGHT, PROFILES, day(60))
+    counted = {customer: each for customer, each in HISTORIES.items() if customer != "new"}
+    try_customers(tried, policy, counted, BOUGHT, PROFILES, day(60))
     assert (tried.raised + tried.joined, tried.precision) == (promised.warnings, promised.precision)
 
 
@@ -141,14 +173,14 @@ def test_a_tuned_policy_says_how_it_was_found() -> None:
     history = found().history(60.0)
     after = tuned(history, Policy(), 3.0, per_100=25.0, per_owner=None, at=day(60))
     budget = after.budget
-    assert budget.value_at_risk_min == 30.0
-    assert point(history, 30.0).warnings == 3
+    assert budget.expected_value_min == 50.0
+    assert point(history, 50.0).warnings == 3
     assert (budget.warnings_per_100, budget.found_at, budget.days) == (25.0, day(60), 60)
-    assert budget.expected == point(history, 30.0)
+    assert budget.expected == point(history, 50.0)
     assert budget.curve == curve(history)
     assert read(plain(after)) == after
     free = tuned(history, Policy(), 4.0, per_100=40.0, per_owner=None, at=day(60))
-    assert free.budget.value_at_risk_min is None
+    assert free.budget.expected_value_min is None
 
 
 def test_warnings_per_100_customers_and_month() -> None:

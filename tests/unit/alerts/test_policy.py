@@ -96,10 +96,28 @@ def test_by_default_a_silence_is_warned_of_at_0_6_of_the_lapse_length(
 
 @pytest.mark.parametrize("code", URGENCY)
 def test_the_budget_holds_back_what_numbers_suggest_and_nothing_that_was_said(code: str) -> None:
-    policy = read({"budget": {"value_at_risk_min": 60.1}})
+    policy = read({"budget": {"expected_value_min": 100.1}})
     message = assessed(1, 0, signs=[sign(code)], standing=HIGH)
     why = "raised" if code in URGENCY[:4] else "budget"
     assert words(play(NEW, message, policy=policy)) == [why]
+
+
+@pytest.mark.parametrize(("value", "warned_on"), [(99.9, None), (100.0, 18), (400.0, 18)])
+def test_a_budget_decides_who_is_warned_of_and_never_when(
+    value: float, warned_on: int | None
+) -> None:
+    """The probability grows from 0.3 to 0.9: what is at risk passes the level late, or never."""
+    silent = [
+        assessed(n, n, signs=[replace(SILENCE, strength=n / 30)], days_silent=float(n),
+                 last_purchase_at=day(0), probability=n / 30, expected_value=value,
+                 value_at_risk=value * n / 30)
+        for n in range(9, 28)
+    ]  # fmt: skip
+    for least, expected in ((None, 18), (100.0, warned_on)):
+        policy = read({"budget": {"expected_value_min": least}})
+        steps = play(NEW, *silent, policy=policy)
+        told = [m.assessed_at for m, d in zip(silent, steps, strict=True) if d.why == "raised"]
+        assert told == ([] if expected is None else [day(expected)])
 
 
 @pytest.mark.parametrize("revision", [1, 2])

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from services.alerts.core.customer import CustomerState, Raised, answered
-from services.alerts.core.document import read
+from services.alerts.core.document import Policy, read
 from services.alerts.core.signs import URGENCY
 from shared.contracts.risk import Standing
 from tests.unit.alerts.samples import assessed, day, play, sign, words
@@ -37,15 +37,19 @@ def test_who_was_warned_about_in_time_is_not_won_back() -> None:
     assert words(steps) == ["raised", "gone"]
 
 
-def test_who_was_held_back_by_the_budget_or_a_limit_is_won_back() -> None:
-    budget = read({"budget": {"value_at_risk_min": 80.0}})
-    steps = play(
-        NEW, assessed(1, 0, standing=HIGH), assessed(2, 10, value_at_risk=90.0, **GONE),
-        policy=budget,
-    )  # fmt: skip
-    assert words(steps) == ["budget", "raised"]
-    assert steps[1].state.open[0].cause == "churned"
-    assert words(play(NEW, assessed(1, 0, **GONE), policy=budget)) == ["budget"]
+@pytest.mark.parametrize(("least", "why"), [(100.1, "budget"), (100.0, "raised")])
+def test_who_is_gone_must_be_worth_the_budget_to_be_won_back(least: float, why: str) -> None:
+    """The value stays through a silence, but the level may have been lowered."""
+    steps = play(NEW, assessed(1, 0, standing=HIGH), policy=budget(100.1))
+    assert words(steps) == ["budget"]
+    gone = assessed(2, 10, value_at_risk=99.0, **GONE)
+    (decision,) = play(steps[0].state, gone, policy=budget(least))
+    assert decision.why == why
+    assert [task.cause for task in decision.state.open] == ["churned"] * (why == "raised")
+
+
+def budget(least: float) -> Policy:
+    return read({"budget": {"expected_value_min": least}})
 
 
 @pytest.mark.parametrize(
