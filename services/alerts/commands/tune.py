@@ -98,7 +98,16 @@ def _print(policy: Policy, history: History, wanted: float) -> None:
         f"{len(history.candidates):,} warnings without a budget, {wanted:,.0f} wanted"
     )
     if budget.expected_value_min is None:
-        print("the budget holds nothing back: there are no more warnings than wanted")
+        few = len(history.candidates) <= wanted
+        why = (
+            "there are no more warnings than wanted"
+            if few
+            else (
+                "no amounts are known, so nobody is worth more than another: raise strength_min or "
+                "lapse_share_min of the signs instead"
+            )
+        )
+        print(f"the budget holds nothing back: {why}")
     print("per 100: customers with a rhythm of their own, and 30 days")
     print(f"{'':7}    value from  warnings  per 100  precision  recall  value kept")
     for point in budget.curve:

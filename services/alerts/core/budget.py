@@ -68,10 +68,12 @@ def level(candidates: Iterable[Candidate], most: float) -> float:
     >>> three = [Candidate("c", value, at, None) for value in (5.0, 20.0, 10.0)]
     >>> level(three, 3), level(three, 2), level(three, 0.5)
     (0.0, 10.0, 20.000000000000004)
+
+    Where no amount is known, value says nothing of anybody, and nothing is held back by it.
     """
     worth = sorted((each.value for each in candidates), reverse=True)
     room = max(math.floor(most), 0)
-    if len(worth) <= room:
+    if len(worth) <= room or worth[0] == 0.0:
         return 0.0
     above = [value for value in worth if value > worth[room]]
     return above[-1] if above else math.nextafter(worth[room], math.inf)

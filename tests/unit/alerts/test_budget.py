@@ -47,6 +47,11 @@ def test_the_level_leaves_at_most_as_many_as_wanted_and_no_fewer_than_it_must(mo
     assert (least == 0.0) == (most >= 40)
 
 
+def test_without_amounts_nothing_is_held_back() -> None:
+    """Nobody is worth more than another, and a level that all miss would end all warnings."""
+    assert level([candidate(str(n), 0.0) for n in range(9)], 3) == 0.0
+
+
 def test_a_point_says_what_a_level_costs_and_catches() -> None:
     history = History(
         [candidate("a", 10.0, right=True), candidate("b", 30.0, right=False),
