@@ -61,13 +61,23 @@ def test_every_task_reaches_the_crm_with_a_signature_that_it_verifies(
     demo: dict[str, Any],
 ) -> None:
     assert demo["deliveries"]["signature_failures"] == 0
-    assert demo["deliveries"]["ok"] == demo["tasks"]["raised"] + demo["tasks"]["closed"]
+    tasks = demo["tasks"]
+    assert demo["deliveries"]["ok"] == tasks["raised"] + tasks["updated"] + tasks["closed"]
     assert demo["latency_s"]["p50"] > 0
 
 
 def test_the_tokens_and_the_figures_are_shown(demo: dict[str, Any]) -> None:
     assert demo["shown"].count("token ebw_") == 3
-    assert "Was it right?" in demo["shown"]
+    assert "Were they noticed in time?" in demo["shown"]
+
+
+def test_who_stops_is_noticed_in_time(demo: dict[str, Any]) -> None:
+    """The targets of the whole panel, on a part of it."""
+    warning = demo["warning"]
+    assert warning["lapses"] > 0
+    assert warning["recall"] >= 0.8
+    assert warning["value_recall"] >= 0.8
+    assert warning["precision_in_time"] > warning["rule"]["precision_in_time"]
 
 
 def test_no_secret_is_in_a_log(demo: dict[str, Any]) -> None:

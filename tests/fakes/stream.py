@@ -100,6 +100,7 @@ def states(happenings: list[Happening]) -> dict[str, NDArray[np.void]]:
         category=np.zeros(len(seen), np.uint64),
         cost=np.full(len(seen), np.nan),
         channel=np.zeros(len(seen), np.uint8),
+        source=np.full(len(seen), stable_hash(SOURCE), np.uint64),
     )
     folded = fold(empty(len(row)), columns)
     return {name: folded[n : n + 1] for name, n in row.items()}

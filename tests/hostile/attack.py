@@ -113,13 +113,18 @@ async def slow_senders(ground: Ground, name: str) -> tuple[int, int]:
 
     async def drip() -> None:
         reader, writer = await asyncio.open_connection(url.host, url.port)
-        writer.write(head)
-        with contextlib.suppress(ConnectionError):
+        try:
+            writer.write(head)
             while not reader.at_eof():
                 writer.write(b" ")
                 await writer.drain()
                 await asyncio.sleep(1.0)
-        writer.close()
+        except ConnectionError:
+            pass  # the service ended it, as it should
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
 
     dripping = [asyncio.create_task(drip()) for _ in range(SLOW)]
     await asyncio.sleep(0.5)

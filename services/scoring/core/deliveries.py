@@ -18,6 +18,9 @@ PAUSE_LIFE_S: Final = 28 * DAY_S
 """Half-life of the longest usual pause: four weekends are remembered."""
 MISSING_MIN: Final = 20.0
 """Purchases that must be missing: at the usual rate none comes by chance once in 5e8."""
+RATE_MIN: Final = 5.0
+"""Purchases a day and partition, below which a source is a handful of customers: that they all
+stay away is their silence, and not the source's."""
 PAUSES: Final = 2.0
 """A stop lasts twice as long as the longest usual pause (a night, a weekend), ..."""
 STOP_S_MIN: Final = 0.25 * DAY_S
@@ -51,6 +54,7 @@ def stopped(known: Known, now: float) -> list[str]:
         source
         for source, (rate, pause, last, first) in known.items()
         if last - first >= KNOWN_S_MIN
+        and rate >= RATE_MIN
         and now - last >= max(STOP_S_MIN, PAUSES * pause)
         and rate * (now - last) / DAY_S >= MISSING_MIN
     ]

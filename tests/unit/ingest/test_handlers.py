@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from services.ingest.core.accept import accept
+from services.ingest.core.accept import accepted
 from services.ingest.core.flood import RECORDS
 from services.ingest.core.rates import RateTable
 from services.ingest.handlers import accept_batch
@@ -63,9 +63,9 @@ class TestAcceptBatch:
         def faulty(value: bytes, *rest: object) -> object:
             if b"bug" in value:
                 raise KeyError("x")
-            return accept(value, *rest)  # type: ignore[arg-type]
+            return accepted(value, *rest)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(accept_batch, "accept", faulty)
+        monkeypatch.setattr(accept_batch, "accepted", faulty)
         outlet = FakeOutlet()
         records = [Consumed(encoded(id=name), n) for n, name in enumerate(("1", "bug", "3"))]
         done = await _accepted(outlet, records)

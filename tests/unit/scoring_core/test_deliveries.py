@@ -56,11 +56,18 @@ def test_an_online_shop_is_missed_within_a_quarter_of_a_day() -> None:
     assert stopped(known, times[-1] + 6 * HOUR_S) == ["shop"]
 
 
-def test_a_source_with_few_purchases_is_never_missed_by_chance() -> None:
-    """One purchase a day: 20 must be missing."""
+def test_a_source_of_a_handful_of_customers_is_never_taken_as_stopped() -> None:
+    """One purchase a day: that nobody comes any more is the silence of those few."""
     known = observe({}, [("shop", n * DAY_S) for n in range(60)])
-    assert stopped(known, 59 * DAY_S + 10 * DAY_S) == []
-    assert stopped(known, 59 * DAY_S + 30 * DAY_S) == ["shop"]
+    assert stopped(known, 59 * DAY_S + 300 * DAY_S) == []
+
+
+def test_twenty_purchases_must_be_missing() -> None:
+    """At six a day, of which a decayed rate of 59 days knows 95 %, for three and a half days."""
+    known = observe({}, [("shop", n * DAY_S / 6) for n in range(6 * 60)])
+    end = 60 * DAY_S - DAY_S / 6
+    assert stopped(known, end + 3 * DAY_S) == []
+    assert stopped(known, end + 4 * DAY_S) == ["shop"]
 
 
 def test_a_new_source_is_not_known_yet() -> None:
