@@ -32,8 +32,9 @@ from tests.field.table import second, table
 
 HORIZON_DAYS: Final = 28
 MONTH_DAYS: Final = 30.0
-WARNED_SHARE: Final = 0.6
-"""Of the lapse length, from which the default policy warns of a silence."""
+WARNED_SHARE: Final = 0.7
+WARNED_DAYS_LEFT: Final = 12.0
+"""Of the lapse length, and days left of it, from which the default policy warns of a silence."""
 By = dict[str, list[tuple[float, str]]]
 """Customer -> (day, cause), in the order of time."""
 OURS: Final = ("raised", "joined")
@@ -187,7 +188,8 @@ class Heard:
 
 
 def _long(silence: SignSeen) -> bool:
-    return silence.facts["lapse_share"] >= WARNED_SHARE
+    share, days = silence.facts["lapse_share"], silence.facts["lapse_days"]
+    return share >= WARNED_SHARE or (1.0 - share) * days <= WARNED_DAYS_LEFT
 
 
 def _by_customer(found: Iterable[tuple[str, datetime, str]]) -> By:

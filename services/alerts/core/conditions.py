@@ -7,7 +7,7 @@ decides. Where something is not known of a customer, a condition that asks for i
 from collections.abc import Sequence
 from typing import Literal
 
-from services.alerts.core.document import Condition, Policy
+from services.alerts.core.document import Condition, Policy, SignPolicy
 from services.alerts.core.signs import statistical
 from shared.contracts.risk import RiskAssessed, Sign, Standing
 
@@ -29,11 +29,23 @@ def passes(sign: Sign, message: RiskAssessed, policy: Policy) -> bool:
     return (
         wanted.enabled
         and _within(sign.strength, wanted.strength_min, None)
-        and _within(lapse_share(message), wanted.lapse_share_min, None)
+        and _long_enough(message, wanted)
         and one_of(standing.grade, wanted.grades)
         and one_of(standing.tier, wanted.tiers)
         and _within(message.value_at_risk, wanted.value_at_risk_min, None)
     )
+
+
+def _long_enough(message: RiskAssessed, wanted: SignPolicy) -> bool:
+    """Whether the silence has reached its least share, or leaves few enough days."""
+    lapse, silent, days_left = message.lapse, message.days_silent, wanted.days_left_max
+    few = (
+        days_left is not None
+        and lapse is not None
+        and silent is not None
+        and lapse.days - silent <= days_left
+    )
+    return few or _within(lapse_share(message), wanted.lapse_share_min, None)
 
 
 def affordable(cause: str, message: RiskAssessed, policy: Policy) -> bool:

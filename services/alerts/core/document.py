@@ -87,7 +87,9 @@ class SignPolicy(_Part, frozen=True):
     enabled: bool = True
     strength_min: Probability | None = None
     lapse_share_min: Annotated[float, Meta(ge=0, le=10)] | None = None
-    """Least share of the lapse length that the silence has reached."""
+    """Least share of the lapse length that the silence has reached, ..."""
+    days_left_max: Annotated[float, Meta(ge=0)] | None = None
+    """... unless no more than so many days are left of it, whichever comes first."""
     grades: list[Grade] = []
     tiers: list[Tier] = []
     value_at_risk_min: Money | None = None
@@ -101,8 +103,9 @@ DEFAULT_SIGNS: Final[Mapping[SignCode, SignPolicy]] = {
     "recommendation_low": SignPolicy(),
     "contract_ending": SignPolicy(),
     "slipping_again": SignPolicy(lapse_share_min=0.5),
-    # 40 % of the lapse length are left for the owner to act: 11 of 28 days. Later is more certain.
-    "silence_beyond_rhythm": SignPolicy(lapse_share_min=0.6, strength_min=0.25),
+    # Later is more certain, and 0.7 still comes before three quarters of the lapse length, however
+    # looks fall; 12 days leave 11 to act, since a look falls up to a day later.
+    "silence_beyond_rhythm": SignPolicy(lapse_share_min=0.7, days_left_max=12.0, strength_min=0.25),
     "frequency_falling": SignPolicy(),
     "interaction_falling": SignPolicy(),
     "value_falling": SignPolicy(),

@@ -11,14 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.scoring.core.events import DAY_S
-from services.scoring.core.lapse import ORDINARY_SHARE, Lapses
+from services.scoring.core.lapse import DORMANT_SHARE, ORDINARY_SHARE, Lapses
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 LOOK_SHARE: Final = 0.05
 """Of the lapse length, between two looks at a silence that is no longer ordinary: 1.4 of 28 days,
-9 of 180. A warning at 0.6 then comes by 0.65, well before three quarters."""
+9 of 180."""
+LOOK_SHARE_DORMANT: Final = 0.025
+"""The same of a dormant customer, about whom a warning is decided: one that is due at 0.7 then
+comes before three quarters."""
 LOOK_DAYS_MIN: Final = 1.0
 """A band says no more than a day does; bounds the sweep at one look a customer and day."""
 LOOK_DAYS_MAX: Final = 14.0
@@ -43,7 +46,8 @@ def newly_reached(lapses: Lapses, now: Floats, before: Floats) -> Bools:
 
 def look_step_days(lapses: Lapses) -> Floats:
     """Days between two looks at a silence that is no longer ordinary, float64[n]."""
-    return np.maximum(LOOK_SHARE * lapses.days, LOOK_DAYS_MIN)
+    share = np.where(lapses.share >= DORMANT_SHARE, LOOK_SHARE_DORMANT, LOOK_SHARE)
+    return np.maximum(share * lapses.days, LOOK_DAYS_MIN)
 
 
 def next_look(lapses: Lapses, now: Floats, wanted: Floats) -> Floats:

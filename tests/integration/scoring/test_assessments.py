@@ -177,8 +177,8 @@ async def test_no_news_no_message(engine: AsyncEngine, store: PostgresStore) -> 
 
 async def test_the_ebbing_are_told_at_every_look(engine: AsyncEngine, store: PostgresStore) -> None:
     """A lapse takes 28 days. From 0.4 of them on the message comes anew with every look, which are
-    1.4 days and so two daily ticks apart, with reasons; then once when it is reached, and about
-    every four weeks."""
+    1.4 days and so two daily ticks apart, from 0.6 on a day, with reasons; then once when it is
+    reached, and about every four weeks."""
     scoring = replayed(engine, store)
     buys(scoring, "ann", *range(0, 30, 2))
     ticks(scoring, *(n + 0.5 for n in range(28, 160)))
@@ -186,12 +186,12 @@ async def test_the_ebbing_are_told_at_every_look(engine: AsyncEngine, store: Pos
     assert {t.lapse.days for t in scoring.told if t.lapse} == {28.0}
     silent = [(t.days_silent or 0.0, t) for t in scoring.told]
     watched = [(days, t) for days, t in silent if 0.4 * 28 <= days < 28]
-    assert [days for days, _ in watched] == [11.5 + 2 * n for n in range(9)]
+    assert [days for days, _ in watched] == [11.5, 13.5, 15.5, *(17.5 + n for n in range(11))]
     assert all(t.reasons for _, t in watched)
     assert [bool(t.signs) for _, t in watched] == [days >= 14 for days, _ in watched]
-    # The number itself moves once more: P(alive) after 29.5 days is 1 / (1 + 0.25 / 19 x
-    # (85.5 / 56) ^ 14.5) = 0.14, after 43.5 it is 0.02.
-    assert [days for days, _ in silent if days >= 28] == [29.5, 43.5, 71.5, 99.5, 127.5]
+    # The number itself moves once more: P(alive) after 28.5 days is 1 / (1 + 0.25 / 19 x
+    # (84.5 / 56) ^ 14.5) = 0.16, after 35.5 it is 0.06.
+    assert [days for days, _ in silent if days >= 28] == [28.5, 35.5, 63.5, 91.5, 119.5]
 
 
 async def test_a_return_is_news_at_once(engine: AsyncEngine, store: PostgresStore) -> None:

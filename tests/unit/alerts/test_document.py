@@ -82,7 +82,7 @@ def why(message: Any, chosen: Policy, state: CustomerState = NEW) -> str:
 def test_what_a_document_says_of_a_sign_stands_above_its_defaults() -> None:
     chosen = policy(signs={"silence_beyond_rhythm": {"grades": ["vip"]}})
     sign = chosen.sign("silence_beyond_rhythm")
-    assert (sign.grades, sign.lapse_share_min, sign.strength_min) == (["vip"], 0.6, 0.25)
+    assert (sign.grades, sign.lapse_share_min, sign.strength_min) == (["vip"], 0.7, 0.25)
     assert chosen.sign("new_and_quiet") == Policy().sign("new_and_quiet")
 
 

@@ -26,7 +26,7 @@ from services.alerts.core.policy import (
 )
 from services.alerts.core.signs import URGENCY
 from shared.contracts.risk import RiskAssessed, Standing
-from tests.unit.alerts.samples import assessed, day, play, sign, words
+from tests.unit.alerts.samples import LAPSE, assessed, day, play, sign, words
 
 NEW = CustomerState("c-1")
 POLICY = Policy()
@@ -67,7 +67,8 @@ def test_without_a_sign_there_is_no_task_whatever_the_band(band: str) -> None:
 
 
 @pytest.mark.parametrize("wanted", [
-    {"enabled": False}, {"strength_min": 0.7}, {"lapse_share_min": 0.7}, {"grades": ["vip"]},
+    {"enabled": False}, {"strength_min": 0.7}, {"grades": ["vip"]},
+    {"lapse_share_min": 0.7, "days_left_max": 9.9},
     {"tiers": ["high"]}, {"value_at_risk_min": 61.0},
 ])  # fmt: skip
 def test_each_condition_of_a_sign_holds_it_back_by_itself(wanted: dict[str, Any]) -> None:
@@ -78,6 +79,7 @@ def test_each_condition_of_a_sign_holds_it_back_by_itself(wanted: dict[str, Any]
 
 @pytest.mark.parametrize("wanted", [
     {"strength_min": 0.6}, {"lapse_share_min": 0.66}, {"grades": ["vip"]}, {"tiers": ["high"]},
+    {"lapse_share_min": 0.7, "days_left_max": 10.0},
     {"value_at_risk_min": 60.0},
 ])  # fmt: skip
 def test_a_sign_that_reaches_its_condition_passes(wanted: dict[str, Any]) -> None:
@@ -86,12 +88,23 @@ def test_a_sign_that_reaches_its_condition_passes(wanted: dict[str, Any]) -> Non
     assert words(play(NEW, assessed(1, 0, standing=standing), policy=policy)) == ["raised"]
 
 
-@pytest.mark.parametrize(("silent", "why"), [(17.9, "below"), (18.0, "raised")])
-def test_by_default_a_silence_is_warned_of_at_0_6_of_the_lapse_length(
-    silent: float, why: str
+@pytest.mark.parametrize(
+    ("days", "silent", "why"),
+    [
+        (28.0, 15.9, "below"),
+        (28.0, 16.0, "raised"),
+        (30.0, 17.9, "below"),
+        (30.0, 18.0, "raised"),
+        (100.0, 69.9, "below"),
+        (100.0, 70.0, "raised"),
+    ],
+)
+def test_by_default_a_silence_is_warned_of_late_and_leaves_time_to_act(
+    days: float, silent: float, why: str
 ) -> None:
-    """40 % of the lapse length is left for the owner to act."""
-    assert words(play(NEW, assessed(1, 0, days_silent=silent))) == [why]
+    """At 0.7 of the lapse length, or with 12 days left of it."""
+    lapse = replace(LAPSE, days=days)
+    assert words(play(NEW, assessed(1, 0, days_silent=silent, lapse=lapse))) == [why]
 
 
 @pytest.mark.parametrize("code", URGENCY)

@@ -47,13 +47,17 @@ def step(seen: Lapses, wanted: float = math.inf) -> list[float]:
         (40.0, 3.0, 13.0),
         (40.0, 15.5, LOOK_DAYS_MIN),
         (180.0, 0.0, LOOK_DAYS_MAX),
-        # Ebbing: a twentieth of the length, at least a day.
+        # Ebbing: a twentieth of the length, of a dormant customer a fortieth; at least a day.
         (40.0, 16.0, 2.0),
-        (40.0, 39.9, 2.0),
+        (40.0, 23.9, 2.0),
+        (40.0, 24.0, LOOK_DAYS_MIN),
+        (40.0, 39.9, LOOK_DAYS_MIN),
+        (180.0, 108.0, 4.5),
         (28.0, 14.0, 1.4),
         (180.0, 90.0, 9.0),
         (10.0, 5.0, LOOK_DAYS_MIN),
-        (450.0, 300.0, LOOK_DAYS_MAX),
+        (450.0, 200.0, LOOK_DAYS_MAX),
+        (450.0, 300.0, 11.25),
         # Gone.
         (40.0, 40.0, LOOK_GONE_DAYS),
         (40.0, 900.0, LOOK_GONE_DAYS),
@@ -76,7 +80,7 @@ def test_what_waits_for_a_time_has_it() -> None:
 def test_ebbing_lies_between_ordinary_and_gone() -> None:
     seen = silences(50.0, 19.9, 20.0, 49.9, 50.0, np.nan)
     assert ebbing(seen).tolist() == [False, True, True, False, False]
-    assert look_step_days(silences(28.0, 20.0)).tolist() == pytest.approx([1.4])
+    assert look_step_days(silences(28.0, 16.0, 20.0)).tolist() == pytest.approx([1.4, 1.0])
 
 
 @pytest.mark.parametrize(
