@@ -120,6 +120,9 @@ class StandingView(BaseModel):
         None, description="In the win-back list: the likely cause of leaving, first of `signs`"
     )
     signs: list[str] = Field([], description="In the win-back list: signs of leaving")
+    leaving_cause: str | None = Field(
+        None, description="In the win-back list: why they left, as an owner learned it"
+    )
 
 
 class StandingPage(BaseModel):

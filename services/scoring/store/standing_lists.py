@@ -6,7 +6,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.store.tables import customer_state
+from services.scoring.store.tables import customer_state, treatment
 from services.scoring.store.value_tables import segment_member, standing, standing_change
 from shared.postgres.engine import unit_of_work
 
@@ -50,9 +50,20 @@ class StandingLists:
 
     async def win_back(self, after: After | None, limit: int) -> list[dict[str, Any]]:
         """Churned customers who brought money, those who brought most first."""
-        s = standing.c
+        s, t = standing.c, treatment.c
+        learned = (
+            sa.select(t.leaving_cause)
+            .where(t.customer_id == s.customer_id, t.leaving_cause.is_not(None))
+            .order_by(t.at.desc())
+            .limit(1)
+            .scalar_subquery()
+        )
         query = (
-            sa.select(*_ROW, customer_state.c.published_signs.label("signs"))
+            sa.select(
+                *_ROW,
+                customer_state.c.published_signs.label("signs"),
+                learned.label("leaving_cause"),
+            )
             .outerjoin(customer_state, customer_state.c.customer_id == s.customer_id)
             .where(s.lifecycle == "churned", s.net_spent > 0)
         )

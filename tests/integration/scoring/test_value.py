@@ -35,7 +35,7 @@ from services.scoring.store.valuations import Valuations
 from services.scoring.store.value_jobs import RELOOK_DELAY, ValueJobs
 from shared.contracts import events as types
 from shared.contracts.activity import ActivityData
-from shared.contracts.treatment import TreatmentRecorded
+from shared.contracts.treatment import LeavingCause, TreatmentRecorded
 from shared.http.access import Tokens
 from shared.http.app import create_app
 from shared.kernel.errors import Invalid
@@ -257,6 +257,16 @@ async def test_R5_lists_of_whom_to_win(world: World, operator: httpx.AsyncClient
     world.clock.at = day(1_200)
     for _ in range(3):
         await world.scoring.idle(2.0)
+    causes: tuple[LeavingCause, ...] = ("price", "quality")
+    learned = [
+        TreatmentRecorded(
+            customer_id="c04", kind="verdict", at=day(190 + n), task_id=f"t{n}",
+            detail="leaving", leaving_cause=cause,
+        )
+        for n, cause in enumerate(causes)
+    ]  # fmt: skip
+    async with unit_of_work(world.engine) as work:
+        await Treatments(world.engine).add(work, learned)
     first = (await operator.get("/v1/lists/win-back?limit=7")).json()
     assert len(first["items"]) == 7
     more = await operator.get("/v1/lists/win-back", params={"cursor": first["next"], "limit": 200})
@@ -264,6 +274,8 @@ async def test_R5_lists_of_whom_to_win(world: World, operator: httpx.AsyncClient
     assert len({row["customer_id"] for row in rows}) == len(rows) == CUSTOMERS
     spent = [row["net_spent"] for row in rows]
     assert spent == sorted(spent, reverse=True)
+    told = {row["customer_id"]: row["leaving_cause"] for row in rows if row["leaving_cause"]}
+    assert told == {"c04": "quality"}, "the last one learned; of nobody else one is known"
 
 
 async def test_R21_reading_and_deciding_want_their_scope(world: World) -> None:
