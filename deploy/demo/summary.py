@@ -62,7 +62,7 @@ def afterwards(task: Task, purchases: pl.DataFrame) -> str:
     if later.is_empty():
         return "bought nothing more as long as the data reach"
     days = (later.to_list()[0] - since).total_seconds() / 86_400
-    return f"bought again after {days:.0f} days"
+    return f"bought again after {days:.0f} day{'' if round(days) == 1 else 's'}"
 
 
 def _path(found: Mapping[str, Any]) -> Table:
