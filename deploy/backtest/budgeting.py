@@ -5,7 +5,6 @@ for it is on what lies before that.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -13,11 +12,11 @@ import numpy as np
 from msgspec.structs import replace
 
 from deploy.backtest.learning import chosen
-from deploy.backtest.walk import Reached, nothing, setup_of, walk
+from deploy.backtest.walk import Reached, nothing, purchases, setup_of, walk
 from services.alerts.core.budget import tuned as with_level
 from services.alerts.core.document import Budget, Policy
 from services.alerts.core.tuning import Found, find
-from services.scoring.core.events import DAY_S, Kind
+from services.scoring.core.events import DAY_S
 from services.scoring.core.identity import stable_hash
 from services.scoring.settings import ScoringSettings
 from services.scoring.training.table import EventTable
@@ -72,7 +71,11 @@ def tuned(
     free = replace(policy, budget=Budget())
     walk(table, start, begin, setup_of(settings, predictor, free), reached=reached, heard=heard)
     found, end = Found(), datetime.fromtimestamp(begin, UTC)
-    find(found, free, histories, _purchases(table, start, begin), {}, end)
+    bought: defaultdict[str, list[datetime]] = defaultdict(list)
+    for customer, at in purchases(table, start, begin):
+        if customer in histories:
+            bought[customer].append(datetime.fromtimestamp(at, UTC))
+    find(found, free, histories, bought, {}, end)
     history = found.history((begin - start) / DAY_S)
     wanted = history.warnings_for(warnings_per_100)
     return with_level(history, policy, wanted, per_100=warnings_per_100, per_owner=None, at=end)
@@ -82,12 +85,3 @@ def _part(table: EventTable) -> int:
     """Customers with a smaller hash are looked at."""
     share = min(1.0, CUSTOMERS_MAX / len(table.customers))
     return int(share * 2**64)
-
-
-def _purchases(table: EventTable, start: float, end: float) -> dict[str, Sequence[datetime]]:
-    events = table.between(start, end)
-    bought = np.flatnonzero(events.kind == Kind.PURCHASE)
-    found: dict[str, list[datetime]] = defaultdict(list)
-    for row, at in zip(events.row[bought].tolist(), events.time[bought].tolist(), strict=True):
-        found[table.customers[row]].append(datetime.fromtimestamp(at, UTC))
-    return dict(found)

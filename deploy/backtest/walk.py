@@ -6,7 +6,7 @@ and nothing after a day is known on it but what the predictor and the policy bri
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -49,13 +49,7 @@ def setup_of(settings: ScoringSettings, predictor: Predictor, policy: Policy) ->
     return Setup(
         predictor=predictor,
         policy=policy,
-        assessor=Assessor(
-            risk_topic=settings.risk_topic,
-            thresholds=settings.band_thresholds,
-            reasons_max=settings.reasons_max,
-            currency=settings.reporting_currency,
-            also_horizons_days=settings.also_horizons_days,
-        ),
+        assessor=Assessor.of(settings),
         valuation=Valuation(clock=settings.lapse_clock),
     )
 
@@ -98,7 +92,8 @@ def walk(
     before, messages = begin, 0
     for done, now in enumerate(ticks, 1):
         # In the order of the log: a day's purchases, then what the tick says of them.
-        _purchases(table, before, now, tasks)
+        for customer, at in purchases(table, before, now):
+            tasks.bought(customer, at)
         told = scoring.tick(now)
         for message in told:
             heard(message)
@@ -110,8 +105,9 @@ def walk(
     return Walked(tasks.warned, tasks.ended, tasks.open, scoring.looks, messages, tasks.why, grades)
 
 
-def _purchases(table: EventTable, start: float, end: float, tasks: Tasks) -> None:
+def purchases(table: EventTable, start: float, end: float) -> Iterator[tuple[str, float]]:
+    """Customer and instant (Unix seconds UTC) of each purchase of [start, end), in order."""
     events = table.between(start, end)
     bought = np.flatnonzero(events.kind == Kind.PURCHASE)
     for row, at in zip(events.row[bought].tolist(), events.time[bought].tolist(), strict=True):
-        tasks.bought(table.customers[row], at)
+        yield table.customers[row], at

@@ -6,7 +6,7 @@ Runs in a thread, off the event loop: numpy and LightGBM hold it for tens of mil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,7 @@ from services.scoring.handlers.work import Turn, Work
 from services.scoring.handlers.writer import Risks, Telling, Words, Writer
 from services.scoring.leaving import loaded_after
 from services.scoring.ports import Assessments, Effects, Loaded, Looks, Predictor, sources_of
+from services.scoring.settings import ScoringSettings
 from shared.contracts.risk import Reason
 
 Floats = NDArray[np.float64]
@@ -54,6 +55,17 @@ class Assessor:
     currency: str
     also_horizons_days: Sequence[int]
     """Horizons that are told beside the predictor's own."""
+
+    @classmethod
+    def of(cls, settings: ScoringSettings) -> Self:
+        """As a deployment with these settings has it."""
+        return cls(
+            risk_topic=settings.risk_topic,
+            thresholds=settings.band_thresholds,
+            reasons_max=settings.reasons_max,
+            currency=settings.reporting_currency,
+            also_horizons_days=settings.also_horizons_days,
+        )
 
     def __call__(
         self, turn: Turn, loaded: Loaded, predictor: Predictor, standings: Standings
