@@ -6,7 +6,7 @@ precision of a policy that has been in force looks lower than it would have been
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from services.alerts.core.document import Policy
 from services.alerts.core.intervals import Interval, wilson
 from services.alerts.core.playbook import choose, queue_of
-from services.alerts.core.policy import CustomerState, HeldOut, Joined, Raised, decide
+from services.alerts.core.policy import CustomerState, Decision, HeldOut, Joined, Raised, decide
 from shared.contracts.events import Profile
 from shared.contracts.risk import RiskAssessed
 
@@ -74,9 +74,7 @@ def try_customers(
         state = CustomerState(
             customer, do_not_contact_at=history[0].assessed_at if profile.do_not_contact else None
         )
-        for message in history:
-            decision = decide(state, message, policy)
-            state = decision.state
+        for message, decision in decisions(policy, state, history):
             tried.assessments += 1
             tried.why[decision.why] += 1
             for step in decision.steps:
@@ -89,9 +87,19 @@ def try_customers(
                     tried.joined += len(step.causes)
                     tried.by_cause.update(step.causes)
                 tried.held_out += isinstance(step, HeldOut)
-            if policy.expire_days is not None:
-                state = expired(state, message.assessed_at, policy.expire_days)
     tried.most_at_risk = sorted(tried.most_at_risk, reverse=True)[:CUSTOMERS_SHOWN]
+
+
+def decisions(
+    policy: Policy, state: CustomerState, history: Iterable[RiskAssessed]
+) -> Iterator[tuple[RiskAssessed, Decision]]:
+    """What the policy decides on each assessment of one customer, in order; tasks expire."""
+    for message in history:
+        decision = decide(state, message, policy)
+        yield message, decision
+        state = decision.state
+        if policy.expire_days is not None:
+            state = expired(state, message.assessed_at, policy.expire_days)
 
 
 def _count(

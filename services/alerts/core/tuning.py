@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from services.alerts.core.budget import Candidate, History, Lapse
 from services.alerts.core.causes import is_gone
 from services.alerts.core.document import Budget, Holdout, Policy
-from services.alerts.core.dry_run import expired, judged
-from services.alerts.core.policy import CustomerState, Joined, Raised, decide
+from services.alerts.core.dry_run import decisions, judged
+from services.alerts.core.policy import CustomerState, Joined, Raised
 from services.alerts.core.signs import statistical
 from shared.contracts.events import Profile
 from shared.contracts.risk import RiskAssessed
@@ -66,11 +66,8 @@ def _candidates(
     bought: Sequence[datetime],
     end: datetime,
 ) -> list[Candidate]:
-    state = CustomerState(customer)
     made: list[Candidate] = []
-    for message in messages:
-        decision = decide(state, message, policy)
-        state = decision.state
+    for message, decision in decisions(policy, CustomerState(customer), messages):
         if _own_rhythm(message):
             right = judged(message, bought, end)
             made += [
@@ -78,8 +75,6 @@ def _candidates(
                 for step in decision.steps
                 if isinstance(step, Raised | Joined) and _within_budget(step)
             ]
-        if policy.expire_days is not None:
-            state = expired(state, message.assessed_at, policy.expire_days)
     return made
 
 
