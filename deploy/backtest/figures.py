@@ -72,7 +72,6 @@ def result(ran: Ran, read: Read, rule: LapseRule = LAPSE) -> Result:
     window = Window.of(silences(ran.table, rule), ran.begin, ran.end)
     of_silence = [one for one in ran.warned if one.cause in OF_SILENCE]
     found = judged(window, columns(ran.table, of_silence))
-    every, _ = window.warned_at(columns(ran.table, ran.warned))
     first = ran.table.first_purchases()
     return Result(
         title=read.file,
@@ -94,7 +93,7 @@ def result(ran: Ran, read: Read, rule: LapseRule = LAPSE) -> Result:
         warned=[_shown(ran, one, by) for one, by in zip(ran.within, _outcomes(ran), strict=True)],
         at_risk=_at_risk(ran),
         levels=_levels(ran, window, of_silence),
-        every=quality(window.figures(every)),
+        every=quality(_figures(ran, window, ran.warned)),
         by_spending=quality(found.by_spending),
         found_per_100=round(100 * len(ran.within) / window.months, 2) if window.months else 0.0,
         looks=ran.walked.looks,
@@ -103,11 +102,11 @@ def result(ran: Ran, read: Read, rule: LapseRule = LAPSE) -> Result:
 
 def columns(table: EventTable, warned: Sequence[Warned]) -> Warnings:
     """Warnings as the judge reads them."""
-    row = {name: n for n, name in enumerate(table.customers)}
-    return Warnings(
-        np.array([row[one.customer_id] for one in warned], np.int64),
-        np.array([one.at.timestamp() for one in warned], np.float64),
-    )
+    return Warnings.of(table, ((one.customer_id, one.at) for one in warned))
+
+
+def _figures(ran: Ran, window: Window, warned: Sequence[Warned]) -> Figures:
+    return window.figures(window.warned_at(columns(ran.table, warned))[0])
 
 
 def quality(figures: Figures) -> Quality:
@@ -130,7 +129,7 @@ def _causes(ran: Ran, window: Window) -> list[OfCause]:
     found = []
     for cause, times in Counter(one.cause for one in ran.within).most_common():
         some = [one for one in ran.warned if one.cause == cause]
-        ours = window.figures(window.warned_at(columns(ran.table, some))[0])
+        ours = _figures(ran, window, some)
         found.append(
             OfCause(
                 cause=cause,
@@ -196,7 +195,7 @@ def _levels(ran: Ran, window: Window, of_silence: Sequence[Warned]) -> list[Leve
     for share in (*LEVELS, 1.0) if len(worth) else ():
         least = np.quantile(worth, 1.0 - share)
         some = [one for one, kept in zip(of_silence, worth >= least, strict=True) if kept]
-        ours = window.figures(window.warned_at(columns(ran.table, some))[0])
+        ours = _figures(ran, window, some)
         found.append(
             Level(
                 budget=ours.budget,

@@ -14,8 +14,10 @@ What it is for: the one set of definitions by which backtests, docs and others' 
 Times are Unix seconds UTC, durations days. Shares are rounded to four digits.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from datetime import datetime
+from typing import Final, Self
 
 import msgspec
 import numpy as np
@@ -106,6 +108,16 @@ class Warnings:
     """Index of the customer among those of the table."""
     at: Floats
     """Unix seconds UTC."""
+
+    @classmethod
+    def of(cls, table: EventTable, given: Iterable[tuple[str, datetime]]) -> Self:
+        """From customer and instant (UTC); customers whom the table does not know are left out."""
+        row = {customer: n for n, customer in enumerate(table.customers)}
+        known = [(row[customer], at.timestamp()) for customer, at in given if customer in row]
+        return cls(
+            np.array([n for n, _ in known], np.int64),
+            np.array([at for _, at in known], np.float64),
+        )
 
     def __len__(self) -> int:
         """Number of warnings."""

@@ -15,11 +15,10 @@ import numpy as np
 import polars as pl
 
 from deploy.backtest.judge import Judged, Warnings, Window, judged, silences
+from services.alerts.core.signs import SILENCE
 from services.scoring.core.events import DAY_S
 from services.scoring.training.table import EventTable, from_frame
 
-SILENCE_CAUSES: Final = frozenset({"silence_beyond_rhythm", "slipping_again"})
-"""Causes that speak of a silence; other signs are judged by nobody's silence."""
 MISSED_MAX: Final = 5
 """Households named among those who were missed."""
 
@@ -62,7 +61,7 @@ def judge(
     """
     table = _table(purchases)
     window = Window.of(silences(table), begin.timestamp(), end.timestamp())
-    ours = _columns(table, [one for one in warnings if one.cause in SILENCE_CAUSES])
+    ours = _columns(table, [one for one in warnings if one.cause in SILENCE])
     timely = window.timely(window.warned_at(ours)[0])
     missed = window.counted.select(window.counted.lapse & ~timely)
     most = np.argsort(-missed.spent, kind="stable")[:MISSED_MAX].tolist()
@@ -94,9 +93,4 @@ def _table(purchases: pl.DataFrame) -> EventTable:
 
 
 def _columns(table: EventTable, warnings: Sequence[Warned]) -> Warnings:
-    row = {customer: at for at, customer in enumerate(table.customers)}
-    known = [one for one in warnings if one.customer in row]
-    return Warnings(
-        row=np.array([row[one.customer] for one in known], np.int64),
-        at=np.array([one.at.timestamp() for one in known]),
-    )
+    return Warnings.of(table, ((one.customer, one.at) for one in warnings))
