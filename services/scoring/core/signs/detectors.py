@@ -279,7 +279,8 @@ def detect(seen: Seen, before: NDArray[np.int16]) -> Signs:
     # The silence itself leads from won back to at risk: who was slipping is so until a purchase.
     slipping = (before >> CODES.index("slipping_again") & 1).astype(np.bool_)
     seen = replace(seen, lifecycle=np.where(slipping, WON_BACK, seen.lifecycle).astype(np.int8))
-    with np.errstate(divide="ignore", invalid="ignore"):
+    # Memories that have faded to 1e-300 overflow a quotient, and are too little to judge anyway.
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         for place, detector in enumerate(DETECTORS.values()):
             one = detector(seen, (before >> place & 1).astype(np.bool_))
             bits |= (one.holds.astype(np.int16) << place).astype(np.int16)
