@@ -30,12 +30,12 @@ from deploy.backtest.tasks import Warned, facts_of
 from deploy.backtest.walk import Walked
 from services.alerts.core.causes import is_gone
 from services.alerts.core.signs import CHURNED
-from services.alerts.core.signs import SILENCE as OF_SILENCE
 from services.scoring.core.events import DAY_S, Kind
 from services.scoring.core.lapse import LapseClock
 from services.scoring.core.value.grades import GRADES
 from services.scoring.training.files.options import Read
 from services.scoring.training.table import EventTable
+from shared.contracts.signs import SILENCE
 
 Codes = NDArray[np.int8]
 Floats = NDArray[np.float64]
@@ -70,7 +70,7 @@ def lapse_rule(clock: LapseClock) -> LapseRule:
 def result(ran: Ran, read: Read, rule: LapseRule = LAPSE) -> Result:
     """The figures, without what only the caller knows of how they were made."""
     window = Window.of(silences(ran.table, rule), ran.begin, ran.end)
-    of_silence = [one for one in ran.warned if one.cause in OF_SILENCE]
+    of_silence = [one for one in ran.warned if one.cause in SILENCE]
     found = judged(window, columns(ran.table, of_silence))
     first = ran.table.first_purchases()
     return Result(

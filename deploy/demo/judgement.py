@@ -15,9 +15,9 @@ import numpy as np
 import polars as pl
 
 from deploy.backtest.judge import Judged, Warnings, Window, judged, silences
-from services.alerts.core.signs import SILENCE
 from services.scoring.core.events import DAY_S
 from services.scoring.training.table import EventTable, from_frame
+from shared.contracts.signs import SILENCE
 
 MISSED_MAX: Final = 5
 """Households named among those who were missed."""

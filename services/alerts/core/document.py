@@ -12,8 +12,8 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from services.alerts.core.signs import SignCode
 from shared.contracts.risk import Band, Grade, Lifecycle, Probability, Tier
+from shared.contracts.signs import SignCode
 from shared.contracts.treatment import LeavingCause
 from shared.kernel.errors import Invalid
 from shared.kernel.zones import zone

@@ -4,20 +4,11 @@ What it is for: the words that the policy, the decision and the catalogue share.
 the signs; this module never judges one.
 """
 
-from typing import Final, Literal, get_args
+from typing import Final
 
-SignCode = Literal[
-    "complaint_open", "satisfaction_low", "recommendation_low", "contract_ending",
-    "slipping_again", "silence_beyond_rhythm", "frequency_falling", "interaction_falling",
-    "value_falling", "new_and_quiet",
-]  # fmt: skip
-"""A sign that scoring may send, the most urgent first: what the customer said before what
-numbers suggest."""
-URGENCY: Final[tuple[str, ...]] = get_args(SignCode)
+from shared.contracts.signs import SILENCE, URGENCY
 
-SILENCE: Final = frozenset({"slipping_again", "silence_beyond_rhythm", "new_and_quiet"})
-"""Signs about the present silence: a purchase ends it, and with it what they warned of."""
-SAID: Final = frozenset(URGENCY[:4])
+SAID: Final = frozenset[str](URGENCY[:4])
 """What the customer or a contract said. No probability, and so no budget, weighs it."""
 
 CHURNED: Final = "churned"

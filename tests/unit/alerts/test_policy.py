@@ -24,8 +24,8 @@ from services.alerts.core.policy import (
     stable_id,
     task_id,
 )
-from services.alerts.core.signs import URGENCY
 from shared.contracts.risk import RiskAssessed, Standing
+from shared.contracts.signs import URGENCY
 from tests.unit.alerts.samples import LAPSE, assessed, day, play, sign, words
 
 NEW = CustomerState("c-1")

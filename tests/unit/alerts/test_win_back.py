@@ -6,8 +6,8 @@ import pytest
 
 from services.alerts.core.customer import CustomerState, Raised, answered
 from services.alerts.core.document import Policy, read
-from services.alerts.core.signs import URGENCY
 from shared.contracts.risk import Standing
+from shared.contracts.signs import URGENCY
 from tests.unit.alerts.samples import assessed, day, play, sign, words
 
 NEW = CustomerState("c-1")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.alerts.core.signs import CHURNED, POLICY_RULE, URGENCY
+from services.alerts.core.signs import CHURNED, POLICY_RULE
 from services.alerts.core.wording.catalogue import (
     FALLBACK,
     SENTENCES,
@@ -13,6 +13,7 @@ from services.alerts.core.wording.catalogue import (
 from services.alerts.core.wording.numbers import LANGUAGES, Fact, number
 from services.scoring.core.catalogue import REASONS
 from shared.contracts.risk import Reason
+from shared.contracts.signs import URGENCY
 
 SILENCE_FACTS = ("days_silent", "usual_gap_days", "longest_gap_days", "lapse_days", "lapse_share")
 SIGN_FACTS = {

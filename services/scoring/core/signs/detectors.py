@@ -24,6 +24,7 @@ from services.scoring.core.signs.change_tests import (
 from services.scoring.core.value.grades import GRADES
 from services.scoring.core.value.lifecycle import WON_BACK
 from shared.contracts.risk import Sign
+from shared.contracts.signs import SILENCE, URGENCY, SignCode
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -197,7 +198,7 @@ def _changed(
     return Found(fell & (chance <= level), 1.0 - np.nan_to_num(chance, nan=1.0), facts)
 
 
-DETECTORS: Final[dict[str, Detect]] = {
+DETECTORS: Final[dict[SignCode, Detect]] = {
     "complaint_open": complaint_open,
     "satisfaction_low": satisfaction_low,
     "recommendation_low": recommendation_low,
@@ -211,20 +212,9 @@ DETECTORS: Final[dict[str, Detect]] = {
 }
 """Sign code -> its detector. A code keeps its place, because `bits` are stored."""
 CODES: Final = tuple(DETECTORS)
-_URGENCY: Final = [
-    CODES.index(code)
-    for code in (
-        "complaint_open", "satisfaction_low", "recommendation_low", "contract_ending",
-        "slipping_again", "silence_beyond_rhythm", "frequency_falling", "interaction_falling",
-        "value_falling", "new_and_quiet",
-    )
-]  # fmt: skip
-"""Places in the order of urgency: what the customer said, then what is known, then what is seen."""
-SILENCES: Final = sum(
-    1 << place
-    for place, code in enumerate(DETECTORS)
-    if code in {"slipping_again", "silence_beyond_rhythm", "new_and_quiet"}
-)
+_URGENCY: Final = [CODES.index(code) for code in URGENCY]
+"""Places of the codes, most urgent first."""
+SILENCES: Final = sum(1 << place for place, code in enumerate(DETECTORS) if code in SILENCE)
 """Bits of the signs about a silence."""
 
 

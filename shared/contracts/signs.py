@@ -1,0 +1,16 @@
+"""The signs of leaving: the codes that scoring finds and alerts acts on, the most urgent first."""
+
+from typing import Final, Literal, get_args
+
+SignCode = Literal[
+    "complaint_open", "satisfaction_low", "recommendation_low", "contract_ending",
+    "slipping_again", "silence_beyond_rhythm", "frequency_falling", "interaction_falling",
+    "value_falling", "new_and_quiet",
+]  # fmt: skip
+"""A sign that scoring may send, the most urgent first: what the customer said, then what is
+known, then what numbers suggest."""
+URGENCY: Final[tuple[SignCode, ...]] = get_args(SignCode)
+SILENCE: Final[frozenset[str]] = frozenset(
+    {"slipping_again", "silence_beyond_rhythm", "new_and_quiet"}
+)
+"""Signs about the present silence: a purchase ends it, and with it what they warned of."""
