@@ -241,6 +241,14 @@ def test_nothing_is_a_sign_of_nobody() -> None:
     assert found.bits.tolist() == []
 
 
+def test_a_memory_that_has_faded_to_nothing_is_no_sign() -> None:
+    """After twenty years of silence a week's memory is so small that it overflows a quotient."""
+    faded = dict.fromkeys(("purchases_decayed_7", "amount_decayed_7"), 1e-311)
+    priced = {"purchases": 9.0, "spent": 90.0, "order_value": 10.0, "order_value_variance": 0.04}
+    found = detect(seen(rows(recency_days=7_226.0, **priced, **faded)), np.zeros(1, np.int16))
+    assert not found.bits[0] >> CODES.index("value_falling") & 1
+
+
 @given(
     events=batches,
     age=st.floats(-30 * DAY_S, 400 * DAY_S),
