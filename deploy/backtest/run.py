@@ -16,7 +16,6 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 from rich.console import Console
-from rich.markup import escape
 
 from deploy.backtest import figures
 from deploy.backtest.budgeting import begin_of, tuned
@@ -26,7 +25,7 @@ from deploy.backtest.page import JSON_FILE, WARNINGS_FILE, render
 from deploy.backtest.result import ENCODER, Result
 from deploy.backtest.tasks import Warned
 from deploy.backtest.walk import Setup, setup_of, walk
-from deploy.demo.progress import step
+from deploy.demo.progress import as_text, step
 from services.alerts.core.policy import Policy
 from services.alerts.inbound.policy_file import read_policy
 from services.alerts.settings import POLICY_FILE
@@ -36,6 +35,7 @@ from services.scoring.training.event_file import read
 from services.scoring.training.files.options import Options as Reading
 from services.scoring.training.table import EventTable
 from shared.kernel.errors import Invalid
+from shared.report.cells import cell
 
 COLUMNS: Final = ("customer_id", "at", "cause", "probability", "value_at_risk", "band")
 """Of the warnings' file."""
@@ -78,7 +78,7 @@ def run(options: Options, console: Console) -> Path:
         table = loaded.table
         current.note = f"{len(table.customers):,} customers, {len(table.events):,} events"
     for line in loaded.read.lines():
-        console.print(f"  {escape(line)}", soft_wrap=True)
+        console.print(f"  {as_text(line)}", soft_wrap=True)
     window = window_of(table, options)
     with step(console, f"Learn from what is before {_day(window.begin)}") as current:
         found = chosen(table, window.begin, settings)
@@ -156,7 +156,7 @@ def _write(out: Path, result: Result, warned: Sequence[Warned]) -> Path:
         rows.writerow(COLUMNS)
         for one in warned:
             rows.writerow([
-                one.customer_id, one.at.isoformat(), one.cause, f"{one.probability:.4f}",
+                cell(one.customer_id), one.at.isoformat(), one.cause, f"{one.probability:.4f}",
                 f"{one.value_at_risk:.2f}", one.band,
             ])  # fmt: skip
     data = msgspec.json.format(ENCODER.encode(result), indent=2)

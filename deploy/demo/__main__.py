@@ -7,8 +7,8 @@ from pathlib import Path
 from types import FrameType
 
 from rich.console import Console
-from rich.markup import escape
 
+from deploy.demo.progress import as_text
 from deploy.demo.run import Options, run
 from deploy.demo.services import DemoError
 from deploy.local.process import StackError
@@ -40,7 +40,7 @@ def main() -> int:
         console.print("[yellow]Interrupted; every process has been stopped.[/]")
         return INTERRUPTED
     except (StackError, DemoError, Transient, FileNotFoundError) as error:
-        console.print("The demo failed:", escape(str(error)), style="red", soft_wrap=True)
+        console.print("The demo failed:", as_text(str(error)), style="red", soft_wrap=True)
         return 1
 
 

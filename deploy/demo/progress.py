@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -14,6 +15,8 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+
+from shared.runtime.terminal import visible
 
 PLAIN_INTERVAL_S = 5.0
 """How often a long step says how far it is where lines cannot be redrawn."""
@@ -39,7 +42,11 @@ class Step:
 
 @contextmanager
 def step(console: Console, title: str, total: int | None = None) -> Iterator[Step]:
-    """Show `title` while the block runs, then how long it took and the step's note."""
+    """Show `title` while the block runs, then how long it took and the step's note.
+
+    Both are text, which may hold the names of others: nothing in it is markup.
+    """
+    title = as_text(title)
     with _running(console, title, total) as reached:
         current = Step(reached, time.monotonic())
         try:
@@ -48,8 +55,18 @@ def step(console: Console, title: str, total: int | None = None) -> Iterator[Ste
             console.print(f"[red]✗[/] {title} [dim]({current.seconds:.1f} s)[/]")
             raise
     console.print(
-        f"[green]✓[/] {title} [dim]({current.seconds:.1f} s)[/]  {current.note}", soft_wrap=True
+        f"[green]✓[/] {title} [dim]({current.seconds:.1f} s)[/]  {as_text(current.note)}",
+        soft_wrap=True,
     )
+
+
+def as_text(text: str) -> str:
+    """The text as it is printed by rich: no markup, no control sequence.
+
+    >>> as_text("[red]a\\x1b[2J")
+    '\\\\[red]a\\\\x1b[2J'
+    """
+    return escape(visible(text))
 
 
 def _running(console: Console, title: str, total: int | None) -> AbstractContextManager[Reached]:

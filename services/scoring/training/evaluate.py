@@ -28,6 +28,7 @@ from services.scoring.training.panel import Floats, Progress
 from services.scoring.training.protocols import PROTOCOLS
 from services.scoring.training.table import has_contracts
 from shared.kernel.errors import Invalid
+from shared.report.cells import cell
 from shared.report.page import write
 
 OUT: Final = "build/evaluate"
@@ -191,7 +192,7 @@ def _frame(events: Loaded, one: HeldOut, p: Floats) -> pl.DataFrame:
     """One row for each customer of a cutoff."""
     return pl.DataFrame(
         {
-            "customer_id": [events.table.customers[at] for at in one.rows.customer],
+            "customer_id": [cell(events.table.customers[at]) for at in one.rows.customer],
             "cutoff": [instant(one.cutoff)] * len(one.rows),
             "p_churn": p,
         }

@@ -1,6 +1,8 @@
 """From a file of events to warnings, figures and a page; and nothing is known before its day."""
 
 import csv
+import io
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -96,6 +98,28 @@ def test_a_file_becomes_a_page(orders: Path, ruled: list[float]) -> None:
     assert found.ours.noticed <= found.lapses
     assert {one.customer for one in found.at_risk} <= {row["customer_id"] for row in rows}
     assert ruled == [FROM.timestamp()]
+
+
+def test_names_of_others_stay_text(orders: Path) -> None:
+    """No formula in the list of warnings; no control sequence and no markup on the terminal, of
+    the file's name and of its headers neither."""
+    hostile = ("=HYPERLINK(0)", "+1", "@SUM(1)", "-1+1", "\x1b[31mred", "[red]x[/]", "\u202ecod")
+    text = orders.read_text(encoding="utf-8")
+    for at, one in enumerate(EVERYBODY):
+        text = text.replace(f"{one.id};", f'"{hostile[at % len(hostile)]}{one.id}";')
+    path = orders.parent / "evil\x1b[2J[red].csv"
+    text = text.replace("\n", ";x\n").replace("Betrag;x", "Betrag;no\x1b[2Jte[red]", 1)
+    path.write_text(text, encoding="utf-8")
+    shown = io.StringIO()
+    console = Console(file=shown, highlight=False, width=400)
+    page = run(options(path, out=orders.parent / "out"), console)
+    named = {row["customer_id"] for row in warnings_of(page.parent)}
+    assert any(name.startswith("'=HYPERLINK") for name in named)
+    assert not any(name.startswith(("=", "+", "-", "@")) for name in named)
+    assert "evil\\x1b[2J[red].csv" in shown.getvalue()
+    assert "no\\x1b[2Jte[red]" in shown.getvalue()
+    for text in (shown.getvalue(), page.read_text(encoding="utf-8")):
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", text)
 
 
 def test_a_budget_is_tuned_on_what_is_before(orders: Path, ruled: list[float]) -> None:
