@@ -60,7 +60,9 @@ class Serving:
         self._fallback = fallback
         self._predictor = fallback
         self._challenger: Predictor | None = None
-        self._refused: set[str] = set()
+        self._refused: dict[str, str] = {}
+        """Models of other feature sets, and why they cannot serve."""
+        self._refused_challengers: set[str] = set()
         self._poll_s = poll_s
         self.checked = False
         self.unusable: str | None = None
@@ -77,39 +79,40 @@ class Serving:
     async def refresh(self) -> None:
         """Load what the registry names if it is not in use.
 
-        A model made for another feature set cannot serve in this release: the rule does until
-        one is trained, and the metric `model_unusable` says so. Raises Invalid when an artefact
-        is missing or damaged; what is in use stays in use.
+        One that cannot be read ends nothing: what is in use goes on, at first the rule, and
+        `unusable` and the metric say why. A missing or damaged artefact is looked for again at
+        each refresh. A model made for another feature set cannot serve in this release: the
+        rule does until one is trained.
         """
         row = await self._registry.serving()
         if row is None:
             self._swap(self._fallback)
             self._note_usable(None)
-        elif row.version != self._predictor.version and row.version not in self._refused:
+        elif row.version == self._predictor.version:
+            self._note_usable(None)
+        elif row.version in self._refused:
+            self._swap(self._fallback)
+            self._note_usable(self._refused[row.version])
+        else:
             try:
                 self._swap(await self._loaded(row))
                 self._note_usable(None)
             except Invalid as invalid:
-                if not invalid.field.startswith(OTHER_RELEASE):
-                    raise
-                self._refused.add(row.version)
-                self._swap(self._fallback)
-                self._note_usable(f"{row.version}: {invalid}")
-                log.warning("promoted model cannot serve", version=row.version, why=str(invalid))
+                why = f"{row.version}: {invalid}"
+                if invalid.field.startswith(OTHER_RELEASE):
+                    self._refused[row.version] = why
+                    self._swap(self._fallback)
+                self._note_usable(why)
         self.checked = True
         await self._refresh_challenger()
 
     async def watch(self, stop: Stop) -> None:
-        """Refresh until stopped. Whatever is wrong with a newly promoted artefact, or with
-        PostgreSQL, the model in use goes on."""
+        """Refresh until stopped. While PostgreSQL is away, the model in use goes on."""
         while not await stop.wait(self._poll_s):
             try:
                 await self.refresh()
             except Transient as trouble:
                 log.warning("model registry not reached", trouble=str(trouble))
-            except Invalid as invalid:
-                self._note_usable(str(invalid))
-                log.warning("promoted model cannot be read", why=str(invalid))
 
     async def _refresh_challenger(self) -> None:
         """A challenger that cannot be read is none: it must never stop the one that serves."""
@@ -117,13 +120,13 @@ class Serving:
         if row is None:
             self._challenger = None
         elif self._challenger is None or row.version != self._challenger.version:
-            if row.version in self._refused:
+            if row.version in self._refused_challengers:
                 return
             try:
                 self._challenger = await self._loaded(row)
                 log.info("challenger scores beside", version=row.version)
             except Invalid as invalid:
-                self._refused.add(row.version)
+                self._refused_challengers.add(row.version)
                 self._challenger = None
                 log.warning("challenger cannot be read", version=row.version, why=str(invalid))
 
@@ -132,6 +135,8 @@ class Serving:
         return await asyncio.to_thread(self._load, data)
 
     def _note_usable(self, why_not: str | None) -> None:
+        if why_not is not None and why_not != self.unusable:
+            log.warning("promoted model cannot serve", why=why_not)
         self.unusable = why_not
         metrics.MODEL_UNUSABLE.set(0 if why_not is None else 1)
 

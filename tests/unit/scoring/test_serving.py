@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.scoring import metrics
 from services.scoring.handlers.serving import Serving
 from services.scoring.model.churn_model import dumps, loads
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.model.store import ArtefactStore
-from shared.kernel.errors import Invalid, Transient
+from shared.kernel.errors import Transient
 from shared.runtime.service import Stop
 from tests.fakes.model import tiny_model
 
@@ -95,18 +97,53 @@ async def test_the_same_model_is_loaded_once(
     assert serving.current() is before
 
 
-async def test_a_model_that_cannot_be_read_is_a_fault(
+@given(data=st.none() | st.binary(max_size=40) | st.sampled_from([b"{}", b'{"kind":"pooled"}']))
+def test_a_model_that_cannot_be_read_ends_nothing(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes | None
+) -> None:
+    """Missing or damaged, at a start too: the rule serves, it is said why, and the model serves
+    as soon as it can be read."""
+    artefacts, registry = ArtefactStore(tmp_path_factory.mktemp("models")), Registry()
+    model = tiny_model()
+    registry.row = Row("lgbm-x", "0" * 64 if data is None else artefacts.put(data))
+
+    async def story() -> None:
+        serving = Serving(registry, artefacts, loads, RuleModel(28), 0.01)
+        for _ in range(2):
+            await serving.refresh()
+            assert serving.checked
+            assert serving.current().method == "rule"
+            assert serving.unusable is not None
+            assert serving.unusable.startswith("lgbm-x: ")
+            assert metrics.MODEL_UNUSABLE._value.get() == 1
+        registry.row = Row(model.version, artefacts.put(dumps(model)))
+        await serving.refresh()
+        assert serving.current().version == model.version
+        assert serving.unusable is None
+
+    asyncio.run(story())
+
+
+async def test_what_is_unusable_is_so_no_longer_after_a_rollback(
     serving: Serving, registry: Registry, artefacts: ArtefactStore
 ) -> None:
-    """Missing or damaged: Invalid, and the one in use stays in use."""
+    """To the model that went on, and to one that cannot serve here."""
+    model = tiny_model()
+    usable = registry.row = Row(model.version, artefacts.put(dumps(model)))
+    document = {**json.loads(dumps(model)), "feature_set": 99}
+    other = Row("lgbm-old", artefacts.put(json.dumps(document).encode()))
+    await serving.refresh()
     registry.row = Row("lgbm-x", "0" * 64)
-    with pytest.raises(Invalid):
+    await serving.refresh()
+    assert serving.current().version == model.version
+    assert serving.unusable is not None
+    registry.row = usable
+    await serving.refresh()
+    assert serving.unusable is None
+    for registry.row, method in ((other, "rule"), (usable, "model"), (other, "rule")):
         await serving.refresh()
-    registry.row = Row("lgbm-x", artefacts.put(b"{}"))
-    with pytest.raises(Invalid):
-        await serving.refresh()
-    assert serving.current().method == "rule"
-    assert not serving.checked
+        assert serving.current().method == method
+        assert (serving.unusable is None) is (method == "model")
 
 
 async def test_watching_outlives_the_database(
