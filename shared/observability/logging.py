@@ -12,11 +12,14 @@ from typing import Final
 import structlog
 
 VALUES: Final = re.compile(
-    r"(?s)(\bDETAIL: |invalid input for query argument \$\d+: )"
+    r"(?s)(\bDETAIL: |invalid input for query argument \$\d+: |invalid input syntax for type "
+    r"[\w ]+: |\bfield value out of range: )"
     r".*?(?=\n(?:HINT|CONTEXT): |\n\[SQL: |\n\(Background on |\n\nThe above exception|\n\nDuring "
     r"handling|\nTraceback \(most recent|\n  File \"|\Z)"
 )
 """Where PostgreSQL and its driver quote rows and parameters: customers' data."""
+MARKS: Final = ("DETAIL: ", "query argument", "input syntax for", "out of range: ")
+"""One of them is in each text that `VALUES` finds something in."""
 
 
 def configure_logging(service: str, level: str = "INFO") -> None:
@@ -58,6 +61,6 @@ def without_values(
 ) -> structlog.typing.EventDict:
     """The event without the rows and parameters that PostgreSQL's errors quote."""
     for name, value in event.items():
-        if isinstance(value, str) and ("DETAIL: " in value or "query argument" in value):
+        if isinstance(value, str) and any(mark in value for mark in MARKS):
             event[name] = VALUES.sub(r"\1(left out)", value)
     return event

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+import structlog
 import uvloop
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -24,6 +25,8 @@ from shared.postgres.migrations import migrate
 from shared.postgres.settings import PostgresSettings
 from shared.runtime.clock import SystemClock
 from shared.runtime.terminal import visible_output
+
+log = structlog.get_logger(__name__)
 
 Command = Callable[[argparse.Namespace], Coroutine[Any, Any, int]]
 
@@ -79,6 +82,10 @@ def _carried_out(args: argparse.Namespace) -> int:
         return 1
     except (Invalid, Transient, OSError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    except Exception:
+        # By the log, which leaves out what PostgreSQL quotes and escapes what a terminal obeys.
+        log.exception("command failed")
         return 1
 
 

@@ -1,16 +1,20 @@
 """The command line of a service: which loop a command runs on, and what its failure prints."""
 
 import asyncio
+import json
+import logging
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+import structlog
 import uvloop
 
 from shared.http.access import token_table
 from shared.kernel.errors import Invalid
+from shared.observability.logging import configure_logging
 from shared.runtime import command_line
 from shared.runtime.command_line import ServiceSpec, main
 
@@ -25,6 +29,14 @@ def spec(run: Callable[[], Coroutine[Any, Any, int]]) -> ServiceSpec:
 def unlogged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Logs stay as the test run has them."""
     monkeypatch.setattr(command_line, "configure_logging", lambda *_: None)
+
+
+QUOTED = "Key (x) exists\nDETAIL:  Key (id)=(ann\x1b[2J) exists."
+
+
+async def broken() -> int:
+    """A bug in our own code, which quotes a customer."""
+    raise RuntimeError(QUOTED)
 
 
 async def refused() -> int:
@@ -50,3 +62,23 @@ def test_a_failure_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().err
     assert said.startswith("Invalid: port")
     assert len(said.splitlines()) == 1
+
+
+def test_a_bug_is_a_line_of_the_log_without_values(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no traceback of Python's own, which hides nothing."""
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    monkeypatch.setattr(command_line, "configure_logging", configure_logging)
+    try:
+        assert main(spec(broken), argv=["run"]) == 1
+    finally:
+        root.handlers[:], root.level = before
+        structlog.reset_defaults()
+        structlog.contextvars.clear_contextvars()
+    (line,) = capsys.readouterr().err.splitlines()
+    told = json.loads(line)["exception"]
+    assert "RuntimeError: Key (x) exists" in told
+    assert "DETAIL: (left out)" in told
+    assert "ann" not in line

@@ -60,6 +60,8 @@ QUOTED = st.sampled_from(
     [f"DETAIL:  Key (customer_id)=({SECRET}) already exists.",
      f"DETAIL:  Failing row contains ({SECRET},\n{SECRET}, 1).",
      f"asyncpg.DataError: invalid input for query argument $3: '{SECRET}' (expected int)",
+     f'invalid input syntax for type integer: "{SECRET}"',
+     f'date/time field value out of range: "{SECRET}"',
      f"invalid input for query argument $12: ['{SECRET}\n', 'b'] (a sized iterable is expected)"]
 )  # fmt: skip
 AFTER = st.sampled_from(
