@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 
 from deploy.backtest.run import Options, run
+from deploy.demo.progress import as_text
 from services.scoring.commands.event_options import add_reading, reading_of
 from shared.kernel.errors import Invalid
+from shared.runtime.clock import SystemClock
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it: 128 + SIGINT."""
@@ -38,16 +39,16 @@ def main() -> int:
             begin=given.begin,
             end=given.end,
             warnings_per_100=given.warnings_per_100,
-            reading=reading_of(given),
+            reading=reading_of(given, SystemClock().now()),
         )
         page = run(options, console)
     except KeyboardInterrupt:
         console.print("[yellow]Interrupted.[/]")
         return INTERRUPTED
     except Invalid as invalid:
-        console.print(escape(str(invalid)), style="red", soft_wrap=True)
+        console.print(as_text(str(invalid)), style="red", soft_wrap=True)
         return REFUSED
-    console.print(str(page.resolve()), soft_wrap=True)
+    console.print(as_text(str(page.resolve())), soft_wrap=True)
     return 0
 
 

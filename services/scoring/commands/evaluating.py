@@ -5,6 +5,7 @@ import asyncio
 from typing import Any
 
 from services.scoring.commands.event_options import add_reading, reading_of
+from shared.runtime.clock import SystemClock
 
 
 def add_commands(commands: Any) -> None:
@@ -29,6 +30,6 @@ async def _evaluate(args: argparse.Namespace) -> int:
     from services.scoring.training.evaluate import Options, run  # noqa: PLC0415
 
     given = {name: getattr(args, name, None) for name in Options.__slots__}
-    given["reading"] = reading_of(args)
+    given["reading"] = reading_of(args, SystemClock().now())
     options = Options(**{name: value for name, value in given.items() if value is not None})
     return await asyncio.to_thread(run, options)

@@ -1,6 +1,7 @@
 """The options of every command that reads an event file (docs/event-files.md)."""
 
 import argparse
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -31,8 +32,11 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def reading_of(args: argparse.Namespace) -> "Options":
-    """The options as given. Raises Invalid for a `--column` that is no pair."""
+def reading_of(args: argparse.Namespace, now: datetime) -> "Options":
+    """The options as given, for a file that is read at `now`.
+
+    Raises Invalid for a `--column` that is no pair.
+    """
     from services.scoring.training.files.options import Options, column_of  # noqa: PLC0415
 
     return Options(
@@ -41,4 +45,5 @@ def reading_of(args: argparse.Namespace) -> "Options":
         decimal=args.decimal,
         encoding=args.encoding,
         lines_of_one_order=args.lines_of_one_order,
+        now=now,
     )

@@ -94,7 +94,7 @@ class _Order:
     spool: Path | None
 
 
-def _order(args: argparse.Namespace, settings: ScoringSettings) -> _Order:
+def _order(args: argparse.Namespace, settings: ScoringSettings, now: datetime) -> _Order:
     horizon = args.horizon_days or settings.horizon_days
     if args.cluster is not None and args.spool is None:
         raise Invalid("--spool", "a cluster needs a folder that all its workers share")
@@ -104,7 +104,7 @@ def _order(args: argparse.Namespace, settings: ScoringSettings) -> _Order:
         others=() if settings.labels == "contractual" else settings.also_horizons_days,
         labels=settings.labels,
         file=args.events,
-        reading=reading_of(args),
+        reading=reading_of(args, now),
         threads=args.threads,
         promote=not args.keep,
         cluster=args.cluster,
@@ -114,7 +114,8 @@ def _order(args: argparse.Namespace, settings: ScoringSettings) -> _Order:
 
 async def _train(args: argparse.Namespace) -> int:
     settings = ScoringSettings()
-    return await with_engine(SPEC, lambda engine: train(engine, settings, _order(args, settings)))
+    order = _order(args, settings, SystemClock().now())
+    return await with_engine(SPEC, lambda engine: train(engine, settings, order))
 
 
 async def _retrain(args: argparse.Namespace) -> int:
@@ -136,7 +137,7 @@ async def _retrain(args: argparse.Namespace) -> int:
                 print(f"nothing to do: trained {last:%F}, not yet due again")
                 return 0
             print(f"training: {why}")
-            return await train(engine, settings, _order(args, settings))
+            return await train(engine, settings, _order(args, settings, clock.now()))
 
     return await with_engine(SPEC, work)
 

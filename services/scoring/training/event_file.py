@@ -27,6 +27,7 @@ from services.scoring.training.table import (
     batch_of_frame,
     from_columns,
 )
+from shared.contracts.customers import is_customer
 from shared.kernel.errors import Invalid
 
 BATCH_ROWS: Final = 250_000
@@ -37,7 +38,7 @@ NOTHING: Final = (
     "", "-", "--", "NA", "N/A", "#N/A", "n/a", "NaN", "nan", "NULL", "Null", "null", "None", "none",
     "\\N", "(null)", "undefined", "[object Object]",
 )  # fmt: skip
-"""What exports and broken programs write where there is no value; no customer is called so."""
+"""What exports and broken programs write where there is no value."""
 _FORMULA: Final = r'^="(.*)"$'
 """How exports keep a sheet from taking an id for a number."""
 PURCHASE, REFUND = "purchase", "refund"
@@ -146,7 +147,7 @@ class EventFile:
         for part in self._source.parts():
             tally.rows += len(part)
             customer = self._text("customer_id", part).alias(_CUSTOMER)
-            known = part.with_columns(customer).drop_nulls(_CUSTOMER)
+            known = _of_customers(part.with_columns(customer))
             tally.without_customer += len(part) - len(known)
             if len(known):
                 yield self._brought(known)
@@ -155,7 +156,7 @@ class EventFile:
         roles = [role for role in self._columns if role != "customer_id"]
         raw = part.select(ROW, *(self._value(role, part) for role in roles))
         row = raw[ROW]
-        columns = {"ts": instants(raw["ts"], row, self._order)}
+        columns = {"ts": instants(raw["ts"], row, self._order, self._options.now)}
         for role in ("amount", "quantity", "unit_price", "score"):
             if role in raw.columns:
                 columns[role] = numbers(raw[role], row, self._decimal, role)
@@ -260,6 +261,13 @@ class _Tally:
         times = events["ts"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
         ends = [str(times.min()), str(times.max()), *filter(None, (self.first, self.last))]
         self.first, self.last = min(ends), max(ends)
+
+
+def _of_customers(part: pl.DataFrame) -> pl.DataFrame:
+    """The rows whose customer is one, by the rule of the stream."""
+    names = part[_CUSTOMER].drop_nulls().unique()
+    none = [name for name in names if not is_customer(name)]
+    return part.filter(pl.col(_CUSTOMER).is_not_null() & ~pl.col(_CUSTOMER).is_in(none))
 
 
 def _as_text(part: pl.DataFrame, name: str) -> pl.Expr:

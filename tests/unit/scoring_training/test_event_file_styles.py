@@ -1,6 +1,6 @@
 """Times and amounts as people write them: read right, or refused with rows and remedy."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +16,12 @@ from shared.kernel.errors import Invalid
 from tests.unit.scoring_training.event_files import both, utc, written
 
 
-def _times(*texts: object, order: str | None = None) -> list[float]:
+def _times(*texts: object, order: str | None = None, now: datetime | None = None) -> list[float]:
     given = pl.Series(texts)
     row = pl.Series(range(1, len(texts) + 1))
     seen = Order()
     seen.see(given, row)
-    found = instants(given, row, seen.decided(order))  # type: ignore[arg-type]
+    found = instants(given, row, seen.decided(order), now)  # type: ignore[arg-type]
     return [at.replace(tzinfo=UTC).timestamp() for at in found]
 
 
@@ -42,6 +42,39 @@ def _times(*texts: object, order: str | None = None) -> list[float]:
 )  # fmt: skip
 def test_one_instant_in_many_styles(text: str) -> None:
     assert _times(text) == [utc(2024, 3, 5, 14, 30)]
+
+
+_CLOCKS = st.sampled_from(["%H:%M:%S", "%H:%M", "%I:%M %p", "%I:%M:%S %p", "%H:%M:%S.250"])
+_DATES = st.sampled_from(["%Y-%m-%d ", "%Y-%m-%dT", "%Y/%m/%d ", "%d %b %Y ", "%Y年%m月%d日"])
+_ZONES = st.sampled_from(["Z", " UTC", "+08:00", " +08:00", "-05:30", "+0800", " +08", "+00:00"])
+
+
+@given(st.datetimes(datetime(1990, 1, 2), datetime(2100, 12, 30)), _DATES, _CLOCKS, _ZONES)  # noqa: DTZ001
+def test_a_zone_is_missed_where_there_is_none(
+    at: datetime, date: str, clock: str, zone: str
+) -> None:
+    text = at.strftime(date + clock)
+    for written_, without in ((text, True), (text + zone, False)):
+        seen = Order()
+        seen.see(pl.Series([written_]), pl.Series([1]))
+        assert seen.without_zone is without
+
+
+@given(
+    st.datetimes(datetime(1990, 1, 1), datetime(2098, 12, 31)),  # noqa: DTZ001
+    st.timedeltas(timedelta(days=-400), timedelta(days=400)),
+    st.sampled_from(["%Y-%m-%d %H:%M:%SZ", "%Y/%m/%d %H:%M:%S", "%Y%m%d%H%M%S", "epoch"]),
+)
+def test_what_is_still_to_come_is_no_event(now: datetime, ahead: timedelta, style: str) -> None:
+    """But a day's grace: a time without a zone may be a local one."""
+    now = now.replace(tzinfo=UTC)
+    at = max((now + ahead).replace(microsecond=0), datetime(1990, 1, 1, tzinfo=UTC))
+    text = str(int(at.timestamp()) * 1_000) if style == "epoch" else at.strftime(style)
+    if at <= now + timedelta(days=1):
+        assert _times("1999-12-31", text, now=max(now, datetime(2000, 1, 1, tzinfo=UTC)))
+        return
+    with pytest.raises(Invalid, match=r"^ts: row 2: .* is still to come \(now it is "):
+        _times("1990-01-01", text, now=now)
 
 
 def test_epoch_numbers_in_any_unit() -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from services.scoring.training.files.options import Options
 from shared.kernel.errors import Invalid
 from tests.unit.scoring_training.event_files import both, written
 
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
 
 def _parsed(*words: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
@@ -25,24 +28,36 @@ def _parsed(*words: str) -> argparse.Namespace:
 
 @pytest.mark.parametrize("command", ["evaluate", "train", "retrain"])
 def test_each_command_takes_them(command: str) -> None:
-    assert reading_of(_parsed(command)) == Options()
+    assert reading_of(_parsed(command), NOW) == Options(now=NOW)
     words = ["--day-first", "--decimal", "comma", "--encoding", "gbk", "--lines-of-one-order"]
-    found = reading_of(_parsed(command, "--column", "ts=Datum", "--column", "amount=a = b", *words))
+    found = reading_of(
+        _parsed(command, "--column", "ts=Datum", "--column", "amount=a = b", *words), NOW
+    )
     assert found == Options(
         columns={"ts": "Datum", "amount": "a = b"},
         date_order="day",
         decimal="comma",
         encoding="gbk",
         lines_of_one_order=True,
+        now=NOW,
     )
-    assert reading_of(_parsed(command, "--month-first")).date_order == "month"
+    assert reading_of(_parsed(command, "--month-first"), NOW).date_order == "month"
 
 
 def test_a_column_that_is_no_pair_is_named() -> None:
     with pytest.raises(Invalid, match=r"--column: is like ts=Bestelldatum, not 'ts'"):
-        reading_of(_parsed("evaluate", "--column", "ts"))
+        reading_of(_parsed("evaluate", "--column", "ts"), NOW)
     with pytest.raises(SystemExit):
         _parsed("evaluate", "--day-first", "--month-first")
+
+
+@pytest.mark.parametrize("command", ["evaluate", "train"])
+def test_a_date_that_is_still_to_come_is_refused(tmp_path: Path, command: str) -> None:
+    """One typo would make everybody else look silent."""
+    path = written(tmp_path, "customer,ts\na,2026-02-27\nb,2027-04-05\n")
+    args = _parsed(command, "--events", str(path))
+    with pytest.raises(Invalid, match=r"^ts: row 2: '2027-04-05' is still to come"):
+        both(path, reading_of(args, NOW))
 
 
 @pytest.mark.parametrize("cluster", [None, "tcp://scheduler"])
@@ -54,7 +69,7 @@ def test_train_reads_as_evaluate_does(tmp_path: Path, cluster: str | None) -> No
     path = written(tmp_path, ("Order;Client;Date;Total\n" + rows).encode("cp1252"))
     words = ["--events", str(path), "--lines-of-one-order", "--spool", str(tmp_path)]
     args = _parsed("train", *words, *(["--cluster", cluster] if cluster else []))
-    order = training._order(args, ScoringSettings())
+    order = training._order(args, ScoringSettings(), NOW)
     history = asyncio.run(training._history(None, order, tmp_path))  # type: ignore[arg-type]
     whole = both(path, Options(lines_of_one_order=True)).table
     assert history.fingerprint(np.inf) == whole.fingerprint(np.inf)

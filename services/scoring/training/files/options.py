@@ -5,6 +5,7 @@ What it is for: the arguments and the result of the reader. It reads nothing.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final, Literal
 
 from shared.kernel.errors import Invalid
@@ -39,6 +40,8 @@ class Options:
     lines_of_one_order: bool = False
     """Rows with one event id are lines of one order: amounts are added, the earliest time
     stands. False: the same id with other content is refused."""
+    now: datetime | None = None
+    """Later events are refused; None: whatever the file's times are."""
 
 
 def column_of(text: str) -> tuple[str, str]:

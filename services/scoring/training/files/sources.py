@@ -158,6 +158,8 @@ def _readable(path: Path) -> Iterator[None]:
         if "more fields" in reason or "not specified in schema" in reason:
             reason = "a row has more fields than the header (is a value with the delimiter in it "
             reason += "not in quotes?)"
+        elif "not found in CSV" in reason:
+            reason = "its rows have fewer fields than the header"
         raise Invalid("events", f"{path.name} cannot be read: {reason}") from error
     except (pa.ArrowException, OSError, csv.Error) as error:
         raise Invalid("events", f"{path.name} cannot be read: {error}") from error

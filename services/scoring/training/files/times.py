@@ -8,6 +8,7 @@ years of two digits, numbers of Excel, times before 1990 or after 2100.
 # ruff: noqa: PLR2004 (the numbers of calendar and clock need no names)
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import polars as pl
@@ -19,6 +20,8 @@ YEARS: Final = (1990, 2100)
 """Events lie from the first to the end of the second; the stream begins in the same year."""
 _BEGIN, _END = 631_152_000, 4_133_980_800
 """The same as Unix seconds."""
+AHEAD: Final = timedelta(days=1)
+"""Events lie at most so long after now: a local time without a zone is up to 14 hours ahead."""
 UNITS: Final = (1, 1_000, 1_000_000, 1_000_000_000)
 """Parts of a second in which epoch numbers count; within YEARS no number fits two of them."""
 EXCEL: Final = (20_000, 80_000)
@@ -35,8 +38,11 @@ _GROUPS: Final = (
     "a", "b", "c", "half", "hour", "minute", "second", "fraction", "letter", "sign", "zh", "zm"
 )  # fmt: skip
 _LAST_YEAR: Final = r"^(\d{1,2})\s?[-/.]\s?(\d{1,2})\s?[-/.]\s?\d{4}(?:\D|$)"
-_BARE: Final = r"\d[:时]\d{2}(?:[:分]\d{2})?(?:[.,]\d+)?[秒分]?\s*(?:[AaPp]\.?[Mm]\.?)?\s*$"
-"""Ends with a time of day."""
+_BARE: Final = (
+    r"(?:^|[^\d:.+−-])\d{1,2}[:时]\d{2}(?:[:分]\d{2})?(?:[.,]\d+)?[秒分]?\s*"
+    r"(?:[AaPp]\.?[Mm]\.?)?\s*$"
+)
+"""Ends with a time of day, which an offset (`+08:00`) is not."""
 _ISO: Final = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S")
 """What most files have, read without a regular expression."""
 _MONTHS: Final = [
@@ -118,14 +124,28 @@ class Order:
         return None
 
 
-def instants(given: pl.Series, row: pl.Series, order: DateOrder | None) -> pl.Series:
-    """Datetime[us] in UTC without a zone. Raises Invalid naming the first row without a time."""
+def instants(
+    given: pl.Series, row: pl.Series, order: DateOrder | None, now: datetime | None
+) -> pl.Series:
+    """Datetime[us] in UTC without a zone. Raises Invalid naming the first row without a time.
+
+    `now`: later times than AHEAD after it are no times of events; None: all are.
+    """
     found = _parsed(given, order)
     years = found.dt.year()
     bad = found.is_null() | ~years.is_between(*YEARS)
     if bad.any():
         at = int(bad.arg_true()[0])
         raise Invalid("ts", f"row {row[at]}: {_wrong(given[at], found[at])}")
+    if now is not None:
+        late = found > (now + AHEAD).astimezone(UTC).replace(tzinfo=None)
+        if late.any():
+            at = int(late.arg_true()[0])
+            raise Invalid(
+                "ts", f"row {row[at]}: {str(given[at]).strip()!r} is still to come (now it is "
+                f"{now:%Y-%m-%d}): one such date makes all customers look silent; mend it, or "
+                "leave the row out"
+            )  # fmt: skip
     return found
 
 
