@@ -1,7 +1,6 @@
 """A service that ends itself, or raises, when a named function meets a planted item.
 
-    python -m tests.integration.poisoned services.ingest services.ingest.handlers.accept_batch:accepted \
-        poison kill run
+    python -m tests.integration.poisoned SERVICE MODULE:NAME ITEM kill|raise run
 
 The service is the real one; only the named function is wrapped.
 """
