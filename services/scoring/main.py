@@ -83,8 +83,8 @@ async def run() -> int:
     serving = serving_of(settings, engine)
     shadow = Shadow(serving.challenger, Shadows(engine))
     treatments = _Treatments(settings, kafka, engine)
-    value = _Value(settings, engine, clock)
     careful = Careful(Suspects(engine, SCHEMA), clock, _observe_aside)
+    value = _Value(settings, engine, careful)
     health.add_note("set_aside", careful.note)
     lanes = [
         _Lane(n, settings, kafka, engine, serving, value.valuing, shadow, careful)
@@ -285,12 +285,14 @@ def _add_routes(
 class _Value:
     """What is said of who a customer is: in force, and measured."""
 
-    def __init__(self, settings: ScoringSettings, engine: AsyncEngine, clock: Clock) -> None:
-        self.valuing = Valuing(Valuations(engine), settings.value_poll_s, settings.lapse_clock)
+    def __init__(self, settings: ScoringSettings, engine: AsyncEngine, careful: Careful) -> None:
+        self.valuing = Valuing(
+            Valuations(engine), settings.value_poll_s, settings.lapse_clock, careful
+        )
         refresh = ValueRefresh(
             ValueJobs(engine),
             self.valuing.current,
-            clock,
+            careful.clock,
             refresh_s=settings.value_refresh_s,
             first_s=settings.value_first_s,
         )

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from shared.postgres.suspects import Suspect
+from shared.runtime.careful import Careful
+from tests.fakes.clock import SetClock
 
 
 @dataclass
@@ -45,3 +47,8 @@ class Rows:
     async def failed(self, suspect: Suspect) -> None:
         """Insert or change."""
         self.held[suspect.kind, suspect.item] = suspect
+
+
+def nothing_held() -> Careful:
+    """Nothing is held against anything."""
+    return Careful(Rows(), SetClock(), lambda _: None)

@@ -1,4 +1,4 @@
-"""A customer who brings out a fault in the sweep is set aside; all others are swept and assessed."""
+"""A customer who brings out a fault in the sweep is set aside; all others are assessed."""
 
 from collections.abc import Iterator
 from typing import Any
