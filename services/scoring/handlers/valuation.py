@@ -20,6 +20,9 @@ from shared.runtime.service import Stop
 
 log = structlog.get_logger(__name__)
 
+KIND: Final = "segment"
+"""Of these items: versions of segments."""
+
 SET_ASIDE: Final = "fails or ends processes where it is tried: see the command `aside list`"
 
 Versions = tuple[int, int, int]
@@ -70,6 +73,8 @@ class Valuing:
         self._versions: Versions | None = None
         self._clock = clock
         self._careful = careful
+        self._left: set[str] = set()
+        """Versions of segments that `careful` did not let through."""
         self._valuation = Valuation(clock=clock)
         self._refused: dict[str, str] = {}
 
@@ -90,7 +95,8 @@ class Valuing:
 
     async def refresh(self) -> None:
         """Read what changed."""
-        stored = await self._source.in_force(self._versions)
+        await self._careful.read()
+        stored = await self._source.in_force(None if self._again else self._versions)
         if stored is None:
             return
         policy_version, base_version, revision = stored.versions
@@ -100,6 +106,13 @@ class Valuing:
         self._valuation = Valuation(policy, policy_version, base, rules, self._clock)
         self._versions = stored.versions
         log.info("valuation in force", policy=policy_version, base=base_version, segments=revision)
+
+    @property
+    def _again(self) -> bool:
+        """Whether one that was left out is to be tried again: it was released, or not yet set
+        aside."""
+        aside = {*self._careful.avoided(KIND)} - {*self._careful.waiting(KIND)}
+        return not self._left <= aside
 
     async def _rules(self, segments: Sequence[Segment]) -> list[Rule]:
         """Compiled and tried; one that cannot be run any more, or on which processes end, is left
@@ -120,7 +133,9 @@ class Valuing:
                     log.warning("segment is disabled: it cannot be run", segment=one.id,
                                 why=str(error))  # fmt: skip
 
-        await self._careful.each("segment", versions, compile_each)
+        await self._careful.each(KIND, versions, compile_each)
+        self._left = {item for item, one in versions.items() if refused[one.id] == SET_ASIDE}
+        self._left -= {item for item, one in versions.items() if one.id in found}
         self._refused = {name: why for name, why in refused.items() if name not in found}
         return [found[one.id] for one in segments if one.id in found]
 

@@ -11,7 +11,7 @@ from services.scoring.core.segments.rules import Rule, rule
 from services.scoring.handlers import valuation
 from services.scoring.handlers.valuation import Valuing
 from services.scoring.store.valuations import InForce, SegmentRow
-from shared.runtime.careful import ALONE_FROM, ALONE_MAX, Careful
+from shared.runtime.careful import ALONE_FROM, ALONE_MAX, READ_S, Careful
 from tests.fakes.clock import SetClock
 from tests.fakes.suspects import Rows
 
@@ -25,12 +25,14 @@ class Stored:
 
     version = 1
 
-    async def in_force(self, _: tuple[int, int, int] | None) -> InForce | None:
+    async def in_force(self, known: tuple[int, int, int] | None) -> InForce | None:
+        if known == (0, 0, self.version):
+            return None
         rows = [
             SegmentRow(name, self.version, 1, "band == 'high'", None, act_on_existing=False)
             for name in ("a", "bad", "c")
         ]
-        return InForce((0, 0, 1), None, None, rows)
+        return InForce((0, 0, self.version), None, None, rows)
 
 
 @pytest.fixture(autouse=True)
@@ -65,9 +67,32 @@ async def test_it_is_left_out_and_a_new_version_is_tried(
         else:
             break
     assert died == deaths
+    for _ in range(ALONE_MAX):
+        await valuing.refresh()
+    assert [s.aside_at is not None for s in rows.held.values()] == [True]
     assert [one.id for one in valuing.current().rules.items] == ["a", "c"]
     assert valuing.unusable == {"bad": valuation.SET_ASIDE}
     stored.version = 2
     await valuing.refresh()
     assert [one.id for one in valuing.current().rules.items] == ["a", "bad", "c"]
     assert valuing.unusable == {}
+
+
+async def test_one_that_is_released_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, clock = Rows(), SetClock()
+    valuing = Valuing(Stored(), 1.0, LapseClock(), Careful(rows, clock, lambda _: None))
+
+    def broken(*_: Any, **__: Any) -> Rule:
+        raise OSError
+
+    with monkeypatch.context() as planting:
+        planting.setattr(valuation, "rule", broken)
+        for _ in range(ALONE_MAX):
+            await valuing.refresh()
+    assert len(valuing.unusable) == 3
+    await valuing.refresh()
+    assert len(valuing.unusable) == 3, "set aside until somebody releases them"
+    rows.held.clear()
+    clock.seconds += READ_S
+    await valuing.refresh()
+    assert (len(valuing.current().rules.items), valuing.unusable) == (3, {})
