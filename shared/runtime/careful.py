@@ -41,6 +41,10 @@ so that it is seen. Below what one batch holds, so that those behind them are re
 READ_S: Final = 10.0
 """How old what is known of suspects may be: a release takes effect within it."""
 
+NOTE_S_MAX: Final = 1.0
+"""How long a note may take, in seconds. One that is not written counts against nobody, and one that
+is not deleted is a death too many, of the several that it takes."""
+
 TURN_S_MAX: Final = 10.0
 """How long an item waits for another kind's that is worked on alone; it is due again soon."""
 
@@ -143,20 +147,19 @@ class Careful:
     async def begun(
         self, kind: str, items: Sequence[str], *, outer: bool = False
     ) -> AsyncIterator[None]:
-        """Around work on a batch: noted, where it is among the first."""
+        """Around work on a batch: noted, where it is among the first and that can be done soon."""
         marked = not outer and self._marked[kind] < MARKED_BATCHES
         held = [item for item in items if (kind, item) in self._known]
         if marked:
             self._marked[kind] += 1
-            await self.notes.begin(kind, items, self.by)
+            marked = await _soon(self.notes.begin(kind, items, self.by))
         try:
             yield
         except BaseException:
             if marked:
                 await self._survived(kind)
             raise
-        if marked or held:
-            await self.notes.end(kind, self.by, held)
+        if (marked or held) and await _soon(self.notes.end(kind, self.by, held)):
             for item in held:
                 self._known.pop((kind, item), None)
 
@@ -249,6 +252,17 @@ class Careful:
 
     def _count(self) -> None:
         self.observe(self.aside)
+
+
+async def _soon(note: Awaitable[None]) -> bool:
+    """Whether it was written. The work may hold the last connection, and goes on without."""
+    try:
+        async with asyncio.timeout(NOTE_S_MAX):
+            await note
+    except (Transient, TimeoutError) as trouble:
+        log.warning("not noted", why=type(trouble).__name__)
+        return False
+    return True
 
 
 def where(error: BaseException) -> str:

@@ -196,3 +196,15 @@ async def test_what_is_within_is_set_aside_and_not_what_is_around_it() -> None:
             process = world.process()
     assert (world.aside, world.done) == ({"b"}, ["a"])
     assert {s.kind for s in world.rows.held.values()} == {KIND}
+
+
+async def test_what_cannot_be_noted_is_done_all_the_same() -> None:
+    world = World({"a"})
+    process = world.process()
+
+    async def away(*_: object) -> None:
+        raise Transient("no connection is free")
+
+    world.rows.begin = away  # type: ignore[assignment,method-assign]
+    assert await process.each(KIND, ["a"], world.work) == 1
+    assert world.done == ["a"]
