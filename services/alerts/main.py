@@ -16,7 +16,7 @@ from services.alerts.handlers.enter import Enter
 from services.alerts.handlers.forget import Forget
 from services.alerts.handlers.give_verdict import GiveVerdict
 from services.alerts.handlers.look import LookForChanges
-from services.alerts.handlers.measure import Measure, observe_kept
+from services.alerts.handlers.measure import Measure, observe_aside, observe_kept
 from services.alerts.handlers.measure_effect import MeasureEffect
 from services.alerts.handlers.observe import Observe
 from services.alerts.handlers.publish_verdicts import PublishVerdicts
@@ -74,7 +74,9 @@ from shared.postgres.housekeeping import Housekeeping, TimeTable
 from shared.postgres.ledger import Ledger
 from shared.postgres.outbox import Outbox
 from shared.postgres.settings import PostgresSettings
+from shared.postgres.suspects import Suspects
 from shared.runtime import service
+from shared.runtime.careful import Careful
 from shared.runtime.clock import SystemClock
 from shared.runtime.dependencies import Dependencies
 from shared.runtime.health import Health
@@ -105,6 +107,7 @@ class Alerts:
             settings.treatment_topic,
         )
         self.told, self.given, self.rung = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.careful = Careful(Suspects(engine, SCHEMA), self.clock, observe_aside)
         self.owner_rows, self.looks = OwnerRows(engine), LookRows(engine)
         self.relays = {
             name: Relay(engine, self.outbox, Producer(kafka, f"alerts-{name}"))
@@ -261,6 +264,7 @@ class Alerts:
             clock=self.clock,
             health=self.health,
             rung=self.rung,
+            careful=self.careful,
         )
 
     def crm_callbacks(self, connectors: Connectors) -> Place:
@@ -355,6 +359,7 @@ async def _run(alerts: Alerts, connectors: Connectors) -> int:
         return None if settled else "partitions are not claimed yet"
 
     health.add_check("partitions", assigned)
+    health.add_note("set_aside", alerts.careful.note)
 
     loops: dict[str, service.Loop] = {
         "risk": reading(alerts, "risk", risk, alerts.assess()),

@@ -96,3 +96,9 @@ QUARANTINED = Counter(
     "Records set aside because process after process ended on them: alert on it",
     ["topic"],
 )
+SET_ASIDE = Gauge(
+    "ebbwatch_alerts_set_aside",
+    "Tasks, owners, customers, schedules, steps and looks that are set aside after three faults in "
+    "a row, by kind: alert on it",
+    ["kind"],
+)

@@ -1,6 +1,7 @@
 """Wires the loop of the timers, with its further steps. No decisions in here."""
 
-from datetime import timedelta
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from services.alerts.handlers.measure_effect import MeasureOutcomes
@@ -31,8 +32,18 @@ def tend(alerts: "Alerts") -> Tend:
         health=alerts.health,
         told=alerts.told,
         given=alerts.given,
-        more=(_measure_outcomes(alerts), _take_care(alerts)),
+        careful=alerts.careful,
+        more={"outcomes": _outcomes(alerts), "care": _take_care(alerts)},
     )
+
+
+def _outcomes(alerts: "Alerts") -> Callable[[datetime], Awaitable[object]]:
+    measure = _measure_outcomes(alerts)
+
+    async def step(now: datetime) -> None:
+        await alerts.careful.each("measurement", ["outcomes"], lambda _: measure(now))
+
+    return step
 
 
 def _measure_outcomes(alerts: "Alerts") -> MeasureOutcomes:
@@ -56,5 +67,6 @@ def _take_care(alerts: "Alerts") -> TakeCare:
         book=alerts.book,
         outbox=alerts.outbox,
         clock=alerts.clock,
+        careful=alerts.careful,
         ring=alerts.act().ring,
     )

@@ -18,6 +18,7 @@ from services.ingest.inbound.raw_topics import RawTopics
 from services.ingest.ports import Topics
 from services.ingest.settings import IngestSettings
 from services.ingest.store.dead_letters import DeadLetters
+from services.ingest.store.raw_marks import RawMarks
 from services.ingest.store.stops import Stops
 from services.ingest.store.tables import SCHEMA, api_token
 from shared.http.access import Tokens
@@ -103,6 +104,7 @@ async def run() -> int:
         FloodWatch(Stops(engine), settings.flood_share_max, clock),
         health,
         clock,
+        RawMarks(engine),
     )
     index_letters = _letters(settings, kafka, engine, clock, health)
     tokens = Tokens(engine, api_token, clock)

@@ -15,6 +15,7 @@ from services.scoring.commands import (
     value,
 )
 from services.scoring.commands.running import SPEC
+from shared.runtime import aside
 from shared.runtime.command_line import main
 
 
@@ -31,6 +32,7 @@ def _add_commands(commands: Any) -> None:
         absences,
     ):
         each.add_commands(commands)
+    aside.add_commands(SPEC, commands)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from fastapi import FastAPI
@@ -60,7 +60,9 @@ from shared.postgres.housekeeping import Housekeeping, Kept, TimeTable
 from shared.postgres.ledger import Claim, Ledger
 from shared.postgres.outbox import Outbox
 from shared.postgres.settings import PostgresSettings
+from shared.postgres.suspects import Suspects
 from shared.runtime import service
+from shared.runtime.careful import Careful
 from shared.runtime.clock import Clock, SystemClock
 from shared.runtime.dependencies import Dependencies
 from shared.runtime.health import Health
@@ -81,9 +83,11 @@ async def run() -> int:
     serving = serving_of(settings, engine)
     shadow = Shadow(serving.challenger, Shadows(engine))
     treatments = _Treatments(settings, kafka, engine)
-    value = _Value(settings, engine, clock)
+    careful = Careful(Suspects(engine, SCHEMA), clock, _observe_aside)
+    value = _Value(settings, engine, careful)
+    health.add_note("set_aside", careful.note)
     lanes = [
-        _Lane(n, settings, kafka, engine, serving, value.valuing, shadow, clock)
+        _Lane(n, settings, kafka, engine, serving, value.valuing, shadow, careful)
         for n in range(settings.lanes)
     ]
     tokens = Tokens(engine, api_token, clock)
@@ -165,7 +169,7 @@ class _Lane:
         serving: Serving,
         valuing: Valuing,
         shadow: Shadow,
-        clock: Clock,
+        careful: Careful,
     ) -> None:
         self.name = f"activity-{number}"
         ledger, outbox = Ledger(engine, SCHEMA), Outbox(SCHEMA)
@@ -194,10 +198,12 @@ class _Lane:
             standing=Standing(standings, valuing.current, settings.changes_topic),
             assessor=Assessor.of(settings),
             predictor=serving.current,
-            clock=clock,
+            clock=careful.clock,
             sweep_customers_max=settings.sweep_customers_max,
             sweep_interval_s=settings.sweep_interval_s,
             observe=self._observe,
+            careful=careful,
+            blameless=self._quarantine.survived,
         )
 
     async def __call__(self, stop: service.Stop, health: Health) -> None:
@@ -279,12 +285,14 @@ def _add_routes(
 class _Value:
     """What is said of who a customer is: in force, and measured."""
 
-    def __init__(self, settings: ScoringSettings, engine: AsyncEngine, clock: Clock) -> None:
-        self.valuing = Valuing(Valuations(engine), settings.value_poll_s, settings.lapse_clock)
+    def __init__(self, settings: ScoringSettings, engine: AsyncEngine, careful: Careful) -> None:
+        self.valuing = Valuing(
+            Valuations(engine), settings.value_poll_s, settings.lapse_clock, careful
+        )
         refresh = ValueRefresh(
             ValueJobs(engine),
             self.valuing.current,
-            clock,
+            careful.clock,
             refresh_s=settings.value_refresh_s,
             first_s=settings.value_first_s,
         )
@@ -359,6 +367,12 @@ async def _show(
         for consumer in consumers:
             for (_, partition), records in consumer.lag().items():
                 metrics.LAG_RECORDS.labels(str(partition)).set(records)
+
+
+def _observe_aside(aside: Mapping[str, int]) -> None:
+    metrics.SET_ASIDE.clear()
+    for kind, count in aside.items():
+        metrics.SET_ASIDE.labels(kind).set(count)
 
 
 def _observe(effects: Effects, seconds: float, dead_letter_topic: str) -> None:

@@ -135,3 +135,9 @@ QUARANTINED = Counter(
     "Records set aside because process after process ended on them: alert on it",
     ["topic"],
 )
+
+SET_ASIDE = Gauge(
+    "ebbwatch_scoring_set_aside",
+    "Customers whose sweep is set aside after three faults in a row, by kind: alert on it",
+    ["kind"],
+)

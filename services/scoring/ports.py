@@ -38,8 +38,6 @@ ENDED = "ended"
 ENDED_MAX = 16
 """How many of them are remembered: what comes late of one of these (through another partition
 upstream, or as a replayed dead letter) is silent without putting the sweep to rest again."""
-
-
 SOURCES = "sources"
 """Progress: what each source of purchases usually delivers (`core.deliveries`)."""
 
@@ -364,7 +362,18 @@ class Store(Protocol):
 
     def open(self) -> AbstractAsyncContextManager[UnitOfWork]: ...
     async def known(self, work: UnitOfWork, events: EventRows) -> dict[int, bytes]: ...
-    async def due(self, work: UnitOfWork, nows: dict[int, datetime], limit: int) -> Due: ...
+    async def due(
+        self,
+        work: UnitOfWork,
+        nows: dict[int, datetime],
+        limit: int,
+        *,
+        avoid: Sequence[str] = (),
+        only: Sequence[str] = (),
+    ) -> Due:
+        """Whose timer is due: none of `avoid` and, unless it is empty, of `only` alone."""
+        ...
+
     async def load(self, work: UnitOfWork, customers: Sequence[str], due_at: Floats) -> Loaded:
         """What is stored of `customers`, in their order; `due_at` are their timers, Unix seconds
         UTC, NaN where the timer has to be read, too."""

@@ -110,6 +110,15 @@ class Quarantine:
         self.marks.done([move.claim.tp for move in moves])
         return moves
 
+    def watches(self, batch: Batch) -> bool:
+        """Whether any of it is noted or worked on with care, so that it is to be passed here."""
+        return any(
+            self._epoch(tp) != batch.claims[tp].epoch
+            or self._watched[tp].marks_left > 0
+            or records[0].offset < self._watched[tp].careful.stop
+            for tp, records in batch.records.items()
+        )
+
     async def survived(self) -> None:
         """The work failed and the process lives: no death is to be put down to it."""
         with contextlib.suppress(Transient):  # then it counts as one, which alone parks nothing

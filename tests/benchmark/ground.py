@@ -40,6 +40,8 @@ from shared.postgres.ledger import Claim, Ledger
 from shared.postgres.migrations import migrate
 from shared.postgres.outbox import Outbox
 from shared.postgres.settings import PostgresSettings
+from shared.postgres.suspects import Suspects
+from shared.runtime.careful import Careful
 from shared.runtime.clock import SystemClock
 from shared.runtime.memory import spare_collector
 
@@ -211,6 +213,11 @@ async def scoring(
     make = store or (lambda *parts: CachingStore(TurnStore(*parts), kept))
     relays = [Relay(engine, outbox, Producer(stack.kafka.settings, "bench")) for _ in range(lanes)]
 
+    careful = Careful(Suspects(engine, SPEC.schema), SystemClock(), lambda _: None)
+
+    async def nothing() -> None:
+        """No record is noted here."""
+
     def lane(relay: Relay) -> MicroBatch:
         tables = make(engine, ledger, outbox)
         standings: StandingStore = StandingTable()
@@ -233,6 +240,8 @@ async def scoring(
             sweep_customers_max=sweep_customers_max,
             sweep_interval_s=sweep_interval_s,
             observe=lambda *_: None,
+            careful=careful,
+            blameless=nothing,
         )
 
     try:

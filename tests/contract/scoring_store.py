@@ -182,6 +182,10 @@ class StoreSuite:
         everyone = {0: day(9), 1: day(9)}
         assert [c for c, _ in await self.due(store, everyone)] == ["a", "b", "c", "d"]
         assert [c for c, _ in await self.due(store, everyone, 3)] == ["a", "b", "c"]
+        async with store.open() as work:
+            others = await store.due(work, everyone, 9, avoid=("a", "c", "nobody"))
+            one = await store.due(work, everyone, 9, only=("c", "nobody"))
+        assert (others.customers, one.customers) == (["b", "d"], ["c"])
         await self.write(store, timers=[("a", 0, day(20)), ("d", 1, day(0))])
         assert [c for c, _ in await self.due(store, everyone)] == ["d", "b", "c"]
         assert (await self.loaded(store, "a", "d")).due_at == [day(20), day(0)]

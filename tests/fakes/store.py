@@ -123,12 +123,21 @@ class MemoryStore:
         stored = _tables(work).key
         return {i: stored[key] for i, key in enumerate(keys) if key in stored}
 
-    async def due(self, work: UnitOfWork, nows: dict[int, datetime], limit: int) -> Due:
+    async def due(
+        self,
+        work: UnitOfWork,
+        nows: dict[int, datetime],
+        limit: int,
+        *,
+        avoid: Sequence[str] = (),
+        only: Sequence[str] = (),
+    ) -> Due:
         """Oldest due first."""
         due = sorted(
             (at, customer, partition)
             for customer, (partition, at) in _tables(work).timer.items()
             if partition in nows and at <= nows[partition]
+            if customer not in avoid and (not only or customer in only)
         )
         at, customers, partition = zip(*due[:limit], strict=True) if due[:limit] else ((), (), ())
         return Due([*customers], np.array(partition, np.int64), seconds_of(at), len(at) == limit)

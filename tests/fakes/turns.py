@@ -23,8 +23,10 @@ from shared.contracts.risk import RiskAssessed
 from shared.postgres.ledger import Claim, Move
 from shared.postgres.ledger import TopicPartition as Tp
 from shared.postgres.outbox import Message
+from shared.runtime.careful import Careful, Notes
 from tests.fakes.clock import SetClock
 from tests.fakes.log import MemoryLog, moved
+from tests.fakes.suspects import Rows
 
 TOPIC, RISK, DEAD, CHANGES = "activity", "risk", "dead-letter", "changes"
 HORIZONS_DAYS = (14, 30, 60, 90)
@@ -66,6 +68,9 @@ class Scoring:
     claims: dict[Tp, Claim] = field(default_factory=dict)
     done: list[Effects] = field(default_factory=list)
     """What each turn wrote."""
+    suspects: Notes = field(default_factory=Rows)
+    blameless: int = 0
+    """How often the records of a batch were said to be no cause of what follows."""
     handle: Callable[..., Awaitable[Sequence[Move]]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -86,7 +91,12 @@ class Scoring:
             sweep_customers_max=self.sweep_customers_max,
             sweep_interval_s=1.0,
             observe=lambda effects, _: self.done.append(effects),
+            careful=Careful(self.suspects, self.clock, lambda _: None),
+            blameless=self._blameless,
         )
+
+    async def _blameless(self) -> None:
+        self.blameless += 1
 
     async def claim(self, *partitions: int) -> None:
         """Take partitions over (all that have records, unless named)."""

@@ -14,6 +14,7 @@ from services.scoring.core.segments.rules import NAMES, Rule, Rules, runnable
 from services.scoring.handlers.valuation import Valuing
 from services.scoring.store.valuations import InForce, SegmentRow
 from shared.kernel.errors import Invalid
+from tests.fakes.suspects import nothing_held
 
 HOSTILE = (
     r"'\ud800'.matches('a')",
@@ -116,7 +117,7 @@ class _Stored:
 
 async def test_what_is_stored_and_cannot_run_is_disabled() -> None:
     """The service starts, the others are in force, and it says which are not."""
-    valuing = Valuing(_Stored(), 1.0, LapseClock())
+    valuing = Valuing(_Stored(), 1.0, LapseClock(), nothing_held())
     await valuing.refresh()
     assert [rule.id for rule in valuing.current().rules.items] == ["good"]
     assert sorted(valuing.unusable) == [f"bad-{n}" for n in range(5)]

@@ -23,6 +23,7 @@ from services.alerts.ports import ChangeReader, Look, Looks, VerdictGiven
 from shared.kernel.errors import Invalid, Transient
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.runtime.backoff import Backoff
+from shared.runtime.careful import Careful
 from shared.runtime.clock import Clock
 from shared.runtime.health import Health
 from shared.runtime.service import Stop
@@ -69,7 +70,7 @@ class Readers(Protocol):
 class LookForChanges:
     """The loop: one per process, safe beside others'."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (wiring: each is one collaborator)
         self,
         engine: AsyncEngine,
         *,
@@ -80,11 +81,13 @@ class LookForChanges:
         clock: Clock,
         health: Health,
         rung: asyncio.Event,
+        careful: Careful,
     ) -> None:
         self._engine = engine
         self._endpoints, self._readers, self._looks = endpoints, readers, looks
         self._give_verdict = give_verdict
         self._clock, self._health, self._rung = clock, health, rung
+        self._careful = careful
 
     async def __call__(self, stop: Stop) -> None:
         """Run until `stop`."""
@@ -133,16 +136,25 @@ class LookForChanges:
             now = self._clock.now()
             look = await self._looks.begin(endpoint.id, now, now + LEASE)
             if look is not None:
-                try:
-                    await self._look(endpoint, look, now)
-                except Invalid as wrong:  # the sender switches it off, with the same reason
-                    log.warning("cannot look", endpoint=endpoint.id, trouble=str(wrong))
-                except Transient:
-                    raise
-                except Exception:  # a fault that this CRM's answers bring out: the others go on
-                    metrics.LOOKS.labels(endpoint.id, "failed").inc()
-                    log.exception("look met a fault", endpoint=endpoint.id)
+                await self._with_care(endpoint, look, now)
                 self._health.beat(NAME)
+
+    async def _with_care(self, endpoint: Endpoint, look: Look, now: datetime) -> None:
+        """A look on which process after process ends is set aside: of each endpoint by itself,
+        since they are made side by side."""
+
+        async def do(_: Sequence[str]) -> None:
+            try:
+                await self._look(endpoint, look, now)
+            except Invalid as wrong:  # the sender switches it off, with the same reason
+                log.warning("cannot look", endpoint=endpoint.id, trouble=str(wrong))
+            except Transient:
+                raise
+            except Exception:  # a fault that this CRM's answers bring out: the others go on
+                metrics.LOOKS.labels(endpoint.id, "failed").inc()
+                log.exception("look met a fault", endpoint=endpoint.id)
+
+        await self._careful.each(f"look {endpoint.id}", [endpoint.id], do)
 
     async def _look(self, endpoint: Endpoint, look: Look, now: datetime) -> None:
         reader = self._readers.reader(endpoint)

@@ -1,6 +1,6 @@
 """Keeps the gauges: what waits for delivery, how far behind we read."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -35,6 +35,13 @@ def observe_kept(kept: Kept) -> None:
     name = kept.table.name
     metrics.LOG_PARTITIONS.labels(name).set(kept.partitions)
     metrics.LOG_REST.labels(name).set(kept.rest_rows)
+
+
+def observe_aside(aside: Mapping[str, int]) -> None:
+    """How many items of each kind are set aside."""
+    metrics.SET_ASIDE.clear()
+    for kind, count in aside.items():
+        metrics.SET_ASIDE.labels(kind).set(count)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,12 @@
-"""Raises the tasks of the calendar: revisits, birthdays, holidays. A step of the timers."""
+"""Raises the tasks of the calendar: revisits, birthdays, holidays. A step of the timers.
 
-from collections.abc import Awaitable, Callable
+A customer or a schedule that brings out a fault is set aside (`Careful`), and all others go on.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -21,6 +25,7 @@ from services.alerts.timer_ports import CareFor, CareRows
 from shared.kernel.zones import zone
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.postgres.outbox import Outbox
+from shared.runtime.careful import Careful
 from shared.runtime.clock import Clock
 
 CATCH_UP_DAYS_MAX = 31
@@ -42,6 +47,7 @@ class TakeCare:
     book: Book
     outbox: Outbox
     clock: Clock
+    careful: Careful
     ring: Callable[[list[Change]], None]
     done: tuple[date, int] | None = None
     """The day and the version of the policy that were looked at last, by this process."""
@@ -53,12 +59,20 @@ class TakeCare:
         today = day_of(now, zone(policy.hours.time_zone))
         if not policy.care or self.done == (today, version):
             return
+        schedules = {schedule.name: schedule for schedule in policy.care}
         for day in self._days(today):
-            for schedule in policy.care:
-                find = self._find(schedule, day, now)
-                if find is not None:
-                    await self._raise(schedule, find, day, now)
-        self.done = (today, version)
+            look = partial(self._look, schedules, day, now)
+            await self.careful.each("schedule", schedules, look, outer=True)
+        if not (self.careful.waiting("schedule") or self.careful.waiting("care")):
+            self.done = (today, version)
+
+    async def _look(
+        self, schedules: dict[str, Care], day: date, now: datetime, names: Sequence[str]
+    ) -> None:
+        for schedule in map(schedules.__getitem__, names):
+            find = self._find(schedule, day, now)
+            if find is not None:
+                await self._raise(schedule, find, day, now)
 
     def _days(self, today: date) -> list[date]:
         """The days that nobody may have looked at; a process that has just begun adds yesterday."""
@@ -84,18 +98,29 @@ class TakeCare:
         while True:
             async with unit_of_work(self.engine) as work:
                 found = await find(work, after)
-                changes = await self._add(work, schedule, found, today, now)
-            count(changes, self.clock.now())
-            self.ring(changes)
+            each = {one.customer_id: one for one in found}
+            await self.careful.each("care", each, partial(self._do, schedule, each, today, now))
             if len(found) < PAGE:
                 return
             after = found[-1].customer_id
 
+    async def _do(
+        self,
+        schedule: Care,
+        each: dict[str, CareFor],
+        today: date,
+        now: datetime,
+        customers: Sequence[str],
+    ) -> None:
+        async with unit_of_work(self.engine) as work:
+            found = [each[customer] for customer in customers]
+            changes = await self._add(work, schedule, found, today, now)
+        count(changes, self.clock.now())
+        self.ring(changes)
+
     async def _add(
         self, work: UnitOfWork, schedule: Care, found: list[CareFor], today: date, now: datetime
     ) -> list[Change]:
-        if not found:
-            return []
         known = await self.customers.lock(work, [each.customer_id for each in found])
         owners = {c.profile.owner.id for c in found if c.profile.owner}
         ground = await self.rules.ground(work, owners, self.clock.now())

@@ -2,13 +2,15 @@
 
 What it is for: everything about tasks that no message brings. It runs on business time, in
 bounded transactions; each looks again at its tasks once their customers are locked, so that
-replicas beside one another do nothing twice.
+replicas beside one another do nothing twice. A task, an owner or a step that brings out a fault is
+set aside (`Careful`), and all others go on.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -35,6 +37,7 @@ from shared.kernel.errors import Transient
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.postgres.outbox import Outbox
 from shared.runtime.backoff import Backoff
+from shared.runtime.careful import Careful
 from shared.runtime.clock import Clock
 from shared.runtime.health import Health
 from shared.runtime.service import Stop
@@ -53,7 +56,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tend:
-    """The loop of the timers. `more`: further work of a pass, each done in a few transactions."""
+    """The loop of the timers. `more`: further steps of a pass, each done in a few transactions."""
 
     engine: AsyncEngine
     customers: Customers
@@ -68,7 +71,8 @@ class Tend:
     health: Health
     told: asyncio.Event
     given: asyncio.Event
-    more: Sequence[Callable[[datetime], Awaitable[None]]] = ()
+    careful: Careful
+    more: Mapping[str, Callable[[datetime], Awaitable[object]]] = field(default_factory=dict)
 
     async def __call__(self, stop: Stop) -> None:
         """Run until `stop`."""
@@ -87,27 +91,40 @@ class Tend:
         """One pass over all timers."""
         async with unit_of_work(self.engine) as work:
             now = await self.business_clock.now(work)
-        await self._each(self.due.expired, self._expire, now)
-        await self._each(self.due.quiet_over, self._release, now)
-        await self._allocate(now)
-        await self._each(self.due.unanswered, self._unanswered, now)
-        for step in self.more:
-            await step(now)
+        steps: dict[str, Callable[[datetime], Awaitable[object]]] = {
+            "expire": partial(self._each, "expiry", self.due.expired, self._expire),
+            "quiet": partial(self._each, "end of quiet hours", self.due.quiet_over, self._release),
+            "allocate": self._allocate,
+            "answer": partial(self._each, "answer", self.due.unanswered, self._unanswered),
+            **self.more,
+        }
+
+        async def do(names: Sequence[str]) -> None:
+            for name in names:
+                await steps[name](now)
+
+        for name in steps:
+            await self.careful.each("step", [name], do, outer=True)
 
     async def _each(
         self,
+        kind: str,
         find: Callable[[UnitOfWork, datetime, int], Awaitable[list[str]]],
         handle: Callable[[UnitOfWork, Sequence[Task], datetime], Awaitable[list[Change]]],
         now: datetime,
     ) -> None:
         """Handle what is found, batch by batch."""
+
+        async def do(ids: Sequence[str]) -> None:
+            async with unit_of_work(self.engine) as work:
+                changes = await handle(work, await self._locked(work, ids), now)
+            self._ring(changes)
+
         while True:
             async with unit_of_work(self.engine) as work:
                 ids = await find(work, now, TASKS_MAX)
-                tasks = await self._locked(work, ids)
-                changes = await handle(work, tasks, now)
-            self._ring(changes)
-            if len(ids) < TASKS_MAX:
+            done = await self.careful.each(kind, ids, do)
+            if len(ids) < TASKS_MAX or not done:
                 return
 
     async def _locked(self, work: UnitOfWork, ids: Sequence[str]) -> list[Task]:
@@ -164,10 +181,14 @@ class Tend:
         """Fill owners' days with what is most worth doing; the rest waits or moves over."""
         async with unit_of_work(self.engine) as work:
             owners = await self.due.waiting_owners(work, OWNERS_MAX)
-        for owner in sorted(owners):
-            async with unit_of_work(self.engine) as work:
-                changes = await self._allocate_one(work, owner, now)
-            self._ring(changes)
+
+        async def do(names: Sequence[str]) -> None:
+            for owner in names:
+                async with unit_of_work(self.engine) as work:
+                    changes = await self._allocate_one(work, owner, now)
+                self._ring(changes)
+
+        await self.careful.each("owner", sorted(owners), do)
 
     async def _allocate_one(self, work: UnitOfWork, owner: str, now: datetime) -> list[Change]:
         ground = await self._ground(work, {owner})

@@ -44,6 +44,7 @@ class Traces:
             "alerts.delivery d WHERE d.customer_id = a.customer_id AND d.id = a.delivery_id)",
             customer_id,
         )
+        await work.driver.execute("DELETE FROM alerts.suspect WHERE item = $1", customer_id)
         await work.driver.execute(
             "UPDATE alerts.customer SET profile = NULL, profile_at = NULL, "
             "profile_event_id = NULL, leaving_cause = NULL, leaving_at = NULL "

@@ -88,6 +88,12 @@ class AcceptBatch:
         """Returns once everything is acknowledged; Transient: do the whole batch again."""
         await self._outlet.send(done.outgoing)
 
+    def refuse(self, record: Record | Unreadable, reason: str) -> Sorted:
+        """What becomes of a record that is not looked at again: a dead letter."""
+        done = Sorted()
+        self._refuse(record, Invalid("value", reason), done)
+        return done
+
     def _sort(
         self,
         records: Sequence[Record | Unreadable],

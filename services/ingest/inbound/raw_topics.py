@@ -3,7 +3,8 @@
 While one batch is on its way to the broker, the next is read and decided on; it is sent only once
 the first is acknowledged and committed, so that order is kept and no offset is committed past a
 record that is not acknowledged. After any trouble records are read again, the earliest of those
-at hand first, and what was sent twice is known by its id.
+at hand first, and what was sent twice is known by its id. The first batches after a claim are
+worked on one after another and noted (`RawCare`): a process that died comes back to them.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ import structlog
 from services.ingest import metrics
 from services.ingest.handlers.accept_batch import AcceptBatch, Sorted
 from services.ingest.handlers.watch_flood import FloodWatch
+from services.ingest.inbound.raw_care import Marks, RawCare
 from services.ingest.inbound.raw_consumer import AnyRecord, RawConsumer
 from shared.kernel.errors import Transient
 from shared.runtime.backoff import Backoff
@@ -52,7 +54,9 @@ class RawTopics:
         flood: FloodWatch,
         health: Health,
         clock: Clock,
+        marks: Marks | None = None,
     ) -> None:
+        """Without `marks` nothing is noted, and a death is put down to no record."""
         self._consumer = consumer
         self._accept = accept
         self._flood = flood
@@ -63,6 +67,9 @@ class RawTopics:
         before the first is acknowledged, and what is to be saved is one wait, not two."""
         self._handled_ms: dict[tuple[str, int], int] = {}
         """Timestamp of the last handled record, by partition."""
+        self._care = (
+            None if marks is None else RawCare(consumer, accept, marks, self._now_ms, self._done)
+        )
         health.add_check("broker", consumer.unreachable)
         health.add_check("partitions", self._unassigned)
         health.add_check("intake", self._stopped)
@@ -121,6 +128,10 @@ class RawTopics:
             await self._landed()
             return
         self._health.behind(NAME)
+        if self._care is not None and self._care.watches(records):
+            await self._landed(records)
+            await self._care.work(records, lambda: bool(stop) or self._flood.reason is not None)
+            return
         try:
             done = await self._accept.decide(records, self._now_ms())
         except Transient:
@@ -153,10 +164,12 @@ class RawTopics:
         except Transient:
             self._consumer.rewind([*flight.records, *behind])
             raise
-        self._health.committed(NAME)
-        self._note(flight.records, flight.done)
+        self._done(flight.records, flight.done)
 
-    def _note(self, records: list[AnyRecord], done: Sorted) -> None:
+    def _done(self, records: Sequence[AnyRecord], done: Sorted) -> None:
+        """These are committed."""
+        self._health.beat(NAME)
+        self._health.committed(NAME)
         self._flood.note(done.refused)
         for event_type, count in done.accepted.items():
             metrics.ACCEPTED.labels(event_type).inc(count)

@@ -6,10 +6,15 @@ a turn passes as many ticks as its batch has, and folds and assesses step by ste
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+
+import structlog
 
 from services.scoring.handlers.assess import Assessor
 from services.scoring.handlers.stand import Standing
+from services.scoring.handlers.sweep import EVERYBODY, KIND, NOBODY, Sweep, Whom
 from services.scoring.handlers.work import Turn
 from services.scoring.ports import (
     NOW,
@@ -28,7 +33,10 @@ from shared.kernel.errors import Transient
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.ledger import Move
 from shared.postgres.outbox import Message
+from shared.runtime.careful import PASSING, Careful, where
 from shared.runtime.clock import Clock
+
+log = structlog.get_logger(__name__)
 
 TURN_S_MAX = 8.0
 """From reading to sending. A worker that stood still for longer (the group waits 10 s) may have a
@@ -58,7 +66,10 @@ class MicroBatch:
         sweep_customers_max: int,
         sweep_interval_s: float,
         observe: Callable[[Effects, float], None],
+        careful: Careful,
+        blameless: Callable[[], Awaitable[None]],
     ) -> None:
+        """`blameless`: what follows is no work on the records of the batch."""
         self._decode = decode
         self._store = store
         self._sender = sender
@@ -66,34 +77,94 @@ class MicroBatch:
         self._assessor = assessor
         self._predictor = predictor
         self._clock = clock
-        self._sweep_customers_max = sweep_customers_max
+        self._sweep = Sweep(store, careful, sweep_customers_max)
+        self._careful, self._blameless = careful, blameless
         self._sweep_interval_s = sweep_interval_s
         self._observe = observe
         self._swept_at = -sweep_interval_s
-        self._more = False
+        self._alone_last = False
         self._look_up = LOOKED_UP_TURNS
 
     async def __call__(self, batch: Batch) -> Sequence[Move]:
-        """Do the turn; returns the moves that were committed."""
+        """Do the turn; returns the moves that were committed. A fault of the sweep is put down to
+        the customer who brings it out; one of a record ends the process."""
+        await self._careful.read()
+        if self._sweep.waiting and not self._alone_last:
+            self._alone_last = True
+            if (moves := await self._sweep_one(batch)) is not None:
+                return moves
+        self._alone_last = False
         try:
-            return await self._turn(batch)
+            return await self._once(batch, EVERYBODY)
+        except PASSING:
+            raise
+        except Exception as error:
+            if not (due := self._sweep.last):
+                raise
+            log.warning("a turn failed: without its sweep", why=where(error), due=len(due))
+            moves = await self._once(batch, NOBODY)
+            self._sweep.suspect(due)
+            return moves
+
+    async def _sweep_one(self, batch: Batch) -> Sequence[Move] | None:
+        """Sweep one customer with nothing beside; None where none who waits for that is due."""
+        _, steps = self._without_events(batch)
+        async with self._store.open() as work:
+            due = await self._sweep.due(work, steps, Whom(only=self._sweep.waiting))
+        if not len(due):
+            self._sweep.swept(None)
+            return None
+        done: list[Move] = []
+
+        async def turn(customers: Sequence[str]) -> None:
+            done.extend(await self._once(batch, Whom(only=customers)))
+
+        await self._blameless()
+        (customer,) = due.customers
+        await self._careful.one(KIND, customer, turn)
+        self._sweep.swept(customer)
+        return done
+
+    async def _once(self, batch: Batch, whom: Whom) -> Sequence[Move]:
+        try:
+            return await self._turn(batch, whom)
         except Recorded:
             if self._look_up:
                 raise
             self._look_up = LOOKED_UP_TURNS
-            return await self._turn(batch)
+            return await self._turn(batch, whom)
 
-    async def _turn(self, batch: Batch) -> Sequence[Move]:
+    def _without_events(self, batch: Batch) -> tuple[EventRows, list[list[PartitionTurn]]]:
+        """The turn with nothing to consume: at the tick that comes next, else at the time that the
+        partition has reached."""
+        wall, firsts = self._clock.now(), {tp: found[:1] for tp, found in batch.records.items()}
+        read = self._decode(Batch(batch.claims, firsts, batch.ends), wall)[1][0]
+        ticks = {turn.tp: firsts[turn.tp] for turn in read if turn.tick}
+        events, steps = self._decode(Batch(batch.claims, ticks, batch.ends), wall)
+        for turn in steps[0]:
+            reached = turn.progress.get(NOW)
+            if turn.now is None and isinstance(reached, float):
+                turn.now = datetime.fromtimestamp(reached, UTC)
+        return events, steps[:1]
+
+    async def _turn(self, batch: Batch, whom: Whom) -> Sequence[Move]:
         began = self._clock.monotonic()
-        events, steps = self._decode(batch, self._clock.now())
-        sweep = self._may_sweep(steps[0], began, idle=not batch, alone=batch.alone)
+        self._sweep.last = ()
+        if whom.only:
+            (events, steps), sweep = self._without_events(batch), True
+        else:
+            events, steps = self._decode(batch, self._clock.now())
+            sweep = self._may_sweep(steps[0], began, idle=not batch, alone=batch.alone)
         if not batch and not sweep:
             return ()
-        async with self._store.open() as work:
-            due = await self._due(work, steps) if sweep else Due.nobody()
+        async with AsyncExitStack() as noted, self._store.open() as work:
+            due = await self._sweep.due(work, steps, whom) if sweep else Due.nobody()
             if due.more and len(steps) > 1:
                 # More than one turn can look at: tick by tick, then.
-                events, steps, due = await self._first(work, events, steps)
+                events, steps = events.select(_rows_of(events, 0)), [steps[0]]
+                due = await self._sweep.due(work, steps, whom)
+            if len(due) and not whom.only:
+                await noted.enter_async_context(self._careful.begun(KIND, due.customers))
             fresh, conflicts = await self._deduplicate(work, events)
             _settle_ticks(steps, more=due.more)
             job = Turn(fresh, steps, due)
@@ -137,24 +208,10 @@ class MicroBatch:
             return True
         if alone:
             return False
-        if monotonic - self._swept_at < self._sweep_interval_s and not (idle and self._more):
+        if monotonic - self._swept_at < self._sweep_interval_s and not (idle and self._sweep.more):
             return False
         self._swept_at = monotonic
         return any(t.sweeping and not t.tick for t in turns)
-
-    async def _due(self, work: UnitOfWork, steps: Sequence[Sequence[PartitionTurn]]) -> Due:
-        """Whom the last sweep of each partition finds due, and so all those before it."""
-        nows = {t.tp[1]: t.now for step in steps for t in step if t.sweeping and t.now is not None}
-        due = await self._store.due(work, nows, self._sweep_customers_max)
-        self._more = due.more
-        return due
-
-    async def _first(
-        self, work: UnitOfWork, events: EventRows, steps: Sequence[list[PartitionTurn]]
-    ) -> tuple[EventRows, list[list[PartitionTurn]], Due]:
-        """The turn without any step but the first."""
-        events = events.select([row for row, step in enumerate(events.step) if step == 0])
-        return events, [steps[0]], await self._due(work, steps[:1])
 
     async def _deduplicate(
         self, work: UnitOfWork, events: EventRows
@@ -183,6 +240,10 @@ class MicroBatch:
         if not known:
             return candidates, conflicts
         return candidates.select([i for i in range(len(candidates)) if i not in known]), conflicts
+
+
+def _rows_of(events: EventRows, step: int) -> list[int]:
+    return [row for row, of in enumerate(events.step) if of == step]
 
 
 def _last(steps: Sequence[Sequence[PartitionTurn]]) -> list[PartitionTurn]:

@@ -4,7 +4,7 @@ A change replaces one reference between two turns: no turn sees half of it, noth
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 import structlog
@@ -15,9 +15,15 @@ from services.scoring.core.value import policy as policies
 from services.scoring.core.value.base import Base
 from services.scoring.core.value.standing import Valuation
 from shared.kernel.errors import Invalid, Transient
+from shared.runtime.careful import Careful
 from shared.runtime.service import Stop
 
 log = structlog.get_logger(__name__)
+
+KIND: Final = "segment"
+"""Of these items: versions of segments."""
+
+SET_ASIDE: Final = "fails or ends processes where it is tried: see the command `aside list`"
 
 Versions = tuple[int, int, int]
 
@@ -61,11 +67,14 @@ class Source(Protocol):
 class Valuing:
     """The valuation of this process."""
 
-    def __init__(self, source: Source, poll_s: float, clock: LapseClock) -> None:
+    def __init__(self, source: Source, poll_s: float, clock: LapseClock, careful: Careful) -> None:
         self._source = source
         self._poll_s = poll_s
         self._versions: Versions | None = None
         self._clock = clock
+        self._careful = careful
+        self._left: set[str] = set()
+        """Versions of segments that `careful` did not let through."""
         self._valuation = Valuation(clock=clock)
         self._refused: dict[str, str] = {}
 
@@ -86,33 +95,49 @@ class Valuing:
 
     async def refresh(self) -> None:
         """Read what changed."""
-        stored = await self._source.in_force(self._versions)
+        await self._careful.read()
+        stored = await self._source.in_force(None if self._again else self._versions)
         if stored is None:
             return
         policy_version, base_version, revision = stored.versions
         policy = policies.stored(stored.policy) if stored.policy else policies.ValuePolicy()
         base = msgspec.json.decode(stored.base, type=Base) if stored.base else None
-        rules = Rules(revision, tuple(self._rules(stored.segments)))
+        rules = Rules(revision, tuple(await self._rules(stored.segments)))
         self._valuation = Valuation(policy, policy_version, base, rules, self._clock)
         self._versions = stored.versions
         log.info("valuation in force", policy=policy_version, base=base_version, segments=revision)
 
-    def _rules(self, segments: Sequence[Segment]) -> list[Rule]:
-        """Compiled; one that cannot be run any more is left out and told."""
-        found: list[Rule] = []
-        self._refused = {}
-        for one in segments:
-            try:
-                found.append(
-                    rule(
+    @property
+    def _again(self) -> bool:
+        """Whether one that was left out is to be tried again: it was released, or not yet set
+        aside."""
+        aside = {*self._careful.avoided(KIND)} - {*self._careful.waiting(KIND)}
+        return not self._left <= aside
+
+    async def _rules(self, segments: Sequence[Segment]) -> list[Rule]:
+        """Compiled and tried; one that cannot be run any more, or on which processes end, is left
+        out and told."""
+        versions = {f"{one.id} v{one.version}": one for one in segments}
+        found: dict[str, Rule] = {}
+        refused = {one.id: SET_ASIDE for one in segments}
+
+        async def compile_each(items: Sequence[str]) -> None:
+            for one in map(versions.__getitem__, items):
+                try:
+                    found[one.id] = rule(
                         one.id, one.version, one.revision, one.expression,
                         action=one.action, act_on_existing=one.act_on_existing,
-                    )
-                )  # fmt: skip
-            except Invalid as error:
-                self._refused[one.id] = error.reason
-                log.warning("segment is disabled: it cannot be run", segment=one.id, why=str(error))
-        return found
+                    )  # fmt: skip
+                except Invalid as error:
+                    refused[one.id] = error.reason
+                    log.warning("segment is disabled: it cannot be run", segment=one.id,
+                                why=str(error))  # fmt: skip
+
+        await self._careful.each(KIND, versions, compile_each)
+        self._left = {item for item, one in versions.items() if refused[one.id] == SET_ASIDE}
+        self._left -= {item for item, one in versions.items() if one.id in found}
+        self._refused = {name: why for name, why in refused.items() if name not in found}
+        return [found[one.id] for one in segments if one.id in found]
 
     async def watch(self, stop: Stop) -> None:
         """Refresh until stopped; keeps what is in use while PostgreSQL is away."""

@@ -91,10 +91,18 @@ class CachingStore:
         """As the inner store."""
         await self._inner.record(work, events, recorded_at)
 
-    async def due(self, work: UnitOfWork, nows: dict[int, datetime], limit: int) -> Due:
+    async def due(
+        self,
+        work: UnitOfWork,
+        nows: dict[int, datetime],
+        limit: int,
+        *,
+        avoid: Sequence[str] = (),
+        only: Sequence[str] = (),
+    ) -> Due:
         """As the inner store; forgets those whose timer somebody else has set, and whom a backfill
         touched, whose timer cannot show it."""
-        found = await self._inner.due(work, nows, limit)
+        found = await self._inner.due(work, nows, limit, avoid=avoid, only=only)
         slots = self._slots.of(found.customers)
         known = np.flatnonzero(slots >= 0)
         at = found.at[known]

@@ -5,6 +5,7 @@ import sqlalchemy as sa
 from shared.http.access import token_table
 from shared.postgres.ledger import partition_table
 from shared.postgres.outbox import outbox_table
+from shared.postgres.suspects import item_tables
 from shared.postgres.unfinished import unfinished_table
 
 SCHEMA = "scoring"
@@ -12,6 +13,7 @@ SCHEMA = "scoring"
 metadata = sa.MetaData(schema=SCHEMA)
 partition = partition_table(metadata)
 unfinished = unfinished_table(metadata)
+items_begun, suspect = item_tables(metadata)
 outbox = outbox_table(metadata)
 api_token = token_table(metadata)
 

@@ -77,6 +77,8 @@ _DUE = Gathering(
           FROM unnest($1::int[], $2::timestamptz[]) AS p(partition, now),
                LATERAL (SELECT customer_id, due_at FROM scoring.timer
                          WHERE partition = p.partition AND due_at <= p.now
+                           AND customer_id <> ALL($5::text[])
+                           AND (cardinality($6::text[]) = 0 OR customer_id = ANY($6::text[]))
                          ORDER BY due_at LIMIT $4) t
          ORDER BY t.due_at, t.customer_id LIMIT $3) d
 """,
@@ -268,13 +270,23 @@ class TurnStore:
             )
         self._history_staged = True
 
-    async def due(self, work: UnitOfWork, nows: dict[int, datetime], limit: int) -> Due:
+    async def due(
+        self,
+        work: UnitOfWork,
+        nows: dict[int, datetime],
+        limit: int,
+        *,
+        avoid: Sequence[str] = (),
+        only: Sequence[str] = (),
+    ) -> Due:
         """Whose timer is due, oldest first: at most `limit`, and `DUE_SHARES` of a partition."""
         if not nows:
             return Due.nobody()
         # Each partition's, since what several find beyond the limit is found in vain.
         each = min(limit, DUE_SHARES * -(-limit // len(nows)))
-        found = await _DUE.fetch(work.driver, list(nows), list(nows.values()), limit, each)
+        found = await _DUE.fetch(
+            work.driver, list(nows), list(nows.values()), limit, each, list(avoid), list(only)
+        )
         homes = found.numbers["partition"]
         more = len(homes) == limit or bool((np.bincount(homes, minlength=1) == each).any())
         return Due(found.words["customer"], homes, found.numbers["at"], more)

@@ -66,6 +66,8 @@ from shared.kafka.batch import Batch, Record
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.ledger import Ledger
 from shared.postgres.outbox import Outbox, Pending, unpack
+from shared.postgres.suspects import Suspects
+from shared.runtime.careful import Careful
 from shared.runtime.health import Health
 from shared.runtime.service import Stop
 from tests.fakes.clock import SetClock
@@ -142,6 +144,11 @@ class Bench:
     @property
     def stored(self) -> Endpoints:
         return Endpoints(VAULT, {name: (SecretStr(SECRET),) for name in self.endpoints})
+
+    @property
+    def careful(self) -> Careful:
+        """Of a process that has just begun."""
+        return Careful(Suspects(self.engine, SCHEMA), self.clock, lambda _: None)
 
     @property
     def book(self) -> Book:
@@ -225,8 +232,9 @@ class Bench:
             health=Health(self.clock),
             told=asyncio.Event(),
             given=asyncio.Event(),
-            more=(
-                MeasureOutcomes(
+            careful=self.careful,
+            more={
+                "outcomes": MeasureOutcomes(
                     engine=self.engine,
                     trials=Trials(),
                     effects=Effects(),
@@ -235,7 +243,7 @@ class Bench:
                     late=timedelta(days=2),
                     keep=timedelta(days=60),
                 ),
-            ),
+            },
         )
 
     def take_care(self) -> TakeCare:
@@ -247,6 +255,7 @@ class Bench:
             book=self.book,
             outbox=Outbox(SCHEMA),
             clock=self.clock,
+            careful=self.careful,
             ring=lambda _: None,
         )
 

@@ -101,6 +101,7 @@ async def office(
             clock=bench.clock,
             health=Health(bench.clock),
             rung=rung,
+            careful=bench.careful,
         )
         take_click = TakeClick(
             engine=engine,

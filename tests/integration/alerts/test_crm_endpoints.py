@@ -103,6 +103,7 @@ async def test_a_task_goes_to_the_crm_and_its_verdict_comes_back(
             clock=bench.clock,
             health=Health(bench.clock),
             rung=asyncio.Event(),
+            careful=bench.careful,
         )
         fake.now = bench.clock.now()
         await looks.turn()

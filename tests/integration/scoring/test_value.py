@@ -47,6 +47,7 @@ from shared.runtime.service import Stop
 from tests.fakes import activity
 from tests.fakes.activity import day
 from tests.fakes.clock import SetClock
+from tests.fakes.suspects import nothing_held
 from tests.fakes.turns import Scoring
 from tests.integration.scoring.conftest import VERSIONS
 from tests.integration.scoring.postgres import PostgresStore, Relayed, table
@@ -63,7 +64,7 @@ class World:
         self.engine = engine
         self.clock = SetClock(at=day(200))
         self.scoring = Scoring(store, Relayed(engine), clock=self.clock)
-        self.valuing = Valuing(Valuations(engine), 1.0, LapseClock())
+        self.valuing = Valuing(Valuations(engine), 1.0, LapseClock(), nothing_held())
         self.refresh = ValueRefresh(
             ValueJobs(engine), self.valuing.current, self.clock, refresh_s=3_600.0, first_s=10.0
         )
@@ -388,7 +389,7 @@ async def test_a_policy_saved_before_keeps_its_thresholds_but_for_the_one_that_w
         await migrate(made, SCHEMA, before)
         await Decisions(made).save_policy('{"margin":0.2,"mature_days":365.0}', "old", day(0))
         await migrate(made, SCHEMA, VERSIONS)
-        valuing = Valuing(Valuations(made), 1.0, LapseClock())
+        valuing = Valuing(Valuations(made), 1.0, LapseClock(), nothing_held())
         await valuing.refresh()
     finally:
         await made.dispose()

@@ -5,6 +5,7 @@ import sqlalchemy as sa
 from shared.http.access import token_table
 from shared.postgres.ledger import partition_table
 from shared.postgres.outbox import outbox_table
+from shared.postgres.suspects import item_tables
 from shared.postgres.unfinished import unfinished_table
 
 SCHEMA = "shared_test"
@@ -12,6 +13,7 @@ metadata = sa.MetaData(schema=SCHEMA)
 partition = partition_table(metadata)
 outbox = outbox_table(metadata)
 unfinished = unfinished_table(metadata)
+items_begun, suspect = item_tables(metadata)
 token = token_table(metadata)
 effect = sa.Table("effect", metadata, sa.Column("id", sa.Text, primary_key=True))
 """What a transaction of a test does."""

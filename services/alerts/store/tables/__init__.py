@@ -3,9 +3,11 @@
 from services.alerts.store.tables.base import (
     SCHEMA,
     api_token,
+    items_begun,
     metadata,
     outbox,
     partition,
+    suspect,
     unfinished,
 )
 from services.alerts.store.tables.connectors import access_token, endpoint_owner, look, member_pace
@@ -46,6 +48,7 @@ __all__ = [
     "endpoint_owner",
     "endpoint_secret",
     "idempotency",
+    "items_begun",
     "look",
     "member_pace",
     "metadata",
@@ -57,6 +60,7 @@ __all__ = [
     "remote_task",
     "save_rate",
     "segment_entry",
+    "suspect",
     "task",
     "task_event",
     "trial",

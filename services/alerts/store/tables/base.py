@@ -5,6 +5,7 @@ import sqlalchemy as sa
 from shared.http.access import token_table
 from shared.postgres.ledger import partition_table
 from shared.postgres.outbox import outbox_table
+from shared.postgres.suspects import item_tables
 from shared.postgres.unfinished import unfinished_table
 
 SCHEMA = "alerts"
@@ -13,5 +14,6 @@ TZ = sa.DateTime(timezone=True)
 
 partition = partition_table(metadata)
 unfinished = unfinished_table(metadata)
+items_begun, suspect = item_tables(metadata)
 outbox = outbox_table(metadata)
 api_token = token_table(metadata)

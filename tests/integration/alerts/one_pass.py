@@ -1,0 +1,87 @@
+"""One pass of a loop of alerts, as a process of its own that a planted item ends."""
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+from pydantic import SecretStr
+
+from services.alerts.core.connectors.back import Found
+from services.alerts.core.document import read
+from services.alerts.core.endpoint import Endpoint
+from services.alerts.handlers.look import LookForChanges
+from services.alerts.ports import ChangeReader
+from services.alerts.store.connectors import LookRows
+from shared.postgres.engine import create_engine
+from shared.postgres.settings import PostgresSettings
+from shared.runtime.health import Health
+from tests.integration.alerts.bench import Bench
+from tests.integration.alerts.office import Stored
+from tests.integration.poisoned import poison
+from tests.unit.alerts.samples import day
+
+TITLE = {"en": "Wish a happy birthday", "zh-CN": "送上生日祝福"}
+POLICY = read(
+    {
+        "name": "test",
+        "expire_days": 30,
+        "playbooks": [{"id": "greet", "channels": ["phone"]}],
+        "care": [{"name": "birthday", "title": TITLE, "playbook": "greet",
+                  "birthday_days_before": 1}],
+    }
+)  # fmt: skip
+ENDPOINTS = {
+    name: Endpoint(id=name, kind="zoho", url="http://127.0.0.1:9")
+    for name in ("crm-good", "crm-poison")
+}
+
+
+class Quiet:
+    """A CRM in which nothing has changed."""
+
+    def reader(self, _: Endpoint) -> ChangeReader:
+        return cast("ChangeReader", self)
+
+    def every_s(self, _: Endpoint) -> float:
+        return 60.0
+
+    async def watch(self, now: datetime, _: datetime | None) -> datetime | None:
+        return now + timedelta(days=1)
+
+    async def changes(self, _: datetime) -> list[Found]:
+        return []
+
+
+def look(bench: Bench) -> LookForChanges:
+    """The loop of the looks, at two endpoints."""
+    return LookForChanges(
+        bench.engine,
+        endpoints=Stored(dict(ENDPOINTS)),
+        readers=Quiet(),
+        looks=LookRows(bench.engine),
+        give_verdict=bench.give_verdict(),
+        clock=bench.clock,
+        health=Health(bench.clock),
+        rung=asyncio.Event(),
+        careful=bench.careful,
+    )
+
+
+async def _pass(url: str, loop: str, at: datetime) -> None:
+    engine = create_engine(PostgresSettings(url=SecretStr(url)), "test")
+    bench: Any
+    async with Bench(engine) as bench:
+        bench.clock.at, bench.policy = at, POLICY
+        if loop == "tend":
+            await bench.tend().turn()
+        elif loop == "care":
+            await bench.take_care()(at)
+        else:
+            await look(bench).turn()
+    await engine.dispose()
+
+
+def one_pass(url: str, loop: str, number: float, where: str, how: str) -> None:
+    """The process: `loop` is tend, care or look, `number` the day."""
+    poison(where, "-poison", how)
+    asyncio.run(_pass(url, loop, day(number)))

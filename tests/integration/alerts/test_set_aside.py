@@ -1,0 +1,156 @@
+"""An item that ends processes or raises is set aside, in each kind of loop; the others go on.
+
+Each pass is a process of its own, which the planted item kills with SIGKILL, or in which it raises.
+"""
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from datetime import date
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from shared.contracts import events
+from shared.contracts.events import Profile
+from shared.runtime.careful import ALONE_FROM, ALONE_MAX
+from tests.integration.alerts.bench import Bench, rows
+from tests.integration.alerts.one_pass import POLICY, one_pass
+from tests.integration.alerts.test_planned import event
+from tests.unit.alerts.samples import assessed
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
+
+CUSTOMERS = ("c-1", "c-poison", "c-2")
+PASSES = ALONE_FROM + ALONE_MAX + 1
+
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["tests.integration.alerts.one_pass"])
+
+SUSPECTS = "SELECT kind, aside_at IS NOT NULL, reason FROM alerts.suspect ORDER BY kind"
+DONE = {
+    "tend": "SELECT customer_id FROM alerts.task WHERE status = 'closed' ORDER BY 1",
+    "care": "SELECT customer_id FROM alerts.task WHERE kind = 'care' ORDER BY 1",
+    "look": "SELECT endpoint_id FROM alerts.look WHERE watched_until IS NOT NULL ORDER BY 1",
+}
+WHERE = {
+    "tend": "services.alerts.handlers.tend:Tend._expire",
+    "care": "services.alerts.handlers.take_care:planned_task",
+    "look": "services.alerts.handlers.look:LookForChanges._look",
+}
+KIND = {"tend": "expiry", "care": "care", "look": "look crm-poison"}
+BEGIN = {"tend": 40.0, "care": 1.0, "look": 1.0}
+"""The day of the first pass."""
+STEP = 0.01
+"""Days between passes: a quarter of an hour, more than any lease."""
+
+
+@pytest.fixture
+async def prepared(engine: AsyncEngine) -> AsyncEngine:
+    """Three customers with a birthday on day 2, and an open task each since day 1."""
+    async with Bench(engine) as bench:
+        bench.policy = POLICY
+        born = Profile(birthday=date(1980, 10, 4))
+        await bench.read_activity(
+            *(event(customer, -9, events.PROFILE, profile=born) for customer in CUSTOMERS)
+        )
+        await bench.read_risk(*(assessed(1, 1, customer_id=customer) for customer in CUSTOMERS))
+    return engine
+
+
+async def _passes(url: str, loop: str, how: str, done: int = PASSES) -> int:
+    """Processes one after another; how many were killed."""
+    killed = 0
+    for number in range(done):
+        at = BEGIN[loop] + STEP * number
+        process = PROCESSES.Process(target=one_pass, args=(url, loop, at, WHERE[loop], how))
+        process.start()
+        await asyncio.to_thread(process.join)
+        assert process.exitcode in {0, -signal.SIGKILL}
+        killed += process.exitcode != 0
+    return killed
+
+
+@pytest.mark.parametrize("loop", ["tend", "care", "look"])
+async def test_one_that_kills_is_set_aside_after_five_deaths(
+    prepared: AsyncEngine, database_url: str, loop: str
+) -> None:
+    assert await _passes(database_url, loop, "kill") == ALONE_FROM + ALONE_MAX
+    assert [(k, aside) for k, aside, _ in await rows(prepared, SUSPECTS)] == [(KIND[loop], True)]
+    good = [("crm-good",)] if loop == "look" else [("c-1",), ("c-2",)]
+    assert await rows(prepared, DONE[loop]) == good
+    assert await rows(prepared, "SELECT * FROM alerts.items_begun") == []
+
+
+@pytest.mark.parametrize("loop", ["tend", "care"])
+async def test_one_that_raises_ends_nothing(
+    prepared: AsyncEngine, database_url: str, loop: str
+) -> None:
+    assert await _passes(database_url, loop, "raise", done=1) == 0
+    assert await rows(prepared, DONE[loop]) == [("c-1",), ("c-2",)], "at once"
+    assert await _passes(database_url, loop, "raise", done=ALONE_MAX) == 0
+    ((kind, aside, reason),) = await rows(prepared, SUSPECTS)
+    assert (kind, aside) == (KIND[loop], True)
+    assert reason.startswith("Planted in poisoned.py, line ")
+
+
+async def _command(url: str, *arguments: str) -> tuple[int, str]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "services.alerts", "aside", *arguments),
+        env={**os.environ, "DATABASE_URL": url},
+        stdout=subprocess.PIPE,
+    )
+    out, _ = await process.communicate()
+    return process.returncode or 0, out.decode()
+
+
+async def test_an_operator_sees_it_and_releases_it(
+    prepared: AsyncEngine, database_url: str
+) -> None:
+    await _passes(database_url, "tend", "raise", done=ALONE_MAX)
+    status, shown = await _command(database_url, "list")
+    assert (status, shown.count("\n")) == (0, 1)
+    assert shown.startswith("expiry  ")
+    assert "  aside since " in shown
+    assert (await _command(database_url, "release", "expiry"))[0] == 0
+    assert (await _command(database_url, "release", "expiry"))[0] == 1, "nothing is left"
+    async with Bench(prepared) as bench:
+        bench.clock.at, bench.policy = bench.clock.at.replace(year=2018), POLICY
+        await bench.tend().turn()
+    assert await rows(prepared, DONE["tend"]) == [("c-1",), ("c-2",), ("c-poison",)]
+
+
+async def test_a_step_that_raises_is_set_aside_and_the_others_go_on(
+    prepared: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Bench(prepared) as bench:
+        bench.clock.at, bench.policy = bench.clock.at.replace(year=2018), POLICY
+        tend = bench.tend()
+
+        async def broken(*_: object) -> list[str]:
+            raise KeyError("broken")
+
+        monkeypatch.setattr(type(tend.due), "quiet_over", broken)
+        for _ in range(ALONE_MAX):
+            await tend.turn()
+        assert await tend.careful.note() is not None
+        await tend.turn()
+    assert len(await rows(prepared, DONE["tend"])) == len(CUSTOMERS)
+    ((kind, aside, _),) = await rows(prepared, SUSPECTS)
+    assert (kind, aside) == ("step", True)
+
+
+async def test_erasing_a_customer_erases_what_is_held_against_it(
+    prepared: AsyncEngine, database_url: str
+) -> None:
+    await _passes(database_url, "care", "raise", done=1)
+    assert len(await rows(prepared, SUSPECTS)) == 1
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "services.alerts", "customers", "erase", "c-poison"),
+        env={**os.environ, "DATABASE_URL": database_url},
+    )
+    assert await process.wait() == 0
+    assert await rows(prepared, SUSPECTS) == []
