@@ -217,6 +217,19 @@ class Ledger:
                     list(ends.values()),
                 )
 
+    async def drained(self, claim: Claim, reached: int | None) -> None:
+        """Note that nothing to read lies between the claim's offset and `reached`: a recorded end
+        in between is reached, and new partitions need not wait for it."""
+        async with unit_of_work(self._engine) as work:
+            await work.driver.execute(
+                f"UPDATE {self._schema}.partition SET drain_to = next_offset "  # noqa: S608
+                "WHERE topic = $1 AND partition = $2 AND epoch = $3 "
+                "AND drain_to > coalesce(next_offset, 0) AND drain_to <= $4",
+                *claim.tp,
+                claim.epoch,
+                reached,
+            )
+
     async def _end_blockers(self, pid: int) -> None:
         async with unit_of_work(self._engine) as work:
             ended = await work.driver.fetch(
