@@ -68,6 +68,7 @@ def interrupt(*_: object) -> None:
 
 def up(given: argparse.Namespace) -> int:
     """Everything, until Ctrl-C or until a service ends by itself."""
+    services.check_ports(os.environ)
     with LocalStack(given.data) as stack:
         environment = {**os.environ, **stack.environment()}
         show(stack.environment(), stack.broker)

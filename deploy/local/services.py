@@ -30,6 +30,15 @@ def variable(name: str) -> str:
     return f"EBBWATCH_{name.upper()}_PORT"
 
 
+def check_ports(environment: Mapping[str, str]) -> None:
+    """Raise `StackError` where another program has a service's port: before anything is started,
+    and once for all of them."""
+    numbers = {name: port(name, environment) for name in PORTS}
+    found = [taken(name, number) for name, number in numbers.items() if not is_free(number)]
+    if found:
+        raise StackError("\n".join(found))
+
+
 def migrate(environment: Mapping[str, str], root: Path) -> None:
     """Bring every service's tables up to date; raises `StackError` with what went wrong."""
     for name in PORTS:

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.ingest.handlers.replay_dead_letters import ReplayDeadLetters
 from services.ingest.main import run
 from services.ingest.ports import Search, StoredDeadLetter
+from services.ingest.settings import IngestSettings
 from services.ingest.store.dead_letters import DeadLetters
 from services.ingest.store.stops import Stops
 from services.ingest.store.tables import SCHEMA, api_token
@@ -89,7 +90,8 @@ async def _show(args: argparse.Namespace) -> int:
 async def _replay(args: argparse.Namespace) -> int:
     async def work(engine: AsyncEngine) -> int:
         outlet = Producer(KafkaSettings(), "ingest-cli")
-        replay = ReplayDeadLetters(DeadLetters(engine), outlet, SystemClock())
+        raw_topic = IngestSettings().raw_topics[0]
+        replay = ReplayDeadLetters(DeadLetters(engine), outlet, SystemClock(), raw_topic)
         try:
             if args.all:
                 print(f"replayed {await replay.all(Search(args.stage, args.field)):,}")

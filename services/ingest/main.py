@@ -10,6 +10,7 @@ from services.ingest import metrics
 from services.ingest.core.rates import RateTable
 from services.ingest.handlers.accept_batch import AcceptBatch
 from services.ingest.handlers.index_dead_letters import IndexDeadLetters
+from services.ingest.handlers.keep_refused import KeepRefused
 from services.ingest.handlers.publish_events import PublishEvents
 from services.ingest.handlers.watch_flood import FloodWatch
 from services.ingest.inbound.http import BODIES, add_routes
@@ -96,6 +97,7 @@ async def run() -> int:
     rates = read_rates(settings)
     engine = create_engine(postgres, "ingest")
     outlet, raw_outlet = Producer(kafka, "ingest"), Producer(kafka, "ingest-http")
+    refused_outlet = Producer(kafka, "ingest-refused")
 
     topics = Topics(settings.activity_topic, settings.dead_letter_topic)
     raw = RawTopics(
@@ -111,18 +113,27 @@ async def run() -> int:
     limits = limits_of(settings, guard=tokens, bodies=BODIES)
     app = create_app("Ebbwatch ingest", health, limits, settings.instance)
     unknown = settings.unknown_fields
-    publish = PublishEvents(raw_outlet, settings.raw_topics[0], rates, clock, unknown)
+    keep = KeepRefused(
+        refused_outlet,
+        settings.dead_letter_topic,
+        settings.http_refused_bytes_per_minute,
+        clock,
+        observe=lambda outcome, count: metrics.HTTP_REFUSED.labels(outcome).inc(count),
+    )
+    publish = PublishEvents(raw_outlet, settings.raw_topics[0], rates, clock, unknown, keep)
     add_routes(app, publish, tokens)
     dependencies = Dependencies(health, "ingest", postgres, kafka)
     loops: dict[str, service.Loop] = {
         "raw": raw.consume,
         "lag": raw.measure_lag,
         "dead-letters": index_letters,
+        "refused": keep.watch,
     }
     try:
         return await service.run(loops, app, settings, health)
     finally:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LET_GO_S):
-                await asyncio.gather(outlet.close(), raw_outlet.close(), dependencies.close())
+                closing = (outlet, raw_outlet, refused_outlet, dependencies)
+                await asyncio.gather(*(each.close() for each in closing))
         await engine.dispose()

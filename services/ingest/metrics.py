@@ -34,6 +34,11 @@ LAG_SECONDS = Gauge(
 )
 STOPPED = Gauge("ebbwatch_ingest_stopped", "1 while a flood of refusals holds the intake")
 HTTP_EVENTS = Counter("ebbwatch_ingest_http_events", "Events sent over HTTP", ["outcome"])
+HTTP_REFUSED = Counter(
+    "ebbwatch_ingest_http_refused",
+    "Events refused over HTTP: kept as dead letters, known already, or dropped (bytes a minute)",
+    ["outcome"],
+)
 INDEXED = Counter("ebbwatch_ingest_dead_letters_indexed", "Dead letters stored", ["stage"])
 
 STAGES = frozenset({"ingest", "scoring", "alerts"})

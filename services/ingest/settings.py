@@ -40,6 +40,12 @@ class IngestSettings(HttpSettings):
     we read. `refuse`: always refused. `note`: never. What is noted is told in the HTTP answer
     (`noted`) and counted (`ebbwatch_ingest_noted`)."""
 
+    http_refused_bytes_per_minute: int = Field(8 * 1024 * 1024, ge=0)
+    """Bytes of events refused over HTTP that a process keeps as dead letters in a minute, each with
+    4 KiB for its headers and its row: two large requests, or 2,000 small events. The same content
+    is kept once a day. Of what is beyond, and with 0 of all, the answer is the only word;
+    `ebbwatch_ingest_http_refused` counts what was kept, known and dropped."""
+
     flood_share_max: float = Field(SHARE_MAX, gt=0)
     """Share of refused records, of the last 1,000, that stops the intake; above 1: never."""
 

@@ -10,7 +10,9 @@ from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring import metrics
+from services.scoring.core.imports import under_way
 from services.scoring.handlers.assess import Assessor
+from services.scoring.handlers.import_watch import ImportWatch
 from services.scoring.handlers.micro_batch import MicroBatch
 from services.scoring.handlers.serving import Serving
 from services.scoring.handlers.shadow import Shadow
@@ -30,7 +32,7 @@ from services.scoring.model.background import Background
 from services.scoring.model.loading import loads
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.model.store import ArtefactStore
-from services.scoring.ports import BACKFILL, Effects
+from services.scoring.ports import Effects
 from services.scoring.settings import ScoringSettings
 from services.scoring.store.business_clock import BusinessClock
 from services.scoring.store.cache import CachingStandings, CachingStore
@@ -94,7 +96,9 @@ async def run() -> int:
     limits = limits_of(settings, guard=tokens)
     app = create_app("Ebbwatch scoring", health, limits, settings.instance)
     _add_routes(app, engine, history, tokens, clock)
+    imports = ImportWatch(clock)
     _add_checks(health, lanes, serving, value.valuing)
+    health.add_note("imports", imports.note)
     dependencies = Dependencies(health, "scoring", postgres, kafka)
     housekeeping = _housekeeping(settings, engine, clock)
 
@@ -112,7 +116,7 @@ async def run() -> int:
                 "watch": watch_of(settings, engine, serving, clock).watch,
                 "housekeeping": housekeeping.watch,
                 **value.loops,
-                "gauges": lambda stop: _show(lanes, serving, value.valuing, stop),
+                "gauges": lambda stop: _show(lanes, serving, value.valuing, imports, stop),
             },
             app,
             settings,
@@ -352,7 +356,11 @@ def _add_checks(health: Health, lanes: Sequence[_Lane], serving: Serving, valuin
 
 
 async def _show(
-    lanes: Sequence[_Lane], serving: Serving, valuing: Valuing, stop: service.Stop
+    lanes: Sequence[_Lane],
+    serving: Serving,
+    valuing: Valuing,
+    imports: ImportWatch,
+    stop: service.Stop,
 ) -> None:
     """Keep the gauges current also while no batch succeeds."""
     while not await stop.wait(GAUGES_S):
@@ -362,7 +370,8 @@ async def _show(
         metrics.SEGMENTS_UNUSABLE.set(len(valuing.unusable))
         metrics.PARTITIONS.set(len(claims))
         metrics.PARTITIONS_STOPPED.set(sum(len(c.stopped) for c in consumers))
-        metrics.BACKFILLS.set(sum(BACKFILL in claim.progress for claim in claims))
+        metrics.BACKFILLS.set(sum(under_way(claim.progress) is not None for claim in claims))
+        imports(claims)
         metrics.LAG_RECORDS.clear()  # partitions that went to another worker
         for consumer in consumers:
             for (_, partition), records in consumer.lag().items():

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from services.scoring.core.bands import NO_BAND
 from services.scoring.core.columns import Columns
 from services.scoring.core.contracts import Labels
+from services.scoring.core.imports import under_way
 from services.scoring.core.state import empty
 from services.scoring.core.value.changes import StandingColumns, StandingRows
 from services.scoring.core.value.standing import NO_SEGMENTS, NONE
@@ -31,13 +32,6 @@ Flags = NDArray[np.bool_]
 
 NOW = "now"
 """Progress: business time of the partition, Unix seconds UTC; never goes back."""
-BACKFILL = "backfill"
-"""Progress: the import that is under way in the partition; its sweep rests meanwhile."""
-ENDED = "ended"
-"""Progress: imports that have ended, the latest last."""
-ENDED_MAX = 16
-"""How many of them are remembered: what comes late of one of these (through another partition
-upstream, or as a replayed dead letter) is silent without putting the sweep to rest again."""
 SOURCES = "sources"
 """Progress: what each source of purchases usually delivers (`core.deliveries`)."""
 
@@ -131,7 +125,7 @@ class PartitionTurn:
     now: datetime | None
     """Business time at which customers of the partition are assessed; None: not now."""
     progress: dict[str, object]
-    """Kept with the offset: see `NOW` and `BACKFILL`."""
+    """Kept with the offset: see `NOW`, `SOURCES` and `core.imports`."""
     tick: bool = False
     """The last consumed record is a tick; it is consumed only once its sweep is done."""
     tick_received_ms: int = 0
@@ -142,7 +136,7 @@ class PartitionTurn:
     @property
     def sweeping(self) -> bool:
         """Timers of this partition may fire now."""
-        return self.now is not None and BACKFILL not in self.progress
+        return self.now is not None and under_way(self.progress) is None
 
 
 @dataclass(slots=True)

@@ -17,28 +17,13 @@ from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRa
 from shared.kafka.batch import Batch, Record
 from shared.kafka.display import OffsetDisplay
 from shared.kafka.growth import admit
-from shared.kafka.log_check import FETCH_BYTES_MAX, asked, misfit
+from shared.kafka.log_check import asked, misfit
+from shared.kafka.membership import POLL_TIMEOUT_MS, member_kwargs
 from shared.kafka.settings import KafkaSettings
+from shared.kafka.tails import Tails
 from shared.kernel.errors import Transient
 from shared.postgres.ledger import Claim, Ledger, Move
 from shared.postgres.ledger import TopicPartition as Tp
-
-POLL_TIMEOUT_MS = 100
-"""How long a poll waits for records: bounds how late a sweep or a shutdown starts."""
-
-SESSION_TIMEOUT_MS = 10_000
-"""Without a heartbeat for so long, the group gives the partitions to somebody else."""
-
-REBALANCE_TIMEOUT_MS = 60_000
-"""How long members may take to rejoin; aiokafka's default is the session timeout, which one
-slow batch would overrun."""
-
-POLL_INTERVAL_MS_MAX = 300_000
-"""A worker that does not poll for so long leaves the group."""
-
-FETCH_WAIT_MS_MAX = 500
-"""How long the broker holds a fetch that finds nothing; it answers at once when a record comes,
-so a shorter time only makes idle consumers busy."""
 
 ASIDE_S = 5.0
 """How long a fenced or stopped partition is left alone. After a fence the group should soon take
@@ -93,6 +78,7 @@ class FencedConsumer:
     _held: dict[Tp, list[Record]] = field(default_factory=dict)
     _aside_since: dict[Tp, float] = field(default_factory=dict)
     _stopped: dict[Tp, str] = field(default_factory=dict)
+    _tails: Tails = field(default_factory=Tails)
     _checked_at: float = 0.0
     _display: OffsetDisplay | None = None
     _leaving: "set[asyncio.Task[None]]" = field(default_factory=set)
@@ -100,16 +86,7 @@ class FencedConsumer:
     async def start(self) -> None:
         """Begin to join the group; Transient when the broker or a topic is not there."""
         inner = AIOKafkaConsumer(
-            **self.settings.client_kwargs(self.group),
-            group_id=f"ebbwatch-{self.group}",
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            session_timeout_ms=SESSION_TIMEOUT_MS,
-            heartbeat_interval_ms=SESSION_TIMEOUT_MS // 3,
-            rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
-            max_poll_interval_ms=POLL_INTERVAL_MS_MAX,
-            max_partition_fetch_bytes=FETCH_BYTES_MAX,
-            fetch_max_wait_ms=FETCH_WAIT_MS_MAX,
+            **member_kwargs(self.settings, self.group), auto_offset_reset="none"
         )
         try:
             await self._connect(inner)
@@ -170,6 +147,7 @@ class FencedConsumer:
             self._aside_since.pop(tp, None)
             self._stopped.pop(tp, None)
             self._unclaimed.discard(tp)
+            self._tails.forget(tp)
 
     def fenced(self, batch: Batch, lost: Iterable[Tp]) -> None:
         """The batch was refused because of `lost`: drop those, keep the rest to do again."""
@@ -200,6 +178,7 @@ class FencedConsumer:
             await self._take_over(tp)
         try:
             await self._fill()
+            await self._note_tails()
         except NoOffsetForPartitionError:
             pass  # assigned, not yet claimed and sought
         except OffsetOutOfRangeError as error:
@@ -255,6 +234,17 @@ class FencedConsumer:
                 kept += len(fresh)
         return kept
 
+    async def _note_tails(self) -> None:
+        """All that was read and is not consumed is held now: behind it the client found nothing."""
+        if self._inner is None:
+            raise AssertionError("looked at before start")
+        ours = self._inner.assignment()
+        for tp, claim in list(self._claims.items()):
+            if (key := TopicPartition(*tp)) in ours:
+                held = self._held.get(tp)
+                after = held[-1].offset + 1 if held else claim.next_offset
+                self._tails.note(tp, after, await self._inner.position(key))
+
     def moved(self, batch: Batch, moves: Iterable[Move]) -> None:
         """The transaction with these moves is committed; keep what it did not consume."""
         for move in moves:
@@ -271,7 +261,7 @@ class FencedConsumer:
                 self._held[tp] = rest
 
     def lag(self) -> dict[Tp, int]:
-        """Records between our position and the end of the log, per claimed partition."""
+        """Offsets between ours and the end of what can be read, per claimed partition."""
         return {
             tp: max(0, end - (self._claims[tp].next_offset or 0))
             for tp, end in self._ends().items()
@@ -285,7 +275,7 @@ class FencedConsumer:
         ours = self._inner.assignment()
         asked = {tp: TopicPartition(*tp) for tp in self._claims}
         ends = {tp: self._inner.highwater(key) for tp, key in asked.items() if key in ours}
-        return {tp: end for tp, end in ends.items() if end is not None}
+        return {tp: self._tails.end(tp, end) for tp, end in ends.items() if end is not None}
 
     def _batch(self, records: dict[Tp, list[Record]]) -> Batch:
         return Batch(dict(self._claims), records, self._ends())
@@ -308,7 +298,8 @@ class FencedConsumer:
         await asyncio.wait({leaving}, timeout=CLOSE_S)
 
     def _offsets(self) -> dict[Tp, int]:
-        return {tp: at for tp, c in self._claims.items() if (at := c.next_offset) is not None}
+        reached = {tp: self._tails.reached(tp, c.next_offset) for tp, c in self._claims.items()}
+        return {tp: at for tp, at in reached.items() if at is not None}
 
     def _left(self, leaving: "asyncio.Task[None]") -> None:
         self._leaving.discard(leaving)
@@ -342,11 +333,14 @@ class FencedConsumer:
             return
         rows = await self.ledger.list_all()
         self._checked_at = now
-        epochs = {(row["topic"], row["partition"]): row["epoch"] for row in rows}
+        stored = {(row["topic"], row["partition"]): row for row in rows}
         for tp, claim in list(self._claims.items()):
-            if epochs.get(tp) != claim.epoch:
+            row = stored.get(tp)
+            if row is None or row["epoch"] != claim.epoch:
                 log.warning("claim does not stand any more", tp=tp, epoch=claim.epoch)
                 self._set_aside(tp)
+            elif row["drain_to"] is not None and row["drain_to"] > (claim.next_offset or 0):
+                await self.ledger.drained(claim, self._tails.reached(tp, claim.next_offset))
 
     async def _take_over(self, tp: Tp) -> None:
         inner = self._inner

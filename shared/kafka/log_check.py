@@ -10,16 +10,13 @@ from typing import TypeVar
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from shared.contracts.topics import RAW_MESSAGE_BYTES_MAX
 from shared.kafka.batch import fingerprint
+from shared.kafka.membership import FETCH_BYTES_MAX
 from shared.kafka.settings import KafkaSettings
 from shared.kernel.errors import Transient
 from shared.postgres.ledger import Claim, Fingerprint
 
 T = TypeVar("T")
-
-FETCH_BYTES_MAX = 2 * RAW_MESSAGE_BYTES_MAX
-"""Bytes fetched per partition at once; one oversized record must fit."""
 
 READ_BACK_S = 10.0
 """How long a fingerprint's record may take to arrive."""

@@ -8,7 +8,7 @@ therefore cannot commit.
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -217,6 +217,19 @@ class Ledger:
                     list(ends.values()),
                 )
 
+    async def drained(self, claim: Claim, reached: int | None) -> None:
+        """Note that nothing to read lies between the claim's offset and `reached`: a recorded end
+        in between is reached, and new partitions need not wait for it."""
+        async with unit_of_work(self._engine) as work:
+            await work.driver.execute(
+                f"UPDATE {self._schema}.partition SET drain_to = next_offset "  # noqa: S608
+                "WHERE topic = $1 AND partition = $2 AND epoch = $3 "
+                "AND drain_to > coalesce(next_offset, 0) AND drain_to <= $4",
+                *claim.tp,
+                claim.epoch,
+                reached,
+            )
+
     async def _end_blockers(self, pid: int) -> None:
         async with unit_of_work(self._engine) as work:
             ended = await work.driver.fetch(
@@ -312,6 +325,29 @@ class Ledger:
             )
             await self.unfinished.forget(work, tp)
         return row is not None
+
+    async def amend(self, topic: str, change: Callable[[dict[str, Any]], None]) -> None:
+        """An operator's decision about what is noted beside the offsets of a topic's partitions.
+
+        Raises the epoch of each: its owner is fenced before it writes its own notes again, and
+        claims anew.
+        """
+        async with unit_of_work(self._engine) as work:
+            rows = await work.driver.fetch(
+                f"SELECT partition, progress FROM {self._schema}.partition "  # noqa: S608
+                "WHERE topic = $1 ORDER BY partition FOR UPDATE",
+                topic,
+            )
+            for row in rows:
+                progress = orjson.loads(row["progress"])
+                change(progress)
+                await work.driver.execute(
+                    f"UPDATE {self._schema}.partition SET epoch = epoch + 1, progress = $3 "  # noqa: S608
+                    "WHERE topic = $1 AND partition = $2",
+                    topic,
+                    row["partition"],
+                    orjson.dumps(progress).decode(),
+                )
 
     async def forget(self, tp: TopicPartition) -> bool:
         """An operator's word that this partition is gone for good. False where it was not known."""

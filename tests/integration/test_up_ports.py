@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local import __main__ as local
 from deploy.local import services
 from deploy.local.process import StackError
 from deploy.local.stack import ROOT
@@ -42,6 +43,23 @@ def test_a_taken_port_is_told_with_its_setting(taken: int, tmp_path: Path) -> No
     with pytest.raises(StackError, match=f"port {taken}.*EBBWATCH_SCORING_PORT"):
         process.start()
     assert not process.running
+
+
+def test_taken_ports_are_told_before_anything_starts(
+    taken: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All of them at once, each with its setting; no server is started for it."""
+    for name in ("INGEST", "ALERTS"):
+        monkeypatch.setenv(f"EBBWATCH_{name}_PORT", str(taken))
+    monkeypatch.setenv("EBBWATCH_SCORING_PORT", str(free_port()))
+    monkeypatch.setattr("sys.argv", ["local", "--data", str(tmp_path / "data"), "up"])
+    assert local.main() == 1
+    said = capsys.readouterr().err
+    assert said.count(f"port {taken}") == 2
+    assert "EBBWATCH_INGEST_PORT" in said
+    assert "EBBWATCH_ALERTS_PORT" in said
+    assert "EBBWATCH_SCORING_PORT" not in said
+    assert not (tmp_path / "data").exists()
 
 
 def test_a_strangers_answer_is_not_ours(

@@ -31,6 +31,11 @@ NO_CLOUDEVENT = (
     '"time": ..., "subject": <customer>, "data": {"amount": "12.50", "currency": "USD"}}'
 )
 
+HYPHENS = (
+    "missing: Kafka's binary mode has the attributes in headers `ce_...`, with an underscore; "
+    "these are `ce-...`, as over HTTP"
+)
+
 LEAP_SECOND = re.compile(r"[0-9]:60(?![0-9:])")
 
 HASH_BYTES = 16
@@ -118,15 +123,22 @@ def _careful(value: bytes, headers: Headers, mode: message.Mode) -> tuple[Event,
     try:
         event = msgspec.convert(attributes, Event)
     except msgspec.ValidationError as error:
-        raise _better(attributes, from_msgspec(error)) from error
+        raise _better(attributes, from_msgspec(error), headers, mode) from error
     _check_content(event)
     return event, canonical
 
 
-def _better(attributes: dict[str, Any], found: Invalid) -> Invalid:
+def _better(
+    attributes: dict[str, Any], found: Invalid, headers: Headers, mode: message.Mode
+) -> Invalid:
     """The fault in words that name its cause, where the types cannot know it."""
     if "specversion" not in attributes:
-        return fault("specversion", NO_CLOUDEVENT)
+        hyphens = any(name.lower().startswith("ce-") for name, _ in headers)
+        if mode.binary:
+            return fault(
+                "specversion", "missing: binary mode has it in the header `ce_specversion`"
+            )
+        return fault("specversion", HYPHENS if hyphens else NO_CLOUDEVENT)
     time = attributes.get("time")
     if found.field == "time" and isinstance(time, str) and LEAP_SECOND.search(time):
         return fault("time", "leap seconds (:60) are not taken: send the second before it (:59)")

@@ -136,8 +136,27 @@ def _checked(value: bytes, parsed: Any, path: str) -> bytes:
 
 
 FOREIGN = (
-    (b"\x1f\x8b", "compressed with gzip: send it uncompressed"),
-    (b"\x28\xb5\x2f\xfd", "compressed with Zstandard: send it uncompressed"),
+    *(
+        (beginning, f"compressed with {name}: send it uncompressed")
+        for beginning, name in (
+            (b"\x1f\x8b", "gzip"),
+            (b"\x28\xb5\x2f\xfd", "Zstandard"),
+            (b"\x78\x01", "zlib"),
+            (b"\x78\x5e", "zlib"),
+            (b"\x78\x9c", "zlib"),
+            (b"\x78\xda", "zlib"),
+            (b"\x04\x22\x4d\x18", "LZ4"),
+            (b"\xff\x06\x00\x00sNaPpY", "Snappy"),
+            (b"BZh", "bzip2"),
+            (b"\xfd7zXZ", "xz"),
+            (b"PK\x03\x04", "ZIP"),
+        )
+    ),
+    (b"\x00\x00\x00{", "UTF-32: send UTF-8"),
+    (b"{\x00\x00\x00", "UTF-32: send UTF-8"),
+    (b"\x00{", "UTF-16: send UTF-8"),
+    (b"{\x00", "UTF-16: send UTF-8"),
+    (b"\x00", "begins with a zero byte, as Avro from a schema registry does: send JSON"),
     (b"\xff\xfe", "UTF-16: send UTF-8"),
     (b"\xfe\xff", "UTF-16: send UTF-8"),
     (b"\xef\xbb\xbf", "begins with a byte order mark: send UTF-8 without it"),

@@ -5,6 +5,7 @@ take the same way: nothing is special about them afterwards.
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -26,6 +27,9 @@ EVENTS_MAX = 1_000
 
 TURN_S_MAX = 10.0
 """How long a request waits for the ones before it: the broker is in trouble by then."""
+
+Keep = Callable[[bytes, Invalid, Headers], None]
+"""Takes what was refused, with the headers that an accepted event's record has; returns at once."""
 
 _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -59,12 +63,14 @@ class PublishEvents:
         rates: RateTable,
         clock: Clock,
         unknown_fields: UnknownFields = "typos",
+        keep: Keep = lambda value, fault, headers: None,
     ) -> None:
         self._outlet = outlet
         self._raw_topic = raw_topic
         self._rates = rates
         self._clock = clock
         self._unknown_fields = unknown_fields
+        self._keep = keep
         self._turn = asyncio.Lock()
 
     async def __call__(self, body: bytes, trace: Headers) -> Published:
@@ -74,10 +80,11 @@ class PublishEvents:
         done = Published()
         outgoing = []
         headers = ((names.CONTENT_TYPE, names.CLOUDEVENTS_JSON.encode()), *trace)
-        for index, value in enumerate(split(body)):
+        for index, value in enumerate(self._split(body, headers)):
             try:
                 key, notes = self._key(value, now_ms)
             except Invalid as fault:
+                self._keep(value, fault, headers)
                 done.refusals.append(Refusal(index, fault.field, fault.reason))
                 continue
             done.notes += [Refusal(index, note.field, note.reason) for note in notes]
@@ -85,6 +92,13 @@ class PublishEvents:
         await self._send(outgoing)
         done.accepted = len(outgoing)
         return done
+
+    def _split(self, body: bytes, headers: Headers) -> list[bytes]:
+        try:
+            return split(body)
+        except Invalid as fault:
+            self._keep(body, fault, headers)
+            raise
 
     async def _send(self, outgoing: list[Record]) -> None:
         try:

@@ -1,14 +1,17 @@
 """Use case: send refused records back to where they came from, as they came.
 
 For after the cause is mended (a rate added, a fault of ours corrected). The original bytes, key
-and headers go to the original topic and partition. Doing it twice is harmless: an event is
-known by its id; what is refused again becomes a new dead letter.
+and headers go to the original topic and partition, or to the raw topic where they came over HTTP.
+Doing it twice is harmless: an event is known by its id; what is refused again becomes a new dead
+letter.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
 
+from services.ingest.core.refused import HTTP_ORIGIN
 from services.ingest.ports import DeadLetterIndex, Outlet, Search, StoredDeadLetter
+from shared.contracts.dead_letter import DeadLetter
 from shared.kafka.producer import Record
 from shared.runtime.clock import Clock
 
@@ -19,7 +22,10 @@ PAGE = 50
 class ReplayDeadLetters:
     """For the operator's command."""
 
-    def __init__(self, index: DeadLetterIndex, outlet: Outlet, clock: Clock) -> None:
+    def __init__(
+        self, index: DeadLetterIndex, outlet: Outlet, clock: Clock, raw_topic: str
+    ) -> None:
+        self._raw_topic = raw_topic
         self._index = index
         self._outlet = outlet
         self._clock = clock
@@ -45,14 +51,12 @@ class ReplayDeadLetters:
         return count
 
     async def _replay(self, page: Sequence[StoredDeadLetter]) -> None:
-        await self._outlet.send(
-            Record(
-                stored.letter.origin.topic,
-                stored.letter.key,
-                stored.letter.value,
-                stored.letter.original_headers,
-                partition=stored.letter.origin.partition,
-            )
-            for stored in page
-        )
+        await self._outlet.send(self._record(stored.letter) for stored in page)
         await self._index.mark_replayed([stored.id for stored in page], self._clock.now())
+
+    def _record(self, letter: DeadLetter) -> Record:
+        topic: str = letter.origin.topic
+        partition: int | None = letter.origin.partition
+        if topic == HTTP_ORIGIN:
+            topic, partition = self._raw_topic, None
+        return Record(topic, letter.key, letter.value, letter.original_headers, partition)

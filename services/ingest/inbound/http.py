@@ -82,8 +82,8 @@ class EventsRoute:
     async def post(self, request: Request) -> Response:
         """202 once the acceptable events are acknowledged by Kafka; 422 when there are none.
 
-        Both list by index, field and reason: `refused` events, which are kept nowhere, and what
-        was `noted` of accepted ones.
+        Both list by index, field and reason: `refused` events, which are kept as dead letters, and
+        what was `noted` of accepted ones.
         """
         _look_at_form(request)
         if self._open >= REQUESTS_MAX:

@@ -14,19 +14,10 @@ from aiokafka.errors import KafkaError
 
 from services.ingest.core.faults import fault
 from services.ingest.ports import Unreadable
-from shared.contracts.topics import RAW_MESSAGE_BYTES_MAX
 from shared.kafka.batch import Record
-from shared.kafka.fenced import (
-    FETCH_WAIT_MS_MAX,
-    POLL_INTERVAL_MS_MAX,
-    REBALANCE_TIMEOUT_MS,
-    SESSION_TIMEOUT_MS,
-)
+from shared.kafka.membership import member_kwargs
 from shared.kafka.settings import KafkaSettings
 from shared.kernel.errors import Transient
-
-FETCH_BYTES_MAX = 2 * RAW_MESSAGE_BYTES_MAX
-"""Bytes fetched per partition at once; one oversized record must fit."""
 
 IDLE_MS = 100
 """How long a poll waits for a first record, which ends the wait: bounds how late a stop starts."""
@@ -68,6 +59,8 @@ class RawConsumer:
         """It had trouble reading; `start` replaces it."""
         self._stepping: set[TopicPartition] = set()
         """Partitions with an undecodable record ahead: read one by one up to it."""
+        self._committed: dict[TopicPartition, int] = {}
+        """What this member has committed."""
         self._unplaced = False
         """An undecodable record is ahead in one of the partitions; which, `_read` will find."""
 
@@ -88,17 +81,8 @@ class RawConsumer:
         await self.close()
         inner = AIOKafkaConsumer(
             *self._topics,
-            **self._settings.client_kwargs(self._group),
-            group_id=f"ebbwatch-{self._group}",
-            enable_auto_commit=False,
+            **member_kwargs(self._settings, self._group),
             auto_offset_reset="earliest",
-            isolation_level="read_committed",
-            session_timeout_ms=SESSION_TIMEOUT_MS,
-            heartbeat_interval_ms=SESSION_TIMEOUT_MS // 3,
-            rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
-            max_poll_interval_ms=POLL_INTERVAL_MS_MAX,
-            max_partition_fetch_bytes=FETCH_BYTES_MAX,
-            fetch_max_wait_ms=FETCH_WAIT_MS_MAX,
         )
         try:
             await inner.start()
@@ -138,6 +122,25 @@ class RawConsumer:
             await inner.commit(offsets)
         except (KafkaError, OSError) as error:
             raise Transient(f"Kafka: {type(error).__name__}: {error}") from error
+        self._committed |= offsets
+
+    async def commit_read(self) -> None:
+        """Commit how far was read, once all that was read is done: behind the last record may be
+        what is handed to nobody (an aborted transaction, a marker), and whoever compares the
+        group's offset with the log's end would see records wait for good.
+
+        Only a display depends on it, so trouble is left to the next poll.
+        """
+        inner = self._running()
+        if self._unplaced or self._stepping or not self.started:
+            return
+        with contextlib.suppress(KafkaError, OSError, TimeoutError):
+            async with asyncio.timeout(PROBE_S):
+                read = {tp: await inner.position(tp) for tp in inner.assignment()}
+                news = {tp: at for tp, at in read.items() if self._committed.get(tp) != at}
+                if news:
+                    await inner.commit(news)
+                    self._committed |= news
 
     def rewind(self, records: Sequence[AnyRecord]) -> None:
         """These are not done: read them again, where their partitions are still ours.
@@ -199,6 +202,7 @@ class RawConsumer:
         self._spent = False
         self._unplaced = False
         self._stepping.clear()
+        self._committed.clear()
         if inner is not None:
             with contextlib.suppress(KafkaError, OSError, TimeoutError):
                 async with asyncio.timeout(CLOSE_S):

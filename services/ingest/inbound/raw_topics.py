@@ -126,6 +126,7 @@ class RawTopics:
         began_s = self._clock.monotonic()
         if not records:
             await self._landed()
+            await self._consumer.commit_read()
             return
         self._health.behind(NAME)
         if self._care is not None and self._care.watches(records):

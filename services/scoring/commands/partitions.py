@@ -4,9 +4,11 @@ import argparse
 import sys
 from typing import Any
 
+import orjson
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.commands.running import SPEC
+from services.scoring.core.imports import described, resting
 from services.scoring.settings import ScoringSettings
 from services.scoring.store.tables import SCHEMA
 from shared.postgres.ledger import Ledger
@@ -49,7 +51,10 @@ async def _show(_: argparse.Namespace) -> int:
 def _why(row: dict[str, Any]) -> str:
     if row["waits"]:
         return "was added: begins when the older partitions are read to their recorded ends"
-    return row["status_reason"] or ""
+    if row["status_reason"]:
+        return str(row["status_reason"])
+    found = resting([(row["partition"], orjson.loads(row["progress"]))])
+    return f"{described(found[0])} (`imports end`)" if found else ""
 
 
 async def _forget(args: argparse.Namespace) -> int:

@@ -10,13 +10,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import islice
 
+from services.scoring.core import imports
 from services.scoring.core.deliveries import observe
 from services.scoring.core.events import Kind
 from services.scoring.core.reading import category_of, channel_of, kind_of, until_of
 from services.scoring.ports import (
-    BACKFILL,
-    ENDED,
-    ENDED_MAX,
     NOW,
     SOURCES,
     EventRows,
@@ -112,7 +110,7 @@ class ActivityDecoder:
                     turn.tick_received_ms = activity.receivedms
                     turn.now = activity.time
             elif activity.type == types.BACKFILL_ENDED:
-                _end_backfill(progress, activity.backfill)
+                imports.end(progress, activity.backfill)
             else:
                 _check(activity)
                 rows.extend(_columns([activity], [record]))
@@ -191,10 +189,9 @@ def _append_all(
 
 def _note_backfills(progress: dict[str, object], activities: Sequence[Activity]) -> None:
     """An import is under way, unless it has ended: the last one that these belong to."""
-    ended = _ended(progress)
-    for activity in activities:
-        if activity.backfill is not None and activity.backfill not in ended:
-            progress[BACKFILL] = activity.backfill
+    imports.note(
+        progress, ((a.backfill, a.receivedms) for a in activities if a.backfill is not None)
+    )
 
 
 def _note_deliveries(progress: dict[str, object], events: EventRows) -> None:
@@ -254,20 +251,6 @@ def _columns(activities: Sequence[Activity], records: Sequence[Record]) -> Event
 
 def _digest(record: Record) -> bytes:
     return hashlib.blake2b(record.value or b"", digest_size=HASH_BYTES).digest()
-
-
-def _ended(progress: dict[str, object]) -> list[str]:
-    found = progress.get(ENDED)
-    return found if isinstance(found, list) else []
-
-
-def _end_backfill(progress: dict[str, object], named: str | None) -> None:
-    """The import that is `named`, else the one under way, is over."""
-    under_way = progress.pop(BACKFILL, None)
-    ended = named or under_way
-    if isinstance(ended, str):
-        others = [one for one in _ended(progress) if one != ended]
-        progress[ENDED] = [*others, ended][-ENDED_MAX:]
 
 
 def _was_reached(progress: dict[str, object], at: datetime) -> bool:

@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 import orjson
 
-from services.scoring.ports import BACKFILL, NOW
+from services.scoring.core.imports import under_way
+from services.scoring.ports import NOW
 from shared.postgres.ledger import Ledger
 from shared.runtime.clock import Clock
 
@@ -22,7 +23,7 @@ class BusinessClock:
         """Business time, UTC. Raises Transient."""
         rows = await self._ledger.list_all()
         found = [orjson.loads(row["progress"]) for row in rows if row["topic"] == self._topic]
-        if any(BACKFILL in progress for progress in found):
+        if any(under_way(progress) is not None for progress in found):
             return None
         if not self._replay:
             return self._clock.now()

@@ -11,6 +11,7 @@ from typing import Final
 import orjson
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.scoring.core.imports import under_way
 from services.scoring.core.timers import AFTER_BACKFILL, PULLED
 from shared.postgres.engine import unit_of_work
 
@@ -109,7 +110,7 @@ class ValueJobs:
         async with unit_of_work(self._engine) as work:
             rows = await work.driver.fetch("SELECT progress FROM scoring.partition")
         found = [orjson.loads(row["progress"]) for row in rows]
-        if any("backfill" in progress for progress in found):
+        if any(under_way(progress) is not None for progress in found):
             return None
         return max((float(p["now"]) for p in found if "now" in p), default=None)
 

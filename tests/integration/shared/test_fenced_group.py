@@ -10,7 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import ConsumerStoppedError, KafkaError
 
 from shared.kafka.batch import Batch
-from shared.kafka.fenced import SESSION_TIMEOUT_MS
+from shared.kafka.membership import SESSION_TIMEOUT_MS
 from shared.kafka.quarantine import PassOver, Quarantine
 from shared.kafka.worker import work
 from shared.kernel.errors import Transient

@@ -1,6 +1,9 @@
 """Events to test with: acceptable ones, and the rows of bad input with what must be said."""
 
+import bz2
 import json
+import lzma
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +72,14 @@ BAD = (
     # The rows that the system promises to withstand, in the order of the promise.
     Bad("not JSON", b"purchase;7;12.50", "value", "not JSON"),
     Bad("gzip", b"\x1f\x8b\x08\x00", "value", "compressed with gzip"),
+    Bad("zlib", zlib.compress(encoded()), "value", "compressed with zlib"),
+    Bad("bzip2", bz2.compress(encoded()), "value", "compressed with bzip2"),
+    Bad("xz", lzma.compress(encoded()), "value", "compressed with xz"),
+    Bad("Avro", b"\x00\x00\x00\x00\x07\x02abc", "value", "zero byte"),
+    *(
+        Bad(f"{name} without a mark", encoded().decode().encode(name), "value", name[:6])
+        for name in ("UTF-16-LE", "UTF-16-BE", "UTF-32-LE", "UTF-32-BE")
+    ),
     Bad("UTF-16", encoded().decode().encode("utf-16"), "value", "UTF-16: send UTF-8"),
     Bad("byte order mark", b"\xef\xbb\xbf" + encoded(), "value", "byte order mark"),
     Bad("XML", b"<event/>", "value", "XML"),
@@ -170,6 +181,20 @@ BAD = (
     Bad("nested far too deep", b"[" * 500_000, "value", "not JSON"),
     # CloudEvents.
     Bad("another CloudEvents version", encoded(specversion="0.3"), "specversion", "0.3"),
+    Bad(
+        "binary mode without its version",
+        b'{"amount": "12.50"}',
+        "specversion",
+        "header `ce_specversion`",
+        tuple(h for h in binary_headers() if h[0] != "ce_specversion"),
+    ),
+    Bad(
+        "binary mode with the headers of HTTP",
+        b'{"amount": "12.50"}',
+        "specversion",
+        "with an underscore",
+        (("ce-specversion", b"1.0"), ("ce-id", b"1")),
+    ),
     Bad("no CloudEvent", b'{"amount": "12.50"}', "specversion", "missing"),
     Bad("data in base64", encoded(data=None, data_base64="e30="), "data_base64", "send JSON"),
     Bad("data is Avro", encoded(datacontenttype="application/avro"), "datacontenttype", "avro"),

@@ -254,7 +254,7 @@ class TestReplay:
         """Key, bytes, headers, topic and partition are the original's."""
         index, outlet = FakeIndex(), FakeOutlet()
         index.put(self._letter(7))
-        replay = ReplayDeadLetters(index, outlet, FixedClock())
+        replay = ReplayDeadLetters(index, outlet, FixedClock(), "raw")
         assert await replay.one(1)
         assert outlet.sent == [Outgoing("raw", b"k", b"7", (("h", b"v"),), partition=2)]
         assert index.rows[0].replayed_at is not None
@@ -266,7 +266,7 @@ class TestReplay:
         for n in range(PAGE + 5):
             index.put(self._letter(n))
         index.put(self._letter(999, field="time"))
-        replay = ReplayDeadLetters(index, outlet, FixedClock())
+        replay = ReplayDeadLetters(index, outlet, FixedClock(), "raw")
         assert await replay.all(Search(field="data.currency")) == PAGE + 5
         assert [r.value for r in outlet.sent] == [b"%d" % n for n in range(PAGE + 5)]
         assert await replay.all(Search(field="data.currency")) == 0
@@ -276,12 +276,12 @@ class TestReplay:
         index = FakeIndex()
         outlet = FakeOutlet(after=lambda: index.put(self._letter(1)))
         index.put(self._letter(0))
-        assert await ReplayDeadLetters(index, outlet, FixedClock()).all(Search()) == 1
+        assert await ReplayDeadLetters(index, outlet, FixedClock(), "raw").all(Search()) == 1
 
     async def test_not_acknowledged(self) -> None:
         """Then it still waits."""
         index = FakeIndex()
         index.put(self._letter(0))
         with pytest.raises(Transient):
-            await ReplayDeadLetters(index, FakeOutlet(failures=1), FixedClock()).one(1)
+            await ReplayDeadLetters(index, FakeOutlet(failures=1), FixedClock(), "raw").one(1)
         assert index.rows[0].replayed_at is None

@@ -37,6 +37,8 @@ class Scripted(RawConsumer):
     _started: bool = False
     polls: list[int] = field(default_factory=list)
     commits: list[int] = field(default_factory=list)
+    read_committed: int | None = None
+    """Up to where it committed what is handed to nobody."""
     poll_fails_at: int | None = None
     """The poll at this position fails, once."""
 
@@ -66,6 +68,10 @@ class Scripted(RawConsumer):
             raise Transient("rebalanced")
         self.committed = records[-1].offset + 1
         self.commits.append(self.committed)
+
+    async def commit_read(self) -> None:
+        assert self.committed == self.position, "what was read is not done yet"
+        self.read_committed = self.position
 
     def rewind(self, records: list[AnyRecord]) -> None:  # type: ignore[override] # as called
         self.position = records[0].offset
@@ -116,6 +122,7 @@ async def test_not_acknowledged_is_read_again() -> None:
     await _loop(consumer, outlet, FakeStops()).consume(consumer.stop)
     assert consumer.polls == [0, 2, 0, 2, 4], "what was read behind it, too"
     assert (consumer.commits, _ids(outlet)) == ([2, 4], ["0", "1", "2", "3"])
+    assert consumer.read_committed == 4
 
 
 async def test_the_next_batch_is_decided_on_while_one_is_on_its_way() -> None:

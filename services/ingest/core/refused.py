@@ -1,0 +1,55 @@
+"""What is kept of an event that was refused over HTTP: a dead letter like one from Kafka.
+
+It never was in a topic, so its origin is the route, and a number made of its content: the same
+bytes refused for the same reason on the same day are one letter, however often they are sent.
+"""
+
+from datetime import datetime
+from hashlib import blake2b
+from typing import Final
+
+from shared.contracts.dead_letter import DeadLetter, Headers, Origin
+from shared.kernel.errors import Invalid
+
+HTTP_ORIGIN: Final = "POST /v1/events"
+"""Stands for the topic; no topic of Kafka can have this name."""
+
+
+def letter(value: bytes, fault: Invalid, headers: Headers, at: datetime) -> DeadLetter:
+    """The dead letter of refused bytes; `headers` are those of an accepted event's record."""
+    day = at.date().isoformat()
+    said = "\0".join((day, fault.field, fault.reason)).encode() + b"\0" + value
+    number = int.from_bytes(blake2b(said, digest_size=8).digest()) >> 1
+    return DeadLetter(
+        key=None,
+        value=value,
+        original_headers=headers,
+        origin=Origin(HTTP_ORIGIN, 0, number),
+        stage="ingest",
+        field=fault.field,
+        reason=fault.reason,
+    )
+
+
+class Allowance:
+    """So many bytes a minute, saved up for one minute at most."""
+
+    def __init__(self, per_minute: int) -> None:
+        self._per_minute = per_minute
+        self._left = float(per_minute)
+        self._at_s: float | None = None
+
+    def take(self, amount: int, now_s: float) -> bool:
+        """Take this much, where it is there; `now_s` on a clock that never goes back.
+
+        >>> allowance = Allowance(60)
+        >>> allowance.take(50, 0.0), allowance.take(20, 5.0), allowance.take(20, 10.0)
+        (True, False, True)
+        """
+        passed_s = 0.0 if self._at_s is None else now_s - self._at_s
+        self._at_s = now_s
+        self._left = min(self._per_minute, self._left + passed_s * self._per_minute / 60)
+        if amount > self._left:
+            return False
+        self._left -= amount
+        return True

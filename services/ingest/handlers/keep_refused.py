@@ -1,0 +1,103 @@
+"""Use case: what was refused over HTTP is kept in the dead-letter topic, beside the answer.
+
+A request hands over what it refused and goes on at once: neither its answer nor the accepted
+events wait for this. Bounded thrice: by bytes a minute, by bytes that wait, and by keeping the same
+content once. What is beyond is counted; the answer has named it to its sender all the same.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Literal
+
+import structlog
+
+from services.ingest.core.refused import Allowance, letter
+from services.ingest.ports import Outlet
+from shared.contracts.dead_letter import DeadLetter, Headers
+from shared.contracts.topics import RAW_MESSAGE_BYTES_MAX
+from shared.kafka.producer import Record
+from shared.kernel.errors import Invalid, Transient
+from shared.runtime.backoff import Backoff
+from shared.runtime.clock import Clock
+from shared.runtime.service import Stop
+
+WAITING_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Bytes that wait for the broker: three of the largest requests."""
+LETTER_BYTES: Final = 4 * 1024
+"""What a letter counts beside its own bytes: headers, and a row of the index with its keys."""
+KNOWN_MAX: Final = 10_000
+"""Letters that are remembered, so that a sender who repeats itself fills nothing."""
+DRAIN_S: Final = 0.2
+"""How often what waits is sent: soon enough for whoever looks at once, and in batches."""
+
+Outcome = Literal["kept", "known", "dropped"]
+
+log = structlog.get_logger(__name__)
+
+
+class KeepRefused:
+    """Use: call it with each refusal; `watch` sends. `bytes_per_minute` 0 keeps nothing."""
+
+    def __init__(
+        self,
+        outlet: Outlet,
+        topic: str,
+        bytes_per_minute: int,
+        clock: Clock,
+        observe: Callable[[Outcome, int], None],
+    ) -> None:
+        self._outlet = outlet
+        self._topic = topic
+        self._allowance = Allowance(bytes_per_minute)
+        self._clock = clock
+        self._observe = observe
+        self._waiting: deque[DeadLetter] = deque()
+        self._waiting_bytes = 0
+        self._known: dict[int, None] = {}
+        """Numbers of letters, the oldest first."""
+
+    def __call__(self, value: bytes, fault: Invalid, headers: Headers) -> None:
+        """Keep these bytes, where there is room for them."""
+        found = letter(value, fault, headers, self._clock.now())
+        number = found.origin.offset
+        if number in self._known:
+            self._observe("known", 1)
+            return
+        cost = len(value) + LETTER_BYTES
+        room = self._waiting_bytes + cost <= WAITING_BYTES_MAX
+        # Larger ones could not be replayed: the raw topic would not take them.
+        room = room and len(value) <= RAW_MESSAGE_BYTES_MAX
+        if not room or not self._allowance.take(cost, self._clock.monotonic()):
+            self._observe("dropped", 1)
+            return
+        self._known[number] = None
+        if len(self._known) > KNOWN_MAX:
+            del self._known[next(iter(self._known))]
+        self._waiting.append(found)
+        self._waiting_bytes += cost
+
+    async def watch(self, stop: Stop) -> None:
+        """Send what waits, until `stop`, and then once more."""
+        backoff = Backoff()
+        while not await stop.wait(DRAIN_S):
+            try:
+                await self._send()
+                backoff.reset()
+            except Transient as trouble:
+                wait = backoff.next()
+                log.warning("refused events wait", trouble=str(trouble), wait_s=wait)
+                await stop.wait(wait)
+        try:
+            await self._send()
+        except Transient:
+            self._observe("dropped", len(self._waiting))
+
+    async def _send(self) -> None:
+        batch = list(self._waiting)
+        if not batch:
+            return
+        await self._outlet.send(Record(self._topic, x.key, x.value, x.to_headers()) for x in batch)
+        for sent in batch:
+            self._waiting.popleft()
+            self._waiting_bytes -= len(sent.value or b"") + LETTER_BYTES
+        self._observe("kept", len(batch))

@@ -1,0 +1,63 @@
+"""Says that an import of history is under way, for as long as it is.
+
+The sweep of its partitions rests until its end marker comes. One that never comes would end every
+warning of a silence, so this keeps saying so, in the log and beside `/readyz`, and names the
+command that ends it. It never ends one by itself: an import may pause.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+import structlog
+
+from services.scoring.core.imports import Resting, described, resting
+from shared.postgres.ledger import Claim
+from shared.runtime.clock import Clock
+
+REPEAT_S: Final = 3_600.0
+"""How often the log is reminded of an import that is still under way, in seconds."""
+NOTED_MAX: Final = 3
+"""Imports that a note names; more at once are a sender's fault and not worth a page."""
+
+HOW_TO_END: Final = (
+    "if it is over, send its end marker, or run `python -m services.scoring imports end ID`"
+)
+
+log = structlog.get_logger(__name__)
+
+
+class ImportWatch:
+    """Of the partitions that one process owns."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._resting: list[Resting] = []
+        self._said_at: dict[str, float] = {}
+
+    def __call__(self, claims: Iterable[Claim]) -> None:
+        """Look at what is owned now; called several times a minute."""
+        self._resting = resting((claim.partition, claim.progress) for claim in claims)
+        now = self._clock.monotonic()
+        here = {one.name for one in self._resting}
+        for one in self._resting:
+            facts = {"import_id": one.name, "partitions": one.partitions, "newest": one.newest}
+            if one.name not in self._said_at:
+                log.info("an import is under way: the sweep rests", **facts)
+            elif now - self._said_at[one.name] >= REPEAT_S:
+                log.warning(
+                    "an import is still under way: the sweep rests", **facts, mend=HOW_TO_END
+                )
+            else:
+                continue
+            self._said_at[one.name] = now
+        for name in sorted(set(self._said_at) - here):
+            del self._said_at[name]
+            log.info("no partition rests for this import here any more", import_id=name)
+
+    async def note(self) -> str | None:
+        """For `/readyz`: what rests, and how to end it; None while nothing does."""
+        if not self._resting:
+            return None
+        shown = [described(one) for one in self._resting[:NOTED_MAX]]
+        more = len(self._resting) - len(shown)
+        return "; ".join([*shown, *([f"{more} more"] if more else []), HOW_TO_END])

@@ -1,0 +1,42 @@
+"""What every member of a consumer group sets: its name, what it reads, when it is given up."""
+
+from typing import Any
+
+from shared.contracts.topics import RAW_MESSAGE_BYTES_MAX
+from shared.kafka.settings import KafkaSettings
+
+POLL_TIMEOUT_MS = 100
+"""How long a poll waits for records: bounds how late a sweep or a shutdown starts."""
+
+SESSION_TIMEOUT_MS = 10_000
+"""Without a heartbeat for so long, the group gives the partitions to somebody else."""
+
+REBALANCE_TIMEOUT_MS = 60_000
+"""How long members may take to rejoin; aiokafka's default is the session timeout, which one
+slow batch would overrun."""
+
+POLL_INTERVAL_MS_MAX = 300_000
+"""A worker that does not poll for so long leaves the group."""
+
+FETCH_WAIT_MS_MAX = 500
+"""How long the broker holds a fetch that finds nothing; it answers at once when a record comes,
+so a shorter time only makes idle consumers busy."""
+
+FETCH_BYTES_MAX = 2 * RAW_MESSAGE_BYTES_MAX
+"""Bytes fetched per partition at once; one oversized record must fit."""
+
+
+def member_kwargs(settings: KafkaSettings, group: str) -> dict[str, Any]:
+    """Keyword arguments for a member of `group`, who commits by itself and reads what stands:
+    what a transaction took back is nobody's event."""
+    return settings.client_kwargs(group) | {
+        "group_id": f"ebbwatch-{group}",
+        "enable_auto_commit": False,
+        "isolation_level": "read_committed",
+        "session_timeout_ms": SESSION_TIMEOUT_MS,
+        "heartbeat_interval_ms": SESSION_TIMEOUT_MS // 3,
+        "rebalance_timeout_ms": REBALANCE_TIMEOUT_MS,
+        "max_poll_interval_ms": POLL_INTERVAL_MS_MAX,
+        "max_partition_fetch_bytes": FETCH_BYTES_MAX,
+        "fetch_max_wait_ms": FETCH_WAIT_MS_MAX,
+    }

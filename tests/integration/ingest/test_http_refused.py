@@ -1,0 +1,106 @@
+"""What ingest refuses over HTTP is a dead letter, of those who may write and of nobody else."""
+
+import gzip
+import json
+
+import httpx
+import pytest
+
+from shared.contracts.dead_letter import DeadLetter
+from shared.contracts.headers import TRACEPARENT
+from tests.integration.ingest.running import Place, Running, eventually, ingest
+from tests.unit.ingest.events import encoded, event
+
+pytestmark = pytest.mark.stack
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+SHOPIFY = json.dumps({"id": 820982911946154508, "email": "a@b.example"}).encode()
+KEPT = 'ebbwatch_ingest_http_refused_total{outcome="kept"}'
+
+
+async def post(
+    service: Running, body: bytes, token: str | None = None, **headers: str
+) -> httpx.Response:
+    """Send a body; header names with `_` for `-`."""
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    if token is not None:
+        given["Authorization"] = f"Bearer {token}"
+    async with httpx.AsyncClient() as client:
+        return await client.post(f"{service.url}/v1/events", content=body, headers=given)
+
+
+async def token_of(place: Place, scope: str) -> str:
+    """A token as an operator makes one."""
+    shown = await place.command("tokens", "create", "--name", "test", "--scope", scope)
+    return shown.strip()
+
+
+async def test_refused_events_are_kept_and_replayed(place: Place) -> None:
+    """The answer is what it was; the letters have bytes, field, reason and trace; a caller without
+    the right fills nothing; what is replayed takes the way of every raw record."""
+    euros = encoded(id="2", data={"amount": "10.00", "currency": "EUR"})
+    body = b"[%b,%b,%b]" % (encoded(id="1"), euros, SHOPIFY)
+    async with ingest(place) as service:
+        writer, reader = (
+            await token_of(place, "events:write"),
+            await token_of(place, "customers:read"),
+        )
+        for stranger in (None, "ebw_made-up", reader):
+            assert (await post(service, SHOPIFY, stranger)).status_code in {401, 403}
+        answer = await post(service, body, writer, traceparent=TRACE)
+        assert (answer.status_code, answer.json()["accepted"]) == (202, 1)
+        said = {r["index"]: (r["field"], r["reason"]) for r in answer.json()["refused"]}
+        assert (await post(service, body, writer)).status_code == 202
+        broken = await post(service, b'[{"id": 1}', writer)
+        assert broken.status_code == 422
+        await service.reaches(KEPT, 3)
+        found = await place.read(place.dead_letter, 3)
+        assert len(found) == 3, "the same again is no second letter"
+        letters = {r.value: DeadLetter.from_record(r.key, r.value, r.headers) for r in found}
+        for index, value in ((1, euros), (2, SHOPIFY)):
+            assert (letters[value].field, letters[value].reason) == said[index]
+            assert (TRACEPARENT, TRACE.encode()) in letters[value].original_headers
+        assert "into `data`" in said[2][1]
+
+        async def indexed() -> bool:
+            return (await place.command("dead-letters", "list")).count("POST /v1/events") == 3
+
+        await eventually(indexed)
+        await place.command("dead-letters", "replay", "--all", "--field", "data.currency")
+        again = await place.read(place.raw, 3)
+        assert {r.value for r in again if r.key is None} == {euros}
+        assert await service.stop() == 0
+
+
+async def test_kept_nowhere_by_the_setting(place: Place) -> None:
+    """0 bytes a minute: only the answer tells."""
+    nothing = {"EBBWATCH_INGEST_HTTP_REFUSED_BYTES_PER_MINUTE": "0"}
+    async with ingest(place, nothing) as service:
+        writer = await token_of(place, "events:write")
+        assert (await post(service, SHOPIFY, writer)).status_code == 422
+        await service.reaches('ebbwatch_ingest_http_refused_total{outcome="dropped"}', 1)
+        assert await service.stop() == 0
+    assert await place.read(place.dead_letter, 0) == []
+
+
+async def test_each_refusal_names_its_cause(place: Place) -> None:
+    """Forms that senders try: what is wrong, and what to do."""
+    line = encoded()
+    rows: list[tuple[bytes, dict[str, str], int, str]] = [
+        (SHOPIFY, {}, 422, "not a CloudEvent"),
+        (b"[%b]" % SHOPIFY, {}, 422, "not a CloudEvent"),
+        (b"{}", {"ce_id": "1", "ce_specversion": "1.0"}, 415, "binary mode"),
+        (gzip.compress(line), {"content_encoding": "gzip"}, 415, "gzip"),
+        (gzip.compress(line), {}, 422, "compressed with gzip"),
+        (line + b"\n" + line, {"content_type": "application/x-ndjson"}, 415, "NDJSON"),
+        (line + b"\n" + line, {}, 422, "NDJSON"),
+        (encoded(time="2016-12-31T23:59:60Z"), {}, 422, "leap seconds"),
+        (json.dumps(event(data={"amount": "59.900000000000006", "currency": "USD"})).encode(),
+         {}, 422, "9 after it"),
+    ]  # fmt: skip
+    async with ingest(place) as service:
+        writer = await token_of(place, "events:write")
+        for body, headers, status, cause in rows:
+            answer = await post(service, body, writer, **headers)
+            assert (answer.status_code, cause in answer.text) == (status, True), answer.text
+        assert await service.stop() == 0
