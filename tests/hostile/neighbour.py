@@ -32,6 +32,8 @@ PERIOD_S: Final = 0.1
 """Between two requests of the same kind."""
 TASK_PERIOD_S: Final = 0.2
 """Between two customers whose task is to be delivered."""
+ENDED: Final = (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError)
+"""How a connection ends: by the sender, or with the run."""
 LATE_S_MAX: Final = 120.0
 """Until a delivery that has not come counts as lost."""
 
@@ -124,7 +126,7 @@ class Neighbour:
 
     async def receive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """A connection of the sender's: each message is taken at once."""
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+        with contextlib.suppress(*ENDED):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
                 headers = dict(

@@ -13,12 +13,11 @@ from typing import Final
 
 from services.alerts.core.endpoint import Kind
 from tests.hostile.answers import Answer, Hostile
+from tests.hostile.neighbour import ENDED
 from tests.hostile.vendors import TOKENS, good, good_content, succeeds
 
 LENGTH: Final = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 MESSAGE: Final = re.compile(rb"webhook-id: *(\S+)", re.IGNORECASE)
-ENDED: Final = (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError)
-"""How a connection ends: by the sender, or with the run."""
 HOSTILE_TOKEN: Final = 0.05
 """Share of token requests that are answered with hostility: at most some of a vendor's quota."""
 

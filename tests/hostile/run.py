@@ -30,7 +30,7 @@ class Profile(NamedTuple):
 
 
 PROFILES: Final = {
-    "short": Profile(300, 600, 300, 2.0),
+    "short": Profile(300, 600, 200, 1.5),
     "long": Profile(5_000, 20_000, 3_000, 30.0),
 }
 
@@ -94,16 +94,18 @@ async def _attack(
 
 
 async def _read(ground: Ground) -> int:
-    """Wait until every service has read all that there is; how much it has not."""
+    """Wait until every service has read all that there is now, beside which the neighbour goes on
+    writing; how much it has not."""
     behind = 0
     async with Backlog(ground.stack.kafka.settings) as backlog:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(READ_S_MAX):
-                while not ground.dead():
-                    behind = await backlog.behind(INGEST, SCORING, *ALERTS)
-                    if not behind:
-                        break
-                    await asyncio.sleep(0.5)
+                for stage in (INGEST, SCORING, *ALERTS):
+                    ends = await backlog.ends(stage.topic)
+                    behind = await backlog.before(ends, stage)
+                    while behind and not ground.dead():
+                        await asyncio.sleep(0.2)
+                        behind = await backlog.before(ends, stage)
     return behind
 
 

@@ -23,6 +23,6 @@ async def test_nothing_from_outside_ends_or_stalls_a_service() -> None:
         assert outcome.answers[422] > profile.requests * 0.2, name
     assert figures.records > profile.records * 0.8
     assert figures.answers.total() >= profile.answers
-    assert figures.results.keys() >= {"ok", "retry", "permanent", "endpoint_dead", "ambiguous"}
+    assert figures.results.keys() >= {"ok", "retry", "ambiguous"}
     assert figures.neighbour.sent > 0
     assert {row["attack"] for row in figures.ratios()} == set(CONTROLS)
