@@ -8,6 +8,7 @@ has yet to copy to every partition.
 
 import asyncio
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -61,7 +62,7 @@ class Backlog:
 
     async def written(self, topic: Topic) -> int:
         """Records ever written to `topic`."""
-        return sum((await self._ends(topic)).values())
+        return sum((await self.ends(topic)).values())
 
     async def behind(self, *stages: Stage) -> int:
         """Records that these stages have yet to read; name them in the order of the data.
@@ -70,7 +71,7 @@ class Backlog:
         so what moves on meanwhile is counted twice rather than not at all.
         """
         reached = [await self._reached(stage.group) for stage in stages]
-        ends = await self._ends(*(stage.topic for stage in stages))
+        ends = await self.ends(*(stage.topic for stage in stages))
         return sum(
             max(0, end - own.get(tp, 0))
             for stage, own in zip(stages, reached, strict=True)
@@ -78,7 +79,13 @@ class Backlog:
             if tp.topic == stage.topic.name
         )
 
-    async def _ends(self, *topics: Topic) -> dict[TopicPartition, int]:
+    async def before(self, ends: Mapping[TopicPartition, int], stage: Stage) -> int:
+        """Records before these ends of its topic that a stage has yet to read: unlike `behind` it
+        comes to zero while others go on writing."""
+        reached = await self._reached(stage.group)
+        return sum(max(0, end - reached.get(tp, 0)) for tp, end in ends.items())
+
+    async def ends(self, *topics: Topic) -> dict[TopicPartition, int]:
         """The ends of all their partitions, in one request to each broker."""
         parts = [
             TopicPartition(topic.name, number)

@@ -248,6 +248,7 @@ class Services:
             "EBBWATCH_ALERTS_CLOCK": self._clock,
             "EBBWATCH_ALERTS_ENDPOINTS": json.dumps([endpoint]),
             "EBBWATCH_ALERTS_DELIVERY_ALLOWED_NETWORKS": "127.0.0.0/8",
+            "EBBWATCH_ALERTS_DELIVERY_HTTPS_ONLY": "false",
             "SAMPLE_CRM_PORT": str(self._ports[CRM]),
             "SAMPLE_CRM_WEBHOOK_SECRET": secret,
         }

@@ -11,7 +11,7 @@ from services.alerts.core.keys import key_of as aes_key
 from services.alerts.handlers.act import Act
 from services.alerts.handlers.assess import Assess
 from services.alerts.handlers.book import Book
-from services.alerts.handlers.deliver import Deliver, Sending
+from services.alerts.handlers.deliver import Deliver, Sending, raise_alarm
 from services.alerts.handlers.enter import Enter
 from services.alerts.handlers.forget import Forget
 from services.alerts.handlers.give_verdict import GiveVerdict
@@ -33,7 +33,7 @@ from services.alerts.inbound.http.endpoints import Managing, add_endpoints
 from services.alerts.inbound.http.parts import Parts
 from services.alerts.inbound.policy_file import read_policy
 from services.alerts.inbound.risk import RiskDecoder
-from services.alerts.outbound.connectors import Connectors, check
+from services.alerts.outbound.connectors import Connectors, check, refused
 from services.alerts.outbound.described import Described
 from services.alerts.outbound.effect_page import effect_page
 from services.alerts.outbound.http import Http
@@ -250,7 +250,8 @@ class Alerts:
         """What speaks with each endpoint."""
         tokens = TokenRows(self.engine, self.vault)
         return Connectors(
-            Shared(http, self.clock, tokens, self.owner_rows, MemberRows(self.engine))
+            Shared(http, self.clock, tokens, self.owner_rows, MemberRows(self.engine)),
+            https_only=self.settings.delivery_https_only,
         )
 
     def look_for_changes(self, connectors: Connectors) -> LookForChanges:
@@ -334,6 +335,8 @@ async def _run(alerts: Alerts, connectors: Connectors) -> int:
 
     async def prepare() -> None:
         await admin.register([e.endpoint() for e in settings.endpoints], alerts.clock.now())
+        may_not = partial(refused, https_only=settings.delivery_https_only)
+        raise_alarm(await admin.switch_off(may_not, alerts.clock.now()))
         async with unit_of_work(alerts.engine) as unit:
             await alerts.rules.begin_with(unit, first, alerts.clock.now())
 

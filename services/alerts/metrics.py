@@ -48,7 +48,8 @@ ATTEMPT_S = Histogram(
 )
 ENDPOINTS_DISABLED = Counter(
     "ebbwatch_alerts_endpoints_disabled_total",
-    "Endpoints that the sender switched off (410, or nothing but failures for 120 h): alert on it",
+    "Endpoints that were switched off (410, nothing but failures for 120 h, an address that is not "
+    "https): alert on it",
     ["endpoint"],
 )
 BREAKER_OPEN = Gauge(

@@ -117,7 +117,8 @@ class AlertsSettings(HttpSettings):
     """Networks that endpoints may be in although they are not of the public internet, by comma:
     `10.20.0.0/16`. Everything private is refused otherwise."""
     delivery_https_only: bool = True
-    """Whether endpoints made through the API must use https. Those above may use http."""
+    """Whether every address of an endpoint must be https, those above too. An endpoint with
+    another one, from whatever time, is switched off. False is for a development machine."""
     delivery_concurrency_max: int = Field(64, ge=1, le=256)
     """Requests under way at once to one endpoint in one process, whatever it asks for."""
     delivery_timeout_s: float = Field(15.0, gt=0, le=60)

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -15,6 +17,7 @@ from shared.kafka.producer import Producer, Record
 from shared.kernel.errors import Transient
 from tests.hostile.corpus import Hostile, Maker
 from tests.hostile.ground import Ground
+from tests.unit.ingest.events import encoded
 
 TOPICS: Final = tuple(
     topic.name
@@ -24,6 +27,10 @@ TOPICS: Final = tuple(
 
 AT_ONCE: Final = 8
 """Requests under way."""
+
+GOOD_MIN: Final = 20
+"""Good requests beside slow senders, at least."""
+GOOD_PERIOD_S: Final = 0.05
 
 SLOW: Final = 64
 """Senders that drip a byte now and then, four times what used to stop the intake."""
@@ -100,7 +107,36 @@ async def records(ground: Ground, count: int, seed: int) -> int:
     return taken
 
 
-async def slow_senders(ground: Ground, name: str) -> tuple[int, int]:
+async def ordinary_requests(ground: Ground, name: str, seconds: float) -> None:
+    """As many at once as in the attack, all of them good: what the load alone costs."""
+    token, end, number = ground.tokens[name], time.monotonic() + seconds, itertools.count()
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as client:
+
+        async def send_some() -> None:
+            while time.monotonic() < end:
+                await good(client, ground.services.url(name), name, next(number))
+
+        await asyncio.gather(*(send_some() for _ in range(AT_ONCE)))
+
+
+async def ordinary_records(ground: Ground, count: int) -> None:
+    """So many good events on the raw topic: what the load alone costs."""
+    producer = Producer(ground.stack.kafka.settings, "ordinary")
+    for begin in range(0, count, 500):
+        await producer.send(
+            [
+                Record(
+                    topics.RAW.name,
+                    f"ordinary-{n % 200}".encode(),
+                    encoded(id=f"ordinary-{n}", subject=f"ordinary-{n % 200}"),
+                )
+                for n in range(begin, min(begin + 500, count))
+            ]
+        )
+    await producer.close()
+
+
+async def slow_senders(ground: Ground, name: str, seconds: float) -> tuple[int, int]:
     """Drip many bodies, and meanwhile send good requests: how many of these there were, and how
     many were answered with other than they should."""
     url, token = httpx.URL(ground.services.url(name)), ground.tokens[name]
@@ -112,6 +148,10 @@ async def slow_senders(ground: Ground, name: str) -> tuple[int, int]:
     ).encode()
 
     async def drip() -> None:
+        while True:
+            await drip_once()
+
+    async def drip_once() -> None:
         reader, writer = await asyncio.open_connection(url.host, url.port)
         try:
             writer.write(head)
@@ -128,11 +168,13 @@ async def slow_senders(ground: Ground, name: str) -> tuple[int, int]:
 
     dripping = [asyncio.create_task(drip()) for _ in range(SLOW)]
     await asyncio.sleep(0.5)
-    wrong, sent = 0, 20
+    wrong, sent, end = 0, 0, time.monotonic() + seconds
     async with httpx.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as client:
-        for number in range(sent):
-            answer = await good(client, str(url), name, number)
+        while sent < GOOD_MIN or time.monotonic() < end:
+            answer = await good(client, str(url), name, sent)
             wrong += answer.status_code not in {200, 202}
+            sent += 1
+            await asyncio.sleep(GOOD_PERIOD_S)
     for one in dripping:
         one.cancel()
     await asyncio.gather(*dripping, return_exceptions=True)

@@ -1,6 +1,7 @@
 """The real stack and the real services, and somebody who looks at them all the while."""
 
 import asyncio
+import base64
 import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -19,8 +20,17 @@ from deploy.local.stack import LocalStack
 LOOK_S: Final = 0.1
 """Between two looks at each service."""
 
-NO_FLOOD: Final = {"EBBWATCH_INGEST_FLOOD_SHARE_MAX": "2"}
-"""Nearly all that comes is refused here, which would stop the intake before it reads the rest."""
+TIMEOUT_S: Final = 2.0
+"""Of an attempt to deliver, instead of 15: a dripping answer then costs the run little."""
+
+SETTINGS: Final = {
+    "EBBWATCH_INGEST_FLOOD_SHARE_MAX": "2",
+    "EBBWATCH_ALERTS_DELIVERY_TIMEOUT_S": str(TIMEOUT_S),
+    "EBBWATCH_ALERTS_DELIVERY_DELAYS_S": "[0, 1, 2, 4, 8, 16, 32, 64]",
+    "EBBWATCH_ALERTS_SECRET_KEYS": base64.b64encode(b"k" * 32).decode(),
+}
+"""Nearly all that comes is refused here, which would stop the intake before it reads the rest; what
+is answered with hostility is tried again within the run; connectors' secrets can be stored."""
 
 STALL_S_MAX: Final = 1.0
 """An answer of `/livez` that takes longer is a stall."""
@@ -53,7 +63,7 @@ class Ground:
         """Everything started and ready; everything ended when it is left."""
         with LocalStack(folder, wipe=True, environ=environ) as stack:
             await topics.create(stack.kafka.settings)
-            with Services(folder, stack.environment() | NO_FLOOD, clock="live") as services:
+            with Services(folder, stack.environment() | SETTINGS, clock="live") as services:
                 tokens = services.prepare()
                 services.start(*NAMES)
                 await services.ready(*NAMES)

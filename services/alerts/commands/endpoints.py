@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Mapping
 from typing import Any, get_args
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -51,13 +52,17 @@ def add_commands(commands: Any) -> None:
 async def _list(_: argparse.Namespace, engine: AsyncEngine) -> int:
     for shown in await endpoint_admin(engine).list_all():
         row = shown.row
-        state = "on"
-        if row["disabled_at"] is not None:
-            state = f"off since {row['disabled_at']:%F %T}Z: {row['disabled_reason']}"
-        elif row["paused_at"] is not None:
-            state = f"paused since {row['paused_at']:%F %T}Z"
-        print(f"{row['id']:<32}  {row['kind']:<10} {row['source']:<9} {state}")
+        print(f"{row['id']:<32}  {row['kind']:<10} {row['source']:<9} {state(row)}")
     return 0
+
+
+def state(row: Mapping[str, Any]) -> str:
+    """Whether an endpoint is on, and why not."""
+    if row["disabled_at"] is not None:
+        return f"off since {row['disabled_at']:%F %T}Z: {row['disabled_reason']}"
+    if row["paused_at"] is not None:
+        return f"paused since {row['paused_at']:%F %T}Z"
+    return "on"
 
 
 async def _create(args: argparse.Namespace, engine: AsyncEngine) -> int:

@@ -32,6 +32,9 @@ OVERLAP_HOURS_MAX: Final = 168
 
 ID_PATTERN: Final = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 
+ADDRESSES: Final = ("api_url", "accounts_url", "notify_url")
+"""Fields of a connector's `config` that name where it speaks, or is spoken to."""
+
 SIGNING: Final = "signing"
 """Name of a webhook's keys among its secrets: `whsec_` (v1) or `whsk_` (v1a)."""
 
@@ -92,6 +95,18 @@ class Endpoint:
     """Messages that may leave at once after a pause, where there is a rate."""
     version: int = 1
     """Grows with every change of what is above."""
+
+    def plain(self) -> str | None:
+        """The first field with an address that is not https; None where all are.
+
+        Over anything else a secret or a customer's data could be read on the way.
+        """
+        named: dict[str, Any] = {"url": self.url}
+        named |= {f"config.{name}": self.config.get(name) for name in ADDRESSES}
+        for name, address in named.items():
+            if address is not None and str(address).partition(":")[0].lower() != "https":
+                return name
+        return None
 
     def secret(self, name: str, now: datetime) -> str | None:
         """The current secret of this name, in the clear; None where there is none."""

@@ -297,10 +297,15 @@ class Deliver:
             log.warning("leases are left to run out", loop=NAME, trouble=str(trouble))
 
 
-def _count(ended: Sequence[Attempted], disabled: Mapping[str, str]) -> None:
+def raise_alarm(disabled: Mapping[str, str]) -> None:
+    """Make known which endpoints were switched off, and why."""
     for endpoint, reason in disabled.items():
         metrics.ENDPOINTS_DISABLED.labels(endpoint).inc()
         log.error("endpoint disabled", endpoint=endpoint, reason=reason)
+
+
+def _count(ended: Sequence[Attempted], disabled: Mapping[str, str]) -> None:
+    raise_alarm(disabled)
     for attempted in ended:
         endpoint = attempted.delivery.endpoint_id
         metrics.DELIVERIES.labels(endpoint, attempted.outcome).inc()

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from services.alerts.core.endpoint import Endpoint, Kind
 from services.alerts.core.retry import Answer
@@ -37,18 +37,23 @@ KINDS: Mapping[Kind, Kinds] = {
 """The table of contents of what can be connected."""
 
 
+NOT_HTTPS: Final = "must be https, unless EBBWATCH_ALERTS_DELIVERY_HTTPS_ONLY is false"
+
+
+def refused(endpoint: Endpoint, *, https_only: bool) -> str | None:
+    """Why an endpoint must not be spoken to, whatever it was when it was stored; None: it may."""
+    plain = endpoint.plain() if https_only else None
+    return None if plain is None else f"{plain}: {NOT_HTTPS}; then enable it"
+
+
 def check(endpoint: Endpoint, secrets: Collection[str], *, https_only: bool) -> None:
     """Invalid, naming the field, unless an endpoint made of this can work."""
     if endpoint.kind not in KINDS:
         raise Invalid("kind", f"must be one of {sorted(KINDS)}")
     if endpoint.kind != "webhook" and endpoint.payload != "full":
         raise Invalid("payload", "a connector needs `full`: it fills in the task's fields")
-    if https_only and (endpoint.url or "https:").partition(":")[0].lower() != "https":
-        raise Invalid("url", "must be https, unless EBBWATCH_ALERTS_DELIVERY_HTTPS_ONLY is false")
-    for name in ("api_url", "accounts_url", "notify_url"):
-        url = str(endpoint.config.get(name) or "https:")
-        if https_only and url.partition(":")[0].lower() != "https":
-            raise Invalid(f"config.{name}", "must be https")
+    if https_only and (plain := endpoint.plain()) is not None:
+        raise Invalid(plain, NOT_HTTPS)
     KINDS[endpoint.kind].check(endpoint.url, endpoint.config, secrets)
 
 
@@ -56,25 +61,29 @@ class Connectors:
     """Keeps one connector for each endpoint, as long as the endpoint does not change.
 
     A connector may hold what is costly to get, such as an access token; so it is shared by all
-    attempts of this process.
+    attempts of this process. `https_only`: an endpoint with any other address is not spoken to.
     """
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: Shared, *, https_only: bool) -> None:
         self.shared = shared
+        self._https_only = https_only
         self._made: dict[str, tuple[int, Connector]] = {}
 
     def of(self, endpoint: Endpoint) -> Connector:
         """The connector of an endpoint as it is now."""
         version, connector = self._made.get(endpoint.id, (None, None))
         if connector is None or version != endpoint.version:
-            kind = KINDS.get(endpoint.kind)
-            connector = (
-                crm.Unusable(f"this version knows no kind {endpoint.kind!r}")
-                if kind is None
-                else kind.make(endpoint, self.shared)
-            )
+            connector = self._make(endpoint)
             self._made[endpoint.id] = endpoint.version, connector
         return connector
+
+    def _make(self, endpoint: Endpoint) -> Connector:
+        if (why := refused(endpoint, https_only=self._https_only)) is not None:
+            return crm.Unusable(why)
+        kind = KINDS.get(endpoint.kind)
+        if kind is None:
+            return crm.Unusable(f"this version knows no kind {endpoint.kind!r}")
+        return kind.make(endpoint, self.shared)
 
     def reader(self, endpoint: Endpoint) -> ChangeReader:
         """What reads the changes of a CRM that keeps tasks as records."""

@@ -20,6 +20,7 @@ from yarl import URL
 
 from services.alerts.core.addresses import Network
 from services.alerts.core.retry import Reply
+from services.alerts.outbound.connection import Connector
 from services.alerts.outbound.guard import Guard
 from shared.runtime.clock import Clock
 
@@ -54,7 +55,7 @@ class Http:
 
     async def __aenter__(self) -> Self:
         guard = Guard(self._resolver or ThreadedResolver(), self._allowed)
-        connector = aiohttp.TCPConnector(
+        connector = Connector(
             resolver=guard,
             socket_factory=guard.socket,
             use_dns_cache=False,  # an address is checked when it is used, and then only used

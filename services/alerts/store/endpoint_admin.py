@@ -156,9 +156,37 @@ class EndpointAdmin:
         return await self._set(endpoint_id, paused_at=at)
 
     async def enable(self, endpoint_id: str) -> bool:
-        """Switch an endpoint on again, paused or disabled; what waits is sent."""
+        """Switch an endpoint on again, paused or disabled; what waits is sent. Invalid where it
+        cannot work, as it would be switched off at once."""
         off = ("disabled_at", "disabled_reason", "paused_at", "failing_since")
+        async with unit_of_work(self._engine) as work:
+            query = sa.select(e).where(e.c.id == endpoint_id, e.c.deleted_at.is_(None))
+            row = (await work.connection.execute(query)).mappings().one_or_none()
+            if row is not None:
+                fixed = row["source"] == "settings"
+                names = {SIGNING} if fixed else await self._secrets.names(work, endpoint_id)
+                self._check(_addressed(row), names)
         return await self._set(endpoint_id, **dict.fromkeys(off))
+
+    async def switch_off(
+        self, refused: Callable[[Endpoint], str | None], now: datetime
+    ) -> dict[str, str]:
+        """Switch off the endpoints that may not be spoken to (any more), each with the reason
+        that `refused` gives; returns those that were on."""
+        off: dict[str, str] = {}
+        async with unit_of_work(self._engine) as work:
+            standing = sa.select(e).where(e.c.deleted_at.is_(None), e.c.disabled_at.is_(None))
+            rows = (await work.connection.execute(standing.with_for_update())).mappings()
+            for row in rows:
+                if (why := refused(_addressed(row))) is not None:
+                    off[row["id"]] = why
+            for endpoint_id, why in off.items():
+                await work.connection.execute(
+                    e.update()
+                    .where(e.c.id == endpoint_id)
+                    .values(disabled_at=now, disabled_reason=why)
+                )
+        return off
 
     async def delete(self, endpoint_id: str, now: datetime) -> bool:
         """End an endpoint and its secrets; what waits for it counts as failed, with the reason.
@@ -199,6 +227,17 @@ class EndpointAdmin:
         if row is not None and row["source"] == "settings":
             raise FromSettings(endpoint_id)
         return None if row is None else dict(row)
+
+
+def _addressed(row: Mapping[Any, Any]) -> Endpoint:
+    """What a row says about where to speak and how; its route is not read."""
+    return Endpoint(
+        id=row["id"],
+        kind=row["kind"],
+        url=row["url"],
+        config=row["config"],
+        payload=row["payload"],
+    )
 
 
 def _defined(endpoint: Endpoint) -> dict[str, Any]:

@@ -124,6 +124,8 @@ class Bench:
     like: Endpoint = field(default_factory=lambda: Endpoint(id="any"))
     """What they have in common."""
     policy: Policy = field(default_factory=Policy)
+    https_only: bool = False
+    """Whether it may speak over https only; the fakes on loopback do not."""
     _closing: AsyncExitStack = field(default_factory=AsyncExitStack)
     _offsets: dict[str, int] = field(default_factory=dict)
 
@@ -139,7 +141,9 @@ class Bench:
 
     @property
     def admin(self) -> EndpointAdmin:
-        return EndpointAdmin(self.engine, EndpointSecrets(VAULT), partial(check, https_only=False))
+        return EndpointAdmin(
+            self.engine, EndpointSecrets(VAULT), partial(check, https_only=self.https_only)
+        )
 
     @property
     def stored(self) -> Endpoints:
@@ -299,7 +303,7 @@ class Bench:
         """What speaks with the endpoints of the test."""
         http = Http(timeout_s=timeout_s, allowed=LOOPBACK_NETS, clock=self.clock)
         await self._closing.enter_async_context(http)
-        return Connectors(self.shared(http))
+        return Connectors(self.shared(http), https_only=self.https_only)
 
     async def managing(self) -> Managing:
         """What the routes of endpoints work with."""
@@ -312,7 +316,7 @@ class Bench:
             timeout_s=5.0,
         )
         described = Described(
-            connectors.shared, self.engine, self.stored, partial(check, https_only=False)
+            connectors.shared, self.engine, self.stored, partial(check, https_only=self.https_only)
         )
         return Managing(self.admin, sample, described, self.clock)
 

@@ -90,7 +90,10 @@ async def office(
         await closing.enter_async_context(http)
         changes = {"notify_url": "https://churn.example.com"} if kind == "zoho" else {}
         endpoint = crm_endpoint(kind, fake, **changes)
-        stored, connectors = Stored({"crm": endpoint}), Connectors(bench.shared(http))
+        stored, connectors = (
+            Stored({"crm": endpoint}),
+            Connectors(bench.shared(http), https_only=False),
+        )
         rung = asyncio.Event()
         look = LookForChanges(
             engine,

@@ -65,6 +65,7 @@ class Place:
             "EBBWATCH_ALERTS_GROUP": f"alerts-{self.mark}",
             "EBBWATCH_ALERTS_ENDPOINTS": json.dumps([endpoint]),
             "EBBWATCH_ALERTS_DELIVERY_ALLOWED_NETWORKS": "127.0.0.0/8",
+            "EBBWATCH_ALERTS_DELIVERY_HTTPS_ONLY": "false",
         }
         return {
             **os.environ,

@@ -151,7 +151,8 @@ def read(reply: Reply, member: str | None) -> Answer:
         return answer(reply, "ambiguous" if reply.reached else "retry")
     content = content_of(reply)
     code = content.get("errcode") if content else None
-    if content is None or not isinstance(code, int) or abs(code) >= NUMBER_MAX:
+    # `false` is an int in Python, and no code.
+    if content is None or type(code) is not int or abs(code) >= NUMBER_MAX:
         if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
             return answer(reply, "retry", "WeCom answered 429")
         return answer(reply, "ambiguous", f"an answer that is not WeCom's (HTTP {reply.status})")

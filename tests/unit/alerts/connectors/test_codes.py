@@ -1,0 +1,23 @@
+"""A vendor's code counts only where it is a whole number: nothing that merely equals one."""
+
+import json
+from typing import Any
+
+import pytest
+
+from services.alerts.core.connectors import fxiaoke, wecom
+from services.alerts.core.retry import Reply
+
+NO_CODES: tuple[Any, ...] = (False, True, 0.0, -0.0, "0", None, [], [0], {}, {"0": 0}, 10**30)
+
+
+@pytest.mark.parametrize("code", NO_CODES)
+def test_what_is_no_whole_number_is_no_success(code: object) -> None:
+    said = json.dumps({"errorCode": code, "errcode": code, "dataId": "1", "msgid": "m"}).encode()
+    assert fxiaoke.read(Reply(200, body=said)).result == "ambiguous"
+    assert wecom.read(Reply(200, body=said), None).result == "ambiguous"
+
+
+def test_zero_is_a_success() -> None:
+    assert fxiaoke.read(Reply(200, body=b'{"errorCode": 0}')).result == "ok"
+    assert wecom.read(Reply(200, body=b'{"errcode": 0}'), None).result == "ok"
