@@ -292,7 +292,8 @@ def _live_now(
     progress: dict[str, object],
     wall: datetime,
 ) -> datetime | None:
-    """Wall clock where the log is read to its end; else when the last record arrived.
+    """Wall clock where the log is read to its end; else when the last record arrived, as far as
+    its timestamp can be believed.
 
     Behind the end, later purchases are still unread: by the wall clock the customer would
     look silent who is not.
@@ -302,6 +303,7 @@ def _live_now(
     position = records[-1].offset + 1 if records else claim.next_offset
     if end is not None and (position or 0) >= end:
         return _advance(progress, wall)
-    if records:
-        return _advance(progress, datetime.fromtimestamp(records[-1].timestamp / 1000, UTC))
+    if records and records[-1].timestamp > 0:  # of another writer's, it may be anything
+        arrived_s = min(records[-1].timestamp / 1000, wall.timestamp())
+        return _advance(progress, datetime.fromtimestamp(arrived_s, UTC))
     return None
