@@ -25,7 +25,7 @@ from services.scoring.ports import (
 )
 from shared.contracts import events as types
 from shared.contracts.activity import DECODER, Activity
-from shared.contracts.dead_letter import DeadLetter, Origin
+from shared.contracts.dead_letter import DeadLetter
 from shared.contracts.events import KEY_BYTES_MAX, key_fault
 from shared.contracts.reading import read
 from shared.kafka.batch import Batch, Record
@@ -128,15 +128,7 @@ class ActivityDecoder:
         return self._dead_letter(record, "id", reason)
 
     def _dead_letter(self, record: Record, field: str, reason: str) -> Message:
-        letter = DeadLetter(
-            key=record.key,
-            value=record.value,
-            original_headers=tuple(record.headers),
-            origin=Origin(record.topic, record.partition, record.offset),
-            stage="scoring",
-            field=field,
-            reason=reason,
-        )
+        letter = DeadLetter.of(record, "scoring", field, reason)
         tp = (record.topic, record.partition)
         return Message(tp, self._dead_letter_topic, letter.key, letter.value, letter.to_headers())
 
