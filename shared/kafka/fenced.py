@@ -19,6 +19,7 @@ from shared.kafka.display import OffsetDisplay
 from shared.kafka.growth import admit
 from shared.kafka.log_check import FETCH_BYTES_MAX, asked, misfit
 from shared.kafka.settings import KafkaSettings
+from shared.kafka.unpacking import careful
 from shared.kernel.errors import Transient
 from shared.postgres.ledger import Claim, Ledger, Move
 from shared.postgres.ledger import TopicPartition as Tp
@@ -30,15 +31,13 @@ SESSION_TIMEOUT_MS = 10_000
 """Without a heartbeat for so long, the group gives the partitions to somebody else."""
 
 REBALANCE_TIMEOUT_MS = 60_000
-"""How long members may take to rejoin; aiokafka's default is the session timeout, which one
-slow batch would overrun."""
+"""How long members may take to rejoin; one slow batch would overrun aiokafka's default."""
 
 POLL_INTERVAL_MS_MAX = 300_000
 """A worker that does not poll for so long leaves the group."""
 
 FETCH_WAIT_MS_MAX = 500
-"""How long the broker holds a fetch that finds nothing; it answers at once when a record comes,
-so a shorter time only makes idle consumers busy."""
+"""How long the broker holds a fetch that finds nothing; a record ends that at once."""
 
 ASIDE_S = 5.0
 """How long a fenced or stopped partition is left alone. After a fence the group should soon take
@@ -99,6 +98,7 @@ class FencedConsumer:
 
     async def start(self) -> None:
         """Begin to join the group; Transient when the broker or a topic is not there."""
+        careful()
         inner = AIOKafkaConsumer(
             **self.settings.client_kwargs(self.group),
             group_id=f"ebbwatch-{self.group}",
