@@ -60,7 +60,7 @@ class _NoRecord:
     timestamp: int = 0
     key: bytes | None = None
     value: bytes | None = None
-    headers: tuple[tuple[str, bytes], ...] = ()
+    headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
 NO_RECORD: Final = _NoRecord()

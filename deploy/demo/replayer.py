@@ -113,7 +113,9 @@ class Replayer:
         self.tick_sent_ms[at] = int(self._clock.now().timestamp() * 1000)
         return ENCODER.encode(tick)
 
-    async def _send(self, bodies: Iterable[bytes], headers: tuple[tuple[str, bytes], ...]) -> None:
+    async def _send(
+        self, bodies: Iterable[bytes], headers: tuple[tuple[str, bytes | None], ...]
+    ) -> None:
         await self._producer.send(
             Record(RAW.name, None, body, headers, PARTITION) for body in bodies
         )

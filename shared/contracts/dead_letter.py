@@ -1,15 +1,46 @@
 """`ebbwatch.dead-letter`: what could not be accepted, whole, with the reason.
 
-Value: the original bytes untouched. Key: the original key. Everything else is in headers,
-so that the record can be replayed as it came.
+Value: the original bytes untouched, unless they are more than any topic of ours takes. Key: the
+original key. Everything else is in headers, so that the record can be replayed as it came.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Protocol, Self
 
 from shared.contracts import headers
+from shared.contracts.topics import RAW_MESSAGE_BYTES_MAX
 
-Headers = tuple[tuple[str, bytes], ...]
+Headers = tuple[tuple[str, bytes | None], ...]
+
+BYTES_MAX: Final = RAW_MESSAGE_BYTES_MAX
+"""Bytes of a dead letter's key, value and headers together: the largest record that the raw topic
+lets in as it is. A compressed one can hold a thousand times as much, which no topic would take
+again, and its partition would stand still for good."""
+
+HEADERS_KEPT_MAX: Final = 10_000
+"""Headers of a refused record that its dead letter keeps. Each grows by a prefix, and so many
+must still fit the dead-letter topic; the largest real records have some dozens."""
+
+TEXT_CHARS_MAX: Final = 2_000
+"""Characters of a field's path or of a reason: they may quote what the sender made up."""
+
+
+class Refused(Protocol):
+    """What a dead letter is made of: a consumed record."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Headers: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +73,32 @@ class DeadLetter:
     field: str
     reason: str
 
+    @classmethod
+    def of(cls, record: Refused, stage: str, field: str, reason: str) -> Self:
+        """The dead letter of a consumed record, cut to what can be sent; the reason says so."""
+        key, value = record.key, record.value
+        if key is None and value is None:
+            key = b""  # the client library reads such a record, and refuses to send one
+        whole = len(key or b"") + len(value or b"")
+        key = None if key is None else key[:BYTES_MAX]
+        value = None if value is None else value[: BYTES_MAX - len(key or b"")]
+        room = BYTES_MAX - len(key or b"") - len(value or b"")
+        kept = tuple(_fitting(record.headers, room))
+        reason = reason[:TEXT_CHARS_MAX]
+        if whole > BYTES_MAX:
+            reason += f" (of {whole:,} bytes the first {BYTES_MAX:,} are kept)"
+        if len(kept) < len(record.headers):
+            reason += f" (of {len(record.headers):,} headers the first {len(kept):,} are kept)"
+        return cls(
+            key=key,
+            value=value,
+            original_headers=kept,
+            origin=Origin(record.topic, record.partition, record.offset),
+            stage=stage,
+            field=field[:TEXT_CHARS_MAX],
+            reason=reason,
+        )
+
     def to_headers(self) -> Headers:
         """The Kafka headers of this dead letter."""
         facts = (
@@ -56,7 +113,7 @@ class DeadLetter:
     @classmethod
     def from_record(cls, key: bytes | None, value: bytes | None, record_headers: Headers) -> Self:
         """Rebuild from a record of the dead-letter topic; raises KeyError if not one."""
-        found = dict(record_headers)
+        found = {name: said for name, said in record_headers if said is not None}
         prefix = headers.DEAD_HEADER_PREFIX
         return cls(
             key=key,
@@ -69,3 +126,12 @@ class DeadLetter:
             field=found[headers.DEAD_FIELD].decode(),
             reason=found[headers.DEAD_REASON].decode(),
         )
+
+
+def _fitting(given: Headers, room: int) -> Iterator[tuple[str, bytes | None]]:
+    """The first headers that `room` bytes hold."""
+    for name, value in given[:HEADERS_KEPT_MAX]:
+        room -= len(name.encode()) + len(value or b"")
+        if room < 0:
+            return
+        yield name, value

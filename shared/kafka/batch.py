@@ -18,7 +18,7 @@ class Record(Protocol):
     """Unix milliseconds."""
     key: bytes | None
     value: bytes | None
-    headers: tuple[tuple[str, bytes], ...]
+    headers: tuple[tuple[str, bytes | None], ...]
 
 
 def fingerprint(record: Record) -> Fingerprint:

@@ -21,6 +21,7 @@ from shared.kafka.log_check import asked, misfit
 from shared.kafka.membership import POLL_TIMEOUT_MS, member_kwargs
 from shared.kafka.settings import KafkaSettings
 from shared.kafka.tails import Tails
+from shared.kafka.unpacking import careful
 from shared.kernel.errors import Transient
 from shared.postgres.ledger import Claim, Ledger, Move
 from shared.postgres.ledger import TopicPartition as Tp
@@ -85,6 +86,7 @@ class FencedConsumer:
 
     async def start(self) -> None:
         """Begin to join the group; Transient when the broker or a topic is not there."""
+        careful()
         inner = AIOKafkaConsumer(
             **member_kwargs(self.settings, self.group), auto_offset_reset="none"
         )

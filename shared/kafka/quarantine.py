@@ -16,7 +16,7 @@ from uuid import uuid4
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from shared.contracts.dead_letter import DeadLetter, Origin
+from shared.contracts.dead_letter import DeadLetter
 from shared.kafka.batch import Batch, Record
 from shared.kernel.errors import Transient
 from shared.postgres.engine import UnitOfWork, unit_of_work
@@ -209,15 +209,7 @@ class ParkAsDeadLetter:
     async def __call__(self, batch: Batch, record: Record) -> Sequence[Move]:
         """The move over the record, committed with its dead letter."""
         tp = (record.topic, record.partition)
-        letter = DeadLetter(
-            key=record.key,
-            value=record.value,
-            original_headers=tuple(record.headers),
-            origin=Origin(record.topic, record.partition, record.offset),
-            stage=self.stage,
-            field="value",
-            reason=REASON,
-        )
+        letter = DeadLetter.of(record, self.stage, "value", REASON)
         message = Message(tp, self.topic, letter.key, letter.value, letter.to_headers())
         moves = [batch.move(tp, 1, batch.claims[tp].progress)]
         async with unit_of_work(self.engine) as work:

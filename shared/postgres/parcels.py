@@ -28,5 +28,5 @@ def upgrade(schema: str) -> None:
     op.execute(f"ALTER TABLE {schema}.outbox ALTER COLUMN messages SET STORAGE EXTERNAL")
 
 
-def _headers(packed: bytes | None) -> tuple[tuple[str, bytes], ...]:
+def _headers(packed: bytes | None) -> tuple[tuple[str, bytes | None], ...]:
     return tuple((k, bytes.fromhex(v)) for k, v in orjson.loads(packed)) if packed else ()

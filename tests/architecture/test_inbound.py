@@ -13,7 +13,7 @@ ROUTES = sorted(
 )
 UNCHECKED = {"datetime", "AwareDatetime", "NaiveDatetime", "date"}
 BODIES = ("Body", "In", "New", "Set", "Rotation", "Definition")
-"""How classes begin or end that a request brings."""
+"""How classes begin or end that a request brings, where no route names them itself."""
 
 
 def names(annotation: ast.expr | None) -> set[str]:
@@ -25,10 +25,39 @@ def names(annotation: ast.expr | None) -> set[str]:
     )
 
 
+def taken(tree: ast.Module) -> set[str]:
+    """The names in the parameters of routes, and in the classes among them, bases included."""
+    classes = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+    waiting = [
+        name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.AsyncFunctionDef) and node.decorator_list
+        for arg in (*node.args.args, *node.args.kwonlyargs)
+        for name in names(arg.annotation)
+    ]
+    found: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        found.add(name)
+        if (node := classes.get(name)) is not None:
+            waiting += [name for base in node.bases for name in names(base)]
+            waiting += [
+                name
+                for field in node.body
+                if isinstance(field, ast.AnnAssign)
+                for name in names(field.annotation)
+            ]
+    return found
+
+
 def findings(source: str) -> list[str]:
     """Parameters of routes, and fields of what they take, whose types are not the checked ones."""
     found = []
-    for node in ast.walk(ast.parse(source)):
+    tree = ast.parse(source)
+    bodies = taken(tree)
+    for node in ast.walk(tree):
         if isinstance(node, ast.AsyncFunctionDef) and node.decorator_list:
             for arg in (*node.args.args, *node.args.kwonlyargs):
                 if bad := names(arg.annotation) & UNCHECKED:
@@ -36,7 +65,7 @@ def findings(source: str) -> list[str]:
                 if arg.arg == "cursor" and "Cursor" not in names(arg.annotation):
                     found.append(f"{node.name}(cursor): use shared.http.paging.Cursor")
         elif isinstance(node, ast.ClassDef) and (
-            node.name.startswith(BODIES) or node.name.endswith(BODIES)
+            node.name in bodies or node.name.startswith(BODIES) or node.name.endswith(BODIES)
         ):
             for field in node.body:
                 if isinstance(field, ast.AnnAssign) and (
@@ -56,6 +85,8 @@ def test_routes_take_checked_types(path: Path) -> None:
     "source",
     [
         "class SnoozeBody:\n    until: datetime | None = None",
+        "class Absence:\n    until: datetime\n\n"
+        "@app.put('/x')\nasync def x(given: Absence) -> None: ...",
         "@app.get('/x')\nasync def x(since: AwareDatetime) -> None: ...",
         "@app.get('/x')\nasync def x(cursor: str | None = None) -> None: ...",
     ],

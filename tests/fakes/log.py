@@ -25,7 +25,7 @@ class Consumed:
     value: bytes | None
     key: bytes | None = None
     timestamp: int = ARRIVED_MS
-    headers: tuple[tuple[str, bytes], ...] = ()
+    headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
 @dataclass(slots=True)
@@ -42,7 +42,7 @@ class MemoryLog:
         *,
         key: bytes | None = None,
         timestamp: int = ARRIVED_MS,
-        headers: tuple[tuple[str, bytes], ...] = (),
+        headers: tuple[tuple[str, bytes | None], ...] = (),
     ) -> Record:
         """Add a record at the end of a partition."""
         log = self.records[self.topic, partition]

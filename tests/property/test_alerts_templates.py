@@ -1,11 +1,13 @@
 """Whatever is put together as a template, it is refused with its field or fills within bounds."""
 
+import time
+
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from services.alerts.core.connectors import template
 from services.alerts.core.connectors.grammar import FILTERS, TESTS, TEXT_LENGTH_MAX
-from services.alerts.core.connectors.template import TEMPLATE_LENGTH_MAX, context, text_of
+from services.alerts.core.connectors.template import TEMPLATE_LENGTH_MAX, context, fill, text_of
 from shared.kernel.errors import Invalid
 from tests.unit.alerts.connectors.notices import notice, task
 
@@ -80,3 +82,40 @@ def test_a_template_is_refused_or_fills_within_its_bounds(text: str) -> None:
         assert len(text_of(text, KNOWN, "f")) <= TEXT_LENGTH_MAX
     except Invalid as wrong:
         assert wrong.field == "f"
+
+
+OVER = st.sampled_from(["steps", "reasons", "[" + "1," * 99 + "1]"])
+TEXT = "'a'|replace('a', '" + "b" * 80 + "')|replace('b', '" + "c" * 90 + "')"
+SLOW = st.sampled_from(["upper", "title", "lower", "trim", "capitalize", "replace('c', 'd')"])
+OF_TEXT = st.lists(SLOW, min_size=1, max_size=30).map(lambda names: "|".join([TEXT, *names]))
+OF_PARTS = st.integers(2, 60).map(lambda n: " ~ ".join(["title"] * n))
+BODIES = st.one_of(OF_TEXT, OF_PARTS, st.just("steps|join('-')"), st.just("'y' in steps"))
+CPU_S_MAX = 2.0
+"""Of processor time, for a record of many fields; without a bound one field takes minutes."""
+
+
+@given(OVER, OVER, BODIES)
+@settings(max_examples=40, deadline=None)
+def test_loops_end_soon_whatever_they_do(outer: str, inner: str, body: str) -> None:
+    """Nothing else is done meanwhile: every field of a record together has the bound."""
+    turn = "{% if " + body + " == 1 %}{% endif %}"
+    begin = "{% for a in " + outer + " %}{% for b in " + inner + " %}"
+    end = "{% endfor %}{% endfor %}"
+    text = begin + turn * ((TEMPLATE_LENGTH_MAX - len(begin + end)) // len(turn)) + end
+    fields = {f"f{n}": text for n in range(10)}
+    template.check(fields, "config.fields")
+    began = time.process_time()
+    try:
+        assert fill(fields, KNOWN, "UTC") == {}
+    except Invalid as wrong:
+        assert "takes too long" in wrong.reason or "more than" in wrong.reason
+    assert time.process_time() - began < CPU_S_MAX
+
+
+def test_a_record_of_many_long_fields_is_filled() -> None:
+    """The bound leaves room for all that anybody writes: each step and reason in each field."""
+    steps = "{% for s in steps %}{{ s|trim|truncate(20) }}{% endfor %}"
+    reasons = "{% for r in reasons %}{{ r.text }}{% endfor %}"
+    fields = {f"f{n}": steps + reasons for n in range(100)}
+    known = KNOWN | {"steps": ["y" * 200] * 20}
+    assert len(fill(fields, known, "UTC")) == 100

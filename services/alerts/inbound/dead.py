@@ -2,7 +2,7 @@
 
 import re
 
-from shared.contracts.dead_letter import DeadLetter, Origin
+from shared.contracts.dead_letter import DeadLetter
 from shared.kafka.batch import Record
 from shared.kernel.errors import Invalid
 from shared.postgres.outbox import Message
@@ -19,14 +19,6 @@ def nul_free(field: str, value: bytes) -> None:
 
 def dead_letter(record: Record, topic: str, wrong: Invalid) -> Message:
     """The dead letter of `record`, to be sent with the transaction that passes over it."""
-    letter = DeadLetter(
-        key=record.key,
-        value=record.value,
-        original_headers=tuple(record.headers),
-        origin=Origin(record.topic, record.partition, record.offset),
-        stage=STAGE,
-        field=wrong.field,
-        reason=wrong.reason,
-    )
+    letter = DeadLetter.of(record, STAGE, wrong.field, wrong.reason)
     cause = (record.topic, record.partition)
     return Message(cause, topic, letter.key, letter.value, letter.to_headers())

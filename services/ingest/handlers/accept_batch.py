@@ -19,7 +19,7 @@ from services.ingest.core.unknown import UnknownFields
 from services.ingest.handlers.forward_control import to_every_partition
 from services.ingest.ports import Outlet, Topics, Unreadable
 from shared.contracts.activity import ENCODER
-from shared.contracts.dead_letter import DeadLetter, Origin
+from shared.contracts.dead_letter import DeadLetter
 from shared.contracts.events import CONTROL_TYPES
 from shared.kafka.batch import Record
 from shared.kafka.producer import Record as Outgoing
@@ -31,11 +31,6 @@ log = structlog.get_logger(__name__)
 
 SKEW_MS_MAX = 5 * 60 * 1000
 """How far a record's timestamp may be ahead of our clock: machines' clocks differ."""
-
-HEADERS_KEPT_MAX = 10_000
-"""Headers of a refused record that its dead letter keeps. Each grows by a prefix, and so many
-must still fit the dead-letter topic; the largest real records have some dozens."""
-
 
 SLICE_RECORDS_MAX = 100
 """Records decided on before the event loop has a turn, 1-2 ms: else a batch that is on its way
@@ -131,27 +126,9 @@ class AcceptBatch:
     def _refuse(self, record: Record | Unreadable, fault: Invalid, done: Sorted) -> None:
         if isinstance(record, Unreadable):
             fault = record.fault
-        letter = _dead_letter(record, fault)
+        letter = DeadLetter.of(record, STAGE, fault.field, fault.reason)
         done.refused.append(True)
         done.letters.append(letter)
         done.outgoing.append(
             Outgoing(self._topics.dead_letter, letter.key, letter.value, letter.to_headers())
         )
-
-
-def _dead_letter(record: Record | Unreadable, fault: Invalid) -> DeadLetter:
-    kept = record.headers[:HEADERS_KEPT_MAX]
-    reason = fault.reason
-    if len(kept) < len(record.headers):
-        reason += f" (of {len(record.headers):,} headers the first {len(kept):,} are kept)"
-    nothing = record.key is None and record.value is None
-    return DeadLetter(
-        # The client library reads a record without key and value, and refuses to send one.
-        key=b"" if nothing else record.key,
-        value=record.value,
-        original_headers=kept,
-        origin=Origin(record.topic, record.partition, record.offset),
-        stage=STAGE,
-        field=fault.field,
-        reason=reason,
-    )

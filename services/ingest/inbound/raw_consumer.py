@@ -17,6 +17,7 @@ from services.ingest.ports import Unreadable
 from shared.kafka.batch import Record
 from shared.kafka.membership import member_kwargs
 from shared.kafka.settings import KafkaSettings
+from shared.kafka.unpacking import Unread, careful
 from shared.kernel.errors import Transient
 
 IDLE_MS = 100
@@ -32,10 +33,11 @@ PROBE_S = 2.0
 """How long the broker may take to answer the readiness probe."""
 
 UNREADABLE = (
-    "the name of a header is not UTF-8, here or before it in the same batch of its sender: "
-    "not readable with our client library; it stays in its topic until retention takes it"
+    "not readable with our client library, here or before it in the same batch of its sender: it "
+    "stays in its topic until retention takes it"
 )
-"""The library decodes a sender's batch from its start, so what follows in it is lost to us too."""
+"""The library decodes a sender's batch from its start, so what follows in it is lost to us too. The
+usual cause is the name of a header that is not UTF-8."""
 
 AnyRecord = Record | Unreadable
 
@@ -57,12 +59,8 @@ class RawConsumer:
         self._held = False
         self._spent = False
         """It had trouble reading; `start` replaces it."""
-        self._stepping: set[TopicPartition] = set()
-        """Partitions with an undecodable record ahead: read one by one up to it."""
         self._committed: dict[TopicPartition, int] = {}
         """What this member has committed."""
-        self._unplaced = False
-        """An undecodable record is ahead in one of the partitions; which, `_read` will find."""
 
     @property
     def started(self) -> bool:
@@ -79,6 +77,7 @@ class RawConsumer:
         """Join the group, as a new member; Transient when the broker cannot be reached. Not while
         a commit is under way: one on a closed member would be tried for ever."""
         await self.close()
+        careful()
         inner = AIOKafkaConsumer(
             *self._topics,
             **member_kwargs(self._settings, self._group),
@@ -132,7 +131,7 @@ class RawConsumer:
         Only a display depends on it, so trouble is left to the next poll.
         """
         inner = self._running()
-        if self._unplaced or self._stepping or not self.started:
+        if not self.started:
             return
         with contextlib.suppress(KafkaError, OSError, TimeoutError):
             async with asyncio.timeout(PROBE_S):
@@ -200,8 +199,6 @@ class RawConsumer:
         """Leave the group; what was not committed is read again by whoever comes next."""
         inner, self._inner = self._inner, None
         self._spent = False
-        self._unplaced = False
-        self._stepping.clear()
         self._committed.clear()
         if inner is not None:
             with contextlib.suppress(KafkaError, OSError, TimeoutError):
@@ -216,7 +213,6 @@ class RawConsumer:
     async def _fill(self, found: list[AnyRecord]) -> None:
         """Add what has been fetched: of each partition its share, then what is left of it."""
         assigned = sorted(self._running().assignment())
-        self._stepping.intersection_update(assigned)
         share = self._batch_records_max // max(1, len(assigned)) or 1
         for records_max in (share, self._batch_records_max):
             for tp in assigned:
@@ -226,56 +222,23 @@ class RawConsumer:
                 return
 
     async def _first(self) -> list[AnyRecord]:
-        """Wait for a record of any partition, and take no more than that: trouble with what
-        comes next would not tell its partition.
-
-        An undecodable one does not either. The library fetches it again, and until `_read` has met
-        it nothing is read in here. Nor while nothing is assigned: the library would wait for that.
-        """
+        """Wait for a record of any partition. Not while nothing is assigned: the library would
+        wait for that."""
         inner = self._running()
-        if self._unplaced or not inner.assignment():
+        if not inner.assignment():
             await asyncio.sleep(LOOK_S)
             return []
-        try:
-            fetched = await inner.getmany(timeout_ms=IDLE_MS, max_records=1)
-        except UnicodeDecodeError:
-            self._unplaced = True
-            return []
-        return [record for records in fetched.values() for record in records]
+        fetched = await inner.getmany(timeout_ms=IDLE_MS, max_records=1)
+        return [_readable(record) for records in fetched.values() for record in records]
 
     async def _read(self, tp: TopicPartition, records_max: int) -> list[AnyRecord]:
         """What has been fetched of one partition."""
-        inner = self._running()
-        if tp in self._stepping:
-            return await self._step(tp, records_max)
-        try:
-            fetched = await inner.getmany(tp, timeout_ms=0, max_records=records_max)
-        except UnicodeDecodeError:
-            # The library has dropped what it decoded before the bad record, but would go on
-            # behind it: back to where we are.
-            self._unplaced = False
-            inner.seek(tp, await inner.position(tp))
-            self._stepping.add(tp)
-            return []
-        return list(fetched.get(tp, ()))
+        fetched = await self._running().getmany(tp, timeout_ms=0, max_records=records_max)
+        return [_readable(record) for record in fetched.get(tp, ())]
 
-    async def _step(self, tp: TopicPartition, records_max: int) -> list[AnyRecord]:
-        """Like `_read`, up to and over a record that the library cannot decode."""
-        inner = self._running()
-        found: list[AnyRecord] = []
-        while len(found) < records_max:
-            try:
-                one = await inner.getmany(tp, timeout_ms=0, max_records=1)
-            except UnicodeDecodeError:
-                self._unplaced = False
-                offset = await inner.position(tp)
-                inner.seek(tp, offset + 1)
-                self._stepping.discard(tp)
-                found.append(
-                    Unreadable(tp.topic, tp.partition, offset, 0, fault("headers", UNREADABLE))
-                )
-                break
-            if not one:
-                break
-            found += one[tp]
-        return found
+
+def _readable(record: Record | Unread) -> AnyRecord:
+    if not isinstance(record, Unread):
+        return record
+    why = fault("headers", f"{UNREADABLE} ({record.reason})")
+    return Unreadable(record.topic, record.partition, record.offset, record.timestamp, why)

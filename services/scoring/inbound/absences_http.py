@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from services.scoring.inbound.value_http import CustomerId, Reason
 from services.scoring.store.decisions import Decisions
 from shared.http.access import Tokens, require
+from shared.http.fields import Instant
 from shared.kernel.errors import Invalid
 from shared.runtime.clock import Clock
 
@@ -30,22 +31,26 @@ class Absence(BaseModel):
 
     model_config = {"json_schema_extra": {"examples": [EXAMPLE]}}
 
-    begins_at: datetime
-    ends_at: datetime
+    begins_at: Instant
+    ends_at: Instant
     reason: Reason
 
 
-class Announced(Absence):
-    """An absence as it was stored."""
+class Announced(BaseModel):
+    """An absence as it was stored, by an earlier version perhaps, which took any times."""
 
+    model_config = {
+        "json_schema_extra": {"examples": [EXAMPLE | {"announced_at": "2026-06-20T08:30:00Z"}]}
+    }
+
+    begins_at: datetime
+    ends_at: datetime
+    reason: str
     announced_at: datetime
 
 
 def checked(begins_at: datetime, ends_at: datetime) -> None:
     """Refuse a span that cannot be meant. Raises Invalid naming the field."""
-    for name, at in (("begins_at", begins_at), ("ends_at", ends_at)):
-        if at.tzinfo is None:
-            raise Invalid(name, "an offset from UTC is missing")
     if not begins_at < ends_at <= begins_at + timedelta(days=ABSENCE_DAYS_MAX):
         raise Invalid("ends_at", f"lies within {ABSENCE_DAYS_MAX} days after begins_at")
 

@@ -23,7 +23,7 @@ from services.scoring.ports import (
 )
 from shared.contracts import events as types
 from shared.contracts.activity import DECODER, Activity
-from shared.contracts.dead_letter import DeadLetter, Origin
+from shared.contracts.dead_letter import DeadLetter
 from shared.contracts.events import KEY_BYTES_MAX, key_fault
 from shared.contracts.reading import read
 from shared.kafka.batch import Batch, Record
@@ -126,15 +126,7 @@ class ActivityDecoder:
         return self._dead_letter(record, "id", reason)
 
     def _dead_letter(self, record: Record, field: str, reason: str) -> Message:
-        letter = DeadLetter(
-            key=record.key,
-            value=record.value,
-            original_headers=tuple(record.headers),
-            origin=Origin(record.topic, record.partition, record.offset),
-            stage="scoring",
-            field=field,
-            reason=reason,
-        )
+        letter = DeadLetter.of(record, "scoring", field, reason)
         tp = (record.topic, record.partition)
         return Message(tp, self._dead_letter_topic, letter.key, letter.value, letter.to_headers())
 
@@ -275,7 +267,8 @@ def _live_now(
     progress: dict[str, object],
     wall: datetime,
 ) -> datetime | None:
-    """Wall clock where the log is read to its end; else when the last record arrived.
+    """Wall clock where the log is read to its end; else when the last record arrived, as far as
+    its timestamp can be believed.
 
     Behind the end, later purchases are still unread: by the wall clock the customer would
     look silent who is not.
@@ -285,6 +278,7 @@ def _live_now(
     position = records[-1].offset + 1 if records else claim.next_offset
     if end is not None and (position or 0) >= end:
         return _advance(progress, wall)
-    if records:
-        return _advance(progress, datetime.fromtimestamp(records[-1].timestamp / 1000, UTC))
+    if records and records[-1].timestamp > 0:  # of another writer's, it may be anything
+        arrived_s = min(records[-1].timestamp / 1000, wall.timestamp())
+        return _advance(progress, datetime.fromtimestamp(arrived_s, UTC))
     return None

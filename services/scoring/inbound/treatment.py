@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from shared.contracts.dead_letter import DeadLetter, Origin
+from shared.contracts.dead_letter import DeadLetter
 from shared.contracts.events import ID_LENGTH_MAX
 from shared.contracts.reading import read
 from shared.contracts.treatment import DECODER, TreatmentRecorded
@@ -36,15 +36,7 @@ class TreatmentDecoder:
         return facts, dead
 
     def _dead_letter(self, record: Record, error: Invalid) -> Message:
-        letter = DeadLetter(
-            key=record.key,
-            value=record.value,
-            original_headers=tuple(record.headers),
-            origin=Origin(record.topic, record.partition, record.offset),
-            stage="scoring",
-            field=error.field,
-            reason=error.reason,
-        )
+        letter = DeadLetter.of(record, "scoring", error.field, error.reason)
         tp = (record.topic, record.partition)
         return Message(tp, self._dead_letter_topic, letter.key, letter.value, letter.to_headers())
 

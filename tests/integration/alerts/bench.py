@@ -110,7 +110,7 @@ class Fetched:
     value: bytes | None
     key: bytes | None = None
     timestamp: int = 0
-    headers: tuple[tuple[str, bytes], ...] = ()
+    headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from shared.contracts.activity import DECODER
 from shared.contracts.dead_letter import DeadLetter, Origin
 from shared.kafka.producer import Producer, Record
+from tests.careless import BAD_NAME
 from tests.integration.ingest.running import Place, ingest, keeps
 from tests.unit.ingest.events import BAD, encoded
 
@@ -67,16 +68,6 @@ async def test_unicode_customers_pass(place: Place, upstream: Producer) -> None:
     assert all(DECODER.decode(r.value or b"").subject.encode() == r.key for r in activity)
 
 
-class NotUtf8(str):
-    """The name of a header as a careless client would write it."""
-
-    __slots__ = ()
-
-    def encode(self, *_: object) -> bytes:
-        """Other bytes than the library would write."""
-        return b"\xff\xfe"
-
-
 async def test_what_the_client_library_cannot_handle(place: Place) -> None:
     """A record without key and value is parked. A header's name that is not UTF-8 costs the
     content of what follows in its sender's batch, each record named; nothing stands still."""
@@ -87,7 +78,7 @@ async def test_what_the_client_library_cannot_handle(place: Place) -> None:
         batch._builder = _DefaultRecordBatchBuilderPy(2, 0, 0, -1, -1, 0, 1024 * 1024)
         for n in range(first, first + 10):
             key, value = (None, None) if n == 3 else (b"k", encoded(id=str(n)))
-            headers = [(NotUtf8("x"), b"y")] if n == 7 else []
+            headers = BAD_NAME if n == 7 else []
             batch.append(timestamp=None, key=key, value=value, headers=headers)
         await (await producer.send_batch(batch, place.raw, partition=0))
     await producer.stop()

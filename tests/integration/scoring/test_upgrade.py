@@ -82,7 +82,9 @@ async def test_what_waits_to_be_sent_still_waits(older: AsyncEngine) -> None:
     ]
     async with unit_of_work(older) as work:
         for m in waiting:
-            packed = orjson.dumps([(k, v.hex()) for k, v in m.headers]) if m.headers else None
+            packed = (
+                orjson.dumps([(k, (v or b"").hex()) for k, v in m.headers]) if m.headers else None
+            )
             await work.driver.execute(
                 "INSERT INTO scoring.outbox"
                 " (cause_topic, cause_partition, topic, key, value, headers)"

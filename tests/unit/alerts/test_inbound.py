@@ -27,7 +27,7 @@ class Fetched:
     partition: int = 0
     timestamp: int = 0
     key: bytes | None = b"c-1"
-    headers: tuple[tuple[str, bytes], ...] = ()
+    headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
 def batch(*values: bytes | None) -> Batch:

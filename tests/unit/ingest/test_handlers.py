@@ -11,7 +11,6 @@ from services.ingest.core.flood import RECORDS
 from services.ingest.core.rates import RateTable
 from services.ingest.handlers import accept_batch
 from services.ingest.handlers.accept_batch import (
-    HEADERS_KEPT_MAX,
     SKEW_MS_MAX,
     SLICE_RECORDS_MAX,
     AcceptBatch,
@@ -23,7 +22,7 @@ from services.ingest.handlers.watch_flood import FloodWatch
 from services.ingest.ports import Search, Topics, Unreadable
 from shared.contracts import events as types
 from shared.contracts.activity import DECODER
-from shared.contracts.dead_letter import DeadLetter, Origin
+from shared.contracts.dead_letter import HEADERS_KEPT_MAX, DeadLetter, Origin
 from shared.contracts.headers import TRACEPARENT
 from shared.kafka.batch import Record
 from shared.kafka.producer import Record as Outgoing

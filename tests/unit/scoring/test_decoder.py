@@ -160,6 +160,23 @@ def test_live_time() -> None:
     assert (turn.now, turn.sweeping) == (WALL, True)
 
 
+@pytest.mark.parametrize(
+    ("timestamp", "expected"),
+    [(-(10**15), None), (-(2**62), None), (-1, None), (0, None), (10**17, WALL), (2**62, WALL)],
+)
+def test_live_time_believes_no_impossible_arrival(
+    timestamp: int, expected: datetime | None
+) -> None:
+    """A record's timestamp is its sender's word: it moves the time neither out of the calendar nor
+    beyond the wall clock."""
+    log = MemoryLog(TOPIC)
+    for name in ("a", "b"):
+        log.append(0, activity.event(name, "ann", day(0)), timestamp=timestamp)
+    claim = Claim(TOPIC, 0, 1, None, None)
+    _, steps = ActivityDecoder(DEAD, replay=False)(log.batch([claim], 1), WALL)
+    assert steps[0][0].now == expected
+
+
 def test_an_empty_log_is_at_its_end() -> None:
     """Nothing was ever written: the wall clock."""
     empty = Batch({(TOPIC, 0): Claim(TOPIC, 0, 1, None, None)}, {}, {(TOPIC, 0): 0})

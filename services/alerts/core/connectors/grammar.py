@@ -8,6 +8,7 @@ is given. Nothing is evaluated while a template is read.
 
 import math
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any, Final, Literal
 
 from jinja2 import ChainableUndefined, Template, TemplateError, nodes
@@ -27,6 +28,13 @@ DEPTH_MAX: Final = 40
 NUMBER_MAX: Final = 1e15
 """Of numbers that a template computes with: whole ones stay exact."""
 
+WORK_MAX: Final = 200_000
+"""What filling one record may cost: nodes of loops' bodies, once for each turn, and pieces of
+`CHARS_OF_WORK` characters of each text on its way. A record of 100 fields with all steps in each is
+a tenth of it; all of it takes some tenths of a second, in which nothing else is done."""
+CHARS_OF_WORK: Final = 100
+"""Characters that cost about as much as a node."""
+
 REASON_LENGTH_MAX: Final = 200
 """Characters of why a template failed; the engine's words may hold the task's."""
 
@@ -35,6 +43,8 @@ Medium = Literal["text", "markdown", "address"]
 
 _LOOP: Final = "bounded"
 """The filter around what a loop goes over. Templates cannot name it."""
+_PIECE: Final = "piece"
+"""The filter around each part of a concatenation. Templates cannot name it."""
 
 _PLAIN: Final[tuple[type[nodes.Node], ...]] = (
     nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.If, nodes.For,
@@ -49,6 +59,23 @@ _NO_NUMBERS: Final = (nodes.List, nodes.Tuple, nodes.Dict, nodes.Concat, nodes.C
 
 class TooMuch(TemplateError):  # noqa: N818 (a word, like Invalid)
     """A template makes more than a message can be."""
+
+
+class Work:
+    """What is left of the work that filling one record may take."""
+
+    def __init__(self) -> None:
+        self._left = WORK_MAX
+
+    def spend(self, amount: int) -> None:
+        """TooMuch where nothing is left."""
+        self._left -= amount
+        if self._left < 0:
+            raise TooMuch("takes too long: shorter loops, or fewer filters in them")
+
+
+_WORK: Final[ContextVar[Work]] = ContextVar("work")
+"""Of the template that is being filled; filters have no other way to know it."""
 
 
 def compiled(text: str, medium: Medium = "text") -> Template:
@@ -73,8 +100,17 @@ def read(text: str) -> nodes.Template:
     return tree
 
 
-def render(template: Any, known: Any) -> str:
-    """A compiled template's text; TooMuch where it would be longer than `TEXT_LENGTH_MAX`."""
+def render(template: Any, known: Any, work: Work) -> str:
+    """A compiled template's text; TooMuch where it would be longer than `TEXT_LENGTH_MAX`, or take
+    more than what is left of `work`."""
+    token = _WORK.set(work)
+    try:
+        return _generated(template, known)
+    finally:
+        _WORK.reset(token)
+
+
+def _generated(template: Any, known: Any) -> str:
     parts: list[str] = []
     length = 0
     for part in template.generate(known):
@@ -115,19 +151,31 @@ def _check_one(node: nodes.Node) -> None:
             if name not in TESTS or node.dyn_args or node.dyn_kwargs:
                 raise TemplateError(f"no test {name}; there are {', '.join(sorted(TESTS))}")
         case nodes.Add() | nodes.Sub() | nodes.Mul() | nodes.Div():
-            sides = (node.left, node.right)
-            fixed = [each.value for each in sides if isinstance(each, nodes.Const)]
-            numbers = all(isinstance(each, (int, float)) for each in fixed)
-            if (
-                len(fixed) > 1
-                or not numbers
-                or any(isinstance(each, _NO_NUMBERS) for each in sides)
-            ):
-                raise TemplateError(f"{node.operator} is for numbers, one of them of the task's")
+            _check_sides(node)
         case nodes.For():
-            node.iter = nodes.Filter(node.iter, _LOOP, [], [], None, None, lineno=node.lineno)
+            size = nodes.Const(_size(node), lineno=node.lineno)
+            node.iter = _around(node.iter, _LOOP, size)
+        case nodes.Concat():
+            node.nodes = [_around(part, _PIECE) for part in node.nodes]
         case _:
             pass
+
+
+def _check_sides(node: nodes.BinExpr) -> None:
+    sides = (node.left, node.right)
+    fixed = [each.value for each in sides if isinstance(each, nodes.Const)]
+    numbers = all(isinstance(each, (int, float)) for each in fixed)
+    if len(fixed) > 1 or not numbers or any(isinstance(each, _NO_NUMBERS) for each in sides):
+        raise TemplateError(f"{node.operator} is for numbers, one of them of the task's")
+
+
+def _around(node: nodes.Node, name: str, *arguments: nodes.Node) -> nodes.Filter:
+    return nodes.Filter(node, name, list(arguments), [], None, None, lineno=node.lineno)
+
+
+def _size(node: nodes.Node) -> int:
+    """Nodes of it and below it."""
+    return 1 + sum(_size(child) for child in node.iter_child_nodes())
 
 
 _WORDS: Final[dict[type[nodes.Node], str]] = {
@@ -139,15 +187,19 @@ def _named(node: nodes.Node) -> str:
     return _WORDS.get(type(node), type(node).__name__.lower())
 
 
-def _bounded(value: Any) -> Iterator[Any]:
-    """What a loop goes over: a list of the task's, and no more of it than a message can show."""
+def _bounded(value: Any, size: int = 1) -> Iterator[Any]:
+    """What a loop goes over: a list of the task's, and no more of it than a message can show. Each
+    turn of it costs `size`."""
     if isinstance(value, Undefined) or value is None:
-        return iter(())
+        return
     if not isinstance(value, (list, tuple)):
         raise TemplateError("a loop goes over a list")
     if len(value) > ITEMS_MAX:
         raise TooMuch(f"a loop over more than {ITEMS_MAX} items")
-    return iter(value)
+    work = _WORK.get()
+    for item in value:
+        work.spend(size)
+        yield item
 
 
 def _text(value: Any) -> str:
@@ -155,6 +207,7 @@ def _text(value: Any) -> str:
     text = str(value)
     if len(text) > TEXT_LENGTH_MAX:
         raise TooMuch(f"more than {TEXT_LENGTH_MAX} characters")
+    _WORK.get().spend(1 + len(text) // CHARS_OF_WORK)
     return text
 
 
@@ -290,7 +343,7 @@ def _environment(finalize: Callable[[Any], Any] | None) -> _Environment:
     made.tests.clear()
     made.tests.update({name: known[name] for name in TESTS})
     made.filters.clear()
-    made.filters.update({**FILTERS, _LOOP: _bounded})
+    made.filters.update({**FILTERS, _LOOP: _bounded, _PIECE: _text})
     return made
 
 

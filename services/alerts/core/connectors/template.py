@@ -25,6 +25,9 @@ TEMPLATE_LENGTH_MAX: Final = 2_000
 """Characters of one template: longer text belongs to the playbook, not to a field."""
 FIELDS_MAX: Final = 100
 """Fields of one mapping."""
+TEMPLATES_LENGTH_MAX: Final = 20_000
+"""Characters of all templates of a mapping, which are compiled at once: at worst that takes a
+second."""
 TEMPLATES_CACHED: Final = 2_000
 """Compiled templates kept in a process: all fields of some dozens of endpoints."""
 
@@ -55,14 +58,15 @@ def check(fields: Mapping[str, str | Templated], place: str) -> None:
     """Refuse a mapping with a template that cannot be used; Invalid names the field."""
     if len(fields) > FIELDS_MAX:
         raise Invalid(place, f"at most {FIELDS_MAX} fields")
-    for name, value in fields.items():
-        text = value if isinstance(value, str) else value.template
+    texts = {name: v if isinstance(v, str) else v.template for name, v in fields.items()}
+    if sum(map(len, texts.values())) > TEMPLATES_LENGTH_MAX:
+        raise Invalid(place, f"at most {TEMPLATES_LENGTH_MAX:,} characters of templates")
+    for name, text in texts.items():
         where = f"{place}.{name}"
         if len(text) > TEMPLATE_LENGTH_MAX:
             raise Invalid(where, f"at most {TEMPLATE_LENGTH_MAX} characters")
         try:
-            _compiled(text)
-            unknown = meta.find_undeclared_variables(grammar.read(text)) - NAMES
+            unknown = _unknown(text)
         except TemplateError as wrong:
             raise Invalid(where, f"not a template: {wrong}") from None
         if unknown:
@@ -94,26 +98,31 @@ def fill(
     ...      "UTC")
     {'Subject': 'Call Ann'}
     """
-    filled = {}
+    filled, work = {}, grammar.Work()
     for name, value in fields.items():
         templated = Templated(template=value) if isinstance(value, str) else value
-        text = text_of(templated.template, known, name)
+        text = text_of(templated.template, known, name, work=work)
         if text:
             filled[name] = _typed(templated.type, text, name, time_zone)
     return filled
 
 
 def text_of(
-    template: str, known: Mapping[str, Any], place: str, medium: grammar.Medium = "text"
+    template: str,
+    known: Mapping[str, Any],
+    place: str,
+    medium: grammar.Medium = "text",
+    work: grammar.Work | None = None,
 ) -> str:
-    """A template filled and trimmed; Invalid names `place` when it fails or is too long.
+    """A template filled and trimmed; Invalid names `place` when it fails, is too long, or takes
+    more than what is left of `work`.
 
     What comes from the task is escaped for `medium`; what the template itself says is not.
     """
     if len(template) > TEMPLATE_LENGTH_MAX:
         raise Invalid(place, f"at most {TEMPLATE_LENGTH_MAX} characters")
     try:
-        return grammar.render(_compiled(template, medium), known).strip()
+        return grammar.render(_compiled(template, medium), known, work or grammar.Work()).strip()
     except Exception as wrong:  # noqa: BLE001 (whatever a template does is the template's fault)
         raise Invalid(
             place, f"the template failed: {str(wrong)[: grammar.REASON_LENGTH_MAX]}"
@@ -121,6 +130,13 @@ def text_of(
 
 
 _compiled = lru_cache(TEMPLATES_CACHED)(grammar.compiled)
+
+
+@lru_cache(TEMPLATES_CACHED)
+def _unknown(text: str) -> frozenset[str]:
+    """What a template speaks of and is not there; TemplateError where it is not allowed."""
+    _compiled(text)
+    return frozenset(meta.find_undeclared_variables(grammar.read(text)) - NAMES)
 
 
 def _typed(kind: Type, text: str, name: str, time_zone: str) -> Any:

@@ -1,0 +1,82 @@
+"""What the client library cannot read costs itself; every other record comes, in order."""
+
+from collections.abc import Sequence
+
+import aiokafka.record._crecords.default_records as compiled
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.consumer import fetcher
+from aiokafka.record.memory_records import MemoryRecords
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.kafka import unpacking
+from shared.kafka.unpacking import BATCH_BYTES_MAX, CarefulRecords, Unread, careful
+from tests.careless import BAD_NAME, CODECS, Sent, builder
+
+TP = TopicPartition("t", 0)
+GOOD: Sent = (b"good", ())
+BAD: Sent = (b"bad", BAD_NAME)
+BATCHES = st.lists(
+    st.tuples(st.lists(st.booleans(), min_size=1, max_size=6), st.sampled_from(sorted(CODECS))),
+    min_size=1,
+    max_size=5,
+)
+
+
+def unpacked(
+    batches: Sequence[tuple[Sequence[Sent], str]], begin: int = 0
+) -> list[tuple[int, str]]:
+    """Offset, and value or `unread`, of what comes of these batches from `begin` on."""
+    careful()
+    data, base = b"", 0
+    for records, codec in batches:
+        one = bytearray(builder(records, codec).build())
+        one[:8] = base.to_bytes(8)  # as the broker does
+        data, base = data + bytes(one), base + len(records)
+    found = CarefulRecords(TP, MemoryRecords(data), [], begin, None, None, True, 0)
+    told = [
+        (each.offset, "unread" if isinstance(each, Unread) else each.value.decode())
+        for each in found
+    ]
+    assert found.next_fetch_offset == base
+    return told
+
+
+@given(batches=BATCHES, skipped=st.integers(0, 8))
+def test_any_mixture(batches: list[tuple[list[bool], str]], skipped: int) -> None:
+    """Of each batch what comes before its first bad record is read, and every offset is named."""
+    expected, offset = [], 0
+    for goods, _ in batches:
+        for at, _good in enumerate(goods):
+            expected.append((offset, "good" if all(goods[: at + 1]) else "unread"))
+            offset += 1
+    skipped = min(skipped, len(batches[0][0]) - 1)  # a broker hands out no batch before that
+    sent = [([GOOD if good else BAD for good in goods], codec) for goods, codec in batches]
+    assert unpacked(sent, skipped) == expected[skipped:]
+
+
+@pytest.mark.parametrize("codec", ["gzip", "lz4", "zstd"])
+def test_a_batch_that_becomes_too_large(codec: str) -> None:
+    """One mark stands for all of it; what is before and behind it is read."""
+    bomb: Sent = (b" " * (BATCH_BYTES_MAX + 1), ())
+    told = unpacked([([GOOD], codec), ([GOOD, bomb, GOOD], codec), ([GOOD], "none")])
+    assert told == [(0, "good"), (1, "unread"), (4, "good")]
+
+
+@pytest.mark.parametrize("codec", sorted(CODECS))
+@pytest.mark.parametrize("size", [0, 1, 1_000, 5_000_000])
+def test_what_fits_is_read_as_it_is(codec: str, size: int) -> None:
+    """Also what is compressed to a thousandth."""
+    careful()
+    value = b"ab" * size
+    (batch,) = [MemoryRecords(bytes(builder([(value, ())], codec).build())).next_batch()]
+    assert [record.value for record in batch] == [value]
+
+
+def test_the_library_is_as_it_was_when_this_was_written() -> None:
+    """What is replaced is there, under the name and with the use that it had."""
+    careful()
+    assert fetcher.PartitionRecords is CarefulRecords
+    for name, decode in unpacking._DECODERS.items():
+        assert getattr(compiled, name) is decode
