@@ -11,6 +11,8 @@ from datetime import date, datetime, timedelta
 from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from services.alerts.core.customer import CustomerState
 from services.alerts.core.document import Both, Care
 from services.alerts.core.ids import stable_id
@@ -43,6 +45,8 @@ class Known:
 
 
 NOTHING: Final = Known()
+Planned = Literal["care", "segment"]
+"""Kinds of tasks that no assessment raises."""
 
 
 def known_of(state: CustomerState) -> Known:
@@ -81,12 +85,22 @@ def month_days(day: date) -> list[str]:
     return [f"{day:%m-%d}", *leap_day]
 
 
+def planned_id(kind: Planned, customer_id: str, name: str, occurrence: str) -> str:
+    """The id of the task of one occurrence."""
+    return "rt_" + stable_id(kind, customer_id, name, occurrence)
+
+
+def cause_of(kind: Planned, name: str) -> str:
+    """What such a task is called, whichever the occurrence."""
+    return f"{kind}:{name}"
+
+
 def planned_task(  # noqa: PLR0913 (each names one thing that differs)
     customer_id: str,
     profile: Profile,
     ground: Ground,
     *,
-    kind: Literal["care", "segment"],
+    kind: Planned,
     name: str,
     occurrence: str,
     title: Both,
@@ -108,8 +122,8 @@ def planned_task(  # noqa: PLR0913 (each names one thing that differs)
     tell_at = own.may_disturb_at(at)
     return Task(
         customer_id=customer_id,
-        id="rt_" + stable_id(kind, customer_id, name, occurrence),
-        cause=f"{kind}:{name}",
+        id=planned_id(kind, customer_id, name, occurrence),
+        cause=cause_of(kind, name),
         episode=0,
         status="open",
         version=1,
@@ -138,7 +152,29 @@ def planned_task(  # noqa: PLR0913 (each names one thing that differs)
         waiting="quiet" if tell_at > at else None,
         tell_at=tell_at if tell_at > at else None,
         allocated_at=at,
-        causes=[f"{kind}:{name}"],
+        worth=known.value_at_risk * ground.save_rates.get(chosen.id, chosen.save_rate),
+        causes=[cause_of(kind, name)],
+    )
+
+
+def informed(task: Task, state: CustomerState, ground: Ground, at: datetime) -> Task:
+    """A task that was raised before anything was known of its customer, once something is.
+
+    It is told again, unless it waits to be told.
+    """
+    known, own = known_of(state), named(ground.policy, task.plan.playbook)
+    told = {} if task.waiting else {"version": task.version + 1, "changed_at": at}
+    return msgspec.structs.replace(
+        task,
+        band=known.band,
+        probability=known.probability,
+        horizon_days=known.horizon_days,
+        value_at_risk=known.value_at_risk,
+        currency=known.currency,
+        grade=known.grade,
+        grade_rank=grade_rank(ground.policy, Standing(grade=known.grade)),
+        worth=known.value_at_risk * ground.save_rates.get(own.id, own.save_rate),
+        **told,
     )
 
 

@@ -21,9 +21,11 @@ NO_REVISION: Final = -1
 """Revision of a customer of whom no assessment has been seen."""
 
 CloseReason = Literal[
-    "came_back", "resolved", "do_not_contact", "verdict", "dismissed", "expired", "merged", "erased"
-]
-"""`resolved`: none of the signs that it warned of holds any more."""
+    "came_back", "resolved", "left_segment", "do_not_contact", "verdict", "dismissed", "expired",
+    "merged", "erased",
+]  # fmt: skip
+"""`resolved`: none of the signs that it warned of holds any more; `left_segment`: the customer is
+no longer in the segment that the task is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ class CustomerState(msgspec.Struct, frozen=True, gc=False):
     currency: str | None = None
     horizon_days: int | None = None
     grade: Grade | None = None
-    """As of the newest assessment that knew one."""
+    """The newest that is known, from an assessment or a change of the grade."""
     warned: tuple[Warned, ...] = ()
     """By cause, in the order of their names."""
     ramp_until: datetime | None = None
@@ -82,6 +84,8 @@ class CustomerState(msgspec.Struct, frozen=True, gc=False):
     """Why the customer leaves, from the newest verdict that says so."""
     leaving_at: datetime | None = None
     """When that verdict was given."""
+    graded_at: datetime | None = None
+    """When the newest change of the grade happened: older assessments know an earlier one."""
     do_not_contact_at: datetime | None = None
     """When a profile said that the customer must not be contacted; None: nobody says so."""
     open: tuple[OpenTask, ...] = ()
@@ -169,6 +173,14 @@ def rearmed(
         each if each.armed or each.cause in holding else replace(each, armed=True) for each in kept
     )
     return warned if made == warned else made
+
+
+def regraded(state: CustomerState, grade: Grade | None, at: datetime) -> CustomerState:
+    """The customer once the grade has changed at `at`; None: the data support none any more, and
+    what was known stays."""
+    if grade is None or (state.graded_at is not None and at < state.graded_at):
+        return state
+    return replace(state, grade=grade, graded_at=at)
 
 
 def answered(

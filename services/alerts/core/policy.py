@@ -146,7 +146,7 @@ def _noted(state: CustomerState, message: RiskAssessed, holding: AbstractSet[str
         value_at_risk=message.value_at_risk,
         currency=message.currency,
         horizon_days=message.horizon_days,
-        grade=_grade(message) or state.grade,
+        grade=_grade(message, state.graded_at) or state.grade,
         # Armed by what the assessment knows, not by what the other topic was faster with.
         warned=rearmed(state.warned, holding, message.last_purchase_at),
         purchased_at=_latest(state.purchased_at, message.last_purchase_at),
@@ -297,8 +297,11 @@ def _when(state: CustomerState, message: RiskAssessed, policy: Policy) -> Why:
     return "raised"
 
 
-def _grade(message: RiskAssessed) -> Grade | None:
-    return None if message.standing is None else message.standing.grade
+def _grade(message: RiskAssessed, since: datetime | None) -> Grade | None:
+    """The grade that an assessment knows, unless it has changed after that."""
+    if message.standing is None or (since is not None and message.assessed_at < since):
+        return None
+    return message.standing.grade
 
 
 def _ramp_until(message: RiskAssessed, policy: Policy) -> datetime:

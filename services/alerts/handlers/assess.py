@@ -9,7 +9,9 @@ from functools import partial
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts import metrics
+from services.alerts.core.care import informed
 from services.alerts.core.policy import (
+    NO_REVISION,
     Closed,
     CustomerState,
     Joined,
@@ -22,7 +24,7 @@ from services.alerts.core.policy import (
 )
 from services.alerts.core.task import Ground, grown, new_task
 from services.alerts.core.trial import new_trial
-from services.alerts.handlers.book import Book, Joining, Page, count
+from services.alerts.handlers.book import Book, Informing, Joining, Page, count
 from services.alerts.handlers.measure import note_lag
 from services.alerts.ports import Assessed, Assessments, Customers, Known, Relay, Rules
 from shared.contracts.events import Profile
@@ -75,12 +77,14 @@ class Assess:
             steps, states, why = _decide(assessed, known, policy)
             decided = await self._first_seen(work, steps)
             ground = Ground(policy, version, now)
-            page = _page(decided, known, await self._with_rates(work, ground, decided, known))
+            ground = await self._with_rates(work, ground, decided, known)
+            page = _page(decided, known, ground)
+            page.informings = _informings(assessed, states, known, ground)
             await self.customers.write(work, states, known)
             await self.assessments.add(work, assessed)
             changes, messages = await self.book.write(work, page, now)
             pending = await self.outbox.add(work, [*dead, *messages])
-        if changes:
+        if changes or page.informings:
             self.told.set()
         for decision, times in why.items():
             metrics.MESSAGES.labels(decision).inc(times)
@@ -109,6 +113,7 @@ class Assess:
     ) -> Ground:
         """With what few batches need to read: owners' records and measured save rates."""
         warned = {e.message.customer_id for e, step in decided if not isinstance(step, Closed)}
+        warned |= {customer for customer, found in known.items() if _uninformed(found)}
         if not warned:
             return ground
         owners = {o.id for c in warned if (o := _profile(known[c]).owner) is not None}
@@ -153,6 +158,34 @@ def _page(decided: Decided, known: dict[str, Known], ground: Ground) -> Page:
         if isinstance(step, Raised):
             page.open(new_task(step, each.message, profile, ground), each.tp)
     return page
+
+
+def _informings(
+    assessed: Sequence[Assessed],
+    states: Sequence[CustomerState],
+    known: dict[str, Known],
+    ground: Ground,
+) -> list[Informing]:
+    """Tasks of customers who are assessed for the first time: another topic was read faster, and
+    nothing was known when they were raised."""
+    newest = {each.message.customer_id: each for each in assessed}
+    return [
+        Informing(
+            task_id,
+            partial(informed, state=state, ground=ground, at=found.message.assessed_at),
+            found.tp,
+        )
+        for state in states
+        for found in (newest[state.customer_id],)
+        for task_id in _uninformed(known[state.customer_id])
+    ]
+
+
+def _uninformed(known: Known) -> list[str]:
+    """Open tasks by the calendar or a segment that were raised without an assessment."""
+    if known.state.revision != NO_REVISION:
+        return []
+    return [task.id for task in known.state.open if not task.by_risk]
 
 
 def _profile(known: Known) -> Profile:

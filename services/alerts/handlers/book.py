@@ -31,6 +31,15 @@ class Joining:
     cause: TopicPartition
 
 
+@dataclass(frozen=True, slots=True)
+class Informing:
+    """What an open task becomes once its customer is known."""
+
+    task_id: str
+    grow: Callable[[Task], Task]
+    cause: TopicPartition
+
+
 @dataclass(slots=True)
 class Page:
     """What one batch decided, in order. A task may be raised, joined and closed on one page."""
@@ -43,6 +52,8 @@ class Page:
     """Ends of tasks that were stored before, by task id."""
     joinings: list[Joining] = field(default_factory=list)
     """Of tasks that were stored before. They come before ends."""
+    informings: list[Informing] = field(default_factory=list)
+    """Of tasks that were stored before. They come before ends, and are told."""
     events: list[TaskEvent] = field(default_factory=list)
     """What is remembered of tasks beside."""
 
@@ -102,13 +113,14 @@ class Book:
         Ends come before new tasks: a customer may have both, of the same cause.
         """
         grown = await self._grow(work, page.joinings)
+        informed = await self._inform(work, page.informings)
         ended = await self._tasks.close(work, [closed for closed, _ in page.closed.values()])
         await self._tasks.add(work, list(page.raised.values()))
         await self._trials.add(work, [trial for trial, _ in page.trials])
         await self._log.add(work, page.events)
         over = [Change(task, page.closed[task.id][1]) for task in ended]
         changes = [*grown, *over, *page.changes]
-        await self.tell(work, changes, now)
+        await self.tell(work, [*informed, *changes], now)
         # A customer is treated from the first cause on: what joins is no further treatment.
         messages = [self.publish(told.treatment(c.task), c.cause) for c in changes if not c.joined]
         messages += [
@@ -130,6 +142,16 @@ class Book:
             tasks[task.id] = task
             changes.append(Change(task, each.cause, each.joined.causes))
         await self._tasks.write(work, list(tasks.values()))
+        return changes
+
+    async def _inform(self, work: UnitOfWork, informings: Sequence[Informing]) -> list[Change]:
+        """Have stored tasks carry what is known now."""
+        if not informings:
+            return []
+        stored = await self._tasks.find_all(work, [each.task_id for each in informings])
+        by_id = {each.task_id: each for each in informings}
+        changes = [Change(by_id[task.id].grow(task), by_id[task.id].cause) for task in stored]
+        await self._tasks.write(work, [change.task for change in changes])
         return changes
 
     async def tell(self, work: UnitOfWork, changes: Sequence[Change], now: datetime) -> None:

@@ -1,6 +1,6 @@
 """Who a schedule is about, who entered a segment, and tasks that exist once for each occurrence."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -97,6 +97,43 @@ class CareRows:
         )
         known = {row["id"] for row in rows}
         return [t for t in tasks if t.id not in known]
+
+    async def stored(self, work: UnitOfWork, ids: Mapping[str, str]) -> set[str]:
+        """Which of these tasks exist, open or closed; `ids` names the customer of each."""
+        rows = await work.driver.fetch(
+            "SELECT t.id FROM unnest($1::text[], $2::text[]) AS u(customer_id, id) "
+            "JOIN alerts.task t ON t.customer_id = u.customer_id AND t.id = u.id",
+            list(ids.values()),
+            list(ids),
+        )
+        return {row["id"] for row in rows}
+
+    async def with_open_task(
+        self, work: UnitOfWork, causes: Sequence[tuple[str, str]]
+    ) -> set[tuple[str, str]]:
+        """Of these customers and causes, those that have an open task."""
+        rows = await work.driver.fetch(
+            "SELECT DISTINCT t.customer_id, t.cause "
+            "FROM unnest($1::text[], $2::text[]) AS u(customer_id, cause) JOIN alerts.task t "
+            "ON t.customer_id = u.customer_id AND t.cause = u.cause AND t.status = 'open'",
+            [customer for customer, _ in causes],
+            [cause for _, cause in causes],
+        )
+        return {(row["customer_id"], row["cause"]) for row in rows}
+
+    async def entries(
+        self, work: UnitOfWork, left: Sequence[CustomerChanged]
+    ) -> set[tuple[str, str, int]]:
+        """Customer, segment and sequence of the known entries into segments that were left."""
+        rows = await work.driver.fetch(
+            "SELECT DISTINCT e.customer_id, e.segment, e.entry "
+            "FROM unnest($1::text[], $2::text[]) AS u(customer_id, segment) "
+            "JOIN alerts.segment_entry e "
+            "ON e.customer_id = u.customer_id AND e.segment = u.segment",
+            [each.customer_id for each in left],
+            [each.segment for each in left],
+        )
+        return {(row["customer_id"], row["segment"], int(row["entry"])) for row in rows}
 
 
 def _found(rows: Sequence[dict[str, object]]) -> list[CareFor]:

@@ -44,6 +44,7 @@ _TYPES = {
     "purchased_at": "timestamptz",
     "leaving_cause": "text",
     "leaving_at": "timestamptz",
+    "graded_at": "timestamptz",
 }
 """The columns that assessments, purchases and verdicts change, in the order of a state's first
 fields, as they are sent."""

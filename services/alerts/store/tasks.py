@@ -21,6 +21,7 @@ _CHANGING = (
     "escalations", "escalated_to", "waiting", "tell_at", "allocated_at", "changed_at", "causes",
     "reasons", "band", "probability", "horizon_days", "days_silent", "last_purchase_at",
     "expected_value", "value_at_risk", "worth", "due_at", "lapse_probability", "lapse_days",
+    "currency", "grade", "grade_rank",
 )  # fmt: skip
 _SET = ", ".join(f"{name} = n.{name}" for name in _CHANGING)
 

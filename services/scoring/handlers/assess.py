@@ -167,7 +167,7 @@ class Assessor:
         # Whose contract has ended is known to be gone: no silence of theirs is a risk.
         left = contracts.ended(states)
         buyers = np.flatnonzero(assessable(x) & ~left)
-        risk = self._risk(predictor, x, seen, buyers, loaded)
+        risk = self._risk(predictor, x, seen, buyers, loaded, stand.by.limits.amount)
         new = onboarding(job.imported[rows], loaded.due_at)
         stand(
             rows, x, now, Risk(risk.band, risk.probability, risk.value),
@@ -202,9 +202,16 @@ class Assessor:
         )
 
     def _risk(
-        self, predictor: Predictor, x: Floats, seen: Lapses, buyers: Ints, loaded: Loaded
+        self,
+        predictor: Predictor,
+        x: Floats,
+        seen: Lapses,
+        buyers: Ints,
+        loaded: Loaded,
+        amount_most: float,
     ) -> Risks:
-        """Probabilities, bands and values of the buyers; the rest stays undefined."""
+        """Probabilities, bands and values of the buyers; the rest stays undefined. `amount_most`:
+        what the base can support of a mean order."""
         n = len(x)
         band = np.full(n, NO_BAND, np.int8)
         probability, lapse = np.full(n, np.nan), np.full(n, np.nan)
@@ -214,7 +221,7 @@ class Assessor:
         probability[buyers], lapse[buyers] = p, predictor.lapse(x[buyers], p, seen.rest[buyers])
         banded = band_index(lapse[buyers], loaded.band[buyers], self.thresholds)
         band[buyers] = np.where(ordinary, 0, banded)
-        expected = expected_value(x, predictor.horizon_days)
+        expected = expected_value(x, predictor.horizon_days, amount_most)
         return Risks(band, probability, lapse, expected)
 
     def _telling(

@@ -6,24 +6,28 @@ from datetime import date
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.core.care import month_days
 from services.alerts.core.document import read
+from services.alerts.core.life import Start
+from services.alerts.core.playbook import named
 from services.alerts.inbound.http import add_routes
 from services.alerts.store.rules import Rules
 from services.alerts.store.tables import api_token
+from services.alerts.store.tasks import QueueFilter, Tasks
 from shared.contracts import events
 from shared.contracts.activity import Activity, ActivityData
 from shared.contracts.changes import CustomerChanged
 from shared.contracts.events import Owner, Profile
-from shared.contracts.risk import Standing
+from shared.contracts.risk import Grade, Standing
 from shared.http.access import Tokens
 from shared.http.app import create_app
 from shared.postgres.engine import unit_of_work
 from shared.runtime.health import Health
-from tests.integration.alerts.bench import Bench, rows
+from tests.integration.alerts.bench import Bench, outbox, rows
 from tests.unit.alerts.samples import assessed, day, sign
 
 pytestmark = pytest.mark.stack
@@ -40,6 +44,8 @@ POLICY = {
     ],
     "on_segment": [{"segment": "big", "title": TITLE, "playbook": "greet"}],
 }  # fmt: skip
+
+SAVED = named(read(POLICY), "greet").save_rate
 
 
 @pytest.fixture
@@ -154,6 +160,149 @@ async def test_entering_a_segment_triggers_its_action_exactly_once(bench: Bench)
         await connection.exec_driver_sql("UPDATE alerts.task SET status = 'closed'")
     await bench.read_changes(entered("c-1", 1), entered("c-1", 3))
     assert (await raised(bench))[1:] == [("c-4", "segment:other"), ("c-1", "segment:big")]
+
+
+async def left_tasks(bench: Bench) -> list[tuple[Any, ...]]:
+    return await rows(
+        bench.engine,
+        "SELECT customer_id, status, close_reason, version FROM alerts.task "
+        "ORDER BY customer_id, opened_at",
+    )
+
+
+def left(customer: str, sequence: int, **more: Any) -> CustomerChanged:
+    return entered(customer, sequence, kind="segment_left", **more)
+
+
+async def test_leaving_the_segment_ends_its_task_and_tells_so(bench: Bench) -> None:
+    """However far its owner has come, as where a sign is over; other tasks stay."""
+    await bench.read_risk(assessed(1, 0, customer_id="c-1"))
+    await bench.read_changes(entered("c-1", 1), entered("c-2", 1), entered("c-3", 1))
+    ((started,),) = await rows(bench.engine, "SELECT id FROM alerts.task WHERE customer_id = 'c-2'")
+    await bench.act()(started, Start(), "ann")
+    await bench.read_changes(left("c-1", 2), left("c-2", 2), left("c-3", 2, silent=True))
+    assert await left_tasks(bench) == [
+        ("c-1", "open", None, 1),
+        ("c-1", "closed", "left_segment", 2),
+        ("c-2", "closed", "left_segment", 2),
+        ("c-3", "open", None, 1),
+    ]
+    told = await rows(
+        bench.engine,
+        "SELECT convert_from(body, 'UTF8')::json #>> '{data,task,close_reason}' "
+        "FROM alerts.delivery WHERE kind = 'retention_task.closed'",
+    )
+    assert told == [("left_segment",)] * 2
+    treatments = [(t.customer_id, t.detail) for t in await outbox(bench.engine)
+                  if t.kind == "task_closed"]  # fmt: skip
+    assert sorted(treatments) == [("c-1", "left_segment"), ("c-2", "left_segment")]
+
+
+async def test_an_exit_that_is_read_again_ends_no_later_entrys_task(bench: Bench) -> None:
+    way = [entered("c-1", 1), left("c-1", 2), entered("c-1", 3, at=day(2))]
+    await bench.read_changes(*way)
+    once = [("c-1", "closed", "left_segment", 2), ("c-1", "open", None, 1)]
+    assert await left_tasks(bench) == once
+    await bench.read_changes(*way)
+    await bench.read_changes(left("c-1", 2))
+    assert await left_tasks(bench) == once
+    await bench.read_changes(left("c-1", 4))
+    assert [row[1] for row in await left_tasks(bench)] == ["closed", "closed"]
+
+
+async def test_entries_around_a_silent_exit_have_one_task(bench: Bench) -> None:
+    """A second open one of the same segment would be refused by the table, again and again."""
+    await bench.read_changes(entered("c-1", 1), left("c-1", 2, silent=True), entered("c-1", 3))
+    assert await left_tasks(bench) == [("c-1", "open", None, 1)]
+
+
+async def test_a_policy_that_asks_no_more_about_a_segment_leaves_no_task_behind(
+    bench: Bench,
+) -> None:
+    await bench.read_changes(entered("c-1", 1))
+    bench.policy = read({"name": "test"})
+    await bench.read_changes(left("c-1", 2), left("c-9", 1))
+    assert await left_tasks(bench) == [("c-1", "closed", "left_segment", 2)]
+    assert await rows(bench.engine, "SELECT customer_id FROM alerts.customer") == [("c-1",)]
+
+
+async def test_a_grade_set_by_hand_counts_for_planned_tasks_whichever_topic_is_faster(
+    bench: Bench,
+) -> None:
+    """The change is read before an older assessment, and after it."""
+    by_hand = entered("c-1", 1, kind="grade_changed", segment=None, before="regular", after="vip")
+    older = assessed(1, 0, "watch", customer_id="c-1", standing=Standing(grade="regular"), signs=[])
+    await bench.read_changes(by_hand)
+    await bench.read_risk(older)
+    await bench.read_risk(msgspec.structs.replace(older, customer_id="c-2"))
+    await bench.read_changes(msgspec.structs.replace(by_hand, customer_id="c-2"))
+    await bench.read_changes(
+        entered("c-1", 2),
+        entered("c-2", 2),
+        entered("c-2", 3, kind="grade_changed", segment=None, before="vip", after=None),
+        entered("c-2", 4, kind="grade_changed", segment=None, before="vip", after="tomorrows"),
+    )
+    found = await rows(
+        bench.engine, "SELECT customer_id, grade, grade_rank FROM alerts.task ORDER BY 1"
+    )
+    assert found == [("c-1", "vip", 0), ("c-2", "vip", 0)]
+    await bench.read_risk(
+        msgspec.structs.replace(
+            older, revision=2, assessed_at=day(5), standing=Standing(grade="potential")
+        )
+    )
+    grades = await rows(bench.engine, "SELECT customer_id, grade FROM alerts.customer ORDER BY 1")
+    assert grades == [("c-1", "potential"), ("c-2", "vip")]
+
+
+async def test_a_task_that_was_faster_than_the_first_assessment_learns_its_numbers(
+    bench: Bench,
+) -> None:
+    await bench.read_changes(entered("c-1", 1))
+    first = assessed(
+        1, 2, "watch", customer_id="c-1", probability=0.4, standing=Standing(grade="vip"), signs=[]
+    )
+    await bench.read_risk(first)
+    found = await rows(
+        bench.engine,
+        "SELECT band, probability, value_at_risk, worth, currency, grade, grade_rank, version "
+        "FROM alerts.task",
+    )
+    assert found == [("watch", 0.4, 60.0, pytest.approx(60.0 * SAVED), "USD", "vip", 0, 2)]
+    kinds = await rows(bench.engine, "SELECT kind FROM alerts.delivery ORDER BY kind")
+    assert kinds == [("retention_task.opened",), ("retention_task.updated",)]
+    await bench.read_risk(msgspec.structs.replace(first, revision=2, probability=0.9))
+    assert await rows(bench.engine, "SELECT probability, version FROM alerts.task") == [(0.4, 2)]
+
+
+async def test_planned_tasks_stand_in_the_queue_by_worth(bench: Bench) -> None:
+    await bench.read_risk(
+        *(assessed(1, 0, "low", customer_id=f"c-{n}", value_at_risk=float(n), signs=[])
+          for n in (1, 3, 2))
+    )  # fmt: skip
+    await bench.read_changes(*(entered(f"c-{n}", 1) for n in (1, 2, 3)))
+    async with unit_of_work(bench.engine) as work:
+        queue = await Tasks().queue(work, QueueFilter("unowned", None, day(2)), None, 10)
+    assert [task.customer_id for task in queue] == ["c-3", "c-2", "c-1"]
+
+
+async def test_a_complaint_of_a_vip_comes_before_those_of_others_and_by_worth(
+    bench: Bench,
+) -> None:
+    """Thirty complaints; the grade decides first, then value at risk times the save rate."""
+    grades: list[Grade | None] = ["regular", "potential", None, "vip"]
+    await bench.read_risk(
+        *(assessed(1, 0, "low", customer_id=f"c-{n:02}", value_at_risk=float(30 - n),
+                   standing=Standing(grade=grades[n % 4]), signs=[sign("complaint_open")])
+          for n in range(30))
+    )  # fmt: skip
+    async with unit_of_work(bench.engine) as work:
+        queue = await Tasks().queue(work, QueueFilter("unowned", None, day(2)), None, 30)
+    vips = [f"c-{n:02}" for n in range(30) if n % 4 == 3]
+    assert [task.customer_id for task in queue][: len(vips)] == vips
+    ranks = [(task.grade_rank, -task.worth) for task in queue]
+    assert len(ranks) == 30
+    assert ranks == sorted(ranks)
 
 
 @pytest.fixture

@@ -1,8 +1,12 @@
 """Sentences: every reason that scoring can send, in both languages, with its own numbers."""
 
+from typing import get_args
+
 import pytest
 
+from services.alerts.core.customer import CloseReason
 from services.alerts.core.signs import CHURNED, POLICY_RULE
+from services.alerts.core.wording.cards import ENDS
 from services.alerts.core.wording.catalogue import (
     FALLBACK,
     SENTENCES,
@@ -11,6 +15,7 @@ from services.alerts.core.wording.catalogue import (
     sentence,
 )
 from services.alerts.core.wording.numbers import LANGUAGES, Fact, number
+from services.alerts.core.wording.tasks import close_text
 from services.scoring.core.catalogue import REASONS
 from shared.contracts.risk import Reason
 from shared.contracts.signs import URGENCY
@@ -44,6 +49,15 @@ def quoted(code: str) -> list[frozenset[str]]:
 def said(code: str, language: str = "en", **facts: float) -> str:
     known = {"en": LANGUAGES[0], "zh-CN": LANGUAGES[1]}[language]
     return sentence(Reason(code=code, impact=1.0, facts=facts), known, "USD")
+
+
+def test_every_end_of_a_task_has_words_in_both_languages_wherever_it_is_told() -> None:
+    for reason in get_args(CloseReason):
+        in_english, in_chinese = (close_text(reason, language) for language in LANGUAGES)
+        assert in_english != reason
+        assert in_chinese not in {reason, in_english}
+    assert set(ENDS) == set(get_args(CloseReason))
+    assert all(english != chinese for english, chinese in ENDS.values())
 
 
 def test_every_code_of_scoring_has_words_and_no_other_has() -> None:

@@ -16,7 +16,7 @@ from services.scoring.core.state import empty
 from services.scoring.core.value import spend as spending
 from services.scoring.core.value.lifetime import lifetime
 from services.scoring.core.value.money import money
-from services.scoring.core.value.spend import Spend, expected_spend, fit, log_likelihood
+from services.scoring.core.value.spend import Spend, expected_spend, fit, likeliest, log_likelihood
 from tests.unit.scoring_core.histories import columns, real
 
 PUBLISHED = Spend(p=6.25, q=3.74, v=15.44)
@@ -143,7 +143,7 @@ def test_R6_an_independent_implementation_says_the_same_of_the_value_of_a_purcha
     cdnow: Histories,
 ) -> None:
     """`lifetimes` 0.11.3, its `GammaGammaFitter` on the same 9,450 customers."""
-    found = fit(cdnow[3], cdnow[4])
+    found = likeliest(cdnow[3], cdnow[4])
     assert len(cdnow[3]) == 9_450
     assert (found.p, found.q, found.v) == pytest.approx((6.2753586, 3.6244502, 14.983689), rel=1e-3)
     own = expected_spend(found, np.array([2.0, 7.0, 1.0]), np.array([22.35, 80.0, 5.0]))

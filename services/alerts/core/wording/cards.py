@@ -30,8 +30,13 @@ BANDS: Final[Mapping[str, tuple[str, str]]] = {
 ENDS: Final[Mapping[str, tuple[str, str]]] = {
     "came_back": ("the customer came back", "客户已回购"),
     "resolved": ("what it warned of is over", "预警的问题已消除"),
+    "left_segment": ("the customer has left the segment", "客户已离开该分群"),
     "do_not_contact": ("the customer must not be contacted", "客户要求勿联系"),
     "verdict": ("the owner has answered", "负责人已处理"),
+    "dismissed": ("dismissed by the owner", "负责人已取消"),
+    "expired": ("nobody acted in time", "逾期未处理"),
+    "merged": ("the customer was merged with another one", "客户已与其他客户合并"),
+    "erased": ("the customer was erased", "客户数据已删除"),
 }
 OTHER_END: Final = ("closed", "已关闭")
 

@@ -67,6 +67,7 @@ _LEAVING: Final[Mapping[str, tuple[str, str]]] = {
 _CLOSED: Final[Mapping[str, tuple[str, str]]] = {
     "came_back": ("the customer bought again", "客户已再次购买"),
     "resolved": ("what it warned of is over", "预警的问题已消除"),
+    "left_segment": ("the customer has left the segment", "客户已离开该分群"),
     "do_not_contact": ("the customer must not be contacted", "客户要求不再联系"),
     "verdict": ("the owner has reported", "负责人已反馈"),
     "dismissed": ("dismissed by the owner", "负责人已取消"),

@@ -31,6 +31,7 @@ customer = sa.Table(
     sa.Column("horizon_days", sa.Integer),
     sa.Column("leaving_cause", sa.Text),
     sa.Column("leaving_at", TZ),
+    sa.Column("graded_at", TZ),
     sa.Index(
         "ix_customer_birthday",
         sa.text("substr(profile ->> 'birthday', 6)"),

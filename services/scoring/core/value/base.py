@@ -5,6 +5,7 @@ kept as a few hundred numbers, so that assessing somebody reads nobody else. Ref
 service in bounded steps (`handlers/value_refresh`); it never sees a table.
 """
 
+import math
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -22,6 +23,7 @@ from services.scoring.core.value.lifecycle import BEHAVIOURS, behaviour
 from services.scoring.core.value.lifetime import Lifetime, history, lifetime
 from services.scoring.core.value.money import money
 from services.scoring.core.value.policy import ValuePolicy
+from services.scoring.core.value.quality import Limits, traffic_limit
 from services.scoring.core.value.quantiles import GRID, Grid, grid
 
 Floats = NDArray[np.float64]
@@ -56,6 +58,16 @@ class Base:
     score: Grid
     categories: tuple[float, ...] = ()
     """Mean share of each bucket of the category sketch; empty where nobody has a category."""
+    traffic_limit: float | None = None
+    """`quality.traffic_limit`; None: of a base that was measured before there was one."""
+
+    @property
+    def limits(self) -> Limits:
+        """What this base can support of one customer."""
+        return Limits(
+            amount=math.inf if self.spend is None else self.spend.limit,
+            traffic=math.inf if self.traffic_limit is None else self.traffic_limit,
+        )
 
 
 def measure(
@@ -81,7 +93,7 @@ def measure(
     if len(x) >= FITTED_MIN:
         buying = btyd.fit(repeats, span, age, model=policy.model)
     cash = money(x)
-    priced = (cash.occasions > 0) & (cash.mean > 0)
+    priced = (cash.occasions > 0) & (cash.mean >= spending.MEAN_MIN)
     spend = None
     if priced.sum() >= spending.SPENDERS_MIN:
         spend = spending.fit(cash.occasions[priced], cash.mean[priced])
@@ -99,6 +111,7 @@ def measure(
         value=empty,
         score=empty,
         categories=_known(shares(categories[alive])),
+        traffic_limit=traffic_limit(living),
     )
     return _with_outcomes(base, living, influence[alive], policy)
 

@@ -4,13 +4,16 @@ What it is for: nobody is scored silently on data that do not support it (`UNSUP
 repairs anything and never refuses an event (ingest does).
 """
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.scoring.core.registry import feature_index
+from services.scoring.core.value.money import Money
 from shared.contracts.events import Profile
 
 Floats = NDArray[np.float64]
@@ -18,8 +21,10 @@ Flags = NDArray[np.bool_]
 
 NO_AMOUNTS: Final = "no_amounts"
 AMOUNTS_MISSING: Final = "amounts_missing"
+AMOUNTS_IMPROBABLE: Final = "amounts_improbable"
 REFUNDS_EXCEED: Final = "refunds_exceed_purchases"
 TOO_OFTEN: Final = "implausible_frequency"
+TOO_MUCH_TRAFFIC: Final = "improbable_traffic"
 PROFILE_MISSING: Final = "profile_missing"
 PROFILE_INCOMPLETE: Final = "profile_incomplete"
 BIRTHDAY: Final = "birthday_implausible"
@@ -28,8 +33,14 @@ BASE_UNKNOWN: Final = "base_not_known"
 MEANINGS: Final = {
     NO_AMOUNTS: "purchases without any amount: no value, tier or grade is stated",
     AMOUNTS_MISSING: "more than a tenth of the purchases have no amount: value is understated",
+    AMOUNTS_IMPROBABLE: (
+        "the mean purchase lies far beyond those of the base: value counts what the base supports"
+    ),
     REFUNDS_EXCEED: "more was refunded than was bought here: value counts as 0",
     TOO_OFTEN: "more than 50 purchases a purchase day: a till or a test account?",
+    TOO_MUCH_TRAFFIC: (
+        "as much lately as a thousand usual customers: an id that many share, or a test account?"
+    ),
     PROFILE_MISSING: "no profile was received: rules on profile fields see nothing",
     PROFILE_INCOMPLETE: "the profile lacks a region, or an account its industry or size",
     BIRTHDAY: "the birthday lies in the future or more than 120 years ago",
@@ -38,23 +49,55 @@ MEANINGS: Final = {
 UNSUPPORTED: Final = frozenset({NO_AMOUNTS, BASE_UNKNOWN})
 """With one of these, value, tier and grade are not stated."""
 
+ORDER_VALUE: Final = feature_index["order_value"]
 PRICED_MIN: Final = 0.9
 PURCHASES_PER_DAY_MAX: Final = 50.0
 AGE_YEARS_MAX: Final = 120
+TRAFFIC_MAX: Final = 1_000.0
+"""Times the traffic of the base's middle customer. The busiest customer of the public sets has 36
+times as much; one id for all who are not logged in has as much as the shop has customers."""
+TRAFFIC_MIN: Final = 650.0
+"""Traffic that is improbable of nobody, whatever the base: five a day for a season and longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a measured base can support; without one there is no limit."""
+
+    amount: float = math.inf
+    """Mean net value of a purchase day, and mean value of an order, reporting currency."""
+    traffic: float = math.inf
+    """As `traffic` counts it."""
+
+
+NO_LIMITS: Final = Limits()
+
+
+def traffic(x: Floats) -> Floats:
+    """Purchases and interactions, fading by half in 90 days, float64[n]."""
+    return np.asarray(
+        x[:, feature_index["purchases_decayed_90"]] + x[:, feature_index["interactions_decayed_90"]]
+    )
+
+
+def traffic_limit(living: Floats) -> float:
+    """The traffic above which an id is no customer of this base; X float64[n, F] of the living."""
+    found = traffic(living)
+    usual = float(np.median(found[found > 0])) if (found > 0).any() else 0.0
+    return max(TRAFFIC_MAX * usual, TRAFFIC_MIN)
 
 
 def flags(
     x: Floats,
-    priced: Floats,
-    net: Floats,
+    cash: Money,
     profiles: Sequence[Profile | None],
     now: Floats,
     unknown: Flags,
+    limits: Limits = NO_LIMITS,
 ) -> list[tuple[str, ...]]:
     """Flags per customer in the order of `MEANINGS`; equal ones share a tuple.
 
-    `priced` float64[n]: purchases with an amount; `net`: amounts less refunds; `unknown`: to whom
-    `BASE_UNKNOWN` applies.
+    `cash` is the money of the same X; `unknown`: to whom `BASE_UNKNOWN` applies.
     """
     purchases = x[:, feature_index["purchases"]]
     days = np.maximum(x[:, feature_index["purchase_days"]], 1)
@@ -62,10 +105,12 @@ def flags(
     unbought = (purchases == 0) & (x[:, feature_index["refunds"]] > 0)
     bits = np.zeros(len(x), np.int64)
     for name, where in (
-        (NO_AMOUNTS, (purchases > 0) & (priced == 0)),
-        (AMOUNTS_MISSING, (priced > 0) & (priced < PRICED_MIN * purchases)),
-        (REFUNDS_EXCEED, (net < 0) | unbought),
+        (NO_AMOUNTS, (purchases > 0) & (cash.priced == 0)),
+        (AMOUNTS_MISSING, (cash.priced > 0) & (cash.priced < PRICED_MIN * purchases)),
+        (AMOUNTS_IMPROBABLE, np.fmax(x[:, ORDER_VALUE], cash.mean) > limits.amount),
+        (REFUNDS_EXCEED, (cash.net < 0) | unbought),
         (TOO_OFTEN, purchases / days > PURCHASES_PER_DAY_MAX),
+        (TOO_MUCH_TRAFFIC, traffic(x) > limits.traffic),
         (BASE_UNKNOWN, unknown),
     ):
         bits[where] |= _BIT[name]

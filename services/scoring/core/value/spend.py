@@ -8,6 +8,12 @@ independent of how often they buy: Fader, Hardie & Lee (2005), "RFM and CLV: usi
 curves", J. Marketing Research 42(4) 415-430; Fader & Hardie (2013), "The Gamma-Gamma model of
 monetary value", brucehardie.com/notes/025.
 
+A likelihood has no limit to what one customer does to it, so means beyond the outer fences of the
+base count as the fence (winsorised): three interquartile ranges of their logarithms, which Tukey
+(1977), "Exploratory Data Analysis", section 2D, calls "far out". Of lognormal means one in 400,000
+lies there. In a small base one customer could still turn the fit from "all pay alike" to "each pays
+what the own mean says"; a weak prior on p and q, worth about one customer, holds it between.
+
     count    purchases with an amount, of which `mean` is the mean net value
     mean     > 0; a customer whose refunds reach the purchases has none
 
@@ -16,13 +22,16 @@ monetary value", brucehardie.com/notes/025.
 array([24.66, 35.22])
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import gammaln, psi
+
+from services.scoring.core.state import AMOUNT_MIN
 
 Floats = NDArray[np.float64]
 
@@ -34,6 +43,16 @@ STEPS_MAX: Final = 500
 """L-BFGS-B needs about 40."""
 SPENDERS_MIN: Final = 20
 """Customers with a mean purchase below which three parameters are a guess."""
+FENCE: Final = 3.0
+"""Interquartile ranges beyond the quartiles, of the logarithms of the means."""
+FENCE_MIN: Final = math.log(10.0)
+"""Least distance of a fence from its quartile: where nearly all pay one price, the quartiles are
+one number, and a purchase of twice as much is no fault."""
+PRIOR: Final = ((math.log(3.0), 1.0), (math.log(4.0), 0.7))
+"""Mean and standard deviation of ln p and ln q: the public sets have p 0.5-7.7 and q 3.6-7.7. A
+hundred customers outweigh it."""
+MEAN_MIN: Final = AMOUNT_MIN
+"""Reporting currency: what is left of a purchase below it is a rounding of its refund."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +63,14 @@ class Spend:
     q: float
     v: float
     """In the unit of money that the columns have."""
+    most: float | None = None
+    """The upper fence: a mean above it is improbable in this base, and counts as this much. None:
+    no limit; of a base that was measured before there was one."""
+
+    @property
+    def limit(self) -> float:
+        """`most` as a number."""
+        return math.inf if self.most is None else self.most
 
 
 def log_likelihood(spend: Spend, count: Floats, mean: Floats) -> Floats:
@@ -62,28 +89,43 @@ def log_likelihood(spend: Spend, count: Floats, mean: Floats) -> Floats:
 
 
 def fit(count: Floats, mean: Floats) -> Spend:
-    """Maximum likelihood over customers with count > 0 and mean > 0. Deterministic.
+    """The parameters of a base, held by `PRIOR`, means beyond the fences taken as the fence.
 
-    Raises ValueError where fewer than `SPENDERS_MIN` of them are given, or a value breaks this.
+    Of customers with count > 0 and mean > 0; deterministic. Raises ValueError where fewer than
+    `SPENDERS_MIN` of them are given, or a value breaks this.
     """
     if len(count) < SPENDERS_MIN:
         raise ValueError(f"{len(count)} customers with amounts, at least {SPENDERS_MIN} are needed")
     if not ((count > 0) & (mean > 0) & np.isfinite(count) & np.isfinite(mean)).all():
         raise ValueError("count, mean: every value is a finite number above 0")
+    least, most = fences(mean)
+    return replace(likeliest(count, np.clip(mean, least, most), prior_weight=1.0), most=most)
+
+
+def likeliest(count: Floats, mean: Floats, prior_weight: float = 0.0) -> Spend:
+    """Maximum likelihood over customers with count > 0 and mean > 0. Deterministic.
+
+    `prior_weight`: how many times `PRIOR` counts, each as much as about one customer.
+    """
     unit = float(mean.mean())
     scaled = mean / unit
+    (centre, spread), weight = np.transpose(PRIOR), prior_weight / len(count)
 
     def loss(logs: Floats) -> tuple[float, Floats]:
         p, q, v = np.exp(logs)
+        beside = (logs[:2] - centre) / spread
         shape, total = p * count, v + count * scaled
         value = -log_likelihood(Spend(p, q, v), count, scaled).mean()
         rest = psi(shape + q) - np.log(total)
-        slope = [
-            (count * (rest - psi(shape) + np.log(scaled * count))).mean() * p,
-            (rest - psi(q) + np.log(v)).mean() * q,
-            (q / v - (shape + q) / total).mean() * v,
-        ]
-        return float(value), -np.array(slope)
+        slope = np.array(
+            [
+                (count * (rest - psi(shape) + np.log(scaled * count))).mean() * p,
+                (rest - psi(q) + np.log(v)).mean() * q,
+                (q / v - (shape + q) / total).mean() * v,
+            ]
+        )
+        slope[:2] -= weight * beside / spread
+        return float(value + weight * (beside @ beside) / 2), -slope
 
     found = minimize(
         loss,
@@ -97,11 +139,22 @@ def fit(count: Floats, mean: Floats) -> Spend:
     return Spend(p=float(p), q=float(q), v=float(v * unit))
 
 
+def fences(mean: Floats) -> tuple[float, float]:
+    """Between which means a base can support; mean > 0.
+
+    >>> [round(fence, 2) for fence in fences(np.array([10.0] * 9 + [1e15]))]
+    [1.0, 100.0]
+    """
+    low, high = np.quantile(np.log(mean), (0.25, 0.75))
+    reach = max(FENCE * (high - low), FENCE_MIN)
+    return math.exp(low - reach), math.exp(high + reach)
+
+
 def expected_spend(spend: Spend, count: Floats, mean: Floats) -> Floats:
     """E[value of a purchase | own mean], shape [n] (2005, eq. 5); the base's mean at count 0.
 
     p (v + count * mean) / (p * count + q - 1). A negative mean (more refunded than bought)
-    counts as 0: what comes back cannot be less than nothing.
+    counts as 0: what comes back cannot be less than nothing; one above the fence counts as that.
     """
-    own = np.where(count > 0, np.maximum(mean, 0.0), 0.0)
+    own = np.where(count > 0, np.clip(mean, 0.0, spend.limit), 0.0)
     return np.asarray(spend.p * (spend.v + count * own) / (spend.p * count + spend.q - 1))

@@ -49,6 +49,11 @@ class Valuation:
     """As the deployment sets it."""
 
     @property
+    def limits(self) -> quality.Limits:
+        """What the base can support."""
+        return quality.NO_LIMITS if self.base is None else self.base.limits
+
+    @property
     def lapse_clock(self) -> LapseClock:
         """The clock with the company's own prior, once a base has been measured."""
         if self.base is None:
@@ -147,7 +152,7 @@ def assess(
         )  # fmt: skip
         life, worth, score, tier, rated, scores, cell = _compared(x, prospect, profiles, before, by)
     unknown = np.zeros(n, np.bool_) if base is not None else ~prospect
-    flags = quality.flags(x, cash.priced, cash.net, profiles, now, unknown)
+    flags = quality.flags(x, cash, profiles, now, unknown, by.limits)
     usual = np.array(base.categories) if base is not None and base.categories else None
     wants = needs(
         profiles,

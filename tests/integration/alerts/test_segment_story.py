@@ -1,0 +1,87 @@
+"""A customer's way through a segment by the real cores of both services: a task, and its end."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.alerts.core.document import read
+from services.scoring.core.events import DAY_S, EventColumns
+from services.scoring.core.features import features
+from services.scoring.core.fold import fold
+from services.scoring.core.segments.rules import Rules, rule
+from services.scoring.core.state import empty
+from services.scoring.core.value.changes import Comparison, Subject, is_told
+from services.scoring.core.value.standing import NONE, Before, Risk, Valuation, assess
+from shared.contracts.changes import CustomerChanged
+from tests.integration.alerts.bench import Bench, rows
+from tests.unit.alerts.samples import DAY_0, day
+from tests.unit.scoring_core.histories import columns
+
+pytestmark = pytest.mark.stack
+
+BY = Valuation(
+    rules=Rules(1, (rule("quiet", 1, 1, "recency_days > 30.0", action="greet"),)),
+    policy_version=1,
+)
+POLICY = read({"name": "test", "playbooks": [{"id": "greet", "channels": ["phone"]}]})
+TASKS = "SELECT cause, status, close_reason FROM alerts.task ORDER BY opened_at"
+
+
+@dataclass(slots=True)
+class Scored:
+    """One customer as scoring remembers it: each look tells what has changed."""
+
+    bought: list[float]
+    before: Before = field(default_factory=lambda: Before.nothing(1))
+    sequence: int = 0
+
+    def look(self, at: float) -> list[CustomerChanged]:
+        """What is told of a look on day `at`."""
+        now = np.array([day(at).timestamp()])
+        past = [one for one in self.bought if one <= at]
+        x = features(fold(empty(1), purchases(past)), now)
+        risk = Risk(np.zeros(1, np.int8), np.full(1, 0.1), np.zeros(1))
+        said = assess(x, now, risk, np.zeros((1, 16), np.uint32), [None], self.before, BY)
+        found = Comparison.of(said, self.before, BY)
+        changes = found.changes(Subject(0, "c-1", self.sequence, day(at)), silent=False)
+        self.sequence += len(changes)
+        one = np.ones(1, np.int64)
+        self.before = Before(
+            np.ones(1, np.bool_), said.grade, said.tier, said.behaviour, said.lifecycle,
+            said.lifecycle_since, np.full(1, NONE, np.int8), np.zeros(1, np.bool_),
+            found.segments, one, one,
+        )  # fmt: skip
+        return [change for change in changes if is_told(change)]
+
+
+def purchases(days: list[float]) -> EventColumns:
+    return columns(time=DAY_0.timestamp() + np.array(days) * DAY_S, amount=np.full(len(days), 9.0))
+
+
+async def test_a_quiet_customer_has_a_task_until_the_quiet_is_over(engine: AsyncEngine) -> None:
+    """It is raised on entry, ends on exit, and is raised anew for the next time."""
+    customer = Scored([-20.0, -10.0, 0.0, 45.0])
+    async with Bench(engine, endpoints={"crm": "http://127.0.0.1:9/hook"}) as bench:
+        bench.policy = POLICY
+        await bench.read_changes(*customer.look(1))
+        assert await rows(engine, TASKS) == []
+        entry = customer.look(31)
+        await bench.read_changes(*entry)
+        assert await rows(engine, TASKS) == [("segment:quiet", "open", None)]
+        await bench.read_changes(*customer.look(40))
+        assert await rows(engine, TASKS) == [("segment:quiet", "open", None)]
+        exit_ = customer.look(46)
+        await bench.read_changes(*exit_)
+        assert await rows(engine, TASKS) == [("segment:quiet", "closed", "left_segment")]
+        await bench.read_changes(*customer.look(80))
+        await bench.read_changes(*entry, *exit_)
+        assert [row[1:] for row in await rows(engine, TASKS)] == [
+            ("closed", "left_segment"),
+            ("open", None),
+        ]
+        kinds = await rows(engine, "SELECT kind FROM alerts.delivery ORDER BY created_at, kind")
+        assert sorted(kind for (kind,) in kinds) == [
+            "retention_task.closed", "retention_task.opened", "retention_task.opened",
+        ]  # fmt: skip
