@@ -16,6 +16,7 @@ from services.ingest.store.stops import Stops
 from services.ingest.store.tables import SCHEMA, api_token
 from shared.kafka.producer import Producer
 from shared.kafka.settings import KafkaSettings
+from shared.runtime.arguments import count, serial
 from shared.runtime.clock import SystemClock
 from shared.runtime.command_line import ServiceSpec, main, with_engine
 
@@ -35,16 +36,16 @@ def _add_commands(commands: Any) -> None:
     listing = actions.add_parser("list", help="oldest first")
     _add_search(listing)
     listing.add_argument("--replayed", action="store_true", help="also those already replayed")
-    listing.add_argument("--limit", type=int, default=50)
+    listing.add_argument("--limit", type=count, default=50)
     listing.set_defaults(command=_list)
     show = actions.add_parser("show", help="one of them in full")
-    show.add_argument("id", type=int, help="as `dead-letters list` shows it")
+    show.add_argument("id", type=serial, help="as `dead-letters list` shows it")
     show.set_defaults(command=_show)
     replay = actions.add_parser(
         "replay", help="send them back to where they came from; doing it twice is harmless"
     )
     which = replay.add_mutually_exclusive_group(required=True)
-    which.add_argument("id", type=int, nargs="*", default=[])
+    which.add_argument("id", type=serial, nargs="*", default=[])
     which.add_argument("--all", action="store_true", help="every one that the filters mean")
     _add_search(replay)
     replay.set_defaults(command=_replay)

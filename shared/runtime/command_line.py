@@ -23,6 +23,7 @@ from shared.observability.logging import configure_logging
 from shared.postgres.engine import create_engine
 from shared.postgres.migrations import migrate
 from shared.postgres.settings import PostgresSettings
+from shared.runtime.arguments import look_at, serial
 from shared.runtime.clock import SystemClock
 from shared.runtime.terminal import visible_output
 
@@ -67,6 +68,11 @@ def main(
     args = parser.parse_args(argv)
     configure_logging(spec.name, args.log_level)
     with visible_output():
+        try:
+            look_at(args)
+        except Invalid as wrong:
+            print(f"Invalid: {wrong}", file=sys.stderr)
+            return 2
         return _carried_out(args)
 
 
@@ -116,7 +122,7 @@ def _add_token_commands(spec: ServiceSpec, commands: Any) -> None:
     listing = actions.add_parser("list", help="every token, without the secret")
     listing.set_defaults(command=lambda _: _token_list(spec))
     revoke = actions.add_parser("revoke", help="end a token now")
-    revoke.add_argument("id", type=int, help="as `tokens list` shows it")
+    revoke.add_argument("id", type=serial, help="as `tokens list` shows it")
     revoke.set_defaults(command=lambda args: _token_revoke(spec, args.id))
 
 

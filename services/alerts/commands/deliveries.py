@@ -2,14 +2,13 @@
 
 import argparse
 import sys
-from datetime import UTC, datetime
 from typing import Any, get_args
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.commands.running import command
 from services.alerts.store.delivery_log import DeliveryFilter, DeliveryLog, DeliveryStatus
-from shared.kernel.errors import Invalid
+from shared.runtime.arguments import count, instant
 from shared.runtime.clock import SystemClock
 
 
@@ -20,14 +19,16 @@ def add_commands(commands: Any) -> None:
     listing = actions.add_parser("list", help="deliveries, newest first; `--status failed`: dead")
     listing.add_argument("--status", choices=get_args(DeliveryStatus))
     listing.add_argument("--endpoint")
-    listing.add_argument("--limit", type=int, default=50)
+    listing.add_argument("--limit", type=count, default=50)
     listing.set_defaults(command=command(_list))
     resend = actions.add_parser("resend", help="send one again, under the same id")
     resend.add_argument("id")
     resend.set_defaults(command=command(_resend))
     recover = actions.add_parser("recover", help="send again all that failed since a time")
     recover.add_argument("endpoint")
-    recover.add_argument("--since", required=True, help="ISO 8601, at most 14 days ago")
+    recover.add_argument(
+        "--since", type=instant, required=True, help="ISO 8601, at most 14 days ago"
+    )
     recover.set_defaults(command=command(_recover))
 
 
@@ -50,11 +51,6 @@ async def _resend(args: argparse.Namespace, engine: AsyncEngine) -> int:
 
 
 async def _recover(args: argparse.Namespace, engine: AsyncEngine) -> int:
-    try:
-        since = datetime.fromisoformat(args.since)
-    except ValueError:
-        raise Invalid("since", "must be a time as 2026-11-25T08:00:00Z") from None
-    since = since if since.tzinfo else since.replace(tzinfo=UTC)
-    count = await DeliveryLog(engine).recover(args.endpoint, since, SystemClock().now())
-    print(f"{count} deliveries are sent again")
+    found = await DeliveryLog(engine).recover(args.endpoint, args.since, SystemClock().now())
+    print(f"{found} deliveries are sent again")
     return 0

@@ -12,6 +12,7 @@ from services.alerts.core.endpoint import Endpoint, Route
 from services.alerts.core.message import Kind
 from services.alerts.store.endpoint_admin import FromSettings
 from services.alerts.store.endpoint_secrets import Made
+from shared.runtime.arguments import number
 from shared.runtime.clock import SystemClock
 
 
@@ -28,12 +29,12 @@ def add_commands(commands: Any) -> None:
     create.add_argument("--payload", choices=("thin", "full"), default="full")
     create.add_argument("--event-type", action="append", default=[], choices=get_args(Kind))
     create.add_argument("--owner", action="append", default=[], help="an owner's id")
-    create.add_argument("--rate", type=float, help="messages a second at most")
+    create.add_argument("--rate", type=number, help="messages a second at most")
     create.set_defaults(command=command(_create))
     rotate = actions.add_parser("rotate", help="make a new key; the old one counts for a while")
     rotate.add_argument("id")
     rotate.add_argument("--scheme", choices=("v1", "v1a"), default="v1")
-    rotate.add_argument("--overlap-hours", type=float, default=24.0)
+    rotate.add_argument("--overlap-hours", type=number, default=24.0)
     rotate.set_defaults(command=command(_rotate))
     for name, text, work in (
         ("pause", "send nothing for now; what comes waits", _pause),

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.alerts.commands.running import command
 from services.alerts.store.tables import SCHEMA
 from shared.postgres.ledger import Ledger
+from shared.runtime.arguments import count, serial
 
 
 def add_commands(commands: Any) -> None:
@@ -19,8 +20,8 @@ def add_commands(commands: Any) -> None:
     listing.set_defaults(command=command(_show_partitions))
     resume = actions.add_parser("resume", help="let a stopped partition go on where you say")
     resume.add_argument("topic")
-    resume.add_argument("partition", type=int)
-    resume.add_argument("--offset", type=int, help="default: the start of the log")
+    resume.add_argument("partition", type=count)
+    resume.add_argument("--offset", type=serial, help="default: the start of the log")
     resume.set_defaults(command=command(_resume))
 
 

@@ -21,6 +21,7 @@ from services.alerts.store.assessments import Assessments
 from services.alerts.store.rules import Rules
 from shared.kernel.zones import zone
 from shared.postgres.engine import unit_of_work
+from shared.runtime.arguments import count, days
 from shared.runtime.clock import SystemClock
 
 LISTED = 200
@@ -41,8 +42,8 @@ def add_commands(commands: Any) -> None:
     put.set_defaults(command=command(_put))
     dry = actions.add_parser("try", help="what a YAML file would have raised; raises nothing")
     dry.add_argument("file", type=Path)
-    dry.add_argument("--days", type=int, default=90, help="of history")
-    dry.add_argument("--customers", type=int, default=5_000, help=f"at most {CUSTOMERS_MAX:,}")
+    dry.add_argument("--days", type=days, default=90, help="of history")
+    dry.add_argument("--customers", type=count, default=5_000, help=f"at most {CUSTOMERS_MAX:,}")
     dry.set_defaults(command=command(_try))
     add_tune(actions)
 
@@ -54,7 +55,7 @@ def add_commands(commands: Any) -> None:
     put.add_argument("id")
     put.add_argument("--name")
     put.add_argument("--time-zone", help="IANA name")
-    put.add_argument("--capacity-per-day", type=int)
+    put.add_argument("--capacity-per-day", type=count)
     put.add_argument("--manager", help="id of whoever is told when nobody answers")
     put.add_argument("--fallback", help="id of whoever takes over")
     put.set_defaults(command=command(_put_owner))

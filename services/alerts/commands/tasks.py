@@ -16,6 +16,7 @@ from services.alerts.core.wording.tasks import in_full
 from services.alerts.store.due_tasks import TaskLog
 from services.alerts.store.tasks import QueueFilter, TaskFilter, Tasks
 from shared.postgres.engine import unit_of_work
+from shared.runtime.arguments import count
 
 EVENTS_MAX = 200
 """Events shown with a task: the newest."""
@@ -28,12 +29,12 @@ def add_commands(commands: Any) -> None:
     listing = actions.add_parser("list", help="tasks, newest first")
     listing.add_argument("--status", choices=("open", "closed"))
     listing.add_argument("--owner", help="the owner's id")
-    listing.add_argument("--limit", type=int, default=50)
+    listing.add_argument("--limit", type=count, default=50)
     listing.set_defaults(command=command(_list_tasks))
     queue = actions.add_parser("queue", help="what is to be done, in order")
     queue.add_argument("--queue", choices=get_args(Queue), default="owner")
     queue.add_argument("--owner", help="the owner's id")
-    queue.add_argument("--limit", type=int, default=50)
+    queue.add_argument("--limit", type=count, default=50)
     queue.set_defaults(command=command(_queue))
     show = actions.add_parser("show", help="one task as its owner reads it, with its history")
     show.add_argument("id")

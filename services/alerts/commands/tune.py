@@ -16,6 +16,7 @@ from services.alerts.handlers.try_policy import CUSTOMERS_MAX, TryPolicy
 from services.alerts.store.assessments import Assessments
 from services.alerts.store.rules import Rules
 from shared.postgres.engine import unit_of_work
+from shared.runtime.arguments import count, days, number
 from shared.runtime.clock import SystemClock
 
 DAYS: int = 91
@@ -28,15 +29,15 @@ def add_tune(actions: Any) -> None:
     wanted = tune.add_mutually_exclusive_group(required=True)
     wanted.add_argument(
         "--warnings-per-100",
-        type=float,
+        type=number,
         metavar="N",
         help="per 100 customers with a rhythm of their own and 30 days",
     )
     wanted.add_argument(
-        "--per-owner-per-day", type=float, metavar="N", help="per owner and working day"
+        "--per-owner-per-day", type=number, metavar="N", help="per owner and working day"
     )
-    tune.add_argument("--days", type=int, default=DAYS, help="of history")
-    tune.add_argument("--customers", type=int, default=5_000, help=f"at most {CUSTOMERS_MAX:,}")
+    tune.add_argument("--days", type=days, default=DAYS, help="of history")
+    tune.add_argument("--customers", type=count, default=5_000, help=f"at most {CUSTOMERS_MAX:,}")
     tune.add_argument("--apply", action="store_true", help="store it as a new version")
     tune.set_defaults(command=command(_tune))
 

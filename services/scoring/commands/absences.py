@@ -6,9 +6,10 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.commands.running import SPEC, instant
+from services.scoring.commands.running import SPEC
 from services.scoring.inbound.absences_http import checked
 from services.scoring.store.decisions import Decisions
+from shared.runtime.arguments import instant
 from shared.runtime.clock import SystemClock
 from shared.runtime.command_line import with_engine
 

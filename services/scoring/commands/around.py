@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.commands.running import instant
 from services.scoring.core.segments.actions import HELP, Action, named
 from services.scoring.store.decisions import Decisions
 from services.scoring.store.history import History
@@ -16,6 +15,7 @@ from services.scoring.store.standing_lists import StandingLists
 from services.scoring.store.treatments import Treatments
 from shared.contracts.activity import DECODER
 from shared.kernel.errors import Invalid
+from shared.runtime.arguments import days, instant
 
 WINDOW_DAYS_MAX: Final = 366
 """A year on each side."""
@@ -28,7 +28,7 @@ def add_arguments(report: Any) -> None:
         "--around", type=instant, help="before and after this; default: as late as can be"
     )
     middle.add_argument("--action", help=f"before and after it, customer by customer: {HELP}")
-    report.add_argument("--window-days", type=int, default=28, help="on each side of it")
+    report.add_argument("--window-days", type=days, default=28, help="on each side of it")
 
 
 async def around(engine: AsyncEngine, args: argparse.Namespace, end: datetime) -> datetime | Action:

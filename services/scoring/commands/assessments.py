@@ -15,6 +15,7 @@ from services.scoring.settings import ScoringSettings
 from services.scoring.store.history import History
 from services.scoring.store.models import Models
 from shared.kernel.errors import Invalid
+from shared.runtime.arguments import count
 from shared.runtime.command_line import with_engine
 
 
@@ -26,7 +27,7 @@ def add_commands(commands: Any) -> None:
         "replay", help="make published assessments again from stored features and model version"
     )
     again.add_argument("customer", nargs="?", help="only this one's; default: everybody's")
-    again.add_argument("--last", type=int, default=100_000, help="at most so many, newest first")
+    again.add_argument("--last", type=count, default=100_000, help="at most so many, newest first")
     again.set_defaults(command=_replay)
 
 
@@ -55,6 +56,6 @@ def _tell(found: Replayed) -> int:
             f"  {made.customer_id} revision {made.revision}, {made.model_version}: "
             f"{made.probability!r} was stored, {now!r} comes out"
         )
-    for reason, count in found.impossible.items():
-        print(f"  {count} cannot be made again: {reason}")
+    for reason, records in found.impossible.items():
+        print(f"  {records} cannot be made again: {reason}")
     return 1 if found.differ or found.impossible else 0

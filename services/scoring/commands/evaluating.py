@@ -5,6 +5,7 @@ import asyncio
 from typing import Any
 
 from services.scoring.commands.event_options import add_reading, reading_of
+from shared.runtime.arguments import count, days
 from shared.runtime.clock import SystemClock
 
 
@@ -13,7 +14,7 @@ def add_commands(commands: Any) -> None:
     parser = commands.add_parser("evaluate", help="measure the model on histories it never saw")
     parser.add_argument("--events", metavar="FILE", help="a .csv, .jsonl or .parquet file")
     add_reading(parser)
-    parser.add_argument("--horizon-days", type=int, help="silence that counts as churn")
+    parser.add_argument("--horizon-days", type=days, help="silence that counts as churn")
     parser.add_argument("--cutoffs", help="test cutoffs: dates (UTC) with commas between")
     parser.add_argument("--also-horizons", help="other horizons too: days with commas between")
     parser.add_argument(
@@ -21,7 +22,7 @@ def add_commands(commands: Any) -> None:
     )
     parser.add_argument("--sets", nargs="+", help="public sets, when no file is given")
     parser.add_argument("--out", metavar="DIR", help="default: build/evaluate")
-    parser.add_argument("--threads", type=int, default=1, help="more rarely help: LightGBM spins")
+    parser.add_argument("--threads", type=count, default=1, help="more rarely help: LightGBM spins")
     parser.set_defaults(command=_evaluate)
 
 

@@ -12,6 +12,7 @@ from services.scoring.core.imports import described, resting
 from services.scoring.settings import ScoringSettings
 from services.scoring.store.tables import SCHEMA
 from shared.postgres.ledger import Ledger
+from shared.runtime.arguments import count, serial
 from shared.runtime.command_line import with_engine
 
 
@@ -26,12 +27,12 @@ def add_commands(commands: Any) -> None:
         ("rewind", "read a partition again; events known by now have no second effect"),
     ):
         reset = actions.add_parser(name, help=text)
-        reset.add_argument("partition", type=int)
+        reset.add_argument("partition", type=count)
         reset.add_argument("--topic", default=None)
-        reset.add_argument("--offset", type=int, help="default: the start of the log")
+        reset.add_argument("--offset", type=serial, help="default: the start of the log")
         reset.set_defaults(command=_reset)
     forget = actions.add_parser("forget", help="the topic has this partition no more")
-    forget.add_argument("partition", type=int)
+    forget.add_argument("partition", type=count)
     forget.add_argument("--topic", default=None)
     forget.set_defaults(command=_forget)
 

@@ -1,6 +1,5 @@
-"""What every command of scoring needs: the service's description and its instants."""
+"""What every command of scoring needs: the service's description."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 from services.scoring.main import run
@@ -14,9 +13,3 @@ SPEC = ServiceSpec(
     token_table=api_token,
     run=run,
 )
-
-
-def instant(text: str) -> datetime:
-    """An ISO 8601 instant; UTC where no offset is named."""
-    at = datetime.fromisoformat(text)
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)

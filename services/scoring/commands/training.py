@@ -15,7 +15,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.commands.event_options import add_reading, reading_of
-from services.scoring.commands.running import SPEC, instant
+from services.scoring.commands.running import SPEC
 from services.scoring.core import retraining
 from services.scoring.core.contracts import Labels
 from services.scoring.main import serving_of, watch_of
@@ -28,6 +28,7 @@ from services.scoring.store import history as stored
 from services.scoring.store.models import ModelRow, Models
 from services.scoring.store.treatments import Treatments
 from shared.kernel.errors import Invalid
+from shared.runtime.arguments import count, days, instant
 from shared.runtime.clock import SystemClock
 from shared.runtime.command_line import with_engine
 
@@ -54,9 +55,11 @@ def _add_retrain(commands: Any) -> None:
     )
     _add_options(again)
     again.add_argument(
-        "--every-days", type=int, default=28, help="the schedule, since the last training"
+        "--every-days", type=days, default=28, help="the schedule, since the last training"
     )
-    again.add_argument("--pause-days", type=int, default=7, help="an alarm trains at most so often")
+    again.add_argument(
+        "--pause-days", type=days, default=7, help="an alarm trains at most so often"
+    )
     again.set_defaults(command=_retrain)
 
 
@@ -70,8 +73,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "--cluster", metavar="ADDRESS", help="train on this Dask scheduler's workers"
     )
     parser.add_argument("--spool", type=Path, help="folder for events that do not fit into memory")
-    parser.add_argument("--horizon-days", type=int, help="silence that counts as churn")
-    parser.add_argument("--threads", type=int, default=1, help="more rarely help: LightGBM spins")
+    parser.add_argument("--horizon-days", type=days, help="silence that counts as churn")
+    parser.add_argument("--threads", type=count, default=1, help="more rarely help: LightGBM spins")
     parser.add_argument(
         "--keep", action="store_true", help="register only; `models promote` makes it serve"
     )

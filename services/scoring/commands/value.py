@@ -14,7 +14,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.commands import around as middle
-from services.scoring.commands.running import SPEC, instant
+from services.scoring.commands.running import SPEC
 from services.scoring.core.reading import category_of
 from services.scoring.core.segments.movement import Moves, known_from
 from services.scoring.core.segments.rules import ID_PATTERN, runnable
@@ -30,6 +30,7 @@ from shared.contracts.activity import DECODER
 from shared.contracts.events import PURCHASE
 from shared.kernel.errors import Invalid
 from shared.kernel.text import kept
+from shared.runtime.arguments import instant
 from shared.runtime.clock import SystemClock
 from shared.runtime.command_line import with_engine
 
