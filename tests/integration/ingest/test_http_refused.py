@@ -8,7 +8,7 @@ import pytest
 
 from shared.contracts.dead_letter import DeadLetter
 from shared.contracts.headers import TRACEPARENT
-from tests.integration.ingest.running import Place, Running, eventually, ingest
+from tests.integration.ingest.running import Place, Running, ingest
 from tests.unit.ingest.events import encoded, event
 
 pytestmark = pytest.mark.stack
@@ -61,11 +61,9 @@ async def test_refused_events_are_kept_and_replayed(place: Place) -> None:
             assert (letters[value].field, letters[value].reason) == said[index]
             assert (TRACEPARENT, TRACE.encode()) in letters[value].original_headers
         assert "into `data`" in said[2][1]
-
-        async def indexed() -> bool:
-            return (await place.command("dead-letters", "list")).count("POST /v1/events") == 3
-
-        await eventually(indexed)
+        await service.reaches('ebbwatch_ingest_dead_letters_indexed_total{stage="ingest"}', 3)
+        listed = await place.command("dead-letters", "list")
+        assert listed.count("POST /v1/events") == 3
         await place.command("dead-letters", "replay", "--all", "--field", "data.currency")
         again = await place.read(place.raw, 3)
         assert {r.value for r in again if r.key is None} == {euros}
