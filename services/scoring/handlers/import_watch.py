@@ -40,7 +40,8 @@ class ImportWatch:
         now = self._clock.monotonic()
         here = {one.name for one in self._resting}
         for one in self._resting:
-            facts = {"import_id": one.name, "partitions": one.partitions, "newest": one.newest}
+            newest = None if one.newest is None else one.newest.isoformat()
+            facts = {"import_id": one.name, "partitions": one.partitions, "newest": newest}
             if one.name not in self._said_at:
                 log.info("an import is under way: the sweep rests", **facts)
             elif now - self._said_at[one.name] >= REPEAT_S:
