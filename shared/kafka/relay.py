@@ -13,8 +13,10 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 
+import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from shared.contracts.topics import RAW_MESSAGE_BYTES_MAX
 from shared.kafka.producer import Producer, Record
 from shared.kernel.errors import Transient
 from shared.postgres.engine import UnitOfWork, unit_of_work
@@ -24,6 +26,8 @@ from shared.postgres.outbox import Message, Outbox, Pending
 CLOSE_S = 1.0
 """How long the last looks and the last deletion may take: a service ends within seconds, and a
 second message is harmless."""
+
+log = structlog.get_logger(__name__)
 
 Newer = Callable[[Sequence[Message]], Awaitable[list[Message]]]
 """Given messages that may have arrived behind a successor's: those that have to follow them,
@@ -120,4 +124,10 @@ def _by_key(messages: Sequence[Message]) -> dict[tuple[str, bytes | None], Messa
 
 
 def _record(message: Message) -> Record:
-    return Record(message.topic, message.key, message.value, message.headers)
+    """As it is to be sent. What no topic takes would keep its partition waiting for good, so that
+    it is cut; whoever reads it refuses it with a reason."""
+    value = message.value
+    if value is not None and len(value) > RAW_MESSAGE_BYTES_MAX:
+        log.error("message is cut", topic=message.topic, cause=message.cause, size=len(value))
+        value = value[:RAW_MESSAGE_BYTES_MAX]
+    return Record(message.topic, message.key, value, message.headers)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from shared.contracts.topics import RAW_MESSAGE_BYTES_MAX
 from shared.kafka.producer import Producer, Record
 from shared.kafka.relay import Relay
 from shared.kernel.errors import Transient
@@ -347,3 +348,16 @@ async def test_who_ends_looks_first(engine: AsyncEngine) -> None:
     await relay.close()
     assert producer.values == ["old", "newer"]
     assert await left(engine) == ["old"]
+
+
+async def test_what_no_topic_takes_holds_nothing_up(
+    engine: AsyncEngine, place: Place, relay: Relay, producer: Recording
+) -> None:
+    """A message that is too large, stored by an earlier version, is cut; a null header is one."""
+    large = Message(CAUSE, "dead", b"k", bytes(3 * RAW_MESSAGE_BYTES_MAX), (("h", None),))
+    async with unit_of_work(engine) as work:
+        await DATABASE.add(work, [large, *messages("after")])
+    await relay.recover(await place.ledger.take_over(CAUSE, "one"))
+    cut, after = producer.sent
+    assert (len(cut.value or b""), cut.headers) == (RAW_MESSAGE_BYTES_MAX, (("h", None),))
+    assert after.value == b"after"
