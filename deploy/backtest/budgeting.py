@@ -16,10 +16,10 @@ from deploy.backtest.walk import Reached, nothing, purchases, setup_of, walk
 from services.alerts.core.budget import tuned as with_level
 from services.alerts.core.document import Budget, Policy
 from services.alerts.core.tuning import Found, find
-from services.scoring.core.events import DAY_S
-from services.scoring.core.identity import stable_hash
+from services.scoring.core.features.events import DAY_S
+from services.scoring.core.features.stable_hash import stable_hash
 from services.scoring.settings import ScoringSettings
-from services.scoring.training.table import EventTable
+from services.scoring.training.data.event_table import EventTable
 from shared.contracts.risk import DECODER, RiskAssessed
 from shared.kernel.errors import Invalid
 

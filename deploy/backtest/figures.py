@@ -30,11 +30,11 @@ from deploy.backtest.tasks import Warned, facts_of
 from deploy.backtest.walk import Walked
 from services.alerts.core.causes import is_gone
 from services.alerts.core.signs import CHURNED
-from services.scoring.core.events import DAY_S, Kind
-from services.scoring.core.lapse import LapseClock
+from services.scoring.core.features.events import DAY_S, Kind
+from services.scoring.core.risk.lapse import LapseClock
 from services.scoring.core.value.grades import GRADES
-from services.scoring.training.files.options import Read
-from services.scoring.training.table import EventTable
+from services.scoring.training.data.event_table import EventTable
+from services.scoring.training.data.files.options import Read
 from shared.contracts.signs import SILENCE
 
 Codes = NDArray[np.int8]

@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.backtest.occasions import LAPSE, LapseRule, Silences, silences
-from services.scoring.core.events import DAY_S
-from services.scoring.training.table import EventTable
+from services.scoring.core.features.events import DAY_S
+from services.scoring.training.data.event_table import EventTable
 
 __all__ = [
     "LAPSE", "Figures", "Judged", "LapseRule", "Silences", "Warnings", "Window", "judge", "judged",

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.ports import Predictor
 from services.scoring.settings import ScoringSettings
-from services.scoring.training.history import History
-from services.scoring.training.learn import learn
-from services.scoring.training.panel import Asked, Progress, no_progress
+from services.scoring.training.data.history import History
+from services.scoring.training.data.panel import Asked, Progress, no_progress
+from services.scoring.training.fit.candidates import learn
 
 
 @dataclass(frozen=True, slots=True)

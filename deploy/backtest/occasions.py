@@ -6,8 +6,8 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from services.scoring.core.events import DAY_S, Kind
-from services.scoring.training.table import EventTable
+from services.scoring.core.features.events import DAY_S, Kind
+from services.scoring.training.data.event_table import EventTable
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from services.scoring.training.files.options import Read
+from services.scoring.training.data.files.options import Read
 from shared.contracts.risk import Grade, Method
 
 Share = Annotated[float, Meta(ge=0, le=1)]

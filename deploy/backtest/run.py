@@ -29,11 +29,11 @@ from deploy.demo.progress import as_text, step
 from services.alerts.core.policy import Policy
 from services.alerts.inbound.policy_file import read_policy
 from services.alerts.settings import POLICY_FILE
-from services.scoring.core.events import DAY_S
+from services.scoring.core.features.events import DAY_S
 from services.scoring.settings import ScoringSettings
-from services.scoring.training.event_file import read
-from services.scoring.training.files.options import Options as Reading
-from services.scoring.training.table import EventTable
+from services.scoring.training.data.event_file import read
+from services.scoring.training.data.event_table import EventTable
+from services.scoring.training.data.files.options import Options as Reading
 from shared.kernel.errors import Invalid
 from shared.report.cells import cell
 

@@ -12,23 +12,23 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.scoring.core.events import DAY_S, EventColumns
-from services.scoring.core.features import features
-from services.scoring.core.fold import fold
-from services.scoring.core.identity import stable_hash
-from services.scoring.core.reading import SCORED
-from services.scoring.core.state import take
-from services.scoring.core.timers import AFTER_BACKFILL
-from services.scoring.core.times import moments
+from services.scoring.core.features.compute import features
+from services.scoring.core.features.decode import SCORED
+from services.scoring.core.features.events import DAY_S, EventColumns
+from services.scoring.core.features.fold import fold
+from services.scoring.core.features.stable_hash import stable_hash
+from services.scoring.core.features.state import take
+from services.scoring.core.features.times import moments
+from services.scoring.core.risk.timers import AFTER_BACKFILL
 from services.scoring.core.value.base import Base, measure
-from services.scoring.core.value.changes import StandingRows
+from services.scoring.core.value.classify import Valuation
+from services.scoring.core.value.compare import StandingRows
 from services.scoring.core.value.grades import influence
-from services.scoring.core.value.standing import Valuation
-from services.scoring.handlers.assess import Assessor
-from services.scoring.handlers.stand import Standings
-from services.scoring.handlers.value_refresh import SAMPLE_CUSTOMERS_MAX
-from services.scoring.handlers.work import Turn
-from services.scoring.leaving import loaded_after, standing_after
+from services.scoring.handlers.apply_effects import loaded_after, standing_after
+from services.scoring.handlers.assess_customers import Assessor
+from services.scoring.handlers.batch import Turn
+from services.scoring.handlers.classify_customers import Standings
+from services.scoring.handlers.refresh_value_base import SAMPLE_CUSTOMERS_MAX
 from services.scoring.ports import (
     Due,
     EventRows,
@@ -37,7 +37,7 @@ from services.scoring.ports import (
     PartitionTurn,
     Predictor,
 )
-from services.scoring.training.table import EventTable
+from services.scoring.training.data.event_table import EventTable
 from shared.contracts import topics
 
 Ints = NDArray[np.int64]

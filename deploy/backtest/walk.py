@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from deploy.backtest.scoring import Scoring, days
 from deploy.backtest.tasks import Ended, Tasks, Warned
 from services.alerts.core.policy import Policy
-from services.scoring.core.events import Kind
-from services.scoring.core.value.standing import Valuation
-from services.scoring.handlers.assess import Assessor
+from services.scoring.core.features.events import Kind
+from services.scoring.core.value.classify import Valuation
+from services.scoring.handlers.assess_customers import Assessor
 from services.scoring.ports import Predictor
 from services.scoring.settings import ScoringSettings
-from services.scoring.training.table import EventTable
+from services.scoring.training.data.event_table import EventTable
 from shared.contracts.risk import RiskAssessed
 
 Reached = Callable[[int], None]

@@ -15,8 +15,8 @@ import numpy as np
 import polars as pl
 
 from deploy.backtest.judge import Judged, Warnings, Window, judged, silences
-from services.scoring.core.events import DAY_S
-from services.scoring.training.table import EventTable, from_frame
+from services.scoring.core.features.events import DAY_S
+from services.scoring.training.data.event_table import EventTable, from_frame
 from shared.contracts.signs import SILENCE
 
 MISSED_MAX: Final = 5

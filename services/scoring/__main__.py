@@ -6,7 +6,7 @@ from typing import Any
 from services.scoring.commands import (
     absences,
     assessments,
-    evaluating,
+    evaluate,
     features,
     imports,
     models,
@@ -15,7 +15,7 @@ from services.scoring.commands import (
     training,
     value,
 )
-from services.scoring.commands.running import SPEC
+from services.scoring.commands.service import SPEC
 from shared.runtime import aside
 from shared.runtime.command_line import main
 
@@ -28,7 +28,7 @@ def _add_commands(commands: Any) -> None:
         imports,
         rebuild,
         assessments,
-        evaluating,
+        evaluate,
         features,
         value,
         absences,

@@ -11,43 +11,43 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring import metrics
 from services.scoring.core.imports import under_way
-from services.scoring.handlers.assess import Assessor
+from services.scoring.handlers.assess_customers import Assessor
+from services.scoring.handlers.classify_customers import Standing
 from services.scoring.handlers.import_watch import ImportWatch
 from services.scoring.handlers.micro_batch import MicroBatch
-from services.scoring.handlers.serving import Serving
-from services.scoring.handlers.shadow import Shadow
+from services.scoring.handlers.model_serving import Serving
+from services.scoring.handlers.monitor_model import Watch
+from services.scoring.handlers.record_treatments import Treat
+from services.scoring.handlers.refresh_value_base import ValueRefresh
+from services.scoring.handlers.shadow_scoring import Shadow
 from services.scoring.handlers.source_alarm import SourceAlarm
-from services.scoring.handlers.stand import Standing
-from services.scoring.handlers.treatment import Treat
-from services.scoring.handlers.valuation import Valuing
-from services.scoring.handlers.value_refresh import ValueRefresh
-from services.scoring.handlers.watch import Watch
-from services.scoring.inbound.absences_http import add_absence_routes
+from services.scoring.handlers.value_policy_cache import Valuing
 from services.scoring.inbound.activity import ActivityDecoder
-from services.scoring.inbound.http import add_routes
-from services.scoring.inbound.segments_http import add_segment_routes
+from services.scoring.inbound.http.absences import add_absence_routes
+from services.scoring.inbound.http.customers import add_routes
+from services.scoring.inbound.http.segments import add_segment_routes
+from services.scoring.inbound.http.value import add_value_routes
 from services.scoring.inbound.treatment import TreatmentDecoder
-from services.scoring.inbound.value_http import add_value_routes
 from services.scoring.model.background import Background
 from services.scoring.model.loading import loads
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.model.store import ArtefactStore
 from services.scoring.ports import Effects
 from services.scoring.settings import ScoringSettings
+from services.scoring.store.batch import TurnStore
 from services.scoring.store.business_clock import BusinessClock
-from services.scoring.store.cache import CachingStandings, CachingStore
-from services.scoring.store.decisions import Decisions
+from services.scoring.store.classification import StandingTable
+from services.scoring.store.classification_queries import StandingLists
+from services.scoring.store.customer_cache import CachingStandings, CachingStore
+from services.scoring.store.definitions import Decisions
 from services.scoring.store.history import History
 from services.scoring.store.models import Models
-from services.scoring.store.shadows import Shadows
-from services.scoring.store.standing import StandingTable
-from services.scoring.store.standing_lists import StandingLists
+from services.scoring.store.monitoring import Watching
+from services.scoring.store.shadow_scores import Shadows
 from services.scoring.store.tables import SCHEMA, api_token
 from services.scoring.store.treatments import Treatments
-from services.scoring.store.turn import TurnStore
-from services.scoring.store.valuations import Valuations
 from services.scoring.store.value_jobs import ValueJobs
-from services.scoring.store.watching import Watching
+from services.scoring.store.value_settings import Valuations
 from shared.contracts.risk import BANDS
 from shared.http.access import Tokens
 from shared.http.app import create_app, limits_of

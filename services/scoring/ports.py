@@ -9,13 +9,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from services.scoring.core.bands import NO_BAND
-from services.scoring.core.columns import Columns
-from services.scoring.core.contracts import Labels
+from services.scoring.core.features.columns import Columns
+from services.scoring.core.features.contracts import Labels
+from services.scoring.core.features.state import empty
 from services.scoring.core.imports import under_way
-from services.scoring.core.state import empty
-from services.scoring.core.value.changes import StandingColumns, StandingRows
-from services.scoring.core.value.standing import NO_SEGMENTS, NONE
+from services.scoring.core.risk.bands import NO_BAND
+from services.scoring.core.value.classify import NO_SEGMENTS, NONE
+from services.scoring.core.value.compare import StandingColumns, StandingRows
 from shared.contracts.changes import CustomerChanged
 from shared.contracts.events import Profile
 from shared.contracts.risk import Method
@@ -33,7 +33,7 @@ Flags = NDArray[np.bool_]
 NOW = "now"
 """Progress: business time of the partition, Unix seconds UTC; never goes back."""
 SOURCES = "sources"
-"""Progress: what each source of purchases usually delivers (`core.deliveries`)."""
+"""Progress: what each source of purchases usually delivers (`core.monitoring.source_outage`)."""
 
 
 def sources_of(progress: Mapping[str, object]) -> dict[str, list[float]]:
@@ -82,7 +82,7 @@ class EventRows:
     content_hash: list[bytes] = field(default_factory=list)
     type: list[str] = field(default_factory=list)
     kind: list[int] = field(default_factory=list)
-    """`core.events.Kind`; 0 for events that leave the state alone (profiles)."""
+    """`core.features.compute.events.Kind`; 0 for events that leave the state alone (profiles)."""
     time: list[datetime] = field(default_factory=list)
     amount: list[float] = field(default_factory=list)
     cost: list[float] = field(default_factory=list)
@@ -209,7 +209,7 @@ class Assessments(Columns):
     message: NDArray[np.object_]
     """bytes, the risk message; None where nobody is told."""
     horizons: NDArray[np.object_]
-    """bytes: P(no purchase) over each horizon (`core.horizons.pack`)."""
+    """bytes: P(no purchase) over each horizon (`core.risk.horizons.pack`)."""
 
     @classmethod
     def none(cls) -> "Assessments":

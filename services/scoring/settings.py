@@ -7,10 +7,10 @@ import msgspec
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from services.scoring.core.contracts import Labels
-from services.scoring.core.horizons import HORIZON_DAYS_MAX
-from services.scoring.core.lapse import LapseClock
-from services.scoring.core.pauses import closures_of
+from services.scoring.core.features.contracts import Labels
+from services.scoring.core.risk.excluded_days import closures_of
+from services.scoring.core.risk.horizons import HORIZON_DAYS_MAX
+from services.scoring.core.risk.lapse import LapseClock
 from shared.contracts import topics
 from shared.kernel.errors import Invalid
 from shared.runtime.settings import HttpSettings, ReportingCurrency
@@ -20,7 +20,7 @@ Horizon = Annotated[int, Field(ge=1, le=HORIZON_DAYS_MAX)]
 
 
 def read_closures(path: Path) -> tuple[tuple[float, float], ...]:
-    """The closures of a JSON file (`core.pauses`). Raises Invalid naming the file or the field."""
+    """The closures of a JSON file (`core.risk.excluded_days`). Raises Invalid naming the file or the field."""
     try:
         plain = msgspec.json.decode(path.read_bytes())
     except (OSError, msgspec.DecodeError) as wrong:

@@ -14,7 +14,7 @@ from tests.architecture.test_house_rules import LINT_IMPORTS, ROOT
 Rule = Callable[[PurePosixPath, str], Iterator[Finding]]
 
 CORE = "services/scoring/core/risk.py"
-HANDLER = "services/scoring/handlers/assess.py"
+HANDLER = "services/scoring/handlers/assess_customers.py"
 
 PLANTED = [
     (rules.file_length, HANDLER, "x = 1\n" * 401),

@@ -16,18 +16,18 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.local import topics as creating
 from deploy.local.stack import DATA, LocalStack
-from services.scoring.commands.running import SPEC
-from services.scoring.core.value.standing import Valuation
-from services.scoring.handlers.assess import Assessor
+from services.scoring.commands.service import SPEC
+from services.scoring.core.value.classify import Valuation
+from services.scoring.handlers.assess_customers import Assessor
+from services.scoring.handlers.classify_customers import Standing
 from services.scoring.handlers.micro_batch import MicroBatch
-from services.scoring.handlers.stand import Standing
 from services.scoring.inbound.activity import ActivityDecoder
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.ports import StandingStore, Store
 from services.scoring.settings import ScoringSettings
-from services.scoring.store.cache import CachingStandings, CachingStore
-from services.scoring.store.standing import StandingTable
-from services.scoring.store.turn import TurnStore
+from services.scoring.store.batch import TurnStore
+from services.scoring.store.classification import StandingTable
+from services.scoring.store.customer_cache import CachingStandings, CachingStore
 from shared.contracts import topics
 from shared.contracts.activity import ENCODER, Activity, ActivityData
 from shared.contracts.events import PURCHASE

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from services.scoring.core import state
-from services.scoring.core.events import DAY_S, EventColumns, Kind
-from services.scoring.core.features import features
-from services.scoring.core.fold import fold
-from services.scoring.core.rhythm import churn_by_rhythm
+from services.scoring.core.features import state
+from services.scoring.core.features.compute import features
+from services.scoring.core.features.events import DAY_S, EventColumns, Kind
+from services.scoring.core.features.fold import fold
+from services.scoring.core.risk.rhythm import churn_by_rhythm
 
 EVENTS = 200_000
 CUSTOMERS = 20_000

@@ -9,13 +9,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from services.scoring.core import reasons
-from services.scoring.core.events import DAY_S, EventColumns, Kind
-from services.scoring.training.datasets import path_of
-from services.scoring.training.event_file import read
-from services.scoring.training.panel import build_panel
-from services.scoring.training.table import EventBatch, EventTable, from_columns
-from services.scoring.training.train import train
+from services.scoring.core.features.events import DAY_S, EventColumns, Kind
+from services.scoring.core.risk import reasons
+from services.scoring.training.data.datasets import path_of
+from services.scoring.training.data.event_file import read
+from services.scoring.training.data.event_table import EventBatch, EventTable, from_columns
+from services.scoring.training.data.panel import build_panel
+from services.scoring.training.fit.train import train
 
 CUSTOMERS = 23_570
 HORIZON_DAYS = 91

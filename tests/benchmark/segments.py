@@ -6,17 +6,22 @@ from typing import Any
 import numpy as np
 from celpy import Environment, celtypes
 
-from services.scoring.core import state
-from services.scoring.core.events import DAY_S
-from services.scoring.core.features import features
-from services.scoring.core.fold import fold
-from services.scoring.core.lapse import LapseClock
-from services.scoring.core.registry import feature_index
+from services.scoring.core.features import state
+from services.scoring.core.features.compute import features
+from services.scoring.core.features.events import DAY_S
+from services.scoring.core.features.fold import fold
+from services.scoring.core.features.registry import feature_index
+from services.scoring.core.risk.lapse import LapseClock
 from services.scoring.core.segments.rules import Rules, rule
 from services.scoring.core.value.affinity import Affinity
 from services.scoring.core.value.base import measure
+from services.scoring.core.value.classify import (
+    Before,
+    Risk,
+    Valuation,
+    assess,
+)
 from services.scoring.core.value.policy import ValuePolicy
-from services.scoring.core.value.standing import Before, Risk, Valuation, assess
 from shared.contracts.events import Profile
 from tests.benchmark.kernel import best, history
 

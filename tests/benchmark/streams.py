@@ -20,7 +20,7 @@ from services.ingest.handlers.watch_flood import FloodWatch
 from services.ingest.inbound.raw_consumer import RawConsumer
 from services.ingest.inbound.raw_topics import RawTopics
 from services.ingest.ports import Topics
-from services.scoring.core.registry import FEATURES
+from services.scoring.core.features.registry import FEATURES
 from shared.contracts.events import PURCHASE
 from shared.kafka.producer import BATCH_BYTES_MAX, COMPRESSION, Producer
 from shared.kafka.settings import KafkaSettings

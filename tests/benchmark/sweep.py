@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import numpy as np
 
 from deploy.local.stack import LocalStack
-from services.scoring.core.events import DAY_S, EventColumns, Kind
-from services.scoring.core.fold import fold
-from services.scoring.core.state import FEATURE_SET, empty, to_bytes
+from services.scoring.core.features.events import DAY_S, EventColumns, Kind
+from services.scoring.core.features.fold import fold
+from services.scoring.core.features.state import FEATURE_SET, empty, to_bytes
 from services.scoring.handlers.micro_batch import MicroBatch
 from services.scoring.settings import ScoringSettings
 from shared.contracts import topics

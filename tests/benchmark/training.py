@@ -95,9 +95,9 @@ def generate(path: Path, customers: int) -> int:
 
 
 def _learn(path: Path) -> dict[str, Any]:
-    from services.scoring.training.event_file import EventFile  # noqa: PLC0415
-    from services.scoring.training.learn import learn  # noqa: PLC0415
-    from services.scoring.training.spool import Spool  # noqa: PLC0415
+    from services.scoring.training.data.disk_history import Spool  # noqa: PLC0415
+    from services.scoring.training.data.event_file import EventFile  # noqa: PLC0415
+    from services.scoring.training.fit.candidates import learn  # noqa: PLC0415
 
     began = time.perf_counter()
     found: dict[str, Any] = {}

@@ -18,8 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from deploy.local.stack import LocalStack
 from services.scoring.handlers.micro_batch import MicroBatch
 from services.scoring.settings import ScoringSettings
-from services.scoring.store.cache import CachingStore
-from services.scoring.store.turn import TurnStore
+from services.scoring.store.batch import TurnStore
+from services.scoring.store.customer_cache import CachingStore
 from shared.contracts import topics
 from shared.kafka.batch import Batch
 from shared.kafka.fenced import FencedConsumer

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from aiokafka import AIOKafkaProducer
 
-from services.scoring.core.events import Kind
-from services.scoring.core.state import from_bytes
+from services.scoring.core.features.events import Kind
+from services.scoring.core.features.state import from_bytes
 from shared.contracts.risk import BANDS, DECODER
 from tests.chaos import raw
 from tests.chaos.arena import LIMIT_S, PARTITIONS, Arena

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from services.scoring.core.state import from_bytes
+from services.scoring.core.features.state import from_bytes
 from shared.contracts.risk import BANDS, DECODER, RiskAssessed
 from shared.postgres.outbox import unpack
 from tests.chaos.report import Found

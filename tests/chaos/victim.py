@@ -18,8 +18,8 @@ from typing import Any
 
 import asyncpg
 
-from services.scoring.commands.running import SPEC
-from services.scoring.store.turn import TurnStore
+from services.scoring.commands.service import SPEC
+from services.scoring.store.batch import TurnStore
 from shared.kafka.relay import Relay
 from shared.postgres.ledger import Ledger
 from shared.runtime.clock import SystemClock

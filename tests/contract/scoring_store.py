@@ -8,9 +8,14 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from services.scoring.core.events import Kind
-from services.scoring.core.state import CELLS, STATE, empty, to_bytes
-from services.scoring.core.timers import PULLED
+from services.scoring.core.features.events import Kind
+from services.scoring.core.features.state import (
+    CELLS,
+    STATE,
+    empty,
+    to_bytes,
+)
+from services.scoring.core.risk.timers import PULLED
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.ports import EventRows, Recorded
 from shared.contracts import events as types

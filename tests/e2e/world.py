@@ -28,7 +28,7 @@ from deploy.demo.run import TASK_CHANGES, Crm
 from deploy.demo.services import CRM, NAMES, Services
 from deploy.local import topics
 from deploy.local.stack import LocalStack
-from services.scoring.core import state
+from services.scoring.core.features import state
 from shared.kafka.producer import Producer
 from shared.runtime.clock import SystemClock
 

@@ -3,9 +3,9 @@
 import lightgbm
 import numpy as np
 
-from services.scoring.core.contracts import Labels
-from services.scoring.core.registry import FEATURES
-from services.scoring.core.state import FEATURE_SET
+from services.scoring.core.features.contracts import Labels
+from services.scoring.core.features.registry import FEATURES
+from services.scoring.core.features.state import FEATURE_SET
 from services.scoring.model.calibration import Calibration
 from services.scoring.model.card import ModelCard
 from services.scoring.model.churn_model import ChurnModel, assemble

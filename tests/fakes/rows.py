@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from services.scoring.core.bands import NO_BAND
-from services.scoring.core.columns import objects
-from services.scoring.core.state import empty, from_bytes, to_bytes
-from services.scoring.core.times import seconds_of
+from services.scoring.core.features.columns import objects
+from services.scoring.core.features.state import empty, from_bytes, to_bytes
+from services.scoring.core.features.times import seconds_of
+from services.scoring.core.risk.bands import NO_BAND
 from services.scoring.ports import Assessments, Effects, EventRows, Loaded, Predictor
 from shared.postgres.ledger import Move
 from shared.postgres.outbox import Message

@@ -10,11 +10,11 @@ from typing import Any, cast
 import msgspec
 import numpy as np
 
-from services.scoring.core.bands import NO_BAND
-from services.scoring.core.columns import codes, objects
-from services.scoring.core.state import FEATURE_SET, to_bytes
-from services.scoring.core.times import seconds_of
-from services.scoring.core.value.changes import StandingRows
+from services.scoring.core.features.columns import codes, objects
+from services.scoring.core.features.state import FEATURE_SET, to_bytes
+from services.scoring.core.features.times import seconds_of
+from services.scoring.core.risk.bands import NO_BAND
+from services.scoring.core.value.compare import StandingRows
 from services.scoring.core.value.grades import GRADES, TIERS
 from services.scoring.core.value.lifecycle import BEHAVIOURS, LIFECYCLES
 from services.scoring.ports import (
@@ -27,8 +27,8 @@ from services.scoring.ports import (
     Recorded,
     StandingStore,
 )
-from services.scoring.store import rows
-from services.scoring.store.cache import CachingStandings, CachingStore
+from services.scoring.store import batch_rows as rows
+from services.scoring.store.customer_cache import CachingStandings, CachingStore
 from shared.contracts.changes import CustomerChanged
 from shared.contracts.events import Profile
 from shared.kernel.errors import Transient

@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from services.scoring.core.events import EventColumns, Kind
-from services.scoring.core.fold import fold
-from services.scoring.core.identity import stable_hash
-from services.scoring.core.state import empty, from_bytes
+from services.scoring.core.features.events import EventColumns, Kind
+from services.scoring.core.features.fold import fold
+from services.scoring.core.features.stable_hash import stable_hash
+from services.scoring.core.features.state import empty, from_bytes
 from shared.contracts import events as types
 from shared.contracts.activity import ActivityData
 from shared.contracts.events import Profile

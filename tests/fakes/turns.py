@@ -11,10 +11,10 @@ from typing import Protocol
 
 import msgspec
 
-from services.scoring.core.value.standing import Valuation
-from services.scoring.handlers.assess import Assessor
+from services.scoring.core.value.classify import Valuation
+from services.scoring.handlers.assess_customers import Assessor
+from services.scoring.handlers.classify_customers import Standing
 from services.scoring.handlers.micro_batch import MicroBatch
-from services.scoring.handlers.stand import Standing
 from services.scoring.inbound.activity import ActivityDecoder
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.ports import Effects, Predictor, Sender, StandingStore, Store

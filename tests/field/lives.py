@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from services.scoring.core.events import Kind
+from services.scoring.core.features.events import Kind
 
 START: Final = datetime(2024, 1, 1, tzinfo=UTC)
 BEGIN: Final = 730.0

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from deploy.backtest.occasions import LAPSE
-from services.scoring.core.events import Kind
+from services.scoring.core.features.events import Kind
 from tests.field.lives import BEGIN, END, IRREGULAR, Happened, Life
 
 SILENCE = "silence_beyond_rhythm"

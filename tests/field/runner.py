@@ -13,17 +13,17 @@ from deploy.backtest.walk import setup_of, walk
 from services.alerts.core.policy import Policy
 from services.alerts.inbound.policy_file import read_policy
 from services.alerts.settings import POLICY_FILE
-from services.scoring.core.events import DAY_S
-from services.scoring.core.rhythm import assessable
+from services.scoring.core.features.events import DAY_S
+from services.scoring.core.risk.rhythm import assessable
 from services.scoring.model import pooled_model
 from services.scoring.model.pooled_model import PooledArtefact
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.ports import Predictor
 from services.scoring.settings import ScoringSettings
-from services.scoring.training.leaks import snapshot
-from services.scoring.training.learn import learn
-from services.scoring.training.panel import Asked
-from services.scoring.training.table import EventTable
+from services.scoring.training.data.event_table import EventTable
+from services.scoring.training.data.leaks import snapshot
+from services.scoring.training.data.panel import Asked
+from services.scoring.training.fit.candidates import learn
 from shared.contracts.risk import DECODER
 from shared.contracts.risk import Sign as SignSeen
 from tests.field.lives import BEGIN, END

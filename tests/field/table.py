@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 import msgspec
 import numpy as np
 
-from services.scoring.core.events import DAY_S, EventColumns, Kind
-from services.scoring.core.identity import stable_hash
-from services.scoring.training.table import EventBatch, EventTable, from_columns
+from services.scoring.core.features.events import DAY_S, EventColumns, Kind
+from services.scoring.core.features.stable_hash import stable_hash
+from services.scoring.training.data.event_table import EventBatch, EventTable, from_columns
 from shared.contracts import events as types
 from tests.field.lives import END, START, Happened
 from tests.field.planted import Customer

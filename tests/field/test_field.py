@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from services.scoring.core.events import Kind
+from services.scoring.core.features.events import Kind
 from tests.field.lives import BEGIN, END
 from tests.field.planted import SIGNS, Customer, customers, lapse_days
 from tests.field.runner import Report, default_policy, false_rate, run

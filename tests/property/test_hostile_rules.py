@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.scoring.core.lapse import LapseClock
+from services.scoring.core.risk.lapse import LapseClock
 from services.scoring.core.segments.columns import Frame, Words
 from services.scoring.core.segments.expression import CHARS_MAX, DEPTH_MAX, Expression, Part
 from services.scoring.core.segments.rules import NAMES, Rule, Rules, runnable
-from services.scoring.handlers.valuation import Valuing
-from services.scoring.store.valuations import InForce, SegmentRow
+from services.scoring.handlers.value_policy_cache import Valuing
+from services.scoring.store.value_settings import InForce, SegmentRow
 from shared.kernel.errors import Invalid
 from tests.fakes.suspects import nothing_held
 

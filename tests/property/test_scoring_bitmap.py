@@ -4,9 +4,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.scoring.core.bitmap import day_of, unpack
-from services.scoring.core.fold import fold, merge
-from services.scoring.core.state import RING_DAYS, empty
+from services.scoring.core.features.bitmap import day_of, unpack
+from services.scoring.core.features.fold import fold, merge
+from services.scoring.core.features.state import RING_DAYS, empty
 from tests.unit.scoring_core.histories import purchases, together
 from tests.unit.scoring_core.strategies import days
 

@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from services.scoring.core.events import DAY_S, EventColumns
-from services.scoring.core.features import FEATURES, feature_index, features
-from services.scoring.core.fold import fold, merge
-from services.scoring.core.state import empty
+from services.scoring.core.features.compute import FEATURES, feature_index, features
+from services.scoring.core.features.events import DAY_S, EventColumns
+from services.scoring.core.features.fold import fold, merge
+from services.scoring.core.features.state import empty
 from tests.unit.scoring_core.histories import EPOCH_S, columns, together
 from tests.unit.scoring_core.strategies import CUSTOMERS, batches, nothing
 

@@ -5,9 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.scoring.core.events import EventColumns
-from services.scoring.core.fold import fold, merge
-from services.scoring.core.state import STATE, empty, from_bytes, to_bytes
+from services.scoring.core.features.events import EventColumns
+from services.scoring.core.features.fold import fold, merge
+from services.scoring.core.features.state import (
+    STATE,
+    empty,
+    from_bytes,
+    to_bytes,
+)
 from tests.unit.scoring_core.histories import purchases, together
 from tests.unit.scoring_core.strategies import assert_states_equal, batches, nothing
 

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from services.scoring.core.events import DAY_S
-from services.scoring.core.features import features
-from services.scoring.core.fold import fold
-from services.scoring.core.lapse import LapseClock
-from services.scoring.core.message import expected_value
-from services.scoring.core.state import empty
+from services.scoring.core.features.compute import features
+from services.scoring.core.features.events import DAY_S
+from services.scoring.core.features.fold import fold
+from services.scoring.core.features.state import empty
+from services.scoring.core.risk.expected_value import expected_value
+from services.scoring.core.risk.lapse import LapseClock
 from services.scoring.core.value import quality
 from services.scoring.core.value.base import Base, measure
 from services.scoring.core.value.lifetime import Lifetime, lifetime

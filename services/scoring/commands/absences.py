@@ -6,9 +6,9 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.commands.running import SPEC
-from services.scoring.inbound.absences_http import checked
-from services.scoring.store.decisions import Decisions
+from services.scoring.commands.service import SPEC
+from services.scoring.inbound.http.absences import checked
+from services.scoring.store.definitions import Decisions
 from shared.runtime.arguments import instant
 from shared.runtime.clock import SystemClock
 from shared.runtime.command_line import with_engine

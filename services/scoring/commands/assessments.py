@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.commands.running import SPEC
+from services.scoring.commands.service import SPEC
 from services.scoring.handlers.replay_assessments import Replayed, replay
 from services.scoring.model.loading import loads
 from services.scoring.model.rule_model import VERSION, RuleModel

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from services.scoring.training.files.options import Options
+    from services.scoring.training.data.files.options import Options
 
 
 def add_reading(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +37,7 @@ def reading_of(args: argparse.Namespace, now: datetime) -> "Options":
 
     Raises Invalid for a `--column` that is no pair.
     """
-    from services.scoring.training.files.options import Options, column_of  # noqa: PLC0415
+    from services.scoring.training.data.files.options import Options, column_of  # noqa: PLC0415
 
     return Options(
         columns=dict(column_of(text) for text in args.column),

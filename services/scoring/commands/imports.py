@@ -8,7 +8,7 @@ import orjson
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.commands.running import SPEC
+from services.scoring.commands.service import SPEC
 from services.scoring.core.imports import Resting, described, end, resting
 from services.scoring.settings import ScoringSettings
 from services.scoring.store.tables import SCHEMA

@@ -9,15 +9,15 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.commands.running import SPEC
-from services.scoring.core.material import MOVE_MIN
+from services.scoring.commands.service import SPEC
+from services.scoring.core.risk.publication import MOVE_MIN
 from services.scoring.main import serving_of, watch_of
 from services.scoring.model.loading import loads
 from services.scoring.model.store import ArtefactStore
 from services.scoring.settings import ScoringSettings
 from services.scoring.store.models import FALLBACK, ModelRow, Models
-from services.scoring.store.shadows import Shadows
-from services.scoring.store.watching import Watching
+from services.scoring.store.monitoring import Watching
+from services.scoring.store.shadow_scores import Shadows
 from shared.kernel.errors import Invalid
 from shared.runtime.clock import SystemClock
 from shared.runtime.command_line import with_engine

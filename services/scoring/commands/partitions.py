@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.commands.running import SPEC
+from services.scoring.commands.service import SPEC
 from services.scoring.core.imports import described, resting
 from services.scoring.settings import ScoringSettings
 from services.scoring.store.tables import SCHEMA

@@ -5,10 +5,10 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.commands.running import SPEC
+from services.scoring.commands.service import SPEC
 from services.scoring.handlers.rebuild import Rebuilt, rebuild
 from services.scoring.settings import ScoringSettings
-from services.scoring.store.rebuilding import Rebuilding
+from services.scoring.store.rebuild import Rebuilding
 from shared.runtime.command_line import with_engine
 
 

@@ -15,9 +15,9 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.commands.event_options import add_reading, reading_of
-from services.scoring.commands.running import SPEC
-from services.scoring.core import retraining
-from services.scoring.core.contracts import Labels
+from services.scoring.commands.service import SPEC
+from services.scoring.core.features.contracts import Labels
+from services.scoring.core.monitoring import retraining
 from services.scoring.main import serving_of, watch_of
 from services.scoring.model.churn_model import ChurnModel
 from services.scoring.model.loading import loads
@@ -33,10 +33,10 @@ from shared.runtime.clock import SystemClock
 from shared.runtime.command_line import with_engine
 
 if TYPE_CHECKING:
-    from services.scoring.training.files.options import Options
-    from services.scoring.training.history import History
-    from services.scoring.training.learn import Candidate, Learned
-    from services.scoring.training.train import Hands
+    from services.scoring.training.data.files.options import Options
+    from services.scoring.training.data.history import History
+    from services.scoring.training.fit.candidates import Candidate, Learned
+    from services.scoring.training.fit.train import Hands
 
 
 def add_commands(commands: Any) -> None:
@@ -182,9 +182,9 @@ async def _learn(
     engine: AsyncEngine, order: _Order, champion: ChurnModel | PooledModel | str | None
 ) -> "Learned":
     # Imported here: the service itself must not carry the weight of training.
-    from services.scoring.core.treated import Window  # noqa: PLC0415
-    from services.scoring.training.learn import learn  # noqa: PLC0415
-    from services.scoring.training.panel import Asked  # noqa: PLC0415
+    from services.scoring.core.monitoring.treatment_weights import Window  # noqa: PLC0415
+    from services.scoring.training.data.panel import Asked  # noqa: PLC0415
+    from services.scoring.training.fit.candidates import learn  # noqa: PLC0415
 
     with (
         tempfile.TemporaryDirectory(prefix="ebbwatch-training-", dir=order.spool) as folder,
@@ -213,14 +213,14 @@ async def _learn(
 @contextmanager
 def _hands(order: _Order) -> "Iterator[Hands]":
     """One machine, or the workers of a cluster."""
-    from services.scoring.training.train import OneMachine  # noqa: PLC0415
+    from services.scoring.training.fit.train import OneMachine  # noqa: PLC0415
 
     if order.cluster is None:
         yield OneMachine(order.threads)
         return
     import distributed  # noqa: PLC0415
 
-    from services.scoring.training.cluster import Cluster  # noqa: PLC0415
+    from services.scoring.training.fit.cluster import Cluster  # noqa: PLC0415
 
     connect: Any = distributed.Client  # untyped
     with connect(order.cluster) as client:
@@ -229,9 +229,9 @@ def _hands(order: _Order) -> "Iterator[Hands]":
 
 async def _history(engine: AsyncEngine, order: _Order, folder: Path) -> "History":
     """What to learn from: the stored events, or a file's; on disk where they are many."""
-    from services.scoring.training.event_file import EventFile  # noqa: PLC0415
-    from services.scoring.training.spool import IN_MEMORY_MAX, Spool  # noqa: PLC0415
-    from services.scoring.training.stored import batch_of  # noqa: PLC0415
+    from services.scoring.training.data.disk_history import IN_MEMORY_MAX, Spool  # noqa: PLC0415
+    from services.scoring.training.data.event_file import EventFile  # noqa: PLC0415
+    from services.scoring.training.data.stored_events import batch_of  # noqa: PLC0415
 
     # A cluster's workers read files.
     in_memory_max = IN_MEMORY_MAX if order.cluster is None else 0

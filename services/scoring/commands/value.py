@@ -13,18 +13,18 @@ from typing import Any
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.commands import around as middle
-from services.scoring.commands.running import SPEC
-from services.scoring.core.reading import category_of
+from services.scoring.commands import report_window as middle
+from services.scoring.commands.service import SPEC
+from services.scoring.core.features.decode import category_of
+from services.scoring.core.features.state import CATEGORY_BUCKETS
 from services.scoring.core.segments.movement import Moves, known_from
 from services.scoring.core.segments.rules import ID_PATTERN, runnable
-from services.scoring.core.state import CATEGORY_BUCKETS
 from services.scoring.core.value import policy as policies
-from services.scoring.handlers.value_refresh import sampled
+from services.scoring.handlers.refresh_value_base import sampled
 from services.scoring.settings import ScoringSettings
-from services.scoring.store.decisions import Decisions, Definition
+from services.scoring.store.classification_queries import StandingLists
+from services.scoring.store.definitions import Decisions, Definition
 from services.scoring.store.history import History
-from services.scoring.store.standing_lists import StandingLists
 from services.scoring.store.value_jobs import ValueJobs
 from shared.contracts.activity import DECODER
 from shared.contracts.events import PURCHASE
@@ -77,9 +77,9 @@ def add_commands(commands: Any) -> None:
 
 async def _report(args: argparse.Namespace) -> int:
     # Imported here: the other commands must not carry the weight of plots and of polars.
-    from services.scoring.outbound import segments_page as pages  # noqa: PLC0415
-    from services.scoring.training.stored import batch_of  # noqa: PLC0415
-    from services.scoring.training.table import from_columns  # noqa: PLC0415
+    from services.scoring.reports import segment_report as pages  # noqa: PLC0415
+    from services.scoring.training.data.event_table import from_columns  # noqa: PLC0415
+    from services.scoring.training.data.stored_events import batch_of  # noqa: PLC0415
     from shared.report.page import write  # noqa: PLC0415
 
     async def work(engine: AsyncEngine) -> int:
@@ -137,7 +137,7 @@ async def _list(_: argparse.Namespace) -> int:
 
 
 async def _discover(_: argparse.Namespace) -> int:
-    from services.scoring.training.discover import discover  # noqa: PLC0415
+    from services.scoring.training.discover_segments import discover  # noqa: PLC0415
 
     async def work(engine: AsyncEngine) -> int:
         sample, now = await sampled(ValueJobs(engine))

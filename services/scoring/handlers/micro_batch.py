@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 
 import structlog
 
-from services.scoring.handlers.assess import Assessor
-from services.scoring.handlers.stand import Standing
+from services.scoring.handlers.assess_customers import Assessor
+from services.scoring.handlers.batch import Turn
+from services.scoring.handlers.classify_customers import Standing
 from services.scoring.handlers.sweep import EVERYBODY, KIND, NOBODY, Sweep, Whom
-from services.scoring.handlers.work import Turn
 from services.scoring.ports import (
     NOW,
     Decode,

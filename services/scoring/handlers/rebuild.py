@@ -11,9 +11,9 @@ from typing import Protocol
 
 import numpy as np
 
-from services.scoring.core.fold import fold
-from services.scoring.core.reading import columns_of, kind_of
-from services.scoring.core.state import empty, to_bytes
+from services.scoring.core.features.decode import columns_of, kind_of
+from services.scoring.core.features.fold import fold
+from services.scoring.core.features.state import empty, to_bytes
 from shared.contracts.activity import DECODER
 
 SLICE_CUSTOMERS = 50_000

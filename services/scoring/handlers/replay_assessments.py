@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from services.scoring.core.horizons import unpack
+from services.scoring.core.risk.horizons import unpack
 from services.scoring.ports import Made, Predictor
 from shared.contracts.risk import DECODER
 from shared.kernel.errors import Invalid

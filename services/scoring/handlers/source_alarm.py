@@ -1,6 +1,6 @@
 """Raises an alarm while a source of purchases has stopped delivering.
 
-The warnings of its customers' silence are held meanwhile (`core.deliveries`); this says so, as a
+The warnings of its customers' silence are held meanwhile (`core.monitoring.source_outage`); this says so, as a
 gauge and in the log, and never decides anything.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import structlog
 
 from services.scoring import metrics
-from services.scoring.core.deliveries import stopped
+from services.scoring.core.monitoring.source_outage import stopped
 from services.scoring.ports import NOW, sources_of
 from shared.postgres.ledger import Move
 
@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 
 
 class SourceAlarm:
-    """The alarm of one worker; labels are bounded by `deliveries.SOURCES_MAX` a partition."""
+    """The alarm of one worker; labels are bounded by `source_outage.SOURCES_MAX` a partition."""
 
     def __init__(self, worker: str) -> None:
         self._worker = worker

@@ -11,9 +11,14 @@ from datetime import UTC, datetime
 from itertools import islice
 
 from services.scoring.core import imports
-from services.scoring.core.deliveries import observe
-from services.scoring.core.events import Kind
-from services.scoring.core.reading import category_of, channel_of, kind_of, until_of
+from services.scoring.core.features.decode import (
+    category_of,
+    channel_of,
+    kind_of,
+    until_of,
+)
+from services.scoring.core.features.events import Kind
+from services.scoring.core.monitoring.source_outage import observe
 from services.scoring.ports import (
     NOW,
     SOURCES,

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from services.scoring.core.odds import sigmoid
+from services.scoring.core.risk.odds import sigmoid
 
 Floats = NDArray[np.float64]
 

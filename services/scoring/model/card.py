@@ -6,7 +6,7 @@ the same data, settings and libraries give the same bytes.
 
 import msgspec
 
-from services.scoring.core.contracts import Labels
+from services.scoring.core.features.contracts import Labels
 
 
 class HorizonCard(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,11 +13,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from services.scoring.core import btyd, horizons
-from services.scoring.core.contracts import Labels
-from services.scoring.core.horizons import AS_RHYTHM, Bridge
-from services.scoring.core.registry import FEATURES
-from services.scoring.core.state import FEATURE_SET
+from services.scoring.core.features.contracts import Labels
+from services.scoring.core.features.registry import FEATURES
+from services.scoring.core.features.state import FEATURE_SET
+from services.scoring.core.risk import btyd, horizons
+from services.scoring.core.risk.horizons import AS_RHYTHM, Bridge
 from services.scoring.model.calibration import Calibration
 from services.scoring.model.card import ModelCard
 from services.scoring.model.pooled_model import RULES_PRIOR, columns, no_purchase_over
@@ -113,7 +113,7 @@ class ChurnModel:
     def over(self, x: Floats, p: Floats, days: Sequence[int]) -> Floats:
         """P(no purchase) over each of `days`, given `p = predict(x)`: float64[n, k].
 
-        Of customers with a purchase. The trees are not asked again: see `core.horizons`.
+        Of customers with a purchase. The trees are not asked again: see `core.risk.horizons`.
         """
         main, it = self.horizon_days, self.artefact.over
         found = no_purchase_over(it.rhythm, x, [*days, main])

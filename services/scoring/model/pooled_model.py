@@ -13,13 +13,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from services.scoring.core import btyd, horizons
-from services.scoring.core.contracts import Labels
-from services.scoring.core.horizons import AS_RHYTHM, Bridge
-from services.scoring.core.odds import logit
-from services.scoring.core.registry import feature_index
-from services.scoring.core.rhythm import PRIOR
-from services.scoring.core.state import FEATURE_SET
+from services.scoring.core.features.contracts import Labels
+from services.scoring.core.features.registry import feature_index
+from services.scoring.core.features.state import FEATURE_SET
+from services.scoring.core.risk import btyd, horizons
+from services.scoring.core.risk.horizons import AS_RHYTHM, Bridge
+from services.scoring.core.risk.odds import logit
+from services.scoring.core.risk.rhythm import PRIOR
 from services.scoring.model.store import address
 from shared.contracts.risk import Method
 from shared.kernel.errors import Invalid

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from services.scoring.core.registry import FEATURES
+from services.scoring.core.features.registry import FEATURES
 from shared.kernel.errors import Invalid
 
 Floats = NDArray[np.float64]

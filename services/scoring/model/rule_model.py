@@ -10,12 +10,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.scoring.core import horizons
-from services.scoring.core.contracts import Labels
-from services.scoring.core.odds import logit
-from services.scoring.core.registry import feature_index
-from services.scoring.core.rhythm import churn_by_rhythm
-from services.scoring.core.state import FEATURE_SET
+from services.scoring.core.features.contracts import Labels
+from services.scoring.core.features.registry import feature_index
+from services.scoring.core.features.state import FEATURE_SET
+from services.scoring.core.risk import horizons
+from services.scoring.core.risk.odds import logit
+from services.scoring.core.risk.rhythm import churn_by_rhythm
 from shared.contracts.risk import Method
 
 Floats = NDArray[np.float64]
@@ -26,7 +26,7 @@ VERSION: Final = "rule-1"
 
 @dataclass(frozen=True, slots=True)
 class RuleModel:
-    """A Predictor that needs no training; the arithmetic is `core.rhythm`."""
+    """A Predictor that needs no training; the arithmetic is `core.risk.rhythm`."""
 
     horizon_days: int
 
@@ -68,7 +68,7 @@ class RuleModel:
         """All of the log-odds in one column: the rule looks at silence and nothing else.
 
         Sums to the log-odds as a model's contributions do. The words for an owner come from
-        `core.reasons.rule_reasons`, which also tells what the rule does not weigh.
+        `core.risk.reasons.rule_reasons`, which also tells what the rule does not weigh.
         """
         contributions = np.zeros_like(x)
         contributions[:, feature_index["recency_days"]] = logit(self.predict(x))

@@ -75,7 +75,7 @@ customer_state = sa.Table(
     postgresql_with={"fillfactor": 60},
 )
 """A customer's state and current assessment, in one row because every turn writes both; the
-features of the assessment follow from the state. `horizons`: `core.horizons.pack`."""
+features of the assessment follow from the state. `horizons`: `core.risk.horizons.pack`."""
 
 timer = sa.Table(
     "timer",

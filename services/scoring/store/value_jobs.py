@@ -12,7 +12,7 @@ import orjson
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.core.imports import under_way
-from services.scoring.core.timers import AFTER_BACKFILL, PULLED
+from services.scoring.core.risk.timers import AFTER_BACKFILL, PULLED
 from shared.postgres.engine import unit_of_work
 
 RELOOK_DELAY: Final = timedelta(seconds=5)

@@ -7,13 +7,19 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.core.document import read
-from services.scoring.core.events import DAY_S, EventColumns
-from services.scoring.core.features import features
-from services.scoring.core.fold import fold
+from services.scoring.core.features.compute import features
+from services.scoring.core.features.events import DAY_S, EventColumns
+from services.scoring.core.features.fold import fold
+from services.scoring.core.features.state import empty
 from services.scoring.core.segments.rules import Rules, rule
-from services.scoring.core.state import empty
-from services.scoring.core.value.changes import Comparison, Subject, is_told
-from services.scoring.core.value.standing import NONE, Before, Risk, Valuation, assess
+from services.scoring.core.value.classify import (
+    NONE,
+    Before,
+    Risk,
+    Valuation,
+    assess,
+)
+from services.scoring.core.value.compare import Comparison, Subject, is_told
 from shared.contracts.changes import CustomerChanged
 from tests.integration.alerts.bench import Bench, rows
 from tests.unit.alerts.samples import DAY_0, day

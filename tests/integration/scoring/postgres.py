@@ -8,13 +8,13 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.core.features import features
-from services.scoring.core.state import FEATURE_SET, from_bytes
+from services.scoring.core.features.compute import features
+from services.scoring.core.features.state import FEATURE_SET, from_bytes
 from services.scoring.store import value_tables  # noqa: F401 (adds its tables to `metadata`)
+from services.scoring.store.batch import TurnStore
+from services.scoring.store.classification import StandingTable
 from services.scoring.store.models import ModelRow, Models
-from services.scoring.store.standing import StandingTable
 from services.scoring.store.tables import SCHEMA, metadata
-from services.scoring.store.turn import TurnStore
 from shared.kafka.producer import Producer, Record
 from shared.kafka.relay import Relay
 from shared.postgres.engine import UnitOfWork, unit_of_work

@@ -15,7 +15,7 @@ from tests.integration.poisoned import poison
 from tests.integration.scoring.postgres import PostgresStore, Relayed
 
 CUSTOMERS = ("ann", "cem", "dee", "poisoned-bob")
-WHERE = "services.scoring.handlers.assess:Assessor.__call__"
+WHERE = "services.scoring.handlers.assess_customers:Assessor.__call__"
 
 
 async def _turns(url: str, ticks: list[datetime]) -> None:

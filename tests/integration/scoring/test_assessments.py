@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.core.bands import HYSTERESIS
-from services.scoring.core.horizons import unpack
-from services.scoring.core.material import HEARTBEAT_DAYS
-from services.scoring.core.registry import FEATURES
-from services.scoring.handlers.serving import Serving
+from services.scoring.core.features.registry import FEATURES
+from services.scoring.core.risk.bands import HYSTERESIS
+from services.scoring.core.risk.horizons import unpack
+from services.scoring.core.risk.publication import HEARTBEAT_DAYS
+from services.scoring.handlers.model_serving import Serving
 from services.scoring.model.churn_model import dumps, loads
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.model.store import ArtefactStore

@@ -10,12 +10,12 @@ import distributed
 import numpy as np
 import pytest
 
-from services.scoring.core.treated import Window
-from services.scoring.training.cluster import TOLERANCE, Cluster
-from services.scoring.training.panel import Asked
-from services.scoring.training.spool import Spool, Spooled
-from services.scoring.training.table import EventBatch
-from services.scoring.training.train import OneMachine, train_fully
+from services.scoring.core.monitoring.treatment_weights import Window
+from services.scoring.training.data.disk_history import Spool, Spooled
+from services.scoring.training.data.event_table import EventBatch
+from services.scoring.training.data.panel import Asked
+from services.scoring.training.fit.cluster import TOLERANCE, Cluster
+from services.scoring.training.fit.train import OneMachine, train_fully
 from tests.unit.scoring_training.histories import END, HORIZON_DAYS, day, shoppers
 
 SHOPPERS = shoppers(600)

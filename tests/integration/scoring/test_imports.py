@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from deploy.local.stack import LocalStack
 from services.scoring.commands import imports, partitions
-from services.scoring.commands.running import SPEC
+from services.scoring.commands.service import SPEC
 from services.scoring.settings import ScoringSettings
 from services.scoring.store.tables import SCHEMA
 from shared.contracts.risk import DECODER

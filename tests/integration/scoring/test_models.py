@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.local.stack import LocalStack
-from services.scoring.core.state import FEATURE_SET
+from services.scoring.core.features.state import FEATURE_SET
 from services.scoring.model.churn_model import ChurnModel, dumps
 from services.scoring.model.loading import loads
 from services.scoring.model.store import ArtefactStore

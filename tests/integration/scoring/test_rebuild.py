@@ -6,10 +6,10 @@ from contextlib import suppress
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.core.state import FEATURE_SET, from_bytes
+from services.scoring.core.features.state import FEATURE_SET, from_bytes
 from services.scoring.handlers import rebuild as rebuilding
 from services.scoring.handlers.rebuild import Rebuilt, rebuild
-from services.scoring.store.rebuilding import REASON, Rebuilding
+from services.scoring.store.rebuild import REASON, Rebuilding
 from shared.contracts import events as types
 from shared.contracts.activity import ActivityData
 from shared.contracts.events import Profile

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.core.registry import feature_index
+from services.scoring.core.features.registry import feature_index
 from shared.contracts.risk import RiskAssessed
 from tests.fakes import activity
 from tests.fakes.activity import RECEIVED_MS, day

@@ -8,9 +8,9 @@ import pytest
 from pydantic import SecretStr
 
 from deploy.local.stack import LocalStack
-from services.scoring.commands.running import SPEC
+from services.scoring.commands.service import SPEC
 from services.scoring.commands.value import add_commands
-from services.scoring.store.decisions import Decisions, Definition
+from services.scoring.store.definitions import Decisions, Definition
 from services.scoring.store.tables import SCHEMA
 from shared.postgres.engine import create_engine
 from shared.postgres.migrations import migrate

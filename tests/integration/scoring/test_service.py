@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from deploy.local.stack import LocalStack
-from services.scoring.core.registry import FEATURES
+from services.scoring.core.features.registry import FEATURES
 from services.scoring.model.churn_model import dumps
 from services.scoring.model.store import ArtefactStore
 from services.scoring.store.models import Models

@@ -8,9 +8,9 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.core.value.changes import StandingRows
+from services.scoring.core.value.compare import StandingRows
 from services.scoring.inbound import activity as decoding
-from services.scoring.store.standing import STAGING, StandingTable
+from services.scoring.store.classification import STAGING, StandingTable
 from shared.contracts.changes import ChangeKind, CustomerChanged
 from shared.postgres.engine import unit_of_work
 from tests.fakes import activity

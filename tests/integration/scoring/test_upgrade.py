@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.core.state import FEATURE_SET, empty, to_bytes
+from services.scoring.core.features.state import FEATURE_SET, empty, to_bytes
 from services.scoring.store.tables import SCHEMA
 from shared.postgres.engine import create_engine, unit_of_work
 from shared.postgres.migrations import migrate

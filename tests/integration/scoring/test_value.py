@@ -15,24 +15,24 @@ from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.commands import value
-from services.scoring.core.lapse import LapseClock
+from services.scoring.core.risk.lapse import LapseClock
 from services.scoring.core.value import policy as policies
-from services.scoring.handlers.valuation import Valuing
-from services.scoring.handlers.value_refresh import ValueRefresh
-from services.scoring.inbound.segments_http import SegmentIn, SegmentView, add_segment_routes
-from services.scoring.inbound.value_http import (
+from services.scoring.handlers.refresh_value_base import ValueRefresh
+from services.scoring.handlers.value_policy_cache import Valuing
+from services.scoring.inbound.http.segments import SegmentIn, SegmentView, add_segment_routes
+from services.scoring.inbound.http.value import (
     PolicyIn,
     SetGrade,
     StandingDetail,
     StandingPage,
     add_value_routes,
 )
-from services.scoring.store.decisions import Decisions
-from services.scoring.store.standing_lists import StandingLists
+from services.scoring.store.classification_queries import StandingLists
+from services.scoring.store.definitions import Decisions
 from services.scoring.store.tables import SCHEMA, api_token
 from services.scoring.store.treatments import Treatments
-from services.scoring.store.valuations import Valuations
 from services.scoring.store.value_jobs import RELOOK_DELAY, ValueJobs
+from services.scoring.store.value_settings import Valuations
 from shared.contracts import events as types
 from shared.contracts.activity import ActivityData
 from shared.contracts.treatment import LeavingCause, TreatmentRecorded

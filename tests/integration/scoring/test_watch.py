@@ -11,18 +11,23 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring import metrics
-from services.scoring.core.events import DAY_S, EventColumns, Kind
-from services.scoring.core.fold import fold
-from services.scoring.core.state import FEATURE_SET, empty, from_bytes, to_bytes
-from services.scoring.handlers.watch import Watch
+from services.scoring.core.features.events import DAY_S, EventColumns, Kind
+from services.scoring.core.features.fold import fold
+from services.scoring.core.features.state import (
+    FEATURE_SET,
+    empty,
+    from_bytes,
+    to_bytes,
+)
+from services.scoring.handlers.monitor_model import Watch
 from services.scoring.model import reference
 from services.scoring.model.background import Background
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.model.store import ArtefactStore
 from services.scoring.ports import Predictor
 from services.scoring.store.models import ModelRow, Models
+from services.scoring.store.monitoring import Watching
 from services.scoring.store.treatments import Treatments
-from services.scoring.store.watching import Watching
 from shared.contracts.treatment import TreatmentRecorded
 from shared.postgres.engine import unit_of_work
 from tests.fakes.model import tiny_model
@@ -173,7 +178,7 @@ async def test_other_customers_than_those_learned_from_raise_the_drift_alarm(f: 
     await f.watch.look(T0)
     assert await f.rows("drift") == [], "nothing is known of how it was made"
     packed = [row["state"] for row in await f.rows("customer_state")]
-    from services.scoring.core.features import features  # noqa: PLC0415
+    from services.scoring.core.features.compute import features  # noqa: PLC0415
 
     x = features(from_bytes(packed), np.full(N, T0.timestamp()))
     await f.models.register(

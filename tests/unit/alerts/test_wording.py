@@ -16,7 +16,7 @@ from services.alerts.core.wording.catalogue import (
 )
 from services.alerts.core.wording.numbers import LANGUAGES, Fact, number
 from services.alerts.core.wording.tasks import close_text
-from services.scoring.core.catalogue import REASONS
+from services.scoring.core.risk.reason_catalogue import REASONS
 from shared.contracts.risk import Reason
 from shared.contracts.signs import URGENCY
 

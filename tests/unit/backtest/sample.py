@@ -16,7 +16,7 @@ from deploy.backtest.result import (
     Warned,
     Week,
 )
-from services.scoring.training.files.options import Read
+from services.scoring.training.data.files.options import Read
 from shared.contracts.risk import Grade
 
 BEGIN, END = date(2017, 10, 1), date(2017, 12, 4)

@@ -9,11 +9,11 @@ from services.alerts.core.document import read
 from services.alerts.core.policy import CustomerState, Policy, Raised, decide
 from services.alerts.core.signs import CHURNED
 from services.alerts.core.task import Ground, new_task
-from services.scoring.core.events import DAY_S
-from services.scoring.core.value.standing import Valuation
-from services.scoring.handlers.assess import Assessor
+from services.scoring.core.features.events import DAY_S
+from services.scoring.core.value.classify import Valuation
+from services.scoring.handlers.assess_customers import Assessor
 from services.scoring.model.rule_model import RuleModel
-from services.scoring.training.table import EventBatch, from_columns
+from services.scoring.training.data.event_table import EventBatch, from_columns
 from shared.contracts.events import Profile
 from shared.contracts.risk import DECODER, RiskAssessed
 from shared.contracts.signs import URGENCY

@@ -10,8 +10,13 @@ import pytest
 
 from deploy.backtest.judge import Figures, Judged, Warnings, judge
 from deploy.backtest.occasions import silences
-from services.scoring.core.events import DAY_S, EventColumns, Kind
-from services.scoring.training.table import EventBatch, EventTable, from_columns, named
+from services.scoring.core.features.events import DAY_S, EventColumns, Kind
+from services.scoring.training.data.event_table import (
+    EventBatch,
+    EventTable,
+    from_columns,
+    named,
+)
 from shared.kernel.errors import Invalid
 
 TOOL = Path(__file__).parents[3].parent / "shared" / "tools" / "lapse_eval.py"

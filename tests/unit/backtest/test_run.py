@@ -20,11 +20,11 @@ from deploy.backtest.run import COLUMNS, PAGE_FILE, Options, run
 from deploy.backtest.walk import Walked, setup_of, walk
 from services.alerts.inbound.policy_file import read_policy
 from services.alerts.settings import POLICY_FILE
-from services.scoring.core.events import DAY_S, Kind
+from services.scoring.core.features.events import DAY_S, Kind
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.settings import ScoringSettings
-from services.scoring.training.files.options import Options as Reading
-from services.scoring.training.table import EventTable
+from services.scoring.training.data.event_table import EventTable
+from services.scoring.training.data.files.options import Options as Reading
 from shared.kernel.errors import Invalid
 from tests.field.lives import BEGIN, START
 from tests.field.planted import customers

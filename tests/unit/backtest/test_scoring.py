@@ -9,12 +9,12 @@ import pytest
 
 from deploy.backtest import scoring as walking
 from deploy.backtest.scoring import Scoring, days
-from services.scoring.core.events import EventColumns
-from services.scoring.core.identity import stable_hash
-from services.scoring.core.value.standing import Valuation
-from services.scoring.handlers.assess import Assessor
+from services.scoring.core.features.events import EventColumns
+from services.scoring.core.features.stable_hash import stable_hash
+from services.scoring.core.value.classify import Valuation
+from services.scoring.handlers.assess_customers import Assessor
 from services.scoring.model.rule_model import RuleModel
-from services.scoring.training.table import EventBatch, EventTable, from_columns
+from services.scoring.training.data.event_table import EventBatch, EventTable, from_columns
 from shared.contracts.risk import RiskAssessed
 from tests.fakes import activity
 from tests.fakes.activity import day

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from services.scoring.core.timers import PULLED
+from services.scoring.core.risk.timers import PULLED
 from services.scoring.core.value.grades import GRADES
 from services.scoring.ports import Floats, Loaded
 from shared.postgres.engine import UnitOfWork

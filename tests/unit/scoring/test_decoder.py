@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from services.scoring.core.events import Kind
+from services.scoring.core.features.events import Kind
 from services.scoring.inbound.activity import ActivityDecoder
 from services.scoring.ports import NOW, EventRows, PartitionTurn
 from shared.contracts import events as types

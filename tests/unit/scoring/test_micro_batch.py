@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from services.scoring.core.imports import BACKFILL, ENDED
-from services.scoring.core.material import SAME_MAX
+from services.scoring.core.risk.publication import SAME_MAX
 from services.scoring.handlers.micro_batch import LOOKED_UP_TURNS
 from services.scoring.ports import NOW, Effects, EventRows
 from shared.contracts.dead_letter import DeadLetter

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import structlog
 
-from services.scoring.core.lapse import LapseClock
+from services.scoring.core.risk.lapse import LapseClock
 from services.scoring.core.segments.rules import Rule, rule
-from services.scoring.handlers import valuation
-from services.scoring.handlers.valuation import Valuing
-from services.scoring.store.valuations import InForce, SegmentRow
+from services.scoring.handlers import value_policy_cache
+from services.scoring.handlers.value_policy_cache import Valuing
+from services.scoring.store.value_settings import InForce, SegmentRow
 from shared.runtime.careful import ALONE_FROM, ALONE_MAX, READ_S, Careful
 from tests.fakes.clock import SetClock
 from tests.fakes.suspects import Rows
@@ -55,7 +55,7 @@ async def test_it_is_left_out_and_a_new_version_is_tried(
             raise fault
         return original(segment, version, *rest, **named)
 
-    monkeypatch.setattr(valuation, "rule", planted)
+    monkeypatch.setattr(value_policy_cache, "rule", planted)
     while True:
         rows = Rows(dict(rows.begun), dict(rows.held))
         valuing = Valuing(stored, 1.0, LapseClock(), Careful(rows, SetClock(), lambda _: None))
@@ -71,7 +71,7 @@ async def test_it_is_left_out_and_a_new_version_is_tried(
         await valuing.refresh()
     assert [s.aside_at is not None for s in rows.held.values()] == [True]
     assert [one.id for one in valuing.current().rules.items] == ["a", "c"]
-    assert valuing.unusable == {"bad": valuation.SET_ASIDE}
+    assert valuing.unusable == {"bad": value_policy_cache.SET_ASIDE}
     stored.version = 2
     await valuing.refresh()
     assert [one.id for one in valuing.current().rules.items] == ["a", "bad", "c"]
@@ -86,7 +86,7 @@ async def test_one_that_is_released_is_tried_again(monkeypatch: pytest.MonkeyPat
         raise OSError
 
     with monkeypatch.context() as planting:
-        planting.setattr(valuation, "rule", broken)
+        planting.setattr(value_policy_cache, "rule", broken)
         for _ in range(ALONE_MAX):
             await valuing.refresh()
     assert len(valuing.unusable) == 3

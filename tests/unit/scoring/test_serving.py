@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.scoring import metrics
-from services.scoring.handlers.serving import Serving
+from services.scoring.handlers.model_serving import Serving
 from services.scoring.model.churn_model import dumps, loads
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.model.store import ArtefactStore

@@ -7,9 +7,9 @@ from typing import cast
 import numpy as np
 import pytest
 
-from services.scoring.core.registry import FEATURES
-from services.scoring.handlers import shadow as shadowing
-from services.scoring.handlers.shadow import Beside, Shadow
+from services.scoring.core.features.registry import FEATURES
+from services.scoring.handlers import shadow_scoring as shadowing
+from services.scoring.handlers.shadow_scoring import Beside, Shadow
 from services.scoring.model.churn_model import ChurnModel
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.ports import Effects, Predictor

@@ -8,10 +8,10 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from services.scoring.core.lapse import LapseClock
+from services.scoring.core.features.state import FEATURE_SET
+from services.scoring.core.risk.lapse import LapseClock
 from services.scoring.core.signs.detectors import CHANCE_LEVEL, SERVICE_DAYS, SILENCE_SHARE
-from services.scoring.core.state import FEATURE_SET
-from services.scoring.core.value.standing import Valuation
+from services.scoring.core.value.classify import Valuation
 from services.scoring.handlers.replay_assessments import replay
 from services.scoring.model.rule_model import VERSION, RuleModel
 from services.scoring.ports import Made

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from services.scoring.store.slots import Slots
+from services.scoring.store.lru_slots import Slots
 
 
 @pytest.mark.parametrize("names_max", [1, 3, 8, 40])

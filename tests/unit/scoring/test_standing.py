@@ -6,16 +6,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.scoring.core.features import features
-from services.scoring.core.fold import fold
-from services.scoring.core.lapse import LapseClock
-from services.scoring.core.reading import category_of
+from services.scoring.core.features.compute import features
+from services.scoring.core.features.decode import category_of
+from services.scoring.core.features.fold import fold
+from services.scoring.core.features.state import empty
+from services.scoring.core.risk.lapse import LapseClock
 from services.scoring.core.segments.rules import NO_RULES, Rules, rule
-from services.scoring.core.state import empty
 from services.scoring.core.value.affinity import Affinity
 from services.scoring.core.value.base import measure
+from services.scoring.core.value.classify import Valuation
 from services.scoring.core.value.policy import ValuePolicy
-from services.scoring.core.value.standing import Valuation
 from shared.contracts.activity import ActivityData
 from shared.contracts.changes import CustomerChanged
 from shared.kernel.errors import Transient

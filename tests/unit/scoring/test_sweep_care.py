@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import structlog
 
-from services.scoring.handlers.assess import Assessor
+from services.scoring.handlers.assess_customers import Assessor
 from services.scoring.handlers.sweep import KIND
 from shared.runtime.careful import ALONE_FROM, ALONE_MAX, READ_S
 from tests.fakes import activity

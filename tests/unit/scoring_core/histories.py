@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from services.scoring.core.events import DAY_S, EventColumns, Kind
+from services.scoring.core.features.events import DAY_S, EventColumns, Kind
 
 DATA = Path(
     os.environ.get("EBBWATCH_DATA") or Path(__file__).parents[4] / "shared" / "data"

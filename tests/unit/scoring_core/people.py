@@ -3,11 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from services.scoring.core.events import DAY_S, EventColumns
-from services.scoring.core.features import features
-from services.scoring.core.fold import fold
-from services.scoring.core.registry import FEATURES, feature_index
-from services.scoring.core.state import empty
+from services.scoring.core.features.compute import features
+from services.scoring.core.features.events import DAY_S, EventColumns
+from services.scoring.core.features.fold import fold
+from services.scoring.core.features.registry import FEATURES, feature_index
+from services.scoring.core.features.state import empty
 
 Floats = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from services.scoring.core.events import EventColumns
+from services.scoring.core.features.events import EventColumns
 
 LIVES = (7, 30, 90, 365)
 WINDOWS = (7, 14, 28, 56, 91, 182, 364)

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from services.scoring.core.lapse import LapseClock, lapses
+from services.scoring.core.risk.lapse import LapseClock, lapses
 from services.scoring.core.signs.detectors import CODES, Seen, codes_of, detect
 from shared.contracts.risk import Sign
 

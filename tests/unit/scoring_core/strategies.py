@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from services.scoring.core.events import DAY_S, EventColumns, Kind
-from services.scoring.core.state import RING_DAYS, STATE, empty
+from services.scoring.core.features.events import DAY_S, EventColumns, Kind
+from services.scoring.core.features.state import RING_DAYS, STATE, empty
 from tests.unit.scoring_core.histories import EPOCH_S, columns
 
 CUSTOMERS = 3

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.scoring.core.bands import HYSTERESIS, band_index
+from services.scoring.core.risk.bands import HYSTERESIS, band_index
 from shared.contracts.risk import BANDS
 
 probabilities = st.floats(0, 1)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from services.scoring.core import btyd
-from services.scoring.core.btyd import (
+from services.scoring.core.risk import btyd
+from services.scoring.core.risk.btyd import (
     Model,
     Parameters,
     alive_probability,

@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import gamma
 
-from services.scoring.core.events import DAY_S, Kind
-from services.scoring.core.facts import MONTH_DAYS
+from services.scoring.core.features.events import DAY_S, Kind
+from services.scoring.core.risk.reason_facts import MONTH_DAYS
 from services.scoring.core.signs.change_tests import (
     CLUMPING,
     GAPS_BEFORE_MIN,

@@ -4,10 +4,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.scoring.core import contracts
-from services.scoring.core.events import EventColumns, Kind
-from services.scoring.core.fold import fold
-from services.scoring.core.state import empty
+from services.scoring.core.features import contracts
+from services.scoring.core.features.events import EventColumns, Kind
+from services.scoring.core.features.fold import fold
+from services.scoring.core.features.state import empty
 
 ACTIVATED, ENDED = Kind.CONTRACT_ACTIVATED, Kind.CONTRACT_ENDED
 

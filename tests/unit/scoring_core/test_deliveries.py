@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.scoring.core.deliveries import SOURCES_MAX, observe, stopped
+from services.scoring.core.monitoring.source_outage import SOURCES_MAX, observe, stopped
 
 HOUR_S, DAY_S = 3_600.0, 86_400.0
 Open = Callable[[float], bool]

@@ -4,9 +4,17 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp
 
-from services.scoring.core.alarms import alarms
-from services.scoring.core.drift import PSI_MIN, ROWS_MIN, SCORE, Drift, drift, psi, two_sample
-from services.scoring.core.outcome import Worth
+from services.scoring.core.monitoring.alarms import alarms
+from services.scoring.core.monitoring.drift import (
+    PSI_MIN,
+    ROWS_MIN,
+    SCORE,
+    Drift,
+    drift,
+    psi,
+    two_sample,
+)
+from services.scoring.core.monitoring.outcomes import Worth
 
 RANDOM = np.random.default_rng(1)
 REFERENCE = RANDOM.gamma(2.0, 10.0, 2_000)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from services.scoring.core.events import DAY_S, Channel, Kind
-from services.scoring.core.features import feature_index
-from services.scoring.core.gaps import gap_statistics
+from services.scoring.core.features.compute import feature_index
+from services.scoring.core.features.events import DAY_S, Channel, Kind
+from services.scoring.core.features.gaps import gap_statistics
 from tests.unit.scoring_core.histories import columns, purchases, together
 from tests.unit.scoring_core.people import seen_at
 

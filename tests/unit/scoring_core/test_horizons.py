@@ -5,8 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from services.scoring.core.horizons import AS_RHYTHM, asked, coherent, pack, unpack
-from services.scoring.core.odds import logit
+from services.scoring.core.risk.horizons import (
+    AS_RHYTHM,
+    asked,
+    coherent,
+    pack,
+    unpack,
+)
+from services.scoring.core.risk.odds import logit
 
 
 @given(st.sampled_from([14, 30, 60, 90]), arrays(np.float64, (4, 5), elements=st.floats(0, 1)))

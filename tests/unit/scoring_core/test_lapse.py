@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from services.scoring.core.events import DAY_S
-from services.scoring.core.lapse import (
+from services.scoring.core.features.events import DAY_S
+from services.scoring.core.risk.lapse import (
     RHYTHM_DAYS_MIN,
     SEASON_DAYS_MAX,
     SEASON_FACTOR,
@@ -15,7 +15,7 @@ from services.scoring.core.lapse import (
     lapses,
     own_rhythm,
 )
-from services.scoring.core.rhythm import Prior
+from services.scoring.core.risk.rhythm import Prior
 from tests.unit.scoring_core.histories import columns, purchases
 from tests.unit.scoring_core.people import rows, seen_at
 

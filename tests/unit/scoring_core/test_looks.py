@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.scoring.core.events import DAY_S
-from services.scoring.core.lapse import ORDINARY_SHARE, LapseClock, Lapses, lapses
-from services.scoring.core.looks import (
+from services.scoring.core.features.events import DAY_S
+from services.scoring.core.risk.assessment_schedule import (
     LOOK_DAYS_MAX,
     LOOK_DAYS_MIN,
     LOOK_GONE_DAYS,
@@ -19,6 +18,12 @@ from services.scoring.core.looks import (
     look_step_days,
     newly_reached,
     next_look,
+)
+from services.scoring.core.risk.lapse import (
+    ORDINARY_SHARE,
+    LapseClock,
+    Lapses,
+    lapses,
 )
 from tests.unit.scoring_core.people import rows
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from services.scoring.core.events import DAY_S
-from services.scoring.core.material import HEARTBEAT_DAYS, Assessed, is_material
+from services.scoring.core.features.events import DAY_S
+from services.scoring.core.risk.publication import HEARTBEAT_DAYS, Assessed, is_material
 
 SILENT, COMPLAINT = 0b10000, 0b00001
 """Bits of two signs."""

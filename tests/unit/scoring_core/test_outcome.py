@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from services.scoring.core.events import DAY_S, EventColumns, Kind
-from services.scoring.core.fold import fold
-from services.scoring.core.outcome import (
+from services.scoring.core.features.events import DAY_S, EventColumns, Kind
+from services.scoring.core.features.fold import fold
+from services.scoring.core.features.state import empty
+from services.scoring.core.monitoring.outcomes import (
     first_day,
     last_day,
     next_purchase_days,
     segments_of,
     worth,
 )
-from services.scoring.core.state import empty
 
 T0 = 19_000
 

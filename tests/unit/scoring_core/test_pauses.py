@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.scoring.core.events import DAY_S
-from services.scoring.core.lapse import LapseClock, lapses
-from services.scoring.core.pauses import closures_of, paused_days
+from services.scoring.core.features.events import DAY_S
+from services.scoring.core.risk.excluded_days import closures_of, paused_days
+from services.scoring.core.risk.lapse import LapseClock, lapses
 from shared.kernel.errors import Invalid
 from tests.unit.scoring_core.histories import purchases
 from tests.unit.scoring_core.people import rows, seen_at

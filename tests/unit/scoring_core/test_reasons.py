@@ -6,15 +6,15 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.scoring.core.bands import band_index
-from services.scoring.core.catalogue import REASON_INDEX, REASONS
-from services.scoring.core.events import DAY_S, EventColumns, Kind
-from services.scoring.core.facts import FACTS
-from services.scoring.core.features import FEATURES, feature_index, features
-from services.scoring.core.fold import fold
-from services.scoring.core.reasons import reasons, rule_reasons
-from services.scoring.core.rhythm import assessable, churn_by_rhythm
-from services.scoring.core.state import empty
+from services.scoring.core.features.compute import FEATURES, feature_index, features
+from services.scoring.core.features.events import DAY_S, EventColumns, Kind
+from services.scoring.core.features.fold import fold
+from services.scoring.core.features.state import empty
+from services.scoring.core.risk.bands import band_index
+from services.scoring.core.risk.reason_catalogue import REASON_INDEX, REASONS
+from services.scoring.core.risk.reason_facts import FACTS
+from services.scoring.core.risk.reasons import reasons, rule_reasons
+from services.scoring.core.risk.rhythm import assessable, churn_by_rhythm
 from shared.contracts.risk import Reason
 from tests.unit.scoring_core.histories import EPOCH_S, columns, generated, purchases, together
 from tests.unit.scoring_core.people import Floats, rows, seen_at

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from services.scoring.core.events import DAY_S, EventColumns
-from services.scoring.core.features import FEATURES, features
-from services.scoring.core.fold import fold
-from services.scoring.core.state import empty
+from services.scoring.core.features.compute import FEATURES, features
+from services.scoring.core.features.events import DAY_S, EventColumns
+from services.scoring.core.features.fold import fold
+from services.scoring.core.features.state import empty
 from tests.unit.scoring_core.histories import REAL_SETS, generated, real
 from tests.unit.scoring_core.reference import reference_features
 

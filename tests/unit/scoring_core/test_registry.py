@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from services.scoring.commands.features import table
-from services.scoring.core.events import DAY_S
-from services.scoring.core.features import FEATURES, feature_index, features
-from services.scoring.core.fold import fold
-from services.scoring.core.state import STATE, empty
+from services.scoring.core.features.compute import FEATURES, feature_index, features
+from services.scoring.core.features.events import DAY_S
+from services.scoring.core.features.fold import fold
+from services.scoring.core.features.state import STATE, empty
 from tests.unit.scoring_core.histories import EPOCH_S, generated
 
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.scoring.core.retraining import due
+from services.scoring.core.monitoring.retraining import due
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 CALM = {"drift": "", "level": ""}

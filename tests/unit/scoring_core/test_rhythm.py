@@ -7,14 +7,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from services.scoring.core.events import DAY_S
-from services.scoring.core.features import feature_index, features
-from services.scoring.core.fold import fold
-from services.scoring.core.rhythm import (
-    assessable,
-    churn_by_rhythm,
-)
-from services.scoring.core.state import empty
+from services.scoring.core.features.compute import feature_index, features
+from services.scoring.core.features.events import DAY_S
+from services.scoring.core.features.fold import fold
+from services.scoring.core.features.state import empty
+from services.scoring.core.risk.rhythm import assessable, churn_by_rhythm
 from tests.unit.scoring_core.histories import columns, purchases, real, together
 from tests.unit.scoring_core.people import rows, seen_at
 

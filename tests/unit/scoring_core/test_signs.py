@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.scoring.core.events import DAY_S, EventColumns, Kind
-from services.scoring.core.features import features
-from services.scoring.core.fold import fold
-from services.scoring.core.lapse import LapseClock, lapses
-from services.scoring.core.rhythm import assessable
+from services.scoring.core.features.compute import features
+from services.scoring.core.features.events import DAY_S, EventColumns, Kind
+from services.scoring.core.features.fold import fold
+from services.scoring.core.risk.lapse import LapseClock, lapses
+from services.scoring.core.risk.rhythm import assessable
 from services.scoring.core.signs.detectors import (
     ANSWER_DAYS_MAX,
     CODES,

@@ -2,9 +2,9 @@
 
 from datetime import UTC, datetime
 
-from services.scoring.core.events import Kind
-from services.scoring.core.state import empty
-from services.scoring.core.summary import summary
+from services.scoring.core.features.events import Kind
+from services.scoring.core.features.state import empty
+from services.scoring.core.risk.state_summary import summary
 from tests.fakes.stream import history, states
 
 

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from services.scoring.core.events import Kind
-from services.scoring.core.treated import (
+from services.scoring.core.features.events import Kind
+from services.scoring.core.monitoring.treatment_weights import (
     HELD_OUT,
     HELD_OUT_MIN,
     TREATED,
@@ -16,8 +16,8 @@ from services.scoring.core.treated import (
     treatments_of,
     weigh,
 )
-from services.scoring.training.panel import Asked, build_panel
-from services.scoring.training.table import EventTable, from_columns
+from services.scoring.training.data.event_table import EventTable, from_columns
+from services.scoring.training.data.panel import Asked, build_panel
 from tests.unit.scoring_training.histories import batch, day
 
 H = 10

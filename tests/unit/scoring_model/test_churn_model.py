@@ -7,8 +7,8 @@ import lightgbm
 import numpy as np
 import pytest
 
-from services.scoring.core.odds import logit, sigmoid
-from services.scoring.core.state import FEATURE_SET
+from services.scoring.core.features.state import FEATURE_SET
+from services.scoring.core.risk.odds import logit, sigmoid
 from services.scoring.model.calibration import Calibration
 from services.scoring.model.churn_model import dumps, loads
 from services.scoring.model.store import address

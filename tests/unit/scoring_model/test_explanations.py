@@ -4,13 +4,13 @@ the customer's own past."""
 import numpy as np
 import pytest
 
-from services.scoring.core.catalogue import REASONS
-from services.scoring.core.features import features
-from services.scoring.core.fold import fold
-from services.scoring.core.odds import sigmoid
-from services.scoring.core.reasons import reasons
-from services.scoring.core.registry import feature_index
-from services.scoring.core.state import empty
+from services.scoring.core.features.compute import features
+from services.scoring.core.features.fold import fold
+from services.scoring.core.features.registry import feature_index
+from services.scoring.core.features.state import empty
+from services.scoring.core.risk.odds import sigmoid
+from services.scoring.core.risk.reason_catalogue import REASONS
+from services.scoring.core.risk.reasons import reasons
 from tests.unit.scoring_training.histories import END, day, panel, purchases, shoppers, trained
 
 HOUR_S = 3_600.0

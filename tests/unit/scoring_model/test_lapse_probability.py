@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from services.scoring.core.bands import band_index
-from services.scoring.core.horizons import Bridge
-from services.scoring.core.lapse import LapseClock, lapses
-from services.scoring.core.odds import logit, sigmoid
-from services.scoring.core.rhythm import Prior, churn_by_rhythm
+from services.scoring.core.risk.bands import band_index
+from services.scoring.core.risk.horizons import Bridge
+from services.scoring.core.risk.lapse import LapseClock, lapses
+from services.scoring.core.risk.odds import logit, sigmoid
+from services.scoring.core.risk.rhythm import Prior, churn_by_rhythm
 from services.scoring.model.churn_model import Over, assemble
 from services.scoring.model.pooled_model import make
 from services.scoring.model.rule_model import RuleModel

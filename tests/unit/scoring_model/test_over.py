@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from services.scoring.core.horizons import Bridge
+from services.scoring.core.risk.horizons import Bridge
 from services.scoring.model.churn_model import Over, assemble, dumps, loads
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.ports import Predictor

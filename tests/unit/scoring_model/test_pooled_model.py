@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from services.scoring.core.odds import logit
-from services.scoring.core.registry import FEATURES, feature_index
+from services.scoring.core.features.registry import FEATURES, feature_index
+from services.scoring.core.risk.odds import logit
 from services.scoring.model import pooled_model
 from services.scoring.model.loading import knows_until, loads
 from services.scoring.ports import Predictor

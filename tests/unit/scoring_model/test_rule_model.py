@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from services.scoring.core.odds import logit
-from services.scoring.core.rhythm import churn_by_rhythm
-from services.scoring.core.state import FEATURE_SET
+from services.scoring.core.features.state import FEATURE_SET
+from services.scoring.core.risk.odds import logit
+from services.scoring.core.risk.rhythm import churn_by_rhythm
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.ports import Predictor
 from tests.unit.scoring_training.histories import panel

@@ -7,11 +7,11 @@ from unittest.mock import patch
 
 import numpy as np
 
-from services.scoring.training import event_file
-from services.scoring.training.event_file import EventFile, Loaded
-from services.scoring.training.files import repeats, sources, text
-from services.scoring.training.files.options import Options
-from services.scoring.training.table import EventTable, from_columns
+from services.scoring.training.data import event_file
+from services.scoring.training.data.event_file import EventFile, Loaded
+from services.scoring.training.data.event_table import EventTable, from_columns
+from services.scoring.training.data.files import repeats, sources, text
+from services.scoring.training.data.files.options import Options
 from shared.kernel.errors import Invalid
 
 HEAD = "event_id,customer_id,ts,event_type,amount\n"

@@ -5,11 +5,11 @@ from functools import cache
 
 import numpy as np
 
-from services.scoring.core.events import DAY_S, EventColumns, Kind
+from services.scoring.core.features.events import DAY_S, EventColumns, Kind
 from services.scoring.model.churn_model import ChurnModel
-from services.scoring.training.panel import Panel, build_panel, every
-from services.scoring.training.table import EventBatch, EventTable, from_columns
-from services.scoring.training.train import Report, train
+from services.scoring.training.data.event_table import EventBatch, EventTable, from_columns
+from services.scoring.training.data.panel import Panel, build_panel, every
+from services.scoring.training.fit.train import Report, train
 
 START = 1_600_041_600.0
 """2020-09-14 00:00 UTC."""

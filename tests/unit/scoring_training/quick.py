@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.scoring.training import backtest, search
+from services.scoring.training.fit import backtest, search
 
 
 @pytest.fixture(autouse=True)

@@ -5,16 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from services.scoring.core.registry import feature_index
-from services.scoring.training.baselines import (
+from services.scoring.core.features.registry import feature_index
+from services.scoring.training.data.panel import Panel, build_panel
+from services.scoring.training.fit.baselines import (
     NAMES,
     BuyTillYouDie,
     RfmLogistic,
     fit_baselines,
     repeats,
 )
-from services.scoring.training.metrics import log_loss, roc_auc
-from services.scoring.training.panel import Panel, build_panel
+from services.scoring.training.measures.metrics import log_loss, roc_auc
 from tests.unit.scoring_training.histories import HORIZON_DAYS, day, panel, purchases
 
 

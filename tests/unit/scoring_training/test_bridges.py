@@ -2,13 +2,20 @@
 
 import numpy as np
 
-from services.scoring.core.events import Kind
-from services.scoring.core.horizons import AS_RHYTHM
-from services.scoring.core.odds import sigmoid
-from services.scoring.training.bridges import LABEL_MIN, fit_bridge
-from services.scoring.training.panel import RETURNED, SILENT, UNKNOWN, Asked, build_panel, every
-from services.scoring.training.table import from_columns
-from services.scoring.training.train import train_fully
+from services.scoring.core.features.events import Kind
+from services.scoring.core.risk.horizons import AS_RHYTHM
+from services.scoring.core.risk.odds import sigmoid
+from services.scoring.training.data.event_table import from_columns
+from services.scoring.training.data.panel import (
+    RETURNED,
+    SILENT,
+    UNKNOWN,
+    Asked,
+    build_panel,
+    every,
+)
+from services.scoring.training.fit.horizons import LABEL_MIN, fit_bridge
+from services.scoring.training.fit.train import train_fully
 from tests.unit.scoring_training.histories import (
     END,
     HORIZON_DAYS,

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from services.scoring.core.odds import sigmoid
+from services.scoring.core.risk.odds import sigmoid
 from services.scoring.model.calibration import IDENTITY
-from services.scoring.training.calibrate import decide, fit_line
-from services.scoring.training.panel import Bools, Floats
+from services.scoring.training.data.panel import Bools, Floats
+from services.scoring.training.fit.calibrate import decide, fit_line
 
 
 def _origins(*truth: tuple[float, float], n: int = 4_000) -> tuple[list[Floats], list[Bools]]:

@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from services.scoring.core.odds import logit, sigmoid
-from services.scoring.training.backtest import Backtest
-from services.scoring.training.baselines import NAMES
-from services.scoring.training.choice import (
+from services.scoring.core.risk.odds import logit, sigmoid
+from services.scoring.training.data.panel import Floats
+from services.scoring.training.fit.backtest import Backtest
+from services.scoring.training.fit.baselines import NAMES
+from services.scoring.training.fit.blend import (
     FEW,
     FEW_ROWS,
     USUAL,
@@ -16,7 +17,6 @@ from services.scoring.training.choice import (
     choose,
     shift_to,
 )
-from services.scoring.training.panel import Floats
 from tests.unit.scoring_training.histories import panel
 
 

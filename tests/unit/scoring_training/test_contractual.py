@@ -7,11 +7,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from services.scoring.core.events import Kind
-from services.scoring.training.evaluate import Options, run
-from services.scoring.training.learn import learn
-from services.scoring.training.panel import Asked, build_panel
-from services.scoring.training.table import EventTable, from_columns
+from services.scoring.core.features.events import Kind
+from services.scoring.training.data.event_table import EventTable, from_columns
+from services.scoring.training.data.panel import Asked, build_panel
+from services.scoring.training.evaluation.evaluate import Options, run
+from services.scoring.training.fit.candidates import learn
 from shared.kernel.errors import Invalid
 from tests.unit.scoring_training.histories import END, HORIZON_DAYS, START, batch, day, shoppers
 

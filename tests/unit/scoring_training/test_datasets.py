@@ -6,10 +6,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from services.scoring.training import datasets
-from services.scoring.training.datasets import completejourney, path_of
-from services.scoring.training.event_file import read
-from services.scoring.training.table import DATA_ENV
+from services.scoring.training.data import datasets
+from services.scoring.training.data.datasets import completejourney, path_of
+from services.scoring.training.data.event_file import read
+from services.scoring.training.data.event_table import DATA_ENV
 
 
 def test_the_folder_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from services.scoring.training import evaluate as evaluation
-from services.scoring.training.evaluate import Options, run
-from services.scoring.training.protocols import PROTOCOLS, SHOWN, Protocol
-from services.scoring.training.table import DATA_ENV
+from services.scoring.training.data.event_table import DATA_ENV
+from services.scoring.training.evaluation import evaluate as evaluation
+from services.scoring.training.evaluation.evaluate import Options, run
+from services.scoring.training.evaluation.protocols import PROTOCOLS, SHOWN, Protocol
 from tests.unit.scoring_training.histories import HORIZON_DAYS, day, shoppers
 
 MODELS = {"recency", "rfm_logistic", "bg_nbd", "mbg_nbd", "rule", "lightgbm", "chosen"}

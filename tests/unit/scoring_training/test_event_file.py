@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from services.scoring.core.events import Kind
-from services.scoring.training.event_file import Loaded, read
+from services.scoring.core.features.events import Kind
+from services.scoring.training.data.event_file import Loaded, read
 from shared.kernel.errors import Invalid
 from tests.unit.scoring_training.event_files import HEAD, both, utc, written
 

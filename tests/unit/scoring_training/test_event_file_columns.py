@@ -7,10 +7,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from services.scoring.core.events import Kind
-from services.scoring.training.files.headers import ROLES, STRONG, WEAK, plain
-from services.scoring.training.files.options import Options
-from services.scoring.training.files.words import MEANINGS
+from services.scoring.core.features.events import Kind
+from services.scoring.training.data.files.headers import (
+    ROLES,
+    STRONG,
+    WEAK,
+    plain,
+)
+from services.scoring.training.data.files.options import Options
+from services.scoring.training.data.files.words import MEANINGS
 from shared.kernel.errors import Invalid
 from tests.unit.scoring_training.event_files import HEAD, both, utc, written
 

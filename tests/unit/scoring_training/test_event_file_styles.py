@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.scoring.training.files.amounts import Style, numbers
-from services.scoring.training.files.options import Options
-from services.scoring.training.files.times import Order, instants
+from services.scoring.training.data.files.amounts import Style, numbers
+from services.scoring.training.data.files.options import Options
+from services.scoring.training.data.files.times import Order, instants
 from shared.kernel.errors import Invalid
 from tests.unit.scoring_training.event_files import both, utc, written
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.scoring.commands import evaluating, training
+from services.scoring.commands import evaluate, training
 from services.scoring.commands.event_options import reading_of
 from services.scoring.settings import ScoringSettings
-from services.scoring.training.files.options import Options
+from services.scoring.training.data.files.options import Options
 from shared.kernel.errors import Invalid
 from tests.unit.scoring_training.event_files import both, written
 
@@ -21,7 +21,7 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 def _parsed(*words: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     commands = parser.add_subparsers()
-    evaluating.add_commands(commands)
+    evaluate.add_commands(commands)
     training.add_commands(commands)
     return parser.parse_args(words)
 

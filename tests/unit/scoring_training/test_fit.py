@@ -5,16 +5,26 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from services.scoring.core.events import DAY_S
-from services.scoring.core.registry import FEATURES, feature_index
-from services.scoring.training import backtest as backtesting
-from services.scoring.training import fit as fitting
-from services.scoring.training.backtest import apart, backtest, origins
-from services.scoring.training.baselines import NAMES
-from services.scoring.training.fit import fit
-from services.scoring.training.panel import Panel
-from services.scoring.training.search import SETTINGS, USUAL, held_out_from, search
-from services.scoring.training.trees import TREES_FALLBACK, grow, log_odds, parameters_for
+from services.scoring.core.features.events import DAY_S
+from services.scoring.core.features.registry import FEATURES, feature_index
+from services.scoring.training.data.panel import Panel
+from services.scoring.training.fit import backtest as backtesting
+from services.scoring.training.fit import fit as fitting
+from services.scoring.training.fit.backtest import apart, backtest, origins
+from services.scoring.training.fit.baselines import NAMES
+from services.scoring.training.fit.fit import fit
+from services.scoring.training.fit.search import (
+    SETTINGS,
+    USUAL,
+    held_out_from,
+    search,
+)
+from services.scoring.training.fit.trees import (
+    TREES_FALLBACK,
+    grow,
+    log_odds,
+    parameters_for,
+)
 from shared.kernel.errors import Invalid
 from tests.unit.scoring_training.histories import HORIZON_DAYS, panel
 
@@ -98,15 +108,15 @@ def test_a_short_history_gets_a_fixed_number_of_trees_and_says_so() -> None:
 def test_every_setting_is_tried_and_the_usual_one_kept_unless_clearly_beaten(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("services.scoring.training.search.SETTINGS", SETTINGS)
+    monkeypatch.setattr("services.scoring.training.fit.search.SETTINGS", SETTINGS)
     parameters = parameters_for(panel(), 1)
     found = search(panel(), parameters, threads=1)
     assert all(name in found.chosen_by for name in SETTINGS)
-    monkeypatch.setattr("services.scoring.training.search.GAIN_MIN", 10.0)
+    monkeypatch.setattr("services.scoring.training.fit.search.GAIN_MIN", 10.0)
     kept = search(panel(), parameters, threads=1)
     assert kept.parameters == parameters
     assert f"with {USUAL};" in kept.chosen_by
-    monkeypatch.setattr("services.scoring.training.search.GAIN_MIN", -10.0)
+    monkeypatch.setattr("services.scoring.training.fit.search.GAIN_MIN", -10.0)
     best = search(panel(), parameters, threads=1)
     assert best.parameters in [{**parameters, **change} for change in SETTINGS.values()]
 

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from services.scoring.core.events import DAY_S
-from services.scoring.core.registry import FEATURES, feature_index
-from services.scoring.training import gate
-from services.scoring.training.gate import Champion, Trial, judge
-from services.scoring.training.panel import Floats, Panel
+from services.scoring.core.features.events import DAY_S
+from services.scoring.core.features.registry import FEATURES, feature_index
+from services.scoring.training.data.panel import Floats, Panel
+from services.scoring.training.fit import promotion_gate
+from services.scoring.training.fit.promotion_gate import Champion, Trial, judge
 from tests.unit.scoring_training.histories import day
 
 HORIZON = 14
@@ -133,7 +133,7 @@ def test_one_in_use_that_cannot_be_compared_is_named() -> None:
 
 
 def test_too_few_customers_prove_nothing() -> None:
-    few = replace(ROWS, customer=np.arange(N) % (gate.CUSTOMERS_MIN - 1))
+    few = replace(ROWS, customer=np.arange(N) % (promotion_gate.CUSTOMERS_MIN - 1))
     decision = judge(Trial(few, _noisy(0.02), WEAK))
     assert not decision.passed
     assert decision.reasons[0].startswith("too few rows to compare with recency")
@@ -148,7 +148,7 @@ def test_no_past_cutoff_refuses() -> None:
 def test_spending_makes_segments_where_there_are_amounts() -> None:
     x = ROWS.x.copy()
     x[:, feature_index["amount_decayed_365"]] = np.arange(N)
-    found = gate.segments(replace(ROWS, x=x))
+    found = promotion_gate.segments(replace(ROWS, x=x))
     assert {"spends less", "spends more"} <= set(found)
-    assert "spends less" not in gate.segments(ROWS)
+    assert "spends less" not in promotion_gate.segments(ROWS)
     assert CUTOFFS[1] - CUTOFFS[0] == DAY_S * HORIZON

@@ -6,12 +6,12 @@ from functools import cache
 import numpy as np
 import pytest
 
-from services.scoring.core.events import Kind
-from services.scoring.training.baselines import NAMES
-from services.scoring.training.card_page import card_page
-from services.scoring.training.figures import figures, instant
-from services.scoring.training.held_out import CHOSEN, HeldOut, hold_out
-from services.scoring.training.table import EventTable, from_columns
+from services.scoring.core.features.events import Kind
+from services.scoring.reports.model_card import card_page
+from services.scoring.training.data.event_table import EventTable, from_columns
+from services.scoring.training.evaluation.figures import figures, instant
+from services.scoring.training.evaluation.held_out import CHOSEN, HeldOut, hold_out
+from services.scoring.training.fit.baselines import NAMES
 from shared.kernel.errors import Invalid
 from shared.report.page import render
 from tests.unit.scoring_training.histories import HORIZON_DAYS, batch, day, purchases, shoppers

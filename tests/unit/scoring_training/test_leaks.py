@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from services.scoring.core.events import DAY_S
-from services.scoring.core.registry import feature_index
-from services.scoring.training.leaks import leaking, snapshot
-from services.scoring.training.panel import Floats
-from services.scoring.training.table import EventTable
+from services.scoring.core.features.events import DAY_S
+from services.scoring.core.features.registry import feature_index
+from services.scoring.training.data.event_table import EventTable
+from services.scoring.training.data.leaks import leaking, snapshot
+from services.scoring.training.data.panel import Floats
 from tests.unit.scoring_training.histories import day, shoppers
 
 CUTOFF = day(90)

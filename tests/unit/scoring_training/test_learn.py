@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from services.scoring.core.events import Kind
-from services.scoring.training import learn as learning
-from services.scoring.training.baselines import NAMES
-from services.scoring.training.learn import POOLED, Learned, learn
-from services.scoring.training.table import EventTable, from_columns
+from services.scoring.core.features.events import Kind
+from services.scoring.training.data.event_table import EventTable, from_columns
+from services.scoring.training.fit import candidates as learning
+from services.scoring.training.fit.baselines import NAMES
+from services.scoring.training.fit.candidates import POOLED, Learned, learn
 from shared.kernel.errors import Invalid
 from tests.unit.scoring_training.histories import END, HORIZON_DAYS, batch, day, shoppers
 

@@ -5,7 +5,15 @@ import math
 import numpy as np
 import pytest
 
-from services.scoring.training.metrics import brier, ece, lift, log_loss, pr_auc, roc_auc, scores
+from services.scoring.training.measures.metrics import (
+    brier,
+    ece,
+    lift,
+    log_loss,
+    pr_auc,
+    roc_auc,
+    scores,
+)
 
 SILENT = np.array([False, False, True, True])
 P = np.array([0.1, 0.4, 0.35, 0.8])

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from services.scoring.core.ranking import Ranking
-from services.scoring.training.metrics import log_loss, roc_auc
-from services.scoring.training.paired import Gains, Rows, gains
+from services.scoring.core.monitoring.metrics import Ranking
+from services.scoring.training.measures.metrics import log_loss, roc_auc
+from services.scoring.training.measures.paired_bootstrap import Gains, Rows, gains
 
 N = 3_000
 

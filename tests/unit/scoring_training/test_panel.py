@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from services.scoring.core.events import DAY_S, Kind
-from services.scoring.core.registry import feature_index
-from services.scoring.training.leaks import snapshot
-from services.scoring.training.panel import SUBSETS, build_panel, every
-from services.scoring.training.table import EventBatch, EventTable, from_columns
+from services.scoring.core.features.events import DAY_S, Kind
+from services.scoring.core.features.registry import feature_index
+from services.scoring.training.data.event_table import EventBatch, EventTable, from_columns
+from services.scoring.training.data.leaks import snapshot
+from services.scoring.training.data.panel import SUBSETS, build_panel, every
 from shared.kernel.errors import Invalid
 from tests.unit.scoring_training.histories import (
     DAYS,
@@ -157,7 +157,7 @@ def test_every_stops_at_the_last() -> None:
 
 def test_large_cutoffs_are_computed_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = panel()
-    monkeypatch.setattr("services.scoring.training.panel.FEATURE_ROWS_MAX", 37)
+    monkeypatch.setattr("services.scoring.training.data.panel.FEATURE_ROWS_MAX", 37)
     pieces = build_panel(shoppers(), every(day(40), END, 7), HORIZON_DAYS, END)
     np.testing.assert_array_equal(whole.x, pieces.x)
 

@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.scoring.core.events import EventColumns, Kind
-from services.scoring.core.treated import Window
+from services.scoring.core.features.events import EventColumns, Kind
+from services.scoring.core.monitoring.treatment_weights import Window
 from services.scoring.model.churn_model import dumps
-from services.scoring.training import panel as panels
-from services.scoring.training.history import History
-from services.scoring.training.learn import learn
-from services.scoring.training.panel import Asked, build_panel, every
-from services.scoring.training.spool import Spool, Spooled
-from services.scoring.training.table import EventBatch, EventTable, from_columns
-from services.scoring.training.train import train
+from services.scoring.training.data import panel as panels
+from services.scoring.training.data.disk_history import Spool, Spooled
+from services.scoring.training.data.event_table import EventBatch, EventTable, from_columns
+from services.scoring.training.data.history import History
+from services.scoring.training.data.panel import Asked, build_panel, every
+from services.scoring.training.fit.candidates import learn
+from services.scoring.training.fit.train import train
 from shared.kernel.errors import Invalid
 from tests.unit.scoring_training.histories import END, HORIZON_DAYS, batch, day, shoppers
 

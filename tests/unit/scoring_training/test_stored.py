@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from services.scoring.core.events import Kind
-from services.scoring.core.identity import stable_hash
-from services.scoring.training.stored import batch_of
+from services.scoring.core.features.events import Kind
+from services.scoring.core.features.stable_hash import stable_hash
+from services.scoring.training.data.stored_events import batch_of
 from shared.contracts import events as types
 from shared.contracts.activity import ENCODER, Activity, ActivityData
 

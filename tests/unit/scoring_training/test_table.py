@@ -7,8 +7,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from services.scoring.core.events import Kind
-from services.scoring.training.table import DATA_ENV, from_columns, from_parquet, named
+from services.scoring.core.features.events import Kind
+from services.scoring.training.data.event_table import (
+    DATA_ENV,
+    from_columns,
+    from_parquet,
+    named,
+)
 from shared.kernel.errors import Invalid
 from tests.unit.scoring_training.histories import batch, day, purchases
 

@@ -5,12 +5,12 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from services.scoring.core.events import DAY_S, Kind
+from services.scoring.core.features.events import DAY_S, Kind
 from services.scoring.model.churn_model import dumps
-from services.scoring.training import train as training
-from services.scoring.training.baselines import NAMES
-from services.scoring.training.table import EventBatch, from_columns
-from services.scoring.training.train import train, usual_cutoffs
+from services.scoring.training.data.event_table import EventBatch, from_columns
+from services.scoring.training.fit import train as training
+from services.scoring.training.fit.baselines import NAMES
+from services.scoring.training.fit.train import train, usual_cutoffs
 from shared.kernel.errors import Invalid
 from tests.unit.scoring_training.histories import (
     END,

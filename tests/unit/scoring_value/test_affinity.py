@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from services.scoring.core.events import EventColumns, Kind
-from services.scoring.core.features import features
-from services.scoring.core.fold import fold
-from services.scoring.core.lapse import LapseClock, lapses
-from services.scoring.core.reading import category_of
-from services.scoring.core.state import CATEGORY_BUCKETS, empty
+from services.scoring.core.features.compute import features
+from services.scoring.core.features.decode import category_of
+from services.scoring.core.features.events import EventColumns, Kind
+from services.scoring.core.features.fold import fold
+from services.scoring.core.features.state import CATEGORY_BUCKETS, empty
+from services.scoring.core.risk.lapse import LapseClock, lapses
 from services.scoring.core.value import affinity as affinities
 from services.scoring.core.value.affinity import Affinity, buckets, lower, needs_of, shares
 from services.scoring.core.value.base import measure
 from services.scoring.core.value.lifecycle import behaviour
 from services.scoring.core.value.policy import ValuePolicy, parse
-from services.scoring.training.table import DATA_ENV, EventTable, from_parquet
+from services.scoring.training.data.event_table import DATA_ENV, EventTable, from_parquet
 from shared.kernel.errors import Invalid
 from tests.unit.scoring_core.histories import DATA
 

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from services.scoring.core.events import DAY_S
-from services.scoring.core.features import features
-from services.scoring.core.fold import fold
-from services.scoring.core.registry import FEATURES
+from services.scoring.core.features.compute import features
+from services.scoring.core.features.events import DAY_S
+from services.scoring.core.features.fold import fold
+from services.scoring.core.features.registry import FEATURES
+from services.scoring.core.features.state import empty
 from services.scoring.core.segments.columns import Frame
 from services.scoring.core.segments.expression import compile_rule
 from services.scoring.core.segments.rules import NAMES
-from services.scoring.core.state import empty
-from services.scoring.training.discover import discover
+from services.scoring.training.discover_segments import discover
 from tests.unit.scoring_core.histories import columns, real
 from tests.unit.scoring_core.people import Floats
 

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from services.scoring.core.events import DAY_S, Kind
-from services.scoring.core.features import features
-from services.scoring.core.fold import fold
-from services.scoring.core.lapse import LapseClock, lapses
-from services.scoring.core.state import empty
+from services.scoring.core.features.compute import features
+from services.scoring.core.features.events import DAY_S, Kind
+from services.scoring.core.features.fold import fold
+from services.scoring.core.features.state import empty
+from services.scoring.core.risk.lapse import LapseClock, lapses
 from services.scoring.core.value import lifecycle
 from services.scoring.core.value.lifecycle import (
     AT_RISK,

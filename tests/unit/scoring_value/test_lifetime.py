@@ -7,12 +7,12 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import gamma
 
-from services.scoring.core import btyd
-from services.scoring.core.btyd import Parameters
-from services.scoring.core.events import DAY_S
-from services.scoring.core.features import features
-from services.scoring.core.fold import fold
-from services.scoring.core.state import empty
+from services.scoring.core.features.compute import features
+from services.scoring.core.features.events import DAY_S
+from services.scoring.core.features.fold import fold
+from services.scoring.core.features.state import empty
+from services.scoring.core.risk import btyd
+from services.scoring.core.risk.btyd import Parameters
 from services.scoring.core.value import spend as spending
 from services.scoring.core.value.lifetime import lifetime
 from services.scoring.core.value.money import money

@@ -8,7 +8,7 @@ import duckdb
 import numpy as np
 import pytest
 
-from services.scoring.core.events import DAY_S
+from services.scoring.core.features.events import DAY_S
 from services.scoring.core.segments.actions import Action, named
 from services.scoring.core.segments.movement import (
     NOT_KNOWN,
@@ -19,8 +19,14 @@ from services.scoring.core.segments.movement import (
     members_at,
     standing_at,
 )
-from services.scoring.outbound.segments_page import Told, as_csv, as_json, report, segments_page
-from services.scoring.training.table import from_parquet
+from services.scoring.reports.segment_report import (
+    Told,
+    as_csv,
+    as_json,
+    report,
+    segments_page,
+)
+from services.scoring.training.data.event_table import from_parquet
 from shared.kernel.errors import Invalid
 from shared.report.page import render
 from tests.unit.scoring_core.histories import DATA, columns

@@ -5,15 +5,20 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from services.scoring.core.events import DAY_S, EventColumns, Kind
-from services.scoring.core.features import features
-from services.scoring.core.fold import fold
-from services.scoring.core.lapse import LapseClock
-from services.scoring.core.state import empty
+from services.scoring.core.features.compute import features
+from services.scoring.core.features.events import DAY_S, EventColumns, Kind
+from services.scoring.core.features.fold import fold
+from services.scoring.core.features.state import empty
+from services.scoring.core.risk.lapse import LapseClock
 from services.scoring.core.value import quality
 from services.scoring.core.value.base import Base, measure
+from services.scoring.core.value.classify import (
+    Before,
+    Risk,
+    Valuation,
+    assess,
+)
 from services.scoring.core.value.policy import ValuePolicy
-from services.scoring.core.value.standing import Before, Risk, Valuation, assess
 from services.scoring.metrics import QUALITY_FLAGS
 from tests.unit.scoring_core.histories import REAL_SETS, columns, real, together
 

@@ -9,18 +9,24 @@ import duckdb
 import numpy as np
 import pytest
 
-from services.scoring.core.features import features
-from services.scoring.core.fold import fold
-from services.scoring.core.lapse import LapseClock, lapses
+from services.scoring.core.features.compute import features
+from services.scoring.core.features.fold import fold
+from services.scoring.core.features.state import empty
+from services.scoring.core.risk.lapse import LapseClock, lapses
 from services.scoring.core.segments.movement import matrix
 from services.scoring.core.segments.rules import Rules, rule
-from services.scoring.core.state import empty
 from services.scoring.core.value.base import CHURNED, measure
+from services.scoring.core.value.classify import (
+    Before,
+    Risk,
+    Standings,
+    Valuation,
+    assess,
+)
 from services.scoring.core.value.grades import GRADES, REGULAR, TIERS, VIP
 from services.scoring.core.value.lifecycle import behaviour
 from services.scoring.core.value.policy import Cut, ValuePolicy
-from services.scoring.core.value.standing import Before, Risk, Standings, Valuation, assess
-from services.scoring.training.table import DATA_ENV, EventTable, from_parquet
+from services.scoring.training.data.event_table import DATA_ENV, EventTable, from_parquet
 from tests.unit.scoring_core.histories import DATA
 
 POLICY = ValuePolicy()

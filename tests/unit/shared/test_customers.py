@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.ingest.core.customers import customer
-from services.scoring.training.event_file import read
+from services.scoring.training.data.event_file import read
 from shared.contracts.customers import NO_CUSTOMER, is_customer
 from shared.kernel.errors import Invalid
 

@@ -13,7 +13,7 @@ from typing import Final, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from services.scoring.core.events import DAY_S, EventColumns, Kind
+from services.scoring.core.features.events import DAY_S, EventColumns, Kind
 from services.scoring.core.segments.movement import Doing, Flags, doing
 from shared.kernel.errors import Invalid
 

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.scoring.core.events import DAY_S, EventColumns, Kind
+from services.scoring.core.features.events import DAY_S, EventColumns, Kind
 
 Flags = NDArray[np.bool_]
 Moves = Sequence[tuple[str, datetime, str | None]]

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.scoring.core.registry import FEATURES
+from services.scoring.core.features.registry import FEATURES
 from services.scoring.core.segments.columns import Frame, WordLists, Words
 from services.scoring.core.segments.expression import Expression, Kind, compile_rule
 from shared.contracts.events import Profile

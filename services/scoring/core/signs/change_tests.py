@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaincc, ndtr
 
-from services.scoring.core.facts import LN2, column
+from services.scoring.core.risk.reason_facts import LN2, column
 
 Floats = NDArray[np.float64]
 

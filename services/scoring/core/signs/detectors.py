@@ -12,9 +12,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.scoring.core.events import DAY_S
-from services.scoring.core.facts import MONTH_DAYS, column
-from services.scoring.core.lapse import Lapses
+from services.scoring.core.features.events import DAY_S
+from services.scoring.core.risk.lapse import Lapses
+from services.scoring.core.risk.reason_facts import MONTH_DAYS, column
 from services.scoring.core.signs.change_tests import (
     GAPS_COMPARED,
     gap_chance,

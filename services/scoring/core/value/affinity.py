@@ -22,8 +22,8 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from services.scoring.core.reading import category_of
-from services.scoring.core.state import CATEGORY_BUCKETS
+from services.scoring.core.features.decode import category_of
+from services.scoring.core.features.state import CATEGORY_BUCKETS
 from shared.kernel.errors import Invalid
 
 Floats = NDArray[np.float64]

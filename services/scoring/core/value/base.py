@@ -12,10 +12,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.scoring.core import btyd
-from services.scoring.core.lapse import LapseClock, lapses
-from services.scoring.core.registry import feature_index
-from services.scoring.core.rhythm import PRIOR, assessable
+from services.scoring.core.features.registry import feature_index
+from services.scoring.core.risk import btyd
+from services.scoring.core.risk.lapse import LapseClock, lapses
+from services.scoring.core.risk.rhythm import PRIOR, assessable
 from services.scoring.core.value import spend as spending
 from services.scoring.core.value.affinity import Counts, shares
 from services.scoring.core.value.grades import grade_score, relationship_value

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.scoring.core.registry import feature_index
+from services.scoring.core.features.registry import feature_index
 from services.scoring.core.value.money import money
 from services.scoring.core.value.policy import Advocacy, Cut, GradeWeights
 from services.scoring.core.value.quantiles import Grid, cut, rank

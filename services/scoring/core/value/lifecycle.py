@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betainc
 
-from services.scoring.core.events import DAY_S
-from services.scoring.core.lapse import DORMANT_SHARE, Lapses
-from services.scoring.core.registry import feature_index
+from services.scoring.core.features.events import DAY_S
+from services.scoring.core.features.registry import feature_index
+from services.scoring.core.risk.lapse import DORMANT_SHARE, Lapses
 from services.scoring.core.value.policy import ValuePolicy
 from shared.contracts.risk import Behaviour, Lifecycle
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from services.scoring.core import btyd
-from services.scoring.core.registry import feature_index
+from services.scoring.core.features.registry import feature_index
+from services.scoring.core.risk import btyd
 from services.scoring.core.value.money import money
 from services.scoring.core.value.spend import Spend, expected_spend
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from services.scoring.core.registry import feature_index
+from services.scoring.core.features.registry import feature_index
 
 Floats = NDArray[np.float64]
 

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.scoring.core.registry import feature_index
+from services.scoring.core.features.registry import feature_index
 from shared.contracts.events import Profile
 
 Floats = NDArray[np.float64]

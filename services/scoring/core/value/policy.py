@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from services.scoring.core.btyd import Model
+from services.scoring.core.risk.btyd import Model
 from services.scoring.core.value import affinity as affinities
 from shared.kernel.errors import Invalid
 

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.scoring.core.registry import feature_index
+from services.scoring.core.features.registry import feature_index
 from services.scoring.core.value.money import Money
 from shared.contracts.events import Profile
 

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import gammaln, psi
 
-from services.scoring.core.state import AMOUNT_MIN
+from services.scoring.core.features.state import AMOUNT_MIN
 
 Floats = NDArray[np.float64]
 

@@ -1,0 +1,84 @@
+"""Finds what a report looks before and after: a date, or an action in what is stored."""
+
+import argparse
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.scoring.core.segments.actions import HELP, Action, named
+from services.scoring.store.classification_queries import StandingLists
+from services.scoring.store.definitions import Decisions
+from services.scoring.store.history import History
+from services.scoring.store.treatments import Treatments
+from shared.contracts.activity import DECODER
+from shared.kernel.errors import Invalid
+from shared.runtime.arguments import days, instant
+
+WINDOW_DAYS_MAX: Final = 366
+"""A year on each side."""
+
+
+def add_arguments(report: Any) -> None:
+    """`--around`, `--action` and `--window-days`."""
+    middle = report.add_mutually_exclusive_group()
+    middle.add_argument(
+        "--around", type=instant, help="before and after this; default: as late as can be"
+    )
+    middle.add_argument("--action", help=f"before and after it, customer by customer: {HELP}")
+    report.add_argument("--window-days", type=days, default=28, help="on each side of it")
+
+
+async def around(engine: AsyncEngine, args: argparse.Namespace, end: datetime) -> datetime | Action:
+    """The date or the action; Invalid naming the option where it is not to be found."""
+    if not 1 <= args.window_days <= WINDOW_DAYS_MAX:
+        raise Invalid("--window-days", f"lies within 1 to {WINDOW_DAYS_MAX}")
+    if args.action is not None:
+        found = await _action(engine, args.action, end)
+        if isinstance(found, Action):
+            return found
+    else:
+        found = args.around
+    window = timedelta(days=args.window_days)
+    at = found or end - window
+    if at + window > end:
+        option = "--around" if args.action is None else "--action"
+        raise Invalid(option, f"{at:%F}: the window after it is not over on {end:%F}")
+    return at
+
+
+async def _action(engine: AsyncEngine, name: str, end: datetime) -> datetime | Action:
+    wanted = named(name)
+    first: dict[str, datetime] = {}
+    if wanted.source == "policy":
+        for version in await Decisions(engine).policies():
+            if str(version["version"]) == wanted.id:
+                at: datetime = version["created_at"]
+                return at
+    elif wanted.source == "campaign":
+        async for payloads in History(engine).events():
+            await asyncio.to_thread(_campaign, first, payloads, wanted.id)
+    elif wanted.source == "segment":
+        for segment, customer, at, entered in await StandingLists(engine).segment_moves(end):
+            if segment == wanted.id and entered:
+                first.setdefault(customer, at)
+    else:
+        first = await Treatments(engine).first_tasks(
+            end,
+            playbook=wanted.id if wanted.source == "playbook" else None,
+            policy=wanted.id if wanted.source == "service" else None,
+        )
+    first = {customer: at for customer, at in first.items() if at <= end}
+    if not first:
+        raise Invalid("--action", f"nothing stored up to {end:%F} tells of {name!r}")
+    return Action(name, first)
+
+
+def _campaign(first: dict[str, datetime], payloads: Sequence[bytes], campaign: str) -> None:
+    """Note when each customer first had, or used, the campaign."""
+    for event in map(DECODER.decode, payloads):
+        if event.data.campaign_id == campaign:
+            before = first.get(event.subject)
+            first[event.subject] = event.time if before is None else min(before, event.time)

@@ -1,0 +1,58 @@
+"""Contracts: who has one, whose has ended, and what that makes of a label.
+
+What it is for: the newest contract event of a customer says whether a contract runs. Where a
+company has contracts, their end is known churn, not a silence to be guessed at. It never looks at
+purchases: who comes back without a contract is told of as activated again.
+"""
+
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.scoring.core.features.events import EventColumns, Kind
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
+Labels = Literal["silence", "contractual"]
+"""What counts as churn: no purchase in the horizon; or, of whom a contract runs, its end."""
+
+_ACTIVATED: Final = Kind.CONTRACT_ACTIVATED - 1
+_ENDED: Final = Kind.CONTRACT_ENDED - 1
+
+
+def ended(states: NDArray[np.void]) -> Bools:
+    """bool[n]: the newest contract event is an end. At one instant an activation is newer."""
+    last = states["last"]
+    return np.asarray(last[:, _ENDED] > last[:, _ACTIVATED])
+
+
+def running(states: NDArray[np.void]) -> Bools:
+    """bool[n]: a contract was activated and has not ended since."""
+    last = states["last"]
+    return np.asarray(np.isfinite(last[:, _ACTIVATED]) & ~ended(states))
+
+
+def had(states: NDArray[np.void]) -> Bools:
+    """bool[n]: a contract was ever activated."""
+    return np.asarray(np.isfinite(states["last"][:, _ACTIVATED]))
+
+
+def ended_within(states: NDArray[np.void], start: Floats, end: Floats) -> Bools:
+    """bool[n]: the contract ended in [start, end) (Unix seconds) and was not activated again.
+
+    Of a state from soon after `end`: one that was activated between `end` and the state counts
+    as not ended.
+    """
+    at = states["last"][:, _ENDED]
+    return np.asarray(ended(states) & (at >= start) & (at < end))
+
+
+def ends(window: EventColumns, customers: int) -> Bools:
+    """bool[customers]: the newest contract event among these is an end."""
+    newest = np.full((2, customers), -np.inf)
+    for row, kind in enumerate((Kind.CONTRACT_ENDED, Kind.CONTRACT_ACTIVATED)):
+        of = window.kind == kind
+        np.maximum.at(newest[row], window.row[of], window.time[of])
+    return np.asarray(newest[0] > newest[1])

@@ -1,0 +1,214 @@
+"""Folding events into states, and merging states: the arithmetic of the monoid.
+
+What it is for: the only code that changes a state. It never mutates its input, never
+reads a clock and never drops a duplicate (that is done before it).
+Laws, up to float rounding: `fold(fold(s, a), b) == fold(fold(s, b), a) == fold(s, a + b)`
+and `merge(fold(empty, a), fold(empty, b)) == fold(empty, a + b)`.
+"""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.scoring.core.features.bitmap import advance, day_of
+from services.scoring.core.features.events import (
+    DAY_S,
+    ENGAGED,
+    Channel,
+    EventColumns,
+    Kind,
+)
+from services.scoring.core.features.state import (
+    AMOUNT_MIN,
+    CATEGORY_BUCKETS,
+    CELLS,
+    DAY_PARTS,
+    HALF_LIVES_DAYS,
+    MEASURES,
+    RING_DAYS,
+    WEEK_SLOTS,
+    cell,
+    empty,
+)
+
+States = NDArray[np.void]
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_DECAY_PER_S: Final = 1.0 / (np.array(HALF_LIVES_DAYS) * DAY_S)
+_LIVES: Final = np.arange(len(HALF_LIVES_DAYS))
+_DECAYED: Final = {
+    measure: cell("decayed") + row * len(HALF_LIVES_DAYS) for row, measure in enumerate(MEASURES)
+}
+_PURCHASE: Final = Kind.PURCHASE - 1
+_ADDED: Final = (
+    "decayed", "counts", "priced", "spent", "refunded", "channels", "cost", "costed", "week",
+    "categories", "log_amount", "log_amount_squared",
+)  # fmt: skip
+
+
+def fold(states: States, events: EventColumns) -> States:
+    """States after the events; `events.row` indexes `states`. Same shape, new array."""
+    folded = states.copy()
+    if not len(events):
+        return folded
+    last_day = day_of(folded["last"][:, _PURCHASE])
+    cells = folded.view(np.float64)
+    base = events.row * CELLS
+    kind = events.kind.astype(np.int64) - 1
+
+    np.maximum.at(folded["ref"], events.row, events.time)
+    _rescale(folded, states["ref"])
+    np.add.at(cells, base + kind + cell("counts"), 1.0)
+    np.maximum.at(cells, base + kind + cell("last"), events.time)
+
+    purchase = np.flatnonzero(events.kind == Kind.PURCHASE)
+    if len(purchase):
+        _fold_purchases(folded, cells, events.select(purchase), last_day)
+        _fold_sources(folded, events.select(purchase), states["last"][:, _PURCHASE])
+    interaction = np.flatnonzero(np.isin(events.kind, ENGAGED))
+    if len(interaction):
+        at = base[interaction]
+        row = events.row[interaction]
+        weight = _weight(folded["ref"][row] - events.time[interaction])
+        _add_decayed(cells, at, "interactions", weight)
+    ends = np.flatnonzero(~np.isnan(events.until))
+    if len(ends):
+        np.maximum.at(cells, base[ends] + cell("contract_until"), events.until[ends])
+    refund = np.flatnonzero((events.kind == Kind.REFUND) & ~np.isnan(events.amount))
+    if len(refund):
+        np.add.at(cells, base[refund] + cell("refunded"), events.amount[refund])
+    for name, wanted in (("survey", Kind.SURVEY), ("recommendation", Kind.RECOMMENDATION)):
+        scored = np.flatnonzero((events.kind == wanted) & ~np.isnan(events.score))
+        if len(scored):
+            _fold_scores(folded, name, events.select(scored))
+    return folded
+
+
+def merge(a: States, b: States) -> States:
+    """Row by row, the state of all events behind `a` and all events behind `b`."""
+    merged = a.copy()
+    other = b.copy()
+    newest = np.maximum(a["ref"], b["ref"])
+    for side, ref in ((merged, a["ref"]), (other, b["ref"])):
+        side["ref"] = newest
+        _rescale(side, ref)
+    for field in _ADDED:
+        merged[field] += other[field]
+    merged["first_purchase"] = np.minimum(a["first_purchase"], b["first_purchase"])
+    purchased = a["last"][:, _PURCHASE], b["last"][:, _PURCHASE]
+    merged["source"] = np.where(
+        purchased[0] == purchased[1],
+        np.maximum(a["source"], b["source"]),
+        np.where(purchased[0] > purchased[1], a["source"], b["source"]),
+    )
+    merged["contract_until"] = np.maximum(a["contract_until"], b["contract_until"])
+    merged["last"] = np.maximum(a["last"], b["last"])
+    newest_day = day_of(merged["last"][:, _PURCHASE])
+    for side, state in ((merged, a), (other, b)):
+        first, last = day_of(state["first_purchase"]), day_of(state["last"][:, _PURCHASE])
+        advance(side["days"], first, last, newest_day)
+    merged["days"] |= other["days"]
+    for name in ("survey", "recommendation"):
+        _merge_scores(merged, other, name)
+    return merged
+
+
+def _rescale(states: States, before: Floats) -> None:
+    """Bring decayed sums that stood at `before` to the (later) `ref` of their state."""
+    moved = np.flatnonzero(states["ref"] > before)
+    weight = _weight(states["ref"][moved] - before[moved])
+    states["decayed"][moved] *= weight[:, None, :]
+
+
+def _weight(age_s: Floats) -> Floats:
+    """What is left of 1 after `age_s` seconds, per half-life: 2^(-age / half-life)."""
+    return np.exp2(-age_s[:, None] * _DECAY_PER_S)
+
+
+def _add_decayed(cells: Floats, base: Ints, measure: str, weight: Floats) -> None:
+    at = (base + _DECAYED[measure])[:, None] + _LIVES
+    np.add.at(cells, at.ravel(), weight.ravel())
+
+
+def _fold_purchases(folded: States, cells: Floats, events: EventColumns, last_day: Ints) -> None:
+    base = events.row * CELLS
+    weight = _weight(folded["ref"][events.row] - events.time)
+    _add_decayed(cells, base, "purchases", weight)
+    np.minimum.at(cells, base + cell("first_purchase"), events.time)
+    priced = np.flatnonzero(~np.isnan(events.amount))
+    if len(priced):
+        at, amount = base[priced], events.amount[priced]
+        _add_decayed(cells, at, "priced", weight[priced])
+        _add_decayed(cells, at, "amount", weight[priced] * amount[:, None])
+        np.add.at(cells, at + cell("priced"), 1.0)
+        np.add.at(cells, at + cell("spent"), amount)
+        log = np.log(np.maximum(amount, AMOUNT_MIN))
+        np.add.at(cells, at + cell("log_amount"), log)
+        np.add.at(cells, at + cell("log_amount_squared"), log * log)
+    costed = np.flatnonzero(~np.isnan(events.amount) & ~np.isnan(events.cost))
+    if len(costed):
+        np.add.at(cells, base[costed] + cell("cost"), events.cost[costed])
+        np.add.at(cells, base[costed] + cell("costed"), events.amount[costed])
+    _fold_habits(cells, events, base)
+
+    newest = day_of(folded["last"][:, _PURCHASE])
+    advance(folded["days"], day_of(folded["first_purchase"]), last_day, newest)
+    day = day_of(events.time)
+    kept = np.flatnonzero(day > newest[events.row] - RING_DAYS)
+    word, bit = np.divmod(day[kept] % RING_DAYS, 64)
+    at = base[kept] + cell("days") + word
+    np.bitwise_or.at(cells.view(np.uint64), at, np.left_shift(np.uint64(1), bit.astype(np.uint64)))
+
+
+def _fold_sources(folded: States, events: EventColumns, before: Floats) -> None:
+    """The source of the newest purchase; of several at one instant the greatest hash."""
+    newest = folded["last"][:, _PURCHASE]
+    moved = newest > before
+    source = np.where(moved, np.uint64(0), folded["source"])
+    last = np.flatnonzero(events.time == newest[events.row])
+    np.maximum.at(source, events.row[last], events.source[last])
+    folded["source"] = source
+
+
+def _fold_habits(cells: Floats, events: EventColumns, base: Ints) -> None:
+    """When in the week, through which channel and in which category purchases are made."""
+    counters = cells.view(np.uint32)
+    slot = np.floor(events.time * (DAY_PARTS / DAY_S)).astype(np.int64) % WEEK_SLOTS
+    np.add.at(counters, 2 * (base + cell("week")) + slot, np.uint32(1))
+    named = np.flatnonzero(events.category)
+    if len(named):
+        bucket = (events.category[named] % CATEGORY_BUCKETS).astype(np.int64)
+        np.add.at(counters, 2 * (base[named] + cell("categories")) + bucket, np.uint32(1))
+    placed = np.flatnonzero(events.channel != Channel.UNKNOWN)
+    if len(placed):
+        channel = events.channel[placed].astype(np.int64) - 1
+        np.add.at(cells, base[placed] + cell("channels") + channel, 1.0)
+
+
+def _fold_scores(folded: States, name: str, events: EventColumns) -> None:
+    """Keep the newest scores of each customer, by (time, key)."""
+    order = np.lexsort((events.score, events.key, events.time, events.row))[::-1]
+    row = events.row[order]
+    rank = np.arange(len(row)) - np.searchsorted(-row, -row)
+    touched, at = np.unique(row, return_inverse=True)
+    new = empty(len(touched))
+    for slot in range(new[f"{name}_time"].shape[1]):
+        pick = rank == slot
+        for part in ("time", "key", "score"):
+            new[f"{name}_{part}"][at[pick], slot] = getattr(events, part)[order[pick]]
+    old = folded[touched]
+    _merge_scores(old, new, name)
+    for part in ("time", "key", "score"):
+        folded[f"{name}_{part}"][touched] = old[f"{name}_{part}"]
+
+
+def _merge_scores(into: States, other: States, name: str) -> None:
+    """The newest of both registers, newest first, by (time, key, score)."""
+    parts = [f"{name}_{part}" for part in ("time", "key", "score")]
+    time, key, score = (np.concatenate((into[part], other[part]), axis=1) for part in parts)
+    kept = into[parts[0]].shape[1]
+    order = np.lexsort((score, key, time), axis=1)[:, ::-1][:, :kept]
+    for part, values in zip(parts, (time, key, score), strict=True):
+        into[part] = np.take_along_axis(values, order, axis=1)

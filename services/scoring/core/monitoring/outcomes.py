@@ -1,0 +1,103 @@
+"""What came of past scores: the customer's own later purchase days, read from the state.
+
+What it is for: outcomes without a second look at events, and what the scores were worth. It
+never counts a customer whose horizon is not over.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.scoring.core.features.bitmap import day_of, unpack
+from services.scoring.core.features.events import DAY_S, Kind
+from services.scoring.core.monitoring.metrics import (
+    Ranking,
+    calibration_error,
+    lift,
+    row_loss,
+)
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+ROWS_MIN: Final = 200
+LABEL_MIN: Final = 25
+"""Fewer rows, or fewer of either label, say nothing of a group."""
+NEW_DAYS: Final = 91.0
+"""New for a quarter, as in the gate's segments."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worth:
+    """What the scores of one group were worth."""
+
+    segment: str
+    rows: int
+    observed: float
+    """Share silent, weighted."""
+    expected: float
+    """Mean probability, weighted."""
+    roc_auc: float
+    log_loss: float
+    calibration_error: float
+    lift_at_10: float
+
+
+def next_purchase_days(states: NDArray[np.void], after: Ints) -> Floats:
+    """First purchase day >= `after` of each customer, float64[n] UTC days; +inf without one."""
+    last = day_of(states["last"][:, Kind.PURCHASE - 1])
+    row, day = unpack(np.ascontiguousarray(states["days"]), last)
+    found = np.full(len(states), np.inf)
+    later = day >= after[row]
+    np.minimum.at(found, row[later], day[later])
+    return found
+
+
+def first_day(called_at: Floats, bought_that_day: Bools) -> Ints:
+    """The day from which a purchase counts as a return, int64[n].
+
+    The day of the call itself, unless a purchase of that day was known at the call: the state
+    keeps days, and a second purchase on one day cannot be told from the first.
+    """
+    return day_of(called_at) + bought_that_day
+
+
+def last_day(called_at: Floats, horizon_days: Ints) -> Ints:
+    """The last day of the horizon, int64[n]: to the nearest whole day."""
+    return np.asarray(np.round(called_at / DAY_S).astype(np.int64) + horizon_days - 1)
+
+
+def segments_of(
+    purchase_days: Floats, recency_days: Floats, tenure_days: Floats, horizon_days: Ints
+) -> dict[str, Bools]:
+    """Groups that are watched apart; `all` first."""
+    once, recent = purchase_days <= 1, recency_days <= horizon_days
+    return {
+        "all": np.ones(len(once), np.bool_),
+        "active": recent,
+        "silent": ~recent,
+        "bought once": once,
+        "bought again": ~once,
+        "new": tenure_days <= NEW_DAYS,
+    }
+
+
+def worth(segment: str, silent: Bools, p: Floats, weight: Floats) -> Worth | None:
+    """Measures of one group's rows; None where there are too few to say anything."""
+    kept = weight > 0
+    silent, p, weight = silent[kept], p[kept], weight[kept]
+    if len(silent) < ROWS_MIN or min(int(silent.sum()), int((~silent).sum())) < LABEL_MIN:
+        return None
+    return Worth(
+        segment=segment,
+        rows=len(silent),
+        observed=float(np.average(silent, weights=weight)),
+        expected=float(np.average(p, weights=weight)),
+        roc_auc=Ranking(silent, p).auc(weight),
+        log_loss=float(np.average(row_loss(silent, p), weights=weight)),
+        calibration_error=calibration_error(silent, p, weight),
+        lift_at_10=lift(silent, p, weight),
+    )

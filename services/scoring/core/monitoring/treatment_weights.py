@@ -1,0 +1,123 @@
+"""Rows whose outcome somebody tried to change: what training may learn from them.
+
+A task that was raised can bring a customer back who would have left; such a return is no proof
+that the customer would have stayed. Where a random holdout exists, rows that reached a treatment
+and got it are left out, and the held-out rows that reached one stand for both, with weight
+1 / share held out (inverse probability of censoring, Robins & Finkelstein 2000). Without one, a
+return after a task counts half. It never reads a verdict: the outcome is what the customer did.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.scoring.core.features.events import DAY_S
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+HELD_OUT_MIN: Final = 50
+"""Held-out rows below which their share, and so their weight, would be a guess."""
+WEIGHT_MAX: Final = 20.0
+"""A holdout below 5 %: a few rows must not decide the model."""
+RETURN_WEIGHT: Final = 0.5
+"""Of a return after a task, without a holdout: as likely their own doing as ours."""
+UNTREATED, TREATED, HELD_OUT = 0, 1, 2
+
+
+class Window(NamedTuple):
+    """A time in which a customer was treated, or left alone on purpose."""
+
+    customer: str
+    held_out: bool
+    start: datetime
+    until: datetime | None
+    """None: a horizon after `start`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Treatments:
+    """n windows as columns; customers as indices of a table."""
+
+    customer: Ints
+    held_out: Bools
+    start: Floats
+    """Unix seconds, UTC."""
+    until: Floats
+    """NaN: a horizon after `start`."""
+
+    def arms(self, cutoff: float, horizon_days: int, next_purchase: Floats) -> NDArray[np.int8]:
+        """Which customers reached a treatment before their outcome at this cutoff was decided.
+
+        int8[customers] of UNTREATED, TREATED, HELD_OUT. `next_purchase` float64[customers]: time
+        of the first purchase at or after the cutoff, +inf for none. Who had bought again before
+        the window began was not changed by it.
+        """
+        end = cutoff + horizon_days * DAY_S
+        until = np.where(np.isnan(self.until), self.start + horizon_days * DAY_S, self.until)
+        begins = np.maximum(self.start, cutoff)
+        open_then = next_purchase[self.customer] >= begins
+        reached = (self.start < end) & (until > cutoff) & open_then
+        found = np.full(len(next_purchase), UNTREATED, np.int8)
+        found[self.customer[reached & self.held_out]] = HELD_OUT
+        # A task that was raised after all is a treatment, whatever was held out before.
+        found[self.customer[reached & ~self.held_out]] = TREATED
+        return found
+
+
+def treatments_of(windows: Sequence[Window], customers: Sequence[str]) -> Treatments:
+    """Columns, for the customers that a table has (ascending ids); others are left out."""
+    index = {customer: at for at, customer in enumerate(customers)}
+    known = [w for w in windows if w.customer in index]
+    return Treatments(
+        customer=np.array([index[w.customer] for w in known], np.int64),
+        held_out=np.array([w.held_out for w in known], np.bool_),
+        start=np.array([w.start.timestamp() for w in known], np.float64),
+        until=np.array(
+            [np.nan if w.until is None else w.until.timestamp() for w in known], np.float64
+        ),
+    )
+
+
+class Weights(NamedTuple):
+    """Of a row that reached a treatment; all others count 1."""
+
+    treated_silent: float
+    treated_returned: float
+    held_out: float
+
+    def of(self, arm: NDArray[np.int8], silent: Bools) -> Floats:
+        """float64[n]; 0: leave the row out."""
+        treated = np.where(silent, self.treated_silent, self.treated_returned)
+        return np.where(arm == TREATED, treated, np.where(arm == HELD_OUT, self.held_out, 1.0))
+
+
+def weights_of(treated: int, held_out: int) -> Weights:
+    """What rows of each kind count, where so many of each reached a treatment."""
+    if treated == 0:
+        return Weights(1.0, 1.0, 1.0)
+    if held_out >= HELD_OUT_MIN:
+        return Weights(0.0, 0.0, min((treated + held_out) / held_out, WEIGHT_MAX))
+    return Weights(1.0, RETURN_WEIGHT, 1.0)
+
+
+def weigh(arm: NDArray[np.int8], silent: Bools) -> tuple[Floats, str]:
+    """Weight of each row (0: leave it out), and what was done in one sentence."""
+    n, m = int((arm == TREATED).sum()), int((arm == HELD_OUT).sum())
+    weights = weights_of(n, m)
+    if n == 0:
+        sentence = "no row reached a task"
+    elif weights.treated_silent == 0.0:
+        sentence = f"{n} treated rows left out; {m} held-out rows count {weights.held_out:.2f} each"
+    else:
+        returned = int(((arm == TREATED) & ~silent).sum())
+        sentence = (
+            f"{n} treated rows and no usable holdout ({m} rows, it wants {HELD_OUT_MIN}): the "
+            f"{returned} that returned count {RETURN_WEIGHT} each"
+        )
+    return weights.of(arm, silent), sentence

@@ -1,0 +1,109 @@
+"""The one clock of a customer: how long a silence must last to be a lapse of this customer.
+
+A lapse is measured against the customer's own rhythm (docs/warning.md). Bands, looks, publication,
+behaviour states and signs of silence all derive from this length. It depends on purchases alone,
+so that it never changes during a silence.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.scoring.core.features.registry import feature_index
+from services.scoring.core.risk.rhythm import PRIOR, Prior, expected_gap_days
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+RHYTHM_DAYS_MIN: Final = 5
+"""Purchase days from which a customer has a rhythm of their own: four gaps."""
+SEASON_FACTOR: Final = 1.25
+"""A seasonal buyer's silence is a lapse once it lasts a quarter longer than a year ago."""
+SEASON_DAYS_MAX: Final = 450.0
+"""A year and a season: a yearly buyer who misses the season is noticed in the next quarter."""
+ORDINARY_SHARE: Final = 0.4
+"""Up to this share of the lapse length a silence is ordinary: nothing has happened yet."""
+DORMANT_SHARE: Final = 0.6
+"""From this share on a customer is dormant. 40 % of the length are left: 11 of at least 28 days,
+which an owner needs to get in touch and see an effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class LapseClock:
+    """What a deployment sets of the lapse length, and what is assumed without an own rhythm."""
+
+    gaps: float = 4.0
+    """Lapse length in usual gaps."""
+    days_min: float = 28.0
+    """A shorter silence is none: holidays and colds take as long."""
+    days_max: float = 180.0
+    """Half a year without a purchase is a lapse, however seldom the customer bought."""
+    prior: Prior = PRIOR
+    """Towards which the usual gap is held while purchases are few."""
+    closures: tuple[tuple[float, float], ...] = ()
+    """Spans on which the company was closed, Unix seconds UTC, in order and apart (`pauses`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lapses:
+    """The silences of customers beside their lapse lengths; columns of n, NaN for prospects."""
+
+    days: Floats
+    """Lapse length."""
+    silence: Floats
+    """Days since the last purchase that count (`pauses`)."""
+    gap: Floats
+    """Usual gap in days, from which the length follows."""
+    own: Bools
+    """Whether the customer has a rhythm of their own."""
+
+    @property
+    def share(self) -> Floats:
+        """Silence as a share of the lapse length."""
+        return self.silence / self.days
+
+    @property
+    def rest(self) -> Floats:
+        """Days until the silence reaches the lapse length, at least 0."""
+        return np.maximum(self.days - self.silence, 0.0)
+
+    @property
+    def reached(self) -> Bools:
+        """The silence has reached the lapse length: the customer is gone."""
+        return np.asarray(self.silence >= self.days)
+
+
+def own_rhythm(x: Floats) -> Bools:
+    """bool[n]: has bought on enough days for a rhythm of their own."""
+    return np.asarray(x[:, feature_index["purchase_days"]] >= RHYTHM_DAYS_MIN)
+
+
+def usual_gap_days(x: Floats, clock: LapseClock) -> Floats:
+    """The usual gap in days, float64[n]: the mean of the last gaps, or one held to the prior."""
+    return np.where(
+        own_rhythm(x),
+        x[:, feature_index["gap_recent_days"]],
+        expected_gap_days(x, clock.prior),
+    )
+
+
+def lapses(x: Floats, clock: LapseClock, paused_days: Floats | None = None) -> Lapses:
+    """The lapse length and silence of each row of X, float64[n, F].
+
+    The length is `gaps` usual gaps, within the clock's bounds. Where a silence of this length
+    began at the same time a year ago, and ended, the customer is a seasonal buyer: the length is
+    then `SEASON_FACTOR` times that silence. `paused_days` (`pauses`) do not count as silence.
+    """
+    gap = usual_gap_days(x, clock)
+    days = np.clip(clock.gaps * gap, clock.days_min, clock.days_max)
+    season = x[:, feature_index["gap_season_days"]]
+    with np.errstate(invalid="ignore"):  # NaN where there was no such gap
+        seasonal = season >= days
+    longer = np.minimum(SEASON_FACTOR * np.nan_to_num(season), SEASON_DAYS_MAX)
+    days = np.where(seasonal, np.maximum(days, longer), days)
+    silence = x[:, feature_index["recency_days"]]
+    if paused_days is not None:
+        silence = silence - paused_days
+    return Lapses(np.where(np.isnan(silence), np.nan, days), silence, gap, own_rhythm(x))

@@ -1,0 +1,93 @@
+"""Why: from contributions per feature to the few reasons that a customer's numbers support.
+
+What it is for: ranking. A reason is given only where its condition holds in X, so that its
+sentence is true; where it does not, the next reason of `otherwise` that holds speaks for
+its features; where none holds, their contribution is not reported. A reason marked `always`
+(an open complaint) is told whenever it holds, with impact 0 where the score owes it nothing.
+"""
+
+import math
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.scoring.core.features.registry import feature_index
+from services.scoring.core.risk.reason_catalogue import REASON_INDEX, REASONS, ReasonSpec
+from services.scoring.core.risk.reason_facts import FACTS
+from shared.contracts.risk import Reason
+
+__all__ = ["REASONS", "REASON_INDEX", "ReasonSpec", "reasons", "rule_reasons"]
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+TOP: Final = 3
+"""Reasons a task quotes: an owner reads three, and the fourth explains little."""
+
+_COLUMNS: Final = [np.array([feature_index[name] for name in spec.features]) for spec in REASONS]
+_ALWAYS: Final = np.array([spec.always for spec in REASONS])
+_CANDIDATES: Final = [
+    [at, *(REASON_INDEX[code] for code in spec.otherwise if code != spec.code)]
+    for at, spec in enumerate(REASONS)
+]
+
+
+def reasons(contributions: Floats, x: Floats, top: int = TOP) -> list[list[Reason]]:
+    """Reasons of a model's assessments, per customer, by falling impact, at most `top`.
+
+    `contributions` float64[n, F]: additions to the log-odds per feature (TreeSHAP, without
+    the constant); `x` float64[n, F]. Only what raises the risk, and `always` reasons.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        holds = _holds(x)
+        impact = np.zeros(holds.shape)
+        for columns, candidates in zip(_COLUMNS, _CANDIDATES, strict=True):
+            share = contributions[:, columns].sum(axis=1)
+            for candidate in candidates:
+                speaks = holds[:, candidate]
+                impact[:, candidate] += np.where(speaks, share, 0.0)
+                # Only what raises the risk moves on: buying often must not hide a silence.
+                share = np.where(speaks, 0.0, np.maximum(share, 0.0))
+        return _ranked(impact, holds, x, top)
+
+
+def rule_reasons(x: Floats, top: int = TOP) -> list[list[Reason]]:
+    """Reasons of the rhythm rule's assessments, as `reasons`; impacts are `points`.
+
+    The rule's probability knows rhythm only. The other reasons stand beside it, so that an
+    open complaint or a fall in interactions is told from the first day, without a model.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        holds = _holds(x)
+        points = np.stack([spec.points(x) for spec in REASONS], axis=1)
+        return _ranked(np.where(holds, points, 0.0), holds, x, top)
+
+
+def _holds(x: Floats) -> Flags:
+    return np.stack([spec.holds(x) for spec in REASONS], axis=1)
+
+
+def _ranked(impact: Floats, holds: Flags, x: Floats, top: int) -> list[list[Reason]]:
+    must = holds & _ALWAYS
+    chosen = np.argsort(-np.where(must, np.inf, impact), axis=1, kind="stable")[:, :top]
+    by_impact = np.argsort(-np.take_along_axis(impact, chosen, axis=1), axis=1, kind="stable")
+    order = np.take_along_axis(chosen, by_impact, axis=1)
+    facts = {name: of(x).tolist() for name, of in FACTS.items()}
+    return [
+        [
+            Reason(
+                code=REASONS[at].code,
+                impact=max(0.0, float(impact[row, at])),
+                facts={
+                    name: facts[name][row]
+                    for name in REASONS[at].facts
+                    # Not a number is "not known of this customer", and no valid JSON either.
+                    if not math.isnan(facts[name][row])
+                },
+            )
+            for at in best
+            if impact[row, at] > 0 or must[row, at]
+        ]
+        for row, best in enumerate(order.tolist())
+    ]

@@ -1,0 +1,51 @@
+"""A customer's state in words that a person reads: how often, how much, when first and last.
+
+What it is for: the state summary of the API. It computes no feature and never reads a clock.
+"""
+
+import math
+from datetime import UTC, datetime
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.scoring.core.features.bitmap import day_of, unpack
+from services.scoring.core.features.events import Kind
+
+COUNTED: Final = {
+    "complaint_opened": "complaints_opened",
+    "complaint_closed": "complaints_closed",
+    "contract_activated": "contracts_activated",
+    "contract_ended": "contracts_ended",
+}
+"""Names of counts where an `s` at the end of the kind is not English."""
+
+Value = int | float | datetime | None
+
+
+def summary(states: NDArray[np.void]) -> dict[str, Value]:
+    """What the first of `states` holds; times in UTC, money in the reporting currency.
+
+    `<kind>s` and `last_<kind>_at` for each kind of event; the time is None where there was none.
+    """
+    state = states[:1]
+    counts, last = state["counts"][0], state["last"][0]
+    found: dict[str, Value] = {}
+    for kind in Kind:
+        name = kind.name.lower()
+        found[COUNTED.get(name, f"{name}s")] = int(counts[kind - 1])
+        found[f"last_{name}_at"] = _instant(last[kind - 1])
+    newest = day_of(state["last"][:, Kind.PURCHASE - 1])
+    row, _ = unpack(state["days"], newest)
+    return found | {
+        "purchase_days": len(row),
+        "first_purchase_at": _instant(state["first_purchase"][0]),
+        "newest_event_at": _instant(state["ref"][0]),
+        "spent": float(state["spent"][0]),
+        "refunded": float(state["refunded"][0]),
+    }
+
+
+def _instant(seconds: float) -> datetime | None:
+    return datetime.fromtimestamp(float(seconds), UTC) if math.isfinite(seconds) else None

@@ -1,0 +1,52 @@
+"""What a turn leaves of what it loaded: where its next step begins, and what is remembered of it.
+
+What it is for: the one place that says how effects change columns. It changes none in place.
+"""
+
+from dataclasses import fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.scoring.core.value.compare import StandingColumns, StandingRows
+from services.scoring.ports import Effects, Loaded, LoadedStanding
+
+Ints = NDArray[np.int64]
+
+
+def loaded_after(loaded: Loaded, effects: Effects, rows: Ints) -> Loaded:
+    """Of these rows, what the effects have left of what was loaded; of several assessments of one
+    customer the last counts, as numpy promises of what is assigned more than once."""
+    after = loaded.take(rows)
+    touched = np.flatnonzero(rows < len(effects.states))
+    after.state[touched] = effects.states[rows[touched]]
+    after.known[touched] = True
+    due_at = effects.due_at[rows]
+    after.due_at = np.where(np.isnan(due_at), after.due_at, due_at)
+    place = np.full(len(effects.customers), -1)
+    place[rows] = np.arange(len(rows))
+    new = effects.assessments.take(np.flatnonzero(place[effects.assessments.row] >= 0))
+    at = place[new.row]
+    after.revision[at] = new.revision
+    after.probability[at] = new.probability
+    after.model_version[at] = effects.predictor.version
+    after.band[at] = new.band
+    after.look_at[at] = new.look_at
+    after.published_signs[at] = new.published_signs
+    told = at[new.told]
+    after.published_at[told] = new.assessed_at[new.told]
+    after.published_probability[told] = new.probability[new.told]
+    after.published_band[told] = new.band[new.told]
+    return after
+
+
+def standing_after(rows: StandingRows, before: LoadedStanding) -> LoadedStanding:
+    """What is stored of these customers; a person's grade, an absence and the profile stay."""
+    return LoadedStanding(
+        **{field.name: getattr(rows, field.name) for field in fields(StandingColumns)},
+        override=before.override,
+        override_until=before.override_until,
+        away_from=before.away_from,
+        away_until=before.away_until,
+        profile=before.profile,
+    )

@@ -1,0 +1,327 @@
+"""Fold and assess one turn's customers: columns in, effects out. No I/O, no clock.
+
+Runs in a thread, off the event loop: numpy and LightGBM hold it for tens of milliseconds.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.scoring.core.features import contracts
+from services.scoring.core.features import state as states_of
+from services.scoring.core.features.compute import features
+from services.scoring.core.features.decode import category_of
+from services.scoring.core.features.events import EventColumns, Kind
+from services.scoring.core.features.fold import fold
+from services.scoring.core.features.stable_hash import stable_hash
+from services.scoring.core.features.times import seconds_of, whole_us
+from services.scoring.core.monitoring.source_outage import stopped
+from services.scoring.core.risk import horizons, publication
+from services.scoring.core.risk.assessment_schedule import (
+    ebbing,
+    look_step_days,
+    newly_reached,
+    next_look,
+)
+from services.scoring.core.risk.bands import NO_BAND, band_index
+from services.scoring.core.risk.expected_value import expected_value
+from services.scoring.core.risk.lapse import ORDINARY_SHARE, Lapses, lapses
+from services.scoring.core.risk.reasons import reasons, rule_reasons
+from services.scoring.core.risk.rhythm import assessable
+from services.scoring.core.risk.timers import (
+    AFTER_BACKFILL,
+    AT_NEXT_TICK,
+    at_once,
+    onboarding,
+)
+from services.scoring.core.signs.detectors import SILENCES, Seen, Signs, detect, wait_s
+from services.scoring.core.value.classify import Risk
+from services.scoring.handlers.apply_effects import loaded_after
+from services.scoring.handlers.batch import Turn, Work
+from services.scoring.handlers.classify_customers import Stand, Standings
+from services.scoring.handlers.write_assessments import (
+    Risks,
+    Telling,
+    Words,
+    Writer,
+)
+from services.scoring.ports import Assessments, Effects, Loaded, Looks, Predictor, sources_of
+from services.scoring.settings import ScoringSettings
+from shared.contracts.risk import Reason
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+BAND_EXPLAINED: Final = 2
+"""High: from here on the score itself is explained."""
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Assessor:
+    """The arithmetic of a turn with a deployment's settings."""
+
+    risk_topic: str
+    thresholds: tuple[float, float, float]
+    reasons_max: int
+    currency: str
+    also_horizons_days: Sequence[int]
+    """Horizons that are told beside the predictor's own."""
+
+    @classmethod
+    def of(cls, settings: ScoringSettings) -> Self:
+        """As a deployment with these settings has it."""
+        return cls(
+            risk_topic=settings.risk_topic,
+            thresholds=settings.band_thresholds,
+            reasons_max=settings.reasons_max,
+            currency=settings.reporting_currency,
+            also_horizons_days=settings.also_horizons_days,
+        )
+
+    def __call__(
+        self, turn: Turn, loaded: Loaded, predictor: Predictor, standings: Standings
+    ) -> Effects:
+        """Everything that the turn writes, but for moves and time of recording."""
+        if len(turn.steps) == 1:
+            job = turn.whole()
+            effects = self._step(job, loaded, predictor, standings.of(job))
+        else:
+            effects = self._steps(turn, loaded, predictor, standings)
+        effects.messages += standings.stood.messages
+        effects.quality = standings.stood.quality
+        return effects
+
+    def _steps(
+        self, turn: Turn, loaded: Loaded, predictor: Predictor, standings: Standings
+    ) -> Effects:
+        """One after the other, each from what the one before it has left."""
+        left, due_at = loaded.take(np.arange(len(turn))), np.full(len(turn), np.nan)
+        done: list[Effects] = []
+        for number in range(len(turn.steps)):
+            rows, job = turn.work(number, left.due_at)
+            before = left.take(rows)
+            one = self._step(job, before, predictor, standings.of(job, rows))
+            left.put(rows, loaded_after(before, one, np.arange(len(rows))))
+            armed = ~np.isnan(one.due_at)
+            due_at[rows[armed]] = one.due_at[armed]
+            one.assessments.row = rows[one.assessments.row]
+            done.append(one)
+        return Effects(
+            events=turn.events,
+            customers=turn.customers,
+            partition=turn.partition.tolist(),
+            states=left.state[: turn.touched],
+            stored=loaded.known,
+            timer=loaded.due_at,
+            due_at=due_at,
+            assessments=Assessments.joined([one.assessments for one in done]),
+            predictor=predictor,
+            messages=[message for one in done for message in one.messages],
+            moves=[],
+            recorded_at=EPOCH,
+            looks=Looks.joined([one.looks for one in done]),
+        )
+
+    def _step(self, job: Work, loaded: Loaded, predictor: Predictor, stand: Stand) -> Effects:
+        """The effects of one step, as if it were a turn of its own."""
+        states = loaded.state
+        if len(job.events):
+            states = fold(states, _columns(job))
+        effects = Effects(
+            events=job.events,
+            customers=job.customers,
+            partition=job.partition,
+            states=states[: job.touched],
+            stored=loaded.known,
+            timer=loaded.due_at,
+            due_at=np.full(len(job), np.nan),
+            assessments=Assessments.none(),
+            predictor=predictor,
+            messages=[],
+            moves=[],
+            recorded_at=EPOCH,
+        )
+        rows = self._arm_the_rest(job, loaded, effects)
+        if len(rows):
+            self._assess(job, loaded, predictor, states, rows, effects, stand)
+        return effects
+
+    def _arm_the_rest(self, job: Work, loaded: Loaded, effects: Effects) -> Ints:
+        """Rows to assess now. Those touched by a backfill that goes on, or before the tick, wait
+        for a timer; a timer that an assessment has overtaken meanwhile only moves on."""
+        touched, timed = np.arange(len(job)) < job.touched, ~np.isnan(job.now)
+        overtaken = job.due & ~touched & ~at_once(loaded.due_at) & (loaded.look_at > job.now)
+        asked = (job.due & ~overtaken) | (touched & job.sweeping) | job.live
+        now = asked & timed
+        effects.due_at[overtaken] = loaded.look_at[overtaken]
+        due = np.where(onboarding(job.imported, loaded.due_at), AFTER_BACKFILL, AT_NEXT_TICK)
+        waits = touched & ~now & (loaded.due_at != due)
+        effects.due_at[waits] = due[waits]
+        return np.flatnonzero(now)
+
+    def _assess(
+        self,
+        job: Work,
+        loaded: Loaded,
+        predictor: Predictor,
+        states: NDArray[np.void],
+        rows: Ints,
+        effects: Effects,
+        stand: Stand,
+    ) -> None:
+        if len(rows) < len(job):
+            loaded, states = loaded.take(rows), states_of.take(states, rows)
+        now = job.now[rows]
+        x = features(states, now)
+        paused = stand.paused_days(rows, x, now)
+        seen = lapses(x, stand.by.lapse_clock, paused)
+        # Whose contract has ended is known to be gone: no silence of theirs is a risk.
+        left = contracts.ended(states)
+        buyers = np.flatnonzero(assessable(x) & ~left)
+        risk = self._risk(predictor, x, seen, buyers, loaded, stand.by.limits.amount)
+        new = onboarding(job.imported[rows], loaded.due_at)
+        stand(
+            rows, x, now, Risk(risk.band, risk.probability, risk.value),
+            states["categories"], loaded.known, new, paused,
+        )  # fmt: skip
+        held = _unheard(job, rows, states)
+        signs = detect(
+            Seen(x, seen, risk.lapse, stand.grade, stand.lifecycle, held), loaded.published_signs
+        )
+        looks = whole_us(next_look(seen, now, now + wait_s(x)))
+        effects.due_at[rows] = _armed(job.due[rows], loaded.due_at, looks)
+        if not len(buyers):
+            return
+        found = publication.Assessed(now, risk.probability, risk.band, signs.bits)
+        watched = ebbing(seen)
+        heartbeat = np.where(watched, look_step_days(seen), publication.HEARTBEAT_DAYS)
+        publish = publication.is_material(found, _published(loaded), heartbeat)
+        publish |= newly_reached(seen, now, loaded.published_at)
+        why = self._why(predictor, x, signs, risk, buyers[publish[buyers]])
+        effects.looks = Looks(risk.probability[buyers], risk.band[buyers])
+        # Not by what this very turn touched alone: how events are cut into turns changes nothing.
+        touched = (rows < job.touched) | at_once(loaded.due_at)
+        same = publication.is_same(risk.probability, loaded.probability) & ~touched
+        kept = same & ~publish & (loaded.model_version == predictor.version)
+        buyers = buyers[~kept[buyers]]
+        if not len(buyers):
+            return
+        telling = self._telling(predictor, x, buyers, risk, seen)
+        write = Writer(job, rows, loaded, predictor, telling, x, stand)
+        write(
+            effects, buyers, found, Words(why, signs), looks=looks, publish=publish, onboarding=new
+        )
+
+    def _risk(
+        self,
+        predictor: Predictor,
+        x: Floats,
+        seen: Lapses,
+        buyers: Ints,
+        loaded: Loaded,
+        amount_most: float,
+    ) -> Risks:
+        """Probabilities, bands and values of the buyers; the rest stays undefined. `amount_most`:
+        what the base can support of a mean order."""
+        n = len(x)
+        band = np.full(n, NO_BAND, np.int8)
+        probability, lapse = np.full(n, np.nan), np.full(n, np.nan)
+        p = predictor.predict(x[buyers])
+        # An ordinary silence is no risk yet, however seldom the customer buys.
+        ordinary = seen.share[buyers] < ORDINARY_SHARE
+        probability[buyers], lapse[buyers] = p, predictor.lapse(x[buyers], p, seen.rest[buyers])
+        banded = band_index(lapse[buyers], loaded.band[buyers], self.thresholds)
+        band[buyers] = np.where(ordinary, 0, banded)
+        expected = expected_value(x, predictor.horizon_days, amount_most)
+        return Risks(band, probability, lapse, expected)
+
+    def _telling(
+        self, predictor: Predictor, x: Floats, buyers: Ints, risk: Risks, seen: Lapses
+    ) -> Telling:
+        # The end of a contract grows likelier with the horizon, and does not follow the rhythm.
+        others = self.also_horizons_days if predictor.labels == "silence" else ()
+        days = horizons.asked(others, predictor.horizon_days)
+        over = np.full((len(x), len(days)), np.nan)
+        over[buyers] = predictor.over(x[buyers], risk.probability[buyers], days)
+        return Telling(self.risk_topic, self.currency, days, over, risk, seen)
+
+    def _why(
+        self, predictor: Predictor, x: Floats, signs: Signs, risk: Risks, rows: Ints
+    ) -> dict[int, list[Reason]]:
+        """Reasons of the rows that are published: of the score where it is what may warn.
+
+        A model's contributions cost fifty times a prediction; where no silence is a sign and the
+        band is low, what the numbers say for themselves stands in.
+        """
+        scored = (signs.bits[rows] & SILENCES > 0) | (risk.band[rows] >= BAND_EXPLAINED)
+        scored &= predictor.method == "model"
+        why: dict[int, list[Reason]] = {}
+        for part, by_model in ((rows[scored], True), (rows[~scored], False)):
+            if len(part):
+                found = (
+                    reasons(predictor.explain(x[part]), x[part], self.reasons_max)
+                    if by_model
+                    else rule_reasons(x[part], self.reasons_max)
+                )
+                why |= zip(part.tolist(), found, strict=True)
+        return why
+
+
+def _armed(fired: NDArray[np.bool_], before: Floats, looks: Floats) -> Floats:
+    """Timers move when they fire, not with every event: an earlier one only looks again.
+
+    One that wanted this very look has it, whether it was among those due or not. NaN: stays.
+    """
+    moves = fired | np.isnan(before) | at_once(before) | (looks < before)
+    return np.where(moves, looks, np.nan)
+
+
+def _columns(job: Work) -> EventColumns:
+    """The events that change state, as the kernel reads them."""
+    events = job.events
+    kind = np.array(events.kind, np.uint8)
+    key = np.zeros(len(kind), np.uint64)
+    for n in np.flatnonzero((kind == Kind.SURVEY) | (kind == Kind.RECOMMENDATION)).tolist():
+        key[n] = stable_hash(events.source[n], events.id[n])
+    columns = EventColumns(
+        row=job.event_rows,
+        kind=kind,
+        time=seconds_of(events.time),
+        amount=np.array(events.amount, np.float64),
+        score=np.array(events.score, np.float64),
+        key=key,
+        category=np.array(events.category, np.uint64),
+        cost=np.array(events.cost, np.float64),
+        channel=np.array(events.channel, np.uint8),
+        source=np.fromiter(map(category_of, events.source), np.uint64, len(kind)),
+        until=np.array(events.until, np.float64),
+    )
+    changes = kind > 0
+    return columns if changes.all() else columns.select(changes)
+
+
+def _unheard(job: Work, rows: Ints, states: NDArray[np.void]) -> NDArray[np.bool_]:
+    """bool[n]: the source of the newest purchase has stopped delivering to the partition."""
+    found = np.zeros(len(rows), np.bool_)
+    for partition, turn in job.turns.items():
+        if turn.now is None:
+            continue
+        if gone := stopped(sources_of(turn.progress), turn.now.timestamp()):
+            here = np.asarray(job.partition)[rows] == partition
+            hashes = np.array([category_of(source) for source in gone], np.uint64)
+            found |= here & np.isin(states["source"], hashes)
+    return found
+
+
+def _published(loaded: Loaded) -> publication.Assessed:
+    return publication.Assessed(
+        loaded.published_at,
+        loaded.published_probability,
+        loaded.published_band,
+        loaded.published_signs,
+    )

@@ -1,0 +1,236 @@
+"""The standing of a turn's customers: read with their states, assessed with their risk, written and
+told in the same transaction.
+
+`Standing.load` before the arithmetic, a `Stand` for each step of it, `Standing.write` after the
+fence.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.scoring.core.features.times import moments
+from services.scoring.core.risk.excluded_days import paused_days
+from services.scoring.core.value.affinity import Counts
+from services.scoring.core.value.classify import (
+    NONE,
+    Before,
+    Risk,
+    Valuation,
+    assess,
+)
+from services.scoring.core.value.compare import (
+    Comparison,
+    StandingRows,
+    Subject,
+    Written,
+    is_told,
+)
+from services.scoring.core.value.money import money
+from services.scoring.handlers.apply_effects import standing_after
+from services.scoring.handlers.batch import Turn, Work
+from services.scoring.ports import LoadedStanding, StandingStore
+from shared.contracts.changes import ENCODER, CustomerChanged
+from shared.contracts.risk import Standing as ToldStanding
+from shared.postgres.engine import UnitOfWork
+from shared.postgres.outbox import Message
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+Codes = NDArray[np.int8]
+Ints = NDArray[np.int64]
+
+
+@dataclass(slots=True)
+class Stood:
+    """What `Stand` found for the assessed rows, and what is to be written of it."""
+
+    rows: list[StandingRows] = field(default_factory=list)
+    """Of each step, where it has any."""
+    changes: list[CustomerChanged] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
+    quality: Counter[str] = field(default_factory=Counter)
+    """Customers by flag, of all that were assessed, whether a row is written or not."""
+
+
+class Standing:
+    """Loads and writes standings; `current` is what is in force (`handlers.value_policy_cache`)."""
+
+    def __init__(
+        self, store: StandingStore, current: Callable[[], Valuation], changes_topic: str
+    ) -> None:
+        self._store = store
+        self._current = current
+        self._topic = changes_topic
+
+    async def load(self, work: UnitOfWork, turn: Turn) -> "Standings":
+        """What is stored of whom the turn may assess."""
+        # Only those of a partition that has a time for it are assessed.
+        asked, customers = np.flatnonzero(turn.timed), turn.customers
+        if len(asked) < len(turn):
+            customers = [customers[row] for row in asked.tolist()]
+        found = await self._store.load(work, customers)
+        return Standings(turn, asked, found, self._current(), self._topic)
+
+    async def write(self, work: UnitOfWork, stood: Stood) -> None:
+        """Store what changed; the caller holds the fence."""
+        if stood.rows:
+            rows = StandingRows.joined(stood.rows)
+            # Of a customer who was assessed in several steps the last row holds.
+            last = {customer: row for row, customer in enumerate(rows.customer.tolist())}
+            if len(last) < len(rows):
+                rows = rows.take(np.array([*last.values()], np.int64))
+            await self._store.write(work, rows, stood.changes)
+
+
+class Standings:
+    """The standings of a turn's customers: each step begins with what the one before it left."""
+
+    def __init__(
+        self, turn: Turn, asked: Ints, loaded: LoadedStanding, by: Valuation, topic: str
+    ) -> None:
+        self._place = np.full(len(turn), -1)
+        self._place[asked] = np.arange(len(asked))
+        self.loaded = loaded
+        self.by = by
+        self.topic = topic
+        self.stood = Stood()
+        self._several = len(turn.steps) > 1
+
+    def of(self, job: Work, rows: Ints | None = None) -> "Stand":
+        """For one step with these rows of the turn, or all; the next begins with what it leaves."""
+        place = self._place if rows is None else self._place[rows]
+        self._learn(job, place)
+        return Stand(self, job, place)
+
+    def keep(self, place: Ints, rows: StandingRows, before: LoadedStanding) -> None:
+        """A step has written these; there may be another one."""
+        if self._several:
+            self.loaded.put(place, standing_after(rows, before))
+
+    def _learn(self, job: Work, place: Ints) -> None:
+        """Keep the newest profile of each: last writer by (time, id)."""
+        events = job.events
+        for i, profile in enumerate(events.profile):
+            if profile is None or (at := place[job.event_rows[i]]) < 0:
+                continue
+            key = (events.time[i], f"{events.source[i]}\n{events.id[i]}")
+            before = self.loaded.profile[at]
+            if before is None or before[:2] < key:
+                self.loaded.profile[at] = (*key, profile)
+
+
+class Stand:
+    """The arithmetic for one step: no I/O."""
+
+    def __init__(self, standings: Standings, job: Work, place: Ints) -> None:
+        self._of = standings
+        self._job = job
+        self._place = place
+        self._found: Comparison | None = None
+
+    def __call__(
+        self,
+        rows: Ints,
+        x: Floats,
+        now: Floats,
+        risk: Risk,
+        categories: Counts,
+        known: Flags,
+        onboarding: Flags,
+        paused_days: Floats,
+    ) -> None:
+        """Assess the rows of the turn; everything else has their order. `categories` are the
+        sketches, `known` those who had a state before."""
+        place, stood = self._place[rows], self._of.stood
+        loaded = self._of.loaded.take(place)
+        before = _before(loaded, now)
+        profiles = [None if one is None else one[2] for one in loaded.profile.tolist()]
+        standings = assess(x, now, risk, categories, profiles, before, self._of.by, paused_days)
+        self._found = found = Comparison.of(standings, before, self._of.by)
+        for flags, times in Counter(standings.quality).items():
+            stood.quality.update(dict.fromkeys(flags, times))
+        stored = np.flatnonzero(found.to_store(loaded.worth, loaded.at, now))
+        if not len(stored):
+            return
+        at = rows[stored].tolist()
+        to = Written(
+            customers=[self._job.customers[row] for row in at],
+            partition=np.array([self._job.partition[row] for row in at], np.int64),
+            sequence=loaded.sequence[stored],
+            at=now[stored],
+            value_at_risk=risk.value[stored],
+            net_spent=money(x[stored]).net,
+        )
+        # An import is no news, nor a first standing of somebody whom we knew before.
+        self._tell(found, stored, to, (~before.known & known) | onboarding)
+        written = found.rows(stored, to)
+        stood.rows.append(written)
+        self._of.keep(place[stored], written, loaded.take(stored))
+
+    def _tell(self, found: Comparison, stored: Ints, to: Written, silent: Flags) -> None:
+        """The changes of those of whom there are any, numbered on."""
+        stood, when = self._of.stood, moments(to.at)
+        for n in np.flatnonzero(found.changed[stored]).tolist():
+            at, customer = int(stored[n]), to.customers[n]
+            who = Subject(at, customer, int(to.sequence[n]), when[n])
+            news = found.changes(who, silent=bool(silent[at]))
+            to.sequence[n] += len(news)
+            stood.changes += news
+            cause, key = self._job.turns[int(to.partition[n])].tp, customer.encode()
+            stood.messages += [
+                Message(cause, self._of.topic, key, ENCODER.encode(one))
+                for one in news
+                if is_told(one)
+            ]
+
+    def paused_days(self, rows: Ints, x: Floats, now: Floats) -> Floats:
+        """Days of the present silences of these rows of the turn that do not count, float64[n]."""
+        of, place = self._of.loaded, self._place[rows]
+        closures = self._of.by.clock.closures
+        return paused_days(x, now, closures, of.away_from[place], of.away_until[place])
+
+    @property
+    def grade(self) -> Codes:
+        """int8[n]: of the assessed rows, index of `grades.GRADES`; -1 unknown."""
+        return self._comparison.now.grade
+
+    @property
+    def lifecycle(self) -> Codes:
+        """int8[n]: of the assessed rows, index of `lifecycle.LIFECYCLES`; -1 unknown."""
+        return self._comparison.now.lifecycle
+
+    @property
+    def _comparison(self) -> Comparison:
+        if self._found is None:
+            raise RuntimeError("nothing was assessed yet")
+        return self._found
+
+    @property
+    def by(self) -> Valuation:
+        """What is in force."""
+        return self._of.by
+
+    def told(self, at: int) -> ToldStanding | None:
+        """The standing of the row at this place, as the risk message carries it."""
+        return None if self._found is None else self._found.message(at)
+
+
+def _before(loaded: LoadedStanding, now: Floats) -> Before:
+    return Before(
+        known=~np.isnan(loaded.at),
+        grade=loaded.grade,
+        tier=loaded.tier,
+        behaviour=loaded.behaviour,
+        lifecycle=loaded.lifecycle,
+        lifecycle_since=loaded.lifecycle_since,
+        # What a person has set, while it lasts.
+        override=np.where(loaded.override_until > now, loaded.override, NONE).astype(np.int8),
+        overridden=loaded.overridden,
+        segments=loaded.segments.tolist(),
+        rules_revision=loaded.rules_revision,
+        policy_version=loaded.policy_version,
+    )

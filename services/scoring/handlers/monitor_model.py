@@ -1,0 +1,328 @@
+"""The roll call: once a week everybody's score of a fixed sample, later what came of it.
+
+Outcomes are read from the customers' own states, treated customers left out or weighed as in
+training; drift is held against the rows that the model learned from. What it finds stands in
+tables, and every replica shows the same gauges. It never changes what serves.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final, Protocol
+
+import numpy as np
+import structlog
+
+from services.scoring import metrics
+from services.scoring.core.features import contracts
+from services.scoring.core.features import state as states_of
+from services.scoring.core.features.compute import FEATURES, features
+from services.scoring.core.features.contracts import Labels
+from services.scoring.core.features.events import DAY_S
+from services.scoring.core.features.registry import feature_index
+from services.scoring.core.features.state import FEATURE_SET
+from services.scoring.core.monitoring.alarms import ALARMS, alarms
+from services.scoring.core.monitoring.drift import SCORE, Drift, drift
+from services.scoring.core.monitoring.outcomes import (
+    Worth,
+    first_day,
+    last_day,
+    next_purchase_days,
+    segments_of,
+    worth,
+)
+from services.scoring.core.monitoring.treatment_weights import Window, treatments_of, weigh
+from services.scoring.core.risk.rhythm import assessable
+from services.scoring.ports import Floats, Predictor
+from shared.kernel.errors import Invalid, Transient
+from shared.runtime.service import Stop
+
+log = structlog.get_logger(__name__)
+
+EVERY_DAYS: Final = 7
+"""Whole weeks, so that weekdays do not look like drift."""
+CUSTOMERS_MAX: Final = 20_000
+"""Sampled: a level is then known to 0.004, and a call takes a second."""
+KEEP_DAYS: Final = 730
+"""Two years: the same season twice."""
+
+Rows = list[dict[str, Any]]
+
+
+class Roll(Protocol):
+    """The tables of the roll call."""
+
+    async def last_call(self) -> date | None: ...
+    async def sample(self, feature_set: int, limit: int) -> list[tuple[str, bytes]]: ...
+    async def add_call(self, calls: Rows, drifts: Rows) -> None: ...
+    async def unsettled(self, before: date) -> list[tuple[date, int]]: ...
+    async def called(self, on: date) -> Rows: ...
+    async def states(self, customers: Sequence[str], feature_set: int) -> dict[int, bytes]: ...
+    async def windows(self, customers: Sequence[str]) -> list[tuple[Any, ...]]: ...
+    async def settle(
+        self, on: date, outcomes: dict[str, bool], worth: Rows, *, gone: Sequence[str]
+    ) -> None: ...
+    async def realised(self, since: date) -> Rows: ...
+    async def newest_drift(self) -> Rows: ...
+    async def forget(self, before: date) -> None: ...
+
+
+class Learned(Protocol):
+    """What is known of how the serving model was made."""
+
+    @property
+    def x(self) -> Floats: ...
+    @property
+    def p(self) -> Floats: ...
+
+
+class Background(Protocol):
+    """Of the serving model: rows that it learned from, gain by feature, AUC in the backtest."""
+
+    async def reference(self, version: str) -> Learned | None: ...
+    async def importance(self, version: str) -> dict[str, float]: ...
+    async def trained_auc(self, version: str) -> float | None: ...
+
+
+class Watch:
+    """`look` does what is due; `watch` looks until stopped."""
+
+    def __init__(
+        self,
+        *,
+        roll: Roll,
+        background: Background,
+        champion: Callable[[], Predictor],
+        challenger: Callable[[], Predictor | None],
+        rule: Callable[[int], Predictor],
+        labels: Labels,
+        now: Callable[[], Awaitable[datetime | None]],
+        poll_s: float,
+    ) -> None:
+        self._roll = roll
+        self._background = background
+        self._champion = champion
+        self._challenger = challenger
+        self._rule = rule
+        self._labels = labels
+        self._now = now
+        self._poll_s = poll_s
+
+    async def watch(self, stop: Stop) -> None:
+        """Look until stopped; trouble with PostgreSQL or the model store waits for the next."""
+        while not await stop.wait(self._poll_s):
+            try:
+                now = await self._now()
+                if now is not None:
+                    await self.look(now)
+            except (Transient, Invalid) as trouble:
+                log.warning("the model is not watched", trouble=str(trouble))
+
+    async def look(self, now: datetime) -> None:
+        """Call the roll if it is due, settle what has matured, show what stands."""
+        last = await self._roll.last_call()
+        if last is None or (now.date() - last).days >= EVERY_DAYS:
+            await self._call(now)
+        for on, horizon in await self._roll.unsettled(now.date()):
+            if on + timedelta(days=horizon + 1) < now.date():
+                await self._settle(on)
+        await self._show(now)
+
+    async def _call(self, now: datetime) -> None:
+        sampled = await self._roll.sample(FEATURE_SET, CUSTOMERS_MAX)
+        champion = self._champion()
+        learned = await self._background.reference(champion.version)
+        scored = await asyncio.to_thread(self._scored, sampled, now, champion, learned)
+        if scored is None:
+            return
+        called, calls, drifts = scored
+        kept = [
+            {"called_on": called.date(), "version": champion.version, **asdict(d)} for d in drifts
+        ]
+        await self._roll.add_call(calls, kept)
+        await self._roll.forget(called.date() - timedelta(days=KEEP_DAYS))
+        log.info("roll called", customers=len(calls), drifted=sum(d.drifted for d in drifts))
+
+    def _scored(
+        self,
+        sampled: list[tuple[str, bytes]],
+        now: datetime,
+        champion: Predictor,
+        learned: Learned | None,
+    ) -> tuple[datetime, Rows, list[Drift]] | None:
+        """When, the rows, the drift; None while nobody has bought. Off the event loop."""
+        if not sampled:
+            return None
+        states = states_of.from_bytes([packed for _, packed in sampled])
+        # In a replay the newest events may lie a little after the last tick.
+        at = max(now.timestamp(), float(states["ref"].max()))
+        x = features(states, np.full(len(states), at))
+        bought = assessable(x) & ~contracts.ended(states)
+        if not bought.any():
+            return None
+        customers = [c for (c, _), buyer in zip(sampled, bought, strict=True) if buyer]
+        called = datetime.fromtimestamp(at, UTC)
+        p = champion.predict(x[bought])
+        calls = self._rows(customers, x[bought], called, champion, p)
+        return called, calls, [] if learned is None else _drifts(learned, x[bought], p)
+
+    def _rows(
+        self, customers: list[str], x: Floats, called: datetime, champion: Predictor, p: Floats
+    ) -> Rows:
+        challenger = self._challenger()
+        if challenger is not None and challenger.horizon_days != champion.horizon_days:
+            challenger = None  # it answers another question
+        beside = None if challenger is None else challenger.predict(x)
+        rule = self._rule(champion.horizon_days).predict(x)
+        midnight = called.timestamp() % DAY_S / DAY_S
+        shown = {
+            name: x[:, feature_index[name]]
+            for name in ("purchase_days", "recency_days", "tenure_days")
+        }
+        return [
+            {
+                "customer_id": customer,
+                "called_on": called.date(),
+                "called_at": called,
+                "horizon_days": champion.horizon_days,
+                "champion": champion.version,
+                "probability": float(p[n]),
+                "challenger": None if challenger is None else challenger.version,
+                "challenger_probability": None if beside is None else float(beside[n]),
+                "rule_probability": float(rule[n]),
+                "bought_that_day": bool(shown["recency_days"][n] <= midnight),
+                **{name: float(column[n]) for name, column in shown.items()},
+            }
+            for n, customer in enumerate(customers)
+        ]
+
+    async def _settle(self, on: date) -> None:
+        rows = await self._roll.called(on)
+        customers = [row["customer_id"] for row in rows]
+        found = await self._roll.states(customers, FEATURE_SET)
+        kept = sorted(found)
+        gone = [c for n, c in enumerate(customers) if n not in found]
+        if not kept:
+            await self._roll.settle(on, {}, [], gone=gone)
+            return
+        outcomes, worths = await asyncio.to_thread(
+            _settled,
+            on,
+            [rows[n] for n in kept],
+            [found[n] for n in kept],
+            [Window(*w) for w in await self._roll.windows(customers)],
+            self._labels,
+        )
+        await self._roll.settle(on, outcomes, worths, gone=gone)
+        log.info("roll call settled", called_on=str(on), rows=len(outcomes))
+
+    async def _show(self, now: datetime) -> None:
+        standing = await self.standing(now)
+        for name, why in standing.items():
+            metrics.MODEL_ALARM.labels(name).set(bool(why))
+        newest: set[tuple[str, str]] = set()
+        for row in await self._roll.realised(now.date() - timedelta(days=KEEP_DAYS)):
+            key = (row["role"], row["segment"])
+            if key not in newest:
+                newest.add(key)
+                metrics.REALISED_AUC.labels(*key).set(row["roc_auc"])
+                metrics.REALISED_GAP.labels(*key).set(row["observed"] - row["expected"])
+                metrics.REALISED_LIFT.labels(*key).set(row["lift_at_10"])
+        for row in await self._roll.newest_drift():
+            metrics.DRIFT_PSI.labels(row["feature"]).set(row["psi"])
+
+    async def standing(self, now: datetime) -> dict[str, str]:
+        """Each alarm -> why; empty while there is none. Only of the model that serves."""
+        version = self._champion().version
+        rows = await self._roll.realised(now.date() - timedelta(days=KEEP_DAYS))
+        latest = next(
+            (
+                Worth(**{name: row[name] for name in Worth.__slots__})
+                for row in rows
+                if (row["role"], row["segment"], row["version"]) == ("champion", "all", version)
+            ),
+            None,
+        )
+        drifts = [
+            Drift(**{name: row[name] for name in Drift.__slots__})
+            for row in await self._roll.newest_drift()
+            if row["version"] == version
+        ]
+        importance = await self._background.importance(version)
+        found = alarms(drifts, importance, latest, await self._background.trained_auc(version))
+        return {name: found[name] for name in ALARMS}
+
+
+def _column(rows: Rows, name: str) -> Floats:
+    return np.array([row[name] for row in rows], np.float64)
+
+
+def _drifts(learned: Learned, x: Floats, p: Floats) -> list[Drift]:
+    tests = len(FEATURES) + 1
+    found = [
+        drift(feature.name, learned.x[:, at], x[:, at], tests)
+        for at, feature in enumerate(FEATURES)
+    ]
+    return [*found, drift(SCORE, learned.p, p, tests)]
+
+
+def _settled(
+    on: date, rows: Rows, packed: list[bytes], windows: list[Window], labels: Labels
+) -> tuple[dict[str, bool], Rows]:
+    """Outcome of each customer, and what the scores were worth. Off the event loop."""
+    silent, weight = _outcome(rows, states_of.from_bytes(packed), windows, labels)
+    outcomes = {row["customer_id"]: bool(s) for row, s in zip(rows, silent.tolist(), strict=True)}
+    return outcomes, _worths(on, rows, silent, weight)
+
+
+def _outcome(
+    rows: Rows,
+    states: np.ndarray[Any, np.dtype[np.void]],
+    windows: list[Window],
+    labels: Labels,
+) -> tuple[np.ndarray[Any, np.dtype[np.bool_]], Floats]:
+    """Who bought nothing, or whose contract ended, and the weight of each row (0: treated)."""
+    called = np.array([row["called_at"].timestamp() for row in rows])
+    horizon = _column(rows, "horizon_days").astype(np.int64)
+    today = np.array([row["bought_that_day"] for row in rows], np.bool_)
+    back = next_purchase_days(states, first_day(called, today))
+    silent = back > last_day(called, horizon)
+    if labels == "contractual":
+        has = contracts.had(states)
+        silent[has] = contracts.ended_within(states, called, called + horizon * DAY_S)[has]
+    # A return on a day counts as its end: a task of the same day then comes before it.
+    when = np.where(np.isinf(back) | silent, np.inf, (back + 1) * DAY_S)
+    treatments = treatments_of(windows, [row["customer_id"] for row in rows])
+    arm = treatments.arms(float(called.min()), int(horizon.max()), when)
+    weight, _ = weigh(arm, silent)
+    return silent, weight
+
+
+def _worths(
+    on: date, rows: Rows, silent: np.ndarray[Any, np.dtype[np.bool_]], weight: Floats
+) -> Rows:
+    """By segment, of everybody who gave a score; by version, since a swap may lie in between."""
+    groups = segments_of(
+        _column(rows, "purchase_days"), _column(rows, "recency_days"),
+        _column(rows, "tenure_days"), _column(rows, "horizon_days").astype(np.int64),
+    )  # fmt: skip
+    found: Rows = []
+    roles = (
+        ("champion", "champion", "probability"),
+        ("challenger", "challenger", "challenger_probability"),
+        ("rule", None, "rule_probability"),
+    )
+    for role, named, column in roles:
+        versions = np.array(["rule" if named is None else row[named] or "" for row in rows])
+        p = _column(rows, column)
+        for version in sorted(set(versions.tolist()) - {""}):
+            of = versions == version
+            for segment, members in groups.items():
+                chosen = of & members & ~np.isnan(p)
+                measured = worth(segment, silent[chosen], p[chosen], weight[chosen])
+                if measured is not None:
+                    found.append(
+                        {"called_on": on, "version": version, "role": role, **asdict(measured)}
+                    )
+    return found

@@ -1,0 +1,182 @@
+"""Measures the customer base and carries decisions to every customer, in bounded steps.
+
+Reads stored states page by page, keeps a sample, fits, stores one row; and makes customers due,
+page by page, whom a changed definition or threshold may concern. The sweep does the rest.
+"""
+
+import asyncio
+import heapq
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+import msgspec
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from services.scoring.core.features import state as states_of
+from services.scoring.core.features.compute import features
+from services.scoring.core.features.stable_hash import stable_hash
+from services.scoring.core.value.affinity import Counts
+from services.scoring.core.value.base import measure
+from services.scoring.core.value.classify import Valuation
+from services.scoring.core.value.grades import influence
+from shared.contracts.events import Profile
+from shared.kernel.errors import Transient
+from shared.runtime.clock import Clock
+from shared.runtime.service import Stop
+
+log = structlog.get_logger(__name__)
+
+SAMPLE_CUSTOMERS_MAX: Final = 10_000
+"""A quintile edge of so many is within half a per cent of the base's; 15 MB of states."""
+PAGE_CUSTOMERS: Final = 2_000
+"""States of one step: 3 MB, about 10 ms."""
+PAUSE_S: Final = 0.1
+"""Between steps: at most a tenth of PostgreSQL's time goes to them."""
+STEP_S: Final = 0.5
+"""Between looks for work."""
+
+
+class Page(Protocol):
+    """Stored states in key order."""
+
+    @property
+    def customers(self) -> list[str]: ...
+    @property
+    def feature_sets(self) -> list[int]: ...
+    @property
+    def states(self) -> list[bytes]: ...
+    @property
+    def profiles(self) -> list[bytes | None]: ...
+
+
+class Jobs(Protocol):
+    """The jobs' tables."""
+
+    async def relook(self, customers_max: int, wall: datetime) -> int: ...
+    async def lease_measuring(self, wall: datetime, older_than: datetime) -> bool: ...
+    async def release_measuring(self) -> None: ...
+    async def business_time(self) -> float | None: ...
+    async def states(self, after: str, limit: int) -> Page: ...
+    async def save_base(self, base: str, wall: datetime) -> int: ...
+
+
+class Sample:
+    """The customers with the smallest hashes: a random sample that no order can bias."""
+
+    def __init__(self, customers_max: int = SAMPLE_CUSTOMERS_MAX) -> None:
+        self._max = customers_max
+        self._kept: list[tuple[int, str, bytes, bytes | None]] = []
+
+    def add(self, page: Page) -> None:
+        """Take a page in; states of another feature set are not understood and left out."""
+        for customer, feature_set, packed, profile in zip(
+            page.customers, page.feature_sets, page.states, page.profiles, strict=True
+        ):
+            if feature_set != states_of.FEATURE_SET:
+                continue
+            row = (-stable_hash(customer, ""), customer, packed, profile)
+            if len(self._kept) < self._max:
+                heapq.heappush(self._kept, row)
+            elif row[0] > self._kept[0][0]:
+                heapq.heapreplace(self._kept, row)
+
+    def __len__(self) -> int:
+        """How many are kept."""
+        return len(self._kept)
+
+    def columns(self, now: float) -> tuple[NDArray[np.float64], NDArray[np.float64], Counts]:
+        """X, influence and category sketch of the sample at `now`, in the order of the ids."""
+        kept = sorted(self._kept, key=lambda row: row[1])
+        states = states_of.from_bytes([row[2] for row in kept])
+        decode = msgspec.json.Decoder(Profile).decode
+        profiles = [None if row[3] is None else decode(row[3]) for row in kept]
+        x = features(states, np.full(len(kept), now))
+        return x, influence(profiles), states["categories"]
+
+
+async def sampled(jobs: Jobs) -> tuple[Sample, float | None]:
+    """A sample of all stored states, and the business time to look at them."""
+    sample, after = Sample(), ""
+    while True:
+        page = await jobs.states(after, PAGE_CUSTOMERS)
+        sample.add(page)
+        if len(page.customers) < PAGE_CUSTOMERS:
+            return sample, await jobs.business_time()
+        after = page.customers[-1]
+
+
+class ValueRefresh:
+    """The two jobs; any replica may run them, one does."""
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        current: Callable[[], Valuation],
+        clock: Clock,
+        *,
+        refresh_s: float,
+        first_s: float,
+    ) -> None:
+        self._jobs = jobs
+        self._current = current
+        self._clock = clock
+        self._refresh = timedelta(seconds=refresh_s)
+        self._first_s = first_s
+        self._wait_until = -np.inf
+
+    async def watch(self, stop: Stop) -> None:
+        """Until stopped; waits while PostgreSQL is away."""
+        self._wait_until = self._clock.monotonic() + self._first_s
+        while not await stop.wait(STEP_S):
+            try:
+                while await self._jobs.relook(PAGE_CUSTOMERS, self._clock.now()):
+                    if await stop.wait(PAUSE_S):
+                        return
+                await self.measure_when_due(stop)
+            except Transient as trouble:
+                log.warning("value refresh waits", trouble=str(trouble))
+
+    async def measure_when_due(self, stop: Stop) -> bool:
+        """Measure if it is time and nobody else does; whether a base was stored."""
+        wall = self._clock.now()
+        if self._clock.monotonic() < self._wait_until:
+            return False
+        now = await self._jobs.business_time()
+        if now is None or not await self._jobs.lease_measuring(wall, wall - self._refresh):
+            return False
+        try:
+            done = await self._measure(now, stop)
+        finally:
+            await self._jobs.release_measuring()
+        if not done:
+            self._wait_until = self._clock.monotonic() + self._first_s
+        return done
+
+    async def _measure(self, now: float, stop: Stop) -> bool:
+        sample, after = Sample(), ""
+        while True:
+            page = await self._jobs.states(after, PAGE_CUSTOMERS)
+            sample.add(page)
+            if len(page.customers) < PAGE_CUSTOMERS:
+                break
+            after = page.customers[-1]
+            if await stop.wait(PAUSE_S):
+                return False
+        if not len(sample):
+            return False
+        try:
+            base = await asyncio.to_thread(_fit, sample, now, self._current())
+        except ValueError as reason:
+            log.info("base not measured yet", reason=str(reason))
+            return False
+        version = await self._jobs.save_base(base, self._clock.now())
+        log.info("base measured", version=version, customers=len(sample))
+        return True
+
+
+def _fit(sample: Sample, now: float, by: Valuation) -> str:
+    x, reach, categories = sample.columns(now)
+    return msgspec.json.encode(measure(x, reach, categories, by.policy, by.clock)).decode()

@@ -1,0 +1,148 @@
+"""Keeps what is in force in memory: thresholds, the measured base, the user's segments.
+
+A change replaces one reference between two turns: no turn sees half of it, nothing is redeployed.
+"""
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+import msgspec
+import structlog
+
+from services.scoring.core.risk.lapse import LapseClock
+from services.scoring.core.segments.rules import Rule, Rules, rule
+from services.scoring.core.value import policy as policies
+from services.scoring.core.value.base import Base
+from services.scoring.core.value.classify import Valuation
+from shared.kernel.errors import Invalid, Transient
+from shared.runtime.careful import Careful
+from shared.runtime.service import Stop
+
+log = structlog.get_logger(__name__)
+
+KIND: Final = "segment"
+"""Of these items: versions of segments."""
+
+SET_ASIDE: Final = "fails or ends processes where it is tried: see the command `aside list`"
+
+Versions = tuple[int, int, int]
+
+
+class Segment(Protocol):
+    """A definition in force, as stored."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def revision(self) -> int: ...
+    @property
+    def expression(self) -> str: ...
+    @property
+    def action(self) -> str | None: ...
+    @property
+    def act_on_existing(self) -> bool: ...
+
+
+class Stored(Protocol):
+    """What is in force, as stored."""
+
+    @property
+    def versions(self) -> Versions: ...
+    @property
+    def policy(self) -> str | None: ...
+    @property
+    def base(self) -> str | None: ...
+    @property
+    def segments(self) -> Sequence[Segment]: ...
+
+
+class Source(Protocol):
+    """Says what is in force; None: nothing changed."""
+
+    async def in_force(self, known: Versions | None) -> Stored | None: ...
+
+
+class Valuing:
+    """The valuation of this process."""
+
+    def __init__(self, source: Source, poll_s: float, clock: LapseClock, careful: Careful) -> None:
+        self._source = source
+        self._poll_s = poll_s
+        self._versions: Versions | None = None
+        self._clock = clock
+        self._careful = careful
+        self._left: set[str] = set()
+        """Versions of segments that `careful` did not let through."""
+        self._valuation = Valuation(clock=clock)
+        self._refused: dict[str, str] = {}
+
+    def current(self) -> Valuation:
+        """What to use now."""
+        return self._valuation
+
+    @property
+    def unusable(self) -> dict[str, str]:
+        """Segments in force that are not run, and why: this version does not know a name of theirs,
+        or they failed on a customer."""
+        return self._refused | self._valuation.rules.failed
+
+    @property
+    def checked(self) -> bool:
+        """Whether the tables were read at least once."""
+        return self._versions is not None
+
+    async def refresh(self) -> None:
+        """Read what changed."""
+        await self._careful.read()
+        stored = await self._source.in_force(None if self._again else self._versions)
+        if stored is None:
+            return
+        policy_version, base_version, revision = stored.versions
+        policy = policies.stored(stored.policy) if stored.policy else policies.ValuePolicy()
+        base = msgspec.json.decode(stored.base, type=Base) if stored.base else None
+        rules = Rules(revision, tuple(await self._rules(stored.segments)))
+        self._valuation = Valuation(policy, policy_version, base, rules, self._clock)
+        self._versions = stored.versions
+        log.info("valuation in force", policy=policy_version, base=base_version, segments=revision)
+
+    @property
+    def _again(self) -> bool:
+        """Whether one that was left out is to be tried again: it was released, or not yet set
+        aside."""
+        aside = {*self._careful.avoided(KIND)} - {*self._careful.waiting(KIND)}
+        return not self._left <= aside
+
+    async def _rules(self, segments: Sequence[Segment]) -> list[Rule]:
+        """Compiled and tried; one that cannot be run any more, or on which processes end, is left
+        out and told."""
+        versions = {f"{one.id} v{one.version}": one for one in segments}
+        found: dict[str, Rule] = {}
+        refused = {one.id: SET_ASIDE for one in segments}
+
+        async def compile_each(items: Sequence[str]) -> None:
+            for one in map(versions.__getitem__, items):
+                try:
+                    found[one.id] = rule(
+                        one.id, one.version, one.revision, one.expression,
+                        action=one.action, act_on_existing=one.act_on_existing,
+                    )  # fmt: skip
+                except Invalid as error:
+                    refused[one.id] = error.reason
+                    log.warning("segment is disabled: it cannot be run", segment=one.id,
+                                why=str(error))  # fmt: skip
+
+        await self._careful.each(KIND, versions, compile_each)
+        self._left = {item for item, one in versions.items() if refused[one.id] == SET_ASIDE}
+        self._left -= {item for item, one in versions.items() if one.id in found}
+        self._refused = {name: why for name, why in refused.items() if name not in found}
+        return [found[one.id] for one in segments if one.id in found]
+
+    async def watch(self, stop: Stop) -> None:
+        """Refresh until stopped; keeps what is in use while PostgreSQL is away."""
+        while not await stop.wait(self._poll_s):
+            try:
+                await self.refresh()
+            except Transient as trouble:
+                log.warning("valuation not reached", trouble=str(trouble))

@@ -1,0 +1,88 @@
+"""HTTP API of announced absences: days on which a customer's silence is none.
+
+Reading requires `customers:read`, announcing `admin`.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Response
+from pydantic import BaseModel
+
+from services.scoring.inbound.http.value import CustomerId, Reason
+from services.scoring.store.definitions import Decisions
+from shared.http.access import Tokens, require
+from shared.http.fields import Instant
+from shared.kernel.errors import Invalid
+from shared.runtime.clock import Clock
+
+ABSENCE_DAYS_MAX: Final = 366
+"""A longer absence is a farewell."""
+
+EXAMPLE: Final[dict[str, Any]] = {
+    "begins_at": "2026-07-01T00:00:00Z",
+    "ends_at": "2026-08-15T00:00:00Z",
+    "reason": "on parental leave, back in August",
+}
+
+
+class Absence(BaseModel):
+    """An absence that a customer or an owner announced. Times carry an offset."""
+
+    model_config = {"json_schema_extra": {"examples": [EXAMPLE]}}
+
+    begins_at: Instant
+    ends_at: Instant
+    reason: Reason
+
+
+class Announced(BaseModel):
+    """An absence as it was stored, by an earlier version perhaps, which took any times."""
+
+    model_config = {
+        "json_schema_extra": {"examples": [EXAMPLE | {"announced_at": "2026-06-20T08:30:00Z"}]}
+    }
+
+    begins_at: datetime
+    ends_at: datetime
+    reason: str
+    announced_at: datetime
+
+
+def checked(begins_at: datetime, ends_at: datetime) -> None:
+    """Refuse a span that cannot be meant. Raises Invalid naming the field."""
+    if not begins_at < ends_at <= begins_at + timedelta(days=ABSENCE_DAYS_MAX):
+        raise Invalid("ends_at", f"lies within {ABSENCE_DAYS_MAX} days after begins_at")
+
+
+def add_absence_routes(app: FastAPI, decisions: Decisions, tokens: Tokens, clock: Clock) -> None:
+    """Add `/v1/absences/{customer_id}`."""
+    reads = APIRouter(prefix="/v1", dependencies=[Depends(require(tokens, "customers:read"))])
+    decides = APIRouter(prefix="/v1", dependencies=[Depends(require(tokens, "admin"))])
+
+    @reads.get("/absences/{customer_id:path}")
+    async def absence(customer_id: CustomerId) -> Announced:
+        """The newest absence of a customer, past or to come."""
+        found = await decisions.absence(customer_id)
+        if found is None:
+            raise HTTPException(404, f"no absence of {customer_id!r} was announced")
+        return Announced(**{name: found[name] for name in Announced.model_fields})
+
+    @decides.put("/absences/{customer_id:path}", status_code=204)
+    async def announce(customer_id: CustomerId, given: Absence) -> Response:
+        """Announce an absence, in place of the one before: its days do not count as silence."""
+        checked(given.begins_at, given.ends_at)
+        await decisions.announce_absence(
+            customer_id, given.begins_at, given.ends_at, given.reason, clock.now()
+        )
+        return Response(status_code=204)
+
+    @decides.delete("/absences/{customer_id:path}", status_code=204)
+    async def end(customer_id: CustomerId) -> Response:
+        """Forget an absence: all days count again."""
+        if not await decisions.end_absence(customer_id):
+            raise HTTPException(404, f"no absence of {customer_id!r} was announced")
+        return Response(status_code=204)
+
+    app.include_router(reads)
+    app.include_router(decides)

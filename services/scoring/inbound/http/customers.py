@@ -1,0 +1,235 @@
+"""Scoring's HTTP API: what is known of a customer, and why.
+
+Errors are problem documents. Every route wants a token with `customers:read`. Lists are read page
+by page: give `next` of one page as `cursor` of the next.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Path, Query
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field
+
+from services.scoring.core.features.compute import features
+from services.scoring.core.features.registry import FEATURES
+from services.scoring.core.features.state import FEATURE_SET, from_bytes
+from services.scoring.core.risk.horizons import unpack
+from services.scoring.core.risk.state_summary import Value, summary
+from services.scoring.core.signs.detectors import codes_of
+from services.scoring.store.history import After, CustomerFilter, History, Order
+from shared.contracts import risk
+from shared.contracts.events import ID_LENGTH_MAX, Profile
+from shared.contracts.risk import Band, Method, Reason
+from shared.http.access import Tokens, require
+from shared.http.paging import Cursor, Limit, decoded, encoded, number, of_cursor, serial
+
+CustomerId = Annotated[str, Path(min_length=1, max_length=ID_LENGTH_MAX)]
+"""Any id that ingest accepts."""
+
+MADE = {"band", "horizons"}
+"""Fields of an assessment that are told in another form than they are stored in."""
+
+OwnerId = Annotated[str | None, Query(min_length=1, max_length=ID_LENGTH_MAX)]
+
+
+class ReasonView(BaseModel):
+    """Why: the reason's code, its share of the score, and the numbers it speaks of."""
+
+    code: str
+    impact: float
+    facts: dict[str, float]
+
+
+class Told(BaseModel):
+    """What the risk topic was last told of a customer."""
+
+    revision: int
+    assessed_at: datetime
+    value_at_risk: float
+    currency: str
+    reasons: list[ReasonView]
+
+
+class WithinView(BaseModel):
+    """One horizon's probability of no purchase."""
+
+    days: int
+    probability: float
+
+
+class Assessment(BaseModel):
+    """The current assessment. It is told to others only where it is news: see `told`."""
+
+    revision: int
+    assessed_at: datetime
+    probability: float = Field(description="Of no purchase within `horizon_days`")
+    horizon_days: int
+    horizons: list[WithinView] = Field(
+        description="The same over several horizons, shortest first; empty in what is older"
+    )
+    band: Band
+    method: Method
+    model_version: str
+    feature_set: int
+    leading_reason: str | None = Field(description="The most urgent of `signs`")
+    signs: list[str] = Field(description="Signs of leaving as they were last published")
+
+
+class CustomerView(BaseModel):
+    """Everything that scoring knows of a customer. Times are UTC."""
+
+    customer_id: str
+    state: dict[str, Value] | None = Field(description="None while it is being rebuilt")
+    features: dict[str, float | None] | None = Field(
+        description="Of this state, at the time of the assessment or of a later event"
+    )
+    assessment: Assessment | None = Field(description="None for a prospect")
+    told: Told | None
+    profile: dict[str, Any] | None
+
+
+class HistoryPage(BaseModel):
+    """Risk messages as they were published, newest first."""
+
+    items: list[dict[str, Any]]
+    next: str | None
+
+
+class CustomerRow(BaseModel):
+    """A customer in a list: as the risk topic was last told."""
+
+    customer_id: str
+    owner_id: str | None
+    band: Band
+    probability: float
+    value_at_risk: float
+    assessed_at: datetime
+    leading_reason: str | None = Field(description="The most urgent of `signs`")
+    signs: list[str]
+
+
+class CustomerPage(BaseModel):
+    """Customers in the order that was asked for."""
+
+    items: list[CustomerRow]
+    next: str | None
+
+
+def add_routes(app: FastAPI, history: History, tokens: Tokens) -> None:
+    """Add `/v1/customers` and `/v1/customers/...`."""
+    reads = [Depends(require(tokens, "customers:read"))]
+    router = APIRouter(prefix="/v1/customers", dependencies=reads)
+
+    @router.get("")
+    async def customers(
+        band: Band | None = None,
+        owner: OwnerId = None,
+        order_by: Order = "value_at_risk",
+        cursor: Cursor = None,
+        limit: Limit = 50,
+    ) -> CustomerPage:
+        """Customers that were told of, the most value at risk first (or by customer id). One
+        whose value changes between two pages may come twice or not at all."""
+        chosen = CustomerFilter(None if band is None else risk.BANDS.index(band), owner, order_by)
+        after = None if cursor is None else _after(cursor, order_by)
+        rows = await history.customers(chosen, after, limit + 1)
+        more = len(rows) > limit
+        rows = rows[:limit]
+        key = f"{rows[-1]['value_at_risk']!r} {rows[-1]['customer_id']}" if more else None
+        return CustomerPage(items=[_row(row) for row in rows], next=encoded(key))
+
+    # The longer path first: an id may contain slashes.
+    @router.get("/{customer_id:path}/history")
+    async def published(
+        customer_id: CustomerId, cursor: Cursor = None, limit: Limit = 50
+    ) -> HistoryPage:
+        """What the risk topic was told, newest first, with the reasons."""
+        before = None if cursor is None else serial(decoded(cursor))
+        found = await history.published(customer_id, before, limit + 1)
+        more = len(found) > limit
+        items = [msgspec.json.decode(message) for message in found[:limit]]
+        return HistoryPage(items=items, next=encoded(str(items[-1]["revision"]) if more else None))
+
+    @router.get("/{customer_id:path}")
+    async def customer(customer_id: CustomerId) -> CustomerView:
+        """State, features by name, the current assessment with its reasons, and the profile."""
+        row = await history.customer(customer_id)
+        if row is None:
+            raise HTTPException(404, f"no customer {customer_id!r} has been seen")
+        return _customer(row)
+
+    app.include_router(router)
+
+
+def _customer(row: dict[str, Any]) -> CustomerView:
+    readable = row["state_feature_set"] == FEATURE_SET
+    state = from_bytes([row["state"]]) if readable else None
+    return CustomerView(
+        customer_id=row["customer_id"],
+        state=None if state is None else summary(state),
+        features=_features(state, row["assessed_at"]),
+        assessment=_assessment(row),
+        told=None if row["message"] is None else _told(row["message"]),
+        profile=None if row["profile"] is None else _profile(row["profile"]),
+    )
+
+
+def _assessment(row: dict[str, Any]) -> Assessment | None:
+    if row["revision"] is None:
+        return None
+    signs = codes_of(row["published_signs"] or 0)
+    return Assessment(
+        band=risk.BANDS[row["band"]],
+        leading_reason=next(iter(signs), None),
+        signs=signs,
+        horizons=[
+            WithinView(days=days, probability=p) for days, p in unpack(row["horizons"]).items()
+        ],
+        **{name: row[name] for name in Assessment.model_fields if name in row.keys() - MADE},
+    )
+
+
+def _told(message: bytes) -> Told:
+    told = risk.DECODER.decode(message)
+    return Told(
+        revision=told.revision,
+        assessed_at=told.assessed_at,
+        value_at_risk=told.value_at_risk,
+        currency=told.currency,
+        reasons=[_reason(reason) for reason in told.reasons],
+    )
+
+
+def _reason(reason: Reason) -> ReasonView:
+    return ReasonView(code=reason.code, impact=reason.impact, facts=reason.facts)
+
+
+def _row(row: dict[str, Any]) -> CustomerRow:
+    signs = codes_of(row["signs"] or 0)
+    found = {"band": risk.BANDS[row["band"]], "signs": signs}
+    return CustomerRow.model_validate({**row, **found, "leading_reason": next(iter(signs), None)})
+
+
+def _features(
+    state: NDArray[np.void] | None, assessed_at: datetime | None
+) -> dict[str, float | None] | None:
+    if state is None or assessed_at is None:
+        return None
+    # In a replay, and during an import, events are folded before the next assessment.
+    at = np.maximum(state["ref"], assessed_at.timestamp())
+    return {
+        feature.name: None if np.isnan(value) else float(value)
+        for feature, value in zip(FEATURES, features(state, at)[0], strict=True)
+    }
+
+
+def _profile(packed: bytes) -> Any:
+    return msgspec.to_builtins(msgspec.json.decode(packed, type=Profile))
+
+
+def _after(cursor: str, order: Order) -> After:
+    value, customer = of_cursor(cursor, number)
+    return After(value if order == "value_at_risk" else 0.0, customer)

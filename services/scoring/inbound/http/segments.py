@@ -1,0 +1,168 @@
+"""HTTP API of the user's own segments: define, change, retire, list who is in.
+
+Reading wants `customers:read`, defining `admin`. A mistake in a rule is answered with its line and
+column. A saved definition is in force within a second or so; every customer is looked at by it
+within minutes (docs/segmentation.md).
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Path
+from pydantic import BaseModel, Field, StrictBool
+
+from services.scoring.core.segments.expression import CHARS_MAX
+from services.scoring.core.segments.rules import ID_PATTERN, NAMES, runnable
+from services.scoring.inbound.http.value import StandingPage, StandingView, example
+from services.scoring.store.classification_queries import StandingLists
+from services.scoring.store.definitions import Decisions, Definition
+from shared.http.access import Tokens, require
+from shared.http.fields import Whole
+from shared.http.paging import Cursor, Limit, decoded, encoded
+from shared.runtime.clock import Clock
+
+NewId = Annotated[str, Path(pattern=ID_PATTERN)]
+SegmentId = Annotated[str, Path(min_length=1, max_length=200)]
+"""Any that is stored: a command of an earlier version made ids of other forms."""
+
+EXAMPLE: Final[dict[str, Any]] = {
+    "name": "Quiet big spenders",
+    "description": "High value, silent for longer than usual",
+    "expression": "tier == 'high' && silence_over_gap_mean > 1.5 && region in ['Hamburg', 'Köln']",
+    "action": "personal-call",
+    "act_on_existing": False,
+    "version": 0,
+}
+
+
+VIEW: Final[dict[str, Any]] = {
+    **EXAMPLE,
+    "id": "quiet-spenders",
+    "version": 1,
+    "created_at": "2026-01-05T10:00:00Z",
+    "retired": False,
+    "customers": 57,
+}
+
+
+class SegmentIn(BaseModel):
+    """A segment as its author defines it."""
+
+    model_config = {"json_schema_extra": {"examples": [EXAMPLE]}}
+
+    name: str = Field(min_length=1, max_length=100)
+    description: str = Field("", max_length=1_000)
+    expression: str = Field(min_length=1, max_length=CHARS_MAX, description="A CEL rule over NAMES")
+    action: str | None = Field(
+        None, max_length=100, description="A playbook, triggered once on entry"
+    )
+    act_on_existing: StrictBool = Field(
+        default=False, description="Also for whom the definition finds inside when it is saved"
+    )
+    version: Whole = Field(
+        0, ge=0, description="The version that you change; 0 for a new segment: guards against two "
+        "authors at once",
+    )  # fmt: skip
+
+
+class SegmentView(BaseModel):
+    """A segment in force."""
+
+    model_config = {"json_schema_extra": {"examples": [VIEW]}}
+
+    id: str
+    version: int
+    name: str
+    description: str
+    expression: str
+    action: str | None
+    act_on_existing: bool
+    created_at: datetime
+    retired: bool
+    customers: int | None = Field(None, description="Members now")
+
+
+def add_segment_routes(
+    app: FastAPI, lists: StandingLists, decisions: Decisions, tokens: Tokens, clock: Clock
+) -> None:
+    """Add `/v1/segments...`."""
+    reads = APIRouter(
+        prefix="/v1/segments", dependencies=[Depends(require(tokens, "customers:read"))]
+    )
+    decides = APIRouter(prefix="/v1/segments", dependencies=[Depends(require(tokens, "admin"))])
+    _add_reads(reads, lists, decisions)
+    _add_decisions(decides, decisions, clock)
+    app.include_router(reads)
+    app.include_router(decides)
+
+
+def _add_reads(router: APIRouter, lists: StandingLists, decisions: Decisions) -> None:
+    @router.get("", responses=example({"items": [VIEW]}))
+    async def segments() -> dict[str, list[SegmentView]]:
+        """Every segment in force, with how many customers are in."""
+        sizes = await decisions.sizes()
+        found = [_view(one, sizes.get(one.id, 0)) for one in await decisions.segments()]
+        return {"items": found}
+
+    @router.get("/names", responses=example({"band": "text", "purchases": "number"}))
+    async def names() -> dict[str, str]:
+        """What a rule may read, and of what kind each name is."""
+        return dict(sorted(NAMES.items()))
+
+    @router.get("/{segment_id}")
+    async def segment(segment_id: SegmentId) -> SegmentView:
+        """One segment, its newest version."""
+        found = await decisions.segment(segment_id)
+        if found is None:
+            raise HTTPException(404, f"no segment {segment_id!r}")
+        return _view(found, (await decisions.sizes()).get(segment_id, 0))
+
+    @router.get("/{segment_id}/customers")
+    async def customers(
+        segment_id: SegmentId, cursor: Cursor = None, limit: Limit = 50
+    ) -> StandingPage:
+        """Who is in the segment now, by customer id."""
+        if await decisions.segment(segment_id) is None:
+            raise HTTPException(404, f"no segment {segment_id!r}")
+        after = "" if cursor is None else decoded(cursor)
+        rows = await lists.members(segment_id, after, limit + 1)
+        more, rows = len(rows) > limit, rows[:limit]
+        last = rows[-1]["customer_id"] if more else None
+        return StandingPage(items=[StandingView(**row) for row in rows], next=encoded(last))
+
+
+def _add_decisions(router: APIRouter, decisions: Decisions, clock: Clock) -> None:
+    @router.put("/{segment_id}")
+    async def save(segment_id: NewId, given: SegmentIn) -> SegmentView:
+        """Define a segment, or change it: give the `version` that you have read."""
+        runnable(given.expression)
+        wanted = _definition(segment_id, given, clock.now())
+        return _view(await decisions.save_segment(wanted, given.version), None)
+
+    @router.delete("/{segment_id}")
+    async def retire(segment_id: SegmentId) -> SegmentView:
+        """Take a segment out of force: its members leave it, silently, as they are looked at."""
+        retired = await decisions.retire_segment(segment_id, clock.now())
+        if retired is None:
+            raise HTTPException(404, f"no segment {segment_id!r} is in force")
+        return _view(retired, None)
+
+
+def _definition(segment_id: str, given: SegmentIn, now: datetime) -> Definition:
+    return Definition(
+        id=segment_id,
+        version=0,
+        revision=0,
+        name=given.name,
+        description=given.description,
+        expression=given.expression,
+        action=given.action,
+        act_on_existing=given.act_on_existing,
+        retired=False,
+        created_at=now,
+    )
+
+
+def _view(one: Definition, customers: int | None) -> SegmentView:
+    facts = {name: getattr(one, name) for name in SegmentView.model_fields if name != "customers"}
+    return SegmentView(**facts, customers=customers)

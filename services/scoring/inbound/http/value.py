@@ -1,0 +1,287 @@
+"""HTTP API of value: lists worth acting on, standings, grades set by hand, the policy.
+
+Reading wants `customers:read`; what an operator decides wants `admin`.
+"""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Final
+
+import msgspec
+from fastapi import APIRouter, Body, Depends, FastAPI, HTTPException, Path, Response
+from pydantic import BaseModel, Field
+
+from services.scoring.core.signs.detectors import codes_of
+from services.scoring.core.value import policy as policies
+from services.scoring.core.value.quality import MEANINGS
+from services.scoring.store.classification_queries import After, StandingLists
+from services.scoring.store.definitions import Decisions
+from shared.contracts.events import ID_LENGTH_MAX
+from shared.contracts.risk import Grade
+from shared.http.access import Tokens, require
+from shared.http.fields import Instant
+from shared.http.paging import Cursor, Limit, encoded, number, of_cursor
+from shared.kernel.errors import Invalid
+from shared.runtime.clock import Clock
+
+CustomerId = Annotated[str, Path(min_length=1, max_length=ID_LENGTH_MAX)]
+Reason = Annotated[str, Field(min_length=3, max_length=500)]
+OVERRIDE_DAYS_MAX: Final = 366
+"""A grade set by hand is looked at again within a year."""
+
+EXAMPLE: Final[dict[str, Any]] = {
+    "customer_id": "c-1042",
+    "at": "2026-03-01T09:00:00Z",
+    "grade": "potential",
+    "tier": "high",
+    "behaviour": "active",
+    "lifecycle": "growing",
+    "lifecycle_since": "2026-01-12T08:30:00Z",
+    "segments": ["big-city"],
+    "needs": ["household"],
+    "quality": [],
+    "rfm": "534",
+    "rfm_cell": "potential_loyalist",
+    "lifetime_value": 412.5,
+    "lifetime_value_days": 365,
+    "expected_purchases": 8.1,
+    "alive_probability": 0.93,
+    "value_at_risk": 11.2,
+    "net_spent": 180.0,
+    "profit": 54.0,
+    "worth": 430.1,
+    "overridden": False,
+}
+
+
+CHANGE: Final[dict[str, Any]] = {
+    "at": "2026-02-01T09:00:00Z",
+    "sequence": 3,
+    "kind": "tier_changed",
+    "before": "mid",
+    "after": "high",
+    "segment": None,
+    "silent": False,
+}
+SET_GRADE: Final[dict[str, Any]] = {
+    "id": 1,
+    "customer_id": "c-1042",
+    "grade": "vip",
+    "reason": "board member",
+    "set_at": "2026-01-05T10:00:00Z",
+    "expires_at": "2026-09-30T00:00:00Z",
+    "ended_at": "2026-01-20T10:00:00Z",
+}
+COUNTS: Final = {
+    "grade": {"vip": 310, "potential": 640, "regular": 2_110},
+    "quality": {"profile_incomplete": 84},
+}
+POLICY: Final[dict[str, Any]] = {
+    "in_force": {"vip": {"share": 0.05, "at_least": None}, "margin": 0.1},
+    "versions": [
+        {
+            "version": 1,
+            "policy": {"vip": {"share": 0.05, "at_least": None}, "margin": 0.1},
+            "reason": "plan",
+            "created_at": "2026-01-05T10:00:00Z",
+        }
+    ],
+}
+"""Shortened: every threshold is told."""
+
+
+class StandingView(BaseModel):
+    """Who a customer is to the company (docs/segmentation.md). None: the data do not say."""
+
+    model_config = {"json_schema_extra": {"examples": [EXAMPLE]}}
+
+    customer_id: str
+    at: datetime
+    grade: Grade | None
+    tier: str | None
+    behaviour: str | None
+    lifecycle: str | None
+    lifecycle_since: datetime
+    segments: list[str]
+    needs: list[str]
+    quality: list[str]
+    rfm: str | None
+    rfm_cell: str | None
+    lifetime_value: float | None
+    lifetime_value_days: int | None
+    expected_purchases: float | None
+    alive_probability: float | None
+    value_at_risk: float | None
+    net_spent: float | None
+    profit: float | None
+    worth: float | None = Field(description="Lifetime value with advocacy")
+    overridden: bool
+    entered_at: datetime | None = Field(None, description="In a segment's list")
+    leading_reason: str | None = Field(
+        None, description="In the win-back list: the likely cause of leaving, first of `signs`"
+    )
+    signs: list[str] = Field([], description="In the win-back list: signs of leaving")
+    leaving_cause: str | None = Field(
+        None, description="In the win-back list: why they left, as an owner learned it"
+    )
+
+
+class StandingPage(BaseModel):
+    """Customers in the order of the list."""
+
+    model_config = {
+        "json_schema_extra": {"examples": [{"items": [EXAMPLE], "next": "NDMwLjEgYy0xMDQy"}]}
+    }
+
+    items: list[StandingView]
+    next: str | None
+
+
+class StandingDetail(BaseModel):
+    """One customer, with the history of changes and of grades set by hand, newest first."""
+
+    model_config = {
+        "json_schema_extra": {
+            "examples": [{"standing": EXAMPLE, "changes": [CHANGE], "set_grades": [SET_GRADE]}]
+        }
+    }
+
+    standing: StandingView
+    changes: list[dict[str, Any]]
+    set_grades: list[dict[str, Any]]
+
+
+class SetGrade(BaseModel):
+    """A grade set by a person, with why and until when."""
+
+    model_config = {
+        "json_schema_extra": {
+            "examples": [
+                {"grade": "vip", "reason": "board member", "expires_at": "2026-09-30T00:00:00Z"}
+            ]
+        }
+    }
+    grade: Grade
+    reason: Reason
+    expires_at: Instant
+
+
+class PolicyIn(BaseModel):
+    """A new policy: all of it, and why."""
+
+    model_config = {
+        "json_schema_extra": {
+            "examples": [
+                {
+                    "policy": {"vip": {"share": 0.05}, "high": {"at_least": 500}},
+                    "reason": "plan",
+                }
+            ]
+        }
+    }
+    policy: dict[str, Any]
+    reason: Reason
+
+
+def example(answer: Any) -> dict[int | str, dict[str, Any]]:
+    """For the OpenAPI document: what a route without a named answer may say."""
+    return {200: {"content": {"application/json": {"example": answer}}}}
+
+
+def add_value_routes(
+    app: FastAPI, lists: StandingLists, decisions: Decisions, tokens: Tokens, clock: Clock
+) -> None:
+    """Add `/v1/lists/...`, `/v1/standings/...`, `/v1/grades/...` and `/v1/value/...`."""
+    reads = APIRouter(prefix="/v1", dependencies=[Depends(require(tokens, "customers:read"))])
+    decides = APIRouter(prefix="/v1", dependencies=[Depends(require(tokens, "admin"))])
+    _add_reads(reads, lists, decisions)
+    _add_decisions(decides, decisions, clock)
+    app.include_router(reads)
+    app.include_router(decides)
+
+
+def _add_reads(router: APIRouter, lists: StandingLists, decisions: Decisions) -> None:
+    @router.get("/lists/potential-high-value")
+    async def potential(cursor: Cursor = None, limit: Limit = 50) -> StandingPage:
+        """Potential high-value customers: not VIP, but worth most in the time to come."""
+        rows = await lists.potential(_after(cursor), limit + 1)
+        return _page(rows, limit, "worth")
+
+    @router.get("/lists/win-back")
+    async def win_back(cursor: Cursor = None, limit: Limit = 50) -> StandingPage:
+        """Win-back candidates: churned, those who brought most money first, with why they left."""
+        rows = [_with_cause(row) for row in await lists.win_back(_after(cursor), limit + 1)]
+        return _page(rows, limit, "net_spent")
+
+    @router.get("/standings/{customer_id:path}")
+    async def standing(customer_id: CustomerId) -> StandingDetail:
+        """A customer's standing and its history."""
+        row = await lists.one(customer_id)
+        if row is None:
+            raise HTTPException(404, f"nothing is said yet of a customer {customer_id!r}")
+        return StandingDetail(
+            standing=StandingView(**row),
+            changes=await lists.changes(customer_id),
+            set_grades=await decisions.set_grades(customer_id),
+        )
+
+    @router.get("/value/counts", responses=example(COUNTS))
+    async def counts() -> dict[str, dict[str, int]]:
+        """Customers by grade, tier, state, RFM cell and quality flag."""
+        return await lists.counts()
+
+    @router.get("/value/quality-flags", responses=example(MEANINGS))
+    async def flags() -> dict[str, str]:
+        """What each quality flag means."""
+        return MEANINGS
+
+    @router.get("/value/policy", responses=example(POLICY))
+    async def policy() -> dict[str, Any]:
+        """The policy in force (the defaults where none was ever saved) and its versions."""
+        versions = await decisions.policies()
+        current = policies.stored(versions[0]["policy"]) if versions else policies.ValuePolicy()
+        kept = [{**v, "policy": msgspec.json.decode(v["policy"])} for v in versions]
+        return {"in_force": msgspec.to_builtins(current), "versions": kept}
+
+
+def _with_cause(row: dict[str, Any]) -> dict[str, Any]:
+    signs = codes_of(row.pop("signs") or 0)
+    return {**row, "signs": signs, "leading_reason": next(iter(signs), None)}
+
+
+def _add_decisions(router: APIRouter, decisions: Decisions, clock: Clock) -> None:
+    @router.put("/value/policy", responses=example({"version": 2}))
+    async def save(given: Annotated[PolicyIn, Body()]) -> dict[str, int]:
+        """Put other thresholds in force, without a redeploy; what is left out has its default.
+        The next look at each customer uses them, and everybody is looked at within minutes."""
+        policy = policies.parse(msgspec.json.encode(given.policy))
+        text = msgspec.json.encode(policy).decode()
+        return {"version": await decisions.save_policy(text, given.reason, clock.now())}
+
+    @router.put("/grades/{customer_id:path}", status_code=204)
+    async def set_grade(customer_id: CustomerId, given: SetGrade) -> Response:
+        """Set a customer's grade by hand until it expires."""
+        now = clock.now()
+        if not now < given.expires_at <= now + timedelta(days=OVERRIDE_DAYS_MAX):
+            raise Invalid("expires_at", f"lies within the next {OVERRIDE_DAYS_MAX} days")
+        await decisions.set_grade(customer_id, given.grade, given.reason, now, given.expires_at)
+        return Response(status_code=204)
+
+    @router.delete("/grades/{customer_id:path}", status_code=204)
+    async def end_grade(customer_id: CustomerId) -> Response:
+        """Let the rules decide again."""
+        if not await decisions.end_grade(customer_id, clock.now()):
+            raise HTTPException(404, f"no grade of {customer_id!r} is set by hand")
+        return Response(status_code=204)
+
+
+def _after(cursor: str | None) -> After | None:
+    if cursor is None:
+        return None
+    value, customer = of_cursor(cursor, number)
+    return value, customer
+
+
+def _page(rows: list[dict[str, Any]], limit: int, by: str) -> StandingPage:
+    more, rows = len(rows) > limit, rows[:limit]
+    key = f"{rows[-1][by]!r} {rows[-1]['customer_id']}" if more else None
+    return StandingPage(items=[StandingView(**row) for row in rows], next=encoded(key))

@@ -1,0 +1,176 @@
+"""A turn's columns as the rows that PostgreSQL is given, and its rows as columns.
+
+What it is for: the one place with a Python value for each customer and column. It never talks to
+PostgreSQL.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.scoring.core.features.columns import objects
+from services.scoring.core.features.state import (
+    FEATURE_SET,
+    empty,
+    from_bytes,
+    to_bytes,
+)
+from services.scoring.core.features.times import seconds_of
+from services.scoring.ports import Effects, EventRows, Loaded
+from shared.kernel.errors import Transient
+from shared.postgres.copying import Numbers, Words, timestamps
+
+
+def loaded_of(numbers: Mapping[str, NDArray[Any]], words: Mapping[str, Sequence[Any]]) -> Loaded:
+    """From the columns that are stored; `feature_set` is that of the state, -1 without one.
+
+    Raises Transient where a state is of another feature set.
+    """
+    states, known = _unpacked(words["state"], numbers["feature_set"])
+    return Loaded(
+        state=states,
+        known=known,
+        revision=numbers["revision"],
+        probability=numbers["probability"],
+        band=numbers["band"].astype(np.int8),
+        model_version=objects(words["model_version"]),
+        published_at=numbers["published_at"],
+        published_probability=numbers["published_probability"],
+        published_band=numbers["published_band"].astype(np.int8),
+        published_signs=numbers["published_signs"].astype(np.int16),
+        due_at=numbers["due_at"],
+        look_at=numbers["look_at"],
+    )
+
+
+def event_rows(events: EventRows, recorded_at: datetime) -> tuple[Numbers, Words]:
+    """Columns of `event`."""
+    numbers = {
+        "recorded_at": timestamps(np.full(len(events), recorded_at.timestamp())),
+        "time": timestamps(seconds_of(events.time)),
+    }
+    words: Words = {
+        "customer_id": [name.encode() for name in events.customer],
+        "original_customer_id": [name.encode() for name in events.original_customer],
+        "type": [kind.encode() for kind in events.type],
+        "payload": [record.value for record in events.record],
+    }
+    return numbers, words
+
+
+def keys(events: EventRows) -> tuple[Numbers, Words]:
+    """Columns of `s_key`."""
+    return {"n": np.arange(len(events), dtype=np.int32)}, {
+        "customer_id": [name.encode() for name in events.customer],
+        "source": [name.encode() for name in events.source],
+        "id": [name.encode() for name in events.id],
+        "content_hash": events.content_hash,
+    }
+
+
+def customers(effects: Effects) -> tuple[Numbers, Words]:
+    """Columns of `s_customer`: who was touched, with the state, and who is assessed anew. Of
+    several assessments the last is written (`assessed`: how many there are; none, and the numbers
+    say nothing), and of those that are told the last one (`told`: whether there is any)."""
+    new, n, touched = effects.assessments, len(effects.customers), len(effects.states)
+    times = np.bincount(new.row, minlength=n)
+    rows = np.flatnonzero((np.arange(n) < touched) | (times > 0))
+    # What is assigned more than once keeps the last value, as numpy promises.
+    last, last_told, told = np.zeros(n, np.int64), np.zeros(n, np.int64), np.flatnonzero(new.told)
+    last[new.row], last_told[new.row[told]] = np.arange(len(new)), told
+    at, published = last[rows], last_told[rows]
+    numbers: Numbers = {
+        "partition": np.array(effects.partition, np.int32)[rows],
+        "stored": effects.stored[rows],
+        "assessed": times[rows].astype(np.int32),
+        "revision": _of(new.revision, at),
+        "assessed_at": _of(new.assessed_at, at),
+        "probability": _of(new.probability, at),
+        "band": _of(new.band.astype(np.int16), at),
+        "published_signs": _of(new.published_signs, at),
+        "look_at": _of(new.look_at, at),
+        "value_at_risk": _of(new.value_at_risk, at),
+        "told": np.bincount(new.row[told], minlength=n)[rows] > 0,
+        "published_at": _of(new.assessed_at, published),
+        "published_probability": _of(new.probability, published),
+        "published_band": _of(new.band.astype(np.int16), published),
+        "published_value_at_risk": _of(new.value_at_risk, published),
+    }
+    assessed = times[rows] > 0
+    packed = np.full(len(rows), None, np.object_)
+    packed[assessed] = new.horizons[at[assessed]]
+    return numbers, {
+        "customer_id": [effects.customers[row].encode() for row in rows.tolist()],
+        "state": [*to_bytes(effects.states), *[None] * (len(rows) - touched)],
+        "horizons": packed.tolist(),
+    }
+
+
+def _of(column: NDArray[Any], at: NDArray[np.int64]) -> NDArray[Any]:
+    """Its values at these places; zeros where it has none at all."""
+    return column[at] if len(column) else np.zeros(len(at), column.dtype)
+
+
+def timers(effects: Effects) -> tuple[Numbers, Words]:
+    """Columns of `s_timer`: the timer as it becomes and as it was read (NaN: it was not there), and
+    whether it is stored."""
+    rows = np.flatnonzero(~np.isnan(effects.due_at))
+    before = effects.timer[rows]
+    numbers: Numbers = {
+        "partition": np.array(effects.partition, np.int32)[rows],
+        "due_at": effects.due_at[rows],
+        "before": before,
+        "stored": ~np.isnan(before),
+    }
+    return numbers, {"customer_id": [effects.customers[row].encode() for row in rows.tolist()]}
+
+
+def made_by(effects: Effects) -> tuple[str, str, int, int]:
+    """Method, version, feature set and horizon of what assessed."""
+    model = effects.predictor
+    return model.method, model.version, model.feature_set, model.horizon_days
+
+
+def history(effects: Effects) -> tuple[Numbers, Words]:
+    """Columns of `assessment_history`: of the assessments that are told."""
+    new = effects.assessments.take(np.flatnonzero(effects.assessments.told))
+    n, (method, version, feature_set, horizon_days) = len(new), made_by(effects)
+    numbers: Numbers = {
+        "recorded_at": timestamps(np.full(n, effects.recorded_at.timestamp())),
+        "revision": new.revision,
+        "assessed_at": timestamps(new.assessed_at),
+        "probability": new.probability,
+        "band": new.band.astype(np.int16),
+        "feature_set": np.full(n, feature_set, np.int16),
+        "horizon_days": np.full(n, horizon_days, np.int16),
+    }
+    return numbers, {
+        "customer_id": [effects.customers[row].encode() for row in new.row.tolist()],
+        "method": [method.encode()] * n,
+        "model_version": [version.encode()] * n,
+        "features": [row.tobytes() for row in np.ascontiguousarray(new.features, "<f8")],
+        "message": new.message.tolist(),
+        "horizons": new.horizons.tolist(),
+    }
+
+
+def _unpacked(
+    packed: Sequence[bytes | None], feature_set: NDArray[np.int64]
+) -> tuple[NDArray[np.void], NDArray[np.bool_]]:
+    """STATE[n], the empty one where none is stored, and bool[n]: whether one is."""
+    known = feature_set >= 0
+    for found in np.unique(feature_set[known & (feature_set != FEATURE_SET)]).tolist():
+        raise Transient(
+            f"stored states have feature set {found}, this version has {FEATURE_SET}: scoring "
+            "goes on once `python -m services.scoring rebuild` has made them anew"
+        )
+    stored = [one for one in packed if one is not None]
+    if len(stored) == len(packed):
+        return from_bytes(stored), known
+    states = empty(len(packed))
+    if stored:
+        states[known] = from_bytes(stored)
+    return states, known

@@ -1,0 +1,220 @@
+"""What people decide about value: policies, segments, overrides; and the request to look again.
+
+Each is a new version; nothing is changed in place. Saving asks for a look at every customer, which
+`store.value_jobs` does in bounded steps.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import distinct_on, insert
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.scoring.core.risk.timers import AFTER_BACKFILL, PULLED
+from services.scoring.core.segments.rules import SEGMENTS_MAX
+from services.scoring.store.value_tables import (
+    absence,
+    grade_override,
+    segment_definition,
+    segment_member,
+    value_policy,
+)
+from shared.kernel.errors import Invalid
+from shared.postgres.engine import UnitOfWork, unit_of_work
+
+ONE_WRITER: Final = sa.text("SELECT pg_advisory_xact_lock(hashtext('scoring.decisions'))")
+"""Versions must become visible in their order, or a poll would miss one."""
+
+RELOOK: Final = sa.text(
+    "UPDATE scoring.value_job SET requested = requested + 1, requested_at = :now, cursor = '' "
+    "WHERE name = 'relook'"
+)
+VERSIONS_SHOWN_MAX: Final = 100
+"""Of one segment or policy, newest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One version of a segment."""
+
+    id: str
+    version: int
+    revision: int
+    name: str
+    description: str
+    expression: str
+    action: str | None
+    act_on_existing: bool
+    retired: bool
+    created_at: datetime
+
+
+def _newest() -> sa.Subquery:
+    """The newest version of every segment."""
+    t = segment_definition
+    query = sa.select(t).ext(distinct_on(t.c.id)).order_by(t.c.id, t.c.version.desc())
+    return query.subquery()
+
+
+class Decisions:
+    """Statements on what people decide."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def save_policy(self, policy: str, reason: str, now: datetime) -> int:
+        """The new version's number."""
+        t = value_policy
+        async with unit_of_work(self._engine) as work:
+            await work.connection.execute(ONE_WRITER)
+            query = sa.select(sa.func.coalesce(sa.func.max(t.c.version), 0))
+            version = int((await work.connection.execute(query)).scalar_one()) + 1
+            await work.connection.execute(
+                t.insert().values(version=version, policy=policy, reason=reason, created_at=now)
+            )
+            await work.connection.execute(RELOOK, {"now": now})
+        return version
+
+    async def policies(self) -> list[dict[str, Any]]:
+        """Every version, newest first."""
+        query = sa.select(value_policy).order_by(value_policy.c.version.desc())
+        return await self._rows(query.limit(VERSIONS_SHOWN_MAX))
+
+    async def save_segment(self, given: Definition, expected: int) -> Definition:
+        """A new version of a segment; `expected` is the newest one known to the author (0: none).
+
+        Raises Invalid when another version has come meanwhile, or too many are in force.
+        """
+        t = segment_definition
+        async with unit_of_work(self._engine) as work:
+            await work.connection.execute(ONE_WRITER)
+            current = await self._current(work, given.id)
+            version = 0 if current is None else current.version
+            live = current is not None and not current.retired
+            # A retired segment may be defined anew as if it had never been.
+            if expected != version and (live or expected != 0):
+                raise Invalid("version", f"the segment is at version {version}, not {expected}")
+            if not given.retired and not live and await self._in_force(work) >= SEGMENTS_MAX:
+                raise Invalid("id", f"{SEGMENTS_MAX} segments are in force: retire one first")
+            query = sa.select(sa.func.coalesce(sa.func.max(t.c.revision), 0))
+            revision = int((await work.connection.execute(query)).scalar_one()) + 1
+            values = {name: getattr(given, name) for name in Definition.__slots__}
+            values |= {"version": version + 1, "revision": revision}
+            await work.connection.execute(t.insert().values(**values))
+            await work.connection.execute(RELOOK, {"now": given.created_at})
+        return Definition(**values)
+
+    async def retire_segment(self, segment_id: str, now: datetime) -> Definition | None:
+        """Take a segment out of force; None where there is none, whatever the form of its id."""
+        found = await self.segment(segment_id)
+        if found is None or found.retired:
+            return None
+        return await self.save_segment(replace(found, retired=True, created_at=now), found.version)
+
+    async def segment(self, segment_id: str) -> Definition | None:
+        """The newest version, retired or not."""
+        async with unit_of_work(self._engine) as work:
+            return await self._current(work, segment_id)
+
+    async def segments(self) -> list[Definition]:
+        """Those in force, by id."""
+        newest = _newest()
+        query = sa.select(newest).where(~newest.c.retired).order_by(newest.c.id)
+        return [Definition(**row) for row in await self._rows(query)]
+
+    async def sizes(self) -> dict[str, int]:
+        """Customers of each segment now."""
+        m = segment_member
+        query = sa.select(m.c.segment_id, sa.func.count().label("n")).group_by(m.c.segment_id)
+        return {row["segment_id"]: row["n"] for row in await self._rows(query)}
+
+    async def set_grade(
+        self, customer: str, grade: str, reason: str, now: datetime, expires: datetime
+    ) -> None:
+        """Set a grade until `expires`; one that is set already ends now."""
+        async with unit_of_work(self._engine) as work:
+            await self._end(work, customer, now)
+            await work.connection.execute(
+                grade_override.insert().values(
+                    customer_id=customer, grade=grade, reason=reason, set_at=now, expires_at=expires
+                )
+            )
+
+    async def end_grade(self, customer: str, now: datetime) -> bool:
+        """End a set grade; False where none is."""
+        async with unit_of_work(self._engine) as work:
+            return await self._end(work, customer, now)
+
+    async def announce_absence(
+        self, customer: str, begins: datetime, ends: datetime, reason: str, now: datetime
+    ) -> None:
+        """Keep an absence in place of the one before, and look at the customer soon."""
+        values = {"begins_at": begins, "ends_at": ends, "reason": reason, "announced_at": now}
+        async with unit_of_work(self._engine) as work:
+            added = insert(absence).values(customer_id=customer, **values)
+            await work.connection.execute(
+                added.on_conflict_do_update(index_elements=[absence.c.customer_id], set_=values)
+            )
+            await self._look_soon(work, customer)
+
+    async def absence(self, customer: str) -> dict[str, Any] | None:
+        """The newest absence of a customer, past or to come; None where none was announced."""
+        query = sa.select(absence).where(absence.c.customer_id == customer)
+        rows = await self._rows(query)
+        return rows[0] if rows else None
+
+    async def end_absence(self, customer: str) -> bool:
+        """Forget an absence; False where none was announced."""
+        async with unit_of_work(self._engine) as work:
+            ended = await work.connection.execute(
+                absence.delete().where(absence.c.customer_id == customer)
+            )
+            await self._look_soon(work, customer)
+        return ended.rowcount > 0
+
+    async def set_grades(self, customer: str) -> list[dict[str, Any]]:
+        """Every grade that was ever set of a customer, newest first."""
+        t = grade_override
+        query = sa.select(t).where(t.c.customer_id == customer).order_by(t.c.id.desc())
+        return await self._rows(query.limit(VERSIONS_SHOWN_MAX))
+
+    @staticmethod
+    async def _end(work: UnitOfWork, customer: str, now: datetime) -> bool:
+        t = grade_override
+        ended = await work.connection.execute(
+            t.update().where(t.c.customer_id == customer, t.c.ended_at.is_(None)).values(
+                ended_at=now)
+        )  # fmt: skip
+        await Decisions._look_soon(work, customer)
+        return ended.rowcount > 0
+
+    @staticmethod
+    async def _look_soon(work: UnitOfWork, customer: str) -> None:
+        await work.connection.execute(
+            sa.text(
+                "UPDATE scoring.timer SET due_at = to_timestamp(:pulled) "
+                "WHERE customer_id = :customer AND due_at > to_timestamp(:after_backfill)"
+            ),
+            {"customer": customer, "pulled": PULLED, "after_backfill": AFTER_BACKFILL},
+        )
+
+    @staticmethod
+    async def _current(work: UnitOfWork, segment_id: str) -> Definition | None:
+        t = segment_definition
+        query = sa.select(t).where(t.c.id == segment_id).order_by(t.c.version.desc()).limit(1)
+        row = (await work.connection.execute(query)).mappings().one_or_none()
+        return None if row is None else Definition(**row)
+
+    @staticmethod
+    async def _in_force(work: UnitOfWork) -> int:
+        newest = _newest()
+        query = sa.select(sa.func.count()).select_from(newest).where(~newest.c.retired)
+        return int((await work.connection.execute(query)).scalar_one())
+
+    async def _rows(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
+        async with unit_of_work(self._engine) as work:
+            found: Sequence[Any] = (await work.connection.execute(query)).mappings().all()
+        return [dict(row) for row in found]

@@ -1,0 +1,103 @@
+"""The SQL of a rebuild: who has an outdated state, their events, and the new state in its place."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.scoring.core.features.state import FEATURE_SET
+from shared.kernel.errors import Transient
+from shared.postgres.engine import unit_of_work
+
+EVENTS_AT_ONCE = 5_000
+"""Events read and folded at once, about 2 MB."""
+
+LOCK = 0x72656275
+"""'rebu': the advisory lock that lets one rebuild work at a time."""
+
+REASON = "states are being rebuilt; if this stays, run `python -m services.scoring rebuild` again"
+
+_OURS = "s.feature_set <> $1 AND mod(hashtext(s.customer_id)::bigint + 2147483648, $3) = $2"
+
+
+class Rebuilding:
+    """Implements `handlers.rebuild.Stored` on PostgreSQL."""
+
+    def __init__(self, engine: AsyncEngine, topic: str) -> None:
+        self._engine = engine
+        self._topic = topic
+
+    @asynccontextmanager
+    async def stopped(self) -> AsyncIterator[None]:
+        """Every running partition of the topic stands still; they go on where the end is reached.
+
+        Raises Transient while another rebuild works.
+        """
+        async with self._engine.connect() as connection:
+            raw = (await connection.get_raw_connection()).driver_connection
+            if raw is None or not await raw.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
+                raise Transient("another rebuild is at work")
+            try:
+                # Under the partitions' locks: whatever a worker has under way ends before.
+                await raw.execute(
+                    "UPDATE scoring.partition SET epoch = epoch + 1, status = 'stopped', "
+                    "status_reason = $2 WHERE topic = $1 AND status = 'running'",
+                    self._topic,
+                    REASON,
+                )
+                yield
+                await raw.execute(
+                    "UPDATE scoring.partition SET status = 'running', status_reason = NULL "
+                    "WHERE topic = $1 AND status_reason = $2",
+                    self._topic,
+                    REASON,
+                )
+            finally:
+                await raw.execute("SELECT pg_advisory_unlock($1)", LOCK)
+
+    async def outdated(self) -> int:
+        """Customers whose state is of another feature set."""
+        async with unit_of_work(self._engine) as work:
+            found: int = await work.driver.fetchval(
+                "SELECT count(*) FROM scoring.customer_state WHERE feature_set <> $1", FEATURE_SET
+            )
+        return found
+
+    async def customers(self, part: int, parts: int) -> list[str]:
+        """Those of one slice."""
+        async with unit_of_work(self._engine) as work:
+            rows = await work.driver.fetch(
+                f"SELECT s.customer_id FROM scoring.customer_state s WHERE {_OURS}",  # noqa: S608
+                FEATURE_SET,
+                part,
+                parts,
+            )
+        return [row["customer_id"] for row in rows]
+
+    async def events(self, part: int, parts: int) -> AsyncIterator[Sequence[tuple[str, bytes]]]:
+        """(customer, payload) of all stored events of one slice, in no order."""
+        async with unit_of_work(self._engine) as work:
+            await work.driver.execute("SET LOCAL statement_timeout = 0")
+            await work.driver.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+            cursor = await work.driver.cursor(
+                "SELECT e.customer_id, e.payload FROM scoring.event e "  # noqa: S608
+                f"JOIN scoring.customer_state s USING (customer_id) WHERE {_OURS}",
+                FEATURE_SET,
+                part,
+                parts,
+            )
+            while rows := await cursor.fetch(EVENTS_AT_ONCE):
+                yield [(row["customer_id"], row["payload"]) for row in rows]
+
+    async def put(self, states: Sequence[tuple[str, bytes]]) -> None:
+        """The new states in place of the outdated ones."""
+        async with unit_of_work(self._engine) as work:
+            await work.driver.execute(
+                "CREATE TEMP TABLE made (customer_id text, state bytea) ON COMMIT DROP"
+            )
+            await work.driver.copy_records_to_table("made", records=states)
+            await work.driver.execute(
+                "UPDATE scoring.customer_state s SET state = m.state, feature_set = $1 "
+                "FROM made m WHERE s.customer_id = m.customer_id",
+                FEATURE_SET,
+            )

@@ -1,0 +1,54 @@
+"""The challenger's scores beside the champion's: one write per batch, one summary to read."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.scoring.handlers.shadow_scoring import Beside
+from shared.postgres.engine import unit_of_work
+
+_ADD = """
+INSERT INTO scoring.shadow_score AS s (customer_id, version, assessed_on, assessed_at, probability,
+       champion, champion_probability)
+SELECT DISTINCT ON (c, v, (t AT TIME ZONE 'UTC')::date)
+       c, v, (t AT TIME ZONE 'UTC')::date, t, p, w, q
+  FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::float8[], $5::text[], $6::float8[])
+       AS u(v, c, t, p, w, q)
+ ORDER BY c, v, (t AT TIME ZONE 'UTC')::date, t
+ON CONFLICT (customer_id, version, assessed_on) DO NOTHING
+"""
+
+_SUMMARY = """
+SELECT version, champion, count(*) AS scores, count(DISTINCT customer_id) AS customers,
+       min(assessed_at) AS first_at, max(assessed_at) AS last_at,
+       avg(probability) AS mean, avg(champion_probability) AS champion_mean,
+       avg(abs(probability - champion_probability)) AS mean_difference,
+       avg((abs(probability - champion_probability) >= $2)::int) AS moved_share,
+       corr(probability, champion_probability) AS correlation
+  FROM scoring.shadow_score WHERE version = $1
+ GROUP BY version, champion ORDER BY min(assessed_at)
+"""
+
+
+class Shadows:
+    """Statements on `scoring.shadow_score`."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def add(self, rows: Sequence[Beside]) -> None:
+        """Keep the first of each customer and UTC day; what is there already stays."""
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        if columns:
+            async with unit_of_work(self._engine) as work:
+                await work.driver.execute(_ADD, *columns)
+
+    async def summary(self, version: str, moved_min: float) -> list[dict[str, Any]]:
+        """How far the challenger is from each champion that it stood beside.
+
+        `moved_share`: of scores that differ by `moved_min` or more.
+        """
+        async with unit_of_work(self._engine) as work:
+            rows = await work.driver.fetch(_SUMMARY, version, moved_min)
+        return [dict(row) for row in rows]

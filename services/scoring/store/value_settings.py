@@ -1,0 +1,69 @@
+"""What is in force, for the poll: the newest policy, base and definitions, if anything changed."""
+
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from shared.postgres.engine import unit_of_work
+
+Versions = tuple[int, int, int]
+"""(policy, base, definitions): each grows with every change; 0 where there is none."""
+
+_VERSIONS = """
+SELECT (SELECT coalesce(max(version), 0) FROM scoring.value_policy),
+       (SELECT coalesce(max(version), 0) FROM scoring.value_base),
+       (SELECT coalesce(max(revision), 0) FROM scoring.segment_definition)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRow:
+    """A segment in force."""
+
+    id: str
+    version: int
+    revision: int
+    expression: str
+    action: str | None
+    act_on_existing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """All of it, as stored."""
+
+    versions: Versions
+    policy: str | None
+    base: str | None
+    segments: list[SegmentRow]
+
+
+class Valuations:
+    """Implements `handlers.value_policy_cache.Source`."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def in_force(self, known: Versions | None) -> InForce | None:
+        """What is in force; None where it is what the caller knows.
+
+        Versions first: what comes between is read now and again at the next poll.
+        """
+        async with unit_of_work(self._engine) as work:
+            row = await work.driver.fetchrow(_VERSIONS)
+            assert row is not None  # noqa: S101 (a row of constants)
+            versions = (int(row[0]), int(row[1]), int(row[2]))
+            if versions == known:
+                return None
+            policy = await work.driver.fetchval(
+                "SELECT policy FROM scoring.value_policy ORDER BY version DESC LIMIT 1"
+            )
+            base = await work.driver.fetchval(
+                "SELECT base FROM scoring.value_base ORDER BY version DESC LIMIT 1"
+            )
+            segments = await work.driver.fetch(
+                "SELECT id, version, revision, expression, action, act_on_existing FROM "
+                "(SELECT DISTINCT ON (id) * FROM scoring.segment_definition "
+                " ORDER BY id, version DESC) d WHERE NOT retired ORDER BY id"
+            )
+        return InForce(versions, policy, base, [SegmentRow(*tuple(s)) for s in segments])

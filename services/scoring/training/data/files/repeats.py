@@ -1,0 +1,130 @@
+"""Rows with the same event id: repeated, or lines of one order, or a mistake.
+
+What it is for: an event counts once a customer. Rows equal in all columns are one row; rows that
+differ are refused, for dropping them loses money, or are added up where the person states that they
+are lines of one order. Files of any size: beyond `IN_MEMORY_MAX` rows the rows lie on disk, cut by
+customer, and one piece is in memory at a time.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from services.scoring.training.data.files.sources import ROW
+from shared.kernel.errors import Invalid
+
+IN_MEMORY_MAX: Final = 1_000_000
+"""Rows that are settled without a disk: about 150 MB."""
+PIECES: Final = 64
+"""50 million rows make pieces of 0.8 million."""
+SEED: Final = 17
+"""Of the hashes; any number does."""
+CONTENT: Final = " content"
+"""Hash of the whole row as the file has it."""
+_PIECE: Final = " piece"
+
+
+@dataclass(slots=True)
+class Counts:
+    """Rows that were not kept."""
+
+    repeated: int = 0
+    joined: int = 0
+
+
+def settled(
+    frames: Iterable[pl.DataFrame], counts: Counts, folder: Path | None, *, lines: bool
+) -> Iterator[pl.DataFrame]:
+    """The events of the rows, each once; `counts` grows. Raises Invalid naming two rows.
+
+    A frame has `customer_id, event_id, ts, event_type, amount, category, score`, ROW and CONTENT.
+    `folder` is where rows lie on disk meanwhile; None: the system's.
+    """
+    waiting: list[pl.DataFrame] = []
+    rows = 0
+    later = iter(frames)
+    for frame in later:
+        waiting.append(frame)
+        rows += len(frame)
+        if rows > IN_MEMORY_MAX:
+            break
+    else:
+        if waiting:
+            whole = pl.concat(waiting)
+            _refuse([whole], lines=lines)
+            yield _once(whole, counts, lines=lines)
+        return
+    with tempfile.TemporaryDirectory(dir=folder, prefix="events-") as home:
+        with ExitStack() as stack:
+            lay = _writers(Path(home), stack)
+            for frame in waiting:
+                lay(frame)
+            waiting.clear()
+            for frame in later:
+                lay(frame)
+        pieces = sorted(Path(home).glob("*.parquet"))
+        _refuse(map(pl.read_parquet, pieces), lines=lines)
+        for piece in pieces:
+            yield _once(pl.read_parquet(piece), counts, lines=lines)
+
+
+def _writers(home: Path, stack: ExitStack) -> Callable[[pl.DataFrame], None]:
+    writers: dict[int, pq.ParquetWriter] = {}
+
+    def lay(frame: pl.DataFrame) -> None:
+        piece = (pl.col("customer_id").hash(SEED) % PIECES).alias(_PIECE)
+        cut = frame.with_columns(piece).partition_by(_PIECE, as_dict=True, include_key=False)
+        for (n,), part in cut.items():
+            table = part.to_arrow()
+            if n not in writers:
+                file = home / f"{n:04}.parquet"
+                writers[n] = stack.enter_context(pq.ParquetWriter(file, table.schema))
+            writers[n].write_table(table)
+
+    return lay
+
+
+def _refuse(pieces: Iterable[pl.DataFrame], *, lines: bool) -> None:
+    """Raises Invalid naming the first row that differs from an earlier one of the same id."""
+    if lines:
+        return
+    found: list[tuple[int, int, str]] = []
+    for piece in pieces:
+        group = ["customer_id", "event_id"]
+        doubtful = piece.select(*group, CONTENT, ROW).filter(pl.struct(group).is_duplicated())
+        first = doubtful.with_columns(
+            first=pl.col(ROW).first().over(group), same=pl.col(CONTENT).first().over(group)
+        ).filter(pl.col(CONTENT) != pl.col("same"))
+        if len(first):
+            found.append(first.select(ROW, "first", "event_id").row(int(first[ROW].arg_min() or 0)))
+    if found:
+        row, earlier, name = min(found)
+        raise Invalid(
+            "event_id",
+            f"rows {earlier} and {row} are both {name!r} and differ: if they are lines of one "
+            "order, say --lines-of-one-order and their amounts are added",
+        )
+
+
+def _once(frame: pl.DataFrame, counts: Counts, *, lines: bool) -> pl.DataFrame:
+    group = ["customer_id", "event_id"]
+    kept = frame.unique([*group, CONTENT], keep="first", maintain_order=True)
+    counts.repeated += len(frame) - len(kept)
+    if not lines:
+        return kept
+    whole = kept.group_by(*group, "event_type", maintain_order=True).agg(
+        pl.col("ts").min(),
+        pl.when(pl.col("amount").is_not_null().any()).then(pl.col("amount").sum()),
+        pl.col("category").first(),
+        pl.col("score").first(),
+        pl.col(ROW).first(),
+        pl.col(CONTENT).first(),
+    )
+    counts.joined += len(kept) - len(whole)
+    return whole.select(frame.columns)

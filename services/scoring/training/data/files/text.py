@@ -1,0 +1,142 @@
+"""A text file as blocks of whole records in UTF-8, whatever its size, packing or encoding.
+
+What it is for: CSV and JSON Lines in bounded memory. A record ends at a line end outside quotation
+marks, so that a note of two lines stays one field. It never looks into a field.
+"""
+
+import codecs
+import gzip
+import re
+import zlib
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import IO, Final
+
+from services.scoring.training.data.files.encoding import HEAD_BYTES, codec_of
+from shared.kernel.errors import Invalid
+
+BLOCK_BYTES: Final = 16 * 1024 * 1024
+"""Read at once: about 300,000 rows, 100 MB while they become columns."""
+RECORD_BYTES_MAX: Final = 64 * 1024 * 1024
+"""A record of this size is a quotation mark that was never closed."""
+DELIMITERS: Final = ",;\t|"
+GZIP: Final = b"\x1f\x8b"
+SEPARATOR_LINE: Final = re.compile(rb'^"?sep=(.)"?\r?\n', re.IGNORECASE)
+"""Written by Excel before the header."""
+
+
+class Text:
+    """One text file; `blocks` may be asked for any number of times."""
+
+    def __init__(self, path: Path, encoding: str | None, *, quotes: bool) -> None:
+        """Find the encoding. `quotes`: line ends within quotation marks end no record.
+
+        Raises Invalid naming the file when it cannot be decoded, or not be read.
+        """
+        self._path = path
+        self._quotes = quotes
+        self.encoding = _codec(encoding) or codec_of(self._head(), self._raw, path.name)
+        self._only_returns = self._has_only_returns()
+
+    def blocks(self) -> Iterator[bytes]:
+        """UTF-8 without a byte order mark; each block ends where a record does."""
+        rest = b""
+        for text in self._decoded():
+            rest += text
+            end = self._last_end(rest)
+            if end:
+                yield rest[:end]
+                rest = rest[end:]
+            elif len(rest) > RECORD_BYTES_MAX:
+                raise Invalid("events", f"{self._path.name}: a quotation mark is never closed")
+        if self._quotes and rest.count(b'"') % 2:
+            raise Invalid("events", f"{self._path.name}: a quotation mark is never closed")
+        if rest.strip():
+            yield rest
+
+    def _decoded(self) -> Iterator[bytes]:
+        if self.encoding == "utf-8":
+            yield from self._line_ends(self._raw())
+            return
+        decoder = codecs.getincrementaldecoder(self.encoding)()
+        try:
+            yield from self._line_ends(decoder.decode(raw).encode() for raw in self._raw())
+            yield decoder.decode(b"", final=True).encode()
+        except UnicodeError as error:
+            raise Invalid("encoding", f"{self._path.name} is not {self.encoding}") from error
+
+    def _line_ends(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
+        for block in blocks:
+            if b"\0" in block:
+                raise Invalid("events", f"{self._path.name} is no text: it has zero bytes")
+            yield block.replace(b"\r", b"\n") if self._only_returns else block
+
+    def _has_only_returns(self) -> bool:
+        """Lines of an old Mac: returns alone."""
+        head = codecs.getincrementaldecoder(self.encoding)("replace").decode(self._head())
+        return "\r" in head and "\n" not in head
+
+    def _last_end(self, data: bytes) -> int:
+        """After the last line end outside quotation marks; 0 without one."""
+        at = data.rfind(b"\n")
+        if not self._quotes:
+            return at + 1
+        open_quotes = data.count(b'"') % 2
+        end = len(data)
+        while at >= 0:
+            open_quotes ^= data.count(b'"', at, end) % 2
+            if not open_quotes:
+                return at + 1
+            at, end = data.rfind(b"\n", 0, at), at
+        return 0
+
+    def _head(self) -> bytes:
+        return next(self._raw(HEAD_BYTES), b"")
+
+    def _raw(self, size: int = 0) -> Iterator[bytes]:
+        try:
+            with closing(_opened(self._path)) as file:
+                while block := file.read(size or BLOCK_BYTES):
+                    yield block
+        except (OSError, EOFError, zlib.error) as error:
+            raise Invalid("events", f"{self._path.name} cannot be read: {error}") from error
+
+
+def _opened(path: Path) -> IO[bytes]:
+    with path.open("rb") as file:
+        packed = file.read(len(GZIP)) == GZIP
+    return gzip.open(path, "rb") if packed else path.open("rb")  # type: ignore[return-value]
+
+
+def _codec(given: str | None) -> str | None:
+    if given is None:
+        return None
+    try:
+        name = codecs.lookup(given).name
+        b"".decode(name)
+    except LookupError:
+        raise Invalid("--encoding", f"{given!r} is no encoding that is known here") from None
+    return "utf-8-sig" if name == "utf-8" else name
+
+
+def head_end(block: bytes) -> int:
+    """Where the first record ends; the block is whole records.
+
+    >>> head_end(b'id,"a\\nb"\\n1,2\\n')
+    9
+    """
+    at = block.find(b"\n")
+    while at >= 0 and block.count(b'"', 0, at) % 2:
+        at = block.find(b"\n", at + 1)
+    return len(block) if at < 0 else at + 1
+
+
+def delimiter_of(head: str) -> str:
+    """The delimiter of a header: the one that stands in it most often, outside quotation marks.
+
+    >>> delimiter_of('customer;"Name, first";ts')
+    ';'
+    """
+    bare = re.sub(r'"[^"]*"', "", head)
+    return max(DELIMITERS, key=bare.count)

@@ -1,0 +1,305 @@
+"""Times as people write them, made instants: the order of day and month by the whole column.
+
+What it is for: ISO 8601, dates with dashes, slashes or dots, Chinese dates, names of months, epoch
+numbers of any unit. What can be read in two ways is refused, as is what no shop can have meant:
+years of two digits, numbers of Excel, times before 1990 or after 2100.
+"""
+
+# ruff: noqa: PLR2004 (the numbers of calendar and clock need no names)
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import polars as pl
+
+from services.scoring.training.data.files.options import DateOrder
+from shared.kernel.errors import Invalid
+
+YEARS: Final = (1990, 2100)
+"""Events lie from the first to the end of the second; the stream begins in the same year."""
+_BEGIN, _END = 631_152_000, 4_133_980_800
+"""The same as Unix seconds."""
+AHEAD: Final = timedelta(days=1)
+"""Events lie at most so long after now: a local time without a zone is up to 14 hours ahead."""
+UNITS: Final = (1, 1_000, 1_000_000, 1_000_000_000)
+"""Parts of a second in which epoch numbers count; within YEARS no number fits two of them."""
+EXCEL: Final = (20_000, 80_000)
+"""Excel's day numbers of the years 1954 to 2119."""
+
+_ZONE: Final = r"\s*(?:[Zz]|UTC|GMT|([+-])(\d{2}):?(\d{2})?)?"
+_TIME: Final = (
+    r"(?:(?:日?[Tt\s]\s*|日)(上午|下午|中午|凌晨|晚上)?\s*(\d{1,2})[:时點点](\d{1,2})"
+    r"(?:[:分](?:(\d{1,2})(?:[.,](\d{1,9}))?秒?)?)?\s*([AaPp])?\.?(?:[Mm]\.?)?" + _ZONE + r")?"
+)
+_DATE: Final = r"(\d{1,4})\s?[-/.年]\s?(\d{1,2})\s?[-/.月]\s?(\d{1,4})"
+_WHOLE: Final = rf"^{_DATE}{_TIME}日?$"
+_GROUPS: Final = (
+    "a", "b", "c", "half", "hour", "minute", "second", "fraction", "letter", "sign", "zh", "zm"
+)  # fmt: skip
+_LAST_YEAR: Final = r"^(\d{1,2})\s?[-/.]\s?(\d{1,2})\s?[-/.]\s?\d{4}(?:\D|$)"
+_BARE: Final = (
+    r"(?:^|[^\d:.+−-])\d{1,2}[:时]\d{2}(?:[:分]\d{2})?(?:[.,]\d+)?[秒分]?\s*"
+    r"(?:[AaPp]\.?[Mm]\.?)?\s*$"
+)
+"""Ends with a time of day, which an offset (`+08:00`) is not."""
+_ISO: Final = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S")
+"""What most files have, read without a regular expression."""
+_MONTHS: Final = [
+    "jan",
+    "feb",
+    "mar",
+    "apr",
+    "may",
+    "jun",
+    "jul",
+    "aug",
+    "sep",
+    "oct",
+    "nov",
+    "dec",
+]
+_NAMED: Final = (
+    (r"^(?:[A-Za-z]{3,9},?\s+)?(\d{1,2})(?:st|nd|rd|th)?[-\s/.]+([A-Za-z]{3,9})\.?[-\s/,]+(\d{4})",
+     (2, 1, 0)),
+    (r"^(?:[A-Za-z]{3,9},\s+)?([A-Za-z]{3,9})\.?\s+(\d{1,2})(?:st|nd|rd|th)?,?\s+(\d{4})",
+     (2, 0, 1)),
+)  # fmt: skip
+"""`5 Mar 2024` and `March 5, 2024`, with the places of year, month and day."""
+
+
+@dataclass(slots=True)
+class Order:
+    """What the dates seen so far say about the order of day and month."""
+
+    day: int | None = None
+    """A row whose first number can only be a day."""
+    month: int | None = None
+    """A row whose second number can only be a day."""
+    unclear: tuple[int, str] | None = None
+    """A row, and its text, that reads both ways."""
+    without_zone: bool = False
+    """Whether there is a time of day that no zone stands beside."""
+
+    def see(self, given: pl.Series, row: pl.Series) -> None:
+        """Take a part of the column, and the numbers of its rows."""
+        kind = given.dtype
+        if isinstance(kind, pl.Datetime):
+            self.without_zone |= kind.time_zone is None
+        if kind != pl.String:
+            return
+        self.without_zone = self.without_zone or bool(given.str.contains(_BARE).any())
+        parts = pl.col("text").str.extract_groups(_LAST_YEAR)
+        found = (
+            pl.DataFrame({"text": given.str.strip_chars(), "row": row})
+            .filter(pl.col("text").str.contains(_LAST_YEAR))
+            .with_columns(a=parts.struct["1"].cast(pl.Int64), b=parts.struct["2"].cast(pl.Int64))
+        )
+        most = 12
+        self.day = self.day or _first_row(found.filter(pl.col("a") > most))
+        self.month = self.month or _first_row(found.filter(pl.col("b") > most))
+        both = found.filter(
+            (pl.col("a") <= most) & (pl.col("b") <= most), pl.col("a") != pl.col("b")
+        )
+        if self.unclear is None and len(both):
+            self.unclear = (int(both["row"][0]), str(both["text"][0]))
+
+    def decided(self, given: DateOrder | None) -> DateOrder | None:
+        """The order; None when no date depends on it. Raises Invalid naming rows."""
+        if given is not None:
+            return given
+        if self.day and self.month:
+            raise Invalid(
+                "ts", f"in row {self.day} the day comes first, in row {self.month} the month: the "
+                "dates must have one order"
+            )  # fmt: skip
+        if self.day or self.month:
+            return "day" if self.day else "month"
+        if self.unclear is not None:
+            row, text = self.unclear
+            raise Invalid(
+                "ts", f"row {row}: {text!r} may begin with the day or the month, and no other date "
+                "decides it: say --day-first or --month-first"
+            )  # fmt: skip
+        return None
+
+
+def instants(
+    given: pl.Series, row: pl.Series, order: DateOrder | None, now: datetime | None
+) -> pl.Series:
+    """Datetime[us] in UTC without a zone. Raises Invalid naming the first row without a time.
+
+    `now`: later times than AHEAD after it are no times of events; None: all are.
+    """
+    found = _parsed(given, order)
+    years = found.dt.year()
+    bad = found.is_null() | ~years.is_between(*YEARS)
+    if bad.any():
+        at = int(bad.arg_true()[0])
+        raise Invalid("ts", f"row {row[at]}: {_wrong(given[at], found[at])}")
+    if now is not None:
+        late = found > (now + AHEAD).astimezone(UTC).replace(tzinfo=None)
+        if late.any():
+            at = int(late.arg_true()[0])
+            raise Invalid(
+                "ts", f"row {row[at]}: {str(given[at]).strip()!r} is still to come (now it is "
+                f"{now:%Y-%m-%d}): one such date makes all customers look silent; mend it, or "
+                "leave the row out"
+            )  # fmt: skip
+    return found
+
+
+def _parsed(given: pl.Series, order: DateOrder | None) -> pl.Series:
+    kind = given.dtype
+    if isinstance(kind, pl.Datetime):
+        zoned = given.dt.convert_time_zone("UTC") if kind.time_zone else given
+        return zoned.dt.replace_time_zone(None).cast(pl.Datetime("us"))
+    if kind == pl.Date:
+        return given.cast(pl.Datetime("us"))
+    if kind.is_integer():
+        return _numbers(given.cast(pl.String))
+    if kind.is_numeric():
+        return _numbers(_digits(given.cast(pl.Float64)))
+    if kind == pl.Null:
+        return given.cast(pl.Datetime("us"))
+    if kind != pl.String:
+        raise Invalid("ts", f"is a column of {kind}, not of times")
+    text = given.str.strip_chars()
+    found = pl.Series([None], dtype=pl.Datetime("us")).new_from_index(0, len(text))
+    for form in _ISO:
+        if not found.null_count():
+            return found
+        more = text.str.to_datetime(form, time_unit="us", strict=False)
+        found = found.zip_with(found.is_not_null(), more)
+    for read in (lambda rest: _written(_unnamed(rest), order), _numbers):
+        if not found.null_count():
+            break
+        gaps = found.is_null()
+        found = found.scatter(gaps.arg_true(), read(text.filter(gaps)))
+    return found
+
+
+def _written(text: pl.Series, order: DateOrder | None) -> pl.Series:
+    """Dates of any order, with or without a time of day and a zone."""
+    at = pl.col("at").struct
+    number = {
+        name: at[name].cast(pl.Int64, strict=False)
+        for name in ("a", "b", "c", "hour", "minute", "second", "zh", "zm")
+    }
+    year_first = at["a"].str.len_chars() == 4
+    year_last = (at["a"].str.len_chars() <= 2) & (at["c"].str.len_chars() == 4)
+    year_first &= at["c"].str.len_chars() <= 2
+    day, month = ("b", "a") if order == "month" else ("a", "b")
+    year_last &= pl.lit(order is not None) | (number["a"] == number["b"])
+
+    def pick(first: str, last: str) -> pl.Expr:
+        return pl.when(year_first).then(number[first]).when(year_last).then(number[last])
+
+    afternoon = at["letter"].str.to_lowercase().eq("p") | at["half"].is_in(["下午", "晚上"])
+    morning = at["letter"].str.to_lowercase().eq("a") | at["half"].is_in(["上午", "凌晨"])
+    afternoon, morning = afternoon.fill_null(value=False), morning.fill_null(value=False)
+    hour = number["hour"].fill_null(0)
+    hour = pl.when(afternoon & (hour < 12)).then(hour + 12).otherwise(hour)
+    hour = pl.when(morning & (hour == 12)).then(0).otherwise(hour)
+    micros = at["fraction"].fill_null("").str.pad_end(6, "0").str.slice(0, 6).cast(pl.Int64)
+    offset = number["zh"].fill_null(0) * 60 + number["zm"].fill_null(0)
+    parts = pl.DataFrame({"text": text}).select(
+        at=pl.col("text").str.extract_groups(_WHOLE).struct.rename_fields(list(_GROUPS))
+    ).select(
+        year=pick("a", "c"), month=pick("b", month), day=pick("c", day),
+        hour=hour, minute=number["minute"].fill_null(0), second=number["second"].fill_null(0),
+        micros=micros, offset=pl.when(at["sign"] == "-").then(-offset).otherwise(offset),
+        far=offset > 15 * 60,
+    )  # fmt: skip
+    return _joined(parts)
+
+
+def _joined(parts: pl.DataFrame) -> pl.Series:
+    """The instants of columns of numbers; null where there is no such day or time."""
+    year, month, day = pl.col("year"), pl.col("month"), pl.col("day")
+    leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
+    last = pl.when(month == 2).then(28 + leap.cast(pl.Int64)).when(
+        month.is_in([4, 6, 9, 11])
+    ).then(30).otherwise(31)  # fmt: skip
+    right = (
+        year.is_between(1, 9_998) & month.is_between(1, 12) & day.is_between(1, last)
+        & (pl.col("hour") < 24) & (pl.col("minute") < 60) & (pl.col("second") < 60)
+        & ~pl.col("far")
+    )  # fmt: skip
+    # Days since 1970 by the civil calendar, as `datetime` counts them (Hinnant 2013).
+    y = pl.when(month <= 2).then(year - 1).otherwise(year)
+    of_era = y % 400
+    of_year = (153 * ((month + 9) % 12) + 2) // 5 + day - 1
+    days = (y // 400) * 146_097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719_468
+    seconds = (
+        days * 86_400 + pl.col("hour") * 3_600 + (pl.col("minute") - pl.col("offset")) * 60
+        + pl.col("second")
+    )  # fmt: skip
+    instant = (seconds * 1_000_000 + pl.col("micros")).cast(pl.Datetime("us"))
+    return parts.select(at=pl.when(right).then(instant))["at"]
+
+
+def _unnamed(text: pl.Series) -> pl.Series:
+    """Dates with the name of the month as year-month-day."""
+    if not text.str.contains(r"[B-DF-Zb-df-z]").any():
+        return text
+    for pattern, (year, month, day) in _NAMED:
+        groups = pl.col("t").str.extract_groups(pattern).struct
+        names = groups[str(month + 1)].str.to_lowercase().str.slice(0, 3)
+        number = names.replace_strict(
+            {name: f"{at:02}" for at, name in enumerate(_MONTHS, 1)}, default=None
+        )
+        rest = pl.col("t").str.replace(pattern, "")
+        date = pl.concat_str(groups[str(year + 1)], number, groups[str(day + 1)], separator="-")
+        text = pl.DataFrame({"t": text}).select(pl.coalesce(date + rest, pl.col("t")).alias("t"))[
+            "t"
+        ]
+    return text
+
+
+def _numbers(text: pl.Series) -> pl.Series:
+    """Epoch numbers in the unit that their size tells, and dates written without marks."""
+    t = pl.col("t")
+    whole = t.str.extract(r"^(\d+)(?:\.\d*)?$").cast(pl.Int64, strict=False)
+    fraction = t.str.extract(r"^\d+\.(\d+)$").fill_null("").str.pad_end(6, "0").str.slice(0, 6)
+    found = pl.lit(None, pl.Int64)
+    for unit in UNITS:
+        if unit == 1:
+            micros = whole * 1_000_000 + fraction.cast(pl.Int64, strict=False)
+        else:
+            micros = (
+                whole * (1_000_000 // unit) if unit <= 1_000_000 else whole // (unit // 1_000_000)
+            )
+        within = (whole >= _BEGIN * unit) & (whole < _END * unit)
+        found = pl.when(within).then(micros).otherwise(found)
+    marks = t.str.extract(r"^(\d{8}|\d{12}|\d{14})(?:\.0*)?$")
+    dashed = marks.str.slice(0, 8) + marks.str.slice(8).str.pad_end(6, "0")
+    stamp = dashed.str.to_datetime("%Y%m%d%H%M%S", time_unit="us", strict=False)
+    frame = pl.DataFrame({"t": text})
+    return frame.select(pl.coalesce(found.cast(pl.Datetime("us")), stamp).alias("t"))["t"]
+
+
+def _digits(number: pl.Series) -> pl.Series:
+    """Floats as text without an exponent; whole ones exactly."""
+    whole = pl.col("n").cast(pl.Int64, strict=False)
+    text = pl.col("n").fill_nan(None).cast(pl.Decimal(38, 6), strict=False).cast(pl.String)
+    exact = pl.when(whole == pl.col("n")).then(whole.cast(pl.String)).otherwise(text)
+    return number.to_frame("n").select(exact.alias("n"))["n"]
+
+
+def _wrong(given: object, found: object) -> str:
+    """Why a value is no time."""
+    text = str(given).strip()
+    if found is not None:
+        return f"{text!r} lies outside the years {YEARS[0]} to {YEARS[1]}"
+    if re.match(r"^\d{1,2}[-/.]\d{1,2}[-/.]\d{2}(\D|$)", text):
+        return f"{text!r} has a year of two digits: write four"
+    if re.match(r"^\d{5}(\.\d+)?$", text) and EXCEL[0] <= float(text) <= EXCEL[1]:
+        return f"{text!r} looks like a day number of Excel: format the column as dates, save again"
+    if re.match(r"^-?\d+(\.\d+)?$", text):
+        return f"{text!r} is no time of the years {YEARS[0]} to {YEARS[1]} in any unit"
+    return f"{given!r} is not a time"
+
+
+def _first_row(frame: pl.DataFrame) -> int | None:
+    return int(frame["row"][0]) if len(frame) else None

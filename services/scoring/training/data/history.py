@@ -1,0 +1,30 @@
+"""What training asks of a history, whether it lies in memory or on disk in pieces."""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.scoring.training.data.event_table import EventTable
+
+
+class History(Protocol):
+    """Every event of every customer; each customer is whole in exactly one table."""
+
+    @property
+    def observed_until(self) -> float:
+        """Unix seconds, UTC: everything before it is known."""
+        ...
+
+    def tables(self) -> Iterator[EventTable]:
+        """The pieces, one at a time; together all customers."""
+        ...
+
+    def first_purchases(self) -> NDArray[np.float64]:
+        """Time of each customer's first purchase in any order, unix seconds; +inf without one."""
+        ...
+
+    def fingerprint(self, until: float) -> str:
+        """16 hex digits over all events before `until`: the same however the history lies."""
+        ...

@@ -1,0 +1,368 @@
+"""Training rows without leakage: what was known at many past cutoffs, and what came after.
+
+States are folded by the streaming kernel from cutoff to cutoff, so a row at a cutoff is made
+of the events before it and nothing else; the label is made of the horizon after it and
+nothing else. It never takes a cutoff whose horizon has not been observed to its end.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.scoring.core.features import contracts
+from services.scoring.core.features.compute import features
+from services.scoring.core.features.contracts import Labels
+from services.scoring.core.features.events import DAY_S
+from services.scoring.core.features.fold import fold
+from services.scoring.core.features.registry import FEATURES, feature_index
+from services.scoring.core.features.stable_hash import stable_hash
+from services.scoring.core.features.state import empty
+from services.scoring.core.monitoring.treatment_weights import Window, treatments_of, weigh
+from services.scoring.training.data.event_table import EventTable, mixed
+from services.scoring.training.data.history import History
+from shared.kernel.errors import Invalid
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+Progress = Callable[[str, int, int], None]
+"""(what is being done, steps done, steps in all)."""
+
+ROWS_MAX = 500_000
+"""Rows of one panel: about 250 MB of features, which leaves LightGBM room in 2 GB. Beyond it
+every cutoff keeps the same share of its customers (thinning costs little, cutoffs are worth
+more than customers)."""
+FEATURE_ROWS_MAX = 20_000
+"""Rows whose features are computed in one go: keeps the kernel's scratch space below 100 MB."""
+SUBSETS = ("all", "ge2", "active")
+RETURNED, SILENT, UNKNOWN = 0, 1, -1
+"""What came of a row over another horizon; unknown where that was not over at the end."""
+
+
+def no_progress(_what: str, _done: int, _total: int) -> None:
+    """Tells nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked of the rows beside silence over the main horizon."""
+
+    treated: Sequence[Window] = ()
+    """What was done about customers."""
+    others: tuple[int, ...] = ()
+    """Other horizons to label, days."""
+    labels: Labels = "silence"
+    """`contractual`: of whom a contract runs at the cutoff, churn is the contract's end."""
+
+
+PLAIN: Final = Asked()
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """n rows: one customer at one cutoff each, oldest cutoff first."""
+
+    x: Floats
+    """float64[n, F], columns as in the registry."""
+    silent: Bools
+    """bool[n]: no purchase in [cutoff, cutoff + horizon)."""
+    at: Ints
+    """int64[n]: index into `cutoffs`."""
+    customer: Ints
+    """int64[n]: index into the table's customers; of a history in several tables, the number of
+    the customer among those with a row. Ascending as the ids are."""
+    weight: Floats
+    """float64[n]: 1, and more where a held-out customer stands for treated ones."""
+    arm: NDArray[np.int8]
+    """int8[n]: whether the row reached a task, or a holdout (`treated`)."""
+    cutoffs: tuple[float, ...]
+    """Unix seconds, UTC, ascending."""
+    horizon_days: int
+    rows_thinned: int
+    """Eligible rows that were left out to stay within the bound."""
+    treatment: str
+    """What was done about rows that reached a task, in one sentence."""
+    others: tuple[int, ...]
+    """Other horizons, days, ascending."""
+    over: NDArray[np.int8]
+    """int8[n, k]: `SILENT`, `RETURNED` or `UNKNOWN` over each of `others`."""
+    after: Floats
+    """float64[n]: days from the cutoff to the next purchase; inf where none is known."""
+    end: float
+    """Unix seconds, UTC: nothing from then on is known."""
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.silent)
+
+    def matured(self, end: float) -> "Panel":
+        """The rows whose whole horizon lies before `end` (unix seconds)."""
+        kept = sum(cutoff + self.horizon_days * DAY_S <= end for cutoff in self.cutoffs)
+        return self.between(0, kept)
+
+    def between(self, first: int, last: int) -> "Panel":
+        """The rows of cutoffs[first:last]."""
+        start, stop = np.searchsorted(self.at, [first, last], side="left")
+        return replace(
+            self,
+            x=self.x[start:stop],
+            silent=self.silent[start:stop],
+            at=self.at[start:stop] - first,
+            customer=self.customer[start:stop],
+            weight=self.weight[start:stop],
+            arm=self.arm[start:stop],
+            over=self.over[start:stop],
+            after=self.after[start:stop],
+            cutoffs=self.cutoffs[first:last],
+        )
+
+    def only(self, chosen: Sequence[int]) -> "Panel":
+        """The rows of the cutoffs at these ascending indices."""
+        found = self.where(np.isin(self.at, chosen))
+        return replace(
+            found,
+            at=np.searchsorted(chosen, found.at),
+            cutoffs=tuple(self.cutoffs[at] for at in chosen),
+        )
+
+    def where(self, rows: Bools) -> "Panel":
+        """The rows under a mask, of the same cutoffs."""
+        return replace(
+            self,
+            x=self.x[rows],
+            silent=self.silent[rows],
+            at=self.at[rows],
+            customer=self.customer[rows],
+            weight=self.weight[rows],
+            arm=self.arm[rows],
+            over=self.over[rows],
+            after=self.after[rows],
+        )
+
+    def subset(self, name: str) -> Bools:
+        """Which rows belong to one of SUBSETS.
+
+        `ge2`: at least two purchase days. `active`: the last purchase is within one horizon,
+        where warnings are decided and the long-gone cannot flatter the ranking.
+        """
+        if name == "all":
+            return np.ones(len(self), dtype=np.bool_)
+        if name == "ge2":
+            return self.x[:, feature_index["purchase_days"]] >= 2  # noqa: PLR2004 (its name)
+        if name == "active":
+            return self.x[:, feature_index["recency_days"]] <= self.horizon_days
+        raise Invalid("subset", f"is one of {', '.join(SUBSETS)}, not {name}")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The rows of some customers, before they are joined to the others'."""
+
+    panel: Panel
+    """`customer` indexes `customers`."""
+    customers: Sequence[str]
+    """Ids of everybody in the table, ascending."""
+
+
+def build_panel(
+    history: History,
+    cutoffs: Sequence[float],
+    horizon_days: int,
+    end: float,
+    *,
+    rows_max: int = ROWS_MAX,
+    seed: int = 0,
+    asked: Asked = PLAIN,
+    progress: Progress = no_progress,
+) -> Panel:
+    """Features and labels of every eligible customer at each cutoff (unix seconds, UTC).
+
+    Eligible: at least one purchase before the cutoff. Cutoffs whose horizon ends after `end`
+    are dropped: their labels are not known yet. Rows that reached a treatment
+    are weighed or left out (`core.monitoring.treatment_weights`). Raises Invalid when nothing is left, or when `end`
+    lies beyond what the history has observed.
+    """
+    kept = matured_cutoffs(cutoffs, horizon_days, end, history.observed_until)
+    first = np.sort(history.first_purchases())
+    share = share_kept(first, kept, horizon_days, rows_max)
+    pieces = (
+        gather(
+            table,
+            kept,
+            horizon_days,
+            share=share,
+            seed=seed,
+            asked=asked,
+            progress=progress,
+        )
+        for table in history.tables()
+    )
+    return finish(join(list(pieces)), int(np.searchsorted(first, kept, side="left").sum()), end)
+
+
+def matured_cutoffs(
+    cutoffs: Sequence[float], horizon_days: int, end: float, observed_until: float
+) -> tuple[float, ...]:
+    """Those whose whole horizon lies before `end`, ascending. Raises Invalid where the history
+    does not reach `end`."""
+    if end > observed_until:
+        raise Invalid("end", "lies after the last complete day of the history")
+    return tuple(sorted(c for c in set(cutoffs) if c + horizon_days * DAY_S <= end))
+
+
+def share_kept(first: Floats, cutoffs: Sequence[float], horizon_days: int, rows_max: int) -> float:
+    """Share of the eligible rows that fits into the bound; `first`: sorted first purchases."""
+    total = int(np.searchsorted(first, cutoffs, side="left").sum())
+    if total == 0:
+        raise Invalid("cutoffs", f"none has a customer and {horizon_days} observed days after it")
+    return min(1.0, rows_max / total)
+
+
+def gather(
+    table: EventTable,
+    cutoffs: tuple[float, ...],
+    horizon_days: int,
+    *,
+    share: float,
+    seed: int,
+    asked: Asked = PLAIN,
+    progress: Progress = no_progress,
+) -> Piece:
+    """The rows of one table's customers, every one with its arm; may be none. Weight 1, or 0 of
+    whose contract has ended: that they are gone is known.
+    Which customers are drawn depends on their ids alone, not on who else is in the table.
+    """
+    treatments = treatments_of(asked.treated, table.customers)
+    first = table.first_purchases()
+    drawn = _Draw(table.customers, share, seed)
+    chosen = [drawn(np.flatnonzero(first < cutoff), at) for at, cutoff in enumerate(cutoffs)]
+    customer = np.concatenate([np.empty(0, np.int64), *chosen])
+    n = len(customer)
+    x, silent, after = np.empty((n, len(FEATURES))), np.empty(n, np.bool_), np.full(n, np.inf)
+    arm, weight = np.zeros(n, np.int8), np.ones(n)
+    horizons = tuple(sorted(set(asked.others) - {horizon_days}))
+    states, before, row = empty(len(table.customers)), -np.inf, 0
+    for step, (cutoff, rows) in enumerate(zip(cutoffs, chosen, strict=True)):
+        states, before = fold(states, table.between(before, cutoff)), cutoff
+        for part in range(0, len(rows), FEATURE_ROWS_MAX):
+            piece = rows[part : part + FEATURE_ROWS_MAX]
+            x[row + part : row + part + len(piece)] = features(
+                states[piece], np.full(len(piece), cutoff)
+            )
+        back = table.next_purchases(cutoff, cutoff + horizon_days * DAY_S)
+        silent[row : row + len(rows)] = np.isinf(back[rows])
+        if asked.labels == "contractual":
+            runs = contracts.running(states)[rows]
+            ends = table.contract_ends(cutoff, cutoff + horizon_days * DAY_S)[rows]
+            silent[row : row + len(rows)][runs] = ends[runs]
+        weight[row : row + len(rows)] = ~contracts.ended(states)[rows]
+        arm[row : row + len(rows)] = treatments.arms(cutoff, horizon_days, back)[rows]
+        following = table.next_purchases(cutoff, np.inf)[rows]
+        after[row : row + len(rows)] = (following - cutoff) / DAY_S
+        row += len(rows)
+        progress("features", step + 1, len(cutoffs))
+    panel = Panel(
+        x=x,
+        silent=silent,
+        at=np.repeat(np.arange(len(cutoffs)), [len(rows) for rows in chosen]),
+        customer=customer,
+        weight=weight,
+        arm=arm,
+        cutoffs=cutoffs,
+        horizon_days=horizon_days,
+        rows_thinned=0,
+        treatment="",
+        others=horizons,
+        over=np.where(after[:, None] >= np.array(horizons), SILENT, RETURNED).astype(np.int8),
+        after=after,
+        end=table.observed_until,
+    )
+    return Piece(panel, table.customers)
+
+
+def join(pieces: Sequence[Piece]) -> Panel:
+    """One panel: by cutoff, then by customer id.
+
+    The order does not depend on how the customers were cut into pieces.
+    """
+    panels = [piece.panel for piece in pieces]
+    if len(panels) == 1:
+        return panels[0]
+    names: list[str] = []
+    numbered: list[Ints] = []
+    for piece in pieces:
+        seen, index = np.unique(piece.panel.customer, return_inverse=True)
+        numbered.append(index + len(names))
+        names += [piece.customers[at] for at in seen.tolist()]
+    rank = np.empty(len(names), np.int64)
+    rank[np.argsort(np.array(names, dtype=object))] = np.arange(len(names))
+    customer = rank[np.concatenate(numbered)]
+    at = np.concatenate([panel.at for panel in panels])
+    rows = np.lexsort((customer, at))
+    x = np.empty((len(rows), len(FEATURES)))
+    place = np.empty(len(rows), np.int64)
+    place[rows] = np.arange(len(rows))
+    done = 0
+    for panel in panels:  # never two copies of all features at once
+        x[place[done : done + len(panel)]] = panel.x
+        done += len(panel)
+    return replace(
+        panels[0],
+        x=x,
+        silent=np.concatenate([panel.silent for panel in panels])[rows],
+        at=at[rows],
+        customer=customer[rows],
+        weight=np.concatenate([panel.weight for panel in panels])[rows],
+        arm=np.concatenate([panel.arm for panel in panels])[rows],
+        over=np.concatenate([panel.over for panel in panels])[rows],
+        after=np.concatenate([panel.after for panel in panels])[rows],
+    )
+
+
+def finish(panel: Panel, eligible: int, end: float) -> Panel:
+    """Weigh the rows that reached a treatment, and forget what is known only from after `end`;
+    `eligible`: rows before thinning."""
+    thinned = eligible - len(panel)
+    panel = panel.where(panel.weight > 0) if np.any(panel.weight == 0) else panel
+    weight, sentence = weigh(panel.arm, panel.silent)
+    over = np.add.outer(np.array(panel.cutoffs), np.array(panel.others) * DAY_S)
+    cutoffs = np.array(panel.cutoffs)[panel.at]
+    done = replace(
+        panel,
+        weight=weight,
+        treatment=sentence,
+        rows_thinned=thinned,
+        over=np.where((over <= end)[panel.at], panel.over, UNKNOWN).astype(np.int8),
+        after=np.where(panel.after * DAY_S + cutoffs < end, panel.after, np.inf),
+        end=end,
+    )
+    return done if np.all(weight > 0) else done.where(weight > 0)
+
+
+def every(first: float, last: float, step_days: int) -> list[float]:
+    """Cutoffs from `first` on, `step_days` apart, none after `last` (unix seconds)."""
+    return [
+        first + i * step_days * DAY_S for i in range(int((last - first) // (step_days * DAY_S)) + 1)
+    ]
+
+
+class _Draw:
+    """Draws the same share of customers at every cutoff, by a hash of their ids."""
+
+    def __init__(self, customers: Sequence[str], share: float, seed: int) -> None:
+        self._share = share
+        self._seed = seed
+        hashes = (stable_hash(customer) for customer in customers if share < 1.0)
+        self._hash = np.fromiter(hashes, np.uint64)
+
+    def __call__(self, rows: Ints, at: int) -> Ints:
+        """Those of the rows that are drawn at the cutoff of index `at`, in order."""
+        if self._share >= 1.0:
+            return rows
+        salt = np.uint64(stable_hash(str(self._seed), str(at)))
+        uniform = (mixed(self._hash[rows] ^ salt) >> np.uint64(11)) / float(1 << 53)
+        return rows[uniform < self._share]

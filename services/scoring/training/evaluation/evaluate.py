@@ -1,0 +1,242 @@
+"""`python -m services.scoring evaluate`: how good is the model on histories it never saw?
+
+With `--events FILE` on a company's own file: at each cutoff everything is learned before it, with
+defaults, and `predictions.csv`, `metrics.json` and `card.html` are written. Without, on the
+public sets by their fixed protocols. Nothing is chosen on a test cutoff: each is read once
+and reported as it is.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from services.scoring.core.features.contracts import Labels
+from services.scoring.core.risk.horizons import HORIZON_DAYS_MAX, coherent
+from services.scoring.reports.model_card import card_page
+from services.scoring.training.data.datasets import path_of
+from services.scoring.training.data.event_file import Loaded, read
+from services.scoring.training.data.event_table import has_contracts
+from services.scoring.training.data.files.options import Options as FileOptions
+from services.scoring.training.data.panel import Floats, Progress
+from services.scoring.training.evaluation.figures import (
+    Found,
+    figures,
+    instant,
+    print_table,
+)
+from services.scoring.training.evaluation.held_out import CHOSEN, HeldOut, hold_out
+from services.scoring.training.evaluation.protocols import PROTOCOLS
+from shared.kernel.errors import Invalid
+from shared.report.cells import cell
+from shared.report.page import write
+
+OUT: Final = "build/evaluate"
+"""Folder of the public sets' predictions and cards; their figures are beside it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command was asked for; texts as they were given."""
+
+    events: str | None = None
+    horizon_days: int | None = None
+    cutoffs: str | None = None
+    also_horizons: str | None = None
+    labels: Labels = "silence"
+    sets: Sequence[str] = tuple(PROTOCOLS)
+    out: str | None = None
+    threads: int = 1
+    reading: FileOptions = field(default_factory=FileOptions)
+    """Of the file."""
+
+
+def run(options: Options) -> int:
+    """Print the table, write the figures. 0, or 2 with a sentence that names what is wrong."""
+    try:
+        if options.events is not None:
+            _one_file(options, options.events)
+        else:
+            _public_sets(options)
+    except Invalid as invalid:
+        sys.stderr.write(f"evaluate: {invalid}\n")
+        return 2
+    return 0
+
+
+def evaluate(
+    events: Loaded,
+    horizon_days: int,
+    cutoffs: Sequence[float],
+    threads: int,
+    progress: Progress,
+    labels: Labels = "silence",
+) -> tuple[list[HeldOut], Found]:
+    """Each cutoff (unix seconds, UTC) held out, and the figures."""
+    tested = []
+    for at in cutoffs:
+        tested.append(
+            hold_out(
+                events.table, at, horizon_days, labels=labels, threads=threads, progress=progress
+            )
+        )
+        progress(f"tested {instant(at)}", 1, 1)
+    return tested, figures(tested, horizon_days, events.read.notes())
+
+
+def _one_file(options: Options, file: str) -> None:
+    path, out = Path(file), Path(options.out or OUT)
+    if options.cutoffs is None or options.horizon_days is None:
+        raise Invalid("cutoffs", "--events needs --cutoffs and --horizon-days")
+    cutoffs = _cutoffs(options.cutoffs)
+    horizon = _days("horizon-days", str(options.horizon_days))
+    others = [_days("also-horizons", text) for text in _parts(options.also_horizons or "")]
+    title = path.resolve().parent.name if path.stem == "events" else path.stem
+    events = read(path, options.reading)
+    if options.labels == "contractual":
+        _contractual(events, others)
+    tested, found = _written(
+        events, title, horizon, cutoffs, out, {}, options.threads, options.labels
+    )
+    if wanted := sorted({*others} - {horizon}):
+        found["horizons"] = _horizons(events, title, tested, wanted, out, options.threads)
+    (out / "metrics.json").write_text(_json(found))
+    sys.stdout.write(f"\n{out}: predictions.csv, metrics.json, card.html\n")
+
+
+def _public_sets(options: Options) -> None:
+    out = Path(options.out or OUT)
+    everything: dict[str, Any] = {}
+    for name in options.sets:
+        if name not in PROTOCOLS:
+            raise Invalid("sets", f"{name!r} is none of {', '.join(PROTOCOLS)}")
+        protocol = PROTOCOLS[name]
+        path = path_of(name)
+        if path is None:
+            sys.stdout.write(f"\n{name}: not here, left out (see docs/model.md)\n")
+            continue
+        _, everything[name] = _written(
+            read(path), name, protocol.horizon_days, [_instant(t) for t in protocol.tests],
+            out / name, protocol.reference, options.threads,
+        )  # fmt: skip
+    if not everything:
+        raise Invalid("sets", "none of them is here: set EBBWATCH_DATA to the folder of the sets")
+    figures_path = out.with_suffix(".json")
+    figures_path.write_text(_json(everything))
+    sys.stdout.write(f"\nfigures: {figures_path}, cards: {out}/*/card.html\n")
+
+
+def _written(
+    events: Loaded,
+    title: str,
+    horizon_days: int,
+    cutoffs: Sequence[float],
+    out: Path,
+    reference: Any,
+    threads: int,
+    labels: Labels = "silence",
+) -> tuple[list[HeldOut], Found]:
+    """Evaluate, print, and write predictions and card into the folder."""
+    for line in events.read.lines():
+        sys.stderr.write(f"{title}: {line}\n")
+    tested, found = evaluate(events, horizon_days, cutoffs, threads, _log(title), labels)
+    out.mkdir(parents=True, exist_ok=True)
+    predictions = [_frame(events, one, one.predictions[CHOSEN]) for one in tested]
+    pl.concat(predictions).write_csv(out / "predictions.csv")
+    write(card_page(title, tested, found), out / "card.html")
+    dates = ", ".join(instant(at) for at in cutoffs)
+    what = "silence" if labels == "silence" else "contract's end or silence"
+    heading = f"{title}: {what} over {horizon_days} days, mean over {dates}"
+    print_table(found, heading, sys.stdout, reference)
+    return tested, found
+
+
+def _contractual(events: Loaded, others: Sequence[int]) -> None:
+    """Raises Invalid where the file or the question does not fit such labels."""
+    if others:
+        raise Invalid("also-horizons", "of contractual labels only the main horizon is told")
+    if not has_contracts(events.table):
+        raise Invalid("labels", "contractual, but no event is a contract_activated")
+
+
+def _horizons(
+    events: Loaded,
+    title: str,
+    tested: Sequence[HeldOut],
+    others: Sequence[int],
+    out: Path,
+    threads: int,
+) -> Found:
+    """Other horizons at the same cutoffs: `horizons.csv`, and each one's mean measures."""
+    main = tested[0].rows.horizon_days
+    cutoffs = [one.cutoff for one in tested]
+    by_horizon = {main: list(tested)}
+    means: Found = {}
+    for days in others:
+        by_horizon[days], found = evaluate(
+            events, days, cutoffs, threads, _log(f"{title} {days} d")
+        )
+        means[str(days)] = found["mean"]
+    parts = []
+    for at, one in enumerate(tested):
+        p = {days: held[at].predictions[CHOSEN] for days, held in by_horizon.items()}
+        for days, each in coherent(p, main).items():
+            part = _frame(events, one, each)
+            parts.append(part.with_columns(horizon_days=pl.lit(days)))
+    columns = ["customer_id", "cutoff", "horizon_days", "p_churn"]
+    pl.concat(parts).select(columns).write_csv(out / "horizons.csv")
+    return means
+
+
+def _frame(events: Loaded, one: HeldOut, p: Floats) -> pl.DataFrame:
+    """One row for each customer of a cutoff."""
+    return pl.DataFrame(
+        {
+            "customer_id": [cell(events.table.customers[at]) for at in one.rows.customer],
+            "cutoff": [instant(one.cutoff)] * len(one.rows),
+            "p_churn": p,
+        }
+    )
+
+
+def _json(found: Any) -> str:
+    return json.dumps(found, indent=2, allow_nan=False) + "\n"
+
+
+def _log(name: str) -> Progress:
+    def tell(what: str, done: int, total: int) -> None:
+        if done == total:
+            sys.stderr.write(f"{name}: {what} {done}/{total}\n")
+            sys.stderr.flush()
+
+    return tell
+
+
+def _cutoffs(text: str) -> list[float]:
+    dates = _parts(text)
+    if not dates:
+        raise Invalid("cutoffs", "there is none")
+    return sorted({_instant(date) for date in dates})
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _days(field: str, text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= HORIZON_DAYS_MAX:
+        raise Invalid(field, f"is 1 to {HORIZON_DAYS_MAX} days, not {text}")
+    return int(text)
+
+
+def _instant(text: str) -> float:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise Invalid("cutoffs", f"{text!r} is not a date like 2011-03-01") from None
+    return (at.replace(tzinfo=UTC) if at.tzinfo is None else at).timestamp()

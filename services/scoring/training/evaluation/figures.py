@@ -1,0 +1,133 @@
+"""What an evaluation found, as JSON and as a table.
+
+`null` stands for what is not defined: a measure on one label, a cutoff whose horizon has not been
+observed. It computes means and nothing else; the measures are `metrics`'.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, TextIO
+
+import numpy as np
+
+from services.scoring.training.data.panel import SUBSETS
+from services.scoring.training.evaluation.held_out import CHOSEN, RULE, HeldOut
+from services.scoring.training.evaluation.protocols import SHOWN, Figures
+from services.scoring.training.fit.backtest import measures
+from services.scoring.training.fit.baselines import NAMES
+from services.scoring.training.fit.blend import MODEL
+
+FORMAT: Final = 1
+MODELS: Final = (*NAMES, RULE, MODEL, CHOSEN)
+"""The order of the table."""
+
+LAPSE_SHOWN: Final = ("base_rate", "log_loss", "roc_auc", "ece")
+"""Measures of the lapse probability, as `lapse_measures` names them."""
+
+Found = dict[str, Any]
+
+
+def figures(tested: Sequence[HeldOut], horizon_days: int, notes: Mapping[str, Any]) -> Found:
+    """Everything for `metrics.json`: each cutoff, and the mean over those that were observed."""
+    cutoffs = [_cutoff(one) for one in tested]
+    seen = [one["models"] for one in cutoffs if one["labels_observed"]]
+    return {
+        "format": FORMAT,
+        "horizon_days": horizon_days,
+        "events": dict(notes),
+        "mean": {
+            name: _mean([models[name] for models in seen if name in models])
+            for name in MODELS
+            if any(name in models for models in seen)
+        },
+        "lapse": _lapse([one["lapse"] for one in cutoffs if one["lapse"]]),
+        "cutoffs": cutoffs,
+    }
+
+
+def instant(at: float) -> str:
+    """A cutoff as text: a date where it is a midnight (UTC), else ISO 8601."""
+    time = datetime.fromtimestamp(at, UTC)
+    midnight = (time.hour, time.minute, time.second, time.microsecond) == (0, 0, 0, 0)
+    return time.date().isoformat() if midnight else time.isoformat()
+
+
+def print_table(
+    found: Found, title: str, out: TextIO, reference: Mapping[str, Mapping[str, Figures]]
+) -> None:
+    """The means as a table, by subset, with the figures of an earlier study beside them."""
+    out.write(f"\n{title}\n{'':8}{'':20}" + "".join(f"{name:>11}" for name in SHOWN) + "\n")
+    for subset in SUBSETS:
+        rows: list[tuple[str, Figures]] = [(name, of[subset]) for name, of in found["mean"].items()]
+        rows += list(reference.get(subset, {}).items())
+        for name, values in rows:
+            out.write(f"{subset:8}{name:20}" + "".join(_cell(values[m]) for m in SHOWN) + "\n")
+        if rows:
+            base, count = rows[0][1]["base_rate"], rows[0][1]["rows"]
+            out.write(f"{'':8}base rate{_cell(base)}, {count or 0:,.0f} customers\n")
+    for name, values in found["lapse"].items():
+        shown = " ".join(f"{measure} {values[measure]:.4f}" for measure in LAPSE_SHOWN)
+        out.write(f"lapse   {name:20} {shown} ({values['rows']:,.0f} silences)\n")
+    for one in found["cutoffs"]:
+        unseen = "" if one["labels_observed"] else " (not observed to its end: no measures)"
+        out.write(f"{one['cutoff']}{unseen}: {one['chosen']['model']}: {one['chosen']['reason']}\n")
+    out.flush()
+
+
+def _cutoff(one: HeldOut) -> Found:
+    fitted = one.fitted
+    return {
+        "cutoff": instant(one.cutoff),
+        "customers": len(one.rows),
+        "labels_observed": one.labelled,
+        "chosen": {
+            "model": one.choice.name,
+            "lightgbm_weight": one.choice.contender.weight,
+            "level": one.choice.contender.level,
+            "baseline": one.choice.contender.baseline,
+            "reason": one.choice.reason,
+            "log_loss_on_training_cutoffs": dict(one.choice.tried),
+        },
+        "training": {
+            "cutoffs": [] if one.known is None else [instant(c) for c in one.known.cutoffs],
+            "rows": 0 if one.known is None else len(one.known),
+            "trees": 0 if fitted is None else fitted.trees,
+            "trees_chosen_by": one.untrained if fitted is None else fitted.trees_chosen_by,
+            "calibration": "" if fitted is None else fitted.calibration_reason,
+        },
+        "lapse": dict(one.lapse),
+        "models": {name: measures(one.rows, one.predictions[name])
+                   for name in MODELS if one.labelled and name in one.predictions},
+    }  # fmt: skip
+
+
+def _mean(of_cutoffs: Sequence[Mapping[str, Figures]]) -> dict[str, Figures]:
+    """By subset and measure, over the cutoffs at which it is defined."""
+    found: dict[str, Figures] = {}
+    for subset in SUBSETS:
+        values: dict[str, float | None] = {}
+        for name in ("rows", "base_rate", *SHOWN):
+            defined = [v for of in of_cutoffs if (v := of[subset][name]) is not None]
+            values[name] = float(np.mean(defined)) if defined else None
+        found[subset] = values
+    return found
+
+
+def _lapse(of_cutoffs: Sequence[Mapping[str, Figures]]) -> dict[str, Figures]:
+    """Means of the lapse probability's measures, and silences in all, by way of scoring."""
+    if not of_cutoffs:
+        return {}
+    return {
+        name: {
+            "rows": sum(of[name]["rows"] or 0 for of in of_cutoffs),
+            **{
+                measure: float(np.mean([of[name][measure] for of in of_cutoffs]))
+                for measure in LAPSE_SHOWN
+            },
+        }
+        for name in of_cutoffs[0]
+    }
+
+
+def _cell(value: float | None) -> str:
+    return f"{'–':>11}" if value is None else f"{value:11.4f}"

@@ -1,0 +1,174 @@
+"""Which probability to hand out: the trees', a baseline's, or both blended.
+
+Chosen on later *training* cutoffs (the backtest), where each contender was fitted to what had
+matured by then, as it will be when it counts. Two things are weighed, both in log-odds:
+
+weight  of the trees beside a buy-till-you-die model. The trees know more of each customer.
+level   how far the blend is moved, alike for everybody, until its mean is the buy-till-you-die
+        model's. That model learns without labels, so it has seen the newest weeks, while the
+        trees' newest labels are a horizon old: where seasons move the level, it errs less.
+
+It never sees a cutoff that is to be tested.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from services.scoring.core.risk.odds import logit, sigmoid
+from services.scoring.training.data.panel import Floats
+from services.scoring.training.fit.backtest import Backtest
+from services.scoring.training.fit.baselines import BTYD, NAMES
+from services.scoring.training.measures.metrics import log_loss, roc_auc
+
+MODEL: Final = "lightgbm"
+WEIGHTS: Final = (1.0, 0.75, 0.5, 0.25)
+"""Of the trees; steps finer than these are lost in the noise."""
+LEVELS: Final = (0.0, 0.5, 1.0)
+BISECTIONS: Final = 30
+"""To a ten-millionth of a log-odds."""
+SHIFT_MAX: Final = 20.0
+"""Log-odds: beyond it every probability is certain."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Contender:
+    """One way to make the probability."""
+
+    weight: float
+    """Of the trees, 0 .. 1; the rest is the baseline's."""
+    level: float
+    """0 .. 1: how far the mean is moved to the baseline's."""
+    baseline: str
+    """One of `baselines.NAMES`."""
+
+    @property
+    def name(self) -> str:
+        """`lightgbm`, `bg_nbd`, or `0.75 lightgbm + 0.25 bg_nbd, level 1 bg_nbd`."""
+        if self.weight == 0.0:
+            return self.baseline
+        rest = f" + {1 - self.weight:g} {self.baseline}" if self.weight < 1.0 else ""
+        first = f"{self.weight:g} {MODEL}" if rest else MODEL
+        return first + rest + (f", level {self.level:g} {self.baseline}" if self.level else "")
+
+    def apply(self, model: Floats, baseline: Floats) -> Floats:
+        """The probabilities, from those of all customers of one cutoff."""
+        if self.weight == 0.0:
+            return baseline
+        score = self.weight * logit(model) + (1.0 - self.weight) * logit(baseline)
+        if self.level > 0.0:
+            score = score + self.level * shift_to(score, float(baseline.mean()))
+        return sigmoid(score)
+
+
+USUAL: Final = Contender(0.5, 1.0, "mbg_nbd")
+"""What to expect before any measurement."""
+STRAYING_WEIGHT: Final = 0.002
+STRAYING_LEVEL: Final = 0.02
+"""Nats of log loss by which a contender must be better per squared distance from the usual one. A
+few cutoffs, whose levels err alike, would else choose an extreme that the next season regrets."""
+RANKING: Final = 0.5
+"""Nats that one unit of ROC-AUC is worth: 0.002 of it weigh as 0.001 of log loss. Ranking is less
+moved by the season of the few cutoffs that are chosen on. These numbers were chosen on training
+cutoffs of four public sets, all before any of their test cutoffs."""
+FEW_ROWS: Final = 5_000
+"""Rows to learn from, below which trees are seldom the better half of an unmeasured blend."""
+FEW: Final = Contender(0.25, 1.0, "mbg_nbd")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What to hand out, and why in one sentence."""
+
+    contender: Contender
+    reason: str
+    tried: Mapping[str, float]
+    """Contender -> mean log loss over the later training cutoffs; empty when there was none."""
+
+    @property
+    def name(self) -> str:
+        """The contender's."""
+        return self.contender.name
+
+    def apply(self, model: Floats | None, baselines: Mapping[str, Floats]) -> Floats:
+        """The chosen probability of all customers of one cutoff; `model` None at weight 0 only."""
+        other = baselines[self.contender.baseline]
+        return other if model is None else self.contender.apply(model, other)
+
+
+def choose(past: Backtest, model: Floats, learned_rows: int) -> Choice:
+    """The contender that was best on the cutoffs of the backtest, held back towards the usual one.
+
+    `model`: the trees' probability of each row of the backtest, as they would be handed out;
+    `learned_rows`: how many rows they have now been grown on. Best is the lowest log loss,
+    with a little regard to the ranking.
+    """
+    if not past.rows.cutoffs:
+        usual = USUAL if learned_rows >= FEW_ROWS else FEW
+        return Choice(usual, "too little history to choose on a later cutoff", {})
+    ours = past.split(model)
+    theirs = {name: past.split(p) for name, p in past.baselines.items()}
+    found = {
+        one: _quality(
+            past, [one.apply(p, q) for p, q in zip(ours, theirs[one.baseline], strict=True)]
+        )
+        for one in _contenders()
+    }
+    best = min(found, key=lambda one: (found[one].cost + _strayed(one), one))
+    trees = found[Contender(1.0, 0.0, USUAL.baseline)]
+    simple = min((one for one in found if one.weight == 0.0), key=lambda one: found[one].cost)
+    reason = (
+        f"on {len(ours)} later training cutoffs log loss {found[best].log_loss:.4f}, "
+        f"AUC {found[best].auc:.4f}; {MODEL} {trees.log_loss:.4f}, {trees.auc:.4f}; best baseline "
+        f"{simple.name} {found[simple].log_loss:.4f}, {found[simple].auc:.4f}"
+    )
+    return Choice(best, reason, {one.name: each.log_loss for one, each in found.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class _Quality:
+    """Means over cutoffs."""
+
+    log_loss: float
+    auc: float
+
+    @property
+    def cost(self) -> float:
+        return self.log_loss - RANKING * self.auc
+
+
+def _quality(past: Backtest, p: list[Floats]) -> _Quality:
+    silent = past.split(past.rows.silent)
+    auc = [roc_auc(y, each) for y, each in zip(silent, p, strict=True)]
+    return _Quality(
+        log_loss=float(np.mean([log_loss(y, each) for y, each in zip(silent, p, strict=True)])),
+        # A cutoff of one label ranks nothing: as good as chance, for every contender alike.
+        auc=float(np.mean([0.5 if np.isnan(value) else value for value in auc])),
+    )
+
+
+def shift_to(log_odds: Floats, mean: float) -> float:
+    """What to add to every log-odds for their probabilities to have this mean, by bisection."""
+    low, high = -SHIFT_MAX, SHIFT_MAX
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2.0
+        if float(sigmoid(log_odds + middle).mean()) < mean:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2.0
+
+
+def _contenders() -> list[Contender]:
+    blends = [Contender(weight, level, name)
+              for weight in WEIGHTS for level in LEVELS for name in BTYD]  # fmt: skip
+    return blends + [Contender(0.0, USUAL.level, name) for name in NAMES]
+
+
+def _strayed(one: Contender) -> float:
+    return (
+        STRAYING_WEIGHT * (one.weight - USUAL.weight) ** 2
+        + STRAYING_LEVEL * (one.level - USUAL.level) ** 2
+    )

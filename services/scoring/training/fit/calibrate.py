@@ -1,0 +1,108 @@
+"""Whether a correction of the level or the slope is worth having, by measurement.
+
+Seasons move the level of churn, and a correction learned on last month can make the next
+one worse (the level errs, seldom the shape); so nothing is corrected unless doing just that
+helped at every past origin. Never reads unmatured labels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.scoring.core.risk.odds import sigmoid
+from services.scoring.model.calibration import IDENTITY, Calibration
+from services.scoring.training.measures.metrics import log_loss
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+NEWTON_STEPS_MAX = 50
+"""Newton's method on two parameters settles in about eight steps."""
+STEP_MIN = 1e-10
+"""Log-odds; a smaller step changes no probability that anyone reads."""
+RIDGE = 1e-9
+"""Keeps the equations solvable when every score is the same."""
+ORIGINS_MIN = 3
+"""Two trials: a level that moved once and helped once by chance is no habit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The calibration to use, and why in one sentence."""
+
+    calibration: Calibration
+    reason: str
+
+
+def decide(log_odds: Sequence[Floats], silent: Sequence[Bools]) -> Decision:
+    """Choose among nothing, an intercept and Platt's line.
+
+    One pair of arrays for each past origin, oldest first, each with labels that had matured
+    before the next. At every origin but the first, a correction is fitted to all earlier ones
+    and tried there; it is adopted only if it lowered the log loss each time, and is then
+    fitted to all origins.
+    """
+    if len(silent) < ORIGINS_MIN:
+        return Decision(IDENTITY, f"none: fewer than {ORIGINS_MIN} past origins to judge one by")
+    later = range(1, len(silent))
+    plain = [log_loss(silent[i], IDENTITY.apply(log_odds[i])) for i in later]
+    tried, adopted, best = [], IDENTITY, float(np.mean(plain))
+    for name, slope in (("intercept", False), ("intercept and slope", True)):
+        lines = [_line(log_odds[:i], silent[:i], slope=slope) for i in later]
+        found = [
+            log_loss(silent[i], line.apply(log_odds[i]))
+            for i, line in zip(later, lines, strict=True)
+        ]
+        mean = float(np.mean(found))
+        tried.append(f"{name} {mean - float(np.mean(plain)):+.5f}")
+        helped = all(after < before for before, after in zip(plain, found, strict=True))
+        line = _line(log_odds, silent, slope=slope)
+        if helped and line.slope > 0.0 and mean < best:
+            adopted, best = line, mean
+    verdict = (
+        "none: no correction helped at every origin"
+        if adopted is IDENTITY
+        else f"log-odds x {adopted.slope:.4f} {adopted.intercept:+.4f}"
+    )
+    return Decision(adopted, f"{verdict} (mean change of log loss: {', '.join(tried)})")
+
+
+def fit_line(score: Floats, silent: Bools, *, slope: bool = True) -> Calibration:
+    """Maximum-likelihood line from a score to log-odds (Platt 1999), by Newton's method.
+
+    With `slope=False` the slope stays 1. Returns no correction when only one class is
+    present: its best line lies at infinity.
+    """
+    if silent.all() or not silent.any():
+        return IDENTITY
+    design = np.stack([np.ones_like(score), score])
+    free = 2 if slope else 1
+    line = np.array([0.0, 1.0])
+    loss = _deviance(line, score, silent)
+    for _ in range(NEWTON_STEPS_MAX):
+        p = sigmoid(line @ design)
+        gradient = design[:free] @ (silent - p)
+        curvature = (design[:free] * (p * (1.0 - p))) @ design[:free].T
+        step = np.zeros(2)
+        step[:free] = np.linalg.solve(curvature + RIDGE * np.eye(free), gradient)
+        # Far from the optimum a whole Newton step can overshoot for ever: halve it till it helps.
+        while (after := _deviance(line + step, score, silent)) > loss:
+            step /= 2.0
+            if np.abs(step).max() < STEP_MIN:
+                break
+        else:
+            line, loss = line + step, after
+        if np.abs(step).max() < STEP_MIN:
+            break
+    return Calibration(intercept=float(line[0]), slope=float(line[1]))
+
+
+def _deviance(line: Floats, score: Floats, silent: Bools) -> float:
+    z = line[0] + line[1] * score
+    return float(np.mean(np.logaddexp(0.0, z) - silent * z))
+
+
+def _line(score: Sequence[Floats], silent: Sequence[Bools], *, slope: bool) -> Calibration:
+    return fit_line(np.concatenate(score), np.concatenate(silent), slope=slope)

@@ -1,0 +1,233 @@
+"""From a history to candidates for serving, each with the gate's word: a pooled prior, a model.
+
+Which of the three ways of scoring a company's history supports is decided here and nowhere else:
+the rule needs nothing; the pooled prior needs enough repeat purchases; a model must beat both on
+later cutoffs. It never promotes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from services.scoring.core.features.contracts import Labels
+from services.scoring.core.risk.horizons import AS_RHYTHM
+from services.scoring.core.risk.odds import sigmoid
+from services.scoring.core.risk.rhythm import assessable
+from services.scoring.model import churn_model, pooled_model, reference
+from services.scoring.model.churn_model import ChurnModel
+from services.scoring.model.loading import knows_until
+from services.scoring.model.pooled_model import PooledArtefact, PooledModel
+from services.scoring.model.rule_model import RuleModel
+from services.scoring.training.data.event_table import EventTable, has_contracts
+from services.scoring.training.data.history import History
+from services.scoring.training.data.leaks import snapshot
+from services.scoring.training.data.panel import (
+    PLAIN,
+    Asked,
+    Floats,
+    Progress,
+    no_progress,
+)
+from services.scoring.training.fit import promotion_gate
+from services.scoring.training.fit.backtest import Backtest
+from services.scoring.training.fit.fit import SEED
+from services.scoring.training.fit.horizons import fit_lapse
+from services.scoring.training.fit.train import Hands, train_fully
+from shared.kernel.errors import Invalid
+
+POOLED_CUSTOMERS_MIN: Final = 200
+POOLED_REPEATS_MIN: Final = 200
+"""Below either, four parameters fitted to this company say less than the documented prior of the
+rule: their standard errors are about a tenth of themselves at these numbers."""
+POOLED_CUSTOMERS_MAX: Final = 50_000
+"""Of whom the prior is fitted: its standard errors are then below a hundredth."""
+POOLED: Final = "mbg_nbd"
+"""The baseline that is a pooled prior fitted at each origin to what was known there."""
+TOO_SHORT: Final = frozenset({"end", "cutoffs", "panel"})
+"""Fields of the Invalid that a history without both a past and a matured horizon raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What could serve, and whether it may."""
+
+    model: ChurnModel | PooledModel
+    data: bytes
+    decision: promotion_gate.Decision
+    report: str
+    fingerprint: str
+    reference: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """Everything that one training made, and why something was not made."""
+
+    candidates: list[Candidate]
+    notes: list[str]
+
+    def best(self, serving: str | None) -> Candidate | None:
+        """The one to promote: a model that passed, else a prior that passed where no model
+        serves (`serving`: the method in use)."""
+        for candidate in reversed(self.candidates):
+            allowed = candidate.model.method == "model" or serving != "model"
+            if candidate.decision.passed and allowed:
+                return candidate
+        return None
+
+
+def learn(
+    table: History,
+    end: float,
+    horizon_days: int,
+    *,
+    champion: ChurnModel | PooledModel | str | None = None,
+    asked: Asked = PLAIN,
+    seed: int = SEED,
+    hands: Hands | None = None,
+    progress: Progress = no_progress,
+) -> Learned:
+    """Candidates from nothing known at or after `end` (unix seconds, UTC).
+
+    `champion` serves now; a mere version where this release cannot read it.
+    The main horizon alone is gated, not the others that are asked. Raises Invalid when a feature
+    knows the future, and for contractual labels without a contract.
+    """
+    if asked.labels == "contractual" and not any(map(has_contracts, table.tables())):
+        raise Invalid("labels", "contractual, but no contract was ever activated")
+    notes: list[str] = []
+    candidates: list[Candidate] = []
+    try:
+        trained = train_fully(
+            table,
+            end,
+            horizon_days,
+            asked=asked,
+            seed=seed,
+            hands=hands,
+            progress=progress,
+        )
+    except Invalid as invalid:
+        if invalid.field not in TOO_SHORT:
+            raise
+        trained = None
+        notes.append(f"no model: {invalid}")
+    past = None if trained is None else trained.backtest
+    pooled = _pooled(table, end, horizon_days, past)
+    if isinstance(pooled, str):
+        notes.append(f"no pooled prior: {pooled}")
+    else:
+        candidates.append(pooled)
+    if trained is not None:
+        decision = promotion_gate.judge(_trial(trained.backtest, champion, asked.labels))
+        latest = reference.dumps(trained.latest, trained.model.predict(trained.latest))
+        candidates.append(
+            Candidate(
+                model=trained.model,
+                data=churn_model.dumps(trained.model),
+                decision=decision,
+                report=msgspec.json.encode(trained.report).decode(),
+                fingerprint=trained.model.card.data_fingerprint,
+                reference=latest,
+            )
+        )
+    return Learned(candidates, notes)
+
+
+def _trial(
+    past: Backtest, champion: ChurnModel | PooledModel | str | None, labels: Labels
+) -> promotion_gate.Trial:
+    rows = past.rows
+    if not len(rows):
+        return promotion_gate.Trial(rows, np.empty(0), {})
+    against = None
+    if isinstance(champion, str):
+        against = promotion_gate.Champion(champion, rows.horizon_days, 0.0, None, labels)
+    elif champion is not None:
+        against = promotion_gate.Champion(
+            version=champion.version,
+            horizon_days=champion.horizon_days,
+            knows_until=datetime.fromisoformat(knows_until(champion)).timestamp(),
+            p=champion.predict(rows.x),
+            labels=champion.labels,
+        )
+    baselines = {
+        **past.baselines,
+        "rule": RuleModel(rows.horizon_days).predict(rows.x),
+    }
+    return promotion_gate.Trial(rows, sigmoid(past.log_odds), baselines, against, labels)
+
+
+def _pooled(
+    table: History, end: float, horizon_days: int, past: Backtest | None
+) -> Candidate | str:
+    """The prior over all customers, or why there is none."""
+    customers = len(table.first_purchases())
+    x = np.concatenate([_buyers(piece, end, customers) for piece in table.tables()])
+    repeats, _, _ = pooled_model.columns(x)
+    if len(x) < POOLED_CUSTOMERS_MIN or repeats.sum() < POOLED_REPEATS_MIN:
+        return (
+            f"{len(x)} customers with {int(repeats.sum())} repeat purchase days, it wants "
+            f"{POOLED_CUSTOMERS_MIN} and {POOLED_REPEATS_MIN}"
+        )
+    prior = pooled_model.fit_prior(x)
+    fingerprint = table.fingerprint(end)
+    lapse = AS_RHYTHM
+    if past is not None and len(past.rows):
+        p = pooled_model.no_purchase(prior, past.rows.x, horizon_days)
+        lapse, _ = fit_lapse(past.rows, p, prior)
+    model, data = pooled_model.make(
+        PooledArtefact(
+            horizon_days=horizon_days,
+            r=prior.r,
+            alpha=prior.alpha,
+            a=prior.a,
+            b=prior.b,
+            customers=len(x),
+            repeats=int(repeats.sum()),
+            labels_end=datetime.fromtimestamp(end, UTC).isoformat(),
+            data_fingerprint=fingerprint,
+            lapse=lapse,
+        )
+    )
+    return Candidate(
+        model=model,
+        data=data,
+        decision=_judge_pooled(past),
+        report=msgspec.json.encode(model.artefact).decode(),
+        fingerprint=fingerprint,
+        reference=reference.dumps(*_sampled(x, model)),
+    )
+
+
+def _buyers(piece: EventTable, end: float, customers: int) -> Floats:
+    """Features of those with a purchase, at most about POOLED_CUSTOMERS_MAX over all pieces."""
+    x = snapshot(piece, end)
+    x = x[assessable(x)]
+    step = -(-customers // POOLED_CUSTOMERS_MAX)
+    return x[::step]
+
+
+def _judge_pooled(past: Backtest | None) -> promotion_gate.Decision:
+    """It needs volume (seen to before) and, where outcomes exist, not to lose to the rule."""
+    if past is None or not len(past.rows):
+        return promotion_gate.Decision(
+            passed=True,
+            against=None,
+            cutoffs=[],
+            reasons=["enough repeat purchases; no outcome has matured yet to compare on"],
+            comparisons=[],
+        )
+    rule = RuleModel(past.rows.horizon_days).predict(past.rows.x)
+    trial = promotion_gate.Trial(past.rows, past.baselines[POOLED], {"rule": rule})
+    return promotion_gate.not_worse(trial)
+
+
+def _sampled(x: Floats, model: PooledModel) -> Sequence[Floats]:
+    keep = np.random.default_rng(SEED).permutation(len(x))[: reference.ROWS_MAX]
+    rows = x[np.sort(keep)]
+    return rows, model.predict(rows)

@@ -1,0 +1,65 @@
+"""From a panel to a churn model: small, strongly regularised trees, checked on later cutoffs.
+
+Settings and number of trees are searched on held-out later cutoffs, the calibration judged in a
+backtest; the final trees then see every row. It never draws a random split of rows: those of
+one customer at neighbouring cutoffs are almost the same.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import lightgbm
+
+from services.scoring.model.calibration import Calibration
+from services.scoring.training.data.panel import Panel, Progress, no_progress
+from services.scoring.training.fit.backtest import Backtest, backtest
+from services.scoring.training.fit.calibrate import decide
+from services.scoring.training.fit.search import search
+from services.scoring.training.fit.trees import Parameters, grow, parameters_for
+from shared.kernel.errors import Invalid
+
+SEED: Final = 20_170_326
+"""Any number does; this one is written into the card."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Trees, calibration, and what was measured on the way to them."""
+
+    booster: lightgbm.Booster
+    trees: int
+    trees_chosen_by: str
+    calibration: Calibration
+    calibration_reason: str
+    backtest: Backtest
+    """At origins a horizon apart."""
+    later: Backtest
+    """At these and at more of the latest cutoffs, to choose among contenders."""
+    parameters: Parameters
+
+
+def fit(
+    panel: Panel, *, seed: int = SEED, threads: int = 1, progress: Progress = no_progress
+) -> Fit:
+    """Train on every row of the panel, after choosing on its later cutoffs.
+
+    The same panel, seed and libraries give the same model, whatever `threads` is. Raises
+    Invalid when all rows have one label.
+    """
+    if panel.silent.all() or not panel.silent.any():
+        raise Invalid("panel", "every customer has the same label: nothing can be learned")
+    found = search(panel, parameters_for(panel, seed), threads=threads, progress=progress)
+    later = backtest(panel, found.parameters, trees=found.trees, threads=threads, progress=progress)
+    past = later.at_origins()
+    decision = decide(*past.by_origin())
+    booster = grow(panel, found.parameters, trees=found.trees, threads=threads, progress=progress)
+    return Fit(
+        booster=booster,
+        trees=found.trees,
+        trees_chosen_by=found.chosen_by,
+        calibration=decision.calibration,
+        calibration_reason=decision.reason,
+        backtest=past,
+        later=later,
+        parameters=found.parameters,
+    )

@@ -1,0 +1,144 @@
+"""Carrying the score to other horizons: three numbers each, fitted where labels have matured.
+
+What it is for: `core.risk.horizons.Bridge`, fitted on the backtest, whose scores knew nothing of the
+labels. Held towards moving the odds as the customer's own rhythm does, which is what stands where
+the history is too short. It never touches the main horizon, and promotes nothing.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from services.scoring.core.features.events import DAY_S
+from services.scoring.core.monitoring.metrics import calibration_error
+from services.scoring.core.risk import btyd
+from services.scoring.core.risk.horizons import AS_RHYTHM, Bridge
+from services.scoring.core.risk.lapse import ORDINARY_SHARE, LapseClock, lapses
+from services.scoring.core.risk.odds import logit, sigmoid
+from services.scoring.model.card import HorizonCard
+from services.scoring.model.churn_model import Over
+from services.scoring.model.pooled_model import columns as model_columns
+from services.scoring.model.pooled_model import fit_prior, no_purchase_over
+from services.scoring.training.data.panel import (
+    SILENT,
+    UNKNOWN,
+    Bools,
+    Floats,
+    Panel,
+)
+from services.scoring.training.fit.backtest import Backtest
+from services.scoring.training.measures.metrics import log_loss
+
+LABEL_MIN: Final = 100
+"""Rows of either label, below which nothing is fitted: three numbers would follow chance."""
+RIDGE: Final = 10.0
+"""Rows' worth of belief in `AS_RHYTHM`: nothing beside LABEL_MIN rows, but keeps what they do not
+tell apart (nobody's rhythm differs) where it was."""
+PRIOR_ROWS_MAX: Final = 50_000
+"""Of whom the rhythm's prior is fitted: its standard errors are then below a hundredth."""
+DEFAULT_CLOCK: Final = LapseClock()
+NEWTON_STEPS_MAX: Final = 50
+STEP_MIN: Final = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What goes into the artefact, and what its card says of it."""
+
+    over: Over
+    cards: dict[str, HorizonCard]
+    lapse: HorizonCard | None
+    """Of the lapse probability; None where no silence has matured."""
+
+
+def carry(past: Backtest, p: Floats, latest: Floats) -> Carried:
+    """Bridges to the other horizons of the backtest's panel.
+
+    `p`: the score of each of its rows, as it would be handed out; `latest`: float64[n, F], the
+    customers at the newest cutoff, to whom the rhythm's prior is fitted.
+    """
+    step = -(-len(latest) // PRIOR_ROWS_MAX)
+    rhythm = fit_prior(latest[::step])
+    rows, main = past.rows, past.rows.horizon_days
+    q = no_purchase_over(rhythm, rows.x, [*rows.others, main])
+    bridges: dict[str, Bridge] = {}
+    cards: dict[str, HorizonCard] = {}
+    for k, days in enumerate(rows.others):
+        known = rows.over[:, k] != UNKNOWN
+        silent = rows.over[known, k] == SILENT
+        columns = (p[known], q[main][known], q[days][known])
+        few = min(int(silent.sum()), int((~silent).sum())) < LABEL_MIN
+        bridge = AS_RHYTHM if few else fit_bridge(*columns, silent, rows.weight[known])
+        if not few:
+            bridges[str(days)] = bridge
+        if len(silent):
+            told = bridge.apply(*columns)
+            cards[str(days)] = HorizonCard(
+                rows=len(silent),
+                base_rate=float(silent.mean()),
+                log_loss=log_loss(silent, told),
+                rhythm_log_loss=log_loss(silent, q[days][known]),
+                decision=_decision(bridge) if not few else "too few of either label: as the rhythm",
+            )
+    lapse, card = fit_lapse(rows, p, rhythm)
+    return Carried(Over(rhythm=rhythm, bridges=bridges, lapse=lapse), cards, card)
+
+
+def fit_lapse(
+    rows: Panel, p: Floats, rhythm: btyd.Parameters, clock: LapseClock = DEFAULT_CLOCK
+) -> tuple[Bridge, HorizonCard | None]:
+    """The bridge from the score to the lapse probability, and how good it is on the same rows.
+
+    Fitted where warnings are decided: on silences of customers with an own rhythm that are no
+    longer ordinary, and whose lapse length ends before the panel does. `p`: the score of each row.
+    """
+    seen = lapses(rows.x, clock)
+    rest = seen.rest
+    silent = seen.own & (seen.share >= ORDINARY_SHARE) & (rest > 0)
+    known = silent & (np.array(rows.cutoffs)[rows.at] + rest * DAY_S <= rows.end)
+    if not known.any():
+        return AS_RHYTHM, None
+    x, rest, reached = rows.x[known], rest[known], rows.after[known] >= rest[known]
+    times = model_columns(x)
+    columns = (
+        p[known],
+        btyd.no_purchase_probability(rhythm, *times, rows.horizon_days),
+        btyd.no_purchase_probability(rhythm, *times, rest),
+    )
+    few = min(int(reached.sum()), int((~reached).sum())) < LABEL_MIN
+    bridge = AS_RHYTHM if few else fit_bridge(*columns, reached, rows.weight[known])
+    told = bridge.apply(*columns)
+    return bridge, HorizonCard(
+        rows=len(reached),
+        base_rate=float(reached.mean()),
+        log_loss=log_loss(reached, told),
+        rhythm_log_loss=log_loss(reached, columns[2]),
+        calibration_error=calibration_error(reached, told, np.ones(len(told))),
+        decision="too few of either label: as the rhythm" if few else _decision(bridge),
+    )
+
+
+def fit_bridge(p: Floats, q_main: Floats, q: Floats, silent: Bools, weight: Floats) -> Bridge:
+    """Maximum likelihood with a weak ridge towards `AS_RHYTHM`, by Newton's method."""
+    z = logit(p)
+    design = np.stack([np.ones_like(z), z, logit(q) - logit(q_main)])
+    usual = np.array([AS_RHYTHM.intercept, AS_RHYTHM.slope, AS_RHYTHM.rhythm])
+    found = usual.copy()
+    for _ in range(NEWTON_STEPS_MAX):
+        now = sigmoid(found @ design)
+        gradient = design @ (weight * (silent - now)) - RIDGE * (found - usual)
+        curvature = (design * (weight * now * (1.0 - now))) @ design.T + RIDGE * np.eye(3)
+        step = np.linalg.solve(curvature, gradient)
+        found = found + step
+        if np.abs(step).max() < STEP_MIN:
+            break
+    intercept, slope, rhythm = found.tolist()
+    return Bridge(intercept=intercept, slope=slope, rhythm=rhythm)
+
+
+def _decision(bridge: Bridge) -> str:
+    return (
+        f"log-odds x {bridge.slope:.3f} {bridge.intercept:+.3f}, and {bridge.rhythm:.3f} of what "
+        "the rhythm moves them"
+    )

@@ -1,0 +1,277 @@
+"""One call from an event history to a model that scoring can load, with its honest card.
+
+Chooses cutoffs, builds the panel, fits, and compares with the rule and with plain recency
+in the same backtest. It never reads a label that ends after `end`, and it never
+decides whether the model is used.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Final, Protocol
+
+import lightgbm
+import numpy as np
+
+from services.scoring.core.features.contracts import Labels
+from services.scoring.core.features.events import DAY_S
+from services.scoring.core.features.registry import FEATURES
+from services.scoring.core.features.state import FEATURE_SET
+from services.scoring.model.card import ModelCard
+from services.scoring.model.churn_model import ChurnModel, assemble
+from services.scoring.model.reference import ROWS_MAX as REFERENCE_ROWS_MAX
+from services.scoring.training.data.history import History
+from services.scoring.training.data.leaks import leaking
+from services.scoring.training.data.panel import (
+    PLAIN,
+    Asked,
+    Floats,
+    Panel,
+    Progress,
+    build_panel,
+    no_progress,
+)
+from services.scoring.training.fit.backtest import Backtest, Measures
+from services.scoring.training.fit.fit import SEED, Fit, fit
+from services.scoring.training.fit.horizons import Carried, carry
+from shared.kernel.errors import Invalid
+
+WARM_UP_HORIZONS: Final = 3
+"""Before the first cutoff, in horizons: gaps as long as the horizon can then have been seen."""
+WARM_UP_SHARE_MAX: Final = 1 / 3
+"""Of the usable history, so that a young company still trains."""
+CUTOFFS_PER_HORIZON: Final = 4
+"""Denser cutoffs repeat the same labels."""
+CUTOFFS_MAX: Final = 60
+"""The latest ones: older customers' habits say less, and the panel stays in memory."""
+WEEK_DAYS: Final = 7
+IMPORTANT: Final = 15
+"""Features listed in the report."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What training found, beside the model's own card."""
+
+    card: ModelCard
+    compared: dict[str, Measures]
+    """Each baseline, `rule`, `model` -> measures by subset in the backtest; empty without one."""
+    importance: dict[str, float]
+    """Share of the total gain of the strongest features, greatest first."""
+
+
+class Hands(Protocol):
+    """Who does the work: one machine, or a cluster (`cluster.Cluster`)."""
+
+    @property
+    def threads(self) -> int:
+        """Of each call of LightGBM."""
+        ...
+
+    def panel(
+        self,
+        history: History,
+        cutoffs: Sequence[float],
+        horizon_days: int,
+        end: float,
+        *,
+        seed: int = 0,
+        asked: Asked = PLAIN,
+        progress: Progress = no_progress,
+    ) -> Panel:
+        """As `panel.build_panel`."""
+        ...
+
+    def trees(
+        self,
+        history: History,
+        panel: Panel,
+        fitted: Fit,
+        *,
+        seed: int = 0,
+        asked: Asked = PLAIN,
+    ) -> lightgbm.Booster:
+        """The final trees, with what was chosen on the panel."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class OneMachine:
+    """Everything here; the final trees see the panel's rows."""
+
+    threads: int = 1
+
+    def panel(
+        self,
+        history: History,
+        cutoffs: Sequence[float],
+        horizon_days: int,
+        end: float,
+        *,
+        seed: int = 0,
+        asked: Asked = PLAIN,
+        progress: Progress = no_progress,
+    ) -> Panel:
+        """`build_panel`."""
+        return build_panel(
+            history,
+            cutoffs,
+            horizon_days,
+            end,
+            seed=seed,
+            asked=asked,
+            progress=progress,
+        )
+
+    def trees(self, history: History, panel: Panel, fitted: Fit, **_: object) -> lightgbm.Booster:
+        """Those that were fitted to every row of the panel."""
+        return fitted.booster
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A model with everything that the gate and the registry want to know of it."""
+
+    model: ChurnModel
+    report: Report
+    backtest: Backtest
+    latest: Floats
+    """float64[n, F]: rows of the latest training cutoffs, what drift is measured against."""
+
+
+def train(
+    table: History,
+    end: float,
+    horizon_days: int,
+    *,
+    cutoffs: Sequence[float] | None = None,
+    seed: int = SEED,
+    threads: int = 1,
+    progress: Progress = no_progress,
+) -> tuple[ChurnModel, Report]:
+    """A model of silence over `horizon_days`, from nothing known at or after `end`.
+
+    `end`: unix seconds, UTC. `cutoffs` default to `usual_cutoffs`. More than one of `threads`
+    pays only on idle cores: LightGBM's threads spin while they wait, and on two busy cores two
+    of them took 16 times as long as one. They do not change the model. Raises Invalid when the
+    history is too short or has one label only, and when a feature knows the future.
+    """
+    hands = OneMachine(threads)
+    trained = train_fully(
+        table, end, horizon_days, cutoffs=cutoffs, seed=seed, hands=hands, progress=progress
+    )
+    return trained.model, trained.report
+
+
+def train_fully(
+    table: History,
+    end: float,
+    horizon_days: int,
+    *,
+    cutoffs: Sequence[float] | None = None,
+    asked: Asked = PLAIN,
+    seed: int = SEED,
+    hands: Hands | None = None,
+    progress: Progress = no_progress,
+) -> Trained:
+    """As `train`, with the backtest that the gate judges and the rows that drift is seen by.
+
+    With `hands` of a cluster the panel's pieces are made there, and so are the final trees, on
+    every row of the history. The score is carried to the other horizons that are asked (`bridges`).
+    """
+    chosen = usual_cutoffs(table, end, horizon_days) if cutoffs is None else cutoffs
+    hands = hands or OneMachine()
+    panel = hands.panel(
+        table,
+        chosen,
+        horizon_days,
+        end,
+        seed=seed,
+        asked=asked,
+        progress=progress,
+    )
+    bad = leaking(next(iter(table.tables())), panel.cutoffs[-1])
+    if bad:
+        raise Invalid("features", f"these know the future: {', '.join(bad)}")
+    fitted = fit(panel, seed=seed, threads=hands.threads, progress=progress)
+    compared = fitted.backtest.compared()
+    last = panel.between(len(panel.cutoffs) - 1, len(panel.cutoffs))
+    carried = carry(fitted.later, fitted.calibration.apply(fitted.later.log_odds), last.x)
+    validation, fingerprint = compared.get("model", {}), table.fingerprint(end)
+    card = _card(panel, fitted, carried, asked.labels, validation, fingerprint, end)
+    booster = hands.trees(table, panel, fitted, seed=seed, asked=asked)
+    model = assemble(booster, fitted.calibration, card, carried.over)
+    report = Report(card=card, compared=compared, importance=_importance(fitted))
+    return Trained(model, report, fitted.backtest, _latest(panel, seed))
+
+
+def _latest(panel: Panel, seed: int) -> Floats:
+    """At most `reference.ROWS_MAX` rows of the latest horizon's cutoffs."""
+    rows = panel.between(max(0, len(panel.cutoffs) - CUTOFFS_PER_HORIZON), len(panel.cutoffs))
+    keep = np.random.default_rng(seed).permutation(len(rows))[:REFERENCE_ROWS_MAX]
+    return rows.x[np.sort(keep)]
+
+
+def usual_cutoffs(table: History, end: float, horizon_days: int) -> list[float]:
+    """Cutoffs at midnight from the end backwards, about four a horizon, after a warm-up.
+
+    The step is never whole weeks, so that every weekday is seen. Raises Invalid when no
+    cutoff has both a history and a horizon.
+    """
+    last = np.floor(end / DAY_S) * DAY_S - horizon_days * DAY_S
+    first = float(table.first_purchases().min())
+    warm_up = min(WARM_UP_HORIZONS * horizon_days * DAY_S, (last - first) * WARM_UP_SHARE_MAX)
+    if not last > first:
+        raise Invalid(
+            "end", f"leaves less than one horizon ({horizon_days} days) after the first purchase"
+        )
+    step = max(1, horizon_days // CUTOFFS_PER_HORIZON)
+    step -= step % WEEK_DAYS == 0
+    number = min(CUTOFFS_MAX, int((last - first - warm_up) // (step * DAY_S)) + 1)
+    return [float(last - i * step * DAY_S) for i in reversed(range(number))]
+
+
+def _card(
+    panel: Panel,
+    fitted: Fit,
+    carried: Carried,
+    labels: Labels,
+    validation: Measures,
+    fingerprint: str,
+    end: float,
+) -> ModelCard:
+    return ModelCard(
+        horizon_days=panel.horizon_days,
+        horizons=carried.cards,
+        lapse=carried.lapse,
+        labels=labels,
+        feature_set=FEATURE_SET,
+        cutoffs=[_instant(cutoff) for cutoff in panel.cutoffs],
+        labels_end=_instant(end),
+        rows=len(panel),
+        rows_thinned=panel.rows_thinned,
+        customers=len(np.unique(panel.customer)),
+        treatment=panel.treatment,
+        base_rate=float(panel.silent.mean()),
+        validation_cutoffs=[_instant(cutoff) for cutoff in fitted.backtest.rows.cutoffs],
+        validation=validation,
+        trees=fitted.trees,
+        trees_chosen_by=fitted.trees_chosen_by,
+        calibration_decision=fitted.calibration_reason,
+        parameters=fitted.parameters,
+        seed=int(fitted.parameters["seed"]),
+        data_fingerprint=fingerprint,
+        libraries={name: version(name) for name in ("lightgbm", "numpy")},
+    )
+
+
+def _importance(fitted: Fit) -> dict[str, float]:
+    gain = fitted.booster.feature_importance("gain")
+    strongest = np.argsort(-gain, kind="stable")[:IMPORTANT]
+    total = float(gain.sum()) or 1.0
+    return {FEATURES[at].name: float(gain[at] / total) for at in strongest if gain[at] > 0}
+
+
+def _instant(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat()

@@ -1,0 +1,68 @@
+"""How good the lapse probability is at a test cutoff, for each way of scoring.
+
+Measured where warnings are decided: silences of customers with an own rhythm that are no longer
+ordinary, and whose lapse length ends before the data do. It learns nothing at or after the cutoff.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from services.scoring.core.features.events import DAY_S
+from services.scoring.core.risk import btyd
+from services.scoring.core.risk.horizons import AS_RHYTHM
+from services.scoring.core.risk.lapse import ORDINARY_SHARE, LapseClock, lapses
+from services.scoring.model.pooled_model import columns, fit_prior
+from services.scoring.model.rule_model import RuleModel
+from services.scoring.training.data.event_table import EventTable
+from services.scoring.training.data.panel import Floats, Panel
+from services.scoring.training.evaluation.protocols import Figures
+from services.scoring.training.fit.fit import Fit
+from services.scoring.training.fit.horizons import fit_lapse
+from services.scoring.training.measures.metrics import ece, log_loss, roc_auc
+
+ROWS_MIN = 25
+"""Silences below which, or of either outcome below which, a measure says nothing."""
+
+
+def lapse_measures(
+    table: EventTable, rows: Panel, predictions: Mapping[str, Floats], fitted: Fit | None
+) -> dict[str, Figures]:
+    """Contender -> rows, base rate, log loss, ROC-AUC and ECE of the lapse probability.
+
+    `rows`: the customers of one cutoff; `predictions`: `rule`, `mbg_nbd` and `chosen` are carried
+    to the rest of each lapse length. Empty where too few silences have an outcome.
+    """
+    cutoff, clock = rows.cutoffs[0], LapseClock()
+    seen = lapses(rows.x, clock)
+    rest = seen.rest
+    with np.errstate(invalid="ignore"):
+        known = seen.own & (seen.share >= ORDINARY_SHARE) & (rest > 0)
+    known &= cutoff + rest * DAY_S <= table.observed_until
+    back = (table.next_purchases(cutoff, np.inf)[rows.customer] - cutoff) / DAY_S
+    reached = (back >= rest)[known]
+    if min(int(reached.sum()), int((~reached).sum())) < ROWS_MIN:
+        return {}
+    prior = fit_prior(rows.x)
+    times = columns(rows.x[known])
+    q_main = btyd.no_purchase_probability(prior, *times, rows.horizon_days)
+    q = btyd.no_purchase_probability(prior, *times, rest[known])
+    bridge = AS_RHYTHM
+    if fitted is not None:
+        past = fitted.later
+        bridge, _ = fit_lapse(past.rows, fitted.calibration.apply(past.log_odds), prior, clock)
+    told = {
+        "rule": RuleModel(rows.horizon_days).lapse(rows.x[known], q, rest[known]),
+        "mbg_nbd": q,
+        "chosen": bridge.apply(predictions["chosen"][known], q_main, q),
+    }
+    return {
+        name: {
+            "rows": len(reached),
+            "base_rate": float(reached.mean()),
+            "log_loss": log_loss(reached, p),
+            "roc_auc": roc_auc(reached, p),
+            "ece": ece(reached, p),
+        }
+        for name, p in told.items()
+    }

@@ -1,0 +1,83 @@
+"""How much better one set of probabilities is than another on the same rows, and how surely.
+
+Customers are drawn with replacement, with all their rows (Efron & Tibshirani 1993, ch. 8: the unit
+that is independent is the customer, not the row); both contenders are measured on each draw, so
+that what is hard for both cancels out. It never decides anything.
+"""
+
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from services.scoring.core.monitoring.metrics import Ranking, row_loss
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+RESAMPLES: Final = 400
+"""The ends of a 95 % interval then rest on ten draws each: steady to a tenth of its width."""
+
+
+class Interval(msgspec.Struct, frozen=True):
+    """A mean and its percentile interval; NaN-free: `None` where not defined."""
+
+    mean: float | None
+    low: float | None
+    high: float | None
+
+
+class Gains(msgspec.Struct, frozen=True):
+    """Ours against theirs; positive is better for both."""
+
+    log_loss: Interval
+    """Theirs minus ours, nats per row."""
+    roc_auc: Interval
+    """Ours minus theirs."""
+
+
+class Rows(msgspec.Struct, frozen=True):
+    """n rows: whether silent, of which customer, with what weight."""
+
+    silent: Bools
+    customer: Ints
+    weight: Floats
+
+    def select(self, chosen: Bools) -> "Rows":
+        """The rows where `chosen`."""
+        return Rows(self.silent[chosen], self.customer[chosen], self.weight[chosen])
+
+
+def gains(rows: Rows, ours: Floats, theirs: Floats, level: float, seed: int) -> Gains:
+    """Paired bootstrap intervals of this level (0.95) for both measures.
+
+    Probabilities are float64[n]. An interval is None where it is not defined (one label only).
+    """
+    customers, owner = np.unique(rows.customer, return_inverse=True)
+    random = np.random.default_rng(seed)
+    ahead = (row_loss(rows.silent, theirs) - row_loss(rows.silent, ours)) * rows.weight
+    gain = np.bincount(owner, weights=ahead, minlength=len(customers))
+    weight = np.bincount(owner, weights=rows.weight, minlength=len(customers))
+    one, other = Ranking(rows.silent, ours), Ranking(rows.silent, theirs)
+    log_loss, auc = np.empty(RESAMPLES), np.empty(RESAMPLES)
+    for draw in range(RESAMPLES):
+        times = np.bincount(
+            random.integers(0, len(customers), len(customers)), minlength=len(customers)
+        ).astype(np.float64)
+        log_loss[draw] = times @ gain / (times @ weight)
+        drawn = times[owner] * rows.weight
+        auc[draw] = one.auc(drawn) - other.auc(drawn)
+    return Gains(
+        log_loss=_interval(log_loss, float(gain.sum() / weight.sum()), level),
+        roc_auc=_interval(auc, one.auc(rows.weight) - other.auc(rows.weight), level),
+    )
+
+
+def _interval(draws: Floats, mean: float, level: float) -> Interval:
+    known = draws[~np.isnan(draws)]
+    if np.isnan(mean) or not len(known):
+        return Interval(None, None, None)
+    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(mean, float(low), float(high))
