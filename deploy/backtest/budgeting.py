@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from deploy.backtest.learning import chosen
 from deploy.backtest.walk import Reached, nothing, purchases, setup_of, walk
 from services.alerts.core.budget import tuned as with_level
-from services.alerts.core.document import Budget, Policy
-from services.alerts.core.tuning import Found, find
+from services.alerts.core.budget_tuning import Found, find
+from services.alerts.core.policy_document import Budget, Policy
 from services.scoring.core.features.events import DAY_S
 from services.scoring.core.features.stable_hash import stable_hash
 from services.scoring.settings import ScoringSettings

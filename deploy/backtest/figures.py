@@ -28,8 +28,8 @@ from deploy.backtest.result import (
 from deploy.backtest.result import Warned as Shown
 from deploy.backtest.tasks import Warned, facts_of
 from deploy.backtest.walk import Walked
-from services.alerts.core.causes import is_gone
 from services.alerts.core.signs import CHURNED
+from services.alerts.core.task_cause import is_gone
 from services.scoring.core.features.events import DAY_S, Kind
 from services.scoring.core.risk.lapse import LapseClock
 from services.scoring.core.value.grades import GRADES

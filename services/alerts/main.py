@@ -7,62 +7,62 @@ from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.core.keys import key_of as aes_key
-from services.alerts.handlers.act import Act
-from services.alerts.handlers.assess import Assess
-from services.alerts.handlers.book import Book
-from services.alerts.handlers.deliver import Deliver, Sending, raise_alarm
-from services.alerts.handlers.enter import Enter
-from services.alerts.handlers.forget import Forget
-from services.alerts.handlers.give_verdict import GiveVerdict
-from services.alerts.handlers.look import LookForChanges
-from services.alerts.handlers.measure import Measure, observe_aside, observe_kept
-from services.alerts.handlers.measure_effect import MeasureEffect
-from services.alerts.handlers.observe import Observe
-from services.alerts.handlers.publish_verdicts import PublishVerdicts
-from services.alerts.handlers.send_sample import SendSample
-from services.alerts.handlers.take_click import TakeClick
-from services.alerts.handlers.try_policy import TryPolicy
-from services.alerts.inbound.activity import ActivityDecoder
-from services.alerts.inbound.callbacks import Place, add_crm_callbacks
-from services.alerts.inbound.changes import ChangesDecoder
-from services.alerts.inbound.http import add_routes
-from services.alerts.inbound.http.callbacks import BODIES, CALLBACKS, Returning, add_callbacks
-from services.alerts.inbound.http.connectors import add_connectors
-from services.alerts.inbound.http.endpoints import Managing, add_endpoints
-from services.alerts.inbound.http.parts import Parts
-from services.alerts.inbound.policy_file import read_policy
-from services.alerts.inbound.risk import RiskDecoder
-from services.alerts.outbound.connectors import Connectors, check, refused
-from services.alerts.outbound.described import Described
-from services.alerts.outbound.effect_page import effect_page
-from services.alerts.outbound.http import Http
-from services.alerts.outbound.shared import Shared
-from services.alerts.reading import consumer, reading
-from services.alerts.settings import LEASE_MARGIN_S, AlertsSettings
-from services.alerts.store.assessments import Assessments
-from services.alerts.store.business_clock import BusinessClock
-from services.alerts.store.care import CareRows
-from services.alerts.store.connectors import (
+from services.alerts.connectors.check_remote import Described
+from services.alerts.connectors.context import Shared
+from services.alerts.connectors.poll_changes import LookForChanges
+from services.alerts.connectors.registry import Connectors, check, refused
+from services.alerts.connectors.routes import Place, add_crm_callbacks
+from services.alerts.connectors.store import (
     CallbackRows,
     LookRows,
     MemberRows,
     OwnerRows,
     TokenRows,
 )
+from services.alerts.connectors.wecom.card_click import TakeClick
+from services.alerts.consumers import consumer, reading
+from services.alerts.delivery.core.encryption_key import key_of as aes_key
+from services.alerts.delivery.http_client import Http
+from services.alerts.delivery.purge import Forget
+from services.alerts.delivery.send_sample import SendSample
+from services.alerts.delivery.sender import Deliver, Sending, raise_alarm
+from services.alerts.delivery.store.deliveries import Deliveries
+from services.alerts.delivery.store.delivery_log import DeliveryLog
+from services.alerts.delivery.store.encryption import Vault
+from services.alerts.delivery.store.endpoint_admin import EndpointAdmin
+from services.alerts.delivery.store.endpoint_secrets import EndpointSecrets
+from services.alerts.delivery.store.endpoints import Endpoints
+from services.alerts.handlers.apply_task_action import Act
+from services.alerts.handlers.dry_run_policy import TryPolicy
+from services.alerts.handlers.give_verdict import GiveVerdict
+from services.alerts.handlers.handle_activity import Observe
+from services.alerts.handlers.handle_assessments import Assess
+from services.alerts.handlers.handle_segment_entries import Enter
+from services.alerts.handlers.measure_effect import MeasureEffect
+from services.alerts.handlers.publish_verdicts import PublishVerdicts
+from services.alerts.handlers.record_task_changes import Book
+from services.alerts.handlers.update_gauges import Measure, observe_aside, observe_kept
+from services.alerts.inbound.activity import ActivityDecoder
+from services.alerts.inbound.changes import ChangesDecoder
+from services.alerts.inbound.http import add_routes
+from services.alerts.inbound.http.callbacks import BODIES, CALLBACKS, Returning, add_callbacks
+from services.alerts.inbound.http.connectors import add_connectors
+from services.alerts.inbound.http.dependencies import Parts
+from services.alerts.inbound.http.endpoints import Managing, add_endpoints
+from services.alerts.inbound.policy_file import read_policy
+from services.alerts.inbound.risk import RiskDecoder
+from services.alerts.reports.effect_page import effect_page
+from services.alerts.settings import LEASE_MARGIN_S, AlertsSettings
+from services.alerts.store.assessments import Assessments
+from services.alerts.store.business_clock import BusinessClock
 from services.alerts.store.customers import Customers
-from services.alerts.store.deliveries import Deliveries
-from services.alerts.store.delivery_log import DeliveryLog
 from services.alerts.store.due_tasks import TaskLog
 from services.alerts.store.effects import Effects
-from services.alerts.store.endpoint_admin import EndpointAdmin
-from services.alerts.store.endpoint_secrets import EndpointSecrets
-from services.alerts.store.endpoints import Endpoints
-from services.alerts.store.rules import Rules
+from services.alerts.store.policies import Rules
+from services.alerts.store.schedules import CareRows
 from services.alerts.store.tables import SCHEMA, api_token
 from services.alerts.store.tasks import Tasks
 from services.alerts.store.trials import Trials
-from services.alerts.store.vault import Vault
 from services.alerts.timers import tend
 from shared.http.access import Tokens
 from shared.http.app import create_app, limits_of

@@ -4,32 +4,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
-from uuid import UUID
 
 import msgspec
 
-from services.alerts.core.connectors.back import Found, Rule
-from services.alerts.core.connectors.token import Token, Turn
-from services.alerts.core.document import Policy
-from services.alerts.core.endpoint import Endpoint, Payload, Route
-from services.alerts.core.life import TaskEvent
-from services.alerts.core.message import Kind
+from services.alerts.core.effect import Effect, Subject
+from services.alerts.core.experiment_subject import Trial
 from services.alerts.core.owner import OwnerRecord
 from services.alerts.core.policy import Closed, CustomerState
-from services.alerts.core.retry import Answer, Outcome
+from services.alerts.core.policy_document import Policy
 from services.alerts.core.task import Ground, Task
-from services.alerts.core.trial import Trial
+from services.alerts.core.task_lifecycle import TaskEvent
 from shared.contracts.changes import CustomerChanged
 from shared.contracts.events import Profile
 from shared.contracts.risk import RiskAssessed
 from shared.contracts.treatment import LeavingCause, Verdict
-from shared.postgres.engine import Driver, UnitOfWork
+from shared.postgres.engine import UnitOfWork
 from shared.postgres.ledger import TopicPartition
 from shared.postgres.outbox import Message, Pending
-
-ALONE_FROM = 2
-"""Leases of a delivery lost in a row from which on it is sent alone; from there on only deaths
-while it is sent count. One says nothing: a process that is killed leaves some hundreds."""
 
 TICK = "tick"
 """Progress of an activity partition: its newest tick, Unix seconds UTC."""
@@ -110,68 +101,6 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class NewDelivery:
-    """A message to one endpoint, due at once."""
-
-    customer_id: str
-    id: str
-    endpoint_id: str
-    task_id: str
-    kind: Kind
-    body: bytes
-    created_at: datetime
-    received_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Leased:
-    """A delivery that this worker may attempt until `until`."""
-
-    customer_id: str
-    id: str
-    endpoint_id: str
-    task_id: str
-    kind: str
-    body: bytes
-    """A `core.message.Body` as JSON."""
-    attempts: int
-    """Made so far."""
-    uncertain: bool
-    """The last attempt was ambiguous: it may be there already."""
-    remote_id: str | None
-    """What the receiving system calls the task, where an earlier message of it told us."""
-    token: UUID
-    until: datetime
-    received_ms: int
-    lost: int = 0
-    """Leases in a row that ran out without an outcome, and then the times that it was sent alone
-    without one: the processes ended, or stood still."""
-
-
-@dataclass(frozen=True, slots=True)
-class Attempted:
-    """An attempt that has ended, and what follows."""
-
-    delivery: Leased
-    started_at: datetime
-    ended_at: datetime
-    answer: Answer
-    outcome: Outcome
-    next_at: datetime | None
-    uncertain: bool = False
-    """Whether the next attempt must look before it creates."""
-
-
-@dataclass(frozen=True, slots=True)
-class Routed:
-    """An endpoint as whoever queues messages sees it."""
-
-    endpoint_id: str
-    route: Route
-    payload: Payload
-
-
-@dataclass(frozen=True, slots=True)
 class VerdictGiven:
     """What an owner says about a task."""
 
@@ -247,45 +176,6 @@ class Assessments(Protocol):
     async def forget(self, work: UnitOfWork, before: datetime, most: int) -> int: ...
 
 
-class Deliveries(Protocol):
-    """The queue of messages to endpoints, and the log of attempts."""
-
-    async def add(self, work: UnitOfWork, deliveries: Sequence[NewDelivery]) -> None: ...
-    async def look(
-        self, driver: Driver, endpoints: Sequence[str], now: datetime
-    ) -> tuple[Mapping[str, int], bool]: ...
-    async def claim(
-        self, work: UnitOfWork, most: Mapping[str, int], now: datetime, until: datetime
-    ) -> list[Leased]: ...
-    async def settle(
-        self, work: UnitOfWork, attempts: Sequence[Attempted]
-    ) -> Mapping[str, str]: ...
-    async def release(self, work: UnitOfWork, leased: Sequence[Leased], now: datetime) -> None: ...
-    async def begin_alone(self, work: UnitOfWork, message: Leased) -> None: ...
-
-
-class Routes(Protocol):
-    """Where messages are to be queued."""
-
-    async def routes(self, work: UnitOfWork) -> Sequence[Routed]: ...
-
-
-class Endpoints(Protocol):
-    """The endpoints that may be sent to, and their rates."""
-
-    async def sendable(self, work: UnitOfWork) -> Sequence[Endpoint]: ...
-    async def take(
-        self, work: UnitOfWork, wanted: Mapping[str, int], now: datetime
-    ) -> Mapping[str, int]: ...
-    async def give_back(self, work: UnitOfWork, unused: Mapping[str, int]) -> None: ...
-
-
-class EndpointFinder(Protocol):
-    """An endpoint by its id."""
-
-    async def find(self, work: UnitOfWork, endpoint_id: str) -> Endpoint | None: ...
-
-
 class BusinessClock(Protocol):
     """What time it is for the business."""
 
@@ -299,92 +189,80 @@ class Relay(Protocol):
     async def flush(self, pending: Sequence[Pending]) -> None: ...
 
 
-class Connector(Protocol):
-    """One endpoint's way into a receiving system. It reads what the system answers into one of
-    the six results (`core.retry.Result`); it never decides when to try again.
+@dataclass(frozen=True, slots=True)
+class CareFor:
+    """A customer whom a schedule is about."""
 
-    Errors that it meets are answers too: it raises for bugs only. What it holds (an access
-    token) is shared by all attempts of a process, several of which may be under way at once.
-    """
-
-    async def send(self, message: Leased, at: datetime) -> Answer:
-        """Create or change the task once, at `at` (UTC)."""
-        ...
-
-    async def find(self, message: Leased, at: datetime) -> Answer | None:
-        """After an ambiguous attempt: look the task up by our key. None: it is not there and
-        may be created; `ok`: it is there, as the message wants it; else: it is not known yet."""
-        ...
-
-    async def refresh(self, since: datetime) -> Answer | None:
-        """After `refresh_token`: get a new token, unless one was got after `since`. None: done;
-        an answer: why not."""
-        ...
-
-    async def close(self) -> None:
-        """Let go what is held."""
-        ...
-
-
-class Connectors(Protocol):
-    """The connector of each endpoint."""
-
-    def of(self, endpoint: Endpoint) -> Connector: ...
-
-
-class TokenStore(Protocol):
-    """Where processes share the access tokens of CRMs."""
-
-    async def read(self, endpoint_id: str, version: int) -> Token | None: ...
-    async def take_turn(
-        self, endpoint_id: str, now: datetime, until: datetime, since: datetime, most: int
-    ) -> Turn: ...
-    async def end_turn(self, endpoint_id: str, version: int, token: Token | None) -> None: ...
-
-
-class OwnerTable(Protocol):
-    """Who an account owner is in each CRM."""
-
-    async def remote(self, endpoint_id: str, owner_id: str) -> str | None: ...
+    customer_id: str
+    profile: Profile
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """A look at a CRM for changes that this process is to make."""
+class Load:
+    """An owner's day: tasks allocated today, and tasks that wait for capacity."""
 
-    since: datetime
-    """Changes before it have been read."""
-    until: datetime
-    """So long nobody else looks."""
-    watched_until: datetime | None
-    """Until when the CRM tells us of changes by itself."""
+    taken: int
+    waiting: int
 
 
-class Looks(Protocol):
-    """How far the changes of each CRM have been read, and when to look again."""
+class Effects(Protocol):
+    """The subjects of the comparison, and the save rates that it measures."""
 
-    async def begin(self, endpoint_id: str, now: datetime, until: datetime) -> Look | None: ...
-    async def end(self, endpoint_id: str, look: Look, next_at: datetime) -> None: ...
-    async def hasten(self, endpoint_id: str, at: datetime) -> None: ...
-
-
-class ChangeReader(Protocol):
-    """A connector of a CRM that keeps tasks as records and can be asked what became of them."""
-
-    async def changes(self, since: datetime) -> list[Found] | Answer: ...
-    def said(self, found: Found) -> Rule | None: ...
-    async def watch(self, now: datetime, until: datetime | None) -> datetime | Answer | None: ...
-    async def refresh(self, since: datetime) -> Answer | None: ...
+    async def subjects(
+        self, work: UnitOfWork, policy: str, begin: datetime | None, end: datetime | None
+    ) -> list[Subject]: ...
+    async def unmeasured(self, work: UnitOfWork, policy: str) -> int: ...
+    async def put_save_rates(
+        self, work: UnitOfWork, rates: Mapping[str, tuple[float, Effect]], at: datetime
+    ) -> None: ...
 
 
-class MemberPace(Protocol):
-    """How much a member of a CRM may be sent now."""
+class CareRows(Protocol):
+    """Which customers a schedule is about."""
 
-    async def wait_s(self, endpoint_id: str, member: str, now: datetime) -> float: ...
+    async def born_on(
+        self, work: UnitOfWork, days: Sequence[str], grades: Sequence[str], after: str, most: int
+    ) -> list[CareFor]: ...
+    async def everybody(
+        self, work: UnitOfWork, grades: Sequence[str], after: str, most: int
+    ) -> list[CareFor]: ...
+    async def unvisited(
+        self,
+        work: UnitOfWork,
+        since: datetime,
+        cause: str,
+        grades: Sequence[str],
+        after: str,
+        most: int,
+    ) -> list[CareFor]: ...
+    async def first_entries(
+        self, work: UnitOfWork, entries: Sequence[CustomerChanged]
+    ) -> set[tuple[str, int]]: ...
+    async def new_only(self, work: UnitOfWork, tasks: Sequence[Task]) -> list[Task]: ...
+    async def stored(self, work: UnitOfWork, ids: Mapping[str, str]) -> set[str]: ...
+    async def with_open_task(
+        self, work: UnitOfWork, causes: Sequence[tuple[str, str]]
+    ) -> set[tuple[str, str]]: ...
+    async def entries(
+        self, work: UnitOfWork, left: Sequence[CustomerChanged]
+    ) -> set[tuple[str, str, int]]: ...
 
 
-class Callbacks(Protocol):
-    """What has come back and was acted on."""
+class DueTasks(Protocol):
+    """Which tasks time has something to do with."""
 
-    async def seen(self, endpoint_id: str, key: str) -> bool: ...
-    async def note(self, endpoint_id: str, key: str, at: datetime) -> None: ...
+    async def quiet_over(self, work: UnitOfWork, now: datetime, most: int) -> list[str]: ...
+    async def unanswered(self, work: UnitOfWork, now: datetime, most: int) -> list[str]: ...
+    async def expired(self, work: UnitOfWork, now: datetime, most: int) -> list[str]: ...
+    async def waiting_owners(self, work: UnitOfWork, most: int) -> list[str]: ...
+    async def loads(self, work: UnitOfWork, since: dict[str, datetime]) -> dict[str, Load]: ...
+    async def most_worthwhile(
+        self, work: UnitOfWork, owner_id: str, most: int, skip: int = 0
+    ) -> list[str]: ...
+
+
+class Traces(Protocol):
+    """What is known of a customer as a person."""
+
+    async def forget_names(self, work: UnitOfWork, customer_id: str) -> None: ...
+    async def forget(self, work: UnitOfWork, customer_id: str) -> None: ...

@@ -16,11 +16,16 @@ from pydantic import (
 )
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from services.alerts.core.addresses import Network
-from services.alerts.core.endpoint import ID_PATTERN, Endpoint, Payload, Route
-from services.alerts.core.keys import key_of as aes_key
-from services.alerts.core.retry import DELAYS_S
-from services.alerts.core.signature import check
+from services.alerts.delivery.core.blocked_networks import Network
+from services.alerts.delivery.core.encryption_key import key_of as aes_key
+from services.alerts.delivery.core.endpoint import (
+    ID_PATTERN,
+    Endpoint,
+    Payload,
+    Route,
+)
+from services.alerts.delivery.core.retry import DELAYS_S
+from services.alerts.delivery.core.signature import check
 from shared.contracts import topics
 from shared.kernel.errors import Invalid
 from shared.runtime.settings import HttpSettings

@@ -5,12 +5,12 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from services.alerts.handlers.measure_effect import MeasureOutcomes
-from services.alerts.handlers.take_care import TakeCare
-from services.alerts.handlers.tend import Tend
+from services.alerts.handlers.raise_scheduled_tasks import TakeCare
+from services.alerts.handlers.run_task_timers import Tend
 from services.alerts.store.assessments import Assessments
-from services.alerts.store.care import CareRows
 from services.alerts.store.due_tasks import DueTasks, TaskLog
 from services.alerts.store.effects import Effects
+from services.alerts.store.schedules import CareRows
 
 if TYPE_CHECKING:  # main imports this module
     from services.alerts.main import Alerts

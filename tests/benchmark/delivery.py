@@ -22,19 +22,21 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.local.stack import LocalStack
 from services.alerts.commands.running import SPEC
-from services.alerts.core.endpoint import Endpoint
-from services.alerts.core.message import body
-from services.alerts.core.retry import DELAYS_S
-from services.alerts.handlers.deliver import Deliver, Sending
-from services.alerts.outbound.connectors import check
-from services.alerts.outbound.http import Http
-from services.alerts.outbound.webhook import Webhook
-from services.alerts.ports import NewDelivery
-from services.alerts.store.deliveries import Deliveries
-from services.alerts.store.endpoint_admin import EndpointAdmin
-from services.alerts.store.endpoint_secrets import EndpointSecrets
-from services.alerts.store.endpoints import Endpoints
-from services.alerts.store.vault import Vault
+from services.alerts.connectors.registry import check
+from services.alerts.core.webhook_payload import body
+from services.alerts.delivery.core.endpoint import Endpoint
+from services.alerts.delivery.core.retry import DELAYS_S
+from services.alerts.delivery.http_client import Http
+from services.alerts.delivery.ports import (
+    NewDelivery,
+)
+from services.alerts.delivery.sender import Deliver, Sending
+from services.alerts.delivery.store.deliveries import Deliveries
+from services.alerts.delivery.store.encryption import Vault
+from services.alerts.delivery.store.endpoint_admin import EndpointAdmin
+from services.alerts.delivery.store.endpoint_secrets import EndpointSecrets
+from services.alerts.delivery.store.endpoints import Endpoints
+from services.alerts.delivery.webhook import Webhook
 from shared.postgres.engine import create_engine, unit_of_work
 from shared.postgres.migrations import migrate
 from shared.postgres.settings import PostgresSettings

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.local import topics as creating
 from deploy.local.stack import LocalStack
-from services.alerts import reading
+from services.alerts import consumers
 from services.alerts.commands.running import SPEC
 from services.alerts.inbound.policy_file import read_policy
 from services.alerts.main import Alerts
@@ -109,7 +109,7 @@ async def _decide(
             for n in range(begin, min(begin + BATCH, count))
         )
     await producer.close()
-    consumer = reading.consumer(service, "risk", made[0].name, BATCH)
+    consumer = consumers.consumer(service, "risk", made[0].name, BATCH)
     assess = service.assess()
     await consumer.start()
     began, done = 0.0, 0

@@ -2,8 +2,10 @@
 
 from datetime import UTC, datetime, timedelta
 
-from services.alerts.core.connectors.token import Token
-from services.alerts.ports import TokenStore
+from services.alerts.connectors.core.token import Token
+from services.alerts.connectors.ports import (
+    TokenStore,
+)
 
 T0 = datetime(2026, 3, 1, 9, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

@@ -2,7 +2,9 @@
 
 import pytest
 
-from services.alerts.ports import TokenStore
+from services.alerts.connectors.ports import (
+    TokenStore,
+)
 from tests.contract.access_tokens import AccessTokenSuite
 from tests.fakes.crm.memory import MemoryTokens
 

@@ -2,9 +2,9 @@
 
 import msgspec
 
-from services.alerts.core.message import body
 from services.alerts.core.policy import Closed, OpenTask
 from services.alerts.core.task import close
+from services.alerts.core.webhook_payload import body
 from shared.contracts.events import Owner, Profile
 from tests.unit.alerts.samples import day, raised_task
 

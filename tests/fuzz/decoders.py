@@ -12,21 +12,26 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
-from services.alerts.core.connectors import fxiaoke, wecom, zoho
-from services.alerts.core.connectors import wecom_crypto as crypto
-from services.alerts.core.connectors.back import Rule, rule_of
-from services.alerts.core.connectors.config import (
+from services.alerts.connectors.core.config import (
     FxiaokeConfig,
     WecomAppConfig,
     WecomBotConfig,
     ZohoConfig,
     read_config,
 )
-from services.alerts.core.connectors.notice import read_notice
-from services.alerts.core.connectors.owners import remote_owner
-from services.alerts.core.connectors.template import context, fill
-from services.alerts.core.message import body
-from services.alerts.core.retry import (
+from services.alerts.connectors.core.notice import read_notice
+from services.alerts.connectors.core.owners import remote_owner
+from services.alerts.connectors.core.template import context, fill
+from services.alerts.connectors.core.verdict_mapping import Rule, rule_of
+from services.alerts.connectors.fxiaoke import api as fxiaoke
+from services.alerts.connectors.fxiaoke.connector import FxiaokeDialect, session_of
+from services.alerts.connectors.record_connector import Unusable
+from services.alerts.connectors.wecom import api as wecom
+from services.alerts.connectors.wecom import crypto
+from services.alerts.connectors.zoho import api as zoho
+from services.alerts.connectors.zoho.connector import ZohoDialect
+from services.alerts.core.webhook_payload import body
+from services.alerts.delivery.core.retry import (
     DELAYS_S,
     ERROR_LENGTH_MAX,
     HEAD_LENGTH_MAX,
@@ -35,15 +40,12 @@ from services.alerts.core.retry import (
     Reply,
     after,
 )
-from services.alerts.core.retry import read as read_webhook
-from services.alerts.core.signature import symmetric, verify
+from services.alerts.delivery.core.retry import read as read_webhook
+from services.alerts.delivery.core.signature import symmetric, verify
+from services.alerts.delivery.store.endpoints import _route
 from services.alerts.inbound.activity import ActivityDecoder as AlertsActivityDecoder
 from services.alerts.inbound.changes import ChangesDecoder
 from services.alerts.inbound.risk import RiskDecoder
-from services.alerts.outbound.fxiaoke.connector import FxiaokeDialect, session_of
-from services.alerts.outbound.records import Unusable
-from services.alerts.outbound.zoho.connector import ZohoDialect
-from services.alerts.store.endpoints import _route
 from services.ingest.core.accept import accept
 from services.ingest.core.rates import RateTable
 from services.scoring.inbound.activity import ActivityDecoder

@@ -13,9 +13,9 @@ from ipaddress import ip_network
 
 import pytest
 
-from services.alerts.core.connectors.config import KINDS as CRMS
-from services.alerts.outbound.connectors import KINDS
-from services.alerts.outbound.http import Http
+from services.alerts.connectors.core.config import KINDS as CRMS
+from services.alerts.connectors.registry import KINDS
+from services.alerts.delivery.http_client import Http
 from shared.kernel.errors import Invalid
 from shared.runtime.clock import SystemClock
 from tests.fuzz.decoders import DECODERS, Decoder

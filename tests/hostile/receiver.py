@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from services.alerts.core.endpoint import Kind
+from services.alerts.delivery.core.endpoint import Kind
 from tests.hostile.answers import Answer, Hostile
 from tests.hostile.neighbour import ENDED
 from tests.hostile.vendors import TOKENS, good, good_content, succeeds

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import httpx
 
-from services.alerts.core.endpoint import Kind
+from services.alerts.delivery.core.endpoint import Kind
 from tests.fakes.crm.zoho import FakeZoho
 from tests.hostile.ground import Ground
 from tests.hostile.receiver import Given, Receiver, receiving

@@ -7,7 +7,7 @@ that counts as delivered without such an answer is a silent misreading.
 import json
 from typing import Any, Final
 
-from services.alerts.core.endpoint import Kind
+from services.alerts.delivery.core.endpoint import Kind
 from tests.fakes.crm import fxiaoke, zoho
 from tests.hostile.answers import Answer, plain
 

@@ -5,8 +5,8 @@ from typing import get_args, get_type_hints
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.alerts.core.connectors import config
-from services.alerts.core.endpoint import ADDRESSES, Endpoint
+from services.alerts.connectors.core import config
+from services.alerts.delivery.core.endpoint import ADDRESSES, Endpoint
 
 SCHEMES = st.sampled_from(
     ["http", "HTTP", "hTTp", "ftp", "file", "", " http", "https ", "httpss", "h\0ttps", "ws"]

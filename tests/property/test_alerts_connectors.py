@@ -6,10 +6,12 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.alerts.core.connectors import fxiaoke, wecom, zoho
-from services.alerts.core.connectors import wecom_crypto as crypto
-from services.alerts.core.connectors.config import FxiaokeConfig, ZohoConfig
-from services.alerts.core.retry import Answer, Reply
+from services.alerts.connectors.core.config import FxiaokeConfig, ZohoConfig
+from services.alerts.connectors.fxiaoke import api as fxiaoke
+from services.alerts.connectors.wecom import api as wecom
+from services.alerts.connectors.wecom import crypto
+from services.alerts.connectors.zoho import api as zoho
+from services.alerts.delivery.core.retry import Answer, Reply
 from shared.kernel.errors import Invalid
 
 ZOHO = ZohoConfig(client_id="c")

@@ -5,8 +5,10 @@ from datetime import datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.alerts.core.due import Calendar
-from services.alerts.core.life import (
+from services.alerts.core.business_hours import Calendar
+from services.alerts.core.owner import OwnerRecord
+from services.alerts.core.task import Task
+from services.alerts.core.task_lifecycle import (
     ESCALATIONS_MAX,
     Acknowledge,
     Action,
@@ -21,8 +23,6 @@ from services.alerts.core.life import (
     is_unanswered,
     unanswered,
 )
-from services.alerts.core.owner import OwnerRecord
-from services.alerts.core.task import Task
 from shared.kernel.errors import Invalid
 from tests.unit.alerts.samples import day, raised_task
 

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from services.alerts.core.causes import is_gone
 from services.alerts.core.conditions import passes
 from services.alerts.core.policy import (
     Closed,
@@ -23,6 +22,7 @@ from services.alerts.core.policy import (
     purchased,
 )
 from services.alerts.core.signs import about_silence, statistical
+from services.alerts.core.task_cause import is_gone
 from shared.contracts.risk import BANDS, RiskAssessed, Standing
 from tests.unit.alerts.samples import assessed, day, sign
 

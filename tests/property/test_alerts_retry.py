@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.alerts.core.retry import (
+from services.alerts.delivery.core.retry import (
     DELAYS_S,
     JITTER,
     RETRY_AFTER_TIMES_MAX,

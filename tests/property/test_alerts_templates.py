@@ -5,9 +5,14 @@ import time
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from services.alerts.core.connectors import template
-from services.alerts.core.connectors.grammar import FILTERS, TESTS, TEXT_LENGTH_MAX
-from services.alerts.core.connectors.template import TEMPLATE_LENGTH_MAX, context, fill, text_of
+from services.alerts.connectors.core import template
+from services.alerts.connectors.core.template import (
+    TEMPLATE_LENGTH_MAX,
+    context,
+    fill,
+    text_of,
+)
+from services.alerts.connectors.core.template_grammar import FILTERS, TESTS, TEXT_LENGTH_MAX
 from shared.kernel.errors import Invalid
 from tests.unit.alerts.connectors.notices import notice, task
 

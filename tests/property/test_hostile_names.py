@@ -11,9 +11,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from services.alerts.core.connectors import escape, wecom
-from services.alerts.core.connectors.config import WecomAppConfig, WecomBotConfig
-from services.alerts.core.connectors.notice import Notice
+from services.alerts.connectors.core import escape
+from services.alerts.connectors.core.config import WecomAppConfig, WecomBotConfig
+from services.alerts.connectors.core.notice import Notice
+from services.alerts.connectors.wecom import api as wecom
 from shared.contracts.events import Profile
 from shared.kernel.errors import Invalid
 from shared.report.cells import cell

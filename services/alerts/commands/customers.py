@@ -7,10 +7,10 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.commands.running import business_clock, command
-from services.alerts.handlers.part_with import PartWith
+from services.alerts.handlers.erase_customer import PartWith
 from services.alerts.main import Alerts
 from services.alerts.settings import AlertsSettings
-from services.alerts.store.traces import Traces
+from services.alerts.store.erasure import Traces
 from shared.kafka.settings import KafkaSettings
 from shared.kernel.text import kept
 from shared.postgres.engine import unit_of_work

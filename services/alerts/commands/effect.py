@@ -9,9 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.alerts.commands.running import command
 from services.alerts.core.wording.effect import claim_text
 from services.alerts.handlers.measure_effect import MeasureEffect
-from services.alerts.outbound.effect_page import effect_page
+from services.alerts.reports.effect_page import effect_page
 from services.alerts.store.effects import Effects
-from services.alerts.store.rules import Rules
+from services.alerts.store.policies import Rules
 
 
 def add_commands(commands: Any) -> None:

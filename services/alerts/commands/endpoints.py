@@ -8,10 +8,10 @@ from typing import Any, get_args
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.commands.running import command, endpoint_admin, endpoint_secrets
-from services.alerts.core.endpoint import Endpoint, Route
-from services.alerts.core.message import Kind
-from services.alerts.store.endpoint_admin import FromSettings
-from services.alerts.store.endpoint_secrets import Made
+from services.alerts.core.webhook_payload import Kind
+from services.alerts.delivery.core.endpoint import Endpoint, Route
+from services.alerts.delivery.store.endpoint_admin import FromSettings
+from services.alerts.delivery.store.endpoint_secrets import Made
 from shared.runtime.arguments import number
 from shared.runtime.clock import SystemClock
 

@@ -12,13 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.commands.running import business_clock, command
 from services.alerts.commands.tune import add_tune
-from services.alerts.core.document import difference, plain
 from services.alerts.core.dry_run import Tried
 from services.alerts.core.owner import OwnerRecord
-from services.alerts.handlers.try_policy import CUSTOMERS_MAX, TryPolicy
+from services.alerts.core.policy_document import difference, plain
+from services.alerts.handlers.dry_run_policy import CUSTOMERS_MAX, TryPolicy
 from services.alerts.inbound.policy_file import read_policy
 from services.alerts.store.assessments import Assessments
-from services.alerts.store.rules import Rules
+from services.alerts.store.policies import Rules
 from shared.kernel.zones import zone
 from shared.postgres.engine import unit_of_work
 from shared.runtime.arguments import count, days

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.core.keys import key_of
+from services.alerts.connectors.registry import check
+from services.alerts.delivery.core.encryption_key import key_of
+from services.alerts.delivery.store.encryption import Vault
+from services.alerts.delivery.store.endpoint_admin import EndpointAdmin
+from services.alerts.delivery.store.endpoint_secrets import EndpointSecrets
 from services.alerts.main import run
-from services.alerts.outbound.connectors import check
 from services.alerts.settings import AlertsSettings
 from services.alerts.store.business_clock import BusinessClock
-from services.alerts.store.endpoint_admin import EndpointAdmin
-from services.alerts.store.endpoint_secrets import EndpointSecrets
 from services.alerts.store.tables import SCHEMA, api_token
-from services.alerts.store.vault import Vault
 from shared.runtime.clock import SystemClock
 from shared.runtime.command_line import Command, ServiceSpec, with_engine
 

@@ -11,10 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.commands.running import business_clock, command
 from services.alerts.core.budget import History, tuned
-from services.alerts.core.document import BudgetPoint, Policy
-from services.alerts.handlers.try_policy import CUSTOMERS_MAX, TryPolicy
+from services.alerts.core.policy_document import BudgetPoint, Policy
+from services.alerts.handlers.dry_run_policy import CUSTOMERS_MAX, TryPolicy
 from services.alerts.store.assessments import Assessments
-from services.alerts.store.rules import Rules
+from services.alerts.store.policies import Rules
 from shared.postgres.engine import unit_of_work
 from shared.runtime.arguments import count, days, number
 from shared.runtime.clock import SystemClock

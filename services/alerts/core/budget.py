@@ -13,7 +13,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from services.alerts.core.document import Budget, BudgetPoint, Policy
+from services.alerts.core.policy_document import Budget, BudgetPoint, Policy
 
 MONTH_DAYS: Final = 30.0
 """Of "warnings per 100 customers and month"."""

@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from services.alerts.core.document import Policy
 from services.alerts.core.intervals import Interval, wilson
 from services.alerts.core.playbook import choose, queue_of
 from services.alerts.core.policy import CustomerState, Decision, HeldOut, Joined, Raised, decide
+from services.alerts.core.policy_document import Policy
 from shared.contracts.events import Profile
 from shared.contracts.risk import RiskAssessed
 

@@ -6,8 +6,8 @@ every version of a policy, on every replay and in every replica, without a table
 
 from typing import Final
 
-from services.alerts.core.document import Policy
 from services.alerts.core.ids import draw
+from services.alerts.core.policy_document import Policy
 from shared.contracts.risk import RiskAssessed
 
 BITS: Final = 2**64

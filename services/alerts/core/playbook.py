@@ -10,7 +10,12 @@ from typing import Final, Literal
 import msgspec
 
 from services.alerts.core.conditions import UNKNOWN, meets, one_of
-from services.alerts.core.document import Both, Playbook, Policy, Service
+from services.alerts.core.policy_document import (
+    Both,
+    Playbook,
+    Policy,
+    Service,
+)
 from shared.contracts.events import Profile
 from shared.contracts.risk import Standing
 from shared.contracts.treatment import LeavingCause

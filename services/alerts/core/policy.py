@@ -12,7 +12,6 @@ from typing import Final, TypeGuard
 
 from msgspec.structs import replace
 
-from services.alerts.core.causes import is_gone, leading, suspected_leaving_cause
 from services.alerts.core.conditions import ruling
 from services.alerts.core.customer import (
     NO_REVISION,
@@ -29,11 +28,12 @@ from services.alerts.core.customer import (
     rearmed,
     remembered,
 )
-from services.alerts.core.document import TRAITS, Policy
 from services.alerts.core.holdout import held_out
 from services.alerts.core.ids import draw, stable_id, task_id
+from services.alerts.core.policy_document import TRAITS, Policy
+from services.alerts.core.raised_causes import Why, held, wanted
 from services.alerts.core.signs import CHURNED, POLICY_RULE, statistical
-from services.alerts.core.wanted import Why, held, wanted
+from services.alerts.core.task_cause import is_gone, leading, suspected_leaving_cause
 from shared.contracts.risk import Grade, RiskAssessed
 from shared.contracts.treatment import LeavingCause
 

@@ -10,9 +10,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from services.alerts.core.causes import reasons_of
-from services.alerts.core.document import Policy
-from services.alerts.core.due import Calendar
+from services.alerts.core.business_hours import Calendar
 from services.alerts.core.owner import OwnerRecord
 from services.alerts.core.playbook import (
     Plan,
@@ -24,7 +22,9 @@ from services.alerts.core.playbook import (
     queue_of,
 )
 from services.alerts.core.policy import Closed, CloseReason, Joined, Raised
+from services.alerts.core.policy_document import Policy
 from services.alerts.core.signs import CHURNED, POLICY_RULE
+from services.alerts.core.task_cause import reasons_of
 from services.alerts.core.wording.catalogue import language_of
 from services.alerts.core.wording.numbers import Language
 from shared.contracts.events import Profile

@@ -9,11 +9,11 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts import metrics
-from services.alerts.core import message as told
+from services.alerts.core import webhook_payload as told
 from services.alerts.core.customer import answered
-from services.alerts.core.life import TaskEvent
 from services.alerts.core.task import Task, warned_of
-from services.alerts.handlers.book import Book, count
+from services.alerts.core.task_lifecycle import TaskEvent
+from services.alerts.handlers.record_task_changes import Book, count
 from services.alerts.ports import BusinessClock, Change, Customers, TaskLog, Tasks, VerdictGiven
 from shared.postgres.engine import unit_of_work
 from shared.postgres.ledger import TopicPartition

@@ -21,8 +21,12 @@ from services.alerts.core.effect import (
 )
 from services.alerts.core.intervals import Pick
 from services.alerts.core.playbook import named
-from services.alerts.ports import Assessments, Rules, Trials
-from services.alerts.timer_ports import Effects
+from services.alerts.ports import (
+    Assessments,
+    Effects,
+    Rules,
+    Trials,
+)
 from shared.postgres.engine import unit_of_work
 
 TRIALS_MAX = 2_000

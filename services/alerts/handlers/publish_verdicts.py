@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from services.alerts.handlers.give_verdict import CAUSE
-from services.alerts.handlers.waiting import heard
+from services.alerts.handlers.wait_for_signal import heard
 from shared.kernel.errors import Transient
 from shared.postgres.ledger import Claim
 from shared.runtime.backoff import Backoff

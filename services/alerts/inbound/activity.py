@@ -8,7 +8,7 @@ from datetime import datetime
 
 import msgspec
 
-from services.alerts.inbound.dead import dead_letter, nul_free
+from services.alerts.inbound.dead_letters import dead_letter, nul_free
 from services.alerts.ports import ActivitySeen, ProfileSeen, PurchaseSeen
 from shared.contracts import events as types
 from shared.contracts.events import ID_LENGTH_MAX, Profile, key_fault

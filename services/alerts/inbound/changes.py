@@ -1,6 +1,6 @@
 """Reads changes of customers' standing. What cannot be read becomes a dead letter."""
 
-from services.alerts.inbound.dead import dead_letter, nul_free
+from services.alerts.inbound.dead_letters import dead_letter, nul_free
 from services.alerts.ports import Changed
 from shared.contracts.changes import DECODER, CustomerChanged
 from shared.contracts.events import ID_LENGTH_MAX

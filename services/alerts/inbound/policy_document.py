@@ -3,7 +3,7 @@
 from datetime import date
 from typing import Any, Final
 
-from services.alerts.core.document import Policy, read, upgrade
+from services.alerts.core.policy_document import Policy, read, upgrade
 from shared.kernel.errors import Invalid
 
 DAY_KEY: Final = "on"

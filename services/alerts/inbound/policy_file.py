@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import yaml
 
-from services.alerts.core.document import Policy
+from services.alerts.core.policy_document import Policy
 from services.alerts.inbound.policy_document import read_document
 from shared.kernel.errors import Invalid
 

@@ -1,6 +1,6 @@
 """Reads assessments from risk records. What cannot be read becomes a dead letter."""
 
-from services.alerts.inbound.dead import dead_letter, nul_free
+from services.alerts.inbound.dead_letters import dead_letter, nul_free
 from services.alerts.ports import Assessed
 from shared.contracts.events import ID_LENGTH_MAX
 from shared.contracts.reading import read

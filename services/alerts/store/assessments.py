@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from services.alerts.ports import Assessed
-from services.alerts.store.copies import copied
+from services.alerts.store.bulk_insert import copied
 from shared.contracts.events import Profile
 from shared.contracts.risk import DECODER, RiskAssessed
 from shared.postgres.engine import UnitOfWork

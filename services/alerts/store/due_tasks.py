@@ -6,8 +6,10 @@ from typing import Any
 
 import msgspec
 
-from services.alerts.core.life import TaskEvent
-from services.alerts.timer_ports import Load
+from services.alerts.core.task_lifecycle import TaskEvent
+from services.alerts.ports import (
+    Load,
+)
 from shared.postgres.engine import UnitOfWork
 
 

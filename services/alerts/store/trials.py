@@ -6,9 +6,9 @@ from typing import Final
 
 import msgspec
 
-from services.alerts.core.trial import Trial
+from services.alerts.core.experiment_subject import Trial
 from services.alerts.ports import PurchaseSeen
-from services.alerts.store.copies import copied
+from services.alerts.store.bulk_insert import copied
 from shared.postgres.engine import UnitOfWork
 
 _COLUMNS = ", ".join(Trial.__struct_fields__)

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from services.alerts.core import bucket
-from services.alerts.core.connectors.limits import MEMBER_BURST, MEMBER_RATE_PER_S
-from services.alerts.core.connectors.token import Token, Turn
+from services.alerts.connectors.core.limits import MEMBER_BURST, MEMBER_RATE_PER_S
+from services.alerts.connectors.core.token import Token, Turn
+from services.alerts.delivery.core import token_bucket
 
 
 @dataclass(slots=True)
@@ -55,7 +55,7 @@ class MemoryMembers:
 
     async def wait_s(self, endpoint_id: str, member: str, now: datetime) -> float:
         stored, since = self.held.get((endpoint_id, member), (float(MEMBER_BURST), now))
-        tokens = bucket.tokens(stored, since, now, MEMBER_RATE_PER_S, MEMBER_BURST)
+        tokens = token_bucket.tokens(stored, since, now, MEMBER_RATE_PER_S, MEMBER_BURST)
         if tokens < 1:
             return (1 - tokens) / MEMBER_RATE_PER_S
         self.held[endpoint_id, member] = tokens - 1, now

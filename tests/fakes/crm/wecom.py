@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 
 from aiohttp import web
 
-from services.alerts.core.connectors import wecom_crypto as crypto
+from services.alerts.connectors.wecom import crypto
 from tests.fakes.crm.serving import Served, answer
 
 CORP_ID, CORP_SECRET, AGENT_ID = "ww1234567890abcdef", "wecom-corp-secret", 1000002

@@ -15,47 +15,47 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.core.endpoint import Endpoint
+from services.alerts.connectors.check_remote import Described
+from services.alerts.connectors.context import Shared
+from services.alerts.connectors.registry import Connectors, check
+from services.alerts.connectors.store import MemberRows, OwnerRows, TokenRows
 from services.alerts.core.policy import Policy
-from services.alerts.core.retry import DELAYS_S
-from services.alerts.handlers.act import Act
-from services.alerts.handlers.assess import Assess
-from services.alerts.handlers.book import Book
-from services.alerts.handlers.deliver import Deliver, Sending
-from services.alerts.handlers.enter import Enter
+from services.alerts.delivery.core.endpoint import Endpoint
+from services.alerts.delivery.core.retry import DELAYS_S
+from services.alerts.delivery.http_client import Http
+from services.alerts.delivery.send_sample import SendSample
+from services.alerts.delivery.sender import Deliver, Sending
+from services.alerts.delivery.store.deliveries import Deliveries
+from services.alerts.delivery.store.encryption import Vault
+from services.alerts.delivery.store.endpoint_admin import EndpointAdmin
+from services.alerts.delivery.store.endpoint_secrets import EndpointSecrets
+from services.alerts.delivery.store.endpoints import Endpoints
+from services.alerts.handlers.apply_task_action import Act
+from services.alerts.handlers.dry_run_policy import TryPolicy
 from services.alerts.handlers.give_verdict import GiveVerdict
+from services.alerts.handlers.handle_activity import Observe
+from services.alerts.handlers.handle_assessments import Assess
+from services.alerts.handlers.handle_segment_entries import Enter
 from services.alerts.handlers.measure_effect import MeasureEffect, MeasureOutcomes
-from services.alerts.handlers.observe import Observe
-from services.alerts.handlers.send_sample import SendSample
-from services.alerts.handlers.take_care import TakeCare
-from services.alerts.handlers.tend import Tend
-from services.alerts.handlers.try_policy import TryPolicy
+from services.alerts.handlers.raise_scheduled_tasks import TakeCare
+from services.alerts.handlers.record_task_changes import Book
+from services.alerts.handlers.run_task_timers import Tend
 from services.alerts.inbound.activity import ActivityDecoder
 from services.alerts.inbound.changes import ChangesDecoder
+from services.alerts.inbound.http.dependencies import Parts
 from services.alerts.inbound.http.endpoints import Managing
-from services.alerts.inbound.http.parts import Parts
 from services.alerts.inbound.risk import RiskDecoder
-from services.alerts.outbound.connectors import Connectors, check
-from services.alerts.outbound.described import Described
-from services.alerts.outbound.effect_page import effect_page
-from services.alerts.outbound.http import Http
-from services.alerts.outbound.shared import Shared
+from services.alerts.reports.effect_page import effect_page
 from services.alerts.store.assessments import Assessments
 from services.alerts.store.business_clock import BusinessClock
-from services.alerts.store.care import CareRows
-from services.alerts.store.connectors import MemberRows, OwnerRows, TokenRows
 from services.alerts.store.customers import Customers
-from services.alerts.store.deliveries import Deliveries
 from services.alerts.store.due_tasks import DueTasks, TaskLog
 from services.alerts.store.effects import Effects
-from services.alerts.store.endpoint_admin import EndpointAdmin
-from services.alerts.store.endpoint_secrets import EndpointSecrets
-from services.alerts.store.endpoints import Endpoints
-from services.alerts.store.rules import Rules
+from services.alerts.store.policies import Rules
+from services.alerts.store.schedules import CareRows
 from services.alerts.store.tables import SCHEMA
 from services.alerts.store.tasks import Tasks
 from services.alerts.store.trials import Trials
-from services.alerts.store.vault import Vault
 from shared.contracts import activity, changes, risk
 from shared.contracts.activity import Activity
 from shared.contracts.changes import CustomerChanged

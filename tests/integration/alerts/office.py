@@ -11,14 +11,14 @@ import httpx
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.core.endpoint import Endpoint, Kind
-from services.alerts.handlers.look import LookForChanges
-from services.alerts.handlers.take_click import TakeClick
-from services.alerts.inbound.callbacks import Place, add_crm_callbacks
+from services.alerts.connectors.poll_changes import LookForChanges
+from services.alerts.connectors.registry import Connectors
+from services.alerts.connectors.routes import Place, add_crm_callbacks
+from services.alerts.connectors.store import CallbackRows, LookRows, OwnerRows
+from services.alerts.connectors.wecom.card_click import TakeClick
+from services.alerts.delivery.core.endpoint import Endpoint, Kind
+from services.alerts.delivery.http_client import Http
 from services.alerts.inbound.http.callbacks import BODIES, CALLBACKS
-from services.alerts.outbound.connectors import Connectors
-from services.alerts.outbound.http import Http
-from services.alerts.store.connectors import CallbackRows, LookRows, OwnerRows
 from services.alerts.store.tasks import Tasks
 from shared.contracts.events import Owner, Profile
 from shared.http.app import create_app

@@ -6,12 +6,14 @@ from typing import Any, cast
 
 from pydantic import SecretStr
 
-from services.alerts.core.connectors.back import Found
-from services.alerts.core.document import read
-from services.alerts.core.endpoint import Endpoint
-from services.alerts.handlers.look import LookForChanges
-from services.alerts.ports import ChangeReader
-from services.alerts.store.connectors import LookRows
+from services.alerts.connectors.core.verdict_mapping import Found
+from services.alerts.connectors.poll_changes import LookForChanges
+from services.alerts.connectors.ports import (
+    ChangeReader,
+)
+from services.alerts.connectors.store import LookRows
+from services.alerts.core.policy_document import read
+from services.alerts.delivery.core.endpoint import Endpoint
 from shared.postgres.engine import create_engine
 from shared.postgres.settings import PostgresSettings
 from shared.runtime.health import Health

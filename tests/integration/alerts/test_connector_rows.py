@@ -6,10 +6,18 @@ from datetime import timedelta
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.core.connectors.token import Token
-from services.alerts.ports import Look, TokenStore
-from services.alerts.store.connectors import CallbackRows, LookRows, OwnerRows, TokenRows
-from services.alerts.store.vault import Vault
+from services.alerts.connectors.core.token import Token
+from services.alerts.connectors.ports import (
+    Look,
+    TokenStore,
+)
+from services.alerts.connectors.store import (
+    CallbackRows,
+    LookRows,
+    OwnerRows,
+    TokenRows,
+)
+from services.alerts.delivery.store.encryption import Vault
 from tests.contract.access_tokens import AccessTokenSuite, at
 from tests.integration.alerts.bench import VAULT, rows
 

@@ -10,13 +10,13 @@ import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.core.endpoint import Kind
-from services.alerts.handlers.look import LookForChanges
+from services.alerts.connectors.poll_changes import LookForChanges
+from services.alerts.connectors.registry import check
+from services.alerts.connectors.store import LookRows
+from services.alerts.delivery.core.endpoint import Kind
 from services.alerts.inbound.http import add_routes
 from services.alerts.inbound.http.connectors import add_connectors
 from services.alerts.inbound.http.endpoints import add_endpoints
-from services.alerts.outbound.connectors import check
-from services.alerts.store.connectors import LookRows
 from services.alerts.store.tables import api_token
 from shared.contracts import events
 from shared.contracts.activity import Activity, ActivityData

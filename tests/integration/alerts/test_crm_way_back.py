@@ -12,10 +12,10 @@ import msgspec
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.core.connectors import zoho as zoho_core
-from services.alerts.core.endpoint import Kind
-from services.alerts.handlers import look
-from services.alerts.store.connectors import LookRows
+from services.alerts.connectors import poll_changes
+from services.alerts.connectors.store import LookRows
+from services.alerts.connectors.zoho import api as zoho_core
+from services.alerts.delivery.core.endpoint import Kind
 from shared.contracts.events import Owner, Profile
 from shared.runtime.service import Stop
 from tests.fakes.crm.fxiaoke import FakeFxiaoke
@@ -188,7 +188,7 @@ async def test_a_clock_that_is_ahead_there_hides_no_later_change(engine: AsyncEn
 async def test_a_crm_that_hangs_does_not_hold_up_the_end_of_the_service(
     engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(look, "DRAIN_S", 0.1)
+    monkeypatch.setattr(poll_changes, "DRAIN_S", 0.1)
     fake = FakeZoho(troubles={"/coql": ["hang"]})
     async with office(engine, "zoho", fake, timeout_s=100.0) as place:
         stop = Stop()

@@ -12,10 +12,13 @@ from datetime import timedelta
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.core.retry import DELAYS_S, Answer
-from services.alerts.handlers.deliver import Deliver
-from services.alerts.ports import Attempted, Leased
-from services.alerts.store.deliveries import Deliveries
+from services.alerts.delivery.core.retry import DELAYS_S, Answer
+from services.alerts.delivery.ports import (
+    Attempted,
+    Leased,
+)
+from services.alerts.delivery.sender import Deliver
+from services.alerts.delivery.store.deliveries import Deliveries
 from shared.postgres.engine import unit_of_work
 from tests.integration.alerts.bench import WALL_0, Bench, rows, running, until
 from tests.integration.alerts.receiver import Receiver, Request, hang, receiving, reply, reset

@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
-from services.alerts.core.endpoint import Endpoint
-from services.alerts.store.delivery_log import DeliveryLog
+from services.alerts.delivery.core.endpoint import Endpoint
+from services.alerts.delivery.store.delivery_log import DeliveryLog
 from shared.kernel.errors import Invalid
 from shared.runtime.clock import SystemClock
 from tests.integration.alerts.bench import Bench, rows, running, until

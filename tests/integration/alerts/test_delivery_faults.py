@@ -10,12 +10,16 @@ import msgspec
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.core.endpoint import Endpoint
-from services.alerts.core.retry import Answer
-from services.alerts.handlers.alone import DEATHS_MAX, QUARANTINED
-from services.alerts.handlers.deliver import FAULTS_MAX
-from services.alerts.ports import ALONE_FROM, Attempted, Leased
-from services.alerts.store.deliveries import Deliveries
+from services.alerts.delivery.core.endpoint import Endpoint
+from services.alerts.delivery.core.retry import Answer
+from services.alerts.delivery.ports import (
+    ALONE_FROM,
+    Attempted,
+    Leased,
+)
+from services.alerts.delivery.quarantine import DEATHS_MAX, QUARANTINED
+from services.alerts.delivery.sender import FAULTS_MAX
+from services.alerts.delivery.store.deliveries import Deliveries
 from shared.postgres.engine import UnitOfWork
 from shared.runtime.service import Stop
 from tests.integration.alerts.bench import Bench, rows, running, until

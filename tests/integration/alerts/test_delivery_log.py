@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.commands.endpoints import add_commands
-from services.alerts.core.signature import check, public_key
-from services.alerts.handlers.forget import AT_ONCE_MAX
-from services.alerts.store.delivery_log import DeliveryFilter, DeliveryLog
+from services.alerts.delivery.core.signature import check, public_key
+from services.alerts.delivery.purge import AT_ONCE_MAX
+from services.alerts.delivery.store.delivery_log import DeliveryFilter, DeliveryLog
 from shared.postgres.housekeeping import Housekeeping, Kept, TimeTable
 from tests.integration.alerts.bench import Bench, rows, running, until
 from tests.integration.alerts.receiver import Receiver, reply

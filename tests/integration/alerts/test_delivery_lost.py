@@ -9,11 +9,14 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.core.endpoint import Endpoint
-from services.alerts.core.retry import DELAYS_S, Answer
-from services.alerts.handlers.deliver import Deliver, Sending
-from services.alerts.ports import Attempted, Leased
-from services.alerts.store.deliveries import Deliveries
+from services.alerts.delivery.core.endpoint import Endpoint
+from services.alerts.delivery.core.retry import DELAYS_S, Answer
+from services.alerts.delivery.ports import (
+    Attempted,
+    Leased,
+)
+from services.alerts.delivery.sender import Deliver, Sending
+from services.alerts.delivery.store.deliveries import Deliveries
 from shared.postgres.engine import UnitOfWork
 from shared.runtime.health import Health
 from shared.runtime.service import Stop

@@ -9,13 +9,13 @@ from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 from standardwebhooks import Webhook
 
-from services.alerts.core.signature import verify
+from services.alerts.delivery.core.signature import verify
+from services.alerts.delivery.store.encryption import Vault
+from services.alerts.delivery.store.endpoint_secrets import EndpointSecrets
+from services.alerts.delivery.store.endpoints import Endpoints
 from services.alerts.inbound.http import add_routes
 from services.alerts.inbound.http.endpoints import add_endpoints
-from services.alerts.store.endpoint_secrets import EndpointSecrets
-from services.alerts.store.endpoints import Endpoints
 from services.alerts.store.tables import api_token
-from services.alerts.store.vault import Vault
 from shared.http.access import Tokens
 from shared.http.app import create_app
 from shared.kernel.errors import Invalid

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from services.alerts.core.retry import Reply
-from services.alerts.outbound.http import Http
+from services.alerts.delivery.core.retry import Reply
+from services.alerts.delivery.http_client import Http
 from shared.runtime.clock import SystemClock
 from tests.fakes.certificates import Authority
 from tests.integration.alerts.receiver import Receiver, receiving, reply

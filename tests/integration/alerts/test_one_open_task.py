@@ -8,8 +8,8 @@ import msgspec
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.core.document import read
-from services.alerts.core.life import Acknowledge, Closed409, Dismiss
+from services.alerts.core.policy_document import read
+from services.alerts.core.task_lifecycle import Acknowledge, Closed409, Dismiss
 from services.alerts.ports import VerdictGiven
 from shared.contracts import events
 from shared.contracts.activity import Activity, ActivityData

@@ -7,10 +7,10 @@ import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.core.document import read
 from services.alerts.core.holdout import drawn
+from services.alerts.core.policy_document import read
 from services.alerts.inbound.http import add_routes
-from services.alerts.store.copies import COPIED_MIN
+from services.alerts.store.bulk_insert import COPIED_MIN
 from services.alerts.store.tables import api_token
 from shared.contracts import events
 from shared.contracts.activity import Activity, ActivityData

@@ -12,9 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts import metrics
 from services.alerts.commands.endpoints import state
-from services.alerts.core.endpoint import SIGNING, Endpoint, Kind
-from services.alerts.handlers.deliver import raise_alarm
-from services.alerts.outbound.connectors import refused
+from services.alerts.connectors.registry import refused
+from services.alerts.delivery.core.endpoint import SIGNING, Endpoint, Kind
+from services.alerts.delivery.sender import raise_alarm
 from shared.kernel.errors import Invalid
 from tests.fakes.crm.zoho import FakeZoho
 from tests.integration.alerts.bench import Bench, rows, running, until

@@ -10,12 +10,12 @@ import msgspec
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.core.care import month_days
-from services.alerts.core.document import read
-from services.alerts.core.life import Start
 from services.alerts.core.playbook import named
+from services.alerts.core.policy_document import read
+from services.alerts.core.scheduled_tasks import month_days
+from services.alerts.core.task_lifecycle import Start
 from services.alerts.inbound.http import add_routes
-from services.alerts.store.rules import Rules
+from services.alerts.store.policies import Rules
 from services.alerts.store.tables import api_token
 from services.alerts.store.tasks import QueueFilter, Tasks
 from shared.contracts import events

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.core.document import read
+from services.alerts.core.policy_document import read
 from services.scoring.core.features.compute import features
 from services.scoring.core.features.events import DAY_S, EventColumns
 from services.scoring.core.features.fold import fold

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.core.document import read
+from services.alerts.core.policy_document import read
 from services.alerts.inbound.policy_file import read_policy
 from services.alerts.ports import VerdictGiven
 from services.alerts.settings import POLICY_FILE

@@ -9,15 +9,15 @@ import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.core.document import Policy, read
 from services.alerts.core.owner import OwnerRecord
-from services.alerts.handlers.part_with import PartWith
+from services.alerts.core.policy_document import Policy, read
+from services.alerts.handlers.erase_customer import PartWith
 from services.alerts.inbound.http import add_routes
 from services.alerts.store.business_clock import BusinessClock
 from services.alerts.store.customers import Customers
-from services.alerts.store.rules import Rules
+from services.alerts.store.erasure import Traces
+from services.alerts.store.policies import Rules
 from services.alerts.store.tables import SCHEMA, api_token
-from services.alerts.store.traces import Traces
 from shared.contracts import events
 from shared.contracts.activity import Activity, ActivityData
 from shared.contracts.events import Owner, Profile

@@ -16,8 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.examples.tryton_bridge import Tryton
 from deploy.local.waiting import LOOPBACK, answers, free_port
+from services.alerts.delivery.store.delivery_log import DeliveryLog
 from services.alerts.ports import VerdictGiven
-from services.alerts.store.delivery_log import DeliveryLog
 from shared.contracts import events
 from shared.contracts.activity import Activity, ActivityData
 from shared.contracts.events import Owner, Profile

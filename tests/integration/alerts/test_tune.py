@@ -9,8 +9,8 @@ from msgspec.structs import replace
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.commands.tune import _tune
-from services.alerts.core.document import Policy
-from services.alerts.store.rules import Rules
+from services.alerts.core.policy_document import Policy
+from services.alerts.store.policies import Rules
 from shared.contracts import events
 from shared.contracts.activity import Activity, ActivityData
 from shared.contracts.events import Owner, Profile

@@ -19,12 +19,14 @@ import svix.webhooks
 from pydantic import SecretStr
 from standardwebhooks.exceptions import WebhookVerificationError
 
-from services.alerts.core.endpoint import SIGNING, Endpoint, Secret
-from services.alerts.core.message import body
-from services.alerts.core.signature import asymmetric, verify
-from services.alerts.outbound.http import Http
-from services.alerts.outbound.webhook import Webhook
-from services.alerts.ports import Leased
+from services.alerts.core.webhook_payload import body
+from services.alerts.delivery.core.endpoint import SIGNING, Endpoint, Secret
+from services.alerts.delivery.core.signature import asymmetric, verify
+from services.alerts.delivery.http_client import Http
+from services.alerts.delivery.ports import (
+    Leased,
+)
+from services.alerts.delivery.webhook import Webhook
 from shared.kernel.errors import Invalid
 from shared.runtime.clock import SystemClock
 from tests.consumers import running

@@ -8,9 +8,9 @@ import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.core.signature import headers
+from services.alerts.delivery.core.signature import headers
+from services.alerts.delivery.store.delivery_log import DeliveryLog
 from services.alerts.inbound.http.callbacks import BODIES, CALLBACKS, Returning, add_callbacks
-from services.alerts.store.delivery_log import DeliveryLog
 from shared.http.app import create_app
 from shared.http.borders import Limits
 from shared.runtime.health import Health

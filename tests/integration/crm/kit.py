@@ -8,14 +8,16 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from services.alerts.core.endpoint import Endpoint, Kind, Secret
-from services.alerts.core.retry import Answer
+from services.alerts.connectors.context import Shared
+from services.alerts.connectors.factory import CrmConnector, check, make
 from services.alerts.core.task import Task
-from services.alerts.handlers.attempt import attempt
-from services.alerts.outbound.crm import CrmConnector, check, make
-from services.alerts.outbound.http import Http
-from services.alerts.outbound.shared import Shared
-from services.alerts.ports import Connector
+from services.alerts.delivery.attempt import attempt
+from services.alerts.delivery.core.endpoint import Endpoint, Kind, Secret
+from services.alerts.delivery.core.retry import Answer
+from services.alerts.delivery.http_client import Http
+from services.alerts.delivery.ports import (
+    Connector,
+)
 from tests.fakes.clock import SetClock
 from tests.fakes.crm import fxiaoke, wecom, zoho
 from tests.fakes.crm.memory import MemoryMembers, MemoryOwners, MemoryTokens

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from services.alerts.core.connectors import wecom_crypto as crypto
+from services.alerts.connectors.wecom import crypto
 from tests.consumers import running
 from tests.fakes.crm import fxiaoke as fx
 from tests.fakes.crm import zoho as zo

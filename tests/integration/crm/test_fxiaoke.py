@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from services.alerts.core.connectors import fxiaoke as core
-from services.alerts.core.connectors.config import FxiaokeConfig
-from services.alerts.outbound.records import RecordConnector
+from services.alerts.connectors.core.config import FxiaokeConfig
+from services.alerts.connectors.fxiaoke import api as core
+from services.alerts.connectors.record_connector import RecordConnector
 from shared.kernel.errors import Invalid
 from tests.fakes.crm.fxiaoke import OBJECT, FakeFxiaoke
 from tests.integration.crm.kit import Kit

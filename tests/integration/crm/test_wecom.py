@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from services.alerts.outbound.wecom import WecomApp
+from services.alerts.connectors.wecom.connector import WecomApp
 from tests.fakes.crm.wecom import FakeWecom
 from tests.integration.crm.kit import Kit
 from tests.unit.alerts.connectors.notices import closed, task

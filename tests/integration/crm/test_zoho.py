@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from services.alerts.core.connectors import zoho as core
-from services.alerts.core.connectors.config import ZohoConfig
-from services.alerts.core.retry import Reply
-from services.alerts.outbound.records import RecordConnector
+from services.alerts.connectors.core.config import ZohoConfig
+from services.alerts.connectors.record_connector import RecordConnector
+from services.alerts.connectors.zoho import api as core
+from services.alerts.delivery.core.retry import Reply
 from shared.kernel.errors import Invalid
 from tests.fakes.crm.serving import answer as json_answer
 from tests.fakes.crm.zoho import FakeZoho

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from services.alerts.core.document import TRAITS
 from services.alerts.core.policy import CustomerState, Decision, Policy, Raised, decide
+from services.alerts.core.policy_document import TRAITS
 from services.alerts.core.task import Ground, Task, new_task
 from shared.contracts.events import Owner, Profile
 from shared.contracts.risk import Lapse, Reason, RiskAssessed, Sign

@@ -4,7 +4,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from services.alerts.core.addresses import REFUSED, refused
+from services.alerts.delivery.core.blocked_networks import REFUSED, refused
 
 PUBLIC = ("93.184.215.14", "1.1.1.1", "8.8.8.8", "172.15.255.255", "172.32.0.0", "100.63.255.255",
           "100.128.0.0", "169.253.255.255", "11.0.0.1", "223.255.255.255", "192.0.1.1",

@@ -4,7 +4,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.alerts.core.breaker import OPEN, REQUESTS_MIN, STEP, WINDOW, Breaker
+from services.alerts.delivery.core.circuit_breaker import (
+    OPEN,
+    REQUESTS_MIN,
+    STEP,
+    WINDOW,
+    Breaker,
+)
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 

@@ -17,10 +17,10 @@ from services.alerts.core.budget import (
     point,
     tuned,
 )
+from services.alerts.core.budget_tuning import Found, find
 from services.alerts.core.customer import CustomerState, Joined, Raised
-from services.alerts.core.document import Policy, plain, read
 from services.alerts.core.dry_run import Tried, judged, try_customers
-from services.alerts.core.tuning import Found, find
+from services.alerts.core.policy_document import Policy, plain, read
 from shared.contracts.events import Owner, Profile
 from shared.contracts.risk import RiskAssessed, Standing
 from tests.unit.alerts.samples import LAPSE, assessed, day, play, sign

@@ -7,12 +7,12 @@ from typing import Any, cast
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.core.endpoint import Endpoint
-from services.alerts.core.retry import Reply
-from services.alerts.outbound.connectors import check
-from services.alerts.outbound.described import Described
-from services.alerts.outbound.http import Http
-from services.alerts.outbound.shared import Shared
+from services.alerts.connectors.check_remote import Described
+from services.alerts.connectors.context import Shared
+from services.alerts.connectors.registry import check
+from services.alerts.delivery.core.endpoint import Endpoint
+from services.alerts.delivery.core.retry import Reply
+from services.alerts.delivery.http_client import Http
 from shared.kernel.errors import Invalid
 from tests.fakes.clock import SetClock
 

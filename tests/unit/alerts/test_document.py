@@ -7,7 +7,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from services.alerts.core.document import (
+from services.alerts.core.business_hours import Calendar
+from services.alerts.core.experiment_subject import new_trial
+from services.alerts.core.holdout import drawn
+from services.alerts.core.playbook import allowed, choose
+from services.alerts.core.policy import CustomerState, HeldOut, Raised, Warned, decide
+from services.alerts.core.policy_document import (
     Hours,
     Policy,
     WinBack,
@@ -16,12 +21,7 @@ from services.alerts.core.document import (
     read,
     upgrade,
 )
-from services.alerts.core.due import Calendar
-from services.alerts.core.holdout import drawn
-from services.alerts.core.playbook import allowed, choose
-from services.alerts.core.policy import CustomerState, HeldOut, Raised, Warned, decide
 from services.alerts.core.task import Ground, new_task
-from services.alerts.core.trial import new_trial
 from services.alerts.inbound.policy_file import read_policy
 from services.alerts.settings import POLICY_FILE
 from shared.contracts.events import Owner, Profile

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.alerts.core.due import Calendar
+from services.alerts.core.business_hours import Calendar
 
 MONDAY = datetime(2017, 10, 2, 15, 30, tzinfo=UTC)
 

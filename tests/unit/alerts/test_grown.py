@@ -8,10 +8,10 @@ import pytest
 from msgspec.structs import replace
 
 from services.alerts.core.customer import CustomerState, Joined, Raised, answered
-from services.alerts.core.document import Policy, read
-from services.alerts.core.message import body, kind_of, told
 from services.alerts.core.policy import decide
+from services.alerts.core.policy_document import Policy, read
 from services.alerts.core.task import Ground, Task, grown, new_task
+from services.alerts.core.webhook_payload import body, kind_of, told
 from services.alerts.core.wording.tasks import in_full
 from services.alerts.inbound.policy_file import read_policy
 from services.alerts.settings import POLICY_FILE

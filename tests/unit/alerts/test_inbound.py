@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from services.alerts.inbound.activity import ActivityDecoder
-from services.alerts.inbound.dead import nul_free
+from services.alerts.inbound.dead_letters import nul_free
 from services.alerts.inbound.risk import RiskDecoder
 from shared.contracts import activity, events, risk
 from shared.contracts.activity import Activity, ActivityData

@@ -4,9 +4,14 @@ from datetime import timedelta
 
 import msgspec
 
-from services.alerts.core.message import body, delivery_id, told, treatment
 from services.alerts.core.policy import Closed, OpenTask
 from services.alerts.core.task import close
+from services.alerts.core.webhook_payload import (
+    body,
+    delivery_id,
+    told,
+    treatment,
+)
 from shared.contracts.events import ID_LENGTH_MAX, Owner, Profile
 from shared.contracts.risk import Reason
 from tests.unit.alerts.samples import SILENT, day, raised_task

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from services.alerts.core.document import read
 from services.alerts.core.policy import (
     Closed,
     CustomerState,
@@ -24,6 +23,7 @@ from services.alerts.core.policy import (
     stable_id,
     task_id,
 )
+from services.alerts.core.policy_document import read
 from shared.contracts.risk import RiskAssessed, Standing
 from shared.contracts.signs import URGENCY
 from tests.unit.alerts.samples import LAPSE, assessed, day, play, sign, words

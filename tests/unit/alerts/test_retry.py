@@ -4,7 +4,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from services.alerts.core.retry import DELAYS_S, Answer, Reply, after, read, retry_after_s
+from services.alerts.delivery.core.retry import (
+    DELAYS_S,
+    Answer,
+    Reply,
+    after,
+    read,
+    retry_after_s,
+)
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

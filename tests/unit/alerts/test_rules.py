@@ -5,8 +5,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from services.alerts.core.customer import Closed, CustomerState, answered
-from services.alerts.core.document import read
 from services.alerts.core.policy import decide, purchased
+from services.alerts.core.policy_document import read
 from shared.contracts.risk import Reason, Standing
 from tests.unit.alerts.samples import SILENT, assessed, day, play, sign, words
 

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from services.alerts.core.document import plain, read
+from services.alerts.core.policy_document import plain, read
 from services.alerts.inbound.policy_file import read_policy
 from services.alerts.settings import AlertsSettings
 

@@ -7,7 +7,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from services.alerts.core.signature import asymmetric, check, headers, key_of, public_key
+from services.alerts.delivery.core.signature import (
+    asymmetric,
+    check,
+    headers,
+    key_of,
+    public_key,
+)
 from shared.kernel.errors import Invalid
 from shared.runtime.clock import SystemClock
 

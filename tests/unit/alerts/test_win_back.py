@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from services.alerts.core.customer import CustomerState, Raised, answered
-from services.alerts.core.document import Policy, read
+from services.alerts.core.policy_document import Policy, read
 from shared.contracts.risk import Standing
 from shared.contracts.signs import URGENCY
 from tests.unit.alerts.samples import assessed, day, play, sign, words

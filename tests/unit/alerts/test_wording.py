@@ -4,9 +4,9 @@ from typing import get_args
 
 import pytest
 
+from services.alerts.connectors.wecom.cards import ENDS
 from services.alerts.core.customer import CloseReason
 from services.alerts.core.signs import CHURNED, POLICY_RULE
-from services.alerts.core.wording.cards import ENDS
 from services.alerts.core.wording.catalogue import (
     FALLBACK,
     SENTENCES,

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploy.backtest.scoring import Scoring
-from services.alerts.core.document import read
 from services.alerts.core.policy import CustomerState, Policy, Raised, decide
+from services.alerts.core.policy_document import read
 from services.alerts.core.signs import CHURNED
 from services.alerts.core.task import Ground, new_task
 from services.scoring.core.features.events import DAY_S

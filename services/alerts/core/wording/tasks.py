@@ -5,8 +5,8 @@ from typing import Final
 
 import msgspec
 
-from services.alerts.core.message import told
 from services.alerts.core.task import Task
+from services.alerts.core.webhook_payload import told
 from services.alerts.core.wording.numbers import Language
 
 _WORDS: Final[Mapping[str, tuple[str, str]]] = {

@@ -8,13 +8,13 @@ with `tasks:write`, changing the policy one with `admin`. Lists are read page by
 
 from fastapi import FastAPI
 
+from services.alerts.delivery.store.delivery_log import DeliveryLog
 from services.alerts.inbound.http.actions import add_actions
 from services.alerts.inbound.http.deliveries import add_deliveries
+from services.alerts.inbound.http.dependencies import Parts
 from services.alerts.inbound.http.effects import add_effect
-from services.alerts.inbound.http.parts import Parts
 from services.alerts.inbound.http.policies import add_dry_run, add_owners, add_policies
 from services.alerts.inbound.http.tasks import add_task, add_tasks
-from services.alerts.store.delivery_log import DeliveryLog
 
 
 def add_routes(app: FastAPI, parts: Parts) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, TypeVar
 from fastapi import Depends, FastAPI, HTTPException, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.alerts.core.life import (
+from services.alerts.core.task_lifecycle import (
     Acknowledge,
     Action,
     Closed409,
@@ -18,9 +18,9 @@ from services.alerts.core.life import (
     Snooze,
     Start,
 )
-from services.alerts.inbound.http.once import Key, Once
-from services.alerts.inbound.http.parts import Parts
-from services.alerts.inbound.http.views import TaskView, view
+from services.alerts.inbound.http.dependencies import Parts
+from services.alerts.inbound.http.idempotency import Key, Once
+from services.alerts.inbound.http.task_schemas import TaskView, view
 from services.alerts.ports import Change
 from shared.contracts.events import ID_LENGTH_MAX
 from shared.http.access import held_by

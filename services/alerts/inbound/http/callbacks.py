@@ -13,12 +13,14 @@ from fastapi import FastAPI, HTTPException, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.core.endpoint import SIGNING, Endpoint
-from services.alerts.core.signature import verify
+from services.alerts.delivery.core.endpoint import SIGNING, Endpoint
+from services.alerts.delivery.core.signature import verify
+from services.alerts.delivery.ports import (
+    EndpointFinder,
+)
+from services.alerts.delivery.store.delivery_log import DeliveryLog
 from services.alerts.handlers.give_verdict import Conflict, GiveVerdict
 from services.alerts.inbound.http.tasks import VerdictBody, given
-from services.alerts.ports import EndpointFinder
-from services.alerts.store.delivery_log import DeliveryLog
 from shared.http.borders import Body
 from shared.http.content import TooDeep, look_at
 from shared.kernel.errors import Invalid

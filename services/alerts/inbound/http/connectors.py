@@ -6,10 +6,12 @@ from fastapi import Depends, FastAPI, HTTPException
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.core.endpoint import Endpoint
+from services.alerts.connectors.store import OwnerRows
+from services.alerts.delivery.core.endpoint import Endpoint
+from services.alerts.delivery.ports import (
+    EndpointFinder,
+)
 from services.alerts.inbound.http.endpoints import CheckRemote
-from services.alerts.ports import EndpointFinder
-from services.alerts.store.connectors import OwnerRows
 from shared.http.access import Tokens, require
 from shared.postgres.engine import unit_of_work
 

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import Depends, FastAPI, HTTPException
 from pydantic import BaseModel, ConfigDict
 
-from services.alerts.store.delivery_log import DeliveryFilter, DeliveryLog, DeliveryStatus
+from services.alerts.delivery.store.delivery_log import DeliveryFilter, DeliveryLog, DeliveryStatus
 from shared.http.access import Tokens, require
 from shared.http.fields import Instant
 from shared.http.paging import Cursor, Limit, decoded, encoded, serial

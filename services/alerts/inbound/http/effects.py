@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from services.alerts.core.effect import DIMENSIONS, Dimension, Effect
 from services.alerts.core.wording.effect import claim_text
 from services.alerts.core.wording.numbers import Language
-from services.alerts.inbound.http.parts import Parts
+from services.alerts.inbound.http.dependencies import Parts
 from shared.http.access import require
 from shared.http.fields import Instant
 

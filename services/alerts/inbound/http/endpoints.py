@@ -11,19 +11,19 @@ from typing import Annotated, Any, Protocol, get_args
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
-from services.alerts.core.connectors.limits import within
-from services.alerts.core.endpoint import (
+from services.alerts.connectors.core.limits import within
+from services.alerts.core.webhook_payload import Kind
+from services.alerts.delivery.core.endpoint import (
     ID_PATTERN,
     OVERLAP_HOURS_MAX,
     Endpoint,
     Payload,
     Route,
 )
-from services.alerts.core.endpoint import Kind as ConnectorKind
-from services.alerts.core.message import Kind
-from services.alerts.handlers.send_sample import SendSample
-from services.alerts.store.endpoint_admin import EndpointAdmin, FromSettings, Shown
-from services.alerts.store.endpoint_secrets import Made, Scheme
+from services.alerts.delivery.core.endpoint import Kind as ConnectorKind
+from services.alerts.delivery.send_sample import SendSample
+from services.alerts.delivery.store.endpoint_admin import EndpointAdmin, FromSettings, Shown
+from services.alerts.delivery.store.endpoint_secrets import Made, Scheme
 from shared.http.access import Tokens, require
 from shared.http.fields import Number, Whole
 from shared.http.problems import problem

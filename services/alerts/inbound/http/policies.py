@@ -8,13 +8,13 @@ import msgspec
 from fastapi import Body, Depends, FastAPI, HTTPException, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.alerts.core.document import difference, plain
 from services.alerts.core.dry_run import Tried
 from services.alerts.core.owner import OwnerRecord
-from services.alerts.handlers.try_policy import CUSTOMERS_MAX
-from services.alerts.inbound.http.parts import Parts
+from services.alerts.core.policy_document import difference, plain
+from services.alerts.handlers.dry_run_policy import CUSTOMERS_MAX
+from services.alerts.inbound.http.dependencies import Parts
 from services.alerts.inbound.policy_document import read_document
-from services.alerts.store.rules import Version
+from services.alerts.store.policies import Version
 from shared.contracts.events import ID_LENGTH_MAX
 from shared.http.access import require
 from shared.http.fields import Instant, Whole, ZoneName

@@ -10,8 +10,8 @@ from services.alerts.core.playbook import Queue
 from services.alerts.core.task import Status, Task
 from services.alerts.core.wording.numbers import Language
 from services.alerts.handlers.give_verdict import Conflict
-from services.alerts.inbound.http.parts import Parts
-from services.alerts.inbound.http.views import (
+from services.alerts.inbound.http.dependencies import Parts
+from services.alerts.inbound.http.task_schemas import (
     EventView,
     OutcomeView,
     TaskDetail,

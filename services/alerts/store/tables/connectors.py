@@ -36,7 +36,7 @@ member_pace = sa.Table(
     sa.Column("tokens", sa.Float, nullable=False),
     sa.Column("tokens_at", TZ, nullable=False),
 )
-"""What a member of a CRM may be sent: a bucket for each (`core.bucket`)."""
+"""What a member of a CRM may be sent: a bucket for each (`delivery.core.token_bucket`)."""
 
 look = sa.Table(
     "look",

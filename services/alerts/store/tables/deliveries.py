@@ -102,7 +102,7 @@ endpoint_secret = sa.Table(
     sa.Column("expires_at", TZ),
     sa.Index("ix_endpoint_secret", "endpoint_id", "name", "id"),
 )
-"""Secrets, sealed (see `store.vault`); the newest of a name is the current one."""
+"""Secrets, sealed (see `delivery.store.encryption`); the newest of a name is the current one."""
 
 remote_task = sa.Table(
     "remote_task",

@@ -6,11 +6,13 @@ from uuid import UUID
 
 import msgspec
 
-from services.alerts.core import message
-from services.alerts.core.connectors.notice import Notice, read_notice
+from services.alerts.connectors.core.notice import Notice, read_notice
+from services.alerts.core import webhook_payload
 from services.alerts.core.policy import Closed, OpenTask
 from services.alerts.core.task import Task, close
-from services.alerts.ports import Leased
+from services.alerts.delivery.ports import (
+    Leased,
+)
 from shared.contracts.events import Owner, Profile
 from tests.unit.alerts.samples import DAY_0, day, raised_task
 
@@ -29,7 +31,7 @@ def closed(opened: Task, reason: Any = "came_back") -> Task:
 
 def notice(of: Task) -> Notice:
     """What a connector is told about the task's newest change."""
-    return read_notice(message.body(of))
+    return read_notice(webhook_payload.body(of))
 
 
 def leased(
@@ -38,11 +40,11 @@ def leased(
     """A delivery of the task's newest change."""
     return Leased(
         customer_id=of.customer_id,
-        id=message.delivery_id(of, endpoint_id),
+        id=webhook_payload.delivery_id(of, endpoint_id),
         endpoint_id=endpoint_id,
         task_id=of.id,
-        kind=message.kind_of(of),
-        body=message.body(of),
+        kind=webhook_payload.kind_of(of),
+        body=webhook_payload.body(of),
         attempts=attempts,
         uncertain=uncertain,
         remote_id=None,

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from services.alerts.core.connectors import fxiaoke, wecom
-from services.alerts.core.retry import Reply
+from services.alerts.connectors.fxiaoke import api as fxiaoke
+from services.alerts.connectors.wecom import api as wecom
+from services.alerts.delivery.core.retry import Reply
 
 NO_CODES: tuple[Any, ...] = (False, True, 0.0, -0.0, "0", None, [], [0], {}, {"0": 0}, 10**30)
 

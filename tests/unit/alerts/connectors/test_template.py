@@ -2,10 +2,10 @@
 
 import pytest
 
-from services.alerts.core.connectors import template
-from services.alerts.core.connectors.back import Rule, rule_of
-from services.alerts.core.connectors.config import ZohoConfig, read_config
-from services.alerts.core.connectors.template import Templated, context, fill
+from services.alerts.connectors.core import template
+from services.alerts.connectors.core.config import ZohoConfig, read_config
+from services.alerts.connectors.core.template import Templated, context, fill
+from services.alerts.connectors.core.verdict_mapping import Rule, rule_of
 from shared.contracts.events import Profile
 from shared.kernel.errors import Invalid
 from tests.unit.alerts.connectors.notices import notice, task

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from services.alerts.core.connectors import wecom
-from services.alerts.core.connectors import wecom_crypto as crypto
-from services.alerts.core.connectors.config import WecomAppConfig, WecomBotConfig
+from services.alerts.connectors.core.config import WecomAppConfig, WecomBotConfig
+from services.alerts.connectors.wecom import api as wecom
+from services.alerts.connectors.wecom import crypto
 from shared.contracts.events import Owner, Profile
 from shared.kernel.errors import Invalid
 from tests.fakes.crm.wecom import AGENT_ID, CALLBACK_AES_KEY, CALLBACK_TOKEN, CORP_ID, FakeWecom

@@ -1,0 +1,111 @@
+"""Access tokens of CRMs: asked for once, shared by all processes, never more often than allowed.
+
+What it is for: vendors count token requests (Zoho 10 in 10 minutes, Fxiaoke 10 a minute and never
+two at once). Who needs a new token takes a turn in PostgreSQL; whoever has the turn asks, the
+others wait for what it gets. A token is stored sealed and never logged.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from services.alerts.connectors.core.token import Token
+from services.alerts.connectors.ports import (
+    TokenStore,
+)
+from services.alerts.delivery.core.retry import Answer
+from shared.runtime.clock import Clock
+
+WAIT_S: Final = 0.2
+"""Between two looks for the token that another process is asking for."""
+
+TURN_S: Final = 20.0
+"""How long a turn is kept for a process that may have ended: more than one request takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often a vendor lets us ask."""
+
+    requests_max: int
+    window_s: float
+
+
+Asking = Callable[[], Awaitable[tuple[str, float] | Answer]]
+"""Asks the vendor: a token and its seconds, or why there is none."""
+
+
+class Access:
+    """The access token of one endpoint, in one process."""
+
+    def __init__(
+        self,
+        endpoint_id: str,
+        version: int,
+        *,
+        store: TokenStore,
+        asking: Asking,
+        pace: Pace,
+        clock: Clock,
+    ) -> None:
+        self._id, self._version = endpoint_id, version
+        self._store, self._asking, self._pace, self._clock = store, asking, pace, clock
+        self._token: Token | None = None
+        self._alone = asyncio.Lock()
+
+    async def token(self, since: datetime | None = None) -> str | Answer:
+        """A token obtained at or after `since`; an answer where there is none to be had."""
+        if self._token is not None and self._token.serves(self._clock.now(), since):
+            return self._token.value
+        async with self._alone:
+            got = await self._shared(since)
+        if isinstance(got, Answer):
+            return got
+        self._token = got
+        return got.value
+
+    async def _shared(self, since: datetime | None) -> Token | Answer:
+        tries = int(TURN_S / WAIT_S)
+        for _ in range(tries):
+            now = self._clock.now()
+            stored = await self._store.read(self._id, self._version)
+            if stored is not None and stored.serves(now, since):
+                return stored
+            window = now - timedelta(seconds=self._pace.window_s)
+            until = now + timedelta(seconds=TURN_S)
+            turn = await self._store.take_turn(
+                self._id, now, until, window, self._pace.requests_max
+            )
+            if turn == "mine":
+                return await self._asked()
+            if turn == "spent":
+                return Answer("retry", error="as many access tokens asked for as are allowed")
+            await asyncio.sleep(WAIT_S)
+        return Answer("retry", error="another process is still asking for an access token")
+
+    async def _asked(self) -> Token | Answer:
+        token = None
+        try:
+            begun = self._clock.now()
+            got = await self._asking()
+            if isinstance(got, Answer):
+                # A token request changes nothing there: it may always be made again.
+                return got if got.result == "endpoint_dead" else _later(got)
+            value, seconds = got
+            token = Token(value, self._clock.now(), begun + timedelta(seconds=seconds))
+            return token
+        finally:
+            await self._store.end_turn(self._id, self._version, token)
+
+
+def _later(got: Answer) -> Answer:
+    return Answer(
+        "retry",
+        status=got.status,
+        duration_ms=got.duration_ms,
+        error=got.error or "no access token",
+        retry_after=got.retry_after,
+        throttled=got.throttled,
+    )

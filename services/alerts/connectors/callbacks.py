@@ -1,0 +1,61 @@
+"""What the callbacks of all vendors share: their parts, one refusal."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Protocol
+
+from fastapi import HTTPException
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.alerts import metrics
+from services.alerts.connectors.ports import (
+    Looks,
+)
+from services.alerts.connectors.wecom.card_click import TakeClick
+from services.alerts.delivery.core.endpoint import Endpoint
+from services.alerts.delivery.core.retry import Answer
+from services.alerts.delivery.ports import (
+    EndpointFinder,
+)
+from shared.kernel.errors import Invalid
+from shared.postgres.engine import unit_of_work
+from shared.runtime.clock import Clock
+
+
+class CardKeeper(Protocol):
+    """Shows on a card what was said."""
+
+    async def answered(
+        self, endpoint: Endpoint, member: str, response_code: str, said: str
+    ) -> Answer: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where callbacks arrive."""
+
+    engine: AsyncEngine
+    endpoints: EndpointFinder
+    looks: Looks
+    rung: asyncio.Event
+    """Wakes the loop that looks for changes."""
+    take_click: TakeClick
+    cards: CardKeeper
+    clock: Clock
+
+    async def endpoint(self, endpoint_id: str, kind: str) -> Endpoint:
+        """The endpoint of this kind; refused where there is none."""
+        async with unit_of_work(self.engine) as work:
+            try:
+                found = await self.endpoints.find(work, endpoint_id)
+            except Invalid:
+                found = None  # its secrets cannot be opened: nothing can be verified
+        if found is None or found.kind != kind:
+            raise HTTPException(403, "not a callback of ours")
+        return found
+
+
+def refused(endpoint: Endpoint) -> HTTPException:
+    """For what did not prove where it comes from."""
+    metrics.WAY_BACK.labels(endpoint.id, "refused").inc()
+    return HTTPException(403, "not a callback of ours")

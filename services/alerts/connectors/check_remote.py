@@ -1,0 +1,90 @@
+"""Asks a CRM to describe itself before an endpoint is saved, and compares the mapping with that.
+
+What it is for: a field that the CRM does not have is found by the administrator who names it,
+not by the first task. Only CRMs that keep records describe themselves.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from pydantic import SecretStr
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.alerts.connectors import factory
+from services.alerts.connectors.context import Shared
+from services.alerts.connectors.core.config import SECRETS
+from services.alerts.connectors.core.token import Token, Turn
+from services.alerts.connectors.record_connector import RecordConnector
+from services.alerts.delivery.core.endpoint import Endpoint, Secret
+from services.alerts.delivery.core.retry import Answer
+from services.alerts.delivery.ports import (
+    EndpointFinder,
+)
+from shared.kernel.errors import Invalid
+from shared.postgres.engine import unit_of_work
+
+DESCRIBED: Final = frozenset({"zoho", "fxiaoke"})
+
+
+class NoTokens:
+    """Keeps no token: an endpoint that is not saved yet shares none."""
+
+    async def read(self, endpoint_id: str, version: int) -> Token | None:
+        """There is none."""
+        return None
+
+    async def take_turn(
+        self, endpoint_id: str, now: datetime, until: datetime, since: datetime, most: int
+    ) -> Turn:
+        """Nobody else asks."""
+        return "mine"
+
+    async def end_turn(self, endpoint_id: str, version: int, token: Token | None) -> None:
+        """Nothing is kept."""
+
+
+class Described:
+    """Checks the mappings of endpoints."""
+
+    def __init__(
+        self,
+        shared: Shared,
+        engine: AsyncEngine,
+        endpoints: EndpointFinder,
+        check: Callable[[Endpoint, Collection[str]], None],
+    ) -> None:
+        self._shared = replace(shared, tokens=NoTokens())
+        self._engine = engine
+        self._endpoints = endpoints
+        self._check = check
+
+    async def __call__(self, endpoint: Endpoint, given: Mapping[str, str] | None = None) -> None:
+        """Invalid, naming the field, unless the CRM has all that the endpoint's config names.
+
+        `given`: the secrets of a new endpoint; None: it has its own. Whether it may be spoken to
+        at all is looked at first: no secret leaves for an address that is refused.
+        """
+        if endpoint.kind not in SECRETS:
+            return
+        for name, value in (given or {}).items():
+            factory.check_secret(endpoint.kind, name, value)
+        if endpoint.kind not in DESCRIBED:
+            return
+        known = await self._with_secrets(endpoint, given)
+        self._check(known, {secret.name for secret in known.secrets})
+        connector = factory.make(known, self._shared)
+        if not isinstance(connector, RecordConnector):
+            return
+        refused = await connector.check()
+        if isinstance(refused, Answer):
+            raise Invalid("config", f"cannot be compared with the CRM: {refused.error}")
+
+    async def _with_secrets(self, endpoint: Endpoint, given: Mapping[str, str] | None) -> Endpoint:
+        if given is not None:
+            made = tuple(Secret(name, SecretStr(value)) for name, value in given.items())
+            return replace(endpoint, secrets=made)
+        async with unit_of_work(self._engine) as work:
+            stored = await self._endpoints.find(work, endpoint.id)
+        return endpoint if stored is None else replace(endpoint, secrets=stored.secrets)

@@ -1,0 +1,22 @@
+"""What all connectors of a process share."""
+
+from dataclasses import dataclass
+
+from services.alerts.connectors.ports import (
+    MemberPace,
+    OwnerTable,
+    TokenStore,
+)
+from services.alerts.delivery.http_client import Http
+from shared.runtime.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """One HTTP client, one clock, and what the processes share in tables."""
+
+    http: Http
+    clock: Clock
+    tokens: TokenStore
+    owners: OwnerTable
+    members: MemberPace

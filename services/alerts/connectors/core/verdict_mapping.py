@@ -1,0 +1,66 @@
+"""The way back: what a record's fields say about the task, by the rules of an administrator.
+
+What it is for: `Status` of `Completed` means `action_taken`. The first rule that fits counts.
+It never says more than the CRM does: a record that no rule fits has no verdict yet.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.alerts.connectors.core.call import word_of
+from shared.contracts.treatment import LeavingCause, Verdict
+
+DEPTH_MAX: Final = 4
+"""Levels at which a field's value is looked for: a pick list's objects in a list are two."""
+
+
+class Rule(BaseModel):
+    """Where `field` has this value, the owner has said `verdict`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    field: str = Field(min_length=1, max_length=100)
+    value: str = Field(min_length=1, max_length=200)
+    verdict: Verdict
+    leaving_cause: LeavingCause | None = None
+    """With the verdict `leaving`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A record of the CRM that carries our key."""
+
+    key: str
+    remote_id: str
+    values: Mapping[str, Any]
+    modified_ms: int
+    """Unix ms of its last change, as the CRM says."""
+
+
+def rule_of(values: Mapping[str, Any], rules: Sequence[Rule]) -> Rule | None:
+    """The rule that a record's fields fit; None: the owner has not said anything yet.
+
+    >>> done = Rule(field="Status", value="Completed", verdict="reached")
+    >>> rule_of({"Status": "Completed"}, [done]).verdict
+    'reached'
+    """
+    return next((rule for rule in rules if says(values.get(rule.field), rule.value)), None)
+
+
+def says(value: Any, wanted: str, depth: int = DEPTH_MAX) -> bool:
+    """Whether a field has this value; a pick list may answer with a list or with an object."""
+    if isinstance(value, list):
+        return depth > 0 and any(says(each, wanted, depth - 1) for each in value)
+    if isinstance(value, Mapping):
+        inner = value.get("value", value.get("name"))
+        return depth > 0 and says(inner, wanted, depth - 1)
+    if isinstance(value, bool):
+        return str(value).lower() == wanted.lower()
+    if isinstance(value, float):
+        return str(value) == wanted
+    return (
+        (value == wanted) if isinstance(value, str) else bool(wanted) and word_of(value) == wanted
+    )

@@ -1,0 +1,258 @@
+"""纷享销客 Fxiaoke as values: the requests that we make, and what its answers mean.
+
+What it is for: both generations of its parameters in one place. Every answer is HTTP 200, so
+only `errorCode` counts, never the message. Random trace ids come from the caller. It never sends.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+
+from services.alerts.connectors.core.call import (
+    NUMBER_MAX,
+    Call,
+    content_of,
+    id_of,
+    json_call,
+    key_of,
+    overloaded,
+    seconds_of,
+    token_of,
+    word_of,
+)
+from services.alerts.connectors.core.config import FxiaokeConfig
+from services.alerts.connectors.core.verdict_mapping import Found
+from services.alerts.delivery.core.retry import (
+    Answer,
+    Reply,
+    Result,
+    answer,
+)
+from shared.kernel.errors import Invalid
+
+PAGE: Final = 100
+"""Rows of one query, the most that Fxiaoke gives."""
+OK: Final = 0
+
+CODES: Final[Mapping[int, Result]] = {
+    0: "ok",
+    20016: "refresh_token",  # invalid or expired
+    -1: "retry",  # busy
+    50009: "ambiguous",  # a service behind it failed or timed out: it may have written
+    30004: "retry",  # calls per second
+    14001: "retry",  # calls per interval
+    30002: "retry",  # the day's quota, until midnight
+    30003: "endpoint_dead",  # no quota was bought
+    20021: "endpoint_dead",  # the app is switched off
+    20022: "endpoint_dead",  # the app is not authorised
+    10006: "endpoint_dead",  # wrong secret (the gateway; the table says otherwise)
+    20017: "permanent",  # no authorisation in the request
+    10013: "permanent",  # a parameter is wrong, or an offset above 10,000
+}
+"""What each code means. Any other positive one is a refusal of this record."""
+
+THROTTLED: Final = frozenset({30004, 14001, 30002})
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """An access token and the company it is for (`ea`, or `corpId` in the old style)."""
+
+    token: str
+    company: str
+
+
+def token_call(config: FxiaokeConfig, app_secret: str, permanent_code: str, trace: str) -> Call:
+    """Ask for an access token. At most ten times a minute, and never twice at once."""
+    content = {"appId": config.app_id, "appSecret": app_secret, "permanentCode": permanent_code}
+    if config.style == "old":
+        return json_call("POST", _traced("/cgi/corpAccessToken/get/V2", trace), content)
+    return json_call(
+        "POST", _traced("/oauth2.0/token", trace), content | {"grantType": "app_secret"}
+    )
+
+
+def read_session(reply: Reply, config: FxiaokeConfig) -> tuple[Session, float] | Answer:
+    """The session in the answer to `token_call` and for how many seconds it lasts."""
+    content = content_of(reply) or {}
+    names = ("corpAccessToken", "corpId") if config.style == "old" else ("accessToken", "ea")
+    token, company = (token_of(content.get(name)) for name in names)
+    if content.get("errorCode", OK) != OK or not token or not company:
+        refused = read(reply)
+        return refused if refused.result != "ok" else answer(reply, "retry", "no token in it")
+    return Session(token, company), seconds_of(content.get("expiresIn"))
+
+
+def create_call(
+    config: FxiaokeConfig,
+    session: Session,
+    key: str,
+    fields: Mapping[str, Any],
+    owner: str | None,
+    trace: str,
+) -> Call:
+    """Add one record. Its name sits inside `object_data` here; triggers default to on there."""
+    record = {"dataObjectApiName": config.object_name, **fields, config.key_field: key}
+    if owner is not None:
+        record["owner"] = [owner]
+    data = {"object_data": record, "details": {}}
+    return _call(config, session, "create", data, trace, _triggers(config))
+
+
+def update_call(
+    config: FxiaokeConfig, session: Session, remote_id: str, fields: Mapping[str, Any], trace: str
+) -> Call:
+    """Change fields of one record."""
+    record = {"dataObjectApiName": config.object_name, "_id": remote_id, **fields}
+    return _call(config, session, "update", {"object_data": record}, trace, _triggers(config))
+
+
+def find_call(config: FxiaokeConfig, session: Session, key: str, trace: str) -> Call:
+    """Ask for the record with our key."""
+    wanted = _filter(config.key_field, "EQ", key)
+    return _query(config, session, [wanted], 0, ["_id", config.key_field], trace)
+
+
+def changed_call(
+    config: FxiaokeConfig, session: Session, since_ms: int, offset: int, trace: str
+) -> Call:
+    """Ask for the records that changed after `since_ms` (Unix ms), oldest change first."""
+    names = {rule.field for rule in config.verdicts}
+    names |= {"_id", config.key_field, "last_modified_time"}
+    filters = [_filter("last_modified_time", "GT", str(since_ms))]
+    return _query(config, session, filters, offset, sorted(names), trace)
+
+
+def describe_call(config: FxiaokeConfig, session: Session, trace: str) -> Call:
+    """Ask which fields the object has."""
+    content = {"includeDetail": False, "data": {"apiName": config.object_name}}
+    return _signed(config, session, "/cgi/crm/v2/object/describe", content, trace)
+
+
+def read(reply: Reply) -> Answer:
+    """What an answer means: its `errorCode` alone, under HTTP 200 or not."""
+    if reply.status is None:
+        return answer(reply, "ambiguous" if reply.reached else "retry")
+    content = content_of(reply)
+    code = content.get("errorCode") if content else None
+    # `false` is an int in Python, and no code.
+    if content is None or type(code) is not int or abs(code) >= NUMBER_MAX:
+        if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
+            return answer(reply, "retry", "Fxiaoke's gateway answered 429")
+        return answer(reply, "ambiguous", f"an answer that is not Fxiaoke's (HTTP {reply.status})")
+    result = CODES.get(code, "permanent" if code > OK else "retry")
+    if result == "ok":
+        return answer(reply, "ok", remote_id=word_of(content.get("dataId")) or None)
+    refusal = answer(reply, result, f"Fxiaoke answered errorCode {code}")
+    return overloaded(refusal, code in THROTTLED)
+
+
+def read_found(reply: Reply, config: FxiaokeConfig) -> list[Found] | Answer:
+    """The records in the answer to a query; an answer where there are none to be read."""
+    refused = read(reply)
+    if refused.result != "ok":
+        return refused
+    data = (content_of(reply) or {}).get("data")
+    rows = data.get("dataList") if isinstance(data, dict) else None
+    if not isinstance(rows, list):
+        return answer(reply, "retry", "no rows in a query")
+    try:
+        return [_found(row, config) for row in rows]
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        return answer(reply, "retry", "rows that cannot be read")
+
+
+def missing_fields(described: object, config: FxiaokeConfig) -> None:
+    """Refuse a mapping that the object's description does not bear; Invalid names the field."""
+    fields = described.get("fields") if isinstance(described, Mapping) else None
+    known: Mapping[str, Any] = fields if isinstance(fields, Mapping) else {}
+    for place in ("fields", "changed_fields", "closed_fields"):
+        for name in getattr(config, place):
+            if name not in known:
+                raise Invalid(f"config.{place}.{name}", f"{config.object_name} has no such field")
+    if config.key_field not in known:
+        raise Invalid("config.key_field", f"{config.object_name} has no field {config.key_field}")
+    given = {*config.fields, config.key_field, "owner"}
+    for name, field in known.items():
+        if isinstance(field, dict) and field.get("is_required") and name not in given:
+            raise Invalid("config.fields", f"{config.object_name} requires {name}: map it")
+    for rule in config.verdicts:
+        if rule.field not in known:
+            raise Invalid("config.verdicts", f"{config.object_name} has no field {rule.field}")
+
+
+def _found(row: Mapping[str, Any], config: FxiaokeConfig) -> Found:
+    changed = word_of(row.get("last_modified_time"))
+    # 0 where that cannot be read: the mark then stays.
+    modified_ms = int(changed) if changed.isascii() and changed.isdigit() else 0
+    return Found(key_of(row.get(config.key_field)), id_of(row["_id"]), row, modified_ms)
+
+
+def _query(
+    config: FxiaokeConfig,
+    session: Session,
+    filters: Sequence[Mapping[str, Any]],
+    offset: int,
+    fields: Sequence[str],
+    trace: str,
+) -> Call:
+    order = "last_modified_time" if "last_modified_time" in fields else "_id"
+    info = {
+        "limit": PAGE,
+        "offset": offset,
+        "filters": list(filters),
+        "orders": [{"fieldName": order, "isAsc": True}],
+        "fieldProjection": list(fields),
+    }
+    data = {"dataObjectApiName": config.object_name, "search_query_info": info}
+    return _call(config, session, "query", data, trace, {})
+
+
+def _filter(name: str, operator: str, value: str) -> dict[str, Any]:
+    return {"field_name": name, "field_values": [value], "operator": operator}
+
+
+def _triggers(config: FxiaokeConfig) -> dict[str, Any]:
+    return {"triggerApprovalFlow": config.workflows, "triggerWorkFlow": config.workflows}
+
+
+def _call(
+    config: FxiaokeConfig,
+    session: Session,
+    action: str,
+    data: Mapping[str, Any],
+    trace: str,
+    more: Mapping[str, Any],
+) -> Call:
+    custom = "custom/" if config.object_name.endswith("__c") else ""
+    return _signed(
+        config, session, f"/cgi/crm/{custom}v2/data/{action}", {**more, "data": data}, trace
+    )
+
+
+def _signed(
+    config: FxiaokeConfig, session: Session, path: str, content: Mapping[str, Any], trace: str
+) -> Call:
+    """The new style says who calls in headers, the old one in the body; never both."""
+    if config.style == "new":
+        return json_call(
+            "POST",
+            _traced(path, trace),
+            content,
+            **{
+                "authorization": f"Bearer {session.token}",
+                "x-fs-ea": session.company,
+                "x-fs-userid": config.user_id,
+            },
+        )
+    who = {
+        "corpAccessToken": session.token,
+        "corpId": session.company,
+        "currentOpenUserId": config.user_id,
+    }
+    return json_call("POST", _traced(path, trace), {**who, **content})
+
+
+def _traced(path: str, trace: str) -> str:
+    return f"{path}?thirdTraceId={trace}"

@@ -1,0 +1,67 @@
+"""What connectors need of the world: token leases, owner tables, polls and callbacks."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from services.alerts.connectors.core.token import Token, Turn
+from services.alerts.connectors.core.verdict_mapping import Found, Rule
+from services.alerts.delivery.core.retry import Answer
+
+
+class TokenStore(Protocol):
+    """Where processes share the access tokens of CRMs."""
+
+    async def read(self, endpoint_id: str, version: int) -> Token | None: ...
+    async def take_turn(
+        self, endpoint_id: str, now: datetime, until: datetime, since: datetime, most: int
+    ) -> Turn: ...
+    async def end_turn(self, endpoint_id: str, version: int, token: Token | None) -> None: ...
+
+
+class OwnerTable(Protocol):
+    """Who an account owner is in each CRM."""
+
+    async def remote(self, endpoint_id: str, owner_id: str) -> str | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A look at a CRM for changes that this process is to make."""
+
+    since: datetime
+    """Changes before it have been read."""
+    until: datetime
+    """So long nobody else looks."""
+    watched_until: datetime | None
+    """Until when the CRM tells us of changes by itself."""
+
+
+class Looks(Protocol):
+    """How far the changes of each CRM have been read, and when to look again."""
+
+    async def begin(self, endpoint_id: str, now: datetime, until: datetime) -> Look | None: ...
+    async def end(self, endpoint_id: str, look: Look, next_at: datetime) -> None: ...
+    async def hasten(self, endpoint_id: str, at: datetime) -> None: ...
+
+
+class ChangeReader(Protocol):
+    """A connector of a CRM that keeps tasks as records and can be asked what became of them."""
+
+    async def changes(self, since: datetime) -> list[Found] | Answer: ...
+    def said(self, found: Found) -> Rule | None: ...
+    async def watch(self, now: datetime, until: datetime | None) -> datetime | Answer | None: ...
+    async def refresh(self, since: datetime) -> Answer | None: ...
+
+
+class MemberPace(Protocol):
+    """How much a member of a CRM may be sent now."""
+
+    async def wait_s(self, endpoint_id: str, member: str, now: datetime) -> float: ...
+
+
+class Callbacks(Protocol):
+    """What has come back and was acted on."""
+
+    async def seen(self, endpoint_id: str, key: str) -> bool: ...
+    async def note(self, endpoint_id: str, key: str, at: datetime) -> None: ...

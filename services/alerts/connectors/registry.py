@@ -1,0 +1,118 @@
+"""Which connector speaks with which kind of endpoint, and one connector for each endpoint."""
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from services.alerts.connectors import factory
+from services.alerts.connectors.context import Shared
+from services.alerts.connectors.ports import (
+    ChangeReader,
+)
+from services.alerts.connectors.record_connector import RecordConnector
+from services.alerts.connectors.wecom.connector import WecomApp
+from services.alerts.delivery import webhook
+from services.alerts.delivery.core.endpoint import Endpoint, Kind
+from services.alerts.delivery.core.retry import Answer
+from services.alerts.delivery.ports import (
+    Connector,
+)
+from shared.kernel.errors import Invalid
+
+
+@dataclass(frozen=True, slots=True)
+class Kinds:
+    """How one kind of endpoint is checked and spoken with."""
+
+    check: Callable[[str | None, Mapping[str, Any], Collection[str]], None]
+    """`check(url, config, names of secrets)`: Invalid, naming the field, if it cannot work."""
+    make: Callable[[Endpoint, Shared], Connector]
+
+
+KINDS: Mapping[Kind, Kinds] = {
+    "webhook": Kinds(
+        webhook.check, lambda endpoint, shared: webhook.Webhook(endpoint, shared.http)
+    ),
+    "zoho": Kinds(partial(factory.check, "zoho"), factory.made),
+    "fxiaoke": Kinds(partial(factory.check, "fxiaoke"), factory.made),
+    "wecom_bot": Kinds(partial(factory.check, "wecom_bot"), factory.made),
+    "wecom_app": Kinds(partial(factory.check, "wecom_app"), factory.made),
+}
+"""The table of contents of what can be connected."""
+
+
+NOT_HTTPS: Final = "must be https, unless EBBWATCH_ALERTS_DELIVERY_HTTPS_ONLY is false"
+
+
+def refused(endpoint: Endpoint, *, https_only: bool) -> str | None:
+    """Why an endpoint must not be spoken to, whatever it was when it was stored; None: it may."""
+    plain = endpoint.plain() if https_only else None
+    return None if plain is None else f"{plain}: {NOT_HTTPS}; then enable it"
+
+
+def check(endpoint: Endpoint, secrets: Collection[str], *, https_only: bool) -> None:
+    """Invalid, naming the field, unless an endpoint made of this can work."""
+    if endpoint.kind not in KINDS:
+        raise Invalid("kind", f"must be one of {sorted(KINDS)}")
+    if endpoint.kind != "webhook" and endpoint.payload != "full":
+        raise Invalid("payload", "a connector needs `full`: it fills in the task's fields")
+    if https_only and (plain := endpoint.plain()) is not None:
+        raise Invalid(plain, NOT_HTTPS)
+    KINDS[endpoint.kind].check(endpoint.url, endpoint.config, secrets)
+
+
+class Connectors:
+    """Keeps one connector for each endpoint, as long as the endpoint does not change.
+
+    A connector may hold what is costly to get, such as an access token; so it is shared by all
+    attempts of this process. `https_only`: an endpoint with any other address is not spoken to.
+    """
+
+    def __init__(self, shared: Shared, *, https_only: bool) -> None:
+        self.shared = shared
+        self._https_only = https_only
+        self._made: dict[str, tuple[int, Connector]] = {}
+
+    def of(self, endpoint: Endpoint) -> Connector:
+        """The connector of an endpoint as it is now."""
+        version, connector = self._made.get(endpoint.id, (None, None))
+        if connector is None or version != endpoint.version:
+            connector = self._make(endpoint)
+            self._made[endpoint.id] = endpoint.version, connector
+        return connector
+
+    def _make(self, endpoint: Endpoint) -> Connector:
+        if (why := refused(endpoint, https_only=self._https_only)) is not None:
+            return factory.Unusable(why)
+        kind = KINDS.get(endpoint.kind)
+        if kind is None:
+            return factory.Unusable(f"this version knows no kind {endpoint.kind!r}")
+        return kind.make(endpoint, self.shared)
+
+    def reader(self, endpoint: Endpoint) -> ChangeReader:
+        """What reads the changes of a CRM that keeps tasks as records."""
+        connector = self.of(endpoint)
+        if not isinstance(connector, RecordConnector):
+            raise Invalid("kind", f"{endpoint.kind} cannot be asked what changed")
+        return connector
+
+    def every_s(self, endpoint: Endpoint) -> float:
+        """Seconds between two looks at a CRM for changes."""
+        connector = self.of(endpoint)
+        return connector.config.sweep_s if isinstance(connector, RecordConnector) else math.inf
+
+    async def answered(
+        self, endpoint: Endpoint, member: str, response_code: str, said: str
+    ) -> Answer:
+        """Show on a card what its owner said."""
+        connector = self.of(endpoint)
+        if not isinstance(connector, WecomApp):
+            raise Invalid("kind", f"{endpoint.kind} has no cards")
+        return await connector.answered(member, response_code, said)
+
+    async def close(self) -> None:
+        """Let go what the connectors hold."""
+        for _, connector in self._made.values():
+            await connector.close()

@@ -1,0 +1,19 @@
+"""What CRMs send to us: verified here, acted on by handlers.
+
+No API token: each vendor proves itself in its own way. An endpoint that does not exist and a
+proof that is wrong get the same answer, which tells nothing.
+"""
+
+from fastapi import FastAPI
+
+from services.alerts.connectors.callbacks import Place
+from services.alerts.connectors.wecom.callback import add_wecom
+from services.alerts.connectors.zoho.callback import add_zoho
+
+__all__ = ["Place", "add_crm_callbacks"]
+
+
+def add_crm_callbacks(app: FastAPI, place: Place) -> None:
+    """Add `/v1/callbacks/zoho/…` and `/v1/callbacks/wecom/…`."""
+    add_zoho(app, place)
+    add_wecom(app, place)

@@ -1,0 +1,1 @@
+"""企业微信 WeCom: group bots and application messages."""

@@ -1,0 +1,93 @@
+"""Takes a click on a card: the owner's verdict, once, whoever else may press.
+
+What it is for: WeCom repeats what it gets no answer to, and a card can be seen by others. Only
+the owner's click counts, and each only once; what has been taken is shown on the card.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.alerts import metrics
+from services.alerts.connectors.core.config import WecomAppConfig
+from services.alerts.connectors.core.owners import remote_owner
+from services.alerts.connectors.ports import (
+    Callbacks,
+    OwnerTable,
+)
+from services.alerts.connectors.wecom import api as wecom
+from services.alerts.connectors.wecom.cards import BUTTONS, button
+from services.alerts.connectors.wecom.crypto import Click
+from services.alerts.core.task import Task
+from services.alerts.handlers.give_verdict import Conflict, GiveVerdict
+from services.alerts.ports import (
+    Tasks,
+    VerdictGiven,
+)
+from shared.postgres.engine import unit_of_work
+from shared.runtime.clock import Clock
+
+Outcome = Literal["taken", "conflict", "repeated", "not_owner", "unknown_task", "ignored"]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of a click. `show`: what the card is to say from now on."""
+
+    outcome: Outcome
+    show: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakeClick:
+    """Turns clicks into verdicts."""
+
+    engine: AsyncEngine
+    tasks: Tasks
+    owners: OwnerTable
+    callbacks: Callbacks
+    give_verdict: GiveVerdict
+    clock: Clock
+
+    async def __call__(self, endpoint_id: str, config: WecomAppConfig, click: Click) -> Taken:
+        """Take a click that has been verified to come from WeCom."""
+        taken = await self._take(endpoint_id, config, click)
+        metrics.WAY_BACK.labels(endpoint_id, taken.outcome).inc()
+        return taken
+
+    async def _take(self, endpoint_id: str, config: WecomAppConfig, click: Click) -> Taken:
+        key = key_of(click)
+        if await self.callbacks.seen(endpoint_id, key):
+            return Taken("repeated")
+        async with unit_of_work(self.engine) as work:
+            task = await self.tasks.find(work, wecom.task_of(click.task_id))
+        if task is None:
+            return Taken("unknown_task")
+        if click.user_id != await self._owner(endpoint_id, config, task):
+            return Taken("not_owner")
+        verdict = next((each for each in BUTTONS if each == click.event_key), None)
+        if verdict is None:
+            return Taken("ignored")
+        given = await self.give_verdict(VerdictGiven(task.id, verdict, None, actor=click.user_id))
+        # Noted afterwards: a crash in between lets WeCom's repetition give the same verdict,
+        # which changes nothing.
+        await self.callbacks.note(endpoint_id, key, self.clock.now())
+        after = given.task if isinstance(given, Conflict) else given
+        if after is None or after.verdict is None:
+            return Taken("unknown_task")
+        show = button(after.verdict, {"language": after.language})
+        return Taken("conflict" if isinstance(given, Conflict) else "taken", show)
+
+    async def _owner(self, endpoint_id: str, config: WecomAppConfig, task: Task) -> str | None:
+        row = None
+        if task.owner_id is not None:
+            row = await self.owners.remote(endpoint_id, task.owner_id)
+        return remote_owner(task.owner_id, row, config)
+
+
+def key_of(click: Click) -> str:
+    """The same for each repetition of one click (WeCom's advice: who, when, what)."""
+    parts = (click.user_id, click.created_at, click.task_id, click.event_key)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -1,0 +1,127 @@
+"""企业微信 WeCom: messages to a group by its bot, and cards with buttons to an owner."""
+
+import math
+from datetime import datetime
+from typing import Final
+
+from services.alerts.connectors.access_tokens import Access, Pace
+from services.alerts.connectors.context import Shared
+from services.alerts.connectors.core.config import WecomAppConfig, WecomBotConfig
+from services.alerts.connectors.core.notice import CLOSED, read_notice
+from services.alerts.connectors.core.owners import needed_owner, remote_owner
+from services.alerts.connectors.ports import (
+    OwnerTable,
+)
+from services.alerts.connectors.requests import answered, row_of, send_call
+from services.alerts.connectors.wecom import api as wecom
+from services.alerts.delivery.core.retry import Answer
+from services.alerts.delivery.http_client import Http
+from services.alerts.delivery.ports import (
+    Leased,
+)
+
+PACE: Final = Pace(8, 60.0)
+"""WeCom bars who asks for tokens too often and names no number: few are ever needed."""
+
+
+class WecomBot:
+    """Speaks to one group. It has no ids and no memory there: a repeat may show twice."""
+
+    def __init__(
+        self, endpoint_id: str, config: WecomBotConfig, key: str, http: Http, owners: OwnerTable
+    ) -> None:
+        self._id, self._config, self._key = endpoint_id, config, key
+        self._http, self._owners = http, owners
+
+    async def send(self, message: Leased, at: datetime) -> Answer:
+        """A message about the task's newest change."""
+        return await answered(self._send(message))
+
+    async def find(self, message: Leased, at: datetime) -> None:
+        """A group cannot be asked what it was shown."""
+
+    async def refresh(self, since: datetime) -> None:
+        """A bot has no access token."""
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+    async def _send(self, message: Leased) -> Answer:
+        notice = read_notice(message.body)
+        row = await row_of(self._owners, self._id, notice.owner_id)
+        member = remote_owner(notice.owner_id, row, self._config)
+        call = wecom.bot_call(self._config, notice, member, self._key)
+        return wecom.read(await send_call(self._http, self._config.api_url, call), None)
+
+
+class WecomApp:
+    """Speaks to members through one application."""
+
+    def __init__(
+        self,
+        endpoint_id: str,
+        config: WecomAppConfig,
+        *,
+        access: Access,
+        shared: Shared,
+    ) -> None:
+        self._id, self._config = endpoint_id, config
+        self._access, self._shared = access, shared
+
+    async def send(self, message: Leased, at: datetime) -> Answer:
+        """A card for an open task, a line for one that has ended."""
+        return await answered(self._send(message, at))
+
+    async def find(self, message: Leased, at: datetime) -> None:
+        """A card is known by its `task_id`: sending it again is answered 42014."""
+
+    async def refresh(self, since: datetime) -> Answer | None:
+        """Get an access token that was not there at `since`; an answer says why there is none."""
+        token = await answered(self._access.token(since))
+        return token if isinstance(token, Answer) else None
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+    async def answered(self, member: str, response_code: str, said: str) -> Answer:
+        """Show on the card what was said; with a new token where the one that we had has ended."""
+        first = await answered(self._show(member, response_code, said, None))
+        if first.result != "refresh_token":
+            return first
+        since = self._shared.clock.now()
+        return await answered(self._show(member, response_code, said, since))
+
+    async def _show(
+        self, member: str, response_code: str, said: str, since: datetime | None
+    ) -> Answer:
+        token = await self._access.token(since)
+        if isinstance(token, Answer):
+            return token
+        call = wecom.answered_call(self._config, member, response_code, said, token)
+        return wecom.read(await send_call(self._shared.http, self._config.api_url, call), None)
+
+    async def _send(self, message: Leased, at: datetime) -> Answer:
+        notice = read_notice(message.body)
+        if notice.type == CLOSED and notice.task.get("close_reason") == "verdict":
+            return Answer("ok")  # the owner knows: it was the owner's own word
+        row = await row_of(self._shared.owners, self._id, notice.owner_id)
+        member = needed_owner(notice.owner_id, row, self._config)
+        token = await self._access.token()
+        if isinstance(token, Answer):
+            return token
+        if (wait := await self._shared.members.wait_s(self._id, member, at)) > 0:
+            return Answer(
+                "retry",
+                error="the owner has been sent as much as WeCom shows",
+                retry_after=str(math.ceil(wait)),
+            )
+        call = wecom.card_call(self._config, notice, member, token)
+        return wecom.read(await send_call(self._shared.http, self._config.api_url, call), member)
+
+
+async def ask_token(
+    http: Http, config: WecomAppConfig, corp_secret: str
+) -> tuple[str, float] | Answer:
+    """An access token of the application."""
+    call = wecom.token_call(config, corp_secret)
+    return wecom.read_token(await send_call(http, config.api_url, call))

@@ -1,0 +1,104 @@
+"""Walks assessments as they came, and finds the warnings among which a budget chooses.
+
+What it is for: the same `decide` as live, without a budget, one customer after another. It holds
+nobody out and raises nothing. Customers, warnings and lapses count where the customer has a rhythm
+of their own, as on the backtest's page; newcomers are limited by the level, but not counted.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from msgspec.structs import replace
+
+from services.alerts.core.budget import Candidate, History, Lapse
+from services.alerts.core.dry_run import decisions, judged
+from services.alerts.core.policy import CustomerState, Joined, Raised
+from services.alerts.core.policy_document import Budget, Holdout, Policy
+from services.alerts.core.signs import statistical
+from services.alerts.core.task_cause import is_gone
+from shared.contracts.events import Profile
+from shared.contracts.risk import RiskAssessed
+
+
+@dataclass(slots=True)
+class Found:
+    """What was found so far, customer by customer."""
+
+    candidates: list[Candidate] = field(default_factory=list)
+    lapses: list[Lapse] = field(default_factory=list)
+    customers: int = 0
+    """With a rhythm of their own, and not gone for all of the time."""
+    owners: set[str] = field(default_factory=set)
+    """Who owns one of these customers."""
+
+    def history(self, days: float) -> History:
+        """All of it, over so many days."""
+        return History(self.candidates, self.lapses, self.customers, days)
+
+
+def find(
+    found: Found,
+    policy: Policy,
+    histories: Mapping[str, Sequence[RiskAssessed]],
+    purchases: Mapping[str, Sequence[datetime]],
+    profiles: Mapping[str, Profile],
+    end: datetime,
+) -> None:
+    """Add the warnings and lapses of these customers; `end`: of what is known."""
+    free = replace(policy, budget=Budget(), holdout=Holdout())
+    for customer, messages in histories.items():
+        profile = profiles.get(customer, Profile())
+        if profile.owner is not None:
+            found.owners.add(profile.owner.id)
+        found.customers += any(_own_rhythm(each) and not is_gone(each) for each in messages)
+        found.lapses += _lapses(messages)
+        if profile.do_not_contact:
+            continue
+        bought = purchases.get(customer, ())
+        found.candidates += _candidates(customer, messages, free, bought, end)
+
+
+def _candidates(
+    customer: str,
+    messages: Sequence[RiskAssessed],
+    policy: Policy,
+    bought: Sequence[datetime],
+    end: datetime,
+) -> list[Candidate]:
+    made: list[Candidate] = []
+    for message, decision in decisions(policy, CustomerState(customer), messages):
+        if _own_rhythm(message):
+            right = judged(message, bought, end)
+            made += [
+                Candidate(customer, message.expected_value, message.assessed_at, right)
+                for step in decision.steps
+                if isinstance(step, Raised | Joined) and _within_budget(step)
+            ]
+    return made
+
+
+def _own_rhythm(message: RiskAssessed) -> bool:
+    return message.lapse is not None and message.lapse.own_rhythm
+
+
+def _within_budget(step: Raised | Joined) -> bool:
+    """Whether numbers alone suggest the warning, so that a budget may hold it back."""
+    causes = step.causes if isinstance(step, Joined) else step.task.causes
+    return all(statistical(cause) for cause in causes)
+
+
+def _lapses(messages: Sequence[RiskAssessed]) -> list[Lapse]:
+    """The silences that became complete while we looked: those that were seen before, too."""
+    seen: set[datetime] = set()
+    made: dict[datetime, Lapse] = {}
+    for message in messages:
+        begin, lapse = message.last_purchase_at, message.lapse
+        if begin is None or lapse is None or not lapse.own_rhythm:
+            continue
+        if not is_gone(message):
+            seen.add(begin)
+        elif begin in seen and begin not in made:
+            at = begin + timedelta(days=lapse.days)
+            made[begin] = Lapse(message.customer_id, begin, at)
+    return list(made.values())

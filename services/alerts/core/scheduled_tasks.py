@@ -1,0 +1,183 @@
+"""Tasks that no risk raises: by the calendar, or because a customer entered a segment.
+
+What it is for: which occurrences of a schedule fall on a day, and the task they make. The id of
+such a task names the occurrence, so that it exists once, whoever looks how often.
+"""
+
+import calendar
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any, Final, Literal
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from services.alerts.core.customer import CustomerState
+from services.alerts.core.ids import stable_id
+from services.alerts.core.playbook import grade_rank, named, plan, queue_of
+from services.alerts.core.policy_document import Both, Care
+from services.alerts.core.task import Ground, Task
+from services.alerts.core.wording.catalogue import language_of
+from shared.contracts.events import Profile
+from shared.contracts.risk import Band, Grade, Standing
+
+NO_CURRENCY: Final = "XXX"
+"""ISO 4217 for no currency: of a customer without an assessment."""
+
+NO_RISK: Final[Mapping[str, Any]] = {
+    "reasons": [], "days_silent": None, "last_purchase_at": None, "expected_value": 0.0,
+    "revision": 0, "model_version": "", "received_ms": 0,
+}  # fmt: skip
+"""What a task leaves out of the risk that it is not about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the newest assessment said of a customer; the defaults: there is none."""
+
+    band: Band = "low"
+    probability: float = 0.0
+    horizon_days: int = 0
+    value_at_risk: float = 0.0
+    currency: str = NO_CURRENCY
+    grade: Grade | None = None
+
+
+NOTHING: Final = Known()
+Planned = Literal["care", "segment"]
+"""Kinds of tasks that no assessment raises."""
+
+
+def known_of(state: CustomerState) -> Known:
+    """What the newest assessment said of a customer."""
+    return Known(
+        state.band or NOTHING.band,
+        state.probability or 0.0,
+        state.horizon_days or 0,
+        state.value_at_risk or 0.0,
+        state.currency or NO_CURRENCY,
+        state.grade,
+    )
+
+
+def falls_on(schedule: Care, today: date) -> bool:
+    """Whether a holiday is today; a 29th of February is the 28th in other years."""
+    return schedule.on is not None and schedule.on in month_days(today)
+
+
+def birthdays_of(schedule: Care, today: date) -> list[str]:
+    """Month and day of the birthdays that a schedule is about today, as `MM-DD`."""
+    if schedule.birthday_days_before is None:
+        return []
+    return month_days(today + timedelta(days=schedule.birthday_days_before))
+
+
+def month_days(day: date) -> list[str]:
+    """The day as `MM-DD`, and the 29th of February with the 28th where a year has none.
+
+    >>> month_days(date(2017, 2, 28)), month_days(date(2016, 2, 28))
+    (['02-28', '02-29'], ['02-28'])
+    """
+    leap_day = (
+        ["02-29"] if (day.month, day.day) == (2, 28) and not calendar.isleap(day.year) else []
+    )
+    return [f"{day:%m-%d}", *leap_day]
+
+
+def planned_id(kind: Planned, customer_id: str, name: str, occurrence: str) -> str:
+    """The id of the task of one occurrence."""
+    return "rt_" + stable_id(kind, customer_id, name, occurrence)
+
+
+def cause_of(kind: Planned, name: str) -> str:
+    """What such a task is called, whichever the occurrence."""
+    return f"{kind}:{name}"
+
+
+def planned_task(  # noqa: PLR0913 (each names one thing that differs)
+    customer_id: str,
+    profile: Profile,
+    ground: Ground,
+    *,
+    kind: Planned,
+    name: str,
+    occurrence: str,
+    title: Both,
+    playbook: str,
+    known: Known,
+    at: datetime,
+) -> Task:
+    """The task of a schedule or of an entry; `occurrence` makes it one of its kind."""
+    chosen = named(ground.policy, playbook)
+    owner = profile.owner
+    queue = queue_of(chosen.service, owner.id if owner else None)
+    own = ground.calendar(owner.id if owner and queue == "owner" else None)
+    days = (
+        ground.policy.due_working_days
+        if chosen.due_working_days is None
+        else (chosen.due_working_days)
+    )
+    target, expires = chosen.response_hours, ground.policy.expire_days
+    tell_at = own.may_disturb_at(at)
+    return Task(
+        customer_id=customer_id,
+        id=planned_id(kind, customer_id, name, occurrence),
+        cause=cause_of(kind, name),
+        episode=0,
+        status="open",
+        version=1,
+        customer_name=profile.name,
+        owner_id=owner.id if owner else None,
+        owner_name=owner.name if owner else None,
+        language=language_of(profile.language),
+        time_zone=profile.time_zone,
+        **NO_RISK,
+        band=known.band,
+        probability=known.probability,
+        horizon_days=known.horizon_days,
+        value_at_risk=known.value_at_risk,
+        currency=known.currency,
+        opened_at=at,
+        due_at=own.due_at(at, days),
+        created_at=ground.created_at,
+        kind=kind,
+        plan=plan(chosen, ground.policy, profile, title),
+        policy=ground.label,
+        grade=known.grade,
+        queue=queue,
+        grade_rank=grade_rank(ground.policy, Standing(grade=known.grade)),
+        respond_by=None if target is None else own.respond_by(at, target),
+        expires_at=None if expires is None else at + timedelta(days=expires),
+        waiting="quiet" if tell_at > at else None,
+        tell_at=tell_at if tell_at > at else None,
+        allocated_at=at,
+        worth=known.value_at_risk * ground.save_rates.get(chosen.id, chosen.save_rate),
+        causes=[cause_of(kind, name)],
+    )
+
+
+def informed(task: Task, state: CustomerState, ground: Ground, at: datetime) -> Task:
+    """A task that was raised before anything was known of its customer, once something is.
+
+    It is told again, unless it waits to be told.
+    """
+    known, own = known_of(state), named(ground.policy, task.plan.playbook)
+    told = {} if task.waiting else {"version": task.version + 1, "changed_at": at}
+    return msgspec.structs.replace(
+        task,
+        band=known.band,
+        probability=known.probability,
+        horizon_days=known.horizon_days,
+        value_at_risk=known.value_at_risk,
+        currency=known.currency,
+        grade=known.grade,
+        grade_rank=grade_rank(ground.policy, Standing(grade=known.grade)),
+        worth=known.value_at_risk * ground.save_rates.get(own.id, own.save_rate),
+        **told,
+    )
+
+
+def day_of(now: datetime, zone: ZoneInfo) -> date:
+    """The day that it is in a time zone."""
+    return now.astimezone(zone).date()

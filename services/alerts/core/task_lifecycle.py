@@ -1,0 +1,281 @@
+"""The life of an open task: what people and timers do to it, and what is remembered of that.
+
+What it is for: every change of a task between being raised and being closed. A change is told
+to endpoints when its version grows; an owner's own steps come from there and are not told back.
+
+open ─▶ acknowledged ─▶ in progress ─▶ closed (verdict, dismissed, expired, came_back, …)
+  │            ▲ any of them may be snoozed, given to another owner, commented on
+  └─ not answered by `respond_by`: the manager is told; then it is given to somebody else
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal
+
+import msgspec
+
+from services.alerts.core.business_hours import Calendar
+from services.alerts.core.owner import OwnerRecord
+from services.alerts.core.task import Task
+from shared.kernel.errors import Invalid
+
+EventKind = Literal[
+    "acknowledged", "started", "snoozed", "woken", "commented", "reassigned", "escalated",
+    "unanswered", "rebalanced", "allocated", "verdict", "dismissed", "expired", "joined",
+]  # fmt: skip
+RISK: Final = "risk"
+"""Actor of what happens because of an assessment."""
+TIMER: Final = "timer"
+"""Actor of what happens because time passes."""
+SNOOZE_DAYS_MAX: Final = 92
+"""A quarter: what may wait longer is better dismissed."""
+ESCALATIONS_MAX: Final = 2
+"""The manager is told; then somebody else gets it. After that it only expires."""
+
+
+class TaskEvent(msgspec.Struct, kw_only=True, frozen=True):
+    """Something that happened to a task."""
+
+    customer_id: str
+    task_id: str
+    at: datetime
+    """Business time."""
+    recorded_at: datetime
+    """Wall clock."""
+    actor: str
+    kind: EventKind
+    detail: dict[str, Any] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledge:
+    """The owner has seen it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The owner works on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snooze:
+    """Out of the queue until a time; None: back at once."""
+
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """Words beside the task."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reassign:
+    """Somebody else is to do it."""
+
+    owner_id: str
+    owner_name: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Escalate:
+    """The owner asks a manager for help."""
+
+    to: str | None
+    """None: the owner's manager."""
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Dismiss:
+    """It is not worth doing; why is told."""
+
+    note: str
+
+
+Action = Acknowledge | Start | Snooze | Comment | Reassign | Escalate | Dismiss
+
+
+class Closed409(Exception):  # noqa: N818 (an answer, not an error of ours)
+    """The task is closed: only comments can be added."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What an action leads to: the task, and what is remembered; no event: nothing changed."""
+
+    task: Task
+    kind: EventKind | None
+    detail: Mapping[str, Any]
+    told: bool = False
+
+
+def act(task: Task, action: Action, now: datetime, manager_id: str | None) -> Done:
+    """The task after an action at `now`, business time.
+
+    The same action again changes nothing. Raises Invalid for an action that makes no sense and
+    Closed409 for one on a closed task.
+    """
+    if isinstance(action, Comment):
+        return Done(task, "commented", {"text": action.text})
+    if task.status == "closed":
+        if isinstance(action, Dismiss) and task.close_reason == "dismissed":
+            return Done(task, None, {})
+        raise Closed409
+    if isinstance(action, Acknowledge | Start):
+        return _advance(task, action)
+    if isinstance(action, Snooze):
+        return _snooze(task, action, now)
+    if isinstance(action, Reassign):
+        return _reassign(task, action, now)
+    if isinstance(action, Escalate):
+        return _escalate(task, action, now, manager_id)
+    return Done(_dismissed(task, action.note, now), "dismissed", {"note": action.note}, told=True)
+
+
+def _advance(task: Task, action: Acknowledge | Start) -> Done:
+    if isinstance(action, Start):
+        if task.progress == "in_progress":
+            return Done(task, None, {})
+        return Done(_with(task, progress="in_progress"), "started", {})
+    if task.progress != "new":
+        return Done(task, None, {})
+    return Done(_with(task, progress="acknowledged"), "acknowledged", {})
+
+
+def _snooze(task: Task, action: Snooze, now: datetime) -> Done:
+    until = action.until
+    if until is None:
+        if task.snoozed_until is None:
+            return Done(task, None, {})
+        return Done(_with(task, snoozed_until=None), "woken", {})
+    if not now < until <= now + timedelta(days=SNOOZE_DAYS_MAX):
+        raise Invalid("until", f"must be within {SNOOZE_DAYS_MAX} days from now, {now:%FT%TZ}")
+    if task.snoozed_until == until:
+        return Done(task, None, {})
+    snoozed = _with(task, snoozed_until=until, progress=_seen(task))
+    return Done(snoozed, "snoozed", {"until": until.isoformat()})
+
+
+def _reassign(task: Task, action: Reassign, now: datetime) -> Done:
+    if task.owner_id == action.owner_id and task.queue == "owner":
+        return Done(task, None, {})
+    detail = {"from": task.owner_id, "to": action.owner_id, "reason": action.reason}
+    return Done(
+        given(task, action.owner_id, action.owner_name, now), "reassigned", detail, told=True
+    )
+
+
+def _escalate(task: Task, action: Escalate, now: datetime, manager_id: str | None) -> Done:
+    to = action.to or manager_id
+    if to is None:
+        raise Invalid("to", "name somebody: the owner has no manager on record")
+    if task.escalated_to == to:
+        return Done(task, None, {})
+    after = _told(task, now, escalations=max(1, task.escalations), escalated_to=to)
+    return Done(after, "escalated", {"to": to, "reason": action.reason}, told=True)
+
+
+def given(task: Task, owner_id: str, owner_name: str | None, now: datetime) -> Task:
+    """The task once it is another owner's work, who has not seen it yet."""
+    return _told(
+        task,
+        now,
+        owner_id=owner_id,
+        owner_name=owner_name,
+        queue="owner",
+        progress="new",
+        snoozed_until=None,
+        allocated_at=now,
+        waiting=None,
+        tell_at=None,
+    )
+
+
+def unanswered(
+    task: Task, owners: Mapping[str, OwnerRecord], now: datetime, calendar: Calendar
+) -> Done:
+    """What follows when nobody has taken a task on by its response target.
+
+    First the manager is told, then the task is given to the fallback, or to the manager. Where
+    the owner has neither, it stays and that is remembered.
+    """
+    record = owners.get(task.owner_id or "")
+    manager = record.manager_id if record else None
+    other = (record.fallback_id if record else None) or manager
+    target = task.respond_by.isoformat() if task.respond_by else None
+    if task.escalations == 0 and manager is not None:
+        after = _told(
+            task,
+            now,
+            escalations=1,
+            escalated_to=manager,
+            respond_by=_next_target(task, now, calendar),
+        )
+        return Done(
+            after, "escalated", {"to": manager, "reason": "no answer", "target": target}, told=True
+        )
+    if other is None or other == task.owner_id:
+        after = _with(task, escalations=ESCALATIONS_MAX)
+        return Done(after, "unanswered", {"target": target})
+    name = owners[other].name if other in owners else None
+    after = msgspec.structs.replace(given(task, other, name, now), escalations=ESCALATIONS_MAX)
+    detail = {"from": task.owner_id, "to": other, "reason": "no answer", "target": target}
+    return Done(after, "reassigned", detail, told=True)
+
+
+def is_unanswered(task: Task, now: datetime) -> bool:
+    """Whether a response target has passed and something is to follow."""
+    return (
+        task.status == "open"
+        and task.progress == "new"
+        and task.waiting is None
+        and task.escalations < ESCALATIONS_MAX
+        and task.respond_by is not None
+        and task.respond_by <= now
+    )
+
+
+def released(task: Task, now: datetime) -> Task:
+    """A task that waited, now told for the first time and its owner's work from `now` on."""
+    return _with(task, waiting=None, tell_at=None, allocated_at=now)
+
+
+def moved_over(task: Task, to: OwnerRecord, now: datetime) -> Task:
+    """A task that waited for its owner's capacity, given to somebody who has some."""
+    return msgspec.structs.replace(given(task, to.id, to.name, now), version=task.version)
+
+
+def _dismissed(task: Task, note: str, now: datetime) -> Task:
+    return _told(
+        task,
+        now,
+        status="closed",
+        closed_at=max(task.opened_at, now),
+        close_reason="dismissed",
+        note=note,
+    )
+
+
+def _next_target(task: Task, now: datetime, calendar: Calendar) -> datetime:
+    """As long again as the first target was from the beginning."""
+    first = (task.respond_by or now) - task.opened_at
+    return calendar.may_disturb_at(now + max(first, timedelta(hours=1)))
+
+
+def _seen(task: Task) -> str:
+    return "acknowledged" if task.progress == "new" else task.progress
+
+
+def _told(task: Task, now: datetime, **changes: Any) -> Task:
+    """Changed in a way that endpoints learn of."""
+    changes = {"waiting": None, "tell_at": None} | changes
+    return _with(task, version=task.version + 1, changed_at=max(now, task.opened_at), **changes)
+
+
+def _with(task: Task, **changes: Any) -> Task:
+    return msgspec.structs.replace(task, **changes)

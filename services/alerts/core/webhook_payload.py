@@ -1,0 +1,285 @@
+"""A task as it is told: the body of a webhook, and the line on the treatment topic.
+
+What it is for: the shape that receivers depend on. `full` is what an owner needs to act (more
+stays behind the API); `thin` is for receivers that may know no more than whom, how urgent and
+by when.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final, Generic, Literal, TypeVar
+
+import msgspec
+
+from services.alerts.core.experiment_subject import Trial
+from services.alerts.core.ids import stable_id
+from services.alerts.core.policy_document import Both
+from services.alerts.core.task import BY_RISK, Task
+from services.alerts.core.wording.catalogue import sentence
+from services.alerts.delivery.core.endpoint import Payload
+from shared.contracts.treatment import TreatmentRecorded
+
+Kind = Literal[
+    "retention_task.opened", "retention_task.updated", "retention_task.closed", "endpoint.test"
+]
+"""`endpoint.test`: a sample that an operator sends; its task exists nowhere."""
+
+
+class Person(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """A customer or an owner, by the id of the company's own system."""
+
+    id: str
+    name: str | None = None
+
+
+class Said(msgspec.Struct, kw_only=True, frozen=True):
+    """A reason with its sentence."""
+
+    code: str
+    text: str
+
+
+class TaskTold(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """The task as a receiver sees it."""
+
+    id: str
+    version: int
+    """A receiver that knows a higher one ignores this message."""
+    status: str
+    cause: str
+    customer: Person
+    owner: Person | None
+    """None: nobody owns this customer."""
+    band: str
+    probability: float
+    """Of no purchase within `horizon_days` after `opened_at`, or after the newest cause joined."""
+    horizon_days: int
+    reasons: list[Said]
+    """Most important first."""
+    language: str
+    """Of the sentences."""
+    value_at_risk: float
+    currency: str
+    opened_at: datetime
+    due_at: datetime
+    closed_at: datetime | None = None
+    close_reason: str | None = None
+    kind: str = "retention"
+    """`retention`, `win_back`, `care` or `segment`."""
+    title: str | None = None
+    """Of a task that no risk has raised."""
+    grade: str | None = None
+    queue: str = "owner"
+    """Who acts: the `owner`, a `fast_response` team, `self_service`, or `unowned`."""
+    playbook: str = "any"
+    channel: str | None = None
+    """How to reach the customer, as the grade prefers and consent allows."""
+    consent_missing: bool = False
+    """The customer consents to no channel of the playbook."""
+    offer: str | None = None
+    steps: list[str] = []
+    respond_by: datetime | None = None
+    escalated_to: str | None = None
+    lapse_probability: float | None = None
+    """That the present silence reaches `lapse_days`, by the customer's own rhythm."""
+    lapse_days: float | None = None
+    """Of silence, from which on the customer counts as gone."""
+    suspected_leaving_cause: str | None = None
+    """Of a win-back task: why the customer has probably left."""
+
+
+class TaskThin(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """The task without names, reasons and amounts; the rest is read through the API."""
+
+    id: str
+    version: int
+    status: str
+    customer: Person
+    owner: Person | None
+    band: str
+    opened_at: datetime
+    due_at: datetime
+    closed_at: datetime | None = None
+    close_reason: str | None = None
+
+
+SAMPLE_TASK_ID: Final = "rt_sample"
+
+T = TypeVar("T")
+
+
+class Body(msgspec.Struct, Generic[T], kw_only=True, frozen=True):
+    """A Standard Webhooks payload."""
+
+    type: Kind
+    timestamp: datetime
+    """When it happened, business time."""
+    data: dict[Literal["task"], T]
+
+
+FULL: Final = msgspec.json.Decoder(Body[TaskTold])
+"""Reads the bytes of a `full` body: connectors make their own requests of it."""
+
+
+def kind_of(task: Task) -> Kind:
+    """What the newest change of the task is called."""
+    if task.status == "closed":
+        return "retention_task.closed"
+    return "retention_task.opened" if task.version == 1 else "retention_task.updated"
+
+
+def body(task: Task, payload: Payload = "full") -> bytes:
+    """The bytes that are signed and sent for the newest change of the task."""
+    return msgspec.json.encode(
+        Body[TaskTold | TaskThin](
+            type=kind_of(task),
+            timestamp=task.closed_at or task.changed_at or task.opened_at,
+            data={"task": thin(task) if payload == "thin" else told(task)},
+        )
+    )
+
+
+def sample(at: datetime) -> bytes:
+    """A message that shows what tasks will look like, for trying an endpoint out."""
+    shown = TaskTold(
+        id=SAMPLE_TASK_ID,
+        version=1,
+        status="open",
+        cause="silence_beyond_rhythm",
+        customer=Person(id="sample-customer", name="Sample customer 示例客户"),
+        owner=None,
+        band="high",
+        probability=0.6,
+        horizon_days=28,
+        reasons=[Said(code="silence_beyond_rhythm", text="This is a sample, not a real task")],
+        language="en",
+        value_at_risk=100.0,
+        currency="USD",
+        opened_at=at,
+        due_at=at + timedelta(days=3),
+    )
+    return msgspec.json.encode(
+        Body[TaskTold](type="endpoint.test", timestamp=at, data={"task": shown})
+    )
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
+
+
+def thin(task: Task) -> TaskThin:
+    """The task as a receiver sees it that gets ids only."""
+    return TaskThin(
+        id=task.id,
+        version=task.version,
+        status=task.status,
+        customer=Person(id=task.customer_id),
+        owner=None if task.owner_id is None else Person(id=task.owner_id),
+        band=task.band,
+        opened_at=task.opened_at,
+        due_at=task.due_at,
+        closed_at=task.closed_at,
+        close_reason=task.close_reason,
+    )
+
+
+def told(task: Task) -> TaskTold:
+    """The task as a receiver sees it."""
+    owner = None if task.owner_id is None else Person(id=task.owner_id, name=task.owner_name)
+    return TaskTold(
+        id=task.id,
+        version=task.version,
+        status=task.status,
+        cause=task.cause,
+        customer=Person(id=task.customer_id, name=task.customer_name),
+        owner=owner,
+        band=task.band,
+        probability=round(task.probability, 4),
+        horizon_days=task.horizon_days,
+        reasons=[
+            Said(code=r.code, text=sentence(r, task.language, task.currency)) for r in task.reasons
+        ],
+        language=task.language,
+        value_at_risk=round(task.value_at_risk, 2),
+        currency=task.currency,
+        opened_at=task.opened_at,
+        due_at=task.due_at,
+        closed_at=task.closed_at,
+        close_reason=task.close_reason,
+        kind=task.kind,
+        title=_in(task, task.plan.title),
+        grade=task.grade,
+        queue=task.queue,
+        playbook=task.plan.playbook,
+        channel=task.plan.channel,
+        consent_missing=task.plan.consent_missing,
+        offer=_in(task, task.plan.offer),
+        steps=[step.zh if task.language == "zh-CN" else step.en for step in task.plan.steps],
+        respond_by=task.respond_by,
+        escalated_to=task.escalated_to,
+        lapse_probability=_rounded(task.lapse_probability, 4),
+        lapse_days=_rounded(task.lapse_days, 1),
+        suspected_leaving_cause=task.suspected_leaving_cause,
+    )
+
+
+def _in(task: Task, text: Both | None) -> str | None:
+    """A text in the language of the task."""
+    if text is None:
+        return None
+    return text.zh if task.language == "zh-CN" else text.en
+
+
+def delivery_id(task: Task, endpoint_id: str) -> str:
+    """The `webhook-id` of the task's newest change at an endpoint: the same on every attempt."""
+    return "msg_" + stable_id("delivery", task.id, str(task.version), endpoint_id)
+
+
+def treatment(task: Task) -> TreatmentRecorded:
+    """The newest change of the task as scoring and training learn of it."""
+    opened = task.status == "open"
+    warned = opened and task.kind in BY_RISK
+    window = timedelta(days=task.horizon_days)
+    return TreatmentRecorded(
+        customer_id=task.customer_id,
+        kind="task_raised" if opened else "task_closed",
+        at=task.closed_at or task.opened_at,
+        task_id=task.id,
+        cause=task.cause,
+        detail=None if opened else task.close_reason,
+        policy=task.policy,
+        playbook=task.plan.playbook,
+        revision=task.revision if warned else None,
+        probability=task.probability if warned else None,
+        until=task.opened_at + window if warned else None,
+    )
+
+
+def verdict(task: Task, at: datetime) -> TreatmentRecorded:
+    """What the owner said at `at`, business time."""
+    return TreatmentRecorded(
+        customer_id=task.customer_id,
+        kind="verdict",
+        at=at,
+        task_id=task.id,
+        cause=task.cause,
+        detail=task.verdict,
+        policy=task.policy,
+        playbook=task.plan.playbook,
+        leaving_cause=task.leaving_cause,
+    )
+
+
+def held_out(trial: Trial) -> TreatmentRecorded:
+    """A customer left alone on purpose, as scoring and training learn of it."""
+    return TreatmentRecorded(
+        customer_id=trial.customer_id,
+        kind="held_out",
+        at=trial.at,
+        task_id=trial.id,
+        cause=trial.cause,
+        policy=f"{trial.policy}@{trial.policy_version}",
+        playbook=trial.playbook,
+        revision=trial.revision,
+        probability=trial.probability,
+        until=trial.until,
+    )

@@ -1,0 +1,166 @@
+"""The one HTTP client of alerts: bounded in time and bytes, and guarded against forged targets.
+
+Redirects are not followed, an answer is not decompressed and read only in part, and a request
+as a whole is bounded. No cookie is kept; no proxy or credential comes from the environment. No
+URL and no secret reaches a log or an error from here.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Final, Self
+
+import aiohttp
+from aiohttp.abc import AbstractResolver
+from aiohttp.resolver import ThreadedResolver
+from multidict import CIMultiDictProxy
+from yarl import URL
+
+from services.alerts.delivery.core.blocked_networks import Network
+from services.alerts.delivery.core.retry import Reply
+from services.alerts.delivery.ssrf_guard import Guard
+from services.alerts.outbound.connection import Connector
+from shared.runtime.clock import Clock
+
+RESPONSE_BYTES_MAX: Final = 20_000
+"""Of an answer's body that are read and logged: enough for any error page to be recognised."""
+
+KEEP_ALIVE_S: Final = 2.0
+"""How long an idle connection is kept: less than the 5 s after which common servers close
+theirs, so that a request does not meet a connection that is just being closed."""
+
+HEADERS: Final = {"accept-encoding": "identity", "user-agent": "ebbwatch"}
+
+
+class Http:
+    """Makes requests; use as an async context manager, within a running event loop."""
+
+    def __init__(
+        self,
+        *,
+        timeout_s: float,
+        allowed: Sequence[Network],
+        clock: Clock,
+        resolver: AbstractResolver | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._timeout_s = timeout_s
+        self._allowed = allowed
+        self._clock = clock
+        self._resolver = resolver
+        self._tls = tls
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        guard = Guard(self._resolver or ThreadedResolver(), self._allowed)
+        connector = Connector(
+            resolver=guard,
+            socket_factory=guard.socket,
+            use_dns_cache=False,  # an address is checked when it is used, and then only used
+            limit=0,  # the sender's lanes bound how many requests are under way
+            keepalive_timeout=KEEP_ALIVE_S,
+            ssl=True if self._tls is None else self._tls,
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+            timeout=aiohttp.ClientTimeout(total=None),
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def send(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes = b"",
+        *,
+        bytes_max: int = RESPONSE_BYTES_MAX,
+    ) -> Reply:
+        """One request. Never raises for what the other side does: the reply says it."""
+        heard = _Heard()
+        begun = self._clock.monotonic()
+        try:
+            # One bound for the request as a whole: bounds per read let a slow drip go on.
+            async with asyncio.timeout(self._timeout_s):
+                await self._exchange(method, url, headers, body, bytes_max, heard)
+        except TimeoutError:
+            # Once the status is there it counts; the rest of the answer is for the log only.
+            heard.timed_out = heard.status is None
+            heard.error = f"not answered in full within {self._timeout_s:g} s"
+        except aiohttp.ClientConnectorError as trouble:
+            heard.reached = False
+            heard.error = f"no connection: {_why(trouble.os_error)}"
+        except ValueError:  # of the URL, or of a header's value: nothing has been sent
+            heard.reached = heard.status is not None
+            heard.error = "no connection: the endpoint's URL or a header is not usable"
+        except (aiohttp.ClientError, ConnectionError) as trouble:
+            heard.error = f"the connection broke: {type(trouble).__name__}"
+        return heard.reply((self._clock.monotonic() - begun) * 1000)
+
+    async def _exchange(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        bytes_max: int,
+        heard: "_Heard",
+    ) -> None:
+        assert self._session is not None, "use as an async context manager"  # noqa: S101
+        async with self._session.request(
+            method,
+            URL(url),
+            data=body or None,
+            headers=HEADERS | dict(headers),
+            allow_redirects=False,
+        ) as response:
+            heard.status = response.status
+            heard.headers = response.headers
+            while len(heard.body) < bytes_max:
+                chunk = await response.content.readany()
+                if not chunk:
+                    return
+                heard.body += chunk[: bytes_max - len(heard.body)]
+            response.close()  # what is left is not wanted: the connection goes with it
+
+
+@dataclass(slots=True)
+class _Heard:
+    """What has been heard of an answer so far."""
+
+    status: int | None = None
+    headers: CIMultiDictProxy[str] | None = None
+    body: bytearray = field(default_factory=bytearray)
+    error: str | None = None
+    timed_out: bool = False
+    reached: bool = True
+
+    def reply(self, duration_ms: float) -> Reply:
+        found = self.headers.items() if self.headers is not None else ()
+        return Reply(
+            status=self.status,
+            duration_ms=duration_ms,
+            body=bytes(self.body),
+            headers={name.lower(): value for name, value in found},
+            error=self.error,
+            timed_out=self.timed_out,
+            reached=self.reached,
+        )
+
+
+def _why(error: OSError) -> str:
+    return error.strerror or str(error) or type(error).__name__

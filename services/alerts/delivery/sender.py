@@ -1,0 +1,324 @@
+"""Takes deliveries from the queue to their endpoints: claim, commit, send, settle.
+
+Nothing is held open while a request is under way. A crash between sending and settling sends
+again, with the same id; a worker whose lease ran out cannot settle.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.alerts import metrics
+from services.alerts.delivery.attempt import Tried, attempt
+from services.alerts.delivery.core.retry import Answer, Next, after
+from services.alerts.delivery.endpoint_queues import Lane, Lanes
+from services.alerts.delivery.ports import (
+    Attempted,
+    Connectors,
+    Deliveries,
+    Endpoints,
+    Leased,
+)
+from services.alerts.delivery.quarantine import QUARANTINED, Alone
+from services.alerts.handlers.wait_for_signal import heard
+from shared.kernel.errors import Transient
+from shared.postgres.engine import UnitOfWork, reading, unit_of_work
+from shared.runtime.backoff import Backoff
+from shared.runtime.clock import Clock
+from shared.runtime.health import Health
+from shared.runtime.service import Stop
+
+DRAIN_S = 5.0
+"""How long requests under way may take once the service is to end; it has 8 s in all."""
+
+FAULTS_MAX = 3
+"""An attempt that meets a fault of ours is made again, as the fault may be of the moment; at the
+third or a later attempt it is given up, with the reason."""
+
+NAME = "deliver"
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """Bounds of the sender."""
+
+    concurrency_max: int
+    """Requests under way at once to one endpoint, whatever it asks for."""
+    timeout_s: float
+    """Of one attempt as a whole."""
+    margin_s: float
+    """From the end of an attempt to the commit that records it, at worst."""
+    lease_s: float
+    poll_s: float
+    delays_s: Sequence[float]
+
+
+class Deliver:
+    """The sender's loop: one per process, safe beside others'."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        *,
+        deliveries: Deliveries,
+        endpoints: Endpoints,
+        connectors: Connectors,
+        sending: Sending,
+        clock: Clock,
+        health: Health,
+        told: asyncio.Event,
+    ) -> None:
+        self._engine = engine
+        self._deliveries = deliveries
+        self._endpoints = endpoints
+        self._connectors = connectors
+        self._sending = sending
+        self._clock = clock
+        self._health = health
+        self._told = told
+        self._lanes = Lanes(sending.concurrency_max)
+        self._ended: list[Attempted] = []
+        self._back: list[Leased] = []
+        self._bug: Exception | None = None
+        self._alone = Alone()
+        self._draining = False
+
+    async def __call__(self, stop: Stop) -> None:
+        """Run until `stop`, then let requests under way end and give back the rest."""
+        backoff = Backoff()
+        announced = True
+        while not stop:
+            self._health.beat(NAME)
+            try:
+                await self.turn(announced=announced)
+                backoff.reset()
+                announced = await heard(self._told, stop, self._sending.poll_s)
+            except Transient as trouble:
+                log.warning("waiting", loop=NAME, trouble=str(trouble))
+                await stop.wait(backoff.next())
+        self._health.ended(NAME)
+        await self._drain()
+
+    async def turn(self, *, announced: bool = True) -> None:
+        """Settle what has ended, claim what is due, start what there is room for.
+
+        Not `announced`: nobody in this process knows of anything to do, and a look comes first.
+        Raises Transient when PostgreSQL is not there; what has ended is settled later.
+        """
+        if self._bug is not None:
+            raise self._bug
+        self._back += self._lanes.opened(self._clock.now())
+        if announced or self._ended or self._back or await self._news():
+            try:
+                await self._settle_and_claim()
+            except Transient:
+                raise
+            except Exception:
+                if not self._ended:
+                    raise
+                log.exception("outcomes cannot be stored: one by one", loop=NAME)
+                await self._settle_each()
+        self._start_alone()
+        for lane in self._lanes:
+            self._start(lane)
+
+    async def _news(self) -> bool:
+        """Whether something is due that there is room for, or the endpoints are not as known.
+
+        Most looks find nothing: one statement then, and no transaction.
+        """
+        now = self._clock.now()
+        wanting = [lane.endpoint.id for lane in self._lanes if lane.wanted(now)]
+        async with reading(self._engine) as driver:
+            versions, due = await self._deliveries.look(driver, wanting, now)
+        return due or versions != {lane.endpoint.id: lane.endpoint.version for lane in self._lanes}
+
+    def _start(self, lane: Lane) -> None:
+        """Start what a lane has room for; nothing beside a delivery that is to be alone."""
+        if self._alone:
+            return
+        for message in lane.startable(self._clock.now(), self._attempt_s):
+            self._begin(lane, message)
+
+    def _start_alone(self) -> None:
+        """Start the delivery that is to be alone, once nothing else is under way."""
+        message = self._alone.waiting
+        if message is None or any(lane.under_way for lane in self._lanes):
+            return
+        lane = self._lanes.get(message.endpoint_id)
+        left_s = (message.until - self._clock.now()).total_seconds()
+        if lane is None or left_s < self._attempt_s:
+            self._back.append(message)
+            self._alone.waiting = None
+        else:
+            self._alone.begin(self._begin(lane, message, alone=True))
+
+    def _begin(
+        self, lane: Lane, message: Leased, *, alone: bool = False
+    ) -> asyncio.Task[Attempted]:
+        task = asyncio.create_task(self._attempt(lane, message, alone=alone), name=message.id)
+        lane.under_way[task] = message
+        task.add_done_callback(partial(self._attempted, lane))
+        return task
+
+    @property
+    def _attempt_s(self) -> float:
+        return self._sending.timeout_s + self._sending.margin_s
+
+    def _attempted(self, lane: Lane, task: asyncio.Task[Attempted]) -> None:
+        """An attempt has ended: the next of its lane begins at once, it is settled soon."""
+        self._told.set()
+        self._alone.ended(task)
+        if task.cancelled():
+            return
+        try:
+            attempted = lane.ended(task)
+        except Exception as bug:  # noqa: BLE001 (raised where it ends the process)
+            self._bug = bug
+            return
+        self._ended.append(attempted)
+        if attempted.outcome == "gone":
+            self._back += lane.waiting
+            lane.waiting.clear()
+        if not self._draining:
+            self._start_alone()
+            self._start(lane)
+
+    async def _settle_and_claim(self) -> None:
+        now = self._clock.now()
+        ended = list(self._ended)
+        async with unit_of_work(self._engine) as work:
+            disabled = await self._deliveries.settle(work, ended)
+            self._back += self._lanes.update(await self._endpoints.sendable(work))
+            back = list(self._back)
+            await self._deliveries.release(work, back, now)
+            claimed = await self._claim(work, now)
+        # More may have ended and come back meanwhile.
+        del self._ended[: len(ended)]
+        del self._back[: len(back)]
+        _count(ended, disabled)
+        for endpoint, state in self._lanes.states(now).items():
+            metrics.BREAKER_OPEN.labels(endpoint).set(state != "closed")
+        sifted = self._alone.sift(claimed)
+        self._back += sifted.later
+        self._ended += [self._quarantined(message, now) for message in sifted.fatal]
+        self._lanes.accept(sifted.usual)
+
+    async def _settle_each(self) -> None:
+        """Settle outcomes one by one; one that cannot be stored ends its delivery, with a bare
+        reason. Raises what even that raises."""
+        for attempted in list(self._ended):
+            try:
+                await self._settle_one(attempted)
+            except Transient:
+                raise
+            except Exception as fault:
+                log.exception("outcome cannot be stored", delivery=attempted.delivery.id)
+                why = f"its outcome could not be stored, see the log: {type(fault).__name__}"
+                bare = Answer("permanent", error=why)
+                failed = replace(attempted, answer=bare, outcome="failed", next_at=None)
+                await self._settle_one(failed)
+            self._ended.remove(attempted)
+
+    async def _settle_one(self, attempted: Attempted) -> None:
+        async with unit_of_work(self._engine) as work:
+            disabled = await self._deliveries.settle(work, [attempted])
+        _count([attempted], disabled)
+
+    def _quarantined(self, message: Leased, at: datetime) -> Attempted:
+        """Process after process has ended while it sent this alone: it is not sent any more, until
+        somebody sends it again."""
+        log.error("delivery quarantined", endpoint=message.endpoint_id, delivery=message.id)
+        metrics.DELIVERIES_QUARANTINED.labels(message.endpoint_id).inc()
+        answer = Answer("permanent", error=QUARANTINED)
+        return Attempted(message, at, at, answer, "failed", None, uncertain=True)
+
+    async def _claim(self, work: UnitOfWork, now: datetime) -> list[Leased]:
+        wanted = {lane.endpoint.id: lane.wanted(now) for lane in self._lanes}
+        rated = {
+            lane.endpoint.id: wanted[lane.endpoint.id]
+            for lane in self._lanes
+            if lane.endpoint.rate_per_s is not None and wanted[lane.endpoint.id]
+        }
+        granted = await self._endpoints.take(work, rated, now) if rated else {}
+        most = {name: n for name, n in {**wanted, **granted}.items() if n}
+        if not most:
+            return []
+        until = now + timedelta(seconds=self._sending.lease_s)
+        claimed = await self._deliveries.claim(work, most, now, until)
+        got = Counter(message.endpoint_id for message in claimed)
+        unused = {name: n - got[name] for name, n in granted.items() if n > got[name]}
+        await self._endpoints.give_back(work, unused)
+        return claimed
+
+    async def _attempt(self, lane: Lane, message: Leased, *, alone: bool) -> Attempted:
+        started_at, timeout_s = self._clock.now(), self._sending.timeout_s
+        try:
+            if alone:
+                async with unit_of_work(self._engine) as work:
+                    await self._deliveries.begin_alone(work, message)
+            tried = await attempt(self._connectors, lane.endpoint, message, started_at, timeout_s)
+        except Transient as trouble:
+            waits = Answer("retry", error=f"waiting for PostgreSQL: {trouble}")
+            tried = Tried(waits, message.uncertain)
+        ended_at, number = self._clock.now(), message.attempts + 1
+        follows = after(tried.answer, message.id, number, ended_at, self._sending.delays_s)
+        if tried.fault and number >= FAULTS_MAX:
+            follows = Next("failed")
+        next_at = None if follows.delay_s is None else ended_at + timedelta(seconds=follows.delay_s)
+        return Attempted(
+            message,
+            started_at,
+            ended_at,
+            tried.answer,
+            follows.outcome,
+            next_at,
+            tried.uncertain,
+        )
+
+    async def _drain(self) -> None:
+        self._draining = True
+        tasks = [task for lane in self._lanes for task in lane.under_way]
+        if tasks:
+            await asyncio.wait(tasks, timeout=DRAIN_S)
+        back = self._back + self._alone.given_back()
+        for lane in self._lanes:
+            back = [*back, *lane.waiting, *lane.late, *lane.under_way.values()]
+            for task in lane.under_way:
+                task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        try:
+            async with unit_of_work(self._engine) as work:
+                await self._deliveries.settle(work, self._ended)
+                await self._deliveries.release(work, back, self._clock.now())
+        except Transient as trouble:
+            log.warning("leases are left to run out", loop=NAME, trouble=str(trouble))
+
+
+def raise_alarm(disabled: Mapping[str, str]) -> None:
+    """Make known which endpoints were switched off, and why."""
+    for endpoint, reason in disabled.items():
+        metrics.ENDPOINTS_DISABLED.labels(endpoint).inc()
+        log.error("endpoint disabled", endpoint=endpoint, reason=reason)
+
+
+def _count(ended: Sequence[Attempted], disabled: Mapping[str, str]) -> None:
+    raise_alarm(disabled)
+    for attempted in ended:
+        endpoint = attempted.delivery.endpoint_id
+        metrics.DELIVERIES.labels(endpoint, attempted.outcome).inc()
+        metrics.ATTEMPT_S.labels(endpoint).observe(attempted.answer.duration_ms / 1000)
+        if attempted.outcome == "delivered" and attempted.delivery.received_ms:
+            metrics.DELIVERY_LATENCY_S.observe(_age_s(attempted.ended_at, attempted.delivery))
+
+
+def _age_s(at: datetime, delivery: Leased) -> float:
+    return at.timestamp() - delivery.received_ms / 1000

@@ -1,0 +1,254 @@
+"""Endpoints as operators make and change them. Opens its own transactions.
+
+What an endpoint is made of is checked by `check`, which knows every kind; secrets go to
+`EndpointSecrets`.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.alerts.delivery.core.endpoint import ENDPOINTS_MAX, SIGNING, Endpoint
+from services.alerts.delivery.store.endpoint_secrets import EndpointSecrets, Made, Scheme
+from services.alerts.store.tables import delivery as d
+from services.alerts.store.tables import endpoint as e
+from shared.kernel.errors import Invalid
+from shared.postgres.engine import UnitOfWork, unit_of_work
+
+Check = Callable[[Endpoint, Collection[str]], None]
+"""`check(endpoint, names of its secrets)`: Invalid, naming the field, if it cannot work."""
+
+_DEFINED = ("kind", "url", "config", "route", "payload", "concurrency_max", "rate_per_s", "burst")
+"""Columns that say what an endpoint is; a change of one is a new version of it."""
+
+
+class FromSettings(Exception):  # noqa: N818 (a word of the domain, like Invalid)
+    """The endpoint is defined in the settings, and is changed there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An endpoint as operators see it: its row, and its secrets without their values."""
+
+    row: Mapping[str, Any]
+    secrets: Sequence[Mapping[str, Any]]
+
+
+class EndpointAdmin:
+    """What may be done with endpoints."""
+
+    def __init__(self, engine: AsyncEngine, secrets: EndpointSecrets, check: Check) -> None:
+        self._engine = engine
+        self._secrets = secrets
+        self._check = check
+
+    async def register(self, endpoints: Sequence[Endpoint], now: datetime) -> None:
+        """Make known the endpoints of the settings; those that are off stay off.
+
+        One that the settings no longer name gets nothing more; what waits for it waits.
+        """
+        ids = [endpoint.id for endpoint in endpoints]
+        async with unit_of_work(self._engine) as work:
+            await work.connection.execute(
+                e.update()
+                .where(e.c.source == "settings", e.c.id.not_in(ids), e.c.deleted_at.is_(None))
+                .values(deleted_at=now)
+            )
+            for endpoint in sorted(endpoints, key=lambda x: x.id):
+                values = _defined(endpoint)
+                new = insert(e).values(id=endpoint.id, source="settings", created_at=now, **values)
+                changed = sa.or_(
+                    e.c.deleted_at.is_not(None),
+                    *(e.c[name].is_distinct_from(new.excluded[name]) for name in _DEFINED),
+                )
+                await work.connection.execute(
+                    new.on_conflict_do_update(
+                        index_elements=["id"],
+                        set_={name: new.excluded[name] for name in _DEFINED}
+                        | {"version": e.c.version + 1, "deleted_at": None, "source": "settings"},
+                        where=changed,
+                    )
+                )
+
+    async def create(
+        self, endpoint: Endpoint, given: Mapping[str, str], scheme: Scheme, now: datetime
+    ) -> Made | None:
+        """A new endpoint with the secrets `given`; a webhook gets a key made for it, which is
+        returned, the only time it is seen. Invalid when it cannot work or the id is taken."""
+        names = {*given, SIGNING} if endpoint.kind == "webhook" else set(given)
+        self._check(endpoint, names)
+        async with unit_of_work(self._engine) as work:
+            count = sa.select(sa.func.count()).where(e.c.deleted_at.is_(None))
+            if (await work.connection.execute(count)).scalar_one() >= ENDPOINTS_MAX:
+                raise Invalid("id", f"there are {ENDPOINTS_MAX} endpoints already: delete one")
+            new = insert(e).values(
+                id=endpoint.id, source="api", created_at=now, **_defined(endpoint)
+            )
+            done = await work.connection.execute(new.on_conflict_do_nothing())
+            if done.rowcount == 0:
+                raise Invalid("id", f"there is or was an endpoint {endpoint.id!r}: take another")
+            for name, value in given.items():
+                await self._secrets.put(work, endpoint.id, name, value, now)
+            if endpoint.kind != "webhook" or SIGNING in given:
+                return None
+            return await self._secrets.make(work, endpoint.id, scheme, now)
+
+    async def change(self, endpoint: Endpoint) -> bool:
+        """Give an endpoint of the API another definition; False when there is none."""
+        async with unit_of_work(self._engine) as work:
+            if await self._ours(work, endpoint.id) is None:
+                return False
+            self._check(endpoint, await self._secrets.names(work, endpoint.id))
+            await work.connection.execute(
+                e.update()
+                .where(e.c.id == endpoint.id)
+                .values(version=e.c.version + 1, **_defined(endpoint))
+            )
+        return True
+
+    async def rotate(
+        self, endpoint_id: str, scheme: Scheme, overlap_hours: float, now: datetime
+    ) -> Made | None:
+        """A new key of a webhook; the ones before it count for `overlap_hours` more. None when
+        there is no such endpoint."""
+        async with unit_of_work(self._engine) as work:
+            row = await self._ours(work, endpoint_id)
+            if row is None:
+                return None
+            if row["kind"] != "webhook":
+                raise Invalid("kind", "only a webhook's key is ours to make: put the new secret")
+            await self._secrets.retire(work, endpoint_id, SIGNING, overlap_hours, now)
+            made = await self._secrets.make(work, endpoint_id, scheme, now)
+            await _new_version(work, endpoint_id)
+        return made
+
+    async def put_secret(self, endpoint_id: str, name: str, value: str, now: datetime) -> bool:
+        """Replace a secret that another system gave us; False when there is no such endpoint."""
+        async with unit_of_work(self._engine) as work:
+            row = await self._ours(work, endpoint_id)
+            if row is None:
+                return False
+            if row["kind"] == "webhook":
+                raise Invalid("name", "a webhook's key is made here: rotate it")
+            await self._secrets.retire(work, endpoint_id, name, 0, now)
+            await self._secrets.put(work, endpoint_id, name, value, now)
+            await _new_version(work, endpoint_id)
+        return True
+
+    async def list_all(self) -> list[Shown]:
+        """Every endpoint that is not deleted."""
+        return await self._shown(e.c.deleted_at.is_(None))
+
+    async def find(self, endpoint_id: str) -> Shown | None:
+        """One endpoint; None when there is none, or it was deleted."""
+        found = await self._shown(sa.and_(e.c.deleted_at.is_(None), e.c.id == endpoint_id))
+        return found[0] if found else None
+
+    async def pause(self, endpoint_id: str, now: datetime) -> bool:
+        """Send nothing until it is enabled; what comes waits. False: no such endpoint."""
+        at = sa.func.coalesce(e.c.paused_at, now)
+        return await self._set(endpoint_id, paused_at=at)
+
+    async def enable(self, endpoint_id: str) -> bool:
+        """Switch an endpoint on again, paused or disabled; what waits is sent. Invalid where it
+        cannot work, as it would be switched off at once."""
+        off = ("disabled_at", "disabled_reason", "paused_at", "failing_since")
+        async with unit_of_work(self._engine) as work:
+            query = sa.select(e).where(e.c.id == endpoint_id, e.c.deleted_at.is_(None))
+            row = (await work.connection.execute(query)).mappings().one_or_none()
+            if row is not None:
+                fixed = row["source"] == "settings"
+                names = {SIGNING} if fixed else await self._secrets.names(work, endpoint_id)
+                self._check(_addressed(row), names)
+        return await self._set(endpoint_id, **dict.fromkeys(off))
+
+    async def switch_off(
+        self, refused: Callable[[Endpoint], str | None], now: datetime
+    ) -> dict[str, str]:
+        """Switch off the endpoints that may not be spoken to (any more), each with the reason
+        that `refused` gives; returns those that were on."""
+        off: dict[str, str] = {}
+        async with unit_of_work(self._engine) as work:
+            standing = sa.select(e).where(e.c.deleted_at.is_(None), e.c.disabled_at.is_(None))
+            rows = (await work.connection.execute(standing.with_for_update())).mappings()
+            for row in rows:
+                if (why := refused(_addressed(row))) is not None:
+                    off[row["id"]] = why
+            for endpoint_id, why in off.items():
+                await work.connection.execute(
+                    e.update()
+                    .where(e.c.id == endpoint_id)
+                    .values(disabled_at=now, disabled_reason=why)
+                )
+        return off
+
+    async def delete(self, endpoint_id: str, now: datetime) -> bool:
+        """End an endpoint and its secrets; what waits for it counts as failed, with the reason.
+
+        False when there is no such endpoint. Its id is not given out again: the log names it.
+        """
+        async with unit_of_work(self._engine) as work:
+            if await self._ours(work, endpoint_id) is None:
+                return False
+            await work.connection.execute(
+                e.update().where(e.c.id == endpoint_id).values(deleted_at=now)
+            )
+            await self._secrets.forget(work, endpoint_id)
+            await work.connection.execute(
+                d.update()
+                .where(d.c.endpoint_id == endpoint_id, d.c.status == "pending")
+                .values(
+                    status="failed", reason="its endpoint was deleted", finished_at=now, token=None
+                )
+            )
+        return True
+
+    async def _set(self, endpoint_id: str, **values: Any) -> bool:
+        change = e.update().where(e.c.id == endpoint_id, e.c.deleted_at.is_(None)).values(**values)
+        async with unit_of_work(self._engine) as work:
+            return (await work.connection.execute(change)).rowcount == 1
+
+    async def _shown(self, which: sa.ColumnElement[bool]) -> list[Shown]:
+        async with unit_of_work(self._engine) as work:
+            query = sa.select(e).where(which).order_by(e.c.id)
+            rows = [dict(row) for row in (await work.connection.execute(query)).mappings()]
+            return [Shown(row, await self._secrets.describe(work, row["id"])) for row in rows]
+
+    async def _ours(self, work: UnitOfWork, endpoint_id: str) -> Mapping[str, Any] | None:
+        """An endpoint that may be changed here, locked; FromSettings for one that may not."""
+        query = sa.select(e).where(e.c.id == endpoint_id, e.c.deleted_at.is_(None))
+        row = (await work.connection.execute(query.with_for_update())).mappings().one_or_none()
+        if row is not None and row["source"] == "settings":
+            raise FromSettings(endpoint_id)
+        return None if row is None else dict(row)
+
+
+def _addressed(row: Mapping[Any, Any]) -> Endpoint:
+    """What a row says about where to speak and how; its route is not read."""
+    return Endpoint(
+        id=row["id"],
+        kind=row["kind"],
+        url=row["url"],
+        config=row["config"],
+        payload=row["payload"],
+    )
+
+
+def _defined(endpoint: Endpoint) -> dict[str, Any]:
+    values = {name: getattr(endpoint, name) for name in _DEFINED}
+    return values | {
+        "config": dict(endpoint.config),
+        "route": msgspec.to_builtins(endpoint.route),
+    }
+
+
+async def _new_version(work: UnitOfWork, endpoint_id: str) -> None:
+    await work.connection.execute(
+        e.update().where(e.c.id == endpoint_id).values(version=e.c.version + 1)
+    )

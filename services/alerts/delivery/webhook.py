@@ -1,0 +1,61 @@
+"""The plain webhook: one signed POST, as Standard Webhooks says. The simplest connector.
+
+It needs no look before repeating: the receiver knows a message by its `webhook-id`, which is
+the same on every attempt.
+"""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from services.alerts.delivery.core.endpoint import SIGNING, Endpoint
+from services.alerts.delivery.core.retry import Answer, read
+from services.alerts.delivery.core.signature import headers
+from services.alerts.delivery.http_client import Http
+from services.alerts.delivery.ports import (
+    Leased,
+)
+from shared.kernel.errors import Invalid
+
+HEADERS: Final = {"content-type": "application/json"}
+
+
+class Webhook:
+    """Sends to one endpoint."""
+
+    def __init__(self, endpoint: Endpoint, http: Http) -> None:
+        self._endpoint = endpoint
+        self._http = http
+
+    async def send(self, message: Leased, at: datetime) -> Answer:
+        """One attempt at `at` (UTC), which is also the signature's time."""
+        secrets = self._endpoint.standing(SIGNING, at)
+        try:
+            signed = headers(message.id, at, message.body, secrets)
+        except Invalid as wrong:
+            return Answer("endpoint_dead", error=f"a stored secret cannot be used: {wrong}")
+        url = self._endpoint.url or ""
+        return read(await self._http.send("POST", url, HEADERS | signed, message.body))
+
+    async def find(self, message: Leased, at: datetime) -> None:
+        """Nothing to look for: sending again changes nothing at the receiver."""
+
+    async def refresh(self, since: datetime) -> None:
+        """Nothing to refresh: each attempt is signed anew."""
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+def check(url: str | None, config: Mapping[str, Any], secrets: Collection[str]) -> None:
+    """Invalid, naming the field, unless a webhook can be made of this."""
+    parts = urlsplit(url or "")
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise Invalid("url", "must be an http or https URL with a host")
+    if parts.username or parts.password:
+        raise Invalid("url", "must hold no user name or password: requests are signed instead")
+    if config:
+        raise Invalid("config", f"a webhook takes none, got {sorted(config)}")
+    if SIGNING not in secrets:
+        raise Invalid("secrets", f"a webhook needs a `{SIGNING}` secret")

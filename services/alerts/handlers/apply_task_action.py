@@ -1,0 +1,91 @@
+"""An owner does something with a task: see `core.task_lifecycle` for what there is."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.alerts.core import webhook_payload as told
+from services.alerts.core.task import Task
+from services.alerts.core.task_lifecycle import (
+    Action,
+    Reassign,
+    TaskEvent,
+    act,
+)
+from services.alerts.handlers.give_verdict import CAUSE
+from services.alerts.handlers.record_task_changes import Book, count
+from services.alerts.ports import BusinessClock, Change, Customers, Rules, TaskLog, Tasks
+from shared.postgres.engine import UnitOfWork, unit_of_work
+from shared.postgres.outbox import Outbox
+from shared.runtime.clock import Clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """Carries out actions on tasks. The same action again changes nothing."""
+
+    engine: AsyncEngine
+    customers: Customers
+    tasks: Tasks
+    log: TaskLog
+    rules: Rules
+    book: Book
+    outbox: Outbox
+    business_clock: BusinessClock
+    clock: Clock
+    told: asyncio.Event
+    given: asyncio.Event
+
+    async def __call__(self, task_id: str, action: Action, actor: str) -> Task | None:
+        """The task as it is now; None when there is none. Raises as `task_lifecycle.act` does."""
+        async with unit_of_work(self.engine) as work:
+            task, changes = await self.within(work, task_id, action, actor)
+        self.ring(changes)
+        return task
+
+    def ring(self, changes: Sequence[Change]) -> None:
+        """After the commit: let the sender and the relay know."""
+        if changes:
+            self.told.set()
+            self.given.set()
+            count([c for c in changes if c.task.status == "closed"], self.clock.now())
+
+    async def within(
+        self, work: UnitOfWork, task_id: str, action: Action, actor: str
+    ) -> tuple[Task | None, list[Change]]:
+        """The same in an open transaction; also returns what was told."""
+        customer = await self.tasks.customer_of(work, task_id)
+        if customer is None:
+            return None, []
+        await self.customers.lock(work, [customer])
+        task = await self.tasks.find(work, task_id)
+        if task is None:
+            return None, []
+        now = await self.business_clock.now(work)
+        named = {task.owner_id or ""} | (
+            {action.owner_id} if isinstance(action, Reassign) else set()
+        )
+        owners = await self.rules.owners(work, named)
+        record = owners.get(task.owner_id or "")
+        done = act(task, action, now, record.manager_id if record else None)
+        if done.kind is None:
+            return task, []
+        event = TaskEvent(
+            customer_id=customer,
+            task_id=task_id,
+            at=now,
+            recorded_at=self.clock.now(),
+            actor=actor,
+            kind=done.kind,
+            detail=dict(done.detail),
+        )
+        await self.log.add(work, [event])
+        await self.tasks.write(work, [done.task])
+        changes = [Change(done.task, CAUSE)] if done.told else []
+        await self.book.tell(work, changes, self.clock.now())
+        if done.told and done.task.status == "closed":
+            message = self.book.publish(told.treatment(done.task), CAUSE)
+            await self.outbox.add(work, [message])
+        return done.task, changes

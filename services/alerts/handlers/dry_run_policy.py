@@ -1,0 +1,76 @@
+"""Tries and tunes a policy on the assessments that are kept, page by page, and raises nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.alerts.core.budget_tuning import Found, find
+from services.alerts.core.dry_run import Tried, try_customers
+from services.alerts.core.policy_document import Policy
+from services.alerts.ports import Assessments
+from shared.contracts.events import Profile
+from shared.contracts.risk import RiskAssessed
+from shared.postgres.engine import unit_of_work
+
+CUSTOMERS_MAX: Final = 20_000
+"""Customers of one trial: some seconds of work, and a precision known to about a point."""
+PAGE: Final = 500
+"""Customers read at once: about 30 MB of assessments of half a year."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """What is known of some customers."""
+
+    histories: Mapping[str, Sequence[RiskAssessed]]
+    bought: Mapping[str, Sequence[datetime]]
+    profiles: Mapping[str, Profile]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TryPolicy:
+    """Answers what a policy would have done between two times."""
+
+    engine: AsyncEngine
+    assessments: Assessments
+
+    async def __call__(
+        self, policies: list[Policy], begin: datetime, end: datetime, customers: int
+    ) -> list[Tried]:
+        """One result for each policy, over the same customers: the first by id, at most
+        `customers` of them."""
+        found = [Tried() for _ in policies]
+        async for page in self._pages(begin, end, customers):
+            for tried, policy in zip(found, policies, strict=True):
+                await asyncio.to_thread(
+                    try_customers, tried, policy, page.histories, page.bought, page.profiles, end
+                )
+        return found
+
+    async def warnings(
+        self, policy: Policy, begin: datetime, end: datetime, customers: int
+    ) -> Found:
+        """The warnings of a policy without a budget, over the same customers."""
+        found = Found()
+        async for page in self._pages(begin, end, customers):
+            await asyncio.to_thread(
+                find, found, policy, page.histories, page.bought, page.profiles, end
+            )
+        return found
+
+    async def _pages(self, begin: datetime, end: datetime, customers: int) -> AsyncIterator[_Page]:
+        after, left = "", min(customers, CUSTOMERS_MAX)
+        while left > 0:
+            async with unit_of_work(self.engine) as work:
+                histories = await self.assessments.between(work, begin, end, after, min(PAGE, left))
+                bought = await self.assessments.purchases(work, list(histories), begin)
+                profiles = await self.assessments.profiles(work, list(histories))
+            yield _Page(histories, bought, profiles)
+            if len(histories) < min(PAGE, left):
+                break
+            left -= len(histories)
+            after = list(histories)[-1]  # in the order of the database

@@ -1,0 +1,54 @@
+"""A customer is no more: erased on request, or merged into another one.
+
+Open tasks close with that reason and are told; what says who the customer was, or what the
+customer did, is deleted. What stays are counts: tasks and trials without a name or a note.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.alerts.core.policy import Closed
+from services.alerts.handlers.give_verdict import CAUSE
+from services.alerts.handlers.record_task_changes import Book, Page
+from services.alerts.ports import (
+    BusinessClock,
+    Customers,
+    Traces,
+)
+from shared.postgres.engine import unit_of_work
+from shared.postgres.outbox import Outbox
+from shared.runtime.clock import Clock
+
+Why = Literal["erased", "merged"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartWith:
+    """Ends what there is of a customer. Doing it again changes nothing."""
+
+    engine: AsyncEngine
+    customers: Customers
+    traces: Traces
+    book: Book
+    outbox: Outbox
+    business_clock: BusinessClock
+    clock: Clock
+
+    async def __call__(self, customer_id: str, why: Why) -> int:
+        """Returns how many open tasks were closed. An erased customer's traces are deleted; a
+        merged one's stay, since the purchases were made."""
+        async with unit_of_work(self.engine) as work:
+            known = await self.customers.lock(work, [customer_id])
+            now = await self.business_clock.now(work)
+            page = Page()
+            for task in known[customer_id].state.open:
+                page.close(Closed(task, max(task.opened_at, now), why), CAUSE)
+            if why == "erased":
+                await self.traces.forget_names(work, customer_id)
+            changes, messages = await self.book.write(work, page, self.clock.now())
+            await self.outbox.add(work, messages)
+            if why == "erased":
+                await self.traces.forget(work, customer_id)
+        return len(changes)

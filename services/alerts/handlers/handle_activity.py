@@ -1,0 +1,112 @@
+"""Activity comes in: purchases end tasks, profiles say who owns and speaks what."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from msgspec.structs import replace
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.alerts import metrics
+from services.alerts.core.policy import purchased, settle
+from services.alerts.handlers.record_task_changes import Book, Page, count
+from services.alerts.handlers.update_gauges import note_lag
+from services.alerts.ports import TICK, ActivitySeen, Customers, Known, ProfileSeen, Relay, Trials
+from shared.kafka.batch import Batch
+from shared.postgres.engine import UnitOfWork, unit_of_work
+from shared.postgres.ledger import Ledger, Move
+from shared.postgres.outbox import Outbox
+from shared.runtime.clock import Clock
+
+Decode = Callable[[Batch], ActivitySeen]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observe:
+    """Handles batches of `ebbwatch.activity`."""
+
+    engine: AsyncEngine
+    decode: Decode
+    ledger: Ledger
+    customers: Customers
+    trials: Trials
+    book: Book
+    outbox: Outbox
+    relay: Relay
+    clock: Clock
+    told: asyncio.Event
+
+    async def __call__(self, batch: Batch) -> Sequence[Move]:
+        """Take in a batch; returns the offsets that were committed with the effects."""
+        note_lag(batch)
+        if not batch:
+            return []
+        seen = self.decode(batch)
+        moves = _moves(batch, seen)
+        now = self.clock.now()
+        async with unit_of_work(self.engine) as work:
+            await self.ledger.advance(work, moves)
+            await self.relay.forget(work)
+            known = await self._known(work, seen)
+            await self.trials.note_purchases(work, seen.money)
+            page, profiles = _take_in(seen, known)
+            await self.customers.write_profiles(work, profiles)
+            changes, messages = await self.book.write(work, page, now)
+            pending = await self.outbox.add(work, [*seen.dead, *messages])
+        if changes:
+            self.told.set()
+        metrics.ACTIVITY.labels("purchase").inc(len(seen.purchases))
+        metrics.ACTIVITY.labels("profile").inc(len(seen.profiles))
+        metrics.DEAD_LETTERS.labels("activity").inc(len(seen.dead))
+        count(changes, self.clock.now())
+        await self.relay.flush(pending)
+        return moves
+
+    async def _known(self, work: UnitOfWork, seen: ActivitySeen) -> dict[str, Known]:
+        """The customers that may change beyond the time of their newest purchase, locked.
+
+        That time is noted of all who bought.
+        """
+        bought: dict[str, datetime] = {}
+        for _, customer, at in seen.purchases:
+            bought[customer] = max(at, bought.get(customer, at))
+        if seen.profiles:
+            # All of them in one order: two lots of locks could meet an assessment's head-on.
+            known = await self.customers.lock(work, bought.keys() | seen.profiles.keys())
+            if bought:
+                await self.customers.note_purchases(work, bought)
+            return known
+        at_risk = await self.customers.note_purchases(work, bought) if bought else set()
+        return await self.customers.lock(work, at_risk) if at_risk else {}
+
+
+def _moves(batch: Batch, seen: ActivitySeen) -> list[Move]:
+    moves = []
+    for tp, records in batch.records.items():
+        progress: dict[str, object] = dict(batch.claims[tp].progress)
+        if tp in seen.ticks:
+            progress[TICK] = seen.ticks[tp].timestamp()
+        moves.append(batch.move(tp, len(records), progress))
+    return moves
+
+
+def _take_in(seen: ActivitySeen, known: dict[str, Known]) -> tuple[Page, dict[str, ProfileSeen]]:
+    page = Page()
+    states = {customer: found.state for customer, found in known.items()}
+    for tp, customer, at in seen.purchases:
+        if customer not in states:
+            continue  # no open task, and the time is noted
+        states[customer], ended = purchased(states[customer], at)
+        for closed in ended:
+            page.close(closed, tp)
+    profiles = {}
+    for customer, (tp, found) in seen.profiles.items():
+        if not found.replaces(known[customer].profile):
+            continue
+        profiles[customer] = found
+        since = found.at if found.profile.do_not_contact else None
+        states[customer], ended = settle(replace(states[customer], do_not_contact_at=since))
+        for closed in ended:
+            page.close(closed, tp)
+    return page, profiles

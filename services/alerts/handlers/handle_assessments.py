@@ -1,0 +1,198 @@
+"""Assessments come in: decide about each, and write everything in one transaction."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.alerts import metrics
+from services.alerts.core.experiment_subject import new_trial
+from services.alerts.core.policy import (
+    NO_REVISION,
+    Closed,
+    CustomerState,
+    Joined,
+    Policy,
+    Raised,
+    Step,
+    came_back,
+    decide,
+    first_seen,
+)
+from services.alerts.core.scheduled_tasks import informed
+from services.alerts.core.task import Ground, grown, new_task
+from services.alerts.handlers.record_task_changes import (
+    Book,
+    Informing,
+    Joining,
+    Page,
+    count,
+)
+from services.alerts.handlers.update_gauges import note_lag
+from services.alerts.ports import Assessed, Assessments, Customers, Known, Relay, Rules
+from shared.contracts.events import Profile
+from shared.kafka.batch import Batch
+from shared.postgres.engine import UnitOfWork, unit_of_work
+from shared.postgres.ledger import Ledger, Move
+from shared.postgres.outbox import Message, Outbox
+from shared.runtime.clock import Clock
+
+NOBODY = Profile()
+"""Of a customer without a profile."""
+
+Decode = Callable[[Batch], tuple[list[Assessed], list[Message]]]
+Decided = list[tuple[Assessed, Step]]
+"""What is to be done, in order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assess:
+    """Handles batches of `ebbwatch.risk`."""
+
+    engine: AsyncEngine
+    decode: Decode
+    ledger: Ledger
+    customers: Customers
+    rules: Rules
+    assessments: Assessments
+    book: Book
+    outbox: Outbox
+    relay: Relay
+    clock: Clock
+    told: asyncio.Event
+
+    async def __call__(self, batch: Batch) -> Sequence[Move]:
+        """Decide a batch; returns the offsets that were committed with the effects."""
+        note_lag(batch)
+        if not batch:
+            return []
+        assessed, dead = self.decode(batch)
+        moves = [
+            batch.move(tp, len(records), batch.claims[tp].progress)
+            for tp, records in batch.records.items()
+        ]
+        now = self.clock.now()
+        async with unit_of_work(self.engine) as work:
+            await self.ledger.advance(work, moves)
+            await self.relay.forget(work)
+            known = await self.customers.lock(work, {a.message.customer_id for a in assessed})
+            version, policy = await self.rules.current(work)
+            steps, states, why = _decide(assessed, known, policy)
+            decided = await self._first_seen(work, steps)
+            ground = Ground(policy, version, now)
+            ground = await self._with_rates(work, ground, decided, known)
+            page = _page(decided, known, ground)
+            page.informings = _informings(assessed, states, known, ground)
+            await self.customers.write(work, states, known)
+            await self.assessments.add(work, assessed)
+            changes, messages = await self.book.write(work, page, now)
+            pending = await self.outbox.add(work, [*dead, *messages])
+        if changes or page.informings:
+            self.told.set()
+        for decision, times in why.items():
+            metrics.MESSAGES.labels(decision).inc(times)
+        metrics.DEAD_LETTERS.labels("risk").inc(len(dead))
+        count(changes, self.clock.now())
+        await self.relay.flush(pending)
+        return moves
+
+    async def _first_seen(self, work: UnitOfWork, decided: Decided) -> Decided:
+        """The same steps, each task ending at the first known purchase after it.
+
+        An assessment that was read late may be behind several purchases.
+        """
+        back = [(each.message.customer_id, step) for each, step in decided if came_back(step)]
+        if not back:
+            return decided
+        customers, since = {c for c, _ in back}, min(step.task.opened_at for _, step in back)
+        bought = await self.assessments.purchases(work, sorted(customers), since)
+        return [
+            (each, first_seen(step, bought.get(each.message.customer_id, ())))
+            for each, step in decided
+        ]
+
+    async def _with_rates(
+        self, work: UnitOfWork, ground: Ground, decided: Decided, known: dict[str, Known]
+    ) -> Ground:
+        """With what few batches need to read: owners' records and measured save rates."""
+        warned = {e.message.customer_id for e, step in decided if not isinstance(step, Closed)}
+        warned |= {customer for customer, found in known.items() if _uninformed(found)}
+        if not warned:
+            return ground
+        owners = {o.id for c in warned if (o := _profile(known[c]).owner) is not None}
+        return replace(
+            ground,
+            owners=await self.rules.owners(work, owners),
+            save_rates=await self.rules.save_rates(work),
+        )
+
+
+def _decide(
+    assessed: Sequence[Assessed], known: dict[str, Known], policy: Policy
+) -> tuple[Decided, list[CustomerState], Counter[str]]:
+    """The steps; the states that changed; why."""
+    states = {customer: found.state for customer, found in known.items()}
+    changed: set[str] = set()
+    why: Counter[str] = Counter()
+    decided: Decided = []
+    for each in assessed:
+        customer = each.message.customer_id
+        decision = decide(states[customer], each.message, policy)
+        why[decision.why] += 1
+        if decision.state is not states[customer]:
+            states[customer] = decision.state
+            changed.add(customer)
+        decided += [(each, step) for step in decision.steps]
+    return decided, [states[customer] for customer in changed], why
+
+
+def _page(decided: Decided, known: dict[str, Known], ground: Ground) -> Page:
+    page = Page()
+    for each, step in decided:
+        if isinstance(step, Closed):
+            page.close(step, each.tp)
+            continue
+        profile = _profile(known[each.message.customer_id])
+        if isinstance(step, Joined):
+            grow = partial(grown, joined=step, message=each.message, ground=ground)
+            page.join(Joining(step, grow, each.tp), ground.created_at)
+            continue
+        page.trials.append((new_trial(step, each.message, profile, ground), each.tp))
+        if isinstance(step, Raised):
+            page.open(new_task(step, each.message, profile, ground), each.tp)
+    return page
+
+
+def _informings(
+    assessed: Sequence[Assessed],
+    states: Sequence[CustomerState],
+    known: dict[str, Known],
+    ground: Ground,
+) -> list[Informing]:
+    """Tasks of customers who are assessed for the first time: another topic was read faster, and
+    nothing was known when they were raised."""
+    newest = {each.message.customer_id: each for each in assessed}
+    return [
+        Informing(
+            task_id,
+            partial(informed, state=state, ground=ground, at=found.message.assessed_at),
+            found.tp,
+        )
+        for state in states
+        for found in (newest[state.customer_id],)
+        for task_id in _uninformed(known[state.customer_id])
+    ]
+
+
+def _uninformed(known: Known) -> list[str]:
+    """Open tasks by the calendar or a segment that were raised without an assessment."""
+    if known.state.revision != NO_REVISION:
+        return []
+    return [task.id for task in known.state.open if not task.by_risk]
+
+
+def _profile(known: Known) -> Profile:
+    return known.profile.profile if known.profile else NOBODY

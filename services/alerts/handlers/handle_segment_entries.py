@@ -1,0 +1,234 @@
+"""Customers enter and leave segments: what is asked for happens once for each entry, and ends.
+
+An entry is known by its sequence number, stored with the task: told again after a crash, or read
+again after a take-over, it leads to nothing more. An exit ends the task of an entry before it. A
+change of the grade is noted, so that tasks which no assessment raises carry it.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, get_args
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.alerts import metrics
+from services.alerts.core.customer import Closed, CustomerState, OpenTask, regraded
+from services.alerts.core.policy_document import Both, Policy
+from services.alerts.core.scheduled_tasks import (
+    cause_of,
+    known_of,
+    planned_id,
+    planned_task,
+)
+from services.alerts.core.task import Ground, Task
+from services.alerts.handlers.handle_assessments import NOBODY
+from services.alerts.handlers.record_task_changes import Book, Page, count
+from services.alerts.handlers.update_gauges import note_lag
+from services.alerts.ports import (
+    CareRows,
+    Changed,
+    Customers,
+    Known,
+    Relay,
+    Rules,
+)
+from shared.contracts.changes import CustomerChanged
+from shared.contracts.risk import Grade
+from shared.kafka.batch import Batch
+from shared.postgres.engine import UnitOfWork, unit_of_work
+from shared.postgres.ledger import Ledger, Move
+from shared.postgres.outbox import Message, Outbox
+from shared.runtime.clock import Clock
+
+_GRADES: Final[frozenset[str]] = frozenset(get_args(Grade))
+
+Decode = Callable[[Batch], tuple[list[Changed], list[Message]]]
+
+
+@dataclass(frozen=True, slots=True)
+class _News:
+    """Changes about which something is to be done, in the log's order."""
+
+    entries: list[Changed]
+    left: list[Changed]
+    grades: list[Changed]
+
+    @classmethod
+    def of(cls, changed: Sequence[Changed], policy: Policy) -> "_News":
+        """Of a batch. What is silent is no news of a segment; a grade is known by it all the same.
+
+        An exit counts whatever the policy asks for now: the task may be of an earlier version.
+        """
+        wanted = {rule.segment for rule in policy.on_segment}
+        loud = [each for each in changed if not each.change.silent]
+        return cls(
+            [
+                each
+                for each in loud
+                if each.change.kind == "segment_entered"
+                and (each.change.segment in wanted or each.change.action is not None)
+            ],
+            [e for e in loud if e.change.kind == "segment_left" and e.change.segment],
+            [e for e in changed if e.change.kind == "grade_changed" and e.change.after in _GRADES],
+        )
+
+
+class _Outcome:
+    """The page that is written, and the customers as they are after it."""
+
+    def __init__(self, known: dict[str, Known]) -> None:
+        self.page = Page()
+        self.known = known
+        self._states = {customer: found.state for customer, found in known.items()}
+        self._open = {c: {t.cause: t for t in s.open} for c, s in self._states.items()}
+
+    @property
+    def regraded(self) -> list[CustomerState]:
+        """Customers of whom a newer grade is known."""
+        return [s for c, s in self._states.items() if s is not self.known[c].state]
+
+    def regrade(self, change: CustomerChanged) -> None:
+        """Another grade counts from here on."""
+        customer, grade = change.customer_id, msgspec.convert(change.after, Grade)
+        self._states[customer] = regraded(self._states[customer], grade, change.at)
+
+    def enter(self, each: Changed, ground: Ground) -> None:
+        """Raise the task of an entry, unless one of this segment is open."""
+        customer = each.change.customer_id
+        task = _task(each.change, self._states[customer], self.known[customer], ground)
+        if task is None or task.cause in self._open[customer]:
+            return
+        self._open[customer][task.cause] = OpenTask(
+            task.id, task.cause, task.opened_at, by_risk=False, causes=tuple(task.causes)
+        )
+        self.page.open(task, each.tp)
+
+    def leave(self, each: Changed, later: set[str]) -> None:
+        """End the segment's task, as a sign that is over ends its own: however far its owner has
+        come. `later`: tasks of entries that came after this exit."""
+        change = each.change
+        task = self._open[change.customer_id].get(cause_of("segment", change.segment or ""))
+        if task is None or task.id in later:
+            return
+        del self._open[change.customer_id][task.cause]
+        self.page.close(Closed(task, max(task.opened_at, change.at), "left_segment"), each.tp)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enter:
+    """Handles batches of `ebbwatch.changes`."""
+
+    engine: AsyncEngine
+    decode: Decode
+    ledger: Ledger
+    customers: Customers
+    rows: CareRows
+    rules: Rules
+    book: Book
+    outbox: Outbox
+    relay: Relay
+    clock: Clock
+    told: asyncio.Event
+
+    async def __call__(self, batch: Batch) -> Sequence[Move]:
+        """Act on a batch; returns the offsets that were committed with the effects."""
+        note_lag(batch)
+        if not batch:
+            return []
+        changed, dead = self.decode(batch)
+        moves = [
+            batch.move(tp, len(records), batch.claims[tp].progress)
+            for tp, records in batch.records.items()
+        ]
+        now = self.clock.now()
+        async with unit_of_work(self.engine) as work:
+            await self.ledger.advance(work, moves)
+            await self.relay.forget(work)
+            _, policy = await self.rules.current(work)
+            outcome = await self._enter(work, _News.of(changed, policy), now)
+            await self.customers.write(work, outcome.regraded, outcome.known)
+            changes, messages = await self.book.write(work, outcome.page, now)
+            pending = await self.outbox.add(work, [*dead, *messages])
+        if changes:
+            self.told.set()
+        metrics.DEAD_LETTERS.labels("changes").inc(len(dead))
+        count(changes, self.clock.now())
+        await self.relay.flush(pending)
+        return moves
+
+    async def _enter(self, work: UnitOfWork, news: _News, now: datetime) -> _Outcome:
+        """What the news lead to, in the order in which they happened."""
+        left = await self._with_tasks(work, news)
+        concerned = {c.change.customer_id for c in (*news.entries, *left, *news.grades)}
+        if not concerned:
+            return _Outcome({})
+        known = await self.customers.lock(work, concerned)
+        first = await self.rows.first_entries(work, [e.change for e in news.entries])
+        ids = {_id(e.change): e.change.customer_id for e in news.entries}
+        stored = await self.rows.stored(work, ids)
+        entries = await self.rows.entries(work, [each.change for each in left])
+        owners = {o.id for k in known.values() if k.profile and (o := k.profile.profile.owner)}
+        ground = await self.rules.ground(work, owners, now)
+        outcome = _Outcome(known)
+        for each in sorted((*news.entries, *left, *news.grades), key=lambda e: e.change.sequence):
+            change = each.change
+            if change.kind == "grade_changed":
+                outcome.regrade(change)
+            elif change.kind == "segment_left":
+                outcome.leave(each, _later(change, entries))
+            elif (change.customer_id, change.sequence) in first and _id(change) not in stored:
+                outcome.enter(each, ground)
+        return outcome
+
+    async def _with_tasks(self, work: UnitOfWork, news: _News) -> list[Changed]:
+        """Exits that may end a task: one that is open, or that this batch raises."""
+        if not news.left:
+            return []
+        open_ = await self.rows.with_open_task(work, [_key(e.change) for e in news.left])
+        open_ |= {_key(e.change) for e in news.entries}
+        return [each for each in news.left if _key(each.change) in open_]
+
+
+def _key(change: CustomerChanged) -> tuple[str, str]:
+    """The customer, and what the segment's tasks are called."""
+    return change.customer_id, cause_of("segment", change.segment or "")
+
+
+def _id(change: CustomerChanged) -> str:
+    """The task of an entry."""
+    return planned_id("segment", change.customer_id, change.segment or "", str(change.sequence))
+
+
+def _later(left: CustomerChanged, entries: set[tuple[str, str, int]]) -> set[str]:
+    """The tasks of entries into the segment that came after this exit."""
+    return {
+        planned_id("segment", customer, segment, str(sequence))
+        for customer, segment, sequence in entries
+        if (customer, segment) == (left.customer_id, left.segment) and sequence > left.sequence
+    }
+
+
+def _task(
+    change: CustomerChanged, state: CustomerState, known: Known, ground: Ground
+) -> Task | None:
+    """The task of an entry; None where the customer must not be contacted."""
+    if state.do_not_contact_at is not None:
+        return None
+    segment = change.segment or ""
+    rule = next((r for r in ground.policy.on_segment if r.segment == segment), None)
+    title = Both(en=f"Entered the segment {segment}"[:500], zh=f"进入分群 {segment}"[:500])
+    return planned_task(
+        change.customer_id,
+        known.profile.profile if known.profile else NOBODY,
+        ground,
+        kind="segment",
+        name=segment,
+        occurrence=str(change.sequence),
+        title=rule.title if rule else title,
+        playbook=rule.playbook if rule else change.action or "",
+        known=known_of(state),
+        at=change.at,
+    )

@@ -1,0 +1,152 @@
+"""Raises the tasks of the calendar: revisits, birthdays, holidays. A step of the timers.
+
+A customer or a schedule that brings out a fault is set aside (`Careful`), and all others go on.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from functools import partial
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.alerts.core.policy_document import Care
+from services.alerts.core.scheduled_tasks import (
+    birthdays_of,
+    day_of,
+    falls_on,
+    known_of,
+    planned_task,
+)
+from services.alerts.handlers.give_verdict import CAUSE
+from services.alerts.handlers.record_task_changes import Book, Page, count
+from services.alerts.ports import (
+    CareFor,
+    CareRows,
+    Change,
+    Customers,
+    Rules,
+)
+from shared.kernel.zones import zone
+from shared.postgres.engine import UnitOfWork, unit_of_work
+from shared.postgres.outbox import Outbox
+from shared.runtime.careful import Careful
+from shared.runtime.clock import Clock
+
+CATCH_UP_DAYS_MAX = 31
+"""Days that are made up for after an interruption; in a replay a look spans many."""
+PAGE = 500
+"""Customers of one transaction: a fraction of a second."""
+
+Find = Callable[[UnitOfWork, str], Awaitable[list[CareFor]]]
+
+
+@dataclass(slots=True, kw_only=True)
+class TakeCare:
+    """Looks once a business day; a second look finds the tasks that are there."""
+
+    engine: AsyncEngine
+    customers: Customers
+    rows: CareRows
+    rules: Rules
+    book: Book
+    outbox: Outbox
+    clock: Clock
+    careful: Careful
+    ring: Callable[[list[Change]], None]
+    done: tuple[date, int] | None = None
+    """The day and the version of the policy that were looked at last, by this process."""
+
+    async def __call__(self, now: datetime) -> None:
+        """Raise what falls on the day of `now`, business time."""
+        async with unit_of_work(self.engine) as work:
+            version, policy = await self.rules.current(work)
+        today = day_of(now, zone(policy.hours.time_zone))
+        if not policy.care or self.done == (today, version):
+            return
+        schedules = {schedule.name: schedule for schedule in policy.care}
+        for day in self._days(today):
+            look = partial(self._look, schedules, day, now)
+            await self.careful.each("schedule", schedules, look, outer=True)
+        if not (self.careful.waiting("schedule") or self.careful.waiting("care")):
+            self.done = (today, version)
+
+    async def _look(
+        self, schedules: dict[str, Care], day: date, now: datetime, names: Sequence[str]
+    ) -> None:
+        for schedule in map(schedules.__getitem__, names):
+            find = self._find(schedule, day, now)
+            if find is not None:
+                await self._raise(schedule, find, day, now)
+
+    def _days(self, today: date) -> list[date]:
+        """The days that nobody may have looked at; a process that has just begun adds yesterday."""
+        last = self.done[0] if self.done else today - timedelta(days=2)
+        behind = min((today - last).days, CATCH_UP_DAYS_MAX)
+        return [today - timedelta(days=n) for n in range(max(behind - 1, 0), -1, -1)]
+
+    def _find(self, schedule: Care, today: date, now: datetime) -> Find | None:
+        """Who a schedule is about on a day; None: nobody."""
+        grades = schedule.grades
+        if schedule.every_days is not None:
+            since = now - timedelta(days=schedule.every_days)
+            cause = f"care:{schedule.name}"
+            return lambda work, after: self.rows.unvisited(work, since, cause, grades, after, PAGE)
+        if falls_on(schedule, today):
+            return lambda work, after: self.rows.everybody(work, grades, after, PAGE)
+        if days := birthdays_of(schedule, today):
+            return lambda work, after: self.rows.born_on(work, days, grades, after, PAGE)
+        return None
+
+    async def _raise(self, schedule: Care, find: Find, today: date, now: datetime) -> None:
+        after = ""
+        while True:
+            async with unit_of_work(self.engine) as work:
+                found = await find(work, after)
+            each = {one.customer_id: one for one in found}
+            await self.careful.each("care", each, partial(self._do, schedule, each, today, now))
+            if len(found) < PAGE:
+                return
+            after = found[-1].customer_id
+
+    async def _do(
+        self,
+        schedule: Care,
+        each: dict[str, CareFor],
+        today: date,
+        now: datetime,
+        customers: Sequence[str],
+    ) -> None:
+        async with unit_of_work(self.engine) as work:
+            found = [each[customer] for customer in customers]
+            changes = await self._add(work, schedule, found, today, now)
+        count(changes, self.clock.now())
+        self.ring(changes)
+
+    async def _add(
+        self, work: UnitOfWork, schedule: Care, found: list[CareFor], today: date, now: datetime
+    ) -> list[Change]:
+        known = await self.customers.lock(work, [each.customer_id for each in found])
+        owners = {c.profile.owner.id for c in found if c.profile.owner}
+        ground = await self.rules.ground(work, owners, self.clock.now())
+        tasks = [
+            planned_task(
+                each.customer_id,
+                each.profile,
+                ground,
+                kind="care",
+                name=schedule.name,
+                occurrence=today.isoformat(),
+                title=schedule.title,
+                playbook=schedule.playbook,
+                known=known_of(known[each.customer_id].state),
+                at=now,
+            )
+            for each in found
+        ]
+        page = Page()
+        for task in await self.rows.new_only(work, tasks):
+            page.open(task, CAUSE)
+        changes, messages = await self.book.write(work, page, self.clock.now())
+        await self.outbox.add(work, messages)
+        return changes

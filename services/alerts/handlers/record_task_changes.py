@@ -1,0 +1,224 @@
+"""Writes what was decided about tasks: the tasks, their messages to endpoints, the treatments.
+
+What it is for: one set of statements per batch, whatever brought the decisions (an assessment,
+a purchase, an owner), all in the caller's transaction.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from services.alerts import metrics
+from services.alerts.core import webhook_payload as told
+from services.alerts.core.experiment_subject import Trial
+from services.alerts.core.policy import Closed, Joined
+from services.alerts.core.task import Task, close
+from services.alerts.core.task_lifecycle import RISK, TaskEvent
+from services.alerts.delivery.ports import (
+    Deliveries,
+    NewDelivery,
+    Routes,
+)
+from services.alerts.ports import (
+    Change,
+    TaskLog,
+    Tasks,
+    Trials,
+)
+from shared.contracts import treatment
+from shared.contracts.treatment import TreatmentRecorded
+from shared.postgres.engine import UnitOfWork
+from shared.postgres.ledger import TopicPartition
+from shared.postgres.outbox import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """Causes that join an open task, with what the task becomes by it."""
+
+    joined: Joined
+    grow: Callable[[Task], Task]
+    cause: TopicPartition
+
+
+@dataclass(frozen=True, slots=True)
+class Informing:
+    """What an open task becomes once its customer is known."""
+
+    task_id: str
+    grow: Callable[[Task], Task]
+    cause: TopicPartition
+
+
+@dataclass(slots=True)
+class Page:
+    """What one batch decided, in order. A task may be raised, joined and closed on one page."""
+
+    raised: dict[str, Task] = field(default_factory=dict)
+    """New tasks by id, as they are at the end of the page."""
+    changes: list[Change] = field(default_factory=list)
+    """Of new tasks."""
+    closed: dict[str, tuple[Closed, TopicPartition]] = field(default_factory=dict)
+    """Ends of tasks that were stored before, by task id."""
+    joinings: list[Joining] = field(default_factory=list)
+    """Of tasks that were stored before. They come before ends."""
+    informings: list[Informing] = field(default_factory=list)
+    """Of tasks that were stored before. They come before ends, and are told."""
+    events: list[TaskEvent] = field(default_factory=list)
+    """What is remembered of tasks beside."""
+
+    trials: list[tuple[Trial, TopicPartition]] = field(default_factory=list)
+    """Who was treated or left alone."""
+
+    def open(self, task: Task, cause: TopicPartition) -> None:
+        """A new task."""
+        self.raised[task.id] = task
+        self.changes.append(Change(task, cause))
+
+    def join(self, joining: Joining, recorded_at: datetime) -> None:
+        """Further causes of an open task, of this page or stored; `recorded_at`: wall clock."""
+        step = joining.joined
+        self.events.append(_joined(step, recorded_at))
+        task = self.raised.get(step.task.id)
+        if task is None:
+            self.joinings.append(joining)
+        else:
+            self.raised[task.id] = joining.grow(task)
+            self.changes.append(Change(self.raised[task.id], joining.cause, step.causes))
+
+    def close(self, closed: Closed, cause: TopicPartition) -> None:
+        """The end of a task, of this page or stored."""
+        task = self.raised.get(closed.task.id)
+        if task is None:
+            self.closed[closed.task.id] = closed, cause
+        else:
+            self.raised[task.id] = close(task, closed)
+            self.changes.append(Change(self.raised[task.id], cause))
+
+
+class Book:
+    """Where pages are written. `routes`: which endpoints are told of which changes."""
+
+    def __init__(
+        self,
+        tasks: Tasks,
+        trials: Trials,
+        deliveries: Deliveries,
+        routes: Routes,
+        log: TaskLog,
+        treatment_topic: str,
+    ) -> None:
+        self._tasks = tasks
+        self._trials = trials
+        self._deliveries = deliveries
+        self._routes = routes
+        self._log = log
+        self._treatment_topic = treatment_topic
+
+    async def write(
+        self, work: UnitOfWork, page: Page, now: datetime
+    ) -> tuple[list[Change], list[Message]]:
+        """Store a page's tasks and deliveries; returns its changes and what to publish.
+
+        Ends come before new tasks: a customer may have both, of the same cause.
+        """
+        grown = await self._grow(work, page.joinings)
+        informed = await self._inform(work, page.informings)
+        ended = await self._tasks.close(work, [closed for closed, _ in page.closed.values()])
+        await self._tasks.add(work, list(page.raised.values()))
+        await self._trials.add(work, [trial for trial, _ in page.trials])
+        await self._log.add(work, page.events)
+        over = [Change(task, page.closed[task.id][1]) for task in ended]
+        changes = [*grown, *over, *page.changes]
+        await self.tell(work, [*informed, *changes], now)
+        # A customer is treated from the first cause on: what joins is no further treatment.
+        messages = [self.publish(told.treatment(c.task), c.cause) for c in changes if not c.joined]
+        messages += [
+            self.publish(told.held_out(trial), cause)
+            for trial, cause in page.trials
+            if trial.arm == "held_out"
+        ]
+        return changes, messages
+
+    async def _grow(self, work: UnitOfWork, joinings: Sequence[Joining]) -> list[Change]:
+        """Have causes join stored tasks, in order, each change told by itself."""
+        if not joinings:
+            return []
+        stored = await self._tasks.find_all(work, sorted({j.joined.task.id for j in joinings}))
+        tasks = {task.id: task for task in stored}
+        changes = []
+        for each in joinings:
+            task = each.grow(tasks[each.joined.task.id])
+            tasks[task.id] = task
+            changes.append(Change(task, each.cause, each.joined.causes))
+        await self._tasks.write(work, list(tasks.values()))
+        return changes
+
+    async def _inform(self, work: UnitOfWork, informings: Sequence[Informing]) -> list[Change]:
+        """Have stored tasks carry what is known now."""
+        if not informings:
+            return []
+        stored = await self._tasks.find_all(work, [each.task_id for each in informings])
+        by_id = {each.task_id: each for each in informings}
+        changes = [Change(by_id[task.id].grow(task), by_id[task.id].cause) for task in stored]
+        await self._tasks.write(work, [change.task for change in changes])
+        return changes
+
+    async def tell(self, work: UnitOfWork, changes: Sequence[Change], now: datetime) -> None:
+        """Queue a message about each change for every endpoint that wants it; none about a task
+        that waits."""
+        if not changes:
+            return
+        routes = await self._routes.routes(work)
+        await self._deliveries.add(
+            work,
+            [
+                NewDelivery(
+                    customer_id=task.customer_id,
+                    id=told.delivery_id(task, each.endpoint_id),
+                    endpoint_id=each.endpoint_id,
+                    task_id=task.id,
+                    kind=told.kind_of(task),
+                    body=told.body(task, each.payload),
+                    created_at=now,
+                    received_ms=task.received_ms if task.status == "open" else 0,
+                )
+                for task in (c.task for c in changes if not c.task.waiting)
+                for each in routes
+                if each.route.wants(task, told.kind_of(task))
+            ],
+        )
+
+    def publish(self, fact: TreatmentRecorded, cause: TopicPartition) -> Message:
+        """A message on the treatment topic, keyed by customer."""
+        return Message(
+            cause, self._treatment_topic, fact.customer_id.encode(), treatment.ENCODER.encode(fact)
+        )
+
+
+def _joined(step: Joined, recorded_at: datetime) -> TaskEvent:
+    return TaskEvent(
+        customer_id=step.customer_id,
+        task_id=step.task.id,
+        at=step.at,
+        recorded_at=recorded_at,
+        actor=RISK,
+        kind="joined",
+        detail={"causes": list(step.causes)},
+    )
+
+
+def count(changes: Sequence[Change], now: datetime) -> None:
+    """Count committed changes; `now` is just after the commit, wall clock."""
+    for change in changes:
+        task = change.task
+        if task.status == "closed":
+            metrics.TASKS_CLOSED.labels(task.cause, task.close_reason).inc()
+            continue
+        if change.joined:
+            for cause in change.joined:
+                metrics.TASKS_RAISED.labels(cause).inc()
+            continue
+        metrics.TASKS_RAISED.labels(task.cause).inc()
+        if task.received_ms:
+            metrics.TASK_LATENCY_S.observe(now.timestamp() - task.received_ms / 1000)

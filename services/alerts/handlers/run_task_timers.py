@@ -1,0 +1,253 @@
+"""Time passes: tasks that waited are told, unanswered ones escalate, old ones expire.
+
+What it is for: everything about tasks that no message brings. It runs on business time, in
+bounded transactions; each looks again at its tasks once their customers are locked, so that
+replicas beside one another do nothing twice. A task, an owner or a step that brings out a fault is
+set aside (`Careful`), and all others go on.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import msgspec
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.alerts.core.allocation import Share, day_begin, share_out
+from services.alerts.core.policy import Closed, OpenTask
+from services.alerts.core.task import Ground, Task
+from services.alerts.core.task_lifecycle import (
+    TIMER,
+    EventKind,
+    TaskEvent,
+    is_unanswered,
+    moved_over,
+    released,
+    unanswered,
+)
+from services.alerts.handlers.give_verdict import CAUSE
+from services.alerts.handlers.record_task_changes import Book, Page, count
+from services.alerts.ports import (
+    BusinessClock,
+    Change,
+    Customers,
+    DueTasks,
+    Rules,
+    TaskLog,
+    Tasks,
+)
+from shared.kernel.errors import Transient
+from shared.postgres.engine import UnitOfWork, unit_of_work
+from shared.postgres.outbox import Outbox
+from shared.runtime.backoff import Backoff
+from shared.runtime.careful import Careful
+from shared.runtime.clock import Clock
+from shared.runtime.health import Health
+from shared.runtime.service import Stop
+
+LOOK_S = 5.0
+"""How often: owners are told in minutes, response targets are hours."""
+TASKS_MAX = 500
+"""Tasks of one transaction: a fraction of a second, so that no batch waits long for a lock."""
+OWNERS_MAX = 1_000
+"""Owners whose waiting tasks are looked at in one pass."""
+
+NAME = "tend"
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tend:
+    """The loop of the timers. `more`: further steps of a pass, each done in a few transactions."""
+
+    engine: AsyncEngine
+    customers: Customers
+    tasks: Tasks
+    due: DueTasks
+    log: TaskLog
+    rules: Rules
+    book: Book
+    outbox: Outbox
+    business_clock: BusinessClock
+    clock: Clock
+    health: Health
+    told: asyncio.Event
+    given: asyncio.Event
+    careful: Careful
+    more: Mapping[str, Callable[[datetime], Awaitable[object]]] = field(default_factory=dict)
+
+    async def __call__(self, stop: Stop) -> None:
+        """Run until `stop`."""
+        backoff = Backoff()
+        while not await stop.wait(LOOK_S):
+            self.health.beat(NAME)
+            try:
+                await self.turn()
+                backoff.reset()
+            except Transient as trouble:
+                log.warning("waiting", loop=NAME, trouble=str(trouble))
+                await stop.wait(backoff.next())
+        self.health.ended(NAME)
+
+    async def turn(self) -> None:
+        """One pass over all timers."""
+        async with unit_of_work(self.engine) as work:
+            now = await self.business_clock.now(work)
+        steps: dict[str, Callable[[datetime], Awaitable[object]]] = {
+            "expire": partial(self._each, "expiry", self.due.expired, self._expire),
+            "quiet": partial(self._each, "end of quiet hours", self.due.quiet_over, self._release),
+            "allocate": self._allocate,
+            "answer": partial(self._each, "answer", self.due.unanswered, self._unanswered),
+            **self.more,
+        }
+
+        async def do(names: Sequence[str]) -> None:
+            for name in names:
+                await steps[name](now)
+
+        for name in steps:
+            await self.careful.each("step", [name], do, outer=True)
+
+    async def _each(
+        self,
+        kind: str,
+        find: Callable[[UnitOfWork, datetime, int], Awaitable[list[str]]],
+        handle: Callable[[UnitOfWork, Sequence[Task], datetime], Awaitable[list[Change]]],
+        now: datetime,
+    ) -> None:
+        """Handle what is found, batch by batch."""
+
+        async def do(ids: Sequence[str]) -> None:
+            async with unit_of_work(self.engine) as work:
+                changes = await handle(work, await self._locked(work, ids), now)
+            self._ring(changes)
+
+        while True:
+            async with unit_of_work(self.engine) as work:
+                ids = await find(work, now, TASKS_MAX)
+            done = await self.careful.each(kind, ids, do)
+            if len(ids) < TASKS_MAX or not done:
+                return
+
+    async def _locked(self, work: UnitOfWork, ids: Sequence[str]) -> list[Task]:
+        """These tasks as they are now, their customers locked."""
+        if not ids:
+            return []
+        owners = {task.customer_id for task in await self.tasks.find_all(work, ids)}
+        await self.customers.lock(work, owners)
+        return await self.tasks.find_all(work, ids)
+
+    async def _expire(self, work: UnitOfWork, tasks: Sequence[Task], now: datetime) -> list[Change]:
+        page = Page()
+        gone = [t for t in tasks if t.status == "open" and t.expires_at and t.expires_at <= now]
+        for task in gone:
+            ended = OpenTask(task.id, task.cause, task.opened_at)
+            page.close(Closed(ended, task.expires_at or now, "expired"), CAUSE)
+        changes, messages = await self.book.write(work, page, self.clock.now())
+        await self.outbox.add(work, messages)
+        await self.log.add(work, [self._event(t, "expired", now) for t in gone])
+        return changes
+
+    async def _release(
+        self, work: UnitOfWork, tasks: Sequence[Task], now: datetime
+    ) -> list[Change]:
+        """Tell tasks of the night in the morning."""
+        awake = [t for t in tasks if t.status == "open" and t.waiting == "quiet"]
+        return await self._write(work, [released(t, now) for t in awake])
+
+    async def _unanswered(
+        self, work: UnitOfWork, tasks: Sequence[Task], now: datetime
+    ) -> list[Change]:
+        late = [t for t in tasks if is_unanswered(t, now)]
+        ground = await self._ground(work, {t.owner_id for t in late if t.owner_id})
+        done = [unanswered(t, ground.owners, now, ground.calendar(t.owner_id)) for t in late]
+        await self.log.add(
+            work, [self._event(d.task, d.kind, now, dict(d.detail)) for d in done if d.kind]
+        )
+        await self.tasks.write(work, [d.task for d in done if not d.told])
+        return await self._write(work, [d.task for d in done if d.told])
+
+    async def _ground(self, work: UnitOfWork, owners: set[str]) -> Ground:
+        """With the records of these owners, and of those who stand in for them."""
+        ground = await self.rules.ground(work, owners, self.clock.now())
+        others = {
+            other
+            for record in ground.owners.values()
+            for other in (record.manager_id, record.fallback_id)
+            if other is not None
+        }
+        more = await self.rules.owners(work, others)
+        return Ground(ground.policy, ground.version, ground.created_at, {**more, **ground.owners})
+
+    async def _allocate(self, now: datetime) -> None:
+        """Fill owners' days with what is most worth doing; the rest waits or moves over."""
+        async with unit_of_work(self.engine) as work:
+            owners = await self.due.waiting_owners(work, OWNERS_MAX)
+
+        async def do(names: Sequence[str]) -> None:
+            for owner in names:
+                async with unit_of_work(self.engine) as work:
+                    changes = await self._allocate_one(work, owner, now)
+                self._ring(changes)
+
+        await self.careful.each("owner", sorted(owners), do)
+
+    async def _allocate_one(self, work: UnitOfWork, owner: str, now: datetime) -> list[Change]:
+        ground = await self._ground(work, {owner})
+        record = ground.owners.get(owner)
+        fallback = ground.owners.get(record.fallback_id) if record and record.fallback_id else None
+        both = [r for r in (record, fallback) if r is not None]
+        since = {r.id: day_begin(now, ground.calendar(r.id).zone) for r in both}
+        await self.rules.hold_allocation(work, sorted(since))
+        loads = await self.due.loads(work, since)
+        shared: Share = share_out(record, fallback, loads)
+        mine = await self.due.most_worthwhile(work, owner, min(shared.own, TASKS_MAX))
+        theirs = await self.due.most_worthwhile(
+            work, owner, min(shared.fallback, TASKS_MAX), skip=len(mine)
+        )
+        tasks = [
+            t
+            for t in await self._locked(work, [*mine, *theirs])
+            if t.status == "open" and t.waiting == "capacity"
+        ]
+        told, events = [], []
+        for task in tasks:
+            if task.id in mine or fallback is None:
+                told.append(released(task, now))
+                events.append(self._event(task, "allocated", now))
+            else:
+                told.append(moved_over(task, fallback, now))
+                detail = {"from": owner, "to": fallback.id, "reason": shared.reason}
+                events.append(self._event(task, "rebalanced", now, detail))
+        await self.log.add(work, events)
+        return await self._write(work, told)
+
+    async def _write(self, work: UnitOfWork, tasks: Sequence[Task]) -> list[Change]:
+        changes = [Change(task, CAUSE) for task in tasks]
+        await self.tasks.write(work, tasks)
+        await self.book.tell(work, changes, self.clock.now())
+        return changes
+
+    def _event(
+        self, task: Task, kind: EventKind, now: datetime, detail: dict[str, Any] | None = None
+    ) -> TaskEvent:
+        return TaskEvent(
+            customer_id=task.customer_id,
+            task_id=task.id,
+            at=now,
+            recorded_at=self.clock.now(),
+            actor=TIMER,
+            kind=kind,
+            detail=msgspec.to_builtins(detail or {}),
+        )
+
+    def _ring(self, changes: Sequence[Change]) -> None:
+        if changes:
+            self.told.set()
+            self.given.set()
+            count([c for c in changes if c.task.status == "closed"], self.clock.now())

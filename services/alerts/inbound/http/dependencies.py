@@ -1,0 +1,32 @@
+"""What the routes about tasks are made of."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.alerts.core.wording.numbers import Language
+from services.alerts.handlers.apply_task_action import Act
+from services.alerts.handlers.dry_run_policy import TryPolicy
+from services.alerts.handlers.give_verdict import GiveVerdict
+from services.alerts.handlers.measure_effect import MeasureEffect, Report
+from services.alerts.ports import BusinessClock
+from services.alerts.store.policies import Rules
+from shared.http.access import Tokens
+from shared.runtime.clock import Clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Wired by `main`."""
+
+    engine: AsyncEngine
+    tokens: Tokens
+    give_verdict: GiveVerdict
+    act: Act
+    rules: Rules
+    try_policy: TryPolicy
+    measure_effect: MeasureEffect
+    effect_page: Callable[[Report, Language], str]
+    business_clock: BusinessClock
+    clock: Clock

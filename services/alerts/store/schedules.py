@@ -1,0 +1,148 @@
+"""Who a schedule is about, who entered a segment, and tasks that exist once for each occurrence."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+
+from services.alerts.core.task import Task
+from services.alerts.ports import (
+    CareFor,
+)
+from shared.contracts.changes import CustomerChanged
+from shared.contracts.events import Profile
+from shared.postgres.engine import UnitOfWork
+
+_PICK = """
+SELECT c.customer_id, c.profile FROM alerts.customer c
+ WHERE c.customer_id > $1 AND (cardinality($2::text[]) = 0 OR c.grade = ANY($2::text[]))
+   AND coalesce((c.profile ->> 'do_not_contact')::boolean, false) = false
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class CareRows:
+    """Statements on `alerts.customer` and `alerts.task`, within an open transaction."""
+
+    async def born_on(
+        self, work: UnitOfWork, days: Sequence[str], grades: Sequence[str], after: str, most: int
+    ) -> list[CareFor]:
+        """Customers of these grades (none: all) whose birthday is one of `days`, as `MM-DD`."""
+        rows = await work.driver.fetch(
+            _PICK + "AND c.profile ? 'birthday' AND substr(c.profile ->> 'birthday', 6) = ANY("
+            "$4::text[]) ORDER BY c.customer_id LIMIT $3",
+            after,
+            list(grades),
+            most,
+            list(days),
+        )
+        return _found([dict(row) for row in rows])
+
+    async def everybody(
+        self, work: UnitOfWork, grades: Sequence[str], after: str, most: int
+    ) -> list[CareFor]:
+        """Customers of these grades (none: all)."""
+        rows = await work.driver.fetch(
+            _PICK + "ORDER BY c.customer_id LIMIT $3", after, list(grades), most
+        )
+        return _found([dict(row) for row in rows])
+
+    async def unvisited(
+        self,
+        work: UnitOfWork,
+        since: datetime,
+        cause: str,
+        grades: Sequence[str],
+        after: str,
+        most: int,
+    ) -> list[CareFor]:
+        """Customers who have bought, but neither bought nor had such a task after `since`."""
+        rows = await work.driver.fetch(
+            _PICK  # noqa: S608 (a constant of ours)
+            + "AND c.purchased_at <= $4 AND NOT EXISTS (SELECT 1 FROM alerts.task t "
+            "WHERE t.customer_id = c.customer_id AND t.cause = $5 AND t.opened_at > $4) "
+            "ORDER BY c.customer_id LIMIT $3",
+            after,
+            list(grades),
+            most,
+            since,
+            cause,
+        )
+        return _found([dict(row) for row in rows])
+
+    async def first_entries(
+        self, work: UnitOfWork, entries: Sequence[CustomerChanged]
+    ) -> set[tuple[str, int]]:
+        """Remember entries; returns (customer, sequence) of those that were not known (R18)."""
+        rows = await work.driver.fetch(
+            "INSERT INTO alerts.segment_entry (customer_id, segment, entry, at) "
+            "SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[]) "
+            "ON CONFLICT DO NOTHING RETURNING customer_id, entry",
+            [e.customer_id for e in entries],
+            [e.segment for e in entries],
+            [str(e.sequence) for e in entries],
+            [e.at for e in entries],
+        )
+        return {(row["customer_id"], int(row["entry"])) for row in rows}
+
+    async def new_only(self, work: UnitOfWork, tasks: Sequence[Task]) -> list[Task]:
+        """Of these tasks, of customers that are locked, those that do not exist yet and of whose
+        cause none is open."""
+        rows = await work.driver.fetch(
+            "SELECT u.id FROM unnest($1::text[], $2::text[], $3::text[]) AS u(customer_id, id, "
+            "cause) WHERE EXISTS (SELECT 1 FROM alerts.task t WHERE t.customer_id = u.customer_id "
+            "AND (t.id = u.id OR (t.cause = u.cause AND t.status = 'open')))",
+            [t.customer_id for t in tasks],
+            [t.id for t in tasks],
+            [t.cause for t in tasks],
+        )
+        known = {row["id"] for row in rows}
+        return [t for t in tasks if t.id not in known]
+
+    async def stored(self, work: UnitOfWork, ids: Mapping[str, str]) -> set[str]:
+        """Which of these tasks exist, open or closed; `ids` names the customer of each."""
+        rows = await work.driver.fetch(
+            "SELECT t.id FROM unnest($1::text[], $2::text[]) AS u(customer_id, id) "
+            "JOIN alerts.task t ON t.customer_id = u.customer_id AND t.id = u.id",
+            list(ids.values()),
+            list(ids),
+        )
+        return {row["id"] for row in rows}
+
+    async def with_open_task(
+        self, work: UnitOfWork, causes: Sequence[tuple[str, str]]
+    ) -> set[tuple[str, str]]:
+        """Of these customers and causes, those that have an open task."""
+        rows = await work.driver.fetch(
+            "SELECT DISTINCT t.customer_id, t.cause "
+            "FROM unnest($1::text[], $2::text[]) AS u(customer_id, cause) JOIN alerts.task t "
+            "ON t.customer_id = u.customer_id AND t.cause = u.cause AND t.status = 'open'",
+            [customer for customer, _ in causes],
+            [cause for _, cause in causes],
+        )
+        return {(row["customer_id"], row["cause"]) for row in rows}
+
+    async def entries(
+        self, work: UnitOfWork, left: Sequence[CustomerChanged]
+    ) -> set[tuple[str, str, int]]:
+        """Customer, segment and sequence of the known entries into segments that were left."""
+        rows = await work.driver.fetch(
+            "SELECT DISTINCT e.customer_id, e.segment, e.entry "
+            "FROM unnest($1::text[], $2::text[]) AS u(customer_id, segment) "
+            "JOIN alerts.segment_entry e "
+            "ON e.customer_id = u.customer_id AND e.segment = u.segment",
+            [each.customer_id for each in left],
+            [each.segment for each in left],
+        )
+        return {(row["customer_id"], row["segment"], int(row["entry"])) for row in rows}
+
+
+def _found(rows: Sequence[dict[str, object]]) -> list[CareFor]:
+    return [
+        CareFor(
+            customer_id=str(row["customer_id"]),
+            profile=msgspec.convert(row["profile"] or {}, Profile),
+        )
+        for row in rows
+    ]
