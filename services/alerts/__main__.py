@@ -13,7 +13,7 @@ from services.alerts.commands import (
     tasks,
 )
 from services.alerts.commands.running import SPEC
-from shared.runtime import aside
+from shared.runtime import set_aside
 from shared.runtime.command_line import main
 
 
@@ -25,7 +25,7 @@ def _add_commands(commands: Any) -> None:
     deliveries.add_commands(commands)
     endpoints.add_commands(commands)
     partitions.add_commands(commands)
-    aside.add_commands(SPEC, commands)
+    set_aside.add_commands(SPEC, commands)
 
 
 if __name__ == "__main__":

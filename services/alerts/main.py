@@ -76,10 +76,10 @@ from shared.postgres.outbox import Outbox
 from shared.postgres.settings import PostgresSettings
 from shared.postgres.suspects import Suspects
 from shared.runtime import service
-from shared.runtime.careful import Careful
 from shared.runtime.clock import SystemClock
 from shared.runtime.dependencies import Dependencies
 from shared.runtime.health import Health
+from shared.runtime.isolation import Careful
 
 
 class Alerts:

@@ -19,9 +19,9 @@ from services.ingest.inbound.raw_topics import RawTopics
 from services.ingest.ports import Topics
 from services.ingest.settings import IngestSettings
 from services.ingest.store.dead_letters import DeadLetters
-from services.ingest.store.raw_marks import RawMarks
 from services.ingest.store.stops import Stops
 from services.ingest.store.tables import SCHEMA, api_token
+from services.ingest.store.unfinished_records import RawMarks
 from shared.http.access import Tokens
 from shared.http.app import create_app, limits_of
 from shared.kafka.fenced import FencedConsumer

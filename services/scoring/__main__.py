@@ -16,7 +16,7 @@ from services.scoring.commands import (
     value,
 )
 from services.scoring.commands.service import SPEC
-from shared.runtime import aside
+from shared.runtime import set_aside
 from shared.runtime.command_line import main
 
 
@@ -34,7 +34,7 @@ def _add_commands(commands: Any) -> None:
         absences,
     ):
         each.add_commands(commands)
-    aside.add_commands(SPEC, commands)
+    set_aside.add_commands(SPEC, commands)
 
 
 if __name__ == "__main__":

@@ -15,12 +15,12 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from shared.kafka.batch import Batch, Record
-from shared.kafka.display import OffsetDisplay
-from shared.kafka.growth import admit
 from shared.kafka.log_check import asked, misfit
 from shared.kafka.membership import POLL_TIMEOUT_MS, member_kwargs
+from shared.kafka.offset_commits import OffsetDisplay
+from shared.kafka.partition_ends import Tails
+from shared.kafka.partition_growth import admit
 from shared.kafka.settings import KafkaSettings
-from shared.kafka.tails import Tails
 from shared.kafka.unpacking import careful
 from shared.kernel.errors import Transient
 from shared.postgres.ledger import Claim, Ledger, Move

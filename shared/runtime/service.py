@@ -17,8 +17,8 @@ from fastapi import FastAPI
 
 from shared.kernel.errors import Invalid, Transient
 from shared.runtime.backoff import Backoff
+from shared.runtime.gc_tuning import spare_collector
 from shared.runtime.health import Health
-from shared.runtime.memory import spare_collector
 from shared.runtime.protocol import HEAD_BYTES_MAX, KEEP_ALIVE_S, BoundedProtocol
 from shared.runtime.settings import HttpSettings
 

@@ -41,9 +41,9 @@ from shared.postgres.migrations import migrate
 from shared.postgres.outbox import Outbox
 from shared.postgres.settings import PostgresSettings
 from shared.postgres.suspects import Suspects
-from shared.runtime.careful import Careful
 from shared.runtime.clock import SystemClock
-from shared.runtime.memory import spare_collector
+from shared.runtime.gc_tuning import spare_collector
+from shared.runtime.isolation import Careful
 
 SCALE = float(os.environ.get("EBBWATCH_BENCH_SCALE", "1"))
 """Multiplies the number of events: 0.1 gives a first idea in a tenth of the time."""

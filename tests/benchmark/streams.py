@@ -25,8 +25,8 @@ from shared.contracts.events import PURCHASE
 from shared.kafka.producer import BATCH_BYTES_MAX, COMPRESSION, Producer
 from shared.kafka.settings import KafkaSettings
 from shared.runtime.clock import SystemClock
+from shared.runtime.gc_tuning import spare_collector
 from shared.runtime.health import Health
-from shared.runtime.memory import spare_collector
 from shared.runtime.service import Stop
 from tests.benchmark import ground
 from tests.benchmark.ground import BATCH, BEGIN, Figures, Meter

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from shared.postgres.suspects import Suspect
-from shared.runtime.careful import Careful
+from shared.runtime.isolation import Careful
 from tests.fakes.clock import SetClock
 
 

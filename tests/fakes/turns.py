@@ -23,7 +23,7 @@ from shared.contracts.risk import RiskAssessed
 from shared.postgres.ledger import Claim, Move
 from shared.postgres.ledger import TopicPartition as Tp
 from shared.postgres.outbox import Message
-from shared.runtime.careful import Careful, Notes
+from shared.runtime.isolation import Careful, Notes
 from tests.fakes.clock import SetClock
 from tests.fakes.log import MemoryLog, moved
 from tests.fakes.suspects import Rows

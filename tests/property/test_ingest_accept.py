@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from services.ingest.core import ordinary
 from services.ingest.core.accept import accept
-from services.ingest.core.letters import read
+from services.ingest.core.dead_letters import read
 from services.ingest.core.rates import RateTable
 from services.ingest.core.times import AHEAD_LIMIT, AHEAD_MAX, TIME_MIN
 from shared.contracts import events as types

@@ -30,9 +30,9 @@ from services.alerts.ports import (
 from shared.kernel.errors import Invalid, Transient
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.runtime.backoff import Backoff
-from shared.runtime.careful import Careful
 from shared.runtime.clock import Clock
 from shared.runtime.health import Health
+from shared.runtime.isolation import Careful
 from shared.runtime.service import Stop
 
 KINDS: Final = frozenset({"zoho", "fxiaoke"})

@@ -30,8 +30,8 @@ from services.alerts.ports import (
 from shared.kernel.zones import zone
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.postgres.outbox import Outbox
-from shared.runtime.careful import Careful
 from shared.runtime.clock import Clock
+from shared.runtime.isolation import Careful
 
 CATCH_UP_DAYS_MAX = 31
 """Days that are made up for after an interruption; in a replay a look spans many."""

@@ -44,9 +44,9 @@ from shared.kernel.errors import Transient
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.postgres.outbox import Outbox
 from shared.runtime.backoff import Backoff
-from shared.runtime.careful import Careful
 from shared.runtime.clock import Clock
 from shared.runtime.health import Health
+from shared.runtime.isolation import Careful
 from shared.runtime.service import Stop
 
 LOOK_S = 5.0

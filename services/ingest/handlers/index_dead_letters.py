@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.ingest.core.letters import read
+from services.ingest.core.dead_letters import read
 from services.ingest.ports import DeadLetterIndex
 from shared.kafka.batch import Batch
 from shared.postgres.engine import unit_of_work

@@ -16,8 +16,8 @@ import structlog
 from services.ingest import metrics
 from services.ingest.handlers.accept_batch import AcceptBatch, Sorted
 from services.ingest.handlers.watch_flood import FloodWatch
-from services.ingest.inbound.raw_care import Marks, RawCare
 from services.ingest.inbound.raw_consumer import AnyRecord, RawConsumer
+from services.ingest.inbound.raw_quarantine import Marks, RawCare
 from shared.kernel.errors import Transient
 from shared.runtime.backoff import Backoff
 from shared.runtime.clock import Clock

@@ -15,7 +15,13 @@ import structlog
 from services.scoring.handlers.assess_customers import Assessor
 from services.scoring.handlers.batch import Turn
 from services.scoring.handlers.classify_customers import Standing
-from services.scoring.handlers.sweep import EVERYBODY, KIND, NOBODY, Sweep, Whom
+from services.scoring.handlers.silence_sweep import (
+    EVERYBODY,
+    KIND,
+    NOBODY,
+    Sweep,
+    Whom,
+)
 from services.scoring.ports import (
     NOW,
     Decode,
@@ -33,8 +39,8 @@ from shared.kernel.errors import Transient
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.ledger import Move
 from shared.postgres.outbox import Message
-from shared.runtime.careful import PASSING, Careful, where
 from shared.runtime.clock import Clock
+from shared.runtime.isolation import PASSING, Careful, where
 
 log = structlog.get_logger(__name__)
 

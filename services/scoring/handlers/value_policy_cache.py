@@ -15,7 +15,7 @@ from services.scoring.core.value import policy as policies
 from services.scoring.core.value.base import Base
 from services.scoring.core.value.classify import Valuation
 from shared.kernel.errors import Invalid, Transient
-from shared.runtime.careful import Careful
+from shared.runtime.isolation import Careful
 from shared.runtime.service import Stop
 
 log = structlog.get_logger(__name__)

@@ -29,9 +29,9 @@ from services.scoring.store.batch_rows import (
 from services.scoring.store.classification import STAGING as STANDING_STAGING
 from shared.contracts.events import Profile
 from shared.kernel.errors import Transient
-from shared.postgres.copying import Numbers, Words, copy_columns
+from shared.postgres.copy_columns import Numbers, Words, copy_columns
 from shared.postgres.engine import Driver, UnitOfWork, unit_of_work
-from shared.postgres.gathering import Gathering
+from shared.postgres.fetch_columns import Gathering
 from shared.postgres.ledger import Ledger
 from shared.postgres.outbox import Outbox, Pending
 

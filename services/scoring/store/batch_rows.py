@@ -21,7 +21,7 @@ from services.scoring.core.features.state import (
 from services.scoring.core.features.times import seconds_of
 from services.scoring.ports import Effects, EventRows, Loaded
 from shared.kernel.errors import Transient
-from shared.postgres.copying import Numbers, Words, timestamps
+from shared.postgres.copy_columns import Numbers, Words, timestamps
 
 
 def loaded_of(numbers: Mapping[str, NDArray[Any]], words: Mapping[str, Sequence[Any]]) -> Loaded:

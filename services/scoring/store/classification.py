@@ -21,9 +21,15 @@ from services.scoring.core.value.rfm import CELLS, digits
 from services.scoring.ports import LoadedStanding
 from shared.contracts.changes import CustomerChanged
 from shared.contracts.events import Profile
-from shared.postgres.copying import Numbers, Words, copy_columns, texts, timestamps
+from shared.postgres.copy_columns import (
+    Numbers,
+    Words,
+    copy_columns,
+    texts,
+    timestamps,
+)
 from shared.postgres.engine import Driver, UnitOfWork
-from shared.postgres.gathering import Gathering
+from shared.postgres.fetch_columns import Gathering
 
 # In the order of the customers that are asked for, as they are numbered.
 _LOAD = Gathering(

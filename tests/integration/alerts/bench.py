@@ -67,8 +67,8 @@ from shared.postgres.engine import UnitOfWork
 from shared.postgres.ledger import Ledger
 from shared.postgres.outbox import Outbox, Pending, unpack
 from shared.postgres.suspects import Suspects
-from shared.runtime.careful import Careful
 from shared.runtime.health import Health
+from shared.runtime.isolation import Careful
 from shared.runtime.service import Stop
 from tests.fakes.clock import SetClock
 from tests.integration.alerts.receiver import LIMIT_S, SECRET

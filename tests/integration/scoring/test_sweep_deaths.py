@@ -7,7 +7,7 @@ import signal
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from shared.runtime.careful import ALONE_FROM, ALONE_MAX
+from shared.runtime.isolation import ALONE_FROM, ALONE_MAX
 from tests.integration.scoring.postgres import table
 from tests.integration.scoring.swept import CUSTOMERS, turns
 

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.postgres.engine import unit_of_work
-from shared.postgres.gathering import Gathered, Gathering
+from shared.postgres.fetch_columns import Gathered, Gathering
 
 pytestmark = pytest.mark.stack
 

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.local.waiting import LOOPBACK, free_port
 from shared.kernel.errors import Invalid, Transient
-from shared.postgres.copying import copy_columns, texts, timestamps
+from shared.postgres.copy_columns import copy_columns, texts, timestamps
 from shared.postgres.engine import UnitOfWork, create_engine, reading, unit_of_work
 from shared.postgres.settings import PostgresSettings
 from tests.integration.shared.tables import effect

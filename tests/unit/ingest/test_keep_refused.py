@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ingest.core import letters
+from services.ingest.core import dead_letters
 from services.ingest.core.faults import fault
 from services.ingest.core.refused import HTTP_ORIGIN, letter
 from services.ingest.handlers.keep_refused import (
@@ -55,7 +55,7 @@ def test_the_index_reads_every_letter_back(value: bytes, path: str, reason: str)
     """Whatever was sent, and whatever the fault names."""
     why = fault(path.encode(errors="replace").decode(), reason.encode(errors="replace").decode())
     made = letter(value, why, HEADERS, datetime(2026, 3, 1, tzinfo=UTC))
-    found = letters.read(made.key, made.value, made.to_headers(), ("dead", 0, 1))
+    found = dead_letters.read(made.key, made.value, made.to_headers(), ("dead", 0, 1))
     assert (found.origin, found.value) == (made.origin, value)
     assert found.original_headers == HEADERS
     assert found.origin.topic == HTTP_ORIGIN

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from services.ingest import metrics
-from services.ingest.core.letters import OFFSET_MAX, read
+from services.ingest.core.dead_letters import OFFSET_MAX, read
 from services.ingest.settings import IngestSettings
 from shared.contracts.dead_letter import DeadLetter, Headers, Origin
 from tests.unit.ingest.events import BAD

@@ -11,7 +11,12 @@ from services.scoring.core.segments.rules import Rule, rule
 from services.scoring.handlers import value_policy_cache
 from services.scoring.handlers.value_policy_cache import Valuing
 from services.scoring.store.value_settings import InForce, SegmentRow
-from shared.runtime.careful import ALONE_FROM, ALONE_MAX, READ_S, Careful
+from shared.runtime.isolation import (
+    ALONE_FROM,
+    ALONE_MAX,
+    READ_S,
+    Careful,
+)
 from tests.fakes.clock import SetClock
 from tests.fakes.suspects import Rows
 

@@ -7,8 +7,8 @@ import pytest
 import structlog
 
 from services.scoring.handlers.assess_customers import Assessor
-from services.scoring.handlers.sweep import KIND
-from shared.runtime.careful import ALONE_FROM, ALONE_MAX, READ_S
+from services.scoring.handlers.silence_sweep import KIND
+from shared.runtime.isolation import ALONE_FROM, ALONE_MAX, READ_S
 from tests.fakes import activity
 from tests.fakes.store import MemorySender, MemoryStore
 from tests.fakes.suspects import Rows

@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.kernel.errors import Transient
-from shared.runtime.careful import ALONE_FROM, ALONE_MAX, ASIDE_MAX, MARKED_BATCHES, READ_S, Careful
+from shared.runtime.isolation import (
+    ALONE_FROM,
+    ALONE_MAX,
+    ASIDE_MAX,
+    MARKED_BATCHES,
+    READ_S,
+    Careful,
+)
 from tests.fakes.clock import SetClock
 from tests.fakes.suspects import Rows
 

@@ -16,8 +16,8 @@ from shared.kernel.errors import Invalid, Transient
 from shared.runtime import service
 from shared.runtime.backoff import FIRST_S, LONGEST_S, Backoff
 from shared.runtime.clock import SystemClock
+from shared.runtime.gc_tuning import YOUNG_OBJECTS
 from shared.runtime.health import Health
-from shared.runtime.memory import YOUNG_OBJECTS
 from shared.runtime.service import Stop, run
 from shared.runtime.settings import HttpSettings
 from tests.fakes.clock import SetClock

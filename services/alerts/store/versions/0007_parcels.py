@@ -1,6 +1,6 @@
 """The outbox keeps a parcel of messages in each row."""
 
-from shared.postgres import parcels
+from shared.postgres import outbox_batching
 
 revision = "alerts_0007"
 down_revision = "alerts_0006"
@@ -10,4 +10,4 @@ depends_on = None
 
 def upgrade() -> None:
     """In place; what waits is kept."""
-    parcels.upgrade("alerts")
+    outbox_batching.upgrade("alerts")

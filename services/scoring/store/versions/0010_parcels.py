@@ -1,6 +1,6 @@
 """The outbox keeps a parcel of messages in each row."""
 
-from shared.postgres import parcels
+from shared.postgres import outbox_batching
 
 revision = "scoring_0010"
 down_revision = "scoring_0009"
@@ -10,4 +10,4 @@ depends_on = None
 
 def upgrade() -> None:
     """In place; what waits is kept."""
-    parcels.upgrade("scoring")
+    outbox_batching.upgrade("scoring")

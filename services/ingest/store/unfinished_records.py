@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 
 class RawMarks:
-    """Implements `raw_care.Marks`."""
+    """Implements `raw_quarantine.Marks`."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine

@@ -11,7 +11,7 @@ from typing import Final
 
 from services.scoring.ports import Due, PartitionTurn, Store
 from shared.postgres.engine import UnitOfWork
-from shared.runtime.careful import Careful
+from shared.runtime.isolation import Careful
 
 KIND: Final = "sweep"
 """Of these items: customers."""

@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.postgres.suspects import Suspects
-from shared.runtime.careful import READ_S
 from shared.runtime.command_line import ServiceSpec, with_engine
+from shared.runtime.isolation import READ_S
 
 Work = Callable[[Suspects, argparse.Namespace], Awaitable[int]]
 
