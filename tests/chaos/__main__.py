@@ -18,7 +18,7 @@ from pathlib import Path
 
 from deploy.local.stack import DATA
 from tests.chaos import services
-from tests.chaos.arena import Stand, Story
+from tests.chaos.environment import Stand, Story
 from tests.chaos.faults import FAULTS, Fault, play
 from tests.chaos.report import Found, Verdict, write
 

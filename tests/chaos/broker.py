@@ -4,7 +4,7 @@ import asyncio
 import time
 
 from deploy.local.waiting import free_port
-from tests.chaos.arena import Arena
+from tests.chaos.environment import Arena
 from tests.chaos.proxy import Proxy
 from tests.chaos.report import Found
 

@@ -12,7 +12,7 @@ from services.scoring.core.features.events import Kind
 from services.scoring.core.features.state import from_bytes
 from shared.contracts.risk import BANDS, DECODER
 from tests.chaos import raw
-from tests.chaos.arena import LIMIT_S, PARTITIONS, Arena
+from tests.chaos.environment import LIMIT_S, PARTITIONS, Arena
 from tests.chaos.judge import HIGH
 from tests.chaos.report import Found
 from tests.fakes import activity

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from tests.chaos.arena import Arena
+from tests.chaos.environment import Arena
 
 SIZE_MB = 64
 """Room for a database with scoring's tables (30 MB) and the first part of a run."""

@@ -4,7 +4,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from tests.chaos import broker, clock, disk, intake, postgres, soak, topics, workers
-from tests.chaos.arena import PARTITIONS, Arena, Stand, Story, arena
+from tests.chaos.environment import (
+    PARTITIONS,
+    Arena,
+    Stand,
+    Story,
+    arena,
+)
 from tests.chaos.report import Found, Verdict
 
 EMBEDDED = "the embedded broker cannot be broken like this: install Java >= 17 and Maven"

@@ -12,7 +12,7 @@ from shared.contracts.dead_letter import DeadLetter
 from shared.kafka.batch import Record as Read
 from shared.kafka.producer import Producer, Record
 from tests.chaos import raw
-from tests.chaos.arena import LIMIT_S, Arena
+from tests.chaos.environment import LIMIT_S, Arena
 from tests.chaos.report import Found
 from tests.integration.ingest.running import keeps
 from tests.integration.scoring.postgres import table

@@ -8,8 +8,8 @@ from pathlib import Path
 import asyncpg
 
 from deploy.local.waiting import free_port
-from tests.chaos.arena import LIMIT_S, Arena
 from tests.chaos.disk import Full
+from tests.chaos.environment import LIMIT_S, Arena
 from tests.chaos.proxy import Proxy
 from tests.chaos.report import Found
 

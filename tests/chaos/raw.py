@@ -9,7 +9,7 @@ import msgspec
 
 from shared.contracts import events as types
 from shared.kafka.producer import Producer, Record
-from tests.chaos.arena import Arena
+from tests.chaos.environment import Arena
 from tests.fakes.activity import SOURCE
 from tests.fakes.stream import Happening
 

@@ -7,7 +7,7 @@ import time
 import asyncpg
 import psutil
 
-from tests.chaos.arena import Arena, Worker
+from tests.chaos.environment import Arena, Worker
 from tests.chaos.report import Found
 
 MINUTE_S = 60.0

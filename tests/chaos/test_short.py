@@ -8,7 +8,7 @@ import pytest
 
 from deploy.local.stack import DATA
 from tests.chaos.__main__ import CUSTOMERS, SEED
-from tests.chaos.arena import Stand, Story
+from tests.chaos.environment import Stand, Story
 from tests.chaos.faults import FAULTS, Fault, play
 from tests.conftest import WORKER
 

@@ -12,7 +12,12 @@ from services.scoring.store.tables import SCHEMA
 from shared.contracts import topics
 from shared.contracts.topics import Topic
 from shared.postgres.ledger import Ledger
-from tests.chaos.arena import LIMIT_S, PARTITIONS, Arena, Worker
+from tests.chaos.environment import (
+    LIMIT_S,
+    PARTITIONS,
+    Arena,
+    Worker,
+)
 from tests.chaos.report import Found
 from tests.fakes import activity
 from tests.fakes.log import MemoryLog

@@ -5,7 +5,7 @@ import random
 import signal
 import time
 
-from tests.chaos.arena import Arena, Worker
+from tests.chaos.environment import Arena, Worker
 from tests.chaos.report import Found
 
 SESSION_S = 12.0

@@ -17,8 +17,8 @@ from services.alerts.delivery.core.endpoint import Endpoint
 from shared.postgres.engine import create_engine
 from shared.postgres.settings import PostgresSettings
 from shared.runtime.health import Health
-from tests.integration.alerts.bench import Bench
-from tests.integration.alerts.office import Stored
+from tests.integration.alerts.crm_scenario import Stored
+from tests.integration.alerts.harness import Bench
 from tests.integration.poisoned import poison
 from tests.unit.alerts.samples import day
 

@@ -19,7 +19,7 @@ from services.alerts.connectors.store import (
 )
 from services.alerts.delivery.store.encryption import Vault
 from tests.contract.access_tokens import AccessTokenSuite, at
-from tests.integration.alerts.bench import VAULT, rows
+from tests.integration.alerts.harness import VAULT, rows
 
 pytestmark = pytest.mark.stack
 

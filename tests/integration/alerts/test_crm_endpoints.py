@@ -29,7 +29,12 @@ from tests.fakes.crm.fxiaoke import FakeFxiaoke
 from tests.fakes.crm.serving import Served, serving
 from tests.fakes.crm.wecom import FakeWecom
 from tests.fakes.crm.zoho import FakeZoho
-from tests.integration.alerts.bench import Bench, rows, running, until
+from tests.integration.alerts.harness import (
+    Bench,
+    rows,
+    running,
+    until,
+)
 from tests.integration.crm.kit import SECRETS, config, endpoint
 from tests.unit.alerts.samples import assessed, day
 

@@ -21,8 +21,8 @@ from shared.runtime.service import Stop
 from tests.fakes.crm.fxiaoke import FakeFxiaoke
 from tests.fakes.crm.wecom import FakeWecom
 from tests.fakes.crm.zoho import FakeZoho
-from tests.integration.alerts.bench import rows
-from tests.integration.alerts.office import VERDICTS, office, pass_by
+from tests.integration.alerts.crm_scenario import VERDICTS, office, pass_by
+from tests.integration.alerts.harness import rows
 from tests.integration.crm.kit import SECRETS
 from tests.unit.alerts.connectors.notices import leased
 from tests.unit.alerts.samples import raised_task

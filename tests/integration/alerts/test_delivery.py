@@ -20,7 +20,13 @@ from services.alerts.delivery.ports import (
 from services.alerts.delivery.sender import Deliver
 from services.alerts.delivery.store.deliveries import Deliveries
 from shared.postgres.engine import unit_of_work
-from tests.integration.alerts.bench import WALL_0, Bench, rows, running, until
+from tests.integration.alerts.harness import (
+    WALL_0,
+    Bench,
+    rows,
+    running,
+    until,
+)
 from tests.integration.alerts.receiver import Receiver, Request, hang, receiving, reply, reset
 from tests.unit.alerts.samples import assessed, day
 

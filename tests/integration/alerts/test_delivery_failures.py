@@ -18,7 +18,12 @@ from services.alerts.delivery.core.endpoint import Endpoint
 from services.alerts.delivery.store.delivery_log import DeliveryLog
 from shared.kernel.errors import Invalid
 from shared.runtime.clock import SystemClock
-from tests.integration.alerts.bench import Bench, rows, running, until
+from tests.integration.alerts.harness import (
+    Bench,
+    rows,
+    running,
+    until,
+)
 from tests.integration.alerts.receiver import (
     SECRET,
     Receiver,

@@ -22,7 +22,12 @@ from services.alerts.delivery.sender import FAULTS_MAX
 from services.alerts.delivery.store.deliveries import Deliveries
 from shared.postgres.engine import UnitOfWork
 from shared.runtime.service import Stop
-from tests.integration.alerts.bench import Bench, rows, running, until
+from tests.integration.alerts.harness import (
+    Bench,
+    rows,
+    running,
+    until,
+)
 from tests.integration.alerts.test_delivery_lost import deliver, kill
 from tests.unit.alerts.samples import assessed
 

@@ -13,7 +13,12 @@ from services.alerts.delivery.core.signature import check, public_key
 from services.alerts.delivery.purge import AT_ONCE_MAX
 from services.alerts.delivery.store.delivery_log import DeliveryFilter, DeliveryLog
 from shared.postgres.housekeeping import Housekeeping, Kept, TimeTable
-from tests.integration.alerts.bench import Bench, rows, running, until
+from tests.integration.alerts.harness import (
+    Bench,
+    rows,
+    running,
+    until,
+)
 from tests.integration.alerts.receiver import Receiver, reply
 from tests.unit.alerts.samples import assessed
 

@@ -20,7 +20,12 @@ from services.alerts.delivery.store.deliveries import Deliveries
 from shared.postgres.engine import UnitOfWork
 from shared.runtime.health import Health
 from shared.runtime.service import Stop
-from tests.integration.alerts.bench import Bench, rows, running, until
+from tests.integration.alerts.harness import (
+    Bench,
+    rows,
+    running,
+    until,
+)
 from tests.integration.alerts.receiver import Receiver, hang
 from tests.unit.alerts.samples import assessed, day
 

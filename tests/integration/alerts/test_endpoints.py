@@ -22,7 +22,13 @@ from shared.kernel.errors import Invalid
 from shared.postgres.engine import unit_of_work
 from shared.runtime.clock import SystemClock
 from shared.runtime.health import Health
-from tests.integration.alerts.bench import VAULT, Bench, rows, running, until
+from tests.integration.alerts.harness import (
+    VAULT,
+    Bench,
+    rows,
+    running,
+    until,
+)
 from tests.integration.alerts.receiver import Receiver, reply
 from tests.unit.alerts.samples import assessed, day
 

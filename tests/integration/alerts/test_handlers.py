@@ -20,7 +20,12 @@ from shared.contracts.events import Owner, Profile
 from shared.kernel.errors import Transient
 from shared.postgres.engine import unit_of_work
 from shared.postgres.ledger import Fenced
-from tests.integration.alerts.bench import WALL_0, Bench, outbox, rows
+from tests.integration.alerts.harness import (
+    WALL_0,
+    Bench,
+    outbox,
+    rows,
+)
 from tests.unit.alerts.samples import assessed, day, sign
 
 pytestmark = pytest.mark.stack

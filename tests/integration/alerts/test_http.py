@@ -14,7 +14,7 @@ from shared.contracts.events import Owner, Profile
 from shared.http.access import Tokens
 from shared.http.app import create_app
 from shared.runtime.health import Health
-from tests.integration.alerts.bench import Bench, running, until
+from tests.integration.alerts.harness import Bench, running, until
 from tests.integration.alerts.receiver import Receiver, reply
 from tests.unit.alerts.samples import assessed, day
 

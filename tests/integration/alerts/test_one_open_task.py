@@ -13,7 +13,7 @@ from services.alerts.core.task_lifecycle import Acknowledge, Closed409, Dismiss
 from services.alerts.ports import VerdictGiven
 from shared.contracts import events
 from shared.contracts.activity import Activity, ActivityData
-from tests.integration.alerts.bench import Bench, outbox, rows
+from tests.integration.alerts.harness import Bench, outbox, rows
 from tests.unit.alerts.samples import SILENT, assessed, day
 
 pytestmark = pytest.mark.stack

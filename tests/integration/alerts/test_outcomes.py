@@ -17,7 +17,7 @@ from shared.contracts.activity import Activity, ActivityData
 from shared.http.access import Tokens
 from shared.http.app import create_app
 from shared.runtime.health import Health
-from tests.integration.alerts.bench import Bench, outbox, rows
+from tests.integration.alerts.harness import Bench, outbox, rows
 from tests.unit.alerts.samples import assessed, day
 
 pytestmark = pytest.mark.stack

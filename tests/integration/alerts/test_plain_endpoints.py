@@ -17,7 +17,12 @@ from services.alerts.delivery.core.endpoint import SIGNING, Endpoint, Kind
 from services.alerts.delivery.sender import raise_alarm
 from shared.kernel.errors import Invalid
 from tests.fakes.crm.zoho import FakeZoho
-from tests.integration.alerts.bench import Bench, rows, running, until
+from tests.integration.alerts.harness import (
+    Bench,
+    rows,
+    running,
+    until,
+)
 from tests.integration.alerts.receiver import SECRET
 from tests.integration.crm.kit import SECRETS, config
 from tests.unit.alerts.samples import assessed

@@ -27,7 +27,7 @@ from shared.http.access import Tokens
 from shared.http.app import create_app
 from shared.postgres.engine import unit_of_work
 from shared.runtime.health import Health
-from tests.integration.alerts.bench import Bench, outbox, rows
+from tests.integration.alerts.harness import Bench, outbox, rows
 from tests.unit.alerts.samples import assessed, day, sign
 
 pytestmark = pytest.mark.stack

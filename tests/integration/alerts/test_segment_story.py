@@ -21,7 +21,7 @@ from services.scoring.core.value.classify import (
 )
 from services.scoring.core.value.compare import Comparison, Subject, is_told
 from shared.contracts.changes import CustomerChanged
-from tests.integration.alerts.bench import Bench, rows
+from tests.integration.alerts.harness import Bench, rows
 from tests.unit.alerts.samples import DAY_0, day
 from tests.unit.scoring_core.histories import columns
 

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from shared.contracts import events
 from shared.contracts.events import Profile
 from shared.runtime.isolation import ALONE_FROM, ALONE_MAX
-from tests.integration.alerts.bench import Bench, rows
+from tests.integration.alerts.harness import Bench, rows
 from tests.integration.alerts.one_pass import POLICY, one_pass
 from tests.integration.alerts.test_planned import event
 from tests.unit.alerts.samples import assessed

@@ -14,7 +14,7 @@ from services.alerts.settings import POLICY_FILE
 from shared.contracts import events
 from shared.contracts.activity import Activity, ActivityData
 from shared.contracts.risk import Standing
-from tests.integration.alerts.bench import Bench, outbox, rows
+from tests.integration.alerts.harness import Bench, outbox, rows
 from tests.unit.alerts.samples import assessed, day, sign
 
 pytestmark = pytest.mark.stack

@@ -26,7 +26,12 @@ from shared.http.app import create_app
 from shared.postgres.engine import unit_of_work
 from shared.postgres.outbox import Outbox
 from shared.runtime.health import Health
-from tests.integration.alerts.bench import WALL_0, Bench, outbox, rows
+from tests.integration.alerts.harness import (
+    WALL_0,
+    Bench,
+    outbox,
+    rows,
+)
 from tests.unit.alerts.samples import assessed, day
 
 pytestmark = pytest.mark.stack

@@ -24,7 +24,12 @@ from shared.contracts.events import Owner, Profile
 from shared.runtime.clock import SystemClock
 from tests.consumers import running as consumers
 from tests.consumers.tryton_base import OWNER, PASSWORD
-from tests.integration.alerts.bench import Bench, rows, running, until
+from tests.integration.alerts.harness import (
+    Bench,
+    rows,
+    running,
+    until,
+)
 from tests.integration.alerts.receiver import LIMIT_S, SECRET
 from tests.unit.alerts.samples import assessed, day
 

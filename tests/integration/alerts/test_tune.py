@@ -15,7 +15,7 @@ from shared.contracts import events
 from shared.contracts.activity import Activity, ActivityData
 from shared.contracts.events import Owner, Profile
 from shared.postgres.engine import unit_of_work
-from tests.integration.alerts.bench import Bench
+from tests.integration.alerts.harness import Bench
 from tests.unit.alerts.samples import LAPSE, assessed, day
 
 pytestmark = pytest.mark.stack

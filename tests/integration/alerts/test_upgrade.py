@@ -12,8 +12,8 @@ from services.alerts.store.tables import SCHEMA
 from shared.postgres.engine import create_engine, unit_of_work
 from shared.postgres.migrations import migrate
 from shared.postgres.settings import PostgresSettings
-from tests.integration.alerts.bench import Bench, rows
 from tests.integration.alerts.conftest import VERSIONS
+from tests.integration.alerts.harness import Bench, rows
 from tests.unit.alerts.samples import assessed, day, sign
 
 pytestmark = pytest.mark.stack

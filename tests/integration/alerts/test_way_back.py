@@ -14,7 +14,7 @@ from services.alerts.inbound.http.callbacks import BODIES, CALLBACKS, Returning,
 from shared.http.app import create_app
 from shared.http.borders import Limits
 from shared.runtime.health import Health
-from tests.integration.alerts.bench import Bench, rows
+from tests.integration.alerts.harness import Bench, rows
 from tests.integration.alerts.receiver import SECRET, Receiver
 from tests.unit.alerts.samples import assessed
 from tests.unit.alerts.test_signature import OTHER

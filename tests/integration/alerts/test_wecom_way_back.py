@@ -7,8 +7,13 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tests.fakes.crm.wecom import CORP_ID, FakeWecom
-from tests.integration.alerts.bench import rows
-from tests.integration.alerts.office import VERDICTS, Office, office, pass_by
+from tests.integration.alerts.crm_scenario import (
+    VERDICTS,
+    Office,
+    office,
+    pass_by,
+)
+from tests.integration.alerts.harness import rows
 
 pytestmark = pytest.mark.stack
 

@@ -12,7 +12,7 @@ from deploy.local.stack import LocalStack
 from shared.postgres.engine import create_engine
 from shared.postgres.ledger import Ledger
 from shared.postgres.settings import PostgresSettings
-from tests.integration.shared.place import Place
+from tests.integration.shared.environment import Place
 from tests.integration.shared.tables import SCHEMA, metadata
 
 

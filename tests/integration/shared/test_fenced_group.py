@@ -19,7 +19,7 @@ from shared.postgres.ledger import Move
 from shared.runtime.health import Health
 from shared.runtime.service import DRAIN_SECONDS_MAX, Stop
 from tests.fakes.clock import SetClock
-from tests.integration.shared.place import LIMIT_S, Place, Worker
+from tests.integration.shared.environment import LIMIT_S, Place, Worker
 
 pytestmark = pytest.mark.stack
 

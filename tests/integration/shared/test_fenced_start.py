@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from shared.kernel.errors import Transient
-from tests.integration.shared.place import LIMIT_S, Place, Worker
+from tests.integration.shared.environment import LIMIT_S, Place, Worker
 
 pytestmark = pytest.mark.stack
 

@@ -11,7 +11,7 @@ from aiokafka.structs import ConsumerRecord
 from shared.contracts.topics import MESSAGE_BYTES_MAX, RAW_MESSAGE_BYTES_MAX
 from shared.kafka.producer import BATCH_BYTES_MAX, RECORD_BYTES_MAX, Producer, Record
 from shared.kernel.errors import Transient
-from tests.integration.shared.place import Place
+from tests.integration.shared.environment import Place
 
 pytestmark = pytest.mark.stack
 

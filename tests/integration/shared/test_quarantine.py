@@ -23,7 +23,7 @@ from shared.postgres.outbox import Outbox
 from shared.runtime.health import Health
 from shared.runtime.service import Stop
 from tests.fakes.clock import SetClock
-from tests.integration.shared.place import LIMIT_S, Place, Worker
+from tests.integration.shared.environment import LIMIT_S, Place, Worker
 from tests.integration.shared.tables import SCHEMA
 
 pytestmark = pytest.mark.stack

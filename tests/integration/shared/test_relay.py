@@ -12,7 +12,7 @@ from shared.kernel.errors import Transient
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.postgres.ledger import Claim, Ledger
 from shared.postgres.outbox import Message, Outbox, Pending, unpack
-from tests.integration.shared.place import Place
+from tests.integration.shared.environment import Place
 from tests.integration.shared.tables import SCHEMA
 
 pytestmark = pytest.mark.stack

@@ -8,9 +8,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from deploy.local.stack import LocalStack
 from shared.kafka.batch import Batch
-from tests.integration.shared.place import LIMIT_S, Place, Worker
+from tests.integration.shared.environment import LIMIT_S, Place, Worker
 from tests.integration.shared.test_fenced_start import numbered, started
-from tests.integration.shared.test_growth import add, soon
+from tests.integration.shared.test_partition_growth import add, soon
 from tests.integration.shared.transactions import transact
 
 pytestmark = pytest.mark.stack

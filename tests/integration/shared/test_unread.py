@@ -5,7 +5,7 @@ from aiokafka import AIOKafkaProducer
 
 from shared.kafka.unpacking import BATCH_BYTES_MAX, Unread
 from tests.careless import BAD_NAME, Sent, builder
-from tests.integration.shared.place import Place
+from tests.integration.shared.environment import Place
 from tests.integration.shared.test_fenced_start import started
 
 pytestmark = pytest.mark.stack

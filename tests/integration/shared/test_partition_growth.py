@@ -7,7 +7,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
 from deploy.local.stack import LocalStack
-from tests.integration.shared.place import Place
+from tests.integration.shared.environment import Place
 from tests.integration.shared.test_fenced_start import numbered, started
 
 pytestmark = pytest.mark.stack

@@ -26,7 +26,7 @@ from shared.http.borders import Limits
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.runtime.health import Health
 from tests.fakes.crm.serving import Served, serving
-from tests.integration.alerts.bench import Bench
+from tests.integration.alerts.harness import Bench
 from tests.integration.crm.kit import LOOPBACK
 from tests.integration.crm.kit import endpoint as crm_endpoint
 from tests.unit.alerts.connectors.notices import leased

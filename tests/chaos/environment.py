@@ -175,9 +175,11 @@ class Arena:
         settings: Mapping[str, str] = SMALL,
         **more: str,
     ) -> Worker:
-        """A service's process; `arguments`: those of `tests.chaos.victim`."""
+        """A service's process; `arguments`: those of `tests.chaos.crash_point`."""
         port = free_port()
-        module = ("tests.chaos.victim", *arguments) if arguments else (f"services.{service}", "run")
+        module = (
+            ("tests.chaos.crash_point", *arguments) if arguments else (f"services.{service}", "run")
+        )
         log = self.folder / f"{self.place.mark}-{len(self.workers)}-{service}.log"
         own = {**settings, **more}
         with log.open("wb") as out:

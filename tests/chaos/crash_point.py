@@ -1,7 +1,7 @@
 """Scoring as a process that does something to itself at a named point.
 
-    python -m tests.chaos.victim --point before_fence --after 5 --signal SIGKILL
-    python -m tests.chaos.victim --clock FILE       (seconds in FILE are added to the wall clock)
+    python -m tests.chaos.crash_point --point before_fence --after 5 --signal SIGKILL
+    python -m tests.chaos.crash_point --clock FILE       (seconds in FILE are added to the wall clock)
 
 The service is the real one; only the named function is wrapped. The clock is offset inside the
 process: libfaketime would do the same from outside, but is on few machines.
