@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from deploy.backtest.run import Options, run
+from deploy.backtest.run import BacktestOptions, run
 from deploy.demo.progress import as_text
 from services.scoring.commands.event_options import add_reading, reading_of
 from shared.kernel.errors import Invalid
@@ -33,7 +33,7 @@ def main() -> int:
     given = parser.parse_args()
     console = Console(highlight=False)
     try:
-        options = Options(
+        options = BacktestOptions(
             events=given.events,
             out=given.out,
             begin=given.begin,

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from deploy.backtest.learning import chosen
 from deploy.backtest.walk import Reached, nothing, purchases, setup_of, walk
 from services.alerts.core.budget import tuned as with_level
-from services.alerts.core.budget_tuning import Found, find
+from services.alerts.core.budget_tuning import TuningResult, find
 from services.alerts.core.policy_document import Budget, Policy
 from services.scoring.core.features.events import DAY_S
 from services.scoring.core.features.stable_hash import stable_hash
@@ -70,7 +70,7 @@ def tuned(
 
     free = replace(policy, budget=Budget())
     walk(table, start, begin, setup_of(settings, predictor, free), reached=reached, heard=heard)
-    found, end = Found(), datetime.fromtimestamp(begin, UTC)
+    found, end = TuningResult(), datetime.fromtimestamp(begin, UTC)
     bought: defaultdict[str, list[datetime]] = defaultdict(list)
     for customer, at in purchases(table, start, begin):
         if customer in histories:

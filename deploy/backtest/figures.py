@@ -12,12 +12,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.backtest.judge import Figures, Warnings, Window, judged, silences
+from deploy.backtest.judge import Figures, JudgedWindow, Warnings, judged, silences
 from deploy.backtest.occasions import LAPSE, LapseRule
 from deploy.backtest.result import (
     AtRisk,
     Level,
-    Missed,
+    MissedVip,
     OfCause,
     OfGrade,
     Outcome,
@@ -25,8 +25,8 @@ from deploy.backtest.result import (
     Result,
     Week,
 )
-from deploy.backtest.result import Warned as Shown
-from deploy.backtest.tasks import Warned, facts_of
+from deploy.backtest.result import WarningEntry as Shown
+from deploy.backtest.tasks import SimulatedWarning, facts_of
 from deploy.backtest.walk import Walked
 from services.alerts.core.signs import CHURNED
 from services.alerts.core.task_cause import is_gone
@@ -53,11 +53,11 @@ class Ran:
     begin: float
     end: float
     walked: Walked
-    warned: Sequence[Warned]
+    warned: Sequence[SimulatedWarning]
     """Those that somebody would have been told of, in the order of time."""
 
     @property
-    def within(self) -> list[Warned]:
+    def within(self) -> list[SimulatedWarning]:
         """Those of the window."""
         return [one for one in self.warned if self.begin <= one.at.timestamp() < self.end]
 
@@ -69,7 +69,7 @@ def lapse_rule(clock: LapseClock) -> LapseRule:
 
 def result(ran: Ran, read: Read, rule: LapseRule = LAPSE) -> Result:
     """The figures, without what only the caller knows of how they were made."""
-    window = Window.of(silences(ran.table, rule), ran.begin, ran.end)
+    window = JudgedWindow.of(silences(ran.table, rule), ran.begin, ran.end)
     of_silence = [one for one in ran.warned if one.cause in SILENCE]
     found = judged(window, columns(ran.table, of_silence))
     first = ran.table.first_purchases()
@@ -100,12 +100,12 @@ def result(ran: Ran, read: Read, rule: LapseRule = LAPSE) -> Result:
     )
 
 
-def columns(table: EventTable, warned: Sequence[Warned]) -> Warnings:
+def columns(table: EventTable, warned: Sequence[SimulatedWarning]) -> Warnings:
     """Warnings as the judge reads them."""
     return Warnings.of(table, ((one.customer_id, one.at) for one in warned))
 
 
-def _figures(ran: Ran, window: Window, warned: Sequence[Warned]) -> Figures:
+def _figures(ran: Ran, window: JudgedWindow, warned: Sequence[SimulatedWarning]) -> Figures:
     return window.figures(window.warned_at(columns(ran.table, warned))[0])
 
 
@@ -124,7 +124,7 @@ def quality(figures: Figures) -> Quality:
     )
 
 
-def _causes(ran: Ran, window: Window) -> list[OfCause]:
+def _causes(ran: Ran, window: JudgedWindow) -> list[OfCause]:
     """Each cause by itself, the most frequent first."""
     found = []
     for cause, times in Counter(one.cause for one in ran.within).most_common():
@@ -142,7 +142,9 @@ def _causes(ran: Ran, window: Window) -> list[OfCause]:
     return found
 
 
-def _grades(ran: Ran, window: Window, of_silence: Sequence[Warned]) -> list[OfGrade]:
+def _grades(
+    ran: Ran, window: JudgedWindow, of_silence: Sequence[SimulatedWarning]
+) -> list[OfGrade]:
     grade = _grade(ran, window)
     at, _ = window.warned_at(columns(ran.table, of_silence))
     found = []
@@ -166,20 +168,22 @@ def _grades(ran: Ran, window: Window, of_silence: Sequence[Warned]) -> list[OfGr
     return found
 
 
-def _grade(ran: Ran, window: Window) -> Codes:
+def _grade(ran: Ran, window: JudgedWindow) -> Codes:
     """int8[silences]: the customer's grade at the first tick of each."""
     grades = ran.walked.grades
     tick = np.ceil(window.counted.start - ran.begin / DAY_S).astype(np.int64)
     return np.asarray(grades[np.clip(tick, 0, len(grades) - 1), window.counted.row])
 
 
-def _missed(ran: Ran, window: Window, of_silence: Sequence[Warned]) -> list[Missed]:
+def _missed(
+    ran: Ran, window: JudgedWindow, of_silence: Sequence[SimulatedWarning]
+) -> list[MissedVip]:
     """Lapses of VIPs that nobody was warned of in time, the most spending first."""
     counted = window.counted
     at, _ = window.warned_at(columns(ran.table, of_silence))
     late = np.flatnonzero(counted.lapse & ~window.timely(at) & (_grade(ran, window) == VIP))
     return [
-        Missed(
+        MissedVip(
             customer=ran.table.customers[counted.row[n]],
             lapsed_at=_day((counted.start[n] + counted.length[n]) * DAY_S),
             spent_before=float(counted.spent[n]),
@@ -188,7 +192,7 @@ def _missed(ran: Ran, window: Window, of_silence: Sequence[Warned]) -> list[Miss
     ]
 
 
-def _levels(ran: Ran, window: Window, of_silence: Sequence[Warned]) -> list[Level]:
+def _levels(ran: Ran, window: JudgedWindow, of_silence: Sequence[SimulatedWarning]) -> list[Level]:
     """What fewer warnings would have given: those of the most expected value, in hindsight."""
     worth = np.array([one.expected_value for one in of_silence])
     found = []
@@ -232,7 +236,7 @@ def _outcomes(ran: Ran) -> list[tuple[Outcome, date | None]]:
 
 
 def _outcome(
-    warned: Warned, bought: dict[str, Floats], known_until: float
+    warned: SimulatedWarning, bought: dict[str, Floats], known_until: float
 ) -> tuple[Outcome, date | None]:
     if warned.last_purchase_at is None or warned.lapse_days is None:
         return "open", None
@@ -254,7 +258,7 @@ def _purchases(table: EventTable) -> dict[str, Floats]:
     return {table.customers[n]: part for n, part in zip(who.tolist(), parts, strict=True)}
 
 
-def _shown(ran: Ran, one: Warned, became: tuple[Outcome, date | None]) -> Shown:
+def _shown(ran: Ran, one: SimulatedWarning, became: tuple[Outcome, date | None]) -> Shown:
     return Shown(
         customer=one.customer_id,
         at=one.at,

@@ -28,7 +28,15 @@ from services.scoring.core.features.events import DAY_S
 from services.scoring.training.data.event_table import EventTable
 
 __all__ = [
-    "LAPSE", "Figures", "Judged", "LapseRule", "Silences", "Warnings", "Window", "judge", "judged",
+    "LAPSE",
+    "Figures",
+    "Judged",
+    "JudgedWindow",
+    "LapseRule",
+    "Silences",
+    "Warnings",
+    "judge",
+    "judged",
     "silences",
 ]  # fmt: skip
 
@@ -125,7 +133,7 @@ class Warnings:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class JudgedWindow:
     """The counted silences of a window, and what budgets are measured in."""
 
     counted: Silences
@@ -134,7 +142,7 @@ class Window:
     """Those, times 30 days."""
 
     @classmethod
-    def of(cls, found: Silences, begin: float, end: float) -> "Window":
+    def of(cls, found: Silences, begin: float, end: float) -> "JudgedWindow":
         """Of all silences, those that begin in [begin, end)."""
         within = found.select((found.start >= begin / DAY_S) & (found.start < end / DAY_S))
         customers = len(np.unique(within.row))
@@ -172,12 +180,12 @@ class Window:
         early = np.floor(at) <= IN_TIME * self.counted.length
         return np.asarray(self.fired(at) & self.counted.lapse & early)
 
-    def only(self, which: Flags) -> "Window":
+    def only(self, which: Flags) -> "JudgedWindow":
         """The silences under a mask, and those customers alone."""
         counted = self.counted.select(which)
         customers = len(np.unique(counted.row))
         share = customers / self.customers if self.customers else 0.0
-        return Window(counted, customers, self.months * share)
+        return JudgedWindow(counted, customers, self.months * share)
 
     def figures(self, at: Floats) -> Figures:
         """What warnings at these days of silence come to."""
@@ -202,10 +210,10 @@ def judge(
     table: EventTable, warnings: Warnings, begin: float, end: float, rule: LapseRule = LAPSE
 ) -> Judged:
     """Hold warnings against the table's purchases; counted are silences of [begin, end)."""
-    return judged(Window.of(silences(table, rule), begin, end), warnings)
+    return judged(JudgedWindow.of(silences(table, rule), begin, end), warnings)
 
 
-def judged(window: Window, warnings: Warnings) -> Judged:
+def judged(window: JudgedWindow, warnings: Warnings) -> Judged:
     """Hold warnings against the counted silences of a window."""
     at, inside = window.warned_at(warnings)
     ours = window.figures(at)
@@ -222,7 +230,7 @@ def judged(window: Window, warnings: Warnings) -> Judged:
     )
 
 
-def _as_often(window: Window, target: int) -> AsOften:
+def _as_often(window: JudgedWindow, target: int) -> AsOften:
     """The rule of at most three gaps that gives as many warnings; thinned, where it gives more."""
     full = window.figures(window.rule_at(RULE_GAPS_MAX))
     if target < full.warned:
@@ -249,7 +257,7 @@ def _thinned(full: Figures, part: float) -> Figures:
     )
 
 
-def _by_spending(window: Window, target: int) -> Figures:
+def _by_spending(window: JudgedWindow, target: int) -> Figures:
     at = window.rule_at(RULE_GAPS_MAX)
     fired = np.flatnonzero(window.fired(at))
     most = fired[np.argsort(-window.counted.spent[fired], kind="stable")[:target]]

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from deploy.backtest.result import AtRisk, Quality, Result, Warned
+from deploy.backtest.result import AtRisk, Quality, Result, WarningEntry
 from deploy.backtest.words import cause_word, day, days, grade_word, say
 from services.alerts.core.wording.catalogue import sentence
 from services.alerts.core.wording.numbers import LANGUAGES, Language, number
@@ -270,7 +270,7 @@ def _warned(result: Result, language: Language) -> list[Block]:
     return [table, *_cut(WARNED_MAX, len(result.warned), WARNINGS_FILE, language)]
 
 
-def _then(one: Warned, language: Language) -> str:
+def _then(one: WarningEntry, language: Language) -> str:
     if one.outcome == "open":
         return say("open", language)
     if one.outcome_at is None:
@@ -311,7 +311,7 @@ def _method(language: Language) -> list[Block]:
     return [Text(say(f"method_{name}", language)) for name in ("lost", "in_time", "rule")]
 
 
-def _why(one: AtRisk | Warned, result: Result, language: Language) -> str:
+def _why(one: AtRisk | WarningEntry, result: Result, language: Language) -> str:
     reason = Reason(code=one.cause, impact=0.0, facts=one.facts)
     return sentence(reason, language, result.currency).strip()
 

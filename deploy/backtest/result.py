@@ -75,7 +75,7 @@ class Week(msgspec.Struct, kw_only=True, frozen=True):
     """Of these, followed by a lapse."""
 
 
-class Missed(msgspec.Struct, kw_only=True, frozen=True):
+class MissedVip(msgspec.Struct, kw_only=True, frozen=True):
     """A VIP who lapsed without a warning in time."""
 
     customer: str
@@ -84,7 +84,7 @@ class Missed(msgspec.Struct, kw_only=True, frozen=True):
     """In the 91 days up to the last purchase."""
 
 
-class Warned(msgspec.Struct, kw_only=True, frozen=True):
+class WarningEntry(msgspec.Struct, kw_only=True, frozen=True):
     """One warning."""
 
     customer: str
@@ -154,8 +154,8 @@ class Result(msgspec.Struct, kw_only=True, frozen=True):
     causes: list[OfCause] = []
     grades: list[OfGrade] = []
     weeks: list[Week] = []
-    vips_missed: list[Missed] = []
-    warned: list[Warned] = []
+    vips_missed: list[MissedVip] = []
+    warned: list[WarningEntry] = []
     at_risk: list[AtRisk] = []
     levels: list[Level] = []
     every: Quality | None = None

@@ -23,7 +23,7 @@ from deploy.backtest.figures import Ran
 from deploy.backtest.learning import chosen
 from deploy.backtest.page import JSON_FILE, WARNINGS_FILE, render
 from deploy.backtest.result import ENCODER, Result
-from deploy.backtest.tasks import Warned
+from deploy.backtest.tasks import SimulatedWarning
 from deploy.backtest.walk import Setup, setup_of, walk
 from deploy.demo.progress import as_text, step
 from services.alerts.core.policy import Policy
@@ -33,7 +33,7 @@ from services.scoring.core.features.events import DAY_S
 from services.scoring.settings import ScoringSettings
 from services.scoring.training.data.event_file import read
 from services.scoring.training.data.event_table import EventTable
-from services.scoring.training.data.files.options import Options as Reading
+from services.scoring.training.data.files.options import ReadOptions as Reading
 from shared.kernel.errors import Invalid
 from shared.report.cells import cell
 
@@ -47,7 +47,7 @@ HISTORY_DAYS_MIN: Final = 28
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class BacktestOptions:
     """What the command line asks for. Days are UTC."""
 
     events: Path
@@ -62,14 +62,14 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class BacktestWindow:
     """Unix seconds UTC, midnights."""
 
     begin: float
     end: float
 
 
-def run(options: Options, console: Console) -> Path:
+def run(options: BacktestOptions, console: Console) -> Path:
     """Run it and say how far it is; returns what to look at. Raises Invalid, naming the mend."""
     began = time.monotonic()
     settings = ScoringSettings()
@@ -101,7 +101,7 @@ def run(options: Options, console: Console) -> Path:
     return _write(options.out, result, ran.warned)
 
 
-def window_of(table: EventTable, options: Options) -> Window:
+def window_of(table: EventTable, options: BacktestOptions) -> BacktestWindow:
     """The window that was asked for, or the last quarter of the file."""
     first = np.floor(table.events.time[0] / DAY_S)
     last = table.observed_until / DAY_S
@@ -116,13 +116,13 @@ def window_of(table: EventTable, options: Options) -> Window:
             f"the file tells of {_day(first * DAY_S)} to {_day(last * DAY_S)}: name a window in it "
             f"that begins {HISTORY_DAYS_MIN} days or more after its first day",
         )
-    return Window(begin * DAY_S, end * DAY_S)
+    return BacktestWindow(begin * DAY_S, end * DAY_S)
 
 
 def _policy(
-    options: Options,
+    options: BacktestOptions,
     table: EventTable,
-    window: Window,
+    window: BacktestWindow,
     settings: ScoringSettings,
     console: Console,
 ) -> Policy:
@@ -138,7 +138,7 @@ def _policy(
     return policy
 
 
-def _walked(table: EventTable, window: Window, setup: Setup, console: Console) -> Ran:
+def _walked(table: EventTable, window: BacktestWindow, setup: Setup, console: Console) -> Ran:
     """Walk on to the end of the file: silences of the window are warned of after it, too."""
     days = int((table.observed_until - window.begin) // DAY_S) + 1
     with step(console, f"Walk {days:,} days as live", days) as current:
@@ -148,7 +148,7 @@ def _walked(table: EventTable, window: Window, setup: Setup, console: Console) -
     return Ran(table=table, begin=window.begin, end=window.end, walked=walked, warned=told)
 
 
-def _write(out: Path, result: Result, warned: Sequence[Warned]) -> Path:
+def _write(out: Path, result: Result, warned: Sequence[SimulatedWarning]) -> Path:
     """The warnings, the figures and the page; returns the page."""
     out.mkdir(parents=True, exist_ok=True)
     with (out / WARNINGS_FILE).open("w", newline="", encoding="utf-8") as file:

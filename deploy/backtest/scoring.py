@@ -22,19 +22,19 @@ from services.scoring.core.features.times import moments
 from services.scoring.core.risk.timers import AFTER_BACKFILL
 from services.scoring.core.value.base import Base, measure
 from services.scoring.core.value.classify import Valuation
-from services.scoring.core.value.compare import StandingRows
+from services.scoring.core.value.compare import ClassificationRows
 from services.scoring.core.value.grades import influence
 from services.scoring.handlers.apply_effects import loaded_after, standing_after
 from services.scoring.handlers.assess_customers import Assessor
-from services.scoring.handlers.batch import Turn
-from services.scoring.handlers.classify_customers import Standings
+from services.scoring.handlers.batch import BatchCustomers
+from services.scoring.handlers.classify_customers import BatchClassifications
 from services.scoring.handlers.refresh_value_base import SAMPLE_CUSTOMERS_MAX
 from services.scoring.ports import (
     Due,
     EventRows,
-    Loaded,
-    LoadedStanding,
-    PartitionTurn,
+    LoadedClassification,
+    LoadedRows,
+    PartitionBatch,
     Predictor,
 )
 from services.scoring.training.data.event_table import EventTable
@@ -89,8 +89,8 @@ class Scoring:
         self._assessor = assessor
         self._at = until
         n = len(table.customers)
-        self._loaded = Loaded.nothing(n)
-        self._standing = LoadedStanding.nothing(n)
+        self._loaded = LoadedRows.nothing(n)
+        self._standing = LoadedClassification.nothing(n)
         self.looks = 0
         """Assessments made so far, told or not."""
         self._import(table.between(-np.inf, until))
@@ -152,13 +152,13 @@ class Scoring:
 
     def _turn(self, events: EventRows, due: Due, now: float) -> list[bytes]:
         moment = datetime.fromtimestamp(now, UTC)
-        turn = Turn(events, [[PartitionTurn(TP, 0, moment, {}, tick=True)]], due)
+        turn = BatchCustomers(events, [[PartitionBatch(TP, 0, moment, {}, tick=True)]], due)
         if not len(turn):
             return []
         rows = np.array([self._row[customer] for customer in turn.customers], np.int64)
         everybody = np.arange(len(rows))
         before = self._loaded.take(rows)
-        standings = Standings(
+        standings = BatchClassifications(
             turn, everybody, self._standing.take(rows), self.valuation, topics.CHANGES.name
         )
         effects = self._assessor(turn, before, self._predictor, standings)
@@ -169,7 +169,7 @@ class Scoring:
         told = effects.assessments.message[effects.assessments.told]
         return [bytes(message) for message in told.tolist()]
 
-    def _keep(self, written: StandingRows) -> None:
+    def _keep(self, written: ClassificationRows) -> None:
         rows = np.array([self._row[customer] for customer in written.customer.tolist()], np.int64)
         self._standing.put(rows, standing_after(written, self._standing.take(rows)))
 

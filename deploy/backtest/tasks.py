@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from services.alerts.core.policy import (
     Closed,
     CustomerState,
-    HeldOut,
+    HeldOutTask,
     Joined,
     OpenTask,
     Policy,
@@ -31,7 +31,7 @@ Kind = Literal["raised", "joined", "held_out"]
 
 
 @dataclass(frozen=True, slots=True)
-class Warned:
+class SimulatedWarning:
     """One cause of which a customer was warned; a task of several causes is several of these.
 
     Times are business time, UTC; money is the reporting currency.
@@ -66,13 +66,13 @@ class Ended:
     reason: str
 
 
-class Tasks:
+class SimulatedTasks:
     """What alerts remembers of the customers, and all that it did."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self._states: dict[str, CustomerState] = {}
-        self.warned: list[Warned] = []
+        self.warned: list[SimulatedWarning] = []
         self.ended: list[Ended] = []
         self.why: Counter[str] = Counter()
         """Assessments by the row of the decision table that applied."""
@@ -126,14 +126,14 @@ class Tasks:
         self.ended.append(Ended(customer, task.opened_at, at, task.cause, reason))
 
 
-def _warned(step: Raised | Joined | HeldOut, message: RiskAssessed) -> list[Warned]:
+def _warned(step: Raised | Joined | HeldOutTask, message: RiskAssessed) -> list[SimulatedWarning]:
     kind: Kind = "raised"
     if not isinstance(step, Raised):
         kind = "joined" if isinstance(step, Joined) else "held_out"
     lapse, standing = message.lapse, message.standing
     facts = facts_of(message)
     return [
-        Warned(
+        SimulatedWarning(
             customer_id=message.customer_id,
             at=message.assessed_at,
             cause=cause,

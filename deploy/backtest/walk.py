@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.backtest.scoring import Scoring, days
-from deploy.backtest.tasks import Ended, Tasks, Warned
+from deploy.backtest.tasks import Ended, SimulatedTasks, SimulatedWarning
 from services.alerts.core.policy import Policy
 from services.scoring.core.features.events import Kind
 from services.scoring.core.value.classify import Valuation
@@ -58,7 +58,7 @@ def setup_of(settings: ScoringSettings, predictor: Predictor, policy: Policy) ->
 class Walked:
     """What a walk led to, in the order of time."""
 
-    warned: list[Warned]
+    warned: list[SimulatedWarning]
     ended: list[Ended]
     open: dict[str, RiskAssessed]
     """Customers with an open task at the end, and the newest assessment of each."""
@@ -86,7 +86,7 @@ def walk(
     Deterministic. Memory: about 2 KB and a byte a day for each customer, beside the table.
     """
     scoring = Scoring(table, begin, setup.predictor, setup.assessor, setup.valuation)
-    tasks = Tasks(setup.policy)
+    tasks = SimulatedTasks(setup.policy)
     ticks = days(begin, end)
     grades = np.empty((len(ticks), len(table.customers)), np.int8)
     before, messages = begin, 0

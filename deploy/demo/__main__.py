@@ -9,7 +9,7 @@ from types import FrameType
 from rich.console import Console
 
 from deploy.demo.progress import as_text
-from deploy.demo.run import Options, run
+from deploy.demo.run import DemoOptions, run
 from deploy.demo.services import DemoError
 from deploy.local.process import StackError
 from deploy.local.stack import DATA, ROOT
@@ -35,7 +35,7 @@ def main() -> int:
         signal.signal(wanted, _interrupt)
     console = Console(highlight=False)
     try:
-        return run(Options(given.data, given.output, given.households, given.days), console)
+        return run(DemoOptions(given.data, given.output, given.households, given.days), console)
     except KeyboardInterrupt:
         console.print("[yellow]Interrupted; every process has been stopped.[/]")
         return INTERRUPTED

@@ -2,8 +2,8 @@
 
 The services write the offsets they have reached to Kafka five times a second, for displays and
 for tools like this one; nothing here looks into a service. What is counted may be up to that
-0.2 s old (0.3 s, as a `Pace` asks) and errs on the high side, but for control records that ingest
-has yet to copy to every partition.
+0.2 s old (0.3 s, as a `Backpressure` asks) and errs on the high side, but for control records that
+ingest has yet to copy to every partition.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from shared.contracts.topics import ACTIVITY, RAW, RISK, Topic
 from shared.kafka.settings import KafkaSettings
 
 LOOK_S = 0.1
-"""Between two questions of a `Pace`: half of the time after which the positions are new."""
+"""Between two questions of a `Backpressure`: half of the time after which the positions are new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class Backlog:
         return {tp: position.offset for tp, position in found.items()}
 
 
-class Pace:
+class Backpressure:
     """Tells a sender whether some stages keep up with it.
 
     It knows what was sent since it last asked them, so it asks only where that may be too much,

@@ -71,7 +71,7 @@ class Dated(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class PanelHistory:
     """The panel as columns; times are UTC without a zone.
 
     `purchases`: basket_id, household_id, time, amount (USD) and, a list each, the lines' sku,
@@ -147,7 +147,7 @@ def household_of(customer: str) -> str:
     return customer.removeprefix("household-")
 
 
-def load(households_max: int | None = None, folder: Path | None = None) -> History:
+def load(households_max: int | None = None, folder: Path | None = None) -> PanelHistory:
     """Read the panel from `folder` (the package's own data by default).
 
     `households_max` keeps the households with the lowest numbers. Raises FileNotFoundError when
@@ -184,7 +184,7 @@ def load(households_max: int | None = None, folder: Path | None = None) -> Histo
         .sort("household_id")
         .collect()
     )
-    return History(purchases, contacts, profiles)
+    return PanelHistory(purchases, contacts, profiles)
 
 
 def _contacts(folder: Path, kept: pl.LazyFrame) -> pl.DataFrame:

@@ -13,39 +13,39 @@ import msgspec
 import numpy as np
 
 from deploy.backtest.judge import Figures
-from deploy.demo.judgement import Judgement, Warned
+from deploy.demo.judgement import Judgement, ReceivedWarning
 
 OPENED = "retention_task.opened"
 UPDATED = "retention_task.updated"
 CLOSED = "retention_task.closed"
 
 
-class Named(msgspec.Struct, frozen=True):
+class NamedParty(msgspec.Struct, frozen=True):
     """A customer or an account owner."""
 
     id: str
     name: str | None = None
 
 
-class Said(msgspec.Struct, frozen=True):
+class ReceivedReason(msgspec.Struct, frozen=True):
     """A reason, in words."""
 
     code: str
     text: str
 
 
-class Task(msgspec.Struct, frozen=True):
+class ReceivedTask(msgspec.Struct, frozen=True):
     """A retention task as the CRM received it. Times are business time, UTC."""
 
     id: str
     status: str
     cause: str
-    customer: Named
-    owner: Named | None
+    customer: NamedParty
+    owner: NamedParty | None
     band: str
     probability: float
     horizon_days: int
-    reasons: list[Said]
+    reasons: list[ReceivedReason]
     language: str
     value_at_risk: float
     currency: str
@@ -58,16 +58,16 @@ class Task(msgspec.Struct, frozen=True):
     steps: list[str] = []
 
 
-class Change(msgspec.Struct, frozen=True):
+class WebhookMessage(msgspec.Struct, frozen=True):
     """What a webhook says: a task was opened, updated or closed."""
 
     type: str
     timestamp: datetime
     """When it happened, business time."""
-    data: dict[str, Task]
+    data: dict[str, ReceivedTask]
 
     @property
-    def task(self) -> Task:
+    def task(self) -> ReceivedTask:
         """The task as it is after the change."""
         return self.data["task"]
 
@@ -77,7 +77,7 @@ class Received(msgspec.Struct, frozen=True):
 
     webhook_id: str
     received_ms: int
-    message: Change
+    message: WebhookMessage
 
 
 RECEIVED = msgspec.json.Decoder(list[Received])
@@ -109,19 +109,19 @@ def opened(received: Sequence[Received]) -> list[Received]:
     return [each for each in received if each.message.type == OPENED]
 
 
-def warnings(received: Sequence[Received]) -> list[Warned]:
+def warnings(received: Sequence[Received]) -> list[ReceivedWarning]:
     """Every cause that a task was opened for or that joined one, and when (business time)."""
-    found: list[Warned] = []
+    found: list[ReceivedWarning] = []
     known: dict[str, set[str]] = {}
     for each in received:
         task, at = each.message.task, each.message.timestamp
         codes = {reason.code for reason in task.reasons}
         if each.message.type == OPENED:
-            found.append(Warned(task.customer.id, at, task.cause))
+            found.append(ReceivedWarning(task.customer.id, at, task.cause))
             known[task.id] = codes | {task.cause}
         elif each.message.type == UPDATED:
             joined = sorted(codes - known.setdefault(task.id, set()))
-            found += [Warned(task.customer.id, at, cause) for cause in joined]
+            found += [ReceivedWarning(task.customer.id, at, cause) for cause in joined]
             known[task.id] |= codes
     return found
 

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import polars as pl
 
-from deploy.backtest.judge import Judged, Warnings, Window, judged, silences
+from deploy.backtest.judge import Judged, JudgedWindow, Warnings, judged, silences
 from services.scoring.core.features.events import DAY_S
 from services.scoring.training.data.event_table import EventTable, from_frame
 from shared.contracts.signs import SILENCE
@@ -23,7 +23,7 @@ MISSED_MAX: Final = 5
 """Households named among those who were missed."""
 
 
-class Warned(NamedTuple):
+class ReceivedWarning(NamedTuple):
     """A customer was warned of, for one cause, at an instant of business time (UTC)."""
 
     customer: str
@@ -31,7 +31,7 @@ class Warned(NamedTuple):
     cause: str
 
 
-class Missed(NamedTuple):
+class MissedLapse(NamedTuple):
     """A lapse that was not warned about in time."""
 
     customer: str
@@ -47,20 +47,20 @@ class Judgement:
     judged: Judged
     every: Judged
     """The same of the warnings of all causes."""
-    missed: Sequence[Missed]
+    missed: Sequence[MissedLapse]
     """Those who had spent most first, at most `MISSED_MAX`."""
     missed_in_all: int
 
 
 def judge(
-    purchases: pl.DataFrame, warnings: Sequence[Warned], begin: datetime, end: datetime
+    purchases: pl.DataFrame, warnings: Sequence[ReceivedWarning], begin: datetime, end: datetime
 ) -> Judgement:
     """Hold `warnings` against `purchases`; counted are silences that begin in [begin, end).
 
     `purchases` has `customer` (text), `time` (UTC without a zone) and `amount`.
     """
     table = _table(purchases)
-    window = Window.of(silences(table), begin.timestamp(), end.timestamp())
+    window = JudgedWindow.of(silences(table), begin.timestamp(), end.timestamp())
     ours = _columns(table, [one for one in warnings if one.cause in SILENCE])
     timely = window.timely(window.warned_at(ours)[0])
     missed = window.counted.select(window.counted.lapse & ~timely)
@@ -69,7 +69,7 @@ def judge(
         judged=judged(window, ours),
         every=judged(window, _columns(table, warnings)),
         missed=[
-            Missed(
+            MissedLapse(
                 customer=table.customers[missed.row[at]],
                 silent_since=datetime.fromtimestamp(missed.start[at] * DAY_S, UTC),
                 spent=float(missed.spent[at]),
@@ -92,5 +92,5 @@ def _table(purchases: pl.DataFrame) -> EventTable:
     )
 
 
-def _columns(table: EventTable, warnings: Sequence[Warned]) -> Warnings:
+def _columns(table: EventTable, warnings: Sequence[ReceivedWarning]) -> Warnings:
     return Warnings.of(table, ((one.customer, one.at) for one in warnings))

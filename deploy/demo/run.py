@@ -17,17 +17,17 @@ import polars as pl
 from rich.console import Console
 
 from deploy.demo import summary
-from deploy.demo.backlog import ALERTS, INGEST, SCORING, Backlog, Pace
+from deploy.demo.backlog import ALERTS, INGEST, SCORING, Backlog, Backpressure
 from deploy.demo.dataset import (
     BACKFILL_END,
     DATA_END,
-    History,
+    PanelHistory,
     customer_id,
     household_of,
     load,
 )
 from deploy.demo.figures import RECEIVED, Measured, Received, faults, figures, warnings
-from deploy.demo.judgement import Warned, judge
+from deploy.demo.judgement import ReceivedWarning, judge
 from deploy.demo.progress import Step, step
 from deploy.demo.replayer import Replayer, days
 from deploy.demo.services import CRM, NAMES, PREPARE_COMMANDS, DemoError, Services
@@ -63,7 +63,7 @@ TASK_CHANGES = ("ebbwatch_alerts_tasks_raised_total", "ebbwatch_alerts_tasks_clo
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class DemoOptions:
     """What the command line asks for. `None` means all of them."""
 
     data: Path
@@ -75,7 +75,7 @@ class Options:
     """Days to replay after the silent part."""
 
 
-def run(options: Options, console: Console) -> int:
+def run(options: DemoOptions, console: Console) -> int:
     """Run the demo and tell what came of it; returns the exit status.
 
     Raises StackError or DemoError when a step fails. Nothing keeps running, however it ends.
@@ -126,11 +126,11 @@ class Scenario:
 
     def __init__(
         self,
-        options: Options,
+        options: DemoOptions,
         console: Console,
         kafka: KafkaSettings,
         services: Services,
-        history: History,
+        history: PanelHistory,
     ) -> None:
         self._days = options.days or (DATA_END - BACKFILL_END).days + 1
         self._console = console
@@ -201,7 +201,7 @@ class Scenario:
     async def _replay(self, backlog: Backlog) -> tuple[int, float]:
         dealt = days(self._history.since(BACKFILL_END).stream(), BACKFILL_END, self._days)
         total = sum(len(day.bodies) for day in dealt)
-        pace = Pace(backlog, INGEST, SCORING)
+        pace = Backpressure(backlog, INGEST, SCORING)
 
         async def catch_up(records: int) -> None:
             async def done() -> bool:
@@ -277,13 +277,13 @@ def _prepare(stack: LocalStack) -> None:
         )
 
 
-def _write_warnings(path: Path, told: Sequence[Warned]) -> None:
+def _write_warnings(path: Path, told: Sequence[ReceivedWarning]) -> None:
     """The warnings with the data set's own ids, as any judge of warnings reads them."""
     lines = [f"{household_of(one.customer)},{one.at.isoformat()},{one.cause}" for one in told]
     path.write_text("\n".join(["customer_id,at,cause", *lines, ""]))
 
 
-def _tell(options: Options, console: Console, history: History, measured: Measured) -> int:
+def _tell(options: DemoOptions, console: Console, history: PanelHistory, measured: Measured) -> int:
     purchases = history.purchases.select(
         pl.col("household_id").map_elements(customer_id, pl.String).alias("customer"),
         "time",

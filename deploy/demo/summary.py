@@ -11,7 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from deploy.demo.figures import Received, Task, opened
+from deploy.demo.figures import Received, ReceivedTask, opened
 
 EXAMPLES = 3
 BAR_CELLS = 24
@@ -40,9 +40,9 @@ def show(
     console.print(_right(found["warning"]))
 
 
-def examples(tasks: Sequence[Task]) -> list[Task]:
+def examples(tasks: Sequence[ReceivedTask]) -> list[ReceivedTask]:
     """Three tasks that show most: the most valuable one of each language and of another cause."""
-    chosen: list[Task] = []
+    chosen: list[ReceivedTask] = []
     ordered = sorted(tasks, key=lambda task: (-task.value_at_risk, task.id))
     for task in ordered:
         if task.language not in {each.language for each in chosen}:
@@ -53,7 +53,7 @@ def examples(tasks: Sequence[Task]) -> list[Task]:
     return (chosen + rest)[:EXAMPLES]
 
 
-def afterwards(task: Task, purchases: pl.DataFrame) -> str:
+def afterwards(task: ReceivedTask, purchases: pl.DataFrame) -> str:
     """What the customer did after the task was opened, according to the data."""
     since = task.opened_at.replace(tzinfo=None)
     later = purchases.filter(
@@ -104,7 +104,7 @@ def _counts(title: str, counts: Mapping[str, int]) -> Table:
     return table
 
 
-def _example(task: Task, purchases: pl.DataFrame) -> Panel:
+def _example(task: ReceivedTask, purchases: pl.DataFrame) -> Panel:
     owner = task.owner.name or task.owner.id if task.owner else "nobody"
     lines = [
         f"for {owner} · opened {task.opened_at:%Y-%m-%d} · due {task.due_at:%Y-%m-%d} · "
@@ -122,7 +122,7 @@ def _example(task: Task, purchases: pl.DataFrame) -> Panel:
     )
 
 
-def _risk(task: Task) -> str:
+def _risk(task: ReceivedTask) -> str:
     if task.lapse_probability is None or task.lapse_days is None:
         return f"{task.probability:.0%} likely to buy nothing for {task.horizon_days} days"
     return f"{task.lapse_probability:.0%} likely to stay silent for {task.lapse_days:.0f} days"

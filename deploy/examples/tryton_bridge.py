@@ -29,7 +29,7 @@ TIMEOUT_S: Final = 10.0
 """Of one call to Tryton: less than the 15 s that Ebbwatch waits for us."""
 
 
-class Settings(HttpSettings):
+class TrytonSettings(HttpSettings):
     """Read from `TRYTON_BRIDGE_*`."""
 
     model_config = SettingsConfigDict(env_prefix="TRYTON_BRIDGE_")
@@ -182,7 +182,7 @@ def create_app(secret: SecretStr, tryton: Tryton) -> FastAPI:
 
 
 if __name__ == "__main__":
-    settings = Settings()
+    settings = TrytonSettings()
     client = Tryton(
         settings.tryton_url.rstrip("/"),
         settings.user,

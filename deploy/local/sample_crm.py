@@ -27,7 +27,7 @@ MESSAGES_MAX = 50_000
 """Messages kept, at about 2 kB each; the oldest go first. The demo's year gives a few thousand."""
 
 
-class Settings(HttpSettings):
+class SampleCrmSettings(HttpSettings):
     """Read from `SAMPLE_CRM_*`."""
 
     model_config = SettingsConfigDict(env_prefix="SAMPLE_CRM_")
@@ -103,7 +103,7 @@ async def _body(request: Request) -> bytes:
 
 
 if __name__ == "__main__":
-    settings = Settings()
+    settings = SampleCrmSettings()
     uvicorn.run(
         create_app(settings.webhook_secret, SystemClock()),
         host=settings.host,

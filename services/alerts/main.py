@@ -8,40 +8,40 @@ from functools import partial
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.connectors.check_remote import Described
-from services.alerts.connectors.context import Shared
-from services.alerts.connectors.poll_changes import LookForChanges
+from services.alerts.connectors.context import ConnectorContext
+from services.alerts.connectors.poll_changes import PollChanges
 from services.alerts.connectors.registry import Connectors, check, refused
-from services.alerts.connectors.routes import Place, add_crm_callbacks
+from services.alerts.connectors.routes import CallbackContext, add_crm_callbacks
 from services.alerts.connectors.store import (
     CallbackRows,
-    LookRows,
     MemberRows,
     OwnerRows,
+    PollRows,
     TokenRows,
 )
-from services.alerts.connectors.wecom.card_click import TakeClick
+from services.alerts.connectors.wecom.card_click import HandleCardClick
 from services.alerts.consumers import consumer, reading
 from services.alerts.delivery.core.encryption_key import key_of as aes_key
 from services.alerts.delivery.http_client import Http
-from services.alerts.delivery.purge import Forget
+from services.alerts.delivery.purge import Purge
 from services.alerts.delivery.send_sample import SendSample
-from services.alerts.delivery.sender import Deliver, Sending, raise_alarm
+from services.alerts.delivery.sender import DeliverySender, SenderBounds, raise_alarm
 from services.alerts.delivery.store.deliveries import Deliveries
 from services.alerts.delivery.store.delivery_log import DeliveryLog
-from services.alerts.delivery.store.encryption import Vault
+from services.alerts.delivery.store.encryption import Encryption
 from services.alerts.delivery.store.endpoint_admin import EndpointAdmin
 from services.alerts.delivery.store.endpoint_secrets import EndpointSecrets
 from services.alerts.delivery.store.endpoints import Endpoints
-from services.alerts.handlers.apply_task_action import Act
-from services.alerts.handlers.dry_run_policy import TryPolicy
+from services.alerts.handlers.apply_task_action import ApplyTaskAction
+from services.alerts.handlers.dry_run_policy import DryRunPolicy
 from services.alerts.handlers.give_verdict import GiveVerdict
-from services.alerts.handlers.handle_activity import Observe
-from services.alerts.handlers.handle_assessments import Assess
-from services.alerts.handlers.handle_segment_entries import Enter
+from services.alerts.handlers.handle_activity import HandleActivity
+from services.alerts.handlers.handle_assessments import HandleAssessments
+from services.alerts.handlers.handle_segment_entries import HandleSegmentEntries
 from services.alerts.handlers.measure_effect import MeasureEffect
 from services.alerts.handlers.publish_verdicts import PublishVerdicts
-from services.alerts.handlers.record_task_changes import Book
-from services.alerts.handlers.update_gauges import Measure, observe_aside, observe_kept
+from services.alerts.handlers.record_task_changes import RecordTaskChanges
+from services.alerts.handlers.update_gauges import UpdateGauges, observe_aside, observe_kept
 from services.alerts.inbound.activity import ActivityDecoder
 from services.alerts.inbound.changes import ChangesDecoder
 from services.alerts.inbound.http import add_routes
@@ -58,8 +58,8 @@ from services.alerts.store.business_clock import BusinessClock
 from services.alerts.store.customers import Customers
 from services.alerts.store.due_tasks import TaskLog
 from services.alerts.store.effects import Effects
-from services.alerts.store.policies import Rules
-from services.alerts.store.schedules import CareRows
+from services.alerts.store.policies import Policies
+from services.alerts.store.schedules import Schedules
 from services.alerts.store.tables import SCHEMA, api_token
 from services.alerts.store.tasks import Tasks
 from services.alerts.store.trials import Trials
@@ -79,7 +79,7 @@ from shared.runtime import service
 from shared.runtime.clock import SystemClock
 from shared.runtime.dependencies import Dependencies
 from shared.runtime.health import Health
-from shared.runtime.isolation import Careful
+from shared.runtime.isolation import ItemIsolation
 
 
 class Alerts:
@@ -94,11 +94,11 @@ class Alerts:
         self.business_clock = BusinessClock(self.clock, replay=settings.clock == "replay")
         self.ledger, self.outbox = Ledger(engine, SCHEMA), Outbox(SCHEMA)
         self.customers, self.tasks, self.deliveries = Customers(), Tasks(), Deliveries()
-        self.rules, self.trials = Rules(), Trials()
-        self.vault = Vault([aes_key(k.get_secret_value()) for k in settings.secret_keys])
+        self.rules, self.trials = Policies(), Trials()
+        self.vault = Encryption([aes_key(k.get_secret_value()) for k in settings.secret_keys])
         fixed = {endpoint.id: endpoint.secrets for endpoint in settings.endpoints}
         self.endpoints = Endpoints(self.vault, fixed)
-        self.book = Book(
+        self.book = RecordTaskChanges(
             self.tasks,
             self.trials,
             self.deliveries,
@@ -107,16 +107,16 @@ class Alerts:
             settings.treatment_topic,
         )
         self.told, self.given, self.rung = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self.careful = Careful(Suspects(engine, SCHEMA), self.clock, observe_aside)
-        self.owner_rows, self.looks = OwnerRows(engine), LookRows(engine)
+        self.careful = ItemIsolation(Suspects(engine, SCHEMA), self.clock, observe_aside)
+        self.owner_rows, self.looks = OwnerRows(engine), PollRows(engine)
         self.relays = {
             name: Relay(engine, self.outbox, Producer(kafka, f"alerts-{name}"))
             for name in ("risk", "activity", "changes", "verdicts")
         }
 
-    def assess(self) -> Assess:
+    def assess(self) -> HandleAssessments:
         """The handler of the risk topic."""
-        return Assess(
+        return HandleAssessments(
             engine=self.engine,
             decode=RiskDecoder(self.settings.dead_letter_topic),
             ledger=self.ledger,
@@ -130,9 +130,9 @@ class Alerts:
             told=self.told,
         )
 
-    def observe(self) -> Observe:
+    def observe(self) -> HandleActivity:
         """The handler of the activity topic."""
-        return Observe(
+        return HandleActivity(
             engine=self.engine,
             decode=ActivityDecoder(self.settings.dead_letter_topic),
             ledger=self.ledger,
@@ -145,14 +145,14 @@ class Alerts:
             told=self.told,
         )
 
-    def enter(self) -> Enter:
+    def enter(self) -> HandleSegmentEntries:
         """The handler of the changes topic."""
-        return Enter(
+        return HandleSegmentEntries(
             engine=self.engine,
             decode=ChangesDecoder(self.settings.dead_letter_topic),
             ledger=self.ledger,
             customers=self.customers,
-            rows=CareRows(),
+            rows=Schedules(),
             rules=self.rules,
             book=self.book,
             outbox=self.outbox,
@@ -176,9 +176,9 @@ class Alerts:
             given=self.given,
         )
 
-    def act(self) -> Act:
+    def act(self) -> ApplyTaskAction:
         """The handler of what else owners do."""
-        return Act(
+        return ApplyTaskAction(
             engine=self.engine,
             customers=self.customers,
             tasks=self.tasks,
@@ -200,7 +200,7 @@ class Alerts:
             give_verdict=self.give_verdict(),
             act=self.act(),
             rules=self.rules,
-            try_policy=TryPolicy(engine=self.engine, assessments=Assessments()),
+            try_policy=DryRunPolicy(engine=self.engine, assessments=Assessments()),
             measure_effect=MeasureEffect(engine=self.engine, effects=Effects(), rules=self.rules),
             effect_page=effect_page,
             business_clock=self.business_clock,
@@ -250,13 +250,13 @@ class Alerts:
         """What speaks with each endpoint."""
         tokens = TokenRows(self.engine, self.vault)
         return Connectors(
-            Shared(http, self.clock, tokens, self.owner_rows, MemberRows(self.engine)),
+            ConnectorContext(http, self.clock, tokens, self.owner_rows, MemberRows(self.engine)),
             https_only=self.settings.delivery_https_only,
         )
 
-    def look_for_changes(self, connectors: Connectors) -> LookForChanges:
+    def look_for_changes(self, connectors: Connectors) -> PollChanges:
         """The loop that reads what owners did in their CRMs."""
-        return LookForChanges(
+        return PollChanges(
             self.engine,
             endpoints=self.endpoints,
             readers=connectors,
@@ -268,9 +268,9 @@ class Alerts:
             careful=self.careful,
         )
 
-    def crm_callbacks(self, connectors: Connectors) -> Place:
+    def crm_callbacks(self, connectors: Connectors) -> CallbackContext:
         """Where CRMs' callbacks arrive."""
-        take_click = TakeClick(
+        take_click = HandleCardClick(
             engine=self.engine,
             tasks=self.tasks,
             owners=self.owner_rows,
@@ -278,7 +278,7 @@ class Alerts:
             give_verdict=self.give_verdict(),
             clock=self.clock,
         )
-        return Place(
+        return CallbackContext(
             engine=self.engine,
             endpoints=self.endpoints,
             looks=self.looks,
@@ -288,14 +288,14 @@ class Alerts:
             clock=self.clock,
         )
 
-    def deliver(self, connectors: Connectors) -> Deliver:
+    def deliver(self, connectors: Connectors) -> DeliverySender:
         """The sender's loop."""
-        return Deliver(
+        return DeliverySender(
             self.engine,
             deliveries=self.deliveries,
             endpoints=self.endpoints,
             connectors=connectors,
-            sending=Sending(
+            sending=SenderBounds(
                 concurrency_max=self.settings.delivery_concurrency_max,
                 timeout_s=self.settings.delivery_timeout_s,
                 margin_s=LEASE_MARGIN_S,
@@ -372,13 +372,13 @@ async def _run(alerts: Alerts, connectors: Connectors) -> int:
         "looks": alerts.look_for_changes(connectors),
         "verdicts": PublishVerdicts(alerts.relays["verdicts"].recover, alerts.given, health),
         "tend": tend(alerts),
-        "forget": Forget(
+        "forget": Purge(
             forget=log.forget,
             keep=timedelta(days=settings.delivery_log_days),
             clock=alerts.clock,
             health=health,
         ),
         "housekeeping": alerts.housekeeping().watch,
-        "measure": Measure(waiting=log.waiting, clock=alerts.clock, health=health),
+        "measure": UpdateGauges(waiting=log.waiting, clock=alerts.clock, health=health),
     }
     return await service.run(loops, app, settings, health, prepare)

@@ -7,8 +7,8 @@ from typing import Protocol
 
 import msgspec
 
-from services.alerts.core.effect import Effect, Subject
-from services.alerts.core.experiment_subject import Trial
+from services.alerts.core.effect import Effect, MeasuredSubject
+from services.alerts.core.experiment_subject import ExperimentSubject
 from services.alerts.core.owner import OwnerRecord
 from services.alerts.core.policy import Closed, CustomerState
 from services.alerts.core.policy_document import Policy
@@ -39,14 +39,14 @@ class ProfileSeen:
         return other is None or (self.at, self.event_id) > (other.at, other.event_id)
 
 
-class Known(msgspec.Struct, frozen=True, gc=False):
+class KnownCustomer(msgspec.Struct, frozen=True, gc=False):
     """A customer as stored."""
 
     state: CustomerState
     profile: ProfileSeen | None
 
 
-class Assessed(msgspec.Struct, frozen=True, gc=False):
+class AssessmentSeen(msgspec.Struct, frozen=True, gc=False):
     """A decoded risk message and where it came from."""
 
     tp: TopicPartition
@@ -56,7 +56,7 @@ class Assessed(msgspec.Struct, frozen=True, gc=False):
 
 
 @dataclass(frozen=True, slots=True)
-class Changed:
+class ClassificationChanged:
     """A decoded change of a customer's standing and where it came from."""
 
     tp: TopicPartition
@@ -91,7 +91,7 @@ class ActivitySeen:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class TaskChange:
     """A task after a change that is to be told, and the partition that caused it."""
 
     task: Task
@@ -114,12 +114,14 @@ class VerdictGiven:
 class Customers(Protocol):
     """What is remembered of customers."""
 
-    async def lock(self, work: UnitOfWork, customers: Iterable[str]) -> dict[str, Known]: ...
+    async def lock(
+        self, work: UnitOfWork, customers: Iterable[str]
+    ) -> dict[str, KnownCustomer]: ...
     async def note_purchases(
         self, work: UnitOfWork, newest: Mapping[str, datetime]
     ) -> set[str]: ...
     async def write(
-        self, work: UnitOfWork, states: Iterable[CustomerState], before: Mapping[str, Known]
+        self, work: UnitOfWork, states: Iterable[CustomerState], before: Mapping[str, KnownCustomer]
     ) -> None: ...
     async def write_profiles(self, work: UnitOfWork, seen: Mapping[str, ProfileSeen]) -> None: ...
 
@@ -138,7 +140,7 @@ class Tasks(Protocol):
 class Trials(Protocol):
     """Who was treated or left alone, and the purchases that they are measured by."""
 
-    async def add(self, work: UnitOfWork, trials: Sequence[Trial]) -> None: ...
+    async def add(self, work: UnitOfWork, trials: Sequence[ExperimentSubject]) -> None: ...
     async def note_purchases(self, work: UnitOfWork, seen: Sequence[PurchaseSeen]) -> None: ...
     async def measure(
         self, work: UnitOfWork, ended_by: datetime, at: datetime, most: int
@@ -152,7 +154,7 @@ class TaskLog(Protocol):
     async def add(self, work: UnitOfWork, events: Sequence[TaskEvent]) -> None: ...
 
 
-class Rules(Protocol):
+class Policies(Protocol):
     """What decisions are made by."""
 
     async def hold_allocation(self, work: UnitOfWork, owners: Sequence[str]) -> None: ...
@@ -165,7 +167,7 @@ class Rules(Protocol):
 class Assessments(Protocol):
     """Assessments as they came."""
 
-    async def add(self, work: UnitOfWork, seen: Sequence[Assessed]) -> None: ...
+    async def add(self, work: UnitOfWork, seen: Sequence[AssessmentSeen]) -> None: ...
     async def between(
         self, work: UnitOfWork, begin: datetime, end: datetime, after: str, customers: int
     ) -> dict[str, list[RiskAssessed]]: ...
@@ -190,7 +192,7 @@ class Relay(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class CareFor:
+class ScheduledCustomer:
     """A customer whom a schedule is about."""
 
     customer_id: str
@@ -210,22 +212,22 @@ class Effects(Protocol):
 
     async def subjects(
         self, work: UnitOfWork, policy: str, begin: datetime | None, end: datetime | None
-    ) -> list[Subject]: ...
+    ) -> list[MeasuredSubject]: ...
     async def unmeasured(self, work: UnitOfWork, policy: str) -> int: ...
     async def put_save_rates(
         self, work: UnitOfWork, rates: Mapping[str, tuple[float, Effect]], at: datetime
     ) -> None: ...
 
 
-class CareRows(Protocol):
+class Schedules(Protocol):
     """Which customers a schedule is about."""
 
     async def born_on(
         self, work: UnitOfWork, days: Sequence[str], grades: Sequence[str], after: str, most: int
-    ) -> list[CareFor]: ...
+    ) -> list[ScheduledCustomer]: ...
     async def everybody(
         self, work: UnitOfWork, grades: Sequence[str], after: str, most: int
-    ) -> list[CareFor]: ...
+    ) -> list[ScheduledCustomer]: ...
     async def unvisited(
         self,
         work: UnitOfWork,
@@ -234,7 +236,7 @@ class CareRows(Protocol):
         grades: Sequence[str],
         after: str,
         most: int,
-    ) -> list[CareFor]: ...
+    ) -> list[ScheduledCustomer]: ...
     async def first_entries(
         self, work: UnitOfWork, entries: Sequence[CustomerChanged]
     ) -> set[tuple[str, int]]: ...
@@ -261,7 +263,7 @@ class DueTasks(Protocol):
     ) -> list[str]: ...
 
 
-class Traces(Protocol):
+class Erasure(Protocol):
     """What is known of a customer as a person."""
 
     async def forget_names(self, work: UnitOfWork, customer_id: str) -> None: ...

@@ -5,20 +5,20 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from services.alerts.handlers.measure_effect import MeasureOutcomes
-from services.alerts.handlers.raise_scheduled_tasks import TakeCare
-from services.alerts.handlers.run_task_timers import Tend
+from services.alerts.handlers.raise_scheduled_tasks import RaiseScheduledTasks
+from services.alerts.handlers.run_task_timers import RunTaskTimers
 from services.alerts.store.assessments import Assessments
 from services.alerts.store.due_tasks import DueTasks, TaskLog
 from services.alerts.store.effects import Effects
-from services.alerts.store.schedules import CareRows
+from services.alerts.store.schedules import Schedules
 
 if TYPE_CHECKING:  # main imports this module
     from services.alerts.main import Alerts
 
 
-def tend(alerts: "Alerts") -> Tend:
+def tend(alerts: "Alerts") -> RunTaskTimers:
     """The loop of the timers: what is due, what customers did, what the calendar says."""
-    return Tend(
+    return RunTaskTimers(
         engine=alerts.engine,
         customers=alerts.customers,
         tasks=alerts.tasks,
@@ -58,11 +58,11 @@ def _measure_outcomes(alerts: "Alerts") -> MeasureOutcomes:
     )
 
 
-def _take_care(alerts: "Alerts") -> TakeCare:
-    return TakeCare(
+def _take_care(alerts: "Alerts") -> RaiseScheduledTasks:
+    return RaiseScheduledTasks(
         engine=alerts.engine,
         customers=alerts.customers,
-        rows=CareRows(),
+        rows=Schedules(),
         rules=alerts.rules,
         book=alerts.book,
         outbox=alerts.outbox,

@@ -21,7 +21,7 @@ from services.ingest.settings import IngestSettings
 from services.ingest.store.dead_letters import DeadLetters
 from services.ingest.store.stops import Stops
 from services.ingest.store.tables import SCHEMA, api_token
-from services.ingest.store.unfinished_records import RawMarks
+from services.ingest.store.unfinished_records import UnfinishedRecords
 from shared.http.access import Tokens
 from shared.http.app import create_app, limits_of
 from shared.kafka.fenced import FencedConsumer
@@ -106,7 +106,7 @@ async def run() -> int:
         FloodWatch(Stops(engine), settings.flood_share_max, clock),
         health,
         clock,
-        RawMarks(engine),
+        UnfinishedRecords(engine),
     )
     index_letters = _letters(settings, kafka, engine, clock, health)
     tokens = Tokens(engine, api_token, clock)

@@ -12,16 +12,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.scoring import metrics
 from services.scoring.core.imports import under_way
 from services.scoring.handlers.assess_customers import Assessor
-from services.scoring.handlers.classify_customers import Standing
+from services.scoring.handlers.classify_customers import ClassificationTables
 from services.scoring.handlers.import_watch import ImportWatch
 from services.scoring.handlers.micro_batch import MicroBatch
-from services.scoring.handlers.model_serving import Serving
-from services.scoring.handlers.monitor_model import Watch
-from services.scoring.handlers.record_treatments import Treat
-from services.scoring.handlers.refresh_value_base import ValueRefresh
-from services.scoring.handlers.shadow_scoring import Shadow
+from services.scoring.handlers.model_serving import ModelServing
+from services.scoring.handlers.monitor_model import MonitorModel
+from services.scoring.handlers.record_treatments import RecordTreatments
+from services.scoring.handlers.refresh_value_base import RefreshValueBase
+from services.scoring.handlers.shadow_scoring import ShadowScoring
 from services.scoring.handlers.source_alarm import SourceAlarm
-from services.scoring.handlers.value_policy_cache import Valuing
+from services.scoring.handlers.value_policy_cache import ValuePolicyCache
 from services.scoring.inbound.activity import ActivityDecoder
 from services.scoring.inbound.http.absences import add_absence_routes
 from services.scoring.inbound.http.customers import add_routes
@@ -32,22 +32,22 @@ from services.scoring.model.background import Background
 from services.scoring.model.loading import loads
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.model.store import ArtefactStore
-from services.scoring.ports import Effects
+from services.scoring.ports import BatchEffects
 from services.scoring.settings import ScoringSettings
-from services.scoring.store.batch import TurnStore
+from services.scoring.store.batch import BatchStore
 from services.scoring.store.business_clock import BusinessClock
-from services.scoring.store.classification import StandingTable
-from services.scoring.store.classification_queries import StandingLists
+from services.scoring.store.classification import ClassificationTable
+from services.scoring.store.classification_queries import ClassificationQueries
 from services.scoring.store.customer_cache import CachingStandings, CachingStore
 from services.scoring.store.definitions import Decisions
-from services.scoring.store.history import History
+from services.scoring.store.history import HistoryReader
 from services.scoring.store.models import Models
-from services.scoring.store.monitoring import Watching
+from services.scoring.store.monitoring import MonitoringTables
 from services.scoring.store.shadow_scores import Shadows
 from services.scoring.store.tables import SCHEMA, api_token
 from services.scoring.store.treatments import Treatments
 from services.scoring.store.value_jobs import ValueJobs
-from services.scoring.store.value_settings import Valuations
+from services.scoring.store.value_settings import ValueSettings
 from shared.contracts.risk import BANDS
 from shared.http.access import Tokens
 from shared.http.app import create_app, limits_of
@@ -67,7 +67,7 @@ from shared.runtime import service
 from shared.runtime.clock import Clock, SystemClock
 from shared.runtime.dependencies import Dependencies
 from shared.runtime.health import Health
-from shared.runtime.isolation import Careful
+from shared.runtime.isolation import ItemIsolation
 
 GAUGES_S = 1.0
 """How often gauges are set: several times per scrape."""
@@ -81,11 +81,11 @@ async def run() -> int:
     health = Health(clock)
     postgres = PostgresSettings()
     engine = create_engine(postgres, "scoring")
-    history = History(engine)
+    history = HistoryReader(engine)
     serving = serving_of(settings, engine)
-    shadow = Shadow(serving.challenger, Shadows(engine))
+    shadow = ShadowScoring(serving.challenger, Shadows(engine))
     treatments = _Treatments(settings, kafka, engine)
-    careful = Careful(Suspects(engine, SCHEMA), clock, _observe_aside)
+    careful = ItemIsolation(Suspects(engine, SCHEMA), clock, _observe_aside)
     value = _Value(settings, engine, careful)
     health.add_note("set_aside", careful.note)
     lanes = [
@@ -131,14 +131,14 @@ async def run() -> int:
 
 
 def watch_of(
-    settings: ScoringSettings, engine: AsyncEngine, serving: Serving, clock: Clock
-) -> Watch:
+    settings: ScoringSettings, engine: AsyncEngine, serving: ModelServing, clock: Clock
+) -> MonitorModel:
     """What watches the model that serves; an operator's command asks it too."""
     business = BusinessClock(
         Ledger(engine, SCHEMA), settings.activity_topic, clock, replay=settings.clock == "replay"
     )
-    return Watch(
-        roll=Watching(engine),
+    return MonitorModel(
+        roll=MonitoringTables(engine),
         background=Background(Models(engine).serving, ArtefactStore(settings.model_store)),
         champion=serving.current,
         challenger=serving.challenger,
@@ -149,9 +149,9 @@ def watch_of(
     )
 
 
-def serving_of(settings: ScoringSettings, engine: AsyncEngine) -> Serving:
+def serving_of(settings: ScoringSettings, engine: AsyncEngine) -> ModelServing:
     """What keeps the promoted model in memory."""
-    return Serving(
+    return ModelServing(
         Models(engine),
         ArtefactStore(settings.model_store),
         loads,
@@ -170,17 +170,17 @@ class _Lane:
         settings: ScoringSettings,
         kafka: KafkaSettings,
         engine: AsyncEngine,
-        serving: Serving,
-        valuing: Valuing,
-        shadow: Shadow,
-        careful: Careful,
+        serving: ModelServing,
+        valuing: ValuePolicyCache,
+        shadow: ShadowScoring,
+        careful: ItemIsolation,
     ) -> None:
         self.name = f"activity-{number}"
         ledger, outbox = Ledger(engine, SCHEMA), Outbox(SCHEMA)
-        newer = partial(History(engine).newer, settings.risk_topic)
+        newer = partial(HistoryReader(engine).newer, settings.risk_topic)
         self._relay = Relay(engine, outbox, Producer(kafka, f"scoring-relay-{number}"), newer)
         self._store = CachingStore(
-            TurnStore(engine, ledger, outbox), settings.cache_customers_max // settings.lanes
+            BatchStore(engine, ledger, outbox), settings.cache_customers_max // settings.lanes
         )
         self._shadow, self._dead_letter_topic = shadow, settings.dead_letter_topic
         self._alarm = SourceAlarm(self.name)
@@ -194,12 +194,12 @@ class _Lane:
             on_claim=self._claimed,
         )
         self._quarantine = _quarantine(settings, engine, ledger, outbox, self._relay)
-        standings = CachingStandings(StandingTable(), self._store)
+        standings = CachingStandings(ClassificationTable(), self._store)
         self._handle = MicroBatch(
             decode=ActivityDecoder(settings.dead_letter_topic, replay=settings.clock == "replay"),
             store=self._store,
             sender=self._relay,
-            standing=Standing(standings, valuing.current, settings.changes_topic),
+            standing=ClassificationTables(standings, valuing.current, settings.changes_topic),
             assessor=Assessor.of(settings),
             predictor=serving.current,
             clock=careful.clock,
@@ -221,7 +221,7 @@ class _Lane:
         self._alarm.forget()
         await self._relay.recover(claim)
 
-    def _observe(self, effects: Effects, seconds: float) -> None:
+    def _observe(self, effects: BatchEffects, seconds: float) -> None:
         _observe(effects, seconds, self._dead_letter_topic)
         self._alarm(effects.moves)
         self._shadow.offer(effects)
@@ -245,7 +245,7 @@ class _Treatments:
             on_claim=self._relay.recover,
         )
         self._quarantine = _quarantine(settings, engine, ledger, outbox, self._relay)
-        self._handle = Treat(
+        self._handle = RecordTreatments(
             engine=engine,
             decode=TreatmentDecoder(settings.dead_letter_topic),
             ledger=ledger,
@@ -277,9 +277,9 @@ def _quarantine(
 
 
 def _add_routes(
-    app: FastAPI, engine: AsyncEngine, history: History, tokens: Tokens, clock: Clock
+    app: FastAPI, engine: AsyncEngine, history: HistoryReader, tokens: Tokens, clock: Clock
 ) -> None:
-    lists, decisions = StandingLists(engine), Decisions(engine)
+    lists, decisions = ClassificationQueries(engine), Decisions(engine)
     add_segment_routes(app, lists, decisions, tokens, clock)
     add_value_routes(app, lists, decisions, tokens, clock)
     add_absence_routes(app, decisions, tokens, clock)
@@ -289,11 +289,13 @@ def _add_routes(
 class _Value:
     """What is said of who a customer is: in force, and measured."""
 
-    def __init__(self, settings: ScoringSettings, engine: AsyncEngine, careful: Careful) -> None:
-        self.valuing = Valuing(
-            Valuations(engine), settings.value_poll_s, settings.lapse_clock, careful
+    def __init__(
+        self, settings: ScoringSettings, engine: AsyncEngine, careful: ItemIsolation
+    ) -> None:
+        self.valuing = ValuePolicyCache(
+            ValueSettings(engine), settings.value_poll_s, settings.lapse_clock, careful
         )
-        refresh = ValueRefresh(
+        refresh = RefreshValueBase(
             ValueJobs(engine),
             self.valuing.current,
             careful.clock,
@@ -334,7 +336,9 @@ def kept_tables(settings: ScoringSettings) -> tuple[TimeTable, ...]:
     )
 
 
-def _add_checks(health: Health, lanes: Sequence[_Lane], serving: Serving, valuing: Valuing) -> None:
+def _add_checks(
+    health: Health, lanes: Sequence[_Lane], serving: ModelServing, valuing: ValuePolicyCache
+) -> None:
     async def assigned() -> str | None:
         settled = all(lane.consumer.settled for lane in lanes)
         return None if settled else "partitions are not claimed yet"
@@ -357,8 +361,8 @@ def _add_checks(health: Health, lanes: Sequence[_Lane], serving: Serving, valuin
 
 async def _show(
     lanes: Sequence[_Lane],
-    serving: Serving,
-    valuing: Valuing,
+    serving: ModelServing,
+    valuing: ValuePolicyCache,
     imports: ImportWatch,
     stop: service.Stop,
 ) -> None:
@@ -384,7 +388,7 @@ def _observe_aside(aside: Mapping[str, int]) -> None:
         metrics.SET_ASIDE.labels(kind).set(count)
 
 
-def _observe(effects: Effects, seconds: float, dead_letter_topic: str) -> None:
+def _observe(effects: BatchEffects, seconds: float, dead_letter_topic: str) -> None:
     metrics.BATCH_SECONDS.observe(seconds)
     for kind, times in Counter(effects.events.type).items():
         metrics.EVENTS.labels(kind).inc(times)

@@ -15,11 +15,11 @@ from services.scoring.core.features.state import empty
 from services.scoring.core.imports import under_way
 from services.scoring.core.risk.bands import NO_BAND
 from services.scoring.core.value.classify import NO_SEGMENTS, NONE
-from services.scoring.core.value.compare import StandingColumns, StandingRows
+from services.scoring.core.value.compare import ClassificationColumns, ClassificationRows
 from shared.contracts.changes import CustomerChanged
 from shared.contracts.events import Profile
 from shared.contracts.risk import Method
-from shared.kafka.batch import Batch, Record
+from shared.kafka.batch import Batch, ConsumedRecord
 from shared.kernel.errors import Transient
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.ledger import Move, TopicPartition
@@ -96,7 +96,7 @@ class EventRows:
     live: list[bool] = field(default_factory=list)
     """False for events of a backfill."""
     profile: list[Profile | None] = field(default_factory=list)
-    record: list[Record] = field(default_factory=list)
+    record: list[ConsumedRecord] = field(default_factory=list)
     """As it was read: its value is kept as history, its origin names a dead letter."""
     step: list[int] = field(default_factory=list)
     """Within the turn; in a replay each step ends with a tick."""
@@ -116,7 +116,7 @@ class EventRows:
 
 
 @dataclass(slots=True)
-class PartitionTurn:
+class PartitionBatch:
     """What one step of a turn does with one partition."""
 
     tp: TopicPartition
@@ -140,7 +140,7 @@ class PartitionTurn:
 
 
 @dataclass(slots=True)
-class Loaded(Columns):
+class LoadedRows(Columns):
     """What is stored of some customers; every column has their order. Times are Unix seconds UTC,
     to the microsecond as PostgreSQL keeps them, and NaN where there is none."""
 
@@ -168,7 +168,7 @@ class Loaded(Columns):
     """When the last assessment wanted the next look; the timer may fire before it."""
 
     @classmethod
-    def nothing(cls, n: int) -> "Loaded":
+    def nothing(cls, n: int) -> "LoadedRows":
         """Customers of whom nothing is stored."""
         return cls(
             state=empty(n),
@@ -187,11 +187,11 @@ class Loaded(Columns):
 
 
 @dataclass(slots=True)
-class Assessments(Columns):
+class NewAssessments(Columns):
     """New assessments, each customer's in the order of their revisions; never changed once made."""
 
     row: Ints
-    """The customer, as index into `Effects.customers`."""
+    """The customer, as index into `BatchEffects.customers`."""
     revision: Ints
     assessed_at: Floats
     """Unix seconds UTC, to the microsecond, as `look_at`."""
@@ -201,7 +201,7 @@ class Assessments(Columns):
     features: Floats
     """float64[n, F]."""
     published_signs: NDArray[np.int16]
-    """Signs that the risk topic was last sent, as in `Loaded`."""
+    """Signs that the risk topic was last sent, as in `LoadedRows`."""
     value_at_risk: Floats
     """Money expected within the horizon, times the lapse probability; reporting currency."""
     told: Flags
@@ -212,7 +212,7 @@ class Assessments(Columns):
     """bytes: P(no purchase) over each horizon (`core.risk.horizons.pack`)."""
 
     @classmethod
-    def none(cls) -> "Assessments":
+    def none(cls) -> "NewAssessments":
         """Of nobody."""
         whole, real, code = np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.int8)
         bits = np.zeros(0, np.int16)
@@ -223,20 +223,20 @@ class Assessments(Columns):
 
 
 @dataclass(slots=True)
-class Looks(Columns):
+class AssessedRows(Columns):
     """What every look of a turn found, also where the current assessment still holds."""
 
     probability: Floats
     band: Codes
 
     @classmethod
-    def none(cls) -> "Looks":
+    def none(cls) -> "AssessedRows":
         """At nobody."""
         return cls(np.zeros(0), np.zeros(0, np.int8))
 
 
 @dataclass(slots=True)
-class Effects:
+class BatchEffects:
     """Everything that one transaction writes."""
 
     events: EventRows
@@ -253,18 +253,18 @@ class Effects:
     """STATE of the first so many customers: those touched."""
     due_at: Floats
     """float64[n], Unix seconds UTC: the timer is armed so; NaN: it stays as it is."""
-    assessments: Assessments
+    assessments: NewAssessments
     predictor: Predictor
     messages: list[Message]
     moves: list[Move]
     recorded_at: datetime
-    looks: Looks = field(default_factory=Looks.none)
+    looks: AssessedRows = field(default_factory=AssessedRows.none)
     quality: Mapping[str, int] = field(default_factory=dict)
     """How many of the customers looked at have each quality flag."""
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class PublishedAssessment:
     """A published assessment with all that it was made from."""
 
     customer_id: str
@@ -276,13 +276,13 @@ class Made:
     features: bytes
     """Little-endian float64, in the order of the feature set."""
     horizons: bytes | None
-    """As in `Assessments`; None of assessments older than these."""
+    """As in `NewAssessments`; None of assessments older than these."""
     message: bytes
     """The risk message as it was sent."""
 
 
 @dataclass(slots=True)
-class LoadedStanding(StandingColumns):
+class LoadedClassification(ClassificationColumns):
     """What is stored of some customers' standing, in their order; times are NaN where there is
     none."""
 
@@ -298,7 +298,7 @@ class LoadedStanding(StandingColumns):
     """tuple[datetime, str, Profile]: changed at, event id, and what it says; or None."""
 
     @classmethod
-    def nothing(cls, n: int) -> "LoadedStanding":
+    def nothing(cls, n: int) -> "LoadedClassification":
         """Customers of whom nothing is stored."""
         unsaid, never, zero = np.full(n, NONE, np.int8), np.full(n, np.nan), np.zeros(n, np.int64)
         return cls(
@@ -322,12 +322,12 @@ class LoadedStanding(StandingColumns):
         )
 
 
-class StandingStore(Protocol):
+class ClassificationStore(Protocol):
     """Standings, within the transaction of a turn."""
 
-    async def load(self, work: UnitOfWork, customers: Sequence[str]) -> LoadedStanding: ...
+    async def load(self, work: UnitOfWork, customers: Sequence[str]) -> LoadedClassification: ...
     async def write(
-        self, work: UnitOfWork, rows: StandingRows, changes: Sequence[CustomerChanged]
+        self, work: UnitOfWork, rows: ClassificationRows, changes: Sequence[CustomerChanged]
     ) -> None: ...
 
 
@@ -368,13 +368,13 @@ class Store(Protocol):
         """Whose timer is due: none of `avoid` and, unless it is empty, of `only` alone."""
         ...
 
-    async def load(self, work: UnitOfWork, customers: Sequence[str], due_at: Floats) -> Loaded:
+    async def load(self, work: UnitOfWork, customers: Sequence[str], due_at: Floats) -> LoadedRows:
         """What is stored of `customers`, in their order; `due_at` are their timers, Unix seconds
         UTC, NaN where the timer has to be read, too."""
         ...
 
     async def record(self, work: UnitOfWork, events: EventRows, recorded_at: datetime) -> None: ...
-    async def write(self, work: UnitOfWork, effects: Effects) -> list[Pending]: ...
+    async def write(self, work: UnitOfWork, effects: BatchEffects) -> list[Pending]: ...
 
 
 class Sender(Protocol):
@@ -389,5 +389,5 @@ class Decode(Protocol):
 
     def __call__(
         self, batch: Batch, wall: datetime
-    ) -> tuple[EventRows, list[list[PartitionTurn]]]: ...
-    def same_id(self, record: Record) -> Message: ...
+    ) -> tuple[EventRows, list[list[PartitionBatch]]]: ...
+    def same_id(self, record: ConsumedRecord) -> Message: ...

@@ -20,7 +20,9 @@ Horizon = Annotated[int, Field(ge=1, le=HORIZON_DAYS_MAX)]
 
 
 def read_closures(path: Path) -> tuple[tuple[float, float], ...]:
-    """The closures of a JSON file (`core.risk.excluded_days`). Raises Invalid naming the file or the field."""
+    """Read the closures of a JSON file (`core.risk.excluded_days`).
+
+    Raises Invalid naming the file or the field."""
     try:
         plain = msgspec.json.decode(path.read_bytes())
     except (OSError, msgspec.DecodeError) as wrong:

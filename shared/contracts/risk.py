@@ -56,7 +56,7 @@ class Sign(msgspec.Struct, kw_only=True, frozen=True):
     """Named numbers for the sentence, as those of a reason."""
 
 
-class Standing(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+class Classification(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """Who the customer is to the company at the time of an assessment (docs/segmentation.md).
 
     None: the data do not support the statement yet, and `quality` says why.
@@ -134,7 +134,7 @@ class RiskAssessed(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True
     value_at_risk: float = 0.0
     """Lapse probability x expected_value; 0 without a lapse."""
     currency: str
-    standing: Standing | None = None
+    standing: Classification | None = None
     """None while value and segments are not known yet."""
     received_ms: int = 0
     """Unix ms at which the record that caused this entered the raw topic (0: a timer)."""

@@ -64,7 +64,7 @@ class Guard(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Body:
+class BodyRule:
     """What the routes below a path take."""
 
     bytes_max: int = 1024 * 1024
@@ -84,12 +84,12 @@ class Limits:
     """None: routes guard themselves (tests of single routes)."""
     open: tuple[str, ...] = ()
     """Paths that need no token, beside the probes."""
-    bodies: Mapping[str, Body] = field(default_factory=dict)
+    bodies: Mapping[str, BodyRule] = field(default_factory=dict)
     """Bodies that are not like all others, by path."""
 
-    def body(self, path: str) -> Body:
+    def body(self, path: str) -> BodyRule:
         """The bounds of a body by the path that it is sent to."""
-        return next((body for at, body in self.bodies.items() if below(path, at)), Body())
+        return next((body for at, body in self.bodies.items() if below(path, at)), BodyRule())
 
 
 class _Refused(Exception):  # noqa: N818
@@ -172,7 +172,7 @@ class Borders:
             raise
         return body
 
-    async def _read(self, rule: Body, receive: Receive) -> bytes:
+    async def _read(self, rule: BodyRule, receive: Receive) -> bytes:
         body = bytearray()
         try:
             async with asyncio.timeout(rule.seconds_max):
@@ -185,7 +185,7 @@ class Borders:
             raise
         return bytes(body)
 
-    async def _piece(self, rule: Body, receive: Receive, body: bytearray) -> bool:
+    async def _piece(self, rule: BodyRule, receive: Receive, body: bytearray) -> bool:
         """Add the next piece of a body; whether more of it comes."""
         async with asyncio.timeout(IDLE_S_MAX):
             message = await receive()
@@ -210,11 +210,11 @@ def _busy(detail: str) -> Response:
     return problem(503, "Temporarily unavailable", detail)
 
 
-def _too_large(rule: Body) -> Response:
+def _too_large(rule: BodyRule) -> Response:
     return problem(413, "Request refused", f"send at most {rule.bytes_max:,} bytes at once")
 
 
-def _slow(rule: Body) -> Response:
+def _slow(rule: BodyRule) -> Response:
     detail = (
         f"the body came too slowly: send all of it within {rule.seconds_max:g} s, "
         f"without a pause of {IDLE_S_MAX:g} s"
@@ -247,7 +247,7 @@ def _invalid(place: str, why: str) -> Response:
     return problem(422, "Invalid input", f"{place}: {why}")
 
 
-def _look_at_head(headers: Headers, rule: Body) -> None:
+def _look_at_head(headers: Headers, rule: BodyRule) -> None:
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding not in {"", "identity"}:
         detail = f"Content-Encoding {encoding[:40]!r} is not taken: send the body uncompressed"

@@ -8,7 +8,7 @@ from shared.postgres.ledger import Claim, Fingerprint, Move
 from shared.postgres.ledger import TopicPartition as Tp
 
 
-class Record(Protocol):
+class ConsumedRecord(Protocol):
     """What we read of a consumed Kafka record."""
 
     topic: str
@@ -21,7 +21,7 @@ class Record(Protocol):
     headers: tuple[tuple[str, bytes | None], ...]
 
 
-def fingerprint(record: Record) -> Fingerprint:
+def fingerprint(record: ConsumedRecord) -> Fingerprint:
     """What identifies a consumed record when we meet its offset again."""
     digest = hashlib.blake2b(record.key or b"", digest_size=16, person=b"ebbwatch")
     digest.update(b"\0" if record.value is None else b"\1" + record.value)
@@ -33,7 +33,7 @@ class Batch:
     """What one turn has to work on. `records` may lack partitions that are claimed."""
 
     claims: dict[Tp, Claim]
-    records: dict[Tp, list[Record]]
+    records: dict[Tp, list[ConsumedRecord]]
     ends: dict[Tp, int]
     """End of each partition's log when it was read, where known."""
     alone: bool = False

@@ -14,11 +14,11 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from shared.kafka.batch import Batch, Record
+from shared.kafka.batch import Batch, ConsumedRecord
 from shared.kafka.log_check import asked, misfit
 from shared.kafka.membership import POLL_TIMEOUT_MS, member_kwargs
 from shared.kafka.offset_commits import OffsetDisplay
-from shared.kafka.partition_ends import Tails
+from shared.kafka.partition_ends import PartitionEnds
 from shared.kafka.partition_growth import admit
 from shared.kafka.settings import KafkaSettings
 from shared.kafka.unpacking import careful
@@ -76,10 +76,10 @@ class FencedConsumer:
     _joined: bool = False
     _claims: dict[Tp, Claim] = field(default_factory=dict)
     _unclaimed: set[Tp] = field(default_factory=set)
-    _held: dict[Tp, list[Record]] = field(default_factory=dict)
+    _held: dict[Tp, list[ConsumedRecord]] = field(default_factory=dict)
     _aside_since: dict[Tp, float] = field(default_factory=dict)
     _stopped: dict[Tp, str] = field(default_factory=dict)
-    _tails: Tails = field(default_factory=Tails)
+    _tails: PartitionEnds = field(default_factory=PartitionEnds)
     _checked_at: float = 0.0
     _display: OffsetDisplay | None = None
     _leaving: "set[asyncio.Task[None]]" = field(default_factory=set)
@@ -279,7 +279,7 @@ class FencedConsumer:
         ends = {tp: self._inner.highwater(key) for tp, key in asked.items() if key in ours}
         return {tp: self._tails.end(tp, end) for tp, end in ends.items() if end is not None}
 
-    def _batch(self, records: dict[Tp, list[Record]]) -> Batch:
+    def _batch(self, records: dict[Tp, list[ConsumedRecord]]) -> Batch:
         return Batch(dict(self._claims), records, self._ends())
 
     async def close(self) -> None:

@@ -8,7 +8,7 @@ offset after that record with it would wait for something that never comes.
 from shared.postgres.ledger import TopicPartition as Tp
 
 
-class Tails:
+class PartitionEnds:
     """Keeps of each partition the offset after the last record read, and the client's position.
 
     Between the two lies nothing to read: the client has passed it and handed nothing out.

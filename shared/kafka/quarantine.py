@@ -17,7 +17,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.contracts.dead_letter import DeadLetter
-from shared.kafka.batch import Batch, Record
+from shared.kafka.batch import Batch, ConsumedRecord
 from shared.kernel.errors import Transient
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.postgres.ledger import Ledger, Move
@@ -47,7 +47,7 @@ Handle = Callable[[Batch], Awaitable[Sequence[Move]]]
 returns these moves. Called with an empty batch when nothing arrived: timers may be due. It may
 consume less than it was given: the rest comes again."""
 
-Park = Callable[[Batch, Record], Awaitable[Sequence[Move]]]
+Park = Callable[[Batch, ConsumedRecord], Awaitable[Sequence[Move]]]
 """Puts the only record of a batch aside and moves over it, in one transaction."""
 
 log = structlog.get_logger(__name__)
@@ -170,7 +170,7 @@ class Quarantine:
         self._careful_last = False
         return replace(batch, records=others) if careful else batch
 
-    def _is_fatal(self, record: Record) -> bool:
+    def _is_fatal(self, record: ConsumedRecord) -> bool:
         died = self._watched[record.topic, record.partition].died
         return died is not None and died.begin == record.offset and died.times >= DEATHS_MAX
 
@@ -206,7 +206,7 @@ class ParkAsDeadLetter:
         """The quarantine of a consumer whose records are parked so."""
         return Quarantine(self.ledger.unfinished, self)
 
-    async def __call__(self, batch: Batch, record: Record) -> Sequence[Move]:
+    async def __call__(self, batch: Batch, record: ConsumedRecord) -> Sequence[Move]:
         """The move over the record, committed with its dead letter."""
         tp = (record.topic, record.partition)
         letter = DeadLetter.of(record, self.stage, "value", REASON)
@@ -229,7 +229,7 @@ class PassOver:
     ledger: Ledger
     observe: Callable[[str], None]
 
-    async def __call__(self, batch: Batch, record: Record) -> Sequence[Move]:
+    async def __call__(self, batch: Batch, record: ConsumedRecord) -> Sequence[Move]:
         """The move over the record."""
         tp = (record.topic, record.partition)
         moves = [batch.move(tp, 1, batch.claims[tp].progress)]
@@ -239,7 +239,7 @@ class PassOver:
         return moves
 
 
-def _only(part: Batch) -> Record | None:
+def _only(part: Batch) -> ConsumedRecord | None:
     """The record, where there is but one in all."""
     records = [record for found in part.records.values() for record in found[:2]]
     return records[0] if len(records) == 1 else None

@@ -70,7 +70,7 @@ class Notes(Protocol):
 
 
 @dataclass(slots=True)
-class Careful:
+class ItemIsolation:
     """One of a process: what is alone is alone among all kinds."""
 
     notes: Notes

@@ -55,6 +55,10 @@ NOT_IN_CORES = (
 """What makes a result depend on more than its arguments, or has an effect besides it."""
 
 
+PURE_OF_VENDORS = frozenset({"api.py", "crypto.py", "cards.py"})
+"""In the folder of a CRM: what needs no connection."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """A broken rule: where, and what to do about it."""
@@ -123,9 +127,10 @@ def one_clock(path: PurePosixPath, text: str) -> Iterator[Finding]:
 def is_core(path: PurePosixPath) -> bool:
     """Whether a file belongs to what must be pure."""
     parts = path.parts
-    return parts[:2] in {("shared", "kernel"), ("shared", "contracts")} or (
-        len(parts) > 3 and parts[0] == "services" and parts[2] == "core"
-    )
+    if parts[:2] in {("shared", "kernel"), ("shared", "contracts")}:
+        return True
+    vendor = parts[:3] == ("services", "alerts", "connectors") and path.name in PURE_OF_VENDORS
+    return parts[0] == "services" and (vendor or "core" in parts[2:-1])
 
 
 def uses(text: str, banned: tuple[str, ...]) -> Iterator[tuple[int, str]]:

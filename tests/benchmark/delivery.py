@@ -30,9 +30,9 @@ from services.alerts.delivery.http_client import Http
 from services.alerts.delivery.ports import (
     NewDelivery,
 )
-from services.alerts.delivery.sender import Deliver, Sending
+from services.alerts.delivery.sender import DeliverySender, SenderBounds
 from services.alerts.delivery.store.deliveries import Deliveries
-from services.alerts.delivery.store.encryption import Vault
+from services.alerts.delivery.store.encryption import Encryption
 from services.alerts.delivery.store.endpoint_admin import EndpointAdmin
 from services.alerts.delivery.store.endpoint_secrets import EndpointSecrets
 from services.alerts.delivery.store.endpoints import Endpoints
@@ -126,7 +126,7 @@ class Bench:
         endpoints = [Endpoint(id=x, url=f"http://127.0.0.1:{self._port}/{x}") for x in names]
         admin = EndpointAdmin(
             self._engine,
-            EndpointSecrets(Vault([])),
+            EndpointSecrets(Encryption([])),
             lambda e, s: check(e, s, https_only=False),
         )
         await admin.register(endpoints, self._clock.now())
@@ -175,17 +175,17 @@ class Bench:
 
     @asynccontextmanager
     async def _sending(self) -> AsyncIterator[None]:
-        vault = Vault([])
+        vault = Encryption([])
         keys = {name: (SecretStr(SECRET),) for name in ("ok", "hang")}
         stop = Stop()
         allowed = (ip_network("127.0.0.0/8"),)
         async with Http(timeout_s=TIMEOUT_S, allowed=allowed, clock=self._clock) as http:
-            sender = Deliver(
+            sender = DeliverySender(
                 self._engine,
                 deliveries=Deliveries(),
                 endpoints=Endpoints(vault, keys),
                 connectors=Webhooks(http),
-                sending=Sending(
+                sending=SenderBounds(
                     concurrency_max=64,
                     timeout_s=TIMEOUT_S,
                     margin_s=2.0,

@@ -19,14 +19,14 @@ from deploy.local.stack import DATA, LocalStack
 from services.scoring.commands.service import SPEC
 from services.scoring.core.value.classify import Valuation
 from services.scoring.handlers.assess_customers import Assessor
-from services.scoring.handlers.classify_customers import Standing
+from services.scoring.handlers.classify_customers import ClassificationTables
 from services.scoring.handlers.micro_batch import MicroBatch
 from services.scoring.inbound.activity import ActivityDecoder
 from services.scoring.model.rule_model import RuleModel
-from services.scoring.ports import StandingStore, Store
+from services.scoring.ports import ClassificationStore, Store
 from services.scoring.settings import ScoringSettings
-from services.scoring.store.batch import TurnStore
-from services.scoring.store.classification import StandingTable
+from services.scoring.store.batch import BatchStore
+from services.scoring.store.classification import ClassificationTable
 from services.scoring.store.customer_cache import CachingStandings, CachingStore
 from shared.contracts import topics
 from shared.contracts.activity import ENCODER, Activity, ActivityData
@@ -43,7 +43,7 @@ from shared.postgres.settings import PostgresSettings
 from shared.postgres.suspects import Suspects
 from shared.runtime.clock import SystemClock
 from shared.runtime.gc_tuning import spare_collector
-from shared.runtime.isolation import Careful
+from shared.runtime.isolation import ItemIsolation
 
 SCALE = float(os.environ.get("EBBWATCH_BENCH_SCALE", "1"))
 """Multiplies the number of events: 0.1 gives a first idea in a tenth of the time."""
@@ -210,24 +210,24 @@ async def scoring(
     ledger, outbox = Ledger(engine, SPEC.schema), Outbox(SPEC.schema)
     rule, settings = RuleModel(28), ScoringSettings()
     kept = settings.cache_customers_max // lanes
-    make = store or (lambda *parts: CachingStore(TurnStore(*parts), kept))
+    make = store or (lambda *parts: CachingStore(BatchStore(*parts), kept))
     relays = [Relay(engine, outbox, Producer(stack.kafka.settings, "bench")) for _ in range(lanes)]
 
-    careful = Careful(Suspects(engine, SPEC.schema), SystemClock(), lambda _: None)
+    careful = ItemIsolation(Suspects(engine, SPEC.schema), SystemClock(), lambda _: None)
 
     async def nothing() -> None:
         """No record is noted here."""
 
     def lane(relay: Relay) -> MicroBatch:
         tables = make(engine, ledger, outbox)
-        standings: StandingStore = StandingTable()
+        standings: ClassificationStore = ClassificationTable()
         if isinstance(tables, CachingStore):
             standings = CachingStandings(standings, tables)
         return MicroBatch(
             decode=ActivityDecoder("dead-letter", replay=False),
             store=tables,
             sender=relay,
-            standing=Standing(standings, Valuation, risk),
+            standing=ClassificationTables(standings, Valuation, risk),
             assessor=Assessor(
                 risk_topic=risk,
                 thresholds=settings.band_thresholds,

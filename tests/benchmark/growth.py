@@ -8,7 +8,7 @@ import time
 
 from deploy.local.stack import LocalStack
 from shared.contracts import topics
-from shared.kafka.batch import Batch, Record
+from shared.kafka.batch import Batch, ConsumedRecord
 from tests.benchmark import ground
 from tests.benchmark.ground import BATCH, Figures, Ints, Meter
 from tests.fakes.log import Consumed
@@ -59,9 +59,9 @@ async def _cost(
     return sum(spent) / count, sum(late) / (len(late) * BATCH), meter
 
 
-def _records(who: Ints, first: int, partitions: int) -> dict[tuple[str, int], list[Record]]:
+def _records(who: Ints, first: int, partitions: int) -> dict[tuple[str, int], list[ConsumedRecord]]:
     """A customer's partition is by their number; offsets only ever grow."""
-    found: dict[tuple[str, int], list[Record]] = {}
+    found: dict[tuple[str, int], list[ConsumedRecord]] = {}
     for i, (_, value) in enumerate(ground.activity(who, first)):
         partition = int(who[i]) % partitions
         record = Consumed(TOPIC, partition, first + i, value, timestamp=int(time.time() * 1000))

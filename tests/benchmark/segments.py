@@ -12,7 +12,7 @@ from services.scoring.core.features.events import DAY_S
 from services.scoring.core.features.fold import fold
 from services.scoring.core.features.registry import feature_index
 from services.scoring.core.risk.lapse import LapseClock
-from services.scoring.core.segments.rules import Rules, rule
+from services.scoring.core.segments.rules import SegmentRules, rule
 from services.scoring.core.value.affinity import Affinity
 from services.scoring.core.value.base import measure
 from services.scoring.core.value.classify import (
@@ -44,7 +44,7 @@ def run() -> dict[str, float]:
         f"recency_days > {100 + n}.0 && region in ['north', 'south']"
         for n in range(RULES)
     ]
-    rules = Rules(1, tuple(rule(f"s{n}", 1, 1, source) for n, source in enumerate(sources)))
+    rules = SegmentRules(1, tuple(rule(f"s{n}", 1, 1, source) for n, source in enumerate(sources)))
     mapped = Affinity(categories={"price_sensitive": ["sale"], "enterprise": ["office"]})
     policy = ValuePolicy(affinity=mapped)
     base = measure(x[:10_000], np.zeros(10_000), categories[:10_000], policy, LapseClock())

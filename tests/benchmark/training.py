@@ -95,7 +95,7 @@ def generate(path: Path, customers: int) -> int:
 
 
 def _learn(path: Path) -> dict[str, Any]:
-    from services.scoring.training.data.disk_history import Spool  # noqa: PLC0415
+    from services.scoring.training.data.disk_history import DiskHistoryWriter  # noqa: PLC0415
     from services.scoring.training.data.event_file import EventFile  # noqa: PLC0415
     from services.scoring.training.fit.candidates import learn  # noqa: PLC0415
 
@@ -112,7 +112,7 @@ def _learn(path: Path) -> dict[str, Any]:
             sys.stderr.write(f"{what} {found[what]}\n")
 
     with tempfile.TemporaryDirectory() as folder:
-        spool = Spool(Path(folder) / "spool")
+        spool = DiskHistoryWriter(Path(folder) / "spool")
         for batch in EventFile(path).batches():
             spool.add(batch)
         history = spool.finish()

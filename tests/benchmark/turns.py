@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from deploy.local.stack import LocalStack
 from services.scoring.handlers.micro_batch import MicroBatch
 from services.scoring.settings import ScoringSettings
-from services.scoring.store.batch import TurnStore
+from services.scoring.store.batch import BatchStore
 from services.scoring.store.customer_cache import CachingStore
 from shared.contracts import topics
 from shared.kafka.batch import Batch
@@ -105,7 +105,7 @@ class Recorder:
         self._steps.append(Step("copy", table, (), schema_name, columns, bytes(source)))
 
 
-class RecordingStore(TurnStore):
+class RecordingStore(BatchStore):
     """Scoring's tables, remembering each transaction."""
 
     def __init__(self, *parts: Any) -> None:
@@ -249,11 +249,11 @@ async def _repeat(
     stack: LocalStack, transactions: Sequence[Sequence[Step]], warm: int, topic: str
 ) -> tuple[float, float]:
     """Seconds of the recorded transactions on an empty database: of first events, of others."""
-    kept: list[TurnStore] = []
+    kept: list[BatchStore] = []
 
-    def remember(*parts: Any) -> TurnStore:
+    def remember(*parts: Any) -> BatchStore:
         engine, ledger, outbox = cast("tuple[AsyncEngine, Ledger, Outbox]", parts)
-        kept.append(TurnStore(engine, ledger, outbox))
+        kept.append(BatchStore(engine, ledger, outbox))
         return kept[0]
 
     spent: list[float] = []

@@ -4,7 +4,7 @@ import asyncio
 import time
 
 from deploy.local.waiting import free_port
-from tests.chaos.environment import Arena
+from tests.chaos.environment import ChaosEnvironment
 from tests.chaos.proxy import Proxy
 from tests.chaos.report import Found
 
@@ -12,7 +12,7 @@ HEALED_S_MAX = 1.0
 """The promise of the fault matrix: so soon after the network is healed work goes on."""
 
 
-async def restarted(arena: Arena) -> Found:
+async def restarted(arena: ChaosEnvironment) -> Found:
     """Stopped in order and started, and killed and started, in the middle."""
     await arena.place.send(arena.story.log)
     worker = await arena.start()
@@ -28,7 +28,7 @@ async def restarted(arena: Arena) -> Found:
     return await arena.judged()
 
 
-async def frozen(arena: Arena) -> Found:
+async def frozen(arena: ChaosEnvironment) -> Found:
     """SIGSTOP, for longer than a session in the long run."""
     await arena.place.send(arena.story.log)
     await arena.start()
@@ -42,7 +42,7 @@ async def frozen(arena: Arena) -> Found:
     return await arena.judged()
 
 
-async def _through_proxies(arena: Arena, act: str) -> Found:
+async def _through_proxies(arena: ChaosEnvironment, act: str) -> Found:
     kafka, listens = arena.proxied
     target = int(arena.place.database_url.rpartition(":")[2].partition("/")[0])
     slow = []
@@ -76,11 +76,11 @@ async def _through_proxies(arena: Arena, act: str) -> Found:
     return found
 
 
-async def black_hole(arena: Arena) -> Found:
+async def black_hole(arena: ChaosEnvironment) -> Found:
     """Nothing passes for seconds, to the broker and to PostgreSQL in turn."""
     return await _through_proxies(arena, "hold")
 
 
-async def reset(arena: Arena) -> Found:
+async def reset(arena: ChaosEnvironment) -> Found:
     """Every connection is reset, to the broker and to PostgreSQL in turn."""
     return await _through_proxies(arena, "reset")

@@ -12,7 +12,7 @@ from services.scoring.core.features.events import Kind
 from services.scoring.core.features.state import from_bytes
 from shared.contracts.risk import BANDS, DECODER
 from tests.chaos import raw
-from tests.chaos.environment import LIMIT_S, PARTITIONS, Arena
+from tests.chaos.environment import LIMIT_S, PARTITIONS, ChaosEnvironment
 from tests.chaos.judge import HIGH
 from tests.chaos.report import Found
 from tests.fakes import activity
@@ -48,7 +48,7 @@ def _rhythms(since: datetime, until: datetime, *, leave: datetime) -> list[Purch
     return sorted(found, key=lambda purchase: purchase[2])
 
 
-async def _send(arena: Arena, purchases: Iterable[Purchase]) -> int:
+async def _send(arena: ChaosEnvironment, purchases: Iterable[Purchase]) -> int:
     """Records of the activity topic that arrived when they happened."""
     name = arena.place.topic("activity")
     count = 0
@@ -70,7 +70,7 @@ async def _send(arena: Arena, purchases: Iterable[Purchase]) -> int:
     return count
 
 
-async def _alerted(arena: Arena) -> set[int]:
+async def _alerted(arena: ChaosEnvironment) -> set[int]:
     """Customers with a known rhythm of whom somebody was told that they are at high risk."""
     kept = [
         DECODER.decode(r["message"]) for r in await table(arena.place.engine, "assessment_history")
@@ -82,7 +82,7 @@ async def _alerted(arena: Arena) -> set[int]:
     }
 
 
-async def _swept(arena: Arena, now: float) -> None:
+async def _swept(arena: ChaosEnvironment, now: float) -> None:
     """Wait until every partition's time has passed `now` and no timer is due before it."""
     limit = datetime.fromtimestamp(now, UTC)
     async with asyncio.timeout(LIMIT_S):
@@ -90,7 +90,7 @@ async def _swept(arena: Arena, now: float) -> None:
             await asyncio.sleep(0.1)
 
 
-async def lag(arena: Arena) -> Found:
+async def lag(arena: ChaosEnvironment) -> Found:
     """A worker stopped thirty days ago while the customers went on buying. When it comes back
     everybody's timer is due and nobody was silent, but for those who really stopped."""
     found = Found()
@@ -121,7 +121,7 @@ async def lag(arena: Arena) -> Found:
     return found
 
 
-async def jump(arena: Arena) -> Found:
+async def jump(arena: ChaosEnvironment) -> Found:
     """The wall clock is an hour ahead, right again, an hour behind: nobody is alerted. A month
     ahead everybody is, so that this would have been seen."""
     found = Found()
@@ -150,7 +150,7 @@ async def jump(arena: Arena) -> Found:
     return found
 
 
-async def late_and_future(arena: Arena) -> Found:
+async def late_and_future(arena: ChaosEnvironment) -> Found:
     """Events dated a year back and minutes ahead, through ingest: all are folded, and none lies
     further ahead than a badly kept clock may. Those of next year are refused."""
     found = Found()
@@ -182,14 +182,14 @@ async def late_and_future(arena: Arena) -> Found:
     return found
 
 
-async def _told_silent(arena: Arena) -> set[str]:
+async def _told_silent(arena: ChaosEnvironment) -> set[str]:
     """Who was said to be silent beyond the usual: everybody has just bought."""
     rows = await table(arena.place.engine, "assessment_history")
     kept = [DECODER.decode(row["message"]) for row in rows]
     return {t.customer_id for t in kept if t.reasons and t.reasons[0].code == SILENCE}
 
 
-async def _raw(arena: Arena, purchases: list[tuple[str, str, datetime]]) -> None:
+async def _raw(arena: ChaosEnvironment, purchases: list[tuple[str, str, datetime]]) -> None:
     async with AIOKafkaProducer(**arena.place.kafka.client_kwargs("chaos")) as producer:
         sent = [
             await producer.send(
@@ -207,7 +207,7 @@ def _set(clock: Path, seconds: float) -> None:
     new.replace(clock)
 
 
-async def _at(arena: Arena, records: int) -> None:
+async def _at(arena: ChaosEnvironment, records: int) -> None:
     async with asyncio.timeout(LIMIT_S):
         while await arena.consumed() < records:  # noqa: ASYNC110 (no event)
             await asyncio.sleep(0.02)

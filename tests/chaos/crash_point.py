@@ -1,7 +1,7 @@
 """Scoring as a process that does something to itself at a named point.
 
     python -m tests.chaos.crash_point --point before_fence --after 5 --signal SIGKILL
-    python -m tests.chaos.crash_point --clock FILE       (seconds in FILE are added to the wall clock)
+    python -m tests.chaos.crash_point --clock FILE  (its seconds are added to the wall clock)
 
 The service is the real one; only the named function is wrapped. The clock is offset inside the
 process: libfaketime would do the same from outside, but is on few machines.
@@ -19,7 +19,7 @@ from typing import Any
 import asyncpg
 
 from services.scoring.commands.service import SPEC
-from services.scoring.store.batch import TurnStore
+from services.scoring.store.batch import BatchStore
 from shared.kafka.relay import Relay
 from shared.postgres.ledger import Ledger
 from shared.runtime.clock import SystemClock
@@ -35,7 +35,7 @@ POINTS = (
 )
 
 
-class Fuse:
+class CrashPoint:
     """Sends the signal to this very process when it is reached for the `after`th time."""
 
     def __init__(self, after: int, number: signal.Signals) -> None:
@@ -48,7 +48,7 @@ class Fuse:
             os.kill(os.getpid(), self._number)
 
 
-def _before(owner: type, name: str, fuse: Fuse) -> None:
+def _before(owner: type, name: str, fuse: CrashPoint) -> None:
     original: Callable[..., Awaitable[Any]] = getattr(owner, name)
 
     async def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -58,7 +58,7 @@ def _before(owner: type, name: str, fuse: Fuse) -> None:
     setattr(owner, name, wrapped)
 
 
-def _after(owner: type, name: str, fuse: Fuse) -> None:
+def _after(owner: type, name: str, fuse: CrashPoint) -> None:
     original: Callable[..., Awaitable[Any]] = getattr(owner, name)
 
     async def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -69,7 +69,7 @@ def _after(owner: type, name: str, fuse: Fuse) -> None:
     setattr(owner, name, wrapped)
 
 
-def _within_copy(fuse: Fuse) -> None:
+def _within_copy(fuse: CrashPoint) -> None:
     """The server has been told COPY and waits for data."""
     connection: Any = asyncpg.Connection
     copy_in, copy_records = connection._copy_in, connection.copy_records_to_table
@@ -96,7 +96,7 @@ def _within_copy(fuse: Fuse) -> None:
     connection.copy_records_to_table, connection._copy_in = rows, raw
 
 
-def arm(point: str, fuse: Fuse) -> None:
+def arm(point: str, fuse: CrashPoint) -> None:
     """Wrap what `point` names."""
     if point == "in_copy":
         _within_copy(fuse)
@@ -105,7 +105,7 @@ def arm(point: str, fuse: Fuse) -> None:
     elif point == "after_fence":
         _after(Ledger, "advance", fuse)
     elif point == "before_commit":
-        _after(TurnStore, "write", fuse)
+        _after(BatchStore, "write", fuse)
     elif point == "after_commit":
         _before(Relay, "flush", fuse)
     else:
@@ -131,7 +131,7 @@ def main() -> int:
     parser.add_argument("--clock", type=Path)
     given = parser.parse_args()
     if given.point:
-        arm(given.point, Fuse(given.after, signal.Signals[given.signal]))
+        arm(given.point, CrashPoint(given.after, signal.Signals[given.signal]))
     if given.clock:
         shift_clock(given.clock)
     return command_line(SPEC, argv=["run"])

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from tests.chaos.environment import Arena
+from tests.chaos.environment import ChaosEnvironment
 
 SIZE_MB = 64
 """Room for a database with scoring's tables (30 MB) and the first part of a run."""
@@ -46,7 +46,7 @@ class Full:
 
     @classmethod
     @asynccontextmanager
-    async def moved(cls, arena: Arena) -> AsyncIterator["Full"]:
+    async def moved(cls, arena: ChaosEnvironment) -> AsyncIterator["Full"]:
         """The arena's database, moved there for the length of a block."""
         folder = Path(mkdtemp(prefix="ebbwatch-full-", dir="/var/tmp"))
         options = f"size={SIZE_MB}m,mode=0777"
@@ -75,7 +75,7 @@ class Full:
             folder.rmdir()  # noqa: ASYNC240
 
 
-async def _maintain(arena: Arena, statement: str) -> None:
+async def _maintain(arena: ChaosEnvironment, statement: str) -> None:
     address = urlsplit(arena.place.database_url)._replace(path="/postgres").geturl()
     connection = await asyncpg.connect(address)
     try:

@@ -31,7 +31,7 @@ from tests.fakes.log import MemoryLog
 from tests.fakes.stream import Happening, history
 from tests.fakes.turns import TOPIC
 from tests.integration.scoring.postgres import table
-from tests.integration.scoring.running import Place, place
+from tests.integration.scoring.running import ServiceEnvironment, place
 
 PARTITIONS = 6
 LIMIT_S = 300.0
@@ -144,11 +144,11 @@ class Worker:
 
 
 @dataclass
-class Arena:
+class ChaosEnvironment:
     """What one fault plays in."""
 
     stack: LocalStack
-    place: Place
+    place: ServiceEnvironment
     story: Story
     folder: Path
     long: bool
@@ -311,14 +311,14 @@ class Stand:
 @asynccontextmanager
 async def arena(
     stand: Stand, story: Story, *, long: bool, times: int, partitions: int = PARTITIONS
-) -> AsyncIterator[Arena]:
+) -> AsyncIterator[ChaosEnvironment]:
     """Topics and a database for one fault; every process of it is gone afterwards."""
     name = f"chaos_{os.getpid()}_{time.monotonic_ns()}"
     stack = stand.stack
     url = stack.postgres.fresh(name)
     try:
         async with place(stack, url, partitions) as made:
-            arena_ = Arena(stack, made, story, stand.folder, long, times, stand.proxied)
+            arena_ = ChaosEnvironment(stack, made, story, stand.folder, long, times, stand.proxied)
             try:
                 yield arena_
             finally:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tests.chaos import broker, clock, disk, intake, postgres, soak, topics, workers
 from tests.chaos.environment import (
     PARTITIONS,
-    Arena,
+    ChaosEnvironment,
     Stand,
     Story,
     arena,
@@ -21,7 +21,7 @@ class Fault:
     """One row."""
 
     name: str
-    play: Callable[[Arena], Awaitable[Found]]
+    play: Callable[[ChaosEnvironment], Awaitable[Found]]
     times: int = 1
     """How often it is injected in the short profile; `--times` multiplies it."""
     kafka: bool = False

@@ -9,10 +9,10 @@ from collections import Counter
 
 from shared.contracts.activity import DECODER
 from shared.contracts.dead_letter import DeadLetter
-from shared.kafka.batch import Record as Read
+from shared.kafka.batch import ConsumedRecord as Read
 from shared.kafka.producer import Producer, Record
 from tests.chaos import raw
-from tests.chaos.environment import LIMIT_S, Arena
+from tests.chaos.environment import LIMIT_S, ChaosEnvironment
 from tests.chaos.report import Found
 from tests.integration.ingest.running import keeps
 from tests.integration.scoring.postgres import table
@@ -22,7 +22,7 @@ FLOOD = 2_500
 """Records of nothing but poison: more than twice what ingest looks back on."""
 
 
-async def killed(arena: Arena) -> Found:
+async def killed(arena: ChaosEnvironment) -> Found:
     """kill -9 of ingest at random moments, with scoring behind it: nothing is missing, what was
     sent twice is the same both times, and has one effect."""
     source = random.Random(3)  # noqa: S311 (repeatable on purpose)
@@ -54,13 +54,13 @@ async def killed(arena: Arena) -> Found:
     return found
 
 
-async def _folded(arena: Arena, events: int) -> None:
+async def _folded(arena: ChaosEnvironment, events: int) -> None:
     async with asyncio.timeout(LIMIT_S):
         while len(await table(arena.place.engine, "event_key")) < events:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
 
-async def poison(arena: Arena) -> Found:
+async def poison(arena: ChaosEnvironment) -> Found:
     """Bytes that are no event in every way we know of, between good events of the same
     partition: each is parked once with its reason, the good ones keep their order."""
     found = Found()
@@ -96,7 +96,7 @@ async def poison(arena: Arena) -> Found:
     return found
 
 
-async def flood(arena: Arena) -> Found:
+async def flood(arena: ChaosEnvironment) -> Found:
     """Nothing but poison: the limit stops the consumer; a restart does not go on by itself. An
     operator lets it go on, and in the end every record is parked, once by its origin."""
     found = Found()
@@ -130,13 +130,13 @@ async def flood(arena: Arena) -> Found:
     return found
 
 
-async def _stopped(arena: Arena) -> None:
+async def _stopped(arena: ChaosEnvironment) -> None:
     async with asyncio.timeout(LIMIT_S):
         while "refused" not in await _operator(arena, "status"):  # noqa: ASYNC110
             await asyncio.sleep(0.2)
 
 
-async def _operator(arena: Arena, action: str) -> str:
+async def _operator(arena: ChaosEnvironment, action: str) -> str:
     done = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "services.ingest", "intake", action),
         env=arena.environment({}, "ingest"),

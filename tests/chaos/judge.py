@@ -18,7 +18,7 @@ from tests.fakes.store import MemorySender, MemoryStore
 from tests.fakes.stream import Happening, states
 from tests.fakes.turns import Scoring
 from tests.integration.scoring.postgres import table
-from tests.integration.scoring.running import Place
+from tests.integration.scoring.running import ServiceEnvironment
 
 TOLERANCE = 1e-9
 """Of a state's numbers: sums of the same events in other batches differ in the last digits."""
@@ -35,7 +35,9 @@ async def reference(log: MemoryLog) -> dict[Revision, RiskAssessed]:
 
 
 async def judge(
-    place: Place, happenings: Sequence[Happening], expected: dict[Revision, RiskAssessed] | None
+    place: ServiceEnvironment,
+    happenings: Sequence[Happening],
+    expected: dict[Revision, RiskAssessed] | None,
 ) -> Found:
     """Hold everything that scoring stored and sent against what follows from `happenings`.
 
@@ -62,7 +64,7 @@ async def judge(
     return found
 
 
-async def judge_states(place: Place, happenings: Sequence[Happening]) -> Found:
+async def judge_states(place: ServiceEnvironment, happenings: Sequence[Happening]) -> Found:
     """Only what was folded, not what was told."""
     found = Found()
     await _judge_events(place, happenings, found)
@@ -70,7 +72,9 @@ async def judge_states(place: Place, happenings: Sequence[Happening]) -> Found:
     return found
 
 
-async def _judge_events(place: Place, happenings: Sequence[Happening], found: Found) -> None:
+async def _judge_events(
+    place: ServiceEnvironment, happenings: Sequence[Happening], found: Found
+) -> None:
     wanted = {(h.customer, h.name) for h in happenings}
     keys = {(r["customer_id"], r["id"]) for r in await table(place.engine, "event_key")}
     events = len(await table(place.engine, "event"))
@@ -82,7 +86,9 @@ async def _judge_events(place: Place, happenings: Sequence[Happening], found: Fo
         found.lost += len(keys) - events
 
 
-async def _judge_states(place: Place, happenings: Sequence[Happening], found: Found) -> None:
+async def _judge_states(
+    place: ServiceEnvironment, happenings: Sequence[Happening], found: Found
+) -> None:
     stored = {r["customer_id"]: r["state"] for r in await table(place.engine, "customer_state")}
     wanted = states(list(happenings))
     for customer in wanted.keys() - stored.keys():
@@ -104,7 +110,7 @@ def _equal(a: NDArray[np.void], b: NDArray[np.void]) -> bool:
 
 
 async def _judge_messages(
-    place: Place, expected: dict[Revision, RiskAssessed] | None, found: Found
+    place: ServiceEnvironment, expected: dict[Revision, RiskAssessed] | None, found: Found
 ) -> None:
     kept = [DECODER.decode(r["message"]) for r in await table(place.engine, "assessment_history")]
     sent = [DECODER.decode(r.value or b"") for r in await place.read("risk")]

@@ -9,12 +9,12 @@ import asyncpg
 
 from deploy.local.waiting import free_port
 from tests.chaos.disk import Full
-from tests.chaos.environment import LIMIT_S, Arena
+from tests.chaos.environment import LIMIT_S, ChaosEnvironment
 from tests.chaos.proxy import Proxy
 from tests.chaos.report import Found
 
 
-async def away_at_take_over(arena: Arena) -> Found:
+async def away_at_take_over(arena: ChaosEnvironment) -> Found:
     """Stopped before a worker is assigned its partitions: it stays, unready, and goes on."""
     await arena.place.send(arena.story.log)
     await asyncio.to_thread(arena.stack.postgres.stop)
@@ -32,7 +32,7 @@ async def away_at_take_over(arena: Arena) -> Found:
     return found
 
 
-async def killed(arena: Arena) -> Found:
+async def killed(arena: ChaosEnvironment) -> Found:
     """kill -9 of the postmaster in the middle; it comes back through its own recovery."""
     await arena.place.send(arena.story.log)
     worker = await arena.start()
@@ -49,7 +49,7 @@ async def killed(arena: Arena) -> Found:
     return await arena.judged()
 
 
-async def sessions_ended(arena: Arena) -> Found:
+async def sessions_ended(arena: ChaosEnvironment) -> Found:
     """pg_terminate_backend of every session of scoring's, at random moments."""
     source = random.Random(7)  # noqa: S311 (repeatable on purpose)
     await arena.place.send(arena.story.log)
@@ -71,7 +71,7 @@ async def sessions_ended(arena: Arena) -> Found:
     return await arena.judged()
 
 
-async def cut_in_commit(arena: Arena) -> Found:
+async def cut_in_commit(arena: ChaosEnvironment) -> Found:
     """The connection is reset after COMMIT was sent and before it was answered: the outcome is
     read, never guessed."""
     target = int(arena.place.database_url.rpartition(":")[2].partition("/")[0])
@@ -95,7 +95,7 @@ async def cut_in_commit(arena: Arena) -> Found:
     return await arena.judged()
 
 
-async def deadlocked(arena: Arena) -> Found:
+async def deadlocked(arena: ChaosEnvironment) -> Found:
     """Another session takes the same rows the other way round, until scoring is the victim.
 
     One lane: a session looks for a deadlock once in a wait. With two, the rival would close the
@@ -124,7 +124,7 @@ async def deadlocked(arena: Arena) -> Found:
     return await arena.judged()
 
 
-async def _deadlocks(arena: Arena) -> int:
+async def _deadlocks(arena: ChaosEnvironment) -> int:
     connection = await asyncpg.connect(arena.place.database_url)
     try:
         return int(
@@ -136,7 +136,7 @@ async def _deadlocks(arena: Arena) -> int:
         await connection.close()
 
 
-async def disk_full(arena: Arena) -> Found:
+async def disk_full(arena: ChaosEnvironment) -> Found:
     """The database lies on a small tmpfs that is filled up: no progress and not ready while it
     is full, no data lost, on again once there is room."""
     async with Full.moved(arena) as disk:
@@ -156,7 +156,7 @@ async def disk_full(arena: Arena) -> Found:
     return found
 
 
-async def _waits(arena: Arena, log: Path) -> bool:
+async def _waits(arena: ChaosEnvironment, log: Path) -> bool:
     """Wait until scoring says that it waits for the disk; False if it finished before."""
     async with asyncio.timeout(LIMIT_S):
         while await arena.consumed() < arena.total:

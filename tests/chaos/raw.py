@@ -9,7 +9,7 @@ import msgspec
 
 from shared.contracts import events as types
 from shared.kafka.producer import Producer, Record
-from tests.chaos.environment import Arena
+from tests.chaos.environment import ChaosEnvironment
 from tests.fakes.activity import SOURCE
 from tests.fakes.stream import Happening
 
@@ -54,7 +54,7 @@ def purchase(name: str, customer: str, time: datetime) -> bytes:
     ).encode()
 
 
-async def send(arena: Arena, happenings: Sequence[Happening]) -> None:
+async def send(arena: ChaosEnvironment, happenings: Sequence[Happening]) -> None:
     """To the raw topic, keyed by customer."""
     topic = arena.place.topic("raw")
     producer = Producer(arena.place.kafka, "chaos")

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.demo.backlog import INGEST, SCORING
-from deploy.demo.dataset import BACKFILL_END, History, load
+from deploy.demo.dataset import BACKFILL_END, PanelHistory, load
 from deploy.demo.replayer import days
 from tests.chaos.report import Found, Verdict
 from tests.e2e.world import World
@@ -49,7 +49,7 @@ class Outcome:
     """From the last kill to rest."""
 
 
-async def play(history: History, count: int, victims: Sequence[str], times: int) -> Outcome:
+async def play(history: PanelHistory, count: int, victims: Sequence[str], times: int) -> Outcome:
     """Load and replay; kill the victims `times` times, spread over the live part."""
     live = days(history.since(BACKFILL_END).stream(), BACKFILL_END, count)
     total = sum(len(day.bodies) for day in live)

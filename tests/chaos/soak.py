@@ -7,7 +7,7 @@ import time
 import asyncpg
 import psutil
 
-from tests.chaos.environment import Arena, Worker
+from tests.chaos.environment import ChaosEnvironment, Worker
 from tests.chaos.report import Found
 
 MINUTE_S = 60.0
@@ -19,7 +19,7 @@ DEAD_FLOOR = 10_000
 """Dead rows that a table may always have."""
 
 
-async def soak(arena: Arena) -> Found:
+async def soak(arena: ChaosEnvironment) -> Found:
     """The story is sent slowly while guests are killed, sessions ended, and the broker
     restarted; one worker stays, and is measured."""
     seconds = MINUTE_S * arena.times
@@ -59,7 +59,7 @@ async def soak(arena: Arena) -> Found:
     return found
 
 
-async def _feed(arena: Arena, seconds: float, broker: asyncio.Lock) -> None:
+async def _feed(arena: ChaosEnvironment, seconds: float, broker: asyncio.Lock) -> None:
     parts = max(10, int(seconds / 2))
     for number in range(parts):
         async with broker:
@@ -71,7 +71,7 @@ def _megabytes(worker: Worker) -> float:
     return float(psutil.Process(worker.process.pid).memory_info().rss) / 1e6
 
 
-async def _end_sessions(arena: Arena) -> None:
+async def _end_sessions(arena: ChaosEnvironment) -> None:
     connection = await asyncpg.connect(arena.place.database_url)
     try:
         await connection.fetch(
@@ -82,7 +82,7 @@ async def _end_sessions(arena: Arena) -> None:
         await connection.close()
 
 
-async def _dead_rows(arena: Arena) -> list[str]:
+async def _dead_rows(arena: ChaosEnvironment) -> list[str]:
     connection = await asyncpg.connect(arena.place.database_url)
     try:
         rows = await connection.fetch(

@@ -15,7 +15,7 @@ from shared.postgres.ledger import Ledger
 from tests.chaos.environment import (
     LIMIT_S,
     PARTITIONS,
-    Arena,
+    ChaosEnvironment,
     Worker,
 )
 from tests.chaos.report import Found
@@ -27,7 +27,7 @@ from tests.fakes.turns import TOPIC
 STOPPED = "ebbwatch_scoring_partitions_stopped"
 
 
-async def recreated(arena: Arena) -> Found:
+async def recreated(arena: ChaosEnvironment) -> Found:
     """Deleted and made anew with other records: every partition stops and says so, nothing is
     read of the new log; an operator rewinds them one by one, and it is read in full."""
     found = Found()
@@ -58,7 +58,7 @@ async def recreated(arena: Arena) -> Found:
     return await _plus(arena, more, found)
 
 
-async def passed_by_retention(arena: Arena) -> Found:
+async def passed_by_retention(arena: ChaosEnvironment) -> Found:
     """Retention takes records that were not read yet: those partitions stop and say so, the
     others go on; an operator resumes them behind the gap."""
     found = Found()
@@ -121,7 +121,7 @@ async def _stops(worker: Worker, count: int) -> None:
             await asyncio.sleep(0.1)
 
 
-async def _at(arena: Arena, records: int, since: float | None) -> None:
+async def _at(arena: ChaosEnvironment, records: int, since: float | None) -> None:
     async with asyncio.timeout(LIMIT_S):
         while await arena.consumed() != records:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
@@ -129,7 +129,7 @@ async def _at(arena: Arena, records: int, since: float | None) -> None:
         arena.recoveries.append(time.monotonic() - since)
 
 
-async def _plus(arena: Arena, more: list[Happening], found: Found) -> Found:
+async def _plus(arena: ChaosEnvironment, more: list[Happening], found: Found) -> Found:
     for worker in arena.workers:
         await worker.stop()
     arena.story.happenings.extend(more)
@@ -141,7 +141,7 @@ async def _plus(arena: Arena, more: list[Happening], found: Found) -> Found:
     return judged
 
 
-async def partitions_added(arena: Arena) -> Found:
+async def partitions_added(arena: ChaosEnvironment) -> Found:
     """Three become six while two workers read: customers move to other partitions in the middle
     of their history, and some of their events still go to the old ones."""
     name = arena.place.topic("activity")
@@ -173,7 +173,7 @@ async def partitions_added(arena: Arena) -> Found:
     return await arena.judged_states()
 
 
-async def _rewind(arena: Arena) -> None:
+async def _rewind(arena: ChaosEnvironment) -> None:
     """Every partition to the start: one as an operator does it, the others without a process."""
     name = arena.place.topic("activity")
     await arena.place.command("partitions", "rewind", "0", "--topic", name)
@@ -182,14 +182,14 @@ async def _rewind(arena: Arena) -> None:
         assert await ledger.reset((name, partition), None)
 
 
-async def _write(arena: Arena, happenings: list[Happening], partitions: int) -> None:
+async def _write(arena: ChaosEnvironment, happenings: list[Happening], partitions: int) -> None:
     log = MemoryLog(TOPIC)
     for h in happenings:
         log.append(int(h.customer[1:]) % partitions, h.value(), key=h.customer.encode())
     await arena.place.send(log)
 
 
-async def sent_twice(arena: Arena) -> Found:
+async def sent_twice(arena: ChaosEnvironment) -> Found:
     """Every record of the topic comes a second time, ticks included."""
     await arena.start()
     for _ in range(2):
@@ -201,7 +201,7 @@ async def sent_twice(arena: Arena) -> Found:
     return await arena.judged()
 
 
-async def rewound(arena: Arena) -> Found:
+async def rewound(arena: ChaosEnvironment) -> Found:
     """An operator rewinds every partition to the start while the service runs: everything is
     read again and nothing changes."""
     await arena.place.send(arena.story.log)

@@ -5,7 +5,7 @@ import random
 import signal
 import time
 
-from tests.chaos.environment import Arena, Worker
+from tests.chaos.environment import ChaosEnvironment, Worker
 from tests.chaos.report import Found
 
 SESSION_S = 12.0
@@ -17,7 +17,7 @@ TAKE_OVER_S_MAX = 10.0
 CRASH_POINTS = ("in_copy", "before_fence", "before_commit", "after_commit", "after_send")
 
 
-async def killed(arena: Arena) -> Found:
+async def killed(arena: ChaosEnvironment) -> Found:
     """kill -9 at random moments. Each start joins a group of another name, since a group waits
     ten seconds for a dead member; who owns a partition is decided in the ledger anyway."""
     source = random.Random(arena.times)  # noqa: S311 (repeatable on purpose)
@@ -36,7 +36,7 @@ async def killed(arena: Arena) -> Found:
     return await arena.judged()
 
 
-async def killed_at_points(arena: Arena) -> Found:
+async def killed_at_points(arena: ChaosEnvironment) -> Found:
     """kill -9 of itself at each named point of a turn, some turns after it began."""
     await arena.place.send(arena.story.log)
     for round_ in range(max(1, arena.times // 5)):
@@ -56,7 +56,7 @@ async def killed_at_points(arena: Arena) -> Found:
     return await arena.judged()
 
 
-async def zombie(arena: Arena) -> Found:
+async def zombie(arena: ChaosEnvironment) -> Found:
     """SIGSTOP beyond the session: the other member takes over, and what the zombie had in its
     hands when it wakes is refused."""
     one = await arena.start()
@@ -77,7 +77,7 @@ async def zombie(arena: Arena) -> Found:
     return await arena.judged()
 
 
-async def _frozen_at(arena: Arena, point: str) -> Worker:
+async def _frozen_at(arena: ChaosEnvironment, point: str) -> Worker:
     worker = await arena.start(
         arguments=("--point", point, "--after", "6", "--signal", "SIGSTOP"),
         GROUP=f"g{arena.place.mark}-{point}",
@@ -87,7 +87,7 @@ async def _frozen_at(arena: Arena, point: str) -> Worker:
     return worker
 
 
-async def zombie_with_a_lock(arena: Arena) -> Found:
+async def zombie_with_a_lock(arena: ChaosEnvironment) -> Found:
     """Frozen in COPY, and frozen with the ledger's rows locked: the next owner goes on within
     ten seconds of its claim, and the zombie that wakes writes nothing.
 
@@ -118,7 +118,7 @@ async def zombie_with_a_lock(arena: Arena) -> Found:
     return found
 
 
-async def storm(arena: Arena) -> Found:
+async def storm(arena: ChaosEnvironment) -> Found:
     """Members come and go while one stays: asked to end and killed in turn."""
     steady = await arena.start()
     await steady.until(200)
@@ -134,7 +134,7 @@ async def storm(arena: Arena) -> Found:
     return await arena.judged()
 
 
-async def _slowly(arena: Arena) -> None:
+async def _slowly(arena: ChaosEnvironment) -> None:
     """The log in pieces, so that there is work for as long as the storm lasts."""
     rounds = 8 * arena.times
     for number in range(rounds):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deploy.demo.backlog import INGEST, SCORING
-from deploy.demo.dataset import History, load
+from deploy.demo.dataset import PanelHistory, load
 from tests.e2e.world import World
 
 HOUSEHOLDS = 100
@@ -18,12 +18,12 @@ pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
-def history() -> History:
+def history() -> PanelHistory:
     return load(HOUSEHOLDS)
 
 
 async def test_final_states_and_tasks_equal_those_of_an_uninterrupted_run(
-    history: History, folder: Path, environ: dict[str, str]
+    history: PanelHistory, folder: Path, environ: dict[str, str]
 ) -> None:
     """Invariants 1 and 2: kill -9 of scoring in mid-replay has no effect that stays."""
     async with World.open(folder, environ) as calm:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.demo.backlog import ALERTS, INGEST, SCORING, Backlog
-from deploy.demo.dataset import BACKFILL_END, History
+from deploy.demo.dataset import BACKFILL_END, PanelHistory
 from deploy.demo.figures import Received
 from deploy.demo.replayer import Replayer, days
 from deploy.demo.run import TASK_CHANGES, Crm
@@ -92,7 +92,7 @@ class World:
                         database_url=stack.database_url,
                     )
 
-    async def load(self, history: History) -> int:
+    async def load(self, history: PanelHistory) -> int:
         """Everything before the live part, silently; returns when it has been folded."""
         sent = await self.replayer.backfill(history.until(BACKFILL_END).stream())
         await self.replayer.end_backfill(BACKFILL_END)
@@ -100,7 +100,10 @@ class World:
         return sent
 
     async def replay(
-        self, history: History, count: int, between: Callable[[int], Awaitable[None]] | None = None
+        self,
+        history: PanelHistory,
+        count: int,
+        between: Callable[[int], Awaitable[None]] | None = None,
     ) -> int:
         """Send `count` days, a few ahead of scoring; return the number of events.
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from shared.kafka.batch import Batch, Record
+from shared.kafka.batch import Batch, ConsumedRecord
 from shared.postgres.ledger import Claim, Move
 from shared.postgres.ledger import TopicPartition as Tp
 
@@ -33,7 +33,7 @@ class MemoryLog:
     """Partitions of one topic, each a list whose index is the offset."""
 
     topic: str
-    records: dict[Tp, list[Record]] = field(default_factory=lambda: defaultdict(list))
+    records: dict[Tp, list[ConsumedRecord]] = field(default_factory=lambda: defaultdict(list))
 
     def append(
         self,
@@ -43,7 +43,7 @@ class MemoryLog:
         key: bytes | None = None,
         timestamp: int = ARRIVED_MS,
         headers: tuple[tuple[str, bytes | None], ...] = (),
-    ) -> Record:
+    ) -> ConsumedRecord:
         """Add a record at the end of a partition."""
         log = self.records[self.topic, partition]
         log.append(Consumed(self.topic, partition, len(log), value, key, timestamp, headers))
@@ -52,7 +52,7 @@ class MemoryLog:
     def batch(self, claims: Iterable[Claim], counts: Mapping[Tp, int] | int) -> Batch:
         """What a consumer would hand out: from each claim's offset, at most so many records."""
         owned = {claim.tp: claim for claim in claims}
-        found: dict[Tp, list[Record]] = {}
+        found: dict[Tp, list[ConsumedRecord]] = {}
         for tp, claim in owned.items():
             count = counts if isinstance(counts, int) else counts.get(tp, 0)
             start = claim.next_offset or 0

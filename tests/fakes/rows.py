@@ -10,7 +10,7 @@ from services.scoring.core.features.columns import objects
 from services.scoring.core.features.state import empty, from_bytes, to_bytes
 from services.scoring.core.features.times import seconds_of
 from services.scoring.core.risk.bands import NO_BAND
-from services.scoring.ports import Assessments, Effects, EventRows, Loaded, Predictor
+from services.scoring.ports import BatchEffects, EventRows, LoadedRows, NewAssessments, Predictor
 from shared.postgres.ledger import Move
 from shared.postgres.outbox import Message
 
@@ -33,7 +33,7 @@ class AssessmentRow:
     horizons: bytes
 
 
-def assessed(effects: Effects) -> list[AssessmentRow]:
+def assessed(effects: BatchEffects) -> list[AssessmentRow]:
     """The assessments of a turn."""
     a = effects.assessments
     return [
@@ -65,7 +65,7 @@ def written(
     assessments: Sequence[AssessmentRow] = (),
     messages: Sequence[Message] = (),
     moves: Sequence[Move] = (),
-) -> Effects:
+) -> BatchEffects:
     """The effects of a turn that writes these rows, where nothing was stored before."""
     partition = {name: home for name, home, _ in (*states, *timers)}
     for one in assessments:
@@ -74,7 +74,7 @@ def written(
     due_at = np.full(len(row), np.nan)
     for name, _, at in timers:
         due_at[row[name]] = at.timestamp()
-    return Effects(
+    return BatchEffects(
         events=EventRows() if events is None else events,
         customers=[*partition],
         partition=[*partition.values()],
@@ -82,7 +82,7 @@ def written(
         timer=np.full(len(partition), np.nan),
         states=from_bytes([packed for _, _, packed in states]) if states else empty(0),
         due_at=due_at,
-        assessments=_columns(assessments, row) if assessments else Assessments.none(),
+        assessments=_columns(assessments, row) if assessments else NewAssessments.none(),
         predictor=predictor,
         messages=[*messages],
         moves=[*moves],
@@ -90,8 +90,8 @@ def written(
     )
 
 
-def _columns(rows: Sequence[AssessmentRow], row: dict[str, int]) -> Assessments:
-    return Assessments(
+def _columns(rows: Sequence[AssessmentRow], row: dict[str, int]) -> NewAssessments:
+    return NewAssessments(
         row=np.array([row[one.customer] for one in rows]),
         revision=np.array([one.revision for one in rows]),
         assessed_at=seconds_of([one.assessed_at for one in rows]),
@@ -124,7 +124,7 @@ class Found:
     look_at: list[datetime | None]
 
 
-def found(loaded: Loaded) -> Found:
+def found(loaded: LoadedRows) -> Found:
     """What was loaded."""
     packed = to_bytes(loaded.state)
     return Found(

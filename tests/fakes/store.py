@@ -14,18 +14,18 @@ from services.scoring.core.features.columns import codes, objects
 from services.scoring.core.features.state import FEATURE_SET, to_bytes
 from services.scoring.core.features.times import seconds_of
 from services.scoring.core.risk.bands import NO_BAND
-from services.scoring.core.value.compare import StandingRows
+from services.scoring.core.value.compare import ClassificationRows
 from services.scoring.core.value.grades import GRADES, TIERS
 from services.scoring.core.value.lifecycle import BEHAVIOURS, LIFECYCLES
 from services.scoring.ports import (
+    BatchEffects,
+    ClassificationStore,
     Due,
-    Effects,
     EventRows,
     Floats,
-    Loaded,
-    LoadedStanding,
+    LoadedClassification,
+    LoadedRows,
     Recorded,
-    StandingStore,
 )
 from services.scoring.store import batch_rows as rows
 from services.scoring.store.customer_cache import CachingStandings, CachingStore
@@ -142,7 +142,7 @@ class MemoryStore:
         at, customers, partition = zip(*due[:limit], strict=True) if due[:limit] else ((), (), ())
         return Due([*customers], np.array(partition, np.int64), seconds_of(at), len(at) == limit)
 
-    async def load(self, work: UnitOfWork, customers: Sequence[str], due_at: Floats) -> Loaded:
+    async def load(self, work: UnitOfWork, customers: Sequence[str], due_at: Floats) -> LoadedRows:
         """In the order of `customers`."""
         del due_at
         t = _tables(work)
@@ -176,7 +176,7 @@ class MemoryStore:
         _tables(work).event += keys
         self._recorded = True
 
-    async def write(self, work: UnitOfWork, effects: Effects) -> list[Pending]:
+    async def write(self, work: UnitOfWork, effects: BatchEffects) -> list[Pending]:
         """Fence first: a refused transaction is thrown away whole."""
         t = _tables(work)
         _advance(t, effects.moves)
@@ -214,7 +214,7 @@ class MemoryStore:
                 t.history.append(row)
         return [self._keep(t, message) for message in effects.messages]
 
-    def _put_states(self, t: Tables, effects: Effects) -> None:
+    def _put_states(self, t: Tables, effects: BatchEffects) -> None:
         packed = to_bytes(effects.states)
         states = [*zip(effects.customers, effects.partition, packed, strict=False)]
         self._moved = [(c, p) for c, p, _ in states if c in t.state and t.state[c][0] != p]
@@ -245,7 +245,7 @@ class Remembering(CachingStore):
         return await self._claiming.take_over(tp)
 
     @property
-    def standings(self) -> StandingStore:
+    def standings(self) -> ClassificationStore:
         """Those of the store behind."""
         return CachingStandings(self._claiming.standings, self)
 
@@ -253,7 +253,7 @@ class Remembering(CachingStore):
 class MemoryStandings:
     """Implements `ports.StandingStore` on the same tables."""
 
-    async def load(self, work: UnitOfWork, customers: Sequence[str]) -> LoadedStanding:
+    async def load(self, work: UnitOfWork, customers: Sequence[str]) -> LoadedClassification:
         """In the order of `customers`."""
         t = _tables(work)
         override = [t.override.get(c) for c in customers]
@@ -273,7 +273,7 @@ class MemoryStandings:
         return found
 
     async def write(
-        self, work: UnitOfWork, rows: StandingRows, changes: Sequence[CustomerChanged]
+        self, work: UnitOfWork, rows: ClassificationRows, changes: Sequence[CustomerChanged]
     ) -> None:
         """Replace the rows, append the changes."""
         t = _tables(work)
@@ -281,7 +281,7 @@ class MemoryStandings:
         t.standing_change += changes
 
 
-def _as_stored(rows: StandingRows) -> list[SimpleNamespace]:
+def _as_stored(rows: ClassificationRows) -> list[SimpleNamespace]:
     """Words for codes, None for what is not known."""
     columns = {f.name: getattr(rows, f.name).tolist() for f in fields(rows)}
     for name, words in WORDS.items():
@@ -294,8 +294,8 @@ def _as_stored(rows: StandingRows) -> list[SimpleNamespace]:
     ]
 
 
-def _as_loaded(stored: Sequence[SimpleNamespace | None]) -> LoadedStanding:
-    found = LoadedStanding.nothing(len(stored))
+def _as_loaded(stored: Sequence[SimpleNamespace | None]) -> LoadedClassification:
+    found = LoadedClassification.nothing(len(stored))
     for n, row in enumerate(stored):
         if row is None:
             continue

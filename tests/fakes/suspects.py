@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from shared.postgres.suspects import Suspect
-from shared.runtime.isolation import Careful
+from shared.runtime.isolation import ItemIsolation
 from tests.fakes.clock import SetClock
 
 
@@ -49,6 +49,6 @@ class Rows:
         self.held[suspect.kind, suspect.item] = suspect
 
 
-def nothing_held() -> Careful:
+def nothing_held() -> ItemIsolation:
     """Nothing is held against anything."""
-    return Careful(Rows(), SetClock(), lambda _: None)
+    return ItemIsolation(Rows(), SetClock(), lambda _: None)

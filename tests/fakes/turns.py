@@ -13,17 +13,17 @@ import msgspec
 
 from services.scoring.core.value.classify import Valuation
 from services.scoring.handlers.assess_customers import Assessor
-from services.scoring.handlers.classify_customers import Standing
+from services.scoring.handlers.classify_customers import ClassificationTables
 from services.scoring.handlers.micro_batch import MicroBatch
 from services.scoring.inbound.activity import ActivityDecoder
 from services.scoring.model.rule_model import RuleModel
-from services.scoring.ports import Effects, Predictor, Sender, StandingStore, Store
+from services.scoring.ports import BatchEffects, ClassificationStore, Predictor, Sender, Store
 from shared.contracts.changes import CustomerChanged
 from shared.contracts.risk import RiskAssessed
 from shared.postgres.ledger import Claim, Move
 from shared.postgres.ledger import TopicPartition as Tp
 from shared.postgres.outbox import Message
-from shared.runtime.isolation import Careful, Notes
+from shared.runtime.isolation import ItemIsolation, Notes
 from tests.fakes.clock import SetClock
 from tests.fakes.log import MemoryLog, moved
 from tests.fakes.suspects import Rows
@@ -43,7 +43,7 @@ class Claiming(Store, Protocol):
     async def take_over(self, tp: Tp) -> Claim: ...
 
     @property
-    def standings(self) -> StandingStore: ...
+    def standings(self) -> ClassificationStore: ...
 
 
 class Sending(Sender, Protocol):
@@ -66,7 +66,7 @@ class Scoring:
     sweep_customers_max: int = 1_000
     log: MemoryLog = field(default_factory=lambda: MemoryLog(TOPIC))
     claims: dict[Tp, Claim] = field(default_factory=dict)
-    done: list[Effects] = field(default_factory=list)
+    done: list[BatchEffects] = field(default_factory=list)
     """What each turn wrote."""
     suspects: Notes = field(default_factory=Rows)
     blameless: int = 0
@@ -78,7 +78,7 @@ class Scoring:
             decode=ActivityDecoder(DEAD, replay=self.replay),
             store=self.store,
             sender=self.sender,
-            standing=Standing(self.store.standings, lambda: self.valuation, CHANGES),
+            standing=ClassificationTables(self.store.standings, lambda: self.valuation, CHANGES),
             assessor=Assessor(
                 risk_topic=RISK,
                 thresholds=(0.25, 0.5, 0.75),
@@ -91,7 +91,7 @@ class Scoring:
             sweep_customers_max=self.sweep_customers_max,
             sweep_interval_s=1.0,
             observe=lambda effects, _: self.done.append(effects),
-            careful=Careful(self.suspects, self.clock, lambda _: None),
+            careful=ItemIsolation(self.suspects, self.clock, lambda _: None),
             blameless=self._blameless,
         )
 

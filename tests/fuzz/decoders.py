@@ -22,10 +22,10 @@ from services.alerts.connectors.core.config import (
 from services.alerts.connectors.core.notice import read_notice
 from services.alerts.connectors.core.owners import remote_owner
 from services.alerts.connectors.core.template import context, fill
-from services.alerts.connectors.core.verdict_mapping import Rule, rule_of
+from services.alerts.connectors.core.verdict_mapping import VerdictRule, rule_of
 from services.alerts.connectors.fxiaoke import api as fxiaoke
 from services.alerts.connectors.fxiaoke.connector import FxiaokeDialect, session_of
-from services.alerts.connectors.record_connector import Unusable
+from services.alerts.connectors.record_connector import UnusableToken
 from services.alerts.connectors.wecom import api as wecom
 from services.alerts.connectors.wecom import crypto
 from services.alerts.connectors.zoho import api as zoho
@@ -61,7 +61,7 @@ from tests.unit.alerts.test_inbound import Fetched
 
 NOW: Final = datetime(2026, 3, 1, tzinfo=UTC)
 ZOHO: Final = ZohoConfig(
-    client_id="c", verdicts=(Rule(field="Status", value="Completed", verdict="reached"),)
+    client_id="c", verdicts=(VerdictRule(field="Status", value="Completed", verdict="reached"),)
 )
 FXIAOKE: Final = FxiaokeConfig(app_id="a", user_id="1000", object_name="object_x__c")
 OLD: Final = FXIAOKE.model_copy(update={"style": "old"})
@@ -169,7 +169,7 @@ def _delivery(rng: random.Random, given: bytes) -> None:
 def _stored_session(_: random.Random, given: bytes) -> None:
     try:
         session_of(given.decode("utf-8", "replace"))
-    except Unusable:
+    except UnusableToken:
         return
 
 

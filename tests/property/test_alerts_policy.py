@@ -23,7 +23,7 @@ from services.alerts.core.policy import (
 )
 from services.alerts.core.signs import about_silence, statistical
 from services.alerts.core.task_cause import is_gone
-from shared.contracts.risk import BANDS, RiskAssessed, Standing
+from shared.contracts.risk import BANDS, Classification, RiskAssessed
 from tests.unit.alerts.samples import assessed, day, sign
 
 CAUSES = ("silence_beyond_rhythm", "slipping_again", "complaint_open", "frequency_falling")
@@ -33,7 +33,7 @@ POLICIES = st.builds(
     ramp_days=st.sampled_from([0, 1, 7]),
     open_tasks_max=st.integers(1, 3),
 )
-HIGH = Standing(tier="high")
+HIGH = Classification(tier="high")
 
 
 @dataclass(frozen=True)

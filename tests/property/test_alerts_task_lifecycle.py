@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.alerts.core.business_hours import Calendar
+from services.alerts.core.business_hours import WorkingCalendar
 from services.alerts.core.owner import OwnerRecord
 from services.alerts.core.task import Task
 from services.alerts.core.task_lifecycle import (
@@ -51,7 +51,7 @@ def step(task: Task, action: Action | None, now: datetime) -> tuple[Task, bool, 
     if action is None:
         if not is_unanswered(task, now):
             return task, False, False
-        done = unanswered(task, OWNERS, now, Calendar())
+        done = unanswered(task, OWNERS, now, WorkingCalendar())
     else:
         record = OWNERS.get(task.owner_id or "")
         try:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from services.scoring.core.risk.lapse import LapseClock
 from services.scoring.core.segments.columns import Frame, Words
 from services.scoring.core.segments.expression import CHARS_MAX, DEPTH_MAX, Expression, Part
-from services.scoring.core.segments.rules import NAMES, Rule, Rules, runnable
-from services.scoring.handlers.value_policy_cache import Valuing
+from services.scoring.core.segments.rules import NAMES, SegmentRule, SegmentRules, runnable
+from services.scoring.handlers.value_policy_cache import ValuePolicyCache
 from services.scoring.store.value_settings import InForce, SegmentRow
 from shared.kernel.errors import Invalid
 from tests.fakes.suspects import nothing_held
@@ -93,8 +93,8 @@ def _broken() -> Expression:
 
 def test_a_rule_that_fails_fails_for_itself() -> None:
     """Its members are nobody, the others' are theirs, and it is told."""
-    good = Rule("good", 1, 1, runnable("band == 'high'"))
-    rules = Rules(1, (Rule("bad", 1, 1, _broken()), good))
+    good = SegmentRule("good", 1, 1, runnable("band == 'high'"))
+    rules = SegmentRules(1, (SegmentRule("bad", 1, 1, _broken()), good))
     frame = Frame(count=2, numbers={}, words={"band": Words.of(["high", "low"])})
     for _ in range(2):
         assert np.array_equal(rules.members(frame), [[False, False], [True, False]])
@@ -117,7 +117,7 @@ class _Stored:
 
 async def test_what_is_stored_and_cannot_run_is_disabled() -> None:
     """The service starts, the others are in force, and it says which are not."""
-    valuing = Valuing(_Stored(), 1.0, LapseClock(), nothing_held())
+    valuing = ValuePolicyCache(_Stored(), 1.0, LapseClock(), nothing_held())
     await valuing.refresh()
     assert [rule.id for rule in valuing.current().rules.items] == ["good"]
     assert sorted(valuing.unusable) == [f"bad-{n}" for n in range(5)]

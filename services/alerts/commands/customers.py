@@ -7,10 +7,10 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.commands.running import business_clock, command
-from services.alerts.handlers.erase_customer import PartWith
+from services.alerts.handlers.erase_customer import EraseCustomer
 from services.alerts.main import Alerts
 from services.alerts.settings import AlertsSettings
-from services.alerts.store.erasure import Traces
+from services.alerts.store.erasure import Erasure
 from shared.kafka.settings import KafkaSettings
 from shared.kernel.text import kept
 from shared.postgres.engine import unit_of_work
@@ -31,14 +31,14 @@ def add_commands(commands: Any) -> None:
 async def _part_with(args: argparse.Namespace, engine: AsyncEngine) -> int:
     kept("id", args.id)
     async with unit_of_work(engine) as work:
-        if not await Traces().are_there(work, args.id):
+        if not await Erasure().are_there(work, args.id):
             print(f"no customer {args.id!r} is known here: nothing was changed", file=sys.stderr)
             return 1
     alerts = Alerts(AlertsSettings(), KafkaSettings(), engine)
-    part_with = PartWith(
+    part_with = EraseCustomer(
         engine=engine,
         customers=alerts.customers,
-        traces=Traces(),
+        traces=Erasure(),
         book=alerts.book,
         outbox=alerts.outbox,
         business_clock=business_clock(),

@@ -11,7 +11,7 @@ from services.alerts.core.wording.effect import claim_text
 from services.alerts.handlers.measure_effect import MeasureEffect
 from services.alerts.reports.effect_page import effect_page
 from services.alerts.store.effects import Effects
-from services.alerts.store.policies import Rules
+from services.alerts.store.policies import Policies
 
 
 def add_commands(commands: Any) -> None:
@@ -29,7 +29,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _measure(engine: AsyncEngine) -> MeasureEffect:
-    return MeasureEffect(engine=engine, effects=Effects(), rules=Rules())
+    return MeasureEffect(engine=engine, effects=Effects(), rules=Policies())
 
 
 async def _show(args: argparse.Namespace, engine: AsyncEngine) -> int:

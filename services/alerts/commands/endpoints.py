@@ -11,7 +11,7 @@ from services.alerts.commands.running import command, endpoint_admin, endpoint_s
 from services.alerts.core.webhook_payload import Kind
 from services.alerts.delivery.core.endpoint import Endpoint, Route
 from services.alerts.delivery.store.endpoint_admin import FromSettings
-from services.alerts.delivery.store.endpoint_secrets import Made
+from services.alerts.delivery.store.endpoint_secrets import GeneratedSecret
 from shared.runtime.arguments import number
 from shared.runtime.clock import SystemClock
 
@@ -111,7 +111,7 @@ async def _reencrypt(_: argparse.Namespace, engine: AsyncEngine) -> int:
     return 0
 
 
-def _show(made: Made | None) -> int:
+def _show(made: GeneratedSecret | None) -> int:
     if made is not None:
         print(made.secret)
         if made.public_key is not None:

@@ -12,13 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.commands.running import business_clock, command
 from services.alerts.commands.tune import add_tune
-from services.alerts.core.dry_run import Tried
+from services.alerts.core.dry_run import DryRunResult
 from services.alerts.core.owner import OwnerRecord
 from services.alerts.core.policy_document import difference, plain
-from services.alerts.handlers.dry_run_policy import CUSTOMERS_MAX, TryPolicy
+from services.alerts.handlers.dry_run_policy import CUSTOMERS_MAX, DryRunPolicy
 from services.alerts.inbound.policy_file import read_policy
 from services.alerts.store.assessments import Assessments
-from services.alerts.store.policies import Rules
+from services.alerts.store.policies import Policies
 from shared.kernel.zones import zone
 from shared.postgres.engine import unit_of_work
 from shared.runtime.arguments import count, days
@@ -63,7 +63,7 @@ def add_commands(commands: Any) -> None:
 
 async def _show(_: argparse.Namespace, engine: AsyncEngine) -> int:
     async with unit_of_work(engine) as work:
-        version, policy = await Rules().current(work)
+        version, policy = await Policies().current(work)
     print(f"# version {version}")
     print(yaml.safe_dump(plain(policy), allow_unicode=True, sort_keys=False), end="")
     return 0
@@ -71,7 +71,7 @@ async def _show(_: argparse.Namespace, engine: AsyncEngine) -> int:
 
 async def _list(_: argparse.Namespace, engine: AsyncEngine) -> int:
     async with unit_of_work(engine) as work:
-        found = await Rules().versions(work, None, LISTED)
+        found = await Policies().versions(work, None, LISTED)
     for each in found:
         print(f"version {each.version}  {each.created_at:%F %T}Z  {each.actor}  {each.note or ''}")
         if each.version > 1:
@@ -82,7 +82,7 @@ async def _list(_: argparse.Namespace, engine: AsyncEngine) -> int:
 async def _put(args: argparse.Namespace, engine: AsyncEngine) -> int:
     policy = read_policy(args.file)
     async with unit_of_work(engine) as work:
-        rules = Rules()
+        rules = Policies()
         _, before = await rules.current(work)
         now = SystemClock().now()
         made = await rules.put(work, policy, getpass.getuser(), now, note=args.note)
@@ -94,9 +94,9 @@ async def _put(args: argparse.Namespace, engine: AsyncEngine) -> int:
 async def _try(args: argparse.Namespace, engine: AsyncEngine) -> int:
     policy = read_policy(args.file)
     async with unit_of_work(engine) as work:
-        _, current = await Rules().current(work)
+        _, current = await Policies().current(work)
         end = await business_clock().now(work)
-    dry = TryPolicy(engine=engine, assessments=Assessments())
+    dry = DryRunPolicy(engine=engine, assessments=Assessments())
     begin = end - timedelta(days=args.days)
     tried, ours = await dry([policy, current], begin, end, args.customers)
     print(f"{begin:%F} to {end:%F}, {tried.customers:,} customers")
@@ -108,7 +108,7 @@ async def _try(args: argparse.Namespace, engine: AsyncEngine) -> int:
     return 0
 
 
-def _print(name: str, tried: Tried) -> None:
+def _print(name: str, tried: DryRunResult) -> None:
     low, high = tried.precision_interval
     right = "no task can be judged yet"
     if tried.precision is not None:
@@ -131,7 +131,7 @@ def _counts(counter: Counter[str]) -> str:
 
 async def _list_owners(_: argparse.Namespace, engine: AsyncEngine) -> int:
     async with unit_of_work(engine) as work:
-        found = await Rules().owners_page(work, None, LISTED)
+        found = await Policies().owners_page(work, None, LISTED)
     for each in found:
         where = each.time_zone or "(time zone of the policy)"
         limit = "no limit" if each.capacity_per_day is None else f"{each.capacity_per_day} a day"
@@ -154,5 +154,5 @@ async def _put_owner(args: argparse.Namespace, engine: AsyncEngine) -> int:
         fallback_id=args.fallback,
     )
     async with unit_of_work(engine) as work:
-        await Rules().put_owner(work, record, getpass.getuser(), SystemClock().now())
+        await Policies().put_owner(work, record, getpass.getuser(), SystemClock().now())
     return 0

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.connectors.registry import check
 from services.alerts.delivery.core.encryption_key import key_of
-from services.alerts.delivery.store.encryption import Vault
+from services.alerts.delivery.store.encryption import Encryption
 from services.alerts.delivery.store.endpoint_admin import EndpointAdmin
 from services.alerts.delivery.store.endpoint_secrets import EndpointSecrets
 from services.alerts.main import run
@@ -37,7 +37,7 @@ def endpoint_admin(engine: AsyncEngine) -> EndpointAdmin:
 def endpoint_secrets() -> EndpointSecrets:
     """What seals and opens secrets, with the keys of the settings."""
     keys = AlertsSettings().secret_keys
-    return EndpointSecrets(Vault([key_of(key.get_secret_value()) for key in keys]))
+    return EndpointSecrets(Encryption([key_of(key.get_secret_value()) for key in keys]))
 
 
 def command(work: Callable[[argparse.Namespace, AsyncEngine], Awaitable[int]]) -> Command:

@@ -10,11 +10,11 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.commands.running import business_clock, command
-from services.alerts.core.budget import History, tuned
+from services.alerts.core.budget import BudgetHistory, tuned
 from services.alerts.core.policy_document import BudgetPoint, Policy
-from services.alerts.handlers.dry_run_policy import CUSTOMERS_MAX, TryPolicy
+from services.alerts.handlers.dry_run_policy import CUSTOMERS_MAX, DryRunPolicy
 from services.alerts.store.assessments import Assessments
-from services.alerts.store.policies import Rules
+from services.alerts.store.policies import Policies
 from shared.postgres.engine import unit_of_work
 from shared.runtime.arguments import count, days, number
 from shared.runtime.clock import SystemClock
@@ -43,11 +43,11 @@ def add_tune(actions: Any) -> None:
 
 
 async def _tune(args: argparse.Namespace, engine: AsyncEngine) -> int:
-    rules = Rules()
+    rules = Policies()
     async with unit_of_work(engine) as work:
         version, policy = await rules.current(work)
         end = await business_clock().now(work)
-    dry = TryPolicy(engine=engine, assessments=Assessments())
+    dry = DryRunPolicy(engine=engine, assessments=Assessments())
     found = await dry.warnings(policy, end - timedelta(days=args.days), end, args.customers)
     history = found.history(args.days)
     if not history.customers:
@@ -83,7 +83,7 @@ async def _tune(args: argparse.Namespace, engine: AsyncEngine) -> int:
     return 0
 
 
-def _wanted(args: argparse.Namespace, policy: Policy, history: History, owners: int) -> float:
+def _wanted(args: argparse.Namespace, policy: Policy, history: BudgetHistory, owners: int) -> float:
     """Warnings over the whole history."""
     if args.warnings_per_100 is not None:
         return history.warnings_for(args.warnings_per_100)
@@ -91,7 +91,7 @@ def _wanted(args: argparse.Namespace, policy: Policy, history: History, owners: 
     return float(args.per_owner_per_day * owners * working)
 
 
-def _print(policy: Policy, history: History, wanted: float) -> None:
+def _print(policy: Policy, history: BudgetHistory, wanted: float) -> None:
     budget = policy.budget
     print(
         f"{history.days:,.0f} days, {history.customers:,} customers with a rhythm of their own, "

@@ -26,7 +26,7 @@ TURN_S: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class RequestPace:
     """How often a vendor lets us ask."""
 
     requests_max: int
@@ -47,7 +47,7 @@ class Access:
         *,
         store: TokenStore,
         asking: Asking,
-        pace: Pace,
+        pace: RequestPace,
         clock: Clock,
     ) -> None:
         self._id, self._version = endpoint_id, version

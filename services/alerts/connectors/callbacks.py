@@ -9,9 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts import metrics
 from services.alerts.connectors.ports import (
-    Looks,
+    Polls,
 )
-from services.alerts.connectors.wecom.card_click import TakeClick
+from services.alerts.connectors.wecom.card_click import HandleCardClick
 from services.alerts.delivery.core.endpoint import Endpoint
 from services.alerts.delivery.core.retry import Answer
 from services.alerts.delivery.ports import (
@@ -31,15 +31,15 @@ class CardKeeper(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class CallbackContext:
     """Where callbacks arrive."""
 
     engine: AsyncEngine
     endpoints: EndpointFinder
-    looks: Looks
+    looks: Polls
     rung: asyncio.Event
     """Wakes the loop that looks for changes."""
-    take_click: TakeClick
+    take_click: HandleCardClick
     cards: CardKeeper
     clock: Clock
 

@@ -13,9 +13,9 @@ from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.connectors import factory
-from services.alerts.connectors.context import Shared
+from services.alerts.connectors.context import ConnectorContext
 from services.alerts.connectors.core.config import SECRETS
-from services.alerts.connectors.core.token import Token, Turn
+from services.alerts.connectors.core.token import Token, TokenLease
 from services.alerts.connectors.record_connector import RecordConnector
 from services.alerts.delivery.core.endpoint import Endpoint, Secret
 from services.alerts.delivery.core.retry import Answer
@@ -37,7 +37,7 @@ class NoTokens:
 
     async def take_turn(
         self, endpoint_id: str, now: datetime, until: datetime, since: datetime, most: int
-    ) -> Turn:
+    ) -> TokenLease:
         """Nobody else asks."""
         return "mine"
 
@@ -50,7 +50,7 @@ class Described:
 
     def __init__(
         self,
-        shared: Shared,
+        shared: ConnectorContext,
         engine: AsyncEngine,
         endpoints: EndpointFinder,
         check: Callable[[Endpoint, Collection[str]], None],

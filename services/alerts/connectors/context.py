@@ -12,7 +12,7 @@ from shared.runtime.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
+class ConnectorContext:
     """One HTTP client, one clock, and what the processes share in tables."""
 
     http: Http

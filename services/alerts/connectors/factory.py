@@ -8,8 +8,8 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from services.alerts.connectors.access_tokens import Access, Pace
-from services.alerts.connectors.context import Shared
+from services.alerts.connectors.access_tokens import Access, RequestPace
+from services.alerts.connectors.context import ConnectorContext
 from services.alerts.connectors.core.config import (
     CALLBACK_SECRETS,
     SECRETS,
@@ -35,7 +35,7 @@ from shared.kernel.errors import Invalid
 CrmConnector = RecordConnector | WecomApp | WecomBot
 
 
-class Unusable:
+class UnusableConnector:
     """Stands for an endpoint whose stored config or secrets are none any more, as after an
     upgrade: it is switched off with the reason, and what waits for it waits."""
 
@@ -58,15 +58,15 @@ class Unusable:
         """Nothing is held."""
 
 
-def made(endpoint: Endpoint, shared: Shared) -> CrmConnector | Unusable:
+def made(endpoint: Endpoint, shared: ConnectorContext) -> CrmConnector | UnusableConnector:
     """The connector of an endpoint; one that says why there is none, where it cannot be made."""
     try:
         return make(endpoint, shared)
     except Invalid as wrong:
-        return Unusable(str(wrong))
+        return UnusableConnector(str(wrong))
 
 
-def make(endpoint: Endpoint, shared: Shared) -> CrmConnector:
+def make(endpoint: Endpoint, shared: ConnectorContext) -> CrmConnector:
     """The connector of an endpoint that `check` has passed; Invalid where it cannot be made."""
     config = read_config(endpoint.kind, endpoint.config)
     for name in sorted(SECRETS[endpoint.kind]):
@@ -126,8 +126,8 @@ def check_secret(kind: str, name: str, value: str) -> None:
 def _access(
     endpoint: Endpoint,
     config: ZohoConfig | FxiaokeConfig | WecomAppConfig,
-    pace: Pace,
-    shared: Shared,
+    pace: RequestPace,
+    shared: ConnectorContext,
 ) -> Access:
     return Access(
         endpoint.id,
@@ -140,7 +140,9 @@ def _access(
 
 
 async def _ask(
-    endpoint: Endpoint, config: ZohoConfig | FxiaokeConfig | WecomAppConfig, shared: Shared
+    endpoint: Endpoint,
+    config: ZohoConfig | FxiaokeConfig | WecomAppConfig,
+    shared: ConnectorContext,
 ) -> tuple[str, float] | Answer:
     """Ask the vendor for an access token, with the secrets that stand now."""
     secrets = [_secret(endpoint, name, shared) for name in sorted(SECRETS[endpoint.kind])]
@@ -155,7 +157,7 @@ async def _ask(
             return await wecom.ask_token(shared.http, config, secrets[0])
 
 
-def _secret(endpoint: Endpoint, name: str, shared: Shared) -> str:
+def _secret(endpoint: Endpoint, name: str, shared: ConnectorContext) -> str:
     found = endpoint.secret(name, shared.clock.now())
     if found is None:
         raise Invalid(f"secrets.{name}", f"{endpoint.id} has none")

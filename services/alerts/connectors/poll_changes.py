@@ -14,11 +14,11 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts import metrics
-from services.alerts.connectors.core.verdict_mapping import Found
+from services.alerts.connectors.core.verdict_mapping import CrmRecord
 from services.alerts.connectors.ports import (
     ChangeReader,
-    Look,
-    Looks,
+    Poll,
+    Polls,
 )
 from services.alerts.delivery.core.endpoint import Endpoint
 from services.alerts.delivery.core.retry import Answer
@@ -32,7 +32,7 @@ from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.runtime.backoff import Backoff
 from shared.runtime.clock import Clock
 from shared.runtime.health import Health
-from shared.runtime.isolation import Careful
+from shared.runtime.isolation import ItemIsolation
 from shared.runtime.service import Stop
 
 KINDS: Final = frozenset({"zoho", "fxiaoke"})
@@ -74,7 +74,7 @@ class Readers(Protocol):
     def every_s(self, endpoint: Endpoint) -> float: ...
 
 
-class LookForChanges:
+class PollChanges:
     """The loop: one per process, safe beside others'."""
 
     def __init__(  # noqa: PLR0913 (wiring: each is one collaborator)
@@ -83,12 +83,12 @@ class LookForChanges:
         *,
         endpoints: Sendable,
         readers: Readers,
-        looks: Looks,
+        looks: Polls,
         give_verdict: GiveVerdict,
         clock: Clock,
         health: Health,
         rung: asyncio.Event,
-        careful: Careful,
+        careful: ItemIsolation,
     ) -> None:
         self._engine = engine
         self._endpoints, self._readers, self._looks = endpoints, readers, looks
@@ -146,7 +146,7 @@ class LookForChanges:
                 await self._with_care(endpoint, look, now)
                 self._health.beat(NAME)
 
-    async def _with_care(self, endpoint: Endpoint, look: Look, now: datetime) -> None:
+    async def _with_care(self, endpoint: Endpoint, look: Poll, now: datetime) -> None:
         """A look on which process after process ends is set aside: of each endpoint by itself,
         since they are made side by side."""
 
@@ -163,7 +163,7 @@ class LookForChanges:
 
         await self._careful.each(f"look {endpoint.id}", [endpoint.id], do)
 
-    async def _look(self, endpoint: Endpoint, look: Look, now: datetime) -> None:
+    async def _look(self, endpoint: Endpoint, look: Poll, now: datetime) -> None:
         reader = self._readers.reader(endpoint)
         watched_until = await self._watched(endpoint, reader, look, now)
         found = await _with_token(reader, now, lambda: reader.changes(look.since - OVERLAP))
@@ -176,10 +176,10 @@ class LookForChanges:
             await self._give(endpoint, reader, found)
             since = max([since, *(_at(each, now) for each in found)])
         next_at = now + timedelta(seconds=self._readers.every_s(endpoint))
-        await self._looks.end(endpoint.id, Look(since, look.until, watched_until), next_at)
+        await self._looks.end(endpoint.id, Poll(since, look.until, watched_until), next_at)
 
     async def _watched(
-        self, endpoint: Endpoint, reader: ChangeReader, look: Look, now: datetime
+        self, endpoint: Endpoint, reader: ChangeReader, look: Poll, now: datetime
     ) -> datetime | None:
         """Until when the CRM tells of changes, after renewing that if it is time."""
         asked = await _with_token(reader, now, lambda: reader.watch(now, look.watched_until))
@@ -188,7 +188,9 @@ class LookForChanges:
             return look.watched_until
         return asked
 
-    async def _give(self, endpoint: Endpoint, reader: ChangeReader, found: Sequence[Found]) -> None:
+    async def _give(
+        self, endpoint: Endpoint, reader: ChangeReader, found: Sequence[CrmRecord]
+    ) -> None:
         for record in found:
             try:
                 outcome = await self._give_one(endpoint, reader, record)
@@ -201,7 +203,7 @@ class LookForChanges:
                 metrics.WAY_BACK.labels(endpoint.id, outcome).inc()
 
     async def _give_one(
-        self, endpoint: Endpoint, reader: ChangeReader, record: Found
+        self, endpoint: Endpoint, reader: ChangeReader, record: CrmRecord
     ) -> str | None:
         """What came of a record; None where it says nothing yet."""
         said = reader.said(record)
@@ -226,7 +228,7 @@ async def _with_token(
     return await step() if trouble is None else trouble
 
 
-def _at(record: Found, now: datetime) -> datetime:
+def _at(record: CrmRecord, now: datetime) -> datetime:
     """When the record changed; not later than now, whatever the CRM's clock says: a mark in the
     future would pass over what changes until then."""
     now_ms = now.timestamp() * 1000

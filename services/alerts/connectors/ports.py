@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from services.alerts.connectors.core.token import Token, Turn
-from services.alerts.connectors.core.verdict_mapping import Found, Rule
+from services.alerts.connectors.core.token import Token, TokenLease
+from services.alerts.connectors.core.verdict_mapping import CrmRecord, VerdictRule
 from services.alerts.delivery.core.retry import Answer
 
 
@@ -15,7 +15,7 @@ class TokenStore(Protocol):
     async def read(self, endpoint_id: str, version: int) -> Token | None: ...
     async def take_turn(
         self, endpoint_id: str, now: datetime, until: datetime, since: datetime, most: int
-    ) -> Turn: ...
+    ) -> TokenLease: ...
     async def end_turn(self, endpoint_id: str, version: int, token: Token | None) -> None: ...
 
 
@@ -26,7 +26,7 @@ class OwnerTable(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Poll:
     """A look at a CRM for changes that this process is to make."""
 
     since: datetime
@@ -37,19 +37,19 @@ class Look:
     """Until when the CRM tells us of changes by itself."""
 
 
-class Looks(Protocol):
+class Polls(Protocol):
     """How far the changes of each CRM have been read, and when to look again."""
 
-    async def begin(self, endpoint_id: str, now: datetime, until: datetime) -> Look | None: ...
-    async def end(self, endpoint_id: str, look: Look, next_at: datetime) -> None: ...
+    async def begin(self, endpoint_id: str, now: datetime, until: datetime) -> Poll | None: ...
+    async def end(self, endpoint_id: str, look: Poll, next_at: datetime) -> None: ...
     async def hasten(self, endpoint_id: str, at: datetime) -> None: ...
 
 
 class ChangeReader(Protocol):
     """A connector of a CRM that keeps tasks as records and can be asked what became of them."""
 
-    async def changes(self, since: datetime) -> list[Found] | Answer: ...
-    def said(self, found: Found) -> Rule | None: ...
+    async def changes(self, since: datetime) -> list[CrmRecord] | Answer: ...
+    def said(self, found: CrmRecord) -> VerdictRule | None: ...
     async def watch(self, now: datetime, until: datetime | None) -> datetime | Answer | None: ...
     async def refresh(self, since: datetime) -> Answer | None: ...
 

@@ -21,7 +21,7 @@ from services.alerts.connectors.core.notice import (
 )
 from services.alerts.connectors.core.owners import needed_owner
 from services.alerts.connectors.core.template import context, fill
-from services.alerts.connectors.core.verdict_mapping import Found, Rule, rule_of
+from services.alerts.connectors.core.verdict_mapping import CrmRecord, VerdictRule, rule_of
 from services.alerts.connectors.ports import (
     OwnerTable,
 )
@@ -38,7 +38,7 @@ PAGES_MAX: Final = 25
 T = TypeVar("T")
 
 
-class Unusable(Exception):  # noqa: N818 (a word, like Invalid)
+class UnusableToken(Exception):  # noqa: N818 (a word, like Invalid)
     """What is kept as the access token is none."""
 
 
@@ -58,7 +58,7 @@ class Dialect(Protocol):
     def changed(self, token: str, since: datetime, offset: int) -> Call: ...
     def describe(self, token: str) -> Call: ...
     def read(self, reply: Reply) -> Answer: ...
-    def read_found(self, reply: Reply) -> list[Found] | Answer: ...
+    def read_found(self, reply: Reply) -> list[CrmRecord] | Answer: ...
     def check(self, reply: Reply) -> Answer | None: ...
 
 
@@ -102,9 +102,9 @@ class RecordConnector:
     async def close(self) -> None:
         """Nothing is held."""
 
-    async def changes(self, since: datetime) -> list[Found] | Answer:
+    async def changes(self, since: datetime) -> list[CrmRecord] | Answer:
         """Records of ours that changed since then, oldest change first."""
-        found: list[Found] = []
+        found: list[CrmRecord] = []
         for page in range(PAGES_MAX):
             changed = partial(self._dialect.changed, since=since, offset=page * self._dialect.page)
             rows = await self.ask(changed, self._dialect.read_found)
@@ -115,7 +115,7 @@ class RecordConnector:
                 break
         return found
 
-    def said(self, found: Found) -> Rule | None:
+    def said(self, found: CrmRecord) -> VerdictRule | None:
         """What the record says about its task."""
         return rule_of(found.values, self.config.verdicts)
 
@@ -172,11 +172,11 @@ class RecordConnector:
             self._dialect.read,
         )
 
-    async def _found(self, key: str) -> Found | Answer | None:
+    async def _found(self, key: str) -> CrmRecord | Answer | None:
         rows = await self.ask(lambda token: self._dialect.find(token, key), self._read_found)
         return rows if isinstance(rows, Answer) else next(iter(rows), None)
 
-    def _read_found(self, reply: Reply) -> list[Found] | Answer:
+    def _read_found(self, reply: Reply) -> list[CrmRecord] | Answer:
         """A query changes nothing: where its answer was lost it may simply be made again."""
         rows = self._dialect.read_found(reply)
         if isinstance(rows, Answer) and rows.result in {"ambiguous", "permanent"}:
@@ -190,7 +190,7 @@ class RecordConnector:
             return token
         try:
             call = make(token)
-        except Unusable:
+        except UnusableToken:
             return Answer("refresh_token", error="the stored access token cannot be used")
         return read(await send_call(self._http, self._dialect.address(), call))
 

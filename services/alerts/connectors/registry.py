@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Final
 
 from services.alerts.connectors import factory
-from services.alerts.connectors.context import Shared
+from services.alerts.connectors.context import ConnectorContext
 from services.alerts.connectors.ports import (
     ChangeReader,
 )
@@ -28,7 +28,7 @@ class Kinds:
 
     check: Callable[[str | None, Mapping[str, Any], Collection[str]], None]
     """`check(url, config, names of secrets)`: Invalid, naming the field, if it cannot work."""
-    make: Callable[[Endpoint, Shared], Connector]
+    make: Callable[[Endpoint, ConnectorContext], Connector]
 
 
 KINDS: Mapping[Kind, Kinds] = {
@@ -70,7 +70,7 @@ class Connectors:
     attempts of this process. `https_only`: an endpoint with any other address is not spoken to.
     """
 
-    def __init__(self, shared: Shared, *, https_only: bool) -> None:
+    def __init__(self, shared: ConnectorContext, *, https_only: bool) -> None:
         self.shared = shared
         self._https_only = https_only
         self._made: dict[str, tuple[int, Connector]] = {}
@@ -85,10 +85,10 @@ class Connectors:
 
     def _make(self, endpoint: Endpoint) -> Connector:
         if (why := refused(endpoint, https_only=self._https_only)) is not None:
-            return factory.Unusable(why)
+            return factory.UnusableConnector(why)
         kind = KINDS.get(endpoint.kind)
         if kind is None:
-            return factory.Unusable(f"this version knows no kind {endpoint.kind!r}")
+            return factory.UnusableConnector(f"this version knows no kind {endpoint.kind!r}")
         return kind.make(endpoint, self.shared)
 
     def reader(self, endpoint: Endpoint) -> ChangeReader:

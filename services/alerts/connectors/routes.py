@@ -6,14 +6,14 @@ proof that is wrong get the same answer, which tells nothing.
 
 from fastapi import FastAPI
 
-from services.alerts.connectors.callbacks import Place
+from services.alerts.connectors.callbacks import CallbackContext
 from services.alerts.connectors.wecom.callback import add_wecom
 from services.alerts.connectors.zoho.callback import add_zoho
 
-__all__ = ["Place", "add_crm_callbacks"]
+__all__ = ["CallbackContext", "add_crm_callbacks"]
 
 
-def add_crm_callbacks(app: FastAPI, place: Place) -> None:
+def add_crm_callbacks(app: FastAPI, place: CallbackContext) -> None:
     """Add `/v1/callbacks/zoho/…` and `/v1/callbacks/wecom/…`."""
     add_zoho(app, place)
     add_wecom(app, place)

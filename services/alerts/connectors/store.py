@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.connectors.core.limits import MEMBER_BURST, MEMBER_RATE_PER_S
-from services.alerts.connectors.core.token import Token, Turn
+from services.alerts.connectors.core.token import Token, TokenLease
 from services.alerts.connectors.ports import (
-    Look,
+    Poll,
 )
 from services.alerts.delivery.core import token_bucket
-from services.alerts.delivery.store.encryption import Vault
+from services.alerts.delivery.store.encryption import Encryption
 from shared.kernel.errors import Invalid
 from shared.postgres.engine import unit_of_work
 
@@ -67,7 +67,7 @@ class OwnerRows:
 class TokenRows:
     """`alerts.access_token`: the token is sealed, bound to its endpoint."""
 
-    def __init__(self, engine: AsyncEngine, vault: Vault) -> None:
+    def __init__(self, engine: AsyncEngine, vault: Encryption) -> None:
         self._engine = engine
         self._vault = vault
 
@@ -90,7 +90,7 @@ class TokenRows:
 
     async def take_turn(
         self, endpoint_id: str, now: datetime, until: datetime, since: datetime, most: int
-    ) -> Turn:
+    ) -> TokenLease:
         """The turn to ask for a token, kept until `until`, unless another process has it or
         `most` have been asked for after `since`."""
         async with unit_of_work(self._engine) as work:
@@ -180,13 +180,13 @@ class MemberRows:
         return 0.0
 
 
-class LookRows:
+class PollRows:
     """`alerts.look`."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def begin(self, endpoint_id: str, now: datetime, until: datetime) -> Look | None:
+    async def begin(self, endpoint_id: str, now: datetime, until: datetime) -> Poll | None:
         """The look that is due, which nobody else makes until `until`; None: none is due.
 
         The first look of an endpoint reads what changes from now on.
@@ -205,9 +205,9 @@ class LookRows:
                 now,
                 until,
             )
-        return None if row is None else Look(row["since"], until, row["watched_until"])
+        return None if row is None else Poll(row["since"], until, row["watched_until"])
 
-    async def end(self, endpoint_id: str, look: Look, next_at: datetime) -> None:
+    async def end(self, endpoint_id: str, look: Poll, next_at: datetime) -> None:
         """How far it has come, and when to look again; a hastened look stays hastened."""
         async with unit_of_work(self._engine) as work:
             await work.driver.execute(

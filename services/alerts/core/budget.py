@@ -22,7 +22,7 @@ SHARES: Final = (1.0, 0.8, 0.6, 0.5, 0.4, 0.3, 0.2, 0.15, 0.1, 0.05)
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class CandidateWarning:
     """One warning that is given without a budget."""
 
     customer_id: str
@@ -35,7 +35,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Lapse:
+class PastLapse:
     """A silence that reached the customer's lapse length."""
 
     customer_id: str
@@ -46,11 +46,11 @@ class Lapse:
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class BudgetHistory:
     """What the level is found on: customers with a rhythm of their own."""
 
-    candidates: Sequence[Candidate]
-    lapses: Sequence[Lapse]
+    candidates: Sequence[CandidateWarning]
+    lapses: Sequence[PastLapse]
     customers: int
     """Customers who were not gone for all of the time."""
     days: float
@@ -60,7 +60,7 @@ class History:
         return per_100 * self.customers / 100 * self.days / MONTH_DAYS
 
 
-def level(candidates: Iterable[Candidate], most: float) -> float:
+def level(candidates: Iterable[CandidateWarning], most: float) -> float:
     """The smallest expected value that leaves at most `most` warnings; 0: all of them stay.
 
     >>> from datetime import UTC
@@ -80,7 +80,7 @@ def level(candidates: Iterable[Candidate], most: float) -> float:
 
 
 def tuned(
-    history: History,
+    history: BudgetHistory,
     policy: Policy,
     wanted: float,
     *,
@@ -106,7 +106,7 @@ def tuned(
     return replace(policy, budget=budget)
 
 
-def point(history: History, least: float) -> BudgetPoint:
+def point(history: BudgetHistory, least: float) -> BudgetPoint:
     """What a least expected value leads to on a history."""
     warned = [each for each in history.candidates if each.value >= least]
     judged = [each.right for each in warned if each.right is not None]
@@ -123,14 +123,14 @@ def point(history: History, least: float) -> BudgetPoint:
     )
 
 
-def curve(history: History) -> list[BudgetPoint]:
+def curve(history: BudgetHistory) -> list[BudgetPoint]:
     """The points for fewer and fewer warnings, the most first; each number of them once."""
     natural = len(history.candidates)
     levels = [level(history.candidates, natural * share) for share in SHARES]
     return [point(history, least) for least in dict.fromkeys(levels)]
 
 
-def _recall(lapses: Sequence[Lapse], warned: Iterable[Candidate]) -> float | None:
+def _recall(lapses: Sequence[PastLapse], warned: Iterable[CandidateWarning]) -> float | None:
     """The share of the lapses within which there was a warning before they were complete."""
     if not lapses:
         return None

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from services.alerts.core.budget import Candidate, History, Lapse
+from services.alerts.core.budget import BudgetHistory, CandidateWarning, PastLapse
 from services.alerts.core.dry_run import decisions, judged
 from services.alerts.core.policy import CustomerState, Joined, Raised
 from services.alerts.core.policy_document import Budget, Holdout, Policy
@@ -22,23 +22,23 @@ from shared.contracts.risk import RiskAssessed
 
 
 @dataclass(slots=True)
-class Found:
+class TuningResult:
     """What was found so far, customer by customer."""
 
-    candidates: list[Candidate] = field(default_factory=list)
-    lapses: list[Lapse] = field(default_factory=list)
+    candidates: list[CandidateWarning] = field(default_factory=list)
+    lapses: list[PastLapse] = field(default_factory=list)
     customers: int = 0
     """With a rhythm of their own, and not gone for all of the time."""
     owners: set[str] = field(default_factory=set)
     """Who owns one of these customers."""
 
-    def history(self, days: float) -> History:
+    def history(self, days: float) -> BudgetHistory:
         """All of it, over so many days."""
-        return History(self.candidates, self.lapses, self.customers, days)
+        return BudgetHistory(self.candidates, self.lapses, self.customers, days)
 
 
 def find(
-    found: Found,
+    found: TuningResult,
     policy: Policy,
     histories: Mapping[str, Sequence[RiskAssessed]],
     purchases: Mapping[str, Sequence[datetime]],
@@ -65,13 +65,13 @@ def _candidates(
     policy: Policy,
     bought: Sequence[datetime],
     end: datetime,
-) -> list[Candidate]:
-    made: list[Candidate] = []
+) -> list[CandidateWarning]:
+    made: list[CandidateWarning] = []
     for message, decision in decisions(policy, CustomerState(customer), messages):
         if _own_rhythm(message):
             right = judged(message, bought, end)
             made += [
-                Candidate(customer, message.expected_value, message.assessed_at, right)
+                CandidateWarning(customer, message.expected_value, message.assessed_at, right)
                 for step in decision.steps
                 if isinstance(step, Raised | Joined) and _within_budget(step)
             ]
@@ -88,10 +88,10 @@ def _within_budget(step: Raised | Joined) -> bool:
     return all(statistical(cause) for cause in causes)
 
 
-def _lapses(messages: Sequence[RiskAssessed]) -> list[Lapse]:
+def _lapses(messages: Sequence[RiskAssessed]) -> list[PastLapse]:
     """The silences that became complete while we looked: those that were seen before, too."""
     seen: set[datetime] = set()
-    made: dict[datetime, Lapse] = {}
+    made: dict[datetime, PastLapse] = {}
     for message in messages:
         begin, lapse = message.last_purchase_at, message.lapse
         if begin is None or lapse is None or not lapse.own_rhythm:
@@ -100,5 +100,5 @@ def _lapses(messages: Sequence[RiskAssessed]) -> list[Lapse]:
             seen.add(begin)
         elif begin in seen and begin not in made:
             at = begin + timedelta(days=lapse.days)
-            made[begin] = Lapse(message.customer_id, begin, at)
+            made[begin] = PastLapse(message.customer_id, begin, at)
     return list(made.values())

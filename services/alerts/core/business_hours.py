@@ -17,7 +17,7 @@ DAYS_OFF_MAX = 400
 
 
 @dataclass(frozen=True, slots=True)
-class Calendar:
+class WorkingCalendar:
     """The working time of one owner."""
 
     hours: Hours = USUAL

@@ -1,7 +1,7 @@
 """Whether a condition of the policy holds for an assessment.
 
-What it is for: the meaning of `policy_document.Condition`, `SignPolicy` and `WinBack`, and which rule
-decides. Where something is not known of a customer, a condition that asks for it does not hold.
+The meaning of `policy_document.Condition`, `SignPolicy` and `WinBack`, and which rule decides.
+Where something is not known of a customer, a condition that asks for it does not hold.
 """
 
 from collections.abc import Sequence
@@ -9,9 +9,9 @@ from typing import Literal
 
 from services.alerts.core.policy_document import Condition, Policy, SignPolicy
 from services.alerts.core.signs import statistical
-from shared.contracts.risk import RiskAssessed, Sign, Standing
+from shared.contracts.risk import Classification, RiskAssessed, Sign
 
-UNKNOWN = Standing()
+UNKNOWN = Classification()
 Ruling = Literal["raise", "ignore"]
 
 

@@ -47,7 +47,7 @@ class OpenTask:
         return self.by_risk and all(ended_by_purchase(cause) for cause in self.causes)
 
 
-class Warned(msgspec.Struct, frozen=True, gc=False):
+class WarnedCause(msgspec.Struct, frozen=True, gc=False):
     """What is remembered of a cause that was raised, joined a task, or was held out."""
 
     cause: str
@@ -70,7 +70,7 @@ class CustomerState(msgspec.Struct, frozen=True, gc=False):
     horizon_days: int | None = None
     grade: Grade | None = None
     """The newest that is known, from an assessment or a change of the grade."""
-    warned: tuple[Warned, ...] = ()
+    warned: tuple[WarnedCause, ...] = ()
     """By cause, in the order of their names."""
     ramp_until: datetime | None = None
     """At risk since before we looked: no task before this time."""
@@ -90,7 +90,7 @@ class CustomerState(msgspec.Struct, frozen=True, gc=False):
     """When a profile said that the customer must not be contacted; None: nobody says so."""
     open: tuple[OpenTask, ...] = ()
 
-    def of(self, cause: str) -> Warned | None:
+    def of(self, cause: str) -> WarnedCause | None:
         """What is remembered of a cause."""
         return next((each for each in self.warned if each.cause == cause), None)
 
@@ -128,7 +128,7 @@ class Joined:
 
 
 @dataclass(frozen=True, slots=True)
-class HeldOut:
+class HeldOutTask:
     """A task that would have been raised, had the customer not been left alone on purpose."""
 
     task: OpenTask
@@ -145,20 +145,22 @@ class Closed:
     reason: CloseReason
 
 
-Step = Raised | Joined | HeldOut | Closed
+Step = Raised | Joined | HeldOutTask | Closed
 
 
 def remembered(
-    warned: tuple[Warned, ...], causes: Iterable[str], at: datetime
-) -> tuple[Warned, ...]:
+    warned: tuple[WarnedCause, ...], causes: Iterable[str], at: datetime
+) -> tuple[WarnedCause, ...]:
     """What is remembered once these causes were raised at `at`."""
-    made = {each.cause: each for each in warned} | {cause: Warned(cause, at) for cause in causes}
+    made = {each.cause: each for each in warned} | {
+        cause: WarnedCause(cause, at) for cause in causes
+    }
     return tuple(made[cause] for cause in sorted(made))
 
 
 def rearmed(
-    warned: tuple[Warned, ...], holding: AbstractSet[str], bought: datetime | None
-) -> tuple[Warned, ...]:
+    warned: tuple[WarnedCause, ...], holding: AbstractSet[str], bought: datetime | None
+) -> tuple[WarnedCause, ...]:
     """What is remembered after an assessment: causes that do not hold are armed again.
 
     After a purchase later than the warning, what was about silence is forgotten: a customer who
@@ -192,7 +194,7 @@ def answered(
     """
     made = {each.cause: each for each in state.warned}
     for cause in causes:
-        before = made.get(cause, Warned(cause, at, armed=True))
+        before = made.get(cause, WarnedCause(cause, at, armed=True))
         made[cause] = replace(before, at=max(before.at, at))
     said = {} if leaving is None else {"leaving_cause": leaving, "leaving_at": at}
     return replace(state, warned=tuple(made[cause] for cause in sorted(made)), **said)

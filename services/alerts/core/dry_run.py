@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from services.alerts.core.intervals import Interval, wilson
 from services.alerts.core.playbook import choose, queue_of
-from services.alerts.core.policy import CustomerState, Decision, HeldOut, Joined, Raised, decide
+from services.alerts.core.policy import CustomerState, Decision, HeldOutTask, Joined, Raised, decide
 from services.alerts.core.policy_document import Policy
 from shared.contracts.events import Profile
 from shared.contracts.risk import RiskAssessed
@@ -24,7 +24,7 @@ CUSTOMERS_SHOWN: int = 50
 
 
 @dataclass(slots=True)
-class Tried:
+class DryRunResult:
     """What a policy would have done. Counters are by name."""
 
     customers: int = 0
@@ -60,7 +60,7 @@ class Tried:
 
 
 def try_customers(
-    tried: Tried,
+    tried: DryRunResult,
     policy: Policy,
     histories: Mapping[str, Sequence[RiskAssessed]],
     purchases: Mapping[str, Sequence[datetime]],
@@ -86,7 +86,7 @@ def try_customers(
                 if isinstance(step, Joined):
                     tried.joined += len(step.causes)
                     tried.by_cause.update(step.causes)
-                tried.held_out += isinstance(step, HeldOut)
+                tried.held_out += isinstance(step, HeldOutTask)
     tried.most_at_risk = sorted(tried.most_at_risk, reverse=True)[:CUSTOMERS_SHOWN]
 
 
@@ -103,7 +103,7 @@ def decisions(
 
 
 def _count(
-    tried: Tried, step: Raised, message: RiskAssessed, policy: Policy, profile: Profile
+    tried: DryRunResult, step: Raised, message: RiskAssessed, policy: Policy, profile: Profile
 ) -> None:
     playbook = choose(policy, message.standing, step.task.cause, step.leaving)
     grade = message.standing.grade if message.standing else None

@@ -37,7 +37,7 @@ Claim = Literal["helps", "harms", "no_effect_seen", "not_enough_data"]
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class MeasuredSubject:
     """A warned customer whose window has ended, with what was measured."""
 
     treated: bool
@@ -82,7 +82,7 @@ class Effect:
     claim: Claim
 
 
-def compare(subjects: Sequence[Subject], pick: Pick) -> Effect:
+def compare(subjects: Sequence[MeasuredSubject], pick: Pick) -> Effect:
     """The effect among these subjects; `pick` draws for the bootstrap."""
     sides = [[s for s in subjects if s.treated], [s for s in subjects if not s.treated]]
     treated, held_out = (_arm(side) for side in sides)
@@ -107,9 +107,9 @@ def compare(subjects: Sequence[Subject], pick: Pick) -> Effect:
     )
 
 
-def by(dimension: Dimension, subjects: Sequence[Subject], pick: Pick) -> dict[str, Effect]:
+def by(dimension: Dimension, subjects: Sequence[MeasuredSubject], pick: Pick) -> dict[str, Effect]:
     """The effect in each group; a customer of several segments counts in each of them."""
-    groups: dict[str, list[Subject]] = {}
+    groups: dict[str, list[MeasuredSubject]] = {}
     for subject in subjects:
         for name in _NAMES[dimension](subject):
             groups.setdefault(name, []).append(subject)
@@ -141,7 +141,7 @@ class Point:
     anytime: Interval
 
 
-def growth(subjects: Sequence[Subject]) -> list[Point]:
+def growth(subjects: Sequence[MeasuredSubject]) -> list[Point]:
     """The difference as it stood at the end of each month, over all subjects until then."""
     months = sorted({(s.at.year, s.at.month) for s in subjects})
     found = []
@@ -156,7 +156,7 @@ def growth(subjects: Sequence[Subject]) -> list[Point]:
     return found
 
 
-def _arm(side: Sequence[Subject]) -> Arm:
+def _arm(side: Sequence[MeasuredSubject]) -> Arm:
     n, returned = len(side), sum(s.returned for s in side)
     return Arm(
         n=n,
@@ -167,7 +167,7 @@ def _arm(side: Sequence[Subject]) -> Arm:
     )
 
 
-def _money(side: Sequence[Subject]) -> NDArray[np.float64]:
+def _money(side: Sequence[MeasuredSubject]) -> NDArray[np.float64]:
     return np.array([s.revenue for s in side], dtype=np.float64)
 
 
@@ -179,7 +179,7 @@ def _claim(n: int, other: int, interval: Interval) -> Claim:
     return "helps" if interval.low > 0 else "harms"
 
 
-_NAMES: Mapping[Dimension, Callable[[Subject], Sequence[str]]] = {
+_NAMES: Mapping[Dimension, Callable[[MeasuredSubject], Sequence[str]]] = {
     "playbook": lambda s: [s.playbook],
     "cause": lambda s: [s.cause],
     "grade": lambda s: [s.grade or "(none)"],

@@ -11,7 +11,7 @@ import msgspec
 
 from services.alerts.core.holdout import eligible
 from services.alerts.core.playbook import choose
-from services.alerts.core.policy import HeldOut, Raised
+from services.alerts.core.policy import HeldOutTask, Raised
 from services.alerts.core.task import Ground
 from shared.contracts.events import Profile
 from shared.contracts.risk import RiskAssessed
@@ -19,7 +19,7 @@ from shared.contracts.risk import RiskAssessed
 Arm = Literal["treated", "held_out"]
 
 
-class Trial(msgspec.Struct, kw_only=True, frozen=True):
+class ExperimentSubject(msgspec.Struct, kw_only=True, frozen=True):
     """A warned customer. Times are business time, UTC; money is the reporting currency."""
 
     customer_id: str
@@ -53,11 +53,11 @@ class Trial(msgspec.Struct, kw_only=True, frozen=True):
 
 
 def new_trial(
-    step: Raised | HeldOut, message: RiskAssessed, profile: Profile, ground: Ground
-) -> Trial:
+    step: Raised | HeldOutTask, message: RiskAssessed, profile: Profile, ground: Ground
+) -> ExperimentSubject:
     """The subject that an assessment makes, before anything is measured."""
     standing = message.standing
-    return Trial(
+    return ExperimentSubject(
         customer_id=message.customer_id,
         id=step.task.id,
         policy=ground.policy.name,

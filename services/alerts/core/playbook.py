@@ -17,7 +17,7 @@ from services.alerts.core.policy_document import (
     Service,
 )
 from shared.contracts.events import Profile
-from shared.contracts.risk import Standing
+from shared.contracts.risk import Classification
 from shared.contracts.treatment import LeavingCause
 
 Queue = Literal["owner", "fast_response", "self_service", "unowned"]
@@ -44,7 +44,7 @@ class Plan(msgspec.Struct, kw_only=True, frozen=True):
 
 
 def choose(
-    policy: Policy, standing: Standing | None, cause: str, leaving: LeavingCause | None = None
+    policy: Policy, standing: Classification | None, cause: str, leaving: LeavingCause | None = None
 ) -> Playbook:
     """The first playbook that is for such customers and this cause.
 
@@ -102,7 +102,7 @@ def queue_of(service: Service, owner_id: str | None) -> Queue:
     return "unowned" if owner_id is None else "owner"
 
 
-def grade_rank(policy: Policy, standing: Standing | None) -> int:
+def grade_rank(policy: Policy, standing: Classification | None) -> int:
     """What comes first in a queue whatever its value: less is earlier (R13)."""
     if policy.order == "value":
         return 0

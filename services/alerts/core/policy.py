@@ -18,12 +18,12 @@ from services.alerts.core.customer import (
     Closed,
     CloseReason,
     CustomerState,
-    HeldOut,
+    HeldOutTask,
     Joined,
     OpenTask,
     Raised,
     Step,
-    Warned,
+    WarnedCause,
     answered,
     rearmed,
     remembered,
@@ -38,8 +38,8 @@ from shared.contracts.risk import Grade, RiskAssessed
 from shared.contracts.treatment import LeavingCause
 
 __all__ = [
-    "NO_REVISION", "TRAITS", "CloseReason", "Closed", "CustomerState", "Decision", "HeldOut",
-    "Joined", "OpenTask", "Policy", "Raised", "Step", "Warned", "Why", "answered", "came_back",
+    "NO_REVISION", "TRAITS", "CloseReason", "Closed", "CustomerState", "Decision", "HeldOutTask",
+    "Joined", "OpenTask", "Policy", "Raised", "Step", "WarnedCause", "Why", "answered", "came_back",
     "decide", "first_seen", "purchased", "settle", "stable_id", "task_id",
 ]  # fmt: skip
 
@@ -260,7 +260,7 @@ def _raise(
     task = OpenTask(task_id(state.customer_id, label, episode), label, at, causes=causes)
     leaving = _leaving(state, message) if label == CHURNED else None
     if held_out(message, policy):
-        return _after(state, task, policy), "held_out", (HeldOut(task, episode, leaving),)
+        return _after(state, task, policy), "held_out", (HeldOutTask(task, episode, leaving),)
     after = _after(state, task, policy)
     after, overtaken = settle(replace(after, open=(*state.open, task)))
     return after, "raised", (Raised(task, episode, leaving), *overtaken)

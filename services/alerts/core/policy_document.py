@@ -73,7 +73,7 @@ class Condition(_Part, frozen=True):
     days_silent_max: Annotated[float, Meta(ge=0)] | None = None
 
 
-class Rule(_Part, frozen=True):
+class PolicyRule(_Part, frozen=True):
     """What happens to assessments on which `when` holds; the first rule that holds decides."""
 
     name: Code
@@ -242,7 +242,7 @@ class Policy(_Part, frozen=True):
     signs: dict[SignCode, SignPolicy] = msgspec.field(default_factory=lambda: {**DEFAULT_SIGNS})
     """Which signs of leaving raise a task."""
     budget: Budget = Budget()
-    rules: Annotated[list[Rule], Meta(max_length=RULES_MAX)] = []
+    rules: Annotated[list[PolicyRule], Meta(max_length=RULES_MAX)] = []
     cooldown_days: Days = 28
     """Between two raisings of one cause of one customer, and after an owner's verdict on it."""
     ramp_days: Days = 7

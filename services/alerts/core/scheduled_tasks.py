@@ -20,7 +20,7 @@ from services.alerts.core.policy_document import Both, Care
 from services.alerts.core.task import Ground, Task
 from services.alerts.core.wording.catalogue import language_of
 from shared.contracts.events import Profile
-from shared.contracts.risk import Band, Grade, Standing
+from shared.contracts.risk import Band, Classification, Grade
 
 NO_CURRENCY: Final = "XXX"
 """ISO 4217 for no currency: of a customer without an assessment."""
@@ -33,7 +33,7 @@ NO_RISK: Final[Mapping[str, Any]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownNumbers:
     """What the newest assessment said of a customer; the defaults: there is none."""
 
     band: Band = "low"
@@ -44,14 +44,14 @@ class Known:
     grade: Grade | None = None
 
 
-NOTHING: Final = Known()
+NOTHING: Final = KnownNumbers()
 Planned = Literal["care", "segment"]
 """Kinds of tasks that no assessment raises."""
 
 
-def known_of(state: CustomerState) -> Known:
+def known_of(state: CustomerState) -> KnownNumbers:
     """What the newest assessment said of a customer."""
-    return Known(
+    return KnownNumbers(
         state.band or NOTHING.band,
         state.probability or 0.0,
         state.horizon_days or 0,
@@ -105,7 +105,7 @@ def planned_task(  # noqa: PLR0913 (each names one thing that differs)
     occurrence: str,
     title: Both,
     playbook: str,
-    known: Known,
+    known: KnownNumbers,
     at: datetime,
 ) -> Task:
     """The task of a schedule or of an entry; `occurrence` makes it one of its kind."""
@@ -146,7 +146,7 @@ def planned_task(  # noqa: PLR0913 (each names one thing that differs)
         policy=ground.label,
         grade=known.grade,
         queue=queue,
-        grade_rank=grade_rank(ground.policy, Standing(grade=known.grade)),
+        grade_rank=grade_rank(ground.policy, Classification(grade=known.grade)),
         respond_by=None if target is None else own.respond_by(at, target),
         expires_at=None if expires is None else at + timedelta(days=expires),
         waiting="quiet" if tell_at > at else None,
@@ -172,7 +172,7 @@ def informed(task: Task, state: CustomerState, ground: Ground, at: datetime) -> 
         value_at_risk=known.value_at_risk,
         currency=known.currency,
         grade=known.grade,
-        grade_rank=grade_rank(ground.policy, Standing(grade=known.grade)),
+        grade_rank=grade_rank(ground.policy, Classification(grade=known.grade)),
         worth=known.value_at_risk * ground.save_rates.get(own.id, own.save_rate),
         **told,
     )

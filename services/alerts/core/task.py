@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from services.alerts.core.business_hours import Calendar
+from services.alerts.core.business_hours import WorkingCalendar
 from services.alerts.core.owner import OwnerRecord
 from services.alerts.core.playbook import (
     Plan,
@@ -141,11 +141,11 @@ class Ground:
         """Name and version of the policy."""
         return f"{self.policy.name}@{self.version}"
 
-    def calendar(self, owner_id: str | None) -> Calendar:
+    def calendar(self, owner_id: str | None) -> WorkingCalendar:
         """When an owner works."""
         record = None if owner_id is None else self.owners.get(owner_id)
         own = None if record is None else record.time_zone
-        return Calendar(self.policy.hours, zone(own or self.policy.hours.time_zone))
+        return WorkingCalendar(self.policy.hours, zone(own or self.policy.hours.time_zone))
 
 
 def new_task(raised: Raised, message: RiskAssessed, profile: Profile, ground: Ground) -> Task:

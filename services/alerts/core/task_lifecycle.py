@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from services.alerts.core.business_hours import Calendar
+from services.alerts.core.business_hours import WorkingCalendar
 from services.alerts.core.owner import OwnerRecord
 from services.alerts.core.task import Task
 from shared.kernel.errors import Invalid
@@ -197,7 +197,7 @@ def given(task: Task, owner_id: str, owner_name: str | None, now: datetime) -> T
 
 
 def unanswered(
-    task: Task, owners: Mapping[str, OwnerRecord], now: datetime, calendar: Calendar
+    task: Task, owners: Mapping[str, OwnerRecord], now: datetime, calendar: WorkingCalendar
 ) -> Done:
     """What follows when nobody has taken a task on by its response target.
 
@@ -261,7 +261,7 @@ def _dismissed(task: Task, note: str, now: datetime) -> Task:
     )
 
 
-def _next_target(task: Task, now: datetime, calendar: Calendar) -> datetime:
+def _next_target(task: Task, now: datetime, calendar: WorkingCalendar) -> datetime:
     """As long again as the first target was from the beginning."""
     first = (task.respond_by or now) - task.opened_at
     return calendar.may_disturb_at(now + max(first, timedelta(hours=1)))

@@ -10,7 +10,7 @@ from typing import Final, Generic, Literal, TypeVar
 
 import msgspec
 
-from services.alerts.core.experiment_subject import Trial
+from services.alerts.core.experiment_subject import ExperimentSubject
 from services.alerts.core.ids import stable_id
 from services.alerts.core.policy_document import Both
 from services.alerts.core.task import BY_RISK, Task
@@ -24,21 +24,21 @@ Kind = Literal[
 """`endpoint.test`: a sample that an operator sends; its task exists nowhere."""
 
 
-class Person(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+class Party(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """A customer or an owner, by the id of the company's own system."""
 
     id: str
     name: str | None = None
 
 
-class Said(msgspec.Struct, kw_only=True, frozen=True):
+class ReasonText(msgspec.Struct, kw_only=True, frozen=True):
     """A reason with its sentence."""
 
     code: str
     text: str
 
 
-class TaskTold(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+class TaskPayload(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """The task as a receiver sees it."""
 
     id: str
@@ -46,14 +46,14 @@ class TaskTold(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """A receiver that knows a higher one ignores this message."""
     status: str
     cause: str
-    customer: Person
-    owner: Person | None
+    customer: Party
+    owner: Party | None
     """None: nobody owns this customer."""
     band: str
     probability: float
     """Of no purchase within `horizon_days` after `opened_at`, or after the newest cause joined."""
     horizon_days: int
-    reasons: list[Said]
+    reasons: list[ReasonText]
     """Most important first."""
     language: str
     """Of the sentences."""
@@ -87,14 +87,14 @@ class TaskTold(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """Of a win-back task: why the customer has probably left."""
 
 
-class TaskThin(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+class ThinTaskPayload(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """The task without names, reasons and amounts; the rest is read through the API."""
 
     id: str
     version: int
     status: str
-    customer: Person
-    owner: Person | None
+    customer: Party
+    owner: Party | None
     band: str
     opened_at: datetime
     due_at: datetime
@@ -107,7 +107,7 @@ SAMPLE_TASK_ID: Final = "rt_sample"
 T = TypeVar("T")
 
 
-class Body(msgspec.Struct, Generic[T], kw_only=True, frozen=True):
+class WebhookPayload(msgspec.Struct, Generic[T], kw_only=True, frozen=True):
     """A Standard Webhooks payload."""
 
     type: Kind
@@ -116,7 +116,7 @@ class Body(msgspec.Struct, Generic[T], kw_only=True, frozen=True):
     data: dict[Literal["task"], T]
 
 
-FULL: Final = msgspec.json.Decoder(Body[TaskTold])
+FULL: Final = msgspec.json.Decoder(WebhookPayload[TaskPayload])
 """Reads the bytes of a `full` body: connectors make their own requests of it."""
 
 
@@ -130,7 +130,7 @@ def kind_of(task: Task) -> Kind:
 def body(task: Task, payload: Payload = "full") -> bytes:
     """The bytes that are signed and sent for the newest change of the task."""
     return msgspec.json.encode(
-        Body[TaskTold | TaskThin](
+        WebhookPayload[TaskPayload | ThinTaskPayload](
             type=kind_of(task),
             timestamp=task.closed_at or task.changed_at or task.opened_at,
             data={"task": thin(task) if payload == "thin" else told(task)},
@@ -140,17 +140,19 @@ def body(task: Task, payload: Payload = "full") -> bytes:
 
 def sample(at: datetime) -> bytes:
     """A message that shows what tasks will look like, for trying an endpoint out."""
-    shown = TaskTold(
+    shown = TaskPayload(
         id=SAMPLE_TASK_ID,
         version=1,
         status="open",
         cause="silence_beyond_rhythm",
-        customer=Person(id="sample-customer", name="Sample customer 示例客户"),
+        customer=Party(id="sample-customer", name="Sample customer 示例客户"),
         owner=None,
         band="high",
         probability=0.6,
         horizon_days=28,
-        reasons=[Said(code="silence_beyond_rhythm", text="This is a sample, not a real task")],
+        reasons=[
+            ReasonText(code="silence_beyond_rhythm", text="This is a sample, not a real task")
+        ],
         language="en",
         value_at_risk=100.0,
         currency="USD",
@@ -158,7 +160,7 @@ def sample(at: datetime) -> bytes:
         due_at=at + timedelta(days=3),
     )
     return msgspec.json.encode(
-        Body[TaskTold](type="endpoint.test", timestamp=at, data={"task": shown})
+        WebhookPayload[TaskPayload](type="endpoint.test", timestamp=at, data={"task": shown})
     )
 
 
@@ -166,14 +168,14 @@ def _rounded(value: float | None, digits: int) -> float | None:
     return None if value is None else round(value, digits)
 
 
-def thin(task: Task) -> TaskThin:
+def thin(task: Task) -> ThinTaskPayload:
     """The task as a receiver sees it that gets ids only."""
-    return TaskThin(
+    return ThinTaskPayload(
         id=task.id,
         version=task.version,
         status=task.status,
-        customer=Person(id=task.customer_id),
-        owner=None if task.owner_id is None else Person(id=task.owner_id),
+        customer=Party(id=task.customer_id),
+        owner=None if task.owner_id is None else Party(id=task.owner_id),
         band=task.band,
         opened_at=task.opened_at,
         due_at=task.due_at,
@@ -182,21 +184,22 @@ def thin(task: Task) -> TaskThin:
     )
 
 
-def told(task: Task) -> TaskTold:
+def told(task: Task) -> TaskPayload:
     """The task as a receiver sees it."""
-    owner = None if task.owner_id is None else Person(id=task.owner_id, name=task.owner_name)
-    return TaskTold(
+    owner = None if task.owner_id is None else Party(id=task.owner_id, name=task.owner_name)
+    return TaskPayload(
         id=task.id,
         version=task.version,
         status=task.status,
         cause=task.cause,
-        customer=Person(id=task.customer_id, name=task.customer_name),
+        customer=Party(id=task.customer_id, name=task.customer_name),
         owner=owner,
         band=task.band,
         probability=round(task.probability, 4),
         horizon_days=task.horizon_days,
         reasons=[
-            Said(code=r.code, text=sentence(r, task.language, task.currency)) for r in task.reasons
+            ReasonText(code=r.code, text=sentence(r, task.language, task.currency))
+            for r in task.reasons
         ],
         language=task.language,
         value_at_risk=round(task.value_at_risk, 2),
@@ -269,7 +272,7 @@ def verdict(task: Task, at: datetime) -> TreatmentRecorded:
     )
 
 
-def held_out(trial: Trial) -> TreatmentRecorded:
+def held_out(trial: ExperimentSubject) -> TreatmentRecorded:
     """A customer left alone on purpose, as scoring and training learn of it."""
     return TreatmentRecorded(
         customer_id=trial.customer_id,

@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class AttemptResult:
     """What an attempt came to, and whether the next one must look before it creates."""
 
     answer: Answer
@@ -39,7 +39,7 @@ class Tried:
 
 async def attempt(
     connectors: Connectors, endpoint: Endpoint, message: Leased, at: datetime, timeout_s: float
-) -> Tried:
+) -> AttemptResult:
     """One attempt at `at` (UTC); `timeout_s` is the bound of a request.
 
     Never raises: a fault that this message or this endpoint brings out is its answer, and all
@@ -50,24 +50,26 @@ async def attempt(
     except Exception as fault:
         log.exception("attempt met a fault", endpoint=endpoint.id, delivery=message.id)
         why = f"a fault of ours, see the log: {type(fault).__name__}"
-        return Tried(Answer("ambiguous", error=why), uncertain=True, fault=True)
+        return AttemptResult(Answer("ambiguous", error=why), uncertain=True, fault=True)
 
 
-async def _steps(connector: Connector, message: Leased, at: datetime, timeout_s: float) -> Tried:
+async def _steps(
+    connector: Connector, message: Leased, at: datetime, timeout_s: float
+) -> AttemptResult:
     uncertain = message.uncertain
     try:
         async with asyncio.timeout(timeout_s + STEPS_S):
             if message.uncertain:
                 found = await _with_token(connector, at, lambda: connector.find(message, at))
                 if found is not None:
-                    return Tried(found, uncertain=found.result != "ok")
+                    return AttemptResult(found, uncertain=found.result != "ok")
             uncertain = True  # until the answer says otherwise
             answer = await _with_token(connector, at, lambda: connector.send(message, at))
     except TimeoutError:
         late = Answer("ambiguous", error=f"not done within {timeout_s:g} s", throttled=True)
-        return Tried(late, uncertain)
+        return AttemptResult(late, uncertain)
     assert answer is not None  # noqa: S101 (send always answers)
-    return Tried(answer, uncertain=answer.result == "ambiguous")
+    return AttemptResult(answer, uncertain=answer.result == "ambiguous")
 
 
 async def _with_token(

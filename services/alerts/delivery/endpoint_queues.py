@@ -22,7 +22,7 @@ CLAIM_MAX = 100
 
 
 @dataclass(slots=True)
-class Lane:
+class EndpointQueue:
     """One endpoint's messages in this process."""
 
     endpoint: Endpoint
@@ -65,17 +65,17 @@ class Lane:
         return attempted
 
 
-class Lanes:
+class EndpointQueues:
     """The lanes of one process. `width_max`: of every lane."""
 
     def __init__(self, width_max: int) -> None:
         self._width_max = width_max
-        self._lanes: dict[str, Lane] = {}
+        self._lanes: dict[str, EndpointQueue] = {}
 
-    def __iter__(self) -> Iterator[Lane]:
+    def __iter__(self) -> Iterator[EndpointQueue]:
         return iter(self._lanes.values())
 
-    def get(self, endpoint_id: str) -> Lane | None:
+    def get(self, endpoint_id: str) -> EndpointQueue | None:
         """The lane of an endpoint; None where it may not be sent to."""
         return self._lanes.get(endpoint_id)
 
@@ -94,7 +94,7 @@ class Lanes:
                     del self._lanes[name]
         for endpoint in endpoints:
             width = min(endpoint.concurrency_max, self._width_max)
-            lane = self._lanes.setdefault(endpoint.id, Lane(endpoint, width))
+            lane = self._lanes.setdefault(endpoint.id, EndpointQueue(endpoint, width))
             lane.endpoint, lane.width = endpoint, width
         return back
 

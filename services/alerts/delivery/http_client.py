@@ -20,7 +20,7 @@ from yarl import URL
 
 from services.alerts.delivery.core.blocked_networks import Network
 from services.alerts.delivery.core.retry import Reply
-from services.alerts.delivery.ssrf_guard import Guard
+from services.alerts.delivery.ssrf_guard import SsrfGuard
 from services.alerts.outbound.connection import Connector
 from shared.runtime.clock import Clock
 
@@ -54,7 +54,7 @@ class Http:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        guard = Guard(self._resolver or ThreadedResolver(), self._allowed)
+        guard = SsrfGuard(self._resolver or ThreadedResolver(), self._allowed)
         connector = Connector(
             resolver=guard,
             socket_factory=guard.socket,

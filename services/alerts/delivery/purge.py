@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Forget:
+class Purge:
     """The loop. `forget(before, most)` deletes some and says how many."""
 
     forget: Callable[[datetime, int], Awaitable[int]]

@@ -27,7 +27,7 @@ QUARANTINED: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Sifted:
+class SortedLeases:
     """Claimed deliveries by what is to be done with them."""
 
     usual: list[Leased] = field(default_factory=list)
@@ -37,7 +37,7 @@ class Sifted:
 
 
 @dataclass(slots=True)
-class Alone:
+class DeliveryQuarantine:
     """The one delivery of this process that is to be sent alone. True while there is one."""
 
     waiting: Leased | None = None
@@ -46,9 +46,9 @@ class Alone:
     def __bool__(self) -> bool:
         return self.waiting is not None or self._task is not None
 
-    def sift(self, claimed: Sequence[Leased]) -> Sifted:
+    def sift(self, claimed: Sequence[Leased]) -> SortedLeases:
         """Take the first that is to be alone, unless there is one."""
-        sifted = Sifted()
+        sifted = SortedLeases()
         for message in claimed:
             if message.lost < ALONE_FROM:
                 sifted.usual.append(message)

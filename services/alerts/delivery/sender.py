@@ -15,9 +15,9 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts import metrics
-from services.alerts.delivery.attempt import Tried, attempt
+from services.alerts.delivery.attempt import AttemptResult, attempt
 from services.alerts.delivery.core.retry import Answer, Next, after
-from services.alerts.delivery.endpoint_queues import Lane, Lanes
+from services.alerts.delivery.endpoint_queues import EndpointQueue, EndpointQueues
 from services.alerts.delivery.ports import (
     Attempted,
     Connectors,
@@ -25,7 +25,7 @@ from services.alerts.delivery.ports import (
     Endpoints,
     Leased,
 )
-from services.alerts.delivery.quarantine import QUARANTINED, Alone
+from services.alerts.delivery.quarantine import QUARANTINED, DeliveryQuarantine
 from services.alerts.handlers.wait_for_signal import heard
 from shared.kernel.errors import Transient
 from shared.postgres.engine import UnitOfWork, reading, unit_of_work
@@ -47,7 +47,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Sending:
+class SenderBounds:
     """Bounds of the sender."""
 
     concurrency_max: int
@@ -61,7 +61,7 @@ class Sending:
     delays_s: Sequence[float]
 
 
-class Deliver:
+class DeliverySender:
     """The sender's loop: one per process, safe beside others'."""
 
     def __init__(
@@ -71,7 +71,7 @@ class Deliver:
         deliveries: Deliveries,
         endpoints: Endpoints,
         connectors: Connectors,
-        sending: Sending,
+        sending: SenderBounds,
         clock: Clock,
         health: Health,
         told: asyncio.Event,
@@ -84,11 +84,11 @@ class Deliver:
         self._clock = clock
         self._health = health
         self._told = told
-        self._lanes = Lanes(sending.concurrency_max)
+        self._lanes = EndpointQueues(sending.concurrency_max)
         self._ended: list[Attempted] = []
         self._back: list[Leased] = []
         self._bug: Exception | None = None
-        self._alone = Alone()
+        self._alone = DeliveryQuarantine()
         self._draining = False
 
     async def __call__(self, stop: Stop) -> None:
@@ -141,7 +141,7 @@ class Deliver:
             versions, due = await self._deliveries.look(driver, wanting, now)
         return due or versions != {lane.endpoint.id: lane.endpoint.version for lane in self._lanes}
 
-    def _start(self, lane: Lane) -> None:
+    def _start(self, lane: EndpointQueue) -> None:
         """Start what a lane has room for; nothing beside a delivery that is to be alone."""
         if self._alone:
             return
@@ -162,7 +162,7 @@ class Deliver:
             self._alone.begin(self._begin(lane, message, alone=True))
 
     def _begin(
-        self, lane: Lane, message: Leased, *, alone: bool = False
+        self, lane: EndpointQueue, message: Leased, *, alone: bool = False
     ) -> asyncio.Task[Attempted]:
         task = asyncio.create_task(self._attempt(lane, message, alone=alone), name=message.id)
         lane.under_way[task] = message
@@ -173,7 +173,7 @@ class Deliver:
     def _attempt_s(self) -> float:
         return self._sending.timeout_s + self._sending.margin_s
 
-    def _attempted(self, lane: Lane, task: asyncio.Task[Attempted]) -> None:
+    def _attempted(self, lane: EndpointQueue, task: asyncio.Task[Attempted]) -> None:
         """An attempt has ended: the next of its lane begins at once, it is settled soon."""
         self._told.set()
         self._alone.ended(task)
@@ -259,7 +259,7 @@ class Deliver:
         await self._endpoints.give_back(work, unused)
         return claimed
 
-    async def _attempt(self, lane: Lane, message: Leased, *, alone: bool) -> Attempted:
+    async def _attempt(self, lane: EndpointQueue, message: Leased, *, alone: bool) -> Attempted:
         started_at, timeout_s = self._clock.now(), self._sending.timeout_s
         try:
             if alone:
@@ -268,7 +268,7 @@ class Deliver:
             tried = await attempt(self._connectors, lane.endpoint, message, started_at, timeout_s)
         except Transient as trouble:
             waits = Answer("retry", error=f"waiting for PostgreSQL: {trouble}")
-            tried = Tried(waits, message.uncertain)
+            tried = AttemptResult(waits, message.uncertain)
         ended_at, number = self._clock.now(), message.attempts + 1
         follows = after(tried.answer, message.id, number, ended_at, self._sending.delays_s)
         if tried.fault and number >= FAULTS_MAX:

@@ -20,7 +20,7 @@ class RefusedAddress(OSError):  # noqa: N818 (a word of the domain, like Invalid
         super().__init__(f"the endpoint's address is refused: {why}")
 
 
-class Guard(AbstractResolver):
+class SsrfGuard(AbstractResolver):
     """Resolves names through `inner`, and makes the sockets of an `aiohttp.TCPConnector`.
 
     A name that has any refused address is refused as a whole: which of several addresses is

@@ -15,23 +15,23 @@ from services.alerts.core.task_lifecycle import (
     act,
 )
 from services.alerts.handlers.give_verdict import CAUSE
-from services.alerts.handlers.record_task_changes import Book, count
-from services.alerts.ports import BusinessClock, Change, Customers, Rules, TaskLog, Tasks
+from services.alerts.handlers.record_task_changes import RecordTaskChanges, count
+from services.alerts.ports import BusinessClock, Customers, Policies, TaskChange, TaskLog, Tasks
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.postgres.outbox import Outbox
 from shared.runtime.clock import Clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Act:
+class ApplyTaskAction:
     """Carries out actions on tasks. The same action again changes nothing."""
 
     engine: AsyncEngine
     customers: Customers
     tasks: Tasks
     log: TaskLog
-    rules: Rules
-    book: Book
+    rules: Policies
+    book: RecordTaskChanges
     outbox: Outbox
     business_clock: BusinessClock
     clock: Clock
@@ -45,7 +45,7 @@ class Act:
         self.ring(changes)
         return task
 
-    def ring(self, changes: Sequence[Change]) -> None:
+    def ring(self, changes: Sequence[TaskChange]) -> None:
         """After the commit: let the sender and the relay know."""
         if changes:
             self.told.set()
@@ -54,7 +54,7 @@ class Act:
 
     async def within(
         self, work: UnitOfWork, task_id: str, action: Action, actor: str
-    ) -> tuple[Task | None, list[Change]]:
+    ) -> tuple[Task | None, list[TaskChange]]:
         """The same in an open transaction; also returns what was told."""
         customer = await self.tasks.customer_of(work, task_id)
         if customer is None:
@@ -83,7 +83,7 @@ class Act:
         )
         await self.log.add(work, [event])
         await self.tasks.write(work, [done.task])
-        changes = [Change(done.task, CAUSE)] if done.told else []
+        changes = [TaskChange(done.task, CAUSE)] if done.told else []
         await self.book.tell(work, changes, self.clock.now())
         if done.told and done.task.status == "closed":
             message = self.book.publish(told.treatment(done.task), CAUSE)

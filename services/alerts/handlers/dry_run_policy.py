@@ -8,8 +8,8 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.core.budget_tuning import Found, find
-from services.alerts.core.dry_run import Tried, try_customers
+from services.alerts.core.budget_tuning import TuningResult, find
+from services.alerts.core.dry_run import DryRunResult, try_customers
 from services.alerts.core.policy_document import Policy
 from services.alerts.ports import Assessments
 from shared.contracts.events import Profile
@@ -32,7 +32,7 @@ class _Page:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TryPolicy:
+class DryRunPolicy:
     """Answers what a policy would have done between two times."""
 
     engine: AsyncEngine
@@ -40,10 +40,10 @@ class TryPolicy:
 
     async def __call__(
         self, policies: list[Policy], begin: datetime, end: datetime, customers: int
-    ) -> list[Tried]:
+    ) -> list[DryRunResult]:
         """One result for each policy, over the same customers: the first by id, at most
         `customers` of them."""
-        found = [Tried() for _ in policies]
+        found = [DryRunResult() for _ in policies]
         async for page in self._pages(begin, end, customers):
             for tried, policy in zip(found, policies, strict=True):
                 await asyncio.to_thread(
@@ -53,9 +53,9 @@ class TryPolicy:
 
     async def warnings(
         self, policy: Policy, begin: datetime, end: datetime, customers: int
-    ) -> Found:
+    ) -> TuningResult:
         """The warnings of a policy without a budget, over the same customers."""
-        found = Found()
+        found = TuningResult()
         async for page in self._pages(begin, end, customers):
             await asyncio.to_thread(
                 find, found, policy, page.histories, page.bought, page.profiles, end

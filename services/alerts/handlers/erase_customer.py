@@ -11,11 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.core.policy import Closed
 from services.alerts.handlers.give_verdict import CAUSE
-from services.alerts.handlers.record_task_changes import Book, Page
+from services.alerts.handlers.record_task_changes import BatchDecisions, RecordTaskChanges
 from services.alerts.ports import (
     BusinessClock,
     Customers,
-    Traces,
+    Erasure,
 )
 from shared.postgres.engine import unit_of_work
 from shared.postgres.outbox import Outbox
@@ -25,13 +25,13 @@ Why = Literal["erased", "merged"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PartWith:
+class EraseCustomer:
     """Ends what there is of a customer. Doing it again changes nothing."""
 
     engine: AsyncEngine
     customers: Customers
-    traces: Traces
-    book: Book
+    traces: Erasure
+    book: RecordTaskChanges
     outbox: Outbox
     business_clock: BusinessClock
     clock: Clock
@@ -42,7 +42,7 @@ class PartWith:
         async with unit_of_work(self.engine) as work:
             known = await self.customers.lock(work, [customer_id])
             now = await self.business_clock.now(work)
-            page = Page()
+            page = BatchDecisions()
             for task in known[customer_id].state.open:
                 page.close(Closed(task, max(task.opened_at, now), why), CAUSE)
             if why == "erased":

@@ -13,8 +13,8 @@ from services.alerts.core import webhook_payload as told
 from services.alerts.core.customer import answered
 from services.alerts.core.task import Task, warned_of
 from services.alerts.core.task_lifecycle import TaskEvent
-from services.alerts.handlers.record_task_changes import Book, count
-from services.alerts.ports import BusinessClock, Change, Customers, TaskLog, Tasks, VerdictGiven
+from services.alerts.handlers.record_task_changes import RecordTaskChanges, count
+from services.alerts.ports import BusinessClock, Customers, TaskChange, TaskLog, Tasks, VerdictGiven
 from shared.postgres.engine import unit_of_work
 from shared.postgres.ledger import TopicPartition
 from shared.postgres.outbox import Outbox
@@ -39,7 +39,7 @@ class GiveVerdict:
     customers: Customers
     tasks: Tasks
     log: TaskLog
-    book: Book
+    book: RecordTaskChanges
     outbox: Outbox
     business_clock: BusinessClock
     clock: Clock
@@ -52,7 +52,7 @@ class GiveVerdict:
         A task that has closed by itself may still get a verdict: what the owner found is
         worth knowing. It is not told to endpoints again.
         """
-        changes: list[Change] = []
+        changes: list[TaskChange] = []
         async with unit_of_work(self.engine) as work:
             customer = await self.tasks.customer_of(work, given.task_id)
             if customer is None:
@@ -77,7 +77,7 @@ class GiveVerdict:
                     closed_at=at,
                     close_reason="verdict",
                 )
-                changes.append(Change(after, CAUSE))
+                changes.append(TaskChange(after, CAUSE))
                 messages.append(self.book.publish(told.treatment(after), CAUSE))
             await self.tasks.write(work, [after])
             state = answered(known[customer].state, warned_of(after), at, after.leaving_cause)

@@ -10,9 +10,17 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts import metrics
 from services.alerts.core.policy import purchased, settle
-from services.alerts.handlers.record_task_changes import Book, Page, count
+from services.alerts.handlers.record_task_changes import BatchDecisions, RecordTaskChanges, count
 from services.alerts.handlers.update_gauges import note_lag
-from services.alerts.ports import TICK, ActivitySeen, Customers, Known, ProfileSeen, Relay, Trials
+from services.alerts.ports import (
+    TICK,
+    ActivitySeen,
+    Customers,
+    KnownCustomer,
+    ProfileSeen,
+    Relay,
+    Trials,
+)
 from shared.kafka.batch import Batch
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.postgres.ledger import Ledger, Move
@@ -23,7 +31,7 @@ Decode = Callable[[Batch], ActivitySeen]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Observe:
+class HandleActivity:
     """Handles batches of `ebbwatch.activity`."""
 
     engine: AsyncEngine
@@ -31,7 +39,7 @@ class Observe:
     ledger: Ledger
     customers: Customers
     trials: Trials
-    book: Book
+    book: RecordTaskChanges
     outbox: Outbox
     relay: Relay
     clock: Clock
@@ -63,7 +71,7 @@ class Observe:
         await self.relay.flush(pending)
         return moves
 
-    async def _known(self, work: UnitOfWork, seen: ActivitySeen) -> dict[str, Known]:
+    async def _known(self, work: UnitOfWork, seen: ActivitySeen) -> dict[str, KnownCustomer]:
         """The customers that may change beyond the time of their newest purchase, locked.
 
         That time is noted of all who bought.
@@ -91,8 +99,10 @@ def _moves(batch: Batch, seen: ActivitySeen) -> list[Move]:
     return moves
 
 
-def _take_in(seen: ActivitySeen, known: dict[str, Known]) -> tuple[Page, dict[str, ProfileSeen]]:
-    page = Page()
+def _take_in(
+    seen: ActivitySeen, known: dict[str, KnownCustomer]
+) -> tuple[BatchDecisions, dict[str, ProfileSeen]]:
+    page = BatchDecisions()
     states = {customer: found.state for customer, found in known.items()}
     for tp, customer, at in seen.purchases:
         if customer not in states:

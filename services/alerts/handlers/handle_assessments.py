@@ -25,14 +25,21 @@ from services.alerts.core.policy import (
 from services.alerts.core.scheduled_tasks import informed
 from services.alerts.core.task import Ground, grown, new_task
 from services.alerts.handlers.record_task_changes import (
-    Book,
+    BatchDecisions,
     Informing,
     Joining,
-    Page,
+    RecordTaskChanges,
     count,
 )
 from services.alerts.handlers.update_gauges import note_lag
-from services.alerts.ports import Assessed, Assessments, Customers, Known, Relay, Rules
+from services.alerts.ports import (
+    Assessments,
+    AssessmentSeen,
+    Customers,
+    KnownCustomer,
+    Policies,
+    Relay,
+)
 from shared.contracts.events import Profile
 from shared.kafka.batch import Batch
 from shared.postgres.engine import UnitOfWork, unit_of_work
@@ -43,22 +50,22 @@ from shared.runtime.clock import Clock
 NOBODY = Profile()
 """Of a customer without a profile."""
 
-Decode = Callable[[Batch], tuple[list[Assessed], list[Message]]]
-Decided = list[tuple[Assessed, Step]]
+Decode = Callable[[Batch], tuple[list[AssessmentSeen], list[Message]]]
+Decided = list[tuple[AssessmentSeen, Step]]
 """What is to be done, in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Assess:
+class HandleAssessments:
     """Handles batches of `ebbwatch.risk`."""
 
     engine: AsyncEngine
     decode: Decode
     ledger: Ledger
     customers: Customers
-    rules: Rules
+    rules: Policies
     assessments: Assessments
-    book: Book
+    book: RecordTaskChanges
     outbox: Outbox
     relay: Relay
     clock: Clock
@@ -115,7 +122,7 @@ class Assess:
         ]
 
     async def _with_rates(
-        self, work: UnitOfWork, ground: Ground, decided: Decided, known: dict[str, Known]
+        self, work: UnitOfWork, ground: Ground, decided: Decided, known: dict[str, KnownCustomer]
     ) -> Ground:
         """With what few batches need to read: owners' records and measured save rates."""
         warned = {e.message.customer_id for e, step in decided if not isinstance(step, Closed)}
@@ -131,7 +138,7 @@ class Assess:
 
 
 def _decide(
-    assessed: Sequence[Assessed], known: dict[str, Known], policy: Policy
+    assessed: Sequence[AssessmentSeen], known: dict[str, KnownCustomer], policy: Policy
 ) -> tuple[Decided, list[CustomerState], Counter[str]]:
     """The steps; the states that changed; why."""
     states = {customer: found.state for customer, found in known.items()}
@@ -149,8 +156,8 @@ def _decide(
     return decided, [states[customer] for customer in changed], why
 
 
-def _page(decided: Decided, known: dict[str, Known], ground: Ground) -> Page:
-    page = Page()
+def _page(decided: Decided, known: dict[str, KnownCustomer], ground: Ground) -> BatchDecisions:
+    page = BatchDecisions()
     for each, step in decided:
         if isinstance(step, Closed):
             page.close(step, each.tp)
@@ -167,9 +174,9 @@ def _page(decided: Decided, known: dict[str, Known], ground: Ground) -> Page:
 
 
 def _informings(
-    assessed: Sequence[Assessed],
+    assessed: Sequence[AssessmentSeen],
     states: Sequence[CustomerState],
-    known: dict[str, Known],
+    known: dict[str, KnownCustomer],
     ground: Ground,
 ) -> list[Informing]:
     """Tasks of customers who are assessed for the first time: another topic was read faster, and
@@ -187,12 +194,12 @@ def _informings(
     ]
 
 
-def _uninformed(known: Known) -> list[str]:
+def _uninformed(known: KnownCustomer) -> list[str]:
     """Open tasks by the calendar or a segment that were raised without an assessment."""
     if known.state.revision != NO_REVISION:
         return []
     return [task.id for task in known.state.open if not task.by_risk]
 
 
-def _profile(known: Known) -> Profile:
+def _profile(known: KnownCustomer) -> Profile:
     return known.profile.profile if known.profile else NOBODY

@@ -25,15 +25,15 @@ from services.alerts.core.scheduled_tasks import (
 )
 from services.alerts.core.task import Ground, Task
 from services.alerts.handlers.handle_assessments import NOBODY
-from services.alerts.handlers.record_task_changes import Book, Page, count
+from services.alerts.handlers.record_task_changes import BatchDecisions, RecordTaskChanges, count
 from services.alerts.handlers.update_gauges import note_lag
 from services.alerts.ports import (
-    CareRows,
-    Changed,
+    ClassificationChanged,
     Customers,
-    Known,
+    KnownCustomer,
+    Policies,
     Relay,
-    Rules,
+    Schedules,
 )
 from shared.contracts.changes import CustomerChanged
 from shared.contracts.risk import Grade
@@ -45,19 +45,19 @@ from shared.runtime.clock import Clock
 
 _GRADES: Final[frozenset[str]] = frozenset(get_args(Grade))
 
-Decode = Callable[[Batch], tuple[list[Changed], list[Message]]]
+Decode = Callable[[Batch], tuple[list[ClassificationChanged], list[Message]]]
 
 
 @dataclass(frozen=True, slots=True)
 class _News:
     """Changes about which something is to be done, in the log's order."""
 
-    entries: list[Changed]
-    left: list[Changed]
-    grades: list[Changed]
+    entries: list[ClassificationChanged]
+    left: list[ClassificationChanged]
+    grades: list[ClassificationChanged]
 
     @classmethod
-    def of(cls, changed: Sequence[Changed], policy: Policy) -> "_News":
+    def of(cls, changed: Sequence[ClassificationChanged], policy: Policy) -> "_News":
         """Of a batch. What is silent is no news of a segment; a grade is known by it all the same.
 
         An exit counts whatever the policy asks for now: the task may be of an earlier version.
@@ -79,8 +79,8 @@ class _News:
 class _Outcome:
     """The page that is written, and the customers as they are after it."""
 
-    def __init__(self, known: dict[str, Known]) -> None:
-        self.page = Page()
+    def __init__(self, known: dict[str, KnownCustomer]) -> None:
+        self.page = BatchDecisions()
         self.known = known
         self._states = {customer: found.state for customer, found in known.items()}
         self._open = {c: {t.cause: t for t in s.open} for c, s in self._states.items()}
@@ -95,7 +95,7 @@ class _Outcome:
         customer, grade = change.customer_id, msgspec.convert(change.after, Grade)
         self._states[customer] = regraded(self._states[customer], grade, change.at)
 
-    def enter(self, each: Changed, ground: Ground) -> None:
+    def enter(self, each: ClassificationChanged, ground: Ground) -> None:
         """Raise the task of an entry, unless one of this segment is open."""
         customer = each.change.customer_id
         task = _task(each.change, self._states[customer], self.known[customer], ground)
@@ -106,7 +106,7 @@ class _Outcome:
         )
         self.page.open(task, each.tp)
 
-    def leave(self, each: Changed, later: set[str]) -> None:
+    def leave(self, each: ClassificationChanged, later: set[str]) -> None:
         """End the segment's task, as a sign that is over ends its own: however far its owner has
         come. `later`: tasks of entries that came after this exit."""
         change = each.change
@@ -118,16 +118,16 @@ class _Outcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Enter:
+class HandleSegmentEntries:
     """Handles batches of `ebbwatch.changes`."""
 
     engine: AsyncEngine
     decode: Decode
     ledger: Ledger
     customers: Customers
-    rows: CareRows
-    rules: Rules
-    book: Book
+    rows: Schedules
+    rules: Policies
+    book: RecordTaskChanges
     outbox: Outbox
     relay: Relay
     clock: Clock
@@ -183,7 +183,7 @@ class Enter:
                 outcome.enter(each, ground)
         return outcome
 
-    async def _with_tasks(self, work: UnitOfWork, news: _News) -> list[Changed]:
+    async def _with_tasks(self, work: UnitOfWork, news: _News) -> list[ClassificationChanged]:
         """Exits that may end a task: one that is open, or that this batch raises."""
         if not news.left:
             return []
@@ -212,7 +212,7 @@ def _later(left: CustomerChanged, entries: set[tuple[str, str, int]]) -> set[str
 
 
 def _task(
-    change: CustomerChanged, state: CustomerState, known: Known, ground: Ground
+    change: CustomerChanged, state: CustomerState, known: KnownCustomer, ground: Ground
 ) -> Task | None:
     """The task of an entry; None where the customer must not be contacted."""
     if state.do_not_contact_at is not None:

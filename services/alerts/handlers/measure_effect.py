@@ -12,8 +12,8 @@ from services.alerts.core.effect import (
     DIMENSIONS,
     Dimension,
     Effect,
+    MeasuredSubject,
     Point,
-    Subject,
     by,
     compare,
     growth,
@@ -24,7 +24,7 @@ from services.alerts.core.playbook import named
 from services.alerts.ports import (
     Assessments,
     Effects,
-    Rules,
+    Policies,
     Trials,
 )
 from shared.postgres.engine import unit_of_work
@@ -40,7 +40,7 @@ SEED = 20_170_601
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class EffectReport:
     """The effect of a policy in a period, whole and in parts."""
 
     policy: str
@@ -59,7 +59,7 @@ class MeasureOutcomes:
     engine: AsyncEngine
     trials: Trials
     effects: Effects
-    rules: Rules
+    rules: Policies
     assessments: Assessments
     late: timedelta
     """How long late purchases are waited for."""
@@ -105,7 +105,7 @@ class MeasureEffect:
 
     engine: AsyncEngine
     effects: Effects
-    rules: Rules
+    rules: Policies
 
     async def __call__(
         self,
@@ -113,7 +113,7 @@ class MeasureEffect:
         begin: datetime | None,
         end: datetime | None,
         dimensions: Sequence[Dimension] = DIMENSIONS,
-    ) -> Report:
+    ) -> EffectReport:
         """The effect of a policy, by default the one in force; `begin` and `end` are business
         time and mean the warnings."""
         async with unit_of_work(self.engine) as work:
@@ -128,12 +128,12 @@ class MeasureEffect:
 
 
 def _report(
-    subjects: Sequence[Subject],
+    subjects: Sequence[MeasuredSubject],
     about: tuple[str, datetime | None, datetime | None, int],
     dimensions: Sequence[Dimension],
-) -> Report:
+) -> EffectReport:
     pick = picking()
-    return Report(
+    return EffectReport(
         *about,
         whole=compare(subjects, pick),
         parts={dimension: by(dimension, subjects, pick) for dimension in dimensions},

@@ -1,6 +1,6 @@
 """Raises the tasks of the calendar: revisits, birthdays, holidays. A step of the timers.
 
-A customer or a schedule that brings out a fault is set aside (`Careful`), and all others go on.
+A customer or a schedule that brings out a fault is set aside (`ItemIsolation`); all others go on.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -19,41 +19,41 @@ from services.alerts.core.scheduled_tasks import (
     planned_task,
 )
 from services.alerts.handlers.give_verdict import CAUSE
-from services.alerts.handlers.record_task_changes import Book, Page, count
+from services.alerts.handlers.record_task_changes import BatchDecisions, RecordTaskChanges, count
 from services.alerts.ports import (
-    CareFor,
-    CareRows,
-    Change,
     Customers,
-    Rules,
+    Policies,
+    ScheduledCustomer,
+    Schedules,
+    TaskChange,
 )
 from shared.kernel.zones import zone
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.postgres.outbox import Outbox
 from shared.runtime.clock import Clock
-from shared.runtime.isolation import Careful
+from shared.runtime.isolation import ItemIsolation
 
 CATCH_UP_DAYS_MAX = 31
 """Days that are made up for after an interruption; in a replay a look spans many."""
 PAGE = 500
 """Customers of one transaction: a fraction of a second."""
 
-Find = Callable[[UnitOfWork, str], Awaitable[list[CareFor]]]
+Find = Callable[[UnitOfWork, str], Awaitable[list[ScheduledCustomer]]]
 
 
 @dataclass(slots=True, kw_only=True)
-class TakeCare:
+class RaiseScheduledTasks:
     """Looks once a business day; a second look finds the tasks that are there."""
 
     engine: AsyncEngine
     customers: Customers
-    rows: CareRows
-    rules: Rules
-    book: Book
+    rows: Schedules
+    rules: Policies
+    book: RecordTaskChanges
     outbox: Outbox
     clock: Clock
-    careful: Careful
-    ring: Callable[[list[Change]], None]
+    careful: ItemIsolation
+    ring: Callable[[list[TaskChange]], None]
     done: tuple[date, int] | None = None
     """The day and the version of the policy that were looked at last, by this process."""
 
@@ -112,7 +112,7 @@ class TakeCare:
     async def _do(
         self,
         schedule: Care,
-        each: dict[str, CareFor],
+        each: dict[str, ScheduledCustomer],
         today: date,
         now: datetime,
         customers: Sequence[str],
@@ -124,8 +124,13 @@ class TakeCare:
         self.ring(changes)
 
     async def _add(
-        self, work: UnitOfWork, schedule: Care, found: list[CareFor], today: date, now: datetime
-    ) -> list[Change]:
+        self,
+        work: UnitOfWork,
+        schedule: Care,
+        found: list[ScheduledCustomer],
+        today: date,
+        now: datetime,
+    ) -> list[TaskChange]:
         known = await self.customers.lock(work, [each.customer_id for each in found])
         owners = {c.profile.owner.id for c in found if c.profile.owner}
         ground = await self.rules.ground(work, owners, self.clock.now())
@@ -144,7 +149,7 @@ class TakeCare:
             )
             for each in found
         ]
-        page = Page()
+        page = BatchDecisions()
         for task in await self.rows.new_only(work, tasks):
             page.open(task, CAUSE)
         changes, messages = await self.book.write(work, page, self.clock.now())

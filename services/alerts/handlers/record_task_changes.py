@@ -10,7 +10,7 @@ from datetime import datetime
 
 from services.alerts import metrics
 from services.alerts.core import webhook_payload as told
-from services.alerts.core.experiment_subject import Trial
+from services.alerts.core.experiment_subject import ExperimentSubject
 from services.alerts.core.policy import Closed, Joined
 from services.alerts.core.task import Task, close
 from services.alerts.core.task_lifecycle import RISK, TaskEvent
@@ -20,7 +20,7 @@ from services.alerts.delivery.ports import (
     Routes,
 )
 from services.alerts.ports import (
-    Change,
+    TaskChange,
     TaskLog,
     Tasks,
     Trials,
@@ -51,12 +51,12 @@ class Informing:
 
 
 @dataclass(slots=True)
-class Page:
+class BatchDecisions:
     """What one batch decided, in order. A task may be raised, joined and closed on one page."""
 
     raised: dict[str, Task] = field(default_factory=dict)
     """New tasks by id, as they are at the end of the page."""
-    changes: list[Change] = field(default_factory=list)
+    changes: list[TaskChange] = field(default_factory=list)
     """Of new tasks."""
     closed: dict[str, tuple[Closed, TopicPartition]] = field(default_factory=dict)
     """Ends of tasks that were stored before, by task id."""
@@ -67,13 +67,13 @@ class Page:
     events: list[TaskEvent] = field(default_factory=list)
     """What is remembered of tasks beside."""
 
-    trials: list[tuple[Trial, TopicPartition]] = field(default_factory=list)
+    trials: list[tuple[ExperimentSubject, TopicPartition]] = field(default_factory=list)
     """Who was treated or left alone."""
 
     def open(self, task: Task, cause: TopicPartition) -> None:
         """A new task."""
         self.raised[task.id] = task
-        self.changes.append(Change(task, cause))
+        self.changes.append(TaskChange(task, cause))
 
     def join(self, joining: Joining, recorded_at: datetime) -> None:
         """Further causes of an open task, of this page or stored; `recorded_at`: wall clock."""
@@ -84,7 +84,7 @@ class Page:
             self.joinings.append(joining)
         else:
             self.raised[task.id] = joining.grow(task)
-            self.changes.append(Change(self.raised[task.id], joining.cause, step.causes))
+            self.changes.append(TaskChange(self.raised[task.id], joining.cause, step.causes))
 
     def close(self, closed: Closed, cause: TopicPartition) -> None:
         """The end of a task, of this page or stored."""
@@ -93,10 +93,10 @@ class Page:
             self.closed[closed.task.id] = closed, cause
         else:
             self.raised[task.id] = close(task, closed)
-            self.changes.append(Change(self.raised[task.id], cause))
+            self.changes.append(TaskChange(self.raised[task.id], cause))
 
 
-class Book:
+class RecordTaskChanges:
     """Where pages are written. `routes`: which endpoints are told of which changes."""
 
     def __init__(
@@ -116,8 +116,8 @@ class Book:
         self._treatment_topic = treatment_topic
 
     async def write(
-        self, work: UnitOfWork, page: Page, now: datetime
-    ) -> tuple[list[Change], list[Message]]:
+        self, work: UnitOfWork, page: BatchDecisions, now: datetime
+    ) -> tuple[list[TaskChange], list[Message]]:
         """Store a page's tasks and deliveries; returns its changes and what to publish.
 
         Ends come before new tasks: a customer may have both, of the same cause.
@@ -128,7 +128,7 @@ class Book:
         await self._tasks.add(work, list(page.raised.values()))
         await self._trials.add(work, [trial for trial, _ in page.trials])
         await self._log.add(work, page.events)
-        over = [Change(task, page.closed[task.id][1]) for task in ended]
+        over = [TaskChange(task, page.closed[task.id][1]) for task in ended]
         changes = [*grown, *over, *page.changes]
         await self.tell(work, [*informed, *changes], now)
         # A customer is treated from the first cause on: what joins is no further treatment.
@@ -140,7 +140,7 @@ class Book:
         ]
         return changes, messages
 
-    async def _grow(self, work: UnitOfWork, joinings: Sequence[Joining]) -> list[Change]:
+    async def _grow(self, work: UnitOfWork, joinings: Sequence[Joining]) -> list[TaskChange]:
         """Have causes join stored tasks, in order, each change told by itself."""
         if not joinings:
             return []
@@ -150,21 +150,21 @@ class Book:
         for each in joinings:
             task = each.grow(tasks[each.joined.task.id])
             tasks[task.id] = task
-            changes.append(Change(task, each.cause, each.joined.causes))
+            changes.append(TaskChange(task, each.cause, each.joined.causes))
         await self._tasks.write(work, list(tasks.values()))
         return changes
 
-    async def _inform(self, work: UnitOfWork, informings: Sequence[Informing]) -> list[Change]:
+    async def _inform(self, work: UnitOfWork, informings: Sequence[Informing]) -> list[TaskChange]:
         """Have stored tasks carry what is known now."""
         if not informings:
             return []
         stored = await self._tasks.find_all(work, [each.task_id for each in informings])
         by_id = {each.task_id: each for each in informings}
-        changes = [Change(by_id[task.id].grow(task), by_id[task.id].cause) for task in stored]
+        changes = [TaskChange(by_id[task.id].grow(task), by_id[task.id].cause) for task in stored]
         await self._tasks.write(work, [change.task for change in changes])
         return changes
 
-    async def tell(self, work: UnitOfWork, changes: Sequence[Change], now: datetime) -> None:
+    async def tell(self, work: UnitOfWork, changes: Sequence[TaskChange], now: datetime) -> None:
         """Queue a message about each change for every endpoint that wants it; none about a task
         that waits."""
         if not changes:
@@ -208,7 +208,7 @@ def _joined(step: Joined, recorded_at: datetime) -> TaskEvent:
     )
 
 
-def count(changes: Sequence[Change], now: datetime) -> None:
+def count(changes: Sequence[TaskChange], now: datetime) -> None:
     """Count committed changes; `now` is just after the commit, wall clock."""
     for change in changes:
         task = change.task

@@ -3,7 +3,7 @@
 What it is for: everything about tasks that no message brings. It runs on business time, in
 bounded transactions; each looks again at its tasks once their customers are locked, so that
 replicas beside one another do nothing twice. A task, an owner or a step that brings out a fault is
-set aside (`Careful`), and all others go on.
+set aside (`ItemIsolation`), and all others go on.
 """
 
 import asyncio
@@ -30,13 +30,13 @@ from services.alerts.core.task_lifecycle import (
     unanswered,
 )
 from services.alerts.handlers.give_verdict import CAUSE
-from services.alerts.handlers.record_task_changes import Book, Page, count
+from services.alerts.handlers.record_task_changes import BatchDecisions, RecordTaskChanges, count
 from services.alerts.ports import (
     BusinessClock,
-    Change,
     Customers,
     DueTasks,
-    Rules,
+    Policies,
+    TaskChange,
     TaskLog,
     Tasks,
 )
@@ -46,7 +46,7 @@ from shared.postgres.outbox import Outbox
 from shared.runtime.backoff import Backoff
 from shared.runtime.clock import Clock
 from shared.runtime.health import Health
-from shared.runtime.isolation import Careful
+from shared.runtime.isolation import ItemIsolation
 from shared.runtime.service import Stop
 
 LOOK_S = 5.0
@@ -62,7 +62,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tend:
+class RunTaskTimers:
     """The loop of the timers. `more`: further steps of a pass, each done in a few transactions."""
 
     engine: AsyncEngine
@@ -70,15 +70,15 @@ class Tend:
     tasks: Tasks
     due: DueTasks
     log: TaskLog
-    rules: Rules
-    book: Book
+    rules: Policies
+    book: RecordTaskChanges
     outbox: Outbox
     business_clock: BusinessClock
     clock: Clock
     health: Health
     told: asyncio.Event
     given: asyncio.Event
-    careful: Careful
+    careful: ItemIsolation
     more: Mapping[str, Callable[[datetime], Awaitable[object]]] = field(default_factory=dict)
 
     async def __call__(self, stop: Stop) -> None:
@@ -117,7 +117,7 @@ class Tend:
         self,
         kind: str,
         find: Callable[[UnitOfWork, datetime, int], Awaitable[list[str]]],
-        handle: Callable[[UnitOfWork, Sequence[Task], datetime], Awaitable[list[Change]]],
+        handle: Callable[[UnitOfWork, Sequence[Task], datetime], Awaitable[list[TaskChange]]],
         now: datetime,
     ) -> None:
         """Handle what is found, batch by batch."""
@@ -142,8 +142,10 @@ class Tend:
         await self.customers.lock(work, owners)
         return await self.tasks.find_all(work, ids)
 
-    async def _expire(self, work: UnitOfWork, tasks: Sequence[Task], now: datetime) -> list[Change]:
-        page = Page()
+    async def _expire(
+        self, work: UnitOfWork, tasks: Sequence[Task], now: datetime
+    ) -> list[TaskChange]:
+        page = BatchDecisions()
         gone = [t for t in tasks if t.status == "open" and t.expires_at and t.expires_at <= now]
         for task in gone:
             ended = OpenTask(task.id, task.cause, task.opened_at)
@@ -155,14 +157,14 @@ class Tend:
 
     async def _release(
         self, work: UnitOfWork, tasks: Sequence[Task], now: datetime
-    ) -> list[Change]:
+    ) -> list[TaskChange]:
         """Tell tasks of the night in the morning."""
         awake = [t for t in tasks if t.status == "open" and t.waiting == "quiet"]
         return await self._write(work, [released(t, now) for t in awake])
 
     async def _unanswered(
         self, work: UnitOfWork, tasks: Sequence[Task], now: datetime
-    ) -> list[Change]:
+    ) -> list[TaskChange]:
         late = [t for t in tasks if is_unanswered(t, now)]
         ground = await self._ground(work, {t.owner_id for t in late if t.owner_id})
         done = [unanswered(t, ground.owners, now, ground.calendar(t.owner_id)) for t in late]
@@ -197,7 +199,7 @@ class Tend:
 
         await self.careful.each("owner", sorted(owners), do)
 
-    async def _allocate_one(self, work: UnitOfWork, owner: str, now: datetime) -> list[Change]:
+    async def _allocate_one(self, work: UnitOfWork, owner: str, now: datetime) -> list[TaskChange]:
         ground = await self._ground(work, {owner})
         record = ground.owners.get(owner)
         fallback = ground.owners.get(record.fallback_id) if record and record.fallback_id else None
@@ -227,8 +229,8 @@ class Tend:
         await self.log.add(work, events)
         return await self._write(work, told)
 
-    async def _write(self, work: UnitOfWork, tasks: Sequence[Task]) -> list[Change]:
-        changes = [Change(task, CAUSE) for task in tasks]
+    async def _write(self, work: UnitOfWork, tasks: Sequence[Task]) -> list[TaskChange]:
+        changes = [TaskChange(task, CAUSE) for task in tasks]
         await self.tasks.write(work, tasks)
         await self.book.tell(work, changes, self.clock.now())
         return changes
@@ -246,7 +248,7 @@ class Tend:
             detail=msgspec.to_builtins(detail or {}),
         )
 
-    def _ring(self, changes: Sequence[Change]) -> None:
+    def _ring(self, changes: Sequence[TaskChange]) -> None:
         if changes:
             self.told.set()
             self.given.set()

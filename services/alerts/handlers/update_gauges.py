@@ -45,7 +45,7 @@ def observe_aside(aside: Mapping[str, int]) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measure:
+class UpdateGauges:
     """The loop of the gauges. `waiting` counts pending deliveries and dates the oldest."""
 
     waiting: Callable[[], Awaitable[tuple[int, datetime | None]]]

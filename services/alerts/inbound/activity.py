@@ -13,7 +13,7 @@ from services.alerts.ports import ActivitySeen, ProfileSeen, PurchaseSeen
 from shared.contracts import events as types
 from shared.contracts.events import ID_LENGTH_MAX, Profile, key_fault
 from shared.contracts.reading import read
-from shared.kafka.batch import Batch, Record
+from shared.kafka.batch import Batch, ConsumedRecord
 from shared.kernel.errors import Invalid
 from shared.kernel.times import in_utc
 
@@ -56,7 +56,7 @@ class ActivityDecoder:
         return seen
 
 
-def _note(seen: ActivitySeen, record: Record) -> None:
+def _note(seen: ActivitySeen, record: ConsumedRecord) -> None:
     tp = (record.topic, record.partition)
     event = read(_DECODER, record.value)
     event.time = in_utc("time", event.time)

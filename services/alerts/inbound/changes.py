@@ -1,11 +1,11 @@
 """Reads changes of customers' standing. What cannot be read becomes a dead letter."""
 
 from services.alerts.inbound.dead_letters import dead_letter, nul_free
-from services.alerts.ports import Changed
+from services.alerts.ports import ClassificationChanged
 from shared.contracts.changes import DECODER, CustomerChanged
 from shared.contracts.events import ID_LENGTH_MAX
 from shared.contracts.reading import read
-from shared.kafka.batch import Batch, Record
+from shared.kafka.batch import Batch, ConsumedRecord
 from shared.kernel.errors import Invalid
 from shared.kernel.times import in_utc
 from shared.postgres.outbox import Message
@@ -20,21 +20,21 @@ class ChangesDecoder:
     def __init__(self, dead_letter_topic: str) -> None:
         self._dead_letter_topic = dead_letter_topic
 
-    def __call__(self, batch: Batch) -> tuple[list[Changed], list[Message]]:
+    def __call__(self, batch: Batch) -> tuple[list[ClassificationChanged], list[Message]]:
         """The changes in the log's order, and dead letters."""
-        changed: list[Changed] = []
+        changed: list[ClassificationChanged] = []
         dead: list[Message] = []
         for records in batch.records.values():
             for record in records:
                 try:
                     tp = (record.topic, record.partition)
-                    changed.append(Changed(tp, _read(record)))
+                    changed.append(ClassificationChanged(tp, _read(record)))
                 except Invalid as wrong:
                     dead.append(dead_letter(record, self._dead_letter_topic, wrong))
         return changed, dead
 
 
-def _read(record: Record) -> CustomerChanged:
+def _read(record: ConsumedRecord) -> CustomerChanged:
     change = read(DECODER, record.value)
     nul_free("value", record.value or b"")
     for field, text in (("customer_id", change.customer_id), ("segment", change.segment or "-")):

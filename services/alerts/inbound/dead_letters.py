@@ -3,7 +3,7 @@
 import re
 
 from shared.contracts.dead_letter import DeadLetter
-from shared.kafka.batch import Record
+from shared.kafka.batch import ConsumedRecord
 from shared.kernel.errors import Invalid
 from shared.postgres.outbox import Message
 
@@ -17,7 +17,7 @@ def nul_free(field: str, value: bytes) -> None:
         raise Invalid(field, "holds the character U+0000: leave it out")
 
 
-def dead_letter(record: Record, topic: str, wrong: Invalid) -> Message:
+def dead_letter(record: ConsumedRecord, topic: str, wrong: Invalid) -> Message:
     """The dead letter of `record`, to be sent with the transaction that passes over it."""
     letter = DeadLetter.of(record, STAGE, wrong.field, wrong.reason)
     cause = (record.topic, record.partition)

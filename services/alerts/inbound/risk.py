@@ -1,11 +1,11 @@
 """Reads assessments from risk records. What cannot be read becomes a dead letter."""
 
 from services.alerts.inbound.dead_letters import dead_letter, nul_free
-from services.alerts.ports import Assessed
+from services.alerts.ports import AssessmentSeen
 from shared.contracts.events import ID_LENGTH_MAX
 from shared.contracts.reading import read
 from shared.contracts.risk import DECODER, RiskAssessed
-from shared.kafka.batch import Batch, Record
+from shared.kafka.batch import Batch, ConsumedRecord
 from shared.kernel.errors import Invalid
 from shared.postgres.outbox import Message
 
@@ -22,9 +22,9 @@ class RiskDecoder:
     def __init__(self, dead_letter_topic: str) -> None:
         self._dead_letter_topic = dead_letter_topic
 
-    def __call__(self, batch: Batch) -> tuple[list[Assessed], list[Message]]:
+    def __call__(self, batch: Batch) -> tuple[list[AssessmentSeen], list[Message]]:
         """The assessments in the log's order, and dead letters; tombstones say nothing."""
-        assessed: list[Assessed] = []
+        assessed: list[AssessmentSeen] = []
         dead: list[Message] = []
         for records in batch.records.values():
             for record in records:
@@ -37,11 +37,11 @@ class RiskDecoder:
         return assessed, dead
 
 
-def _read(record: Record, value: bytes) -> Assessed:
+def _read(record: ConsumedRecord, value: bytes) -> AssessmentSeen:
     message = read(DECODER, value)
     nul_free("value", value)
     _check(message)
-    return Assessed((record.topic, record.partition), message, value)
+    return AssessmentSeen((record.topic, record.partition), message, value)
 
 
 def _check(message: RiskAssessed) -> None:

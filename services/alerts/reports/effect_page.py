@@ -7,12 +7,12 @@ from services.alerts.core.effect import Effect
 from services.alerts.core.intervals import Interval
 from services.alerts.core.wording.effect import claim_text, word
 from services.alerts.core.wording.numbers import Language
-from services.alerts.handlers.measure_effect import Report
+from services.alerts.handlers.measure_effect import EffectReport
 from shared.report.page import Block, Cell, Facts, Page, Plot, Section, Table, Text, render
 from shared.report.plots import intervals
 
 
-def effect_page(report: Report, language: Language) -> str:
+def effect_page(report: EffectReport, language: Language) -> str:
     """The report as HTML, in a language."""
     whole = report.whole
     summary: list[Block] = [
@@ -104,7 +104,7 @@ def _part(groups: Mapping[str, Effect], language: Language) -> list[Block]:
     return blocks
 
 
-def _over_time(report: Report, language: Language) -> Plot:
+def _over_time(report: EffectReport, language: Language) -> Plot:
     """The difference as it stood at the end of each month."""
     return Plot(
         intervals(

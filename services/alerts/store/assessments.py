@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from services.alerts.ports import Assessed
+from services.alerts.ports import AssessmentSeen
 from services.alerts.store.bulk_insert import copied
 from shared.contracts.events import Profile
 from shared.contracts.risk import DECODER, RiskAssessed
@@ -19,7 +19,7 @@ _COLUMNS: Final = ("customer_id", "revision", "assessed_at", "message")
 class Assessments:
     """Statements on `alerts.assessment`, within an open transaction."""
 
-    async def add(self, work: UnitOfWork, seen: Sequence[Assessed]) -> None:
+    async def add(self, work: UnitOfWork, seen: Sequence[AssessmentSeen]) -> None:
         """Keep assessments; one that is known already stays as it was."""
         first = {(a.message.customer_id, a.message.revision): a for a in reversed(seen)}
         rows = [

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from services.alerts.core.customer import CustomerState, OpenTask, Warned
+from services.alerts.core.customer import CustomerState, OpenTask, WarnedCause
 from services.alerts.core.task import BY_RISK
-from services.alerts.ports import Known, ProfileSeen
+from services.alerts.ports import KnownCustomer, ProfileSeen
 from shared.contracts.events import Profile
 from shared.postgres.engine import UnitOfWork
 
@@ -56,7 +56,7 @@ _OFTEN = ("customer_id", "revision", "band", "probability", "value_at_risk", "pu
 _SELDOM = attrgetter(*(name for name in _TYPES if name not in _OFTEN))
 _COLUMNS = ", ".join(f"{name}::text" if name == "warned" else name for name in _TYPES)
 _RECENT, _WARNED = list(_TYPES).index("recent"), list(_TYPES).index("warned")
-_MARKS = msgspec.json.Decoder(tuple[Warned, ...])
+_MARKS = msgspec.json.Decoder(tuple[WarnedCause, ...])
 _PROFILE = msgspec.json.Decoder(Profile)
 _THESE = (
     f"SELECT {_COLUMNS}, profile::text, profile_at, profile_event_id FROM alerts.customer "  # noqa: S608 (names of our own columns)
@@ -72,7 +72,7 @@ _LOCKED = " ORDER BY customer_id FOR UPDATE"
 class Customers:
     """Statements on `alerts.customer`, within an open transaction."""
 
-    async def lock(self, work: UnitOfWork, customers: Iterable[str]) -> dict[str, Known]:
+    async def lock(self, work: UnitOfWork, customers: Iterable[str]) -> dict[str, KnownCustomer]:
         """Lock these customers until the commit and read them; those unknown are made."""
         ids = sorted(customers)
         # Nearly always all are known: then one statement locks them. Otherwise it locks nobody, or
@@ -127,7 +127,7 @@ class Customers:
         return {row["customer_id"] for row in rows}
 
     async def write(
-        self, work: UnitOfWork, states: Iterable[CustomerState], before: Mapping[str, Known]
+        self, work: UnitOfWork, states: Iterable[CustomerState], before: Mapping[str, KnownCustomer]
     ) -> None:
         """Store the states of customers that are locked, who were as `before` says."""
         whole: list[CustomerState] = []
@@ -187,7 +187,7 @@ def _array(times: Sequence[datetime]) -> str | None:
     return "{" + ",".join(each.isoformat() for each in times) + "}" if times else None
 
 
-def _known(row: "asyncpg.Record", open_tasks: tuple[OpenTask, ...]) -> Known:
+def _known(row: "asyncpg.Record", open_tasks: tuple[OpenTask, ...]) -> KnownCustomer:
     *columns, document, at, event_id = row
     seen = None
     if document is not None and at is not None and event_id is not None:
@@ -196,4 +196,4 @@ def _known(row: "asyncpg.Record", open_tasks: tuple[OpenTask, ...]) -> Known:
     marks = columns[_WARNED]
     columns[_WARNED] = _MARKS.decode(marks) if marks else ()
     do_not_contact_at = seen.at if seen and seen.profile.do_not_contact else None
-    return Known(CustomerState(*(*columns, do_not_contact_at, open_tasks)), seen)
+    return KnownCustomer(CustomerState(*(*columns, do_not_contact_at, open_tasks)), seen)

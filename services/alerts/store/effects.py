@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 
-from services.alerts.core.effect import Effect, Subject
+from services.alerts.core.effect import Effect, MeasuredSubject
 from shared.postgres.engine import UnitOfWork
 
 SUBJECTS_MAX = 200_000
@@ -15,7 +15,7 @@ class Effects:
 
     async def subjects(
         self, work: UnitOfWork, policy: str, begin: datetime | None, end: datetime | None
-    ) -> list[Subject]:
+    ) -> list[MeasuredSubject]:
         """Each customer's first warning under the policy, where it could have been held out,
         began within the period and has been measured."""
         rows = await work.driver.fetch(
@@ -33,7 +33,7 @@ class Effects:
             SUBJECTS_MAX,
         )
         return [
-            Subject(
+            MeasuredSubject(
                 treated=row["arm"] == "treated",
                 returned=row["returned_at"] is not None,
                 revenue=row["revenue"],

@@ -5,7 +5,7 @@ from shared.postgres.engine import UnitOfWork
 _DELETED = ("purchase", "assessment", "task_event", "segment_entry")
 
 
-class Traces:
+class Erasure:
     """Statements on everything of one customer, who is locked."""
 
     async def are_there(self, work: UnitOfWork, customer_id: str) -> bool:

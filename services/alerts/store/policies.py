@@ -35,7 +35,7 @@ class Version:
     created_at: datetime
 
 
-class Rules:
+class Policies:
     """Statements on `alerts.policy`, `owner` and `save_rate`; remembers the policy it read."""
 
     def __init__(self) -> None:

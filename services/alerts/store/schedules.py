@@ -8,7 +8,7 @@ import msgspec
 
 from services.alerts.core.task import Task
 from services.alerts.ports import (
-    CareFor,
+    ScheduledCustomer,
 )
 from shared.contracts.changes import CustomerChanged
 from shared.contracts.events import Profile
@@ -22,12 +22,12 @@ SELECT c.customer_id, c.profile FROM alerts.customer c
 
 
 @dataclass(frozen=True, slots=True)
-class CareRows:
+class Schedules:
     """Statements on `alerts.customer` and `alerts.task`, within an open transaction."""
 
     async def born_on(
         self, work: UnitOfWork, days: Sequence[str], grades: Sequence[str], after: str, most: int
-    ) -> list[CareFor]:
+    ) -> list[ScheduledCustomer]:
         """Customers of these grades (none: all) whose birthday is one of `days`, as `MM-DD`."""
         rows = await work.driver.fetch(
             _PICK + "AND c.profile ? 'birthday' AND substr(c.profile ->> 'birthday', 6) = ANY("
@@ -41,7 +41,7 @@ class CareRows:
 
     async def everybody(
         self, work: UnitOfWork, grades: Sequence[str], after: str, most: int
-    ) -> list[CareFor]:
+    ) -> list[ScheduledCustomer]:
         """Customers of these grades (none: all)."""
         rows = await work.driver.fetch(
             _PICK + "ORDER BY c.customer_id LIMIT $3", after, list(grades), most
@@ -56,7 +56,7 @@ class CareRows:
         grades: Sequence[str],
         after: str,
         most: int,
-    ) -> list[CareFor]:
+    ) -> list[ScheduledCustomer]:
         """Customers who have bought, but neither bought nor had such a task after `since`."""
         rows = await work.driver.fetch(
             _PICK  # noqa: S608 (a constant of ours)
@@ -138,9 +138,9 @@ class CareRows:
         return {(row["customer_id"], row["segment"], int(row["entry"])) for row in rows}
 
 
-def _found(rows: Sequence[dict[str, object]]) -> list[CareFor]:
+def _found(rows: Sequence[dict[str, object]]) -> list[ScheduledCustomer]:
     return [
-        CareFor(
+        ScheduledCustomer(
             customer_id=str(row["customer_id"]),
             profile=msgspec.convert(row["profile"] or {}, Profile),
         )

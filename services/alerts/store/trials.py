@@ -6,19 +6,19 @@ from typing import Final
 
 import msgspec
 
-from services.alerts.core.experiment_subject import Trial
+from services.alerts.core.experiment_subject import ExperimentSubject
 from services.alerts.ports import PurchaseSeen
 from services.alerts.store.bulk_insert import copied
 from shared.postgres.engine import UnitOfWork
 
-_COLUMNS = ", ".join(Trial.__struct_fields__)
+_COLUMNS = ", ".join(ExperimentSubject.__struct_fields__)
 _PURCHASE: Final = ("customer_id", "source", "id", "at", "amount", "refund")
 
 
 class Trials:
     """Statements on `alerts.trial` and `alerts.purchase`, within an open transaction."""
 
-    async def add(self, work: UnitOfWork, trials: Sequence[Trial]) -> None:
+    async def add(self, work: UnitOfWork, trials: Sequence[ExperimentSubject]) -> None:
         """Insert new trials."""
         if trials:
             await work.driver.execute(
@@ -81,11 +81,13 @@ class Trials:
         )
         return int(done.rpartition(" ")[2])
 
-    async def find(self, work: UnitOfWork, task_id: str, customer_id: str) -> Trial | None:
+    async def find(
+        self, work: UnitOfWork, task_id: str, customer_id: str
+    ) -> ExperimentSubject | None:
         """The trial of a task."""
         row = await work.driver.fetchrow(
             f"SELECT {_COLUMNS} FROM alerts.trial WHERE customer_id = $1 AND id = $2",  # noqa: S608
             customer_id,
             task_id,
         )
-        return None if row is None else msgspec.convert(dict(row), Trial)
+        return None if row is None else msgspec.convert(dict(row), ExperimentSubject)

@@ -21,7 +21,7 @@ from services.ingest.ports import Outlet, Topics, Unreadable
 from shared.contracts.activity import ENCODER
 from shared.contracts.dead_letter import DeadLetter
 from shared.contracts.events import CONTROL_TYPES
-from shared.kafka.batch import Record
+from shared.kafka.batch import ConsumedRecord
 from shared.kafka.producer import Record as Outgoing
 from shared.kernel.errors import Invalid
 
@@ -67,7 +67,7 @@ class AcceptBatch:
         self._rates = rates
         self._unknown_fields = unknown_fields
 
-    async def decide(self, records: Sequence[Record | Unreadable], now_ms: int) -> Sorted:
+    async def decide(self, records: Sequence[ConsumedRecord | Unreadable], now_ms: int) -> Sorted:
         """Decide on every record, sending nothing; Transient when the broker is not there.
 
         `now_ms` (Unix ms) stands in for the arrival of records without a believable timestamp.
@@ -83,7 +83,7 @@ class AcceptBatch:
         """Returns once everything is acknowledged; Transient: do the whole batch again."""
         await self._outlet.send(done.outgoing)
 
-    def refuse(self, record: Record | Unreadable, reason: str) -> Sorted:
+    def refuse(self, record: ConsumedRecord | Unreadable, reason: str) -> Sorted:
         """What becomes of a record that is not looked at again: a dead letter."""
         done = Sorted()
         self._refuse(record, Invalid("value", reason), done)
@@ -91,7 +91,7 @@ class AcceptBatch:
 
     def _sort(
         self,
-        records: Sequence[Record | Unreadable],
+        records: Sequence[ConsumedRecord | Unreadable],
         now_ms: int,
         partitions: int,
         done: Sorted,
@@ -123,7 +123,7 @@ class AcceptBatch:
             else:
                 done.outgoing.append(Outgoing(topic, event.subject.encode(), value, trace))
 
-    def _refuse(self, record: Record | Unreadable, fault: Invalid, done: Sorted) -> None:
+    def _refuse(self, record: ConsumedRecord | Unreadable, fault: Invalid, done: Sorted) -> None:
         if isinstance(record, Unreadable):
             fault = record.fault
         letter = DeadLetter.of(record, STAGE, fault.field, fault.reason)

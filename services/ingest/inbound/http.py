@@ -11,12 +11,12 @@ from services.ingest.handlers.publish_events import EVENTS_MAX, PublishEvents
 from shared.contracts.dead_letter import Headers
 from shared.contracts.headers import CLOUDEVENTS_JSON, TRACEPARENT
 from shared.http.access import Tokens, require
-from shared.http.borders import Body
+from shared.http.borders import BodyRule
 from shared.kernel.errors import Transient
 
 EVENTS = "/v1/events"
 
-BODIES = {EVENTS: Body(bytes_max=5 * 1024 * 1024, seconds_max=30.0, raw=True)}
+BODIES = {EVENTS: BodyRule(bytes_max=5 * 1024 * 1024, seconds_max=30.0, raw=True)}
 """1,000 events of 5 KB, ten times what they usually have. Each event is looked at for itself."""
 
 REQUESTS_MAX = 16

@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError
 
 from services.ingest.core.faults import fault
 from services.ingest.ports import Unreadable
-from shared.kafka.batch import Record
+from shared.kafka.batch import ConsumedRecord
 from shared.kafka.membership import member_kwargs
 from shared.kafka.settings import KafkaSettings
 from shared.kafka.unpacking import Unread, careful
@@ -39,7 +39,7 @@ UNREADABLE = (
 """The library decodes a sender's batch from its start, so what follows in it is lost to us too. The
 usual cause is the name of a header that is not UTF-8."""
 
-AnyRecord = Record | Unreadable
+AnyRecord = ConsumedRecord | Unreadable
 
 
 class RawConsumer:
@@ -237,7 +237,7 @@ class RawConsumer:
         return [_readable(record) for record in fetched.get(tp, ())]
 
 
-def _readable(record: Record | Unread) -> AnyRecord:
+def _readable(record: ConsumedRecord | Unread) -> AnyRecord:
     if not isinstance(record, Unread):
         return record
     why = fault("headers", f"{UNREADABLE} ({record.reason})")

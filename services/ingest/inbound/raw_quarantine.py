@@ -12,7 +12,7 @@ from services.ingest import metrics
 from services.ingest.handlers.accept_batch import AcceptBatch, Sorted
 from services.ingest.inbound.raw_consumer import AnyRecord, RawConsumer
 from shared.kafka import quarantine
-from shared.kafka.batch import Batch, Record
+from shared.kafka.batch import Batch, ConsumedRecord
 from shared.kernel.errors import Transient
 from shared.postgres.ledger import Claim, Move
 from shared.postgres.ledger import TopicPartition as Tp
@@ -26,7 +26,7 @@ class Marks(quarantine.Marks, Protocol):
         ...
 
 
-class RawCare:
+class RawQuarantine:
     """The careful way of one consumer loop. `done` learns what was committed."""
 
     def __init__(
@@ -71,9 +71,11 @@ class RawCare:
                 self._consumer.rewind(rest)
 
     def _batch(self, records: Sequence[AnyRecord]) -> Batch:
-        found: dict[Tp, list[Record]] = {}
+        found: dict[Tp, list[ConsumedRecord]] = {}
         for record in records:
-            found.setdefault((record.topic, record.partition), []).append(cast("Record", record))
+            found.setdefault((record.topic, record.partition), []).append(
+                cast("ConsumedRecord", record)
+            )
         claims = {
             tp: Claim(*tp, self._epochs.get(tp, 0), of[0].offset, None) for tp, of in found.items()
         }
@@ -83,7 +85,7 @@ class RawCare:
         records = [record for of in part.records.values() for record in of]
         return await self._finish(part, await self._accept.decide(records, self._now_ms()))
 
-    async def _park(self, part: Batch, record: Record) -> Sequence[Move]:
+    async def _park(self, part: Batch, record: ConsumedRecord) -> Sequence[Move]:
         metrics.QUARANTINED.labels(record.topic).inc()
         return await self._finish(part, self._accept.refuse(record, quarantine.REASON))
 

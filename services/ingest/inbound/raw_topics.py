@@ -4,7 +4,7 @@ While one batch is on its way to the broker, the next is read and decided on; it
 the first is acknowledged and committed, so that order is kept and no offset is committed past a
 record that is not acknowledged. After any trouble records are read again, the earliest of those
 at hand first, and what was sent twice is known by its id. The first batches after a claim are
-worked on one after another and noted (`RawCare`): a process that died comes back to them.
+worked on one after another and noted (`RawQuarantine`): a process that died comes back to them.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from services.ingest import metrics
 from services.ingest.handlers.accept_batch import AcceptBatch, Sorted
 from services.ingest.handlers.watch_flood import FloodWatch
 from services.ingest.inbound.raw_consumer import AnyRecord, RawConsumer
-from services.ingest.inbound.raw_quarantine import Marks, RawCare
+from services.ingest.inbound.raw_quarantine import Marks, RawQuarantine
 from shared.kernel.errors import Transient
 from shared.runtime.backoff import Backoff
 from shared.runtime.clock import Clock
@@ -68,7 +68,9 @@ class RawTopics:
         self._handled_ms: dict[tuple[str, int], int] = {}
         """Timestamp of the last handled record, by partition."""
         self._care = (
-            None if marks is None else RawCare(consumer, accept, marks, self._now_ms, self._done)
+            None
+            if marks is None
+            else RawQuarantine(consumer, accept, marks, self._now_ms, self._done)
         )
         health.add_check("broker", consumer.unreachable)
         health.add_check("partitions", self._unassigned)

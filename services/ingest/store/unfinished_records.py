@@ -25,7 +25,7 @@ also where PostgreSQL is frozen."""
 log = structlog.get_logger(__name__)
 
 
-class RawMarks:
+class UnfinishedRecords:
     """Implements `raw_quarantine.Marks`."""
 
     def __init__(self, engine: AsyncEngine) -> None:

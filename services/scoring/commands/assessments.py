@@ -10,9 +10,9 @@ from services.scoring.handlers.replay_assessments import Replayed, replay
 from services.scoring.model.loading import loads
 from services.scoring.model.rule_model import VERSION, RuleModel
 from services.scoring.model.store import ArtefactStore
-from services.scoring.ports import Made, Predictor
+from services.scoring.ports import Predictor, PublishedAssessment
 from services.scoring.settings import ScoringSettings
-from services.scoring.store.history import History
+from services.scoring.store.history import HistoryReader
 from services.scoring.store.models import Models
 from shared.kernel.errors import Invalid
 from shared.runtime.arguments import count
@@ -37,14 +37,16 @@ async def _replay(args: argparse.Namespace) -> int:
     async def work(engine: AsyncEngine) -> int:
         digests = {row.version: row.digest for row in await Models(engine).list_all()}
 
-        def predictor_of(made: Made) -> Predictor:
+        def predictor_of(made: PublishedAssessment) -> Predictor:
             if made.model_version == VERSION:
                 return RuleModel(made.horizon_days)
             if made.model_version not in digests:
                 raise Invalid("model", f"{made.model_version} is not in the registry")
             return loads(store.get(digests[made.model_version]))
 
-        return _tell(await replay(History(engine).made(args.customer, args.last), predictor_of))
+        return _tell(
+            await replay(HistoryReader(engine).made(args.customer, args.last), predictor_of)
+        )
 
     return await with_engine(SPEC, work)
 

@@ -28,9 +28,9 @@ def add_commands(commands: Any) -> None:
 
 async def _evaluate(args: argparse.Namespace) -> int:
     # Imported here: the service itself must not carry the weight of training.
-    from services.scoring.training.evaluation.evaluate import Options, run  # noqa: PLC0415
+    from services.scoring.training.evaluation.evaluate import EvaluateOptions, run  # noqa: PLC0415
 
-    given = {name: getattr(args, name, None) for name in Options.__slots__}
+    given = {name: getattr(args, name, None) for name in EvaluateOptions.__slots__}
     given["reading"] = reading_of(args, SystemClock().now())
-    options = Options(**{name: value for name, value in given.items() if value is not None})
+    options = EvaluateOptions(**{name: value for name, value in given.items() if value is not None})
     return await asyncio.to_thread(run, options)

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from services.scoring.training.data.files.options import Options
+    from services.scoring.training.data.files.options import ReadOptions
 
 
 def add_reading(parser: argparse.ArgumentParser) -> None:
@@ -32,14 +32,14 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def reading_of(args: argparse.Namespace, now: datetime) -> "Options":
+def reading_of(args: argparse.Namespace, now: datetime) -> "ReadOptions":
     """The options as given, for a file that is read at `now`.
 
     Raises Invalid for a `--column` that is no pair.
     """
-    from services.scoring.training.data.files.options import Options, column_of  # noqa: PLC0415
+    from services.scoring.training.data.files.options import ReadOptions, column_of  # noqa: PLC0415
 
-    return Options(
+    return ReadOptions(
         columns=dict(column_of(text) for text in args.column),
         date_order=args.date_order,
         decimal=args.decimal,

@@ -8,10 +8,11 @@ from services.scoring.core.features.state import FEATURE_SET
 
 RISK = {1: "raises", -1: "lowers", 0: ""}
 HEAD = (
-    "Written by `python -m services.scoring features` from `services/scoring/core/features/registry.py`;",
-    "a test holds the two together. Days are 86,400 s in UTC; `D_h(m)` is the sum over events of",
-    "`m * 2^(-age / h)`, age in days. An empty value (NaN) means that the feature is not defined",
-    "for the customer. `risk`: more of it can only raise, or only lower, the risk of a model.",
+    "Written by `python -m services.scoring features` from",
+    "`services/scoring/core/features/registry.py`; a test holds the two together. Days are",
+    "86,400 s in UTC; `D_h(m)` is the sum over events of `m * 2^(-age / h)`, age in days. An",
+    "empty value (NaN) means that the feature is not defined for the customer. `risk`: more of",
+    "it can only raise, or only lower, the risk of a model.",
 )
 
 

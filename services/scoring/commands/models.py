@@ -16,7 +16,7 @@ from services.scoring.model.loading import loads
 from services.scoring.model.store import ArtefactStore
 from services.scoring.settings import ScoringSettings
 from services.scoring.store.models import FALLBACK, ModelRow, Models
-from services.scoring.store.monitoring import Watching
+from services.scoring.store.monitoring import MonitoringTables
 from services.scoring.store.shadow_scores import Shadows
 from shared.kernel.errors import Invalid
 from shared.runtime.clock import SystemClock
@@ -158,7 +158,7 @@ async def _watch(engine: AsyncEngine, _: argparse.Namespace) -> None:
     serving = serving_of(settings, engine)
     await serving.refresh()
     now = SystemClock().now()
-    roll = Watching(engine)
+    roll = MonitoringTables(engine)
     rows = await roll.realised(
         now.date() - timedelta(days=WEEKS_SHOWN * 7 + serving.current().horizon_days)
     )

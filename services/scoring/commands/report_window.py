@@ -9,9 +9,9 @@ from typing import Any, Final
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.core.segments.actions import HELP, Action, named
-from services.scoring.store.classification_queries import StandingLists
+from services.scoring.store.classification_queries import ClassificationQueries
 from services.scoring.store.definitions import Decisions
-from services.scoring.store.history import History
+from services.scoring.store.history import HistoryReader
 from services.scoring.store.treatments import Treatments
 from shared.contracts.activity import DECODER
 from shared.kernel.errors import Invalid
@@ -58,10 +58,12 @@ async def _action(engine: AsyncEngine, name: str, end: datetime) -> datetime | A
                 at: datetime = version["created_at"]
                 return at
     elif wanted.source == "campaign":
-        async for payloads in History(engine).events():
+        async for payloads in HistoryReader(engine).events():
             await asyncio.to_thread(_campaign, first, payloads, wanted.id)
     elif wanted.source == "segment":
-        for segment, customer, at, entered in await StandingLists(engine).segment_moves(end):
+        for segment, customer, at, entered in await ClassificationQueries(engine).segment_moves(
+            end
+        ):
             if segment == wanted.id and entered:
                 first.setdefault(customer, at)
     else:

@@ -33,9 +33,9 @@ from shared.runtime.clock import SystemClock
 from shared.runtime.command_line import with_engine
 
 if TYPE_CHECKING:
-    from services.scoring.training.data.files.options import Options
+    from services.scoring.training.data.files.options import ReadOptions
     from services.scoring.training.data.history import History
-    from services.scoring.training.fit.candidates import Candidate, Learned
+    from services.scoring.training.fit.candidates import Candidate, TrainingOutcome
     from services.scoring.training.fit.train import Hands
 
 
@@ -90,7 +90,7 @@ class _Order:
     others: tuple[int, ...]
     labels: Labels
     file: Path | None
-    reading: "Options"
+    reading: "ReadOptions"
     threads: int
     promote: bool
     cluster: str | None
@@ -180,9 +180,9 @@ async def train(engine: AsyncEngine, settings: ScoringSettings, order: _Order) -
 
 async def _learn(
     engine: AsyncEngine, order: _Order, champion: ChurnModel | PooledModel | str | None
-) -> "Learned":
+) -> "TrainingOutcome":
     # Imported here: the service itself must not carry the weight of training.
-    from services.scoring.core.monitoring.treatment_weights import Window  # noqa: PLC0415
+    from services.scoring.core.monitoring.treatment_weights import TreatmentWindow  # noqa: PLC0415
     from services.scoring.training.data.panel import Asked  # noqa: PLC0415
     from services.scoring.training.fit.candidates import learn  # noqa: PLC0415
 
@@ -201,7 +201,7 @@ async def _learn(
             order.horizon_days,
             champion=champion,
             asked=Asked(
-                [Window(*row) for row in await Treatments(engine).windows(end)],
+                [TreatmentWindow(*row) for row in await Treatments(engine).windows(end)],
                 order.others,
                 order.labels,
             ),
@@ -220,22 +220,22 @@ def _hands(order: _Order) -> "Iterator[Hands]":
         return
     import distributed  # noqa: PLC0415
 
-    from services.scoring.training.fit.cluster import Cluster  # noqa: PLC0415
+    from services.scoring.training.fit.cluster import DaskCluster  # noqa: PLC0415
 
     connect: Any = distributed.Client  # untyped
     with connect(order.cluster) as client:
-        yield Cluster(client, order.threads)
+        yield DaskCluster(client, order.threads)
 
 
 async def _history(engine: AsyncEngine, order: _Order, folder: Path) -> "History":
     """What to learn from: the stored events, or a file's; on disk where they are many."""
-    from services.scoring.training.data.disk_history import IN_MEMORY_MAX, Spool  # noqa: PLC0415
+    from services.scoring.training.data.disk_history import IN_MEMORY_MAX, DiskHistoryWriter  # noqa: PLC0415
     from services.scoring.training.data.event_file import EventFile  # noqa: PLC0415
     from services.scoring.training.data.stored_events import batch_of  # noqa: PLC0415
 
     # A cluster's workers read files.
     in_memory_max = IN_MEMORY_MAX if order.cluster is None else 0
-    spool = Spool(folder / "events", in_memory_max=in_memory_max)
+    spool = DiskHistoryWriter(folder / "events", in_memory_max=in_memory_max)
     if order.file is not None:
         file = await asyncio.to_thread(EventFile, order.file, order.reading, folder)
         for batch in file.batches():
@@ -244,7 +244,7 @@ async def _history(engine: AsyncEngine, order: _Order, folder: Path) -> "History
         for line in file.read().lines():
             print(line, file=sys.stderr)
         return await asyncio.to_thread(spool.finish)
-    async for payloads in stored.History(engine).events():
+    async for payloads in stored.HistoryReader(engine).events():
         spool.add(await asyncio.to_thread(batch_of, payloads))
         print(f"read {spool.events:,} events", file=sys.stderr)
     end = order.end or SystemClock().now()

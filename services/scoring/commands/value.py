@@ -22,9 +22,9 @@ from services.scoring.core.segments.rules import ID_PATTERN, runnable
 from services.scoring.core.value import policy as policies
 from services.scoring.handlers.refresh_value_base import sampled
 from services.scoring.settings import ScoringSettings
-from services.scoring.store.classification_queries import StandingLists
-from services.scoring.store.definitions import Decisions, Definition
-from services.scoring.store.history import History
+from services.scoring.store.classification_queries import ClassificationQueries
+from services.scoring.store.definitions import Decisions, SegmentDefinition
+from services.scoring.store.history import HistoryReader
 from services.scoring.store.value_jobs import ValueJobs
 from shared.contracts.activity import DECODER
 from shared.contracts.events import PURCHASE
@@ -83,7 +83,7 @@ async def _report(args: argparse.Namespace) -> int:
     from shared.report.page import write  # noqa: PLC0415
 
     async def work(engine: AsyncEngine) -> int:
-        lists, decisions = StandingLists(engine), Decisions(engine)
+        lists, decisions = ClassificationQueries(engine), Decisions(engine)
         newest = await lists.newest()
         if newest is None:
             raise Invalid("report", "no standing was ever stated: is scoring running?")
@@ -93,9 +93,11 @@ async def _report(args: argparse.Namespace) -> int:
         if start >= end:
             raise Invalid("--start", "must lie before the end")
         around = await middle.around(engine, args, end)
-        batches = [await asyncio.to_thread(batch_of, p) async for p in History(engine).events()]
+        batches = [
+            await asyncio.to_thread(batch_of, p) async for p in HistoryReader(engine).events()
+        ]
         table = await asyncio.to_thread(from_columns, batches, end.timestamp())
-        told = pages.Told(
+        told = pages.ReportInput(
             moves=moves,
             segment_moves=await lists.segment_moves(end),
             names={one.id: one.name for one in await decisions.segments()},
@@ -168,7 +170,7 @@ async def _define(args: argparse.Namespace) -> int:
         decisions = Decisions(engine)
         current = await decisions.segment(args.id)
         saved = await decisions.save_segment(
-            Definition(
+            SegmentDefinition(
                 id=args.id,
                 version=0,
                 revision=0,
@@ -215,7 +217,7 @@ async def _policy(args: argparse.Namespace) -> int:
 async def _categories(_: argparse.Namespace) -> int:
     async def work(engine: AsyncEngine) -> int:
         bought: Counter[str] = Counter()
-        async for payloads in History(engine).events():
+        async for payloads in HistoryReader(engine).events():
             found = map(DECODER.decode, payloads)
             bought.update(
                 one.data.category for one in found if one.type == PURCHASE and one.data.category

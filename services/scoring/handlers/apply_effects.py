@@ -8,13 +8,13 @@ from dataclasses import fields
 import numpy as np
 from numpy.typing import NDArray
 
-from services.scoring.core.value.compare import StandingColumns, StandingRows
-from services.scoring.ports import Effects, Loaded, LoadedStanding
+from services.scoring.core.value.compare import ClassificationColumns, ClassificationRows
+from services.scoring.ports import BatchEffects, LoadedClassification, LoadedRows
 
 Ints = NDArray[np.int64]
 
 
-def loaded_after(loaded: Loaded, effects: Effects, rows: Ints) -> Loaded:
+def loaded_after(loaded: LoadedRows, effects: BatchEffects, rows: Ints) -> LoadedRows:
     """Of these rows, what the effects have left of what was loaded; of several assessments of one
     customer the last counts, as numpy promises of what is assigned more than once."""
     after = loaded.take(rows)
@@ -40,10 +40,10 @@ def loaded_after(loaded: Loaded, effects: Effects, rows: Ints) -> Loaded:
     return after
 
 
-def standing_after(rows: StandingRows, before: LoadedStanding) -> LoadedStanding:
+def standing_after(rows: ClassificationRows, before: LoadedClassification) -> LoadedClassification:
     """What is stored of these customers; a person's grade, an absence and the profile stay."""
-    return LoadedStanding(
-        **{field.name: getattr(rows, field.name) for field in fields(StandingColumns)},
+    return LoadedClassification(
+        **{field.name: getattr(rows, field.name) for field in fields(ClassificationColumns)},
         override=before.override,
         override_until=before.override_until,
         away_from=before.away_from,

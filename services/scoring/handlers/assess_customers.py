@@ -41,15 +41,22 @@ from services.scoring.core.risk.timers import (
 from services.scoring.core.signs.detectors import SILENCES, Seen, Signs, detect, wait_s
 from services.scoring.core.value.classify import Risk
 from services.scoring.handlers.apply_effects import loaded_after
-from services.scoring.handlers.batch import Turn, Work
-from services.scoring.handlers.classify_customers import Stand, Standings
+from services.scoring.handlers.batch import BatchCustomers, BatchStep
+from services.scoring.handlers.classify_customers import BatchClassifications, ClassifyCustomers
 from services.scoring.handlers.write_assessments import (
-    Risks,
-    Telling,
-    Words,
-    Writer,
+    Explanations,
+    PublicationSettings,
+    RiskColumns,
+    WriteAssessments,
 )
-from services.scoring.ports import Assessments, Effects, Loaded, Looks, Predictor, sources_of
+from services.scoring.ports import (
+    AssessedRows,
+    BatchEffects,
+    LoadedRows,
+    NewAssessments,
+    Predictor,
+    sources_of,
+)
 from services.scoring.settings import ScoringSettings
 from shared.contracts.risk import Reason
 
@@ -84,8 +91,12 @@ class Assessor:
         )
 
     def __call__(
-        self, turn: Turn, loaded: Loaded, predictor: Predictor, standings: Standings
-    ) -> Effects:
+        self,
+        turn: BatchCustomers,
+        loaded: LoadedRows,
+        predictor: Predictor,
+        standings: BatchClassifications,
+    ) -> BatchEffects:
         """Everything that the turn writes, but for moves and time of recording."""
         if len(turn.steps) == 1:
             job = turn.whole()
@@ -97,11 +108,15 @@ class Assessor:
         return effects
 
     def _steps(
-        self, turn: Turn, loaded: Loaded, predictor: Predictor, standings: Standings
-    ) -> Effects:
+        self,
+        turn: BatchCustomers,
+        loaded: LoadedRows,
+        predictor: Predictor,
+        standings: BatchClassifications,
+    ) -> BatchEffects:
         """One after the other, each from what the one before it has left."""
         left, due_at = loaded.take(np.arange(len(turn))), np.full(len(turn), np.nan)
-        done: list[Effects] = []
+        done: list[BatchEffects] = []
         for number in range(len(turn.steps)):
             rows, job = turn.work(number, left.due_at)
             before = left.take(rows)
@@ -111,7 +126,7 @@ class Assessor:
             due_at[rows[armed]] = one.due_at[armed]
             one.assessments.row = rows[one.assessments.row]
             done.append(one)
-        return Effects(
+        return BatchEffects(
             events=turn.events,
             customers=turn.customers,
             partition=turn.partition.tolist(),
@@ -119,20 +134,22 @@ class Assessor:
             stored=loaded.known,
             timer=loaded.due_at,
             due_at=due_at,
-            assessments=Assessments.joined([one.assessments for one in done]),
+            assessments=NewAssessments.joined([one.assessments for one in done]),
             predictor=predictor,
             messages=[message for one in done for message in one.messages],
             moves=[],
             recorded_at=EPOCH,
-            looks=Looks.joined([one.looks for one in done]),
+            looks=AssessedRows.joined([one.looks for one in done]),
         )
 
-    def _step(self, job: Work, loaded: Loaded, predictor: Predictor, stand: Stand) -> Effects:
+    def _step(
+        self, job: BatchStep, loaded: LoadedRows, predictor: Predictor, stand: ClassifyCustomers
+    ) -> BatchEffects:
         """The effects of one step, as if it were a turn of its own."""
         states = loaded.state
         if len(job.events):
             states = fold(states, _columns(job))
-        effects = Effects(
+        effects = BatchEffects(
             events=job.events,
             customers=job.customers,
             partition=job.partition,
@@ -140,7 +157,7 @@ class Assessor:
             stored=loaded.known,
             timer=loaded.due_at,
             due_at=np.full(len(job), np.nan),
-            assessments=Assessments.none(),
+            assessments=NewAssessments.none(),
             predictor=predictor,
             messages=[],
             moves=[],
@@ -151,7 +168,7 @@ class Assessor:
             self._assess(job, loaded, predictor, states, rows, effects, stand)
         return effects
 
-    def _arm_the_rest(self, job: Work, loaded: Loaded, effects: Effects) -> Ints:
+    def _arm_the_rest(self, job: BatchStep, loaded: LoadedRows, effects: BatchEffects) -> Ints:
         """Rows to assess now. Those touched by a backfill that goes on, or before the tick, wait
         for a timer; a timer that an assessment has overtaken meanwhile only moves on."""
         touched, timed = np.arange(len(job)) < job.touched, ~np.isnan(job.now)
@@ -166,13 +183,13 @@ class Assessor:
 
     def _assess(
         self,
-        job: Work,
-        loaded: Loaded,
+        job: BatchStep,
+        loaded: LoadedRows,
         predictor: Predictor,
         states: NDArray[np.void],
         rows: Ints,
-        effects: Effects,
-        stand: Stand,
+        effects: BatchEffects,
+        stand: ClassifyCustomers,
     ) -> None:
         if len(rows) < len(job):
             loaded, states = loaded.take(rows), states_of.take(states, rows)
@@ -197,13 +214,13 @@ class Assessor:
         effects.due_at[rows] = _armed(job.due[rows], loaded.due_at, looks)
         if not len(buyers):
             return
-        found = publication.Assessed(now, risk.probability, risk.band, signs.bits)
+        found = publication.AssessmentColumns(now, risk.probability, risk.band, signs.bits)
         watched = ebbing(seen)
         heartbeat = np.where(watched, look_step_days(seen), publication.HEARTBEAT_DAYS)
         publish = publication.is_material(found, _published(loaded), heartbeat)
         publish |= newly_reached(seen, now, loaded.published_at)
         why = self._why(predictor, x, signs, risk, buyers[publish[buyers]])
-        effects.looks = Looks(risk.probability[buyers], risk.band[buyers])
+        effects.looks = AssessedRows(risk.probability[buyers], risk.band[buyers])
         # Not by what this very turn touched alone: how events are cut into turns changes nothing.
         touched = (rows < job.touched) | at_once(loaded.due_at)
         same = publication.is_same(risk.probability, loaded.probability) & ~touched
@@ -212,9 +229,15 @@ class Assessor:
         if not len(buyers):
             return
         telling = self._telling(predictor, x, buyers, risk, seen)
-        write = Writer(job, rows, loaded, predictor, telling, x, stand)
+        write = WriteAssessments(job, rows, loaded, predictor, telling, x, stand)
         write(
-            effects, buyers, found, Words(why, signs), looks=looks, publish=publish, onboarding=new
+            effects,
+            buyers,
+            found,
+            Explanations(why, signs),
+            looks=looks,
+            publish=publish,
+            onboarding=new,
         )
 
     def _risk(
@@ -223,9 +246,9 @@ class Assessor:
         x: Floats,
         seen: Lapses,
         buyers: Ints,
-        loaded: Loaded,
+        loaded: LoadedRows,
         amount_most: float,
-    ) -> Risks:
+    ) -> RiskColumns:
         """Probabilities, bands and values of the buyers; the rest stays undefined. `amount_most`:
         what the base can support of a mean order."""
         n = len(x)
@@ -238,20 +261,20 @@ class Assessor:
         banded = band_index(lapse[buyers], loaded.band[buyers], self.thresholds)
         band[buyers] = np.where(ordinary, 0, banded)
         expected = expected_value(x, predictor.horizon_days, amount_most)
-        return Risks(band, probability, lapse, expected)
+        return RiskColumns(band, probability, lapse, expected)
 
     def _telling(
-        self, predictor: Predictor, x: Floats, buyers: Ints, risk: Risks, seen: Lapses
-    ) -> Telling:
+        self, predictor: Predictor, x: Floats, buyers: Ints, risk: RiskColumns, seen: Lapses
+    ) -> PublicationSettings:
         # The end of a contract grows likelier with the horizon, and does not follow the rhythm.
         others = self.also_horizons_days if predictor.labels == "silence" else ()
         days = horizons.asked(others, predictor.horizon_days)
         over = np.full((len(x), len(days)), np.nan)
         over[buyers] = predictor.over(x[buyers], risk.probability[buyers], days)
-        return Telling(self.risk_topic, self.currency, days, over, risk, seen)
+        return PublicationSettings(self.risk_topic, self.currency, days, over, risk, seen)
 
     def _why(
-        self, predictor: Predictor, x: Floats, signs: Signs, risk: Risks, rows: Ints
+        self, predictor: Predictor, x: Floats, signs: Signs, risk: RiskColumns, rows: Ints
     ) -> dict[int, list[Reason]]:
         """Reasons of the rows that are published: of the score where it is what may warn.
 
@@ -281,7 +304,7 @@ def _armed(fired: NDArray[np.bool_], before: Floats, looks: Floats) -> Floats:
     return np.where(moves, looks, np.nan)
 
 
-def _columns(job: Work) -> EventColumns:
+def _columns(job: BatchStep) -> EventColumns:
     """The events that change state, as the kernel reads them."""
     events = job.events
     kind = np.array(events.kind, np.uint8)
@@ -305,7 +328,7 @@ def _columns(job: Work) -> EventColumns:
     return columns if changes.all() else columns.select(changes)
 
 
-def _unheard(job: Work, rows: Ints, states: NDArray[np.void]) -> NDArray[np.bool_]:
+def _unheard(job: BatchStep, rows: Ints, states: NDArray[np.void]) -> NDArray[np.bool_]:
     """bool[n]: the source of the newest purchase has stopped delivering to the partition."""
     found = np.zeros(len(rows), np.bool_)
     for partition, turn in job.turns.items():
@@ -318,8 +341,8 @@ def _unheard(job: Work, rows: Ints, states: NDArray[np.void]) -> NDArray[np.bool
     return found
 
 
-def _published(loaded: Loaded) -> publication.Assessed:
-    return publication.Assessed(
+def _published(loaded: LoadedRows) -> publication.AssessmentColumns:
+    return publication.AssessmentColumns(
         loaded.published_at,
         loaded.published_probability,
         loaded.published_band,

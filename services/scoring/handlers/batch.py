@@ -10,20 +10,20 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from services.scoring.ports import Due, EventRows, PartitionTurn
+from services.scoring.ports import Due, EventRows, PartitionBatch
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
 
-class Work:
+class BatchStep:
     """The customers of one step: those touched by events and those whose timer is due."""
 
     def __init__(
         self,
         events: EventRows,
-        turns: Sequence[PartitionTurn],
+        turns: Sequence[PartitionBatch],
         customers: Sequence[str],
         partition: Ints,
         event_rows: Ints,
@@ -54,10 +54,10 @@ class Work:
     def __len__(self) -> int:
         return len(self.customers)
 
-    def of_turn(self, value: Callable[[PartitionTurn], float]) -> Floats:
+    def of_turn(self, value: Callable[[PartitionBatch], float]) -> Floats:
         """float64[n]: a number of each customer's partition."""
         # Partitions without a step are met where one customer has events in several.
-        turns = [self.turns.get(home) or PartitionTurn(("", home), 0, None, {})
+        turns = [self.turns.get(home) or PartitionBatch(("", home), 0, None, {})
                  for home in self._homes.tolist()]  # fmt: skip
         return np.array([value(turn) for turn in turns], np.float64)[self._home]
 
@@ -67,11 +67,11 @@ class Work:
         return flags
 
 
-class Turn:
+class BatchCustomers:
     """All customers of one turn: those touched by events in any step come first, then those who
     were found due by the last."""
 
-    def __init__(self, events: EventRows, steps: Sequence[list[PartitionTurn]], due: Due) -> None:
+    def __init__(self, events: EventRows, steps: Sequence[list[PartitionBatch]], due: Due) -> None:
         self.events = events
         self.steps = steps
         row_of: dict[str, int] = {}
@@ -107,7 +107,7 @@ class Turn:
         homes = {t.tp[1] for step in self.steps for t in step if t.now is not None}
         return np.isin(self.partition, _rows([*homes]))
 
-    def work(self, step: int, due_at: Floats) -> tuple[Ints, Work]:
+    def work(self, step: int, due_at: Floats) -> tuple[Ints, BatchStep]:
         """Those of a step, as rows of the turn and as work; `due_at` are the timers of all (Unix
         seconds UTC) as the step before it has left them."""
         turns = self.steps[step]
@@ -123,7 +123,7 @@ class Turn:
         rows = np.concatenate((touched, np.flatnonzero(also)))
         place = np.zeros(len(self), np.int64)
         place[rows] = np.arange(len(rows))
-        return rows, Work(
+        return rows, BatchStep(
             self.events.select(at.tolist()),
             turns,
             [self.customers[row] for row in rows.tolist()],
@@ -133,9 +133,9 @@ class Turn:
             due[rows],
         )
 
-    def whole(self) -> Work:
+    def whole(self) -> BatchStep:
         """All of them as the work of the only step."""
-        return Work(
+        return BatchStep(
             self.events,
             self.steps[0],
             self.customers,

@@ -1,8 +1,8 @@
 """The standing of a turn's customers: read with their states, assessed with their risk, written and
 told in the same transaction.
 
-`Standing.load` before the arithmetic, a `Stand` for each step of it, `Standing.write` after the
-fence.
+`ClassificationTables.load` before the arithmetic, a `ClassifyCustomers` for each step of it,
+`ClassificationTables.write` after the fence.
 """
 
 from collections import Counter
@@ -23,18 +23,18 @@ from services.scoring.core.value.classify import (
     assess,
 )
 from services.scoring.core.value.compare import (
-    Comparison,
-    StandingRows,
-    Subject,
+    ChangeSubject,
+    ClassificationComparison,
+    ClassificationRows,
     Written,
     is_told,
 )
 from services.scoring.core.value.money import money
 from services.scoring.handlers.apply_effects import standing_after
-from services.scoring.handlers.batch import Turn, Work
-from services.scoring.ports import LoadedStanding, StandingStore
+from services.scoring.handlers.batch import BatchCustomers, BatchStep
+from services.scoring.ports import ClassificationStore, LoadedClassification
 from shared.contracts.changes import ENCODER, CustomerChanged
-from shared.contracts.risk import Standing as ToldStanding
+from shared.contracts.risk import Classification as PublishedClassification
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.outbox import Message
 
@@ -45,10 +45,10 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(slots=True)
-class Stood:
-    """What `Stand` found for the assessed rows, and what is to be written of it."""
+class ClassifiedRows:
+    """What `ClassifyCustomers` found for the assessed rows, and what is to be written of it."""
 
-    rows: list[StandingRows] = field(default_factory=list)
+    rows: list[ClassificationRows] = field(default_factory=list)
     """Of each step, where it has any."""
     changes: list[CustomerChanged] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
@@ -56,29 +56,29 @@ class Stood:
     """Customers by flag, of all that were assessed, whether a row is written or not."""
 
 
-class Standing:
+class ClassificationTables:
     """Loads and writes standings; `current` is what is in force (`handlers.value_policy_cache`)."""
 
     def __init__(
-        self, store: StandingStore, current: Callable[[], Valuation], changes_topic: str
+        self, store: ClassificationStore, current: Callable[[], Valuation], changes_topic: str
     ) -> None:
         self._store = store
         self._current = current
         self._topic = changes_topic
 
-    async def load(self, work: UnitOfWork, turn: Turn) -> "Standings":
+    async def load(self, work: UnitOfWork, turn: BatchCustomers) -> "BatchClassifications":
         """What is stored of whom the turn may assess."""
         # Only those of a partition that has a time for it are assessed.
         asked, customers = np.flatnonzero(turn.timed), turn.customers
         if len(asked) < len(turn):
             customers = [customers[row] for row in asked.tolist()]
         found = await self._store.load(work, customers)
-        return Standings(turn, asked, found, self._current(), self._topic)
+        return BatchClassifications(turn, asked, found, self._current(), self._topic)
 
-    async def write(self, work: UnitOfWork, stood: Stood) -> None:
+    async def write(self, work: UnitOfWork, stood: ClassifiedRows) -> None:
         """Store what changed; the caller holds the fence."""
         if stood.rows:
-            rows = StandingRows.joined(stood.rows)
+            rows = ClassificationRows.joined(stood.rows)
             # Of a customer who was assessed in several steps the last row holds.
             last = {customer: row for row, customer in enumerate(rows.customer.tolist())}
             if len(last) < len(rows):
@@ -86,32 +86,37 @@ class Standing:
             await self._store.write(work, rows, stood.changes)
 
 
-class Standings:
+class BatchClassifications:
     """The standings of a turn's customers: each step begins with what the one before it left."""
 
     def __init__(
-        self, turn: Turn, asked: Ints, loaded: LoadedStanding, by: Valuation, topic: str
+        self,
+        turn: BatchCustomers,
+        asked: Ints,
+        loaded: LoadedClassification,
+        by: Valuation,
+        topic: str,
     ) -> None:
         self._place = np.full(len(turn), -1)
         self._place[asked] = np.arange(len(asked))
         self.loaded = loaded
         self.by = by
         self.topic = topic
-        self.stood = Stood()
+        self.stood = ClassifiedRows()
         self._several = len(turn.steps) > 1
 
-    def of(self, job: Work, rows: Ints | None = None) -> "Stand":
+    def of(self, job: BatchStep, rows: Ints | None = None) -> "ClassifyCustomers":
         """For one step with these rows of the turn, or all; the next begins with what it leaves."""
         place = self._place if rows is None else self._place[rows]
         self._learn(job, place)
-        return Stand(self, job, place)
+        return ClassifyCustomers(self, job, place)
 
-    def keep(self, place: Ints, rows: StandingRows, before: LoadedStanding) -> None:
+    def keep(self, place: Ints, rows: ClassificationRows, before: LoadedClassification) -> None:
         """A step has written these; there may be another one."""
         if self._several:
             self.loaded.put(place, standing_after(rows, before))
 
-    def _learn(self, job: Work, place: Ints) -> None:
+    def _learn(self, job: BatchStep, place: Ints) -> None:
         """Keep the newest profile of each: last writer by (time, id)."""
         events = job.events
         for i, profile in enumerate(events.profile):
@@ -123,14 +128,14 @@ class Standings:
                 self.loaded.profile[at] = (*key, profile)
 
 
-class Stand:
+class ClassifyCustomers:
     """The arithmetic for one step: no I/O."""
 
-    def __init__(self, standings: Standings, job: Work, place: Ints) -> None:
+    def __init__(self, standings: BatchClassifications, job: BatchStep, place: Ints) -> None:
         self._of = standings
         self._job = job
         self._place = place
-        self._found: Comparison | None = None
+        self._found: ClassificationComparison | None = None
 
     def __call__(
         self,
@@ -150,7 +155,7 @@ class Stand:
         before = _before(loaded, now)
         profiles = [None if one is None else one[2] for one in loaded.profile.tolist()]
         standings = assess(x, now, risk, categories, profiles, before, self._of.by, paused_days)
-        self._found = found = Comparison.of(standings, before, self._of.by)
+        self._found = found = ClassificationComparison.of(standings, before, self._of.by)
         for flags, times in Counter(standings.quality).items():
             stood.quality.update(dict.fromkeys(flags, times))
         stored = np.flatnonzero(found.to_store(loaded.worth, loaded.at, now))
@@ -171,12 +176,14 @@ class Stand:
         stood.rows.append(written)
         self._of.keep(place[stored], written, loaded.take(stored))
 
-    def _tell(self, found: Comparison, stored: Ints, to: Written, silent: Flags) -> None:
+    def _tell(
+        self, found: ClassificationComparison, stored: Ints, to: Written, silent: Flags
+    ) -> None:
         """The changes of those of whom there are any, numbered on."""
         stood, when = self._of.stood, moments(to.at)
         for n in np.flatnonzero(found.changed[stored]).tolist():
             at, customer = int(stored[n]), to.customers[n]
-            who = Subject(at, customer, int(to.sequence[n]), when[n])
+            who = ChangeSubject(at, customer, int(to.sequence[n]), when[n])
             news = found.changes(who, silent=bool(silent[at]))
             to.sequence[n] += len(news)
             stood.changes += news
@@ -204,7 +211,7 @@ class Stand:
         return self._comparison.now.lifecycle
 
     @property
-    def _comparison(self) -> Comparison:
+    def _comparison(self) -> ClassificationComparison:
         if self._found is None:
             raise RuntimeError("nothing was assessed yet")
         return self._found
@@ -214,12 +221,12 @@ class Stand:
         """What is in force."""
         return self._of.by
 
-    def told(self, at: int) -> ToldStanding | None:
+    def told(self, at: int) -> PublishedClassification | None:
         """The standing of the row at this place, as the risk message carries it."""
         return None if self._found is None else self._found.message(at)
 
 
-def _before(loaded: LoadedStanding, now: Floats) -> Before:
+def _before(loaded: LoadedClassification, now: Floats) -> Before:
     return Before(
         known=~np.isnan(loaded.at),
         grade=loaded.grade,

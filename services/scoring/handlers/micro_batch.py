@@ -13,22 +13,22 @@ from datetime import UTC, datetime
 import structlog
 
 from services.scoring.handlers.assess_customers import Assessor
-from services.scoring.handlers.batch import Turn
-from services.scoring.handlers.classify_customers import Standing
+from services.scoring.handlers.batch import BatchCustomers
+from services.scoring.handlers.classify_customers import ClassificationTables
 from services.scoring.handlers.silence_sweep import (
     EVERYBODY,
     KIND,
     NOBODY,
-    Sweep,
-    Whom,
+    DueCustomers,
+    SilenceSweep,
 )
 from services.scoring.ports import (
     NOW,
+    BatchEffects,
     Decode,
     Due,
-    Effects,
     EventRows,
-    PartitionTurn,
+    PartitionBatch,
     Predictor,
     Recorded,
     Sender,
@@ -40,7 +40,7 @@ from shared.postgres.engine import UnitOfWork
 from shared.postgres.ledger import Move
 from shared.postgres.outbox import Message
 from shared.runtime.clock import Clock
-from shared.runtime.isolation import PASSING, Careful, where
+from shared.runtime.isolation import PASSING, ItemIsolation, where
 
 log = structlog.get_logger(__name__)
 
@@ -65,14 +65,14 @@ class MicroBatch:
         decode: Decode,
         store: Store,
         sender: Sender,
-        standing: Standing,
+        standing: ClassificationTables,
         assessor: Assessor,
         predictor: Callable[[], Predictor],
         clock: Clock,
         sweep_customers_max: int,
         sweep_interval_s: float,
-        observe: Callable[[Effects, float], None],
-        careful: Careful,
+        observe: Callable[[BatchEffects, float], None],
+        careful: ItemIsolation,
         blameless: Callable[[], Awaitable[None]],
     ) -> None:
         """`blameless`: what follows is no work on the records of the batch."""
@@ -83,7 +83,7 @@ class MicroBatch:
         self._assessor = assessor
         self._predictor = predictor
         self._clock = clock
-        self._sweep = Sweep(store, careful, sweep_customers_max)
+        self._sweep = SilenceSweep(store, careful, sweep_customers_max)
         self._careful, self._blameless = careful, blameless
         self._sweep_interval_s = sweep_interval_s
         self._observe = observe
@@ -116,14 +116,14 @@ class MicroBatch:
         """Sweep one customer with nothing beside; None where none who waits for that is due."""
         _, steps = self._without_events(batch)
         async with self._store.open() as work:
-            due = await self._sweep.due(work, steps, Whom(only=self._sweep.waiting))
+            due = await self._sweep.due(work, steps, DueCustomers(only=self._sweep.waiting))
         if not len(due):
             self._sweep.swept(None)
             return None
         done: list[Move] = []
 
         async def turn(customers: Sequence[str]) -> None:
-            done.extend(await self._once(batch, Whom(only=customers)))
+            done.extend(await self._once(batch, DueCustomers(only=customers)))
 
         await self._blameless()
         (customer,) = due.customers
@@ -131,7 +131,7 @@ class MicroBatch:
         self._sweep.swept(customer)
         return done
 
-    async def _once(self, batch: Batch, whom: Whom) -> Sequence[Move]:
+    async def _once(self, batch: Batch, whom: DueCustomers) -> Sequence[Move]:
         try:
             return await self._turn(batch, whom)
         except Recorded:
@@ -140,7 +140,7 @@ class MicroBatch:
             self._look_up = LOOKED_UP_TURNS
             return await self._turn(batch, whom)
 
-    def _without_events(self, batch: Batch) -> tuple[EventRows, list[list[PartitionTurn]]]:
+    def _without_events(self, batch: Batch) -> tuple[EventRows, list[list[PartitionBatch]]]:
         """The turn with nothing to consume: at the tick that comes next, else at the time that the
         partition has reached."""
         wall, firsts = self._clock.now(), {tp: found[:1] for tp, found in batch.records.items()}
@@ -153,7 +153,7 @@ class MicroBatch:
                 turn.now = datetime.fromtimestamp(reached, UTC)
         return events, steps[:1]
 
-    async def _turn(self, batch: Batch, whom: Whom) -> Sequence[Move]:
+    async def _turn(self, batch: Batch, whom: DueCustomers) -> Sequence[Move]:
         began = self._clock.monotonic()
         self._sweep.last = ()
         if whom.only:
@@ -173,7 +173,7 @@ class MicroBatch:
                 await noted.enter_async_context(self._careful.begun(KIND, due.customers))
             fresh, conflicts = await self._deduplicate(work, events)
             _settle_ticks(steps, more=due.more)
-            job = Turn(fresh, steps, due)
+            job = BatchCustomers(fresh, steps, due)
             loaded = await self._store.load(work, job.customers, job.due_at)
             predictor = self._predictor()
             stand = await self._standing.load(work, job)
@@ -206,7 +206,7 @@ class MicroBatch:
         return effects.moves
 
     def _may_sweep(
-        self, turns: Sequence[PartitionTurn], monotonic: float, *, idle: bool, alone: bool
+        self, turns: Sequence[PartitionBatch], monotonic: float, *, idle: bool, alone: bool
     ) -> bool:
         """At a tick, now and then, and at once if the last sweep left some and no event waits; not
         beside a record that is looked at alone."""
@@ -252,12 +252,12 @@ def _rows_of(events: EventRows, step: int) -> list[int]:
     return [row for row, of in enumerate(events.step) if of == step]
 
 
-def _last(steps: Sequence[Sequence[PartitionTurn]]) -> list[PartitionTurn]:
+def _last(steps: Sequence[Sequence[PartitionBatch]]) -> list[PartitionBatch]:
     """What the turn has done with each partition in the end."""
     return list({turn.tp: turn for step in steps for turn in step}.values())
 
 
-def _settle_ticks(steps: Sequence[Sequence[PartitionTurn]], *, more: bool) -> None:
+def _settle_ticks(steps: Sequence[Sequence[PartitionBatch]], *, more: bool) -> None:
     """A tick is consumed, and its time reached, once everybody due has been looked at; while
     there are `more`, the next turn comes back to it."""
     for step in steps:

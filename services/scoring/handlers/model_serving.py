@@ -43,7 +43,7 @@ class Artefacts(Protocol):
     def get(self, name: str) -> bytes: ...
 
 
-class Serving:
+class ModelServing:
     """The predictors of this process."""
 
     def __init__(

@@ -32,7 +32,7 @@ from services.scoring.core.monitoring.outcomes import (
     segments_of,
     worth,
 )
-from services.scoring.core.monitoring.treatment_weights import Window, treatments_of, weigh
+from services.scoring.core.monitoring.treatment_weights import TreatmentWindow, treatments_of, weigh
 from services.scoring.core.risk.rhythm import assessable
 from services.scoring.ports import Floats, Predictor
 from shared.kernel.errors import Invalid, Transient
@@ -50,7 +50,7 @@ KEEP_DAYS: Final = 730
 Rows = list[dict[str, Any]]
 
 
-class Roll(Protocol):
+class MonitoringStore(Protocol):
     """The tables of the roll call."""
 
     async def last_call(self) -> date | None: ...
@@ -68,7 +68,7 @@ class Roll(Protocol):
     async def forget(self, before: date) -> None: ...
 
 
-class Learned(Protocol):
+class ServingModelFacts(Protocol):
     """What is known of how the serving model was made."""
 
     @property
@@ -80,18 +80,18 @@ class Learned(Protocol):
 class Background(Protocol):
     """Of the serving model: rows that it learned from, gain by feature, AUC in the backtest."""
 
-    async def reference(self, version: str) -> Learned | None: ...
+    async def reference(self, version: str) -> ServingModelFacts | None: ...
     async def importance(self, version: str) -> dict[str, float]: ...
     async def trained_auc(self, version: str) -> float | None: ...
 
 
-class Watch:
+class MonitorModel:
     """`look` does what is due; `watch` looks until stopped."""
 
     def __init__(
         self,
         *,
-        roll: Roll,
+        roll: MonitoringStore,
         background: Background,
         champion: Callable[[], Predictor],
         challenger: Callable[[], Predictor | None],
@@ -149,7 +149,7 @@ class Watch:
         sampled: list[tuple[str, bytes]],
         now: datetime,
         champion: Predictor,
-        learned: Learned | None,
+        learned: ServingModelFacts | None,
     ) -> tuple[datetime, Rows, list[Drift]] | None:
         """When, the rows, the drift; None while nobody has bought. Off the event loop."""
         if not sampled:
@@ -211,7 +211,7 @@ class Watch:
             on,
             [rows[n] for n in kept],
             [found[n] for n in kept],
-            [Window(*w) for w in await self._roll.windows(customers)],
+            [TreatmentWindow(*w) for w in await self._roll.windows(customers)],
             self._labels,
         )
         await self._roll.settle(on, outcomes, worths, gone=gone)
@@ -258,7 +258,7 @@ def _column(rows: Rows, name: str) -> Floats:
     return np.array([row[name] for row in rows], np.float64)
 
 
-def _drifts(learned: Learned, x: Floats, p: Floats) -> list[Drift]:
+def _drifts(learned: ServingModelFacts, x: Floats, p: Floats) -> list[Drift]:
     tests = len(FEATURES) + 1
     found = [
         drift(feature.name, learned.x[:, at], x[:, at], tests)
@@ -268,7 +268,7 @@ def _drifts(learned: Learned, x: Floats, p: Floats) -> list[Drift]:
 
 
 def _settled(
-    on: date, rows: Rows, packed: list[bytes], windows: list[Window], labels: Labels
+    on: date, rows: Rows, packed: list[bytes], windows: list[TreatmentWindow], labels: Labels
 ) -> tuple[dict[str, bool], Rows]:
     """Outcome of each customer, and what the scores were worth. Off the event loop."""
     silent, weight = _outcome(rows, states_of.from_bytes(packed), windows, labels)
@@ -279,7 +279,7 @@ def _settled(
 def _outcome(
     rows: Rows,
     states: np.ndarray[Any, np.dtype[np.void]],
-    windows: list[Window],
+    windows: list[TreatmentWindow],
     labels: Labels,
 ) -> tuple[np.ndarray[Any, np.dtype[np.bool_]], Floats]:
     """Who bought nothing, or whose contract ended, and the weight of each row (0: treated)."""

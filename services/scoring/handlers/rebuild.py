@@ -20,7 +20,7 @@ SLICE_CUSTOMERS = 50_000
 """Customers whose states are made at once: about 50 MB, and one scan of the history for each."""
 
 
-class Stored(Protocol):
+class RebuildStore(Protocol):
     """Scoring's tables, as a rebuild needs them."""
 
     def stopped(self) -> AbstractAsyncContextManager[None]: ...
@@ -40,7 +40,7 @@ class Rebuilt:
     """Customers of whom no event that changes a state is stored (any more)."""
 
 
-async def rebuild(store: Stored, progress: Callable[[Rebuilt, int], None]) -> Rebuilt:
+async def rebuild(store: RebuildStore, progress: Callable[[Rebuilt, int], None]) -> Rebuilt:
     """Make every state of an older feature set anew; `progress` hears of each slice, with the
     number of customers in all."""
     done = Rebuilt(0, 0, 0)
@@ -56,7 +56,7 @@ async def rebuild(store: Stored, progress: Callable[[Rebuilt, int], None]) -> Re
     return done
 
 
-async def _slice(store: Stored, part: int, parts: int) -> Rebuilt:
+async def _slice(store: RebuildStore, part: int, parts: int) -> Rebuilt:
     names = await store.customers(part, parts)
     row_of = {name: row for row, name in enumerate(names)}
     states, count = empty(len(names)), 0

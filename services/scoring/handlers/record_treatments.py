@@ -27,7 +27,7 @@ class Treatments(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Treat:
+class RecordTreatments:
     """Handles batches of `ebbwatch.treatment`."""
 
     engine: AsyncEngine

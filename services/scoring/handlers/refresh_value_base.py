@@ -39,7 +39,7 @@ STEP_S: Final = 0.5
 """Between looks for work."""
 
 
-class Page(Protocol):
+class StatePage(Protocol):
     """Stored states in key order."""
 
     @property
@@ -59,7 +59,7 @@ class Jobs(Protocol):
     async def lease_measuring(self, wall: datetime, older_than: datetime) -> bool: ...
     async def release_measuring(self) -> None: ...
     async def business_time(self) -> float | None: ...
-    async def states(self, after: str, limit: int) -> Page: ...
+    async def states(self, after: str, limit: int) -> StatePage: ...
     async def save_base(self, base: str, wall: datetime) -> int: ...
 
 
@@ -70,7 +70,7 @@ class Sample:
         self._max = customers_max
         self._kept: list[tuple[int, str, bytes, bytes | None]] = []
 
-    def add(self, page: Page) -> None:
+    def add(self, page: StatePage) -> None:
         """Take a page in; states of another feature set are not understood and left out."""
         for customer, feature_set, packed, profile in zip(
             page.customers, page.feature_sets, page.states, page.profiles, strict=True
@@ -108,7 +108,7 @@ async def sampled(jobs: Jobs) -> tuple[Sample, float | None]:
         after = page.customers[-1]
 
 
-class ValueRefresh:
+class RefreshValueBase:
     """The two jobs; any replica may run them, one does."""
 
     def __init__(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.scoring.core.risk.horizons import unpack
-from services.scoring.ports import Made, Predictor
+from services.scoring.ports import Predictor, PublishedAssessment
 from shared.contracts.risk import DECODER
 from shared.kernel.errors import Invalid
 
@@ -23,7 +23,7 @@ TOLERANCE = 1e-12
 DIFFERING_MAX = 20
 """How many that differ are told one by one."""
 
-PredictorOf = Callable[[Made], Predictor]
+PredictorOf = Callable[[PublishedAssessment], Predictor]
 """The predictor that made an assessment; Invalid, with the reason, where there is none any more."""
 
 
@@ -33,18 +33,20 @@ class Replayed:
 
     equal: int = 0
     differ: int = 0
-    first_differing: list[tuple[Made, float]] = field(default_factory=list)
+    first_differing: list[tuple[PublishedAssessment, float]] = field(default_factory=list)
     """With the number that came out now."""
     impossible: Counter[str] = field(default_factory=Counter)
     """Assessments that cannot be made again, by reason."""
 
 
-async def replay(chunks: AsyncIterable[Sequence[Made]], predictor_of: PredictorOf) -> Replayed:
+async def replay(
+    chunks: AsyncIterable[Sequence[PublishedAssessment]], predictor_of: PredictorOf
+) -> Replayed:
     """Assess every row of every chunk again."""
     found = Replayed()
     predictors: dict[tuple[str, int], Predictor | str] = {}
     async for chunk in chunks:
-        by_maker: dict[tuple[str, int], list[Made]] = {}
+        by_maker: dict[tuple[str, int], list[PublishedAssessment]] = {}
         for made in chunk:
             by_maker.setdefault((made.model_version, made.horizon_days), []).append(made)
         for maker, rows in by_maker.items():
@@ -58,7 +60,7 @@ async def replay(chunks: AsyncIterable[Sequence[Made]], predictor_of: PredictorO
     return found
 
 
-def _predictor(predictor_of: PredictorOf, made: Made) -> Predictor | str:
+def _predictor(predictor_of: PredictorOf, made: PublishedAssessment) -> Predictor | str:
     try:
         predictor = predictor_of(made)
     except Invalid as error:
@@ -68,7 +70,9 @@ def _predictor(predictor_of: PredictorOf, made: Made) -> Predictor | str:
     return predictor
 
 
-def _curves(predictor: Predictor, x: Floats, p: Floats, rows: list[Made]) -> list[dict[int, float]]:
+def _curves(
+    predictor: Predictor, x: Floats, p: Floats, rows: list[PublishedAssessment]
+) -> list[dict[int, float]]:
     """Of each row, the horizons that were stored, made again."""
     asked: dict[tuple[int, ...], list[int]] = {}
     for at, made in enumerate(rows):
@@ -81,7 +85,9 @@ def _curves(predictor: Predictor, x: Floats, p: Floats, rows: list[Made]) -> lis
     return found
 
 
-def _lapse_differences(predictor: Predictor, x: Floats, p: Floats, rows: list[Made]) -> Floats:
+def _lapse_differences(
+    predictor: Predictor, x: Floats, p: Floats, rows: list[PublishedAssessment]
+) -> Floats:
     """By how much each lapse probability differs from the published one; 0 of older messages."""
     stored = [DECODER.decode(made.message) for made in rows]
     lapses = [one.lapse for one in stored if one.lapse is not None]
@@ -100,7 +106,7 @@ def _same(now: dict[int, float], stored: dict[int, float]) -> bool:
     return all(abs(now[days] - p) <= TOLERANCE for days, p in stored.items())
 
 
-def _compare(found: Replayed, predictor: Predictor, rows: list[Made]) -> None:
+def _compare(found: Replayed, predictor: Predictor, rows: list[PublishedAssessment]) -> None:
     x = np.array([np.frombuffer(made.features, "<f8") for made in rows])
     again = predictor.predict(x)
     curves = _curves(predictor, x, again, rows)

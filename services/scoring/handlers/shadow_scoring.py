@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from services.scoring import metrics
 from services.scoring.core.features.times import moments
-from services.scoring.ports import Effects, Predictor
+from services.scoring.ports import BatchEffects, Predictor
 from shared.kernel.errors import Transient
 from shared.runtime.service import Stop
 
@@ -31,7 +31,7 @@ DRAIN_S: Final = 0.5
 """How often the queue is emptied: long enough to make batches, short enough to stay small."""
 
 
-class Beside(NamedTuple):
+class ShadowScore(NamedTuple):
     """One customer's two scores, as stored."""
 
     version: str
@@ -43,7 +43,7 @@ class Beside(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class ShadowBatch:
     """Assessments of one turn."""
 
     champion: str
@@ -60,18 +60,18 @@ class Waiting:
 class Shadows(Protocol):
     """Keeps both scores."""
 
-    async def add(self, rows: Sequence[Beside]) -> None: ...
+    async def add(self, rows: Sequence[ShadowScore]) -> None: ...
 
 
-class Shadow:
+class ShadowScoring:
     """`offer` is the hook in the turn; `watch` the loop that scores."""
 
     def __init__(self, challenger: Callable[[], Predictor | None], store: Shadows) -> None:
         self._challenger = challenger
         self._store = store
-        self._queue: deque[Waiting] = deque()
+        self._queue: deque[ShadowBatch] = deque()
 
-    def offer(self, effects: Effects) -> None:
+    def offer(self, effects: BatchEffects) -> None:
         """Take the assessments of a committed turn, as far as there is room."""
         made = effects.assessments
         if self._challenger() is None or not len(made):
@@ -83,7 +83,7 @@ class Shadow:
         if len(made) > room:
             made = made.take(np.arange(room))
         self._queue.append(
-            Waiting(
+            ShadowBatch(
                 champion=effects.predictor.version,
                 customers=[effects.customers[row] for row in made.row.tolist()],
                 assessed_at=moments(made.assessed_at),
@@ -111,7 +111,7 @@ class Shadow:
             self._queue.popleft()
 
 
-def _score(challenger: Predictor, waiting: Sequence[Waiting]) -> list[Beside]:
+def _score(challenger: Predictor, waiting: Sequence[ShadowBatch]) -> list[ShadowScore]:
     p = challenger.predict(np.concatenate([turn.features for turn in waiting]))
     of_each = (
         (customer, at, turn.champion, champions)
@@ -121,7 +121,7 @@ def _score(challenger: Predictor, waiting: Sequence[Waiting]) -> list[Beside]:
         )
     )
     return [
-        Beside(
+        ShadowScore(
             version=challenger.version,
             customer_id=customer,
             assessed_at=at,

@@ -1,24 +1,24 @@
 """Whom a turn sweeps: everybody who is due, but for customers who bring out a fault.
 
-Where a turn raises and goes well without its sweep, those who were due are swept one by one, each
-in a turn of its own, and so are those on whom processes ended (`Careful`). Who is set aside is
-swept no more, and assessed only when an event comes.
+Where a batch raises and succeeds without its sweep, the due customers are swept one by one, each in
+a batch of its own, and so are those on which processes ended (`ItemIsolation`). A customer that is
+set aside is swept no more, and assessed only when an event comes.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from services.scoring.ports import Due, PartitionTurn, Store
+from services.scoring.ports import Due, PartitionBatch, Store
 from shared.postgres.engine import UnitOfWork
-from shared.runtime.isolation import Careful
+from shared.runtime.isolation import ItemIsolation
 
 KIND: Final = "sweep"
 """Of these items: customers."""
 
 
 @dataclass(frozen=True, slots=True)
-class Whom:
+class DueCustomers:
     """Whom a turn may sweep."""
 
     only: Sequence[str] = ()
@@ -26,15 +26,15 @@ class Whom:
     nobody: bool = False
 
 
-EVERYBODY, NOBODY = Whom(), Whom(nobody=True)
+EVERYBODY, NOBODY = DueCustomers(), DueCustomers(nobody=True)
 
 
 @dataclass(slots=True)
-class Sweep:
+class SilenceSweep:
     """One for each handler of the activity topic."""
 
     store: Store
-    careful: Careful
+    careful: ItemIsolation
     customers_max: int
     more: bool = False
     """The last sweep left some."""
@@ -49,7 +49,7 @@ class Sweep:
         return [*dict.fromkeys((*self.careful.waiting(KIND), *self._singles))]
 
     async def due(
-        self, work: UnitOfWork, steps: Sequence[Sequence[PartitionTurn]], whom: Whom
+        self, work: UnitOfWork, steps: Sequence[Sequence[PartitionBatch]], whom: DueCustomers
     ) -> Due:
         """Whom the last sweep of each partition finds due, and so all those before it. While
         somebody is left who is to be swept alone there are `more`: the tick is not done."""

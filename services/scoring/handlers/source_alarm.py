@@ -1,7 +1,7 @@
 """Raises an alarm while a source of purchases has stopped delivering.
 
-The warnings of its customers' silence are held meanwhile (`core.monitoring.source_outage`); this says so, as a
-gauge and in the log, and never decides anything.
+The warnings of its customers' silence are held meanwhile (`core.monitoring.source_outage`); this
+reports it as a gauge and in the log, and never decides anything.
 """
 
 from collections import Counter

@@ -10,12 +10,12 @@ import msgspec
 import structlog
 
 from services.scoring.core.risk.lapse import LapseClock
-from services.scoring.core.segments.rules import Rule, Rules, rule
+from services.scoring.core.segments.rules import SegmentRule, SegmentRules, rule
 from services.scoring.core.value import policy as policies
 from services.scoring.core.value.base import Base
 from services.scoring.core.value.classify import Valuation
 from shared.kernel.errors import Invalid, Transient
-from shared.runtime.isolation import Careful
+from shared.runtime.isolation import ItemIsolation
 from shared.runtime.service import Stop
 
 log = structlog.get_logger(__name__)
@@ -45,7 +45,7 @@ class Segment(Protocol):
     def act_on_existing(self) -> bool: ...
 
 
-class Stored(Protocol):
+class StoredValuation(Protocol):
     """What is in force, as stored."""
 
     @property
@@ -58,16 +58,18 @@ class Stored(Protocol):
     def segments(self) -> Sequence[Segment]: ...
 
 
-class Source(Protocol):
+class ValuationSource(Protocol):
     """Says what is in force; None: nothing changed."""
 
-    async def in_force(self, known: Versions | None) -> Stored | None: ...
+    async def in_force(self, known: Versions | None) -> StoredValuation | None: ...
 
 
-class Valuing:
+class ValuePolicyCache:
     """The valuation of this process."""
 
-    def __init__(self, source: Source, poll_s: float, clock: LapseClock, careful: Careful) -> None:
+    def __init__(
+        self, source: ValuationSource, poll_s: float, clock: LapseClock, careful: ItemIsolation
+    ) -> None:
         self._source = source
         self._poll_s = poll_s
         self._versions: Versions | None = None
@@ -102,7 +104,7 @@ class Valuing:
         policy_version, base_version, revision = stored.versions
         policy = policies.stored(stored.policy) if stored.policy else policies.ValuePolicy()
         base = msgspec.json.decode(stored.base, type=Base) if stored.base else None
-        rules = Rules(revision, tuple(await self._rules(stored.segments)))
+        rules = SegmentRules(revision, tuple(await self._rules(stored.segments)))
         self._valuation = Valuation(policy, policy_version, base, rules, self._clock)
         self._versions = stored.versions
         log.info("valuation in force", policy=policy_version, base=base_version, segments=revision)
@@ -114,11 +116,11 @@ class Valuing:
         aside = {*self._careful.avoided(KIND)} - {*self._careful.waiting(KIND)}
         return not self._left <= aside
 
-    async def _rules(self, segments: Sequence[Segment]) -> list[Rule]:
+    async def _rules(self, segments: Sequence[Segment]) -> list[SegmentRule]:
         """Compiled and tried; one that cannot be run any more, or on which processes end, is left
         out and told."""
         versions = {f"{one.id} v{one.version}": one for one in segments}
-        found: dict[str, Rule] = {}
+        found: dict[str, SegmentRule] = {}
         refused = {one.id: SET_ASIDE for one in segments}
 
         async def compile_each(items: Sequence[str]) -> None:

@@ -16,9 +16,9 @@ from services.scoring.core.risk.expected_value import last_purchase
 from services.scoring.core.risk.lapse import Lapses
 from services.scoring.core.signs.detectors import Signs
 from services.scoring.core.value.compare import defined
-from services.scoring.handlers.batch import Work
-from services.scoring.handlers.classify_customers import Stand
-from services.scoring.ports import Assessments, Effects, Loaded, Predictor
+from services.scoring.handlers.batch import BatchStep
+from services.scoring.handlers.classify_customers import ClassifyCustomers
+from services.scoring.ports import BatchEffects, LoadedRows, NewAssessments, Predictor
 from shared.contracts.risk import BANDS, ENCODER, Lapse, Reason, RiskAssessed, Within
 from shared.postgres.outbox import Message
 
@@ -28,7 +28,7 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Risks:
+class RiskColumns:
     """The risk of the rows of a turn; columns of n, NaN where it is not defined."""
 
     band: NDArray[np.int8]
@@ -46,7 +46,7 @@ class Risks:
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class Explanations:
     """Why, by row of the turn: reasons of the published rows, and the signs of all."""
 
     reasons: Mapping[int, Sequence[Reason]]
@@ -54,7 +54,7 @@ class Words:
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
+class PublicationSettings:
     """How assessments are published, and over which horizons."""
 
     risk_topic: str
@@ -62,22 +62,22 @@ class Telling:
     days: Sequence[int]
     over: Floats
     """float64[n, k]: P(no purchase) of each row of the turn over each of `days`."""
-    risk: Risks
+    risk: RiskColumns
     seen: Lapses
 
 
-class Writer:
+class WriteAssessments:
     """Writes the assessments of a turn; every column that it is given has the order of `rows`."""
 
     def __init__(
         self,
-        job: Work,
+        job: BatchStep,
         rows: Ints,
-        loaded: Loaded,
+        loaded: LoadedRows,
         predictor: Predictor,
-        telling: Telling,
+        telling: PublicationSettings,
         x: Floats,
-        stand: Stand,
+        stand: ClassifyCustomers,
     ) -> None:
         self._job = job
         self._rows = rows
@@ -89,10 +89,10 @@ class Writer:
 
     def __call__(
         self,
-        effects: Effects,
+        effects: BatchEffects,
         buyers: Ints,
-        new: publication.Assessed,
-        why: Words,
+        new: publication.AssessmentColumns,
+        why: Explanations,
         *,
         looks: Floats,
         publish: Flags,
@@ -103,7 +103,7 @@ class Writer:
         message[told] = self._messages(effects, buyers[told], new, why, onboarding)
         packed = np.empty(len(buyers), np.object_)
         packed[:] = horizons.pack(self._telling.days, self._telling.over[buyers])
-        effects.assessments = Assessments(
+        effects.assessments = NewAssessments(
             row=self._rows[buyers],
             revision=self._loaded.revision[buyers] + 1,
             assessed_at=new.at[buyers],
@@ -121,10 +121,10 @@ class Writer:
 
     def _messages(
         self,
-        effects: Effects,
+        effects: BatchEffects,
         told: Ints,
-        new: publication.Assessed,
-        why: Words,
+        new: publication.AssessmentColumns,
+        why: Explanations,
         onboarding: Flags,
     ) -> list[bytes]:
         if not len(told):
@@ -142,7 +142,7 @@ class Writer:
         return encoded
 
     def _columns(
-        self, told: Ints, new: publication.Assessed, onboarding: Flags
+        self, told: Ints, new: publication.AssessmentColumns, onboarding: Flags
     ) -> Iterator[tuple[Any, ...]]:
         """What `_message` reads of each row, as Python's own values."""
         x, now = self._x[told], new.at[told]
@@ -172,7 +172,7 @@ class Writer:
         customer: str,
         values: tuple[Any, ...],
         row: int,
-        why: Words,
+        why: Explanations,
     ) -> RiskAssessed:
         (
             at, probability, band, revision, previous, onboarding, over, expected, lapse,
@@ -211,7 +211,7 @@ class Writer:
         )
 
 
-def _received(job: Work) -> Ints:
+def _received(job: BatchStep) -> Ints:
     """int64[n]: when the newest live event of each touched customer entered the raw topic, Unix ms.
 
     At a tick, the tick is the cause: events before it wait for it by design.

@@ -23,7 +23,7 @@ from services.scoring.ports import (
     NOW,
     SOURCES,
     EventRows,
-    PartitionTurn,
+    PartitionBatch,
     sources_of,
 )
 from shared.contracts import events as types
@@ -31,7 +31,7 @@ from shared.contracts.activity import DECODER, Activity
 from shared.contracts.dead_letter import DeadLetter
 from shared.contracts.events import KEY_BYTES_MAX, key_fault
 from shared.contracts.reading import read
-from shared.kafka.batch import Batch, Record
+from shared.kafka.batch import Batch, ConsumedRecord
 from shared.kernel.errors import UNREADABLE, Invalid
 from shared.kernel.times import EARLIEST, LATEST, in_utc
 from shared.postgres.ledger import TopicPartition
@@ -55,11 +55,13 @@ class ActivityDecoder:
         self._dead_letter_topic = dead_letter_topic
         self._replay = replay
 
-    def __call__(self, batch: Batch, wall: datetime) -> tuple[EventRows, list[list[PartitionTurn]]]:
+    def __call__(
+        self, batch: Batch, wall: datetime
+    ) -> tuple[EventRows, list[list[PartitionBatch]]]:
         """Columns of all events, and the steps of the turn. Every claimed partition is part of the
         first step; of those after it, which have a tick left."""
         rows = EventRows()
-        steps: list[list[PartitionTurn]] = [[]]
+        steps: list[list[PartitionBatch]] = [[]]
         for tp in sorted(batch.claims):
             for step, turn in enumerate(self._partition(tp, batch, wall, rows)):
                 if step == len(steps):
@@ -69,14 +71,14 @@ class ActivityDecoder:
 
     def _partition(
         self, tp: TopicPartition, batch: Batch, wall: datetime, rows: EventRows
-    ) -> list[PartitionTurn]:
+    ) -> list[PartitionBatch]:
         """What is done with it, step by step; what comes after its last tick is left for the turn
         that has the next one, unless there was none."""
         records, progress = batch.records.get(tp, []), dict(batch.claims[tp].progress)
-        done: list[PartitionTurn] = []
+        done: list[PartitionBatch] = []
         while not done or (done[-1].tick and len(done) < STEPS_MAX):
             events = EventRows()
-            turn = PartitionTurn(tp, done[-1].consumed if done else 0, None, progress)
+            turn = PartitionBatch(tp, done[-1].consumed if done else 0, None, progress)
             self._step(turn, records, events)
             if done and not turn.tick:
                 break
@@ -90,7 +92,9 @@ class ActivityDecoder:
             done[0].now = _live_now(batch, tp, records, progress, wall)
         return done
 
-    def _step(self, turn: PartitionTurn, records: Sequence[Record], rows: EventRows) -> None:
+    def _step(
+        self, turn: PartitionBatch, records: Sequence[ConsumedRecord], rows: EventRows
+    ) -> None:
         """From what is consumed on, up to the next tick."""
         while turn.consumed < len(records) and not turn.tick:
             at = turn.consumed
@@ -103,7 +107,7 @@ class ActivityDecoder:
                 self._append(records[end], turn, rows)
             turn.consumed = min(end + 1, len(records))
 
-    def _append(self, record: Record, turn: PartitionTurn, rows: EventRows) -> None:
+    def _append(self, record: ConsumedRecord, turn: PartitionBatch, rows: EventRows) -> None:
         """A control record, or one of a run in which something cannot be accepted."""
         progress = turn.progress
         try:
@@ -125,12 +129,12 @@ class ActivityDecoder:
         except ValueError as error:
             turn.dead.append(self._dead_letter(record, "value", str(error)))
 
-    def same_id(self, record: Record) -> Message:
+    def same_id(self, record: ConsumedRecord) -> Message:
         """The dead letter of an event whose id was used before with other content."""
         reason = "this source used this id before with other content: give each event its own id"
         return self._dead_letter(record, "id", reason)
 
-    def _dead_letter(self, record: Record, field: str, reason: str) -> Message:
+    def _dead_letter(self, record: ConsumedRecord, field: str, reason: str) -> Message:
         letter = DeadLetter.of(record, "scoring", field, reason)
         tp = (record.topic, record.partition)
         return Message(tp, self._dead_letter_topic, letter.key, letter.value, letter.to_headers())
@@ -151,7 +155,7 @@ def _check(activity: Activity) -> None:
         bytes.fromhex(activity.contenthash)
 
 
-def _run(records: Sequence[Record], begin: int) -> list[Activity]:
+def _run(records: Sequence[ConsumedRecord], begin: int) -> list[Activity]:
     """From there on, up to the first control record or one that cannot be read."""
     run: list[Activity] = []
     try:
@@ -168,7 +172,7 @@ def _run(records: Sequence[Record], begin: int) -> list[Activity]:
 def _append_all(
     rows: EventRows,
     activities: Sequence[Activity],
-    records: Sequence[Record],
+    records: Sequence[ConsumedRecord],
     progress: dict[str, object],
 ) -> bool:
     """Append a run as whole columns: what nearly every batch is. False, and nothing appended,
@@ -218,7 +222,7 @@ def _fine(rows: EventRows) -> bool:
     )
 
 
-def _columns(activities: Sequence[Activity], records: Sequence[Record]) -> EventRows:
+def _columns(activities: Sequence[Activity], records: Sequence[ConsumedRecord]) -> EventRows:
     """Raises ValueError for a kind that is unknown and for a content hash that is none."""
     data = [activity.data for activity in activities]
     return EventRows(
@@ -246,7 +250,7 @@ def _columns(activities: Sequence[Activity], records: Sequence[Record]) -> Event
     )
 
 
-def _digest(record: Record) -> bytes:
+def _digest(record: ConsumedRecord) -> bytes:
     return hashlib.blake2b(record.value or b"", digest_size=HASH_BYTES).digest()
 
 
@@ -268,7 +272,7 @@ def _advance(progress: dict[str, object], to: datetime) -> datetime:
 def _live_now(
     batch: Batch,
     tp: TopicPartition,
-    records: list[Record],
+    records: list[ConsumedRecord],
     progress: dict[str, object],
     wall: datetime,
 ) -> datetime | None:

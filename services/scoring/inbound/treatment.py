@@ -6,7 +6,7 @@ from shared.contracts.dead_letter import DeadLetter
 from shared.contracts.events import ID_LENGTH_MAX
 from shared.contracts.reading import read
 from shared.contracts.treatment import DECODER, TreatmentRecorded
-from shared.kafka.batch import Batch, Record
+from shared.kafka.batch import Batch, ConsumedRecord
 from shared.kernel.errors import Invalid
 from shared.kernel.times import in_utc
 from shared.postgres.outbox import Message
@@ -35,7 +35,7 @@ class TreatmentDecoder:
                     dead.append(self._dead_letter(record, error))
         return facts, dead
 
-    def _dead_letter(self, record: Record, error: Invalid) -> Message:
+    def _dead_letter(self, record: ConsumedRecord, error: Invalid) -> Message:
         letter = DeadLetter.of(record, "scoring", error.field, error.reason)
         tp = (record.topic, record.partition)
         return Message(tp, self._dead_letter_topic, letter.key, letter.value, letter.to_headers())

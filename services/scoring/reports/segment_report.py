@@ -51,7 +51,7 @@ _FORMATS: Final = (",d", ".2f", ".1%", ".1f", ".1%", ",.2f")
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ReportInput:
     """What the report is made from."""
 
     moves: Mapping[str, Moves]
@@ -70,7 +70,7 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class SegmentReport:
     """The numbers of the report."""
 
     start: datetime
@@ -90,8 +90,8 @@ class Report:
 
 
 def report(
-    told: Told, start: datetime, end: datetime, around: datetime | Action, window_days: int
-) -> Report:
+    told: ReportInput, start: datetime, end: datetime, around: datetime | Action, window_days: int
+) -> SegmentReport:
     """Everything between two dates (UTC), and the customers' doing around a date or an action."""
     moved = {
         kind: matrix(standing_at(moves, start), standing_at(moves, end))
@@ -111,14 +111,14 @@ def report(
     }
     worth = np.array([told.worth.get(name, np.nan) for name in told.customers])
     values = {name: _mean(worth[group]) for name, group in _groups(told, end).items()}
-    return Report(
+    return SegmentReport(
         start, end, around, window_days, moved, periods, over_time,
         _compared(told, end, around, window_days), values,
     )  # fmt: skip
 
 
 def _compared(
-    told: Told, end: datetime, around: datetime | Action, window_days: int
+    told: ReportInput, end: datetime, around: datetime | Action, window_days: int
 ) -> dict[str, Compared]:
     """Each group as it stood at the date, or at each customer's own day of the action."""
     window_s = timedelta(days=window_days).total_seconds()
@@ -137,7 +137,7 @@ def _mean(values: NDArray[np.float64]) -> float | None:
     return None if np.isnan(values).all() else float(np.nanmean(values))
 
 
-def _groups(told: Told, at: Moment) -> dict[str, NDArray[np.bool_]]:
+def _groups(told: ReportInput, at: Moment) -> dict[str, NDArray[np.bool_]]:
     """bool[customers] of each grade, tier and segment at a time."""
     index = {name: n for n, name in enumerate(told.customers)}
     found: dict[str, NDArray[np.bool_]] = {}
@@ -156,7 +156,7 @@ def _groups(told: Told, at: Moment) -> dict[str, NDArray[np.bool_]]:
     return found
 
 
-def as_json(found: Report) -> dict[str, Any]:
+def as_json(found: SegmentReport) -> dict[str, Any]:
     """The numbers as plain values."""
     return {
         "start": found.start.isoformat(),
@@ -175,7 +175,7 @@ def as_json(found: Report) -> dict[str, Any]:
     }
 
 
-def as_csv(found: Report) -> str:
+def as_csv(found: SegmentReport) -> str:
     """What each group did in each period, and before and after, one row each."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -190,7 +190,7 @@ def as_csv(found: Report) -> str:
     return out.getvalue()
 
 
-def segments_page(told: Told, found: Report) -> Page:
+def segments_page(told: ReportInput, found: SegmentReport) -> Page:
     """The page that a manager reads."""
     known = sum(told.counts.get("lifecycle", {}).values())
     return Page(
@@ -208,7 +208,7 @@ def segments_page(told: Told, found: Report) -> Page:
     )
 
 
-def _now(told: Told, found: Report) -> Section:
+def _now(told: ReportInput, found: SegmentReport) -> Section:
     plots = [
         Plot(bars({k: float(v) for k, v in sorted(told.counts[kind].items(), key=lambda p: -p[1])},
                   title=title, x_label="customers"))
@@ -252,7 +252,7 @@ def _movement(kind: str, pairs: Mapping[tuple[str, str], int]) -> Section:
     )
 
 
-def _over_time(told: Told, found: Report) -> Section:
+def _over_time(told: ReportInput, found: SegmentReport) -> Section:
     named = {name: row for name, row in found.over_time.items() if any(d.customers for d in row)}
     x = list(range(len(found.periods)))
     plots = [
@@ -286,7 +286,7 @@ def _over_time(told: Told, found: Report) -> Section:
     )
 
 
-def _comparison(told: Told, found: Report) -> Section:
+def _comparison(told: ReportInput, found: SegmentReport) -> Section:
     rows: list[tuple[str | float | None, ...]] = []
     for name, both in found.compared.items():
         for label, one in (("before", both.before), ("after", both.after)):
@@ -319,7 +319,7 @@ def _comparison(told: Told, found: Report) -> Section:
     )  # fmt: skip
 
 
-def _changes(found: Report) -> tuple[Row, ...]:
+def _changes(found: SegmentReport) -> tuple[Row, ...]:
     """Purchase days before and after, group by group."""
     groups = {
         name: (one.before.frequency, one.after.frequency)
@@ -336,7 +336,7 @@ def _changes(found: Report) -> tuple[Row, ...]:
     return (Row(plots),)
 
 
-def _quality(told: Told) -> Section:
+def _quality(told: ReportInput) -> Section:
     flags = told.counts.get("quality", {})
     rows = [(name, flags.get(name, 0), meaning) for name, meaning in MEANINGS.items()]
     return Section("Data quality", (Table(("flag", "customers", "meaning"), rows),))

@@ -16,7 +16,7 @@ import numpy as np
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.core.features.state import FEATURE_SET
-from services.scoring.ports import Due, Effects, EventRows, Floats, Loaded, Recorded
+from services.scoring.ports import BatchEffects, Due, EventRows, Floats, LoadedRows, Recorded
 from services.scoring.store.batch_rows import (
     customers,
     event_rows,
@@ -218,7 +218,7 @@ ON CONFLICT (customer_id) DO UPDATE
 """
 
 
-class TurnStore:
+class BatchStore:
     """Implements `ports.Store` on PostgreSQL."""
 
     def __init__(self, engine: AsyncEngine, ledger: Ledger, outbox: Outbox) -> None:
@@ -291,20 +291,20 @@ class TurnStore:
         more = len(homes) == limit or bool((np.bincount(homes, minlength=1) == each).any())
         return Due(found.words["customer"], homes, found.numbers["at"], more)
 
-    async def load(self, work: UnitOfWork, customers: Sequence[str], due_at: Floats) -> Loaded:
+    async def load(self, work: UnitOfWork, customers: Sequence[str], due_at: Floats) -> LoadedRows:
         """What is stored of these customers, in their order.
 
         Raises Transient where a state is of another feature set.
         """
         if not customers:
-            return Loaded.nothing(0)
+            return LoadedRows.nothing(0)
         asked = np.isnan(due_at)
         found = await _LOAD.fetch(work.driver, customers, asked.tobytes())
         loaded = loaded_of(found.numbers, found.words)
         loaded.due_at = np.where(asked, loaded.due_at, due_at)
         return loaded
 
-    async def write(self, work: UnitOfWork, effects: Effects) -> list[Pending]:
+    async def write(self, work: UnitOfWork, effects: BatchEffects) -> list[Pending]:
         """Stage, fence, merge; returns the messages to send after the commit.
 
         Raises Fenced when a partition is no longer ours, Recorded when a key is stored, and
@@ -321,7 +321,7 @@ class TurnStore:
             raise Recorded("an event of this batch is recorded already") from error
         return await self._outbox.add(work, effects.messages)
 
-    async def _stage(self, driver: Driver, effects: Effects) -> None:
+    async def _stage(self, driver: Driver, effects: BatchEffects) -> None:
         # `known` has staged the keys of a whole batch, and left there what is new.
         if self._keys_staged != len(effects.events):
             if self._keys_staged:
@@ -336,7 +336,7 @@ class TurnStore:
     async def _stage_keys(self, driver: Driver, events: EventRows) -> None:
         await copy_columns(driver, "s_key", *keys(events))
 
-    async def _merge(self, driver: Driver, effects: Effects) -> None:
+    async def _merge(self, driver: Driver, effects: BatchEffects) -> None:
         if len(effects.events):
             await driver.execute(_MERGE_KEYS, effects.recorded_at.date())
             await self._merge_profiles(driver, effects.events)

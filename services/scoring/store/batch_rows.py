@@ -19,18 +19,20 @@ from services.scoring.core.features.state import (
     to_bytes,
 )
 from services.scoring.core.features.times import seconds_of
-from services.scoring.ports import Effects, EventRows, Loaded
+from services.scoring.ports import BatchEffects, EventRows, LoadedRows
 from shared.kernel.errors import Transient
 from shared.postgres.copy_columns import Numbers, Words, timestamps
 
 
-def loaded_of(numbers: Mapping[str, NDArray[Any]], words: Mapping[str, Sequence[Any]]) -> Loaded:
+def loaded_of(
+    numbers: Mapping[str, NDArray[Any]], words: Mapping[str, Sequence[Any]]
+) -> LoadedRows:
     """From the columns that are stored; `feature_set` is that of the state, -1 without one.
 
     Raises Transient where a state is of another feature set.
     """
     states, known = _unpacked(words["state"], numbers["feature_set"])
-    return Loaded(
+    return LoadedRows(
         state=states,
         known=known,
         revision=numbers["revision"],
@@ -71,7 +73,7 @@ def keys(events: EventRows) -> tuple[Numbers, Words]:
     }
 
 
-def customers(effects: Effects) -> tuple[Numbers, Words]:
+def customers(effects: BatchEffects) -> tuple[Numbers, Words]:
     """Columns of `s_customer`: who was touched, with the state, and who is assessed anew. Of
     several assessments the last is written (`assessed`: how many there are; none, and the numbers
     say nothing), and of those that are told the last one (`told`: whether there is any)."""
@@ -114,7 +116,7 @@ def _of(column: NDArray[Any], at: NDArray[np.int64]) -> NDArray[Any]:
     return column[at] if len(column) else np.zeros(len(at), column.dtype)
 
 
-def timers(effects: Effects) -> tuple[Numbers, Words]:
+def timers(effects: BatchEffects) -> tuple[Numbers, Words]:
     """Columns of `s_timer`: the timer as it becomes and as it was read (NaN: it was not there), and
     whether it is stored."""
     rows = np.flatnonzero(~np.isnan(effects.due_at))
@@ -128,13 +130,13 @@ def timers(effects: Effects) -> tuple[Numbers, Words]:
     return numbers, {"customer_id": [effects.customers[row].encode() for row in rows.tolist()]}
 
 
-def made_by(effects: Effects) -> tuple[str, str, int, int]:
+def made_by(effects: BatchEffects) -> tuple[str, str, int, int]:
     """Method, version, feature set and horizon of what assessed."""
     model = effects.predictor
     return model.method, model.version, model.feature_set, model.horizon_days
 
 
-def history(effects: Effects) -> tuple[Numbers, Words]:
+def history(effects: BatchEffects) -> tuple[Numbers, Words]:
     """Columns of `assessment_history`: of the assessments that are told."""
     new = effects.assessments.take(np.flatnonzero(effects.assessments.told))
     n, (method, version, feature_set, horizon_days) = len(new), made_by(effects)

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from services.scoring.core.features.columns import codes, objects
 from services.scoring.core.value.classify import NO_SEGMENTS
-from services.scoring.core.value.compare import StandingRows
+from services.scoring.core.value.compare import ClassificationRows
 from services.scoring.core.value.grades import GRADES, TIERS
 from services.scoring.core.value.lifecycle import BEHAVIOURS, LIFECYCLES
 from services.scoring.core.value.rfm import CELLS, digits
-from services.scoring.ports import LoadedStanding
+from services.scoring.ports import LoadedClassification
 from shared.contracts.changes import CustomerChanged
 from shared.contracts.events import Profile
 from shared.postgres.copy_columns import (
@@ -82,7 +82,7 @@ CREATE TEMP TABLE IF NOT EXISTS s_standing (customer_id text, partition int, seq
 
 _COLUMNS: Final = (
     "customer_id",
-    *(field.name for field in fields(StandingRows) if field.name != "customer"),
+    *(field.name for field in fields(ClassificationRows) if field.name != "customer"),
 )
 _FLOATS: Final = (
     "score", "worth", "lifetime_value", "expected_purchases", "alive_probability",
@@ -151,16 +151,16 @@ def _profiles(
     )
 
 
-class StandingTable:
+class ClassificationTable:
     """Implements `ports.StandingStore` on PostgreSQL."""
 
-    async def load(self, work: UnitOfWork, customers: Sequence[str]) -> LoadedStanding:
+    async def load(self, work: UnitOfWork, customers: Sequence[str]) -> LoadedClassification:
         """What is stored of these customers, in their order."""
         if not customers:
-            return LoadedStanding.nothing(0)
+            return LoadedClassification.nothing(0)
         found = await _LOAD.fetch(work.driver, customers)
         words = found.words
-        return LoadedStanding(
+        return LoadedClassification(
             **found.numbers,
             grade=codes(words["grade"], GRADES),
             tier=codes(words["tier"], TIERS),
@@ -172,7 +172,7 @@ class StandingTable:
         )
 
     async def write(
-        self, work: UnitOfWork, rows: StandingRows, changes: Sequence[CustomerChanged]
+        self, work: UnitOfWork, rows: ClassificationRows, changes: Sequence[CustomerChanged]
     ) -> None:
         """Replace the rows, keep the changes as history, move the members."""
         driver = work.driver
@@ -195,7 +195,7 @@ class StandingTable:
         await _move_members(driver, changes)
 
 
-def _staged(rows: StandingRows) -> tuple[Numbers, Words]:
+def _staged(rows: ClassificationRows) -> tuple[Numbers, Words]:
     """Columns of `s_standing`."""
     numbers: Numbers = {
         "partition": rows.partition.astype(np.int32),

@@ -24,7 +24,7 @@ After = tuple[float, str]
 """The sort value and the customer id of the last row of the page before."""
 
 
-class StandingLists:
+class ClassificationQueries:
     """Read-only statements on standings."""
 
     def __init__(self, engine: AsyncEngine) -> None:

@@ -15,19 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.scoring.core.risk.timers import AFTER_BACKFILL
-from services.scoring.core.value.compare import StandingRows
+from services.scoring.core.value.compare import ClassificationRows
 from services.scoring.handlers.apply_effects import loaded_after, standing_after
 from services.scoring.ports import (
+    BatchEffects,
+    ClassificationStore,
     Due,
-    Effects,
     EventRows,
     Floats,
-    Loaded,
-    LoadedStanding,
-    StandingStore,
+    LoadedClassification,
+    LoadedRows,
     Store,
 )
-from services.scoring.store.lru_slots import Slots
+from services.scoring.store.lru_slots import LruSlots
 from shared.contracts.changes import CustomerChanged
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.outbox import Pending
@@ -42,9 +42,9 @@ class CachingStore:
 
     def __init__(self, inner: Store, customers_max: int) -> None:
         self._inner = inner
-        self._slots = Slots(customers_max)
+        self._slots = LruSlots(customers_max)
         # One row per slot.
-        self._rows, self._standings = Loaded.nothing(0), LoadedStanding.nothing(0)
+        self._rows, self._standings = LoadedRows.nothing(0), LoadedClassification.nothing(0)
         self._stood = np.zeros(0, np.bool_)
         self._begin()
 
@@ -78,10 +78,10 @@ class CachingStore:
         """Who was looked up last: who is due, then all of the turn."""
         self._then: Ints = np.zeros(0, np.int64)
         """Their slots."""
-        self._loaded = Loaded.nothing(0)
-        self._written: Effects | None = None
+        self._loaded = LoadedRows.nothing(0)
+        self._written: BatchEffects | None = None
         self._asked: Sequence[str] = ()
-        self._standing = LoadedStanding.nothing(0)
+        self._standing = LoadedClassification.nothing(0)
 
     async def known(self, work: UnitOfWork, events: EventRows) -> dict[int, bytes]:
         """As the inner store; keys are never remembered."""
@@ -112,7 +112,7 @@ class CachingStore:
         self._customers, self._then = found.customers, slots
         return found
 
-    async def load(self, work: UnitOfWork, customers: Sequence[str], due_at: Floats) -> Loaded:
+    async def load(self, work: UnitOfWork, customers: Sequence[str], due_at: Floats) -> LoadedRows:
         """What is remembered, and for the others what is stored."""
         slots = self._slots_of(customers)
         unknown = np.flatnonzero(slots < 0)
@@ -126,13 +126,13 @@ class CachingStore:
         self._customers, self._then, self._loaded = customers, slots, found
         return found
 
-    async def write(self, work: UnitOfWork, effects: Effects) -> list[Pending]:
+    async def write(self, work: UnitOfWork, effects: BatchEffects) -> list[Pending]:
         """As the inner store."""
         pending = await self._inner.write(work, effects)
         self._written = effects
         return pending
 
-    def _remember(self, effects: Effects) -> None:
+    def _remember(self, effects: BatchEffects) -> None:
         if effects.customers != self._customers or len(self._loaded) < len(self._customers):
             # What was not read in this transaction is not known whole.
             self._slots.drop(effects.customers)
@@ -151,14 +151,14 @@ class CachingStore:
 
     def _grow(self) -> None:
         if (room := self._slots.room) > len(self._rows):
-            rows, standings = Loaded.nothing(room), LoadedStanding.nothing(room)
+            rows, standings = LoadedRows.nothing(room), LoadedClassification.nothing(room)
             before = np.arange(len(self._rows))
             rows.put(before, self._rows)
             standings.put(before, self._standings)
             self._rows, self._standings = rows, standings
             self._stood = np.concatenate((self._stood, np.zeros(room - len(before), np.bool_)))
 
-    def _remember_standings(self, effects: Effects) -> None:
+    def _remember_standings(self, effects: BatchEffects) -> None:
         slots = self._slots_of(self._asked)
         kept = np.flatnonzero(slots >= 0)
         self._standings.put(slots[kept], self._standing.take(kept))
@@ -177,8 +177,8 @@ class CachingStore:
         return self._then if customers is self._customers else self._slots.of(customers)
 
     async def load_standings(
-        self, inner: StandingStore, work: UnitOfWork, customers: Sequence[str]
-    ) -> LoadedStanding:
+        self, inner: ClassificationStore, work: UnitOfWork, customers: Sequence[str]
+    ) -> LoadedClassification:
         """What is remembered, and for the others what `inner` has."""
         slots = self._slots_of(customers)
         known = slots >= 0
@@ -194,7 +194,7 @@ class CachingStore:
         self._asked, self._standing = customers, found
         return found
 
-    def stood(self, rows: StandingRows) -> None:
+    def stood(self, rows: ClassificationRows) -> None:
         """These are written in this transaction, of those who were asked for."""
         row_of = {name: row for row, name in enumerate(self._asked)}
         at = np.array([row_of[name] for name in rows.customer.tolist()], np.int64)
@@ -209,16 +209,16 @@ class CachingStandings:
     """A `ports.StandingStore` in front of another one: a standing is remembered as long as its
     customer is. A grade set by hand pulls the customer's timer, and so is read anew."""
 
-    def __init__(self, inner: StandingStore, cache: CachingStore) -> None:
+    def __init__(self, inner: ClassificationStore, cache: CachingStore) -> None:
         self._inner = inner
         self._cache = cache
 
-    async def load(self, work: UnitOfWork, customers: Sequence[str]) -> LoadedStanding:
+    async def load(self, work: UnitOfWork, customers: Sequence[str]) -> LoadedClassification:
         """In the order of `customers`."""
         return await self._cache.load_standings(self._inner, work, customers)
 
     async def write(
-        self, work: UnitOfWork, rows: StandingRows, changes: Sequence[CustomerChanged]
+        self, work: UnitOfWork, rows: ClassificationRows, changes: Sequence[CustomerChanged]
     ) -> None:
         """As the inner store."""
         await self._inner.write(work, rows, changes)

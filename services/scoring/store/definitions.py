@@ -37,7 +37,7 @@ VERSIONS_SHOWN_MAX: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Definition:
+class SegmentDefinition:
     """One version of a segment."""
 
     id: str
@@ -83,7 +83,7 @@ class Decisions:
         query = sa.select(value_policy).order_by(value_policy.c.version.desc())
         return await self._rows(query.limit(VERSIONS_SHOWN_MAX))
 
-    async def save_segment(self, given: Definition, expected: int) -> Definition:
+    async def save_segment(self, given: SegmentDefinition, expected: int) -> SegmentDefinition:
         """A new version of a segment; `expected` is the newest one known to the author (0: none).
 
         Raises Invalid when another version has come meanwhile, or too many are in force.
@@ -101,29 +101,29 @@ class Decisions:
                 raise Invalid("id", f"{SEGMENTS_MAX} segments are in force: retire one first")
             query = sa.select(sa.func.coalesce(sa.func.max(t.c.revision), 0))
             revision = int((await work.connection.execute(query)).scalar_one()) + 1
-            values = {name: getattr(given, name) for name in Definition.__slots__}
+            values = {name: getattr(given, name) for name in SegmentDefinition.__slots__}
             values |= {"version": version + 1, "revision": revision}
             await work.connection.execute(t.insert().values(**values))
             await work.connection.execute(RELOOK, {"now": given.created_at})
-        return Definition(**values)
+        return SegmentDefinition(**values)
 
-    async def retire_segment(self, segment_id: str, now: datetime) -> Definition | None:
+    async def retire_segment(self, segment_id: str, now: datetime) -> SegmentDefinition | None:
         """Take a segment out of force; None where there is none, whatever the form of its id."""
         found = await self.segment(segment_id)
         if found is None or found.retired:
             return None
         return await self.save_segment(replace(found, retired=True, created_at=now), found.version)
 
-    async def segment(self, segment_id: str) -> Definition | None:
+    async def segment(self, segment_id: str) -> SegmentDefinition | None:
         """The newest version, retired or not."""
         async with unit_of_work(self._engine) as work:
             return await self._current(work, segment_id)
 
-    async def segments(self) -> list[Definition]:
+    async def segments(self) -> list[SegmentDefinition]:
         """Those in force, by id."""
         newest = _newest()
         query = sa.select(newest).where(~newest.c.retired).order_by(newest.c.id)
-        return [Definition(**row) for row in await self._rows(query)]
+        return [SegmentDefinition(**row) for row in await self._rows(query)]
 
     async def sizes(self) -> dict[str, int]:
         """Customers of each segment now."""
@@ -202,11 +202,11 @@ class Decisions:
         )
 
     @staticmethod
-    async def _current(work: UnitOfWork, segment_id: str) -> Definition | None:
+    async def _current(work: UnitOfWork, segment_id: str) -> SegmentDefinition | None:
         t = segment_definition
         query = sa.select(t).where(t.c.id == segment_id).order_by(t.c.version.desc()).limit(1)
         row = (await work.connection.execute(query)).mappings().one_or_none()
-        return None if row is None else Definition(**row)
+        return None if row is None else SegmentDefinition(**row)
 
     @staticmethod
     async def _in_force(work: UnitOfWork) -> int:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.ports import Made
+from services.scoring.ports import PublishedAssessment
 from services.scoring.store.tables import assessment_history, customer_state
 from services.scoring.store.tables import profile as profile_table
 from shared.contracts.risk import BANDS
@@ -78,7 +78,7 @@ SELECT customer_id, revision, probability, model_version, feature_set, horizon_d
 """
 
 
-class History:
+class HistoryReader:
     """Read-only statements on scoring's tables."""
 
     def __init__(self, engine: AsyncEngine) -> None:
@@ -150,13 +150,15 @@ class History:
             if row["message"] not in {None, last[row["customer_id"]].value}
         ]
 
-    async def made(self, customer_id: str | None, most: int) -> AsyncIterator[list[Made]]:
+    async def made(
+        self, customer_id: str | None, most: int
+    ) -> AsyncIterator[list[PublishedAssessment]]:
         """At most `most` published assessments with their features, newest first, in chunks."""
         async with unit_of_work(self._engine) as work:
             await _read_at_length(work)
             cursor = await work.driver.cursor(_MADE, customer_id, most)
             while rows := await cursor.fetch(MADE_AT_ONCE):
-                yield [Made(**row) for row in rows]
+                yield [PublishedAssessment(**row) for row in rows]
 
     async def events(self) -> AsyncIterator[list[bytes]]:
         """Every stored event's payload, in chunks, in no particular order."""

@@ -18,7 +18,7 @@ LEAVE_AT_ONCE: Final = 8
 """When room is needed an eighth of all goes, so that who is oldest is asked seldom."""
 
 
-class Slots:
+class LruSlots:
     """Names to slots, at most `names_max` of them; those least recently touched go first."""
 
     def __init__(self, names_max: int) -> None:

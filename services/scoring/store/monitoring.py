@@ -37,7 +37,7 @@ UPDATE scoring.roll_call r SET silent = o.silent
 Rows = list[dict[str, Any]]
 
 
-class Watching:
+class MonitoringTables:
     """Statements on `roll_call`, `realised` and `drift`."""
 
     def __init__(self, engine: AsyncEngine) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.handlers.shadow_scoring import Beside
+from services.scoring.handlers.shadow_scoring import ShadowScore
 from shared.postgres.engine import unit_of_work
 
 _ADD = """
@@ -37,7 +37,7 @@ class Shadows:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def add(self, rows: Sequence[Beside]) -> None:
+    async def add(self, rows: Sequence[ShadowScore]) -> None:
         """Keep the first of each customer and UTC day; what is there already stays."""
         columns = [list(column) for column in zip(*rows, strict=True)]
         if columns:

@@ -38,7 +38,7 @@ class InForce:
     segments: list[SegmentRow]
 
 
-class Valuations:
+class ValueSettings:
     """Implements `handlers.value_policy_cache.Source`."""
 
     def __init__(self, engine: AsyncEngine) -> None:

@@ -41,7 +41,7 @@ CUSTOMERS_MIN: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Cluster:
+class DiscoveredGroup:
     """A discovered group and the rule that describes it best."""
 
     customers: int
@@ -62,7 +62,7 @@ class Discovered:
 
     silhouette: dict[int, float]
     """By k; the greatest was taken."""
-    clusters: list[Cluster]
+    clusters: list[DiscoveredGroup]
 
 
 def discover(x: Floats) -> Discovered:
@@ -97,7 +97,7 @@ def discover(x: Floats) -> Discovered:
 
 def _described(
     plain: Floats, names: Sequence[str], label: NDArray[np.int32], k: int
-) -> list[Cluster]:
+) -> list[DiscoveredGroup]:
     tree = DecisionTreeClassifier(
         max_depth=DEPTH, min_samples_leaf=LEAF_SHARE_MIN, random_state=SEED
     ).fit(plain, label)
@@ -109,7 +109,7 @@ def _described(
         under = found == cluster
         rules = [paths[at] for at in np.unique(leaf[under]).tolist()]
         clusters.append(
-            Cluster(
+            DiscoveredGroup(
                 customers=int(inside.sum()),
                 share=float(inside.mean()),
                 middle={name: float(np.median(plain[inside, at])) for at, name in enumerate(names)},

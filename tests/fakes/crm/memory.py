@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from services.alerts.connectors.core.limits import MEMBER_BURST, MEMBER_RATE_PER_S
-from services.alerts.connectors.core.token import Token, Turn
+from services.alerts.connectors.core.token import Token, TokenLease
 from services.alerts.delivery.core import token_bucket
 
 
@@ -22,7 +22,7 @@ class MemoryTokens:
 
     async def take_turn(
         self, endpoint_id: str, now: datetime, until: datetime, since: datetime, most: int
-    ) -> Turn:
+    ) -> TokenLease:
         if self.turns.get(endpoint_id, now) > now:
             return "busy"
         recent = [at for at in self.asked.get(endpoint_id, ()) if at > since]

@@ -14,7 +14,7 @@ from shared.postgres.engine import create_engine
 from shared.postgres.migrations import migrate
 from shared.postgres.settings import PostgresSettings
 from tests.integration.alerts.receiver import Receiver, receiving
-from tests.integration.alerts.running import Place
+from tests.integration.alerts.running import ServiceEnvironment
 
 VERSIONS = Path("services/alerts/store/versions")
 
@@ -38,15 +38,15 @@ async def receiver() -> AsyncIterator[Receiver]:
 @pytest.fixture
 async def place(
     stack: LocalStack, database_url: str, engine: AsyncEngine, receiver: Receiver
-) -> Place:
+) -> ServiceEnvironment:
     """Topics and tables for one test, and a receiver."""
-    made = Place(stack, database_url, engine, receiver)
+    made = ServiceEnvironment(stack, database_url, engine, receiver)
     await made.prepare()
     return made
 
 
 @pytest.fixture
-async def upstream(place: Place) -> AsyncIterator[Producer]:
+async def upstream(place: ServiceEnvironment) -> AsyncIterator[Producer]:
     """A producer to the topics of the test."""
     producer = Producer(place.kafka, "test-upstream")
     yield producer

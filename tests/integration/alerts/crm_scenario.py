@@ -11,11 +11,11 @@ import httpx
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.connectors.poll_changes import LookForChanges
+from services.alerts.connectors.poll_changes import PollChanges
 from services.alerts.connectors.registry import Connectors
-from services.alerts.connectors.routes import Place, add_crm_callbacks
-from services.alerts.connectors.store import CallbackRows, LookRows, OwnerRows
-from services.alerts.connectors.wecom.card_click import TakeClick
+from services.alerts.connectors.routes import CallbackContext, add_crm_callbacks
+from services.alerts.connectors.store import CallbackRows, OwnerRows, PollRows
+from services.alerts.connectors.wecom.card_click import HandleCardClick
 from services.alerts.delivery.core.endpoint import Endpoint, Kind
 from services.alerts.delivery.http_client import Http
 from services.alerts.inbound.http.callbacks import BODIES, CALLBACKS
@@ -26,7 +26,7 @@ from shared.http.borders import Limits
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.runtime.health import Health
 from tests.fakes.crm.serving import Served, serving
-from tests.integration.alerts.harness import Bench
+from tests.integration.alerts.harness import AlertsHarness
 from tests.integration.crm.kit import LOOPBACK
 from tests.integration.crm.kit import endpoint as crm_endpoint
 from tests.unit.alerts.connectors.notices import leased
@@ -49,13 +49,13 @@ class Stored:
 
 
 @dataclass(slots=True)
-class Office:
+class CrmScenario:
     """One process of alerts with one endpoint, a CRM, and an open task of Ann's."""
 
-    bench: Bench
+    bench: AlertsHarness
     endpoint: Endpoint
     connectors: Connectors
-    look: LookForChanges
+    look: PollChanges
     client: httpx.AsyncClient
     rung: asyncio.Event
     stored: Stored
@@ -78,13 +78,13 @@ class Office:
 @asynccontextmanager
 async def office(
     engine: AsyncEngine, kind: Kind, fake: Served, timeout_s: float = 5.0
-) -> AsyncIterator[Office]:
+) -> AsyncIterator[CrmScenario]:
     """Everything at work."""
     owners = OwnerRows(engine)
     await owners.replace("crm", {"o-1": "zhangsan" if kind == "wecom_app" else "777"})
     async with AsyncExitStack() as closing:
         await closing.enter_async_context(serving(fake))
-        bench = await closing.enter_async_context(Bench(engine))
+        bench = await closing.enter_async_context(AlertsHarness(engine))
         bench.clock.at = fake.now  # type: ignore[attr-defined]
         http = Http(timeout_s=timeout_s, allowed=LOOPBACK, clock=bench.clock)
         await closing.enter_async_context(http)
@@ -95,18 +95,18 @@ async def office(
             Connectors(bench.shared(http), https_only=False),
         )
         rung = asyncio.Event()
-        look = LookForChanges(
+        look = PollChanges(
             engine,
             endpoints=stored,
             readers=connectors,
-            looks=LookRows(engine),
+            looks=PollRows(engine),
             give_verdict=bench.give_verdict(),
             clock=bench.clock,
             health=Health(bench.clock),
             rung=rung,
             careful=bench.careful,
         )
-        take_click = TakeClick(
+        take_click = HandleCardClick(
             engine=engine,
             tasks=Tasks(),
             owners=owners,
@@ -117,10 +117,10 @@ async def office(
         app = create_app("test", Health(bench.clock), Limits(open=(CALLBACKS,), bodies=BODIES))
         add_crm_callbacks(
             app,
-            Place(
+            CallbackContext(
                 engine=engine,
                 endpoints=stored,
-                looks=LookRows(engine),
+                looks=PollRows(engine),
                 rung=rung,
                 take_click=take_click,
                 cards=connectors,
@@ -130,10 +130,10 @@ async def office(
         transport = httpx.ASGITransport(app=app)
         client = httpx.AsyncClient(transport=transport, base_url="http://alerts")
         await closing.enter_async_context(client)
-        yield Office(bench, endpoint, connectors, look, client, rung, stored)
+        yield CrmScenario(bench, endpoint, connectors, look, client, rung, stored)
 
 
-def pass_by(place: Office, fake: Any, **time: float) -> None:
+def pass_by(place: CrmScenario, fake: Any, **time: float) -> None:
     """Let time go by, here and there."""
     place.bench.clock.pass_by(timedelta(**time))
     fake.now = place.bench.clock.now()

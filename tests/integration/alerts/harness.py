@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.connectors.check_remote import Described
-from services.alerts.connectors.context import Shared
+from services.alerts.connectors.context import ConnectorContext
 from services.alerts.connectors.registry import Connectors, check
 from services.alerts.connectors.store import MemberRows, OwnerRows, TokenRows
 from services.alerts.core.policy import Policy
@@ -24,22 +24,22 @@ from services.alerts.delivery.core.endpoint import Endpoint
 from services.alerts.delivery.core.retry import DELAYS_S
 from services.alerts.delivery.http_client import Http
 from services.alerts.delivery.send_sample import SendSample
-from services.alerts.delivery.sender import Deliver, Sending
+from services.alerts.delivery.sender import DeliverySender, SenderBounds
 from services.alerts.delivery.store.deliveries import Deliveries
-from services.alerts.delivery.store.encryption import Vault
+from services.alerts.delivery.store.encryption import Encryption
 from services.alerts.delivery.store.endpoint_admin import EndpointAdmin
 from services.alerts.delivery.store.endpoint_secrets import EndpointSecrets
 from services.alerts.delivery.store.endpoints import Endpoints
-from services.alerts.handlers.apply_task_action import Act
-from services.alerts.handlers.dry_run_policy import TryPolicy
+from services.alerts.handlers.apply_task_action import ApplyTaskAction
+from services.alerts.handlers.dry_run_policy import DryRunPolicy
 from services.alerts.handlers.give_verdict import GiveVerdict
-from services.alerts.handlers.handle_activity import Observe
-from services.alerts.handlers.handle_assessments import Assess
-from services.alerts.handlers.handle_segment_entries import Enter
+from services.alerts.handlers.handle_activity import HandleActivity
+from services.alerts.handlers.handle_assessments import HandleAssessments
+from services.alerts.handlers.handle_segment_entries import HandleSegmentEntries
 from services.alerts.handlers.measure_effect import MeasureEffect, MeasureOutcomes
-from services.alerts.handlers.raise_scheduled_tasks import TakeCare
-from services.alerts.handlers.record_task_changes import Book
-from services.alerts.handlers.run_task_timers import Tend
+from services.alerts.handlers.raise_scheduled_tasks import RaiseScheduledTasks
+from services.alerts.handlers.record_task_changes import RecordTaskChanges
+from services.alerts.handlers.run_task_timers import RunTaskTimers
 from services.alerts.inbound.activity import ActivityDecoder
 from services.alerts.inbound.changes import ChangesDecoder
 from services.alerts.inbound.http.dependencies import Parts
@@ -51,8 +51,8 @@ from services.alerts.store.business_clock import BusinessClock
 from services.alerts.store.customers import Customers
 from services.alerts.store.due_tasks import DueTasks, TaskLog
 from services.alerts.store.effects import Effects
-from services.alerts.store.policies import Rules
-from services.alerts.store.schedules import CareRows
+from services.alerts.store.policies import Policies
+from services.alerts.store.schedules import Schedules
 from services.alerts.store.tables import SCHEMA
 from services.alerts.store.tasks import Tasks
 from services.alerts.store.trials import Trials
@@ -62,20 +62,20 @@ from shared.contracts.changes import CustomerChanged
 from shared.contracts.risk import RiskAssessed
 from shared.contracts.treatment import TreatmentRecorded
 from shared.http.access import Tokens
-from shared.kafka.batch import Batch, Record
+from shared.kafka.batch import Batch, ConsumedRecord
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.ledger import Ledger
 from shared.postgres.outbox import Outbox, Pending, unpack
 from shared.postgres.suspects import Suspects
 from shared.runtime.health import Health
-from shared.runtime.isolation import Careful
+from shared.runtime.isolation import ItemIsolation
 from shared.runtime.service import Stop
 from tests.fakes.clock import SetClock
 from tests.integration.alerts.receiver import LIMIT_S, SECRET
 
 WALL_0 = SetClock().at
 LOOPBACK_NETS = (ip_network("127.0.0.0/8"),)
-VAULT = Vault([bytes(range(32))])
+VAULT = Encryption([bytes(range(32))])
 
 
 class NoRelay:
@@ -88,7 +88,7 @@ class NoRelay:
         """Nothing is sent."""
 
 
-class SetRules(Rules):
+class SetRules(Policies):
     """The stored rules with a policy that the test sets."""
 
     def __init__(self, policy: Policy) -> None:
@@ -114,7 +114,7 @@ class Fetched:
 
 
 @dataclass(slots=True)
-class Bench:
+class AlertsHarness:
     """The parts of the service, each as `main` wires it."""
 
     engine: AsyncEngine
@@ -150,21 +150,23 @@ class Bench:
         return Endpoints(VAULT, {name: (SecretStr(SECRET),) for name in self.endpoints})
 
     @property
-    def careful(self) -> Careful:
+    def careful(self) -> ItemIsolation:
         """Of a process that has just begun."""
-        return Careful(Suspects(self.engine, SCHEMA), self.clock, lambda _: None)
+        return ItemIsolation(Suspects(self.engine, SCHEMA), self.clock, lambda _: None)
 
     @property
-    def book(self) -> Book:
-        return Book(Tasks(), Trials(), Deliveries(), self.stored, TaskLog(), "treatment")
+    def book(self) -> RecordTaskChanges:
+        return RecordTaskChanges(
+            Tasks(), Trials(), Deliveries(), self.stored, TaskLog(), "treatment"
+        )
 
-    def shared(self, http: Http) -> Shared:
+    def shared(self, http: Http) -> ConnectorContext:
         """What connectors share."""
         tokens, owners = TokenRows(self.engine, VAULT), OwnerRows(self.engine)
-        return Shared(http, self.clock, tokens, owners, MemberRows(self.engine))
+        return ConnectorContext(http, self.clock, tokens, owners, MemberRows(self.engine))
 
-    def assess(self) -> Assess:
-        return Assess(
+    def assess(self) -> HandleAssessments:
+        return HandleAssessments(
             engine=self.engine,
             decode=RiskDecoder("dead"),
             ledger=Ledger(self.engine, SCHEMA),
@@ -178,8 +180,8 @@ class Bench:
             told=asyncio.Event(),
         )
 
-    def observe(self) -> Observe:
-        return Observe(
+    def observe(self) -> HandleActivity:
+        return HandleActivity(
             engine=self.engine,
             decode=ActivityDecoder("dead"),
             ledger=Ledger(self.engine, SCHEMA),
@@ -206,8 +208,8 @@ class Bench:
             given=asyncio.Event(),
         )
 
-    def act(self, *, replay: bool = False) -> Act:
-        return Act(
+    def act(self, *, replay: bool = False) -> ApplyTaskAction:
+        return ApplyTaskAction(
             engine=self.engine,
             customers=Customers(),
             tasks=Tasks(),
@@ -221,8 +223,8 @@ class Bench:
             given=asyncio.Event(),
         )
 
-    def tend(self, *, replay: bool = False) -> Tend:
-        return Tend(
+    def tend(self, *, replay: bool = False) -> RunTaskTimers:
+        return RunTaskTimers(
             engine=self.engine,
             customers=Customers(),
             tasks=Tasks(),
@@ -250,11 +252,11 @@ class Bench:
             },
         )
 
-    def take_care(self) -> TakeCare:
-        return TakeCare(
+    def take_care(self) -> RaiseScheduledTasks:
+        return RaiseScheduledTasks(
             engine=self.engine,
             customers=Customers(),
-            rows=CareRows(),
+            rows=Schedules(),
             rules=SetRules(self.policy),
             book=self.book,
             outbox=Outbox(SCHEMA),
@@ -263,13 +265,13 @@ class Bench:
             ring=lambda _: None,
         )
 
-    def enter(self) -> Enter:
-        return Enter(
+    def enter(self) -> HandleSegmentEntries:
+        return HandleSegmentEntries(
             engine=self.engine,
             decode=ChangesDecoder("dead"),
             ledger=Ledger(self.engine, SCHEMA),
             customers=Customers(),
-            rows=CareRows(),
+            rows=Schedules(),
             rules=SetRules(self.policy),
             book=self.book,
             outbox=Outbox(SCHEMA),
@@ -289,8 +291,8 @@ class Bench:
             tokens=tokens,
             give_verdict=self.give_verdict(),
             act=self.act(),
-            rules=Rules(),
-            try_policy=TryPolicy(engine=self.engine, assessments=Assessments()),
+            rules=Policies(),
+            try_policy=DryRunPolicy(engine=self.engine, assessments=Assessments()),
             measure_effect=MeasureEffect(
                 engine=self.engine, effects=Effects(), rules=SetRules(self.policy)
             ),
@@ -320,14 +322,14 @@ class Bench:
         )
         return Managing(self.admin, sample, described, self.clock)
 
-    async def sender(self, timeout_s: float = 5.0, concurrency_max: int = 4) -> Deliver:
+    async def sender(self, timeout_s: float = 5.0, concurrency_max: int = 4) -> DeliverySender:
         """One worker's sender."""
-        return Deliver(
+        return DeliverySender(
             self.engine,
             deliveries=Deliveries(),
             endpoints=self.stored,
             connectors=await self.connectors(timeout_s),
-            sending=Sending(
+            sending=SenderBounds(
                 concurrency_max=concurrency_max,
                 timeout_s=timeout_s,
                 margin_s=2.0,
@@ -340,12 +342,14 @@ class Bench:
             told=asyncio.Event(),
         )
 
-    async def read_risk(self, *messages: RiskAssessed, handle: Assess | None = None) -> None:
+    async def read_risk(
+        self, *messages: RiskAssessed, handle: HandleAssessments | None = None
+    ) -> None:
         """One batch of the risk topic, as its owner reads it."""
         values = [risk.ENCODER.encode(m) for m in messages]
         await (handle or self.assess())(await self.batch("risk", values))
 
-    async def read_activity(self, *events: Activity, handle: Observe | None = None) -> None:
+    async def read_activity(self, *events: Activity, handle: HandleActivity | None = None) -> None:
         """One batch of the activity topic."""
         values = [activity.ENCODER.encode(e) for e in events]
         await (handle or self.observe())(await self.batch("activity", values))
@@ -354,12 +358,14 @@ class Bench:
         """A batch of new records, under a fresh claim."""
         claim = await Ledger(self.engine, SCHEMA).take_over((topic, 0), "test")
         begin = claim.next_offset or 0
-        records: list[Record] = [Fetched(topic, 0, begin + n, v) for n, v in enumerate(values)]
+        records: list[ConsumedRecord] = [
+            Fetched(topic, 0, begin + n, v) for n, v in enumerate(values)
+        ]
         return Batch({claim.tp: claim}, {claim.tp: records}, {})
 
 
 @asynccontextmanager
-async def running(sender: Deliver) -> AsyncIterator[None]:
+async def running(sender: DeliverySender) -> AsyncIterator[None]:
     """The sender's loop at work."""
     stop = Stop()
     loop = asyncio.create_task(sender(stop))

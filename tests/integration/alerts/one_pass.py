@@ -6,19 +6,19 @@ from typing import Any, cast
 
 from pydantic import SecretStr
 
-from services.alerts.connectors.core.verdict_mapping import Found
-from services.alerts.connectors.poll_changes import LookForChanges
+from services.alerts.connectors.core.verdict_mapping import CrmRecord
+from services.alerts.connectors.poll_changes import PollChanges
 from services.alerts.connectors.ports import (
     ChangeReader,
 )
-from services.alerts.connectors.store import LookRows
+from services.alerts.connectors.store import PollRows
 from services.alerts.core.policy_document import read
 from services.alerts.delivery.core.endpoint import Endpoint
 from shared.postgres.engine import create_engine
 from shared.postgres.settings import PostgresSettings
 from shared.runtime.health import Health
 from tests.integration.alerts.crm_scenario import Stored
-from tests.integration.alerts.harness import Bench
+from tests.integration.alerts.harness import AlertsHarness
 from tests.integration.poisoned import poison
 from tests.unit.alerts.samples import day
 
@@ -50,17 +50,17 @@ class Quiet:
     async def watch(self, now: datetime, _: datetime | None) -> datetime | None:
         return now + timedelta(days=1)
 
-    async def changes(self, _: datetime) -> list[Found]:
+    async def changes(self, _: datetime) -> list[CrmRecord]:
         return []
 
 
-def look(bench: Bench) -> LookForChanges:
+def look(bench: AlertsHarness) -> PollChanges:
     """The loop of the looks, at two endpoints."""
-    return LookForChanges(
+    return PollChanges(
         bench.engine,
         endpoints=Stored(dict(ENDPOINTS)),
         readers=Quiet(),
-        looks=LookRows(bench.engine),
+        looks=PollRows(bench.engine),
         give_verdict=bench.give_verdict(),
         clock=bench.clock,
         health=Health(bench.clock),
@@ -72,7 +72,7 @@ def look(bench: Bench) -> LookForChanges:
 async def _pass(url: str, loop: str, at: datetime) -> None:
     engine = create_engine(PostgresSettings(url=SecretStr(url)), "test")
     bench: Any
-    async with Bench(engine) as bench:
+    async with AlertsHarness(engine) as bench:
         bench.clock.at, bench.policy = at, POLICY
         if loop == "tend":
             await bench.tend().turn()

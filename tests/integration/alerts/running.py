@@ -27,7 +27,7 @@ from shared.contracts.activity import Activity, ActivityData
 from shared.contracts.events import Profile
 from shared.contracts.risk import RiskAssessed
 from shared.contracts.topics import Topic
-from shared.kafka.batch import Record as Read
+from shared.kafka.batch import ConsumedRecord as Read
 from shared.kafka.producer import Record
 from shared.kafka.settings import KafkaSettings
 from tests.integration.alerts.receiver import LIMIT_S, SECRET, Receiver
@@ -36,7 +36,7 @@ PARTITIONS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ServiceEnvironment:
     """A stack, a database and topics that nobody else uses."""
 
     stack: LocalStack
@@ -222,7 +222,7 @@ class Running:
 
 
 @asynccontextmanager
-async def alerts(place: Place, **settings: str) -> AsyncIterator[Running]:
+async def alerts(place: ServiceEnvironment, **settings: str) -> AsyncIterator[Running]:
     """The service, ready; killed at the end if it still runs."""
     port = free_port()
     process = await asyncio.create_subprocess_exec(

@@ -8,16 +8,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.connectors.core.token import Token
 from services.alerts.connectors.ports import (
-    Look,
+    Poll,
     TokenStore,
 )
 from services.alerts.connectors.store import (
     CallbackRows,
-    LookRows,
     OwnerRows,
+    PollRows,
     TokenRows,
 )
-from services.alerts.delivery.store.encryption import Vault
+from services.alerts.delivery.store.encryption import Encryption
 from tests.contract.access_tokens import AccessTokenSuite, at
 from tests.integration.alerts.harness import VAULT, rows
 
@@ -42,7 +42,7 @@ class TestPostgres(AccessTokenSuite):
     ) -> None:
         await store.take_turn("crm", at(0), at(1), at(-10), 8)
         await store.end_turn("crm", 1, Token("t", at(0), at(60)))
-        assert await TokenRows(engine, Vault([b"k" * 32])).read("crm", 1) is None
+        assert await TokenRows(engine, Encryption([b"k" * 32])).read("crm", 1) is None
 
     async def test_of_many_at_once_one_gets_the_turn(self, store: TokenStore) -> None:
         turns = await asyncio.gather(
@@ -62,23 +62,23 @@ async def test_an_owner_table_is_replaced_as_a_whole(engine: AsyncEngine) -> Non
 
 
 async def test_a_look_is_made_by_one_process_and_moves_on(engine: AsyncEngine) -> None:
-    looks = LookRows(engine)
+    looks = PollRows(engine)
     first = await looks.begin("crm", at(0), at(2))
-    assert first == Look(at(0), at(2), None)
+    assert first == Poll(at(0), at(2), None)
     assert await looks.begin("crm", at(1), at(3)) is None
-    await looks.end("crm", Look(at(0.5), at(2), at(99)), at(5))
+    await looks.end("crm", Poll(at(0.5), at(2), at(99)), at(5))
     assert await looks.begin("crm", at(4), at(6)) is None
-    assert await looks.begin("crm", at(5), at(7)) == Look(at(0.5), at(7), at(99))
+    assert await looks.begin("crm", at(5), at(7)) == Poll(at(0.5), at(7), at(99))
 
 
 async def test_a_look_of_a_process_that_died_is_made_by_another(engine: AsyncEngine) -> None:
-    looks = LookRows(engine)
+    looks = PollRows(engine)
     await looks.begin("crm", at(0), at(2))
-    assert await looks.begin("crm", at(2), at(4)) == Look(at(0), at(4), None)
+    assert await looks.begin("crm", at(2), at(4)) == Poll(at(0), at(4), None)
 
 
 async def test_a_notification_during_a_look_makes_another_look(engine: AsyncEngine) -> None:
-    looks = LookRows(engine)
+    looks = PollRows(engine)
     look = await looks.begin("crm", at(0), at(2))
     assert look is not None
     await looks.hasten("crm", at(0) + timedelta(seconds=2))

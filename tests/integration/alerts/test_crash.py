@@ -7,7 +7,7 @@ import pytest
 
 from shared.kafka.producer import Producer
 from tests.integration.alerts.receiver import Receiver, hang
-from tests.integration.alerts.running import Place, alerts
+from tests.integration.alerts.running import ServiceEnvironment, alerts
 from tests.unit.alerts.samples import assessed, day
 
 pytestmark = pytest.mark.stack
@@ -18,7 +18,7 @@ SHORT_LEASE = {
 }
 
 
-def restarted(place: Place, number: int) -> dict[str, str]:
+def restarted(place: ServiceEnvironment, number: int) -> dict[str, str]:
     """A consumer group of its own: offsets are ours, and nobody waits for the group to notice
     that a killed member is gone."""
     return {"EBBWATCH_ALERTS_GROUP": f"alerts-{place.mark}-{number}", **SHORT_LEASE}
@@ -29,7 +29,7 @@ DRAIN_S = 10.0
 
 
 async def test_killed_between_sending_and_settling(
-    place: Place, upstream: Producer, receiver: Receiver
+    place: ServiceEnvironment, upstream: Producer, receiver: Receiver
 ) -> None:
     """The receiver has the message, we do not know: it comes again under the same id."""
     receiver.answers = [hang]
@@ -46,7 +46,9 @@ async def test_killed_between_sending_and_settling(
     assert len(await place.rows("SELECT 1 FROM alerts.task")) == 1
 
 
-async def test_killed_while_reading(place: Place, upstream: Producer, receiver: Receiver) -> None:
+async def test_killed_while_reading(
+    place: ServiceEnvironment, upstream: Producer, receiver: Receiver
+) -> None:
     """Killed again and again while assessments and purchases stream in: every customer has one
     task, closed where the customer bought, and every change is told exactly once per id."""
     customers = [f"c-{n}" for n in range(300)]
@@ -72,7 +74,7 @@ async def test_killed_while_reading(place: Place, upstream: Producer, receiver: 
     assert len(published) == 450
 
 
-async def _stream(place: Place, upstream: Producer, customers: list[str]) -> None:
+async def _stream(place: ServiceEnvironment, upstream: Producer, customers: list[str]) -> None:
     for number, customer in enumerate(customers):
         records = [place.risk(assessed(1, 0, customer_id=customer))]
         if number % 2 == 0:
@@ -80,7 +82,9 @@ async def _stream(place: Place, upstream: Producer, customers: list[str]) -> Non
         await upstream.send(records)
 
 
-async def test_sigterm_drains(place: Place, upstream: Producer, receiver: Receiver) -> None:
+async def test_sigterm_drains(
+    place: ServiceEnvironment, upstream: Producer, receiver: Receiver
+) -> None:
     """A receiver that does not answer holds nobody up; what was under way is given back."""
     receiver.otherwise = hang
     async with alerts(place, EBBWATCH_ALERTS_DELIVERY_CONCURRENCY_MAX="2") as service:
@@ -96,7 +100,7 @@ async def test_sigterm_drains(place: Place, upstream: Producer, receiver: Receiv
 
 @pytest.mark.usefixtures("apache_kafka")  # the embedded one's groups may stall when members go
 async def test_two_replicas_share_the_work(
-    place: Place, upstream: Producer, receiver: Receiver
+    place: ServiceEnvironment, upstream: Producer, receiver: Receiver
 ) -> None:
     """Every delivery is sent by one of them, and all are sent when one goes."""
     customers = [f"c-{n}" for n in range(100)]

@@ -10,9 +10,9 @@ import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.connectors.poll_changes import LookForChanges
+from services.alerts.connectors.poll_changes import PollChanges
 from services.alerts.connectors.registry import check
-from services.alerts.connectors.store import LookRows
+from services.alerts.connectors.store import PollRows
 from services.alerts.delivery.core.endpoint import Kind
 from services.alerts.inbound.http import add_routes
 from services.alerts.inbound.http.connectors import add_connectors
@@ -30,7 +30,7 @@ from tests.fakes.crm.serving import Served, serving
 from tests.fakes.crm.wecom import FakeWecom
 from tests.fakes.crm.zoho import FakeZoho
 from tests.integration.alerts.harness import (
-    Bench,
+    AlertsHarness,
     rows,
     running,
     until,
@@ -58,14 +58,14 @@ def ann() -> Activity:
 
 
 @pytest.fixture
-async def bench(engine: AsyncEngine) -> AsyncIterator[Bench]:
+async def bench(engine: AsyncEngine) -> AsyncIterator[AlertsHarness]:
     """The parts of the service, without an endpoint."""
-    async with Bench(engine) as made:
+    async with AlertsHarness(engine) as made:
         yield made
 
 
 @pytest.fixture
-async def api(bench: Bench) -> AsyncIterator[httpx.AsyncClient]:
+async def api(bench: AlertsHarness) -> AsyncIterator[httpx.AsyncClient]:
     """A client that may do everything."""
     tokens = Tokens(bench.engine, api_token, bench.clock)
     app = create_app("test", Health(bench.clock))
@@ -89,7 +89,7 @@ async def connect(api: httpx.AsyncClient, kind: Kind, fake: Served, **more: Any)
 
 @pytest.mark.parametrize("kind", ["zoho", "fxiaoke"])
 async def test_a_task_goes_to_the_crm_and_its_verdict_comes_back(
-    bench: Bench, api: httpx.AsyncClient, kind: Kind
+    bench: AlertsHarness, api: httpx.AsyncClient, kind: Kind
 ) -> None:
     fake: Any = FakeZoho() if kind == "zoho" else FakeFxiaoke()
     async with serving(fake):
@@ -99,11 +99,11 @@ async def test_a_task_goes_to_the_crm_and_its_verdict_comes_back(
         await api.put("/v1/endpoints/crm/owners", json={"owners": {"o-1": "777"}})
         await bench.read_activity(ann())
         await bench.read_risk(assessed(1, 1))
-        looks = LookForChanges(
+        looks = PollChanges(
             bench.engine,
             endpoints=bench.stored,
             readers=await bench.connectors(),
-            looks=LookRows(bench.engine),
+            looks=PollRows(bench.engine),
             give_verdict=bench.give_verdict(),
             clock=bench.clock,
             health=Health(bench.clock),
@@ -137,7 +137,7 @@ async def test_a_task_goes_to_the_crm_and_its_verdict_comes_back(
 
 
 async def test_02_an_answer_that_is_lost_leaves_one_record_and_one_delivery(
-    bench: Bench, api: httpx.AsyncClient
+    bench: AlertsHarness, api: httpx.AsyncClient
 ) -> None:
     fake = FakeZoho(unique=False)
     async with serving(fake):
@@ -153,7 +153,7 @@ async def test_02_an_answer_that_is_lost_leaves_one_record_and_one_delivery(
 
 
 async def test_a_mapping_that_the_crm_cannot_take_is_not_saved(
-    api: httpx.AsyncClient, bench: Bench
+    api: httpx.AsyncClient, bench: AlertsHarness
 ) -> None:
     fake = FakeZoho()
     async with serving(fake):
@@ -184,7 +184,7 @@ async def test_the_vendors_limits_are_the_endpoints(api: httpx.AsyncClient) -> N
 
 
 async def test_16_21_group_messages_in_a_minute_keep_to_20(
-    bench: Bench, api: httpx.AsyncClient
+    bench: AlertsHarness, api: httpx.AsyncClient
 ) -> None:
     """The endpoint's own rate keeps to the limit: none is refused, all arrive."""
     fake = FakeWecom()

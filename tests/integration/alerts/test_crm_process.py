@@ -10,7 +10,7 @@ from shared.kafka.producer import Producer
 from shared.runtime.clock import SystemClock
 from tests.fakes.crm.serving import serving
 from tests.fakes.crm.wecom import FakeWecom
-from tests.integration.alerts.running import Place, alerts
+from tests.integration.alerts.running import ServiceEnvironment, alerts
 from tests.integration.crm.kit import SECRETS, config
 from tests.unit.alerts.samples import assessed, day
 
@@ -24,7 +24,7 @@ SETTINGS = {
 
 
 async def test_a_card_goes_out_and_the_owners_click_comes_back(
-    place: Place, upstream: Producer
+    place: ServiceEnvironment, upstream: Producer
 ) -> None:
     fake = FakeWecom(now=SystemClock().now())
     async with (

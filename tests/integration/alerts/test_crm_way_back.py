@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.connectors import poll_changes
-from services.alerts.connectors.store import LookRows
+from services.alerts.connectors.store import PollRows
 from services.alerts.connectors.zoho import api as zoho_core
 from services.alerts.delivery.core.endpoint import Kind
 from shared.contracts.events import Owner, Profile
@@ -124,7 +124,7 @@ async def test_a_change_read_twice_changes_nothing(engine: AsyncEngine) -> None:
         fake.touch(remote_id, Status="Completed")
         for _ in range(3):
             pass_by(place, fake, minutes=1)
-            await LookRows(engine).hasten("crm", place.bench.clock.now())
+            await PollRows(engine).hasten("crm", place.bench.clock.now())
             await place.look.turn()
         assert await rows(engine, "SELECT version, verdict FROM alerts.task") == [
             (2, "action_taken")
@@ -165,7 +165,7 @@ async def test_an_endpoint_that_is_none_any_more_is_switched_off_and_stops_nobod
             assert answer.result == "endpoint_dead"
             assert (answer.error or "").startswith(("config.", "secrets."))
             place.stored.endpoints["crm"] = broken
-            await LookRows(engine).hasten("crm", place.bench.clock.now())
+            await PollRows(engine).hasten("crm", place.bench.clock.now())
             await place.look.turn()
 
 
@@ -198,7 +198,7 @@ async def test_a_crm_that_hangs_does_not_hold_up_the_end_of_the_service(
         async with asyncio.timeout(30.0):  # the request alone would take 100
             await loop
         pass_by(place, fake, minutes=3)
-        assert await LookRows(engine).begin("crm", fake.now, fake.now) is not None
+        assert await PollRows(engine).begin("crm", fake.now, fake.now) is not None
 
 
 @pytest.mark.parametrize("kind", ["zoho", "fxiaoke", "wecom_app", "wecom_bot"])

@@ -17,12 +17,12 @@ from services.alerts.delivery.ports import (
     Attempted,
     Leased,
 )
-from services.alerts.delivery.sender import Deliver
+from services.alerts.delivery.sender import DeliverySender
 from services.alerts.delivery.store.deliveries import Deliveries
 from shared.postgres.engine import unit_of_work
 from tests.integration.alerts.harness import (
     WALL_0,
-    Bench,
+    AlertsHarness,
     rows,
     running,
     until,
@@ -36,13 +36,13 @@ STATUS = "SELECT status, attempts FROM alerts.delivery ORDER BY seq"
 
 
 @pytest.fixture
-async def bench(engine: AsyncEngine, receiver: Receiver) -> AsyncIterator[Bench]:
+async def bench(engine: AsyncEngine, receiver: Receiver) -> AsyncIterator[AlertsHarness]:
     """One endpoint."""
-    async with Bench(engine, endpoints={"crm": receiver.url}) as made:
+    async with AlertsHarness(engine, endpoints={"crm": receiver.url}) as made:
         yield made
 
 
-async def test_04_500_then_200(bench: Bench, receiver: Receiver) -> None:
+async def test_04_500_then_200(bench: AlertsHarness, receiver: Receiver) -> None:
     """The same id and body, a fresh timestamp and signature."""
     receiver.answers = [reply(500, b"down")]
     await bench.read_risk(assessed(1, 0))
@@ -64,7 +64,7 @@ async def test_04_500_then_200(bench: Bench, receiver: Receiver) -> None:
 
 
 async def test_04_ten_attempts_then_given_up_and_the_next_message_has_its_turn(
-    bench: Bench, receiver: Receiver
+    bench: AlertsHarness, receiver: Receiver
 ) -> None:
     receiver.answers = [reply(500)] * 10
     await bench.read_risk(assessed(1, 0), assessed(2, 5, "low", last_purchase_at=day(4)))
@@ -79,7 +79,7 @@ async def test_04_ten_attempts_then_given_up_and_the_next_message_has_its_turn(
 
 
 async def test_06_410_switches_the_endpoint_off_until_an_operator_says_otherwise(
-    bench: Bench, receiver: Receiver
+    bench: AlertsHarness, receiver: Receiver
 ) -> None:
     receiver.answers = [reply(410)]
     async with running(await bench.sender()):
@@ -95,7 +95,7 @@ async def test_06_410_switches_the_endpoint_off_until_an_operator_says_otherwise
         await until(bench.engine, STATUS, ("delivered", 2), ("delivered", 1))
 
 
-async def test_05_a_redirect_is_never_followed(bench: Bench, receiver: Receiver) -> None:
+async def test_05_a_redirect_is_never_followed(bench: AlertsHarness, receiver: Receiver) -> None:
     async with receiving() as elsewhere:
         receiver.answers = [
             reply(status, location=elsewhere.url) for status in (301, 302, 303, 307, 308)
@@ -130,7 +130,7 @@ async def truncated(_: Request, writer: asyncio.StreamWriter) -> None:
 
 
 async def test_07_no_answer_in_time_is_a_failure_and_the_wait_at_least_a_minute(
-    bench: Bench, receiver: Receiver
+    bench: AlertsHarness, receiver: Receiver
 ) -> None:
     """A receiver that hangs, and one that drips its header, each bounded as a whole."""
     receiver.answers = [hang, drip, reset]
@@ -151,7 +151,7 @@ async def test_07_no_answer_in_time_is_a_failure_and_the_wait_at_least_a_minute(
     assert errors[2].startswith("the connection broke")
 
 
-async def test_07_the_answer_is_read_only_in_part(bench: Bench, receiver: Receiver) -> None:
+async def test_07_the_answer_is_read_only_in_part(bench: AlertsHarness, receiver: Receiver) -> None:
     """Huge, truncated, binary bodies: the status counts, the log stays small."""
     receiver.answers = [reply(200, b"\0\xff" * 5_000_000), truncated]
     await bench.read_risk(assessed(1, 0), assessed(1, 0, customer_id="c-2"))
@@ -164,17 +164,17 @@ async def test_07_the_answer_is_read_only_in_part(bench: Bench, receiver: Receiv
 
 
 async def test_a_look_goes_on_only_where_something_is_due_or_an_endpoint_changed(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: AlertsHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What nobody in this process announced is found by one statement, at once."""
     turns = []
-    whole = Deliver._settle_and_claim
+    whole = DeliverySender._settle_and_claim
 
-    async def noted(self: Deliver) -> None:
+    async def noted(self: DeliverySender) -> None:
         turns.append(1)
         await whole(self)
 
-    monkeypatch.setattr(Deliver, "_settle_and_claim", noted)
+    monkeypatch.setattr(DeliverySender, "_settle_and_claim", noted)
     sender = await bench.sender()
 
     async def looks() -> bool:
@@ -199,12 +199,14 @@ async def test_a_look_goes_on_only_where_something_is_due_or_an_endpoint_changed
     assert not await looks()
 
 
-async def execute(bench: Bench, statement: str) -> None:
+async def execute(bench: AlertsHarness, statement: str) -> None:
     async with unit_of_work(bench.engine) as work:
         await work.driver.execute(statement)
 
 
-async def test_messages_of_one_customer_keep_their_order(bench: Bench, receiver: Receiver) -> None:
+async def test_messages_of_one_customer_keep_their_order(
+    bench: AlertsHarness, receiver: Receiver
+) -> None:
     """The end of a task waits for its beginning, while other customers go on."""
     receiver.answers = [reply(500)]
     await bench.read_risk(assessed(1, 0))
@@ -219,7 +221,7 @@ async def test_messages_of_one_customer_keep_their_order(bench: Bench, receiver:
     assert ours == ["retention_task.opened"] * 2 + ["retention_task.closed"]
 
 
-async def test_03_two_workers_one_delivery(bench: Bench, receiver: Receiver) -> None:
+async def test_03_two_workers_one_delivery(bench: AlertsHarness, receiver: Receiver) -> None:
     await bench.read_risk(*(assessed(1, 0, customer_id=f"c-{n}") for n in range(300)))
     async with running(await bench.sender()), running(await bench.sender()):
         await until(bench.engine, "SELECT count(*) FROM alerts.delivery WHERE status = 'delivered'",
@@ -232,7 +234,7 @@ async def test_every_endpoint_is_told_and_a_dead_one_holds_up_no_other(
 ) -> None:
     async with (
         receiving() as dead,
-        Bench(engine, endpoints={"crm": receiver.url, "erp": dead.url}) as bench,
+        AlertsHarness(engine, endpoints={"crm": receiver.url, "erp": dead.url}) as bench,
     ):
         dead.otherwise = reply(503)
         await bench.read_risk(assessed(1, 0))
@@ -244,7 +246,7 @@ async def test_every_endpoint_is_told_and_a_dead_one_holds_up_no_other(
         assert len({r.id for r in receiver.requests + dead.requests}) == 3
 
 
-async def test_a_worker_whose_lease_ran_out_settles_nothing(bench: Bench) -> None:
+async def test_a_worker_whose_lease_ran_out_settles_nothing(bench: AlertsHarness) -> None:
     """Its attempt is logged; what becomes of the delivery is the new holder's to say."""
     await bench.read_risk(assessed(1, 0))
     late = await claim(bench)
@@ -258,21 +260,21 @@ async def test_a_worker_whose_lease_ran_out_settles_nothing(bench: Bench) -> Non
     assert len(await rows(bench.engine, "SELECT 1 FROM alerts.attempt")) == 2
 
 
-async def claim(bench: Bench) -> Leased:
+async def claim(bench: AlertsHarness) -> Leased:
     now = bench.clock.now()
     async with unit_of_work(bench.engine) as work:
         (leased,) = await Deliveries().claim(work, {"crm": 100}, now, now + timedelta(seconds=60))
     return leased
 
 
-async def settle(bench: Bench, leased: Leased, outcome: str) -> None:
+async def settle(bench: AlertsHarness, leased: Leased, outcome: str) -> None:
     now = bench.clock.now()
     done = Attempted(leased, now, now, Answer("ok", 200), outcome, None)  # type: ignore[arg-type]
     async with unit_of_work(bench.engine) as work:
         await Deliveries().settle(work, [done])
 
 
-async def test_followers_wait_with_their_leader_and_are_due_with_it(bench: Bench) -> None:
+async def test_followers_wait_with_their_leader_and_are_due_with_it(bench: AlertsHarness) -> None:
     """So that the queue is not searched again and again through what cannot be sent yet."""
     await bench.read_risk(assessed(1, 0), assessed(2, 5, "low", last_purchase_at=day(4)))
     leader = await claim(bench)

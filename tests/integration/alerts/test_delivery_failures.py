@@ -19,7 +19,7 @@ from services.alerts.delivery.store.delivery_log import DeliveryLog
 from shared.kernel.errors import Invalid
 from shared.runtime.clock import SystemClock
 from tests.integration.alerts.harness import (
-    Bench,
+    AlertsHarness,
     rows,
     running,
     until,
@@ -41,13 +41,13 @@ DELIVERED = "SELECT count(*) FROM alerts.delivery WHERE status = 'delivered'"
 
 
 @pytest.fixture
-async def bench(engine: AsyncEngine, receiver: Receiver) -> AsyncIterator[Bench]:
+async def bench(engine: AsyncEngine, receiver: Receiver) -> AsyncIterator[AlertsHarness]:
     """One endpoint."""
-    async with Bench(engine, endpoints={"crm": receiver.url}) as made:
+    async with AlertsHarness(engine, endpoints={"crm": receiver.url}) as made:
         yield made
 
 
-async def test_06_throttled(bench: Bench, receiver: Receiver) -> None:
+async def test_06_throttled(bench: AlertsHarness, receiver: Receiver) -> None:
     """429 with seconds and with a date, at least a minute; an absurd wish is bounded."""
     waits = []
     for number, (status, wish) in enumerate(
@@ -68,7 +68,7 @@ async def test_06_throttled(bench: Bench, receiver: Receiver) -> None:
 
 
 async def test_08_sporadic_failures_do_not_switch_off_and_120_h_do(
-    bench: Bench, receiver: Receiver
+    bench: AlertsHarness, receiver: Receiver
 ) -> None:
     """One success resets the clock; the reason is stored and shown."""
     receiver.otherwise = reply(500)
@@ -100,7 +100,7 @@ async def test_09_the_breaker_opens_tries_once_and_closes_and_the_neighbour_goes
 ) -> None:
     async with (
         receiving() as dead,
-        Bench(engine, endpoints={"crm": receiver.url, "erp": dead.url}) as bench,
+        AlertsHarness(engine, endpoints={"crm": receiver.url, "erp": dead.url}) as bench,
     ):
         dead.otherwise = reply(500)
         sender = await bench.sender()
@@ -125,7 +125,7 @@ async def test_10_rotation_in_the_middle_of_a_retry(
     engine: AsyncEngine, receiver: Receiver
 ) -> None:
     """Both secrets verify during the overlap, the old one no longer after it. DELIVERY 7.8"""
-    async with Bench(engine, endpoints={}) as bench:
+    async with AlertsHarness(engine, endpoints={}) as bench:
         bench.clock.at = SystemClock().now()
         old = await bench.admin.create(
             Endpoint(id="api", url=receiver.url), {}, "v1", bench.clock.now()
@@ -163,7 +163,7 @@ def verdicts(requests: Sequence[Request], *secrets: str) -> list[tuple[bool, ...
     return [tuple(ok(request, secret) for secret in secrets) for request in requests]
 
 
-async def test_10_at_most_ten_old_secrets(bench: Bench, receiver: Receiver) -> None:
+async def test_10_at_most_ten_old_secrets(bench: AlertsHarness, receiver: Receiver) -> None:
     await bench.admin.create(Endpoint(id="api", url=receiver.url), {}, "v1", bench.clock.now())
     for _ in range(10):
         await bench.admin.rotate("api", "v1", 24, bench.clock.now())
@@ -176,7 +176,7 @@ async def test_10_at_most_ten_old_secrets(bench: Bench, receiver: Receiver) -> N
     assert await bench.admin.rotate("api", "v1a", 24, bench.clock.now())
 
 
-async def test_13_recover_since(bench: Bench, receiver: Receiver) -> None:
+async def test_13_recover_since(bench: AlertsHarness, receiver: Receiver) -> None:
     """What was made since then and failed gains an attempt; what came before, and what
     succeeded, does not; three weeks are too long."""
     receiver.otherwise = reply(400, webhook_delivery="abort-message")
@@ -209,7 +209,7 @@ async def test_19_no_secret_and_no_url_in_any_log(
     url = receiver.url + "?key=bot-key-93000"
     closed = "http://127.0.0.1:9/hook?key=bot-key-93000"
     try:
-        async with Bench(engine, endpoints={"crm": url, "off": closed}) as bench:
+        async with AlertsHarness(engine, endpoints={"crm": url, "off": closed}) as bench:
             receiver.answers = [reply(500), hang, reply(410)]
             await bench.read_risk(*(assessed(1, 0, customer_id=f"c-{n}") for n in range(3)))
             async with running(await bench.sender(timeout_s=0.5, concurrency_max=1)):
@@ -229,7 +229,7 @@ async def test_20_a_day_of_outage_then_a_drain_at_the_rate_in_order(
 ) -> None:
     """Nothing lost, nothing twice, nothing out of order for any customer, never over the rate."""
     like = Endpoint(id="any", rate_per_s=5.0, burst=1)
-    async with Bench(engine, endpoints={"crm": receiver.url}, like=like) as bench:
+    async with AlertsHarness(engine, endpoints={"crm": receiver.url}, like=like) as bench:
         receiver.otherwise = reply(503)
         customers = [f"c-{n}" for n in range(12)]
         async with running(await bench.sender()):

@@ -23,7 +23,7 @@ from services.alerts.delivery.store.deliveries import Deliveries
 from shared.postgres.engine import UnitOfWork
 from shared.runtime.service import Stop
 from tests.integration.alerts.harness import (
-    Bench,
+    AlertsHarness,
     rows,
     running,
     until,
@@ -39,13 +39,13 @@ BAD = "SELECT status, attempts FROM alerts.delivery WHERE customer_id = 'bad'"
 
 
 @pytest.fixture
-async def bench(engine: AsyncEngine) -> AsyncIterator[Bench]:
+async def bench(engine: AsyncEngine) -> AsyncIterator[AlertsHarness]:
     """One endpoint."""
-    async with Bench(engine, endpoints={"crm": "http://127.0.0.1:1/"}) as made:
+    async with AlertsHarness(engine, endpoints={"crm": "http://127.0.0.1:1/"}) as made:
         yield made
 
 
-async def raised(bench: Bench, *customers: str) -> None:
+async def raised(bench: AlertsHarness, *customers: str) -> None:
     """A message about each customer waits."""
     messages = [msgspec.structs.replace(assessed(1, 0), customer_id=name) for name in customers]
     await bench.read_risk(*messages)
@@ -86,7 +86,9 @@ class Faulty:
 @pytest.mark.parametrize(
     "fault", [KeyError("x"), RecursionError(), OverflowError(), AssertionError(), OSError("odd")]
 )
-async def test_a_fault_ends_its_own_delivery_and_no_other(bench: Bench, fault: Exception) -> None:
+async def test_a_fault_ends_its_own_delivery_and_no_other(
+    bench: AlertsHarness, fault: Exception
+) -> None:
     connectors = Faulty(fault)
     await raised(bench, "bad", "c-1", "c-2")
     async with running(deliver(bench, connectors)):
@@ -110,7 +112,7 @@ class Picky(Deliveries):
         return await super().settle(work, attempts)
 
 
-async def test_an_outcome_that_cannot_be_stored_ends_its_own_delivery(bench: Bench) -> None:
+async def test_an_outcome_that_cannot_be_stored_ends_its_own_delivery(bench: AlertsHarness) -> None:
     class Ok(Faulty):
         async def send(self, message: Leased, at: datetime) -> Answer:
             return Answer("ok", 200)
@@ -122,7 +124,7 @@ async def test_an_outcome_that_cannot_be_stored_ends_its_own_delivery(bench: Ben
 
 
 async def test_a_delivery_that_processes_die_of_is_sent_alone_and_then_no_more(
-    bench: Bench,
+    bench: AlertsHarness,
 ) -> None:
     await raised(bench, "bad")
     for death in range(ALONE_FROM + DEATHS_MAX):
@@ -143,7 +145,7 @@ async def test_a_delivery_that_processes_die_of_is_sent_alone_and_then_no_more(
 
 
 @pytest.mark.parametrize("kills", [1, 2, 4])
-async def test_leases_lost_to_kills_cost_no_delivery(bench: Bench, kills: int) -> None:
+async def test_leases_lost_to_kills_cost_no_delivery(bench: AlertsHarness, kills: int) -> None:
     """So many processes in a row are killed with everything claimed, never thrice at the same one
     while it was sent alone; the next one sends it all."""
 

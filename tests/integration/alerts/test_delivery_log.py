@@ -14,7 +14,7 @@ from services.alerts.delivery.purge import AT_ONCE_MAX
 from services.alerts.delivery.store.delivery_log import DeliveryFilter, DeliveryLog
 from shared.postgres.housekeeping import Housekeeping, Kept, TimeTable
 from tests.integration.alerts.harness import (
-    Bench,
+    AlertsHarness,
     rows,
     running,
     until,
@@ -29,14 +29,14 @@ WHERE = "SELECT tableoid::regclass::text FROM alerts.attempt"
 
 
 @pytest.fixture
-async def bench(engine: AsyncEngine, receiver: Receiver) -> AsyncIterator[Bench]:
+async def bench(engine: AsyncEngine, receiver: Receiver) -> AsyncIterator[AlertsHarness]:
     """One endpoint."""
-    async with Bench(engine, endpoints={"crm": receiver.url}) as made:
+    async with AlertsHarness(engine, endpoints={"crm": receiver.url}) as made:
         yield made
 
 
 async def test_attempts_go_with_their_day_and_deliveries_soon_after(
-    bench: Bench, receiver: Receiver
+    bench: AlertsHarness, receiver: Receiver
 ) -> None:
     """Those that still wait are kept however old they are."""
     receiver.answers = [reply(204), reply(500)]
@@ -62,7 +62,7 @@ async def test_attempts_go_with_their_day_and_deliveries_soon_after(
 
 
 async def test_the_dead_are_listed_with_their_reason_and_since_when(
-    bench: Bench, receiver: Receiver
+    bench: AlertsHarness, receiver: Receiver
 ) -> None:
     receiver.otherwise = reply(422, b"no such field", webhook_delivery="abort-message")
     await bench.read_risk(assessed(1, 0))

@@ -15,13 +15,13 @@ from services.alerts.delivery.ports import (
     Attempted,
     Leased,
 )
-from services.alerts.delivery.sender import Deliver, Sending
+from services.alerts.delivery.sender import DeliverySender, SenderBounds
 from services.alerts.delivery.store.deliveries import Deliveries
 from shared.postgres.engine import UnitOfWork
 from shared.runtime.health import Health
 from shared.runtime.service import Stop
 from tests.integration.alerts.harness import (
-    Bench,
+    AlertsHarness,
     rows,
     running,
     until,
@@ -36,20 +36,22 @@ DELIVERED = "SELECT count(*) FROM alerts.delivery WHERE status = 'delivered'"
 
 
 @pytest.fixture
-async def bench(engine: AsyncEngine, receiver: Receiver) -> AsyncIterator[Bench]:
+async def bench(engine: AsyncEngine, receiver: Receiver) -> AsyncIterator[AlertsHarness]:
     """One endpoint."""
-    async with Bench(engine, endpoints={"crm": receiver.url}) as made:
+    async with AlertsHarness(engine, endpoints={"crm": receiver.url}) as made:
         yield made
 
 
-def deliver(bench: Bench, connectors: object, deliveries: Deliveries | None = None) -> Deliver:
+def deliver(
+    bench: AlertsHarness, connectors: object, deliveries: Deliveries | None = None
+) -> DeliverySender:
     """A sender with a part of a test's own."""
-    return Deliver(
+    return DeliverySender(
         bench.engine,
         deliveries=deliveries or Deliveries(),
         endpoints=bench.stored,
         connectors=connectors,  # type: ignore[arg-type]
-        sending=Sending(
+        sending=SenderBounds(
             concurrency_max=4, timeout_s=5.0, margin_s=2.0, lease_s=60.0, poll_s=0.05,
             delays_s=DELAYS_S,
         ),
@@ -100,7 +102,7 @@ async def kill(loop: asyncio.Task[None]) -> None:
 
 @pytest.mark.parametrize("point", ["before the send", "after the send", "before the log"])
 async def test_01_killed_anywhere_nothing_is_lost_and_the_id_stays(
-    bench: Bench, receiver: Receiver, point: str
+    bench: AlertsHarness, receiver: Receiver, point: str
 ) -> None:
     await bench.read_risk(assessed(1, 0))
     stuck, unsettled = Stuck(), NeverSettles()
@@ -167,7 +169,7 @@ class Crm:
 
 
 async def test_02_an_answer_lost_after_the_task_was_made_leaves_one_task_there(
-    bench: Bench,
+    bench: AlertsHarness,
 ) -> None:
     crm = Crm()
     await bench.read_risk(assessed(1, 0))
@@ -185,7 +187,7 @@ async def test_02_an_answer_lost_after_the_task_was_made_leaves_one_task_there(
     assert named == [("crm-2",)]
 
 
-async def test_02_what_is_not_there_is_made(bench: Bench) -> None:
+async def test_02_what_is_not_there_is_made(bench: AlertsHarness) -> None:
     """The request itself was lost: the look finds nothing, and the task is made."""
     crm = Crm()
     await bench.read_risk(assessed(1, 0))

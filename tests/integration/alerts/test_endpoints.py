@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from standardwebhooks import Webhook
 
 from services.alerts.delivery.core.signature import verify
-from services.alerts.delivery.store.encryption import Vault
+from services.alerts.delivery.store.encryption import Encryption
 from services.alerts.delivery.store.endpoint_secrets import EndpointSecrets
 from services.alerts.delivery.store.endpoints import Endpoints
 from services.alerts.inbound.http import add_routes
@@ -24,7 +24,7 @@ from shared.runtime.clock import SystemClock
 from shared.runtime.health import Health
 from tests.integration.alerts.harness import (
     VAULT,
-    Bench,
+    AlertsHarness,
     rows,
     running,
     until,
@@ -39,15 +39,15 @@ Json = dict[str, Any]
 
 
 @pytest.fixture
-async def bench(engine: AsyncEngine, receiver: Receiver) -> AsyncIterator[Bench]:
+async def bench(engine: AsyncEngine, receiver: Receiver) -> AsyncIterator[AlertsHarness]:
     """One endpoint in the settings; the wall clock, so that verifiers take the signatures."""
-    async with Bench(engine, endpoints={"set": receiver.url}) as made:
+    async with AlertsHarness(engine, endpoints={"set": receiver.url}) as made:
         made.clock.at = SystemClock().now()
         yield made
 
 
 @pytest.fixture
-async def api(bench: Bench) -> AsyncIterator[httpx.AsyncClient]:
+async def api(bench: AlertsHarness) -> AsyncIterator[httpx.AsyncClient]:
     """A client that may do everything."""
     tokens = Tokens(bench.engine, api_token, bench.clock)
     app = create_app("test", Health(bench.clock))
@@ -70,7 +70,7 @@ async def created(api: httpx.AsyncClient, receiver: Receiver, **more: Any) -> Js
 
 
 async def test_a_key_is_shown_once_and_sealed_at_rest(
-    bench: Bench, api: httpx.AsyncClient, receiver: Receiver
+    bench: AlertsHarness, api: httpx.AsyncClient, receiver: Receiver
 ) -> None:
     """DELIVERY 7.8"""
     secret = (await created(api, receiver))["secret"]
@@ -88,7 +88,7 @@ async def test_a_key_is_shown_once_and_sealed_at_rest(
 
 
 async def test_a_sample_is_sent_now_and_verifies(
-    bench: Bench, api: httpx.AsyncClient, receiver: Receiver
+    bench: AlertsHarness, api: httpx.AsyncClient, receiver: Receiver
 ) -> None:
     secret = (await created(api, receiver))["secret"]
     receiver.answers = [reply(503, b"not yet")]
@@ -103,7 +103,7 @@ async def test_a_sample_is_sent_now_and_verifies(
 
 
 async def test_v1a_shows_the_public_half(
-    bench: Bench, api: httpx.AsyncClient, receiver: Receiver
+    bench: AlertsHarness, api: httpx.AsyncClient, receiver: Receiver
 ) -> None:
     made = await created(api, receiver, scheme="v1a")
     assert made["secret"].startswith("whsk_")
@@ -116,7 +116,7 @@ async def test_v1a_shows_the_public_half(
 
 
 async def test_routes_choose_what_an_endpoint_gets(
-    bench: Bench, api: httpx.AsyncClient, receiver: Receiver
+    bench: AlertsHarness, api: httpx.AsyncClient, receiver: Receiver
 ) -> None:
     """Several endpoints per owner, policy and kind of message; thin or full."""
     route = {"event_types": ["retention_task.closed"], "policies": ["default"]}
@@ -135,7 +135,7 @@ async def test_routes_choose_what_an_endpoint_gets(
 
 
 async def test_paused_waits_and_deleted_ends(
-    bench: Bench, api: httpx.AsyncClient, receiver: Receiver
+    bench: AlertsHarness, api: httpx.AsyncClient, receiver: Receiver
 ) -> None:
     await created(api, receiver)
     assert (await api.post("/v1/endpoints/made/pause")).json()["paused_at"]
@@ -156,21 +156,21 @@ async def test_paused_waits_and_deleted_ends(
 
 
 async def test_secrets_are_sealed_anew_with_another_key(
-    bench: Bench, api: httpx.AsyncClient, receiver: Receiver
+    bench: AlertsHarness, api: httpx.AsyncClient, receiver: Receiver
 ) -> None:
     """DELIVERY 7.8: a new key in front, the old one behind, then only the new one."""
     secret = (await created(api, receiver))["secret"]
     old, new = bytes(range(32)), bytes(range(1, 33))
-    secrets = EndpointSecrets(Vault([new, old]))
+    secrets = EndpointSecrets(Encryption([new, old]))
     assert await secrets.seal_anew(bench.engine) == 1
     assert await secrets.seal_anew(bench.engine) == 0
     async with unit_of_work(bench.engine) as work:
-        found = await Endpoints(Vault([new]), {}).find(work, "made")
+        found = await Endpoints(Encryption([new]), {}).find(work, "made")
         assert found is not None
         assert found.standing("signing", bench.clock.now()) == [secret]
         with pytest.raises(Invalid, match="is not among them"):
-            await Endpoints(Vault([old]), {}).find(work, "made")
-        readable = await Endpoints(Vault([old]), {"set": (SecretStr(secret),)}).sendable(work)
+            await Endpoints(Encryption([old]), {}).find(work, "made")
+        readable = await Endpoints(Encryption([old]), {"set": (SecretStr(secret),)}).sendable(work)
     assert [endpoint.id for endpoint in readable] == ["set"], "the others go on"
 
 
@@ -206,7 +206,9 @@ async def test_what_cannot_work_is_refused_by_name(
     assert says in answer.json()["detail"]
 
 
-async def test_only_an_admin_manages_endpoints(bench: Bench, api: httpx.AsyncClient) -> None:
+async def test_only_an_admin_manages_endpoints(
+    bench: AlertsHarness, api: httpx.AsyncClient
+) -> None:
     """R21"""
     token = await Tokens(bench.engine, api_token, bench.clock).create("t", ["tasks:write"])
     headers = {"authorization": f"Bearer {token}"}

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from services.alerts.core.policy import CustomerState, Warned
+from services.alerts.core.policy import CustomerState, WarnedCause
 from services.alerts.core.task import Task
 from services.alerts.handlers.give_verdict import Conflict
 from services.alerts.ports import VerdictGiven
@@ -22,7 +22,7 @@ from shared.postgres.engine import unit_of_work
 from shared.postgres.ledger import Fenced
 from tests.integration.alerts.harness import (
     WALL_0,
-    Bench,
+    AlertsHarness,
     outbox,
     rows,
 )
@@ -32,9 +32,9 @@ pytestmark = pytest.mark.stack
 
 
 @pytest.fixture
-async def bench(engine: AsyncEngine) -> AsyncIterator[Bench]:
+async def bench(engine: AsyncEngine) -> AsyncIterator[AlertsHarness]:
     """One endpoint that nobody sends to."""
-    async with Bench(engine, endpoints={"crm": "http://127.0.0.1:9/hook"}) as made:
+    async with AlertsHarness(engine, endpoints={"crm": "http://127.0.0.1:9/hook"}) as made:
         yield made
 
 
@@ -49,7 +49,7 @@ def bought(customer: str, at: float) -> Activity:
     return event(events.PURCHASE, customer, at)
 
 
-async def test_both_topics_at_once_on_the_same_customers(bench: Bench) -> None:
+async def test_both_topics_at_once_on_the_same_customers(bench: AlertsHarness) -> None:
     """Invariant 10 under any interleaving: row locks in key order, no deadlock, no second task.
 
     Whatever the order, a customer who bought after the warning has a closed task, told once.
@@ -87,11 +87,11 @@ async def test_both_topics_at_once_on_the_same_customers(bench: Bench) -> None:
     assert len([f for f in facts if f.kind == "task_raised"]) == len(tasks)
 
 
-async def test_known_and_unknown_customers_are_locked_and_read_alike(bench: Bench) -> None:
+async def test_known_and_unknown_customers_are_locked_and_read_alike(bench: AlertsHarness) -> None:
     """What is stored of one comes back whole, also beside one that is made in the same turn."""
     state = CustomerState(
         "ann", 3, "high", 0.5, 60.0, "USD", 28, "vip",
-        (Warned("complaint_open", day(1)), Warned("value_falling", day(2), armed=True)),
+        (WarnedCause("complaint_open", day(1)), WarnedCause("value_falling", day(2), armed=True)),
         day(1), (day(2), day(3)), 2, day(5), "price", day(4),
     )  # fmt: skip
     bare = replace(CustomerState("bob"), purchased_at=day(1))
@@ -108,7 +108,7 @@ async def test_known_and_unknown_customers_are_locked_and_read_alike(bench: Benc
         later = replace(
             state, revision=4, band="low", probability=0.1, value_at_risk=1.0, purchased_at=day(6)
         )
-        after = replace(bare, warned=(Warned("churned", day(4)),), recent=(day(4),))
+        after = replace(bare, warned=(WarnedCause("churned", day(4)),), recent=(day(4),))
         await customers.write(work, [later, after], found)
     assert [found[name].state for name in ("ann", "bob")] == [state, bare]
     assert found["new"].state == CustomerState("new")
@@ -117,7 +117,9 @@ async def test_known_and_unknown_customers_are_locked_and_read_alike(bench: Benc
     assert [found[name].state for name in ("ann", "bob")] == [later, after]
 
 
-async def test_a_purchase_that_comes_with_profiles_is_noted_and_closes(bench: Bench) -> None:
+async def test_a_purchase_that_comes_with_profiles_is_noted_and_closes(
+    bench: AlertsHarness,
+) -> None:
     """As one that comes alone."""
     await bench.read_risk(assessed(1, 0), assessed(1, 0, customer_id="c-2", band="low"))
     data = ActivityData(profile=Profile(name="Ann"))
@@ -131,7 +133,7 @@ async def test_a_purchase_that_comes_with_profiles_is_noted_and_closes(bench: Be
 
 @pytest.mark.parametrize("first", ["purchase", "assessment"])
 async def test_a_purchase_and_an_assessment_of_one_customer_follow_one_another(
-    bench: Bench, first: str
+    bench: AlertsHarness, first: str
 ) -> None:
     """Whichever holds the customer's row: the other waits, then sees what it did."""
     known, purchase = assessed(1, 0), bought("c-1", 3)
@@ -157,7 +159,7 @@ async def test_a_purchase_and_an_assessment_of_one_customer_follow_one_another(
     ]
 
 
-async def test_the_same_tasks_whichever_topic_is_read_first(bench: Bench) -> None:
+async def test_the_same_tasks_whichever_topic_is_read_first(bench: AlertsHarness) -> None:
     """A task ends at the first purchase after it was opened, however many are known by then."""
     after = [bought(c, at) for at in (-1, 3, 11) for c in ("c-1", "c-2")]
     await bench.read_activity(*after[::2])
@@ -174,7 +176,9 @@ async def test_the_same_tasks_whichever_topic_is_read_first(bench: Bench) -> Non
     assert [kind for (kind,) in told] == ["retention_task.opened", "retention_task.closed"] * 2
 
 
-async def test_a_purchase_that_an_assessment_tells_first_ends_the_task(bench: Bench) -> None:
+async def test_a_purchase_that_an_assessment_tells_first_ends_the_task(
+    bench: AlertsHarness,
+) -> None:
     """Also where its own event has not been read yet; a refund is no purchase."""
     await bench.read_risk(assessed(1, 0))
     await bench.read_activity(event(events.REFUND, "c-1", 2, ActivityData(amount=1.0)))
@@ -182,7 +186,7 @@ async def test_a_purchase_that_an_assessment_tells_first_ends_the_task(bench: Be
     assert await rows(bench.engine, "SELECT closed_at FROM alerts.task") == [(day(4),)]
 
 
-async def test_task_ids_are_the_same_in_a_second_replay(bench: Bench) -> None:
+async def test_task_ids_are_the_same_in_a_second_replay(bench: AlertsHarness) -> None:
     ids = []
     for _ in range(2):
         await bench.read_risk(assessed(1, 0), assessed(1, 0, customer_id="c-2"))
@@ -192,7 +196,7 @@ async def test_task_ids_are_the_same_in_a_second_replay(bench: Bench) -> None:
     assert ids[:2] == ids[2:]
 
 
-async def empty(bench: Bench) -> None:
+async def empty(bench: AlertsHarness) -> None:
     async with bench.engine.begin() as connection:
         await connection.exec_driver_sql(
             "TRUNCATE alerts.customer, alerts.task, alerts.delivery, alerts.outbox, alerts.trial, "
@@ -200,7 +204,7 @@ async def empty(bench: Bench) -> None:
         )
 
 
-async def test_a_fenced_worker_writes_nothing(bench: Bench) -> None:
+async def test_a_fenced_worker_writes_nothing(bench: AlertsHarness) -> None:
     """Invariant 2."""
     stale = await bench.batch("risk", [risk.ENCODER.encode(assessed(1, 0))])
     await bench.batch("risk", [])
@@ -210,7 +214,7 @@ async def test_a_fenced_worker_writes_nothing(bench: Bench) -> None:
     assert await rows(bench.engine, "SELECT 1 FROM alerts.customer") == []
 
 
-async def test_the_newest_profile_stands_whatever_the_order(bench: Bench) -> None:
+async def test_the_newest_profile_stands_whatever_the_order(bench: AlertsHarness) -> None:
     def profile(name: str, at: float) -> Activity:
         data = ActivityData(profile=Profile(name=name, owner=Owner(id=name)))
         return event(events.PROFILE, "c-1", at, data)
@@ -223,7 +227,7 @@ async def test_the_newest_profile_stands_whatever_the_order(bench: Bench) -> Non
     ]
 
 
-async def test_a_verdict_closes_tells_and_publishes_once(bench: Bench) -> None:
+async def test_a_verdict_closes_tells_and_publishes_once(bench: AlertsHarness) -> None:
     """R27: the owner made contact; what was found is recorded."""
     await bench.read_risk(assessed(1, 0))
     ((task_id,),) = await rows(bench.engine, "SELECT id FROM alerts.task")
@@ -245,7 +249,7 @@ async def test_a_verdict_closes_tells_and_publishes_once(bench: Bench) -> None:
     assert len(await rows(bench.engine, "SELECT 1 FROM alerts.delivery")) == 2
 
 
-async def test_a_task_that_closed_by_itself_may_still_get_a_verdict(bench: Bench) -> None:
+async def test_a_task_that_closed_by_itself_may_still_get_a_verdict(bench: AlertsHarness) -> None:
     await bench.read_risk(assessed(1, 0))
     await bench.read_activity(bought("c-1", 1))
     ((task_id,),) = await rows(bench.engine, "SELECT id FROM alerts.task")
@@ -256,7 +260,7 @@ async def test_a_task_that_closed_by_itself_may_still_get_a_verdict(bench: Bench
     assert len(await rows(bench.engine, "SELECT 1 FROM alerts.delivery")) == 2
 
 
-async def test_in_a_replay_the_ticks_say_when_an_owner_spoke(bench: Bench) -> None:
+async def test_in_a_replay_the_ticks_say_when_an_owner_spoke(bench: AlertsHarness) -> None:
     """Invariant 4."""
     await bench.read_risk(assessed(1, 0))
     tick = Activity(specversion="1.0", id="t", source="/test", type=events.TICK, time=day(9))
@@ -267,7 +271,7 @@ async def test_in_a_replay_the_ticks_say_when_an_owner_spoke(bench: Bench) -> No
     assert result.closed_at == day(9)
 
 
-async def test_created_by_the_wall_opened_by_the_business(bench: Bench) -> None:
+async def test_created_by_the_wall_opened_by_the_business(bench: AlertsHarness) -> None:
     bench.clock.pass_by(timedelta(seconds=3600))
     await bench.read_risk(assessed(1, 0))
     assert await rows(bench.engine, "SELECT opened_at, due_at, created_at FROM alerts.task") == [
@@ -275,7 +279,7 @@ async def test_created_by_the_wall_opened_by_the_business(bench: Bench) -> None:
     ]
 
 
-async def test_a_lost_database_is_transient(bench: Bench) -> None:
+async def test_a_lost_database_is_transient(bench: AlertsHarness) -> None:
     """The worker loop retries it; nothing is half done."""
     batch = await bench.batch("risk", [risk.ENCODER.encode(assessed(1, 0))])
     async with bench.engine.begin() as blocking:

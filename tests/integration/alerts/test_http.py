@@ -14,7 +14,7 @@ from shared.contracts.events import Owner, Profile
 from shared.http.access import Tokens
 from shared.http.app import create_app
 from shared.runtime.health import Health
-from tests.integration.alerts.harness import Bench, running, until
+from tests.integration.alerts.harness import AlertsHarness, running, until
 from tests.integration.alerts.receiver import Receiver, reply
 from tests.unit.alerts.samples import assessed, day
 
@@ -22,14 +22,14 @@ pytestmark = pytest.mark.stack
 
 
 @pytest.fixture
-async def bench(engine: AsyncEngine, receiver: Receiver) -> AsyncIterator[Bench]:
+async def bench(engine: AsyncEngine, receiver: Receiver) -> AsyncIterator[AlertsHarness]:
     """One endpoint."""
-    async with Bench(engine, endpoints={"crm": receiver.url}) as made:
+    async with AlertsHarness(engine, endpoints={"crm": receiver.url}) as made:
         yield made
 
 
 @pytest.fixture
-async def api(bench: Bench) -> AsyncIterator[httpx.AsyncClient]:
+async def api(bench: AlertsHarness) -> AsyncIterator[httpx.AsyncClient]:
     """A client with a token that may do everything here."""
     tokens = Tokens(bench.engine, api_token, bench.clock)
     token = await tokens.create("test", ["customers:read", "tasks:write"])
@@ -43,7 +43,7 @@ async def api(bench: Bench) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def profile(bench: Bench, customer: str, owner: str) -> None:
+async def profile(bench: AlertsHarness, customer: str, owner: str) -> None:
     data = ActivityData(profile=Profile(name=customer.upper(), owner=Owner(id=owner)))
     await bench.read_activity(
         Activity(specversion="1.0", id="p", source="/t", type=events.PROFILE, time=day(-1),
@@ -51,7 +51,7 @@ async def profile(bench: Bench, customer: str, owner: str) -> None:
     )  # fmt: skip
 
 
-async def test_tasks_page_by_page(bench: Bench, api: httpx.AsyncClient) -> None:
+async def test_tasks_page_by_page(bench: AlertsHarness, api: httpx.AsyncClient) -> None:
     """Several open at the same instant, none missed and none twice."""
     await bench.read_risk(*(assessed(1, n // 3, customer_id=f"c-{n}") for n in range(10)))
     seen, cursor = [], ""
@@ -67,7 +67,7 @@ async def test_tasks_page_by_page(bench: Bench, api: httpx.AsyncClient) -> None:
     assert opened == sorted(opened, reverse=True)
 
 
-async def test_filters_and_languages(bench: Bench, api: httpx.AsyncClient) -> None:
+async def test_filters_and_languages(bench: AlertsHarness, api: httpx.AsyncClient) -> None:
     await profile(bench, "c-1", "o-1")
     await bench.read_risk(
         assessed(1, 0),
@@ -91,7 +91,7 @@ async def test_filters_and_languages(bench: Bench, api: httpx.AsyncClient) -> No
     assert one["reasons"][0]["text"].startswith("Buys every 9 days")
 
 
-async def test_a_verdict_through_the_api(bench: Bench, api: httpx.AsyncClient) -> None:
+async def test_a_verdict_through_the_api(bench: AlertsHarness, api: httpx.AsyncClient) -> None:
     await bench.read_risk(assessed(1, 0))
     ((task,),) = [(await api.get("/v1/tasks")).json()["items"]]
     path = f"/v1/tasks/{task['id']}/close"
@@ -132,7 +132,7 @@ async def test_what_is_wrong_is_a_problem_document(
 
 
 async def test_deliveries_with_their_attempts(
-    bench: Bench, api: httpx.AsyncClient, receiver: Receiver
+    bench: AlertsHarness, api: httpx.AsyncClient, receiver: Receiver
 ) -> None:
     receiver.answers = [reply(500, b"down")]
     await bench.read_risk(assessed(1, 0))
@@ -161,7 +161,12 @@ async def test_deliveries_with_their_attempts(
     ],
 )
 async def test_every_route_wants_its_scope(
-    bench: Bench, api: httpx.AsyncClient, scope: str | None, method: str, path: str, status: int
+    bench: AlertsHarness,
+    api: httpx.AsyncClient,
+    scope: str | None,
+    method: str,
+    path: str,
+    status: int,
 ) -> None:
     """R21"""
     headers = {"authorization": ""}

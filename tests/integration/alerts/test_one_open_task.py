@@ -13,7 +13,7 @@ from services.alerts.core.task_lifecycle import Acknowledge, Closed409, Dismiss
 from services.alerts.ports import VerdictGiven
 from shared.contracts import events
 from shared.contracts.activity import Activity, ActivityData
-from tests.integration.alerts.harness import Bench, outbox, rows
+from tests.integration.alerts.harness import AlertsHarness, outbox, rows
 from tests.unit.alerts.samples import SILENT, assessed, day
 
 pytestmark = pytest.mark.stack
@@ -25,7 +25,7 @@ CAUSES = ("silence_beyond_rhythm", "complaint_open", "frequency_falling")
 
 async def test_one_open_task_of_a_customer_and_cause_whatever_races(engine: AsyncEngine) -> None:
     """Assessments in two replicas, purchases, verdicts, dismissals and timers in two replicas."""
-    async with Bench(engine, endpoints={"crm": "http://127.0.0.1:9/hook"}) as bench:
+    async with AlertsHarness(engine, endpoints={"crm": "http://127.0.0.1:9/hook"}) as bench:
         bench.policy = read(
             {"name": "test", "cooldown_days": 0, "open_tasks_max": 3, "expire_days": 25,
              "playbooks": [{"id": "p", "response_hours": 1}]}
@@ -55,7 +55,7 @@ async def test_one_open_task_of_a_customer_and_cause_whatever_races(engine: Asyn
         assert len(told) == len(set(told))
 
 
-async def risks(bench: Bench, seed: int, topic: str) -> None:
+async def risks(bench: AlertsHarness, seed: int, topic: str) -> None:
     chance = random.Random(seed)  # noqa: S311 (an order, not a secret)
     for revision in range(ROUNDS * 2):
         reason = msgspec.structs.replace(SILENT, code=CAUSES[(revision + seed) % len(CAUSES)])
@@ -69,7 +69,7 @@ async def risks(bench: Bench, seed: int, topic: str) -> None:
         await bench.assess()(await bench.batch(topic, values))
 
 
-async def purchases(bench: Bench) -> None:
+async def purchases(bench: AlertsHarness) -> None:
     for at in range(ROUNDS):
         await bench.read_activity(
             *(
@@ -80,7 +80,7 @@ async def purchases(bench: Bench) -> None:
         )  # fmt: skip
 
 
-async def owners(bench: Bench, seed: int) -> None:
+async def owners(bench: AlertsHarness, seed: int) -> None:
     chance = random.Random(seed)  # noqa: S311
     act, give = bench.act(), bench.give_verdict()
     for _ in range(ROUNDS):
@@ -97,14 +97,14 @@ async def owners(bench: Bench, seed: int) -> None:
         await asyncio.sleep(0)
 
 
-async def timers(bench: Bench) -> None:
+async def timers(bench: AlertsHarness) -> None:
     tend = bench.tend()
     for _ in range(ROUNDS):
         bench.clock.pass_by(timedelta(days=3))
         await tend.turn()
 
 
-async def law(bench: Bench, looks: int = 20) -> None:
+async def law(bench: AlertsHarness, looks: int = 20) -> None:
     for _ in range(looks):
         twice = await rows(
             bench.engine,

@@ -17,7 +17,7 @@ from shared.contracts.activity import Activity, ActivityData
 from shared.http.access import Tokens
 from shared.http.app import create_app
 from shared.runtime.health import Health
-from tests.integration.alerts.harness import Bench, outbox, rows
+from tests.integration.alerts.harness import AlertsHarness, outbox, rows
 from tests.unit.alerts.samples import assessed, day
 
 pytestmark = pytest.mark.stack
@@ -28,9 +28,9 @@ HELD_OUT = {c for c in CUSTOMERS if drawn("test", c, SHARE)}
 
 
 @pytest.fixture
-async def bench(engine: AsyncEngine) -> AsyncIterator[Bench]:
+async def bench(engine: AsyncEngine) -> AsyncIterator[AlertsHarness]:
     """A policy that leaves two of five customers alone."""
-    async with Bench(engine) as made:
+    async with AlertsHarness(engine) as made:
         made.policy = read({"name": "test", "holdout": {"share": SHARE}})
         yield made
 
@@ -43,7 +43,9 @@ def bought(customer: str, at: float, amount: float, number: int = 0, **more: Any
     )  # fmt: skip
 
 
-async def test_both_arms_are_measured_alike_whatever_comes_first_or_twice(bench: Bench) -> None:
+async def test_both_arms_are_measured_alike_whatever_comes_first_or_twice(
+    bench: AlertsHarness,
+) -> None:
     """R27 R28: when and how much, without anyone typing."""
     treated = next(c for c in CUSTOMERS if c not in HELD_OUT)
     held = next(iter(sorted(HELD_OUT)))
@@ -81,7 +83,7 @@ async def test_both_arms_are_measured_alike_whatever_comes_first_or_twice(bench:
     assert (left.customer_id, left.policy, left.until) == (held, "test@1", day(28))
 
 
-async def test_many_purchases_are_kept_once_whether_new_or_known(bench: Bench) -> None:
+async def test_many_purchases_are_kept_once_whether_new_or_known(bench: AlertsHarness) -> None:
     """In the way for many at once: one known among them leaves none of the others out."""
     kept = "SELECT customer_id, id, amount FROM alerts.purchase ORDER BY customer_id, id"
     first = [bought(c, 1, 10.0) for c in sorted(CUSTOMERS[:COPIED_MIN])]
@@ -94,7 +96,7 @@ async def test_many_purchases_are_kept_once_whether_new_or_known(bench: Bench) -
     assert await rows(bench.engine, kept) == sorted(expected)
 
 
-async def test_many_assessments_are_kept_once_whether_new_or_known(bench: Bench) -> None:
+async def test_many_assessments_are_kept_once_whether_new_or_known(bench: AlertsHarness) -> None:
     """Read again after a rewind, they stay as they were, beside those that are new."""
     many = [assessed(1, 0, customer_id=c) for c in CUSTOMERS[: 2 * COPIED_MIN]]
     await bench.read_risk(*many[:COPIED_MIN], many[0])
@@ -105,7 +107,7 @@ async def test_many_assessments_are_kept_once_whether_new_or_known(bench: Bench)
     ]
 
 
-async def test_purchases_are_kept_only_for_so_long(bench: Bench) -> None:
+async def test_purchases_are_kept_only_for_so_long(bench: AlertsHarness) -> None:
     await bench.read_activity(bought("c-1", 0, 1.0, 1), bought("c-1", 50, 1.0, 2))
     bench.clock.at = day(61)
     await bench.tend().turn()
@@ -113,7 +115,7 @@ async def test_purchases_are_kept_only_for_so_long(bench: Bench) -> None:
 
 
 @pytest.fixture
-async def api(bench: Bench) -> AsyncIterator[httpx.AsyncClient]:
+async def api(bench: AlertsHarness) -> AsyncIterator[httpx.AsyncClient]:
     tokens = Tokens(bench.engine, api_token, bench.clock)
     token = await tokens.create("ann", ["customers:read"])
     app = create_app("test", Health(bench.clock))
@@ -126,7 +128,9 @@ async def api(bench: Bench) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def test_the_report_finds_what_was_planted(bench: Bench, api: httpx.AsyncClient) -> None:
+async def test_the_report_finds_what_was_planted(
+    bench: AlertsHarness, api: httpx.AsyncClient
+) -> None:
     """R28: seven of ten who were treated come back, three of ten of the others."""
     empty = (await api.get("/v1/effect")).json()["whole"]
     assert (empty["claim"], empty["reading"]) == ("not_enough_data", "Not enough data yet")
@@ -163,7 +167,7 @@ async def test_the_report_finds_what_was_planted(bench: Bench, api: httpx.AsyncC
         assert "<svg" in page.text
 
 
-async def test_a_measured_save_rate_orders_the_next_tasks(bench: Bench) -> None:
+async def test_a_measured_save_rate_orders_the_next_tasks(bench: AlertsHarness) -> None:
     async with bench.engine.begin() as connection:
         await connection.exec_driver_sql(
             "INSERT INTO alerts.save_rate VALUES ('any', 0.5, 100, 100, now())"

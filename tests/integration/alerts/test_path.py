@@ -8,7 +8,7 @@ from shared.contracts.dead_letter import DeadLetter
 from shared.contracts.events import Owner, Profile
 from shared.kafka.producer import Producer, Record
 from tests.integration.alerts.receiver import SECRET, Receiver
-from tests.integration.alerts.running import Place, alerts
+from tests.integration.alerts.running import ServiceEnvironment, alerts
 from tests.unit.alerts.samples import assessed, day
 
 pytestmark = pytest.mark.stack
@@ -17,7 +17,7 @@ ANN = Profile(name="Household 1", owner=Owner(id="o-1", name="Ann"), language="z
 
 
 async def test_from_assessment_to_signed_task_and_back(
-    place: Place, upstream: Producer, receiver: Receiver
+    place: ServiceEnvironment, upstream: Producer, receiver: Receiver
 ) -> None:
     """R27: a warned customer comes back; the recovery is recorded and told."""
     async with alerts(place) as service:
@@ -52,7 +52,7 @@ async def test_from_assessment_to_signed_task_and_back(
 
 
 async def test_duplicates_never_reach_a_second_task(
-    place: Place, upstream: Producer, receiver: Receiver
+    place: ServiceEnvironment, upstream: Producer, receiver: Receiver
 ) -> None:
     """Invariants 1 and 10: sent twice, and the whole topic read again from its start."""
     customers = [f"c-{n}" for n in range(20)]
@@ -73,7 +73,7 @@ async def test_duplicates_never_reach_a_second_task(
 
 
 async def test_a_backfill_opens_and_closes_nothing(
-    place: Place, upstream: Producer, receiver: Receiver
+    place: ServiceEnvironment, upstream: Producer, receiver: Receiver
 ) -> None:
     """Invariant 9."""
     async with alerts(place):
@@ -89,7 +89,7 @@ async def test_a_backfill_opens_and_closes_nothing(
 
 
 async def test_what_cannot_be_read_is_parked_and_delays_nothing(
-    place: Place, upstream: Producer, receiver: Receiver
+    place: ServiceEnvironment, upstream: Producer, receiver: Receiver
 ) -> None:
     """Invariant 7."""
     key = b"c-1"
@@ -117,7 +117,7 @@ async def test_what_cannot_be_read_is_parked_and_delays_nothing(
 
 
 async def test_a_customer_who_must_not_be_contacted(
-    place: Place, upstream: Producer, receiver: Receiver
+    place: ServiceEnvironment, upstream: Producer, receiver: Receiver
 ) -> None:
     async with alerts(place):
         await upstream.send([place.risk(assessed(1, 0))])
@@ -135,7 +135,7 @@ async def test_a_customer_who_must_not_be_contacted(
 
 
 async def test_operators_see_tasks_and_deliveries(
-    place: Place, upstream: Producer, receiver: Receiver
+    place: ServiceEnvironment, upstream: Producer, receiver: Receiver
 ) -> None:
     async with alerts(place):
         await upstream.send([place.risk(assessed(1, 0))])
@@ -152,7 +152,7 @@ async def test_operators_see_tasks_and_deliveries(
 
 
 async def test_an_owners_verdict_reaches_the_treatment_topic(
-    place: Place, upstream: Producer, receiver: Receiver
+    place: ServiceEnvironment, upstream: Producer, receiver: Receiver
 ) -> None:
     """R27"""
     token = (

@@ -18,7 +18,7 @@ from services.alerts.delivery.sender import raise_alarm
 from shared.kernel.errors import Invalid
 from tests.fakes.crm.zoho import FakeZoho
 from tests.integration.alerts.harness import (
-    Bench,
+    AlertsHarness,
     rows,
     running,
     until,
@@ -59,7 +59,7 @@ async def wire() -> AsyncIterator[Wire]:
         yield found
 
 
-async def stored(bench: Bench, kind: Kind, url: str) -> str:
+async def stored(bench: AlertsHarness, kind: Kind, url: str) -> str:
     """Store an endpoint as it was before the rule, with a task that waits for it; returns the
     field that is wrong with it."""
     fake = FakeZoho(url=url)
@@ -85,7 +85,7 @@ def alarms() -> float:
 async def test_it_is_switched_off_with_its_reason_before_anything_is_sent(
     engine: AsyncEngine, kind: Kind
 ) -> None:
-    async with wire() as there, Bench(engine) as bench:
+    async with wire() as there, AlertsHarness(engine) as bench:
         field_wrong = await stored(bench, kind, there.url)
         strict, before = replace(bench, https_only=True), alarms()
 
@@ -113,7 +113,7 @@ async def test_the_sender_sends_it_nothing_even_where_it_is_on(
     engine: AsyncEngine, kind: Kind
 ) -> None:
     """Nor does whoever tries it out: no way leads around the connector."""
-    async with wire() as there, Bench(engine) as bench:
+    async with wire() as there, AlertsHarness(engine) as bench:
         field_wrong = await stored(bench, kind, there.url)
         strict, before = replace(bench, https_only=True), alarms()
         managing = await strict.managing()
@@ -135,7 +135,7 @@ async def test_the_sender_sends_it_nothing_even_where_it_is_on(
 
 async def test_it_is_sent_what_waited_once_its_address_is_allowed(engine: AsyncEngine) -> None:
     """The rule is what held it back, and nothing else."""
-    async with wire() as there, Bench(engine) as bench:
+    async with wire() as there, AlertsHarness(engine) as bench:
         await stored(bench, "webhook", there.url)
         may_not = partial(refused, https_only=True)
         await bench.admin.switch_off(may_not, bench.clock.now())

@@ -15,19 +15,19 @@ from services.alerts.core.policy_document import read
 from services.alerts.core.scheduled_tasks import month_days
 from services.alerts.core.task_lifecycle import Start
 from services.alerts.inbound.http import add_routes
-from services.alerts.store.policies import Rules
+from services.alerts.store.policies import Policies
 from services.alerts.store.tables import api_token
 from services.alerts.store.tasks import QueueFilter, Tasks
 from shared.contracts import events
 from shared.contracts.activity import Activity, ActivityData
 from shared.contracts.changes import CustomerChanged
 from shared.contracts.events import Owner, Profile
-from shared.contracts.risk import Grade, Standing
+from shared.contracts.risk import Classification, Grade
 from shared.http.access import Tokens
 from shared.http.app import create_app
 from shared.postgres.engine import unit_of_work
 from shared.runtime.health import Health
-from tests.integration.alerts.harness import Bench, outbox, rows
+from tests.integration.alerts.harness import AlertsHarness, outbox, rows
 from tests.unit.alerts.samples import assessed, day, sign
 
 pytestmark = pytest.mark.stack
@@ -49,8 +49,8 @@ SAVED = named(read(POLICY), "greet").save_rate
 
 
 @pytest.fixture
-async def bench(engine: AsyncEngine) -> AsyncIterator[Bench]:
-    async with Bench(engine, endpoints={"crm": "http://127.0.0.1:9/hook"}) as made:
+async def bench(engine: AsyncEngine) -> AsyncIterator[AlertsHarness]:
+    async with AlertsHarness(engine, endpoints={"crm": "http://127.0.0.1:9/hook"}) as made:
         made.policy = read(POLICY)
         yield made
 
@@ -62,14 +62,14 @@ def event(customer: str, at: float, kind: str, **data: Any) -> Activity:
     )  # fmt: skip
 
 
-async def raised(bench: Bench) -> list[tuple[str, str]]:
+async def raised(bench: AlertsHarness) -> list[tuple[str, str]]:
     found = await rows(
         bench.engine, "SELECT customer_id, cause FROM alerts.task ORDER BY opened_at, customer_id"
     )
     return [(customer, cause) for customer, cause in found]
 
 
-async def test_birthdays_holidays_and_revisits_fire_once_on_their_day(bench: Bench) -> None:
+async def test_birthdays_holidays_and_revisits_fire_once_on_their_day(bench: AlertsHarness) -> None:
     """R11: day 0 is 2 October 2017."""
     born = Profile(birthday=date(1980, 10, 4), owner=Owner(id="o-1"))
     await bench.read_activity(
@@ -79,7 +79,7 @@ async def test_birthdays_holidays_and_revisits_fire_once_on_their_day(bench: Ben
         event("c-3", -1, events.PURCHASE, amount=1.0),
     )  # fmt: skip
     await bench.read_risk(
-        assessed(1, 0, "low", customer_id="c-3", standing=Standing(grade="vip"),
+        assessed(1, 0, "low", customer_id="c-3", standing=Classification(grade="vip"),
                  last_purchase_at=day(-1))
     )  # fmt: skip
     await bench.take_care()(day(0))
@@ -99,11 +99,13 @@ async def test_birthdays_holidays_and_revisits_fire_once_on_their_day(bench: Ben
     assert '"kind":"care"' in told
 
 
-async def test_a_task_that_no_risk_raised_says_what_is_known_of_the_customer(bench: Bench) -> None:
+async def test_a_task_that_no_risk_raised_says_what_is_known_of_the_customer(
+    bench: AlertsHarness,
+) -> None:
     """Band, probability, value, currency and grade of the newest assessment; else nothing."""
     await bench.read_risk(
-        assessed(1, 0, "watch", customer_id="c-1", probability=0.4, standing=Standing(grade="vip"),
-                 signs=[])
+        assessed(1, 0, "watch", customer_id="c-1", probability=0.4,
+                 standing=Classification(grade="vip"), signs=[])
     )  # fmt: skip
     born = Profile(birthday=date(1980, 10, 4))
     await bench.read_activity(event("c-1", -9, events.PROFILE, profile=born))
@@ -121,7 +123,9 @@ async def test_a_task_that_no_risk_raised_says_what_is_known_of_the_customer(ben
     ]
 
 
-async def test_a_purchase_ends_no_care_task_and_it_stands_in_no_warnings_way(bench: Bench) -> None:
+async def test_a_purchase_ends_no_care_task_and_it_stands_in_no_warnings_way(
+    bench: AlertsHarness,
+) -> None:
     born = Profile(birthday=date(1980, 10, 3))
     await bench.read_activity(event("c-1", -9, events.PROFILE, profile=born))
     await bench.take_care()(day(0))
@@ -144,7 +148,7 @@ def entered(customer: str, sequence: int, **more: Any) -> CustomerChanged:
     return CustomerChanged(customer_id=customer, sequence=sequence, **fields)
 
 
-async def test_entering_a_segment_triggers_its_action_exactly_once(bench: Bench) -> None:
+async def test_entering_a_segment_triggers_its_action_exactly_once(bench: AlertsHarness) -> None:
     """R18"""
     await bench.read_changes(
         entered("c-1", 1),
@@ -162,7 +166,7 @@ async def test_entering_a_segment_triggers_its_action_exactly_once(bench: Bench)
     assert (await raised(bench))[1:] == [("c-4", "segment:other"), ("c-1", "segment:big")]
 
 
-async def left_tasks(bench: Bench) -> list[tuple[Any, ...]]:
+async def left_tasks(bench: AlertsHarness) -> list[tuple[Any, ...]]:
     return await rows(
         bench.engine,
         "SELECT customer_id, status, close_reason, version FROM alerts.task "
@@ -174,7 +178,7 @@ def left(customer: str, sequence: int, **more: Any) -> CustomerChanged:
     return entered(customer, sequence, kind="segment_left", **more)
 
 
-async def test_leaving_the_segment_ends_its_task_and_tells_so(bench: Bench) -> None:
+async def test_leaving_the_segment_ends_its_task_and_tells_so(bench: AlertsHarness) -> None:
     """However far its owner has come, as where a sign is over; other tasks stay."""
     await bench.read_risk(assessed(1, 0, customer_id="c-1"))
     await bench.read_changes(entered("c-1", 1), entered("c-2", 1), entered("c-3", 1))
@@ -198,7 +202,7 @@ async def test_leaving_the_segment_ends_its_task_and_tells_so(bench: Bench) -> N
     assert sorted(treatments) == [("c-1", "left_segment"), ("c-2", "left_segment")]
 
 
-async def test_an_exit_that_is_read_again_ends_no_later_entrys_task(bench: Bench) -> None:
+async def test_an_exit_that_is_read_again_ends_no_later_entrys_task(bench: AlertsHarness) -> None:
     way = [entered("c-1", 1), left("c-1", 2), entered("c-1", 3, at=day(2))]
     await bench.read_changes(*way)
     once = [("c-1", "closed", "left_segment", 2), ("c-1", "open", None, 1)]
@@ -210,14 +214,14 @@ async def test_an_exit_that_is_read_again_ends_no_later_entrys_task(bench: Bench
     assert [row[1] for row in await left_tasks(bench)] == ["closed", "closed"]
 
 
-async def test_entries_around_a_silent_exit_have_one_task(bench: Bench) -> None:
+async def test_entries_around_a_silent_exit_have_one_task(bench: AlertsHarness) -> None:
     """A second open one of the same segment would be refused by the table, again and again."""
     await bench.read_changes(entered("c-1", 1), left("c-1", 2, silent=True), entered("c-1", 3))
     assert await left_tasks(bench) == [("c-1", "open", None, 1)]
 
 
 async def test_a_policy_that_asks_no_more_about_a_segment_leaves_no_task_behind(
-    bench: Bench,
+    bench: AlertsHarness,
 ) -> None:
     await bench.read_changes(entered("c-1", 1))
     bench.policy = read({"name": "test"})
@@ -227,11 +231,13 @@ async def test_a_policy_that_asks_no_more_about_a_segment_leaves_no_task_behind(
 
 
 async def test_a_grade_set_by_hand_counts_for_planned_tasks_whichever_topic_is_faster(
-    bench: Bench,
+    bench: AlertsHarness,
 ) -> None:
     """The change is read before an older assessment, and after it."""
     by_hand = entered("c-1", 1, kind="grade_changed", segment=None, before="regular", after="vip")
-    older = assessed(1, 0, "watch", customer_id="c-1", standing=Standing(grade="regular"), signs=[])
+    older = assessed(
+        1, 0, "watch", customer_id="c-1", standing=Classification(grade="regular"), signs=[]
+    )
     await bench.read_changes(by_hand)
     await bench.read_risk(older)
     await bench.read_risk(msgspec.structs.replace(older, customer_id="c-2"))
@@ -248,7 +254,7 @@ async def test_a_grade_set_by_hand_counts_for_planned_tasks_whichever_topic_is_f
     assert found == [("c-1", "vip", 0), ("c-2", "vip", 0)]
     await bench.read_risk(
         msgspec.structs.replace(
-            older, revision=2, assessed_at=day(5), standing=Standing(grade="potential")
+            older, revision=2, assessed_at=day(5), standing=Classification(grade="potential")
         )
     )
     grades = await rows(bench.engine, "SELECT customer_id, grade FROM alerts.customer ORDER BY 1")
@@ -256,11 +262,17 @@ async def test_a_grade_set_by_hand_counts_for_planned_tasks_whichever_topic_is_f
 
 
 async def test_a_task_that_was_faster_than_the_first_assessment_learns_its_numbers(
-    bench: Bench,
+    bench: AlertsHarness,
 ) -> None:
     await bench.read_changes(entered("c-1", 1))
     first = assessed(
-        1, 2, "watch", customer_id="c-1", probability=0.4, standing=Standing(grade="vip"), signs=[]
+        1,
+        2,
+        "watch",
+        customer_id="c-1",
+        probability=0.4,
+        standing=Classification(grade="vip"),
+        signs=[],
     )
     await bench.read_risk(first)
     found = await rows(
@@ -275,7 +287,7 @@ async def test_a_task_that_was_faster_than_the_first_assessment_learns_its_numbe
     assert await rows(bench.engine, "SELECT probability, version FROM alerts.task") == [(0.4, 2)]
 
 
-async def test_planned_tasks_stand_in_the_queue_by_worth(bench: Bench) -> None:
+async def test_planned_tasks_stand_in_the_queue_by_worth(bench: AlertsHarness) -> None:
     await bench.read_risk(
         *(assessed(1, 0, "low", customer_id=f"c-{n}", value_at_risk=float(n), signs=[])
           for n in (1, 3, 2))
@@ -287,13 +299,13 @@ async def test_planned_tasks_stand_in_the_queue_by_worth(bench: Bench) -> None:
 
 
 async def test_a_complaint_of_a_vip_comes_before_those_of_others_and_by_worth(
-    bench: Bench,
+    bench: AlertsHarness,
 ) -> None:
     """Thirty complaints; the grade decides first, then value at risk times the save rate."""
     grades: list[Grade | None] = ["regular", "potential", None, "vip"]
     await bench.read_risk(
         *(assessed(1, 0, "low", customer_id=f"c-{n:02}", value_at_risk=float(30 - n),
-                   standing=Standing(grade=grades[n % 4]), signs=[sign("complaint_open")])
+                   standing=Classification(grade=grades[n % 4]), signs=[sign("complaint_open")])
           for n in range(30))
     )  # fmt: skip
     async with unit_of_work(bench.engine) as work:
@@ -306,7 +318,7 @@ async def test_a_complaint_of_a_vip_comes_before_those_of_others_and_by_worth(
 
 
 @pytest.fixture
-async def api(bench: Bench) -> AsyncIterator[httpx.AsyncClient]:
+async def api(bench: AlertsHarness) -> AsyncIterator[httpx.AsyncClient]:
     tokens = Tokens(bench.engine, api_token, bench.clock)
     token = await tokens.create("ann", ["customers:read"])
     app = create_app("test", Health(bench.clock))
@@ -320,7 +332,7 @@ async def api(bench: Bench) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def test_a_dry_run_says_what_would_have_been_raised_for_whom_and_how_rightly(
-    bench: Bench, api: httpx.AsyncClient
+    bench: AlertsHarness, api: httpx.AsyncClient
 ) -> None:
     """Ten customers of whom one has a sign that the policy in force lets pass; three of the ten
     came back within the ten days that were left of their lapse length."""
@@ -334,7 +346,7 @@ async def test_a_dry_run_says_what_would_have_been_raised_for_whom_and_how_right
     await bench.read_activity(event("c-3", 11, events.PURCHASE, amount=1.0))
     off = POLICY | {"signs": {"value_falling": {"enabled": False}}}
     async with unit_of_work(bench.engine) as work:
-        await Rules().put(work, read(off), "ann", day(0))
+        await Policies().put(work, read(off), "ann", day(0))
     before = await rows(bench.engine, "SELECT count(*) FROM alerts.task")
     answer = await api.post(
         f"/v1/policy/dry-run?begin={day(-1):%FT%TZ}&end={day(40):%FT%TZ}", json=POLICY

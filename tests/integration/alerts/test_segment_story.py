@@ -11,7 +11,7 @@ from services.scoring.core.features.compute import features
 from services.scoring.core.features.events import DAY_S, EventColumns
 from services.scoring.core.features.fold import fold
 from services.scoring.core.features.state import empty
-from services.scoring.core.segments.rules import Rules, rule
+from services.scoring.core.segments.rules import SegmentRules, rule
 from services.scoring.core.value.classify import (
     NONE,
     Before,
@@ -19,16 +19,16 @@ from services.scoring.core.value.classify import (
     Valuation,
     assess,
 )
-from services.scoring.core.value.compare import Comparison, Subject, is_told
+from services.scoring.core.value.compare import ChangeSubject, ClassificationComparison, is_told
 from shared.contracts.changes import CustomerChanged
-from tests.integration.alerts.harness import Bench, rows
+from tests.integration.alerts.harness import AlertsHarness, rows
 from tests.unit.alerts.samples import DAY_0, day
 from tests.unit.scoring_core.histories import columns
 
 pytestmark = pytest.mark.stack
 
 BY = Valuation(
-    rules=Rules(1, (rule("quiet", 1, 1, "recency_days > 30.0", action="greet"),)),
+    rules=SegmentRules(1, (rule("quiet", 1, 1, "recency_days > 30.0", action="greet"),)),
     policy_version=1,
 )
 POLICY = read({"name": "test", "playbooks": [{"id": "greet", "channels": ["phone"]}]})
@@ -50,8 +50,8 @@ class Scored:
         x = features(fold(empty(1), purchases(past)), now)
         risk = Risk(np.zeros(1, np.int8), np.full(1, 0.1), np.zeros(1))
         said = assess(x, now, risk, np.zeros((1, 16), np.uint32), [None], self.before, BY)
-        found = Comparison.of(said, self.before, BY)
-        changes = found.changes(Subject(0, "c-1", self.sequence, day(at)), silent=False)
+        found = ClassificationComparison.of(said, self.before, BY)
+        changes = found.changes(ChangeSubject(0, "c-1", self.sequence, day(at)), silent=False)
         self.sequence += len(changes)
         one = np.ones(1, np.int64)
         self.before = Before(
@@ -69,7 +69,7 @@ def purchases(days: list[float]) -> EventColumns:
 async def test_a_quiet_customer_has_a_task_until_the_quiet_is_over(engine: AsyncEngine) -> None:
     """It is raised on entry, ends on exit, and is raised anew for the next time."""
     customer = Scored([-20.0, -10.0, 0.0, 45.0])
-    async with Bench(engine, endpoints={"crm": "http://127.0.0.1:9/hook"}) as bench:
+    async with AlertsHarness(engine, endpoints={"crm": "http://127.0.0.1:9/hook"}) as bench:
         bench.policy = POLICY
         await bench.read_changes(*customer.look(1))
         assert await rows(engine, TASKS) == []

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from shared.contracts import events
 from shared.contracts.events import Profile
 from shared.runtime.isolation import ALONE_FROM, ALONE_MAX
-from tests.integration.alerts.harness import Bench, rows
+from tests.integration.alerts.harness import AlertsHarness, rows
 from tests.integration.alerts.one_pass import POLICY, one_pass
 from tests.integration.alerts.test_planned import event
 from tests.unit.alerts.samples import assessed
@@ -51,7 +51,7 @@ STEP = 0.01
 @pytest.fixture
 async def prepared(engine: AsyncEngine) -> AsyncEngine:
     """Three customers with a birthday on day 2, and an open task each since day 1."""
-    async with Bench(engine) as bench:
+    async with AlertsHarness(engine) as bench:
         bench.policy = POLICY
         born = Profile(birthday=date(1980, 10, 4))
         await bench.read_activity(
@@ -117,7 +117,7 @@ async def test_an_operator_sees_it_and_releases_it(
     assert "  aside since " in shown
     assert (await _command(database_url, "release", "expiry"))[0] == 0
     assert (await _command(database_url, "release", "expiry"))[0] == 1, "nothing is left"
-    async with Bench(prepared) as bench:
+    async with AlertsHarness(prepared) as bench:
         bench.clock.at, bench.policy = bench.clock.at.replace(year=2018), POLICY
         await bench.tend().turn()
     assert await rows(prepared, DONE["tend"]) == [("c-1",), ("c-2",), ("c-poison",)]
@@ -126,7 +126,7 @@ async def test_an_operator_sees_it_and_releases_it(
 async def test_a_step_that_raises_is_set_aside_and_the_others_go_on(
     prepared: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with Bench(prepared) as bench:
+    async with AlertsHarness(prepared) as bench:
         bench.clock.at, bench.policy = bench.clock.at.replace(year=2018), POLICY
         tend = bench.tend()
 

@@ -13,8 +13,8 @@ from services.alerts.ports import VerdictGiven
 from services.alerts.settings import POLICY_FILE
 from shared.contracts import events
 from shared.contracts.activity import Activity, ActivityData
-from shared.contracts.risk import Standing
-from tests.integration.alerts.harness import Bench, outbox, rows
+from shared.contracts.risk import Classification
+from tests.integration.alerts.harness import AlertsHarness, outbox, rows
 from tests.unit.alerts.samples import assessed, day, sign
 
 pytestmark = pytest.mark.stack
@@ -24,9 +24,9 @@ COMPLAINT = sign("complaint_open", 1.0, complaints_open=1.0)
 
 
 @pytest.fixture
-async def bench(engine: AsyncEngine) -> AsyncIterator[Bench]:
+async def bench(engine: AsyncEngine) -> AsyncIterator[AlertsHarness]:
     """One endpoint that nobody sends to, and the policy that comes along."""
-    async with Bench(engine, endpoints={"crm": "http://127.0.0.1:9/hook"}) as made:
+    async with AlertsHarness(engine, endpoints={"crm": "http://127.0.0.1:9/hook"}) as made:
         made.policy = read_policy(Path(POLICY_FILE))
         yield made
 
@@ -36,19 +36,21 @@ def bought(at: float) -> Activity:
                     time=day(at), subject="c-1", data=ActivityData(amount=1.0))  # fmt: skip
 
 
-async def tasks(bench: Bench) -> list[tuple[Any, ...]]:
+async def tasks(bench: AlertsHarness) -> list[tuple[Any, ...]]:
     return await rows(
         bench.engine,
         "SELECT cause, causes, status, close_reason, version FROM alerts.task ORDER BY opened_at",
     )
 
 
-async def told(bench: Bench) -> list[str]:
+async def told(bench: AlertsHarness) -> list[str]:
     found = await rows(bench.engine, "SELECT kind FROM alerts.delivery ORDER BY seq")
     return [kind.removeprefix("retention_task.") for (kind,) in found]
 
 
-async def test_who_stops_comes_back_and_stops_again_is_warned_about_twice(bench: Bench) -> None:
+async def test_who_stops_comes_back_and_stops_again_is_warned_about_twice(
+    bench: AlertsHarness,
+) -> None:
     await bench.read_risk(assessed(1, 0))
     await bench.read_activity(bought(2))
     await bench.read_risk(assessed(2, 22, last_purchase_at=day(2)))
@@ -61,7 +63,7 @@ async def test_who_stops_comes_back_and_stops_again_is_warned_about_twice(bench:
 
 @pytest.mark.parametrize("together", [True, False])
 async def test_a_complaint_joins_the_open_task_and_the_owner_learns_of_it_once(
-    bench: Bench, together: bool
+    bench: AlertsHarness, together: bool
 ) -> None:
     """Also where both come in one batch, and when all of it is read again."""
     both = [assessed(1, 0), assessed(2, 1, "critical", signs=[SILENCE, COMPLAINT])]
@@ -82,7 +84,7 @@ async def test_a_complaint_joins_the_open_task_and_the_owner_learns_of_it_once(
     assert await rows(bench.engine, history) == [("joined", "risk", {"causes": ["complaint_open"]})]
 
 
-async def test_a_purchase_leaves_a_complaint_open_until_it_is_settled(bench: Bench) -> None:
+async def test_a_purchase_leaves_a_complaint_open_until_it_is_settled(bench: AlertsHarness) -> None:
     await bench.read_risk(assessed(1, 0), assessed(2, 1, signs=[SILENCE, COMPLAINT]))
     await bench.read_activity(bought(2))
     back: dict[str, Any] = {"last_purchase_at": day(2), "days_silent": 1.0}
@@ -97,7 +99,7 @@ async def test_a_purchase_leaves_a_complaint_open_until_it_is_settled(bench: Ben
     ]
 
 
-async def test_joined_and_ended_in_one_batch(bench: Bench) -> None:
+async def test_joined_and_ended_in_one_batch(bench: AlertsHarness) -> None:
     await bench.read_risk(assessed(1, 0))
     await bench.read_risk(
         assessed(2, 1, signs=[SILENCE, COMPLAINT]),
@@ -107,8 +109,8 @@ async def test_joined_and_ended_in_one_batch(bench: Bench) -> None:
     assert await told(bench) == ["opened", "updated", "closed"]
 
 
-async def test_a_complaint_of_a_vip_needs_no_risk_and_a_rule_no_sign(bench: Bench) -> None:
-    vip = Standing(grade="vip")
+async def test_a_complaint_of_a_vip_needs_no_risk_and_a_rule_no_sign(bench: AlertsHarness) -> None:
+    vip = Classification(grade="vip")
     await bench.read_risk(assessed(1, 0, "low", probability=0.02, signs=[COMPLAINT], standing=vip))
     assert [row[0] for row in await tasks(bench)] == ["complaint_open"]
     assert await rows(bench.engine, "SELECT band, grade, plan ->> 'playbook' FROM alerts.task") == [
@@ -116,14 +118,14 @@ async def test_a_complaint_of_a_vip_needs_no_risk_and_a_rule_no_sign(bench: Benc
     ]
     rule = {"name": "r", "when": {"lifecycles": ["at_risk"]}, "then": "raise"}
     bench.policy = read({"rules": [rule]})
-    at_risk = Standing(lifecycle="at_risk")
+    at_risk = Classification(lifecycle="at_risk")
     await bench.read_risk(
         assessed(1, 0, "low", signs=[], reasons=[], customer_id="c-2", standing=at_risk)
     )
     assert ("policy_rule", ["policy_rule"], "open", None, 1) in await tasks(bench)
 
 
-async def test_after_a_verdict_the_same_cause_rests(bench: Bench) -> None:
+async def test_after_a_verdict_the_same_cause_rests(bench: AlertsHarness) -> None:
     """The cooldown counts from the verdict, by the clock of the business."""
     bench.clock.at = day(20)
     await bench.read_risk(assessed(1, 0, signs=[COMPLAINT]))
@@ -138,10 +140,10 @@ async def test_after_a_verdict_the_same_cause_rests(bench: Bench) -> None:
     assert [row[2:4] for row in await tasks(bench)] == [("closed", "verdict"), ("open", None)]
 
 
-async def test_who_was_missed_gets_one_task_that_answers_why(bench: Bench) -> None:
+async def test_who_was_missed_gets_one_task_that_answers_why(bench: AlertsHarness) -> None:
     """R9: what an owner learned before is what the win-back begins from."""
     bench.clock.at = day(1)
-    high = Standing(tier="high")
+    high = Classification(tier="high")
     await bench.read_risk(
         assessed(1, 0, signs=[COMPLAINT], standing=high, last_purchase_at=day(-1))
     )

@@ -11,12 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.core.owner import OwnerRecord
 from services.alerts.core.policy_document import Policy, read
-from services.alerts.handlers.erase_customer import PartWith
+from services.alerts.handlers.erase_customer import EraseCustomer
 from services.alerts.inbound.http import add_routes
 from services.alerts.store.business_clock import BusinessClock
 from services.alerts.store.customers import Customers
-from services.alerts.store.erasure import Traces
-from services.alerts.store.policies import Rules
+from services.alerts.store.erasure import Erasure
+from services.alerts.store.policies import Policies
 from services.alerts.store.tables import SCHEMA, api_token
 from shared.contracts import events
 from shared.contracts.activity import Activity, ActivityData
@@ -28,7 +28,7 @@ from shared.postgres.outbox import Outbox
 from shared.runtime.health import Health
 from tests.integration.alerts.harness import (
     WALL_0,
-    Bench,
+    AlertsHarness,
     outbox,
     rows,
 )
@@ -41,9 +41,9 @@ BUSINESS_0 = WALL_0
 
 
 @pytest.fixture
-async def bench(engine: AsyncEngine) -> AsyncIterator[Bench]:
+async def bench(engine: AsyncEngine) -> AsyncIterator[AlertsHarness]:
     """One endpoint that nobody sends to; a policy with targets, quiet nights and an end."""
-    async with Bench(engine, endpoints={"crm": "http://127.0.0.1:9/hook"}) as made:
+    async with AlertsHarness(engine, endpoints={"crm": "http://127.0.0.1:9/hook"}) as made:
         made.policy = policy()
         yield made
 
@@ -54,7 +54,7 @@ def policy(**changes: Any) -> Policy:
 
 
 @pytest.fixture
-async def api(bench: Bench) -> AsyncIterator[httpx.AsyncClient]:
+async def api(bench: AlertsHarness) -> AsyncIterator[httpx.AsyncClient]:
     """A client named ann, who may do everything."""
     tokens = Tokens(bench.engine, api_token, bench.clock)
     token = await tokens.create("ann", ["admin"])
@@ -68,7 +68,7 @@ async def api(bench: Bench) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def owns(bench: Bench, customer: str, owner: str) -> None:
+async def owns(bench: AlertsHarness, customer: str, owner: str) -> None:
     data = ActivityData(profile=Profile(owner=Owner(id=owner)))
     await bench.read_activity(
         Activity(specversion="1.0", id="p", source="/t", type=events.PROFILE, time=day(-1),
@@ -76,12 +76,12 @@ async def owns(bench: Bench, customer: str, owner: str) -> None:
     )  # fmt: skip
 
 
-async def record(bench: Bench, owner: str, **fields: Any) -> None:
+async def record(bench: AlertsHarness, owner: str, **fields: Any) -> None:
     async with unit_of_work(bench.engine) as work:
-        await Rules().put_owner(work, OwnerRecord(id=owner, **fields), "test", bench.clock.now())
+        await Policies().put_owner(work, OwnerRecord(id=owner, **fields), "test", bench.clock.now())
 
 
-async def warn(bench: Bench, customer: str, owner: str = "o-1", **changes: Any) -> str:
+async def warn(bench: AlertsHarness, customer: str, owner: str = "o-1", **changes: Any) -> str:
     """A task of now; returns its id."""
     await owns(bench, customer, owner)
     now = {"assessed_at": bench.clock.now(), "last_purchase_at": day(-20)}
@@ -93,7 +93,7 @@ async def warn(bench: Bench, customer: str, owner: str = "o-1", **changes: Any) 
     return str(task_id)
 
 
-async def told(bench: Bench) -> list[tuple[str, str]]:
+async def told(bench: AlertsHarness) -> list[tuple[str, str]]:
     found = await rows(bench.engine, "SELECT task_id, kind FROM alerts.delivery ORDER BY seq")
     return [(task, kind.removeprefix("retention_task.")) for task, kind in found]
 
@@ -104,7 +104,7 @@ async def history(api: httpx.AsyncClient, task_id: str) -> list[tuple[str, str]]
 
 
 async def test_acknowledge_start_snooze_comment_and_who_did_it(
-    bench: Bench, api: httpx.AsyncClient
+    bench: AlertsHarness, api: httpx.AsyncClient
 ) -> None:
     task_id = await warn(bench, "c-1")
     path = f"/v1/tasks/{task_id}"
@@ -128,7 +128,7 @@ async def test_acknowledge_start_snooze_comment_and_who_did_it(
 
 
 async def test_a_key_that_was_used_for_another_request_is_refused(
-    bench: Bench, api: httpx.AsyncClient
+    bench: AlertsHarness, api: httpx.AsyncClient
 ) -> None:
     task_id = await warn(bench, "c-1")
     path, said = f"/v1/tasks/{task_id}/comments", {"idempotency-key": "k-1"}
@@ -144,7 +144,7 @@ async def test_a_key_that_was_used_for_another_request_is_refused(
 
 
 async def test_dismissed_is_closed_told_and_published_once(
-    bench: Bench, api: httpx.AsyncClient
+    bench: AlertsHarness, api: httpx.AsyncClient
 ) -> None:
     task_id = await warn(bench, "c-1")
     for _ in range(2):
@@ -170,7 +170,7 @@ async def test_dismissed_is_closed_told_and_published_once(
     ],
 )
 async def test_what_makes_no_sense_is_a_problem_document(
-    bench: Bench, api: httpx.AsyncClient, action: str, body: dict[str, Any], status: int
+    bench: AlertsHarness, api: httpx.AsyncClient, action: str, body: dict[str, Any], status: int
 ) -> None:
     task_id = await warn(bench, "c-1")
     answer = await api.post(f"/v1/tasks/{task_id}/{action}", json=body)
@@ -179,7 +179,9 @@ async def test_what_makes_no_sense_is_a_problem_document(
     assert (await api.post("/v1/tasks/rt_none/start")).status_code == 404
 
 
-async def test_the_cause_of_leaving_is_recorded(bench: Bench, api: httpx.AsyncClient) -> None:
+async def test_the_cause_of_leaving_is_recorded(
+    bench: AlertsHarness, api: httpx.AsyncClient
+) -> None:
     """R9"""
     task_id = await warn(bench, "c-1")
     said = {"verdict": "leaving", "leaving_cause": "price"}
@@ -189,7 +191,7 @@ async def test_the_cause_of_leaving_is_recorded(bench: Bench, api: httpx.AsyncCl
 
 
 async def test_an_unanswered_task_goes_to_the_manager_and_then_to_somebody_else(
-    bench: Bench, api: httpx.AsyncClient
+    bench: AlertsHarness, api: httpx.AsyncClient
 ) -> None:
     await record(bench, "o-1", manager_id="boss", fallback_id="o-2")
     task_id = await warn(bench, "c-1")
@@ -210,7 +212,9 @@ async def test_an_unanswered_task_goes_to_the_manager_and_then_to_somebody_else(
     assert await told(bench) == [(task_id, kind) for kind in ("opened", "updated", "updated")]
 
 
-async def test_who_has_answered_is_not_escalated(bench: Bench, api: httpx.AsyncClient) -> None:
+async def test_who_has_answered_is_not_escalated(
+    bench: AlertsHarness, api: httpx.AsyncClient
+) -> None:
     await record(bench, "o-1", manager_id="boss")
     task_id = await warn(bench, "c-1")
     await api.post(f"/v1/tasks/{task_id}/acknowledge")
@@ -219,7 +223,7 @@ async def test_who_has_answered_is_not_escalated(bench: Bench, api: httpx.AsyncC
     assert await history(api, task_id) == [("ann", "acknowledged")]
 
 
-async def test_an_old_task_expires(bench: Bench, api: httpx.AsyncClient) -> None:
+async def test_an_old_task_expires(bench: AlertsHarness, api: httpx.AsyncClient) -> None:
     task_id = await warn(bench, "c-1")
     bench.clock.pass_by(timedelta(days=31))
     await bench.tend().turn()
@@ -228,7 +232,7 @@ async def test_an_old_task_expires(bench: Bench, api: httpx.AsyncClient) -> None
     assert shown["history"][0]["kind"] == "expired"
 
 
-async def test_a_task_of_the_night_is_told_in_the_morning(bench: Bench) -> None:
+async def test_a_task_of_the_night_is_told_in_the_morning(bench: AlertsHarness) -> None:
     hour = bench.clock.now().hour
     quiet = {"quiet_from": f"{(hour - 1) % 24:02}:00", "quiet_until": f"{(hour + 2) % 24:02}:00"}
     week = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -242,7 +246,7 @@ async def test_a_task_of_the_night_is_told_in_the_morning(bench: Bench) -> None:
     assert await told(bench) == [(task_id, "opened")]
 
 
-async def test_a_task_that_ends_before_the_morning_is_never_told(bench: Bench) -> None:
+async def test_a_task_that_ends_before_the_morning_is_never_told(bench: AlertsHarness) -> None:
     bench.policy = policy(hours={"working_days": [_other_day(bench)], "quiet_from": "00:00",
                                  "quiet_until": "00:01"})  # fmt: skip
     await warn(bench, "c-1")
@@ -255,13 +259,13 @@ async def test_a_task_that_ends_before_the_morning_is_never_told(bench: Bench) -
     assert await told(bench) == []
 
 
-def _other_day(bench: Bench) -> str:
+def _other_day(bench: AlertsHarness) -> str:
     week = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
     return week[(bench.clock.now().weekday() + 3) % 7]
 
 
 async def test_an_owner_gets_what_is_most_worth_doing_and_the_rest_waits_or_moves(
-    bench: Bench, api: httpx.AsyncClient
+    bench: AlertsHarness, api: httpx.AsyncClient
 ) -> None:
     await record(bench, "o-1", capacity_per_day=2, fallback_id="o-2")
     await record(bench, "o-2", name="Bo", capacity_per_day=1)
@@ -282,7 +286,9 @@ async def test_an_owner_gets_what_is_most_worth_doing_and_the_rest_waits_or_move
     assert {task for task, kind in await told(bench) if kind == "opened"} == set(ids)
 
 
-async def test_the_queue_page_by_page_vip_first(bench: Bench, api: httpx.AsyncClient) -> None:
+async def test_the_queue_page_by_page_vip_first(
+    bench: AlertsHarness, api: httpx.AsyncClient
+) -> None:
     """R13"""
     for n in range(7):
         await warn(bench, f"c-{n}", value_at_risk=float(n % 3))
@@ -298,7 +304,7 @@ async def test_the_queue_page_by_page_vip_first(bench: Bench, api: httpx.AsyncCl
 
 
 async def test_policies_are_versions_with_a_diff_and_who(
-    bench: Bench, api: httpx.AsyncClient
+    bench: AlertsHarness, api: httpx.AsyncClient
 ) -> None:
     """R15: thresholds change without a redeploy; the audit shows what changed."""
     first = await api.put("/v1/policy", json={"name": "p", "cooldown_days": 28})
@@ -321,10 +327,10 @@ async def test_policies_are_versions_with_a_diff_and_who(
 
 
 async def test_a_changed_policy_decides_the_next_assessment(
-    bench: Bench, api: httpx.AsyncClient
+    bench: AlertsHarness, api: httpx.AsyncClient
 ) -> None:
     """R15"""
-    rules = Rules()
+    rules = Policies()
     await api.put("/v1/policy", json={"name": "p", "cooldown_days": 1})
     async with unit_of_work(bench.engine) as work:
         assert (await rules.current(work))[1].cooldown_days == 1
@@ -333,7 +339,7 @@ async def test_a_changed_policy_decides_the_next_assessment(
         assert await rules.current(work) == (2, read({"name": "p", "cooldown_days": 2}))
 
 
-async def test_a_policy_that_an_earlier_version_stored_still_decides(bench: Bench) -> None:
+async def test_a_policy_that_an_earlier_version_stored_still_decides(bench: AlertsHarness) -> None:
     """What bands decided is gone; the rest of it counts."""
     async with unit_of_work(bench.engine) as work:
         await work.driver.execute(
@@ -344,10 +350,10 @@ async def test_a_policy_that_an_earlier_version_stored_still_decides(bench: Benc
             '"win_back_within_days": null, "cooldown_days": 9, "traits": ["seldom_buyer"]}}',
             WALL_0,
         )
-        assert await Rules().current(work) == (1, read({"name": "p", "cooldown_days": 9}))
+        assert await Policies().current(work) == (1, read({"name": "p", "cooldown_days": 9}))
 
 
-async def test_owners_are_stored_and_listed(bench: Bench, api: httpx.AsyncClient) -> None:
+async def test_owners_are_stored_and_listed(bench: AlertsHarness, api: httpx.AsyncClient) -> None:
     await api.put("/v1/owners/o-1", json={"capacity_per_day": 5, "time_zone": "Asia/Shanghai"})
     wrong = await api.put("/v1/owners/o-2", json={"time_zone": "Nowhere"})
     assert wrong.status_code == 422
@@ -365,7 +371,7 @@ async def test_the_openapi_document_names_every_action(api: httpx.AsyncClient) -
 
 @pytest.mark.parametrize("why", ["erased", "merged"])
 async def test_a_customer_who_is_no_more_closes_cleanly(
-    bench: Bench, api: httpx.AsyncClient, why: Any
+    bench: AlertsHarness, api: httpx.AsyncClient, why: Any
 ) -> None:
     """R21: nothing of an erased customer's name, notes or purchases is left."""
     task_id = await warn(bench, "c-1")
@@ -373,10 +379,10 @@ async def test_a_customer_who_is_no_more_closes_cleanly(
     bought = Activity(specversion="1.0", id="b", source="/t", type=events.PURCHASE, time=day(0),
                       subject="c-1", data=ActivityData(amount=1.0))  # fmt: skip
     await bench.read_activity(bought)
-    part_with = PartWith(
+    part_with = EraseCustomer(
         engine=bench.engine,
         customers=Customers(),
-        traces=Traces(),
+        traces=Erasure(),
         book=bench.book,
         outbox=Outbox(SCHEMA),
         business_clock=BusinessClock(bench.clock, replay=False),

@@ -25,7 +25,7 @@ from shared.runtime.clock import SystemClock
 from tests.consumers import running as consumers
 from tests.consumers.tryton_base import OWNER, PASSWORD
 from tests.integration.alerts.harness import (
-    Bench,
+    AlertsHarness,
     rows,
     running,
     until,
@@ -103,7 +103,7 @@ async def opportunities(erp: str) -> list[dict[str, Any]]:
 async def test_a_task_is_an_opportunity_of_its_owner_once(
     engine: AsyncEngine, erp: str, bridge: str
 ) -> None:
-    async with Bench(engine, endpoints={"erp": bridge}) as bench:
+    async with AlertsHarness(engine, endpoints={"erp": bridge}) as bench:
         bench.clock.at = SystemClock().now()  # the bridge looks at the time of a signature
         profile = Profile(name="上海示例", language="zh-CN", owner=Owner(id=OWNER, name="Ann"))
         await bench.read_activity(

@@ -10,12 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.commands.tune import _tune
 from services.alerts.core.policy_document import Policy
-from services.alerts.store.policies import Rules
+from services.alerts.store.policies import Policies
 from shared.contracts import events
 from shared.contracts.activity import Activity, ActivityData
 from shared.contracts.events import Owner, Profile
 from shared.postgres.engine import unit_of_work
-from tests.integration.alerts.harness import Bench
+from tests.integration.alerts.harness import AlertsHarness
 from tests.unit.alerts.samples import LAPSE, assessed, day
 
 pytestmark = pytest.mark.stack
@@ -27,7 +27,7 @@ CUSTOMERS = 40
 async def kept(engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AsyncEngine]:
     """Forty customers worth 1 to 40, of whom the first ten buy again, and a newcomer; day 30."""
     monkeypatch.setenv("EBBWATCH_ALERTS_CLOCK", "replay")
-    async with Bench(engine) as bench:
+    async with AlertsHarness(engine) as bench:
         await bench.read_risk(
             *(assessed(1, 1, customer_id=f"c-{n:02}", expected_value=float(n))
               for n in range(1, CUSTOMERS + 1)),
@@ -39,7 +39,7 @@ async def kept(engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
             Activity(specversion="1.0", id="t", source="/t", type=events.TICK, time=day(30)),
         )
         async with unit_of_work(engine) as work:
-            await Rules().put(work, Policy(name="ours"), "ann", day(0))
+            await Policies().put(work, Policy(name="ours"), "ann", day(0))
         yield engine
 
 
@@ -56,7 +56,7 @@ def wanted(**changes: Any) -> argparse.Namespace:
 
 async def current(engine: AsyncEngine) -> tuple[int, Policy]:
     async with unit_of_work(engine) as work:
-        return await Rules().current(work)
+        return await Policies().current(work)
 
 
 async def test_a_budget_is_found_shown_and_stored_only_when_it_is_to_be(

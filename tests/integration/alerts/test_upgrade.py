@@ -13,7 +13,7 @@ from shared.postgres.engine import create_engine, unit_of_work
 from shared.postgres.migrations import migrate
 from shared.postgres.settings import PostgresSettings
 from tests.integration.alerts.conftest import VERSIONS
-from tests.integration.alerts.harness import Bench, rows
+from tests.integration.alerts.harness import AlertsHarness, rows
 from tests.unit.alerts.samples import assessed, day, sign
 
 pytestmark = pytest.mark.stack
@@ -72,12 +72,12 @@ async def test_states_and_tasks_of_version_8_load(database_url: str, tmp_path: P
             (("silence_beyond_rhythm",), True),
             (("care:birthday",), False),
         ]
-        await _goes_on(Bench(engine, endpoints={"crm": "http://127.0.0.1:9/hook"}))
+        await _goes_on(AlertsHarness(engine, endpoints={"crm": "http://127.0.0.1:9/hook"}))
     finally:
         await engine.dispose()
 
 
-async def _goes_on(bench: Bench) -> None:
+async def _goes_on(bench: AlertsHarness) -> None:
     """The same sign raises nothing more, a further one joins, and a new customer is warned of."""
     signs = [sign("silence_beyond_rhythm")]
     more: dict[str, Any] = {"last_purchase_at": day(-20), "signs": signs}

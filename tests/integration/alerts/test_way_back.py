@@ -14,7 +14,7 @@ from services.alerts.inbound.http.callbacks import BODIES, CALLBACKS, Returning,
 from shared.http.app import create_app
 from shared.http.borders import Limits
 from shared.runtime.health import Health
-from tests.integration.alerts.harness import Bench, rows
+from tests.integration.alerts.harness import AlertsHarness, rows
 from tests.integration.alerts.receiver import SECRET, Receiver
 from tests.unit.alerts.samples import assessed
 from tests.unit.alerts.test_signature import OTHER
@@ -25,14 +25,14 @@ TASKS = "SELECT status, verdict FROM alerts.task"
 
 
 @pytest.fixture
-async def bench(engine: AsyncEngine, receiver: Receiver) -> AsyncIterator[Bench]:
+async def bench(engine: AsyncEngine, receiver: Receiver) -> AsyncIterator[AlertsHarness]:
     """One endpoint."""
-    async with Bench(engine, endpoints={"crm": receiver.url}) as made:
+    async with AlertsHarness(engine, endpoints={"crm": receiver.url}) as made:
         yield made
 
 
 @pytest.fixture
-async def api(bench: Bench) -> AsyncIterator[httpx.AsyncClient]:
+async def api(bench: AlertsHarness) -> AsyncIterator[httpx.AsyncClient]:
     """A client without a token."""
     app = create_app("test", Health(bench.clock), Limits(open=(CALLBACKS,), bodies=BODIES))
     log = DeliveryLog(bench.engine)
@@ -50,13 +50,15 @@ def verdict(task_id: str, word: str = "reached") -> bytes:
     return json.dumps({"type": "retention_task.verdict", "data": data}).encode()
 
 
-async def task_of(bench: Bench) -> str:
+async def task_of(bench: AlertsHarness) -> str:
     await bench.read_risk(assessed(1, 0))
     ((task_id,),) = await rows(bench.engine, "SELECT id FROM alerts.task")
     return str(task_id)
 
 
-async def test_a_signed_verdict_closes_the_task_once(bench: Bench, api: httpx.AsyncClient) -> None:
+async def test_a_signed_verdict_closes_the_task_once(
+    bench: AlertsHarness, api: httpx.AsyncClient
+) -> None:
     body = verdict(await task_of(bench))
     signed = headers("cb_1", bench.clock.now(), body, [SECRET])
     for _ in range(2):
@@ -72,7 +74,7 @@ async def test_a_signed_verdict_closes_the_task_once(bench: Bench, api: httpx.As
 
 @pytest.mark.parametrize("age_s", [301, -301])
 async def test_an_old_or_early_one_is_refused(
-    bench: Bench, api: httpx.AsyncClient, age_s: int
+    bench: AlertsHarness, api: httpx.AsyncClient, age_s: int
 ) -> None:
     body = verdict(await task_of(bench))
     signed = headers("cb_1", bench.clock.now() - timedelta(seconds=age_s), body, [SECRET])
@@ -82,7 +84,7 @@ async def test_an_old_or_early_one_is_refused(
 
 
 async def test_what_is_not_genuine_is_refused_in_one_way(
-    bench: Bench, api: httpx.AsyncClient
+    bench: AlertsHarness, api: httpx.AsyncClient
 ) -> None:
     body = verdict(await task_of(bench))
     good = headers("cb_1", bench.clock.now(), body, [SECRET])
@@ -99,7 +101,7 @@ async def test_what_is_not_genuine_is_refused_in_one_way(
 
 
 async def test_an_endpoint_closes_only_what_it_was_told_of(
-    bench: Bench, api: httpx.AsyncClient
+    bench: AlertsHarness, api: httpx.AsyncClient
 ) -> None:
     task = await task_of(bench)
     async with bench.engine.begin() as connection:
@@ -111,7 +113,9 @@ async def test_an_endpoint_closes_only_what_it_was_told_of(
     assert await rows(bench.engine, TASKS) == [("open", None)]
 
 
-async def test_bad_and_huge_bodies_are_refused(bench: Bench, api: httpx.AsyncClient) -> None:
+async def test_bad_and_huge_bodies_are_refused(
+    bench: AlertsHarness, api: httpx.AsyncClient
+) -> None:
     for body, status in (
         (b"{}", 422),
         (b"not json", 422),
@@ -124,7 +128,7 @@ async def test_bad_and_huge_bodies_are_refused(bench: Bench, api: httpx.AsyncCli
 
 
 async def test_an_unknown_endpoint_answers_as_a_known_one(
-    bench: Bench, api: httpx.AsyncClient
+    bench: AlertsHarness, api: httpx.AsyncClient
 ) -> None:
     """Whatever is wrong with what comes: who guesses learns nothing."""
     body, now = verdict("rt_1"), bench.clock.now()
@@ -141,7 +145,7 @@ async def test_an_unknown_endpoint_answers_as_a_known_one(
 
 
 async def test_hostile_content_with_a_genuine_signature(
-    bench: Bench, api: httpx.AsyncClient
+    bench: AlertsHarness, api: httpx.AsyncClient
 ) -> None:
     """Also whom we trust is answered by name, and not with a fault of ours."""
     for body in (

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.fakes.crm.wecom import CORP_ID, FakeWecom
 from tests.integration.alerts.crm_scenario import (
     VERDICTS,
-    Office,
+    CrmScenario,
     office,
     pass_by,
 )
@@ -18,7 +18,7 @@ from tests.integration.alerts.harness import rows
 pytestmark = pytest.mark.stack
 
 
-async def click(place: Office, fake: FakeWecom, message: bytes, **how: Any) -> httpx.Response:
+async def click(place: CrmScenario, fake: FakeWecom, message: bytes, **how: Any) -> httpx.Response:
     """A click, as WeCom sends it."""
     query, body = fake.callback(message, **how)
     return await place.client.post("/v1/callbacks/wecom/crm", params=query, content=body)

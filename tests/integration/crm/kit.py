@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from services.alerts.connectors.context import Shared
+from services.alerts.connectors.context import ConnectorContext
 from services.alerts.connectors.factory import CrmConnector, check, make
 from services.alerts.core.task import Task
 from services.alerts.delivery.attempt import attempt
@@ -98,7 +98,7 @@ class Kit:
 
     def make(self, kind: Kind, fake: Served, **changes: Any) -> CrmConnector:
         """The connector of another process, too: each has an access of its own."""
-        shared = Shared(self.http, self.clock, self.tokens, self.owners, self.members)
+        shared = ConnectorContext(self.http, self.clock, self.tokens, self.owners, self.members)
         return make(endpoint(kind, fake, **changes), shared)
 
     async def attempt(self, connector: Connector, task: Task) -> Answer:

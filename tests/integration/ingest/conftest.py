@@ -6,19 +6,19 @@ import pytest
 
 from deploy.local.stack import LocalStack
 from shared.kafka.producer import Producer
-from tests.integration.ingest.running import Place
+from tests.integration.ingest.running import ServiceEnvironment
 
 
 @pytest.fixture
-async def place(stack: LocalStack, database_url: str) -> Place:
+async def place(stack: LocalStack, database_url: str) -> ServiceEnvironment:
     """Topics and tables for one test."""
-    place = Place(stack, database_url)
+    place = ServiceEnvironment(stack, database_url)
     await place.prepare()
     return place
 
 
 @pytest.fixture
-async def upstream(place: Place) -> AsyncIterator[Producer]:
+async def upstream(place: ServiceEnvironment) -> AsyncIterator[Producer]:
     """A producer to the raw topic."""
     producer = Producer(place.kafka, "test-upstream")
     yield producer

@@ -21,7 +21,7 @@ from deploy.local.waiting import LOOPBACK, free_port
 from services.ingest.store.tables import SCHEMA
 from shared.contracts import topics
 from shared.contracts.topics import Topic
-from shared.kafka.batch import Record
+from shared.kafka.batch import ConsumedRecord
 from shared.kafka.settings import KafkaSettings
 from shared.postgres.engine import create_engine
 from shared.postgres.migrations import migrate
@@ -42,7 +42,7 @@ def keeps(broker: str, bad: Bad) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ServiceEnvironment:
     """A stack, a database and topics that nobody else uses."""
 
     stack: LocalStack
@@ -112,7 +112,7 @@ class Place:
         assert done.returncode == 0, err.decode()
         return out.decode()
 
-    async def read(self, topic: str, count: int) -> list[Record]:
+    async def read(self, topic: str, count: int) -> list[ConsumedRecord]:
         """The first `count` records of a topic, by partition and offset; fails if they do not
         come. Later ones that are there are read too."""
         consumer = AIOKafkaConsumer(
@@ -124,7 +124,7 @@ class Place:
         try:
             ours = [TopicPartition(topic, n) for n in range(PARTITIONS)]
             consumer.assign(ours)
-            found: list[Record] = []
+            found: list[ConsumedRecord] = []
             async with asyncio.timeout(LIMIT_S):
                 while len(found) < count or not await _at_end(consumer, ours):
                     for records in (await consumer.getmany(timeout_ms=100)).values():
@@ -215,7 +215,7 @@ class Running:
 
 @asynccontextmanager
 async def ingest(
-    place: Place, settings: Mapping[str, str] | None = None, *, ready: bool = True
+    place: ServiceEnvironment, settings: Mapping[str, str] | None = None, *, ready: bool = True
 ) -> AsyncIterator[Running]:
     """The service, answering and `ready`; killed at the end if it still runs."""
     port = free_port()

@@ -11,14 +11,14 @@ from shared.contracts.activity import DECODER
 from shared.contracts.dead_letter import DeadLetter, Origin
 from shared.kafka.producer import Producer, Record
 from tests.careless import BAD_NAME
-from tests.integration.ingest.running import Place, ingest, keeps
+from tests.integration.ingest.running import ServiceEnvironment, ingest, keeps
 from tests.unit.ingest.events import BAD, encoded
 
 pytestmark = pytest.mark.stack
 
 
 async def test_every_bad_row_is_parked_and_nothing_else_is_touched(
-    place: Place, upstream: Producer
+    place: ServiceEnvironment, upstream: Producer
 ) -> None:
     """Each bad record becomes one dead letter, whole, with field, reason and origin; the good
     ones around it arrive in their order; the service stays up (invariant 7)."""
@@ -55,7 +55,7 @@ async def test_every_bad_row_is_parked_and_nothing_else_is_touched(
         assert letter.stage == "ingest"
 
 
-async def test_unicode_customers_pass(place: Place, upstream: Producer) -> None:
+async def test_unicode_customers_pass(place: ServiceEnvironment, upstream: Producer) -> None:
     """Ids of any script are ids; the record's key is the id."""
     customers = ["客户-七", "клиент", "👩‍👩‍👧", "e\u0301", "x" * 256]
     await upstream.send(
@@ -68,7 +68,7 @@ async def test_unicode_customers_pass(place: Place, upstream: Producer) -> None:
     assert all(DECODER.decode(r.value or b"").subject.encode() == r.key for r in activity)
 
 
-async def test_what_the_client_library_cannot_handle(place: Place) -> None:
+async def test_what_the_client_library_cannot_handle(place: ServiceEnvironment) -> None:
     """A record without key and value is parked. A header's name that is not UTF-8 costs the
     content of what follows in its sender's batch, each record named; nothing stands still."""
     producer = AIOKafkaProducer(**place.kafka.client_kwargs("test-careless"))

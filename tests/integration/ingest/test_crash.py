@@ -7,9 +7,9 @@ from collections import defaultdict
 import pytest
 
 from shared.contracts.activity import DECODER
-from shared.kafka.batch import Record as Consumed
+from shared.kafka.batch import ConsumedRecord as Consumed
 from shared.kafka.producer import Producer, Record
-from tests.integration.ingest.running import PARTITIONS, Place, ingest
+from tests.integration.ingest.running import PARTITIONS, ServiceEnvironment, ingest
 from tests.unit.ingest.events import encoded
 
 pytestmark = pytest.mark.stack
@@ -22,7 +22,7 @@ DRAIN_S_MAX = 10.0
 """The promise: so long after SIGTERM a service is gone."""
 
 
-async def _produce(place: Place, upstream: Producer) -> None:
+async def _produce(place: ServiceEnvironment, upstream: Producer) -> None:
     await upstream.send(
         Record(
             place.raw,
@@ -53,7 +53,7 @@ def _first_seen(records: list[Consumed]) -> tuple[dict[str, list[int]], int]:
     return order, len(records) - len(contents)
 
 
-async def test_kill_loses_nothing(place: Place, upstream: Producer) -> None:
+async def test_kill_loses_nothing(place: ServiceEnvironment, upstream: Producer) -> None:
     """Killed in the middle and started again: every event arrives, in order per customer;
     what is sent twice is the same to the byte (invariant 1 rests on that)."""
     await _produce(place, upstream)
@@ -69,7 +69,7 @@ async def test_kill_loses_nothing(place: Place, upstream: Producer) -> None:
 
 
 @pytest.mark.usefixtures("apache_kafka")  # the embedded one keeps dead members
-async def test_replicas_come_and_go(place: Place, upstream: Producer) -> None:
+async def test_replicas_come_and_go(place: ServiceEnvironment, upstream: Producer) -> None:
     """A second replica takes over partitions in the middle, the first is killed: nothing is
     lost, and what is sent twice is the same."""
     await _produce(place, upstream)
@@ -83,7 +83,7 @@ async def test_replicas_come_and_go(place: Place, upstream: Producer) -> None:
     assert all(numbers == sorted(numbers) for numbers in order.values())
 
 
-async def test_sigterm_drains(place: Place, upstream: Producer) -> None:
+async def test_sigterm_drains(place: ServiceEnvironment, upstream: Producer) -> None:
     """Asked to end in the middle: ends in time with status 0, having committed exactly what it
     sent, so that the next one neither loses nor repeats anything."""
     await _produce(place, upstream)

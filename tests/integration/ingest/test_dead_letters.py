@@ -12,14 +12,14 @@ from shared.contracts.activity import DECODER
 from shared.contracts.headers import BACKFILL
 from shared.kafka.producer import Producer, Record
 from shared.postgres.engine import create_engine
-from tests.integration.ingest.running import Place, eventually, ingest
+from tests.integration.ingest.running import ServiceEnvironment, eventually, ingest
 from tests.unit.ingest.events import encoded
 
 pytestmark = pytest.mark.stack
 
 
 @pytest.fixture
-async def index(place: Place) -> AsyncIterator[DeadLetters]:
+async def index(place: ServiceEnvironment) -> AsyncIterator[DeadLetters]:
     """The stored dead letters."""
     engine = create_engine(place.postgres, "test")
     yield DeadLetters(engine)
@@ -35,7 +35,7 @@ async def _stored(index: DeadLetters, count: int) -> list[StoredDeadLetter]:
 
 
 async def test_replay_after_the_cause_is_mended(
-    place: Place, upstream: Producer, index: DeadLetters, tmp_path: Path
+    place: ServiceEnvironment, upstream: Producer, index: DeadLetters, tmp_path: Path
 ) -> None:
     """A currency without a rate is parked; with the rate added its replay is accepted, with
     the bytes and headers it came with. A second replay is the same event again."""
@@ -72,7 +72,7 @@ async def test_replay_after_the_cause_is_mended(
 
 
 async def test_the_index_takes_anything_once(
-    place: Place, upstream: Producer, index: DeadLetters
+    place: ServiceEnvironment, upstream: Producer, index: DeadLetters
 ) -> None:
     """A dead letter that comes twice is one row; a foreign record, NUL and null headers and all,
     is stored under its own place; a restart does not read anything anew."""

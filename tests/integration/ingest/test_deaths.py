@@ -13,7 +13,7 @@ from shared.contracts.dead_letter import DeadLetter
 from shared.kafka.producer import Producer, Record
 from shared.kafka.quarantine import BATCH_DEATHS_MAX, DEATHS_MAX, REASON
 from shared.postgres.engine import create_engine, unit_of_work
-from tests.integration.ingest.running import LIMIT_S, Place
+from tests.integration.ingest.running import LIMIT_S, ServiceEnvironment
 from tests.unit.ingest.events import encoded
 
 pytestmark = pytest.mark.stack
@@ -23,7 +23,7 @@ GOOD = 40
 WHERE = "services.ingest.handlers.accept_batch:accepted"
 
 
-async def _process(place: Place) -> "asyncio.subprocess.Process":
+async def _process(place: ServiceEnvironment) -> "asyncio.subprocess.Process":
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.integration.poisoned"),
         *("services.ingest", WHERE, POISON, "kill", "run"),
@@ -31,7 +31,7 @@ async def _process(place: Place) -> "asyncio.subprocess.Process":
     )
 
 
-async def _lives(place: Place, served: "asyncio.Task[None]") -> int:
+async def _lives(place: ServiceEnvironment, served: "asyncio.Task[None]") -> int:
     """Start processes one after another until the records are through; how many died."""
     deaths = 0
     while not served.done():
@@ -49,7 +49,7 @@ async def _lives(place: Place, served: "asyncio.Task[None]") -> int:
     return deaths
 
 
-async def _served(place: Place) -> None:
+async def _served(place: ServiceEnvironment) -> None:
     """Return when all records are committed: five processes have to die first."""
     for _ in range(4):
         with contextlib.suppress(TimeoutError):
@@ -59,7 +59,9 @@ async def _served(place: Place) -> None:
 
 
 @pytest.mark.timeout(240)
-async def test_it_costs_five_deaths_and_no_good_record(place: Place, upstream: Producer) -> None:
+async def test_it_costs_five_deaths_and_no_good_record(
+    place: ServiceEnvironment, upstream: Producer
+) -> None:
     await upstream.send(
         Record(place.raw, b"k", encoded(id=POISON if n == 7 else str(n)), partition=0)
         for n in range(GOOD)

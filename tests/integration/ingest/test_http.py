@@ -8,7 +8,7 @@ import pytest
 from services.ingest.inbound.http import BODIES, EVENTS
 from shared.contracts.activity import DECODER
 from shared.contracts.headers import TRACEPARENT
-from tests.integration.ingest.running import Place, Running, ingest
+from tests.integration.ingest.running import Running, ServiceEnvironment, ingest
 from tests.unit.ingest.events import event
 
 pytestmark = pytest.mark.stack
@@ -24,12 +24,12 @@ async def _post(service: Running, body: bytes, token: str | None) -> httpx.Respo
         return await client.post(f"{service.url}/v1/events", content=body, headers=headers)
 
 
-async def _token(place: Place, scope: str) -> str:
+async def _token(place: ServiceEnvironment, scope: str) -> str:
     shown = await place.command("tokens", "create", "--name", "test", "--scope", scope)
     return shown.strip()
 
 
-async def test_access(place: Place) -> None:
+async def test_access(place: ServiceEnvironment) -> None:
     """Nobody, somebody unknown, somebody without the scope, and who may."""
     body = json.dumps(event()).encode()
     async with ingest(place) as service:
@@ -44,7 +44,7 @@ async def test_access(place: Place) -> None:
         assert (await _post(service, body, writer)).status_code == 401
 
 
-async def test_events_arrive_and_faults_are_told(place: Place) -> None:
+async def test_events_arrive_and_faults_are_told(place: ServiceEnvironment) -> None:
     """Acceptable events of a request reach the activity topic with its trace context; the
     others are named by index, field and reason."""
     body = [event(id="1"), event(id="2", subject=None), "what?", event(id="4")]
@@ -64,7 +64,7 @@ async def test_events_arrive_and_faults_are_told(place: Place) -> None:
     assert {r.headers for r in activity} == {((TRACEPARENT, TRACE.encode()),)}
 
 
-async def test_bounds(place: Place) -> None:
+async def test_bounds(place: ServiceEnvironment) -> None:
     """Bodies and arrays have a size; control events do not come this way."""
     async with ingest(place) as service:
         token = await _token(place, "events:write")

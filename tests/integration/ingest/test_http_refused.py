@@ -8,7 +8,7 @@ import pytest
 
 from shared.contracts.dead_letter import DeadLetter
 from shared.contracts.headers import TRACEPARENT
-from tests.integration.ingest.running import Place, Running, ingest
+from tests.integration.ingest.running import Running, ServiceEnvironment, ingest
 from tests.unit.ingest.events import encoded, event
 
 pytestmark = pytest.mark.stack
@@ -29,13 +29,13 @@ async def post(
         return await client.post(f"{service.url}/v1/events", content=body, headers=given)
 
 
-async def token_of(place: Place, scope: str) -> str:
+async def token_of(place: ServiceEnvironment, scope: str) -> str:
     """A token as an operator makes one."""
     shown = await place.command("tokens", "create", "--name", "test", "--scope", scope)
     return shown.strip()
 
 
-async def test_refused_events_are_kept_and_replayed(place: Place) -> None:
+async def test_refused_events_are_kept_and_replayed(place: ServiceEnvironment) -> None:
     """The answer is what it was; the letters have bytes, field, reason and trace; a caller without
     the right fills nothing; what is replayed takes the way of every raw record."""
     euros = encoded(id="2", data={"amount": "10.00", "currency": "EUR"})
@@ -70,7 +70,7 @@ async def test_refused_events_are_kept_and_replayed(place: Place) -> None:
         assert await service.stop() == 0
 
 
-async def test_kept_nowhere_by_the_setting(place: Place) -> None:
+async def test_kept_nowhere_by_the_setting(place: ServiceEnvironment) -> None:
     """0 bytes a minute: only the answer tells."""
     nothing = {"EBBWATCH_INGEST_HTTP_REFUSED_BYTES_PER_MINUTE": "0"}
     async with ingest(place, nothing) as service:
@@ -81,7 +81,7 @@ async def test_kept_nowhere_by_the_setting(place: Place) -> None:
     assert await place.read(place.dead_letter, 0) == []
 
 
-async def test_each_refusal_names_its_cause(place: Place) -> None:
+async def test_each_refusal_names_its_cause(place: ServiceEnvironment) -> None:
     """Forms that senders try: what is wrong, and what to do."""
     line = encoded()
     rows: list[tuple[bytes, dict[str, str], int, str]] = [

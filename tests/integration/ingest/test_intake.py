@@ -5,7 +5,7 @@ import pytest
 from shared.contracts import events as types
 from shared.contracts.activity import DECODER
 from shared.kafka.producer import Producer, Record
-from tests.integration.ingest.running import PARTITIONS, Place, ingest
+from tests.integration.ingest.running import PARTITIONS, ServiceEnvironment, ingest
 from tests.unit.ingest.events import encoded
 
 pytestmark = pytest.mark.stack
@@ -14,7 +14,7 @@ STOPPED = "ebbwatch_ingest_stopped"
 
 
 async def test_a_flood_stops_the_intake_until_an_operator_decides(
-    place: Place, upstream: Producer
+    place: ServiceEnvironment, upstream: Producer
 ) -> None:
     """1,000 refused records in a row stop the consumption, visibly; a restart does not go on;
     the operator's command does, and then nothing was lost."""
@@ -43,7 +43,7 @@ async def test_a_flood_stops_the_intake_until_an_operator_decides(
 
 
 async def test_control_events_reach_every_partition_in_order(
-    place: Place, upstream: Producer
+    place: ServiceEnvironment, upstream: Producer
 ) -> None:
     """A tick stands in every partition after what was sent before it and before what was sent
     after it; the end of a backfill names its import (invariants 4 and 9)."""

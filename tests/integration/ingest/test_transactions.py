@@ -4,14 +4,14 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from deploy.local.stack import LocalStack
-from tests.integration.ingest.running import Place, ingest
+from tests.integration.ingest.running import ServiceEnvironment, ingest
 from tests.integration.shared.transactions import transact
 from tests.unit.ingest.events import encoded
 
 pytestmark = pytest.mark.stack
 
 
-async def log_ends(place: Place) -> dict[int, int]:
+async def log_ends(place: ServiceEnvironment) -> dict[int, int]:
     """The ends of the raw topic's partitions, markers included."""
     consumer = AIOKafkaConsumer(**place.kafka.client_kwargs("test"))
     await consumer.start()
@@ -22,7 +22,9 @@ async def log_ends(place: Place) -> dict[int, int]:
         await consumer.stop()
 
 
-async def test_an_aborted_end_is_no_lag(place: Place, apache_kafka: LocalStack) -> None:
+async def test_an_aborted_end_is_no_lag(
+    place: ServiceEnvironment, apache_kafka: LocalStack
+) -> None:
     """The group's offset reaches the log's end, in one partition with events and in one that holds
     nothing else; again after a restart; and ingest stays ready."""
     del apache_kafka

@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.scoring.core.features.compute import features
 from services.scoring.core.features.state import FEATURE_SET, from_bytes
 from services.scoring.store import value_tables  # noqa: F401 (adds its tables to `metadata`)
-from services.scoring.store.batch import TurnStore
-from services.scoring.store.classification import StandingTable
+from services.scoring.store.batch import BatchStore
+from services.scoring.store.classification import ClassificationTable
 from services.scoring.store.models import ModelRow, Models
 from services.scoring.store.tables import SCHEMA, metadata
 from shared.kafka.producer import Producer, Record
@@ -23,12 +23,12 @@ from shared.postgres.ledger import TopicPartition as Tp
 from shared.postgres.outbox import Message, Outbox, Pending
 
 
-class PostgresStore(TurnStore):
+class PostgresStore(BatchStore):
     """The store with the ledger that goes with it."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.ledger = Ledger(engine, SCHEMA)
-        self.standings = StandingTable()
+        self.standings = ClassificationTable()
         super().__init__(engine, self.ledger, Outbox(SCHEMA))
 
     async def take_over(self, tp: Tp) -> Claim:

@@ -22,7 +22,7 @@ from deploy.local.waiting import LOOPBACK, free_port
 from services.scoring.store.tables import SCHEMA
 from shared.contracts import topics
 from shared.contracts.topics import Topic
-from shared.kafka.batch import Record as Read
+from shared.kafka.batch import ConsumedRecord as Read
 from shared.kafka.producer import Producer, Record
 from shared.kafka.settings import KafkaSettings
 from shared.postgres.engine import create_engine
@@ -37,7 +37,7 @@ VERSIONS = Path("services/scoring/store/versions")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ServiceEnvironment:
     """A stack, a database and topics that nobody else uses."""
 
     stack: LocalStack
@@ -148,12 +148,14 @@ class Place:
 
 
 @asynccontextmanager
-async def place(stack: LocalStack, database_url: str, partitions: int) -> AsyncIterator[Place]:
+async def place(
+    stack: LocalStack, database_url: str, partitions: int
+) -> AsyncIterator[ServiceEnvironment]:
     """Topics and tables."""
     engine = create_engine(PostgresSettings(url=SecretStr(database_url)), "test")
     try:
         await migrate(engine, SCHEMA, VERSIONS)
-        made = Place(stack, database_url, engine, partitions)
+        made = ServiceEnvironment(stack, database_url, engine, partitions)
         await made.prepare()
         yield made
     finally:
@@ -194,7 +196,7 @@ class Running:
 
 
 @asynccontextmanager
-async def scoring(place: Place, **settings: str) -> AsyncIterator[Running]:
+async def scoring(place: ServiceEnvironment, **settings: str) -> AsyncIterator[Running]:
     """The service, started but perhaps not ready; killed at the end if it still runs."""
     port = free_port()
     process = await asyncio.create_subprocess_exec(

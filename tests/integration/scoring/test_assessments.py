@@ -16,7 +16,7 @@ from services.scoring.core.features.registry import FEATURES
 from services.scoring.core.risk.bands import HYSTERESIS
 from services.scoring.core.risk.horizons import unpack
 from services.scoring.core.risk.publication import HEARTBEAT_DAYS
-from services.scoring.handlers.model_serving import Serving
+from services.scoring.handlers.model_serving import ModelServing
 from services.scoring.model.churn_model import dumps, loads
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.model.store import ArtefactStore
@@ -84,7 +84,7 @@ async def test_every_number_can_be_computed_again(
     assessment gives its probability again, exactly, with the model loaded from its artefact,
     one row at a time and all at once."""
     models, artefacts = Models(engine), ArtefactStore(tmp_path)
-    serving = Serving(models, artefacts, loads, RuleModel(HORIZON_DAYS), 1.0)
+    serving = ModelServing(models, artefacts, loads, RuleModel(HORIZON_DAYS), 1.0)
     scoring = replayed(engine, store)
     model = tiny_model()
     today = 0

@@ -10,11 +10,11 @@ import distributed
 import numpy as np
 import pytest
 
-from services.scoring.core.monitoring.treatment_weights import Window
-from services.scoring.training.data.disk_history import Spool, Spooled
+from services.scoring.core.monitoring.treatment_weights import TreatmentWindow
+from services.scoring.training.data.disk_history import DiskHistory, DiskHistoryWriter
 from services.scoring.training.data.event_table import EventBatch
 from services.scoring.training.data.panel import Asked
-from services.scoring.training.fit.cluster import TOLERANCE, Cluster
+from services.scoring.training.fit.cluster import TOLERANCE, DaskCluster
 from services.scoring.training.fit.train import OneMachine, train_fully
 from tests.unit.scoring_training.histories import END, HORIZON_DAYS, day, shoppers
 
@@ -39,26 +39,26 @@ def client() -> Iterator[Any]:
 
 
 @pytest.fixture
-def history(tmp_path: Path) -> Spooled:
+def history(tmp_path: Path) -> DiskHistory:
     """Shoppers in six pieces; so many that chance decides little of a worker's bins."""
-    spool = Spool(tmp_path / "spool", in_memory_max=0, pieces=6)
+    spool = DiskHistoryWriter(tmp_path / "spool", in_memory_max=0, pieces=6)
     events = SHOPPERS.events
     spool.add(EventBatch([SHOPPERS.customers[at] for at in events.row], events))
     found = spool.finish(END)
-    assert isinstance(found, Spooled)
+    assert isinstance(found, DiskHistory)
     return found
 
 
-def test_the_cluster_learns_what_one_machine_learns(client: Any, history: Spooled) -> None:
+def test_the_cluster_learns_what_one_machine_learns(client: Any, history: DiskHistory) -> None:
     """The panel to the last bit, so all that is decided on it; the final trees within
     `TOLERANCE`, though each worker bins its own rows."""
     treated = [
-        Window(c, n % 2 == 0, datetime.fromtimestamp(day(70), UTC), None)
+        TreatmentWindow(c, n % 2 == 0, datetime.fromtimestamp(day(70), UTC), None)
         for n, c in enumerate(SHOPPERS.customers[:60])
     ]
     one, other = (
         train_fully(history, END, HORIZON_DAYS, asked=Asked(treated), hands=hands)
-        for hands in (OneMachine(), Cluster(client))
+        for hands in (OneMachine(), DaskCluster(client))
     )
     np.testing.assert_array_equal(one.backtest.rows.x, other.backtest.rows.x)
     np.testing.assert_array_equal(one.backtest.log_odds, other.backtest.log_odds)
@@ -73,4 +73,4 @@ def test_the_cluster_learns_what_one_machine_learns(client: Any, history: Spoole
 
 def test_a_history_in_memory_is_refused(client: Any) -> None:
     with pytest.raises(TypeError, match="spooled files"):
-        Cluster(client).panel(shoppers(), [day(60)], HORIZON_DAYS, END)
+        DaskCluster(client).panel(shoppers(), [day(60)], HORIZON_DAYS, END)

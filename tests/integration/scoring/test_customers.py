@@ -19,7 +19,7 @@ from tests.fakes import activity
 from tests.fakes.log import MemoryLog
 from tests.fakes.model import tiny_model
 from tests.integration.scoring.postgres import promoted, table
-from tests.integration.scoring.running import Place, Running, place, scoring
+from tests.integration.scoring.running import Running, ServiceEnvironment, place, scoring
 from tests.integration.scoring.test_service import NOW, get, purchase, send, token
 
 pytestmark = pytest.mark.stack
@@ -28,7 +28,7 @@ OWNED = {"ann": "o1", "bob": "o2", "cid": "o1"}
 
 
 @pytest.fixture
-async def made(stack: LocalStack, database_url: str) -> AsyncIterator[Place]:
+async def made(stack: LocalStack, database_url: str) -> AsyncIterator[ServiceEnvironment]:
     """Topics and tables; two partitions."""
     async with place(stack, database_url, 2) as found:
         yield found
@@ -63,7 +63,7 @@ async def pages(service: Running, key: str, query: str, limit: int) -> list[dict
         cursor = f"&cursor={answer.json()['next']}"
 
 
-async def test_lists(made: Place) -> None:
+async def test_lists(made: ServiceEnvironment) -> None:
     """By value at risk or id, of one band or owner; page by page it is the same list."""
     async with scoring(made) as service:
         await service.until("/readyz", 200)
@@ -93,7 +93,7 @@ async def test_lists(made: Place) -> None:
             assert answer.status_code == 422, wrong
 
 
-async def test_the_picture_of_one(made: Place) -> None:
+async def test_the_picture_of_one(made: ServiceEnvironment) -> None:
     """State in words, the assessment with what it was made by, what was told and why; the
     history page by page; a state of another feature set is not misread."""
     async with scoring(made) as service:
@@ -135,7 +135,9 @@ async def test_the_picture_of_one(made: Place) -> None:
 
 
 async def test_assessments_are_made_again(
-    made: Place, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    made: ServiceEnvironment,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Invariant 6: stored features and model version give the same number, for the rule and for
     a model; a number that was changed is found, a model that is gone is named."""
@@ -176,7 +178,7 @@ async def test_assessments_are_made_again(
             await made.command("assessments", "replay", "new")
 
 
-async def test_history_has_its_partitions(made: Place) -> None:
+async def test_history_has_its_partitions(made: ServiceEnvironment) -> None:
     """The service makes them by itself, and tells how far ahead; vacuum is set eagerly."""
     async with scoring(made) as service:
         await service.until("/readyz", 200)

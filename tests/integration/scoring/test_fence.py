@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.ports import Effects
+from services.scoring.ports import BatchEffects
 from shared.kernel.errors import Transient
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.ledger import Fenced
@@ -33,7 +33,7 @@ class Halting(PostgresStore):
         self.halt_before = self.halt_after = False
         self.halted, self.go = asyncio.Event(), asyncio.Event()
 
-    async def write(self, work: UnitOfWork, effects: Effects) -> list[Pending]:
+    async def write(self, work: UnitOfWork, effects: BatchEffects) -> list[Pending]:
         """As the real one, with a stop."""
         if self.halt_before:
             await self._halt()

@@ -22,7 +22,7 @@ from shared.runtime.command_line import main
 from tests.fakes import activity
 from tests.fakes.log import MemoryLog
 from tests.integration.scoring.postgres import table
-from tests.integration.scoring.running import VERSIONS, Place, place, scoring
+from tests.integration.scoring.running import VERSIONS, ServiceEnvironment, place, scoring
 
 pytestmark = pytest.mark.stack
 
@@ -30,7 +30,7 @@ NOW = datetime.now(UTC)
 
 
 @pytest.fixture
-async def made(stack: LocalStack, database_url: str) -> AsyncIterator[Place]:
+async def made(stack: LocalStack, database_url: str) -> AsyncIterator[ServiceEnvironment]:
     """Topics and tables; two partitions."""
     async with place(stack, database_url, 2) as found:
         yield found
@@ -42,7 +42,7 @@ def imported(log: MemoryLog, name: str, customer: str, partition: int) -> None:
     log.append(partition, value, key=customer.encode())
 
 
-async def test_an_import_is_noted_and_ended(made: Place) -> None:
+async def test_an_import_is_noted_and_ended(made: ServiceEnvironment) -> None:
     """Ready with a note; the sweep goes on after the command, without a restart; what it ended
     stays ended, also for what comes late of it through the other partition."""
     log = MemoryLog("activity")

@@ -16,7 +16,7 @@ from tests.fakes.store import MemorySender, MemoryStore
 from tests.fakes.stream import assert_stored, history, states
 from tests.fakes.turns import TOPIC, Scoring
 from tests.integration.scoring.postgres import assessments, table
-from tests.integration.scoring.running import Place, by_key, place, scoring
+from tests.integration.scoring.running import ServiceEnvironment, by_key, place, scoring
 from tests.integration.scoring.test_replay_clock import assert_same_told
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
@@ -64,7 +64,7 @@ def told_by(messages: list[RiskAssessed]) -> dict[str, list[RiskAssessed]]:
     return found
 
 
-async def assert_as_undisturbed(place: Place, log: MemoryLog) -> None:
+async def assert_as_undisturbed(place: ServiceEnvironment, log: MemoryLog) -> None:
     """States, offsets, assessments and what the risk topic holds."""
     reference = await undisturbed(log)
     assert isinstance(reference.store, MemoryStore)

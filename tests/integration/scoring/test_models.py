@@ -22,7 +22,7 @@ from tests.fakes import activity
 from tests.fakes.log import MemoryLog
 from tests.fakes.model import tiny_model
 from tests.integration.scoring.postgres import assessments, promoted, table
-from tests.integration.scoring.running import LIMIT_S, Place, place, scoring
+from tests.integration.scoring.running import LIMIT_S, ServiceEnvironment, place, scoring
 
 pytestmark = pytest.mark.stack
 
@@ -102,13 +102,13 @@ async def test_a_version_may_be_named_by_its_beginning(engine: AsyncEngine) -> N
 
 
 @pytest.fixture
-async def made(stack: LocalStack, database_url: str) -> AsyncIterator[Place]:
+async def made(stack: LocalStack, database_url: str) -> AsyncIterator[ServiceEnvironment]:
     """Topics and tables of the test's own."""
     async with place(stack, database_url, 2) as opened:
         yield opened
 
 
-async def kept(made: Place, folder: Path, model: ChurnModel, *, passed: bool) -> None:
+async def kept(made: ServiceEnvironment, folder: Path, model: ChurnModel, *, passed: bool) -> None:
     """In the registry and in the folder."""
     await Models(made.engine).register(
         ModelRow(
@@ -123,7 +123,7 @@ async def kept(made: Place, folder: Path, model: ChurnModel, *, passed: bool) ->
     )
 
 
-async def refused(made: Place, folder: Path, *arguments: str) -> str:
+async def refused(made: ServiceEnvironment, folder: Path, *arguments: str) -> str:
     """What an operator's command that fails says."""
     done = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "services.scoring", *arguments),
@@ -137,7 +137,7 @@ async def refused(made: Place, folder: Path, *arguments: str) -> str:
 
 @pytest.mark.timeout(300)  # a process per command, and they start slowly on a busy machine
 async def test_an_operator_promotes_rolls_back_and_compares(
-    made: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    made: ServiceEnvironment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the gate refused needs a reason; a challenger scores beside; a rollback goes back."""
     monkeypatch.setenv("EBBWATCH_SCORING_MODEL_STORE", str(tmp_path))
@@ -159,7 +159,7 @@ async def test_an_operator_promotes_rolls_back_and_compares(
 
 @pytest.mark.timeout(300)
 async def test_an_operator_is_refused_what_could_not_serve(
-    made: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    made: ServiceEnvironment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An artefact that is not there, a challenge to itself, nothing to go back to; and is shown
     why a model was kept."""
@@ -179,7 +179,7 @@ async def test_an_operator_is_refused_what_could_not_serve(
 
 @pytest.mark.timeout(300)
 async def test_watching_and_retraining_by_command(
-    made: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    made: ServiceEnvironment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Just trained and no alarm: nothing to do. Never trained: it is time, though there is
     nothing to learn from."""
@@ -208,7 +208,9 @@ async def test_watching_and_retraining_by_command(
 
 
 @pytest.mark.timeout(300)
-async def test_hot_swaps_and_a_challenger_under_load(made: Place, tmp_path: Path) -> None:
+async def test_hot_swaps_and_a_challenger_under_load(
+    made: ServiceEnvironment, tmp_path: Path
+) -> None:
     """While events flow, models are promoted, rolled back and challenged: every stored number
     comes from the model that it names, and the challenger's from the same features."""
     one, two = tiny_model(1), tiny_model(2)

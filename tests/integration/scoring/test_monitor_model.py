@@ -19,14 +19,14 @@ from services.scoring.core.features.state import (
     from_bytes,
     to_bytes,
 )
-from services.scoring.handlers.monitor_model import Watch
+from services.scoring.handlers.monitor_model import MonitorModel
 from services.scoring.model import reference
 from services.scoring.model.background import Background
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.model.store import ArtefactStore
 from services.scoring.ports import Predictor
 from services.scoring.store.models import ModelRow, Models
-from services.scoring.store.monitoring import Watching
+from services.scoring.store.monitoring import MonitoringTables
 from services.scoring.store.treatments import Treatments
 from shared.contracts.treatment import TreatmentRecorded
 from shared.postgres.engine import unit_of_work
@@ -94,9 +94,9 @@ class Fixture:
         self.models = Models(engine)
         self.champion: Predictor = RuleModel(H)
         self.challenger: Predictor | None = tiny_model(2)
-        self.watch = Watch(
+        self.watch = MonitorModel(
             labels="silence",
-            roll=Watching(engine),
+            roll=MonitoringTables(engine),
             background=Background(self.models.serving, artefacts),
             champion=lambda: self.champion,
             challenger=lambda: self.challenger,

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from deploy.local.stack import LocalStack
 from services.scoring.commands.service import SPEC
 from services.scoring.commands.value import add_commands
-from services.scoring.store.definitions import Decisions, Definition
+from services.scoring.store.definitions import Decisions, SegmentDefinition
 from services.scoring.store.tables import SCHEMA
 from shared.postgres.engine import create_engine
 from shared.postgres.migrations import migrate
@@ -21,9 +21,9 @@ pytestmark = pytest.mark.stack
 VERSIONS = Path("services/scoring/store/versions")
 
 
-def old(segment: str) -> Definition:
+def old(segment: str) -> SegmentDefinition:
     """As an earlier version saved it."""
-    return Definition(
+    return SegmentDefinition(
         id=segment, version=0, revision=0, name="Big", description="", action=None,
         expression="purchases > 10", act_on_existing=False, retired=False,
         created_at=datetime(2026, 3, 1, tzinfo=UTC),

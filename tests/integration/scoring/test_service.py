@@ -19,7 +19,7 @@ from tests.fakes import activity
 from tests.fakes.log import MemoryLog
 from tests.fakes.model import tiny_model
 from tests.integration.scoring.postgres import promoted, table
-from tests.integration.scoring.running import LIMIT_S, Place, Running, place, scoring
+from tests.integration.scoring.running import LIMIT_S, Running, ServiceEnvironment, place, scoring
 
 pytestmark = pytest.mark.stack
 
@@ -29,7 +29,7 @@ AWKWARD = ("客户-七", "a/b", "a b?c#d%", "history", "x" * 256)
 
 
 @pytest.fixture
-async def made(stack: LocalStack, database_url: str) -> AsyncIterator[Place]:
+async def made(stack: LocalStack, database_url: str) -> AsyncIterator[ServiceEnvironment]:
     """Topics and tables; two partitions."""
     async with place(stack, database_url, 2) as found:
         yield found
@@ -42,14 +42,14 @@ def purchase(log: MemoryLog, name: str, customer: str, days_ago: float) -> None:
     log.append(0, value, key=customer.encode())
 
 
-async def send(made: Place, service: Running, log: MemoryLog) -> None:
+async def send(made: ServiceEnvironment, service: Running, log: MemoryLog) -> None:
     """Write to the activity topic, and return once everything is folded."""
     await made.send(log)
     await made.reached(sum((await made.offsets()).values()) + len(log.records["activity", 0]))
     assert service.process.returncode is None
 
 
-async def token(made: Place, scope: str) -> str:
+async def token(made: ServiceEnvironment, scope: str) -> str:
     """A token, as an operator makes one."""
     return (await made.command("tokens", "create", "--name", "crm", "--scope", scope)).strip()
 
@@ -61,7 +61,7 @@ async def get(service: Running, path: str, token: str | None = None) -> httpx.Re
     return answer
 
 
-async def test_a_customers_picture(made: Place) -> None:
+async def test_a_customers_picture(made: ServiceEnvironment) -> None:
     """From an event to features by name, assessment, profile and history; whatever the
     customer is called. Nothing without a token of the right scope (R21)."""
     log = MemoryLog("activity")
@@ -106,7 +106,7 @@ async def test_a_customers_picture(made: Place) -> None:
         assert empty == {"items": [], "next": None}
 
 
-async def test_metrics(made: Place) -> None:
+async def test_metrics(made: ServiceEnvironment) -> None:
     """What came, what was made of it, what was refused, and the lag; no customer in a label."""
     before, log = MemoryLog("activity"), MemoryLog("activity")
     before.append(0, activity.interaction("seen", "customer-0", NOW - timedelta(days=6)))
@@ -133,7 +133,7 @@ async def test_metrics(made: Place) -> None:
 
 
 async def test_a_promoted_model_serves(
-    made: Place, tmp_path_factory: pytest.TempPathFactory
+    made: ServiceEnvironment, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Without a restart, the next assessment uses it (R15), and it still does after one."""
     folder = tmp_path_factory.mktemp("models")
@@ -169,7 +169,7 @@ async def test_a_promoted_model_serves(
 
 
 async def test_a_damaged_artefact_is_no_model(
-    made: Place, tmp_path_factory: pytest.TempPathFactory
+    made: ServiceEnvironment, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """The promoted model cannot be read: the service does not start with another one, and
     says which file is meant."""
@@ -180,7 +180,7 @@ async def test_a_damaged_artefact_is_no_model(
         assert await service.process.wait() == 1
 
 
-async def test_operators_rewind_and_resume(made: Place) -> None:
+async def test_operators_rewind_and_resume(made: ServiceEnvironment) -> None:
     """`partitions show`, `rewind` and `resume` while the service runs: read again without a
     second effect, no restart needed."""
     log = MemoryLog("activity")
@@ -204,10 +204,10 @@ async def test_operators_rewind_and_resume(made: Place) -> None:
     assert len(await table(made.engine, "event")) == 20
 
 
-async def test_waits_for_its_topics(made: Place) -> None:
+async def test_waits_for_its_topics(made: ServiceEnvironment) -> None:
     """Started before the topics are made: alive, not ready, says what is missing; asked to
     end, it ends in time with status 0."""
-    elsewhere = Place(made.stack, made.database_url, made.engine, 2)
+    elsewhere = ServiceEnvironment(made.stack, made.database_url, made.engine, 2)
     async with scoring(elsewhere) as service:
         await service.until("/livez", 200)
         answer = await service.until("/readyz", 503)

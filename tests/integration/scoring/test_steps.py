@@ -8,9 +8,9 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.core.value.compare import StandingRows
+from services.scoring.core.value.compare import ClassificationRows
 from services.scoring.inbound import activity as decoding
-from services.scoring.store.classification import STAGING, StandingTable
+from services.scoring.store.classification import STAGING, ClassificationTable
 from shared.contracts.changes import ChangeKind, CustomerChanged
 from shared.postgres.engine import unit_of_work
 from tests.fakes import activity
@@ -71,8 +71,8 @@ async def test_as_tick_by_tick(
         assert single[name], name
 
 
-NOTHING: dict[str, Any] = {field.name: np.empty(0) for field in fields(StandingRows)}
-NO_ROWS = StandingRows(**NOTHING)
+NOTHING: dict[str, Any] = {field.name: np.empty(0) for field in fields(ClassificationRows)}
+NO_ROWS = ClassificationRows(**NOTHING)
 
 
 def moved(sequence: int, kind: ChangeKind, at: float) -> CustomerChanged:
@@ -85,7 +85,7 @@ def moved(sequence: int, kind: ChangeKind, at: float) -> CustomerChanged:
 
 async def test_the_last_move_of_a_turn_holds(engine: AsyncEngine) -> None:
     """In and out again is out; out and in again is in, since then; in stays in."""
-    standings = StandingTable()
+    standings = ClassificationTable()
     enters: ChangeKind = "segment_entered"
     leaves: ChangeKind = "segment_left"
     async with engine.begin() as connection:

@@ -12,7 +12,7 @@ from shared.contracts.dead_letter import DeadLetter
 from shared.contracts.treatment import ENCODER, TreatmentRecorded
 from tests.fakes.log import MemoryLog
 from tests.integration.scoring.postgres import table
-from tests.integration.scoring.running import LIMIT_S, Place, place, scoring
+from tests.integration.scoring.running import LIMIT_S, ServiceEnvironment, place, scoring
 
 pytestmark = pytest.mark.stack
 
@@ -20,13 +20,13 @@ AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-async def made(stack: LocalStack, database_url: str) -> AsyncIterator[Place]:
+async def made(stack: LocalStack, database_url: str) -> AsyncIterator[ServiceEnvironment]:
     """Topics and tables of the test's own."""
     async with place(stack, database_url, 2) as opened:
         yield opened
 
 
-async def test_facts_are_kept_once_and_what_is_none_is_parked(made: Place) -> None:
+async def test_facts_are_kept_once_and_what_is_none_is_parked(made: ServiceEnvironment) -> None:
     """Sent twice, across a restart: one row each. A holdout without a task, a verdict with its
     cause; broken bytes, a NUL and a window that ends before it begins are dead letters."""
     raised = TreatmentRecorded(
@@ -75,7 +75,7 @@ async def test_facts_are_kept_once_and_what_is_none_is_parked(made: Place) -> No
     assert await Treatments(made.engine).windows(AT) == []
 
 
-async def _read_to_the_end(made: Place) -> None:
+async def _read_to_the_end(made: ServiceEnvironment) -> None:
     ends = {r.partition: r.offset + 1 for r in await made.read("treatment")}
     while True:
         reached = {

@@ -17,22 +17,22 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.scoring.commands import value
 from services.scoring.core.risk.lapse import LapseClock
 from services.scoring.core.value import policy as policies
-from services.scoring.handlers.refresh_value_base import ValueRefresh
-from services.scoring.handlers.value_policy_cache import Valuing
+from services.scoring.handlers.refresh_value_base import RefreshValueBase
+from services.scoring.handlers.value_policy_cache import ValuePolicyCache
 from services.scoring.inbound.http.segments import SegmentIn, SegmentView, add_segment_routes
 from services.scoring.inbound.http.value import (
+    ClassificationDetail,
+    ClassificationPage,
     PolicyIn,
     SetGrade,
-    StandingDetail,
-    StandingPage,
     add_value_routes,
 )
-from services.scoring.store.classification_queries import StandingLists
+from services.scoring.store.classification_queries import ClassificationQueries
 from services.scoring.store.definitions import Decisions
 from services.scoring.store.tables import SCHEMA, api_token
 from services.scoring.store.treatments import Treatments
 from services.scoring.store.value_jobs import RELOOK_DELAY, ValueJobs
-from services.scoring.store.value_settings import Valuations
+from services.scoring.store.value_settings import ValueSettings
 from shared.contracts import events as types
 from shared.contracts.activity import ActivityData
 from shared.contracts.treatment import LeavingCause, TreatmentRecorded
@@ -64,12 +64,12 @@ class World:
         self.engine = engine
         self.clock = SetClock(at=day(200))
         self.scoring = Scoring(store, Relayed(engine), clock=self.clock)
-        self.valuing = Valuing(Valuations(engine), 1.0, LapseClock(), nothing_held())
-        self.refresh = ValueRefresh(
+        self.valuing = ValuePolicyCache(ValueSettings(engine), 1.0, LapseClock(), nothing_held())
+        self.refresh = RefreshValueBase(
             ValueJobs(engine), self.valuing.current, self.clock, refresh_s=3_600.0, first_s=10.0
         )
         self.app: FastAPI = create_app("test", Health(self.clock))
-        lists, decisions = StandingLists(engine), Decisions(engine)
+        lists, decisions = ClassificationQueries(engine), Decisions(engine)
         self.tokens = Tokens(engine, api_token, self.clock)
         add_segment_routes(self.app, lists, decisions, self.tokens, self.clock)
         add_value_routes(self.app, lists, decisions, self.tokens, self.clock)
@@ -311,7 +311,14 @@ async def test_every_route_has_examples_in_the_openapi_document(world: World) ->
                     assert examples(answer["content"]["application/json"]), (way, path)
             if "requestBody" in operation:
                 assert examples(operation["requestBody"]["content"]["application/json"]), path
-    for model in (SegmentIn, SegmentView, StandingPage, StandingDetail, SetGrade, PolicyIn):
+    for model in (
+        SegmentIn,
+        SegmentView,
+        ClassificationPage,
+        ClassificationDetail,
+        SetGrade,
+        PolicyIn,
+    ):
         for one in schemas[model.__name__]["examples"]:
             model.model_validate(one)
     policies.parse(json.dumps(schemas["PolicyIn"]["examples"][0]["policy"]))
@@ -389,7 +396,7 @@ async def test_a_policy_saved_before_keeps_its_thresholds_but_for_the_one_that_w
         await migrate(made, SCHEMA, before)
         await Decisions(made).save_policy('{"margin":0.2,"mature_days":365.0}', "old", day(0))
         await migrate(made, SCHEMA, VERSIONS)
-        valuing = Valuing(Valuations(made), 1.0, LapseClock(), nothing_held())
+        valuing = ValuePolicyCache(ValueSettings(made), 1.0, LapseClock(), nothing_held())
         await valuing.refresh()
     finally:
         await made.dispose()

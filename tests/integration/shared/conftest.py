@@ -12,7 +12,7 @@ from deploy.local.stack import LocalStack
 from shared.postgres.engine import create_engine
 from shared.postgres.ledger import Ledger
 from shared.postgres.settings import PostgresSettings
-from tests.integration.shared.environment import Place
+from tests.integration.shared.environment import BrokerEnvironment
 from tests.integration.shared.tables import SCHEMA, metadata
 
 
@@ -46,6 +46,6 @@ def mark() -> str:
 
 
 @pytest.fixture
-def place(stack: LocalStack, engine: AsyncEngine, ledger: Ledger, mark: str) -> Place:
+def place(stack: LocalStack, engine: AsyncEngine, ledger: Ledger, mark: str) -> BrokerEnvironment:
     """Names on the broker that are the test's own; it creates the topic itself."""
-    return Place(stack.kafka.settings, engine, ledger, mark)
+    return BrokerEnvironment(stack.kafka.settings, engine, ledger, mark)

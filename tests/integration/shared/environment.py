@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.local import topics
 from shared.contracts.topics import Topic
-from shared.kafka.batch import Batch, Record
+from shared.kafka.batch import Batch, ConsumedRecord
 from shared.kafka.fenced import FencedConsumer
 from shared.kafka.producer import Producer
 from shared.kafka.producer import Record as Outgoing
@@ -25,7 +25,7 @@ LIMIT_S = 45.0
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class BrokerEnvironment:
     """A broker, a ledger and names that nobody else uses."""
 
     kafka: KafkaSettings
@@ -133,7 +133,7 @@ class Worker:
     consumer: FencedConsumer
     engine: AsyncEngine
     ledger: Ledger
-    seen: dict[int, list[Record]] = field(default_factory=lambda: defaultdict(list))
+    seen: dict[int, list[ConsumedRecord]] = field(default_factory=lambda: defaultdict(list))
     lost: list[Tp] = field(default_factory=list)
     """Refused by the fence, in order."""
     parked: list[str] = field(default_factory=list)

@@ -19,7 +19,7 @@ from shared.postgres.ledger import Move
 from shared.runtime.health import Health
 from shared.runtime.service import DRAIN_SECONDS_MAX, Stop
 from tests.fakes.clock import SetClock
-from tests.integration.shared.environment import LIMIT_S, Place, Worker
+from tests.integration.shared.environment import LIMIT_S, BrokerEnvironment, Worker
 
 pytestmark = pytest.mark.stack
 
@@ -42,7 +42,7 @@ async def turning(worker: Worker) -> AsyncIterator[Worker]:
         await worker.consumer.close()
 
 
-async def until(place: Place, ends: dict[int, int]) -> None:
+async def until(place: BrokerEnvironment, ends: dict[int, int]) -> None:
     """Wait until the ledger stands at these offsets."""
     async with asyncio.timeout(LIMIT_S):
         while await place.stored() != ends:  # noqa: ASYNC110 (no event)
@@ -50,7 +50,7 @@ async def until(place: Place, ends: dict[int, int]) -> None:
 
 
 @pytest.mark.usefixtures("apache_kafka")  # the embedded one keeps dead members
-async def test_a_second_worker_comes_and_goes(place: Place) -> None:
+async def test_a_second_worker_comes_and_goes(place: BrokerEnvironment) -> None:
     """Records keep coming while a second worker joins and leaves: each is committed once, by
     one of the two, and in order; both have their part."""
     partitions = range(4)
@@ -80,7 +80,7 @@ async def test_a_second_worker_comes_and_goes(place: Place) -> None:
     assert any(two.seen.values())
 
 
-async def test_a_partition_that_is_gone_already_has_no_lag(place: Place) -> None:
+async def test_a_partition_that_is_gone_already_has_no_lag(place: BrokerEnvironment) -> None:
     """The group has taken the partitions and has not told us yet: nothing is known of their ends,
     and asking is no error."""
     await place.create(2)
@@ -99,7 +99,7 @@ async def test_a_partition_that_is_gone_already_has_no_lag(place: Place) -> None
         await worker.consumer.close()
 
 
-async def test_a_fenced_partition_is_dropped_and_claimed_again(place: Place) -> None:
+async def test_a_fenced_partition_is_dropped_and_claimed_again(place: BrokerEnvironment) -> None:
     """Somebody else raises the epoch of one partition: the whole batch is refused, the rest of
     it is done again at once, and the lost partition later, from where the ledger stands."""
     await place.create(2)
@@ -121,7 +121,7 @@ async def test_a_fenced_partition_is_dropped_and_claimed_again(place: Place) -> 
     assert await place.stored() == {0: 10, 1: 10}
 
 
-async def test_an_operator_rewinds_a_quiet_partition(place: Place) -> None:
+async def test_an_operator_rewinds_a_quiet_partition(place: BrokerEnvironment) -> None:
     """Nothing comes that the fence could refuse: the owner notices by itself that its claim
     does not stand any more, and reads again."""
     await place.create(2)
@@ -134,7 +134,7 @@ async def test_an_operator_rewinds_a_quiet_partition(place: Place) -> None:
     assert worker.values(1) == numbered(5)
 
 
-async def test_kafka_shows_how_far_the_ledger_is(place: Place) -> None:
+async def test_kafka_shows_how_far_the_ledger_is(place: BrokerEnvironment) -> None:
     """The group's committed offsets follow, for lag displays."""
     await place.create(2)
     await place.write({0: numbered(7), 1: numbered(3)})
@@ -150,7 +150,7 @@ async def test_kafka_shows_how_far_the_ledger_is(place: Place) -> None:
         await admin.close()
 
 
-async def test_a_partition_lost_meanwhile_is_not_claimed(place: Place) -> None:
+async def test_a_partition_lost_meanwhile_is_not_claimed(place: BrokerEnvironment) -> None:
     """While one partition is being claimed the group takes another one away: its new owner is
     not fenced by a claim that comes too late."""
     await place.create(2)
@@ -165,7 +165,7 @@ async def test_a_partition_lost_meanwhile_is_not_claimed(place: Place) -> None:
     assert [row["epoch"] for row in await place.ledger.list_all()] == [1, 0]
 
 
-async def test_a_hot_partition_starves_no_other(place: Place) -> None:
+async def test_a_hot_partition_starves_no_other(place: BrokerEnvironment) -> None:
     """Ten records behind two thousand others of another partition wait for a few batches."""
     await place.create(2)
     await place.write({0: numbered(2_000), 1: numbered(10)})
@@ -176,7 +176,7 @@ async def test_a_hot_partition_starves_no_other(place: Place) -> None:
     assert len(worker.seen[0]) <= 200
 
 
-async def test_a_broken_member_is_replaced(place: Place) -> None:
+async def test_a_broken_member_is_replaced(place: BrokerEnvironment) -> None:
     """An error out of the library can mean that its member of the group is wedged for good:
     it is given up, and a new one goes on where the ledger stands."""
     await place.create(2)
@@ -202,7 +202,9 @@ async def test_a_broken_member_is_replaced(place: Place) -> None:
     assert worker.values(0) == worker.values(1) == numbered(10)
 
 
-async def test_told_to_stop_while_it_starts(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_told_to_stop_while_it_starts(
+    place: BrokerEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The broker answers slowly and the service is told to stop: what was begun is closed."""
     await place.create(1)
     begun: asyncio.Future[AIOKafkaConsumer] = asyncio.get_running_loop().create_future()
@@ -255,7 +257,7 @@ class Loop:
 
 
 @pytest.mark.usefixtures("apache_kafka")  # the embedded one keeps dead members
-async def test_an_unknown_outcome_is_read_from_the_ledger(place: Place) -> None:
+async def test_an_unknown_outcome_is_read_from_the_ledger(place: BrokerEnvironment) -> None:
     """The connection is lost after the COMMIT: nobody knows whether it arrived. The ledger
     does, and nothing is handed out twice."""
     await place.create(2)
@@ -267,7 +269,7 @@ async def test_an_unknown_outcome_is_read_from_the_ledger(place: Place) -> None:
     assert worker.values(0) == worker.values(1) == numbered(50)
 
 
-async def test_a_bug_ends_the_loop_and_leaves_the_group(place: Place) -> None:
+async def test_a_bug_ends_the_loop_and_leaves_the_group(place: BrokerEnvironment) -> None:
     """Anything but Transient and Fenced comes out of `work`; the member has left, so that
     another one takes over at once."""
     await place.create(1)
@@ -305,7 +307,9 @@ async def _die(member: AIOKafkaConsumer) -> None:
     await asyncio.gather(member.stop(), return_exceptions=True)
 
 
-async def test_stops_in_time_while_the_group_waits_for_a_dead_member(place: Place) -> None:
+async def test_stops_in_time_while_the_group_waits_for_a_dead_member(
+    place: BrokerEnvironment,
+) -> None:
     """A peer died and the broker waits out its session before it lets the group go on: a
     worker that is told to stop in that time still ends within a service's promise."""
     await place.create(2)

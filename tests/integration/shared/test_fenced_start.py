@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from shared.kernel.errors import Transient
-from tests.integration.shared.environment import LIMIT_S, Place, Worker
+from tests.integration.shared.environment import LIMIT_S, BrokerEnvironment, Worker
 
 pytestmark = pytest.mark.stack
 
@@ -39,7 +39,7 @@ async def left_over(worker: Worker, records: int) -> list[str]:
             assert len(found) < records
 
 
-async def test_what_a_turn_left_over_is_topped_up(place: Place) -> None:
+async def test_what_a_turn_left_over_is_topped_up(place: BrokerEnvironment) -> None:
     """In order and up to the bound: a turn that consumes to the next tick gets more than its own
     rest the next time."""
     await place.create(1)
@@ -52,7 +52,7 @@ async def test_what_a_turn_left_over_is_topped_up(place: Place) -> None:
     assert worker.values(0) == numbered(0, 6)
 
 
-async def test_begins_at_the_start_of_the_log(place: Place) -> None:
+async def test_begins_at_the_start_of_the_log(place: BrokerEnvironment) -> None:
     """Nothing is stored: everything that the log still has is read, in order, and a partition
     whose first records retention took begins behind them."""
     await place.create(2)
@@ -65,7 +65,7 @@ async def test_begins_at_the_start_of_the_log(place: Place) -> None:
     assert await place.stored() == {0: 30, 1: 10}
 
 
-async def test_an_empty_partition_is_claimed_and_waited_for(place: Place) -> None:
+async def test_an_empty_partition_is_claimed_and_waited_for(place: BrokerEnvironment) -> None:
     """Settled without a record; what comes later is read from the first one on."""
     await place.create(1)
     async with started(place.worker()) as worker:
@@ -77,7 +77,7 @@ async def test_an_empty_partition_is_claimed_and_waited_for(place: Place) -> Non
 
 
 @pytest.mark.parametrize("committed", [0, 20, 40, 4_000])
-async def test_the_ledger_is_the_truth(place: Place, committed: int) -> None:
+async def test_the_ledger_is_the_truth(place: BrokerEnvironment, committed: int) -> None:
     """Kafka's committed offset lies behind, before, at or beyond the end: it is ignored, and
     what was fetched from it before the seek is never handed out."""
     await place.create(1)
@@ -93,7 +93,7 @@ async def test_the_ledger_is_the_truth(place: Place, committed: int) -> None:
     assert second.values(0) == numbered(30, 10)
 
 
-async def test_nothing_fetched_before_the_claim_is_handed_out(place: Place) -> None:
+async def test_nothing_fetched_before_the_claim_is_handed_out(place: BrokerEnvironment) -> None:
     """The claim takes long (a former owner's outbox is sent first) while Kafka's offset lets
     the client fetch at once: not one record comes before the claim, none is skipped after."""
     await place.create(1)
@@ -115,7 +115,7 @@ async def test_nothing_fetched_before_the_claim_is_handed_out(place: Place) -> N
     assert worker.values(0) == numbered(0, 50)
 
 
-async def test_another_log_stops_the_partition(place: Place) -> None:
+async def test_another_log_stops_the_partition(place: BrokerEnvironment) -> None:
     """The topic was recreated and has other records at our offsets: that partition stops with
     a reason and reads nothing; one that still fits goes on."""
     await place.create(2)
@@ -137,7 +137,7 @@ async def test_another_log_stops_the_partition(place: Place) -> None:
     assert await place.stored() == {0: 10, 1: 1}
 
 
-async def test_a_shorter_log_stops_the_partition(place: Place) -> None:
+async def test_a_shorter_log_stops_the_partition(place: BrokerEnvironment) -> None:
     """The broker lost its data: the log ends before our offset."""
     await place.create(2)
     await place.write({0: numbered(0, 10), 1: numbered(0, 3)})
@@ -155,7 +155,7 @@ async def test_a_shorter_log_stops_the_partition(place: Place) -> None:
     assert "ends at 0, before our offset 3" in reasons[1]
 
 
-async def test_a_log_that_begins_after_us_stops_the_partition(place: Place) -> None:
+async def test_a_log_that_begins_after_us_stops_the_partition(place: BrokerEnvironment) -> None:
     """Retention passed our offset while nobody read: records are gone, so an operator
     decides; the other partition goes on."""
     await place.create(2)
@@ -173,7 +173,7 @@ async def test_a_log_that_begins_after_us_stops_the_partition(place: Place) -> N
     assert f"begins at {at + 1}, after our offset {at}" in (await place.stopped())[0]
 
 
-async def test_retention_up_to_our_offset_is_harmless(place: Place) -> None:
+async def test_retention_up_to_our_offset_is_harmless(place: BrokerEnvironment) -> None:
     """All that we read is gone, nothing that we did not: the record before our offset cannot
     be compared any more, and need not be."""
     await place.create(1)
@@ -188,7 +188,9 @@ async def test_retention_up_to_our_offset_is_harmless(place: Place) -> None:
     assert await place.stopped() == {}
 
 
-async def test_retention_that_overtakes_a_reader_stops_the_partition(place: Place) -> None:
+async def test_retention_that_overtakes_a_reader_stops_the_partition(
+    place: BrokerEnvironment,
+) -> None:
     """Out of range in the middle of reading: no silent jump to either end of the log."""
     await place.create(2)
     await place.write({0: numbered(0, 5), 1: numbered(0, 5)})
@@ -205,7 +207,7 @@ async def test_retention_that_overtakes_a_reader_stops_the_partition(place: Plac
     assert worker.values(0) == numbered(0, 5)
 
 
-async def test_a_stopped_partition_starves_nobody(place: Place) -> None:
+async def test_a_stopped_partition_starves_nobody(place: BrokerEnvironment) -> None:
     """Stopped before this worker started, and Kafka knows no offset of it: the others are
     read, and the stopped one is not settled into silence but said."""
     await place.create(3)
@@ -218,7 +220,7 @@ async def test_a_stopped_partition_starves_nobody(place: Place) -> None:
     assert worker.values(1) == []
 
 
-async def test_an_operator_resumes_without_a_restart(place: Place) -> None:
+async def test_an_operator_resumes_without_a_restart(place: BrokerEnvironment) -> None:
     """After `reset` the owner of before claims the partition again by itself."""
     await place.create(2)
     await place.write({0: numbered(0, 5), 1: numbered(0, 5)})
@@ -231,7 +233,7 @@ async def test_an_operator_resumes_without_a_restart(place: Place) -> None:
     assert worker.values(1) == numbered(2, 3)
 
 
-async def test_a_topic_that_is_not_there_passes(place: Place) -> None:
+async def test_a_topic_that_is_not_there_passes(place: BrokerEnvironment) -> None:
     """Started before the topic is created: Transient, then it works."""
     worker = place.worker()
     with pytest.raises(Transient):

@@ -7,18 +7,18 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
 from deploy.local.stack import LocalStack
-from tests.integration.shared.environment import Place
+from tests.integration.shared.environment import BrokerEnvironment
 from tests.integration.shared.test_fenced_start import numbered, started
 
 pytestmark = pytest.mark.stack
 
 
-def soon(place: Place) -> Place:
+def soon(place: BrokerEnvironment) -> BrokerEnvironment:
     """The place with clients that notice added partitions at once."""
     return replace(place, kafka=place.kafka.model_copy(update={"metadata_max_age_ms": 200}))
 
 
-async def add(place: Place, count: int) -> None:
+async def add(place: BrokerEnvironment, count: int) -> None:
     """Let the topic have `count` partitions."""
     admin = AIOKafkaAdminClient(**place.kafka.client_kwargs("test"))
     await admin.start()
@@ -29,7 +29,7 @@ async def add(place: Place, count: int) -> None:
 
 
 async def test_new_partitions_wait_until_the_old_ones_are_read(
-    place: Place, apache_kafka: LocalStack
+    place: BrokerEnvironment, apache_kafka: LocalStack
 ) -> None:
     """Partitions were added while the old ones had a backlog: not one record of a new one comes
     before the old ones stand at the ends they had; then everything is read, each once."""
@@ -52,7 +52,7 @@ async def test_new_partitions_wait_until_the_old_ones_are_read(
 
 
 async def test_partitions_are_added_while_somebody_reads(
-    place: Place, apache_kafka: LocalStack
+    place: BrokerEnvironment, apache_kafka: LocalStack
 ) -> None:
     """No restart: the group notices, shares anew, and the new partitions are read."""
     del apache_kafka
@@ -67,7 +67,7 @@ async def test_partitions_are_added_while_somebody_reads(
     assert worker.values(0) == numbered(0, 10)
 
 
-async def test_a_topic_with_fewer_partitions_stops(place: Place) -> None:
+async def test_a_topic_with_fewer_partitions_stops(place: BrokerEnvironment) -> None:
     """It was recreated smaller: what would never be assigned is not forgotten in silence. An
     operator who forgets the missing one lets the rest go on."""
     await place.create(2)
@@ -87,7 +87,7 @@ async def test_a_topic_with_fewer_partitions_stops(place: Place) -> None:
     assert not await place.ledger.forget(place.tp(1))
 
 
-async def test_the_first_ends_stand(place: Place) -> None:
+async def test_the_first_ends_stand(place: BrokerEnvironment) -> None:
     """Several workers see the growth, each with ends of its own; the first one's count. A
     partition that is not drained keeps every new one waiting, and an empty one nobody."""
     ledger = place.ledger

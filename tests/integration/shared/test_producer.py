@@ -11,7 +11,7 @@ from aiokafka.structs import ConsumerRecord
 from shared.contracts.topics import MESSAGE_BYTES_MAX, RAW_MESSAGE_BYTES_MAX
 from shared.kafka.producer import BATCH_BYTES_MAX, RECORD_BYTES_MAX, Producer, Record
 from shared.kernel.errors import Transient
-from tests.integration.shared.environment import Place
+from tests.integration.shared.environment import BrokerEnvironment
 
 pytestmark = pytest.mark.stack
 
@@ -19,7 +19,7 @@ PARTITIONS = 3
 
 
 @pytest.fixture
-async def producer(place: Place) -> AsyncIterator[Producer]:
+async def producer(place: BrokerEnvironment) -> AsyncIterator[Producer]:
     """One with a topic that takes large records."""
     await place.create(PARTITIONS, max_message_bytes=str(RECORD_BYTES_MAX))
     made = Producer(place.kafka, "test")
@@ -27,7 +27,7 @@ async def producer(place: Place) -> AsyncIterator[Producer]:
     await made.close()
 
 
-async def read(place: Place, count: int) -> dict[int, list[ConsumerRecord]]:
+async def read(place: BrokerEnvironment, count: int) -> dict[int, list[ConsumerRecord]]:
     """Everything in the topic, which holds exactly so many records, by partition."""
     consumer = AIOKafkaConsumer(**place.kafka.client_kwargs("test"), auto_offset_reset="earliest")
     await consumer.start()
@@ -50,7 +50,7 @@ def values(records: Iterable[ConsumerRecord]) -> list[bytes | None]:
     return [record.value for record in records]
 
 
-async def test_many_batches_keep_their_order(place: Place, producer: Producer) -> None:
+async def test_many_batches_keep_their_order(place: BrokerEnvironment, producer: Producer) -> None:
     """Several batches a partition, in several calls: nothing is lost, doubled or overtaken, and
     the broker, which counts an idempotent sender's records, refuses none."""
     pad = b"." * 2_000
@@ -73,7 +73,7 @@ async def test_many_batches_keep_their_order(place: Place, producer: Producer) -
     assert by_key == expected
 
 
-async def test_places_as_the_client_library(place: Place, producer: Producer) -> None:
+async def test_places_as_the_client_library(place: BrokerEnvironment, producer: Producer) -> None:
     """A key is where another client's record of the same key is; so is a partition by number."""
     keys = [f"客户-{n}".encode() for n in range(30)]
     await producer.send(Record(place.topic, key, b"ours") for key in keys)
@@ -88,7 +88,7 @@ async def test_places_as_the_client_library(place: Place, producer: Producer) ->
         assert [r.value for r in records].count(b"named") == 1
 
 
-async def test_without_a_key(place: Place, producer: Producer) -> None:
+async def test_without_a_key(place: BrokerEnvironment, producer: Producer) -> None:
     """One call's records stay together and in order; the next call's go elsewhere."""
     for call in range(PARTITIONS):
         await producer.send(Record(place.topic, None, b"%d-%d" % (call, n)) for n in range(5))
@@ -98,7 +98,7 @@ async def test_without_a_key(place: Place, producer: Producer) -> None:
     ]
 
 
-async def test_headers_and_nothing_at_all(place: Place, producer: Producer) -> None:
+async def test_headers_and_nothing_at_all(place: BrokerEnvironment, producer: Producer) -> None:
     """Headers arrive as they are; a tombstone has no value; without a key, too, it gets an empty
     one."""
     headers = (("a", b"\xff"), ("b", b""))
@@ -117,7 +117,7 @@ async def test_headers_and_nothing_at_all(place: Place, producer: Producer) -> N
     ]
 
 
-async def test_large_records_travel_alone(place: Place, producer: Producer) -> None:
+async def test_large_records_travel_alone(place: BrokerEnvironment, producer: Producer) -> None:
     """Between small ones of the same key, in their order."""
     sizes: Sequence[int] = (1, MESSAGE_BYTES_MAX, 1, RAW_MESSAGE_BYTES_MAX, BATCH_BYTES_MAX, 1)
     await producer.send(Record(place.topic, b"k", b"x" * size) for size in sizes)
@@ -125,7 +125,7 @@ async def test_large_records_travel_alone(place: Place, producer: Producer) -> N
     assert [len(value or b"") for value in values(found)] == list(sizes)
 
 
-async def test_what_is_too_large_is_said(place: Place, producer: Producer) -> None:
+async def test_what_is_too_large_is_said(place: BrokerEnvironment, producer: Producer) -> None:
     """With its topic, its size and the bound; afterwards the producer sends again."""
     with pytest.raises(Transient, match=rf"record to {place.topic} has [\d,]+ bytes; at most"):
         await producer.send([Record(place.topic, b"k", b"x" * RECORD_BYTES_MAX)])
@@ -133,7 +133,7 @@ async def test_what_is_too_large_is_said(place: Place, producer: Producer) -> No
     assert [values(r) for r in (await read(place, 1)).values()] == [[b"fits"]]
 
 
-async def test_what_the_broker_refuses_fails_the_call(place: Place) -> None:
+async def test_what_the_broker_refuses_fails_the_call(place: BrokerEnvironment) -> None:
     """One topic's refusal is told, though the other topic's records are taken; and once more."""
     await place.create(PARTITIONS, max_message_bytes="1000")
     producer = Producer(place.kafka, "test")

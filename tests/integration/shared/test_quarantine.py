@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from shared.contracts.dead_letter import DeadLetter
-from shared.kafka.batch import Batch, Record
+from shared.kafka.batch import Batch, ConsumedRecord
 from shared.kafka.producer import Producer
 from shared.kafka.quarantine import (
     BATCH_DEATHS_MAX,
@@ -23,7 +23,7 @@ from shared.postgres.outbox import Outbox
 from shared.runtime.health import Health
 from shared.runtime.service import Stop
 from tests.fakes.clock import SetClock
-from tests.integration.shared.environment import LIMIT_S, Place, Worker
+from tests.integration.shared.environment import LIMIT_S, BrokerEnvironment, Worker
 from tests.integration.shared.tables import SCHEMA
 
 pytestmark = pytest.mark.stack
@@ -35,7 +35,7 @@ class Bug(Exception):  # noqa: N818
     """A fault of our own."""
 
 
-async def life(place: Place, worker: Worker, parked: list[str], wanted: int) -> bool:
+async def life(place: BrokerEnvironment, worker: Worker, parked: list[str], wanted: int) -> bool:
     """One process; whether it has passed offset `wanted`, where it is stopped, or has died."""
     outbox, stop = Outbox(SCHEMA), Stop()
     producer = Producer(place.kafka, "test")
@@ -73,7 +73,9 @@ async def life(place: Place, worker: Worker, parked: list[str], wanted: int) -> 
     return True
 
 
-async def test_the_record_is_parked_and_the_others_are_worked_on_once(place: Place) -> None:
+async def test_the_record_is_parked_and_the_others_are_worked_on_once(
+    place: BrokerEnvironment,
+) -> None:
     await place.create(1)
     await place.write({0: [str(n) for n in range(10)]})
     seen: list[bytes | None] = []
@@ -96,7 +98,7 @@ async def test_the_record_is_parked_and_the_others_are_worked_on_once(place: Pla
     assert await _rows(place) == 0
 
 
-async def test_what_an_operator_rewinds_is_tried_anew(place: Place) -> None:
+async def test_what_an_operator_rewinds_is_tried_anew(place: BrokerEnvironment) -> None:
     await place.create(1)
     await place.write({0: ["3"]})
     parked: list[str] = []
@@ -109,11 +111,11 @@ async def test_what_an_operator_rewinds_is_tried_anew(place: Place) -> None:
     assert parked == []
 
 
-async def _rows(place: Place) -> int:
+async def _rows(place: BrokerEnvironment) -> int:
     async with unit_of_work(place.engine) as transaction:
         found = await transaction.driver.fetchval(f"SELECT count(*) FROM {SCHEMA}.unfinished")  # noqa: S608
     return int(found)
 
 
-def _all(batch: Batch) -> list[Record]:
+def _all(batch: Batch) -> list[ConsumedRecord]:
     return [record for records in batch.records.values() for record in records]

@@ -12,7 +12,7 @@ from shared.kernel.errors import Transient
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.postgres.ledger import Claim, Ledger
 from shared.postgres.outbox import Message, Outbox, Pending, unpack
-from tests.integration.shared.environment import Place
+from tests.integration.shared.environment import BrokerEnvironment
 from tests.integration.shared.tables import SCHEMA
 
 pytestmark = pytest.mark.stack
@@ -248,7 +248,7 @@ async def test_rolled_back_with_its_transaction(
     assert producer.sent == []
 
 
-async def test_to_a_real_topic(place: Place) -> None:
+async def test_to_a_real_topic(place: BrokerEnvironment) -> None:
     """Through the real producer: order within a partition, keys, headers."""
     await place.create(1)
     relay = Relay(place.engine, DATABASE, Producer(place.kafka, "test"))
@@ -266,7 +266,7 @@ async def test_to_a_real_topic(place: Place) -> None:
     assert {(r.key, r.headers) for r in worker.seen[0]} == {(b"k", (("h", b"1"),))}
 
 
-async def test_nobody_answers(engine: AsyncEngine, place: Place) -> None:
+async def test_nobody_answers(engine: AsyncEngine, place: BrokerEnvironment) -> None:
     """A broker that is not there is a passing trouble, and the rows stay."""
     nowhere = place.kafka.model_copy(update={"bootstrap_servers": "127.0.0.1:1"})
     relay = Relay(engine, DATABASE, Producer(nowhere, "test"))
@@ -351,7 +351,7 @@ async def test_who_ends_looks_first(engine: AsyncEngine) -> None:
 
 
 async def test_what_no_topic_takes_holds_nothing_up(
-    engine: AsyncEngine, place: Place, relay: Relay, producer: Recording
+    engine: AsyncEngine, place: BrokerEnvironment, relay: Relay, producer: Recording
 ) -> None:
     """A message that is too large, stored by an earlier version, is cut; a null header is one."""
     large = Message(CAUSE, "dead", b"k", bytes(3 * RAW_MESSAGE_BYTES_MAX), (("h", None),))

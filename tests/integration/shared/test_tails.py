@@ -8,7 +8,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from deploy.local.stack import LocalStack
 from shared.kafka.batch import Batch
-from tests.integration.shared.environment import LIMIT_S, Place, Worker
+from tests.integration.shared.environment import LIMIT_S, BrokerEnvironment, Worker
 from tests.integration.shared.test_fenced_start import numbered, started
 from tests.integration.shared.test_partition_growth import add, soon
 from tests.integration.shared.transactions import transact
@@ -17,13 +17,13 @@ pytestmark = pytest.mark.stack
 
 
 @pytest.fixture
-def quick(place: Place, apache_kafka: LocalStack) -> Place:
+def quick(place: BrokerEnvironment, apache_kafka: LocalStack) -> BrokerEnvironment:
     """A place on a broker with transactions, whose clients notice added partitions at once."""
     del apache_kafka
     return soon(place)
 
 
-async def log_end(place: Place, partition: int) -> int:
+async def log_end(place: BrokerEnvironment, partition: int) -> int:
     """The end of the log, markers included."""
     consumer = AIOKafkaConsumer(**place.kafka.client_kwargs("test"))
     await consumer.start()
@@ -34,7 +34,7 @@ async def log_end(place: Place, partition: int) -> int:
         await consumer.stop()
 
 
-async def shown(place: Place) -> dict[int, int]:
+async def shown(place: BrokerEnvironment) -> dict[int, int]:
     """The group's committed offsets, as tools that display lag see them."""
     admin = AIOKafkaAdminClient(**place.kafka.client_kwargs("test"))
     await admin.start()
@@ -45,7 +45,7 @@ async def shown(place: Place) -> dict[int, int]:
         await admin.close()
 
 
-async def without_lag(place: Place, worker: Worker, *partitions: int) -> Batch:
+async def without_lag(place: BrokerEnvironment, worker: Worker, *partitions: int) -> Batch:
     """Turn until neither we nor Kafka show that records wait; returns the newest batch."""
     ends = {n: await log_end(place, n) for n in partitions}
     async with asyncio.timeout(LIMIT_S):
@@ -60,7 +60,7 @@ async def without_lag(place: Place, worker: Worker, *partitions: int) -> Batch:
 
 
 @pytest.mark.parametrize("abort", [True, False])
-async def test_markers_at_the_end_are_no_lag(quick: Place, *, abort: bool) -> None:
+async def test_markers_at_the_end_are_no_lag(quick: BrokerEnvironment, *, abort: bool) -> None:
     """Nor do records of an aborted transaction, which are handed out by nobody. The next worker
     finds the same, and what comes later is read."""
     await quick.create(2)
@@ -83,7 +83,7 @@ async def test_markers_at_the_end_are_no_lag(quick: Place, *, abort: bool) -> No
     assert (await quick.stored())[1] == (len(kept) or None)
 
 
-async def test_what_waits_behind_a_marker_is_lag(quick: Place) -> None:
+async def test_what_waits_behind_a_marker_is_lag(quick: BrokerEnvironment) -> None:
     """A marker in the middle hides nothing: all that is not consumed counts."""
     await quick.create(1)
     await transact(quick.kafka, quick.topic, {0: [b"a", b"b"]}, abort=False)
@@ -95,7 +95,7 @@ async def test_what_waits_behind_a_marker_is_lag(quick: Place) -> None:
         assert worker.consumer.lag()[quick.tp(0)] == 0
 
 
-async def test_added_partitions_do_not_wait_for_markers(quick: Place) -> None:
+async def test_added_partitions_do_not_wait_for_markers(quick: BrokerEnvironment) -> None:
     """The recorded end of an old partition lies behind its last record: it is reached."""
     await quick.create(1)
     await quick.write({0: numbered(0, 3)})

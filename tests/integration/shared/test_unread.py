@@ -5,7 +5,7 @@ from aiokafka import AIOKafkaProducer
 
 from shared.kafka.unpacking import BATCH_BYTES_MAX, Unread
 from tests.careless import BAD_NAME, Sent, builder
-from tests.integration.shared.environment import Place
+from tests.integration.shared.environment import BrokerEnvironment
 from tests.integration.shared.test_fenced_start import started
 
 pytestmark = pytest.mark.stack
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.stack
 GOOD: Sent = (b"good", ())
 
 
-async def write(place: Place, records: list[Sent], codec: str) -> None:
+async def write(place: BrokerEnvironment, records: list[Sent], codec: str) -> None:
     """As one batch of a foreign writer."""
     producer = AIOKafkaProducer(
         **place.kafka.client_kwargs("test-careless"), max_request_size=2**31 - 1
@@ -26,7 +26,7 @@ async def write(place: Place, records: list[Sent], codec: str) -> None:
     await producer.stop()
 
 
-async def test_what_cannot_be_read_is_passed_over(place: Place) -> None:
+async def test_what_cannot_be_read_is_passed_over(place: BrokerEnvironment) -> None:
     """The name of a header that is no text, and 65 MB in a few kB: each has its place among the
     others, and who begins in the middle of them meets the same."""
     await place.create(1)

@@ -9,28 +9,28 @@ import pytest
 from msgspec.structs import replace
 
 from services.alerts.core.budget import (
-    Candidate,
-    History,
-    Lapse,
+    BudgetHistory,
+    CandidateWarning,
+    PastLapse,
     curve,
     level,
     point,
     tuned,
 )
-from services.alerts.core.budget_tuning import Found, find
+from services.alerts.core.budget_tuning import TuningResult, find
 from services.alerts.core.customer import CustomerState, Joined, Raised
-from services.alerts.core.dry_run import Tried, judged, try_customers
+from services.alerts.core.dry_run import DryRunResult, judged, try_customers
 from services.alerts.core.policy_document import Policy, plain, read
 from shared.contracts.events import Owner, Profile
-from shared.contracts.risk import RiskAssessed, Standing
+from shared.contracts.risk import Classification, RiskAssessed
 from tests.unit.alerts.samples import LAPSE, assessed, day, play, sign
 
-HIGH = Standing(tier="high")
+HIGH = Classification(tier="high")
 
 
-def candidate(customer: str, value: float, right: bool | None = None) -> Candidate:
+def candidate(customer: str, value: float, right: bool | None = None) -> CandidateWarning:
     """A warning of day 0."""
-    return Candidate(customer, value, day(0), right)
+    return CandidateWarning(customer, value, day(0), right)
 
 
 @pytest.mark.parametrize("most", [0, 0.9, 1, 7, 19.99, 20, 39, 40, 100])
@@ -53,10 +53,11 @@ def test_without_amounts_nothing_is_held_back() -> None:
 
 
 def test_a_point_says_what_a_level_costs_and_catches() -> None:
-    history = History(
+    history = BudgetHistory(
         [candidate("a", 10.0, right=True), candidate("b", 30.0, right=False),
          candidate("c", 5.0)],
-        [Lapse("a", day(-20), day(0.5)), Lapse("b", day(-20), day(9)), Lapse("d", day(0), day(9))],
+        [PastLapse("a", day(-20), day(0.5)), PastLapse("b", day(-20), day(9)),
+         PastLapse("d", day(0), day(9))],
         customers=50,
         days=60.0,
     )  # fmt: skip
@@ -66,13 +67,13 @@ def test_a_point_says_what_a_level_costs_and_catches() -> None:
     fewer = point(history, 30.0)
     assert (fewer.warnings, fewer.value_kept) == (1, 30 / 45)
     assert (fewer.precision, fewer.recall) == (0.0, 1 / 3)
-    nothing = point(History([], [], 0, 60.0), 0.0)
+    nothing = point(BudgetHistory([], [], 0, 60.0), 0.0)
     assert (nothing.warnings_per_100, nothing.precision, nothing.recall) == (0.0, None, None)
 
 
 def test_the_curve_has_ever_fewer_warnings() -> None:
     made = [candidate(str(n), float(n + 1)) for n in range(100)]
-    points = curve(History(made, [], 100, 30.0))
+    points = curve(BudgetHistory(made, [], 100, 30.0))
     counts = [each.warnings for each in points]
     assert counts == [100, 80, 60, 50, 40, 30, 20, 15, 10, 5]
     assert [each.expected_value_min for each in points] == [0.0, *(101.0 - n for n in counts[1:])]
@@ -108,8 +109,8 @@ BOUGHT: dict[str, list[datetime]] = {"comes back": [day(20)]}
 PROFILES = {"leaves": Profile(owner=Owner(id="o-1")), "small": Profile(owner=Owner(id="o-1"))}
 
 
-def found() -> Found:
-    made = Found()
+def found() -> TuningResult:
+    made = TuningResult()
     find(made, Policy(), HISTORIES, BOUGHT, PROFILES, day(60))
     return made
 
@@ -118,10 +119,10 @@ def test_a_history_is_walked_as_it_would_be_live_without_a_budget() -> None:
     made = found()
     names = [each.customer_id for each in made.candidates]
     assert names == ["leaves", "small", "comes back", "comes back"]  # what was said has no budget
-    assert made.candidates[0] == Candidate("leaves", 100.0, day(18), True)
+    assert made.candidates[0] == CandidateWarning("leaves", 100.0, day(18), True)
     assert made.candidates[2:] == [
-        Candidate("comes back", 50.0, day(18), False),
-        Candidate("comes back", 50.0, day(39), True),
+        CandidateWarning("comes back", 50.0, day(18), False),
+        CandidateWarning("comes back", 50.0, day(39), True),
     ]
     assert [(each.customer_id, each.at) for each in made.lapses] == [
         ("leaves", day(30)),
@@ -132,9 +133,9 @@ def test_a_history_is_walked_as_it_would_be_live_without_a_budget() -> None:
 
 def test_newcomers_are_limited_but_not_counted() -> None:
     """Neither as customers, nor their warnings and lapses."""
-    made, new = Found(), {"new": HISTORIES["new"]}
+    made, new = TuningResult(), {"new": HISTORIES["new"]}
     find(made, Policy(), new, {}, {}, day(60))
-    assert made.history(60.0) == History([], [], 0, 60.0)
+    assert made.history(60.0) == BudgetHistory([], [], 0, 60.0)
     assert [raised(new, least) for least in (70.0, 70.1)] == [[(day(18), "new")], []]
 
 
@@ -166,7 +167,7 @@ def raised(
 def test_what_a_level_promises_is_what_the_policy_then_raises(least: float) -> None:
     """The number of warnings, and how many of them are right, newcomers aside."""
     promised = point(found().history(60.0), least)
-    tried = Tried()
+    tried = DryRunResult()
     policy = read({"budget": {"expected_value_min": least},
                    "signs": {"complaint_open": {"enabled": False}}})  # fmt: skip
     counted = {customer: each for customer, each in HISTORIES.items() if customer != "new"}
@@ -189,7 +190,7 @@ def test_a_tuned_policy_says_how_it_was_found() -> None:
 
 
 def test_warnings_per_100_customers_and_month() -> None:
-    assert History([], [], customers=250, days=60.0).warnings_for(12) == 60.0
+    assert BudgetHistory([], [], customers=250, days=60.0).warnings_for(12) == 60.0
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.alerts.core.business_hours import Calendar
+from services.alerts.core.business_hours import WorkingCalendar
 
 MONDAY = datetime(2017, 10, 2, 15, 30, tzinfo=UTC)
 
@@ -16,4 +16,4 @@ MONDAY = datetime(2017, 10, 2, 15, 30, tzinfo=UTC)
 )  # fmt: skip
 def test_weekends_do_not_count(weekday: int, working_days: int, days_later: int) -> None:
     opened = MONDAY + timedelta(days=weekday)
-    assert Calendar().due_at(opened, working_days) == opened + timedelta(days=days_later)
+    assert WorkingCalendar().due_at(opened, working_days) == opened + timedelta(days=days_later)

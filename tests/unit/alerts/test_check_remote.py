@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.connectors.check_remote import Described
-from services.alerts.connectors.context import Shared
+from services.alerts.connectors.context import ConnectorContext
 from services.alerts.connectors.registry import check
 from services.alerts.delivery.core.endpoint import Endpoint
 from services.alerts.delivery.core.retry import Reply
@@ -35,7 +35,7 @@ class Noted:
 async def asked(config: Mapping[str, Any], *, https_only: bool) -> list[str]:
     """The addresses that are spoken to while an endpoint is checked."""
     http, nothing = Noted(), cast("Any", None)
-    shared = Shared(cast("Http", http), SetClock(), nothing, nothing, nothing)
+    shared = ConnectorContext(cast("Http", http), SetClock(), nothing, nothing, nothing)
     described = Described(
         shared, cast("AsyncEngine", None), nothing, partial(check, https_only=https_only)
     )

@@ -7,7 +7,7 @@ from math import exp, isnan
 import numpy as np
 import pytest
 
-from services.alerts.core.effect import Subject, by, compare, growth, save_rate
+from services.alerts.core.effect import MeasuredSubject, by, compare, growth, save_rate
 from services.alerts.core.holdout import drawn
 from services.alerts.core.intervals import anytime, mean_difference, newcombe, wilson
 from services.alerts.handlers.measure_effect import picking
@@ -29,7 +29,7 @@ def return_probability(factor: float) -> float:
 
 
 @functools.cache
-def simulate(seed: int, factor: float) -> list[Subject]:
+def simulate(seed: int, factor: float) -> list[MeasuredSubject]:
     """Warned customers who buy as Poisson processes; `factor` is what a task does to the rate.
 
     Who is held out is drawn by the system itself.
@@ -45,7 +45,9 @@ def simulate(seed: int, factor: float) -> list[Subject]:
             at += chance.expovariate(rate)
         spent = sum(chance.lognormvariate(0, 0.8) * SPENDING for _ in range(bought))
         subjects.append(
-            Subject(treated, bought > 0, spent, day(number % 90), "call", "silence", None, None, [])
+            MeasuredSubject(
+                treated, bought > 0, spent, day(number % 90), "call", "silence", None, None, []
+            )
         )
     return subjects
 
@@ -86,7 +88,7 @@ def test_looking_every_day_does_not_find_an_effect_that_is_not_there() -> None:
     assert single > claims
 
 
-def compare_counts(subjects: list[Subject]) -> tuple[int, int, int, int]:
+def compare_counts(subjects: list[MeasuredSubject]) -> tuple[int, int, int, int]:
     treated = [s for s in subjects if s.treated]
     others = [s for s in subjects if not s.treated]
     return (
@@ -97,8 +99,12 @@ def compare_counts(subjects: list[Subject]) -> tuple[int, int, int, int]:
     )
 
 
-def subject(*, treated: bool, returned: bool, playbook: str = "a", at: float = 0.0) -> Subject:
-    return Subject(treated, returned, 10.0 * returned, day(at), playbook, "c", "vip", None, ["s"])
+def subject(
+    *, treated: bool, returned: bool, playbook: str = "a", at: float = 0.0
+) -> MeasuredSubject:
+    return MeasuredSubject(
+        treated, returned, 10.0 * returned, day(at), playbook, "c", "vip", None, ["s"]
+    )
 
 
 def test_with_few_subjects_nothing_is_claimed() -> None:

@@ -16,7 +16,7 @@ from services.alerts.core.wording.tasks import in_full
 from services.alerts.inbound.policy_file import read_policy
 from services.alerts.settings import POLICY_FILE
 from shared.contracts.events import Owner, Profile
-from shared.contracts.risk import Reason, RiskAssessed, Standing
+from shared.contracts.risk import Classification, Reason, RiskAssessed
 from tests.unit.alerts.samples import SILENT, assessed, day, raised_task, sign
 
 SILENCE = sign("silence_beyond_rhythm", 0.6, **SILENT.facts)
@@ -143,7 +143,7 @@ def test_a_win_back_task_has_the_playbook_of_why_the_customer_left(
 ) -> None:
     """R9, by the policy that comes along. What was said has had its own task before."""
     policy, state = read_policy(Path(POLICY_FILE)), CustomerState("c-1")
-    standing = Standing(grade=grade, tier="high")
+    standing = Classification(grade=grade, tier="high")
     if signs:
         said = assessed(1, 0, signs=[sign(code) for code in signs], days_silent=10.0)
         state = replace(decide(state, said, policy).state, open=())

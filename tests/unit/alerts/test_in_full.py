@@ -11,7 +11,7 @@ from services.alerts.core.wording.tasks import close_text, in_full
 from services.alerts.inbound.policy_file import read_policy
 from services.alerts.settings import POLICY_FILE
 from shared.contracts.events import Owner, Profile
-from shared.contracts.risk import Reason, Standing
+from shared.contracts.risk import Classification, Reason
 from tests.unit.alerts.samples import SILENT, assessed, day
 
 COMPLAINT = Reason(
@@ -31,7 +31,7 @@ def task(**more: object) -> Task:
 
 def test_in_english() -> None:
     """R9 R13 R14: what fits the cause, by a channel that consent allows, first for a VIP."""
-    vip = task(standing=Standing(grade="vip", tier="high"))
+    vip = task(standing=Classification(grade="vip", tier="high"))
     assert in_full(vip, "en").splitlines() == [
         "Household 7 · VIP · high risk",
         "For Ann · due 2017-10-03 · respond by 2017-10-02 13:00 UTC",

@@ -12,7 +12,7 @@ from services.alerts.inbound.risk import RiskDecoder
 from shared.contracts import activity, events, risk
 from shared.contracts.activity import Activity, ActivityData
 from shared.contracts.events import Profile
-from shared.kafka.batch import Batch, Record
+from shared.kafka.batch import Batch, ConsumedRecord
 from shared.kernel.errors import Invalid
 from tests.unit.alerts.samples import assessed, day
 
@@ -31,7 +31,7 @@ class Fetched:
 
 
 def batch(*values: bytes | None) -> Batch:
-    records: list[Record] = [Fetched(value, n) for n, value in enumerate(values)]
+    records: list[ConsumedRecord] = [Fetched(value, n) for n, value in enumerate(values)]
     return Batch({}, {("t", 0): records}, {})
 
 

@@ -15,7 +15,7 @@ from services.alerts.core.policy import (
     OpenTask,
     Policy,
     Raised,
-    Warned,
+    WarnedCause,
     answered,
     decide,
     purchased,
@@ -24,7 +24,7 @@ from services.alerts.core.policy import (
     task_id,
 )
 from services.alerts.core.policy_document import read
-from shared.contracts.risk import RiskAssessed, Standing
+from shared.contracts.risk import Classification, RiskAssessed
 from shared.contracts.signs import URGENCY
 from tests.unit.alerts.samples import LAPSE, assessed, day, play, sign, words
 
@@ -33,7 +33,7 @@ POLICY = Policy()
 SILENCE = sign("silence_beyond_rhythm", 0.6, days_silent=20.0)
 COMPLAINT = sign("complaint_open", 1.0, complaints_open=1.0)
 FREQUENCY = sign("frequency_falling", 0.99)
-HIGH = Standing(tier="high")
+HIGH = Classification(tier="high")
 
 
 def test_a_sign_raises_one_task_of_its_cause() -> None:
@@ -44,7 +44,7 @@ def test_a_sign_raises_one_task_of_its_cause() -> None:
     number = task_id("c-1", "complaint_open", 1)
     assert step == Raised(OpenTask(number, causes[0], day(0), causes=causes), episode=1)
     assert decision.state.open == (step.task,)
-    assert decision.state.warned == tuple(Warned(cause, day(0)) for cause in causes)
+    assert decision.state.warned == tuple(WarnedCause(cause, day(0)) for cause in causes)
 
 
 @pytest.mark.parametrize("code", URGENCY)
@@ -84,7 +84,7 @@ def test_each_condition_of_a_sign_holds_it_back_by_itself(wanted: dict[str, Any]
 ])  # fmt: skip
 def test_a_sign_that_reaches_its_condition_passes(wanted: dict[str, Any]) -> None:
     policy = read({"signs": {"silence_beyond_rhythm": wanted}})
-    standing = Standing(grade="vip", tier="high")
+    standing = Classification(grade="vip", tier="high")
     assert words(play(NEW, assessed(1, 0, standing=standing), policy=policy)) == ["raised"]
 
 

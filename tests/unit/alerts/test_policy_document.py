@@ -7,11 +7,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from services.alerts.core.business_hours import Calendar
+from services.alerts.core.business_hours import WorkingCalendar
 from services.alerts.core.experiment_subject import new_trial
 from services.alerts.core.holdout import drawn
 from services.alerts.core.playbook import allowed, choose
-from services.alerts.core.policy import CustomerState, HeldOut, Raised, Warned, decide
+from services.alerts.core.policy import CustomerState, HeldOutTask, Raised, WarnedCause, decide
 from services.alerts.core.policy_document import (
     Hours,
     Policy,
@@ -25,12 +25,12 @@ from services.alerts.core.task import Ground, new_task
 from services.alerts.inbound.policy_file import read_policy
 from services.alerts.settings import POLICY_FILE
 from shared.contracts.events import Owner, Profile
-from shared.contracts.risk import Standing
+from shared.contracts.risk import Classification
 from shared.kernel.errors import Invalid
 from tests.unit.alerts.samples import assessed, day, sign
 
 NEW = CustomerState("c-1")
-VIP = Standing(grade="vip", tier="high", lifecycle="mature", segments=["s-1"])
+VIP = Classification(grade="vip", tier="high", lifecycle="mature", segments=["s-1"])
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_a_sign_by_grade() -> None:
     """R15"""
     chosen = policy(signs={"silence_beyond_rhythm": {"grades": ["vip"]}})
     assert why(assessed(1, 0, standing=VIP), chosen) == "raised"
-    assert why(assessed(1, 0, standing=Standing(grade="regular")), chosen) == "below"
+    assert why(assessed(1, 0, standing=Classification(grade="regular")), chosen) == "below"
     assert why(assessed(1, 0), chosen) == "below"
 
 
@@ -188,9 +188,9 @@ def test_the_held_out_get_no_task_and_are_decided_about_as_if_they_had() -> None
     message = assessed(1, 0, customer_id=held)
     decision = decide(CustomerState(held), message, chosen)
     (step,) = decision.steps
-    assert isinstance(step, HeldOut)
+    assert isinstance(step, HeldOutTask)
     assert (decision.why, decision.state.open) == ("held_out", ())
-    assert decision.state.warned == (Warned("silence_beyond_rhythm", day(0)),)
+    assert decision.state.warned == (WarnedCause("silence_beyond_rhythm", day(0)),)
     again = decide(decision.state, assessed(2, 40, customer_id=held), chosen)
     assert again.why == "not_armed"
     made = new_trial(step, message, Profile(), Ground(chosen, 3, day(0)))
@@ -222,7 +222,7 @@ def test_a_playbook_is_chosen_by_grade_cause_and_lifecycle() -> None:
     assert choose(chosen, None, "churned").id == "d"
     assert choose(chosen, VIP, "complaint_open").id == "a"
     assert choose(chosen, VIP, "silence_beyond_rhythm").id == "b"
-    assert choose(chosen, Standing(tier="low"), "x").id == "c"
+    assert choose(chosen, Classification(tier="low"), "x").id == "c"
     assert choose(chosen, None, "x").id == "d"
     assert choose(policy(), None, "x").id == "any"
 
@@ -251,7 +251,7 @@ def test_vip_tasks_come_first_and_have_shorter_response_targets() -> None:
     )  # fmt: skip
     ground = Ground(chosen, 1, day(0))
     vip = raised(ground, Profile(owner=Owner(id="o")), standing=VIP)
-    other = raised(ground, Profile(owner=Owner(id="o")), standing=Standing(grade="regular"))
+    other = raised(ground, Profile(owner=Owner(id="o")), standing=Classification(grade="regular"))
     assert vip.grade_rank < other.grade_rank
     assert vip.respond_by < other.respond_by
     assert vip.due_at < other.due_at
@@ -291,12 +291,12 @@ NIGHT = Hours(quiet_from="20:00", quiet_until="08:00", time_zone="Asia/Shanghai"
     ],
 )
 def test_quiet_hours_are_the_owners(zone: str, at: datetime, expected: datetime) -> None:
-    assert Calendar(NIGHT, ZoneInfo(zone)).may_disturb_at(at) == expected
+    assert WorkingCalendar(NIGHT, ZoneInfo(zone)).may_disturb_at(at) == expected
 
 
 def test_holidays_are_no_working_days() -> None:
     hours = Hours(holidays=[(FRIDAY + timedelta(days=3)).date()])
-    due = Calendar(hours).due_at(FRIDAY, 1)
+    due = WorkingCalendar(hours).due_at(FRIDAY, 1)
     assert due == FRIDAY + timedelta(days=4)
 
 

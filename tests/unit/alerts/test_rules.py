@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from services.alerts.core.customer import Closed, CustomerState, answered
 from services.alerts.core.policy import decide, purchased
 from services.alerts.core.policy_document import read
-from shared.contracts.risk import Reason, Standing
+from shared.contracts.risk import Classification, Reason
 from tests.unit.alerts.samples import SILENT, assessed, day, play, sign, words
 
 NEW = CustomerState("c-1")
@@ -22,7 +22,7 @@ def test_a_rule_that_raises_raises_whatever_the_band_and_the_signs() -> None:
         "signs": {"silence_beyond_rhythm": {"enabled": False}},
         "rules": [{"name": "r", "when": {"lifecycles": ["at_risk"]}, "then": "raise"}],
     })  # fmt: skip
-    standing = Standing(lifecycle="at_risk")
+    standing = Classification(lifecycle="at_risk")
     seldom = Reason(code="seldom_buyer", impact=3.0, facts={})
     for signs, reasons, cause in (
         ([SILENCE], [], "silence_beyond_rhythm"),
@@ -40,7 +40,7 @@ def test_a_rule_that_raises_raises_whatever_the_band_and_the_signs() -> None:
 
 def test_a_rule_raises_also_where_its_signs_had_their_task_but_not_twice() -> None:
     rule = {"name": "r", "when": {"lifecycles": ["at_risk"]}, "then": "raise"}
-    policy, at_risk = read({"rules": [rule]}), Standing(lifecycle="at_risk")
+    policy, at_risk = read({"rules": [rule]}), Classification(lifecycle="at_risk")
     first = decide(NEW, assessed(1, 0, signs=[COMPLAINT]), policy).state
     done = answered(replace(first, open=()), ("complaint_open",), day(1), None)
     messages = [assessed(n, n, signs=[COMPLAINT], standing=at_risk) for n in (40, 41)]

@@ -6,14 +6,14 @@ import pytest
 
 from services.alerts.core.customer import CustomerState, Raised, answered
 from services.alerts.core.policy_document import Policy, read
-from shared.contracts.risk import Standing
+from shared.contracts.risk import Classification
 from shared.contracts.signs import URGENCY
 from tests.unit.alerts.samples import assessed, day, play, sign, words
 
 NEW = CustomerState("c-1")
 SILENCE = sign("silence_beyond_rhythm", 0.6, days_silent=20.0)
 COMPLAINT = sign("complaint_open", 1.0, complaints_open=1.0)
-HIGH = Standing(tier="high")
+HIGH = Classification(tier="high")
 GONE: dict[str, Any] = {"days_silent": 30.0, "last_purchase_at": day(-30), "standing": HIGH}
 
 
@@ -58,7 +58,7 @@ def budget(least: float) -> Policy:
         ({"days_silent": 121.1}, {}),
         ({"days_silent": None}, {}),
         ({"lapse": None}, {}),
-        ({"standing": Standing(tier="low")}, {}),
+        ({"standing": Classification(tier="low")}, {}),
         ({"standing": None}, {}),
         ({}, {"win_back": None}),
         ({}, {"win_back": {"grades": ["vip"]}}),

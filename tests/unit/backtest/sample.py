@@ -7,13 +7,13 @@ import numpy as np
 from deploy.backtest.result import (
     AtRisk,
     Level,
-    Missed,
+    MissedVip,
     OfCause,
     OfGrade,
     Outcome,
     Quality,
     Result,
-    Warned,
+    WarningEntry,
     Week,
 )
 from services.scoring.training.data.files.options import Read
@@ -60,7 +60,7 @@ def result() -> Result:
         ],
         weeks=_weeks(),
         vips_missed=[
-            Missed(customer=str(100 + n), lapsed_at=BEGIN + timedelta(days=9 * n),
+            MissedVip(customer=str(100 + n), lapsed_at=BEGIN + timedelta(days=9 * n),
                    spent_before=1_250.0 - 91 * n)
             for n in range(1, 7)
         ],
@@ -116,9 +116,9 @@ def _facts(cause: str, n: int) -> dict[str, float]:
     }[cause]  # fmt: skip
 
 
-def _warned(count: int) -> list[Warned]:
+def _warned(count: int) -> list[WarningEntry]:
     return [
-        Warned(
+        WarningEntry(
             customer=HOSTILE if n == 1 else str(1 + 7 * n % 2_469),
             at=datetime(2017, 10, 1, 6, tzinfo=UTC) + timedelta(hours=3 * n),
             cause=_CAUSES[n % 4 if n % 3 == 0 else 0],

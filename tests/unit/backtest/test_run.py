@@ -16,7 +16,7 @@ from deploy.backtest import run as running
 from deploy.backtest.learning import Chosen
 from deploy.backtest.page import JSON_FILE, WARNINGS_FILE
 from deploy.backtest.result import DECODER
-from deploy.backtest.run import COLUMNS, PAGE_FILE, Options, run
+from deploy.backtest.run import COLUMNS, PAGE_FILE, BacktestOptions, run
 from deploy.backtest.walk import Walked, setup_of, walk
 from services.alerts.inbound.policy_file import read_policy
 from services.alerts.settings import POLICY_FILE
@@ -24,7 +24,7 @@ from services.scoring.core.features.events import DAY_S, Kind
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.settings import ScoringSettings
 from services.scoring.training.data.event_table import EventTable
-from services.scoring.training.data.files.options import Options as Reading
+from services.scoring.training.data.files.options import ReadOptions as Reading
 from shared.kernel.errors import Invalid
 from tests.field.lives import BEGIN, START
 from tests.field.planted import customers
@@ -64,9 +64,9 @@ def ruled(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return ends
 
 
-def options(orders: Path, **changes: object) -> Options:
+def options(orders: Path, **changes: object) -> BacktestOptions:
     """A window of 120 days."""
-    found = Options(
+    found = BacktestOptions(
         events=orders,
         out=orders.parent / "out",
         begin=FROM,

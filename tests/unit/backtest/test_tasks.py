@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from deploy.backtest.tasks import Tasks
+from deploy.backtest.tasks import SimulatedTasks
 from services.alerts.core.policy import Policy
 from shared.contracts.risk import ENCODER
 from tests.unit.alerts.samples import assessed, day, sign
@@ -16,20 +16,20 @@ FREQUENCY = sign("frequency_falling", 0.999, window_days=60.0)
 SILENT = sign("silence_beyond_rhythm", 0.8, days_silent=20.0)
 
 
-def told(tasks: Tasks, *numbered: tuple[int, float, dict[str, Any]]) -> None:
+def told(tasks: SimulatedTasks, *numbered: tuple[int, float, dict[str, Any]]) -> None:
     """Assessments by (revision, day, what differs)."""
     for revision, at, changes in numbered:
         tasks.assessed(ENCODER.encode(assessed(revision, at, **changes)))
 
 
-def said(tasks: Tasks) -> list[tuple[datetime, str, str]]:
+def said(tasks: SimulatedTasks) -> list[tuple[datetime, str, str]]:
     """When, of what and how somebody was warned."""
     return [(one.at, one.cause, one.kind) for one in tasks.warned]
 
 
 def test_a_cause_joins_the_open_task() -> None:
     """Each cause is told once, with the numbers of its own sentence."""
-    tasks = Tasks(POLICY)
+    tasks = SimulatedTasks(POLICY)
     told(
         tasks,
         (1, 0, {"signs": [COMPLAINT]}),
@@ -48,7 +48,7 @@ def test_a_cause_joins_the_open_task() -> None:
 
 def test_several_causes_at_once_are_several_warnings() -> None:
     """Of one task."""
-    tasks = Tasks(POLICY)
+    tasks = SimulatedTasks(POLICY)
     told(tasks, (1, 0, {"signs": [COMPLAINT, FREQUENCY]}))
     assert said(tasks) == [
         (day(0), "complaint_open", "raised"),
@@ -58,7 +58,7 @@ def test_several_causes_at_once_are_several_warnings() -> None:
 
 def test_a_purchase_ends_a_task_about_silence() -> None:
     """And the customer is at risk no more; an unknown customer's purchase is no matter."""
-    tasks = Tasks(POLICY)
+    tasks = SimulatedTasks(POLICY)
     told(tasks, (1, 0, {"signs": [SILENT]}))
     tasks.bought("c-1", day(3).timestamp())
     tasks.bought("somebody else", day(3).timestamp())
@@ -69,7 +69,7 @@ def test_a_purchase_ends_a_task_about_silence() -> None:
 
 def test_a_task_ends_by_its_age() -> None:
     """Where the policy lets it, at that age, whenever it is noticed; then there may be another."""
-    tasks = Tasks(replace(POLICY, expire_days=10))
+    tasks = SimulatedTasks(replace(POLICY, expire_days=10))
     told(
         tasks,
         (1, 0, {"signs": [COMPLAINT]}),
@@ -85,7 +85,7 @@ def test_a_task_ends_by_its_age() -> None:
 def test_whom_the_holdout_leaves_alone_nobody_is_told_of() -> None:
     """They are counted apart."""
     policy = replace(POLICY, holdout=replace(POLICY.holdout, share=0.5))
-    tasks = Tasks(policy)
+    tasks = SimulatedTasks(policy)
     for number in range(40):
         message = assessed(1, 0, signs=[SILENT], customer_id=f"c-{number}")
         tasks.assessed(ENCODER.encode(message))

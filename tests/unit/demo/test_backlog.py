@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from deploy.demo import backlog
-from deploy.demo.backlog import INGEST, SCORING, Backlog, Pace, Stage
+from deploy.demo.backlog import INGEST, SCORING, Backlog, Backpressure, Stage
 
 
 class Answers(Backlog):
@@ -27,14 +27,14 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_nothing_is_taken_for_read_before_the_services_were_asked() -> None:
     answers = Answers(7, 0)
-    pace = Pace(answers, INGEST, SCORING)
+    pace = Backpressure(answers, INGEST, SCORING)
     assert [await pace.within(0), await pace.within(0)] == [False, True]
     assert answers.asked == [(INGEST, SCORING)] * 2
 
 
 async def test_what_fits_even_if_nothing_was_read_meanwhile_is_sent_without_asking() -> None:
     answers = Answers(10, 25)
-    pace = Pace(answers, SCORING)
+    pace = Backpressure(answers, SCORING)
     pace.sent(100)
     assert await pace.within(30), "10 are left"
     pace.sent(120)

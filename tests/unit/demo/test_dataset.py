@@ -9,7 +9,7 @@ import msgspec
 import polars as pl
 import pytest
 
-from deploy.demo.dataset import BACKFILL_END, OWNERS, History, load
+from deploy.demo.dataset import BACKFILL_END, OWNERS, PanelHistory, load
 from shared.contracts.events import (
     DATA_BY_TYPE,
     INTERACTION,
@@ -70,7 +70,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def decoded(history: History) -> list[dict[str, Any]]:
+def decoded(history: PanelHistory) -> list[dict[str, Any]]:
     return [msgspec.json.decode(event.body) for event in history.stream()]
 
 

@@ -11,34 +11,34 @@ from rich.console import Console
 
 from deploy.demo.dataset import BACKFILL_END
 from deploy.demo.figures import (
-    Change,
     Measured,
-    Named,
+    NamedParty,
     Received,
-    Said,
-    Task,
+    ReceivedReason,
+    ReceivedTask,
+    WebhookMessage,
     faults,
     figures,
     warnings,
 )
-from deploy.demo.judgement import Judgement, Warned, judge
+from deploy.demo.judgement import Judgement, ReceivedWarning, judge
 from deploy.demo.summary import afterwards, examples, show
 
 TICK = BACKFILL_END
 NEXT_TICK = TICK + timedelta(days=1)
 
 
-def task(number: int, **changes: object) -> Task:
-    made = Task(
+def task(number: int, **changes: object) -> ReceivedTask:
+    made = ReceivedTask(
         id=f"rt_{number}",
         status="open",
         cause="overdue",
-        customer=Named(id=f"household-{number}", name=f"Household {number}"),
-        owner=Named(id="owner-01"),
+        customer=NamedParty(id=f"household-{number}", name=f"Household {number}"),
+        owner=NamedParty(id="owner-01"),
         band="high",
         probability=0.6,
         horizon_days=28,
-        reasons=[Said(code="overdue", text="Usually buys every 3 days, silent for 9.")],
+        reasons=[ReceivedReason(code="overdue", text="Usually buys every 3 days, silent for 9.")],
         language="en",
         value_at_risk=10.0,
         currency="USD",
@@ -48,14 +48,16 @@ def task(number: int, **changes: object) -> Task:
     return msgspec.structs.replace(made, **changes)
 
 
-def received(told: Task, at_ms: int, change: str = "opened", at: datetime = TICK) -> Received:
-    message = Change(type=f"retention_task.{change}", timestamp=at, data={"task": told})
+def received(
+    told: ReceivedTask, at_ms: int, change: str = "opened", at: datetime = TICK
+) -> Received:
+    message = WebhookMessage(type=f"retention_task.{change}", timestamp=at, data={"task": told})
     return Received(webhook_id=f"msg_{told.id}_{change}", received_ms=at_ms, message=message)
 
 
 JOINED = [
-    Said(code="overdue", text="Usually buys every 3 days, silent for 9."),
-    Said(code="silence_beyond_rhythm", text="Buys every 3 days, now silent for 20 days"),
+    ReceivedReason(code="overdue", text="Usually buys every 3 days, silent for 9."),
+    ReceivedReason(code="silence_beyond_rhythm", text="Buys every 3 days, now silent for 20 days"),
 ]
 
 MEASURED = Measured(
@@ -133,10 +135,10 @@ def test_tasks_are_counted_by_band_and_by_leading_reason(judgement: Judgement) -
 
 def test_a_warning_is_a_cause_that_opens_a_task_or_joins_one() -> None:
     assert warnings(MEASURED.received) == [
-        Warned("household-1", TICK, "overdue"),
-        Warned("household-2", TICK, "slower"),
-        Warned("household-3", NEXT_TICK, "silence_beyond_rhythm"),
-        Warned("household-2", NEXT_TICK, "silence_beyond_rhythm"),
+        ReceivedWarning("household-1", TICK, "overdue"),
+        ReceivedWarning("household-2", TICK, "slower"),
+        ReceivedWarning("household-3", NEXT_TICK, "silence_beyond_rhythm"),
+        ReceivedWarning("household-2", NEXT_TICK, "silence_beyond_rhythm"),
     ]
 
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
-from deploy.demo.judgement import MISSED_MAX, Judgement, Missed, Warned, judge
+from deploy.demo.judgement import MISSED_MAX, Judgement, MissedLapse, ReceivedWarning, judge
 
 FIRST = datetime(2017, 1, 1, tzinfo=UTC)
 BEGIN, END = FIRST + timedelta(days=40), FIRST + timedelta(days=60)
@@ -36,36 +36,37 @@ PANEL = purchases(
 )
 
 
-def judged(*warnings: Warned) -> Judgement:
+def judged(*warnings: ReceivedWarning) -> Judgement:
     return judge(PANEL, warnings, BEGIN, END)
 
 
 def test_a_warning_within_three_quarters_of_the_lapse_length_is_in_time() -> None:
     """In whole days of silence, as the definitions say."""
     for at, timely in ((42 + 12.0, 1), (42 + 21.9, 1), (42 + 22.0, 0)):
-        found = judged(Warned("leaves", day(at), SILENCE)).judged
+        found = judged(ReceivedWarning("leaves", day(at), SILENCE)).judged
         assert (found.lapses, found.ours.warned) == (2, 1)
         assert found.ours.recall == timely / 2, at
 
 
 def test_a_warning_of_who_returns_before_the_lapse_counts_against_the_precision() -> None:
     found = judged(
-        Warned("leaves", day(58), SILENCE), Warned("returns", day(60), "slipping_again")
+        ReceivedWarning("leaves", day(58), SILENCE),
+        ReceivedWarning("returns", day(60), "slipping_again"),
     ).judged.ours
     assert (found.warned, found.precision, found.precision_in_time) == (2, 0.5, 0.5)
     assert found.lead_days_median == 12.0
 
 
 def test_only_causes_that_speak_of_silence_are_judged_by_it() -> None:
-    found = judged(Warned("leaves", day(58), "value_falling"))
+    found = judged(ReceivedWarning("leaves", day(58), "value_falling"))
     assert found.judged.ours.warned == 0
     assert found.every.ours.recall == 0.5
 
 
 def test_who_was_missed_is_named_with_what_they_had_spent() -> None:
-    found = judged(Warned("leaves", day(58), SILENCE))
+    found = judged(ReceivedWarning("leaves", day(58), SILENCE))
     assert found.missed_in_all == 1
-    assert found.missed == [Missed("also_leaves", day(42), 70.0)]
+    assert found.missed == [MissedLapse("also_leaves", day(42), 70.0)]
 
 
 def test_many_missed_are_counted_and_the_most_valuable_named() -> None:
@@ -80,5 +81,7 @@ def test_many_missed_are_counted_and_the_most_valuable_named() -> None:
 
 
 def test_customers_without_a_rhythm_and_unknown_ones_are_not_counted() -> None:
-    found = judged(Warned("few", day(58), SILENCE), Warned("never seen", day(58), SILENCE)).judged
+    found = judged(
+        ReceivedWarning("few", day(58), SILENCE), ReceivedWarning("never seen", day(58), SILENCE)
+    ).judged
     assert (found.customers, found.ours.warned) == (4, 0)

@@ -24,7 +24,7 @@ from shared.contracts import events as types
 from shared.contracts.activity import DECODER
 from shared.contracts.dead_letter import HEADERS_KEPT_MAX, DeadLetter, Origin
 from shared.contracts.headers import TRACEPARENT
-from shared.kafka.batch import Record
+from shared.kafka.batch import ConsumedRecord
 from shared.kafka.producer import Record as Outgoing
 from shared.kernel.errors import Invalid, Transient
 from tests.unit.ingest.events import ARRIVED_MS, encoded, event
@@ -43,7 +43,7 @@ TRACE = (TRACEPARENT, b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 async def _accepted(
-    outlet: FakeOutlet, records: Sequence[Record | Unreadable], now_ms: int = ARRIVED_MS
+    outlet: FakeOutlet, records: Sequence[ConsumedRecord | Unreadable], now_ms: int = ARRIVED_MS
 ) -> Sorted:
     accept = AcceptBatch(outlet, TOPICS, RATES)
     done = await accept.decide(records, now_ms)
@@ -139,7 +139,7 @@ class TestAcceptBatch:
         """No key and no value; more headers than a dead letter can carry; nothing readable."""
         outlet = FakeOutlet()
         many = tuple((str(n), b"") for n in range(HEADERS_KEPT_MAX + 1))
-        records: list[Record | Unreadable] = [
+        records: list[ConsumedRecord | Unreadable] = [
             Consumed(None, 0, key=None),
             Consumed(b"?", 1, headers=many),
             Unreadable("raw", 0, 2, 0, Invalid("headers", "why")),

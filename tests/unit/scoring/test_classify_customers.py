@@ -11,7 +11,7 @@ from services.scoring.core.features.decode import category_of
 from services.scoring.core.features.fold import fold
 from services.scoring.core.features.state import empty
 from services.scoring.core.risk.lapse import LapseClock
-from services.scoring.core.segments.rules import NO_RULES, Rules, rule
+from services.scoring.core.segments.rules import NO_RULES, SegmentRules, rule
 from services.scoring.core.value.affinity import Affinity
 from services.scoring.core.value.base import measure
 from services.scoring.core.value.classify import Valuation
@@ -32,7 +32,7 @@ def worker(*rules: Any, revision: int = 1, replay: bool = False) -> Scoring:
     """Scoring in memory with these segments in force."""
     scoring = Scoring(MemoryStore(), MemorySender(), replay=replay)
     scoring.clock.at = day(1)
-    scoring.valuation = Valuation(rules=Rules(revision, rules))
+    scoring.valuation = Valuation(rules=SegmentRules(revision, rules))
     return scoring
 
 
@@ -106,13 +106,13 @@ async def test_a_saved_definition_finds_those_inside_silently_unless_it_wants_ac
     await buys(scoring, "ann", 1)
     quiet = rule("quiet", 1, 1, OFTEN, action="thanks")
     loud = rule("loud", 1, 2, OFTEN, action="thanks", act_on_existing=True)
-    scoring.valuation = Valuation(rules=Rules(2, (loud, quiet)))
+    scoring.valuation = Valuation(rules=SegmentRules(2, (loud, quiet)))
     await buys(scoring, "ann", 2)
     assert moves(scoring) == [
         ("segment_entered", "loud", "thanks", False),
         ("segment_entered", "quiet", "thanks", True),
     ]
-    scoring.valuation = Valuation(rules=Rules(3, (quiet,)))  # `loud` was retired
+    scoring.valuation = Valuation(rules=SegmentRules(3, (quiet,)))  # `loud` was retired
     await buys(scoring, "ann", 3)
     assert moves(scoring)[2:] == [("segment_left", "loud", None, True)]
 
@@ -178,7 +178,7 @@ def measured(policy: ValuePolicy | None = None, *rules: Any) -> Valuation:
     states = fold(empty(40), events)
     x = features(states, np.full(40, events.time.max()))
     base = measure(x, np.zeros(40), states["categories"], policy, LapseClock())
-    return Valuation(policy=policy, base=base, rules=Rules(1, rules))
+    return Valuation(policy=policy, base=base, rules=SegmentRules(1, rules))
 
 
 async def test_R20_purchases_without_amounts_are_marked_and_carry_no_value_tier_or_grade() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from services.scoring.core.risk.timers import PULLED
 from services.scoring.core.value.grades import GRADES
-from services.scoring.ports import Floats, Loaded
+from services.scoring.ports import Floats, LoadedRows
 from shared.postgres.engine import UnitOfWork
 from tests.fakes import activity
 from tests.fakes.activity import day
@@ -110,7 +110,7 @@ async def test_who_is_due_by_our_own_timer_is_not_read_again() -> None:
     read: list[str] = []
     load = tables.load
 
-    async def counting(work: UnitOfWork, customers: Sequence[str], due_at: Floats) -> Loaded:
+    async def counting(work: UnitOfWork, customers: Sequence[str], due_at: Floats) -> LoadedRows:
         read.extend(customers)
         return await load(work, customers, due_at)
 

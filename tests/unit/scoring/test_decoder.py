@@ -7,7 +7,7 @@ import pytest
 
 from services.scoring.core.features.events import Kind
 from services.scoring.inbound.activity import ActivityDecoder
-from services.scoring.ports import NOW, EventRows, PartitionTurn
+from services.scoring.ports import NOW, EventRows, PartitionBatch
 from shared.contracts import events as types
 from shared.contracts.activity import ActivityData
 from shared.contracts.dead_letter import DeadLetter
@@ -25,7 +25,7 @@ WALL = day(100)
 
 def decode(
     log: MemoryLog, *, replay: bool = False, claims: list[Claim] | None = None
-) -> tuple[EventRows, list[list[PartitionTurn]], list[Message]]:
+) -> tuple[EventRows, list[list[PartitionBatch]], list[Message]]:
     """Everything in the log, as one batch."""
     owned = claims or [Claim(*tp, 1, None, None) for tp in sorted(log.records)]
     rows, steps = ActivityDecoder(DEAD, replay=replay)(log.batch(owned, 1_000), WALL)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from services.scoring.store.lru_slots import Slots
+from services.scoring.store.lru_slots import LruSlots
 
 
 @pytest.mark.parametrize("names_max", [1, 3, 8, 40])
@@ -11,7 +11,7 @@ def test_the_latest_stay_and_keep_their_slots(names_max: int) -> None:
     """Against a list of names by their last touch: nobody leaves before an older one, no slot has
     two names, and who stays keeps the slot, whatever is touched, dropped and cleared."""
     draw = np.random.default_rng(3)
-    slots, order = Slots(names_max), list[str]()
+    slots, order = LruSlots(names_max), list[str]()
     for turn in range(300):
         before = dict(zip(order, slots.of(order).tolist(), strict=True))
         names = [f"c{n}" for n in draw.permutation(60)[: draw.integers(1, 13)]]
@@ -40,7 +40,7 @@ def test_the_latest_stay_and_keep_their_slots(names_max: int) -> None:
 
 def test_an_eighth_leaves_at_once() -> None:
     """So that the oldest are looked for once in many turns."""
-    slots = Slots(16)
+    slots = LruSlots(16)
     slots.touch([f"c{n}" for n in range(16)], np.full(16, -1))
     slots.touch(["new"], np.array([-1]))
     assert slots.of(["c0", "c1", "c2", "new"]).tolist()[:2] == [-1, -1]

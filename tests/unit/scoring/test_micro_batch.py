@@ -7,7 +7,7 @@ import pytest
 from services.scoring.core.imports import BACKFILL, ENDED
 from services.scoring.core.risk.publication import SAME_MAX
 from services.scoring.handlers.micro_batch import LOOKED_UP_TURNS
-from services.scoring.ports import NOW, Effects, EventRows
+from services.scoring.ports import NOW, BatchEffects, EventRows
 from shared.contracts.dead_letter import DeadLetter
 from shared.kernel.errors import Transient
 from shared.postgres.engine import UnitOfWork
@@ -181,7 +181,7 @@ async def test_a_worker_that_stood_still_sends_nothing_from_memory(
     await f.scoring.claim(0)
     write = f.store.write
 
-    async def frozen(work: UnitOfWork, effects: Effects) -> list[Pending]:
+    async def frozen(work: UnitOfWork, effects: BatchEffects) -> list[Pending]:
         f.scoring.clock.seconds += 60
         return await write(work, effects)
 

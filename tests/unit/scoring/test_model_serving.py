@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.scoring import metrics
-from services.scoring.handlers.model_serving import Serving
+from services.scoring.handlers.model_serving import ModelServing
 from services.scoring.model.churn_model import dumps, loads
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.model.store import ArtefactStore
@@ -64,13 +64,13 @@ def artefacts(tmp_path: Path) -> ArtefactStore:
 
 
 @pytest.fixture
-def serving(registry: Registry, artefacts: ArtefactStore) -> Serving:
+def serving(registry: Registry, artefacts: ArtefactStore) -> ModelServing:
     """Looks every hundredth of a second."""
-    return Serving(registry, artefacts, loads, RuleModel(28), 0.01)
+    return ModelServing(registry, artefacts, loads, RuleModel(28), 0.01)
 
 
 async def test_the_rule_serves_until_there_is_a_model(
-    serving: Serving, registry: Registry, artefacts: ArtefactStore
+    serving: ModelServing, registry: Registry, artefacts: ArtefactStore
 ) -> None:
     """And a promoted one from the next refresh on; not checked before the registry was read."""
     assert not serving.checked
@@ -86,7 +86,7 @@ async def test_the_rule_serves_until_there_is_a_model(
 
 
 async def test_the_same_model_is_loaded_once(
-    serving: Serving, registry: Registry, artefacts: ArtefactStore
+    serving: ModelServing, registry: Registry, artefacts: ArtefactStore
 ) -> None:
     """A look that finds the one in use leaves it alone."""
     model = tiny_model()
@@ -108,7 +108,7 @@ def test_a_model_that_cannot_be_read_ends_nothing(
     registry.row = Row("lgbm-x", "0" * 64 if data is None else artefacts.put(data))
 
     async def story() -> None:
-        serving = Serving(registry, artefacts, loads, RuleModel(28), 0.01)
+        serving = ModelServing(registry, artefacts, loads, RuleModel(28), 0.01)
         for _ in range(2):
             await serving.refresh()
             assert serving.checked
@@ -125,7 +125,7 @@ def test_a_model_that_cannot_be_read_ends_nothing(
 
 
 async def test_what_is_unusable_is_so_no_longer_after_a_rollback(
-    serving: Serving, registry: Registry, artefacts: ArtefactStore
+    serving: ModelServing, registry: Registry, artefacts: ArtefactStore
 ) -> None:
     """To the model that went on, and to one that cannot serve here."""
     model = tiny_model()
@@ -147,7 +147,7 @@ async def test_what_is_unusable_is_so_no_longer_after_a_rollback(
 
 
 async def test_watching_outlives_the_database(
-    serving: Serving, registry: Registry, artefacts: ArtefactStore
+    serving: ModelServing, registry: Registry, artefacts: ArtefactStore
 ) -> None:
     """While the registry is away the model in use serves; when it is back, the promoted one."""
     stop = Stop()
@@ -165,7 +165,7 @@ async def test_watching_outlives_the_database(
 
 
 async def test_a_rollback_past_the_first_model_brings_the_rule_back(
-    serving: Serving, registry: Registry, artefacts: ArtefactStore
+    serving: ModelServing, registry: Registry, artefacts: ArtefactStore
 ) -> None:
     """Nothing promoted any more: the rule, not the model that happened to be in memory."""
     model = tiny_model()
@@ -177,7 +177,7 @@ async def test_a_rollback_past_the_first_model_brings_the_rule_back(
 
 
 async def test_a_model_of_another_release_leaves_the_rule_in_its_place(
-    serving: Serving, registry: Registry, artefacts: ArtefactStore
+    serving: ModelServing, registry: Registry, artefacts: ArtefactStore
 ) -> None:
     """An upgrade that changed the features must not stop the service: the rule scores until a
     model is trained, and the metric says that the promoted one does not."""
@@ -195,7 +195,7 @@ async def test_a_model_of_another_release_leaves_the_rule_in_its_place(
 
 
 async def test_a_bad_promotion_while_running_leaves_the_model_in_use(
-    serving: Serving, registry: Registry, artefacts: ArtefactStore
+    serving: ModelServing, registry: Registry, artefacts: ArtefactStore
 ) -> None:
     """The artefact is damaged: no crash, no other model, and the metric tells."""
     model, stop = tiny_model(), Stop()
@@ -214,7 +214,7 @@ async def test_a_bad_promotion_while_running_leaves_the_model_in_use(
 
 
 async def test_a_challenger_comes_and_goes_and_never_disturbs(
-    serving: Serving, registry: Registry, artefacts: ArtefactStore
+    serving: ModelServing, registry: Registry, artefacts: ArtefactStore
 ) -> None:
     """One that cannot be read is none; the champion is the same throughout."""
     model = tiny_model(3)

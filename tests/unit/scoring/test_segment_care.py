@@ -7,15 +7,15 @@ import pytest
 import structlog
 
 from services.scoring.core.risk.lapse import LapseClock
-from services.scoring.core.segments.rules import Rule, rule
+from services.scoring.core.segments.rules import SegmentRule, rule
 from services.scoring.handlers import value_policy_cache
-from services.scoring.handlers.value_policy_cache import Valuing
+from services.scoring.handlers.value_policy_cache import ValuePolicyCache
 from services.scoring.store.value_settings import InForce, SegmentRow
 from shared.runtime.isolation import (
     ALONE_FROM,
     ALONE_MAX,
     READ_S,
-    Careful,
+    ItemIsolation,
 )
 from tests.fakes.clock import SetClock
 from tests.fakes.suspects import Rows
@@ -54,7 +54,7 @@ async def test_it_is_left_out_and_a_new_version_is_tried(
     rows, died, stored = Rows(), 0, Stored()
     original = rule
 
-    def planted(segment: str, version: int, *rest: Any, **named: Any) -> Rule:
+    def planted(segment: str, version: int, *rest: Any, **named: Any) -> SegmentRule:
         if (segment, version) == ("bad", 1):
             rows.dead = fault is Death
             raise fault
@@ -63,7 +63,9 @@ async def test_it_is_left_out_and_a_new_version_is_tried(
     monkeypatch.setattr(value_policy_cache, "rule", planted)
     while True:
         rows = Rows(dict(rows.begun), dict(rows.held))
-        valuing = Valuing(stored, 1.0, LapseClock(), Careful(rows, SetClock(), lambda _: None))
+        valuing = ValuePolicyCache(
+            stored, 1.0, LapseClock(), ItemIsolation(rows, SetClock(), lambda _: None)
+        )
         try:
             await valuing.refresh()
         except Death:
@@ -85,9 +87,11 @@ async def test_it_is_left_out_and_a_new_version_is_tried(
 
 async def test_one_that_is_released_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, clock = Rows(), SetClock()
-    valuing = Valuing(Stored(), 1.0, LapseClock(), Careful(rows, clock, lambda _: None))
+    valuing = ValuePolicyCache(
+        Stored(), 1.0, LapseClock(), ItemIsolation(rows, clock, lambda _: None)
+    )
 
-    def broken(*_: Any, **__: Any) -> Rule:
+    def broken(*_: Any, **__: Any) -> SegmentRule:
         raise OSError
 
     with monkeypatch.context() as planting:

@@ -9,10 +9,10 @@ import pytest
 
 from services.scoring.core.features.registry import FEATURES
 from services.scoring.handlers import shadow_scoring as shadowing
-from services.scoring.handlers.shadow_scoring import Beside, Shadow
+from services.scoring.handlers.shadow_scoring import ShadowScore, ShadowScoring
 from services.scoring.model.churn_model import ChurnModel
 from services.scoring.model.rule_model import RuleModel
-from services.scoring.ports import Effects, Predictor
+from services.scoring.ports import BatchEffects, Predictor
 from shared.kernel.errors import Transient
 from tests.fakes.model import tiny_model
 from tests.fakes.rows import AssessmentRow, written
@@ -24,10 +24,10 @@ class Kept:
     """Remembers; away as often as it is told."""
 
     def __init__(self) -> None:
-        self.rows: list[Beside] = []
+        self.rows: list[ShadowScore] = []
         self.away = 0
 
-    async def add(self, rows: Sequence[Beside]) -> None:
+    async def add(self, rows: Sequence[ShadowScore]) -> None:
         """Keep."""
         if self.away:
             self.away -= 1
@@ -35,7 +35,7 @@ class Kept:
         self.rows += rows
 
 
-def _effects(count: int) -> tuple[Effects, np.ndarray]:
+def _effects(count: int) -> tuple[BatchEffects, np.ndarray]:
     x = np.random.default_rng(3).gamma(1.0, 20.0, (count, len(FEATURES)))
     rows = [
         AssessmentRow(
@@ -51,7 +51,7 @@ MODEL = tiny_model(4)
 
 async def test_both_numbers_of_a_row_are_kept() -> None:
     store = Kept()
-    shadow = Shadow(lambda: MODEL, store)
+    shadow = ShadowScoring(lambda: MODEL, store)
     effects, x = _effects(7)
     shadow.offer(effects)
     await shadow.drain()
@@ -66,7 +66,7 @@ async def test_both_numbers_of_a_row_are_kept() -> None:
 
 async def test_without_a_challenger_nothing_waits() -> None:
     store = Kept()
-    shadow = Shadow(lambda: None, store)
+    shadow = ShadowScoring(lambda: None, store)
     shadow.offer(_effects(5)[0])
     await shadow.drain()
     assert store.rows == []
@@ -75,7 +75,7 @@ async def test_without_a_challenger_nothing_waits() -> None:
 async def test_the_queue_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shadowing, "QUEUE_ROWS_MAX", 8)
     store = Kept()
-    shadow = Shadow(lambda: MODEL, store)
+    shadow = ShadowScoring(lambda: MODEL, store)
     for _ in range(3):
         shadow.offer(_effects(5)[0])
     await shadow.drain()
@@ -85,7 +85,7 @@ async def test_the_queue_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_trouble_keeps_what_waits() -> None:
     store = Kept()
     store.away = 1
-    shadow = Shadow(lambda: MODEL, store)
+    shadow = ShadowScoring(lambda: MODEL, store)
     shadow.offer(_effects(5)[0])
     with pytest.raises(Transient):
         await shadow.drain()
@@ -96,7 +96,7 @@ async def test_trouble_keeps_what_waits() -> None:
 async def test_a_challenger_that_is_gone_takes_its_queue_along() -> None:
     store = Kept()
     now: list[ChurnModel | None] = [MODEL]
-    shadow = Shadow(lambda: now[0], store)
+    shadow = ShadowScoring(lambda: now[0], store)
     shadow.offer(_effects(5)[0])
     now[0] = None
     await shadow.drain()

@@ -14,7 +14,7 @@ from services.scoring.core.signs.detectors import CHANCE_LEVEL, SERVICE_DAYS, SI
 from services.scoring.core.value.classify import Valuation
 from services.scoring.handlers.replay_assessments import replay
 from services.scoring.model.rule_model import VERSION, RuleModel
-from services.scoring.ports import Made
+from services.scoring.ports import PublishedAssessment
 from shared.contracts.activity import ActivityData
 from shared.contracts.risk import DECODER, ENCODER, RiskAssessed, Sign
 from tests.fakes import activity
@@ -177,7 +177,7 @@ async def test_days_on_which_the_company_was_closed_are_no_silence(story: Story)
         if one.message is not None
     ]
     made = [
-        Made(
+        PublishedAssessment(
             one.customer, one.revision, one.probability, VERSION, FEATURE_SET, 28, one.features,
             one.horizons, one.message or b"",
         )
@@ -190,7 +190,7 @@ async def test_days_on_which_the_company_was_closed_are_no_silence(story: Story)
     assert (found.equal, found.differ) == (0, len(told))
 
 
-async def chunks(*found: list[Made]) -> AsyncIterator[list[Made]]:
+async def chunks(*found: list[PublishedAssessment]) -> AsyncIterator[list[PublishedAssessment]]:
     """Assessments as the history gives them."""
     for chunk in found:
         yield chunk

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from services.scoring.core.features.events import DAY_S
-from services.scoring.core.risk.publication import HEARTBEAT_DAYS, Assessed, is_material
+from services.scoring.core.risk.publication import HEARTBEAT_DAYS, AssessmentColumns, is_material
 
 SILENT, COMPLAINT = 0b10000, 0b00001
 """Bits of two signs."""
 
 
-def _assessed(days: float, p: float, band: int, signs: int) -> Assessed:
-    return Assessed(
+def _assessed(days: float, p: float, band: int, signs: int) -> AssessmentColumns:
+    return AssessmentColumns(
         at=np.array([days * DAY_S]),
         probability=np.array([p]),
         band=np.array([band], np.int8),

@@ -12,7 +12,7 @@ from services.scoring.core.monitoring.treatment_weights import (
     TREATED,
     UNTREATED,
     WEIGHT_MAX,
-    Window,
+    TreatmentWindow,
     treatments_of,
     weigh,
 )
@@ -29,7 +29,7 @@ def _at(number: float) -> datetime:
 
 
 def _arm(start: float, until: float | None, back: float, *, held_out: bool = False) -> int:
-    window = Window("c", held_out, _at(start), None if until is None else _at(until))
+    window = TreatmentWindow("c", held_out, _at(start), None if until is None else _at(until))
     treatments = treatments_of([window], ["b", "c"])
     found = treatments.arms(day(CUTOFF), H, np.array([np.inf, day(back)]))
     assert found[0] == UNTREATED
@@ -58,14 +58,17 @@ def test_a_row_is_treated_from_when_the_task_could_change_its_outcome(
 
 
 def test_a_task_after_a_holdout_is_a_treatment() -> None:
-    windows = [Window("c", True, _at(51), _at(61)), Window("c", False, _at(53), _at(63))]
+    windows = [
+        TreatmentWindow("c", True, _at(51), _at(61)),
+        TreatmentWindow("c", False, _at(53), _at(63)),
+    ]
     for order in (windows, windows[::-1]):
         treatments = treatments_of(order, ["c"])
         assert treatments.arms(day(CUTOFF), H, np.array([np.inf])).tolist() == [TREATED]
 
 
 def test_customers_that_a_table_does_not_have_are_left_out() -> None:
-    assert len(treatments_of([Window("x", False, _at(1), None)], ["a"]).customer) == 0
+    assert len(treatments_of([TreatmentWindow("x", False, _at(1), None)], ["a"]).customer) == 0
 
 
 def test_with_a_holdout_the_held_out_stand_for_the_treated() -> None:
@@ -96,7 +99,7 @@ def test_without_a_holdout_a_return_after_a_task_counts_half() -> None:
 N = 2_000
 
 
-def _world() -> tuple[EventTable, list[Window], np.ndarray]:
+def _world() -> tuple[EventTable, list[TreatmentWindow], np.ndarray]:
     """Everybody has bought; half would return by themselves. At the cutoff three in four get a
     task that brings back half of those who would have left; one in four is held out."""
     random = np.random.default_rng(8)
@@ -107,7 +110,7 @@ def _world() -> tuple[EventTable, list[Window], np.ndarray]:
     events = [(name, Kind.PURCHASE, 20.0) for name in names]
     events += [(names[n], Kind.PURCHASE, 55.0) for n in np.flatnonzero(would_return | saved)]
     windows = [
-        Window(name, bool(held), _at(CUTOFF), _at(CUTOFF + H))
+        TreatmentWindow(name, bool(held), _at(CUTOFF), _at(CUTOFF + H))
         for name, held in zip(names, held_out, strict=True)
     ]
     return from_columns([batch(events)], day(100)), windows, would_return

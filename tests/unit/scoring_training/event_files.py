@@ -8,10 +8,10 @@ from unittest.mock import patch
 import numpy as np
 
 from services.scoring.training.data import event_file
-from services.scoring.training.data.event_file import EventFile, Loaded
+from services.scoring.training.data.event_file import EventFile, LoadedFile
 from services.scoring.training.data.event_table import EventTable, from_columns
 from services.scoring.training.data.files import repeats, sources, text
-from services.scoring.training.data.files.options import Options
+from services.scoring.training.data.files.options import ReadOptions
 from shared.kernel.errors import Invalid
 
 HEAD = "event_id,customer_id,ts,event_type,amount\n"
@@ -30,7 +30,7 @@ def written(folder: Path, content: str | bytes, name: str = "events.csv") -> Pat
     return path
 
 
-def both(path: Path, options: Options | None = None) -> Loaded:
+def both(path: Path, options: ReadOptions | None = None) -> LoadedFile:
     """The file read whole, which is the same as in parts of a few rows with rows on disk."""
     size = path.stat().st_size if path.exists() else 0
     small = (
@@ -58,10 +58,10 @@ def same(one: EventTable, other: EventTable) -> None:
     assert one.fingerprint(np.inf) == other.fingerprint(np.inf)
 
 
-def _tried(path: Path, options: Options | None) -> tuple[Loaded | None, Invalid | None]:
+def _tried(path: Path, options: ReadOptions | None) -> tuple[LoadedFile | None, Invalid | None]:
     try:
         file = EventFile(path, options)
         table = from_columns(file.batches())
     except Invalid as invalid:
         return None, invalid
-    return Loaded(table, file.read()), None
+    return LoadedFile(table, file.read()), None

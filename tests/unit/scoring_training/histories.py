@@ -9,7 +9,7 @@ from services.scoring.core.features.events import DAY_S, EventColumns, Kind
 from services.scoring.model.churn_model import ChurnModel
 from services.scoring.training.data.event_table import EventBatch, EventTable, from_columns
 from services.scoring.training.data.panel import Panel, build_panel, every
-from services.scoring.training.fit.train import Report, train
+from services.scoring.training.fit.train import TrainingReport, train
 
 START = 1_600_041_600.0
 """2020-09-14 00:00 UTC."""
@@ -70,6 +70,6 @@ def panel() -> Panel:
 
 
 @cache
-def trained() -> tuple[ChurnModel, Report]:
+def trained() -> tuple[ChurnModel, TrainingReport]:
     """A model of `shoppers`."""
     return train(shoppers(), END, HORIZON_DAYS)

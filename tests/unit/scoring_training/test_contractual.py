@@ -10,7 +10,7 @@ import pytest
 from services.scoring.core.features.events import Kind
 from services.scoring.training.data.event_table import EventTable, from_columns
 from services.scoring.training.data.panel import Asked, build_panel
-from services.scoring.training.evaluation.evaluate import Options, run
+from services.scoring.training.evaluation.evaluate import EvaluateOptions, run
 from services.scoring.training.fit.candidates import learn
 from shared.kernel.errors import Invalid
 from tests.unit.scoring_training.histories import END, HORIZON_DAYS, START, batch, day, shoppers
@@ -112,7 +112,7 @@ def file_of(folder: Path, *, contracts: bool) -> Path:
 
 def evaluated(folder: Path, *, contracts: bool = True, **more: object) -> int:
     """The command on such a file."""
-    options = Options(
+    options = EvaluateOptions(
         events=str(file_of(folder, contracts=contracts)),
         horizon_days=28,
         cutoffs="2021-03-25",

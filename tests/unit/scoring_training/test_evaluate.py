@@ -9,7 +9,7 @@ import pytest
 
 from services.scoring.training.data.event_table import DATA_ENV
 from services.scoring.training.evaluation import evaluate as evaluation
-from services.scoring.training.evaluation.evaluate import Options, run
+from services.scoring.training.evaluation.evaluate import EvaluateOptions, run
 from services.scoring.training.evaluation.protocols import PROTOCOLS, SHOWN, Protocol
 from tests.unit.scoring_training.histories import HORIZON_DAYS, day, shoppers
 
@@ -37,12 +37,12 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _options(folder: Path, **changed: object) -> Options:
+def _options(folder: Path, **changed: object) -> EvaluateOptions:
     given = {
         "events": str(folder / "small" / "events.parquet"), "horizon_days": HORIZON_DAYS,
         "cutoffs": f"{_date(120)},{_date(134)}", "out": str(folder / "out"), **changed,
     }  # fmt: skip
-    return Options(**given)  # type: ignore[arg-type]
+    return EvaluateOptions(**given)  # type: ignore[arg-type]
 
 
 def test_a_companys_file_gives_predictions_figures_and_a_card(
@@ -130,13 +130,13 @@ def test_the_public_sets_are_printed_beside_the_study(
     monkeypatch.setattr(evaluation, "PROTOCOLS", protocols)
     monkeypatch.setenv(DATA_ENV, str(folder))
     out = folder / "build" / "evaluate"
-    assert run(Options(sets=("small", "gone"), out=str(out))) == 0
+    assert run(EvaluateOptions(sets=("small", "gone"), out=str(out))) == 0
     printed = capsys.readouterr().out
     assert "study BG/NBD" in printed
     assert "gone: not here" in printed
     assert set(json.loads((folder / "build" / "evaluate.json").read_text())) == {"small"}
     assert (out / "small" / "predictions.csv").exists()
-    assert run(Options(sets=("gone",), out=str(out))) == 2
+    assert run(EvaluateOptions(sets=("gone",), out=str(out))) == 2
 
 
 @pytest.mark.parametrize("name", list(PROTOCOLS))

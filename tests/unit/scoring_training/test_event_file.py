@@ -9,16 +9,16 @@ import polars as pl
 import pytest
 
 from services.scoring.core.features.events import Kind
-from services.scoring.training.data.event_file import Loaded, read
+from services.scoring.training.data.event_file import LoadedFile, read
 from shared.kernel.errors import Invalid
 from tests.unit.scoring_training.event_files import HEAD, both, utc, written
 
 
-def _csv(folder: Path, text: str, name: str = "events.csv") -> Loaded:
+def _csv(folder: Path, text: str, name: str = "events.csv") -> LoadedFile:
     return both(written(folder, text, name))
 
 
-def _parquet(folder: Path, **columns: object) -> Loaded:
+def _parquet(folder: Path, **columns: object) -> LoadedFile:
     path = folder / "events.parquet"
     pl.DataFrame({"event_type": "purchase", **columns}).write_parquet(path)
     return both(path)

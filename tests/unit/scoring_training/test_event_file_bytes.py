@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from services.scoring.training.data.files.options import Options
+from services.scoring.training.data.files.options import ReadOptions
 from shared.kernel.errors import Invalid
 from tests.unit.scoring_training.event_files import HEAD, both, same, utc, written
 
@@ -67,11 +67,11 @@ def test_what_cannot_be_decoded_for_sure_is_refused(tmp_path: Path, data: bytes)
 
 def test_an_encoding_given_by_hand(tmp_path: Path) -> None:
     path = written(tmp_path, _of(["Иванов"]).encode("cp1251"))
-    assert both(path, Options(encoding="cp1251")).table.customers == ("Иванов",)
+    assert both(path, ReadOptions(encoding="cp1251")).table.customers == ("Иванов",)
     with pytest.raises(Invalid, match=r"events\.csv is not utf-8"):
-        both(path, Options(encoding="utf-8"))
+        both(path, ReadOptions(encoding="utf-8"))
     with pytest.raises(Invalid, match="'klingon' is no encoding"):
-        both(path, Options(encoding="klingon"))
+        both(path, ReadOptions(encoding="klingon"))
 
 
 def test_delimiters_packing_and_names_of_files_make_no_difference(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_one_id_with_other_content_is_refused(tmp_path: Path) -> None:
 
 
 def test_lines_of_one_order_are_added(tmp_path: Path) -> None:
-    found = both(written(tmp_path, ORDER), Options(lines_of_one_order=True))
+    found = both(written(tmp_path, ORDER), ReadOptions(lines_of_one_order=True))
     np.testing.assert_array_equal(found.table.events.amount, [25.0, 5.0, np.nan, 2.0])
     assert found.table.events.time[0] == utc(2024, 1, 2, 9)
     assert (found.read.repeated, found.read.joined, found.read.events) == (1, 3, 4)
@@ -158,4 +158,4 @@ def test_rows_that_differ_only_in_an_unused_column_differ(tmp_path: Path) -> Non
     path = written(tmp_path, head + "o1,a,2024-01-02,x,10\no1,a,2024-01-02,y,10\n")
     with pytest.raises(Invalid, match="rows 1 and 2"):
         both(path)
-    assert both(path, Options(lines_of_one_order=True)).table.events.amount[0] == 20.0
+    assert both(path, ReadOptions(lines_of_one_order=True)).table.events.amount[0] == 20.0

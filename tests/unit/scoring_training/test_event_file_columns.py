@@ -14,7 +14,7 @@ from services.scoring.training.data.files.headers import (
     WEAK,
     plain,
 )
-from services.scoring.training.data.files.options import Options
+from services.scoring.training.data.files.options import ReadOptions
 from services.scoring.training.data.files.words import MEANINGS
 from shared.kernel.errors import Invalid
 from tests.unit.scoring_training.event_files import HEAD, both, utc, written
@@ -83,13 +83,13 @@ def test_the_own_name_wins_over_a_synonym(tmp_path: Path) -> None:
 def test_columns_named_by_hand(tmp_path: Path) -> None:
     path = written(tmp_path, "Kunde;Bestelldatum;created_at;Betrag\n7;2024-03-05;2020-01-01;1,50\n")
     given = {"customer_id": "Kunde", "ts": "bestelldatum", "amount": "Betrag"}
-    found = both(path, Options(columns=given))
+    found = both(path, ReadOptions(columns=given))
     assert found.read.columns == {"customer_id": "Kunde", "ts": "Bestelldatum", "amount": "Betrag"}
     assert found.table.events.amount[0] == 1.5
     with pytest.raises(Invalid, match="'cents' is none of customer_id"):
-        both(path, Options(columns={"cents": "Betrag"}))
+        both(path, ReadOptions(columns={"cents": "Betrag"}))
     with pytest.raises(Invalid, match="ts=Datum: the file has Kunde, Bestelldatum"):
-        both(path, Options(columns={"ts": "Datum"}))
+        both(path, ReadOptions(columns={"ts": "Datum"}))
 
 
 @pytest.mark.parametrize("price", ["UnitPrice", "price", "Unit Price", "单价"])

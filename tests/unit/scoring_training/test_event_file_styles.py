@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.scoring.training.data.files.amounts import Style, numbers
-from services.scoring.training.data.files.options import Options
+from services.scoring.training.data.files.options import ReadOptions
 from services.scoring.training.data.files.times import Order, instants
 from shared.kernel.errors import Invalid
 from tests.unit.scoring_training.event_files import both, utc, written
@@ -142,7 +142,7 @@ def test_what_is_no_clear_time_is_refused(texts: list[object], said: str) -> Non
 def test_an_order_given_by_hand_is_held_to(tmp_path: Path) -> None:
     path = written(tmp_path, "customer,ts\na,03/04/2024\na,13/04/2024\n")
     with pytest.raises(Invalid, match="row 2: '13/04/2024' is not a time"):
-        both(path, Options(date_order="month"))
+        both(path, ReadOptions(date_order="month"))
     assert both(path).read.date_order == "day"
 
 
@@ -273,7 +273,7 @@ def test_a_history_written_in_any_style_reads_back(
     path = tmp_path_factory.mktemp("styles") / "orders.csv"
     path.write_bytes(f"{head}\n{text}".encode(encoding))
     order = "month" if time_style.startswith("%m") else "day"
-    found = both(path, Options(date_order=order))  # type: ignore[arg-type]
+    found = both(path, ReadOptions(date_order=order))  # type: ignore[arg-type]
     events = found.table.events
     got = sorted(
         zip((found.table.customers[n] for n in events.row), events.time, events.amount, strict=True)

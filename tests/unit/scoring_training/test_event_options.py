@@ -11,7 +11,7 @@ import pytest
 from services.scoring.commands import evaluate, training
 from services.scoring.commands.event_options import reading_of
 from services.scoring.settings import ScoringSettings
-from services.scoring.training.data.files.options import Options
+from services.scoring.training.data.files.options import ReadOptions
 from shared.kernel.errors import Invalid
 from tests.unit.scoring_training.event_files import both, written
 
@@ -28,12 +28,12 @@ def _parsed(*words: str) -> argparse.Namespace:
 
 @pytest.mark.parametrize("command", ["evaluate", "train", "retrain"])
 def test_each_command_takes_them(command: str) -> None:
-    assert reading_of(_parsed(command), NOW) == Options(now=NOW)
+    assert reading_of(_parsed(command), NOW) == ReadOptions(now=NOW)
     words = ["--day-first", "--decimal", "comma", "--encoding", "gbk", "--lines-of-one-order"]
     found = reading_of(
         _parsed(command, "--column", "ts=Datum", "--column", "amount=a = b", *words), NOW
     )
-    assert found == Options(
+    assert found == ReadOptions(
         columns={"ts": "Datum", "amount": "a = b"},
         date_order="day",
         decimal="comma",
@@ -71,6 +71,6 @@ def test_train_reads_as_evaluate_does(tmp_path: Path, cluster: str | None) -> No
     args = _parsed("train", *words, *(["--cluster", cluster] if cluster else []))
     order = training._order(args, ScoringSettings(), NOW)
     history = asyncio.run(training._history(None, order, tmp_path))  # type: ignore[arg-type]
-    whole = both(path, Options(lines_of_one_order=True)).table
+    whole = both(path, ReadOptions(lines_of_one_order=True)).table
     assert history.fingerprint(np.inf) == whole.fingerprint(np.inf)
     assert history.observed_until == whole.observed_until

@@ -8,7 +8,7 @@ from services.scoring.core.features.events import DAY_S
 from services.scoring.core.features.registry import FEATURES, feature_index
 from services.scoring.training.data.panel import Floats, Panel
 from services.scoring.training.fit import promotion_gate
-from services.scoring.training.fit.promotion_gate import Champion, Trial, judge
+from services.scoring.training.fit.promotion_gate import Champion, GateTrial, judge
 from tests.unit.scoring_training.histories import day
 
 HORIZON = 14
@@ -60,7 +60,7 @@ WEAK = {"recency": _noisy(0.4, 4), "rule": _noisy(0.3, 5)}
 
 
 def test_better_than_everything_passes() -> None:
-    decision = judge(Trial(ROWS, _noisy(0.02), WEAK, _champion(_noisy(0.2))))
+    decision = judge(GateTrial(ROWS, _noisy(0.02), WEAK, _champion(_noisy(0.2))))
     assert decision.passed
     assert decision.against == "lgbm-old"
     assert {c.against for c in decision.comparisons if c.segment == "all"} == {
@@ -70,20 +70,20 @@ def test_better_than_everything_passes() -> None:
 
 
 def test_worse_than_the_one_in_use_is_refused_with_numbers() -> None:
-    decision = judge(Trial(ROWS, _noisy(0.2), WEAK, _champion(_noisy(0.02))))
+    decision = judge(GateTrial(ROWS, _noisy(0.2), WEAK, _champion(_noisy(0.02))))
     assert not decision.passed
     assert decision.reasons[0].startswith("clearly worse than lgbm-old on all customers: log loss")
 
 
 def test_as_good_as_the_one_in_use_is_not_better() -> None:
     """No noise promotes: a new model must be worth the change."""
-    decision = judge(Trial(ROWS, _noisy(0.1, 6), WEAK, _champion(_noisy(0.1, 7))))
+    decision = judge(GateTrial(ROWS, _noisy(0.1, 6), WEAK, _champion(_noisy(0.1, 7))))
     assert not decision.passed
     assert "not clearly better than lgbm-old" in decision.reasons[0]
 
 
 def test_a_baseline_that_is_as_good_refuses() -> None:
-    decision = judge(Trial(ROWS, _noisy(0.2, 6), {**WEAK, "pooled prior": _noisy(0.2, 7)}))
+    decision = judge(GateTrial(ROWS, _noisy(0.2, 6), {**WEAK, "pooled prior": _noisy(0.2, 7)}))
     assert not decision.passed
     assert "pooled prior on all customers" in decision.reasons[0]
 
@@ -93,7 +93,7 @@ def test_a_segment_that_gets_clearly_worse_refuses() -> None:
     once = ROWS.x[:, feature_index["purchase_days"]] == 1
     ours = np.where(once, np.clip(TRUTH[::-1], 0.02, 0.98), TRUTH)
     theirs = np.where(once, TRUTH, _noisy(0.45))
-    decision = judge(Trial(ROWS, ours, {"recency": np.full(N, 0.5)}, _champion(theirs)))
+    decision = judge(GateTrial(ROWS, ours, {"recency": np.full(N, 0.5)}, _champion(theirs)))
     found = {c.segment: c.verdict for c in decision.comparisons if c.against == "lgbm-old"}
     assert found["bought once"] == "clearly worse"
     assert found["bought again"] == "better"
@@ -104,7 +104,7 @@ def test_a_segment_that_gets_clearly_worse_refuses() -> None:
 def test_the_one_in_use_is_asked_only_where_it_knew_nothing() -> None:
     """At cutoffs before the end of its labels it has seen the answers."""
     cheating = np.where(ROWS.at < 2, ROWS.silent * 0.96 + 0.02, _noisy(0.3))
-    decision = judge(Trial(ROWS, _noisy(0.02), WEAK, _champion(cheating, knows_until=day(88))))
+    decision = judge(GateTrial(ROWS, _noisy(0.02), WEAK, _champion(cheating, knows_until=day(88))))
     assert decision.passed
     against = [c for c in decision.comparisons if (c.against, c.segment) == ("lgbm-old", "all")]
     assert [c.rows for c in against] == [CUSTOMERS]
@@ -112,7 +112,7 @@ def test_the_one_in_use_is_asked_only_where_it_knew_nothing() -> None:
 
 def test_without_a_later_cutoff_it_waits_and_says_until_when() -> None:
     champion = _champion(_noisy(0.3), knows_until=day(100))
-    decision = judge(Trial(ROWS, _noisy(0.02), WEAK, champion))
+    decision = judge(GateTrial(ROWS, _noisy(0.02), WEAK, champion))
     assert not decision.passed
     assert "try again from 2021-01-07" in decision.reasons[0]
 
@@ -127,20 +127,20 @@ def test_one_in_use_that_cannot_be_compared_is_named() -> None:
             f"answers another question ({HORIZON} d, contractual)",
         ),
     ):
-        decision = judge(Trial(ROWS, _noisy(0.02), WEAK, champion))
+        decision = judge(GateTrial(ROWS, _noisy(0.02), WEAK, champion))
         assert decision.passed
         assert words in decision.reasons[-1]
 
 
 def test_too_few_customers_prove_nothing() -> None:
     few = replace(ROWS, customer=np.arange(N) % (promotion_gate.CUSTOMERS_MIN - 1))
-    decision = judge(Trial(few, _noisy(0.02), WEAK))
+    decision = judge(GateTrial(few, _noisy(0.02), WEAK))
     assert not decision.passed
     assert decision.reasons[0].startswith("too few rows to compare with recency")
 
 
 def test_no_past_cutoff_refuses() -> None:
-    decision = judge(Trial(ROWS.between(0, 0), np.empty(0), {}))
+    decision = judge(GateTrial(ROWS.between(0, 0), np.empty(0), {}))
     assert not decision.passed
     assert "history too short" in decision.reasons[0]
 

@@ -7,7 +7,7 @@ from services.scoring.core.features.events import Kind
 from services.scoring.training.data.event_table import EventTable, from_columns
 from services.scoring.training.fit import candidates as learning
 from services.scoring.training.fit.baselines import NAMES
-from services.scoring.training.fit.candidates import POOLED, Learned, learn
+from services.scoring.training.fit.candidates import POOLED, TrainingOutcome, learn
 from shared.kernel.errors import Invalid
 from tests.unit.scoring_training.histories import END, HORIZON_DAYS, batch, day, shoppers
 
@@ -79,10 +79,10 @@ def _many() -> EventTable:
     return shoppers(600)
 
 
-_KEPT: list[Learned] = []
+_KEPT: list[TrainingOutcome] = []
 
 
-def _learned() -> Learned:
+def _learned() -> TrainingOutcome:
     if not _KEPT:
         _KEPT.append(learn(_many(), END, HORIZON_DAYS))
     return _KEPT[0]

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from services.scoring.core.features.events import EventColumns, Kind
-from services.scoring.core.monitoring.treatment_weights import Window
+from services.scoring.core.monitoring.treatment_weights import TreatmentWindow
 from services.scoring.model.churn_model import dumps
 from services.scoring.training.data import panel as panels
-from services.scoring.training.data.disk_history import Spool, Spooled
+from services.scoring.training.data.disk_history import DiskHistory, DiskHistoryWriter
 from services.scoring.training.data.event_table import EventBatch, EventTable, from_columns
 from services.scoring.training.data.history import History
 from services.scoring.training.data.panel import Asked, build_panel, every
@@ -20,26 +20,26 @@ from shared.kernel.errors import Invalid
 from tests.unit.scoring_training.histories import END, HORIZON_DAYS, batch, day, shoppers
 
 
-def _spooled(folder: Path, table: EventTable, pieces: int = 5, parts: int = 7) -> Spooled:
+def _spooled(folder: Path, table: EventTable, pieces: int = 5, parts: int = 7) -> DiskHistory:
     """The table's events, shuffled, in some batches."""
-    spool = Spool(folder, in_memory_max=100, pieces=pieces)
+    spool = DiskHistoryWriter(folder, in_memory_max=100, pieces=pieces)
     order = np.random.default_rng(3).permutation(len(table.events))
     for rows in np.array_split(order, parts):
         events = table.events.select(rows)
         spool.add(EventBatch([table.customers[at] for at in events.row], events))
     assert spool.events == len(table.events)
     found = spool.finish(table.observed_until)
-    assert isinstance(found, Spooled)
+    assert isinstance(found, DiskHistory)
     return found
 
 
 @pytest.fixture
-def spooled(tmp_path: Path) -> Spooled:
+def spooled(tmp_path: Path) -> DiskHistory:
     """`shoppers` in five pieces."""
     return _spooled(tmp_path / "spool", shoppers())
 
 
-def test_every_customer_is_whole_in_one_piece(spooled: Spooled) -> None:
+def test_every_customer_is_whole_in_one_piece(spooled: DiskHistory) -> None:
     tables = list(spooled.tables())
     assert len(tables) == 5
     customers = [c for table in tables for c in table.customers]
@@ -50,10 +50,11 @@ def test_every_customer_is_whole_in_one_piece(spooled: Spooled) -> None:
         assert np.all(np.diff(table.events.time) >= 0)
 
 
-def test_the_panel_is_the_same_to_the_last_bit(spooled: Spooled) -> None:
+def test_the_panel_is_the_same_to_the_last_bit(spooled: DiskHistory) -> None:
     """Rows, their order, labels, weights; also when thinned, and with treated customers."""
     windows = [
-        Window(c, n % 3 == 0, _at(60), _at(74)) for n, c in enumerate(shoppers().customers[:150])
+        TreatmentWindow(c, n % 3 == 0, _at(60), _at(74))
+        for n, c in enumerate(shoppers().customers[:150])
     ]
     for rows_max in (panels.ROWS_MAX, 900):
         one, other = (
@@ -72,18 +73,20 @@ def test_the_panel_is_the_same_to_the_last_bit(spooled: Spooled) -> None:
         assert len(set(zip(one.customer, other.customer, strict=True))) == len(set(one.customer))
 
 
-def test_the_model_is_the_same_to_the_last_bit(spooled: Spooled) -> None:
+def test_the_model_is_the_same_to_the_last_bit(spooled: DiskHistory) -> None:
     """One machine, bounded memory: the artefact has the same address."""
     one, other = (train(history, END, HORIZON_DAYS)[0] for history in _both(spooled))
     assert dumps(one) == dumps(other)
 
 
-def test_everything_is_learned_from_pieces_too(spooled: Spooled) -> None:
+def test_everything_is_learned_from_pieces_too(spooled: DiskHistory) -> None:
     learned = learn(spooled, END, HORIZON_DAYS)
     assert [c.model.method for c in learned.candidates][-1] == "model"
 
 
-def test_the_fingerprint_does_not_depend_on_the_pieces(tmp_path: Path, spooled: Spooled) -> None:
+def test_the_fingerprint_does_not_depend_on_the_pieces(
+    tmp_path: Path, spooled: DiskHistory
+) -> None:
     few = _spooled(tmp_path / "few", shoppers(), pieces=2)
     for until in (END, day(70)):
         assert spooled.fingerprint(until) == few.fingerprint(until) == shoppers().fingerprint(until)
@@ -103,7 +106,7 @@ def test_the_fingerprint_sees_every_column(name: str) -> None:
 
 
 def test_a_small_history_never_touches_the_disk(tmp_path: Path) -> None:
-    spool = Spool(tmp_path / "spool")
+    spool = DiskHistoryWriter(tmp_path / "spool")
     spool.add(batch([("a", Kind.PURCHASE, 1), ("b", Kind.PURCHASE, 2)]))
     found = spool.finish()
     assert isinstance(found, EventTable)
@@ -116,7 +119,7 @@ def test_the_last_complete_day_is_that_of_the_whole(
 ) -> None:
     """Whatever batch the one time of day lies in."""
     parts = [batch([("a", Kind.PURCHASE, at)]) for at in times]
-    spool = Spool(tmp_path / "spool", in_memory_max=0)
+    spool = DiskHistoryWriter(tmp_path / "spool", in_memory_max=0)
     for part in parts:
         spool.add(part)
     assert spool.finish().observed_until == from_columns(parts).observed_until
@@ -124,10 +127,10 @@ def test_the_last_complete_day_is_that_of_the_whole(
 
 def test_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="events"):
-        Spool(tmp_path).finish()
+        DiskHistoryWriter(tmp_path).finish()
 
 
-def _both(spooled: Spooled) -> tuple[History, History]:
+def _both(spooled: DiskHistory) -> tuple[History, History]:
     return shoppers(), spooled
 
 

@@ -20,7 +20,7 @@ from services.scoring.core.segments.movement import (
     standing_at,
 )
 from services.scoring.reports.segment_report import (
-    Told,
+    ReportInput,
     as_csv,
     as_json,
     report,
@@ -88,9 +88,9 @@ def test_R19_what_a_group_does_in_a_period_by_hand() -> None:
 
 
 @pytest.fixture
-def told() -> Told:
+def told() -> ReportInput:
     """The small history."""
-    return Told(
+    return ReportInput(
         moves={"grade": MOVES, "tier": ()},
         segment_moves=SEGMENTS,
         names={"loud": "Loud <b>ones</b>"},
@@ -102,7 +102,7 @@ def told() -> Told:
     )
 
 
-def test_R19_the_report_says_the_same_as_page_json_and_csv(told: Told) -> None:
+def test_R19_the_report_says_the_same_as_page_json_and_csv(told: ReportInput) -> None:
     found = report(told, at(0), at(56), at(42), 14)
     assert found.worth["grade: vip"] == 20.0
     vip = found.compared["grade: vip"]
@@ -122,7 +122,7 @@ def test_R19_the_report_says_the_same_as_page_json_and_csv(told: Told) -> None:
 SENT = Action("campaign:spring", {"ann": at(45.4), "bob": at(47)})
 
 
-def test_R19_before_and_after_an_action_by_hand(told: Told) -> None:
+def test_R19_before_and_after_an_action_by_hand(told: ReportInput) -> None:
     """Ann was sent it on day 45, Bob on day 47; each is compared around their own day.
 
     Ann, days 31 to 44: one purchase day (twice on it) of 20. Days 45 to 58: one, 10 less a refund
@@ -144,7 +144,7 @@ def test_R19_before_and_after_an_action_by_hand(told: Told) -> None:
     assert not re.search(r"(because of|thanks to|caused|led to|due to) ", page.lower())
 
 
-def test_R19_whose_windows_are_not_whole_is_left_out_and_counted(told: Told) -> None:
+def test_R19_whose_windows_are_not_whole_is_left_out_and_counted(told: ReportInput) -> None:
     """Bob's two weeks end with day 61; Ann first bought on day 10, 35 days before the action."""
     early = report(told, at(0), at(60.5), SENT, 14).compared["everybody"]
     assert (early.before.customers, early.after.customers, early.left_out) == (1, 1, 1)
@@ -185,7 +185,7 @@ def test_R19_around_a_real_campaign_the_figures_are_those_of_a_query() -> None:
     table = from_parquet(path)
     end = datetime(2017, 12, 31, tzinfo=UTC)
     action = Action("campaign:18", {str(c): t.replace(tzinfo=UTC) for c, t in sent})
-    told = Told({}, (), {}, table.customers, table.events, {}, {}, "USD")
+    told = ReportInput({}, (), {}, table.customers, table.events, {}, {}, "USD")
     found = report(told, end - timedelta(days=28), end, action, 28).compared["everybody"]
     for (customers, _, days, amount), one in zip(wanted, (found.before, found.after), strict=True):
         assert one.customers == customers
@@ -195,7 +195,7 @@ def test_R19_around_a_real_campaign_the_figures_are_those_of_a_query() -> None:
     assert found.before.customers > 500
 
 
-def test_a_report_of_nothing_still_is_a_page(told: Told) -> None:
-    empty = Told({}, (), {}, (), columns(time=np.array([])), {}, {}, "EUR")
+def test_a_report_of_nothing_still_is_a_page(told: ReportInput) -> None:
+    empty = ReportInput({}, (), {}, (), columns(time=np.array([])), {}, {}, "EUR")
     found = report(empty, at(0), at(0) + timedelta(days=1), at(0), 14)
     assert "Data quality" in render(segments_page(empty, found))

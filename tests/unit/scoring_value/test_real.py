@@ -14,12 +14,12 @@ from services.scoring.core.features.fold import fold
 from services.scoring.core.features.state import empty
 from services.scoring.core.risk.lapse import LapseClock, lapses
 from services.scoring.core.segments.movement import matrix
-from services.scoring.core.segments.rules import Rules, rule
+from services.scoring.core.segments.rules import SegmentRules, rule
 from services.scoring.core.value.base import CHURNED, measure
 from services.scoring.core.value.classify import (
     Before,
+    Classifications,
     Risk,
-    Standings,
     Valuation,
     assess,
 )
@@ -67,7 +67,7 @@ class Look:
     """All customers at one time."""
 
     x: np.ndarray
-    said: Standings
+    said: Classifications
     before: Before
 
 
@@ -208,7 +208,7 @@ def test_R16_rules_over_real_customers_find_whom_a_query_finds(
     gifts: EventTable, source: str, having: str
 ) -> None:
     end = gifts.observed_until
-    by = Valuation(rules=Rules(1, (rule("one", 1, 1, source),)))
+    by = Valuation(rules=SegmentRules(1, (rule("one", 1, 1, source),)))
     members = look(gifts, end, by).said.members[0]
     wanted = having.replace("max(ts)", "epoch(max(ts))").format(end=end)
     rows = asked(

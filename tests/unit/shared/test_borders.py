@@ -13,7 +13,7 @@ from fastapi import Depends, FastAPI, Request
 from shared.http import borders
 from shared.http.access import held_by, require
 from shared.http.app import create_app
-from shared.http.borders import Body, Holder, Limits
+from shared.http.borders import BodyRule, Holder, Limits
 from shared.http.fields import Instant
 from shared.http.paging import Cursor, number, of_cursor, time, whole
 from shared.http.problems import PROBLEM_JSON
@@ -22,7 +22,7 @@ from shared.runtime.health import Health
 from tests.fakes.asgi import call, gone, never, of, waiting
 from tests.fakes.clock import SetClock
 
-SMALL = Body(bytes_max=1_000, seconds_max=0.5)
+SMALL = BodyRule(bytes_max=1_000, seconds_max=0.5)
 
 
 class Tokens:
@@ -53,7 +53,7 @@ def app(tokens: Tokens) -> FastAPI:
     limits = Limits(
         guard=tokens,
         open=("/open",),
-        bodies={"/raw": Body(bytes_max=2_000, raw=True), "/small": SMALL},
+        bodies={"/raw": BodyRule(bytes_max=2_000, raw=True), "/small": SMALL},
     )
     made = create_app("test", Health(SetClock()), limits)
     reads = [Depends(require(tokens, "customers:read"))]  # type: ignore[arg-type]

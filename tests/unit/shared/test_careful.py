@@ -17,7 +17,7 @@ from shared.runtime.isolation import (
     ASIDE_MAX,
     MARKED_BATCHES,
     READ_S,
-    Careful,
+    ItemIsolation,
 )
 from tests.fakes.clock import SetClock
 from tests.fakes.suspects import Rows
@@ -42,10 +42,10 @@ class World:
     done: list[str] = field(default_factory=list)
     deaths: int = 0
 
-    def process(self) -> Careful:
+    def process(self) -> ItemIsolation:
         """One that has just begun; what died does not write any more."""
         self.rows = Rows(dict(self.rows.begun), dict(self.rows.held))
-        return Careful(self.rows, self.clock, lambda _: None)
+        return ItemIsolation(self.rows, self.clock, lambda _: None)
 
     async def work(self, items: Sequence[str]) -> None:
         """All or none, as a transaction."""
@@ -189,7 +189,7 @@ async def test_a_process_that_lives_notes_nothing_in_the_long_run() -> None:
 async def test_what_is_within_is_set_aside_and_not_what_is_around_it() -> None:
     world = World({"a", "b"}, kills={"b"})
 
-    async def step(process: Careful) -> None:
+    async def step(process: ItemIsolation) -> None:
         async def inner(_: Sequence[str]) -> None:
             await process.each(KIND, sorted(world.due), world.work)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.kafka.batch import Batch, Record
+from shared.kafka.batch import Batch, ConsumedRecord
 from shared.kafka.quarantine import BATCH_DEATHS_MAX, DEATHS_MAX, MARKED_BATCHES, Quarantine
 from shared.kernel.errors import Transient
 from shared.postgres.ledger import Claim, Move
@@ -80,7 +80,7 @@ class World:
         for tp, count in self.counts.items():
             at = self.store.offsets.get(tp, 0)
             claims[tp] = Claim(*tp, self.store.epoch, at, None)
-            found: list[Record] = [
+            found: list[ConsumedRecord] = [
                 Fetched(b"", n, *tp) for n in range(at, min(count, at + self.batch_max))
             ]
             if found:
@@ -106,7 +106,7 @@ class World:
         self.done += [(tp, r.offset) for tp, found in part.records.items() for r in found]
         return self._moved(part)
 
-    async def _park(self, part: Batch, record: Record) -> Sequence[Move]:
+    async def _park(self, part: Batch, record: ConsumedRecord) -> Sequence[Move]:
         self.parked.append(((record.topic, record.partition), record.offset))
         return self._moved(part)
 

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, HttpUrl, Vali
 
 from services.alerts.connectors.core import template
 from services.alerts.connectors.core.template import Fields, Templated
-from services.alerts.connectors.core.verdict_mapping import Rule
+from services.alerts.connectors.core.verdict_mapping import VerdictRule
 from shared.contracts.treatment import Verdict
 from shared.kernel.errors import Invalid
 
@@ -58,7 +58,7 @@ class _CrmConfig(_Config):
 
     key_field: ApiName
     """Keeps our id of the task. Let the CRM enforce that it is unique."""
-    verdicts: tuple[Rule, ...] = Field((), max_length=RULES_MAX)
+    verdicts: tuple[VerdictRule, ...] = Field((), max_length=RULES_MAX)
     sweep_s: float = Field(300.0, ge=SWEEP_S_MIN, le=86_400.0)
     """Seconds between two looks for changes."""
 

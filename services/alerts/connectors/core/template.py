@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.alerts.connectors.core import template_grammar
 from services.alerts.connectors.core.notice import Notice
-from services.alerts.core.webhook_payload import TaskTold
+from services.alerts.core.webhook_payload import TaskPayload
 from shared.kernel.errors import Invalid
 
 TEMPLATE_LENGTH_MAX: Final = 2_000
@@ -48,7 +48,7 @@ class Templated(BaseModel):
 Fields = dict[str, str | Templated]
 """Field of the CRM's record -> template. A field that comes to nothing is left out."""
 
-NAMES: Final = frozenset(TaskTold.__struct_fields__) | {
+NAMES: Final = frozenset(TaskPayload.__struct_fields__) | {
     *("type", "key", "owner_remote", "reasons_text", "risk_percent"),
 }
 """What a template may speak of."""

@@ -10,7 +10,7 @@ from typing import Final, Literal
 SPARE: Final = timedelta(minutes=2)
 """A token is replaced so long before its end: longer than any request and any clock's error."""
 
-Turn = Literal["mine", "busy", "spent"]
+TokenLease = Literal["mine", "busy", "spent"]
 """Who may ask for a new token: this process; another is asking; nobody, as it was asked for as
 often as the vendor allows."""
 

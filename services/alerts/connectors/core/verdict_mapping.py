@@ -17,7 +17,7 @@ DEPTH_MAX: Final = 4
 """Levels at which a field's value is looked for: a pick list's objects in a list are two."""
 
 
-class Rule(BaseModel):
+class VerdictRule(BaseModel):
     """Where `field` has this value, the owner has said `verdict`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -30,7 +30,7 @@ class Rule(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class CrmRecord:
     """A record of the CRM that carries our key."""
 
     key: str
@@ -40,7 +40,7 @@ class Found:
     """Unix ms of its last change, as the CRM says."""
 
 
-def rule_of(values: Mapping[str, Any], rules: Sequence[Rule]) -> Rule | None:
+def rule_of(values: Mapping[str, Any], rules: Sequence[VerdictRule]) -> VerdictRule | None:
     """The rule that a record's fields fit; None: the owner has not said anything yet.
 
     >>> done = Rule(field="Status", value="Completed", verdict="reached")

@@ -22,7 +22,7 @@ from services.alerts.connectors.core.call import (
     word_of,
 )
 from services.alerts.connectors.core.config import FxiaokeConfig
-from services.alerts.connectors.core.verdict_mapping import Found
+from services.alerts.connectors.core.verdict_mapping import CrmRecord
 from services.alerts.delivery.core.retry import (
     Answer,
     Reply,
@@ -148,7 +148,7 @@ def read(reply: Reply) -> Answer:
     return overloaded(refusal, code in THROTTLED)
 
 
-def read_found(reply: Reply, config: FxiaokeConfig) -> list[Found] | Answer:
+def read_found(reply: Reply, config: FxiaokeConfig) -> list[CrmRecord] | Answer:
     """The records in the answer to a query; an answer where there are none to be read."""
     refused = read(reply)
     if refused.result != "ok":
@@ -182,11 +182,11 @@ def missing_fields(described: object, config: FxiaokeConfig) -> None:
             raise Invalid("config.verdicts", f"{config.object_name} has no field {rule.field}")
 
 
-def _found(row: Mapping[str, Any], config: FxiaokeConfig) -> Found:
+def _found(row: Mapping[str, Any], config: FxiaokeConfig) -> CrmRecord:
     changed = word_of(row.get("last_modified_time"))
     # 0 where that cannot be read: the mark then stays.
     modified_ms = int(changed) if changed.isascii() and changed.isdigit() else 0
-    return Found(key_of(row.get(config.key_field)), id_of(row["_id"]), row, modified_ms)
+    return CrmRecord(key_of(row.get(config.key_field)), id_of(row["_id"]), row, modified_ms)
 
 
 def _query(

@@ -8,19 +8,19 @@ from typing import Any, Final
 
 import msgspec
 
-from services.alerts.connectors.access_tokens import Pace
+from services.alerts.connectors.access_tokens import RequestPace
 from services.alerts.connectors.core.call import Call, content_of
 from services.alerts.connectors.core.config import FxiaokeConfig
-from services.alerts.connectors.core.verdict_mapping import Found
+from services.alerts.connectors.core.verdict_mapping import CrmRecord
 from services.alerts.connectors.fxiaoke import api as fxiaoke
 from services.alerts.connectors.fxiaoke.api import Session
-from services.alerts.connectors.record_connector import Unusable
+from services.alerts.connectors.record_connector import UnusableToken
 from services.alerts.connectors.requests import send_call
 from services.alerts.delivery.core.retry import Answer, Reply
 from services.alerts.delivery.http_client import Http
 from shared.kernel.errors import UNREADABLE
 
-PACE: Final = Pace(8, 60.0)
+PACE: Final = RequestPace(8, 60.0)
 """Fxiaoke takes 10 token requests a minute, and no two at once."""
 
 
@@ -61,7 +61,7 @@ class FxiaokeDialect:
     def read(self, reply: Reply) -> Answer:
         return fxiaoke.read(reply)
 
-    def read_found(self, reply: Reply) -> list[Found] | Answer:
+    def read_found(self, reply: Reply) -> list[CrmRecord] | Answer:
         return fxiaoke.read_found(reply, self._config)
 
     def check(self, reply: Reply) -> Answer | None:
@@ -91,7 +91,7 @@ def session_of(token: str) -> Session:
     try:
         value, company = msgspec.json.decode(token, type=tuple[str, str])
     except UNREADABLE:
-        raise Unusable from None
+        raise UnusableToken from None
     return Session(value, company)
 
 

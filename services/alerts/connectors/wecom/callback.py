@@ -6,7 +6,7 @@ import structlog
 from fastapi import BackgroundTasks, FastAPI, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 
-from services.alerts.connectors.callbacks import Place, refused
+from services.alerts.connectors.callbacks import CallbackContext, refused
 from services.alerts.connectors.core.config import WecomAppConfig, read_config
 from services.alerts.connectors.wecom import crypto
 from services.alerts.delivery.core.endpoint import Endpoint
@@ -21,7 +21,7 @@ Sealed = Annotated[str, Query(max_length=4_096)]
 log = structlog.get_logger(__name__)
 
 
-def add_wecom(app: FastAPI, place: Place) -> None:
+def add_wecom(app: FastAPI, place: CallbackContext) -> None:
     """Add `/v1/callbacks/wecom/{endpoint_id}`."""
 
     @app.get("/v1/callbacks/wecom/{endpoint_id}", include_in_schema=False)
@@ -56,7 +56,9 @@ def add_wecom(app: FastAPI, place: Place) -> None:
         return Response(status_code=200)
 
 
-def _opened(place: Place, endpoint: Endpoint, signed: tuple[str, str, str], sealed: str) -> bytes:
+def _opened(
+    place: CallbackContext, endpoint: Endpoint, signed: tuple[str, str, str], sealed: str
+) -> bytes:
     """What was sealed, if WeCom has just signed it; refused otherwise."""
     signature, timestamp, nonce = signed
     now = place.clock.now()
@@ -82,7 +84,7 @@ def _config(endpoint: Endpoint) -> WecomAppConfig:
     return config
 
 
-async def _show(place: Place, endpoint: Endpoint, click: crypto.Click, said: str) -> None:
+async def _show(place: CallbackContext, endpoint: Endpoint, click: crypto.Click, said: str) -> None:
     """Change the card; the verdict stands whether or not that works."""
     answer = await place.cards.answered(endpoint, click.user_id, click.response_code, said)
     if answer.result != "ok":

@@ -33,7 +33,7 @@ Outcome = Literal["taken", "conflict", "repeated", "not_owner", "unknown_task", 
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class ClickResult:
     """What became of a click. `show`: what the card is to say from now on."""
 
     outcome: Outcome
@@ -41,7 +41,7 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TakeClick:
+class HandleCardClick:
     """Turns clicks into verdicts."""
 
     engine: AsyncEngine
@@ -51,34 +51,34 @@ class TakeClick:
     give_verdict: GiveVerdict
     clock: Clock
 
-    async def __call__(self, endpoint_id: str, config: WecomAppConfig, click: Click) -> Taken:
+    async def __call__(self, endpoint_id: str, config: WecomAppConfig, click: Click) -> ClickResult:
         """Take a click that has been verified to come from WeCom."""
         taken = await self._take(endpoint_id, config, click)
         metrics.WAY_BACK.labels(endpoint_id, taken.outcome).inc()
         return taken
 
-    async def _take(self, endpoint_id: str, config: WecomAppConfig, click: Click) -> Taken:
+    async def _take(self, endpoint_id: str, config: WecomAppConfig, click: Click) -> ClickResult:
         key = key_of(click)
         if await self.callbacks.seen(endpoint_id, key):
-            return Taken("repeated")
+            return ClickResult("repeated")
         async with unit_of_work(self.engine) as work:
             task = await self.tasks.find(work, wecom.task_of(click.task_id))
         if task is None:
-            return Taken("unknown_task")
+            return ClickResult("unknown_task")
         if click.user_id != await self._owner(endpoint_id, config, task):
-            return Taken("not_owner")
+            return ClickResult("not_owner")
         verdict = next((each for each in BUTTONS if each == click.event_key), None)
         if verdict is None:
-            return Taken("ignored")
+            return ClickResult("ignored")
         given = await self.give_verdict(VerdictGiven(task.id, verdict, None, actor=click.user_id))
         # Noted afterwards: a crash in between lets WeCom's repetition give the same verdict,
         # which changes nothing.
         await self.callbacks.note(endpoint_id, key, self.clock.now())
         after = given.task if isinstance(given, Conflict) else given
         if after is None or after.verdict is None:
-            return Taken("unknown_task")
+            return ClickResult("unknown_task")
         show = button(after.verdict, {"language": after.language})
-        return Taken("conflict" if isinstance(given, Conflict) else "taken", show)
+        return ClickResult("conflict" if isinstance(given, Conflict) else "taken", show)
 
     async def _owner(self, endpoint_id: str, config: WecomAppConfig, task: Task) -> str | None:
         row = None

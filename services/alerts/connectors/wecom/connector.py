@@ -4,8 +4,8 @@ import math
 from datetime import datetime
 from typing import Final
 
-from services.alerts.connectors.access_tokens import Access, Pace
-from services.alerts.connectors.context import Shared
+from services.alerts.connectors.access_tokens import Access, RequestPace
+from services.alerts.connectors.context import ConnectorContext
 from services.alerts.connectors.core.config import WecomAppConfig, WecomBotConfig
 from services.alerts.connectors.core.notice import CLOSED, read_notice
 from services.alerts.connectors.core.owners import needed_owner, remote_owner
@@ -20,7 +20,7 @@ from services.alerts.delivery.ports import (
     Leased,
 )
 
-PACE: Final = Pace(8, 60.0)
+PACE: Final = RequestPace(8, 60.0)
 """WeCom bars who asks for tokens too often and names no number: few are ever needed."""
 
 
@@ -63,7 +63,7 @@ class WecomApp:
         config: WecomAppConfig,
         *,
         access: Access,
-        shared: Shared,
+        shared: ConnectorContext,
     ) -> None:
         self._id, self._config = endpoint_id, config
         self._access, self._shared = access, shared

@@ -27,7 +27,7 @@ from services.alerts.connectors.core.call import (
     word_of,
 )
 from services.alerts.connectors.core.config import ZohoConfig
-from services.alerts.connectors.core.verdict_mapping import Found
+from services.alerts.connectors.core.verdict_mapping import CrmRecord
 from services.alerts.delivery.core.retry import (
     Answer,
     Reply,
@@ -205,7 +205,7 @@ def read(reply: Reply) -> Answer:
     return overloaded(answer(reply, result, why), code in THROTTLED)
 
 
-def read_found(reply: Reply, config: ZohoConfig) -> list[Found] | Answer:
+def read_found(reply: Reply, config: ZohoConfig) -> list[CrmRecord] | Answer:
     """The records in the answer to a query; an answer where there are none to be read."""
     if reply.status == HTTPStatus.NO_CONTENT:
         return []
@@ -273,10 +273,10 @@ def _read_status(reply: Reply) -> Answer:
     return answer(reply, "ambiguous", f"an answer that is not Zoho's (HTTP {status})")
 
 
-def _found(row: object, config: ZohoConfig) -> Found:
+def _found(row: object, config: ZohoConfig) -> CrmRecord:
     if not isinstance(row, dict):
         raise TypeError("a row that is no record")
-    return Found(
+    return CrmRecord(
         key_of(row.get(config.key_field)), id_of(row["id"]), row, _ms(row.get("Modified_Time"))
     )
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from fastapi import FastAPI, Request, Response
 
-from services.alerts.connectors.callbacks import Place, refused
+from services.alerts.connectors.callbacks import CallbackContext, refused
 from services.alerts.connectors.zoho import api as zoho
 
 APART: Final = timedelta(seconds=2)
@@ -15,7 +15,7 @@ APART: Final = timedelta(seconds=2)
 was changed can be seen by then."""
 
 
-def add_zoho(app: FastAPI, place: Place) -> None:
+def add_zoho(app: FastAPI, place: CallbackContext) -> None:
     """Add `/v1/callbacks/zoho/{endpoint_id}/{secret}`."""
 
     @app.post("/v1/callbacks/zoho/{endpoint_id}/{secret}", include_in_schema=False)

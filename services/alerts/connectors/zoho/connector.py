@@ -4,17 +4,17 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from services.alerts.connectors.access_tokens import Pace
+from services.alerts.connectors.access_tokens import RequestPace
 from services.alerts.connectors.core.call import Call, content_of
 from services.alerts.connectors.core.config import ZohoConfig
-from services.alerts.connectors.core.verdict_mapping import Found
+from services.alerts.connectors.core.verdict_mapping import CrmRecord
 from services.alerts.connectors.record_connector import RecordConnector
 from services.alerts.connectors.requests import send_call
 from services.alerts.connectors.zoho import api as zoho
 from services.alerts.delivery.core.retry import Answer, Reply
 from services.alerts.delivery.http_client import Http
 
-PACE: Final = Pace(8, 600.0)
+PACE: Final = RequestPace(8, 600.0)
 """Zoho gives 10 access tokens in 10 minutes; two are left for an administrator's own use."""
 
 RENEW: Final = timedelta(days=1)
@@ -60,7 +60,7 @@ class ZohoDialect:
     def read(self, reply: Reply) -> Answer:
         return zoho.read(reply)
 
-    def read_found(self, reply: Reply) -> list[Found] | Answer:
+    def read_found(self, reply: Reply) -> list[CrmRecord] | Answer:
         return zoho.read_found(reply, self._config)
 
     def check(self, reply: Reply) -> Answer | None:

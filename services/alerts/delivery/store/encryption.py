@@ -19,7 +19,7 @@ NONCE_BYTES: Final = 12
 """Random: after 2^32 secrets under one key a repetition would become thinkable; there are a few."""
 
 
-class Vault:
+class Encryption:
     """Seals with the first of its keys. `place` binds a secret to where it is stored: moved to
     another row it does not open."""
 

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.delivery.core.endpoint import ENDPOINTS_MAX, SIGNING, Endpoint
-from services.alerts.delivery.store.endpoint_secrets import EndpointSecrets, Made, Scheme
+from services.alerts.delivery.store.endpoint_secrets import EndpointSecrets, GeneratedSecret, Scheme
 from services.alerts.store.tables import delivery as d
 from services.alerts.store.tables import endpoint as e
 from shared.kernel.errors import Invalid
@@ -78,7 +78,7 @@ class EndpointAdmin:
 
     async def create(
         self, endpoint: Endpoint, given: Mapping[str, str], scheme: Scheme, now: datetime
-    ) -> Made | None:
+    ) -> GeneratedSecret | None:
         """A new endpoint with the secrets `given`; a webhook gets a key made for it, which is
         returned, the only time it is seen. Invalid when it cannot work or the id is taken."""
         names = {*given, SIGNING} if endpoint.kind == "webhook" else set(given)
@@ -114,7 +114,7 @@ class EndpointAdmin:
 
     async def rotate(
         self, endpoint_id: str, scheme: Scheme, overlap_hours: float, now: datetime
-    ) -> Made | None:
+    ) -> GeneratedSecret | None:
         """A new key of a webhook; the ones before it count for `overlap_hours` more. None when
         there is no such endpoint."""
         async with unit_of_work(self._engine) as work:

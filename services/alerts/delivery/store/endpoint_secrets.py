@@ -19,7 +19,7 @@ from services.alerts.delivery.core.signature import (
     public_key,
     symmetric,
 )
-from services.alerts.delivery.store.encryption import Vault
+from services.alerts.delivery.store.encryption import Encryption
 from services.alerts.store.tables import endpoint_secret as s
 from shared.kernel.errors import Invalid
 from shared.postgres.engine import UnitOfWork, unit_of_work
@@ -37,7 +37,7 @@ def place(endpoint_id: str, name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class GeneratedSecret:
     """A new key, to be shown once."""
 
     secret: str = field(repr=False)
@@ -48,15 +48,17 @@ class Made:
 class EndpointSecrets:
     """Statements on `alerts.endpoint_secret`."""
 
-    def __init__(self, vault: Vault) -> None:
+    def __init__(self, vault: Encryption) -> None:
         self._vault = vault
 
-    async def make(self, work: UnitOfWork, endpoint_id: str, scheme: Scheme, now: datetime) -> Made:
+    async def make(
+        self, work: UnitOfWork, endpoint_id: str, scheme: Scheme, now: datetime
+    ) -> GeneratedSecret:
         """A new key for signing."""
         random = os.urandom(KEY_BYTES)
         secret = symmetric(random) if scheme == "v1" else asymmetric(random)
         await self.put(work, endpoint_id, SIGNING, secret, now)
-        return Made(secret, public_key(secret))
+        return GeneratedSecret(secret, public_key(secret))
 
     async def put(
         self, work: UnitOfWork, endpoint_id: str, name: str, value: str, now: datetime

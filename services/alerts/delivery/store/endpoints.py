@@ -19,7 +19,7 @@ from services.alerts.delivery.core.endpoint import (
 from services.alerts.delivery.ports import (
     Routed,
 )
-from services.alerts.delivery.store.encryption import Vault
+from services.alerts.delivery.store.encryption import Encryption
 from services.alerts.delivery.store.endpoint_secrets import place
 from services.alerts.store.tables import endpoint as e
 from services.alerts.store.tables import endpoint_secret as s
@@ -36,7 +36,7 @@ class Endpoints:
     read with its secrets once for each of its versions.
     """
 
-    def __init__(self, vault: Vault, fixed: Mapping[str, Sequence[SecretStr]]) -> None:
+    def __init__(self, vault: Encryption, fixed: Mapping[str, Sequence[SecretStr]]) -> None:
         self._vault = vault
         self._fixed = fixed
         self._read: dict[str, tuple[int, Endpoint | None]] = {}

@@ -21,7 +21,7 @@ from services.alerts.core.task_lifecycle import (
 from services.alerts.inbound.http.dependencies import Parts
 from services.alerts.inbound.http.idempotency import Key, Once
 from services.alerts.inbound.http.task_schemas import TaskView, view
-from services.alerts.ports import Change
+from services.alerts.ports import TaskChange
 from shared.contracts.events import ID_LENGTH_MAX
 from shared.http.access import held_by
 from shared.http.borders import Holder
@@ -88,7 +88,7 @@ def add_actions(app: FastAPI, parts: Parts) -> None:
             key: Key = None,
         ) -> Response:
             said = f"{name} {task_id} {body.model_dump_json()}"
-            changes: list[Change] = []
+            changes: list[TaskChange] = []
 
             async def carry_out(work: UnitOfWork) -> BaseModel:
                 task, told = await parts.act.within(work, task_id, make(body), holder.name)

@@ -21,7 +21,7 @@ from services.alerts.delivery.ports import (
 from services.alerts.delivery.store.delivery_log import DeliveryLog
 from services.alerts.handlers.give_verdict import Conflict, GiveVerdict
 from services.alerts.inbound.http.tasks import VerdictBody, given
-from shared.http.borders import Body
+from shared.http.borders import BodyRule
 from shared.http.content import TooDeep, look_at
 from shared.kernel.errors import Invalid
 from shared.postgres.engine import unit_of_work
@@ -30,7 +30,7 @@ from shared.runtime.clock import Clock
 CALLBACKS = "/v1/callbacks"
 """Below it nobody holds a token: who sends proves it by a signature of the content."""
 
-BODIES = {CALLBACKS: Body(bytes_max=65_536, seconds_max=5.0, raw=True)}
+BODIES = {CALLBACKS: BodyRule(bytes_max=65_536, seconds_max=5.0, raw=True)}
 """A verdict with the longest note in the longest encoding, and a CRM's notification of 100 records,
 are a third of it. A stranger may send one, so it has little time."""
 
@@ -57,7 +57,7 @@ class CallbackBody(BaseModel):
     data: CallbackData
 
 
-class Taken(BaseModel):
+class VerdictAccepted(BaseModel):
     """How the task stands now."""
 
     task_id: str
@@ -80,7 +80,7 @@ def add_callbacks(app: FastAPI, returning: Returning) -> None:
     """Add `/v1/callbacks/{endpoint_id}`, which is signed instead of wanting a token."""
 
     @app.post("/v1/callbacks/{endpoint_id}")
-    async def take_callback(endpoint_id: str, request: Request) -> Taken:
+    async def take_callback(endpoint_id: str, request: Request) -> VerdictAccepted:
         """A verdict from a receiver: type `retention_task.verdict`, signed with its own key."""
         body = await request.body()
         async with unit_of_work(returning.engine) as work:
@@ -99,7 +99,7 @@ def add_callbacks(app: FastAPI, returning: Returning) -> None:
             raise unknown
         if isinstance(result, Conflict):
             raise HTTPException(409, f"this task has the verdict `{result.task.verdict}` already")
-        return Taken(task_id=result.id, status=result.status, verdict=result.verdict)
+        return VerdictAccepted(task_id=result.id, status=result.status, verdict=result.verdict)
 
 
 def _must_be_genuine(

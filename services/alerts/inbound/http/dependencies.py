@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.core.wording.numbers import Language
-from services.alerts.handlers.apply_task_action import Act
-from services.alerts.handlers.dry_run_policy import TryPolicy
+from services.alerts.handlers.apply_task_action import ApplyTaskAction
+from services.alerts.handlers.dry_run_policy import DryRunPolicy
 from services.alerts.handlers.give_verdict import GiveVerdict
-from services.alerts.handlers.measure_effect import MeasureEffect, Report
+from services.alerts.handlers.measure_effect import EffectReport, MeasureEffect
 from services.alerts.ports import BusinessClock
-from services.alerts.store.policies import Rules
+from services.alerts.store.policies import Policies
 from shared.http.access import Tokens
 from shared.runtime.clock import Clock
 
@@ -23,10 +23,10 @@ class Parts:
     engine: AsyncEngine
     tokens: Tokens
     give_verdict: GiveVerdict
-    act: Act
-    rules: Rules
-    try_policy: TryPolicy
+    act: ApplyTaskAction
+    rules: Policies
+    try_policy: DryRunPolicy
     measure_effect: MeasureEffect
-    effect_page: Callable[[Report, Language], str]
+    effect_page: Callable[[EffectReport, Language], str]
     business_clock: BusinessClock
     clock: Clock

@@ -23,7 +23,7 @@ from services.alerts.delivery.core.endpoint import (
 from services.alerts.delivery.core.endpoint import Kind as ConnectorKind
 from services.alerts.delivery.send_sample import SendSample
 from services.alerts.delivery.store.endpoint_admin import EndpointAdmin, FromSettings, Shown
-from services.alerts.delivery.store.endpoint_secrets import Made, Scheme
+from services.alerts.delivery.store.endpoint_secrets import GeneratedSecret, Scheme
 from shared.http.access import Tokens, require
 from shared.http.fields import Number, Whole
 from shared.http.problems import problem
@@ -60,7 +60,7 @@ class RouteBody(BaseModel):
         return value
 
 
-class Definition(BaseModel):
+class EndpointDefinition(BaseModel):
     """What an endpoint is, beside its id, kind and secrets."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
@@ -74,7 +74,7 @@ class Definition(BaseModel):
     burst: Whole = Field(1, ge=1, le=10_000)
 
 
-class NewEndpoint(Definition):
+class NewEndpoint(EndpointDefinition):
     """An endpoint to be made."""
 
     id: str = Field(pattern=ID_PATTERN)
@@ -211,7 +211,7 @@ def _add_making(app: FastAPI, managing: Managing, rights: list[Any]) -> None:
         return _made(_found(await admin.find(body.id), body.id), made)
 
     @app.put("/v1/endpoints/{endpoint_id}", dependencies=rights)
-    async def change_endpoint(endpoint_id: str, body: Definition) -> EndpointView:
+    async def change_endpoint(endpoint_id: str, body: EndpointDefinition) -> EndpointView:
         """Give an endpoint another definition; its kind and secrets stay."""
         before = _found(await admin.find(endpoint_id), endpoint_id)
         endpoint = _endpoint(endpoint_id, before.row["kind"], body)
@@ -269,7 +269,7 @@ def _add_running(app: FastAPI, managing: Managing, rights: list[Any]) -> None:
         return _view(_found(await admin.find(endpoint_id) if done else None, endpoint_id))
 
 
-def _endpoint(endpoint_id: str, kind: ConnectorKind, body: Definition) -> Endpoint:
+def _endpoint(endpoint_id: str, kind: ConnectorKind, body: EndpointDefinition) -> Endpoint:
     return within(
         Endpoint(
             id=endpoint_id,
@@ -300,7 +300,7 @@ def _view(shown: Shown) -> EndpointView:
     return EndpointView.model_validate({**row, "secrets": list(shown.secrets)})
 
 
-def _made(shown: Shown, made: Made | None) -> MadeView:
+def _made(shown: Shown, made: GeneratedSecret | None) -> MadeView:
     return MadeView(
         endpoint=_view(shown),
         secret=made.secret if made else None,

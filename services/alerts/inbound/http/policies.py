@@ -8,7 +8,7 @@ import msgspec
 from fastapi import Body, Depends, FastAPI, HTTPException, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.alerts.core.dry_run import Tried
+from services.alerts.core.dry_run import DryRunResult
 from services.alerts.core.owner import OwnerRecord
 from services.alerts.core.policy_document import difference, plain
 from services.alerts.handlers.dry_run_policy import CUSTOMERS_MAX
@@ -212,7 +212,7 @@ def add_dry_run(app: FastAPI, parts: Parts) -> None:
         )  # fmt: skip
 
 
-def _tried(tried: Tried) -> TriedView:
+def _tried(tried: DryRunResult) -> TriedView:
     low, high = tried.precision_interval
     return TriedView(
         customers=tried.customers,

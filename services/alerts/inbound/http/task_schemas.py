@@ -13,7 +13,7 @@ from services.alerts.core.wording.numbers import Language
 from shared.contracts.treatment import LeavingCause, Verdict
 
 
-class Person(BaseModel):
+class PartyView(BaseModel):
     """A customer or an owner."""
 
     id: str
@@ -36,8 +36,8 @@ class TaskView(BaseModel):
     version: int
     status: Status
     cause: str
-    customer: Person
-    owner: Person | None
+    customer: PartyView
+    owner: PartyView | None
     band: str
     probability: float
     horizon_days: int

@@ -30,7 +30,7 @@ RETURN_WEIGHT: Final = 0.5
 UNTREATED, TREATED, HELD_OUT = 0, 1, 2
 
 
-class Window(NamedTuple):
+class TreatmentWindow(NamedTuple):
     """A time in which a customer was treated, or left alone on purpose."""
 
     customer: str
@@ -41,7 +41,7 @@ class Window(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Treatments:
+class TreatmentWindows:
     """n windows as columns; customers as indices of a table."""
 
     customer: Ints
@@ -70,11 +70,11 @@ class Treatments:
         return found
 
 
-def treatments_of(windows: Sequence[Window], customers: Sequence[str]) -> Treatments:
+def treatments_of(windows: Sequence[TreatmentWindow], customers: Sequence[str]) -> TreatmentWindows:
     """Columns, for the customers that a table has (ascending ids); others are left out."""
     index = {customer: at for at, customer in enumerate(customers)}
     known = [w for w in windows if w.customer in index]
-    return Treatments(
+    return TreatmentWindows(
         customer=np.array([index[w.customer] for w in known], np.int64),
         held_out=np.array([w.held_out for w in known], np.bool_),
         start=np.array([w.start.timestamp() for w in known], np.float64),

@@ -33,7 +33,7 @@ class Closure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"
     note: Annotated[str, Meta(max_length=200)] = ""
 
 
-class Calendar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ClosureCalendar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The company's closures, as a document lists them."""
 
     closures: Annotated[list[Closure], Meta(max_length=CLOSURES_MAX)] = []
@@ -46,7 +46,7 @@ def closures_of(plain: object) -> tuple[Span, ...]:
     ((86400.0, 259200.0),)
     """
     try:
-        calendar = msgspec.convert(plain, Calendar, strict=False)
+        calendar = msgspec.convert(plain, ClosureCalendar, strict=False)
     except msgspec.ValidationError as error:
         raise Invalid("closures", str(error)) from None
     spans: list[Span] = []

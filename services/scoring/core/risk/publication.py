@@ -24,7 +24,7 @@ probability stays this close to it: nobody who reads it would see or do anything
 
 
 @dataclass(frozen=True, slots=True)
-class Assessed:
+class AssessmentColumns:
     """Assessments as columns of length n, new or as last published."""
 
     at: NDArray[np.float64]
@@ -37,7 +37,7 @@ class Assessed:
 
 
 def is_material(
-    new: Assessed, published: Assessed, heartbeat_days: NDArray[np.float64]
+    new: AssessmentColumns, published: AssessmentColumns, heartbeat_days: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
     """bool[n]: the new assessment differs enough from the one last published.
 

@@ -26,14 +26,14 @@ HELP: Final = (
 )
 
 
-class Named(NamedTuple):
+class NamedAction(NamedTuple):
     """An action as it is asked for."""
 
     source: Source
     id: str
 
 
-def named(text: str) -> Named:
+def named(text: str) -> NamedAction:
     """Invalid where the text names no action.
 
     >>> named("campaign:spring:2026")
@@ -42,7 +42,7 @@ def named(text: str) -> Named:
     source, _, name = text.partition(":")
     if source not in SOURCES or (name == "") != (source == "task"):
         raise Invalid("--action", f"is none of {HELP}")
-    return Named(source, name)
+    return NamedAction(source, name)
 
 
 @dataclass(frozen=True, slots=True)

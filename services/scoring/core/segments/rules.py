@@ -64,7 +64,7 @@ NAMES: Final[dict[str, Kind]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class SegmentRule:
     """One segment in force."""
 
     id: str
@@ -81,9 +81,9 @@ class Rule:
 def rule(
     segment: str, version: int, revision: int, source: str, *, action: str | None = None,
     act_on_existing: bool = False,
-) -> Rule:  # fmt: skip
+) -> SegmentRule:  # fmt: skip
     """Compile one and try it; Invalid where the expression cannot be run."""
-    return Rule(segment, version, revision, runnable(source), action, act_on_existing)
+    return SegmentRule(segment, version, revision, runnable(source), action, act_on_existing)
 
 
 def runnable(source: str) -> Expression:
@@ -134,11 +134,11 @@ def _trial(names: frozenset[str]) -> Frame:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class SegmentRules:
     """All of them. `revision` grows with every change of a definition."""
 
     revision: int
-    items: tuple[Rule, ...]
+    items: tuple[SegmentRule, ...]
     failed: dict[str, str] = field(default_factory=dict)
     """By segment, why its rule failed on a customer: until it is defined anew nobody is in it."""
 
@@ -153,7 +153,7 @@ class Rules:
             return np.zeros((0, frame.count), np.bool_)
         return np.stack([self._members(item, frame) for item in self.items])
 
-    def _members(self, item: Rule, frame: Frame) -> Flags:
+    def _members(self, item: SegmentRule, frame: Frame) -> Flags:
         """One that fails fails for itself: it is noted, and the others go on."""
         if item.id not in self.failed:
             try:
@@ -163,7 +163,7 @@ class Rules:
         return np.zeros(frame.count, np.bool_)
 
 
-NO_RULES: Final = Rules(0, ())
+NO_RULES: Final = SegmentRules(0, ())
 
 
 def frame_of(

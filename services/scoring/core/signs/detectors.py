@@ -74,7 +74,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class DetectedSign:
     """One sign over n customers."""
 
     holds: Flags
@@ -84,58 +84,62 @@ class Found:
     """What its sentence quotes, in its units; NaN where not known."""
 
 
-Detect = Callable[[Seen, Flags], Found]
+Detect = Callable[[Seen, Flags], DetectedSign]
 """(what is seen, bool[n] where the sign held at the last look) -> the sign now."""
 
 
-def complaint_open(seen: Seen, before: Flags) -> Found:
+def complaint_open(seen: Seen, before: Flags) -> DetectedSign:
     """A complaint is not resolved within the service time of the customer's grade."""
     opened = column(seen.x, "complaints_open")
     age = column(seen.x, "complaint_recency_days")
     # With several open ones the newest is not the oldest: one of them has waited.
     late = (age >= SERVICE_DAYS) | (opened > 1) | (seen.grade == VIP) | before
     facts = {"complaints_open": opened, "days_since_complaint": age}
-    return Found((opened > 0) & late, np.ones(len(opened)), facts)
+    return DetectedSign((opened > 0) & late, np.ones(len(opened)), facts)
 
 
-def satisfaction_low(seen: Seen, _: Flags) -> Found:
+def satisfaction_low(seen: Seen, _: Flags) -> DetectedSign:
     """The newest survey is low, or far below the one before."""
     return _answer(seen.x, "survey")
 
 
-def recommendation_low(seen: Seen, _: Flags) -> Found:
+def recommendation_low(seen: Seen, _: Flags) -> DetectedSign:
     """The newest recommendation intent is low, or far below the one before."""
     return _answer(seen.x, "recommendation")
 
 
-def contract_ending(seen: Seen, _: Flags) -> Found:
+def contract_ending(seen: Seen, _: Flags) -> DetectedSign:
     """A running contract ends within the notice that an owner needs to renew it."""
     rest = column(seen.x, "contract_rest_days")
     facts = {"days_to_end": rest}
-    return Found(np.asarray(rest <= CONTRACT_DAYS), np.ones(len(rest)), facts)
+    return DetectedSign(np.asarray(rest <= CONTRACT_DAYS), np.ones(len(rest)), facts)
 
 
-def slipping_again(seen: Seen, _: Flags) -> Found:
+def slipping_again(seen: Seen, _: Flags) -> DetectedSign:
     """Won back, and silent for half the lapse length."""
     found = _silence(seen)
-    return Found(found.holds & (seen.lifecycle == WON_BACK), found.strength, found.facts)
+    return DetectedSign(found.holds & (seen.lifecycle == WON_BACK), found.strength, found.facts)
 
 
-def silence_beyond_rhythm(seen: Seen, _: Flags) -> Found:
+def silence_beyond_rhythm(seen: Seen, _: Flags) -> DetectedSign:
     """Silent for half the lapse length, with a rhythm of one's own or some purchases."""
     found = _silence(seen)
     again = column(seen.x, "purchase_days") > 1
-    return Found(found.holds & again & (seen.lifecycle != WON_BACK), found.strength, found.facts)
+    return DetectedSign(
+        found.holds & again & (seen.lifecycle != WON_BACK), found.strength, found.facts
+    )
 
 
-def new_and_quiet(seen: Seen, _: Flags) -> Found:
+def new_and_quiet(seen: Seen, _: Flags) -> DetectedSign:
     """Bought on one day only, and silent for half the lapse length of a newcomer."""
     found = _silence(seen)
     once = column(seen.x, "purchase_days") == 1
-    return Found(found.holds & once & (seen.lifecycle != WON_BACK), found.strength, found.facts)
+    return DetectedSign(
+        found.holds & once & (seen.lifecycle != WON_BACK), found.strength, found.facts
+    )
 
 
-def frequency_falling(seen: Seen, before: Flags) -> Found:
+def frequency_falling(seen: Seen, before: Flags) -> DetectedSign:
     """Still buys, and the newest gaps are clearly longer than those before them."""
     chance, recent, level = gap_chance(seen.x)
     window = recent * GAPS_COMPARED
@@ -148,7 +152,7 @@ def frequency_falling(seen: Seen, before: Flags) -> Found:
     return _changed(chance, CHANCE_GAPS, slower & ~seen.lapses.reached, before, facts)
 
 
-def interaction_falling(seen: Seen, before: Flags) -> Found:
+def interaction_falling(seen: Seen, before: Flags) -> DetectedSign:
     """Interacts clearly less than before, while purchases still come."""
     chance, recent, level = interaction_chance(seen.x)
     facts = {
@@ -159,7 +163,7 @@ def interaction_falling(seen: Seen, before: Flags) -> Found:
     return _changed(chance, CHANCE_LEVEL, (recent <= FALLEN * level) & buys, before, facts)
 
 
-def value_falling(seen: Seen, before: Flags) -> Found:
+def value_falling(seen: Seen, before: Flags) -> DetectedSign:
     """Still buys, and orders are worth clearly less than the customer's usual ones."""
     chance, recent, usual = order_value_chance(seen.x)
     facts = {"order_value_recent": recent, "order_value_before": usual}
@@ -167,7 +171,7 @@ def value_falling(seen: Seen, before: Flags) -> Found:
     return _changed(chance, CHANCE_LEVEL, fell, before, facts)
 
 
-def _silence(seen: Seen) -> Found:
+def _silence(seen: Seen) -> DetectedSign:
     lapses = seen.lapses
     share = lapses.share
     facts = {
@@ -179,23 +183,23 @@ def _silence(seen: Seen) -> Found:
         "purchase_days": column(seen.x, "purchase_days"),
     }
     silent = (share >= SILENCE_SHARE) & ~seen.unheard
-    return Found(np.asarray(silent), np.nan_to_num(seen.probability), facts)
+    return DetectedSign(np.asarray(silent), np.nan_to_num(seen.probability), facts)
 
 
-def _answer(x: Floats, name: str) -> Found:
+def _answer(x: Floats, name: str) -> DetectedSign:
     score, change = column(x, f"{name}_score"), column(x, f"{name}_change")
     recent = column(x, f"{name}_recency_days") <= ANSWER_DAYS_MAX
     bad = (score <= SCORE_LOW) | (change <= SCORE_DROP)
     facts = {f"{name}_score": score, f"{name}_change": change}
-    return Found(np.asarray(bad & recent), np.ones(len(x)), facts)
+    return DetectedSign(np.asarray(bad & recent), np.ones(len(x)), facts)
 
 
 def _changed(
     chance: Floats, begins: float, fell: Flags, before: Flags, facts: dict[str, Floats]
-) -> Found:
+) -> DetectedSign:
     """A statistical sign: a large enough change that chance hardly explains."""
     level = np.where(before, CHANCE_ENDS * begins, begins)
-    return Found(fell & (chance <= level), 1.0 - np.nan_to_num(chance, nan=1.0), facts)
+    return DetectedSign(fell & (chance <= level), 1.0 - np.nan_to_num(chance, nan=1.0), facts)
 
 
 DETECTORS: Final[dict[SignCode, Detect]] = {
@@ -239,7 +243,7 @@ def wait_s(x: Floats) -> Floats:
 class Signs:
     """All signs of n customers."""
 
-    found: tuple[Found, ...]
+    found: tuple[DetectedSign, ...]
     """In the order of `CODES`."""
     bits: NDArray[np.int16]
     """int16[n]: bit k is set where sign k holds."""

@@ -16,7 +16,7 @@ from services.scoring.core.features.registry import feature_index
 from services.scoring.core.risk.lapse import LapseClock, lapses
 from services.scoring.core.risk.rhythm import Prior
 from services.scoring.core.segments.columns import Words
-from services.scoring.core.segments.rules import NO_RULES, Rules, frame_of
+from services.scoring.core.segments.rules import NO_RULES, SegmentRules, frame_of
 from services.scoring.core.value import grades, lifecycle, quality, rfm
 from services.scoring.core.value.affinity import Counts, needs_of
 from services.scoring.core.value.base import Base
@@ -44,7 +44,7 @@ class Valuation:
     policy_version: int = 0
     base: Base | None = None
     """None until enough customers are known."""
-    rules: Rules = NO_RULES
+    rules: SegmentRules = NO_RULES
     clock: LapseClock = field(default_factory=LapseClock)
     """As the deployment sets it."""
 
@@ -103,7 +103,7 @@ class Risk:
 
 
 @dataclass(frozen=True, slots=True)
-class Standings:
+class Classifications:
     """What is said now; columns of n. Codes index the words of their modules, `NONE` = unsaid."""
 
     grade: Codes
@@ -135,7 +135,7 @@ def assess(
     before: Before,
     by: Valuation,
     paused_days: Floats | None = None,
-) -> Standings:
+) -> Classifications:
     """All of it, for X float64[n, F] at `now` float64[n] (Unix seconds UTC).
 
     `categories` uint32[n, 16] is the states' category sketch; `paused_days` float64[n] do not
@@ -169,7 +169,7 @@ def assess(
         profiles,
     )
     members = by.rules.members(frame) if n else np.zeros((len(by.rules.items), 0), np.bool_)
-    return Standings(
+    return Classifications(
         rated, tier, behaves, stage, since, score, cash.profit, life, worth, scores, cell, wants,
         flags, members,
     )  # fmt: skip

@@ -21,11 +21,11 @@ from services.scoring.core.value.classify import (
     NO_SEGMENTS,
     NONE,
     Before,
-    Standings,
+    Classifications,
     Valuation,
 )
 from shared.contracts.changes import ChangeKind, CustomerChanged
-from shared.contracts.risk import Standing
+from shared.contracts.risk import Classification
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -45,7 +45,7 @@ _WORDS: Final[tuple[tuple[ChangeKind, str, Sequence[str]], ...]] = (
 
 
 @dataclass(slots=True)
-class StandingColumns(Columns):
+class ClassificationColumns(Columns):
     """Of some customers' stored standings, what the next look compares with. Codes index the words
     of their modules, `NONE` = unsaid; times are Unix seconds UTC."""
 
@@ -69,7 +69,7 @@ class StandingColumns(Columns):
 
 
 @dataclass(slots=True)
-class StandingRows(StandingColumns):
+class ClassificationRows(ClassificationColumns):
     """All that is stored of them; NaN is a number that the data do not support."""
 
     customer: NDArray[np.object_]
@@ -110,7 +110,7 @@ def defined(value: float) -> float | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class ChangeSubject:
     """Of whom a change speaks: the row of the batch, and what numbers it."""
 
     row: int
@@ -136,8 +136,8 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class _Plain:
-    """Columns of `Standings` as lists: row by row, an element of an array costs ten times as much
-    to read."""
+    """Columns of `Classifications` as lists: row by row, an element of an array costs ten times as
+    much to read."""
 
     grade: list[int]
     tier: list[int]
@@ -151,7 +151,7 @@ class _Plain:
     purchases: list[float]
 
     @classmethod
-    def of(cls, now: Standings) -> "_Plain":
+    def of(cls, now: Classifications) -> "_Plain":
         life = now.life
         return cls(
             grade=now.grade.tolist(),
@@ -168,10 +168,10 @@ class _Plain:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class ClassificationComparison:
     """What is said now beside what was said before, of the same n customers."""
 
-    now: Standings
+    now: Classifications
     before: Before
     by: Valuation
     segments: Sequence[frozenset[str]]
@@ -180,7 +180,7 @@ class Comparison:
     plain: _Plain
 
     @classmethod
-    def of(cls, now: Standings, before: Before, by: Valuation) -> "Comparison":
+    def of(cls, now: Classifications, before: Before, by: Valuation) -> "ClassificationComparison":
         """With the ids of the segments of each customer."""
         ids, shared = [item.id for item in by.rules.items], dict[bytes, frozenset[str]]()
         found = [NO_SEGMENTS] * len(now.needs)
@@ -212,7 +212,7 @@ class Comparison:
         stored |= before.policy_version != self.by.policy_version
         return stored
 
-    def changes(self, who: Subject, *, silent: bool) -> list[CustomerChanged]:
+    def changes(self, who: ChangeSubject, *, silent: bool) -> list[CustomerChanged]:
         """What changed of one customer, numbered from `who.sequence` + 1.
 
         `silent`: nothing of it is news (an import, or a standing given for the first time to
@@ -263,11 +263,11 @@ class Comparison:
             )
         return found
 
-    def message(self, row: int) -> Standing:
+    def message(self, row: int) -> Classification:
         """The standing as the risk message carries it."""
         plain, value = self.plain, defined(self.plain.value[row])
         scores = plain.rfm[row]
-        return Standing(
+        return Classification(
             grade=word(grades.GRADES, plain.grade[row]),
             tier=word(grades.TIERS, plain.tier[row]),
             behaviour=word(lifecycle.BEHAVIOURS, plain.behaviour[row]),
@@ -284,11 +284,11 @@ class Comparison:
             quality=list(self.now.quality[row]),
         )
 
-    def rows(self, at: Ints, to: Written) -> StandingRows:
+    def rows(self, at: Ints, to: Written) -> ClassificationRows:
         """Of the customers in these rows of the batch, what is stored of them."""
         now, life, n = self.now, self.now.life, len(at)
         value = life.value[at]
-        return StandingRows(
+        return ClassificationRows(
             customer=objects(to.customers),
             partition=to.partition,
             sequence=to.sequence,

@@ -19,7 +19,7 @@ from services.scoring.core.features.state import FEATURE_SET, from_bytes
 from services.scoring.core.risk.horizons import unpack
 from services.scoring.core.risk.state_summary import Value, summary
 from services.scoring.core.signs.detectors import codes_of
-from services.scoring.store.history import After, CustomerFilter, History, Order
+from services.scoring.store.history import After, CustomerFilter, HistoryReader, Order
 from shared.contracts import risk
 from shared.contracts.events import ID_LENGTH_MAX, Profile
 from shared.contracts.risk import Band, Method, Reason
@@ -35,7 +35,7 @@ MADE = {"band", "horizons"}
 OwnerId = Annotated[str | None, Query(min_length=1, max_length=ID_LENGTH_MAX)]
 
 
-class ReasonView(BaseModel):
+class RiskReasonView(BaseModel):
     """Why: the reason's code, its share of the score, and the numbers it speaks of."""
 
     code: str
@@ -43,14 +43,14 @@ class ReasonView(BaseModel):
     facts: dict[str, float]
 
 
-class Told(BaseModel):
+class PublishedView(BaseModel):
     """What the risk topic was last told of a customer."""
 
     revision: int
     assessed_at: datetime
     value_at_risk: float
     currency: str
-    reasons: list[ReasonView]
+    reasons: list[RiskReasonView]
 
 
 class WithinView(BaseModel):
@@ -87,7 +87,7 @@ class CustomerView(BaseModel):
         description="Of this state, at the time of the assessment or of a later event"
     )
     assessment: Assessment | None = Field(description="None for a prospect")
-    told: Told | None
+    told: PublishedView | None
     profile: dict[str, Any] | None
 
 
@@ -118,7 +118,7 @@ class CustomerPage(BaseModel):
     next: str | None
 
 
-def add_routes(app: FastAPI, history: History, tokens: Tokens) -> None:
+def add_routes(app: FastAPI, history: HistoryReader, tokens: Tokens) -> None:
     """Add `/v1/customers` and `/v1/customers/...`."""
     reads = [Depends(require(tokens, "customers:read"))]
     router = APIRouter(prefix="/v1/customers", dependencies=reads)
@@ -192,9 +192,9 @@ def _assessment(row: dict[str, Any]) -> Assessment | None:
     )
 
 
-def _told(message: bytes) -> Told:
+def _told(message: bytes) -> PublishedView:
     told = risk.DECODER.decode(message)
-    return Told(
+    return PublishedView(
         revision=told.revision,
         assessed_at=told.assessed_at,
         value_at_risk=told.value_at_risk,
@@ -203,8 +203,8 @@ def _told(message: bytes) -> Told:
     )
 
 
-def _reason(reason: Reason) -> ReasonView:
-    return ReasonView(code=reason.code, impact=reason.impact, facts=reason.facts)
+def _reason(reason: Reason) -> RiskReasonView:
+    return RiskReasonView(code=reason.code, impact=reason.impact, facts=reason.facts)
 
 
 def _row(row: dict[str, Any]) -> CustomerRow:

@@ -13,9 +13,9 @@ from pydantic import BaseModel, Field, StrictBool
 
 from services.scoring.core.segments.expression import CHARS_MAX
 from services.scoring.core.segments.rules import ID_PATTERN, NAMES, runnable
-from services.scoring.inbound.http.value import StandingPage, StandingView, example
-from services.scoring.store.classification_queries import StandingLists
-from services.scoring.store.definitions import Decisions, Definition
+from services.scoring.inbound.http.value import ClassificationPage, ClassificationView, example
+from services.scoring.store.classification_queries import ClassificationQueries
+from services.scoring.store.definitions import Decisions, SegmentDefinition
 from shared.http.access import Tokens, require
 from shared.http.fields import Whole
 from shared.http.paging import Cursor, Limit, decoded, encoded
@@ -83,7 +83,7 @@ class SegmentView(BaseModel):
 
 
 def add_segment_routes(
-    app: FastAPI, lists: StandingLists, decisions: Decisions, tokens: Tokens, clock: Clock
+    app: FastAPI, lists: ClassificationQueries, decisions: Decisions, tokens: Tokens, clock: Clock
 ) -> None:
     """Add `/v1/segments...`."""
     reads = APIRouter(
@@ -96,7 +96,7 @@ def add_segment_routes(
     app.include_router(decides)
 
 
-def _add_reads(router: APIRouter, lists: StandingLists, decisions: Decisions) -> None:
+def _add_reads(router: APIRouter, lists: ClassificationQueries, decisions: Decisions) -> None:
     @router.get("", responses=example({"items": [VIEW]}))
     async def segments() -> dict[str, list[SegmentView]]:
         """Every segment in force, with how many customers are in."""
@@ -120,7 +120,7 @@ def _add_reads(router: APIRouter, lists: StandingLists, decisions: Decisions) ->
     @router.get("/{segment_id}/customers")
     async def customers(
         segment_id: SegmentId, cursor: Cursor = None, limit: Limit = 50
-    ) -> StandingPage:
+    ) -> ClassificationPage:
         """Who is in the segment now, by customer id."""
         if await decisions.segment(segment_id) is None:
             raise HTTPException(404, f"no segment {segment_id!r}")
@@ -128,7 +128,9 @@ def _add_reads(router: APIRouter, lists: StandingLists, decisions: Decisions) ->
         rows = await lists.members(segment_id, after, limit + 1)
         more, rows = len(rows) > limit, rows[:limit]
         last = rows[-1]["customer_id"] if more else None
-        return StandingPage(items=[StandingView(**row) for row in rows], next=encoded(last))
+        return ClassificationPage(
+            items=[ClassificationView(**row) for row in rows], next=encoded(last)
+        )
 
 
 def _add_decisions(router: APIRouter, decisions: Decisions, clock: Clock) -> None:
@@ -148,8 +150,8 @@ def _add_decisions(router: APIRouter, decisions: Decisions, clock: Clock) -> Non
         return _view(retired, None)
 
 
-def _definition(segment_id: str, given: SegmentIn, now: datetime) -> Definition:
-    return Definition(
+def _definition(segment_id: str, given: SegmentIn, now: datetime) -> SegmentDefinition:
+    return SegmentDefinition(
         id=segment_id,
         version=0,
         revision=0,
@@ -163,6 +165,6 @@ def _definition(segment_id: str, given: SegmentIn, now: datetime) -> Definition:
     )
 
 
-def _view(one: Definition, customers: int | None) -> SegmentView:
+def _view(one: SegmentDefinition, customers: int | None) -> SegmentView:
     facts = {name: getattr(one, name) for name in SegmentView.model_fields if name != "customers"}
     return SegmentView(**facts, customers=customers)

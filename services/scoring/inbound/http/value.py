@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from services.scoring.core.signs.detectors import codes_of
 from services.scoring.core.value import policy as policies
 from services.scoring.core.value.quality import MEANINGS
-from services.scoring.store.classification_queries import After, StandingLists
+from services.scoring.store.classification_queries import After, ClassificationQueries
 from services.scoring.store.definitions import Decisions
 from shared.contracts.events import ID_LENGTH_MAX
 from shared.contracts.risk import Grade
@@ -89,7 +89,7 @@ POLICY: Final[dict[str, Any]] = {
 """Shortened: every threshold is told."""
 
 
-class StandingView(BaseModel):
+class ClassificationView(BaseModel):
     """Who a customer is to the company (docs/segmentation.md). None: the data do not say."""
 
     model_config = {"json_schema_extra": {"examples": [EXAMPLE]}}
@@ -125,18 +125,18 @@ class StandingView(BaseModel):
     )
 
 
-class StandingPage(BaseModel):
+class ClassificationPage(BaseModel):
     """Customers in the order of the list."""
 
     model_config = {
         "json_schema_extra": {"examples": [{"items": [EXAMPLE], "next": "NDMwLjEgYy0xMDQy"}]}
     }
 
-    items: list[StandingView]
+    items: list[ClassificationView]
     next: str | None
 
 
-class StandingDetail(BaseModel):
+class ClassificationDetail(BaseModel):
     """One customer, with the history of changes and of grades set by hand, newest first."""
 
     model_config = {
@@ -145,7 +145,7 @@ class StandingDetail(BaseModel):
         }
     }
 
-    standing: StandingView
+    standing: ClassificationView
     changes: list[dict[str, Any]]
     set_grades: list[dict[str, Any]]
 
@@ -188,7 +188,7 @@ def example(answer: Any) -> dict[int | str, dict[str, Any]]:
 
 
 def add_value_routes(
-    app: FastAPI, lists: StandingLists, decisions: Decisions, tokens: Tokens, clock: Clock
+    app: FastAPI, lists: ClassificationQueries, decisions: Decisions, tokens: Tokens, clock: Clock
 ) -> None:
     """Add `/v1/lists/...`, `/v1/standings/...`, `/v1/grades/...` and `/v1/value/...`."""
     reads = APIRouter(prefix="/v1", dependencies=[Depends(require(tokens, "customers:read"))])
@@ -199,27 +199,27 @@ def add_value_routes(
     app.include_router(decides)
 
 
-def _add_reads(router: APIRouter, lists: StandingLists, decisions: Decisions) -> None:
+def _add_reads(router: APIRouter, lists: ClassificationQueries, decisions: Decisions) -> None:
     @router.get("/lists/potential-high-value")
-    async def potential(cursor: Cursor = None, limit: Limit = 50) -> StandingPage:
+    async def potential(cursor: Cursor = None, limit: Limit = 50) -> ClassificationPage:
         """Potential high-value customers: not VIP, but worth most in the time to come."""
         rows = await lists.potential(_after(cursor), limit + 1)
         return _page(rows, limit, "worth")
 
     @router.get("/lists/win-back")
-    async def win_back(cursor: Cursor = None, limit: Limit = 50) -> StandingPage:
+    async def win_back(cursor: Cursor = None, limit: Limit = 50) -> ClassificationPage:
         """Win-back candidates: churned, those who brought most money first, with why they left."""
         rows = [_with_cause(row) for row in await lists.win_back(_after(cursor), limit + 1)]
         return _page(rows, limit, "net_spent")
 
     @router.get("/standings/{customer_id:path}")
-    async def standing(customer_id: CustomerId) -> StandingDetail:
+    async def standing(customer_id: CustomerId) -> ClassificationDetail:
         """A customer's standing and its history."""
         row = await lists.one(customer_id)
         if row is None:
             raise HTTPException(404, f"nothing is said yet of a customer {customer_id!r}")
-        return StandingDetail(
-            standing=StandingView(**row),
+        return ClassificationDetail(
+            standing=ClassificationView(**row),
             changes=await lists.changes(customer_id),
             set_grades=await decisions.set_grades(customer_id),
         )
@@ -281,7 +281,7 @@ def _after(cursor: str | None) -> After | None:
     return value, customer
 
 
-def _page(rows: list[dict[str, Any]], limit: int, by: str) -> StandingPage:
+def _page(rows: list[dict[str, Any]], limit: int, by: str) -> ClassificationPage:
     more, rows = len(rows) > limit, rows[:limit]
     key = f"{rows[-1][by]!r} {rows[-1]['customer_id']}" if more else None
-    return StandingPage(items=[StandingView(**row) for row in rows], next=encoded(key))
+    return ClassificationPage(items=[ClassificationView(**row) for row in rows], next=encoded(key))

@@ -37,7 +37,7 @@ SEED: Final = 17
 _NAMES: Final = [field.name for field in fields(EventColumns) if field.name != "row"]
 
 
-class Spool:
+class DiskHistoryWriter:
     """`add` batches, then `finish`. The folder must outlive the history."""
 
     def __init__(
@@ -73,7 +73,7 @@ class Spool:
         if not self._writers:
             return from_columns(self._waiting, observed_until)
         end = self._last.complete_day() if observed_until is None else observed_until
-        return Spooled(sorted(self._folder.glob("*.parquet")), end)
+        return DiskHistory(sorted(self._folder.glob("*.parquet")), end)
 
     def _lay_down(self, batch: EventBatch) -> None:
         customers = pl.Series("customer", batch.customers, pl.String)
@@ -113,7 +113,7 @@ class _Last:
         return last_complete_day(np.concatenate([[self._newest], self._odd]))
 
 
-class Spooled:
+class DiskHistory:
     """A history on disk; one piece is in memory at a time."""
 
     def __init__(self, files: list[Path], observed_until: float) -> None:

@@ -22,7 +22,7 @@ from services.scoring.training.data.event_table import (
 )
 from services.scoring.training.data.files.amounts import Style, numbers
 from services.scoring.training.data.files.headers import columns_of, named
-from services.scoring.training.data.files.options import Assumption, Options, Read
+from services.scoring.training.data.files.options import Assumption, Read, ReadOptions
 from services.scoring.training.data.files.repeats import (
     CONTENT,
     SEED,
@@ -52,18 +52,18 @@ _ROLES: Final = ("customer_id", "event_id", "event_type", "ts", "amount", "categ
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedFile:
     """A whole file: its events, and how they were read."""
 
     table: EventTable
     read: Read
 
 
-def read(path: Path, options: Options | None = None) -> Loaded:
+def read(path: Path, options: ReadOptions | None = None) -> LoadedFile:
     """All events of a file. Raises Invalid naming column and row, or the file."""
     file = EventFile(path, options)
     table = from_columns(file.batches())
-    return Loaded(table, file.read())
+    return LoadedFile(table, file.read())
 
 
 class EventFile:
@@ -73,14 +73,14 @@ class EventFile:
     """
 
     def __init__(
-        self, path: Path, options: Options | None = None, folder: Path | None = None
+        self, path: Path, options: ReadOptions | None = None, folder: Path | None = None
     ) -> None:
         """Decide. `folder`: where rows of large files lie on disk meanwhile (None: the system's).
 
         Raises Invalid naming what cannot be decided.
         """
         self._path = path
-        self._options = options or Options()
+        self._options = options or ReadOptions()
         self._folder = folder
         self._source = opened(path, self._options)
         self._columns = columns_of(self._source.headers, path.name, self._options.columns)

@@ -20,7 +20,7 @@ from services.scoring.core.features.fold import fold
 from services.scoring.core.features.registry import FEATURES, feature_index
 from services.scoring.core.features.stable_hash import stable_hash
 from services.scoring.core.features.state import empty
-from services.scoring.core.monitoring.treatment_weights import Window, treatments_of, weigh
+from services.scoring.core.monitoring.treatment_weights import TreatmentWindow, treatments_of, weigh
 from services.scoring.training.data.event_table import EventTable, mixed
 from services.scoring.training.data.history import History
 from shared.kernel.errors import Invalid
@@ -51,7 +51,7 @@ def no_progress(_what: str, _done: int, _total: int) -> None:
 class Asked:
     """What is asked of the rows beside silence over the main horizon."""
 
-    treated: Sequence[Window] = ()
+    treated: Sequence[TreatmentWindow] = ()
     """What was done about customers."""
     others: tuple[int, ...] = ()
     """Other horizons to label, days."""
@@ -183,8 +183,8 @@ def build_panel(
 
     Eligible: at least one purchase before the cutoff. Cutoffs whose horizon ends after `end`
     are dropped: their labels are not known yet. Rows that reached a treatment
-    are weighed or left out (`core.monitoring.treatment_weights`). Raises Invalid when nothing is left, or when `end`
-    lies beyond what the history has observed.
+    are weighed or left out (`core.monitoring.treatment_weights`). Raises Invalid when nothing is
+    left, or when `end` lies beyond what the history has observed.
     """
     kept = matured_cutoffs(cutoffs, horizon_days, end, history.observed_until)
     first = np.sort(history.first_purchases())

@@ -20,9 +20,9 @@ from services.scoring.core.features.contracts import Labels
 from services.scoring.core.risk.horizons import HORIZON_DAYS_MAX, coherent
 from services.scoring.reports.model_card import card_page
 from services.scoring.training.data.datasets import path_of
-from services.scoring.training.data.event_file import Loaded, read
+from services.scoring.training.data.event_file import LoadedFile, read
 from services.scoring.training.data.event_table import has_contracts
-from services.scoring.training.data.files.options import Options as FileOptions
+from services.scoring.training.data.files.options import ReadOptions as FileOptions
 from services.scoring.training.data.panel import Floats, Progress
 from services.scoring.training.evaluation.figures import (
     Found,
@@ -30,7 +30,7 @@ from services.scoring.training.evaluation.figures import (
     instant,
     print_table,
 )
-from services.scoring.training.evaluation.held_out import CHOSEN, HeldOut, hold_out
+from services.scoring.training.evaluation.held_out import CHOSEN, TestCutoff, hold_out
 from services.scoring.training.evaluation.protocols import PROTOCOLS
 from shared.kernel.errors import Invalid
 from shared.report.cells import cell
@@ -41,7 +41,7 @@ OUT: Final = "build/evaluate"
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class EvaluateOptions:
     """What the command was asked for; texts as they were given."""
 
     events: str | None = None
@@ -56,7 +56,7 @@ class Options:
     """Of the file."""
 
 
-def run(options: Options) -> int:
+def run(options: EvaluateOptions) -> int:
     """Print the table, write the figures. 0, or 2 with a sentence that names what is wrong."""
     try:
         if options.events is not None:
@@ -70,13 +70,13 @@ def run(options: Options) -> int:
 
 
 def evaluate(
-    events: Loaded,
+    events: LoadedFile,
     horizon_days: int,
     cutoffs: Sequence[float],
     threads: int,
     progress: Progress,
     labels: Labels = "silence",
-) -> tuple[list[HeldOut], Found]:
+) -> tuple[list[TestCutoff], Found]:
     """Each cutoff (unix seconds, UTC) held out, and the figures."""
     tested = []
     for at in cutoffs:
@@ -89,7 +89,7 @@ def evaluate(
     return tested, figures(tested, horizon_days, events.read.notes())
 
 
-def _one_file(options: Options, file: str) -> None:
+def _one_file(options: EvaluateOptions, file: str) -> None:
     path, out = Path(file), Path(options.out or OUT)
     if options.cutoffs is None or options.horizon_days is None:
         raise Invalid("cutoffs", "--events needs --cutoffs and --horizon-days")
@@ -109,7 +109,7 @@ def _one_file(options: Options, file: str) -> None:
     sys.stdout.write(f"\n{out}: predictions.csv, metrics.json, card.html\n")
 
 
-def _public_sets(options: Options) -> None:
+def _public_sets(options: EvaluateOptions) -> None:
     out = Path(options.out or OUT)
     everything: dict[str, Any] = {}
     for name in options.sets:
@@ -132,7 +132,7 @@ def _public_sets(options: Options) -> None:
 
 
 def _written(
-    events: Loaded,
+    events: LoadedFile,
     title: str,
     horizon_days: int,
     cutoffs: Sequence[float],
@@ -140,7 +140,7 @@ def _written(
     reference: Any,
     threads: int,
     labels: Labels = "silence",
-) -> tuple[list[HeldOut], Found]:
+) -> tuple[list[TestCutoff], Found]:
     """Evaluate, print, and write predictions and card into the folder."""
     for line in events.read.lines():
         sys.stderr.write(f"{title}: {line}\n")
@@ -156,7 +156,7 @@ def _written(
     return tested, found
 
 
-def _contractual(events: Loaded, others: Sequence[int]) -> None:
+def _contractual(events: LoadedFile, others: Sequence[int]) -> None:
     """Raises Invalid where the file or the question does not fit such labels."""
     if others:
         raise Invalid("also-horizons", "of contractual labels only the main horizon is told")
@@ -165,9 +165,9 @@ def _contractual(events: Loaded, others: Sequence[int]) -> None:
 
 
 def _horizons(
-    events: Loaded,
+    events: LoadedFile,
     title: str,
-    tested: Sequence[HeldOut],
+    tested: Sequence[TestCutoff],
     others: Sequence[int],
     out: Path,
     threads: int,
@@ -193,7 +193,7 @@ def _horizons(
     return means
 
 
-def _frame(events: Loaded, one: HeldOut, p: Floats) -> pl.DataFrame:
+def _frame(events: LoadedFile, one: TestCutoff, p: Floats) -> pl.DataFrame:
     """One row for each customer of a cutoff."""
     return pl.DataFrame(
         {

@@ -49,7 +49,7 @@ have sold nothing on its last days."""
 
 
 @dataclass(frozen=True, slots=True)
-class HeldOut:
+class TestCutoff:
     """A test cutoff with all that was said about it."""
 
     rows: Panel
@@ -83,7 +83,7 @@ def hold_out(
     seed: int = SEED,
     threads: int = 1,
     progress: Progress = no_progress,
-) -> HeldOut:
+) -> TestCutoff:
     """Learn before `cutoff` (unix seconds, UTC) with defaults, and predict it.
 
     Raises Invalid when nobody has bought before the cutoff, or when a feature knows the future.
@@ -112,7 +112,7 @@ def hold_out(
         past = fitted.calibration.apply(fitted.later.log_odds)
         choice = choose(fitted.later, past, len(known or ()))
     predictions[CHOSEN] = choice.apply(predictions.get(MODEL), predictions)
-    return HeldOut(
+    return TestCutoff(
         rows=rows,
         predictions=predictions,
         choice=choice,

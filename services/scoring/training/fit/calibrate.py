@@ -29,14 +29,14 @@ ORIGINS_MIN = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class CalibrationDecision:
     """The calibration to use, and why in one sentence."""
 
     calibration: Calibration
     reason: str
 
 
-def decide(log_odds: Sequence[Floats], silent: Sequence[Bools]) -> Decision:
+def decide(log_odds: Sequence[Floats], silent: Sequence[Bools]) -> CalibrationDecision:
     """Choose among nothing, an intercept and Platt's line.
 
     One pair of arrays for each past origin, oldest first, each with labels that had matured
@@ -45,7 +45,9 @@ def decide(log_odds: Sequence[Floats], silent: Sequence[Bools]) -> Decision:
     fitted to all origins.
     """
     if len(silent) < ORIGINS_MIN:
-        return Decision(IDENTITY, f"none: fewer than {ORIGINS_MIN} past origins to judge one by")
+        return CalibrationDecision(
+            IDENTITY, f"none: fewer than {ORIGINS_MIN} past origins to judge one by"
+        )
     later = range(1, len(silent))
     plain = [log_loss(silent[i], IDENTITY.apply(log_odds[i])) for i in later]
     tried, adopted, best = [], IDENTITY, float(np.mean(plain))
@@ -66,7 +68,7 @@ def decide(log_odds: Sequence[Floats], silent: Sequence[Bools]) -> Decision:
         if adopted is IDENTITY
         else f"log-odds x {adopted.slope:.4f} {adopted.intercept:+.4f}"
     )
-    return Decision(adopted, f"{verdict} (mean change of log loss: {', '.join(tried)})")
+    return CalibrationDecision(adopted, f"{verdict} (mean change of log loss: {', '.join(tried)})")
 
 
 def fit_line(score: Floats, silent: Bools, *, slope: bool = True) -> Calibration:

@@ -57,14 +57,14 @@ class Candidate:
 
     model: ChurnModel | PooledModel
     data: bytes
-    decision: promotion_gate.Decision
+    decision: promotion_gate.GateDecision
     report: str
     fingerprint: str
     reference: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
-class Learned:
+class TrainingOutcome:
     """Everything that one training made, and why something was not made."""
 
     candidates: list[Candidate]
@@ -90,7 +90,7 @@ def learn(
     seed: int = SEED,
     hands: Hands | None = None,
     progress: Progress = no_progress,
-) -> Learned:
+) -> TrainingOutcome:
     """Candidates from nothing known at or after `end` (unix seconds, UTC).
 
     `champion` serves now; a mere version where this release cannot read it.
@@ -135,15 +135,15 @@ def learn(
                 reference=latest,
             )
         )
-    return Learned(candidates, notes)
+    return TrainingOutcome(candidates, notes)
 
 
 def _trial(
     past: Backtest, champion: ChurnModel | PooledModel | str | None, labels: Labels
-) -> promotion_gate.Trial:
+) -> promotion_gate.GateTrial:
     rows = past.rows
     if not len(rows):
-        return promotion_gate.Trial(rows, np.empty(0), {})
+        return promotion_gate.GateTrial(rows, np.empty(0), {})
     against = None
     if isinstance(champion, str):
         against = promotion_gate.Champion(champion, rows.horizon_days, 0.0, None, labels)
@@ -159,7 +159,7 @@ def _trial(
         **past.baselines,
         "rule": RuleModel(rows.horizon_days).predict(rows.x),
     }
-    return promotion_gate.Trial(rows, sigmoid(past.log_odds), baselines, against, labels)
+    return promotion_gate.GateTrial(rows, sigmoid(past.log_odds), baselines, against, labels)
 
 
 def _pooled(
@@ -212,10 +212,10 @@ def _buyers(piece: EventTable, end: float, customers: int) -> Floats:
     return x[::step]
 
 
-def _judge_pooled(past: Backtest | None) -> promotion_gate.Decision:
+def _judge_pooled(past: Backtest | None) -> promotion_gate.GateDecision:
     """It needs volume (seen to before) and, where outcomes exist, not to lose to the rule."""
     if past is None or not len(past.rows):
-        return promotion_gate.Decision(
+        return promotion_gate.GateDecision(
             passed=True,
             against=None,
             cutoffs=[],
@@ -223,7 +223,7 @@ def _judge_pooled(past: Backtest | None) -> promotion_gate.Decision:
             comparisons=[],
         )
     rule = RuleModel(past.rows.horizon_days).predict(past.rows.x)
-    trial = promotion_gate.Trial(past.rows, past.baselines[POOLED], {"rule": rule})
+    trial = promotion_gate.GateTrial(past.rows, past.baselines[POOLED], {"rule": rule})
     return promotion_gate.not_worse(trial)
 
 

@@ -27,7 +27,7 @@ from services.scoring.core.monitoring.treatment_weights import (
     Weights,
     weights_of,
 )
-from services.scoring.training.data.disk_history import Spooled, table_of
+from services.scoring.training.data.disk_history import DiskHistory, table_of
 from services.scoring.training.data.history import History
 from services.scoring.training.data.panel import (
     PLAIN,
@@ -50,7 +50,7 @@ TOLERANCE: Final = 0.02
 than another seed makes on one machine (0.029 on the tests' 200 customers)."""
 
 
-class Cluster:
+class DaskCluster:
     """Implements `train.Hands` with the workers of a Dask client."""
 
     def __init__(self, client: Any, threads: int = 1) -> None:
@@ -140,7 +140,7 @@ class Cluster:
         seed: int,
         asked: Asked,
     ) -> list[Any]:
-        if not isinstance(history, Spooled):
+        if not isinstance(history, DiskHistory):
             raise TypeError("a cluster reads spooled files: finish the spool with in_memory_max=0")
         return list(
             self._client.map(

@@ -1,8 +1,8 @@
 """Carrying the score to other horizons: three numbers each, fitted where labels have matured.
 
-What it is for: `core.risk.horizons.Bridge`, fitted on the backtest, whose scores knew nothing of the
-labels. Held towards moving the odds as the customer's own rhythm does, which is what stands where
-the history is too short. It never touches the main horizon, and promotes nothing.
+Fits `core.risk.horizons.Bridge` on the backtest, whose scores knew nothing of the labels. Held
+towards moving the odds as the customer's own rhythm does, which is the value where the history is
+too short. It never changes the main horizon, and promotes nothing.
 """
 
 from dataclasses import dataclass

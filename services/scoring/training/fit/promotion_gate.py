@@ -44,7 +44,7 @@ Verdict = Literal["better", "not clearly better", "clearly worse", "too few"]
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class GateTrial:
     """The same rows of later cutoffs, and what each contender said of them."""
 
     rows: Panel
@@ -79,7 +79,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     gains: Gains | None
 
 
-class Decision(msgspec.Struct, frozen=True, kw_only=True):
+class GateDecision(msgspec.Struct, frozen=True, kw_only=True):
     """May it serve, and why."""
 
     passed: bool
@@ -90,7 +90,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     comparisons: list[Comparison]
 
 
-def judge(trial: Trial) -> Decision:
+def judge(trial: GateTrial) -> GateDecision:
     """Compare and decide; see docs/model-operations.md for the rules in plain words."""
     rows = trial.rows
     if not len(rows):
@@ -130,7 +130,7 @@ def judge(trial: Trial) -> Decision:
         found.append(by_segment)
         if by_segment.verdict == "clearly worse":
             reasons.append(_sentence(by_segment))
-    return Decision(
+    return GateDecision(
         passed=not reasons,
         against=None if champion is None else champion.version,
         cutoffs=[_day(at) for at in rows.cutoffs],
@@ -139,12 +139,12 @@ def judge(trial: Trial) -> Decision:
     )
 
 
-def not_worse(trial: Trial) -> Decision:
+def not_worse(trial: GateTrial) -> GateDecision:
     """The lesser demand on a prior that replaces the rule: on no baseline clearly worse."""
     everybody = np.ones(len(trial.rows), np.bool_)
     found = [_compare(trial, n, p, ALL, everybody, LEVEL) for n, p in trial.baselines.items()]
     bad = [_sentence(c) for c in found if c.verdict == "clearly worse"]
-    return Decision(
+    return GateDecision(
         passed=not bad,
         against=None,
         cutoffs=[_day(at) for at in trial.rows.cutoffs],
@@ -176,7 +176,7 @@ def segments(rows: Panel) -> dict[str, Bools]:
     return found
 
 
-def _strongest(trial: Trial) -> tuple[str, Floats, Bools]:
+def _strongest(trial: GateTrial) -> tuple[str, Floats, Bools]:
     """The baseline of the lowest log loss: what segments are held against without a model."""
     silent = trial.rows.silent
 
@@ -189,7 +189,7 @@ def _strongest(trial: Trial) -> tuple[str, Floats, Bools]:
 
 
 def _compare(
-    trial: Trial, against: str, theirs: Floats, segment: str, members: Bools, level: float
+    trial: GateTrial, against: str, theirs: Floats, segment: str, members: Bools, level: float
 ) -> Comparison:
     rows = trial.rows
     chosen = members & _sample(rows)
@@ -240,8 +240,8 @@ def _sentence(c: Comparison) -> str:
     )
 
 
-def _refuse(against: str | None, why: str, found: list[Comparison] | None = None) -> Decision:
-    return Decision(
+def _refuse(against: str | None, why: str, found: list[Comparison] | None = None) -> GateDecision:
+    return GateDecision(
         passed=False, against=against, cutoffs=[], reasons=[why], comparisons=found or []
     )
 

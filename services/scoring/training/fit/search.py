@@ -34,7 +34,7 @@ GAIN_MIN: Final = 0.0005
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchResult:
     """Settings for all rows, and how they were chosen."""
 
     parameters: Parameters
@@ -48,12 +48,12 @@ def search(
     *,
     threads: int,
     progress: Progress = no_progress,
-) -> Found:
+) -> SearchResult:
     """The setting and the number of trees with the lowest log loss on the latest cutoffs."""
     start = held_out_from(panel)
     if start is None:
         why = "fixed: too few cutoffs to hold later ones out"
-        return Found(parameters, TREES_FALLBACK, why)
+        return SearchResult(parameters, TREES_FALLBACK, why)
     held_out = panel.between(start, len(panel.cutoffs))
     known, later = thinned(panel.matured(held_out.cutoffs[0])), thinned(held_out)
     tried: dict[str, tuple[float, int]] = {}
@@ -72,7 +72,7 @@ def search(
     if tried[best][0] > tried[USUAL][0] - GAIN_MIN:
         best = USUAL
     losses = ", ".join(f"{name} {loss:.4f}" for name, (loss, _) in tried.items())
-    return Found(
+    return SearchResult(
         parameters={**parameters, **SETTINGS[best]},
         trees=tried[best][1],
         chosen_by=f"early stopping on the latest {len(held_out.cutoffs)} cutoffs with {best}; "

@@ -51,7 +51,7 @@ IMPORTANT: Final = 15
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class TrainingReport:
     """What training found, beside the model's own card."""
 
     card: ModelCard
@@ -134,7 +134,7 @@ class Trained:
     """A model with everything that the gate and the registry want to know of it."""
 
     model: ChurnModel
-    report: Report
+    report: TrainingReport
     backtest: Backtest
     latest: Floats
     """float64[n, F]: rows of the latest training cutoffs, what drift is measured against."""
@@ -149,7 +149,7 @@ def train(
     seed: int = SEED,
     threads: int = 1,
     progress: Progress = no_progress,
-) -> tuple[ChurnModel, Report]:
+) -> tuple[ChurnModel, TrainingReport]:
     """A model of silence over `horizon_days`, from nothing known at or after `end`.
 
     `end`: unix seconds, UTC. `cutoffs` default to `usual_cutoffs`. More than one of `threads`
@@ -202,7 +202,7 @@ def train_fully(
     card = _card(panel, fitted, carried, asked.labels, validation, fingerprint, end)
     booster = hands.trees(table, panel, fitted, seed=seed, asked=asked)
     model = assemble(booster, fitted.calibration, card, carried.over)
-    report = Report(card=card, compared=compared, importance=_importance(fitted))
+    report = TrainingReport(card=card, compared=compared, importance=_importance(fitted))
     return Trained(model, report, fitted.backtest, _latest(panel, seed))
 
 

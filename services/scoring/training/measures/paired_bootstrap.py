@@ -21,7 +21,7 @@ RESAMPLES: Final = 400
 """The ends of a 95 % interval then rest on ten draws each: steady to a tenth of its width."""
 
 
-class Interval(msgspec.Struct, frozen=True):
+class MeanInterval(msgspec.Struct, frozen=True):
     """A mean and its percentile interval; NaN-free: `None` where not defined."""
 
     mean: float | None
@@ -32,9 +32,9 @@ class Interval(msgspec.Struct, frozen=True):
 class Gains(msgspec.Struct, frozen=True):
     """Ours against theirs; positive is better for both."""
 
-    log_loss: Interval
+    log_loss: MeanInterval
     """Theirs minus ours, nats per row."""
-    roc_auc: Interval
+    roc_auc: MeanInterval
     """Ours minus theirs."""
 
 
@@ -75,9 +75,9 @@ def gains(rows: Rows, ours: Floats, theirs: Floats, level: float, seed: int) -> 
     )
 
 
-def _interval(draws: Floats, mean: float, level: float) -> Interval:
+def _interval(draws: Floats, mean: float, level: float) -> MeanInterval:
     known = draws[~np.isnan(draws)]
     if np.isnan(mean) or not len(known):
-        return Interval(None, None, None)
+        return MeanInterval(None, None, None)
     low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(mean, float(low), float(high))
+    return MeanInterval(mean, float(low), float(high))

@@ -5,7 +5,7 @@ import pytest
 from services.alerts.connectors.core import template
 from services.alerts.connectors.core.config import ZohoConfig, read_config
 from services.alerts.connectors.core.template import Templated, context, fill
-from services.alerts.connectors.core.verdict_mapping import Rule, rule_of
+from services.alerts.connectors.core.verdict_mapping import VerdictRule, rule_of
 from shared.contracts.events import Profile
 from shared.kernel.errors import Invalid
 from tests.unit.alerts.connectors.notices import notice, task
@@ -161,8 +161,8 @@ def test_every_default_mapping_passes_its_own_check_and_fills() -> None:
 
 def test_the_first_rule_that_fits_gives_the_verdict() -> None:
     rules = (
-        Rule(field="Churn_Outcome", value="Lost", verdict="leaving"),
-        Rule(field="Status", value="Completed", verdict="action_taken"),
+        VerdictRule(field="Churn_Outcome", value="Lost", verdict="leaving"),
+        VerdictRule(field="Status", value="Completed", verdict="action_taken"),
     )
     lost, done = rules
     assert rule_of({"Churn_Outcome": "Lost", "Status": "Completed"}, rules) == lost

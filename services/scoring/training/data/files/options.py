@@ -26,7 +26,7 @@ UNUSED_SHOWN_MAX: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class ReadOptions:
     """What a person settles; by default the file decides."""
 
     columns: Mapping[str, str] = field(default_factory=dict)

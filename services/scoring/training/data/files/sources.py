@@ -14,10 +14,10 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from services.scoring.training.data.files.options import Format, Options
+from services.scoring.training.data.files.options import Format, ReadOptions
 from services.scoring.training.data.files.text import (
     SEPARATOR_LINE,
-    Text,
+    TextFile,
     delimiter_of,
     head_end,
 )
@@ -33,7 +33,7 @@ CSV: Final = (".csv", ".tsv", ".txt", ".gz")
 JSON: Final = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
 
 
-class Source(Protocol):
+class RowSource(Protocol):
     """A file whose rows can be gone through any number of times."""
 
     format: Format
@@ -45,7 +45,7 @@ class Source(Protocol):
         """Frames with ROW and all columns, or those named; rows that are empty are left out."""
 
 
-def opened(path: Path, options: Options) -> Source:
+def opened(path: Path, options: ReadOptions) -> RowSource:
     """The source of a file. Raises Invalid naming the file when it is none, or not readable."""
     if not path.is_file():
         raise Invalid("events", f"there is no file {path}")
@@ -63,9 +63,9 @@ def opened(path: Path, options: Options) -> Source:
 class _Csv:
     format: Format = "csv"
 
-    def __init__(self, path: Path, options: Options) -> None:
+    def __init__(self, path: Path, options: ReadOptions) -> None:
         self._path = path
-        self._text = Text(path, options.encoding, quotes=True)
+        self._text = TextFile(path, options.encoding, quotes=True)
         self.encoding: str | None = self._text.encoding
         first = next(self._text.blocks(), None)
         if first is None:
@@ -104,9 +104,9 @@ class _Json:
     format: Format = "jsonl"
     delimiter: str | None = None
 
-    def __init__(self, path: Path, options: Options) -> None:
+    def __init__(self, path: Path, options: ReadOptions) -> None:
         self._path = path
-        self._text = Text(path, options.encoding, quotes=False)
+        self._text = TextFile(path, options.encoding, quotes=False)
         self.encoding: str | None = self._text.encoding
         names: dict[str, None] = {}
         for frame in self._frames():

@@ -26,7 +26,7 @@ SEPARATOR_LINE: Final = re.compile(rb'^"?sep=(.)"?\r?\n', re.IGNORECASE)
 """Written by Excel before the header."""
 
 
-class Text:
+class TextFile:
     """One text file; `blocks` may be asked for any number of times."""
 
     def __init__(self, path: Path, encoding: str | None, *, quotes: bool) -> None:
