@@ -3,7 +3,7 @@
 from services.alerts.inbound.dead import dead_letter, nul_free
 from services.alerts.ports import Assessed
 from shared.contracts.events import ID_LENGTH_MAX
-from shared.contracts.reading import read
+from shared.contracts.reading import read, with_utc
 from shared.contracts.risk import DECODER, RiskAssessed
 from shared.kafka.batch import Batch, Record
 from shared.kernel.errors import Invalid
@@ -38,7 +38,7 @@ class RiskDecoder:
 
 
 def _read(record: Record, value: bytes) -> Assessed:
-    message = read(DECODER, value)
+    message = with_utc(read(DECODER, value), "assessed_at", "last_purchase_at")
     nul_free("value", value)
     _check(message)
     return Assessed((record.topic, record.partition), message, value)
@@ -61,5 +61,5 @@ def _check(message: RiskAssessed) -> None:
         ("assessed_at", message.assessed_at),
         ("last_purchase_at", message.last_purchase_at),
     ):
-        if at is not None and (at.tzinfo is None or not YEAR_MIN <= at.year <= YEAR_MAX):
-            raise Invalid(field, f"must have a time zone and a year of {YEAR_MIN} to {YEAR_MAX}")
+        if at is not None and not YEAR_MIN <= at.year <= YEAR_MAX:
+            raise Invalid(field, f"must have a year of {YEAR_MIN} to {YEAR_MAX}")
