@@ -120,6 +120,11 @@ class Borders:
             await self._app(scope, receive, send)
             return
         send = _with_headers(send)
+        if _has_two_lengths(scope):
+            detail = "send Content-Length or Transfer-Encoding, not both"
+            answer = problem(400, "Request refused", detail, {"Connection": "close"})
+            await answer(scope, receive, send)
+            return
         if scope["path"] in PROBES:
             await self._app(scope, receive, send)
             return
@@ -220,6 +225,13 @@ def _slow(rule: BodyRule) -> Response:
         f"without a pause of {IDLE_S_MAX:g} s"
     )
     return problem(408, "Request refused", detail, {"Connection": "close"})
+
+
+def _has_two_lengths(scope: Scope) -> bool:
+    """Whether a body has two. A proxy before us may have believed the other one, and what follows
+    would be taken for a request of somebody else's."""
+    names = {name for name, _ in scope["headers"]}
+    return {b"transfer-encoding", b"content-length"} <= names
 
 
 def _look_at_target(scope: Scope) -> None:

@@ -6,7 +6,7 @@ What it lets through can be stored and reckoned with, whole; all else is a dead 
 import json
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import msgspec
@@ -62,6 +62,8 @@ def check(value: Any, path: str = "") -> None:
         assert abs(value) < 2**63, path
     elif isinstance(value, datetime):
         assert EARLIEST <= value <= LATEST, path
+        # JSON takes +23:59, PostgreSQL does not: what goes on is in UTC.
+        assert value.utcoffset() == timedelta(), path
     elif isinstance(value, (list, tuple, set, frozenset)):
         for inner in value:
             check(inner, path)
@@ -76,6 +78,10 @@ def check(value: Any, path: str = "") -> None:
                 check(getattr(value, name), f"{path}.{name}")
 
 
+OFFSETS = st.integers(-1_439, 1_439).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+TIMES = st.datetimes(timezones=OFFSETS | st.none()).map(datetime.isoformat)
+
+
 @st.composite
 def damaged(draw: st.DrawFn, samples: list[bytes]) -> bytes:
     """A good message with one to three of its parts replaced."""
@@ -85,7 +91,9 @@ def damaged(draw: st.DrawFn, samples: list[bytes]) -> bytes:
         while isinstance(owner.get(place), dict) and owner[place] and draw(st.booleans()):
             owner = owner[place]
             place = draw(st.sampled_from(sorted(owner)))
-        owner[place] = draw(st.sampled_from(VALUES) | st.integers() | st.floats() | st.text())
+        owner[place] = draw(
+            st.sampled_from(VALUES) | TIMES | st.integers() | st.floats() | st.text()
+        )
     ascii_only = draw(st.booleans())
     return json.dumps(document, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
 
@@ -97,8 +105,26 @@ def test_a_damaged_message(name: str, data: st.DataObject) -> None:
     """Let through whole, or parked; never an error of another kind."""
     decode, samples = DECODERS[name]
     found = through(decode, data.draw(damaged(samples)))
-    if name != "alerts, risk":  # its messages travel on as they are
+    if name == "alerts, risk":  # its messages travel on as they are, but for their times
+        found = [(a.message.assessed_at, a.message.last_purchase_at) for a in found[0]]
+    check(found)
+
+
+@pytest.mark.parametrize("name", DECODERS)
+@given(at=TIMES)
+def test_any_time(name: str, at: str) -> None:
+    """Whatever its offset: in UTC, or parked."""
+    decode, samples = DECODERS[name]
+    for sample in samples:
+        document = json.loads(sample)
+        found = through(decode, json.dumps(document | dict.fromkeys(_times(document), at)).encode())
+        if name == "alerts, risk":
+            found = [(a.message.assessed_at, a.message.last_purchase_at) for a in found[0]]
         check(found)
+
+
+def _times(document: dict[str, Any]) -> list[str]:
+    return sorted(document.keys() & {"time", "at", "until", "assessed_at", "last_purchase_at"})
 
 
 @pytest.mark.parametrize("name", DECODERS)

@@ -124,9 +124,9 @@ def judged(message: RiskAssessed, bought: Sequence[datetime], end: datetime) -> 
     if message.lapse is None or message.days_silent is None:
         return None
     rest = message.lapse.days - message.days_silent
-    until = message.assessed_at + timedelta(days=rest)
-    if rest <= 0 or until > end:
+    if not 0 < rest <= (end - message.assessed_at) / timedelta(days=1):
         return None
+    until = message.assessed_at + timedelta(days=rest)
     return not any(message.assessed_at < at <= until for at in bought)
 
 

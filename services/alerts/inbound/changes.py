@@ -4,10 +4,9 @@ from services.alerts.inbound.dead_letters import dead_letter, nul_free
 from services.alerts.ports import ClassificationChanged
 from shared.contracts.changes import DECODER, CustomerChanged
 from shared.contracts.events import ID_LENGTH_MAX
-from shared.contracts.reading import read
+from shared.contracts.reading import read, with_utc
 from shared.kafka.batch import Batch, ConsumedRecord
 from shared.kernel.errors import Invalid
-from shared.kernel.times import in_utc
 from shared.postgres.outbox import Message
 
 INTEGER_MAX = 2**31 - 1
@@ -35,7 +34,7 @@ class ChangesDecoder:
 
 
 def _read(record: ConsumedRecord) -> CustomerChanged:
-    change = read(DECODER, record.value)
+    change = with_utc(read(DECODER, record.value), "at")
     nul_free("value", record.value or b"")
     for field, text in (("customer_id", change.customer_id), ("segment", change.segment or "-")):
         if not 0 < len(text) <= ID_LENGTH_MAX:
@@ -46,7 +45,6 @@ def _read(record: ConsumedRecord) -> CustomerChanged:
     ):
         if not 0 <= number <= INTEGER_MAX:
             raise Invalid(field, f"must be 0 to {INTEGER_MAX}")
-    in_utc("at", change.at)
     if change.kind == "segment_entered" and change.segment is None:
         raise Invalid("segment", "an entry needs the segment")
     return change

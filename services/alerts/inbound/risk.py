@@ -3,7 +3,7 @@
 from services.alerts.inbound.dead_letters import dead_letter, nul_free
 from services.alerts.ports import AssessmentSeen
 from shared.contracts.events import ID_LENGTH_MAX
-from shared.contracts.reading import read
+from shared.contracts.reading import read, with_utc
 from shared.contracts.risk import DECODER, RiskAssessed
 from shared.kafka.batch import Batch, ConsumedRecord
 from shared.kernel.errors import Invalid
@@ -12,6 +12,8 @@ from shared.postgres.outbox import Message
 BIGINT_MAX = 2**63 - 1
 HORIZON_DAYS_MAX = 36_500
 """A hundred years: anything above is a fault, and would leave what a date can hold."""
+MONEY_MAX = 1e18
+"""A thousand times what one amount can be: sums of it stay far from what a number can hold."""
 YEAR_MIN, YEAR_MAX = 1970, 9000
 """Room on both sides for due dates and cooldowns."""
 
@@ -38,7 +40,7 @@ class RiskDecoder:
 
 
 def _read(record: ConsumedRecord, value: bytes) -> AssessmentSeen:
-    message = read(DECODER, value)
+    message = with_utc(read(DECODER, value), "assessed_at", "last_purchase_at")
     nul_free("value", value)
     _check(message)
     return AssessmentSeen((record.topic, record.partition), message, value)
@@ -57,9 +59,17 @@ def _check(message: RiskAssessed) -> None:
             raise Invalid(field, f"must be 0 to {most}")
     if message.lapse is not None and not 0 < message.lapse.days <= HORIZON_DAYS_MAX:
         raise Invalid("lapse.days", f"must be above 0 and at most {HORIZON_DAYS_MAX}")
+    for field, number, bound in (
+        ("days_silent", message.days_silent, HORIZON_DAYS_MAX),
+        ("usual_gap_days", message.usual_gap_days, HORIZON_DAYS_MAX),
+        ("expected_value", message.expected_value, MONEY_MAX),
+        ("value_at_risk", message.value_at_risk, MONEY_MAX),
+    ):
+        if number is not None and not abs(number) <= bound:
+            raise Invalid(field, f"must be {-bound:g} to {bound:g}")
     for field, at in (
         ("assessed_at", message.assessed_at),
         ("last_purchase_at", message.last_purchase_at),
     ):
-        if at is not None and (at.tzinfo is None or not YEAR_MIN <= at.year <= YEAR_MAX):
-            raise Invalid(field, f"must have a time zone and a year of {YEAR_MIN} to {YEAR_MAX}")
+        if at is not None and not YEAR_MIN <= at.year <= YEAR_MAX:
+            raise Invalid(field, f"must have a year of {YEAR_MIN} to {YEAR_MAX}")

@@ -112,7 +112,7 @@ class ActivityDecoder:
         progress = turn.progress
         try:
             activity = read(DECODER, record.value)
-            in_utc("time", activity.time)
+            activity.time = in_utc("time", activity.time)
             if activity.type == types.TICK:
                 if self._replay and not _was_reached(progress, activity.time):
                     turn.tick = True
@@ -216,7 +216,7 @@ def _fine(rows: EventRows) -> bool:
         all(rows.customer)
         and not any("\0" in "".join(names) for names in (rows.customer, rows.source, rows.id))
         and 4 * max(sizes, default=0) <= KEY_BYTES_MAX
-        and None not in {time.tzinfo for time in rows.time}
+        and {time.tzinfo for time in rows.time} <= {UTC}
         and all(EARLIEST <= time <= LATEST for time in rows.time)
         and all(0 <= at <= RECEIVED_MS_MAX for at in rows.received_ms)
     )

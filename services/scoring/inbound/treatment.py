@@ -4,11 +4,10 @@ from collections.abc import Sequence
 
 from shared.contracts.dead_letter import DeadLetter
 from shared.contracts.events import ID_LENGTH_MAX
-from shared.contracts.reading import read
+from shared.contracts.reading import read, with_utc
 from shared.contracts.treatment import DECODER, TreatmentRecorded
 from shared.kafka.batch import Batch, ConsumedRecord
 from shared.kernel.errors import Invalid
-from shared.kernel.times import in_utc
 from shared.postgres.outbox import Message
 
 BIGINT_MAX = 2**63 - 1
@@ -28,7 +27,7 @@ class TreatmentDecoder:
         for tp in sorted(batch.records):
             for record in batch.records[tp]:
                 try:
-                    fact = read(DECODER, record.value)
+                    fact = with_utc(read(DECODER, record.value), "at", "until")
                     _check(fact)
                     facts.append(fact)
                 except Invalid as error:
@@ -52,8 +51,5 @@ def _check(fact: TreatmentRecorded) -> None:
         raise Invalid("value", "a NUL in a text")
     if fact.revision is not None and not 0 <= fact.revision <= BIGINT_MAX:
         raise Invalid("revision", f"must be 0 to {BIGINT_MAX}")
-    for name, at in (("at", fact.at), ("until", fact.until)):
-        if at is not None:
-            in_utc(name, at)
     if fact.until is not None and fact.until < fact.at:
         raise Invalid("until", "lies before `at`")

@@ -122,3 +122,20 @@ async def test_a_kept_connection_is_used_again(monkeypatch: pytest.MonkeyPatch) 
         writer.close()
 
     await beside(work)
+
+
+@pytest.mark.parametrize("path", ["/livez", "/metrics", "/nowhere"])
+async def test_a_body_with_two_lengths_smuggles_nothing(path: str) -> None:
+    """Refused, and closed: what follows is not taken for a request, on whatever path."""
+
+    async def work(port: int) -> None:
+        reader, writer = await asyncio.open_connection(LOOPBACK, port)
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
+        writer.write(f"{head}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n".encode())
+        writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        answers = await closed(reader)
+        assert answers.count(b"HTTP/1.1 ") == 1
+        assert answers.startswith(b"HTTP/1.1 400 ")
+        writer.close()
+
+    await beside(work)

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "alerts_0012"
-down_revision = "alerts_0011"
+revision = "alerts_0013"
+down_revision = "alerts_0012"
 branch_labels = None
 depends_on = None
 
