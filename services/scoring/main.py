@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -10,19 +9,15 @@ from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring import metrics
+from services.scoring.consumer_lane import ConsumerLane, quarantine_of
 from services.scoring.core.imports import under_way
-from services.scoring.handlers.assess_customers import Assessor
-from services.scoring.handlers.classify_customers import ClassificationTables
 from services.scoring.handlers.import_watch import ImportWatch
-from services.scoring.handlers.micro_batch import MicroBatch
 from services.scoring.handlers.model_serving import ModelServing
 from services.scoring.handlers.monitor_model import MonitorModel
 from services.scoring.handlers.record_treatments import RecordTreatments
 from services.scoring.handlers.refresh_value_base import RefreshValueBase
 from services.scoring.handlers.shadow_scoring import ShadowScoring
-from services.scoring.handlers.source_alarm import SourceAlarm
 from services.scoring.handlers.value_policy_cache import ValuePolicyCache
-from services.scoring.inbound.activity import ActivityDecoder
 from services.scoring.inbound.http.absences import add_absence_routes
 from services.scoring.inbound.http.customers import add_routes
 from services.scoring.inbound.http.segments import add_segment_routes
@@ -32,13 +27,9 @@ from services.scoring.model.background import Background
 from services.scoring.model.loading import loads
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.model.store import ArtefactStore
-from services.scoring.ports import BatchEffects
 from services.scoring.settings import ScoringSettings
-from services.scoring.store.batch import BatchStore
 from services.scoring.store.business_clock import BusinessClock
-from services.scoring.store.classification import ClassificationTable
 from services.scoring.store.classification_queries import ClassificationQueries
-from services.scoring.store.customer_cache import CachingStandings, CachingStore
 from services.scoring.store.definitions import Decisions
 from services.scoring.store.history import HistoryReader
 from services.scoring.store.models import Models
@@ -48,18 +39,16 @@ from services.scoring.store.tables import SCHEMA, api_token
 from services.scoring.store.treatments import Treatments
 from services.scoring.store.value_jobs import ValueJobs
 from services.scoring.store.value_settings import ValueSettings
-from shared.contracts.risk import BANDS
 from shared.http.access import Tokens
 from shared.http.app import create_app, limits_of
 from shared.kafka.fenced import FencedConsumer
 from shared.kafka.producer import Producer
-from shared.kafka.quarantine import ParkAsDeadLetter, Quarantine
 from shared.kafka.relay import Relay
 from shared.kafka.settings import KafkaSettings
 from shared.kafka.worker import work
 from shared.postgres.engine import create_engine
 from shared.postgres.housekeeping import Housekeeping, Kept, TimeTable
-from shared.postgres.ledger import Claim, Ledger
+from shared.postgres.ledger import Ledger
 from shared.postgres.outbox import Outbox
 from shared.postgres.settings import PostgresSettings
 from shared.postgres.suspects import Suspects
@@ -89,7 +78,7 @@ async def run() -> int:
     value = _Value(settings, engine, careful)
     health.add_note("set_aside", careful.note)
     lanes = [
-        _Lane(n, settings, kafka, engine, serving, value.valuing, shadow, careful)
+        ConsumerLane(n, settings, kafka, engine, serving, value.valuing, shadow, careful)
         for n in range(settings.lanes)
     ]
     tokens = Tokens(engine, api_token, clock)
@@ -160,73 +149,6 @@ def serving_of(settings: ScoringSettings, engine: AsyncEngine) -> ModelServing:
     )
 
 
-class _Lane:
-    """A member of the group within this process: it has partitions, transactions, memory and
-    messages of its own, and waits for no other lane."""
-
-    def __init__(
-        self,
-        number: int,
-        settings: ScoringSettings,
-        kafka: KafkaSettings,
-        engine: AsyncEngine,
-        serving: ModelServing,
-        valuing: ValuePolicyCache,
-        shadow: ShadowScoring,
-        careful: ItemIsolation,
-    ) -> None:
-        self.name = f"activity-{number}"
-        ledger, outbox = Ledger(engine, SCHEMA), Outbox(SCHEMA)
-        newer = partial(HistoryReader(engine).newer, settings.risk_topic)
-        self._relay = Relay(engine, outbox, Producer(kafka, f"scoring-relay-{number}"), newer)
-        self._store = CachingStore(
-            BatchStore(engine, ledger, outbox), settings.cache_customers_max // settings.lanes
-        )
-        self._shadow, self._dead_letter_topic = shadow, settings.dead_letter_topic
-        self._alarm = SourceAlarm(self.name)
-        self.consumer = FencedConsumer(
-            settings=kafka,
-            ledger=ledger,
-            topics=(settings.activity_topic,),
-            group=settings.group,
-            worker=f"{socket.gethostname()}/{number}",
-            batch_records_max=settings.batch_records_max,
-            on_claim=self._claimed,
-        )
-        self._quarantine = _quarantine(settings, engine, ledger, outbox, self._relay)
-        standings = CachingStandings(ClassificationTable(), self._store)
-        self._handle = MicroBatch(
-            decode=ActivityDecoder(settings.dead_letter_topic, replay=settings.clock == "replay"),
-            store=self._store,
-            sender=self._relay,
-            standing=ClassificationTables(standings, valuing.current, settings.changes_topic),
-            assessor=Assessor.of(settings),
-            predictor=serving.current,
-            clock=careful.clock,
-            sweep_customers_max=settings.sweep_customers_max,
-            sweep_interval_s=settings.sweep_interval_s,
-            observe=self._observe,
-            careful=careful,
-            blameless=self._quarantine.survived,
-        )
-
-    async def __call__(self, stop: service.Stop, health: Health) -> None:
-        await work(self.consumer, self._handle, self._quarantine, stop, health, self.name)
-
-    async def close(self) -> None:
-        await self._relay.close()
-
-    async def _claimed(self, claim: Claim) -> None:
-        self._store.forget()
-        self._alarm.forget()
-        await self._relay.recover(claim)
-
-    def _observe(self, effects: BatchEffects, seconds: float) -> None:
-        _observe(effects, seconds, self._dead_letter_topic)
-        self._alarm(effects.moves)
-        self._shadow.offer(effects)
-
-
 class _Treatments:
     """The loop of the treatment topic."""
 
@@ -244,7 +166,7 @@ class _Treatments:
             batch_records_max=settings.treatment_batch_records_max,
             on_claim=self._relay.recover,
         )
-        self._quarantine = _quarantine(settings, engine, ledger, outbox, self._relay)
+        self._quarantine = quarantine_of(settings, engine, ledger, outbox, self._relay)
         self._handle = RecordTreatments(
             engine=engine,
             decode=TreatmentDecoder(settings.dead_letter_topic),
@@ -259,21 +181,6 @@ class _Treatments:
 
     async def close(self) -> None:
         await self._relay.close()
-
-
-def _quarantine(
-    settings: ScoringSettings, engine: AsyncEngine, ledger: Ledger, outbox: Outbox, relay: Relay
-) -> Quarantine:
-    park = ParkAsDeadLetter(
-        engine=engine,
-        ledger=ledger,
-        outbox=outbox,
-        relay=relay,
-        topic=settings.dead_letter_topic,
-        stage="scoring",
-        observe=lambda topic: metrics.QUARANTINED.labels(topic).inc(),
-    )
-    return park.quarantine()
 
 
 def _add_routes(
@@ -337,7 +244,7 @@ def kept_tables(settings: ScoringSettings) -> tuple[TimeTable, ...]:
 
 
 def _add_checks(
-    health: Health, lanes: Sequence[_Lane], serving: ModelServing, valuing: ValuePolicyCache
+    health: Health, lanes: Sequence[ConsumerLane], serving: ModelServing, valuing: ValuePolicyCache
 ) -> None:
     async def assigned() -> str | None:
         settled = all(lane.consumer.settled for lane in lanes)
@@ -360,7 +267,7 @@ def _add_checks(
 
 
 async def _show(
-    lanes: Sequence[_Lane],
+    lanes: Sequence[ConsumerLane],
     serving: ModelServing,
     valuing: ValuePolicyCache,
     imports: ImportWatch,
@@ -386,16 +293,3 @@ def _observe_aside(aside: Mapping[str, int]) -> None:
     metrics.SET_ASIDE.clear()
     for kind, count in aside.items():
         metrics.SET_ASIDE.labels(kind).set(count)
-
-
-def _observe(effects: BatchEffects, seconds: float, dead_letter_topic: str) -> None:
-    metrics.BATCH_SECONDS.observe(seconds)
-    for kind, times in Counter(effects.events.type).items():
-        metrics.EVENTS.labels(kind).inc(times)
-    for band, times in Counter(effects.looks.band.tolist()).items():
-        metrics.ASSESSMENTS.labels(BANDS[band]).inc(times)
-    metrics.PROBABILITY.observe(effects.looks.probability)
-    for flag, times in effects.quality.items():
-        metrics.QUALITY_FLAGS.labels(flag).inc(times)
-    metrics.PUBLISHED.inc(int(effects.assessments.told.sum()))
-    metrics.DEAD_LETTERS.inc(sum(m.topic == dead_letter_topic for m in effects.messages))

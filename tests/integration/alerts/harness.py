@@ -63,54 +63,19 @@ from shared.contracts.risk import RiskAssessed
 from shared.contracts.treatment import TreatmentRecorded
 from shared.http.access import Tokens
 from shared.kafka.batch import Batch, ConsumedRecord
-from shared.postgres.engine import UnitOfWork
 from shared.postgres.ledger import Ledger
-from shared.postgres.outbox import Outbox, Pending, unpack
+from shared.postgres.outbox import Outbox, unpack
 from shared.postgres.suspects import Suspects
 from shared.runtime.health import Health
 from shared.runtime.isolation import ItemIsolation
 from shared.runtime.service import Stop
 from tests.fakes.clock import SetClock
+from tests.integration.alerts.doubles import Fetched, NoRelay, SetRules
 from tests.integration.alerts.receiver import LIMIT_S, SECRET
 
 WALL_0 = SetClock().at
 LOOPBACK_NETS = (ip_network("127.0.0.0/8"),)
 VAULT = Encryption([bytes(range(32))])
-
-
-class NoRelay:
-    """Sends nothing: the outbox keeps what was written."""
-
-    async def forget(self, work: UnitOfWork) -> None:
-        """Nothing was sent."""
-
-    async def flush(self, pending: Sequence[Pending]) -> None:
-        """Nothing is sent."""
-
-
-class SetRules(Policies):
-    """The stored rules with a policy that the test sets."""
-
-    def __init__(self, policy: Policy) -> None:
-        super().__init__()
-        self._set = policy
-
-    async def current(self, work: UnitOfWork) -> tuple[int, Policy]:
-        """The policy of the test, as version 1."""
-        return 1, self._set
-
-
-@dataclass(slots=True)
-class Fetched:
-    """A consumed record."""
-
-    topic: str
-    partition: int
-    offset: int
-    value: bytes | None
-    key: bytes | None = None
-    timestamp: int = 0
-    headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
 @dataclass(slots=True)

@@ -11,12 +11,18 @@ from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.core.features.state import FEATURE_SET, empty, to_bytes
+from services.scoring.core.risk.lapse import LapseClock
+from services.scoring.core.value import policy as policies
+from services.scoring.handlers.value_policy_cache import ValuePolicyCache
+from services.scoring.store.definitions import Decisions
 from services.scoring.store.tables import SCHEMA
+from services.scoring.store.value_settings import ValueSettings
 from shared.postgres.engine import create_engine, unit_of_work
 from shared.postgres.migrations import migrate
 from shared.postgres.outbox import Message, Outbox
 from shared.postgres.settings import PostgresSettings
 from tests.fakes.activity import day
+from tests.fakes.suspects import nothing_held
 from tests.integration.scoring.conftest import VERSIONS
 from tests.integration.scoring.postgres import PostgresStore, table
 
@@ -95,3 +101,22 @@ async def test_what_waits_to_be_sent_still_waits(older: AsyncEngine) -> None:
     async with unit_of_work(older) as work:
         found = await Outbox(SCHEMA).pending(work, ("activity", 1))
     assert [message for parcel in found for message in parcel.messages] == waiting
+
+
+async def test_a_policy_saved_before_keeps_its_thresholds_but_for_the_one_that_went(
+    database_url: str, tmp_path: Path
+) -> None:
+    """`mature_days` said from when on youth alone was growth; a stored policy names every field."""
+    before = tmp_path / "versions"
+    later = shutil.ignore_patterns("__pycache__", *(f"00{n:02}_*" for n in range(7, 100)))
+    shutil.copytree(VERSIONS, before, ignore=later)
+    made = create_engine(PostgresSettings(url=SecretStr(database_url)), "test")
+    try:
+        await migrate(made, SCHEMA, before)
+        await Decisions(made).save_policy('{"margin":0.2,"mature_days":365.0}', "old", day(0))
+        await migrate(made, SCHEMA, VERSIONS)
+        valuing = ValuePolicyCache(ValueSettings(made), 1.0, LapseClock(), nothing_held())
+        await valuing.refresh()
+    finally:
+        await made.dispose()
+    assert valuing.current().policy == policies.ValuePolicy(margin=0.2)

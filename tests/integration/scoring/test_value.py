@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import shutil
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.commands import value
@@ -29,7 +27,7 @@ from services.scoring.inbound.http.value import (
 )
 from services.scoring.store.classification_queries import ClassificationQueries
 from services.scoring.store.definitions import Decisions
-from services.scoring.store.tables import SCHEMA, api_token
+from services.scoring.store.tables import api_token
 from services.scoring.store.treatments import Treatments
 from services.scoring.store.value_jobs import RELOOK_DELAY, ValueJobs
 from services.scoring.store.value_settings import ValueSettings
@@ -39,9 +37,7 @@ from shared.contracts.treatment import LeavingCause, TreatmentRecorded
 from shared.http.access import Tokens
 from shared.http.app import create_app
 from shared.kernel.errors import Invalid
-from shared.postgres.engine import create_engine, unit_of_work
-from shared.postgres.migrations import migrate
-from shared.postgres.settings import PostgresSettings
+from shared.postgres.engine import unit_of_work
 from shared.runtime.health import Health
 from shared.runtime.service import Stop
 from tests.fakes import activity
@@ -49,7 +45,6 @@ from tests.fakes.activity import day
 from tests.fakes.clock import SetClock
 from tests.fakes.suspects import nothing_held
 from tests.fakes.turns import Scoring
-from tests.integration.scoring.conftest import VERSIONS
 from tests.integration.scoring.postgres import PostgresStore, Relayed, table
 
 pytestmark = pytest.mark.stack
@@ -382,22 +377,3 @@ async def test_R19_R24_the_report_command_writes_page_json_and_csv(
     grades = json.loads(numbers.read_text())["movement"]["grade"]
     assert sum(row["customers"] for row in grades) == CUSTOMERS
     assert table_.read_text().startswith("group,period_start")
-
-
-async def test_a_policy_saved_before_keeps_its_thresholds_but_for_the_one_that_went(
-    database_url: str, tmp_path: Path
-) -> None:
-    """`mature_days` said from when on youth alone was growth; a stored policy names every field."""
-    before = tmp_path / "versions"
-    later = shutil.ignore_patterns("__pycache__", *(f"00{n:02}_*" for n in range(7, 100)))
-    shutil.copytree(VERSIONS, before, ignore=later)
-    made = create_engine(PostgresSettings(url=SecretStr(database_url)), "test")
-    try:
-        await migrate(made, SCHEMA, before)
-        await Decisions(made).save_policy('{"margin":0.2,"mature_days":365.0}', "old", day(0))
-        await migrate(made, SCHEMA, VERSIONS)
-        valuing = ValuePolicyCache(ValueSettings(made), 1.0, LapseClock(), nothing_held())
-        await valuing.refresh()
-    finally:
-        await made.dispose()
-    assert valuing.current().policy == policies.ValuePolicy(margin=0.2)

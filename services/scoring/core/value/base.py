@@ -2,7 +2,7 @@
 
 What it is for: everything that compares one customer with the others, measured on a sample and
 kept as a few hundred numbers, so that assessing somebody reads nobody else. Refreshed by the
-service in bounded steps (`handlers/value_refresh`); it never sees a table.
+service in bounded steps (`handlers/refresh_value_base`); it never sees a table.
 """
 
 import math

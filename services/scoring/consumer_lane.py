@@ -1,0 +1,131 @@
+"""One lane of scoring: a member of the consumer group with stores and messages of its own."""
+
+import socket
+from collections import Counter
+from functools import partial
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.scoring import metrics
+from services.scoring.handlers.assess_customers import Assessor
+from services.scoring.handlers.classify_customers import ClassificationTables
+from services.scoring.handlers.micro_batch import MicroBatch
+from services.scoring.handlers.model_serving import ModelServing
+from services.scoring.handlers.shadow_scoring import ShadowScoring
+from services.scoring.handlers.source_alarm import SourceAlarm
+from services.scoring.handlers.value_policy_cache import ValuePolicyCache
+from services.scoring.inbound.activity import ActivityDecoder
+from services.scoring.ports import BatchEffects
+from services.scoring.settings import ScoringSettings
+from services.scoring.store.batch import BatchStore
+from services.scoring.store.classification import ClassificationTable
+from services.scoring.store.customer_cache import CachingStandings, CachingStore
+from services.scoring.store.history import HistoryReader
+from services.scoring.store.tables import SCHEMA
+from shared.contracts.risk import BANDS
+from shared.kafka.fenced import FencedConsumer
+from shared.kafka.producer import Producer
+from shared.kafka.quarantine import ParkAsDeadLetter, Quarantine
+from shared.kafka.relay import Relay
+from shared.kafka.settings import KafkaSettings
+from shared.kafka.worker import work
+from shared.postgres.ledger import Claim, Ledger
+from shared.postgres.outbox import Outbox
+from shared.runtime import service
+from shared.runtime.health import Health
+from shared.runtime.isolation import ItemIsolation
+
+
+class ConsumerLane:
+    """A member of the group within this process: it has partitions, transactions, memory and
+    messages of its own, and waits for no other lane."""
+
+    def __init__(
+        self,
+        number: int,
+        settings: ScoringSettings,
+        kafka: KafkaSettings,
+        engine: AsyncEngine,
+        serving: ModelServing,
+        valuing: ValuePolicyCache,
+        shadow: ShadowScoring,
+        careful: ItemIsolation,
+    ) -> None:
+        self.name = f"activity-{number}"
+        ledger, outbox = Ledger(engine, SCHEMA), Outbox(SCHEMA)
+        newer = partial(HistoryReader(engine).newer, settings.risk_topic)
+        self._relay = Relay(engine, outbox, Producer(kafka, f"scoring-relay-{number}"), newer)
+        self._store = CachingStore(
+            BatchStore(engine, ledger, outbox), settings.cache_customers_max // settings.lanes
+        )
+        self._shadow, self._dead_letter_topic = shadow, settings.dead_letter_topic
+        self._alarm = SourceAlarm(self.name)
+        self.consumer = FencedConsumer(
+            settings=kafka,
+            ledger=ledger,
+            topics=(settings.activity_topic,),
+            group=settings.group,
+            worker=f"{socket.gethostname()}/{number}",
+            batch_records_max=settings.batch_records_max,
+            on_claim=self._claimed,
+        )
+        self._quarantine = quarantine_of(settings, engine, ledger, outbox, self._relay)
+        standings = CachingStandings(ClassificationTable(), self._store)
+        self._handle = MicroBatch(
+            decode=ActivityDecoder(settings.dead_letter_topic, replay=settings.clock == "replay"),
+            store=self._store,
+            sender=self._relay,
+            standing=ClassificationTables(standings, valuing.current, settings.changes_topic),
+            assessor=Assessor.of(settings),
+            predictor=serving.current,
+            clock=careful.clock,
+            sweep_customers_max=settings.sweep_customers_max,
+            sweep_interval_s=settings.sweep_interval_s,
+            observe=self._observe,
+            careful=careful,
+            blameless=self._quarantine.survived,
+        )
+
+    async def __call__(self, stop: service.Stop, health: Health) -> None:
+        await work(self.consumer, self._handle, self._quarantine, stop, health, self.name)
+
+    async def close(self) -> None:
+        await self._relay.close()
+
+    async def _claimed(self, claim: Claim) -> None:
+        self._store.forget()
+        self._alarm.forget()
+        await self._relay.recover(claim)
+
+    def _observe(self, effects: BatchEffects, seconds: float) -> None:
+        observe_batch(effects, seconds, self._dead_letter_topic)
+        self._alarm(effects.moves)
+        self._shadow.offer(effects)
+
+
+def quarantine_of(
+    settings: ScoringSettings, engine: AsyncEngine, ledger: Ledger, outbox: Outbox, relay: Relay
+) -> Quarantine:
+    park = ParkAsDeadLetter(
+        engine=engine,
+        ledger=ledger,
+        outbox=outbox,
+        relay=relay,
+        topic=settings.dead_letter_topic,
+        stage="scoring",
+        observe=lambda topic: metrics.QUARANTINED.labels(topic).inc(),
+    )
+    return park.quarantine()
+
+
+def observe_batch(effects: BatchEffects, seconds: float, dead_letter_topic: str) -> None:
+    metrics.BATCH_SECONDS.observe(seconds)
+    for kind, times in Counter(effects.events.type).items():
+        metrics.EVENTS.labels(kind).inc(times)
+    for band, times in Counter(effects.looks.band.tolist()).items():
+        metrics.ASSESSMENTS.labels(BANDS[band]).inc(times)
+    metrics.PROBABILITY.observe(effects.looks.probability)
+    for flag, times in effects.quality.items():
+        metrics.QUALITY_FLAGS.labels(flag).inc(times)
+    metrics.PUBLISHED.inc(int(effects.assessments.told.sum()))
+    metrics.DEAD_LETTERS.inc(sum(m.topic == dead_letter_topic for m in effects.messages))

@@ -1,0 +1,44 @@
+"""Doubles of what a test of the handlers does without."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.alerts.core.policy import Policy
+from services.alerts.store.policies import Policies
+from shared.postgres.engine import UnitOfWork
+from shared.postgres.outbox import Pending
+
+
+class NoRelay:
+    """Sends nothing: the outbox keeps what was written."""
+
+    async def forget(self, work: UnitOfWork) -> None:
+        """Nothing was sent."""
+
+    async def flush(self, pending: Sequence[Pending]) -> None:
+        """Nothing is sent."""
+
+
+class SetRules(Policies):
+    """The stored rules with a policy that the test sets."""
+
+    def __init__(self, policy: Policy) -> None:
+        super().__init__()
+        self._set = policy
+
+    async def current(self, work: UnitOfWork) -> tuple[int, Policy]:
+        """The policy of the test, as version 1."""
+        return 1, self._set
+
+
+@dataclass(slots=True)
+class Fetched:
+    """A consumed record."""
+
+    topic: str
+    partition: int
+    offset: int
+    value: bytes | None
+    key: bytes | None = None
+    timestamp: int = 0
+    headers: tuple[tuple[str, bytes | None], ...] = ()
