@@ -31,7 +31,7 @@ from tests.unit.scoring_core.histories import columns, real
 
 Floats = NDArray[np.float64]
 
-INFLUENCE_MAX = 0.5
+INFLUENCE_MAX = 0.75
 """By how much one customer of 50 may move the value of another's purchase, as a share of it or of
 the base's mean purchase, whichever is greater. A genuine customer at the fence moves as much."""
 MEDIAN_MAX = 0.2
