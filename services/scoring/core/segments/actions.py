@@ -37,7 +37,7 @@ def named(text: str) -> NamedAction:
     """Invalid where the text names no action.
 
     >>> named("campaign:spring:2026")
-    Named(source='campaign', id='spring:2026')
+    NamedAction(source='campaign', id='spring:2026')
     """
     source, _, name = text.partition(":")
     if source not in SOURCES or (name == "") != (source == "task"):
