@@ -28,7 +28,7 @@ class PartitionEnds:
     def end(self, tp: Tp, log_end: int) -> int:
         """The offset after the last record that can be read; the log's end while more may come.
 
-        >>> tails = Tails()
+        >>> tails = PartitionEnds()
         >>> tails.note(("t", 0), 7, 9)
         >>> tails.end(("t", 0), 9), tails.end(("t", 0), 10)
         (7, 10)
@@ -39,7 +39,7 @@ class PartitionEnds:
     def reached(self, tp: Tp, next_offset: int | None) -> int | None:
         """How far the log is done with once everything before `next_offset` is.
 
-        >>> tails = Tails()
+        >>> tails = PartitionEnds()
         >>> tails.note(("t", 0), 7, 9)
         >>> tails.reached(("t", 0), 7), tails.reached(("t", 0), 5)
         (9, 5)

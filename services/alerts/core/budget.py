@@ -65,7 +65,7 @@ def level(candidates: Iterable[CandidateWarning], most: float) -> float:
 
     >>> from datetime import UTC
     >>> at = datetime(2026, 1, 1, tzinfo=UTC)
-    >>> three = [Candidate("c", value, at, None) for value in (5.0, 20.0, 10.0)]
+    >>> three = [CandidateWarning("c", value, at, None) for value in (5.0, 20.0, 10.0)]
     >>> level(three, 3), level(three, 2), level(three, 0.5)
     (0.0, 10.0, 20.000000000000004)
 

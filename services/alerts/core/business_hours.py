@@ -33,7 +33,7 @@ class WorkingCalendar:
         """`opened_at` moved on by `working_days`: one after a Friday, or after a Sunday, is
         Monday. UTC.
 
-        >>> Calendar().due_at(datetime(2017, 10, 6, 9, tzinfo=UTC), 1)  # a Friday
+        >>> WorkingCalendar().due_at(datetime(2017, 10, 6, 9, tzinfo=UTC), 1)  # a Friday
         datetime.datetime(2017, 10, 9, 9, 0, tzinfo=datetime.timezone.utc)
         """
         at = opened_at.astimezone(self.zone)
@@ -45,7 +45,7 @@ class WorkingCalendar:
         """The first moment from `at` on that is not quiet, UTC; `at` where nothing ever is.
 
         >>> night = Hours(quiet_from="20:00", quiet_until="08:00")
-        >>> Calendar(night).may_disturb_at(datetime(2017, 10, 6, 21, tzinfo=UTC))  # a Friday
+        >>> WorkingCalendar(night).may_disturb_at(datetime(2017, 10, 6, 21, tzinfo=UTC))  # a Friday
         datetime.datetime(2017, 10, 9, 8, 0, tzinfo=datetime.timezone.utc)
         """
         quiet = _quiet_time(self.hours)

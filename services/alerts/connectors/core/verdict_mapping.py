@@ -43,7 +43,7 @@ class CrmRecord:
 def rule_of(values: Mapping[str, Any], rules: Sequence[VerdictRule]) -> VerdictRule | None:
     """The rule that a record's fields fit; None: the owner has not said anything yet.
 
-    >>> done = Rule(field="Status", value="Completed", verdict="reached")
+    >>> done = VerdictRule(field="Status", value="Completed", verdict="reached")
     >>> rule_of({"Status": "Completed"}, [done]).verdict
     'reached'
     """
