@@ -1,8 +1,8 @@
-"""Which import of history is under way in a partition, and which have ended: notes on both.
+"""Imports of history per partition: which one is under way and which have ended.
 
-What it is for: while an import is under way the partition's sweep rests, since states are half of
-something; its end marker, or an operator's command, ends the rest. Works on a partition's progress
-in place.
+While an import is under way, the partition's silence sweep pauses, because states are incomplete.
+The import's end marker, or an operator's command, ends the pause. The functions change a
+partition's progress in place.
 """
 
 from collections.abc import Iterable, Mapping, MutableMapping
@@ -11,38 +11,40 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 BACKFILL: Final = "backfill"
-"""Progress: the import that is under way; the partition's sweep rests meanwhile."""
+"""Key in the progress: the import under way; the partition's sweep pauses meanwhile."""
 BACKFILL_AT: Final = "backfill_at"
-"""Progress: when the newest record of that import arrived, Unix seconds UTC."""
+"""Key in the progress: when the newest record of that import arrived, Unix seconds UTC."""
 ENDED: Final = "ended"
-"""Progress: imports that have ended, the latest last."""
+"""Key in the progress: imports that have ended, the latest last."""
 ENDED_MAX: Final = 16
-"""How many of them are remembered: what comes late of one of these (through another partition
-upstream, or as a replayed dead letter) is silent without putting the sweep to rest again."""
+"""How many ended imports are remembered. Late records of these (through another upstream partition,
+or as a replayed dead letter) build state silently and do not pause the sweep again."""
 
 NAME_CHARS_SHOWN: Final = 100
-"""Of an import's name, which a sender makes up: enough to know it by."""
+"""Characters shown of an import's name, which the sender chooses: enough to recognise it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resting:
-    """An import, the partitions that rest for it, and when its newest record arrived."""
+    """An import, the partitions with a sweep paused for it, and its newest record's arrival."""
 
     name: str
     partitions: list[int]
     newest: datetime | None
-    """None: kept by a version that did not note it."""
+    """None: the progress was written by a version that did not record it."""
 
 
 def under_way(progress: Mapping[str, Any]) -> str | None:
-    """The import that is under way; None while there is none."""
+    """Return the import that is under way, or None."""
     found = progress.get(BACKFILL)
     return found if isinstance(found, str) else None
 
 
 def note(progress: MutableMapping[str, Any], records: Iterable[tuple[str, int]]) -> None:
-    """Note what belongs to an import, as (import, arrival in Unix ms): it is under way, unless it
-    has ended. The last import that they belong to counts."""
+    """Record the import of these records, given as (import, arrival in Unix ms), as under way.
+
+    Imports that have ended are ignored. Of several imports, the last record's counts.
+    """
     gone = _ended(progress)
     for name, received_ms in records:
         if name not in gone:
@@ -52,7 +54,7 @@ def note(progress: MutableMapping[str, Any], records: Iterable[tuple[str, int]])
 
 
 def end(progress: MutableMapping[str, Any], named: str | None) -> None:
-    """The import that is `named` is over, else the one under way. Another one goes on."""
+    """End the import `named`, or without a name the one under way; another one goes on."""
     current = under_way(progress)
     over = named or current
     if over is None:
@@ -65,7 +67,7 @@ def end(progress: MutableMapping[str, Any], named: str | None) -> None:
 
 
 def resting(partitions: Iterable[tuple[int, Mapping[str, Any]]]) -> list[Resting]:
-    """The imports for which any of these partitions rest, by name."""
+    """Return the imports for which any of these partitions pause their sweep, by name."""
     found: dict[str, Resting] = {}
     for number, progress in partitions:
         if (name := under_way(progress)) is None:
@@ -81,7 +83,7 @@ def resting(partitions: Iterable[tuple[int, Mapping[str, Any]]]) -> list[Resting
 
 
 def described(one: Resting) -> str:
-    """What is shown of an import that is under way.
+    """Return the line that is shown for an import under way.
 
     >>> described(Resting("jan", [0, 3], datetime(2026, 3, 1, 8, tzinfo=UTC)))
     "import 'jan': the sweep of 2 partitions rests; its newest record came 2026-03-01 08:00:00Z"

@@ -1,9 +1,9 @@
-"""The set of a customer's last purchase days as a ring of bits, and its laws.
+"""A customer's last purchase days as a ring of bits.
 
-What it is for: exact gaps and exact calendar windows from 320 bytes. A day `d` (days since
+It gives exact gaps and exact calendar windows from 320 bytes. A day `d` (days since
 1970-01-01 UTC) is bit `d mod RING_DAYS`; the ring covers the `RING_DAYS` days up to the
 customer's newest purchase day. Union, cut at the newest day, is commutative and
-associative, which is why late events need no special case. It never sees a clock.
+associative, which is why late events need no special case. This module never reads a clock.
 """
 
 from typing import Final
@@ -15,7 +15,7 @@ from services.scoring.core.features.events import DAY_S
 from services.scoring.core.features.state import RING_DAYS, RING_WORDS
 
 NO_DAY: Final = -(1 << 40)
-"""Stands for "no purchase yet"; older than any day, and safe to subtract from."""
+"""Stands for "no purchase yet": older than any day, and safe to subtract from."""
 
 _LOW: Final = np.array([(1 << n) - 1 for n in range(65)], np.uint64)
 """_LOW[n] has the n lowest bits set."""
@@ -35,15 +35,15 @@ def advance(
     last: NDArray[np.int64],
     newest: NDArray[np.int64],
 ) -> None:
-    """Move rings in place from newest day `last` to `newest`, forgetting days that fall out.
+    """Move rings in place from newest day `last` to `newest`; days that fall out are cleared.
 
-    `first` is each customer's first purchase day: a ring younger than `RING_DAYS` has nothing
-    to forget, which is nearly every ring, so only the others are touched.
+    `first` is each customer's first purchase day. A ring younger than `RING_DAYS`, as nearly
+    every ring is, has nothing to clear, so only the others are touched.
     """
     old = np.flatnonzero((newest > last) & (first <= newest - RING_DAYS) & (last > NO_DAY))
     if not len(old):
         return
-    # The days (last, newest] take the places of the days RING_DAYS before them.
+    # The days (last, newest] take the bits of the days RING_DAYS before them.
     start = (last[old] + 1) % RING_DAYS
     length = np.minimum(newest[old] - last[old], RING_DAYS)[:, None]
     offset = (_WORDS * 64 - start[:, None]) % RING_DAYS
@@ -56,11 +56,11 @@ def advance(
 def unpack(
     words: NDArray[np.uint64], last: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """All remembered days, as (row, day), by row and then by day, oldest first.
+    """Return all remembered days as (row, day), sorted by row, then by day, oldest first.
 
     `words` is uint64[n, RING_WORDS], `last` int64[n] the newest purchase day of each row.
     """
-    # Turned so that each ring starts just after its newest day, reading order is the order
+    # Rotated so that each ring starts just after its newest day, reading order is the order
     # of days. The newest day's word is cut in two: its upper bits are the oldest days.
     newest_word, newest_bit = np.divmod(last % RING_DAYS, 64)
     turned = np.take_along_axis(words, (newest_word[:, None] + _TURN) % RING_WORDS, axis=1)
@@ -69,7 +69,7 @@ def unpack(
     turned[:, -1] &= low
     row, column = np.nonzero(turned)
     bits = np.unpackbits(turned[row, column].view(np.uint8), bitorder="little")
-    # As bool, and with shifts: two and four times as fast as on bytes and by divmod.
+    # bool instead of bytes is twice as fast, and shifts are four times as fast as divmod.
     at = np.flatnonzero(bits.view(np.bool_))
     word = at >> 6
     first = (last - newest_bit - RING_DAYS)[row] + column * 64

@@ -1,7 +1,7 @@
-"""Columns of equal length as one thing: rows are taken from it, and put into it, all at once.
+"""Columns of equal length, handled as one: rows are taken from them and put into them together.
 
-What it is for: what a turn reads and remembers of thousands of customers, without an object for
-each. It never looks at a value.
+A batch reads and keeps thousands of customers this way, without an object for each. This module
+never interprets a value.
 """
 
 from collections.abc import Sequence
@@ -17,19 +17,19 @@ Ints = NDArray[np.int64]
 
 @dataclass(slots=True)
 class Columns:
-    """A subclass is a dataclass whose fields are arrays of the same length, one element a row."""
+    """Base of dataclasses with arrays of the same length as fields: one element per row."""
 
     def __len__(self) -> int:
         return len(getattr(self, fields(self)[0].name))
 
     def take(self, rows: Ints) -> Self:
-        """These rows, in this order, as columns of their own."""
+        """Return these rows, in this order, as new columns."""
         found = {f.name: _taken(getattr(self, f.name), rows) for f in fields(self)}
         return replace(self, **found)
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
-        """The rows of all parts, of which there is at least one, in their order."""
+        """Concatenate the rows of all parts in their order; there is at least one part."""
         some = [part for part in parts if len(part)] or parts[:1]
         if len(some) == 1:
             return some[0]
@@ -44,13 +44,13 @@ class Columns:
 
 
 def codes(words: Sequence[str | None], of: Sequence[str]) -> NDArray[np.int8]:
-    """int8[n]: the place of each word in `of`; -1 for None and for what is not in it."""
+    """int8[n]: the index of each word in `of`; -1 for None and for a word that is not in it."""
     index: dict[str | None, int] = {word: code for code, word in enumerate(of)}
     return np.fromiter(map(index.get, words, repeat(-1)), np.int8, len(words))
 
 
 def objects(things: Sequence[object]) -> NDArray[np.object_]:
-    """A column of Python's own values: what is a sequence itself stays one element."""
+    """Return a column of Python objects; a value that is itself a sequence stays one element."""
     column = np.empty(len(things), np.object_)
     column[:] = things
     return column
@@ -67,7 +67,7 @@ def _joined(columns: Sequence[NDArray[Any]]) -> NDArray[Any]:
 
 
 def _whole(column: NDArray[Any]) -> NDArray[Any]:
-    """Records as so many bytes: numpy copies them field by field otherwise, twenty times slower."""
+    """View records as plain bytes: numpy copies them by field otherwise, twenty times slower."""
     if column.dtype.names is None:
         return column
     return column.view(np.dtype((np.void, column.dtype.itemsize)))

@@ -1,7 +1,7 @@
-"""From states to the matrix that the model sees.
+"""Computes the matrix X, which the model reads, from customer states.
 
-What it is for: the only implementation of the features that `registry` describes; streaming,
-replay, training and backfill all call it, so that what is trained on is what is served.
+This is the only implementation of the features that `registry` describes. Streaming, replay,
+training and backfill all call it, so that training and serving use the same features.
 It never reads a clock: `now` is an argument, per customer. NaN means "not defined for this
 customer" (LightGBM handles it); a value is otherwise finite.
 """
@@ -42,14 +42,14 @@ _LIFE: Final = {life: column for column, life in enumerate(HALF_LIVES_DAYS)}
 _MEASURE: Final = {measure: row for row, measure in enumerate(MEASURES)}
 
 VANISHED: Final = 1e-12
-"""A decayed count below this (40 half-lives after one event) carries no ratio any more."""
+"""A decayed count below this (40 half-lives after one event) is too small for a ratio."""
 
 _BUCKET: Final = np.searchsorted(WINDOWS_DAYS, np.arange(WINDOWS_DAYS[-1] + 2), side="left")
 """Window number by age in whole days: 0 for today .. len(WINDOWS_DAYS) for older than all."""
 
 
 def features(states: States, now: Floats) -> Floats:
-    """X, float64[n, F], columns as in `FEATURES`; `now` float64[n] in Unix seconds UTC."""
+    """Return X, float64[n, F], columns as in `FEATURES`; `now`: float64[n], Unix seconds UTC."""
     x = np.empty((len(FEATURES), len(states)))
     last, counts = states["last"], states["counts"]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -103,7 +103,7 @@ def _lifetime(x: Floats, states: States, last: Floats, counts: Floats, now: Floa
 
 def _decayed(x: Floats, states: States, now: Floats) -> None:
     age = _since(states["ref"], now)
-    # Without events the sums are 0 and stay 0: any finite age does.
+    # Without events the sums are 0 and stay 0, whatever finite age is used.
     fade = np.exp2(-np.nan_to_num(age)[:, None] / _LIVES)
     sums = states["decayed"] * fade[:, None, :]
     by_measure = {measure: sums[:, row].T for measure, row in _MEASURE.items()}

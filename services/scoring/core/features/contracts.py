@@ -1,8 +1,8 @@
-"""Contracts: who has one, whose has ended, and what that makes of a label.
+"""Contracts: which customers have one or had one that ended, and the label this gives.
 
-What it is for: the newest contract event of a customer says whether a contract runs. Where a
-company has contracts, their end is known churn, not a silence to be guessed at. It never looks at
-purchases: who comes back without a contract is told of as activated again.
+The newest contract event of a customer decides whether a contract runs. Where a company has
+contracts, their end is known churn, so it is not estimated from silence. This module never reads
+purchases: a customer who comes back is reported by a new activation.
 """
 
 from typing import Final, Literal
@@ -16,14 +16,14 @@ Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
 Labels = Literal["silence", "contractual"]
-"""What counts as churn: no purchase in the horizon; or, of whom a contract runs, its end."""
+"""What counts as churn: no purchase in the horizon; or, for a running contract, its end."""
 
 _ACTIVATED: Final = Kind.CONTRACT_ACTIVATED - 1
 _ENDED: Final = Kind.CONTRACT_ENDED - 1
 
 
 def ended(states: NDArray[np.void]) -> Bools:
-    """bool[n]: the newest contract event is an end. At one instant an activation is newer."""
+    """bool[n]: the newest contract event is an end. At equal times an activation is newer."""
     last = states["last"]
     return np.asarray(last[:, _ENDED] > last[:, _ACTIVATED])
 
@@ -42,7 +42,7 @@ def had(states: NDArray[np.void]) -> Bools:
 def ended_within(states: NDArray[np.void], start: Floats, end: Floats) -> Bools:
     """bool[n]: the contract ended in [start, end) (Unix seconds) and was not activated again.
 
-    Of a state from soon after `end`: one that was activated between `end` and the state counts
+    `states` are from soon after `end`: a contract activated between `end` and that time counts
     as not ended.
     """
     at = states["last"][:, _ENDED]

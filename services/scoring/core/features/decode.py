@@ -1,7 +1,7 @@
-"""What a canonical event means to the kernel: its kind, channel and category, and its columns.
+"""Decodes a canonical event for the kernel: its kind, channel and category, and its columns.
 
-What it is for: the one reading of `Activity` that streaming, rebuilding and training share. It
-never deduplicates and never looks at a customer.
+Streaming, rebuilding and training share this one reading of `Activity`. It never deduplicates
+and never reads a customer's state.
 """
 
 import math
@@ -35,22 +35,22 @@ FEEDBACK_WORDS: Final[dict[str, Kind]] = {
     "recommendation": Kind.RECOMMENDATION,
     "suggestion": Kind.SUGGESTION,
 }
-"""Kinds of a feedback event, and event types in a file of events."""
+"""Words for the kinds of a feedback event, and for event types in a file of events."""
 _KIND_BY_CONTRACT: Final[dict[str, int]] = {
     "activated": Kind.CONTRACT_ACTIVATED,
     "ended": Kind.CONTRACT_ENDED,
 }
 SCORED: Final = (Kind.SURVEY, Kind.RECOMMENDATION)
-"""Only their equal times are settled by the key, which costs a hash."""
+"""Only these kinds break ties of equal times by the key, which costs a hash."""
 
 WORDS_CACHED: Final = 1_024
-"""Channels' words kept: there are about ten, and spellings of them."""
+"""Channel words cached: there are about ten, and some spellings of each."""
 CATEGORIES_CACHED: Final = 65_536
-"""Category hashes kept, about 10 MB: more than any assortment has categories."""
+"""Category hashes cached, about 10 MB: more than any assortment has categories."""
 
 
 def kind_of(activity: Activity) -> int:
-    """The event's `Kind`, 0 where it leaves the state alone; ValueError for an unknown one."""
+    """Return the event's `Kind`, 0 if it leaves the state alone; ValueError if it is unknown."""
     kind = _KIND_BY_TYPE.get(activity.type)
     if kind is None and activity.type == types.INTERACTION:
         kind = CAMPAIGN_WORDS.get(activity.data.kind or "", Kind.INTERACTION)
@@ -65,7 +65,7 @@ def kind_of(activity: Activity) -> int:
 
 @lru_cache(WORDS_CACHED)
 def channel_of(word: str | None) -> int:
-    """The `Channel` of the contract's free word.
+    """Return the `Channel` for the contract's free-text word.
 
     >>> [int(channel_of(word)) for word in ("online", "store", "fax", None)]
     [1, 2, 3, 0]
@@ -75,12 +75,12 @@ def channel_of(word: str | None) -> int:
 
 @lru_cache(CATEGORIES_CACHED)
 def category_of(word: str | None) -> int:
-    """The stable hash of a category, 0 for none."""
+    """Return the stable hash of a category, 0 for none."""
     return 0 if word is None else stable_hash(word)
 
 
 def until_of(data: ActivityData) -> float:
-    """The known end of a contract, Unix seconds UTC; NaN for none."""
+    """Return the known end of a contract, Unix seconds UTC; NaN for none."""
     return math.nan if data.ends_at is None else data.ends_at.timestamp()
 
 
@@ -91,10 +91,10 @@ def columns_of(
     *,
     every_key: bool = False,
 ) -> EventColumns:
-    """Columns of events whose kinds (`kind_of`) are known; `rows` are their customers'.
+    """Return the columns of events of known kinds (`kind_of`); `rows` are their customers'.
 
-    The key is hashed where a state reads it, else 0; with `every_key` it always is, for who
-    sorts by it.
+    The key is hashed only where a state reads it, and is 0 elsewhere. `every_key` hashes it for
+    every event, for callers that sort by it.
     """
     n = len(activities)
     nan = math.nan

@@ -1,8 +1,8 @@
 """The columns that the fold reads: a batch of events as a struct of arrays.
 
-What it is for: the one shape in which streaming, replay, training and backfill hand events
-to the kernel. It never decodes a message, never looks up a customer and never deduplicates:
-`row` is already an index into the states and every event is already known to be new.
+Streaming, replay, training and backfill all pass events to the kernel in this shape. It never
+decodes a message, looks up a customer or deduplicates: `row` is already an index into the
+states, and every event is already known to be new.
 """
 
 from dataclasses import dataclass, fields
@@ -17,7 +17,7 @@ DAY_S: Final = 86_400.0
 
 
 class Kind(IntEnum):
-    """What happened. The values are stored nowhere; their order is that of `state.COUNTS`."""
+    """What happened. The values are not stored; their order is that of `counts` in the state."""
 
     PURCHASE = 1
     REFUND = 2
@@ -28,17 +28,17 @@ class Kind(IntEnum):
     RECOMMENDATION = 7
     SUGGESTION = 8
     CAMPAIGN_RECEIVED = 9
-    """What we did, not the customer: no interaction."""
+    """An act of the company, not of the customer: no interaction."""
     CAMPAIGN_REDEEMED = 10
-    """The customer's answer to a campaign, and an interaction as well."""
+    """The customer's response to a campaign; it is an interaction as well."""
     CONTRACT_ACTIVATED = 11
-    """A contract runs from now on: a new one, a renewal, one taken up again."""
+    """A contract runs from now on: a new one, a renewal or a resumed one."""
     CONTRACT_ENDED = 12
-    """It was cancelled or ran out: no contract of the customer runs any more."""
+    """The contract was cancelled or expired: the customer has no running contract."""
 
 
 ENGAGED: Final = (Kind.INTERACTION, Kind.CAMPAIGN_REDEEMED)
-"""What counts as an interaction: something that the customer did."""
+"""The kinds that count as an interaction: acts of the customer."""
 
 CAMPAIGN_WORDS: Final = {
     "campaign_received": Kind.CAMPAIGN_RECEIVED,
@@ -48,7 +48,7 @@ CAMPAIGN_WORDS: Final = {
     "coupon_redeemed": Kind.CAMPAIGN_REDEEMED,
     "offer_redeemed": Kind.CAMPAIGN_REDEEMED,
 }
-"""The kinds of an interaction event that tell of marketing; every other word is `INTERACTION`."""
+"""The kinds of an interaction event about marketing; every other word is `INTERACTION`."""
 
 CONTRACT_WORDS: Final = {
     "contract_activated": Kind.CONTRACT_ACTIVATED,
@@ -58,7 +58,7 @@ CONTRACT_WORDS: Final = {
 
 
 class Channel(IntEnum):
-    """Where a purchase was made, as far as its word says."""
+    """Where a purchase was made, as far as the source's word shows it."""
 
     UNKNOWN = 0
     ONLINE = 1
@@ -73,12 +73,12 @@ CHANNEL_WORDS: Final = {
     ),
     **dict.fromkeys(("offline", "store", "shop", "branch", "field_sales"), Channel.OFFLINE),
 }
-"""The usual words of the contract's `channel`; any other word is `OTHER`, none is `UNKNOWN`."""
+"""The usual words of the contract's `channel`. Other words are `OTHER`, no word is `UNKNOWN`."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventColumns:
-    """A batch of events, all columns of one length, in any order."""
+    """A batch of events in any order; all columns have one length."""
 
     row: NDArray[np.int64]
     """Index of the customer in the state array."""
@@ -95,7 +95,7 @@ class EventColumns:
     category: NDArray[np.uint64]
     """Stable hash of the category word, 0 = none."""
     cost: NDArray[np.float64]
-    """Of a purchase, reporting currency; NaN where absent."""
+    """Cost of a purchase, reporting currency; NaN where absent."""
     channel: NDArray[np.uint8]
     """`Channel`."""
     source: NDArray[np.uint64] = None  # type: ignore[assignment] # filled below
@@ -104,7 +104,7 @@ class EventColumns:
     """Known end of an activated contract, Unix seconds UTC, NaN = unknown; all NaN unless given."""
 
     def __post_init__(self) -> None:
-        """Fill what a history does not have."""
+        """Fill the columns that a history does not have."""
         if self.source is None:
             object.__setattr__(self, "source", np.zeros(len(self.row), np.uint64))
         if self.until is None:
@@ -115,5 +115,5 @@ class EventColumns:
         return len(self.row)
 
     def select(self, which: NDArray[np.bool_] | NDArray[np.int64]) -> Self:
-        """The events under a mask, or at indices in their order; columns are copies."""
+        """Return the events under a mask, or at indices in their order, as copies."""
         return type(self)(*(getattr(self, field.name)[which] for field in fields(self)))

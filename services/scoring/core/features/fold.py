@@ -1,7 +1,7 @@
-"""Folding events into states, and merging states: the arithmetic of the monoid.
+"""Folds events into states and merges states: the arithmetic of the monoid.
 
-What it is for: the only code that changes a state. It never mutates its input, never
-reads a clock and never drops a duplicate (that is done before it).
+This is the only code that changes a state. It never mutates its input, never reads a clock and
+never drops a duplicate (duplicates are dropped before).
 Laws, up to float rounding: `fold(fold(s, a), b) == fold(fold(s, b), a) == fold(s, a + b)`
 and `merge(fold(empty, a), fold(empty, b)) == fold(empty, a + b)`.
 """
@@ -49,7 +49,7 @@ _ADDED: Final = (
 
 
 def fold(states: States, events: EventColumns) -> States:
-    """States after the events; `events.row` indexes `states`. Same shape, new array."""
+    """Return the states after the events, in a new array; `events.row` indexes `states`."""
     folded = states.copy()
     if not len(events):
         return folded
@@ -87,7 +87,7 @@ def fold(states: States, events: EventColumns) -> States:
 
 
 def merge(a: States, b: States) -> States:
-    """Row by row, the state of all events behind `a` and all events behind `b`."""
+    """Return, row by row, the state of all events of `a` and of `b`."""
     merged = a.copy()
     other = b.copy()
     newest = np.maximum(a["ref"], b["ref"])
@@ -116,14 +116,14 @@ def merge(a: States, b: States) -> States:
 
 
 def _rescale(states: States, before: Floats) -> None:
-    """Bring decayed sums that stood at `before` to the (later) `ref` of their state."""
+    """Bring decayed sums from the time `before` to the (later) `ref` of their state."""
     moved = np.flatnonzero(states["ref"] > before)
     weight = _weight(states["ref"][moved] - before[moved])
     states["decayed"][moved] *= weight[:, None, :]
 
 
 def _weight(age_s: Floats) -> Floats:
-    """What is left of 1 after `age_s` seconds, per half-life: 2^(-age / half-life)."""
+    """Return the weight of an event of this age, per half-life: 2^(-age / half-life)."""
     return np.exp2(-age_s[:, None] * _DECAY_PER_S)
 
 
@@ -163,7 +163,7 @@ def _fold_purchases(folded: States, cells: Floats, events: EventColumns, last_da
 
 
 def _fold_sources(folded: States, events: EventColumns, before: Floats) -> None:
-    """The source of the newest purchase; of several at one instant the greatest hash."""
+    """Set the source of the newest purchase; among equal times the greatest hash wins."""
     newest = folded["last"][:, _PURCHASE]
     moved = newest > before
     source = np.where(moved, np.uint64(0), folded["source"])
@@ -173,7 +173,7 @@ def _fold_sources(folded: States, events: EventColumns, before: Floats) -> None:
 
 
 def _fold_habits(cells: Floats, events: EventColumns, base: Ints) -> None:
-    """When in the week, through which channel and in which category purchases are made."""
+    """Count purchases by part of the week, by channel and by category."""
     counters = cells.view(np.uint32)
     slot = np.floor(events.time * (DAY_PARTS / DAY_S)).astype(np.int64) % WEEK_SLOTS
     np.add.at(counters, 2 * (base + cell("week")) + slot, np.uint32(1))
@@ -205,7 +205,7 @@ def _fold_scores(folded: States, name: str, events: EventColumns) -> None:
 
 
 def _merge_scores(into: States, other: States, name: str) -> None:
-    """The newest of both registers, newest first, by (time, key, score)."""
+    """Keep the newest scores of both states, newest first, by (time, key, score)."""
     parts = [f"{name}_{part}" for part in ("time", "key", "score")]
     time, key, score = (np.concatenate((into[part], other[part]), axis=1) for part in parts)
     kept = into[parts[0]].shape[1]

@@ -1,7 +1,7 @@
 """The rhythm of purchases: statistics of the gaps between purchase days, per customer.
 
-What it is for: turning the unpacked bitmap into per-customer columns without a loop over
-customers. It never looks at anything but days; a customer without gaps gets NaN.
+They are computed from the unpacked bitmap without a loop over customers. Days are the only input;
+a customer without gaps gets NaN.
 """
 
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ _GAP_BITS: Final = 12
 """A gap is below 2,560 days, hence below 2^12."""
 _GAP_MASK: Final = (1 << _GAP_BITS) - 1
 RECENT_GAPS: Final = 12
-"""Gaps whose mean is the usual gap of today: a season of a fortnightly buyer."""
+"""Newest gaps averaged as today's usual gap: for a fortnightly buyer about half a year."""
 SEASON_TOLERANCE_DAYS: Final = 28
-"""How far from the same day a year ago a silence may begin to be that season's."""
+"""Greatest distance from the same day a year ago of a silence's start to count as seasonal."""
 _ROWS_NARROW: Final = 1 << (31 - _GAP_BITS)
-"""Up to so many rows, (row, gap) fits an int32."""
+"""Up to this many rows, (row, gap) fits an int32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Gaps:
 def gap_statistics(
     n: int, row: Ints, day: Ints, silence: Ints, horizon_days: int, year_days: int
 ) -> Gaps:
-    """Statistics of the gaps between consecutive days of each row.
+    """Compute statistics of the gaps between consecutive days of each row.
 
     `row`, `day` int64[k]: purchase days sorted by (row, day), distinct within a row.
     `silence` int64[n]: whole days since the newest purchase day, >= 0.
@@ -63,16 +63,16 @@ def gap_statistics(
     total = np.bincount(gap_row, weights=gap, minlength=n)
     squares = np.bincount(gap_row, weights=gap * gap, minlength=n)
     divisor = np.where(has, count, np.nan)
-    # Sums of whole days are exact in float64, so the difference loses nothing.
+    # Sums of whole days are exact in float64, so the difference loses no digits.
     std = np.sqrt(squares * count - total * total) / divisor
 
-    # 0: shorter than the silence; 1: outlasts it and ends within the horizon; 2: later.
+    # 0: shorter than the silence; 1: outlasts it and ends within the horizon; 2: ends later.
     silent = silence[gap_row]
     ending = (gap >= silent).astype(np.int64) + (gap >= silent + horizon_days)
     endings = np.bincount(gap_row * 3 + ending, minlength=3 * n).reshape(n, 3)
     outlasting = (endings[:, 1] + endings[:, 2]).astype(np.float64)
 
-    # One sort orders the gaps within every row; half as wide, it takes half as long.
+    # One sort orders the gaps within every row; int32 keys take half as long as int64.
     keys = (gap_row << _GAP_BITS) | gap
     keys = np.sort(keys.astype(np.int32) if n <= _ROWS_NARROW else keys)
     # The NaN at the end is "no such gap".
@@ -82,7 +82,7 @@ def gap_statistics(
     def at(index: Ints, needs: int = 1) -> Ints:
         return np.where(count >= needs, index, len(gap))
 
-    # The sum of the last gaps is a difference of days; the gaps of a row lie in time's order.
+    # The sum of the last gaps is a difference of cumulative sums: a row's gaps are in time order.
     recent = np.minimum(count, RECENT_GAPS)
     total_of = np.concatenate([[0], np.cumsum(gap)])
     recent_mean = (total_of[end] - total_of[end - recent]) / np.where(has, recent, np.nan)
@@ -102,9 +102,9 @@ def gap_statistics(
 
 
 def _season(n: int, gap_row: Ints, gap: Ints, start: Ints, end: Ints, year_days: int) -> Floats:
-    """Longest gap of each row that began about a year before its newest day; NaN without one."""
+    """Return each row's longest gap that began about a year before its newest day, or NaN."""
     newest = np.zeros(n, np.int64)
-    newest[gap_row] = end  # of several assignments to one place the last stands: the newest day
+    newest[gap_row] = end  # repeated indices: the last assignment wins, which is the newest day
     near = np.abs(start - (newest[gap_row] - year_days)) <= SEASON_TOLERANCE_DAYS
     found = np.full(n, np.nan)
     np.fmax.at(found, gap_row[near], gap[near].astype(np.float64))

@@ -1,13 +1,13 @@
-"""Every feature, once: its name, meaning, unit, formula and source.
+"""The registry of features: name, meaning, unit, formula and source of each.
 
-What it is for: the order of the columns of X, and the words that the model, the API, the
-documentation table and the reasons use for them. It computes nothing (`features` does).
+It fixes the order of the columns of X, and the words that the model, the API, the documentation
+table and the reasons use for them. It computes nothing (`compute.features` does).
 
 Conventions: days are 86,400 s in UTC; *today* is the UTC day of `now`; a purchase day is a
 UTC day with at least one purchase (same-day purchases are one occasion, as in the BTYD
 literature); D_h(m) is the sum over events of m x 2^(-age / h), age in days, h the half-life.
 `monotone` is +1 where more of it can only raise the risk, -1 where it can only lower it,
-and 0 where the domain does not say.
+and 0 where the domain gives no direction.
 """
 
 from dataclasses import dataclass
@@ -17,15 +17,15 @@ from services.scoring.core.features.gaps import RECENT_GAPS, SEASON_TOLERANCE_DA
 from services.scoring.core.features.state import AMOUNT_MIN, CATEGORY_BUCKETS, HALF_LIVES_DAYS
 
 WINDOWS_DAYS: Final = (7, 14, 28, 56, 91, 182, 364)
-"""Calendar windows, whole weeks so that every weekday is in them equally often."""
+"""Calendar windows in whole weeks, so that each contains every weekday equally often."""
 
 RETURN_DAYS: Final = 28
-"""Horizon of the own-rhythm feature: four weeks, as the owner's month in the reasons."""
+"""Horizon of the own-rhythm feature: four weeks, like the owner's month in the reasons."""
 
 YEAR_DAYS: Final = 364
 """A year in whole weeks, so that a weekday is compared with itself."""
 SEASON_DAYS: Final = (28, 91)
-"""How far ahead of this day a year ago is looked: an owner's month and a season."""
+"""Windows counted from this day a year ago: an owner's month and a season."""
 
 PURCHASE_TRENDS: Final = ((7, 90), (30, 365), (90, 365))
 AMOUNT_TRENDS: Final = ((30, 365),)

@@ -1,10 +1,10 @@
-"""Stable hashes: the same word gives the same number in every process and version."""
+"""Stable hashes: a word has the same number in every process and version."""
 
 import hashlib
 
 
 def stable_hash(*words: str) -> int:
-    """64 bits of blake2b over the words, each ended by a NUL so that no two lists collide.
+    """Return 64 bits of blake2b; each word is ended by a NUL so that lists do not run together.
 
     >>> stable_hash("shop", "e-1") == stable_hash("shop", "e-1") != stable_hash("shope", "-1")
     True

@@ -1,6 +1,6 @@
-"""What is remembered of a customer: one packed record of fixed size.
+"""The customer state: one packed record of fixed size per customer.
 
-What it is for: the layout of the state, its empty element and its bytes. The state is a
+This module defines the layout of the state, its empty element and its bytes. The state is a
 commutative monoid under `fold.merge` with `empty` as the identity. It never holds
 anything that depends on the order of arrival.
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from services.scoring.core.features.events import Channel, Kind
 
 FEATURE_SET: Final = 4
-"""Guards stored states and models: raise it whenever `STATE` or a feature's meaning changes."""
+"""Guards stored states and models: raise it when `STATE` or the meaning of a feature changes."""
 
 HALF_LIVES_DAYS: Final = (7, 30, 90, 365)
 """A week, a month, a season, a year: the columns of each row of `decayed`."""
@@ -38,15 +38,15 @@ DAY_PARTS: Final = 4
 WEEK_SLOTS: Final = 7 * DAY_PARTS
 
 AMOUNT_MIN: Final = 0.01
-"""Reporting currency: what costs less, or nothing, has the logarithm of this."""
+"""Reporting currency; a smaller amount, or 0, is taken as this in logarithms."""
 
 CATEGORY_BUCKETS: Final = 16
-"""Counters of the category sketch: a hash picks one. Customers buy in few categories, so that
-two rarely meet in a bucket, and the favourite hardly ever."""
+"""Counters of the category sketch, chosen by hash. Customers buy in few categories, so that
+two rarely share a bucket, and the favourite hardly ever does."""
 
 STATE: Final[np.dtype[np.void]] = np.dtype(
     [
-        ("ref", "<f8"),  # newest event, Unix seconds UTC: where `decayed` stands; -inf = none
+        ("ref", "<f8"),  # newest event, Unix seconds UTC: the time of `decayed`; -inf = none
         ("decayed", "<f8", (len(MEASURES), len(HALF_LIVES_DAYS))),
         ("counts", "<f8", (len(Kind),)),  # by Kind - 1; exact integers up to 2^53
         ("priced", "<f8"),  # purchases with an amount
@@ -74,17 +74,17 @@ STATE: Final[np.dtype[np.void]] = np.dtype(
 )
 CELLS: Final = STATE.itemsize // 8
 MASK_BYTES: Final = 16
-"""Of a stored state: one bit for each of up to 128 cells, which are the 1 KB it may take."""
+"""Mask of a stored state: one bit for each of up to 128 cells, which are 1 KB, its limit."""
 _OFFSETS: Final = {name: int(at[1]) for name, at in (STATE.fields or {}).items()}
 
 
 def cell(field: str) -> int:
-    """Index of a field's first eight-byte cell within one state."""
+    """Return the index of a field's first eight-byte cell within one state."""
     return _OFFSETS[field] // 8
 
 
 def empty(n: int) -> NDArray[np.void]:
-    """`n` states of customers of whom nothing is known: the identity of `merge`."""
+    """Return `n` states without any event: the identity of `merge`."""
     states = np.zeros(n, STATE)
     for field in ("ref", "last", "survey_time", "recommendation_time", "contract_until"):
         states[field] = -np.inf
@@ -95,15 +95,15 @@ def empty(n: int) -> NDArray[np.void]:
 
 
 def take(states: NDArray[np.void], rows: NDArray[np.int64]) -> NDArray[np.void]:
-    """The states of these rows, in this order: as words, which copies ten times as fast."""
+    """Return the states of these rows in this order; copied as words, ten times as fast."""
     cells = np.ascontiguousarray(states).view(np.uint64).reshape(-1, CELLS)
     return cells[rows].view(STATE)[:, 0]
 
 
 def from_bytes(rows: Sequence[bytes]) -> NDArray[np.void]:
-    """States from their stored bytes, one row each; writable.
+    """Return writable states from their stored bytes, one row each.
 
-    Raises ValueError when a row is not one whole state, which means that it was written under
+    Raises ValueError when a row is not exactly one state, which means that it was written under
     another `FEATURE_SET`.
     """
     if not len(rows):
@@ -132,10 +132,10 @@ def from_bytes(rows: Sequence[bytes]) -> NDArray[np.void]:
 
 
 def to_bytes(states: NDArray[np.void]) -> list[bytes]:
-    """The stored form of each state: a mask of the cells that differ from `empty`, then those.
+    """Return the stored form of each state: a mask of cells that differ from `empty`, then these.
 
-    Most customers have bought on few days in few ways, so that a third of the cells says all;
-    what is not written need not be logged, cached or read.
+    Most customers bought on few days in few ways, so that a third of the cells differ; the
+    others need not be written, logged, cached or read.
     """
     cells = np.ascontiguousarray(states).view(np.uint64).reshape(-1, CELLS) ^ _EMPTY
     told = cells != 0

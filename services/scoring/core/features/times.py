@@ -1,7 +1,7 @@
 """Times as columns: Unix seconds UTC in float64, exact to the microsecond until the year 2255.
 
-What it is for: the arithmetic of thousands of times at once, and their objects only where they
-leave the process. It never reads a clock.
+Arithmetic runs on thousands of times at once; they become objects only where they leave the
+process. This module never reads a clock.
 """
 
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ Floats = NDArray[np.float64]
 
 
 def whole_us(seconds: Floats) -> Floats:
-    """To the microsecond, as PostgreSQL keeps them: what is remembered equals what is read."""
+    """Round to microseconds, as PostgreSQL stores times, so that cached and stored times agree."""
     return np.asarray(np.rint(seconds * 1e6) / 1e6)
 
 
 def moments(seconds: Floats) -> list[datetime]:
-    """The time of each row; of those that are equal one object, since a turn has few."""
+    """Return the time of each row; equal times share one object, since a batch has few."""
     rows: list[float] = seconds.tolist()
     at = {one: datetime.fromtimestamp(one, UTC) for one in set(rows)}
     return [at[one] for one in rows]

@@ -1,6 +1,6 @@
-"""When what is watched of a model becomes an alarm, each with the volume below which it is silent.
+"""Decides which model-monitoring measures raise an alarm.
 
-What it is for: three questions with thresholds in one place. It never acts on an answer.
+The three alarms and their thresholds are in one place. This module never acts on an alarm.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,14 +12,14 @@ from services.scoring.core.monitoring.drift import SCORE, Drift
 from services.scoring.core.monitoring.outcomes import Worth
 
 LEVEL_MIN: Final = 0.05
-"""Difference of expected and observed churn that is worth a look: an owner's tenth task."""
+"""Difference of expected and observed churn worth an alarm: an owner's tenth task."""
 DEVIATIONS: Final = 3.0
-"""Standard errors that a difference must exceed as well: chance does so once in 370 weeks."""
+"""Standard errors that a difference must also exceed: by chance once in 370 weeks."""
 RANKING_MIN: Final = 0.03
-"""ROC-AUC lost against the backtest: about what separates a model from plain recency."""
+"""ROC-AUC lost against the backtest: about the distance between a model and plain recency."""
 IMPORTANCE_MIN: Final = 0.25
-"""Share of the model's gain that lies in drifted features. Some always drift: tenure grows with
-the calendar, and a feature that the model hardly reads may do as it likes."""
+"""Share of the model's gain that lies in drifted features. Some features always drift (tenure
+grows with the calendar), and drift of a feature that the model hardly uses does not matter."""
 ALARMS: Final = ("drift", "level", "ranking")
 
 
@@ -27,9 +27,9 @@ def alarms(
     drifts: Sequence[Drift], importance: Mapping[str, float], latest: Worth | None,
     trained_auc: float | None,
 ) -> dict[str, str]:  # fmt: skip
-    """Each of ALARMS -> why, in one sentence; empty while there is none.
+    """Return each of ALARMS with its reason in one sentence, empty where there is no alarm.
 
-    `latest`: the newest matured call of the champion over all customers.
+    `latest`: the newest matured outcome of the champion's scores over all customers.
     """
     return {
         "drift": _drift(drifts, importance),

@@ -1,8 +1,8 @@
-"""Whether today's customers still look like those that a model learned from.
+"""Measures whether today's customers still resemble those that a model was trained on.
 
-What it is for: two measures per feature and of the score, with the volumes below which they say
-nothing. A feature has drifted when both agree: the shift is large (PSI) and no chance (KS). It
-never says that a model is wrong; only outcomes do.
+Each feature, and the score, has two measures with a minimum number of rows. A feature has drifted
+when both agree: the shift is large (PSI) and not chance (KS). Drift does not show that a model is
+wrong; only outcomes do.
 """
 
 from dataclasses import dataclass
@@ -15,22 +15,22 @@ from scipy.special import kolmogorov
 Floats = NDArray[np.float64]
 
 PSI_MIN: Final = 0.25
-"""From here on a shift is called large (the usual scorecard thresholds: 0.1 and 0.25; Siddiqi
+"""From here on a shift counts as large (the usual scorecard thresholds: 0.1 and 0.25; Siddiqi
 2006, Credit Risk Scorecards, ch. 10)."""
 P_MAX: Final = 1e-3
-"""Of the two-sample test, over all features together (Bonferroni)."""
+"""Significance level of the two-sample test, over all features together (Bonferroni)."""
 ROWS_MIN: Final = 500
-"""On either side: with fewer, ten bins of equal customers differ by more than 0.1 by chance."""
+"""Rows needed on either side: with fewer, ten equal bins differ by more than 0.1 by chance."""
 BINS: Final = 10
 SHARE_MIN: Final = 1e-4
 """An empty bin counts as this share: PSI would be infinite otherwise."""
 SCORE: Final = "score"
-"""The name under which the probability itself is judged."""
+"""The name under which the probability itself is compared."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """One feature, or the score."""
+    """The drift of one feature, or of the score."""
 
     feature: str
     psi: float
@@ -44,7 +44,7 @@ class Drift:
 def drift(name: str, reference: Floats, current: Floats, tests: int) -> Drift:
     """Compare one column, float64[n] with float64[m]; NaN is a value of its own.
 
-    `tests`: how many are made together.
+    `tests`: the number of columns compared together.
     """
     distance, p = two_sample(reference, current)
     index = psi(reference, current)
@@ -60,7 +60,7 @@ def drift(name: str, reference: Floats, current: Floats, tests: int) -> Drift:
 
 
 def psi(reference: Floats, current: Floats) -> float:
-    """Population stability index over the reference's tenths, the missing a bin of their own.
+    """Return the population stability index over the reference's tenths; NaN is its own bin.
 
     sum((a - e) ln(a / e)). Ties make fewer, larger bins. 0 where either side is empty.
     """
@@ -73,7 +73,7 @@ def psi(reference: Floats, current: Floats) -> float:
 
 
 def two_sample(reference: Floats, current: Floats) -> tuple[float, float]:
-    """Kolmogorov-Smirnov distance and asymptotic p (Smirnov 1948); missing sorts last."""
+    """Return the Kolmogorov-Smirnov distance and asymptotic p (Smirnov 1948); NaN sorts last."""
     n, m = len(reference), len(current)
     if n == 0 or m == 0:
         return 0.0, 1.0
@@ -83,7 +83,7 @@ def two_sample(reference: Floats, current: Floats) -> tuple[float, float]:
     distance = np.abs(
         np.searchsorted(a, at, side="right") / n - np.searchsorted(b, at, side="right") / m
     ).max()
-    # NaN as infinity has full mass at the end: its share shows in the last step before it.
+    # NaN sorts as infinity, where all mass is reached: its share shows in the step before.
     return float(distance), float(kolmogorov(distance * np.sqrt(n * m / (n + m))))
 
 

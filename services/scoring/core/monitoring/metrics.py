@@ -1,7 +1,7 @@
-"""How well probabilities rank and how true their level is, with weighted rows.
+"""Measures of ranking and calibration of probabilities, with weighted rows.
 
-What it is for: one weighted ROC-AUC, log loss and calibration error for the gate and for what
-came of past scores. It never chooses rows and never reads a label that has not matured.
+The promotion gate and model monitoring share one weighted ROC-AUC, log loss and calibration
+error. This module never chooses rows and never reads a label that has not matured.
 """
 
 from typing import Final
@@ -13,11 +13,11 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 PROBABILITY_MIN: Final = 1e-7
-"""Log loss clips here, so that one certain mistake costs 16, not infinity."""
+"""Log loss clips here, so that one certain mistake costs 16 instead of infinity."""
 BINS: Final = 10
-"""Of equal weight, for the calibration error."""
+"""Bins of equal weight for the calibration error."""
 LIFT_SHARE: Final = 0.10
-"""Share of customers an owner can attend to."""
+"""Share of customers that an owner can attend to."""
 
 
 class Ranking:
@@ -30,7 +30,7 @@ class Ranking:
         self._silent = silent[self._order]
 
     def auc(self, weight: Floats) -> float:
-        """Weighted ROC-AUC, ties count half; NaN unless both labels have weight."""
+        """Return the weighted ROC-AUC, ties count half; NaN unless both labels have weight."""
         if not len(weight):
             return float("nan")
         w = weight[self._order]
@@ -42,13 +42,13 @@ class Ranking:
 
 
 def row_loss(silent: Bools, p: Floats) -> Floats:
-    """Log loss of each row, nats."""
+    """Return the log loss of each row in nats."""
     q = np.clip(p, PROBABILITY_MIN, 1.0 - PROBABILITY_MIN)
     return -np.where(silent, np.log(q), np.log1p(-q))
 
 
 def calibration_error(silent: Bools, p: Floats, weight: Floats) -> float:
-    """Mean distance of probability and outcome over bins of equal weight (ECE)."""
+    """Return the mean distance of probability and outcome over bins of equal weight (ECE)."""
     order = np.argsort(p, kind="stable")
     w = weight[order]
     if not w.sum() > 0:
@@ -59,7 +59,7 @@ def calibration_error(silent: Bools, p: Floats, weight: Floats) -> float:
 
 
 def lift(silent: Bools, p: Floats, weight: Floats) -> float:
-    """Share silent among the tenth of highest probability, over the share among all."""
+    """Return the silent share among the tenth of highest probability, over that among all."""
     order = np.argsort(-p, kind="stable")
     w = weight[order]
     top = np.cumsum(w) <= LIFT_SHARE * w.sum()

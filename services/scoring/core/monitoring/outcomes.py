@@ -1,7 +1,7 @@
-"""What came of past scores: the customer's own later purchase days, read from the state.
+"""Outcomes of past scores, from the customer's later purchase days in the state.
 
-What it is for: outcomes without a second look at events, and what the scores were worth. It
-never counts a customer whose horizon is not over.
+Outcomes are found without reading events again, and the scores are measured against them. A
+customer is never counted before the horizon has passed.
 """
 
 from dataclasses import dataclass
@@ -25,14 +25,14 @@ Ints = NDArray[np.int64]
 
 ROWS_MIN: Final = 200
 LABEL_MIN: Final = 25
-"""Fewer rows, or fewer of either label, say nothing of a group."""
+"""A group with fewer rows, or with fewer of either label, is not measured."""
 NEW_DAYS: Final = 91.0
-"""New for a quarter, as in the gate's segments."""
+"""A customer is new for a quarter, as in the gate's segments."""
 
 
 @dataclass(frozen=True, slots=True)
 class Worth:
-    """What the scores of one group were worth."""
+    """The quality of one group's scores."""
 
     segment: str
     rows: int
@@ -47,7 +47,7 @@ class Worth:
 
 
 def next_purchase_days(states: NDArray[np.void], after: Ints) -> Floats:
-    """First purchase day >= `after` of each customer, float64[n] UTC days; +inf without one."""
+    """float64[n]: first purchase day >= `after` of each customer, UTC days; +inf without one."""
     last = day_of(states["last"][:, Kind.PURCHASE - 1])
     row, day = unpack(np.ascontiguousarray(states["days"]), last)
     found = np.full(len(states), np.inf)
@@ -57,23 +57,23 @@ def next_purchase_days(states: NDArray[np.void], after: Ints) -> Floats:
 
 
 def first_day(called_at: Floats, bought_that_day: Bools) -> Ints:
-    """The day from which a purchase counts as a return, int64[n].
+    """Return the day from which a purchase counts as a return, int64[n].
 
-    The day of the call itself, unless a purchase of that day was known at the call: the state
-    keeps days, and a second purchase on one day cannot be told from the first.
+    It is the day of the score itself, unless a purchase of that day was known then: the state
+    keeps days, and a second purchase on one day is indistinguishable from the first.
     """
     return day_of(called_at) + bought_that_day
 
 
 def last_day(called_at: Floats, horizon_days: Ints) -> Ints:
-    """The last day of the horizon, int64[n]: to the nearest whole day."""
+    """Return the last day of the horizon, int64[n], rounded to the nearest whole day."""
     return np.asarray(np.round(called_at / DAY_S).astype(np.int64) + horizon_days - 1)
 
 
 def segments_of(
     purchase_days: Floats, recency_days: Floats, tenure_days: Floats, horizon_days: Ints
 ) -> dict[str, Bools]:
-    """Groups that are watched apart; `all` first."""
+    """Return the groups that are monitored separately; `all` is first."""
     once, recent = purchase_days <= 1, recency_days <= horizon_days
     return {
         "all": np.ones(len(once), np.bool_),
@@ -86,7 +86,7 @@ def segments_of(
 
 
 def worth(segment: str, silent: Bools, p: Floats, weight: Floats) -> Worth | None:
-    """Measures of one group's rows; None where there are too few to say anything."""
+    """Measure one group's rows; None where there are too few."""
     kept = weight > 0
     silent, p, weight = silent[kept], p[kept], weight[kept]
     if len(silent) < ROWS_MIN or min(int(silent.sum()), int((~silent).sum())) < LABEL_MIN:

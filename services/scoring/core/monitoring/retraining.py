@@ -1,6 +1,6 @@
-"""When to train again: on schedule, or sooner while an alarm stands.
+"""Decides when to train again: on schedule, or sooner while an alarm is active.
 
-What it is for: one decision with its reason. It never trains.
+It returns the decision with its reason and never trains.
 """
 
 from collections.abc import Mapping
@@ -14,10 +14,10 @@ def due(
     every_days: int,
     pause_days: int,
 ) -> str | None:
-    """Why to train now; None: not yet.
+    """Return why to train now, or None if training is not due.
 
-    An alarm trains at most once in `pause_days`: what the last training could not mend, the same
-    data will not mend tomorrow.
+    An alarm causes at most one training in `pause_days`: what the last training could not
+    improve, the same data will not improve tomorrow.
     """
     if last is None:
         return "nothing was ever trained"

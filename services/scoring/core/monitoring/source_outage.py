@@ -1,8 +1,8 @@
-"""Sources that stopped delivering: their customers are not silent, nothing is heard of them.
+"""Detects sources that stopped delivering: their customers are not silent, only unobserved.
 
-What each source of purchases usually delivers is kept with the offset of each partition, as plain
-numbers. A source is taken as stopped once so many purchases are missing that chance is no
-explanation, and for longer than it ever pauses. It never looks at a customer.
+The usual deliveries of each source of purchases are kept with the offset of each partition, as
+plain numbers. A source counts as stopped once so many purchases are missing that chance is no
+explanation, and for longer than its usual pauses. This module never reads a customer's state.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,22 +11,22 @@ from typing import Final
 from services.scoring.core.features.events import DAY_S
 
 SOURCES_MAX: Final = 16
-"""Sources of one partition that are kept: those that delivered last. A company has a handful."""
+"""Sources kept per partition: those that delivered last. A company has a handful."""
 RATE_LIFE_S: Final = 14 * DAY_S
 """Half-life of the usual rate: two weeks, so that a weekend counts for little."""
 PAUSE_LIFE_S: Final = 28 * DAY_S
-"""Half-life of the longest usual pause: four weekends are remembered."""
+"""Half-life of the longest usual pause: it covers four weekends."""
 MISSING_MIN: Final = 20.0
-"""Purchases that must be missing: at the usual rate none comes by chance once in 5e8."""
+"""Purchases that must be missing: at the usual rate, chance gives none once in 5e8."""
 RATE_MIN: Final = 5.0
-"""Purchases a day and partition, below which a source is a handful of customers: that they all
-stay away is their silence, and not the source's."""
+"""Purchases per day and partition below which a source is a handful of customers: if they all
+stay away, the silence is theirs and not the source's."""
 PAUSES: Final = 2.0
-"""A stop lasts twice as long as the longest usual pause (a night, a weekend), ..."""
+"""A stop lasts at least twice as long as the longest usual pause (a night, a weekend), ..."""
 STOP_S_MIN: Final = 0.25 * DAY_S
 """... and a quarter of a day: upstream jobs are late."""
 KNOWN_S_MIN: Final = 7 * DAY_S
-"""A source is known after a week: with a weekend."""
+"""A source is known after a week, which includes a weekend."""
 LN2: Final = 0.6931471805599453
 
 Known = Mapping[str, list[float]]
@@ -34,9 +34,9 @@ Known = Mapping[str, list[float]]
 
 
 def observe(known: Known, purchases: Iterable[tuple[str, float]]) -> dict[str, list[float]]:
-    """What is known after these live purchases: (source, Unix seconds UTC) in any order.
+    """Update what is known by live purchases, (source, Unix seconds UTC) in any order.
 
-    The rate is an exponentially decayed count; late purchases count, but move no time back.
+    The rate is an exponentially decayed count; late purchases count but move no time back.
     """
     found = {source: list(numbers) for source, numbers in known.items()}
     for source, at in sorted(purchases, key=lambda one: one[1]):
@@ -49,7 +49,7 @@ def observe(known: Known, purchases: Iterable[tuple[str, float]]) -> dict[str, l
 
 
 def stopped(known: Known, now: float) -> list[str]:
-    """The sources of which purchases are missing at `now` (Unix seconds UTC)."""
+    """Return the sources with missing purchases at `now` (Unix seconds UTC)."""
     return [
         source
         for source, (rate, pause, last, first) in known.items()

@@ -1,10 +1,11 @@
-"""Rows whose outcome somebody tried to change: what training may learn from them.
+"""Training weights for customers who were warned about or held out (IPCW).
 
-A task that was raised can bring a customer back who would have left; such a return is no proof
+A retention task can bring back a customer who would have left; such a return does not prove
 that the customer would have stayed. Where a random holdout exists, rows that reached a treatment
 and got it are left out, and the held-out rows that reached one stand for both, with weight
-1 / share held out (inverse probability of censoring, Robins & Finkelstein 2000). Without one, a
-return after a task counts half. It never reads a verdict: the outcome is what the customer did.
+1 / share held out (inverse probability of censoring, Robins & Finkelstein 2000). Without a
+holdout, a return after a task counts half. Verdicts are not read: the outcome is what the
+customer did.
 """
 
 from collections.abc import Sequence
@@ -22,41 +23,41 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
 HELD_OUT_MIN: Final = 50
-"""Held-out rows below which their share, and so their weight, would be a guess."""
+"""With fewer held-out rows, their share, and so their weight, would be a guess."""
 WEIGHT_MAX: Final = 20.0
-"""A holdout below 5 %: a few rows must not decide the model."""
+"""Reached by a holdout below 5 %: a few rows must not decide the model."""
 RETURN_WEIGHT: Final = 0.5
-"""Of a return after a task, without a holdout: as likely their own doing as ours."""
+"""Weight of a return after a task without a holdout: the task caused it as likely as not."""
 UNTREATED, TREATED, HELD_OUT = 0, 1, 2
 
 
 class TreatmentWindow(NamedTuple):
-    """A time in which a customer was treated, or left alone on purpose."""
+    """A period in which a customer was treated or held out."""
 
     customer: str
     held_out: bool
     start: datetime
     until: datetime | None
-    """None: a horizon after `start`."""
+    """None: one horizon after `start`."""
 
 
 @dataclass(frozen=True, slots=True)
 class TreatmentWindows:
-    """n windows as columns; customers as indices of a table."""
+    """n windows as columns; customers are indices into a table."""
 
     customer: Ints
     held_out: Bools
     start: Floats
     """Unix seconds, UTC."""
     until: Floats
-    """NaN: a horizon after `start`."""
+    """NaN: one horizon after `start`."""
 
     def arms(self, cutoff: float, horizon_days: int, next_purchase: Floats) -> NDArray[np.int8]:
-        """Which customers reached a treatment before their outcome at this cutoff was decided.
+        """Find the customers who reached a treatment before their outcome was decided.
 
-        int8[customers] of UNTREATED, TREATED, HELD_OUT. `next_purchase` float64[customers]: time
-        of the first purchase at or after the cutoff, +inf for none. Who had bought again before
-        the window began was not changed by it.
+        int8[customers] of UNTREATED, TREATED, HELD_OUT at this cutoff. `next_purchase`
+        float64[customers]: time of the first purchase at or after the cutoff, +inf for none. A
+        window did not affect customers who had bought again before it began.
         """
         end = cutoff + horizon_days * DAY_S
         until = np.where(np.isnan(self.until), self.start + horizon_days * DAY_S, self.until)
@@ -65,13 +66,13 @@ class TreatmentWindows:
         reached = (self.start < end) & (until > cutoff) & open_then
         found = np.full(len(next_purchase), UNTREATED, np.int8)
         found[self.customer[reached & self.held_out]] = HELD_OUT
-        # A task that was raised after all is a treatment, whatever was held out before.
+        # A task that was raised after all is a treatment, even if the customer was held out before.
         found[self.customer[reached & ~self.held_out]] = TREATED
         return found
 
 
 def treatments_of(windows: Sequence[TreatmentWindow], customers: Sequence[str]) -> TreatmentWindows:
-    """Columns, for the customers that a table has (ascending ids); others are left out."""
+    """Return the columns for a table's customers (ascending ids); other customers are left out."""
     index = {customer: at for at, customer in enumerate(customers)}
     known = [w for w in windows if w.customer in index]
     return TreatmentWindows(
@@ -85,7 +86,7 @@ def treatments_of(windows: Sequence[TreatmentWindow], customers: Sequence[str]) 
 
 
 class Weights(NamedTuple):
-    """Of a row that reached a treatment; all others count 1."""
+    """Weights of rows that reached a treatment; all others weigh 1."""
 
     treated_silent: float
     treated_returned: float
@@ -98,7 +99,7 @@ class Weights(NamedTuple):
 
 
 def weights_of(treated: int, held_out: int) -> Weights:
-    """What rows of each kind count, where so many of each reached a treatment."""
+    """Return the weights, given the numbers of treated and of held-out rows."""
     if treated == 0:
         return Weights(1.0, 1.0, 1.0)
     if held_out >= HELD_OUT_MIN:
@@ -107,7 +108,7 @@ def weights_of(treated: int, held_out: int) -> Weights:
 
 
 def weigh(arm: NDArray[np.int8], silent: Bools) -> tuple[Floats, str]:
-    """Weight of each row (0: leave it out), and what was done in one sentence."""
+    """Return the weight of each row (0: left out) and a sentence that describes the weighting."""
     n, m = int((arm == TREATED).sum()), int((arm == HELD_OUT).sum())
     weights = weights_of(n, m)
     if n == 0:

@@ -1,8 +1,8 @@
-"""When a silent customer is looked at next.
+"""When a silent customer is assessed next.
 
-Every look reads and may publish, so ordinary silences cost none; from `lapse.ORDINARY_SHARE` of
-the lapse length on, looks come often enough that no silence grows by more than
-`LOOK_SHARE` of it unseen.
+Every assessment reads and may publish, so ordinary silences cost none. From
+`lapse.ORDINARY_SHARE` of the lapse length on, assessments come often enough that no silence grows
+by more than `LOOK_SHARE` of it unnoticed.
 """
 
 from typing import Final
@@ -17,47 +17,49 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 LOOK_SHARE: Final = 0.05
-"""Of the lapse length, between two looks at a silence that is no longer ordinary: 1.4 of 28 days,
-9 of 180."""
+"""Share of the lapse length between two assessments of a silence that is no longer ordinary: 1.4 of
+28 days, 9 of 180."""
 LOOK_SHARE_DORMANT: Final = 0.025
-"""The same of a dormant customer, about whom a warning is decided: one that is due at 0.7 then
+"""The same for a dormant customer, because a warning is then decided: one that is due at 0.7
 comes before three quarters."""
 LOOK_DAYS_MIN: Final = 1.0
-"""A band says no more than a day does; bounds the sweep at one look a customer and day."""
+"""A band is no finer than a day; limits the sweep to one assessment per customer and day."""
 LOOK_DAYS_MAX: Final = 14.0
-"""Bounds how late a change of model or setting reaches a customer who buys once a year."""
+"""Limits how late a changed model or setting reaches a customer who buys once a year."""
 LOOK_GONE_DAYS: Final = 7.0
 """After the lapse length little changes."""
 DUST_DAYS: Final = 1e-6
-"""A tenth of a second: two spans up to one instant differ by less in their last digits."""
+"""A tenth of a second: two spans up to one instant differ by less through rounding."""
 
 
 def ebbing(lapses: Lapses) -> Bools:
-    """bool[n]: the silence is no ordinary one, and has not reached the lapse length."""
+    """bool[n]: the silence is not ordinary any more, and has not reached the lapse length."""
     return np.asarray((lapses.share >= ORDINARY_SHARE) & ~lapses.reached)
 
 
 def newly_reached(lapses: Lapses, now: Floats, before: Floats) -> Bools:
-    """bool[n]: the silence has reached the lapse length since `before`; times in Unix seconds UTC,
-    NaN (never) is not before anything."""
+    """bool[n]: the silence has reached the lapse length since `before`.
+
+    Times are Unix seconds UTC; NaN (never assessed) gives False.
+    """
     then = lapses.silence - (now - before) / DAY_S
     return np.asarray(lapses.reached & (then < lapses.days - DUST_DAYS))
 
 
 def look_step_days(lapses: Lapses) -> Floats:
-    """Days between two looks at a silence that is no longer ordinary, float64[n]."""
+    """Return the days between two assessments of a silence no longer ordinary, float64[n]."""
     share = np.where(lapses.share >= DORMANT_SHARE, LOOK_SHARE_DORMANT, LOOK_SHARE)
     return np.maximum(share * lapses.days, LOOK_DAYS_MIN)
 
 
 def next_look(lapses: Lapses, now: Floats, wanted: Floats) -> Floats:
-    """When the silence sweep looks again, float64[n], Unix seconds UTC.
+    """Return when the silence sweep assesses next, float64[n], Unix seconds UTC.
 
     ordinary   when the silence ceases to be ordinary (`ORDINARY_SHARE` of the lapse length).
     ebbing     after `look_step_days`.
     gone       after a week.
     prospect   after the longest step: a first purchase is an event anyway.
-    Always between `LOOK_DAYS_MIN` and `LOOK_DAYS_MAX` days from `now`, and no later than `wanted`
+    Always between `LOOK_DAYS_MIN` and `LOOK_DAYS_MAX` days from `now`, but no later than `wanted`
     (Unix seconds; inf where nothing else waits for a time).
     """
     step = np.where(

@@ -1,21 +1,21 @@
-"""Risk bands: a probability in one of four words, without flicker.
+"""Risk bands: a probability as one of four words, without flicker.
 
-What it is for: the step from a number to something a person acts on. It never decides who
-is warned about (policy) or what is published (`material`).
+A band turns a number into something that a person acts on. This module never decides which
+customers are warned about (policy) or what is published (`publication`).
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 NO_BAND = -1
-"""A customer who was never assessed."""
+"""The code of a customer who was never assessed."""
 
 THRESHOLDS = (0.25, 0.5, 0.75)
 """Lower ends of watch, high and critical."""
 
 HYSTERESIS = 0.05
 """How far below its lower end a band is kept. A silent day moves 99 of 100 customers of a
-grocery panel by less than 0.02, so it takes an event, not a look, to go down again."""
+grocery panel by less than 0.02, so it takes an event, not an assessment, to go down again."""
 
 
 def band_index(
@@ -24,7 +24,7 @@ def band_index(
     thresholds: tuple[float, float, float] = THRESHOLDS,
     hysteresis: float = HYSTERESIS,
 ) -> NDArray[np.int8]:
-    """Band of each probability as an index into `shared.contracts.risk.BANDS`, int8[n].
+    """Return each probability's band as an index into `shared.contracts.risk.BANDS`, int8[n].
 
     A band is entered upwards at its threshold and left downwards only below threshold -
     hysteresis. `previous` is the band before, `NO_BAND` for none.

@@ -1,8 +1,8 @@
 """Buy-till-you-die models of purchase days: BG/NBD and MBG/NBD, as columns.
 
-What it is for: the probabilities that follow from three numbers per customer, fitted by maximum
-likelihood. It never sees money, never looks at a clock, and never calls P(dead) churn: who
-bought once has P(alive) = 1 in BG/NBD by construction; what churn means here is
+The probabilities follow from three numbers per customer and from parameters fitted by maximum
+likelihood. Money and the clock are never read, and P(dead) is never called churn: a customer with
+one purchase has P(alive) = 1 in BG/NBD by construction. Churn here is
 `no_purchase_probability`.
 
     x    repeat purchase days (purchase days - 1, at least 0)
@@ -37,24 +37,24 @@ Floats = NDArray[np.float64]
 Model = Literal["bg", "mbg"]
 
 LOG_BOUND: Final = 9.0
-"""Each parameter lies within e^-9 .. e^9, alpha in units of the mean age. Where nobody leaves, or
-all buy at one rate, the likelihood rises for ever; beyond this no prediction changes."""
+"""Each parameter lies within e^-9 .. e^9, alpha in units of the mean age. Where no customer leaves,
+or all buy at one rate, the likelihood rises for ever; beyond this no prediction changes."""
 STEPS_MAX: Final = 500
 """L-BFGS-B needs about 30."""
 STARTS: Final = ((0.5, 0.25, 0.5, 2.5), (1.0, 0.1, 0.1, 5.0))
 """(r, alpha / mean age, a, b). The likelihood has one maximum on real histories; the second
 start is for flat ones."""
 POLE: Final = 1e-6
-"""The expectation's closed form is 0/0 at a = 1: nearer than this it is taken beside it."""
+"""The expectation's closed form is 0/0 at a = 1: nearer than this, a is moved off 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """What is fitted: rate ~ Gamma(r, alpha), leaving ~ Beta(a, b)."""
+    """The fitted parameters: rate ~ Gamma(r, alpha), leaving ~ Beta(a, b)."""
 
     r: float
     alpha: float
-    """In the unit of time that the columns have."""
+    """In the time unit of the columns."""
     a: float
     b: float
     model: Model = "bg"
@@ -63,14 +63,14 @@ class Parameters:
 def fit(
     x: Floats, t_x: Floats, age: Floats, *, weight: Floats | None = None, model: Model = "bg"
 ) -> Parameters:
-    """Maximum likelihood over customers, columns of one length n; `weight` 1 each unless given.
+    """Fit by maximum likelihood over n customers, given as columns; `weight` defaults to 1 each.
 
     Deterministic. Raises ValueError when there is no customer, or when the columns break
     0 <= t_x <= age, x >= 0, or are not finite.
     """
     _check(x, t_x, age)
     unit = max(float(age.mean()), np.finfo(float).tiny)
-    # Many customers share the three numbers: the likelihood is summed over distinct ones.
+    # Many customers share the three numbers: the likelihood is summed over distinct rows.
     rows, group = np.unique(
         np.stack([x, t_x / unit, age / unit], axis=1), axis=0, return_inverse=True
     )
@@ -94,13 +94,13 @@ def fit(
 
 
 def log_likelihood(parameters: Parameters, x: Floats, t_x: Floats, age: Floats) -> Floats:
-    """Of each customer's history, shape [n]."""
+    """Return the log-likelihood of each customer's history, shape [n]."""
     stays, left, shared = _parts(parameters, x, t_x, age)
     return np.asarray(shared + np.logaddexp(stays, left))
 
 
 def alive_probability(parameters: Parameters, x: Floats, t_x: Floats, age: Floats) -> Floats:
-    """P(has not left by age), shape [n]. Not a churn score: see the module's first words."""
+    """P(has not left by age), shape [n]. Not a churn score: see the module's docstring."""
     stays, left, _ = _parts(parameters, x, t_x, age)
     return np.asarray(np.exp(stays - np.logaddexp(stays, left)))
 
@@ -123,7 +123,7 @@ def expected_purchases(
 ) -> Floats:
     """E[purchase days in (age, age + horizon]], shape [n] (Fader, Hardie & Lee 2005, eq. 10).
 
-    With Euler's transformation of 2F1, whose parameters then do not grow with x.
+    Uses Euler's transformation of 2F1: its parameters do not grow with x.
     """
     r, alpha, a, b, _ = astuple(parameters)
     a = 1.0 + POLE if abs(a - 1.0) < POLE else a
@@ -142,7 +142,7 @@ def _first_may_leave(model: Model) -> int:
 def _parts(
     parameters: Parameters, x: Floats, t_x: Floats, age: Floats
 ) -> tuple[Floats, Floats, Floats]:
-    """Log-likelihood of "stays" and of "left after the newest", less what both share; that."""
+    """Return log-likelihoods of "stays" and "left after the newest", and their common summand."""
     r, alpha, a, b, model = astuple(parameters)
     chances = x + _first_may_leave(model)  # how often the customer could have left
     prior = betaln(a, b)
@@ -159,7 +159,7 @@ def _parts(
 def _loss(
     log_parameters: Floats, x: Floats, t_x: Floats, age: Floats, share: Floats, model: Model
 ) -> tuple[float, Floats]:
-    """Mean negative log-likelihood and its gradient by the logarithms of r, alpha, a, b."""
+    """Return the mean negative log-likelihood and its gradient by the logs of r, alpha, a, b."""
     r, alpha, a, b = np.exp(log_parameters)
     stays, left, shared = _parts(Parameters(r, alpha, a, b, model), x, t_x, age)
     either = np.logaddexp(stays, left)

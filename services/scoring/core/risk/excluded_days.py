@@ -1,7 +1,7 @@
-"""What is no silence: the company's own closures, and absences that were announced.
+"""Days that do not count as silence: the company's closures and announced absences.
 
-Days on which a customer could not buy, or said not to, do not count towards a lapse. It never
-decides anything: `lapse.lapses` takes these days off the silence.
+Days on which a customer could not buy, or had announced not to, do not count towards a lapse. This
+module decides nothing: `lapse.lapses` subtracts these days from the silence.
 """
 
 from datetime import date, timedelta
@@ -21,12 +21,12 @@ Span = tuple[float, float]
 """From the first instant to the one after the last, Unix seconds UTC."""
 
 CLOSURES_MAX: Final = 200
-"""Closures of one calendar: four a year for half a century; each costs a pass per batch."""
+"""Closures of one calendar: four a year for half a century; each costs one pass per batch."""
 EPOCH: Final = date(1970, 1, 1)
 
 
 class Closure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"from_": "from"}):
-    """Days on which the company was closed to everybody; both days are included, UTC."""
+    """A closure of the company for all customers; both days are included, UTC."""
 
     from_: date
     until: date
@@ -40,7 +40,7 @@ class ClosureCalendar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def closures_of(plain: object) -> tuple[Span, ...]:
-    """The closures of a calendar read from YAML or JSON. Raises Invalid naming the field.
+    """Return the closures of a calendar read from YAML or JSON; raises Invalid naming the field.
 
     >>> closures_of({"closures": [{"from": "1970-01-02", "until": "1970-01-03"}]})
     ((86400.0, 259200.0),)

@@ -1,8 +1,8 @@
-"""The one clock of a customer: how long a silence must last to be a lapse of this customer.
+"""The lapse clock: how long a silence of a customer must last to count as a lapse.
 
-A lapse is measured against the customer's own rhythm (docs/warning.md). Bands, looks, publication,
-behaviour states and signs of silence all derive from this length. It depends on purchases alone,
-so that it never changes during a silence.
+A lapse is measured against the customer's own rhythm (docs/warning.md). Bands, the schedule of
+assessments, publication, behaviour states and signs of silence all derive from this length. It
+depends on purchases alone, so that it never changes during a silence.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ SEASON_FACTOR: Final = 1.25
 SEASON_DAYS_MAX: Final = 450.0
 """A year and a season: a yearly buyer who misses the season is noticed in the next quarter."""
 ORDINARY_SHARE: Final = 0.4
-"""Up to this share of the lapse length a silence is ordinary: nothing has happened yet."""
+"""Up to this share of the lapse length a silence is ordinary and means nothing yet."""
 DORMANT_SHARE: Final = 0.6
 """From this share on a customer is dormant. 40 % of the length are left: 11 of at least 28 days,
 which an owner needs to get in touch and see an effect."""
@@ -32,30 +32,30 @@ which an owner needs to get in touch and see an effect."""
 
 @dataclass(frozen=True, slots=True)
 class LapseClock:
-    """What a deployment sets of the lapse length, and what is assumed without an own rhythm."""
+    """A deployment's settings of the lapse length, and the prior for customers without a rhythm."""
 
     gaps: float = 4.0
     """Lapse length in usual gaps."""
     days_min: float = 28.0
-    """A shorter silence is none: holidays and colds take as long."""
+    """A shorter silence is no lapse: holidays and colds take as long."""
     days_max: float = 180.0
     """Half a year without a purchase is a lapse, however seldom the customer bought."""
     prior: Prior = PRIOR
-    """Towards which the usual gap is held while purchases are few."""
+    """The usual gap is held towards it while purchases are few."""
     closures: tuple[tuple[float, float], ...] = ()
-    """Spans on which the company was closed, Unix seconds UTC, in order and apart (`pauses`)."""
+    """Spans of closures, Unix seconds UTC, ascending and disjoint (`excluded_days`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lapses:
-    """The silences of customers beside their lapse lengths; columns of n, NaN for prospects."""
+    """The silences of n customers and their lapse lengths, as columns; NaN for prospects."""
 
     days: Floats
     """Lapse length."""
     silence: Floats
-    """Days since the last purchase that count (`pauses`)."""
+    """Days since the last purchase that count, without `excluded_days`."""
     gap: Floats
-    """Usual gap in days, from which the length follows."""
+    """Usual gap in days, from which the lapse length follows."""
     own: Bools
     """Whether the customer has a rhythm of their own."""
 
@@ -76,12 +76,12 @@ class Lapses:
 
 
 def own_rhythm(x: Floats) -> Bools:
-    """bool[n]: has bought on enough days for a rhythm of their own."""
+    """bool[n]: the customer has bought on enough days for a rhythm of their own."""
     return np.asarray(x[:, feature_index["purchase_days"]] >= RHYTHM_DAYS_MIN)
 
 
 def usual_gap_days(x: Floats, clock: LapseClock) -> Floats:
-    """The usual gap in days, float64[n]: the mean of the last gaps, or one held to the prior."""
+    """Return the usual gap in days, float64[n]: mean of the last gaps, or one held to the prior."""
     return np.where(
         own_rhythm(x),
         x[:, feature_index["gap_recent_days"]],
@@ -90,11 +90,11 @@ def usual_gap_days(x: Floats, clock: LapseClock) -> Floats:
 
 
 def lapses(x: Floats, clock: LapseClock, paused_days: Floats | None = None) -> Lapses:
-    """The lapse length and silence of each row of X, float64[n, F].
+    """Return the lapse length and the silence of each row of X, float64[n, F].
 
     The length is `gaps` usual gaps, within the clock's bounds. Where a silence of this length
     began at the same time a year ago, and ended, the customer is a seasonal buyer: the length is
-    then `SEASON_FACTOR` times that silence. `paused_days` (`pauses`) do not count as silence.
+    then `SEASON_FACTOR` times that silence. `paused_days` (`excluded_days`) do not count.
     """
     gap = usual_gap_days(x, clock)
     days = np.clip(clock.gaps * gap, clock.days_min, clock.days_max)

@@ -1,4 +1,4 @@
-"""Probabilities and their log-odds, both ways."""
+"""Conversion between probabilities and log-odds."""
 
 from typing import Final
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 MARGIN: Final = 1e-12
-"""Probabilities are kept so far from 0 and 1 before their odds are taken."""
+"""Distance that probabilities keep from 0 and 1 before their odds are taken."""
 
 
 def sigmoid(z: Floats) -> Floats:

@@ -1,7 +1,7 @@
-"""The catalogue of reasons: what each says, when it is true, and what it quotes.
+"""The catalogue of reasons: what each means, when it holds, and which numbers it quotes.
 
-What it is for: the one list of reason codes that scoring may send. Each feature belongs to
-one reason, so that impacts add up. It never ranks (`reasons` does) and holds no sentences.
+It lists every reason code that scoring may send. Each feature belongs to one reason, so that
+impacts add up. It never ranks (`reasons` does) and holds no sentences.
 """
 
 from collections.abc import Callable
@@ -18,27 +18,27 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 NEW_DAYS: Final = 91.0
-"""A quarter: with one purchase, a customer is new until then, and seldom afterwards."""
+"""A quarter: a customer with one purchase is new until then, and seldom afterwards."""
 QUIET_DAYS: Final = 7.0
-"""Nobody who bought within the week is called quiet."""
+"""A customer who bought within the week is not called quiet."""
 ORDERS_MIN: Final = 2.0
-"""Recent orders (fading by half in 30 days) behind a fallen order value: one small order is
+"""Recent orders (fading by half in 30 days) needed for a fallen order value: one small order is
 chance."""
 SELDOM_DAYS: Final = 21.0
-"""An expected gap from here on is seldom: at a four-week horizon, nearly every customer
-whom the rhythm rule puts at 0.5 or above without being late is one of these."""
+"""An expected gap from here on is seldom: at a four-week horizon, this covers nearly every
+customer with 0.5 or above by the rhythm rule who is not late."""
 FALLEN: Final = 0.8
-"""At most four fifths of before is called falling; less of a difference is chance."""
+"""Falling means at most four fifths of before; a smaller difference is chance."""
 BEFORE_MIN: Final = 2.0
 """Fewer purchase days or interactions in four weeks are no level to fall from."""
 AMOUNT_MIN: Final = 0.01
-"""Reporting currency: who only ever got things for nothing has no order value to lose."""
+"""Reporting currency: a customer who never paid anything has no order value to lose."""
 NOTICE_DAYS: Final = 30.0
-"""Before the end of a contract, from which it explains a risk."""
+"""Days before the end of a contract from which it explains a risk."""
 SCORE_LOW: Final = 6.0
 """0-6 of 10: the detractors of the recommendation scale (Reichheld 2003)."""
 SCORE_DROP: Final = -3.0
-"""Points between two surveys that are a drop, whatever the level."""
+"""Change between two surveys that counts as a drop at any level, in points."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +48,17 @@ class ReasonSpec:
     code: str
     meaning: str
     features: tuple[str, ...]
-    """Whose contributions it speaks for."""
+    """Features with contributions that this reason explains."""
     otherwise: tuple[str, ...]
-    """Codes that speak for them where this one does not hold, the first that holds."""
+    """Codes that explain them where this reason does not hold; the first that holds is used."""
     facts: tuple[str, ...]
-    """What it quotes, names of `reason_facts.FACTS`; those that are NaN are left out."""
+    """Numbers that it quotes, names of `reason_facts.FACTS`; those that are NaN are left out."""
     holds: Callable[[Floats], Flags]
     points: Callable[[Floats], Floats]
     """Its score under the rule, >= 0: a change counts one, and one more for each doubling or
-    halving of the ordinary; a lasting trait counts less than one, so that changes lead."""
+    halving of the usual level; a lasting trait counts less than one, so that changes lead."""
     always: bool = False
-    """Told whenever it holds, even where the score owes it nothing."""
+    """Reported whenever it holds, even where it adds nothing to the score."""
 
 
 def _fact(x: Floats, name: str) -> Floats:
@@ -66,7 +66,7 @@ def _fact(x: Floats, name: str) -> Floats:
 
 
 def _fell(recent: str, before: str, least: float) -> Callable[[Floats], Flags]:
-    """True where there was a level of at least `least`, and it is clearly lower now."""
+    """Return a condition: there was a level of at least `least`, and it is clearly lower now."""
 
     def holds(x: Floats) -> Flags:
         old = _fact(x, before)
@@ -76,7 +76,7 @@ def _fell(recent: str, before: str, least: float) -> Callable[[Floats], Flags]:
 
 
 def _halvings(recent: str, before: str, floor: float) -> Callable[[Floats], Floats]:
-    """`floor` is added to both sides, so that 1 -> 0 is one halving and not endless many."""
+    """Return the points of a fall. `floor` is added to both sides: 1 -> 0 is one halving."""
     return lambda x: 1 + np.log2((_fact(x, before) + floor) / (_fact(x, recent) + floor))
 
 
@@ -112,13 +112,13 @@ def _dissatisfied(x: Floats) -> Flags:
 
 
 def _dissatisfaction(x: Floats) -> Floats:
-    # Points missing to 10, or lost since the survey before, against those that make a detractor.
+    # Points missing to 10, or lost since the survey before, relative to those of a detractor.
     missing = np.fmax(10 - _worst_score(x), -column(x, "survey_change"))
     return 1 + np.log2(np.maximum(missing / (10 - SCORE_LOW), 1))
 
 
 _RHYTHM: Final = ("silence_beyond_rhythm", "frequency_falling", "new_and_quiet", "seldom_buyer")
-"""Silence, frequency and money fade together: where one is not true, the next one is asked."""
+"""Silence, frequency and money fade together: where one does not hold, the next is tried."""
 
 REASONS: Final[tuple[ReasonSpec, ...]] = (
     ReasonSpec(
@@ -175,7 +175,7 @@ REASONS: Final[tuple[ReasonSpec, ...]] = (
         otherwise=_RHYTHM,
         facts=("order_value_recent", "order_value_before"),
         holds=_value_fell,
-        # An order for nothing at all is four halvings, not endless many.
+        # An order for nothing at all counts as four halvings instead of infinitely many.
         points=lambda x: 1 - np.log2(np.maximum(column(x, "order_value_trend"), 1 / 16)),
     ),
     ReasonSpec(
@@ -237,4 +237,4 @@ REASONS: Final[tuple[ReasonSpec, ...]] = (
     ),
 )  # fmt: skip
 REASON_INDEX: Final = {spec.code: at for at, spec in enumerate(REASONS)}
-"""Position of each code in `REASONS`; `publication.Assessed.reason` holds these."""
+"""Position of each code in `REASONS`."""

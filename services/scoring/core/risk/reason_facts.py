@@ -1,7 +1,7 @@
 """The numbers that a reason quotes, in units that an account owner understands.
 
-What it is for: one definition of each quoted number, computed from X alone, so that a
-sentence can always be checked against the stored features. NaN: not known of this customer.
+Each quoted number is defined once and computed from X alone, so that a sentence can always be
+checked against the stored features. NaN: not known of this customer.
 """
 
 import math
@@ -21,7 +21,7 @@ MONTH_DAYS: Final = 28.0
 
 
 def column(x: Floats, name: str) -> Floats:
-    """One feature of every customer, float64[n]."""
+    """Return one feature of every customer, float64[n]."""
     return x[:, feature_index[name]]
 
 
@@ -36,8 +36,8 @@ def _interactions_recent(x: Floats) -> Floats:
 
 def _interactions_before(x: Floats) -> Floats:
     # What the long memory holds and the short one no longer does: weights are >= 0, sum
-    # to (90 - 30) / ln 2, and leave out the recent; so a customer new to us is underrated,
-    # never said to fall.
+    # to (90 - 30) / ln 2, and leave out the recent; so a new customer's level is underestimated,
+    # and a fall is never reported for them.
     older = column(x, "interactions_decayed_90") - column(x, "interactions_decayed_30")
     return older * (LN2 * MONTH_DAYS / (90 - 30))
 

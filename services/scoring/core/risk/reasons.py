@@ -1,9 +1,9 @@
-"""Why: from contributions per feature to the few reasons that a customer's numbers support.
+"""Ranks the few reasons of an assessment, from contributions per feature.
 
-What it is for: ranking. A reason is given only where its condition holds in X, so that its
-sentence is true; where it does not, the next reason of `otherwise` that holds speaks for
-its features; where none holds, their contribution is not reported. A reason marked `always`
-(an open complaint) is told whenever it holds, with impact 0 where the score owes it nothing.
+A reason is given only where its condition holds in X, so that its sentence is true. Where it does
+not, the next reason of `otherwise` that holds explains its features; where none holds, their
+contribution is not reported. A reason marked `always` (an open complaint) is reported whenever it
+holds, with impact 0 where it adds nothing to the score.
 """
 
 import math
@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 TOP: Final = 3
-"""Reasons a task quotes: an owner reads three, and the fourth explains little."""
+"""Reasons that a task quotes: an owner reads three, and the fourth explains little."""
 
 _COLUMNS: Final = [np.array([feature_index[name] for name in spec.features]) for spec in REASONS]
 _ALWAYS: Final = np.array([spec.always for spec in REASONS])
@@ -34,10 +34,10 @@ _CANDIDATES: Final = [
 
 
 def reasons(contributions: Floats, x: Floats, top: int = TOP) -> list[list[Reason]]:
-    """Reasons of a model's assessments, per customer, by falling impact, at most `top`.
+    """Return the reasons of a model's assessments, per customer, by falling impact, up to `top`.
 
     `contributions` float64[n, F]: additions to the log-odds per feature (TreeSHAP, without
-    the constant); `x` float64[n, F]. Only what raises the risk, and `always` reasons.
+    the constant); `x` float64[n, F]. Only reasons that raise the risk, and `always` reasons.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         holds = _holds(x)
@@ -47,16 +47,16 @@ def reasons(contributions: Floats, x: Floats, top: int = TOP) -> list[list[Reaso
             for candidate in candidates:
                 speaks = holds[:, candidate]
                 impact[:, candidate] += np.where(speaks, share, 0.0)
-                # Only what raises the risk moves on: buying often must not hide a silence.
+                # Only a raised risk is passed on: buying often must not hide a silence.
                 share = np.where(speaks, 0.0, np.maximum(share, 0.0))
         return _ranked(impact, holds, x, top)
 
 
 def rule_reasons(x: Floats, top: int = TOP) -> list[list[Reason]]:
-    """Reasons of the rhythm rule's assessments, as `reasons`; impacts are `points`.
+    """Return the reasons of the rhythm rule's assessments, as `reasons`; impacts are `points`.
 
-    The rule's probability knows rhythm only. The other reasons stand beside it, so that an
-    open complaint or a fall in interactions is told from the first day, without a model.
+    The rule's probability depends on rhythm only. The other reasons stand beside it, so that an
+    open complaint or a fall in interactions is reported from the first day, without a model.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         holds = _holds(x)
@@ -82,7 +82,7 @@ def _ranked(impact: Floats, holds: Flags, x: Floats, top: int) -> list[list[Reas
                 facts={
                     name: facts[name][row]
                     for name in REASONS[at].facts
-                    # Not a number is "not known of this customer", and no valid JSON either.
+                    # NaN means "not known of this customer", and is no valid JSON either.
                     if not math.isnan(facts[name][row])
                 },
             )

@@ -1,8 +1,7 @@
-"""The rule for use without a model: each customer against their own buying rhythm.
+"""The rhythm rule, used without a model: each customer against their own buying rhythm.
 
-What it is for: a probability that needs no training. It never looks at money, interactions or
-feedback, and never at other customers: a customer's number does not depend on who else is in the
-batch.
+It gives a probability without training. It never reads money, interactions, feedback or other
+customers: a customer's number does not depend on who else is in the batch.
 
 The rule is MBG/NBD (Batislam, Denizel & Filiztekin 2007, Int. J. Res. Marketing 24(3) 201-209;
 the BG/NBD of Fader, Hardie & Lee 2005 in which a customer may also leave right after the
@@ -15,7 +14,7 @@ t days, then s days of silence, T = t + s, rate ~ Gamma(r, alpha), leaving ~ Bet
 
 P(no purchase | alive) is that of a customer who does not leave within H. Both factors grow
 with s, so the risk never falls while a customer is silent. Own gaps outweigh the prior
-after a few purchases; a customer with one purchase gets the prior, worn by the silence.
+after a few purchases; a customer with one purchase gets the prior, updated by the silence.
 """
 
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Prior:
-    """What is believed of a customer about whom nothing is known yet.
+    """What is assumed of a customer before any purchase is known.
 
     Chosen on the training cutoffs (never the test cutoffs) of three public purchase
     histories as one compromise for trades from groceries to music; the result is flat around it.
@@ -51,18 +50,18 @@ PRIOR: Final = Prior()
 
 
 def assessable(x: Floats) -> NDArray[np.bool_]:
-    """bool[n]: has bought at least once. Others are prospects and cannot churn."""
+    """bool[n]: the customer has bought at least once. Others are prospects and cannot churn."""
     return np.asarray(x[:, feature_index["purchases"]] > 0)
 
 
 def expected_gap_days(x: Floats, prior: Prior = PRIOR) -> Floats:
-    """The usual gap, held back towards the prior while purchases are few: (alpha + t) / (r + x)."""
+    """Return the usual gap, held towards the prior by few purchases: (alpha + t) / (r + x)."""
     repeats, span = _repeats(x)
     return np.asarray((prior.days + span) / (prior.purchases + repeats))
 
 
 def _repeats(x: Floats) -> tuple[Floats, Floats]:
-    """Repeat purchase days, and the days from the first purchase day to the newest."""
+    """Return repeat purchase days, and the days from the first purchase day to the newest."""
     repeats = x[:, feature_index["purchase_days"]] - 1
     return repeats, np.nan_to_num(x[:, feature_index["gap_mean_days"]]) * repeats
 

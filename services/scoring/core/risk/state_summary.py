@@ -1,6 +1,6 @@
-"""A customer's state in words that a person reads: how often, how much, when first and last.
+"""Summarises a customer's state for a person: how often, how much, when first and last.
 
-What it is for: the state summary of the API. It computes no feature and never reads a clock.
+This is the state summary of the API. It computes no feature and never reads a clock.
 """
 
 import math
@@ -25,7 +25,7 @@ Value = int | float | datetime | None
 
 
 def summary(states: NDArray[np.void]) -> dict[str, Value]:
-    """What the first of `states` holds; times in UTC, money in the reporting currency.
+    """Return the contents of the first of `states`; times in UTC, money in reporting currency.
 
     `<kind>s` and `last_<kind>_at` for each kind of event; the time is None where there was none.
     """

@@ -1,7 +1,7 @@
-"""What a customer's timer says beside a time: look as soon as can be, and why.
+"""Special values of a customer's timer: assess as soon as possible, and why.
 
-What it is for: the few times that mean something, for those who set a timer and those who find it
-due. It never decides when to look next (`rhythm`).
+They are shared by the code that sets timers and the code that finds them due. When to assess next
+is decided in `assessment_schedule`.
 """
 
 from typing import Final
@@ -13,22 +13,22 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 AFTER_BACKFILL: Final = 0.0
-"""A timer of whom an import touched (Unix seconds): due as soon as it has ended, and that look is
-the first."""
+"""The timer (Unix seconds) of a customer in a running import: due as soon as the import has ended,
+for the customer's first assessment."""
 
 AT_NEXT_TICK: Final = 1.0
-"""A timer of whom live events touched between ticks: due at the next one."""
+"""The timer of a customer with live events between ticks: due at the next tick."""
 
 PULLED: Final = 2.0
-"""A timer that somebody pulled from outside a turn, who may have changed more than that: what a
-worker remembers of the customer is read anew."""
+"""A timer set from outside a batch, by a writer who may have changed more than the timer: a worker
+reads its cached data of the customer again."""
 
 
 def at_once(due_at: Floats) -> Flags:
-    """bool[n]: the timer names no time of its own."""
+    """bool[n]: the timer holds one of the special values, not a time of its own."""
     return np.asarray(due_at <= PULLED)
 
 
 def onboarding(imported: Flags, due_at: Floats) -> Flags:
-    """bool[n]: an import touched the customer, and nobody has looked since."""
+    """bool[n]: an import touched the customer, who has not been assessed since."""
     return np.asarray(imported | (due_at == AFTER_BACKFILL))

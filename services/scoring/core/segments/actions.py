@@ -1,8 +1,8 @@
-"""Before and after a date or an action: equal windows of the same customers. Counts, no judgement.
+"""Compares the same customers before and after a date or an action: counts, no judgement.
 
-What it is for: what customers did in so many days before something, and in as many after it. An
-action has a day of its own for every customer; each is compared with themselves around it. It
-never says that the action made the difference: who got it was chosen, and time went on as well.
+The two windows have equal length. An action has its own day for every customer, and each customer
+is compared with themselves around it. A difference does not show that the action caused it: its
+receivers were chosen, and time passed as well.
 """
 
 from collections.abc import Mapping
@@ -27,14 +27,14 @@ HELP: Final = (
 
 
 class NamedAction(NamedTuple):
-    """An action as it is asked for."""
+    """An action as it is requested."""
 
     source: Source
     id: str
 
 
 def named(text: str) -> NamedAction:
-    """Invalid where the text names no action.
+    """Parse an action's name; raises Invalid where the text names no action.
 
     >>> named("campaign:spring:2026")
     NamedAction(source='campaign', id='spring:2026')
@@ -47,7 +47,7 @@ def named(text: str) -> NamedAction:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """Something that was done, and when first to whom."""
+    """An action, and each customer's first time of it."""
 
     name: str
     at: Mapping[str, datetime]
@@ -60,20 +60,20 @@ class Compared:
     before: Doing
     after: Doing
     left_out: int
-    """Of the group: their windows are not whole, so that they cannot be compared."""
+    """Members of the group without whole windows, who cannot be compared."""
 
 
 def days_of(at: Floats) -> Floats:
-    """Beginnings of the UTC days: each customer's windows are whole days, and the day itself is
-    the first of the window after."""
+    """Return the beginnings of the UTC days: windows are whole days, and the day itself is the
+    first of the window after."""
     return np.asarray(np.floor(at / DAY_S) * DAY_S)
 
 
 def whole(events: EventColumns, at: Floats, window_s: float, end: float) -> Flags:
     """bool[customers]: bought before the window before, and the window after is over at `end`.
 
-    `at` float64[customers], Unix seconds, NaN for who is not concerned. A customer won within
-    the window would only have been counted in a part of it.
+    `at` float64[customers], Unix seconds, NaN for customers without the action. A customer won
+    within the window would have been counted in only a part of it.
     """
     first = np.full(len(at), np.inf)
     purchase = events.kind == Kind.PURCHASE
@@ -84,7 +84,7 @@ def whole(events: EventColumns, at: Floats, window_s: float, end: float) -> Flag
 def compared(
     events: EventColumns, group: Flags, at: Floats, fit: Flags, window_s: float
 ) -> Compared:
-    """Of the customers under the mask `group` that are `fit` (`whole`), around their own `at`."""
+    """Compare the customers of the mask `group` that are `fit` (`whole`), around their own `at`."""
     chosen = group & fit
     mine = events.select(chosen[events.row])
     around = replace(mine, time=mine.time - at[mine.row])

@@ -1,7 +1,7 @@
 """The columns that a segment's rule reads: numbers, words and lists of words, one row a customer.
 
-What it is for: words as codes into their distinct values, so that a rule looks at each distinct
-word once and not at each customer. It never parses a rule.
+Words are stored as codes into their distinct values, so that a rule tests each distinct word once
+and not each customer. This module never parses a rule.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """One word per customer; the empty one where there is none."""
+    """One word per customer, empty where there is none."""
 
     distinct: tuple[str, ...]
     code: NDArray[np.int64]
@@ -24,17 +24,17 @@ class Words:
 
     @classmethod
     def of(cls, words: Sequence[str | None]) -> "Words":
-        """From one value per customer."""
+        """Build it from one value per customer."""
         index: dict[str, int] = {}
         code = [index.setdefault(word or "", len(index)) for word in words]
         return cls(tuple(index), np.array(code, np.int64))
 
     def where(self, holds: Callable[[str], bool]) -> Flags:
-        """bool[n]: customers whose word has the property."""
+        """bool[n]: the customer's word has the property."""
         return np.fromiter(map(holds, self.distinct), np.bool_, len(self.distinct))[self.code]
 
     def measure(self, size: Callable[[str], float]) -> Floats:
-        """float64[n]: a number of each customer's word."""
+        """float64[n]: a number computed from each customer's word."""
         return np.fromiter(map(size, self.distinct), np.float64, len(self.distinct))[self.code]
 
 
@@ -43,13 +43,13 @@ class WordLists:
     """Several words per customer."""
 
     holds: Mapping[str, Flags]
-    """bool[n] by word: whose list has it."""
+    """By word, bool[n]: the customer's list contains it."""
     size: Floats
     """float64[n]: words in the list."""
 
     @classmethod
     def of(cls, lists: Sequence[Sequence[str]]) -> "WordLists":
-        """From one list per customer."""
+        """Build them from one list per customer."""
         size = np.fromiter(map(len, lists), np.float64, len(lists))
         holds: dict[str, Flags] = {}
         for row, words in enumerate(lists):
@@ -62,8 +62,8 @@ class WordLists:
 
 @dataclass(slots=True)
 class Frame:
-    """A batch of customers; `maps` holds the free attributes of each (their missing keys are
-    errors, as CEL says)."""
+    """A batch of customers; `maps` holds the free attributes of each (a missing key is an error,
+    as in CEL)."""
 
     count: int
     numbers: Mapping[str, Floats]
@@ -73,7 +73,7 @@ class Frame:
     _entries: dict[tuple[str, str], tuple[Words, Flags]] = field(default_factory=dict)
 
     def entry(self, name: str, key: str) -> tuple[Words, Flags]:
-        """The words under `key` of a map, and bool[n]: who has no such key."""
+        """Return the words under `key` of a map, and bool[n]: the customer lacks the key."""
         if (name, key) not in self._entries:
             found = [row.get(key) for row in self.maps[name]]
             missing = np.fromiter((word is None for word in found), np.bool_, self.count)

@@ -1,14 +1,14 @@
 """A segment's rule: CEL, parsed by cel-python, checked against the known names, run on columns.
 
-What it is for: turning one expression into column operations, because evaluating it customer by
-customer costs a thousand times as much; the library's own evaluator is the oracle of the tests.
-It never runs anything but the operators below: no functions of the language Python, no I/O.
+An expression becomes column operations, because evaluating it customer by customer costs a
+thousand times as much; the library's own evaluator is the oracle of the tests. Only the operators
+below are ever run: no Python functions, no I/O.
 
-The language is CEL (https://github.com/google/cel-spec) with these limits and this one freedom:
+The language is CEL (https://github.com/google/cel-spec) with these limits and one extension:
 numbers are decimals, so that `purchases == 3` needs no point (plain CEL refuses to compare them);
-comprehensions, dates, `%` and building values are left out. Where the language says "error" (a
-missing key of `attributes`), the customer is not a member; `||` and `&&` absorb an error where the
-other side decides, as the language says. An undefined number (NaN) compares as false.
+comprehensions, dates, `%` and building values are left out. Where CEL defines an error (a missing
+key of `attributes`), the customer is not a member; as in CEL, `||` and `&&` absorb an error where
+the other side decides. An undefined number (NaN) compares as false.
 """
 
 import ast
@@ -29,12 +29,12 @@ from shared.kernel.text import unkeepable
 
 Kind = Literal["number", "text", "truth", "list", "map"]
 Result = tuple[Any, Flags | None]
-"""Values (a column or one constant for all) and bool[n]: where evaluating is an error."""
+"""Values (a column or one constant for all) and bool[n]: evaluating is an error there."""
 
 CHARS_MAX: Final = 2_000
-"""Of one expression: more is not read by a person."""
+"""Characters of one expression: a person does not read more."""
 DEPTH_MAX: Final = 40
-"""Of nested operators and parentheses: more is a machine's work, and would exhaust the stack."""
+"""Nested operators and parentheses: more is generated text, and would exhaust the stack."""
 
 _COMPARE: Final[dict[str, Callable[[Any, Any], Any]]] = {
     "lt": operator.lt,
@@ -60,12 +60,12 @@ _TEXT_TESTS: Final[dict[str, Callable[[str], Callable[[str], bool]]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A checked piece of an expression: what it yields, and how."""
+    """A checked piece of an expression: the kind of its result, and how to compute it."""
 
     kind: Kind
     run: Callable[[Frame], Result]
     constant: Any = None
-    """Its value where it is a literal."""
+    """The value of a literal, else None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +74,11 @@ class Expression:
 
     source: str
     names: frozenset[str]
-    """What it reads."""
+    """The names that it reads."""
     _part: Part
 
     def members(self, frame: Frame) -> Flags:
-        """bool[n]: for whom the rule is true. Who causes an error is no member."""
+        """bool[n]: the rule is true for the customer; an error counts as false."""
         with np.errstate(all="ignore"):
             values, error = self._part.run(frame)
         flags = np.broadcast_to(np.asarray(values, np.bool_), frame.count)
@@ -89,7 +89,7 @@ _PARSER: Final = Environment()
 
 
 def compile_rule(source: str, names: Mapping[str, Kind]) -> Expression:
-    """Parse and check; Invalid with line and column for whatever cannot be run."""
+    """Parse and check a rule; raises Invalid with line and column where it cannot be run."""
     if len(source) > CHARS_MAX:
         raise Invalid("expression", f"{len(source)} characters, at most {CHARS_MAX}")
     if not source.strip():
@@ -125,14 +125,14 @@ def _either(a: Flags | None, b: Flags | None) -> Flags | None:
 
 
 class _Compiler:
-    """Walks the library's tree; methods are named after its rules."""
+    """Walks the library's parse tree; its methods are named after the grammar's rules."""
 
     def __init__(self, names: Mapping[str, Kind]) -> None:
         self._names = names
         self.used: set[str] = set()
 
     def of(self, tree: lark.Tree[Any], depth: int) -> Part:
-        """The part of a node; chains of single children are stepped over."""
+        """Return the part of a node; chains of single children are skipped."""
         while len(tree.children) == 1 and isinstance(tree.children[0], lark.Tree):
             tree = tree.children[0]
         if depth > DEPTH_MAX:

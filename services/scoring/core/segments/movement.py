@@ -1,8 +1,8 @@
-"""Who moved from where to where, and what a group did in a period: counts, no judgement.
+"""Counts movements between segments or classifications, and a group's behaviour in a period.
 
-What it is for: the numbers of the segment report, from the history of standings and the events.
-It never says what caused a movement: groups choose themselves, a difference is not an effect of
-anything by itself (the holdout of alerts measures that).
+The numbers of the segment report come from the history of classifications and the events. They do
+not show the cause of a movement: groups are self-selected, and a difference is not an effect by
+itself (the holdout of alerts measures effects).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,10 +17,10 @@ from services.scoring.core.features.events import DAY_S, EventColumns, Kind
 
 Flags = NDArray[np.bool_]
 Moves = Sequence[tuple[str, datetime, str | None]]
-"""(customer, at, word after), by customer and then in order."""
+"""(customer, at, word after), sorted by customer and then by time."""
 
 Moment = datetime | Mapping[str, datetime]
-"""One time for all, or each customer's own; who has none is left out."""
+"""One time for all, or each customer's own; customers without one are left out."""
 
 NOT_KNOWN: Final = "(not yet known)"
 MONTH_DAYS: Final = 28.0
@@ -28,7 +28,7 @@ MONTH_DAYS: Final = 28.0
 
 
 def standing_at(moves: Moves, at: Moment) -> dict[str, str]:
-    """Word of each customer at a time; who had none is left out."""
+    """Return each customer's word at a time; customers without one are left out."""
     found: dict[str, str] = {}
     for customer, when, word in moves:
         if _is_by(at, customer, when):
@@ -40,9 +40,10 @@ def standing_at(moves: Moves, at: Moment) -> dict[str, str]:
 
 
 def known_from(moves: Moves) -> datetime | None:
-    """End of the UTC day by which half of the customers had their first word; None: nobody has one.
+    """Return the end of the UTC day by which half of the customers had their first word.
 
-    Before it a movement would mostly show when the service began to know people.
+    None where no customer has one. Before it, movements would mostly show when the service first
+    received data on customers.
     """
     first: dict[str, datetime] = {}
     for customer, when, word in moves:
@@ -55,7 +56,7 @@ def known_from(moves: Moves) -> datetime | None:
 
 
 def matrix(before: Mapping[str, str], after: Mapping[str, str]) -> dict[tuple[str, str], int]:
-    """Customers by (word before, word after); one who was not there counts as `NOT_KNOWN`.
+    """Count customers by (word before, word after); one without a word counts as `NOT_KNOWN`.
 
     >>> matrix({"a": "vip", "b": "vip"}, {"a": "vip", "b": "regular", "c": "vip"})
     {('vip', 'vip'): 1, ('vip', 'regular'): 1, ('(not yet known)', 'vip'): 1}
@@ -68,7 +69,7 @@ def matrix(before: Mapping[str, str], after: Mapping[str, str]) -> dict[tuple[st
 
 
 def members_at(moves: Iterable[tuple[str, str, datetime, bool]], at: Moment) -> dict[str, set[str]]:
-    """Customers of each segment at a time, from (segment, customer, at, entered) in order."""
+    """Return each segment's customers at a time, from (segment, customer, at, entered) by time."""
     found: dict[str, set[str]] = {}
     for segment, customer, when, entered in moves:
         if _is_by(at, customer, when):
@@ -84,23 +85,23 @@ def _is_by(at: Moment, customer: str, when: datetime) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Doing:
-    """What a group did in a period. None: nobody to measure it on."""
+    """A group's behaviour in a period. None: no customer to measure it on."""
 
     customers: int
     frequency: float | None
     """Purchase days per customer and four weeks."""
     churn_rate: float | None
-    """Share of those who had bought before that bought nothing in the period."""
+    """Share of the customers who had bought before and bought nothing in the period."""
     satisfaction: float | None
-    """Mean survey score in it, 0-10."""
+    """Mean survey score in the period, 0-10."""
     response_rate: float | None
-    """Share of those who were sent a campaign in it that used one in it."""
+    """Share of the customers who were sent a campaign in the period and used one in it."""
     revenue: float | None
     """Amounts less refunds per customer and four weeks, reporting currency."""
 
 
 def doing(events: EventColumns, group: Flags, start: float, end: float) -> Doing:
-    """Of the customers under the mask bool[customers], in [start, end) (Unix seconds UTC).
+    """Measure the customers under bool[customers] in [start, end) (Unix seconds UTC).
 
     `events.row` indexes the mask; events are in order of time.
     """

@@ -1,7 +1,7 @@
-"""Regular expressions of rules: RE2's, which take time in proportion to the text and no more.
+"""Regular expressions of rules, compiled by RE2, which runs in time linear in the text.
 
-What it is for: the one place that compiles them. It never lets RE2 write to the log: its own
-message would hold the rule's text as it is, line breaks and all.
+All of them are compiled here. RE2 never writes to the log: its own message would contain the
+rule's text unescaped, line breaks included.
 """
 
 import re
@@ -11,10 +11,10 @@ from typing import Any, Final
 import re2
 
 CACHED: Final = 1_000
-"""Compiled expressions that are kept: some for each of some hundreds of segments."""
+"""Compiled expressions kept in the cache: some for each of some hundreds of segments."""
 
 WRONG: Final = (re2.error, UnicodeError)
-"""What `pattern` raises for a text that is no regular expression."""
+"""The errors that `pattern` raises for a text that is no regular expression."""
 
 _QUIET: Final = re2.Options()
 _QUIET.log_errors = False
@@ -24,12 +24,12 @@ _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 @lru_cache(CACHED)
 def pattern(text: str) -> Any:
-    """The compiled expression; one of `WRONG` where it is none."""
+    """Return the compiled expression; raises one of `WRONG` where the text is none."""
     return re2.compile(text, _QUIET)
 
 
 def is_text(text: str) -> bool:
-    """Whether all of it are characters: half of a surrogate pair is none, and no UTF-8.
+    """Return whether all of it is characters: half of a surrogate pair is none, and no UTF-8.
 
     >>> is_text("年"), is_text("\\ud800")
     (True, False)

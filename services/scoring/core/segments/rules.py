@@ -1,7 +1,7 @@
 """The user's segments in force: compiled rules, what they read, and the names they may use.
 
-What it is for: one list that the service swaps when a definition changes, and one frame of
-columns for all rules of a batch. It never reads a table.
+The service swaps the whole list when a definition changes, and builds one frame of columns for
+all rules of a batch. This module never reads a table.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,11 +21,11 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 ID_PATTERN: Final = "^[a-z0-9][a-z0-9-]{0,59}$"
-"""A word for URLs and messages: `big-city`."""
+"""A word for URLs and messages, such as `big-city`."""
 
 SEGMENTS_MAX: Final = 200
-"""Definitions in force: fifty cost about 2 ms of a batch of 2,000 customers, and nobody reads
-two hundred."""
+"""Definitions in force: fifty cost about 2 ms of a batch of 2,000 customers, and two hundred are
+more than a person reads."""
 
 STANDING_NUMBERS: Final = (
     "probability",
@@ -60,7 +60,7 @@ NAMES: Final[dict[str, Kind]] = {
     "quality": "list",
     "attributes": "map",
 }
-"""What a rule may read, and of what kind it is."""
+"""The names that a rule may read, and their kinds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,29 +69,28 @@ class SegmentRule:
 
     id: str
     version: int
-    """Of this definition, from 1."""
+    """Version of this definition, from 1."""
     revision: int
-    """Of all definitions, when this one was saved."""
+    """Revision of all definitions when this one was saved."""
     expression: Expression
     action: str | None = None
     act_on_existing: bool = False
-    """Whether customers whom a saved definition finds already inside are news."""
+    """Whether existing members, found when a definition is saved, are reported as changes."""
 
 
 def rule(
     segment: str, version: int, revision: int, source: str, *, action: str | None = None,
     act_on_existing: bool = False,
 ) -> SegmentRule:  # fmt: skip
-    """Compile one and try it; Invalid where the expression cannot be run."""
+    """Compile a rule and try it; raises Invalid where the expression cannot be run."""
     return SegmentRule(segment, version, revision, runnable(source), action, act_on_existing)
 
 
 def runnable(source: str) -> Expression:
-    """A rule that was compiled, and ran on a few customers with nothing and with odd things known
-    of them; Invalid for any other.
+    """Compile a rule and run it on a few customers with missing and extreme data.
 
-    Every kind of error is the rule's own here: one that was overlooked in the compiler must not end
-    the loop in which the rules of everybody else run.
+    Every error is reported as the rule's own, as Invalid: one that the compiler overlooked must
+    not end the loop in which all other rules run.
     """
     try:
         expression = compile_rule(source, NAMES)
@@ -111,11 +110,11 @@ FAILURES: Final = (
     TypeError,
     ValueError,
 )
-"""What an expression that was overlooked can raise (an encoding error is a ValueError)."""
+"""Errors that an overlooked expression can raise (an encoding error is a ValueError)."""
 
 
 def _trial(names: frozenset[str]) -> Frame:
-    """Three customers: of whom nothing is known, something, and something at its bounds."""
+    """Return three customers: without data, with usual data, and with data at its bounds."""
     words = Words.of([None, "a", "\U0002a6cf"])
     flags = np.array([False, True, False])
     return Frame(
@@ -135,16 +134,16 @@ def _trial(names: frozenset[str]) -> Frame:
 
 @dataclass(frozen=True, slots=True)
 class SegmentRules:
-    """All of them. `revision` grows with every change of a definition."""
+    """All rules in force. `revision` grows with every change of a definition."""
 
     revision: int
     items: tuple[SegmentRule, ...]
     failed: dict[str, str] = field(default_factory=dict)
-    """By segment, why its rule failed on a customer: until it is defined anew nobody is in it."""
+    """By segment, why its rule failed on a customer: it has no members until it is redefined."""
 
     @property
     def names(self) -> frozenset[str]:
-        """What any of them reads."""
+        """Return all names that any rule reads."""
         return frozenset().union(*(item.expression.names for item in self.items))
 
     def members(self, frame: Frame) -> Flags:
@@ -154,7 +153,7 @@ class SegmentRules:
         return np.stack([self._members(item, frame) for item in self.items])
 
     def _members(self, item: SegmentRule, frame: Frame) -> Flags:
-        """One that fails fails for itself: it is noted, and the others go on."""
+        """Run one rule; if it fails, the failure is recorded and the other rules go on."""
         if item.id not in self.failed:
             try:
                 return item.expression.members(frame)
@@ -174,7 +173,7 @@ def frame_of(
     lists: Mapping[str, Sequence[Sequence[str]]],
     profiles: Sequence[Profile | None],
 ) -> Frame:
-    """The columns that `names` asks for; `numbers`, `texts`, `lists` are those of the standing."""
+    """Return the columns in `names`; `numbers`, `texts`, `lists` are the classification's."""
     read = dict(numbers)
     read |= {f.name: x[:, at] for at, f in enumerate(FEATURES) if f.name in names}
     words = dict(texts)

@@ -1,7 +1,7 @@
-"""Statistical tests of one customer's recent behaviour against the customer's own past.
+"""Statistical tests of a customer's recent behaviour against the customer's own past.
 
-Each gives the chance of what was seen if nothing had changed, as columns of n over X; NaN where
-there is too little to compare. They need no other customer and no training.
+Each test returns the chance of the observation if nothing had changed, as columns of n over X;
+NaN where there is too little to compare. No other customer and no training is needed.
 """
 
 from typing import Final
@@ -15,35 +15,36 @@ from services.scoring.core.risk.reason_facts import LN2, column
 Floats = NDArray[np.float64]
 
 GAPS_COMPARED: Final = 3
-"""The newest gaps, which are compared with those before: two could be one late purchase."""
+"""The newest gaps, compared with those before; two could come from one late purchase."""
 GAPS_BEFORE_MIN: Final = 5
-"""Gaps before them, below which a customer's usual gap and its spread are not known: with the
-newest three, nine purchase days."""
+"""Earlier gaps needed to know a customer's usual gap and its spread: with the newest three, nine
+purchase days."""
 VARIATION_MIN: Final = 0.3
-"""Of the gaps, standard deviation / mean: nobody's future is as regular as a short past looked."""
+"""Least coefficient of variation (standard deviation / mean) of gaps: a short past can look more
+regular than the future will be."""
 INTERACTIONS_MIN: Final = 12.0
 """Interactions ever, below which there is no level to fall from."""
 CLUMPING: Final = 1.5
-"""Variance of interaction counts over their mean: several come with one visit."""
+"""Variance of interaction counts over their mean: one visit brings several interactions."""
 ORDERS_MIN: Final = 8.0
 """Orders with an amount, below which the usual order is not known."""
 ORDERS_RECENT_MIN: Final = 2.5
-"""Effective recent orders behind a fallen value: one small order is chance."""
+"""Effective recent orders needed for a fallen value: one small order is chance."""
 ORDER_LIVES: Final = (7, 30, 90)
 """Half-lives, days, of the memories of order value: a week, a month, a season."""
 PRICED_MIN: Final = 0.99
-"""Share of purchases with an amount, below which a mean per purchase says nothing of orders."""
+"""Share of purchases with an amount, below which a mean per purchase is no mean per order."""
 SPREAD_MIN: Final = 0.2
-"""Of the log order value, as `VARIATION_MIN`."""
+"""Least spread of the log order value, for the reason of `VARIATION_MIN`."""
 QUIET_DAYS_MAX: Final = 365.0
-"""Days without an interaction, beyond which the level before is no longer known."""
+"""Days without an interaction after which the earlier level is no longer known."""
 INTERACTION_LIFE: Final = 30.0
 INTERACTION_LIFE_LONG: Final = 90.0
-"""Half-lives, days, of the two memories whose difference is the level before."""
+"""Half-lives, days, of two memories; their difference gives the earlier level."""
 
 
 def gap_chance(x: Floats) -> tuple[Floats, Floats, Floats]:
-    """Chance of newest gaps as long as these; their typical length; that of the gaps before, days.
+    """Return the chance of such long newest gaps, their typical length and that before, in days.
 
     Gaps are taken as gamma distributed with the customer's own mean and variation before the
     newest three: their sum then exceeds S with probability Q(3 / c^2, S / (m c^2)), Q the
@@ -70,13 +71,14 @@ def gap_chance(x: Floats) -> tuple[Floats, Floats, Floats]:
 
 
 def interaction_chance(x: Floats) -> tuple[Floats, Floats, Floats]:
-    """Chance of so few interactions; interactions per day lately; and before.
+    """Return the chance of so few interactions, and interactions per day recently and before.
 
-    The level before is what the long memory holds and the short one no longer does. Two views,
-    the less likely counts (doubled for having looked twice): no interaction for t days, exp(-rate
-    t) with the rate as it was at the last one; and the short memory below its expectation, as a
-    normal deviate. Counts are taken as `CLUMPING` times as variable as Poisson's. A decayed sum
-    of a constant stream of c a day has mean c h / ln 2 and variance c h / (2 ln 2).
+    The level before is what the long memory holds and the short one no longer does. Of two tests
+    the less likely counts (doubled for testing twice): no interaction for t days,
+    exp(-rate t) with the rate at the last interaction; and the short memory below its
+    expectation, as a normal deviate. Counts are taken as `CLUMPING` times as variable as
+    Poisson's. A decayed sum of a constant stream of c a day has mean c h / ln 2 and variance
+    c h / (2 ln 2).
     """
     short, long = column(x, "interactions_decayed_30"), column(x, "interactions_decayed_90")
     quiet_days = np.minimum(column(x, "interaction_recency_days"), QUIET_DAYS_MAX)
@@ -91,28 +93,28 @@ def interaction_chance(x: Floats) -> tuple[Floats, Floats, Floats]:
     expected = rate * INTERACTION_LIFE / LN2
     deviate = (short - expected) / np.sqrt(CLUMPING * expected / 2.0)
     chance = np.minimum(2.0 * np.minimum(quiet, ndtr(deviate)), 1.0)
-    # A memory of 30 days forgets slowly: the days without any are counted by themselves, too, once
-    # they are more than the usual wait.
+    # A memory of 30 days fades slowly: days without interactions also count by themselves, once
+    # they exceed the usual wait.
     waited = np.maximum(quiet_days, CLUMPING / then)
     recent = np.minimum(short * LN2 / INTERACTION_LIFE, CLUMPING / waited)
     return chance, recent, then
 
 
 def _rate(short: Floats, long: Floats) -> Floats:
-    """Interactions per day in what the long memory holds and the short one does not."""
+    """Return interactions per day in what the long memory holds and the short one does not."""
     return (long - short) * LN2 / (INTERACTION_LIFE_LONG - INTERACTION_LIFE)
 
 
 def order_value_chance(x: Floats) -> tuple[Floats, Floats, Floats]:
-    """Chance of so low a recent order value; the recent value; and the usual one (mean).
+    """Return the chance of so low a recent order value, the recent value and the usual mean.
 
     Orders are log-normal with the customer's own level and spread (Aitchison & Brown 1957). The
     mean over 2 D_h effective orders is compared with exp(mu + sigma^2 / 2), in logs, with the
     delta method's standard error sqrt((exp(sigma^2) - 1) / orders). Of the memories `ORDER_LIVES`
-    the least likely counts, times their number (Bonferroni): a short one is quick where orders
-    are many, a long one sees enough of them where they are few.
+    the least likely counts, times their number (Bonferroni): a short one reacts fast where orders
+    are many, a long one covers enough of them where they are few.
     """
-    # A mean per purchase is one per order only where purchases carry amounts.
+    # A mean per purchase is a mean per order only where purchases carry amounts.
     priced = column(x, "spent") / column(x, "order_value") / column(x, "purchases")
     known = (column(x, "purchases") >= ORDERS_MIN) & (priced >= PRICED_MIN)
     spread = np.maximum(np.sqrt(column(x, "order_value_variance")), SPREAD_MIN)

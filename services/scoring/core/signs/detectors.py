@@ -1,8 +1,9 @@
-"""The detectors: for each sign of leaving, when it holds, how surely, and what it quotes.
+"""The detectors: when each sign of leaving holds, how strongly, and the facts it quotes.
 
-A sign begins at one level and ends at a looser one, so that it does not flap between looks. Each
-compares a customer with the customer's own past; formulas, units and minimum data are with the
-tests in `change_tests`, false-alarm rates in docs/warning.md. It never decides who is warned.
+A sign begins at one level and ends at a looser one, so that it does not flap between assessments.
+Each compares a customer with the customer's own past; formulas, units and minimum data are with
+the tests in `change_tests`, false-alarm rates in docs/warning.md. Detectors never decide which
+customers are warned about.
 """
 
 from collections.abc import Callable
@@ -31,46 +32,46 @@ Flags = NDArray[np.bool_]
 Codes = NDArray[np.int8]
 
 SILENCE_SHARE: Final = 0.5
-"""Of the lapse length, from which a silence is a sign; policies warn later."""
+"""Share of the lapse length from which a silence is a sign; policies warn later."""
 SERVICE_DAYS: Final = 1.0
-"""Within which a complaint is to be resolved; a VIP's is a sign at once."""
+"""Time within which a complaint is to be resolved; a VIP's complaint is a sign at once."""
 SCORE_LOW: Final = 6.0
 """0-6 of 10: the detractors of the recommendation scale (Reichheld 2003)."""
 SCORE_DROP: Final = -3.0
-"""Points between two answers that are a drop, whatever the level."""
+"""Change between two answers that counts as a drop at any level, in points."""
 CONTRACT_DAYS: Final = 30.0
-"""Before its known end, from which a contract is about to end: a month's notice."""
+"""Days before its known end from which a contract is about to end: a month's notice."""
 ANSWER_DAYS_MAX: Final = 91.0
-"""An answer speaks of today for a quarter."""
+"""An answer counts as current for a quarter."""
 CHANCE_GAPS: Final = 0.001
-"""Chance of what was seen had nothing changed, up to which slower buying is a sign. Each purchase
-is a new look: at four a month, one in a thousand is one false sign per 250 customers."""
+"""Slower buying is a sign up to this chance of the observation if nothing had changed. Each
+purchase is a new test: at four a month, one in a thousand is one false sign per 250 customers."""
 CHANCE_LEVEL: Final = 0.005
-"""The same of interactions and order values, whose memories change more slowly."""
+"""The same for interactions and order values; their memories change more slowly."""
 CHANCE_ENDS: Final = 10.0
-"""A sign ends once the chance is so many times the one at which it begins."""
+"""A sign ends once the chance exceeds the one at which it begins this many times."""
 SLOWER: Final = 1.6
-"""Newest gaps over those before, from which buying has clearly slowed."""
+"""Ratio of newest gaps to those before from which buying has clearly slowed."""
 FALLEN: Final = 0.65
-"""At most so much of before is a fall that matters, whatever the chance."""
+"""A fall matters only down to this share of the earlier level or less, whatever the chance."""
 VIP: Final = GRADES.index("vip")
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What detectors look at: n customers at one look each."""
+    """The input of the detectors: n customers, each at one instant."""
 
     x: Floats
     """float64[n, F] of `features`."""
     lapses: Lapses
     probability: Floats
-    """float64[n]: that the present silence reaches the lapse length; NaN without a lapse."""
+    """float64[n]: that the present silence reaches the lapse length; NaN without a lapse length."""
     grade: Codes
     """Index of `grades.GRADES`; -1 unknown."""
     lifecycle: Codes
     """Index of `lifecycle.LIFECYCLES`; -1 unknown."""
     unheard: Flags
-    """bool[n]: the customer's source has stopped delivering, so that no silence is one."""
+    """bool[n]: the customer's source has stopped delivering, so that the silence is no sign."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,48 +82,48 @@ class DetectedSign:
     strength: Floats
     """0-1."""
     facts: dict[str, Floats]
-    """What its sentence quotes, in its units; NaN where not known."""
+    """The numbers that its sentence quotes, in its units; NaN where not known."""
 
 
 Detect = Callable[[Seen, Flags], DetectedSign]
-"""(what is seen, bool[n] where the sign held at the last look) -> the sign now."""
+"""(input, bool[n] where the sign held at the last assessment) -> the sign now."""
 
 
 def complaint_open(seen: Seen, before: Flags) -> DetectedSign:
-    """A complaint is not resolved within the service time of the customer's grade."""
+    """Detect a complaint not resolved within the service time of the customer's grade."""
     opened = column(seen.x, "complaints_open")
     age = column(seen.x, "complaint_recency_days")
-    # With several open ones the newest is not the oldest: one of them has waited.
+    # With several open complaints only the newest one's age is known: an older one has waited.
     late = (age >= SERVICE_DAYS) | (opened > 1) | (seen.grade == VIP) | before
     facts = {"complaints_open": opened, "days_since_complaint": age}
     return DetectedSign((opened > 0) & late, np.ones(len(opened)), facts)
 
 
 def satisfaction_low(seen: Seen, _: Flags) -> DetectedSign:
-    """The newest survey is low, or far below the one before."""
+    """Detect a newest survey score that is low, or far below the one before."""
     return _answer(seen.x, "survey")
 
 
 def recommendation_low(seen: Seen, _: Flags) -> DetectedSign:
-    """The newest recommendation intent is low, or far below the one before."""
+    """Detect a newest recommendation intent that is low, or far below the one before."""
     return _answer(seen.x, "recommendation")
 
 
 def contract_ending(seen: Seen, _: Flags) -> DetectedSign:
-    """A running contract ends within the notice that an owner needs to renew it."""
+    """Detect a contract that ends within the notice that an owner needs to renew it."""
     rest = column(seen.x, "contract_rest_days")
     facts = {"days_to_end": rest}
     return DetectedSign(np.asarray(rest <= CONTRACT_DAYS), np.ones(len(rest)), facts)
 
 
 def slipping_again(seen: Seen, _: Flags) -> DetectedSign:
-    """Won back, and silent for half the lapse length."""
+    """Detect a won-back customer who is silent for half the lapse length."""
     found = _silence(seen)
     return DetectedSign(found.holds & (seen.lifecycle == WON_BACK), found.strength, found.facts)
 
 
 def silence_beyond_rhythm(seen: Seen, _: Flags) -> DetectedSign:
-    """Silent for half the lapse length, with a rhythm of one's own or some purchases."""
+    """Detect a customer with several purchase days who is silent for half the lapse length."""
     found = _silence(seen)
     again = column(seen.x, "purchase_days") > 1
     return DetectedSign(
@@ -131,7 +132,7 @@ def silence_beyond_rhythm(seen: Seen, _: Flags) -> DetectedSign:
 
 
 def new_and_quiet(seen: Seen, _: Flags) -> DetectedSign:
-    """Bought on one day only, and silent for half the lapse length of a newcomer."""
+    """Detect a customer of one purchase day who is silent for half a newcomer's lapse length."""
     found = _silence(seen)
     once = column(seen.x, "purchase_days") == 1
     return DetectedSign(
@@ -140,7 +141,7 @@ def new_and_quiet(seen: Seen, _: Flags) -> DetectedSign:
 
 
 def frequency_falling(seen: Seen, before: Flags) -> DetectedSign:
-    """Still buys, and the newest gaps are clearly longer than those before them."""
+    """Detect a customer who still buys, but with clearly longer gaps than before."""
     chance, recent, level = gap_chance(seen.x)
     window = recent * GAPS_COMPARED
     facts = {
@@ -153,7 +154,7 @@ def frequency_falling(seen: Seen, before: Flags) -> DetectedSign:
 
 
 def interaction_falling(seen: Seen, before: Flags) -> DetectedSign:
-    """Interacts clearly less than before, while purchases still come."""
+    """Detect a customer who interacts clearly less than before while purchases continue."""
     chance, recent, level = interaction_chance(seen.x)
     facts = {
         "interactions_recent": recent * MONTH_DAYS,
@@ -164,7 +165,7 @@ def interaction_falling(seen: Seen, before: Flags) -> DetectedSign:
 
 
 def value_falling(seen: Seen, before: Flags) -> DetectedSign:
-    """Still buys, and orders are worth clearly less than the customer's usual ones."""
+    """Detect a customer who still buys, but with orders clearly below the usual value."""
     chance, recent, usual = order_value_chance(seen.x)
     facts = {"order_value_recent": recent, "order_value_before": usual}
     fell = (recent <= FALLEN * usual) & ~seen.lapses.reached
@@ -197,7 +198,7 @@ def _answer(x: Floats, name: str) -> DetectedSign:
 def _changed(
     chance: Floats, begins: float, fell: Flags, before: Flags, facts: dict[str, Floats]
 ) -> DetectedSign:
-    """A statistical sign: a large enough change that chance hardly explains."""
+    """Return a statistical sign: a large enough change that chance hardly explains."""
     level = np.where(before, CHANCE_ENDS * begins, begins)
     return DetectedSign(fell & (chance <= level), 1.0 - np.nan_to_num(chance, nan=1.0), facts)
 
@@ -214,23 +215,23 @@ DETECTORS: Final[dict[SignCode, Detect]] = {
     "new_and_quiet": new_and_quiet,
     "contract_ending": contract_ending,
 }
-"""Sign code -> its detector. A code keeps its place, because `bits` are stored."""
+"""Sign code -> its detector. A code keeps its position, because `bits` are stored."""
 CODES: Final = tuple(DETECTORS)
 _URGENCY: Final = [CODES.index(code) for code in URGENCY]
-"""Places of the codes, most urgent first."""
+"""Positions of the codes, most urgent first."""
 SILENCES: Final = sum(1 << place for place, code in enumerate(DETECTORS) if code in SILENCE)
 """Bits of the signs about a silence."""
 
 
 def codes_of(bits: int) -> list[str]:
-    """The codes of stored bits, most urgent first."""
+    """Return the codes of stored bits, most urgent first."""
     return [CODES[place] for place in _URGENCY if bits >> place & 1]
 
 
 def wait_s(x: Floats) -> Floats:
-    """Seconds until a sign begins by time alone, float64[n]; inf where none does.
+    """Return the seconds until a sign begins by time alone, float64[n]; inf where none does.
 
-    An open complaint will have waited for its service time; a contract's notice will begin.
+    An open complaint reaches its service time; a contract's notice begins.
     """
     complaint = SERVICE_DAYS - column(x, "complaint_recency_days")
     complaint = np.where(column(x, "complaints_open") > 0, complaint, np.inf)
@@ -249,7 +250,7 @@ class Signs:
     """int16[n]: bit k is set where sign k holds."""
 
     def of(self, row: int) -> list[Sign]:
-        """The signs of one customer as they are published, most urgent first."""
+        """Return one customer's signs as they are published, most urgent first."""
         return [
             Sign(
                 code=CODES[place],
@@ -257,7 +258,7 @@ class Signs:
                 facts={
                     name: float(values[row])
                     for name, values in one.facts.items()
-                    # Not a number is "not known of this customer", and no valid JSON either.
+                    # NaN means "not known of this customer", and is no valid JSON either.
                     if not np.isnan(values[row])
                 },
             )
@@ -267,13 +268,14 @@ class Signs:
 
 
 def detect(seen: Seen, before: NDArray[np.int16]) -> Signs:
-    """Every sign at this look; `before`: int16[n], the bits of the last one, 0 for none."""
+    """Detect all signs; `before`: int16[n], the bits of the last assessment, 0 for none."""
     bits = np.zeros(len(seen.x), np.int16)
     found = []
-    # The silence itself leads from won back to at risk: who was slipping is so until a purchase.
+    # The silence itself moves the lifecycle from won back to at risk: a slipping customer keeps
+    # counting as won back until a purchase.
     slipping = (before >> CODES.index("slipping_again") & 1).astype(np.bool_)
     seen = replace(seen, lifecycle=np.where(slipping, WON_BACK, seen.lifecycle).astype(np.int8))
-    # Memories that have faded to 1e-300 overflow a quotient, and are too little to judge anyway.
+    # Memories that have faded to 1e-300 overflow a quotient, and are too small to judge anyway.
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         for place, detector in enumerate(DETECTORS.values()):
             one = detector(seen, (before >> place & 1).astype(np.bool_))

@@ -1,8 +1,8 @@
-"""Needs told by what a customer buys: the operator's mapping from categories to needs, weighed.
+"""Needs shown by a customer's purchases, through the operator's mapping from categories to needs.
 
-What it is for: reading the sixteen counters of the state's category sketch by a mapping that may
-change at any time, since the state knows no mapping. It never names a favourite category: a
-counter is shared by all categories whose hash picks it (docs/decisions/0012).
+The sixteen counters of the state's category sketch are read by a mapping that may change at any
+time, since the state does not contain it. No favourite category can be named: a counter is shared
+by all categories that hash to it (docs/decisions/0012).
 
 A need is stated where the customer buys its categories clearly more than the base does:
 
@@ -11,7 +11,7 @@ A need is stated where the customer buys its categories clearly more than the ba
     low   lower end of the one-sided 95 % interval of k / n (Wilson 1927, J. Am. Stat. Ass. 22)
     need  n >= purchases_min  and  low / (1 - low) >= odds * base / (1 - base)
 
-Odds and not shares, so that the same factor is sensible for a category of 1 % and one of 60 %.
+Odds instead of shares make one factor sensible for a category of 1 % and for one of 60 %.
 """
 
 from collections.abc import Mapping
@@ -35,26 +35,26 @@ Categories = Annotated[
     list[Annotated[str, Meta(min_length=1, max_length=200)]], Meta(min_length=1, max_length=100)
 ]
 NEEDS_MAX: Final = 16
-"""Mapped needs: more than the sketch has buckets could not be told apart."""
+"""Mapped needs: more than the sketch's buckets would be indistinguishable."""
 BUCKETS_MAX: Final = CATEGORY_BUCKETS // 2
-"""Of one need. Beyond, more than half of all other categories would count as it as well."""
+"""Buckets of one need. Beyond this, more than half of all other categories would count as well."""
 Z: Final = 1.6449
-"""One-sided 95 %."""
+"""Normal quantile of the one-sided 95 % interval."""
 
 
 class Affinity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which categories tell of which need, and how clearly they must."""
+    """The categories that show each need, and how clearly they must."""
 
     categories: Annotated[dict[Word, Categories], Meta(max_length=NEEDS_MAX)] = {}
-    """By need; words as the source writes them. Empty: categories tell of no need."""
+    """Categories by need, as the source writes them. Empty: categories show no need."""
     odds: Annotated[float, Meta(ge=1, le=100)] = 2.0
-    """Against the base's. A doubling is seen at a glance; less is taste."""
+    """Least odds relative to the base's. A doubling is obvious; less is taste."""
     purchases_min: Annotated[int, Meta(ge=1, le=1_000)] = 10
-    """With a category; below, a share is an accident."""
+    """Purchases with a category; with fewer, a share is an accident."""
 
 
 def buckets(affinity: Affinity) -> dict[str, list[int]]:
-    """Indices into the sketch by need, ascending."""
+    """Return the indices into the sketch by need, ascending."""
     return {
         need: sorted({category_of(one) % CATEGORY_BUCKETS for one in categories})
         for need, categories in affinity.categories.items()
@@ -62,7 +62,7 @@ def buckets(affinity: Affinity) -> dict[str, list[int]]:
 
 
 def check(affinity: Affinity) -> None:
-    """Invalid where the sketch could not tell what the mapping asks."""
+    """Raise Invalid where the sketch cannot distinguish the mapping's categories."""
     owner: dict[int, tuple[str, str]] = {}
     for need, categories in affinity.categories.items():
         field = f"affinity.categories.{need}"
@@ -85,8 +85,11 @@ def check(affinity: Affinity) -> None:
 
 
 def shares(counts: Counts) -> Floats:
-    """Mean share of each bucket over customers with a category, float64[CATEGORY_BUCKETS];
-    NaN where there is none. Every customer counts alike, however much they buy."""
+    """Return the mean share of each bucket over customers with a category.
+
+    float64[CATEGORY_BUCKETS]; NaN without such customers. Every customer has equal weight, however
+    much they buy.
+    """
     total = counts.sum(axis=1, dtype=np.float64)
     some = total > 0
     if not some.any():
@@ -95,7 +98,7 @@ def shares(counts: Counts) -> Floats:
 
 
 def lower(hits: Floats, of: Floats) -> Floats:
-    """Wilson's lower bound of hits / of; NaN where `of` is 0.
+    """Return Wilson's lower bound of hits / of; NaN where `of` is 0.
 
     >>> lower(np.array([5.0, 0.0]), np.array([10.0, 10.0])).round(4)
     array([0.2693, 0.    ])
@@ -108,7 +111,7 @@ def lower(hits: Floats, of: Floats) -> Floats:
 
 
 def needs_of(counts: Counts, base: Floats | None, affinity: Affinity) -> Mapping[str, Flags]:
-    """bool[n] by mapped need, from uint32[n, CATEGORY_BUCKETS]; nothing without a base."""
+    """Return bool[n] by mapped need, from uint32[n, CATEGORY_BUCKETS]; empty without a base."""
     if base is None or not affinity.categories or np.isnan(base).any():
         return {}
     total = counts.sum(axis=1, dtype=np.float64)

@@ -1,8 +1,8 @@
-"""What is known of the living customer base: quantiles, and the parameters of both models.
+"""The measured base of living customers: quantiles, and the parameters of both models.
 
-What it is for: everything that compares one customer with the others, measured on a sample and
-kept as a few hundred numbers, so that assessing somebody reads nobody else. Refreshed by the
-service in bounded steps (`handlers/refresh_value_base`); it never sees a table.
+Everything that compares one customer with the others is measured on a sample and kept as a few
+hundred numbers, so that an assessment reads no other customer. The service refreshes it in
+bounded steps (`handlers/refresh_value_base`); this module never reads a table.
 """
 
 import math
@@ -29,9 +29,9 @@ from services.scoring.core.value.quantiles import GRID, Grid, grid
 Floats = NDArray[np.float64]
 
 CUSTOMERS_MIN: Final = 30
-"""Living customers below which a quintile is a handful of people and says nothing."""
+"""With fewer living customers, a quintile is a handful of people and means nothing."""
 FITTED_MIN: Final = 100
-"""Customers below which four BTYD parameters are a guess: the rule's prior stands in."""
+"""With fewer customers, four BTYD parameters are a guess: the rule's prior is used instead."""
 RECENCY: Final = feature_index["recency_days"]
 DAYS: Final = feature_index["purchase_days"]
 ENGAGED: Final = feature_index["interactions_decayed_90"]
@@ -43,13 +43,13 @@ class Base:
     """A measured base. Grids are the 0, 1, ... 100 % quantiles, ascending."""
 
     customers: int
-    """In the sample, with a purchase."""
+    """Customers in the sample with a purchase."""
     living: int
-    """Of these, not churned: quantiles are taken of them."""
+    """Those of them who have not churned; the quantiles are theirs."""
     buying: btyd.Parameters
-    """Days. Fitted on all, since leaving out the gone would teach that nobody leaves."""
+    """In days. Fitted on all customers: a fit without the churned would find that none leave."""
     spend: spending.Spend | None
-    """None where too few purchases have amounts: nobody has a lifetime value then."""
+    """None where too few purchases have amounts: no customer has a lifetime value then."""
     recency: Grid
     frequency: Grid
     monetary: Grid
@@ -57,13 +57,13 @@ class Base:
     value: Grid
     score: Grid
     categories: tuple[float, ...] = ()
-    """Mean share of each bucket of the category sketch; empty where nobody has a category."""
+    """Mean share of each bucket of the category sketch; empty where no customer has a category."""
     traffic_limit: float | None = None
-    """`quality.traffic_limit`; None: of a base that was measured before there was one."""
+    """`quality.traffic_limit`; None in a base that was measured before it existed."""
 
     @property
     def limits(self) -> Limits:
-        """What this base can support of one customer."""
+        """The greatest values of one customer that this base supports."""
         return Limits(
             amount=math.inf if self.spend is None else self.spend.limit,
             traffic=math.inf if self.traffic_limit is None else self.traffic_limit,
@@ -76,7 +76,7 @@ def measure(
     """Measure a sample, float64[n, F] of `features`, all at the same time.
 
     `influence` float64[n], 0-1 (`grades.influence`); `categories` uint32[n, 16], the state's
-    sketch. `clock` decides who is gone. Raises ValueError with fewer than
+    sketch. `clock` decides which customers have churned. Raises ValueError with fewer than
     `CUSTOMERS_MIN` living customers. Deterministic.
     """
     bought = assessable(x)
@@ -117,7 +117,7 @@ def measure(
 
 
 def _with_outcomes(base: Base, x: Floats, influence: Floats, policy: ValuePolicy) -> Base:
-    """The base with the quantiles of what itself is needed for."""
+    """Return the base with the quantiles of value and score, which are computed from it."""
     life: Lifetime = lifetime(x, base.buying, base.spend, policy.horizon_days)
     worth = relationship_value(x, life.value, influence, policy.advocacy)
     score = grade_score(x, base.monetary, base.frequency, base.engagement, policy.weights)

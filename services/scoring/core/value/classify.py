@@ -1,8 +1,8 @@
-"""Everything that is said of who a customer is, for a batch of customers at once.
+"""Classifies a batch of customers: value, grade, tier, lifecycle, needs, quality and segments.
 
-What it is for: the one place where value, grades, states, needs, quality and segments are put
-together; streaming, sweep, report and benchmark all call `assess`. Columnar: no loop over
-customers but over their profiles. It writes nothing (`changes` says what is news).
+All parts are put together here; streaming, sweep, report and benchmark all call `assess`. It is
+columnar: the only loop over customers is over their profiles. It writes nothing (`compare`
+finds the changes).
 """
 
 from collections.abc import Sequence
@@ -33,12 +33,12 @@ Flags = NDArray[np.bool_]
 
 NONE: Final = -1
 NO_SEGMENTS: Final[frozenset[str]] = frozenset()
-"""One for all who are in none."""
+"""Shared by all customers who are in no segment."""
 
 
 @dataclass(frozen=True, slots=True)
 class Valuation:
-    """What is in force: the operator's policy, the measured base, the user's segments."""
+    """What is in force: the operator's policy, the measured base and the user's segments."""
 
     policy: ValuePolicy = field(default_factory=ValuePolicy)
     policy_version: int = 0
@@ -46,11 +46,11 @@ class Valuation:
     """None until enough customers are known."""
     rules: SegmentRules = NO_RULES
     clock: LapseClock = field(default_factory=LapseClock)
-    """As the deployment sets it."""
+    """The lapse clock as the deployment sets it."""
 
     @property
     def limits(self) -> quality.Limits:
-        """What the base can support."""
+        """The greatest values that the base supports."""
         return quality.NO_LIMITS if self.base is None else self.base.limits
 
     @property
@@ -64,7 +64,7 @@ class Valuation:
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """What was said last; every column has one row per customer."""
+    """The previous classification; every column has one row per customer."""
 
     known: Flags
     grade: Codes
@@ -72,19 +72,19 @@ class Before:
     behaviour: Codes
     lifecycle: Codes
     lifecycle_since: Floats
-    """Unix seconds; NaN before the first look."""
+    """Unix seconds; NaN before the first assessment."""
     override: Codes
-    """Grade that a person has set and that has not expired; `NONE` without."""
+    """Grade that a person has set and that has not expired; `NONE` without one."""
     overridden: Flags
-    """The grade said last was a person's: once that has ended, it holds nobody in it."""
+    """The previous grade was set by a person; once the override has ended, it is not kept."""
     segments: Sequence[frozenset[str]]
     rules_revision: NDArray[np.int64]
     policy_version: NDArray[np.int64]
-    """By which the stored row was made."""
+    """The policy version by which the stored row was made."""
 
     @classmethod
     def nothing(cls, n: int) -> "Before":
-        """Customers of whom nothing was ever said."""
+        """Return `n` customers without a previous classification."""
         none = np.full(n, NONE, np.int8)
         return cls(
             np.zeros(n, np.bool_), none, none, none, none, np.full(n, np.nan), none,
@@ -94,17 +94,17 @@ class Before:
 
 @dataclass(frozen=True, slots=True)
 class Risk:
-    """What was assessed of the same customers."""
+    """The assessed risk of the same customers."""
 
     band: Codes
     probability: Floats
     value: Floats
-    """At risk: probability x expected value."""
+    """Value at risk: probability x expected value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Classifications:
-    """What is said now; columns of n. Codes index the words of their modules, `NONE` = unsaid."""
+    """The classifications now; columns of n. Codes index their modules' words, `NONE` = none."""
 
     grade: Codes
     tier: Codes
@@ -113,10 +113,10 @@ class Classifications:
     lifecycle_since: Floats
     score: Floats
     profit: Floats
-    """Earned so far, reporting currency; NaN where costs are not told."""
+    """Earned so far, reporting currency; NaN where costs are not known."""
     life: Lifetime
     worth: Floats
-    """Lifetime value with advocacy: what tiers are made of."""
+    """Lifetime value with advocacy: the basis of tiers."""
     rfm: NDArray[np.int8]
     """int8[3, n]: recency, frequency, monetary; 0 = unscored."""
     cell: Codes
@@ -136,7 +136,7 @@ def assess(
     by: Valuation,
     paused_days: Floats | None = None,
 ) -> Classifications:
-    """All of it, for X float64[n, F] at `now` float64[n] (Unix seconds UTC).
+    """Classify the rows of X, float64[n, F], at `now` float64[n] (Unix seconds UTC).
 
     `categories` uint32[n, 16] is the states' category sketch; `paused_days` float64[n] do not
     count as silence (`core.risk.excluded_days`).
@@ -182,13 +182,13 @@ def _compared(
     before: Before,
     by: Valuation,
 ) -> tuple[Lifetime, Floats, Floats, Codes, Codes, NDArray[np.int8], Codes]:
-    """What needs a measured base: life, worth, score, tier, grade, RFM scores, cell."""
+    """Return what needs a measured base: life, worth, score, tier, grade, RFM scores, cell."""
     policy, base, n = by.policy, by.base, len(x)
     unknown = np.full(n, np.nan)
     if base is None:
         life, worth, score = Lifetime(unknown, unknown, unknown), unknown, unknown
         scores = np.zeros((3, n), np.int8)
-        # What was said stands until there is something to measure by.
+        # The previous tier and grade are kept until a base has been measured.
         tier = before.tier
         rated = np.where(prospect, grades.POTENTIAL, _graded(before))
     else:
@@ -213,7 +213,7 @@ def _compared(
 
 
 def _graded(before: Before) -> Codes:
-    """The grade that the rules gave last."""
+    """Return the grade that the rules gave last; `NONE` where a person had set it."""
     return np.where(before.overridden, NONE, before.grade).astype(np.int8)
 
 
@@ -281,7 +281,7 @@ def _texts(
         "lifecycle": (lifecycle.LIFECYCLES, stage),
         "rfm_cell": (rfm.CELLS, cell),
     }
-    # Code -1 (unsaid) is the first word, the empty one.
+    # Code -1 (none) becomes the first word, the empty one.
     return {
         name: Words(("", *words), codes.astype(np.int64) + 1)
         for name, (words, codes) in columns.items()

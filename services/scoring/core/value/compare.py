@@ -1,7 +1,6 @@
-"""What of a standing is news, what is stored, and what the risk message carries.
+"""Compares classifications with the previous ones: changes, stored rows and the risk message.
 
-What it is for: comparing what is said now with what was said before, customer by customer. Only
-customers of whom something changed cost a row or a message. It never publishes.
+Only customers with a change cost a row or a message. This module never publishes.
 """
 
 import math
@@ -33,9 +32,9 @@ Ints = NDArray[np.int64]
 Codes = NDArray[np.int8]
 
 MOVED: Final = 0.05
-"""A lifetime value is stored again once it moved by a twentieth: no list is read more finely."""
+"""A lifetime value is stored again once it moved by a twentieth: no list needs finer steps."""
 STORED_DAYS_MAX: Final = 7.0
-"""And at least weekly, when the customer is looked at."""
+"""It is also stored at least weekly, when the customer is assessed."""
 _WORDS: Final[tuple[tuple[ChangeKind, str, Sequence[str]], ...]] = (
     ("grade_changed", "grade", grades.GRADES),
     ("tier_changed", "tier", grades.TIERS),
@@ -46,13 +45,15 @@ _WORDS: Final[tuple[tuple[ChangeKind, str, Sequence[str]], ...]] = (
 
 @dataclass(slots=True)
 class ClassificationColumns(Columns):
-    """Of some customers' stored standings, what the next look compares with. Codes index the words
-    of their modules, `NONE` = unsaid; times are Unix seconds UTC."""
+    """The part of stored classifications that the next assessment compares with.
+
+    Codes index the words of their modules, `NONE` = none; times are Unix seconds UTC.
+    """
 
     at: Floats
-    """NaN: nothing was said yet."""
+    """NaN: never classified."""
     sequence: Ints
-    """Of the last change told."""
+    """Number of the last published change."""
     grade: Codes
     tier: Codes
     behaviour: Codes
@@ -70,7 +71,7 @@ class ClassificationColumns(Columns):
 
 @dataclass(slots=True)
 class ClassificationRows(ClassificationColumns):
-    """All that is stored of them; NaN is a number that the data do not support."""
+    """Whole stored rows; NaN is a number that the data do not support."""
 
     customer: NDArray[np.object_]
     partition: Ints
@@ -95,39 +96,39 @@ Word = TypeVar("Word", bound=str)
 
 
 def word(words: Sequence[Word], code: int) -> Word | None:
-    """The word of a code; None for `NONE`."""
+    """Return the word of a code; None for `NONE`."""
     return None if code == NONE else words[code]
 
 
 def is_told(change: CustomerChanged) -> bool:
-    """Whether a change goes to the topic: all do but a first grade, tier or state."""
+    """Return whether a change goes to the topic: all but a first grade, tier or state do."""
     return change.segment is not None or change.before is not None
 
 
 def defined(value: float) -> float | None:
-    """None for NaN."""
+    """Return the value, or None for NaN."""
     return None if math.isnan(value) else value
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeSubject:
-    """Of whom a change speaks: the row of the batch, and what numbers it."""
+    """The customer of a change: the row of the batch, and the base of the change's number."""
 
     row: int
     customer: str
     sequence: int
-    """Of the last change told before."""
+    """Number of the last change published before."""
     at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a standing's row has besides what `assess` says; columns of the rows."""
+    """The columns of a classification's row that `assess` does not return."""
 
     customers: Sequence[str]
     partition: Ints
     sequence: Ints
-    """Of the last change told."""
+    """Number of the last published change."""
     at: Floats
     """Unix seconds UTC."""
     value_at_risk: Floats
@@ -136,8 +137,8 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class _Plain:
-    """Columns of `Classifications` as lists: row by row, an element of an array costs ten times as
-    much to read."""
+    """Columns of `Classifications` as lists: reading single elements of an array costs ten times
+    as much."""
 
     grade: list[int]
     tier: list[int]
@@ -169,19 +170,19 @@ class _Plain:
 
 @dataclass(frozen=True, slots=True)
 class ClassificationComparison:
-    """What is said now beside what was said before, of the same n customers."""
+    """The classifications now and before of the same n customers."""
 
     now: Classifications
     before: Before
     by: Valuation
     segments: Sequence[frozenset[str]]
     changed: Flags
-    """bool[n]: a word or a segment of theirs is another one than before."""
+    """bool[n]: a word or a segment of the customer differs from before."""
     plain: _Plain
 
     @classmethod
     def of(cls, now: Classifications, before: Before, by: Valuation) -> "ClassificationComparison":
-        """With the ids of the segments of each customer."""
+        """Compare; the ids of each customer's segments are computed here."""
         ids, shared = [item.id for item in by.rules.items], dict[bytes, frozenset[str]]()
         found = [NO_SEGMENTS] * len(now.needs)
         for row in np.flatnonzero(now.members.any(axis=0)).tolist():
@@ -198,10 +199,10 @@ class ClassificationComparison:
         return cls(now, before, by, found, changed, _Plain.of(now))
 
     def to_store(self, worth: Floats, stored_at: Floats, seen: Floats) -> Flags:
-        """bool[n]: customers whose row is written.
+        """bool[n]: the customer's row is written.
 
-        `worth`, `stored_at` are those of the stored row (NaN without), `seen` Unix seconds of
-        this look.
+        `worth` and `stored_at` are those of the stored row (NaN without one), `seen` is this
+        assessment's time in Unix seconds.
         """
         now, before = self.now, self.before
         moved = ~(np.abs(now.worth - worth) <= MOVED * np.abs(worth))
@@ -213,11 +214,11 @@ class ClassificationComparison:
         return stored
 
     def changes(self, who: ChangeSubject, *, silent: bool) -> list[CustomerChanged]:
-        """What changed of one customer, numbered from `who.sequence` + 1.
+        """Return the changes of one customer, numbered from `who.sequence` + 1.
 
-        `silent`: nothing of it is news (an import, or a standing given for the first time to
-        somebody known before). A first grade, tier or state is no change of service either: it is
-        history, and `is_told` keeps it from the topic.
+        `silent`: no change calls for action (an import, or a first classification of a customer
+        who was known before). A first grade, tier or state does not change the service either: it
+        is history, and `is_told` keeps it from the topic.
         """
         told: list[dict[str, object]] = [
             {"kind": kind, "before": word(words, old), "after": word(words, new),
@@ -238,7 +239,7 @@ class ClassificationComparison:
         ]
 
     def _moves(self, row: int, *, silent: bool) -> list[dict[str, object]]:
-        """Segments entered and left."""
+        """Return the segments entered and left."""
         is_in, was_in = self.segments[row], self.before.segments[row]
         if is_in == was_in:
             return []
@@ -264,7 +265,7 @@ class ClassificationComparison:
         return found
 
     def message(self, row: int) -> Classification:
-        """The standing as the risk message carries it."""
+        """Return the classification as the risk message carries it."""
         plain, value = self.plain, defined(self.plain.value[row])
         scores = plain.rfm[row]
         return Classification(
@@ -285,7 +286,7 @@ class ClassificationComparison:
         )
 
     def rows(self, at: Ints, to: Written) -> ClassificationRows:
-        """Of the customers in these rows of the batch, what is stored of them."""
+        """Return the rows to store for the customers at these rows of the batch."""
         now, life, n = self.now, self.now.life, len(at)
         value = life.value[at]
         return ClassificationRows(

@@ -1,7 +1,8 @@
-"""Tier and grade: from numbers to the words by which service is given, without flapping.
+"""Tier and grade: words for the service that a customer gets, without flapping.
 
-What it is for: high / mid / low by value; VIP / regular / potential by what the customer has been
-and may become. It never measures a base (`base` does) and never sees an override's reason.
+Tiers are high / mid / low by value; grades are VIP / regular / potential by what the customer has
+been and may become. This module never measures a base (`base` does) and never reads the reason of
+an override.
 """
 
 from collections.abc import Sequence
@@ -29,18 +30,18 @@ PROMOTER: Final = 9.0
 DETRACTOR: Final = 6.0
 """9-10 promotes, 0-6 detracts (Reichheld 2003, "The one number you need to grow")."""
 COMPLAINT_COSTS: Final = 0.25
-"""Of the feedback part, for each open complaint; two of them outweigh any survey but the best."""
+"""Taken off the feedback part per open complaint; two outweigh any survey but the best."""
 INFLUENCE_ATTRIBUTE: Final = "social_influence"
 """Profile attribute, 0-10: reach as the company rates it."""
 REFERRALS_ATTRIBUTE: Final = "referrals"
-"""Profile attribute: customers whom this one brought."""
+"""Profile attribute: number of customers referred by this customer."""
 REFERRALS_FULL: Final = 5.0
-"""So many referrals are full influence."""
+"""Referrals that count as full influence."""
 YEAR_DAYS: Final = 365.0
 
 
 def influence(profiles: Sequence[Profile | None]) -> Floats:
-    """Social influence 0-1 from the profile's attributes, float64[n]; 0 where nothing is said."""
+    """Return social influence 0-1 from the profile's attributes, float64[n]; 0 without them."""
     told = (0.0 if profile is None else _influence(profile) for profile in profiles)
     return np.fromiter(told, np.float64, len(profiles))
 
@@ -62,23 +63,23 @@ def _number(text: str | None) -> float:
 
 
 def loyalty(x: Floats) -> Floats:
-    """Regular for long, float64[n], 0-1: (1 - gap variation) x years known, at most one."""
+    """Return loyalty, float64[n], 0-1: (1 - gap variation) x years known, at most one."""
     regular = 1.0 - np.minimum(x[:, feature_index["gap_variation"]], 1.0)
     known = np.minimum(x[:, feature_index["tenure_days"]] / YEAR_DAYS, 1.0)
     return np.nan_to_num(regular * known)
 
 
 def recommendation(x: Floats) -> Floats:
-    """+1 promoter, -1 detractor, 0 between or not asked, float64[n]."""
+    """Return +1 for promoters, -1 for detractors, 0 between or not asked, float64[n]."""
     score = x[:, feature_index["recommendation_score"]]
     return np.where(score >= PROMOTER, 1.0, np.where(score <= DETRACTOR, -1.0, 0.0))
 
 
 def relationship_value(x: Floats, value: Floats, influences: Floats, weigh: Advocacy) -> Floats:
-    """Lifetime value with what the customer adds through others, float64[n], money.
+    """Return the lifetime value with what the customer adds through others, float64[n], money.
 
-    value x (1 + w_r recommendation + w_l loyalty + w_i influence): who recommends and stays
-    brings more than they pay (Kumar et al. 2010, "Undervalued or overvalued customers",
+    value x (1 + w_r recommendation + w_l loyalty + w_i influence): customers who recommend and stay
+    bring more than they pay (Kumar et al. 2010, "Undervalued or overvalued customers",
     J. Service Research 13(3)); the weights are the operator's judgement.
     """
     more = weigh.recommendation * recommendation(x) + weigh.loyalty * loyalty(x)
@@ -88,13 +89,13 @@ def relationship_value(x: Floats, value: Floats, influences: Floats, weigh: Advo
 def grade_score(
     x: Floats, monetary: Grid, frequency: Grid, engagement: Grid, weights: GradeWeights
 ) -> Floats:
-    """0-1, float64[n]: the weighted mean of the parts that are known; NaN without amounts.
+    """Return the weighted mean of the known parts, 0-1, float64[n]; NaN without amounts.
 
     amount      rank of the net amount in the living base
     frequency   rank of the purchase days
     stability   1 - gap variation (standard deviation over mean of the gaps), at least 0
     preference  share of the favourite category; where none is named, of the usual weekday
-    engagement  rank of the fading count of interactions, where anybody interacts
+    engagement  rank of the fading count of interactions, where the base has interactions
     feedback    mean of the last survey and recommendation over 10, less open complaints
     """
     engaged = x[:, feature_index["interactions_decayed_90"]]
@@ -117,7 +118,7 @@ def grade_score(
 
 
 def feedback(x: Floats) -> Floats:
-    """0-1, float64[n]: what the customer last said; NaN where nothing was said."""
+    """Return the customer's last answers less open complaints, 0-1, float64[n]; NaN without."""
     said = np.stack([x[:, feature_index["survey_score"]],
                      x[:, feature_index["recommendation_score"]]]) / 10.0  # fmt: skip
     count = (~np.isnan(said)).sum(axis=0)
@@ -128,12 +129,12 @@ def feedback(x: Floats) -> Floats:
 
 
 def level(by: Cut, of: Grid) -> float:
-    """The value at which a group begins."""
+    """Return the value at which a group begins."""
     return by.at_least if by.at_least is not None else cut(of, by.share or 1.0)
 
 
 def tier(value: Floats, high: float, mid: float, before: Codes, margin: float) -> Codes:
-    """Index into `TIERS`, int8[n]; `NONE` where the value is NaN.
+    """Return the tier as an index into `TIERS`, int8[n]; `NONE` where the value is NaN.
 
     Entered upwards at its level, left downwards only below (1 - margin) of it.
     """
@@ -151,11 +152,11 @@ def grade(
     before: Codes,
     margin: float,
 ) -> Codes:
-    """Index into `GRADES`, int8[n]; `NONE` where the data support none.
+    """Return the grade as an index into `GRADES`, int8[n]; `NONE` where the data support none.
 
     vip        score reaches its level (`levels[0]`)
     potential  no VIP: a prospect, or the value to come reaches `levels[1]`
-    regular    everybody else
+    regular    all others
     Either group is left only below (1 - margin) of its level.
     """
     vip_from = np.where(before == VIP, levels[0] * (1 - margin), levels[0])

@@ -1,7 +1,7 @@
-"""Where a customer stands in time: the behaviour state, and the lifecycle state machine.
+"""The behaviour state of a customer and the state machine of the customer lifecycle.
 
-What it is for: active, dormant, churned from elapsed time alone; and one explicit table from
-(lifecycle state, what is seen now) to the next state. It never looks at money or probabilities.
+Active, dormant and churned follow from elapsed time alone; one explicit table leads from
+(lifecycle state, signal) to the next state. This module never reads money or probabilities.
 """
 
 from typing import Final
@@ -33,7 +33,7 @@ LIFECYCLES: Final[tuple[Lifecycle, ...]] = (
 PROSPECT, NEW, GROWING, MATURE, AT_RISK, CHURNED, WON_BACK = range(len(LIFECYCLES))
 
 SIGNALS: Final = ("no_purchase", "fresh", "rising", "settled", "dormant", "churned")
-"""What is seen now: nobody who bought yet; active and first seen lately; active and buying more
+"""The present signal: no purchase yet; active and first seen recently; active and buying more
 than before (`rising`); active otherwise; and the two silent behaviour states."""
 
 TABLE: Final = np.array(
@@ -50,13 +50,13 @@ TABLE: Final = np.array(
 )
 """Next state by [state, signal]; docs/segmentation.md prints it. `no_purchase` after a purchase
 happens only when an identity merge was undone. Only a purchase leads out of `churned`: a longer
-usual gap, learned later, does not bring anybody back."""
+usual gap that is learned later does not end it."""
 
 RISING: Final = 1.2
 """Purchase days per day now over those before, from which a customer is growing: a fifth more is
 worth acting on."""
 CHANCE_MAX: Final = 0.05
-"""Of so many purchase days now from somebody who buys as before: above, it may be luck."""
+"""Greatest chance of so many purchase days without a change of behaviour; above, it may be luck."""
 RECENT_DAYS: Final = 92
 """The last quarter and today: `purchase_days_91`."""
 QUARTER_DAYS: Final = 91
@@ -66,7 +66,7 @@ YEAR_DAYS: Final = 273
 
 
 def behaviour(lapses: Lapses) -> Codes:
-    """Index into `BEHAVIOURS`, int8[n]; `NONE` without a purchase.
+    """Return the behaviour as an index into `BEHAVIOURS`, int8[n]; `NONE` without a purchase.
 
     Dormant from `lapse.DORMANT_SHARE` of the lapse length on, churned from all of it on. Never
     goes back while the customer stays silent.
@@ -77,14 +77,15 @@ def behaviour(lapses: Lapses) -> Codes:
 
 
 def rising(x: Floats, state: Codes, policy: ValuePolicy) -> NDArray[np.bool_]:
-    """bool[n]: buys clearly more than the same customer did before.
+    """bool[n]: the customer buys clearly more than before.
 
-    The last quarter against the three before it, or the one before it while the customer is
-    known for too short; never against the first `new_days`, in which everybody begins. Begins
-    where the purchase days are `RISING` times as dense and so many would come by chance at most
-    every twentieth time: given a + b days in both spans, a is binomial with the share of the time
-    (the exact test of two Poisson rates: Przyborowski & Wilenski 1940, Biometrika 31(3/4)
-    313-323). Ends where they are no longer so dense, so that nobody flaps. `state`: before.
+    The last quarter is compared with the three before it, or with the one before it while the
+    customer is known for too short; never with the first `new_days`, in which every customer
+    begins. Rising begins where the purchase days are `RISING` times as dense and so many would
+    come by chance at most every twentieth time: given a + b days in both spans, a is binomial with
+    the share of the time (the exact test of two Poisson rates: Przyborowski & Wilenski 1940,
+    Biometrika 31(3/4) 313-323). It ends where they are no longer so dense, so that the state does
+    not flap. `state`: the state before.
     """
     recent = x[:, feature_index["purchase_days_91"]]
     known = x[:, feature_index["tenure_days"]] - policy.new_days
@@ -104,7 +105,7 @@ def rising(x: Floats, state: Codes, policy: ValuePolicy) -> NDArray[np.bool_]:
 
 
 def signal(x: Floats, behaves: Codes, state: Codes, policy: ValuePolicy) -> Codes:
-    """Index into `SIGNALS`, int8[n]; `state`: index into `LIFECYCLES` before this look."""
+    """Return the signal as an index into `SIGNALS`, int8[n]; `state`: the lifecycle before."""
     tenure = x[:, feature_index["tenure_days"]]
     fresh = tenure <= policy.new_days
     active = np.where(fresh, 1, np.where(rising(x, state, policy), 2, 3))
@@ -114,10 +115,10 @@ def signal(x: Floats, behaves: Codes, state: Codes, policy: ValuePolicy) -> Code
 def advance(
     state: Codes, since: Floats, seen: Codes, now: Floats, policy: ValuePolicy
 ) -> tuple[Codes, Floats]:
-    """The next lifecycle state and since when (Unix seconds), by `TABLE`.
+    """Return the next lifecycle state and its beginning (Unix seconds), by `TABLE`.
 
-    `state` is an index into `LIFECYCLES`, `NONE` before the first look; `since` its beginning.
-    Won back is left after `won_back_days`, as a customer whom the signal describes.
+    `state` is an index into `LIFECYCLES`, `NONE` before the first assessment; `since` its
+    beginning. Won back ends after `won_back_days`; the signal alone then decides.
     """
     over = (state == WON_BACK) & (now - since > policy.won_back_days * DAY_S)
     before = np.where((state == NONE) | over, PROSPECT, state)

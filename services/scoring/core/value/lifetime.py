@@ -1,7 +1,7 @@
 """Lifetime value: expected purchases times expected value of a purchase, over a stated horizon.
 
-What it is for: putting BG/NBD or MBG/NBD and Gamma-Gamma together (Fader, Hardie & Lee 2005).
-Not discounted: over a year that is less than the models err. It never decides a tier.
+It combines BG/NBD or MBG/NBD with Gamma-Gamma (Fader, Hardie & Lee 2005). It is not discounted:
+over a year, discounting is less than the models' error. This module never decides a tier.
 """
 
 from dataclasses import dataclass
@@ -26,11 +26,11 @@ class Lifetime:
     purchases: Floats
     """Purchase days expected within the horizon."""
     value: Floats
-    """Money expected within it, reporting currency; NaN too where no amounts are known."""
+    """Money expected within the horizon, reporting currency; also NaN without known amounts."""
 
 
 def history(x: Floats) -> tuple[Floats, Floats, Floats]:
-    """Repeat purchase days, days to the newest of them, and age in days: the BTYD columns."""
+    """Return the BTYD columns: repeat purchase days, days to the newest, and age in days."""
     repeats = np.maximum(x[:, feature_index["purchase_days"]] - 1, 0.0)
     span = np.nan_to_num(x[:, feature_index["gap_mean_days"]]) * repeats
     return repeats, span, span + x[:, feature_index["recency_days"]]
@@ -39,7 +39,7 @@ def history(x: Floats) -> tuple[Floats, Floats, Floats]:
 def lifetime(
     x: Floats, buying: btyd.Parameters, spend: Spend | None, horizon_days: float
 ) -> Lifetime:
-    """P(alive), purchases and value over the horizon, of X float64[n, F]."""
+    """Return P(alive), purchases and value over the horizon, for X float64[n, F]."""
     columns = history(x)
     known = ~np.isnan(columns[2])
     alive, purchases, value = np.full((3, len(x)), np.nan)

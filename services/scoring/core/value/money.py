@@ -1,7 +1,7 @@
-"""What a customer has brought: net of refunds, per purchase occasion.
+"""The money that a customer has brought: net of refunds, per purchase occasion.
 
-What it is for: one reading of the money features, so that a negative net amount is met in one
-place. It never forecasts.
+The money features are read here only, so that a negative net amount is handled in one place. This
+module never forecasts.
 """
 
 from dataclasses import dataclass
@@ -27,17 +27,17 @@ class Money:
     mean: Floats
     """Net per occasion, at least 0; 0 without one."""
     profit: Floats
-    """Net less cost, so far; NaN where no cost is told. Purchases without a cost are left out,
+    """Net less cost, so far; NaN where no cost is known. Purchases without a cost are left out,
     refunds are taken at the margin of the rest."""
 
 
 def money(x: Floats) -> Money:
-    """From X, float64[n, F]."""
+    """Compute the money columns from X, float64[n, F]."""
     spent = np.nan_to_num(x[:, feature_index["spent"]])
     purchases = np.nan_to_num(x[:, feature_index["purchases"]])
     order = x[:, feature_index["order_value"]]
     with np.errstate(divide="ignore", invalid="ignore"):
-        # Whose purchases were all for nothing has priced ones too, though not how many.
+        # Customers who paid 0 for everything have priced purchases too, but not a known number.
         counted = np.where(order > 0, np.rint(spent / order), purchases)
         priced = np.where(np.isnan(order), 0.0, counted)
         net = spent * (1.0 - np.nan_to_num(x[:, feature_index["refunded_share"]]))

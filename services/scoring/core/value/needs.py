@@ -1,8 +1,7 @@
-"""What a customer looks for: from the profile's own words, from how they behave and what they buy.
+"""The needs of a customer, from the profile, from behaviour and from purchased categories.
 
-What it is for: `price_sensitive`, `service_sensitive`, `household`, `enterprise`, usable in rules.
-A profile's word always counts; behaviour and categories (`affinity`) add. It never
-takes a need away that a profile states.
+`price_sensitive`, `service_sensitive`, `household` and `enterprise` can be used in rules. A need in
+the profile always counts; behaviour and categories (`affinity`) add needs and never remove one.
 """
 
 from collections.abc import Sequence
@@ -19,9 +18,9 @@ Flags = NDArray[np.bool_]
 
 NEEDS: Final = ("price_sensitive", "service_sensitive", "household", "enterprise")
 WORDS_MAX: Final = 20
-"""Needs kept of one customer."""
+"""Needs kept per customer."""
 COMPLAINTS_PER_PURCHASE: Final = 0.1
-"""A voice in every tenth purchase: service matters to this customer."""
+"""A complaint or suggestion per ten purchases: service matters to this customer."""
 VOICES_MIN: Final = 2
 """Once is an incident."""
 
@@ -32,14 +31,14 @@ REDEMPTIONS_MIN: Final = 2
 
 
 def price_sensitive(x: Floats) -> Flags:
-    """bool[n]: uses offers and coupons often, for how often they buy."""
+    """bool[n]: the customer uses offers and coupons often, relative to their purchases."""
     used = x[:, feature_index["campaigns_redeemed"]]
     purchases = np.maximum(x[:, feature_index["purchases"]], 1)
     return np.asarray((used >= REDEMPTIONS_MIN) & (used / purchases >= REDEMPTIONS_PER_PURCHASE))
 
 
 def service_sensitive(x: Floats) -> Flags:
-    """bool[n]: complains or suggests often, for how often they buy."""
+    """bool[n]: the customer complains or suggests often, relative to their purchases."""
     voices = x[:, feature_index["complaints"]] + x[:, feature_index["suggestions"]]
     purchases = np.maximum(x[:, feature_index["purchases"]], 1)
     return np.asarray((voices >= VOICES_MIN) & (voices / purchases >= COMPLAINTS_PER_PURCHASE))
@@ -48,12 +47,12 @@ def service_sensitive(x: Floats) -> Flags:
 def needs(
     profiles: Sequence[Profile | None], seen: Sequence[tuple[str, Flags]]
 ) -> list[tuple[str, ...]]:
-    """Sorted words per customer; `seen`: (need, bool[n]), a need as often as there are sources."""
+    """Return sorted words per customer; `seen`: (need, bool[n]), once for each source of a need."""
     found: list[tuple[str, ...]] = [()] * len(profiles)
     some = np.array([profile is not None for profile in profiles], np.bool_)
     for _, flags in seen:
         some |= flags
-    # Most have none.
+    # Most customers have none.
     for row in np.flatnonzero(some).tolist():
         words, profile = {need for need, flags in seen if flags[row]}, profiles[row]
         if profile is not None:
@@ -65,5 +64,5 @@ def needs(
 
 
 def _word(need: str) -> str:
-    """As rules compare them: lower case, `_` between words."""
+    """Return the word as rules compare it: lower case, `_` between words."""
     return "_".join(need.lower().replace("-", " ").split())

@@ -1,7 +1,7 @@
-"""What an operator decides about value: cuts, weights, margins. Kept in a table, not in code.
+"""The value policy: the operator's cuts, weights and margins, kept in a table and not in code.
 
-What it is for: one validated shape of these decisions. A change is a new version; the next
-assessment of each customer uses it, no redeploy. It computes nothing.
+It has one validated shape. A change is a new version; the next assessment of each customer uses
+it without a redeployment. This module computes nothing.
 """
 
 from typing import Annotated, Any, Final
@@ -26,7 +26,7 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class GradeWeights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What makes a grade; a part that is not known of a customer weighs nothing."""
+    """Weights of the parts of a grade; a part that is not known of a customer weighs nothing."""
 
     amount: Weight = 0.35
     frequency: Weight = 0.25
@@ -45,32 +45,32 @@ class Advocacy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class ValuePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The whole of it; each default is reasoned in docs/segmentation.md."""
+    """The whole policy; each default is explained in docs/segmentation.md."""
 
     horizon_days: Annotated[int, Meta(ge=7, le=3_650)] = 365
-    """Of the lifetime value: a year, the time for which budgets are made."""
+    """Horizon of the lifetime value: a year, the time for which budgets are made."""
     model: Model = "mbg"
-    """In `bg` who bought once is alive for certain."""
+    """In `bg` a customer with one purchase is alive for certain."""
     high: Cut = Cut(share=0.2)
-    """Of the value; Pareto's fifth."""
+    """By value; Pareto's fifth."""
     mid: Cut = Cut(share=0.5)
-    """Of the value, `high` included."""
+    """By value, `high` included."""
     vip: Cut = Cut(share=0.1)
-    """Of the grade score (0-1)."""
+    """By the grade score (0-1)."""
     potential: Cut = Cut(share=0.3)
-    """Of the value, for who is not a VIP."""
+    """By value, for customers who are not VIPs."""
     weights: GradeWeights = GradeWeights()
     advocacy: Advocacy = Advocacy()
     margin: Annotated[float, Meta(ge=0, lt=1)] = 0.1
-    """A group is left only below (1 - margin) of its cut, so that nobody flaps."""
+    """A group is left only below (1 - margin) of its cut, so that customers do not flap."""
     new_days: Days = 91.0
     won_back_days: Days = 91.0
     affinity: affinities.Affinity = affinities.Affinity()
-    """Which categories tell of which need."""
+    """The categories that show each need."""
 
 
 def check(policy: ValuePolicy) -> ValuePolicy:
-    """The policy itself; Invalid where its parts contradict each other."""
+    """Return the policy itself; raises Invalid where its parts contradict each other."""
     for name in ("high", "mid", "vip", "potential"):
         cut: Cut = getattr(policy, name)
         if (cut.share is None) == (cut.at_least is None):
@@ -93,19 +93,19 @@ RETIRED: Final = frozenset(
 
 
 def stored(data: bytes | str) -> ValuePolicy:
-    """A policy as some version of this service has stored it."""
+    """Read a policy that any version of this service has stored."""
     fields = msgspec.json.decode(data, type=dict[str, Any])
     kept = {name: value for name, value in fields.items() if name not in RETIRED}
     return parse(msgspec.json.encode(kept))
 
 
 def parse(data: bytes | str) -> ValuePolicy:
-    """From JSON; Invalid naming the field."""
+    """Read a policy from JSON; raises Invalid naming the field."""
     try:
         return check(msgspec.json.decode(data, type=ValuePolicy))
     except msgspec.ValidationError as error:
         reason, _, path = str(error).partition(" - at ")
-        # A wrong key is told as "`key` in `$.place`".
+        # msgspec reports a wrong key as "`key` in `$.place`".
         raise Invalid(path[path.find("$") :].strip("`$.") or "policy", reason) from error
     except msgspec.DecodeError as error:
         raise Invalid("policy", str(error)) from error

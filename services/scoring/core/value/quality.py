@@ -1,7 +1,7 @@
-"""What is missing or cannot be true in a customer's data, as flags that are told and counted.
+"""Quality flags: what is missing or cannot be true in a customer's data.
 
-What it is for: nobody is scored silently on data that do not support it (`UNSUPPORTED`). It never
-repairs anything and never refuses an event (ingest does).
+Flags are published and counted, so that no customer is scored silently on data that do not support
+it (`UNSUPPORTED`). This module never repairs anything and never refuses an event (ingest does).
 """
 
 import math
@@ -54,34 +54,34 @@ PRICED_MIN: Final = 0.9
 PURCHASES_PER_DAY_MAX: Final = 50.0
 AGE_YEARS_MAX: Final = 120
 TRAFFIC_MAX: Final = 1_000.0
-"""Times the traffic of the base's middle customer. The busiest customer of the public sets has 36
-times as much; one id for all who are not logged in has as much as the shop has customers."""
+"""Multiple of the traffic of the base's median customer. The busiest customer of the public sets
+has 36 times as much; one id for all who are not logged in has as much as a shop has customers."""
 TRAFFIC_MIN: Final = 650.0
-"""Traffic that is improbable of nobody, whatever the base: five a day for a season and longer."""
+"""Least limit for any base: five events a day for a season and longer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a measured base can support; without one there is no limit."""
+    """The greatest values that a measured base supports; without a base there is no limit."""
 
     amount: float = math.inf
     """Mean net value of a purchase day, and mean value of an order, reporting currency."""
     traffic: float = math.inf
-    """As `traffic` counts it."""
+    """In the unit of `traffic`."""
 
 
 NO_LIMITS: Final = Limits()
 
 
 def traffic(x: Floats) -> Floats:
-    """Purchases and interactions, fading by half in 90 days, float64[n]."""
+    """Return purchases and interactions, fading by half in 90 days, float64[n]."""
     return np.asarray(
         x[:, feature_index["purchases_decayed_90"]] + x[:, feature_index["interactions_decayed_90"]]
     )
 
 
 def traffic_limit(living: Floats) -> float:
-    """The traffic above which an id is no customer of this base; X float64[n, F] of the living."""
+    """Return the traffic above which an id is no customer; X float64[n, F] of living customers."""
     found = traffic(living)
     usual = float(np.median(found[found > 0])) if (found > 0).any() else 0.0
     return max(TRAFFIC_MAX * usual, TRAFFIC_MIN)
@@ -95,13 +95,13 @@ def flags(
     unknown: Flags,
     limits: Limits = NO_LIMITS,
 ) -> list[tuple[str, ...]]:
-    """Flags per customer in the order of `MEANINGS`; equal ones share a tuple.
+    """Return the flags per customer in the order of `MEANINGS`; equal ones share a tuple.
 
-    `cash` is the money of the same X; `unknown`: to whom `BASE_UNKNOWN` applies.
+    `cash` is the money of the same X; `unknown`: the customers with `BASE_UNKNOWN`.
     """
     purchases = x[:, feature_index["purchases"]]
     days = np.maximum(x[:, feature_index["purchase_days"]], 1)
-    # Without a purchase the features know of no money that the refund could be less than.
+    # Without a purchase the features contain no money for the refund to exceed.
     unbought = (purchases == 0) & (x[:, feature_index["refunds"]] > 0)
     bits = np.zeros(len(x), np.int64)
     for name, where in (
@@ -129,7 +129,7 @@ def _words(bits: int) -> tuple[str, ...]:
 
 
 def _of_profile(profile: Profile, now: float) -> int:
-    """The flags of a profile, as bits."""
+    """Return the flags of a profile as bits."""
     lacks, bits = profile.region is None, 0
     if profile.kind == "account":
         lacks = lacks or profile.industry is None or profile.size is None

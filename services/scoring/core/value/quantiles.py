@@ -1,6 +1,6 @@
-"""A distribution as 101 numbers: enough for any share in whole per cents, small enough to keep.
+"""A distribution as 101 quantiles: enough for any share in whole per cent, small enough to store.
 
-What it is for: ranks and cuts without the base at hand. NaN is left out of a grid and has no rank.
+Ranks and cuts are computed from it without the base. NaN is left out of a grid and has no rank.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ _SHARES: Final = np.linspace(0.0, 1.0, GRID)
 
 
 def grid(values: Floats) -> Grid:
-    """The 0, 1, ... 100 % quantiles (linear interpolation); zeros where nothing is known."""
+    """Return the 0, 1, ... 100 % quantiles (linear interpolation); zeros without known values."""
     known = values[~np.isnan(values)]
     if not len(known):
         return (0.0,) * GRID
@@ -25,7 +25,7 @@ def grid(values: Floats) -> Grid:
 
 
 def rank(values: Floats, of: Sequence[float]) -> Floats:
-    """Share of the base below each value, ties counted half; float64[n], 0-1, NaN stays.
+    """Return the share of the base below each value, ties counted half; float64[n], NaN stays.
 
     >>> rank(np.array([0.0, 50.0, 100.0]), tuple(range(101))).round(3).tolist()
     [0.005, 0.5, 0.995]
@@ -37,5 +37,5 @@ def rank(values: Floats, of: Sequence[float]) -> Floats:
 
 
 def cut(of: Sequence[float], share: float) -> float:
-    """The value from which the best `share` of the base begins."""
+    """Return the value from which the best `share` of the base begins."""
     return float(np.interp(1.0 - share, _SHARES, np.asarray(of)))

@@ -1,7 +1,7 @@
 """RFM: quintile scores of recency, frequency and monetary value, and the usual named cells.
 
-What it is for: the one-glance picture that marketing knows (Hughes 1994, "Strategic Database
-Marketing"). It never fits or forecasts.
+Marketing knows this overview (Hughes 1994, "Strategic Database Marketing"). This module never fits
+or forecasts.
 
 Scores are 1-5, 5 is best. Edges are the 20/40/60/80 % quantiles of the living base; a value that
 equals an edge belongs below it, so that equal customers always have equal scores.
@@ -20,9 +20,9 @@ Scores = NDArray[np.int8]
 SCORES: Final = 5
 SHARES: Final = (0.2, 0.4, 0.6, 0.8)
 UNSCORED: Final = 0
-"""Who has not bought has no score."""
+"""The score of a customer without a purchase."""
 COMBINATIONS: Final = (SCORES + 1) ** 3
-"""Of three scores, the missing ones among them: each is made once."""
+"""Combinations of three scores, missing ones included: each is computed once."""
 
 CELLS: Final = (
     "hibernating",
@@ -46,12 +46,12 @@ _GRID: Final = np.array(
     ],
     np.int8,
 )
-"""The grid that is in common use, by recency and frequency; it leaves no cell without a name."""
+"""The grid in common use, by recency and frequency; every combination has a name."""
 NO_CELL: Final = -1
 
 
 def edges(values: Floats) -> tuple[float, ...]:
-    """The four quintile edges of a base, ascending; ValueError for an empty one.
+    """Return the four quintile edges of a base, ascending; ValueError for an empty one.
 
     >>> edges(np.array([10.0, 20.0, 30.0, 40.0, 50.0, 60.0]))
     (20.0, 30.0, 40.0, 50.0)
@@ -62,7 +62,7 @@ def edges(values: Floats) -> tuple[float, ...]:
 
 
 def ascending(values: Floats, at: Sequence[float]) -> Scores:
-    """1 up to the lowest edge ... 5 above the highest, int8[n]; `UNSCORED` where NaN.
+    """Score 1 up to the lowest edge ... 5 above the highest, int8[n]; `UNSCORED` where NaN.
 
     >>> ascending(np.array([1.0, 2.0, 2.1, 99.0, np.nan]), (2.0, 3.0, 4.0, 5.0)).tolist()
     [1, 1, 2, 5, 0]
@@ -72,14 +72,14 @@ def ascending(values: Floats, at: Sequence[float]) -> Scores:
 
 
 def descending(values: Floats, at: Sequence[float]) -> Scores:
-    """As `ascending` where less is better (recency)."""
+    """Score as `ascending` does, but less is better (recency)."""
     scores = SCORES - np.searchsorted(np.asarray(at), values, side="left")
     return np.where(np.isnan(values), UNSCORED, scores).astype(np.int8)
 
 
 @lru_cache(COMBINATIONS)
 def digits(recency: int, frequency: int, monetary: int) -> str | None:
-    """The three scores as they are told, recency first; None where one is missing.
+    """Return the three scores as they are published, recency first; None where one is missing.
 
     >>> digits(5, 1, 3), digits(5, 0, 3)
     ('513', None)
@@ -89,7 +89,7 @@ def digits(recency: int, frequency: int, monetary: int) -> str | None:
 
 
 def cell(recency: Scores, frequency: Scores) -> Scores:
-    """Index into `CELLS`, int8[n]; `NO_CELL` where a score is missing."""
+    """Return the index into `CELLS`, int8[n]; `NO_CELL` where a score is missing."""
     known = (recency > UNSCORED) & (frequency > UNSCORED)
     found = _GRID[np.maximum(recency, 1) - 1, np.maximum(frequency, 1) - 1]
     return np.where(known, found, NO_CELL).astype(np.int8)

@@ -1,21 +1,21 @@
-"""Gamma-Gamma: what a purchase of a customer is worth, and the lifetime value that follows.
+"""Gamma-Gamma: the expected value of a customer's purchase.
 
-What it is for: an expected value per purchase that is held towards the base's mean while own
-purchases are few. It knows nothing of how often anybody buys (`btyd` does).
+The expected value is held towards the base's mean while the customer's own purchases are few. How
+often customers buy is modelled elsewhere (`btyd`).
 
 Each purchase of a customer is worth z ~ Gamma(p, nu), nu ~ Gamma(q, v) across customers, and
 independent of how often they buy: Fader, Hardie & Lee (2005), "RFM and CLV: using iso-value
 curves", J. Marketing Research 42(4) 415-430; Fader & Hardie (2013), "The Gamma-Gamma model of
 monetary value", brucehardie.com/notes/025.
 
-A likelihood has no limit to what one customer does to it, so means beyond the outer fences of the
+One customer's influence on a likelihood is unlimited, so means beyond the outer fences of the
 base count as the fence (winsorised): three interquartile ranges of their logarithms, which Tukey
 (1977), "Exploratory Data Analysis", section 2D, calls "far out". Of lognormal means one in 400,000
 lies there. In a small base one customer could still turn the fit from "all pay alike" to "each pays
-what the own mean says"; a prior on p and q, worth about twenty customers, holds it between.
+their own mean"; a prior on p and q, worth about twenty customers, prevents both extremes.
 
     count    purchases with an amount, of which `mean` is the mean net value
-    mean     > 0; a customer whose refunds reach the purchases has none
+    mean     > 0; a customer with refunds that reach the purchases has none
 
 >>> published = Spend(p=6.25, q=3.74, v=15.44)  # CDNOW, US dollars
 >>> expected_spend(published, np.array([2.0, 0.0]), np.array([22.35, 0.0])).round(2)
@@ -38,43 +38,43 @@ Floats = NDArray[np.float64]
 LOG_BOUND: Final = 9.0
 """p and v (in mean purchases) lie within e^-9 .. e^9."""
 Q_MIN: Final = 1.01
-"""At q <= 1 the mean purchase of the base is infinite; such a fit foretells nothing."""
+"""At q <= 1 the mean purchase of the base is infinite; such a fit predicts nothing."""
 STEPS_MAX: Final = 500
 """L-BFGS-B needs about 40."""
 SPENDERS_MIN: Final = 20
-"""Customers with a mean purchase below which three parameters are a guess."""
+"""With fewer customers with a mean purchase, three parameters are a guess."""
 FENCE: Final = 3.0
 """Interquartile ranges beyond the quartiles, of the logarithms of the means."""
 FENCE_MIN: Final = math.log(10.0)
 """Least distance of a fence from its quartile: where nearly all pay one price, the quartiles are
-one number, and a purchase of twice as much is no fault."""
+equal, and a purchase of twice as much is no error."""
 PRIOR: Final = ((math.log(3.0), 0.7), (math.log(4.0), 0.35))
 """Mean and standard deviation of ln p and ln q: the public sets have p 0.5-7.7 and q 3.6-7.1. Of
 600 customers it moves the median expected value by 0.7 %, of thousands by 0.3 % at most."""
 MEAN_MIN: Final = AMOUNT_MIN
-"""Reporting currency: what is left of a purchase below it is a rounding of its refund."""
+"""Reporting currency: a smaller remainder of a purchase is a rounding error of its refund."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spend:
-    """What is fitted: z ~ Gamma(p, nu), nu ~ Gamma(q, v)."""
+    """The fitted parameters: z ~ Gamma(p, nu), nu ~ Gamma(q, v)."""
 
     p: float
     q: float
     v: float
-    """In the unit of money that the columns have."""
+    """In the money unit of the columns."""
     most: float | None = None
     """The upper fence: a mean above it is improbable in this base, and counts as this much. None:
-    no limit; of a base that was measured before there was one."""
+    no limit, in a base that was measured before fences existed."""
 
     @property
     def limit(self) -> float:
-        """`most` as a number."""
+        """`most` as a number, infinite without a limit."""
         return math.inf if self.most is None else self.most
 
 
 def log_likelihood(spend: Spend, count: Floats, mean: Floats) -> Floats:
-    """Of each customer's mean purchase, shape [n]; count > 0, mean > 0."""
+    """Return the log-likelihood of each customer's mean, shape [n]; count > 0, mean > 0."""
     p, q, v = spend.p, spend.q, spend.v
     shape = p * count
     return np.asarray(
@@ -89,9 +89,9 @@ def log_likelihood(spend: Spend, count: Floats, mean: Floats) -> Floats:
 
 
 def fit(count: Floats, mean: Floats) -> Spend:
-    """The parameters of a base, held by `PRIOR`, means beyond the fences taken as the fence.
+    """Fit the parameters of a base with `PRIOR`; means beyond the fences count as the fence.
 
-    Of customers with count > 0 and mean > 0; deterministic. Raises ValueError where fewer than
+    For customers with count > 0 and mean > 0; deterministic. Raises ValueError where fewer than
     `SPENDERS_MIN` of them are given, or a value breaks this.
     """
     if len(count) < SPENDERS_MIN:
@@ -103,7 +103,7 @@ def fit(count: Floats, mean: Floats) -> Spend:
 
 
 def likeliest(count: Floats, mean: Floats, prior_weight: float = 0.0) -> Spend:
-    """Maximum likelihood over customers with count > 0 and mean > 0. Deterministic.
+    """Fit by maximum likelihood over customers with count > 0 and mean > 0. Deterministic.
 
     `prior_weight`: how many times `PRIOR` counts.
     """
@@ -140,7 +140,7 @@ def likeliest(count: Floats, mean: Floats, prior_weight: float = 0.0) -> Spend:
 
 
 def fences(mean: Floats) -> tuple[float, float]:
-    """Between which means a base can support; mean > 0.
+    """Return the range of means that a base supports; mean > 0.
 
     >>> [round(fence, 2) for fence in fences(np.array([10.0] * 9 + [1e15]))]
     [1.0, 100.0]
@@ -151,10 +151,10 @@ def fences(mean: Floats) -> tuple[float, float]:
 
 
 def expected_spend(spend: Spend, count: Floats, mean: Floats) -> Floats:
-    """E[value of a purchase | own mean], shape [n] (2005, eq. 5); the base's mean at count 0.
+    """Return E[value of a purchase | own mean], shape [n] (2005, eq. 5); base mean at count 0.
 
     p (v + count * mean) / (p * count + q - 1). A negative mean (more refunded than bought)
-    counts as 0: what comes back cannot be less than nothing; one above the fence counts as that.
+    counts as 0, since no purchase is worth less than nothing; one above the fence as the fence.
     """
     own = np.where(count > 0, np.clip(mean, 0.0, spend.limit), 0.0)
     return np.asarray(spend.p * (spend.v + count * own) / (spend.p * count + spend.q - 1))
