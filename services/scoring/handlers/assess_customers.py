@@ -282,9 +282,9 @@ class Assessor:
     ) -> dict[int, list[Reason]]:
         """Returns the reasons of the published rows.
 
-        The model's contributions explain rows whose score may cause a warning: a silence is a sign,
-        or the band is high. They cost fifty times a prediction, so all other rows get the rule's
-        reasons, which follow from the features.
+        The model's contributions explain rows with a score that may cause a warning: a silence is a
+        sign, or the band is at least high. They cost fifty times a prediction, so all other rows
+        get the rule's reasons, which follow from the features.
         """
         scored = (signs.bits[rows] & SILENCES > 0) | (risk.band[rows] >= BAND_EXPLAINED)
         scored &= predictor.method == "model"

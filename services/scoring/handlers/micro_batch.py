@@ -46,16 +46,20 @@ from shared.runtime.isolation import PASSING, ItemIsolation, where
 log = structlog.get_logger(__name__)
 
 TURN_S_MAX = 8.0
-"""Seconds from reading to sending. A worker that stood still for longer (the group waits 10 s) may
-have a successor that has already sent its pending messages. Sent again from memory they would
-follow newer messages and stay in the compacted topic. The worker claims its partitions anew
-instead, and sends what the outbox still holds."""
+"""Longest time of a batch from reading to sending, in seconds.
+
+A worker that was suspended for longer (the group waits 10 s) may have a successor that has already
+sent its pending messages. Sent again from memory they would follow newer messages and stay in the
+compacted topic. Instead the worker claims its partitions again, and sends what the outbox still
+holds."""
 
 
 LOOKED_UP_TURNS = 16
-"""Batches that query the stored key of each event: at the start, when records are most likely read
-again, and after each duplicate. After this many batches without a duplicate (some seconds) only the
-key's unique constraint guards, which costs nothing; a duplicate then makes its batch run twice."""
+"""Batches that query the stored key of each event, after the start and after each duplicate.
+
+Records are most likely read again after the start. After this many batches without a duplicate
+(some seconds) only the key's unique constraint guards, which costs nothing; a duplicate then makes
+its batch run twice."""
 
 
 class MicroBatch:
