@@ -1,1 +1,1 @@
-"""Scoring: folds events into customer state, assesses risk, re-assesses the silent."""
+"""Scoring: folds events into customer states, assesses risk, re-assesses silent customers."""

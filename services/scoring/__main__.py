@@ -1,4 +1,4 @@
-"""Command line of scoring: the service, its tables, tokens, models, partitions and the rest."""
+"""Command line of scoring: runs the service and the operator commands."""
 
 import sys
 from typing import Any

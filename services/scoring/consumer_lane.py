@@ -1,4 +1,4 @@
-"""One lane of scoring: a member of the consumer group with stores and messages of its own."""
+"""Consumer lane: a member of the consumer group with stores and messages of its own."""
 
 import socket
 from collections import Counter
@@ -37,8 +37,9 @@ from shared.runtime.isolation import ItemIsolation
 
 
 class ConsumerLane:
-    """A member of the group within this process: it has partitions, transactions, memory and
-    messages of its own, and waits for no other lane."""
+    """Member of the consumer group within this process.
+
+    It has partitions, transactions, memory and messages of its own, and waits for no other lane."""
 
     def __init__(
         self,

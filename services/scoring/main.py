@@ -1,4 +1,4 @@
-"""Wires scoring together: settings -> adapters -> handlers -> loops. No decisions in here."""
+"""Wires scoring together: settings -> adapters -> handlers -> loops. Makes no decisions."""
 
 import asyncio
 import socket
@@ -59,11 +59,11 @@ from shared.runtime.health import Health
 from shared.runtime.isolation import ItemIsolation
 
 GAUGES_S = 1.0
-"""How often gauges are set: several times per scrape."""
+"""Seconds between updates of the gauges: several per scrape."""
 
 
 async def run() -> int:
-    """The scoring service until SIGTERM; returns the exit status."""
+    """Runs the scoring service until SIGTERM; returns the exit status."""
     settings = ScoringSettings()
     kafka = KafkaSettings()
     clock = SystemClock()
@@ -122,7 +122,7 @@ async def run() -> int:
 def watch_of(
     settings: ScoringSettings, engine: AsyncEngine, serving: ModelServing, clock: Clock
 ) -> MonitorModel:
-    """What watches the model that serves; an operator's command asks it too."""
+    """Builds the monitoring of the serving model; an operator's command uses it as well."""
     business = BusinessClock(
         Ledger(engine, SCHEMA), settings.activity_topic, clock, replay=settings.clock == "replay"
     )
@@ -139,7 +139,7 @@ def watch_of(
 
 
 def serving_of(settings: ScoringSettings, engine: AsyncEngine) -> ModelServing:
-    """What keeps the promoted model in memory."""
+    """Builds what keeps the promoted model in memory."""
     return ModelServing(
         Models(engine),
         ArtefactStore(settings.model_store),
@@ -150,7 +150,7 @@ def serving_of(settings: ScoringSettings, engine: AsyncEngine) -> ModelServing:
 
 
 class _Treatments:
-    """The loop of the treatment topic."""
+    """Loop of the treatment topic."""
 
     def __init__(
         self, settings: ScoringSettings, kafka: KafkaSettings, engine: AsyncEngine
@@ -194,7 +194,7 @@ def _add_routes(
 
 
 class _Value:
-    """What is said of who a customer is: in force, and measured."""
+    """Value policy in force and the measurement of the customer base, with their loops."""
 
     def __init__(
         self, settings: ScoringSettings, engine: AsyncEngine, careful: ItemIsolation
@@ -225,7 +225,7 @@ def _housekeeping(settings: ScoringSettings, engine: AsyncEngine, clock: Clock) 
 
 
 def kept_tables(settings: ScoringSettings) -> tuple[TimeTable, ...]:
-    """The tables by time, with how long each is kept."""
+    """Returns the tables partitioned by time, with their retention."""
     return (
         TimeTable("scoring.event", "recorded_at", "month", settings.event_retention_days),
         TimeTable(
@@ -273,7 +273,7 @@ async def _show(
     imports: ImportWatch,
     stop: service.Stop,
 ) -> None:
-    """Keep the gauges current also while no batch succeeds."""
+    """Keeps the gauges current, also while no batch succeeds."""
     while not await stop.wait(GAUGES_S):
         model, consumers = serving.current(), [lane.consumer for lane in lanes]
         claims = [claim for c in consumers for claim in c.claims.values()]
@@ -283,7 +283,7 @@ async def _show(
         metrics.PARTITIONS_STOPPED.set(sum(len(c.stopped) for c in consumers))
         metrics.BACKFILLS.set(sum(under_way(claim.progress) is not None for claim in claims))
         imports(claims)
-        metrics.LAG_RECORDS.clear()  # partitions that went to another worker
+        metrics.LAG_RECORDS.clear()  # removes partitions that went to another worker
         for consumer in consumers:
             for (_, partition), records in consumer.lag().items():
                 metrics.LAG_RECORDS.labels(str(partition)).set(records)

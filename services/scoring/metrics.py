@@ -1,4 +1,4 @@
-"""Every metric of scoring, declared once. Never a customer or an owner in a label."""
+"""Declares every metric of scoring. No label contains a customer or an owner."""
 
 from collections.abc import Iterable
 from itertools import accumulate
@@ -14,8 +14,10 @@ from services.scoring.core.value.quality import MEANINGS
 
 
 class Shares(Collector):
-    """A histogram of numbers from 0 to 1, in tenths, that takes a turn's thousands at once:
-    `prometheus_client.Histogram` takes one at a time, under a lock."""
+    """Histogram of numbers from 0 to 1, in tenths, that counts a whole array at once.
+
+    `prometheus_client.Histogram` takes one number at a time, under a lock; a batch has
+    thousands."""
 
     _BOUNDS: Final = tuple(tenth / 10 for tenth in range(1, 11))
 
@@ -26,13 +28,13 @@ class Shares(Collector):
         REGISTRY.register(self)
 
     def observe(self, values: NDArray[np.float64]) -> None:
-        """Count them all."""
+        """Counts all values."""
         found = np.searchsorted(self._BOUNDS, values)
         self._counts = self._counts + np.bincount(found, minlength=len(self._counts))
         self._sum += float(values.sum())
 
     def collect(self) -> Iterable[Metric]:
-        """For a scrape."""
+        """Returns the histogram for a scrape."""
         counts: list[Any] = list(accumulate(self._counts.tolist()))
         names = [*map(str, self._BOUNDS), "+Inf"]
         buckets = list(zip(names, counts, strict=True))
@@ -46,7 +48,7 @@ QUALITY_FLAGS = Counter(
     "Looks at a customer that found this flag; over assessments: the share of flawed data",
     ["flag"],
 )
-for _flag in MEANINGS:  # from the first scrape on: a rate over a missing series is no number
+for _flag in MEANINGS:  # from the first scrape: a rate over a missing series is undefined
     QUALITY_FLAGS.labels(_flag)
 PUBLISHED = Counter("ebbwatch_scoring_risk_messages", "Assessments told to the risk topic")
 DEAD_LETTERS = Counter("ebbwatch_scoring_dead_letters", "Events refused by scoring")

@@ -1,4 +1,4 @@
-"""What scoring's handlers need of the world, and the columns that they exchange with it."""
+"""Ports of scoring's handlers, and the columns that they exchange with their adapters."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -31,23 +31,23 @@ Codes = NDArray[np.int8]
 Flags = NDArray[np.bool_]
 
 NOW = "now"
-"""Progress: business time of the partition, Unix seconds UTC; never goes back."""
+"""Key of progress: business time of the partition, Unix seconds UTC; never decreases."""
 SOURCES = "sources"
-"""Progress: what each source of purchases usually delivers (`core.monitoring.source_outage`)."""
+"""Key of progress: usual deliveries per source of purchases (`core.monitoring.source_outage`)."""
 
 
 def sources_of(progress: Mapping[str, object]) -> dict[str, list[float]]:
-    """What is known of the sources of a partition; empty before the first purchase."""
+    """Returns the usual deliveries of a partition's sources; empty before the first purchase."""
     found = progress.get(SOURCES)
     return found if isinstance(found, dict) else {}
 
 
 class Recorded(Transient):
-    """An event that was taken for a new one is stored: look all of them up, and try again."""
+    """An event assumed to be new is stored already: query all keys, and try again."""
 
 
 class Predictor(Protocol):
-    """A model or the rule: feature rows in, probability of silence out."""
+    """Model or rule: feature rows in, probability of silence out."""
 
     @property
     def version(self) -> str: ...
@@ -62,19 +62,21 @@ class Predictor(Protocol):
     def predict(self, x: Floats) -> Floats: ...
     def explain(self, x: Floats) -> Floats: ...
     def over(self, x: Floats, p: Floats, days: Sequence[int]) -> Floats:
-        """float64[n, k]: P(no purchase) over each of `days`, given `p = predict(x)`; only of
-        customers with a purchase. Never rises with the horizon."""
+        """Returns float64[n, k]: P(no purchase) over each of `days`, given `p = predict(x)`.
+
+        Only for customers with a purchase. Never rises with the horizon."""
         ...
 
     def lapse(self, x: Floats, p: Floats, rest: Floats) -> Floats:
-        """float64[n]: P(no purchase in the next `rest` days of each row), given `p = predict(x)`;
-        only of customers with a purchase. 1 where no day is left."""
+        """Returns float64[n]: P(no purchase in each row's next `rest` days).
+
+        Given `p = predict(x)`; only for customers with a purchase. 1 where no day is left."""
         ...
 
 
 @dataclass(slots=True)
 class EventRows:
-    """Decoded events of one batch as columns of equal length, in the log's order."""
+    """Decoded events of one batch: columns of equal length, in the log's order."""
 
     customer: list[str] = field(default_factory=list)
     source: list[str] = field(default_factory=list)
@@ -82,7 +84,7 @@ class EventRows:
     content_hash: list[bytes] = field(default_factory=list)
     type: list[str] = field(default_factory=list)
     kind: list[int] = field(default_factory=list)
-    """`core.features.compute.events.Kind`; 0 for events that leave the state alone (profiles)."""
+    """`core.features.compute.events.Kind`; 0 for events that do not change the state (profiles)."""
     time: list[datetime] = field(default_factory=list)
     amount: list[float] = field(default_factory=list)
     cost: list[float] = field(default_factory=list)
@@ -97,79 +99,81 @@ class EventRows:
     """False for events of a backfill."""
     profile: list[Profile | None] = field(default_factory=list)
     record: list[ConsumedRecord] = field(default_factory=list)
-    """As it was read: its value is kept as history, its origin names a dead letter."""
+    """The record as read: its value is kept as history, its origin identifies a dead letter."""
     step: list[int] = field(default_factory=list)
-    """Within the turn; in a replay each step ends with a tick."""
+    """Step of the batch; in a replay each step ends with a tick."""
 
     def __len__(self) -> int:
         return len(self.customer)
 
     def extend(self, others: "EventRows") -> None:
-        """Append their rows."""
+        """Appends the rows of `others`."""
         for name in self.__slots__:
             getattr(self, name).extend(getattr(others, name))
 
     def select(self, rows: Sequence[int]) -> "EventRows":
-        """The rows at these indices, in their order."""
+        """Returns the rows at these indices, in their order."""
         columns = {n: [getattr(self, n)[i] for i in rows] for n in self.__slots__}
         return EventRows(**columns)
 
 
 @dataclass(slots=True)
 class PartitionBatch:
-    """What one step of a turn does with one partition."""
+    """Part of one partition in one step of a batch."""
 
     tp: TopicPartition
     consumed: int
-    """How many of the batch's records are consumed with it, from the batch's first."""
+    """Number of the batch's records consumed after this step, counted from the batch's first."""
     now: datetime | None
     """Business time at which customers of the partition are assessed; None: not now."""
     progress: dict[str, object]
-    """Kept with the offset: see `NOW`, `SOURCES` and `core.imports`."""
+    """Values stored with the offset: see `NOW`, `SOURCES` and `core.imports`."""
     tick: bool = False
     """The last consumed record is a tick; it is consumed only once its sweep is done."""
     tick_received_ms: int = 0
     """When this tick entered the raw topic, Unix ms."""
     dead: list[Message] = field(default_factory=list)
-    """Dead letters of what could not be read."""
+    """Dead letters of records that could not be read."""
 
     @property
     def sweeping(self) -> bool:
-        """Timers of this partition may fire now."""
+        """Whether timers of this partition may fire now."""
         return self.now is not None and under_way(self.progress) is None
 
 
 @dataclass(slots=True)
 class LoadedRows(Columns):
-    """What is stored of some customers; every column has their order. Times are Unix seconds UTC,
-    to the microsecond as PostgreSQL keeps them, and NaN where there is none."""
+    """Stored columns of some customers, in their order.
+
+    Times are Unix seconds UTC, to the microsecond as PostgreSQL keeps them; NaN where none is
+    stored."""
 
     state: NDArray[np.void]
-    """STATE[n]; the empty one where none is stored."""
+    """STATE[n]; the empty state where none is stored."""
     known: Flags
     """Whether a state is stored."""
     revision: Ints
-    """Of the last assessment; 0 without one."""
+    """Revision of the last assessment; 0 without one."""
     probability: Floats
-    """Of the last assessment; NaN also where it was made of another feature set."""
+    """Probability of the last assessment; NaN without one and for another feature set."""
     band: Codes
-    """Of the last assessment; `NO_BAND` without one."""
+    """Band of the last assessment; `NO_BAND` without one."""
     model_version: NDArray[np.object_]
-    """str, what made the last assessment; None without one."""
+    """str, version of the predictor that made the last assessment; None without one."""
     published_at: Floats
     published_probability: Floats
     published_band: Codes
-    """`NO_BAND` where never published."""
+    """Band last published; `NO_BAND` before the first publication."""
     published_signs: NDArray[np.int16]
-    """Signs of leaving as the topic was last sent them: bits of `signs.detectors.CODES`."""
+    """Signs of leaving last sent to the topic: bits of `signs.detectors.CODES`."""
     due_at: Floats
-    """Of the timer."""
+    """When the timer fires."""
     look_at: Floats
-    """When the last assessment wanted the next look; the timer may fire before it."""
+    """Next assessment as the last one scheduled it; the timer may fire before it."""
 
     @classmethod
     def nothing(cls, n: int) -> "LoadedRows":
-        """Customers of whom nothing is stored."""
+        """Returns the columns of customers without stored rows."""
         return cls(
             state=empty(n),
             known=np.zeros(n, np.bool_),
@@ -188,10 +192,10 @@ class LoadedRows(Columns):
 
 @dataclass(slots=True)
 class NewAssessments(Columns):
-    """New assessments, each customer's in the order of their revisions; never changed once made."""
+    """New assessments, each customer's in the order of revisions; immutable once made."""
 
     row: Ints
-    """The customer, as index into `BatchEffects.customers`."""
+    """Index of the customer in `BatchEffects.customers`."""
     revision: Ints
     assessed_at: Floats
     """Unix seconds UTC, to the microsecond, as `look_at`."""
@@ -201,19 +205,19 @@ class NewAssessments(Columns):
     features: Floats
     """float64[n, F]."""
     published_signs: NDArray[np.int16]
-    """Signs that the risk topic was last sent, as in `LoadedRows`."""
+    """Signs last sent to the risk topic, as in `LoadedRows`."""
     value_at_risk: Floats
     """Money expected within the horizon, times the lapse probability; reporting currency."""
     told: Flags
-    """Whether the risk topic is told of it: something material changed."""
+    """Whether the assessment is published to the risk topic: something material changed."""
     message: NDArray[np.object_]
-    """bytes, the risk message; None where nobody is told."""
+    """bytes, the risk message; None where the assessment is not published."""
     horizons: NDArray[np.object_]
     """bytes: P(no purchase) over each horizon (`core.risk.horizons.pack`)."""
 
     @classmethod
     def none(cls) -> "NewAssessments":
-        """Of nobody."""
+        """Returns no assessments."""
         whole, real, code = np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.int8)
         bits = np.zeros(0, np.int16)
         flag, thing = np.zeros(0, np.bool_), np.zeros(0, object)
@@ -224,14 +228,16 @@ class NewAssessments(Columns):
 
 @dataclass(slots=True)
 class AssessedRows(Columns):
-    """What every look of a turn found, also where the current assessment still holds."""
+    """Results of all assessments of a batch, also of those that are not stored.
+
+    An assessment is not stored where the current one still holds."""
 
     probability: Floats
     band: Codes
 
     @classmethod
     def none(cls) -> "AssessedRows":
-        """At nobody."""
+        """Returns no results."""
         return cls(np.zeros(0), np.zeros(0, np.int8))
 
 
@@ -242,17 +248,17 @@ class BatchEffects:
     events: EventRows
     """New events only."""
     customers: Sequence[str]
-    """Those concerned; who was touched by events comes first."""
+    """Customers concerned; those touched by events come first."""
     partition: Sequence[int]
-    """Under which each is written."""
+    """Partition under which each customer is written."""
     stored: Flags
-    """Whether a state is stored of each."""
+    """Whether a state of the customer is stored."""
     timer: Floats
-    """float64[n], Unix seconds UTC: each timer as it was read; NaN without one."""
+    """float64[n], Unix seconds UTC: each timer as read; NaN without one."""
     states: NDArray[np.void]
-    """STATE of the first so many customers: those touched."""
+    """New STATE of each touched customer, in the order of `customers`."""
     due_at: Floats
-    """float64[n], Unix seconds UTC: the timer is armed so; NaN: it stays as it is."""
+    """float64[n], Unix seconds UTC: new time of the timer; NaN: the timer stays as it is."""
     assessments: NewAssessments
     predictor: Predictor
     messages: list[Message]
@@ -260,12 +266,12 @@ class BatchEffects:
     recorded_at: datetime
     looks: AssessedRows = field(default_factory=AssessedRows.none)
     quality: Mapping[str, int] = field(default_factory=dict)
-    """How many of the customers looked at have each quality flag."""
+    """Number of assessed customers with each quality flag."""
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedAssessment:
-    """A published assessment with all that it was made from."""
+    """Published assessment with all that it was made from."""
 
     customer_id: str
     revision: int
@@ -276,30 +282,31 @@ class PublishedAssessment:
     features: bytes
     """Little-endian float64, in the order of the feature set."""
     horizons: bytes | None
-    """As in `NewAssessments`; None of assessments older than these."""
+    """As in `NewAssessments`; None in assessments made before horizons were stored."""
     message: bytes
-    """The risk message as it was sent."""
+    """Risk message as sent."""
 
 
 @dataclass(slots=True)
 class LoadedClassification(ClassificationColumns):
-    """What is stored of some customers' standing, in their order; times are NaN where there is
-    none."""
+    """Stored classifications of some customers, in their order; times are NaN where none is stored.
+
+    With them come the grade override, the announced absence and the profile."""
 
     override: Codes
-    """A grade that a person has set, ..."""
+    """Grade set by a person."""
     override_until: Floats
-    """... and until when."""
+    """End of that grade."""
     away_from: Floats
-    """An absence that was announced, ..."""
+    """Start of the announced absence."""
     away_until: Floats
-    """... and when it ends."""
+    """End of the announced absence."""
     profile: NDArray[np.object_]
-    """tuple[datetime, str, Profile]: changed at, event id, and what it says; or None."""
+    """tuple[datetime, str, Profile]: time of the change, event id, profile; or None."""
 
     @classmethod
     def nothing(cls, n: int) -> "LoadedClassification":
-        """Customers of whom nothing is stored."""
+        """Returns the columns of customers without stored rows."""
         unsaid, never, zero = np.full(n, NONE, np.int8), np.full(n, np.nan), np.zeros(n, np.int64)
         return cls(
             at=never,
@@ -323,7 +330,7 @@ class LoadedClassification(ClassificationColumns):
 
 
 class ClassificationStore(Protocol):
-    """Standings, within the transaction of a turn."""
+    """Access to classifications within a batch's transaction."""
 
     async def load(self, work: UnitOfWork, customers: Sequence[str]) -> LoadedClassification: ...
     async def write(
@@ -333,26 +340,26 @@ class ClassificationStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Customers whose timers have fired; all columns have their order."""
+    """Customers with a fired timer; all columns have their order."""
 
     customers: list[str]
     partition: Ints
     at: Floats
-    """Of their timers, Unix seconds UTC."""
+    """Times of their timers, Unix seconds UTC."""
     more: bool
-    """There may be others, who are for another turn."""
+    """Other customers may be due, which are left for another batch."""
 
     def __len__(self) -> int:
         return len(self.customers)
 
     @classmethod
     def nobody(cls) -> "Due":
-        """No timer has fired."""
+        """Returns no due customers."""
         return cls([], np.zeros(0, np.int64), np.zeros(0), more=False)
 
 
 class Store(Protocol):
-    """Scoring's tables, within one open transaction."""
+    """Access to scoring's tables within one open transaction."""
 
     def open(self) -> AbstractAsyncContextManager[UnitOfWork]: ...
     async def known(self, work: UnitOfWork, events: EventRows) -> dict[int, bytes]: ...
@@ -365,12 +372,15 @@ class Store(Protocol):
         avoid: Sequence[str] = (),
         only: Sequence[str] = (),
     ) -> Due:
-        """Whose timer is due: none of `avoid` and, unless it is empty, of `only` alone."""
+        """Reads customers with a due timer, without `avoid`.
+
+        If `only` is not empty, reads only those among them."""
         ...
 
     async def load(self, work: UnitOfWork, customers: Sequence[str], due_at: Floats) -> LoadedRows:
-        """What is stored of `customers`, in their order; `due_at` are their timers, Unix seconds
-        UTC, NaN where the timer has to be read, too."""
+        """Reads the stored columns of `customers`, in their order.
+
+        `due_at` are their timers, Unix seconds UTC; NaN where the timer must be read as well."""
         ...
 
     async def record(self, work: UnitOfWork, events: EventRows, recorded_at: datetime) -> None: ...
@@ -378,14 +388,14 @@ class Store(Protocol):
 
 
 class Sender(Protocol):
-    """Sends what the transaction left, after its commit."""
+    """Sends the messages of a transaction after its commit."""
 
     async def forget(self, work: UnitOfWork) -> None: ...
     async def flush(self, pending: Sequence[Pending]) -> None: ...
 
 
 class Decode(Protocol):
-    """Reads a batch into columns and the partition turns of each step."""
+    """Decodes a batch into columns and the partition batches of each step."""
 
     def __call__(
         self, batch: Batch, wall: datetime

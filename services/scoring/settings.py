@@ -20,7 +20,7 @@ Horizon = Annotated[int, Field(ge=1, le=HORIZON_DAYS_MAX)]
 
 
 def read_closures(path: Path) -> tuple[tuple[float, float], ...]:
-    """Read the closures of a JSON file (`core.risk.excluded_days`).
+    """Reads the closures of a JSON file (`core.risk.excluded_days`).
 
     Raises Invalid naming the file or the field."""
     try:
@@ -31,7 +31,7 @@ def read_closures(path: Path) -> tuple[tuple[float, float], ...]:
 
 
 class ScoringSettings(HttpSettings):
-    """Everything about scoring that differs between deployments."""
+    """Settings of scoring that differ between deployments."""
 
     model_config = SettingsConfigDict(env_prefix="EBBWATCH_SCORING_")
 
@@ -47,90 +47,104 @@ class ScoringSettings(HttpSettings):
     """`replay`: `now` comes from tick records only; customers are assessed at ticks."""
 
     lanes: int = Field(2, ge=1, le=8)
-    """Members of the group within one process, each with partitions and a transaction of its own:
-    while PostgreSQL writes for one, Python computes for another. Two keep a core of each busy; for
-    more cores start more processes."""
+    """Consumer lanes: members of the consumer group within one process.
+
+    Each lane has partitions and a transaction of its own: while PostgreSQL writes for one, Python
+    computes for another. Two lanes keep a core of each busy; for more cores start more
+    processes."""
 
     batch_records_max: int = Field(2_000, ge=1, le=20_000)
-    """Records of one transaction: 2,000 take about 50 ms, so a stop is never far away."""
+    """Records of one transaction: 2,000 take about 50 ms, so the service stops quickly."""
 
     treatment_batch_records_max: int = Field(500, ge=1, le=20_000)
-    """Records of the treatment topic in one transaction: a quiet topic, small facts."""
+    """Records of the treatment topic in one transaction: it has few and small records."""
 
     cache_customers_max: int = Field(100_000, ge=0, le=10_000_000)
-    """Customers of a process whose state stays in memory while their partition is ours, about 1 KB
-    each: who was touched lately is not read again. Beyond it they come from PostgreSQL, at about a
-    third of the speed lost."""
+    """Customers per process with a state in memory while the process owns their partition.
+
+    About 1 KB each; recently touched customers are then not read again. Other customers are read
+    from PostgreSQL, which costs about a third of the speed."""
 
     sweep_customers_max: int = Field(4_000, ge=1, le=20_000)
-    """Silent customers assessed in one transaction, of each partition the oldest due: about as
-    much work as two batches of events, so that a million of them never stop the live stream. Half
-    as many would commit and send twice as often, which a lane waits for."""
+    """Silent customers assessed in one transaction, longest due first in each partition.
+
+    About as much work as two batches of events, so that a million due customers never stop the live
+    stream. Half as many would commit and send twice as often, and a lane waits for each."""
 
     sweep_interval_s: float = Field(1.0, gt=0)
-    """How often a worker asks for due customers; far below the day that a look means. While there
-    are more than one transaction takes, an idle one asks again at once."""
+    """Seconds between a worker's queries for due customers: far below the day between assessments.
+
+    While more are due than one transaction takes, an idle worker queries again at once."""
 
     horizon_days: int = Field(28, ge=1, le=730)
-    """Silence for so long is what we call churn, while the rule serves; a model brings its own."""
+    """Days of silence that count as churn while the rule serves; a model has its own horizon."""
 
     also_horizons_days: tuple[Horizon, ...] = Field((14, 30, 60, 90), max_length=8)
-    """Other horizons that every assessment tells the probability of, so that "when" is answered;
-    training fits each. Eight are more than anybody reads."""
+    """Other horizons (days) with a probability in every assessment: they show when a loss nears.
+
+    Training fits each. At most eight, since more are not read."""
 
     labels: Labels = "silence"
-    """What training counts as churn. `contractual`: the end of the contract, of whom one runs; then
-    only the main horizon is told."""
+    """Meaning of churn in training.
+
+    `contractual`: for customers with a contract, its end; then only the main horizon is
+    published."""
 
     lapse_gaps: float = Field(4.0, gt=1, le=100)
-    """Lapse length in usual gaps: a silence that reaches it is a lapse of this customer
-    (docs/warning.md)."""
+    """Lapse length in usual gaps: a silence that reaches it is a lapse (docs/warning.md)."""
 
     lapse_days_min: float = Field(28.0, ge=1, le=730)
-    """A shorter silence is never a lapse, however often the customer buys."""
+    """Days: a shorter silence is never a lapse, however often the customer buys."""
 
     lapse_days_max: float = Field(180.0, ge=1, le=730)
-    """A longer one always is, but for seasonal buyers."""
+    """Days: a longer silence is always a lapse, except for seasonal buyers."""
 
     closures_file: Path | None = None
-    """JSON: `{"closures": [{"from": "2026-12-24", "until": "2026-12-27", "note": "closed"}]}`, UTC
-    days on which the company is closed to everybody: they do not count as silence."""
+    """JSON file of the company's closures, in UTC days: they do not count as silence.
+
+    `{"closures": [{"from": "2026-12-24", "until": "2026-12-27", "note": "closed"}]}`"""
 
     band_thresholds: tuple[float, float, float] = (0.25, 0.5, 0.75)
-    """Lower ends of watch, high, critical, of the lapse probability."""
+    """Lower bounds of watch, high and critical, as lapse probabilities."""
 
     reasons_max: int = Field(3, ge=1, le=10)
-    """Reasons told per assessment: more are not read."""
+    """Reasons published per assessment: more are not read."""
 
     reporting_currency: ReportingCurrency = "USD"
     model_store: str = ".local/models"
-    """Folder or fsspec URL (`s3://bucket/models`) of model artefacts, shared by all replicas and by
-    the commands. A relative folder is one of the working copy, wherever a process is started: two
-    processes that look into two folders would train for nobody."""
+    """Folder or fsspec URL (`s3://bucket/models`) of model artefacts.
+
+    All replicas and the commands share it. A relative folder is resolved against the working copy,
+    wherever a process is started: with two folders, the service would not find trained models."""
 
     event_retention_days: int = Field(2_600, ge=1)
-    """Stored events older than this are dropped. States remember purchase days for 2,560 days, and
-    are rebuilt from these events when the feature set changes: less would change them."""
+    """Days after which stored events are dropped.
+
+    States keep purchase days for 2,560 days, and are rebuilt from the stored events when the
+    feature set changes: a shorter retention would change them."""
 
     assessment_retention_days: int = Field(750, ge=28)
-    """Published assessments older than this are dropped: two years, to compare a month with the
-    same month before. At least the heartbeat of 28 days, so that everybody's last one stays."""
+    """Days after which published assessments are dropped.
+
+    Two years, to compare a month with the same month of the year before. At least the heartbeat of
+    28 days, so that every customer's last assessment stays."""
 
     watch_poll_s: float = Field(60.0, gt=0)
-    """How often it is asked whether a roll call is due: far below the week between two."""
+    """Seconds between checks whether model monitoring is due: far below its interval of a week."""
 
     model_poll_s: float = Field(1.0, gt=0)
-    """How soon a promoted model serves."""
+    """Seconds between polls of the model registry: how soon a promoted model serves."""
 
     value_poll_s: float = Field(1.0, gt=0)
-    """How soon a changed segment, threshold or base is in force."""
+    """Seconds between polls for a changed segment, threshold or base: how soon it is in force."""
 
     value_refresh_s: float = Field(6 * 3_600.0, gt=0)
-    """How often the customer base is measured anew: quantiles of a base move by the week."""
+    """Seconds between measurements of the customer base: its quantiles change over weeks."""
 
     value_first_s: float = Field(30.0, gt=0)
-    """How long after its start the service measures a base at the earliest, and how often one
-    that is still too small is looked at again."""
+    """Seconds between the start and the first measurement of the base.
+
+    Also the interval of new attempts while the base is too small."""
 
     @field_validator("model_store")
     @classmethod
@@ -145,7 +159,7 @@ class ScoringSettings(HttpSettings):
 
     @property
     def lapse_clock(self) -> LapseClock:
-        """The lapse length as this deployment sets it."""
+        """Lapse length with this deployment's settings."""
         closures: tuple[tuple[float, float], ...] = ()
         if self.closures_file is not None:
             closures = read_closures(self.closures_file)

@@ -15,7 +15,7 @@ from shared.runtime.command_line import with_engine
 
 
 def add_commands(commands: Any) -> None:
-    """`absences announce|end|show`."""
+    """Adds `absences announce|end|show`."""
     absences = commands.add_parser("absences", help="days on which a silence is none")
     actions = absences.add_subparsers(required=True, metavar="ACTION")
     announce = actions.add_parser("announce", help="in place of the one announced before")

@@ -1,4 +1,4 @@
-"""Operator command about assessments: make them again, and see the same numbers."""
+"""Operator command: repeats published assessments and compares the numbers."""
 
 import argparse
 from typing import Any
@@ -20,7 +20,7 @@ from shared.runtime.command_line import with_engine
 
 
 def add_commands(commands: Any) -> None:
-    """`assessments replay`."""
+    """Adds `assessments replay`."""
     assessments = commands.add_parser("assessments", help="what was said of customers")
     actions = assessments.add_subparsers(required=True, metavar="ACTION")
     again = actions.add_parser(

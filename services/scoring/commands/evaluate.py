@@ -1,4 +1,4 @@
-"""`evaluate`: how good the churn model is, on a company's own file or on the public sets."""
+"""`evaluate`: measures the churn model on a company's own file or on the public data sets."""
 
 import argparse
 import asyncio
@@ -10,7 +10,7 @@ from shared.runtime.clock import SystemClock
 
 
 def add_commands(commands: Any) -> None:
-    """Add `evaluate`."""
+    """Adds `evaluate`."""
     parser = commands.add_parser("evaluate", help="measure the model on histories it never saw")
     parser.add_argument("--events", metavar="FILE", help="a .csv, .jsonl or .parquet file")
     add_reading(parser)
@@ -27,7 +27,7 @@ def add_commands(commands: Any) -> None:
 
 
 async def _evaluate(args: argparse.Namespace) -> int:
-    # Imported here: the service itself must not carry the weight of training.
+    # Imported here: the service itself must not load the modules of training.
     from services.scoring.training.evaluation.evaluate import EvaluateOptions, run  # noqa: PLC0415
 
     given = {name: getattr(args, name, None) for name in EvaluateOptions.__slots__}

@@ -1,4 +1,4 @@
-"""The options of every command that reads an event file (docs/event-files.md)."""
+"""Options of every command that reads an event file (docs/event-files.md)."""
 
 import argparse
 from datetime import datetime
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def add_reading(parser: argparse.ArgumentParser) -> None:
-    """Add what a person may settle about the file."""
+    """Adds the options by which a user settles how the file is read."""
     parser.add_argument(
         "--column", action="append", default=[], metavar="ts=HEADER",
         help="which column of the file is customer_id, ts, event_type, event_id, amount, "
@@ -33,9 +33,9 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
 
 
 def reading_of(args: argparse.Namespace, now: datetime) -> "ReadOptions":
-    """The options as given, for a file that is read at `now`.
+    """Returns the given options, for a file that is read at `now`.
 
-    Raises Invalid for a `--column` that is no pair.
+    Raises Invalid for a `--column` that is not a pair.
     """
     from services.scoring.training.data.files.options import ReadOptions, column_of  # noqa: PLC0415
 

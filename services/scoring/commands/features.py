@@ -1,4 +1,4 @@
-"""Operator command: the features as a table, as `docs/features.md` has it."""
+"""Operator command: prints the features as the table of `docs/features.md`."""
 
 import argparse
 from typing import Any
@@ -17,7 +17,7 @@ HEAD = (
 
 
 def add_commands(commands: Any) -> None:
-    """`features`."""
+    """Adds `features`."""
     shown = commands.add_parser("features", help="every feature, as docs/features.md has it")
     shown.set_defaults(command=_show)
 
@@ -28,7 +28,7 @@ async def _show(_: argparse.Namespace) -> int:
 
 
 def table() -> str:
-    """Markdown: every feature with its meaning, unit, formula and source."""
+    """Returns Markdown: every feature with its meaning, unit, formula and source."""
     lines = [
         f"# Features (feature set {FEATURE_SET})",
         "",

@@ -1,4 +1,4 @@
-"""Operator commands about imports of history: which are under way, and the end of one."""
+"""Operator commands about imports of history: show those under way, and end one."""
 
 import argparse
 import sys
@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 
 
 def add_commands(commands: Any) -> None:
-    """`imports show|end`."""
+    """Adds `imports show|end`."""
     imports = commands.add_parser("imports", help="imports of history that are under way")
     actions = imports.add_subparsers(required=True, metavar="ACTION")
     show = actions.add_parser("show", help="each of them, and the partitions that rest for it")
@@ -52,7 +52,7 @@ async def _end(args: argparse.Namespace) -> int:
         if name not in found:
             print(_refusal(name, list(found)), file=sys.stderr)
             return 1
-        # In partitions too that have not come to it: what they read of it later is late.
+        # Also in partitions that have not read the import yet: its events there count as late.
         await ledger.amend(topic, lambda progress: end(progress, name))
         rested = found[name].partitions
         log.warning("an operator ended an import", import_id=name, partitions=rested)

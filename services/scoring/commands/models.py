@@ -1,4 +1,4 @@
-"""`models list|show|promote|rollback|shadow`: the registry, as an operator sees and changes it."""
+"""`models list|show|promote|rollback|shadow`: shows and changes the model registry."""
 
 import argparse
 import asyncio
@@ -23,18 +23,18 @@ from shared.runtime.clock import SystemClock
 from shared.runtime.command_line import with_engine
 
 PROMOTIONS_SHOWN: Final = 5
-"""Lines of the log that `models list` ends with."""
+"""Rows of the promotion log at the end of `models list`."""
 
 WEEKS_SHOWN: Final = 8
-"""Of matured roll calls."""
+"""Number of matured weekly roll calls shown."""
 DRIFTS_SHOWN: Final = 10
-"""The strongest."""
+"""Number of drifted columns shown, strongest first."""
 
 Action = Callable[[AsyncEngine, argparse.Namespace], Awaitable[None]]
 
 
 def add_commands(commands: Any) -> None:
-    """Add `models`."""
+    """Adds `models`."""
     models = commands.add_parser("models", help="the registry of models")
     actions = models.add_subparsers(required=True, metavar="ACTION")
     _add(actions, "list", _list, "every model, the serving one and the challenger marked")
@@ -182,6 +182,6 @@ async def _watch(engine: AsyncEngine, _: argparse.Namespace) -> None:
 
 
 async def _readable(row: ModelRow) -> None:
-    """Raises Invalid or Transient rather than let the registry name what nobody can load."""
+    """Raises Invalid or Transient where the artefact cannot be loaded: it must not be named."""
     store = ArtefactStore(ScoringSettings().model_store)
     await asyncio.to_thread(lambda: loads(store.get(row.digest)))

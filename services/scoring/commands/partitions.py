@@ -17,7 +17,7 @@ from shared.runtime.command_line import with_engine
 
 
 def add_commands(commands: Any) -> None:
-    """`partitions show|resume|rewind|forget`."""
+    """Adds `partitions show|resume|rewind|forget`."""
     partitions = commands.add_parser("partitions", help="who owns what, and how far it got")
     actions = partitions.add_subparsers(required=True, metavar="ACTION")
     show = actions.add_parser("show", help="every partition")

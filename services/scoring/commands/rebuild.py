@@ -1,4 +1,4 @@
-"""Operator command: states of an older feature set made anew from the stored events."""
+"""Operator command: rebuilds states of an older feature set from the stored events."""
 
 import argparse
 from typing import Any
@@ -13,7 +13,7 @@ from shared.runtime.command_line import with_engine
 
 
 def add_commands(commands: Any) -> None:
-    """`rebuild`."""
+    """Adds `rebuild`."""
     again = commands.add_parser(
         "rebuild", help="after an upgrade: make states of an older feature set anew from the events"
     )

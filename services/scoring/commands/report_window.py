@@ -1,4 +1,4 @@
-"""Finds what a report looks before and after: a date, or an action in what is stored."""
+"""Finds the date or the stored action that a report compares the time before and after."""
 
 import argparse
 import asyncio
@@ -18,11 +18,11 @@ from shared.kernel.errors import Invalid
 from shared.runtime.arguments import days, instant
 
 WINDOW_DAYS_MAX: Final = 366
-"""A year on each side."""
+"""Largest window: a year on each side."""
 
 
 def add_arguments(report: Any) -> None:
-    """`--around`, `--action` and `--window-days`."""
+    """Adds `--around`, `--action` and `--window-days`."""
     middle = report.add_mutually_exclusive_group()
     middle.add_argument(
         "--around", type=instant, help="before and after this; default: as late as can be"
@@ -32,7 +32,7 @@ def add_arguments(report: Any) -> None:
 
 
 async def around(engine: AsyncEngine, args: argparse.Namespace, end: datetime) -> datetime | Action:
-    """The date or the action; Invalid naming the option where it is not to be found."""
+    """Returns the date or the action; raises Invalid, naming the option, where none is found."""
     if not 1 <= args.window_days <= WINDOW_DAYS_MAX:
         raise Invalid("--window-days", f"lies within 1 to {WINDOW_DAYS_MAX}")
     if args.action is not None:
@@ -79,7 +79,7 @@ async def _action(engine: AsyncEngine, name: str, end: datetime) -> datetime | A
 
 
 def _campaign(first: dict[str, datetime], payloads: Sequence[bytes], campaign: str) -> None:
-    """Note when each customer first had, or used, the campaign."""
+    """Notes the first time that each customer received or used the campaign."""
     for event in map(DECODER.decode, payloads):
         if event.data.campaign_id == campaign:
             before = first.get(event.subject)

@@ -1,4 +1,4 @@
-"""What every command of scoring needs: the service's description."""
+"""Description of the service, used by every command of scoring."""
 
 from pathlib import Path
 

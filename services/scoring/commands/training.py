@@ -1,4 +1,4 @@
-"""`train`: learn from what is stored, register it, promote what the gate lets pass."""
+"""`train`: learns from stored events, registers the models, promotes the best that passes."""
 
 import argparse
 import asyncio
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 def add_commands(commands: Any) -> None:
-    """Add `train`."""
+    """Adds `train`."""
     learn = commands.add_parser(
         "train", help="fit a model on the stored events; promote it if it passes the gate"
     )
@@ -82,10 +82,10 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """What is wanted of one training."""
+    """Options of one training."""
 
     end: datetime | None
-    """None: now, or the end of the file."""
+    """End of the training data; None: now, or the end of the file."""
     horizon_days: int
     others: tuple[int, ...]
     labels: Labels
@@ -146,7 +146,7 @@ async def _retrain(args: argparse.Namespace) -> int:
 
 
 async def train(engine: AsyncEngine, settings: ScoringSettings, order: _Order) -> int:
-    """Learn, register, and promote the best that passed; 1 when nothing could be learned."""
+    """Trains, registers, and promotes the best that passed; returns 1 if none could be trained."""
     models, artefacts = Models(engine), ArtefactStore(settings.model_store)
     serving = await models.serving()
     champion: ChurnModel | PooledModel | str | None = None
@@ -181,7 +181,7 @@ async def train(engine: AsyncEngine, settings: ScoringSettings, order: _Order) -
 async def _learn(
     engine: AsyncEngine, order: _Order, champion: ChurnModel | PooledModel | str | None
 ) -> "TrainingOutcome":
-    # Imported here: the service itself must not carry the weight of training.
+    # Imported here: the service itself must not load the modules of training.
     from services.scoring.core.monitoring.treatment_weights import TreatmentWindow  # noqa: PLC0415
     from services.scoring.training.data.panel import Asked  # noqa: PLC0415
     from services.scoring.training.fit.candidates import learn  # noqa: PLC0415
@@ -212,7 +212,7 @@ async def _learn(
 
 @contextmanager
 def _hands(order: _Order) -> "Iterator[Hands]":
-    """One machine, or the workers of a cluster."""
+    """Yields what runs the training: one machine, or the workers of a cluster."""
     from services.scoring.training.fit.train import OneMachine  # noqa: PLC0415
 
     if order.cluster is None:
@@ -228,12 +228,12 @@ def _hands(order: _Order) -> "Iterator[Hands]":
 
 
 async def _history(engine: AsyncEngine, order: _Order, folder: Path) -> "History":
-    """What to learn from: the stored events, or a file's; on disk where they are many."""
+    """Reads the events to learn from, stored ones or a file's; onto disk where they are many."""
     from services.scoring.training.data.disk_history import IN_MEMORY_MAX, DiskHistoryWriter  # noqa: PLC0415
     from services.scoring.training.data.event_file import EventFile  # noqa: PLC0415
     from services.scoring.training.data.stored_events import batch_of  # noqa: PLC0415
 
-    # A cluster's workers read files.
+    # A cluster's workers read the history from files.
     in_memory_max = IN_MEMORY_MAX if order.cluster is None else 0
     spool = DiskHistoryWriter(folder / "events", in_memory_max=in_memory_max)
     if order.file is not None:
@@ -252,7 +252,7 @@ async def _history(engine: AsyncEngine, order: _Order, folder: Path) -> "History
 
 
 def _row(candidate: "Candidate", artefacts: ArtefactStore, now: datetime) -> ModelRow:
-    """Put the artefacts where the row then says that they are."""
+    """Stores the artefacts of a candidate, and returns the registry row with their addresses."""
     model, sample = candidate.model, candidate.reference
     return ModelRow(
         version=model.version,

@@ -1,4 +1,4 @@
-"""Operator commands of value: the segment report, segments and thresholds from the shell."""
+"""Operator commands of value: segment report, segments and thresholds."""
 
 import argparse
 import asyncio
@@ -36,7 +36,7 @@ from shared.runtime.command_line import with_engine
 
 
 def add_commands(commands: Any) -> None:
-    """`report`, `segments` and `value`."""
+    """Adds `report`, `segments` and `value`."""
     report = commands.add_parser("report", help="movement between groups, and what they do")
     report.add_argument("--out", type=Path, required=True, help="the HTML file to write")
     report.add_argument("--json", type=Path, help="the same numbers as JSON")
@@ -76,7 +76,7 @@ def add_commands(commands: Any) -> None:
 
 
 async def _report(args: argparse.Namespace) -> int:
-    # Imported here: the other commands must not carry the weight of plots and of polars.
+    # Imported here: the other commands must not load plots and polars.
     from services.scoring.reports import segment_report as pages  # noqa: PLC0415
     from services.scoring.training.data.event_table import from_columns  # noqa: PLC0415
     from services.scoring.training.data.stored_events import batch_of  # noqa: PLC0415
@@ -122,7 +122,7 @@ async def _report(args: argparse.Namespace) -> int:
 
 
 def _start(moves: Moves, end: datetime) -> datetime:
-    """A quarter before the end, or later where hardly anybody had a grade then."""
+    """Returns a quarter before the end, or when half of the customers had a grade, if later."""
     quarter, known = end - timedelta(days=91), known_from(moves)
     return quarter if known is None or known >= end else max(quarter, known)
 

@@ -1,6 +1,6 @@
-"""What a turn leaves of what it loaded: where its next step begins, and what is remembered of it.
+"""Applies a batch's effects to the loaded columns, for its next step and for the cache.
 
-What it is for: the one place that says how effects change columns. It changes none in place.
+Only this module defines how effects change columns. It changes no column in place.
 """
 
 from dataclasses import fields
@@ -15,8 +15,10 @@ Ints = NDArray[np.int64]
 
 
 def loaded_after(loaded: LoadedRows, effects: BatchEffects, rows: Ints) -> LoadedRows:
-    """Of these rows, what the effects have left of what was loaded; of several assessments of one
-    customer the last counts, as numpy promises of what is assigned more than once."""
+    """Returns the loaded columns of these rows with the effects applied.
+
+    Of several assessments of one customer the last counts: numpy keeps the last value of an index
+    that is assigned more than once."""
     after = loaded.take(rows)
     touched = np.flatnonzero(rows < len(effects.states))
     after.state[touched] = effects.states[rows[touched]]
@@ -41,7 +43,7 @@ def loaded_after(loaded: LoadedRows, effects: BatchEffects, rows: Ints) -> Loade
 
 
 def standing_after(rows: ClassificationRows, before: LoadedClassification) -> LoadedClassification:
-    """What is stored of these customers; a person's grade, an absence and the profile stay."""
+    """Returns the classification as stored; grade overrides, absences and profiles stay."""
     return LoadedClassification(
         **{field.name: getattr(rows, field.name) for field in fields(ClassificationColumns)},
         override=before.override,

@@ -1,4 +1,4 @@
-"""Fold and assess one turn's customers: columns in, effects out. No I/O, no clock.
+"""Folds and assesses one batch's customers: columns in, effects out. No I/O, no clock.
 
 Runs in a thread, off the event loop: numpy and LightGBM hold it for tens of milliseconds.
 """
@@ -64,24 +64,24 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 BAND_EXPLAINED: Final = 2
-"""High: from here on the score itself is explained."""
+"""Band high: from here on the reasons explain the score itself."""
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Assessor:
-    """The arithmetic of a turn with a deployment's settings."""
+    """Arithmetic of a batch with a deployment's settings."""
 
     risk_topic: str
     thresholds: tuple[float, float, float]
     reasons_max: int
     currency: str
     also_horizons_days: Sequence[int]
-    """Horizons that are told beside the predictor's own."""
+    """Horizons that are published beside the predictor's own."""
 
     @classmethod
     def of(cls, settings: ScoringSettings) -> Self:
-        """As a deployment with these settings has it."""
+        """Returns the assessor of a deployment with these settings."""
         return cls(
             risk_topic=settings.risk_topic,
             thresholds=settings.band_thresholds,
@@ -97,7 +97,7 @@ class Assessor:
         predictor: Predictor,
         standings: BatchClassifications,
     ) -> BatchEffects:
-        """Everything that the turn writes, but for moves and time of recording."""
+        """Returns everything that the batch writes, except moves and the recording time."""
         if len(turn.steps) == 1:
             job = turn.whole()
             effects = self._step(job, loaded, predictor, standings.of(job))
@@ -114,7 +114,7 @@ class Assessor:
         predictor: Predictor,
         standings: BatchClassifications,
     ) -> BatchEffects:
-        """One after the other, each from what the one before it has left."""
+        """Assesses step by step; each step starts from the result of the one before it."""
         left, due_at = loaded.take(np.arange(len(turn))), np.full(len(turn), np.nan)
         done: list[BatchEffects] = []
         for number in range(len(turn.steps)):
@@ -145,7 +145,7 @@ class Assessor:
     def _step(
         self, job: BatchStep, loaded: LoadedRows, predictor: Predictor, stand: ClassifyCustomers
     ) -> BatchEffects:
-        """The effects of one step, as if it were a turn of its own."""
+        """Returns the effects of one step, as if it were a batch of its own."""
         states = loaded.state
         if len(job.events):
             states = fold(states, _columns(job))
@@ -169,8 +169,10 @@ class Assessor:
         return effects
 
     def _arm_the_rest(self, job: BatchStep, loaded: LoadedRows, effects: BatchEffects) -> Ints:
-        """Rows to assess now. Those touched by a backfill that goes on, or before the tick, wait
-        for a timer; a timer that an assessment has overtaken meanwhile only moves on."""
+        """Arms the timers of rows not assessed now, and returns the rows to assess now.
+
+        Customers touched by a backfill under way, or before the tick, wait for a timer. A due timer
+        only moves on where a later assessment has already replaced the one it was set for."""
         touched, timed = np.arange(len(job)) < job.touched, ~np.isnan(job.now)
         overtaken = job.due & ~touched & ~at_once(loaded.due_at) & (loaded.look_at > job.now)
         asked = (job.due & ~overtaken) | (touched & job.sweeping) | job.live
@@ -197,7 +199,7 @@ class Assessor:
         x = features(states, now)
         paused = stand.paused_days(rows, x, now)
         seen = lapses(x, stand.by.lapse_clock, paused)
-        # Whose contract has ended is known to be gone: no silence of theirs is a risk.
+        # A customer with an ended contract is known to be gone: a silence is no risk.
         left = contracts.ended(states)
         buyers = np.flatnonzero(assessable(x) & ~left)
         risk = self._risk(predictor, x, seen, buyers, loaded, stand.by.limits.amount)
@@ -221,7 +223,8 @@ class Assessor:
         publish |= newly_reached(seen, now, loaded.published_at)
         why = self._why(predictor, x, signs, risk, buyers[publish[buyers]])
         effects.looks = AssessedRows(risk.probability[buyers], risk.band[buyers])
-        # Not by what this very turn touched alone: how events are cut into turns changes nothing.
+        # A timer that fires at once counts as touched: how events are cut into batches must not
+        # change the result.
         touched = (rows < job.touched) | at_once(loaded.due_at)
         same = publication.is_same(risk.probability, loaded.probability) & ~touched
         kept = same & ~publish & (loaded.model_version == predictor.version)
@@ -249,8 +252,9 @@ class Assessor:
         loaded: LoadedRows,
         amount_most: float,
     ) -> RiskColumns:
-        """Probabilities, bands and values of the buyers; the rest stays undefined. `amount_most`:
-        what the base can support of a mean order."""
+        """Returns probabilities, bands and values of the buyers; other rows stay undefined.
+
+        A mean order above `amount_most`, the most that the base supports, counts as that."""
         n = len(x)
         band = np.full(n, NO_BAND, np.int8)
         probability, lapse = np.full(n, np.nan), np.full(n, np.nan)
@@ -276,10 +280,11 @@ class Assessor:
     def _why(
         self, predictor: Predictor, x: Floats, signs: Signs, risk: RiskColumns, rows: Ints
     ) -> dict[int, list[Reason]]:
-        """Reasons of the rows that are published: of the score where it is what may warn.
+        """Returns the reasons of the published rows.
 
-        A model's contributions cost fifty times a prediction; where no silence is a sign and the
-        band is low, what the numbers say for themselves stands in.
+        The model's contributions explain rows with a score that may cause a warning: a silence is a
+        sign, or the band is at least high. They cost fifty times a prediction, so all other rows
+        get the rule's reasons, which follow from the features.
         """
         scored = (signs.bits[rows] & SILENCES > 0) | (risk.band[rows] >= BAND_EXPLAINED)
         scored &= predictor.method == "model"
@@ -296,16 +301,18 @@ class Assessor:
 
 
 def _armed(fired: NDArray[np.bool_], before: Floats, looks: Floats) -> Floats:
-    """Timers move when they fire, not with every event: an earlier one only looks again.
+    """Returns the timers to arm; NaN: the timer stays.
 
-    One that wanted this very look has it, whether it was among those due or not. NaN: stays.
+    A timer moves when it fires, not with every event: one that fires too early only causes another
+    assessment. A timer set to fire at once is satisfied by this assessment, whether it was among
+    the due ones or not.
     """
     moves = fired | np.isnan(before) | at_once(before) | (looks < before)
     return np.where(moves, looks, np.nan)
 
 
 def _columns(job: BatchStep) -> EventColumns:
-    """The events that change state, as the kernel reads them."""
+    """Returns the events that change state, as columns for `fold`."""
     events = job.events
     kind = np.array(events.kind, np.uint8)
     key = np.zeros(len(kind), np.uint64)
@@ -329,7 +336,7 @@ def _columns(job: BatchStep) -> EventColumns:
 
 
 def _unheard(job: BatchStep, rows: Ints, states: NDArray[np.void]) -> NDArray[np.bool_]:
-    """bool[n]: the source of the newest purchase has stopped delivering to the partition."""
+    """Returns bool[n]: the newest purchase's source has stopped delivering to the partition."""
     found = np.zeros(len(rows), np.bool_)
     for partition, turn in job.turns.items():
         if turn.now is None:

@@ -1,8 +1,7 @@
-"""The customers of one turn and of each of its steps, and what is known of each before the
-arithmetic.
+"""Customers of one batch and of each of its steps, with the inputs of the arithmetic.
 
-A turn of a replay may pass several ticks. Its customers are read and written once; in between,
-each step assesses those whom its events touched or whose timer its tick finds due.
+A batch of a replay may pass several ticks. Its customers are read and written once; in between,
+each step assesses the customers that its events touched and those with a timer due at its tick.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +17,7 @@ Ints = NDArray[np.int64]
 
 
 class BatchStep:
-    """The customers of one step: those touched by events and those whose timer is due."""
+    """Customers of one step: first those touched by events, then those with a due timer."""
 
     def __init__(
         self,
@@ -35,28 +34,28 @@ class BatchStep:
         self.customers = customers
         self.partition: list[int] = partition.tolist()
         self.event_rows = event_rows
-        """Of each event, the row of its customer."""
+        """int64, per event: the row of its customer."""
         self.touched = touched
-        """The first so many customers were touched by events."""
+        """Number of customers touched by events; they come first."""
         self.due = due
-        """bool[n]: whose timer fired."""
+        """bool[n]: the customer's timer fired."""
         self._homes, self._home = np.unique(partition, return_inverse=True)
         live = np.array(events.live, np.bool_)
         self.live = self._any(event_rows[live])
-        """bool[n]: whom a live event touched in this step."""
+        """bool[n]: a live event touched the customer in this step."""
         self.imported = self._any(event_rows[~live])
-        """bool[n]: whom a backfill touched in this step."""
+        """bool[n]: an event of a backfill touched the customer in this step."""
         self.now = self.of_turn(lambda t: np.nan if t.now is None else t.now.timestamp())
-        """float64[n], Unix seconds UTC: when they are assessed; NaN: not now."""
+        """float64[n], Unix seconds UTC: when each customer is assessed; NaN: not now."""
         self.sweeping = self.of_turn(lambda t: t.sweeping) > 0
-        """bool[n]: timers of their partition may fire now."""
+        """bool[n]: timers of the customer's partition may fire now."""
 
     def __len__(self) -> int:
         return len(self.customers)
 
     def of_turn(self, value: Callable[[PartitionBatch], float]) -> Floats:
-        """float64[n]: a number of each customer's partition."""
-        # Partitions without a step are met where one customer has events in several.
+        """Returns float64[n]: a number of each customer's partition."""
+        # A partition without a step occurs where a customer has events in several partitions.
         turns = [self.turns.get(home) or PartitionBatch(("", home), 0, None, {})
                  for home in self._homes.tolist()]  # fmt: skip
         return np.array([value(turn) for turn in turns], np.float64)[self._home]
@@ -68,8 +67,9 @@ class BatchStep:
 
 
 class BatchCustomers:
-    """All customers of one turn: those touched by events in any step come first, then those who
-    were found due by the last."""
+    """All customers of one batch: first those touched by events in any step, then the due ones.
+
+    The due customers are those found due by the last step."""
 
     def __init__(self, events: EventRows, steps: Sequence[list[PartitionBatch]], due: Due) -> None:
         self.events = events
@@ -77,19 +77,19 @@ class BatchCustomers:
         row_of: dict[str, int] = {}
         self.event_rows = _rows([row_of.setdefault(c, len(row_of)) for c in events.customer])
         self.touched = len(row_of)
-        """The first so many customers were touched by events."""
+        """Number of customers touched by events; they come first."""
         if self.touched:
             due_rows = _rows([row_of.setdefault(c, len(row_of)) for c in due.customers])
             self.customers = list(row_of)
         else:  # each is due once
             due_rows, self.customers = np.arange(len(due)), due.customers
-        # Rows are numbered as they are met first, which `unique` tells in their order.
+        # Rows are numbered by first occurrence, so `unique` returns the first index of each row.
         met = np.unique(np.concatenate((self.event_rows, due_rows)), return_index=True)[1]
         homes = _rows([record.partition for record in events.record])
         self.partition = np.concatenate((homes, due.partition))[met]
-        """int64[n]: under which each is written."""
+        """int64[n]: the partition under which each customer is written."""
         self.due_at = np.full(len(self), np.nan)
-        """float64[n], Unix seconds UTC: the timer of whom was found due; NaN: not looked for."""
+        """float64[n], Unix seconds UTC: timers of the due customers; NaN: timer not read."""
         self.due_at[due_rows] = due.at
         self._step = _rows(events.step)
 
@@ -98,18 +98,19 @@ class BatchCustomers:
 
     @property
     def partitions(self) -> set[int]:
-        """Of all customers."""
+        """Partitions of all customers."""
         return set(self.partition.tolist())
 
     @property
     def timed(self) -> Flags:
-        """bool[n]: whose partition has a time for assessments in one of the steps."""
+        """bool[n]: the customer's partition has a time for assessments in one of the steps."""
         homes = {t.tp[1] for step in self.steps for t in step if t.now is not None}
         return np.isin(self.partition, _rows([*homes]))
 
     def work(self, step: int, due_at: Floats) -> tuple[Ints, BatchStep]:
-        """Those of a step, as rows of the turn and as work; `due_at` are the timers of all (Unix
-        seconds UTC) as the step before it has left them."""
+        """Returns the customers of a step, as rows of the batch and as a `BatchStep`.
+
+        `due_at` are the timers of all customers (Unix seconds UTC) after the step before it."""
         turns = self.steps[step]
         at = np.flatnonzero(self._step == step)
         met, first = np.unique(self.event_rows[at], return_index=True)
@@ -134,7 +135,7 @@ class BatchCustomers:
         )
 
     def whole(self) -> BatchStep:
-        """All of them as the work of the only step."""
+        """Returns all customers as the only step."""
         return BatchStep(
             self.events,
             self.steps[0],

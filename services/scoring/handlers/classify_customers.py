@@ -1,8 +1,7 @@
-"""The standing of a turn's customers: read with their states, assessed with their risk, written and
-told in the same transaction.
+"""Classifies a batch's customers in the transaction that reads and writes their states.
 
-`ClassificationTables.load` before the arithmetic, a `ClassifyCustomers` for each step of it,
-`ClassificationTables.write` after the fence.
+`ClassificationTables.load` runs before the arithmetic, a `ClassifyCustomers` in each step of it,
+`ClassificationTables.write` after the fence. Changes are published in the same transaction.
 """
 
 from collections import Counter
@@ -46,18 +45,20 @@ Ints = NDArray[np.int64]
 
 @dataclass(slots=True)
 class ClassifiedRows:
-    """What `ClassifyCustomers` found for the assessed rows, and what is to be written of it."""
+    """Rows, changes and messages to write, collected by `ClassifyCustomers` over all steps."""
 
     rows: list[ClassificationRows] = field(default_factory=list)
-    """Of each step, where it has any."""
+    """Rows to store, one item per step that has any."""
     changes: list[CustomerChanged] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
     quality: Counter[str] = field(default_factory=Counter)
-    """Customers by flag, of all that were assessed, whether a row is written or not."""
+    """Number of assessed customers by flag, whether their row is written or not."""
 
 
 class ClassificationTables:
-    """Loads and writes standings; `current` is what is in force (`handlers.value_policy_cache`)."""
+    """Loads and writes classifications.
+
+    `current` returns the valuation in force (`handlers.value_policy_cache`)."""
 
     def __init__(
         self, store: ClassificationStore, current: Callable[[], Valuation], changes_topic: str
@@ -67,8 +68,8 @@ class ClassificationTables:
         self._topic = changes_topic
 
     async def load(self, work: UnitOfWork, turn: BatchCustomers) -> "BatchClassifications":
-        """What is stored of whom the turn may assess."""
-        # Only those of a partition that has a time for it are assessed.
+        """Reads the classifications of the customers that the batch may assess."""
+        # Customers of a partition without a time for assessments are not assessed.
         asked, customers = np.flatnonzero(turn.timed), turn.customers
         if len(asked) < len(turn):
             customers = [customers[row] for row in asked.tolist()]
@@ -76,10 +77,10 @@ class ClassificationTables:
         return BatchClassifications(turn, asked, found, self._current(), self._topic)
 
     async def write(self, work: UnitOfWork, stood: ClassifiedRows) -> None:
-        """Store what changed; the caller holds the fence."""
+        """Stores rows and changes; the caller holds the fence."""
         if stood.rows:
             rows = ClassificationRows.joined(stood.rows)
-            # Of a customer who was assessed in several steps the last row holds.
+            # Only the last row of a customer that several steps assessed is stored.
             last = {customer: row for row, customer in enumerate(rows.customer.tolist())}
             if len(last) < len(rows):
                 rows = rows.take(np.array([*last.values()], np.int64))
@@ -87,7 +88,7 @@ class ClassificationTables:
 
 
 class BatchClassifications:
-    """The standings of a turn's customers: each step begins with what the one before it left."""
+    """Classifications of a batch's customers; each step starts from the result of the last."""
 
     def __init__(
         self,
@@ -106,18 +107,18 @@ class BatchClassifications:
         self._several = len(turn.steps) > 1
 
     def of(self, job: BatchStep, rows: Ints | None = None) -> "ClassifyCustomers":
-        """For one step with these rows of the turn, or all; the next begins with what it leaves."""
+        """Returns the classification of one step, with these rows of the batch (None: all)."""
         place = self._place if rows is None else self._place[rows]
         self._learn(job, place)
         return ClassifyCustomers(self, job, place)
 
     def keep(self, place: Ints, rows: ClassificationRows, before: LoadedClassification) -> None:
-        """A step has written these; there may be another one."""
+        """Keeps the rows that a step has written, where another step may follow."""
         if self._several:
             self.loaded.put(place, standing_after(rows, before))
 
     def _learn(self, job: BatchStep, place: Ints) -> None:
-        """Keep the newest profile of each: last writer by (time, id)."""
+        """Keeps each customer's newest profile: last writer by (time, id)."""
         events = job.events
         for i, profile in enumerate(events.profile):
             if profile is None or (at := place[job.event_rows[i]]) < 0:
@@ -129,7 +130,7 @@ class BatchClassifications:
 
 
 class ClassifyCustomers:
-    """The arithmetic for one step: no I/O."""
+    """Classification arithmetic of one step, without I/O."""
 
     def __init__(self, standings: BatchClassifications, job: BatchStep, place: Ints) -> None:
         self._of = standings
@@ -148,8 +149,9 @@ class ClassifyCustomers:
         onboarding: Flags,
         paused_days: Floats,
     ) -> None:
-        """Assess the rows of the turn; everything else has their order. `categories` are the
-        sketches, `known` those who had a state before."""
+        """Classifies the rows of the step; all other arguments have their order.
+
+        `categories` are the sketches; `known` marks the customers that had a state before."""
         place, stood = self._place[rows], self._of.stood
         loaded = self._of.loaded.take(place)
         before = _before(loaded, now)
@@ -170,7 +172,7 @@ class ClassifyCustomers:
             value_at_risk=risk.value[stored],
             net_spent=money(x[stored]).net,
         )
-        # An import is no news, nor a first standing of somebody whom we knew before.
+        # Silent: changes by an import, and a first classification of a customer known before.
         self._tell(found, stored, to, (~before.known & known) | onboarding)
         written = found.rows(stored, to)
         stood.rows.append(written)
@@ -179,7 +181,7 @@ class ClassifyCustomers:
     def _tell(
         self, found: ClassificationComparison, stored: Ints, to: Written, silent: Flags
     ) -> None:
-        """The changes of those of whom there are any, numbered on."""
+        """Collects the changes of these rows, numbered on, and the messages about them."""
         stood, when = self._of.stood, moments(to.at)
         for n in np.flatnonzero(found.changed[stored]).tolist():
             at, customer = int(stored[n]), to.customers[n]
@@ -195,19 +197,19 @@ class ClassifyCustomers:
             ]
 
     def paused_days(self, rows: Ints, x: Floats, now: Floats) -> Floats:
-        """Days of the present silences of these rows of the turn that do not count, float64[n]."""
+        """Returns float64[n]: days of these rows' present silences that do not count."""
         of, place = self._of.loaded, self._place[rows]
         closures = self._of.by.clock.closures
         return paused_days(x, now, closures, of.away_from[place], of.away_until[place])
 
     @property
     def grade(self) -> Codes:
-        """int8[n]: of the assessed rows, index of `grades.GRADES`; -1 unknown."""
+        """int8[n], of the assessed rows: index into `grades.GRADES`; -1 unknown."""
         return self._comparison.now.grade
 
     @property
     def lifecycle(self) -> Codes:
-        """int8[n]: of the assessed rows, index of `lifecycle.LIFECYCLES`; -1 unknown."""
+        """int8[n], of the assessed rows: index into `lifecycle.LIFECYCLES`; -1 unknown."""
         return self._comparison.now.lifecycle
 
     @property
@@ -218,11 +220,11 @@ class ClassifyCustomers:
 
     @property
     def by(self) -> Valuation:
-        """What is in force."""
+        """Valuation in force."""
         return self._of.by
 
     def told(self, at: int) -> PublishedClassification | None:
-        """The standing of the row at this place, as the risk message carries it."""
+        """Returns the classification of the row at this place, as the risk message contains it."""
         return None if self._found is None else self._found.message(at)
 
 
@@ -234,7 +236,7 @@ def _before(loaded: LoadedClassification, now: Floats) -> Before:
         behaviour=loaded.behaviour,
         lifecycle=loaded.lifecycle,
         lifecycle_since=loaded.lifecycle_since,
-        # What a person has set, while it lasts.
+        # A grade set by a person holds until it expires.
         override=np.where(loaded.override_until > now, loaded.override, NONE).astype(np.int8),
         overridden=loaded.overridden,
         segments=loaded.segments.tolist(),

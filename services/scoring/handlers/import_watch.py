@@ -1,8 +1,8 @@
-"""Says that an import of history is under way, for as long as it is.
+"""Reports imports of history for as long as they are under way.
 
-The sweep of its partitions rests until its end marker comes. One that never comes would end every
-warning of a silence, so this keeps saying so, in the log and beside `/readyz`, and names the
-command that ends it. It never ends one by itself: an import may pause.
+The sweep of their partitions rests until the end marker arrives. A missing marker would prevent
+every warning of a silence, so this module keeps reporting the import, in the log and beside
+`/readyz`, with the command that ends it. It never ends an import by itself: an import may pause.
 """
 
 from collections.abc import Iterable
@@ -15,9 +15,9 @@ from shared.postgres.ledger import Claim
 from shared.runtime.clock import Clock
 
 REPEAT_S: Final = 3_600.0
-"""How often the log is reminded of an import that is still under way, in seconds."""
+"""Seconds between two log messages about an import that is still under way."""
 NOTED_MAX: Final = 3
-"""Imports that a note names; more at once are a sender's fault and not worth a page."""
+"""Imports that a note names: more at once are a fault of the sender, and a count is enough."""
 
 HOW_TO_END: Final = (
     "if it is over, send its end marker, or run `python -m services.scoring imports end ID`"
@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 
 
 class ImportWatch:
-    """Of the partitions that one process owns."""
+    """Reports the imports in the partitions that one process owns."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -35,7 +35,7 @@ class ImportWatch:
         self._said_at: dict[str, float] = {}
 
     def __call__(self, claims: Iterable[Claim]) -> None:
-        """Look at what is owned now; called several times a minute."""
+        """Checks the owned partitions; called several times a minute."""
         self._resting = resting((claim.partition, claim.progress) for claim in claims)
         now = self._clock.monotonic()
         here = {one.name for one in self._resting}
@@ -56,7 +56,7 @@ class ImportWatch:
             log.info("no partition rests for this import here any more", import_id=name)
 
     async def note(self) -> str | None:
-        """For `/readyz`: what rests, and how to end it; None while nothing does."""
+        """Returns the note for `/readyz`: resting partitions and how to end the import, or None."""
         if not self._resting:
             return None
         shown = [described(one) for one in self._resting[:NOTED_MAX]]

@@ -1,8 +1,9 @@
-"""One turn of scoring: events in, everything that follows from them in one transaction.
+"""Processes one batch: events in, everything that follows from them in one transaction.
 
-Deduplicate, load, fold, assess, write, fence, commit, then send. The silence sweep is the
-same turn without events: customers whose timer is due join those who were touched. In a replay
-a turn passes as many ticks as its batch has, and folds and assesses step by step in between.
+Deduplicate, load, fold, assess, write, fence, commit, then send. The silence sweep is part of the
+same batch: customers with a due timer join those that events touched, and a batch may consist of
+due customers only. In a replay a batch passes all its ticks, step by step: each step folds and
+assesses up to one tick.
 """
 
 import asyncio
@@ -45,19 +46,24 @@ from shared.runtime.isolation import PASSING, ItemIsolation, where
 log = structlog.get_logger(__name__)
 
 TURN_S_MAX = 8.0
-"""From reading to sending. A worker that stood still for longer (the group waits 10 s) may have a
-successor who has sent what it left: from its memory that would come after newer messages, and
-stay in the compacted topic. It claims anew instead, and sends what is still there."""
+"""Longest time of a batch from reading to sending, in seconds.
+
+A worker that was suspended for longer (the group waits 10 s) may have a successor that has already
+sent its pending messages. Sent again from memory they would follow newer messages and stay in the
+compacted topic. Instead the worker claims its partitions again, and sends what the outbox still
+holds."""
 
 
 LOOKED_UP_TURNS = 16
-"""Turns that look for each event's key among those stored: at first, when records are most likely
-read again, and from each duplicate on. After so many without one (some seconds) the key's own
-uniqueness must do, which costs nothing; a duplicate then costs its turn twice."""
+"""Batches that query the stored key of each event, after the start and after each duplicate.
+
+Records are most likely read again after the start. After this many batches without a duplicate
+(some seconds) only the key's unique constraint guards, which costs nothing; a duplicate then makes
+its batch run twice."""
 
 
 class MicroBatch:
-    """The handler of the activity topic."""
+    """Handler of the activity topic."""
 
     def __init__(  # noqa: PLR0913 (wiring: each is one collaborator)
         self,
@@ -75,7 +81,7 @@ class MicroBatch:
         careful: ItemIsolation,
         blameless: Callable[[], Awaitable[None]],
     ) -> None:
-        """`blameless`: what follows is no work on the records of the batch."""
+        """`blameless` declares that the work that follows does not concern the batch's records."""
         self._decode = decode
         self._store = store
         self._sender = sender
@@ -92,8 +98,10 @@ class MicroBatch:
         self._look_up = LOOKED_UP_TURNS
 
     async def __call__(self, batch: Batch) -> Sequence[Move]:
-        """Do the turn; returns the moves that were committed. A fault of the sweep is put down to
-        the customer who brings it out; one of a record ends the process."""
+        """Processes the batch and returns the committed moves.
+
+        A fault of the sweep is attributed to the customer that causes it; a fault of a record ends
+        the process."""
         await self._careful.read()
         if self._sweep.waiting and not self._alone_last:
             self._alone_last = True
@@ -113,7 +121,7 @@ class MicroBatch:
             return moves
 
     async def _sweep_one(self, batch: Batch) -> Sequence[Move] | None:
-        """Sweep one customer with nothing beside; None where none who waits for that is due."""
+        """Sweeps one waiting customer alone; returns None where no waiting customer is due."""
         _, steps = self._without_events(batch)
         async with self._store.open() as work:
             due = await self._sweep.due(work, steps, DueCustomers(only=self._sweep.waiting))
@@ -141,8 +149,9 @@ class MicroBatch:
             return await self._turn(batch, whom)
 
     def _without_events(self, batch: Batch) -> tuple[EventRows, list[list[PartitionBatch]]]:
-        """The turn with nothing to consume: at the tick that comes next, else at the time that the
-        partition has reached."""
+        """Returns a batch that consumes no events.
+
+        Its time is that of the next tick, else the time that the partition has reached."""
         wall, firsts = self._clock.now(), {tp: found[:1] for tp, found in batch.records.items()}
         read = self._decode(Batch(batch.claims, firsts, batch.ends), wall)[1][0]
         ticks = {turn.tp: firsts[turn.tp] for turn in read if turn.tick}
@@ -166,7 +175,7 @@ class MicroBatch:
         async with AsyncExitStack() as noted, self._store.open() as work:
             due = await self._sweep.due(work, steps, whom) if sweep else Due.nobody()
             if due.more and len(steps) > 1:
-                # More than one turn can look at: tick by tick, then.
+                # More than one batch can assess: take the ticks one at a time.
                 events, steps = events.select(_rows_of(events, 0)), [steps[0]]
                 due = await self._sweep.due(work, steps, whom)
             if len(due) and not whom.only:
@@ -178,7 +187,7 @@ class MicroBatch:
             predictor = self._predictor()
             stand = await self._standing.load(work, job)
             recorded_at = self._clock.now()
-            # The history does not wait for the arithmetic: PostgreSQL writes it meanwhile.
+            # PostgreSQL writes the history while Python does the arithmetic.
             recording = asyncio.create_task(self._store.record(work, fresh, recorded_at))
             try:
                 effects = await asyncio.to_thread(self._assessor, job, loaded, predictor, stand)
@@ -208,8 +217,10 @@ class MicroBatch:
     def _may_sweep(
         self, turns: Sequence[PartitionBatch], monotonic: float, *, idle: bool, alone: bool
     ) -> bool:
-        """At a tick, now and then, and at once if the last sweep left some and no event waits; not
-        beside a record that is looked at alone."""
+        """Returns whether this batch sweeps: at a tick, and otherwise once per interval.
+
+        Without waiting events it sweeps at once if the last sweep left some customers. It never
+        sweeps beside a record that is processed alone."""
         if any(t.tick for t in turns):
             return True
         if alone:
@@ -222,8 +233,9 @@ class MicroBatch:
     async def _deduplicate(
         self, work: UnitOfWork, events: EventRows
     ) -> tuple[EventRows, list[Message]]:
-        """Events whose (customer, source, id) has had no effect yet, and dead letters for
-        those that reuse an id with other content."""
+        """Returns the events that had no effect yet, by (customer, source, id), and dead letters.
+
+        Events that reuse an id with other content become dead letters."""
         first: dict[tuple[str, str, str], int] = {}
         keys = zip(events.customer, events.source, events.id, strict=True)
         same = [first.setdefault(key, i) for i, key in enumerate(keys)]
@@ -236,7 +248,7 @@ class MicroBatch:
             self._look_up = LOOKED_UP_TURNS if duplicates else self._look_up - 1
         if not known and len(kept) == len(events):
             return events, []
-        # What is stored under a key counts, else what came first.
+        # The stored content of a key is the right one; without it, the first in the batch.
         content = {kept[i]: stored for i, stored in known.items()}
         conflicts = [
             self._decode.same_id(events.record[i])
@@ -253,13 +265,14 @@ def _rows_of(events: EventRows, step: int) -> list[int]:
 
 
 def _last(steps: Sequence[Sequence[PartitionBatch]]) -> list[PartitionBatch]:
-    """What the turn has done with each partition in the end."""
+    """Returns the last step of each partition in the batch."""
     return list({turn.tp: turn for step in steps for turn in step}.values())
 
 
 def _settle_ticks(steps: Sequence[Sequence[PartitionBatch]], *, more: bool) -> None:
-    """A tick is consumed, and its time reached, once everybody due has been looked at; while
-    there are `more`, the next turn comes back to it."""
+    """Marks a tick as consumed, and its time as reached, once all due customers are assessed.
+
+    While there are `more`, the next batch returns to the tick."""
     for step in steps:
         for turn in step:
             if turn.tick and turn.now is not None:

@@ -1,7 +1,7 @@
-"""Keeps the promoted model and its challenger in memory, and swaps them when the registry changes.
+"""Keeps the promoted model and its challenger in memory, and swaps them with the registry.
 
-A swap replaces one reference between two turns: no turn sees half of each. What serves is never
-taken away before what replaces it has been loaded whole.
+A swap replaces one reference between two batches, so no batch uses two models. The serving model is
+replaced only after its successor is completely loaded.
 """
 
 import asyncio
@@ -18,11 +18,11 @@ from shared.runtime.service import Stop
 log = structlog.get_logger(__name__)
 
 OTHER_RELEASE = "artefact.feature"
-"""Beginning of the field that an artefact made for other features is refused with."""
+"""Prefix of the error's field where an artefact is refused for another feature set."""
 
 
 class Promoted(Protocol):
-    """A registry row: which artefact serves."""
+    """Registry row of a model: its version and the digest of its artefact."""
 
     @property
     def version(self) -> str: ...
@@ -31,20 +31,20 @@ class Promoted(Protocol):
 
 
 class Registry(Protocol):
-    """Says which model serves, and which one challenges it."""
+    """Reads which model serves and which one is the challenger."""
 
     async def serving(self) -> Promoted | None: ...
     async def shadow(self) -> Promoted | None: ...
 
 
 class Artefacts(Protocol):
-    """Gives the bytes behind a digest."""
+    """Reads the bytes of an artefact by digest."""
 
     def get(self, name: str) -> bytes: ...
 
 
 class ModelServing:
-    """The predictors of this process."""
+    """Predictors of this process."""
 
     def __init__(
         self,
@@ -61,28 +61,28 @@ class ModelServing:
         self._predictor = fallback
         self._challenger: Predictor | None = None
         self._refused: dict[str, str] = {}
-        """Models of other feature sets, and why they cannot serve."""
+        """Models of other feature sets, with the reason why they cannot serve."""
         self._refused_challengers: set[str] = set()
         self._poll_s = poll_s
         self.checked = False
         self.unusable: str | None = None
-        """Why the promoted model does not serve; None while it does, or none is promoted."""
+        """Why the promoted model does not serve; None while it serves or no model is promoted."""
 
     def current(self) -> Predictor:
-        """The predictor to use now."""
+        """Returns the predictor to use now."""
         return self._predictor
 
     def challenger(self) -> Predictor | None:
-        """The model that scores beside it, unheard."""
+        """Returns the shadow model, or None; its scores are stored and never published."""
         return self._challenger
 
     async def refresh(self) -> None:
-        """Load what the registry names if it is not in use.
+        """Loads the models that the registry names, if they are not in use.
 
-        One that cannot be read ends nothing: what is in use goes on, at first the rule, and
-        `unusable` and the metric say why. A missing or damaged artefact is looked for again at
-        each refresh. A model made for another feature set cannot serve in this release: the
-        rule does until one is trained.
+        A model that cannot be read does not stop the service: the predictor in use (at first the
+        rule) goes on, and `unusable` and the metric report it. A missing or damaged artefact
+        is tried again at each refresh. A model made for another feature set cannot serve in this
+        release: the rule serves until a model is trained.
         """
         row = await self._registry.serving()
         if row is None:
@@ -107,7 +107,7 @@ class ModelServing:
         await self._refresh_challenger()
 
     async def watch(self, stop: Stop) -> None:
-        """Refresh until stopped. While PostgreSQL is away, the model in use goes on."""
+        """Refreshes until stopped; the model in use stays while PostgreSQL is unreachable."""
         while not await stop.wait(self._poll_s):
             try:
                 await self.refresh()
@@ -115,7 +115,7 @@ class ModelServing:
                 log.warning("model registry not reached", trouble=str(trouble))
 
     async def _refresh_challenger(self) -> None:
-        """A challenger that cannot be read is none: it must never stop the one that serves."""
+        """Loads the challenger; one that cannot be read is ignored and never stops the champion."""
         row = await self._registry.shadow()
         if row is None:
             self._challenger = None

@@ -1,8 +1,10 @@
-"""The roll call: once a week everybody's score of a fixed sample, later what came of it.
+"""Model monitoring: score a fixed sample weekly; compare with outcomes after the horizon.
 
-Outcomes are read from the customers' own states, treated customers left out or weighed as in
-training; drift is held against the rows that the model learned from. What it finds stands in
-tables, and every replica shows the same gauges. It never changes what serves.
+Such a weekly sample is called a roll call. Champion, challenger and rule score the same customers.
+Outcomes are read from the customers' states; treated customers are left out or weighted as in
+training. Drift compares the sample with the rows that the model learned from. The results are
+stored in tables, so that every replica shows the same gauges. Monitoring never changes which model
+serves.
 """
 
 import asyncio
@@ -41,17 +43,17 @@ from shared.runtime.service import Stop
 log = structlog.get_logger(__name__)
 
 EVERY_DAYS: Final = 7
-"""Whole weeks, so that weekdays do not look like drift."""
+"""Days between roll calls: a whole week, so that weekdays do not look like drift."""
 CUSTOMERS_MAX: Final = 20_000
-"""Sampled: a level is then known to 0.004, and a call takes a second."""
+"""Customers in the sample: it measures a level to 0.004, and a roll call takes a second."""
 KEEP_DAYS: Final = 730
-"""Two years: the same season twice."""
+"""Retention in days: two years cover each season twice."""
 
 Rows = list[dict[str, Any]]
 
 
 class MonitoringStore(Protocol):
-    """The tables of the roll call."""
+    """Tables of model monitoring."""
 
     async def last_call(self) -> date | None: ...
     async def sample(self, feature_set: int, limit: int) -> list[tuple[str, bytes]]: ...
@@ -69,7 +71,7 @@ class MonitoringStore(Protocol):
 
 
 class ServingModelFacts(Protocol):
-    """What is known of how the serving model was made."""
+    """Rows that the serving model learned from, with their scores."""
 
     @property
     def x(self) -> Floats: ...
@@ -78,7 +80,7 @@ class ServingModelFacts(Protocol):
 
 
 class Background(Protocol):
-    """Of the serving model: rows that it learned from, gain by feature, AUC in the backtest."""
+    """Facts about a model: rows that it learned from, gain by feature, AUC in the backtest."""
 
     async def reference(self, version: str) -> ServingModelFacts | None: ...
     async def importance(self, version: str) -> dict[str, float]: ...
@@ -86,7 +88,7 @@ class Background(Protocol):
 
 
 class MonitorModel:
-    """`look` does what is due; `watch` looks until stopped."""
+    """Monitors the serving model: `look` does what is due, `watch` repeats it until stopped."""
 
     def __init__(
         self,
@@ -110,7 +112,7 @@ class MonitorModel:
         self._poll_s = poll_s
 
     async def watch(self, stop: Stop) -> None:
-        """Look until stopped; trouble with PostgreSQL or the model store waits for the next."""
+        """Polls until stopped; after an error of PostgreSQL or the model store, polls on."""
         while not await stop.wait(self._poll_s):
             try:
                 now = await self._now()
@@ -120,7 +122,7 @@ class MonitorModel:
                 log.warning("the model is not watched", trouble=str(trouble))
 
     async def look(self, now: datetime) -> None:
-        """Call the roll if it is due, settle what has matured, show what stands."""
+        """Scores the sample if it is due, settles matured roll calls, and updates the gauges."""
         last = await self._roll.last_call()
         if last is None or (now.date() - last).days >= EVERY_DAYS:
             await self._call(now)
@@ -151,7 +153,9 @@ class MonitorModel:
         champion: Predictor,
         learned: ServingModelFacts | None,
     ) -> tuple[datetime, Rows, list[Drift]] | None:
-        """When, the rows, the drift; None while nobody has bought. Off the event loop."""
+        """Returns the time of the roll call, its rows and the drift. Runs off the event loop.
+
+        Returns None while no customer has bought."""
         if not sampled:
             return None
         states = states_of.from_bytes([packed for _, packed in sampled])
@@ -172,7 +176,7 @@ class MonitorModel:
     ) -> Rows:
         challenger = self._challenger()
         if challenger is not None and challenger.horizon_days != champion.horizon_days:
-            challenger = None  # it answers another question
+            challenger = None  # probabilities over another horizon do not compare
         beside = None if challenger is None else challenger.predict(x)
         rule = self._rule(champion.horizon_days).predict(x)
         midnight = called.timestamp() % DAY_S / DAY_S
@@ -233,7 +237,7 @@ class MonitorModel:
             metrics.DRIFT_PSI.labels(row["feature"]).set(row["psi"])
 
     async def standing(self, now: datetime) -> dict[str, str]:
-        """Each alarm -> why; empty while there is none. Only of the model that serves."""
+        """Returns the reason of each alarm of the serving model; empty where there is no alarm."""
         version = self._champion().version
         rows = await self._roll.realised(now.date() - timedelta(days=KEEP_DAYS))
         latest = next(
@@ -270,7 +274,7 @@ def _drifts(learned: ServingModelFacts, x: Floats, p: Floats) -> list[Drift]:
 def _settled(
     on: date, rows: Rows, packed: list[bytes], windows: list[TreatmentWindow], labels: Labels
 ) -> tuple[dict[str, bool], Rows]:
-    """Outcome of each customer, and what the scores were worth. Off the event loop."""
+    """Returns each customer's outcome and the measured scores. Runs off the event loop."""
     silent, weight = _outcome(rows, states_of.from_bytes(packed), windows, labels)
     outcomes = {row["customer_id"]: bool(s) for row, s in zip(rows, silent.tolist(), strict=True)}
     return outcomes, _worths(on, rows, silent, weight)
@@ -282,7 +286,9 @@ def _outcome(
     windows: list[TreatmentWindow],
     labels: Labels,
 ) -> tuple[np.ndarray[Any, np.dtype[np.bool_]], Floats]:
-    """Who bought nothing, or whose contract ended, and the weight of each row (0: treated)."""
+    """Returns the silent rows (no purchase, or the contract ended) and each row's weight.
+
+    A treated row has weight 0."""
     called = np.array([row["called_at"].timestamp() for row in rows])
     horizon = _column(rows, "horizon_days").astype(np.int64)
     today = np.array([row["bought_that_day"] for row in rows], np.bool_)
@@ -291,7 +297,7 @@ def _outcome(
     if labels == "contractual":
         has = contracts.had(states)
         silent[has] = contracts.ended_within(states, called, called + horizon * DAY_S)[has]
-    # A return on a day counts as its end: a task of the same day then comes before it.
+    # A return counts as the end of its day, so that a task of the same day comes before it.
     when = np.where(np.isinf(back) | silent, np.inf, (back + 1) * DAY_S)
     treatments = treatments_of(windows, [row["customer_id"] for row in rows])
     arm = treatments.arms(float(called.min()), int(horizon.max()), when)
@@ -302,7 +308,9 @@ def _outcome(
 def _worths(
     on: date, rows: Rows, silent: np.ndarray[Any, np.dtype[np.bool_]], weight: Floats
 ) -> Rows:
-    """By segment, of everybody who gave a score; by version, since a swap may lie in between."""
+    """Measures the scores of champion, challenger and rule, by segment and by version.
+
+    By version, because one roll call may contain a swap of models."""
     groups = segments_of(
         _column(rows, "purchase_days"), _column(rows, "recency_days"),
         _column(rows, "tenure_days"), _column(rows, "horizon_days").astype(np.int64),

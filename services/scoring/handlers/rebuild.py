@@ -1,7 +1,8 @@
-"""States made anew from the stored events, after the feature set has changed.
+"""Rebuilds states from the stored events after the feature set has changed.
 
-The partitions stand still meanwhile (ingest does not), so that nobody folds into a state that is
-being made; what arrives waits in Kafka. Safe to interrupt and to repeat: what was made is kept.
+Scoring's partitions are stopped meanwhile (ingest is not), so that no worker folds events into a
+state that is being rebuilt; new records wait in Kafka. A rebuild is safe to interrupt and to
+repeat: rebuilt states are kept.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -17,11 +18,11 @@ from services.scoring.core.features.state import empty, to_bytes
 from shared.contracts.activity import DECODER
 
 SLICE_CUSTOMERS = 50_000
-"""Customers whose states are made at once: about 50 MB, and one scan of the history for each."""
+"""Customers rebuilt at once: about 50 MB, and one scan of the history per slice."""
 
 
 class RebuildStore(Protocol):
-    """Scoring's tables, as a rebuild needs them."""
+    """Access to scoring's tables for a rebuild."""
 
     def stopped(self) -> AbstractAsyncContextManager[None]: ...
     async def outdated(self) -> int: ...
@@ -32,17 +33,18 @@ class RebuildStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """How many states were made, from how many events."""
+    """Counts of rebuilt states and of the events they were rebuilt from."""
 
     customers: int
     events: int
     bare: int
-    """Customers of whom no event that changes a state is stored (any more)."""
+    """Customers without a stored event that changes a state (any more)."""
 
 
 async def rebuild(store: RebuildStore, progress: Callable[[Rebuilt, int], None]) -> Rebuilt:
-    """Make every state of an older feature set anew; `progress` hears of each slice, with the
-    number of customers in all."""
+    """Rebuilds every state of another feature set.
+
+    Calls `progress` after each slice with the counts so far and the total number of customers."""
     done = Rebuilt(0, 0, 0)
     async with store.stopped():
         total = await store.outdated()

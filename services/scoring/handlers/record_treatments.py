@@ -1,6 +1,6 @@
-"""What was done about customers comes in: kept for training and for judging the warnings.
+"""Stores treatments of customers, for training and to judge the warnings.
 
-It changes no state and no score. The same fact twice is one fact.
+Treatments change no state and no score. The same fact received twice is stored once.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ Decode = Callable[[Batch], tuple[list[TreatmentRecorded], list[Message]]]
 
 
 class Treatments(Protocol):
-    """Keeps facts."""
+    """Stores treatments."""
 
     async def add(self, work: UnitOfWork, facts: Sequence[TreatmentRecorded]) -> None: ...
 
@@ -38,7 +38,7 @@ class RecordTreatments:
     relay: Sender
 
     async def __call__(self, batch: Batch) -> Sequence[Move]:
-        """Keep a batch's facts; returns the offsets committed with them."""
+        """Stores a batch's treatments; returns the offsets committed with them."""
         if not batch:
             return []
         facts, dead = self.decode(batch)

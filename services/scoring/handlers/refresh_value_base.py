@@ -1,7 +1,8 @@
-"""Measures the customer base and carries decisions to every customer, in bounded steps.
+"""Measures the customer base and applies decisions to every customer, in bounded steps.
 
-Reads stored states page by page, keeps a sample, fits, stores one row; and makes customers due,
-page by page, whom a changed definition or threshold may concern. The sweep does the rest.
+One job reads stored states page by page, keeps a sample, fits and stores one row. The other makes
+customers that a changed definition or threshold may concern due, page by page; the sweep then
+assesses them.
 """
 
 import asyncio
@@ -30,13 +31,13 @@ from shared.runtime.service import Stop
 log = structlog.get_logger(__name__)
 
 SAMPLE_CUSTOMERS_MAX: Final = 10_000
-"""A quintile edge of so many is within half a per cent of the base's; 15 MB of states."""
+"""Sample size: a quintile edge is within half a per cent of the base's; 15 MB of states."""
 PAGE_CUSTOMERS: Final = 2_000
-"""States of one step: 3 MB, about 10 ms."""
+"""States read per step: 3 MB, about 10 ms."""
 PAUSE_S: Final = 0.1
-"""Between steps: at most a tenth of PostgreSQL's time goes to them."""
+"""Seconds between steps: the jobs take at most a tenth of PostgreSQL's time."""
 STEP_S: Final = 0.5
-"""Between looks for work."""
+"""Seconds between two checks for work."""
 
 
 class StatePage(Protocol):
@@ -53,7 +54,7 @@ class StatePage(Protocol):
 
 
 class Jobs(Protocol):
-    """The jobs' tables."""
+    """Access to the jobs' tables."""
 
     async def relook(self, customers_max: int, wall: datetime) -> int: ...
     async def lease_measuring(self, wall: datetime, older_than: datetime) -> bool: ...
@@ -64,14 +65,14 @@ class Jobs(Protocol):
 
 
 class Sample:
-    """The customers with the smallest hashes: a random sample that no order can bias."""
+    """Sample of the customers with the smallest hashes: random, whatever the reading order."""
 
     def __init__(self, customers_max: int = SAMPLE_CUSTOMERS_MAX) -> None:
         self._max = customers_max
         self._kept: list[tuple[int, str, bytes, bytes | None]] = []
 
     def add(self, page: StatePage) -> None:
-        """Take a page in; states of another feature set are not understood and left out."""
+        """Adds a page; states of another feature set cannot be read and are left out."""
         for customer, feature_set, packed, profile in zip(
             page.customers, page.feature_sets, page.states, page.profiles, strict=True
         ):
@@ -84,11 +85,11 @@ class Sample:
                 heapq.heapreplace(self._kept, row)
 
     def __len__(self) -> int:
-        """How many are kept."""
+        """Number of customers in the sample."""
         return len(self._kept)
 
     def columns(self, now: float) -> tuple[NDArray[np.float64], NDArray[np.float64], Counts]:
-        """X, influence and category sketch of the sample at `now`, in the order of the ids."""
+        """Returns X, influence and category sketches of the sample at `now`, ordered by id."""
         kept = sorted(self._kept, key=lambda row: row[1])
         states = states_of.from_bytes([row[2] for row in kept])
         decode = msgspec.json.Decoder(Profile).decode
@@ -98,7 +99,7 @@ class Sample:
 
 
 async def sampled(jobs: Jobs) -> tuple[Sample, float | None]:
-    """A sample of all stored states, and the business time to look at them."""
+    """Returns a sample of all stored states, and the business time to compute features at."""
     sample, after = Sample(), ""
     while True:
         page = await jobs.states(after, PAGE_CUSTOMERS)
@@ -109,7 +110,7 @@ async def sampled(jobs: Jobs) -> tuple[Sample, float | None]:
 
 
 class RefreshValueBase:
-    """The two jobs; any replica may run them, one does."""
+    """Both jobs; every replica may run them, one replica at a time does."""
 
     def __init__(
         self,
@@ -128,7 +129,7 @@ class RefreshValueBase:
         self._wait_until = -np.inf
 
     async def watch(self, stop: Stop) -> None:
-        """Until stopped; waits while PostgreSQL is away."""
+        """Runs both jobs until stopped; waits while PostgreSQL is unreachable."""
         self._wait_until = self._clock.monotonic() + self._first_s
         while not await stop.wait(STEP_S):
             try:
@@ -140,7 +141,7 @@ class RefreshValueBase:
                 log.warning("value refresh waits", trouble=str(trouble))
 
     async def measure_when_due(self, stop: Stop) -> bool:
-        """Measure if it is time and nobody else does; whether a base was stored."""
+        """Measures if it is time and no other replica does; returns whether a base was stored."""
         wall = self._clock.now()
         if self._clock.monotonic() < self._wait_until:
             return False

@@ -1,4 +1,4 @@
-"""Makes stored assessments once more, from their features and their model, and compares.
+"""Repeats stored assessments from their features and their model, and compares the numbers.
 
 Invariant 6: the same features and the same model version give the same number.
 """
@@ -18,31 +18,31 @@ from shared.kernel.errors import Invalid
 Floats = NDArray[np.float64]
 
 TOLERANCE = 1e-12
-"""Of a probability: in another batch size vectorised arithmetic may round the last digit up."""
+"""Allowed difference of a probability: batch size may change the last digit in vectorised code."""
 
 DIFFERING_MAX = 20
-"""How many that differ are told one by one."""
+"""Number of differing assessments that are reported one by one."""
 
 PredictorOf = Callable[[PublishedAssessment], Predictor]
-"""The predictor that made an assessment; Invalid, with the reason, where there is none any more."""
+"""Returns an assessment's predictor; raises Invalid with the reason where it no longer exists."""
 
 
 @dataclass(slots=True)
 class Replayed:
-    """What came of it."""
+    """Result of a comparison."""
 
     equal: int = 0
     differ: int = 0
     first_differing: list[tuple[PublishedAssessment, float]] = field(default_factory=list)
-    """With the number that came out now."""
+    """Differing assessments, each with its repeated probability."""
     impossible: Counter[str] = field(default_factory=Counter)
-    """Assessments that cannot be made again, by reason."""
+    """Number of assessments that cannot be repeated, by reason."""
 
 
 async def replay(
     chunks: AsyncIterable[Sequence[PublishedAssessment]], predictor_of: PredictorOf
 ) -> Replayed:
-    """Assess every row of every chunk again."""
+    """Repeats and compares every assessment of every chunk."""
     found = Replayed()
     predictors: dict[tuple[str, int], Predictor | str] = {}
     async for chunk in chunks:
@@ -73,7 +73,7 @@ def _predictor(predictor_of: PredictorOf, made: PublishedAssessment) -> Predicto
 def _curves(
     predictor: Predictor, x: Floats, p: Floats, rows: list[PublishedAssessment]
 ) -> list[dict[int, float]]:
-    """Of each row, the horizons that were stored, made again."""
+    """Returns, for each row, the probabilities over its stored horizons, computed again."""
     asked: dict[tuple[int, ...], list[int]] = {}
     for at, made in enumerate(rows):
         asked.setdefault(tuple(unpack(made.horizons)), []).append(at)
@@ -88,14 +88,16 @@ def _curves(
 def _lapse_differences(
     predictor: Predictor, x: Floats, p: Floats, rows: list[PublishedAssessment]
 ) -> Floats:
-    """By how much each lapse probability differs from the published one; 0 of older messages."""
+    """Returns each lapse probability's difference from the published one.
+
+    0 for older messages, which do not contain one."""
     stored = [DECODER.decode(made.message) for made in rows]
     lapses = [one.lapse for one in stored if one.lapse is not None]
     at = np.flatnonzero([one.lapse is not None for one in stored])
     found = np.zeros(len(rows))
     days = np.array([one.days for one in lapses])
     published = np.array([one.probability for one in lapses])
-    # Not the silence of the features: closures and absences do not count.
+    # The published silence, not that of the features: closures and absences do not count.
     silent = np.array([one.days_silent for one in stored if one.lapse is not None], np.float64)
     rest = np.maximum(days - silent, 0.0)
     found[at] = np.abs(predictor.lapse(x[at], p[at], rest) - published)

@@ -1,7 +1,7 @@
-"""The challenger's scores beside the champion's, on the same rows, off the hot path.
+"""Scores the champion's rows with the shadow model (the challenger) too, off the hot path.
 
-A turn hands over what it stored, after its commit, and goes on at once. What a crash or a full
-queue takes away is a comparison, never an assessment; it is counted.
+After its commit a batch hands over its stored assessments and goes on at once. A crash or a full
+queue can lose comparisons but never assessments; rows skipped for a full queue are counted.
 """
 
 import asyncio
@@ -26,13 +26,13 @@ Floats = NDArray[np.float64]
 log = structlog.get_logger(__name__)
 
 QUEUE_ROWS_MAX: Final = 20_000
-"""Assessments that wait for the challenger: ten full turns, about 20 MB of features."""
+"""Assessments that may wait for the challenger: ten full batches, about 20 MB of features."""
 DRAIN_S: Final = 0.5
-"""How often the queue is emptied: long enough to make batches, short enough to stay small."""
+"""Seconds between drains of the queue: long enough to gather batches, and the queue stays small."""
 
 
 class ShadowScore(NamedTuple):
-    """One customer's two scores, as stored."""
+    """Stored scores of one customer by both models."""
 
     version: str
     customer_id: str
@@ -44,7 +44,7 @@ class ShadowScore(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ShadowBatch:
-    """Assessments of one turn."""
+    """Assessments of one batch."""
 
     champion: str
     customers: Sequence[str]
@@ -58,13 +58,13 @@ class ShadowBatch:
 
 
 class Shadows(Protocol):
-    """Keeps both scores."""
+    """Stores both scores."""
 
     async def add(self, rows: Sequence[ShadowScore]) -> None: ...
 
 
 class ShadowScoring:
-    """`offer` is the hook in the turn; `watch` the loop that scores."""
+    """Queue of assessments (`offer`, called after a batch) and the loop that scores (`watch`)."""
 
     def __init__(self, challenger: Callable[[], Predictor | None], store: Shadows) -> None:
         self._challenger = challenger
@@ -72,7 +72,7 @@ class ShadowScoring:
         self._queue: deque[ShadowBatch] = deque()
 
     def offer(self, effects: BatchEffects) -> None:
-        """Take the assessments of a committed turn, as far as there is room."""
+        """Queues the assessments of a committed batch, as far as there is room."""
         made = effects.assessments
         if self._challenger() is None or not len(made):
             return
@@ -93,7 +93,7 @@ class ShadowScoring:
         )
 
     async def watch(self, stop: Stop) -> None:
-        """Score what waits until stopped."""
+        """Scores queued assessments until stopped."""
         while not await stop.wait(DRAIN_S):
             try:
                 await self.drain()
@@ -101,7 +101,7 @@ class ShadowScoring:
                 log.warning("challenger's scores not kept", trouble=str(trouble))
 
     async def drain(self) -> None:
-        """Score and store everything that waits. Raises Transient; nothing is lost by it."""
+        """Scores and stores everything queued. Raises Transient and then keeps the queue."""
         challenger = self._challenger()
         waiting = list(self._queue)
         if challenger is not None and waiting:

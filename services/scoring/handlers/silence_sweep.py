@@ -1,8 +1,8 @@
-"""Whom a turn sweeps: everybody who is due, but for customers who bring out a fault.
+"""Selects the customers that a batch sweeps: all due customers except those that cause a fault.
 
 Where a batch raises and succeeds without its sweep, the due customers are swept one by one, each in
-a batch of its own, and so are those on which processes ended (`ItemIsolation`). A customer that is
-set aside is swept no more, and assessed only when an event comes.
+a batch of its own; so are customers on which processes ended (`ItemIsolation`). A customer that is
+set aside is no longer swept, and is assessed only when an event arrives.
 """
 
 from collections.abc import Sequence
@@ -14,15 +14,15 @@ from shared.postgres.engine import UnitOfWork
 from shared.runtime.isolation import ItemIsolation
 
 KIND: Final = "sweep"
-"""Of these items: customers."""
+"""Kind of isolated items: customers."""
 
 
 @dataclass(frozen=True, slots=True)
 class DueCustomers:
-    """Whom a turn may sweep."""
+    """Customers that a batch may sweep."""
 
     only: Sequence[str] = ()
-    """One of these, and nobody else; empty: anybody."""
+    """Sweep one of these customers and no other; empty: no restriction."""
     nobody: bool = False
 
 
@@ -31,28 +31,30 @@ EVERYBODY, NOBODY = DueCustomers(), DueCustomers(nobody=True)
 
 @dataclass(slots=True)
 class SilenceSweep:
-    """One for each handler of the activity topic."""
+    """Sweep of one handler of the activity topic."""
 
     store: Store
     careful: ItemIsolation
     customers_max: int
     more: bool = False
-    """The last sweep left some."""
+    """The last sweep left some due customers."""
     last: Sequence[str] = ()
-    """Whom the turn under way has found due."""
+    """Due customers of the current batch."""
     _singles: dict[str, None] = field(default_factory=dict)
-    """Of a sweep that raised: one of them brings it out."""
+    """Customers of a sweep that raised: at least one of them causes the fault."""
 
     @property
     def waiting(self) -> list[str]:
-        """Customers who are to be swept alone."""
+        """Customers to be swept alone."""
         return [*dict.fromkeys((*self.careful.waiting(KIND), *self._singles))]
 
     async def due(
         self, work: UnitOfWork, steps: Sequence[Sequence[PartitionBatch]], whom: DueCustomers
     ) -> Due:
-        """Whom the last sweep of each partition finds due, and so all those before it. While
-        somebody is left who is to be swept alone there are `more`: the tick is not done."""
+        """Returns the customers that are due at the last sweeping step of each partition.
+
+        These include all that are due at earlier steps. While a customer that is to be swept alone
+        is due, `more` is true: the tick is not done."""
         self.last = ()
         if whom.nobody:
             return replace(Due.nobody(), more=True)
@@ -68,11 +70,13 @@ class SilenceSweep:
         return due
 
     def suspect(self, customers: Sequence[str]) -> None:
-        """A sweep of these raised: each is to be swept alone."""
+        """Marks the customers of a sweep that raised: each is to be swept alone."""
         self._singles |= dict.fromkeys(customers)
 
     def swept(self, customer: str | None) -> None:
-        """This one was, or failed and is known to `careful`; None: none of those waiting is due."""
+        """Removes a customer that was swept, or that failed and is recorded in `careful`.
+
+        None means that no waiting customer is due."""
         if customer is None:
             self._singles.clear()
         else:

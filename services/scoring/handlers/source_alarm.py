@@ -1,7 +1,7 @@
 """Raises an alarm while a source of purchases has stopped delivering.
 
-The warnings of its customers' silence are held meanwhile (`core.monitoring.source_outage`); this
-reports it as a gauge and in the log, and never decides anything.
+Warnings of its customers' silence are held meanwhile (`core.monitoring.source_outage`). This module
+only reports the outage, as a gauge and in the log.
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 
 
 class SourceAlarm:
-    """The alarm of one worker; labels are bounded by `source_outage.SOURCES_MAX` a partition."""
+    """Alarm of one worker; `source_outage.SOURCES_MAX` per partition bounds its labels."""
 
     def __init__(self, worker: str) -> None:
         self._worker = worker
@@ -26,7 +26,7 @@ class SourceAlarm:
         self._raised: set[str] = set()
 
     def __call__(self, moves: Sequence[Move]) -> None:
-        """Note what the partitions of a committed batch have heard of their sources."""
+        """Updates the alarm from the progress of a committed batch's partitions."""
         for move in moves:
             now = move.progress.get(NOW)
             gone = stopped(sources_of(move.progress), now) if isinstance(now, float) else []
@@ -41,5 +41,5 @@ class SourceAlarm:
         self._raised = set(count)
 
     def forget(self) -> None:
-        """A partition was claimed: what others own now is no business of this worker."""
+        """Forgets all partitions after a claim: another worker may own some of them now."""
         self._stopped.clear()

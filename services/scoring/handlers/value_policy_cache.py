@@ -1,6 +1,7 @@
-"""Keeps what is in force in memory: thresholds, the measured base, the user's segments.
+"""Keeps in memory what is in force: thresholds, the measured base, the user's segments.
 
-A change replaces one reference between two turns: no turn sees half of it, nothing is redeployed.
+A change replaces one reference between two batches, so no batch sees half of it and nothing is
+redeployed.
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from shared.runtime.service import Stop
 log = structlog.get_logger(__name__)
 
 KIND: Final = "segment"
-"""Of these items: versions of segments."""
+"""Kind of isolated items: versions of segments."""
 
 SET_ASIDE: Final = "fails or ends processes where it is tried: see the command `aside list`"
 
@@ -29,7 +30,7 @@ Versions = tuple[int, int, int]
 
 
 class Segment(Protocol):
-    """A definition in force, as stored."""
+    """Stored definition of a segment in force."""
 
     @property
     def id(self) -> str: ...
@@ -46,7 +47,7 @@ class Segment(Protocol):
 
 
 class StoredValuation(Protocol):
-    """What is in force, as stored."""
+    """Stored policy, base and segments in force."""
 
     @property
     def versions(self) -> Versions: ...
@@ -59,13 +60,13 @@ class StoredValuation(Protocol):
 
 
 class ValuationSource(Protocol):
-    """Says what is in force; None: nothing changed."""
+    """Reads what is in force; returns None where nothing changed."""
 
     async def in_force(self, known: Versions | None) -> StoredValuation | None: ...
 
 
 class ValuePolicyCache:
-    """The valuation of this process."""
+    """Valuation in force in this process."""
 
     def __init__(
         self, source: ValuationSource, poll_s: float, clock: LapseClock, careful: ItemIsolation
@@ -81,22 +82,23 @@ class ValuePolicyCache:
         self._refused: dict[str, str] = {}
 
     def current(self) -> Valuation:
-        """What to use now."""
+        """Returns the valuation to use now."""
         return self._valuation
 
     @property
     def unusable(self) -> dict[str, str]:
-        """Segments in force that are not run, and why: this version does not know a name of theirs,
-        or they failed on a customer."""
+        """Segments in force that are not run, with the reason.
+
+        Either this version does not know a name that they use, or they failed on a customer."""
         return self._refused | self._valuation.rules.failed
 
     @property
     def checked(self) -> bool:
-        """Whether the tables were read at least once."""
+        """Whether the tables have been read at least once."""
         return self._versions is not None
 
     async def refresh(self) -> None:
-        """Read what changed."""
+        """Reads the tables if anything changed, and replaces the valuation."""
         await self._careful.read()
         stored = await self._source.in_force(None if self._again else self._versions)
         if stored is None:
@@ -111,14 +113,14 @@ class ValuePolicyCache:
 
     @property
     def _again(self) -> bool:
-        """Whether one that was left out is to be tried again: it was released, or not yet set
-        aside."""
+        """Whether to try a left-out segment again: it was released, or is not yet set aside."""
         aside = {*self._careful.avoided(KIND)} - {*self._careful.waiting(KIND)}
         return not self._left <= aside
 
     async def _rules(self, segments: Sequence[Segment]) -> list[SegmentRule]:
-        """Compiled and tried; one that cannot be run any more, or on which processes end, is left
-        out and told."""
+        """Compiles and tries the segments.
+
+        A segment that cannot run any more, or that ends processes, is left out and reported."""
         versions = {f"{one.id} v{one.version}": one for one in segments}
         found: dict[str, SegmentRule] = {}
         refused = {one.id: SET_ASIDE for one in segments}
@@ -142,7 +144,7 @@ class ValuePolicyCache:
         return [found[one.id] for one in segments if one.id in found]
 
     async def watch(self, stop: Stop) -> None:
-        """Refresh until stopped; keeps what is in use while PostgreSQL is away."""
+        """Refreshes until stopped; keeps the valuation in use while PostgreSQL is unreachable."""
         while not await stop.wait(self._poll_s):
             try:
                 await self.refresh()

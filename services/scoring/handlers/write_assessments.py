@@ -1,4 +1,4 @@
-"""Writes customers' assessments and, where one is news, the message about it."""
+"""Writes customers' assessments and the risk messages about those to publish."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,13 +29,13 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class RiskColumns:
-    """The risk of the rows of a turn; columns of n, NaN where it is not defined."""
+    """Risk of a step's rows: columns of length n, NaN where undefined."""
 
     band: NDArray[np.int8]
     probability: Floats
-    """Of no purchase within the predictor's horizon."""
+    """P(no purchase within the predictor's horizon)."""
     lapse: Floats
-    """That the present silence reaches the lapse length."""
+    """P(the present silence reaches the lapse length)."""
     expected: Floats
     """Money expected within the horizon had the customer stayed, reporting currency."""
 
@@ -47,7 +47,7 @@ class RiskColumns:
 
 @dataclass(frozen=True, slots=True)
 class Explanations:
-    """Why, by row of the turn: reasons of the published rows, and the signs of all."""
+    """Explanations by row of the step: reasons of the published rows, signs of all rows."""
 
     reasons: Mapping[int, Sequence[Reason]]
     signs: Signs
@@ -55,19 +55,19 @@ class Explanations:
 
 @dataclass(frozen=True, slots=True)
 class PublicationSettings:
-    """How assessments are published, and over which horizons."""
+    """Topic, currency, horizons and risk columns that published assessments are made from."""
 
     risk_topic: str
     currency: str
     days: Sequence[int]
     over: Floats
-    """float64[n, k]: P(no purchase) of each row of the turn over each of `days`."""
+    """float64[n, k]: P(no purchase) of each row of the step over each of `days`."""
     risk: RiskColumns
     seen: Lapses
 
 
 class WriteAssessments:
-    """Writes the assessments of a turn; every column that it is given has the order of `rows`."""
+    """Writes the assessments of a step; all columns passed to it have the order of `rows`."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class WriteAssessments:
         publish: Flags,
         onboarding: Flags,
     ) -> None:
-        """Write those of `buyers`, and the messages about those under `publish`."""
+        """Writes the assessments of `buyers`, and messages about those marked in `publish`."""
         told, message = publish[buyers], np.full(len(buyers), None, np.object_)
         message[told] = self._messages(effects, buyers[told], new, why, onboarding)
         packed = np.empty(len(buyers), np.object_)
@@ -111,7 +111,7 @@ class WriteAssessments:
             band=new.band[buyers],
             look_at=looks[buyers],
             features=self._x[buyers],
-            # What the topic was sent last stays so until it is sent again.
+            # The signs last sent to the topic stay until the next message about the customer.
             published_signs=np.where(publish, new.signs, self._loaded.published_signs)[buyers],
             value_at_risk=self._telling.risk.value[buyers],
             told=told,
@@ -144,7 +144,7 @@ class WriteAssessments:
     def _columns(
         self, told: Ints, new: publication.AssessmentColumns, onboarding: Flags
     ) -> Iterator[tuple[Any, ...]]:
-        """What `_message` reads of each row, as Python's own values."""
+        """Returns the inputs of `_message` for each row, as Python values."""
         x, now = self._x[told], new.at[told]
         return zip(
             moments(now),
@@ -212,13 +212,13 @@ class WriteAssessments:
 
 
 def _received(job: BatchStep) -> Ints:
-    """int64[n]: when the newest live event of each touched customer entered the raw topic, Unix ms.
+    """Returns int64[n], Unix ms: when each customer's newest live event entered the raw topic.
 
     At a tick, the tick is the cause: events before it wait for it by design.
     """
     received = job.of_turn(lambda turn: turn.tick_received_ms).astype(np.int64)
     waited = job.of_turn(lambda turn: turn.tick)[job.event_rows] > 0
     cause = np.flatnonzero(np.array(job.events.live, np.bool_) & ~waited)
-    # Of several events of one customer the last stays, as numpy promises.
+    # Of several events of one customer numpy keeps the last.
     received[job.event_rows[cause]] = np.array(job.events.received_ms, np.int64)[cause]
     return received

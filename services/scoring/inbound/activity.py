@@ -1,7 +1,7 @@
-"""Turns a batch of activity records into columns: the last place with one object per event.
+"""Decodes a batch of activity records into columns: the last place with one object per event.
 
-Cuts each partition after each tick in a replay, so that customers are assessed at the tick with
-exactly the events before it. Never touches state.
+In a replay, cuts each partition after each tick, so that customers are assessed at the tick with
+exactly the events before it. Never accesses states.
 """
 
 import hashlib
@@ -40,16 +40,17 @@ from shared.postgres.outbox import Message
 HASH_BYTES = 16
 
 STEPS_MAX = 8
-"""Ticks that one turn passes: with so many, what it reads, writes and sends once costs each of them
-little, and with every customer of a sweep of the default bound looked at in each it still ends
-within `TURN_S_MAX`."""
+"""Ticks that one batch may pass.
+
+Enough that the reads, writes and sends of the batch cost each tick little. Even when every step
+assesses a full sweep of the default bound, the batch still ends within `TURN_S_MAX`."""
 
 RECEIVED_MS_MAX = int(LATEST.timestamp() * 1_000)
-"""As late as any time that is kept."""
+"""Latest time that is accepted, Unix ms."""
 
 
 class ActivityDecoder:
-    """Decodes one batch; `replay` chooses where business time comes from."""
+    """Decodes batches; with `replay`, business time comes from ticks, else from the clock."""
 
     def __init__(self, dead_letter_topic: str, *, replay: bool) -> None:
         self._dead_letter_topic = dead_letter_topic
@@ -58,8 +59,10 @@ class ActivityDecoder:
     def __call__(
         self, batch: Batch, wall: datetime
     ) -> tuple[EventRows, list[list[PartitionBatch]]]:
-        """Columns of all events, and the steps of the turn. Every claimed partition is part of the
-        first step; of those after it, which have a tick left."""
+        """Returns the columns of all events, and the steps of the batch.
+
+        The first step contains every claimed partition; each later step contains those with
+        another tick."""
         rows = EventRows()
         steps: list[list[PartitionBatch]] = [[]]
         for tp in sorted(batch.claims):
@@ -72,8 +75,10 @@ class ActivityDecoder:
     def _partition(
         self, tp: TopicPartition, batch: Batch, wall: datetime, rows: EventRows
     ) -> list[PartitionBatch]:
-        """What is done with it, step by step; what comes after its last tick is left for the turn
-        that has the next one, unless there was none."""
+        """Returns the partition's part of each step.
+
+        Records after its last tick are left for the batch with the next tick; without any tick all
+        records are consumed."""
         records, progress = batch.records.get(tp, []), dict(batch.claims[tp].progress)
         done: list[PartitionBatch] = []
         while not done or (done[-1].tick and len(done) < STEPS_MAX):
@@ -95,7 +100,7 @@ class ActivityDecoder:
     def _step(
         self, turn: PartitionBatch, records: Sequence[ConsumedRecord], rows: EventRows
     ) -> None:
-        """From what is consumed on, up to the next tick."""
+        """Consumes records from the current position up to the next tick."""
         while turn.consumed < len(records) and not turn.tick:
             at = turn.consumed
             run = _run(records, at)
@@ -108,7 +113,7 @@ class ActivityDecoder:
             turn.consumed = min(end + 1, len(records))
 
     def _append(self, record: ConsumedRecord, turn: PartitionBatch, rows: EventRows) -> None:
-        """A control record, or one of a run in which something cannot be accepted."""
+        """Handles a single record: a control record, or one of a run with a faulty record."""
         progress = turn.progress
         try:
             activity = read(DECODER, record.value)
@@ -130,7 +135,7 @@ class ActivityDecoder:
             turn.dead.append(self._dead_letter(record, "value", str(error)))
 
     def same_id(self, record: ConsumedRecord) -> Message:
-        """The dead letter of an event whose id was used before with other content."""
+        """Returns the dead letter of an event that reuses an id with other content."""
         reason = "this source used this id before with other content: give each event its own id"
         return self._dead_letter(record, "id", reason)
 
@@ -141,7 +146,7 @@ class ActivityDecoder:
 
 
 def _check(activity: Activity) -> None:
-    """Raises ValueError for what PostgreSQL would refuse with the whole batch."""
+    """Raises ValueError for values that would make PostgreSQL refuse the whole batch."""
     subject, source, name = activity.subject, activity.source, activity.id
     if not subject:
         raise ValueError("subject: an event needs a customer")
@@ -156,7 +161,7 @@ def _check(activity: Activity) -> None:
 
 
 def _run(records: Sequence[ConsumedRecord], begin: int) -> list[Activity]:
-    """From there on, up to the first control record or one that cannot be read."""
+    """Decodes records from `begin` up to the first control record or unreadable record."""
     run: list[Activity] = []
     try:
         for record in islice(records, begin, None):
@@ -165,7 +170,7 @@ def _run(records: Sequence[ConsumedRecord], begin: int) -> list[Activity]:
                 break
             run.append(activity)
     except UNREADABLE:
-        pass  # whoever comes to this record says why
+        pass  # `_append` reads this record again and reports why
     return run
 
 
@@ -175,8 +180,9 @@ def _append_all(
     records: Sequence[ConsumedRecord],
     progress: dict[str, object],
 ) -> bool:
-    """Append a run as whole columns: what nearly every batch is. False, and nothing appended,
-    where one of them needs a look of its own."""
+    """Appends a run as whole columns, the case of nearly every batch.
+
+    Appends nothing and returns False where one of the records must be checked by itself."""
     try:
         found = _columns(activities, records)
     except ValueError:
@@ -189,14 +195,14 @@ def _append_all(
 
 
 def _note_backfills(progress: dict[str, object], activities: Sequence[Activity]) -> None:
-    """An import is under way, unless it has ended: the last one that these belong to."""
+    """Notes the last import that these events belong to as under way, unless it has ended."""
     imports.note(
         progress, ((a.backfill, a.receivedms) for a in activities if a.backfill is not None)
     )
 
 
 def _note_deliveries(progress: dict[str, object], events: EventRows) -> None:
-    """Keep what each source usually delivers; an import says nothing of that."""
+    """Updates the usual deliveries of each source, from live purchases only (no imports)."""
     purchases = [
         (source, at.timestamp())
         for source, kind, at, live in zip(
@@ -209,7 +215,7 @@ def _note_deliveries(progress: dict[str, object], events: EventRows) -> None:
 
 
 def _fine(rows: EventRows) -> bool:
-    """Whether `_check` would surely pass each of them: columns are looked through at once."""
+    """Returns whether `_check` is sure to pass every row; checks whole columns at once."""
     sizes = map(sum, zip(*(map(len, names) for names in (rows.customer, rows.source, rows.id)),
                          strict=True))  # fmt: skip
     return (
@@ -223,7 +229,7 @@ def _fine(rows: EventRows) -> bool:
 
 
 def _columns(activities: Sequence[Activity], records: Sequence[ConsumedRecord]) -> EventRows:
-    """Raises ValueError for a kind that is unknown and for a content hash that is none."""
+    """Returns the events as columns. Raises ValueError for an invalid kind or content hash."""
     data = [activity.data for activity in activities]
     return EventRows(
         customer=[a.subject for a in activities],
@@ -255,7 +261,7 @@ def _digest(record: ConsumedRecord) -> bytes:
 
 
 def _was_reached(progress: dict[str, object], at: datetime) -> bool:
-    """Whether a tick's time has been before: sent again, or read again, it moves nothing."""
+    """Returns whether a tick's time was reached before: a repeated tick has no effect."""
     before = progress.get(NOW)
     return isinstance(before, float) and at.timestamp() <= before
 
@@ -276,18 +282,18 @@ def _live_now(
     progress: dict[str, object],
     wall: datetime,
 ) -> datetime | None:
-    """Wall clock where the log is read to its end; else when the last record arrived, as far as
-    its timestamp can be believed.
+    """Returns the time for assessments: the wall clock where the log is read to its end.
 
-    Behind the end, later purchases are still unread: by the wall clock the customer would
-    look silent who is not.
+    Otherwise the arrival time of the last record, as far as its timestamp is plausible: later
+    purchases are still unread, and by the wall clock their customers would seem silent. None
+    without such a record.
     """
     end = batch.ends.get(tp)
     claim = batch.claims[tp]
     position = records[-1].offset + 1 if records else claim.next_offset
     if end is not None and (position or 0) >= end:
         return _advance(progress, wall)
-    if records and records[-1].timestamp > 0:  # of another writer's, it may be anything
+    if records and records[-1].timestamp > 0:  # another writer's timestamp may be anything
         arrived_s = min(records[-1].timestamp / 1000, wall.timestamp())
         return _advance(progress, datetime.fromtimestamp(arrived_s, UTC))
     return None

@@ -1,4 +1,4 @@
-"""Reads what alerts did about customers: facts for training, and dead letters."""
+"""Decodes treatments of customers by alerts: facts for training, and dead letters."""
 
 from collections.abc import Sequence
 
@@ -11,17 +11,17 @@ from shared.kernel.errors import Invalid
 from shared.postgres.outbox import Message
 
 BIGINT_MAX = 2**63 - 1
-"""Of a column of PostgreSQL's type bigint."""
+"""Largest value of a column of PostgreSQL's type bigint."""
 
 
 class TreatmentDecoder:
-    """Decodes a batch of `ebbwatch.treatment`."""
+    """Decodes batches of `ebbwatch.treatment`."""
 
     def __init__(self, dead_letter_topic: str) -> None:
         self._dead_letter_topic = dead_letter_topic
 
     def __call__(self, batch: Batch) -> tuple[list[TreatmentRecorded], list[Message]]:
-        """Every fact, in the log's order, and a dead letter for what is none."""
+        """Returns every fact, in the log's order, and a dead letter for each invalid record."""
         facts: list[TreatmentRecorded] = []
         dead: list[Message] = []
         for tp in sorted(batch.records):
@@ -41,7 +41,7 @@ class TreatmentDecoder:
 
 
 def _check(fact: TreatmentRecorded) -> None:
-    """Raises Invalid for what could not be stored or compared with other times."""
+    """Raises Invalid for a fact that cannot be stored or compared with other times."""
     if not 0 < len(fact.customer_id) <= ID_LENGTH_MAX:
         raise Invalid("customer_id", f"1 to {ID_LENGTH_MAX} characters")
     words: Sequence[str | None] = (

@@ -1,7 +1,7 @@
-"""The SQL of a turn: what is known, what is due, what is stored, and one write of everything.
+"""SQL of a batch: reads known events, due customers and stored rows; writes everything at once.
 
-Order of the write: COPY into temporary staging, then the fence, then the merge in key order.
-A worker stopped in mid-COPY then holds no lock that another one waits for.
+Order of the write: COPY into temporary staging tables, then the fence, then the merge in key order.
+A worker that stops during the COPY then holds no lock that another worker waits for.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -35,8 +35,8 @@ from shared.postgres.fetch_columns import Gathering
 from shared.postgres.ledger import Ledger
 from shared.postgres.outbox import Outbox, Pending
 
-# Times are staged as Unix seconds, exact to the microsecond: a time's object costs Python more to
-# write than all other columns of its row, `to_timestamp` next to nothing.
+# Times are staged as Unix seconds, exact to the microsecond: writing a datetime object costs Python
+# more than all other columns of its row, `to_timestamp` costs next to nothing.
 _STAGING = f"""
 {STANDING_STAGING}
 CREATE TEMP TABLE IF NOT EXISTS s_key (n int, customer_id text, source text, id text,
@@ -50,8 +50,8 @@ CREATE TEMP TABLE IF NOT EXISTS s_timer (customer_id text, partition int, due_at
     before float8, stored bool) ON COMMIT DELETE ROWS;
 """
 
-# A turn touches few rows of large tables, always by key. The planner does not know that of a table
-# that was empty when it last counted, and keeps the plan: a whole scan of the keys for each event.
+# A batch touches few rows of large tables, always by key. Where a table was empty at its last
+# ANALYZE, the planner would choose, and keep, a full scan of the keys for each event.
 _BEGIN = """
 SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
        set_config('enable_mergejoin', 'off', true)
@@ -66,8 +66,10 @@ SELECT k.n, e.content_hash
 """
 
 DUE_SHARES = 2
-"""A partition gives a sweep at most so many equal shares of it: few are found in vain where all
-have silent customers. One that alone has many takes more turns, which follow at once."""
+"""Equal shares of a sweep that one partition may fill at most.
+
+Where all partitions have silent customers, few are then found in vain. A partition that alone has
+many takes more batches, which follow at once."""
 
 _DUE = Gathering(
     {"partition": ("int4", "d.partition"), "at": ("float8", "date_part('epoch', d.due_at)")},
@@ -84,7 +86,7 @@ _DUE = Gathering(
 """,
 )
 
-# In the order of the customers that are asked for, as they are numbered. One byte of each says
+# In the order of the requested customers, as they are numbered. One byte per customer defines
 # whether the timer is read.
 _LOAD = Gathering(
     {
@@ -117,8 +119,8 @@ _LOAD = Gathering(
     place="c.n",
 )
 
-# What an assessment writes, and what a published one does besides: each column with its value from
-# a staged row `n`, and whether there is one.
+# Columns that an assessment writes, and those that a published one writes in addition: each with
+# its value from a staged row `n`, and the condition under which there is one.
 _ASSESSED = {
     **{name: f"n.{name}" for name in ("revision", "probability", "band", "horizons")},
     **{name: f"to_timestamp(n.{name})" for name in ("assessed_at", "look_at")},
@@ -146,8 +148,8 @@ SELECT customer_id, source, id, content_hash, $1 FROM s_key ORDER BY customer_id
 """
 
 # One row and one write for both: a state without an assessment (an import, or before a tick), an
-# assessment without a new state (somebody silent), or the two together. Rows that are stored are
-# changed, not inserted with a conflict, which would lock each row before it changes it.
+# assessment without a new state (a silent customer), or the two together. Stored rows are updated,
+# not inserted with ON CONFLICT, which would lock each row before it changes it.
 _CHANGES = ", ".join(
     f"{name} = CASE WHEN {given} THEN {value} ELSE s.{name} END"
     for name, (given, value) in _WRITTEN.items()
@@ -169,10 +171,10 @@ SELECT customer_id, partition, $1, state,
 ON CONFLICT (customer_id) DO NOTHING
 """  # noqa: S608 (names of our own columns)
 
-# A customer's home is the partition under whose claim the state is written. After partitions were
-# added two of them can have events of one customer, and two workers would read the same state and
-# write over each other. The home changes only here, under the row's lock and before the state is
-# read; a write from anywhere else changes no row, which is noticed.
+# A customer's home is the partition that owns the state: only its claim may write it. After
+# partitions were added, two of them can contain events of one customer, and two workers would read
+# the same state and overwrite each other's. The home changes only here, under the row's lock and
+# before the state is read; a write from another partition changes no row, which is detected.
 _MOVED = """
 SELECT n.customer_id, n.partition
   FROM s_customer n JOIN scoring.customer_state s USING (customer_id)
@@ -191,7 +193,7 @@ WITH home AS (
 UPDATE scoring.timer t SET partition = h.partition FROM home h WHERE t.customer_id = h.customer_id
 """
 
-# A timer that somebody has pulled meanwhile is not moved away again, which is noticed.
+# A timer that another transaction has changed meanwhile is not changed here, which is detected.
 _CHANGE_TIMERS = """
 UPDATE scoring.timer t SET partition = n.partition, due_at = to_timestamp(n.due_at)
   FROM (SELECT * FROM s_timer WHERE stored ORDER BY customer_id) n
@@ -233,7 +235,7 @@ class BatchStore:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[UnitOfWork]:
-        """One transaction; staging tables exist in its session."""
+        """Opens one transaction; staging tables exist in its session."""
         self._keys_staged, self._history_staged = None, False
         await self._adopt()
         async with unit_of_work(self._engine, _BEGIN) as work:
@@ -243,15 +245,17 @@ class BatchStore:
         self._staged.add(work.driver)  # only now is the creation committed
 
     async def _adopt(self) -> None:
-        """In a transaction of its own, which stands whatever becomes of the batch: else two batches
-        with different customers to adopt could undo each other for ever."""
+        """Moves customers to this worker's partitions, in a separate transaction.
+
+        It is committed whatever happens to the batch: otherwise two batches with different
+        customers to adopt could undo each other for ever."""
         if self._moved:
             async with unit_of_work(self._engine) as work:
                 await work.driver.execute(_ADOPT, *map(list, zip(*self._moved, strict=True)))
             self._moved = []
 
     async def known(self, work: UnitOfWork, events: EventRows) -> dict[int, bytes]:
-        """Index of each event whose key is stored -> the stored content hash."""
+        """Returns the stored content hash by index of the event, for events with a stored key."""
         if not len(events):
             return {}
         await self._stage_keys(work.driver, events)
@@ -263,7 +267,7 @@ class BatchStore:
         return known
 
     async def record(self, work: UnitOfWork, events: EventRows, recorded_at: datetime) -> None:
-        """Add new events to the history; `write` does it where this was not called before."""
+        """Adds new events to the history; `write` does so where this was not called before."""
         if len(events):
             await copy_columns(
                 work.driver, "event", *event_rows(events, recorded_at), schema="scoring"
@@ -279,10 +283,10 @@ class BatchStore:
         avoid: Sequence[str] = (),
         only: Sequence[str] = (),
     ) -> Due:
-        """Whose timer is due, oldest first: at most `limit`, and `DUE_SHARES` of a partition."""
+        """Reads due customers, oldest timer first: at most `limit`, `DUE_SHARES` per partition."""
         if not nows:
             return Due.nobody()
-        # Each partition's, since what several find beyond the limit is found in vain.
+        # A limit per partition, since customers found beyond the overall limit are read in vain.
         each = min(limit, DUE_SHARES * -(-limit // len(nows)))
         found = await _DUE.fetch(
             work.driver, list(nows), list(nows.values()), limit, each, list(avoid), list(only)
@@ -292,7 +296,7 @@ class BatchStore:
         return Due(found.words["customer"], homes, found.numbers["at"], more)
 
     async def load(self, work: UnitOfWork, customers: Sequence[str], due_at: Floats) -> LoadedRows:
-        """What is stored of these customers, in their order.
+        """Reads the stored columns of these customers, in their order.
 
         Raises Transient where a state is of another feature set.
         """
@@ -305,11 +309,10 @@ class BatchStore:
         return loaded
 
     async def write(self, work: UnitOfWork, effects: BatchEffects) -> list[Pending]:
-        """Stage, fence, merge; returns the messages to send after the commit.
+        """Stages, fences and merges; returns the messages to send after the commit.
 
-        Raises Fenced when a partition is no longer ours, Recorded when a key is stored, and
-        Transient when a customer was written under another partition meanwhile (another worker was
-        faster: read again).
+        Raises Fenced when this worker no longer owns a partition, Recorded when a key is stored,
+        and Transient when a customer or timer was written by another worker meanwhile (read again).
         """
         if not self._history_staged:
             await self.record(work, effects.events, effects.recorded_at)
@@ -322,14 +325,14 @@ class BatchStore:
         return await self._outbox.add(work, effects.messages)
 
     async def _stage(self, driver: Driver, effects: BatchEffects) -> None:
-        # `known` has staged the keys of a whole batch, and left there what is new.
+        # `known` has staged the keys of the whole batch, and kept those that are new.
         if self._keys_staged != len(effects.events):
             if self._keys_staged:
                 await driver.execute("TRUNCATE s_key")
             await self._stage_keys(driver, effects.events)
         self._customers = await _stage(driver, "s_customer", *customers(effects))
         self._timers = await _stage(driver, "s_timer", *timers(effects))
-        # Like the events, history waits for nobody: no row of it can be anybody else's.
+        # Like events, history rows wait for no lock: no other process writes the same rows.
         if effects.assessments.told.any():
             await copy_columns(driver, "assessment_history", *history(effects), schema="scoring")
 
@@ -363,16 +366,16 @@ class BatchStore:
 
 
 class _Staged(NamedTuple):
-    """Rows of a staging table."""
+    """Counts of a staging table's rows."""
 
     stored: int
-    """Of them, those that are changed ..."""
+    """Rows that change a stored row."""
     new: int
-    """... and those that are added."""
+    """Rows that are added."""
 
 
 async def _stage(driver: Driver, table: str, numbers: Numbers, words: Words) -> _Staged:
-    """Copy rows; the column `stored` tells which of them are."""
+    """Copies rows into a staging table; its column `stored` marks those stored already."""
     stored = numbers["stored"]
     if len(stored):
         await copy_columns(driver, table, numbers, words)
@@ -380,8 +383,9 @@ async def _stage(driver: Driver, table: str, numbers: Numbers, words: Words) -> 
 
 
 async def _merge(driver: Driver, staged: _Staged, change: str, add: str, *arguments: object) -> int:
-    """Write them; how many could not be, because they are not there, there already, or other
-    than they were read."""
+    """Merges staged rows; returns how many could not be written.
+
+    A row cannot be written where it is missing, exists already, or differs from what was read."""
     left = staged.stored + staged.new
     if staged.stored:
         left -= _rows(await driver.execute(change, *arguments))
@@ -391,7 +395,7 @@ async def _merge(driver: Driver, staged: _Staged, change: str, add: str, *argume
 
 
 def _rows(status: str) -> int:
-    """How many rows a statement wrote, from its command tag (`INSERT 0 5`)."""
+    """Returns the number of rows that a statement wrote, from its command tag (`INSERT 0 5`)."""
     return int(status.rpartition(" ")[2])
 
 

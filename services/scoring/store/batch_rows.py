@@ -1,7 +1,6 @@
-"""A turn's columns as the rows that PostgreSQL is given, and its rows as columns.
+"""Converts a batch's columns to PostgreSQL rows, and rows to columns.
 
-What it is for: the one place with a Python value for each customer and column. It never talks to
-PostgreSQL.
+Only this module makes a Python value for each customer and column. It never accesses PostgreSQL.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +26,7 @@ from shared.postgres.copy_columns import Numbers, Words, timestamps
 def loaded_of(
     numbers: Mapping[str, NDArray[Any]], words: Mapping[str, Sequence[Any]]
 ) -> LoadedRows:
-    """From the columns that are stored; `feature_set` is that of the state, -1 without one.
+    """Builds `LoadedRows` from stored columns; `feature_set` is the state's, -1 without a state.
 
     Raises Transient where a state is of another feature set.
     """
@@ -49,7 +48,7 @@ def loaded_of(
 
 
 def event_rows(events: EventRows, recorded_at: datetime) -> tuple[Numbers, Words]:
-    """Columns of `event`."""
+    """Returns the columns of `event`."""
     numbers = {
         "recorded_at": timestamps(np.full(len(events), recorded_at.timestamp())),
         "time": timestamps(seconds_of(events.time)),
@@ -64,7 +63,7 @@ def event_rows(events: EventRows, recorded_at: datetime) -> tuple[Numbers, Words
 
 
 def keys(events: EventRows) -> tuple[Numbers, Words]:
-    """Columns of `s_key`."""
+    """Returns the columns of `s_key`."""
     return {"n": np.arange(len(events), dtype=np.int32)}, {
         "customer_id": [name.encode() for name in events.customer],
         "source": [name.encode() for name in events.source],
@@ -74,13 +73,15 @@ def keys(events: EventRows) -> tuple[Numbers, Words]:
 
 
 def customers(effects: BatchEffects) -> tuple[Numbers, Words]:
-    """Columns of `s_customer`: who was touched, with the state, and who is assessed anew. Of
-    several assessments the last is written (`assessed`: how many there are; none, and the numbers
-    say nothing), and of those that are told the last one (`told`: whether there is any)."""
+    """Returns the columns of `s_customer`: touched customers with their state, and assessed ones.
+
+    Of several assessments of a customer the last is written. `assessed` is their number; where it
+    is 0 the assessment's columns have no meaning. Of the published ones the last is written as
+    well; `told` marks customers with any."""
     new, n, touched = effects.assessments, len(effects.customers), len(effects.states)
     times = np.bincount(new.row, minlength=n)
     rows = np.flatnonzero((np.arange(n) < touched) | (times > 0))
-    # What is assigned more than once keeps the last value, as numpy promises.
+    # An index assigned more than once keeps the last value.
     last, last_told, told = np.zeros(n, np.int64), np.zeros(n, np.int64), np.flatnonzero(new.told)
     last[new.row], last_told[new.row[told]] = np.arange(len(new)), told
     at, published = last[rows], last_told[rows]
@@ -112,13 +113,14 @@ def customers(effects: BatchEffects) -> tuple[Numbers, Words]:
 
 
 def _of(column: NDArray[Any], at: NDArray[np.int64]) -> NDArray[Any]:
-    """Its values at these places; zeros where it has none at all."""
+    """Returns the column's values at these places; zeros for an empty column."""
     return column[at] if len(column) else np.zeros(len(at), column.dtype)
 
 
 def timers(effects: BatchEffects) -> tuple[Numbers, Words]:
-    """Columns of `s_timer`: the timer as it becomes and as it was read (NaN: it was not there), and
-    whether it is stored."""
+    """Returns the columns of `s_timer`: the new time, the time read, and whether it is stored.
+
+    The time read is NaN where there was no timer."""
     rows = np.flatnonzero(~np.isnan(effects.due_at))
     before = effects.timer[rows]
     numbers: Numbers = {
@@ -131,13 +133,13 @@ def timers(effects: BatchEffects) -> tuple[Numbers, Words]:
 
 
 def made_by(effects: BatchEffects) -> tuple[str, str, int, int]:
-    """Method, version, feature set and horizon of what assessed."""
+    """Returns method, version, feature set and horizon of the predictor."""
     model = effects.predictor
     return model.method, model.version, model.feature_set, model.horizon_days
 
 
 def history(effects: BatchEffects) -> tuple[Numbers, Words]:
-    """Columns of `assessment_history`: of the assessments that are told."""
+    """Returns the columns of `assessment_history`, for the published assessments."""
     new = effects.assessments.take(np.flatnonzero(effects.assessments.told))
     n, (method, version, feature_set, horizon_days) = len(new), made_by(effects)
     numbers: Numbers = {
@@ -162,7 +164,7 @@ def history(effects: BatchEffects) -> tuple[Numbers, Words]:
 def _unpacked(
     packed: Sequence[bytes | None], feature_set: NDArray[np.int64]
 ) -> tuple[NDArray[np.void], NDArray[np.bool_]]:
-    """STATE[n], the empty one where none is stored, and bool[n]: whether one is."""
+    """Returns STATE[n] and bool[n]: whether a state is stored. Without one, STATE is empty."""
     known = feature_set >= 0
     for found in np.unique(feature_set[known & (feature_set != FEATURE_SET)]).tolist():
         raise Transient(

@@ -1,4 +1,4 @@
-"""What time it is for the business: the wall clock, or in a replay the slowest partition's tick."""
+"""Reads business time: the wall clock, or in a replay the tick of the slowest partition."""
 
 from datetime import UTC, datetime
 
@@ -11,7 +11,9 @@ from shared.runtime.clock import Clock
 
 
 class BusinessClock:
-    """None while an import is under way (states are half of something), or before any tick."""
+    """Business time of the activity topic's partitions.
+
+    It is undefined while an import is under way (states are incomplete) and before any tick."""
 
     def __init__(self, ledger: Ledger, topic: str, clock: Clock, *, replay: bool) -> None:
         self._ledger = ledger
@@ -20,7 +22,7 @@ class BusinessClock:
         self._replay = replay
 
     async def now(self) -> datetime | None:
-        """Business time, UTC. Raises Transient."""
+        """Returns business time, UTC, or None where it is undefined. Raises Transient."""
         rows = await self._ledger.list_all()
         found = [orjson.loads(row["progress"]) for row in rows if row["topic"] == self._topic]
         if any(under_way(progress) is not None for progress in found):

@@ -1,6 +1,6 @@
-"""The SQL of standings within a turn: what is stored of each customer, one write of what changed.
+"""SQL of classifications within a batch: reads stored rows, writes all changes at once.
 
-Written after the fence, in key order, like the rest of the turn.
+Written after the fence, in key order, like the rest of the batch.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ from shared.postgres.copy_columns import (
 from shared.postgres.engine import Driver, UnitOfWork
 from shared.postgres.fetch_columns import Gathering
 
-# In the order of the customers that are asked for, as they are numbered.
+# In the order of the requested customers, as they are numbered.
 _LOAD = Gathering(
     {
         "at": ("float8", "date_part('epoch', s.at)"),
@@ -47,7 +47,7 @@ _LOAD = Gathering(
     },
     {
         **{name: f"s.{name}" for name in ("grade", "tier", "behaviour", "lifecycle")},
-        # Of arrays PostgreSQL makes no array unless all are of one length.
+        # PostgreSQL cannot aggregate arrays of different lengths into one array: JSON instead.
         "segments": "CASE WHEN s.segments <> '{}' THEN to_json(s.segments)::text END",
         "override": "o.grade",
         **{name: f"p.{name}" for name in ("changed_at", "event_id", "profile")},
@@ -78,7 +78,7 @@ CREATE TEMP TABLE IF NOT EXISTS s_standing (customer_id text, partition int, seq
     overridden bool)
     ON COMMIT DELETE ROWS;
 """
-"""Made by `TurnStore.open`, once for a session."""
+"""Staging table, created by `BatchStore.open` once per session."""
 
 _COLUMNS: Final = (
     "customer_id",
@@ -88,7 +88,7 @@ _FLOATS: Final = (
     "score", "worth", "lifetime_value", "expected_purchases", "alive_probability",
     "value_at_risk", "net_spent", "profit",
 )  # fmt: skip
-"""What the data do not support is staged as NaN, and stored as NULL."""
+"""Columns in which an undefined number is staged as NaN and stored as NULL."""
 _NULLABLE: Final = dict.fromkeys(_FLOATS, "'NaN'") | {"lifetime_value_days": "0"}
 _VALUES: Final = ", ".join(
     f"nullif({name}, {_NULLABLE[name]})" if name in _NULLABLE else name for name in _COLUMNS
@@ -114,7 +114,7 @@ DELETE FROM scoring.segment_member m USING unnest($1::text[], $2::text[]) AS u(s
 
 
 _WORDS: Final = {
-    # Code `NONE`, -1, is the last one.
+    # Code `NONE`, -1, indexes the last element.
     name: objects([*(word.encode() for word in words), None])
     for name, words in {
         "grade": GRADES,
@@ -129,7 +129,7 @@ _SEGMENTS: Final = msgspec.json.Decoder(frozenset[str])
 
 
 def _segments(packed: Sequence[str | None]) -> NDArray[np.object_]:
-    if not any(packed):  # nobody is in one: what is asked of thousands, and mostly the answer
+    if not any(packed):  # the usual case for thousands of customers: none is in a segment
         return np.full(len(packed), NO_SEGMENTS, np.object_)
     # Customers in the same segments share one set.
     sets = {one: NO_SEGMENTS if one is None else _SEGMENTS.decode(one) for one in set(packed)}
@@ -152,10 +152,10 @@ def _profiles(
 
 
 class ClassificationTable:
-    """Implements `ports.StandingStore` on PostgreSQL."""
+    """Implements `ports.ClassificationStore` on PostgreSQL."""
 
     async def load(self, work: UnitOfWork, customers: Sequence[str]) -> LoadedClassification:
-        """What is stored of these customers, in their order."""
+        """Reads the stored classifications of these customers, in their order."""
         if not customers:
             return LoadedClassification.nothing(0)
         found = await _LOAD.fetch(work.driver, customers)
@@ -174,7 +174,7 @@ class ClassificationTable:
     async def write(
         self, work: UnitOfWork, rows: ClassificationRows, changes: Sequence[CustomerChanged]
     ) -> None:
-        """Replace the rows, keep the changes as history, move the members."""
+        """Replaces the rows, adds the changes to the history, and updates segment members."""
         driver = work.driver
         if len(rows):
             await copy_columns(driver, "s_standing", *_staged(rows))
@@ -196,7 +196,7 @@ class ClassificationTable:
 
 
 def _staged(rows: ClassificationRows) -> tuple[Numbers, Words]:
-    """Columns of `s_standing`."""
+    """Returns the columns of `s_standing`."""
     numbers: Numbers = {
         "partition": rows.partition.astype(np.int32),
         "at": timestamps(rows.at),
@@ -224,8 +224,10 @@ def _staged(rows: ClassificationRows) -> tuple[Numbers, Words]:
 
 
 async def _move_members(driver: Driver, changes: Sequence[CustomerChanged]) -> None:
-    """Who has left a segment is taken out, who is in it in the end is put in: of several steps of
-    one customer the last counts, and who came back came anew."""
+    """Removes customers that left a segment, and adds those that are in it after the batch.
+
+    Of several moves of one customer the last counts; a customer that left and returned counts as
+    newly entered."""
     moves = [c for c in changes if c.kind in ("segment_entered", "segment_left")]
     left = {(c.segment, c.customer_id): None for c in moves if c.kind == "segment_left"}
     last = {(c.segment, c.customer_id): c for c in moves}

@@ -1,4 +1,4 @@
-"""Reads of standings for people: members, lists worth acting on, one customer, counts."""
+"""Queries of classifications for users: segment members, lists to act on, one customer, counts."""
 
 from datetime import datetime
 from typing import Any, Final
@@ -11,7 +11,7 @@ from services.scoring.store.value_tables import segment_member, standing, standi
 from shared.postgres.engine import unit_of_work
 
 CHANGES_SHOWN_MAX: Final = 200
-"""Of one customer, newest first."""
+"""Changes returned of one customer, newest first."""
 _ROW: Final = (
     standing.c.customer_id, standing.c.at, standing.c.grade, standing.c.tier,
     standing.c.behaviour, standing.c.lifecycle, standing.c.lifecycle_since, standing.c.segments,
@@ -21,17 +21,17 @@ _ROW: Final = (
     standing.c.profit, standing.c.worth, standing.c.overridden,
 )  # fmt: skip
 After = tuple[float, str]
-"""The sort value and the customer id of the last row of the page before."""
+"""Sort value and customer id of the previous page's last row."""
 
 
 class ClassificationQueries:
-    """Read-only statements on standings."""
+    """Read-only statements on classifications."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
     async def members(self, segment_id: str, after: str, limit: int) -> list[dict[str, Any]]:
-        """Members of a segment by customer id, with when they entered."""
+        """Reads the members of a segment by customer id, with the time of entry."""
         m = segment_member
         query = (
             sa.select(m.c.entered_at, *_ROW)
@@ -43,13 +43,13 @@ class ClassificationQueries:
         return await self._rows(query)
 
     async def potential(self, after: After | None, limit: int) -> list[dict[str, Any]]:
-        """Of grade potential with a value to come, the most valuable first."""
+        """Reads customers of grade potential with a lifetime value, the most valuable first."""
         s = standing.c
         query = sa.select(*_ROW).where(s.grade == "potential", s.worth.is_not(None))
         return await self._rows(_paged(query, s.worth, after, limit))
 
     async def win_back(self, after: After | None, limit: int) -> list[dict[str, Any]]:
-        """Churned customers who brought money, those who brought most first."""
+        """Reads churned customers with a positive net spend, the greatest first."""
         s, t = standing.c, treatment.c
         learned = (
             sa.select(t.leaving_cause)
@@ -70,13 +70,13 @@ class ClassificationQueries:
         return await self._rows(_paged(query, s.net_spent, after, limit))
 
     async def one(self, customer_id: str) -> dict[str, Any] | None:
-        """The standing of a customer; None where nothing was said."""
+        """Reads the classification of a customer; None where there is none."""
         query = sa.select(*_ROW).where(standing.c.customer_id == customer_id)
         rows = await self._rows(query)
         return rows[0] if rows else None
 
     async def changes(self, customer_id: str) -> list[dict[str, Any]]:
-        """What changed of a customer, newest first."""
+        """Reads the changes of a customer's classification, newest first."""
         c = standing_change.c
         query = (
             sa.select(c.at, c.sequence, c.kind, c.before, c.after, c.segment, c.silent)
@@ -87,9 +87,9 @@ class ClassificationQueries:
         return await self._rows(query)
 
     async def counts(self) -> dict[str, dict[str, int]]:
-        """Customers by grade, tier, behaviour, lifecycle state and quality flag now.
+        """Counts customers by grade, tier, behaviour, lifecycle, RFM cell and quality flag.
 
-        Reads every standing: for people and reports, not for a scrape.
+        Reads every classification: meant for users and reports, not for a scrape.
         """
         found: dict[str, dict[str, int]] = {}
         for name in ("grade", "tier", "behaviour", "lifecycle", "rfm_cell"):
@@ -103,7 +103,7 @@ class ClassificationQueries:
         return found
 
     async def moves(self, kind: str, until: datetime) -> list[tuple[str, datetime, str | None]]:
-        """(customer, at, after) of one kind of change up to a time, in order."""
+        """Reads (customer, at, after) of one kind of change up to a time, in order."""
         c = standing_change.c
         query = (
             sa.select(c.customer_id, c.at, c.after)
@@ -113,7 +113,7 @@ class ClassificationQueries:
         return [(r["customer_id"], r["at"], r["after"]) for r in await self._rows(query)]
 
     async def segment_moves(self, until: datetime) -> list[tuple[str, str, datetime, bool]]:
-        """(segment, customer, at, entered) up to a time, in order."""
+        """Reads (segment, customer, at, entered) up to a time, in order."""
         c = standing_change.c
         query = (
             sa.select(c.segment, c.customer_id, c.at, c.kind)
@@ -126,13 +126,13 @@ class ClassificationQueries:
         ]
 
     async def newest(self) -> datetime | None:
-        """Business time of the newest standing."""
+        """Reads the business time of the newest classification."""
         rows = await self._rows(sa.select(sa.func.max(standing.c.at).label("at")))
         at: datetime | None = rows[0]["at"]
         return at
 
     async def worth(self) -> dict[str, float]:
-        """Lifetime value by customer, where one is stated."""
+        """Reads lifetime values by customer, where stored."""
         s = standing.c
         query = sa.select(s.customer_id, s.lifetime_value).where(s.lifetime_value.is_not(None))
         return {r["customer_id"]: r["lifetime_value"] for r in await self._rows(query)}
@@ -145,7 +145,7 @@ class ClassificationQueries:
 def _paged(
     query: sa.Select[Any], by: sa.ColumnElement[float], after: After | None, limit: int
 ) -> sa.Select[Any]:
-    """Greatest first, ties by customer id."""
+    """Orders by value, greatest first, ties by customer id, and selects the page."""
     name = standing.c.customer_id
     if after is not None:
         value, customer = after

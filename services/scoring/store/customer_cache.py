@@ -1,10 +1,10 @@
-"""What a worker remembers of the customers of its partitions, so that it need not read them again.
+"""Caches the stored columns of customers of a worker's partitions, so that they are not read again.
 
-Right by the fence: while we own a partition nobody else can commit for its customers. Hence
-everything is forgotten when a partition is claimed (`forget`), and when a transaction did not end
-well. Timers may be pulled from outside at any time: whoever is due with a timer that we did not
-set is read anew. Whoever changes a customer's state or assessment outside a turn raises the epoch
-of the partition (`Ledger.reset` does), so that its owner claims it anew.
+The fence makes this correct: while this worker owns a partition, no other process can commit for
+its customers. Hence the cache is cleared when a partition is claimed (`forget`) and after a failed
+transaction. Other processes may change timers at any time: due customers with a timer that this
+worker did not set are read anew. A process that changes a customer's state or assessment outside a
+batch must raise the epoch of the partition (`Ledger.reset` does), so that the owner claims it anew.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -37,8 +37,9 @@ Ints = NDArray[np.int64]
 
 
 class CachingStore:
-    """A `ports.Store` in front of another one; remembers at most `customers_max` customers that
-    events touched, those least recently touched go first."""
+    """Cache in front of a `ports.Store`: at most `customers_max` customers touched by events.
+
+    The least recently touched customers are evicted first."""
 
     def __init__(self, inner: Store, customers_max: int) -> None:
         self._inner = inner
@@ -49,18 +50,20 @@ class CachingStore:
         self._begin()
 
     def __len__(self) -> int:
-        """Customers remembered."""
+        """Number of cached customers."""
         return len(self._slots)
 
     def forget(self) -> None:
-        """A partition was claimed: others may have written meanwhile. Of everybody: a customer who
-        is remembered from another partition may have moved to this one while it was not ours."""
+        """Clears the cache after a claim: another process may have written meanwhile.
+
+        Clears all partitions: a customer cached from another one may have moved to the claimed
+        partition while this worker did not own it."""
         self._slots.clear()
         self._begin()
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[UnitOfWork]:
-        """One transaction; what it wrote is remembered once it is committed."""
+        """Opens one transaction; its writes are cached after the commit."""
         self._begin()
         try:
             async with self._inner.open() as work:
@@ -73,22 +76,22 @@ class CachingStore:
         self._begin()
 
     def _begin(self) -> None:
-        """Nothing was read or written yet in the transaction that is open."""
+        """Resets the record of what the open transaction has read and written."""
         self._customers: Sequence[str] = ()
-        """Who was looked up last: who is due, then all of the turn."""
+        """Customers looked up last: first the due ones, then all of the batch."""
         self._then: Ints = np.zeros(0, np.int64)
-        """Their slots."""
+        """Slots of these customers."""
         self._loaded = LoadedRows.nothing(0)
         self._written: BatchEffects | None = None
         self._asked: Sequence[str] = ()
         self._standing = LoadedClassification.nothing(0)
 
     async def known(self, work: UnitOfWork, events: EventRows) -> dict[int, bytes]:
-        """As the inner store; keys are never remembered."""
+        """Passes on to the inner store; keys are never cached."""
         return await self._inner.known(work, events)
 
     async def record(self, work: UnitOfWork, events: EventRows, recorded_at: datetime) -> None:
-        """As the inner store."""
+        """Passes on to the inner store."""
         await self._inner.record(work, events, recorded_at)
 
     async def due(
@@ -100,8 +103,10 @@ class CachingStore:
         avoid: Sequence[str] = (),
         only: Sequence[str] = (),
     ) -> Due:
-        """As the inner store; forgets those whose timer somebody else has set, and whom a backfill
-        touched, whose timer cannot show it."""
+        """Reads due customers from the inner store; drops those changed by others from the cache.
+
+        These have a timer that this worker did not set, or were touched by a backfill, which the
+        timer cannot show."""
         found = await self._inner.due(work, nows, limit, avoid=avoid, only=only)
         slots = self._slots.of(found.customers)
         known = np.flatnonzero(slots >= 0)
@@ -113,7 +118,7 @@ class CachingStore:
         return found
 
     async def load(self, work: UnitOfWork, customers: Sequence[str], due_at: Floats) -> LoadedRows:
-        """What is remembered, and for the others what is stored."""
+        """Returns cached columns, and reads the other customers from the inner store."""
         slots = self._slots_of(customers)
         unknown = np.flatnonzero(slots < 0)
         if len(unknown) == len(customers):
@@ -127,20 +132,20 @@ class CachingStore:
         return found
 
     async def write(self, work: UnitOfWork, effects: BatchEffects) -> list[Pending]:
-        """As the inner store."""
+        """Writes to the inner store; the effects are cached after the commit."""
         pending = await self._inner.write(work, effects)
         self._written = effects
         return pending
 
     def _remember(self, effects: BatchEffects) -> None:
         if effects.customers != self._customers or len(self._loaded) < len(self._customers):
-            # What was not read in this transaction is not known whole.
+            # Customers that this transaction did not read are not completely known.
             self._slots.drop(effects.customers)
             return
         n = len(effects.states)
         slots, new = self._slots.touch(effects.customers[:n], self._then[:n])
         self._then[:n] = slots
-        # Who is only due stays if there; a sweep over everybody would drive out all others.
+        # Customers that are only due get no slot: a sweep would evict all others.
         if n:
             self._then[n:] = self._slots.of(effects.customers[n:])
         self._grow()
@@ -173,13 +178,13 @@ class CachingStore:
             self._stood[slots[slots >= 0]] = False
 
     def _slots_of(self, customers: Sequence[str]) -> Ints:
-        """Mostly they are all of the turn's, or all who are due, whose slots are known already."""
+        """Returns the customers' slots; usually they were looked up last and need no search."""
         return self._then if customers is self._customers else self._slots.of(customers)
 
     async def load_standings(
         self, inner: ClassificationStore, work: UnitOfWork, customers: Sequence[str]
     ) -> LoadedClassification:
-        """What is remembered, and for the others what `inner` has."""
+        """Returns cached classifications, and reads the other customers from `inner`."""
         slots = self._slots_of(customers)
         known = slots >= 0
         known[known] = self._stood[slots[known]]
@@ -195,31 +200,32 @@ class CachingStore:
         return found
 
     def stood(self, rows: ClassificationRows) -> None:
-        """These are written in this transaction, of those who were asked for."""
+        """Notes rows that this transaction writes, for customers that it has loaded."""
         row_of = {name: row for row, name in enumerate(self._asked)}
         at = np.array([row_of[name] for name in rows.customer.tolist()], np.int64)
         before = self._standing.take(at)
-        # The handler has the old rows; what changes is a copy.
+        # The handler still uses the old rows, so the change goes to a copy.
         changed = self._standing.take(np.arange(len(self._asked)))
         changed.put(at, standing_after(rows, before))
         self._standing = changed
 
 
 class CachingStandings:
-    """A `ports.StandingStore` in front of another one: a standing is remembered as long as its
-    customer is. A grade set by hand pulls the customer's timer, and so is read anew."""
+    """Cache in front of a `ports.ClassificationStore`; entries live as long as the customer's.
+
+    A grade set by hand changes the customer's timer, and is therefore read anew."""
 
     def __init__(self, inner: ClassificationStore, cache: CachingStore) -> None:
         self._inner = inner
         self._cache = cache
 
     async def load(self, work: UnitOfWork, customers: Sequence[str]) -> LoadedClassification:
-        """In the order of `customers`."""
+        """Returns the classifications in the order of `customers`."""
         return await self._cache.load_standings(self._inner, work, customers)
 
     async def write(
         self, work: UnitOfWork, rows: ClassificationRows, changes: Sequence[CustomerChanged]
     ) -> None:
-        """As the inner store."""
+        """Writes to the inner store; the rows are cached after the commit."""
         await self._inner.write(work, rows, changes)
         self._cache.stood(rows)

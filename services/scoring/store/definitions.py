@@ -1,7 +1,7 @@
-"""What people decide about value: policies, segments, overrides; and the request to look again.
+"""Stores decisions about value: policies, segments, grade overrides and absences.
 
-Each is a new version; nothing is changed in place. Saving asks for a look at every customer, which
-`store.value_jobs` does in bounded steps.
+Policies and segments are stored as new versions and never changed in place. Saving one requests a
+new assessment of every customer, which `store.value_jobs` carries out in bounded steps.
 """
 
 from collections.abc import Sequence
@@ -26,19 +26,19 @@ from shared.kernel.errors import Invalid
 from shared.postgres.engine import UnitOfWork, unit_of_work
 
 ONE_WRITER: Final = sa.text("SELECT pg_advisory_xact_lock(hashtext('scoring.decisions'))")
-"""Versions must become visible in their order, or a poll would miss one."""
+"""Lock for one writer at a time: versions must become visible in order, or a poll misses one."""
 
 RELOOK: Final = sa.text(
     "UPDATE scoring.value_job SET requested = requested + 1, requested_at = :now, cursor = '' "
     "WHERE name = 'relook'"
 )
 VERSIONS_SHOWN_MAX: Final = 100
-"""Of one segment or policy, newest first."""
+"""Versions returned of one segment or policy, newest first."""
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentDefinition:
-    """One version of a segment."""
+    """Version of a segment."""
 
     id: str
     version: int
@@ -53,20 +53,20 @@ class SegmentDefinition:
 
 
 def _newest() -> sa.Subquery:
-    """The newest version of every segment."""
+    """Returns a query of the newest version of every segment."""
     t = segment_definition
     query = sa.select(t).ext(distinct_on(t.c.id)).order_by(t.c.id, t.c.version.desc())
     return query.subquery()
 
 
 class Decisions:
-    """Statements on what people decide."""
+    """Statements on policies, segments, grade overrides and absences."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
     async def save_policy(self, policy: str, reason: str, now: datetime) -> int:
-        """The new version's number."""
+        """Stores a new version of the policy and returns its number."""
         t = value_policy
         async with unit_of_work(self._engine) as work:
             await work.connection.execute(ONE_WRITER)
@@ -79,14 +79,15 @@ class Decisions:
         return version
 
     async def policies(self) -> list[dict[str, Any]]:
-        """Every version, newest first."""
+        """Reads the versions of the policy, newest first."""
         query = sa.select(value_policy).order_by(value_policy.c.version.desc())
         return await self._rows(query.limit(VERSIONS_SHOWN_MAX))
 
     async def save_segment(self, given: SegmentDefinition, expected: int) -> SegmentDefinition:
-        """A new version of a segment; `expected` is the newest one known to the author (0: none).
+        """Stores a new version of a segment; `expected` is the version the author saw (0: none).
 
-        Raises Invalid when another version has come meanwhile, or too many are in force.
+        Raises Invalid where another version was stored meanwhile, or too many segments are in
+        force.
         """
         t = segment_definition
         async with unit_of_work(self._engine) as work:
@@ -94,7 +95,7 @@ class Decisions:
             current = await self._current(work, given.id)
             version = 0 if current is None else current.version
             live = current is not None and not current.retired
-            # A retired segment may be defined anew as if it had never been.
+            # A retired segment may be defined anew as if it had never existed.
             if expected != version and (live or expected != 0):
                 raise Invalid("version", f"the segment is at version {version}, not {expected}")
             if not given.retired and not live and await self._in_force(work) >= SEGMENTS_MAX:
@@ -108,25 +109,25 @@ class Decisions:
         return SegmentDefinition(**values)
 
     async def retire_segment(self, segment_id: str, now: datetime) -> SegmentDefinition | None:
-        """Take a segment out of force; None where there is none, whatever the form of its id."""
+        """Retires a segment, whatever the form of its id; returns None where none is in force."""
         found = await self.segment(segment_id)
         if found is None or found.retired:
             return None
         return await self.save_segment(replace(found, retired=True, created_at=now), found.version)
 
     async def segment(self, segment_id: str) -> SegmentDefinition | None:
-        """The newest version, retired or not."""
+        """Reads the newest version of a segment, retired or not."""
         async with unit_of_work(self._engine) as work:
             return await self._current(work, segment_id)
 
     async def segments(self) -> list[SegmentDefinition]:
-        """Those in force, by id."""
+        """Reads the segments in force, by id."""
         newest = _newest()
         query = sa.select(newest).where(~newest.c.retired).order_by(newest.c.id)
         return [SegmentDefinition(**row) for row in await self._rows(query)]
 
     async def sizes(self) -> dict[str, int]:
-        """Customers of each segment now."""
+        """Counts the present customers of each segment."""
         m = segment_member
         query = sa.select(m.c.segment_id, sa.func.count().label("n")).group_by(m.c.segment_id)
         return {row["segment_id"]: row["n"] for row in await self._rows(query)}
@@ -134,7 +135,7 @@ class Decisions:
     async def set_grade(
         self, customer: str, grade: str, reason: str, now: datetime, expires: datetime
     ) -> None:
-        """Set a grade until `expires`; one that is set already ends now."""
+        """Sets a grade until `expires`; an earlier override ends now."""
         async with unit_of_work(self._engine) as work:
             await self._end(work, customer, now)
             await work.connection.execute(
@@ -144,14 +145,14 @@ class Decisions:
             )
 
     async def end_grade(self, customer: str, now: datetime) -> bool:
-        """End a set grade; False where none is."""
+        """Ends a grade override; returns False where there is none."""
         async with unit_of_work(self._engine) as work:
             return await self._end(work, customer, now)
 
     async def announce_absence(
         self, customer: str, begins: datetime, ends: datetime, reason: str, now: datetime
     ) -> None:
-        """Keep an absence in place of the one before, and look at the customer soon."""
+        """Stores an absence in place of an earlier one, and makes the customer due."""
         values = {"begins_at": begins, "ends_at": ends, "reason": reason, "announced_at": now}
         async with unit_of_work(self._engine) as work:
             added = insert(absence).values(customer_id=customer, **values)
@@ -161,13 +162,13 @@ class Decisions:
             await self._look_soon(work, customer)
 
     async def absence(self, customer: str) -> dict[str, Any] | None:
-        """The newest absence of a customer, past or to come; None where none was announced."""
+        """Reads a customer's newest absence, past or future; None where none was announced."""
         query = sa.select(absence).where(absence.c.customer_id == customer)
         rows = await self._rows(query)
         return rows[0] if rows else None
 
     async def end_absence(self, customer: str) -> bool:
-        """Forget an absence; False where none was announced."""
+        """Deletes an absence; returns False where none was announced."""
         async with unit_of_work(self._engine) as work:
             ended = await work.connection.execute(
                 absence.delete().where(absence.c.customer_id == customer)
@@ -176,7 +177,7 @@ class Decisions:
         return ended.rowcount > 0
 
     async def set_grades(self, customer: str) -> list[dict[str, Any]]:
-        """Every grade that was ever set of a customer, newest first."""
+        """Reads the grade overrides of a customer, ended ones included, newest first."""
         t = grade_override
         query = sa.select(t).where(t.c.customer_id == customer).order_by(t.c.id.desc())
         return await self._rows(query.limit(VERSIONS_SHOWN_MAX))

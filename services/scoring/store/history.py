@@ -1,4 +1,4 @@
-"""Reads for people and for training: one customer's picture, and all stored events."""
+"""Reads for users and for training: customers, published assessments and all stored events."""
 
 import math
 from collections.abc import AsyncIterator, Sequence
@@ -16,17 +16,17 @@ from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.postgres.outbox import Message
 
 EVENTS_AT_ONCE = 50_000
-"""Events read per chunk for training: about 25 MB."""
+"""Events per chunk for training: about 25 MB."""
 
 MADE_AT_ONCE = 10_000
-"""Assessments made again per chunk: about 5 MB."""
+"""Published assessments per chunk: about 5 MB."""
 
 Order = Literal["value_at_risk", "customer_id"]
 
 
 @dataclass(frozen=True, slots=True)
 class CustomerFilter:
-    """Which customers to list, and in which order; None: all."""
+    """Filter and order of a list of customers; None does not filter."""
 
     band: int | None = None
     owner_id: str | None = None
@@ -35,7 +35,7 @@ class CustomerFilter:
 
 @dataclass(frozen=True, slots=True)
 class After:
-    """Where the next page begins: after this customer, who had this value at risk."""
+    """Start of the next page: after this customer with this value at risk."""
 
     value_at_risk: float
     customer_id: str
@@ -85,7 +85,7 @@ class HistoryReader:
         self._engine = engine
 
     async def customer(self, customer_id: str) -> dict[str, Any] | None:
-        """State, current assessment and profile of a customer, as stored; None if unknown."""
+        """Reads a customer's state, current assessment and profile; None if unknown."""
         s, h = customer_state, assessment_history
         told = sa.select(h.c.message).where(h.c.customer_id == customer_id)
         newest = told.order_by(h.c.revision.desc()).limit(1).subquery()
@@ -108,9 +108,10 @@ class HistoryReader:
     async def customers(
         self, chosen: CustomerFilter, after: After | None, most: int
     ) -> list[dict[str, Any]]:
-        """At most `most` customers as the risk topic was last told, those after `after`.
+        """Reads at most `most` customers after `after`, as last published to the risk topic.
 
-        By value at risk, most first, from the top of each band's index; or by customer id.
+        Ordered by value at risk, greatest first, from the top of each band's index; or by customer
+        id.
         """
         owned = chosen.owner_id is not None
         bands = list(range(len(BANDS))) if chosen.band is None else [chosen.band]
@@ -118,7 +119,7 @@ class HistoryReader:
         start = After(math.inf, "") if after is None else after
         async with unit_of_work(self._engine) as work:
             rows = await work.driver.fetch(
-                # Joined from the owner's side where an owner is named, else from the assessment's.
+                # The join starts from the owner's customers where an owner is given.
                 statement.format(join="JOIN" if owned else "LEFT JOIN"),
                 bands,
                 chosen.owner_id,
@@ -129,8 +130,9 @@ class HistoryReader:
         return [dict(row) for row in rows]
 
     async def published(self, customer_id: str, before: int | None, most: int) -> list[bytes]:
-        """At most `most` risk messages about a customer, newest first, those below revision
-        `before`."""
+        """Reads at most `most` risk messages about a customer below revision `before`.
+
+        Newest first."""
         h = assessment_history
         query = sa.select(h.c.message).where(h.c.customer_id == customer_id)
         if before is not None:
@@ -140,7 +142,7 @@ class HistoryReader:
             return list((await work.connection.execute(query)).scalars())
 
     async def newer(self, topic: str, sent: Sequence[Message]) -> list[Message]:
-        """For each message to `topic` that is not its customer's newest one: the newest."""
+        """Returns each customer's newest message, where the one sent to `topic` is older."""
         last = {m.key.decode(): m for m in sent if m.topic == topic and m.key is not None}
         async with unit_of_work(self._engine) as work:
             rows = await work.driver.fetch(_NEWEST, list(last))
@@ -153,7 +155,7 @@ class HistoryReader:
     async def made(
         self, customer_id: str | None, most: int
     ) -> AsyncIterator[list[PublishedAssessment]]:
-        """At most `most` published assessments with their features, newest first, in chunks."""
+        """Reads at most `most` published assessments with features, newest first, in chunks."""
         async with unit_of_work(self._engine) as work:
             await _read_at_length(work)
             cursor = await work.driver.cursor(_MADE, customer_id, most)
@@ -161,7 +163,7 @@ class HistoryReader:
                 yield [PublishedAssessment(**row) for row in rows]
 
     async def events(self) -> AsyncIterator[list[bytes]]:
-        """Every stored event's payload, in chunks, in no particular order."""
+        """Reads every stored event's payload, in chunks, in no particular order."""
         async with unit_of_work(self._engine) as work:
             await _read_at_length(work)
             cursor = await work.driver.cursor("SELECT payload FROM scoring.event")
@@ -170,6 +172,6 @@ class HistoryReader:
 
 
 async def _read_at_length(work: UnitOfWork) -> None:
-    """No time limits for this transaction: it reads a whole table, in chunks."""
+    """Removes the time limits of this transaction, which reads a whole table in chunks."""
     await work.driver.execute("SET LOCAL statement_timeout = 0")
     await work.driver.execute("SET LOCAL idle_in_transaction_session_timeout = 0")

@@ -1,7 +1,7 @@
-"""Which row of bounded columns holds which customer, and who has to go.
+"""Assigns customers to rows (slots) of bounded columns, and chooses which customers to evict.
 
-What it is for: the memory of a worker (`cache`) as a few large arrays instead of an object per
-customer. It never holds what is remembered.
+With it the cache (`customer_cache`) is a few large arrays instead of an object per customer. The
+cached values themselves are not stored here.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 
 FIRST_SLOTS: Final = 1_024
-"""Room to begin with; it doubles up to the bound."""
+"""Initial number of slots; it doubles up to the bound."""
 LEAVE_AT_ONCE: Final = 8
-"""When room is needed an eighth of all goes, so that who is oldest is asked seldom."""
+"""An eighth of all names is evicted when room is needed, so that finding the oldest is rare."""
 
 
 class LruSlots:
-    """Names to slots, at most `names_max` of them; those least recently touched go first."""
+    """Map of at most `names_max` names to slots; evicts the least recently touched first."""
 
     def __init__(self, names_max: int) -> None:
         self._names_max = names_max
@@ -30,36 +30,36 @@ class LruSlots:
         self._clock = 0
 
     def __len__(self) -> int:
-        """Names that have a slot."""
+        """Number of names with a slot."""
         return len(self._slot)
 
     @property
     def room(self) -> int:
-        """Every slot is below it."""
+        """Exclusive upper bound of all slots."""
         return len(self._touched)
 
     def of(self, names: Sequence[str]) -> Ints:
-        """int64[n]: the slot of each; -1 for who has none."""
+        """Returns int64[n]: the slot of each name; -1 without one."""
         find = self._slot.get
         return np.array([find(name, -1) for name in names], np.int64)
 
     def clear(self) -> None:
-        """Nobody has one."""
+        """Frees all slots."""
         self._slot.clear()
         self._free, self._made = [], 0
 
     def drop(self, names: Iterable[str]) -> None:
-        """These have none any more."""
+        """Frees the slots of these names."""
         for name in names:
             slot = self._slot.pop(name, None)
             if slot is not None:
                 self._free.append(slot)
 
     def touch(self, names: Sequence[str], slots: Ints) -> tuple[Ints, Ints]:
-        """A slot for each, though for the last `names_max` only; distinct names, the latest last.
-        `slots` are those that they have (`of`).
+        """Assigns a slot to each name, but only to the last `names_max`.
 
-        Returns int64[n], -1 for who got none, and the places of those who had none before.
+        Names are distinct, the most recently touched last; `slots` are their present slots (`of`).
+        Returns int64[n], the slots (-1: none), and the places of names that got a new slot.
         """
         surplus = max(0, len(names) - self._names_max)
         self.drop(names[:surplus])
@@ -75,7 +75,7 @@ class LruSlots:
         return slots, new
 
     def _leave(self, wanted: int, spared: int) -> None:
-        """Make room for so many; the `spared` were touched just now."""
+        """Evicts names until `wanted` slots are free; the `spared` latest names stay."""
         surplus = len(self._slot) + wanted - self._names_max
         if surplus <= 0:
             return
@@ -85,7 +85,7 @@ class LruSlots:
         self.drop(names[at] for at in oldest.tolist())
 
     def _take(self, count: int) -> Ints:
-        """So many slots that are free."""
+        """Returns `count` free slots."""
         again = min(count, len(self._free))
         taken = self._free[len(self._free) - again :]
         del self._free[len(self._free) - again :]

@@ -1,6 +1,6 @@
-"""The registry of models: which exist, which one serves, which one challenges it.
+"""Registry of models: which exist, which one serves, which one is the challenger.
 
-What serves is the last row of the log of promotions; nothing of the log is ever changed.
+The last row of the promotion log names the serving model; rows of the log are never changed.
 """
 
 from collections.abc import AsyncIterator
@@ -19,16 +19,16 @@ from shared.kernel.errors import Invalid
 from shared.postgres.engine import UnitOfWork, unit_of_work
 
 LOCK: Final = 0x6D6F64656C
-"""'model': the advisory lock under which promotions follow one another."""
+"""'model': advisory lock that serializes promotions."""
 TRAINING_LOCK: Final = 0x7265747261696E
-"""'retrain': held while a model is being trained."""
+"""'retrain': advisory lock held while a model is being trained."""
 FALLBACK: Final = "the rule"
-"""How a promotion log calls what serves without a model."""
+"""Name of the predictor that serves without a model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRow:
-    """A registered model; `digest` is its address in the artefact store."""
+    """Registered model; `digest` is its address in the artefact store."""
 
     version: str
     digest: str
@@ -38,20 +38,20 @@ class ModelRow:
     created_at: datetime
     data_fingerprint: str = ""
     passed: bool = True
-    """The gate's word."""
+    """Whether the model passed the promotion gate."""
     gate: str = "{}"
-    """The gate's whole decision, JSON."""
+    """Complete decision of the promotion gate, JSON."""
     report: str = "{}"
     reference_digest: str | None = None
-    """Address of a sample of the rows it learned from: what drift is measured against."""
+    """Address of a sample of the training rows, which drift is measured against."""
     shadow_since: datetime | None = None
     trained_at: datetime | None = None
-    """When it was last learned anew, which gives the same version while nothing has changed."""
+    """Time of the last training; training on unchanged data gives the same version again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """One line of the log; `version` None is the rule."""
+    """Row of the promotion log; `version` None is the rule."""
 
     id: int
     at: datetime
@@ -68,7 +68,7 @@ class Models:
         self._engine = engine
 
     async def register(self, row: ModelRow) -> None:
-        """Add a model; one that is there (content-addressed: the same) gets the newer verdict."""
+        """Adds a model; a known version (same content) gets the newer gate decision and report."""
         values = {name: getattr(row, name) for name in ModelRow.__slots__}
         statement = insert(model).values(**values)
         changed = {
@@ -79,7 +79,9 @@ class Models:
             await work.connection.execute(statement)
 
     async def find(self, version: str) -> ModelRow:
-        """The model of this version, or of the one version that begins so. Raises Invalid."""
+        """Reads the model of this version, or of the only version with this prefix.
+
+        Raises Invalid where there is none or the prefix is ambiguous."""
         query = sa.select(model).where(model.c.version.startswith(version, autoescape=True))
         async with unit_of_work(self._engine) as work:
             rows = [ModelRow(**r) for r in (await work.connection.execute(query)).mappings()]
@@ -90,23 +92,23 @@ class Models:
         raise Invalid("version", f"{version}: {found}; see `models list`")
 
     async def serving(self) -> ModelRow | None:
-        """The model that serves; None while the rule does."""
+        """Reads the model that serves; None while the rule serves."""
         last = sa.select(model_promotion.c.version).order_by(model_promotion.c.id.desc()).limit(1)
         return await self._one(sa.select(model).where(model.c.version == last.scalar_subquery()))
 
     async def shadow(self) -> ModelRow | None:
-        """The challenger; None where there is none."""
+        """Reads the challenger; None where there is none."""
         query = sa.select(model).where(model.c.shadow_since.is_not(None))
         return await self._one(query.order_by(model.c.shadow_since.desc()).limit(1))
 
     async def list_all(self) -> list[ModelRow]:
-        """Every registered model, oldest first."""
+        """Reads every registered model, oldest first."""
         async with unit_of_work(self._engine) as work:
             rows = await work.connection.execute(sa.select(model).order_by(model.c.created_at))
             return [ModelRow(**row) for row in rows.mappings()]
 
     async def last_trained(self) -> datetime | None:
-        """When something was last learned, kept or not."""
+        """Reads the time of the last training, whether its model was promoted or not."""
         async with unit_of_work(self._engine) as work:
             found: datetime | None = await work.driver.fetchval(
                 "SELECT max(trained_at) FROM scoring.model"
@@ -115,7 +117,9 @@ class Models:
 
     @asynccontextmanager
     async def training(self) -> AsyncIterator[bool]:
-        """True for one process at a time, until the block ends or its session does."""
+        """Takes the training lock; yields True for one process at a time.
+
+        The lock ends with the block or the database session."""
         async with self._engine.connect() as connection:
             await connection.execute(sa.text("SET idle_in_transaction_session_timeout = 0"))
             await connection.commit()
@@ -131,13 +135,13 @@ class Models:
                     await connection.commit()
 
     async def promotions(self) -> list[Promotion]:
-        """The log, newest first."""
+        """Reads the promotion log, newest first."""
         query = sa.select(model_promotion).order_by(model_promotion.c.id.desc())
         async with unit_of_work(self._engine) as work:
             return [Promotion(**row) for row in (await work.connection.execute(query)).mappings()]
 
     async def promote(self, version: str, reason: str, at: datetime) -> None:
-        """This model serves from now on; it is no challenger any more."""
+        """Makes a model serve from now on; it stops being the challenger."""
         async with unit_of_work(self._engine) as work:
             last = await _last(work)
             await _log(work, version, "promote", reason, at, None if last is None else last.id)
@@ -146,7 +150,7 @@ class Models:
             )
 
     async def rollback(self, reason: str, at: datetime) -> Promotion:
-        """What served before serves again; returns the new line of the log.
+        """Returns to the predictor that served before; returns the new row of the log.
 
         Raises Invalid when the rule serves already: there is nothing before it.
         """
@@ -165,7 +169,7 @@ class Models:
             )
 
     async def challenge(self, version: str | None, at: datetime) -> None:
-        """Make this model the only challenger, or have none."""
+        """Makes this model the only challenger; None removes the challenger."""
         async with unit_of_work(self._engine) as work:
             await work.driver.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
             await work.connection.execute(
@@ -183,7 +187,7 @@ class Models:
 
 
 async def _last(work: UnitOfWork) -> Promotion | None:
-    """The log's last line, under the lock that lets it grow by one line at a time."""
+    """Reads the log's last row under the lock, so that promotions append one after another."""
     await work.driver.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
     query = sa.select(model_promotion).order_by(model_promotion.c.id.desc()).limit(1)
     found = (await work.connection.execute(query)).mappings().one_or_none()

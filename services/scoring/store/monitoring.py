@@ -1,4 +1,4 @@
-"""Statements of the roll call: a sample with its scores, outcomes, what they were worth, drift."""
+"""Statements of model monitoring: weekly samples (roll calls), outcomes, measures, drift."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -16,7 +16,7 @@ _SAMPLE = """
 SELECT customer_id, state FROM scoring.customer_state WHERE feature_set = $1
  ORDER BY hashtextextended(customer_id, 0), customer_id LIMIT $2
 """
-# The same customers every week, as long as there are no more: a fair draw, and comparable.
+# Ordered by hash: a random sample that stays the same from week to week, except for new customers.
 
 _STATES = """
 SELECT c.n, s.state, s.feature_set FROM unnest($1::text[]) WITH ORDINALITY AS c(customer_id, n)
@@ -44,7 +44,7 @@ class MonitoringTables:
         self._engine = engine
 
     async def last_call(self) -> date | None:
-        """Day of the newest roll call."""
+        """Reads the day of the newest roll call."""
         async with unit_of_work(self._engine) as work:
             found: date | None = await work.driver.fetchval(
                 "SELECT max(called_on) FROM scoring.roll_call"
@@ -52,20 +52,20 @@ class MonitoringTables:
         return found
 
     async def sample(self, feature_set: int, limit: int) -> list[tuple[str, bytes]]:
-        """(customer, state) of at most `limit` customers, always the same ones."""
+        """Reads (customer, state) of at most `limit` customers, always the same ones."""
         async with unit_of_work(self._engine) as work:
             rows = await work.driver.fetch(_SAMPLE, feature_set, limit)
         return [(row[0], row[1]) for row in rows]
 
     async def add_call(self, calls: Rows, drifts: Rows) -> None:
-        """Keep a roll call and its drift; what another replica kept already stays."""
+        """Stores a roll call and its drift; rows that another replica has stored stay."""
         async with unit_of_work(self._engine) as work:
             for table, rows in ((roll_call, calls), (drift, drifts)):
                 if rows:
                     await work.connection.execute(insert(table).on_conflict_do_nothing(), rows)
 
     async def unsettled(self, before: date) -> list[tuple[date, int]]:
-        """(day, horizon) of the roll calls before a day without outcomes, oldest first."""
+        """Reads (day, horizon) of roll calls without outcomes before a day, oldest first."""
         query = (
             sa.select(roll_call.c.called_on, roll_call.c.horizon_days)
             .where(roll_call.c.silent.is_(None), roll_call.c.called_on < before)
@@ -76,14 +76,14 @@ class MonitoringTables:
             return [(row[0], row[1]) for row in await work.connection.execute(query)]
 
     async def called(self, on: date) -> Rows:
-        """The rows of a roll call, by customer."""
+        """Reads the rows of a roll call, by customer."""
         query = sa.select(roll_call).where(roll_call.c.called_on == on)
         async with unit_of_work(self._engine) as work:
             found = await work.connection.execute(query.order_by(roll_call.c.customer_id))
             return [dict(row) for row in found.mappings()]
 
     async def states(self, customers: Sequence[str], feature_set: int) -> dict[int, bytes]:
-        """Index of the customer -> state; without those who are gone.
+        """Reads states by the customer's index; customers without a stored state are missing.
 
         Raises Transient while states of another feature set are being rebuilt.
         """
@@ -94,14 +94,14 @@ class MonitoringTables:
         return {row[0] - 1: row[1] for row in rows}
 
     async def windows(self, customers: Sequence[str]) -> list[tuple[Any, ...]]:
-        """(customer, held out, start, until) of what was done about these."""
+        """Reads (customer, held out, start, until) of these customers' treatments."""
         async with unit_of_work(self._engine) as work:
             return [tuple(row) for row in await work.driver.fetch(_WINDOWS, list(customers))]
 
     async def settle(
         self, on: date, outcomes: dict[str, bool], worth: Rows, *, gone: Sequence[str]
     ) -> None:
-        """Keep a roll call's outcomes and what its scores were worth; forget who is gone."""
+        """Stores a roll call's outcomes and measures; deletes the rows of customers in `gone`."""
         async with unit_of_work(self._engine) as work:
             await work.driver.execute(_SETTLE, on, list(outcomes), list(outcomes.values()))
             await work.driver.execute(
@@ -113,7 +113,7 @@ class MonitoringTables:
                 await work.connection.execute(insert(realised).on_conflict_do_nothing(), worth)
 
     async def realised(self, since: date) -> Rows:
-        """What scores were worth, newest call first."""
+        """Reads the measures of settled roll calls, newest first."""
         query = sa.select(realised).where(realised.c.called_on >= since)
         query = query.order_by(
             realised.c.called_on.desc(), realised.c.segment, realised.c.role, realised.c.version
@@ -121,13 +121,13 @@ class MonitoringTables:
         return await self._rows(query)
 
     async def newest_drift(self) -> Rows:
-        """Of the newest roll call that has any, the strongest first."""
+        """Reads the drift of the newest roll call that has any, strongest first."""
         newest = sa.select(sa.func.max(drift.c.called_on)).scalar_subquery()
         query = sa.select(drift).where(drift.c.called_on == newest)
         return await self._rows(query.order_by(drift.c.psi.desc(), drift.c.feature))
 
     async def forget(self, before: date) -> None:
-        """Remove what is older."""
+        """Deletes monitoring rows and shadow scores from before a day."""
         async with unit_of_work(self._engine) as work:
             for table in (roll_call, realised, drift):
                 await work.connection.execute(sa.delete(table).where(table.c.called_on < before))

@@ -1,4 +1,4 @@
-"""The SQL of a rebuild: who has an outdated state, their events, and the new state in its place."""
+"""SQL of a rebuild: reads customers with outdated states and their events, writes new states."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -10,10 +10,10 @@ from shared.kernel.errors import Transient
 from shared.postgres.engine import unit_of_work
 
 EVENTS_AT_ONCE = 5_000
-"""Events read and folded at once, about 2 MB."""
+"""Events read and folded at once: about 2 MB."""
 
 LOCK = 0x72656275
-"""'rebu': the advisory lock that lets one rebuild work at a time."""
+"""'rebu': advisory lock that allows one rebuild at a time."""
 
 REASON = "states are being rebuilt; if this stays, run `python -m services.scoring rebuild` again"
 
@@ -21,7 +21,7 @@ _OURS = "s.feature_set <> $1 AND mod(hashtext(s.customer_id)::bigint + 214748364
 
 
 class Rebuilding:
-    """Implements `handlers.rebuild.Stored` on PostgreSQL."""
+    """Implements `handlers.rebuild.RebuildStore` on PostgreSQL."""
 
     def __init__(self, engine: AsyncEngine, topic: str) -> None:
         self._engine = engine
@@ -29,16 +29,16 @@ class Rebuilding:
 
     @asynccontextmanager
     async def stopped(self) -> AsyncIterator[None]:
-        """Every running partition of the topic stands still; they go on where the end is reached.
+        """Stops every running partition of the topic, and resumes them after a successful block.
 
-        Raises Transient while another rebuild works.
+        Raises Transient while another rebuild is running.
         """
         async with self._engine.connect() as connection:
             raw = (await connection.get_raw_connection()).driver_connection
             if raw is None or not await raw.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
                 raise Transient("another rebuild is at work")
             try:
-                # Under the partitions' locks: whatever a worker has under way ends before.
+                # The update waits for the partitions' locks, so running transactions end first.
                 await raw.execute(
                     "UPDATE scoring.partition SET epoch = epoch + 1, status = 'stopped', "
                     "status_reason = $2 WHERE topic = $1 AND status = 'running'",
@@ -56,7 +56,7 @@ class Rebuilding:
                 await raw.execute("SELECT pg_advisory_unlock($1)", LOCK)
 
     async def outdated(self) -> int:
-        """Customers whose state is of another feature set."""
+        """Counts customers with a state of another feature set."""
         async with unit_of_work(self._engine) as work:
             found: int = await work.driver.fetchval(
                 "SELECT count(*) FROM scoring.customer_state WHERE feature_set <> $1", FEATURE_SET
@@ -64,7 +64,7 @@ class Rebuilding:
         return found
 
     async def customers(self, part: int, parts: int) -> list[str]:
-        """Those of one slice."""
+        """Reads the customers of one slice."""
         async with unit_of_work(self._engine) as work:
             rows = await work.driver.fetch(
                 f"SELECT s.customer_id FROM scoring.customer_state s WHERE {_OURS}",  # noqa: S608
@@ -75,7 +75,7 @@ class Rebuilding:
         return [row["customer_id"] for row in rows]
 
     async def events(self, part: int, parts: int) -> AsyncIterator[Sequence[tuple[str, bytes]]]:
-        """(customer, payload) of all stored events of one slice, in no order."""
+        """Reads (customer, payload) of all stored events of one slice, in no particular order."""
         async with unit_of_work(self._engine) as work:
             await work.driver.execute("SET LOCAL statement_timeout = 0")
             await work.driver.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
@@ -90,7 +90,7 @@ class Rebuilding:
                 yield [(row["customer_id"], row["payload"]) for row in rows]
 
     async def put(self, states: Sequence[tuple[str, bytes]]) -> None:
-        """The new states in place of the outdated ones."""
+        """Replaces the outdated states with the new ones."""
         async with unit_of_work(self._engine) as work:
             await work.driver.execute(
                 "CREATE TEMP TABLE made (customer_id text, state bytea) ON COMMIT DROP"

@@ -1,4 +1,4 @@
-"""The challenger's scores beside the champion's: one write per batch, one summary to read."""
+"""Stores challenger's and champion's scores: one write per batch, one summary to read."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -38,16 +38,16 @@ class Shadows:
         self._engine = engine
 
     async def add(self, rows: Sequence[ShadowScore]) -> None:
-        """Keep the first of each customer and UTC day; what is there already stays."""
+        """Stores the first scores of each customer and UTC day; stored ones stay."""
         columns = [list(column) for column in zip(*rows, strict=True)]
         if columns:
             async with unit_of_work(self._engine) as work:
                 await work.driver.execute(_ADD, *columns)
 
     async def summary(self, version: str, moved_min: float) -> list[dict[str, Any]]:
-        """How far the challenger is from each champion that it stood beside.
+        """Summarizes how the challenger's scores differ from those of each champion.
 
-        `moved_share`: of scores that differ by `moved_min` or more.
+        `moved_share` is the share of scores that differ by `moved_min` or more.
         """
         async with unit_of_work(self._engine) as work:
             rows = await work.driver.fetch(_SUMMARY, version, moved_min)

@@ -1,4 +1,4 @@
-"""Scoring's tables. Everything of a customer is keyed by `customer_id`, so that it distributes."""
+"""Scoring's tables. All customer data is keyed by `customer_id`, so that it can be distributed."""
 
 import sqlalchemy as sa
 
@@ -27,7 +27,7 @@ event_key = sa.Table(
     sa.Column("recorded_on", sa.Date, nullable=False),
     postgresql_partition_by="HASH (customer_id)",
 )
-"""Which events have had their effect: the identity of exactly-once."""
+"""Keys of events that have had their effect: they make processing exactly-once."""
 
 event = sa.Table(
     "event",
@@ -40,8 +40,10 @@ event = sa.Table(
     sa.Column("payload", sa.LargeBinary, nullable=False),
     postgresql_partition_by="RANGE (recorded_at)",
 )
-"""Event history: the canonical event as it was folded. Partitioned by recording time; a
-re-timed duplicate would slip between partitions by event time."""
+"""Event history: the canonical event as folded.
+
+Partitioned by recording time: by event time, a duplicate with another time would fall into another
+partition."""
 
 customer_state = sa.Table(
     "customer_state",
@@ -61,21 +63,22 @@ customer_state = sa.Table(
     sa.Column("horizon_days", sa.SmallInteger),
     sa.Column("horizons", sa.LargeBinary),
     sa.Column("look_at", sa.DateTime(timezone=True)),
-    # What the risk topic was last told; NULL before the first time.
+    # Last published to the risk topic; NULL before the first publication.
     sa.Column("published_at", sa.DateTime(timezone=True)),
     sa.Column("published_probability", sa.Float),
     sa.Column("published_band", sa.SmallInteger),
     sa.Column("published_signs", sa.SmallInteger),
     sa.Column("published_value_at_risk", sa.Float),
-    # Only what publishing changes is indexed: every other assessment stays a HOT update.
+    # Only columns that a publication changes are indexed: other assessments stay HOT updates.
     sa.Index(
         "ix_customer_state_at_risk", "published_band", "published_value_at_risk", "customer_id"
     ),
     # Overwritten by every batch that touches the customer: leave room for HOT updates.
     postgresql_with={"fillfactor": 60},
 )
-"""A customer's state and current assessment, in one row because every turn writes both; the
-features of the assessment follow from the state. `horizons`: `core.risk.horizons.pack`."""
+"""Customer state and current assessment, in one row because every batch writes both.
+
+The features of the assessment follow from the state. `horizons`: `core.risk.horizons.pack`."""
 
 timer = sa.Table(
     "timer",
@@ -85,8 +88,9 @@ timer = sa.Table(
     sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
     sa.Index("ix_timer_due", "partition", "due_at"),
 )
-"""When the silence sweep must look again. Narrow and apart: an indexed due time in the state
-row would cost that row its HOT updates."""
+"""Times at which the silence sweep must assess customers again.
+
+A narrow table of its own: an indexed due time in the state row would prevent its HOT updates."""
 
 
 assessment_history = sa.Table(
@@ -108,9 +112,9 @@ assessment_history = sa.Table(
     sa.Index("ix_assessment_history_customer", "customer_id", "revision"),
     postgresql_partition_by="RANGE (recorded_at)",
 )
-"""Every published assessment, with the features it was made from (little-endian float64) and the
-message as it was sent. Partitioned by recording time, so
-that a replay of last year is kept for as long as the rest."""
+"""Published assessments, with their features (little-endian float64) and the message as sent.
+
+Partitioned by recording time, so that a replay of last year is kept for as long as the rest."""
 
 profile = sa.Table(
     "profile",
@@ -122,7 +126,7 @@ profile = sa.Table(
     sa.Column("owner_id", sa.Text),
     sa.Index("ix_profile_owner", "owner_id", "customer_id"),
 )
-"""Last writer by (changed_at, event_id)."""
+"""Newest profile of each customer: last writer by (changed_at, event_id)."""
 
 model = sa.Table(
     "model",
@@ -141,8 +145,9 @@ model = sa.Table(
     sa.Column("shadow_since", sa.DateTime(timezone=True)),
     sa.Column("trained_at", sa.DateTime(timezone=True)),
 )
-"""Registry of models: what each is, what the gate said of it, whether it is the challenger. The
-artefact lies in the model store, and beside it a sample of the rows that it learned from."""
+"""Registry of models: description, decision of the promotion gate, whether it is the challenger.
+
+The model store contains the artefact and a sample of the rows that the model learned from."""
 
 model_promotion = sa.Table(
     "model_promotion",
@@ -154,8 +159,10 @@ model_promotion = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("before_id", sa.BigInteger),
 )
-"""Which model serves: the last row's (NULL: the rule). `before_id` is the row that a rollback
-returns to, so that several rollbacks walk back one by one."""
+"""Log of promotions: the last row names the model that serves (NULL: the rule).
+
+`before_id` is the row that a rollback returns to, so that several rollbacks walk back one by
+one."""
 
 shadow_score = sa.Table(
     "shadow_score",
@@ -168,7 +175,7 @@ shadow_score = sa.Table(
     sa.Column("champion", sa.Text, nullable=False),
     sa.Column("champion_probability", sa.Float, nullable=False),
 )
-"""The challenger's number beside the champion's: the first of a customer and day."""
+"""Probabilities by challenger and champion: the first of each customer and day."""
 
 treatment = sa.Table(
     "treatment",
@@ -186,8 +193,10 @@ treatment = sa.Table(
     sa.Column("until", sa.DateTime(timezone=True)),
     sa.Column("leaving_cause", sa.Text),
 )
-"""What alerts did about a customer: tasks, holdout, verdicts. The fields are those of
-`shared.contracts.treatment.TreatmentRecorded`; `task_id` is empty where there is none."""
+"""Treatments of customers by alerts: tasks, holdout, verdicts.
+
+The fields are those of `shared.contracts.treatment.TreatmentRecorded`; `task_id` is empty where
+there is none."""
 
 roll_call = sa.Table(
     "roll_call",
@@ -208,7 +217,7 @@ roll_call = sa.Table(
     sa.Column("silent", sa.Boolean),
     sa.Index("ix_roll_call_called_on", "called_on"),
 )
-"""A weekly sample of customers with everybody's scores, and later the outcome (NULL till then)."""
+"""Weekly sample with the scores of champion, challenger and rule; later outcomes (NULL before)."""
 
 realised = sa.Table(
     "realised",
@@ -225,7 +234,7 @@ realised = sa.Table(
     sa.Column("calibration_error", sa.Float, nullable=False),
     sa.Column("lift_at_10", sa.Float, nullable=False),
 )
-"""What the scores of a roll call were worth, once its horizon was over."""
+"""Measures of a roll call's scores against outcomes, stored once its horizon is over."""
 
 drift = sa.Table(
     "drift",
@@ -239,4 +248,4 @@ drift = sa.Table(
     sa.Column("rows", sa.Integer, nullable=False),
     sa.Column("drifted", sa.Boolean, nullable=False),
 )
-"""Each feature of a roll call, and the score, against the rows that the model learned from."""
+"""Drift of each feature and of the score: a roll call against the model's training rows."""

@@ -1,4 +1,4 @@
-"""What was done about customers, as alerts told it."""
+"""Stores treatments of customers as published by alerts."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -37,7 +37,7 @@ class Treatments:
         self._engine = engine
 
     async def add(self, work: UnitOfWork, facts: Sequence[TreatmentRecorded]) -> None:
-        """Keep facts, each once."""
+        """Stores treatments, each once."""
         rows = [
             (
                 f.customer_id, f.kind, f.at, f.task_id or "", f.cause, f.detail, f.policy,
@@ -49,16 +49,18 @@ class Treatments:
             await work.driver.execute(_ADD, *(list(column) for column in zip(*rows, strict=True)))
 
     async def windows(self, before: datetime) -> list[tuple[str, bool, datetime, datetime | None]]:
-        """(customer, held out, start, until) of all that began before then, by customer and
-        time; `until` None: not told."""
+        """Reads (customer, held out, start, until) of treatments begun before a time.
+
+        Ordered by customer and time; `until` is None where it was not given."""
         async with unit_of_work(self._engine) as work:
             return [tuple(row) for row in await work.driver.fetch(_WINDOWS, before)]
 
     async def first_tasks(
         self, until: datetime, *, playbook: str | None = None, policy: str | None = None
     ) -> dict[str, datetime]:
-        """When each customer first had a task, one with this playbook or by this policy
-        (`id@version`) where given."""
+        """Reads the time of each customer's first task up to `until`.
+
+        Only tasks with this playbook or by this policy (`id@version`) where given."""
         async with unit_of_work(self._engine) as work:
             rows = await work.driver.fetch(_FIRST, until, playbook, policy)
         return {row["customer_id"]: row["at"] for row in rows}

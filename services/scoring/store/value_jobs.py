@@ -1,7 +1,7 @@
-"""What the service itself does about value, in bounded steps: measure the base, look again.
+"""Jobs of value in bounded steps: measure the base, and make all customers due again (relook).
 
-Each step is a short transaction over at most so many customers, in key order; no statement ever
-reads a whole table, and one replica at a time does either job.
+Each step is a short transaction over a bounded number of customers, in key order; no statement
+reads a whole table of customers, and one replica at a time runs each job.
 """
 
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ from services.scoring.core.risk.timers import AFTER_BACKFILL, PULLED
 from shared.postgres.engine import unit_of_work
 
 RELOOK_DELAY: Final = timedelta(seconds=5)
-"""Between a decision and the first look by it: every replica has polled it by then."""
+"""Delay from a decision to the first assessment by it: every replica has polled it by then."""
 LEASE: Final = timedelta(minutes=10)
-"""For one measuring: a million customers are read in about two minutes."""
+"""Lease of one measurement: a million customers are read in about two minutes."""
 
 _RELOOK = "SELECT requested, cursor, requested_at FROM scoring.value_job WHERE name = 'relook' AND done < requested FOR UPDATE SKIP LOCKED"  # noqa: E501
 
@@ -50,7 +50,7 @@ SELECT s.customer_id, s.feature_set, s.state, p.profile
 
 @dataclass(frozen=True, slots=True)
 class StatePage:
-    """Stored states in key order."""
+    """Page of stored states in key order."""
 
     customers: list[str]
     feature_sets: list[int]
@@ -59,13 +59,13 @@ class StatePage:
 
 
 class ValueJobs:
-    """Statements on `scoring.value_job` and what it works on."""
+    """Statements on `scoring.value_job` and on the tables that its jobs process."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
     async def relook(self, customers_max: int, wall: datetime) -> int:
-        """Make the next customers due at once; how many. None while the sweep has enough to do."""
+        """Makes the next customers due at once; returns how many (0 while the sweep is busy)."""
         async with unit_of_work(self._engine) as work:
             job = await work.driver.fetchrow(_RELOOK)
             if job is None or wall - job["requested_at"] < RELOOK_DELAY:
@@ -83,7 +83,9 @@ class ValueJobs:
             return int(page["n"])
 
     async def lease_measuring(self, wall: datetime, older_than: datetime) -> bool:
-        """Whether this replica is to measure now: nobody does, and the last one is old."""
+        """Takes the lease to measure if no replica holds it and the last base is old.
+
+        Returns whether this replica is to measure now."""
         async with unit_of_work(self._engine) as work:
             taken = await work.driver.fetchval(
                 """
@@ -99,14 +101,16 @@ class ValueJobs:
         return taken is not None
 
     async def release_measuring(self) -> None:
-        """Let anybody measure again."""
+        """Releases the lease, so that any replica may measure."""
         async with unit_of_work(self._engine) as work:
             await work.driver.execute(
                 "UPDATE scoring.value_job SET leased_until = NULL WHERE name = 'measure'"
             )
 
     async def business_time(self) -> float | None:
-        """Unix seconds of the partition that is furthest; None before any, or during an import."""
+        """Reads business time, Unix seconds UTC, of the most advanced partition.
+
+        None before the first, and during an import."""
         async with unit_of_work(self._engine) as work:
             rows = await work.driver.fetch("SELECT progress FROM scoring.partition")
         found = [orjson.loads(row["progress"]) for row in rows]
@@ -115,14 +119,14 @@ class ValueJobs:
         return max((float(p["now"]) for p in found if "now" in p), default=None)
 
     async def states(self, after: str, limit: int) -> StatePage:
-        """The next stored states after a customer id."""
+        """Reads the next stored states after a customer id."""
         async with unit_of_work(self._engine) as work:
             rows = await work.driver.fetch(_STATES, after, limit)
         columns = [list(column) for column in zip(*rows, strict=True)] if rows else [[], [], [], []]
         return StatePage(*columns)
 
     async def save_base(self, base: str, wall: datetime) -> int:
-        """A new version of the base; the first one asks for a look at everybody."""
+        """Stores a new version of the base; the first requests an assessment of all customers."""
         async with unit_of_work(self._engine) as work:
             version = await work.driver.fetchval(
                 """

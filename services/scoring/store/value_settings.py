@@ -1,4 +1,4 @@
-"""What is in force, for the poll: the newest policy, base and definitions, if anything changed."""
+"""Reads what is in force: the newest policy, base and segment definitions, if any changed."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ SELECT (SELECT coalesce(max(version), 0) FROM scoring.value_policy),
 
 @dataclass(frozen=True, slots=True)
 class SegmentRow:
-    """A segment in force."""
+    """Segment in force, as stored."""
 
     id: str
     version: int
@@ -30,7 +30,7 @@ class SegmentRow:
 
 @dataclass(frozen=True, slots=True)
 class InForce:
-    """All of it, as stored."""
+    """Policy, base and segments in force, as stored."""
 
     versions: Versions
     policy: str | None
@@ -39,15 +39,15 @@ class InForce:
 
 
 class ValueSettings:
-    """Implements `handlers.value_policy_cache.Source`."""
+    """Implements `handlers.value_policy_cache.ValuationSource` on PostgreSQL."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
     async def in_force(self, known: Versions | None) -> InForce | None:
-        """What is in force; None where it is what the caller knows.
+        """Reads what is in force; returns None where its versions are `known`.
 
-        Versions first: what comes between is read now and again at the next poll.
+        Versions are read first: a change in between is read now, and again at the next poll.
         """
         async with unit_of_work(self._engine) as work:
             row = await work.driver.fetchrow(_VERSIONS)

@@ -1,4 +1,4 @@
-"""Tables of value and segments. What a person decides is kept version by version."""
+"""Tables of value and segments. All versions of policies and segments are kept."""
 
 import sqlalchemy as sa
 
@@ -35,7 +35,7 @@ value_job = sa.Table(
     sa.Column("cursor", sa.Text, nullable=False),
     sa.Column("leased_until", TZ),
 )
-"""Work in bounded steps that one replica at a time does: `relook` and `measure`."""
+"""Jobs in bounded steps, run by one replica at a time: `relook` and `measure`."""
 
 segment_definition = sa.Table(
     "segment_definition",
@@ -52,7 +52,7 @@ segment_definition = sa.Table(
     sa.Column("created_at", TZ, nullable=False),
     sa.UniqueConstraint("id", "version"),
 )
-"""Every version of every segment; of an id, the highest version is in force unless retired."""
+"""Versions of all segments; the highest version of an id is in force unless retired."""
 
 absence = sa.Table(
     "absence",
@@ -63,7 +63,7 @@ absence = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("announced_at", TZ, nullable=False),
 )
-"""The newest absence that a customer or an owner announced: those days are no silence."""
+"""Newest absence announced by a customer or an owner: its days do not count as silence."""
 
 grade_override = sa.Table(
     "grade_override",
@@ -82,7 +82,7 @@ grade_override = sa.Table(
         postgresql_where=sa.text("ended_at IS NULL"),
     ),
 )
-"""Grades that a person set; at most one open one per customer, the others are history."""
+"""Grades set by a person; at most one per customer is open, the others are history."""
 
 standing = sa.Table(
     "standing",
@@ -117,7 +117,7 @@ standing = sa.Table(
     sa.Index("ix_standing_lifecycle", "lifecycle", "net_spent"),
     postgresql_with={"fillfactor": 70},
 )
-"""Who the customer is now; written when something of it changed."""
+"""Current classification of each customer; written when something in it changes."""
 
 standing_change = sa.Table(
     "standing_change",
@@ -135,7 +135,7 @@ standing_change = sa.Table(
     sa.Index("ix_standing_change_customer", "customer_id", "sequence"),
     postgresql_partition_by="RANGE (recorded_at)",
 )
-"""The history of grades, tiers, states and memberships; `at` is business time."""
+"""History of grades, tiers, lifecycle and segment memberships; `at` is business time."""
 
 segment_member = sa.Table(
     "segment_member",
@@ -144,4 +144,4 @@ segment_member = sa.Table(
     sa.Column("customer_id", sa.Text, primary_key=True),
     sa.Column("entered_at", TZ, nullable=False),
 )
-"""Who is in which segment now."""
+"""Present members of each segment."""

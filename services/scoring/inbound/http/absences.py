@@ -1,4 +1,4 @@
-"""HTTP API of announced absences: days on which a customer's silence is none.
+"""HTTP API of announced absences: days that do not count as a customer's silence.
 
 Reading requires `customers:read`, announcing `admin`.
 """
@@ -17,7 +17,7 @@ from shared.kernel.errors import Invalid
 from shared.runtime.clock import Clock
 
 ABSENCE_DAYS_MAX: Final = 366
-"""A longer absence is a farewell."""
+"""Longest absence in days: a longer one is regarded as leaving."""
 
 EXAMPLE: Final[dict[str, Any]] = {
     "begins_at": "2026-07-01T00:00:00Z",
@@ -27,7 +27,7 @@ EXAMPLE: Final[dict[str, Any]] = {
 
 
 class Absence(BaseModel):
-    """An absence that a customer or an owner announced. Times carry an offset."""
+    """Absence announced by a customer or an owner. Times have a UTC offset."""
 
     model_config = {"json_schema_extra": {"examples": [EXAMPLE]}}
 
@@ -37,7 +37,7 @@ class Absence(BaseModel):
 
 
 class Announced(BaseModel):
-    """An absence as it was stored, by an earlier version perhaps, which took any times."""
+    """Stored absence; an earlier version may have stored it, which accepted any times."""
 
     model_config = {
         "json_schema_extra": {"examples": [EXAMPLE | {"announced_at": "2026-06-20T08:30:00Z"}]}
@@ -50,19 +50,19 @@ class Announced(BaseModel):
 
 
 def checked(begins_at: datetime, ends_at: datetime) -> None:
-    """Refuse a span that cannot be meant. Raises Invalid naming the field."""
+    """Raises Invalid, naming the field, for a period that cannot be intended."""
     if not begins_at < ends_at <= begins_at + timedelta(days=ABSENCE_DAYS_MAX):
         raise Invalid("ends_at", f"lies within {ABSENCE_DAYS_MAX} days after begins_at")
 
 
 def add_absence_routes(app: FastAPI, decisions: Decisions, tokens: Tokens, clock: Clock) -> None:
-    """Add `/v1/absences/{customer_id}`."""
+    """Adds `/v1/absences/{customer_id}`."""
     reads = APIRouter(prefix="/v1", dependencies=[Depends(require(tokens, "customers:read"))])
     decides = APIRouter(prefix="/v1", dependencies=[Depends(require(tokens, "admin"))])
 
     @reads.get("/absences/{customer_id:path}")
     async def absence(customer_id: CustomerId) -> Announced:
-        """The newest absence of a customer, past or to come."""
+        """Returns the newest absence of a customer, past or future."""
         found = await decisions.absence(customer_id)
         if found is None:
             raise HTTPException(404, f"no absence of {customer_id!r} was announced")
@@ -70,7 +70,7 @@ def add_absence_routes(app: FastAPI, decisions: Decisions, tokens: Tokens, clock
 
     @decides.put("/absences/{customer_id:path}", status_code=204)
     async def announce(customer_id: CustomerId, given: Absence) -> Response:
-        """Announce an absence, in place of the one before: its days do not count as silence."""
+        """Announces an absence in place of an earlier one: its days do not count as silence."""
         checked(given.begins_at, given.ends_at)
         await decisions.announce_absence(
             customer_id, given.begins_at, given.ends_at, given.reason, clock.now()
@@ -79,7 +79,7 @@ def add_absence_routes(app: FastAPI, decisions: Decisions, tokens: Tokens, clock
 
     @decides.delete("/absences/{customer_id:path}", status_code=204)
     async def end(customer_id: CustomerId) -> Response:
-        """Forget an absence: all days count again."""
+        """Deletes an absence: all days count again."""
         if not await decisions.end_absence(customer_id):
             raise HTTPException(404, f"no absence of {customer_id!r} was announced")
         return Response(status_code=204)

@@ -1,7 +1,7 @@
-"""Scoring's HTTP API: what is known of a customer, and why.
+"""Scoring's HTTP API: customers with state, features, assessments and reasons.
 
-Errors are problem documents. Every route wants a token with `customers:read`. Lists are read page
-by page: give `next` of one page as `cursor` of the next.
+Errors are problem documents. Every route requires a token with `customers:read`. Lists are read
+page by page: pass `next` of one page as `cursor` of the next.
 """
 
 from datetime import datetime
@@ -30,13 +30,13 @@ CustomerId = Annotated[str, Path(min_length=1, max_length=ID_LENGTH_MAX)]
 """Any id that ingest accepts."""
 
 MADE = {"band", "horizons"}
-"""Fields of an assessment that are told in another form than they are stored in."""
+"""Fields of an assessment that are returned in another form than stored."""
 
 OwnerId = Annotated[str | None, Query(min_length=1, max_length=ID_LENGTH_MAX)]
 
 
 class RiskReasonView(BaseModel):
-    """Why: the reason's code, its share of the score, and the numbers it speaks of."""
+    """Reason of an assessment: its code, its share of the score, and its numbers."""
 
     code: str
     impact: float
@@ -44,7 +44,7 @@ class RiskReasonView(BaseModel):
 
 
 class PublishedView(BaseModel):
-    """What the risk topic was last told of a customer."""
+    """Assessment of a customer last published to the risk topic."""
 
     revision: int
     assessed_at: datetime
@@ -54,14 +54,14 @@ class PublishedView(BaseModel):
 
 
 class WithinView(BaseModel):
-    """One horizon's probability of no purchase."""
+    """Probability of no purchase within one horizon."""
 
     days: int
     probability: float
 
 
 class Assessment(BaseModel):
-    """The current assessment. It is told to others only where it is news: see `told`."""
+    """Current assessment; published only where something material changed (see `told`)."""
 
     revision: int
     assessed_at: datetime
@@ -79,7 +79,7 @@ class Assessment(BaseModel):
 
 
 class CustomerView(BaseModel):
-    """Everything that scoring knows of a customer. Times are UTC."""
+    """All that scoring stores of a customer. Times are UTC."""
 
     customer_id: str
     state: dict[str, Value] | None = Field(description="None while it is being rebuilt")
@@ -92,14 +92,14 @@ class CustomerView(BaseModel):
 
 
 class HistoryPage(BaseModel):
-    """Risk messages as they were published, newest first."""
+    """Risk messages as published, newest first."""
 
     items: list[dict[str, Any]]
     next: str | None
 
 
 class CustomerRow(BaseModel):
-    """A customer in a list: as the risk topic was last told."""
+    """Customer in a list, as last published to the risk topic."""
 
     customer_id: str
     owner_id: str | None
@@ -112,14 +112,14 @@ class CustomerRow(BaseModel):
 
 
 class CustomerPage(BaseModel):
-    """Customers in the order that was asked for."""
+    """Page of customers in the requested order."""
 
     items: list[CustomerRow]
     next: str | None
 
 
 def add_routes(app: FastAPI, history: HistoryReader, tokens: Tokens) -> None:
-    """Add `/v1/customers` and `/v1/customers/...`."""
+    """Adds `/v1/customers` and `/v1/customers/...`."""
     reads = [Depends(require(tokens, "customers:read"))]
     router = APIRouter(prefix="/v1/customers", dependencies=reads)
 
@@ -131,8 +131,10 @@ def add_routes(app: FastAPI, history: HistoryReader, tokens: Tokens) -> None:
         cursor: Cursor = None,
         limit: Limit = 50,
     ) -> CustomerPage:
-        """Customers that were told of, the most value at risk first (or by customer id). One
-        whose value changes between two pages may come twice or not at all."""
+        """Lists customers with a published assessment, greatest value at risk first.
+
+        Or by customer id. A customer with a value that changes between two pages may be listed
+        twice or not at all."""
         chosen = CustomerFilter(None if band is None else risk.BANDS.index(band), owner, order_by)
         after = None if cursor is None else _after(cursor, order_by)
         rows = await history.customers(chosen, after, limit + 1)
@@ -141,12 +143,12 @@ def add_routes(app: FastAPI, history: HistoryReader, tokens: Tokens) -> None:
         key = f"{rows[-1]['value_at_risk']!r} {rows[-1]['customer_id']}" if more else None
         return CustomerPage(items=[_row(row) for row in rows], next=encoded(key))
 
-    # The longer path first: an id may contain slashes.
+    # The longer path comes first, since an id may contain slashes.
     @router.get("/{customer_id:path}/history")
     async def published(
         customer_id: CustomerId, cursor: Cursor = None, limit: Limit = 50
     ) -> HistoryPage:
-        """What the risk topic was told, newest first, with the reasons."""
+        """Lists the published risk messages of a customer with their reasons, newest first."""
         before = None if cursor is None else serial(decoded(cursor))
         found = await history.published(customer_id, before, limit + 1)
         more = len(found) > limit
@@ -155,7 +157,7 @@ def add_routes(app: FastAPI, history: HistoryReader, tokens: Tokens) -> None:
 
     @router.get("/{customer_id:path}")
     async def customer(customer_id: CustomerId) -> CustomerView:
-        """State, features by name, the current assessment with its reasons, and the profile."""
+        """Returns state, features by name, current and last published assessment, and profile."""
         row = await history.customer(customer_id)
         if row is None:
             raise HTTPException(404, f"no customer {customer_id!r} has been seen")

@@ -1,8 +1,8 @@
-"""HTTP API of the user's own segments: define, change, retire, list who is in.
+"""HTTP API of the user's own segments: define, change, retire, list members.
 
-Reading wants `customers:read`, defining `admin`. A mistake in a rule is answered with its line and
-column. A saved definition is in force within a second or so; every customer is looked at by it
-within minutes (docs/segmentation.md).
+Reading requires `customers:read`, defining `admin`. The response to a mistake in a rule contains
+its line and column. A saved definition is in force within about a second; every customer is
+assessed by it within minutes (docs/segmentation.md).
 """
 
 from datetime import datetime
@@ -23,7 +23,7 @@ from shared.runtime.clock import Clock
 
 NewId = Annotated[str, Path(pattern=ID_PATTERN)]
 SegmentId = Annotated[str, Path(min_length=1, max_length=200)]
-"""Any that is stored: a command of an earlier version made ids of other forms."""
+"""Any stored id: a command of an earlier version made ids of other forms."""
 
 EXAMPLE: Final[dict[str, Any]] = {
     "name": "Quiet big spenders",
@@ -46,7 +46,7 @@ VIEW: Final[dict[str, Any]] = {
 
 
 class SegmentIn(BaseModel):
-    """A segment as its author defines it."""
+    """Segment as its author defines it."""
 
     model_config = {"json_schema_extra": {"examples": [EXAMPLE]}}
 
@@ -66,7 +66,7 @@ class SegmentIn(BaseModel):
 
 
 class SegmentView(BaseModel):
-    """A segment in force."""
+    """Segment with its newest definition."""
 
     model_config = {"json_schema_extra": {"examples": [VIEW]}}
 
@@ -85,7 +85,7 @@ class SegmentView(BaseModel):
 def add_segment_routes(
     app: FastAPI, lists: ClassificationQueries, decisions: Decisions, tokens: Tokens, clock: Clock
 ) -> None:
-    """Add `/v1/segments...`."""
+    """Adds `/v1/segments...`."""
     reads = APIRouter(
         prefix="/v1/segments", dependencies=[Depends(require(tokens, "customers:read"))]
     )
@@ -99,19 +99,19 @@ def add_segment_routes(
 def _add_reads(router: APIRouter, lists: ClassificationQueries, decisions: Decisions) -> None:
     @router.get("", responses=example({"items": [VIEW]}))
     async def segments() -> dict[str, list[SegmentView]]:
-        """Every segment in force, with how many customers are in."""
+        """Lists every segment in force, with its number of customers."""
         sizes = await decisions.sizes()
         found = [_view(one, sizes.get(one.id, 0)) for one in await decisions.segments()]
         return {"items": found}
 
     @router.get("/names", responses=example({"band": "text", "purchases": "number"}))
     async def names() -> dict[str, str]:
-        """What a rule may read, and of what kind each name is."""
+        """Lists the names that a rule may use, with their types."""
         return dict(sorted(NAMES.items()))
 
     @router.get("/{segment_id}")
     async def segment(segment_id: SegmentId) -> SegmentView:
-        """One segment, its newest version."""
+        """Returns the newest version of a segment."""
         found = await decisions.segment(segment_id)
         if found is None:
             raise HTTPException(404, f"no segment {segment_id!r}")
@@ -121,7 +121,7 @@ def _add_reads(router: APIRouter, lists: ClassificationQueries, decisions: Decis
     async def customers(
         segment_id: SegmentId, cursor: Cursor = None, limit: Limit = 50
     ) -> ClassificationPage:
-        """Who is in the segment now, by customer id."""
+        """Lists the present members of the segment, by customer id."""
         if await decisions.segment(segment_id) is None:
             raise HTTPException(404, f"no segment {segment_id!r}")
         after = "" if cursor is None else decoded(cursor)
@@ -136,14 +136,14 @@ def _add_reads(router: APIRouter, lists: ClassificationQueries, decisions: Decis
 def _add_decisions(router: APIRouter, decisions: Decisions, clock: Clock) -> None:
     @router.put("/{segment_id}")
     async def save(segment_id: NewId, given: SegmentIn) -> SegmentView:
-        """Define a segment, or change it: give the `version` that you have read."""
+        """Defines or changes a segment: give the `version` that you have read."""
         runnable(given.expression)
         wanted = _definition(segment_id, given, clock.now())
         return _view(await decisions.save_segment(wanted, given.version), None)
 
     @router.delete("/{segment_id}")
     async def retire(segment_id: SegmentId) -> SegmentView:
-        """Take a segment out of force: its members leave it, silently, as they are looked at."""
+        """Retires a segment: its members leave it at their next assessment, without messages."""
         retired = await decisions.retire_segment(segment_id, clock.now())
         if retired is None:
             raise HTTPException(404, f"no segment {segment_id!r} is in force")

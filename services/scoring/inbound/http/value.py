@@ -1,6 +1,6 @@
-"""HTTP API of value: lists worth acting on, standings, grades set by hand, the policy.
+"""HTTP API of value: lists to act on, classifications, grades set by hand, the policy.
 
-Reading wants `customers:read`; what an operator decides wants `admin`.
+Reading requires `customers:read`; an operator's decisions require `admin`.
 """
 
 from datetime import datetime, timedelta
@@ -26,7 +26,7 @@ from shared.runtime.clock import Clock
 CustomerId = Annotated[str, Path(min_length=1, max_length=ID_LENGTH_MAX)]
 Reason = Annotated[str, Field(min_length=3, max_length=500)]
 OVERRIDE_DAYS_MAX: Final = 366
-"""A grade set by hand is looked at again within a year."""
+"""Longest time of a grade set by hand, so that it is reviewed within a year."""
 
 EXAMPLE: Final[dict[str, Any]] = {
     "customer_id": "c-1042",
@@ -86,11 +86,11 @@ POLICY: Final[dict[str, Any]] = {
         }
     ],
 }
-"""Shortened: every threshold is told."""
+"""Shortened example: the real response contains every threshold."""
 
 
 class ClassificationView(BaseModel):
-    """Who a customer is to the company (docs/segmentation.md). None: the data do not say."""
+    """Classification of a customer (docs/segmentation.md). None: the data do not define it."""
 
     model_config = {"json_schema_extra": {"examples": [EXAMPLE]}}
 
@@ -126,7 +126,7 @@ class ClassificationView(BaseModel):
 
 
 class ClassificationPage(BaseModel):
-    """Customers in the order of the list."""
+    """Page of customers in the order of the list."""
 
     model_config = {
         "json_schema_extra": {"examples": [{"items": [EXAMPLE], "next": "NDMwLjEgYy0xMDQy"}]}
@@ -137,7 +137,7 @@ class ClassificationPage(BaseModel):
 
 
 class ClassificationDetail(BaseModel):
-    """One customer, with the history of changes and of grades set by hand, newest first."""
+    """Customer with the history of changes and of grades set by hand, newest first."""
 
     model_config = {
         "json_schema_extra": {
@@ -151,7 +151,7 @@ class ClassificationDetail(BaseModel):
 
 
 class SetGrade(BaseModel):
-    """A grade set by a person, with why and until when."""
+    """Grade set by a person, with its reason and its end."""
 
     model_config = {
         "json_schema_extra": {
@@ -166,7 +166,7 @@ class SetGrade(BaseModel):
 
 
 class PolicyIn(BaseModel):
-    """A new policy: all of it, and why."""
+    """Complete new policy with its reason."""
 
     model_config = {
         "json_schema_extra": {
@@ -183,14 +183,14 @@ class PolicyIn(BaseModel):
 
 
 def example(answer: Any) -> dict[int | str, dict[str, Any]]:
-    """For the OpenAPI document: what a route without a named answer may say."""
+    """Returns an example response for the OpenAPI document, for routes without a response model."""
     return {200: {"content": {"application/json": {"example": answer}}}}
 
 
 def add_value_routes(
     app: FastAPI, lists: ClassificationQueries, decisions: Decisions, tokens: Tokens, clock: Clock
 ) -> None:
-    """Add `/v1/lists/...`, `/v1/standings/...`, `/v1/grades/...` and `/v1/value/...`."""
+    """Adds `/v1/lists/...`, `/v1/standings/...`, `/v1/grades/...` and `/v1/value/...`."""
     reads = APIRouter(prefix="/v1", dependencies=[Depends(require(tokens, "customers:read"))])
     decides = APIRouter(prefix="/v1", dependencies=[Depends(require(tokens, "admin"))])
     _add_reads(reads, lists, decisions)
@@ -202,19 +202,19 @@ def add_value_routes(
 def _add_reads(router: APIRouter, lists: ClassificationQueries, decisions: Decisions) -> None:
     @router.get("/lists/potential-high-value")
     async def potential(cursor: Cursor = None, limit: Limit = 50) -> ClassificationPage:
-        """Potential high-value customers: not VIP, but worth most in the time to come."""
+        """Lists potential high-value customers: not VIP, greatest expected future value first."""
         rows = await lists.potential(_after(cursor), limit + 1)
         return _page(rows, limit, "worth")
 
     @router.get("/lists/win-back")
     async def win_back(cursor: Cursor = None, limit: Limit = 50) -> ClassificationPage:
-        """Win-back candidates: churned, those who brought most money first, with why they left."""
+        """Lists churned customers with their cause of leaving, greatest net spend first."""
         rows = [_with_cause(row) for row in await lists.win_back(_after(cursor), limit + 1)]
         return _page(rows, limit, "net_spent")
 
     @router.get("/standings/{customer_id:path}")
     async def standing(customer_id: CustomerId) -> ClassificationDetail:
-        """A customer's standing and its history."""
+        """Returns a customer's classification and its history."""
         row = await lists.one(customer_id)
         if row is None:
             raise HTTPException(404, f"nothing is said yet of a customer {customer_id!r}")
@@ -226,17 +226,17 @@ def _add_reads(router: APIRouter, lists: ClassificationQueries, decisions: Decis
 
     @router.get("/value/counts", responses=example(COUNTS))
     async def counts() -> dict[str, dict[str, int]]:
-        """Customers by grade, tier, state, RFM cell and quality flag."""
+        """Counts customers by grade, tier, behaviour, lifecycle, RFM cell and quality flag."""
         return await lists.counts()
 
     @router.get("/value/quality-flags", responses=example(MEANINGS))
     async def flags() -> dict[str, str]:
-        """What each quality flag means."""
+        """Returns the meaning of each quality flag."""
         return MEANINGS
 
     @router.get("/value/policy", responses=example(POLICY))
     async def policy() -> dict[str, Any]:
-        """The policy in force (the defaults where none was ever saved) and its versions."""
+        """Returns the policy in force (the defaults where none was saved) and its versions."""
         versions = await decisions.policies()
         current = policies.stored(versions[0]["policy"]) if versions else policies.ValuePolicy()
         kept = [{**v, "policy": msgspec.json.decode(v["policy"])} for v in versions]
@@ -251,15 +251,16 @@ def _with_cause(row: dict[str, Any]) -> dict[str, Any]:
 def _add_decisions(router: APIRouter, decisions: Decisions, clock: Clock) -> None:
     @router.put("/value/policy", responses=example({"version": 2}))
     async def save(given: Annotated[PolicyIn, Body()]) -> dict[str, int]:
-        """Put other thresholds in force, without a redeploy; what is left out has its default.
-        The next look at each customer uses them, and everybody is looked at within minutes."""
+        """Puts new thresholds in force without a redeploy; omitted ones have their defaults.
+
+        The next assessment of each customer uses them; all are assessed within minutes."""
         policy = policies.parse(msgspec.json.encode(given.policy))
         text = msgspec.json.encode(policy).decode()
         return {"version": await decisions.save_policy(text, given.reason, clock.now())}
 
     @router.put("/grades/{customer_id:path}", status_code=204)
     async def set_grade(customer_id: CustomerId, given: SetGrade) -> Response:
-        """Set a customer's grade by hand until it expires."""
+        """Sets a customer's grade by hand until it expires."""
         now = clock.now()
         if not now < given.expires_at <= now + timedelta(days=OVERRIDE_DAYS_MAX):
             raise Invalid("expires_at", f"lies within the next {OVERRIDE_DAYS_MAX} days")
@@ -268,7 +269,7 @@ def _add_decisions(router: APIRouter, decisions: Decisions, clock: Clock) -> Non
 
     @router.delete("/grades/{customer_id:path}", status_code=204)
     async def end_grade(customer_id: CustomerId) -> Response:
-        """Let the rules decide again."""
+        """Ends a grade set by hand: the rules decide again."""
         if not await decisions.end_grade(customer_id, clock.now()):
             raise HTTPException(404, f"no grade of {customer_id!r} is set by hand")
         return Response(status_code=204)

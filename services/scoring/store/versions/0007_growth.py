@@ -1,4 +1,4 @@
-"""A stored policy no longer says from when on youth alone counts as growing: nothing does."""
+"""Removes `mature_days` from stored policies: youth alone no longer counts as growing."""
 
 from alembic import op
 
@@ -9,7 +9,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Drop the key from every version of the policy."""
+    """Drops the key from every version of the policy."""
     op.execute(
         "UPDATE scoring.value_policy SET policy = (policy::jsonb - 'mature_days')::text "
         "WHERE policy::jsonb ? 'mature_days'"
@@ -17,4 +17,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Without the key, the version before has its default."""
+    """Does nothing: without the key, the previous release uses its default."""
