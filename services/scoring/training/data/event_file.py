@@ -204,8 +204,7 @@ class EventFile:
         return frame.with_columns(event_type=kind)
 
     def _value(self, role: str, part: pl.DataFrame) -> pl.Expr:
-        """Return the column unchanged where its type is right for numbers or times, else as
-        text."""
+        """Return the column unchanged if its type suits numbers or times, else as text."""
         if role in {"ts", "amount", "quantity", "unit_price", "score"}:
             kind = part.schema[self._columns[role]]
             if kind not in {pl.String, pl.Categorical}:

@@ -90,8 +90,10 @@ class EventTable:
         yield self
 
     def fingerprint(self, until: float) -> str:
-        """Return 16 hex digits over ids and all columns before `until`: a fingerprint of the
-        data."""
+        """Return 16 hex digits over ids and all columns before `until`.
+
+        They identify the data that a model saw.
+        """
         return f"{mark(self, until):016x}"
 
 

@@ -127,10 +127,10 @@ class Order:
 def instants(
     given: pl.Series, row: pl.Series, order: DateOrder | None, now: datetime | None
 ) -> pl.Series:
-    """Parse to Datetime[us] in UTC without a zone; `now`: times later than AHEAD after it are
-    refused.
+    """Parse to Datetime[us] in UTC without a zone.
 
-    `now=None`: no time is too late. Raises Invalid naming the first row without a time.
+    `now`: times later than AHEAD after it are refused; None: no time is too late. Raises Invalid
+    naming the first row without a time.
     """
     found = _parsed(given, order)
     years = found.dt.year()
