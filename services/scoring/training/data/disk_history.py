@@ -127,7 +127,7 @@ class DiskHistory:
 
     @property
     def files(self) -> list[Path]:
-        """The files of the pieces that have a customer; other processes read them by `table_of`."""
+        """Return the files of non-empty pieces; other processes read them by `table_of`."""
         return [file for file in self._files if pq.read_metadata(file).num_rows]
 
     def tables(self) -> Iterator[EventTable]:

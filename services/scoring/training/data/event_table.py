@@ -63,9 +63,10 @@ class EventTable:
         return EventColumns(*(getattr(self.events, name)[first:last] for name in names))
 
     def next_purchases(self, start: float, end: float) -> NDArray[np.float64]:
-        """Time of each customer's first purchase in [start, end): float64[customers], unix seconds.
+        """Return each customer's first purchase time in [start, end), unix seconds; +inf without
+        one.
 
-        +inf without one.
+        float64[customers].
         """
         window = self.between(start, end)
         bought = window.kind == Kind.PURCHASE
@@ -75,14 +76,14 @@ class EventTable:
         return found
 
     def first_purchases(self) -> NDArray[np.float64]:
-        """Time of each customer's first purchase, unix seconds; +inf without one."""
+        """Return each customer's first purchase time, unix seconds; +inf without one."""
         first = np.full(len(self.customers), np.inf)
         purchase = self.events.kind == Kind.PURCHASE
         np.minimum.at(first, self.events.row[purchase], self.events.time[purchase])
         return first
 
     def contract_ends(self, start: float, end: float) -> NDArray[np.bool_]:
-        """bool[customers]: in [start, end) a contract ended and none was activated again."""
+        """Return bool[customers]: a contract ended in [start, end) and none was activated again."""
         return contracts.ends(self.between(start, end), len(self.customers))
 
     def tables(self) -> "Iterator[EventTable]":
@@ -98,7 +99,7 @@ class EventTable:
 
 
 def has_contracts(table: EventTable) -> bool:
-    """Whether any contract was ever activated."""
+    """Return whether any contract was ever activated."""
     return bool(np.any(table.events.kind == Kind.CONTRACT_ACTIVATED))
 
 
@@ -257,6 +258,6 @@ def batch_of_frame(frame: pl.DataFrame) -> EventBatch:
 
 
 def _hashes(words: Sequence[str | None]) -> NDArray[np.uint64]:
-    """The kernel's stable hash of each word; 0 for none."""
+    """Return the kernel's stable hash of each word; 0 for none."""
     known: dict[str | None, int] = {w: stable_hash(w) for w in set(words) if w is not None}
     return np.fromiter((known.get(word, 0) for word in words), np.uint64, len(words))

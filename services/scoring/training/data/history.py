@@ -22,7 +22,8 @@ class History(Protocol):
         ...
 
     def first_purchases(self) -> NDArray[np.float64]:
-        """Time of each customer's first purchase in any order, unix seconds; +inf without one."""
+        """Return each customer's first purchase time, in any order, unix seconds; +inf without
+        one."""
         ...
 
     def fingerprint(self, until: float) -> str:

@@ -106,7 +106,7 @@ class Panel:
         return self.between(0, kept)
 
     def between(self, first: int, last: int) -> "Panel":
-        """The rows of cutoffs[first:last]."""
+        """Return the rows of cutoffs[first:last]."""
         start, stop = np.searchsorted(self.at, [first, last], side="left")
         return replace(
             self,
@@ -122,7 +122,7 @@ class Panel:
         )
 
     def only(self, chosen: Sequence[int]) -> "Panel":
-        """The rows of the cutoffs at these ascending indices."""
+        """Return the rows of the cutoffs at these ascending indices."""
         found = self.where(np.isin(self.at, chosen))
         return replace(
             found,
@@ -131,7 +131,7 @@ class Panel:
         )
 
     def where(self, rows: Bools) -> "Panel":
-        """The rows under a mask, of the same cutoffs."""
+        """Return the rows under a mask, of the same cutoffs."""
         return replace(
             self,
             x=self.x[rows],
@@ -145,10 +145,10 @@ class Panel:
         )
 
     def subset(self, name: str) -> Bools:
-        """Which rows belong to one of SUBSETS.
+        """Return which rows belong to one of SUBSETS.
 
-        `ge2`: at least two purchase days. `active`: the last purchase is within one horizon,
-        where warnings are decided and the long-gone cannot flatter the ranking.
+        `ge2`: at least two purchase days. `active`: the last purchase is within one horizon, where
+        warnings are decided and customers gone long ago cannot improve the ranking.
         """
         if name == "all":
             return np.ones(len(self), dtype=np.bool_)
