@@ -23,8 +23,7 @@ class Registered(Protocol):
 
 
 class Background:
-    """Background of the serving model; empty for a version that does not serve (as for the
-    rule)."""
+    """Background of the serving model; empty for other versions (the rule has none)."""
 
     def __init__(
         self, serving: Callable[[], Awaitable[Registered | None]], artefacts: ArtefactStore
