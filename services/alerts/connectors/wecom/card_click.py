@@ -90,7 +90,7 @@ class HandleCardClick:
 def key_of(click: Click) -> str:
     """Return a key that is the same for each repetition of a click.
 
-    It consists of member, time and button, as WeCom advises.
+    It consists of member, time, card and button (WeCom's advice: who, when, what).
     """
     parts = (click.user_id, click.created_at, click.task_id, click.event_key)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
