@@ -63,10 +63,9 @@ class EventTable:
         return EventColumns(*(getattr(self.events, name)[first:last] for name in names))
 
     def next_purchases(self, start: float, end: float) -> NDArray[np.float64]:
-        """Return each customer's first purchase time in [start, end), unix seconds; +inf without
-        one.
+        """Return each customer's first purchase time in [start, end): float64[customers].
 
-        float64[customers].
+        Unix seconds; +inf without one.
         """
         window = self.between(start, end)
         bought = window.kind == Kind.PURCHASE

@@ -22,8 +22,10 @@ class History(Protocol):
         ...
 
     def first_purchases(self) -> NDArray[np.float64]:
-        """Return each customer's first purchase time, in any order, unix seconds; +inf without
-        one."""
+        """Return each customer's first purchase time, unix seconds; +inf without one.
+
+        Customers are in any order.
+        """
         ...
 
     def fingerprint(self, until: float) -> str:
