@@ -240,8 +240,7 @@ def gather(
 ) -> Piece:
     """Collect the rows of one table's customers, each with its arm; may be empty.
 
-    The weight is 1, or 0 for customers with an ended contract: it is known that they are gone.
-    Which customers are drawn depends on their ids alone, not on the others in the table.
+    Weight 0 where a customer's contract is known to have ended, else 1. Draws by id alone.
     """
     treatments = treatments_of(asked.treated, table.customers)
     first = table.first_purchases()
