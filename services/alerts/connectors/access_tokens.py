@@ -1,8 +1,8 @@
-"""Access tokens of CRMs: asked for once, shared by all processes, never more often than allowed.
+"""Obtains access tokens of CRMs: requested once, shared by all processes, within vendors' limits.
 
-What it is for: vendors count token requests (Zoho 10 in 10 minutes, Fxiaoke 10 a minute and never
-two at once). Who needs a new token takes a turn in PostgreSQL; whoever has the turn asks, the
-others wait for what it gets. A token is stored sealed and never logged.
+Vendors limit token requests (Zoho 10 in 10 minutes, Fxiaoke 10 a minute and never two at once). A
+process that needs a new token takes a lease in PostgreSQL; the holder requests the token, the
+others wait for its result. A token is stored encrypted and never logged.
 """
 
 import asyncio
@@ -19,22 +19,22 @@ from services.alerts.delivery.core.retry import Answer
 from shared.runtime.clock import Clock
 
 WAIT_S: Final = 0.2
-"""Between two looks for the token that another process is asking for."""
+"""Seconds between two checks for the token that another process is requesting."""
 
 TURN_S: Final = 20.0
-"""How long a turn is kept for a process that may have ended: more than one request takes."""
+"""Seconds of a lease, in case its process has ended: more than one request takes."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestPace:
-    """How often a vendor lets us ask."""
+    """How often a vendor lets us request a token."""
 
     requests_max: int
     window_s: float
 
 
 Asking = Callable[[], Awaitable[tuple[str, float] | Answer]]
-"""Asks the vendor: a token and its seconds, or why there is none."""
+"""Requests a token from the vendor: the token and its seconds, or why there is none."""
 
 
 class Access:
@@ -56,7 +56,7 @@ class Access:
         self._alone = asyncio.Lock()
 
     async def token(self, since: datetime | None = None) -> str | Answer:
-        """A token obtained at or after `since`; an answer where there is none to be had."""
+        """Return a token obtained at or after `since`; an answer where none is available."""
         if self._token is not None and self._token.serves(self._clock.now(), since):
             return self._token.value
         async with self._alone:
@@ -91,7 +91,7 @@ class Access:
             begun = self._clock.now()
             got = await self._asking()
             if isinstance(got, Answer):
-                # A token request changes nothing there: it may always be made again.
+                # A token request changes nothing at the vendor: it may always be repeated.
                 return got if got.result == "endpoint_dead" else _later(got)
             value, seconds = got
             token = Token(value, self._clock.now(), begun + timedelta(seconds=seconds))

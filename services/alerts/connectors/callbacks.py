@@ -1,4 +1,4 @@
-"""What the callbacks of all vendors share: their parts, one refusal."""
+"""Parts that the callbacks of all vendors share, and the one refusal."""
 
 import asyncio
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from shared.runtime.clock import Clock
 
 
 class CardKeeper(Protocol):
-    """Shows on a card what was said."""
+    """Shows the owner's answer on a card."""
 
     async def answered(
         self, endpoint: Endpoint, member: str, response_code: str, said: str
@@ -32,30 +32,30 @@ class CardKeeper(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackContext:
-    """Where callbacks arrive."""
+    """What callbacks need of the service."""
 
     engine: AsyncEngine
     endpoints: EndpointFinder
     looks: Polls
     rung: asyncio.Event
-    """Wakes the loop that looks for changes."""
+    """Wakes the loop that polls for changes."""
     take_click: HandleCardClick
     cards: CardKeeper
     clock: Clock
 
     async def endpoint(self, endpoint_id: str, kind: str) -> Endpoint:
-        """The endpoint of this kind; refused where there is none."""
+        """Return the endpoint of this kind; refuse the request where there is none."""
         async with unit_of_work(self.engine) as work:
             try:
                 found = await self.endpoints.find(work, endpoint_id)
             except Invalid:
-                found = None  # its secrets cannot be opened: nothing can be verified
+                found = None  # its secrets cannot be decrypted: nothing can be verified
         if found is None or found.kind != kind:
             raise HTTPException(403, "not a callback of ours")
         return found
 
 
 def refused(endpoint: Endpoint) -> HTTPException:
-    """For what did not prove where it comes from."""
+    """Return the refusal of a request that did not prove its origin."""
     metrics.WAY_BACK.labels(endpoint.id, "refused").inc()
     return HTTPException(403, "not a callback of ours")

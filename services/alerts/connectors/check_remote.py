@@ -1,7 +1,7 @@
-"""Asks a CRM to describe itself before an endpoint is saved, and compares the mapping with that.
+"""Compares an endpoint's mapping with the CRM's own description before the endpoint is saved.
 
-What it is for: a field that the CRM does not have is found by the administrator who names it,
-not by the first task. Only CRMs that keep records describe themselves.
+So a field that the CRM does not have is found by the administrator who names it, not by the first
+task. Only CRMs that keep records describe themselves.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -29,24 +29,24 @@ DESCRIBED: Final = frozenset({"zoho", "fxiaoke"})
 
 
 class NoTokens:
-    """Keeps no token: an endpoint that is not saved yet shares none."""
+    """A token store that keeps nothing: an endpoint that is not saved yet shares no token."""
 
     async def read(self, endpoint_id: str, version: int) -> Token | None:
-        """There is none."""
+        """Return None: there is no token."""
         return None
 
     async def take_turn(
         self, endpoint_id: str, now: datetime, until: datetime, since: datetime, most: int
     ) -> TokenLease:
-        """Nobody else asks."""
+        """Always grant the lease: no other process requests a token."""
         return "mine"
 
     async def end_turn(self, endpoint_id: str, version: int, token: Token | None) -> None:
-        """Nothing is kept."""
+        """Keep nothing."""
 
 
 class Described:
-    """Checks the mappings of endpoints."""
+    """Checks the mappings of endpoints against the CRM."""
 
     def __init__(
         self,
@@ -61,10 +61,10 @@ class Described:
         self._check = check
 
     async def __call__(self, endpoint: Endpoint, given: Mapping[str, str] | None = None) -> None:
-        """Invalid, naming the field, unless the CRM has all that the endpoint's config names.
+        """Raise Invalid, naming the field, unless the CRM has all that the endpoint's config names.
 
-        `given`: the secrets of a new endpoint; None: it has its own. Whether it may be spoken to
-        at all is looked at first: no secret leaves for an address that is refused.
+        `given`: the secrets of a new endpoint; None: it has its own. Whether the endpoint may be
+        called at all is checked first: no secret is sent to an address that is refused.
         """
         if endpoint.kind not in SECRETS:
             return

@@ -13,7 +13,7 @@ from shared.runtime.clock import Clock
 
 @dataclass(frozen=True, slots=True)
 class ConnectorContext:
-    """One HTTP client, one clock, and what the processes share in tables."""
+    """One HTTP client, one clock, and the tables that the processes share."""
 
     http: Http
     clock: Clock

@@ -1,6 +1,6 @@
 """Makes the connectors of CRMs from their endpoints, and checks that they can be made.
 
-What it is for: the one place that knows which secret and which address each of them needs.
+The only place that knows which secret and which address each of them needs.
 """
 
 from collections.abc import Collection, Mapping
@@ -36,30 +36,33 @@ CrmConnector = RecordConnector | WecomApp | WecomBot
 
 
 class UnusableConnector:
-    """Stands for an endpoint whose stored config or secrets are none any more, as after an
-    upgrade: it is switched off with the reason, and what waits for it waits."""
+    """Replaces the connector of an endpoint with stored config or secrets that are not usable.
+
+    That can happen after an upgrade. The endpoint is switched off with the reason; its messages
+    wait.
+    """
 
     def __init__(self, why: str) -> None:
         self._why = why
 
     async def send(self, message: Leased, at: datetime) -> Answer:
-        """Nothing is sent."""
+        """Return the reason; nothing is sent."""
         return Answer("endpoint_dead", error=self._why)
 
     async def find(self, message: Leased, at: datetime) -> Answer | None:
-        """Nobody can be asked."""
+        """Return the reason; no system can be searched."""
         return Answer("endpoint_dead", error=self._why)
 
     async def refresh(self, since: datetime) -> Answer | None:
-        """There is no token."""
+        """Return the reason; there is no token."""
         return Answer("endpoint_dead", error=self._why)
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no resource is held."""
 
 
 def made(endpoint: Endpoint, shared: ConnectorContext) -> CrmConnector | UnusableConnector:
-    """The connector of an endpoint; one that says why there is none, where it cannot be made."""
+    """Return the connector of an endpoint; where it cannot be made, one that reports why."""
     try:
         return make(endpoint, shared)
     except Invalid as wrong:
@@ -67,7 +70,7 @@ def made(endpoint: Endpoint, shared: ConnectorContext) -> CrmConnector | Unusabl
 
 
 def make(endpoint: Endpoint, shared: ConnectorContext) -> CrmConnector:
-    """The connector of an endpoint that `check` has passed; Invalid where it cannot be made."""
+    """Make the connector of an endpoint that `check` accepted; raise Invalid if it cannot be."""
     config = read_config(endpoint.kind, endpoint.config)
     for name in sorted(SECRETS[endpoint.kind]):
         _secret(endpoint, name, shared)
@@ -99,9 +102,9 @@ def make(endpoint: Endpoint, shared: ConnectorContext) -> CrmConnector:
 
 
 def check(kind: str, url: str | None, config: Mapping[str, Any], secrets: Collection[str]) -> None:
-    """Invalid, naming the field, unless a connector can be made of this.
+    """Raise Invalid, naming the field, unless a connector can be made of this.
 
-    `secrets`: the names of those that are there.
+    `secrets`: the names of the existing ones.
     """
     if url is not None:
         raise Invalid("url", f"a {kind} endpoint takes none: its addresses are in `config`")
@@ -114,7 +117,7 @@ def check(kind: str, url: str | None, config: Mapping[str, Any], secrets: Collec
 
 
 def check_secret(kind: str, name: str, value: str) -> None:
-    """Invalid, without the value, where a secret cannot be what its name says."""
+    """Raise Invalid, without the value, where a secret cannot be what its name states."""
     if not value.strip():
         raise Invalid(f"secrets.{name}", "must not be empty")
     if (kind, name) == ("wecom_app", "callback_aes_key"):
@@ -144,7 +147,7 @@ async def _ask(
     config: ZohoConfig | FxiaokeConfig | WecomAppConfig,
     shared: ConnectorContext,
 ) -> tuple[str, float] | Answer:
-    """Ask the vendor for an access token, with the secrets that stand now."""
+    """Request an access token from the vendor, with the current secrets."""
     secrets = [_secret(endpoint, name, shared) for name in sorted(SECRETS[endpoint.kind])]
     match config:
         case ZohoConfig():

@@ -1,8 +1,8 @@
-"""Looks at CRMs for what owners did with their tasks, and gives the verdicts.
+"""Polls CRMs for what owners did with their tasks, and records the verdicts.
 
-The only way by which a CRM's record becomes a verdict, whoever rang: a notification only makes
-the next look come sooner, so that nothing is believed that was not read, and a notification that
-never came costs minutes and loses nothing. The same change read twice changes nothing.
+This is the only way from a CRM's record to a verdict: a notification only makes the next poll come
+sooner, so that nothing is believed that was not read, and a lost notification costs minutes and
+loses nothing. Reading the same change twice changes nothing.
 """
 
 import asyncio
@@ -36,23 +36,24 @@ from shared.runtime.isolation import ItemIsolation
 from shared.runtime.service import Stop
 
 KINDS: Final = frozenset({"zoho", "fxiaoke"})
-"""Endpoints that can be asked what changed."""
+"""Kinds of endpoints that can be polled for changes."""
 
 OVERLAP: Final = timedelta(minutes=2)
-"""Read again before the mark: for the CRM's clock and for records that its index shows late."""
+"""Span before the mark that is read again: for the CRM's clock and for records that its index shows
+late."""
 
 LEASE: Final = timedelta(minutes=2)
-"""How long a look is left to its process; 25 pages in 15 s each would be slow already."""
+"""How long a process holds a poll; 25 pages in 15 s each would be slow already."""
 
 POLL_S: Final = 5.0
-"""How often it is seen whether a look is due that nobody in this process announced."""
+"""Seconds between checks for a due poll that no event in this process announced."""
 
 AT_ONCE_MAX: Final = 4
-"""Looks under way at once in one process: few connections to PostgreSQL, yet a slow CRM leaves
-room for the others."""
+"""Polls under way at once in one process: few connections to PostgreSQL, yet a slow CRM leaves
+capacity for the others."""
 
 DRAIN_S: Final = 5.0
-"""How long looks under way may take once the service is to end; it has 8 s in all."""
+"""Seconds that polls under way may take once the service is to end; it has 8 s in all."""
 
 NAME: Final = "looks"
 
@@ -68,14 +69,14 @@ class Sendable(Protocol):
 
 
 class Readers(Protocol):
-    """The reader of an endpoint's changes, and how often to look."""
+    """The reader of an endpoint's changes, and how often to poll."""
 
     def reader(self, endpoint: Endpoint) -> ChangeReader: ...
     def every_s(self, endpoint: Endpoint) -> float: ...
 
 
 class PollChanges:
-    """The loop: one per process, safe beside others'."""
+    """The polling loop: one per process, safe beside those of others."""
 
     def __init__(  # noqa: PLR0913 (wiring: each is one collaborator)
         self,
@@ -111,11 +112,11 @@ class PollChanges:
         self._health.ended(NAME)
 
     async def turn(self) -> None:
-        """Make every look that is due. Raises Transient when PostgreSQL is not there."""
+        """Make every poll that is due. Raises Transient when PostgreSQL cannot be reached."""
         async with unit_of_work(self._engine) as work:
             endpoints = await self._endpoints.sendable(work)
         at_once = asyncio.Semaphore(AT_ONCE_MAX)
-        # Side by side, each to its end: one CRM that is slow or away delays no other.
+        # Concurrently, each to its end: one CRM that is slow or unreachable delays no other.
         ended = await asyncio.gather(
             *(self._one(each, at_once) for each in endpoints if each.kind in KINDS),
             return_exceptions=True,
@@ -125,7 +126,10 @@ class PollChanges:
                 raise trouble
 
     async def _turn_or(self, stop: Stop) -> None:
-        """A turn; one that lasts when the service is to end is given up, and made by another."""
+        """Run one iteration; one that is under way when the service ends is abandoned.
+
+        Another process makes it.
+        """
         turn, stopping = asyncio.create_task(self.turn()), asyncio.create_task(stop.wait())
         try:
             await asyncio.wait({turn, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -147,8 +151,10 @@ class PollChanges:
                 self._health.beat(NAME)
 
     async def _with_care(self, endpoint: Endpoint, look: Poll, now: datetime) -> None:
-        """A look on which process after process ends is set aside: of each endpoint by itself,
-        since they are made side by side."""
+        """Run a poll in isolation: one on which several processes end is set aside.
+
+        Each endpoint is isolated by itself, since polls run concurrently.
+        """
 
         async def do(_: Sequence[str]) -> None:
             try:
@@ -157,7 +163,7 @@ class PollChanges:
                 log.warning("cannot look", endpoint=endpoint.id, trouble=str(wrong))
             except Transient:
                 raise
-            except Exception:  # a fault that this CRM's answers bring out: the others go on
+            except Exception:  # a fault caused by this CRM's answers: the other polls continue
                 metrics.LOOKS.labels(endpoint.id, "failed").inc()
                 log.exception("look met a fault", endpoint=endpoint.id)
 
@@ -181,7 +187,7 @@ class PollChanges:
     async def _watched(
         self, endpoint: Endpoint, reader: ChangeReader, look: Poll, now: datetime
     ) -> datetime | None:
-        """Until when the CRM tells of changes, after renewing that if it is time."""
+        """Return until when the CRM notifies us of changes, after renewing that if necessary."""
         asked = await _with_token(reader, now, lambda: reader.watch(now, look.watched_until))
         if isinstance(asked, Answer):
             log.warning("no notifications", endpoint=endpoint.id, trouble=asked.error)
@@ -196,7 +202,7 @@ class PollChanges:
                 outcome = await self._give_one(endpoint, reader, record)
             except Transient:
                 raise
-            except Exception:  # a fault that this record brings out: the others are read
+            except Exception:  # a fault caused by this record: the others are read
                 outcome = "set_aside"
                 log.exception("record set aside", endpoint=endpoint.id, record=record.remote_id)
             if outcome is not None:
@@ -205,7 +211,7 @@ class PollChanges:
     async def _give_one(
         self, endpoint: Endpoint, reader: ChangeReader, record: CrmRecord
     ) -> str | None:
-        """What came of a record; None where it says nothing yet."""
+        """Record the verdict of a record and return the outcome; None without a verdict."""
         said = reader.said(record)
         if said is None:
             return None
@@ -220,7 +226,7 @@ class PollChanges:
 async def _with_token(
     reader: ChangeReader, at: datetime, step: Callable[[], Awaitable[T | Answer]]
 ) -> T | Answer:
-    """A step and, where it says that the token has ended, a new token and the step again."""
+    """Run a step; if the token has ended, renew the token and run the step again."""
     first = await step()
     if not isinstance(first, Answer) or first.result != "refresh_token":
         return first
@@ -229,7 +235,9 @@ async def _with_token(
 
 
 def _at(record: CrmRecord, now: datetime) -> datetime:
-    """When the record changed; not later than now, whatever the CRM's clock says: a mark in the
-    future would pass over what changes until then."""
+    """Return when the record changed; not later than now, whatever the CRM's clock shows.
+
+    A mark in the future would skip the changes until then.
+    """
     now_ms = now.timestamp() * 1000
     return datetime.fromtimestamp(min(max(record.modified_ms, 0), now_ms) / 1000, UTC)

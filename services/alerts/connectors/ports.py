@@ -1,4 +1,4 @@
-"""What connectors need of the world: token leases, owner tables, polls and callbacks."""
+"""Interfaces of connectors: token leases, owner tables, polls and callbacks."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +10,7 @@ from services.alerts.delivery.core.retry import Answer
 
 
 class TokenStore(Protocol):
-    """Where processes share the access tokens of CRMs."""
+    """Store in which processes share the access tokens of CRMs."""
 
     async def read(self, endpoint_id: str, version: int) -> Token | None: ...
     async def take_turn(
@@ -20,25 +20,25 @@ class TokenStore(Protocol):
 
 
 class OwnerTable(Protocol):
-    """Who an account owner is in each CRM."""
+    """Maps account owners to the users of each CRM."""
 
     async def remote(self, endpoint_id: str, owner_id: str) -> str | None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """A look at a CRM for changes that this process is to make."""
+    """A poll of a CRM for changes, to be made by this process."""
 
     since: datetime
     """Changes before it have been read."""
     until: datetime
-    """So long nobody else looks."""
+    """No other process polls until then."""
     watched_until: datetime | None
-    """Until when the CRM tells us of changes by itself."""
+    """Until when the CRM notifies us of changes by itself."""
 
 
 class Polls(Protocol):
-    """How far the changes of each CRM have been read, and when to look again."""
+    """How far the changes of each CRM have been read, and when to poll again."""
 
     async def begin(self, endpoint_id: str, now: datetime, until: datetime) -> Poll | None: ...
     async def end(self, endpoint_id: str, look: Poll, next_at: datetime) -> None: ...
@@ -46,7 +46,7 @@ class Polls(Protocol):
 
 
 class ChangeReader(Protocol):
-    """A connector of a CRM that keeps tasks as records and can be asked what became of them."""
+    """A connector of a CRM that keeps tasks as records and can be polled for their changes."""
 
     async def changes(self, since: datetime) -> list[CrmRecord] | Answer: ...
     def said(self, found: CrmRecord) -> VerdictRule | None: ...
@@ -55,13 +55,13 @@ class ChangeReader(Protocol):
 
 
 class MemberPace(Protocol):
-    """How much a member of a CRM may be sent now."""
+    """Rate at which a member of a CRM may be sent messages."""
 
     async def wait_s(self, endpoint_id: str, member: str, now: datetime) -> float: ...
 
 
 class Callbacks(Protocol):
-    """What has come back and was acted on."""
+    """Callbacks that have been received and acted on."""
 
     async def seen(self, endpoint_id: str, key: str) -> bool: ...
     async def note(self, endpoint_id: str, key: str, at: datetime) -> None: ...

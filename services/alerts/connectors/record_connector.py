@@ -1,8 +1,8 @@
-"""Sends tasks to a CRM that keeps them as records, and reads what became of them.
+"""Sends tasks to a CRM that keeps them as records, and reads the records' changes.
 
-What it is for: the one way of Zoho and Fxiaoke. Before a record is created it is looked for by
-our key, always: a request whose answer was lost, or a process that died between the request and
-its log, leaves no second task. A dialect says how the CRM is spoken to.
+Zoho and Fxiaoke share it. Before a record is created it is always searched for by our key: so a
+lost answer, or a process that died between the request and its log entry, leaves no second task. A
+dialect makes the CRM's requests and reads its answers.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,17 +33,17 @@ from services.alerts.delivery.ports import (
 )
 
 PAGES_MAX: Final = 25
-"""Pages of one look for changes; the rest waits for the next look, whose mark has moved."""
+"""Pages of one poll; the rest waits for the next poll, from a moved mark."""
 
 T = TypeVar("T")
 
 
 class UnusableToken(Exception):  # noqa: N818 (a word, like Invalid)
-    """What is kept as the access token is none."""
+    """Raised when what is kept as the access token is not one."""
 
 
 class Dialect(Protocol):
-    """How one CRM is spoken to. `token` is what `Access` gave."""
+    """Makes the requests of one CRM and reads its answers. `token` is what `Access` returned."""
 
     page: int
 
@@ -63,7 +63,7 @@ class Dialect(Protocol):
 
 
 class RecordConnector:
-    """Speaks with one endpoint."""
+    """Sends to one endpoint and reads from it."""
 
     def __init__(
         self,
@@ -83,9 +83,9 @@ class RecordConnector:
         return await answered(self._send(message))
 
     async def find(self, message: Leased, at: datetime) -> Answer | None:
-        """The answer of a create that was lost; None where there is no such record.
+        """Return the answer of a create that was lost; None where there is no such record.
 
-        Only a create is asked about: a change may be written twice.
+        Only a create is searched for: a change may be written twice.
         """
         if message.kind != OPENED:
             return None
@@ -95,15 +95,15 @@ class RecordConnector:
         return Answer("ok", remote_id=found.remote_id) if found else None
 
     async def refresh(self, since: datetime) -> Answer | None:
-        """Get an access token that was not there at `since`; an answer says why there is none."""
+        """Get an access token obtained after `since`; an answer states why there is none."""
         token = await answered(self._access.token(since))
         return token if isinstance(token, Answer) else None
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no resource is held."""
 
     async def changes(self, since: datetime) -> list[CrmRecord] | Answer:
-        """Records of ours that changed since then, oldest change first."""
+        """Return our records that changed since then, oldest change first."""
         found: list[CrmRecord] = []
         for page in range(PAGES_MAX):
             changed = partial(self._dialect.changed, since=since, offset=page * self._dialect.page)
@@ -116,18 +116,20 @@ class RecordConnector:
         return found
 
     def said(self, found: CrmRecord) -> VerdictRule | None:
-        """What the record says about its task."""
+        """Return the verdict rule that the record fits."""
         return rule_of(found.values, self.config.verdicts)
 
     async def watch(self, now: datetime, until: datetime | None) -> datetime | Answer | None:
-        """Ask to be told of changes, where that lasts `until`; until when now, or None where the
-        CRM tells nobody."""
+        """Request notifications of changes, where the present ones end at `until`.
+
+        Returns the new end, or None where the CRM sends no notifications.
+        """
         return None
 
     async def check(self) -> Answer | None:
-        """Compare the mapping with the CRM's own description; Invalid names what is wrong.
+        """Compare the mapping with the CRM's own description; raise Invalid naming what is wrong.
 
-        An answer says why the CRM did not describe itself.
+        An answer states why the CRM did not describe itself.
         """
         return await self.ask(self._dialect.describe, self._dialect.check)
 
@@ -139,7 +141,7 @@ class RecordConnector:
         if isinstance(found, Answer):
             return found
         if found is None:
-            # A task that ended before it could be created is none that anybody should see.
+            # A task that ended before it could be created need not be shown.
             return Answer("ok") if notice.type == CLOSED else await self._create(notice)
         if notice.type == OPENED:
             return Answer("ok", remote_id=found.remote_id)
@@ -177,14 +179,17 @@ class RecordConnector:
         return rows if isinstance(rows, Answer) else next(iter(rows), None)
 
     def _read_found(self, reply: Reply) -> list[CrmRecord] | Answer:
-        """A query changes nothing: where its answer was lost it may simply be made again."""
+        """Read the answer to a query: if it was lost, the query may be made again.
+
+        A query changes nothing.
+        """
         rows = self._dialect.read_found(reply)
         if isinstance(rows, Answer) and rows.result in {"ambiguous", "permanent"}:
             return _as_retry(rows)
         return rows
 
     async def ask(self, make: Callable[[str], Call], read: Callable[[Reply], T]) -> T | Answer:
-        """One request with the access token."""
+        """Send one request with the access token."""
         token = await self._access.token()
         if isinstance(token, Answer):
             return token

@@ -1,4 +1,4 @@
-"""Which connector speaks with which kind of endpoint, and one connector for each endpoint."""
+"""Maps kinds of endpoints to connectors, and keeps one connector for each endpoint."""
 
 import math
 from collections.abc import Callable, Collection, Mapping
@@ -24,10 +24,11 @@ from shared.kernel.errors import Invalid
 
 @dataclass(frozen=True, slots=True)
 class Kinds:
-    """How one kind of endpoint is checked and spoken with."""
+    """How one kind of endpoint is checked and connected."""
 
     check: Callable[[str | None, Mapping[str, Any], Collection[str]], None]
-    """`check(url, config, names of secrets)`: Invalid, naming the field, if it cannot work."""
+    """`check(url, config, names of secrets)`: raises Invalid, naming the field, if it cannot
+    work."""
     make: Callable[[Endpoint, ConnectorContext], Connector]
 
 
@@ -40,20 +41,20 @@ KINDS: Mapping[Kind, Kinds] = {
     "wecom_bot": Kinds(partial(factory.check, "wecom_bot"), factory.made),
     "wecom_app": Kinds(partial(factory.check, "wecom_app"), factory.made),
 }
-"""The table of contents of what can be connected."""
+"""All kinds of endpoints that can be connected."""
 
 
 NOT_HTTPS: Final = "must be https, unless EBBWATCH_ALERTS_DELIVERY_HTTPS_ONLY is false"
 
 
 def refused(endpoint: Endpoint, *, https_only: bool) -> str | None:
-    """Why an endpoint must not be spoken to, whatever it was when it was stored; None: it may."""
+    """Return why an endpoint must not be called, by the rules of now; None: it may."""
     plain = endpoint.plain() if https_only else None
     return None if plain is None else f"{plain}: {NOT_HTTPS}; then enable it"
 
 
 def check(endpoint: Endpoint, secrets: Collection[str], *, https_only: bool) -> None:
-    """Invalid, naming the field, unless an endpoint made of this can work."""
+    """Raise Invalid, naming the field, unless an endpoint made of this can work."""
     if endpoint.kind not in KINDS:
         raise Invalid("kind", f"must be one of {sorted(KINDS)}")
     if endpoint.kind != "webhook" and endpoint.payload != "full":
@@ -67,7 +68,7 @@ class Connectors:
     """Keeps one connector for each endpoint, as long as the endpoint does not change.
 
     A connector may hold what is costly to get, such as an access token; so it is shared by all
-    attempts of this process. `https_only`: an endpoint with any other address is not spoken to.
+    attempts of this process. `https_only`: an endpoint with any other address is not called.
     """
 
     def __init__(self, shared: ConnectorContext, *, https_only: bool) -> None:
@@ -76,7 +77,7 @@ class Connectors:
         self._made: dict[str, tuple[int, Connector]] = {}
 
     def of(self, endpoint: Endpoint) -> Connector:
-        """The connector of an endpoint as it is now."""
+        """Return the connector of an endpoint in its present version."""
         version, connector = self._made.get(endpoint.id, (None, None))
         if connector is None or version != endpoint.version:
             connector = self._make(endpoint)
@@ -92,27 +93,27 @@ class Connectors:
         return kind.make(endpoint, self.shared)
 
     def reader(self, endpoint: Endpoint) -> ChangeReader:
-        """What reads the changes of a CRM that keeps tasks as records."""
+        """Return the reader of the changes of a CRM that keeps tasks as records."""
         connector = self.of(endpoint)
         if not isinstance(connector, RecordConnector):
             raise Invalid("kind", f"{endpoint.kind} cannot be asked what changed")
         return connector
 
     def every_s(self, endpoint: Endpoint) -> float:
-        """Seconds between two looks at a CRM for changes."""
+        """Return the seconds between two polls of a CRM for changes."""
         connector = self.of(endpoint)
         return connector.config.sweep_s if isinstance(connector, RecordConnector) else math.inf
 
     async def answered(
         self, endpoint: Endpoint, member: str, response_code: str, said: str
     ) -> Answer:
-        """Show on a card what its owner said."""
+        """Show the owner's answer on a card."""
         connector = self.of(endpoint)
         if not isinstance(connector, WecomApp):
             raise Invalid("kind", f"{endpoint.kind} has no cards")
         return await connector.answered(member, response_code, said)
 
     async def close(self) -> None:
-        """Let go what the connectors hold."""
+        """Close all connectors."""
         for _, connector in self._made.values():
             await connector.close()

@@ -1,7 +1,7 @@
-"""What CRMs send to us: verified here, acted on by handlers.
+"""Routes for requests from CRMs: verified here, acted on by handlers.
 
-No API token: each vendor proves itself in its own way. An endpoint that does not exist and a
-proof that is wrong get the same answer, which tells nothing.
+No API token is used: each vendor proves its identity in its own way. An endpoint that does not
+exist and a wrong proof get the same answer, which reveals nothing.
 """
 
 from fastapi import FastAPI

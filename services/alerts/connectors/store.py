@@ -1,4 +1,4 @@
-"""What CRM connectors keep: owners, access tokens, how far changes have been read, callbacks.
+"""Tables of the CRM connectors: owners, access tokens, marks of polls, callbacks.
 
 Each statement is a transaction of its own: nothing here is part of a larger decision.
 """
@@ -19,17 +19,17 @@ from shared.kernel.errors import Invalid
 from shared.postgres.engine import unit_of_work
 
 CALLBACKS_KEPT = timedelta(days=1)
-"""How long a callback is known: WeCom repeats one for seconds, and refuses itself after 5 min."""
+"""How long a callback is remembered: WeCom repeats one for seconds, and refuses it after 5 min."""
 
 
 class OwnerRows:
-    """`alerts.endpoint_owner`."""
+    """Statements on `alerts.endpoint_owner`."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
     async def remote(self, endpoint_id: str, owner_id: str) -> str | None:
-        """Who an account owner is in the CRM behind an endpoint."""
+        """Return an account owner's id in the CRM of an endpoint."""
         async with unit_of_work(self._engine) as work:
             found = await work.driver.fetchval(
                 "SELECT remote_id FROM alerts.endpoint_owner "
@@ -40,7 +40,7 @@ class OwnerRows:
         return None if found is None else str(found)
 
     async def all_of(self, endpoint_id: str) -> dict[str, str]:
-        """The whole owner table of an endpoint."""
+        """Return the whole owner table of an endpoint."""
         async with unit_of_work(self._engine) as work:
             rows = await work.driver.fetch(
                 "SELECT owner_id, remote_id FROM alerts.endpoint_owner "
@@ -50,7 +50,7 @@ class OwnerRows:
         return {row["owner_id"]: row["remote_id"] for row in rows}
 
     async def replace(self, endpoint_id: str, owners: Mapping[str, str]) -> None:
-        """Give an endpoint this owner table instead of its own."""
+        """Replace the owner table of an endpoint."""
         async with unit_of_work(self._engine) as work:
             await work.driver.execute(
                 "DELETE FROM alerts.endpoint_owner WHERE endpoint_id = $1", endpoint_id
@@ -65,14 +65,14 @@ class OwnerRows:
 
 
 class TokenRows:
-    """`alerts.access_token`: the token is sealed, bound to its endpoint."""
+    """Statements on `alerts.access_token`: the token is encrypted, bound to its endpoint."""
 
     def __init__(self, engine: AsyncEngine, vault: Encryption) -> None:
         self._engine = engine
         self._vault = vault
 
     async def read(self, endpoint_id: str, version: int) -> Token | None:
-        """The token that was got for this version of the endpoint, if any."""
+        """Return the token obtained for this version of the endpoint, if any."""
         async with unit_of_work(self._engine) as work:
             row = await work.driver.fetchrow(
                 "SELECT key_id, sealed, obtained_at, expires_at FROM alerts.access_token "
@@ -85,14 +85,16 @@ class TokenRows:
         try:
             value = self._vault.open(_place(endpoint_id), row["key_id"], row["sealed"])
         except Invalid:
-            return None  # its key is gone: a new token is asked for, and sealed with today's key
+            return None  # its key is gone: a new token is requested, and encrypted with today's key
         return Token(value, row["obtained_at"], row["expires_at"])
 
     async def take_turn(
         self, endpoint_id: str, now: datetime, until: datetime, since: datetime, most: int
     ) -> TokenLease:
-        """The turn to ask for a token, kept until `until`, unless another process has it or
-        `most` have been asked for after `since`."""
+        """Take the lease to request a token, held until `until`.
+
+        Not granted if another process holds it, or `most` tokens have been requested after `since`.
+        """
         async with unit_of_work(self._engine) as work:
             await work.driver.execute(
                 "INSERT INTO alerts.access_token (endpoint_id) VALUES ($1) ON CONFLICT DO NOTHING",
@@ -119,7 +121,7 @@ class TokenRows:
         return "mine"
 
     async def end_turn(self, endpoint_id: str, version: int, token: Token | None) -> None:
-        """Give the turn back, with what was got."""
+        """Release the lease and store the token obtained."""
         async with unit_of_work(self._engine) as work:
             if token is None:
                 await work.driver.execute(
@@ -141,13 +143,13 @@ class TokenRows:
 
 
 class MemberRows:
-    """`alerts.member_pace`, at WeCom's limits."""
+    """Statements on `alerts.member_pace`, at WeCom's limits."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
     async def wait_s(self, endpoint_id: str, member: str, now: datetime) -> float:
-        """0, and one message of the member's is spent; else the seconds until there is one."""
+        """Take one message of the member's rate and return 0; else the seconds to wait."""
         async with unit_of_work(self._engine) as work:
             await work.driver.execute(
                 "INSERT INTO alerts.member_pace (endpoint_id, member, tokens, tokens_at) "
@@ -181,15 +183,15 @@ class MemberRows:
 
 
 class PollRows:
-    """`alerts.look`."""
+    """Statements on `alerts.look`."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
     async def begin(self, endpoint_id: str, now: datetime, until: datetime) -> Poll | None:
-        """The look that is due, which nobody else makes until `until`; None: none is due.
+        """Take the due poll, which no other process makes until `until`; None: none is due.
 
-        The first look of an endpoint reads what changes from now on.
+        The first poll of an endpoint reads changes from now on.
         """
         async with unit_of_work(self._engine) as work:
             await work.driver.execute(
@@ -208,7 +210,10 @@ class PollRows:
         return None if row is None else Poll(row["since"], until, row["watched_until"])
 
     async def end(self, endpoint_id: str, look: Poll, next_at: datetime) -> None:
-        """How far it has come, and when to look again; a hastened look stays hastened."""
+        """Store how far a poll has read, and when to poll again.
+
+        A poll that was hastened meanwhile stays so.
+        """
         async with unit_of_work(self._engine) as work:
             await work.driver.execute(
                 "UPDATE alerts.look SET since = greatest(since, $2), watched_until = $3, "
@@ -222,7 +227,7 @@ class PollRows:
             )
 
     async def hasten(self, endpoint_id: str, at: datetime) -> None:
-        """Look no later than `at`."""
+        """Poll no later than `at`."""
         async with unit_of_work(self._engine) as work:
             await work.driver.execute(
                 "UPDATE alerts.look SET next_at = least(next_at, $2) WHERE endpoint_id = $1",
@@ -232,13 +237,13 @@ class PollRows:
 
 
 class CallbackRows:
-    """`alerts.callback`."""
+    """Statements on `alerts.callback`."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
     async def seen(self, endpoint_id: str, key: str) -> bool:
-        """Whether it was acted on."""
+        """Return whether a callback was acted on."""
         async with unit_of_work(self._engine) as work:
             return bool(
                 await work.driver.fetchval(
@@ -249,7 +254,7 @@ class CallbackRows:
             )
 
     async def note(self, endpoint_id: str, key: str, at: datetime) -> None:
-        """It has been acted on. What is older than any repetition is forgotten."""
+        """Record that a callback was acted on, and delete records older than any repetition."""
         async with unit_of_work(self._engine) as work:
             await work.driver.execute(
                 "DELETE FROM alerts.callback WHERE endpoint_id = $1 AND seen_at < $2",

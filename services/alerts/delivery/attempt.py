@@ -1,7 +1,7 @@
-"""One attempt through any connector: look first where that is needed, renew a token once.
+"""Makes one attempt through any connector: find first where needed, renew a token once.
 
-What it is for: the order of a connector's steps, the bound of an attempt as a whole, and the end of
-a fault of ours: it is this one attempt's. It never decides when the next attempt is.
+It defines the order of a connector's steps and the bound of an attempt as a whole, and confines a
+fault of ours to this one attempt. When the next attempt is made is decided elsewhere.
 """
 
 import asyncio
@@ -20,8 +20,8 @@ from services.alerts.delivery.ports import (
 )
 
 STEPS_S = 0.5
-"""How much longer than one request all steps of an attempt together may take: enough for a
-single request to run into its own bound first, and to say so."""
+"""Seconds by which all steps of an attempt together may exceed one request: enough for a single
+request to reach its own bound first, and to report it."""
 
 
 log = structlog.get_logger(__name__)
@@ -29,21 +29,21 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class AttemptResult:
-    """What an attempt came to, and whether the next one must look before it creates."""
+    """The result of an attempt, and whether the next one must search before it creates."""
 
     answer: Answer
     uncertain: bool
     fault: bool = False
-    """It met a fault of ours, of whatever kind."""
+    """The attempt met a fault of ours, of any kind."""
 
 
 async def attempt(
     connectors: Connectors, endpoint: Endpoint, message: Leased, at: datetime, timeout_s: float
 ) -> AttemptResult:
-    """One attempt at `at` (UTC); `timeout_s` is the bound of a request.
+    """Make one attempt at `at` (UTC); `timeout_s` is the bound of a request.
 
-    Never raises: a fault that this message or this endpoint brings out is its answer, and all
-    others are sent.
+    Never raises: a fault that this message or this endpoint causes becomes its answer, and all
+    others are still sent.
     """
     try:
         return await _steps(connectors.of(endpoint), message, at, timeout_s)
@@ -63,7 +63,7 @@ async def _steps(
                 found = await _with_token(connector, at, lambda: connector.find(message, at))
                 if found is not None:
                     return AttemptResult(found, uncertain=found.result != "ok")
-            uncertain = True  # until the answer says otherwise
+            uncertain = True  # until the answer shows otherwise
             answer = await _with_token(connector, at, lambda: connector.send(message, at))
     except TimeoutError:
         late = Answer("ambiguous", error=f"not done within {timeout_s:g} s", throttled=True)
@@ -75,9 +75,9 @@ async def _steps(
 async def _with_token(
     connector: Connector, at: datetime, step: Callable[[], Awaitable[Answer | None]]
 ) -> Answer | None:
-    """A step and, where it says that the token has ended, a new token and the step again.
+    """Run a step; if the token has ended, renew the token and run the step again.
 
-    Once only: a token that is refused as soon as it is made is trouble of another kind.
+    Once only: if a new token is refused at once, the cause is another one.
     """
     first = await step()
     if first is None or first.result != "refresh_token":

@@ -1,7 +1,7 @@
-"""The sender's lanes: each endpoint has its own, so that none waits for another.
+"""The sender's endpoint queues: one per endpoint, so that none waits for another.
 
-What it is for: what is claimed and under way for each endpoint, and how much more may be. In
-memory only; the queue is in PostgreSQL.
+They hold what is claimed and under way for each endpoint, and decide how much more may be claimed.
+In memory only; the persistent queue is in PostgreSQL.
 """
 
 import asyncio
@@ -32,20 +32,20 @@ class EndpointQueue:
     waiting: deque[Leased] = field(default_factory=deque)
     under_way: dict[asyncio.Task[Attempted], Leased] = field(default_factory=dict)
     late: list[Leased] = field(default_factory=list)
-    """Whose lease has too little left for an attempt: they go back to the queue."""
+    """Deliveries with too little of the lease left for an attempt: they go back to the queue."""
 
     def wanted(self, now: datetime) -> int:
-        """How many more messages to claim at `now`."""
+        """Return how many more messages to claim at `now`."""
         state = self.breaker.state(now)
         if state != "closed":
             return int(state == "half_open" and not self.waiting and not self.under_way)
         free = self.width - len(self.under_way) - len(self.waiting)
         if self.endpoint.rate_per_s is not None:
-            return max(free, 0)  # what its rate grants leaves at once, or the rate would not hold
+            return max(free, 0)  # what the rate grants is sent at once, or the rate would not hold
         return CLAIM_MAX if len(self.waiting) < self.width else 0
 
     def startable(self, now: datetime, attempt_s: float) -> Iterator[Leased]:
-        """Messages to start now, taken from those that wait."""
+        """Yield the messages to start now, removed from the waiting ones."""
         state = self.breaker.state(now)
         room = {"closed": self.width, "half_open": 1, "open": 0}[state] - len(self.under_way)
         while self.waiting and room > 0:
@@ -57,16 +57,19 @@ class EndpointQueue:
                 self.late.append(message)
 
     def ended(self, task: asyncio.Task[Attempted]) -> Attempted:
-        """An attempt that has ended, told to the breaker; raises what it raised (a bug)."""
+        """Report an ended attempt to the breaker and return it; raises what it raised (a bug)."""
         del self.under_way[task]
         attempted = task.result()
-        ok = attempted.answer.result in {"ok", "permanent"}  # it answered, if only to refuse one
+        ok = attempted.answer.result in {
+            "ok",
+            "permanent",
+        }  # the receiver answered, even if it refused a message
         self.breaker = self.breaker.record(attempted.ended_at, ok=ok)
         return attempted
 
 
 class EndpointQueues:
-    """The lanes of one process. `width_max`: of every lane."""
+    """The endpoint queues of one process. `width_max` bounds each of them."""
 
     def __init__(self, width_max: int) -> None:
         self._width_max = width_max
@@ -76,13 +79,13 @@ class EndpointQueues:
         return iter(self._lanes.values())
 
     def get(self, endpoint_id: str) -> EndpointQueue | None:
-        """The lane of an endpoint; None where it may not be sent to."""
+        """Return the queue of an endpoint; None where the endpoint may not be sent to."""
         return self._lanes.get(endpoint_id)
 
     def update(self, endpoints: Sequence[Endpoint]) -> list[Leased]:
-        """Lanes for exactly these endpoints; returns what waited for others.
+        """Keep queues for exactly these endpoints; return what waited for others.
 
-        A lane that has requests under way stays until they end.
+        A queue that has requests under way stays until they end.
         """
         back: list[Leased] = []
         kept = {endpoint.id: endpoint for endpoint in endpoints}
@@ -99,7 +102,7 @@ class EndpointQueues:
         return back
 
     def opened(self, now: datetime) -> list[Leased]:
-        """What cannot be sent now, taken out: it goes back to the queue."""
+        """Remove and return what cannot be sent now: it goes back to the queue."""
         back: list[Leased] = []
         for lane in self:
             back += lane.late
@@ -110,10 +113,10 @@ class EndpointQueues:
         return back
 
     def accept(self, claimed: Iterable[Leased]) -> None:
-        """Put claimed messages into their lanes."""
+        """Put claimed messages into their endpoint queues."""
         for message in claimed:
             self._lanes[message.endpoint_id].waiting.append(message)
 
     def states(self, now: datetime) -> dict[str, State]:
-        """The state of each lane's breaker."""
+        """Return the state of each endpoint queue's breaker."""
         return {name: lane.breaker.state(now) for name, lane in self._lanes.items()}

@@ -1,8 +1,8 @@
-"""The one HTTP client of alerts: bounded in time and bytes, and guarded against forged targets.
+"""The only HTTP client of alerts: bounded in time and bytes, and guarded against forged targets.
 
-Redirects are not followed, an answer is not decompressed and read only in part, and a request
-as a whole is bounded. No cookie is kept; no proxy or credential comes from the environment. No
-URL and no secret reaches a log or an error from here.
+Redirects are not followed, an answer is not decompressed and is read only in part, and a request as
+a whole is bounded. No cookie is kept; no proxy or credential comes from the environment. The client
+writes no URL and no secret to a log or an error.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from services.alerts.outbound.connection import Connector
 from shared.runtime.clock import Clock
 
 RESPONSE_BYTES_MAX: Final = 20_000
-"""Of an answer's body that are read and logged: enough for any error page to be recognised."""
+"""Bytes of an answer's body that are read and logged: enough to recognise any error page."""
 
 KEEP_ALIVE_S: Final = 2.0
 """How long an idle connection is kept: less than the 5 s after which common servers close
@@ -58,8 +58,8 @@ class Http:
         connector = Connector(
             resolver=guard,
             socket_factory=guard.socket,
-            use_dns_cache=False,  # an address is checked when it is used, and then only used
-            limit=0,  # the sender's lanes bound how many requests are under way
+            use_dns_cache=False,  # no cache: each connection resolves and checks its address
+            limit=0,  # the endpoint queues bound how many requests are under way
             keepalive_timeout=KEEP_ALIVE_S,
             ssl=True if self._tls is None else self._tls,
         )
@@ -90,7 +90,7 @@ class Http:
         *,
         bytes_max: int = RESPONSE_BYTES_MAX,
     ) -> Reply:
-        """One request. Never raises for what the other side does: the reply says it."""
+        """Send one request. Never raises for a failure of the other side: the reply states it."""
         heard = _Heard()
         begun = self._clock.monotonic()
         try:
@@ -98,13 +98,13 @@ class Http:
             async with asyncio.timeout(self._timeout_s):
                 await self._exchange(method, url, headers, body, bytes_max, heard)
         except TimeoutError:
-            # Once the status is there it counts; the rest of the answer is for the log only.
+            # A received status counts; the rest of the answer is for the log only.
             heard.timed_out = heard.status is None
             heard.error = f"not answered in full within {self._timeout_s:g} s"
         except aiohttp.ClientConnectorError as trouble:
             heard.reached = False
             heard.error = f"no connection: {_why(trouble.os_error)}"
-        except ValueError:  # of the URL, or of a header's value: nothing has been sent
+        except ValueError:  # a wrong URL or header value: nothing has been sent
             heard.reached = heard.status is not None
             heard.error = "no connection: the endpoint's URL or a header is not usable"
         except (aiohttp.ClientError, ConnectionError) as trouble:
@@ -135,12 +135,12 @@ class Http:
                 if not chunk:
                     return
                 heard.body += chunk[: bytes_max - len(heard.body)]
-            response.close()  # what is left is not wanted: the connection goes with it
+            response.close()  # the rest is not needed: closing drops the connection too
 
 
 @dataclass(slots=True)
 class _Heard:
-    """What has been heard of an answer so far."""
+    """The parts of an answer that have been received so far."""
 
     status: int | None = None
     headers: CIMultiDictProxy[str] | None = None

@@ -1,4 +1,4 @@
-"""What delivery needs of the world: queued messages, leases, endpoints and connectors."""
+"""Interfaces of delivery: queued messages, leases, endpoints and connectors."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,8 @@ from shared.postgres.engine import Driver, UnitOfWork
 
 ALONE_FROM = 2
 """Leases of a delivery lost in a row from which on it is sent alone; from there on only deaths
-while it is sent count. One says nothing: a process that is killed leaves some hundreds."""
+while it is sent count. One lost lease is no evidence: a process that is killed leaves some
+hundreds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +43,17 @@ class Leased:
     body: bytes
     """A `core.webhook_payload.Body` as JSON."""
     attempts: int
-    """Made so far."""
+    """Attempts made so far."""
     uncertain: bool
-    """The last attempt was ambiguous: it may be there already."""
+    """The last attempt was ambiguous: the message may have arrived already."""
     remote_id: str | None
-    """What the receiving system calls the task, where an earlier message of it told us."""
+    """The task's id in the receiving system, where an earlier message of it returned one."""
     token: UUID
     until: datetime
     received_ms: int
     lost: int = 0
-    """Leases in a row that ran out without an outcome, and then the times that it was sent alone
-    without one: the processes ended, or stood still."""
+    """Leases in a row that ran out without an outcome, then the times that the delivery was sent
+    alone without one: the processes ended, or hung."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +67,12 @@ class Attempted:
     outcome: Outcome
     next_at: datetime | None
     uncertain: bool = False
-    """Whether the next attempt must look before it creates."""
+    """Whether the next attempt must search before it creates."""
 
 
 @dataclass(frozen=True, slots=True)
 class Routed:
-    """An endpoint as whoever queues messages sees it."""
+    """An endpoint as seen by the code that queues messages."""
 
     endpoint_id: str
     route: Route
@@ -96,7 +97,7 @@ class Deliveries(Protocol):
 
 
 class Routes(Protocol):
-    """Where messages are to be queued."""
+    """The endpoints for which messages are queued."""
 
     async def routes(self, work: UnitOfWork) -> Sequence[Routed]: ...
 
@@ -112,17 +113,18 @@ class Endpoints(Protocol):
 
 
 class EndpointFinder(Protocol):
-    """An endpoint by its id."""
+    """Finds an endpoint by its id."""
 
     async def find(self, work: UnitOfWork, endpoint_id: str) -> Endpoint | None: ...
 
 
 class Connector(Protocol):
-    """One endpoint's way into a receiving system. It reads what the system answers into one of
-    the six results (`delivery.core.retry.Result`); it never decides when to try again.
+    """Connects one endpoint to a receiving system.
 
-    Errors that it meets are answers too: it raises for bugs only. What it holds (an access
-    token) is shared by all attempts of a process, several of which may be under way at once.
+    It maps the system's answers to one of the six results (`delivery.core.retry.Result`); it never
+    decides when to try again. Errors that it meets are answers too: it raises for bugs only. What
+    it holds (an access token) is shared by all attempts of a process, several of which may be under
+    way at once.
     """
 
     async def send(self, message: Leased, at: datetime) -> Answer:
@@ -130,21 +132,26 @@ class Connector(Protocol):
         ...
 
     async def find(self, message: Leased, at: datetime) -> Answer | None:
-        """After an ambiguous attempt: look the task up by our key. None: it is not there and
-        may be created; `ok`: it is there, as the message wants it; else: it is not known yet."""
+        """Search for the task by our key, after an ambiguous attempt.
+
+        None: it is not there and may be created; `ok`: it is there, in the message's state; else:
+        unknown.
+        """
         ...
 
     async def refresh(self, since: datetime) -> Answer | None:
-        """After `refresh_token`: get a new token, unless one was got after `since`. None: done;
-        an answer: why not."""
+        """Get a new token, after `refresh_token`, unless one was obtained after `since`.
+
+        None: done; an answer: why not.
+        """
         ...
 
     async def close(self) -> None:
-        """Let go what is held."""
+        """Release what is held."""
         ...
 
 
 class Connectors(Protocol):
-    """The connector of each endpoint."""
+    """Returns the connector of each endpoint."""
 
     def of(self, endpoint: Endpoint) -> Connector: ...

@@ -1,4 +1,7 @@
-"""Forgets deliveries that ended long ago, in small steps. (The log of attempts goes by days.)"""
+"""Deletes deliveries that ended long ago, in small steps.
+
+(The log of attempts is dropped by day.)
+"""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -12,10 +15,10 @@ from shared.runtime.health import Health
 from shared.runtime.service import Stop
 
 AT_ONCE_MAX = 1_000
-"""Rows of one transaction: some milliseconds, so that nobody waits for it."""
+"""Rows per transaction: some milliseconds, so that no other transaction waits for it."""
 
 EVERY_S = 60.0
-"""Between steps: 1.4 million deliveries a day, more than any other part can raise."""
+"""Seconds between steps: 1.4 million deliveries a day, more than any other part can raise."""
 
 NAME = "forget"
 
@@ -24,7 +27,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Purge:
-    """The loop. `forget(before, most)` deletes some and says how many."""
+    """The loop. `forget(before, most)` deletes some and returns how many."""
 
     forget: Callable[[datetime, int], Awaitable[int]]
     keep: timedelta

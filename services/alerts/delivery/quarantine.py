@@ -1,9 +1,9 @@
-"""Deliveries that processes died of, perhaps: each is sent alone, and in the end not any more.
+"""Quarantine: sends deliveries that may have ended processes alone, and finally not any more.
 
-What it is for: a process that dies leaves up to some hundreds of leases, of which one may be what
-killed it. A lease that ran out once says nothing (a service is killed now and then); from the
-second in a row on, the delivery is sent while nothing else is under way, and that is noted before,
-so that three more deaths are put down to it and to nothing else.
+A process that dies leaves up to some hundreds of leases, of which one may be the cause. A lease
+that ran out once is no evidence (a service is killed now and then); from the second in a row on,
+the delivery is sent while nothing else is under way. That is recorded before, so that three more
+deaths are attributed to it and to nothing else.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from services.alerts.delivery.ports import (
 )
 
 DEATHS_MAX: Final = 3
-"""Processes that may end while they send it alone."""
+"""Processes that may end while they send a delivery alone."""
 
 QUARANTINED: Final = (
     f"quarantined: {DEATHS_MAX} processes in a row ended while they sent this alone; "
@@ -28,11 +28,11 @@ QUARANTINED: Final = (
 
 @dataclass(frozen=True, slots=True)
 class SortedLeases:
-    """Claimed deliveries by what is to be done with them."""
+    """Claimed deliveries, sorted by how they are to be handled."""
 
     usual: list[Leased] = field(default_factory=list)
     later: list[Leased] = field(default_factory=list)
-    """To be sent alone, after the one that is held: they go back to the queue."""
+    """To be sent alone, after the present one: they go back to the queue."""
     fatal: list[Leased] = field(default_factory=list)
 
 
@@ -47,7 +47,7 @@ class DeliveryQuarantine:
         return self.waiting is not None or self._task is not None
 
     def sift(self, claimed: Sequence[Leased]) -> SortedLeases:
-        """Take the first that is to be alone, unless there is one."""
+        """Sort claimed deliveries; hold the first that is to be sent alone, unless one is held."""
         sifted = SortedLeases()
         for message in claimed:
             if message.lost < ALONE_FROM:
@@ -61,15 +61,15 @@ class DeliveryQuarantine:
         return sifted
 
     def begin(self, task: asyncio.Task[Attempted]) -> None:
-        """It is under way."""
+        """Record that the held delivery is under way."""
         self.waiting, self._task = None, task
 
     def ended(self, task: asyncio.Task[Attempted]) -> None:
-        """An attempt has ended, perhaps this one's."""
+        """Record that an attempt has ended; it may be another delivery's."""
         if task is self._task:
             self._task = None
 
     def given_back(self) -> list[Leased]:
-        """The one that has not begun, as the process is to end."""
+        """Return the held delivery that has not begun, as the process is to end."""
         waiting, self.waiting = self.waiting, None
         return [] if waiting is None else [waiting]

@@ -1,4 +1,7 @@
-"""An operator tries an endpoint out: one sample, sent now, its answer shown. Nothing is queued."""
+"""Sends a sample to an endpoint at once and returns the answer, for operators.
+
+Nothing is queued.
+"""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,7 +23,7 @@ from shared.runtime.clock import Clock
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendSample:
-    """Sends a sample to an endpoint, also to one that is paused or switched off."""
+    """Sends a sample to an endpoint, even to one that is paused or switched off."""
 
     engine: AsyncEngine
     endpoints: EndpointFinder
@@ -29,7 +32,7 @@ class SendSample:
     timeout_s: float
 
     async def __call__(self, endpoint_id: str) -> Answer | None:
-        """What came back; None when there is no such endpoint."""
+        """Return the answer; None when there is no such endpoint."""
         async with unit_of_work(self.engine) as work:
             endpoint = await self.endpoints.find(work, endpoint_id)
         if endpoint is None:

@@ -1,7 +1,7 @@
-"""Takes deliveries from the queue to their endpoints: claim, commit, send, settle.
+"""Sends deliveries from the queue to their endpoints: claim, commit, send, settle.
 
-Nothing is held open while a request is under way. A crash between sending and settling sends
-again, with the same id; a worker whose lease ran out cannot settle.
+No transaction is open while a request is under way. A crash between sending and settling sends
+again, with the same id; a worker with an expired lease cannot settle.
 """
 
 import asyncio
@@ -35,11 +35,11 @@ from shared.runtime.health import Health
 from shared.runtime.service import Stop
 
 DRAIN_S = 5.0
-"""How long requests under way may take once the service is to end; it has 8 s in all."""
+"""Seconds that requests under way may take once the service is to end; it has 8 s in all."""
 
 FAULTS_MAX = 3
-"""An attempt that meets a fault of ours is made again, as the fault may be of the moment; at the
-third or a later attempt it is given up, with the reason."""
+"""Attempts with a fault of ours until a delivery is given up: the fault may be temporary, so the
+attempt is repeated; at the third or a later attempt it is given up, with the reason."""
 
 NAME = "deliver"
 
@@ -51,18 +51,18 @@ class SenderBounds:
     """Bounds of the sender."""
 
     concurrency_max: int
-    """Requests under way at once to one endpoint, whatever it asks for."""
+    """Most requests under way at once to one endpoint, whatever the endpoint's own setting."""
     timeout_s: float
-    """Of one attempt as a whole."""
+    """Bound of one attempt as a whole, in seconds."""
     margin_s: float
-    """From the end of an attempt to the commit that records it, at worst."""
+    """Seconds from the end of an attempt to the commit that records it, at worst."""
     lease_s: float
     poll_s: float
     delays_s: Sequence[float]
 
 
 class DeliverySender:
-    """The sender's loop: one per process, safe beside others'."""
+    """The sender's loop: one per process, safe beside those of others."""
 
     def __init__(
         self,
@@ -108,10 +108,10 @@ class DeliverySender:
         await self._drain()
 
     async def turn(self, *, announced: bool = True) -> None:
-        """Settle what has ended, claim what is due, start what there is room for.
+        """Settle what has ended, claim what is due, start what there is capacity for.
 
-        Not `announced`: nobody in this process knows of anything to do, and a look comes first.
-        Raises Transient when PostgreSQL is not there; what has ended is settled later.
+        Not `announced`: no task in this process reported work, so the tables are checked first.
+        Raises Transient when PostgreSQL cannot be reached; what has ended is settled later.
         """
         if self._bug is not None:
             raise self._bug
@@ -131,9 +131,9 @@ class DeliverySender:
             self._start(lane)
 
     async def _news(self) -> bool:
-        """Whether something is due that there is room for, or the endpoints are not as known.
+        """Return whether something is due that fits, or the endpoints have changed.
 
-        Most looks find nothing: one statement then, and no transaction.
+        Most checks find nothing: they cost one statement and no transaction.
         """
         now = self._clock.now()
         wanting = [lane.endpoint.id for lane in self._lanes if lane.wanted(now)]
@@ -142,14 +142,14 @@ class DeliverySender:
         return due or versions != {lane.endpoint.id: lane.endpoint.version for lane in self._lanes}
 
     def _start(self, lane: EndpointQueue) -> None:
-        """Start what a lane has room for; nothing beside a delivery that is to be alone."""
+        """Start what a queue has capacity for; nothing beside a delivery to be sent alone."""
         if self._alone:
             return
         for message in lane.startable(self._clock.now(), self._attempt_s):
             self._begin(lane, message)
 
     def _start_alone(self) -> None:
-        """Start the delivery that is to be alone, once nothing else is under way."""
+        """Start the delivery that is to be sent alone, once nothing else is under way."""
         message = self._alone.waiting
         if message is None or any(lane.under_way for lane in self._lanes):
             return
@@ -174,7 +174,7 @@ class DeliverySender:
         return self._sending.timeout_s + self._sending.margin_s
 
     def _attempted(self, lane: EndpointQueue, task: asyncio.Task[Attempted]) -> None:
-        """An attempt has ended: the next of its lane begins at once, it is settled soon."""
+        """Handle an ended attempt: start the next of its queue at once; it is settled soon."""
         self._told.set()
         self._alone.ended(task)
         if task.cancelled():
@@ -201,7 +201,7 @@ class DeliverySender:
             back = list(self._back)
             await self._deliveries.release(work, back, now)
             claimed = await self._claim(work, now)
-        # More may have ended and come back meanwhile.
+        # More attempts may have ended, and more messages been returned, meanwhile.
         del self._ended[: len(ended)]
         del self._back[: len(back)]
         _count(ended, disabled)
@@ -213,8 +213,10 @@ class DeliverySender:
         self._lanes.accept(sifted.usual)
 
     async def _settle_each(self) -> None:
-        """Settle outcomes one by one; one that cannot be stored ends its delivery, with a bare
-        reason. Raises what even that raises."""
+        """Settle outcomes one by one; one that cannot be stored fails its delivery.
+
+        The stored reason is then only the fault's type. Raises if even that cannot be stored.
+        """
         for attempted in list(self._ended):
             try:
                 await self._settle_one(attempted)
@@ -234,8 +236,10 @@ class DeliverySender:
         _count([attempted], disabled)
 
     def _quarantined(self, message: Leased, at: datetime) -> Attempted:
-        """Process after process has ended while it sent this alone: it is not sent any more, until
-        somebody sends it again."""
+        """Fail a delivery on which several processes ended although it was sent alone.
+
+        It is not sent any more, until an operator sends it again.
+        """
         log.error("delivery quarantined", endpoint=message.endpoint_id, delivery=message.id)
         metrics.DELIVERIES_QUARANTINED.labels(message.endpoint_id).inc()
         answer = Answer("permanent", error=QUARANTINED)
@@ -304,7 +308,7 @@ class DeliverySender:
 
 
 def raise_alarm(disabled: Mapping[str, str]) -> None:
-    """Make known which endpoints were switched off, and why."""
+    """Report which endpoints were switched off, and why."""
     for endpoint, reason in disabled.items():
         metrics.ENDPOINTS_DISABLED.labels(endpoint).inc()
         log.error("endpoint disabled", endpoint=endpoint, reason=reason)

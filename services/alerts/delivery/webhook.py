@@ -1,7 +1,7 @@
-"""The plain webhook: one signed POST, as Standard Webhooks says. The simplest connector.
+"""The plain webhook, the simplest connector: one signed POST per the Standard Webhooks spec.
 
-It needs no look before repeating: the receiver knows a message by its `webhook-id`, which is
-the same on every attempt.
+It need not search before repeating: the receiver knows a message by its `webhook-id`, which is the
+same on every attempt.
 """
 
 from collections.abc import Collection, Mapping
@@ -22,14 +22,14 @@ HEADERS: Final = {"content-type": "application/json"}
 
 
 class Webhook:
-    """Sends to one endpoint."""
+    """Sends messages to one endpoint."""
 
     def __init__(self, endpoint: Endpoint, http: Http) -> None:
         self._endpoint = endpoint
         self._http = http
 
     async def send(self, message: Leased, at: datetime) -> Answer:
-        """One attempt at `at` (UTC), which is also the signature's time."""
+        """Make one attempt at `at` (UTC), which is also the signature's time."""
         secrets = self._endpoint.standing(SIGNING, at)
         try:
             signed = headers(message.id, at, message.body, secrets)
@@ -39,17 +39,17 @@ class Webhook:
         return read(await self._http.send("POST", url, HEADERS | signed, message.body))
 
     async def find(self, message: Leased, at: datetime) -> None:
-        """Nothing to look for: sending again changes nothing at the receiver."""
+        """Return None: no search is needed, as sending again changes nothing at the receiver."""
 
     async def refresh(self, since: datetime) -> None:
-        """Nothing to refresh: each attempt is signed anew."""
+        """Return None: there is no token, as each attempt is signed anew."""
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no resource is held."""
 
 
 def check(url: str | None, config: Mapping[str, Any], secrets: Collection[str]) -> None:
-    """Invalid, naming the field, unless a webhook can be made of this."""
+    """Raise Invalid, naming the field, unless a webhook can be made of this."""
     parts = urlsplit(url or "")
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise Invalid("url", "must be an http or https URL with a host")

@@ -1,4 +1,4 @@
-"""The effect report as one HTML page with plots; it computes nothing."""
+"""Renders the effect report as one HTML page with plots; it computes nothing."""
 
 from collections.abc import Mapping
 from math import isnan
@@ -13,7 +13,7 @@ from shared.report.plots import intervals
 
 
 def effect_page(report: EffectReport, language: Language) -> str:
-    """The report as HTML, in a language."""
+    """Return the report as HTML, in a language."""
     whole = report.whole
     summary: list[Block] = [
         Text(claim_text(whole.claim, language)),
@@ -105,7 +105,7 @@ def _part(groups: Mapping[str, Effect], language: Language) -> list[Block]:
 
 
 def _over_time(report: EffectReport, language: Language) -> Plot:
-    """The difference as it stood at the end of each month."""
+    """Plot the difference at the end of each month."""
     return Plot(
         intervals(
             {f"{p.at:%Y-%m}": (p.anytime.low, p.uplift, p.anytime.high) for p in report.growth},

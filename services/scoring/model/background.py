@@ -1,4 +1,4 @@
-"""How the serving model was made, for those who watch it: read once, then remembered."""
+"""Reads how the serving model was made, for monitoring: read once, then kept."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -12,7 +12,7 @@ from services.scoring.model.store import ArtefactStore
 
 
 class Registered(Protocol):
-    """What is read of a registry row."""
+    """The fields that are read of a registry row."""
 
     @property
     def version(self) -> str: ...
@@ -23,7 +23,7 @@ class Registered(Protocol):
 
 
 class Background:
-    """Of the model that serves; nothing of a version that does not (the rule has none)."""
+    """Background of the serving model; empty for other versions (the rule has none)."""
 
     def __init__(
         self, serving: Callable[[], Awaitable[Registered | None]], artefacts: ArtefactStore
@@ -34,7 +34,7 @@ class Background:
         self._reference: tuple[str, Reference] | None = None
 
     async def reference(self, version: str) -> Reference | None:
-        """Rows that it learned from. Raises Invalid where they were made for other features."""
+        """Return rows that the model learned from. Raises Invalid if they have other features."""
         row = await self._found(version)
         if row is None or row.reference_digest is None:
             return None
@@ -44,11 +44,11 @@ class Background:
         return self._reference[1]
 
     async def importance(self, version: str) -> dict[str, float]:
-        """Share of the gain by feature, of the strongest."""
+        """Return the share of the gain by feature, for the strongest features."""
         return dict((await self._report(version)).get("importance") or {})
 
     async def trained_auc(self, version: str) -> float | None:
-        """ROC-AUC over all customers in the backtest."""
+        """Return the ROC-AUC over all customers in the backtest."""
         validation = (await self._report(version)).get("card", {}).get("validation", {})
         found: float | None = validation.get("all", {}).get("roc_auc")
         return found

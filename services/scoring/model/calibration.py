@@ -1,6 +1,6 @@
-"""The last step from a raw score to a probability: a line in the log-odds, or nothing.
+"""Converts a raw score to a probability: a line in the log-odds, or no change.
 
-It only applies; whether a correction is worth having is measured in training.
+It only applies the line; training measures whether a correction helps.
 """
 
 import msgspec
@@ -19,7 +19,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     slope: float = 1.0
 
     def apply(self, log_odds: Floats) -> Floats:
-        """Probability, same shape; in [0, 1] for every finite input."""
+        """Return the probability, same shape; in [0, 1] for every finite input."""
         return sigmoid(self.intercept + self.slope * log_odds)
 
 

@@ -1,7 +1,7 @@
 """The fitted churn model: LightGBM trees, a calibration and its card, as one artefact.
 
-Applies and explains; never trains and never reads a file. The bytes of an artefact decide
-its version, so two models with one version give the same number for the same row.
+It predicts and explains; it does not train or read files. The bytes of an artefact decide its
+version, so two models with one version give the same number for the same row.
 """
 
 from collections.abc import Sequence
@@ -29,25 +29,25 @@ Floats = NDArray[np.float64]
 
 FORMAT: Final = 1
 VERSION_DIGITS: Final = 12
-"""Of the address, in the version: 48 bits tell a company's models apart for ever."""
+"""Digits of the address in the version: 48 bits distinguish all models of a company."""
 PARAMETERS_MARK: Final = "\nparameters:"
 """LightGBM ends its text with training settings such as the number of threads. They change
 no prediction, so they must not change the address."""
 
 
 class Over(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What carries the score to other horizons than the one that the trees were grown for."""
+    """Parameters that carry the score to other horizons than the one of the trees."""
 
     rhythm: btyd.Parameters = RULES_PRIOR
-    """MBG/NBD, days: how silence wears on."""
+    """Parameters of MBG/NBD, in days: how the probability changes with the silence."""
     bridges: dict[str, Bridge] = {}
-    """By horizon in days, which JSON keeps as text; `AS_RHYTHM` where there is none."""
+    """Bridges by horizon in days, which JSON keeps as text; `AS_RHYTHM` where there is none."""
     lapse: Bridge = AS_RHYTHM
-    """To the rest of a lapse length, fitted to silences that have matured."""
+    """Bridge to the rest of a lapse length, fitted to silences that have matured."""
 
 
 AS_BEFORE: Final = Over()
-"""Of artefacts that were made before there were other horizons: it is not written."""
+"""Value for artefacts that were made before there were other horizons: it is not written."""
 
 
 class Artefact(
@@ -78,7 +78,7 @@ class ChurnModel:
     version: str
     booster: lightgbm.Booster
     base: float
-    """Log-odds before any feature speaks: `explain(x).sum(1) + base == log_odds(x)`."""
+    """Log-odds without any feature's contribution: `explain(x).sum(1) + base == log_odds(x)`."""
     threads: int
 
     @property
@@ -88,32 +88,32 @@ class ChurnModel:
 
     @property
     def labels(self) -> Labels:
-        """What counted as churn when it was trained."""
+        """Return what counted as churn when the model was trained."""
         return self.artefact.card.labels
 
     @property
     def feature_set(self) -> int:
-        """The feature set that it was trained on."""
+        """Return the feature set that the model was trained on."""
         return self.artefact.feature_set
 
     @property
     def horizon_days(self) -> int:
-        """Days of silence that it predicts."""
+        """Return the days of silence that the model predicts."""
         return self.artefact.horizon_days
 
     @property
     def card(self) -> ModelCard:
-        """Where it comes from and how good it was."""
+        """Return the model card."""
         return self.artefact.card
 
     def predict(self, x: Floats) -> Floats:
-        """Calibrated probability of silence. float64[n, F] -> float64[n]."""
+        """Return the calibrated probability of silence. float64[n, F] -> float64[n]."""
         return self.artefact.calibration.apply(self.log_odds(x))
 
     def over(self, x: Floats, p: Floats, days: Sequence[int]) -> Floats:
-        """P(no purchase) over each of `days`, given `p = predict(x)`: float64[n, k].
+        """Return P(no purchase) over each of `days`, given `p = predict(x)`: float64[n, k].
 
-        Of customers with a purchase. The trees are not asked again: see `core.risk.horizons`.
+        For customers with a purchase. The trees are not evaluated again: see `core.risk.horizons`.
         """
         main, it = self.horizon_days, self.artefact.over
         found = no_purchase_over(it.rhythm, x, [*days, main])
@@ -124,7 +124,10 @@ class ChurnModel:
         return horizons.columns(found, main, days)
 
     def lapse(self, x: Floats, p: Floats, rest: Floats) -> Floats:
-        """P(no purchase in the rest of each lapse length), given `p = predict(x)`: float64[n]."""
+        """Return P(no purchase in the rest of each lapse length), given `p = predict(x)`.
+
+        float64[n].
+        """
         it = self.artefact.over
         repeats, span, age = columns(x)
         q_main = btyd.no_purchase_probability(it.rhythm, repeats, span, age, self.horizon_days)
@@ -132,14 +135,14 @@ class ChurnModel:
         return it.lapse.apply_or_one(p, q_main, q, rest)
 
     def log_odds(self, x: Floats) -> Floats:
-        """The score before calibration. float64[n, F] -> float64[n]."""
+        """Return the score before calibration. float64[n, F] -> float64[n]."""
         if len(x) == 0:
             return np.empty(0)
         raw = self.booster.predict(x, raw_score=True, num_threads=self.threads)
         return np.asarray(raw, dtype=np.float64)
 
     def explain(self, x: Floats) -> Floats:
-        """Contribution of each feature to `log_odds`: float64[n, F] -> float64[n, F].
+        """Return the contribution of each feature to `log_odds`: float64[n, F] -> float64[n, F].
 
         Exact tree SHAP values (Lundberg et al. 2020, the path-dependent form).
         """
@@ -149,15 +152,15 @@ class ChurnModel:
 
 
 def dumps(model: ChurnModel) -> bytes:
-    """The artefact's bytes; `loads` of them gives a model of the same version."""
+    """Return the artefact's bytes; `loads` of them gives a model of the same version."""
     return _ENCODER.encode(model.artefact)
 
 
 def loads(data: bytes, threads: int = 1) -> ChurnModel:
-    """A model ready to score, with this many threads a call (1 suits batches below 1,000).
+    """Load a model that uses this many threads per call (1 suits batches below 1,000).
 
-    Raises Invalid, naming what differs, unless the artefact was made for exactly the
-    features that this release computes, in this order.
+    Raises Invalid, naming what differs, unless the artefact was made for exactly the features that
+    this release computes, in this order.
     """
     try:
         artefact = _DECODER.decode(data)
@@ -185,8 +188,10 @@ def loads(data: bytes, threads: int = 1) -> ChurnModel:
 def assemble(
     booster: lightgbm.Booster, calibration: Calibration, card: ModelCard, over: Over = AS_BEFORE
 ) -> ChurnModel:
-    """A model from what training produced, through its bytes, so that what was tested is
-    what will be loaded."""
+    """Assemble a model from the results of training, through its bytes.
+
+    So the model that is tested is the model that will be loaded.
+    """
     artefact = Artefact(
         format=FORMAT,
         feature_set=card.feature_set,

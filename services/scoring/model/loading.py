@@ -1,4 +1,4 @@
-"""Any artefact of the store as a predictor: trees or a pooled prior."""
+"""Loads any artefact of the store as a predictor: trees or a pooled prior."""
 
 import msgspec
 
@@ -12,14 +12,14 @@ class _Kind(msgspec.Struct):
 
 
 def loads(data: bytes) -> ChurnModel | PooledModel:
-    """The predictor behind these bytes. Raises Invalid, naming what does not fit."""
+    """Load the predictor in these bytes. Raises Invalid, naming what does not fit."""
     try:
         kind = msgspec.json.decode(data, type=_Kind).kind
     except msgspec.MsgspecError:
-        kind = ""  # the model's own decoder says what is wrong
+        kind = ""  # the model's own decoder reports the error
     return pooled_model.loads(data) if kind == pooled_model.KIND else churn_model.loads(data)
 
 
 def knows_until(model: ChurnModel | PooledModel) -> str:
-    """Instant (UTC, ISO 8601) before which everything lies that it learned from."""
+    """Return the instant (UTC, ISO 8601) that ends the data that the model learned from."""
     return model.artefact.labels_end if isinstance(model, PooledModel) else model.card.labels_end

@@ -1,8 +1,8 @@
-"""Between the rule and a model: MBG/NBD with a prior fitted to this company's own customers.
+"""The pooled model: MBG/NBD with a prior fitted to this company's own customers.
 
-For histories too short for a label: it needs no outcome, only how often who bought. Each
-customer's own rhythm is held back towards the pooled prior, the more the less is known of them.
-It looks at purchase days alone.
+It stands between the rule and a trained model, for histories too short for a label: it needs no
+outcome, only each customer's number of purchases. A customer's own rhythm is pulled towards the
+pooled prior, the more so the less is known of the customer. Only purchase days are read.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ VERSION_DIGITS: Final = 12
 RULES_PRIOR: Final = btyd.Parameters(
     r=PRIOR.purchases, alpha=PRIOR.days, a=PRIOR.leaving, b=PRIOR.staying, model="mbg"
 )
-"""The rule's, where nothing was fitted to this company."""
+"""The rule's prior, used where nothing was fitted to this company."""
 
 
 class PooledArtefact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,18 +43,18 @@ class PooledArtefact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     horizon_days: int
     r: float
     alpha: float
-    """Days."""
+    """The parameter alpha, in days."""
     a: float
     b: float
     customers: int
-    """Whom the prior was fitted to."""
+    """Number of customers that the prior was fitted to."""
     repeats: int
-    """Their repeat purchase days."""
+    """Number of their repeat purchase days."""
     labels_end: str
-    """Instant (UTC) before which every event lies that it was fitted to."""
+    """Instant (UTC) before which every event lies that the prior was fitted to."""
     data_fingerprint: str
     lapse: Bridge = AS_RHYTHM
-    """To the rest of a lapse length, fitted to silences that have matured."""
+    """Bridge to the rest of a lapse length, fitted to silences that have matured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,58 +76,61 @@ class PooledModel:
 
     @property
     def feature_set(self) -> int:
-        """Any: the three features it reads have the same meaning in all of them."""
+        """Return this release's feature set: the three features read mean the same in all sets."""
         return FEATURE_SET
 
     @property
     def horizon_days(self) -> int:
-        """Days of silence that it predicts."""
+        """Return the days of silence that the model predicts."""
         return self.artefact.horizon_days
 
     @property
     def prior(self) -> btyd.Parameters:
-        """What it was fitted to."""
+        """Return the fitted prior."""
         it = self.artefact
         return btyd.Parameters(r=it.r, alpha=it.alpha, a=it.a, b=it.b, model="mbg")
 
     def predict(self, x: Floats) -> Floats:
-        """P(no purchase in the horizon). float64[n, F] -> float64[n]; NaN without a purchase."""
+        """Return P(no purchase in the horizon).
+
+        float64[n, F] -> float64[n]; NaN without a purchase.
+        """
         found = np.full(len(x), np.nan)
         bought = x[:, feature_index["purchase_days"]] > 0
         found[bought] = no_purchase(self.prior, x[bought], self.horizon_days)
         return found
 
     def over(self, x: Floats, p: Floats, days: Sequence[int]) -> Floats:
-        """The same arithmetic over each of `days`: float64[n] -> float64[n, k]."""
+        """Return P(no purchase) over each of `days`: float64[n] -> float64[n, k]."""
         found = no_purchase_over(self.prior, x, days)
         found[self.horizon_days] = p
         return horizons.columns(found, self.horizon_days, days)
 
     def lapse(self, x: Floats, p: Floats, rest: Floats) -> Floats:
-        """The same arithmetic over the rest of each lapse length, carried by the fitted bridge."""
+        """Return P(no purchase) over the rest of each lapse length, by the fitted bridge."""
         repeats, span, age = columns(x)
         q = btyd.no_purchase_probability(self.prior, repeats, span, age, rest)
         return self.artefact.lapse.apply_or_one(p, p, q, rest)
 
     def explain(self, x: Floats) -> Floats:
-        """All of the log-odds in one column, as the rule's: it looks at rhythm and silence only."""
+        """Return all log-odds in one column, as the rule does: only rhythm and silence count."""
         contributions = np.zeros_like(x)
         contributions[:, feature_index["recency_days"]] = logit(self.predict(x))
         return contributions
 
 
 def fit_prior(x: Floats) -> btyd.Parameters:
-    """MBG/NBD by maximum likelihood over customers with a purchase, float64[n, F] (days)."""
+    """Fit MBG/NBD by maximum likelihood to customers with a purchase, float64[n, F] (days)."""
     return btyd.fit(*columns(x), model="mbg")
 
 
 def no_purchase(prior: btyd.Parameters, x: Floats, horizon_days: int) -> Floats:
-    """P(no purchase in the horizon) of customers with a purchase, float64[n]."""
+    """Return P(no purchase in the horizon) of customers with a purchase, float64[n]."""
     return np.clip(btyd.no_purchase_probability(prior, *columns(x), horizon_days), 0.0, 1.0)
 
 
 def no_purchase_over(prior: btyd.Parameters, x: Floats, days: Sequence[int]) -> dict[int, Floats]:
-    """Days -> P(no purchase over them) of customers with a purchase, float64[n] each."""
+    """Map days to P(no purchase over them) of customers with a purchase, float64[n] each."""
     again, span, age = (column[:, None] for column in columns(x))
     wide = np.asarray(days, np.float64)
     found = btyd.no_purchase_probability(prior, again, span, age, wide)
@@ -135,20 +138,23 @@ def no_purchase_over(prior: btyd.Parameters, x: Floats, days: Sequence[int]) -> 
 
 
 def columns(x: Floats) -> tuple[Floats, Floats, Floats]:
-    """Repeat purchase days, days from the first to the newest, days from the first to now."""
+    """Return x, t_x and age: repeat purchase days, days to the newest purchase, days to now.
+
+    Days count from the first purchase.
+    """
     repeats = x[:, feature_index["purchase_days"]] - 1
     span = np.nan_to_num(x[:, feature_index["gap_mean_days"]]) * repeats
     return repeats, span, span + x[:, feature_index["recency_days"]]
 
 
 def make(artefact: PooledArtefact) -> tuple[PooledModel, bytes]:
-    """The model and its bytes, which decide its version."""
+    """Build the model and its bytes, which decide its version."""
     data = msgspec.json.encode(artefact, order="deterministic")
     return loads(data), data
 
 
 def loads(data: bytes) -> PooledModel:
-    """From its bytes. Raises Invalid."""
+    """Load the model from its bytes. Raises Invalid."""
     try:
         artefact = msgspec.json.decode(data, type=PooledArtefact)
     except msgspec.MsgspecError as error:

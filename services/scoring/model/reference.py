@@ -1,6 +1,6 @@
-"""A sample of the rows that a model learned from, kept beside it: what drift is measured against.
+"""A sample of the rows that a model learned from, kept beside it: the reference for drift.
 
-float32 keeps six digits, more than any drift shows in, at half the size.
+float32 keeps six digits, more than drift needs, at half the size.
 """
 
 from typing import Final
@@ -15,11 +15,12 @@ from shared.kernel.errors import Invalid
 Floats = NDArray[np.float64]
 
 ROWS_MAX: Final = 2_000
-"""Enough to see a shift of 0.05 in a distribution (Kolmogorov-Smirnov at 0.001); 0.8 MB."""
+"""Rows of a reference: enough to see a shift of 0.05 in a distribution (Kolmogorov-Smirnov at
+0.001); 0.8 MB."""
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Rows at the latest training cutoffs, and the model's probabilities of them."""
+    """Rows at the latest training cutoffs, and the model's probabilities for them."""
 
     features: list[str]
     values: bytes
@@ -29,18 +30,18 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     @property
     def x(self) -> Floats:
-        """float64[n, F]."""
+        """Return the rows, float64[n, F]."""
         values = np.frombuffer(self.values, "<f4").astype(np.float64)
         return values.reshape(-1, len(self.features))
 
     @property
     def p(self) -> Floats:
-        """float64[n]."""
+        """Return the probabilities, float64[n]."""
         return np.frombuffer(self.probability, "<f4").astype(np.float64)
 
 
 def dumps(x: Floats, p: Floats) -> bytes:
-    """The bytes of a reference."""
+    """Encode a reference."""
     return msgspec.json.encode(
         Reference(
             features=[feature.name for feature in FEATURES],
@@ -51,7 +52,7 @@ def dumps(x: Floats, p: Floats) -> bytes:
 
 
 def loads(data: bytes) -> Reference:
-    """From its bytes. Raises Invalid unless it holds this release's features, in order."""
+    """Decode a reference. Raises Invalid unless it holds this release's features, in order."""
     try:
         found = msgspec.json.decode(data, type=Reference)
     except msgspec.MsgspecError as error:

@@ -1,6 +1,6 @@
-"""The documented rule on a customer's own rhythm, in the shape of a model.
+"""Applies the documented rule on a customer's own rhythm, with the interface of a model.
 
-Serves while there is no fitted model, and says so in every assessment. It learns nothing.
+Serves while there is no fitted model; every assessment names it as the method. It learns nothing.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from shared.contracts.risk import Method
 Floats = NDArray[np.float64]
 
 VERSION: Final = "rule-1"
-"""Raise it with every change of the rule's numbers."""
+"""Version of the rule; raise it with every change of the rule's numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class RuleModel:
 
     @property
     def version(self) -> str:
-        """The rule's own version."""
+        """Return the rule's own version."""
         return VERSION
 
     @property
@@ -47,28 +47,31 @@ class RuleModel:
 
     @property
     def feature_set(self) -> int:
-        """The feature set of this release."""
+        """Return the feature set of this release."""
         return FEATURE_SET
 
     def predict(self, x: Floats) -> Floats:
-        """Probability of silence. float64[n, F] -> float64[n]; NaN without a purchase."""
+        """Return the probability of silence.
+
+        float64[n, F] -> float64[n]; NaN without a purchase.
+        """
         return churn_by_rhythm(x, self.horizon_days)
 
     def over(self, x: Floats, p: Floats, days: Sequence[int]) -> Floats:
-        """The same rule over each of `days`: float64[n] -> float64[n, k]."""
+        """Apply the rule over each of `days`: float64[n] -> float64[n, k]."""
         found = {each: churn_by_rhythm(x, each) for each in days}
         found[self.horizon_days] = p
         return horizons.columns(found, self.horizon_days, days)
 
     def lapse(self, x: Floats, p: Floats, rest: Floats) -> Floats:
-        """The same rule over the rest of each lapse length, in days: float64[n] -> float64[n]."""
+        """Apply the rule over the rest of each lapse length, in days: float64[n] -> float64[n]."""
         return churn_by_rhythm(x, rest)
 
     def explain(self, x: Floats) -> Floats:
-        """All of the log-odds in one column: the rule looks at silence and nothing else.
+        """Return all of the log-odds in one column: the rule reads silence and nothing else.
 
-        Sums to the log-odds as a model's contributions do. The words for an owner come from
-        `core.risk.reasons.rule_reasons`, which also tells what the rule does not weigh.
+        Sums to the log-odds as a model's contributions do. The texts for an owner come from
+        `core.risk.reasons.rule_reasons`, which also names what the rule does not weigh.
         """
         contributions = np.zeros_like(x)
         contributions[:, feature_index["recency_days"]] = logit(self.predict(x))

@@ -1,7 +1,7 @@
-"""Where model artefacts lie: a local folder or an object store, each named by its SHA-256.
+"""Stores model artefacts in a local folder or an object store, each named by its SHA-256.
 
-Written once, never changed: an address always means the same model. It does not know which
-model is in use; that is a row in scoring's database.
+An artefact is written once and never changed: an address always means the same model. Which model
+is in use is not known here; that is a row in scoring's database.
 """
 
 import hashlib
@@ -19,15 +19,16 @@ ADDRESS_LENGTH = 64
 
 
 def address(data: bytes) -> str:
-    """The content address of an artefact: its SHA-256, 64 hex digits."""
+    """Return the content address of an artefact: its SHA-256, 64 hex digits."""
     return hashlib.sha256(data).hexdigest()
 
 
 class ArtefactStore:
-    """Artefacts in a local folder, made when it is first written to, or under any fsspec URL.
+    """Artefacts in a local folder, created at the first write, or under any fsspec URL.
 
     `s3://bucket/models`, `gs://…`, `az://…`, `sftp://…` need the fsspec package of their kind
-    installed; credentials are that package's matter. Raises Invalid, naming it, where it is not.
+    installed, which also handles credentials. Raises Invalid, naming the package, where it is
+    missing.
     """
 
     def __init__(self, place: Path | str) -> None:
@@ -42,10 +43,10 @@ class ArtefactStore:
             self._folder = Path(self._place.removeprefix("file://"))
 
     def put(self, data: bytes) -> str:
-        """Keep these bytes and return their address. Keeping them twice is the same.
+        """Store these bytes and return their address. Idempotent.
 
-        A reader sees the whole file or none, also across a crash; an object store shows an
-        object only when it is complete. Raises Transient where a remote store is not reached.
+        A reader sees the whole file or none, also across a crash; an object store shows an object
+        only when it is complete. Raises Transient where a remote store cannot be reached.
         """
         name = address(data)
         if self._remote is None:
@@ -59,8 +60,11 @@ class ArtefactStore:
         return name
 
     def get(self, name: str) -> bytes:
-        """The bytes at an address. Raises Invalid if they are missing or not what it names,
-        Transient where a remote store is not reached."""
+        """Return the bytes at an address.
+
+        Raises Invalid if they are missing or do not match the address, Transient where a remote
+        store cannot be reached.
+        """
         file = _file(name)
         try:
             if self._remote is None:

@@ -1,7 +1,7 @@
-"""The model card as a page: what was measured, on whom, and how it looks.
+"""Renders the model card as a page: what was measured, on which customers, with curves.
 
-What it is for: one HTML file that a person opens to decide whether to believe the warnings. It
-draws what `held_out` found; it measures nothing new but the views by segment and lead time.
+One HTML file that a person reads to decide whether to trust the warnings. It draws the results of
+`held_out`; it measures nothing new except the views by segment and lead time.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,15 +22,15 @@ from shared.report.page import Block, Facts, Page, Plot, Row, Section, Table, Te
 from shared.report.plots import bars, intervals, lines
 
 DRAWN: Final = (CHOSEN, MODEL, "bg_nbd", "recency")
-"""In the curves: more lines than these cannot be told apart."""
+"""Models in the curves: more lines cannot be distinguished."""
 MONEY: Final = "amount_decayed_365"
-"""What a customer counts for in the gain in money: spending of about the last year."""
+"""Weight of a customer in the gain in money: spending of about the last year."""
 FEATURES_DRAWN: Final = 15
 FORMATS: Final = ("", "", ".4f", ".4f", ".4f", ".4f", ".4f", ".3f")
 
 
 def card_page(title: str, tested: Sequence[TestCutoff], found: Found) -> Page:
-    """The page of one evaluation."""
+    """Build the page of one evaluation."""
     days = found["horizon_days"]
     dates = ", ".join(instant(one.cutoff) for one in tested)
     seen = [one for one in tested if one.labelled]
@@ -83,7 +83,7 @@ def _quality(found: Found) -> Section:
 
 
 def _lapse(found: Found) -> tuple[Block, ...]:
-    """The lapse probability, which decides who is warned."""
+    """Show the lapse probability, which decides which customers are warned about."""
     rows = [
         (name, values["rows"], *(values[measure] for measure in LAPSE_SHOWN))
         for name, values in found["lapse"].items()

@@ -1,6 +1,6 @@
-"""Views for the model card that are no single measure: segments, lead time, SHAP.
+"""Computes views for the model card that are no single measure: segments, lead time, SHAP.
 
-All are taken from what was predicted at the test cutoffs and from what then happened.
+All use the predictions at the test cutoffs and the outcomes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,15 +19,15 @@ from services.scoring.training.measures.metrics import (
 )
 
 THRESHOLDS: Final = (0.25, 0.5, 0.75)
-"""The lower ends of the bands watch, high and critical, as scoring ships them."""
+"""Lower ends of the bands watch, high and critical, as scoring ships them."""
 NEW_DAYS: Final = 91.0
 SHAP_ROWS_MAX: Final = 1_000
-"""Explained for the summary, in under a second."""
+"""Rows explained for the summary, in under a second."""
 SEED: Final = 7
 
 
 def segments(seen: Sequence[TestCutoff]) -> list[tuple[str | int | float, ...]]:
-    """Name, rows, share silent, mean score, AUC and log loss of the score, AUC of BG/NBD."""
+    """Return, by segment: name, rows, share silent, mean score, AUC, log loss, AUC of BG/NBD."""
     x = np.concatenate([one.rows.x for one in seen])
     silent = np.concatenate([one.rows.silent for one in seen])
     p = np.concatenate([one.predictions[CHOSEN] for one in seen])
@@ -44,7 +44,7 @@ def segments(seen: Sequence[TestCutoff]) -> list[tuple[str | int | float, ...]]:
 
 
 def lead_times(seen: Sequence[TestCutoff]) -> list[tuple[float | int | None, ...]]:
-    """By threshold: warnings, their share, precision, days before the purchase was due."""
+    """Return, by threshold: warnings, their share, precision, days before the purchase was due."""
     rows: list[tuple[float | int | None, ...]] = []
     active = np.concatenate([one.rows.subset("active") for one in seen])
     x = np.concatenate([one.rows.x for one in seen])[active]
@@ -66,7 +66,7 @@ def lead_times(seen: Sequence[TestCutoff]) -> list[tuple[float | int | None, ...
 
 
 def shap_spread(one: TestCutoff, features_max: int) -> Mapping[str, tuple[float, float, float]]:
-    """Feature -> 5 %, 50 %, 95 % of its contributions to the log-odds, strongest first."""
+    """Map feature to 5 %, 50 %, 95 % of its contributions to the log-odds, strongest first."""
     if one.fitted is None or not len(one.rows):
         return {}
     rows = np.random.default_rng(SEED).permutation(len(one.rows))[:SHAP_ROWS_MAX]

@@ -1,7 +1,7 @@
-"""The segment report: movement between groups, what each group does over time, before and after.
+"""Builds the segment report: movement between groups, and each group's activity over time.
 
-From a history of standings and events to numbers (`report`), and from these to one HTML page
-(`segments_page`), to JSON and to CSV. It reads no table and decides nothing.
+It turns a history of classifications and events into numbers (`report`), and these into one HTML
+page (`segments_page`), JSON and CSV. It reads no table and decides nothing.
 """
 
 import csv
@@ -34,7 +34,7 @@ from shared.report.plots import bars, lines
 
 EVERYBODY: Final = "everybody"
 PERIODS_MAX: Final = 13
-"""Four-week periods shown: a year."""
+"""Four-week periods shown: about a year."""
 PERIOD: Final = timedelta(days=28)
 KINDS: Final = ("grade", "tier", "lifecycle", "behaviour")
 _ORDER: Final[Mapping[str, Sequence[str]]] = {
@@ -43,7 +43,7 @@ _ORDER: Final[Mapping[str, Sequence[str]]] = {
     "behaviour": lifecycle.BEHAVIOURS,
     "lifecycle": lifecycle.LIFECYCLES,
 }
-"""Words as a reader expects them: from the best, or from the beginning."""
+"""Words in the expected order: from the best, or from the beginning."""
 _DOING: Final = ("customers", "frequency", "churn_rate", "satisfaction", "response_rate", "revenue")
 _HEADS: Final = ("customers", "purchase days / 4 weeks", "no purchase in period", "satisfaction",
                  "campaign response", "revenue / 4 weeks")  # fmt: skip
@@ -52,18 +52,18 @@ _FORMATS: Final = (",d", ".2f", ".1%", ".1f", ".1%", ",.2f")
 
 @dataclass(frozen=True, slots=True)
 class ReportInput:
-    """What the report is made from."""
+    """Input of the report."""
 
     moves: Mapping[str, Moves]
-    """By kind of standing."""
+    """Moves by kind of classification."""
     segment_moves: Sequence[tuple[str, str, datetime, bool]]
     names: Mapping[str, str]
-    """Of segments, by id."""
+    """Names of segments, by id."""
     customers: Sequence[str]
     events: EventColumns
     """`row` indexes `customers`."""
     counts: Mapping[str, Mapping[str, int]]
-    """Of customers now, by kind and word."""
+    """Numbers of customers now, by kind and word."""
     worth: Mapping[str, float]
     """Lifetime value by customer."""
     currency: str
@@ -78,13 +78,13 @@ class SegmentReport:
     around: datetime | Action
     window_days: int
     moved: dict[str, dict[tuple[str, str], int]]
-    """By kind: customers by (word at start, word at end)."""
+    """Customers by kind and (word at start, word at end)."""
     periods: list[datetime]
     """Starts of the periods of four weeks."""
     over_time: dict[str, list[Doing]]
-    """By group ("grade: vip", a segment's name), one entry a period."""
+    """Activity by group ("grade: vip", a segment's name), one entry per period."""
     compared: dict[str, Compared]
-    """By group as it stood at `around`: the window before and the one after."""
+    """Comparison by group at `around`: the window before and the one after."""
     worth: dict[str, float | None]
     """Mean lifetime value of each group at the end."""
 
@@ -92,7 +92,7 @@ class SegmentReport:
 def report(
     told: ReportInput, start: datetime, end: datetime, around: datetime | Action, window_days: int
 ) -> SegmentReport:
-    """Everything between two dates (UTC), and the customers' doing around a date or an action."""
+    """Report on everything between two dates (UTC), and on activity around a date or an action."""
     moved = {
         kind: matrix(standing_at(moves, start), standing_at(moves, end))
         for kind, moves in told.moves.items()
@@ -120,7 +120,7 @@ def report(
 def _compared(
     told: ReportInput, end: datetime, around: datetime | Action, window_days: int
 ) -> dict[str, Compared]:
-    """Each group as it stood at the date, or at each customer's own day of the action."""
+    """Compare each group at the date, or at each customer's own day of the action."""
     window_s = timedelta(days=window_days).total_seconds()
     if isinstance(around, Action):
         times = [around.at.get(name) for name in told.customers]
@@ -138,7 +138,7 @@ def _mean(values: NDArray[np.float64]) -> float | None:
 
 
 def _groups(told: ReportInput, at: Moment) -> dict[str, NDArray[np.bool_]]:
-    """bool[customers] of each grade, tier and segment at a time."""
+    """Return bool[customers] for each grade, tier and segment at a time."""
     index = {name: n for n, name in enumerate(told.customers)}
     found: dict[str, NDArray[np.bool_]] = {}
 
@@ -157,7 +157,7 @@ def _groups(told: ReportInput, at: Moment) -> dict[str, NDArray[np.bool_]]:
 
 
 def as_json(found: SegmentReport) -> dict[str, Any]:
-    """The numbers as plain values."""
+    """Convert the numbers to plain values."""
     return {
         "start": found.start.isoformat(),
         "end": found.end.isoformat(),
@@ -176,7 +176,7 @@ def as_json(found: SegmentReport) -> dict[str, Any]:
 
 
 def as_csv(found: SegmentReport) -> str:
-    """What each group did in each period, and before and after, one row each."""
+    """Write each group's activity in each period, and before and after, one row each."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["group", "period_start", *_DOING, "view"])
@@ -191,7 +191,7 @@ def as_csv(found: SegmentReport) -> str:
 
 
 def segments_page(told: ReportInput, found: SegmentReport) -> Page:
-    """The page that a manager reads."""
+    """Build the page that a manager reads."""
     known = sum(told.counts.get("lifecycle", {}).values())
     return Page(
         title="Customer value and segments",
@@ -320,7 +320,7 @@ def _comparison(told: ReportInput, found: SegmentReport) -> Section:
 
 
 def _changes(found: SegmentReport) -> tuple[Row, ...]:
-    """Purchase days before and after, group by group."""
+    """Show purchase days before and after, group by group."""
     groups = {
         name: (one.before.frequency, one.after.frequency)
         for name, one in found.compared.items()

@@ -1,12 +1,11 @@
-"""Discovered segments: k-means on scaled features, and a shallow tree that says who is in each.
+"""Discovers segments: k-means on scaled features, and a shallow tree that describes each cluster.
 
-What it is for: groups that nobody had a rule for, each with a rule that a person can read, change
-and define as a segment (`segments define`). Offline, on a sample. It never defines one itself.
+Finds groups that no existing rule describes, each with a rule that a person can read, change and
+define as a segment (`segments define`). Runs offline, on a sample; defines no segment itself.
 
 k is the one of 2-8 with the greatest mean silhouette (Rousseeuw 1987); the tree (depth 3) is
-trained to find the clusters again, and its rules are CEL over the features. How well it
-does is told:
-a cluster that its rule does not find is not described by it.
+trained to find the clusters again, and its rules are CEL over the features. Precision and recall of
+each rule are reported: a rule that does not find its cluster does not describe it.
 """
 
 from collections.abc import Sequence
@@ -26,15 +25,17 @@ Floats = NDArray[np.float64]
 
 FEATURES: Final = ("recency_days", "purchase_days", "tenure_days", "gap_mean_days",
                    "order_value", "spent", "campaign_response", "complaints")  # fmt: skip
-"""What people recognise a customer by: when, how often, for how long, how much, what moves them."""
+"""Features by which people recognise a customer: when, how often, for how long, how much, and what
+makes them buy."""
 SKEWED: Final = frozenset(FEATURES) - {"campaign_response"}
-"""Taken as log(1 + x): a wholesaler is not forty standard deviations from a household."""
+"""Features taken as log(1 + x), so that a wholesaler is not forty standard deviations from a
+household."""
 K_MAX: Final = 8
-"""More groups than this are not served differently."""
+"""Most clusters: more groups are not served differently."""
 SILHOUETTE_ROWS_MAX: Final = 3_000
-"""The silhouette compares all pairs."""
+"""Most rows for the silhouette, which compares all pairs."""
 DEPTH: Final = 3
-"""A description of at most three conditions."""
+"""Depth of the tree: a description has at most three conditions."""
 LEAF_SHARE_MIN: Final = 0.02
 SEED: Final = 7
 CUSTOMERS_MIN: Final = 100
@@ -47,13 +48,13 @@ class DiscoveredGroup:
     customers: int
     share: float
     middle: dict[str, float]
-    """Median of each feature in it."""
+    """Median of each feature in the group."""
     rule: str
-    """CEL; empty where the tree has no leaf for it."""
+    """The rule in CEL; empty where the tree has no leaf for the cluster."""
     precision: float
-    """Of those under the rule, the share that is in the cluster."""
+    """Share of the customers under the rule that are in the cluster."""
     recall: float
-    """Of the cluster, the share that is under the rule."""
+    """Share of the cluster that is under the rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +62,14 @@ class Discovered:
     """What was found, the largest cluster first."""
 
     silhouette: dict[int, float]
-    """By k; the greatest was taken."""
+    """Mean silhouette by k; the greatest was taken."""
     clusters: list[DiscoveredGroup]
 
 
 def discover(x: Floats) -> Discovered:
-    """Groups among the buyers of X, float64[n, F]. Deterministic.
+    """Find groups among the buyers of X, float64[n, F]. Deterministic.
 
-    Raises ValueError with fewer than `CUSTOMERS_MIN` buyers, or where nothing tells them apart.
+    Raises ValueError with fewer than `CUSTOMERS_MIN` buyers, or where all buyers are alike.
     """
     x = x[x[:, feature_index["purchases"]] > 0]
     if len(x) < CUSTOMERS_MIN:
@@ -122,7 +123,7 @@ def _described(
 
 
 def _paths(tree: DecisionTreeClassifier, names: Sequence[str]) -> dict[int, str]:
-    """CEL rule of each leaf by its number."""
+    """Return the CEL rule of each leaf by its number."""
     nodes = tree.tree_
     paths: dict[int, str] = {}
 
@@ -132,7 +133,7 @@ def _paths(tree: DecisionTreeClassifier, names: Sequence[str]) -> dict[int, str]
             return
         name, bound = names[nodes.feature[at]], float(f"{nodes.threshold[at]:.6g}")
         low = f"{name} <= {bound!r}"
-        # What is not defined of a customer was 0 when the tree was grown.
+        # An undefined feature of a customer was 0 when the tree was grown.
         undefined = f"!({name} > {bound!r})" if bound >= 0 else low
         walk(int(nodes.children_left[at]), (*conditions, undefined))
         walk(int(nodes.children_right[at]), (*conditions, f"{name} > {bound!r}"))

@@ -1,6 +1,6 @@
-"""One request to a CRM as a value: what is sent, before an adapter adds the access token.
+"""A request to a CRM as a value, before an adapter adds the access token.
 
-What it is for: the meeting point of the pure parts and the adapters. It never sends.
+The pure parts return it and the adapters send it; nothing is sent here.
 """
 
 import json
@@ -15,16 +15,16 @@ from services.alerts.delivery.core.retry import REMOTE_ID, Answer, Reply
 from shared.kernel.errors import UNREADABLE
 
 DAYS_S_MAX = 400 * 86_400.0
-"""No access token lasts longer than a year and a bit: anything else is a mistake."""
+"""Longest life of an access token, a little over a year: anything longer is a mistake."""
 
 NUMBER_MAX = 2**63
-"""No id and no code of a vendor's is larger; text of a number without a bound costs time."""
+"""No id or code of a vendor is larger; parsing an unbounded number from text would cost time."""
 
 WORD_LENGTH_MAX = 255
-"""Characters of a code, an id or a name in an answer; a longer one is none."""
+"""Characters of a code, an id or a name in an answer; a longer text counts as none."""
 
 TOKEN = re.compile(r"[!-~]{1,4096}")
-"""What can be an access token: it goes into a header, which takes nothing else."""
+"""Pattern of an access token: it goes into a header, which allows nothing else."""
 
 JSON = {"content-type": "application/json"}
 
@@ -40,13 +40,13 @@ class Call:
 
 
 def json_call(method: str, path: str, content: Any, **headers: str) -> Call:
-    """A request with a JSON body; Chinese text goes as UTF-8, not as escapes."""
+    """Make a request with a JSON body; Chinese text is sent as UTF-8, not as escapes."""
     body = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
     return Call(method, path, body, JSON | headers)
 
 
 def seconds_of(value: Any) -> float:
-    """A duration in an answer; 0 where it says none, so that the token is not kept.
+    """Return a duration in an answer; 0 where there is none, so that the token is not kept.
 
     >>> seconds_of("7200"), seconds_of(None)
     (7200.0, 0.0)
@@ -59,7 +59,7 @@ def seconds_of(value: Any) -> float:
 
 
 def word_of(value: Any) -> str:
-    """A code, an id or a name in an answer; empty where it is nothing of the kind.
+    """Return a code, an id or a name in an answer; empty where it is nothing of the kind.
 
     >>> word_of("SUCCESS"), word_of(4150868), word_of({"id": 1}), word_of(None)
     ('SUCCESS', '4150868', '', '')
@@ -70,7 +70,7 @@ def word_of(value: Any) -> str:
 
 
 def id_of(value: Any) -> str:
-    """The id of a record in an answer; ValueError where it cannot be one."""
+    """Return the id of a record in an answer; raise ValueError where it cannot be one."""
     found = word_of(value)
     if not REMOTE_ID.fullmatch(found):
         raise ValueError("a record without a usable id")
@@ -78,23 +78,23 @@ def id_of(value: Any) -> str:
 
 
 def key_of(value: Any) -> str:
-    """Our key in a record of an answer; empty where it holds none of ours."""
+    """Return our key in a record of an answer; empty where there is none."""
     found = word_of(value)
     return found if REMOTE_ID.fullmatch(found) else ""
 
 
 def token_of(value: Any) -> str | None:
-    """The access token in an answer; None where it cannot be one."""
+    """Return the access token in an answer; None where it cannot be one."""
     return value if isinstance(value, str) and TOKEN.fullmatch(value) else None
 
 
 def overloaded(given: Answer, so: bool) -> Answer:  # noqa: FBT001 (a fact about the answer)
-    """The answer, marked where the vendor has said that we are too fast."""
+    """Return the answer, marked as throttled where the vendor reported too many requests."""
     return replace(given, throttled=True) if so else given
 
 
 def content_of(reply: Reply) -> dict[str, Any] | None:
-    """The JSON object in a reply; None where it is anything else, such as an HTML page."""
+    """Return the JSON object in a reply; None where it is anything else, such as an HTML page."""
     try:
         found = msgspec.json.decode(reply.body)
     except UNREADABLE:

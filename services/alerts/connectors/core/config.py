@@ -1,7 +1,7 @@
-"""What an administrator says about a CRM, validated: addresses, fields, owners, verdict rules.
+"""Validates an administrator's settings of a CRM: addresses, fields, owners, verdict rules.
 
-What it is for: an endpoint's `config` as a value of its connector. Secrets are not in here: they
-are the endpoint's own, encrypted. Nothing is asked of the CRM yet (`check_remote.py` does that).
+It turns an endpoint's `config` into a value of its connector. Secrets are not part of it: they are
+the endpoint's own, encrypted. The CRM is not called (`check_remote.py` does that).
 """
 
 from collections.abc import Mapping
@@ -17,10 +17,10 @@ from shared.contracts.treatment import Verdict
 from shared.kernel.errors import Invalid
 
 SWEEP_S_MIN: Final = 60.0
-"""Between two looks at a CRM for changes: one a minute is 1,440 calls a day, a small part of
-the smallest quota (5,000)."""
+"""Least seconds between two polls of a CRM: one a minute is 1,440 calls a day, a small part of the
+smallest quota (5,000)."""
 RULES_MAX: Final = 50
-"""Rules of one endpoint."""
+"""Most rules of one endpoint."""
 
 ApiName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,99}$")]
 """A field's or module's name. The pattern keeps queries free of anything but names."""
@@ -46,21 +46,22 @@ class _Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     time_zone: Annotated[str, AfterValidator(_a_zone)] = "Asia/Shanghai"
-    """In which a due date is a day."""
+    """Time zone in which a due date is a day."""
     owner_ids: Literal["mapped", "same"] = "mapped"
     """`mapped`: through the endpoint's owner table; `same`: our ids are those of the CRM."""
     fallback_owner: str | None = Field(None, min_length=1, max_length=200)
-    """Who gets what no row of the owner table names; None: such a task cannot be delivered."""
+    """Owner of tasks that no row of the owner table covers; None: such a task cannot be
+    delivered."""
 
 
 class _CrmConfig(_Config):
-    """Of a CRM that keeps the task as a record, and is asked about its changes."""
+    """Config of a CRM that keeps the task as a record, and is polled for its changes."""
 
     key_field: ApiName
-    """Keeps our id of the task. Let the CRM enforce that it is unique."""
+    """Field that keeps our id of the task. The CRM should enforce that it is unique."""
     verdicts: tuple[VerdictRule, ...] = Field((), max_length=RULES_MAX)
     sweep_s: float = Field(300.0, ge=SWEEP_S_MIN, le=86_400.0)
-    """Seconds between two looks for changes."""
+    """Seconds between two polls for changes."""
 
 
 _NAME = "{{ title or customer.name or customer.id }}"
@@ -86,19 +87,19 @@ class ZohoConfig(_CrmConfig):
         "Due_Date": Templated(template="{{ due_at }}", type="date"),
         "Description": _WHY_AND_HOW,
     }
-    """Written when a task changes that is still open."""
+    """Fields that are written when a task changes that is still open."""
     closed_fields: Fields = {"Status": "Completed"}
-    """Written when a task has ended here."""
+    """Fields that are written when a task has ended here."""
     about: str | None = None
     """Template of the id of the account that the task is about."""
     about_module: ApiName = "Accounts"
     about_key: ApiName | None = None
     """Field of the account that holds that id; None: it is Zoho's own."""
     workflows: tuple[Literal["workflow", "approval", "blueprint"], ...] = ()
-    """Which of Zoho's automations may fire."""
+    """The automations of Zoho that may run."""
     notify_url: Address | None = None
-    """Our public address: Zoho then tells us of changes at once, and the sweep only catches what
-    it missed. None: only the sweep."""
+    """Our public address: Zoho then notifies us of changes at once, and the poll only finds what it
+    missed. None: only the poll."""
 
 
 class FxiaokeConfig(_CrmConfig):
@@ -106,10 +107,10 @@ class FxiaokeConfig(_CrmConfig):
 
     api_url: Address = "https://open.fxiaoke.com"
     style: Literal["new", "old"] = "new"
-    """Of tokens and employee ids; never mixed."""
+    """Style of tokens and employee ids; never mixed."""
     app_id: str = Field(min_length=1, max_length=200)
     user_id: str = Field(min_length=1, max_length=200)
-    """The employee in whose name we write: `1000` (new) or `FSUID_…` (old)."""
+    """The employee that our changes are made as: `1000` (new) or `FSUID_…` (old)."""
     object_name: ApiName
     key_field: ApiName = "churn_task_key__c"
     fields: Fields = {
@@ -124,15 +125,15 @@ class FxiaokeConfig(_CrmConfig):
     }
     closed_fields: Fields = {"status__c": "closed"}
     workflows: bool = False
-    """Whether Fxiaoke's approval flow and workflows may fire."""
+    """Whether Fxiaoke's approval flow and workflows may run."""
 
 
 class WecomBotConfig(_Config):
-    """企业微信 group bot: a message to a group. Nothing comes back from it."""
+    """企业微信 group bot: a message to a group. It returns nothing."""
 
     api_url: Address = "https://qyapi.weixin.qq.com"
     opened: str | None = Field(None, max_length=template.TEMPLATE_LENGTH_MAX)
-    """Markdown of a new task; None: our own words in the task's language."""
+    """Markdown of a new task; None: our own text in the task's language."""
     closed: str | None = Field(None, max_length=template.TEMPLATE_LENGTH_MAX)
     mention: bool = True
     """Whether the owner is mentioned, where the owner table knows them."""
@@ -145,7 +146,7 @@ class WecomAppConfig(_Config):
     corp_id: str = Field(min_length=1, max_length=100)
     agent_id: int = Field(ge=1)
     url: str | None = Field(None, max_length=template.TEMPLATE_LENGTH_MAX)
-    """Template of the address that a tap on the card opens. WeCom wants one: None takes
+    """Template of the address that a tap on the card opens. WeCom requires one: None uses
     `https://work.weixin.qq.com/`."""
     buttons: tuple[Verdict, ...] = Field(
         ("reached", "action_taken", "leaving", "wrong_alarm"), min_length=1, max_length=6
@@ -167,17 +168,17 @@ SECRETS: Final[Mapping[str, frozenset[str]]] = {
     "wecom_bot": frozenset({"key"}),
     "wecom_app": frozenset({"corp_secret"}),
 }
-"""Names of the secrets without which nothing can be sent."""
+"""Names of the secrets that are needed to send."""
 
 CALLBACK_SECRETS: Final[Mapping[str, frozenset[str]]] = {
     "zoho": frozenset({"callback_token"}),
     "wecom_app": frozenset({"callback_token", "callback_aes_key"}),
 }
-"""Names of those without which nothing comes back."""
+"""Names of the secrets that are needed to receive."""
 
 
 def read_config(kind: str, config: Mapping[str, Any]) -> Config:
-    """The config of a connector; Invalid names the field that is wrong."""
+    """Return the config of a connector; raise Invalid naming the field that is wrong."""
     model = KINDS.get(kind)
     if model is None:
         raise Invalid("kind", f"must be one of webhook, {', '.join(KINDS)}")

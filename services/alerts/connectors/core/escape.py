@@ -1,8 +1,8 @@
-"""Text of others' at the border of a medium: it is shown as it is, and becomes nothing else.
+"""Escapes foreign text for a medium: it is shown as it is, and never read as markup.
 
-What it is for: a customer may be called `<@member-7> **x** [y](http://evil)`. WeCom's Markdown
-knows no escape, so that what it reads as markup is written with the full-width forms of the same
-characters. Addresses are percent-encoded.
+A customer may be called `<@member-7> **x** [y](http://evil)`. WeCom's Markdown has no escape, so
+markup characters are replaced by the full-width forms of the same characters. Addresses are
+percent-encoded.
 """
 
 import re
@@ -14,15 +14,16 @@ from jinja2.runtime import Undefined
 _CONTROL: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u2028\u2029\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]+"
 )
-"""Line breaks too: a line of somebody else's would begin outside the quotation that it is in."""
+"""Characters to replace. Line breaks too: a line of foreign text would begin outside its
+quotation."""
 
 _MARKUP: Final = str.maketrans({c: chr(ord(c) + 0xFEE0) for c in "<>[]*`#~|\\"})
 _ALONE: Final = re.compile(r"__+|://")
-"""What is markup only in company: one underscore is part of many an id, a colon of a time."""
+"""Markup only in combination: one underscore is part of many ids, a colon of a time."""
 
 
 def one_line(text: str) -> str:
-    """The text without control characters and line breaks.
+    """Return the text without control characters and line breaks.
 
     >>> one_line("a\\n\\x1b[31mb")
     'a [31mb'
@@ -31,7 +32,7 @@ def one_line(text: str) -> str:
 
 
 def markdown(text: str) -> str:
-    """The text within WeCom's Markdown, or in a plain message, where `<a>` is a link.
+    """Escape the text for WeCom's Markdown, or for a plain message, where `<a>` is a link.
 
     >>> markdown("<@m-7> **x** [y](http://evil)")
     '＜@m-7＞ ＊＊x＊＊ ［y］(http：//evil)'
@@ -41,12 +42,12 @@ def markdown(text: str) -> str:
 
 
 def in_markdown(value: Any) -> Any:
-    """What a template puts out, within WeCom's Markdown."""
+    """Escape a template's output within WeCom's Markdown."""
     return value if isinstance(value, Undefined) else markdown(str(value))
 
 
 def in_address(value: Any) -> Any:
-    """What a template puts out, within an address."""
+    """Escape a template's output within an address."""
     return value if isinstance(value, Undefined) else quote(str(value), safe="", errors="replace")
 
 

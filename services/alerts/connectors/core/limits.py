@@ -1,7 +1,7 @@
-"""How fast each vendor lets us send, as the bounds of an endpoint.
+"""Limits of each vendor's rate, as the bounds of an endpoint.
 
-What it is for: an endpoint that keeps to its vendor's limits without anybody thinking of them. A
-bucket with rate r and burst b admits at most b + r·t messages in any t seconds.
+An endpoint keeps to its vendor's limits without any setting. A bucket with rate r and burst b
+admits at most b + r·t messages in any t seconds.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from shared.kernel.errors import Invalid
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """The most that an endpoint of a kind may be given."""
+    """The highest bounds that an endpoint of a kind may have."""
 
     rate_per_s: float
     burst: int
@@ -34,14 +34,15 @@ LIMITS: Final[Mapping[Kind, Limit]] = {
 
 MEMBER_RATE_PER_S: Final = 16 / 60
 MEMBER_BURST: Final = 14
-"""WeCom shows a member 30 messages a minute and 1,000 an hour, and drops what is more without a
-word: 14 + 16 in a minute, 14 + 960 in an hour."""
+"""WeCom shows a member 30 messages a minute and 1,000 an hour, and silently drops further ones: 14
++ 16 in a minute, 14 + 960 in an hour."""
 
 
 def within(endpoint: Endpoint) -> Endpoint:
-    """The endpoint with its vendor's limits where it names none; Invalid where it wants more.
+    """Return the endpoint with its vendor's limits where it has none.
 
-    Requests at once are cut to what the vendor takes: they change no outcome.
+    Raises Invalid where it exceeds them, except for requests at once, which are cut to the limit:
+    they change no outcome.
     """
     limit = LIMITS.get(endpoint.kind)
     if limit is None:

@@ -1,7 +1,7 @@
-"""A delivery as a connector sees it: the task in the message, and what has happened to it.
+"""A delivery as a connector sees it: the task in the message, and the change.
 
-What it is for: reading the body that a plain webhook would get, so that every connector works
-from the same words. It never decides whom to tell.
+Reads the body that a plain webhook would get, so that every connector works from the same content.
+Receivers are chosen elsewhere.
 """
 
 from datetime import datetime
@@ -16,31 +16,31 @@ CLOSED = "retention_task.closed"
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened (`type`) and the task as it is told."""
+    """The change (`type`) and the published task."""
 
     type: str
     data: dict[str, Any]
 
     @property
     def task(self) -> dict[str, Any]:
-        """The task's fields (`services.alerts.core.webhook_payload.TaskTold`)."""
+        """Return the task's fields (`services.alerts.core.webhook_payload.TaskTold`)."""
         found: dict[str, Any] = self.data["task"]
         return found
 
     @property
     def key(self) -> str:
-        """Our id of the task: the key under which each CRM keeps it."""
+        """Return our id of the task: the key under which each CRM keeps it."""
         return str(self.task["id"])
 
     @property
     def owner_id(self) -> str | None:
-        """The account owner's id in the company's own system; None: nobody."""
+        """Return the account owner's id in the company's own system; None: no owner."""
         owner = self.task.get("owner")
         return None if owner is None else str(owner["id"])
 
     @property
     def chinese(self) -> bool:
-        """Whether the task is worded in Simplified Chinese."""
+        """Return whether the task's texts are in Simplified Chinese."""
         return str(self.task.get("language", "")).startswith("zh")
 
 
@@ -54,7 +54,7 @@ class _Reason(msgspec.Struct):
 
 
 class _Read(msgspec.Struct):
-    """What connectors read of a task, each where it is there."""
+    """The fields that connectors read of a task, where present."""
 
     id: str
     reasons: list[_Reason]
@@ -75,8 +75,10 @@ _DECODER = msgspec.json.Decoder(Notice)
 
 
 def read_notice(body: bytes) -> Notice:
-    """The notice in a delivery's body, which we wrote ourselves; Invalid if it is a thin one, or
-    none that this version can read."""
+    """Decode the notice in a delivery's body, which we wrote ourselves.
+
+    Raises Invalid if the body is a thin one, or one that this version cannot read.
+    """
     try:
         notice = _DECODER.decode(body)
         task = notice.data.get("task")

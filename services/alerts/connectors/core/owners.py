@@ -1,7 +1,7 @@
-"""Who an account owner is in a CRM: by the endpoint's owner table, with a fallback.
+"""Maps account owners to a CRM's users: by the endpoint's owner table, with a fallback.
 
-What it is for: one answer for whoever is told and for whoever may answer. It never reads the
-table: its row, where there is one, is an argument.
+The same mapping decides who gets a task and who may answer it. The table's row, if any, is an
+argument; it is not read here.
 """
 
 from services.alerts.connectors.core.config import Config
@@ -9,9 +9,9 @@ from shared.kernel.errors import Invalid
 
 
 def remote_owner(owner_id: str | None, row: str | None, config: Config) -> str | None:
-    """The owner's id in the CRM, or the fallback's; None where there is neither.
+    """Return the owner's id in the CRM, or the fallback's; None where there is neither.
 
-    `row`: what the owner table has for this owner.
+    `row`: the owner table's entry for this owner.
     """
     if owner_id is None:
         return config.fallback_owner
@@ -21,7 +21,7 @@ def remote_owner(owner_id: str | None, row: str | None, config: Config) -> str |
 
 
 def needed_owner(owner_id: str | None, row: str | None, config: Config) -> str:
-    """Like `remote_owner`; Invalid where there is nobody."""
+    """Return the same as `remote_owner`; raise Invalid where there is none."""
     found = remote_owner(owner_id, row, config)
     if found is None:
         who = "a task without an owner" if owner_id is None else f"the owner {owner_id!r}"

@@ -1,9 +1,9 @@
-"""Fills the fields of a CRM's record from a task, by the templates of its administrator.
+"""Fills the fields of a CRM's record from a task, by an administrator's templates.
 
-What it is for: `{"Subject": "Win back {{ customer.name }}"}` -> `{"Subject": "Win back Ann"}`.
-Templates are a small part of Jinja2 (`grammar`); they see the task as webhooks tell it, and `key`,
-`owner`, `reasons_text`, `risk_percent`. A wrong template is found when it is saved, not when a task
-waits.
+For example `{"Subject": "Win back {{ customer.name }}"}` -> `{"Subject": "Win back Ann"}`.
+Templates are a small part of Jinja2 (`grammar`); they see the task as webhooks publish it, and
+`key`, `owner`, `reasons_text`, `risk_percent`. A wrong template is found when it is saved, not when
+a task waits.
 """
 
 import math
@@ -29,15 +29,15 @@ TEMPLATES_LENGTH_MAX: Final = 20_000
 """Characters of all templates of a mapping, which are compiled at once: at worst that takes a
 second."""
 TEMPLATES_CACHED: Final = 2_000
-"""Compiled templates kept in a process: all fields of some dozens of endpoints."""
+"""Compiled templates cached in a process: all fields of some dozens of endpoints."""
 
 Type = Literal["text", "number", "integer", "boolean", "date", "milliseconds", "list", "record"]
-"""What the CRM wants: `milliseconds` a Unix time, `list` a list of one text, `record` an object
-with an `id`. `date` and `milliseconds` read an ISO 8601 time."""
+"""Types that a CRM requires: `milliseconds` a Unix time, `list` a list of one text, `record` an
+object with an `id`. `date` and `milliseconds` read an ISO 8601 time."""
 
 
 class Templated(BaseModel):
-    """One field: a template, and what its text is turned into."""
+    """One field: a template, and the type that its text is converted to."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,16 +46,16 @@ class Templated(BaseModel):
 
 
 Fields = dict[str, str | Templated]
-"""Field of the CRM's record -> template. A field that comes to nothing is left out."""
+"""Field of the CRM's record -> template. A field with an empty result is left out."""
 
 NAMES: Final = frozenset(TaskPayload.__struct_fields__) | {
     *("type", "key", "owner_remote", "reasons_text", "risk_percent"),
 }
-"""What a template may speak of."""
+"""Names that a template may use."""
 
 
 def check(fields: Mapping[str, str | Templated], place: str) -> None:
-    """Refuse a mapping with a template that cannot be used; Invalid names the field."""
+    """Raise Invalid, naming the field, for a mapping with a template that cannot be used."""
     if len(fields) > FIELDS_MAX:
         raise Invalid(place, f"at most {FIELDS_MAX} fields")
     texts = {name: v if isinstance(v, str) else v.template for name, v in fields.items()}
@@ -77,7 +77,7 @@ def check(fields: Mapping[str, str | Templated], place: str) -> None:
 
 
 def context(notice: Notice, owner_remote: str | None) -> dict[str, Any]:
-    """What templates see of a task; `owner_remote` is its owner in the CRM."""
+    """Return what templates see of a task; `owner_remote` is its owner in the CRM."""
     reasons = [str(reason["text"]) for reason in notice.task.get("reasons", ())]
     return {
         **notice.task,
@@ -92,7 +92,7 @@ def context(notice: Notice, owner_remote: str | None) -> dict[str, Any]:
 def fill(
     fields: Mapping[str, str | Templated], known: Mapping[str, Any], time_zone: str
 ) -> dict[str, Any]:
-    """The record's fields; dates are those of `time_zone`. Invalid where a value does not fit.
+    """Return the record's fields, dates in `time_zone`; raise Invalid if a value does not fit.
 
     >>> fill({"Subject": "Call {{ customer.name }}", "Note": " "}, {"customer": {"name": "Ann"}},
     ...      "UTC")
@@ -114,10 +114,10 @@ def text_of(
     medium: template_grammar.Medium = "text",
     work: template_grammar.Work | None = None,
 ) -> str:
-    """A template filled and trimmed; Invalid names `place` when it fails, is too long, or takes
-    more than what is left of `work`.
+    """Fill and trim a template.
 
-    What comes from the task is escaped for `medium`; what the template itself says is not.
+    Raises Invalid, naming `place`, when it fails, is too long, or takes more than what is left of
+    `work`. Values of the task are escaped for `medium`; the template's own text is not.
     """
     if len(template) > TEMPLATE_LENGTH_MAX:
         raise Invalid(place, f"at most {TEMPLATE_LENGTH_MAX} characters")
@@ -125,7 +125,7 @@ def text_of(
         return template_grammar.render(
             _compiled(template, medium), known, work or template_grammar.Work()
         ).strip()
-    except Exception as wrong:  # noqa: BLE001 (whatever a template does is the template's fault)
+    except Exception as wrong:  # noqa: BLE001 (any failure is the template's fault)
         raise Invalid(
             place, f"the template failed: {str(wrong)[: template_grammar.REASON_LENGTH_MAX]}"
         ) from None
@@ -136,7 +136,10 @@ _compiled = lru_cache(TEMPLATES_CACHED)(template_grammar.compiled)
 
 @lru_cache(TEMPLATES_CACHED)
 def _unknown(text: str) -> frozenset[str]:
-    """What a template speaks of and is not there; TemplateError where it is not allowed."""
+    """Return names that a template uses and that do not exist.
+
+    Raises TemplateError where the template is not allowed.
+    """
     _compiled(text)
     return frozenset(meta.find_undeclared_variables(template_grammar.read(text)) - NAMES)
 

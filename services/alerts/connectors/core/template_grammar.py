@@ -1,9 +1,9 @@
-"""What a message template may consist of, and an engine that knows nothing else.
+"""Defines what a message template may contain, and an engine that supports nothing else.
 
-What it is for: Jinja2 is a language, and a template comes from outside. A message needs names,
-conditions, loops over lists, comparisons and a few filters; no calls, macros, imports, blocks or
-arithmetic on anything but numbers. What is allowed ends soon and makes little text, whatever it
-is given. Nothing is evaluated while a template is read.
+Jinja2 is a language, and a template comes from outside. A message needs names, conditions, loops
+over lists, comparisons and a few filters; no calls, macros, imports, blocks or arithmetic on
+anything but numbers. Allowed templates end soon and make little text, whatever their input. Nothing
+is evaluated while a template is read.
 """
 
 import math
@@ -18,31 +18,32 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from services.alerts.connectors.core import escape
 
 TEXT_LENGTH_MAX: Final = 8_000
-"""Characters of any text that a template makes on its way; a CRM's large text fields hold
+"""Characters of any intermediate or final text of a template; a CRM's large text fields hold
 32,000."""
 ITEMS_MAX: Final = 100
-"""Turns of one loop: a task has at most some tens of reasons and steps."""
+"""Iterations of one loop: a task has at most some tens of reasons and steps."""
 LOOPS_NESTED_MAX: Final = 2
 DEPTH_MAX: Final = 40
 """Levels of a template's tree: far from the depth at which Python's own parser gives up."""
 NUMBER_MAX: Final = 1e15
-"""Of numbers that a template computes with: whole ones stay exact."""
+"""Bound of the numbers that a template computes with: whole ones stay exact."""
 
 WORK_MAX: Final = 200_000
-"""What filling one record may cost: nodes of loops' bodies, once for each turn, and pieces of
-`CHARS_OF_WORK` characters of each text on its way. A record of 100 fields with all steps in each is
-a tenth of it; all of it takes some tenths of a second, in which nothing else is done."""
+"""Bound of the cost of filling one record: nodes of loops' bodies, once for each iteration, and
+pieces of `CHARS_OF_WORK` characters of each intermediate text. A record of 100 fields with all
+steps in each costs a tenth of it; all of it takes some tenths of a second, in which the process
+does nothing else."""
 CHARS_OF_WORK: Final = 100
 """Characters that cost about as much as a node."""
 
 REASON_LENGTH_MAX: Final = 200
-"""Characters of why a template failed; the engine's words may hold the task's."""
+"""Characters of the reason of a failure; the engine's message may contain the task's values."""
 
 Medium = Literal["text", "markdown", "address"]
-"""Where a template's text goes, which says what others' words are escaped for."""
+"""The medium of a template's text, which decides how foreign text is escaped."""
 
 _LOOP: Final = "bounded"
-"""The filter around what a loop goes over. Templates cannot name it."""
+"""The filter around the list of a loop. Templates cannot name it."""
 _PIECE: Final = "piece"
 """The filter around each part of a concatenation. Templates cannot name it."""
 
@@ -54,32 +55,32 @@ _PLAIN: Final[tuple[type[nodes.Node], ...]] = (
     nodes.Add, nodes.Sub, nodes.Mul, nodes.Div,
 )  # fmt: skip
 _NO_NUMBERS: Final = (nodes.List, nodes.Tuple, nodes.Dict, nodes.Concat, nodes.Compare, nodes.Not)
-"""What is no number, whatever the task is."""
+"""Nodes that are never a number, whatever the task is."""
 
 
 class TooMuch(TemplateError):  # noqa: N818 (a word, like Invalid)
-    """A template makes more than a message can be."""
+    """Raised for a template that makes more than a message can hold."""
 
 
 class Work:
-    """What is left of the work that filling one record may take."""
+    """The rest of the work that filling one record may take."""
 
     def __init__(self) -> None:
         self._left = WORK_MAX
 
     def spend(self, amount: int) -> None:
-        """TooMuch where nothing is left."""
+        """Take an amount from the rest; raise TooMuch where nothing is left."""
         self._left -= amount
         if self._left < 0:
             raise TooMuch("takes too long: shorter loops, or fewer filters in them")
 
 
 _WORK: Final[ContextVar[Work]] = ContextVar("work")
-"""Of the template that is being filled; filters have no other way to know it."""
+"""The work of the template that is being filled; filters have no other access to it."""
 
 
 def compiled(text: str, medium: Medium = "text") -> Template:
-    """The template, ready to be filled for a medium; TemplateError where it is not allowed."""
+    """Compile a template for a medium; raise TemplateError where it is not allowed."""
     try:
         return _ENVIRONMENTS[medium].from_string(read(text))
     except TemplateError:
@@ -89,7 +90,7 @@ def compiled(text: str, medium: Medium = "text") -> Template:
 
 
 def read(text: str) -> nodes.Template:
-    """The template's tree, checked. Raises TemplateError, in words, for what is not allowed."""
+    """Parse and check a template. Raises TemplateError, in words, for what is not allowed."""
     try:
         tree = ENVIRONMENT.parse(text)
         _check(tree, 0, 0)
@@ -101,8 +102,11 @@ def read(text: str) -> nodes.Template:
 
 
 def render(template: Any, known: Any, work: Work) -> str:
-    """A compiled template's text; TooMuch where it would be longer than `TEXT_LENGTH_MAX`, or take
-    more than what is left of `work`."""
+    """Return a compiled template's text.
+
+    Raises TooMuch where it would be longer than `TEXT_LENGTH_MAX`, or take more than what is left
+    of `work`.
+    """
     token = _WORK.set(work)
     try:
         return _generated(template, known)
@@ -122,7 +126,7 @@ def _generated(template: Any, known: Any) -> str:
 
 
 def _check(node: nodes.Node, depth: int, loops: int) -> None:
-    """Walk down; `loops`: those that this node is in."""
+    """Check a node and all below it; `loops`: the number of loops around this node."""
     if depth > DEPTH_MAX:
         raise TemplateError("is nested too deeply")
     if not isinstance(node, _PLAIN) or type(node) not in _PLAIN:
@@ -174,7 +178,7 @@ def _around(node: nodes.Node, name: str, *arguments: nodes.Node) -> nodes.Filter
 
 
 def _size(node: nodes.Node) -> int:
-    """Nodes of it and below it."""
+    """Return the number of nodes from here down."""
     return 1 + sum(_size(child) for child in node.iter_child_nodes())
 
 
@@ -188,8 +192,10 @@ def _named(node: nodes.Node) -> str:
 
 
 def _bounded(value: Any, size: int = 1) -> Iterator[Any]:
-    """What a loop goes over: a list of the task's, and no more of it than a message can show. Each
-    turn of it costs `size`."""
+    """Yield the items of a loop: a list of the task's, cut to what a message can show.
+
+    Each iteration costs `size`.
+    """
     if isinstance(value, Undefined) or value is None:
         return
     if not isinstance(value, (list, tuple)):
@@ -203,7 +209,7 @@ def _bounded(value: Any, size: int = 1) -> Iterator[Any]:
 
 
 def _text(value: Any) -> str:
-    """The value as text, within the bound."""
+    """Return the value as text, within the bound."""
     text = str(value)
     if len(text) > TEXT_LENGTH_MAX:
         raise TooMuch(f"more than {TEXT_LENGTH_MAX} characters")
@@ -248,7 +254,7 @@ def _default(value: Any, otherwise: Any = "", empty: Any = False) -> Any:  # noq
 
 
 def _number(value: Any) -> float:
-    """A finite number of the template's; TemplateError for anything else."""
+    """Return a finite number of the template's; raise TemplateError for anything else."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TemplateError(f"{type(value).__name__} is no number to compute with")
     if not math.isfinite(value) or abs(value) > NUMBER_MAX:
@@ -309,30 +315,30 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "truncate": _truncate,
     "upper": _of_text(str.upper),
 }
-"""Every filter of a message. Each bounds what it makes before it makes it."""
+"""All filters of a message. Each bounds its result before computing it."""
 
 TESTS: Final = ("defined", "undefined", "none", "string", "number", "sameas", "eq", "equalto", "ne",
                 "in", "lt", "le", "gt", "ge", "true", "false", "boolean")  # fmt: skip
 
 
 class _Environment(ImmutableSandboxedEnvironment):
-    """Arithmetic is for numbers only: `name * 1000000000` is none."""
+    """Restricts arithmetic to numbers: `name * 1000000000` is refused."""
 
     intercepted_binops = frozenset({"+", "-", "*", "/"})
     intercepted_unops = frozenset({"+", "-"})
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """A sum, difference, product or quotient of two numbers."""
+        """Compute a sum, difference, product or quotient of two numbers."""
         return _number(super().call_binop(context, operator, _number(left), _number(right)))
 
     def call_unop(self, context: Context, operator: str, arg: Any) -> Any:
-        """A number with its sign."""
+        """Apply a sign to a number."""
         return super().call_unop(context, operator, _number(arg))
 
 
 def _environment(finalize: Callable[[Any], Any] | None) -> _Environment:
     made = _Environment(
-        undefined=ChainableUndefined,  # a customer without a name is no error
+        undefined=ChainableUndefined,  # a missing value, such as a customer's name, is no error
         autoescape=False,
         optimized=False,
         finalize=finalize,

@@ -1,7 +1,7 @@
-"""The way back: what a record's fields say about the task, by the rules of an administrator.
+"""Reads verdicts from a record's fields, by the rules of an administrator.
 
-What it is for: `Status` of `Completed` means `action_taken`. The first rule that fits counts.
-It never says more than the CRM does: a record that no rule fits has no verdict yet.
+For example `Status` of `Completed` means `action_taken`. The first rule that fits counts. No
+verdict is guessed: a record that no rule fits has no verdict yet.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,11 +14,11 @@ from services.alerts.connectors.core.call import word_of
 from shared.contracts.treatment import LeavingCause, Verdict
 
 DEPTH_MAX: Final = 4
-"""Levels at which a field's value is looked for: a pick list's objects in a list are two."""
+"""Levels to which a field's value is searched: a pick list's objects in a list are two."""
 
 
 class VerdictRule(BaseModel):
-    """Where `field` has this value, the owner has said `verdict`."""
+    """Maps a value of `field` to `verdict`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -26,7 +26,7 @@ class VerdictRule(BaseModel):
     value: str = Field(min_length=1, max_length=200)
     verdict: Verdict
     leaving_cause: LeavingCause | None = None
-    """With the verdict `leaving`."""
+    """The cause, with the verdict `leaving`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +37,11 @@ class CrmRecord:
     remote_id: str
     values: Mapping[str, Any]
     modified_ms: int
-    """Unix ms of its last change, as the CRM says."""
+    """Unix ms of its last change, by the CRM's clock."""
 
 
 def rule_of(values: Mapping[str, Any], rules: Sequence[VerdictRule]) -> VerdictRule | None:
-    """The rule that a record's fields fit; None: the owner has not said anything yet.
+    """Return the rule that a record's fields fit; None: the owner has not answered yet.
 
     >>> done = VerdictRule(field="Status", value="Completed", verdict="reached")
     >>> rule_of({"Status": "Completed"}, [done]).verdict
@@ -51,7 +51,7 @@ def rule_of(values: Mapping[str, Any], rules: Sequence[VerdictRule]) -> VerdictR
 
 
 def says(value: Any, wanted: str, depth: int = DEPTH_MAX) -> bool:
-    """Whether a field has this value; a pick list may answer with a list or with an object."""
+    """Return whether a field has this value; a pick list may hold a list or an object."""
     if isinstance(value, list):
         return depth > 0 and any(says(each, wanted, depth - 1) for each in value)
     if isinstance(value, Mapping):

@@ -1,7 +1,7 @@
-"""纷享销客 Fxiaoke as values: the requests that we make, and what its answers mean.
+"""纷享销客 Fxiaoke as values: our requests, and the meaning of its answers.
 
-What it is for: both generations of its parameters in one place. Every answer is HTTP 200, so
-only `errorCode` counts, never the message. Random trace ids come from the caller. It never sends.
+Both generations of its parameters are here. Every answer is HTTP 200, so only `errorCode` counts,
+never the message. Random trace ids come from the caller. Nothing is sent here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,25 +32,25 @@ from services.alerts.delivery.core.retry import (
 from shared.kernel.errors import Invalid
 
 PAGE: Final = 100
-"""Rows of one query, the most that Fxiaoke gives."""
+"""Rows of one query, the most that Fxiaoke returns."""
 OK: Final = 0
 
 CODES: Final[Mapping[int, Result]] = {
     0: "ok",
     20016: "refresh_token",  # invalid or expired
     -1: "retry",  # busy
-    50009: "ambiguous",  # a service behind it failed or timed out: it may have written
+    50009: "ambiguous",  # a service behind it failed or timed out: it may have written the record
     30004: "retry",  # calls per second
     14001: "retry",  # calls per interval
     30002: "retry",  # the day's quota, until midnight
     30003: "endpoint_dead",  # no quota was bought
     20021: "endpoint_dead",  # the app is switched off
     20022: "endpoint_dead",  # the app is not authorised
-    10006: "endpoint_dead",  # wrong secret (the gateway; the table says otherwise)
+    10006: "endpoint_dead",  # wrong secret (by the gateway; the documented table differs)
     20017: "permanent",  # no authorisation in the request
     10013: "permanent",  # a parameter is wrong, or an offset above 10,000
 }
-"""What each code means. Any other positive one is a refusal of this record."""
+"""The meaning of each code. Any other positive one is a refusal of this record."""
 
 THROTTLED: Final = frozenset({30004, 14001, 30002})
 
@@ -64,7 +64,7 @@ class Session:
 
 
 def token_call(config: FxiaokeConfig, app_secret: str, permanent_code: str, trace: str) -> Call:
-    """Ask for an access token. At most ten times a minute, and never twice at once."""
+    """Make the request for an access token. At most ten times a minute, and never twice at once."""
     content = {"appId": config.app_id, "appSecret": app_secret, "permanentCode": permanent_code}
     if config.style == "old":
         return json_call("POST", _traced("/cgi/corpAccessToken/get/V2", trace), content)
@@ -74,7 +74,7 @@ def token_call(config: FxiaokeConfig, app_secret: str, permanent_code: str, trac
 
 
 def read_session(reply: Reply, config: FxiaokeConfig) -> tuple[Session, float] | Answer:
-    """The session in the answer to `token_call` and for how many seconds it lasts."""
+    """Read the session, and its life in seconds, from the answer to `token_call`."""
     content = content_of(reply) or {}
     names = ("corpAccessToken", "corpId") if config.style == "old" else ("accessToken", "ea")
     token, company = (token_of(content.get(name)) for name in names)
@@ -92,7 +92,10 @@ def create_call(
     owner: str | None,
     trace: str,
 ) -> Call:
-    """Add one record. Its name sits inside `object_data` here; triggers default to on there."""
+    """Make the request to add one record.
+
+    Its name is inside `object_data` here; Fxiaoke's triggers default to on.
+    """
     record = {"dataObjectApiName": config.object_name, **fields, config.key_field: key}
     if owner is not None:
         record["owner"] = [owner]
@@ -103,13 +106,13 @@ def create_call(
 def update_call(
     config: FxiaokeConfig, session: Session, remote_id: str, fields: Mapping[str, Any], trace: str
 ) -> Call:
-    """Change fields of one record."""
+    """Make the request to change fields of one record."""
     record = {"dataObjectApiName": config.object_name, "_id": remote_id, **fields}
     return _call(config, session, "update", {"object_data": record}, trace, _triggers(config))
 
 
 def find_call(config: FxiaokeConfig, session: Session, key: str, trace: str) -> Call:
-    """Ask for the record with our key."""
+    """Make the request for the record with our key."""
     wanted = _filter(config.key_field, "EQ", key)
     return _query(config, session, [wanted], 0, ["_id", config.key_field], trace)
 
@@ -117,7 +120,7 @@ def find_call(config: FxiaokeConfig, session: Session, key: str, trace: str) -> 
 def changed_call(
     config: FxiaokeConfig, session: Session, since_ms: int, offset: int, trace: str
 ) -> Call:
-    """Ask for the records that changed after `since_ms` (Unix ms), oldest change first."""
+    """Make the request for records changed after `since_ms` (Unix ms), oldest change first."""
     names = {rule.field for rule in config.verdicts}
     names |= {"_id", config.key_field, "last_modified_time"}
     filters = [_filter("last_modified_time", "GT", str(since_ms))]
@@ -125,18 +128,18 @@ def changed_call(
 
 
 def describe_call(config: FxiaokeConfig, session: Session, trace: str) -> Call:
-    """Ask which fields the object has."""
+    """Make the request for the object's fields."""
     content = {"includeDetail": False, "data": {"apiName": config.object_name}}
     return _signed(config, session, "/cgi/crm/v2/object/describe", content, trace)
 
 
 def read(reply: Reply) -> Answer:
-    """What an answer means: its `errorCode` alone, under HTTP 200 or not."""
+    """Return what an answer means: only its `errorCode` counts, under HTTP 200 or not."""
     if reply.status is None:
         return answer(reply, "ambiguous" if reply.reached else "retry")
     content = content_of(reply)
     code = content.get("errorCode") if content else None
-    # `false` is an int in Python, and no code.
+    # `false` is an int in Python, but not a code.
     if content is None or type(code) is not int or abs(code) >= NUMBER_MAX:
         if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
             return answer(reply, "retry", "Fxiaoke's gateway answered 429")
@@ -149,7 +152,7 @@ def read(reply: Reply) -> Answer:
 
 
 def read_found(reply: Reply, config: FxiaokeConfig) -> list[CrmRecord] | Answer:
-    """The records in the answer to a query; an answer where there are none to be read."""
+    """Return the records in the answer to a query; an answer where none can be read."""
     refused = read(reply)
     if refused.result != "ok":
         return refused
@@ -164,7 +167,7 @@ def read_found(reply: Reply, config: FxiaokeConfig) -> list[CrmRecord] | Answer:
 
 
 def missing_fields(described: object, config: FxiaokeConfig) -> None:
-    """Refuse a mapping that the object's description does not bear; Invalid names the field."""
+    """Raise Invalid, naming the field, for a mapping that does not fit the object's description."""
     fields = described.get("fields") if isinstance(described, Mapping) else None
     known: Mapping[str, Any] = fields if isinstance(fields, Mapping) else {}
     for place in ("fields", "changed_fields", "closed_fields"):
@@ -184,7 +187,7 @@ def missing_fields(described: object, config: FxiaokeConfig) -> None:
 
 def _found(row: Mapping[str, Any], config: FxiaokeConfig) -> CrmRecord:
     changed = word_of(row.get("last_modified_time"))
-    # 0 where that cannot be read: the mark then stays.
+    # 0 where that cannot be read: the mark then does not move.
     modified_ms = int(changed) if changed.isascii() and changed.isdigit() else 0
     return CrmRecord(key_of(row.get(config.key_field)), id_of(row["_id"]), row, modified_ms)
 
@@ -234,7 +237,10 @@ def _call(
 def _signed(
     config: FxiaokeConfig, session: Session, path: str, content: Mapping[str, Any], trace: str
 ) -> Call:
-    """The new style says who calls in headers, the old one in the body; never both."""
+    """Sign a request: the new style names the caller in headers, the old one in the body.
+
+    Never both.
+    """
     if config.style == "new":
         return json_call(
             "POST",

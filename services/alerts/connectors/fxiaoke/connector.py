@@ -21,11 +21,11 @@ from services.alerts.delivery.http_client import Http
 from shared.kernel.errors import UNREADABLE
 
 PACE: Final = RequestPace(8, 60.0)
-"""Fxiaoke takes 10 token requests a minute, and no two at once."""
+"""Fxiaoke accepts 10 token requests a minute, and no two at once."""
 
 
 class FxiaokeDialect:
-    """How Fxiaoke is spoken to. Each URL carries a trace id of its own."""
+    """Makes Fxiaoke's requests and reads its answers. Each URL carries a trace id of its own."""
 
     page = fxiaoke.PAGE
 
@@ -48,7 +48,7 @@ class FxiaokeDialect:
     def update(
         self, token: str, remote_id: str, fields: Mapping[str, Any], owner: str | None
     ) -> Call:
-        """`owner` is left as it is: an update cannot change it there."""
+        """Make an update; `owner` is ignored: Fxiaoke cannot change it by an update."""
         return fxiaoke.update_call(self._config, session_of(token), remote_id, fields, trace())
 
     def changed(self, token: str, since: datetime, offset: int) -> Call:
@@ -77,7 +77,7 @@ class FxiaokeDialect:
 async def ask_session(
     http: Http, config: FxiaokeConfig, app_secret: str, permanent_code: str
 ) -> tuple[str, float] | Answer:
-    """A session from Fxiaoke, as the text that is kept as the access token."""
+    """Request a session from Fxiaoke, as the text that is kept as the access token."""
     call = fxiaoke.token_call(config, app_secret, permanent_code, trace())
     got = fxiaoke.read_session(await send_call(http, config.api_url, call), config)
     if isinstance(got, Answer):
@@ -87,7 +87,7 @@ async def ask_session(
 
 
 def session_of(token: str) -> Session:
-    """The session in what is kept as the access token; Unusable where it holds none."""
+    """Decode the session kept as the access token; raise UnusableToken where it holds none."""
     try:
         value, company = msgspec.json.decode(token, type=tuple[str, str])
     except UNREADABLE:
@@ -96,5 +96,5 @@ def session_of(token: str) -> Session:
 
 
 def trace() -> str:
-    """A new id, as Fxiaoke wants one with each request."""
+    """Return a new id; Fxiaoke requires one with each request."""
     return str(uuid.uuid4())

@@ -1,8 +1,7 @@
-"""企业微信 WeCom as values: the messages that we send, and what its answers mean.
+"""企业微信 WeCom as values: our messages, and the meaning of its answers.
 
-What it is for: group bots and application cards in one place. Every answer is HTTP 200, so only
-`errcode` counts; an owner in `invaliduser` has got nothing. Limits count UTF-8 bytes. It never
-sends.
+Group bots and application cards are both here. Every answer is HTTP 200, so only `errcode` counts;
+an owner in `invaliduser` has received nothing. Limits count UTF-8 bytes. Nothing is sent here.
 """
 
 import re
@@ -37,14 +36,14 @@ from shared.kernel.errors import UNREADABLE, Invalid
 
 MARKDOWN_BYTES_MAX: Final = 4_096
 TITLE_LENGTH_MAX: Final = 36
-"""Characters that WeCom advises for a card's title."""
+"""Characters that WeCom recommends for a card's title."""
 SUBTITLE_LENGTH_MAX: Final = 160
 MEMBER_LENGTH_MAX: Final = 64
 MEMBER: Final = re.compile(rf"(?!all$)[A-Za-z0-9][A-Za-z0-9_@.-]{{0,{MEMBER_LENGTH_MAX - 1}}}")
-"""An id of a member as WeCom makes them. Anything else would be more than one member (`a|b`), all
-of them (`@all`, and `all` in a mention), or markup."""
+"""Pattern of a member's id as WeCom makes them. Anything else would be more than one member
+(`a|b`), all of them (`@all`, and `all` in a mention), or markup."""
 OPENS: Final = "https://work.weixin.qq.com/"
-"""Where a tap on a card leads that has no address of its own; WeCom wants one."""
+"""Address for a tap on a card that has none of its own; WeCom requires one."""
 
 CODES: Final[Mapping[int, Result]] = {
     0: "ok",
@@ -55,23 +54,23 @@ CODES: Final[Mapping[int, Result]] = {
     -1: "retry",  # busy
     45009: "retry",  # too often
     45033: "retry",  # too many at once
-    81013: "permanent",  # nobody of those named can get it
+    81013: "permanent",  # none of the members named can get it
     60111: "permanent",  # no such member
     93000: "endpoint_dead",  # no such bot
     40013: "endpoint_dead",  # no such company
     41004: "endpoint_dead",  # no secret given
     60020: "endpoint_dead",  # our address is not on the application's list
 }
-"""What each code means. Any other positive one is a refusal of this message."""
+"""The meaning of each code. Any other positive one is a refusal of this message."""
 
 REFUSED: Final = (40001, 40013, 41004)
-"""Codes of the token request that no waiting mends."""
+"""Codes of the token request that waiting does not resolve."""
 
 THROTTLED: Final = frozenset({45009, 45033})
 
 
 def bot_call(config: WecomBotConfig, notice: Notice, member: str | None, key: str) -> Call:
-    """A message to the group; `member` is the owner there, mentioned if the config says so."""
+    """Make a message to the group; `member`, the owner there, is mentioned if configured."""
     ended = notice.type == CLOSED
     template = config.closed if ended else config.opened
     with _readable():
@@ -90,13 +89,13 @@ def bot_call(config: WecomBotConfig, notice: Notice, member: str | None, key: st
 
 
 def token_call(config: WecomAppConfig, corp_secret: str) -> Call:
-    """Ask for an access token."""
+    """Make the request for an access token."""
     query = urlencode({"corpid": config.corp_id, "corpsecret": corp_secret})
     return Call("GET", f"/cgi-bin/gettoken?{query}")
 
 
 def read_token(reply: Reply) -> tuple[str, float] | Answer:
-    """The access token in the answer to `token_call` and for how many seconds it lasts."""
+    """Read the access token, and its life in seconds, from the answer to `token_call`."""
     content = content_of(reply) or {}
     token = token_of(content.get("access_token"))
     if content.get("errcode", 0) == 0 and token is not None:
@@ -108,20 +107,20 @@ def read_token(reply: Reply) -> tuple[str, float] | Answer:
 
 
 def card_id(notice: Notice) -> str:
-    """The card's `task_id`: ours and the version, as one may be used only once.
+    """Return the card's `task_id`: ours and the version, as one may be used only once.
 
-    Both are of characters that WeCom takes: letters, digits, `_`, `-`, `@`.
+    Both consist of characters that WeCom accepts: letters, digits, `_`, `-`, `@`.
     """
     return f"{notice.key}@{notice.task['version']}"
 
 
 def task_of(card: str) -> str:
-    """The task that a card is about."""
+    """Return the id of the task that a card is about."""
     return card.rpartition("@")[0]
 
 
 def card_call(config: WecomAppConfig, notice: Notice, member: str, token: str) -> Call:
-    """A card with buttons to the owner `member`; when the task has ended, a plain line."""
+    """Make a card with buttons for the owner `member`; a plain line when the task has ended."""
     if not MEMBER.fullmatch(member):
         raise Invalid("owner", f"{member[:MEMBER_LENGTH_MAX]!r} is no id of a member of WeCom's")
     base = {"touser": member, "agentid": config.agent_id}
@@ -139,7 +138,7 @@ def card_call(config: WecomAppConfig, notice: Notice, member: str, token: str) -
 def answered_call(
     config: WecomAppConfig, member: str, response_code: str, said: str, token: str
 ) -> Call:
-    """Replace the card's buttons by what was said; the code is good once."""
+    """Replace the card's buttons by the owner's answer; the code is valid once."""
     content = {
         "userids": [member],
         "agentid": config.agent_id,
@@ -151,12 +150,12 @@ def answered_call(
 
 
 def read(reply: Reply, member: str | None) -> Answer:
-    """What an answer means; `member` is whom an application message is for."""
+    """Return what an answer means; `member` is the receiver of an application message."""
     if reply.status is None:
         return answer(reply, "ambiguous" if reply.reached else "retry")
     content = content_of(reply)
     code = content.get("errcode") if content else None
-    # `false` is an int in Python, and no code.
+    # `false` is an int in Python, but not a code.
     if content is None or type(code) is not int or abs(code) >= NUMBER_MAX:
         if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
             return answer(reply, "retry", "WeCom answered 429")
@@ -172,7 +171,7 @@ def read(reply: Reply, member: str | None) -> Answer:
 
 
 def cut(text: str, bytes_max: int) -> str:
-    """The text within a number of UTF-8 bytes, never with half a character.
+    """Cut the text to a number of UTF-8 bytes, never within a character.
 
     >>> cut("风险高", 8)
     '风险'
@@ -182,7 +181,7 @@ def cut(text: str, bytes_max: int) -> str:
 
 @contextmanager
 def _readable() -> Iterator[None]:
-    """A stored task that lacks what a message shows is Invalid, whatever it lacks."""
+    """Convert any missing field of a stored task's message into Invalid."""
     try:
         yield
     except (LookupError, TypeError, AttributeError, *UNREADABLE) as wrong:
@@ -194,7 +193,7 @@ def _members(text: Any) -> Sequence[str]:
 
 
 def card_of(config: WecomAppConfig, notice: Notice) -> dict[str, Any]:
-    """The card of an open task, as WeCom wants it."""
+    """Return the card of an open task, in WeCom's format."""
     task = notice.task
     words = cards.card(task, config.time_zone, escape.one_line)
     url = OPENS

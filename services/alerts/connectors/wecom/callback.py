@@ -1,4 +1,7 @@
-"""WeCom's callbacks: the check of our address, and clicks on cards. Signed and encrypted."""
+"""Handles WeCom's callbacks: the check of our address, and clicks on cards.
+
+Signed and encrypted.
+"""
 
 from typing import Annotated, Final
 
@@ -13,7 +16,8 @@ from services.alerts.delivery.core.endpoint import Endpoint
 from shared.kernel.errors import Invalid
 
 WINDOW_S: Final = 300
-"""A callback whose time is further from ours is a replay; a younger one is known by its click."""
+"""Seconds by which a callback's time may differ from ours: beyond that it is a replay; a younger
+repetition is recognised by its click."""
 
 Signed = Annotated[str, Query(max_length=64)]
 Sealed = Annotated[str, Query(max_length=4_096)]
@@ -59,7 +63,7 @@ def add_wecom(app: FastAPI, place: CallbackContext) -> None:
 def _opened(
     place: CallbackContext, endpoint: Endpoint, signed: tuple[str, str, str], sealed: str
 ) -> bytes:
-    """What was sealed, if WeCom has just signed it; refused otherwise."""
+    """Return the decrypted content, if WeCom has just signed it; refuse it otherwise."""
     signature, timestamp, nonce = signed
     now = place.clock.now()
     fresh = timestamp.isascii() and timestamp.isdigit()
@@ -80,12 +84,12 @@ def _opened(
 
 def _config(endpoint: Endpoint) -> WecomAppConfig:
     config = read_config(endpoint.kind, endpoint.config)
-    assert isinstance(config, WecomAppConfig)  # noqa: S101 (its kind says so)
+    assert isinstance(config, WecomAppConfig)  # noqa: S101 (guaranteed by its kind)
     return config
 
 
 async def _show(place: CallbackContext, endpoint: Endpoint, click: crypto.Click, said: str) -> None:
-    """Change the card; the verdict stands whether or not that works."""
+    """Change the card; the verdict remains valid whether or not that works."""
     answer = await place.cards.answered(endpoint, click.user_id, click.response_code, said)
     if answer.result != "ok":
         log.warning("the card still shows its buttons", endpoint=endpoint.id, why=answer.error)

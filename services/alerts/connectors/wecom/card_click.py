@@ -1,7 +1,7 @@
-"""Takes a click on a card: the owner's verdict, once, whoever else may press.
+"""Handles a click on a card: the owner's verdict counts, once; other members' clicks do not.
 
-What it is for: WeCom repeats what it gets no answer to, and a card can be seen by others. Only
-the owner's click counts, and each only once; what has been taken is shown on the card.
+WeCom repeats a callback until it is answered, and a card can be seen by others. Only the owner's
+click counts, and each only once; the accepted verdict is shown on the card.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ Outcome = Literal["taken", "conflict", "repeated", "not_owner", "unknown_task", 
 
 @dataclass(frozen=True, slots=True)
 class ClickResult:
-    """What became of a click. `show`: what the card is to say from now on."""
+    """The result of a click. `show`: the text that the card shows from now on."""
 
     outcome: Outcome
     show: str | None = None
@@ -52,7 +52,7 @@ class HandleCardClick:
     clock: Clock
 
     async def __call__(self, endpoint_id: str, config: WecomAppConfig, click: Click) -> ClickResult:
-        """Take a click that has been verified to come from WeCom."""
+        """Handle a click that has been verified to come from WeCom."""
         taken = await self._take(endpoint_id, config, click)
         metrics.WAY_BACK.labels(endpoint_id, taken.outcome).inc()
         return taken
@@ -71,7 +71,7 @@ class HandleCardClick:
         if verdict is None:
             return ClickResult("ignored")
         given = await self.give_verdict(VerdictGiven(task.id, verdict, None, actor=click.user_id))
-        # Noted afterwards: a crash in between lets WeCom's repetition give the same verdict,
+        # Recorded afterwards: after a crash in between, WeCom's repetition gives the same verdict,
         # which changes nothing.
         await self.callbacks.note(endpoint_id, key, self.clock.now())
         after = given.task if isinstance(given, Conflict) else given
@@ -88,6 +88,9 @@ class HandleCardClick:
 
 
 def key_of(click: Click) -> str:
-    """The same for each repetition of one click (WeCom's advice: who, when, what)."""
+    """Return a key that is the same for each repetition of a click.
+
+    It consists of member, time, card and button (WeCom's advice: who, when, what).
+    """
     parts = (click.user_id, click.created_at, click.task_id, click.event_key)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

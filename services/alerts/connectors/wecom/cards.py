@@ -1,7 +1,7 @@
-"""The words of messages to people: a group bot's markdown and the card with buttons.
+"""Texts of messages to people: a group bot's markdown and the card with buttons.
 
-What it is for: the same task in English and Simplified Chinese. Facts come from the task as it
-is told; nothing is computed.
+The same task in English and Simplified Chinese. Facts come from the published task; nothing is
+computed.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ BUTTONS: Final[Mapping[Verdict, tuple[str, str]]] = {
     "leaving": ("Leaving", "客户将流失"),
     "wrong_alarm": ("Wrong alarm", "误报"),
 }
-"""Each verdict on a button: English, Chinese."""
+"""Text of each verdict's button: English, Chinese."""
 
 BANDS: Final[Mapping[str, tuple[str, str]]] = {
     "low": ("low risk", "低风险"),
@@ -41,7 +41,7 @@ ENDS: Final[Mapping[str, tuple[str, str]]] = {
 OTHER_END: Final = ("closed", "已关闭")
 
 Escape = Callable[[str], str]
-"""Makes words of others' safe for the medium that they are shown in."""
+"""Makes foreign text safe for the medium that it is shown in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,10 @@ class Card:
 
 
 def card(task: Mapping[str, Any], time_zone: str, escape: Escape) -> Card:
-    """The card of an open task, in the task's language; the due day is one of `time_zone`."""
+    """Return the card of an open task, in the task's language.
+
+    The due day is one of `time_zone`.
+    """
     title = escape(str(task.get("title") or ""))
     unknown = escape(str(task["band"]))
     band = _in(task, BANDS.get(str(task["band"]), (unknown, unknown)))
@@ -76,7 +79,7 @@ def card(task: Mapping[str, Any], time_zone: str, escape: Escape) -> Card:
 
 
 def markdown(task: Mapping[str, Any], time_zone: str, escape: Escape) -> str:
-    """A group message about the newest change of a task."""
+    """Return a group message about the newest change of a task."""
     if task.get("status") == "closed":
         return f"**{ended(task, escape)}**"
     words = card(task, time_zone, escape)
@@ -86,7 +89,7 @@ def markdown(task: Mapping[str, Any], time_zone: str, escape: Escape) -> str:
 
 
 def ended(task: Mapping[str, Any], escape: Escape) -> str:
-    """One line about a task that has ended."""
+    """Return one line about a task that has ended."""
     why = _in(task, ENDS.get(str(task.get("close_reason")), OTHER_END))
     return _in(task, ("Task closed: {} ({})", "任务已关闭：{}（{}）")).format(
         escape(_name(task)), why
@@ -94,7 +97,7 @@ def ended(task: Mapping[str, Any], escape: Escape) -> str:
 
 
 def button(verdict: Verdict, task: Mapping[str, Any]) -> str:
-    """A verdict's button."""
+    """Return the text of a verdict's button."""
     return _in(task, BUTTONS[verdict])
 
 

@@ -1,4 +1,4 @@
-"""企业微信 WeCom: messages to a group by its bot, and cards with buttons to an owner."""
+"""企业微信 WeCom: sends messages to a group by its bot, and cards with buttons to an owner."""
 
 import math
 from datetime import datetime
@@ -21,11 +21,12 @@ from services.alerts.delivery.ports import (
 )
 
 PACE: Final = RequestPace(8, 60.0)
-"""WeCom bars who asks for tokens too often and names no number: few are ever needed."""
+"""WeCom blocks callers that request tokens too often and publishes no number: few are ever
+needed."""
 
 
 class WecomBot:
-    """Speaks to one group. It has no ids and no memory there: a repeat may show twice."""
+    """Sends to one group. A bot has no ids and no memory: a repetition may be shown twice."""
 
     def __init__(
         self, endpoint_id: str, config: WecomBotConfig, key: str, http: Http, owners: OwnerTable
@@ -34,17 +35,17 @@ class WecomBot:
         self._http, self._owners = http, owners
 
     async def send(self, message: Leased, at: datetime) -> Answer:
-        """A message about the task's newest change."""
+        """Send a message about the task's newest change."""
         return await answered(self._send(message))
 
     async def find(self, message: Leased, at: datetime) -> None:
-        """A group cannot be asked what it was shown."""
+        """Return None: a group cannot be searched for earlier messages."""
 
     async def refresh(self, since: datetime) -> None:
-        """A bot has no access token."""
+        """Return None: a bot has no access token."""
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no resource is held."""
 
     async def _send(self, message: Leased) -> Answer:
         notice = read_notice(message.body)
@@ -55,7 +56,7 @@ class WecomBot:
 
 
 class WecomApp:
-    """Speaks to members through one application."""
+    """Sends to members through one application."""
 
     def __init__(
         self,
@@ -69,22 +70,22 @@ class WecomApp:
         self._access, self._shared = access, shared
 
     async def send(self, message: Leased, at: datetime) -> Answer:
-        """A card for an open task, a line for one that has ended."""
+        """Send a card for an open task, a line for one that has ended."""
         return await answered(self._send(message, at))
 
     async def find(self, message: Leased, at: datetime) -> None:
-        """A card is known by its `task_id`: sending it again is answered 42014."""
+        """Return None: a card is known by its `task_id`; sending it again is answered 42014."""
 
     async def refresh(self, since: datetime) -> Answer | None:
-        """Get an access token that was not there at `since`; an answer says why there is none."""
+        """Get an access token obtained after `since`; an answer states why there is none."""
         token = await answered(self._access.token(since))
         return token if isinstance(token, Answer) else None
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no resource is held."""
 
     async def answered(self, member: str, response_code: str, said: str) -> Answer:
-        """Show on the card what was said; with a new token where the one that we had has ended."""
+        """Show the owner's answer on the card; with a new token where ours has ended."""
         first = await answered(self._show(member, response_code, said, None))
         if first.result != "refresh_token":
             return first
@@ -103,7 +104,7 @@ class WecomApp:
     async def _send(self, message: Leased, at: datetime) -> Answer:
         notice = read_notice(message.body)
         if notice.type == CLOSED and notice.task.get("close_reason") == "verdict":
-            return Answer("ok")  # the owner knows: it was the owner's own word
+            return Answer("ok")  # the owner knows: it was the owner's own verdict
         row = await row_of(self._shared.owners, self._id, notice.owner_id)
         member = needed_owner(notice.owner_id, row, self._config)
         token = await self._access.token()
@@ -122,6 +123,6 @@ class WecomApp:
 async def ask_token(
     http: Http, config: WecomAppConfig, corp_secret: str
 ) -> tuple[str, float] | Answer:
-    """An access token of the application."""
+    """Request an access token of the application."""
     call = wecom.token_call(config, corp_secret)
     return wecom.read_token(await send_call(http, config.api_url, call))

@@ -1,8 +1,8 @@
 """企业微信 callbacks: signature, encryption and the event inside.
 
-What it is for: the scheme of WeCom's documentation (pages 90968 and 91144): SHA-1 over the sorted
-parts, AES-256-CBC with the key's first 16 bytes as IV, PKCS#7 to blocks of 32 bytes. It takes
-random bytes as an argument, and keeps no key.
+Implements the scheme of WeCom's documentation (pages 90968 and 91144): SHA-1 over the sorted parts,
+AES-256-CBC with the key's first 16 bytes as IV, PKCS#7 to blocks of 32 bytes. Random bytes are an
+argument, and no key is kept.
 """
 
 import base64
@@ -30,20 +30,20 @@ CIPHER_BLOCK: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Click:
-    """Somebody pressed a button of a card."""
+    """A click on a button of a card."""
 
     user_id: str
-    """Who, as WeCom has authenticated."""
+    """The member who clicked, authenticated by WeCom."""
     task_id: str
     event_key: str
     response_code: str
-    """Good once, for 72 h, to change the card."""
+    """Code for changing the card; valid once, for 72 h."""
     created_at: str
     """Unix seconds."""
 
 
 def key_of(encoding_aes_key: str) -> bytes:
-    """The AES key; Invalid (without the key) if it is none."""
+    """Decode the AES key; raise Invalid (without the key) if it is none."""
     try:
         key = base64.b64decode(encoding_aes_key + "=", validate=True)
     except binascii.Error:
@@ -54,19 +54,19 @@ def key_of(encoding_aes_key: str) -> bytes:
 
 
 def signature(token: str, timestamp: str, nonce: str, encrypted: str) -> str:
-    """`msg_signature` of a callback."""
+    """Return the `msg_signature` of a callback."""
     parts = "".join(sorted((token, timestamp, nonce, encrypted)))
     return hashlib.sha1(parts.encode(), usedforsecurity=False).hexdigest()
 
 
 def is_signed(given: str, token: str, timestamp: str, nonce: str, encrypted: str) -> bool:
-    """Whether the signature is right, compared in constant time."""
+    """Return whether the signature is right, compared in constant time."""
     expected = signature(token, timestamp, nonce, encrypted)
     return hmac.compare_digest(given.encode(), expected.encode())
 
 
 def encrypt(message: bytes, receive_id: str, key: bytes, random: bytes) -> str:
-    """The message as WeCom would encrypt it; `random` are 16 random bytes."""
+    """Encrypt a message as WeCom would; `random` are 16 random bytes."""
     padder = padding.PKCS7(BLOCK_BITS).padder()
     plain = random + len(message).to_bytes(LENGTH_BYTES) + message + receive_id.encode()
     encryptor = Cipher(algorithms.AES(key), modes.CBC(key[:CIPHER_BLOCK])).encryptor()
@@ -75,7 +75,7 @@ def encrypt(message: bytes, receive_id: str, key: bytes, random: bytes) -> str:
 
 
 def decrypt(encrypted: str, receive_id: str, key: bytes) -> bytes:
-    """The message, if it is for `receive_id`; Invalid otherwise, without its content."""
+    """Decrypt a message for `receive_id`; raise Invalid, without its content, for any other."""
     wrong = Invalid("Encrypt", "cannot be decrypted with this endpoint's key")
     try:
         sealed = base64.b64decode(encrypted, validate=True)
@@ -95,7 +95,10 @@ def decrypt(encrypted: str, receive_id: str, key: bytes) -> bytes:
 
 
 def encrypted_part(body: bytes) -> str:
-    """The `Encrypt` element of a callback's body; Invalid if the XML is unsafe or lacks it."""
+    """Return the `Encrypt` element of a callback's body.
+
+    Raises Invalid if the XML is unsafe or lacks it.
+    """
     found = _text(_parsed(body), "Encrypt")
     if not found:
         raise Invalid("Encrypt", "is missing")
@@ -103,7 +106,7 @@ def encrypted_part(body: bytes) -> str:
 
 
 def click_in(message: bytes) -> Click | None:
-    """The click in a decrypted message; None for any other event."""
+    """Return the click in a decrypted message; None for any other event."""
     root = _parsed(message)
     if _text(root, "Event") != "template_card_event":
         return None
@@ -117,7 +120,7 @@ def click_in(message: bytes) -> Click | None:
 
 
 def _parsed(body: bytes) -> Element:
-    """XML with entities, external references and document types refused."""
+    """Parse XML; entities, external references and document types are refused."""
     try:
         found: Element = fromstring(body, forbid_dtd=True)
     except (ParseError, DefusedXmlException, LookupError, *UNREADABLE):

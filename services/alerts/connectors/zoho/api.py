@@ -1,8 +1,8 @@
-"""Zoho CRM v8 as values: the requests that we make, and what its answers mean.
+"""Zoho CRM v8 as values: our requests, and the meaning of its answers.
 
-What it is for: Zoho's contract in one place (OpenAPI description `zoho/crm-oas` v8.0, checked
-against its official SDK in the tests). A 2xx may carry an error for the record: only the `code`
-counts. It never sends.
+Zoho's contract in one place (OpenAPI description `zoho/crm-oas` v8.0, checked against its official
+SDK in the tests). A 2xx may carry an error for the record: only the `code` counts. Nothing is sent
+here.
 """
 
 import hashlib
@@ -38,13 +38,14 @@ from shared.kernel.errors import UNREADABLE, Invalid
 
 API: Final = "/crm/v8"
 PAGE: Final = 200
-"""Rows of one query: up to so many cost one credit."""
+"""Rows of one query: up to 200 cost one credit."""
 WATCH_DAYS: Final = 6
-"""How long a channel is asked for. Zoho allows a week, and takes a longer one for an hour."""
+"""Days for which a channel is requested. Zoho allows a week; for a longer request it grants an
+hour."""
 THROTTLED: Final = frozenset({"TOO_MANY_REQUESTS", "LIMIT_EXCEEDED", "LIMIT_REACHED"})
 
 REFUSED: Final = frozenset({"invalid_client", "invalid_client_secret", "invalid_code"})
-"""Errors of the token request that no waiting mends."""
+"""Errors of the token request that waiting does not resolve."""
 
 CODES: Final[Mapping[str, Result]] = {
     "SUCCESS": "ok",
@@ -64,13 +65,13 @@ CODES: Final[Mapping[str, Result]] = {
     "TOO_MANY_REQUESTS": "retry",
     "LIMIT_EXCEEDED": "retry",
     "LIMIT_REACHED": "retry",
-    "INTERNAL_ERROR": "ambiguous",  # it may have happened before the record was there, or after
+    "INTERNAL_ERROR": "ambiguous",  # it may have happened before or after the record was written
 }
-"""What each code means. An unknown one is retried: it may pass, and the schedule is bounded."""
+"""The meaning of each code. An unknown one is retried: it may pass, and the schedule is bounded."""
 
 
 def token_call(config: ZohoConfig, client_secret: str, refresh_token: str) -> Call:
-    """Ask for an access token, form-encoded as the official SDK does."""
+    """Make the request for an access token, form-encoded as the official SDK does."""
     form = {
         "refresh_token": refresh_token,
         "client_id": config.client_id,
@@ -86,7 +87,7 @@ def token_call(config: ZohoConfig, client_secret: str, refresh_token: str) -> Ca
 
 
 def read_token(reply: Reply) -> tuple[str, float] | Answer:
-    """The access token in the answer to `token_call` and for how many seconds it lasts."""
+    """Read the access token, and its life in seconds, from the answer to `token_call`."""
     content = content_of(reply) or {}
     token = token_of(content.get("access_token"))
     if token is not None:
@@ -99,7 +100,7 @@ def read_token(reply: Reply) -> tuple[str, float] | Answer:
 def create_call(
     config: ZohoConfig, key: str, fields: Mapping[str, Any], owner: str | None, about: str | None
 ) -> Call:
-    """Add one record. Ids are strings: they do not fit a JavaScript number."""
+    """Make the request to add one record. Ids are strings: they do not fit a JavaScript number."""
     record = {**fields, config.key_field: key}
     headers = {}
     if owner is not None:
@@ -117,7 +118,7 @@ def create_call(
 def update_call(
     config: ZohoConfig, remote_id: str, fields: Mapping[str, Any], owner: str | None
 ) -> Call:
-    """Change fields of one record, and its owner where one is given."""
+    """Make the request to change fields of one record, and its owner where one is given."""
     record = {"id": remote_id, **fields}
     if owner is not None:
         record["Owner"] = {"id": owner}
@@ -126,15 +127,15 @@ def update_call(
 
 
 def find_call(config: ZohoConfig, key: str) -> Call:
-    """Ask for the record with our key."""
+    """Make the request for the record with our key."""
     where = f"{config.key_field} = '{_quoted(key)}'"
     return _query(f"select id from {config.module} where {where} limit 2")  # noqa: S608
 
 
 def changed_call(config: ZohoConfig, since: datetime, offset: int) -> Call:
-    """Ask for the records with a key of ours that changed at or after `since` (UTC).
+    """Make the request for our records that changed at or after `since` (UTC).
 
-    Oldest change first; `offset` as COQL counts, at most 10,000.
+    Our records have a key of ours. Oldest change first; `offset` as COQL counts, at most 10,000.
     """
     at = since.replace(microsecond=0).isoformat()
     names = sorted({rule.field for rule in config.verdicts} | {config.key_field, "Modified_Time"})
@@ -146,7 +147,7 @@ def changed_call(config: ZohoConfig, since: datetime, offset: int) -> Call:
 
 
 def watch_call(channel: str, token: str, notify_url: str, module: str, now: datetime) -> Call:
-    """Ask to be told of changed records; the same channel again renews it."""
+    """Make the request for notifications of changed records; the same channel again renews it."""
     expiry = (now + timedelta(days=WATCH_DAYS)).replace(microsecond=0).isoformat()
     watched = {
         "channel_id": channel,
@@ -159,17 +160,20 @@ def watch_call(channel: str, token: str, notify_url: str, module: str, now: date
 
 
 def channel_of(endpoint_id: str) -> str:
-    """The number under which an endpoint's notifications are known to Zoho."""
+    """Return the number by which Zoho identifies an endpoint's notifications."""
     return str(int.from_bytes(hashlib.sha256(endpoint_id.encode()).digest()[:6]) + 10**15)
 
 
 def path_secret(endpoint_id: str, token: str) -> str:
-    """The part of the notifications' address that only Zoho and we know."""
+    """Return the part of the notifications' address that only Zoho and we know."""
     return hmac.new(token.encode(), b"path/" + endpoint_id.encode(), hashlib.sha256).hexdigest()
 
 
 def is_notification(body: bytes, tokens: Sequence[str]) -> bool:
-    """Whether the body carries one of our tokens. What else it says is not believed, but read."""
+    """Return whether the body carries one of our tokens.
+
+    Its other content is not trusted; the records are read from Zoho.
+    """
     try:
         content = msgspec.json.decode(body)
     except UNREADABLE:
@@ -181,12 +185,12 @@ def is_notification(body: bytes, tokens: Sequence[str]) -> bool:
 
 
 def describe_call(module: str) -> Call:
-    """Ask which fields the module has."""
+    """Make the request for the module's fields."""
     return Call("GET", f"{API}/settings/fields?{urlencode({'module': module})}")
 
 
 def read(reply: Reply) -> Answer:
-    """What the answer to a change of one record means: its `code`, whatever the status says."""
+    """Return what the answer to a change of one record means: only its `code` counts."""
     if reply.status is None:
         return answer(reply, "ambiguous" if reply.reached else "retry")
     outcome = _outcome(content_of(reply))
@@ -206,7 +210,7 @@ def read(reply: Reply) -> Answer:
 
 
 def read_found(reply: Reply, config: ZohoConfig) -> list[CrmRecord] | Answer:
-    """The records in the answer to a query; an answer where there are none to be read."""
+    """Return the records in the answer to a query; an answer where none can be read."""
     if reply.status == HTTPStatus.NO_CONTENT:
         return []
     content = content_of(reply)
@@ -221,7 +225,7 @@ def read_found(reply: Reply, config: ZohoConfig) -> list[CrmRecord] | Answer:
 
 
 def missing_fields(fields: Sequence[Mapping[str, Any]], config: ZohoConfig) -> None:
-    """Refuse a mapping that the module's description does not bear; Invalid names the field."""
+    """Raise Invalid, naming the field, for a mapping that does not fit the module's description."""
     known = {word_of(each.get("api_name")): each for each in fields if isinstance(each, Mapping)}
     for place in ("fields", "changed_fields", "closed_fields"):
         for name in getattr(config, place):
@@ -251,7 +255,7 @@ def _first(rows: Sequence[Any]) -> Mapping[str, Any]:
 
 
 def _outcome(content: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """The one outcome in a body: a record's, a channel's, or that of the request as a whole."""
+    """Return the one outcome in a body: a record's, a channel's, or the whole request's."""
     if content is None:
         return None
     for name in ("data", "watch"):
@@ -262,7 +266,7 @@ def _outcome(content: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
 
 
 def _read_status(reply: Reply) -> Answer:
-    """A body without a code: a proxy or an outage answered."""
+    """Read a reply without a code, which comes from a proxy or an outage."""
     status = reply.status or 0
     if status == HTTPStatus.UNAUTHORIZED:
         return answer(reply, "refresh_token", "Zoho answered 401")
@@ -282,7 +286,7 @@ def _found(row: object, config: ZohoConfig) -> CrmRecord:
 
 
 def _ms(at: object) -> int:
-    """Unix ms of a record's last change; 0 where that cannot be read: the mark then stays."""
+    """Return Unix ms of a record's last change; 0 where unreadable: the mark then does not move."""
     try:
         return round(datetime.fromisoformat(str(at)).timestamp() * 1000)
     except (ValueError, OverflowError, OSError):

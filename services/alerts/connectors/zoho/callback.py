@@ -1,5 +1,7 @@
-"""Zoho's notifications. They carry no signature: a secret path and a token say whose they are,
-and all that they bring about is a look at Zoho itself."""
+"""Handles Zoho's notifications, which only cause a poll of Zoho.
+
+They carry no signature: a secret path and a token identify the endpoint.
+"""
 
 import hmac
 from datetime import timedelta
@@ -11,8 +13,8 @@ from services.alerts.connectors.callbacks import CallbackContext, refused
 from services.alerts.connectors.zoho import api as zoho
 
 APART: Final = timedelta(seconds=2)
-"""A look comes so long after a notification: many at once make one look, and the record that
-was changed can be seen by then."""
+"""Delay of the poll after a notification: many notifications at once cause one poll, and the
+changed record is visible by then."""
 
 
 def add_zoho(app: FastAPI, place: CallbackContext) -> None:

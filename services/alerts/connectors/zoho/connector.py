@@ -15,17 +15,17 @@ from services.alerts.delivery.core.retry import Answer, Reply
 from services.alerts.delivery.http_client import Http
 
 PACE: Final = RequestPace(8, 600.0)
-"""Zoho gives 10 access tokens in 10 minutes; two are left for an administrator's own use."""
+"""Zoho grants 10 access tokens in 10 minutes; two are left for an administrator's own use."""
 
 RENEW: Final = timedelta(days=1)
-"""A notification channel is renewed so long before its end."""
+"""How long before its end a notification channel is renewed."""
 
 CALLBACK_TOKEN_LENGTH_MAX: Final = 50
 """Characters of the token that Zoho sends back with a notification."""
 
 
 class ZohoDialect:
-    """How Zoho is spoken to."""
+    """Makes Zoho's requests and reads its answers."""
 
     page = zoho.PAGE
 
@@ -72,7 +72,7 @@ class ZohoDialect:
 
 
 class ZohoConnector(RecordConnector):
-    """Zoho tells us of changes, if it is given an address and a token to tell it with."""
+    """Connects to Zoho, which sends notifications if it has an address and a token."""
 
     def __init__(
         self, endpoint_id: str, config: ZohoConfig, callback_token: str | None, **parts: Any
@@ -84,7 +84,7 @@ class ZohoConnector(RecordConnector):
         self._open = False
 
     async def watch(self, now: datetime, until: datetime | None) -> datetime | Answer | None:
-        """Open the channel, or keep it open; until when.
+        """Open or renew the notification channel; return its end.
 
         Each connector opens it once, as the address or the token may be new.
         """
@@ -107,7 +107,7 @@ class ZohoConnector(RecordConnector):
 async def ask_token(
     http: Http, config: ZohoConfig, client_secret: str, refresh_token: str
 ) -> tuple[str, float] | Answer:
-    """An access token from Zoho's accounts server."""
+    """Request an access token from Zoho's accounts server."""
     call = zoho.token_call(config, client_secret, refresh_token)
     return zoho.read_token(await send_call(http, config.accounts_url, call))
 

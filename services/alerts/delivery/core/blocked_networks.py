@@ -1,8 +1,8 @@
-"""Which addresses may be called: none that is not of the public internet, in any disguise.
+"""Decides which addresses may be called: only those of the public internet, in any notation.
 
-What it is for: protection against server-side request forgery. An endpoint's URL comes from
-outside; it must not reach our own network or a cloud's metadata service. It never resolves a
-name: whoever connects asks about each address, at the moment it connects.
+This protects against server-side request forgery. An endpoint's URL comes from outside; it must not
+reach our own network or a cloud's metadata service. Names are not resolved here: the caller checks
+each address at the moment it connects.
 """
 
 from collections.abc import Iterable
@@ -53,11 +53,12 @@ REFUSED: Final[tuple[tuple[Network, str], ...]] = tuple(
         ("ff00::/8", "multicast"),
     )
 )
-"""IANA's special-purpose registries (RFC 6890 and what came after), with what each is."""
+"""Networks of IANA's special-purpose registries (RFC 6890 and its successors), with their
+purpose."""
 
 
 def refused(address: str, allowed: Iterable[Network] = ()) -> str | None:
-    """Why `address` may not be called; None when it may.
+    """Return why `address` may not be called; None when it may.
 
     `allowed` are networks that an operator has named: a private network of the company's own,
     or loopback in a test.
@@ -86,7 +87,7 @@ def refused(address: str, allowed: Iterable[Network] = ()) -> str | None:
 
 
 GLOBAL_UNICAST: Final = IPv6Network("2000::/3")
-"""The only IPv6 addresses that are given out to anybody."""
+"""The only IPv6 addresses that are allocated for public use."""
 
 
 def _inside(ip: IPv4Address | IPv6Address, network: Network) -> bool:

@@ -1,7 +1,7 @@
-"""A circuit breaker: after many failures an endpoint is left alone for a moment, then tried once.
+"""A circuit breaker: after many failures it pauses an endpoint, then lets one request try it.
 
-What it is for: to spare a receiver that is down, and our own connections. A value per endpoint
-and process; it never waits or reads a clock. The thresholds are those of Convoy's breaker.
+This spares a receiver that is down, and our own connections. A breaker is a value per endpoint and
+process; it never waits or reads a clock. The thresholds are those of Convoy's breaker.
 """
 
 from dataclasses import dataclass, replace
@@ -9,38 +9,38 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 
 WINDOW: Final = timedelta(minutes=5)
-"""Over which requests are counted."""
+"""Window over which requests are counted."""
 STEP: Final = timedelta(seconds=30)
-"""What is forgotten at once: a tenth of the window, so that ten counters are enough."""
+"""Span that is dropped at once: a tenth of the window, so that ten counters are enough."""
 REQUESTS_MIN: Final = 10
-"""Fewer say nothing about a receiver."""
+"""Least requests for a judgement: fewer are no evidence about a receiver."""
 FAILURES_SHARE: Final = 0.7
-"""From this share of failures on it opens."""
+"""Share of failures from which on the breaker opens."""
 OPEN: Final = timedelta(seconds=30)
-"""How long it is left alone before one request tries it."""
+"""How long the endpoint is paused before one request tries it."""
 
 State = Literal["closed", "open", "half_open"]
 
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """Counts of the last five minutes, and until when nothing is sent."""
+    """Counts of the last five minutes, and the end of a pause."""
 
     steps: tuple[tuple[datetime, int, int], ...] = ()
     """(begin, requests, failures), oldest first."""
     open_until: datetime | None = None
-    """None: closed."""
+    """Sending is paused until then; None: closed."""
 
     def state(self, now: datetime) -> State:
-        """`half_open`: one request may try the endpoint."""
+        """Return the state; `half_open`: one request may try the endpoint."""
         if self.open_until is None:
             return "closed"
         return "open" if now < self.open_until else "half_open"
 
     def record(self, now: datetime, *, ok: bool) -> "Breaker":
-        """The breaker after a request that ended at `now`."""
+        """Return the breaker after a request that ended at `now`."""
         if self.open_until is not None:
-            # A success, of the probe or of a request from before it opened, shows that it is up.
+            # A success, of the probe or of an earlier request, shows that the receiver is up.
             return Breaker() if ok else replace(self, open_until=now + OPEN)
         steps = [s for s in self.steps if now - s[0] < WINDOW]
         if steps and now - steps[-1][0] < STEP:

@@ -1,6 +1,6 @@
-"""Keys that seal secrets in the database: what such a key must look like.
+"""Decodes keys that encrypt secrets in the database, and checks their format.
 
-It never makes or stores one.
+Keys are not made or stored here.
 """
 
 import base64
@@ -10,13 +10,13 @@ from typing import Final
 from shared.kernel.errors import Invalid
 
 KEY_BYTES: Final = 32
-"""Of AES-256."""
+"""Length of an AES-256 key."""
 
 SETTING: Final = "EBBWATCH_ALERTS_SECRET_KEYS"
 
 
 def key_of(text: str) -> bytes:
-    """The key in base64 text; Invalid (without the key) if it is not one of 32 bytes."""
+    """Decode a base64 key; raise Invalid (without the key) if it is not one of 32 bytes."""
     try:
         key = base64.b64decode(text.strip(), validate=True)
     except binascii.Error:

@@ -1,7 +1,7 @@
-"""An endpoint: where messages go, which of them, how fast, and with what secrets.
+"""Defines an endpoint: where messages go, which ones, how fast, and with what secrets.
 
-What it is for: the value that the sender, the connectors and the API share, and the choice of
-messages. It never reads a table, opens a secret or sends.
+The sender, the connectors and the API share this value, which also chooses the messages. No table
+is read, no secret decrypted and nothing sent here.
 """
 
 from collections.abc import Mapping
@@ -15,25 +15,26 @@ from pydantic import SecretStr
 from services.alerts.core.task import Task
 
 Kind = Literal["webhook", "zoho", "fxiaoke", "wecom_bot", "wecom_app"]
-"""Which connector speaks with it."""
+"""The connector of the endpoint."""
 
 Payload = Literal["thin", "full"]
 """`thin`: ids, band and due date, for receivers that may not store more; `full`: what an owner
 needs to act."""
 
 ENDPOINTS_MAX: Final = 200
-"""So many, each with its lane, fit into one process at a few requests each."""
+"""Most endpoints: so many queues fit into one process at a few requests each."""
 
 OLD_SECRETS_MAX: Final = 10
-"""Old keys of one endpoint that still count: an attempt is signed with each of them."""
+"""Old keys of one endpoint that are still valid, at most: an attempt is signed with each of
+them."""
 
 OVERLAP_HOURS_MAX: Final = 168
-"""How long an old key may still count after a rotation: a week, to reach every receiver."""
+"""How long an old key may stay valid after a rotation: a week, to reach every receiver."""
 
 ID_PATTERN: Final = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 
 ADDRESSES: Final = ("api_url", "accounts_url", "notify_url")
-"""Fields of a connector's `config` that name where it speaks, or is spoken to."""
+"""Fields of a connector's `config` with an address that it calls, or at which it is called."""
 
 SIGNING: Final = "signing"
 """Name of a webhook's keys among its secrets: `whsec_` (v1) or `whsk_` (v1a)."""
@@ -41,27 +42,27 @@ SIGNING: Final = "signing"
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A secret in the clear. Its value never shows in a log, a trace or a `repr`."""
+    """A decrypted secret. Its value never appears in a log, a trace or a `repr`."""
 
     name: str
     value: SecretStr
     expires_at: datetime | None = None
-    """Until when an old one still counts; None: the current one."""
+    """When an old secret ends; None: the current one."""
 
 
 class Route(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """Which messages an endpoint gets; an empty tuple stands for all."""
+    """Selects the messages of an endpoint; an empty tuple matches all."""
 
     event_types: tuple[str, ...] = ()
     owner_ids: tuple[str, ...] = ()
-    """Of the owners of the tasks; a task without an owner is then none of them."""
+    """Owners of the tasks; a task without an owner then does not match."""
     queues: tuple[str, ...] = ()
-    """Groups of those who act: `owner`, `fast_response`, `self_service`, `unowned`."""
+    """Groups of task owners: `owner`, `fast_response`, `self_service`, `unowned`."""
     policies: tuple[str, ...] = ()
     """Names of the policies that raised the tasks, without their versions."""
 
     def wants(self, task: Task, event_type: str) -> bool:
-        """True when the endpoint is to be told of this change of the task."""
+        """Return True when this change of the task is to be sent to the endpoint."""
         return (
             (not self.event_types or event_type in self.event_types)
             and (not self.owner_ids or task.owner_id in self.owner_ids)
@@ -80,9 +81,9 @@ class Endpoint:
     id: str
     kind: Kind = "webhook"
     url: str | None = None
-    """Of a webhook; a connector builds its own from `config`."""
+    """URL of a webhook; a connector builds its own from `config`."""
     config: Mapping[str, Any] = field(default_factory=dict)
-    """What its connector needs to know beside the secrets."""
+    """Settings of its connector, besides the secrets."""
     secrets: tuple[Secret, ...] = ()
     """Newest first."""
     route: Route = EVERYTHING
@@ -94,12 +95,12 @@ class Endpoint:
     burst: int = 1
     """Messages that may leave at once after a pause, where there is a rate."""
     version: int = 1
-    """Grows with every change of what is above."""
+    """Grows with every change of the fields above."""
 
     def plain(self) -> str | None:
-        """The first field with an address that is not https; None where all are.
+        """Return the first field with an address that is not https; None where all are https.
 
-        Over anything else a secret or a customer's data could be read on the way.
+        Any other protocol could expose a secret or a customer's data in transit.
         """
         named: dict[str, Any] = {"url": self.url}
         named |= {f"config.{name}": self.config.get(name) for name in ADDRESSES}
@@ -109,11 +110,11 @@ class Endpoint:
         return None
 
     def secret(self, name: str, now: datetime) -> str | None:
-        """The current secret of this name, in the clear; None where there is none."""
+        """Return the decrypted current secret of this name; None where there is none."""
         return next(iter(self.standing(name, now)), None)
 
     def standing(self, name: str, now: datetime) -> list[str]:
-        """The secrets of this name that still count at `now` (UTC), newest first."""
+        """Return the secrets of this name that are valid at `now` (UTC), newest first."""
         return [
             s.value.get_secret_value()
             for s in self.secrets

@@ -1,7 +1,7 @@
-"""What an attempt to deliver leads to: done, again later, given up, or the endpoint is off.
+"""Decides what follows an attempt to deliver: done, retry, give up, or switch the endpoint off.
 
-What it is for: the retry schedule and the reading of answers, on values alone. It never
-sends, sleeps or reads a clock; its jitter is a hash, so that a schedule can be replayed.
+Defines the retry schedule and reads answers, on values alone. Nothing is sent, no clock is read;
+the jitter is a hash, so that a schedule can be replayed.
 """
 
 import hashlib
@@ -17,28 +17,28 @@ DELAYS_S: Final = (0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_4
 so that a receiver that is down over a weekend misses nothing (Standard Webhooks' example)."""
 
 JITTER: Final = 0.2
-"""A delay varies by this share, so that what failed together does not come back together."""
+"""Share by which a delay varies, so that messages that failed together are not retried together."""
 
 THROTTLED_S_MIN: Final = 60.0
-"""At least so long after a 429 or a timeout: the receiver has said that it is overloaded."""
+"""Least delay after a 429 or a timeout, which show that the receiver is overloaded."""
 
 RETRY_AFTER_TIMES_MAX: Final = 2.0
-"""A receiver may ask for up to so many times the delay that was due anyway: it may slow us,
-not park us."""
+"""A receiver may ask for at most so many times the regular delay: it may slow us down, but not stop
+us."""
 
 RETRY_AFTER_LENGTH_MAX: Final = 1_000
 """Characters of a `Retry-After` that are read: a date has 29, and a longer number asks for more
 than `RETRY_AFTER_TIMES_MAX` gives. A longer text counts as absent."""
 
 ERROR_LENGTH_MAX: Final = 2_000
-"""Characters of a reason in the log of attempts; a receiver's words may be part of it."""
+"""Characters of a reason in the log of attempts; the receiver's text may be part of it."""
 
 HEAD_LENGTH_MAX: Final = 20_000
 """Characters of an answer's body in the log of attempts: any error page is recognised by them."""
 
 REMOTE_ID: Final = re.compile(r"[!-~]{1,255}")
-"""What can be the id of a record or a message in another system: it is part of an index (entries
-of at most 2,704 bytes) and of addresses. Anything else counts as no id."""
+"""Pattern of a record's or message's id in another system: it is part of an index (entries of at
+most 2,704 bytes) and of addresses. Any other text counts as no id."""
 
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun",
                   "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")  # fmt: skip
@@ -56,11 +56,11 @@ ABORT: Final = ("webhook-delivery", "abort-message")
 _UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
 
 Result = Literal["ok", "retry", "refresh_token", "permanent", "endpoint_dead", "ambiguous"]
-"""What an answer means, whatever system gave it.
+"""The meaning of an answer, whatever system gave it.
 
-`ok` it is there · `retry` it is not there, later it may be · `refresh_token` our access token
-has ended · `permanent` this message will never be taken · `endpoint_dead` nothing will ·
-`ambiguous` it may or may not be there: look before creating it again.
+`ok` it is there · `retry` it is not there, later it may be · `refresh_token` our access token has
+ended · `permanent` this message will never be accepted · `endpoint_dead` no message will be ·
+`ambiguous` it may or may not be there: search before creating it again.
 """
 
 Outcome = Literal["delivered", "retry", "failed", "gone"]
@@ -68,47 +68,47 @@ Outcome = Literal["delivered", "retry", "failed", "gone"]
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What an HTTP request brought back. `status` None: no readable answer; `error` says why."""
+    """The reply to an HTTP request. `status` None: no readable answer; `error` states why."""
 
     status: int | None
     duration_ms: float = 0.0
     body: bytes = b""
-    """Its beginning, up to the bound that the caller set."""
+    """The beginning of the body, up to the bound that the caller set."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Names in lower case."""
     error: str | None = None
-    """In words, without URL or secret."""
+    """The error in words, without URL or secret."""
     timed_out: bool = False
     reached: bool = True
     """False: there was no connection, so that the receiver cannot have acted on it."""
 
     @property
     def head(self) -> str:
-        """The body's beginning as text that PostgreSQL stores."""
+        """Return the body's beginning as text that PostgreSQL can store."""
         return storable(self.body[: 4 * HEAD_LENGTH_MAX].decode("utf-8", "replace"))
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an attempt came to."""
+    """The result of an attempt."""
 
     result: Result
     status: int | None = None
-    """Of HTTP, for the log."""
+    """HTTP status, for the log."""
     duration_ms: float = 0.0
     head: str = ""
     """Beginning of the response's body, for the log."""
     error: str | None = None
-    """Why it is not `ok`, in words without a secret."""
+    """Why the result is not `ok`, in words without a secret."""
     retry_after: str | None = None
     """The header of this name: seconds, or an HTTP date."""
     throttled: bool = False
-    """The receiver has said or shown that it is overloaded."""
+    """The receiver has reported or shown that it is overloaded."""
     remote_id: str | None = None
-    """What the receiving system calls the task."""
+    """The task's id in the receiving system."""
 
     def __post_init__(self) -> None:
-        """Hold every text of the receiver's to what can be stored, whoever has read it."""
+        """Limit the receiver's texts to what can be stored, for every connector."""
         object.__setattr__(self, "head", storable(self.head, HEAD_LENGTH_MAX))
         if self.error is not None:
             object.__setattr__(self, "error", storable(self.error, ERROR_LENGTH_MAX))
@@ -118,14 +118,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """What follows. `delay_s`: until the next attempt, None where there is none."""
+    """What follows an attempt. `delay_s`: until the next attempt, None where there is none."""
 
     outcome: Outcome
     delay_s: float | None = None
 
 
 def storable(text: str, most: int = HEAD_LENGTH_MAX) -> str:
-    """At most `most` characters of the text, without what PostgreSQL and UTF-8 do not take.
+    """Return at most `most` characters of the text that PostgreSQL and UTF-8 can store.
 
     >>> storable("a\\0b\\ud800c", 4)
     'a\ufffdb\ufffd'
@@ -134,7 +134,7 @@ def storable(text: str, most: int = HEAD_LENGTH_MAX) -> str:
 
 
 def answer(reply: Reply, result: Result, why: str | None = None, **more: str | None) -> Answer:
-    """An answer with a reply's particulars; `why` defaults to the reply's own trouble."""
+    """Make an answer from a reply; `why` defaults to the reply's own error."""
     status = reply.status
     error = why or reply.error or (None if result == "ok" else f"HTTP {status}")
     return Answer(
@@ -150,10 +150,10 @@ def answer(reply: Reply, result: Result, why: str | None = None, **more: str | N
 
 
 def read(reply: Reply) -> Answer:
-    """What a plain webhook's reply means.
+    """Return what a plain webhook's reply means.
 
-    2xx is the only success; a redirect is a failure like any other. 410 says that nobody is
-    there any more. A receiver may stop the retries of one message by the header `ABORT`.
+    2xx is the only success; a redirect is a failure like any other. 410 means that the receiver is
+    gone. A receiver may stop the retries of one message by the header `ABORT`.
     """
     if reply.status is None:
         return answer(reply, "ambiguous" if reply.reached else "retry")
@@ -170,9 +170,9 @@ def read(reply: Reply) -> Answer:
 def after(
     answer: Answer, message_id: str, attempt: int, now: datetime, delays_s: Sequence[float]
 ) -> Next:
-    """What follows attempt number `attempt` (from 1) at `now` (UTC).
+    """Return what follows attempt number `attempt` (from 1) at `now` (UTC).
 
-    `endpoint_dead` turns the endpoint off, and the message waits until somebody turns it on
+    `endpoint_dead` turns the endpoint off, and the message waits until an operator turns it on
     again. After the last delay of `delays_s` the message is given up.
     """
     if answer.result == "ok":
@@ -185,7 +185,7 @@ def after(
 
 
 def jitter(message_id: str, attempt: int) -> float:
-    """A number in [-1, 1) that is the same for the same message and attempt.
+    """Return a number in [-1, 1) that is the same for the same message and attempt.
 
     >>> jitter("msg_1", 1) == jitter("msg_1", 1) != jitter("msg_1", 2)
     True
@@ -195,7 +195,7 @@ def jitter(message_id: str, attempt: int) -> float:
 
 
 def retry_after_s(value: str | None, now: datetime) -> float | None:
-    """Seconds that a `Retry-After` header asks for; None where it says nothing usable."""
+    """Return the seconds that a `Retry-After` header asks for; None where it is not usable."""
     if value is None or len(value) > RETRY_AFTER_LENGTH_MAX:
         return None
     text = value.strip()
@@ -208,13 +208,13 @@ def retry_after_s(value: str | None, now: datetime) -> float | None:
 
 
 def _http_date(text: str, now: datetime) -> datetime | None:
-    """The time (UTC) in one of the three forms; None for any other text and no real time."""
+    """Parse one of the three forms to a time (UTC); None for any other text and no real time."""
     found = next((m for form in _HTTP_DATES if (m := re.fullmatch(form, text))), None)
     if found is None or found["month"] not in _MONTHS:
         return None
     year = int(found["year"])
     if len(found["year"]) == 2:  # noqa: PLR2004 (digits)
-        # Of two digits the year that is not more than 50 years ahead (RFC 9110).
+        # Two digits mean the year that is not more than 50 years ahead (RFC 9110).
         year += now.year - now.year % 100
         year -= 100 * (year > now.year + 50)
     second = int(found["second"])

@@ -1,8 +1,8 @@
-"""Signs a webhook as Standard Webhooks says (specification v1.0.0), and verifies what comes back.
+"""Signs webhooks by the Standard Webhooks specification (v1.0.0), and verifies signed callbacks.
 
-What it is for: the three headers of an attempt, in both schemes: `v1` (HMAC-SHA256, a shared
-secret `whsec_`) and `v1a` (ed25519, a secret key `whsk_` whose public half `whpk_` verifies).
-It never makes, stores or prints a secret.
+It makes the three headers of an attempt, in both schemes: `v1` (HMAC-SHA256, a shared secret
+`whsec_`) and `v1a` (ed25519, a secret key `whsk_` with a public half `whpk_` for verification).
+Secrets are never made, stored or printed here.
 """
 
 import base64
@@ -23,17 +23,17 @@ PRIVATE_PREFIX: Final = "whsk_"
 PUBLIC_PREFIX: Final = "whpk_"
 KEY_BYTES_MIN: Final = 24
 KEY_BYTES_MAX: Final = 64
-"""Bounds of the specification for a symmetric key."""
+"""Longest symmetric key by the specification."""
 SEED_BYTES: Final = 32
 PRIVATE_BYTES: Final = (SEED_BYTES, 64)
-"""An ed25519 secret key: its seed, or the seed with the public key after it."""
+"""Lengths of an ed25519 secret key: its seed, or the seed with the public key after it."""
 
 TOLERANCE_S: Final = 300
-"""How old or early a signed callback may be: what every official library allows."""
+"""Seconds by which a signed callback may be old or early: the limit of every official library."""
 
 
 def key_of(secret: str) -> bytes:
-    """The key in a `whsec_` secret; Invalid (without the secret) if it is not one."""
+    """Return the key in a `whsec_` secret; raise Invalid (without the secret) if it is not one."""
     if not secret.startswith(PREFIX):
         raise Invalid("secret", f"must begin with `{PREFIX}`")
     key = _decoded(secret, PREFIX)
@@ -45,7 +45,7 @@ def key_of(secret: str) -> bytes:
 
 
 def check(secret: str) -> None:
-    """Invalid (without the secret) unless it is a `whsec_` or a `whsk_` secret."""
+    """Raise Invalid (without the secret) unless it is a `whsec_` or a `whsk_` secret."""
     if secret.startswith(PRIVATE_PREFIX):
         _private(secret)
     elif secret.startswith(PREFIX):
@@ -55,27 +55,27 @@ def check(secret: str) -> None:
 
 
 def symmetric(random: bytes) -> str:
-    """The `whsec_` secret of 24 to 64 random bytes."""
+    """Return the `whsec_` secret of 24 to 64 random bytes."""
     return PREFIX + base64.b64encode(random).decode()
 
 
 def asymmetric(seed: bytes) -> str:
-    """The `whsk_` secret of an ed25519 seed of 32 random bytes."""
+    """Return the `whsk_` secret of an ed25519 seed of 32 random bytes."""
     key = Ed25519PrivateKey.from_private_bytes(seed)
     return PRIVATE_PREFIX + base64.b64encode(seed + _public(key)).decode()
 
 
 def public_key(secret: str) -> str | None:
-    """What a receiver verifies `v1a` with: the `whpk_` half; None of a symmetric secret."""
+    """Return the `whpk_` half, by which a receiver verifies `v1a`; None for a symmetric secret."""
     if not secret.startswith(PRIVATE_PREFIX):
         return None
     return PUBLIC_PREFIX + base64.b64encode(_public(_private(secret))).decode()
 
 
 def headers(message_id: str, at: datetime, body: bytes, secrets: Sequence[str]) -> dict[str, str]:
-    """The headers of an attempt made at `at` (UTC), signed with every secret.
+    """Return the headers of an attempt made at `at` (UTC), signed with every secret.
 
-    Several secrets while one is being replaced: a receiver accepts any that it knows. The
+    There are several secrets while one is being replaced: a receiver accepts any that it knows. The
     tokens are separated by exactly one space; some verifiers refuse anything else.
     """
     seconds = int(at.timestamp())
@@ -88,10 +88,10 @@ def headers(message_id: str, at: datetime, body: bytes, secrets: Sequence[str]) 
 
 
 def verify(sent: Mapping[str, str], body: bytes, secrets: Sequence[str], now: datetime) -> str:
-    """The id of a message that somebody who knows one of our secrets signed (v1 or v1a).
+    """Return the id of a message that was signed with one of our secrets (v1 or v1a).
 
-    Invalid, naming the header, when it is not signed by any, or is too old or early. Compares
-    in constant time.
+    Raises Invalid, naming the header, when it is not signed by any, or is too old or early.
+    Compares in constant time.
     """
     message_id, stamp = sent.get("webhook-id", ""), sent.get("webhook-timestamp", "")
     if not message_id:
@@ -103,7 +103,7 @@ def verify(sent: Mapping[str, str], body: bytes, secrets: Sequence[str], now: da
     signed = f"{message_id}.{stamp}.".encode() + body
     given = [token.encode() for token in sent.get("webhook-signature", "").split(" ")]
     ours = [_token(secret, signed).encode() for secret in secrets]
-    # Every pair is compared, so that the time tells nothing about which one nearly matched.
+    # Every pair is compared, so that the time does not reveal which one nearly matched.
     if not sum(hmac.compare_digest(a, b) for a in given for b in ours):
         raise Invalid("webhook-signature", "matches none of this endpoint's secrets")
     return message_id

@@ -1,13 +1,13 @@
-"""A token bucket: how many messages may leave now under a rate per second.
+"""Computes a token bucket: how many messages may be sent now under a rate per second.
 
-What it is for: the arithmetic; the bucket itself is a row that all processes share.
+Only the arithmetic; the bucket itself is a row that all processes share.
 """
 
 from datetime import datetime
 
 
 def tokens(stored: float, since: datetime | None, now: datetime, rate: float, burst: int) -> float:
-    """Tokens at `now`: those `stored` at `since` and what has run in, at most `burst`.
+    """Return the tokens at `now`: those `stored` at `since` plus the refill, at most `burst`.
 
     >>> from datetime import UTC, timedelta
     >>> t = datetime(2026, 1, 1, tzinfo=UTC)

@@ -1,8 +1,8 @@
 """The queue of messages to endpoints, and the log of attempts.
 
-A delivery is claimed with a lease and a token, sent outside any transaction, and settled only
-while its token still stands. Of one customer at one endpoint only the oldest unfinished one can
-be claimed: the order of a customer's messages is the order of their `seq`.
+A delivery is claimed with a lease and a token, sent outside any transaction, and settled only while
+its token is still valid. Of the messages of one customer at one endpoint only the oldest unfinished
+one can be claimed: a customer's messages are sent in the order of their `seq`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,12 +18,12 @@ from services.alerts.delivery.ports import (
 from shared.postgres.engine import Driver, UnitOfWork
 
 LOOK_AGAIN = timedelta(seconds=1)
-"""When a message that waits for one under way is looked at again, should nobody tell it before:
-as rarely as a late second is bearable."""
+"""When a message that waits for one under way is checked again, unless it becomes due earlier: the
+interval is the longest acceptable delay."""
 
 ONLY_FAILURES_MAX = timedelta(hours=120)
-"""An endpoint that has done nothing but fail for so long is switched off (as Svix does): longer
-than the whole schedule of one message, so that a long weekend is survived."""
+"""An endpoint that only fails for so long is switched off (as Svix does): longer than the whole
+schedule of one message, so that it stays on over a long weekend."""
 
 _LEASED = (
     "customer_id",
@@ -41,14 +41,14 @@ _LEASED = (
 )
 
 _STATUS = {"delivered": "delivered", "failed": "failed", "retry": "pending", "gone": "pending"}
-"""What an outcome makes of the delivery. `gone` waits for its endpoint to be enabled again."""
+"""The delivery's status after an outcome. `gone` waits for its endpoint to be enabled again."""
 
 
 class Deliveries:
     """Statements on `alerts.delivery`, `attempt` and `endpoint`, within an open transaction."""
 
     async def add(self, work: UnitOfWork, deliveries: Sequence[NewDelivery]) -> None:
-        """Queue messages of customers that are locked, in this order."""
+        """Queue messages of locked customers, in this order."""
         if deliveries:
             await work.driver.execute(
                 """
@@ -72,8 +72,11 @@ class Deliveries:
     async def look(
         self, driver: Driver, endpoints: Sequence[str], now: datetime
     ) -> tuple[dict[str, int], bool]:
-        """The version of each endpoint that may be sent to, and whether anything is due at one of
-        `endpoints`. Outside any transaction: who acts on it reads again within one."""
+        """Return the version of each endpoint that may be sent to, and whether work is due.
+
+        Work is due if one of `endpoints` has some. Runs outside any transaction: a caller that acts
+        on the result reads again within one.
+        """
         rows = await driver.fetch(
             """
             SELECT e.id, e.version, e.id = ANY($1::text[]) AND EXISTS (
@@ -90,12 +93,12 @@ class Deliveries:
     async def claim(
         self, work: UnitOfWork, most: Mapping[str, int], now: datetime, until: datetime
     ) -> list[Leased]:
-        """Lease what is due until `until`: for each endpoint of at most `most[endpoint]`.
+        """Lease what is due until `until`: for each endpoint at most `most[endpoint]`.
 
-        A lease that ran out without an outcome counts in `lost`, up to `ALONE_FROM`.
-        What is due and not its customer's oldest is moved out of the way: to when the oldest
-        is due or, while that is under way, a moment ahead. The steps are apart from one another
-        so that each has but one plan, also on tables that were never analysed.
+        A lease that ran out without an outcome counts in `lost`, up to `ALONE_FROM`. A due message
+        that is not its customer's oldest is postponed: to when the oldest is due or, while that is
+        under way, a moment ahead. The steps are separate statements so that each has only one plan,
+        also on tables that were never analysed.
         """
         rows = await work.driver.fetch(
             """
@@ -136,7 +139,7 @@ class Deliveries:
         return [Leased(until=until, **{name: row[name] for name in _LEASED}) for row in rows]
 
     async def settle(self, work: UnitOfWork, attempts: Sequence[Attempted]) -> dict[str, str]:
-        """Record attempts, and what follows where the delivery is still ours.
+        """Record attempts, and what follows where the delivery is still leased to us.
 
         Returns the endpoints that this switches off, each with the reason.
         """
@@ -171,7 +174,7 @@ class Deliveries:
         return await _judge(work, attempts)
 
     async def release(self, work: UnitOfWork, leased: Sequence[Leased], now: datetime) -> None:
-        """Give back what was claimed and not attempted, or not to the end."""
+        """Return deliveries that were claimed and not attempted, or not to the end."""
         if leased:
             await work.driver.execute(
                 "UPDATE alerts.delivery SET next_at = $3, token = NULL, lost = least(lost, $4) "
@@ -183,7 +186,7 @@ class Deliveries:
             )
 
     async def begin_alone(self, work: UnitOfWork, message: Leased) -> None:
-        """Note that this is sent now and nothing beside it: a death counts from here on."""
+        """Record that this delivery is sent now and no other: a death counts from here on."""
         await work.driver.execute(
             "UPDATE alerts.delivery SET lost = lost + 1 WHERE id = $1 AND token = $2",
             message.id,
@@ -192,10 +195,10 @@ class Deliveries:
 
 
 async def _move_followers(work: UnitOfWork, settled: Sequence[dict[str, Any]]) -> None:
-    """Let the customer's later messages be due when their turn can come.
+    """Make the customer's later messages due when they can be claimed.
 
-    Not needed for the order, which `claim` holds by itself: it is what makes the next message
-    due at once, and keeps what waits for an endpoint that is down out of the way.
+    Not needed for the order, which `claim` ensures by itself: it makes the next message due at
+    once, and postpones what waits for an endpoint that is down.
     """
     await work.driver.execute(
         """
@@ -234,7 +237,7 @@ async def _log(work: UnitOfWork, attempts: Sequence[Attempted]) -> None:
 
 
 async def _name(work: UnitOfWork, named: Sequence[Attempted]) -> None:
-    """Remember what receiving systems call the tasks; the last of a batch stands."""
+    """Store the ids that receiving systems gave the tasks; the last of a batch stays."""
     names = {(a.delivery.customer_id, a.delivery.endpoint_id, a.delivery.task_id): a for a in named}
     if names:
         await work.driver.execute(
@@ -254,9 +257,9 @@ async def _name(work: UnitOfWork, named: Sequence[Attempted]) -> None:
 
 
 async def _judge(work: UnitOfWork, attempts: Sequence[Attempted]) -> dict[str, str]:
-    """Keep since when each endpoint only fails, and switch off those that are gone.
+    """Record since when each endpoint only fails, and switch off those that are gone.
 
-    One success forgets all failures. A message that will never be taken says nothing about the
+    One success clears all failures. A message that will never be accepted is no evidence about the
     endpoint: it was answered.
     """
     worked: dict[str, bool] = {}

@@ -1,4 +1,4 @@
-"""Deliveries as operators see them: what waits, what was tried."""
+"""Deliveries as shown to operators: what waits, what was tried."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,28 +14,28 @@ from shared.postgres.engine import unit_of_work
 DeliveryStatus = Literal["pending", "delivered", "failed"]
 
 RECOVER_MAX = timedelta(days=14)
-"""How far back failed messages may be sent again at once: what is older is stale to a CRM."""
+"""How far back failed messages may be sent again at once: older ones are of no use to a CRM."""
 
 ATTEMPTS_MAX = 200
-"""Attempts of one delivery shown at once: ten of the schedule, and what was resent by hand."""
+"""Attempts of one delivery shown at once: ten of the schedule, and those resent by hand."""
 
 _SHOWN = [c for c in delivery.c if c.name not in ("body", "token", "received_ms")]
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryFilter:
-    """Which deliveries to list; None: all."""
+    """Selects the deliveries to list; None: all."""
 
     status: DeliveryStatus | None = None
     endpoint_id: str | None = None
     customer_id: str | None = None
     task_id: str | None = None
     since: datetime | None = None
-    """Made at this time or later."""
+    """Created at this time or later."""
 
 
 class DeliveryLog:
-    """Reads, and the few things that an operator may change. Opens its own transactions."""
+    """Reads deliveries, and makes the few changes open to operators, in its own transactions."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -43,7 +43,7 @@ class DeliveryLog:
     async def page(
         self, chosen: DeliveryFilter, before_seq: int | None, most: int
     ) -> list[dict[str, Any]]:
-        """At most `most` deliveries without their bodies, newest first."""
+        """Return at most `most` deliveries without their bodies, newest first."""
         query = sa.select(*_SHOWN)
         for column, wanted in (
             (delivery.c.status, chosen.status),
@@ -60,7 +60,7 @@ class DeliveryLog:
         return await self._all(query.order_by(delivery.c.seq.desc()).limit(most))
 
     async def find(self, delivery_id: str) -> dict[str, Any] | None:
-        """A delivery with its attempts, oldest first; None when there is none."""
+        """Return a delivery with its attempts, oldest first; None when there is none."""
         found = await self._all(sa.select(*_SHOWN).where(delivery.c.id == delivery_id))
         if not found:
             return None
@@ -71,7 +71,7 @@ class DeliveryLog:
         return {**found[0], "tries": rows}
 
     async def was_told(self, endpoint_id: str, task_id: str) -> bool:
-        """Whether an endpoint was ever sent a message about a task, or is to be."""
+        """Return whether a message about a task was ever sent, or is queued, to an endpoint."""
         d = delivery.c
         query = sa.select(d.id).where(d.task_id == task_id, d.endpoint_id == endpoint_id).limit(1)
         return bool(await self._all(query))
@@ -79,7 +79,7 @@ class DeliveryLog:
     async def resend(self, delivery_id: str, now: datetime) -> bool:
         """Send again from the first attempt of the schedule on, under the same id.
 
-        False when there is no such delivery or an attempt is under way.
+        Returns False when there is no such delivery or an attempt is under way.
         """
         d = delivery.c
         change = (
@@ -92,9 +92,9 @@ class DeliveryLog:
         return done.rowcount == 1
 
     async def recover(self, endpoint_id: str, since: datetime, now: datetime) -> int:
-        """Send again, under their ids, all that were made since then and failed; how many.
+        """Send all failed deliveries created since then again, under their ids; return how many.
 
-        Invalid when `since` is more than 14 days back.
+        Raises Invalid when `since` is more than 14 days back.
         """
         if since < now - RECOVER_MAX:
             raise Invalid("since", f"must be at most {RECOVER_MAX.days} days ago")
@@ -108,9 +108,9 @@ class DeliveryLog:
             return (await work.connection.execute(change)).rowcount
 
     async def forget(self, before: datetime, most: int) -> int:
-        """Delete at most `most` deliveries that ended before then; how many there were.
+        """Delete at most `most` deliveries that ended before then; return how many were deleted.
 
-        Deliveries are also the queue, so that they have no days to be dropped with.
+        Deliveries are also the queue, so they cannot be dropped by daily partitions.
         """
         d = delivery.c
         old = sa.select(d.customer_id, d.id).where(d.finished_at < before).limit(most)
@@ -121,7 +121,7 @@ class DeliveryLog:
         return gone.rowcount
 
     async def waiting(self) -> tuple[int, datetime | None]:
-        """How many deliveries are pending, and when the oldest of them was made."""
+        """Return how many deliveries are pending, and when the oldest of them was created."""
         query = sa.select(sa.func.count(), sa.func.min(delivery.c.created_at)).where(
             delivery.c.status == "pending"
         )

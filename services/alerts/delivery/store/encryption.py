@@ -1,7 +1,8 @@
-"""Seals secrets before they are stored, and opens them: AES-256-GCM, a fresh nonce each time.
+"""Encrypts secrets before they are stored, and decrypts them: AES-256-GCM, a fresh nonce each time.
 
-Keys come from the environment or a file, never from the database. The first key seals, all of
-them open: so a new key is put in front, everything is sealed anew, and the old one is removed.
+Keys come from the environment or a file, never from the database. The first key encrypts, all of
+them decrypt: so a new key is put in front, all secrets are encrypted again, and the old one is
+removed.
 """
 
 import hashlib
@@ -16,23 +17,26 @@ from services.alerts.delivery.core.encryption_key import SETTING
 from shared.kernel.errors import Invalid
 
 NONCE_BYTES: Final = 12
-"""Random: after 2^32 secrets under one key a repetition would become thinkable; there are a few."""
+"""Length of the random nonce: a repetition becomes conceivable after 2^32 secrets under one key;
+there are a few."""
 
 
 class Encryption:
-    """Seals with the first of its keys. `place` binds a secret to where it is stored: moved to
-    another row it does not open."""
+    """Encrypts with the first of its keys.
+
+    `place` binds a secret to where it is stored: moved to another row it cannot be decrypted.
+    """
 
     def __init__(self, keys: Sequence[bytes]) -> None:
         self._keys = {hashlib.sha256(key).hexdigest()[:12]: AESGCM(key) for key in keys}
 
     @property
     def key_id(self) -> str | None:
-        """Names the key that seals, without telling it; None when there is no key."""
+        """Return an id of the encrypting key that does not reveal it; None when there is no key."""
         return next(iter(self._keys), None)
 
     def seal(self, place: str, secret: str) -> tuple[str, bytes]:
-        """The id of the key, and what may be stored; Invalid when there is no key."""
+        """Return the key's id and the encrypted secret; raise Invalid when there is no key."""
         if self.key_id is None:
             raise Invalid(
                 SETTING, "is not set, and secrets are never stored in the clear: set it to the "
@@ -43,7 +47,7 @@ class Encryption:
         return self.key_id, nonce + sealed
 
     def open(self, place: str, key_id: str, sealed: bytes) -> str:
-        """The secret; Invalid when its key is not among ours, or it was changed or moved."""
+        """Decrypt a secret; raise Invalid when its key is unknown, or it was changed or moved."""
         if key_id not in self._keys:
             raise Invalid(SETTING, f"the key {key_id}, which sealed {place}, is not among them")
         try:

@@ -1,6 +1,6 @@
-"""Endpoints as operators make and change them. Opens its own transactions.
+"""Lets operators create and change endpoints. Opens its own transactions.
 
-What an endpoint is made of is checked by `check`, which knows every kind; secrets go to
+`check`, which knows every kind, validates an endpoint's definition; secrets go to
 `EndpointSecrets`.
 """
 
@@ -22,26 +22,26 @@ from shared.kernel.errors import Invalid
 from shared.postgres.engine import UnitOfWork, unit_of_work
 
 Check = Callable[[Endpoint, Collection[str]], None]
-"""`check(endpoint, names of its secrets)`: Invalid, naming the field, if it cannot work."""
+"""`check(endpoint, names of its secrets)`: raises Invalid, naming the field, if it cannot work."""
 
 _DEFINED = ("kind", "url", "config", "route", "payload", "concurrency_max", "rate_per_s", "burst")
-"""Columns that say what an endpoint is; a change of one is a new version of it."""
+"""Columns that define an endpoint; a change of one makes a new version."""
 
 
 class FromSettings(Exception):  # noqa: N818 (a word of the domain, like Invalid)
-    """The endpoint is defined in the settings, and is changed there."""
+    """Raised for an endpoint that is defined in the settings, and has to be changed there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """An endpoint as operators see it: its row, and its secrets without their values."""
+    """An endpoint as shown to operators: its row, and its secrets without their values."""
 
     row: Mapping[str, Any]
     secrets: Sequence[Mapping[str, Any]]
 
 
 class EndpointAdmin:
-    """What may be done with endpoints."""
+    """Operations on endpoints."""
 
     def __init__(self, engine: AsyncEngine, secrets: EndpointSecrets, check: Check) -> None:
         self._engine = engine
@@ -49,9 +49,10 @@ class EndpointAdmin:
         self._check = check
 
     async def register(self, endpoints: Sequence[Endpoint], now: datetime) -> None:
-        """Make known the endpoints of the settings; those that are off stay off.
+        """Register the endpoints of the settings; those that are off stay off.
 
-        One that the settings no longer name gets nothing more; what waits for it waits.
+        An endpoint that the settings no longer name gets no new messages; what waits for it stays
+        queued.
         """
         ids = [endpoint.id for endpoint in endpoints]
         async with unit_of_work(self._engine) as work:
@@ -79,8 +80,11 @@ class EndpointAdmin:
     async def create(
         self, endpoint: Endpoint, given: Mapping[str, str], scheme: Scheme, now: datetime
     ) -> GeneratedSecret | None:
-        """A new endpoint with the secrets `given`; a webhook gets a key made for it, which is
-        returned, the only time it is seen. Invalid when it cannot work or the id is taken."""
+        """Create an endpoint with the secrets `given`.
+
+        For a webhook a key is generated and returned; it is never shown again. Raises Invalid if
+        the endpoint cannot work or the id is taken.
+        """
         names = {*given, SIGNING} if endpoint.kind == "webhook" else set(given)
         self._check(endpoint, names)
         async with unit_of_work(self._engine) as work:
@@ -100,7 +104,7 @@ class EndpointAdmin:
             return await self._secrets.make(work, endpoint.id, scheme, now)
 
     async def change(self, endpoint: Endpoint) -> bool:
-        """Give an endpoint of the API another definition; False when there is none."""
+        """Replace the definition of an endpoint of the API; False when there is none."""
         async with unit_of_work(self._engine) as work:
             if await self._ours(work, endpoint.id) is None:
                 return False
@@ -115,8 +119,10 @@ class EndpointAdmin:
     async def rotate(
         self, endpoint_id: str, scheme: Scheme, overlap_hours: float, now: datetime
     ) -> GeneratedSecret | None:
-        """A new key of a webhook; the ones before it count for `overlap_hours` more. None when
-        there is no such endpoint."""
+        """Generate a new key of a webhook; earlier ones stay valid for `overlap_hours` more.
+
+        Returns None when there is no such endpoint.
+        """
         async with unit_of_work(self._engine) as work:
             row = await self._ours(work, endpoint_id)
             if row is None:
@@ -129,7 +135,7 @@ class EndpointAdmin:
         return made
 
     async def put_secret(self, endpoint_id: str, name: str, value: str, now: datetime) -> bool:
-        """Replace a secret that another system gave us; False when there is no such endpoint."""
+        """Replace a secret that another system issued; False when there is no such endpoint."""
         async with unit_of_work(self._engine) as work:
             row = await self._ours(work, endpoint_id)
             if row is None:
@@ -142,22 +148,27 @@ class EndpointAdmin:
         return True
 
     async def list_all(self) -> list[Shown]:
-        """Every endpoint that is not deleted."""
+        """Return every endpoint that is not deleted."""
         return await self._shown(e.c.deleted_at.is_(None))
 
     async def find(self, endpoint_id: str) -> Shown | None:
-        """One endpoint; None when there is none, or it was deleted."""
+        """Return one endpoint; None when there is none, or it was deleted."""
         found = await self._shown(sa.and_(e.c.deleted_at.is_(None), e.c.id == endpoint_id))
         return found[0] if found else None
 
     async def pause(self, endpoint_id: str, now: datetime) -> bool:
-        """Send nothing until it is enabled; what comes waits. False: no such endpoint."""
+        """Pause an endpoint until it is enabled; its messages stay queued.
+
+        False: no such endpoint.
+        """
         at = sa.func.coalesce(e.c.paused_at, now)
         return await self._set(endpoint_id, paused_at=at)
 
     async def enable(self, endpoint_id: str) -> bool:
-        """Switch an endpoint on again, paused or disabled; what waits is sent. Invalid where it
-        cannot work, as it would be switched off at once."""
+        """Switch a paused or disabled endpoint on again; queued messages are sent.
+
+        Raises Invalid where it cannot work, as it would be switched off at once.
+        """
         off = ("disabled_at", "disabled_reason", "paused_at", "failing_since")
         async with unit_of_work(self._engine) as work:
             query = sa.select(e).where(e.c.id == endpoint_id, e.c.deleted_at.is_(None))
@@ -171,8 +182,10 @@ class EndpointAdmin:
     async def switch_off(
         self, refused: Callable[[Endpoint], str | None], now: datetime
     ) -> dict[str, str]:
-        """Switch off the endpoints that may not be spoken to (any more), each with the reason
-        that `refused` gives; returns those that were on."""
+        """Switch off the endpoints for which `refused` gives a reason; return those that were on.
+
+        They are returned with the reason.
+        """
         off: dict[str, str] = {}
         async with unit_of_work(self._engine) as work:
             standing = sa.select(e).where(e.c.deleted_at.is_(None), e.c.disabled_at.is_(None))
@@ -189,9 +202,9 @@ class EndpointAdmin:
         return off
 
     async def delete(self, endpoint_id: str, now: datetime) -> bool:
-        """End an endpoint and its secrets; what waits for it counts as failed, with the reason.
+        """Delete an endpoint and its secrets; queued messages count as failed, with the reason.
 
-        False when there is no such endpoint. Its id is not given out again: the log names it.
+        Returns False when there is no such endpoint. Its id is not reused: the log names it.
         """
         async with unit_of_work(self._engine) as work:
             if await self._ours(work, endpoint_id) is None:
@@ -221,7 +234,7 @@ class EndpointAdmin:
             return [Shown(row, await self._secrets.describe(work, row["id"])) for row in rows]
 
     async def _ours(self, work: UnitOfWork, endpoint_id: str) -> Mapping[str, Any] | None:
-        """An endpoint that may be changed here, locked; FromSettings for one that may not."""
+        """Return an endpoint that may be changed here, locked; raise FromSettings for others."""
         query = sa.select(e).where(e.c.id == endpoint_id, e.c.deleted_at.is_(None))
         row = (await work.connection.execute(query.with_for_update())).mappings().one_or_none()
         if row is not None and row["source"] == "settings":
@@ -230,7 +243,7 @@ class EndpointAdmin:
 
 
 def _addressed(row: Mapping[Any, Any]) -> Endpoint:
-    """What a row says about where to speak and how; its route is not read."""
+    """Read from a row the endpoint's address and protocol; its route is not read."""
     return Endpoint(
         id=row["id"],
         kind=row["kind"],

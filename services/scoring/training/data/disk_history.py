@@ -1,8 +1,8 @@
-"""Histories larger than memory: events laid down on disk by customer, learned from in pieces.
+"""Histories larger than memory: events are spooled to disk by customer and read in pieces.
 
-Rows and models do not depend on whether, or into how many pieces, a history was cut: every
-customer is whole in one piece, drawn by a hash of the id, and rows are put back in order. Below
-`IN_MEMORY_MAX` events nothing touches the disk.
+Rows and models do not depend on whether, or into how many pieces, a history was cut: each
+customer's events are all in one piece, chosen by a hash of the id, and rows are put back in order.
+Below `IN_MEMORY_MAX` events nothing is written to disk.
 """
 
 from collections.abc import Iterator
@@ -29,16 +29,16 @@ from services.scoring.training.data.event_table import (
 from services.scoring.training.data.history import History
 
 IN_MEMORY_MAX: Final = 2_000_000
-"""Events kept without a disk: about 0.4 GB while they are sorted."""
+"""Events kept in memory, not on disk: about 0.4 GB while they are sorted."""
 PIECES: Final = 64
 """50 million events make pieces of 0.8 million, about 150 MB while one is folded."""
 SEED: Final = 17
-"""Of the hash that chooses a customer's piece; any number does."""
+"""Seed of the hash that chooses a customer's piece; any number would do."""
 _NAMES: Final = [field.name for field in fields(EventColumns) if field.name != "row"]
 
 
 class DiskHistoryWriter:
-    """`add` batches, then `finish`. The folder must outlive the history."""
+    """Builds a history: `add` batches, then `finish`. The folder must outlive the history."""
 
     def __init__(
         self, folder: Path, *, in_memory_max: int = IN_MEMORY_MAX, pieces: int = PIECES
@@ -53,7 +53,7 @@ class DiskHistoryWriter:
         self.events = 0
 
     def add(self, batch: EventBatch) -> None:
-        """Take some events of any customers, in any order."""
+        """Add events of any customers, in any order."""
         if not len(batch.customers):
             return
         self.events += len(batch.customers)
@@ -65,9 +65,9 @@ class DiskHistoryWriter:
             self._waiting = []
 
     def finish(self, observed_until: float | None = None) -> History:
-        """The history; `observed_until` defaults to the end of the last complete day.
+        """Return the history; `observed_until` defaults to the end of the last complete day.
 
-        Raises Invalid when there is no event at all.
+        Raises Invalid when there are no events.
         """
         self._open.close()
         if not self._writers:
@@ -97,12 +97,12 @@ class DiskHistoryWriter:
 
 
 class _Last:
-    """The newest time, and whether times are dates only, over all batches."""
+    """Tracks the newest time over all batches, and whether all times are dates only."""
 
     def __init__(self) -> None:
         self._newest = -np.inf
         self._odd = np.empty(0)
-        """One time that is no midnight, once there was any."""
+        """One time that is not midnight, if there was any."""
 
     def see(self, times: NDArray[np.float64]) -> None:
         self._newest = max(self._newest, float(times.max()))
@@ -127,25 +127,25 @@ class DiskHistory:
 
     @property
     def files(self) -> list[Path]:
-        """The pieces that have a customer, for whoever reads them elsewhere (`table_of`)."""
+        """Return the files of non-empty pieces; other processes read them by `table_of`."""
         return [file for file in self._files if pq.read_metadata(file).num_rows]
 
     def tables(self) -> Iterator[EventTable]:
-        """Each piece that has a customer."""
+        """Yield the table of each piece that has a customer."""
         for file in self.files:
             yield table_of(file, self._observed_until)
 
     def first_purchases(self) -> NDArray[np.float64]:
-        """Of all customers, piece by piece."""
+        """First purchases of all customers, piece by piece."""
         return np.concatenate([table.first_purchases() for table in self.tables()])
 
     def fingerprint(self, until: float) -> str:
-        """As that of the same events in memory."""
+        """Return the same fingerprint as that of the same events in memory."""
         return f"{sum(mark(table, until) for table in self.tables()) % (1 << 64):016x}"
 
 
 def table_of(file: Path, observed_until: float) -> EventTable:
-    """One piece of a spooled history; its customers are whole."""
+    """Read one piece of a spooled history; each of its customers is complete."""
     found = pq.read_table(file)
     coded = found.column("customer").combine_chunks().dictionary_encode()
     names = np.array(coded.dictionary.to_pylist(), dtype=object)

@@ -1,9 +1,9 @@
-"""Event files of any company and any size: read leniently, refused clearly.
+"""Reads event files of any company and size: lenient about format, strict about meaning.
 
-What it is for: the one reader of `evaluate`, `train --events` and the backtest. It goes through
-the file twice: first to decide what needs a whole column (the encoding, the order of day and
-month, the decimal mark), then part by part, so that memory is bounded. Rows without a customer
-are left out and counted; what has no meaning, or two, is an Invalid that names column and row.
+The only reader of `evaluate`, `train --events` and the backtest. It reads the file twice: first to
+decide what needs a whole column (the encoding, the order of day and month, the decimal mark), then
+part by part, so that memory is bounded. Rows without a customer are left out and counted; a value
+with no meaning, or with two, raises Invalid, which names column and row.
 """
 
 from collections.abc import Iterator
@@ -36,16 +36,16 @@ from shared.contracts.customers import is_customer
 from shared.kernel.errors import Invalid
 
 BATCH_ROWS: Final = 250_000
-"""Events of a batch: about 60 MB as columns."""
+"""Events per batch: about 60 MB as columns."""
 SCORE_MAX: Final = 10.0
 """Surveys are answered from 0 to 10, as in the stream."""
 NOTHING: Final = (
     "", "-", "--", "NA", "N/A", "#N/A", "n/a", "NaN", "nan", "NULL", "Null", "null", "None", "none",
     "\\N", "(null)", "undefined", "[object Object]",
 )  # fmt: skip
-"""What exports and broken programs write where there is no value."""
+"""Texts that exports and broken programs write where there is no value."""
 _FORMULA: Final = r'^="(.*)"$'
-"""How exports keep a sheet from taking an id for a number."""
+"""The form in which exports write an id so that a spreadsheet does not read it as a number."""
 PURCHASE, REFUND = "purchase", "refund"
 _CUSTOMER: Final = " customer"
 _ROLES: Final = ("customer_id", "event_id", "event_type", "ts", "amount", "category", "score")
@@ -53,31 +53,31 @@ _ROLES: Final = ("customer_id", "event_id", "event_type", "ts", "amount", "categ
 
 @dataclass(frozen=True, slots=True)
 class LoadedFile:
-    """A whole file: its events, and how they were read."""
+    """A whole file: its events, and the report of how they were read."""
 
     table: EventTable
     read: Read
 
 
 def read(path: Path, options: ReadOptions | None = None) -> LoadedFile:
-    """All events of a file. Raises Invalid naming column and row, or the file."""
+    """Read all events of a file. Raises Invalid naming column and row, or the file."""
     file = EventFile(path, options)
     table = from_columns(file.batches())
     return LoadedFile(table, file.read())
 
 
 class EventFile:
-    """A file that was looked through once: its columns and styles are decided.
+    """A file after the first pass: its columns and styles are decided.
 
-    `batches` gives the events, after which `read` tells everything.
+    `batches` yields the events; after it, `read` returns the complete report.
     """
 
     def __init__(
         self, path: Path, options: ReadOptions | None = None, folder: Path | None = None
     ) -> None:
-        """Decide. `folder`: where rows of large files lie on disk meanwhile (None: the system's).
+        """Decide columns and styles. Raises Invalid naming what cannot be decided.
 
-        Raises Invalid naming what cannot be decided.
+        `folder`: where rows of large files are spooled (None: the system's).
         """
         self._path = path
         self._options = options or ReadOptions()
@@ -94,7 +94,7 @@ class EventFile:
         self._tally = _Tally()
 
     def batches(self) -> Iterator[EventBatch]:
-        """The events in parts, each event once, in no order. Raises Invalid as `read` does."""
+        """Yield the events in parts, each event once, in no order. Raises Invalid as `read`."""
         counts, tally = Counts(), _Tally()
         rows = self._rows(tally)
         if "event_id" in self._columns:
@@ -113,7 +113,7 @@ class EventFile:
         self._tally = tally
 
     def read(self) -> Read:
-        """How the file was read, with the counts of the last `batches` that came to its end."""
+        """Return how the file was read, with the counts of the last completed run of `batches`."""
         tally = self._tally
         assumed = list(self._read.assumed)
         if "event_type" not in self._columns:
@@ -134,7 +134,7 @@ class EventFile:
         )
 
     def _look_through(self, order: Order, style: Style) -> None:
-        """The first pass: what dates and amounts look like, where they are text."""
+        """Run the first pass: learn the style of dates and amounts, where they are text."""
         wanted = ["customer_id", "ts", *([self._money] if self._money else [])]
         headers = list(dict.fromkeys(self._columns[role] for role in wanted))
         for part in self._source.parts(headers):
@@ -148,7 +148,7 @@ class EventFile:
                 return
 
     def _rows(self, tally: "_Tally") -> Iterator[pl.DataFrame]:
-        """The rows that have a customer, as the reader's columns."""
+        """Yield the rows that have a customer, as the reader's columns."""
         for part in self._source.parts():
             tally.rows += len(part)
             customer = self._text("customer_id", part).alias(_CUSTOMER)
@@ -196,7 +196,7 @@ class EventFile:
         return part.select(pl.concat_str(texts, separator="\x1f").hash(SEED).alias("h"))["h"]
 
     def _typed(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Without a column of types, money that goes back is a refund."""
+        """Read negative amounts as refunds where the file has no column of types."""
         if "event_type" in self._columns:
             return frame
         back = pl.col("amount") < 0.0
@@ -204,7 +204,7 @@ class EventFile:
         return frame.with_columns(event_type=kind)
 
     def _value(self, role: str, part: pl.DataFrame) -> pl.Expr:
-        """The column as it is where numbers or times are wanted and it has them, else as text."""
+        """Return the column unchanged if its type suits numbers or times, else as text."""
         if role in {"ts", "amount", "quantity", "unit_price", "score"}:
             kind = part.schema[self._columns[role]]
             if kind not in {pl.String, pl.Categorical}:
@@ -245,14 +245,14 @@ class EventFile:
 
 
 class _Tally:
-    """Counts while the events pass."""
+    """Counts taken while the events are read."""
 
     def __init__(self) -> None:
         self.rows = self.without_customer = self.repeated = self.joined = 0
         self.events = self.purchases = self.known = 0
         self.types: set[str] = set()
         self.customers: set[int] = set()
-        """Hashes of their ids, 8 bytes each."""
+        """Hashes of the customers' ids, 8 bytes each."""
         self.first: str | None = None
         self.last: str | None = None
 
@@ -269,15 +269,17 @@ class _Tally:
 
 
 def _of_customers(part: pl.DataFrame) -> pl.DataFrame:
-    """The rows whose customer is one, by the rule of the stream."""
+    """Keep the rows with a valid customer id, by the rule of the stream."""
     names = part[_CUSTOMER].drop_nulls().unique()
     none = [name for name in names if not is_customer(name)]
     return part.filter(pl.col(_CUSTOMER).is_not_null() & ~pl.col(_CUSTOMER).is_in(none))
 
 
 def _as_text(part: pl.DataFrame, name: str) -> pl.Expr:
-    """A column as text; whole numbers without decimals, for an integer column with gaps comes
-    as float from some exporters: 17.0 is customer 17."""
+    """Return a column as text; whole numbers without decimals.
+
+    Some exporters write an integer column with gaps as float: 17.0 is customer 17.
+    """
     column, kind = pl.col(name), part.schema[name]
     if kind == pl.String:
         return column
@@ -297,7 +299,7 @@ def _complete(values: pl.Series, row: pl.Series, role: str) -> None:
 
 
 def _scored(frame: pl.DataFrame) -> pl.DataFrame:
-    """A score belongs to what the customer was asked. Raises Invalid outside 0 to 10."""
+    """Keep scores of event types that carry one. Raises Invalid for a score outside 0 to 10."""
     asked = pl.col("event_type").is_in(SCORED_TYPES)
     frame = frame.with_columns(score=pl.when(asked).then("score"))
     odd = frame.filter(~pl.col("score").is_between(0.0, SCORE_MAX))

@@ -1,7 +1,7 @@
-"""The history that training learns from: every event of every customer as sorted columns.
+"""The event history that training learns from: every event of every customer as sorted columns.
 
-Comes from a Parquet file or from the rows that scoring stored; both end in the columns that
-the streaming kernel folds. It never looks at a label and never computes a feature.
+Comes from a Parquet file or from the rows that scoring stored; both end in the columns that the
+streaming kernel folds. It reads no labels and computes no features.
 """
 
 import os
@@ -27,13 +27,13 @@ from services.scoring.core.features.stable_hash import stable_hash
 from shared.kernel.errors import Invalid
 
 DATA_ENV = "EBBWATCH_DATA"
-"""Names the folder of the evaluation sets, one sub-folder each."""
+"""Environment variable with the folder of the evaluation sets, one sub-folder each."""
 DATA_DEFAULT = Path(__file__).parents[4].parent / "shared" / "data"
-"""Beside the repository."""
+"""Default folder of the evaluation sets, beside the repository."""
 COLUMNS_REQUIRED = ("event_id", "customer_id", "ts", "event_type")
 _NAMED: Final = {**CAMPAIGN_WORDS, **CONTRACT_WORDS, **FEEDBACK_WORDS}
 REFUND_TYPES = ("refund", "cancellation")
-"""A cancelled order is money going back, whatever sign the source gave it."""
+"""Event types of refunds: a cancelled order returns money, whatever sign the source gave it."""
 SCORED_TYPES: Final = tuple(word for word, kind in FEEDBACK_WORDS.items() if kind in SCORED)
 """Event types that carry a score from 0 to 10."""
 
@@ -57,49 +57,56 @@ class EventTable:
     """Unix seconds, UTC: everything before it is known. No label window may end after it."""
 
     def between(self, start: float, end: float) -> EventColumns:
-        """Events with start <= time < end (unix seconds), as views."""
+        """Return the events with start <= time < end (unix seconds), as views."""
         first, last = np.searchsorted(self.events.time, [start, end], side="left")
         names = [field.name for field in fields(EventColumns)]
         return EventColumns(*(getattr(self.events, name)[first:last] for name in names))
 
     def next_purchases(self, start: float, end: float) -> NDArray[np.float64]:
-        """Time of each customer's first purchase in [start, end): float64[customers], unix
-        seconds; +inf without one."""
+        """Return each customer's first purchase time in [start, end): float64[customers].
+
+        Unix seconds; +inf without one.
+        """
         window = self.between(start, end)
         bought = window.kind == Kind.PURCHASE
         found = np.full(len(self.customers), np.inf)
-        # Of several assignments to one place the last stands: the earliest, in reverse.
+        # The last of several assignments to one index stays: in reverse order, the earliest.
         found[window.row[bought][::-1]] = window.time[bought][::-1]
         return found
 
     def first_purchases(self) -> NDArray[np.float64]:
-        """Time of each customer's first purchase, unix seconds; +inf without one."""
+        """Return each customer's first purchase time, unix seconds; +inf without one."""
         first = np.full(len(self.customers), np.inf)
         purchase = self.events.kind == Kind.PURCHASE
         np.minimum.at(first, self.events.row[purchase], self.events.time[purchase])
         return first
 
     def contract_ends(self, start: float, end: float) -> NDArray[np.bool_]:
-        """bool[customers]: in [start, end) a contract ended and none was activated again."""
+        """Return bool[customers]: a contract ended in [start, end) and none was activated again."""
         return contracts.ends(self.between(start, end), len(self.customers))
 
     def tables(self) -> "Iterator[EventTable]":
-        """Itself: it lies in memory whole."""
+        """Yield this table, which is in memory as a whole."""
         yield self
 
     def fingerprint(self, until: float) -> str:
-        """16 hex digits over ids and all columns before `until`: which data a model saw."""
+        """Return 16 hex digits over ids and all columns before `until`.
+
+        They identify the data that a model saw.
+        """
         return f"{mark(self, until):016x}"
 
 
 def has_contracts(table: EventTable) -> bool:
-    """Whether any contract was ever activated."""
+    """Return whether any contract was ever activated."""
     return bool(np.any(table.events.kind == Kind.CONTRACT_ACTIVATED))
 
 
 def mark(table: EventTable, until: float) -> int:
-    """64 bits over the events before `until`, each with its customer: a sum modulo 2^64, so that
-    neither order nor how a history is cut into tables matters."""
+    """Return 64 bits over the events before `until`, each with its customer.
+
+    A sum modulo 2^64, so neither order nor how a history is cut into tables matters.
+    """
     seen = table.between(-np.inf, until)
     who = np.fromiter(map(stable_hash, table.customers), np.uint64, len(table.customers))
     bits = who[seen.row]
@@ -112,14 +119,14 @@ def mark(table: EventTable, until: float) -> int:
 
 
 def mixed(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """64 well mixed bits from 64: the finaliser of splitmix64 (Steele et al. 2014)."""
+    """Mix 64 bits well: the finaliser of splitmix64 (Steele et al. 2014)."""
     z = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return np.asarray(z ^ (z >> np.uint64(31)))
 
 
 def sorted_events(events: EventColumns) -> EventColumns:
-    """By time, then by key: an order that does not depend on how they came."""
+    """Sort by time, then by key: an order that does not depend on that of arrival."""
     return events.select(np.lexsort((events.key, events.time)))
 
 
@@ -166,15 +173,18 @@ def from_parquet(path: Path) -> EventTable:
 
 
 def from_frame(frame: pl.DataFrame) -> EventTable:
-    """Events as a frame with COLUMNS_REQUIRED, none null, and perhaps `amount` and `category`."""
+    """Build a table from a frame with COLUMNS_REQUIRED, none null.
+
+    Optional columns: `amount` and `category`.
+    """
     return from_columns([batch_of_frame(frame)])
 
 
 def named(name: str) -> EventTable:
-    """One of the evaluation sets (`cdnow`, `completejourney`, ...).
+    """Load one of the evaluation sets (`cdnow`, `completejourney`, ...).
 
-    Looked for in the folder that EBBWATCH_DATA names, else beside the repository. Raises
-    Invalid when it is not there.
+    Searched for in the folder that EBBWATCH_DATA names, else beside the repository. Raises Invalid
+    when it is not there.
     """
     path = Path(os.environ.get(DATA_ENV) or DATA_DEFAULT) / name / "events.parquet"
     if not path.exists():
@@ -183,10 +193,10 @@ def named(name: str) -> EventTable:
 
 
 def last_complete_day(times: NDArray[np.float64]) -> float:
-    """Midnight (UTC, unix seconds) that ends the last day known in full.
+    """Return the midnight (UTC, unix seconds) that ends the last day known in full.
 
-    With times of day, the day of the last event is taken as cut off in the middle; a file
-    that has dates only (every time is midnight) knows its last day in full.
+    If any time is not midnight, the day of the last event is taken to be incomplete; in a file that
+    has dates only (every time is midnight) the last day is complete.
     """
     last_midnight = float(np.floor(times.max() / DAY_S) * DAY_S)
     dates_only = bool(np.all(times % DAY_S == 0.0))
@@ -194,8 +204,10 @@ def last_complete_day(times: NDArray[np.float64]) -> float:
 
 
 def batch_of_frame(frame: pl.DataFrame) -> EventBatch:
-    """Columns of a frame with COLUMNS_REQUIRED, none null, and perhaps `amount`, `category`,
-    `score` (0-10, of SCORED_TYPES)."""
+    """Convert a frame with COLUMNS_REQUIRED, none null, to a batch.
+
+    Optional columns: `amount`, `category`, `score` (0-10, of SCORED_TYPES).
+    """
     kind = (
         pl.when(pl.col("event_type") == "purchase")
         .then(int(Kind.PURCHASE))
@@ -245,6 +257,6 @@ def batch_of_frame(frame: pl.DataFrame) -> EventBatch:
 
 
 def _hashes(words: Sequence[str | None]) -> NDArray[np.uint64]:
-    """The kernel's stable hash of each word; 0 for none."""
+    """Return the kernel's stable hash of each word; 0 for none."""
     known: dict[str | None, int] = {w: stable_hash(w) for w in set(words) if w is not None}
     return np.fromiter((known.get(word, 0) for word in words), np.uint64, len(words))

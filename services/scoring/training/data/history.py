@@ -1,4 +1,4 @@
-"""What training asks of a history, whether it lies in memory or on disk in pieces."""
+"""Interface of a history for training, whether it is in memory or on disk in pieces."""
 
 from collections.abc import Iterator
 from typing import Protocol
@@ -10,7 +10,7 @@ from services.scoring.training.data.event_table import EventTable
 
 
 class History(Protocol):
-    """Every event of every customer; each customer is whole in exactly one table."""
+    """Every event of every customer; all events of a customer are in exactly one table."""
 
     @property
     def observed_until(self) -> float:
@@ -18,13 +18,16 @@ class History(Protocol):
         ...
 
     def tables(self) -> Iterator[EventTable]:
-        """The pieces, one at a time; together all customers."""
+        """Yield the pieces, one at a time; together they hold all customers."""
         ...
 
     def first_purchases(self) -> NDArray[np.float64]:
-        """Time of each customer's first purchase in any order, unix seconds; +inf without one."""
+        """Return each customer's first purchase time, unix seconds; +inf without one.
+
+        Customers are in any order.
+        """
         ...
 
     def fingerprint(self, until: float) -> str:
-        """16 hex digits over all events before `until`: the same however the history lies."""
+        """Return 16 hex digits over all events before `until`: the same in memory and on disk."""
         ...

@@ -1,7 +1,7 @@
-"""Finds features that know the future: take the future away and see which of them change.
+"""Finds features that know the future: removes later events and compares the features.
 
-Run on every training, at its last cutoff, because one leaking column makes every measure a lie.
-It never judges by how well a feature predicts; only by whether it could have been known.
+Runs in every training, at its last cutoff, because one leaking column makes every measure wrong. It
+does not judge how well a feature predicts; only whether it could have been known.
 """
 
 from collections.abc import Callable
@@ -22,16 +22,16 @@ Snapshot = Callable[[EventTable, float], Floats]
 
 
 def snapshot(table: EventTable, cutoff: float) -> Floats:
-    """Features of every customer of the table from the events before the cutoff."""
+    """Compute features of every customer of the table from the events before the cutoff."""
     states = fold(empty(len(table.customers)), table.between(-np.inf, cutoff))
     return features(states, np.full(len(table.customers), cutoff))
 
 
 def leaking(table: EventTable, cutoff: float, make: Snapshot = snapshot) -> list[str]:
-    """Names of the features that differ once events at or after the cutoff are gone.
+    """Return the names of the features that differ once events at or after the cutoff are removed.
 
-    Empty for an honest `make`. Catches any dependence on later events that shows in a value,
-    also one that appears as a missing value.
+    Empty for a correct `make`. Catches any dependence on later events that shows in a value, also
+    one that appears as a missing value.
     """
     blind = replace(table, events=table.between(-np.inf, cutoff))
     known, honest = make(table, cutoff), make(blind, cutoff)

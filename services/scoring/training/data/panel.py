@@ -1,8 +1,8 @@
-"""Training rows without leakage: what was known at many past cutoffs, and what came after.
+"""Builds training rows without leakage: features at past cutoffs, labels from the horizon after.
 
-States are folded by the streaming kernel from cutoff to cutoff, so a row at a cutoff is made
-of the events before it and nothing else; the label is made of the horizon after it and
-nothing else. It never takes a cutoff whose horizon has not been observed to its end.
+States are folded by the streaming kernel from cutoff to cutoff, so a row at a cutoff is made of the
+events before it and nothing else; the label is made of the horizon after it and nothing else. A
+cutoff is used only if its horizon was observed to its end.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,26 +37,27 @@ ROWS_MAX = 500_000
 every cutoff keeps the same share of its customers (thinning costs little, cutoffs are worth
 more than customers)."""
 FEATURE_ROWS_MAX = 20_000
-"""Rows whose features are computed in one go: keeps the kernel's scratch space below 100 MB."""
+"""Rows processed at once: keeps the kernel's scratch space below 100 MB."""
 SUBSETS = ("all", "ge2", "active")
 RETURNED, SILENT, UNKNOWN = 0, 1, -1
-"""What came of a row over another horizon; unknown where that was not over at the end."""
+"""Outcome of a row over another horizon; unknown where that horizon was not over at the end."""
 
 
 def no_progress(_what: str, _done: int, _total: int) -> None:
-    """Tells nobody."""
+    """Ignore the progress."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is asked of the rows beside silence over the main horizon."""
+    """Options of the rows besides silence over the main horizon."""
 
     treated: Sequence[TreatmentWindow] = ()
-    """What was done about customers."""
+    """Treatments of customers."""
     others: tuple[int, ...] = ()
     """Other horizons to label, days."""
     labels: Labels = "silence"
-    """`contractual`: of whom a contract runs at the cutoff, churn is the contract's end."""
+    """`contractual`: churn is the end of a contract, among customers with one running at the
+    cutoff."""
 
 
 PLAIN: Final = Asked()
@@ -73,19 +74,19 @@ class Panel:
     at: Ints
     """int64[n]: index into `cutoffs`."""
     customer: Ints
-    """int64[n]: index into the table's customers; of a history in several tables, the number of
-    the customer among those with a row. Ascending as the ids are."""
+    """int64[n]: index into the table's customers; for a history in several tables, the index of the
+    customer among those with a row. Ascending like the ids."""
     weight: Floats
-    """float64[n]: 1, and more where a held-out customer stands for treated ones."""
+    """float64[n]: 1, and more where a held-out customer represents treated ones."""
     arm: NDArray[np.int8]
-    """int8[n]: whether the row reached a task, or a holdout (`treated`)."""
+    """int8[n]: whether the row led to a task, or a holdout (`treated`)."""
     cutoffs: tuple[float, ...]
     """Unix seconds, UTC, ascending."""
     horizon_days: int
     rows_thinned: int
     """Eligible rows that were left out to stay within the bound."""
     treatment: str
-    """What was done about rows that reached a task, in one sentence."""
+    """How rows that led to a task were handled, in one sentence."""
     others: tuple[int, ...]
     """Other horizons, days, ascending."""
     over: NDArray[np.int8]
@@ -93,19 +94,19 @@ class Panel:
     after: Floats
     """float64[n]: days from the cutoff to the next purchase; inf where none is known."""
     end: float
-    """Unix seconds, UTC: nothing from then on is known."""
+    """Unix seconds, UTC: nothing is known from then on."""
 
     def __len__(self) -> int:
         """Number of rows."""
         return len(self.silent)
 
     def matured(self, end: float) -> "Panel":
-        """The rows whose whole horizon lies before `end` (unix seconds)."""
+        """Return the rows with the whole horizon before `end` (unix seconds)."""
         kept = sum(cutoff + self.horizon_days * DAY_S <= end for cutoff in self.cutoffs)
         return self.between(0, kept)
 
     def between(self, first: int, last: int) -> "Panel":
-        """The rows of cutoffs[first:last]."""
+        """Return the rows of cutoffs[first:last]."""
         start, stop = np.searchsorted(self.at, [first, last], side="left")
         return replace(
             self,
@@ -121,7 +122,7 @@ class Panel:
         )
 
     def only(self, chosen: Sequence[int]) -> "Panel":
-        """The rows of the cutoffs at these ascending indices."""
+        """Return the rows of the cutoffs at these ascending indices."""
         found = self.where(np.isin(self.at, chosen))
         return replace(
             found,
@@ -130,7 +131,7 @@ class Panel:
         )
 
     def where(self, rows: Bools) -> "Panel":
-        """The rows under a mask, of the same cutoffs."""
+        """Return the rows under a mask, of the same cutoffs."""
         return replace(
             self,
             x=self.x[rows],
@@ -144,10 +145,10 @@ class Panel:
         )
 
     def subset(self, name: str) -> Bools:
-        """Which rows belong to one of SUBSETS.
+        """Return which rows belong to one of SUBSETS.
 
-        `ge2`: at least two purchase days. `active`: the last purchase is within one horizon,
-        where warnings are decided and the long-gone cannot flatter the ranking.
+        `ge2`: at least two purchase days. `active`: the last purchase is within one horizon, where
+        warnings are decided and customers gone long ago cannot improve the ranking.
         """
         if name == "all":
             return np.ones(len(self), dtype=np.bool_)
@@ -160,12 +161,12 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """The rows of some customers, before they are joined to the others'."""
+    """The rows of some customers, before they are joined to those of others."""
 
     panel: Panel
     """`customer` indexes `customers`."""
     customers: Sequence[str]
-    """Ids of everybody in the table, ascending."""
+    """Ids of all customers in the table, ascending."""
 
 
 def build_panel(
@@ -179,12 +180,12 @@ def build_panel(
     asked: Asked = PLAIN,
     progress: Progress = no_progress,
 ) -> Panel:
-    """Features and labels of every eligible customer at each cutoff (unix seconds, UTC).
+    """Compute features and labels of every eligible customer at each cutoff (unix seconds, UTC).
 
-    Eligible: at least one purchase before the cutoff. Cutoffs whose horizon ends after `end`
-    are dropped: their labels are not known yet. Rows that reached a treatment
-    are weighed or left out (`core.monitoring.treatment_weights`). Raises Invalid when nothing is
-    left, or when `end` lies beyond what the history has observed.
+    Eligible: at least one purchase before the cutoff. Cutoffs with a horizon that ends after `end`
+    are dropped: their labels are not known yet. Rows that reached a treatment are weighted or left
+    out (`core.monitoring.treatment_weights`). Raises Invalid when no row is left, or when `end`
+    lies beyond what the history has observed.
     """
     kept = matured_cutoffs(cutoffs, horizon_days, end, history.observed_until)
     first = np.sort(history.first_purchases())
@@ -207,15 +208,20 @@ def build_panel(
 def matured_cutoffs(
     cutoffs: Sequence[float], horizon_days: int, end: float, observed_until: float
 ) -> tuple[float, ...]:
-    """Those whose whole horizon lies before `end`, ascending. Raises Invalid where the history
-    does not reach `end`."""
+    """Return the cutoffs with the whole horizon before `end`, ascending.
+
+    Raises Invalid where the history does not reach `end`.
+    """
     if end > observed_until:
         raise Invalid("end", "lies after the last complete day of the history")
     return tuple(sorted(c for c in set(cutoffs) if c + horizon_days * DAY_S <= end))
 
 
 def share_kept(first: Floats, cutoffs: Sequence[float], horizon_days: int, rows_max: int) -> float:
-    """Share of the eligible rows that fits into the bound; `first`: sorted first purchases."""
+    """Return the share of the eligible rows that fits the bound.
+
+    `first`: sorted first purchases.
+    """
     total = int(np.searchsorted(first, cutoffs, side="left").sum())
     if total == 0:
         raise Invalid("cutoffs", f"none has a customer and {horizon_days} observed days after it")
@@ -232,9 +238,9 @@ def gather(
     asked: Asked = PLAIN,
     progress: Progress = no_progress,
 ) -> Piece:
-    """The rows of one table's customers, every one with its arm; may be none. Weight 1, or 0 of
-    whose contract has ended: that they are gone is known.
-    Which customers are drawn depends on their ids alone, not on who else is in the table.
+    """Collect the rows of one table's customers, each with its arm; may be empty.
+
+    Weight 0 where a customer's contract is known to have ended, else 1. Draws by id alone.
     """
     treatments = treatments_of(asked.treated, table.customers)
     first = table.first_purchases()
@@ -285,7 +291,7 @@ def gather(
 
 
 def join(pieces: Sequence[Piece]) -> Panel:
-    """One panel: by cutoff, then by customer id.
+    """Join pieces to one panel, ordered by cutoff, then by customer id.
 
     The order does not depend on how the customers were cut into pieces.
     """
@@ -324,8 +330,10 @@ def join(pieces: Sequence[Piece]) -> Panel:
 
 
 def finish(panel: Panel, eligible: int, end: float) -> Panel:
-    """Weigh the rows that reached a treatment, and forget what is known only from after `end`;
-    `eligible`: rows before thinning."""
+    """Weight the rows that reached a treatment, and drop what is known only from after `end`.
+
+    `eligible`: rows before thinning.
+    """
     thinned = eligible - len(panel)
     panel = panel.where(panel.weight > 0) if np.any(panel.weight == 0) else panel
     weight, sentence = weigh(panel.arm, panel.silent)
@@ -344,7 +352,7 @@ def finish(panel: Panel, eligible: int, end: float) -> Panel:
 
 
 def every(first: float, last: float, step_days: int) -> list[float]:
-    """Cutoffs from `first` on, `step_days` apart, none after `last` (unix seconds)."""
+    """Return cutoffs from `first` on, `step_days` apart, none after `last` (unix seconds)."""
     return [
         first + i * step_days * DAY_S for i in range(int((last - first) // (step_days * DAY_S)) + 1)
     ]
@@ -360,7 +368,7 @@ class _Draw:
         self._hash = np.fromiter(hashes, np.uint64)
 
     def __call__(self, rows: Ints, at: int) -> Ints:
-        """Those of the rows that are drawn at the cutoff of index `at`, in order."""
+        """Return the rows that are drawn at the cutoff of index `at`, in order."""
         if self._share >= 1.0:
             return rows
         salt = np.uint64(stable_hash(str(self._seed), str(at)))

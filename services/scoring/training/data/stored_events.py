@@ -1,4 +1,4 @@
-"""The training table from what scoring stored: the canonical events, decoded to columns."""
+"""Decodes the canonical events that scoring stored into columns of the training table."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from shared.contracts.activity import DECODER
 
 
 def batch_of(payloads: Iterable[bytes]) -> EventBatch:
-    """Columns of stored payloads; events that leave the state alone are left out."""
+    """Decode stored payloads to columns; events that do not change the state are left out."""
     decoded = [DECODER.decode(payload) for payload in payloads]
     read = [(event, kind) for event in decoded if (kind := kind_of(event))]
     events, kinds = [event for event, _ in read], [kind for _, kind in read]

@@ -1,9 +1,9 @@
-"""`python -m services.scoring evaluate`: how good is the model on histories it never saw?
+"""Implements `python -m services.scoring evaluate`: measures the model on later, unseen periods.
 
-With `--events FILE` on a company's own file: at each cutoff everything is learned before it, with
-defaults, and `predictions.csv`, `metrics.json` and `card.html` are written. Without, on the
-public sets by their fixed protocols. Nothing is chosen on a test cutoff: each is read once
-and reported as it is.
+With `--events FILE` it evaluates a company's own file: at each cutoff everything is learned from
+the time before it, with defaults, and `predictions.csv`, `metrics.json` and `card.html` are
+written. Without, it evaluates the public sets by their fixed protocols. No choice is made on a test
+cutoff: each is read once and its measures are reported unchanged.
 """
 
 import json
@@ -37,12 +37,12 @@ from shared.report.cells import cell
 from shared.report.page import write
 
 OUT: Final = "build/evaluate"
-"""Folder of the public sets' predictions and cards; their figures are beside it."""
+"""Folder of the public sets' predictions and cards; their figures are beside it, in `.json`."""
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluateOptions:
-    """What the command was asked for; texts as they were given."""
+    """Options of the command; texts as they were given."""
 
     events: str | None = None
     horizon_days: int | None = None
@@ -53,11 +53,14 @@ class EvaluateOptions:
     out: str | None = None
     threads: int = 1
     reading: FileOptions = field(default_factory=FileOptions)
-    """Of the file."""
+    """How the file is to be read."""
 
 
 def run(options: EvaluateOptions) -> int:
-    """Print the table, write the figures. 0, or 2 with a sentence that names what is wrong."""
+    """Print the table and write the figures.
+
+    Returns 0, or 2 with a sentence that names the error.
+    """
     try:
         if options.events is not None:
             _one_file(options, options.events)
@@ -77,7 +80,7 @@ def evaluate(
     progress: Progress,
     labels: Labels = "silence",
 ) -> tuple[list[TestCutoff], Found]:
-    """Each cutoff (unix seconds, UTC) held out, and the figures."""
+    """Evaluate each held-out cutoff (unix seconds, UTC); returns the cutoffs and the figures."""
     tested = []
     for at in cutoffs:
         tested.append(
@@ -157,7 +160,7 @@ def _written(
 
 
 def _contractual(events: LoadedFile, others: Sequence[int]) -> None:
-    """Raises Invalid where the file or the question does not fit such labels."""
+    """Raise Invalid where the file or the other horizons do not fit contractual labels."""
     if others:
         raise Invalid("also-horizons", "of contractual labels only the main horizon is told")
     if not has_contracts(events.table):
@@ -172,7 +175,7 @@ def _horizons(
     out: Path,
     threads: int,
 ) -> Found:
-    """Other horizons at the same cutoffs: `horizons.csv`, and each one's mean measures."""
+    """Evaluate other horizons at the same cutoffs: `horizons.csv`, and each one's mean measures."""
     main = tested[0].rows.horizon_days
     cutoffs = [one.cutoff for one in tested]
     by_horizon = {main: list(tested)}
@@ -194,7 +197,7 @@ def _horizons(
 
 
 def _frame(events: LoadedFile, one: TestCutoff, p: Floats) -> pl.DataFrame:
-    """One row for each customer of a cutoff."""
+    """Build one row for each customer of a cutoff."""
     return pl.DataFrame(
         {
             "customer_id": [cell(events.table.customers[at]) for at in one.rows.customer],

@@ -1,7 +1,7 @@
-"""What an evaluation found, as JSON and as a table.
+"""Formats the result of an evaluation as JSON and as a table.
 
-`null` stands for what is not defined: a measure on one label, a cutoff whose horizon has not been
-observed. It computes means and nothing else; the measures are `metrics`'.
+`null` stands for what is not defined: a measure on one label, a cutoff with a horizon that has not
+been observed. Computes means and nothing else; `metrics` computes the measures.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from services.scoring.training.fit.blend import MODEL
 
 FORMAT: Final = 1
 MODELS: Final = (*NAMES, RULE, MODEL, CHOSEN)
-"""The order of the table."""
+"""Models in the order of the table."""
 
 LAPSE_SHOWN: Final = ("base_rate", "log_loss", "roc_auc", "ece")
 """Measures of the lapse probability, as `lapse_measures` names them."""
@@ -28,7 +28,7 @@ Found = dict[str, Any]
 
 
 def figures(tested: Sequence[TestCutoff], horizon_days: int, notes: Mapping[str, Any]) -> Found:
-    """Everything for `metrics.json`: each cutoff, and the mean over those that were observed."""
+    """Return everything for `metrics.json`: each cutoff, and the mean over the observed ones."""
     cutoffs = [_cutoff(one) for one in tested]
     seen = [one["models"] for one in cutoffs if one["labels_observed"]]
     return {
@@ -46,7 +46,7 @@ def figures(tested: Sequence[TestCutoff], horizon_days: int, notes: Mapping[str,
 
 
 def instant(at: float) -> str:
-    """A cutoff as text: a date where it is a midnight (UTC), else ISO 8601."""
+    """Format a cutoff as a date where it is a midnight (UTC), else as ISO 8601."""
     time = datetime.fromtimestamp(at, UTC)
     midnight = (time.hour, time.minute, time.second, time.microsecond) == (0, 0, 0, 0)
     return time.date().isoformat() if midnight else time.isoformat()
@@ -55,7 +55,7 @@ def instant(at: float) -> str:
 def print_table(
     found: Found, title: str, out: TextIO, reference: Mapping[str, Mapping[str, Figures]]
 ) -> None:
-    """The means as a table, by subset, with the figures of an earlier study beside them."""
+    """Print the means as a table, by subset, with the figures of an earlier study beside them."""
     out.write(f"\n{title}\n{'':8}{'':20}" + "".join(f"{name:>11}" for name in SHOWN) + "\n")
     for subset in SUBSETS:
         rows: list[tuple[str, Figures]] = [(name, of[subset]) for name, of in found["mean"].items()]
@@ -102,7 +102,7 @@ def _cutoff(one: TestCutoff) -> Found:
 
 
 def _mean(of_cutoffs: Sequence[Mapping[str, Figures]]) -> dict[str, Figures]:
-    """By subset and measure, over the cutoffs at which it is defined."""
+    """Return means by subset and measure, over the cutoffs at which the measure is defined."""
     found: dict[str, Figures] = {}
     for subset in SUBSETS:
         values: dict[str, float | None] = {}
@@ -114,7 +114,7 @@ def _mean(of_cutoffs: Sequence[Mapping[str, Figures]]) -> dict[str, Figures]:
 
 
 def _lapse(of_cutoffs: Sequence[Mapping[str, Figures]]) -> dict[str, Figures]:
-    """Means of the lapse probability's measures, and silences in all, by way of scoring."""
+    """Return the lapse probability's mean measures and number of silences, by way of scoring."""
     if not of_cutoffs:
         return {}
     return {

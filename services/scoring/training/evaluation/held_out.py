@@ -1,9 +1,9 @@
-"""One test cutoff: everything is learned before it, everybody is predicted at it.
+"""Evaluates one test cutoff: learns from everything before it and predicts every customer at it.
 
-What it is for: the predictions of the trees, of every baseline and of the one that was chosen, on
-the same customers. What cannot be learned from a short history is left out, never guessed;
-BG/NBD needs no labels, so somebody always answers. It never reads an event at or after
-the cutoff, but for the labels that the measures are taken with.
+Returns the predictions of the trees, of every baseline and of the chosen blend, on the same
+customers. What cannot be learned from a short history is left out, never guessed; BG/NBD needs no
+labels, so there is always a prediction. Events at or after the cutoff are read only for the labels
+of the measures.
 """
 
 from collections.abc import Mapping
@@ -44,27 +44,27 @@ from shared.kernel.errors import Invalid
 CHOSEN: Final = "chosen"
 RULE: Final = "rule"
 UNSEEN_SHARE_MAX: Final = 0.05
-"""Of the horizon, by which the file may end early and still be measured: a small shop may just
-have sold nothing on its last days."""
+"""Share of the horizon by which the file may end early and still be measured: a small shop may have
+sold nothing on its last days."""
 
 
 @dataclass(frozen=True, slots=True)
 class TestCutoff:
-    """A test cutoff with all that was said about it."""
+    """A test cutoff with all predictions and measures."""
 
     rows: Panel
-    """The eligible customers at the cutoff, with what they did afterwards."""
+    """The eligible customers at the cutoff, with their outcomes."""
     predictions: Mapping[str, Floats]
-    """Contender -> probability of silence; `chosen` is what is handed out."""
+    """Contender -> probability of silence; `chosen` is the one that is used."""
     choice: Choice
     known: Panel | None
-    """What could be learned from; None when no label had matured."""
+    """The rows to learn from; None when no label had matured."""
     fitted: Fit | None
     """The trees; None where the history was too short or had one label only."""
     untrained: str
-    """Why there are no trees; empty where there are."""
+    """Why there are no trees; empty where there are trees."""
     labelled: bool
-    """Whether the whole horizon after it was observed: only then it can be measured."""
+    """Whether the whole horizon after the cutoff was observed: only then it can be measured."""
     lapse: Mapping[str, Figures]
     """Measures of the lapse probability (`lapse_measures`)."""
 
@@ -84,15 +84,16 @@ def hold_out(
     threads: int = 1,
     progress: Progress = no_progress,
 ) -> TestCutoff:
-    """Learn before `cutoff` (unix seconds, UTC) with defaults, and predict it.
+    """Learn from the time before `cutoff` (unix seconds, UTC) with defaults, and predict it.
 
-    Raises Invalid when nobody has bought before the cutoff, or when a feature knows the future.
+    Raises Invalid when no customer has bought before the cutoff, or when a feature knows the
+    future.
     """
-    # Its end is judged here, by `labelled`: a prediction is worth having without a label too.
+    # The end of the data is ignored here: a prediction is useful without a label too (`labelled`).
     endless = replace(table, observed_until=np.inf)
     asked = Asked(labels=labels)
     rows = _rows(endless, cutoff, horizon_days, asked)
-    # Labels end where the file ends: beyond it everybody would seem silent.
+    # Labels end where the file ends: beyond it every customer would seem silent.
     end = min(cutoff, table.observed_until)
     known, untrained = _known(endless, end, horizon_days, asked, seed, progress)
     fitted: Fit | None = None
@@ -135,7 +136,7 @@ def _rows(table: EventTable, cutoff: float, horizon_days: int, asked: Asked) -> 
 def _known(
     table: EventTable, end: float, horizon_days: int, asked: Asked, seed: int, progress: Progress
 ) -> tuple[Panel | None, str]:
-    """The panel before `end`, and why trees cannot be grown on it (empty: they can)."""
+    """Return the panel before `end`, and why trees cannot be grown on it (empty: they can)."""
     try:
         cutoffs = usual_cutoffs(table, end, horizon_days)
         known = build_panel(

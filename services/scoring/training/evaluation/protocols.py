@@ -1,8 +1,8 @@
-"""Which horizons and test cutoffs the public sets are measured at, fixed before any model.
+"""Horizons and test cutoffs of the public sets, fixed before any model was fitted.
 
-`reference` quotes an earlier study of the same customers at the same cutoffs: its best simple
-model and its LightGBM on a panel with 98 features. They are printed beside ours and used for
-nothing.
+`reference` quotes an earlier study of the same customers at the same cutoffs: its best simple model
+and its LightGBM on a panel with 98 features. The quotes are printed beside our figures and have no
+other use.
 """
 
 from collections.abc import Mapping
@@ -67,7 +67,7 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = {
         horizon_days=90,
         tests=("2011-03-01", "2011-06-01"),
         reference={
-            # Measured with a later cutoff as well, so not on quite the same customers.
+            # The study also used a later cutoff, so the customers are not exactly the same.
             "all": {
                 "study recency": _figures(0.757, None, None, 0.584, 0.091, None),
                 "study RFM logistic": _figures(0.797, None, None, 0.550, 0.106, None),

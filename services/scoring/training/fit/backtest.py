@@ -1,8 +1,8 @@
-"""What would have happened: at each of some past cutoffs, the model that could have existed.
+"""Backtest: predicts past cutoffs, each by a model from what was known at that time.
 
 Each origin is predicted by trees grown on labels that had matured by then and nothing later,
-exactly as the next real prediction will be made; so its residuals are those to expect, and a
-correction can be judged as it would be used. It never touches a cutoff that is to be tested.
+exactly as the next real prediction will be made; so the residuals are those to expect, and a
+correction can be judged as it would be used. Test cutoffs are never used.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,15 +31,16 @@ Value = TypeVar("Value", bound=np.generic)
 Measures = dict[str, dict[str, float | int | None]]
 
 ORIGINS_MAX: Final = 4
-"""Each costs one more training; four horizons back is as far as a level stays informative."""
+"""Most origins: each costs one more training, and a level older than four horizons is not
+informative."""
 LATER_MAX: Final = 8
-"""Cutoffs beside the origins at which contenders are compared: two horizons of them. Their labels
-overlap, so they say less than as many origins, but far more than none."""
+"""Further cutoffs, besides the origins, at which contenders are compared: two horizons of them.
+Their labels overlap, so they show less than as many origins, but far more than none."""
 LEARN_ROWS_MAX: Final = 60_000
 """Rows that a trial learns from, thinned alike over its cutoffs: 0.0005 of log loss against all of
 300,000, in a fifth of the time."""
 LEARN_CUTOFFS_MIN: Final = 2
-"""Fewer matured cutoffs than this teach nothing about a later one."""
+"""Least number of matured cutoffs: fewer teach nothing about a later one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,23 +50,23 @@ class Backtest:
     rows: Panel
     """The eligible customers of each origin."""
     log_odds: Floats
-    """Of the model, before calibration."""
+    """Log-odds of the model, before calibration."""
     baselines: Mapping[str, Floats]
     """Name in `baselines.NAMES` -> probability, fitted to the same knowledge as the model."""
 
     def by_origin(self) -> tuple[list[Floats], list[Bools]]:
-        """Log-odds and labels of each origin, oldest first."""
+        """Return log-odds and labels of each origin, oldest first."""
         return self.split(self.log_odds), self.split(self.rows.silent)
 
     def split(self, values: NDArray[Value]) -> list[NDArray[Value]]:
-        """What belongs to each origin, oldest first; one value a row."""
+        """Split values, one per row, by origin, oldest first."""
         if not self.rows.cutoffs:
             return []
         edges = np.searchsorted(self.rows.at, np.arange(1, len(self.rows.cutoffs)))
         return np.split(values, edges)
 
     def only(self, chosen: Sequence[int]) -> "Backtest":
-        """What belongs to the cutoffs at these ascending indices into `batch_rows.cutoffs`."""
+        """Select the cutoffs at these ascending indices into `batch_rows.cutoffs`."""
         kept = np.isin(self.rows.at, chosen)
         return Backtest(
             rows=self.rows.only(chosen),
@@ -74,11 +75,11 @@ class Backtest:
         )
 
     def at_origins(self) -> "Backtest":
-        """What belongs to the origins, a horizon apart: for what must not see a label twice."""
+        """Select the origins, a horizon apart: for uses that must not see a label twice."""
         return self.only(apart(self.rows.cutoffs, self.rows.horizon_days))
 
     def compared(self) -> dict[str, Measures]:
-        """Each baseline, `rule` and `model` -> measures by subset, over all origins together."""
+        """Measure each baseline, `rule` and `model` by subset, over all origins together."""
         if not len(self.rows):
             return {}
         rule = RuleModel(self.rows.horizon_days).predict(self.rows.x)
@@ -87,15 +88,21 @@ class Backtest:
 
 
 def origins(panel: Panel) -> list[int]:
-    """Indices of the cutoffs to predict, oldest first: the latest ones, and earlier ones a
-    horizon apart, so that each label had matured before the next origin."""
+    """Return the indices of the cutoffs to predict, oldest first.
+
+    These are the latest ones, and earlier ones a horizon apart, so that each label had matured
+    before the next origin.
+    """
     able = [at for at, cutoff in enumerate(panel.cutoffs) if learnable(panel.matured(cutoff))]
     spaced = apart([panel.cutoffs[at] for at in able], panel.horizon_days)
     return sorted({*(able[at] for at in spaced), *able[-LATER_MAX:]})
 
 
 def apart(cutoffs: Sequence[float], horizon_days: int) -> list[int]:
-    """Indices of the last cutoff and of at most ORIGINS_MAX in all, each a horizon earlier."""
+    """Return the indices of the last cutoff and of earlier ones, a horizon apart.
+
+    At most ORIGINS_MAX in all.
+    """
     found: list[int] = []
     for at in reversed(range(len(cutoffs))):
         free = not found or cutoffs[at] + horizon_days * DAY_S <= cutoffs[found[-1]]
@@ -105,7 +112,7 @@ def apart(cutoffs: Sequence[float], horizon_days: int) -> list[int]:
 
 
 def learnable(panel: Panel) -> bool:
-    """Whether a model can be made of these rows: enough cutoffs, and both labels."""
+    """Return whether a model can be fitted to these rows: enough cutoffs, and both labels."""
     enough = len(panel.cutoffs) >= LEARN_CUTOFFS_MIN
     return enough and bool(panel.silent.any() and not panel.silent.all())
 
@@ -138,7 +145,7 @@ def backtest(
 
 
 def thinned(panel: Panel) -> Panel:
-    """At most LEARN_ROWS_MAX rows, the same share of every cutoff; the same ones every time."""
+    """Thin to at most LEARN_ROWS_MAX rows: the same share of every cutoff. Deterministic."""
     if len(panel) <= LEARN_ROWS_MAX:
         return panel
     kept = np.zeros(len(panel), dtype=np.bool_)
@@ -147,7 +154,7 @@ def thinned(panel: Panel) -> Panel:
 
 
 def measures(panel: Panel, p: Floats) -> Measures:
-    """Every measure on every subset of the panel's rows, for probabilities of those rows."""
+    """Compute every measure on every subset of the panel's rows, for their probabilities."""
     found: Measures = {}
     for name in SUBSETS:
         rows = panel.subset(name)

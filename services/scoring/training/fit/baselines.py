@@ -1,8 +1,8 @@
-"""What a model must beat: recency, RFM in a logistic regression, and BG/NBD.
+"""Baselines that a model must beat: recency, RFM in a logistic regression, and BG/NBD.
 
-They stand beside every fitted model in the same table, so that nobody mistakes an easy task
-for a good model; where one of them was better on later cutoffs, it takes the model's place
-(`choice`). Each is fitted to what was known at one cutoff and to nothing later.
+They are reported beside every fitted model in the same table, so that an easy task is not taken for
+a good model; where one of them was better on later cutoffs, it takes the model's place (`choice`).
+Each is fitted to what was known at one cutoff and to nothing later.
 """
 
 from collections.abc import Mapping
@@ -25,12 +25,12 @@ RFM: Final = ("recency_days", "purchase_days", "spent")
 NEWTON_STEPS_MAX: Final = 50
 STEP_MIN: Final = 1e-8
 RIDGE: Final = 1.0
-"""Of one pseudo-customer a coefficient, on standardised columns: keeps a separable history
-finite and changes nothing on a large one."""
+"""Ridge of one pseudo-customer per coefficient, on standardised columns: keeps the fit of a
+separable history finite and changes nothing on a large one."""
 
 
 class Baseline(Protocol):
-    """Something simple that predicts silence."""
+    """A simple predictor of silence."""
 
     def predict(self, x: Floats) -> Floats:
         """Probability of silence. float64[n, F] -> float64[n]."""
@@ -45,7 +45,7 @@ class Recency:
 
     @classmethod
     def fit(cls, panel: Panel) -> Self:
-        """Fit the two numbers to every row of the panel; the base rate where labels are one."""
+        """Fit the two numbers to every row; the base rate where all labels are equal."""
         if one_label(panel.silent):
             return cls(Calibration(intercept=base_log_odds(panel.silent), slope=0.0))
         return cls(fit_line(_recency(panel.x), panel.silent))
@@ -87,11 +87,10 @@ class RfmLogistic:
 
 @dataclass(frozen=True, slots=True)
 class BuyTillYouDie:
-    """P(no purchase in the horizon) of BG/NBD or MBG/NBD, fitted to the customers as they stand.
+    """P(no purchase in the horizon) of BG/NBD or MBG/NBD, fitted to the customers at one cutoff.
 
-    Needs no labels, so it knows all that happened before the cutoff, which trained models
-    cannot: their newest labels are a horizon old. That is why it is hard to beat where the
-    level moves.
+    Needs no labels, so it uses everything before the cutoff, which trained models cannot: their
+    newest labels are a horizon old. That is why it is hard to beat where the level moves.
     """
 
     parameters: btyd.Parameters
@@ -108,10 +107,10 @@ class BuyTillYouDie:
 
 
 def fit_baselines(known: Panel, now: Floats) -> Mapping[str, Baseline]:
-    """All of them, in the order of NAMES.
+    """Fit all baselines, in the order of NAMES.
 
-    `known` has the rows whose labels had matured, `now` float64[n, F] the customers at the
-    cutoff that is to be predicted.
+    `known` has the rows with matured labels, `now` float64[n, F] the customers at the cutoff that
+    is to be predicted.
     """
     return {
         "recency": Recency.fit(known),
@@ -121,24 +120,24 @@ def fit_baselines(known: Panel, now: Floats) -> Mapping[str, Baseline]:
 
 
 def without_labels(now: Floats, horizon_days: int) -> dict[str, Baseline]:
-    """Those that need none, fitted to the customers of one cutoff, float64[n, F]."""
+    """Fit the baselines that need no labels to the customers of one cutoff, float64[n, F]."""
     return {name: BuyTillYouDie.fit(now, horizon_days, model) for name, model in BTYD.items()}
 
 
 def repeats(x: Floats) -> tuple[Floats, Floats, Floats]:
-    """x, t_x and age of `core.risk.btyd`, in days, from features float64[n, F]."""
+    """Return x, t_x and age of `core.risk.btyd`, in days, from features float64[n, F]."""
     again = np.maximum(x[:, feature_index["purchase_days"]] - 1.0, 0.0)
     span = np.nan_to_num(x[:, feature_index["gap_mean_days"]]) * again
     return again, span, span + x[:, feature_index["recency_days"]]
 
 
 def one_label(silent: Bools) -> bool:
-    """Whether there is nothing to tell apart: no rows, or all of one label."""
+    """Return whether there are no rows, or only one label."""
     return bool(silent.all() or not silent.any())
 
 
 def base_log_odds(silent: Bools) -> float:
-    """Log-odds of the base rate, held away from certainty (Laplace 1774: one of each more)."""
+    """Return the log-odds of the base rate, smoothed (Laplace 1774: one more of each label)."""
     return float(logit(np.array((silent.sum() + 1.0) / (len(silent) + 2.0))))
 
 

@@ -1,14 +1,14 @@
-"""Which probability to hand out: the trees', a baseline's, or both blended.
+"""Chooses the probability to use: the trees', a baseline's, or a blend of both.
 
 Chosen on later *training* cutoffs (the backtest), where each contender was fitted to what had
-matured by then, as it will be when it counts. Two things are weighed, both in log-odds:
+matured by then, as in service. Two numbers are chosen, both in log-odds:
 
 weight  of the trees beside a buy-till-you-die model. The trees know more of each customer.
-level   how far the blend is moved, alike for everybody, until its mean is the buy-till-you-die
+level   how far the blend is moved, alike for all customers, until its mean is the buy-till-you-die
         model's. That model learns without labels, so it has seen the newest weeks, while the
         trees' newest labels are a horizon old: where seasons move the level, it errs less.
 
-It never sees a cutoff that is to be tested.
+Test cutoffs are never used.
 """
 
 from collections.abc import Mapping
@@ -25,20 +25,20 @@ from services.scoring.training.measures.metrics import log_loss, roc_auc
 
 MODEL: Final = "lightgbm"
 WEIGHTS: Final = (1.0, 0.75, 0.5, 0.25)
-"""Of the trees; steps finer than these are lost in the noise."""
+"""Weights of the trees to try; finer steps are lost in the noise."""
 LEVELS: Final = (0.0, 0.5, 1.0)
 BISECTIONS: Final = 30
-"""To a ten-millionth of a log-odds."""
+"""Bisection steps: enough for a ten-millionth of a log-odds."""
 SHIFT_MAX: Final = 20.0
 """Log-odds: beyond it every probability is certain."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Contender:
-    """One way to make the probability."""
+    """One way to compute the probability."""
 
     weight: float
-    """Of the trees, 0 .. 1; the rest is the baseline's."""
+    """Weight of the trees, 0 .. 1; the rest is the baseline's."""
     level: float
     """0 .. 1: how far the mean is moved to the baseline's."""
     baseline: str
@@ -54,7 +54,7 @@ class Contender:
         return first + rest + (f", level {self.level:g} {self.baseline}" if self.level else "")
 
     def apply(self, model: Floats, baseline: Floats) -> Floats:
-        """The probabilities, from those of all customers of one cutoff."""
+        """Blend the probabilities of all customers of one cutoff."""
         if self.weight == 0.0:
             return baseline
         score = self.weight * logit(model) + (1.0 - self.weight) * logit(baseline)
@@ -64,46 +64,50 @@ class Contender:
 
 
 USUAL: Final = Contender(0.5, 1.0, "mbg_nbd")
-"""What to expect before any measurement."""
+"""The expected best contender before any measurement."""
 STRAYING_WEIGHT: Final = 0.002
 STRAYING_LEVEL: Final = 0.02
 """Nats of log loss by which a contender must be better per squared distance from the usual one. A
-few cutoffs, whose levels err alike, would else choose an extreme that the next season regrets."""
+few cutoffs with errors of the level in the same direction would otherwise choose an extreme that is
+wrong in the next season."""
 RANKING: Final = 0.5
-"""Nats that one unit of ROC-AUC is worth: 0.002 of it weigh as 0.001 of log loss. Ranking is less
-moved by the season of the few cutoffs that are chosen on. These numbers were chosen on training
-cutoffs of four public sets, all before any of their test cutoffs."""
+"""Nats that one unit of ROC-AUC is worth: 0.002 of it weigh as 0.001 of log loss. The season of the
+few cutoffs that are chosen on moves the ranking less. These numbers were chosen on training cutoffs
+of four public sets, all before any of their test cutoffs."""
 FEW_ROWS: Final = 5_000
-"""Rows to learn from, below which trees are seldom the better half of an unmeasured blend."""
+"""Rows to learn from; with fewer, the trees are seldom the better half of an unmeasured blend."""
 FEW: Final = Contender(0.25, 1.0, "mbg_nbd")
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What to hand out, and why in one sentence."""
+    """The contender to use, and why in one sentence."""
 
     contender: Contender
     reason: str
     tried: Mapping[str, float]
-    """Contender -> mean log loss over the later training cutoffs; empty when there was none."""
+    """Contender -> mean log loss over the later training cutoffs; empty when there were none."""
 
     @property
     def name(self) -> str:
-        """The contender's."""
+        """The contender's name."""
         return self.contender.name
 
     def apply(self, model: Floats | None, baselines: Mapping[str, Floats]) -> Floats:
-        """The chosen probability of all customers of one cutoff; `model` None at weight 0 only."""
+        """Return the chosen probability of all customers of one cutoff.
+
+        `model` may be None at weight 0 only.
+        """
         other = baselines[self.contender.baseline]
         return other if model is None else self.contender.apply(model, other)
 
 
 def choose(past: Backtest, model: Floats, learned_rows: int) -> Choice:
-    """The contender that was best on the cutoffs of the backtest, held back towards the usual one.
+    """Choose the best contender on the backtest's cutoffs, held back towards the usual one.
 
-    `model`: the trees' probability of each row of the backtest, as they would be handed out;
-    `learned_rows`: how many rows they have now been grown on. Best is the lowest log loss,
-    with a little regard to the ranking.
+    `model`: the trees' probability of each row of the backtest, as it would be used;
+    `learned_rows`: how many rows the trees have now been grown on. Best is the lowest log loss,
+    with a small weight on the ranking.
     """
     if not past.rows.cutoffs:
         usual = USUAL if learned_rows >= FEW_ROWS else FEW
@@ -129,7 +133,7 @@ def choose(past: Backtest, model: Floats, learned_rows: int) -> Choice:
 
 @dataclass(frozen=True, slots=True)
 class _Quality:
-    """Means over cutoffs."""
+    """Means of the measures over cutoffs."""
 
     log_loss: float
     auc: float
@@ -144,13 +148,13 @@ def _quality(past: Backtest, p: list[Floats]) -> _Quality:
     auc = [roc_auc(y, each) for y, each in zip(silent, p, strict=True)]
     return _Quality(
         log_loss=float(np.mean([log_loss(y, each) for y, each in zip(silent, p, strict=True)])),
-        # A cutoff of one label ranks nothing: as good as chance, for every contender alike.
+        # A cutoff with one label has no ranking: it counts as chance (0.5) for every contender.
         auc=float(np.mean([0.5 if np.isnan(value) else value for value in auc])),
     )
 
 
 def shift_to(log_odds: Floats, mean: float) -> float:
-    """What to add to every log-odds for their probabilities to have this mean, by bisection."""
+    """Find, by bisection, the shift of all log-odds that gives their probabilities this mean."""
     low, high = -SHIFT_MAX, SHIFT_MAX
     for _ in range(BISECTIONS):
         middle = (low + high) / 2.0

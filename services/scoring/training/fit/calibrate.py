@@ -1,8 +1,8 @@
-"""Whether a correction of the level or the slope is worth having, by measurement.
+"""Decides by measurement whether to correct the level or the slope of the log-odds.
 
-Seasons move the level of churn, and a correction learned on last month can make the next
-one worse (the level errs, seldom the shape); so nothing is corrected unless doing just that
-helped at every past origin. Never reads unmatured labels.
+Seasons move the level of churn, and a correction learned on last month can make the next one worse
+(errors are in the level, seldom in the shape); so a correction is made only if the same procedure
+helped at every past origin. Unmatured labels are never read.
 """
 
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 NEWTON_STEPS_MAX = 50
-"""Newton's method on two parameters settles in about eight steps."""
+"""Most steps of Newton's method, which settles on two parameters in about eight."""
 STEP_MIN = 1e-10
-"""Log-odds; a smaller step changes no probability that anyone reads."""
+"""Least step, log-odds; a smaller one changes no probability visibly."""
 RIDGE = 1e-9
 """Keeps the equations solvable when every score is the same."""
 ORIGINS_MIN = 3
-"""Two trials: a level that moved once and helped once by chance is no habit."""
+"""Least number of origins, which gives two trials: one success may be chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +37,11 @@ class CalibrationDecision:
 
 
 def decide(log_odds: Sequence[Floats], silent: Sequence[Bools]) -> CalibrationDecision:
-    """Choose among nothing, an intercept and Platt's line.
+    """Choose among no correction, an intercept and Platt's line.
 
-    One pair of arrays for each past origin, oldest first, each with labels that had matured
-    before the next. At every origin but the first, a correction is fitted to all earlier ones
-    and tried there; it is adopted only if it lowered the log loss each time, and is then
+    There is one pair of arrays for each past origin, oldest first, each with labels that had
+    matured before the next. At every origin but the first, a correction is fitted to all earlier
+    ones and tried there; it is adopted only if it lowered the log loss each time, and is then
     fitted to all origins.
     """
     if len(silent) < ORIGINS_MIN:
@@ -72,10 +72,10 @@ def decide(log_odds: Sequence[Floats], silent: Sequence[Bools]) -> CalibrationDe
 
 
 def fit_line(score: Floats, silent: Bools, *, slope: bool = True) -> Calibration:
-    """Maximum-likelihood line from a score to log-odds (Platt 1999), by Newton's method.
+    """Fit the maximum-likelihood line from a score to log-odds (Platt 1999), by Newton's method.
 
-    With `slope=False` the slope stays 1. Returns no correction when only one class is
-    present: its best line lies at infinity.
+    With `slope=False` the slope stays 1. Returns no correction when only one class is present: its
+    best line lies at infinity.
     """
     if silent.all() or not silent.any():
         return IDENTITY
@@ -89,7 +89,7 @@ def fit_line(score: Floats, silent: Bools, *, slope: bool = True) -> Calibration
         curvature = (design[:free] * (p * (1.0 - p))) @ design[:free].T
         step = np.zeros(2)
         step[:free] = np.linalg.solve(curvature + RIDGE * np.eye(free), gradient)
-        # Far from the optimum a whole Newton step can overshoot for ever: halve it till it helps.
+        # Far from the optimum a whole Newton step can overshoot for ever: halve it until it helps.
         while (after := _deviance(line + step, score, silent)) > loss:
             step /= 2.0
             if np.abs(step).max() < STEP_MIN:

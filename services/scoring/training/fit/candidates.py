@@ -1,8 +1,8 @@
-"""From a history to candidates for serving, each with the gate's word: a pooled prior, a model.
+"""Trains the candidates for serving, each with the gate's decision: a pooled prior and a model.
 
-Which of the three ways of scoring a company's history supports is decided here and nowhere else:
+This is the only place that decides which of the three ways of scoring a company's history supports:
 the rule needs nothing; the pooled prior needs enough repeat purchases; a model must beat both on
-later cutoffs. It never promotes.
+later cutoffs. Nothing is promoted here.
 """
 
 from collections.abc import Sequence
@@ -41,10 +41,12 @@ from shared.kernel.errors import Invalid
 
 POOLED_CUSTOMERS_MIN: Final = 200
 POOLED_REPEATS_MIN: Final = 200
-"""Below either, four parameters fitted to this company say less than the documented prior of the
-rule: their standard errors are about a tenth of themselves at these numbers."""
+"""Below this or the number of customers, four parameters fitted to this company are less certain
+than the documented prior of the rule: their standard errors are about a tenth of themselves at
+these numbers."""
 POOLED_CUSTOMERS_MAX: Final = 50_000
-"""Of whom the prior is fitted: its standard errors are then below a hundredth."""
+"""Customers that the prior is fitted to, at most: its standard errors are then below a
+hundredth."""
 POOLED: Final = "mbg_nbd"
 """The baseline that is a pooled prior fitted at each origin to what was known there."""
 TOO_SHORT: Final = frozenset({"end", "cutoffs", "panel"})
@@ -53,7 +55,7 @@ TOO_SHORT: Final = frozenset({"end", "cutoffs", "panel"})
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What could serve, and whether it may."""
+    """A model that could serve, and whether it may."""
 
     model: ChurnModel | PooledModel
     data: bytes
@@ -65,14 +67,16 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class TrainingOutcome:
-    """Everything that one training made, and why something was not made."""
+    """All candidates of one training, and why others are missing."""
 
     candidates: list[Candidate]
     notes: list[str]
 
     def best(self, serving: str | None) -> Candidate | None:
-        """The one to promote: a model that passed, else a prior that passed where no model
-        serves (`serving`: the method in use)."""
+        """Return the candidate to promote, given the method in use (`serving`).
+
+        A model that passed, else a prior that passed where no model serves.
+        """
         for candidate in reversed(self.candidates):
             allowed = candidate.model.method == "model" or serving != "model"
             if candidate.decision.passed and allowed:
@@ -91,11 +95,11 @@ def learn(
     hands: Hands | None = None,
     progress: Progress = no_progress,
 ) -> TrainingOutcome:
-    """Candidates from nothing known at or after `end` (unix seconds, UTC).
+    """Train candidates from nothing known at or after `end` (unix seconds, UTC).
 
-    `champion` serves now; a mere version where this release cannot read it.
-    The main horizon alone is gated, not the others that are asked. Raises Invalid when a feature
-    knows the future, and for contractual labels without a contract.
+    `champion` serves now; only its version where this release cannot read it. The gate judges the
+    main horizon alone, not the other horizons in `asked`. Raises Invalid when a feature knows the
+    future, and for contractual labels without a contract.
     """
     if asked.labels == "contractual" and not any(map(has_contracts, table.tables())):
         raise Invalid("labels", "contractual, but no contract was ever activated")
@@ -165,7 +169,7 @@ def _trial(
 def _pooled(
     table: History, end: float, horizon_days: int, past: Backtest | None
 ) -> Candidate | str:
-    """The prior over all customers, or why there is none."""
+    """Fit the prior over all customers; returns a reason where that is impossible."""
     customers = len(table.first_purchases())
     x = np.concatenate([_buyers(piece, end, customers) for piece in table.tables()])
     repeats, _, _ = pooled_model.columns(x)
@@ -205,7 +209,10 @@ def _pooled(
 
 
 def _buyers(piece: EventTable, end: float, customers: int) -> Floats:
-    """Features of those with a purchase, at most about POOLED_CUSTOMERS_MAX over all pieces."""
+    """Compute features of customers with a purchase.
+
+    At most about POOLED_CUSTOMERS_MAX over all pieces.
+    """
     x = snapshot(piece, end)
     x = x[assessable(x)]
     step = -(-customers // POOLED_CUSTOMERS_MAX)
@@ -213,7 +220,10 @@ def _buyers(piece: EventTable, end: float, customers: int) -> Floats:
 
 
 def _judge_pooled(past: Backtest | None) -> promotion_gate.GateDecision:
-    """It needs volume (seen to before) and, where outcomes exist, not to lose to the rule."""
+    """Judge the pooled prior: where outcomes exist, it must not be clearly worse than the rule.
+
+    The caller has already checked that there is enough data.
+    """
     if past is None or not len(past.rows):
         return promotion_gate.GateDecision(
             passed=True,

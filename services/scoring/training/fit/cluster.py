@@ -1,12 +1,12 @@
-"""Training on a Dask cluster: the same kernel on every worker, trees grown by `lightgbm.dask`.
+"""Trains on a Dask cluster: the same kernel on every worker, trees grown by `lightgbm.dask`.
 
-For histories whose rows are too many for one machine. What is decided (number of trees,
-calibration, gate) is decided as ever on a panel of `panel.ROWS_MAX` rows, whose pieces the workers
-make; it is the panel of one machine to the last bit. Only the final trees then see every row,
-wherever it lies; they are those of one machine but for the histograms' bins, which each machine
-samples from its own rows (`TOLERANCE`).
+For histories with too many rows for one machine. Decisions (number of trees, calibration, gate) are
+made as usual on a panel of `panel.ROWS_MAX` rows, in pieces made by the workers; it equals the
+panel of one machine to the last bit. Only the final trees then see every row, wherever it is; they
+differ from those of one machine only by the histograms' bins, which each machine samples from its
+own rows (`TOLERANCE`).
 
-Workers read the spool's files: its folder must be one that they share. Needs
+Workers read the spool's files: its folder must be shared by all of them. Needs
 `requirements/cluster.txt`.
 """
 
@@ -47,7 +47,7 @@ from services.scoring.training.fit.fit import Fit
 
 TOLERANCE: Final = 0.02
 """Mean absolute difference of probabilities between the cluster's trees and one machine's: less
-than another seed makes on one machine (0.029 on the tests' 200 customers)."""
+than the difference that another seed makes on one machine (0.029 on the tests' 200 customers)."""
 
 
 class DaskCluster:
@@ -68,7 +68,10 @@ class DaskCluster:
         asked: Asked = PLAIN,
         progress: Progress = no_progress,
     ) -> Panel:
-        """As `build_panel`, each piece of the history on a worker. `history` must be spooled."""
+        """Build the panel as `build_panel` does, each piece of the history on a worker.
+
+        `history` must be spooled.
+        """
         kept, first = _eligible(history, cutoffs, horizon_days, end)
         share = share_kept(first, kept, horizon_days, ROWS_MAX)
         made = self._gathered(history, kept, horizon_days, share, seed, asked)
@@ -86,9 +89,9 @@ class DaskCluster:
         seed: int = 0,
         asked: Asked = PLAIN,
     ) -> lightgbm.Booster:
-        """Trees on every row of the history at the panel's cutoffs, thinned nowhere.
+        """Grow trees on every row of the history at the panel's cutoffs, without thinning.
 
-        Rows that reached a task are weighed as in the panel, by their numbers in all rows.
+        Rows that led to a task are weighted as in the panel, by their numbers in all rows.
         """
         import dask  # noqa: PLC0415 (only where there is a cluster)
         import dask.array  # noqa: PLC0415
@@ -126,7 +129,7 @@ class DaskCluster:
         x = columns("x", np.float64, len(FEATURES))
         silent, weight = columns("silent", np.bool_), columns("weight", np.float64)
         with warnings.catch_warnings():
-            # LightGBM says so of its own default: threads are the workers' matter.
+            # LightGBM warns about its own default; the workers decide on threads.
             warnings.filterwarnings("ignore", "Parameter n_jobs will be ignored", UserWarning)
             model.fit(x, silent, sample_weight=weight)
         return model.booster_
@@ -174,19 +177,19 @@ def _gather(
     seed: int,
     asked: Asked,
 ) -> Piece:
-    """One piece on one worker, by the kernel that streaming uses."""
+    """Build one piece on one worker, by the kernel that streaming uses."""
     table = table_of(file, observed_until)
     return gather(table, cutoffs, horizon_days, share=share, seed=seed, asked=asked)
 
 
 def _reached(piece: Piece) -> tuple[int, int]:
-    """Rows of the piece that were treated, and that were held out."""
+    """Return how many rows of the piece were treated, and how many were held out."""
     arm = piece.panel.arm[piece.panel.weight > 0]
     return int((arm == TREATED).sum()), int((arm == HELD_OUT).sum())
 
 
 def _weighed(piece: Piece, weights: Weights) -> Panel:
-    """The rows that count, with their weights."""
+    """Return the rows that count, with their weights."""
     panel = piece.panel
     weighed = replace(panel, weight=panel.weight * weights.of(panel.arm, panel.silent))
     return weighed if np.all(weighed.weight > 0) else weighed.where(weighed.weight > 0)

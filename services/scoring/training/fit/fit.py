@@ -1,8 +1,8 @@
-"""From a panel to a churn model: small, strongly regularised trees, checked on later cutoffs.
+"""Fits a churn model to a panel: small, strongly regularised trees, checked on later cutoffs.
 
-Settings and number of trees are searched on held-out later cutoffs, the calibration judged in a
-backtest; the final trees then see every row. It never draws a random split of rows: those of
-one customer at neighbouring cutoffs are almost the same.
+Settings and number of trees are searched on held-out later cutoffs, the calibration is judged in a
+backtest; the final trees then see every row. Rows are never split at random: those of one customer
+at neighbouring cutoffs are almost the same.
 """
 
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ from services.scoring.training.fit.trees import Parameters, grow, parameters_for
 from shared.kernel.errors import Invalid
 
 SEED: Final = 20_170_326
-"""Any number does; this one is written into the card."""
+"""Seed of the training, written into the card; any number would do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """Trees, calibration, and what was measured on the way to them."""
+    """Trees, calibration, and the measurements behind them."""
 
     booster: lightgbm.Booster
     trees: int
@@ -32,9 +32,9 @@ class Fit:
     calibration: Calibration
     calibration_reason: str
     backtest: Backtest
-    """At origins a horizon apart."""
+    """The backtest at origins a horizon apart."""
     later: Backtest
-    """At these and at more of the latest cutoffs, to choose among contenders."""
+    """The backtest at these and at more of the latest cutoffs, to choose among contenders."""
     parameters: Parameters
 
 

@@ -1,8 +1,8 @@
-"""Carrying the score to other horizons: three numbers each, fitted where labels have matured.
+"""Carries the score to other horizons: three numbers each, fitted where labels have matured.
 
-Fits `core.risk.horizons.Bridge` on the backtest, whose scores knew nothing of the labels. Held
-towards moving the odds as the customer's own rhythm does, which is the value where the history is
-too short. It never changes the main horizon, and promotes nothing.
+Fits `core.risk.horizons.Bridge` on the backtest, where the scores were made without the labels. The
+fit is held towards moving the odds as the customer's own rhythm does, which is also the result
+where the history is too short. The main horizon is never changed, and nothing is promoted.
 """
 
 from dataclasses import dataclass
@@ -31,12 +31,13 @@ from services.scoring.training.fit.backtest import Backtest
 from services.scoring.training.measures.metrics import log_loss
 
 LABEL_MIN: Final = 100
-"""Rows of either label, below which nothing is fitted: three numbers would follow chance."""
+"""Least rows of each label: with fewer, three numbers would follow chance and nothing is fitted."""
 RIDGE: Final = 10.0
-"""Rows' worth of belief in `AS_RHYTHM`: nothing beside LABEL_MIN rows, but keeps what they do not
-tell apart (nobody's rhythm differs) where it was."""
+"""Weight of `AS_RHYTHM` in rows: nothing beside LABEL_MIN rows, but it keeps what they do not
+determine (all rhythms are equal) at its value."""
 PRIOR_ROWS_MAX: Final = 50_000
-"""Of whom the rhythm's prior is fitted: its standard errors are then below a hundredth."""
+"""Customers that the rhythm's prior is fitted to, at most: its standard errors are then below a
+hundredth."""
 DEFAULT_CLOCK: Final = LapseClock()
 NEWTON_STEPS_MAX: Final = 50
 STEP_MIN: Final = 1e-9
@@ -44,19 +45,19 @@ STEP_MIN: Final = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """What goes into the artefact, and what its card says of it."""
+    """The bridges for the artefact, and their description for its card."""
 
     over: Over
     cards: dict[str, HorizonCard]
     lapse: HorizonCard | None
-    """Of the lapse probability; None where no silence has matured."""
+    """The card of the lapse probability; None where no silence has matured."""
 
 
 def carry(past: Backtest, p: Floats, latest: Floats) -> Carried:
-    """Bridges to the other horizons of the backtest's panel.
+    """Fit bridges to the other horizons of the backtest's panel.
 
-    `p`: the score of each of its rows, as it would be handed out; `latest`: float64[n, F], the
-    customers at the newest cutoff, to whom the rhythm's prior is fitted.
+    `p`: the score of each of its rows, as it would be used; `latest`: float64[n, F], the customers
+    at the newest cutoff, to which the rhythm's prior is fitted.
     """
     step = -(-len(latest) // PRIOR_ROWS_MAX)
     rhythm = fit_prior(latest[::step])
@@ -88,10 +89,11 @@ def carry(past: Backtest, p: Floats, latest: Floats) -> Carried:
 def fit_lapse(
     rows: Panel, p: Floats, rhythm: btyd.Parameters, clock: LapseClock = DEFAULT_CLOCK
 ) -> tuple[Bridge, HorizonCard | None]:
-    """The bridge from the score to the lapse probability, and how good it is on the same rows.
+    """Fit the bridge from the score to the lapse probability, and measure it on the same rows.
 
     Fitted where warnings are decided: on silences of customers with an own rhythm that are no
-    longer ordinary, and whose lapse length ends before the panel does. `p`: the score of each row.
+    longer ordinary, and with a lapse length that ends before the panel does. `p`: the score of each
+    row.
     """
     seen = lapses(rows.x, clock)
     rest = seen.rest
@@ -120,7 +122,7 @@ def fit_lapse(
 
 
 def fit_bridge(p: Floats, q_main: Floats, q: Floats, silent: Bools, weight: Floats) -> Bridge:
-    """Maximum likelihood with a weak ridge towards `AS_RHYTHM`, by Newton's method."""
+    """Fit by maximum likelihood with a weak ridge towards `AS_RHYTHM`, by Newton's method."""
     z = logit(p)
     design = np.stack([np.ones_like(z), z, logit(q) - logit(q_main)])
     usual = np.array([AS_RHYTHM.intercept, AS_RHYTHM.slope, AS_RHYTHM.rhythm])

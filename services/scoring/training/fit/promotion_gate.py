@@ -1,8 +1,8 @@
-"""Whether a new model may serve: it must beat what serves and every baseline, on later cutoffs.
+"""Decides whether a new model may serve: it must beat the champion and all baselines.
 
-Judged on the backtest's origins, each predicted by trees that knew nothing later. The model in
-use is asked only at cutoffs after everything that it learned from. It never promotes; it says
-whether that may be done, and why, in sentences that an operator reads.
+Judged on the backtest's origins, which are later cutoffs, each predicted by trees that knew nothing
+later. The champion is compared only at cutoffs after everything that it learned from. The gate
+promotes nothing; it returns whether that may be done, and why, in sentences for an operator.
 """
 
 from collections.abc import Mapping
@@ -26,17 +26,19 @@ from services.scoring.training.measures.paired_bootstrap import (
 )
 
 LEVEL: Final = 0.95
-"""Of the intervals over all customers."""
+"""Level of the intervals over all customers."""
 SEGMENT_LEVEL: Final = 0.99
-"""Of those by segment: there are eight, and one of eight at 0.95 would often cry wolf."""
+"""Level of the intervals by segment: there are eight, and at 0.95 one of them would often be a
+false alarm."""
 CUSTOMERS_MIN: Final = 200
-"""Below it nothing is said of a group: intervals from fewer are as wide as any difference."""
+"""Least customers of a group: with fewer, intervals are as wide as any difference."""
 EVENTS_MIN: Final = 25
-"""Of each label, for the same reason."""
+"""Least rows of each label, for the same reason."""
 CUSTOMERS_MAX: Final = 20_000
-"""Judged, the rest left out at random: intervals are then 0.002 wide, and minutes pass."""
+"""Most customers to judge, drawn at random: intervals are then 0.002 wide, and judging takes
+minutes."""
 NEW_DAYS: Final = 91.0
-"""As in the catalogue of reasons: new for a quarter."""
+"""Tenure of new customers, as in the catalogue of reasons: a quarter."""
 SEED: Final = 4
 ALL: Final = "all"
 
@@ -45,7 +47,7 @@ Verdict = Literal["better", "not clearly better", "clearly worse", "too few"]
 
 @dataclass(frozen=True, slots=True)
 class GateTrial:
-    """The same rows of later cutoffs, and what each contender said of them."""
+    """The same rows of later cutoffs, with the probabilities of each contender."""
 
     rows: Panel
     ours: Floats
@@ -64,7 +66,7 @@ class Champion:
     knows_until: float
     """Unix seconds, UTC: its labels end here; only cutoffs from here on are fair."""
     p: Floats | None
-    """Its probabilities of the trial's rows; None where it cannot read this release's features."""
+    """Its probabilities for the trial's rows; None where it cannot read this release's features."""
     labels: Labels = "silence"
 
 
@@ -80,11 +82,11 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GateDecision(msgspec.Struct, frozen=True, kw_only=True):
-    """May it serve, and why."""
+    """Whether the model may serve, and why."""
 
     passed: bool
     against: str | None
-    """Version of the model in use with which it was compared; None: there was none to compare."""
+    """Version of the champion that it was compared with; None: there was none to compare."""
     cutoffs: list[str]
     reasons: list[str]
     comparisons: list[Comparison]
@@ -140,7 +142,7 @@ def judge(trial: GateTrial) -> GateDecision:
 
 
 def not_worse(trial: GateTrial) -> GateDecision:
-    """The lesser demand on a prior that replaces the rule: on no baseline clearly worse."""
+    """Judge a prior that replaces the rule: it must be clearly worse than no baseline."""
     everybody = np.ones(len(trial.rows), np.bool_)
     found = [_compare(trial, n, p, ALL, everybody, LEVEL) for n, p in trial.baselines.items()]
     bad = [_sentence(c) for c in found if c.verdict == "clearly worse"]
@@ -154,7 +156,7 @@ def not_worse(trial: GateTrial) -> GateDecision:
 
 
 def segments(rows: Panel) -> dict[str, Bools]:
-    """Groups of customers whom one model may serve well and another one badly."""
+    """Return groups of customers that one model may score well and another one badly."""
 
     def of(name: str) -> Floats:
         return rows.x[:, feature_index[name]]
@@ -177,7 +179,7 @@ def segments(rows: Panel) -> dict[str, Bools]:
 
 
 def _strongest(trial: GateTrial) -> tuple[str, Floats, Bools]:
-    """The baseline of the lowest log loss: what segments are held against without a model."""
+    """Return the baseline of the lowest log loss: the rival by segment where no champion serves."""
     silent = trial.rows.silent
 
     def loss(p: Floats) -> float:

@@ -1,8 +1,8 @@
-"""How the trees are set and how many there are, from a small fixed list under a fixed budget.
+"""Chooses the trees' settings and number from a small fixed list under a fixed budget.
 
-Each setting is grown on what had matured before the latest cutoffs and stopped by them. The
-optimum is flat, so another setting than the usual one must be clearly better. It never
-draws a random split of rows: those of one customer at neighbouring cutoffs are almost the same.
+Each setting is grown on what had matured before the latest cutoffs and stopped by them. The optimum
+is flat, so a setting replaces the usual one only if it is clearly better. Rows are never split at
+random: those of one customer at neighbouring cutoffs are almost the same.
 """
 
 from collections.abc import Mapping
@@ -19,16 +19,16 @@ from services.scoring.training.fit.trees import (
 )
 
 HELD_OUT_SHARE: Final = 0.25
-"""Of the cutoffs, the latest, to stop the trees on."""
+"""Share of the cutoffs, the latest, that is held out to stop the trees on."""
 HELD_OUT_MAX: Final = 8
-"""More would push the trained part too far into the past."""
+"""Most held-out cutoffs: more would push the trained part too far into the past."""
 USUAL: Final = "the usual settings"
 SETTINGS: Final[Mapping[str, Parameters]] = {
     USUAL: {},
     "5 leaves": {"num_leaves": 5},
     "15 leaves, held back more": {"num_leaves": 15, "lambda_l2": 50.0},
 }
-"""What is tried: three trials of at most TREES_MAX trees on a bounded number of rows."""
+"""Settings to try: three trials of at most TREES_MAX trees on a bounded number of rows."""
 GAIN_MIN: Final = 0.0005
 """Nats of log loss by which another setting must be better: less is the noise of a seed."""
 
@@ -49,7 +49,7 @@ def search(
     threads: int,
     progress: Progress = no_progress,
 ) -> SearchResult:
-    """The setting and the number of trees with the lowest log loss on the latest cutoffs."""
+    """Return the setting and the number of trees with the lowest log loss on the latest cutoffs."""
     start = held_out_from(panel)
     if start is None:
         why = "fixed: too few cutoffs to hold later ones out"
@@ -81,10 +81,10 @@ def search(
 
 
 def held_out_from(panel: Panel) -> int | None:
-    """Index of the first held-out cutoff, or None when the history is too short.
+    """Return the index of the first held-out cutoff, or None when the history is too short.
 
-    The latest quarter of the cutoffs is held out, less if need be, so that what is learned
-    before the first of them had matured by then.
+    The latest quarter of the cutoffs is held out, less if necessary, so that what is learned before
+    the first of them had matured by then.
     """
     number = len(panel.cutoffs)
     wanted = min(HELD_OUT_MAX, max(1, round(number * HELD_OUT_SHARE)))

@@ -1,8 +1,8 @@
-"""One call from an event history to a model that scoring can load, with its honest card.
+"""Trains a model from an event history, with its card, ready for scoring to load.
 
-Chooses cutoffs, builds the panel, fits, and compares with the rule and with plain recency
-in the same backtest. It never reads a label that ends after `end`, and it never
-decides whether the model is used.
+Chooses cutoffs, builds the panel, fits, and compares with the rule and with plain recency in the
+same backtest. Labels that end after `end` are never read, and whether the model is used is decided
+elsewhere.
 """
 
 from collections.abc import Sequence
@@ -38,13 +38,15 @@ from services.scoring.training.fit.horizons import Carried, carry
 from shared.kernel.errors import Invalid
 
 WARM_UP_HORIZONS: Final = 3
-"""Before the first cutoff, in horizons: gaps as long as the horizon can then have been seen."""
+"""Warm-up before the first cutoff, in horizons: gaps as long as the horizon can then have been
+seen."""
 WARM_UP_SHARE_MAX: Final = 1 / 3
-"""Of the usable history, so that a young company still trains."""
+"""Largest share of the usable history for the warm-up, so that a young company still trains."""
 CUTOFFS_PER_HORIZON: Final = 4
-"""Denser cutoffs repeat the same labels."""
+"""Cutoffs per horizon; denser ones repeat the same labels."""
 CUTOFFS_MAX: Final = 60
-"""The latest ones: older customers' habits say less, and the panel stays in memory."""
+"""Most cutoffs, the latest ones: older habits of customers predict less, and the panel stays in
+memory."""
 WEEK_DAYS: Final = 7
 IMPORTANT: Final = 15
 """Features listed in the report."""
@@ -52,7 +54,7 @@ IMPORTANT: Final = 15
 
 @dataclass(frozen=True, slots=True)
 class TrainingReport:
-    """What training found, beside the model's own card."""
+    """Results of training that are not in the model's card."""
 
     card: ModelCard
     compared: dict[str, Measures]
@@ -62,11 +64,11 @@ class TrainingReport:
 
 
 class Hands(Protocol):
-    """Who does the work: one machine, or a cluster (`cluster.Cluster`)."""
+    """Where the work is done: on one machine, or on a cluster (`cluster.Cluster`)."""
 
     @property
     def threads(self) -> int:
-        """Of each call of LightGBM."""
+        """Threads of each call of LightGBM."""
         ...
 
     def panel(
@@ -80,7 +82,7 @@ class Hands(Protocol):
         asked: Asked = PLAIN,
         progress: Progress = no_progress,
     ) -> Panel:
-        """As `panel.build_panel`."""
+        """Build the panel as `panel.build_panel` does."""
         ...
 
     def trees(
@@ -92,13 +94,13 @@ class Hands(Protocol):
         seed: int = 0,
         asked: Asked = PLAIN,
     ) -> lightgbm.Booster:
-        """The final trees, with what was chosen on the panel."""
+        """Grow the final trees, with the settings chosen on the panel."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class OneMachine:
-    """Everything here; the final trees see the panel's rows."""
+    """Does all work in this process; the final trees see the panel's rows."""
 
     threads: int = 1
 
@@ -113,7 +115,7 @@ class OneMachine:
         asked: Asked = PLAIN,
         progress: Progress = no_progress,
     ) -> Panel:
-        """`build_panel`."""
+        """Build the panel by `build_panel`."""
         return build_panel(
             history,
             cutoffs,
@@ -125,19 +127,19 @@ class OneMachine:
         )
 
     def trees(self, history: History, panel: Panel, fitted: Fit, **_: object) -> lightgbm.Booster:
-        """Those that were fitted to every row of the panel."""
+        """Return the trees that were fitted to every row of the panel."""
         return fitted.booster
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A model with everything that the gate and the registry want to know of it."""
+    """A model with everything that the gate and the registry need of it."""
 
     model: ChurnModel
     report: TrainingReport
     backtest: Backtest
     latest: Floats
-    """float64[n, F]: rows of the latest training cutoffs, what drift is measured against."""
+    """float64[n, F]: rows of the latest training cutoffs, the reference for drift."""
 
 
 def train(
@@ -150,12 +152,12 @@ def train(
     threads: int = 1,
     progress: Progress = no_progress,
 ) -> tuple[ChurnModel, TrainingReport]:
-    """A model of silence over `horizon_days`, from nothing known at or after `end`.
+    """Train a model of silence over `horizon_days`, from nothing known at or after `end`.
 
-    `end`: unix seconds, UTC. `cutoffs` default to `usual_cutoffs`. More than one of `threads`
-    pays only on idle cores: LightGBM's threads spin while they wait, and on two busy cores two
-    of them took 16 times as long as one. They do not change the model. Raises Invalid when the
-    history is too short or has one label only, and when a feature knows the future.
+    `end`: unix seconds, UTC. `cutoffs` default to `usual_cutoffs`. More than one of `threads` pays
+    only on idle cores: LightGBM's threads spin while they wait, and on two busy cores two of them
+    took 16 times as long as one. They do not change the model. Raises Invalid when the history is
+    too short or has one label only, and when a feature knows the future.
     """
     hands = OneMachine(threads)
     trained = train_fully(
@@ -175,10 +177,10 @@ def train_fully(
     hands: Hands | None = None,
     progress: Progress = no_progress,
 ) -> Trained:
-    """As `train`, with the backtest that the gate judges and the rows that drift is seen by.
+    """Train as `train` does; also returns the backtest for the gate and the rows for drift.
 
     With `hands` of a cluster the panel's pieces are made there, and so are the final trees, on
-    every row of the history. The score is carried to the other horizons that are asked (`bridges`).
+    every row of the history. The score is carried to the other horizons in `asked` (`bridges`).
     """
     chosen = usual_cutoffs(table, end, horizon_days) if cutoffs is None else cutoffs
     hands = hands or OneMachine()
@@ -207,17 +209,17 @@ def train_fully(
 
 
 def _latest(panel: Panel, seed: int) -> Floats:
-    """At most `reference.ROWS_MAX` rows of the latest horizon's cutoffs."""
+    """Draw at most `reference.ROWS_MAX` rows of the latest horizon's cutoffs."""
     rows = panel.between(max(0, len(panel.cutoffs) - CUTOFFS_PER_HORIZON), len(panel.cutoffs))
     keep = np.random.default_rng(seed).permutation(len(rows))[:REFERENCE_ROWS_MAX]
     return rows.x[np.sort(keep)]
 
 
 def usual_cutoffs(table: History, end: float, horizon_days: int) -> list[float]:
-    """Cutoffs at midnight from the end backwards, about four a horizon, after a warm-up.
+    """Return cutoffs at midnight from the end backwards, about four a horizon, after a warm-up.
 
-    The step is never whole weeks, so that every weekday is seen. Raises Invalid when no
-    cutoff has both a history and a horizon.
+    The step is never whole weeks, so that every weekday is seen. Raises Invalid when no cutoff has
+    both a history and a horizon.
     """
     last = np.floor(end / DAY_S) * DAY_S - horizon_days * DAY_S
     first = float(table.first_purchases().min())

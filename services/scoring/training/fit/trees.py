@@ -1,7 +1,7 @@
-"""Growing the trees: LightGBM's settings, and the one place that calls its training.
+"""Grows the trees: LightGBM's settings, and the one place that calls its training.
 
-Small trees, strong regularisation, monotone where the domain is certain. The same panel,
-seed and libraries give the same trees, whatever the number of threads.
+Small trees, strong regularisation, monotone where the domain is certain. The same panel, seed and
+libraries give the same trees, whatever the number of threads.
 """
 
 from typing import Any, Final
@@ -20,13 +20,15 @@ from services.scoring.training.data.panel import (
 Parameters = dict[str, float | int | str | bool]
 
 TREES_MAX: Final = 200
-"""With 8 leaves, reasons for 100 customers take about 10 ms; more trees gain nothing."""
+"""Most trees: with 8 leaves, reasons for 100 customers take about 10 ms; more trees gain
+nothing."""
 TREES_FALLBACK: Final = 100
-"""Where the history is too short for early stopping: about what longer histories choose."""
+"""Trees where the history is too short for early stopping: about what longer histories choose."""
 PATIENCE: Final = 30
 """Trees without a better log loss before training stops."""
 LEAF_SHARE_MAX: Final = 0.02
-"""Of the rows, as the least that a leaf must hold: a small panel could not split otherwise."""
+"""Largest share of the rows for the least size of a leaf: a small panel could not split
+otherwise."""
 
 PARAMETERS: Final[Parameters] = {
     "objective": "binary",
@@ -42,12 +44,13 @@ PARAMETERS: Final[Parameters] = {
     "force_row_wise": True,
     "verbosity": -1,
 }
-"""Chosen on training cutoffs that end before any test cutoff of the public sets. The optimum
-is flat (5 to 15 leaves differ by 0.001 of log loss); random split points helped the most."""
+"""Settings, chosen on training cutoffs that end before any test cutoff of the public sets. The
+optimum is flat (5 to 15 leaves differ by 0.001 of log loss); random split points helped the
+most."""
 
 
 def parameters_for(panel: Panel, seed: int) -> Parameters:
-    """The settings for a panel of this size."""
+    """Return the settings for a panel of this size."""
     smallest = min(int(PARAMETERS["min_data_in_leaf"]), max(1, int(len(panel) * LEAF_SHARE_MAX)))
     return {**PARAMETERS, "min_data_in_leaf": smallest, "seed": seed}
 
@@ -62,7 +65,7 @@ def grow(
     progress: Progress = no_progress,
     what: str = "trees",
 ) -> lightgbm.Booster:
-    """`trees` trees on every row of the panel; fewer when `later` stops improving."""
+    """Grow `trees` trees on every row of the panel; fewer when `later` stops improving."""
     settings: dict[str, Any] = {
         **parameters,
         "num_threads": threads,
@@ -80,7 +83,7 @@ def grow(
 
 
 def log_odds(booster: lightgbm.Booster, x: Floats, threads: int) -> Floats:
-    """The trees' score before calibration. float64[n, F] -> float64[n]."""
+    """Return the trees' score before calibration. float64[n, F] -> float64[n]."""
     return np.asarray(booster.predict(x, raw_score=True, num_threads=threads), dtype=np.float64)
 
 
@@ -89,5 +92,5 @@ def _target(panel: Panel) -> Floats:
 
 
 def _weight(panel: Panel) -> Floats | None:
-    # Without weights LightGBM takes a faster way: only say them where they differ.
+    # LightGBM is faster without weights: pass them only where they differ.
     return None if np.all(panel.weight == 1.0) else panel.weight

@@ -1,4 +1,4 @@
-"""Curves behind the measures, thinned to what a drawing can show.
+"""Computes the curves behind the measures, thinned to what a drawing can show.
 
 Every function takes `silent`: bool[n] and `p`: float64[n], and returns (x, y) of one length. Rows
 of one score enter together, so no curve depends on the order of the rows.
@@ -14,7 +14,7 @@ from services.scoring.training.measures.metrics import Bools, Floats
 POINTS_MAX: Final = 200
 """Points of a curve: more than a drawing of 400 pixels can show."""
 BINS: Final = 10
-"""Of the reliability curve, of equal mass: a decile each, as owners read it."""
+"""Bins of the reliability curve, of equal mass: deciles, which owners know."""
 
 Curve = tuple[Floats, Floats]
 
@@ -28,14 +28,14 @@ class _Steps:
 
 
 def roc(silent: Bools, p: Floats) -> Curve:
-    """False positive rate against true positive rate."""
+    """Return the false positive rate against the true positive rate."""
     steps = _steps(silent, p, np.ones(len(p)))
     misses = steps.taken - steps.hits
     return _thin(misses / max(misses[-1], 1.0), steps.hits / max(steps.hits[-1], 1.0))
 
 
 def precision_recall(silent: Bools, p: Floats) -> Curve:
-    """Recall against precision."""
+    """Return recall against precision."""
     steps = _steps(silent, p, np.ones(len(p)))
     recall, precision = steps.hits / max(steps.hits[-1], 1.0), np.ones(len(steps.hits))
     np.divide(steps.hits, steps.taken, out=precision, where=steps.taken > 0)
@@ -43,7 +43,7 @@ def precision_recall(silent: Bools, p: Floats) -> Curve:
 
 
 def gain(silent: Bools, p: Floats, value: Floats) -> Curve:
-    """Share of the customers, riskiest first, against share found of what went silent.
+    """Return the share of customers, riskiest first, against the share of silent ones found.
 
     `value` float64[n]: what each customer counts for, 1 or money.
     """
@@ -53,7 +53,7 @@ def gain(silent: Bools, p: Floats, value: Floats) -> Curve:
 
 
 def reliability(silent: Bools, p: Floats) -> Curve:
-    """Mean probability against share silent, in bins of equal mass."""
+    """Return the mean probability against the share silent, in bins of equal mass."""
     parts = np.array_split(np.argsort(p, kind="stable"), min(BINS, max(1, len(p))))
     parts = [part for part in parts if len(part)]
     return (np.array([p[part].mean() for part in parts]),

@@ -1,7 +1,8 @@
-"""How good the lapse probability is at a test cutoff, for each way of scoring.
+"""Measures the lapse probability at a test cutoff, for each way of scoring.
 
 Measured where warnings are decided: silences of customers with an own rhythm that are no longer
-ordinary, and whose lapse length ends before the data do. It learns nothing at or after the cutoff.
+ordinary, and with a lapse length that ends before the data do. Nothing at or after the cutoff is
+learned from.
 """
 
 from collections.abc import Mapping
@@ -22,13 +23,13 @@ from services.scoring.training.fit.horizons import fit_lapse
 from services.scoring.training.measures.metrics import ece, log_loss, roc_auc
 
 ROWS_MIN = 25
-"""Silences below which, or of either outcome below which, a measure says nothing."""
+"""Least silences of each outcome: with fewer, a measure shows nothing."""
 
 
 def lapse_measures(
     table: EventTable, rows: Panel, predictions: Mapping[str, Floats], fitted: Fit | None
 ) -> dict[str, Figures]:
-    """Contender -> rows, base rate, log loss, ROC-AUC and ECE of the lapse probability.
+    """Return, by contender, rows, base rate, log loss, ROC-AUC and ECE of the lapse probability.
 
     `rows`: the customers of one cutoff; `predictions`: `rule`, `mbg_nbd` and `chosen` are carried
     to the rest of each lapse length. Empty where too few silences have an outcome.

@@ -1,7 +1,7 @@
-"""How good a churn probability is: ranking, level and sharpness, in plain numpy.
+"""Measures a churn probability: ranking, level and sharpness, in plain numpy.
 
-The positive class is silence (no purchase within the horizon). Every function takes
-`silent`: bool[n] and `p`: float64[n], and is exact under ties. It never chooses a model.
+The positive class is silence (no purchase within the horizon). Every function takes `silent`:
+bool[n] and `p`: float64[n], and is exact under ties. No model is chosen here.
 """
 
 from dataclasses import asdict, dataclass
@@ -13,10 +13,10 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 ECE_BINS = 15
-"""Equal-mass bins: enough to see a bend, few enough that a test cutoff of 2,469 customers
+"""Number of equal-mass bins: enough to see a bend, few enough that a test cutoff of 2,469 customers
 keeps about 165 in each (a perfectly calibrated model then still shows about 0.01)."""
 PROBABILITY_MIN = 1e-7
-"""Log loss clips here, so that one certain mistake costs 16, not infinity."""
+"""Clip of the log loss, so that one certain mistake costs 16, not infinity."""
 LIFT_SHARE = 0.10
 """Share of customers an owner can attend to: the top decile, as in the churn literature."""
 
@@ -35,12 +35,12 @@ class Scores:
     lift_at_10: float
 
     def as_dict(self) -> dict[str, float | int | None]:
-        """For JSON: NaN becomes None."""
+        """Return the measures for JSON: NaN becomes None."""
         return {k: None if v != v else v for k, v in asdict(self).items()}  # noqa: PLR0124
 
 
 def scores(silent: Bools, p: Floats) -> Scores:
-    """All measures at once."""
+    """Compute all measures at once."""
     return Scores(
         rows=len(silent),
         base_rate=float(silent.mean()) if len(silent) else float("nan"),
@@ -54,7 +54,7 @@ def scores(silent: Bools, p: Floats) -> Scores:
 
 
 def roc_auc(silent: Bools, p: Floats) -> float:
-    """Chance that a silent customer is ranked above a buying one; ties count half.
+    """Return the probability that a silent customer ranks above a buying one; ties count half.
 
     Mann & Whitney (1947) by mid-ranks. NaN unless both classes are present.
     """
@@ -69,7 +69,7 @@ def roc_auc(silent: Bools, p: Floats) -> float:
 
 
 def pr_auc(silent: Bools, p: Floats) -> float:
-    """Average precision: precision at each threshold, weighted by the recall it adds.
+    """Return the average precision: precision at each threshold, weighted by the recall it adds.
 
     Customers with one score enter together. NaN without a positive.
     """
@@ -83,27 +83,27 @@ def pr_auc(silent: Bools, p: Floats) -> float:
 
 
 def brier(silent: Bools, p: Floats) -> float:
-    """Mean squared error of the probability (Brier 1950)."""
+    """Return the mean squared error of the probability (Brier 1950)."""
     return float(np.mean((p - silent) ** 2)) if len(p) else float("nan")
 
 
 def log_losses(silent: Bools, p: Floats) -> Floats:
-    """Negative log-likelihood of each customer (nats), shape [n]."""
+    """Return the negative log-likelihood of each customer (nats), shape [n]."""
     clipped = np.clip(p, PROBABILITY_MIN, 1.0 - PROBABILITY_MIN)
     return -np.log(np.where(silent, clipped, 1.0 - clipped))
 
 
 def log_loss(silent: Bools, p: Floats) -> float:
-    """Mean negative log-likelihood (nats)."""
+    """Return the mean negative log-likelihood (nats)."""
     return float(log_losses(silent, p).mean()) if len(p) else float("nan")
 
 
 def ece(silent: Bools, p: Floats, bins: int = ECE_BINS) -> float:
-    """Expected calibration error over equal-mass bins of the sorted probability.
+    """Return the expected calibration error over equal-mass bins of the sorted probability.
 
-    sum over bins of (share of customers) x |mean probability - share silent|
-    (Naeini, Cooper & Hauskrecht 2015, with equal-mass bins). Customers with one score are
-    never split between bins, so the order of the rows does not matter.
+    sum over bins of (share of customers) x |mean probability - share silent| (Naeini, Cooper &
+    Hauskrecht 2015, with equal-mass bins). Customers with one score are never split between bins,
+    so the order of the rows does not matter.
     """
     if len(p) == 0:
         return float("nan")
@@ -115,10 +115,9 @@ def ece(silent: Bools, p: Floats, bins: int = ECE_BINS) -> float:
 
 
 def lift(silent: Bools, p: Floats, share: float = LIFT_SHARE) -> float:
-    """Share silent among the top `share` by score, over the base rate.
+    """Return the share silent among the top `share` by score, over the base rate.
 
-    Customers tied at the edge enter in proportion, as if drawn at random. NaN without a
-    positive.
+    Customers tied at the edge enter in proportion, as if drawn at random. NaN without a positive.
     """
     positives = int(silent.sum())
     if positives == 0:

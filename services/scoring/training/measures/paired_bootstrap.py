@@ -1,8 +1,8 @@
-"""How much better one set of probabilities is than another on the same rows, and how surely.
+"""Measures how much better one set of probabilities is than another, with an interval.
 
 Customers are drawn with replacement, with all their rows (Efron & Tibshirani 1993, ch. 8: the unit
 that is independent is the customer, not the row); both contenders are measured on each draw, so
-that what is hard for both cancels out. It never decides anything.
+that difficulties that both share cancel out. No decision is made here.
 """
 
 from typing import Final
@@ -18,7 +18,8 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
 RESAMPLES: Final = 400
-"""The ends of a 95 % interval then rest on ten draws each: steady to a tenth of its width."""
+"""Number of resamples: the ends of a 95 % interval then rest on ten draws each: steady to a tenth
+of its width."""
 
 
 class MeanInterval(msgspec.Struct, frozen=True):
@@ -30,7 +31,7 @@ class MeanInterval(msgspec.Struct, frozen=True):
 
 
 class Gains(msgspec.Struct, frozen=True):
-    """Ours against theirs; positive is better for both."""
+    """Gains of our probabilities over the other ones; positive is better for both measures."""
 
     log_loss: MeanInterval
     """Theirs minus ours, nats per row."""
@@ -39,19 +40,19 @@ class Gains(msgspec.Struct, frozen=True):
 
 
 class Rows(msgspec.Struct, frozen=True):
-    """n rows: whether silent, of which customer, with what weight."""
+    """n rows: whether silent, which customer, what weight."""
 
     silent: Bools
     customer: Ints
     weight: Floats
 
     def select(self, chosen: Bools) -> "Rows":
-        """The rows where `chosen`."""
+        """Select the rows where `chosen`."""
         return Rows(self.silent[chosen], self.customer[chosen], self.weight[chosen])
 
 
 def gains(rows: Rows, ours: Floats, theirs: Floats, level: float, seed: int) -> Gains:
-    """Paired bootstrap intervals of this level (0.95) for both measures.
+    """Compute paired bootstrap intervals of this level (0.95) for both measures.
 
     Probabilities are float64[n]. An interval is None where it is not defined (one label only).
     """

@@ -1,5 +1,5 @@
-"""Event files of other companies: their columns, text, times, amounts and words made one shape.
+"""Converts event files of other companies: their columns, text, times, amounts and words.
 
-What it is for: the stages that `event_file` joins. Each decides over a whole column, and what
-cannot be decided is an Invalid that names the column, the rows and the option that settles it.
+These are the stages that `event_file` joins. Each decides over a whole column; what cannot be
+decided raises Invalid, which names the column, the rows and the option that settles it.
 """

@@ -1,8 +1,8 @@
-"""Amounts as people write them, made numbers: the decimal mark by the whole column.
+"""Parses amounts as people write them; the whole column decides the decimal mark.
 
-What it is for: `1,234.56`, `1.234,56`, `1 234,56`, `¥12`, `(12.00)`, `12-`. `1,234` alone may be
-twelve hundred or one and a bit: the rest of the column decides it, else it is refused. So are two
-currencies in one column, for their sum is no money.
+Reads `1,234.56`, `1.234,56`, `1 234,56`, `¥12`, `(12.00)`, `12-`. `1,234` alone may be 1234 or
+1.234: the rest of the column decides, otherwise it is refused. Two currencies in one column are
+refused as well, because their sum has no meaning.
 """
 
 from dataclasses import dataclass, field
@@ -35,13 +35,16 @@ _CURRENCY: Final = "(?i)({})".format(
     "|".join(m.replace("$", r"\$") for m in sorted(CURRENCIES, key=lambda mark: -len(mark)))
 )
 _PLAIN: Final = r"^-?\d+(?:\.\d{1,2}|\.\d{4,})?$"
-"""Read at once, and with a dot it shows that the dot is the decimal mark."""
+"""Amounts that need no further parsing; a dot in one shows that the dot is the decimal mark."""
 _UNCLEAR: Final = r"^[1-9]\d{0,2}[.,]\d{3}$"
 _NEUTRAL: Final = r"^\d+$|^\d{1,3}(?:[ '’]\d{3})+$"
 
 
 def _style(mark: str, group: str) -> str:
-    """Numbers that only a decimal `mark`, with thousands set off by `group`, explains."""
+    """Return a pattern of numbers that only a decimal `mark` explains.
+
+    Thousands are set off by `group`.
+    """
     return "|".join(
         (
             rf"^\d*{mark}(?:\d{{1,2}}|\d{{4,}})$",
@@ -63,7 +66,7 @@ Seen = tuple[int, str]
 
 @dataclass(slots=True)
 class Style:
-    """What the amounts seen so far say about the decimal mark and the currency."""
+    """What the amounts read so far show about the decimal mark and the currency."""
 
     dot: Seen | None = None
     comma: Seen | None = None
@@ -71,7 +74,7 @@ class Style:
     currencies: dict[str, Seen] = field(default_factory=dict)
 
     def see(self, given: pl.Series, row: pl.Series) -> None:
-        """Take a part of the column, and its rows' numbers. Raises Invalid: two currencies."""
+        """Read a part of the column with its rows' numbers. Raises Invalid for two currencies."""
         if given.dtype != pl.String:
             return
         frame = pl.DataFrame({"text": given.str.strip_chars(), "row": row}).drop_nulls("text")
@@ -97,11 +100,11 @@ class Style:
 
     @property
     def currency(self) -> str | None:
-        """The mark beside the amounts."""
+        """The currency mark beside the amounts."""
         return next(iter(self.currencies), None)
 
     def decided(self, given: Decimal | None) -> Decimal | None:
-        """The decimal mark; None when no amount has one. Raises Invalid naming rows."""
+        """Return the decimal mark; None when no amount has one. Raises Invalid naming rows."""
         if given is not None:
             return given
         if self.dot and self.comma:
@@ -120,7 +123,7 @@ class Style:
 
 
 def numbers(given: pl.Series, row: pl.Series, decimal: Decimal | None, role: str) -> pl.Series:
-    """Float64, null where there is none. Raises Invalid naming the first row without a number."""
+    """Parse to Float64, null where empty. Raises Invalid naming the first row without a number."""
     if given.dtype == pl.String:
         number = _parsed(given.str.strip_chars(), decimal)
     elif given.dtype.is_numeric() or given.dtype == pl.Null:
@@ -157,7 +160,7 @@ def _parsed(text: pl.Series, decimal: Decimal | None) -> pl.Series:
 
 
 def _bare(text: pl.Expr) -> pl.Expr:
-    """The digits and marks alone: no currency, no sign, blanks of any kind as blanks."""
+    """Keep the digits and marks: no currency, no sign, blanks of any kind as blanks."""
     bare = text.str.replace_all(_CURRENCY, "").str.replace_all(r"\s", " ").str.strip_chars()
     bare = bare.str.replace(r"^\((.*)\)$", "$1").str.replace(r"^[-−+]|[-−]$", "")
     bare = bare.str.replace_all(_CURRENCY, "")

@@ -1,9 +1,8 @@
-"""In which encoding a text file is written: decided by all of its bytes, or refused.
+"""Finds the encoding of a text file by all of its bytes, or refuses the file.
 
-What it is for: a file is decoded as it was meant or not at all. A wrong guess makes two customers
-one without a trace. What it decides by: UTF-16 shows in its zero bytes; UTF-8 either fits or does
-not; Chinese in GBK comes in pairs of high bytes of the common characters (GB 2312), western text
-in single high bytes between letters.
+A wrong guess could merge two customers without a trace, so a doubtful file is refused. UTF-16 shows
+in its zero bytes; UTF-8 either fits or does not; Chinese in GBK comes in pairs of high bytes of the
+common characters (GB 2312), western text in single high bytes between letters.
 """
 
 import codecs
@@ -17,18 +16,18 @@ from shared.kernel.errors import Invalid
 HIGH: Final = 0x80
 """The least byte that is not ASCII."""
 HEAD_BYTES: Final = 4_096
-"""In them UTF-16 shows its zero bytes: the header and some rows."""
+"""Bytes in which UTF-16 shows its zero bytes: the header and some rows."""
 ASCII_SHARE: Final = 0.1
-"""Of UTF-16's characters in the head that are ASCII, at least: digits and delimiters."""
+"""Least share of ASCII among UTF-16's characters in the head: digits and delimiters."""
 PLAUSIBLE_SHARE: Final = 0.9
-"""Of a GBK file's characters that are common ones, at least: rare ones stand in a few names."""
+"""Least share of common characters in a GBK file: rare ones occur in a few names."""
 PLAIN_SHARE: Final = 0.6
-"""Of a GBK file's characters that are of the first level or marks, at least: of Russian in
-Windows-1251, read as GBK, hardly any is."""
+"""Least share of first-level characters and marks in a GBK file: Russian in Windows-1251, read as
+GBK, has hardly any."""
 SECOND_LEVEL: Final = 0xD8
-"""First byte from which on GB 2312 has the less common characters."""
+"""First byte of the second level of GB 2312, the less common characters."""
 SINGLE_SHARE: Final = 0.8
-"""Of a western file's runs of high bytes that are one byte long, at least."""
+"""Least share of one-byte runs among a western file's runs of high bytes."""
 NO_CP1252: Final = (0x81, 0x8D, 0x8F, 0x90, 0x9D)
 """Bytes without a character in Windows-1252."""
 _MARKS: Final = (
@@ -39,7 +38,7 @@ _MARKS: Final = (
 
 
 def marked(head: bytes) -> str | None:
-    """The codec that the first bytes show, or None.
+    """Return the codec that the first bytes show, or None.
 
     >>> marked(b"\\xef\\xbb\\xbfid"), marked("id\\n".encode("utf-16-le")), marked(b"id\\n")
     ('utf-8-sig', 'utf-16-le', None)
@@ -55,9 +54,9 @@ def marked(head: bytes) -> str | None:
 
 
 def codec_of(head: bytes, blocks: Callable[[], Iterable[bytes]], file: str) -> str:
-    """The codec of a file by its first HEAD_BYTES and by all of its blocks, from the first on.
+    """Find the codec of a file by its first HEAD_BYTES and by all of its blocks, from the first on.
 
-    Raises Invalid when none, or more than one, is right.
+    Raises Invalid when no codec, or more than one, fits.
     """
     if (codec := marked(head)) is not None:
         return codec
@@ -76,7 +75,7 @@ def codec_of(head: bytes, blocks: Callable[[], Iterable[bytes]], file: str) -> s
 
 
 class _Fits:
-    """Whether bytes are text of a codec."""
+    """Checks whether bytes are text of a codec."""
 
     def __init__(self, codec: str) -> None:
         self.codec = codec
@@ -84,7 +83,7 @@ class _Fits:
         self._fits = True
 
     def decoded(self, block: bytes, *, final: bool = False) -> str:
-        """The text of a block; nothing once a byte did not fit."""
+        """Return the text of a block; an empty text once a byte did not fit."""
         if self._fits:
             try:
                 return self._decoder.decode(block, final)
@@ -93,17 +92,17 @@ class _Fits:
         return ""
 
     def see(self, block: bytes) -> None:
-        """Take the next block."""
+        """Check the next block."""
         self.decoded(block)
 
     def ends(self) -> bool:
-        """Whether all of it fitted, and the last character is whole."""
+        """Return whether all bytes fitted and the last character is complete."""
         self.decoded(b"", final=True)
         return self._fits
 
 
 class _Chinese(_Fits):
-    """GB 18030 of common characters."""
+    """Checks for GB 18030 text of common characters."""
 
     def __init__(self) -> None:
         super().__init__("gb18030")
@@ -124,7 +123,7 @@ class _Chinese(_Fits):
 
 
 class _Western:
-    """Windows-1252, of which Latin-1 is the printable part."""
+    """Checks for Windows-1252 text, of which Latin-1 is the printable part."""
 
     codec = "cp1252"
 

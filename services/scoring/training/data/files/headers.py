@@ -1,7 +1,7 @@
-"""Which column of a file is the customer, the time, the amount: by the words people use.
+"""Finds the columns of a file (customer, time, amount) by the words people use in headers.
 
-What it is for: `Customer ID`, `customer_id` and 客户编号 are one column. Of two that could be
-meant none is chosen: Invalid names both. It never looks at a value.
+`Customer ID`, `customer_id` and 客户编号 are one column. Of two columns that could be meant
+neither is chosen: Invalid names both. Values are not read.
 """
 
 import re
@@ -68,7 +68,7 @@ STRONG: Final[Mapping[str, str]] = {
     "category": "product_category item_category department 类别 品类 商品类别 商品分类",
     "score": "rating survey_score satisfaction nps stars 评分 得分 满意度",
 }
-"""Words that name the column plainly; of two Invalid names both."""
+"""Words that name the column plainly; where two columns match, Invalid names both."""
 WEAK: Final[Mapping[str, str]] = {
     "customer_id": "customer_name customer_email email e_mail phone mobile phone_number openid "
     "unionid 手机 手机号 手机号码 客户名称 客户姓名",
@@ -76,12 +76,12 @@ WEAK: Final[Mapping[str, str]] = {
     "amount": "price net value sum 价格 价值 合计",
     "unit_price": "price 价格",
 }
-"""Words that name it where no plain word does."""
+"""Words that are used where no plain word matches."""
 ROLES: Final = tuple(STRONG)
 
 
 def plain(header: str) -> str:
-    """A header without case, width, spaces, marks and what stands in brackets at its end.
+    """Return a header without case, width, spaces, marks and a final part in brackets.
 
     >>> plain("Customer ID"), plain("customer-id"), plain("实付金额（元）")
     ('customerid', 'customerid', '实付金额')
@@ -98,10 +98,10 @@ _STRONG, _WEAK = _words(STRONG), _words(WEAK)
 
 
 def columns_of(headers: Sequence[str], file: str, given: Mapping[str, str]) -> dict[str, str]:
-    """Role -> header, for each role that the file has a column of.
+    """Map role to header, for each role that has a column in the file.
 
     `given` settles roles by hand. Raises Invalid naming the role: two columns that could be it,
-    none where one is needed, a header or a role that does not exist.
+    none where one is required, a header or a role that does not exist.
     """
     twice = sorted({name for name in headers if list(headers).count(name) > 1})
     if twice:
@@ -138,7 +138,7 @@ def columns_of(headers: Sequence[str], file: str, given: Mapping[str, str]) -> d
 
 
 def _look_for_amount(look: Callable[..., None], found: dict[str, str]) -> None:
-    """An amount, else a quantity and a unit price: `price` is the one or the other."""
+    """Find an amount, else a quantity and a unit price: `price` may mean either."""
     look("amount", _STRONG)
     if "amount" in found:
         return
@@ -162,7 +162,7 @@ def _given(role: str, header: str, headers: Sequence[str]) -> str:
 
 
 def named(words: Sequence[str]) -> str:
-    """Words with commas between, cut where there are too many to read."""
+    """Join words by commas, shortened where there are too many to read."""
     return ", ".join(words[:NAMED_MAX]) + (", …" if len(words) > NAMED_MAX else "")
 
 

@@ -1,6 +1,6 @@
-"""What a person may settle about an event file, and the report of what was assumed.
+"""Options of the event file reader, and its report of what was assumed.
 
-What it is for: the arguments and the result of the reader. It reads nothing.
+The arguments and the result of the reader; nothing is read here.
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,30 +22,30 @@ Assumption = Literal[
     "times_are_utc",
 ]
 UNUSED_SHOWN_MAX: Final = 12
-"""Columns without a use that a sentence names: enough to see the one that was meant."""
+"""Unused columns that a sentence names: enough to notice a column that should have been used."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
-    """What a person settles; by default the file decides."""
+    """What a person decides; by default the file decides."""
 
     columns: Mapping[str, str] = field(default_factory=dict)
     """Column of the reader (`ts`) -> its name in the file (`Bestelldatum`)."""
     date_order: DateOrder | None = None
-    """Which comes first in dates like 03/04/2024; None: found in the column."""
+    """Which comes first in dates like 03/04/2024; None: decided by the column."""
     decimal: Decimal | None = None
-    """The mark before the cents; None: found in the column."""
+    """The mark before the cents; None: decided by the column."""
     encoding: str | None = None
-    """A codec of Python; None: found in the bytes."""
+    """A codec of Python; None: decided by the bytes."""
     lines_of_one_order: bool = False
-    """Rows with one event id are lines of one order: amounts are added, the earliest time
-    stands. False: the same id with other content is refused."""
+    """Rows with one event id are lines of one order: amounts are added, the earliest time is kept.
+    False: the same id with other content is refused."""
     now: datetime | None = None
-    """Later events are refused; None: whatever the file's times are."""
+    """Later events are refused; None: no time is too late."""
 
 
 def column_of(text: str) -> tuple[str, str]:
-    """The pair behind `--column ts=Bestelldatum`. Raises Invalid.
+    """Parse the argument of `--column ts=Bestelldatum` to a pair. Raises Invalid.
 
     >>> column_of("ts=Bestelldatum")
     ('ts', 'Bestelldatum')
@@ -58,33 +58,33 @@ def column_of(text: str) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read:
-    """How a file was understood, and what was left out."""
+    """How a file was read, and what was left out."""
 
     file: str
-    """Its name, without folders."""
+    """The file's name, without folders."""
     format: Format
     encoding: str | None = None
-    """None: Parquet, which has none."""
+    """None for Parquet, which has no encoding."""
     delimiter: str | None = None
     columns: dict[str, str] = field(default_factory=dict)
     """Column of the reader -> name in the file."""
     unused: list[str] = field(default_factory=list)
-    """Columns of the file that nothing was taken from."""
+    """Columns of the file that were not used."""
     date_order: DateOrder | None = None
-    """None: no date depends on it."""
+    """None: no date depends on the order."""
     decimal: Decimal | None = None
-    """None: no amount depends on it."""
+    """None: no amount depends on the decimal mark."""
     currency: str | None = None
-    """The mark beside the amounts."""
+    """The currency mark beside the amounts."""
     assumed: list[Assumption] = field(default_factory=list)
     rows: int = 0
-    """Of the file, without empty lines."""
+    """Rows of the file, without empty lines."""
     without_customer: int = 0
-    """Left out: they have no customer (guests)."""
+    """Rows left out because they have no customer (guests)."""
     repeated: int = 0
-    """Left out: rows equal to an earlier one of the same customer and event id."""
+    """Rows left out because they equal an earlier one of the same customer and event id."""
     joined: int = 0
-    """Rows that were added to an earlier line of their order."""
+    """Rows that were added to an earlier line of the same order."""
     events: int = 0
     customers: int = 0
     purchases: int = 0
@@ -95,7 +95,7 @@ class Read:
     last: str | None = None
 
     def notes(self) -> dict[str, Any]:
-        """For the figures of an evaluation."""
+        """Return the notes for the figures of an evaluation."""
         return {
             name: getattr(self, name)
             for name in ("rows", "without_customer", "repeated", "joined", "amounts_known",
@@ -103,7 +103,7 @@ class Read:
         }  # fmt: skip
 
     def lines(self) -> Iterator[str]:
-        """Sentences for a terminal: what was assumed, and what was left out."""
+        """Yield sentences for a terminal: what was assumed, and what was left out."""
         found = ", ".join(f"{name} = {header}" for name, header in self.columns.items())
         yield f"{self.file}: {found}"
         if self.unused:

@@ -1,9 +1,9 @@
-"""Rows with the same event id: repeated, or lines of one order, or a mistake.
+"""Settles rows with the same event id: repetitions, lines of one order, or mistakes.
 
-What it is for: an event counts once a customer. Rows equal in all columns are one row; rows that
-differ are refused, for dropping them loses money, or are added up where the person states that they
-are lines of one order. Files of any size: beyond `IN_MEMORY_MAX` rows the rows lie on disk, cut by
-customer, and one piece is in memory at a time.
+An event counts once per customer. Rows equal in all columns are one row. Rows that differ are
+refused, because dropping them loses money, or are added up where the person states that they are
+lines of one order. Works for files of any size: beyond `IN_MEMORY_MAX` rows the rows are spooled to
+disk, partitioned by customer, and one piece is in memory at a time.
 """
 
 import tempfile
@@ -20,13 +20,13 @@ from services.scoring.training.data.files.sources import ROW
 from shared.kernel.errors import Invalid
 
 IN_MEMORY_MAX: Final = 1_000_000
-"""Rows that are settled without a disk: about 150 MB."""
+"""Rows that are settled in memory: about 150 MB."""
 PIECES: Final = 64
 """50 million rows make pieces of 0.8 million."""
 SEED: Final = 17
-"""Of the hashes; any number does."""
+"""Seed of the hashes; any number would do."""
 CONTENT: Final = " content"
-"""Hash of the whole row as the file has it."""
+"""Column with a hash of the whole row as the file has it."""
 _PIECE: Final = " piece"
 
 
@@ -41,10 +41,10 @@ class Counts:
 def settled(
     frames: Iterable[pl.DataFrame], counts: Counts, folder: Path | None, *, lines: bool
 ) -> Iterator[pl.DataFrame]:
-    """The events of the rows, each once; `counts` grows. Raises Invalid naming two rows.
+    """Yield the events of the rows, each once; `counts` grows. Raises Invalid naming two rows.
 
     A frame has `customer_id, event_id, ts, event_type, amount, category, score`, ROW and CONTENT.
-    `folder` is where rows lie on disk meanwhile; None: the system's.
+    `folder` is where rows are spooled meanwhile; None: the system's.
     """
     waiting: list[pl.DataFrame] = []
     rows = 0
@@ -91,7 +91,7 @@ def _writers(home: Path, stack: ExitStack) -> Callable[[pl.DataFrame], None]:
 
 
 def _refuse(pieces: Iterable[pl.DataFrame], *, lines: bool) -> None:
-    """Raises Invalid naming the first row that differs from an earlier one of the same id."""
+    """Raise Invalid naming the first row that differs from an earlier one of the same id."""
     if lines:
         return
     found: list[tuple[int, int, str]] = []

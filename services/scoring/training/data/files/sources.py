@@ -1,7 +1,7 @@
-"""The rows of a file as frames, a part at a time: CSV, JSON Lines or Parquet.
+"""Reads the rows of a file as frames, a part at a time: CSV, JSON Lines or Parquet.
 
-What it is for: everything behind it sees columns by the file's own names and `ROW`, the row's
-number. Text stays text, so that customer 007 is not customer 7. It knows no meaning.
+The later stages see columns by the file's own names and `ROW`, the row's number. Text stays text,
+so that customer 007 is not customer 7. Values are not interpreted.
 """
 
 import csv
@@ -24,17 +24,17 @@ from services.scoring.training.data.files.text import (
 from shared.kernel.errors import Invalid
 
 ROW: Final = " row"
-"""The row's number in the file, from 1, the header and empty lines at the end not counted; no
-header of a file begins with a blank."""
+"""Column with the row's number in the file, from 1; the header and empty lines at the end are not
+counted. No header of a file begins with a blank, so the name is free."""
 ROWS_AT_ONCE: Final = 250_000
-"""Rows of a part of Parquet: about 100 MB while they become columns."""
+"""Rows per part of a Parquet file: about 100 MB while they become columns."""
 PARQUET: Final = (".parquet", ".pq")
 CSV: Final = (".csv", ".tsv", ".txt", ".gz")
 JSON: Final = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
 
 
 class RowSource(Protocol):
-    """A file whose rows can be gone through any number of times."""
+    """A file with rows that can be read any number of times."""
 
     format: Format
     encoding: str | None
@@ -42,11 +42,11 @@ class RowSource(Protocol):
     headers: Sequence[str]
 
     def parts(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
-        """Frames with ROW and all columns, or those named; rows that are empty are left out."""
+        """Yield frames with ROW and all columns, or those named; empty rows are left out."""
 
 
 def opened(path: Path, options: ReadOptions) -> RowSource:
-    """The source of a file. Raises Invalid naming the file when it is none, or not readable."""
+    """Open the source of a file. Raises Invalid naming a file that is missing or unreadable."""
     if not path.is_file():
         raise Invalid("events", f"there is no file {path}")
     name = path.name.lower()
@@ -149,7 +149,7 @@ class _Parquet:
 
 
 def _filled(frame: pl.DataFrame, before: int) -> pl.DataFrame:
-    """The rows that are not empty, with their numbers."""
+    """Return the rows that are not empty, with their numbers."""
     numbered = frame.with_row_index(ROW, before + 1).with_columns(pl.col(ROW).cast(pl.Int64))
     return numbered.filter(~pl.all_horizontal(pl.exclude(ROW).is_null()))
 

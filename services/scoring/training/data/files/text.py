@@ -1,7 +1,7 @@
-"""A text file as blocks of whole records in UTF-8, whatever its size, packing or encoding.
+"""Reads a text file as blocks of whole records in UTF-8, whatever its size, packing or encoding.
 
-What it is for: CSV and JSON Lines in bounded memory. A record ends at a line end outside quotation
-marks, so that a note of two lines stays one field. It never looks into a field.
+Serves CSV and JSON Lines in bounded memory. A record ends at a line end outside quotation marks, so
+that a note of two lines stays one field. Fields are not interpreted.
 """
 
 import codecs
@@ -17,22 +17,22 @@ from services.scoring.training.data.files.encoding import HEAD_BYTES, codec_of
 from shared.kernel.errors import Invalid
 
 BLOCK_BYTES: Final = 16 * 1024 * 1024
-"""Read at once: about 300,000 rows, 100 MB while they become columns."""
+"""Bytes read at once: about 300,000 rows, 100 MB while they become columns."""
 RECORD_BYTES_MAX: Final = 64 * 1024 * 1024
-"""A record of this size is a quotation mark that was never closed."""
+"""A larger record is an error: a quotation mark that was never closed."""
 DELIMITERS: Final = ",;\t|"
 GZIP: Final = b"\x1f\x8b"
 SEPARATOR_LINE: Final = re.compile(rb'^"?sep=(.)"?\r?\n', re.IGNORECASE)
-"""Written by Excel before the header."""
+"""Line that Excel writes before the header."""
 
 
 class TextFile:
-    """One text file; `blocks` may be asked for any number of times."""
+    """One text file; `blocks` may be called any number of times."""
 
     def __init__(self, path: Path, encoding: str | None, *, quotes: bool) -> None:
-        """Find the encoding. `quotes`: line ends within quotation marks end no record.
+        """Find the encoding; `quotes`: line ends within quotation marks do not end a record.
 
-        Raises Invalid naming the file when it cannot be decoded, or not be read.
+        Raises Invalid naming the file when it cannot be decoded or read.
         """
         self._path = path
         self._quotes = quotes
@@ -40,7 +40,7 @@ class TextFile:
         self._only_returns = self._has_only_returns()
 
     def blocks(self) -> Iterator[bytes]:
-        """UTF-8 without a byte order mark; each block ends where a record does."""
+        """Yield UTF-8 without a byte order mark; each block ends where a record does."""
         rest = b""
         for text in self._decoded():
             rest += text
@@ -73,12 +73,12 @@ class TextFile:
             yield block.replace(b"\r", b"\n") if self._only_returns else block
 
     def _has_only_returns(self) -> bool:
-        """Lines of an old Mac: returns alone."""
+        """Return whether lines end in carriage returns alone, as on an old Mac."""
         head = codecs.getincrementaldecoder(self.encoding)("replace").decode(self._head())
         return "\r" in head and "\n" not in head
 
     def _last_end(self, data: bytes) -> int:
-        """After the last line end outside quotation marks; 0 without one."""
+        """Return the position after the last line end outside quotation marks; 0 without one."""
         at = data.rfind(b"\n")
         if not self._quotes:
             return at + 1
@@ -121,7 +121,7 @@ def _codec(given: str | None) -> str | None:
 
 
 def head_end(block: bytes) -> int:
-    """Where the first record ends; the block is whole records.
+    """Return where the first record ends; the block holds whole records.
 
     >>> head_end(b'id,"a\\nb"\\n1,2\\n')
     9
@@ -133,7 +133,7 @@ def head_end(block: bytes) -> int:
 
 
 def delimiter_of(head: str) -> str:
-    """The delimiter of a header: the one that stands in it most often, outside quotation marks.
+    """Return the delimiter that occurs most often in a header, outside quotation marks.
 
     >>> delimiter_of('customer;"Name, first";ts')
     ';'

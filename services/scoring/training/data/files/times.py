@@ -1,8 +1,8 @@
-"""Times as people write them, made instants: the order of day and month by the whole column.
+"""Parses times as people write them; the whole column decides the order of day and month.
 
-What it is for: ISO 8601, dates with dashes, slashes or dots, Chinese dates, names of months, epoch
-numbers of any unit. What can be read in two ways is refused, as is what no shop can have meant:
-years of two digits, numbers of Excel, times before 1990 or after 2100.
+Reads ISO 8601, dates with dashes, slashes or dots, Chinese dates, names of months and epoch numbers
+of any unit. An ambiguous time is refused, and so are times that no shop can have meant: years of
+two digits, day numbers of Excel, times before 1990 or after 2100.
 """
 
 # ruff: noqa: PLR2004 (the numbers of calendar and clock need no names)
@@ -17,13 +17,13 @@ from services.scoring.training.data.files.options import DateOrder
 from shared.kernel.errors import Invalid
 
 YEARS: Final = (1990, 2100)
-"""Events lie from the first to the end of the second; the stream begins in the same year."""
+"""First and last year of events; the stream begins in the same year."""
 _BEGIN, _END = 631_152_000, 4_133_980_800
-"""The same as Unix seconds."""
+"""The bounds of YEARS as Unix seconds."""
 AHEAD: Final = timedelta(days=1)
-"""Events lie at most so long after now: a local time without a zone is up to 14 hours ahead."""
+"""How far events may lie after now: a local time without a zone is up to 14 hours ahead."""
 UNITS: Final = (1, 1_000, 1_000_000, 1_000_000_000)
-"""Parts of a second in which epoch numbers count; within YEARS no number fits two of them."""
+"""Units per second in which epoch numbers count; within YEARS no number fits two of them."""
 EXCEL: Final = (20_000, 80_000)
 """Excel's day numbers of the years 1954 to 2119."""
 
@@ -42,9 +42,9 @@ _BARE: Final = (
     r"(?:^|[^\d:.+−-])\d{1,2}[:时]\d{2}(?:[:分]\d{2})?(?:[.,]\d+)?[秒分]?\s*"
     r"(?:[AaPp]\.?[Mm]\.?)?\s*$"
 )
-"""Ends with a time of day, which an offset (`+08:00`) is not."""
+"""Matches texts that end with a time of day, which an offset (`+08:00`) is not."""
 _ISO: Final = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S")
-"""What most files have, read without a regular expression."""
+"""The forms that most files have, read without a regular expression."""
 _MONTHS: Final = [
     "jan",
     "feb",
@@ -70,19 +70,19 @@ _NAMED: Final = (
 
 @dataclass(slots=True)
 class Order:
-    """What the dates seen so far say about the order of day and month."""
+    """What the dates read so far show about the order of day and month."""
 
     day: int | None = None
-    """A row whose first number can only be a day."""
+    """A row where the first number can only be a day."""
     month: int | None = None
-    """A row whose second number can only be a day."""
+    """A row where the second number can only be a day."""
     unclear: tuple[int, str] | None = None
-    """A row, and its text, that reads both ways."""
+    """A row, and its text, that can be read both ways."""
     without_zone: bool = False
-    """Whether there is a time of day that no zone stands beside."""
+    """Whether there is a time of day without a zone."""
 
     def see(self, given: pl.Series, row: pl.Series) -> None:
-        """Take a part of the column, and the numbers of its rows."""
+        """Read a part of the column with the numbers of its rows."""
         kind = given.dtype
         if isinstance(kind, pl.Datetime):
             self.without_zone |= kind.time_zone is None
@@ -105,7 +105,7 @@ class Order:
             self.unclear = (int(both["row"][0]), str(both["text"][0]))
 
     def decided(self, given: DateOrder | None) -> DateOrder | None:
-        """The order; None when no date depends on it. Raises Invalid naming rows."""
+        """Return the order; None when no date depends on it. Raises Invalid naming rows."""
         if given is not None:
             return given
         if self.day and self.month:
@@ -127,9 +127,10 @@ class Order:
 def instants(
     given: pl.Series, row: pl.Series, order: DateOrder | None, now: datetime | None
 ) -> pl.Series:
-    """Datetime[us] in UTC without a zone. Raises Invalid naming the first row without a time.
+    """Parse to Datetime[us] in UTC without a zone.
 
-    `now`: later times than AHEAD after it are no times of events; None: all are.
+    `now`: times later than AHEAD after it are refused; None: no time is too late. Raises Invalid
+    naming the first row without a time.
     """
     found = _parsed(given, order)
     years = found.dt.year()
@@ -180,7 +181,7 @@ def _parsed(given: pl.Series, order: DateOrder | None) -> pl.Series:
 
 
 def _written(text: pl.Series, order: DateOrder | None) -> pl.Series:
-    """Dates of any order, with or without a time of day and a zone."""
+    """Parse dates of any order, with or without a time of day and a zone."""
     at = pl.col("at").struct
     number = {
         name: at[name].cast(pl.Int64, strict=False)
@@ -215,7 +216,7 @@ def _written(text: pl.Series, order: DateOrder | None) -> pl.Series:
 
 
 def _joined(parts: pl.DataFrame) -> pl.Series:
-    """The instants of columns of numbers; null where there is no such day or time."""
+    """Compute instants from columns of numbers; null where there is no such day or time."""
     year, month, day = pl.col("year"), pl.col("month"), pl.col("day")
     leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
     last = pl.when(month == 2).then(28 + leap.cast(pl.Int64)).when(
@@ -240,7 +241,7 @@ def _joined(parts: pl.DataFrame) -> pl.Series:
 
 
 def _unnamed(text: pl.Series) -> pl.Series:
-    """Dates with the name of the month as year-month-day."""
+    """Rewrite dates with the name of the month as year-month-day."""
     if not text.str.contains(r"[B-DF-Zb-df-z]").any():
         return text
     for pattern, (year, month, day) in _NAMED:
@@ -258,7 +259,7 @@ def _unnamed(text: pl.Series) -> pl.Series:
 
 
 def _numbers(text: pl.Series) -> pl.Series:
-    """Epoch numbers in the unit that their size tells, and dates written without marks."""
+    """Parse epoch numbers, with the unit decided by their size, and dates written without marks."""
     t = pl.col("t")
     whole = t.str.extract(r"^(\d+)(?:\.\d*)?$").cast(pl.Int64, strict=False)
     fraction = t.str.extract(r"^\d+\.(\d+)$").fill_null("").str.pad_end(6, "0").str.slice(0, 6)
@@ -280,7 +281,7 @@ def _numbers(text: pl.Series) -> pl.Series:
 
 
 def _digits(number: pl.Series) -> pl.Series:
-    """Floats as text without an exponent; whole ones exactly."""
+    """Convert floats to text without an exponent; whole ones exactly."""
     whole = pl.col("n").cast(pl.Int64, strict=False)
     text = pl.col("n").fill_nan(None).cast(pl.Decimal(38, 6), strict=False).cast(pl.String)
     exact = pl.when(whole == pl.col("n")).then(whole.cast(pl.String)).otherwise(text)
@@ -288,7 +289,7 @@ def _digits(number: pl.Series) -> pl.Series:
 
 
 def _wrong(given: object, found: object) -> str:
-    """Why a value is no time."""
+    """Explain why a value is not a time."""
     text = str(given).strip()
     if found is not None:
         return f"{text!r} lies outside the years {YEARS[0]} to {YEARS[1]}"

@@ -1,7 +1,7 @@
-"""What kind of event a row is, by the words that people write.
+"""Finds the kind of event of a row by the words that people write.
 
-What it is for: `Sale`, `order` and 购买 are purchases. A word that is not here stays as it is and
-counts as an interaction.
+`Sale`, `order` and 购买 are purchases. A word that is not listed here stays as it is and counts as
+an interaction.
 """
 
 from typing import Final
@@ -59,7 +59,7 @@ MEANINGS: Final = {
 
 
 def meaning(given: pl.Expr) -> pl.Expr:
-    """The reader's word of each event type: in lower case, `_` for blanks and dashes."""
+    """Return the reader's word of each event type: in lower case, `_` for blanks and dashes."""
     word = given.str.normalize("NFKC").str.to_lowercase().str.strip_chars()
     word = word.str.replace_all(r"[\s_-]+", "_")
     return word.replace(MEANINGS)
