@@ -1,4 +1,4 @@
-"""Command line of alerts: runs the service and manages its tables, tokens, tasks and settings."""
+"""Command line of alerts: runs the service; manages tables, tokens, tasks, policy, endpoints."""
 
 import sys
 from typing import Any

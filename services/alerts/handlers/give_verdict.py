@@ -49,8 +49,8 @@ class GiveVerdict:
     async def __call__(self, given: VerdictGiven) -> Task | Conflict | None:
         """Return the task after the verdict, a conflict, or None when there is no such task.
 
-        A task that has closed by itself may still get a verdict, since it informs scoring and
-        training. It is not sent to endpoints again.
+        A task that has closed by itself may still get a verdict: it is stored and published, but
+        the task is not sent to endpoints again.
         """
         changes: list[TaskChange] = []
         async with unit_of_work(self.engine) as work:

@@ -72,7 +72,7 @@ class HandleActivity:
         return moves
 
     async def _known(self, work: UnitOfWork, seen: ActivitySeen) -> dict[str, KnownCustomer]:
-        """Lock and return the customers of whom more may change than the newest purchase.
+        """Lock and return the customers for which more than the newest purchase may change.
 
         The time of the newest purchase is stored for all customers with one.
         """
