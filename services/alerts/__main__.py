@@ -1,4 +1,4 @@
-"""Command line of alerts: the service, its tables, tokens, tasks, policy, deliveries, endpoints."""
+"""Command line of alerts: runs the service; manages tables, tokens, tasks, policy, endpoints."""
 
 import sys
 from typing import Any

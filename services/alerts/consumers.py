@@ -1,4 +1,4 @@
-"""Wires the topics that alerts reads: a consumer, its handler, and what sets records aside."""
+"""Wires the topics that alerts reads: a consumer, its handler and a quarantine for each."""
 
 import socket
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def consumer(alerts: "Alerts", name: str, topic: str, batch_records_max: int) -> FencedConsumer:
-    """A consumer of one topic; its group is named after it."""
+    """Return a consumer of one topic; its group ends with `name`."""
     return FencedConsumer(
         settings=alerts.kafka,
         ledger=alerts.ledger,
@@ -28,7 +28,7 @@ def consumer(alerts: "Alerts", name: str, topic: str, batch_records_max: int) ->
 
 
 def reading(alerts: "Alerts", name: str, consumer: FencedConsumer, handle: Handle) -> service.Loop:
-    """The loop of one consumer; a record that ends process after process is set aside."""
+    """Return the loop of one consumer; a record on which process after process ends is parked."""
     quarantine = ParkAsDeadLetter(
         engine=alerts.engine,
         ledger=alerts.ledger,

@@ -115,7 +115,7 @@ class Alerts:
         }
 
     def assess(self) -> HandleAssessments:
-        """The handler of the risk topic."""
+        """Return the handler of the risk topic."""
         return HandleAssessments(
             engine=self.engine,
             decode=RiskDecoder(self.settings.dead_letter_topic),
@@ -131,7 +131,7 @@ class Alerts:
         )
 
     def observe(self) -> HandleActivity:
-        """The handler of the activity topic."""
+        """Return the handler of the activity topic."""
         return HandleActivity(
             engine=self.engine,
             decode=ActivityDecoder(self.settings.dead_letter_topic),
@@ -146,7 +146,7 @@ class Alerts:
         )
 
     def enter(self) -> HandleSegmentEntries:
-        """The handler of the changes topic."""
+        """Return the handler of the changes topic."""
         return HandleSegmentEntries(
             engine=self.engine,
             decode=ChangesDecoder(self.settings.dead_letter_topic),
@@ -162,7 +162,7 @@ class Alerts:
         )
 
     def give_verdict(self) -> GiveVerdict:
-        """The handler of owners' verdicts."""
+        """Return the handler of owners' verdicts."""
         return GiveVerdict(
             engine=self.engine,
             customers=self.customers,
@@ -177,7 +177,7 @@ class Alerts:
         )
 
     def act(self) -> ApplyTaskAction:
-        """The handler of what else owners do."""
+        """Return the handler of owners' other actions."""
         return ApplyTaskAction(
             engine=self.engine,
             customers=self.customers,
@@ -193,7 +193,7 @@ class Alerts:
         )
 
     def parts(self) -> Parts:
-        """What the HTTP API is made of."""
+        """Return the dependencies of the HTTP API."""
         return Parts(
             engine=self.engine,
             tokens=Tokens(self.engine, api_token, self.clock),
@@ -208,14 +208,14 @@ class Alerts:
         )
 
     def endpoint_admin(self) -> EndpointAdmin:
-        """What makes and changes endpoints."""
+        """Return the admin that creates and changes endpoints."""
         https_only = self.settings.delivery_https_only
         return EndpointAdmin(
             self.engine, EndpointSecrets(self.vault), partial(check, https_only=https_only)
         )
 
     def managing(self, admin: EndpointAdmin, connectors: Connectors) -> Managing:
-        """What the routes of endpoints work with."""
+        """Return the dependencies of the endpoint routes."""
         send_sample = SendSample(
             engine=self.engine,
             endpoints=self.endpoints,
@@ -230,16 +230,16 @@ class Alerts:
         return Managing(admin, send_sample, described, self.clock)
 
     def returning(self, log: DeliveryLog) -> Returning:
-        """What the way back of webhooks works with."""
+        """Return the dependencies of the callback route of webhooks."""
         return Returning(self.engine, self.endpoints, log, self.give_verdict(), self.clock)
 
     def housekeeping(self) -> Housekeeping:
-        """What keeps the log of attempts by days."""
+        """Return the housekeeping that partitions the log of attempts by days."""
         table = TimeTable("alerts.attempt", "started_at", "day", self.settings.delivery_log_days)
         return Housekeeping(self.engine, self.clock, (table,), observe_kept)
 
     def http(self) -> Http:
-        """What makes the requests."""
+        """Return the HTTP client for requests to endpoints."""
         return Http(
             timeout_s=self.settings.delivery_timeout_s,
             allowed=self.settings.delivery_allowed_networks,
@@ -247,7 +247,7 @@ class Alerts:
         )
 
     def connectors(self, http: Http) -> Connectors:
-        """What speaks with each endpoint."""
+        """Return the connectors, which communicate with the endpoints."""
         tokens = TokenRows(self.engine, self.vault)
         return Connectors(
             ConnectorContext(http, self.clock, tokens, self.owner_rows, MemberRows(self.engine)),
@@ -255,7 +255,7 @@ class Alerts:
         )
 
     def look_for_changes(self, connectors: Connectors) -> PollChanges:
-        """The loop that reads what owners did in their CRMs."""
+        """Return the loop that polls owners' changes from their CRMs."""
         return PollChanges(
             self.engine,
             endpoints=self.endpoints,
@@ -269,7 +269,7 @@ class Alerts:
         )
 
     def crm_callbacks(self, connectors: Connectors) -> CallbackContext:
-        """Where CRMs' callbacks arrive."""
+        """Return the dependencies of the routes for CRMs' callbacks."""
         take_click = HandleCardClick(
             engine=self.engine,
             tasks=self.tasks,
@@ -289,7 +289,7 @@ class Alerts:
         )
 
     def deliver(self, connectors: Connectors) -> DeliverySender:
-        """The sender's loop."""
+        """Return the loop of the delivery sender."""
         return DeliverySender(
             self.engine,
             deliveries=self.deliveries,
@@ -310,7 +310,7 @@ class Alerts:
 
 
 async def run() -> int:
-    """The alerts service until SIGTERM; returns the exit status."""
+    """Run the alerts service until SIGTERM; return the exit status."""
     settings = AlertsSettings()
     postgres, kafka = PostgresSettings(), KafkaSettings()
     engine = create_engine(postgres, "alerts")

@@ -3,7 +3,7 @@
 from prometheus_client import Counter, Gauge, Histogram
 
 LATENCY_BUCKETS_S = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
-"""Edges on the promises: 0.3 s in the usual case and 1 s at worst; then what an outage costs."""
+"""Bucket edges at the latency targets, 0.3 s usually and 1 s at worst; larger ones for outages."""
 
 MESSAGES = Counter(
     "ebbwatch_alerts_assessments_total",

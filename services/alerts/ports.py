@@ -1,4 +1,4 @@
-"""What alerts' handlers need of the world, and the values that they exchange with it."""
+"""Protocols that the handlers depend on, and the values that they exchange."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,19 +23,19 @@ from shared.postgres.ledger import TopicPartition
 from shared.postgres.outbox import Message, Pending
 
 TICK = "tick"
-"""Progress of an activity partition: its newest tick, Unix seconds UTC."""
+"""Key in the progress of an activity partition: its newest tick, Unix seconds UTC."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProfileSeen:
-    """A profile with what orders it among others: the newest by (time, id) stands."""
+    """A profile with the fields that order it: the newest by (`at`, `event_id`) is valid."""
 
     profile: Profile
     at: datetime
     event_id: str
 
     def replaces(self, other: "ProfileSeen | None") -> bool:
-        """True when this one stands after both were seen."""
+        """Return whether this profile is newer than `other`."""
         return other is None or (self.at, self.event_id) > (other.at, other.event_id)
 
 
@@ -52,12 +52,12 @@ class AssessmentSeen(msgspec.Struct, frozen=True, gc=False):
     tp: TopicPartition
     message: RiskAssessed
     value: bytes
-    """The message as it came."""
+    """The message as received."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClassificationChanged:
-    """A decoded change of a customer's standing and where it came from."""
+    """A decoded change of a customer's classification and where it came from."""
 
     tp: TopicPartition
     change: CustomerChanged
@@ -77,10 +77,10 @@ class PurchaseSeen(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(slots=True)
 class ActivitySeen:
-    """What a batch of activity says that alerts acts on."""
+    """The part of a batch of activity that alerts acts on."""
 
     purchases: list[tuple[TopicPartition, str, datetime]]
-    """Live purchases in the log's order: where, customer, when."""
+    """Live purchases in the log's order: (partition, customer, time)."""
     profiles: dict[str, tuple[TopicPartition, ProfileSeen]]
     """The newest profile of each customer."""
     ticks: dict[TopicPartition, datetime]
@@ -92,17 +92,17 @@ class ActivitySeen:
 
 @dataclass(frozen=True, slots=True)
 class TaskChange:
-    """A task after a change that is to be told, and the partition that caused it."""
+    """A task after a change to be sent, and the partition that caused it."""
 
     task: Task
     cause: TopicPartition
     joined: tuple[str, ...] = ()
-    """Causes that joined the open task by this change; none by others."""
+    """Causes that joined the open task by this change; empty for other changes."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerdictGiven:
-    """What an owner says about a task."""
+    """An owner's verdict on a task."""
 
     task_id: str
     verdict: Verdict
@@ -112,7 +112,7 @@ class VerdictGiven:
 
 
 class Customers(Protocol):
-    """What is remembered of customers."""
+    """Customer states and profiles."""
 
     async def lock(
         self, work: UnitOfWork, customers: Iterable[str]
@@ -127,7 +127,7 @@ class Customers(Protocol):
 
 
 class Tasks(Protocol):
-    """The retention tasks."""
+    """Storage of the retention tasks."""
 
     async def add(self, work: UnitOfWork, tasks: Sequence[Task]) -> None: ...
     async def close(self, work: UnitOfWork, closed: Sequence[Closed]) -> list[Task]: ...
@@ -138,7 +138,7 @@ class Tasks(Protocol):
 
 
 class Trials(Protocol):
-    """Who was treated or left alone, and the purchases that they are measured by."""
+    """Customers who were treated or held out, and the purchases that they are measured by."""
 
     async def add(self, work: UnitOfWork, trials: Sequence[ExperimentSubject]) -> None: ...
     async def note_purchases(self, work: UnitOfWork, seen: Sequence[PurchaseSeen]) -> None: ...
@@ -149,13 +149,13 @@ class Trials(Protocol):
 
 
 class TaskLog(Protocol):
-    """What happened to tasks."""
+    """The history of tasks."""
 
     async def add(self, work: UnitOfWork, events: Sequence[TaskEvent]) -> None: ...
 
 
 class Policies(Protocol):
-    """What decisions are made by."""
+    """The policy, owners' records and save rates that decisions depend on."""
 
     async def hold_allocation(self, work: UnitOfWork, owners: Sequence[str]) -> None: ...
     async def owners(self, work: UnitOfWork, ids: Iterable[str]) -> dict[str, OwnerRecord]: ...
@@ -165,7 +165,7 @@ class Policies(Protocol):
 
 
 class Assessments(Protocol):
-    """Assessments as they came."""
+    """Stored assessments, with the purchases and profiles of their customers."""
 
     async def add(self, work: UnitOfWork, seen: Sequence[AssessmentSeen]) -> None: ...
     async def between(
@@ -179,13 +179,13 @@ class Assessments(Protocol):
 
 
 class BusinessClock(Protocol):
-    """What time it is for the business."""
+    """The clock of business time."""
 
     async def now(self, work: UnitOfWork) -> datetime: ...
 
 
 class Relay(Protocol):
-    """Sends what a transaction left in the outbox, after its commit."""
+    """Sends the messages that a transaction left in the outbox, after its commit."""
 
     async def forget(self, work: UnitOfWork) -> None: ...
     async def flush(self, pending: Sequence[Pending]) -> None: ...
@@ -193,7 +193,7 @@ class Relay(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ScheduledCustomer:
-    """A customer whom a schedule is about."""
+    """A customer that a schedule applies to."""
 
     customer_id: str
     profile: Profile
@@ -201,7 +201,7 @@ class ScheduledCustomer:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """An owner's day: tasks allocated today, and tasks that wait for capacity."""
+    """An owner's tasks of a day: those allocated today, and those that wait for capacity."""
 
     taken: int
     waiting: int
@@ -220,7 +220,7 @@ class Effects(Protocol):
 
 
 class Schedules(Protocol):
-    """Which customers a schedule is about."""
+    """Queries for the customers of a schedule, and for segment entries and their tasks."""
 
     async def born_on(
         self, work: UnitOfWork, days: Sequence[str], grades: Sequence[str], after: str, most: int
@@ -251,7 +251,7 @@ class Schedules(Protocol):
 
 
 class DueTasks(Protocol):
-    """Which tasks time has something to do with."""
+    """Queries for tasks with a timer that is due, and for owners' waiting tasks."""
 
     async def quiet_over(self, work: UnitOfWork, now: datetime, most: int) -> list[str]: ...
     async def unanswered(self, work: UnitOfWork, now: datetime, most: int) -> list[str]: ...
@@ -264,7 +264,7 @@ class DueTasks(Protocol):
 
 
 class Erasure(Protocol):
-    """What is known of a customer as a person."""
+    """Deletes the personal data of a customer."""
 
     async def forget_names(self, work: UnitOfWork, customer_id: str) -> None: ...
     async def forget(self, work: UnitOfWork, customer_id: str) -> None: ...

@@ -36,20 +36,20 @@ SECRETS_MAX = 11
 """The current secret and at most ten old ones that are being replaced."""
 
 LEASE_MARGIN_S = 2.0
-"""From the end of an attempt to the commit that records it, at worst."""
+"""Longest time from the end of an attempt to the commit that records it."""
 
 
 class EndpointSettings(BaseModel):
-    """Where tasks are sent. Secrets stay in the settings: the database never holds them."""
+    """An endpoint that tasks are sent to. Its secrets are never stored in the database."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     id: str = Field(pattern=ID_PATTERN)
-    """Names it in the log, in the metrics and to operators. Keep it when the URL changes."""
+    """Name of the endpoint in the log, in metrics and for operators. Keep it if the URL changes."""
     url: HttpUrl
     secrets: tuple[SecretStr, ...] = Field(min_length=1, max_length=SECRETS_MAX)
     """`whsec_...` or `whsk_...`; several while one replaces another: each attempt is signed
-    with all."""
+    with all of them."""
     event_types: tuple[str, ...] = ()
     owner_ids: tuple[str, ...] = ()
     payload: Payload = "full"
@@ -58,7 +58,7 @@ class EndpointSettings(BaseModel):
     burst: int = Field(1, ge=1)
 
     def endpoint(self) -> Endpoint:
-        """The endpoint, without its secrets."""
+        """Return the endpoint, without its secrets."""
         return Endpoint(
             id=self.id,
             url=str(self.url),
@@ -81,7 +81,7 @@ class EndpointSettings(BaseModel):
 
 
 class AlertsSettings(HttpSettings):
-    """Everything about alerts that differs between deployments."""
+    """The settings that differ between deployments."""
 
     model_config = SettingsConfigDict(env_prefix="EBBWATCH_ALERTS_")
 
@@ -94,50 +94,52 @@ class AlertsSettings(HttpSettings):
     group: str = "alerts"
 
     clock: Literal["live", "replay"] = "live"
-    """What time it is for the business when an owner closes a task: the wall clock's, or in a
-    replay the newest tick's. Everything else takes business time from the messages."""
+    """Source of business time for owners' actions and timers: the wall clock, or in a replay the
+    newest tick. Everything else takes business time from the messages."""
 
     risk_batch_records_max: int = Field(2_000, ge=1, le=20_000)
-    """Assessments decided in one transaction: well under a second, also when each raises."""
+    """Assessments decided in one transaction: well under a second, even if each raises a task."""
     activity_batch_records_max: int = Field(5_000, ge=1, le=20_000)
-    """Events read in one transaction. Only purchases and profiles of them are written."""
+    """Events read in one transaction. Only some of them are written: purchases, refunds and
+    profiles."""
 
     changes_batch_records_max: int = Field(2_000, ge=1, le=20_000)
-    """Changes of standing read in one transaction."""
+    """Changes of classifications read in one transaction."""
 
     policy_file: FilePath = POLICY_FILE
-    """YAML of the policy to begin with. Once one is stored, the stored one counts."""
+    """YAML of the first policy. Once one is stored, the stored one counts."""
     keep_days: int = Field(180, ge=1, le=3_650)
-    """Business days for which assessments and purchases are kept: how far back a policy can be
-    tried. At least the longest horizon, since outcomes are measured from them."""
+    """Days of business time for which assessments and purchases are kept: how far back a policy can
+    be tried. Set at least the longest horizon, since outcomes are measured from purchases."""
     late_days: float = Field(2.0, ge=0, le=30)
-    """How long after the end of a window late purchases are waited for before it is measured."""
+    """Days to wait for late purchases after the end of a window before it is measured."""
 
     endpoints: Annotated[tuple[EndpointSettings, ...], NoDecode] = ()
     """JSON: `[{"id": "crm", "url": "https://...", "secrets": ["whsec_..."]}]`."""
     secret_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
-    """Keys that seal endpoints' secrets in the database, base64 of 32 random bytes each, by
-    comma: the first seals, all open. Needed once an endpoint is made through the API."""
+    """Keys that encrypt endpoints' secrets in the database, base64 of 32 random bytes each,
+    separated by commas: the first encrypts, all decrypt. Needed once an endpoint is made through
+    the API."""
     delivery_allowed_networks: Annotated[tuple[Network, ...], NoDecode] = ()
-    """Networks that endpoints may be in although they are not of the public internet, by comma:
-    `10.20.0.0/16`. Everything private is refused otherwise."""
+    """Networks outside of the public internet that endpoints may be in, separated by commas:
+    `10.20.0.0/16`. All other private addresses are refused."""
     delivery_https_only: bool = True
-    """Whether every address of an endpoint must be https, those above too. An endpoint with
-    another one, from whatever time, is switched off. False is for a development machine."""
+    """Whether every address of an endpoint must be https, also those of `endpoints`. An existing
+    endpoint with another address is switched off. False is for a development machine."""
     delivery_concurrency_max: int = Field(64, ge=1, le=256)
-    """Requests under way at once to one endpoint in one process, whatever it asks for."""
+    """Most concurrent requests to one endpoint in one process, even if the endpoint allows more."""
     delivery_timeout_s: float = Field(15.0, gt=0, le=60)
-    """For one attempt as a whole; Standard Webhooks advises 15 to 30 s."""
+    """Timeout of one attempt as a whole; Standard Webhooks advises 15 to 30 s."""
     delivery_delays_s: tuple[float, ...] = Field(DELAYS_S, min_length=1, max_length=20)
     """Seconds before each attempt, from the one before it. The number of them is the number
     of attempts."""
     delivery_lease_s: float = Field(60.0, gt=0)
-    """How long a claimed delivery is left to its worker; after a crash it waits this long."""
+    """Duration of a delivery's lease; after a crash of its process, a delivery waits this long."""
     delivery_log_days: int = Field(30, ge=15, le=3_650)
-    """How long attempts and ended deliveries are kept; more than the 14 days within which what
-    failed may be sent again."""
+    """Days for which attempts and ended deliveries are kept; more than the 14 days within which
+    failed deliveries may be sent again."""
     delivery_poll_ms: float = Field(100.0, gt=0)
-    """How often deliveries are looked for that nobody in this process announced."""
+    """Milliseconds between polls for deliveries that were not announced within this process."""
 
     @field_validator("secret_keys", "delivery_allowed_networks", mode="before")
     @classmethod

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # main imports this module
 
 
 def tend(alerts: "Alerts") -> RunTaskTimers:
-    """The loop of the timers: what is due, what customers did, what the calendar says."""
+    """Return the loop of the timers: due tasks, outcomes of warnings, scheduled tasks."""
     return RunTaskTimers(
         engine=alerts.engine,
         customers=alerts.customers,

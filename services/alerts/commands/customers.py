@@ -1,4 +1,4 @@
-"""Operator commands about customers who are no more."""
+"""Operator commands that erase customers or close the tasks of merged ones."""
 
 import argparse
 import sys
@@ -17,7 +17,7 @@ from shared.postgres.engine import unit_of_work
 
 
 def add_commands(commands: Any) -> None:
-    """`customers erase|merged`."""
+    """Add `customers erase|merged`."""
     customers = commands.add_parser("customers", help="customers who are no more")
     actions = customers.add_subparsers(required=True, metavar="ACTION")
     erase = actions.add_parser("erase", help="close the tasks, delete what alerts knows of one")

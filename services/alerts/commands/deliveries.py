@@ -1,4 +1,4 @@
-"""Operator commands about deliveries."""
+"""Operator commands for deliveries."""
 
 import argparse
 import sys
@@ -13,7 +13,7 @@ from shared.runtime.clock import SystemClock
 
 
 def add_commands(commands: Any) -> None:
-    """`deliveries list|resend|recover`."""
+    """Add `deliveries list|resend|recover`."""
     deliveries = commands.add_parser("deliveries", help="messages to endpoints")
     actions = deliveries.add_subparsers(required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="deliveries, newest first; `--status failed`: dead")

@@ -1,4 +1,4 @@
-"""Operator commands about what the tasks do."""
+"""Operator commands for the effect of the tasks."""
 
 import argparse
 from pathlib import Path
@@ -15,7 +15,7 @@ from services.alerts.store.policies import Policies
 
 
 def add_commands(commands: Any) -> None:
-    """`effect show|report`."""
+    """Add `effect show|report`."""
     effect = commands.add_parser("effect", help="whether the tasks keep customers")
     actions = effect.add_subparsers(required=True, metavar="ACTION")
     show = actions.add_parser("show", help="treated against held out, in a few lines")

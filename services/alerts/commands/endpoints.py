@@ -1,4 +1,4 @@
-"""Operator commands about endpoints."""
+"""Operator commands for endpoints."""
 
 import argparse
 import sys
@@ -17,7 +17,7 @@ from shared.runtime.clock import SystemClock
 
 
 def add_commands(commands: Any) -> None:
-    """`endpoints list|create|pause|enable|rotate|delete|reencrypt`."""
+    """Add `endpoints list|create|pause|enable|rotate|delete|reencrypt`."""
     endpoints = commands.add_parser("endpoints", help="where tasks are sent")
     actions = endpoints.add_subparsers(required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="every endpoint, and which are switched off")
@@ -58,7 +58,7 @@ async def _list(_: argparse.Namespace, engine: AsyncEngine) -> int:
 
 
 def state(row: Mapping[str, Any]) -> str:
-    """Whether an endpoint is on, and why not."""
+    """Return whether an endpoint is on, and if not, since when and why."""
     if row["disabled_at"] is not None:
         return f"off since {row['disabled_at']:%F %T}Z: {row['disabled_reason']}"
     if row["paused_at"] is not None:

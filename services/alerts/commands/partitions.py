@@ -1,4 +1,4 @@
-"""Operator commands about the partitions that alerts reads."""
+"""Operator commands for the partitions that alerts reads."""
 
 import argparse
 import sys
@@ -13,7 +13,7 @@ from shared.runtime.arguments import count, serial
 
 
 def add_commands(commands: Any) -> None:
-    """`partitions show|resume`."""
+    """Add `partitions show|resume`."""
     partitions = commands.add_parser("partitions", help="how far each partition was read")
     actions = partitions.add_subparsers(required=True, metavar="ACTION")
     listing = actions.add_parser("show", help="every partition")

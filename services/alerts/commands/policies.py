@@ -1,4 +1,4 @@
-"""Operator commands about the policy and about owners' records."""
+"""Operator commands for the policy and for owners' records."""
 
 import argparse
 import getpass
@@ -25,11 +25,11 @@ from shared.runtime.arguments import count, days
 from shared.runtime.clock import SystemClock
 
 LISTED = 200
-"""Rows that one command prints."""
+"""Most rows that one command prints."""
 
 
 def add_commands(commands: Any) -> None:
-    """`policies show|list|put|try|tune`, `owners list|put`."""
+    """Add `policies show|list|put|try|tune` and `owners list|put`."""
     policies = commands.add_parser("policies", help="who is warned about, and what is asked for")
     actions = policies.add_subparsers(required=True, metavar="ACTION")
     show = actions.add_parser("show", help="the policy in force, as YAML")

@@ -1,4 +1,4 @@
-"""How an operator command runs: with an engine of its own, let go afterwards."""
+"""Runs operator commands, each with an engine of its own, which is disposed of afterwards."""
 
 import argparse
 from collections.abc import Awaitable, Callable
@@ -29,19 +29,19 @@ SPEC = ServiceSpec(
 
 
 def endpoint_admin(engine: AsyncEngine) -> EndpointAdmin:
-    """What makes and changes endpoints, by the settings."""
+    """Return the admin that creates and changes endpoints, by the settings."""
     check_it = partial(check, https_only=AlertsSettings().delivery_https_only)
     return EndpointAdmin(engine, endpoint_secrets(), check_it)
 
 
 def endpoint_secrets() -> EndpointSecrets:
-    """What seals and opens secrets, with the keys of the settings."""
+    """Return the store that encrypts and decrypts secrets, with the keys of the settings."""
     keys = AlertsSettings().secret_keys
     return EndpointSecrets(Encryption([key_of(key.get_secret_value()) for key in keys]))
 
 
 def command(work: Callable[[argparse.Namespace, AsyncEngine], Awaitable[int]]) -> Command:
-    """A command of the command line that does `work`, whose result is the exit status."""
+    """Return a command of the command line that runs `work` and exits with its result."""
 
     async def run_it(args: argparse.Namespace) -> int:
         return await with_engine(SPEC, lambda engine: work(args, engine))
@@ -50,5 +50,5 @@ def command(work: Callable[[argparse.Namespace, AsyncEngine], Awaitable[int]]) -
 
 
 def business_clock() -> BusinessClock:
-    """What time it is for the business, as the service has it."""
+    """Return the clock of business time, as the service uses it."""
     return BusinessClock(SystemClock(), replay=AlertsSettings().clock == "replay")

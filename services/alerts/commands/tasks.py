@@ -1,4 +1,4 @@
-"""Operator commands about retention tasks."""
+"""Operator commands for retention tasks."""
 
 import argparse
 import sys
@@ -19,11 +19,11 @@ from shared.postgres.engine import unit_of_work
 from shared.runtime.arguments import count
 
 EVENTS_MAX = 200
-"""Events shown with a task: the newest."""
+"""Most events shown with a task: the newest."""
 
 
 def add_commands(commands: Any) -> None:
-    """`tasks list|queue|show`."""
+    """Add `tasks list|queue|show`."""
     tasks = commands.add_parser("tasks", help="retention tasks")
     actions = tasks.add_subparsers(required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="tasks, newest first")

@@ -1,4 +1,4 @@
-"""The operator command that finds the level of the budget for a wanted number of warnings."""
+"""Operator command that finds the budget's level for a wanted number of warnings."""
 
 import argparse
 import getpass
@@ -20,11 +20,11 @@ from shared.runtime.arguments import count, days, number
 from shared.runtime.clock import SystemClock
 
 DAYS: int = 91
-"""Of history by default: a quarter, so that one busy month does not set the level."""
+"""Default days of history: a quarter, so that one busy month does not set the level."""
 
 
 def add_tune(actions: Any) -> None:
-    """`policies tune`."""
+    """Add `policies tune`."""
     tune = actions.add_parser("tune", help="the least expected value that leaves so many warnings")
     wanted = tune.add_mutually_exclusive_group(required=True)
     wanted.add_argument(
@@ -84,7 +84,7 @@ async def _tune(args: argparse.Namespace, engine: AsyncEngine) -> int:
 
 
 def _wanted(args: argparse.Namespace, policy: Policy, history: BudgetHistory, owners: int) -> float:
-    """Warnings over the whole history."""
+    """Return the wanted number of warnings over the whole history."""
     if args.warnings_per_100 is not None:
         return history.warnings_for(args.warnings_per_100)
     working = history.days * len(policy.hours.working_days) / 7

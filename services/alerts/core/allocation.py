@@ -1,7 +1,7 @@
-"""How many of the tasks that wait an owner gets today, and how many move to the fallback.
+"""Computes how many waiting tasks an owner gets today, and how many move to the fallback.
 
-What it is for: counts only. Which tasks these are is the queue's order: grade first where the
-policy says so, then expected saved value.
+It only counts. The order of the queue decides which tasks these are: by grade first if the policy
+sets this order, then by expected saved value.
 """
 
 from collections.abc import Mapping
@@ -16,20 +16,20 @@ NO_LIMIT: Final = 1_000_000
 
 
 class Load(Protocol):
-    """An owner's day."""
+    """An owner's task counts of one day."""
 
     @property
     def taken(self) -> int:
-        """Allocated today."""
+        """Tasks allocated today."""
 
     @property
     def waiting(self) -> int:
-        """Waits for capacity."""
+        """Tasks that wait for capacity."""
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Of what waits: the most worthwhile for the owner, the next for the fallback."""
+    """Counts of waiting tasks: the first `own` are the owner's, the next the fallback's."""
 
     own: int
     fallback: int
@@ -39,9 +39,9 @@ class Share:
 def share_out(
     owner: OwnerRecord | None, fallback: OwnerRecord | None, loads: Mapping[str, Load]
 ) -> Share:
-    """The shares of an owner and of the fallback; what is beyond both waits for another day.
+    """Return the shares of an owner and of the fallback; the rest waits for another day.
 
-    An owner without a record or without a limit gets everything that waits.
+    An owner without a record or without a limit gets all waiting tasks.
     """
     if owner is None or owner.capacity_per_day is None:
         return Share(NO_LIMIT, 0)
@@ -61,6 +61,6 @@ def share_out(
 
 
 def day_begin(now: datetime, zone: ZoneInfo) -> datetime:
-    """When the day of `now` began in a time zone, UTC."""
+    """Return when the day of `now` began in a time zone, in UTC."""
     local = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
     return local.astimezone(UTC)

@@ -1,8 +1,8 @@
-"""How many warnings are worth an owner's time: the least expected value that leaves so many.
+"""Finds the budget level: the least expected value that leaves a wanted number of warnings.
 
-What it is for: from the warnings that history would have brought without a budget to the level
-for a number of them, and to the curve of what each level costs and catches. It reads no history
-(`tuning` does) and changes no policy. All customers here have a rhythm of their own.
+Input are the warnings that history would have brought without a budget. Results are the level and
+a curve of what each level costs and catches. It reads no history (`budget_tuning` does) and stores
+no policy. All customers here have a rhythm of their own.
 """
 
 import math
@@ -16,22 +16,22 @@ from msgspec.structs import replace
 from services.alerts.core.policy_document import Budget, BudgetPoint, Policy
 
 MONTH_DAYS: Final = 30.0
-"""Of "warnings per 100 customers and month"."""
+"""Length of the month in "warnings per 100 customers and month"."""
 SHARES: Final = (1.0, 0.8, 0.6, 0.5, 0.4, 0.3, 0.2, 0.15, 0.1, 0.05)
 """Shares of the warnings without a budget for which the curve is shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class CandidateWarning:
-    """One warning that is given without a budget."""
+    """A warning that would be given without a budget."""
 
     customer_id: str
     value: float
     """Expected value of the customer at the warning, reporting currency."""
     at: datetime
     right: bool | None
-    """Whether the customer bought nothing in the rest of the lapse length; None: not known yet,
-    or nothing was foretold."""
+    """Whether the customer bought nothing in the rest of the lapse length; None: that time is not
+    over yet, or there was no rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +47,21 @@ class PastLapse:
 
 @dataclass(frozen=True, slots=True)
 class BudgetHistory:
-    """What the level is found on: customers with a rhythm of their own."""
+    """The data that the level is found on: of customers with a rhythm of their own."""
 
     candidates: Sequence[CandidateWarning]
     lapses: Sequence[PastLapse]
     customers: int
-    """Customers who were not gone for all of the time."""
+    """Customers, without those who were gone the whole time."""
     days: float
 
     def warnings_for(self, per_100: float) -> float:
-        """How many warnings are `per_100` per 100 customers and month."""
+        """Convert `per_100` warnings per 100 customers and month to a number of warnings."""
         return per_100 * self.customers / 100 * self.days / MONTH_DAYS
 
 
 def level(candidates: Iterable[CandidateWarning], most: float) -> float:
-    """The smallest expected value that leaves at most `most` warnings; 0: all of them stay.
+    """Return the smallest expected value that leaves at most `most` warnings; 0: all stay.
 
     >>> from datetime import UTC
     >>> at = datetime(2026, 1, 1, tzinfo=UTC)
@@ -69,7 +69,7 @@ def level(candidates: Iterable[CandidateWarning], most: float) -> float:
     >>> level(three, 3), level(three, 2), level(three, 0.5)
     (0.0, 10.0, 20.000000000000004)
 
-    Where no amount is known, value says nothing of anybody, and nothing is held back by it.
+    Where no amounts are known, all values are 0: they cannot rank customers, so all warnings stay.
     """
     worth = sorted((each.value for each in candidates), reverse=True)
     room = max(math.floor(most), 0)
@@ -88,10 +88,10 @@ def tuned(
     per_owner: float | None,
     at: datetime,
 ) -> Policy:
-    """The policy with the level that leaves `wanted` warnings on a history, and how it was found.
+    """Return the policy with the level that leaves `wanted` warnings, and how it was found.
 
     `at`: business time, UTC. Where history has no more warnings than wanted, the least expected
-    value is None: nothing is held back.
+    value is None: nothing is suppressed.
     """
     least = level(history.candidates, wanted)
     budget = Budget(
@@ -107,7 +107,7 @@ def tuned(
 
 
 def point(history: BudgetHistory, least: float) -> BudgetPoint:
-    """What a least expected value leads to on a history."""
+    """Return the results of a least expected value on a history."""
     warned = [each for each in history.candidates if each.value >= least]
     judged = [each.right for each in warned if each.right is not None]
     all_of_it = sum(each.value for each in history.candidates)
@@ -124,14 +124,14 @@ def point(history: BudgetHistory, least: float) -> BudgetPoint:
 
 
 def curve(history: BudgetHistory) -> list[BudgetPoint]:
-    """The points for fewer and fewer warnings, the most first; each number of them once."""
+    """Return the points of falling numbers of warnings, the most first, each level once."""
     natural = len(history.candidates)
     levels = [level(history.candidates, natural * share) for share in SHARES]
     return [point(history, least) for least in dict.fromkeys(levels)]
 
 
 def _recall(lapses: Sequence[PastLapse], warned: Iterable[CandidateWarning]) -> float | None:
-    """The share of the lapses within which there was a warning before they were complete."""
+    """Return the share of the lapses with a warning before they were complete."""
     if not lapses:
         return None
     times: dict[str, list[datetime]] = {}

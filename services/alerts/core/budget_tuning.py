@@ -1,8 +1,8 @@
-"""Walks assessments as they came, and finds the warnings among which a budget chooses.
+"""Replays stored assessments to find the warnings that a budget chooses among.
 
-What it is for: the same `decide` as live, without a budget, one customer after another. It holds
-nobody out and raises nothing. Customers, warnings and lapses count where the customer has a rhythm
-of their own, as on the backtest's page; newcomers are limited by the level, but not counted.
+It calls the same `decide` as live, without a budget and without a holdout, one customer after
+another, and raises no task. Only customers with a rhythm of their own count, with their warnings
+and lapses, as on the backtest's page; newcomers are limited by the level, but not counted.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,17 +23,17 @@ from shared.contracts.risk import RiskAssessed
 
 @dataclass(slots=True)
 class TuningResult:
-    """What was found so far, customer by customer."""
+    """The candidates, lapses and counts found so far."""
 
     candidates: list[CandidateWarning] = field(default_factory=list)
     lapses: list[PastLapse] = field(default_factory=list)
     customers: int = 0
-    """With a rhythm of their own, and not gone for all of the time."""
+    """Customers with a rhythm of their own who were not gone the whole time."""
     owners: set[str] = field(default_factory=set)
-    """Who owns one of these customers."""
+    """Ids of the owners of all customers read."""
 
     def history(self, days: float) -> BudgetHistory:
-        """All of it, over so many days."""
+        """Return the result as a history of `days` days."""
         return BudgetHistory(self.candidates, self.lapses, self.customers, days)
 
 
@@ -45,7 +45,7 @@ def find(
     profiles: Mapping[str, Profile],
     end: datetime,
 ) -> None:
-    """Add the warnings and lapses of these customers; `end`: of what is known."""
+    """Add the warnings and lapses of these customers; the data end at `end`."""
     free = replace(policy, budget=Budget(), holdout=Holdout())
     for customer, messages in histories.items():
         profile = profiles.get(customer, Profile())
@@ -83,13 +83,13 @@ def _own_rhythm(message: RiskAssessed) -> bool:
 
 
 def _within_budget(step: Raised | Joined) -> bool:
-    """Whether numbers alone suggest the warning, so that a budget may hold it back."""
+    """Return whether all causes are statistical, so that a budget may suppress the warning."""
     causes = step.causes if isinstance(step, Joined) else step.task.causes
     return all(statistical(cause) for cause in causes)
 
 
 def _lapses(messages: Sequence[RiskAssessed]) -> list[PastLapse]:
-    """The silences that became complete while we looked: those that were seen before, too."""
+    """Return the silences that became lapses within the history: seen before and after."""
     seen: set[datetime] = set()
     made: dict[datetime, PastLapse] = {}
     for message in messages:

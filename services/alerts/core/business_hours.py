@@ -1,7 +1,7 @@
-"""When owners work: by when they should have acted, and when they may be disturbed.
+"""Working time of owners: due dates, response targets and quiet hours.
 
-What it is for: dates in the owner's time zone. Working days and holidays are the policy's; a
-duration in days means the same time of day by the clock on the wall.
+Dates are computed in the owner's time zone. Working days and holidays come from the policy. A
+duration in days ends at the same local time of day.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from services.alerts.core.policy_document import WEEKDAYS, Hours
 UTC_ZONE = ZoneInfo("UTC")
 USUAL = Hours()
 DAYS_OFF_MAX = 400
-"""Days off in a row after which the search for a working day ends: there is none."""
+"""Days in a row after which the search for a working day gives up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +24,15 @@ class WorkingCalendar:
     zone: ZoneInfo = UTC_ZONE
 
     def works_on(self, day: date) -> bool:
-        """Whether somebody works on a day."""
+        """Return whether `day` is a working day."""
         return WEEKDAYS[day.weekday()] in self.hours.working_days and (
             day not in self.hours.holidays
         )
 
     def due_at(self, opened_at: datetime, working_days: int) -> datetime:
-        """`opened_at` moved on by `working_days`: one after a Friday, or after a Sunday, is
-        Monday. UTC.
+        """Return `opened_at` moved on by `working_days`, in UTC.
+
+        One working day after a Friday, or after a Sunday, is Monday.
 
         >>> WorkingCalendar().due_at(datetime(2017, 10, 6, 9, tzinfo=UTC), 1)  # a Friday
         datetime.datetime(2017, 10, 9, 9, 0, tzinfo=datetime.timezone.utc)
@@ -42,7 +43,9 @@ class WorkingCalendar:
         return at.astimezone(UTC)
 
     def may_disturb_at(self, at: datetime) -> datetime:
-        """The first moment from `at` on that is not quiet, UTC; `at` where nothing ever is.
+        """Return the first moment from `at` on that is not quiet, in UTC.
+
+        It is `at` where the policy has no quiet hours, or no working day is found.
 
         >>> night = Hours(quiet_from="20:00", quiet_until="08:00")
         >>> WorkingCalendar(night).may_disturb_at(datetime(2017, 10, 6, 21, tzinfo=UTC))  # a Friday
@@ -67,7 +70,10 @@ class WorkingCalendar:
         return at
 
     def respond_by(self, opened_at: datetime, hours: float) -> datetime:
-        """`hours` after the owner could know of it, or when the owner works again. UTC."""
+        """Return the response target in UTC, moved out of quiet time.
+
+        It is `hours` after the first moment when the owner may be disturbed.
+        """
         begin = self.may_disturb_at(opened_at)
         return self.may_disturb_at(begin + timedelta(hours=hours))
 
@@ -86,7 +92,7 @@ def _quiet_time(hours: Hours) -> tuple[time, time] | None:
 
 
 def _within(now: time, begin: time, end: time) -> bool:
-    """Whether `now` is from `begin` until `end`, over midnight where `end` is earlier."""
+    """Return whether `begin` <= `now` < `end`, over midnight where `end` is earlier."""
     return begin <= now < end if begin <= end else now >= begin or now < end
 
 

@@ -1,7 +1,7 @@
-"""Whether a condition of the policy holds for an assessment.
+"""Evaluates the conditions of the policy on an assessment.
 
-The meaning of `policy_document.Condition`, `SignPolicy` and `WinBack`, and which rule decides.
-Where something is not known of a customer, a condition that asks for it does not hold.
+It defines the meaning of `policy_document.Condition`, `SignPolicy` and `WinBack`, and which rule
+decides. A condition on something that is not known of the customer does not hold.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ Ruling = Literal["raise", "ignore"]
 
 
 def ruling(message: RiskAssessed, before: float | None, policy: Policy) -> Ruling | None:
-    """What the first rule that holds says; None where none does.
+    """Return the ruling of the first rule that holds; None where none does.
 
     `before` is the probability of the assessment before, None for the first.
     """
@@ -24,7 +24,7 @@ def ruling(message: RiskAssessed, before: float | None, policy: Policy) -> Rulin
 
 
 def passes(sign: Sign, message: RiskAssessed, policy: Policy) -> bool:
-    """Whether the policy has a sign raise a task, its budget aside."""
+    """Return whether the policy lets a sign raise a task, apart from the budget."""
     wanted, standing = policy.sign(sign.code), message.standing or UNKNOWN
     return (
         wanted.enabled
@@ -37,7 +37,7 @@ def passes(sign: Sign, message: RiskAssessed, policy: Policy) -> bool:
 
 
 def _long_enough(message: RiskAssessed, wanted: SignPolicy) -> bool:
-    """Whether the silence has reached its least share, or leaves few enough days."""
+    """Return whether the silence has reached its least share, or leaves few enough days."""
     lapse, silent, days_left = message.lapse, message.days_silent, wanted.days_left_max
     few = (
         days_left is not None
@@ -49,9 +49,10 @@ def _long_enough(message: RiskAssessed, wanted: SignPolicy) -> bool:
 
 
 def affordable(cause: str, message: RiskAssessed, policy: Policy) -> bool:
-    """Whether the budget of warnings leaves room for a cause.
+    """Return whether the budget of warnings leaves room for a cause.
 
-    By the expected value: the value at risk grows with the silence, and would delay warnings.
+    It compares the expected value: the value at risk grows with the silence and would delay
+    warnings.
     """
     return not statistical(cause) or _within(
         message.expected_value, policy.budget.expected_value_min, None
@@ -59,7 +60,7 @@ def affordable(cause: str, message: RiskAssessed, policy: Policy) -> bool:
 
 
 def worth_winning_back(message: RiskAssessed, policy: Policy) -> bool:
-    """Whether a customer who is gone is one to win back now, the budget aside."""
+    """Return whether a customer who is gone is to be won back now, apart from the budget."""
     wanted, lapse, silent = policy.win_back, message.lapse, message.days_silent
     if wanted is None or lapse is None or silent is None:
         return False
@@ -73,14 +74,14 @@ def worth_winning_back(message: RiskAssessed, policy: Policy) -> bool:
 
 
 def lapse_share(message: RiskAssessed) -> float | None:
-    """The present silence as a share of the lapse length; None where none is measured."""
+    """Return the present silence as a share of the lapse length; None where either is unknown."""
     if message.lapse is None or message.days_silent is None:
         return None
     return message.days_silent / message.lapse.days
 
 
 def holds(when: Condition, message: RiskAssessed, before: float | None) -> bool:
-    """Whether all that the condition asks is so."""
+    """Return whether all parts of the condition hold."""
     standing = message.standing or UNKNOWN
     return (
         one_of(message.band, when.bands)
@@ -96,12 +97,12 @@ def holds(when: Condition, message: RiskAssessed, before: float | None) -> bool:
 
 
 def one_of(value: str | None, wanted: Sequence[str]) -> bool:
-    """Whether a value is among those wanted; an empty list wants nothing in particular."""
+    """Return whether `value` is in `wanted`; an empty list accepts every value."""
     return not wanted or value in wanted
 
 
 def meets(values: Sequence[str], wanted: Sequence[str]) -> bool:
-    """Whether one of the values is among those wanted; an empty list wants nothing."""
+    """Return whether one of `values` is in `wanted`; an empty list accepts all values."""
     return not wanted or not set(values).isdisjoint(wanted)
 
 

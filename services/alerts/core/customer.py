@@ -1,7 +1,7 @@
-"""What is remembered of a customer between messages, and the steps that decisions consist of.
+"""The customer state that alerts keeps between messages, and the steps of a decision.
 
-What it is for: the values of `policy`, and the small laws of what is remembered. It decides
-nothing about tasks.
+It holds the values that `policy` works on and the rules by which the warned causes change. It
+decides nothing about tasks.
 """
 
 from collections.abc import Iterable
@@ -18,14 +18,14 @@ from shared.contracts.risk import Band, Grade
 from shared.contracts.treatment import LeavingCause
 
 NO_REVISION: Final = -1
-"""Revision of a customer of whom no assessment has been seen."""
+"""Revision of a customer before the first assessment."""
 
 CloseReason = Literal[
     "came_back", "resolved", "left_segment", "do_not_contact", "verdict", "dismissed", "expired",
     "merged", "erased",
 ]  # fmt: skip
-"""`resolved`: none of the signs that it warned of holds any more; `left_segment`: the customer is
-no longer in the segment that the task is about."""
+"""`resolved`: none of the signs that the task warned of holds any more; `left_segment`: the
+customer is no longer in the segment that the task is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,64 +34,65 @@ class OpenTask:
 
     id: str
     cause: str
-    """The first; it names the task."""
+    """The first cause; it names the task."""
     opened_at: datetime
     by_risk: bool = True
-    """False: by the calendar or a segment. It ends by no purchase and is in nobody's way."""
+    """False: raised by the calendar or a segment. No purchase ends it, and it does not count
+    towards the limits of tasks."""
     causes: tuple[str, ...] = ()
-    """All that it warns of; of a task by risk at least one."""
+    """All causes that it warns of; a task by risk has at least one."""
 
     @property
     def ends_by_purchase(self) -> bool:
-        """Whether all that it warns of is over once the customer buys."""
+        """Whether a purchase ends all causes of the task."""
         return self.by_risk and all(ended_by_purchase(cause) for cause in self.causes)
 
 
 class WarnedCause(msgspec.Struct, frozen=True, gc=False):
-    """What is remembered of a cause that was raised, joined a task, or was held out."""
+    """A cause that was raised, joined a task, or was held out."""
 
     cause: str
     at: datetime
-    """Since when its cooldown counts: when it was raised, or the owner's verdict after that."""
+    """Begin of its cooldown: when it was raised, or the owner's verdict after that."""
     armed: bool = False
-    """Whether its sign has been away since, so that it may be raised again."""
+    """Whether its sign has been absent since, so that it may be raised again."""
 
 
 class CustomerState(msgspec.Struct, frozen=True, gc=False):
-    """What is remembered of a customer between messages. Each message makes a changed copy."""
+    """The state of a customer between messages. Each message makes a changed copy."""
 
     customer_id: str
     revision: int = NO_REVISION
-    """Of the newest assessment seen; so are the next five."""
+    """This and the next five fields are those of the newest assessment read."""
     band: Band | None = None
     probability: float | None = None
     value_at_risk: float | None = None
     currency: str | None = None
     horizon_days: int | None = None
     grade: Grade | None = None
-    """The newest that is known, from an assessment or a change of the grade."""
+    """The newest known grade, from an assessment or a change of the grade."""
     warned: tuple[WarnedCause, ...] = ()
-    """By cause, in the order of their names."""
+    """One per cause, sorted by the name of the cause."""
     ramp_until: datetime | None = None
-    """At risk since before we looked: no task before this time."""
+    """No task before this time: the customer was at risk already at the first assessment."""
     recent: tuple[datetime, ...] = ()
     """When tasks were raised, or held out, within the policy's period."""
     episode: int = 0
-    """How many tasks were raised, or held out, so far."""
+    """Number of tasks raised, or held out, so far."""
     purchased_at: datetime | None = None
     """Newest live purchase, from either topic."""
     leaving_cause: LeavingCause | None = None
-    """Why the customer leaves, from the newest verdict that says so."""
+    """Why the customer leaves, from the newest verdict with such a cause."""
     leaving_at: datetime | None = None
     """When that verdict was given."""
     graded_at: datetime | None = None
-    """When the newest change of the grade happened: older assessments know an earlier one."""
+    """Time of the newest change of the grade: older assessments contain an earlier grade."""
     do_not_contact_at: datetime | None = None
-    """When a profile said that the customer must not be contacted; None: nobody says so."""
+    """Time of the profile by which the customer must not be contacted; None: no such profile."""
     open: tuple[OpenTask, ...] = ()
 
     def of(self, cause: str) -> WarnedCause | None:
-        """What is remembered of a cause."""
+        """Return the warned cause of this name; None where it was never raised."""
         return next((each for each in self.warned if each.cause == cause), None)
 
     @property
@@ -101,7 +102,7 @@ class CustomerState(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def warned_of_silence(self) -> bool:
-        """Whether the present silence had its task already, of whichever cause."""
+        """Whether the present silence was warned of already, by any cause about silence."""
         return any(about_silence(each.cause) and not each.armed for each in self.warned)
 
 
@@ -112,24 +113,24 @@ class Raised:
     task: OpenTask
     episode: int
     leaving: LeavingCause | None = None
-    """Why the customer has left, as far as it is known; of win-back tasks."""
+    """Why the customer has left, as far as it is known; only of win-back tasks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """Further causes of an open task."""
+    """Further causes that join an open task."""
 
     customer_id: str
     task: OpenTask
-    """As it is then."""
+    """The task after the causes have joined."""
     causes: tuple[str, ...]
-    """Those that are raised by this, the most urgent first."""
+    """The causes that join, the most urgent first."""
     at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class HeldOutTask:
-    """A task that would have been raised, had the customer not been left alone on purpose."""
+    """A task that is not raised because the customer is held out."""
 
     task: OpenTask
     episode: int
@@ -151,7 +152,7 @@ Step = Raised | Joined | HeldOutTask | Closed
 def remembered(
     warned: tuple[WarnedCause, ...], causes: Iterable[str], at: datetime
 ) -> tuple[WarnedCause, ...]:
-    """What is remembered once these causes were raised at `at`."""
+    """Return the warned causes once `causes` were raised at `at`."""
     made = {each.cause: each for each in warned} | {
         cause: WarnedCause(cause, at) for cause in causes
     }
@@ -161,10 +162,10 @@ def remembered(
 def rearmed(
     warned: tuple[WarnedCause, ...], holding: AbstractSet[str], bought: datetime | None
 ) -> tuple[WarnedCause, ...]:
-    """What is remembered after an assessment: causes that do not hold are armed again.
+    """Return the warned causes after an assessment: causes that do not hold are armed again.
 
-    After a purchase later than the warning, what was about silence is forgotten: a customer who
-    came back and stops again is warned about again, whatever the cooldown.
+    A purchase later than the warning removes causes about silence: a customer who came back and
+    stops again is warned about again, whatever the cooldown.
     """
     kept = [
         each
@@ -178,8 +179,10 @@ def rearmed(
 
 
 def regraded(state: CustomerState, grade: Grade | None, at: datetime) -> CustomerState:
-    """The customer once the grade has changed at `at`; None: the data support none any more, and
-    what was known stays."""
+    """Return the customer after a change of the grade at `at`.
+
+    `grade` None: the data support no grade any more, and the known grade stays.
+    """
     if grade is None or (state.graded_at is not None and at < state.graded_at):
         return state
     return replace(state, grade=grade, graded_at=at)
@@ -188,9 +191,9 @@ def regraded(state: CustomerState, grade: Grade | None, at: datetime) -> Custome
 def answered(
     state: CustomerState, causes: Iterable[str], at: datetime, leaving: LeavingCause | None
 ) -> CustomerState:
-    """The customer once an owner has given a verdict at `at` on a task of these causes.
+    """Return the customer after an owner's verdict at `at` on a task of these causes.
 
-    Their cooldown counts from the verdict. `leaving`: why the customer leaves, if that was said.
+    Their cooldown counts from the verdict. `leaving`: why the customer leaves, if it is known.
     """
     made = {each.cause: each for each in state.warned}
     for cause in causes:

@@ -1,8 +1,8 @@
-"""A policy tried on history: which tasks it would have raised, for whom, and how often rightly.
+"""Tries a policy on history: the tasks it would have raised, and how many would be right.
 
-What it is for: the same `decide` as live, over assessments as they came, one customer after
-another. It raises nothing. Purchases that followed a real task count like any other, so the
-precision of a policy that has been in force looks lower than it would have been without tasks.
+It calls the same `decide` as live on stored assessments, one customer after another, and raises no
+task. Purchases that followed a real task count like any other, so the precision of a policy that
+has been in force looks lower than it would have been without tasks.
 """
 
 from collections import Counter
@@ -25,7 +25,7 @@ CUSTOMERS_SHOWN: int = 50
 
 @dataclass(slots=True)
 class DryRunResult:
-    """What a policy would have done. Counters are by name."""
+    """What a policy would have done."""
 
     customers: int = 0
     assessments: int = 0
@@ -42,11 +42,11 @@ class DryRunResult:
     by_playbook: Counter[str] = field(default_factory=Counter)
     by_queue: Counter[str] = field(default_factory=Counter)
     judged: int = 0
-    """Tasks of customers whose lapse length is over, so that they can be judged."""
+    """Tasks that can be judged: the rest of the customer's lapse length is over."""
     right: int = 0
-    """Of those, customers who bought nothing in the rest of it."""
+    """Judged tasks of customers who bought nothing in that rest."""
     most_at_risk: list[tuple[float, str, datetime, str]] = field(default_factory=list)
-    """(value at risk, customer, when, cause), most valuable first."""
+    """(value at risk, customer, assessed at, cause), most valuable first."""
 
     @property
     def precision(self) -> float | None:
@@ -55,7 +55,7 @@ class DryRunResult:
 
     @property
     def precision_interval(self) -> Interval:
-        """Wilson, 95 %."""
+        """Interval of the precision (Wilson, 95 %)."""
         return wilson(self.right, self.judged)
 
 
@@ -67,7 +67,7 @@ def try_customers(
     profiles: Mapping[str, Profile],
     end: datetime,
 ) -> None:
-    """Add what the policy would have done about these customers; `end`: of what is known."""
+    """Add what the policy would have done about these customers; the data end at `end`."""
     for customer, history in histories.items():
         tried.customers += 1
         profile = profiles.get(customer, Profile())
@@ -93,7 +93,7 @@ def try_customers(
 def decisions(
     policy: Policy, state: CustomerState, history: Iterable[RiskAssessed]
 ) -> Iterator[tuple[RiskAssessed, Decision]]:
-    """What the policy decides on each assessment of one customer, in order; tasks expire."""
+    """Yield the decision on each assessment of one customer, in order; tasks expire."""
     for message in history:
         decision = decide(state, message, policy)
         yield message, decision
@@ -119,8 +119,11 @@ def _count(
 
 
 def judged(message: RiskAssessed, bought: Sequence[datetime], end: datetime) -> bool | None:
-    """Whether a warning on this assessment was right: nothing was bought in the rest of the
-    lapse length. None: that is not over at `end`, or the silence is complete already."""
+    """Return whether a warning on this assessment was right.
+
+    It was if the customer bought nothing in the rest of the lapse length. None: no lapse or silence
+    is known, the rest is not over at `end`, or the lapse was complete already.
+    """
     if message.lapse is None or message.days_silent is None:
         return None
     rest = message.lapse.days - message.days_silent
@@ -131,7 +134,7 @@ def judged(message: RiskAssessed, bought: Sequence[datetime], end: datetime) -> 
 
 
 def expired(state: CustomerState, now: datetime, days: int) -> CustomerState:
-    """The customer without the tasks that have been open for so many days."""
+    """Return the customer without the tasks that have been open for `days` days."""
     since = now - timedelta(days=days)
     kept = tuple(task for task in state.open if task.opened_at > since)
     return state if len(kept) == len(state.open) else replace(state, open=kept)

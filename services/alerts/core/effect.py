@@ -1,9 +1,9 @@
-"""What the tasks do: customers who were treated against customers who were left alone.
+"""Computes the effect of the tasks: treated customers against held-out customers.
 
-What it is for: the comparison and its reading. A subject is a customer's first warning under a
-policy: later warnings come after a treatment and would compare those whom it did not keep. Only
-warnings are compared that the draw could have held out. It claims an effect only where the
-interval that may be looked at at any time leaves zero out, and says so when data do not suffice.
+A subject is a customer's first warning under a policy: later warnings come after a treatment and
+would compare only the customers that it did not keep. Only warnings that the draw could have held
+out are compared. An effect is claimed only where the interval that is valid at any time excludes
+zero; too few data give the claim `not_enough_data`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,21 +24,21 @@ from services.alerts.core.intervals import (
 )
 
 ENOUGH: Final = 50
-"""Measured subjects in each arm below which nothing is claimed: with fewer, one customer moves
-a share by more than two points."""
+"""Measured subjects that each arm needs for a claim: with fewer, one customer moves a share by more
+than two points."""
 GROUPS_MAX: Final = 100
-"""Groups of one dimension that are compared, those with most subjects."""
+"""Most groups of one dimension that are compared: those with most subjects."""
 DIMENSIONS: Final = ("playbook", "cause", "grade", "owner", "segment", "period")
 Dimension = Literal["playbook", "cause", "grade", "owner", "segment", "period"]
 PRIOR: Final = 200.0
-"""How many subjects an assumed save rate weighs: as many as make a share of 0.1 known to
-about four points."""
+"""Weight of an assumed save rate, in subjects: with so many, a share of 0.1 is known to about four
+points."""
 Claim = Literal["helps", "harms", "no_effect_seen", "not_enough_data"]
 
 
 @dataclass(frozen=True, slots=True)
 class MeasuredSubject:
-    """A warned customer whose window has ended, with what was measured."""
+    """A warned customer with a complete window, and what was measured in it."""
 
     treated: bool
     returned: bool
@@ -64,26 +64,26 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """Treated against held out. Differences are treated less held out."""
+    """Treated against held out. Differences are treated minus held out."""
 
     treated: Arm
     held_out: Arm
     uplift: float | None
-    """Of the share that bought again within the horizon."""
+    """Difference of the shares that bought again within the horizon."""
     interval: Interval
-    """Newcombe, for one look planned beforehand."""
+    """Of the uplift (Newcombe); valid for one evaluation that was planned beforehand."""
     anytime: Interval
-    """For looking as often as one likes; the claim rests on it."""
+    """Of the uplift; valid however often it is evaluated. The claim rests on it."""
     revenue_uplift: float | None
-    """Per treated customer."""
+    """Difference of the mean revenue per customer."""
     revenue_interval: Interval
     saved: float | None
-    """Customers kept: uplift x treated."""
+    """Customers kept: uplift x number of treated customers."""
     claim: Claim
 
 
 def compare(subjects: Sequence[MeasuredSubject], pick: Pick) -> Effect:
-    """The effect among these subjects; `pick` draws for the bootstrap."""
+    """Return the effect among these subjects; `pick` draws for the bootstrap."""
     sides = [[s for s in subjects if s.treated], [s for s in subjects if not s.treated]]
     treated, held_out = (_arm(side) for side in sides)
     counts = (treated.returned, treated.n, held_out.returned, held_out.n)
@@ -108,7 +108,7 @@ def compare(subjects: Sequence[MeasuredSubject], pick: Pick) -> Effect:
 
 
 def by(dimension: Dimension, subjects: Sequence[MeasuredSubject], pick: Pick) -> dict[str, Effect]:
-    """The effect in each group; a customer of several segments counts in each of them."""
+    """Return the effect in each group; a customer of several segments counts in each of them."""
     groups: dict[str, list[MeasuredSubject]] = {}
     for subject in subjects:
         for name in _NAMES[dimension](subject):
@@ -119,10 +119,10 @@ def by(dimension: Dimension, subjects: Sequence[MeasuredSubject], pick: Pick) ->
 
 
 def save_rate(assumed: float, effect: Effect) -> float:
-    """What a playbook saves: what was assumed, moved towards what was measured.
+    """Return the save rate of a playbook: the assumed rate, moved towards the measured one.
 
-    Weighted by the subjects of a balanced comparison as informative as this one (twice the
-    harmonic mean); a harm counts as saving nobody.
+    The measured rate is weighted by the subjects of a balanced comparison as informative as this
+    one (twice the harmonic mean); a harm counts as a save rate of 0.
     """
     if effect.uplift is None or effect.claim == "not_enough_data":
         return assumed
@@ -134,7 +134,7 @@ def save_rate(assumed: float, effect: Effect) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What was known at a time."""
+    """The uplift and its interval as known at a time."""
 
     at: datetime
     uplift: float
@@ -142,7 +142,7 @@ class Point:
 
 
 def growth(subjects: Sequence[MeasuredSubject]) -> list[Point]:
-    """The difference as it stood at the end of each month, over all subjects until then."""
+    """Return the difference at the end of each month, over all subjects until then."""
     months = sorted({(s.at.year, s.at.month) for s in subjects})
     found = []
     for month in months:

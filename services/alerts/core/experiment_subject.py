@@ -1,7 +1,7 @@
-"""One subject of the comparison: a customer who was warned about, treated or left alone.
+"""One subject of the comparison: a customer who was warned about, treated or held out.
 
-What it is for: what is known at the time of the draw, and what the customer did within the
-horizon. Both arms are measured alike, from purchases; nobody types an outcome.
+It holds what is known at the time of the draw, and what the customer did within the horizon. Both
+arms are measured alike, from purchases; no outcome is entered by hand.
 """
 
 from datetime import datetime, timedelta
@@ -24,9 +24,9 @@ class ExperimentSubject(msgspec.Struct, kw_only=True, frozen=True):
 
     customer_id: str
     id: str
-    """Of the task, or the one that it would have had."""
+    """Id of the task, or the id that it would have had."""
     policy: str
-    """Its name: the holdout is drawn per policy."""
+    """Name of the policy: the holdout is drawn per policy."""
     policy_version: int
     arm: Arm
     eligible: bool
@@ -40,22 +40,22 @@ class ExperimentSubject(msgspec.Struct, kw_only=True, frozen=True):
     grade: str | None
     segments: list[str]
     revision: int
-    """Of the assessment that warned."""
+    """Revision of the assessment that led to the warning."""
     probability: float
     value_at_risk: float
     returned_at: datetime | None = None
     """First purchase within the window."""
     purchases: int | None = None
     revenue: float | None = None
-    """Purchases less refunds within the window."""
+    """Purchases minus refunds within the window."""
     measured_at: datetime | None = None
-    """When the window had ended and was measured; None: not yet."""
+    """When the complete window was measured; None: not yet."""
 
 
 def new_trial(
     step: Raised | HeldOutTask, message: RiskAssessed, profile: Profile, ground: Ground
 ) -> ExperimentSubject:
-    """The subject that an assessment makes, before anything is measured."""
+    """Return the subject of a raised or held-out task, before anything is measured."""
     standing = message.standing
     return ExperimentSubject(
         customer_id=message.customer_id,
@@ -65,7 +65,7 @@ def new_trial(
         arm="treated" if isinstance(step, Raised) else "held_out",
         eligible=eligible(message, ground.policy),
         at=message.assessed_at,
-        # The horizon and not the rest of the lapse length: training leaves out or weighs the
+        # The horizon and not the rest of the lapse length: training excludes or weights the
         # label of the same window, and both arms of a comparison need one length.
         until=message.assessed_at + timedelta(days=message.horizon_days),
         cause=step.task.cause,

@@ -1,7 +1,7 @@
-"""Who is left alone on purpose, so that there is something to compare the treated with.
+"""Decides which customers are held out, as the comparison for the treated ones.
 
-What it is for: a draw that is stable per policy and customer: the same customer is held out by
-every version of a policy, on every replay and in every replica, without a table.
+The draw is stable per policy and customer: the same customer is held out by every version of a
+policy, on every replay and in every replica, without a table.
 """
 
 from typing import Final
@@ -14,19 +14,19 @@ BITS: Final = 2**64
 
 
 def held_out(message: RiskAssessed, policy: Policy) -> bool:
-    """Whether this customer gets no task, by the policy's share; spared grades never."""
+    """Return whether this customer is held out, by the policy's share; spared grades never are."""
     share = policy.holdout.share
     return eligible(message, policy) and drawn(policy.name, message.customer_id, share)
 
 
 def eligible(message: RiskAssessed, policy: Policy) -> bool:
-    """Whether the draw could hold this customer out: others are not comparable."""
+    """Return whether the draw could hold this customer out: others are not comparable."""
     grade = None if message.standing is None else message.standing.grade
     return policy.holdout.share > 0 and grade not in policy.holdout.spare_grades
 
 
 def drawn(policy: str, customer_id: str, share: float) -> bool:
-    """The draw by itself. Raising the share keeps those who were drawn before.
+    """Return whether a customer is drawn. A larger share keeps the customers drawn before.
 
     >>> sum(drawn("p", str(n), 0.1) for n in range(10_000))
     1050

@@ -1,11 +1,11 @@
-"""Ids that are the same on every replay, and stable draws."""
+"""Computes ids that are the same on every replay, and stable draws."""
 
 import base64
 import hashlib
 
 
 def task_id(customer_id: str, cause: str, episode: int) -> str:
-    """The same for the same customer, cause and episode, on every replay.
+    """Return the id of a task: the same for the same customer, cause and episode.
 
     >>> task_id("c-1", "complaint_open", 1)
     'rt_z7d2lgmqe6dj2gzxcwhgnbm2de'
@@ -14,7 +14,7 @@ def task_id(customer_id: str, cause: str, episode: int) -> str:
 
 
 def stable_id(*parts: str) -> str:
-    """26 lower-case letters and digits that stand for `parts` (128 bits of BLAKE2b)."""
+    """Return 26 lower-case letters and digits that identify `parts` (128 bits of BLAKE2b)."""
     digest = hashlib.blake2b(digest_size=16, person=b"ebbwatch")
     for part in parts:
         encoded = part.encode()
@@ -23,7 +23,10 @@ def stable_id(*parts: str) -> str:
 
 
 def draw(purpose: bytes, *parts: str) -> int:
-    """64 evenly spread bits that depend on the parts alone; `purpose` has at most 16 bytes."""
+    """Return 64 evenly spread bits from the purpose and the parts alone.
+
+    `purpose` has at most 16 bytes.
+    """
     digest = hashlib.blake2b(digest_size=8, person=purpose)
     for part in parts:
         encoded = part.encode()

@@ -1,7 +1,4 @@
-"""Intervals for shares, for their difference, and for money: pure arithmetic.
-
-What it is for: the honest width of what was measured. Everything is two-sided at 95 %.
-"""
+"""Computes intervals for shares, for their difference, and for money. All are two-sided, 95 %."""
 
 from collections.abc import Callable
 from math import log, sqrt
@@ -18,10 +15,10 @@ ALPHA: Final = 0.05
 Z: Final = 1.959963984540054
 """The normal distribution's 97.5 % quantile."""
 TARGET: Final = 1_000
-"""Subjects at which the sequential interval is narrowest for its kind."""
+"""Number of subjects for which the sequential interval is tuned to be narrowest."""
 RESAMPLES: Final = 2_000
 RESAMPLED_MAX: Final = 5_000
-"""Subjects of an arm up to which money is resampled; above it the mean is normal enough."""
+"""Most subjects of an arm for resampling money; above it the mean is normal enough."""
 
 
 class Interval(NamedTuple):
@@ -31,12 +28,12 @@ class Interval(NamedTuple):
     high: float
 
     def without(self, value: float) -> bool:
-        """Whether a value is outside."""
+        """Return whether `value` is outside of the interval."""
         return not self.low <= value <= self.high
 
 
 def wilson(hits: int, n: int) -> Interval:
-    """Of a share (Wilson 1927); (0, 1) for nobody.
+    """Return the interval of a share (Wilson 1927); (0, 1) where `n` is 0.
 
     >>> [round(x, 3) for x in wilson(8, 10)]
     [0.49, 0.943]
@@ -50,7 +47,9 @@ def wilson(hits: int, n: int) -> Interval:
 
 
 def newcombe(hits: int, n: int, other_hits: int, other_n: int) -> Interval:
-    """Of the difference of two independent shares (Newcombe 1998, method 10).
+    """Return the interval of the difference of two shares (Newcombe 1998, method 10).
+
+    The shares are independent; (-1, 1) where an arm is empty.
 
     >>> [round(x, 4) for x in newcombe(56, 70, 48, 80)]
     [0.0524, 0.3339]
@@ -66,13 +65,13 @@ def newcombe(hits: int, n: int, other_hits: int, other_n: int) -> Interval:
 
 
 def anytime(hits: int, n: int, other_hits: int, other_n: int) -> Interval:
-    """Of the difference of two shares, valid however often and whenever somebody looks.
+    """Return an interval of the difference of two shares, valid however often it is evaluated.
 
     An asymptotic confidence sequence for the average treatment effect (Waudby-Smith, Arbour,
     Sinha, Kennedy and Ramdas 2021, theorem 2.2) with the variance of the influence function,
-    s1^2 / share1 + s0^2 / share0. Shares are drawn in by one hit and one miss for the variance,
-    so that a share of 0 or 1 does not look certain. It is wider than `newcombe`: that is the
-    price of looking.
+    s1^2 / share1 + s0^2 / share0. For the variance, one hit and one miss are added to each arm, so
+    that a share of 0 or 1 does not look certain. It is wider than `newcombe`: that is the price
+    of repeated evaluation.
     """
     if not n or not other_n:
         return Interval(-1.0, 1.0)
@@ -86,9 +85,11 @@ def anytime(hits: int, n: int, other_hits: int, other_n: int) -> Interval:
 
 
 def mean_difference(a: Floats, b: Floats, pick: Pick) -> Interval:
-    """Of the difference of two means of money: percentile bootstrap (Efron 1979), each arm
-    resampled by itself; normal where an arm has more than `RESAMPLED_MAX`. (nan, nan) unless
-    both have two."""
+    """Return the interval of the difference of two mean amounts.
+
+    Percentile bootstrap (Efron 1979), each arm resampled by itself; normal approximation where an
+    arm has more than `RESAMPLED_MAX` subjects. (nan, nan) unless both arms have at least two.
+    """
     if min(len(a), len(b)) < 2:  # noqa: PLR2004 (a mean of one has no width)
         return Interval(float("nan"), float("nan"))
     if max(len(a), len(b)) > RESAMPLED_MAX:
@@ -101,7 +102,7 @@ def mean_difference(a: Floats, b: Floats, pick: Pick) -> Interval:
 
 
 def _resampled(values: Floats, pick: Pick) -> Floats:
-    """Means of resamples, a hundred at a time so that memory stays small."""
+    """Return means of resamples, drawn a hundred at a time so that memory stays small."""
     means = [
         values[pick(len(values), (100, len(values)))].mean(axis=1) for _ in range(RESAMPLES // 100)
     ]

@@ -1,7 +1,6 @@
-"""What is to be done: the playbook for a customer and a cause, and how to reach the customer.
+"""Chooses the playbook for a customer and a cause, and makes the plan of a task from it.
 
-What it is for: from the policy's playbooks to a task's plan. A plan is a copy: changing a
-playbook changes no task that was raised before.
+A plan is a copy: changing a playbook changes no task that was raised before.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,10 +20,10 @@ from shared.contracts.risk import Classification
 from shared.contracts.treatment import LeavingCause
 
 Queue = Literal["owner", "fast_response", "self_service", "unowned"]
-"""Where a task waits to be done: with its owner, a team, a machine, or whoever looks after the
-customers that nobody owns."""
+"""Where a task waits to be done: with its owner, a team, a machine, or in the queue of customers
+without an owner."""
 ANY: Final = Playbook(id="any")
-"""For what no playbook of the policy speaks of."""
+"""The playbook where no playbook of the policy fits."""
 GRADE_RANKS: Final[Mapping[str | None, int]] = {"vip": 0, "regular": 1, "potential": 2, None: 2}
 
 
@@ -38,7 +37,7 @@ class Plan(msgspec.Struct, kw_only=True, frozen=True):
     consent_missing: bool = False
     """True: channels are named, and the customer consents to none of them."""
     title: Both | None = None
-    """Of a task that no risk has raised."""
+    """Title of a task by the calendar or a segment; None for tasks by risk."""
     offer: Both | None = None
     steps: list[Both] = []
 
@@ -46,7 +45,7 @@ class Plan(msgspec.Struct, kw_only=True, frozen=True):
 def choose(
     policy: Policy, standing: Classification | None, cause: str, leaving: LeavingCause | None = None
 ) -> Playbook:
-    """The first playbook that is for such customers and this cause.
+    """Return the first playbook that fits the customer and the cause; `ANY` where none does.
 
     `leaving`: why the customer has left; None: not known, or not gone.
     """
@@ -65,12 +64,12 @@ def choose(
 
 
 def named(policy: Policy, playbook: str) -> Playbook:
-    """The playbook of this id; `ANY` where the policy has none."""
+    """Return the playbook of this id; `ANY` where the policy has none."""
     return next((p for p in policy.playbooks if p.id == playbook), ANY)
 
 
 def plan(playbook: Playbook, policy: Policy, profile: Profile, title: Both | None = None) -> Plan:
-    """The plan for a customer with this profile."""
+    """Return the plan for a customer with this profile."""
     channel = allowed(playbook.channels, profile, policy.consent_required)
     return Plan(
         playbook=playbook.id,
@@ -84,7 +83,9 @@ def plan(playbook: Playbook, policy: Policy, profile: Profile, title: Both | Non
 
 
 def allowed(channels: Sequence[str], profile: Profile, required: Sequence[str]) -> str | None:
-    """The first channel that the customer does not refuse, and agrees to where that is needed.
+    """Return the first channel that the customer consents to; None where there is none.
+
+    No answer counts as consent, except for the channels in `required`.
 
     >>> allowed(["phone", "email"], Profile(consent={"phone": False}), required=["email"])
     >>> allowed(["phone", "email"], Profile(consent={"phone": False}), required=[])
@@ -96,14 +97,14 @@ def allowed(channels: Sequence[str], profile: Profile, required: Sequence[str]) 
 
 
 def queue_of(service: Service, owner_id: str | None) -> Queue:
-    """Where a task of this service waits."""
+    """Return the queue in which a task of this service waits."""
     if service != "named_owner":
         return service
     return "unowned" if owner_id is None else "owner"
 
 
 def grade_rank(policy: Policy, standing: Classification | None) -> int:
-    """What comes first in a queue whatever its value: less is earlier (R13)."""
+    """Return the rank of a grade, which orders a queue before value: lower is earlier (R13)."""
     if policy.order == "value":
         return 0
     return GRADE_RANKS[None if standing is None else standing.grade]

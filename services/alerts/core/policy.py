@@ -1,7 +1,7 @@
-"""Who is to be warned about: from an assessment and what we know, to raise, join, close or nothing.
+"""Decides on each assessment whether to raise a task, join or close one, or do nothing.
 
-What it is for: the one place that decides about retention tasks. Time is business time and
-comes with the message; the wall clock has no say. It never writes, sends or words anything.
+All decisions about retention tasks are made here. Time is business time and comes with the
+message, never from the wall clock. It never writes, sends or words anything.
 """
 
 from collections.abc import Iterable
@@ -48,7 +48,7 @@ _NOTHING_PASSES: Final = frozenset({"no_sign", "gone", "below", "budget"})
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The state from now on, and what is to be done, in order."""
+    """The new customer state, and the steps to carry out, in order."""
 
     state: CustomerState
     steps: tuple[Step, ...]
@@ -56,13 +56,13 @@ class Decision:
 
 
 def decide(state: CustomerState, message: RiskAssessed, policy: Policy) -> Decision:
-    """What an assessment leads to. Rows are tried from the top; the first that holds decides.
+    """Return the decision on an assessment: rows are tried from the top, the first that holds wins.
 
     | the assessment                                                      | why            |
     |---------------------------------------------------------------------|----------------|
     | is not newer than the newest seen                                   | stale          |
     | is one that a rule ignores                                          | ignored        |
-    | first look after a backfill, and the lapse was complete before it   | history        |
+    | first one after a backfill, and the lapse was complete before it    | history        |
     | no sign holds, and no rule raises                                   | no_sign        |
     | silent for the lapse length, and won back already, or not to be     | gone           |
     | signs hold, but the policy asks more of each                        | below          |
@@ -73,18 +73,19 @@ def decide(state: CustomerState, message: RiskAssessed, policy: Policy) -> Decis
     | fewer than `cooldown_days` since the cause was raised, or a verdict | cooldown       |
     | `open_tasks_max` are open: the causes join one of them              | joined         |
     | `tasks_max` were raised within the period                           | limit          |
-    | first look after a backfill, or its ramp day is not reached         | ramp           |
-    | the customer is one of those left alone                             | held_out       |
+    | first one after a backfill, or its ramp day is not reached          | ramp           |
+    | the customer is held out                                            | held_out       |
     | otherwise                                                           | raised         |
 
     A rule that raises lets every sign pass. Where none holds, or none may be raised and no task
-    is open, it raises by itself, once until it has not held. Of a customer who is gone, only what
-    was said counts, and win-back (`churned`): one task for a silence that had none.
+    is open, the rule raises a task of its own, and no further one until it has not held for an
+    assessment. For a customer who is gone, only statements of the customer or a contract count,
+    and win-back (`churned`): one task for a silence that had none.
 
-    Before any row but the first, open tasks end that have no object any more (`settle`), and
-    those of whose causes none holds (`resolved`). A task raised on an assessment older than the
-    customer's newest purchase is raised and ends at once: what is warned of, and when, depends
-    on the assessments alone, not on which topic was read first.
+    Before any row but the first, open tasks end if they have no object any more (`settle`) or if
+    none of their causes holds (`resolved`). A task raised on an assessment older than the
+    customer's newest purchase is raised and ends at once: the warnings and their times depend on
+    the assessments alone, not on which topic was read first.
     """
     if message.revision <= state.revision:
         return Decision(state, (), "stale")
@@ -107,29 +108,30 @@ def decide(state: CustomerState, message: RiskAssessed, policy: Policy) -> Decis
 def settle(state: CustomerState) -> tuple[CustomerState, tuple[Closed, ...]]:
     """End the open tasks that have no object any more, at the newest purchase known.
 
-    The customer bought after the task was opened and it was about silence alone, or must not be
-    contacted any more.
+    These are tasks that a purchase ends, where the customer bought after they were opened; and all
+    tasks of a customer who must not be contacted any more.
     """
     return _settle(state, state.purchased_at)
 
 
 def purchased(state: CustomerState, at: datetime) -> tuple[CustomerState, tuple[Closed, ...]]:
-    """A live purchase happened at `at`, in any order with the others.
+    """Record a live purchase at `at`; purchases may come in any order.
 
-    It ends the tasks about silence opened before it, also where the state knows a newer one.
+    It ends the tasks about silence opened before it, also where the state knows a newer purchase.
     """
     return _settle(replace(state, purchased_at=_latest(state.purchased_at, at)), at)
 
 
 def came_back(step: Step) -> TypeGuard[Closed]:
-    """Whether a task ends by a purchase."""
+    """Return whether the step ends a task because of a purchase."""
     return isinstance(step, Closed) and step.reason == "came_back"
 
 
 def first_seen(step: Step, purchases: Iterable[datetime]) -> Step:
-    """The step; a task that a purchase ends does so at the first after its opening, of those known.
+    """Return the step; a task that a purchase ends is closed at the first known one after opening.
 
-    A state knows only the newest: a task raised behind the log would seem to end at that one.
+    The state knows only the newest purchase: a task raised on an assessment that was read late
+    would seem to end at that one.
     """
     if not came_back(step):
         return step
@@ -147,7 +149,8 @@ def _noted(state: CustomerState, message: RiskAssessed, holding: AbstractSet[str
         currency=message.currency,
         horizon_days=message.horizon_days,
         grade=_grade(message, state.graded_at) or state.grade,
-        # Armed by what the assessment knows, not by what the other topic was faster with.
+        # Armed by the purchases that the assessment knows, not by those of the activity topic,
+        # which may have been read earlier.
         warned=rearmed(state.warned, holding, message.last_purchase_at),
         purchased_at=_latest(state.purchased_at, message.last_purchase_at),
     )
@@ -164,7 +167,8 @@ def _settled(
         if task.by_risk
         and POLICY_RULE not in task.causes
         and holding.isdisjoint(task.causes)
-        # Of who is gone, frequency or value cannot recover: there is nothing to measure.
+        # For a customer who is gone, an absent statistical sign is no recovery: there is nothing
+        # to measure.
         and not (lapsed and any(statistical(cause) for cause in task.causes))
     }
     if not over:
@@ -188,7 +192,7 @@ def _settle(
 def _carry_out(
     state: CustomerState, message: RiskAssessed, policy: Policy, causes: tuple[str, ...]
 ) -> tuple[CustomerState, Why, tuple[Step, ...]]:
-    """Have the causes join open tasks, and raise a task of the others."""
+    """Let the causes join open tasks, and raise a task of the others."""
     state, joins, rest = _join(state, message, policy, causes)
     if not rest:
         return state, "joined", joins
@@ -198,7 +202,7 @@ def _carry_out(
 
 
 def _served(state: CustomerState, message: RiskAssessed) -> CustomerState:
-    """The customer of whom a rule asks for a task, and has one."""
+    """Record that a rule asked for a task of this customer and has one."""
     known = state.of(POLICY_RULE)
     if known is not None and not known.armed:
         return state
@@ -209,10 +213,10 @@ def _served(state: CustomerState, message: RiskAssessed) -> CustomerState:
 def _join(
     state: CustomerState, message: RiskAssessed, policy: Policy, causes: tuple[str, ...]
 ) -> tuple[CustomerState, tuple[Joined, ...], tuple[str, ...]]:
-    """Have causes join open tasks; returns what joined, and the causes that want a new task.
+    """Let causes join open tasks; return what joined, and the causes that need a new task.
 
-    A cause joins the task that warns of it already. The others join the newest open task where
-    no further one may be opened, or where one of their leading cause is open.
+    A cause joins the open task that already has it among its causes, or as its leading cause. The
+    others join the newest open task where no further task may be opened.
     """
     at_risk = state.at_risk
     home = {cause: task.id for task in at_risk for cause in (*task.causes, task.cause)}
@@ -248,7 +252,7 @@ def _raise(
     label: str,
     causes: tuple[str, ...],
 ) -> tuple[CustomerState, Why, tuple[Step, ...]]:
-    """A new task of these causes, where the limits, the ramp and the holdout let it through."""
+    """Raise a task of these causes unless the limits, the ramp or the holdout prevent it."""
     why = _when(state, message, policy)
     if why == "ramp" and state.ramp_until is None:
         state = replace(state, ramp_until=_ramp_until(message, policy))
@@ -267,14 +271,14 @@ def _raise(
 
 
 def _leaving(state: CustomerState, message: RiskAssessed) -> LeavingCause | None:
-    """Why the customer has left; what an owner learned before the last purchase is over."""
+    """Return why the customer has left; a verdict before the last purchase no longer counts."""
     said, bought = state.leaving_at, message.last_purchase_at
     current = said is not None and (bought is None or bought <= said)
     return suspected_leaving_cause(message, state.leaving_cause if current else None)
 
 
 def _after(state: CustomerState, task: OpenTask, policy: Policy) -> CustomerState:
-    """The customer once a task was raised or held out."""
+    """Return the customer after a task was raised or held out."""
     since = task.opened_at - timedelta(days=policy.tasks_period_days)
     kept = tuple(at for at in state.recent if at > since)
     return replace(
@@ -298,7 +302,7 @@ def _when(state: CustomerState, message: RiskAssessed, policy: Policy) -> Why:
 
 
 def _grade(message: RiskAssessed, since: datetime | None) -> Grade | None:
-    """The grade that an assessment knows, unless it has changed after that."""
+    """Return the grade of an assessment; None where it has changed after the assessment."""
     if message.standing is None or (since is not None and message.assessed_at < since):
         return None
     return message.standing.grade

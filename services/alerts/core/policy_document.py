@@ -1,7 +1,7 @@
-"""The policy document: who is warned about, what is asked for, of whom, and by when.
+"""The policy document: which customers are warned about, what a task asks for, and by when.
 
-What it is for: the shape of the document and what must hold within it. It is written as YAML
-or JSON, stored in versions, and read here; it never decides (`policy` does).
+It defines the shape of the document and checks its contents. The document is written as YAML or
+JSON and stored in versions; `policy` makes the decisions.
 """
 
 import difflib
@@ -20,25 +20,25 @@ from shared.kernel.zones import zone
 
 Days = Annotated[int, Meta(ge=0, le=3_650)]
 Code = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$(?!\n)")]
-"""A name within the document; a label of metrics, so short and few."""
+"""A name within the document; short, since it is a label of metrics."""
 Text = Annotated[str, Meta(min_length=1, max_length=500)]
 Names = Annotated[list[Annotated[str, Meta(min_length=1, max_length=200)]], Meta(max_length=100)]
 TimeOfDay = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$(?!\n)")]
-"""`20:00`; in YAML within quotes."""
+"""A time such as `20:00`; in YAML within quotes."""
 Share = Annotated[float, Meta(ge=0, le=0.5)]
 Money = Annotated[float, Meta(ge=0)]
 """Reporting currency."""
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 WEEKDAYS: Final[tuple[Weekday, ...]] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 Service = Literal["named_owner", "fast_response", "self_service"]
-"""Who acts: the account owner; whoever of a team is free first; nobody, a machine does."""
+"""Who acts: the account owner, the first free member of a team, or a machine."""
 
 TRAITS: Final = frozenset({"seldom_buyer"})
-"""Reasons that tell how a customer has always been. They explain a probability, but nothing
-has changed, so they lead no task and are not among its reasons."""
+"""Reasons that describe how a customer has always been. They explain a probability, but nothing has
+changed, so they lead no task and are not among its reasons."""
 
 RULES_MAX: Final = 200
-"""Rules, playbooks or schedules of one document: what a person can still oversee."""
+"""Most rules, playbooks or schedules of one document: as many as a person can still oversee."""
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,13 +53,13 @@ class Both(_Part, frozen=True, rename={"zh": "zh-CN"}):
 
 
 class Condition(_Part, frozen=True):
-    """Holds when all that is given holds; empty lists and None ask nothing."""
+    """A condition on an assessment: all given parts must hold; empty lists and None always do."""
 
     bands: list[Band] = []
     probability_min: Probability | None = None
     probability_max: Probability | None = None
     rise_min: Probability | None = None
-    """By how much the probability has risen since the assessment before."""
+    """Least rise of the probability since the assessment before."""
     grades: list[Grade] = []
     tiers: list[Tier] = []
     lifecycles: list[Lifecycle] = []
@@ -67,14 +67,14 @@ class Condition(_Part, frozen=True):
     segments_none: Names = []
     needs_any: Names = []
     reasons_any: Names = []
-    """Codes of which one must be among the signs or the reasons."""
+    """Codes; at least one of them must be among the signs or the reasons."""
     value_at_risk_min: Money | None = None
     days_silent_min: Annotated[float, Meta(ge=0)] | None = None
     days_silent_max: Annotated[float, Meta(ge=0)] | None = None
 
 
 class PolicyRule(_Part, frozen=True):
-    """What happens to assessments on which `when` holds; the first rule that holds decides."""
+    """A ruling on the assessments for which `when` holds; the first rule that holds decides."""
 
     name: Code
     when: Condition
@@ -82,19 +82,20 @@ class PolicyRule(_Part, frozen=True):
 
 
 class SignPolicy(_Part, frozen=True):
-    """When a sign of leaving raises a task: when all that is given holds of it."""
+    """The requirements on a sign of leaving for raising a task; all given ones must hold."""
 
     enabled: bool = True
     strength_min: Probability | None = None
     lapse_share_min: Annotated[float, Meta(ge=0, le=10)] | None = None
-    """Least share of the lapse length that the silence has reached, ..."""
+    """Least share of the lapse length that the silence must have reached."""
     days_left_max: Annotated[float, Meta(ge=0)] | None = None
-    """... unless no more than so many days are left of it, whichever comes first."""
+    """Alternative to the share: at most so many days of the lapse length are left. Whichever comes
+    first counts."""
     grades: list[Grade] = []
     tiers: list[Tier] = []
     value_at_risk_min: Money | None = None
     cooldown_days: Days | None = None
-    """Between two raisings of this cause; None: what `cooldown_days` of the policy says."""
+    """Days between two raisings of this cause; None: the policy's `cooldown_days`."""
 
 
 DEFAULT_SIGNS: Final[Mapping[SignCode, SignPolicy]] = {
@@ -103,65 +104,68 @@ DEFAULT_SIGNS: Final[Mapping[SignCode, SignPolicy]] = {
     "recommendation_low": SignPolicy(),
     "contract_ending": SignPolicy(),
     "slipping_again": SignPolicy(lapse_share_min=0.5),
-    # Later is more certain, and 0.7 still comes before three quarters of the lapse length, however
-    # looks fall; 12 days leave 11 to act, since a look falls up to a day later.
+    # Later is more certain, and 0.7 still comes before three quarters of the lapse length, whenever
+    # the customer is assessed; 12 days leave 11 to act: an assessment comes up to a day later.
     "silence_beyond_rhythm": SignPolicy(lapse_share_min=0.7, days_left_max=12.0, strength_min=0.25),
     "frequency_falling": SignPolicy(),
     "interaction_falling": SignPolicy(),
     "value_falling": SignPolicy(),
-    # Most are of low value: the playbooks give those to a machine, and a budget leaves them out.
+    # Most such customers are of low value: the playbooks give them to a machine, and a budget
+    # leaves them out.
     "new_and_quiet": SignPolicy(lapse_share_min=0.6),
 }
-"""What applies to a sign as far as a document does not say otherwise, field by field."""
+"""Defaults of each sign, for the fields that a document does not set."""
 
 
 class BudgetPoint(_Part, frozen=True):
-    """What a least expected value leads to, as found on the history that was kept.
+    """The results of a least expected value, as found on the stored history.
 
-    All of it is of customers with a rhythm of their own: newcomers are limited by the same level,
-    but not counted.
+    Only customers with a rhythm of their own count: newcomers are limited by the same level, but
+    not counted.
     """
 
     expected_value_min: Money
     warnings: Annotated[int, Meta(ge=0)]
-    """By statistical signs, and of win-back, over the days that were looked at."""
+    """Warnings by statistical signs, and of win-back, over the days of the history."""
     warnings_per_100: Money
     """Per 100 customers with a rhythm of their own and 30 days."""
     precision: Probability | None = None
-    """Share of those judged who bought nothing in the rest of the lapse length."""
+    """Share of the judged warnings after which the customer bought nothing in the rest of the lapse
+    length."""
     recall: Probability | None = None
     """Share of the lapses that were warned about before they were complete."""
     value_kept: Probability | None = None
-    """Share of the expected value that the warnings without a budget speak of."""
+    """Expected value of these warnings as a share of that of all warnings without a budget."""
 
 
 class Budget(_Part, frozen=True):
-    """How many warnings there are to be, as a least expected value, and what it was tuned for.
+    """The limit of warnings as a least expected value, and the target that it was tuned for.
 
-    It applies to statistical signs and to win-back; never to what a customer or contract said.
+    It applies to statistical signs and to win-back; never to statements of a customer or a
+    contract.
     """
 
     expected_value_min: Money | None = None
-    """Of the money expected from the customer within the horizon had they stayed. A silence leaves
-    it as it is, so the level decides who is warned of, never when."""
+    """Least money expected from the customer within the horizon had they stayed. A silence does not
+    change it, so the level decides which customers are warned about, never when."""
     warnings_per_100: Money | None = None
-    """Wanted per 100 customers with a rhythm of their own and 30 days."""
+    """Target: warnings per 100 customers with a rhythm of their own and 30 days."""
     per_owner_per_day: Money | None = None
-    """Wanted per owner and working day."""
+    """Target: warnings per owner and working day."""
     found_at: datetime | None = None
     """Business time at which the level was found."""
     days: Days | None = None
-    """Of history that it was found on."""
+    """Days of history that it was found on."""
     expected: BudgetPoint | None = None
     curve: Annotated[list[BudgetPoint], Meta(max_length=50)] = []
-    """What else could have been chosen."""
+    """The results of other levels."""
 
 
 class WinBack(_Part, frozen=True):
-    """Who is won back: customers whose silence reached the lapse length without a task."""
+    """Customers to win back: their silence reached the lapse length without a task."""
 
     within_days: Days = 91
-    """So many days after the lapse there is one task for it; after that it is history."""
+    """Days after the lapse within which a task is raised for it; an older lapse gets none."""
     tiers: tuple[Tier, ...] = ("high", "mid")
     grades: list[Grade] = []
     value_at_risk_min: Money | None = None
@@ -174,7 +178,8 @@ class Hours(_Part, frozen=True):
     working_days: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri")
     holidays: Annotated[list[date], Meta(max_length=366)] = []
     quiet_from: TimeOfDay | None = None
-    """From then until `quiet_until`, and on days off, a new task waits. None: never quiet."""
+    """Begin of the quiet hours until `quiet_until`; a new task waits then, and on days off. None:
+    no quiet hours, and no waiting on days off."""
     quiet_until: TimeOfDay | None = None
 
 
@@ -183,11 +188,11 @@ class Holdout(_Part, frozen=True):
 
     share: Share = 0.0
     spare_grades: tuple[Grade, ...] = ("vip",)
-    """Grades of which nobody is held out."""
+    """Grades that are never held out."""
 
 
 class Playbook(_Part, frozen=True):
-    """What is to be done for a grade, a cause, a lifecycle; empty lists: all of them."""
+    """What a task asks for, and which customers and causes it fits; empty lists fit all."""
 
     id: Code
     grades: list[Grade] = []
@@ -196,29 +201,29 @@ class Playbook(_Part, frozen=True):
     lifecycles: list[Lifecycle] = []
     needs_any: Names = []
     leaving_causes: list[LeavingCause] = []
-    """Why the customer has left, as far as it is known; of win-back tasks."""
+    """Why the customer has left, for win-back tasks; an unknown cause fits an empty list only."""
     service: Service = "named_owner"
     channels: Names = []
-    """How to reach the customer, the preferred way first."""
+    """Ways to reach the customer, the preferred one first."""
     offer: Both | None = None
     steps: Annotated[list[Both], Meta(max_length=20)] = []
     response_hours: Annotated[float, Meta(gt=0, le=24 * 60)] | None = None
-    """By when an owner must have taken it on; None: no target, and no escalation."""
+    """Hours within which an owner must take the task on; None: no target, and no escalation."""
     due_working_days: Annotated[int, Meta(ge=0, le=260)] | None = None
-    """None: what `due_working_days` of the policy says."""
+    """None: the policy's working days, as for the band of the task."""
     save_rate: Probability = 0.1
-    """Share of those warned about whom this keeps; assumed until it is measured."""
+    """Share of the warned customers that the playbook keeps; assumed until it is measured."""
 
 
 class Care(_Part, frozen=True):
-    """A task that comes by the calendar and not by risk."""
+    """A schedule: raises tasks by the calendar and not by risk."""
 
     name: Code
     title: Both
     playbook: Code
     grades: list[Grade] = []
     every_days: Annotated[int, Meta(ge=1, le=3_650)] | None = None
-    """So many days after the last purchase or the last such task, whichever is later."""
+    """Days after the last purchase or the last such task, whichever is later."""
     birthday_days_before: Annotated[int, Meta(ge=0, le=60)] | None = None
     on: Annotated[str, Meta(pattern=r"^(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$(?!\n)")] | None = (
         None
@@ -227,7 +232,7 @@ class Care(_Part, frozen=True):
 
 
 class OnSegment(_Part, frozen=True):
-    """What entering a segment leads to, exactly once for each entry."""
+    """The task that entering a segment raises, exactly once for each entry."""
 
     segment: str
     title: Both
@@ -238,32 +243,33 @@ class Policy(_Part, frozen=True):
     """The whole document. Days are days of business time."""
 
     name: Code = "default"
-    """Keeps its holdout: renaming it draws the held-out customers anew."""
+    """Name of the policy. Renaming it draws the held-out customers anew."""
     signs: dict[SignCode, SignPolicy] = msgspec.field(default_factory=lambda: {**DEFAULT_SIGNS})
     """Which signs of leaving raise a task."""
     budget: Budget = Budget()
     rules: Annotated[list[PolicyRule], Meta(max_length=RULES_MAX)] = []
     cooldown_days: Days = 28
-    """Between two raisings of one cause of one customer, and after an owner's verdict on it."""
+    """Days between two raisings of one cause of one customer, and after a verdict on it."""
     ramp_days: Days = 7
-    """Days over which those found at risk by the first look after a backfill are spread."""
+    """Days over which tasks are spread for customers at risk at the first assessment after a
+    backfill."""
     open_tasks_max: Annotated[int, Meta(ge=1, le=20)] = 1
-    """Open tasks of one customer; a further cause joins the newest of them."""
+    """Most open tasks of one customer; a further cause joins the newest of them."""
     tasks_max: Annotated[int, Meta(ge=1, le=100)] | None = None
-    """Tasks of one customer within `tasks_period_days`; what joins an open one is none."""
+    """Most tasks of one customer within `tasks_period_days`; joined causes do not count."""
     tasks_period_days: Days = 91
     traits: frozenset[str] = TRAITS
     """Reasons that lead no task and are not among its reasons."""
     win_back: WinBack | None = WinBack()
     """None: no win-back tasks."""
     expire_days: Days | None = None
-    """An open task ends by itself after so many days. None: never."""
+    """Days after which an open task ends by itself. None: never."""
     due_working_days: Annotated[int, Meta(ge=0, le=60)] = 3
     due_working_days_critical: Annotated[int, Meta(ge=0, le=60)] = 1
     order: Literal["grade_first", "value"] = "grade_first"
-    """Of an owner's queue: by grade and then by expected saved value, or by that alone."""
+    """Order of an owner's queue: by grade and then by expected saved value, or by value alone."""
     consent_required: Names = []
-    """Channels that need the customer's yes; the others end with a no."""
+    """Channels that need the customer's consent; the others are allowed until it is refused."""
     hours: Hours = Hours()
     holdout: Holdout = Holdout()
     playbooks: Annotated[list[Playbook], Meta(max_length=RULES_MAX)] = []
@@ -271,15 +277,15 @@ class Policy(_Part, frozen=True):
     on_segment: Annotated[list[OnSegment], Meta(max_length=RULES_MAX)] = []
 
     def working_days(self, band: Band) -> int:
-        """Working days from raising a task of `band` to its due date."""
+        """Return the working days from raising a task of `band` to its due date."""
         return self.due_working_days_critical if band == "critical" else self.due_working_days
 
     def sign(self, code: str) -> SignPolicy:
-        """What a sign needs to raise a task; one that this version does not know needs nothing."""
+        """Return the requirements on a sign; a sign that this version does not know has none."""
         return self.signs.get(code, ANY_SIGN)  # type: ignore[call-overload, no-any-return]
 
     def cooldown(self, cause: str) -> timedelta:
-        """The least time between two raisings of a cause."""
+        """Return the least time between two raisings of a cause."""
         own = self.sign(cause).cooldown_days
         return timedelta(days=self.cooldown_days if own is None else own)
 
@@ -288,7 +294,7 @@ ANY_SIGN: Final = SignPolicy()
 
 
 def read(plain: object) -> Policy:
-    """The policy in what YAML or JSON gave; Invalid names the field that is wrong.
+    """Convert values read from YAML or JSON to a policy; Invalid names the field that is wrong.
 
     >>> read({"name": "p", "cooldown_days": -1})
     Traceback (most recent call last):
@@ -304,9 +310,10 @@ def read(plain: object) -> Policy:
 
 
 def upgrade(plain: object) -> object:
-    """A document of an earlier version as this one writes it; others come back as they are.
+    """Convert a document of an earlier version to this one; others are returned unchanged.
 
-    Bands decide no more: signs do. Win-back is on unless a document of this version ends it.
+    Signs decide, not bands as before. Win-back is on unless a document of this version turns it
+    off.
     """
     if not isinstance(plain, dict):
         return plain
@@ -322,7 +329,7 @@ _BEFORE_SIGNS: Final = frozenset({"band_raise", "band_raise_by_grade", "win_back
 
 
 def _with_defaults(plain: object) -> object:
-    """The document with the defaults of each sign beneath what it says of it."""
+    """Return the document with each sign's missing fields set to their defaults."""
     given = plain.get("signs") if isinstance(plain, dict) else None
     if not isinstance(plain, dict) or not isinstance(given, dict):
         return plain
@@ -336,13 +343,13 @@ def _with_defaults(plain: object) -> object:
 
 
 def plain(policy: Policy) -> dict[str, Any]:
-    """The policy as JSON values; what equals its default too, so that a diff shows all."""
+    """Return the policy as JSON values, with all defaults, so that a diff shows all."""
     made: dict[str, Any] = msgspec.to_builtins(policy)
     return made | {"traits": sorted(policy.traits)}
 
 
 def difference(before: Policy | None, after: Policy) -> list[str]:
-    """What changed, as lines of a unified diff over indented JSON."""
+    """Return the changes as lines of a unified diff over indented JSON."""
     return list(
         difflib.unified_diff(
             [] if before is None else _lines(before), _lines(after), "before", "after", lineterm=""

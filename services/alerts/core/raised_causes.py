@@ -1,7 +1,7 @@
-"""Which causes an assessment raises, and which row of the decision table applies where none is.
+"""Finds the causes that an assessment raises, or the row of the decision table if there are none.
 
-What it is for: the part of a decision that the causes themselves decide; `policy` decides what
-becomes of them.
+This is the part of a decision that depends on the causes alone; `policy` decides whether they join
+a task, raise one or are suppressed.
 """
 
 from collections.abc import Set as AbstractSet
@@ -18,11 +18,11 @@ Why = Literal[
     "stale", "ignored", "history", "no_sign", "gone", "below", "budget", "do_not_contact",
     "not_armed", "cooldown", "joined", "limit", "ramp", "held_out", "raised",
 ]  # fmt: skip
-"""Which row of the decision table applied; a label of the metrics."""
+"""The row of the decision table that applied; a label of the metrics."""
 
 
 def held(message: RiskAssessed, ruled: Ruling | None) -> AbstractSet[str]:
-    """The causes that hold, whatever the policy makes of them."""
+    """Return the causes that hold, whether or not the policy raises them."""
     holding = {sign.code for sign in message.signs}
     if is_gone(message):
         holding.add(CHURNED)
@@ -34,7 +34,7 @@ def held(message: RiskAssessed, ruled: Ruling | None) -> AbstractSet[str]:
 def wanted(
     state: CustomerState, message: RiskAssessed, policy: Policy, ruled: Ruling | None
 ) -> tuple[Why, tuple[str, ...]]:
-    """The row that applies as far as the causes decide it, and the causes to raise."""
+    """Return the row that applies as far as the causes decide it, and the causes to raise."""
     if ruled == "ignore":
         return "ignored", ()
     if message.onboarding and message.days_silent is not None and is_gone(message):
@@ -53,7 +53,7 @@ def wanted(
 def _passing(
     state: CustomerState, message: RiskAssessed, policy: Policy, ruled: Ruling | None
 ) -> tuple[Why, list[str]]:
-    """The causes that the policy would raise, the most urgent first; or why there are none."""
+    """Return the causes that the policy would raise, most urgent first; or why there are none."""
     signs = by_urgency(message)
     if ruled == "raise":
         return "raised", [sign.code for sign in signs] or [POLICY_RULE]
@@ -75,7 +75,7 @@ def _passing(
 def _ready(
     state: CustomerState, message: RiskAssessed, policy: Policy, causes: list[str]
 ) -> tuple[Why, tuple[str, ...]]:
-    """Those of the causes that may be raised again; or why there are none."""
+    """Return the causes that may be raised again; or why there are none."""
     armed = [cause for cause in causes if _armed(state, cause)]
     if not armed:
         return "not_armed", ()

@@ -1,7 +1,7 @@
-"""Tasks that no risk raises: by the calendar, or because a customer entered a segment.
+"""Tasks without a risk: raised by the calendar, or because a customer entered a segment.
 
-What it is for: which occurrences of a schedule fall on a day, and the task they make. The id of
-such a task names the occurrence, so that it exists once, whoever looks how often.
+It computes which occurrences of a schedule fall on a day, and makes their tasks. The id of such a
+task is derived from the occurrence, so that repeated runs raise it once.
 """
 
 import calendar
@@ -23,18 +23,18 @@ from shared.contracts.events import Profile
 from shared.contracts.risk import Band, Classification, Grade
 
 NO_CURRENCY: Final = "XXX"
-"""ISO 4217 for no currency: of a customer without an assessment."""
+"""ISO 4217 code for no currency, for a customer without an assessment."""
 
 NO_RISK: Final[Mapping[str, Any]] = {
     "reasons": [], "days_silent": None, "last_purchase_at": None, "expected_value": 0.0,
     "revision": 0, "model_version": "", "received_ms": 0,
 }  # fmt: skip
-"""What a task leaves out of the risk that it is not about."""
+"""Risk fields of a task that is not about risk."""
 
 
 @dataclass(frozen=True, slots=True)
 class KnownNumbers:
-    """What the newest assessment said of a customer; the defaults: there is none."""
+    """Numbers of a customer's newest assessment; the defaults stand for no assessment."""
 
     band: Band = "low"
     probability: float = 0.0
@@ -50,7 +50,7 @@ Planned = Literal["care", "segment"]
 
 
 def known_of(state: CustomerState) -> KnownNumbers:
-    """What the newest assessment said of a customer."""
+    """Return the numbers of the customer's newest assessment."""
     return KnownNumbers(
         state.band or NOTHING.band,
         state.probability or 0.0,
@@ -62,19 +62,22 @@ def known_of(state: CustomerState) -> KnownNumbers:
 
 
 def falls_on(schedule: Care, today: date) -> bool:
-    """Whether a holiday is today; a 29th of February is the 28th in other years."""
+    """Return whether the schedule's holiday is today.
+
+    In a year without 29 February, such a holiday is on the 28th.
+    """
     return schedule.on is not None and schedule.on in month_days(today)
 
 
 def birthdays_of(schedule: Care, today: date) -> list[str]:
-    """Month and day of the birthdays that a schedule is about today, as `MM-DD`."""
+    """Return the birthdays for which a schedule raises tasks today, as `MM-DD`."""
     if schedule.birthday_days_before is None:
         return []
     return month_days(today + timedelta(days=schedule.birthday_days_before))
 
 
 def month_days(day: date) -> list[str]:
-    """The day as `MM-DD`, and the 29th of February with the 28th where a year has none.
+    """Return the day as `MM-DD`; 28 February includes the 29th in years that have none.
 
     >>> month_days(date(2017, 2, 28)), month_days(date(2016, 2, 28))
     (['02-28', '02-29'], ['02-28'])
@@ -86,12 +89,12 @@ def month_days(day: date) -> list[str]:
 
 
 def planned_id(kind: Planned, customer_id: str, name: str, occurrence: str) -> str:
-    """The id of the task of one occurrence."""
+    """Return the id of the task of one occurrence."""
     return "rt_" + stable_id(kind, customer_id, name, occurrence)
 
 
 def cause_of(kind: Planned, name: str) -> str:
-    """What such a task is called, whichever the occurrence."""
+    """Return the cause of such a task, which is the same for all occurrences."""
     return f"{kind}:{name}"
 
 
@@ -108,7 +111,7 @@ def planned_task(  # noqa: PLR0913 (each names one thing that differs)
     known: KnownNumbers,
     at: datetime,
 ) -> Task:
-    """The task of a schedule or of an entry; `occurrence` makes it one of its kind."""
+    """Return the task of a schedule or of a segment entry; `occurrence` makes its id unique."""
     chosen = named(ground.policy, playbook)
     owner = profile.owner
     queue = queue_of(chosen.service, owner.id if owner else None)
@@ -158,9 +161,9 @@ def planned_task(  # noqa: PLR0913 (each names one thing that differs)
 
 
 def informed(task: Task, state: CustomerState, ground: Ground, at: datetime) -> Task:
-    """A task that was raised before anything was known of its customer, once something is.
+    """Return a task with the numbers of its customer's first assessment, which came after it.
 
-    It is told again, unless it waits to be told.
+    The change is sent to endpoints, unless the task still waits to be sent.
     """
     known, own = known_of(state), named(ground.policy, task.plan.playbook)
     told = {} if task.waiting else {"version": task.version + 1, "changed_at": at}
@@ -179,5 +182,5 @@ def informed(task: Task, state: CustomerState, ground: Ground, at: datetime) -> 
 
 
 def day_of(now: datetime, zone: ZoneInfo) -> date:
-    """The day that it is in a time zone."""
+    """Return the date of `now` in a time zone."""
     return now.astimezone(zone).date()

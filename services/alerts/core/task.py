@@ -1,6 +1,6 @@
-"""A retention task: what an owner is asked to look at, and why.
+"""A retention task: what an owner is asked to do, and why.
 
-What it is for: the task as it is stored and told. Its fields are the columns of its table.
+It is stored and sent in this form. Its fields are the columns of its table.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,7 +39,8 @@ TaskKind = Literal["retention", "win_back", "care", "segment"]
 BY_RISK: Final[frozenset[TaskKind]] = frozenset({"retention", "win_back"})
 """Kinds of tasks that an assessment raises."""
 Waiting = Literal["quiet", "capacity"]
-"""Why an open task is not told yet: nobody may be disturbed now; its owner's day is full."""
+"""Why an open task is not sent yet: `quiet`: the owner may not be disturbed now; `capacity`: the
+owner's day is full."""
 
 
 class Task(msgspec.Struct, kw_only=True, frozen=True):
@@ -48,11 +49,11 @@ class Task(msgspec.Struct, kw_only=True, frozen=True):
     customer_id: str
     id: str
     cause: str
-    """Code of the leading reason; what it was raised for stays when others join."""
+    """Code of the leading reason; it stays the same when other causes join."""
     episode: int
     status: Status
     version: int
-    """Grows with every change that is told."""
+    """Grows with every change that is sent to endpoints."""
     customer_name: str | None
     owner_id: str | None
     owner_name: str | None
@@ -68,7 +69,7 @@ class Task(msgspec.Struct, kw_only=True, frozen=True):
     value_at_risk: float
     currency: str
     revision: int
-    """Of the assessment that raised it."""
+    """Revision of the assessment that raised it."""
     model_version: str
     opened_at: datetime
     """Business time."""
@@ -77,14 +78,14 @@ class Task(msgspec.Struct, kw_only=True, frozen=True):
     created_at: datetime
     """Wall clock."""
     received_ms: int
-    """Unix ms at which the event behind it entered Ebbwatch (0: a timer)."""
+    """Unix ms at which the event behind it entered Ebbwatch; 0: raised by a timer."""
     closed_at: datetime | None = None
     """Business time."""
     close_reason: CloseReason | None = None
     verdict: Verdict | None = None
     note: str | None = None
     leaving_cause: LeavingCause | None = None
-    """Why the customer leaves, as the owner learned it."""
+    """Why the customer leaves, from the owner's verdict."""
     kind: TaskKind = "retention"
     plan: Plan = Plan(playbook="any")
     policy: str = "default@0"
@@ -102,7 +103,7 @@ class Task(msgspec.Struct, kw_only=True, frozen=True):
     respond_by: datetime | None = None
     """Business time by which an owner must have taken it on; None: no target."""
     escalations: int = 0
-    """1: the manager was told. 2: it was given to somebody else."""
+    """1: escalated to the manager. 2: reassigned, or left unanswered for lack of another owner."""
     escalated_to: str | None = None
     expires_at: datetime | None = None
     waiting: Waiting | None = None
@@ -111,22 +112,22 @@ class Task(msgspec.Struct, kw_only=True, frozen=True):
     allocated_at: datetime | None = None
     """Business time at which it became its owner's work; None while it waits for capacity."""
     changed_at: datetime | None = None
-    """Business time of the newest change that was told after the first."""
+    """Business time of the newest sent change after the first; None: none yet."""
     causes: list[str] = []
-    """All that it warns of, in the order in which they were raised. Of a rule's task for which
-    no sign held: `policy_rule`, whatever its leading reason."""
+    """All its causes, in the order in which they were raised; `policy_rule` for a rule's task
+    without a sign, whatever its leading reason."""
     suspected_leaving_cause: LeavingCause | None = None
+    """Why the customer of a win-back task has probably left, from an earlier verdict or from the
+    customer's statements (`leaving_cause` is what this task's owner finds out)."""
     lapse_probability: float | None = None
-    """That the silence reaches `lapse_days`; None where no lapse is measured."""
+    """Probability that the silence reaches `lapse_days`; None where no lapse is measured."""
     lapse_days: float | None = None
     """Lapse length of the customer: from then on they count as gone."""
-    """Of a win-back task: why the customer has probably left, from an earlier verdict or from
-    what the customer said (`leaving_cause` is what this task's owner learns)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What tasks are made by, beside the assessment and the profile."""
+    """The data that tasks are made from, beside the assessment and the profile."""
 
     policy: Policy
     version: int
@@ -134,7 +135,7 @@ class Ground:
     """Wall clock."""
     owners: Mapping[str, OwnerRecord] = field(default_factory=dict)
     save_rates: Mapping[str, float] = field(default_factory=dict)
-    """Measured, by playbook; the others' are assumed."""
+    """Measured save rates by playbook; other playbooks use the assumed one."""
 
     @property
     def label(self) -> str:
@@ -142,14 +143,14 @@ class Ground:
         return f"{self.policy.name}@{self.version}"
 
     def calendar(self, owner_id: str | None) -> WorkingCalendar:
-        """When an owner works."""
+        """Return the working calendar of an owner; of the policy where none is known."""
         record = None if owner_id is None else self.owners.get(owner_id)
         own = None if record is None else record.time_zone
         return WorkingCalendar(self.policy.hours, zone(own or self.policy.hours.time_zone))
 
 
 def new_task(raised: Raised, message: RiskAssessed, profile: Profile, ground: Ground) -> Task:
-    """The task that `raised` asks for."""
+    """Return the new task of the step `raised`."""
     policy, cause, opened_at = ground.policy, raised.task.cause, raised.task.opened_at
     playbook = choose(policy, message.standing, cause, raised.leaving)
     owner = profile.owner
@@ -211,10 +212,11 @@ def new_task(raised: Raised, message: RiskAssessed, profile: Profile, ground: Gr
 
 
 def grown(task: Task, joined: Joined, message: RiskAssessed, ground: Ground) -> Task:
-    """The task once further causes have joined it: told again, unless it waits to be told.
+    """Return the task after further causes have joined it.
 
-    What says how urgent it is becomes that of the newest assessment; times only become stricter.
-    The plan stays: its owner may be in the midst of it.
+    The change is sent to endpoints, unless the task still waits to be sent. The numbers become
+    those of the newest assessment; due date and response target only become earlier. The plan
+    stays: its owner may be carrying it out.
     """
     playbook = choose(ground.policy, message.standing, joined.causes[0])
     calendar = ground.calendar(task.owner_id if task.queue == "owner" else None)
@@ -250,21 +252,21 @@ def grown(task: Task, joined: Joined, message: RiskAssessed, ground: Ground) -> 
 
 
 def warned_of(task: Task) -> tuple[str, ...]:
-    """The causes of a task by risk; of others there are none."""
+    """Return the causes of a task by risk; other tasks have none."""
     if task.kind not in BY_RISK:
         return ()
     return tuple(task.causes) or (task.cause,)
 
 
 def _told_first(cause: str, causes: Sequence[str]) -> list[str]:
-    """The codes of the leading reasons; where they stand for it, a rule is no reason itself."""
+    """Return the codes of the leading reasons; a rule is one only where it leads the task."""
     return [cause, *(c for c in causes if c not in {cause, POLICY_RULE})]
 
 
 def _waits(
     owner_id: str | None, queue: Queue, opened_at: datetime, ground: Ground
 ) -> tuple[Waiting | None, datetime | None]:
-    """Why a new task is not told at once, and until when where that is known."""
+    """Return why a new task is not sent at once, and until when it waits if that is known."""
     record = None if owner_id is None else ground.owners.get(owner_id)
     if queue == "owner" and record is not None and record.capacity_per_day is not None:
         return "capacity", None
@@ -273,7 +275,7 @@ def _waits(
 
 
 def close(task: Task, closed: Closed) -> Task:
-    """The task once it has ended."""
+    """Return the closed task."""
     return msgspec.structs.replace(
         task,
         status="closed",

@@ -1,7 +1,6 @@
-"""What a task is about: the causes, and the reasons that its owner reads.
+"""Derives the causes of a task, and the reasons that its owner reads, from an assessment.
 
-What it is for: the step from signs and reasons to what a person can act on. It never decides
-whether there is a task.
+It never decides whether there is a task.
 """
 
 from collections.abc import Sequence
@@ -15,16 +14,16 @@ from shared.contracts.risk import Reason, RiskAssessed, Sign
 from shared.contracts.treatment import LeavingCause
 
 SURE: Final = 1.0
-"""Impact of what is certain."""
+"""Impact of a certain fact."""
 
 
 def by_urgency(message: RiskAssessed) -> list[Sign]:
-    """The signs of an assessment, the most urgent first."""
+    """Return the signs of an assessment, the most urgent first."""
     return sorted(message.signs, key=lambda sign: urgency(sign.code))
 
 
 def leading(message: RiskAssessed, policy: Policy) -> str:
-    """What a rule's task is called: the first sign, or the first reason that is a change."""
+    """Return the cause of a rule's task: the first sign, or the first reason that is no trait."""
     signs = (sign.code for sign in by_urgency(message))
     changes = (r.code for r in message.reasons if r.code not in policy.traits)
     return next(chain(signs, changes), POLICY_RULE)
@@ -36,8 +35,11 @@ def reasons_of(
     policy: Policy,
     before: Sequence[Reason] = (),
 ) -> list[Reason]:
-    """What the owner reads: the causes, the other signs that pass, and what else explains the
-    score. Of a cause that does not hold any more, what the owner read `before` stays."""
+    """Return the reasons that the owner reads.
+
+    These are the causes, the other signs that pass, and the further reasons of the score. For a
+    cause that does not hold any more, the reason from `before` stays.
+    """
     signs = {sign.code: _reason(sign) for sign in by_urgency(message)}
     known = {reason.code: reason for reason in (*before, *message.reasons)} | signs
     passing = [sign.code for sign in by_urgency(message) if passes(sign, message, policy)]
@@ -52,8 +54,11 @@ def reasons_of(
 
 
 def is_gone(message: RiskAssessed) -> bool:
-    """Whether the silence has reached the lapse length, or none is measured: a customer who
-    never bought, or whose contract has ended. There is no silence left to warn of."""
+    """Return whether the customer is gone, so that there is no silence left to warn of.
+
+    The silence has reached the lapse length, or none is measured: the customer never bought, or the
+    contract has ended.
+    """
     silent, lapse = message.days_silent, message.lapse
     return silent is None or lapse is None or silent >= lapse.days
 
@@ -61,9 +66,10 @@ def is_gone(message: RiskAssessed) -> bool:
 def suspected_leaving_cause(
     message: RiskAssessed, learned: LeavingCause | None
 ) -> LeavingCause | None:
-    """Why a customer who is gone has left, as far as it is known.
+    """Return why a customer who is gone has left, as far as it is known.
 
-    `learned`: what an owner has found out. Otherwise what the customer said is taken for it.
+    `learned`: the cause from an owner's verdict. Without one, it is derived from the signs of
+    complaints and surveys.
     """
     if learned is not None:
         return learned
@@ -80,7 +86,7 @@ def _reason(sign: Sign) -> Reason:
 
 
 def _own(cause: str, message: RiskAssessed) -> Reason:
-    """The reason of a cause that is neither a sign nor a reason of the assessment."""
+    """Return the reason of a cause that is neither a sign nor a reason of the assessment."""
     if cause != CHURNED:
         return Reason(code=cause, impact=message.probability, facts={})
     lapse = message.lapse

@@ -1,11 +1,11 @@
-"""The life of an open task: what people and timers do to it, and what is remembered of that.
+"""The lifecycle of an open task: its changes by people and timers, and the events stored of them.
 
-What it is for: every change of a task between being raised and being closed. A change is told
-to endpoints when its version grows; an owner's own steps come from there and are not told back.
+A change is sent to endpoints when the task's version grows. An owner's own steps, which come from
+there, do not make it grow and are not sent back.
 
 open ─▶ acknowledged ─▶ in progress ─▶ closed (verdict, dismissed, expired, came_back, …)
   │            ▲ any of them may be snoozed, given to another owner, commented on
-  └─ not answered by `respond_by`: the manager is told; then it is given to somebody else
+  └─ not answered by `respond_by`: escalated to the manager; then reassigned
 """
 
 from collections.abc import Mapping
@@ -25,17 +25,17 @@ EventKind = Literal[
     "unanswered", "rebalanced", "allocated", "verdict", "dismissed", "expired", "joined",
 ]  # fmt: skip
 RISK: Final = "risk"
-"""Actor of what happens because of an assessment."""
+"""Actor of events caused by an assessment."""
 TIMER: Final = "timer"
-"""Actor of what happens because time passes."""
+"""Actor of events caused by a timer."""
 SNOOZE_DAYS_MAX: Final = 92
-"""A quarter: what may wait longer is better dismissed."""
+"""A quarter: a task that may wait longer is better dismissed."""
 ESCALATIONS_MAX: Final = 2
-"""The manager is told; then somebody else gets it. After that it only expires."""
+"""First the task is escalated to the manager, then reassigned. After that it only expires."""
 
 
 class TaskEvent(msgspec.Struct, kw_only=True, frozen=True):
-    """Something that happened to a task."""
+    """An event in the history of a task."""
 
     customer_id: str
     task_id: str
@@ -60,21 +60,21 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Snooze:
-    """Out of the queue until a time; None: back at once."""
+    """The task leaves the queue until a time; None: it returns at once."""
 
     until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class Comment:
-    """Words beside the task."""
+    """A comment on the task."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Reassign:
-    """Somebody else is to do it."""
+    """The task gets another owner."""
 
     owner_id: str
     owner_name: str | None
@@ -92,7 +92,7 @@ class Escalate:
 
 @dataclass(frozen=True, slots=True)
 class Dismiss:
-    """It is not worth doing; why is told."""
+    """The task is closed as not worth doing; the note explains why."""
 
     note: str
 
@@ -106,7 +106,7 @@ class Closed409(Exception):  # noqa: N818 (an answer, not an error of ours)
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What an action leads to: the task, and what is remembered; no event: nothing changed."""
+    """The result of an action: the task, and the event to store; `kind` None: nothing changed."""
 
     task: Task
     kind: EventKind | None
@@ -115,10 +115,10 @@ class Done:
 
 
 def act(task: Task, action: Action, now: datetime, manager_id: str | None) -> Done:
-    """The task after an action at `now`, business time.
+    """Return the task after an action at `now`, business time.
 
-    The same action again changes nothing. Raises Invalid for an action that makes no sense and
-    Closed409 for one on a closed task.
+    Repeating an action changes nothing. Raises Invalid for an impossible action and Closed409 for
+    one on a closed task.
     """
     if isinstance(action, Comment):
         return Done(task, "commented", {"text": action.text})
@@ -181,7 +181,7 @@ def _escalate(task: Task, action: Escalate, now: datetime, manager_id: str | Non
 
 
 def given(task: Task, owner_id: str, owner_name: str | None, now: datetime) -> Task:
-    """The task once it is another owner's work, who has not seen it yet."""
+    """Return the task as the new work of another owner, who has not seen it yet."""
     return _told(
         task,
         now,
@@ -199,10 +199,10 @@ def given(task: Task, owner_id: str, owner_name: str | None, now: datetime) -> T
 def unanswered(
     task: Task, owners: Mapping[str, OwnerRecord], now: datetime, calendar: WorkingCalendar
 ) -> Done:
-    """What follows when nobody has taken a task on by its response target.
+    """Escalate or reassign a task that was not taken on by its response target.
 
-    First the manager is told, then the task is given to the fallback, or to the manager. Where
-    the owner has neither, it stays and that is remembered.
+    It is first escalated to the manager, then reassigned to the fallback, or to the manager.
+    Where the owner has neither, it stays, and an event `unanswered` is stored.
     """
     record = owners.get(task.owner_id or "")
     manager = record.manager_id if record else None
@@ -229,7 +229,7 @@ def unanswered(
 
 
 def is_unanswered(task: Task, now: datetime) -> bool:
-    """Whether a response target has passed and something is to follow."""
+    """Return whether the response target has passed and the task can still be escalated."""
     return (
         task.status == "open"
         and task.progress == "new"
@@ -241,12 +241,12 @@ def is_unanswered(task: Task, now: datetime) -> bool:
 
 
 def released(task: Task, now: datetime) -> Task:
-    """A task that waited, now told for the first time and its owner's work from `now` on."""
+    """Return a waiting task, released: sent for the first time, and allocated at `now`."""
     return _with(task, waiting=None, tell_at=None, allocated_at=now)
 
 
 def moved_over(task: Task, to: OwnerRecord, now: datetime) -> Task:
-    """A task that waited for its owner's capacity, given to somebody who has some."""
+    """Return a task that waited for its owner's capacity, given to an owner with capacity."""
     return msgspec.structs.replace(given(task, to.id, to.name, now), version=task.version)
 
 
@@ -262,7 +262,7 @@ def _dismissed(task: Task, note: str, now: datetime) -> Task:
 
 
 def _next_target(task: Task, now: datetime, calendar: WorkingCalendar) -> datetime:
-    """As long again as the first target was from the beginning."""
+    """Return the next response target: as long from `now` as the first was from the opening."""
     first = (task.respond_by or now) - task.opened_at
     return calendar.may_disturb_at(now + max(first, timedelta(hours=1)))
 
@@ -272,7 +272,7 @@ def _seen(task: Task) -> str:
 
 
 def _told(task: Task, now: datetime, **changes: Any) -> Task:
-    """Changed in a way that endpoints learn of."""
+    """Return the task with changes that are sent to endpoints."""
     changes = {"waiting": None, "tell_at": None} | changes
     return _with(task, version=task.version + 1, changed_at=max(now, task.opened_at), **changes)
 

@@ -1,8 +1,7 @@
-"""A task as it is told: the body of a webhook, and the line on the treatment topic.
+"""A task as it is sent: the body of a webhook, and the message on the treatment topic.
 
-What it is for: the shape that receivers depend on. `full` is what an owner needs to act (more
-stays behind the API); `thin` is for receivers that may know no more than whom, how urgent and
-by when.
+Receivers depend on this shape. `full` is what an owner needs to act (the API has more); `thin` is
+for receivers that may know only the customer, the urgency and the due date.
 """
 
 from datetime import datetime, timedelta
@@ -32,7 +31,7 @@ class Party(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class ReasonText(msgspec.Struct, kw_only=True, frozen=True):
-    """A reason with its sentence."""
+    """A reason with its sentence, in the language of the task."""
 
     code: str
     text: str
@@ -43,20 +42,21 @@ class TaskPayload(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True)
 
     id: str
     version: int
-    """A receiver that knows a higher one ignores this message."""
+    """A receiver that knows a higher version ignores this message."""
     status: str
     cause: str
     customer: Party
     owner: Party | None
-    """None: nobody owns this customer."""
+    """None: the customer has no owner."""
     band: str
     probability: float
-    """Of no purchase within `horizon_days` after `opened_at`, or after the newest cause joined."""
+    """Probability of no purchase within `horizon_days` after `opened_at`, or after the newest cause
+    joined."""
     horizon_days: int
     reasons: list[ReasonText]
     """Most important first."""
     language: str
-    """Of the sentences."""
+    """Language of the sentences."""
     value_at_risk: float
     currency: str
     opened_at: datetime
@@ -66,7 +66,7 @@ class TaskPayload(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True)
     kind: str = "retention"
     """`retention`, `win_back`, `care` or `segment`."""
     title: str | None = None
-    """Of a task that no risk has raised."""
+    """Title of a task by the calendar or a segment; None for tasks by risk."""
     grade: str | None = None
     queue: str = "owner"
     """Who acts: the `owner`, a `fast_response` team, `self_service`, or `unowned`."""
@@ -80,11 +80,11 @@ class TaskPayload(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True)
     respond_by: datetime | None = None
     escalated_to: str | None = None
     lapse_probability: float | None = None
-    """That the present silence reaches `lapse_days`, by the customer's own rhythm."""
+    """Probability that the present silence reaches `lapse_days`, by the customer's own rhythm."""
     lapse_days: float | None = None
-    """Of silence, from which on the customer counts as gone."""
+    """Days of silence after which the customer counts as gone."""
     suspected_leaving_cause: str | None = None
-    """Of a win-back task: why the customer has probably left."""
+    """Why the customer of a win-back task has probably left."""
 
 
 class ThinTaskPayload(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
@@ -117,18 +117,18 @@ class WebhookPayload(msgspec.Struct, Generic[T], kw_only=True, frozen=True):
 
 
 FULL: Final = msgspec.json.Decoder(WebhookPayload[TaskPayload])
-"""Reads the bytes of a `full` body: connectors make their own requests of it."""
+"""Decodes a `full` body: connectors make their own requests from it."""
 
 
 def kind_of(task: Task) -> Kind:
-    """What the newest change of the task is called."""
+    """Return the message type of the newest change of the task."""
     if task.status == "closed":
         return "retention_task.closed"
     return "retention_task.opened" if task.version == 1 else "retention_task.updated"
 
 
 def body(task: Task, payload: Payload = "full") -> bytes:
-    """The bytes that are signed and sent for the newest change of the task."""
+    """Return the bytes that are signed and sent for the newest change of the task."""
     return msgspec.json.encode(
         WebhookPayload[TaskPayload | ThinTaskPayload](
             type=kind_of(task),
@@ -139,7 +139,7 @@ def body(task: Task, payload: Payload = "full") -> bytes:
 
 
 def sample(at: datetime) -> bytes:
-    """A message that shows what tasks will look like, for trying an endpoint out."""
+    """Return a sample message for trying an endpoint out."""
     shown = TaskPayload(
         id=SAMPLE_TASK_ID,
         version=1,
@@ -169,7 +169,7 @@ def _rounded(value: float | None, digits: int) -> float | None:
 
 
 def thin(task: Task) -> ThinTaskPayload:
-    """The task as a receiver sees it that gets ids only."""
+    """Return the task as a receiver of `thin` payloads gets it: without names."""
     return ThinTaskPayload(
         id=task.id,
         version=task.version,
@@ -185,7 +185,7 @@ def thin(task: Task) -> ThinTaskPayload:
 
 
 def told(task: Task) -> TaskPayload:
-    """The task as a receiver sees it."""
+    """Return the task as a receiver of `full` payloads gets it."""
     owner = None if task.owner_id is None else Party(id=task.owner_id, name=task.owner_name)
     return TaskPayload(
         id=task.id,
@@ -226,19 +226,19 @@ def told(task: Task) -> TaskPayload:
 
 
 def _in(task: Task, text: Both | None) -> str | None:
-    """A text in the language of the task."""
+    """Return a text in the language of the task."""
     if text is None:
         return None
     return text.zh if task.language == "zh-CN" else text.en
 
 
 def delivery_id(task: Task, endpoint_id: str) -> str:
-    """The `webhook-id` of the task's newest change at an endpoint: the same on every attempt."""
+    """Return the `webhook-id` of the newest change at an endpoint: the same on every attempt."""
     return "msg_" + stable_id("delivery", task.id, str(task.version), endpoint_id)
 
 
 def treatment(task: Task) -> TreatmentRecorded:
-    """The newest change of the task as scoring and training learn of it."""
+    """Return the treatment message of the newest change, for scoring and training."""
     opened = task.status == "open"
     warned = opened and task.kind in BY_RISK
     window = timedelta(days=task.horizon_days)
@@ -258,7 +258,7 @@ def treatment(task: Task) -> TreatmentRecorded:
 
 
 def verdict(task: Task, at: datetime) -> TreatmentRecorded:
-    """What the owner said at `at`, business time."""
+    """Return the treatment message of the owner's verdict at `at`, business time."""
     return TreatmentRecorded(
         customer_id=task.customer_id,
         kind="verdict",
@@ -273,7 +273,7 @@ def verdict(task: Task, at: datetime) -> TreatmentRecorded:
 
 
 def held_out(trial: ExperimentSubject) -> TreatmentRecorded:
-    """A customer left alone on purpose, as scoring and training learn of it."""
+    """Return the treatment message of a held-out customer, for scoring and training."""
     return TreatmentRecorded(
         customer_id=trial.customer_id,
         kind="held_out",

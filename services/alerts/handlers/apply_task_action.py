@@ -1,4 +1,4 @@
-"""An owner does something with a task: see `core.task_lifecycle` for what there is."""
+"""Carries out an owner's action on a task; `core.task_lifecycle` defines the actions."""
 
 import asyncio
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from shared.runtime.clock import Clock
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplyTaskAction:
-    """Carries out actions on tasks. The same action again changes nothing."""
+    """Carries out actions on tasks. Repeating an action changes nothing."""
 
     engine: AsyncEngine
     customers: Customers
@@ -39,14 +39,17 @@ class ApplyTaskAction:
     given: asyncio.Event
 
     async def __call__(self, task_id: str, action: Action, actor: str) -> Task | None:
-        """The task as it is now; None when there is none. Raises as `task_lifecycle.act` does."""
+        """Return the task after the action; None if there is no such task.
+
+        Raises the errors of `task_lifecycle.act`.
+        """
         async with unit_of_work(self.engine) as work:
             task, changes = await self.within(work, task_id, action, actor)
         self.ring(changes)
         return task
 
     def ring(self, changes: Sequence[TaskChange]) -> None:
-        """After the commit: let the sender and the relay know."""
+        """Wake the sender and the relay and count the changes; call it after the commit."""
         if changes:
             self.told.set()
             self.given.set()
@@ -55,7 +58,7 @@ class ApplyTaskAction:
     async def within(
         self, work: UnitOfWork, task_id: str, action: Action, actor: str
     ) -> tuple[Task | None, list[TaskChange]]:
-        """The same in an open transaction; also returns what was told."""
+        """Carry out the action in an open transaction; also return the changes to send."""
         customer = await self.tasks.customer_of(work, task_id)
         if customer is None:
             return None, []

@@ -1,4 +1,4 @@
-"""Tries and tunes a policy on the assessments that are kept, page by page, and raises nothing."""
+"""Tries and tunes a policy on the stored assessments, page by page; raises no task."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -17,14 +17,14 @@ from shared.contracts.risk import RiskAssessed
 from shared.postgres.engine import unit_of_work
 
 CUSTOMERS_MAX: Final = 20_000
-"""Customers of one trial: some seconds of work, and a precision known to about a point."""
+"""Most customers of one dry run: it takes some seconds, and precision is known to about a point."""
 PAGE: Final = 500
 """Customers read at once: about 30 MB of assessments of half a year."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """What is known of some customers."""
+    """The data of some customers."""
 
     histories: Mapping[str, Sequence[RiskAssessed]]
     bought: Mapping[str, Sequence[datetime]]
@@ -33,7 +33,7 @@ class _Page:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DryRunPolicy:
-    """Answers what a policy would have done between two times."""
+    """Computes what a policy would have done between two times."""
 
     engine: AsyncEngine
     assessments: Assessments
@@ -41,8 +41,10 @@ class DryRunPolicy:
     async def __call__(
         self, policies: list[Policy], begin: datetime, end: datetime, customers: int
     ) -> list[DryRunResult]:
-        """One result for each policy, over the same customers: the first by id, at most
-        `customers` of them."""
+        """Return one result for each policy, over the same customers.
+
+        They are the first by id, at most `customers` of them.
+        """
         found = [DryRunResult() for _ in policies]
         async for page in self._pages(begin, end, customers):
             for tried, policy in zip(found, policies, strict=True):
@@ -54,7 +56,7 @@ class DryRunPolicy:
     async def warnings(
         self, policy: Policy, begin: datetime, end: datetime, customers: int
     ) -> TuningResult:
-        """The warnings of a policy without a budget, over the same customers."""
+        """Return the warnings of a policy without a budget, over the same customers."""
         found = TuningResult()
         async for page in self._pages(begin, end, customers):
             await asyncio.to_thread(

@@ -1,7 +1,7 @@
-"""A customer is no more: erased on request, or merged into another one.
+"""Ends a customer: erased on request, or merged into another one.
 
-Open tasks close with that reason and are told; what says who the customer was, or what the
-customer did, is deleted. What stays are counts: tasks and trials without a name or a note.
+Open tasks close with that reason, and endpoints are notified. Erasing deletes the data about the
+person and the person's behaviour; tasks and trials stay without a name or a note, for counts.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ Why = Literal["erased", "merged"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EraseCustomer:
-    """Ends what there is of a customer. Doing it again changes nothing."""
+    """Ends a customer's open tasks and data. Repeating it changes nothing."""
 
     engine: AsyncEngine
     customers: Customers
@@ -37,8 +37,10 @@ class EraseCustomer:
     clock: Clock
 
     async def __call__(self, customer_id: str, why: Why) -> int:
-        """Returns how many open tasks were closed. An erased customer's traces are deleted; a
-        merged one's stay, since the purchases were made."""
+        """Close the open tasks and return their number.
+
+        An erased customer's data are deleted; a merged one's stay, since the purchases were made.
+        """
         async with unit_of_work(self.engine) as work:
             known = await self.customers.lock(work, [customer_id])
             now = await self.business_clock.now(work)

@@ -1,4 +1,4 @@
-"""An owner closes a task: what was found is stored, told and published."""
+"""Closes a task with an owner's verdict: stores it, sends it to endpoints and publishes it."""
 
 import asyncio
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from shared.postgres.outbox import Outbox
 from shared.runtime.clock import Clock
 
 CAUSE: Final[TopicPartition] = ("alerts.verdicts", 0)
-"""No topic: under this name the outbox keeps what owners caused."""
+"""Not a topic: the name under which the outbox keeps messages that owners caused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GiveVerdict:
-    """Closes tasks on an owner's word. The same word twice changes nothing."""
+    """Closes tasks with owners' verdicts. Repeating a verdict changes nothing."""
 
     engine: AsyncEngine
     customers: Customers
@@ -47,10 +47,10 @@ class GiveVerdict:
     given: asyncio.Event
 
     async def __call__(self, given: VerdictGiven) -> Task | Conflict | None:
-        """The task as it is now; a conflict, or None when there is no such task.
+        """Return the task after the verdict, a conflict, or None when there is no such task.
 
-        A task that has closed by itself may still get a verdict: what the owner found is
-        worth knowing. It is not told to endpoints again.
+        A task that has closed by itself may still get a verdict: it is stored and published, but
+        the task is not sent to endpoints again.
         """
         changes: list[TaskChange] = []
         async with unit_of_work(self.engine) as work:

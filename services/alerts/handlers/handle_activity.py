@@ -1,4 +1,4 @@
-"""Activity comes in: purchases end tasks, profiles say who owns and speaks what."""
+"""Handles activity: purchases end tasks, profiles give a customer's owner and language."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -46,7 +46,7 @@ class HandleActivity:
     told: asyncio.Event
 
     async def __call__(self, batch: Batch) -> Sequence[Move]:
-        """Take in a batch; returns the offsets that were committed with the effects."""
+        """Process a batch; return the offsets that were committed with the effects."""
         note_lag(batch)
         if not batch:
             return []
@@ -72,15 +72,16 @@ class HandleActivity:
         return moves
 
     async def _known(self, work: UnitOfWork, seen: ActivitySeen) -> dict[str, KnownCustomer]:
-        """The customers that may change beyond the time of their newest purchase, locked.
+        """Lock and return the customers for which more than the newest purchase may change.
 
-        That time is noted of all who bought.
+        The time of the newest purchase is stored for all customers with one.
         """
         bought: dict[str, datetime] = {}
         for _, customer, at in seen.purchases:
             bought[customer] = max(at, bought.get(customer, at))
         if seen.profiles:
-            # All of them in one order: two lots of locks could meet an assessment's head-on.
+            # Lock all of them in one order: two rounds of locks could deadlock with a batch of
+            # assessments.
             known = await self.customers.lock(work, bought.keys() | seen.profiles.keys())
             if bought:
                 await self.customers.note_purchases(work, bought)
@@ -106,7 +107,7 @@ def _take_in(
     states = {customer: found.state for customer, found in known.items()}
     for tp, customer, at in seen.purchases:
         if customer not in states:
-            continue  # no open task, and the time is noted
+            continue  # no open task, and the time is stored already
         states[customer], ended = purchased(states[customer], at)
         for closed in ended:
             page.close(closed, tp)

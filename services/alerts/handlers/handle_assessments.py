@@ -1,4 +1,4 @@
-"""Assessments come in: decide about each, and write everything in one transaction."""
+"""Handles assessments: decides on each, and writes everything in one transaction."""
 
 import asyncio
 from collections import Counter
@@ -48,11 +48,11 @@ from shared.postgres.outbox import Message, Outbox
 from shared.runtime.clock import Clock
 
 NOBODY = Profile()
-"""Of a customer without a profile."""
+"""Stands for the profile of a customer without one."""
 
 Decode = Callable[[Batch], tuple[list[AssessmentSeen], list[Message]]]
 Decided = list[tuple[AssessmentSeen, Step]]
-"""What is to be done, in order."""
+"""Steps to carry out, in order, each with its assessment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +72,7 @@ class HandleAssessments:
     told: asyncio.Event
 
     async def __call__(self, batch: Batch) -> Sequence[Move]:
-        """Decide a batch; returns the offsets that were committed with the effects."""
+        """Process a batch; return the offsets that were committed with the effects."""
         note_lag(batch)
         if not batch:
             return []
@@ -107,9 +107,9 @@ class HandleAssessments:
         return moves
 
     async def _first_seen(self, work: UnitOfWork, decided: Decided) -> Decided:
-        """The same steps, each task ending at the first known purchase after it.
+        """Return the steps, with each task ended at the first known purchase after its opening.
 
-        An assessment that was read late may be behind several purchases.
+        An assessment that was read late may be older than several purchases.
         """
         back = [(each.message.customer_id, step) for each, step in decided if came_back(step)]
         if not back:
@@ -124,7 +124,7 @@ class HandleAssessments:
     async def _with_rates(
         self, work: UnitOfWork, ground: Ground, decided: Decided, known: dict[str, KnownCustomer]
     ) -> Ground:
-        """With what few batches need to read: owners' records and measured save rates."""
+        """Add owners' records and measured save rates to the ground, if this batch needs them."""
         warned = {e.message.customer_id for e, step in decided if not isinstance(step, Closed)}
         warned |= {customer for customer, found in known.items() if _uninformed(found)}
         if not warned:
@@ -140,7 +140,7 @@ class HandleAssessments:
 def _decide(
     assessed: Sequence[AssessmentSeen], known: dict[str, KnownCustomer], policy: Policy
 ) -> tuple[Decided, list[CustomerState], Counter[str]]:
-    """The steps; the states that changed; why."""
+    """Return the steps, the states that changed, and the counts by row of the decision table."""
     states = {customer: found.state for customer, found in known.items()}
     changed: set[str] = set()
     why: Counter[str] = Counter()
@@ -179,8 +179,10 @@ def _informings(
     known: dict[str, KnownCustomer],
     ground: Ground,
 ) -> list[Informing]:
-    """Tasks of customers who are assessed for the first time: another topic was read faster, and
-    nothing was known when they were raised."""
+    """Return the updates of open tasks of customers who are assessed for the first time.
+
+    The tasks were raised from another topic, which was read faster, and lack an assessment's data.
+    """
     newest = {each.message.customer_id: each for each in assessed}
     return [
         Informing(
@@ -195,7 +197,7 @@ def _informings(
 
 
 def _uninformed(known: KnownCustomer) -> list[str]:
-    """Open tasks by the calendar or a segment that were raised without an assessment."""
+    """Return the open tasks by the calendar or a segment that were raised without an assessment."""
     if known.state.revision != NO_REVISION:
         return []
     return [task.id for task in known.state.open if not task.by_risk]

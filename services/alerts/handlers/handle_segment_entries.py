@@ -1,8 +1,8 @@
-"""Customers enter and leave segments: what is asked for happens once for each entry, and ends.
+"""Handles changes of segments and grades: each entry raises one task, an exit ends it.
 
-An entry is known by its sequence number, stored with the task: told again after a crash, or read
-again after a take-over, it leads to nothing more. An exit ends the task of an entry before it. A
-change of the grade is noted, so that tasks which no assessment raises carry it.
+An entry is identified by its sequence number: sent again after a crash, or read again after a
+take-over, it has no further effect. An exit ends the task of an earlier entry. A change of the
+grade is stored, so that tasks which no assessment raises have it.
 """
 
 import asyncio
@@ -50,7 +50,7 @@ Decode = Callable[[Batch], tuple[list[ClassificationChanged], list[Message]]]
 
 @dataclass(frozen=True, slots=True)
 class _News:
-    """Changes about which something is to be done, in the log's order."""
+    """The changes to act on, in the log's order."""
 
     entries: list[ClassificationChanged]
     left: list[ClassificationChanged]
@@ -58,9 +58,10 @@ class _News:
 
     @classmethod
     def of(cls, changed: Sequence[ClassificationChanged], policy: Policy) -> "_News":
-        """Of a batch. What is silent is no news of a segment; a grade is known by it all the same.
+        """Select the changes to act on from a batch.
 
-        An exit counts whatever the policy asks for now: the task may be of an earlier version.
+        A silent change counts for the grade, but not for segments. An exit counts whatever the
+        present policy defines: the task may be of an earlier version.
         """
         wanted = {rule.segment for rule in policy.on_segment}
         loud = [each for each in changed if not each.change.silent]
@@ -77,7 +78,7 @@ class _News:
 
 
 class _Outcome:
-    """The page that is written, and the customers as they are after it."""
+    """The decisions of a batch, and the customers after them."""
 
     def __init__(self, known: dict[str, KnownCustomer]) -> None:
         self.page = BatchDecisions()
@@ -87,11 +88,11 @@ class _Outcome:
 
     @property
     def regraded(self) -> list[CustomerState]:
-        """Customers of whom a newer grade is known."""
+        """Customers with a newer grade."""
         return [s for c, s in self._states.items() if s is not self.known[c].state]
 
     def regrade(self, change: CustomerChanged) -> None:
-        """Another grade counts from here on."""
+        """Set the customer's new grade, which the tasks raised after it get."""
         customer, grade = change.customer_id, msgspec.convert(change.after, Grade)
         self._states[customer] = regraded(self._states[customer], grade, change.at)
 
@@ -107,8 +108,10 @@ class _Outcome:
         self.page.open(task, each.tp)
 
     def leave(self, each: ClassificationChanged, later: set[str]) -> None:
-        """End the segment's task, as a sign that is over ends its own: however far its owner has
-        come. `later`: tasks of entries that came after this exit."""
+        """End the segment's open task, whatever its progress, as for a sign that is over.
+
+        `later`: tasks of entries that came after this exit; they stay.
+        """
         change = each.change
         task = self._open[change.customer_id].get(cause_of("segment", change.segment or ""))
         if task is None or task.id in later:
@@ -134,7 +137,7 @@ class HandleSegmentEntries:
     told: asyncio.Event
 
     async def __call__(self, batch: Batch) -> Sequence[Move]:
-        """Act on a batch; returns the offsets that were committed with the effects."""
+        """Process a batch; return the offsets that were committed with the effects."""
         note_lag(batch)
         if not batch:
             return []
@@ -160,7 +163,7 @@ class HandleSegmentEntries:
         return moves
 
     async def _enter(self, work: UnitOfWork, news: _News, now: datetime) -> _Outcome:
-        """What the news lead to, in the order in which they happened."""
+        """Apply the changes in the order of their sequence numbers."""
         left = await self._with_tasks(work, news)
         concerned = {c.change.customer_id for c in (*news.entries, *left, *news.grades)}
         if not concerned:
@@ -184,7 +187,7 @@ class HandleSegmentEntries:
         return outcome
 
     async def _with_tasks(self, work: UnitOfWork, news: _News) -> list[ClassificationChanged]:
-        """Exits that may end a task: one that is open, or that this batch raises."""
+        """Return the exits that may end a task: an open one, or one that this batch raises."""
         if not news.left:
             return []
         open_ = await self.rows.with_open_task(work, [_key(e.change) for e in news.left])
@@ -193,17 +196,17 @@ class HandleSegmentEntries:
 
 
 def _key(change: CustomerChanged) -> tuple[str, str]:
-    """The customer, and what the segment's tasks are called."""
+    """Return the customer, and the cause of the segment's tasks."""
     return change.customer_id, cause_of("segment", change.segment or "")
 
 
 def _id(change: CustomerChanged) -> str:
-    """The task of an entry."""
+    """Return the id of the task of an entry."""
     return planned_id("segment", change.customer_id, change.segment or "", str(change.sequence))
 
 
 def _later(left: CustomerChanged, entries: set[tuple[str, str, int]]) -> set[str]:
-    """The tasks of entries into the segment that came after this exit."""
+    """Return the ids of the tasks of entries into the segment that came after this exit."""
     return {
         planned_id("segment", customer, segment, str(sequence))
         for customer, segment, sequence in entries
@@ -214,7 +217,7 @@ def _later(left: CustomerChanged, entries: set[tuple[str, str, int]]) -> set[str
 def _task(
     change: CustomerChanged, state: CustomerState, known: KnownCustomer, ground: Ground
 ) -> Task | None:
-    """The task of an entry; None where the customer must not be contacted."""
+    """Return the task of an entry; None where the customer must not be contacted."""
     if state.do_not_contact_at is not None:
         return None
     segment = change.segment or ""

@@ -1,4 +1,4 @@
-"""Measures what the tasks do: outcomes when windows end, effects when somebody asks."""
+"""Measures the effect of the tasks: outcomes when windows end, effects on request."""
 
 import asyncio
 from collections.abc import Sequence
@@ -30,13 +30,13 @@ from services.alerts.ports import (
 from shared.postgres.engine import unit_of_work
 
 TRIALS_MAX = 2_000
-"""Measured in one transaction."""
+"""Trials measured in one transaction."""
 FORGET_MAX = 5_000
 """Old rows deleted in one transaction."""
 SAVE_RATES_EVERY = timedelta(hours=6)
-"""How often save rates are computed anew: they move in weeks, and all subjects are read."""
+"""How often save rates are computed: they change over weeks, and all subjects are read."""
 SEED = 20_170_601
-"""Of the bootstrap: the same data give the same report."""
+"""Seed of the bootstrap, so that the same data give the same report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class EffectReport:
 
 @dataclass(slots=True, kw_only=True)
 class MeasureOutcomes:
-    """A step of the timers: measures trials, keeps save rates, forgets what is too old."""
+    """A step of the timers: measures trials, stores save rates, deletes what is too old."""
 
     engine: AsyncEngine
     trials: Trials
@@ -62,13 +62,13 @@ class MeasureOutcomes:
     rules: Policies
     assessments: Assessments
     late: timedelta
-    """How long late purchases are waited for."""
+    """How long to wait for late purchases after a window has ended."""
     keep: timedelta
     """How long purchases and assessments are kept."""
     kept_at: datetime | None = None
     """When this process last stored save rates, business time."""
     measured: int = 0
-    """Trials measured since."""
+    """Trials measured since then."""
 
     async def __call__(self, now: datetime) -> None:
         """Do what is due at `now`, business time."""
@@ -101,7 +101,7 @@ class MeasureOutcomes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasureEffect:
-    """Answers what the tasks do."""
+    """Computes the effect of a policy's tasks on request."""
 
     engine: AsyncEngine
     effects: Effects
@@ -114,14 +114,16 @@ class MeasureEffect:
         end: datetime | None,
         dimensions: Sequence[Dimension] = DIMENSIONS,
     ) -> EffectReport:
-        """The effect of a policy, by default the one in force; `begin` and `end` are business
-        time and mean the warnings."""
+        """Return the effect of a policy, by default the one in force.
+
+        `begin` and `end` bound the time of the warnings, in business time.
+        """
         async with unit_of_work(self.engine) as work:
             _, current = await self.rules.current(work)
             name = policy or current.name
             subjects = await self.effects.subjects(work, name, begin, end)
             unmeasured = await self.effects.unmeasured(work, name)
-        # Seconds of arithmetic for many subjects: not on the loop that serves everything.
+        # Many subjects take seconds of arithmetic, which would block the event loop.
         return await asyncio.to_thread(
             _report, subjects, (name, begin, end, unmeasured), dimensions
         )
@@ -142,6 +144,6 @@ def _report(
 
 
 def picking(seed: int = SEED) -> Pick:
-    """Draws for the bootstrap, the same on every run."""
+    """Return a function that draws for the bootstrap, the same on every run."""
     chance = np.random.Generator(np.random.PCG64(seed))
     return lambda below, shape: chance.integers(0, below, shape)

@@ -1,6 +1,7 @@
-"""Sends what owners caused to the treatment topic: these messages have no partition of ours.
+"""Publishes messages that owners caused to the treatment topic.
 
-Every replica may send them; a message that two of them send is known by its task and kind.
+They belong to no partition that alerts claims, so every replica may send them. A message that two
+replicas send is recognised by its task and kind.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from shared.runtime.health import Health
 from shared.runtime.service import Stop
 
 LOOK_S = 5.0
-"""How often a replica looks for what another one left when it ended."""
+"""Seconds between polls for messages that another replica left when it ended."""
 
 NAME = "verdicts"
 
@@ -25,7 +26,11 @@ log = structlog.get_logger(__name__)
 
 
 class PublishVerdicts:
-    """`recover` sends and forgets what the outbox holds for a claim; `given` rings for more."""
+    """The loop that publishes them.
+
+    `recover` sends the messages of a claim in the outbox and deletes them there; `given` is set
+    when there are more.
+    """
 
     def __init__(
         self,

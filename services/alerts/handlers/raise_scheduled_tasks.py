@@ -1,6 +1,6 @@
 """Raises the tasks of the calendar: revisits, birthdays, holidays. A step of the timers.
 
-A customer or a schedule that brings out a fault is set aside (`ItemIsolation`); all others go on.
+A customer or a schedule that causes an error is set aside (`ItemIsolation`); all others go on.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -34,16 +34,16 @@ from shared.runtime.clock import Clock
 from shared.runtime.isolation import ItemIsolation
 
 CATCH_UP_DAYS_MAX = 31
-"""Days that are made up for after an interruption; in a replay a look spans many."""
+"""Most days that are caught up after an interruption; in a replay one check may span many days."""
 PAGE = 500
-"""Customers of one transaction: a fraction of a second."""
+"""Customers of one transaction, which takes a fraction of a second."""
 
 Find = Callable[[UnitOfWork, str], Awaitable[list[ScheduledCustomer]]]
 
 
 @dataclass(slots=True, kw_only=True)
 class RaiseScheduledTasks:
-    """Looks once a business day; a second look finds the tasks that are there."""
+    """Raises the tasks of a day once; a second run finds that they exist."""
 
     engine: AsyncEngine
     customers: Customers
@@ -55,10 +55,10 @@ class RaiseScheduledTasks:
     careful: ItemIsolation
     ring: Callable[[list[TaskChange]], None]
     done: tuple[date, int] | None = None
-    """The day and the version of the policy that were looked at last, by this process."""
+    """The newest day that this process has completed, and the version of the policy then."""
 
     async def __call__(self, now: datetime) -> None:
-        """Raise what falls on the day of `now`, business time."""
+        """Raise the tasks that fall on the day of `now`, business time, and on days missed."""
         async with unit_of_work(self.engine) as work:
             version, policy = await self.rules.current(work)
         today = day_of(now, zone(policy.hours.time_zone))
@@ -80,13 +80,16 @@ class RaiseScheduledTasks:
                 await self._raise(schedule, find, day, now)
 
     def _days(self, today: date) -> list[date]:
-        """The days that nobody may have looked at; a process that has just begun adds yesterday."""
+        """Return the days to check: those since the last one, today included.
+
+        A process that has just begun adds yesterday, which may have been missed.
+        """
         last = self.done[0] if self.done else today - timedelta(days=2)
         behind = min((today - last).days, CATCH_UP_DAYS_MAX)
         return [today - timedelta(days=n) for n in range(max(behind - 1, 0), -1, -1)]
 
     def _find(self, schedule: Care, today: date, now: datetime) -> Find | None:
-        """Who a schedule is about on a day; None: nobody."""
+        """Return the query for the customers of a schedule on a day; None: there are none."""
         grades = schedule.grades
         if schedule.every_days is not None:
             since = now - timedelta(days=schedule.every_days)

@@ -1,7 +1,7 @@
-"""Writes what was decided about tasks: the tasks, their messages to endpoints, the treatments.
+"""Writes the decisions about tasks: the tasks, their messages to endpoints, the treatments.
 
-What it is for: one set of statements per batch, whatever brought the decisions (an assessment,
-a purchase, an owner), all in the caller's transaction.
+It takes one set of statements per batch, whatever caused the decisions (an assessment, a purchase,
+an owner), all in the caller's transaction.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,7 +34,7 @@ from shared.postgres.outbox import Message
 
 @dataclass(frozen=True, slots=True)
 class Joining:
-    """Causes that join an open task, with what the task becomes by it."""
+    """Causes that join an open task; `grow` returns the task after it."""
 
     joined: Joined
     grow: Callable[[Task], Task]
@@ -43,7 +43,7 @@ class Joining:
 
 @dataclass(frozen=True, slots=True)
 class Informing:
-    """What an open task becomes once its customer is known."""
+    """An update of an open task by its customer's first assessment; `grow` returns the task."""
 
     task_id: str
     grow: Callable[[Task], Task]
@@ -52,31 +52,31 @@ class Informing:
 
 @dataclass(slots=True)
 class BatchDecisions:
-    """What one batch decided, in order. A task may be raised, joined and closed on one page."""
+    """The decisions of one batch, in order. A batch may raise, join and close the same task."""
 
     raised: dict[str, Task] = field(default_factory=dict)
-    """New tasks by id, as they are at the end of the page."""
+    """New tasks by id, as they are at the end of the batch."""
     changes: list[TaskChange] = field(default_factory=list)
-    """Of new tasks."""
+    """Changes of new tasks."""
     closed: dict[str, tuple[Closed, TopicPartition]] = field(default_factory=dict)
     """Ends of tasks that were stored before, by task id."""
     joinings: list[Joining] = field(default_factory=list)
-    """Of tasks that were stored before. They come before ends."""
+    """Causes that join tasks stored before. They are written before ends."""
     informings: list[Informing] = field(default_factory=list)
-    """Of tasks that were stored before. They come before ends, and are told."""
+    """Updates of tasks stored before. They are written before ends, and sent to endpoints."""
     events: list[TaskEvent] = field(default_factory=list)
-    """What is remembered of tasks beside."""
+    """Further events for the history of tasks."""
 
     trials: list[tuple[ExperimentSubject, TopicPartition]] = field(default_factory=list)
-    """Who was treated or left alone."""
+    """Customers who were treated or held out."""
 
     def open(self, task: Task, cause: TopicPartition) -> None:
-        """A new task."""
+        """Add a new task."""
         self.raised[task.id] = task
         self.changes.append(TaskChange(task, cause))
 
     def join(self, joining: Joining, recorded_at: datetime) -> None:
-        """Further causes of an open task, of this page or stored; `recorded_at`: wall clock."""
+        """Add further causes of an open task, new or stored; `recorded_at`: wall clock."""
         step = joining.joined
         self.events.append(_joined(step, recorded_at))
         task = self.raised.get(step.task.id)
@@ -87,7 +87,7 @@ class BatchDecisions:
             self.changes.append(TaskChange(self.raised[task.id], joining.cause, step.causes))
 
     def close(self, closed: Closed, cause: TopicPartition) -> None:
-        """The end of a task, of this page or stored."""
+        """Add the end of a task, new or stored."""
         task = self.raised.get(closed.task.id)
         if task is None:
             self.closed[closed.task.id] = closed, cause
@@ -97,7 +97,7 @@ class BatchDecisions:
 
 
 class RecordTaskChanges:
-    """Where pages are written. `routes`: which endpoints are told of which changes."""
+    """Writes the decisions of batches. `routes`: which endpoints receive which changes."""
 
     def __init__(
         self,
@@ -118,7 +118,7 @@ class RecordTaskChanges:
     async def write(
         self, work: UnitOfWork, page: BatchDecisions, now: datetime
     ) -> tuple[list[TaskChange], list[Message]]:
-        """Store a page's tasks and deliveries; returns its changes and what to publish.
+        """Store the tasks and deliveries of a batch; return its changes and what to publish.
 
         Ends come before new tasks: a customer may have both, of the same cause.
         """
@@ -131,7 +131,7 @@ class RecordTaskChanges:
         over = [TaskChange(task, page.closed[task.id][1]) for task in ended]
         changes = [*grown, *over, *page.changes]
         await self.tell(work, [*informed, *changes], now)
-        # A customer is treated from the first cause on: what joins is no further treatment.
+        # A customer is treated from the first cause on: a joined cause is no further treatment.
         messages = [self.publish(told.treatment(c.task), c.cause) for c in changes if not c.joined]
         messages += [
             self.publish(told.held_out(trial), cause)
@@ -141,7 +141,7 @@ class RecordTaskChanges:
         return changes, messages
 
     async def _grow(self, work: UnitOfWork, joinings: Sequence[Joining]) -> list[TaskChange]:
-        """Have causes join stored tasks, in order, each change told by itself."""
+        """Let causes join stored tasks, in order; each is a change of its own."""
         if not joinings:
             return []
         stored = await self._tasks.find_all(work, sorted({j.joined.task.id for j in joinings}))
@@ -155,7 +155,7 @@ class RecordTaskChanges:
         return changes
 
     async def _inform(self, work: UnitOfWork, informings: Sequence[Informing]) -> list[TaskChange]:
-        """Have stored tasks carry what is known now."""
+        """Update stored tasks with the data of their customers' first assessment."""
         if not informings:
             return []
         stored = await self._tasks.find_all(work, [each.task_id for each in informings])
@@ -165,8 +165,10 @@ class RecordTaskChanges:
         return changes
 
     async def tell(self, work: UnitOfWork, changes: Sequence[TaskChange], now: datetime) -> None:
-        """Queue a message about each change for every endpoint that wants it; none about a task
-        that waits."""
+        """Queue a message about each change for every endpoint with a matching route.
+
+        Tasks that wait are left out.
+        """
         if not changes:
             return
         routes = await self._routes.routes(work)
@@ -190,7 +192,7 @@ class RecordTaskChanges:
         )
 
     def publish(self, fact: TreatmentRecorded, cause: TopicPartition) -> Message:
-        """A message on the treatment topic, keyed by customer."""
+        """Return a message for the treatment topic, keyed by customer."""
         return Message(
             cause, self._treatment_topic, fact.customer_id.encode(), treatment.ENCODER.encode(fact)
         )

@@ -1,9 +1,8 @@
-"""Time passes: tasks that waited are told, unanswered ones escalate, old ones expire.
+"""Periodic timers: release waiting tasks, escalate unanswered ones, expire old ones.
 
-What it is for: everything about tasks that no message brings. It runs on business time, in
-bounded transactions; each looks again at its tasks once their customers are locked, so that
-replicas beside one another do nothing twice. A task, an owner or a step that brings out a fault is
-set aside (`ItemIsolation`), and all others go on.
+They run on business time, in bounded transactions. Each transaction reads its tasks again once
+their customers are locked, so that replicas do nothing twice. A task, an owner or a step that
+causes an error is set aside (`ItemIsolation`), and all others go on.
 """
 
 import asyncio
@@ -50,11 +49,11 @@ from shared.runtime.isolation import ItemIsolation
 from shared.runtime.service import Stop
 
 LOOK_S = 5.0
-"""How often: owners are told in minutes, response targets are hours."""
+"""Seconds between iterations: owners are notified within minutes, response targets are hours."""
 TASKS_MAX = 500
-"""Tasks of one transaction: a fraction of a second, so that no batch waits long for a lock."""
+"""Tasks of one transaction, which takes a fraction of a second: no batch waits long for a lock."""
 OWNERS_MAX = 1_000
-"""Owners whose waiting tasks are looked at in one pass."""
+"""Owners with waiting tasks that one iteration handles."""
 
 NAME = "tend"
 
@@ -63,7 +62,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunTaskTimers:
-    """The loop of the timers. `more`: further steps of a pass, each done in a few transactions."""
+    """The loop of the timers. `more`: further steps of an iteration, of a few transactions each."""
 
     engine: AsyncEngine
     customers: Customers
@@ -95,7 +94,7 @@ class RunTaskTimers:
         self.health.ended(NAME)
 
     async def turn(self) -> None:
-        """One pass over all timers."""
+        """Run all timers once."""
         async with unit_of_work(self.engine) as work:
             now = await self.business_clock.now(work)
         steps: dict[str, Callable[[datetime], Awaitable[object]]] = {
@@ -120,7 +119,7 @@ class RunTaskTimers:
         handle: Callable[[UnitOfWork, Sequence[Task], datetime], Awaitable[list[TaskChange]]],
         now: datetime,
     ) -> None:
-        """Handle what is found, batch by batch."""
+        """Handle the tasks that `find` returns, batch by batch."""
 
         async def do(ids: Sequence[str]) -> None:
             async with unit_of_work(self.engine) as work:
@@ -135,7 +134,7 @@ class RunTaskTimers:
                 return
 
     async def _locked(self, work: UnitOfWork, ids: Sequence[str]) -> list[Task]:
-        """These tasks as they are now, their customers locked."""
+        """Lock the customers of these tasks, and return the tasks as they are now."""
         if not ids:
             return []
         owners = {task.customer_id for task in await self.tasks.find_all(work, ids)}
@@ -158,7 +157,7 @@ class RunTaskTimers:
     async def _release(
         self, work: UnitOfWork, tasks: Sequence[Task], now: datetime
     ) -> list[TaskChange]:
-        """Tell tasks of the night in the morning."""
+        """Release tasks that waited for the end of quiet hours."""
         awake = [t for t in tasks if t.status == "open" and t.waiting == "quiet"]
         return await self._write(work, [released(t, now) for t in awake])
 
@@ -175,7 +174,7 @@ class RunTaskTimers:
         return await self._write(work, [d.task for d in done if d.told])
 
     async def _ground(self, work: UnitOfWork, owners: set[str]) -> Ground:
-        """With the records of these owners, and of those who stand in for them."""
+        """Return the ground with the records of these owners, their managers and fallbacks."""
         ground = await self.rules.ground(work, owners, self.clock.now())
         others = {
             other
@@ -187,7 +186,10 @@ class RunTaskTimers:
         return Ground(ground.policy, ground.version, ground.created_at, {**more, **ground.owners})
 
     async def _allocate(self, now: datetime) -> None:
-        """Fill owners' days with what is most worth doing; the rest waits or moves over."""
+        """Give owners their most valuable waiting tasks up to their capacity.
+
+        The rest waits or moves to the fallback.
+        """
         async with unit_of_work(self.engine) as work:
             owners = await self.due.waiting_owners(work, OWNERS_MAX)
 

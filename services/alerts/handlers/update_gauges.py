@@ -1,4 +1,4 @@
-"""Keeps the gauges: what waits for delivery, how far behind we read."""
+"""Updates the gauges: pending deliveries, consumer lag, table partitions, items set aside."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from shared.runtime.health import Health
 from shared.runtime.service import Stop
 
 LOOK_S = 5.0
-"""How often: three times within the shortest usual scrape interval of 15 s."""
+"""Seconds between updates: three within the shortest usual scrape interval of 15 s."""
 
 NAME = "measure"
 
@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 
 def note_lag(batch: Batch) -> None:
-    """How many records each claimed partition holds that this batch does not."""
+    """Set the lag of each claimed partition: records in the log after this batch."""
     for tp, end in batch.ends.items():
         records = batch.records.get(tp)
         at = records[-1].offset + 1 if records else batch.claims[tp].next_offset or 0
@@ -31,14 +31,14 @@ def note_lag(batch: Batch) -> None:
 
 
 def observe_kept(kept: Kept) -> None:
-    """How a table that is kept by time stands."""
+    """Set the gauges of a table that is kept by time."""
     name = kept.table.name
     metrics.LOG_PARTITIONS.labels(name).set(kept.partitions)
     metrics.LOG_REST.labels(name).set(kept.rest_rows)
 
 
 def observe_aside(aside: Mapping[str, int]) -> None:
-    """How many items of each kind are set aside."""
+    """Set the number of items of each kind that are set aside."""
     metrics.SET_ASIDE.clear()
     for kind, count in aside.items():
         metrics.SET_ASIDE.labels(kind).set(count)
@@ -46,7 +46,7 @@ def observe_aside(aside: Mapping[str, int]) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateGauges:
-    """The loop of the gauges. `waiting` counts pending deliveries and dates the oldest."""
+    """The loop of the gauges. `waiting` returns the count and the oldest of pending deliveries."""
 
     waiting: Callable[[], Awaitable[tuple[int, datetime | None]]]
     clock: Clock

@@ -1,4 +1,4 @@
-"""Waits for a bell, for the end of the service, or for a time: whichever comes first."""
+"""Waits for an event, for the end of the service, or for a time: whichever comes first."""
 
 import asyncio
 
@@ -6,9 +6,9 @@ from shared.runtime.service import Stop
 
 
 async def heard(bell: asyncio.Event, stop: Stop, seconds: float) -> bool:
-    """Return when `bell` rings, `stop` is set or `seconds` have passed; silences the bell.
+    """Return when `bell` or `stop` is set or `seconds` have passed; clear `bell`.
 
-    True when it rang.
+    True if `bell` was set.
     """
     waiting = {asyncio.create_task(bell.wait()), asyncio.create_task(stop.wait())}
     try:

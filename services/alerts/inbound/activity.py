@@ -1,7 +1,7 @@
-"""Reads from activity records what alerts acts on: purchases, refunds, profiles, ticks.
+"""Decodes the activity that alerts acts on: purchases, refunds, profiles, ticks.
 
-A backfill's purchases are history and are passed over; its profiles are kept, since they say
-who the customer is today.
+A backfill's purchases and refunds are history and are skipped; its profiles are kept, since they
+describe the customer as of today.
 """
 
 from datetime import datetime
@@ -24,7 +24,7 @@ class _Data(msgspec.Struct, gc=False):
 
 
 class _Event(msgspec.Struct, gc=False):
-    """What alerts reads of an `activity.Activity`; the rest is passed over undecoded."""
+    """The fields of an `activity.Activity` that alerts reads; the rest is not decoded."""
 
     id: str
     type: str
@@ -45,7 +45,7 @@ class ActivityDecoder:
         self._dead_letter_topic = dead_letter_topic
 
     def __call__(self, batch: Batch) -> ActivitySeen:
-        """What the batch says, and dead letters."""
+        """Return the purchases, profiles and ticks of a batch, and dead letters."""
         seen = ActivitySeen([], {}, {}, [])
         for records in batch.records.values():
             for record in records:

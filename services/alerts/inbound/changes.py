@@ -1,4 +1,4 @@
-"""Reads changes of customers' standing. What cannot be read becomes a dead letter."""
+"""Decodes changes of customers' classification; an unreadable record becomes a dead letter."""
 
 from services.alerts.inbound.dead_letters import dead_letter, nul_free
 from services.alerts.ports import ClassificationChanged
@@ -10,7 +10,7 @@ from shared.kernel.errors import Invalid
 from shared.postgres.outbox import Message
 
 INTEGER_MAX = 2**31 - 1
-"""Of a column of PostgreSQL's type integer."""
+"""Largest value of PostgreSQL's type integer."""
 
 
 class ChangesDecoder:
@@ -20,7 +20,7 @@ class ChangesDecoder:
         self._dead_letter_topic = dead_letter_topic
 
     def __call__(self, batch: Batch) -> tuple[list[ClassificationChanged], list[Message]]:
-        """The changes in the log's order, and dead letters."""
+        """Return the changes in the log's order, and dead letters."""
         changed: list[ClassificationChanged] = []
         dead: list[Message] = []
         for records in batch.records.values():

@@ -1,4 +1,4 @@
-"""Parks a record that cannot be read, whole, with the reason."""
+"""Makes dead letters of unreadable records: the whole record, with the reason."""
 
 import re
 
@@ -12,13 +12,13 @@ _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
 def nul_free(field: str, value: bytes) -> None:
-    """Invalid where JSON text holds the character U+0000, which PostgreSQL cannot store."""
+    """Raise Invalid if JSON text contains the character U+0000, which PostgreSQL cannot store."""
     if b"\\u0000" in value and _NUL.search(value):
         raise Invalid(field, "holds the character U+0000: leave it out")
 
 
 def dead_letter(record: ConsumedRecord, topic: str, wrong: Invalid) -> Message:
-    """The dead letter of `record`, to be sent with the transaction that passes over it."""
+    """Return the dead letter of `record`, to be stored in the transaction that skips it."""
     letter = DeadLetter.of(record, STAGE, wrong.field, wrong.reason)
     cause = (record.topic, record.partition)
     return Message(cause, topic, letter.key, letter.value, letter.to_headers())

@@ -1,4 +1,4 @@
-"""Reads a policy document, wherever it comes from: the days in it must be days of a calendar."""
+"""Reads a policy document from any source; checks that its days exist in the calendar."""
 
 from datetime import date
 from typing import Any, Final
@@ -8,20 +8,20 @@ from shared.kernel.errors import Invalid
 
 DAY_KEY: Final = "on"
 LEAP_YEAR: Final = 2028
-"""By whose calendar a day without a year is looked up: 29 February is one."""
+"""The year used to check a day without a year; a leap year, so that 29 February is valid."""
 
 
 def read_document(document: Any, *, earlier: bool = False) -> Policy:
-    """The policy of a document; Invalid names what is wrong with it.
+    """Return the policy of a document; Invalid names what is wrong with it.
 
-    `earlier`: it may be of an earlier version, whose fields are taken over.
+    `earlier`: it may be of an earlier version, which is converted.
     """
     _look_at_days(document, "policy")
     return read(upgrade(document) if earlier else document)
 
 
 def _look_at_days(value: Any, place: str) -> None:
-    """Invalid for a day `on: MM-DD` that no year has."""
+    """Raise Invalid for a day `on: MM-DD` that no year has."""
     if isinstance(value, list):
         for index, inner in enumerate(value):
             _look_at_days(inner, f"{place}[{index}]")

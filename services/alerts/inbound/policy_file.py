@@ -1,7 +1,7 @@
-"""Reads a policy from a YAML file, as people write them.
+"""Reads a policy from a YAML file, and refuses likely mistakes with their line.
 
-YAML says less than people think: of two equal keys the last one wins, `on` is a word for true, and
-a day that no calendar has is a text like any other. What was not meant is refused, by its line.
+YAML accepts more than people expect: of two equal keys the last one wins, `on` means true, and a
+day that no calendar has is an ordinary text.
 """
 
 from collections.abc import Hashable
@@ -15,14 +15,14 @@ from services.alerts.inbound.policy_document import read_document
 from shared.kernel.errors import Invalid
 
 ON: Final = "on"
-"""A key of our documents that YAML 1.1 takes for the truth value `true`."""
+"""A key of policy documents that YAML 1.1 reads as the value `true`."""
 
 
 class _Strict(yaml.SafeLoader):
-    """Refuses keys that are there twice or are no text; reads `on:` as the word it is."""
+    """A loader that refuses duplicate and non-text keys, and reads `on:` as text."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002 (the library's signature)
-        """As the library's, with its keys looked at."""
+        """Construct a mapping as the library does, after checking its keys."""
         self.flatten_mapping(node)
         seen: set[str] = set()
         for key, _ in node.value:
@@ -43,9 +43,9 @@ def _fault(node: yaml.Node, why: str) -> yaml.constructor.ConstructorError:
 
 
 def read_policy(path: Path, *, earlier: bool = False) -> Policy:
-    """The policy of a file; Invalid says what is wrong with it, and where.
+    """Return the policy of a file; Invalid names what is wrong with it, and where.
 
-    `earlier`: the file may be one of an earlier version, whose fields are taken over.
+    `earlier`: the file may be of an earlier version, which is converted.
     """
     try:
         document = yaml.load(path.read_text(encoding="utf-8"), _Strict)  # noqa: S506 (a safe one)

@@ -1,4 +1,4 @@
-"""Reads assessments from risk records. What cannot be read becomes a dead letter."""
+"""Decodes assessments from risk records; an unreadable record becomes a dead letter."""
 
 from services.alerts.inbound.dead_letters import dead_letter, nul_free
 from services.alerts.ports import AssessmentSeen
@@ -11,11 +11,11 @@ from shared.postgres.outbox import Message
 
 BIGINT_MAX = 2**63 - 1
 HORIZON_DAYS_MAX = 36_500
-"""A hundred years: anything above is a fault, and would leave what a date can hold."""
+"""A hundred years: a larger value is an error and would exceed the range of dates."""
 MONEY_MAX = 1e18
-"""A thousand times what one amount can be: sums of it stay far from what a number can hold."""
+"""A thousand times the largest single amount; sums stay far below the range of a number."""
 YEAR_MIN, YEAR_MAX = 1970, 9000
-"""Room on both sides for due dates and cooldowns."""
+"""Valid years; the margin to the range of dates leaves room for due dates and cooldowns."""
 
 
 class RiskDecoder:
@@ -25,7 +25,7 @@ class RiskDecoder:
         self._dead_letter_topic = dead_letter_topic
 
     def __call__(self, batch: Batch) -> tuple[list[AssessmentSeen], list[Message]]:
-        """The assessments in the log's order, and dead letters; tombstones say nothing."""
+        """Return the assessments in the log's order, and dead letters; tombstones are skipped."""
         assessed: list[AssessmentSeen] = []
         dead: list[Message] = []
         for records in batch.records.values():
@@ -47,7 +47,7 @@ def _read(record: ConsumedRecord, value: bytes) -> AssessmentSeen:
 
 
 def _check(message: RiskAssessed) -> None:
-    """What the contract's types leave open, and would break a transaction or a date."""
+    """Check what the contract's types allow but would break a transaction or a date."""
     if not 0 < len(message.customer_id) <= ID_LENGTH_MAX:
         raise Invalid("customer_id", f"must have 1 to {ID_LENGTH_MAX} characters")
     for field, value, most in (

@@ -1,4 +1,4 @@
-"""Assessments as they came, so that a policy can be tried on history."""
+"""Stores assessments as received, so that a policy can be tried on history."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -20,7 +20,7 @@ class Assessments:
     """Statements on `alerts.assessment`, within an open transaction."""
 
     async def add(self, work: UnitOfWork, seen: Sequence[AssessmentSeen]) -> None:
-        """Keep assessments; one that is known already stays as it was."""
+        """Store assessments; one that is stored already stays unchanged."""
         first = {(a.message.customer_id, a.message.revision): a for a in reversed(seen)}
         rows = [
             (*key, a.message.assessed_at, a.value)
@@ -37,7 +37,7 @@ class Assessments:
     async def between(
         self, work: UnitOfWork, begin: datetime, end: datetime, after: str, customers: int
     ) -> dict[str, list[RiskAssessed]]:
-        """The assessments of the next `customers` customers after an id, each in order."""
+        """Return the assessments of the next `customers` customers after an id, each in order."""
         ids = await work.driver.fetch(
             "SELECT DISTINCT customer_id FROM alerts.assessment WHERE customer_id > $1 "
             "AND assessed_at > $2 AND assessed_at <= $3 ORDER BY customer_id LIMIT $4",
@@ -62,7 +62,7 @@ class Assessments:
     async def purchases(
         self, work: UnitOfWork, customers: Sequence[str], begin: datetime
     ) -> dict[str, list[datetime]]:
-        """When these customers bought, after `begin`; in no order."""
+        """Return the times of these customers' purchases after `begin`, unordered."""
         rows = await work.driver.fetch(
             "SELECT customer_id, at FROM alerts.purchase "
             "WHERE customer_id = ANY($1::text[]) AND at > $2 AND NOT refund",
@@ -75,7 +75,7 @@ class Assessments:
         return found
 
     async def profiles(self, work: UnitOfWork, customers: Sequence[str]) -> dict[str, Profile]:
-        """The profiles of those customers that have one."""
+        """Return the profiles of those customers that have one."""
         rows = await work.driver.fetch(
             "SELECT customer_id, profile FROM alerts.customer "
             "WHERE customer_id = ANY($1::text[]) AND profile IS NOT NULL",
@@ -84,7 +84,7 @@ class Assessments:
         return {row["customer_id"]: msgspec.convert(row["profile"], Profile) for row in rows}
 
     async def forget(self, work: UnitOfWork, before: datetime, most: int) -> int:
-        """Delete at most `most` assessments from before a time; returns how many."""
+        """Delete at most `most` assessments from before a time; return how many."""
         done = await work.driver.execute(
             "DELETE FROM alerts.assessment a USING (SELECT customer_id, revision "
             "FROM alerts.assessment WHERE assessed_at < $1 LIMIT $2) o "

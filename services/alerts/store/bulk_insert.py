@@ -1,7 +1,7 @@
-"""Rows of which hardly any is known are copied; those of a turn with a known one are inserted.
+"""Bulk insert by COPY for rows that are nearly always new.
 
-What it is for: messages come once, nearly always. An insert that looks for each row whether it is
-known costs twice as much as a COPY, which fails as a whole where one is.
+Nearly every message comes only once. An insert that checks each row costs twice as much as a COPY,
+which fails as a whole if one row exists: then the caller inserts the rows of the batch.
 """
 
 from collections.abc import Sequence
@@ -12,14 +12,16 @@ import asyncpg
 from shared.postgres.engine import UnitOfWork
 
 COPIED_MIN: Final = 16
-"""Rows from which a COPY, with the savepoint that it needs, costs less than an insert."""
+"""Least number of rows for which a COPY, with its savepoint, costs less than an insert."""
 
 
 async def copied(
     work: UnitOfWork, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
 ) -> bool:
-    """Append the rows to a table of alerts unless they are few or one is known: False then, and
-    none is there."""
+    """Append the rows to a table of alerts by COPY; return whether it was done.
+
+    It is not done, and no row is written, if they are few or one of them exists.
+    """
     if len(rows) < COPIED_MIN:
         return False
     try:

@@ -1,4 +1,4 @@
-"""What time it is for the business: in a replay only the ticks that were read say it."""
+"""The clock of business time: in a replay only the ticks that were read move it."""
 
 from datetime import UTC, datetime
 
@@ -15,7 +15,7 @@ class BusinessClock:
         self._replay = replay
 
     async def now(self, work: UnitOfWork) -> datetime:
-        """UTC; in a replay before its first tick, the beginning of Unix time."""
+        """Return business time, UTC; in a replay before its first tick, the Unix epoch."""
         if not self._replay:
             return self._wall.now()
         newest = await work.driver.fetchval(

@@ -1,7 +1,7 @@
-"""What is remembered of customers: locked, read and written in batches.
+"""Locks, reads and writes customer states in batches.
 
-A customer's row is its lock: whoever decides about a customer holds it until the commit. Rows
-are always locked in key order, so that two batches with the same customers wait, not deadlock.
+A customer's row is its lock: a transaction that decides on a customer holds it until the commit.
+Rows are always locked in key order, so that two batches with the same customers wait, not deadlock.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -46,13 +46,13 @@ _TYPES = {
     "leaving_at": "timestamptz",
     "graded_at": "timestamptz",
 }
-"""The columns that assessments, purchases and verdicts change, in the order of a state's first
-fields, as they are sent."""
+"""The columns that assessments, purchases and verdicts change, with the types in which they are
+sent, in the order of a state's first fields."""
 _CASTS = {"recent": "::timestamptz[]", "warned": "::jsonb"}
-"""What is sent as text: there are no arrays of arrays of different lengths."""
+"""Columns sent as text, since PostgreSQL has no arrays of arrays of different lengths."""
 
 _OFTEN = ("customer_id", "revision", "band", "probability", "value_at_risk", "purchased_at")
-"""What nearly every assessment changes. To send and to write all of a state costs twice as much."""
+"""Columns that nearly every assessment changes. Sending and writing all costs twice as much."""
 _SELDOM = attrgetter(*(name for name in _TYPES if name not in _OFTEN))
 _COLUMNS = ", ".join(f"{name}::text" if name == "warned" else name for name in _TYPES)
 _RECENT, _WARNED = list(_TYPES).index("recent"), list(_TYPES).index("warned")
@@ -73,10 +73,10 @@ class Customers:
     """Statements on `alerts.customer`, within an open transaction."""
 
     async def lock(self, work: UnitOfWork, customers: Iterable[str]) -> dict[str, KnownCustomer]:
-        """Lock these customers until the commit and read them; those unknown are made."""
+        """Lock these customers until the commit and read them; missing rows are created."""
         ids = sorted(customers)
-        # Nearly always all are known: then one statement locks them. Otherwise it locks nobody, or
-        # those made afterwards would be locked out of order.
+        # Nearly always all rows exist: then one statement locks them. Otherwise it locks none:
+        # rows created afterwards would be locked out of order.
         rows = await work.driver.fetch(_THESE + _ALL_KNOWN + _LOCKED, ids)
         if len(rows) < len(ids):
             await work.driver.execute(
@@ -86,7 +86,7 @@ class Customers:
                 ids,
             )
             rows = await work.driver.fetch(_THESE + _LOCKED, ids)
-        # A statement of its own, after the locks: it sees what their last holders committed.
+        # A separate statement after the locks: it sees what their last holders committed.
         tasks = await work.driver.fetch(
             "SELECT customer_id, id, cause, opened_at, kind, causes FROM alerts.task "
             "WHERE customer_id = ANY($1::text[]) AND status = 'open' ORDER BY opened_at, id",
@@ -105,9 +105,9 @@ class Customers:
         }
 
     async def note_purchases(self, work: UnitOfWork, newest: Mapping[str, datetime]) -> set[str]:
-        """Keep each customer's newest purchase; returns those with an open task.
+        """Store each customer's newest purchase; return the customers with an open task.
 
-        One statement for all, without reading them: few of those who buy have a task. It locks
+        It is one statement that reads no states, since few customers who buy have a task. It locks
         their rows as `lock` does, so an assessment of one of them comes wholly before or after.
         """
         ids = sorted(newest)
@@ -129,7 +129,7 @@ class Customers:
     async def write(
         self, work: UnitOfWork, states: Iterable[CustomerState], before: Mapping[str, KnownCustomer]
     ) -> None:
-        """Store the states of customers that are locked, who were as `before` says."""
+        """Store the states of locked customers; `before` holds their states as read."""
         whole: list[CustomerState] = []
         often: list[CustomerState] = []
         for state in states:
@@ -141,7 +141,7 @@ class Customers:
                 await work.driver.execute(_update(names), *(_column(rows, n) for n in names))
 
     async def write_profiles(self, work: UnitOfWork, seen: Mapping[str, ProfileSeen]) -> None:
-        """Store profiles of customers that are locked, whose newest they are."""
+        """Store profiles of locked customers; each must be the customer's newest."""
         rows = [
             _ProfileRow(
                 customer_id=customer,
@@ -162,7 +162,7 @@ class Customers:
 
 
 def _update(names: Sequence[str]) -> str:
-    """The statement that stores these columns, each sent as an array."""
+    """Return the statement that stores these columns, each sent as an array."""
     arrays = ", ".join(f"${n}::{_TYPES[name]}[]" for n, name in enumerate(names, 1))
     changes = ", ".join(
         f"{name} = n.{name}{_CASTS.get(name, '')}" for name in names if name != "customer_id"
@@ -183,7 +183,7 @@ def _column(states: Sequence[CustomerState], name: str) -> list[object]:
 
 
 def _array(times: Sequence[datetime]) -> str | None:
-    """Times as PostgreSQL reads an array of them; None where there are none."""
+    """Return times as the text of a PostgreSQL array; None where there are none."""
     return "{" + ",".join(each.isoformat() for each in times) + "}" if times else None
 
 

@@ -1,4 +1,4 @@
-"""Which tasks time has something to do with, and the log of what happened to tasks."""
+"""Finds tasks with a timer that is due, and stores the log of task events."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,10 +14,13 @@ from shared.postgres.engine import UnitOfWork
 
 
 class DueTasks:
-    """Statements that find tasks by their timers. They lock nothing: look again once locked."""
+    """Statements that find tasks by their timers.
+
+    They lock nothing: the caller must read the tasks again once their customers are locked.
+    """
 
     async def quiet_over(self, work: UnitOfWork, now: datetime, most: int) -> list[str]:
-        """Tasks that waited for the end of quiet hours."""
+        """Return the tasks that waited for the end of quiet hours, now over."""
         rows = await work.driver.fetch(
             "SELECT id FROM alerts.task WHERE status = 'open' AND waiting = 'quiet' "
             "AND tell_at <= $1 ORDER BY tell_at LIMIT $2",
@@ -27,7 +30,7 @@ class DueTasks:
         return [row["id"] for row in rows]
 
     async def unanswered(self, work: UnitOfWork, now: datetime, most: int) -> list[str]:
-        """Tasks whose response target has passed."""
+        """Return unanswered tasks with a response target in the past."""
         rows = await work.driver.fetch(
             "SELECT id FROM alerts.task WHERE status = 'open' AND respond_by <= $1 "
             "AND progress = 'new' AND waiting IS NULL AND escalations < 2 "
@@ -38,7 +41,7 @@ class DueTasks:
         return [row["id"] for row in rows]
 
     async def expired(self, work: UnitOfWork, now: datetime, most: int) -> list[str]:
-        """Tasks that have been open for too long."""
+        """Return open tasks that have expired."""
         rows = await work.driver.fetch(
             "SELECT id FROM alerts.task WHERE status = 'open' AND expires_at <= $1 "
             "ORDER BY expires_at LIMIT $2",
@@ -48,7 +51,7 @@ class DueTasks:
         return [row["id"] for row in rows]
 
     async def loads(self, work: UnitOfWork, since: dict[str, datetime]) -> dict[str, Load]:
-        """For each owner: what was allocated since a time, and how much waits."""
+        """Return, for each owner, the tasks allocated since a time and the tasks that wait."""
         rows = await work.driver.fetch(
             """
             SELECT o.id, o.since,
@@ -65,7 +68,7 @@ class DueTasks:
         return {row["id"]: Load(int(row["taken"]), int(row["waiting"])) for row in rows}
 
     async def waiting_owners(self, work: UnitOfWork, most: int) -> list[str]:
-        """Owners for whom tasks wait for capacity."""
+        """Return owners with tasks that wait for capacity."""
         rows = await work.driver.fetch(
             "SELECT DISTINCT owner_id FROM alerts.task WHERE status = 'open' "
             "AND waiting = 'capacity' AND owner_id IS NOT NULL LIMIT $1",
@@ -76,7 +79,7 @@ class DueTasks:
     async def most_worthwhile(
         self, work: UnitOfWork, owner_id: str, most: int, skip: int = 0
     ) -> list[str]:
-        """What waits for an owner's capacity, in the order of the queue, after `skip` of it."""
+        """Return tasks that wait for an owner's capacity, in the queue's order, after `skip`."""
         rows = await work.driver.fetch(
             "SELECT id FROM alerts.task WHERE status = 'open' AND queue = 'owner' "
             "AND owner_id = $1 AND waiting = 'capacity' "
@@ -92,7 +95,7 @@ class TaskLog:
     """Statements on `alerts.task_event`."""
 
     async def add(self, work: UnitOfWork, events: Sequence[TaskEvent]) -> None:
-        """Remember what happened, in order."""
+        """Store events, in order."""
         if events:
             columns = ", ".join(TaskEvent.__struct_fields__)
             await work.driver.execute(
@@ -102,7 +105,7 @@ class TaskLog:
             )
 
     async def of(self, work: UnitOfWork, task_id: str, most: int) -> list[dict[str, Any]]:
-        """At most `most` events of a task, the newest last."""
+        """Return the newest `most` events of a task, the newest last."""
         rows = await work.driver.fetch(
             "SELECT * FROM (SELECT * FROM alerts.task_event WHERE task_id = $1 "
             "ORDER BY number DESC LIMIT $2) newest ORDER BY number",

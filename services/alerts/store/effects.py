@@ -1,4 +1,4 @@
-"""The subjects of the comparison, and the save rates that it measures."""
+"""Reads the subjects of the comparison, and stores the save rates that it measures."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -7,7 +7,7 @@ from services.alerts.core.effect import Effect, MeasuredSubject
 from shared.postgres.engine import UnitOfWork
 
 SUBJECTS_MAX = 200_000
-"""Of one comparison, the newest: a share is then known to a quarter of a point."""
+"""Most subjects of one comparison, the newest: a share is then known to a quarter of a point."""
 
 
 class Effects:
@@ -16,8 +16,10 @@ class Effects:
     async def subjects(
         self, work: UnitOfWork, policy: str, begin: datetime | None, end: datetime | None
     ) -> list[MeasuredSubject]:
-        """Each customer's first warning under the policy, where it could have been held out,
-        began within the period and has been measured."""
+        """Return each customer's first warning under the policy that could have been held out.
+
+        Only warnings within the period that have been measured are returned.
+        """
         rows = await work.driver.fetch(
             """
             SELECT * FROM (
@@ -48,7 +50,7 @@ class Effects:
         ]
 
     async def unmeasured(self, work: UnitOfWork, policy: str) -> int:
-        """Warnings whose window has not ended yet."""
+        """Return the number of warnings that are not measured yet."""
         found = await work.driver.fetchval(
             "SELECT count(*) FROM alerts.trial WHERE policy = $1 AND measured_at IS NULL", policy
         )
@@ -57,7 +59,7 @@ class Effects:
     async def put_save_rates(
         self, work: UnitOfWork, rates: Mapping[str, tuple[float, Effect]], at: datetime
     ) -> None:
-        """Store what each playbook saves, in place of what was known."""
+        """Store the save rate of each playbook; it replaces an earlier one."""
         for playbook, (rate, effect) in sorted(rates.items()):
             await work.driver.execute(
                 "INSERT INTO alerts.save_rate (playbook, rate, treated, held_out, measured_at) "

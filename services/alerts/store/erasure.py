@@ -1,4 +1,4 @@
-"""What alerts knows of a customer as a person, and how it is deleted."""
+"""Deletes the personal data that alerts has of a customer."""
 
 from shared.postgres.engine import UnitOfWork
 
@@ -6,10 +6,10 @@ _DELETED = ("purchase", "assessment", "task_event", "segment_entry")
 
 
 class Erasure:
-    """Statements on everything of one customer, who is locked."""
+    """Statements on all rows of one customer, who must be locked."""
 
     async def are_there(self, work: UnitOfWork, customer_id: str) -> bool:
-        """Whether alerts knows of a customer of this id at all."""
+        """Return whether alerts has any data of a customer with this id."""
         found = await work.driver.fetchval(
             "SELECT EXISTS (SELECT 1 FROM alerts.customer WHERE customer_id = $1) "
             "OR EXISTS (SELECT 1 FROM alerts.purchase WHERE customer_id = $1)",
@@ -18,7 +18,7 @@ class Erasure:
         return bool(found)
 
     async def forget_names(self, work: UnitOfWork, customer_id: str) -> None:
-        """Take names and notes out of the tasks, before their end is told."""
+        """Delete names, notes and reasons from the tasks, before their end is sent."""
         await work.driver.execute(
             "UPDATE alerts.task SET customer_name = NULL, note = NULL, reasons = '[]' "
             "WHERE customer_id = $1",
@@ -26,9 +26,9 @@ class Erasure:
         )
 
     async def forget(self, work: UnitOfWork, customer_id: str) -> None:
-        """Delete the profile, what was done and said, and messages that were sent.
+        """Delete the profile, purchases, assessments, events and messages that were sent.
 
-        Messages that still wait stay until they are delivered: the receiver has the customer.
+        Pending messages stay until they are delivered: the receiver has the customer too.
         """
         for table in _DELETED:
             await work.driver.execute(

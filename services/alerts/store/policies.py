@@ -1,4 +1,4 @@
-"""What decisions are made by: the policy in force, owners' records, measured save rates."""
+"""Stores the policy in its versions, owners' records, and measured save rates."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from shared.kernel.errors import Invalid
 from shared.postgres.engine import UnitOfWork
 
 CHANGING = 0x6562_6277_706F
-"""Advisory lock of whoever stores a version of the policy: versions follow one another."""
+"""Advisory lock for storing a version of the policy, so that versions follow one another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +36,14 @@ class Version:
 
 
 class Policies:
-    """Statements on `alerts.policy`, `owner` and `save_rate`; remembers the policy it read."""
+    """Statements on `alerts.policy`, `owner` and `save_rate`; caches the policy."""
 
     def __init__(self) -> None:
         self._version = 0
         self._policy = Policy()
 
     async def current(self, work: UnitOfWork) -> tuple[int, Policy]:
-        """The policy in force and its version; version 0 of an empty one before any is stored."""
+        """Return the version and policy in force; version 0, an empty one, if none is stored."""
         newest = await work.driver.fetchval("SELECT max(version) FROM alerts.policy")
         if newest is not None and newest != self._version:
             found = await self.version(work, newest)
@@ -52,13 +52,13 @@ class Policies:
         return self._version, self._policy
 
     async def ground(self, work: UnitOfWork, owners: Iterable[str], now: datetime) -> Ground:
-        """What new tasks are made by; `now` is the wall clock."""
+        """Return the data that new tasks are made from; `now` is the wall clock."""
         version, policy = await self.current(work)
         known = await self.owners(work, owners)
         return Ground(policy, version, now, known, await self.save_rates(work))
 
     async def owners(self, work: UnitOfWork, ids: Iterable[str]) -> dict[str, OwnerRecord]:
-        """The records of those owners that have one."""
+        """Return the records of those owners that have one."""
         wanted = sorted(set(ids))
         if not wanted:
             return {}
@@ -70,7 +70,10 @@ class Policies:
         return {row["id"]: msgspec.convert(dict(row), OwnerRecord) for row in rows}
 
     async def hold_allocation(self, work: UnitOfWork, owners: Sequence[str]) -> None:
-        """Let nobody else fill these owners' days until the commit; give them in order."""
+        """Lock the allocation of tasks to these owners until the commit.
+
+        The caller gives them sorted, to avoid deadlocks.
+        """
         for owner in owners:
             await work.driver.execute(
                 "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"allocation {owner}"
@@ -79,7 +82,7 @@ class Policies:
     async def put_owner(
         self, work: UnitOfWork, record: OwnerRecord, actor: str, now: datetime
     ) -> None:
-        """Store an owner's record, in place of the one before."""
+        """Store an owner's record; it replaces an earlier one."""
         await work.driver.execute(
             """
             INSERT INTO alerts.owner (id, name, time_zone, capacity_per_day, manager_id,
@@ -98,7 +101,7 @@ class Policies:
     async def owners_page(
         self, work: UnitOfWork, after: str | None, most: int
     ) -> list[OwnerRecord]:
-        """At most `most` owners by id, those after `after`."""
+        """Return at most `most` owners by id, those after `after`."""
         rows = await work.driver.fetch(
             "SELECT id, name, time_zone, capacity_per_day, manager_id, fallback_id "
             "FROM alerts.owner WHERE id > $1 ORDER BY id LIMIT $2",
@@ -108,17 +111,17 @@ class Policies:
         return [msgspec.convert(dict(row), OwnerRecord) for row in rows]
 
     async def save_rates(self, work: UnitOfWork) -> Mapping[str, float]:
-        """Measured save rates by playbook."""
+        """Return the measured save rates by playbook."""
         rows = await work.driver.fetch("SELECT playbook, rate FROM alerts.save_rate")
         return {row["playbook"]: float(row["rate"]) for row in rows}
 
     async def version(self, work: UnitOfWork, number: int) -> Version | None:
-        """A stored version; None when there is none of this number."""
+        """Return a stored version; None when there is none of this number."""
         row = await work.driver.fetchrow("SELECT * FROM alerts.policy WHERE version = $1", number)
         return None if row is None else _version(dict(row))
 
     async def versions(self, work: UnitOfWork, before: int | None, most: int) -> list[Version]:
-        """At most `most` versions, newest first, those below `before`."""
+        """Return at most `most` versions, newest first, those below `before`."""
         rows = await work.driver.fetch(
             "SELECT * FROM alerts.policy WHERE $1::int IS NULL OR version < $1 "
             "ORDER BY version DESC LIMIT $2",
@@ -137,7 +140,7 @@ class Policies:
         note: str | None = None,
         expected: int | None = None,
     ) -> Version:
-        """Store a version; the same document again is no new one.
+        """Store a version and return it; an unchanged document makes no new version.
 
         `expected` is the version that the change was made from; Invalid when it is not the
         newest any more.

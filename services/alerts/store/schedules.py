@@ -1,4 +1,4 @@
-"""Who a schedule is about, who entered a segment, and tasks that exist once for each occurrence."""
+"""Queries for the customers of a schedule, for segment entries and for the tasks of both."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ SELECT c.customer_id, c.profile FROM alerts.customer c
 
 @dataclass(frozen=True, slots=True)
 class Schedules:
-    """Statements on `alerts.customer` and `alerts.task`, within an open transaction."""
+    """Statements on `alerts.customer`, `task` and `segment_entry`, within an open transaction."""
 
     async def born_on(
         self, work: UnitOfWork, days: Sequence[str], grades: Sequence[str], after: str, most: int
     ) -> list[ScheduledCustomer]:
-        """Customers of these grades (none: all) whose birthday is one of `days`, as `MM-DD`."""
+        """Return customers of these grades (none: all) with a birthday on `days`, as `MM-DD`."""
         rows = await work.driver.fetch(
             _PICK + "AND c.profile ? 'birthday' AND substr(c.profile ->> 'birthday', 6) = ANY("
             "$4::text[]) ORDER BY c.customer_id LIMIT $3",
@@ -42,7 +42,7 @@ class Schedules:
     async def everybody(
         self, work: UnitOfWork, grades: Sequence[str], after: str, most: int
     ) -> list[ScheduledCustomer]:
-        """Customers of these grades (none: all)."""
+        """Return customers of these grades (none: all)."""
         rows = await work.driver.fetch(
             _PICK + "ORDER BY c.customer_id LIMIT $3", after, list(grades), most
         )
@@ -57,7 +57,7 @@ class Schedules:
         after: str,
         most: int,
     ) -> list[ScheduledCustomer]:
-        """Customers who have bought, but neither bought nor had such a task after `since`."""
+        """Return customers who bought, but neither bought nor had such a task after `since`."""
         rows = await work.driver.fetch(
             _PICK  # noqa: S608 (a constant of ours)
             + "AND c.purchased_at <= $4 AND NOT EXISTS (SELECT 1 FROM alerts.task t "
@@ -74,7 +74,7 @@ class Schedules:
     async def first_entries(
         self, work: UnitOfWork, entries: Sequence[CustomerChanged]
     ) -> set[tuple[str, int]]:
-        """Remember entries; returns (customer, sequence) of those that were not known (R18)."""
+        """Store entries; return (customer, sequence) of those that were not stored before (R18)."""
         rows = await work.driver.fetch(
             "INSERT INTO alerts.segment_entry (customer_id, segment, entry, at) "
             "SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[]) "
@@ -87,8 +87,10 @@ class Schedules:
         return {(row["customer_id"], int(row["entry"])) for row in rows}
 
     async def new_only(self, work: UnitOfWork, tasks: Sequence[Task]) -> list[Task]:
-        """Of these tasks, of customers that are locked, those that do not exist yet and of whose
-        cause none is open."""
+        """Return the tasks that do not exist yet and have no open task of the same cause.
+
+        Their customers must be locked.
+        """
         rows = await work.driver.fetch(
             "SELECT u.id FROM unnest($1::text[], $2::text[], $3::text[]) AS u(customer_id, id, "
             "cause) WHERE EXISTS (SELECT 1 FROM alerts.task t WHERE t.customer_id = u.customer_id "
@@ -101,7 +103,7 @@ class Schedules:
         return [t for t in tasks if t.id not in known]
 
     async def stored(self, work: UnitOfWork, ids: Mapping[str, str]) -> set[str]:
-        """Which of these tasks exist, open or closed; `ids` names the customer of each."""
+        """Return which of these tasks exist, open or closed; `ids` maps a task to its customer."""
         rows = await work.driver.fetch(
             "SELECT t.id FROM unnest($1::text[], $2::text[]) AS u(customer_id, id) "
             "JOIN alerts.task t ON t.customer_id = u.customer_id AND t.id = u.id",
@@ -113,7 +115,7 @@ class Schedules:
     async def with_open_task(
         self, work: UnitOfWork, causes: Sequence[tuple[str, str]]
     ) -> set[tuple[str, str]]:
-        """Of these customers and causes, those that have an open task."""
+        """Return which of these pairs of customer and cause have an open task."""
         rows = await work.driver.fetch(
             "SELECT DISTINCT t.customer_id, t.cause "
             "FROM unnest($1::text[], $2::text[]) AS u(customer_id, cause) JOIN alerts.task t "
@@ -126,7 +128,7 @@ class Schedules:
     async def entries(
         self, work: UnitOfWork, left: Sequence[CustomerChanged]
     ) -> set[tuple[str, str, int]]:
-        """Customer, segment and sequence of the known entries into segments that were left."""
+        """Return (customer, segment, sequence) of the stored entries into segments left."""
         rows = await work.driver.fetch(
             "SELECT DISTINCT e.customer_id, e.segment, e.entry "
             "FROM unnest($1::text[], $2::text[]) AS u(customer_id, segment) "

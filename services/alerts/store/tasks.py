@@ -1,4 +1,4 @@
-"""The retention tasks: written in batches, read page by page."""
+"""Stores the retention tasks: written in batches, read page by page."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ _SET = ", ".join(f"{name} = n.{name}" for name in _CHANGING)
 
 @dataclass(frozen=True, slots=True)
 class TaskFilter:
-    """Which tasks to list; None: all."""
+    """The filter of a list of tasks; None: all."""
 
     status: Status | None = None
     owner_id: str | None = None
@@ -37,7 +37,7 @@ class TaskFilter:
 
 @dataclass(frozen=True, slots=True)
 class QueueFilter:
-    """Whose work to list; `now` is business time."""
+    """The filter of a queue; `now` is business time."""
 
     queue: Queue
     owner_id: str | None
@@ -46,7 +46,7 @@ class QueueFilter:
 
 @dataclass(frozen=True, slots=True)
 class QueueKey:
-    """Where in a queue a task stands."""
+    """The position of a task in a queue."""
 
     grade_rank: int
     worth: float
@@ -57,7 +57,7 @@ class Tasks:
     """Statements on `alerts.task`, within an open transaction."""
 
     async def add(self, work: UnitOfWork, tasks: Sequence[Task]) -> None:
-        """Insert new tasks; a second open one of a customer and cause is refused as a bug."""
+        """Insert new tasks; a second open one of a customer and cause is a bug and fails."""
         if tasks:
             await work.driver.execute(
                 f"INSERT INTO alerts.task ({_COLUMNS}) SELECT {_COLUMNS} "  # noqa: S608
@@ -66,7 +66,7 @@ class Tasks:
             )
 
     async def close(self, work: UnitOfWork, closed: Sequence[Closed]) -> list[Task]:
-        """End open tasks of customers that are locked; returns them as they are now."""
+        """Close open tasks of locked customers; return the closed tasks."""
         if not closed:
             return []
         rows = await work.driver.fetch(
@@ -85,14 +85,14 @@ class Tasks:
         return [msgspec.convert(dict(row), Task) for row in rows]
 
     async def customer_of(self, work: UnitOfWork, task_id: str) -> str | None:
-        """Whose task it is; None when there is no such task."""
+        """Return the customer of a task; None when there is no such task."""
         found = await work.driver.fetchval(
             "SELECT customer_id FROM alerts.task WHERE id = $1", task_id
         )
         return None if found is None else str(found)
 
     async def find(self, work: UnitOfWork, task_id: str) -> Task | None:
-        """A task by its id."""
+        """Return a task by its id; None when there is no such task."""
         row = await work.driver.fetchrow(
             f"SELECT {_COLUMNS} FROM alerts.task WHERE id = $1",  # noqa: S608
             task_id,
@@ -100,7 +100,7 @@ class Tasks:
         return None if row is None else msgspec.convert(dict(row), Task)
 
     async def find_all(self, work: UnitOfWork, task_ids: Sequence[str]) -> list[Task]:
-        """Tasks by their ids, in the order of the ids' customers."""
+        """Return tasks by their ids, sorted by customer and id."""
         rows = await work.driver.fetch(
             f"SELECT {_COLUMNS} FROM alerts.task WHERE id = ANY($1::text[]) "  # noqa: S608
             "ORDER BY customer_id, id",
@@ -109,7 +109,7 @@ class Tasks:
         return [msgspec.convert(dict(row), Task) for row in rows]
 
     async def delivered_at(self, work: UnitOfWork, task: Task) -> datetime | None:
-        """When an endpoint first accepted the task, wall clock."""
+        """Return when an endpoint first accepted the task, wall clock; None: not yet."""
         found: datetime | None = await work.driver.fetchval(
             "SELECT min(finished_at) FROM alerts.delivery "
             "WHERE task_id = $1 AND customer_id = $2 AND status = 'delivered'",
@@ -119,7 +119,7 @@ class Tasks:
         return found
 
     async def write(self, work: UnitOfWork, tasks: Sequence[Task]) -> None:
-        """Store what has changed of tasks whose customers are locked."""
+        """Store the changed fields of tasks; their customers must be locked."""
         if tasks:
             await work.driver.execute(
                 f"UPDATE alerts.task t SET {_SET} "  # noqa: S608 (names of our own columns)
@@ -131,10 +131,10 @@ class Tasks:
     async def queue(
         self, work: UnitOfWork, which: QueueFilter, after: QueueKey | None, most: int
     ) -> list[Task]:
-        """At most `most` open tasks in the order in which they are to be done.
+        """Return at most `most` open tasks in the order of work.
 
-        Grade first where the policy says so, then expected saved value; not what is snoozed or
-        waits for capacity or for the end of quiet hours.
+        They are sorted by grade if the policy sets this order, then by expected saved value. Tasks
+        that are snoozed, or wait for capacity or the end of quiet hours, are left out.
         """
         query = sa.select(*(t.c[name] for name in Task.__struct_fields__)).where(
             t.c.status == "open",
@@ -149,7 +149,7 @@ class Tasks:
                 sa.tuple_(t.c.grade_rank, -t.c.worth, t.c.id)
                 > sa.tuple_(after.grade_rank, -after.worth, after.id)
             )
-            # The index is on the columns as they are; this bound lets a later page begin there.
+            # The index has the plain columns; this bound lets a later page begin at the grade.
             query = query.where(t.c.grade_rank >= after.grade_rank)
         query = query.order_by(t.c.grade_rank, t.c.worth.desc(), t.c.id).limit(most)
         return _tasks(await work.connection.execute(query))
@@ -161,7 +161,7 @@ class Tasks:
         after: tuple[datetime, str] | None,
         most: int,
     ) -> list[Task]:
-        """At most `most` tasks, newest first, those after `after` = (opened_at, id)."""
+        """Return at most `most` tasks, newest first, those after `after` = (opened_at, id)."""
         query = sa.select(*(t.c[name] for name in Task.__struct_fields__))
         for column, wanted in (
             (t.c.status, chosen.status),

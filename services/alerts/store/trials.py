@@ -1,4 +1,4 @@
-"""Trials, and the purchases that they are measured by."""
+"""Stores trials, and the purchases that they are measured by."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -28,7 +28,7 @@ class Trials:
             )
 
     async def note_purchases(self, work: UnitOfWork, seen: Sequence[PurchaseSeen]) -> None:
-        """Keep purchases and refunds, each once whatever is delivered twice."""
+        """Store purchases and refunds, each once even if it is delivered twice."""
         first = {(p.customer_id, p.source, p.event_id): p for p in reversed(seen)}
         rows = sorted((*key, p.at, p.amount, p.refund) for key, p in first.items())
         if rows and not await copied(work, "purchase", _PURCHASE, rows):
@@ -40,9 +40,9 @@ class Trials:
             )
 
     async def measure(self, work: UnitOfWork, ended_by: datetime, at: datetime, most: int) -> int:
-        """Measure at most `most` trials whose window ended by `ended_by`; returns how many.
+        """Measure at most `most` trials with a window that ended by `ended_by`; return how many.
 
-        Both arms alike: what was bought after the warning, until the end of the window.
+        Both arms are measured alike: purchases after the warning until the end of the window.
         """
         done = await work.driver.execute(
             """
@@ -71,7 +71,7 @@ class Trials:
         return int(done.rpartition(" ")[2])
 
     async def forget_purchases(self, work: UnitOfWork, before: datetime, most: int) -> int:
-        """Delete at most `most` purchases from before a time; returns how many."""
+        """Delete at most `most` purchases from before a time; return how many."""
         done = await work.driver.execute(
             "DELETE FROM alerts.purchase p USING (SELECT customer_id, source, id "
             "FROM alerts.purchase WHERE at < $1 LIMIT $2) o WHERE p.customer_id = o.customer_id "
@@ -84,7 +84,7 @@ class Trials:
     async def find(
         self, work: UnitOfWork, task_id: str, customer_id: str
     ) -> ExperimentSubject | None:
-        """The trial of a task."""
+        """Return the trial of a task; None when there is none."""
         row = await work.driver.fetchrow(
             f"SELECT {_COLUMNS} FROM alerts.trial WHERE customer_id = $1 AND id = $2",  # noqa: S608
             customer_id,

@@ -1,8 +1,8 @@
-"""The sentences: for each reason code, in both languages, with the numbers it was given.
+"""The sentences of each reason code, in both languages, filled with the numbers of the reason.
 
-What it is for: the only place that holds user-facing words about reasons. Of a code's variants
-the first that fits the facts is said; the last needs no fact, so that there is always a true
-sentence. It never computes: facts come from scoring as they are said.
+It is the only place with user-facing words about reasons. The first variant of a code that fits the
+facts is used; the last needs no fact, so that there is always a true sentence. It never computes:
+scoring supplies the facts as they are shown.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,24 +23,24 @@ def _always(_: Facts) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One way to say a reason, where all its placeholders are known and `when` holds."""
+    """One wording of a reason; usable where all its placeholders are known and `when` holds."""
 
     en: str
     zh: str
     when: Callable[[Facts], bool] = _always
 
     def text(self, language: Language) -> str:
-        """The template in a language."""
+        """Return the template in a language."""
         return self.zh if language == "zh-CN" else self.en
 
     def facts(self) -> frozenset[str]:
-        """Names of the facts that it quotes, in either language."""
+        """Return the names of the facts that it quotes, in either language."""
         return _quoted(self.en) | _quoted(self.zh)
 
 
 @cache
 def _quoted(text: str) -> frozenset[str]:
-    """Parsed once for each of the catalogue's texts: it is asked for with every task."""
+    """Return the names that a template quotes; cached, since it is needed for every task."""
     return frozenset(name for _, name, _, _ in Formatter().parse(text) if name is not None)
 
 
@@ -217,14 +217,14 @@ SENTENCES: Final[Mapping[str, tuple[Variant, ...]]] = {
         Variant("Buys seldom", "购买很少"),
     ),
 }
-"""Reason code -> its variants, the most telling first."""
+"""Reason code -> its variants, the most detailed first."""
 
 FALLBACK: Final = Variant("The risk of losing this customer has risen", "该客户的流失风险上升")
-"""For a code that this version does not know: true of every task, and not an empty line."""
+"""The sentence for a code that this version does not know: true for every task, and not empty."""
 
 
 def sentence(reason: Reason, language: Language, currency: str) -> str:
-    """The reason as a person would say it.
+    """Return the reason as a sentence.
 
     >>> r = Reason(code="silence_beyond_rhythm", impact=1.0,
     ...            facts={"usual_gap_days": 9.0, "days_silent": 31.0})
@@ -239,7 +239,7 @@ def sentence(reason: Reason, language: Language, currency: str) -> str:
 
 
 def language_of(tag: str | None, default: Language = "en") -> Language:
-    """The supported language nearest to a BCP 47 tag; Chinese of any kind is Simplified here.
+    """Return the supported language nearest to a BCP 47 tag; any Chinese becomes Simplified.
 
     >>> language_of("zh-Hans-CN"), language_of("en-GB"), language_of("de"), language_of(None)
     ('zh-CN', 'en', 'en', 'en')

@@ -64,10 +64,10 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = {
 
 
 def word(name: str, language: Language) -> str:
-    """The words of this name."""
+    """Return the text of this name."""
     return WORDS[name][language == "zh-CN"]
 
 
 def claim_text(claim: str, language: Language) -> str:
-    """What was found, as a sentence."""
+    """Return the claim as a sentence."""
     return CLAIMS[claim][language == "zh-CN"]

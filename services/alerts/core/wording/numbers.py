@@ -1,7 +1,7 @@
-"""Numbers as people write them: rounded to what matters, with the right plural.
+"""Formats numbers as people write them: rounded to what matters, with the right plural.
 
-What it is for: the values inside the sentences of `catalogue`. A placeholder there names a fact
-and how to say it: `{days_silent:days}`.
+They are the values inside the sentences of `catalogue`. A placeholder there names a fact and its
+format: `{days_silent:days}`.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ Language = Literal["en", "zh-CN"]
 LANGUAGES: Final[tuple[Language, ...]] = ("en", "zh-CN")
 
 ROUND_FROM: Final = 10
-"""From here on a decimal says nothing more to a reader."""
+"""From this value on, numbers are rounded: a decimal would add nothing for a reader."""
 
 _ENGLISH: Final = {
     "days": ("day", "days"),
@@ -24,7 +24,7 @@ _CHINESE: Final = {
 
 
 def number(value: float) -> str:
-    """At most one decimal below ten, none from there on, thousands separated.
+    """Format a number: at most one decimal below ten, none from there on, thousands separated.
 
     >>> number(2.46), number(9.0), number(31.4), number(1234.6)
     ('2.5', '9', '31', '1,235')
@@ -35,7 +35,7 @@ def number(value: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A fact's value; its format specification says what kind of number it is."""
+    """A fact's value; the format specification gives the kind of number."""
 
     value: float
     language: Language

@@ -1,4 +1,4 @@
-"""A whole task as an owner reads it, in English and Simplified Chinese."""
+"""Formats a whole task for its owner, in English and Simplified Chinese."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -78,15 +78,12 @@ _CLOSED: Final[Mapping[str, tuple[str, str]]] = {
 
 
 def close_text(reason: str, language: Language) -> str:
-    """Why a task closed, in words; the code itself where it has none."""
+    """Return the text of a close reason; the code itself where there is no text."""
     return _CLOSED.get(reason, (reason, reason))[language == "zh-CN"]
 
 
 def in_full(task: Task, language: Language) -> str:
-    """The task in lines: who, what for, why, what to do.
-
-    Causes come first, since they are what the owner speaks about; steps are numbered.
-    """
+    """Return the task as lines: customer, owner, due date, risk, reasons and numbered steps."""
     shown = told(msgspec.structs.replace(task, language=language))
 
     def say(name: str, *values: object) -> str:

@@ -1,5 +1,8 @@
-"""What an owner does with a task, over HTTP. Each wants a token with `tasks:write`, whose name is
-remembered as who did it, and takes an `Idempotency-Key`."""
+"""HTTP routes of owners' actions on a task.
+
+Each requires a token with `tasks:write`, accepts an `Idempotency-Key`, and stores the name of the
+token as the actor.
+"""
 
 from collections.abc import Callable
 from typing import Annotated, TypeVar
@@ -29,7 +32,7 @@ from shared.http.fields import Instant
 from shared.postgres.engine import UnitOfWork
 
 WORDS_MAX = 4_000
-"""Characters of a comment."""
+"""Most characters of a comment, a reason or a note."""
 
 
 class _Body(BaseModel):
@@ -37,23 +40,23 @@ class _Body(BaseModel):
 
 
 class Nothing(_Body):
-    """These actions need no words."""
+    """An empty body."""
 
 
 class SnoozeBody(_Body):
-    """Out of the queue until then; without a time: back at once."""
+    """Until when the task leaves the queue; without a time it returns at once."""
 
     until: Instant | None = None
 
 
 class CommentBody(_Body):
-    """Words beside the task."""
+    """A comment on the task."""
 
     text: str = Field(min_length=1, max_length=WORDS_MAX)
 
 
 class ReassignBody(_Body):
-    """Who is to do it."""
+    """The new owner of the task."""
 
     owner_id: str = Field(min_length=1, max_length=ID_LENGTH_MAX)
     owner_name: str | None = Field(None, max_length=200)
@@ -61,7 +64,7 @@ class ReassignBody(_Body):
 
 
 class EscalateBody(_Body):
-    """Who is asked for help; by default the owner's manager."""
+    """The person who is asked for help; by default the owner's manager."""
 
     to: str | None = Field(None, min_length=1, max_length=ID_LENGTH_MAX)
     reason: str | None = Field(None, max_length=WORDS_MAX)
@@ -106,7 +109,7 @@ def add_actions(app: FastAPI, parts: Parts) -> None:
             parts.act.ring(changes)
             return answer
 
-        # The route's own body; an action that needs no words needs no body.
+        # The route's own body type; where no field is required, the body may be left out.
         action.__annotations__["body"] = kind
         needed = any(field.is_required() for field in kind.model_fields.values())
         action.__defaults__ = (... if needed else kind(), None)

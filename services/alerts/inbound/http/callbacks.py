@@ -1,7 +1,7 @@
-"""A webhook's way back: a verdict signed with the endpoint's own key, as Standard Webhooks says.
+"""The callback of webhooks: a verdict signed with the endpoint's own key (Standard Webhooks).
 
-Who holds no API token can close tasks so, and only tasks that this endpoint was told of. A
-message that is repeated changes nothing and gets the same answer: a verdict is given once.
+It lets a receiver without an API token close tasks, but only those that were sent to its endpoint.
+A repeated message changes nothing and gets the same answer: a verdict is given once.
 """
 
 from base64 import b64encode
@@ -28,28 +28,29 @@ from shared.postgres.engine import unit_of_work
 from shared.runtime.clock import Clock
 
 CALLBACKS = "/v1/callbacks"
-"""Below it nobody holds a token: who sends proves it by a signature of the content."""
+"""Paths below it need no token: a signature of the content authenticates the sender."""
 
 BODIES = {CALLBACKS: BodyRule(bytes_max=65_536, seconds_max=5.0, raw=True)}
-"""A verdict with the longest note in the longest encoding, and a CRM's notification of 100 records,
-are a third of it. A stranger may send one, so it has little time."""
+"""Limits of a body. A verdict with the longest note in the longest encoding, and a CRM's
+notification of 100 records, take a third of the bytes. The time is short, since strangers may send
+bodies too."""
 
 REFUSED = HTTPException(401, "not signed by a key of this endpoint, or not within 5 minutes")
-"""One answer for all that is not genuine: which part was wrong helps only who guesses."""
+"""The answer to every request that is not genuine: details would only help an attacker."""
 
 
 NOBODYS = "whsec_" + b64encode(token_bytes(32)).decode()
-"""A key that nobody has."""
+"""A random key that no endpoint has."""
 
 
 class CallbackData(VerdictBody):
-    """What the owner says, and about which task."""
+    """An owner's verdict, and the id of the task."""
 
     task_id: str = Field(max_length=200)
 
 
 class CallbackBody(BaseModel):
-    """A Standard Webhooks payload that comes to us."""
+    """A Standard Webhooks payload sent to Ebbwatch."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -58,7 +59,7 @@ class CallbackBody(BaseModel):
 
 
 class VerdictAccepted(BaseModel):
-    """How the task stands now."""
+    """The task after the verdict."""
 
     task_id: str
     status: str
@@ -67,7 +68,7 @@ class VerdictAccepted(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Returning:
-    """What the route works with."""
+    """The dependencies of the route."""
 
     engine: AsyncEngine
     endpoints: EndpointFinder
@@ -77,11 +78,11 @@ class Returning:
 
 
 def add_callbacks(app: FastAPI, returning: Returning) -> None:
-    """Add `/v1/callbacks/{endpoint_id}`, which is signed instead of wanting a token."""
+    """Add `/v1/callbacks/{endpoint_id}`, which needs a signature instead of a token."""
 
     @app.post("/v1/callbacks/{endpoint_id}")
     async def take_callback(endpoint_id: str, request: Request) -> VerdictAccepted:
-        """A verdict from a receiver: type `retention_task.verdict`, signed with its own key."""
+        """Take a verdict from a receiver: `retention_task.verdict`, signed with its own key."""
         body = await request.body()
         async with unit_of_work(returning.engine) as work:
             try:
@@ -105,10 +106,10 @@ def add_callbacks(app: FastAPI, returning: Returning) -> None:
 def _must_be_genuine(
     endpoint: Endpoint | None, request: Request, body: bytes, clock: Clock
 ) -> None:
-    """401 unless one of the endpoint's keys signed this just now."""
+    """Raise 401 unless one of the endpoint's keys signed this within 5 minutes."""
     now = clock.now()
     known = endpoint is not None and endpoint.kind == "webhook"
-    # Compared with a key of nobody where there is none, so that the time tells nothing either.
+    # Without a key, compare with a random one, so that the response time reveals nothing.
     secrets = endpoint.standing(SIGNING, now) if endpoint is not None and known else (NOBODYS,)
     try:
         verify(request.headers, body, secrets, now)

@@ -1,4 +1,4 @@
-"""CRM connectors over HTTP: who each account owner is there, and whether the mapping still fits."""
+"""HTTP routes of CRM connectors: the owner table, and a check of the mapping against the CRM."""
 
 from typing import Annotated
 
@@ -16,7 +16,7 @@ from shared.http.access import Tokens, require
 from shared.postgres.engine import unit_of_work
 
 OWNERS_MAX = 20_000
-"""Rows of one owner table: the account owners of a large company."""
+"""Most rows of one owner table: the account owners of a large company."""
 
 OwnerId = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -30,7 +30,7 @@ class OwnerTableBody(BaseModel):
 
 
 class Fits(BaseModel):
-    """The mapping fits the CRM as it is now."""
+    """Whether the mapping fits the CRM as it is now."""
 
     fits: bool
 
@@ -55,19 +55,19 @@ def add_connectors(
 
     @app.get("/v1/endpoints/{endpoint_id}/owners", dependencies=rights)
     async def read_owners(endpoint_id: str) -> OwnerTableBody:
-        """The owner table of an endpoint."""
+        """Return the owner table of an endpoint."""
         await found(endpoint_id)
         return OwnerTableBody(owners=await rows.all_of(endpoint_id))
 
     @app.put("/v1/endpoints/{endpoint_id}/owners", dependencies=rights)
     async def replace_owners(endpoint_id: str, body: OwnerTableBody) -> OwnerTableBody:
-        """Give an endpoint this owner table instead of the one it has."""
+        """Replace the owner table of an endpoint."""
         await found(endpoint_id)
         await rows.replace(endpoint_id, body.owners)
         return body
 
     @app.post("/v1/endpoints/{endpoint_id}/check", dependencies=rights)
     async def check(endpoint_id: str) -> Fits:
-        """Compare the mapping with what the CRM says of itself; 422 names what does not fit."""
+        """Compare the mapping with the CRM's own definitions; 422 names what does not fit."""
         await check_remote(await found(endpoint_id))
         return Fits(fits=True)

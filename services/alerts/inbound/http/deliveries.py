@@ -1,4 +1,4 @@
-"""Deliveries over HTTP: what was sent where, and every attempt."""
+"""HTTP routes of deliveries and their attempts."""
 
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,7 @@ from shared.runtime.clock import Clock
 
 
 class AttemptView(BaseModel):
-    """One attempt."""
+    """One attempt of a delivery."""
 
     number: int
     started_at: datetime
@@ -51,13 +51,13 @@ class DeliveryPage(BaseModel):
 
 
 class DeliveryWithAttempts(DeliveryView):
-    """A delivery with its log."""
+    """A delivery with all its attempts."""
 
     tries: list[AttemptView]
 
 
 class RecoverBody(BaseModel):
-    """Since when."""
+    """The time since which failed deliveries are sent again."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -65,7 +65,7 @@ class RecoverBody(BaseModel):
 
 
 class Recovered(BaseModel):
-    """How many are sent again."""
+    """The number of deliveries that are sent again."""
 
     count: int
 
@@ -85,7 +85,7 @@ def add_deliveries(app: FastAPI, log: DeliveryLog, tokens: Tokens, clock: Clock)
         cursor: Cursor = None,
         limit: Limit = 50,
     ) -> DeliveryPage:
-        """Deliveries, newest first; `status=failed` are those that were given up."""
+        """List deliveries, newest first; `status=failed` are those that were given up."""
         chosen = DeliveryFilter(status, endpoint, customer_id, task_id, since)
         before = None if cursor is None else serial(decoded(cursor))
         found = await log.page(chosen, before, limit + 1)
@@ -98,7 +98,7 @@ def add_deliveries(app: FastAPI, log: DeliveryLog, tokens: Tokens, clock: Clock)
 
     @app.get("/v1/deliveries/{delivery_id}", dependencies=reads)
     async def read_delivery(delivery_id: str) -> DeliveryWithAttempts:
-        """One delivery with every attempt."""
+        """Return one delivery with every attempt."""
         found = await log.find(delivery_id)
         if found is None:
             raise HTTPException(404, f"no delivery {delivery_id!r}")
@@ -108,7 +108,7 @@ def add_deliveries(app: FastAPI, log: DeliveryLog, tokens: Tokens, clock: Clock)
 def _add_repeating(app: FastAPI, log: DeliveryLog, clock: Clock, rights: list[Any]) -> None:
     @app.post("/v1/deliveries/{delivery_id}/resend", dependencies=rights)
     async def resend(delivery_id: str) -> DeliveryWithAttempts:
-        """Send one again under the same id, whatever became of it."""
+        """Send a delivery again under the same id, whatever its outcome was."""
         done = await log.resend(delivery_id, clock.now())
         found = await log.find(delivery_id)
         if found is None:
@@ -119,5 +119,5 @@ def _add_repeating(app: FastAPI, log: DeliveryLog, clock: Clock, rights: list[An
 
     @app.post("/v1/endpoints/{endpoint_id}/recover", dependencies=rights)
     async def recover(endpoint_id: str, body: RecoverBody) -> Recovered:
-        """Send again all that were made since a time and failed."""
+        """Send again all failed deliveries that were created since a time."""
         return Recovered(count=await log.recover(endpoint_id, body.since, clock.now()))

@@ -1,4 +1,4 @@
-"""What the routes about tasks are made of."""
+"""The dependencies of the routes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from shared.runtime.clock import Clock
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """Wired by `main`."""
+    """Dependencies of the routes, wired by `main`."""
 
     engine: AsyncEngine
     tokens: Tokens

@@ -1,4 +1,4 @@
-"""What the tasks do, over HTTP: as numbers and as a page."""
+"""HTTP routes of the effect of the tasks: as numbers and as a page."""
 
 from datetime import datetime
 from typing import Annotated
@@ -20,7 +20,7 @@ class ArmView(BaseModel):
 
     customers: int
     returned: int
-    """Bought again within the horizon."""
+    """Customers who bought again within the horizon."""
     rate: float | None
     rate_low: float
     rate_high: float
@@ -28,17 +28,17 @@ class ArmView(BaseModel):
 
 
 class EffectView(BaseModel):
-    """Treated against held out; differences are treated less held out, intervals 95 %."""
+    """Treated against held out; differences are treated minus held out, intervals 95 %."""
 
     treated: ArmView
     held_out: ArmView
     uplift: float | None
     uplift_low: float
     uplift_high: float
-    """Newcombe: for one look planned beforehand."""
+    """Newcombe: valid for one evaluation that was planned beforehand."""
     anytime_low: float
     anytime_high: float
-    """For looking as often as one likes; the claim rests on it."""
+    """Valid however often it is evaluated; the claim rests on it."""
     revenue_uplift: float | None
     revenue_low: float | None
     revenue_high: float | None
@@ -57,7 +57,7 @@ class ReportView(BaseModel):
     begin: datetime | None
     end: datetime | None
     unmeasured: int
-    """Warnings whose window has not ended yet."""
+    """Warnings that are not measured yet: the window or the wait for late purchases is not over."""
     whole: EffectView
     parts: dict[Dimension, dict[str, EffectView]]
 
@@ -78,7 +78,7 @@ def add_effect(app: FastAPI, parts: Parts) -> None:
         by: Annotated[list[Dimension] | None, Query()] = None,
         language: Language_ = "en",
     ) -> ReportView:
-        """Whether the tasks keep customers: treated against held out, with intervals."""
+        """Return whether the tasks keep customers: treated against held out, with intervals."""
         report = await measure(policy, begin, end, by or DIMENSIONS)
         return ReportView(
             policy=report.policy,
@@ -99,7 +99,7 @@ def add_effect(app: FastAPI, parts: Parts) -> None:
         end: Instant | None = None,
         language: Language_ = "en",
     ) -> HTMLResponse:
-        """The same as one self-contained page with plots."""
+        """Return the same as one self-contained page with plots."""
         report = await measure(policy, begin, end)
         return HTMLResponse(page(report, language))
 

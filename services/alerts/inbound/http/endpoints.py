@@ -1,6 +1,6 @@
-"""Endpoints over HTTP: made, tried, changed, paused, deleted. All of it wants the scope `admin`.
+"""HTTP routes that create, test, change, pause and delete endpoints; all require scope `admin`.
 
-A key is in the answer that makes it and nowhere else.
+A key is returned only in the response to the request that generated it.
 """
 
 from collections.abc import Mapping
@@ -30,20 +30,20 @@ from shared.http.problems import problem
 from shared.runtime.clock import Clock
 
 TEXT_LENGTH_MAX = 2_000
-"""Characters of a URL or of a filter: what common servers take as a URL."""
+"""Most characters of a URL or of a filter value: what common servers accept as a URL."""
 
 FILTERS_MAX = 500
-"""Values of one filter, such as the owners of one region."""
+"""Most values of one filter, such as the owners of one region."""
 
 SECRETS_MAX = 10
-"""Names of secrets of one endpoint: more than any connector has."""
+"""Most secrets of one endpoint: more than any connector has."""
 
 Text = Annotated[str, Field(min_length=1, max_length=TEXT_LENGTH_MAX)]
 Filter = Annotated[tuple[Text, ...], Field(max_length=FILTERS_MAX)]
 
 
 class RouteBody(BaseModel):
-    """Which messages it gets; an empty list stands for all."""
+    """The filter of the messages that an endpoint receives; an empty list matches all."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -61,7 +61,7 @@ class RouteBody(BaseModel):
 
 
 class EndpointDefinition(BaseModel):
-    """What an endpoint is, beside its id, kind and secrets."""
+    """The definition of an endpoint, without its id, kind and secrets."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -75,18 +75,18 @@ class EndpointDefinition(BaseModel):
 
 
 class NewEndpoint(EndpointDefinition):
-    """An endpoint to be made."""
+    """An endpoint to create."""
 
     id: str = Field(pattern=ID_PATTERN)
     kind: ConnectorKind = "webhook"
     scheme: Scheme = "v1"
-    """Of the key that is made for a webhook."""
+    """Signature scheme of the key that is generated for a webhook."""
     secrets: dict[str, SecretStr] = Field({}, max_length=SECRETS_MAX)
-    """Those that another system gave: a connector's. A webhook's key is made here."""
+    """A connector's secrets, issued by the other system. A webhook's key is generated here."""
 
 
 class Rotation(BaseModel):
-    """How a key is replaced."""
+    """The replacement of a webhook's key."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -112,7 +112,7 @@ class SecretView(BaseModel):
 
 
 class EndpointView(BaseModel):
-    """An endpoint and how it stands. Times are UTC."""
+    """An endpoint and its state. Times are UTC."""
 
     id: str
     source: str
@@ -139,7 +139,7 @@ class EndpointList(BaseModel):
 
 
 class MadeView(BaseModel):
-    """An endpoint with a new key, which is shown this once."""
+    """An endpoint with a new key, which is shown only once."""
 
     endpoint: EndpointView
     secret: str | None
@@ -147,7 +147,7 @@ class MadeView(BaseModel):
 
 
 class SampleView(BaseModel):
-    """What came back for a sample."""
+    """The receiver's answer to a sample."""
 
     result: str
     response_status: int | None
@@ -157,8 +157,11 @@ class SampleView(BaseModel):
 
 
 class CheckRemote(Protocol):
-    """Compares an endpoint with what the system behind it says of itself; Invalid names what
-    does not fit. `given`: the secrets of a new one; None: it has its own."""
+    """Compares an endpoint with the definitions in the system behind it.
+
+    Raises Invalid, which names what does not fit. `given`: the secrets of a new endpoint; None: the
+    stored ones are used.
+    """
 
     async def __call__(
         self, endpoint: Endpoint, given: Mapping[str, str] | None = None
@@ -167,7 +170,7 @@ class CheckRemote(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Managing:
-    """What the routes of endpoints work with."""
+    """The dependencies of the endpoint routes."""
 
     admin: EndpointAdmin
     send_sample: SendSample
@@ -193,17 +196,17 @@ def _add_making(app: FastAPI, managing: Managing, rights: list[Any]) -> None:
 
     @app.get("/v1/endpoints", dependencies=rights)
     async def list_endpoints() -> EndpointList:
-        """Every endpoint, without its secrets."""
+        """List every endpoint, without its secrets."""
         return EndpointList(items=[_view(shown) for shown in await admin.list_all()])
 
     @app.get("/v1/endpoints/{endpoint_id}", dependencies=rights)
     async def read_endpoint(endpoint_id: str) -> EndpointView:
-        """One endpoint."""
+        """Return one endpoint."""
         return _view(_found(await admin.find(endpoint_id), endpoint_id))
 
     @app.post("/v1/endpoints", dependencies=rights, status_code=201)
     async def create_endpoint(body: NewEndpoint) -> MadeView:
-        """Make an endpoint. A webhook's key is in this answer and is not shown again."""
+        """Create an endpoint. A webhook's key is in this answer and is not shown again."""
         given = {name: value.get_secret_value() for name, value in body.secrets.items()}
         endpoint = _endpoint(body.id, body.kind, body)
         await managing.check_remote(endpoint, given)
@@ -212,7 +215,7 @@ def _add_making(app: FastAPI, managing: Managing, rights: list[Any]) -> None:
 
     @app.put("/v1/endpoints/{endpoint_id}", dependencies=rights)
     async def change_endpoint(endpoint_id: str, body: EndpointDefinition) -> EndpointView:
-        """Give an endpoint another definition; its kind and secrets stay."""
+        """Replace the definition of an endpoint; its kind and secrets stay."""
         before = _found(await admin.find(endpoint_id), endpoint_id)
         endpoint = _endpoint(endpoint_id, before.row["kind"], body)
         await managing.check_remote(endpoint)
@@ -221,7 +224,7 @@ def _add_making(app: FastAPI, managing: Managing, rights: list[Any]) -> None:
 
     @app.post("/v1/endpoints/{endpoint_id}/rotate", dependencies=rights)
     async def rotate(endpoint_id: str, body: Rotation) -> MadeView:
-        """A new key for a webhook; each attempt is signed with the old one too for a while."""
+        """Generate a new key for a webhook; the old one signs each attempt too for a while."""
         made = await admin.rotate(endpoint_id, body.scheme, body.overlap_hours, clock.now())
         return _made(_found(await admin.find(endpoint_id), endpoint_id), made)
 
@@ -234,7 +237,7 @@ def _add_making(app: FastAPI, managing: Managing, rights: list[Any]) -> None:
 
     @app.delete("/v1/endpoints/{endpoint_id}", dependencies=rights, status_code=204)
     async def delete_endpoint(endpoint_id: str) -> None:
-        """End an endpoint; what waits for it counts as failed."""
+        """Delete an endpoint; deliveries that wait for it count as failed."""
         if not await admin.delete(endpoint_id, clock.now()):
             raise _missing(endpoint_id)
 
@@ -244,7 +247,7 @@ def _add_running(app: FastAPI, managing: Managing, rights: list[Any]) -> None:
 
     @app.post("/v1/endpoints/{endpoint_id}/test", dependencies=rights)
     async def send_sample(endpoint_id: str) -> SampleView:
-        """Send a sample now and show what came back; nothing is queued or repeated."""
+        """Send a sample now and return the answer; nothing is queued or repeated."""
         answer = await managing.send_sample(endpoint_id)
         if answer is None:
             raise _missing(endpoint_id)
@@ -258,13 +261,13 @@ def _add_running(app: FastAPI, managing: Managing, rights: list[Any]) -> None:
 
     @app.post("/v1/endpoints/{endpoint_id}/pause", dependencies=rights)
     async def pause(endpoint_id: str) -> EndpointView:
-        """Send nothing for now; what comes waits."""
+        """Pause an endpoint: new deliveries wait."""
         done = await admin.pause(endpoint_id, clock.now())
         return _view(_found(await admin.find(endpoint_id) if done else None, endpoint_id))
 
     @app.post("/v1/endpoints/{endpoint_id}/enable", dependencies=rights)
     async def enable(endpoint_id: str) -> EndpointView:
-        """Send again, after a pause or after the sender had switched it off."""
+        """Enable an endpoint after a pause or after the sender had switched it off."""
         done = await admin.enable(endpoint_id)
         return _view(_found(await admin.find(endpoint_id) if done else None, endpoint_id))
 

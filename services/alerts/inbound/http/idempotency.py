@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: a request that is sent again is answered again, and carried out once.
+"""`Idempotency-Key`: a repeated request gets the same answer and is carried out once.
 
 The answer is stored in the transaction of the effect, so there is never one without the other.
 """
@@ -17,9 +17,9 @@ from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.runtime.clock import Clock
 
 KEPT = timedelta(days=1)
-"""How long a key is known: longer than any client tries."""
+"""How long a key is stored: longer than any client repeats a request."""
 FORGET_MAX = 1_000
-"""Old keys deleted beside a new one."""
+"""Most old keys deleted when a new one is stored."""
 
 Key = Annotated[
     str | None,
@@ -46,10 +46,10 @@ class Once:
         request: str,
         work_on: Callable[[UnitOfWork], Awaitable[BaseModel]],
     ) -> Response:
-        """The answer of `work_on`, or what was answered before to the same `request`.
+        """Return the answer of `work_on`, or the earlier answer to the same `request`.
 
-        Keys are a token's own: two tokens may have the same name. 409 when the key was used for
-        another request.
+        Keys belong to a token by its id, since two tokens may have the same name. Raises 409 when
+        the key was used for another request.
         """
         owner = f"{holder.token_id} {holder.name}"
         async with unit_of_work(self._engine) as work:

@@ -1,5 +1,8 @@
-"""The policy and the owners' records over HTTP. Reading wants a token with `customers:read`,
-changing one with `admin`: a policy decides about every customer."""
+"""HTTP routes of the policy and of owners' records.
+
+Reading requires a token with `customers:read`, changing one with `admin`, since a policy affects
+every customer.
+"""
 
 from datetime import datetime, timedelta
 from typing import Annotated, Any
@@ -23,12 +26,12 @@ from shared.postgres.engine import unit_of_work
 
 VERSION_MAX = 2**31 - 1
 OwnerId = Annotated[str, Path(min_length=1, max_length=ID_LENGTH_MAX)]
-"""Any id that events may name: also one with slashes."""
+"""Any owner id that events may contain, also one with slashes."""
 DRY_RUN_DAYS = 90
 
 
 class PolicyView(BaseModel):
-    """A version of the policy, and the audit of its change."""
+    """A version of the policy, and who changed what."""
 
     version: int
     actor: str
@@ -72,16 +75,17 @@ class TriedView(BaseModel):
     by_playbook: dict[str, int]
     by_queue: dict[str, int]
     judged: int
-    """Tasks of customers whose lapse length is over."""
+    """Tasks that can be judged: the rest of the customer's lapse length is over."""
     precision: float | None
-    """Share of those whose customer bought nothing in the rest of it; 95 % interval beside."""
+    """Share of the judged tasks after which the customer bought nothing in that rest; the next two
+    fields are its 95 % interval."""
     precision_low: float
     precision_high: float
     most_at_risk: list[WarnedView]
 
 
 class DryRunView(BaseModel):
-    """A policy beside the one in force, on the same customers."""
+    """A policy compared with the one in force, on the same customers."""
 
     begin: datetime
     end: datetime
@@ -91,7 +95,7 @@ class DryRunView(BaseModel):
 
 
 class OwnerBody(BaseModel):
-    """An owner's record. What is left out is unlimited or absent."""
+    """An owner's record. A field that is left out is unlimited or absent."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -122,7 +126,7 @@ def add_policies(app: FastAPI, parts: Parts) -> None:
 
     @app.get("/v1/policy", dependencies=reads, tags=["policy"])
     async def read_policy() -> PolicyView:
-        """The policy in force."""
+        """Return the policy in force."""
         async with unit_of_work(parts.engine) as work:
             newest = await parts.rules.versions(work, None, 1)
         if not newest:
@@ -131,7 +135,7 @@ def add_policies(app: FastAPI, parts: Parts) -> None:
 
     @app.get("/v1/policy/versions", dependencies=reads, tags=["policy"])
     async def list_versions(cursor: Cursor = None, limit: Limit = 50) -> PolicyPage:
-        """Every version with who changed what, newest first."""
+        """List the versions with who changed what, newest first."""
         before = None if cursor is None else whole(decoded(cursor))
         async with unit_of_work(parts.engine) as work:
             found = await parts.rules.versions(work, before, limit + 1)
@@ -147,9 +151,10 @@ def add_policies(app: FastAPI, parts: Parts) -> None:
         expected: Annotated[int | None, Query(ge=0, le=VERSION_MAX)] = None,
         note: Annotated[str | None, Query(max_length=1_000)] = None,
     ) -> PolicyView:
-        """Store a new version; the next assessment is decided by it. The same again is none.
+        """Store a new version, which applies from the next assessment on.
 
-        `expected`: the version that was changed; refused when it is not the newest any more.
+        An unchanged document makes no new version. `expected`: the version that was changed;
+        refused when it is not the newest any more.
         """
         policy = read_document(document)
         async with unit_of_work(parts.engine) as work:
@@ -166,7 +171,7 @@ def add_owners(app: FastAPI, parts: Parts) -> None:
 
     @app.get("/v1/owners", dependencies=reads, tags=["owners"])
     async def list_owners(cursor: Cursor = None, limit: Limit = 50) -> OwnerPage:
-        """Owners' records by id."""
+        """List owners' records by id."""
         after = None if cursor is None else decoded(cursor)
         async with unit_of_work(parts.engine) as work:
             found = await parts.rules.owners_page(work, after, limit + 1)
@@ -179,7 +184,7 @@ def add_owners(app: FastAPI, parts: Parts) -> None:
     async def put_owner(
         owner_id: OwnerId, body: OwnerBody, actor: Annotated[str, Depends(admin)]
     ) -> OwnerView:
-        """Store an owner's record, in place of the one before."""
+        """Store an owner's record; it replaces an earlier one."""
         record = OwnerRecord(id=owner_id, **body.model_dump())
         async with unit_of_work(parts.engine) as work:
             await parts.rules.put_owner(work, record, actor, parts.clock.now())
@@ -197,8 +202,11 @@ def add_dry_run(app: FastAPI, parts: Parts) -> None:
         end: Instant | None = None,
         customers: Annotated[int, Query(ge=1, le=CUSTOMERS_MAX)] = 5_000,
     ) -> DryRunView:
-        """What a policy would have raised on the assessments that are kept, beside what the
-        policy in force would have. By default the last 90 days; nothing is raised."""
+        """Return what a policy would have raised on the stored assessments.
+
+        The same is returned for the policy in force. The default period is the last 90 days; no
+        task is raised.
+        """
         policy = read_document(document)
         async with unit_of_work(parts.engine) as work:
             _, current = await parts.rules.current(work)

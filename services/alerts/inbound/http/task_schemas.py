@@ -1,4 +1,4 @@
-"""Tasks as the API shows them."""
+"""The schemas of tasks in the API."""
 
 from datetime import datetime
 from typing import Any
@@ -21,7 +21,7 @@ class PartyView(BaseModel):
 
 
 class ReasonView(BaseModel):
-    """Why, in words and in numbers."""
+    """A reason, in words and in numbers."""
 
     code: str
     text: str
@@ -81,15 +81,15 @@ class TaskView(BaseModel):
     waiting: Waiting | None
     allocated_at: datetime | None
     causes: list[str] = []
-    """All that it warns of, in the order in which they were raised."""
+    """All its causes, in the order in which they were raised."""
     suspected_leaving_cause: LeavingCause | None
+    """Why the customer of a win-back task has probably left."""
     lapse_probability: float | None = None
     lapse_days: float | None = None
-    """Of a win-back task: why the customer has probably left."""
 
 
 class EventView(BaseModel):
-    """Something that happened to a task: `at` in business time, `recorded_at` by the wall."""
+    """An event of a task: `at` in business time, `recorded_at` by the wall clock."""
 
     at: datetime
     recorded_at: datetime
@@ -103,7 +103,7 @@ class OutcomeView(BaseModel):
 
     until: datetime
     measured_at: datetime | None
-    """None: the window has not ended, or late purchases are waited for."""
+    """None: the window has not ended, or late purchases may still come."""
     returned_at: datetime | None
     purchases: int | None
     revenue: float | None
@@ -119,19 +119,19 @@ class TaskDetail(TaskView):
 
 
 class TaskPage(BaseModel):
-    """Tasks, in the order that was asked for."""
+    """A page of tasks, in the order of the list or queue."""
 
     items: list[TaskView]
     next: str | None
 
 
 def view(task: Task, language: Language | None) -> TaskView:
-    """The task with sentences in `language`, or in its own."""
+    """Return the task with sentences in `language`, or in its own."""
     return TaskView.model_validate(fields(task, language))
 
 
 def fields(task: Task, language: Language | None) -> dict[str, Any]:
-    """The fields of a `TaskView`."""
+    """Return the fields of a `TaskView`."""
     if language is not None:
         task = msgspec.structs.replace(task, language=language)
     shown: dict[str, Any] = msgspec.structs.asdict(task) | msgspec.to_builtins(told(task))

@@ -1,4 +1,4 @@
-"""Retention tasks over HTTP: lists, an owner's queue, one task with its history, the verdict."""
+"""HTTP routes of tasks: lists, an owner's queue, one task with its history, the verdict."""
 
 from datetime import datetime
 from typing import Annotated
@@ -31,22 +31,22 @@ from shared.kernel.errors import Invalid
 from shared.postgres.engine import UnitOfWork, unit_of_work
 
 NOTE_LENGTH_MAX = 4_000
-"""Characters of an owner's note."""
+"""Most characters of an owner's note."""
 HISTORY_MAX = 200
-"""Events shown with a task: the newest."""
+"""Most events shown with a task: the newest."""
 
 Words = Annotated[Language | None, Query(description="of the sentences; default: each task's own")]
 
 
 class VerdictBody(BaseModel):
-    """What the owner says."""
+    """An owner's verdict."""
 
     model_config = ConfigDict(extra="forbid")
 
     verdict: Verdict
     note: str | None = Field(None, max_length=NOTE_LENGTH_MAX)
     leaving_cause: LeavingCause | None = None
-    """With `leaving`: why the customer leaves."""
+    """Why the customer leaves; only with the verdict `leaving`."""
 
 
 def add_tasks(app: FastAPI, parts: Parts) -> None:
@@ -63,7 +63,7 @@ def add_tasks(app: FastAPI, parts: Parts) -> None:
         cursor: Cursor = None,
         limit: Limit = 50,
     ) -> TaskPage:
-        """Tasks, newest first; sentences in `language`, or in each owner's own."""
+        """List tasks, newest first; sentences in `language`, or in each task's own."""
         chosen = TaskFilter(status, owner, customer_id)
         after = None if cursor is None else _task_cursor(cursor)
         async with unit_of_work(parts.engine) as work:
@@ -81,7 +81,7 @@ def add_tasks(app: FastAPI, parts: Parts) -> None:
         cursor: Cursor = None,
         limit: Limit = 50,
     ) -> TaskPage:
-        """What is to be done, in order: grade first where the policy says so, then worth."""
+        """List open tasks in the order of work: by grade if the policy sets it, then by worth."""
         after = None if cursor is None else _queue_cursor(cursor)
         async with unit_of_work(parts.engine) as work:
             chosen = QueueFilter(queue, owner, await parts.business_clock.now(work))
@@ -100,7 +100,7 @@ def add_task(app: FastAPI, parts: Parts) -> None:
 
     @app.get("/v1/tasks/{task_id}", dependencies=reads, tags=["tasks"])
     async def read_task(task_id: str, language: Words = None) -> TaskDetail:
-        """One task with its history and its outcome."""
+        """Return one task with its history and its outcome."""
         async with unit_of_work(parts.engine) as work:
             task = await Tasks().find(work, task_id)
             if task is None:
@@ -111,7 +111,7 @@ def add_task(app: FastAPI, parts: Parts) -> None:
     async def close_task(
         task_id: str, body: VerdictBody, actor: Annotated[str, Depends(writer)]
     ) -> TaskView:
-        """Close a task with the owner's verdict. Saying the same again changes nothing."""
+        """Close a task with the owner's verdict. Repeating the verdict changes nothing."""
         result = await parts.give_verdict(given(task_id, body, actor))
         if result is None:
             raise HTTPException(404, f"no task {task_id!r}")
@@ -121,7 +121,7 @@ def add_task(app: FastAPI, parts: Parts) -> None:
 
 
 def given(task_id: str, body: VerdictBody, actor: str) -> VerdictGiven:
-    """A verdict as it was said; Invalid where its parts do not go together."""
+    """Return the verdict of a request; Invalid where its fields contradict one another."""
     if body.leaving_cause is not None and body.verdict != "leaving":
         raise Invalid("leaving_cause", "goes with the verdict `leaving` only")
     return VerdictGiven(task_id, body.verdict, body.note, body.leaving_cause, actor)

@@ -1,4 +1,4 @@
-"""Alerts' tables. Everything of a customer is keyed by `customer_id`, so that it distributes."""
+"""Alerts' tables. Rows of a customer have `customer_id` in their key, so that they distribute."""
 
 from services.alerts.store.tables.base import (
     SCHEMA,

@@ -1,4 +1,4 @@
-"""Tables of what CRM connectors keep: owners, access tokens, how far changes have been read."""
+"""Tables of the CRM connectors: owners, access tokens, how far changes have been read."""
 
 import sqlalchemy as sa
 
@@ -11,7 +11,7 @@ endpoint_owner = sa.Table(
     sa.Column("owner_id", sa.Text, primary_key=True),
     sa.Column("remote_id", sa.Text, nullable=False),
 )
-"""Who each account owner is in the CRM behind an endpoint."""
+"""Maps account owners to their ids in the CRM behind an endpoint."""
 
 access_token = sa.Table(
     "access_token",
@@ -25,8 +25,9 @@ access_token = sa.Table(
     sa.Column("turn_until", TZ),
     sa.Column("asked_at", sa.ARRAY(TZ), nullable=False, server_default=sa.text("'{}'")),
 )
-"""The access token that all processes share, sealed, of one version of the endpoint.
-`turn_until`: a process is asking for a new one. `asked_at`: the newest requests for tokens."""
+"""The access token that all processes share, encrypted, of one version of the endpoint.
+`turn_until`: end of the lease of the process that requests a new one. `asked_at`: the newest
+requests for tokens."""
 
 member_pace = sa.Table(
     "member_pace",
@@ -36,7 +37,7 @@ member_pace = sa.Table(
     sa.Column("tokens", sa.Float, nullable=False),
     sa.Column("tokens_at", TZ, nullable=False),
 )
-"""What a member of a CRM may be sent: a bucket for each (`delivery.core.token_bucket`)."""
+"""The rate limit of each member of a CRM: a bucket for each (`delivery.core.token_bucket`)."""
 
 look = sa.Table(
     "look",
@@ -46,5 +47,5 @@ look = sa.Table(
     sa.Column("next_at", TZ, nullable=False),
     sa.Column("watched_until", TZ),
 )
-"""How far the changes of a CRM have been read, when to look again, and until when it tells us of
-changes by itself."""
+"""How far the changes of a CRM have been read, when to poll next, and until when the CRM notifies
+Ebbwatch of changes by itself."""

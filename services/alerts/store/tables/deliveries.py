@@ -1,4 +1,4 @@
-"""Tables of what is sent: endpoints, deliveries and the log of attempts."""
+"""Tables of sending: endpoints, deliveries and the log of attempts."""
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
@@ -44,7 +44,7 @@ delivery = sa.Table(
     sa.Index("ix_delivery_finished", "finished_at", postgresql_where=FINISHED),
     postgresql_with={"fillfactor": 80},
 )
-"""One message to one endpoint; also the queue of what is to be sent."""
+"""One message to one endpoint; also the queue of pending messages."""
 
 attempt = sa.Table(
     "attempt",
@@ -62,7 +62,7 @@ attempt = sa.Table(
     sa.Index("ix_attempt_delivery", "customer_id", "delivery_id", "started_at"),
     postgresql_partition_by="RANGE (started_at)",
 )
-"""The log of what was sent; a row is never changed, and goes with its day."""
+"""The log of attempts; a row is never changed, and is deleted with the partition of its day."""
 
 endpoint = sa.Table(
     "endpoint",
@@ -87,8 +87,8 @@ endpoint = sa.Table(
     sa.Column("tokens", sa.Float, nullable=False, server_default="0"),
     sa.Column("tokens_at", TZ),
 )
-"""Where messages go. `source`: `settings` (its secrets are there and nowhere else) or `api`.
-`failing_since`: its first failure after its last success. `tokens`: of its rate."""
+"""The endpoints. `source`: `settings` (its secrets are only there) or `api`. `failing_since`: its
+first failure after its last success. `tokens`: of the token bucket for its rate."""
 
 endpoint_secret = sa.Table(
     "endpoint_secret",
@@ -102,7 +102,7 @@ endpoint_secret = sa.Table(
     sa.Column("expires_at", TZ),
     sa.Index("ix_endpoint_secret", "endpoint_id", "name", "id"),
 )
-"""Secrets, sealed (see `delivery.store.encryption`); the newest of a name is the current one."""
+"""Secrets, encrypted (see `delivery.store.encryption`); the newest of a name is the current one."""
 
 remote_task = sa.Table(
     "remote_task",
@@ -114,7 +114,7 @@ remote_task = sa.Table(
     sa.Column("created_at", TZ, nullable=False),
     sa.Index("ix_remote_task", "endpoint_id", "remote_id"),
 )
-"""What a receiving system calls a task: to change it later, and to know it when it comes back."""
+"""The id of a task in a receiving system: to change it there, and to recognise it in callbacks."""
 
 callback = sa.Table(
     "callback",
@@ -124,4 +124,4 @@ callback = sa.Table(
     sa.Column("seen_at", TZ, nullable=False),
     sa.Index("ix_callback_seen", "seen_at"),
 )
-"""What has come back from receivers and was acted on, so that a repetition is not."""
+"""Callbacks from receivers that were acted on, so that a repetition is ignored."""

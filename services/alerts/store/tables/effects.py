@@ -1,4 +1,4 @@
-"""Tables of what the tasks do: who was treated or left alone, and what customers did."""
+"""Tables of the effect of the tasks: customers treated or held out, and what they did."""
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
@@ -31,7 +31,7 @@ trial = sa.Table(
     sa.Index("ix_trial_unmeasured", "until", postgresql_where=sa.text("measured_at IS NULL")),
     sa.Index("ix_trial_policy", "policy", "at"),
 )
-"""A warned customer of either arm, and what came of it."""
+"""A warned customer of either arm, and the measured outcome."""
 
 purchase = sa.Table(
     "purchase",
@@ -42,7 +42,7 @@ purchase = sa.Table(
     sa.Column("at", TZ, nullable=False),
     sa.Column("amount", sa.Float, nullable=False),
     sa.Column("refund", sa.Boolean, nullable=False),
-    # A customer's are found by the key. In time only for what is to be forgotten.
+    # For deleting old rows; a customer's purchases are found by the key.
     sa.Index("ix_purchase_at", "at"),
 )
 """Live purchases and refunds (amount below 0), kept for as long as outcomes need them."""
@@ -56,7 +56,7 @@ assessment = sa.Table(
     sa.Column("message", sa.LargeBinary, nullable=False),
     sa.Index("ix_assessment_at", "assessed_at"),
 )
-"""Assessments as they came, kept so that a policy can be tried on history."""
+"""Assessments as received, kept so that a policy can be tried on history."""
 
 save_rate = sa.Table(
     "save_rate",
@@ -67,7 +67,7 @@ save_rate = sa.Table(
     sa.Column("held_out", sa.Integer, nullable=False),
     sa.Column("measured_at", TZ, nullable=False),
 )
-"""What each playbook saves, as measured; without a row it is assumed."""
+"""The measured save rate of each playbook; without a row it is assumed."""
 
 segment_entry = sa.Table(
     "segment_entry",
@@ -78,4 +78,4 @@ segment_entry = sa.Table(
     sa.Column("at", TZ, nullable=False),
     sa.Index("ix_segment_entry_at", "at"),
 )
-"""Entries that were acted on: each once."""
+"""Segment entries that were acted on, so that each is acted on once."""

@@ -1,4 +1,4 @@
-"""Tables of what is decided: customers, their retention tasks, and what happened to those."""
+"""Tables of decisions: customers, their retention tasks, task events, owners and policies."""
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
@@ -40,9 +40,9 @@ customer = sa.Table(
     # Updated by every purchase and assessment: room for HOT updates on the page.
     postgresql_with={"fillfactor": 70},
 )
-"""What is remembered of a customer; its row is the lock that orders all work on the customer.
-`armed`, `raised_at` and `win_back_at` are those of processes before version 0009, which may still
-run beside it; `warned` says it by cause."""
+"""The state of a customer; its row is the lock that orders all work on the customer. `armed`,
+`raised_at` and `win_back_at` are for processes before version 0009, which may still run beside it;
+`warned` replaces them, by cause."""
 
 task = sa.Table(
     "task",
@@ -176,7 +176,7 @@ policy = sa.Table(
     sa.Column("note", sa.Text),
     sa.Column("created_at", TZ, nullable=False),
 )
-"""Every version of the policy; the highest counts. A row is never changed: it is the audit."""
+"""Every version of the policy; the highest is in force. A row is never changed: it is the audit."""
 
 idempotency = sa.Table(
     "idempotency",
@@ -189,4 +189,4 @@ idempotency = sa.Table(
     sa.Column("created_at", TZ, nullable=False),
     sa.Index("ix_idempotency_created", "created_at"),
 )
-"""What was answered to a request that carried an `Idempotency-Key`."""
+"""The answers to requests with an `Idempotency-Key`."""

@@ -1,4 +1,4 @@
-"""A task says how likely its customer's silence becomes a lapse, and when."""
+"""Adds to a task the probability that its customer's silence becomes a lapse, and when."""
 
 import sqlalchemy as sa
 from alembic import op
