@@ -80,13 +80,14 @@ class Enter:
         entries = [e for e in entries if (e.change.customer_id, e.change.sequence) in first]
         owners = {o.id for k in known.values() if k.profile and (o := k.profile.profile.owner)}
         ground = await self.rules.ground(work, owners, now)
-        made: dict[str, tuple[Task, Changed]] = {}
+        made: dict[tuple[str, str], tuple[Task, Changed]] = {}
         for each in entries:
             task = _task(each.change, known[each.change.customer_id], ground)
             if task is not None:
-                made[task.id] = task, each
+                # Who enters again in the same batch has the task of the first entry.
+                made.setdefault((task.customer_id, task.cause), (task, each))
         for task in await self.rows.new_only(work, [task for task, _ in made.values()]):
-            page.open(task, made[task.id][1].tp)
+            page.open(task, made[task.customer_id, task.cause][1].tp)
         return page
 
 

@@ -156,6 +156,23 @@ async def test_entering_a_segment_triggers_its_action_exactly_once(bench: Bench)
     assert (await raised(bench))[1:] == [("c-4", "segment:other"), ("c-1", "segment:big")]
 
 
+async def test_entering_again_in_one_batch_leads_to_one_task(bench: Bench) -> None:
+    """However often a customer moves in and out before we look, one task is open of it."""
+    await bench.read_changes(
+        entered("c-1", 1),
+        entered("c-1", 2, kind="segment_left"),
+        entered("c-1", 3),
+        entered("c-2", 1),
+        entered("c-1", 4),
+        entered("c-1", 5, segment="other", action="greet"),
+    )
+    assert await raised(bench) == [
+        ("c-1", "segment:big"),
+        ("c-2", "segment:big"),
+        ("c-1", "segment:other"),
+    ]
+
+
 @pytest.fixture
 async def api(bench: Bench) -> AsyncIterator[httpx.AsyncClient]:
     tokens = Tokens(bench.engine, api_token, bench.clock)
