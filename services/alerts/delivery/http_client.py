@@ -18,10 +18,10 @@ from aiohttp.resolver import ThreadedResolver
 from multidict import CIMultiDictProxy
 from yarl import URL
 
+from services.alerts.delivery.connection import Connector
 from services.alerts.delivery.core.blocked_networks import Network
 from services.alerts.delivery.core.retry import Reply
 from services.alerts.delivery.ssrf_guard import SsrfGuard
-from services.alerts.outbound.connection import Connector
 from shared.runtime.clock import Clock
 
 RESPONSE_BYTES_MAX: Final = 20_000

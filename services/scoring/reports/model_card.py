@@ -13,7 +13,7 @@ from services.scoring.core.features.registry import FEATURES, feature_index
 from services.scoring.reports.model_card_views import lead_times, segments, shap_spread
 from services.scoring.training.data.panel import SUBSETS
 from services.scoring.training.evaluation.figures import LAPSE_SHOWN, Found, instant
-from services.scoring.training.evaluation.held_out import CHOSEN, TestCutoff
+from services.scoring.training.evaluation.held_out import CHOSEN, HeldOutCutoff
 from services.scoring.training.evaluation.protocols import SHOWN
 from services.scoring.training.fit.blend import MODEL
 from services.scoring.training.measures import curves
@@ -29,7 +29,7 @@ FEATURES_DRAWN: Final = 15
 FORMATS: Final = ("", "", ".4f", ".4f", ".4f", ".4f", ".4f", ".3f")
 
 
-def card_page(title: str, tested: Sequence[TestCutoff], found: Found) -> Page:
+def card_page(title: str, tested: Sequence[HeldOutCutoff], found: Found) -> Page:
     """Build the page of one evaluation."""
     days = found["horizon_days"]
     dates = ", ".join(instant(one.cutoff) for one in tested)
@@ -136,7 +136,7 @@ def _gains(silent: Bools, p: Mapping[str, Floats], x: Floats) -> tuple[Block, ..
     return (Row(plots),)
 
 
-def _segments(seen: Sequence[TestCutoff]) -> Table:
+def _segments(seen: Sequence[HeldOutCutoff]) -> Table:
     rows = segments(seen)
     return Table(
         ("segment", "rows", "went silent", "predicted", "AUC", "log loss", "AUC bg_nbd"), rows,
@@ -167,7 +167,7 @@ def _by_cutoff(found: Found) -> tuple[Block, ...]:
     return (table, Row(plots))
 
 
-def _lead(seen: Sequence[TestCutoff], days: int) -> tuple[Block, ...]:
+def _lead(seen: Sequence[HeldOutCutoff], days: int) -> tuple[Block, ...]:
     return (
         Text("Of the active customers whose score reaches a threshold: how many, how often the "
              f"warning came true (nothing bought for {days} days), and how many days before the "
@@ -178,7 +178,7 @@ def _lead(seen: Sequence[TestCutoff], days: int) -> tuple[Block, ...]:
     )  # fmt: skip
 
 
-def _explained(last: TestCutoff) -> list[Section]:
+def _explained(last: HeldOutCutoff) -> list[Section]:
     if last.fitted is None:
         return []
     gains = last.fitted.booster.feature_importance("gain")
@@ -202,7 +202,7 @@ def _explained(last: TestCutoff) -> list[Section]:
     ]  # fmt: skip
 
 
-def _origin(tested: Sequence[TestCutoff], found: Found) -> Section:
+def _origin(tested: Sequence[HeldOutCutoff], found: Found) -> Section:
     last, training = tested[-1], found["cutoffs"][-1]["training"]
     notes: dict[str, Any] = found["events"]
     facts: list[tuple[str, Any]] = [

@@ -10,7 +10,7 @@ import numpy as np
 
 from services.scoring.core.features.registry import FEATURES, feature_index
 from services.scoring.core.risk.rhythm import expected_gap_days
-from services.scoring.training.evaluation.held_out import CHOSEN, TestCutoff
+from services.scoring.training.evaluation.held_out import CHOSEN, HeldOutCutoff
 from services.scoring.training.measures.metrics import (
     Bools,
     Floats,
@@ -26,7 +26,7 @@ SHAP_ROWS_MAX: Final = 1_000
 SEED: Final = 7
 
 
-def segments(seen: Sequence[TestCutoff]) -> list[tuple[str | int | float, ...]]:
+def segments(seen: Sequence[HeldOutCutoff]) -> list[tuple[str | int | float, ...]]:
     """Return, by segment: name, rows, share silent, mean score, AUC, log loss, AUC of BG/NBD."""
     x = np.concatenate([one.rows.x for one in seen])
     silent = np.concatenate([one.rows.silent for one in seen])
@@ -43,7 +43,7 @@ def segments(seen: Sequence[TestCutoff]) -> list[tuple[str | int | float, ...]]:
     return rows
 
 
-def lead_times(seen: Sequence[TestCutoff]) -> list[tuple[float | int | None, ...]]:
+def lead_times(seen: Sequence[HeldOutCutoff]) -> list[tuple[float | int | None, ...]]:
     """Return, by threshold: warnings, their share, precision, days before the purchase was due."""
     rows: list[tuple[float | int | None, ...]] = []
     active = np.concatenate([one.rows.subset("active") for one in seen])
@@ -65,7 +65,7 @@ def lead_times(seen: Sequence[TestCutoff]) -> list[tuple[float | int | None, ...
     return rows
 
 
-def shap_spread(one: TestCutoff, features_max: int) -> Mapping[str, tuple[float, float, float]]:
+def shap_spread(one: HeldOutCutoff, features_max: int) -> Mapping[str, tuple[float, float, float]]:
     """Map feature to 5 %, 50 %, 95 % of its contributions to the log-odds, strongest first."""
     if one.fitted is None or not len(one.rows):
         return {}

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from services.alerts.delivery.connection import HEAD_BYTES_MAX, Connection
 from services.alerts.delivery.core.retry import Reply, read
 from services.alerts.delivery.http_client import Http
-from services.alerts.outbound.connection import HEAD_BYTES_MAX, Connection
 from shared.runtime.clock import SystemClock
 
 Writing = Callable[[asyncio.StreamWriter, int], Awaitable[None]]

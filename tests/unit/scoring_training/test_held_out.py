@@ -10,7 +10,7 @@ from services.scoring.core.features.events import Kind
 from services.scoring.reports.model_card import card_page
 from services.scoring.training.data.event_table import EventTable, from_columns
 from services.scoring.training.evaluation.figures import figures, instant
-from services.scoring.training.evaluation.held_out import CHOSEN, TestCutoff, hold_out
+from services.scoring.training.evaluation.held_out import CHOSEN, HeldOutCutoff, hold_out
 from services.scoring.training.fit.baselines import NAMES
 from shared.kernel.errors import Invalid
 from shared.report.page import render
@@ -20,7 +20,7 @@ CUTOFF = day(130)
 
 
 @cache
-def held() -> TestCutoff:
+def held() -> HeldOutCutoff:
     return hold_out(shoppers(), CUTOFF, HORIZON_DAYS)
 
 

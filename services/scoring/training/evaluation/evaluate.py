@@ -30,7 +30,7 @@ from services.scoring.training.evaluation.figures import (
     instant,
     print_table,
 )
-from services.scoring.training.evaluation.held_out import CHOSEN, TestCutoff, hold_out
+from services.scoring.training.evaluation.held_out import CHOSEN, HeldOutCutoff, hold_out
 from services.scoring.training.evaluation.protocols import PROTOCOLS
 from shared.kernel.errors import Invalid
 from shared.report.cells import cell
@@ -79,7 +79,7 @@ def evaluate(
     threads: int,
     progress: Progress,
     labels: Labels = "silence",
-) -> tuple[list[TestCutoff], Found]:
+) -> tuple[list[HeldOutCutoff], Found]:
     """Evaluate each held-out cutoff (unix seconds, UTC); returns the cutoffs and the figures."""
     tested = []
     for at in cutoffs:
@@ -143,7 +143,7 @@ def _written(
     reference: Any,
     threads: int,
     labels: Labels = "silence",
-) -> tuple[list[TestCutoff], Found]:
+) -> tuple[list[HeldOutCutoff], Found]:
     """Evaluate, print, and write predictions and card into the folder."""
     for line in events.read.lines():
         sys.stderr.write(f"{title}: {line}\n")
@@ -170,7 +170,7 @@ def _contractual(events: LoadedFile, others: Sequence[int]) -> None:
 def _horizons(
     events: LoadedFile,
     title: str,
-    tested: Sequence[TestCutoff],
+    tested: Sequence[HeldOutCutoff],
     others: Sequence[int],
     out: Path,
     threads: int,
@@ -196,7 +196,7 @@ def _horizons(
     return means
 
 
-def _frame(events: LoadedFile, one: TestCutoff, p: Floats) -> pl.DataFrame:
+def _frame(events: LoadedFile, one: HeldOutCutoff, p: Floats) -> pl.DataFrame:
     """Build one row for each customer of a cutoff."""
     return pl.DataFrame(
         {

@@ -11,7 +11,7 @@ from typing import Any, Final, TextIO
 import numpy as np
 
 from services.scoring.training.data.panel import SUBSETS
-from services.scoring.training.evaluation.held_out import CHOSEN, RULE, TestCutoff
+from services.scoring.training.evaluation.held_out import CHOSEN, RULE, HeldOutCutoff
 from services.scoring.training.evaluation.protocols import SHOWN, Figures
 from services.scoring.training.fit.backtest import measures
 from services.scoring.training.fit.baselines import NAMES
@@ -27,7 +27,7 @@ LAPSE_SHOWN: Final = ("base_rate", "log_loss", "roc_auc", "ece")
 Found = dict[str, Any]
 
 
-def figures(tested: Sequence[TestCutoff], horizon_days: int, notes: Mapping[str, Any]) -> Found:
+def figures(tested: Sequence[HeldOutCutoff], horizon_days: int, notes: Mapping[str, Any]) -> Found:
     """Return everything for `metrics.json`: each cutoff, and the mean over the observed ones."""
     cutoffs = [_cutoff(one) for one in tested]
     seen = [one["models"] for one in cutoffs if one["labels_observed"]]
@@ -74,7 +74,7 @@ def print_table(
     out.flush()
 
 
-def _cutoff(one: TestCutoff) -> Found:
+def _cutoff(one: HeldOutCutoff) -> Found:
     fitted = one.fitted
     return {
         "cutoff": instant(one.cutoff),

@@ -49,7 +49,7 @@ sold nothing on its last days."""
 
 
 @dataclass(frozen=True, slots=True)
-class TestCutoff:
+class HeldOutCutoff:
     """A test cutoff with all predictions and measures."""
 
     rows: Panel
@@ -83,7 +83,7 @@ def hold_out(
     seed: int = SEED,
     threads: int = 1,
     progress: Progress = no_progress,
-) -> TestCutoff:
+) -> HeldOutCutoff:
     """Learn from the time before `cutoff` (unix seconds, UTC) with defaults, and predict it.
 
     Raises Invalid when no customer has bought before the cutoff, or when a feature knows the
@@ -113,7 +113,7 @@ def hold_out(
         past = fitted.calibration.apply(fitted.later.log_odds)
         choice = choose(fitted.later, past, len(known or ()))
     predictions[CHOSEN] = choice.apply(predictions.get(MODEL), predictions)
-    return TestCutoff(
+    return HeldOutCutoff(
         rows=rows,
         predictions=predictions,
         choice=choice,
