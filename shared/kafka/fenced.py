@@ -197,11 +197,8 @@ class FencedConsumer:
         return self._batch(records)
 
     async def _fill(self) -> None:
-        """Read on top of what is held, in two passes.
-
-        First up to an equal share for each partition, so that a busy one starves no other; then
-        what is left of the batch where more is waiting.
-        """
+        """Read on top of what is held: first an equal share each, so that a busy partition starves
+        no other, then what is left of the batch where more is waiting."""
         share = max(1, self.batch_records_max // max(1, len(self._claims)))
         full = [tp for tp in list(self._claims) if await self._top_up(tp, share)]
         room = self.batch_records_max - sum(len(records) for records in self._held.values())
@@ -212,11 +209,8 @@ class FencedConsumer:
             await self._read(None, share)
 
     async def _top_up(self, tp: Tp, share: int) -> bool:
-        """Read up to the partition's share; return whether it is full, so that more may be waiting.
-
-        What a batch left over is topped up too, or every other batch would consist of such rests
-        only.
-        """
+        """Read up to the partition's share, also of what a batch left over: else every other batch
+        would consist of such rests only. True if it is full: more may be waiting."""
         room = share - len(self._held.get(tp, ()))
         return room <= 0 or await self._read(tp, room) == room
 
@@ -276,11 +270,8 @@ class FencedConsumer:
         }
 
     def _ends(self) -> dict[Tp, int]:
-        """Return the ends as of the last fetch.
-
-        The group may have revoked a partition before we are notified; the library then refuses to
-        report its end.
-        """
+        """Return the ends as of the last fetch. The library reports none of a partition that the
+        group has revoked, even before we are notified."""
         if self._inner is None:
             return {}
         ours = self._inner.assignment()
@@ -318,11 +309,8 @@ class FencedConsumer:
             log.warning("left the group without a good-bye", group=self.group, error=str(error))
 
     def _set_aside(self, tp: Tp, position: int | None = None) -> None:
-        """Leave a partition alone for a while.
-
-        One that was never sought needs a position: the library resolves it even while paused, and a
-        failure delays the other partitions.
-        """
+        """Leave a partition alone for a while. One that was never sought needs a position: the
+        library resolves it even while paused, and a failure delays the other partitions."""
         self.lose([tp])
         self._aside_since[tp] = asyncio.get_running_loop().time()
         key = TopicPartition(*tp)
