@@ -36,7 +36,7 @@ JVM = (
 )
 
 
-class Unavailable(StackError):  # noqa: N818 (said of Kafka, not of an error)
+class Unavailable(StackError):  # noqa: N818 (describes Kafka, not an error)
     """Apache Kafka cannot run on this machine; the message names what is missing."""
 
 

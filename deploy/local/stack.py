@@ -34,7 +34,7 @@ def announce(message: str) -> None:
     print(f"local stack: {message}", file=sys.stderr, flush=True)
 
 
-class InUse(StackError):  # noqa: N818 (said of the folder)
+class InUse(StackError):  # noqa: N818 (describes the folder)
     """Another stack runs on the same data."""
 
 

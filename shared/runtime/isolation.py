@@ -181,7 +181,7 @@ class ItemIsolation:
             except PASSING:
                 await self._survived(kind)
                 raise
-            except Exception as error:  # noqa: BLE001 (put down to the item, and kept)
+            except Exception as error:  # noqa: BLE001 (attributed to the item, and kept)
                 await self._failed(kind, item, error)
                 return 0
             except BaseException:

@@ -21,7 +21,7 @@ ROUNDS = 3
 
 
 def run() -> dict[str, float]:
-    """Returns events folded and customers assessed per second, one thread; and Python's ratio."""
+    """Measures folds and assessments per second on one thread, and the ratio to Python."""
     events = history(EVENTS, CUSTOMERS, seed=1)
     folded = state.empty(CUSTOMERS)
 

@@ -31,7 +31,7 @@ async def _played(fault: Fault, stand: Stand, story: Story, given: argparse.Name
     long = given.profile == "long"
     try:
         return await play(fault, stand, story, long=long, times=given.times)
-    except Exception as error:  # noqa: BLE001 (told as a failure of this row; the others go on)
+    except Exception as error:  # noqa: BLE001 (reported as a failure of this row; the others go on)
         traceback.print_exc()
         return Verdict.of(fault.name, 0, None, Found(wrong=[f"{type(error).__name__}: {error}"]))
 

@@ -1,4 +1,4 @@
-"""The whole webhook body that receivers depend on: a change here breaks customers' CRMs."""
+"""The whole webhook body that receivers depend on: a change here breaks receivers."""
 
 import msgspec
 

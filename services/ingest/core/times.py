@@ -1,4 +1,4 @@
-"""Checks event times: late ones pass, up to 15 minutes ahead are clamped, later ones are refused.
+"""Checks event times: late is fine, 5 to 15 minutes ahead is clamped, more is refused.
 
 No clock is read: `arrived_ms` is when the record entered its topic.
 """

@@ -24,7 +24,7 @@ IDLE_MS = 100
 """How long a poll waits for a first record, which ends the wait: bounds how late a stop starts."""
 
 LOOK_S = 0.02
-"""Interval between two polls while no partition is assigned, where waiting for records fails."""
+"""Seconds between two polls while no partition is assigned."""
 
 CLOSE_S = 1.0
 """How long leaving the group may take; without a leave request the broker notices by timeout."""
