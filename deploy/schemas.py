@@ -3,9 +3,9 @@
     python -m deploy.schemas          writes shared/contracts/schemas/*.json
     python -m deploy.schemas --check  fails when a file there is not what would be written
 
-For whoever publishes events or reads our topics in another language. The types are the source;
-nobody edits the files. What a schema cannot say (an amount below zero, a date in the far future)
-is said by ingest when it refuses an event.
+For programs in other languages that publish events or read our topics. The types are the source;
+the files are never edited. Ingest refuses events with faults that a schema cannot express (an
+amount below zero, a date in the far future).
 """
 
 import argparse
@@ -26,7 +26,7 @@ LEFT_OUT = {"data", "data_base64"}
 
 
 def generate() -> dict[str, str]:
-    """The content of every file, by its name."""
+    """Returns the content of every file, by its name."""
     types: dict[str, type] = {kind: _raw_event(kind) for kind in events.DATA_BY_TYPE}
     types |= {kind: _raw_event(kind) for kind in sorted(events.CONTROL_TYPES)}
     types |= {
@@ -39,7 +39,7 @@ def generate() -> dict[str, str]:
 
 
 def _raw_event(kind: str) -> type:
-    """A whole CloudEvent of one type, as upstream sends it."""
+    """Builds the type of a whole CloudEvent of one type, as upstream sends it."""
     shape = events.DATA_BY_TYPE.get(kind)
     fields: list[tuple[str, Any] | tuple[str, Any, Any]] = []
     for field in msgspec.structs.fields(Event):
@@ -66,14 +66,15 @@ def _text(name: str, shape: type) -> str:
 
 
 def differing(folder: Path) -> list[str]:
-    """Names of files in `folder` that are missing, other than generated, or too many."""
+    """Returns names of files in `folder` that are missing, differ from the generated ones, or are
+    extra."""
     wanted = generate()
     found = {path.name: path.read_text("utf-8") for path in folder.glob("*.json")}
     return sorted(name for name in wanted | found if wanted.get(name) != found.get(name))
 
 
 def write(folder: Path) -> None:
-    """Make the files in `folder` what they should be."""
+    """Writes the files in `folder`, and removes extra ones."""
     folder.mkdir(parents=True, exist_ok=True)
     wanted = generate()
     for path in folder.glob("*.json"):
@@ -84,7 +85,7 @@ def write(folder: Path) -> None:
 
 
 def main(argv: list[str] | None = None, folder: Path = FOLDER) -> int:
-    """Write or check; exit status 1 on drift."""
+    """Writes or checks; exit status 1 on drift."""
     parser = argparse.ArgumentParser(prog="python -m deploy.schemas", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing, fail on drift")
     if not parser.parse_args(argv).check:

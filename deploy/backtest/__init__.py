@@ -1,5 +1,5 @@
-"""The backtest: who would have been warned of in the past, and who is at risk today.
+"""The backtest: which past customers would have been warned about, and which are at risk today.
 
-What it is for: from a company's own event file to a page that a manager reads, with the very cores
-of scoring and alerts, without a broker or a database.
+It turns a company's own event file into a page for a manager, with the very cores of scoring and
+alerts, without a broker or a database.
 """

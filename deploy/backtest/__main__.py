@@ -1,4 +1,4 @@
-"""`python -m deploy.backtest`: who would have been warned of, on a company's own file of events."""
+"""`python -m deploy.backtest`: runs a backtest of warnings on a company's own event file."""
 
 import argparse
 import sys
@@ -14,13 +14,13 @@ from shared.kernel.errors import Invalid
 from shared.runtime.clock import SystemClock
 
 INTERRUPTED = 130
-"""Exit status after Ctrl-C, as shells have it: 128 + SIGINT."""
+"""Exit status after Ctrl-C, as in shells: 128 + SIGINT."""
 REFUSED = 2
 """Exit status for input that cannot be used."""
 
 
 def main() -> int:
-    """Parse, run, and say what to look at; returns the exit status."""
+    """Parses, runs and prints the page's path; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m deploy.backtest", description=__doc__)
     parser.add_argument("--events", type=Path, required=True, help="a file of events")
     parser.add_argument("--from", dest="begin", type=_day, help="default: the last quarter of it")
@@ -53,7 +53,7 @@ def main() -> int:
 
 
 def _day(text: str) -> datetime:
-    """A date, midnight UTC."""
+    """Parses a date as midnight UTC."""
     return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
 
 

@@ -1,7 +1,7 @@
-"""The budget of a backtest: the level for so many warnings, found on what lies before the window.
+"""The budget of a backtest: finds the level for a number of warnings on the time before the window.
 
-What it is for: what `policies tune` does on stored assessments, on a walk before the walk. Learned
-for it is on what lies before that.
+Does what `policies tune` does on stored assessments, but on a walk before the window. The model for
+it is trained on the time before that walk.
 """
 
 from collections import defaultdict
@@ -24,16 +24,16 @@ from shared.contracts.risk import DECODER, RiskAssessed
 from shared.kernel.errors import Invalid
 
 TUNED_DAYS: Final = 91
-"""Walked before the window: a quarter, so that one busy month does not set the level."""
+"""Days walked before the window: a quarter, so that one busy month does not set the level."""
 TUNED_DAYS_MIN: Final = 28
-"""Of a history that is too short for a quarter."""
+"""The least number of days, where the history is too short for a quarter."""
 CUSTOMERS_MAX: Final = 20_000
-"""Whose assessments are kept, about 50 KB each: the level is then known to a few per cent."""
+"""Customers with kept assessments, about 50 KB each: enough to find the level to a few per cent."""
 Histories = dict[str, list[RiskAssessed]]
 
 
 def begin_of(table: EventTable, begin: float) -> float:
-    """Where the tuning walk begins, Unix seconds UTC: at most half of what lies before `begin`."""
+    """Returns the tuning walk's start, Unix seconds UTC: at most half the time before `begin`."""
     known = (begin - float(np.floor(table.events.time[0] / DAY_S) * DAY_S)) / DAY_S
     days = min(TUNED_DAYS, int(known / 2))
     if days < TUNED_DAYS_MIN:
@@ -53,10 +53,12 @@ def tuned(
     *,
     reached: Reached = nothing,
 ) -> Policy:
-    """The policy with the level that gave so many warnings per 100 established customers a month.
+    """Returns the policy with the level that gave so many warnings.
 
-    Nothing at or after `begin` (Unix seconds UTC) is looked at. Raises Invalid where too little
-    lies before it.
+    `warnings_per_100`: per 100 established customers and month.
+
+    Nothing at or after `begin` (Unix seconds UTC) is used. Raises Invalid where too little lies
+    before it.
     """
     start = begin_of(table, begin)
     predictor = chosen(table, start, settings).predictor
@@ -82,6 +84,6 @@ def tuned(
 
 
 def _part(table: EventTable) -> int:
-    """Customers with a smaller hash are looked at."""
+    """Returns the bound on a customer's hash below which the customer is in the sample."""
     share = min(1.0, CUSTOMERS_MAX / len(table.customers))
     return int(share * 2**64)

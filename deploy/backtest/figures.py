@@ -1,6 +1,6 @@
-"""What a backtest comes to: how many who lapsed were warned of in time, and who was missed.
+"""The figures of a backtest: how many lapses were warned of in time, and which were missed.
 
-What it is for: from a walk to everything that the page and `backtest.json` say. It never walks.
+Turns a walk into everything that the page and `backtest.json` show. It never walks.
 """
 
 from collections import Counter
@@ -41,34 +41,34 @@ Codes = NDArray[np.int8]
 Floats = NDArray[np.float64]
 
 LEVELS: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
-"""Shares of the warnings, by expected value, for which it is told what they would have given."""
+"""Shares of the warnings, by expected value, for which the page shows the result."""
 VIP: Final = GRADES.index("vip")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
-    """What the figures are made of. Unix seconds UTC."""
+    """The input of the figures. Unix seconds UTC."""
 
     table: EventTable
     begin: float
     end: float
     walked: Walked
     warned: Sequence[SimulatedWarning]
-    """Those that somebody would have been told of, in the order of time."""
+    """Warnings that would have been sent, in the order of time."""
 
     @property
     def within(self) -> list[SimulatedWarning]:
-        """Those of the window."""
+        """The warnings within the window."""
         return [one for one in self.warned if self.begin <= one.at.timestamp() < self.end]
 
 
 def lapse_rule(clock: LapseClock) -> LapseRule:
-    """The judge's rule with a deployment's lapse length."""
+    """Returns the judge's rule with a deployment's lapse length."""
     return LapseRule(clock.gaps, clock.days_min, clock.days_max)
 
 
 def result(ran: Ran, read: Read, rule: LapseRule = LAPSE) -> Result:
-    """The figures, without what only the caller knows of how they were made."""
+    """Returns the figures, except what only the caller knows of how they were made."""
     window = JudgedWindow.of(silences(ran.table, rule), ran.begin, ran.end)
     of_silence = [one for one in ran.warned if one.cause in SILENCE]
     found = judged(window, columns(ran.table, of_silence))
@@ -101,7 +101,7 @@ def result(ran: Ran, read: Read, rule: LapseRule = LAPSE) -> Result:
 
 
 def columns(table: EventTable, warned: Sequence[SimulatedWarning]) -> Warnings:
-    """Warnings as the judge reads them."""
+    """Converts warnings to the judge's columns."""
     return Warnings.of(table, ((one.customer_id, one.at) for one in warned))
 
 
@@ -110,7 +110,7 @@ def _figures(ran: Ran, window: JudgedWindow, warned: Sequence[SimulatedWarning])
 
 
 def quality(figures: Figures) -> Quality:
-    """The judge's figures as the page names them."""
+    """Converts the judge's figures to the page's names."""
     return Quality(
         warned=figures.warned,
         noticed=figures.noticed,
@@ -125,7 +125,7 @@ def quality(figures: Figures) -> Quality:
 
 
 def _causes(ran: Ran, window: JudgedWindow) -> list[OfCause]:
-    """Each cause by itself, the most frequent first."""
+    """Returns the figures of each cause by itself, the most frequent first."""
     found = []
     for cause, times in Counter(one.cause for one in ran.within).most_common():
         some = [one for one in ran.warned if one.cause == cause]
@@ -178,7 +178,7 @@ def _grade(ran: Ran, window: JudgedWindow) -> Codes:
 def _missed(
     ran: Ran, window: JudgedWindow, of_silence: Sequence[SimulatedWarning]
 ) -> list[MissedVip]:
-    """Lapses of VIPs that nobody was warned of in time, the most spending first."""
+    """Returns lapses of VIPs without a warning in time, the highest spending first."""
     counted = window.counted
     at, _ = window.warned_at(columns(ran.table, of_silence))
     late = np.flatnonzero(counted.lapse & ~window.timely(at) & (_grade(ran, window) == VIP))
@@ -193,7 +193,7 @@ def _missed(
 
 
 def _levels(ran: Ran, window: JudgedWindow, of_silence: Sequence[SimulatedWarning]) -> list[Level]:
-    """What fewer warnings would have given: those of the most expected value, in hindsight."""
+    """Returns the figures of fewer warnings: those of the most expected value, in hindsight."""
     worth = np.array([one.expected_value for one in of_silence])
     found = []
     for share in (*LEVELS, 1.0) if len(worth) else ():
@@ -214,7 +214,7 @@ def _levels(ran: Ran, window: JudgedWindow, of_silence: Sequence[SimulatedWarnin
 
 
 def _weeks(ran: Ran) -> list[Week]:
-    """Warnings by week from the window's begin on. Who is won back was not warned of."""
+    """Counts warnings by week from the window's begin, without customers who already left."""
     begin, made = _day(ran.begin), Counter[int]()
     true: Counter[int] = Counter()
     for one, (outcome, _) in zip(ran.within, _outcomes(ran), strict=True):
@@ -230,7 +230,7 @@ def _weeks(ran: Ran) -> list[Week]:
 
 
 def _outcomes(ran: Ran) -> list[tuple[Outcome, date | None]]:
-    """What became of each warning of the window, and when."""
+    """Returns the outcome of each warning of the window, and its date."""
     bought = _purchases(ran.table)
     return [_outcome(one, bought, ran.table.observed_until) for one in ran.within]
 
@@ -249,7 +249,7 @@ def _outcome(
 
 
 def _purchases(table: EventTable) -> dict[str, Floats]:
-    """Times of each customer's purchases, ascending, Unix seconds."""
+    """Returns times of each customer's purchases, ascending, Unix seconds."""
     bought = table.events.kind == Kind.PURCHASE
     row, time = table.events.row[bought], table.events.time[bought]
     order = np.lexsort((time, row))
@@ -272,7 +272,7 @@ def _shown(ran: Ran, one: SimulatedWarning, became: tuple[Outcome, date | None])
 
 
 def _at_risk(ran: Ran) -> list[AtRisk]:
-    """Customers with an open task at the end who have not left yet, most value at risk first."""
+    """Returns customers with an open task who have not left, most value at risk first."""
     newest = {one.customer_id: one.cause for one in ran.warned}
     found = []
     for customer, message in ran.walked.open.items():

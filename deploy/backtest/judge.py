@@ -1,13 +1,13 @@
-"""Were the customers who fell silent warned of in time? Any list of warnings against the purchases.
+"""Judges any list of warnings against the purchases: were silent customers warned of in time?
 
-What it is for: the one set of definitions by which backtests, docs and others' lists compare.
+Backtests, docs and foreign lists are compared by this one set of definitions.
 
 - Purchases of one UTC day are one occasion. A *silence* begins with the last purchase of an
   occasion of an *established* customer (at least 5 occasions) and ends with the next purchase.
 - Usual gap: mean of the last 12 gaps between occasions before the silence, or of fewer.
 - Lapse length: 4 usual gaps, at least 28 and at most 180 days; a silence of that length is a
   *lapse*.
-- Counted are silences that begin within the window, and whose lapse length ends before the data.
+- A silence is counted if it begins within the window and its lapse length ends before the data.
 - A warning belongs to the silence in which it lies; the first counts. It is *in time* until three
   quarters of the lapse length, in whole days of silence.
 
@@ -51,14 +51,14 @@ RULE_GAPS: Final = (1.5, 2.0, 2.5, 3.0)
 RULE_GAPS_MAX: Final = 3.0
 RULE_GAPS_MIN: Final = 0.2
 RULE_DAYS_MIN: Final = 7.0
-"""No rule warns of a silence that is shorter."""
+"""No rule warns about a shorter silence."""
 MONTH_DAYS: Final = 30.0
 HALVINGS: Final = 40
-"""Of the search for the rule that warns as often: far below a second of silence."""
+"""Steps of the search for the rule that warns as often: far below a second of silence."""
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """What a list of warnings comes to. None where there is nothing to divide by."""
+    """The figures of a list of warnings. None where there is nothing to divide by."""
 
     warned: int
     """Counted silences with a warning before they lapsed."""
@@ -99,13 +99,13 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     given: int
     """Warnings of the list."""
     outside: int
-    """Of these, within no counted silence."""
+    """Of these, those within no counted silence."""
     ours: Figures
     as_often: AsOften
     by_spending: Figures
     """The rule of three gaps, thinned to as many warnings by the customers' spending."""
     rules: dict[str, Figures]
-    """By usual gaps of silence."""
+    """Figures of the plain rules, by usual gaps of silence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class Warnings:
 
     @classmethod
     def of(cls, table: EventTable, given: Iterable[tuple[str, datetime]]) -> Self:
-        """From customer and instant (UTC); customers whom the table does not know are left out."""
+        """Build from customer and instant (UTC); customers missing from the table are left out."""
         row = {customer: n for n, customer in enumerate(table.customers)}
         known = [(row[customer], at.timestamp()) for customer, at in given if customer in row]
         return cls(
@@ -134,24 +134,26 @@ class Warnings:
 
 @dataclass(frozen=True, slots=True)
 class JudgedWindow:
-    """The counted silences of a window, and what budgets are measured in."""
+    """The counted silences of a window, and the denominator of budgets."""
 
     counted: Silences
     customers: int
     months: float
-    """Those, times 30 days."""
+    """Number of customers times 30-day months."""
 
     @classmethod
     def of(cls, found: Silences, begin: float, end: float) -> "JudgedWindow":
-        """Of all silences, those that begin in [begin, end)."""
+        """Return the window of silences that begin in [begin, end)."""
         within = found.select((found.start >= begin / DAY_S) & (found.start < end / DAY_S))
         customers = len(np.unique(within.row))
         months = customers * (end - begin) / DAY_S / MONTH_DAYS
         return cls(within.select(within.decided), customers, months)
 
     def warned_at(self, warnings: Warnings) -> tuple[Floats, int]:
-        """float64[n]: days of silence at the first warning within each, +inf without one; and how
-        many warnings lie within any."""
+        """Return the first warnings within silences, and how many warnings lie within any.
+
+        float64[n]: days of silence at the first warning within each; +inf without one.
+        """
         n, inside = len(self.counted), 0
         at = np.full(n, np.inf)
         first, last = (np.searchsorted(self.counted.row, warnings.row, side)
@@ -172,7 +174,7 @@ class JudgedWindow:
         return np.maximum(RULE_DAYS_MIN, gaps * self.counted.gap)
 
     def fired(self, at: Floats) -> Flags:
-        """bool[n]: warned of, while it was still silent and had not lapsed."""
+        """bool[n]: warned of, while the customer was still silent and had not lapsed."""
         return np.asarray((at < self.counted.lasts) & (at < self.counted.length))
 
     def timely(self, at: Floats) -> Flags:
@@ -181,14 +183,14 @@ class JudgedWindow:
         return np.asarray(self.fired(at) & self.counted.lapse & early)
 
     def only(self, which: Flags) -> "JudgedWindow":
-        """The silences under a mask, and those customers alone."""
+        """Return the silences under a mask, and only their customers."""
         counted = self.counted.select(which)
         customers = len(np.unique(counted.row))
         share = customers / self.customers if self.customers else 0.0
         return JudgedWindow(counted, customers, self.months * share)
 
     def figures(self, at: Floats) -> Figures:
-        """What warnings at these days of silence come to."""
+        """Return the figures of warnings at these days of silence."""
         counted, fired, timely = self.counted, self.fired(at), self.timely(at)
         warned = int(fired.sum())
         share = at[timely] / counted.gap[timely]
@@ -209,12 +211,12 @@ class JudgedWindow:
 def judge(
     table: EventTable, warnings: Warnings, begin: float, end: float, rule: LapseRule = LAPSE
 ) -> Judged:
-    """Hold warnings against the table's purchases; counted are silences of [begin, end)."""
+    """Judges warnings against the table's purchases; silences that begin in [begin, end) count."""
     return judged(JudgedWindow.of(silences(table, rule), begin, end), warnings)
 
 
 def judged(window: JudgedWindow, warnings: Warnings) -> Judged:
-    """Hold warnings against the counted silences of a window."""
+    """Judges warnings against the counted silences of a window."""
     at, inside = window.warned_at(warnings)
     ours = window.figures(at)
     return Judged(
@@ -231,7 +233,7 @@ def judged(window: JudgedWindow, warnings: Warnings) -> Judged:
 
 
 def _as_often(window: JudgedWindow, target: int) -> AsOften:
-    """The rule of at most three gaps that gives as many warnings; thinned, where it gives more."""
+    """Returns the rule of at most three gaps with as many warnings, thinned if it gives more."""
     full = window.figures(window.rule_at(RULE_GAPS_MAX))
     if target < full.warned:
         part = target / full.warned
@@ -246,7 +248,7 @@ def _as_often(window: JudgedWindow, target: int) -> AsOften:
 
 
 def _thinned(full: Figures, part: float) -> Figures:
-    """A random part of the warnings: the shares among them stay, those of the lapses shrink."""
+    """Keeps a random part of the warnings: their own shares stay, those of the lapses shrink."""
     return msgspec.structs.replace(
         full,
         warned=round(full.warned * part),

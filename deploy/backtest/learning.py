@@ -1,4 +1,4 @@
-"""Who scores in a backtest: the best that the history before it supports, as training chooses."""
+"""Chooses the predictor of a backtest: the best that the history supports, as training chooses."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from services.scoring.training.fit.candidates import learn
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A predictor, and what training says of it and of the others."""
+    """A predictor, and training's notes on it and on the other candidates."""
 
     predictor: Predictor
     notes: list[str]
@@ -21,10 +21,10 @@ class Chosen:
 def chosen(
     history: History, end: float, settings: ScoringSettings, progress: Progress = no_progress
 ) -> Chosen:
-    """What would serve at `end` (Unix seconds UTC), had it been trained then for the first time.
+    """Returns what would serve at `end` (Unix seconds UTC) after a first training then.
 
-    Nothing at or after `end` is looked at. Where neither a model nor a pooled prior passes the
-    gate, the rule serves.
+    Nothing at or after `end` is used. Where neither a model nor a pooled prior passes the gate, the
+    rule serves.
     """
     rule = RuleModel(settings.horizon_days)
     others = () if settings.labels == "contractual" else settings.also_horizons_days

@@ -1,4 +1,4 @@
-"""Silences: from purchases to the times between them, each against the rhythm before it."""
+"""Computes silences: the times between purchases, each with the customer's rhythm before it."""
 
 from dataclasses import dataclass, fields
 from typing import Final, Self
@@ -14,9 +14,9 @@ Flags = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
 SPENT_DAYS: Final = 91
-"""Spending by which a lapse is weighted: of the quarter before it."""
+"""Days of spending by which a lapse is weighted: the quarter before it."""
 DAYS_APART: Final = 1_000_000
-"""Between the days of two customers on one axis: more than any history has."""
+"""Distance between the days of two customers on one axis: more than any history has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,9 @@ class LapseRule:
     days_min: float = 28.0
     days_max: float = 180.0
     occasions_min: int = 5
-    """Of an established customer."""
+    """Least number of occasions of an established customer."""
     gaps_kept: int = 12
-    """The usual gap is the mean of so many."""
+    """The usual gap is the mean of at most so many gaps."""
 
 
 LAPSE: Final = LapseRule()
@@ -40,32 +40,32 @@ class Silences:
     """Silences of established customers as columns, by customer and time. Days since 1970."""
 
     row: Ints
-    """Index of the customer among those of the table."""
+    """Index of the customer in the table."""
     start: Floats
-    """The last purchase before it."""
+    """The last purchase before the silence."""
     lasts: Floats
     """Days until the next purchase; +inf without one."""
     gap: Floats
     """Usual gap, days."""
     spent: Floats
-    """In the `SPENT_DAYS` up to the day of `start`."""
+    """Spending in the `SPENT_DAYS` up to the day of `start`."""
     length: Floats
     """Lapse length, days."""
     lapse: Flags
     decided: Flags
-    """The lapse length ends before the data do."""
+    """Whether the lapse length ends before the data do."""
 
     def __len__(self) -> int:
         """Number of silences."""
         return len(self.row)
 
     def select(self, which: Flags) -> Self:
-        """Those under a mask."""
+        """Return the silences under a mask."""
         return type(self)(*(getattr(self, field.name)[which] for field in fields(self)))
 
 
 def silences(table: EventTable, rule: LapseRule = LAPSE) -> Silences:
-    """Every silence of every established customer of a table."""
+    """Returns every silence of every established customer of a table."""
     row, day, first, last, amount = _occasions(table)
     n = len(row)
     at = np.arange(n)
@@ -97,7 +97,7 @@ def silences(table: EventTable, rule: LapseRule = LAPSE) -> Silences:
 
 
 def _occasions(table: EventTable) -> tuple[Ints, Ints, Floats, Floats, Floats]:
-    """Row, day, first and last purchase (days) and amount of each day with purchases."""
+    """Returns row, day, first and last purchase (days) and amount of each day with purchases."""
     bought = table.events.kind == Kind.PURCHASE
     row, time = table.events.row[bought], table.events.time[bought] / DAY_S
     amount = np.maximum(np.nan_to_num(table.events.amount[bought]), 0.0)

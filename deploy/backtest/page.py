@@ -1,8 +1,7 @@
-"""The backtest as one HTML page that a manager reads, in both languages; it computes nothing.
+"""Renders the backtest as one HTML page for a manager, in both languages; it computes nothing.
 
-What it is for: the first screen shows how many of those who stopped were noticed in time, what a
-plain rule would have done and who is at risk today; the rest explains it. The page needs no
-network and no script.
+The first screen shows how many lapses were noticed in time, what a plain rule would have done and
+which customers are at risk today; the rest explains it. The page needs no network and no script.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,13 +33,13 @@ from shared.report.plots import lines
 AT_RISK_MAX: Final = 50
 """Customers shown: more than a team calls in a day."""
 WARNED_MAX: Final = 200
-"""Warnings shown: a browser opens the page at once; all are in the CSV."""
+"""Warnings shown, so that a browser opens the page at once; all are in the CSV."""
 MISSED_MAX: Final = 50
-"""VIPs shown: where more were missed, each one is no longer the question."""
+"""VIPs shown: if more were missed, single ones no longer matter."""
 NAME_MAX: Final = 60
 """Characters of a customer's id that are shown."""
 UNUSED_MAX: Final = 20
-"""Columns without a use that are named: enough to see the one that was meant."""
+"""Unused columns that are named: enough to find one that was meant."""
 WARNINGS_FILE: Final = "warnings.csv"
 JSON_FILE: Final = "backtest.json"
 _MEASURES: Final[Mapping[str, str]] = {
@@ -58,7 +57,7 @@ _MEASURES: Final[Mapping[str, str]] = {
 
 
 def render(result: Result) -> str:
-    """The page as HTML5, English first. The same result gives the same text."""
+    """Returns the page as HTML5, English first. The same result gives the same text."""
     english, *others = (_page(result, language) for language in LANGUAGES)
     return as_html(english, *others)
 
@@ -118,7 +117,7 @@ def _tiles(result: Result, language: Language) -> list[Block]:
 
 
 def _comparison(result: Result, language: Language) -> list[Block]:
-    """Ours beside the plain rule, a measure a row."""
+    """Compares our figures with the plain rule's, one measure a row."""
     blocks: list[Block] = []
     if result.lapses:
         more = result.ours.noticed - result.rule.noticed
@@ -279,7 +278,7 @@ def _then(one: WarningEntry, language: Language) -> str:
 
 
 def _file(result: Result, language: Language) -> list[Block]:
-    """What was assumed of the file, and what was left out."""
+    """Lists what was assumed about the file, and what was left out."""
     read = result.read
     delimiter = say("tab", language) if read.delimiter == "\t" else read.delimiter
     span = " – ".join(at[:10] for at in (read.first, read.last) if at)

@@ -1,8 +1,8 @@
-"""What a backtest found, as plain values: what the page shows and `backtest.json` holds.
+"""The result of a backtest as plain values: what the page shows and `backtest.json` contains.
 
-What it is for: the one shape between the walk, which fills it, and the page, which shows it. A
-silence, a lapse, "in time", precision and recall are those of docs/warning.md. Shares are 0 to 1,
-None where there is nothing to divide by; times are UTC; money is in `Result.currency`.
+The walk fills it and the page shows it. A silence, a lapse, "in time", precision and recall are
+defined in docs/warning.md. Shares are 0 to 1, None where there is nothing to divide by; times are
+UTC; money is in `Result.currency`.
 """
 
 from datetime import date, datetime
@@ -57,7 +57,7 @@ class OfGrade(msgspec.Struct, kw_only=True, frozen=True):
     """The lapses and warnings of one grade."""
 
     grade: Grade | None
-    """As it was when the silence began; None: not known."""
+    """The grade when the silence began; None: not known."""
     customers: int
     lapses: int
     warned: int
@@ -72,7 +72,7 @@ class Week(msgspec.Struct, kw_only=True, frozen=True):
     begin: date
     warnings: int
     came_true: int
-    """Of these, followed by a lapse."""
+    """Warnings that were followed by a lapse."""
 
 
 class MissedVip(msgspec.Struct, kw_only=True, frozen=True):
@@ -81,7 +81,7 @@ class MissedVip(msgspec.Struct, kw_only=True, frozen=True):
     customer: str
     lapsed_at: date
     spent_before: float | None = None
-    """In the 91 days up to the last purchase."""
+    """Spending in the 91 days up to the last purchase."""
 
 
 class WarningEntry(msgspec.Struct, kw_only=True, frozen=True):
@@ -91,9 +91,9 @@ class WarningEntry(msgspec.Struct, kw_only=True, frozen=True):
     at: datetime
     cause: str
     facts: dict[str, float] = {}
-    """Numbers of the cause's sentence."""
+    """Numbers for the cause's sentence."""
     probability: Share
-    """Of a lapse."""
+    """Probability of a lapse."""
     value_at_risk: float
     outcome: Outcome
     outcome_at: date | None = None
@@ -107,7 +107,7 @@ class AtRisk(msgspec.Struct, kw_only=True, frozen=True):
     silent_days: float
     usual_gap_days: float | None = None
     probability: Share
-    """Of a lapse."""
+    """Probability of a lapse."""
     value_at_risk: float
     """Expected loss: the probability times what the customer would spend."""
     cause: str
@@ -116,7 +116,7 @@ class AtRisk(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Level(msgspec.Struct, kw_only=True, frozen=True):
-    """What another number of warnings would have given."""
+    """The figures with another number of warnings."""
 
     budget: float
     """Warnings per 100 established customers and 30 days."""
@@ -131,20 +131,20 @@ class Result(msgspec.Struct, kw_only=True, frozen=True):
     """A whole backtest."""
 
     title: str
-    """What was looked at: the company's or the file's name."""
+    """The company's or the file's name."""
     begin: date
     """First day of the test window."""
     end: date
     """Day after the window's last."""
     today: date
-    """Last day that the file knows."""
+    """Last day of the file."""
     currency: str = ""
     """ISO 4217 code, or the mark in the file; empty: not known."""
     read: Read
     customers: int
-    """Who bought before the end of the window."""
+    """Customers who bought before the end of the window."""
     established: int
-    """Of these, with a rhythm of their own in the window."""
+    """Those of them with a rhythm of their own in the window."""
     lapses: int
     """Silences of established customers in the window that became a lapse."""
     ours: Quality
@@ -159,20 +159,20 @@ class Result(msgspec.Struct, kw_only=True, frozen=True):
     at_risk: list[AtRisk] = []
     levels: list[Level] = []
     every: Quality | None = None
-    """Warnings of any cause, held against the same silences; `ours` are those of silence."""
+    """Warnings of any cause, judged by the same silences; `ours` are those of silence."""
     by_spending: Quality | None = None
     """The plain rule thinned to as many warnings by what the customers spent."""
     wanted_per_100: float | None = None
-    """Budget of warnings that was asked for; None: none."""
+    """The requested budget of warnings; None: none."""
     found_per_100: float = 0.0
     """Warnings of any cause in the window, per 100 established customers and 30 days."""
     method: Method | None = None
-    """What scored."""
+    """The method that scored."""
     model_version: str = ""
     notes: list[str] = []
-    """What training said of each candidate."""
+    """Training's notes on each candidate."""
     looks: int = 0
-    """Assessments that were made."""
+    """Number of assessments."""
     seconds: float = 0.0
     """Wall time of the backtest."""
 

@@ -1,7 +1,7 @@
 """A backtest from beginning to end: read, learn, tune, walk, judge, write.
 
-What it is for: one command from a company's own file to figures and a page. Learned and tuned is
-on what lies before the window alone.
+One command turns a company's own file into figures and a page. Only the time before the window is
+used to learn and tune.
 """
 
 import csv
@@ -38,17 +38,17 @@ from shared.kernel.errors import Invalid
 from shared.report.cells import cell
 
 COLUMNS: Final = ("customer_id", "at", "cause", "probability", "value_at_risk", "band")
-"""Of the warnings' file."""
+"""Columns of the warnings' file."""
 PAGE_FILE: Final = "backtest.html"
 WINDOW_SHARE: Final = 0.25
-"""Of the file's time: the window, where none is named."""
+"""Share of the file's time that is the window, where none is named."""
 HISTORY_DAYS_MIN: Final = 28
-"""Before the window, below which there is nothing to compare a customer with."""
+"""Days before the window; with fewer there is nothing to compare a customer with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BacktestOptions:
-    """What the command line asks for. Days are UTC."""
+    """The options of the command line. Days are UTC."""
 
     events: Path
     out: Path
@@ -58,19 +58,20 @@ class BacktestOptions:
     """None: the end of the file."""
     warnings_per_100: float | None = None
     reading: Reading = field(default_factory=Reading)
-    """What a person settled about the file."""
+    """Settings for reading the file, given by the user."""
 
 
 @dataclass(frozen=True, slots=True)
 class BacktestWindow:
-    """Unix seconds UTC, midnights."""
+    """The test window. Unix seconds UTC, midnights."""
 
     begin: float
     end: float
 
 
 def run(options: BacktestOptions, console: Console) -> Path:
-    """Run it and say how far it is; returns what to look at. Raises Invalid, naming the mend."""
+    """Run the backtest, showing its progress; returns the page's path. Raises Invalid with the
+    remedy."""
     began = time.monotonic()
     settings = ScoringSettings()
     with step(console, f"Read {options.events.name}") as current:
@@ -102,7 +103,7 @@ def run(options: BacktestOptions, console: Console) -> Path:
 
 
 def window_of(table: EventTable, options: BacktestOptions) -> BacktestWindow:
-    """The window that was asked for, or the last quarter of the file."""
+    """Returns the requested window, or the last quarter of the file."""
     first = np.floor(table.events.time[0] / DAY_S)
     last = table.observed_until / DAY_S
     end = last if options.end is None else options.end.timestamp() / DAY_S
@@ -126,7 +127,7 @@ def _policy(
     settings: ScoringSettings,
     console: Console,
 ) -> Policy:
-    """The policy that alerts begins with, tuned to the budget that is wanted."""
+    """Returns alerts' initial policy, tuned to the requested budget."""
     policy = read_policy(POLICY_FILE)
     wanted = options.warnings_per_100
     if wanted is None:
@@ -139,7 +140,7 @@ def _policy(
 
 
 def _walked(table: EventTable, window: BacktestWindow, setup: Setup, console: Console) -> Ran:
-    """Walk on to the end of the file: silences of the window are warned of after it, too."""
+    """Walks to the end of the file: silences of the window may be warned of after it, too."""
     days = int((table.observed_until - window.begin) // DAY_S) + 1
     with step(console, f"Walk {days:,} days as live", days) as current:
         walked = walk(table, window.begin, table.observed_until, setup, reached=current.reached)
@@ -149,7 +150,7 @@ def _walked(table: EventTable, window: BacktestWindow, setup: Setup, console: Co
 
 
 def _write(out: Path, result: Result, warned: Sequence[SimulatedWarning]) -> Path:
-    """The warnings, the figures and the page; returns the page."""
+    """Writes the warnings, the figures and the page; returns the page's path."""
     out.mkdir(parents=True, exist_ok=True)
     with (out / WARNINGS_FILE).open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file, lineterminator="\n")

@@ -1,7 +1,7 @@
 """Scoring in memory: its own arithmetic over an event table, one tick a day, no broker or database.
 
-What it is for: what the service would have said on each day, byte for byte. Every number comes from
-the `Assessor`; here its customers are only found, and what it leaves is only kept.
+It produces the messages that the service would have sent on each day, byte for byte. Every number
+comes from the `Assessor`; this module only selects its customers and keeps its results.
 """
 
 from collections.abc import Iterator
@@ -43,16 +43,16 @@ from shared.contracts import topics
 Ints = NDArray[np.int64]
 
 TP: Final = ("backtest", 0)
-"""All customers are of one partition: none is anybody else's."""
+"""All customers are in one partition, and none is foreign."""
 DUE_MAX: Final = 20_000
-"""Due customers of one turn: keeps the kernel's scratch space below 100 MB."""
+"""Due customers of one batch: keeps the kernel's scratch space below 100 MB."""
 FOLDED_MAX: Final = 500_000
 """Events folded in one go: about 150 MB of scratch space."""
 
 
 @dataclass(slots=True)
 class _NoRecord:
-    """Stands for the log's record, of which a turn reads the partition only."""
+    """Stands for the log's record, of which a batch reads only the partition."""
 
     topic: str = TP[0]
     partition: int = TP[1]
@@ -67,11 +67,11 @@ NO_RECORD: Final = _NoRecord()
 
 
 class Scoring:
-    """All customers of a table as the service remembers them, from an import to the last tick.
+    """The scoring state of all customers of a table, from an import to the last tick.
 
     `until` is the end of the import, Unix seconds UTC: what lies before it is folded silently, and
-    the first look comes with the first tick. Standings follow `valuation`, with a base measured at
-    `until`.
+    the first assessment comes with the first tick. Classifications follow `valuation`, with a base
+    measured at `until`.
     """
 
     def __init__(
@@ -92,18 +92,20 @@ class Scoring:
         self._loaded = LoadedRows.nothing(n)
         self._standing = LoadedClassification.nothing(n)
         self.looks = 0
-        """Assessments made so far, told or not."""
+        """Number of assessments made so far, published or not."""
         self._import(table.between(-np.inf, until))
         self.valuation = replace(valuation, base=self._base(valuation))
 
     @property
     def grades(self) -> NDArray[np.int8]:
-        """int8[customers]: of each, index of `grades.GRADES` by the last look; -1 unknown."""
+        """int8[customers]: index in `grades.GRADES` by the last assessment; -1 unknown."""
         return self._standing.grade
 
     def tick(self, now: float) -> list[bytes]:
-        """Fold all events up to `now` (Unix seconds UTC), and look at whom they touched and who is
-        due; returns the risk messages, encoded."""
+        """Fold all events up to `now` (Unix seconds UTC); assess their customers and due ones.
+
+        Returns the risk messages, encoded.
+        """
         events = self._rows(self._table.between(self._at, now))
         self._at = now
         found: list[bytes] = []
@@ -124,7 +126,7 @@ class Scoring:
         self._loaded.due_at[known] = AFTER_BACKFILL
 
     def _base(self, by: Valuation) -> Base | None:
-        """Measured as the service does, on its sample; None while there are too few customers."""
+        """Measure as the service does, on its sample; None while there are too few customers."""
         known = np.flatnonzero(self._loaded.known)
         hashes = np.array([stable_hash(self._names[row], "") for row in known.tolist()], np.uint64)
         sample = np.sort(known[np.argsort(hashes, kind="stable")[:SAMPLE_CUSTOMERS_MAX]])
@@ -137,7 +139,7 @@ class Scoring:
             return None
 
     def _due(self, now: float) -> Iterator[Due]:
-        """Whose timers have fired, the oldest first, in parts; at least one part."""
+        """Yield customers with fired timers, the oldest first, in parts; at least one part."""
         at = self._loaded.due_at
         due = np.flatnonzero(at <= now)
         due = due[np.argsort(at[due], kind="stable")]
@@ -174,9 +176,9 @@ class Scoring:
         self._standing.put(rows, standing_after(written, self._standing.take(rows)))
 
     def _rows(self, events: EventColumns) -> EventRows:
-        """Events of a day as a decoded batch of live ones."""
+        """Return a day's events as a decoded batch of live ones."""
         n = len(events)
-        # Ids settle ties between equal times of scored answers, nothing else.
+        # Ids only break ties between equal times of scored answers.
         scored = np.isin(events.kind, SCORED)
         keys = events.key.tolist()
         names = [str(key) if one else "" for key, one in zip(keys, scored.tolist(), strict=True)]
@@ -205,5 +207,5 @@ class Scoring:
 
 
 def days(begin: float, end: float) -> list[float]:
-    """The ticks of a walk: each midnight (UTC) from `begin` to `end`, both included."""
+    """Returns the ticks of a walk: each midnight (UTC) from `begin` to `end`, both included."""
     return [begin + DAY_S * n for n in range(int((end - begin) // DAY_S) + 1)]

@@ -1,7 +1,7 @@
 """Alerts in memory: its own decisions about the assessments of a walk, customer by customer.
 
-What it is for: which tasks a policy would have raised, joined and closed. Nobody works on them:
-they end by purchases, or by their age where the policy lets them. It raises nothing.
+It simulates which tasks a policy would have raised, joined and closed. No owner works on them: they
+end by purchases, or by their age where the policy allows it. Nothing is raised in reality.
 """
 
 from collections import Counter
@@ -27,12 +27,12 @@ from services.alerts.core.signs import CHURNED
 from shared.contracts.risk import DECODER, Band, Grade, RiskAssessed
 
 Kind = Literal["raised", "joined", "held_out"]
-"""How a cause was told: with a new task, with one that was open, or to nobody."""
+"""How a cause was handled: with a new task, with an open one, or held out."""
 
 
 @dataclass(frozen=True, slots=True)
 class SimulatedWarning:
-    """One cause of which a customer was warned; a task of several causes is several of these.
+    """One cause of which a customer was warned; a task with several causes is several of these.
 
     Times are business time, UTC; money is the reporting currency.
     """
@@ -41,15 +41,15 @@ class SimulatedWarning:
     at: datetime
     cause: str
     probability: float
-    """Of the lapse; where none is measured, of no purchase within the horizon."""
+    """Probability of the lapse; where none is measured, of no purchase within the horizon."""
     value_at_risk: float
     expected_value: float
-    """Within the horizon had the customer stayed: what a budget goes by."""
+    """Value within the horizon had the customer stayed; budgets are based on it."""
     band: Band
     grade: Grade | None
     kind: Kind
     facts: dict[str, float]
-    """Numbers of the cause's sentence."""
+    """Numbers for the cause's sentence."""
     last_purchase_at: datetime | None
     lapse_days: float | None
     """None: no silence is measured."""
@@ -57,7 +57,7 @@ class SimulatedWarning:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A task ended."""
+    """A task that ended."""
 
     customer_id: str
     opened_at: datetime
@@ -67,7 +67,7 @@ class Ended:
 
 
 class SimulatedTasks:
-    """What alerts remembers of the customers, and all that it did."""
+    """Alerts' state of the customers, and all its decisions."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
@@ -80,7 +80,7 @@ class SimulatedTasks:
         """Customers with an open task, and the newest assessment of each."""
 
     def bought(self, customer: str, at: float) -> None:
-        """A live purchase, Unix seconds UTC."""
+        """Apply a live purchase, Unix seconds UTC."""
         state = self._states.get(customer)
         if state is None:
             return
@@ -89,7 +89,7 @@ class SimulatedTasks:
         self._put(state, None, ended)
 
     def assessed(self, encoded: bytes) -> None:
-        """A risk message."""
+        """Apply a risk message."""
         message = DECODER.decode(encoded)
         customer = message.customer_id
         state = self._states.get(customer) or CustomerState(customer)
@@ -113,7 +113,7 @@ class SimulatedTasks:
             self.open[customer] = message
 
     def _aged(self, state: CustomerState, now: datetime) -> CustomerState:
-        """Without the tasks that have ended by their age."""
+        """Return the state without the tasks that have ended by their age."""
         if self._policy.expire_days is None or not state.open:
             return state
         age = timedelta(days=self._policy.expire_days)
@@ -152,7 +152,7 @@ def _warned(step: Raised | Joined | HeldOutTask, message: RiskAssessed) -> list[
 
 
 def facts_of(message: RiskAssessed) -> dict[str, dict[str, float]]:
-    """Cause -> the numbers of its sentence; of who has left, those of the silence."""
+    """Maps each cause to its sentence's numbers; for customers who left, those of the silence."""
     gone = {"days_silent": message.days_silent, "usual_gap_days": message.usual_gap_days}
     known = {name: value for name, value in gone.items() if value is not None}
     found = {reason.code: reason.facts for reason in message.reasons}

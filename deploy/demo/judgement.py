@@ -1,9 +1,9 @@
-"""Were the customers who fell silent warned about in time? From the data set alone.
+"""Judges from the data set alone whether silent customers were warned about in time.
 
-Holds what the sample CRM received against the panel's purchases, by the definitions of
+Compares what the sample CRM received with the panel's purchases, by the definitions of
 `deploy.backtest.judge`: a silence of an established household that reaches four of its usual gaps
-(28 to 180 days) is a lapse, and a warning is in time up to three quarters of that length. Nothing
-here asks the services.
+(28 to 180 days) is a lapse, and a warning is in time up to three quarters of that length. The
+services are not used.
 """
 
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ from services.scoring.training.data.event_table import EventTable, from_frame
 from shared.contracts.signs import SILENCE
 
 MISSED_MAX: Final = 5
-"""Households named among those who were missed."""
+"""Missed households that are named."""
 
 
 class ReceivedWarning(NamedTuple):
-    """A customer was warned of, for one cause, at an instant of business time (UTC)."""
+    """A warning about a customer, for one cause, at an instant of business time (UTC)."""
 
     customer: str
     at: datetime
@@ -37,25 +37,25 @@ class MissedLapse(NamedTuple):
     customer: str
     silent_since: datetime
     spent: float
-    """In the quarter before."""
+    """Spending in the quarter before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What became of the warnings about silence."""
+    """The results of the warnings about silence."""
 
     judged: Judged
     every: Judged
-    """The same of the warnings of all causes."""
+    """The same for the warnings of all causes."""
     missed: Sequence[MissedLapse]
-    """Those who had spent most first, at most `MISSED_MAX`."""
+    """The missed lapses, highest spending first, at most `MISSED_MAX`."""
     missed_in_all: int
 
 
 def judge(
     purchases: pl.DataFrame, warnings: Sequence[ReceivedWarning], begin: datetime, end: datetime
 ) -> Judgement:
-    """Hold `warnings` against `purchases`; counted are silences that begin in [begin, end).
+    """Judges `warnings` by `purchases`; silences that begin in [begin, end) count.
 
     `purchases` has `customer` (text), `time` (UTC without a zone) and `amount`.
     """

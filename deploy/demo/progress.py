@@ -1,4 +1,4 @@
-"""Shows which step of the demo runs and how far it is; plain lines where there is no terminal."""
+"""Shows the running step of the demo and its progress; plain lines where there is no terminal."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -19,20 +19,20 @@ from rich.progress import (
 from shared.runtime.terminal import visible
 
 PLAIN_INTERVAL_S = 5.0
-"""How often a long step says how far it is where lines cannot be redrawn."""
+"""Seconds between progress lines of a long step where lines cannot be redrawn."""
 
 Reached = Callable[[int], None]
-"""Told how many of the total are done."""
+"""Called with the number finished of the total."""
 
 
 @dataclass(slots=True)
 class Step:
-    """One step: tell it how far it is, and at the end what came of it."""
+    """One step: call `reached` with its progress; set `note` to its result."""
 
     reached: Reached
     began: float
     note: str = ""
-    """What came of it, shown behind the finished step."""
+    """The result, shown behind the finished step."""
 
     @property
     def seconds(self) -> float:
@@ -44,7 +44,7 @@ class Step:
 def step(console: Console, title: str, total: int | None = None) -> Iterator[Step]:
     """Show `title` while the block runs, then how long it took and the step's note.
 
-    Both are text, which may hold the names of others: nothing in it is markup.
+    Both are text, which may contain foreign names: nothing in it is interpreted as markup.
     """
     title = as_text(title)
     with _running(console, title, total) as reached:
@@ -61,7 +61,7 @@ def step(console: Console, title: str, total: int | None = None) -> Iterator[Ste
 
 
 def as_text(text: str) -> str:
-    """The text as it is printed by rich: no markup, no control sequence.
+    """Escapes text for printing by rich: no markup, no control sequences.
 
     >>> as_text("[red]a\\x1b[2J")
     '\\\\[red]a\\\\x1b[2J'

@@ -1,11 +1,10 @@
 """Writes a history to Kafka: first the past, silently, then day by day as if it happened now.
 
-Everything goes into one partition of the raw topic, in time order, so that the order of events
-and ticks holds in each partition downstream. A tick at every midnight (UTC) moves business time;
-nothing else does.
+Everything goes into one partition of the raw topic, in time order, so that the order of events and
+ticks holds in each partition downstream. Only a tick at every midnight (UTC) moves business time.
 
-The replay keeps a few days ahead of the services and no more: a queue of weeks would make the
-throughput look better and the delay from event to task a lie.
+The replay keeps at most a few days ahead of the services: a queue of weeks would make the
+throughput look better and falsify the delay from event to task.
 """
 
 from collections import deque
@@ -26,8 +25,8 @@ CHUNK_RECORDS = 2_000
 """Records in flight at once, about 1.6 MB: as many as a batch of ingest takes."""
 
 AHEAD_DAYS_MAX = 14
-"""Days sent that the services have not worked through. Their positions are seen up to 0.3 s late,
-which at 6 days (2,800 events) a second is two of them; scoring has up to eight in hand, which costs
+"""Days sent that the services have not processed. Their positions are seen up to 0.3 s late, which
+at 6 days (2,800 events) a second is two of them; scoring has up to eight in hand, which costs
 each of them less (decision 17), and the others keep ingest at work meanwhile. More would only
 lengthen the queue, and with it the time to a task."""
 
@@ -36,7 +35,7 @@ SOURCE = "/completejourney/replay"
 STRUCTURED = (CONTENT_TYPE, CLOUDEVENTS_JSON.encode())
 
 Report = Callable[[int], None]
-"""Told how many events have been sent so far."""
+"""Called with the number of events sent so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +47,10 @@ class Day:
 
 
 def days(events: Iterable[Dated], begin: datetime, count: int) -> list[Day]:
-    """Deal `events`, ordered and none before `begin`, into `count` days.
+    """Distribute `events`, ordered and none before `begin`, over `count` days.
 
-    What lies beyond is left out. Encoded ahead, so that a replay is not slowed by it.
+    Later events are left out. The events are already encoded, so that this does not slow the
+    replay.
     """
     dealt = [Day(begin + timedelta(days=number), []) for number in range(count)]
     for event in events:
@@ -62,7 +62,7 @@ def days(events: Iterable[Dated], begin: datetime, count: int) -> list[Day]:
 
 
 class Replayer:
-    """Sends records through `producer`; `clock` stamps the ticks' departure."""
+    """Sends records through `producer`; `clock` gives the ticks' sending times."""
 
     def __init__(self, producer: Producer, clock: Clock) -> None:
         self._producer = producer
@@ -70,10 +70,10 @@ class Replayer:
         self.controls = 0
         """Ticks and end markers sent: ingest copies each to every partition."""
         self.tick_sent_ms: dict[datetime, int] = {}
-        """When each tick left (Unix milliseconds, wall clock): business time began then."""
+        """When each tick was sent (Unix milliseconds, wall clock): its business time began then."""
 
     async def backfill(self, events: Iterable[Dated]) -> int:
-        """Send `events` as silent history, as fast as Kafka takes them; return their number."""
+        """Send `events` as silent history, as fast as Kafka accepts them; return their number."""
         headers = (STRUCTURED, (BACKFILL, IMPORT_ID))
         sent = 0
         for chunk in _chunks(event.body for event in events):
@@ -108,7 +108,7 @@ class Replayer:
         return sent
 
     def _tick(self, at: datetime) -> bytes:
-        """What makes this midnight the present, everywhere; it leaves now."""
+        """Build the tick that makes this midnight the present, and note its sending time."""
         tick = CloudEvent(id=f"tick-{at:%Y-%m-%d}", source=SOURCE, type=TICK, time=at)
         self.tick_sent_ms[at] = int(self._clock.now().timestamp() * 1000)
         return ENCODER.encode(tick)

@@ -1,4 +1,4 @@
-"""The demo from beginning to end: which step follows which, and what is measured on the way."""
+"""The demo from beginning to end: its steps, and what is measured on the way."""
 
 import asyncio
 import json
@@ -47,8 +47,8 @@ JUDGED_UNTIL = datetime(2017, 12, 4, tzinfo=UTC)
 """Silences that begin later could reach 28 days only after the data end."""
 
 STALL_S_MAX = 300.0
-"""Longest wait for the services to work through what they were given, in seconds; loading the
-history takes 20-40 s on two cores."""
+"""Longest wait for the services to process what they were given, in seconds; loading the history
+takes 20-40 s on two cores."""
 TRAINING_S_MAX = 600.0
 """Longest training, in seconds; it takes 20-40 s on two cores."""
 
@@ -56,15 +56,15 @@ SEGMENTS = {
     "quiet-high-value": "tier == 'high' && silence_over_gap_mean > 2.0",
     "coupon-users": "campaigns_redeemed >= 1.0",
 }
-"""Rules of a user, to show what one looks like and who moves."""
+"""A user's segment rules, as examples."""
 
 TASK_CHANGES = ("ebbwatch_alerts_tasks_raised_total", "ebbwatch_alerts_tasks_closed_total")
-"""What alerts counts; each of them is told to the CRM once."""
+"""Alerts' counters of task changes; each change is sent to the CRM once."""
 
 
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
-    """What the command line asks for. `None` means all of them."""
+    """The options of the command line. `None` means all of them."""
 
     data: Path
     """Folder for the servers' data and the logs; emptied at the start."""
@@ -76,9 +76,9 @@ class DemoOptions:
 
 
 def run(options: DemoOptions, console: Console) -> int:
-    """Run the demo and tell what came of it; returns the exit status.
+    """Runs the demo and prints the results; returns the exit status.
 
-    Raises StackError or DemoError when a step fails. Nothing keeps running, however it ends.
+    Raises StackError or DemoError when a step fails. In any case all processes are stopped.
     """
     began = time.monotonic()
     with ExitStack() as opened:
@@ -104,25 +104,25 @@ def run(options: DemoOptions, console: Console) -> int:
 
 
 class Crm:
-    """What the sample CRM says it has."""
+    """Reads what the sample CRM received."""
 
     def __init__(self, client: httpx.AsyncClient, url: str) -> None:
         self._client = client
         self._url = url
 
     async def stats(self) -> dict[str, int]:
-        """Its counts: accepted, duplicates, signature_failures."""
+        """Return its counts: accepted, duplicates, signature_failures."""
         answer = await self._client.get(f"{self._url}/stats")
         return msgspec.json.decode(answer.content, type=dict[str, int])
 
     async def messages(self) -> list[Received]:
-        """Every webhook that it took, in the order of arrival."""
+        """Return every accepted webhook, in the order of arrival."""
         answer = await self._client.get(f"{self._url}/messages")
         return RECEIVED.decode(answer.content)
 
 
 class Scenario:
-    """What happens once the servers run."""
+    """The steps that need running servers."""
 
     def __init__(
         self,
@@ -250,20 +250,21 @@ class Scenario:
 
 
 def _clear(data: Path) -> None:
-    """Remove what an earlier run left; only after the stack's lock says that it is over."""
+    """Removes what an earlier run left; called when the stack's lock shows that it has ended."""
     shutil.rmtree(data / "models", ignore_errors=True)
     for log in (data / "logs").glob("*.log"):
         log.unlink()
 
 
 def _log_to(file: Path) -> None:
-    """What the Kafka client has to say goes beside the services' logs, not into the display."""
+    """Sends the Kafka client's log messages to a file beside the services' logs, not to the
+    display."""
     file.parent.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(filename=file, format="%(asctime)s %(levelname)s %(name)s %(message)s")
 
 
 def _prepare(stack: LocalStack) -> None:
-    """Create the topics; refuse a broker that already has records of ours."""
+    """Creates the topics; refuses a broker that already has records of ours."""
 
     async def records() -> int:
         await topics.create(stack.kafka.settings)
@@ -278,7 +279,7 @@ def _prepare(stack: LocalStack) -> None:
 
 
 def _write_warnings(path: Path, told: Sequence[ReceivedWarning]) -> None:
-    """The warnings with the data set's own ids, as any judge of warnings reads them."""
+    """Writes the warnings with the data set's own ids, in the format that judges read."""
     lines = [f"{household_of(one.customer)},{one.at.isoformat()},{one.cause}" for one in told]
     path.write_text("\n".join(["customer_id,at,cause", *lines, ""]))
 

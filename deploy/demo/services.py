@@ -1,8 +1,8 @@
-"""Ebbwatch's services as processes of the demo (and of the end-to-end tests).
+"""Runs Ebbwatch's services as processes of the demo (and of the end-to-end tests).
 
 Each runs under the local stack's guard, so that it never outlives the demo; its output is in
-`<folder>/logs/<name>.log`. Every wait ends: when what is waited for is there, when a service has
-ended, or after a named time, with an error that says where to look.
+`<folder>/logs/<name>.log`. Every wait ends: when its condition holds, when a service has ended, or
+after a named time, with an error that names the log.
 """
 
 import asyncio
@@ -31,33 +31,33 @@ from deploy.local.waiting import LOOPBACK, free_port
 
 NAMES = ("ingest", "scoring", "alerts")
 DEFAULTS = {"EBBWATCH_SCORING_LANES": "1", "EBBWATCH_SCORING_BATCH_RECORDS_MAX": "4000"}
-"""What the demo sets unless the environment does. With five processes on two cores none is idle
-for a second lane, which would double the transactions of a day (decision 14). 4,000 records are the
-eight days that one turn may pass (decision 17)."""
+"""What the demo sets unless the environment does. With five processes on two cores none is idle for
+a second lane, which would double the transactions of a day (decision 14). 4,000 records are the
+eight days that one batch may pass (decision 17)."""
 PREPARE_COMMANDS = 2 * len(NAMES)
 """Commands that `Services.prepare` carries out."""
 CRM = "sample-crm"
 
 COMMAND_S_MAX = 900.0
 """Longest time for a command that only touches tables, in seconds: it takes 1-3 s on an idle
-machine, and minutes on a slow laptop that does something else. It only ends what hangs."""
+machine, and minutes on a busy slow laptop. It only ends what hangs."""
 READY_S_MAX = 60.0
 """Longest time until a service is ready, in seconds: it takes 2-5 s on two busy cores."""
 KEPT = "the rule goes on serving"
-"""The last line of a training whose models the gate kept from serving."""
+"""The last line printed by a training when the gate let no model serve."""
 LOOK_S = 0.05
-"""Pause between two looks at whatever is waited for, in seconds."""
+"""Pause between two checks of a condition, in seconds."""
 
 
 class DemoError(RuntimeError):
-    """The demo cannot go on; the message says where to look."""
+    """The demo cannot go on; the message names where to find the cause."""
 
 
 class Services:
     """The three services and the sample CRM, configured for a replay, in the folder `data`.
 
-    `environment` says how to reach Kafka and PostgreSQL. Use as a context manager: whatever was
-    started has ended when it is left.
+    `environment` has the addresses of Kafka and PostgreSQL. Use as a context manager: on exit,
+    everything that was started has ended.
     """
 
     def __init__(
@@ -88,13 +88,13 @@ class Services:
         self.stop()
 
     def url(self, name: str) -> str:
-        """Where a service answers HTTP requests, once `start` was called."""
+        """Return a service's HTTP address, once `start` was called."""
         return f"http://{LOOPBACK}:{self._ports[name]}"
 
     def prepare(self, reached: Reached = lambda _: None) -> dict[str, str]:
-        """Create every service's tables, and for each a token with every right; return those.
+        """Create every service's tables and an admin token for each; returns the tokens.
 
-        `reached` is told how many of `PREPARE_COMMANDS` have ended.
+        `reached` is called with how many of `PREPARE_COMMANDS` have ended.
         """
         done = count(1)
 
@@ -139,7 +139,7 @@ class Services:
             self._servers[name].start()
 
     async def ready(self, *names: str) -> None:
-        """Return when these answer that they are ready."""
+        """Return when these services are ready."""
         async with httpx.AsyncClient() as client:
             for name in names:
                 path = "/stats" if name == CRM else "/readyz"
@@ -150,7 +150,7 @@ class Services:
                 await self.wait(answers, f"{name} to be ready", READY_S_MAX)
 
     async def counted(self, name: str, *metrics: str) -> float:
-        """The sum of these metrics of a service, over all their labels."""
+        """Return the sum of these metrics of a service, over all their labels."""
         async with httpx.AsyncClient() as client:
             text = (await client.get(f"{self.url(name)}/metrics")).text
         return sum(
@@ -163,8 +163,8 @@ class Services:
     async def train(self, end: str, horizon_days: int, limit_s: float) -> str:
         """Fit a model on the events stored before `end`; returns what scoring serves after it.
 
-        That is the new model, or the rule where the gate let none pass: a few households are too
-        few to tell a model from luck.
+        That is the new model, or the rule where the gate let none pass: with a few households a
+        model cannot be distinguished from luck.
         """
         arguments = ["train", "--end", end, "--horizon-days", str(horizon_days)]
         training = self._process("train", "services.scoring", *arguments)
@@ -186,7 +186,7 @@ class Services:
         scoring = self._servers["scoring"]
 
         async def serves() -> bool:
-            # Its log tells this first: the metric follows only with the next event.
+            # Its log reports this first: the metric follows only with the next event.
             return version in scoring.log.read_text()
 
         await self.wait(serves, f"scoring to serve {version}", READY_S_MAX)
@@ -207,15 +207,15 @@ class Services:
             await asyncio.sleep(LOOK_S)
 
     def runs(self, name: str) -> bool:
-        """Whether a service was started and has not ended."""
+        """Return whether a service was started and has not ended."""
         return name in self._servers and self._servers[name].running
 
     def pid(self, name: str) -> int:
-        """The process id of a service that was started."""
+        """Return the process id of a service that was started."""
         return self._servers[name].pid
 
     def tail(self, name: str) -> str:
-        """The last lines of a service's log."""
+        """Return the last lines of a service's log."""
         return self._servers[name].tail()
 
     def kill(self, name: str) -> None:
@@ -223,7 +223,7 @@ class Services:
         self._servers.pop(name).kill()
 
     def stop(self) -> None:
-        """Stop everything that runs and wait for that; safe to repeat."""
+        """Stop everything that runs and wait until it has ended; safe to repeat."""
         for server in self._servers.values():
             server.release()
         for server in self._servers.values():
@@ -234,7 +234,7 @@ class Services:
         return Server(name, command, self.logs, self._data, self._environment, grace_s=GRACE_S)
 
     def _configure(self) -> None:
-        """Choose ports, as late as can be: a free port is free only for a while."""
+        """Choose ports, as late as possible: a free port is free only for a while."""
         self._ports = {name: free_port() for name in (*NAMES, CRM)}
         secret = "whsec_" + b64encode(secrets.token_bytes(32)).decode()
         endpoint = {"id": CRM, "url": f"{self.url(CRM)}/webhooks", "secrets": [secret]}
@@ -255,7 +255,7 @@ class Services:
 
 
 async def _holds(check: Callable[[], Awaitable[bool]]) -> bool:
-    """Whether `check()` says so; a service that cannot be reached says nothing yet."""
+    """Returns the result of `check()`; False while a service cannot be reached."""
     try:
         return await check()
     except httpx.TransportError:

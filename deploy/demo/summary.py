@@ -1,4 +1,4 @@
-"""What came of the demo, told to a person."""
+"""Prints the results of the demo for a person."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -26,8 +26,8 @@ def show(
 ) -> None:
     """Print the figures, three tasks in full, and whether the warnings were right.
 
-    `purchases` (customer, time), complete until `data_end`, says what the customers of the
-    three tasks did afterwards.
+    `purchases` (customer, time), complete until `data_end`, show what the customers of the three
+    tasks did afterwards.
     """
     console.rule("[bold]What came of it[/]")
     console.print(_path(found))
@@ -41,7 +41,7 @@ def show(
 
 
 def examples(tasks: Sequence[ReceivedTask]) -> list[ReceivedTask]:
-    """Three tasks that show most: the most valuable one of each language and of another cause."""
+    """Returns three example tasks: the most valuable of each language and of another cause."""
     chosen: list[ReceivedTask] = []
     ordered = sorted(tasks, key=lambda task: (-task.value_at_risk, task.id))
     for task in ordered:
@@ -54,7 +54,7 @@ def examples(tasks: Sequence[ReceivedTask]) -> list[ReceivedTask]:
 
 
 def afterwards(task: ReceivedTask, purchases: pl.DataFrame) -> str:
-    """What the customer did after the task was opened, according to the data."""
+    """Describes what the customer did after the task was opened, according to the data."""
     since = task.opened_at.replace(tzinfo=None)
     later = purchases.filter(
         (pl.col("customer") == task.customer.id) & (pl.col("time") > since)

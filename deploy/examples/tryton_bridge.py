@@ -3,9 +3,9 @@
     TRYTON_BRIDGE_WEBHOOK_SECRET=whsec_… TRYTON_BRIDGE_TRYTON_URL=http://erp:8000/production \
     TRYTON_BRIDGE_USER=ebbwatch TRYTON_BRIDGE_PASSWORD=… python -m deploy.examples.tryton_bridge
 
-An example of how a system without a connector is connected: verify, look the task up by its id,
-create or change it, and answer 2xx only then. Whatever goes wrong is answered 503, so that the
-message comes again; it keeps nothing itself. Verification is left to `standardwebhooks`.
+An example of connecting a system without a connector: verify, find the task by its id, create or
+change it, and answer 2xx only then. Every error is answered with 503, so that the message comes
+again; the bridge stores nothing. `standardwebhooks` does the verification.
 """
 
 import base64
@@ -26,7 +26,7 @@ BODY_BYTES_MAX: Final = 64 * 1024
 """A webhook stays below 20 kB by its specification; three times that is refused."""
 
 TIMEOUT_S: Final = 10.0
-"""Of one call to Tryton: less than the 15 s that Ebbwatch waits for us."""
+"""Seconds for one call to Tryton: less than the 15 s that Ebbwatch waits for us."""
 
 
 class TrytonSettings(HttpSettings):
@@ -37,18 +37,18 @@ class TrytonSettings(HttpSettings):
     port: int = 8091
     webhook_secret: SecretStr
     tryton_url: str
-    """Of the database: `http://host:8000/name`."""
+    """Address of the database: `http://host:8000/name`."""
     user: str
     password: SecretStr
 
 
 class Refused(Exception):  # noqa: N818 (Tryton's word stands in it)
-    """Tryton did not do what it was asked to."""
+    """Tryton refused a call."""
 
 
 @dataclass(slots=True)
 class Tryton:
-    """A client of Tryton's JSON-RPC, logged in when it must be."""
+    """A client of Tryton's JSON-RPC, which logs in when necessary."""
 
     url: str
     user: str
@@ -57,7 +57,7 @@ class Tryton:
     _session: str | None = field(default=None, repr=False)
 
     async def call(self, method: str, *params: Any) -> Any:
-        """The result of a method; Refused with Tryton's reason."""
+        """Return the result of a method; Refused with Tryton's reason."""
         if self._session is None:
             await self._login()
         answer = await self._post(method, params, {"authorization": f"Session {self._session}"})
@@ -67,7 +67,7 @@ class Tryton:
         return _result(answer)
 
     async def context(self) -> Any:
-        """The preferences of the user in whose name we work: company, employee, language."""
+        """Return the preferences of the user we act as: company, employee, language."""
         only_context = True
         return await self.call("model.res.user.get_preferences", only_context, {})
 
@@ -93,8 +93,10 @@ def _result(answer: httpx.Response) -> Any:
 
 
 class Opportunities:
-    """Keeps Tryton's opportunities as Ebbwatch's tasks are. An opportunity is known by its
-    `reference`, which is the task's id."""
+    """Keeps Tryton's opportunities equal to Ebbwatch's tasks.
+
+    The `reference` of an opportunity is the task's id.
+    """
 
     def __init__(self, tryton: Tryton) -> None:
         self._tryton = tryton
@@ -104,7 +106,7 @@ class Opportunities:
         context = await self._tryton.context()
         found = await self._first("sale.opportunity", [["reference", "=", task["id"]]], context)
         if found is None and task["status"] == "closed":
-            return  # it ended before anybody had to see it
+            return  # it ended before a user had to see it
         values = _values(task)
         if found is None:
             values |= await self._people(task, context)
@@ -113,13 +115,13 @@ class Opportunities:
             return
         [now] = await self._tryton.call("model.sale.opportunity.read", [found], ["state"], context)
         if now["state"] not in {"lead", "opportunity"}:
-            return  # somebody has ended it: what they said stands
+            return  # a user has ended it, and that decision counts
         await self._tryton.call("model.sale.opportunity.write", [found], values, context)
         if task["status"] == "closed":
             await self._tryton.call("model.sale.opportunity.cancel", [found], context)
 
     async def _people(self, task: dict[str, Any], context: Any) -> dict[str, Any]:
-        """The customer, made where Tryton does not know them, and the owner if it does."""
+        """Return the customer, created if Tryton has none, and the owner if Tryton has one."""
         customer = task["customer"]
         party = await self._first("party.party", [["code", "=", customer["id"]]], context)
         if party is None:
@@ -151,13 +153,13 @@ def _values(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def _date(text: str) -> dict[str, Any]:
-    """A day as Tryton's JSON has it; of UTC."""
+    """Converts a UTC day to Tryton's JSON."""
     day: date = datetime.fromisoformat(text).date()
     return {"__class__": "date", "year": day.year, "month": day.month, "day": day.day}
 
 
 def create_app(secret: SecretStr, tryton: Tryton) -> FastAPI:
-    """The receiver: `POST /webhooks`."""
+    """Creates the receiver: `POST /webhooks`."""
     app = FastAPI(title="Tryton bridge", docs_url=None, redoc_url=None)
     webhook = Webhook(secret.get_secret_value())
     opportunities = Opportunities(tryton)
@@ -170,7 +172,7 @@ def create_app(secret: SecretStr, tryton: Tryton) -> FastAPI:
         try:
             message = webhook.verify(body, dict(request.headers))
         except (WebhookVerificationError, ValueError) as error:
-            # The package raises a plain ValueError for a signature that it cannot take apart.
+            # The package raises a plain ValueError for a signature that it cannot parse.
             raise HTTPException(401, "the signature does not fit this message") from error
         try:
             await opportunities.take(message["data"]["task"])

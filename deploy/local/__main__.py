@@ -1,6 +1,6 @@
 """Command line of the local stack: `python -m deploy.local up|run|topics|status|down|...`.
 
-Exit status: 0 done, 1 failed (the message says the mend), 2 wrong usage; `run` gives its
+Exit status: 0 done, 1 failed (the message has the remedy), 2 wrong usage; `run` returns its
 command's own.
 """
 
@@ -26,11 +26,11 @@ from shared.kafka.settings import KafkaSettings
 STOP_S_MAX = 60.0
 """Longest wait for a stack to stop, in seconds: three services drain, then two servers end."""
 WATCH_S = 0.5
-"""How often `up` looks whether a service has ended, in seconds."""
+"""How often `up` checks whether a service has ended, in seconds."""
 
 
 def main() -> int:
-    """Parse and carry out."""
+    """Parses and runs a command."""
     parser = argparse.ArgumentParser(prog="python -m deploy.local", description=__doc__)
     parser.add_argument(
         "--data", type=Path, default=DATA, help="folder of the stack's data (default: .local)"
@@ -67,7 +67,7 @@ def interrupt(*_: object) -> None:
 
 
 def up(given: argparse.Namespace) -> int:
-    """Everything, until Ctrl-C or until a service ends by itself."""
+    """Runs the whole stack, until Ctrl-C or until a service ends by itself."""
     services.check_ports(os.environ)
     with LocalStack(given.data) as stack:
         environment = {**os.environ, **stack.environment()}
@@ -88,7 +88,7 @@ def up(given: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def running_services(environment: dict[str, str], data: Path) -> Iterator[list[Server]]:
-    """The services, started together and asked to stop together."""
+    """Runs the services, started together and stopped together."""
     processes = [services.server(name, environment, ROOT, data) for name in services.PORTS]
     try:
         for process in processes:
@@ -102,7 +102,7 @@ def running_services(environment: dict[str, str], data: Path) -> Iterator[list[S
 
 
 def run(given: argparse.Namespace) -> int:
-    """The command with the stack's variables; its exit status."""
+    """Runs the command with the stack's variables; returns its exit status."""
     with LocalStack(given.data) as stack:
         asyncio.run(topics.create(stack.kafka.settings))
         command = subprocess.Popen(given.argv, env={**os.environ, **stack.environment()})
@@ -115,7 +115,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def make_topics(given: argparse.Namespace) -> int:
-    """Create what is missing."""
+    """Creates missing topics."""
     if os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
         settings = KafkaSettings()
     else:
@@ -126,7 +126,7 @@ def make_topics(given: argparse.Namespace) -> int:
 
 
 def described(data: Path) -> dict[str, str]:
-    """How to reach the stack that runs on `data`."""
+    """Returns the variables of the stack that runs on `data`."""
     if not holders(data / LOCK):
         raise StackError(f"no stack runs on {data}: start one with `make up`")
     found: dict[str, str] = json.loads((data / DESCRIPTION).read_text())
@@ -134,33 +134,33 @@ def described(data: Path) -> dict[str, str]:
 
 
 def status(given: argparse.Namespace) -> int:
-    """Variables that a shell can take over, or status 1."""
+    """Prints variables for a shell, or fails with status 1."""
     found = described(given.data)
     show(found, found.pop("broker"))
     return 0
 
 
 def show(environment: dict[str, str], kind: str) -> None:
-    """How to reach the stack, ready to paste into a shell."""
+    """Prints how to reach the stack, ready to paste into a shell."""
     print(f"# broker: {kind}")
     for name, value in environment.items():
         print(f"export {name}='{value}'")
 
 
 def down(given: argparse.Namespace) -> int:
-    """Ask whoever runs the stack to stop, and wait for it."""
+    """Stops the process that runs the stack, and waits for it."""
     return 0 if stop(given.data) else 1
 
 
 def stop(data: Path) -> bool:
-    """Whether the stack on `data` has stopped; True if none ran."""
+    """Stops the stack on `data`; returns whether it has stopped; True if none ran."""
     for process in holders(data / LOCK):
         process.send_signal(signal.SIGTERM)
     return until(lambda: not holders(data / LOCK), limit_s=STOP_S_MAX)
 
 
 def prepare(_: argparse.Namespace) -> int:
-    """Fetch Kafka's jars where Apache Kafka can run; say so where it cannot."""
+    """Fetches Kafka's jars where Apache Kafka can run; prints a notice where it cannot."""
     if os.environ.get("BROKER") == "embedded" or os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
         return 0
     try:
@@ -174,7 +174,7 @@ def prepare(_: argparse.Namespace) -> int:
 
 
 def clean(given: argparse.Namespace) -> int:
-    """Stop and remove every stack below the data folder, the jars included."""
+    """Stops and removes every stack below the data folder, the jars included."""
     for lock in given.data.rglob(LOCK):
         if not stop(lock.parent):
             raise StackError(f"the stack on {lock.parent} does not stop: see `status`")

@@ -1,7 +1,7 @@
 """Apache Kafka 4 as one plain Java process: broker and controller in one, KRaft, one node.
 
-The jars come from Maven by `kafka/pom.xml` and are kept until that file changes. Nothing here
-is for production: one replica, no access control, loopback only.
+Maven fetches the jars by `kafka/pom.xml`; they are kept until that file changes. Not for
+production: one replica, no access control, loopback only.
 """
 
 import fcntl
@@ -36,12 +36,12 @@ JVM = (
 )
 
 
-class Unavailable(StackError):  # noqa: N818 (said of Kafka, not of an error)
-    """Apache Kafka cannot run on this machine; the message says what is missing."""
+class Unavailable(StackError):  # noqa: N818 (describes Kafka, not an error)
+    """Apache Kafka cannot run on this machine; the message names what is missing."""
 
 
 def java() -> Path:
-    """The `java` to use: `JAVA_HOME`'s, else the one on the path, if it is new enough."""
+    """Returns the `java` to use: `JAVA_HOME`'s, else the one on the path, if it is new enough."""
     home = os.environ.get("JAVA_HOME")
     found = str(Path(home, "bin", "java")) if home else shutil.which("java")
     if found is None or not Path(found).exists():
@@ -56,10 +56,10 @@ def java() -> Path:
 
 
 def jars(cache: Path) -> Path:
-    """The folder with the broker's jars, filled by Maven unless it already is.
+    """Returns the folder with the broker's jars, filled by Maven unless it already is.
 
-    The marker file is written last and carries the hash of the pom, so an interrupted or
-    outdated download is repeated.
+    The marker file is written last and carries the hash of the pom, so an interrupted or outdated
+    download is repeated.
     """
     folder = cache / "jars"
     marker = folder / "complete"
@@ -75,7 +75,7 @@ def jars(cache: Path) -> Path:
 
 
 def resolve(folder: Path) -> None:
-    """Let Maven copy the jars named by the pom into `folder`."""
+    """Runs Maven to copy the jars named by the pom into `folder`."""
     maven = shutil.which("mvn")
     if maven is None:
         raise Unavailable("no `mvn` found: install Maven")
@@ -98,7 +98,7 @@ def resolve(folder: Path) -> None:
 
 
 def properties(data: Path, port: int, controller_port: int) -> dict[str, str]:
-    """The broker's settings; sizes follow the largest message that the contracts allow."""
+    """Returns the broker's settings; sizes follow the largest message of the contracts."""
     return {
         "process.roles": "broker,controller",
         "node.id": "1",
@@ -114,7 +114,7 @@ def properties(data: Path, port: int, controller_port: int) -> dict[str, str]:
         # A killed broker registers again only when its last session is over (9 s by default).
         "broker.session.timeout.ms": "3000",
         "broker.heartbeat.interval.ms": "1000",
-        # How often a controller with nothing to say writes that down; half a second by default.
+        # How often an idle controller writes a record; half a second by default.
         "metadata.max.idle.interval.ms": "5000",
         "group.initial.rebalance.delay.ms": "0",  # a lone consumer need not wait for others
         "group.min.session.timeout.ms": "1000",  # tests of lost consumers must not last
@@ -133,14 +133,14 @@ def properties(data: Path, port: int, controller_port: int) -> dict[str, str]:
 
 
 def message_bytes_max() -> int:
-    """The largest message any topic of the contracts lets in, in bytes."""
+    """Returns the largest message that any topic of the contracts accepts, in bytes."""
     return max(int(topic.settings.get("max.message.bytes", 0)) for topic in ALL)
 
 
 def server(directory: Path, cache: Path, overrides: Mapping[str, str]) -> tuple[Server, int]:
-    """The broker with its data in `directory`, and its client port.
+    """Returns the broker with its data in `directory`, and its client port.
 
-    `overrides` are broker settings that replace or extend ours (a further listener, say).
+    `overrides` are broker settings that replace or extend ours (a further listener, for example).
     Raises `Unavailable` where Java, Maven or the artifacts are missing.
     """
     run = [str(java()), *JVM, f"-Dlog4j2.configurationFile={LOGGING}"]
@@ -165,7 +165,7 @@ def server(directory: Path, cache: Path, overrides: Mapping[str, str]) -> tuple[
 
 
 def format_storage(run: list[str], file: Path, data: Path) -> None:
-    """Give the data directory a random cluster id, unless it has one."""
+    """Gives the data directory a random cluster id, unless it has one."""
     if (data / "meta.properties").exists():
         return
     cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")

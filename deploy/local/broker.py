@@ -1,7 +1,7 @@
-"""Which Kafka broker the stack uses, decided in one place, and its life.
+"""Chooses the stack's Kafka broker, in this one place, and manages it.
 
-`BROKER=kafka|embedded` forces one. Else `KAFKA_BOOTSTRAP_SERVERS` names one that runs already.
-Else Apache Kafka where it can run, and the embedded broker, with a warning, where it cannot.
+`BROKER=kafka|embedded` forces one. Else `KAFKA_BOOTSTRAP_SERVERS` names one that runs already. Else
+it is Apache Kafka where it can run, and the embedded broker, with a warning, where it cannot.
 """
 
 from collections.abc import Callable, Mapping
@@ -35,9 +35,9 @@ class Broker(Managed):
         return self.settings.bootstrap_servers
 
     def ready(self) -> bool:
-        """Whether it answers a metadata request."""
+        """Return whether it answers a metadata request."""
         if self.server is not None and not answers(int(self.address.rpartition(":")[2])):
-            return False  # before it listens, a client would only log its troubles
+            return False  # before it listens, a client would only log errors
         return complete(self._metadata())
 
     async def _metadata(self) -> bool:
@@ -58,7 +58,7 @@ def choose(
     overrides: Mapping[str, str],
     announce: Callable[[str], None],
 ) -> Broker:
-    """The broker that `environ` and this machine ask for; nothing is started yet.
+    """Returns the broker for `environ` and this machine; nothing is started yet.
 
     Data goes below `directory`, Kafka's jars below `cache`; `overrides` are settings of Apache
     Kafka. A stand-in is announced.
@@ -82,5 +82,5 @@ def choose(
 
 
 def local_settings(bootstrap: str) -> KafkaSettings:
-    """How to reach a broker of ours, whatever the environment says of another one."""
+    """Returns settings for a broker of ours, whatever the environment has for another one."""
     return KafkaSettings(bootstrap_servers=bootstrap, security_protocol="PLAINTEXT")

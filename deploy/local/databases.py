@@ -1,4 +1,4 @@
-"""The PostgreSQL server as the stack sees it: its life, and databases on it."""
+"""The stack's PostgreSQL server and the databases on it."""
 
 import re
 from urllib.parse import urlsplit, urlunsplit
@@ -10,7 +10,7 @@ from deploy.local.waiting import complete
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 MAINTENANCE = "postgres"
-"""The database that every server has, to create others from."""
+"""The database that every server has, used to create others."""
 
 
 class Database(Managed):
@@ -28,7 +28,7 @@ class Database(Managed):
         return self.url
 
     def ready(self) -> bool:
-        """Whether it takes a connection; the services' database is made if it is missing."""
+        """Return whether it accepts a connection; creates the services' database if missing."""
         return complete(self._ready())
 
     async def _ready(self) -> bool:
@@ -45,7 +45,7 @@ class Database(Managed):
         return True
 
     def fresh(self, name: str) -> str:
-        """Create the database `name`, empty, in place of one of that name; return its URL."""
+        """Create the database `name`, empty, in place of one with that name; return its URL."""
         if not NAME.fullmatch(name):
             raise ValueError(f"{name!r}: a database's name is a-z, 0-9 and _, 63 letters at most")
         complete(self._replace(name))

@@ -17,7 +17,7 @@ WARNING = (
 
 
 def server(directory: Path) -> tuple[Server, int]:
-    """The broker with its data in `directory`, and its client port."""
+    """Returns the broker with its data in `directory`, and its client port."""
     package = find_spec("noida_db")
     if package is None or package.origin is None:
         raise StackError("no embedded broker: run `make setup` (it installs noida-db)")

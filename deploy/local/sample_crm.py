@@ -1,4 +1,4 @@
-"""A CRM as small as can be: receives signed webhooks, refuses what does not verify, keeps the rest.
+"""A minimal CRM: receives signed webhooks, refuses those that do not verify, keeps the rest.
 
     SAMPLE_CRM_WEBHOOK_SECRET=whsec_… SAMPLE_CRM_PORT=8090 python -m deploy.local.sample_crm
 
@@ -38,7 +38,7 @@ class SampleCrmSettings(HttpSettings):
 
 @dataclass(slots=True)
 class Inbox:
-    """What arrived. A message is known by its `webhook-id`."""
+    """What arrived. The `webhook-id` identifies a message."""
 
     messages: OrderedDict[str, dict[str, Any]] = field(default_factory=OrderedDict)
     accepted: int = 0
@@ -46,7 +46,7 @@ class Inbox:
     signature_failures: int = 0
 
     def take(self, webhook_id: str, message: Any, received_ms: int) -> bool:
-        """Keep a verified message; False when it has been here before."""
+        """Keep a verified message; False when it is a repetition."""
         if webhook_id in self.messages:
             self.duplicates += 1
             return False
@@ -62,7 +62,7 @@ class Inbox:
 
 
 def create_app(secret: SecretStr, clock: Clock) -> FastAPI:
-    """The receiver. `POST /webhooks` takes messages, `GET /stats` and `GET /messages` show them."""
+    """Creates the receiver: `POST /webhooks`; `GET /stats` and `GET /messages` to read them."""
     app = FastAPI(title="Sample CRM", docs_url=None, redoc_url=None)
     webhook = Webhook(secret.get_secret_value())
     inbox = Inbox()
@@ -73,7 +73,7 @@ def create_app(secret: SecretStr, clock: Clock) -> FastAPI:
         try:
             message = webhook.verify(body, dict(request.headers))
         except (WebhookVerificationError, ValueError) as error:
-            # The package raises a plain ValueError for a signature that it cannot take apart.
+            # The package raises a plain ValueError for a signature that it cannot parse.
             inbox.signature_failures += 1
             raise HTTPException(401, "the signature does not fit this message") from error
         inbox.take(request.headers["webhook-id"], message, int(clock.now().timestamp() * 1000))

@@ -1,4 +1,4 @@
-"""The three services of a working copy as processes on a local stack, for `make up`."""
+"""Runs the three services of a working copy as processes on a local stack, for `make up`."""
 
 import secrets
 import subprocess
@@ -13,26 +13,28 @@ from deploy.local.waiting import LOOPBACK, is_free, until
 from shared.http.app import INSTANCE
 
 PORTS = {"ingest": 8081, "scoring": 8082, "alerts": 8083}
-"""Where each service answers HTTP, unless `EBBWATCH_<NAME>_PORT` says otherwise."""
+"""HTTP port of each service, unless `EBBWATCH_<NAME>_PORT` sets another."""
 INSTANCE_VARIABLE = "EBBWATCH_INSTANCE"
-"""Tells a service the name under which it was started (`shared.http.app.INSTANCE`)."""
+"""Passes a service the name under which it was started (`shared.http.app.INSTANCE`)."""
 GRACE_S = 12.0
 """From SIGTERM to SIGKILL, in seconds: a service promises to drain within 10."""
 
 
 def port(name: str, environment: Mapping[str, str]) -> int:
-    """The HTTP port of a service."""
+    """Returns the HTTP port of a service."""
     return int(environment.get(variable(name), PORTS[name]))
 
 
 def variable(name: str) -> str:
-    """The environment variable that sets a service's port."""
+    """Returns the environment variable that sets a service's port."""
     return f"EBBWATCH_{name.upper()}_PORT"
 
 
 def check_ports(environment: Mapping[str, str]) -> None:
-    """Raise `StackError` where another program has a service's port: before anything is started,
-    and once for all of them."""
+    """Raises `StackError` where another program has a service's port.
+
+    Called before anything is started, and once for all services.
+    """
     numbers = {name: port(name, environment) for name in PORTS}
     found = [taken(name, number) for name, number in numbers.items() if not is_free(number)]
     if found:
@@ -40,7 +42,7 @@ def check_ports(environment: Mapping[str, str]) -> None:
 
 
 def migrate(environment: Mapping[str, str], root: Path) -> None:
-    """Bring every service's tables up to date; raises `StackError` with what went wrong."""
+    """Brings every service's tables up to date; raises `StackError` with the error."""
     for name in PORTS:
         print(f"  {name:8} creates or updates its tables", flush=True)
         done = subprocess.run(
@@ -56,9 +58,10 @@ def migrate(environment: Mapping[str, str], root: Path) -> None:
 
 
 def server(name: str, environment: Mapping[str, str], root: Path, data: Path) -> Server:
-    """One service, ready to start; its log goes to `data`.
+    """Returns one service, ready to start; its log goes to `data`.
 
-    Each start is given a name of its own, by which its answers are told from a stranger's.
+    Each start gets a name of its own, which distinguishes its answers from those of another
+    process.
     """
     number = port(name, environment)
     own = {
@@ -78,7 +81,7 @@ def server(name: str, environment: Mapping[str, str], root: Path, data: Path) ->
 
 
 def taken(name: str, number: int) -> str:
-    """What is said of a port that another program has."""
+    """Returns the message about a port that another program has."""
     return (
         f"{name} cannot listen on port {number}: another program does. Stop that one, or choose "
         f"another port with {variable(name)}"
@@ -86,7 +89,7 @@ def taken(name: str, number: int) -> str:
 
 
 def wait_ready(process: Server) -> None:
-    """Return when the service says that it is ready; raises `StackError` if it does not."""
+    """Returns when the service reports that it is ready; raises `StackError` if it does not."""
     address = f"http://{LOOPBACK}:{port(process.name, process.environment)}/readyz"
 
     ours = process.environment[INSTANCE_VARIABLE]

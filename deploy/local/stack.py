@@ -23,28 +23,28 @@ from deploy.local.process import StackError, holders, lock_now
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / ".local"
 KAFKA_CACHE = DATA / "kafka"
-"""Where the jars are kept, for every data directory of this working copy."""
+"""Folder of the jars, for every data directory of this working copy."""
 
 DESCRIPTION = "stack.json"
 LOCK = "stack.lock"
 
 
 def announce(message: str) -> None:
-    """Tell the person at the terminal something they should know."""
+    """Prints a message for the person at the terminal."""
     print(f"local stack: {message}", file=sys.stderr, flush=True)
 
 
-class InUse(StackError):  # noqa: N818 (said of the folder)
+class InUse(StackError):  # noqa: N818 (describes the folder)
     """Another stack runs on the same data."""
 
 
 class LocalStack:
     """Kafka and PostgreSQL below the folder `data`.
 
-    `DATABASE_URL`, `KAFKA_BOOTSTRAP_SERVERS` and `BROKER` in `environ` are honoured as
-    `deploy.local.broker` and `deploy.local.postgres` say. `wipe` starts without the data of
-    earlier runs (servers that others run keep theirs). `kafka_settings` and `postgres_settings`
-    replace or extend ours.
+    `DATABASE_URL`, `KAFKA_BOOTSTRAP_SERVERS` and `BROKER` in `environ` are honoured as described in
+    `deploy.local.broker` and `deploy.local.postgres`. `wipe` starts without the data of earlier
+    runs (external servers keep theirs). `kafka_settings` and `postgres_settings` replace or extend
+    ours.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class LocalStack:
 
     @property
     def broker(self) -> BrokerKind:
-        """Which kind of broker runs: `kafka`, `embedded` or `external`."""
+        """The kind of broker that runs: `kafka`, `embedded` or `external`."""
         return self.kafka.kind
 
     @property
@@ -91,20 +91,20 @@ class LocalStack:
 
     @property
     def database_url(self) -> str:
-        """The services' database, with its password."""
+        """The URL of the services' database, with its password."""
         return self.postgres.address
 
     def forget_dead_members(self) -> None:
         """Let consumer groups go on after a member was killed or frozen.
 
-        Apache Kafka does that by itself when the member's session is over. The embedded broker
-        waits for a dead member for ever; it forgets it, and nothing else, when restarted.
+        Apache Kafka does so by itself when the member's session is over. The embedded broker waits
+        for a dead member for ever; a restart makes it forget the member, and nothing else.
         """
         if self.broker == "embedded":
             self.kafka.restart()
 
     def environment(self) -> dict[str, str]:
-        """The variables with which a service finds this stack."""
+        """Return the variables that connect a service to this stack."""
         return {
             "KAFKA_BOOTSTRAP_SERVERS": self.kafka.address,
             "KAFKA_SECURITY_PROTOCOL": self.kafka.settings.security_protocol,
@@ -112,7 +112,7 @@ class LocalStack:
         }
 
     def start(self) -> None:
-        """Start both and return when both answer; raises `StackError` with the mend."""
+        """Start both and return when both answer; raises `StackError` with the remedy."""
         lock_file = self._data / LOCK
         self._lock = lock_now(lock_file)
         if self._lock is None:
@@ -145,7 +145,8 @@ class LocalStack:
                 part.server.wipe()
 
     def _describe(self) -> None:
-        """Write down how to reach the stack, for `python -m deploy.local status` and others."""
+        """Write the stack's addresses to a file, for `python -m deploy.local status` and other
+        tools."""
         described = {"broker": self.broker, **self.environment()}
         file = self._data / DESCRIPTION
         file.touch(mode=0o600)

@@ -1,6 +1,6 @@
 """Creates the topics of the contracts, with their partition counts and settings.
 
-Safe to repeat. It never changes or deletes a topic that exists: it says what differs.
+Safe to repeat. It never changes or deletes an existing topic, but reports differences.
 """
 
 import asyncio
@@ -20,14 +20,14 @@ VISIBLE_S_MAX = 30.0
 
 
 class TopicMismatch(RuntimeError):  # noqa: N818 (what it is)
-    """A topic exists with another partition count; the message says the mend."""
+    """A topic exists with another partition count; the message has the remedy."""
 
 
 async def create(settings: KafkaSettings, topics: tuple[Topic, ...] = ALL) -> list[str]:
-    """Create what is missing; return the names created, once every topic can be used.
+    """Creates missing topics; returns the names created, once every topic can be used.
 
-    Raises `TopicMismatch` if a topic exists with another partition count, after the rest has
-    been created.
+    Raises `TopicMismatch` if a topic exists with another partition count, after the rest has been
+    created.
     """
     admin = AIOKafkaAdminClient(**settings.client_kwargs("topics"))
     await admin.start()
@@ -52,7 +52,7 @@ async def create(settings: KafkaSettings, topics: tuple[Topic, ...] = ALL) -> li
 
 
 async def _create(admin: AIOKafkaAdminClient, topic: Topic, copies: int) -> bool:
-    """Create one topic; False if it is there."""
+    """Creates one topic; returns False if it exists."""
     new = NewTopic(topic.name, topic.partitions, copies, topic_configs=topic.settings)
     answer = await admin.create_topics([new])
     for name, code, *message in answer.topic_errors:
@@ -64,7 +64,7 @@ async def _create(admin: AIOKafkaAdminClient, topic: Topic, copies: int) -> bool
 
 
 async def _partitions(admin: AIOKafkaAdminClient, names: set[str]) -> dict[str, int]:
-    """Partition counts by topic, once the broker shows all: it does so a moment later."""
+    """Returns partition counts by topic, once the broker shows all, which takes a moment."""
     async with asyncio.timeout(VISIBLE_S_MAX):
         while True:
             shown = {topic["topic"]: topic["partitions"] for topic in await admin.describe_topics()}

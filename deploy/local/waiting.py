@@ -1,4 +1,4 @@
-"""Free TCP ports on the loopback address, and waiting until something is so."""
+"""Finds free TCP ports on the loopback address, and waits for conditions."""
 
 import asyncio
 import random
@@ -15,24 +15,24 @@ PORTS = range(15_000, 30_000)
 Linux): a client that retries a stopped server would sooner or later connect to itself and so
 occupy the server's port."""
 POLL_S = 0.05
-"""Pause between two looks, in seconds: short beside any server's start."""
+"""Pause between two checks, in seconds: short compared with any server's start."""
 
 T = TypeVar("T")
 
 
 def free_port() -> int:
-    """A port nobody listens on at this moment."""
+    """Returns a port that is free at this moment."""
     while not is_free(port := random.choice(PORTS)):  # noqa: S311 (not a secret)
         pass
     return port
 
 
 LET_GO_S = 3.0
-"""How long the server of a killed run may take to end and let go of its port."""
+"""How long the server of a killed run may take to end and release its port."""
 
 
 def kept_port(path: Path) -> int:
-    """The port remembered in `path` where it is or soon becomes free, else a new one, remembered.
+    """Returns the port stored in `path` if it is or soon becomes free, else a new one, stored.
 
     A server that comes back on its old port is found again by clients that lost it.
     """
@@ -46,7 +46,7 @@ def kept_port(path: Path) -> int:
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on this port."""
+    """Returns whether a server could listen on this port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -57,14 +57,14 @@ def is_free(port: int) -> bool:
 
 
 def answers(port: int) -> bool:
-    """Whether somebody accepts connections on this port."""
+    """Returns whether a server accepts connections on this port."""
     with socket.socket() as probe:
         probe.settimeout(1.0)
         return probe.connect_ex((LOOPBACK, port)) == 0
 
 
 def until(check: Callable[[], bool], *, limit_s: float) -> bool:
-    """Look until `check` holds (True) or `limit_s` seconds have passed (False)."""
+    """Polls until `check` holds (True) or `limit_s` seconds have passed (False)."""
     deadline = time.monotonic() + limit_s
     while not check():
         if time.monotonic() > deadline:
@@ -74,6 +74,6 @@ def until(check: Callable[[], bool], *, limit_s: float) -> bool:
 
 
 def complete(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end, also where this thread already runs an event loop."""
+    """Runs a coroutine to its end, also where this thread already runs an event loop."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, work).result()

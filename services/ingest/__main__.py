@@ -140,7 +140,8 @@ def _line(stored: StoredDeadLetter) -> str:
 
 
 def _text(content: bytes | None) -> str:
-    """Bytes as printable text, cut: a terminal is no place for what a sender made up."""
+    """Returns bytes as printable text, cut to a limit: the sender's bytes must not control a
+    terminal."""
     if content is None:
         return "(none)"
     shown = content[:VALUE_CHARS_SHOWN].decode("utf-8", "backslashreplace")

@@ -1,4 +1,4 @@
-"""Wires ingest together: settings -> adapters -> handlers -> loops. No decisions in here."""
+"""Wires ingest together: settings -> adapters -> handlers -> loops. It makes no decisions."""
 
 import asyncio
 import contextlib
@@ -42,11 +42,12 @@ LETTERS_RECORDS_MAX = 500
 """Dead letters stored in one transaction; they are rare, and large ones have megabytes."""
 
 LET_GO_S = 0.5
-"""For closing the producers: what they sent is acknowledged, or its sender knows better."""
+"""Seconds for closing the producers: what they sent is acknowledged or already reported as
+failed."""
 
 
 def read_rates(settings: IngestSettings) -> RateTable:
-    """The rate table of the settings; Invalid or OSError when its file cannot be used."""
+    """Reads the rate table of the settings; Invalid or OSError when its file cannot be used."""
     if settings.rates_file is None:
         return RateTable(settings.reporting_currency)
     return RateTable.parse(settings.reporting_currency, settings.rates_file.read_text("utf-8"))
@@ -59,7 +60,7 @@ def _letters(
     clock: Clock,
     health: Health,
 ) -> service.Loop:
-    """The loop that indexes dead letters."""
+    """Builds the loop that indexes dead letters."""
     ledger = Ledger(engine, SCHEMA)
     letters = FencedConsumer(
         settings=kafka,
@@ -90,7 +91,7 @@ def _letters(
 
 
 async def run() -> int:
-    """The ingest service until SIGTERM; returns the exit status."""
+    """Runs the ingest service until SIGTERM; returns the exit status."""
     settings, kafka, postgres = IngestSettings(), KafkaSettings(), PostgresSettings()
     clock = SystemClock()
     health = Health(clock)

@@ -1,6 +1,6 @@
-"""Every metric of ingest, declared once. No customer, owner or sender's word in a label.
+"""Every metric of ingest, declared once. No label contains a customer, an owner or sent text.
 
-Labels come from bounded sets: what a sender can invent becomes `other`.
+Labels come from bounded sets: any other value becomes `other`.
 """
 
 import re
@@ -53,13 +53,13 @@ FIELDS = frozenset(
         for field in msgspec.structs.fields(shape)
     }
 )
-"""The values of the label `field`: a sender can name anything, these are what we know."""
+"""The values of the label `field`: a sender can name anything, these are the known ones."""
 
 _INDEX = re.compile(r"\[.*?\]")
 
 
 def field_label(field: str) -> str:
-    """A fault's path as a label: without indices, two levels deep, of a bounded set.
+    """Converts a fault's path to a label: without indices, two levels deep, of a bounded set.
 
     >>> field_label("data.items[3].quantity"), field_label("data.what")
     ('data.items', 'other')
@@ -69,7 +69,7 @@ def field_label(field: str) -> str:
 
 
 def stage_label(stage: str) -> str:
-    """A dead letter's stage as a label."""
+    """Converts a dead letter's stage to a label."""
     return stage if stage in STAGES else OTHER
 
 

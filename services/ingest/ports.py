@@ -1,4 +1,4 @@
-"""What ingest's handlers need of the world."""
+"""The interfaces that ingest's handlers need."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """Where ingest writes."""
+    """The topics that ingest writes to."""
 
     activity: str
     dead_letter: str
@@ -37,11 +37,11 @@ class Outlet(Protocol):
     """Sends to Kafka."""
 
     async def send(self, records: Iterable[Record]) -> None:
-        """In order; returns when all are acknowledged; Transient otherwise."""
+        """Send in order; returns when all are acknowledged; Transient otherwise."""
         ...
 
     async def partitions(self, topic: str) -> int:
-        """How many partitions a topic has; Transient when the broker is not there."""
+        """Return how many partitions a topic has; Transient when the broker is unreachable."""
         ...
 
 
@@ -57,14 +57,14 @@ class StoredDeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Which dead letters an operator means; None: any."""
+    """A filter of dead letters; None: any."""
 
     stage: str | None = None
     field: str | None = None
     waiting: bool = True
     """Only those not yet replayed."""
     id_max: int | None = None
-    """None newer than this number."""
+    """Only those up to this number."""
 
 
 class DeadLetterIndex(Protocol):
@@ -73,19 +73,19 @@ class DeadLetterIndex(Protocol):
     async def add(
         self, work: UnitOfWork, letters: Sequence[DeadLetter], recorded_at: datetime
     ) -> None:
-        """Store what is new by origin."""
+        """Store the letters with a new origin."""
         ...
 
     async def get(self, letter_id: int) -> StoredDeadLetter | None:
-        """One by its number."""
+        """Return the dead letter with this number."""
         ...
 
     async def search(self, search: Search, limit: int, after: int = 0) -> list[StoredDeadLetter]:
-        """In the order of their numbers, beginning after number `after`."""
+        """Return matches in the order of their numbers, beginning after number `after`."""
         ...
 
     async def newest(self) -> int:
-        """The highest number; 0 when there is none."""
+        """Return the highest number; 0 when there is none."""
         ...
 
     async def mark_replayed(self, ids: Sequence[int], at: datetime) -> None:
@@ -94,14 +94,14 @@ class DeadLetterIndex(Protocol):
 
 
 class IntakeStops(Protocol):
-    """When the flood limit stopped the intake, kept across restarts until an operator decides."""
+    """The stops of the intake by the flood limit, kept until an operator resumes it."""
 
     async def open(self, reason: str, at: datetime) -> None:
         """Note a stop."""
         ...
 
     async def reason(self) -> str | None:
-        """Why the intake is stopped; None when it is not."""
+        """Return why the intake is stopped; None when it is not."""
         ...
 
     async def resume(self, at: datetime) -> int:

@@ -19,7 +19,7 @@ class IngestSettings(HttpSettings):
 
     port: int = 8081
     raw_topics: Annotated[tuple[str, ...], NoDecode] = Field((topics.RAW.name,), min_length=1)
-    """Separated by commas; the first one takes what comes over HTTP."""
+    """Separated by commas; the first one receives what comes over HTTP."""
     activity_topic: str = topics.ACTIVITY.name
     dead_letter_topic: str = topics.DEAD_LETTER.name
     group: str = "ingest"
@@ -30,21 +30,21 @@ class IngestSettings(HttpSettings):
 
     reporting_currency: ReportingCurrency = "USD"
     rates_file: Path | None = None
-    """CSV with the columns currency, from, rate: what one unit is worth in the reporting
-    currency from a day (UTC) on. Without it only the reporting currency is accepted."""
+    """CSV with the columns currency, from, rate: what one unit is worth in the reporting currency
+    from a day (UTC) on. Without it only the reporting currency is accepted."""
 
     unknown_fields: UnknownFields = "typos"
-    """What becomes of an event whose `data` has a field that its type does not know. `typos`: it is
-    refused where the name is nearly that of a known field which is missing (`ammount`), since that
-    one would be missing from every figure; any other is noted, so that a source may send more than
-    we read. `refuse`: always refused. `note`: never. What is noted is told in the HTTP answer
-    (`noted`) and counted (`ebbwatch_ingest_noted`)."""
+    """What happens to an event with a field in `data` that its type does not have. `typos`: it is
+    refused where the name is nearly that of a known field which is missing (`ammount`), since
+    the known field's value would be missing from every figure; any other field is noted, so that
+    a source may send more than we read. `refuse`: always refused. `note`: never. Notes are
+    returned in the HTTP answer (`noted`) and counted (`ebbwatch_ingest_noted`)."""
 
     http_refused_bytes_per_minute: int = Field(8 * 1024 * 1024, ge=0)
     """Bytes of events refused over HTTP that a process keeps as dead letters in a minute, each with
-    4 KiB for its headers and its row: two large requests, or 2,000 small events. The same content
-    is kept once a day. Of what is beyond, and with 0 of all, the answer is the only word;
-    `ebbwatch_ingest_http_refused` counts what was kept, known and dropped."""
+    4 KiB for its headers and its row: two large requests, or 2,000 small events. The same
+    content is kept once a day. What exceeds it (with 0: everything) is only reported in the HTTP
+    answer; `ebbwatch_ingest_http_refused` counts what was kept, known and dropped."""
 
     flood_share_max: float = Field(SHARE_MAX, gt=0)
     """Share of refused records, of the last 1,000, that stops the intake; above 1: never."""

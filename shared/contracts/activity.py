@@ -1,10 +1,10 @@
-"""The canonical event on `ebbwatch.activity`: what ingest writes, scoring and alerts read.
+"""The canonical event on `ebbwatch.activity`: ingest writes it, scoring and alerts read it.
 
-A structured CloudEvent whose `data` is one flat shape for every type, so that a reader
-decodes a whole batch with one compiled decoder and turns fields into columns. It cannot be part
-of a cycle, so the garbage collector need not walk the thousands of a batch (`gc=False`).
-Record key: the customer id. Control records (tick, backfill ended) have no key and no
-subject; ingest writes each of them to every partition.
+A structured CloudEvent with one flat shape of `data` for every type, so that a reader decodes a
+whole batch with one compiled decoder and turns fields into columns. It cannot be part of a
+reference cycle, so the garbage collector need not visit it (`gc=False`). Record key: the customer
+id. Control records (tick, backfill ended) have no key and no subject; ingest writes each of them to
+every partition.
 """
 
 from datetime import datetime
@@ -19,19 +19,19 @@ class ActivityData(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """The flat union of every event type's normalised fields."""
 
     amount: float | None = None
-    """Reporting currency, >= 0 (a refund too). None: the source has no amounts."""
+    """Reporting currency, >= 0 (for a refund too). None: the source has no amounts."""
     cost: float | None = None
     """Reporting currency."""
     original_amount: str | None = None
-    """As it came, with its sign; `currency` is the one it came in."""
+    """The amount as it came, with its sign; `currency` is the one it came in."""
     currency: str | None = None
     kind: str | None = None
-    """Of an interaction, a feedback or a contract."""
+    """The kind of an interaction, a feedback or a contract."""
     score: float | None = None
     """0-10, surveys and recommendations."""
     channel: str | None = None
     category: str | None = None
-    """Of an interaction; of a purchase, the category with the most items (first on a tie)."""
+    """Category of an interaction; of a purchase, the one with the most items (first on a tie)."""
     items: int | None = None
     """Lines in the basket."""
     order_id: str | None = None
@@ -39,10 +39,10 @@ class ActivityData(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     campaign_id: str | None = None
     contract_id: str | None = None
     ends_at: datetime | None = None
-    """Of a contract that was activated: when it ends unless renewed, UTC, where that is known."""
+    """When an activated contract ends unless renewed, UTC; None where that is not known."""
     profile: Profile | None = None
     text: str | None = None
-    """Of a feedback; of a contract, why it ended."""
+    """Text of a feedback; for a contract, why it ended."""
 
 
 class Activity(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):

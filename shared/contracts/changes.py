@@ -1,10 +1,10 @@
-"""`ebbwatch.changes`: a customer's standing changed, keyed by customer id. Not compacted.
+"""`ebbwatch.changes`: changes of customers' classifications, keyed by customer id. Not compacted.
 
-Written by scoring through its outbox in the transaction that stores the new standing, so that
-each change is told for certain; sent again after a crash, so readers drop what they know: for
-one customer `sequence` grows with every change, and a `sequence` that is not above the last one
-seen is a repetition. Whoever acts on an entry stores that number with the action's
-effect, and the action happens exactly once.
+Scoring writes them through its outbox in the transaction that stores the new classification, so
+that no change is lost. They are sent again after a crash, so readers drop what they know: for one
+customer `sequence` grows with every change, and a `sequence` that is not above the last one seen is
+a repetition. A reader that acts on an entry stores that number with the action's effect, and the
+action happens exactly once.
 """
 
 from datetime import datetime
@@ -27,23 +27,24 @@ class CustomerChanged(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=T
 
     customer_id: str
     sequence: int
-    """Per customer, from 1; a first grade, tier or state takes a number and is not told here."""
+    """Per customer, from 1; a first grade, tier or state takes a number and is not published."""
     kind: ChangeKind
     at: datetime
     """Business time, UTC: wall clock when live, the tick in a replay."""
     before: str | None = None
-    """Of a grade, tier, behaviour state or lifecycle state."""
+    """The earlier grade, tier, behaviour state or lifecycle state."""
     after: str | None = None
     """None: the data no longer support one."""
     segment: str | None = None
     """Id of the segment that was entered or left."""
     segment_version: int | None = None
-    """The definition by which."""
+    """The version of the definition that was applied."""
     action: str | None = None
     """On entry: the playbook that the segment's definition names."""
     silent: bool = False
-    """Not news, so nothing is to be done about it: the first look after a backfill, or a saved
-    definition that finds customers already inside and whose author did not want them acted on."""
+    """True: not news, so nothing is to be done about it. It is the first assessment after a
+    backfill, or a saved definition that finds customers already inside and was saved without
+    acting on them."""
 
 
 ENCODER = msgspec.json.Encoder()

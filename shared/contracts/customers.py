@@ -1,6 +1,6 @@
-"""Which texts no customer is called: what broken clients and exports write where they know of none.
+"""Recognises texts that are not customer ids: placeholders of broken clients and exports.
 
-What it is for: the stream refuses such an event, and the reader of files leaves such a row out.
+The stream refuses an event with such an id, and the reader of files leaves such a row out.
 """
 
 import unicodedata
@@ -25,21 +25,21 @@ NO_CUSTOMER: Final = frozenset(
         "{{ customer_id }}",
     }
 )
-"""Without white space around them and in small letters."""
+"""In small letters, without white space around them."""
 
 UNSEEN: Final = frozenset({"Cc", "Cf"})
-"""Unicode's categories of what is not seen: control and format characters, zero-width ones among
-them."""
+"""Unicode's categories of invisible characters: control and format characters, zero-width ones
+among them."""
 
 SPACES: Final = frozenset({"Zs", "Zl", "Zp"})
 """Unicode's categories of white space."""
 
 BLANK_LETTERS: Final = frozenset("\u115f\u1160\u3164\uffa0\u2800")
-"""Letters and symbols that are blank all the same (Hangul fillers, the empty Braille cell)."""
+"""Letters and symbols that are blank nevertheless (Hangul fillers, the empty Braille cell)."""
 
 
 def shown(text: str) -> str:
-    """What is seen of an id: empty where it is blank.
+    """Returns the visible part of an id; empty where it is blank.
 
     >>> shown(" household-7 "), shown("un\\u200bdefined"), shown("\\u3164")
     ('household-7', 'undefined', '')
@@ -54,7 +54,7 @@ def shown(text: str) -> str:
 
 
 def is_customer(text: str) -> bool:
-    """Whether a text can be the id of a customer.
+    """Returns whether a text can be the id of a customer.
 
     >>> is_customer("household-7"), is_customer(" Undefined"), is_customer("\\u200b")
     (True, False, False)

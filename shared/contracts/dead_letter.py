@@ -1,7 +1,7 @@
-"""`ebbwatch.dead-letter`: what could not be accepted, whole, with the reason.
+"""`ebbwatch.dead-letter`: records that could not be accepted, whole, with the reason.
 
-Value: the original bytes untouched, unless they are more than any topic of ours takes. Key: the
-original key. Everything else is in headers, so that the record can be replayed as it came.
+Value: the original bytes unchanged, unless they exceed what our topics accept. Key: the original
+key. Everything else is in headers, so that the record can be replayed unchanged.
 """
 
 from collections.abc import Iterator
@@ -15,19 +15,19 @@ Headers = tuple[tuple[str, bytes | None], ...]
 
 BYTES_MAX: Final = RAW_MESSAGE_BYTES_MAX
 """Bytes of a dead letter's key, value and headers together: the largest record that the raw topic
-lets in as it is. A compressed one can hold a thousand times as much, which no topic would take
-again, and its partition would stand still for good."""
+accepts. Decompressed, one can be a thousand times as large; no topic would accept it again, and
+its partition would be stuck for good."""
 
 HEADERS_KEPT_MAX: Final = 10_000
-"""Headers of a refused record that its dead letter keeps. Each grows by a prefix, and so many
-must still fit the dead-letter topic; the largest real records have some dozens."""
+"""Headers of a refused record that its dead letter keeps. Each grows by a prefix, and all must
+still fit the dead-letter topic; the largest real records have some dozens."""
 
 TEXT_CHARS_MAX: Final = 2_000
-"""Characters of a field's path or of a reason: they may quote what the sender made up."""
+"""Characters of a field's path or of a reason: they may quote the sender's content."""
 
 
 class Refused(Protocol):
-    """What a dead letter is made of: a consumed record."""
+    """The input of a dead letter: a consumed record."""
 
     @property
     def topic(self) -> str: ...
@@ -45,7 +45,7 @@ class Refused(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a record first came in; unique for ever within one cluster."""
+    """Where a record first arrived; unique for ever within one cluster."""
 
     topic: str
     partition: int
@@ -75,10 +75,11 @@ class DeadLetter:
 
     @classmethod
     def of(cls, record: Refused, stage: str, field: str, reason: str) -> Self:
-        """The dead letter of a consumed record, cut to what can be sent; the reason says so."""
+        """Return the dead letter of a consumed record, cut to what can be sent; the reason notes a
+        cut."""
         key, value = record.key, record.value
         if key is None and value is None:
-            key = b""  # the client library reads such a record, and refuses to send one
+            key = b""  # the client library reads such a record, but refuses to send one
         whole = len(key or b"") + len(value or b"")
         key = None if key is None else key[:BYTES_MAX]
         value = None if value is None else value[: BYTES_MAX - len(key or b"")]
@@ -100,7 +101,7 @@ class DeadLetter:
         )
 
     def to_headers(self) -> Headers:
-        """The Kafka headers of this dead letter."""
+        """Return the Kafka headers of this dead letter."""
         facts = (
             (headers.DEAD_STAGE, self.stage.encode()),
             (headers.DEAD_FIELD, self.field.encode()),
@@ -129,7 +130,7 @@ class DeadLetter:
 
 
 def _fitting(given: Headers, room: int) -> Iterator[tuple[str, bytes | None]]:
-    """The first headers that `room` bytes hold."""
+    """Yields the first headers that fit into `room` bytes."""
     for name, value in given[:HEADERS_KEPT_MAX]:
         room -= len(name.encode()) + len(value or b"")
         if room < 0:

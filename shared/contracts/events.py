@@ -1,8 +1,8 @@
-"""Events as upstream systems publish them: the `data` of a CloudEvent, one type each.
+"""Events as upstream systems publish them: the `data` of a CloudEvent, one class for each type.
 
-Upstream sends CloudEvents 1.0 in structured mode (one JSON object) or binary mode
-(`ce_*` headers, data as the value). `subject` is the customer id. Amounts are decimal
-strings with an ISO 4217 currency: a float has already lost what a ledger needs.
+Upstream sends CloudEvents 1.0 in structured mode (one JSON object) or binary mode (`ce_*` headers,
+data as the value). `subject` is the customer id. Amounts are decimal strings with an ISO 4217
+currency: a float loses precision that a ledger needs.
 """
 
 from datetime import date, datetime
@@ -20,28 +20,29 @@ CONTRACT = "io.ebbwatch.contract"
 TICK = "io.ebbwatch.clock.tick"
 """Replay only: `time` becomes `now` in every partition."""
 BACKFILL_ENDED = "io.ebbwatch.backfill.ended"
-"""The silent import is over: from here on, events are live."""
+"""The silent import has ended: from here on, events are live."""
 
 ID_LENGTH_MAX = 256
-"""Characters in an event, source or customer id. Above it is a fault, not an id."""
+"""Characters in an event, source or customer id. A longer text is a fault, not an id."""
 
 ID_BYTES_MAX = 512
-"""Bytes of an id in UTF-8, 128 of the rarest characters: refused at the door above it. Customer,
+"""Bytes of an id in UTF-8, 128 of the rarest characters: ingest refuses longer ones. Customer,
 source and id together (1,536) then always fit `KEY_BYTES_MAX`."""
 
 KEY_BYTES_MAX = 2_600
 """Bytes of customer, source and id together in UTF-8: an entry of a PostgreSQL index has room for
-2,704 with its headers. Readers of `ebbwatch.activity` look at it, whoever wrote there."""
+2,704 with its headers. Readers of `ebbwatch.activity` check it, since other processes can write
+there."""
 
 Identifier = Annotated[str, Meta(min_length=1, max_length=ID_LENGTH_MAX)]
 ShortText = Annotated[str, Meta(max_length=200)]
 LongText = Annotated[str, Meta(max_length=4_000)]
-# Python's `$` also matches before a last newline, and its `\d` any script's digits; other
-# readers of the JSON Schemas take neither. Written so that all of them mean the same.
+# Python's `$` also matches before a last newline, and its `\d` any script's digits; other readers
+# of the JSON Schemas accept neither. Written so that all of them mean the same.
 DecimalText = Annotated[str, Meta(pattern=r"^-?[0-9]{1,15}(\.[0-9]{1,9})?$(?!\n)", max_length=32)]
 Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}$(?!\n)")]
 Channel = Annotated[str, Meta(min_length=1, max_length=40)]
-"""Free word; `online`, `offline`, `phone`, `email`, `wecom` are the usual ones."""
+"""A free word; `online`, `offline`, `phone`, `email`, `wecom` are the usual ones."""
 
 
 class Item(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -102,7 +103,7 @@ class Contract(msgspec.Struct, kw_only=True, omit_defaults=True):
     kind: Literal["activated", "ended"]
     contract_id: Identifier | None = None
     ends_at: datetime | None = None
-    """Of an activated one: when it ends unless it is renewed, with an offset from UTC."""
+    """When an activated contract ends unless it is renewed, with an offset from UTC."""
     reason: ShortText | None = None
     """Why it ended, in the company's own words."""
 
@@ -144,7 +145,7 @@ class Profile(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 def id_fault(text: str) -> str | None:
-    """Why a text is too long for an id, in bytes; None where it is not.
+    """Returns why a text is too long for an id, in bytes; None where it is not.
 
     >>> id_fault("客" * 200)
     '600 bytes in UTF-8, at most 512 are accepted'
@@ -160,7 +161,7 @@ def id_fault(text: str) -> str | None:
 
 
 def key_fault(subject: str, source: str, event_id: str) -> str | None:
-    """Why these cannot be the key of an index together; None where they can."""
+    """Returns why these are too long together for the key of an index; None where they are not."""
     if 4 * (len(subject) + len(source) + len(event_id)) <= KEY_BYTES_MAX:
         return None
     size = sum(len(part.encode("utf-8", "surrogatepass")) for part in (subject, source, event_id))

@@ -1,4 +1,4 @@
-"""Reads a message of a topic: what it says, or Invalid. Anybody may have written there."""
+"""Decodes a message of a topic, or raises Invalid: any process may have written there."""
 
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -13,7 +13,7 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 
 def read(decoder: msgspec.json.Decoder[T], value: bytes | None) -> T:
-    """The message in a record's value.
+    """Returns the message in a record's value.
 
     >>> from shared.contracts.risk import DECODER
     >>> try: read(DECODER, b"\\xff")
@@ -27,7 +27,7 @@ def read(decoder: msgspec.json.Decoder[T], value: bytes | None) -> T:
 
 
 def with_utc(message: S, *fields: str) -> S:
-    """The message with these times in UTC, as we write them; Invalid for one that cannot be.
+    """Returns the message with these times converted to UTC; Invalid where that is impossible.
 
     Another writer's offset may be one that JSON takes and PostgreSQL does not (`+23:59`).
     """

@@ -1,7 +1,7 @@
 """`ebbwatch.risk`: the latest assessment of a customer, keyed by customer id, compacted.
 
-Written by scoring when something changed that somebody could act on (a new band, a material
-move, a new leading reason) and as a heartbeat; never for noise.
+Scoring writes one when something changed that can be acted on (a new band, a material move, a new
+leading reason) and as a heartbeat; never for noise.
 """
 
 from datetime import datetime
@@ -28,7 +28,7 @@ class Reason(msgspec.Struct, kw_only=True, frozen=True):
     impact: float
     """Contribution to the log-odds (model) or to the rule's score; positive raises risk."""
     facts: dict[str, float]
-    """Named numbers for the sentence; days, counts or money as the catalogue says."""
+    """Named numbers for the sentence; days, counts or money as the catalogue defines."""
 
 
 class Lapse(msgspec.Struct, kw_only=True, frozen=True):
@@ -39,7 +39,7 @@ class Lapse(msgspec.Struct, kw_only=True, frozen=True):
     probability: Probability
     """That the present silence reaches `days`: P(no purchase in the rest of them)."""
     usual_gap_days: float
-    """Usual gap from which `days` follows; held towards a prior where `own_rhythm` is false."""
+    """Usual gap from which `days` follows; shrunk towards a prior where `own_rhythm` is false."""
     own_rhythm: bool
     """False: too few purchase days for a rhythm of the customer's own."""
 
@@ -48,10 +48,10 @@ class Sign(msgspec.Struct, kw_only=True, frozen=True):
     """A sign of leaving that was found by its own detector, against the customer's own past."""
 
     code: str
-    """Of the catalogue (`services/scoring/core/signs`)."""
+    """A code of the catalogue (`services/scoring/core/signs`)."""
     strength: Annotated[float, Meta(ge=0, le=1)]
     """How sure the detector is: the lapse probability of a silence, one minus the p-value of a
-    test, 1 for what the customer said."""
+    test, 1 for a statement by the customer."""
     facts: dict[str, float] = {}
     """Named numbers for the sentence, as those of a reason."""
 
@@ -92,7 +92,7 @@ class Within(msgspec.Struct, kw_only=True, frozen=True):
 
     days: int
     probability: Probability
-    """Of no purchase within `days`."""
+    """Probability of no purchase within `days`."""
 
 
 class RiskAssessed(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
@@ -104,8 +104,9 @@ class RiskAssessed(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True
     assessed_at: datetime
     """Business time, UTC: wall clock when live, the tick in a replay."""
     probability: Probability
-    """Of no purchase within `horizon_days` after `assessed_at`. From a model that was trained on
-    contractual labels (docs/model.md), of whom a contract runs: of its end within that time."""
+    """Probability of no purchase within `horizon_days` after `assessed_at`. From a model trained on
+    contractual labels (docs/model.md), for a customer with a running contract: of its end within
+    that time."""
     horizon_days: int
     horizons: list[Within] = []
     """The same over several horizons, `horizon_days` among them: ascending in days, never rising
@@ -117,7 +118,7 @@ class RiskAssessed(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True
     band: Band
     previous_band: Band | None = None
     onboarding: bool = False
-    """First assessment after a backfill: the risk was there before we looked."""
+    """First assessment after a backfill: the risk was there before the first assessment."""
     method: Method
     model_version: str
     feature_set: int

@@ -1,4 +1,4 @@
-"""The signs of leaving: the codes that scoring finds and alerts acts on, the most urgent first."""
+"""The signs of leaving: codes that scoring finds and alerts acts on, the most urgent first."""
 
 from typing import Final, Literal, get_args
 
@@ -7,10 +7,10 @@ SignCode = Literal[
     "slipping_again", "silence_beyond_rhythm", "frequency_falling", "interaction_falling",
     "value_falling", "new_and_quiet",
 ]  # fmt: skip
-"""A sign that scoring may send, the most urgent first: what the customer said, then what is
-known, then what numbers suggest."""
+"""A sign that scoring may send, the most urgent first: statements of the customer, then known
+facts, then what the numbers suggest."""
 URGENCY: Final[tuple[SignCode, ...]] = get_args(SignCode)
 SILENCE: Final[frozenset[str]] = frozenset(
     {"slipping_again", "silence_beyond_rhythm", "new_and_quiet"}
 )
-"""Signs about the present silence: a purchase ends it, and with it what they warned of."""
+"""Signs about the present silence: a purchase ends it, and with it their warning."""

@@ -1,7 +1,7 @@
-"""Every topic between the services: its name, its partition count, its settings.
+"""Every topic between the services: name, partition count and settings.
 
-Created by `python -m deploy.local topics` (local stack) and by an operator in production
-with the same values. Partition counts bound how many replicas can share the work.
+Created by `python -m deploy.local topics` (local stack) and by an operator in production with the
+same values. Partition counts limit how many replicas can share the work.
 """
 
 from dataclasses import dataclass, field
@@ -12,8 +12,8 @@ MESSAGE_BYTES_MAX = 1024 * 1024
 """Largest accepted event, in bytes. A retail event is 0.2-2 KB; above 1 MiB is a fault."""
 
 RAW_MESSAGE_BYTES_MAX = 4 * MESSAGE_BYTES_MAX
-"""What the raw and dead-letter topics let in, so that an oversized event still reaches
-ingest and is parked with a reason instead of being refused at the producer."""
+"""What the raw and dead-letter topics accept, so that an oversized event still reaches ingest and
+becomes a dead letter with a reason instead of being refused at the producer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,8 @@ RAW = Topic(
     settings={
         "retention.ms": str(7 * DAY_MS),
         "max.message.bytes": str(RAW_MESSAGE_BYTES_MAX),
-        # Arrival is the broker's word, not the sender's: latency is measured from it, and
-        # retention would drop a record that carries the time of an event of last year.
+        # The broker sets the arrival time, not the sender: latency is measured from it, and
+        # retention would drop a record with the time of an event of last year.
         "message.timestamp.type": "LogAppendTime",
     },
 )

@@ -1,7 +1,7 @@
 """`ebbwatch.treatment`: what was done about a customer, keyed by customer id.
 
-Written by alerts so that scoring and training know who was treated, who was held out and
-what the owner found: a treated customer's return is not proof that the warning was wrong.
+Alerts writes it so that scoring and training know which customers were treated or held out and what
+the owner found: a treated customer's return does not prove the warning wrong.
 """
 
 from datetime import datetime
@@ -10,10 +10,10 @@ from typing import Literal
 import msgspec
 
 Verdict = Literal["reached", "action_taken", "leaving", "wrong_alarm"]
-"""What the owner says: spoke to the customer; did something; the customer leaves; there was
-nothing to it."""
+"""The owner's finding: spoke to the customer; did something; the customer leaves; the warning was
+wrong."""
 LeavingCause = Literal["price", "service", "quality", "competitor", "moved", "no_need", "other"]
-"""Why a customer leaves, as the owner learned it."""
+"""Why a customer leaves, according to the owner."""
 
 
 class TreatmentRecorded(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
@@ -29,21 +29,21 @@ class TreatmentRecorded(msgspec.Struct, kw_only=True, frozen=True, omit_defaults
     at: datetime
     """Business time, UTC."""
     task_id: str | None = None
-    """Of a held-out customer: the id that the task would have had."""
+    """For a held-out customer: the id that the task would have had."""
     cause: str | None = None
     detail: str | None = None
-    """Why a task closed, or the verdict's word (`Verdict`)."""
+    """Why a task closed, or the verdict (`Verdict`)."""
     policy: str | None = None
     """Id and version of the policy, as `default@3`."""
     playbook: str | None = None
     revision: int | None = None
-    """Of the assessment that led to it."""
+    """Revision of the assessment that led to it."""
     probability: float | None = None
-    """As assessed then."""
+    """The probability as assessed then."""
     until: datetime | None = None
     """End of the window in which the outcome is measured: `at` + horizon."""
     leaving_cause: LeavingCause | None = None
-    """With the verdict `leaving`."""
+    """Set with the verdict `leaving`."""
 
 
 ENCODER = msgspec.json.Encoder()

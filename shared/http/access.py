@@ -1,7 +1,7 @@
 """Bearer tokens: random, shown once, stored hashed, with scopes; one table per service.
 
-A token carries 256 random bits, so a plain SHA-256 is a safe way to store it: there is
-nothing to guess. The token itself is never logged or stored.
+A token carries 256 random bits, so a plain SHA-256 is safe storage: it cannot be guessed. The token
+itself is never logged or stored.
 """
 
 import hashlib
@@ -24,16 +24,16 @@ from shared.runtime.clock import Clock
 Scope = Literal["events:write", "customers:read", "tasks:write", "admin"]
 SCOPES: tuple[str, ...] = get_args(Scope)
 PREFIX = "ebw_"
-"""So that a leaked token is recognised by secret scanners."""
+"""Makes a leaked token recognisable to secret scanners."""
 
 NAME_CHARS_MAX = 100
-"""Characters of a token's name: who or what uses it."""
+"""Characters of a token's name, which names its user."""
 
 _bearer = HTTPBearer(auto_error=False)
 
 
 def token_table(metadata: sa.MetaData) -> sa.Table:
-    """The tokens of a service's schema."""
+    """Builds the table of tokens in a service's schema."""
     return sa.Table(
         "api_token",
         metadata,
@@ -59,7 +59,7 @@ class Tokens:
         self._clock = clock
 
     async def create(self, name: str, scopes: Sequence[str]) -> str:
-        """A new token, the only time it is seen; Invalid for an unknown scope."""
+        """Create and return a token, which is shown only once; Invalid for an unknown scope."""
         if unknown := sorted(set(scopes) - set(SCOPES)):
             raise Invalid("scopes", f"{unknown} not among {list(SCOPES)}")
         if not scopes:
@@ -80,7 +80,7 @@ class Tokens:
         return token
 
     async def list_all(self) -> list[dict[str, Any]]:
-        """Every token without its digest, oldest first."""
+        """Return every token without its digest, oldest first."""
         t = self._table
         query = sa.select(t.c.id, t.c.name, t.c.scopes, t.c.created_at, t.c.revoked_at)
         async with unit_of_work(self._engine) as work:
@@ -88,7 +88,7 @@ class Tokens:
             return [dict(row) for row in rows.mappings()]
 
     async def revoke(self, token_id: int) -> bool:
-        """End a token now; False when there is no such token or it had ended."""
+        """Revoke a token now; False when there is no such token or it was already revoked."""
         t = self._table
         change = t.update().where(t.c.id == token_id, t.c.revoked_at.is_(None))
         async with unit_of_work(self._engine) as work:
@@ -96,7 +96,7 @@ class Tokens:
         return done.rowcount == 1
 
     async def holder_of(self, token: str) -> Holder | None:
-        """Who holds a token that stands; None otherwise."""
+        """Return the holder of a valid token; None otherwise."""
         t = self._table
         query = sa.select(t.c.name, t.c.id, t.c.scopes).where(
             t.c.digest == _digest(token), t.c.revoked_at.is_(None)
@@ -109,9 +109,9 @@ class Tokens:
 
 
 def held_by(tokens: Tokens, scope: Scope) -> Callable[..., Awaitable[Holder]]:
-    """A FastAPI dependency: lets a request in only with a token that has `scope` (or admin).
+    """Returns a FastAPI dependency that admits only requests with a token of `scope` (or admin).
 
-    Its value is who did it. Who passed the borders was looked up there, before the body was read.
+    Its value is the holder. `Borders` has usually identified the holder before the body was read.
     """
 
     async def check(
@@ -134,7 +134,7 @@ def held_by(tokens: Tokens, scope: Scope) -> Callable[..., Awaitable[Holder]]:
 
 
 def require(tokens: Tokens, scope: Scope) -> Callable[..., Awaitable[str]]:
-    """As `held_by`; its value is the token's name, by which people know who did it."""
+    """Returns a dependency like `held_by`; its value is the token's name, to record who acted."""
 
     async def check(holder: Annotated[Holder, Depends(held_by(tokens, scope))]) -> str:
         return holder.name
@@ -143,7 +143,7 @@ def require(tokens: Tokens, scope: Scope) -> Callable[..., Awaitable[str]]:
 
 
 def describe(row: dict[str, Any]) -> str:
-    """One line about a token, for an operator."""
+    """Formats one line about a token, for an operator."""
     ended: datetime | None = row["revoked_at"]
     state = "stands" if ended is None else f"revoked {ended:%Y-%m-%d %H:%M}Z"
     return f"{row['id']:>4}  {row['name']:<24} {','.join(row['scopes']):<40} {state}"

@@ -1,4 +1,4 @@
-"""The HTTP face that every service has: probes and metrics, open; everything else guarded."""
+"""The HTTP application of every service: probes and metrics are open, all else needs a token."""
 
 from typing import Any
 
@@ -24,30 +24,30 @@ METRICS = "/metrics"
 OPENAPI = "/openapi.json"
 
 INSTANCE = "Ebbwatch-Instance"
-"""Header of the probes' answers that says which process gave them (`EBBWATCH_INSTANCE`)."""
+"""Header of the probes' answers that names the answering process (`EBBWATCH_INSTANCE`)."""
 
 
 class App(FastAPI):
-    """FastAPI within its borders: no request reaches a route, or a handler of errors, past them."""
+    """FastAPI behind `Borders`: every request passes them before a route or an error handler."""
 
     def __init__(self, title: str, limits: Limits) -> None:
-        # A redirect to a path without its last slash would be to whatever host the sender named.
+        # A redirect to a path without its last slash would go to any host that the sender named.
         super().__init__(title=title, docs_url=None, redoc_url=None, redirect_slashes=False)
         self._borders = Borders(super().__call__, limits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Handle one request."""
         await self._borders(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
-        """The OpenAPI document, with the answers that every route may give."""
+        """Return the OpenAPI document with the answers that every route may give."""
         if self.openapi_schema is None:
             self.openapi_schema = described(super().openapi())
         return self.openapi_schema
 
 
 def limits_of(http: HttpSettings, **special: Any) -> Limits:
-    """The limits of a service whose settings say what is open; `special` as `Limits`."""
+    """Returns a service's limits, with open paths from its settings; `special` as for `Limits`."""
     opened = {METRICS: http.metrics_open, OPENAPI: http.openapi_open}
     special["open"] = (*special.get("open", ()), *(path for path, yes in opened.items() if yes))
     return Limits(**special)
@@ -56,9 +56,10 @@ def limits_of(http: HttpSettings, **special: Any) -> Limits:
 def create_app(
     title: str, health: Health, limits: Limits | None = None, instance: str = ""
 ) -> FastAPI:
-    """An application with `/livez`, `/readyz`, `/startupz` and `/metrics`.
+    """Creates an application with `/livez`, `/readyz`, `/startupz` and `/metrics`.
 
-    `instance` is sent along with the probes' answers, so that who started this process knows it.
+    `instance` is sent with the probes' answers, so that a supervisor recognises the process it
+    started.
     """
     app = App(title, limits or Limits())
     problems.install(app)

@@ -1,8 +1,8 @@
-"""What every request passes before any route: authenticated, bounded, whole. A new route is safe.
+"""Checks every request before any route: authentication, size limits, validity.
 
-In this order, so that a stranger costs little: path and query, how many requests are under way,
-who sends it, and only then the body, whose bytes, time and nesting are bounded. Every answer
-carries the headers that keep it out of caches and frames.
+The order keeps unauthenticated requests cheap: path and query, how many requests are in progress,
+the token, and only then the body, with bounded bytes, time and nesting. Every answer carries
+headers that keep it out of caches and frames. New routes are protected by default.
 """
 
 import asyncio
@@ -21,20 +21,20 @@ from shared.kernel.errors import Invalid, Transient
 from shared.kernel.text import unkeepable
 
 REQUESTS_MAX: Final = 256
-"""Requests under way at once, probes aside: PostgreSQL serves some ten of them at a time, and
-whoever stands behind so many has given up by the time of the answer."""
+"""Requests in progress at once, probes aside: PostgreSQL serves some ten of them at a time, and a
+client behind so many has given up before the answer."""
 
 BODIES_BYTES_MAX: Final = 80 * 1024 * 1024
-"""Bytes of all bodies that are held at once: what a small container can spare."""
+"""Bytes of all bodies held at once: what a small container can spare."""
 
 IDLE_S_MAX: Final = 5.0
-"""Between two pieces of a body: a mobile network's pause."""
+"""Longest pause between two pieces of a body, in seconds: a mobile network's pause."""
 
 ENTITY: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-"""Methods whose body is read."""
+"""Methods with a body that is read."""
 
 HOLDER: Final = "ebbwatch.holder"
-"""Where the scope of a request keeps who sent it."""
+"""Key of a request's scope that stores the token's holder."""
 
 PROBES: Final = frozenset({"/livez", "/readyz", "/startupz"})
 
@@ -45,12 +45,12 @@ HEADERS: Final = {
     "Content-Security-Policy": "frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
 }
-"""Of every answer: it is about customers, and nobody else's page or cache is to hold it."""
+"""Set on every answer: it contains customer data, which no cache or foreign page may hold."""
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who sends a request: the holder of a token."""
+    """The holder of a token, who sends a request."""
 
     name: str
     token_id: int
@@ -58,42 +58,42 @@ class Holder:
 
 
 class Guard(Protocol):
-    """Knows the holders of tokens."""
+    """Finds the holders of tokens."""
 
     async def holder_of(self, token: str) -> Holder | None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class BodyRule:
-    """What the routes below a path take."""
+    """The limits of bodies sent to routes below a path."""
 
     bytes_max: int = 1024 * 1024
     seconds_max: float = 15.0
-    """From its first byte to its last one: 1 MiB over a line of 1 Mbit/s takes 9 s."""
+    """From its first byte to its last: 1 MiB over a line of 1 Mbit/s takes 9 s."""
 
     raw: bool = False
-    """The route looks at the content itself: it is signed, or many events of which each is refused
-    for itself."""
+    """True: the route checks the content itself, because it is signed, or holds many events that
+    are refused one by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What differs between the services. A path stands for itself and for all below it."""
+    """What differs between the services. A path covers itself and all paths below it."""
 
     guard: Guard | None = None
-    """None: routes guard themselves (tests of single routes)."""
+    """None: routes authenticate themselves (tests of single routes)."""
     open: tuple[str, ...] = ()
     """Paths that need no token, beside the probes."""
     bodies: Mapping[str, BodyRule] = field(default_factory=dict)
-    """Bodies that are not like all others, by path."""
+    """Exceptions from the default body rule, by path."""
 
     def body(self, path: str) -> BodyRule:
-        """The bounds of a body by the path that it is sent to."""
+        """Return the rule for bodies sent to `path`."""
         return next((body for at, body in self.bodies.items() if below(path, at)), BodyRule())
 
 
 class _Refused(Exception):  # noqa: N818
-    """Carries the answer that ends a request here."""
+    """Carries the answer to a request that is refused here."""
 
     def __init__(self, answer: Response) -> None:
         super().__init__()
@@ -101,12 +101,12 @@ class _Refused(Exception):  # noqa: N818
 
 
 def below(path: str, at: str) -> bool:
-    """Whether `path` is `at` or lies below it."""
+    """Returns whether `path` is `at` or lies below it."""
     return path == at or path.startswith(f"{at.rstrip('/')}/")
 
 
 class Borders:
-    """ASGI around an application; counts what is under way in this process."""
+    """ASGI middleware around an application; counts the requests in progress in this process."""
 
     def __init__(self, app: ASGIApp, limits: Limits) -> None:
         self._app = app
@@ -115,7 +115,7 @@ class Borders:
         self._bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Check and handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -146,7 +146,7 @@ class Borders:
             self._bytes -= held
 
     async def _identify(self, scope: Scope) -> None:
-        """Keep who sends it in the scope; refuse who must be known and is not."""
+        """Store the token's holder in the scope; refuse a request without a valid token."""
         guard, path = self._limits.guard, scope["path"]
         if guard is None or any(below(path, at) for at in self._limits.open):
             return
@@ -162,7 +162,7 @@ class Borders:
         scope[HOLDER] = holder
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
-        """The whole body, counted in `_bytes`; None where none is read."""
+        """Read the whole body, counted in `_bytes`; None where none is read."""
         if scope["method"] not in ENTITY:
             return None
         headers = Headers(scope=scope)
@@ -191,7 +191,7 @@ class Borders:
         return bytes(body)
 
     async def _piece(self, rule: BodyRule, receive: Receive, body: bytearray) -> bool:
-        """Add the next piece of a body; whether more of it comes."""
+        """Add the next piece of a body; return whether more follows."""
         async with asyncio.timeout(IDLE_S_MAX):
             message = await receive()
         if message["type"] == "http.disconnect":
@@ -207,7 +207,7 @@ class Borders:
 
 
 def unauthorized(detail: str) -> Response:
-    """For a request without a token that stands."""
+    """Returns the answer to a request without a valid token."""
     return problem(401, "Request refused", detail, {"WWW-Authenticate": "Bearer"})
 
 
@@ -228,14 +228,17 @@ def _slow(rule: BodyRule) -> Response:
 
 
 def _has_two_lengths(scope: Scope) -> bool:
-    """Whether a body has two. A proxy before us may have believed the other one, and what follows
-    would be taken for a request of somebody else's."""
+    """Returns whether both length headers are present.
+
+    A proxy before us may have used the other one; the rest would then be read as another client's
+    request.
+    """
     names = {name for name, _ in scope["headers"]}
     return {b"transfer-encoding", b"content-length"} <= names
 
 
 def _look_at_target(scope: Scope) -> None:
-    """Refuse a path or a query that holds what cannot be kept, or is not UTF-8."""
+    """Refuse a path or a query with text that cannot be stored or is not UTF-8."""
     raw = scope.get("raw_path") or scope["path"].encode()
     try:
         _refuse("path", unquote_to_bytes(raw).decode())
@@ -295,7 +298,7 @@ def _with_headers(send: Send) -> Send:
 
 
 def _replay(body: bytes, receive: Receive) -> Callable[[], Awaitable[Message]]:
-    """Hands the body out once, and what comes after it as it comes."""
+    """Returns a `receive` that returns the body once, then the messages that follow."""
     waiting: list[dict[str, Any]] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replaying() -> Message:

@@ -1,6 +1,6 @@
-"""What a JSON body may hold: whole texts, numbers that can be kept, a bounded nesting.
+"""Checks JSON bodies: valid text, numbers that can be stored, bounded nesting.
 
-One look at every body before any route sees it, so that no route has to think of it.
+Every body is checked once before any route, so that no route has to.
 """
 
 import json
@@ -17,7 +17,7 @@ DEPTH_MAX: Final = 32
 """Levels of a body's nesting: a policy has 6, a mapping of a connector 8."""
 
 DIGITS_MAX: Final = 18
-"""Of a whole number: what fits 64 bits, in which everything here is kept."""
+"""Digits of a whole number: what fits 64 bits, in which everything here is stored."""
 
 _LONG_NUMBER: Final = re.compile(rb"[0-9]{%d}" % (DIGITS_MAX + 1))
 
@@ -27,11 +27,11 @@ class TooDeep(Exception):  # noqa: N818 (a kind of input, as `Invalid`)
 
 
 class _TooLong:
-    """Stands for a whole number of too many digits."""
+    """Placeholder for a whole number with too many digits."""
 
 
 def look_at(body: bytes) -> None:
-    """Raise Invalid naming the field of what cannot be kept, TooDeep for a nesting without bound.
+    """Raise Invalid with the field of a value that cannot be stored, TooDeep for deep nesting.
 
     >>> try: look_at(b'{"a": ["x", "\\\\u0000"]}')
     ... except Invalid as wrong: print(wrong)
@@ -54,7 +54,7 @@ def look_at(body: bytes) -> None:
 
 
 def _inner(path: str, value: Any, depth: int) -> list[tuple[str, Any, int]]:
-    """The parts of a container, the last one first, as a stack wants them."""
+    """Returns the parts of a container, the last one first, ready to push on a stack."""
     if isinstance(value, list):
         found = [(f"{path}[{index}]", inner, depth) for index, inner in enumerate(value)]
     else:
@@ -75,7 +75,8 @@ def _parsed(body: bytes) -> Any:
             strict = error
     else:
         strict = None
-    # A lenient parser takes what the strict one refuses without a name: half characters, numbers.
+    # A lenient parser accepts what the strict one refuses without a field: half characters,
+    # numbers.
     try:
         return json.loads(body.decode(), parse_int=_whole, parse_constant=_no_number)
     except RecursionError:
@@ -100,6 +101,6 @@ def _check(path: str, text: str) -> None:
 
 
 def _shown(key: str) -> str:
-    """A key that the sender chose, printable and cut."""
+    """Returns a key that the sender chose, printable and cut."""
     cut = key if len(key) <= 60 else f"{key[:59]}…"  # noqa: PLR2004 (a line of a screen)
     return cut if cut.isprintable() else json.dumps(cut)[1:-1]

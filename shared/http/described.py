@@ -1,6 +1,6 @@
-"""The OpenAPI document made whole: the refusals that every route may answer, as problem documents.
+"""Completes the OpenAPI document: adds the refusals that every route may answer.
 
-One place for all routes of all services, so that a new route is described rightly by default.
+One place for all routes of all services, so that a new route is documented by default.
 """
 
 from typing import Any, Final
@@ -41,7 +41,7 @@ GENERATED: Final = ("HTTPValidationError", "ValidationError")
 
 
 def described(document: dict[str, Any]) -> dict[str, Any]:
-    """The document with `REFUSALS` on every operation, in place."""
+    """Adds `REFUSALS` to every operation of the document, in place, and returns it."""
     for operations in document.get("paths", {}).values():
         for method, operation in operations.items():
             if not isinstance(operation, dict):
@@ -58,7 +58,7 @@ def described(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _beside(own: dict[str, Any], refusal: dict[str, Any]) -> dict[str, Any]:
-    """A refusal beside a route's own answer of the same status, if it has one."""
+    """Merges a refusal with a route's own answer of the same status, if it has one."""
     content = {
         media: shown
         for media, shown in own.get("content", {}).items()

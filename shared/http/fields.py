@@ -1,4 +1,4 @@
-"""Types of what a request may carry beside its texts, which `borders` looks at for every route."""
+"""Types of request fields other than texts, which `borders` checks for every route."""
 
 from datetime import datetime
 from typing import Annotated
@@ -11,14 +11,14 @@ from shared.kernel.zones import zone
 
 
 def _written(value: object) -> object:
-    """A time as people write it: a number is nobody's word for one."""
+    """Accepts a time as text or datetime; a number is not accepted as a time."""
     if isinstance(value, datetime) or (isinstance(value, str) and "T" in value.upper()):
         return value
     raise ValueError("send RFC 3339 with an offset, such as 2026-03-01T08:30:00Z")
 
 
 def _no_truth(value: object) -> object:
-    """`true` is no 1."""
+    """Refuses `true` and `false`, which pydantic would read as 1 and 0."""
     if isinstance(value, bool):
         raise ValueError("a number is wanted here")  # noqa: TRY004 (pydantic's way)
     return value
@@ -39,12 +39,12 @@ def _zone_name(name: str) -> str:
 
 
 Instant = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_in_utc)]
-"""A time with an offset, as UTC. A route takes no other: one without an offset is anybody's guess,
-and one at the calendar's ends overflows in UTC."""
+"""A time with an offset, converted to UTC. Routes accept no other: one without an offset is
+ambiguous, and one at the calendar's ends overflows in UTC."""
 
 Whole = Annotated[int, BeforeValidator(_no_truth)]
 Number = Annotated[float, BeforeValidator(_no_truth)]
-"""Numbers of a body; pydantic takes truth values for some."""
+"""Numbers of a body, without truth values, which pydantic accepts as numbers."""
 
 ZoneName = Annotated[str, AfterValidator(_zone_name)]
 """The IANA name of a time zone."""

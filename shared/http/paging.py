@@ -1,4 +1,4 @@
-"""Lists page by page: how many at once, and cursors that a client hands back unchanged."""
+"""Paging of lists: page sizes, and cursors that a client sends back unchanged."""
 
 import base64
 from collections.abc import Callable
@@ -31,12 +31,12 @@ Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
 
 
 def encoded(key: str | None) -> str | None:
-    """The cursor after the row with `key`; None: there is no next page."""
+    """Returns the cursor after the row with `key`; None: there is no next page."""
     return None if key is None else base64.urlsafe_b64encode(key.encode()).decode()
 
 
 def decoded(cursor: str) -> str:
-    """The key in a cursor; Invalid when it is none of ours."""
+    """Returns the key in a cursor; Invalid when we did not make it."""
     try:
         key = base64.b64decode(cursor, altchars=b"-_", validate=True).decode()
     except ValueError:
@@ -47,8 +47,10 @@ def decoded(cursor: str) -> str:
 
 
 def of_cursor(cursor: str, *kinds: Callable[[str], Any]) -> list[Any]:
-    """The values in a cursor, one of each kind (`whole`, `number`, `time`) and a text at the end,
-    which may hold spaces; Invalid when they are none of ours.
+    """Returns the values in a cursor: one of each kind, and a text at the end.
+
+    The text may hold spaces. A kind is `whole`, `number` or `time`. Invalid when we did not make
+    the cursor.
 
     >>> of_cursor(encoded("2 0.5 task 7"), whole, number)
     [2, 0.5, 'task 7']
@@ -60,21 +62,21 @@ def of_cursor(cursor: str, *kinds: Callable[[str], Any]) -> list[Any]:
 
 
 def whole(text: str) -> int:
-    """A number from 0 that fits 32 bits, in digits; Invalid for other text."""
+    """Parses a number from 0 that fits 32 bits, in digits; Invalid for other text."""
     if not text.isascii() or not text.isdigit() or len(text) > WHOLE_DIGITS_MAX:
         raise invalid_cursor()
     return int(text)
 
 
 def serial(text: str) -> int:
-    """A number from 0 that fits 64 bits, in digits; Invalid for other text."""
+    """Parses a number from 0 that fits 64 bits, in digits; Invalid for other text."""
     if not text.isascii() or not text.isdigit() or len(text) > SERIAL_DIGITS_MAX:
         raise invalid_cursor()
     return int(text)
 
 
 def number(text: str) -> float:
-    """A finite number; Invalid for other text."""
+    """Parses a finite number; Invalid for other text."""
     try:
         found = float(text)
     except ValueError:
@@ -85,7 +87,7 @@ def number(text: str) -> float:
 
 
 def time(text: str) -> datetime:
-    """A time with an offset, in UTC; Invalid for other text."""
+    """Parses a time with an offset, in UTC; Invalid for other text."""
     try:
         return in_utc("cursor", datetime.fromisoformat(text))
     except (ValueError, Invalid):
@@ -93,5 +95,5 @@ def time(text: str) -> datetime:
 
 
 def invalid_cursor() -> Invalid:
-    """For a cursor that was made up or changed."""
+    """Returns the error for a cursor that was made up or changed."""
     return Invalid("cursor", "give `next` of the page before, unchanged")

@@ -1,4 +1,4 @@
-"""Errors over HTTP: RFC 9457 problem details, always naming what to mend."""
+"""Errors over HTTP: RFC 9457 problem details, with what to correct."""
 
 from typing import Final
 
@@ -13,7 +13,7 @@ from shared.kernel.errors import Invalid, Transient
 PROBLEM_JSON = "application/problem+json"
 
 RETRY_AFTER_S: Final = 5
-"""When to come again after 429 or 503: about as long as a broker or a server takes to return."""
+"""`Retry-After` of 429 and 503: about as long as a broker or a server takes to return."""
 
 METHOD_NOT_ALLOWED: Final = 405
 
@@ -21,7 +21,7 @@ METHOD_NOT_ALLOWED: Final = 405
 def problem(
     status: int, title: str, detail: str, headers: dict[str, str] | None = None
 ) -> Response:
-    """A problem document; 429 and 503 say when to come again."""
+    """Returns a problem document; 429 and 503 carry `Retry-After`."""
     if status in {429, 503}:
         headers = {"Retry-After": str(RETRY_AFTER_S)} | (headers or {})
     return JSONResponse(
@@ -41,7 +41,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Transient)
     async def _transient(_: Request, error: Transient) -> Response:
-        # The text may name hosts: it goes to the log of the loop that met it, not outside.
+        # The text may name hosts: it goes to the log of the loop that raised it, not outside.
         del error
         return problem(503, "Temporarily unavailable", "try again shortly")
 
@@ -60,12 +60,12 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def _bug(_: Request, error: Exception) -> Response:
-        del error  # goes on to the server, which logs it
+        del error  # passed on to the server, which logs it
         return problem(500, "Internal error", "a fault of this service; its log says more")
 
 
 def _methods_of(app: FastAPI, request: Request) -> list[str]:
-    """What the path takes: the router names the methods of one of its routes only."""
+    """Returns the path's methods: the router names those of only one of its routes."""
     found: set[str] = set()
     for route in app.router.routes:
         if route.matches(request.scope)[0] is not Match.NONE:

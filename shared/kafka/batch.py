@@ -1,4 +1,4 @@
-"""What a consumer hands to a handler: the records of one turn and the claims they stand under."""
+"""What a consumer hands to a handler: the records of one batch and their partitions' claims."""
 
 import hashlib
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from shared.postgres.ledger import TopicPartition as Tp
 
 
 class ConsumedRecord(Protocol):
-    """What we read of a consumed Kafka record."""
+    """The fields that we read of a consumed Kafka record."""
 
     topic: str
     partition: int
@@ -22,7 +22,7 @@ class ConsumedRecord(Protocol):
 
 
 def fingerprint(record: ConsumedRecord) -> Fingerprint:
-    """What identifies a consumed record when we meet its offset again."""
+    """Returns what identifies a consumed record when its offset is read again."""
     digest = hashlib.blake2b(record.key or b"", digest_size=16, person=b"ebbwatch")
     digest.update(b"\0" if record.value is None else b"\1" + record.value)
     return Fingerprint(record.timestamp, digest.digest())
@@ -30,20 +30,20 @@ def fingerprint(record: ConsumedRecord) -> Fingerprint:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one turn has to work on. `records` may lack partitions that are claimed."""
+    """One batch of work. `records` may lack partitions that are claimed."""
 
     claims: dict[Tp, Claim]
     records: dict[Tp, list[ConsumedRecord]]
     ends: dict[Tp, int]
     """End of each partition's log when it was read, where known."""
     alone: bool = False
-    """A process has died of this record's batch: nothing else is to be done beside it."""
+    """A process has ended on this record's batch: nothing else may be done beside it."""
 
     def __bool__(self) -> bool:
         return bool(self.records)
 
     def move(self, tp: Tp, consumed: int, progress: dict[str, object]) -> Move:
-        """The step over the first `consumed` records of `tp` (0: only its progress)."""
+        """Return the step over the first `consumed` records of `tp` (0: only its progress)."""
         claim = self.claims[tp]
         if consumed == 0:
             return Move(claim, claim.next_offset, claim.fingerprint, progress)

@@ -1,9 +1,9 @@
-"""A consumer whose offsets live in PostgreSQL: claims partitions, seeks, checks the log.
+"""A consumer with its offsets in PostgreSQL: claims partitions, seeks, checks the log.
 
-Follows the seek rules of the ledger: on assignment a partition is only paused; the main loop
-then claims it (raising its epoch), checks that the log is still the one that was read, seeks
-to the stored offset and resumes. Never trusts Kafka's committed offsets (they are written for
-lag displays only) and never resets silently: a log that does not fit stops the partition.
+Follows the seek rules of the ledger: on assignment a partition is only paused; the main loop then
+claims it (raising its epoch), checks that the log is still the one that was read, seeks to the
+stored offset and resumes. Kafka's committed offsets are never trusted (they are written for lag
+displays only), and there is no silent reset: a log that does not fit stops the partition.
 """
 
 import asyncio
@@ -27,16 +27,16 @@ from shared.postgres.ledger import Claim, Ledger, Move
 from shared.postgres.ledger import TopicPartition as Tp
 
 ASIDE_S = 5.0
-"""How long a fenced or stopped partition is left alone. After a fence the group should soon take
-it from us; if it does not, an operator raised the epoch. A stopped one may have been resumed."""
+"""How long a fenced or stopped partition is left alone. After a fence the group should soon revoke
+it; if it does not, an operator raised the epoch. A stopped one may have been resumed."""
 
 CLAIMS_CHECK_S = 5.0
-"""How often an owner reads whether its claims stand: one small read, so that an operator's rewind
-of a quiet partition takes effect."""
+"""How often an owner checks whether its claims are valid: one small read, so that an operator's
+rewind of a quiet partition takes effect."""
 
 CLOSE_S = 2.0
-"""How long to wait for the good-bye to the group. It takes as long as a rejoin that is under way
-(a dead peer's session); without it the broker finds out by itself."""
+"""How long to wait for leaving the group. It takes as long as a rejoin in progress (a dead peer's
+session); without it the broker notices by timeout."""
 
 log = structlog.get_logger(__name__)
 
@@ -58,8 +58,8 @@ class _Assignment(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka i
 class FencedConsumer:
     """Use: `start`, then `poll` and `moved` in turn, `lose`/`reclaim` on trouble, `close`.
 
-    `compacted`: of these topics a record that was read may be gone by right, so that only the
-    log's end is compared.
+    `compacted`: in these topics a record that was read may have been compacted away, so that only
+    the log's end is compared.
     """
 
     settings: KafkaSettings
@@ -70,8 +70,8 @@ class FencedConsumer:
     batch_records_max: int
     compacted: frozenset[str] = frozenset()
     on_claim: Callable[[Claim], Awaitable[None]] | None = None
-    """Awaited once a partition is claimed, before its first record is handed out: sends what
-    a former owner left in the outbox."""
+    """Awaited once a partition is claimed, before its first record is handed out: sends what a
+    former owner left in the outbox."""
     _inner: AIOKafkaConsumer | None = None
     _joined: bool = False
     _claims: dict[Tp, Claim] = field(default_factory=dict)
@@ -85,7 +85,7 @@ class FencedConsumer:
     _leaving: "set[asyncio.Task[None]]" = field(default_factory=set)
 
     async def start(self) -> None:
-        """Begin to join the group; Transient when the broker or a topic is not there."""
+        """Begin to join the group; Transient when the broker or a topic is missing."""
         careful()
         inner = AIOKafkaConsumer(
             **member_kwargs(self.settings, self.group), auto_offset_reset="none"
@@ -96,8 +96,8 @@ class FencedConsumer:
             await self._leave(inner)
             raise
         self._inner = inner
-        # Not before the start, which would last until the whole group has rejoined, and let
-        # partitions be assigned that we cannot pause yet.
+        # Subscribed after the start: otherwise the start would last until the whole group has
+        # rejoined, and partitions would be assigned that we cannot pause yet.
         inner.subscribe(topics=list(self.topics), listener=_Assignment(self))
         self._display = OffsetDisplay(inner, self._offsets)
         self._checked_at = asyncio.get_running_loop().time()
@@ -113,7 +113,7 @@ class FencedConsumer:
 
     @property
     def started(self) -> bool:
-        """Whether it is a member of the group, or on its way to be."""
+        """Whether this is a member of the group, or is joining it."""
         return self._inner is not None
 
     @property
@@ -123,12 +123,12 @@ class FencedConsumer:
 
     @property
     def stopped(self) -> dict[Tp, str]:
-        """Partitions of ours that wait for an operator, with the reason."""
+        """Partitions of this worker that wait for an operator, with the reason."""
         return self._stopped
 
     @property
     def settled(self) -> bool:
-        """True when the group has told us our share, and all of it is claimed (or stopped).
+        """True when the group has assigned our share, and all of it is claimed (or stopped).
 
         The share may be nothing, where there are more workers than partitions.
         """
@@ -142,7 +142,7 @@ class FencedConsumer:
         self._joined = True
 
     def lose(self, tps: Iterable[Tp]) -> None:
-        """These are not ours any more: forget them and what was read of them."""
+        """These partitions are no longer assigned: forget them and what was read of them."""
         for tp in tps:
             self._claims.pop(tp, None)
             self._held.pop(tp, None)
@@ -152,7 +152,7 @@ class FencedConsumer:
             self._tails.forget(tp)
 
     def fenced(self, batch: Batch, lost: Iterable[Tp]) -> None:
-        """The batch was refused because of `lost`: drop those, keep the rest to do again."""
+        """The batch was refused because of `lost`: drop those, keep the rest for the next batch."""
         for tp in lost:
             self._set_aside(tp)
         self._held = {tp: r for tp, r in batch.records.items() if tp in self._claims}
@@ -169,8 +169,8 @@ class FencedConsumer:
     async def poll(self) -> Batch:
         """Claim what is newly assigned, then read; may return a batch without records.
 
-        Raises Transient when PostgreSQL or Kafka is not there. An error of the library's can mean
-        that its member is wedged for good: it leaves the group, and `start` makes a new one.
+        Raises Transient when PostgreSQL or Kafka is unreachable. An error of the library can mean
+        that its member is stuck for good: it leaves the group, and `start` makes a new one.
         """
         if self._inner is None:
             raise AssertionError("poll before start")
@@ -197,8 +197,8 @@ class FencedConsumer:
         return self._batch(records)
 
     async def _fill(self) -> None:
-        """Read on top of what is held: first up to an equal share each, so that a hot partition
-        starves no other, then what is left of the batch where more is waiting."""
+        """Read on top of what is held: first an equal share each, so that a busy partition starves
+        no other, then what is left of the batch where more is waiting."""
         share = max(1, self.batch_records_max // max(1, len(self._claims)))
         full = [tp for tp in list(self._claims) if await self._top_up(tp, share)]
         room = self.batch_records_max - sum(len(records) for records in self._held.values())
@@ -209,13 +209,13 @@ class FencedConsumer:
             await self._read(None, share)
 
     async def _top_up(self, tp: Tp, share: int) -> bool:
-        """Whether it has its share now: more may be waiting. What a turn left over is topped up
-        too, or every other turn would have nothing but such a rest to work on."""
+        """Read up to the partition's share, also of what a batch left over: else every other batch
+        would consist of such rests only. True if it is full: more may be waiting."""
         room = share - len(self._held.get(tp, ()))
         return room <= 0 or await self._read(tp, room) == room
 
     async def _read(self, tp: Tp | None, records_max: int) -> int:
-        """Read of one partition what is there, or wait for any; returns how many it kept."""
+        """Read what one partition has, or wait for any; returns how many records were kept."""
         if self._inner is None:
             raise AssertionError("read before start")
         # Never wrapped in a timeout: one cancelled getmany switches the poll watchdog off.
@@ -237,7 +237,7 @@ class FencedConsumer:
         return kept
 
     async def _note_tails(self) -> None:
-        """All that was read and is not consumed is held now: behind it the client found nothing."""
+        """Note the read positions: all unconsumed records are held, so nothing lies behind them."""
         if self._inner is None:
             raise AssertionError("looked at before start")
         ours = self._inner.assignment()
@@ -263,15 +263,15 @@ class FencedConsumer:
                 self._held[tp] = rest
 
     def lag(self) -> dict[Tp, int]:
-        """Offsets between ours and the end of what can be read, per claimed partition."""
+        """Return offsets between ours and the end of what can be read, per claimed partition."""
         return {
             tp: max(0, end - (self._claims[tp].next_offset or 0))
             for tp, end in self._ends().items()
         }
 
     def _ends(self) -> dict[Tp, int]:
-        """As of the last fetch. The group may have taken a partition whose loss we have yet to be
-        told, of which the library refuses to speak."""
+        """Return the ends as of the last fetch. The library reports none of a partition that the
+        group has revoked, even before we are notified."""
         if self._inner is None:
             return {}
         ours = self._inner.assignment()
@@ -310,7 +310,7 @@ class FencedConsumer:
 
     def _set_aside(self, tp: Tp, position: int | None = None) -> None:
         """Leave a partition alone for a while. One that was never sought needs a position: the
-        library looks for it even while paused, and the failure holds up the other partitions."""
+        library resolves it even while paused, and a failure delays the other partitions."""
         self.lose([tp])
         self._aside_since[tp] = asyncio.get_running_loop().time()
         key = TopicPartition(*tp)
@@ -329,7 +329,7 @@ class FencedConsumer:
             self.assign(due & ours)
 
     async def _check_claims(self) -> None:
-        """Notice where somebody else raised the epoch while nothing moved that could be fenced."""
+        """Notice a raised epoch of a partition that moved nothing and so could not be fenced."""
         now = asyncio.get_running_loop().time()
         if now - self._checked_at < CLAIMS_CHECK_S or not self._claims:
             return
@@ -350,7 +350,7 @@ class FencedConsumer:
             raise AssertionError("take-over before start")
         problem = await asked(admit(self.ledger, inner, tp))
         if tp not in self._unclaimed:
-            return  # lost while we claimed another one: a claim now would fence its owner
+            return  # lost while another was being claimed: a claim now would fence its owner
         claim = await self.ledger.take_over(tp, self.worker)
         if tp not in self._unclaimed:
             return  # lost again while we claimed

@@ -1,6 +1,6 @@
-"""Whether a partition's log is still the one that was read: its bounds, and the last record.
+"""Checks whether a partition's log is still the one that was read: bounds and last record.
 
-Never changes anything and never decides what follows: a log that does not fit is told in words.
+It changes nothing and decides nothing: a log that does not fit is described in words.
 """
 
 import asyncio
@@ -19,16 +19,16 @@ from shared.postgres.ledger import Claim, Fingerprint
 T = TypeVar("T")
 
 READ_BACK_S = 10.0
-"""How long a fingerprint's record may take to arrive."""
+"""How long reading a fingerprint's record may take."""
 
 
 async def misfit(
     settings: KafkaSettings, consumer: AIOKafkaConsumer, claim: Claim, *, compacted: bool
 ) -> str | None:
-    """Why the log is not the one that `claim` was read from; None when it is.
+    """Returns why the log is not the one that `claim` was read from; None when it is.
 
-    Of a compacted topic a record that was read may be gone by right: only its end is checked.
-    Raises KafkaError, OSError or TimeoutError when the broker does not answer.
+    In a compacted topic a record that was read may be gone legitimately: only the log's end is
+    checked. Raises KafkaError, OSError or TimeoutError when the broker does not answer.
     """
     if claim.next_offset is None:
         return None
@@ -70,7 +70,7 @@ async def _read_back(
 
 
 async def asked(answer: Awaitable[T]) -> T:
-    """The broker's answer; Transient when it gives none."""
+    """Returns the broker's answer; Transient when it gives none."""
     try:
         return await answer
     except (KafkaError, OSError, TimeoutError) as error:

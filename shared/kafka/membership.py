@@ -1,4 +1,4 @@
-"""What every member of a consumer group sets: its name, what it reads, when it is given up."""
+"""Settings of every member of a consumer group: its name, isolation level and time-outs."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ POLL_TIMEOUT_MS = 100
 """How long a poll waits for records: bounds how late a sweep or a shutdown starts."""
 
 SESSION_TIMEOUT_MS = 10_000
-"""Without a heartbeat for so long, the group gives the partitions to somebody else."""
+"""Without a heartbeat for so long, the group gives the partitions to another member."""
 
 REBALANCE_TIMEOUT_MS = 60_000
-"""How long members may take to rejoin; aiokafka's default is the session timeout, which one
-slow batch would overrun."""
+"""How long members may take to rejoin; aiokafka's default is the session timeout, which one slow
+batch would exceed."""
 
 POLL_INTERVAL_MS_MAX = 300_000
 """A worker that does not poll for so long leaves the group."""
@@ -27,8 +27,10 @@ FETCH_BYTES_MAX = 2 * RAW_MESSAGE_BYTES_MAX
 
 
 def member_kwargs(settings: KafkaSettings, group: str) -> dict[str, Any]:
-    """Keyword arguments for a member of `group`, who commits by itself and reads what stands:
-    what a transaction took back is nobody's event."""
+    """Returns keyword arguments for a member of `group`, which commits its offsets explicitly.
+
+    It reads committed records only: those of aborted transactions are not events.
+    """
     return settings.client_kwargs(group) | {
         "group_id": f"ebbwatch-{group}",
         "enable_auto_commit": False,

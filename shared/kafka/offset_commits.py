@@ -1,6 +1,6 @@
-"""Kafka's own committed offsets, written for lag displays and for tools that pace a replay.
+"""Writes Kafka's own committed offsets, for lag displays and for tools that pace a replay.
 
-Nothing depends on them: a display that fails is seen as lag that does not shrink.
+Nothing depends on them: a failure shows as lag that does not shrink.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ COMMIT_TIMEOUT_S = 2.0
 
 
 class OffsetDisplay:
-    """Follows `offsets` until closed, through `consumer`, which must be a member of its group."""
+    """Commits `offsets` until closed, through `consumer`, which must be a member of its group."""
 
     def __init__(self, consumer: AIOKafkaConsumer, offsets: Callable[[], dict[Tp, int]]) -> None:
         self._consumer = consumer
@@ -29,7 +29,7 @@ class OffsetDisplay:
         self._following = asyncio.create_task(self._follow(), name="offset-display")
 
     async def close(self) -> None:
-        """Show them once more, and end."""
+        """Commit once more, and end."""
         self._following.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._following

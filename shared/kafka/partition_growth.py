@@ -1,9 +1,10 @@
-"""What happens when a topic has more partitions than before, or fewer.
+"""Handles topics that have more partitions than before, or fewer.
 
 Keys move to other partitions when some are added. A new partition therefore waits until the old
 ones are read to where they ended when it was first seen: what was written before it comes first.
-Producers learn of the new count within their metadata's age and may write to the old partition
-for so long; what must not suffer from that says so itself (scoring: a customer has one home).
+Producers learn of the new count within their metadata's age and may write to the old partition for
+so long; a service that must not suffer from that handles it itself (scoring: a customer has one
+home).
 """
 
 import structlog
@@ -16,7 +17,7 @@ log = structlog.get_logger(__name__)
 
 
 async def admit(ledger: Ledger, consumer: AIOKafkaConsumer, tp: Tp) -> str | None:
-    """Note `tp`'s topic as it is, before a claim of `tp`; returns why it must not be read, if so.
+    """Notes `tp`'s topic before a claim of `tp`; returns why it must not be read, if so.
 
     Raises KafkaError or OSError when the broker does not answer.
     """
@@ -32,7 +33,7 @@ async def admit(ledger: Ledger, consumer: AIOKafkaConsumer, tp: Tp) -> str | Non
         old = [TopicPartition(topic, number) for number in sorted(known)]
         first = await consumer.beginning_offsets(old) if old else {}
         ends = await consumer.end_offsets(old) if old else {}
-        # Of an empty partition nothing will ever be read: it has nothing to wait for.
+        # An empty partition will never be read from: there is nothing to wait for.
         filled = {key.partition: end for key, end in ends.items() if end > first[key]}
         await ledger.grow(topic, count, filled)
         if known:

@@ -1,8 +1,8 @@
-"""Which partition a key belongs to: murmur2, as every Kafka client computes it, a batch at a time.
+"""Computes the partitions of keys with murmur2, as every Kafka client does, a batch at a time.
 
-The client library's own hash goes byte by byte in Python and took longer than to write the
-record. MurmurHash2, 32 bits, by Austin Appleby (public domain), with the seed and the sign rule
-of Apache Kafka's `Utils.murmur2` and `Utils.toPositive`.
+The client library's own hash goes byte by byte in Python and took longer than writing the record.
+MurmurHash2, 32 bits, by Austin Appleby (public domain), with the seed and the sign rule of Apache
+Kafka's `Utils.murmur2` and `Utils.toPositive`.
 """
 
 from collections import defaultdict
@@ -21,7 +21,7 @@ WORD: Final = 4
 
 
 def partitions_of(keys: Sequence[bytes], partitions: int) -> list[int]:
-    """The partition of each key, of so many.
+    """Returns the partition of each key, from 0 to `partitions` - 1.
 
     >>> partitions_of([b"kafka", b""], 6)
     [4, 3]
@@ -37,7 +37,7 @@ def partitions_of(keys: Sequence[bytes], partitions: int) -> list[int]:
 
 
 def murmur2(keys: Sequence[bytes], length: int) -> Hashes:
-    """The hash of each key; all of them have this length. Arithmetic modulo 2^32."""
+    """Returns the hash of each key; all have this length. Arithmetic modulo 2^32."""
     key = np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), length)
     whole = length - length % WORD
     words = np.ascontiguousarray(key[:, :whole]).view("<u4")

@@ -1,7 +1,7 @@
-"""Asks Kafka whether it answers, for the readiness probe, on a connection of its own.
+"""Checks whether Kafka answers, for the readiness probe, on its own connection.
 
-Not on a consumer's, which waits for its turn behind a fetch, and counts as alive for as long as
-its own time-outs last.
+A consumer's connection would wait behind a fetch, and counts as alive for as long as its own
+time-outs last.
 """
 
 import asyncio
@@ -14,14 +14,14 @@ from aiokafka.errors import KafkaError
 from shared.kafka.settings import KafkaSettings
 
 ASKED_S_MAX: Final = 10.0
-"""Until a question counts as lost with its connection."""
+"""Seconds until a request counts as lost with its connection."""
 
 CLOSE_S: Final = 1.0
-"""How long letting go may take."""
+"""How long closing may take."""
 
 
 class KafkaProbe:
-    """A readiness check; `close` it at the end."""
+    """A readiness check; call `close` at the end."""
 
     def __init__(self, settings: KafkaSettings, client: str) -> None:
         self._settings = settings
@@ -29,7 +29,7 @@ class KafkaProbe:
         self._client: AIOKafkaClient | None = None
 
     async def __call__(self) -> str | None:
-        """None when a broker answers, else what is wrong."""
+        """Return None when a broker answers, else the fault."""
         try:
             async with asyncio.timeout(ASKED_S_MAX):
                 if self._client is None:
@@ -42,7 +42,7 @@ class KafkaProbe:
         return None
 
     async def close(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
         client, self._client = self._client, None
         if client is not None:
             with contextlib.suppress(KafkaError, OSError, TimeoutError):

@@ -1,12 +1,12 @@
-"""The one producer shape: idempotent, all replicas acknowledged, batched, bounded.
+"""The producer that all services use: idempotent, acknowledged by all replicas, batched, bounded.
 
 Each partition's records go out in batches that we fill ourselves: the client's way, record by
-record, costs a future each and most of the time of a send. The client numbers such a batch for
-the broker when it leaves, as it does its own, so that a repeated request is still known.
+record, costs a future each and most of the time of a send. The client numbers such a batch for the
+broker when it leaves, as it does its own, so that a repeated request is recognised.
 
-aiokafka's idempotent producer can get stuck on a sequence error for good; a failure here
-closes it, and the next send starts a new one. A send that failed has an unknown outcome, so
-every message we send may arrive twice and is known by its id.
+aiokafka's idempotent producer can get stuck on a sequence error for good; a failure here closes it,
+and the next send starts a new one. A send that failed has an unknown outcome, so every message may
+arrive twice and is recognised by its id.
 """
 
 import asyncio
@@ -27,23 +27,22 @@ from shared.kafka.settings import KafkaSettings
 from shared.kernel.errors import Transient
 
 BATCH_BYTES_MAX = 512 * 1024
-"""Bytes of one batch, before compression: 1,000 canonical events, and half of what a broker takes
-unless its topic says more. A partition has one that is being filled, one that waits and one on
-its way: a call holds at most three of them beside its records. A record that is larger makes a
-batch of its own."""
+"""Bytes of one batch, before compression: 1,000 canonical events, and half of a broker's default
+limit. A partition has one that is being filled, one that waits and one being sent: a call holds
+at most three of them beside its records. A larger record makes a batch of its own."""
 
 COMPRESSION = "zstd"
-"""The client compresses LZ4 at its slowest level (9) and lets nobody choose: 450 canonical events
-took it 5 ms where Zstandard takes 0.6 ms, and leaves a quarter less."""
+"""The client compresses LZ4 only at its slowest level (9): 450 canonical events took it 5 ms where
+Zstandard takes 0.6 ms, with a result a quarter smaller."""
 
 RECORD_BYTES_MAX = 2 * RAW_MESSAGE_BYTES_MAX + 64 * 1024
 """Bytes of the largest record with its headers: one oversized dead letter."""
 
 SEND_TIMEOUT_S = 30.0
-"""Until every message of one call is acknowledged; a broker restart takes 5-10 s."""
+"""Time until every message of one call is acknowledged; a broker restart takes 5-10 s."""
 
 CLOSE_TIMEOUT_S = 3.0
-"""Until a producer has let go; below the time that a service may take to drain."""
+"""Time for closing a producer; below the time that a service may take to drain."""
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
@@ -72,10 +71,10 @@ class Producer:
     async def send(self, records: Iterable[Record]) -> None:
         """Send each partition's records in order; returns once all replicas have all of them.
 
-        A key's partition is the one that every Kafka client chooses. Records with neither key
-        nor partition stay together, and calls take turns over the partitions.
+        A key's partition is the one that every Kafka client chooses. Records with neither key nor
+        partition stay together, and successive calls use the partitions in rotation.
 
-        Raises Transient when the broker cannot be reached or does not take a record: the outcome
+        Raises Transient when the broker cannot be reached or does not accept a record: the outcome
         is then unknown.
         """
         try:
@@ -112,7 +111,7 @@ class Producer:
         return waiting
 
     async def partitions(self, topic: str) -> int:
-        """How many partitions `topic` has; Transient when the broker cannot be reached."""
+        """Return how many partitions `topic` has; Transient when the broker cannot be reached."""
         try:
             inner = await self._started()
             return len(await inner.partitions_for(topic))
@@ -121,7 +120,7 @@ class Producer:
             raise Transient(f"Kafka: {type(error).__name__}: {error}") from error
 
     async def close(self) -> None:
-        """Let go of the connection; a later send starts anew."""
+        """Close the connection; a later send starts anew."""
         inner, self._inner = self._inner, None
         if inner is not None:
             try:
@@ -156,13 +155,13 @@ class Producer:
 async def _submit(
     inner: AIOKafkaProducer, tp: TopicPartition, queue: deque[Record]
 ) -> Future[object]:
-    """Take the next batch off a queue and hand it in, once the one before it has left."""
+    """Takes the next batch off a queue and submits it, once the one before it has been sent."""
     batch = inner.create_batch()
     _fill(batch, queue)
     # The client then neither adds to it nor waits for more.
     batch.close()
     future: Future[object] = await inner.send_batch(batch, tp.topic, partition=tp.partition)
-    # An earlier failure may be the one that is told.
+    # The caller may raise an earlier failure instead: this one still counts as retrieved.
     future.add_done_callback(_heard)
     return future
 
@@ -170,7 +169,7 @@ async def _submit(
 def _fill(batch: BatchBuilder, queue: deque[Record]) -> None:
     while queue:
         record = queue[0]
-        # Some clients stumble over a record with neither key nor value.
+        # Some clients fail on a record with neither key nor value.
         key = b"" if record.key is None and record.value is None else record.key
         written = batch.append(
             timestamp=None, key=key, value=record.value, headers=list(record.headers)
@@ -186,7 +185,7 @@ def _fill(batch: BatchBuilder, queue: deque[Record]) -> None:
 
 
 async def _acknowledged(sent: Collection[Future[object]]) -> None:
-    """All of them; raises the first failure. Not `gather`: it would cancel what is on its way."""
+    """Waits for all; raises the first failure. Not `gather`: it would cancel those being sent."""
     if sent:
         done, _ = await asyncio.wait(sent, return_when=FIRST_EXCEPTION)
         for future in done:

@@ -1,10 +1,10 @@
-"""A record that ends process after process is set aside; nothing else is, and all others go on.
+"""Sets aside a record that ends process after process; all other records go on.
 
-What was begun is noted before the work (`Unfinished`) for the first batches after a claim, which is
-where a process that died comes back to; later batches cost nothing. A batch that two processes in a
-row died of is worked on record by record by the next one. One and the same record, on which three
-processes in a row ended while they worked on nothing else, is parked. So no kill from outside
-and no bug that waits in another record of the batch costs a good one.
+For the first batches after a claim, which is where a restarted process comes back to, a note is
+written before the work (`Unfinished`); later batches cost nothing. A batch on which two processes
+in a row ended is processed record by record by the next one. A record is parked when three
+processes in a row ended on it while they worked on nothing else. So neither a kill from outside nor
+a bug triggered by another record of the batch costs a good record.
 """
 
 import contextlib
@@ -26,15 +26,15 @@ from shared.postgres.outbox import Message, Outbox, Pending
 from shared.postgres.unfinished import Begun
 
 DEATHS_MAX: Final = 3
-"""Processes in a row that may end on one record: a machine that fails, or an operator who kills,
-meets the same record twice by chance at most."""
+"""Processes in a row that may end on one record: a failing machine, or an operator who kills
+processes, meets the same record twice by chance at most."""
 
 BATCH_DEATHS_MAX: Final = 2
-"""Processes in a row that may end on a batch as a whole. One is a kill, after which all goes on as
+"""Processes in a row that may end on a batch as a whole. After one, probably a kill, all goes on as
 fast as before."""
 
 MARKED_BATCHES: Final = 20
-"""Batches noted after each claim. A process that died has left at most one batch undone, which is
+"""Batches noted after each claim. A process that ended has left at most one batch undone, which is
 among the first that its successor reads, however small the pieces in which they come."""
 
 REASON: Final = (
@@ -43,18 +43,18 @@ REASON: Final = (
 )
 
 Handle = Callable[[Batch], Awaitable[Sequence[Move]]]
-"""Does everything for a batch in one transaction that includes `Ledger.advance(moves)`, and
-returns these moves. Called with an empty batch when nothing arrived: timers may be due. It may
-consume less than it was given: the rest comes again."""
+"""Does everything for a batch in one transaction that includes `Ledger.advance(moves)`, and returns
+these moves. Called with an empty batch when nothing arrived: timers may be due. It may consume
+less than it was given: the rest comes again."""
 
 Park = Callable[[Batch, ConsumedRecord], Awaitable[Sequence[Move]]]
-"""Puts the only record of a batch aside and moves over it, in one transaction."""
+"""Sets the only record of a batch aside and moves over it, in one transaction."""
 
 log = structlog.get_logger(__name__)
 
 
 class Marks(Protocol):
-    """Where it is noted what was begun."""
+    """Stores notes on what was begun."""
 
     async def read(self, tps: Sequence[Tp]) -> dict[Tp, Begun]: ...
     async def begin(self, begun: Sequence[Begun]) -> None: ...
@@ -76,24 +76,24 @@ class _Watched:
     epoch: int
     marks_left: int = MARKED_BATCHES
     careful: range = range(0)
-    """Offsets that are worked on one by one."""
+    """Offsets that are processed one by one."""
     died: Begun | None = None
-    """The one record that a former process ended on."""
+    """The single record that a former process ended on."""
 
 
 @dataclass(slots=True)
 class Quarantine:
-    """One for each consumer loop: call it with a batch and its handler."""
+    """The quarantine of one consumer loop: call it with a batch and its handler."""
 
     marks: Marks
     park: Park
     by: str = field(default_factory=lambda: uuid4().hex)
-    """This process."""
+    """Identifies this process."""
     _watched: dict[Tp, _Watched] = field(default_factory=dict)
     _careful_last: bool = False
 
     async def __call__(self, batch: Batch, handle: Handle) -> Sequence[Move]:
-        """Work on the batch or on a part of it; returns the moves that were committed.
+        """Process the batch or a part of it; returns the moves that were committed.
 
         Raises what the handler raises, and Transient.
         """
@@ -111,7 +111,7 @@ class Quarantine:
         return moves
 
     def watches(self, batch: Batch) -> bool:
-        """Whether any of it is noted or worked on with care, so that it is to be passed here."""
+        """Return whether the batch has to pass here: to be noted, or processed record by record."""
         return any(
             self._epoch(tp) != batch.claims[tp].epoch
             or self._watched[tp].marks_left > 0
@@ -120,12 +120,13 @@ class Quarantine:
         )
 
     async def survived(self) -> None:
-        """The work failed and the process lives: no death is to be put down to it."""
-        with contextlib.suppress(Transient):  # then it counts as one, which alone parks nothing
+        """Delete this process's notes: the work failed, but no record ended the process."""
+        # then it counts as a crash, and a single one parks nothing
+        with contextlib.suppress(Transient):
             await self.marks.alive(self.by)
 
     async def _meet(self, batch: Batch) -> None:
-        """Read what was left unfinished of partitions that were claimed since the last batch."""
+        """Read what was left unfinished of partitions claimed since the last batch."""
         new = [tp for tp in batch.records if self._epoch(tp) != batch.claims[tp].epoch]
         if not new:
             return
@@ -153,8 +154,11 @@ class Quarantine:
         return None if watched is None else watched.epoch
 
     def _part(self, batch: Batch) -> Batch:
-        """The whole batch; where some of it calls for care, one record of that, and in the next
-        turn all the others: everybody else is served."""
+        """Return the part to process now: usually the whole batch.
+
+        Where some records have to be processed singly, it is one of those, and in the next batch
+        all others, so that other partitions are served.
+        """
         careful = [
             tp
             for tp, records in batch.records.items()
@@ -197,17 +201,17 @@ class ParkAsDeadLetter:
     outbox: Outbox
     relay: Relay
     topic: str
-    """Of dead letters."""
+    """The topic of dead letters."""
     stage: str
     observe: Callable[[str], None]
-    """Told the topic of each record that is parked."""
+    """Called with the topic of each parked record."""
 
     def quarantine(self) -> "Quarantine":
-        """The quarantine of a consumer whose records are parked so."""
+        """Return a quarantine that parks its records this way."""
         return Quarantine(self.ledger.unfinished, self)
 
     async def __call__(self, batch: Batch, record: ConsumedRecord) -> Sequence[Move]:
-        """The move over the record, committed with its dead letter."""
+        """Commit the move over the record with its dead letter; return the move."""
         tp = (record.topic, record.partition)
         letter = DeadLetter.of(record, self.stage, "value", REASON)
         message = Message(tp, self.topic, letter.key, letter.value, letter.to_headers())
@@ -223,14 +227,14 @@ class ParkAsDeadLetter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassOver:
-    """Moves over a record that is a dead letter already: it stays where it is, in its topic."""
+    """Moves over a record that is already a dead letter: it stays in its topic."""
 
     engine: AsyncEngine
     ledger: Ledger
     observe: Callable[[str], None]
 
     async def __call__(self, batch: Batch, record: ConsumedRecord) -> Sequence[Move]:
-        """The move over the record."""
+        """Commit and return the move over the record."""
         tp = (record.topic, record.partition)
         moves = [batch.move(tp, 1, batch.claims[tp].progress)]
         async with unit_of_work(self.engine) as work:
@@ -240,6 +244,6 @@ class PassOver:
 
 
 def _only(part: Batch) -> ConsumedRecord | None:
-    """The record, where there is but one in all."""
+    """Returns the record of a part with exactly one; else None."""
     records = [record for found in part.records.values() for record in found[:2]]
     return records[0] if len(records) == 1 else None

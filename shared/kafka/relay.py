@@ -1,12 +1,12 @@
-"""Sends what a transaction left in the outbox, in order, under the owner of the partition.
+"""Sends what a transaction left in the outbox, in order, as the owner of the partition.
 
-The fast path sends the rows still in memory right after the commit and deletes them within
-the next transaction. After a crash or a failed send the next owner (perhaps ourselves, after
-a reclaim) sends what is left before it reads on. Nothing is sent out of order; something may
-be sent twice.
+The fast path sends the rows still in memory right after the commit and deletes them within the next
+transaction. After a crash or a failed send the next owner (perhaps ourselves, after a reclaim)
+sends what is left before it reads on. Nothing is sent out of order; a message may be sent twice.
 
-Who stood still while it sent, or does not know that its partition was taken, may put messages
-behind a successor's newer ones; so after each send we look whether our rows are still there.
+A process that paused while sending, or has not noticed that it lost its partition, may send
+messages after a successor's newer ones. Therefore each send is followed by a check whether our rows
+are still there.
 """
 
 import asyncio
@@ -24,18 +24,18 @@ from shared.postgres.ledger import Claim
 from shared.postgres.outbox import Message, Outbox, Pending
 
 CLOSE_S = 1.0
-"""How long the last looks and the last deletion may take: a service ends within seconds, and a
+"""How long the last checks and the last deletion may take: a service ends within seconds, and a
 second message is harmless."""
 
 log = structlog.get_logger(__name__)
 
 Newer = Callable[[Sequence[Message]], Awaitable[list[Message]]]
-"""Given messages that may have arrived behind a successor's: those that have to follow them,
-because something newer is stored of the same key."""
+"""Takes messages that may have arrived behind a successor's; returns those to send after them,
+because a newer value of the same key is stored."""
 
 
 class Relay:
-    """One per worker loop. `newer` is for topics in which the last message of a key stays."""
+    """The relay of one worker loop. `newer`: for topics that keep the last message of a key."""
 
     def __init__(
         self,
@@ -52,11 +52,10 @@ class Relay:
         self._doubtful: dict[tuple[str, bytes | None], Message] = {}
 
     async def flush(self, pending: Sequence[Pending]) -> None:
-        """Call after every commit whose transaction called `forget`: sends its new rows, and where
-        a successor may have been faster, what is newer.
+        """Send a committed transaction's new rows, and newer values where a successor was faster.
 
-        Raises Transient when Kafka is not there; the rows stay, and `recover` sends them
-        after the reclaim.
+        Call it after every commit of a transaction that called `forget`. Raises Transient when
+        Kafka is unreachable; the rows stay, and `recover` sends them after the reclaim.
         """
         self._acknowledged = []  # deleted by the transaction that has just been committed
         if not pending:
@@ -73,8 +72,10 @@ class Relay:
         self._acknowledged = ids
 
     async def _unmoved(self, ids: Sequence[int]) -> bool:
-        """Whether nobody can have sent anything newer before these rows were acknowledged: a
-        successor first sends and deletes what we left."""
+        """Return whether these rows were acknowledged before a successor could send newer ones.
+
+        A successor first sends and deletes what we left.
+        """
         async with unit_of_work(self._engine) as work:
             return await self._outbox.holds(work, ids)
 
@@ -88,9 +89,9 @@ class Relay:
     async def forget(self, work: UnitOfWork) -> None:
         """Delete acknowledged rows within the caller's transaction, behind its fence.
 
-        Whoever is frozen before the fence must hold no row: the next owner deletes these, too.
-        They stay noted until its commit (`flush`): a row left behind by a failed transaction
-        would be sent again after newer ones.
+        A process that freezes before the fence must hold no row lock: the next owner deletes these
+        rows too. They stay noted until its commit (`flush`): a row left behind by a failed
+        transaction would be sent again after newer ones.
         """
         await self._outbox.delete(work, self._acknowledged)
 
@@ -106,9 +107,9 @@ class Relay:
         await self._settle()
 
     async def close(self) -> None:
-        """Delete what was acknowledged last, and let go of the producer.
+        """Delete what was acknowledged last, and close the producer.
 
-        Where PostgreSQL is away the rows stay, and the next owner sends them once more.
+        While PostgreSQL is unreachable the rows stay, and the next owner sends them once more.
         """
         with contextlib.suppress(Transient, TimeoutError):
             async with asyncio.timeout(CLOSE_S):
@@ -124,8 +125,11 @@ def _by_key(messages: Sequence[Message]) -> dict[tuple[str, bytes | None], Messa
 
 
 def _record(message: Message) -> Record:
-    """As it is to be sent. What no topic takes would keep its partition waiting for good, so that
-    it is cut; whoever reads it refuses it with a reason."""
+    """Builds the record to send.
+
+    A value larger than topics accept would block its partition for good, so it is cut; its reader
+    refuses it with a reason.
+    """
     value = message.value
     if value is not None and len(value) > RAW_MESSAGE_BYTES_MAX:
         log.error("message is cut", topic=message.topic, cause=message.cause, size=len(value))

@@ -1,4 +1,4 @@
-"""How to reach Kafka: one class for every client, SASL and TLS included."""
+"""Connection settings of Kafka for every client, SASL and TLS included."""
 
 import ssl
 from typing import Any, Literal
@@ -27,7 +27,7 @@ class KafkaSettings(Settings):
     have, a customer's events go to two partitions: aiokafka's five minutes would be long."""
 
     def client_kwargs(self, client: str) -> dict[str, Any]:
-        """Keyword arguments for any aiokafka client named `client` in the broker's logs."""
+        """Return keyword arguments for an aiokafka client named `client` in the broker's logs."""
         kwargs: dict[str, Any] = {
             "bootstrap_servers": self.bootstrap_servers,
             "client_id": f"ebbwatch-{client}",

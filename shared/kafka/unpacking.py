@@ -1,9 +1,9 @@
-"""Unpacks what a broker hands out; what the client library cannot read costs itself and no more.
+"""Unpacks fetched batches safely: an unreadable record affects only itself.
 
 The library decompresses a batch without a bound: a record of 30 GB is 1 MB on the wire. Where it
-cannot read a record (the name of a header that is not UTF-8) it gives up on all that it fetched,
-again after each restart. Here a batch has a bound, and what cannot be read becomes an `Unread`
-record at its place, which decoders refuse like any other bad record.
+cannot read a record (a header name that is not UTF-8) it fails on all that it fetched, again after
+each restart. Here a batch has a bound, and what cannot be read becomes an `Unread` record at its
+place, which decoders refuse like any other bad record.
 """
 
 import zlib
@@ -19,14 +19,14 @@ from aiokafka.consumer import fetcher
 from aiokafka.errors import CorruptRecordException
 
 BATCH_BYTES_MAX: Final = 64 * 1024 * 1024
-"""Bytes of a batch once it is decompressed: sixteen times the largest record that a topic takes as
-it is. A sender's batches have 1 MB before compression at most, unless it says otherwise."""
+"""Bytes of a decompressed batch: sixteen times the largest record that a topic accepts. A sender's
+batches have 1 MB before compression at most, unless configured otherwise."""
 
 RATIO: Final = 16
-"""How much larger a batch becomes at most, usually: the first guess, multiplied while wrong."""
+"""Usual largest expansion of a batch: the first guess of its size, multiplied while too small."""
 
 UNREAD: Final = "ebbwatch-unread"
-"""Header of an `Unread` record that says what was wrong with it."""
+"""Header of an `Unread` record with the reason."""
 
 UNREADABLE: Final = (
     *(ValueError, ArithmeticError, LookupError, EOFError),
@@ -38,7 +38,7 @@ log = structlog.get_logger(__name__)
 
 
 class TooLarge(ValueError):  # noqa: N818
-    """A batch that becomes larger than `BATCH_BYTES_MAX`."""
+    """A batch that is larger than `BATCH_BYTES_MAX` once decompressed."""
 
     def __init__(self) -> None:
         super().__init__(f"its batch has more than {BATCH_BYTES_MAX:,} bytes once decompressed")
@@ -55,16 +55,16 @@ class Unread:
     timestamp: int = 0
     key: bytes | None = None
     value: bytes | None = b""
-    """Not None, which would mean something in a compacted topic."""
+    """Not None, which would mean a deletion in a compacted topic."""
 
     @property
     def reason(self) -> str:
-        """What was wrong with it."""
+        """The reason why it could not be read."""
         return (self.headers[0][1] or b"").decode()
 
 
 def careful() -> None:
-    """Have every consumer of this process unpack so. Doing it again changes nothing."""
+    """Installs this unpacking for every consumer of the process. Idempotent."""
     for module in (compiled, plain):
         for name, decode in _DECODERS.items():
             setattr(module, name, decode)
@@ -72,7 +72,7 @@ def careful() -> None:
 
 
 class CarefulRecords(fetcher.PartitionRecords):  # type: ignore[misc] # aiokafka is untyped
-    """The library's, with each batch read by itself."""
+    """The library's class, but with each batch read by itself."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -82,13 +82,13 @@ class CarefulRecords(fetcher.PartitionRecords):  # type: ignore[misc] # aiokafka
         return record if isinstance(record, Unread) else super()._consumer_record(tp, record)
 
     def unread(self, reason: str) -> Unread:
-        """In place of what should come next."""
+        """Return a placeholder for the next record."""
         topic, partition = self._tp
         headers = ((UNREAD, reason.encode("utf-8", "replace")),)
         return Unread(topic, partition, self.next_fetch_offset, headers)
 
     def reason(self, error: Exception) -> str:
-        """Why what should come next cannot be read; the log says so once for a batch."""
+        """Return why the next record cannot be read; logged once for a batch."""
         reason = str(error) or type(error).__name__
         log.error(
             "record cannot be read",
@@ -100,24 +100,26 @@ class CarefulRecords(fetcher.PartitionRecords):  # type: ignore[misc] # aiokafka
 
 
 class _Batches:
-    """The fetched batches, each of them able to stop in the middle."""
+    """The fetched batches, each of which can stop in the middle."""
 
     def __init__(self, inner: Any, owner: CarefulRecords) -> None:
         self._inner = inner
         self._owner = owner
 
     def has_next(self) -> bool:
-        """As the library's."""
+        """As in the library."""
         return bool(self._inner.has_next())
 
     def next_batch(self) -> "_Batch":
-        """As the library's."""
+        """As in the library."""
         return _Batch(self._inner.next_batch(), self._owner)
 
 
 class _Batch:
-    """A batch whose records end with an `Unread` for each that cannot be read; for one alone where
-    the batch is too large, since nobody knows then how many there are."""
+    """A batch that yields an `Unread` for each record that cannot be read.
+
+    Where the batch is too large it is a single one, since the number of records is unknown.
+    """
 
     def __init__(self, inner: Any, owner: CarefulRecords) -> None:
         self._inner = inner
@@ -136,7 +138,7 @@ class _Batch:
         try:
             yield from self._inner
         except CorruptRecordException:
-            raise  # on its way to us: fetched again
+            raise  # damaged in transit: fetched again
         except TooLarge as error:
             yield self._owner.unread(self._owner.reason(error))
         except UNREADABLE as error:
@@ -146,7 +148,7 @@ class _Batch:
 
 
 def _gzip(payload: Any) -> bytes:
-    """Of one or more members."""
+    """Decompresses gzip of one or more members."""
     rest, parts, room = bytes(payload), list[bytes](), BATCH_BYTES_MAX
     while rest:
         member = zlib.decompressobj(zlib.MAX_WBITS | 16)
@@ -161,7 +163,7 @@ def _gzip(payload: Any) -> bytes:
 
 
 def _bounded(decompress_into: Callable[[Any, Any], int]) -> Callable[[Any], bytes]:
-    """A codec that writes into a buffer of ours, which grows up to the bound."""
+    """Wraps a codec that writes into a buffer of ours, which grows up to the bound."""
 
     def decode(payload: Any) -> bytes:
         size = min(BATCH_BYTES_MAX, RATIO * len(payload) + 1024)
@@ -182,5 +184,5 @@ _DECODERS: Final[dict[str, Callable[[Any], bytes]]] = {
     "lz4_decode": _bounded(cramjam.lz4.decompress_into),
     "zstd_decode": _bounded(cramjam.zstd.decompress_into),
 }
-"""By their names in the library. Snappy's are left as they are: it shrinks to a twentieth at most,
-and the topic bounds what comes over the wire."""
+"""Decoders by their names in the library. Snappy's are unchanged: it shrinks to a twentieth at
+most, and the topic bounds what comes over the wire."""

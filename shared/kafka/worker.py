@@ -2,7 +2,7 @@
 
 Transient trouble pauses the partitions and reads the stored offsets anew (the outcome of an
 interrupted COMMIT is never guessed); a fence drops the lost partitions; a bug ends the process, and
-a record that does so again and again is set aside (`quarantine`).
+a record that causes it repeatedly is set aside (`quarantine`).
 """
 
 import asyncio
@@ -30,7 +30,7 @@ async def work(
     health: Health,
     name: str,
 ) -> None:
-    """Run until `stop`; leaves the group at the end."""
+    """Runs until `stop`; leaves the group at the end."""
     backoff = Backoff()
     try:
         while not stop:
@@ -70,9 +70,9 @@ async def _read(consumer: FencedConsumer) -> Batch:
 
 
 async def _unless(stop: Stop, reading: Awaitable[Batch]) -> Batch | None:
-    """The batch, or None once it is time to stop: a read lasts as long as the group rejoins.
+    """Returns the batch, or None on `stop`: a read lasts as long as the group rejoins.
 
-    To cancel the library's read is safe only here, where the member is given up afterwards.
+    Cancelling the library's read is safe only here, where the member is discarded afterwards.
     """
     both = asyncio.ensure_future(reading), asyncio.ensure_future(stop.wait())
     try:

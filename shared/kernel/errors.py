@@ -1,22 +1,22 @@
-"""The three kinds of trouble, and what each asks of whoever meets it.
+"""The three kinds of errors, and how each is handled.
 
-`Invalid`    the input is wrong: park it as a dead letter with the reason, go on.
-`Transient`  the world is briefly not there: retry with a named bound, or pause.
-anything else is a bug: it crashes the process, so that it is seen.
+`Invalid`    the input is wrong: make it a dead letter with the reason, go on.
+`Transient`  a dependency is briefly unreachable: retry with a named bound, or pause.
+Anything else is a bug: it crashes the process, so that it is seen.
 """
 
 from typing import Final
 
 UNREADABLE: Final = (ValueError, RecursionError, OverflowError)
-"""What a decoder raises for bytes that are not what they should be: wrong syntax or types, text
-that is not UTF-8, nesting without an end, numbers out of range. It is to become `Invalid`."""
+"""What a decoder raises for malformed bytes: wrong syntax or types, text that is not UTF-8,
+unbounded nesting, numbers out of range. To be converted to `Invalid`."""
 
 
 class Invalid(Exception):  # noqa: N818 (a word of the domain, used like one)
     """Input that can never be accepted as it is.
 
-    `field` is the path of the offending value (`data.amount`); `reason` says what is
-    wrong with it and, where one exists, the mend.
+    `field` is the path of the offending value (`data.amount`); `reason` states what is
+    wrong with it and, where one exists, the remedy.
     """
 
     def __init__(self, field: str, reason: str) -> None:
@@ -26,4 +26,4 @@ class Invalid(Exception):  # noqa: N818 (a word of the domain, used like one)
 
 
 class Transient(Exception):  # noqa: N818
-    """Trouble that passes by itself: the caller may try the same thing again."""
+    """An error that passes by itself: the caller may try the same thing again."""

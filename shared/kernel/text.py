@@ -1,6 +1,6 @@
-"""Which text can be kept: everything that PostgreSQL stores and UTF-8 writes.
+"""Checks whether text can be stored: PostgreSQL and UTF-8 must accept it.
 
-Two characters of a Python text cannot be kept: U+0000, which PostgreSQL refuses, and a half of a
+Two characters of a Python text cannot be stored: U+0000, which PostgreSQL refuses, and half of a
 surrogate pair on its own, which JSON can write as an escape and UTF-8 cannot.
 """
 
@@ -13,7 +13,7 @@ _UNKEEPABLE: Final = re.compile("[\0\ud800-\udfff]")
 
 
 def unkeepable(text: str) -> str | None:
-    """Why a text cannot be kept; None where it can.
+    """Returns why a text cannot be stored; None where it can.
 
     >>> unkeepable("a\\0b")
     'holds the character U+0000: leave it out'
@@ -31,7 +31,7 @@ def unkeepable(text: str) -> str | None:
 
 
 def kept(field: str, text: str) -> str:
-    """`text`, where it can be kept; Invalid naming the field otherwise."""
+    """Returns `text` if it can be stored; Invalid with the field otherwise."""
     if (why := unkeepable(text)) is not None:
         raise Invalid(field, why)
     return text

@@ -1,4 +1,4 @@
-"""Which times can be kept: those whose form in UTC lies within the years 1 to 9999."""
+"""Checks whether times can be stored: in UTC they must lie within the years 1 to 9999."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -6,15 +6,15 @@ from typing import Final
 from shared.kernel.errors import Invalid
 
 MARGIN: Final = timedelta(days=800)
-"""Kept free at both ends of the calendar, so that a horizon (730 days at most) or a window that is
-added to a time that came from outside cannot leave it either."""
+"""Kept free at both ends of the calendar, so that adding a horizon (730 days at most) or a window
+to a time from outside cannot leave it either."""
 
 EARLIEST: Final = datetime.min.replace(tzinfo=UTC) + MARGIN
 LATEST: Final = datetime.max.replace(tzinfo=UTC) - MARGIN
 
 
 def in_utc(field: str, at: datetime) -> datetime:
-    """`at` in UTC; Invalid naming the field without an offset, or at the calendar's ends.
+    """Returns `at` in UTC; Invalid without an offset, or at the calendar's ends.
 
     >>> in_utc("until", datetime.fromisoformat("2026-03-01T09:00:00+08:00")).hour
     1

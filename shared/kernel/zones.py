@@ -1,4 +1,4 @@
-"""Time zones by their IANA names, as they come from outside."""
+"""Time zones by their IANA names, as received from outside."""
 
 from functools import cache
 from typing import Final
@@ -16,9 +16,9 @@ def _known() -> frozenset[str]:
 
 
 def zone(name: str, field: str = "time_zone") -> ZoneInfo:
-    """The time zone of an IANA name; Invalid naming the field when there is none.
+    """Returns the time zone of an IANA name; Invalid with the field when there is none.
 
-    Asked of the list of names and never of the file system, where `America` is a folder.
+    Looked up in the list of names and never in the file system, where `America` is a folder.
 
     >>> zone("Asia/Shanghai").key
     'Asia/Shanghai'

@@ -1,6 +1,6 @@
 """Structured logs: one JSON object a line on standard error, context variables included.
 
-Never logs a secret: settings hold secrets as `SecretStr`, and messages carry ids and counts. A line
+No secret is logged: settings hold secrets as `SecretStr`, and messages carry ids and counts. A line
 break in a text is escaped, so that no text makes a line of its own.
 """
 
@@ -19,11 +19,11 @@ VALUES: Final = re.compile(
 )
 """Where PostgreSQL and its driver quote rows and parameters: customers' data."""
 MARKS: Final = ("DETAIL: ", "query argument", "input syntax for", "out of range: ")
-"""One of them is in each text that `VALUES` finds something in."""
+"""Every text that `VALUES` matches contains one of these."""
 
 
 def configure_logging(service: str, level: str = "INFO") -> None:
-    """Route structlog and the standard library through one JSON renderer."""
+    """Routes structlog and the standard library through one JSON renderer."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -50,7 +50,7 @@ def configure_logging(service: str, level: str = "INFO") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # Client libraries say at INFO what our own metrics say better.
+    # Our own metrics report better what client libraries log at INFO.
     for noisy in ("aiokafka", "httpx", "httpcore", "uvicorn", "alembic"):
         logging.getLogger(noisy).setLevel(max(logging.getLevelName(level), logging.WARNING))
     structlog.contextvars.bind_contextvars(service=service)
@@ -59,7 +59,7 @@ def configure_logging(service: str, level: str = "INFO") -> None:
 def without_values(
     _: object, __: str, event: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
-    """The event without the rows and parameters that PostgreSQL's errors quote."""
+    """Removes the rows and parameters that PostgreSQL's errors quote from the event."""
     for name, value in event.items():
         if isinstance(value, str) and any(mark in value for mark in MARKS):
             event[name] = VALUES.sub(r"\1(left out)", value)

@@ -1,9 +1,9 @@
-"""Columns to a table by COPY, in PostgreSQL's binary format.
+"""Writes columns to a table by COPY, in PostgreSQL's binary format.
 
-What it is for: thousands of rows with times, or whose numbers are columns already. numpy lays out
-the numbers of all rows at once, times among them; of each time's object asyncpg's own
-`copy_records_to_table` makes more work than of all else in a row. For other rows that one is the
-faster way. It knows no table.
+For thousands of rows with times, or with numbers that are columns already: numpy encodes the
+numbers of all rows at once, times among them. For each time object asyncpg's own
+`copy_records_to_table` does more work than for all else in a row; for other rows it is the faster
+way. This module knows no table.
 
 The format: PostgreSQL's documentation of COPY, "Binary Format".
 """
@@ -25,11 +25,11 @@ _NULL: Final = b"\xff\xff\xff\xff"
 _EPOCH_S: Final = 946_684_800
 """PostgreSQL's times count from 2000-01-01."""
 _SIZES_CACHED: Final = 4_096
-"""Four bytes for each size of text or bytes: those of up to 4 KB are looked up."""
+"""Text sizes up to 4 KB: their four-byte forms are cached."""
 _ARRAYS_CACHED: Final = 4_096
-"""Arrays of words, of up to some hundred bytes: there are few different ones."""
+"""Arrays of words, up to some hundred bytes each: few of them differ."""
 _TEXT: Final = 25
-"""PostgreSQL's number of the type text."""
+"""PostgreSQL's number (OID) of the type text."""
 
 Numbers = Mapping[str, NDArray[Any]]
 Words = Mapping[str, Sequence[bytes | None]]
@@ -38,15 +38,15 @@ Words = Mapping[str, Sequence[bytes | None]]
 async def copy_columns(
     driver: Driver, table: str, numbers: Numbers, words: Words, *, schema: str | None = None
 ) -> None:
-    """Append one row for each element of the columns, which are all of one length.
+    """Append one row for each element of the columns, which all have one length.
 
     `numbers` by column: int16, int32, int64, float64 or bool, as wide as the column's type, or
     `timestamps`; never NULL. `words`: UTF-8 text or bytes; None is NULL.
     """
     await driver.copy_to_table(
         table,
-        # Whatever has a buffer, the driver takes, though its types do not say so; but bytes for
-        # the name of a file.
+        # The driver accepts anything with a buffer, though its types do not show it; plain bytes it
+        # would take for the name of a file.
         source=cast("Any", memoryview(binary(numbers, words))),
         schema_name=schema,
         columns=[*numbers, *words],
@@ -55,13 +55,13 @@ async def copy_columns(
 
 
 def timestamps(seconds: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Unix seconds UTC as PostgreSQL's timestamptz."""
+    """Converts Unix seconds UTC to PostgreSQL's timestamptz."""
     return np.asarray(np.rint(seconds * 1e6), np.int64) - _EPOCH_S * 1_000_000
 
 
 @lru_cache(_ARRAYS_CACHED)
 def texts(words: tuple[str, ...]) -> bytes:
-    """An array of these, as PostgreSQL's text[]."""
+    """Encodes an array of words as PostgreSQL's text[]."""
     if not words:
         return struct.pack(">iii", 0, 0, _TEXT)
     encoded = [word.encode() for word in words]
@@ -70,7 +70,7 @@ def texts(words: tuple[str, ...]) -> bytes:
 
 
 def binary(numbers: Numbers, words: Words) -> bytes:
-    """The whole of what COPY reads; columns in the order of both."""
+    """Builds the whole input of COPY; columns in the order of both mappings."""
     parts: list[Sequence[bytes]] = [_laid_out(numbers, len(numbers) + len(words))]
     for column in words.values():
         parts.append([_NULL if one is None else _size(len(one)) for one in column])
@@ -80,7 +80,7 @@ def binary(numbers: Numbers, words: Words) -> bytes:
 
 
 def _laid_out(numbers: Numbers, columns: int) -> list[bytes]:
-    """Of each row: how many columns it has, and the size and value of each number."""
+    """Encodes for each row its number of columns, and the size and value of each number."""
     fields = [("columns", ">i2")]
     for name, column in numbers.items():
         kind = column.dtype.newbyteorder(">") if column.dtype.itemsize > 1 else column.dtype

@@ -1,7 +1,7 @@
 """Engines and units of work: the only way in which a service opens a transaction.
 
-Trouble that passes by itself (connection lost, deadlock, serialization, timeouts, disk full,
-server starting) leaves here as `Transient`; everything else is a bug and stays as it is.
+Errors that pass by themselves (connection lost, deadlock, serialization, timeouts, disk full,
+server starting) are raised as `Transient`; everything else is a bug and is raised unchanged.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -47,7 +47,7 @@ PASSING: tuple[type[BaseException], ...] = (
 
 
 def is_passing(error: BaseException) -> bool:
-    """True when trying the whole transaction again can succeed without any change."""
+    """Returns True when repeating the whole transaction unchanged can succeed."""
     if isinstance(error, PASSING):
         return True
     if isinstance(error, DBAPIError):
@@ -59,18 +59,19 @@ def is_passing(error: BaseException) -> bool:
 
 
 def create_engine(settings: PostgresSettings, application: str) -> AsyncEngine:
-    """An engine whose connections carry `ebbwatch-<application>` as their name."""
+    """Creates an engine that names its connections `ebbwatch-<application>`."""
     url = settings.url.get_secret_value()
 
-    # SQLAlchemy hands every argument on to `async_creator`; the URL is asyncpg's to parse, so
-    # that libpq's TLS parameters mean what they mean everywhere.
+    # SQLAlchemy passes every argument to `async_creator`; asyncpg parses the URL itself, so that
+    # libpq's TLS parameters have their usual meaning.
     async def connect(*_: Any, **__: Any) -> Driver:
         return await asyncpg.connect(
             url,
             timeout=settings.connect_timeout_s,
             server_settings={
-                # A turn forbids whole scans, which the planner reckons as a price; a server with
-                # its defaults would compile each statement for it, for longer than it runs.
+                # A batch forbids sequential scans, which the planner counts as a high cost; a
+                # server with its defaults would compile each statement for it, for longer than it
+                # runs.
                 "jit": "off",
                 "application_name": f"ebbwatch-{application}",
                 "timezone": "UTC",
@@ -87,7 +88,7 @@ def create_engine(settings: PostgresSettings, application: str) -> AsyncEngine:
         hide_parameters=True,  # they are customers' data, and a traceback goes into the log
         pool_timeout=settings.connect_timeout_s,
         pool_pre_ping=False,
-        # The session used last first: its plans, temporary tables and pages are still at hand.
+        # The session used last first: its plans, temporary tables and pages are still cached.
         pool_use_lifo=True,
     )
 
@@ -105,10 +106,10 @@ class UnitOfWork:
 
 @asynccontextmanager
 async def unit_of_work(engine: AsyncEngine, begin: str | None = None) -> AsyncIterator[UnitOfWork]:
-    """Commit at the end, roll back on any error; raises Transient for trouble that passes.
+    """Commit at the end, roll back on any error; raises Transient for errors that pass.
 
-    `begin` is the transaction's first statement, for instance its local settings.
-    After a Transient the outcome of the COMMIT is unknown: read what was stored, never guess.
+    `begin` is the transaction's first statement, for instance its local settings. After a Transient
+    the outcome of the COMMIT is unknown: read what was stored, never guess.
     """
     with _told_by_kind():
         async with engine.begin() as connection:
@@ -120,10 +121,9 @@ async def unit_of_work(engine: AsyncEngine, begin: str | None = None) -> AsyncIt
 
 @asynccontextmanager
 async def reading(engine: AsyncEngine) -> AsyncIterator[Driver]:
-    """A session outside any transaction: each statement is one of its own, and one round trip.
+    """Open a session outside any transaction: each statement is one round trip on its own.
 
-    For what only reads, and decides nothing that is written. Raises Transient for trouble that
-    passes.
+    For reads that decide nothing that is written. Raises Transient for errors that pass.
     """
     with _told_by_kind():
         async with engine.connect() as connection:
@@ -131,17 +131,18 @@ async def reading(engine: AsyncEngine) -> AsyncIterator[Driver]:
             try:
                 yield cast("Driver", raw.driver_connection)
             except Exception:
-                # By way of SQLAlchemy, which lets go of all connections where this one is lost.
+                # Through SQLAlchemy, which drops all connections if this one is lost.
                 await connection.exec_driver_sql("SELECT 1")
                 raise
             except BaseException:
-                await connection.invalidate()  # cancelled: nobody knows what it still does
+                # cancelled: it is unknown what the session still does
+                await connection.invalidate()
                 raise
 
 
 @contextmanager
 def _told_by_kind() -> Iterator[None]:
-    """Trouble that passes leaves as Transient, everything else as it is."""
+    """Raises errors that pass as Transient, all others unchanged."""
     try:
         yield
     except Transient:
@@ -153,20 +154,20 @@ def _told_by_kind() -> Iterator[None]:
 
 
 async def _begun(connection: AsyncConnection) -> Driver:
-    """The driver, once the transaction has begun.
+    """Returns the driver, once the transaction has begun.
 
-    SQLAlchemy's adapter begins lazily, on its own first statement: the driver's statements must
-    not run before it, or they commit on their own. To be asked to begin saves the statement.
+    SQLAlchemy's adapter begins lazily, on its own first statement: the driver's statements must not
+    run before it, or they commit on their own. Asking it to begin saves that statement.
     """
     raw = await connection.get_raw_connection()
     adapter: Any = raw.dbapi_connection
     try:
         await adapter._start_transaction()  # private, but what its first statement would do
     except Exception:  # noqa: BLE001 (raised below, or has passed)
-        # By way of SQLAlchemy, which lets go of all connections where this one is lost.
+        # Through SQLAlchemy, which drops all connections if this one is lost.
         await connection.exec_driver_sql("SELECT 1")
     except BaseException:
-        # Cancelled: nobody knows whether it has begun, and its next user would be nested in it.
+        # Cancelled: it is unknown whether it has begun, and its next user would be nested in it.
         await connection.invalidate()
         raise
     return cast("Driver", raw.driver_connection)

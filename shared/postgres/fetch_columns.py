@@ -1,8 +1,8 @@
-"""Columns from a query: PostgreSQL strings the values of all rows together, and one row comes back.
+"""Reads a query into columns: PostgreSQL concatenates the values of all rows into one row.
 
-What it is for: reading thousands of rows of which numpy makes columns. Of every row's every value
-asyncpg makes an object otherwise, and a record of each row: four fifths of the time that such a
-read takes here. It knows no table; `copying` is the way back.
+For reading thousands of rows into numpy columns. Otherwise asyncpg makes an object of every value
+and a record of every row: four fifths of the time that such a read takes here. This module knows no
+table; `copy_columns` is the way back.
 
 The format of numbers is that of the wire: PostgreSQL's `float8send` and its like, big-endian.
 """
@@ -35,16 +35,16 @@ class Gathered:
     numbers: dict[str, NDArray[Any]]
     """float64, int64 or bool."""
     words: dict[str, list[Any]]
-    """Text, bytes or times as Python has them; None for NULL."""
+    """Text, bytes or times as Python objects; None for NULL."""
 
 
 class Gathering:
-    """A query whose rows come as columns.
+    """A query with its rows returned as columns.
 
-    `numbers` by name: the kind and the expression; NULL becomes NaN, and is an error where the
-    kind has none. `words` by name: an expression of text, bytes or times. `place`: an int8
-    expression, by which the rows are put in order here, since PostgreSQL sorts whole rows (those
-    that come in order, as from an index, are left as they are). `rows`: the query from FROM on.
+    `numbers` by name: the kind and the expression; NULL becomes NaN, and is an error where the kind
+    has none. `words` by name: an expression of text, bytes or times. `place`: an int8 expression by
+    which the rows are sorted here, since PostgreSQL sorts whole rows (rows already in order, as
+    from an index, are left as they are). `rows`: the query from FROM on.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Gathering:
         self.statement = f"SELECT {', '.join(columns)} {rows}"
 
     async def fetch(self, driver: Driver, *arguments: object) -> Gathered:
-        """Run it. Raises AssertionError where a number that has no NaN was NULL."""
+        """Run the query. Raises AssertionError where a number of a kind without NaN was NULL."""
         (row,) = map(tuple, await driver.fetch(self.statement, *arguments))
         kinds = list(self._kinds.items())
         found = {

@@ -1,9 +1,9 @@
-"""Keeps tables that are partitioned by time: partitions made ahead, and dropped after a retention.
+"""Maintains tables partitioned by time: makes partitions ahead, drops them after a retention.
 
 A table is `PARTITION BY RANGE` on an instant of recording (never of business) with a DEFAULT
-partition named `<table>_rest`, so that no insert ever fails for want of a partition. One replica
-works at a time (an advisory lock), the others only look. Dropping a partition costs nothing;
-deleting its rows would cost a vacuum.
+partition named `<table>_rest`, so that no insert fails for lack of a partition. One replica works
+at a time (an advisory lock), the others only read. Dropping a partition costs nothing; deleting its
+rows would cost a vacuum.
 """
 
 import re
@@ -23,22 +23,22 @@ from shared.runtime.service import Stop
 Period = Literal["day", "month"]
 
 PERIODS_AHEAD = 3
-"""Partitions that wait for their time: as many periods may nobody look after the tables."""
+"""Partitions made in advance: for so many periods maintenance may be missing."""
 
 PERIODS_BACK_MAX = 120
 """Partitions made at once for rows that lie in the rest: ten years of months."""
 
 EVERY_S = 3_600.0
-"""How often to look: far below the shortest period."""
+"""Seconds between two runs: far below the shortest period."""
 
 RETRY_S = 30.0
-"""After trouble that passes, such as a lock that somebody keeps."""
+"""Seconds to wait after an error that passes, such as a lock that another session keeps."""
 
 LOCK_TIMEOUT_MS = 2_000
-"""How long to wait for a table's lock. Who writes to the table waits behind us meanwhile."""
+"""How long to wait for a table's lock. Writers to the table wait behind us meanwhile."""
 
 MOVE_MS_MAX = 600_000
-"""How long the move of rows out of the rest may take: once, after an outage or an upgrade."""
+"""How long moving rows out of the rest may take: once, after an outage or an upgrade."""
 
 LOCK_CLASS = 0x65626268
 """'ebbh': first half of the advisory lock key; the second is a hash of the table's name."""
@@ -54,51 +54,51 @@ class TimeTable:
     """A table partitioned by the range of `key`, and how long its rows are kept."""
 
     name: str
-    """With its schema."""
+    """Name with its schema."""
     key: str
     period: Period
     retention_days: int
-    """A partition goes once its newest possible row is older."""
+    """A partition is dropped once its newest possible row is older."""
 
     def __post_init__(self) -> None:
-        """Names go into statements as they are; ValueError for what is no plain name."""
+        """Raise ValueError unless the names are plain: they go into statements unquoted."""
         if not _NAME.fullmatch(self.name) or not self.key.isidentifier():
             raise ValueError(f"{self.name}.{self.key} is no plain name of a table and a column")
 
     @property
     def rest(self) -> str:
-        """Where rows lie that have no partition."""
+        """The partition of rows that have no other."""
         return f"{self.name}_rest"
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """How one table stands after a look."""
+    """A table's state after maintenance."""
 
     table: TimeTable
     partitions: int
-    """Beside the rest."""
+    """Number of partitions, without the rest."""
     ahead_until: datetime | None
-    """Up to here every row finds its partition; None where there is none yet."""
+    """Up to here every row has a partition; None where there is none yet."""
     rest_rows: bool
     """Whether rows lie in the rest, waiting for a partition."""
     dropped: int
-    """Partitions that this look dropped."""
+    """Partitions dropped by this run."""
 
 
 def start_of(at: datetime, period: Period) -> datetime:
-    """The start of the period that `at` is in, UTC."""
+    """Returns the start of the period that contains `at`, UTC."""
     day = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     return day.replace(day=1) if period == "month" else day
 
 
 def next_start(start: datetime, period: Period) -> datetime:
-    """The start of the period after the one that begins at `start`."""
+    """Returns the start of the period after the one that begins at `start`."""
     return start_of(start + timedelta(days=32 if period == "month" else 1), period)
 
 
 def wanted(since: datetime, now: datetime, period: Period) -> list[tuple[datetime, datetime]]:
-    """[start, end) of every period from the one of `since` to `PERIODS_AHEAD` after that of `now`.
+    """Returns [start, end) of each period from that of `since` to `PERIODS_AHEAD` after `now`.
 
     >>> [f"{a:%m-%d} {b:%m-%d}" for a, b in wanted(*[datetime(2026, 1, 31, tzinfo=UTC)] * 2, "day")]
     ['01-31 02-01', '02-01 02-02', '02-02 02-03', '02-03 02-04']
@@ -115,7 +115,7 @@ def wanted(since: datetime, now: datetime, period: Period) -> list[tuple[datetim
 
 
 class Housekeeping:
-    """Looks after the tables of one service; `observe` is told how each stands."""
+    """Maintains the tables of one service; `observe` is called with the state of each."""
 
     def __init__(
         self,
@@ -130,12 +130,12 @@ class Housekeeping:
         self._observe = observe
 
     async def once(self) -> None:
-        """Look after every table now; Transient where one has to wait."""
+        """Maintain every table now; Transient where a lock is not free."""
         for table in self._tables:
             self._observe(await self._keep(table))
 
     async def watch(self, stop: Stop) -> None:
-        """Look now, and again and again until stopped."""
+        """Maintain the tables now, and repeatedly until stopped."""
         wait = 0.0
         while not await stop.wait(wait):
             try:
@@ -151,7 +151,7 @@ class Housekeeping:
         async with unit_of_work(self._engine) as work:
             if await _our_turn(work, table):
                 await _make(work.driver, table, now)
-        # Apart from the making: dropping needs the whole table's lock, and may have to wait.
+        # Separate from making: dropping needs the whole table's lock, and may have to wait.
         async with unit_of_work(self._engine) as work:
             if await _our_turn(work, table):
                 dropped = await _drop(work.driver, table, now)
@@ -163,7 +163,7 @@ class Housekeeping:
 
 
 async def _our_turn(work: UnitOfWork, table: TimeTable) -> bool:
-    """Whether nobody else works on the table; holds it until the transaction ends."""
+    """Returns whether no other process maintains the table; locks it until the transaction ends."""
     await work.driver.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
     await work.driver.execute(f"SET LOCAL statement_timeout = {MOVE_MS_MAX}")
     lock = "SELECT pg_try_advisory_xact_lock($1, hashtext($2))"
@@ -171,7 +171,7 @@ async def _our_turn(work: UnitOfWork, table: TimeTable) -> bool:
 
 
 async def _ends(driver: Driver, table: TimeTable) -> dict[str, datetime]:
-    """Partition -> the end of its range, without the rest."""
+    """Maps each partition, without the rest, to the end of its range."""
     rows = await driver.fetch(
         """
         SELECT c.oid::regclass::text AS name, pg_get_expr(c.relpartbound, c.oid) AS bound
@@ -189,7 +189,7 @@ async def _ends(driver: Driver, table: TimeTable) -> dict[str, datetime]:
 
 
 async def _make(driver: Driver, table: TimeTable, now: datetime) -> None:
-    """Every partition from the oldest row of the rest to some ahead, with what lay in the rest."""
+    """Makes partitions from the oldest row of the rest to some ahead, and moves the rest's rows."""
     have = set((await _ends(driver, table)).values())
     oldest = await driver.fetchval(f"SELECT min({table.key}) FROM {table.rest}")  # noqa: S608
     for start, end in wanted(oldest or now, now, table.period):
@@ -198,7 +198,7 @@ async def _make(driver: Driver, table: TimeTable, now: datetime) -> None:
 
 
 async def _make_one(driver: Driver, table: TimeTable, start: datetime, end: datetime) -> None:
-    """Filled apart and then attached: CREATE ... PARTITION OF would lock out every reader.
+    """Fills a partition and then attaches it: CREATE ... PARTITION OF would block every reader.
 
     Writers wait meanwhile, before they have chosen a partition: one that has chosen the rest, and
     waited for its lock, would fail when the rest gives up that range.

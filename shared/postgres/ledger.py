@@ -1,9 +1,9 @@
-"""Which worker may write for which partition, and how far it got: fencing and offsets.
+"""The ledger: which worker may write for which partition, and its offset (fencing).
 
-The offsets here are the truth; those in Kafka only feed lag displays. A worker claims a
-partition by raising its epoch; every later transaction advances the offset only where that
-epoch and the old offset still stand. A worker that lost a partition and does not know it
-therefore cannot commit.
+The offsets here are authoritative; those in Kafka only feed lag displays. A worker claims a
+partition by raising its epoch; every later transaction advances the offset only if the epoch and
+the old offset are unchanged. A worker that lost a partition without noticing it therefore cannot
+commit.
 """
 
 import asyncio
@@ -22,9 +22,9 @@ from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.postgres.unfinished import Unfinished
 
 BLOCKED_SECONDS_MAX = 2.0
-"""How long a take-over waits for another session's row lock before it ends that session.
-A healthy batch holds the row for tens of milliseconds; a worker stopped in mid-transaction
-holds it until somebody terminates its backend."""
+"""How long a take-over waits for another session's row lock before it ends that session. A healthy
+batch holds the row for tens of milliseconds; a worker stopped in mid-transaction holds it until
+its backend is terminated."""
 
 log = structlog.get_logger(__name__)
 
@@ -51,11 +51,11 @@ class Claim:
     """None: nothing was ever consumed; begin at the log's start."""
     fingerprint: Fingerprint | None
     progress: dict[str, Any] = field(default_factory=dict)
-    """What the service keeps per partition beside the offset (its clock, for example)."""
+    """What the service stores per partition beside the offset (its clock, for example)."""
     status: Literal["running", "stopped"] = "running"
     status_reason: str | None = None
     waits: bool = False
-    """It was added to the topic, and the older partitions are not read to their recorded ends."""
+    """True: the partition was added, and the older ones are not yet read to their recorded ends."""
 
     @property
     def tp(self) -> TopicPartition:
@@ -73,7 +73,7 @@ class Move:
     progress: dict[str, Any]
 
     def done(self) -> Claim:
-        """The claim as it stands once the transaction is committed."""
+        """Return the claim as it is once the transaction is committed."""
         return Claim(
             topic=self.claim.topic,
             partition=self.claim.partition,
@@ -93,7 +93,7 @@ class Fenced(Exception):  # noqa: N818
 
 
 def partition_table(metadata: sa.MetaData) -> sa.Table:
-    """The ledger's table in a service's schema."""
+    """Builds the ledger's table in a service's schema."""
     return sa.Table(
         "partition",
         metadata,
@@ -127,7 +127,7 @@ class Ledger:
     async def take_over(self, tp: TopicPartition, worker: str) -> Claim:
         """Raise the epoch and read where to go on; ends a session that holds the row.
 
-        Raises Transient when PostgreSQL is not there.
+        Raises Transient when PostgreSQL is unreachable.
         """
         async with unit_of_work(self._engine) as work:
             claiming = asyncio.create_task(self._claim(work, tp, worker))
@@ -162,7 +162,7 @@ class Ledger:
         return _claim_of(row, waits=waits)
 
     async def _drained(self, work: UnitOfWork, topic: str) -> bool:
-        """Let the topic's new partitions begin if the old ones are read to their ends."""
+        """Let a topic's new partitions begin if the old ones are drained; return whether it did."""
         released = await work.driver.fetch(
             f"""
             UPDATE {self._schema}.partition SET waits = false
@@ -177,7 +177,7 @@ class Ledger:
         return bool(released)
 
     async def known(self, topic: str) -> set[int]:
-        """The partitions that the topic had when it was last looked at; empty: never."""
+        """Return the partitions noted for the topic; empty: none were noted yet."""
         async with unit_of_work(self._engine) as work:
             rows = await work.driver.fetch(
                 f"SELECT partition FROM {self._schema}.partition WHERE topic = $1",  # noqa: S608
@@ -186,10 +186,11 @@ class Ledger:
         return {row["partition"] for row in rows}
 
     async def grow(self, topic: str, count: int, ends: Mapping[int, int]) -> None:
-        """Note that the topic has `count` partitions. Those that are new wait until each older
-        one in `ends` is read to there; at the first time there are none, and nobody waits.
+        """Note that the topic has `count` partitions.
 
-        Of several workers the first one's ends stand; the others change nothing.
+        New ones wait until each older one in `ends` is read to there; at the first time there are
+        no older ones, and none waits. Of several workers the first one's ends count; the others
+        change nothing.
         """
         async with unit_of_work(self._engine) as work:
             # Against another worker that notes the same at the same time.
@@ -218,8 +219,10 @@ class Ledger:
                 )
 
     async def drained(self, claim: Claim, reached: int | None) -> None:
-        """Note that nothing to read lies between the claim's offset and `reached`: a recorded end
-        in between is reached, and new partitions need not wait for it."""
+        """Note that there is nothing to read between the claim's offset and `reached`.
+
+        A recorded end in between counts as reached, and new partitions need not wait for it.
+        """
         async with unit_of_work(self._engine) as work:
             await work.driver.execute(
                 f"UPDATE {self._schema}.partition SET drain_to = next_offset "  # noqa: S608
@@ -244,7 +247,7 @@ class Ledger:
             log.warning("ended a session that held a partition", **dict(row))
 
     async def advance(self, work: UnitOfWork, moves: Sequence[Move]) -> None:
-        """The fence: move every offset, or raise Fenced for those that are no longer ours.
+        """Move every offset, or raise Fenced for those that are no longer ours: the fence.
 
         Call it after COPY and before the merge, in the transaction of the effects.
         """
@@ -298,7 +301,7 @@ class Ledger:
             )
 
     async def list_all(self) -> list[dict[str, Any]]:
-        """Every partition's row, for operators."""
+        """Return every partition's row, for operators."""
         async with unit_of_work(self._engine) as work:
             rows = await work.driver.fetch(
                 f"SELECT * FROM {self._schema}.partition ORDER BY topic, partition"  # noqa: S608
@@ -306,10 +309,10 @@ class Ledger:
         return [dict(row) for row in rows]
 
     async def reset(self, tp: TopicPartition, next_offset: int | None) -> bool:
-        """An operator's decision: go on from `next_offset` (None: the log's start).
+        """Carry out an operator's decision to go on from `next_offset` (None: the log's start).
 
-        Raises the epoch, so that whoever owns the partition now is fenced and claims anew,
-        and forgets the fingerprint. False when there is no such partition.
+        Raises the epoch, so that the present owner of the partition is fenced and claims anew, and
+        forgets the fingerprint. False when there is no such partition.
         """
         async with unit_of_work(self._engine) as work:
             row = await work.driver.fetchrow(
@@ -327,9 +330,9 @@ class Ledger:
         return row is not None
 
     async def amend(self, topic: str, change: Callable[[dict[str, Any]], None]) -> None:
-        """An operator's decision about what is noted beside the offsets of a topic's partitions.
+        """Carry out an operator's change of the progress of a topic's partitions.
 
-        Raises the epoch of each: its owner is fenced before it writes its own notes again, and
+        Raises the epoch of each: its owner is fenced before it writes its own progress again, and
         claims anew.
         """
         async with unit_of_work(self._engine) as work:
@@ -350,7 +353,7 @@ class Ledger:
                 )
 
     async def forget(self, tp: TopicPartition) -> bool:
-        """An operator's word that this partition is gone for good. False where it was not known."""
+        """Forget a partition that an operator declares gone; False where it was not known."""
         async with unit_of_work(self._engine) as work:
             row = await work.driver.fetchrow(
                 f"DELETE FROM {self._schema}.partition WHERE topic = $1 AND partition = $2 "  # noqa: S608

@@ -1,7 +1,7 @@
 """Runs a service's Alembic migrations: one schema and one version table per service.
 
-Safe to run from several replicas at once: an advisory lock lets one work and the others wait
-and then find nothing to do.
+Safe to run from several replicas at once: an advisory lock lets one work; the others wait and then
+have nothing to do.
 """
 
 from pathlib import Path
@@ -35,7 +35,7 @@ async def migrate(engine: AsyncEngine, schema: str, versions: Path) -> None:
             await connection.run_sync(_upgrade, schema, versions)
             await connection.commit()
         finally:
-            # The session's settings and lock go with the connection, which is not reused.
+            # The session's settings and lock end with the connection, which is not reused.
             await connection.invalidate()
 
 

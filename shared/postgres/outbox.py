@@ -1,9 +1,9 @@
-"""Messages that leave with a transaction: written with the effects, sent after the commit.
+"""The outbox: messages stored with a transaction's effects and sent after its commit.
 
-Messages of one cause (a partition of the topic that caused them) lie together in parcels, a row
-each: written and deleted for nearly nothing, however many they are. Only the worker that owns the
-partition sends them, in order, one batch in flight. A crash between sending and deleting sends
-again: readers know a message by its revision or id.
+Messages of one cause (a partition of the topic that caused them) are stored together in parcels,
+one row each, which makes writing and deleting them cheap. Only the worker that owns the partition
+sends them, in order, one batch at a time. A crash between sending and deleting sends again: readers
+recognise a message by its revision or id.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ from shared.postgres.engine import UnitOfWork
 from shared.postgres.ledger import TopicPartition
 
 PARCEL_BYTES_MAX = 1_000_000
-"""Of the messages of one parcel, unless it is a single larger one: a row is read, sent and deleted
+"""Bytes of one parcel's messages, unless it is a single larger one: a row is read, sent and deleted
 as a whole."""
 
 PENDING_PARCELS_MAX = 16
@@ -27,8 +27,11 @@ PENDING_PARCELS_MAX = 16
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message to a topic. `cause` is the consumed topic-partition under whose claim it
-    is sent; `headers` are str -> bytes."""
+    """A message to a topic.
+
+    `cause` is the consumed topic-partition with the claim under which it is sent; `headers` are str
+    -> bytes.
+    """
 
     cause: TopicPartition
     topic: str
@@ -52,14 +55,15 @@ _DECODER: Final = msgspec.msgpack.Decoder(list[Packed])
 
 
 def outbox_table(metadata: sa.MetaData) -> sa.Table:
-    """The outbox of a service's schema."""
+    """Builds the outbox table of a service's schema."""
     return sa.Table(
         "outbox",
         metadata,
         sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
         sa.Column("cause_topic", sa.Text, nullable=False),
         sa.Column("cause_partition", sa.Integer, nullable=False),
-        # Stored out of line as it is: a parcel lives for one turn, and compressing costs more.
+        # Stored out of line, uncompressed: a parcel lives for one batch, and compressing costs
+        # more.
         sa.Column("messages", sa.LargeBinary, nullable=False),
     )
 
@@ -71,8 +75,10 @@ class Outbox:
         self._schema = schema
 
     async def add(self, work: UnitOfWork, messages: Sequence[Message]) -> list[Pending]:
-        """Insert; returns the parcels so that they can be sent after the commit. The order of
-        messages is kept within each cause."""
+        """Insert messages; returns the parcels so that they can be sent after the commit.
+
+        The order of messages is kept within each cause.
+        """
         if not messages:
             return []
         parcels = list(_parcels(messages))
@@ -91,7 +97,7 @@ class Outbox:
         return [Pending(i, parcel) for i, parcel in zip(ids, parcels, strict=True)]
 
     async def pending(self, work: UnitOfWork, tp: TopicPartition) -> list[Pending]:
-        """What a former owner left unsent for this partition, oldest first.
+        """Return what a former owner left unsent for this partition, oldest first.
 
         Never pages by an id cursor: a gap in the sequence may be a row not yet committed.
         """
@@ -105,7 +111,7 @@ class Outbox:
         return [Pending(row["id"], unpack(tp, row["messages"])) for row in rows]
 
     async def holds(self, work: UnitOfWork, ids: Sequence[int]) -> bool:
-        """Whether all these rows are still there."""
+        """Return whether all these rows are still there."""
         count: int = await work.driver.fetchval(
             f"SELECT count(*) FROM {self._schema}.outbox WHERE id = ANY($1::bigint[])",  # noqa: S608
             list(ids),
@@ -113,7 +119,7 @@ class Outbox:
         return count == len(ids)
 
     async def delete(self, work: UnitOfWork, ids: Sequence[int]) -> None:
-        """Forget messages that were sent and acknowledged."""
+        """Delete messages that were sent and acknowledged."""
         if ids:
             await work.driver.execute(
                 f"DELETE FROM {self._schema}.outbox WHERE id = ANY($1::bigint[])",  # noqa: S608
@@ -122,17 +128,17 @@ class Outbox:
 
 
 def pack(messages: Sequence[Message]) -> bytes:
-    """A parcel's messages as they are stored."""
+    """Encodes a parcel's messages for storage."""
     return _ENCODER.encode([(m.topic, m.key, m.value, m.headers) for m in messages])
 
 
 def unpack(cause: TopicPartition, packed: bytes) -> list[Message]:
-    """The messages of a stored parcel."""
+    """Decodes the messages of a stored parcel."""
     return [Message(cause, *found) for found in _DECODER.decode(packed)]
 
 
 def _parcels(messages: Sequence[Message]) -> Iterator[list[Message]]:
-    """By cause, in the order of their first message, none larger than a parcel may be."""
+    """Groups messages by cause, in order of their first message, into parcels of bounded size."""
     open_: dict[TopicPartition, list[Message]] = {}
     size: dict[TopicPartition, int] = {}
     for message in messages:

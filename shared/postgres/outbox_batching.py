@@ -1,4 +1,4 @@
-"""The step of a service's migrations that puts the outbox's messages into parcels."""
+"""Migration step of a service that puts the outbox's messages into parcels."""
 
 import orjson
 import sqlalchemy as sa
@@ -8,7 +8,7 @@ from shared.postgres.outbox import Message, pack
 
 
 def upgrade(schema: str) -> None:
-    """What waits is kept: each message becomes a parcel of its own, in its order."""
+    """Convert the table; each waiting message becomes a parcel of its own, in order."""
     op.add_column("outbox", sa.Column("messages", sa.LargeBinary), schema=schema)
     connection = op.get_bind()
     rows = connection.exec_driver_sql(
@@ -22,7 +22,7 @@ def upgrade(schema: str) -> None:
         )
     for column in ("topic", "key", "value", "headers"):
         op.drop_column("outbox", column, schema=schema)
-    # Few rows at any time: whoever looks for those of one cause reads them all.
+    # Few rows at any time: a query for one cause reads them all.
     op.drop_index("ix_outbox_cause", "outbox", schema=schema)
     op.alter_column("outbox", "messages", nullable=False, schema=schema)
     op.execute(f"ALTER TABLE {schema}.outbox ALTER COLUMN messages SET STORAGE EXTERNAL")

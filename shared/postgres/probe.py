@@ -1,6 +1,6 @@
-"""Asks PostgreSQL whether it answers, for the readiness probe, on a connection of its own.
+"""Checks whether PostgreSQL answers, for the readiness probe, on its own connection.
 
-Not on one of the pool, which can be used up by what waits for a server that hangs.
+A connection of the pool is not used: waiting for a server that hangs can exhaust the pool.
 """
 
 import contextlib
@@ -12,12 +12,12 @@ from shared.postgres.engine import Driver
 from shared.postgres.settings import PostgresSettings
 
 ASKED_S_MAX: Final = 10.0
-"""Until a question counts as lost with its connection: a server that was frozen for a while
+"""Seconds until a query counts as lost with its connection: a server that was frozen for a while
 answers within it once it goes on, and one behind a cut line never does."""
 
 
 class PostgresProbe:
-    """A readiness check; `close` it at the end."""
+    """A readiness check; call `close` at the end."""
 
     def __init__(self, settings: PostgresSettings, application: str) -> None:
         self._url = settings.url
@@ -25,7 +25,7 @@ class PostgresProbe:
         self._connection: Driver | None = None
 
     async def __call__(self) -> str | None:
-        """None when the server answers, else what is wrong, without its address."""
+        """Return None when the server answers, else the fault, without its address."""
         try:
             if self._connection is None or self._connection.is_closed():
                 self._connection = await asyncpg.connect(
@@ -40,7 +40,7 @@ class PostgresProbe:
         return None
 
     def close(self) -> None:
-        """Let the connection go at once: there is nothing to be finished on it."""
+        """Close the connection at once: nothing has to be finished on it."""
         connection, self._connection = self._connection, None
         if connection is not None:
             with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""How to reach PostgreSQL."""
+"""Connection settings of PostgreSQL."""
 
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
@@ -18,4 +18,4 @@ class PostgresSettings(Settings):
     statement_timeout_ms: int = 30_000
     """Longest statement of a service; a batch of 2,000 takes 50 ms."""
     idle_in_transaction_timeout_ms: int = 10_000
-    """A worker frozen between statements gives its locks back after this time."""
+    """A worker frozen between statements loses its locks after this time."""

@@ -1,8 +1,8 @@
-"""Items of work that are no records: what was begun, what failed before, what is set aside.
+"""Items of work that are not records: what was begun, what failed before, what is set aside.
 
-An item is known by its kind and its id (`task`, `sweep`, `look`, ...). What was begun is written in
-a transaction of its own before the work and deleted after it: a row of a process that has ended
-says what it may have ended on.
+An item is identified by its kind and its id (`task`, `sweep`, `look`, ...). A note of what was
+begun is written in a transaction of its own before the work and deleted after it: a note of a
+process that has ended names the items that it may have ended on.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ REASON_CHARS_MAX: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """An item that something is held against."""
+    """An item with failures counted against it."""
 
     kind: str
     item: str
@@ -31,11 +31,11 @@ class Suspect:
     """Processes and attempts in a row that ended on it, or on a batch with it."""
     reason: str
     aside_at: datetime | None
-    """Since when it is not worked on any more."""
+    """Since when it is set aside; None: it is not."""
 
 
 def item_tables(metadata: sa.MetaData) -> tuple[sa.Table, sa.Table]:
-    """The tables in a service's schema."""
+    """Builds the tables in a service's schema."""
     return (
         sa.Table("items_begun", metadata, *_begun()),
         sa.Table("suspect", metadata, *_suspect()),
@@ -43,7 +43,7 @@ def item_tables(metadata: sa.MetaData) -> tuple[sa.Table, sa.Table]:
 
 
 def upgrade(schema: str) -> None:
-    """Create them, in a migration."""
+    """Create the tables, in a migration."""
     op.create_table("items_begun", *_begun(), schema=schema)
     op.create_table("suspect", *_suspect(), schema=schema)
 
@@ -67,14 +67,14 @@ def _suspect() -> list[sa.Column[Any]]:
 
 
 class Suspects:
-    """Statements on one schema's tables. Each raises Transient while PostgreSQL is away."""
+    """Statements on one schema's tables. Each raises Transient while PostgreSQL is unreachable."""
 
     def __init__(self, engine: AsyncEngine, schema: str) -> None:
         self._engine = engine
         self._schema = schema
 
     async def blame(self, by: str) -> None:
-        """What processes other than `by` have begun and not ended counts against its items."""
+        """Count unfinished work of processes other than `by` against its items."""
         await self._run(
             "WITH died AS (DELETE FROM {s}.items_begun WHERE by <> $1 RETURNING kind, items) "
             "INSERT INTO {s}.suspect AS s (kind, item, failures, reason) "
@@ -86,7 +86,7 @@ class Suspects:
         )
 
     async def all(self) -> list[Suspect]:
-        """Every item that something is held against."""
+        """Return every item with failures counted against it."""
         query = (
             f"SELECT kind, item, failures, reason, aside_at FROM {self._schema}.suspect "  # noqa: S608
             "ORDER BY kind, item"
@@ -95,7 +95,7 @@ class Suspects:
             return [Suspect(**dict(row)) for row in await driver.fetch(query)]
 
     async def begin(self, kind: str, items: Sequence[str], by: str) -> None:
-        """Work on these is about to begin."""
+        """Note that work on these items is about to begin."""
         await self._run(
             "INSERT INTO {s}.items_begun (kind, by, items) VALUES ($1, $2, $3) "
             "ON CONFLICT (kind, by) DO UPDATE SET items = excluded.items",
@@ -105,7 +105,8 @@ class Suspects:
         )
 
     async def end(self, kind: str, by: str, cleared: Sequence[str] = ()) -> None:
-        """The work has ended and the process lives; nothing is held against `cleared` any more."""
+        """Note that the work has ended without ending the process; clears the failures of
+        `cleared`."""
         async with unit_of_work(self._engine) as work:
             await work.driver.execute(
                 f"DELETE FROM {self._schema}.items_begun WHERE kind = $1 AND by = $2",  # noqa: S608
@@ -121,7 +122,7 @@ class Suspects:
                 )
 
     async def failed(self, suspect: Suspect) -> None:
-        """Keep what is held against an item."""
+        """Store an item's failures."""
         await self._run(
             "INSERT INTO {s}.suspect (kind, item, failures, reason, aside_at) "
             "VALUES ($1, $2, $3, $4, $5) ON CONFLICT (kind, item) DO UPDATE "
@@ -135,7 +136,7 @@ class Suspects:
         )
 
     async def release(self, kind: str | None = None, item: str | None = None) -> int:
-        """Hold nothing against this item, items of this kind, or any; returns how many it was."""
+        """Clear the failures of this item, items of this kind, or all; returns how many it was."""
         async with unit_of_work(self._engine) as work:
             status = await work.driver.execute(
                 f"DELETE FROM {self._schema}.suspect "  # noqa: S608

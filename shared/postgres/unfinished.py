@@ -1,7 +1,7 @@
-"""What of a partition was begun and not finished: where the process before this one ended.
+"""Notes of work on a partition that was begun and not finished.
 
-Written in a transaction of its own before the work, deleted within the work's own
-(`Ledger.advance`): a row that is there when a partition is claimed says what a process died of.
+A note is written in a transaction of its own before the work and deleted within the work's own
+(`Ledger.advance`): a note found when a partition is claimed shows which records a process ended on.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ TopicPartition = tuple[str, int]
 
 
 _NOBODY: Final = "alone = false, times = 0, by = ''"
-"""Of a row that nobody is at work on: it only says which records call for care."""
+"""State of a row without a working process: it only marks records to be processed singly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,11 @@ class Begun:
     begin: int
     end: int
     alone: bool
-    """It was one record, and nothing else was worked on beside it."""
+    """It was one record, and nothing else was processed beside it."""
     careful_to: int
-    """Records before this offset are worked on one by one; 0: none are."""
+    """Records before this offset are processed one by one; 0: none are."""
     by: str
-    """The process."""
+    """Identifies the process."""
     times: int = 1
     """Processes in a row that began exactly this."""
 
@@ -45,12 +45,12 @@ class Begun:
 
 
 def unfinished_table(metadata: sa.MetaData) -> sa.Table:
-    """The table in a service's schema."""
+    """Builds the table in a service's schema."""
     return sa.Table("unfinished", metadata, *_columns())
 
 
 def upgrade(schema: str) -> None:
-    """Create it, in a migration."""
+    """Create the table, in a migration."""
     op.create_table("unfinished", *_columns(), schema=schema)
 
 
@@ -77,7 +77,7 @@ class Unfinished:
         """Partitions that may have a row."""
 
     async def read(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, Begun]:
-        """What was begun of these partitions and not finished. Transient: PostgreSQL is away."""
+        """Return unfinished work of these partitions. Transient: PostgreSQL is unreachable."""
         wanted = set(tps)
         async with unit_of_work(self._engine) as work:
             rows = await work.driver.fetch(f"SELECT * FROM {self._schema}.unfinished")  # noqa: S608
@@ -105,8 +105,11 @@ class Unfinished:
         self._noted |= {b.tp for b in begun}
 
     async def clear(self, work: UnitOfWork, moved: Mapping[TopicPartition, int]) -> None:
-        """These have moved on to the offsets, in this transaction. What calls for care behind them
-        stays noted. Nothing is asked where nothing was noted."""
+        """Delete notes before these offsets, in the transaction that moves the partitions there.
+
+        Records behind them that are to be processed singly stay noted. Without notes no statement
+        runs.
+        """
         found = sorted((tp, at) for tp, at in moved.items() if tp in self._noted)
         if not found:
             return
@@ -126,14 +129,15 @@ class Unfinished:
         )
 
     async def forget(self, work: UnitOfWork, tp: TopicPartition) -> None:
-        """An operator has decided where to go on: nothing is held against what comes there."""
+        """Delete the note of a partition for which an operator has set the offset."""
         await work.driver.execute(
             f"DELETE FROM {self._schema}.unfinished WHERE topic = $1 AND partition = $2",  # noqa: S608
             *tp,
         )
 
     async def alive(self, by: str) -> None:
-        """What this process noted did not end it. Transient: PostgreSQL is away."""
+        """Delete this process's notes: what it noted did not end it. Transient: PostgreSQL is
+        unreachable."""
         if self._noted:
             async with unit_of_work(self._engine) as work:
                 await work.driver.execute(

@@ -1,7 +1,7 @@
-"""Text of others' in a CSV cell: a spreadsheet shows it and computes nothing.
+"""Makes foreign text safe in CSV cells: a spreadsheet displays it and computes nothing.
 
-What it is for: `=HYPERLINK(...)` as the name of a segment. A cell that a spreadsheet would read as
-a formula begins with an apostrophe (OWASP's advice); numbers are left alone.
+A text that a spreadsheet would read as a formula, such as `=HYPERLINK(...)` as the name of a
+segment, gets an apostrophe in front (OWASP's advice); numbers are left alone.
 """
 
 from typing import Final
@@ -10,7 +10,7 @@ FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 def cell(value: object) -> object:
-    """The cell's value, with an apostrophe before a text that would be a formula.
+    """Returns the cell's value, with an apostrophe before a text that would be a formula.
 
     >>> cell("=HYPERLINK(0)"), cell("vip"), cell(-1.5)
     ("'=HYPERLINK(0)", 'vip', -1.5)

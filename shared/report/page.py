@@ -1,7 +1,7 @@
 """A report as values, and its one self-contained HTML file.
 
-What it is for: every report looks alike and escapes what it is given. Only a `Plot` is trusted
-markup, and only `plots.svg` makes one. Nothing is fetched: style and drawings are inside.
+Every report has the same layout and escapes its input. Only a `Plot` is trusted markup, and only
+`plots.svg` makes one. Nothing is fetched: style and drawings are inside.
 
 >>> page = Page("Model card", lead="Who will stay away?", sections=(
 ...     Section("Quality", (
@@ -28,7 +28,7 @@ from shared.runtime.terminal import visible
 Cell = str | float | int | bool | None
 
 NOTHING: Final = "–"
-"""Stands for None and NaN: not defined here, which is not zero."""
+"""Stands for None and NaN: undefined, which is not zero."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +43,10 @@ class Table:
     strong: frozenset[int] = frozenset()
     """Indices of rows to set in bold: the chosen one."""
     right: frozenset[int] = frozenset()
-    """Indices of columns whose texts stand to the right as numbers do."""
+    """Indices of columns with texts aligned to the right, like numbers."""
     stacked: bool = False
-    """Where the window is narrow, each row becomes a list of names and values: for tables with
-    sentences in them."""
+    """In a narrow window, each row becomes a list of names and values: for tables with sentences in
+    them."""
 
     def __post_init__(self) -> None:
         """Raise ValueError when a row or the formats do not fit the columns."""
@@ -57,7 +57,7 @@ class Table:
             raise ValueError(f"{len(self.formats)} formats for {len(self.columns)} columns")
 
     def texts(self) -> list[list[tuple[str, bool]]]:
-        """(text, is a number) of every cell."""
+        """Return (text, is a number) of every cell."""
         formats = self.formats or [""] * len(self.columns)
         return [
             [
@@ -70,7 +70,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A drawing with the sentence that says what to see in it."""
+    """A drawing with a sentence that states what it shows."""
 
     svg: Svg
     caption: str = ""
@@ -91,7 +91,7 @@ class Facts:
     facts: Sequence[tuple[str, Cell]]
 
     def texts(self) -> list[tuple[str, str]]:
-        """(name, value) as text."""
+        """Return (name, value) as text."""
         return [(name, _text(value, "")[0]) for name, value in self.facts]
 
 
@@ -104,7 +104,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Tiles:
-    """The few figures that a reader should take away, large: (figure, what it is)."""
+    """The few most important figures, large: (figure, what it is)."""
 
     tiles: Sequence[tuple[str, str]]
 
@@ -114,7 +114,7 @@ Block = Table | Plot | Text | Facts | Row | Tiles
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A heading and what stands under it."""
+    """A heading and the blocks under it."""
 
     title: str
     blocks: Sequence[Block]
@@ -128,18 +128,18 @@ class Page:
     lead: str = ""
     sections: Sequence[Section] = field(default_factory=tuple)
     language: str = "en"
-    """BCP 47 tag of its words: `en`, `zh-CN`."""
+    """BCP 47 tag of the page's language: `en`, `zh-CN`."""
     foot: str = ""
     headline: str = ""
-    """One large sentence under the title: what to take away if nothing else is read."""
+    """One large sentence under the title: the main result."""
 
 
 LANGUAGE_NAMES: Final[Mapping[str, str]] = {"en": "English", "zh-CN": "简体中文"}
-"""On the switch between languages, each in its own."""
+"""Names on the switch between languages, each in its own language."""
 
 
 def render(page: Page, *others: Page) -> str:
-    """The page as HTML5. The same page gives the same text.
+    """Returns the page as HTML5. The same page gives the same text.
 
     `others` are the same page in other languages: a switch shows one at a time, without a script.
     """
@@ -148,7 +148,7 @@ def render(page: Page, *others: Page) -> str:
 
 
 def write(page: Page, path: Path) -> None:
-    """Write the page; a reader sees the whole file or the one before. Folders are made."""
+    """Write the page atomically: a reader sees the whole file or the old one. Creates folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
     try:

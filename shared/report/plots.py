@@ -1,8 +1,8 @@
 """Drawings for reports as inline SVG: lines, bars, dots with intervals.
 
-What it is for: one look for every report. Text stays text (`svg.fonttype: none`), so that it can
-be selected, searched and read aloud, in any script. Deterministic; for one thread at a time
-(matplotlib's settings are global). It never computes what it draws.
+All reports share one style. Text stays text (`svg.fonttype: none`), so that it can be selected,
+searched and read aloud, in any script. Deterministic; for one thread at a time (matplotlib's
+settings are global). This module never computes what it draws.
 
 >>> gain = lines({"model": ([0, 1], [0, 1])}, title="Gain", x_label="share", y_label="found")
 >>> gain.markup.startswith("<svg") and "Gain" in gain.markup
@@ -26,13 +26,13 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 PALETTE: Final = ("#0b6e99", "#d9822b", "#4c9f70", "#8d5fa8", "#b5495b", "#7a8794")
-"""Told apart with the common colour blindnesses; the last is for what is only a reference."""
+"""Distinguishable with the common colour blindnesses; the last is for references only."""
 LEGEND_INSIDE_MAX: Final = 4
-"""Lines beside which a legend finds room."""
+"""Largest number of lines with room for a legend inside."""
 DATES_MAX: Final = 5
 """Dates under an axis: more would touch."""
 SIZE: Final = (5.2, 3.6)
-"""Inches: two stand side by side on a laptop."""
+"""Width and height in inches: two fit side by side on a laptop."""
 
 NAME_LENGTH_MAX: Final = 40
 """Characters of a name beside a bar: more leaves no room for the bar."""
@@ -40,7 +40,7 @@ NAME_LENGTH_MAX: Final = 40
 _CONTROL: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 )
-"""What no document may hold, and what turns text around."""
+"""Characters that no document may contain, and those that reverse the text direction."""
 
 _STYLE: Final[Any] = {
     "svg.fonttype": "none",
@@ -124,7 +124,7 @@ def bars(
     reference: float | None = None,
     colors: Sequence[str] = PALETTE[:1],
 ) -> Svg:
-    """Horizontal bars, the first on top: names of any length stay readable."""
+    """Draw horizontal bars, the first on top: names of any length stay readable."""
     with styled():
         figure, axes = canvas(title, x_label, "", height=_height(len(values)))
         names = list(values)
@@ -145,7 +145,7 @@ def intervals(
     x_label: str,
     reference: float | None = None,
 ) -> Svg:
-    """A dot with its interval, (low, value, high), for each name; the first on top."""
+    """Draw a dot with its interval, (low, value, high), for each name; the first on top."""
     with styled():
         figure, axes = canvas(title, x_label, "", height=_height(len(values)))
         for at, (low, value, high) in enumerate(values.values()):
@@ -160,7 +160,7 @@ def intervals(
 
 
 def labelled(name: str) -> str:
-    """A name as a drawing shows it: no control characters, and not longer than there is room.
+    """Returns a name as drawings show it: without control characters, and cut to fit.
 
     >>> labelled("a\\x1b b" + "c" * 100)
     'a  bccccccccccccccccccccccccccccccccccc…'
@@ -175,7 +175,7 @@ def labelled(name: str) -> str:
 def canvas(
     title: str, x_label: str, y_label: str, *, width: float = SIZE[0], height: float = SIZE[1]
 ) -> tuple[Figure, Any]:
-    """An empty figure and its axes, for a drawing that is not here yet.
+    """Returns an empty figure and its axes, for drawings that this module does not offer.
 
     Make it and draw on it within `styled()`, then call `svg`.
     """
@@ -188,13 +188,13 @@ def canvas(
 
 
 def styled() -> AbstractContextManager[None]:
-    """The house style, for as long as the block lasts."""
+    """Returns a context in which matplotlib uses the reports' style."""
     return mpl.rc_context(_STYLE)
 
 
 def svg(figure: Figure, description: str) -> Svg:
-    """The figure as one `<svg>` element; `description` is read aloud in its place."""
-    # Salted by its own words, so that two drawings on one page do not share an id.
+    """Returns the figure as one `<svg>` element; screen readers read `description` in its place."""
+    # Salted by the description, so that two drawings on one page do not share an id.
     salt = hashlib.sha256(description.encode("utf-8", "replace")).hexdigest()[:16]
     out = io.StringIO()
     with mpl.rc_context({**_STYLE, "svg.hashsalt": salt}), warnings.catch_warnings():

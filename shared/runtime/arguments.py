@@ -1,6 +1,6 @@
-"""What operators' commands take: times, numbers and texts that can be kept, refused by name if not.
+"""Parsers of operators' arguments: times, numbers and texts that can be stored.
 
-The one place for all commands, as `shared/http/fields.py` is for routes.
+Shared by all commands, as `shared/http/fields.py` is by all routes. An error names the argument.
 """
 
 import argparse
@@ -20,11 +20,11 @@ SERIAL_MAX: Final = 10**18 - 1
 """Fits 64 bits: offsets and numbers of rows."""
 
 DAYS_MAX: Final = 36_500
-"""A hundred years, before or after which nothing leaves the calendar."""
+"""A hundred years: adding or subtracting it never leaves the calendar."""
 
 
 def count(text: str) -> int:
-    """How many, or the number of a partition.
+    """Parses a count, or the number of a partition.
 
     >>> count("50")
     50
@@ -33,17 +33,17 @@ def count(text: str) -> int:
 
 
 def serial(text: str) -> int:
-    """An offset, or the number of a row."""
+    """Parses an offset, or the number of a row."""
     return _whole(text, 0, SERIAL_MAX)
 
 
 def days(text: str) -> int:
-    """A number of days."""
+    """Parses a number of days."""
     return _whole(text, 1, DAYS_MAX)
 
 
 def number(text: str) -> float:
-    """A finite number."""
+    """Parses a finite number."""
     try:
         found = float(text)
     except ValueError:
@@ -54,7 +54,7 @@ def number(text: str) -> float:
 
 
 def instant(text: str) -> datetime:
-    """An ISO 8601 time, in UTC; one without an offset is UTC."""
+    """Parses an ISO 8601 time, in UTC; one without an offset is UTC."""
     try:
         at = datetime.fromisoformat(text)
         return in_utc("time", at if at.tzinfo else at.replace(tzinfo=UTC))
@@ -67,7 +67,7 @@ def instant(text: str) -> datetime:
 
 
 def look_at(arguments: argparse.Namespace) -> None:
-    """Refuse a text that cannot be kept; Invalid names the argument."""
+    """Refuse texts that cannot be stored; Invalid names the argument."""
     for name, value in vars(arguments).items():
         for part in value if isinstance(value, list) else [value]:
             if isinstance(part, str | Path):

@@ -1,4 +1,4 @@
-"""How long to wait before trying again: doubling, bounded, never giving up by itself."""
+"""Waits between retries: doubling, bounded, never giving up."""
 
 from dataclasses import dataclass
 
@@ -16,10 +16,10 @@ class Backoff:
     _next_s: float = FIRST_S
 
     def next(self) -> float:
-        """The wait before the coming try, in seconds."""
+        """Return the wait before the next try, in seconds."""
         wait, self._next_s = self._next_s, min(self._next_s * 2, LONGEST_S)
         return wait
 
     def reset(self) -> None:
-        """It worked: begin again with short waits."""
+        """Start again with short waits, after a success."""
         self._next_s = FIRST_S

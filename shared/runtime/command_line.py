@@ -34,7 +34,7 @@ Command = Callable[[argparse.Namespace], Coroutine[Any, Any, int]]
 
 @dataclass(frozen=True, slots=True)
 class ServiceSpec:
-    """What the common commands need to know of a service."""
+    """The facts about a service that the common commands need."""
 
     name: str
     schema: str
@@ -50,7 +50,7 @@ def main(
     add_commands: Callable[[Any], None] | None = None,
     argv: list[str] | None = None,
 ) -> int:
-    """Parse and carry out; `add_commands(subparsers)` adds parsers that set `command`."""
+    """Parses and runs a command; `add_commands(subparsers)` adds parsers that set `command`."""
     parser = argparse.ArgumentParser(
         prog=f"python -m services.{spec.name}", description=f"Ebbwatch {spec.name}"
     )
@@ -90,13 +90,13 @@ def _carried_out(args: argparse.Namespace) -> int:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
     except Exception:
-        # By the log, which leaves out what PostgreSQL quotes and escapes what a terminal obeys.
+        # Through the log, which omits what PostgreSQL quotes and escapes control characters.
         log.exception("command failed")
         return 1
 
 
 async def with_engine(spec: ServiceSpec, work: Callable[[AsyncEngine], Awaitable[int]]) -> int:
-    """Run an operator command's work with an engine, and let the engine go afterwards."""
+    """Runs an operator command's work with an engine, and disposes of the engine afterwards."""
     engine = create_engine(PostgresSettings(), f"{spec.name}-cli")
     try:
         return await work(engine)

@@ -1,4 +1,4 @@
-"""What every service needs of the world, asked for the readiness probe."""
+"""The readiness checks of the dependencies that every service has."""
 
 from shared.kafka.probe import KafkaProbe
 from shared.kafka.settings import KafkaSettings
@@ -8,7 +8,7 @@ from shared.runtime.health import Health
 
 
 class Dependencies:
-    """Registers the checks `postgres` and `kafka`; `close` it at the end."""
+    """Registers the checks `postgres` and `kafka`; call `close` at the end."""
 
     def __init__(
         self, health: Health, service: str, postgres: PostgresSettings, kafka: KafkaSettings
@@ -19,6 +19,6 @@ class Dependencies:
         health.add_check("kafka", self._kafka)
 
     async def close(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
         self._postgres.close()
         await self._kafka.close()

@@ -1,8 +1,7 @@
-"""What the probes say: are the loops moving, are the things we need there, did we start.
+"""State behind the probes: whether loops move, dependencies answer, and the service has started.
 
-Liveness never looks at dependencies: restarting a process does not mend a database. Readiness
-does, and answers in bounded time whatever hangs: a server that is frozen takes connections and
-says nothing.
+Liveness never checks dependencies: restarting a process does not mend a database. Readiness does,
+and answers in bounded time whatever hangs: a frozen server accepts connections and never answers.
 """
 
 import asyncio
@@ -12,18 +11,18 @@ from dataclasses import dataclass
 from shared.runtime.clock import Clock
 
 STALL_SECONDS_MAX = 120.0
-"""A loop that has not come round for so long is stuck: the slowest legitimate step (a
-take-over that waits for a stalled backend, with its retries) stays under a minute."""
+"""A loop without an iteration for so long is stuck: the slowest legitimate step (a take-over that
+waits for a stalled backend, with its retries) stays under a minute."""
 
 ANSWER_S_MAX = 3.0
-"""How long a check may take before its silence counts as trouble. All run at once, so that the
-probe answers within it, and what freezes is told within the 10 s that are promised."""
+"""How long a check may take before it counts as failed. All run at once, so that the probe answers
+within it, and a freeze is reported within the promised 10 s."""
 
 COMMIT_S_MAX = 30.0
-"""Records that wait so long without any of them being committed: the work stands still."""
+"""Records that wait so long without any commit: the work is stuck."""
 
 Check = Callable[[], Awaitable[str | None]]
-"""Returns None when well, else what is missing, in words."""
+"""Returns None when well, else a description of what is missing."""
 
 
 @dataclass(slots=True)
@@ -47,7 +46,7 @@ class Health:
         self.started = False
 
     def beat(self, loop: str) -> None:
-        """A loop came round."""
+        """Note an iteration of a loop."""
         self._beats[loop] = self._clock.monotonic()
 
     def ended(self, loop: str) -> None:
@@ -56,11 +55,12 @@ class Health:
         self._behind.pop(loop, None)
 
     def behind(self, loop: str) -> None:
-        """Records wait for a loop, and none has been committed since the last word of it."""
+        """Note that records wait for a loop; the time counts from the first call since its last
+        commit."""
         self._behind.setdefault(loop, self._clock.monotonic())
 
     def committed(self, loop: str) -> None:
-        """A loop committed, or nothing waits for it."""
+        """Note that a loop committed, or that nothing waits for it."""
         self._behind.pop(loop, None)
 
     def add_check(self, name: str, check: Check) -> None:
@@ -68,17 +68,17 @@ class Health:
         self._checks[name] = check
 
     def add_note(self, name: str, check: Check) -> None:
-        """Register what is to be known and does not keep the service from being ready."""
+        """Register a note: information that does not keep the service from being ready."""
         self._notes[name] = check
 
     def stalled(self) -> dict[str, float]:
-        """Seconds of silence of each loop beyond `STALL_SECONDS_MAX`."""
+        """Return seconds since the last iteration of each loop beyond `STALL_SECONDS_MAX`."""
         now = self._clock.monotonic()
         silent = {loop: now - at for loop, at in self._beats.items()}
         return {loop: s for loop, s in silent.items() if s > STALL_SECONDS_MAX}
 
     async def missing(self) -> dict[str, str]:
-        """What keeps the service from being ready, by check, within `ANSWER_S_MAX`."""
+        """Return what keeps the service from being ready, by check, within `ANSWER_S_MAX`."""
         found: dict[str, str] = {}
         if not self.started:
             found["startup"] = "still starting"
@@ -92,12 +92,15 @@ class Health:
         return found
 
     async def notes(self) -> dict[str, str]:
-        """What is to be known beside, by name."""
+        """Return the notes, by name."""
         return await self._answers(self._notes)
 
     async def _answers(self, checks: dict[str, Check]) -> dict[str, str]:
-        """What the checks find. One that hangs is asked once and waited for, by every probe: to
-        cancel it would need the server that does not answer."""
+        """Return what the checks find.
+
+        One that hangs is started once and awaited by every probe: cancelling it would need the
+        server that does not answer.
+        """
         asked = {name: self._ask(name, check) for name, check in checks.items()}
         if asked:
             await asyncio.wait([one.task for one in asked.values()], timeout=ANSWER_S_MAX)

@@ -1,9 +1,9 @@
-"""Work on items that are no records of a queue: one that fails again and again is set aside.
+"""Isolates failing items of work that are not records of a queue: sets them aside.
 
-`each` does a batch of items. Where the batch raises, it is done item by item, so that the fault is
-put down to an item and all others are served. Where processes ended, the items that they had begun
-(`Suspects`) are worked on alone from the second time on. An item on which three attempts in a row
-ended while nothing else of these was worked on is set aside until an operator releases it.
+`each` processes a batch of items. Where the batch raises, it is processed item by item, so that the
+fault is attributed to an item and all others are served. Where processes ended, the items that they
+had begun (`Suspects`) are processed alone from the second time on. An item on which three attempts
+in a row ended while no other of these was processed is set aside until an operator releases it.
 """
 
 import asyncio
@@ -24,43 +24,44 @@ from shared.postgres.suspects import Suspect
 from shared.runtime.clock import Clock
 
 ALONE_FROM: Final = 2
-"""Failures in a row from which on an item is worked on alone. One is a kill, after which all goes
-on as fast as before."""
+"""Failures in a row from which on an item is processed alone. A single one is probably a kill,
+after which all goes on as fast as before."""
 
 ALONE_MAX: Final = 3
-"""Attempts alone, deaths and exceptions together, after which it is set aside."""
+"""Attempts alone, crashes and exceptions together, after which it is set aside."""
 
 MARKED_BATCHES: Final = 20
-"""Batches of a kind that are noted after a start. What a process died of is still due, and so is
-among the first that its successor meets."""
+"""Batches of a kind that are noted after a start. What a process ended on is still due, and so is
+among the first that its successor processes."""
 
 ASIDE_MAX: Final = 100
-"""Items of a kind that may be set aside. More than that is no fault of items: it ends the process,
-so that it is seen. Below what one batch holds, so that those behind them are reached."""
+"""Items of a kind that may be set aside. More than that is not a fault of items: it ends the
+process, so that it is seen. Below what one batch holds, so that items behind them are reached."""
 
 READ_S: Final = 10.0
-"""How old what is known of suspects may be: a release takes effect within it."""
+"""How old the cached suspects may be: a release takes effect within it."""
 
 NOTE_S_MAX: Final = 1.0
-"""How long a note may take, in seconds. One that is not written counts against nobody, and one that
-is not deleted is a death too many, of the several that it takes."""
+"""How long a note may take, in seconds. A note that is not written counts against no item; one that
+is not deleted counts as one crash too many, of the several that it takes."""
 
 TURN_S_MAX: Final = 10.0
-"""How long an item waits for another kind's that is worked on alone; it is due again soon."""
+"""How long an item waits for another kind's item that is processed alone; it is due again soon."""
 
 DIED: Final = f"{ALONE_MAX} processes in a row ended while they worked on this alone"
 
 PASSING: Final = (Transient, Fenced)
-"""What is no fault of an item: trouble that passes, and work that is another process's by now."""
+"""Exceptions that are no fault of an item: errors that pass, and work that another process now
+owns."""
 
 Work = Callable[[Sequence[str]], Awaitable[object]]
-"""Does some of the items, all or none."""
+"""Processes some of the items, all or none."""
 
 log = structlog.get_logger(__name__)
 
 
 class Notes(Protocol):
-    """What was begun and what is held against items (`Suspects`)."""
+    """Stores what was begun and the failures of items (`Suspects`)."""
 
     async def blame(self, by: str) -> None: ...
     async def all(self) -> list[Suspect]: ...
@@ -71,14 +72,14 @@ class Notes(Protocol):
 
 @dataclass(slots=True)
 class ItemIsolation:
-    """One of a process: what is alone is alone among all kinds."""
+    """The isolation of one process: an item processed alone is alone among all kinds."""
 
     notes: Notes
     clock: Clock
     observe: Callable[[Mapping[str, int]], None]
-    """Learns how many items of each kind are set aside."""
+    """Called with the number of items of each kind that are set aside."""
     by: str = field(default_factory=lambda: uuid4().hex)
-    """This process."""
+    """Identifies this process."""
     _known: dict[tuple[str, str], Suspect] = field(default_factory=dict)
     _read_at: float | None = None
     _marked: Counter[str] = field(default_factory=Counter)
@@ -87,10 +88,10 @@ class ItemIsolation:
     async def each(
         self, kind: str, items: Iterable[str], work: Work, *, outer: bool = False
     ) -> int:
-        """Do all of them that are not set aside; returns how many were done.
+        """Process all items that are not set aside; returns how many were processed.
 
-        `outer`: the work has items of its own, to which a death is put down. Raises Transient, and
-        what items raise once too many are set aside.
+        `outer`: the work has items of its own, to which a crash is attributed. Raises Transient,
+        and what items raise once too many are set aside.
         """
         await self.read()
         usual, alone = self.sift(kind, items)
@@ -100,7 +101,7 @@ class ItemIsolation:
         return done
 
     async def read(self) -> None:
-        """Learn what is held against items, if that is older than `READ_S`. Raises Transient."""
+        """Read the suspects, if the cache is older than `READ_S`. Raises Transient."""
         now = self.clock.monotonic()
         if self._read_at is not None and now - self._read_at < READ_S:
             return
@@ -112,7 +113,8 @@ class ItemIsolation:
         self._count()
 
     def sift(self, kind: str, items: Iterable[str]) -> tuple[list[str], list[str]]:
-        """Those to be done together, and those to be done alone; neither has what is set aside."""
+        """Return the items to process together, and those to process alone, without those set
+        aside."""
         usual: list[str] = []
         alone: list[str] = []
         for item in items:
@@ -124,11 +126,11 @@ class ItemIsolation:
         return usual, alone
 
     def avoided(self, kind: str) -> list[str]:
-        """Items that belong in no batch: to be done alone, or set aside."""
+        """Return items that belong in no batch: to be processed alone, or set aside."""
         return [item for item, _ in self._apart(kind)]
 
     def waiting(self, kind: str) -> list[str]:
-        """Items that are to be done alone."""
+        """Return items that are to be processed alone."""
         return [item for item, aside in self._apart(kind) if not aside]
 
     @property
@@ -137,7 +139,7 @@ class ItemIsolation:
         return dict(Counter(s.kind for s in self._known.values() if s.aside_at is not None))
 
     async def note(self) -> str | None:
-        """For `/readyz`: what is set aside, and what to do."""
+        """Describe for `/readyz` what is set aside, and what to do."""
         if not self.aside:
             return None
         many = ", ".join(f"{count} of {kind}" for kind, count in sorted(self.aside.items()))
@@ -147,7 +149,7 @@ class ItemIsolation:
     async def begun(
         self, kind: str, items: Sequence[str], *, outer: bool = False
     ) -> AsyncIterator[None]:
-        """Around work on a batch: noted, where it is among the first and that can be done soon."""
+        """Wrap work on a batch: noted if it is among the first and the note is written in time."""
         marked = not outer and self._marked[kind] < MARKED_BATCHES
         held = [item for item in items if (kind, item) in self._known]
         if marked:
@@ -164,7 +166,7 @@ class ItemIsolation:
                 self._known.pop((kind, item), None)
 
     async def one(self, kind: str, item: str, work: Work, *, outer: bool = False) -> int:
-        """Do one with nothing else beside it; whether it was done, as a number."""
+        """Process one item with nothing else beside it; returns 1 if it was done, else 0."""
         suspect = self._known.get((kind, item))
         if suspect is not None and suspect.failures >= ALONE_FROM + ALONE_MAX:
             await self._set_aside(kind, item, suspect.failures, DIED)
@@ -179,7 +181,7 @@ class ItemIsolation:
             except PASSING:
                 await self._survived(kind)
                 raise
-            except Exception as error:  # noqa: BLE001 (put down to the item, and kept)
+            except Exception as error:  # noqa: BLE001 (attributed to the item, and kept)
                 await self._failed(kind, item, error)
                 return 0
             except BaseException:
@@ -222,8 +224,8 @@ class ItemIsolation:
         self._known[suspect.kind, suspect.item] = suspect
 
     async def _survived(self, kind: str) -> None:
-        """The work failed for other reasons and the process lives."""
-        with contextlib.suppress(Transient):  # then it counts as a death, one of several
+        """Note that the work failed for other reasons and the process lives."""
+        with contextlib.suppress(Transient):  # then it counts as a crash, one of several
             await self.notes.end(kind, self.by)
 
     def _apart(self, kind: str) -> list[tuple[str, bool]]:
@@ -235,7 +237,7 @@ class ItemIsolation:
 
     @contextlib.asynccontextmanager
     async def _alone(self, *, outer: bool) -> AsyncIterator[bool]:
-        """Whether it is this one's turn."""
+        """Wait for the turn to process alone; yields False when it did not come in time."""
         if outer:
             yield True
             return
@@ -255,7 +257,8 @@ class ItemIsolation:
 
 
 async def _soon(note: Awaitable[None]) -> bool:
-    """Whether it was written. The work may hold the last connection, and goes on without."""
+    """Returns whether the note was written. The work may hold the last connection, and goes on
+    without."""
     try:
         async with asyncio.timeout(NOTE_S_MAX):
             await note
@@ -266,7 +269,7 @@ async def _soon(note: Awaitable[None]) -> bool:
 
 
 def where(error: BaseException) -> str:
-    """What was raised and where; not its words, which may hold a customer's data.
+    """Returns the exception's type and place; not its message, which may contain customer data.
 
     >>> where(KeyError("Ann"))
     'KeyError'

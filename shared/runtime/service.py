@@ -1,8 +1,8 @@
 """The life of a service process: start the loops and the HTTP server, drain on a signal.
 
-A loop is `async def loop(stop: Stop)`; it returns soon after `stop` is set, having finished
-what it was doing. A loop that raises ends the process with status 1: a bug is to be seen.
-What must be read before the first loop is waited for, alive and not ready, until it is there.
+A loop is `async def loop(stop: Stop)`; it returns soon after `stop` is set, having finished its
+current work. A loop that raises ends the process with status 1, so that a bug is noticed. What has
+to be read before the first loop is awaited, while the process is alive and not ready.
 """
 
 import asyncio
@@ -23,8 +23,8 @@ from shared.runtime.protocol import HEAD_BYTES_MAX, KEEP_ALIVE_S, BoundedProtoco
 from shared.runtime.settings import HttpSettings
 
 DRAIN_SECONDS_MAX = 8.0
-"""How long loops may take to finish their batch; with the HTTP server's share it stays
-under the 10 s that a service promises after SIGTERM."""
+"""How long loops may take to finish their batch; with the HTTP server's share it stays under the 10
+s that a service promises after SIGTERM."""
 
 HTTP_DRAIN_SECONDS_MAX = 1
 """How long open requests may take once the loops are done."""
@@ -66,7 +66,7 @@ class _Server(uvicorn.Server):
 
 
 def listen(http: HttpSettings) -> socket.socket:
-    """Bind the HTTP socket now, so that a taken port fails at start-up; OSError if taken."""
+    """Binds the HTTP socket now, so that a taken port fails at start-up; OSError if taken."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -88,9 +88,10 @@ async def run(
     health: Health,
     prepare: Prepare | None = None,
 ) -> int:
-    """Run until SIGTERM/SIGINT or until a loop ends; returns the exit status.
+    """Runs until SIGTERM/SIGINT or until a loop ends; returns the exit status.
 
-    `prepare` comes before the loops. What it raises but Transient ends the process with status 1.
+    `prepare` runs before the loops. An exception of it other than Transient ends the process with
+    status 1.
     """
     stop = Stop()
     event_loop = asyncio.get_running_loop()
@@ -118,7 +119,7 @@ async def run(
     tasks = {asyncio.create_task(_prepared(prepare, stop), name="prepare")}
     await asyncio.wait({stopping, serving, *tasks}, return_when=asyncio.FIRST_COMPLETED)
     if all(task.done() and not task.exception() for task in tasks) and not stop:
-        spare_collector()  # all that stays is loaded
+        spare_collector()  # everything that stays is loaded
         tasks = {asyncio.create_task(_as_coroutine(fn, stop), name=n) for n, fn in loops.items()}
         health.started = True
         await asyncio.wait({stopping, serving, *tasks}, return_when=asyncio.FIRST_COMPLETED)

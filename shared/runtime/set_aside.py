@@ -15,7 +15,7 @@ Work = Callable[[Suspects, argparse.Namespace], Awaitable[int]]
 
 
 def add_commands(spec: ServiceSpec, commands: Any) -> None:
-    """`aside list|release`."""
+    """Adds the commands `aside list|release`."""
 
     def doing(work: Work) -> Callable[[argparse.Namespace], Awaitable[int]]:
         def on(args: argparse.Namespace) -> Callable[[AsyncEngine], Awaitable[int]]:

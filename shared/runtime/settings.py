@@ -1,8 +1,8 @@
-"""How every service reads its settings: environment first, then files of a secrets folder.
+"""Reads settings of every service: environment first, then files of a secrets folder.
 
-`EBBWATCH_SECRETS_DIR` names a folder with one file per setting (the file's name is the
-variable's, in any case), as Docker and Kubernetes mount secrets. Secrets are `SecretStr`:
-they never show in a log, a trace or an error.
+`EBBWATCH_SECRETS_DIR` names a folder with one file per setting (the file's name is the variable's,
+in any case), as Docker and Kubernetes mount secrets. Secrets are `SecretStr`: they never show in a
+log, a trace or an error.
 """
 
 import os
@@ -38,16 +38,15 @@ class HttpSettings(Settings):
     port: int = Field(0, ge=0, le=65_535)
     """0 takes a free port and logs it."""
     metrics_open: bool = True
-    """Whether `/metrics` needs no token, as Prometheus is usually set up. It holds no customer's
-    data; behind an address that strangers reach, switch it off: then any token that stands reads
-    it."""
+    """Whether `/metrics` needs no token, as Prometheus is usually set up. It contains no customer
+    data. Behind a public address, switch it off: then any valid token reads it."""
     openapi_open: bool = True
-    """Whether `/openapi.json` needs no token. It tells what anybody can read in our source."""
+    """Whether `/openapi.json` needs no token. Its content is public in our source anyway."""
     instance: str = Field("", max_length=100, validation_alias="EBBWATCH_INSTANCE")
-    """Sent with the probes' answers (`Ebbwatch-Instance`), so that who started this process knows
-    that it is this one that answers."""
+    """Sent with the probes' answers (`Ebbwatch-Instance`), so that a supervisor recognises the
+    process it started."""
 
     @classmethod
     def variable(cls, name: str) -> str:
-        """The environment variable of a setting, for messages that name it."""
+        """Return the environment variable of a setting, for messages that name it."""
         return f"{cls.model_config.get('env_prefix', '')}{name}".upper()

@@ -1,7 +1,7 @@
-"""What a command prints reaches the terminal as text: names of others' hold no control sequences.
+"""Makes printed text safe for the terminal: escapes control sequences in foreign names.
 
-What it is for: a customer's name with ESC would move the cursor, recolour or retitle the terminal
-that lists it; a bidirectional override would show another text than is there.
+A customer's name with ESC would move the cursor, recolour or retitle the terminal that lists it; a
+bidirectional override would display a different text.
 """
 
 import re
@@ -15,7 +15,7 @@ _CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u
 
 
 def visible(text: str) -> str:
-    """The text with each control character written as an escape.
+    """Returns the text with each control character written as an escape.
 
     >>> visible("Ann\\x1b[2J")
     'Ann\\\\x1b[2J'
@@ -24,7 +24,7 @@ def visible(text: str) -> str:
 
 
 class _Visible(TextIOBase):
-    """A stream that hands on what is visible."""
+    """A stream that passes on text made visible."""
 
     def __init__(self, inner: TextIO) -> None:
         self._inner = inner
@@ -34,20 +34,20 @@ class _Visible(TextIOBase):
         return self._inner.write(visible(text))
 
     def flush(self) -> None:
-        """Write out what is held."""
+        """Flush the underlying stream."""
         self._inner.flush()
 
     def isatty(self) -> bool:
-        """Whether a person sees it."""
+        """Return whether it is a terminal."""
         return self._inner.isatty()
 
     def fileno(self) -> int:
-        """Of the stream beneath."""
+        """Return the descriptor of the underlying stream."""
         return self._inner.fileno()
 
 
 @contextmanager
 def visible_output() -> Iterator[None]:
-    """All that is printed within is text."""
+    """Make everything printed within the block visible."""
     with redirect_stdout(_Visible(sys.stdout)), redirect_stderr(_Visible(sys.stderr)):
         yield

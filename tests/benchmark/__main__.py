@@ -1,4 +1,4 @@
-"""`make bench`: what a core and the local stack do, as JSON; ratios are of one run.
+"""`make bench`: measures a core and the local stack, as JSON; ratios are of one run.
 
 python -m tests.benchmark [--section kernel,ceiling,scoring] [--output build/bench.json]
 """
@@ -44,7 +44,8 @@ SECTIONS: dict[str, Callable[[], Mapping[str, Any]]] = {
 
 
 def main() -> int:
-    """Run the sections asked for, print them, keep them in a file beside those of other runs."""
+    """Runs the requested sections, prints them, and merges them into a file with other runs'
+    sections."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmark")
     parser.add_argument("--section", default=",".join(SECTIONS), help="some of these, by comma")
     parser.add_argument("--output", type=Path, default=Path("build/bench.json"))
@@ -59,7 +60,7 @@ def main() -> int:
         figures = dict(SECTIONS[name]())
         if broker := figures.pop("broker", None):
             found["broker"] = broker
-        # A ceiling may be told by the section that it belongs to.
+        # A section may also report the ceiling that belongs to it.
         found.setdefault("ceiling", {}).update(figures.pop("ceiling", {}))
         found.setdefault(name, {}).update(figures)
         print(table(name, found[name]), file=sys.stderr, flush=True)
@@ -70,7 +71,7 @@ def main() -> int:
 
 
 def table(section: str, figures: Mapping[str, Any]) -> str:
-    """One line a figure, in the words of the JSON's keys."""
+    """Formats one line per figure, with the JSON's keys as names."""
     lines = []
     for key, value in figures.items():
         if isinstance(value, Mapping):

@@ -1,9 +1,8 @@
-"""Section `delivery`: the real sender on a real database, receivers on loopback in a process of
-their own.
+"""Section `delivery`: the real sender and database, receivers on loopback in one process.
 
-per_s: a backlog is drained, each attempt logged. commit_to_send_ms: from the commit of the
-delivery to its arrival, at 100 a second. neighbour_p99_ratio: the same with a second endpoint
-that never answers and has a backlog, over without, the median of paired runs.
+per_s: a backlog is drained, each attempt logged. commit_to_send_ms: from the commit of the delivery
+to its arrival, at 100 a second. neighbour_p99_ratio: the same with a second endpoint that never
+answers and has a backlog, over without, the median of paired runs.
 """
 
 import asyncio
@@ -49,7 +48,7 @@ BACKLOG = 8_000
 """Deliveries drained: some ten seconds of work."""
 RATE_PER_S = 100
 SECONDS = 10
-"""Of each paced run: a thousand deliveries, so that the p99 stands on ten."""
+"""Seconds of each paced run: a thousand deliveries, so that the p99 is based on ten."""
 PAIRS = 3
 TIMEOUT_S = 5.0
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -57,7 +56,7 @@ BODY = body(raised_task())
 
 
 async def run(stack: LocalStack) -> dict[str, float]:
-    """All of it."""
+    """Runs the whole section."""
     url = stack.postgres.fresh("ebbwatch_bench_delivery")
     engine = create_engine(PostgresSettings(url=SecretStr(url)), "bench")
     await migrate(engine, SPEC.schema, SPEC.versions)
@@ -92,7 +91,7 @@ class Bench:
         self._count = 0
 
     async def drain(self) -> float:
-        """Deliveries per second from the first arrival to the last settled."""
+        """Return deliveries per second from the first arrival to the last one settled."""
         await self._begin_with("ok")
         await self._add(["ok"] * BACKLOG)
         async with self._sending():
@@ -103,7 +102,7 @@ class Bench:
         return BACKLOG / (ended - min(arrivals.values()))
 
     async def paced(self, *, dead: bool) -> tuple[float, float]:
-        """p50 and p99 from commit to arrival, in ms; `dead`: beside an endpoint that hangs."""
+        """Return p50 and p99 from commit to arrival, ms; `dead`: beside an endpoint that hangs."""
         await self._begin_with("ok", "hang")
         if dead:
             await self._add(["hang"] * 2_000)
@@ -212,13 +211,13 @@ class Webhooks:
         self._http = http
 
     def of(self, endpoint: Endpoint) -> Webhook:
-        """As it is now."""
+        """Return the endpoint's webhook as it is now."""
         return Webhook(endpoint, self._http)
 
 
 @asynccontextmanager
 async def receiver() -> AsyncIterator[int]:
-    """A receiver's port."""
+    """Runs a receiver; yields its port."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.benchmark.receiver"), stdout=subprocess.PIPE
     )

@@ -1,4 +1,4 @@
-"""What the sections stand on: events, topics, a meter, and scoring's turn on a database."""
+"""Common parts of the sections: events, topics, a meter, and scoring's batch on a database."""
 
 import asyncio
 import os
@@ -51,29 +51,29 @@ SCALE = float(os.environ.get("EBBWATCH_BENCH_SCALE", "1"))
 CUSTOMERS = 100_000
 BATCH = 2_000
 BEGIN = datetime.now(UTC) - timedelta(days=5)
-"""Of the first event; the others follow a second apart, so that customers are not long gone."""
+"""Time of the first event; the others follow a second apart, so that no customer is long gone."""
 Ints = NDArray[np.int64]
 Figures = dict[str, Any]
 
 
 def scaled(events: int) -> int:
-    """So many events at `SCALE`, in whole batches."""
+    """Returns the number of events at `SCALE`, in whole batches."""
     return max(1, round(events * SCALE / BATCH)) * BATCH
 
 
 def uniform(events: int, customers: int = CUSTOMERS) -> Ints:
-    """Who each event is of: everybody alike."""
+    """Draws the customer of each event uniformly."""
     return np.random.default_rng(1).integers(0, customers, events)
 
 
 def zipf(events: int, customers: int = CUSTOMERS) -> Ints:
-    """Who each event is of: a few very often (exponent 0.9)."""
+    """Draws the customer of each event by Zipf's law: a few very often (exponent 0.9)."""
     weight = 1 / np.arange(1, customers + 1) ** 0.9
     return np.random.default_rng(1).choice(customers, events, p=weight / weight.sum())
 
 
 def purchase(i: int, customer: int, received_ms: int) -> bytes:
-    """The canonical event as ingest writes it."""
+    """Returns the canonical event as ingest writes it."""
     data = ActivityData(
         amount=23.45, original_amount="23.45", currency="USD", channel="online",
         category=f"category-{i % 30}", items=3, order_id=f"order-{i}",
@@ -94,7 +94,7 @@ def purchase(i: int, customer: int, received_ms: int) -> bytes:
 
 
 async def make_topics(kafka: KafkaSettings, section: str) -> Sequence[Topic]:
-    """Raw, activity, risk and dead letters, of this section alone."""
+    """Creates raw, activity, risk and dead-letter topics for this section alone."""
     made = [
         replace(topic, name=f"bench-{section}-{topic.name}")
         for topic in (topics.RAW, topics.ACTIVITY, topics.RISK, topics.DEAD_LETTER)
@@ -104,7 +104,7 @@ async def make_topics(kafka: KafkaSettings, section: str) -> Sequence[Topic]:
 
 
 async def preload(producer: Producer, topic: str, messages: Iterable[tuple[bytes, bytes]]) -> None:
-    """Write (key, value) pairs, some thousands at a time."""
+    """Writes (key, value) pairs, some thousands at a time."""
     waiting: list[Record] = []
     for key, value in messages:
         waiting.append(Record(topic, key, value))
@@ -115,7 +115,7 @@ async def preload(producer: Producer, topic: str, messages: Iterable[tuple[bytes
 
 
 def activity(customers: Ints, first: int = 0) -> Iterator[tuple[bytes, bytes]]:
-    """Canonical purchases of these customers, as (key, value)."""
+    """Yields canonical purchases of these customers, as (key, value)."""
     now_ms = int(time.time() * 1000)
     for i, customer in enumerate(customers.tolist(), first):
         yield f"customer-{customer}".encode(), purchase(i, customer, now_ms)
@@ -126,21 +126,21 @@ class Meter:
     """Wall time, CPU time and peak memory between `start` and `stop`."""
 
     database: str = ""
-    """Name of the database whose server processes are counted."""
+    """Name of the database; its server processes are counted."""
     seconds: float = 0.0
     cpu_s: float = 0.0
     postgres_cpu_s: float = 0.0
     rss_mb: float = 0.0
 
     def start(self) -> None:
-        """From here on; forgets the peak so far."""
+        """Start measuring; resets the peak."""
         Path("/proc/self/clear_refs").write_text("5")
         self.postgres_cpu_s = -_postgres_cpu_s(self.database)
         self.cpu_s = -time.process_time()
         self.seconds = -time.perf_counter()
 
     def stop(self) -> None:
-        """Until here; while the sessions are still open."""
+        """Stop measuring; call it while the sessions are still open."""
         self.seconds += time.perf_counter()
         self.cpu_s += time.process_time()
         self.postgres_cpu_s += _postgres_cpu_s(self.database)
@@ -148,7 +148,7 @@ class Meter:
         self.rss_mb = int(peak) / 1024
 
     def figures(self, what: str, count: int) -> Figures:
-        """`what`_per_s and what it took."""
+        """Return `what`_per_s and the time and memory used."""
         return {
             f"{what}_per_s": count / self.seconds,
             "cpu_us_each": self.cpu_s / count * 1e6,
@@ -158,7 +158,7 @@ class Meter:
 
 
 def _postgres_cpu_s(database: str) -> float:
-    """CPU seconds of the server processes of this database; 0 where it runs elsewhere."""
+    """Returns CPU seconds of this database's server processes; 0 where it runs elsewhere."""
     total = 0
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -172,7 +172,7 @@ def _postgres_cpu_s(database: str) -> float:
 
 @dataclass(slots=True)
 class Scoring:
-    """Scoring's turn with everything real around it, on a database of its own."""
+    """Scoring's batch handler with everything around it real, on its own database."""
 
     engine: AsyncEngine
     ledger: Ledger
@@ -182,11 +182,11 @@ class Scoring:
 
     @property
     def turn(self) -> MicroBatch:
-        """Of the first lane."""
+        """The handler of the first lane."""
         return self.lanes[0]
 
     async def claim(self, topic: str, partitions: int) -> None:
-        """Own the partitions of a topic that need not exist."""
+        """Claim the partitions of a topic that need not exist."""
         for n in range(partitions):
             self.claims[topic, n] = await self.ledger.take_over((topic, n), "bench")
 
@@ -202,7 +202,7 @@ async def scoring(
     sweep_customers_max: int = BATCH,
     lanes: int = 1,
 ) -> AsyncIterator[Scoring]:
-    """An empty database with scoring's tables, and handlers in front of it, as `main` has them."""
+    """Creates an empty database with scoring's tables, and handlers on it, as `main` does."""
     spare_collector()
     database = f"ebbwatch_bench_{name}"
     engine = create_engine(PostgresSettings(url=stack.postgres.fresh(database)), "bench")
@@ -216,7 +216,7 @@ async def scoring(
     careful = ItemIsolation(Suspects(engine, SPEC.schema), SystemClock(), lambda _: None)
 
     async def nothing() -> None:
-        """No record is noted here."""
+        """Notes nothing."""
 
     def lane(relay: Relay) -> MicroBatch:
         tables = make(engine, ledger, outbox)
@@ -254,6 +254,6 @@ async def scoring(
 
 
 def run(section: Callable[[LocalStack], Coroutine[Any, Any, Figures]]) -> Figures:
-    """A section on a stack of its own."""
+    """Runs a section on its own stack."""
     with LocalStack(DATA / "bench", wipe=True) as stack:
         return {"broker": stack.broker, **asyncio.run(section(stack))}

@@ -1,7 +1,7 @@
-"""Section `growth`: what an event costs with few customers and with a million.
+"""Section `growth`: the cost of an event with few customers and with a million.
 
-Batches come from memory, not from Kafka, so that only the turn is measured. Customers are drawn
-uniformly, the worst case for a cache; the cache has its default size.
+Batches come from memory, not from Kafka, so that only the batch handler is measured. Customers are
+drawn uniformly, the worst case for a cache; the cache has its default size.
 """
 
 import time
@@ -19,7 +19,8 @@ FEW, MANY = 10_000, 1_000_000
 
 
 async def growth(stack: LocalStack) -> Figures:
-    """Cost ratios: over all events, and over the last quarter, when most customers are known."""
+    """Returns cost ratios: over all events, and over the last quarter, when most customers are
+    known."""
     count = ground.scaled(EVENTS)
     _, _, risk, _ = await ground.make_topics(stack.kafka.settings, "growth")
     found = {n: await _cost(stack, risk.name, count, n) for n in (FEW, MANY)}
@@ -37,7 +38,7 @@ async def growth(stack: LocalStack) -> Figures:
 async def _cost(
     stack: LocalStack, risk: str, count: int, customers: int
 ) -> tuple[float, float, Meter]:
-    """Seconds per event: over all, and over the last quarter."""
+    """Returns seconds per event: over all, and over the last quarter."""
     who = ground.uniform(count, customers)
     parts = topics.ACTIVITY.partitions
     spent: list[float] = []
@@ -60,7 +61,7 @@ async def _cost(
 
 
 def _records(who: Ints, first: int, partitions: int) -> dict[tuple[str, int], list[ConsumedRecord]]:
-    """A customer's partition is by their number; offsets only ever grow."""
+    """Builds records; a customer's partition follows from their number; offsets only grow."""
     found: dict[tuple[str, int], list[ConsumedRecord]] = {}
     for i, (_, value) in enumerate(ground.activity(who, first)):
         partition = int(who[i]) % partitions

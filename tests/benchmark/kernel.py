@@ -1,4 +1,4 @@
-"""Section `kernel`: the columnar fold against the same sums kept in plain Python."""
+"""Section `kernel`: the columnar fold compared with the same sums in plain Python."""
 
 import math
 import time
@@ -17,11 +17,11 @@ EVENTS = 200_000
 CUSTOMERS = 20_000
 BATCH = 2_000
 ROUNDS = 3
-"""The best of so many is told: the machine's noise only ever adds."""
+"""Number of runs; the best is reported, because the machine's noise only adds time."""
 
 
 def run() -> dict[str, float]:
-    """Events folded and customers assessed per second, one thread, and the ratio to Python."""
+    """Measures folds and assessments per second on one thread, and the ratio to Python."""
     events = history(EVENTS, CUSTOMERS, seed=1)
     folded = state.empty(CUSTOMERS)
 
@@ -50,7 +50,7 @@ _REST = ("kind", "time", "amount", "score", "key", "category", "cost", "channel"
 
 
 def history(count: int, customers: int, seed: int) -> EventColumns:
-    """Purchases over a year, customers drawn by a Zipf-like law, in order of time."""
+    """Generates purchases over a year, customers drawn by a Zipf-like law, in order of time."""
     draw = np.random.default_rng(seed)
     weight = 1 / np.arange(1, customers + 1) ** 0.7
     return EventColumns(
@@ -67,7 +67,7 @@ def history(count: int, customers: int, seed: int) -> EventColumns:
 
 
 def plain(events: EventColumns) -> dict[int, list[float]]:
-    """The peer: decayed sums, counts and days of purchase in dictionaries, event by event."""
+    """The reference: decayed sums, counts and days of purchase in dictionaries, event by event."""
     sums: dict[int, list[float]] = defaultdict(lambda: [0.0] * 10)
     days: dict[int, set[int]] = defaultdict(set)
     lives = [life * DAY_S for life in state.HALF_LIVES_DAYS]
@@ -87,7 +87,7 @@ def plain(events: EventColumns) -> dict[int, list[float]]:
 
 
 def best(work: Callable[[], object]) -> float:
-    """Least seconds of `ROUNDS` runs."""
+    """Returns the least seconds of `ROUNDS` runs."""
     seconds = []
     for _ in range(ROUNDS):
         began = time.perf_counter()

@@ -1,6 +1,6 @@
-"""The churn model's costs: training, batch prediction against LightGBM itself, reasons.
+"""The churn model's costs: training, batch prediction compared with LightGBM itself, reasons.
 
-On CDNOW where it is at hand (23,570 customers), else on a simulated cohort of as many.
+On CDNOW where it is available (23,570 customers), else on a simulated cohort of as many.
 """
 
 import resource
@@ -27,7 +27,7 @@ REPEATS = 5
 
 
 def run() -> dict[str, float | str]:
-    """Seconds, and the ratio to `Booster.predict` on the same rows in the same run."""
+    """Returns seconds, and the ratio to `Booster.predict` on the same rows in the same run."""
     path = path_of("cdnow")
     table = _simulated() if path is None else read(path).table
     begin = time.perf_counter()

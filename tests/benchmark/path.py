@@ -1,8 +1,8 @@
 """Section `end_to_end`: the three services as processes, from the raw topic to the task.
 
-Full load: a topic's worth of purchases at once, until every assessment is stored. Steady: so many
-events a second of customers who have been silent for long, each of whom gets a task; latency is
-from the raw record's arrival to the stored task with its delivery.
+Full load: a topic's worth of purchases at once, until every assessment is stored. Steady: a fixed
+number of events a second from long silent customers, each of which gets a task; latency is from the
+raw record's arrival to the stored task with its delivery.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ EVENTS = 100_000
 PER_S = 1_000
 STEADY_S = 20
 SILENT_DAYS = 20
-"""Late, but not gone: what a purchase so old makes is a task."""
+"""Late, but not gone: a purchase so old leads to a task."""
 DRAIN_S_MAX = 900.0
 
 LATENCIES = """
@@ -38,7 +38,7 @@ LATENCIES = """
 
 
 def run() -> Figures:
-    """On a stack of its own."""
+    """Runs the section on its own stack."""
     return asyncio.run(_measure())
 
 
@@ -81,7 +81,7 @@ async def _settled(world: World) -> bool:
 
 
 async def _steady(producer: Producer) -> float:
-    """Sends `PER_S` events a second; the rate that was reached."""
+    """Sends `PER_S` events a second; returns the rate that was reached."""
     began, ten = time.perf_counter(), PER_S // 10
     for n in range(10 * STEADY_S):
         await asyncio.sleep(max(0.0, began + n / 10 - time.perf_counter()))
@@ -90,7 +90,7 @@ async def _steady(producer: Producer) -> float:
 
 
 def _late(first: int, count: int) -> Iterator[Record]:
-    """One purchase each of customers whom nobody knows yet, of long ago."""
+    """Yields one old purchase for each of `count` unknown customers."""
     at = datetime.now(UTC) - timedelta(days=SILENT_DAYS)
     for i in range(first, first + count):
         name = f"late-{i}"

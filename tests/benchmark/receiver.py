@@ -1,8 +1,7 @@
-"""A receiver in a process of its own: notes when each message arrived, by the machine's monotonic
-clock, which all processes share.
+"""A receiver process: notes when each message arrived, by the machine-wide monotonic clock.
 
-python -m tests.benchmark.receiver: writes its port. POST /ok answers 204, POST /hang never
-answers; GET /arrivals gives and forgets {webhook-id: seconds}.
+python -m tests.benchmark.receiver: writes its port. POST /ok answers 204, POST /hang never answers;
+GET /arrivals returns and clears {webhook-id: seconds}.
 """
 
 import asyncio
@@ -47,7 +46,7 @@ class Receiving(asyncio.Protocol):
 
 
 async def main() -> None:
-    """Serve until killed."""
+    """Serves until killed."""
     server = await asyncio.get_running_loop().create_server(Receiving, "127.0.0.1", 0)
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()

@@ -13,11 +13,11 @@ from tests.integration.scoring import running
 
 EVENTS = 150_000
 DRAIN_S_MAX = 900.0
-"""Longest wait for one of the two; the slowest machine that we measured on takes a tenth."""
+"""Longest wait for one of the two; the slowest machine measured takes a tenth."""
 
 
 async def replicas(stack: LocalStack) -> Figures:
-    """Events per second of each, and the ratio."""
+    """Returns events per second of each, and the ratio."""
     count = ground.scaled(EVENTS)
     one = await _rate(stack, count, 1)
     two = await _rate(stack, count, 2)
@@ -25,7 +25,10 @@ async def replicas(stack: LocalStack) -> Figures:
 
 
 async def _rate(stack: LocalStack, count: int, workers: int) -> float:
-    """Timed from the first record written, which takes a fraction of what scoring takes."""
+    """Returns events per second, timed from the first record written.
+
+    Writing takes a fraction of what scoring takes.
+    """
     name = f"ebbwatch_bench_replicas_{workers}"
     url = stack.postgres.fresh(name)
     async with (

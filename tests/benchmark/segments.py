@@ -1,5 +1,8 @@
-"""Section `segments`: RFM, lifetime value, grades, states and fifty rules, against the library's
-own evaluator of the same rules, customer by customer."""
+"""Section `segments`: classification and fifty rules, compared with the library's own evaluator.
+
+Classification: RFM, lifetime value, grades and states. The evaluator gets the same rules, customer
+by customer.
+"""
 
 from typing import Any
 
@@ -30,11 +33,11 @@ EVENTS = 1_000_000
 BATCH = 2_000
 RULES = 50
 SLOW = 50
-"""Customers whom the library's evaluator gets: a thousandth of a batch's time each."""
+"""Customers for the library's evaluator: a thousandth of a batch's time each."""
 
 
 def run() -> dict[str, float]:
-    """Customers per second, one thread: everything that is said of a standing, and rules alone."""
+    """Returns customers per second, one thread: a whole classification, and rules alone."""
     events = history(EVENTS, CUSTOMERS, seed=2)
     now = np.full(CUSTOMERS, 400 * DAY_S)
     states = fold(state.empty(CUSTOMERS), events)

@@ -1,4 +1,4 @@
-"""Sections `ceiling` and `ingest`: the raw client, and ingest's loop against it."""
+"""Sections `ceiling` and `ingest`: the raw client, and ingest's loop compared with it."""
 
 import asyncio
 import time
@@ -40,7 +40,7 @@ Handle = Callable[[Sequence[Any]], Awaitable[object]]
 
 
 async def ceiling(stack: LocalStack) -> Figures:
-    """What the client and LightGBM can do at most; PostgreSQL's part is told by `scoring`."""
+    """Measures the limits of the client and of LightGBM; `scoring` reports PostgreSQL's."""
     count = ground.scaled(EVENTS)
     kafka = stack.kafka.settings
     raw, *_ = await ground.make_topics(kafka, "ceiling")
@@ -49,8 +49,11 @@ async def ceiling(stack: LocalStack) -> Figures:
 
 
 async def ingest(stack: LocalStack) -> Figures:
-    """Ingest's loop against the same loop that sends the records on untouched, by the better of
-    the client's two ways to produce; compressed alike, and read ahead alike."""
+    """Compares ingest's loop with the same loop that forwards the records unchanged.
+
+    The latter uses the better of the client's two ways to produce; both compress and read ahead
+    alike.
+    """
     count = ground.scaled(EVENTS)
     kafka = stack.kafka.settings
     raw, activity, _, dead = await ground.make_topics(kafka, "ingest")
@@ -87,8 +90,10 @@ async def _by_send(client: AIOKafkaProducer, topic: str, _: Any, records: Sequen
 async def _by_batch(
     client: AIOKafkaProducer, topic: str, partitions: Sequence[int], records: Sequence[Any]
 ) -> None:
-    """Each partition's records in as few batches as they fit; the partition they came from names
-    the one they go to, which saves the ceiling the hash."""
+    """Sends each partition's records in as few batches as possible.
+
+    The partition they came from names the one they go to, which saves the ceiling the hash.
+    """
     sent = []
     by_partition: dict[int, list[Any]] = {}
     for record in records:
@@ -101,13 +106,13 @@ async def _by_batch(
                 sent.append(await client.send_batch(batch, topic, partition=partition))
                 batch = client.create_batch()
                 batch.append(key=record.key, value=record.value, timestamp=None)
-        batch.close()  # else the client waits for more
+        batch.close()  # otherwise the client waits for more
         sent.append(await client.send_batch(batch, topic, partition=partition))
     await asyncio.gather(*sent)
 
 
 class Untouched(AcceptBatch):
-    """Sends the records on as they came."""
+    """Forwards the records unchanged."""
 
     def __init__(self, send: Handle) -> None:
         self._send = send
@@ -145,7 +150,7 @@ class Metered(RawConsumer):
 async def _through(
     kafka: KafkaSettings, topic: str, group: str, count: int, accept: AcceptBatch
 ) -> Meter:
-    """Ingest's loop, with this use case."""
+    """Runs ingest's loop with this use case."""
     consumer, clock = Metered(kafka, topic, group, count), SystemClock()
     flood = FloodWatch(FakeStops(), SHARE_MAX, clock)
     await RawTopics(consumer, accept, flood, Health(clock), clock).consume(consumer.stop)
@@ -168,7 +173,7 @@ async def _consume(kafka: KafkaSettings, topic: str, count: int) -> float:
 
 
 def _predict() -> float:
-    """Rows a second of trees as training makes them, on one thread, a batch at a time."""
+    """Returns rows a second of trees as training makes them, on one thread, a batch at a time."""
     draw = np.random.default_rng(1)
     x = draw.normal(size=(PREDICTED, len(FEATURES)))
     y = x[:, 0] + draw.normal(size=PREDICTED) > 0
@@ -187,7 +192,7 @@ async def _fill(kafka: KafkaSettings, topic: str, count: int) -> None:
 
 
 def raw(count: int, first: int = 0) -> Iterator[tuple[bytes, bytes]]:
-    """Purchases as an upstream system publishes them."""
+    """Yields purchases as an upstream system publishes them."""
     for i, customer in enumerate(ground.uniform(count).tolist(), first):
         name = f"customer-{customer}"
         yield (

@@ -1,4 +1,4 @@
-"""Section `sweep`: silent customers looked at, states read from PostgreSQL, timers re-armed."""
+"""Section `sweep`: silent customers assessed, states read from PostgreSQL, timers re-armed."""
 
 import asyncio
 import time
@@ -22,12 +22,13 @@ CUSTOMERS = 60_000
 PURCHASES = 12
 GAP_DAYS = 1.0
 LATE_SHARE = 0.01
-"""Customers who are so late that every look at them is news."""
+"""Share of customers who are so late that every assessment of them is published."""
 TOPIC = "bench-sweep"
 
 
 async def sweep(stack: LocalStack) -> Figures:
-    """Customers assessed per second at the second look, when 1 % of them are news."""
+    """Returns customers assessed per second at the second assessment, when 1 % of them are
+    published."""
     count = ground.scaled(CUSTOMERS)
     _, _, risk, _ = await ground.make_topics(stack.kafka.settings, "sweep")
     settings = ScoringSettings()
@@ -43,8 +44,8 @@ async def sweep(stack: LocalStack) -> Figures:
         await _store(worker, count)
         await _look(worker)
         async with unit_of_work(worker.engine) as work:
-            # As if the first look had been long ago. Not 'epoch', which says that an import has
-            # touched them.
+            # As if the first assessment had been long ago. Not 'epoch', which means that an import
+            # has touched them.
             await work.driver.execute("UPDATE scoring.timer SET due_at = now()")
             await work.driver.execute(
                 "UPDATE scoring.customer_state "
@@ -68,7 +69,7 @@ async def sweep(stack: LocalStack) -> Figures:
 
 
 async def _look(worker: Scoring) -> None:
-    """Empty batches until everybody was looked at: each lane with its share of the partitions."""
+    """Runs empty batches until all are assessed: each lane with its share of the partitions."""
 
     async def look(number: int, turn: MicroBatch) -> None:
         ours = {tp: c for tp, c in worker.claims.items() if tp[1] % len(worker.lanes) == number}
@@ -81,7 +82,7 @@ async def _look(worker: Scoring) -> None:
 
 
 async def _store(worker: Scoring, count: int) -> None:
-    """Daily buyers, most of them seen lately, with every timer due."""
+    """Stores daily buyers, most of them with a recent purchase, with every timer due."""
     draw = np.random.default_rng(1)
     silence = draw.uniform(0, 2, count)
     late = draw.random(count) < LATE_SHARE

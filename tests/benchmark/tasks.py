@@ -26,9 +26,9 @@ from shared.postgres.migrations import migrate
 from shared.postgres.settings import PostgresSettings
 
 MESSAGES = 100_000
-"""Each of another customer: the dearest case, since nothing is remembered of any."""
+"""Messages, each of another customer: the most expensive case, since no state is remembered."""
 TASK_SHARE = 10
-"""One in so many raises a task: a bad day. `storm` raises one for every message."""
+"""One message in so many raises a task: a bad day. `storm` raises one for every message."""
 STORM = 20_000
 OPEN_TASKS = 1_000_000
 OWNERS = 500
@@ -50,8 +50,11 @@ SELECT 'filled-' || n, 'rt_' || md5(n::text), 'silence_beyond_rhythm', 1, 'open'
 
 
 async def alerts(stack: LocalStack) -> dict[str, float]:
-    """Decisions with tasks, deliveries, trials and history stored and treatments sent; then
-    owners' top 50 among a million open tasks."""
+    """Measures decisions, with all that is stored and sent, and lists of open tasks.
+
+    Tasks, deliveries, trials and history are stored and treatments sent; then owners' top 50 among
+    a million open tasks are read.
+    """
     settings = PostgresSettings(url=stack.postgres.fresh(DATABASE), statement_timeout_ms=600_000)
     engine = create_engine(settings, "bench")
     await migrate(engine, SPEC.schema, SPEC.versions)
@@ -75,7 +78,7 @@ async def alerts(stack: LocalStack) -> dict[str, float]:
 async def _decide(
     kafka: KafkaSettings, engine: AsyncEngine, name: str, count: int, share: int
 ) -> float:
-    """Messages a second, from the log to the commit and the sent treatments."""
+    """Returns messages a second, from the log to the commit and the sent treatments."""
     made = [
         replace(topic, name=f"bench-alerts-{name}-{topic.name}")
         for topic in (topics.RISK, topics.TREATMENT, topics.DEAD_LETTER)
@@ -156,7 +159,7 @@ def _message(topic: str, name: str, number: int, *, raises: bool) -> Record:
 
 
 async def _list(engine: AsyncEngine, owner: int) -> float:
-    """Seconds for an owner's top 50, decoded."""
+    """Returns seconds for an owner's top 50, decoded."""
     began = time.perf_counter()
     async with unit_of_work(engine) as work:
         found = await Tasks().queue(work, QueueFilter("owner", f"owner-{owner}", NOW), None, 50)

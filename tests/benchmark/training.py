@@ -1,7 +1,7 @@
 """Training in bounded memory: events, seconds and the peak of resident memory.
 
 The history is generated (gamma-distributed rhythms, half of the customers leave), written to
-Parquet in parts, and learned from as `train --events` does it, in a process of its own.
+Parquet in parts, and used for training as by `train --events`, in a separate process.
 """
 
 import json
@@ -29,7 +29,7 @@ N customers (2.5 million make 50 million events)."""
 
 
 def measure(customers: int = CUSTOMERS) -> dict[str, Any]:
-    """Generate, then learn in another process; peak memory is that process's."""
+    """Generates, then trains in another process; peak memory is that process's."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "events.parquet"
         events = generate(path, customers)
@@ -43,7 +43,7 @@ def measure(customers: int = CUSTOMERS) -> dict[str, Any]:
 
 
 def run() -> dict[str, float | str]:
-    """For `make bench SECTION=training`."""
+    """Returns the figures for `make bench SECTION=training`."""
     found = measure()
     return {
         "events": float(found["events"]),
@@ -53,7 +53,7 @@ def run() -> dict[str, float | str]:
 
 
 def generate(path: Path, customers: int) -> int:
-    """Purchases of so many customers in a year; the number of events."""
+    """Writes purchases of so many customers in a year; returns the number of events."""
     written = 0
     schema = pa.schema(
         {

@@ -1,7 +1,7 @@
-"""Section `scoring`: the turn, exactly once into PostgreSQL, against PostgreSQL's part alone.
+"""Section `scoring`: batches, exactly once into PostgreSQL, compared with PostgreSQL's part alone.
 
-The ceiling is the very same transactions once more: every statement with its arguments, every
-COPY with its bytes ready, in the same order and with the same commits, and nothing else.
+The ceiling is the very same transactions once more: every statement with its arguments, every COPY
+with its bytes ready, in the same order and with the same commits, and nothing else.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from tests.benchmark.ground import BATCH, CUSTOMERS, Figures, Ints, Meter
 
 EVENTS = 200_000
 JOIN_S_MAX = 60.0
-"""Longest wait for a group to share out its partitions."""
+"""Longest wait until a group has assigned its partitions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +48,19 @@ class Step:
 
 
 class Recorder:
-    """Stands for the driver and notes what it is asked to do."""
+    """Wraps the driver and records its calls."""
 
     def __init__(self, driver: Driver, steps: list[Step]) -> None:
         self._driver = driver
         self._steps = steps
 
     async def execute(self, query: str, *arguments: Any) -> str:
-        """Noted."""
+        """Record the call and make it."""
         self._steps.append(Step("execute", query, arguments))
         return str(await self._driver.execute(query, *arguments))
 
     async def fetch(self, query: str, *arguments: Any) -> list[Any]:
-        """Noted."""
+        """Record the call and make it."""
         self._steps.append(Step("fetch", query, arguments))
         return list(await self._driver.fetch(query, *arguments))
 
@@ -72,7 +72,7 @@ class Recorder:
         schema_name: str | None = None,
         columns: Sequence[str] | None = None,
     ) -> None:
-        """Noted with the bytes that PostgreSQL makes of the rows."""
+        """Record the call with the bytes that PostgreSQL makes of the rows."""
         rows, driver = list(records), self._driver
         await driver.copy_records_to_table(
             table, records=rows, schema_name=schema_name, columns=columns
@@ -98,7 +98,7 @@ class Recorder:
         columns: Sequence[str],
         format: Literal["binary"],  # noqa: A002 (asyncpg's name)
     ) -> None:
-        """Noted as it is."""
+        """Record the call unchanged."""
         await self._driver.copy_to_table(
             table, source=source, schema_name=schema_name, columns=columns, format=format
         )
@@ -106,7 +106,7 @@ class Recorder:
 
 
 class RecordingStore(BatchStore):
-    """Scoring's tables, remembering each transaction."""
+    """Scoring's tables, recording each transaction."""
 
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts)
@@ -114,7 +114,7 @@ class RecordingStore(BatchStore):
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[UnitOfWork]:
-        """One transaction."""
+        """Open one transaction."""
         steps: list[Step] = []
         async with super().open() as work:
             yield UnitOfWork(work.connection, cast("Driver", Recorder(work.driver, steps)))
@@ -122,9 +122,10 @@ class RecordingStore(BatchStore):
 
 
 async def scoring(stack: LocalStack) -> Figures:
-    """From a preloaded topic, customers drawn uniformly and by zipf, and the ceiling.
+    """Measures a preloaded topic, customers drawn uniformly and by zipf, and the ceiling.
 
-    Everybody's first event comes first and is told apart: a first assessment is always news.
+    Every customer's first event comes first and is reported separately: a first assessment is
+    always published.
     """
     run = Run(ground.scaled(CUSTOMERS), ground.scaled(EVENTS))
     _, activity, risk, _ = await ground.make_topics(stack.kafka.settings, "scoring")
@@ -150,13 +151,13 @@ async def scoring(stack: LocalStack) -> Figures:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """How much: `customers` first events, then `events` of known customers."""
+    """The size: `customers` first events, then `events` of known customers."""
 
     customers: int
     events: int
 
     def draws(self, drawn: Ints) -> Ints:
-        """Whose event each is."""
+        """Return the customer of each event."""
         return np.concatenate([np.arange(self.customers), drawn])
 
 
@@ -174,9 +175,11 @@ async def _drain(
     store: Any = None,
     warm: Callable[[], None] = lambda: None,
 ) -> tuple[Meter, Meter]:
-    """Score everything in the topic with a group of its own: the first events, and the others.
-    `warm` is called between them. With a `store` of the caller's by one lane, else by as many as a
-    service has."""
+    """Scores everything in the topic with its own group: the first events, and the others.
+
+    `warm` is called between them. With a given `store` one lane scores, else as many as a service
+    has.
+    """
     lanes = 1 if store else ScoringSettings().lanes
     async with ground.scoring(stack, "turns", risk, store=store, lanes=lanes) as worker:
         consumers = [
@@ -215,7 +218,7 @@ async def _drain(
 
 
 async def _joined(consumers: Sequence[FencedConsumer]) -> list[Batch | None]:
-    """Wait until the partitions are shared out for good; what was read on the way."""
+    """Waits until the partitions are assigned for good; returns what was read on the way."""
     left: list[Batch | None] = [None] * len(consumers)
     share, more = divmod(topics.ACTIVITY.partitions, len(consumers))
     shares = {share, share + 1} if more else {share}
@@ -233,7 +236,7 @@ async def _joined(consumers: Sequence[FencedConsumer]) -> list[Batch | None]:
 async def _record(
     stack: LocalStack, topic: str, risk: str, run: Run
 ) -> tuple[list[list[Step]], int]:
-    """Every transaction, and how many of them were of first events."""
+    """Returns every transaction, and how many of them were of first events."""
     kept: list[RecordingStore] = []
     warm: list[int] = []
 
@@ -248,7 +251,8 @@ async def _record(
 async def _repeat(
     stack: LocalStack, transactions: Sequence[Sequence[Step]], warm: int, topic: str
 ) -> tuple[float, float]:
-    """Seconds of the recorded transactions on an empty database: of first events, of others."""
+    """Returns seconds of the recorded transactions on an empty database: of first events, of
+    others."""
     kept: list[BatchStore] = []
 
     def remember(*parts: Any) -> BatchStore:

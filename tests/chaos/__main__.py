@@ -3,10 +3,10 @@
     python -m tests.chaos [--profile short|long] [--only WORD] [--times N]
                           [--output build/chaos.json]
 
-One line per fault: how often it was injected while work was under way, what was lost, doubled or
-falsely raised, and the longest time until work went on. Exit status 1 unless every fault that
-could be played was injected and left no trace. Logs of the services: `.local/chaos/logs`. The clock
-jumps inside the process (no libfaketime needed).
+One line per fault: how often it was injected during work, what was lost, doubled or falsely raised,
+and the longest time until work went on. Exit status 1 unless every fault that could be run was
+injected and left no trace. Logs of the services: `.local/chaos/logs`. The clock jumps inside the
+process (no libfaketime needed).
 """
 
 import argparse
@@ -31,13 +31,13 @@ async def _played(fault: Fault, stand: Stand, story: Story, given: argparse.Name
     long = given.profile == "long"
     try:
         return await play(fault, stand, story, long=long, times=given.times)
-    except Exception as error:  # noqa: BLE001 (told as a failure of this row; the others go on)
+    except Exception as error:  # noqa: BLE001 (reported as a failure of this row; the others go on)
         traceback.print_exc()
         return Verdict.of(fault.name, 0, None, Found(wrong=[f"{type(error).__name__}: {error}"]))
 
 
 async def run(given: argparse.Namespace) -> int:
-    """Play every chosen row; returns the exit status."""
+    """Runs every chosen fault; returns the exit status."""
     long = given.profile == "long"
     words = [word for word in given.only.split(",") if word] or [""]
     chosen = [
@@ -62,7 +62,7 @@ async def run(given: argparse.Namespace) -> int:
 
 
 def main() -> int:
-    """Parse and run; returns the exit status."""
+    """Parses and runs; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos")
     parser.add_argument("--profile", choices=("short", "long"), default="long")
     parser.add_argument(

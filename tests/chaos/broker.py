@@ -1,4 +1,4 @@
-"""The broker restarted, killed, frozen; its network a black hole, or cut."""
+"""Faults of the broker: restarted, killed, frozen; its network a black hole, or cut."""
 
 import asyncio
 import time
@@ -9,11 +9,11 @@ from tests.chaos.proxy import Proxy
 from tests.chaos.report import Found
 
 HEALED_S_MAX = 1.0
-"""The promise of the fault matrix: so soon after the network is healed work goes on."""
+"""The promise of the fault matrix: seconds after the network is healed until work goes on."""
 
 
 async def restarted(arena: ChaosEnvironment) -> Found:
-    """Stopped in order and started, and killed and started, in the middle."""
+    """Stops and starts the broker in order, then kills and starts it, during work."""
     await arena.place.send(arena.story.log)
     worker = await arena.start()
     for number in range(max(2, arena.times // 2)):
@@ -77,10 +77,10 @@ async def _through_proxies(arena: ChaosEnvironment, act: str) -> Found:
 
 
 async def black_hole(arena: ChaosEnvironment) -> Found:
-    """Nothing passes for seconds, to the broker and to PostgreSQL in turn."""
+    """Holds all traffic for seconds, to the broker and to PostgreSQL in turn."""
     return await _through_proxies(arena, "hold")
 
 
 async def reset(arena: ChaosEnvironment) -> Found:
-    """Every connection is reset, to the broker and to PostgreSQL in turn."""
+    """Resets every connection, to the broker and to PostgreSQL in turn."""
     return await _through_proxies(arena, "reset")

@@ -1,4 +1,4 @@
-"""Time that is wrong, and time that passed while nobody worked: none of it is a silence."""
+"""Faults of time: a wrong clock, and time that passed without a worker; neither is a silence."""
 
 import asyncio
 import time
@@ -20,14 +20,15 @@ from tests.integration.scoring.postgres import table
 
 CUSTOMERS = 24
 LEAVERS = 6
-"""So many of them stop: the control that silence is noticed at all."""
+"""Number of customers who stop: the control that silence is noticed at all."""
 GAP_DAYS = 2
 RHYTHM_PURCHASES = 5
-"""Of those with fewer the rule expects little: their risk is high without any silence."""
+"""Purchases that give a rhythm. With fewer the rule expects little: the risk is high without any
+silence."""
 SILENCE = "silence_beyond_rhythm"
 LIVE = {"CLOCK": "live", "BATCH_RECORDS_MAX": "30", "SWEEP_INTERVAL_S": "0.1"}
 MINUTES_AHEAD = 10
-"""What a badly kept clock adds: more than is let through as it is, less than is refused."""
+"""The error of a badly kept clock: more than is accepted unchanged, less than is refused."""
 
 AHEAD_S = 300.0 + 60.0
 """How far ahead of the wall clock the newest event may lie: the clamp, and slack for the run."""
@@ -37,7 +38,7 @@ Purchase = tuple[str, int, datetime]
 
 
 def _rhythms(since: datetime, until: datetime, *, leave: datetime) -> list[Purchase]:
-    """Purchases every other day, of which the last customers stop."""
+    """Generates purchases every other day; the last customers stop."""
     found = []
     for number in range(CUSTOMERS):
         at = since + timedelta(hours=number)
@@ -49,7 +50,7 @@ def _rhythms(since: datetime, until: datetime, *, leave: datetime) -> list[Purch
 
 
 async def _send(arena: ChaosEnvironment, purchases: Iterable[Purchase]) -> int:
-    """Records of the activity topic that arrived when they happened."""
+    """Sends records of the activity topic that arrived when they happened."""
     name = arena.place.topic("activity")
     count = 0
     async with AIOKafkaProducer(**arena.place.kafka.client_kwargs("chaos")) as producer:
@@ -71,7 +72,7 @@ async def _send(arena: ChaosEnvironment, purchases: Iterable[Purchase]) -> int:
 
 
 async def _alerted(arena: ChaosEnvironment) -> set[int]:
-    """Customers with a known rhythm of whom somebody was told that they are at high risk."""
+    """Returns customers with a known rhythm and a published assessment of high risk."""
     kept = [
         DECODER.decode(r["message"]) for r in await table(arena.place.engine, "assessment_history")
     ]
@@ -83,7 +84,7 @@ async def _alerted(arena: ChaosEnvironment) -> set[int]:
 
 
 async def _swept(arena: ChaosEnvironment, now: float) -> None:
-    """Wait until every partition's time has passed `now` and no timer is due before it."""
+    """Waits until every partition's time has passed `now` and no timer is due before it."""
     limit = datetime.fromtimestamp(now, UTC)
     async with asyncio.timeout(LIMIT_S):
         while any(r["due_at"] <= limit for r in await table(arena.place.engine, "timer")):  # noqa: ASYNC110
@@ -91,8 +92,10 @@ async def _swept(arena: ChaosEnvironment, now: float) -> None:
 
 
 async def lag(arena: ChaosEnvironment) -> Found:
-    """A worker stopped thirty days ago while the customers went on buying. When it comes back
-    everybody's timer is due and nobody was silent, but for those who really stopped."""
+    """A worker stopped thirty days ago while the customers went on buying.
+
+    When it comes back, every customer's timer is due, but only those who really stopped are silent.
+    """
     found = Found()
     now = datetime.now(UTC)
     then = now - timedelta(days=30)
@@ -122,8 +125,10 @@ async def lag(arena: ChaosEnvironment) -> Found:
 
 
 async def jump(arena: ChaosEnvironment) -> Found:
-    """The wall clock is an hour ahead, right again, an hour behind: nobody is alerted. A month
-    ahead everybody is, so that this would have been seen."""
+    """The wall clock is an hour ahead, right again, an hour behind: no customer is alerted.
+
+    A month ahead all are, so a false alert would have been seen.
+    """
     found = Found()
     now = datetime.now(UTC)
     clock = arena.folder / f"{arena.place.mark}-clock"
@@ -151,8 +156,10 @@ async def jump(arena: ChaosEnvironment) -> Found:
 
 
 async def late_and_future(arena: ChaosEnvironment) -> Found:
-    """Events dated a year back and minutes ahead, through ingest: all are folded, and none lies
-    further ahead than a badly kept clock may. Those of next year are refused."""
+    """Events dated a year back and minutes ahead, through ingest: all are folded, clamped if ahead.
+
+    None lies further ahead than a badly kept clock may. Those of next year are refused.
+    """
     found = Found()
     await arena.prepare_intake()
     now = datetime.now(UTC)
@@ -183,7 +190,7 @@ async def late_and_future(arena: ChaosEnvironment) -> Found:
 
 
 async def _told_silent(arena: ChaosEnvironment) -> set[str]:
-    """Who was said to be silent beyond the usual: everybody has just bought."""
+    """Returns customers assessed as unusually silent, although all have just bought."""
     rows = await table(arena.place.engine, "assessment_history")
     kept = [DECODER.decode(row["message"]) for row in rows]
     return {t.customer_id for t in kept if t.reasons and t.reasons[0].code == SILENCE}
@@ -201,7 +208,8 @@ async def _raw(arena: ChaosEnvironment, purchases: list[tuple[str, str, datetime
 
 
 def _set(clock: Path, seconds: float) -> None:
-    """In one step: the service reads it at any moment, and must never find it empty."""
+    """Replaces the file in one step: the service reads it at any moment and must never find it
+    empty."""
     new = clock.with_suffix(".new")
     new.write_text(str(seconds))
     new.replace(clock)

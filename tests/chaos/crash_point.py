@@ -1,4 +1,4 @@
-"""Scoring as a process that does something to itself at a named point.
+"""Scoring as a process that sends itself a signal at a named point.
 
     python -m tests.chaos.crash_point --point before_fence --after 5 --signal SIGKILL
     python -m tests.chaos.crash_point --clock FILE  (its seconds are added to the wall clock)
@@ -36,7 +36,7 @@ POINTS = (
 
 
 class CrashPoint:
-    """Sends the signal to this very process when it is reached for the `after`th time."""
+    """Sends the signal to its own process when it is reached for the `after`th time."""
 
     def __init__(self, after: int, number: signal.Signals) -> None:
         self._left = after
@@ -70,7 +70,7 @@ def _after(owner: type, name: str, fuse: CrashPoint) -> None:
 
 
 def _within_copy(fuse: CrashPoint) -> None:
-    """The server has been told COPY and waits for data."""
+    """The server has received COPY and waits for data."""
     connection: Any = asyncpg.Connection
     copy_in, copy_records = connection._copy_in, connection.copy_records_to_table
 
@@ -97,7 +97,7 @@ def _within_copy(fuse: CrashPoint) -> None:
 
 
 def arm(point: str, fuse: CrashPoint) -> None:
-    """Wrap what `point` names."""
+    """Wraps the function that `point` names."""
     if point == "in_copy":
         _within_copy(fuse)
     elif point == "before_fence":
@@ -113,7 +113,7 @@ def arm(point: str, fuse: CrashPoint) -> None:
 
 
 def shift_clock(file: Path) -> None:
-    """Let `file` say by how many seconds the wall clock is wrong."""
+    """Adds the seconds in `file` to the wall clock."""
     true = SystemClock.now
 
     def now(self: SystemClock) -> datetime:
@@ -123,7 +123,7 @@ def shift_clock(file: Path) -> None:
 
 
 def main() -> int:
-    """Arm, and run scoring."""
+    """Arms the crash point, and runs scoring."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--point", choices=POINTS)
     parser.add_argument("--after", type=int, default=1)

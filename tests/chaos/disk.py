@@ -18,7 +18,7 @@ SIZE_MB = 64
 
 
 def impossible() -> str | None:
-    """Why it cannot be done here; None: it can."""
+    """Returns why it cannot be done here; None: it can."""
     if os.geteuid() != 0:
         return "mounting a tmpfs needs root"
     return None
@@ -31,7 +31,7 @@ class Full:
     folder: Path
 
     def fill(self) -> None:
-        """Leave not one free page."""
+        """Fill the folder until no page is free."""
         with (self.folder / "filler").open("wb") as file:
             try:
                 while True:
@@ -47,7 +47,7 @@ class Full:
     @classmethod
     @asynccontextmanager
     async def moved(cls, arena: ChaosEnvironment) -> AsyncIterator["Full"]:
-        """The arena's database, moved there for the length of a block."""
+        """Move the arena's database to the folder for the length of a block."""
         folder = Path(mkdtemp(prefix="ebbwatch-full-", dir="/var/tmp"))
         options = f"size={SIZE_MB}m,mode=0777"
         _run("mount", "-t", "tmpfs", "-o", options, "none", str(folder))

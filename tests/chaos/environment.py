@@ -1,4 +1,4 @@
-"""Servers that can be broken, and for each fault topics, a database and processes of its own."""
+"""Servers that can be broken, and for each fault its own topics, database and processes."""
 
 import asyncio
 import os
@@ -44,14 +44,14 @@ SMALL = {
     "SWEEP_CUSTOMERS_MAX": "15",
     "VALUE_FIRST_S": "86400",
 }
-"""Many turns, so that a fault is in the middle of one, and held ticks. The base is not measured
+"""Many batches, so that a fault falls within one, and held ticks. The base is not measured
 meanwhile: that makes customers due by the wall clock, which the reference does not know."""
 INGEST_VERSIONS = Path("services/ingest/store/versions")
 
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """A generated history, as the records of the activity topic, and what must follow from it."""
+    """A generated history, as the records of the activity topic, and its expected results."""
 
     happenings: list[Happening]
     log: MemoryLog
@@ -59,12 +59,12 @@ class Story:
 
     @property
     def records(self) -> int:
-        """How many there are."""
+        """Number of records."""
         return sum(map(len, self.log.records.values()))
 
     @classmethod
     async def told(cls, customers: int, seed: int) -> "Story":
-        """Customers with rhythms from hours to ten days; a tick every day, for a month."""
+        """Generate customers with rhythms from hours to ten days; a tick every day, for a month."""
         happenings = history(customers, DAYS, seed)
         log = MemoryLog(TOPIC)
         today = 0
@@ -105,11 +105,11 @@ class Worker:
         await self.stop(signal.SIGKILL)
 
     def freeze(self) -> None:
-        """Stop its clock."""
+        """Suspend the process (SIGSTOP)."""
         self.process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Resume the process."""
         self.process.send_signal(signal.SIGCONT)
 
     async def frozen(self) -> None:
@@ -121,7 +121,7 @@ class Worker:
                 await asyncio.sleep(LOOK_S)
 
     async def status(self, path: str = "/readyz") -> int:
-        """What it answers; 0 where nobody does."""
+        """Return the HTTP status of `path`; 0 when there is no answer."""
         async with httpx.AsyncClient() as client:
             try:
                 return (await client.get(self.url + path, timeout=5)).status_code
@@ -136,7 +136,7 @@ class Worker:
                 await asyncio.sleep(0.05)
 
     async def metric(self, line: str) -> float:
-        """The value of a metric by its name and labels; 0 where it is not told."""
+        """Return the value of a metric by its name and labels; 0 where it is missing."""
         async with httpx.AsyncClient() as client:
             text = (await client.get(self.url + "/metrics", timeout=5)).text
         found = [x.rpartition(" ")[2] for x in text.splitlines() if x.startswith(line + " ")]
@@ -145,7 +145,7 @@ class Worker:
 
 @dataclass
 class ChaosEnvironment:
-    """What one fault plays in."""
+    """The environment of one fault."""
 
     stack: LocalStack
     place: ServiceEnvironment
@@ -153,11 +153,11 @@ class ChaosEnvironment:
     folder: Path
     long: bool
     times: int
-    """How often to inject, where that is a matter of choice."""
+    """How often to inject, where the fault leaves a choice."""
     proxied: tuple[int, int]
-    """The broker's second port, and the one that it tells the clients of that port: a proxy's."""
+    """The broker's second port, and the port advertised to that port's clients: a proxy's."""
     addresses: dict[str, str] = field(default_factory=dict)
-    """Environment of the services that differs: a proxy's address, for example."""
+    """Environment variables of the services that differ: a proxy's address, for example."""
     workers: list[Worker] = field(default_factory=list)
     injected: int = 0
     recoveries: list[float] = field(default_factory=list)
@@ -175,7 +175,7 @@ class ChaosEnvironment:
         settings: Mapping[str, str] = SMALL,
         **more: str,
     ) -> Worker:
-        """A service's process; `arguments`: those of `tests.chaos.crash_point`."""
+        """Start a service's process; `arguments`: those of `tests.chaos.crash_point`."""
         port = free_port()
         module = (
             ("tests.chaos.crash_point", *arguments) if arguments else (f"services.{service}", "run")
@@ -193,7 +193,7 @@ class ChaosEnvironment:
         return self.workers[-1]
 
     def environment(self, settings: Mapping[str, str], service: str) -> dict[str, str]:
-        """Of a service's process."""
+        """Return the environment of a service's process."""
         if service == "scoring":
             return self.place.environment(settings) | self.addresses
         topic, mark = self.place.topic, self.place.mark
@@ -209,13 +209,13 @@ class ChaosEnvironment:
         return base | named | self.addresses
 
     async def prepare_intake(self) -> None:
-        """The raw topic, and ingest's tables."""
+        """Create the raw topic, and ingest's tables."""
         raw = Topic(self.place.topic("raw"), self.place.partitions, topics.RAW.settings)
         await creating.create(self.place.kafka, (raw,))
         await migrate(self.place.engine, INGEST, INGEST_VERSIONS)
 
     async def consumed(self) -> int:
-        """Records that the ledger counts as consumed; asks until PostgreSQL answers."""
+        """Return the records consumed according to the ledger; retries until PostgreSQL answers."""
         async with asyncio.timeout(LIMIT_S):
             while True:
                 try:
@@ -230,7 +230,7 @@ class ChaosEnvironment:
                 await asyncio.sleep(LOOK_S)
 
     async def count(self) -> None:
-        """Note an injection, if work was under way."""
+        """Count an injection, if work was in progress."""
         self.injected += await self.consumed() < self.total
 
     async def recovered(self, since: float | None = None) -> None:
@@ -253,15 +253,15 @@ class ChaosEnvironment:
                 assert await worker.stop() == 0, f"did not end well: {worker.log}"
 
     async def judged(self, *, live: bool = False) -> Found:
-        """Everything that was stored and sent, held against the reference."""
+        """Compare everything that was stored and sent with the reference."""
         return await judge(self.place, self.story.happenings, None if live else self.story.expected)
 
     async def judged_states(self) -> Found:
-        """Events and states only: where what is told depends on who came first."""
+        """Compare events and states only: where messages depend on the order of arrival."""
         return await judge_states(self.place, self.story.happenings)
 
     async def send_part(self, number: int, of: int) -> None:
-        """The `number`th of `of` parts of the story's log, of each partition alike."""
+        """Send the `number`th of `of` parts of the story's log, of each partition alike."""
         part = MemoryLog(TOPIC)
         for tp, records in self.story.log.records.items():
             start, end = (len(records) * n // of for n in (number, number + 1))
@@ -269,14 +269,14 @@ class ChaosEnvironment:
         await self.place.send(part)
 
     async def partitions(self) -> list[dict[str, object]]:
-        """The ledger's rows of the activity topic."""
+        """Return the ledger's rows of the activity topic."""
         name = self.place.topic("activity")
         return [r for r in await table(self.place.engine, "partition") if r["topic"] == name]
 
 
 @dataclass(frozen=True, slots=True)
 class Stand:
-    """Servers of our own, with a second broker port that leads through a proxy."""
+    """Our own servers, with a second broker port that leads through a proxy."""
 
     stack: LocalStack
     folder: Path
@@ -285,7 +285,7 @@ class Stand:
     @classmethod
     @contextmanager
     def built(cls, folder: Path, environ: Mapping[str, str]) -> Iterator["Stand"]:
-        """Everything started; everything ended when it is left."""
+        """Start everything; on exit everything has ended."""
         foreign = {"KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL"}
         own = {name: value for name, value in environ.items() if name not in foreign}
         (folder / "kafka").mkdir(parents=True, exist_ok=True)
@@ -312,7 +312,7 @@ class Stand:
 async def arena(
     stand: Stand, story: Story, *, long: bool, times: int, partitions: int = PARTITIONS
 ) -> AsyncIterator[ChaosEnvironment]:
-    """Topics and a database for one fault; every process of it is gone afterwards."""
+    """Creates topics and a database for one fault; on exit all its processes have ended."""
     name = f"chaos_{os.getpid()}_{time.monotonic_ns()}"
     stack = stand.stack
     url = stack.postgres.fresh(name)

@@ -1,4 +1,4 @@
-"""The fault matrix of intake and scoring, row by row: what each is called and what it needs."""
+"""The fault matrix of intake and scoring, row by row: names and requirements."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ EMBEDDED = "the embedded broker cannot be broken like this: install Java >= 17 a
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One row."""
+    """One row of the matrix."""
 
     name: str
     play: Callable[[ChaosEnvironment], Awaitable[Found]]
@@ -27,10 +27,10 @@ class Fault:
     kafka: bool = False
     """It kills, freezes or damages the broker, or needs it to notice a dead member."""
     short: bool = True
-    """Part of the short profile."""
+    """Whether it is part of the short profile."""
     partitions: int = PARTITIONS
     impossible: Callable[[], str | None] = lambda: None
-    """Why it cannot be played on this machine."""
+    """Returns why it cannot run on this machine."""
 
 
 FAULTS = (
@@ -65,7 +65,7 @@ FAULTS = (
 
 
 async def play(fault: Fault, stand: Stand, story: Story, *, long: bool, times: int) -> Verdict:
-    """One row, from fresh topics and tables to its verdict."""
+    """Runs one row, from fresh topics and tables to its verdict."""
     if fault.kafka and stand.stack.broker == "embedded":
         return Verdict.not_run(fault.name, EMBEDDED)
     if (why := fault.impossible()) is not None:

@@ -1,4 +1,4 @@
-"""Ingest killed, and given what nobody can accept."""
+"""Faults of the intake: ingest killed, and unacceptable records."""
 
 import asyncio
 import random
@@ -19,12 +19,14 @@ from tests.integration.scoring.postgres import table
 from tests.unit.ingest.events import BAD
 
 FLOOD = 2_500
-"""Records of nothing but poison: more than twice what ingest looks back on."""
+"""Number of poison records: more than twice the length of ingest's flood window."""
 
 
 async def killed(arena: ChaosEnvironment) -> Found:
-    """kill -9 of ingest at random moments, with scoring behind it: nothing is missing, what was
-    sent twice is the same both times, and has one effect."""
+    """kill -9 of ingest at random moments, with scoring behind it: nothing is missing.
+
+    What was sent twice is the same both times, and has one effect.
+    """
     source = random.Random(3)  # noqa: S311 (repeatable on purpose)
     total = len(arena.story.happenings)
     await arena.prepare_intake()
@@ -61,8 +63,10 @@ async def _folded(arena: ChaosEnvironment, events: int) -> None:
 
 
 async def poison(arena: ChaosEnvironment) -> Found:
-    """Bytes that are no event in every way we know of, between good events of the same
-    partition: each is parked once with its reason, the good ones keep their order."""
+    """Every known kind of bytes that are not events, between good events of the same partition.
+
+    Each is parked once with its reason; the good ones keep their order.
+    """
     found = Found()
     await arena.prepare_intake()
     topic = arena.place.topic("raw")
@@ -97,8 +101,10 @@ async def poison(arena: ChaosEnvironment) -> Found:
 
 
 async def flood(arena: ChaosEnvironment) -> Found:
-    """Nothing but poison: the limit stops the consumer; a restart does not go on by itself. An
-    operator lets it go on, and in the end every record is parked, once by its origin."""
+    """Only poison: the limit stops the consumer, and a restart does not resume it.
+
+    After an operator resumes it, every record is parked in the end, once by its origin.
+    """
     found = Found()
     await arena.prepare_intake()
     topic = arena.place.topic("raw")

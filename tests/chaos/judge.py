@@ -1,6 +1,6 @@
-"""The reference oracle: one thread, in memory, over the whole log; and the run held against it.
+"""The reference (one thread, in memory, over the whole log) and the comparison of a run with it.
 
-Judged from what is stored and sent, never from what a service says of itself.
+It judges what is stored and sent, never what a service reports about itself.
 """
 
 from collections import Counter
@@ -21,14 +21,15 @@ from tests.integration.scoring.postgres import table
 from tests.integration.scoring.running import ServiceEnvironment
 
 TOLERANCE = 1e-9
-"""Of a state's numbers: sums of the same events in other batches differ in the last digits."""
+"""Tolerance of a state's numbers: sums of the same events in other batches differ in the last
+digits."""
 HIGH = BANDS.index("high")
 
 Revision = tuple[str, int]
 
 
 async def reference(log: MemoryLog) -> dict[Revision, RiskAssessed]:
-    """What an undisturbed scoring tells the risk topic of this log, in a replay."""
+    """Returns what an undisturbed scoring sends to the risk topic for this log, in a replay."""
     made = Scoring(MemoryStore(), MemorySender(), replay=True, log=log)
     await made.drain()
     return {(told.customer_id, told.revision): told for told in made.told}
@@ -39,9 +40,9 @@ async def judge(
     happenings: Sequence[Happening],
     expected: dict[Revision, RiskAssessed] | None,
 ) -> Found:
-    """Hold everything that scoring stored and sent against what follows from `happenings`.
+    """Compares everything that scoring stored and sent with what follows from `happenings`.
 
-    `expected` None: what must be told is not known beforehand (live, or partitions were added);
+    `expected` None: the right messages are not known beforehand (live, or partitions were added);
     then only each message's identity is judged, and high risk counts as false.
     """
     found = Found()
@@ -49,7 +50,7 @@ async def judge(
     await _judge_states(place, happenings, found)
     await _judge_messages(place, expected, found)
     if left := len(await table(place.engine, "outbox")):
-        # Acknowledged rows are deleted with the next transaction: some may still lie there.
+        # Acknowledged rows are deleted with the next transaction: some may still be there.
         sent = Counter(r.value for r in await place.read("risk"))
         parcels = await table(place.engine, "outbox")
         unsent = [
@@ -65,7 +66,7 @@ async def judge(
 
 
 async def judge_states(place: ServiceEnvironment, happenings: Sequence[Happening]) -> Found:
-    """Only what was folded, not what was told."""
+    """Judges only what was folded, not the messages."""
     found = Found()
     await _judge_events(place, happenings, found)
     await _judge_states(place, happenings, found)

@@ -1,4 +1,4 @@
-"""PostgreSQL away, killed, cut off in COMMIT, deadlocked, and full."""
+"""Faults of PostgreSQL: unreachable, killed, cut off in COMMIT, deadlocked, and full."""
 
 import asyncio
 import random
@@ -15,7 +15,7 @@ from tests.chaos.report import Found
 
 
 async def away_at_take_over(arena: ChaosEnvironment) -> Found:
-    """Stopped before a worker is assigned its partitions: it stays, unready, and goes on."""
+    """Stopped before a worker gets its partitions: the worker stays, unready, and goes on later."""
     await arena.place.send(arena.story.log)
     await asyncio.to_thread(arena.stack.postgres.stop)
     worker = await arena.start()
@@ -33,7 +33,7 @@ async def away_at_take_over(arena: ChaosEnvironment) -> Found:
 
 
 async def killed(arena: ChaosEnvironment) -> Found:
-    """kill -9 of the postmaster in the middle; it comes back through its own recovery."""
+    """kill -9 of the postmaster during work; it comes back through its own recovery."""
     await arena.place.send(arena.story.log)
     worker = await arena.start()
     for number in range(arena.times):
@@ -50,7 +50,7 @@ async def killed(arena: ChaosEnvironment) -> Found:
 
 
 async def sessions_ended(arena: ChaosEnvironment) -> Found:
-    """pg_terminate_backend of every session of scoring's, at random moments."""
+    """pg_terminate_backend of every session of scoring, at random moments."""
     source = random.Random(7)  # noqa: S311 (repeatable on purpose)
     await arena.place.send(arena.story.log)
     await arena.start()
@@ -72,8 +72,10 @@ async def sessions_ended(arena: ChaosEnvironment) -> Found:
 
 
 async def cut_in_commit(arena: ChaosEnvironment) -> Found:
-    """The connection is reset after COMMIT was sent and before it was answered: the outcome is
-    read, never guessed."""
+    """The connection is reset after COMMIT was sent and before it was answered.
+
+    Scoring reads the outcome and never guesses it.
+    """
     target = int(arena.place.database_url.rpartition(":")[2].partition("/")[0])
     source = random.Random(11)  # noqa: S311 (repeatable on purpose)
     rate = 0.15
@@ -96,17 +98,17 @@ async def cut_in_commit(arena: ChaosEnvironment) -> Found:
 
 
 async def deadlocked(arena: ChaosEnvironment) -> Found:
-    """Another session takes the same rows the other way round, until scoring is the victim.
+    """Another session locks the same rows in reverse order, until scoring is the victim.
 
-    One lane: a session looks for a deadlock once in a wait. With two, the rival would close the
-    second circle after that lane had looked, and be the victim itself.
+    One lane: a session checks for a deadlock once in a wait. With two, the rival would close the
+    second circle after that lane's check, and be the victim itself.
     """
     await arena.place.send(arena.story.log)
     await arena.start(LANES="1")
     await arena.reached(0.1)
     rival = await asyncpg.connect(arena.place.database_url)
     try:
-        # Scoring's patience ends first: it waits for a second before it looks for a deadlock.
+        # Scoring's check comes first: it waits for a second before it checks for a deadlock.
         await rival.execute("SET deadlock_timeout = '20s'")
         before = await _deadlocks(arena)
         for number in range(arena.times):
@@ -137,8 +139,10 @@ async def _deadlocks(arena: ChaosEnvironment) -> int:
 
 
 async def disk_full(arena: ChaosEnvironment) -> Found:
-    """The database lies on a small tmpfs that is filled up: no progress and not ready while it
-    is full, no data lost, on again once there is room."""
+    """The database is on a small tmpfs that is filled up.
+
+    No progress and not ready while it is full, no data lost, and work goes on once there is room.
+    """
     async with Full.moved(arena) as disk:
         await arena.place.send(arena.story.log)
         worker = await arena.start()
@@ -157,7 +161,7 @@ async def disk_full(arena: ChaosEnvironment) -> Found:
 
 
 async def _waits(arena: ChaosEnvironment, log: Path) -> bool:
-    """Wait until scoring says that it waits for the disk; False if it finished before."""
+    """Waits until scoring logs that it waits for the disk; False if it finished before."""
     async with asyncio.timeout(LIMIT_S):
         while await arena.consumed() < arena.total:
             if b"DiskFull" in log.read_bytes():  # noqa: ASYNC240 (a small local file)

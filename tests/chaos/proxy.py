@@ -20,10 +20,10 @@ class Proxy:
     target: int
     port: int
     cut_when: Callable[[bytes], bool] | None = None
-    """Asked of everything that a client sends; True: it is passed on, and the connection cut
+    """Called with everything that a client sends; True: it is passed on, and the connection is cut
     before the answer."""
     cut: int = 0
-    """Connections that `cut_when` has cut."""
+    """Number of connections that `cut_when` has cut."""
     _open: asyncio.Event = field(default_factory=asyncio.Event)
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
     _server: asyncio.Server | None = None
@@ -40,7 +40,7 @@ class Proxy:
         self.reset()
 
     def hold(self) -> None:
-        """A black hole: nothing passes, nothing is refused."""
+        """Act as a black hole: nothing passes, nothing is refused."""
         self._open.clear()
 
     def release(self) -> None:

@@ -15,7 +15,7 @@ from tests.fakes.stream import Happening
 
 
 def cloud_event(happening: Happening) -> bytes:
-    """The happening as a structured CloudEvent."""
+    """Encodes the happening as a structured CloudEvent."""
     data: dict[str, Any] = {}
     if happening.type == types.PROFILE:
         data = msgspec.to_builtins(happening.data.profile)
@@ -40,7 +40,7 @@ def cloud_event(happening: Happening) -> bytes:
 
 
 def purchase(name: str, customer: str, time: datetime) -> bytes:
-    """A purchase of 10 as a structured CloudEvent."""
+    """Encodes a purchase of 10 as a structured CloudEvent."""
     return json.dumps(
         {
             "specversion": "1.0",
@@ -55,7 +55,7 @@ def purchase(name: str, customer: str, time: datetime) -> bytes:
 
 
 async def send(arena: ChaosEnvironment, happenings: Sequence[Happening]) -> None:
-    """To the raw topic, keyed by customer."""
+    """Sends events to the raw topic, keyed by customer."""
     topic = arena.place.topic("raw")
     producer = Producer(arena.place.kafka, "chaos")
     await producer.send(Record(topic, h.customer.encode(), cloud_event(h)) for h in happenings)

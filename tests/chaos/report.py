@@ -1,4 +1,4 @@
-"""What a fault left behind: one line for people, one object for `build/chaos.json`."""
+"""The result of a fault: one line for people, one object for `build/chaos.json`."""
 
 import json
 from collections.abc import Sequence
@@ -8,16 +8,16 @@ from pathlib import Path
 
 @dataclass(slots=True)
 class Found:
-    """What the judge counts against a run; nothing is how it must be."""
+    """The faults found by the judge; all counts must be 0."""
 
     lost: int = 0
     """Events without effect, messages that were never sent."""
     duplicated: int = 0
     """Events with two effects, messages with two contents."""
     false_alerts: int = 0
-    """Customers told to be at high risk who are not by the reference."""
+    """Customers published as at high risk who are not by the reference."""
     wrong: list[str] = field(default_factory=list)
-    """Everything else that is not as it must be, in words."""
+    """Everything else that is wrong, in words."""
 
     @property
     def nothing(self) -> bool:
@@ -27,7 +27,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One fault's line; `ok` None: not run, `why` says why."""
+    """One fault's line; `ok` None: not run, for the reason in `why`."""
 
     fault: str
     times: int
@@ -40,7 +40,7 @@ class Verdict:
 
     @classmethod
     def of(cls, fault: str, times: int, recovery_s: float | None, found: Found) -> "Verdict":
-        """Judged: fine only where the fault was injected and left no trace."""
+        """Build a verdict: ok only if the fault was injected and left no trace."""
         return cls(
             fault=fault,
             times=times,
@@ -54,11 +54,11 @@ class Verdict:
 
     @classmethod
     def not_run(cls, fault: str, why: str) -> "Verdict":
-        """Listed, and never as passed."""
+        """Build a verdict that is listed, and never as passed."""
         return cls(fault, 0, 0, 0, 0, None, None, why)
 
     def line(self) -> str:
-        """For a person at a terminal."""
+        """Format for a person at a terminal."""
         mark = {True: "ok     ", False: "FAILED ", None: "not run"}[self.ok]
         recovery = "      -" if self.recovery_s is None else f"{self.recovery_s:5.1f} s"
         counts = (
@@ -69,12 +69,12 @@ class Verdict:
         return f"{text} {self.why}" if self.ok is None else f"{text} {counts}  {self.why}".rstrip()
 
     def entry(self) -> dict[str, object]:
-        """For the file: exactly its keys."""
+        """Return the entry for the file: exactly its keys."""
         return {name: value for name, value in asdict(self).items() if name != "why"}
 
 
 def write(path: Path, broker: str, verdicts: Sequence[Verdict]) -> None:
-    """`{"broker": ..., "faults": [...]}`."""
+    """Writes `{"broker": ..., "faults": [...]}`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     found = {"broker": broker, "faults": [verdict.entry() for verdict in verdicts]}
     path.write_text(json.dumps(found, indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""All three services killed in mid-replay of a real history, judged by a calm run of the same."""
+"""All three services killed during the replay of a real history, compared with a calm run."""
 
 import tempfile
 import time
@@ -25,32 +25,33 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "all three killed": ("ingest", "scoring", "alerts"),
 }
 TOLERANCE = 1e-9
-"""Of a state's numbers: sums of the same events in other batches differ in the last digits."""
+"""Tolerance of a state's numbers: sums of the same events in other batches differ in the last
+digits."""
 REST_S_MAX = 300.0
-"""Until everything is delivered after a run, leases of killed senders included."""
+"""Seconds until everything is delivered after a run, leases of killed senders included."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run left behind."""
+    """The result of a run."""
 
     broker: str
     keys: int
-    """Events that had their effect."""
+    """Number of events that had their effect."""
     events: int
-    """Rows of the event history."""
+    """Number of rows of the event history."""
     customers: list[str]
     states: NDArray[np.void]
     tasks: set[tuple[object, ...]]
     webhooks: set[str]
     injected: int
-    """Kills while records were waiting for a service."""
+    """Number of kills while records were waiting for a service."""
     rest_s: float
-    """From the last kill to rest."""
+    """Seconds from the last kill until nothing is left to do."""
 
 
 async def play(history: PanelHistory, count: int, victims: Sequence[str], times: int) -> Outcome:
-    """Load and replay; kill the victims `times` times, spread over the live part."""
+    """Loads and replays; kills the victims `times` times, spread over the live part."""
     live = days(history.since(BACKFILL_END).stream(), BACKFILL_END, count)
     total = sum(len(day.bodies) for day in live)
     due = [total * (n + 1) / (times + 1) for n in range(times)]
@@ -81,7 +82,7 @@ async def play(history: PanelHistory, count: int, victims: Sequence[str], times:
 
 @contextmanager
 def public_folder() -> Iterator[Path]:
-    """A temporary folder that PostgreSQL's unprivileged user may enter, too."""
+    """Creates a temporary folder that PostgreSQL's unprivileged user may enter, too."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
         path.chmod(0o755)
@@ -89,7 +90,7 @@ def public_folder() -> Iterator[Path]:
 
 
 def judge(fault: str, calm: Outcome, rough: Outcome) -> Verdict:
-    """The rough run against the calm one."""
+    """Compares the rough run with the calm one."""
     found = Found(
         lost=max(0, calm.keys - rough.keys) + len(calm.webhooks - rough.webhooks),
         duplicated=rough.events - rough.keys,
@@ -109,7 +110,7 @@ def judge(fault: str, calm: Outcome, rough: Outcome) -> Verdict:
 async def run(
     times: int, broker: str, households: int = 200, count: int = 60
 ) -> AsyncIterator[Verdict]:
-    """Every fault of `FAULTS`, one verdict each."""
+    """Runs every fault of `FAULTS`; yields one verdict each."""
     if broker == "embedded":
         for fault in FAULTS:
             yield Verdict.not_run(fault, "the embedded broker keeps a killed consumer's partitions")

@@ -1,4 +1,4 @@
-"""Load and faults for minutes: nothing grows that should not."""
+"""Load and faults for minutes: memory and tables must not grow."""
 
 import asyncio
 import random
@@ -12,7 +12,8 @@ from tests.chaos.report import Found
 
 MINUTE_S = 60.0
 MEMORY_GROWTH_MAX = 1.25
-"""Of a steady worker, from the first third to the end: allocators settle, leaks do not."""
+"""Growth of a steady worker's memory, from the first third to the end: allocators settle, leaks do
+not."""
 DEAD_SHARE_MAX = 5.0
 """Dead rows of a hot table for each live one: small tables reach it between two vacuums."""
 DEAD_FLOOR = 10_000
@@ -20,8 +21,10 @@ DEAD_FLOOR = 10_000
 
 
 async def soak(arena: ChaosEnvironment) -> Found:
-    """The story is sent slowly while guests are killed, sessions ended, and the broker
-    restarted; one worker stays, and is measured."""
+    """The story is sent slowly while workers are killed, sessions ended, the broker restarted.
+
+    One worker stays, and is measured.
+    """
     seconds = MINUTE_S * arena.times
     source = random.Random(5)  # noqa: S311 (repeatable on purpose)
     steady = await arena.start()
@@ -40,7 +43,7 @@ async def soak(arena: ChaosEnvironment) -> Found:
         elif fault == "sessions":
             await _end_sessions(arena)
         else:
-            async with broker:  # the services have to bear it, our own sender does not
+            async with broker:  # the services have to survive it, our own sender does not
                 await asyncio.to_thread(arena.stack.kafka.restart)
         await arena.count()
         await asyncio.sleep(source.uniform(1, 5))

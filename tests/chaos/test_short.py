@@ -1,4 +1,4 @@
-"""The chaos suite's short profile: every row of the fault matrix once, on servers of its own."""
+"""The chaos suite's short profile: every row of the fault matrix once, on its own servers."""
 
 import asyncio
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.timeout(900)
 
 @pytest.fixture(scope="module")
 def stand() -> Iterator[Stand]:
-    """A broker and a PostgreSQL that nobody else is using when they break."""
+    """A broker and a PostgreSQL that no other test uses when they break."""
     with Stand.built(DATA / "test" / f"{WORKER}-chaos", environ) as built:
         yield built
 
@@ -30,8 +30,10 @@ def story() -> Story:
 
 @pytest.mark.parametrize("fault", [f for f in FAULTS if f.short], ids=lambda fault: fault.name)
 async def test_a_fault_leaves_no_trace(fault: Fault, stand: Stand, story: Story) -> None:
-    """Invariants 1, 2, 3, 4 and 7: nothing lost, nothing doubled, nobody falsely alerted; and the
-    fault was really injected while work was under way."""
+    """Invariants 1, 2, 3, 4 and 7: nothing lost or doubled, no false alerts.
+
+    The fault was also really injected while work was in progress.
+    """
     verdict = await play(fault, stand, story, long=False, times=1)
     if verdict.ok is None:
         pytest.skip(verdict.why)

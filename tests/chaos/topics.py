@@ -1,4 +1,4 @@
-"""The log itself changes under us: recreated, cut by retention, more partitions, repeated."""
+"""Faults of the log itself: recreated, cut by retention, given more partitions, repeated."""
 
 import asyncio
 import time
@@ -28,8 +28,11 @@ STOPPED = "ebbwatch_scoring_partitions_stopped"
 
 
 async def recreated(arena: ChaosEnvironment) -> Found:
-    """Deleted and made anew with other records: every partition stops and says so, nothing is
-    read of the new log; an operator rewinds them one by one, and it is read in full."""
+    """Deleted and made anew with other records: every partition stops with a reason.
+
+    Nothing is read of the new log; an operator rewinds the partitions one by one, and it is read in
+    full.
+    """
     found = Found()
     await arena.place.send(arena.story.log)
     await arena.start()
@@ -59,8 +62,10 @@ async def recreated(arena: ChaosEnvironment) -> Found:
 
 
 async def passed_by_retention(arena: ChaosEnvironment) -> Found:
-    """Retention takes records that were not read yet: those partitions stop and say so, the
-    others go on; an operator resumes them behind the gap."""
+    """Retention deletes records that were not read yet: those partitions stop with a reason.
+
+    The others go on; an operator resumes the stopped ones behind the gap.
+    """
     found = Found()
     await arena.place.send(arena.story.log)
     await arena.start()
@@ -100,7 +105,7 @@ async def passed_by_retention(arena: ChaosEnvironment) -> Found:
 
 
 def _another() -> tuple[list[Happening], MemoryLog]:
-    """Events of other customers, for a log that comes later."""
+    """Generates events of other customers, for a log that comes later."""
     more = [
         Happening(f"x{h.name}", f"x{h.customer[1:]}", h.time, h.kind, h.type, h.data)
         for h in history(24, 20, seed=5)
@@ -142,8 +147,11 @@ async def _plus(arena: ChaosEnvironment, more: list[Happening], found: Found) ->
 
 
 async def partitions_added(arena: ChaosEnvironment) -> Found:
-    """Three become six while two workers read: customers move to other partitions in the middle
-    of their history, and some of their events still go to the old ones."""
+    """Three partitions become six while two workers read.
+
+    Customers move to other partitions in the middle of their history, and some of their events
+    still go to the old ones.
+    """
     name = arena.place.topic("activity")
     half = len(arena.story.happenings) // 2
     settings = {"KAFKA_METADATA_MAX_AGE_MS": "500"}
@@ -161,7 +169,7 @@ async def partitions_added(arena: ChaosEnvironment) -> Found:
     since = time.monotonic()
     quarter = half + half // 2
     await asyncio.gather(
-        # A sender who knows of the new partitions, and one who does not yet.
+        # One sender that knows of the new partitions, and one that does not yet.
         _write(arena, arena.story.happenings[half:quarter:2], 6),
         _write(arena, arena.story.happenings[half + 1 : quarter : 2], 3),
     )
@@ -174,7 +182,8 @@ async def partitions_added(arena: ChaosEnvironment) -> Found:
 
 
 async def _rewind(arena: ChaosEnvironment) -> None:
-    """Every partition to the start: one as an operator does it, the others without a process."""
+    """Rewinds every partition to the start: one by the operator's command, the others without a
+    process."""
     name = arena.place.topic("activity")
     await arena.place.command("partitions", "rewind", "0", "--topic", name)
     ledger = Ledger(arena.place.engine, SCHEMA)
@@ -190,7 +199,7 @@ async def _write(arena: ChaosEnvironment, happenings: list[Happening], partition
 
 
 async def sent_twice(arena: ChaosEnvironment) -> Found:
-    """Every record of the topic comes a second time, ticks included."""
+    """Every record of the topic is sent a second time, ticks included."""
     await arena.start()
     for _ in range(2):
         await arena.place.send(arena.story.log)
@@ -202,8 +211,10 @@ async def sent_twice(arena: ChaosEnvironment) -> Found:
 
 
 async def rewound(arena: ChaosEnvironment) -> Found:
-    """An operator rewinds every partition to the start while the service runs: everything is
-    read again and nothing changes."""
+    """An operator rewinds every partition to the start while the service runs.
+
+    Everything is read again and nothing changes.
+    """
     await arena.place.send(arena.story.log)
     await arena.start()
     await arena.reached(1)

@@ -1,4 +1,4 @@
-"""Workers that crash, freeze, come and go."""
+"""Faults of workers: they crash, freeze, come and go."""
 
 import asyncio
 import random
@@ -12,14 +12,18 @@ SESSION_S = 12.0
 """Longer than the group waits for a member that is silent (10 s)."""
 
 TAKE_OVER_S_MAX = 10.0
-"""The promise of the fault matrix: so soon a partition moves on whose owner holds its row."""
+"""The promise of the fault matrix: seconds until a partition moves on when its former owner holds
+its row."""
 
 CRASH_POINTS = ("in_copy", "before_fence", "before_commit", "after_commit", "after_send")
 
 
 async def killed(arena: ChaosEnvironment) -> Found:
-    """kill -9 at random moments. Each start joins a group of another name, since a group waits
-    ten seconds for a dead member; who owns a partition is decided in the ledger anyway."""
+    """kill -9 at random moments.
+
+    Each start joins a group of another name, since a group waits ten seconds for a dead member; the
+    ledger decides the owner of a partition anyway.
+    """
     source = random.Random(arena.times)  # noqa: S311 (repeatable on purpose)
     await arena.place.send(arena.story.log)
     for number in range(arena.times):
@@ -37,7 +41,7 @@ async def killed(arena: ChaosEnvironment) -> Found:
 
 
 async def killed_at_points(arena: ChaosEnvironment) -> Found:
-    """kill -9 of itself at each named point of a turn, some turns after it began."""
+    """The worker kills itself (-9) at each named point of a batch, some batches after it began."""
     await arena.place.send(arena.story.log)
     for round_ in range(max(1, arena.times // 5)):
         for number, point in enumerate(CRASH_POINTS):
@@ -57,8 +61,10 @@ async def killed_at_points(arena: ChaosEnvironment) -> Found:
 
 
 async def zombie(arena: ChaosEnvironment) -> Found:
-    """SIGSTOP beyond the session: the other member takes over, and what the zombie had in its
-    hands when it wakes is refused."""
+    """SIGSTOP beyond the session: the other member takes over.
+
+    What the frozen one still tries to write when it wakes is refused.
+    """
     one = await arena.start()
     two = await arena.start()
     for worker in (one, two):
@@ -88,15 +94,17 @@ async def _frozen_at(arena: ChaosEnvironment, point: str) -> Worker:
 
 
 async def zombie_with_a_lock(arena: ChaosEnvironment) -> Found:
-    """Frozen in COPY, and frozen with the ledger's rows locked: the next owner goes on within
-    ten seconds of its claim, and the zombie that wakes writes nothing.
+    """Frozen in COPY, and frozen with the ledger's rows locked: the next owner goes on.
+
+    It does so within ten seconds of its claim, and the zombie that wakes writes nothing.
 
     Its other lane may have been sending: that arrives now, behind the next owner's messages, and
-    the zombie sends what is newer. So it is asked to end; killed before that would be a second
+    the zombie sends what is newer. So it is asked to end; killing it before that would be a second
     fault, which decision 1 names.
 
     Each point has its own half of the log: with all of it at once, the first take-over can leave
-    too few batches for the second point to be reached."""
+    too few batches for the second point to be reached.
+    """
     late = []
     points = ("in_copy", "after_fence")
     for number, point in enumerate(points):
@@ -119,7 +127,7 @@ async def zombie_with_a_lock(arena: ChaosEnvironment) -> Found:
 
 
 async def storm(arena: ChaosEnvironment) -> Found:
-    """Members come and go while one stays: asked to end and killed in turn."""
+    """Members come and go while one stays: stopped in order and killed in turn."""
     steady = await arena.start()
     await steady.until(200)
     sending = asyncio.create_task(_slowly(arena))
@@ -135,7 +143,7 @@ async def storm(arena: ChaosEnvironment) -> Found:
 
 
 async def _slowly(arena: ChaosEnvironment) -> None:
-    """The log in pieces, so that there is work for as long as the storm lasts."""
+    """Sends the log in pieces, so that there is work for as long as the storm lasts."""
     rounds = 8 * arena.times
     for number in range(rounds):
         await arena.send_part(number, rounds)

@@ -1,4 +1,4 @@
-"""What every store of access tokens promises to the processes that share it."""
+"""The guarantees of every store of access tokens to the processes that share it."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -16,7 +16,7 @@ def at(minutes: float) -> datetime:
 
 
 class AccessTokenSuite:
-    """Laws; a subclass gives `store`."""
+    """Tests of a token store; a subclass provides `store`."""
 
     async def test_there_is_nothing_at_first(self, store: TokenStore) -> None:
         assert await store.read("crm", 1) is None

@@ -1,4 +1,4 @@
-"""What every implementation of `ports.Store` must do; the fake and the real one both inherit it."""
+"""Tests of every implementation of `ports.Store`; the fake and the real one inherit them."""
 
 import math
 from collections.abc import Sequence
@@ -35,11 +35,11 @@ FULL = to_bytes(np.arange(1, CELLS + 1, dtype=np.uint64).view(STATE))[0]
 SILENT = 0b1_0000_0000
 """A sign of leaving, as its bit in the stored number."""
 NAMES = ("ann", "客户-七", "a\u0301 'quoted' \\ \t", "x" * 256)
-"""Customer ids of every kind that ingest lets pass."""
+"""Customer ids of every kind that ingest accepts."""
 
 
 def rows(*keys: tuple[str, str], hashes: Sequence[bytes] = ()) -> EventRows:
-    """Events by (customer, id)."""
+    """Builds events by (customer, id)."""
     events = EventRows()
     for n, (customer, name) in enumerate(keys):
         events.customer.append(customer)
@@ -60,7 +60,7 @@ def rows(*keys: tuple[str, str], hashes: Sequence[bytes] = ()) -> EventRows:
 
 
 def assessment(customer: str, revision: int, at: float, **given: object) -> AssessmentRow:
-    """An assessment that nobody is told of, unless `message` is given."""
+    """Builds an assessment that is not published, unless `message` is given."""
     row = AssessmentRow(
         customer=customer,
         partition=0,
@@ -79,16 +79,16 @@ def assessment(customer: str, revision: int, at: float, **given: object) -> Asse
 
 
 def nothing(customers: int) -> Found:
-    """What is found of strangers."""
+    """Returns what is found for unknown customers."""
     unknown = {name: [None] * customers for name in Found.__slots__}
     return Found(**unknown | {"published_signs": [0] * customers})  # type: ignore[arg-type]
 
 
 class StoreSuite:
-    """A subclass gives the fixture `store`."""
+    """Tests of a store; a subclass provides the fixture `store`."""
 
     async def write(self, store: Claiming, *moves: Move, **given: object) -> list[Pending]:
-        """A transaction of its own, knowing what is stored; returns what is to be sent."""
+        """Write in a transaction of its own, knowing what is stored; returns what is to be sent."""
         async with store.open() as work:
             effects = written(RULE, day(0), moves=moves, **given)  # type: ignore[arg-type]
             unread = np.full(len(effects.customers), np.nan)
@@ -97,25 +97,25 @@ class StoreSuite:
             return await store.write(work, effects)
 
     async def loaded(self, store: Claiming, *customers: str) -> Found:
-        """What is stored of them."""
+        """Return what is stored of these customers."""
         async with store.open() as work:
             return found(await store.load(work, customers, np.full(len(customers), np.nan)))
 
     async def known(self, store: Claiming, events: EventRows) -> dict[int, bytes]:
-        """Which are stored."""
+        """Return which of the events are stored."""
         async with store.open() as work:
             return await store.known(work, events)
 
     async def due(
         self, store: Claiming, nows: dict[int, datetime], limit: int = 100
     ) -> list[tuple[str, int]]:
-        """Whose timers are due."""
+        """Return customers with due timers."""
         async with store.open() as work:
             found = await store.due(work, nows, limit)
         return list(zip(found.customers, found.partition.tolist(), strict=True))
 
     async def test_nothing_is_stored_of_strangers(self, store: Claiming) -> None:
-        """Every column is None (no sign was published), for as many as were asked."""
+        """Every column is None (no sign was published), for as many as were requested."""
         assert await self.loaded(store, "ann", "bob") == nothing(2)
         assert (await self.loaded(store)).state == []
         assert await self.known(store, rows(("ann", "1"))) == {}
@@ -123,7 +123,7 @@ class StoreSuite:
         assert await self.due(store, {}) == await self.due(store, {0: day(9_999)}) == []
 
     async def test_states_come_back_as_they_went(self, store: Claiming) -> None:
-        """Bytes and order, whatever the customer is called; a later one replaces."""
+        """Bytes and order are kept, for any customer id; a later state replaces an earlier one."""
         await self.write(store, states=[(name, 3, EMPTY) for name in NAMES])
         await self.write(store, states=[(NAMES[1], 3, FULL)])
         read = await self.loaded(store, *reversed(NAMES), "stranger")
@@ -131,7 +131,7 @@ class StoreSuite:
         assert read.revision == [None] * 5
 
     async def test_keys(self, store: Claiming) -> None:
-        """Known by (customer, source, id), told by index with the hash that was stored."""
+        """Known by (customer, source, id), returned by index with the hash that was stored."""
         first = rows(*((name, "1") for name in NAMES), hashes=[b"a", b"b", b"c", b"d"])
         await self.write(store, events=first)
         again = rows(("ann", "2"), (NAMES[2], "1"), ("bob", "1"), ("ann", "1"))
@@ -140,7 +140,7 @@ class StoreSuite:
         assert await self.known(store, again) == {1: b"c"}
 
     async def test_a_key_that_is_there_aborts(self, store: Claiming) -> None:
-        """Recorded, and nothing of the batch is written."""
+        """`Recorded` is raised, and nothing of the batch is written."""
         await self.write(store, events=rows(("ann", "1")))
         with pytest.raises(Recorded):
             await self.write(
@@ -150,9 +150,11 @@ class StoreSuite:
         assert (await self.loaded(store, "bob")).state == [None]
 
     async def test_a_customer_moves_to_another_partition(self, store: Claiming) -> None:
-        """Two partitions have events of one customer: whoever comes from the other one is refused
-        once, since the state may have been overwritten meanwhile, and adopts the customer, timer
-        included, before reading anew; from then on the first one is refused."""
+        """Two partitions have events of one customer: a write from the new one is refused once.
+
+        The state may have been overwritten meanwhile. The refused one adopts the customer, timer
+        included, before reading anew; from then on the first one is refused.
+        """
         await self.write(
             store, states=[("ann", 0, EMPTY), ("bob", 0, EMPTY)], timers=[("ann", 0, day(1))]
         )
@@ -167,7 +169,8 @@ class StoreSuite:
         assert read.state == [FULL, FULL, None]
 
     async def test_an_assessment_follows_the_one_that_was_read(self, store: Claiming) -> None:
-        """Made from an older one than is stored: Transient, and the stored one stays."""
+        """One made from an older assessment than the stored one: Transient, and the stored one
+        stays."""
         await self.write(store, states=[("ann", 0, EMPTY)], assessments=[assessment("ann", 1, 0)])
         await self.write(store, assessments=[assessment("ann", 2, 1)])
         with pytest.raises(Transient):
@@ -175,8 +178,10 @@ class StoreSuite:
         assert (await self.loaded(store, "ann")).look_at == [day(4)]
 
     async def test_timers(self, store: Claiming) -> None:
-        """Due at their time and not before, by partition, oldest first, so many at most; armed
-        as given, earlier or later."""
+        """Due at their time and not before, by partition, oldest first, up to a limit.
+
+        They are armed as given, earlier or later.
+        """
         await self.write(
             store,
             timers=[("d", 1, day(4)), ("b", 0, day(2)), ("c", 0, day(3)), ("a", 0, day(1))],
@@ -196,8 +201,10 @@ class StoreSuite:
         assert (await self.loaded(store, "a", "d")).due_at == [day(20), day(0)]
 
     async def test_who_is_left_for_another_turn_is_told_of(self, store: Claiming) -> None:
-        """Most of them in one partition of three: no sweep is larger than asked for, each but the
-        last says that there is more, and together they find everybody once."""
+        """With most customers in one partition of three, sweeps stay within the limit.
+
+        Each but the last reports that there are more, and together they return every customer once.
+        """
         homes = dict.fromkeys("abcdefg", 0) | {"x": 1, "y": 1}
         await self.write(store, timers=[(name, home, day(1)) for name, home in homes.items()])
         seen: list[str] = []
@@ -213,8 +220,10 @@ class StoreSuite:
         assert sorted(seen) == sorted(homes)
 
     async def test_a_timer_that_is_known_is_not_read(self, store: Claiming) -> None:
-        """Whoever is due is told with the timer, exactly; what is given is taken as it is, and
-        the others' are read."""
+        """Due customers are returned with their exact timers.
+
+        Given timers are used unchanged, and the others' are read.
+        """
         at = day(1) + timedelta(microseconds=1)
         await self.write(store, timers=[("a", 0, at), ("b", 0, day(2))])
         async with store.open() as work:
@@ -226,7 +235,7 @@ class StoreSuite:
         assert np.array_equal(read.due_at, expected, equal_nan=True)
 
     async def test_a_timer_that_was_pulled_stays(self, store: Claiming) -> None:
-        """Pulled between the reading and the writing of a turn: the turn is refused."""
+        """Pulled between a batch's reading and writing: the batch is refused."""
         await self.write(store, timers=[("a", 0, day(1))])
         pulled = datetime.fromtimestamp(PULLED, UTC)
         await self.write(store, timers=[("a", 0, pulled)])
@@ -239,7 +248,7 @@ class StoreSuite:
         assert (await self.loaded(store, "a")).due_at == [pulled]
 
     async def test_equal_times_are_swept_once_each(self, store: Claiming) -> None:
-        """A tie is broken by the customer, so that bounded sweeps come round to everyone."""
+        """Ties are broken by the customer, so that bounded sweeps reach everyone."""
         names = [f"c{n:02}" for n in range(20)]
         await self.write(store, timers=[(name, 0, day(1)) for name in names])
         seen: list[str] = []
@@ -249,8 +258,11 @@ class StoreSuite:
         assert sorted(seen) == names
 
     async def test_assessments_and_what_was_told(self, store: Claiming) -> None:
-        """The current assessment is the last one; what was published last stays until
-        something is published again, but for the signs, which are carried along."""
+        """The current assessment is the last one; the published one stays until the next is
+        published.
+
+        Only the published signs are carried along.
+        """
         told = assessment("ann", 1, 0, message=b"{}", published_signs=SILENT)
         await self.write(
             store,
@@ -279,8 +291,8 @@ class StoreSuite:
     async def test_a_state_and_its_assessment_change_alone_or_together(
         self, store: Claiming
     ) -> None:
-        """An import writes states, a sweep assessments, a batch of events both; what is not
-        written stays."""
+        """An import writes states, a sweep assessments, a batch of events both; the rest stays
+        unchanged."""
         told = assessment("ann", 1, 0, message=b"{}", published_signs=SILENT)
         await self.write(store, states=[("ann", 0, EMPTY), ("bob", 0, EMPTY)], assessments=[told])
         await self.write(store, states=[("ann", 0, FULL)])
@@ -294,7 +306,7 @@ class StoreSuite:
         assert (read.look_at, read.published_signs) == ([day(8), None], [0, 0])
 
     async def test_messages_keep_their_order(self, store: Claiming) -> None:
-        """Those of one cause go in their order, and ids grow, across transactions too."""
+        """Those of one cause keep their order, and ids grow, across transactions too."""
         found = [Message((TOPIC, 0), "risk", b"k", str(n).encode()) for n in range(50)]
         pending = await self.write(store, messages=found[:30])
         pending += await self.write(store, messages=found[30:])
@@ -335,8 +347,8 @@ class StoreSuite:
         assert again == Claim(TOPIC, 0, 2, 7, None, {"now": 1.5, "backfill": "import-1"})
 
     async def test_an_error_rolls_everything_back(self, store: Claiming) -> None:
-        """A handler that fails after the write leaves nothing, also for the next transaction
-        of the same session."""
+        """A handler that fails after the write leaves nothing, also for the session's next
+        transaction."""
 
         async def fail() -> None:
             async with store.open() as work:

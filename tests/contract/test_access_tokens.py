@@ -1,4 +1,4 @@
-"""The fake store of access tokens keeps the promises of the real one."""
+"""The fake store of access tokens gives the same guarantees as the real one."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from tests.fakes.crm.memory import MemoryTokens
 
 
 class TestMemory(AccessTokenSuite):
-    """In memory."""
+    """The store in memory."""
 
     @pytest.fixture
     def store(self) -> TokenStore:

@@ -1,4 +1,4 @@
-"""The body that receivers depend on, whole: a change here breaks somebody's CRM."""
+"""The whole webhook body that receivers depend on: a change here breaks receivers."""
 
 import msgspec
 

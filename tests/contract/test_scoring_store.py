@@ -1,5 +1,7 @@
-"""The fake of scoring's tables passes the suite that the real ones pass on PostgreSQL
-(tests/integration/scoring/test_store.py)."""
+"""The fake of scoring's tables passes the same suite as the real ones on PostgreSQL.
+
+See tests/integration/scoring/test_store.py.
+"""
 
 import pytest
 
@@ -12,14 +14,14 @@ class TestMemoryStore(StoreSuite):
 
     @pytest.fixture
     def store(self) -> MemoryStore:
-        """Empty ones."""
+        """Returns empty tables."""
         return MemoryStore()
 
 
 class TestCachingStore(StoreSuite):
-    """What is remembered is what is stored, also where hardly anybody fits."""
+    """The cache returns what is stored, also where it holds hardly any customers."""
 
     @pytest.fixture(params=[0, 1, 1_000])
     def store(self, request: pytest.FixtureRequest) -> Remembering:
-        """In front of the tables in memory."""
+        """Returns a cache in front of the tables in memory."""
         return Remembering(MemoryStore(), request.param)

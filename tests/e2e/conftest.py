@@ -1,4 +1,4 @@
-"""What end-to-end tests share: where their servers keep their data."""
+"""Fixtures of the end-to-end tests: the folder of their servers' data."""
 
 import os
 from pathlib import Path
@@ -11,12 +11,12 @@ from tests.conftest import WORKER
 
 @pytest.fixture(scope="session")
 def folder() -> Path:
-    """Servers are started here one after the other; each start wipes what is there."""
+    """The folder in which servers are started one after the other; each start wipes it."""
     return DATA / "test" / f"{WORKER}-e2e"
 
 
 @pytest.fixture(scope="session")
 def environ() -> dict[str, str]:
-    """The environment without servers of others: these tests start, fill and kill their own."""
+    """The environment without external servers: these tests start, fill and kill their own."""
     foreign = {"KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL"}
     return {name: value for name, value in os.environ.items() if name not in foreign}

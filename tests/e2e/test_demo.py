@@ -1,4 +1,4 @@
-"""The main job in small: `python -m deploy.demo` on a part of the households."""
+"""The main job on a small scale: `python -m deploy.demo` with a part of the households."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from deploy.local.stack import ROOT, LocalStack
 
 HOUSEHOLDS = 200
 DEMO_S_MAX = 280
-"""It takes 40-60 s on two cores; training is the most of it."""
+"""It takes 40-60 s on two cores; most of it is training."""
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -29,7 +29,7 @@ def command(folder: Path, *more: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def demo(folder: Path, environ: dict[str, str]) -> dict[str, Any]:
-    """The figures of one run."""
+    """Runs the demo once; returns its figures."""
     done = subprocess.run(
         command(folder, "--households", str(HOUSEHOLDS)),
         cwd=ROOT,
@@ -106,7 +106,7 @@ def test_a_broker_that_is_in_use_is_left_alone(
 
 @pytest.fixture
 def running(folder: Path, environ: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """The demo in a session of its own, as a terminal has it."""
+    """Runs the demo in a session of its own, as a terminal does."""
     demo = subprocess.Popen(
         command(folder, "--households", "30"),
         cwd=ROOT,
@@ -124,7 +124,7 @@ def running(folder: Path, environ: dict[str, str]) -> Iterator[subprocess.Popen[
 
 
 def runs(process: psutil.Process) -> bool:
-    """Whether it lives; one that has ended and waits for init to take note of it does not."""
+    """Returns whether it runs; a zombie (ended, not yet reaped by init) does not."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

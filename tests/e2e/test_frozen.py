@@ -1,4 +1,4 @@
-"""A server that takes connections and says nothing: every service says so, and is well again."""
+"""A server that accepts connections and never answers: every service reports it, and recovers."""
 
 import asyncio
 import time
@@ -12,23 +12,23 @@ from deploy.demo.services import NAMES
 from tests.hostile.ground import Ground
 
 TOLD_S_MAX = 10.0
-"""From the freeze to the word of it, as promised."""
+"""Seconds from the freeze to the report, as promised."""
 
 WELL_S_MAX = 60.0
-"""From the thaw until each is ready: a group may have to be joined anew."""
+"""Seconds from the thaw until each is ready: a group may have to be joined anew."""
 
 pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture
 async def ground(folder: Path, environ: Mapping[str, str]) -> AsyncIterator[Ground]:
-    """The three services on servers of their own."""
+    """Runs the three services on their own servers."""
     async with Ground.open(folder, environ) as made:
         yield made
 
 
 async def ready(ground: Ground) -> dict[str, httpx.Response]:
-    """What each service says now."""
+    """Returns the readiness of each service."""
     async with httpx.AsyncClient(timeout=10.0) as client:
         answers = await asyncio.gather(
             *(client.get(f"{ground.services.url(name)}/readyz") for name in NAMES)
@@ -38,8 +38,10 @@ async def ready(ground: Ground) -> dict[str, httpx.Response]:
 
 @pytest.mark.parametrize("server", ["postgres", "kafka"])
 async def test_a_frozen_server_is_told_in_time(ground: Ground, server: str) -> None:
-    """Within ten seconds by every service, by its name; liveness does not mind; and it recovers by
-    itself."""
+    """Every service reports it by name within ten seconds; liveness is unaffected.
+
+    Each service recovers by itself.
+    """
     frozen = ground.stack.postgres if server == "postgres" else ground.stack.kafka
     frozen.freeze()
     try:

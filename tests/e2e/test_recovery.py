@@ -1,4 +1,4 @@
-"""A crash in mid-replay changes nothing: invariants 1 and 2, on the real services."""
+"""A crash during a replay changes nothing: invariants 1 and 2, on the real services."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def history() -> PanelHistory:
 async def test_final_states_and_tasks_equal_those_of_an_uninterrupted_run(
     history: PanelHistory, folder: Path, environ: dict[str, str]
 ) -> None:
-    """Invariants 1 and 2: kill -9 of scoring in mid-replay has no effect that stays."""
+    """Invariants 1 and 2: kill -9 of scoring during a replay has no lasting effect."""
     async with World.open(folder, environ) as calm:
         if calm.stack.broker == "embedded":
             pytest.skip("the embedded broker keeps a killed consumer's partitions: install Java")

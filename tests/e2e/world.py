@@ -33,24 +33,24 @@ from shared.kafka.producer import Producer
 from shared.runtime.clock import SystemClock
 
 SETTLED_S_MAX = 120.0
-"""A killed consumer's partitions are given away after 10 s; the rest is work."""
+"""A killed consumer's partitions are reassigned after 10 s; the rest is work."""
 
 TASKS = """
     SELECT customer_id, id, cause, episode, status, version, owner_id, language, band,
            horizon_days, revision, opened_at, due_at, closed_at, close_reason
       FROM alerts.task ORDER BY customer_id, id
 """
-"""What is the same in every run: all but wall-clock times and the last digits of floats."""
+"""Columns that are the same in every run: without wall-clock times and floats' last digits."""
 
 
 FIRST_BASE_S = 86_400.0
-"""Not within a test: a base, once measured, makes customers due at a moment of the wall clock, so
-that two runs would look at them at different business times."""
+"""No base is measured within a test: it makes customers due at a moment of the wall clock, so that
+two runs would assess them at different business times."""
 
 
 @dataclass(slots=True)
 class World:
-    """Servers, services and the means to replay and to look."""
+    """Servers, services and the means to replay and to inspect."""
 
     stack: LocalStack
     services: Services
@@ -68,7 +68,7 @@ class World:
         *,
         clock: Literal["replay", "live"] = "replay",
     ) -> AsyncIterator[Self]:
-        """Everything started and ready; everything ended when it is left."""
+        """Start everything and wait until it is ready; on exit everything has ended."""
         with LocalStack(folder, wipe=True, environ=environ) as stack:
             kafka = stack.kafka.settings
             await topics.create(kafka)
@@ -93,7 +93,7 @@ class World:
                     )
 
     async def load(self, history: PanelHistory) -> int:
-        """Everything before the live part, silently; returns when it has been folded."""
+        """Send everything before the live part, silently; returns when it has been folded."""
         sent = await self.replayer.backfill(history.until(BACKFILL_END).stream())
         await self.replayer.end_backfill(BACKFILL_END)
         await self.settled()
@@ -140,16 +140,16 @@ class World:
         await self.services.wait(done, "the services to settle", SETTLED_S_MAX)
 
     async def received(self) -> list[Received]:
-        """Every webhook that the CRM took."""
+        """Return every webhook that the CRM accepted."""
         return await self.crm.messages()
 
     async def states(self) -> tuple[list[str], NDArray[np.void]]:
-        """Customers in order, and the state that scoring keeps of each."""
+        """Return customers in order, and scoring's state of each."""
         rows = await self._read("SELECT customer_id, state FROM scoring.customer_state ORDER BY 1")
         return [str(row[0]) for row in rows], state.from_bytes([row[1] for row in rows])
 
     async def tasks(self) -> list[tuple[Any, ...]]:
-        """Every retention task as `TASKS` reads it."""
+        """Return every retention task as `TASKS` reads it."""
         return await self._read(TASKS)
 
     async def _read(self, query: str) -> list[tuple[Any, ...]]:

@@ -1,4 +1,4 @@
-"""Records of the activity topic to test with, as ingest writes them."""
+"""Records of the activity topic for tests, as ingest writes them."""
 
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -9,11 +9,11 @@ from shared.contracts.events import Profile
 
 SOURCE = "shop/till"
 RECEIVED_MS = 1_772_355_600_000
-"""2026-03-01T09:00:00Z: when an event entered the raw topic unless a test says otherwise."""
+"""2026-03-01T09:00:00Z: the default time at which an event entered the raw topic."""
 
 
 def day(number: float) -> datetime:
-    """Noon, so many days after the first of March 2026, UTC."""
+    """Returns noon, `number` days after the first of March 2026, UTC."""
     return datetime.fromtimestamp(1_772_366_400 + number * 86_400, UTC)
 
 
@@ -28,7 +28,7 @@ def event(
     received_ms: int = RECEIVED_MS,
     data: ActivityData | None = None,
 ) -> bytes:
-    """The value of one event's record; a purchase of 10 unless told otherwise."""
+    """Builds the value of one event's record; by default a purchase of 10."""
     data = data or ActivityData(amount=10.0 if kind == types.PURCHASE else None)
     said = ENCODER.encode((kind, customer, time, data))
     return ENCODER.encode(
@@ -48,36 +48,36 @@ def event(
 
 
 def interaction(name: str, customer: str, time: datetime, kind: str = "page_viewed") -> bytes:
-    """An event that makes nobody a buyer."""
+    """Builds an interaction, which makes no customer a buyer."""
     return event(name, customer, time, kind=types.INTERACTION, data=ActivityData(kind=kind))
 
 
 def feedback(
     name: str, customer: str, time: datetime, kind: str, score: float | None = None
 ) -> bytes:
-    """What the customer said."""
+    """Builds feedback of the customer."""
     data = ActivityData(kind=kind, score=score)
     return event(name, customer, time, kind=types.FEEDBACK, data=data)
 
 
 def contract(name: str, customer: str, time: datetime, kind: str) -> bytes:
-    """A contract runs from now on (`activated`), or none does any more (`ended`)."""
+    """Builds a contract event: one is active from now on (`activated`), or none is (`ended`)."""
     return event(name, customer, time, kind=types.CONTRACT, data=ActivityData(kind=kind))
 
 
 def profile(name: str, customer: str, time: datetime, /, **facts: str) -> bytes:
-    """Who the customer is."""
+    """Builds a profile of the customer."""
     data = ActivityData(profile=Profile(**facts))  # type: ignore[arg-type] # the test's own words
     return event(name, customer, time, kind=types.PROFILE, data=data)
 
 
 def tick(time: datetime, received_ms: int = RECEIVED_MS) -> bytes:
-    """Business time becomes `time`, in a replay."""
+    """Builds a tick: business time becomes `time`, in a replay."""
     return _control(types.TICK, f"tick-{time.isoformat()}", time, received_ms)
 
 
 def ended(time: datetime, name: str = "ended") -> bytes:
-    """The import is over."""
+    """Builds the end of an import."""
     return _control(types.BACKFILL_ENDED, name, time, RECEIVED_MS)
 
 

@@ -1,4 +1,4 @@
-"""An ASGI application called as a server calls it, so that a test sees what is read of a body."""
+"""Calls an ASGI application as a server does, so that a test sees what is read of a body."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,8 +16,10 @@ async def call(
     headers: dict[str, str] | None = None,
     pieces: AsyncIterator[bytes] | None = None,
 ) -> dict[str, Any]:
-    """Status and headers of one request whose body comes in these pieces; ends early when the
-    application does."""
+    """Returns status and headers of one request with a body in these pieces.
+
+    Ends early when the application does.
+    """
     raw, _, query = path.partition("?")
     scope = {
         "type": "http",
@@ -55,23 +57,23 @@ async def call(
 
 
 async def of(body: bytes) -> AsyncIterator[bytes]:
-    """One piece."""
+    """Yields the body as one piece."""
     yield body
 
 
 async def never() -> AsyncIterator[bytes]:
-    """Fails the test that reads it."""
+    """Fails the test if it is read."""
     raise AssertionError("the body was read")
     yield b""
 
 
 async def waiting() -> AsyncIterator[bytes]:
-    """A piece, and then nothing."""
+    """Yields a piece, and then waits."""
     yield b" "
     await asyncio.sleep(60)
 
 
 async def gone() -> AsyncIterator[bytes]:
-    """A piece, and then the connection is closed."""
+    """Yields a piece, and then the connection is closed."""
     yield b" "
     raise ConnectionError

@@ -1,4 +1,4 @@
-"""Certificates that a test makes for itself, valid for a day."""
+"""Certificates made within a test, valid for a day."""
 
 from datetime import datetime, timedelta
 from ipaddress import ip_address
@@ -27,15 +27,17 @@ class Authority:
         )
 
     def write(self, file: Path) -> Path:
-        """Its own certificate, for those who shall trust it."""
+        """Write its own certificate, for clients that trust it."""
         file.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
         return file
 
     def issue(
         self, stem: Path, name: str, now: datetime, host: str | None = None
     ) -> tuple[Path, Path]:
-        """A certificate for 127.0.0.1, or for the name `host`, and its key (PKCS #8), as
-        `<stem>.pem` and `<stem>.key`."""
+        """Write a certificate for 127.0.0.1, or for the name `host`, and its key (PKCS #8).
+
+        The files are `<stem>.pem` and `<stem>.key`.
+        """
         subject = x509.IPAddress(ip_address(LOOPBACK)) if host is None else x509.DNSName(host)
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = (

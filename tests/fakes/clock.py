@@ -6,20 +6,20 @@ from datetime import UTC, datetime, timedelta
 
 @dataclass(slots=True)
 class SetClock:
-    """Tells `at`, and `seconds` as the monotonic time; both move with `pass_by` only."""
+    """Returns `at`, and `seconds` as the monotonic time; both move with `pass_by` only."""
 
     at: datetime = datetime(2026, 3, 1, 9, tzinfo=UTC)
     seconds: float = 0.0
 
     def now(self) -> datetime:
-        """The instant that was set, UTC."""
+        """Return the instant that was set, UTC."""
         return self.at
 
     def monotonic(self) -> float:
-        """Seconds that have passed since the test began."""
+        """Return the seconds that have passed since the test began."""
         return self.seconds
 
     def pass_by(self, time: timedelta) -> None:
-        """Let this much time go by on both."""
+        """Move both forward by this time."""
         self.at += time
         self.seconds += time.total_seconds()

@@ -1,6 +1,6 @@
-"""A log in memory: appended to like a topic, read as the batches that a consumer hands out.
+"""A log in memory: appended to like a topic, read in batches like those of a consumer.
 
-Claims come from wherever the test takes them: the real ledger, or an invented one.
+The test provides the claims: from the real ledger, or invented.
 """
 
 from collections import defaultdict
@@ -12,7 +12,7 @@ from shared.postgres.ledger import Claim, Move
 from shared.postgres.ledger import TopicPartition as Tp
 
 ARRIVED_MS = 1_772_355_600_000
-"""2026-03-01T09:00:00Z: when records arrive unless a test says otherwise."""
+"""2026-03-01T09:00:00Z: the default arrival time of records."""
 
 
 @dataclass(slots=True)
@@ -30,7 +30,7 @@ class Consumed:
 
 @dataclass(slots=True)
 class MemoryLog:
-    """Partitions of one topic, each a list whose index is the offset."""
+    """Partitions of one topic, each a list indexed by offset."""
 
     topic: str
     records: dict[Tp, list[ConsumedRecord]] = field(default_factory=lambda: defaultdict(list))
@@ -50,7 +50,7 @@ class MemoryLog:
         return log[-1]
 
     def batch(self, claims: Iterable[Claim], counts: Mapping[Tp, int] | int) -> Batch:
-        """What a consumer would hand out: from each claim's offset, at most so many records."""
+        """Return a consumer's batch: from each claim's offset, at most so many records."""
         owned = {claim.tp: claim for claim in claims}
         found: dict[Tp, list[ConsumedRecord]] = {}
         for tp, claim in owned.items():
@@ -62,6 +62,6 @@ class MemoryLog:
 
 
 def moved(claims: dict[Tp, Claim], moves: Sequence[Move]) -> None:
-    """Note committed moves in `claims`, as a consumer does."""
+    """Apply committed moves to `claims`, as a consumer does."""
     for move in moves:
         claims[move.claim.tp] = move.done()

@@ -1,4 +1,4 @@
-"""A small fitted model, grown in the test: real trees, real artefact, nonsense for a forecast."""
+"""A small fitted model, trained in the test: real trees and artefact, meaningless forecasts."""
 
 import lightgbm
 import numpy as np
@@ -14,7 +14,7 @@ ROWS = 400
 
 
 def tiny_model(seed: int = 1, horizon_days: int = 28, labels: Labels = "silence") -> ChurnModel:
-    """Trees on random rows, a tenth of the values missing; the label follows the silence."""
+    """Trains trees on random rows, a tenth of the values missing; the label follows the silence."""
     random = np.random.default_rng(seed)
     x = random.gamma(1.0, 20.0, (ROWS, len(FEATURES)))
     silent = x[:, 0] + random.normal(0, 5, ROWS) > 20

@@ -34,7 +34,7 @@ class AssessmentRow:
 
 
 def assessed(effects: BatchEffects) -> list[AssessmentRow]:
-    """The assessments of a turn."""
+    """Returns the assessments of a batch."""
     a = effects.assessments
     return [
         AssessmentRow(
@@ -66,7 +66,7 @@ def written(
     messages: Sequence[Message] = (),
     moves: Sequence[Move] = (),
 ) -> BatchEffects:
-    """The effects of a turn that writes these rows, where nothing was stored before."""
+    """Returns the effects of a batch that writes these rows, where nothing was stored before."""
     partition = {name: home for name, home, _ in (*states, *timers)}
     for one in assessments:
         partition.setdefault(one.customer, one.partition)
@@ -125,7 +125,7 @@ class Found:
 
 
 def found(loaded: LoadedRows) -> Found:
-    """What was loaded."""
+    """Converts what was loaded."""
     packed = to_bytes(loaded.state)
     return Found(
         state=[one if known else None for one, known in zip(packed, loaded.known, strict=True)],

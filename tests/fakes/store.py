@@ -64,10 +64,10 @@ class Tables:
     override: dict[str, tuple[str, datetime]] = field(default_factory=dict)
     absence: dict[str, tuple[datetime, datetime]] = field(default_factory=dict)
     made_by: dict[str, str] = field(default_factory=dict)
-    """The model's version of each current assessment."""
+    """The model version of each current assessment."""
 
     def copy(self) -> "Tables":
-        """For a transaction to change."""
+        """Copy the tables for a transaction to change."""
         return Tables(
             dict(self.partition),
             dict(self.key),
@@ -89,7 +89,7 @@ class Tables:
 
 
 class MemoryStore:
-    """Implements `ports.Store`; `open` hands out a copy that replaces `tables` at its end."""
+    """Implements `ports.Store`; `open` yields a copy that replaces `tables` at its end."""
 
     def __init__(self) -> None:
         self.tables = Tables()
@@ -98,14 +98,14 @@ class MemoryStore:
         self.standings = MemoryStandings()
 
     async def take_over(self, tp: Tp) -> Claim:
-        """As the ledger does."""
+        """Claim a partition, as the ledger does."""
         before = self.tables.partition.get(tp) or Claim(tp[0], tp[1], 0, None, None)
         self.tables.partition[tp] = claim = replace(before, epoch=before.epoch + 1)
         return claim
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[UnitOfWork]:
-        """A transaction."""
+        """Open a transaction."""
         self._recorded = False
         adopted = self.tables.copy()
         for customer, home in self._moved:
@@ -118,7 +118,7 @@ class MemoryStore:
         self.tables = changed
 
     async def known(self, work: UnitOfWork, events: EventRows) -> dict[int, bytes]:
-        """Index of each event whose key is stored -> the stored content hash."""
+        """Map the index of each event with a stored key to the stored content hash."""
         keys = zip(events.customer, events.source, events.id, strict=True)
         stored = _tables(work).key
         return {i: stored[key] for i, key in enumerate(keys) if key in stored}
@@ -132,7 +132,7 @@ class MemoryStore:
         avoid: Sequence[str] = (),
         only: Sequence[str] = (),
     ) -> Due:
-        """Oldest due first."""
+        """Return due customers, the oldest due first."""
         due = sorted(
             (at, customer, partition)
             for customer, (partition, at) in _tables(work).timer.items()
@@ -143,7 +143,7 @@ class MemoryStore:
         return Due([*customers], np.array(partition, np.int64), seconds_of(at), len(at) == limit)
 
     async def load(self, work: UnitOfWork, customers: Sequence[str], due_at: Floats) -> LoadedRows:
-        """In the order of `customers`."""
+        """Load rows in the order of `customers`."""
         del due_at
         t = _tables(work)
         states = [t.state.get(name) for name in customers]
@@ -170,14 +170,14 @@ class MemoryStore:
         )
 
     async def record(self, work: UnitOfWork, events: EventRows, recorded_at: datetime) -> None:
-        """Before `write`, which does the same for who has not."""
+        """Record events before `write`, which does it for callers that have not."""
         del recorded_at
         keys = zip(events.customer, events.id, strict=True)
         _tables(work).event += keys
         self._recorded = True
 
     async def write(self, work: UnitOfWork, effects: BatchEffects) -> list[Pending]:
-        """Fence first: a refused transaction is thrown away whole."""
+        """Write after the fence: a refused transaction is discarded whole."""
         t = _tables(work)
         _advance(t, effects.moves)
         events = effects.events
@@ -233,7 +233,7 @@ class MemoryStore:
 
 
 class Remembering(CachingStore):
-    """The real cache in front of a store of which partitions can be claimed."""
+    """The real cache in front of a store with partitions that can be claimed."""
 
     def __init__(self, inner: Claiming, customers_max: int) -> None:
         super().__init__(inner, customers_max)
@@ -246,7 +246,7 @@ class Remembering(CachingStore):
 
     @property
     def standings(self) -> ClassificationStore:
-        """Those of the store behind."""
+        """The classifications of the store behind."""
         return CachingStandings(self._claiming.standings, self)
 
 
@@ -254,7 +254,7 @@ class MemoryStandings:
     """Implements `ports.StandingStore` on the same tables."""
 
     async def load(self, work: UnitOfWork, customers: Sequence[str]) -> LoadedClassification:
-        """In the order of `customers`."""
+        """Load rows in the order of `customers`."""
         t = _tables(work)
         override = [t.override.get(c) for c in customers]
         profile = [t.profile.get(c) for c in customers]
@@ -282,7 +282,7 @@ class MemoryStandings:
 
 
 def _as_stored(rows: ClassificationRows) -> list[SimpleNamespace]:
-    """Words for codes, None for what is not known."""
+    """Convert codes to words, and unknown values to None."""
     columns = {f.name: getattr(rows, f.name).tolist() for f in fields(rows)}
     for name, words in WORDS.items():
         columns[name] = [None if code < 0 else words[code] for code in columns[name]]
@@ -311,7 +311,7 @@ def _as_loaded(stored: Sequence[SimpleNamespace | None]) -> LoadedClassification
 
 
 class MemorySender:
-    """Keeps what it sends; can fail like a broker that is not there."""
+    """Keeps what it sends; can fail like an unreachable broker."""
 
     def __init__(self) -> None:
         self.sent: list[Message] = []
@@ -319,12 +319,12 @@ class MemorySender:
         self._acknowledged: list[int] = []
 
     async def forget(self, work: UnitOfWork) -> None:
-        """Within the transaction."""
+        """Delete acknowledged rows within the transaction."""
         for number in self._acknowledged:
             _tables(work).outbox.pop(number, None)
 
     async def flush(self, pending: Sequence[Pending]) -> None:
-        """After the commit."""
+        """Send after the commit."""
         self._acknowledged = []
         if self.fails:
             self.fails -= 1
@@ -334,7 +334,7 @@ class MemorySender:
 
 
 def _of(stored: Sequence[AssessmentRow | None], field: str, without: object = None) -> list[Any]:
-    """A field of each; `without` where none is stored."""
+    """Return a field of each row; `without` where none is stored."""
     return [without if one is None else getattr(one, field) for one in stored]
 
 

@@ -1,7 +1,7 @@
 """A generated history of customers as activity records, and the states it must lead to.
 
-The states are folded at once by the kernel from the same numbers, without any decoding,
-deduplication, batching or storing in between: what the service must agree with.
+The kernel folds the expected states at once from the same numbers, without any decoding,
+deduplication, batching or storing in between.
 """
 
 import math
@@ -44,19 +44,19 @@ class Happening:
     customer: str
     time: datetime
     kind: Kind | None
-    """None leaves the state alone (a profile)."""
+    """None leaves the state unchanged (a profile)."""
     type: str
     data: ActivityData
 
     def value(self, backfill: str | None = None) -> bytes:
-        """As a record of the activity topic."""
+        """Encode as a record of the activity topic."""
         return activity.event(
             self.name, self.customer, self.time, kind=self.type, data=self.data, backfill=backfill
         )
 
 
 def history(customers: int, days: float, seed: int) -> list[Happening]:
-    """Events of every kind, in the order of their times, for so many days from `day(0)`.
+    """Generates events of every kind, in the order of their times, for so many days from `day(0)`.
 
     Customers differ in rhythm by a factor of forty; some come later, some leave halfway.
     """
@@ -87,7 +87,7 @@ def _happening(source: random.Random, customer: str, number: int, at: float) -> 
 
 
 def states(happenings: list[Happening]) -> dict[str, NDArray[np.void]]:
-    """State of each customer after all of these, each once."""
+    """Returns the state of each customer after all of these, each counted once."""
     row = {name: n for n, name in enumerate(sorted({h.customer for h in happenings}))}
     seen = [h for h in happenings if h.kind is not None]
     columns = EventColumns(
@@ -107,7 +107,8 @@ def states(happenings: list[Happening]) -> dict[str, NDArray[np.void]]:
 
 
 def assert_stored(stored: dict[str, bytes], expected: dict[str, NDArray[np.void]]) -> None:
-    """The stored states are these: sums to 1e-9 of themselves, everything else exactly."""
+    """Asserts that the stored states are equal: sums to 1e-9 of themselves, everything else
+    exactly."""
     assert sorted(stored) == sorted(expected)
     if stored:
         names = sorted(stored)

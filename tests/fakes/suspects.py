@@ -1,4 +1,4 @@
-"""What is held against items, in memory."""
+"""Failures counted against items, in memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -10,32 +10,32 @@ from tests.fakes.clock import SetClock
 
 @dataclass
 class Rows:
-    """`Suspects` in memory: what a death leaves."""
+    """`Suspects` in memory: what remains after a crash."""
 
     begun: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     held: dict[tuple[str, str], Suspect] = field(default_factory=dict)
     written: int = 0
     dead: bool = False
-    """Its process has died: nothing is written any more."""
+    """The process has crashed: nothing is written any more."""
 
     async def blame(self, by: str) -> None:
-        """As the statement does."""
+        """Do as the SQL statement does."""
         for kind, other in [key for key in self.begun if key[1] != by]:
             for item in self.begun.pop((kind, other)):
                 old = self.held.get((kind, item), Suspect(kind, item, 0, "died", None))
                 self.held[kind, item] = replace(old, failures=old.failures + 1)
 
     async def all(self) -> list[Suspect]:
-        """Every row."""
+        """Return every row."""
         return list(self.held.values())
 
     async def begin(self, kind: str, items: Sequence[str], by: str) -> None:
-        """One row of a process and kind."""
+        """Write one row of a process and kind."""
         self.written += 1
         self.begun[kind, by] = list(items)
 
     async def end(self, kind: str, by: str, cleared: Sequence[str] = ()) -> None:
-        """Not where the process has died."""
+        """Delete the row, unless the process has crashed."""
         if self.dead:
             return
         self.begun.pop((kind, by), None)
@@ -45,10 +45,10 @@ class Rows:
                 self.held.pop((kind, item))
 
     async def failed(self, suspect: Suspect) -> None:
-        """Insert or change."""
+        """Insert or change a row."""
         self.held[suspect.kind, suspect.item] = suspect
 
 
 def nothing_held() -> ItemIsolation:
-    """Nothing is held against anything."""
+    """Returns an isolation without failures against any item."""
     return ItemIsolation(Rows(), SetClock(), lambda _: None)

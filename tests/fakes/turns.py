@@ -1,8 +1,7 @@
-"""Scoring turned by hand: the real handler on a log in memory, with tables and a sender of choice.
+"""Runs scoring step by step: the real handler on a log in memory, with chosen tables and sender.
 
-scoring = Scoring(MemoryStore(), MemorySender(), replay=True)
-scoring.log.append(0, activity.event("e1", "ann", day(0)))
-await scoring.drain()
+scoring = Scoring(MemoryStore(), MemorySender(), replay=True) scoring.log.append(0,
+activity.event("e1", "ann", day(0))) await scoring.drain()
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -32,13 +31,13 @@ TOPIC, RISK, DEAD, CHANGES = "activity", "risk", "dead-letter", "changes"
 HORIZONS_DAYS = (14, 30, 60, 90)
 HORIZON_DAYS = 28
 EVERYTHING = 1_000_000
-"""Records of a batch that has no bound."""
+"""Records of a batch without a bound."""
 TURNS_MAX = 10_000
-"""Of one `drain`: more means that it does not come to an end."""
+"""Batches of one `drain`: more means that it does not come to an end."""
 
 
 class Claiming(Store, Protocol):
-    """Tables of which partitions can be claimed."""
+    """Tables with partitions that can be claimed."""
 
     async def take_over(self, tp: Tp) -> Claim: ...
 
@@ -67,10 +66,10 @@ class Scoring:
     log: MemoryLog = field(default_factory=lambda: MemoryLog(TOPIC))
     claims: dict[Tp, Claim] = field(default_factory=dict)
     done: list[BatchEffects] = field(default_factory=list)
-    """What each turn wrote."""
+    """The effects written by each batch."""
     suspects: Notes = field(default_factory=Rows)
     blameless: int = 0
-    """How often the records of a batch were said to be no cause of what follows."""
+    """How often a batch's records were reported not to be the cause of what follows."""
     handle: Callable[..., Awaitable[Sequence[Move]]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -99,18 +98,18 @@ class Scoring:
         self.blameless += 1
 
     async def claim(self, *partitions: int) -> None:
-        """Take partitions over (all that have records, unless named)."""
+        """Take partitions over (by default all that have records)."""
         for tp in [(TOPIC, p) for p in partitions] or sorted(self.log.records):
             self.claims[tp] = await self.store.take_over(tp)
 
     async def turn(self, counts: Mapping[Tp, int] | int = EVERYTHING) -> Sequence[Move]:
-        """One batch of at most so many records of each partition."""
+        """Process one batch of at most so many records of each partition."""
         moves = await self.handle(self.log.batch(self.claims.values(), counts))
         moved(self.claims, moves)
         return moves
 
     async def drain(self, count: Callable[[], int] = lambda: EVERYTHING) -> None:
-        """Claim what is new, and turn until every record is consumed."""
+        """Claim what is new, and process batches until every record is consumed."""
         await self.claim(*(tp[1] for tp in self.log.records if tp not in self.claims))
         for _ in range(TURNS_MAX):
             if self.at_end:
@@ -120,20 +119,20 @@ class Scoring:
 
     @property
     def at_end(self) -> bool:
-        """Whether every claimed partition is consumed."""
+        """Return whether every claimed partition is consumed."""
         return all(
             (claim.next_offset or 0) >= len(self.log.records[tp])
             for tp, claim in self.claims.items()
         )
 
     async def idle(self, seconds: float) -> None:
-        """Let this much wall time pass, then a turn to which no record came."""
+        """Let this much wall time pass, then process an empty batch."""
         self.clock.seconds += seconds
         await self.turn(0)
 
     @property
     def told(self) -> list[RiskAssessed]:
-        """What the risk topic was told, in order."""
+        """The messages sent to the risk topic, in order."""
         return [
             msgspec.json.decode(m.value or b"", type=RiskAssessed)
             for m in self.sender.sent
@@ -142,7 +141,7 @@ class Scoring:
 
     @property
     def changed(self) -> list[CustomerChanged]:
-        """What the changes topic was told, in order."""
+        """The messages sent to the changes topic, in order."""
         return [
             msgspec.json.decode(m.value or b"", type=CustomerChanged)
             for m in self.sender.sent
@@ -151,5 +150,5 @@ class Scoring:
 
     @property
     def dead(self) -> list[Message]:
-        """What was refused, in order."""
+        """The dead letters, in order."""
         return [m for m in self.sender.sent if m.topic == DEAD]

@@ -15,7 +15,7 @@ SIGNS, CALM, OTHERS = 150, 300, 600
 
 
 def main() -> int:
-    """Run it; 0 whatever was found, since `test_field.py` is what fails."""
+    """Runs it; returns 0 whatever was found, since `test_field.py` is what fails."""
     parser = argparse.ArgumentParser(prog="python -m tests.field", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("build") / "field.json")
     parser.add_argument("--seed", type=int, default=SEED)
@@ -35,7 +35,7 @@ def main() -> int:
 
 
 def show(report: Report) -> None:
-    """Print a report as tables."""
+    """Prints a report as tables."""
     for title, signs, calm in (
         ("tasks", report.signs, report.calm),
         ("detectors", report.detected, report.onsets),

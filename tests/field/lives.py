@@ -1,7 +1,7 @@
-"""What customers do, day by day: the pieces of which planted lives are made.
+"""Customers' behaviour, day by day: the building blocks of planted lives.
 
-Days are counted from `START`, as fractions; 0.5 is noon UTC. All chance comes from the generator
-of one customer, so that each life is the same however many others are made.
+Days are counted from `START`, as fractions; 0.5 is noon UTC. Each customer has a generator of
+random numbers, so that each life is the same however many others are made.
 """
 
 import math
@@ -17,11 +17,11 @@ START: Final = datetime(2024, 1, 1, tzinfo=UTC)
 BEGIN: Final = 730.0
 """Day on which the walk begins: two years of history lie before it."""
 END: Final = 1_000.0
-"""Day on which it ends."""
+"""Day on which the walk ends."""
 STEADY: Final = 0.25
 """Variation (deviation / mean) of the gaps of a steady buyer."""
 IRREGULAR: Final = 0.7
-"""Of an irregular one."""
+"""Variation of the gaps of an irregular buyer."""
 PRICE_SPREAD: Final = 0.3
 """Deviation of the logarithm of a customer's order values."""
 
@@ -49,16 +49,16 @@ class Life:
         self.price = float(self.random.lognormal(math.log(40.0), 0.8))
 
     def between(self, low: float, high: float) -> float:
-        """A number from [low, high)."""
+        """Return a number from [low, high)."""
         return float(self.random.uniform(low, high))
 
     def gap(self, mean: float, variation: float) -> float:
-        """Days to the next event; gamma."""
+        """Return the days to the next event, gamma-distributed."""
         shape = variation**-2
         return float(self.random.gamma(shape, mean / shape))
 
     def buy(self, day: float, level: float = 1.0) -> float:
-        """An order at `level` times the usual value; returns its day."""
+        """Add an order at `level` times the usual value; returns its day."""
         amount = level * self.price * float(self.random.lognormal(0.0, PRICE_SPREAD))
         self.events.append(Happened(day, Kind.PURCHASE, amount=round(amount, 2)))
         return day
@@ -66,28 +66,28 @@ class Life:
     def buys(
         self, day: float, until: float, mean: float, variation: float = STEADY, level: float = 1.0
     ) -> float:
-        """Orders from `day` on and before `until`; returns the day of the last."""
+        """Add orders from `day` on and before `until`; returns the day of the last."""
         last = self.buy(day, level)
         while (day := last + self.gap(mean, variation)) < until:
             last = self.buy(day, level)
         return last
 
     def bought(self) -> list[float]:
-        """The days of the orders so far, in their order."""
+        """Return the days of the orders so far, in order."""
         return sorted(one.day for one in self.events if one.kind == Kind.PURCHASE)
 
     def browses(self, day: float, until: float, mean: float = 3.5) -> None:
-        """Interactions, about two a week."""
+        """Add interactions, about two a week."""
         while (day := day + self.gap(mean, IRREGULAR)) < until:
             self.events.append(Happened(day, Kind.INTERACTION))
 
     def says(self, day: float, kind: Kind, score: float = math.nan) -> float:
-        """Feedback; returns its day."""
+        """Add feedback; returns its day."""
         self.events.append(Happened(day, kind, score=score))
         return day
 
     def is_content(self, day: float, until: float) -> None:
-        """Good answers now and then, and a complaint that is closed on the day it was opened."""
+        """Add good answers now and then, and a complaint closed on the day it was opened."""
         for kind, every in ((Kind.SURVEY, 120.0), (Kind.RECOMMENDATION, 200.0)):
             at = day
             while (at := at + self.gap(every, IRREGULAR)) < until:
@@ -98,6 +98,6 @@ class Life:
             self.says(math.floor(at) + 0.65, Kind.COMPLAINT_CLOSED)
 
     def lives(self, day: float, until: float) -> None:
-        """What everybody does beside buying."""
+        """Add what all customers do beside buying."""
         self.browses(day, until)
         self.is_content(day, until)

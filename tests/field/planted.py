@@ -1,4 +1,4 @@
-"""Customers whose truth is planted: what happens to each, and what a detector must find by when."""
+"""Customers with planted signs of leaving: what happens to each, and what must be found by when."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ SILENCE = "silence_beyond_rhythm"
 RHYTHMS: Final = (7.0, 14.0, 30.0)
 """Usual gaps of steady buyers: weekly, fortnightly, monthly."""
 SILENT_SHARE: Final = 0.75
-"""Of the lapse length: by then a silence is raised."""
+"""Share of the lapse length by which a silence is raised."""
 COMPLAINT_DAYS: Final = 2.0
 ANSWER_DAYS: Final = 1.0
 RHYTHM_DAYS: Final = 60.0
@@ -22,11 +22,12 @@ INTERACTION_DAYS: Final = 45.0
 VALUE_ORDERS: Final = 6
 """Orders at the new level by which a fall of the order value is raised."""
 HOLIDAY_DAYS: Final = 21.0
-"""Longest absence in which a customer does nothing at all; who pauses for longer skips orders."""
+"""Longest absence in which a customer does nothing at all; customers with longer pauses skip
+orders."""
 SEASON_LOOKS_DAYS: Final = 10.0
-"""Before the first order of a season, from which its customer looks around."""
+"""Days before the first order of a season, from which its customer browses."""
 TICK_DAYS: Final = 1.0
-"""What happens on a day is looked at by the tick that ends it."""
+"""The events of a day are assessed by the tick that ends it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +39,13 @@ class Sign:
     causes: frozenset[str]
     """Any of these is the right cause."""
     until: float | None
-    """By when it must be raised; None: by `SILENT_SHARE` of the lapse length that scoring says,
-    for who has no rhythm of their own."""
+    """By when it must be raised; None: by `SILENT_SHARE` of scoring's lapse length, for customers
+    without a rhythm of their own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """A life and what is true of it."""
+    """A life and the truth about it."""
 
     id: str
     kind: str
@@ -56,40 +57,40 @@ class Customer:
 
 @dataclass(slots=True)
 class Plan:
-    """What a maker says of the life that it makes."""
+    """A life under construction, with its planted truth."""
 
     life: Life
     number: int
-    """Of the customer among those of the kind: kinds go through the rhythms in turn."""
+    """Number of the customer within its kind: kinds go through the rhythms in turn."""
     signs: list[Sign] = field(default_factory=list)
     calm: list[tuple[float, float]] = field(default_factory=list)
 
     @property
     def rhythm(self) -> float:
-        """Usual gap, days."""
+        """The usual gap, days."""
         return RHYTHMS[self.number % len(RHYTHMS)]
 
     @property
     def quick(self) -> float:
-        """Usual gap of who buys often: weekly or fortnightly."""
+        """The usual gap of frequent buyers: weekly or fortnightly."""
         return RHYTHMS[self.number % 2]
 
     def sign(self, name: str, begins: float, until: float | None, *causes: str) -> None:
-        """Plant it."""
+        """Plant a sign."""
         self.signs.append(Sign(name, begins, frozenset(causes), until))
 
     def known(self) -> float:
-        """A first day that leaves at least a year of history."""
+        """Return a first day that leaves at least a year of history."""
         return self.life.between(0, 300)
 
     def silent(self, name: str, *causes: str) -> None:
-        """From the last order so far on."""
+        """Plant a sign of silence from the last order so far on."""
         days = self.life.bought()
         self.sign(name, days[-1], days[-1] + SILENT_SHARE * lapse_days(days), *causes)
 
 
 def lapse_days(bought: Sequence[float]) -> float:
-    """Lapse length after the last of these days of orders; at least two."""
+    """Returns the lapse length after the last of these days of orders; at least two days needed."""
     days = np.unique(np.floor(bought))[-LAPSE.gaps_kept - 1 :]
     return float(np.clip(LAPSE.gaps * np.diff(days).mean(), LAPSE.days_min, LAPSE.days_max))
 
@@ -109,7 +110,7 @@ def irregular(plan: Plan) -> None:
 
 
 def seasonal(plan: Plan) -> None:
-    """Buys for half of each year; what is said between the seasons is not judged."""
+    """Buys for half of each year; warnings between the seasons are not judged."""
     life, summer = plan.life, plan.number % 2 == 0
     opens = 91.0 if summer else -92.0
     for year in range(4):
@@ -137,7 +138,7 @@ def holiday(plan: Plan) -> None:
 
 
 def slow_fade(plan: Plan) -> None:
-    """A weekly buyer whose gaps grow to 21 days; the rhythm has changed once a gap is of 14."""
+    """A weekly buyer with gaps that grow to 21 days; the rhythm has changed once a gap is of 14."""
     life, first = plan.life, plan.known()
     day = life.buys(first, BEGIN + life.between(20, 100), 7.0)
     changed = None
@@ -152,7 +153,7 @@ def slow_fade(plan: Plan) -> None:
 
 
 def rhythm_falls(plan: Plan) -> None:
-    """A weekly buyer who buys every 21 days from one day to the next."""
+    """A weekly buyer who changes to every 21 days from one day to the next."""
     life, first = plan.life, plan.known()
     changed = life.buys(first, BEGIN + life.between(20, 120), 7.0)
     life.buys(changed + life.gap(21.0, 0.1), END, 21.0, 0.1)
@@ -192,7 +193,7 @@ def complaint(plan: Plan) -> None:
     """A complaint stays open; purchases go on."""
     _settled(plan, END)
     day = _some_day(plan)
-    # Events do not say which complaint was closed: others would make it doubtful which is open.
+    # Events do not name the complaint that was closed: others would make it unclear which is open.
     cases = (Kind.COMPLAINT_OPENED, Kind.COMPLAINT_CLOSED)
     plan.life.events = [e for e in plan.life.events if e.kind not in cases or e.day < day - 1]
     opened = plan.life.says(day, Kind.COMPLAINT_OPENED)
@@ -237,7 +238,7 @@ def first_only(plan: Plan) -> None:
 
 
 def left(plan: Plan) -> None:
-    """Gone since long before the walk: what a base has, and models learn from. Not judged."""
+    """Gone since long before the walk: part of any base, and models learn from them. Not judged."""
     life, first = plan.life, plan.life.between(0, 300)
     stops = life.between(first + 60, BEGIN - 30)
     life.buys(first, stops, plan.rhythm, IRREGULAR if plan.number % 4 == 0 else 0.25)
@@ -256,7 +257,7 @@ def newcomer(plan: Plan) -> None:
 
 Maker = Callable[[Plan], None]
 CALM: Final[tuple[Maker, ...]] = (steady, irregular, seasonal, holiday)
-"""Nothing is the matter with these."""
+"""Kinds of customers without any sign."""
 SIGNS: Final[tuple[Maker, ...]] = (
     slow_fade, rhythm_falls, stop, stop_again, won_back, complaint, survey_drop,
     recommendation_drop, interaction_stop, value_fall, first_only,
@@ -265,7 +266,7 @@ OTHERS: Final[tuple[Maker, ...]] = (left, newcomer)
 
 
 def customers(seed: int, signs: int, calm: int, others: int) -> list[Customer]:
-    """So many customers of each kind with a sign, of each calm kind, and of each other kind."""
+    """Makes customers: so many of each kind with a sign, of each calm and of each other kind."""
     found = []
     for kinds, count in ((SIGNS, signs), (CALM, calm), (OTHERS, others)):
         for make in kinds:
@@ -282,7 +283,7 @@ def _customer(make: Maker, seed: Sequence[int], number: int) -> Customer:
 
 
 def _settled(plan: Plan, until: float, rhythm: float | None = None) -> float:
-    """A steady life until then; returns the day of the last order."""
+    """Lives steadily until then; returns the day of the last order."""
     first = plan.known()
     last = plan.life.buys(first, until, rhythm or plan.rhythm)
     plan.life.lives(first, until)
@@ -301,10 +302,10 @@ def _some_day(plan: Plan) -> float:
 
 
 def _drops(plan: Plan, kind: Kind, name: str, cause: str) -> None:
-    """A good answer, and then one that could hardly be worse."""
+    """Plants a good answer, and then a very bad one."""
     _settled(plan, END)
     day = _some_day(plan)
-    # Other answers of the same kind after the first would hide what is planted.
+    # Other answers of the same kind after the first would hide the planted one.
     plan.life.events = [e for e in plan.life.events if e.kind != kind or e.day < day - 60]
     plan.life.says(day - plan.life.between(10, 50), kind, 9.0)
     said = plan.life.says(day, kind, 1.0)

@@ -1,4 +1,4 @@
-"""Walks planted customers through the cores, and holds what was raised against what is true."""
+"""Walks planted customers through the cores, and compares what was raised with the truth."""
 
 import math
 from collections import Counter, defaultdict
@@ -34,15 +34,16 @@ HORIZON_DAYS: Final = 28
 MONTH_DAYS: Final = 30.0
 WARNED_SHARE: Final = 0.7
 WARNED_DAYS_LEFT: Final = 12.0
-"""Of the lapse length, and days left of it, from which the default policy warns of a silence."""
+"""Share of the lapse length, or days left of it, from which the default policy warns of a
+silence."""
 By = dict[str, list[tuple[float, str]]]
 """Customer -> (day, cause), in the order of time."""
 OURS: Final = ("raised", "joined")
-"""Kinds of warnings that somebody was told of."""
+"""Kinds of warnings that are sent."""
 
 
 class Found(msgspec.Struct, kw_only=True):
-    """Of one planted sign."""
+    """The results for one planted sign."""
 
     planted: int
     in_time: int
@@ -52,18 +53,18 @@ class Found(msgspec.Struct, kw_only=True):
     other: int
     """Neither, but warned of for another cause from its beginning on."""
     days_median: float | None
-    """From its beginning to the right cause, of those in time."""
+    """Median days from its beginning to the right cause, of those in time."""
     missed: list[str] = []
-    """Customers that were not warned of with a right cause in time."""
+    """Customers without a warning for a right cause in time."""
 
     @property
     def share(self) -> float:
-        """Of those planted, in time."""
+        """Share of the planted signs that were raised in time."""
         return self.in_time / self.planted
 
 
 class Calm(msgspec.Struct, kw_only=True):
-    """Of one kind of customers with whom nothing is the matter."""
+    """The results for one kind of customers without any sign."""
 
     customers: int
     months: float
@@ -78,32 +79,32 @@ class Calm(msgspec.Struct, kw_only=True):
 
 
 class Report(msgspec.Struct, kw_only=True):
-    """What one predictor found."""
+    """The results with one predictor."""
 
     predictor: str
     signs: dict[str, Found]
-    """By planted sign, what became tasks."""
+    """Tasks, by planted sign."""
     calm: dict[str, Calm]
-    """By kind of customer, the same."""
+    """Tasks, by kind of customer."""
     detected: dict[str, Found]
-    """By planted sign, what the detectors found, whatever the policy makes of it."""
+    """Findings of the detectors, whatever the policy does with them, by planted sign."""
     onsets: dict[str, Calm]
-    """By kind of customer, the same."""
+    """The same findings, by kind of customer."""
 
 
 def false_rate(calm: Mapping[str, Calm]) -> float:
-    """False warnings per 100 unaffected customers and 30 days, all kinds together."""
+    """Returns false warnings per 100 unaffected customers and 30 days, all kinds together."""
     months = sum(one.months for one in calm.values())
     return 100 * sum(one.warnings for one in calm.values()) / months
 
 
 def rule(_history: EventTable) -> Predictor:
-    """The fixed rule."""
+    """Returns the fixed rule."""
     return RuleModel(HORIZON_DAYS)
 
 
 def pooled(history: EventTable) -> Predictor:
-    """A prior fitted to what is before the walk."""
+    """Returns a prior fitted to the time before the walk."""
     begin = second(BEGIN)
     x = snapshot(history, begin)
     x = x[assessable(x)]
@@ -125,7 +126,7 @@ def pooled(history: EventTable) -> Predictor:
 
 
 def model(history: EventTable) -> Predictor:
-    """A model trained on what is before the walk, whether it passed the gate or not."""
+    """Returns a model trained on the time before the walk, whether it passed the gate or not."""
     others = ScoringSettings().also_horizons_days
     learned = learn(history, second(BEGIN), HORIZON_DAYS, asked=Asked(others=others))
     (found,) = [c.model for c in learned.candidates if c.model.method == "model"]
@@ -138,12 +139,12 @@ PREDICTORS: Final[dict[str, Callable[[EventTable], Predictor]]] = {
 
 
 def default_policy() -> Policy:
-    """The policy that alerts begins with."""
+    """Returns alerts' initial policy."""
     return read_policy(POLICY_FILE)
 
 
 def run(customers: Sequence[Customer], predictor: str, policy: Policy) -> Report:
-    """Walk them with one of `PREDICTORS`; the report is about tasks, `onsets` about detectors."""
+    """Walks the customers with one of `PREDICTORS`; `onsets` of the report are about detectors."""
     history, heard = table(customers), Heard()
     walked = walk(
         history,
@@ -165,17 +166,17 @@ def run(customers: Sequence[Customer], predictor: str, policy: Policy) -> Report
 
 
 class Heard:
-    """What the risk messages say: when signs begin, and lapse lengths."""
+    """Reads risk messages: when signs begin, and lapse lengths."""
 
     def __init__(self) -> None:
         self.lengths: dict[str, float] = {}
-        """Of each customer, the latest."""
+        """The latest lapse length of each customer."""
         self.began: list[tuple[str, datetime, str]] = []
-        """(customer, when, code); of a silence, once it is as long as policies warn of."""
+        """(customer, when, code); for a silence, once it is long enough for a policy's warning."""
         self._signs: dict[str, set[str]] = defaultdict(set)
 
     def __call__(self, encoded: bytes) -> None:
-        """Take a message in."""
+        """Read a message."""
         message = DECODER.decode(encoded)
         who = message.customer_id
         if message.lapse is not None:

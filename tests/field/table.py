@@ -26,17 +26,17 @@ Named = tuple[str, str, Happened]
 
 
 def second(day: float) -> float:
-    """Unix seconds UTC of a day since `START`, whole."""
+    """Returns Unix seconds UTC of a day since `START`, whole."""
     return round(START.timestamp() + day * DAY_S)
 
 
 def moment(day: float) -> datetime:
-    """The same as a time."""
+    """Returns a day since `START` as a time."""
     return START + timedelta(seconds=round(day * DAY_S))
 
 
 def table(customers: Sequence[Customer]) -> EventTable:
-    """All of their events; everything before the end of the walk is known."""
+    """Returns all of their events; everything before the end of the walk is known."""
     rows = [*_named(customers)]
     n = len(rows)
     happened = [one for *_, one in rows]
@@ -55,7 +55,7 @@ def table(customers: Sequence[Customer]) -> EventTable:
 
 
 def cloud_events(customers: Sequence[Customer]) -> Iterator[tuple[datetime, bytes]]:
-    """All of their events as upstream systems publish them, in the order of time."""
+    """Yields all of their events as upstream systems publish them, in the order of time."""
     for name, who, one in sorted(_named(customers), key=lambda row: (row[2].day, row[0])):
         kind, data = _data(one)
         at = moment(one.day)

@@ -1,4 +1,4 @@
-"""Every planted sign of leaving is raised in its time, and unaffected customers are left in peace.
+"""Every planted sign of leaving is raised in time, and unaffected customers get no warnings.
 
 The short form: the rule and the pooled prior. `python -m tests.field` is the long one.
 """
@@ -17,22 +17,22 @@ from tests.field.table import cloud_events, table
 SEED = 7
 EACH_SIGN, EACH_CALM, EACH_OTHER = 30, 60, 150
 RAISED_MIN = 0.90
-"""Of each planted sign, with the right cause in its time."""
+"""Share of each planted sign that is raised with the right cause in time."""
 STOPS_MIN = 0.95
-"""Of the stops of steady buyers, before 0.75 of the lapse length."""
+"""Share of the stops of steady buyers raised before 0.75 of the lapse length."""
 FALSE_MAX = 2.0
 """Warnings per 100 unaffected customers and month."""
 
 
 @pytest.fixture(scope="module")
 def everybody() -> Sequence[Customer]:
-    """A few hundred customers."""
+    """Returns a few hundred customers."""
     return customers(SEED, EACH_SIGN, EACH_CALM, EACH_OTHER)
 
 
 @pytest.fixture(scope="module", params=["rule", "pooled"])
 def report(request: pytest.FixtureRequest, everybody: Sequence[Customer]) -> Report:
-    """What was raised under a predictor."""
+    """Returns what was raised under a predictor."""
     return run(everybody, request.param, default_policy())
 
 
@@ -51,7 +51,7 @@ def test_stops_of_steady_buyers_are_raised_in_time(report: Report) -> None:
 
 @pytest.mark.parametrize("kind", ["steady", "seasonal"])
 def test_the_unaffected_are_left_in_peace(report: Report, kind: str) -> None:
-    """Who buys as ever, and who buys in season."""
+    """Steady customers, and seasonal ones."""
     assert report.calm[kind].rate <= FALSE_MAX, report.calm[kind]
 
 
@@ -61,7 +61,7 @@ def test_the_unaffected_are_left_in_peace(report: Report, kind: str) -> None:
     "rhythm, cannot be told from a stop by 0.7 of the lapse length (docs/warning.md)",
 )
 def test_all_unaffected_together_are_left_in_peace(report: Report) -> None:
-    """With those who pause once for two to three usual gaps, and those without a rhythm."""
+    """With customers who pause once for two to three usual gaps, and those without a rhythm."""
     assert false_rate(report.calm) <= FALSE_MAX, report.calm
 
 
@@ -83,14 +83,14 @@ def test_what_is_planted(everybody: Sequence[Customer]) -> None:
 
 
 def test_the_same_seed_plants_the_same(everybody: Sequence[Customer]) -> None:
-    """A life depends on its seed, kind and number alone: also where fewer are made."""
+    """A life depends only on its seed, kind and number: also where fewer are made."""
     fewer = customers(SEED, 2, 3, 1)
     assert {one.id: one for one in fewer}.items() <= {one.id: one for one in everybody}.items()
     assert customers(SEED + 1, 1, 0, 0)[0].events != fewer[0].events
 
 
 def test_the_same_events_in_both_forms(everybody: Sequence[Customer]) -> None:
-    """Columns and CloudEvents tell of the same."""
+    """Columns and CloudEvents contain the same events."""
     some = [*everybody[::50]]
     events = [*cloud_events(some)]
     assert [at.timestamp() for at, _ in events] == table(some).events.time.tolist()

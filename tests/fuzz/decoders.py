@@ -1,7 +1,7 @@
-"""Every decoder of something that comes from outside or is read back, each with samples.
+"""Every decoder of input from outside or from storage, each with samples.
 
-A new decoder is one more line in `DECODERS`. What a decoder may do with unreadable bytes is to
-raise `Invalid` or to give an answer; anything else is a finding.
+A new decoder is one more line in `DECODERS`. With unreadable bytes a decoder may raise `Invalid` or
+return an answer; anything else is a finding.
 """
 
 import json
@@ -80,13 +80,13 @@ Decode = Callable[[random.Random, bytes], object]
 
 @dataclass(frozen=True, slots=True)
 class Decoder:
-    """`decode(chance, bytes)` raises nothing but Invalid; `samples` are what it should read."""
+    """`decode(chance, bytes)` raises only Invalid; `samples` are inputs that it should read."""
 
     decode: Decode
     samples: tuple[Any, ...]
 
     def once(self, rng: random.Random) -> bytes:
-        """Decode something that is made of the samples; returns what it was, for the report."""
+        """Decode a mutation of the samples; returns the input, for the report."""
         given = mutated(rng, self.samples)
         try:
             self.decode(rng, given)
@@ -105,7 +105,7 @@ def _reply(rng: random.Random, given: bytes) -> Reply:
 
 
 def _answers(read: Callable[[Reply], Any]) -> Decode:
-    """A reader of answers: what it gives can be acted on and stored."""
+    """Wraps a reader of answers: its result can be acted on and stored."""
 
     def decode(rng: random.Random, given: bytes) -> None:
         found = read(_reply(rng, given))
@@ -135,7 +135,7 @@ def _usable(answer: Answer) -> None:
 
 
 def _json(read: Callable[[Any], Any]) -> Decode:
-    """A reader of JSON that a column has given back as a value."""
+    """Wraps a reader of JSON that a column has returned as a value."""
 
     def decode(_: random.Random, given: bytes) -> None:
         try:
@@ -152,7 +152,7 @@ def _config(kind: str) -> Decode:
 
 
 def _delivery(rng: random.Random, given: bytes) -> None:
-    """A stored delivery, as each connector makes a request of it."""
+    """Decodes a stored delivery, and makes each connector's request of it."""
     notice = read_notice(given)
     try:
         owner = remote_owner(notice.owner_id, None, ZOHO)
@@ -174,7 +174,7 @@ def _stored_session(_: random.Random, given: bytes) -> None:
 
 
 def _callback(rng: random.Random, given: bytes) -> None:
-    """WeCom's: the outer XML, what it seals, and the click inside."""
+    """Decodes a WeCom callback: the outer XML, the encrypted part, and the click inside."""
     for read in (crypto.encrypted_part, crypto.click_in):
         try:
             read(given)
@@ -184,7 +184,7 @@ def _callback(rng: random.Random, given: bytes) -> None:
 
 
 def _signed(rng: random.Random, given: bytes) -> None:
-    """A callback of a webhook's receiver: its headers are a stranger's words."""
+    """Verifies a callback of a webhook's receiver; its headers are untrusted."""
     text = given[:200].decode("latin-1")
     verify(
         {"webhook-id": "m", "webhook-timestamp": rng.choice([text, "1772323200", "9" * 4_000]),
@@ -194,7 +194,7 @@ def _signed(rng: random.Random, given: bytes) -> None:
 
 
 def _record(decode: Callable[[Batch], Any]) -> Decode:
-    """A decoder of a topic: what it cannot read is a dead letter."""
+    """Wraps a decoder of a topic: what it cannot read is a dead letter."""
 
     def decode_one(_: random.Random, given: bytes) -> None:
         claim = Claim("t", 0, 1, 0, None)
@@ -311,4 +311,4 @@ DECODERS: Final[dict[str, Decoder]] = {
         lambda _, given: accept(given, (), 1_772_355_600_000, RateTable("USD", {})), EVENTS
     ),
 }  # fmt: skip
-"""The table of contents of what comes from outside, by the side that it comes from."""
+"""All decoders of external input, grouped by its origin."""

@@ -1,7 +1,7 @@
-"""Makes bytes that nearly are what a decoder reads: samples with something wrong in them.
+"""Makes bytes that are nearly valid for a decoder: samples with errors in them.
 
-The same seed makes the same bytes. What it does to a sample is what is met in practice and in
-attacks: values of another type, huge numbers and texts, nesting without an end, cut and torn bytes.
+The same seed makes the same bytes. The errors are those of practice and of attacks: values of
+another type, huge numbers and texts, unbounded nesting, cut and torn bytes.
 """
 
 import copy
@@ -27,7 +27,7 @@ RAW: Final[tuple[bytes, ...]] = (
 
 
 def mutated(rng: random.Random, samples: tuple[Any, ...]) -> bytes:
-    """One of the samples (JSON values, or bytes as they are) with something wrong, or raw bytes."""
+    """Returns a sample (a JSON value, or bytes as they are) with an error, or raw bytes."""
     kind = rng.random()
     if kind < 0.05:
         return rng.choice(RAW)
@@ -44,12 +44,12 @@ def mutated(rng: random.Random, samples: tuple[Any, ...]) -> bytes:
 
 
 def plain(rng: random.Random, sample: Any) -> Any:
-    """A JSON value with something wrong in it, as read back from a column."""
+    """Returns a JSON value with an error in it, as read back from a column."""
     return _changed(rng, copy.deepcopy(sample))
 
 
 def _changed(rng: random.Random, value: Any) -> Any:
-    """The value with one of its parts changed; which, is chance."""
+    """Returns the value with one random part changed."""
     whole = [value]  # so that the value itself has a place too
     container, place = rng.choice(list(_places(whole)))
     part = container[place]
@@ -68,7 +68,7 @@ def _changed(rng: random.Random, value: Any) -> Any:
 
 
 def _places(container: Any) -> Iterator[tuple[Any, Any]]:
-    """(container, index or name) of each part, at any depth."""
+    """Yields (container, index or name) of each part, at any depth."""
     names = list(container) if isinstance(container, dict) else range(len(container))
     for name in names:
         yield container, name
@@ -77,7 +77,7 @@ def _places(container: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _torn(rng: random.Random, value: bytes) -> bytes:
-    """Bytes cut off, flipped or doubled."""
+    """Returns bytes cut off, flipped or doubled."""
     torn = bytearray(value)
     for _ in range(rng.randrange(1, 4)):
         at = rng.randrange(len(torn) + 1)

@@ -1,6 +1,6 @@
-"""Nothing that comes from outside, and nothing that is read back, raises anything but `Invalid`.
+"""No external input, and nothing read back from storage, raises anything but `Invalid`.
 
-Short by default. With `EBBWATCH_FUZZ_S` it goes on for so many seconds in all, with a seed for each
+Short by default. With `EBBWATCH_FUZZ_S` it runs for so many seconds in all, with a seed for each
 round, so that a finding can be repeated: it names the decoder and the seed.
 """
 
@@ -57,7 +57,7 @@ def test_a_decoder_raises_nothing_but_invalid(name: str) -> None:
 
 @pytest.mark.parametrize("name", DECODERS)
 def test_a_decoder_reads_its_samples(name: str) -> None:
-    """Or nothing that is made of them would come far into it."""
+    """Otherwise mutations of them would not get far into it."""
     decoder, chance = DECODERS[name], random.Random(0)  # noqa: S311
     samples = [s if isinstance(s, bytes) else json.dumps(s).encode() for s in decoder.samples]
     refused = [_refused(decoder, chance, sample) for sample in samples for _ in range(40)]
@@ -74,7 +74,7 @@ def _refused(decoder: Decoder, chance: random.Random, sample: bytes) -> bool:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_connector_is_in_the_table(kind: str) -> None:
-    """A new connector brings the decoders of what it is answered and of what is stored of it."""
+    """A new connector needs decoders of its answers and of its stored data."""
     assert f"{kind}: answer" in DECODERS
     if kind in CRMS:
         assert f"{kind}: config" in DECODERS

@@ -1,12 +1,12 @@
-"""`make hostile`: everything that should not come in, against the real services.
+"""`make hostile`: sends hostile input to the real services.
 
     python -m tests.hostile [--profile short|long] [--requests N] [--records N] [--answers N]
                             [--seed N] [--output build/hostile.json]
 
-Prints the figures for a person, then as JSON: answers, deaths, stalls of `/livez`, memory, what a
-well-behaved neighbour had to wait under each attack and without it. Exit status 1 where a service
-died, stalled for more than a second, answered 500, misread an answer, grew beyond `MEMORY_MAX`, or
-where the neighbour lost a message or got one twice; times alone are only reported.
+Prints the figures for a person, then as JSON: answers, crashes, stalls of `/livez`, memory, and how
+long a well-behaved neighbour had to wait under each attack and without it. Exit status 1 where a
+service died, stalled for more than a second, answered 500, misread an answer, grew beyond
+`MEMORY_MAX`, or where the neighbour lost a message or got one twice; times alone are only reported.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from tests.hostile.run import PROFILES, play
 
 
 def main() -> int:
-    """Parse and run; returns the exit status."""
+    """Parses and runs; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.hostile")
     parser.add_argument("--profile", choices=PROFILES, default="long")
     parser.add_argument("--requests", type=int, help="to each service")

@@ -1,7 +1,8 @@
-"""What a hostile receiver or CRM answers, made always the same from a seed.
+"""Answers of a hostile receiver or CRM, reproducible from a seed.
 
 An answer is what goes over the wire: bytes and pauses, perhaps without an end, perhaps cut off by a
-reset. Beside it stands what a reader may make of it, by the harness's own reading and not by ours.
+reset. Beside it is what a reader may conclude from it, by the harness's own reading and not by
+ours.
 """
 
 import itertools
@@ -14,12 +15,12 @@ from typing import Any, Final
 from tests.fuzz.mutation import mutated
 
 PAUSE_S: Final = 0.2
-"""Between two bytes of a dripping answer."""
+"""Seconds between two bytes of a dripping answer."""
 PIECE: Final = b"x" * 65_536
 PIECES_MAX: Final = 3_200
-"""200 MB of one answer: far more than a service may hold."""
+"""Pieces of one answer, 200 MB: far more than a service may hold."""
 DRIPS_MAX: Final = 300
-"""A minute of a dripping answer, longer than any attempt may take."""
+"""Pieces of a dripping answer, a minute: longer than any attempt may take."""
 
 STATUSES: Final = (
     200, 201, 202, 204, 205, 206, 226, 299, 300, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404,
@@ -69,7 +70,7 @@ TWISTED: Final = (
     b"X: " + b"y" * 1_000_000 + b"\r\n\r\n{}", b"X: y\r\n" * 5_000 + b"\r\n{}", b"\n\n{}",
     b"Content-Length: 5\r\n\r\n{}", b"\xff: \xff\r\n\r\n{}", b"Content-Length: \xd9\xa2\r\n\r\n{}",
 )  # fmt: skip
-"""What may follow a status line and be read as this or that."""
+"""Text after a status line that can be misread."""
 CHUNKS: Final = (
     b"zz\r\n{}\r\n0\r\n\r\n", b"-2\r\n{}\r\n0\r\n\r\n", b"ffffffffffffffff\r\n{}", b"2\r\n{}",
     b"2\r\n{}{}\r\n0\r\n\r\n", b"2;" + b"e" * 100_000 + b"\r\n{}\r\n0\r\n\r\n", b"\r\n\r\n",
@@ -83,22 +84,22 @@ class Answer:
     """One answer."""
 
     kind: str
-    """For the report."""
+    """Name of the kind, for the report."""
     pieces: Iterable[bytes | float]
-    """Bytes to be sent, and seconds to pause."""
+    """Bytes to send, and seconds to pause."""
     status: int | None = None
-    """What its last status line says; None: it has none that can be read."""
+    """The status in its last status line; None: it has none that can be read."""
     body: bytes = b""
-    """What there is of a body that a reader may act on."""
+    """The part of a body that a reader may act on."""
     whole: bool = False
-    """It is plain HTTP from the first to the last byte: whatever it says must be understood."""
+    """True: it is plain HTTP from the first to the last byte, and must be understood."""
     reset: bool = False
     keep: bool = False
-    """The connection stays open after it."""
+    """Whether the connection stays open after it."""
 
 
 def plain(status: int, body: bytes = b"", *, kind: str = "good", **headers: str) -> Answer:
-    """A whole answer, in which nothing is wrong but what its parts say."""
+    """Returns a whole answer, correct except for what its parts contain."""
     lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     head = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
@@ -119,7 +120,7 @@ class Hostile:
         self._weights = (40, 12, 10, 6, 1, 1, 8, 6, 2, 5, 5, 4)
 
     def answer(self, samples: tuple[Any, ...]) -> Answer:
-        """Any; `samples` are what a good one holds here."""
+        """Return any answer; `samples` are what a good one contains here."""
         (make,) = self.dice.choices(self._makers, self._weights)
         return make(samples)
 
@@ -153,7 +154,7 @@ class Hostile:
         return plain(200, body, kind="type", Content_Type=self.dice.choice(TYPES))
 
     def _huge(self, samples: tuple[Any, ...]) -> Answer:
-        """More than anybody should read, with a length, in chunks or to the end."""
+        """More than a client should read, with a length, in chunks or to the end."""
         head = self.dice.choice(
             (
                 b"HTTP/1.1 200 OK\r\nContent-Length: 999999999999\r\n\r\n",
@@ -200,7 +201,7 @@ class Hostile:
         return Answer("interim", [one * self.dice.choice((1, 50, 5_000)), final], 200, b"{}")
 
     def _smuggled(self, samples: tuple[Any, ...]) -> Answer:
-        """A refusal, and behind it a success that answers no request: not that of the next one."""
+        """A refusal, and behind it a success that must not answer the next request."""
         refusal = b"HTTP/1.1 500 X\r\nContent-Length: 2\r\n\r\n{}"
         body = json.dumps(samples[0]).encode() if samples else b""
         second = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body

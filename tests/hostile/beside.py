@@ -1,4 +1,5 @@
-"""The neighbour's process, seen from the run: begins a phase, and in the end gives what it saw."""
+"""The neighbour's process, as controlled by the run: starts phases, and reads its report at the
+end."""
 
 import asyncio
 import subprocess
@@ -15,7 +16,7 @@ from tests.hostile.ground import Ground
 from tests.hostile.neighbour import LATE_S_MAX, Config, Seen
 
 LINE_MAX: Final = 2**26
-"""Bytes of what it writes at the end: some hundred thousand times."""
+"""Bytes of its report: some hundred thousand times."""
 
 
 @dataclass(slots=True)
@@ -26,7 +27,7 @@ class Beside:
     seen: Seen = field(default_factory=Seen)
 
     async def phase(self, name: str) -> None:
-        """What it measures from now on belongs to this phase."""
+        """Begin a phase, to which further measurements belong."""
         await self._write(name.encode())
 
     async def _write(self, line: bytes) -> None:
@@ -35,14 +36,14 @@ class Beside:
         await self.process.stdin.drain()
 
     async def begin(self, config: Config) -> None:
-        """Return once it is at work."""
+        """Return once it is running."""
         await self._write(msgspec.json.encode(config))
         assert self.process.stdout is not None
         line = await self.process.stdout.readline()
         assert line == b"ready\n", "the neighbour did not begin: its error is above"
 
     async def end(self) -> None:
-        """Let it end and tell what it saw."""
+        """Let it end and read its report."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.close()
@@ -53,7 +54,7 @@ class Beside:
 
 @asynccontextmanager
 async def beside(ground: Ground) -> AsyncIterator[Beside]:
-    """A neighbour at work until this is left; `seen` is there afterwards."""
+    """Runs a neighbour within the block; `seen` is available afterwards."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.hostile.neighbour"),
         stdin=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""What is hostile, made always the same from a seed: texts, bodies, requests, records."""
+"""Hostile input, reproducible from a seed: texts, bodies, requests, records."""
 
 import json
 import random
@@ -76,25 +76,25 @@ class HostileRecord:
 
 
 class Maker:
-    """Makes hostile things from a seed."""
+    """Makes hostile input from a seed."""
 
     def __init__(self, seed: int) -> None:
         self.dice = random.Random(seed)  # noqa: S311 (not a secret)
 
     def text(self) -> str:
-        """Any hostile text, or a few of its characters."""
+        """Return any hostile text, or a few of its characters."""
         found = self.dice.choice(TEXTS)
         return found if self.dice.random() < 0.8 else found[:5] + self.dice.choice(TEXTS)[:5]
 
     def quoted(self, text: str) -> str:
-        """As a part of a path or a query: escaped, half escaped, or as bytes that are no UTF-8."""
+        """Return a part of a path or query: escaped, half escaped, or bytes that are not UTF-8."""
         raw = text.encode("utf-8", "surrogatepass")[:3_000]
         if self.dice.random() < 0.1:
             raw += bytes([self.dice.randrange(128, 256)])
         return "".join(chr(b) if chr(b).isalnum() and b < 128 else f"%{b:02x}" for b in raw)
 
     def value(self, schema: dict[str, Any], schemas: dict[str, Any], depth: int = 0) -> Any:
-        """Something like what the schema wants, with something hostile in it here and there."""
+        """Return a value roughly as the schema requires, with hostile parts."""
         if depth > 6 or self.dice.random() < 0.12:
             return self.dice.choice(VALUES)
         if "$ref" in schema:
@@ -131,7 +131,7 @@ class Maker:
         return self.text()
 
     def body(self, path: str, operation: dict[str, Any], schemas: dict[str, Any]) -> bytes:
-        """Of a request to this operation."""
+        """Return the body of a request to this operation."""
         if path == EVENTS_PATH and self.dice.random() < 0.6:
             events = [encoded(**self._changes()) for _ in range(self.dice.choice((1, 1, 3, 40)))]
             return events[0] if len(events) == 1 else b"[" + b",".join(events) + b"]"
@@ -145,7 +145,7 @@ class Maker:
         return text.encode("utf-8", "surrogatepass")
 
     def requests(self, document: dict[str, Any], token: str, count: int) -> Iterator[Hostile]:
-        """Against every operation of a service, by turns; mostly with a token that may all."""
+        """Yield requests to every operation in turn; mostly with a token that has all rights."""
         schemas = document["components"]["schemas"]
         operations = [
             (method.upper(), path, operation)
@@ -192,7 +192,7 @@ class Maker:
         return headers
 
     def records(self, names: tuple[str, ...], count: int) -> Iterator[HostileRecord]:
-        """To the raw topic and to those between the services, by turns."""
+        """Yield records for the raw topic and those between the services, in turn."""
         known = [(bad.value, bad.headers) for bad in BAD if len(bad.value or b"") < 1_000_000]
         for number in range(count):
             topic = names[number % len(names)]
@@ -208,14 +208,14 @@ class Maker:
                 yield HostileRecord(topic, b"k", encoded(**self._changes()))
 
     def _changes(self) -> dict[str, Any]:
-        """Attributes of an event, replaced by hostile values."""
+        """Return attributes of an event, replaced by hostile values."""
         return {
             self.dice.choice((*event(), "data_base64", "x")): self.dice.choice(VALUES)
             for _ in range(self.dice.randrange(1, 4))
         }
 
     def _changed(self, sample: bytes) -> bytes:
-        """A good message with one or two of its parts replaced."""
+        """Return a good message with one or two of its parts replaced."""
         document = json.loads(sample)
         for _ in range(self.dice.randrange(1, 3)):
             place = self.dice.choice(sorted(document))
@@ -227,7 +227,7 @@ class Maker:
         return json.dumps(document).encode()
 
     def _damaged(self) -> bytes:
-        """A good event with some bytes of it overwritten."""
+        """Return a good event with some bytes of it overwritten."""
         value = encoded()
         at = self.dice.randrange(len(value))
         return value[:at] + self.dice.randbytes(self.dice.randrange(1, 5)) + value[at + 3 :]

@@ -1,4 +1,4 @@
-"""What came of a hostile run: the figures, what of them must not be, and how both are shown."""
+"""The figures of a hostile run, its failures, and how both are shown."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -10,15 +10,15 @@ from tests.hostile.ground import Watched
 from tests.hostile.neighbour import Seen, p
 
 MEMORY_MAX: Final = 700 * 1024 * 1024
-"""Bytes of resident memory of a service throughout: some 250 MB at rest, 80 of bodies, and twice
-that while they are parsed."""
+"""Largest resident memory of a service in bytes: some 250 MB at rest, 80 of bodies, and twice that
+while they are parsed."""
 
 READ_S_MAX: Final = 180.0
-"""Until all that was sent has been read: 20,000 records of which each is refused for itself."""
+"""Seconds until all that was sent is read: 20,000 records, each of which is refused singly."""
 
 RATIO_MAX: Final = 1.5
-"""Of a neighbour's p99 under attack over the same load without it: aimed at, and only reported, as
-a machine that does something else decides it too."""
+"""Target for a neighbour's p99 under attack, over the same load without it. Only reported, because
+other work of the machine also affects it."""
 
 CONTROLS: Final = {
     "hostile requests": "ordinary requests",
@@ -34,7 +34,7 @@ SHOWN_MAX: Final = 10
 
 @dataclass(slots=True)
 class Figures:
-    """What came of a run."""
+    """The figures of a run."""
 
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     watched: dict[str, Watched] = field(default_factory=dict)
@@ -48,14 +48,14 @@ class Figures:
     answers: Counter[str] = field(default_factory=Counter)
     """Hostile answers by their kind."""
     results: Counter[str] = field(default_factory=Counter)
-    """What alerts made of those to samples."""
+    """Alerts' interpretation of the answers to samples."""
     enabled: int = 0
     """Endpoints that a hostile answer switched off and an administrator enabled."""
     misread: list[str] = field(default_factory=list)
     neighbour: Seen = field(default_factory=Seen)
 
     def wrong(self) -> list[str]:
-        """What must not be; nothing where all is well."""
+        """Describe the failures; empty when all is well."""
         found = [f"{name} died:\n{tail}" for name, tail in self.dead.items()]
         for name, seen in self.watched.items():
             if seen.stalls:
@@ -78,7 +78,7 @@ class Figures:
         return found + self.neighbour.wrong[:SHOWN_MAX]
 
     def ratios(self) -> list[dict[str, Any]]:
-        """Of each attack and each thing that the neighbour does: p99 under it and without."""
+        """Return p99 with and without each attack, for each kind of the neighbour's requests."""
         seen = self.neighbour.milliseconds
         return [
             {
@@ -97,7 +97,7 @@ class Figures:
         ]
 
     def document(self) -> dict[str, Any]:
-        """For a program."""
+        """Return the figures for a program."""
         return {
             "services": {
                 name: {
@@ -131,7 +131,7 @@ class Figures:
         }
 
     def lines(self) -> list[str]:
-        """For a person."""
+        """Return the figures for a person."""
         told = [f"{self.records:,} hostile records taken by the broker"]
         for name, outcome, seen in self._services():
             answers = " ".join(f"{code}:{n:,}" for code, n in sorted(outcome.answers.items()))

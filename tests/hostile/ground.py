@@ -1,4 +1,4 @@
-"""The real stack and the real services, and somebody who looks at them all the while."""
+"""The real stack and the real services, watched during the whole run."""
 
 import asyncio
 import base64
@@ -18,10 +18,10 @@ from deploy.local import topics
 from deploy.local.stack import LocalStack
 
 LOOK_S: Final = 0.1
-"""Between two looks at each service."""
+"""Seconds between two checks of each service."""
 
 TIMEOUT_S: Final = 2.0
-"""Of an attempt to deliver, instead of 15: a dripping answer then costs the run little."""
+"""Seconds for an attempt to deliver, instead of 15: a dripping answer then costs the run little."""
 
 SETTINGS: Final = {
     "EBBWATCH_INGEST_FLOOD_SHARE_MAX": "2",
@@ -29,8 +29,9 @@ SETTINGS: Final = {
     "EBBWATCH_ALERTS_DELIVERY_DELAYS_S": "[0, 1, 2, 4, 8, 16, 32, 64]",
     "EBBWATCH_ALERTS_SECRET_KEYS": base64.b64encode(b"k" * 32).decode(),
 }
-"""Nearly all that comes is refused here, which would stop the intake before it reads the rest; what
-is answered with hostility is tried again within the run; connectors' secrets can be stored."""
+"""Settings for the run. Nearly all records are refused here, which would stop the intake before it
+reads the rest; hostile answers lead to retries within the run; connectors' secrets can be
+stored."""
 
 STALL_S_MAX: Final = 1.0
 """An answer of `/livez` that takes longer is a stall."""
@@ -38,19 +39,19 @@ STALL_S_MAX: Final = 1.0
 
 @dataclass(slots=True)
 class Watched:
-    """What was seen of one service."""
+    """Observations of one service."""
 
     looks: int = 0
     slowest_s: float = 0.0
     stalls: int = 0
     memory_max: int = 0
-    """Bytes of resident memory, the most."""
+    """Largest resident memory, bytes."""
     memory_first: int = 0
 
 
 @dataclass(slots=True)
 class Ground:
-    """Where the hostile ones come."""
+    """The environment of the attacks."""
 
     stack: LocalStack
     services: Services
@@ -60,7 +61,7 @@ class Ground:
     @classmethod
     @asynccontextmanager
     async def open(cls, folder: Path, environ: Mapping[str, str]) -> AsyncIterator["Ground"]:
-        """Everything started and ready; everything ended when it is left."""
+        """Start everything and wait until it is ready; on exit everything has ended."""
         with LocalStack(folder, wipe=True, environ=environ) as stack:
             await topics.create(stack.kafka.settings)
             with Services(folder, stack.environment() | SETTINGS, clock="live") as services:
@@ -70,12 +71,12 @@ class Ground:
                 yield cls(stack, services, tokens)
 
     def dead(self) -> list[str]:
-        """Services that have ended."""
+        """Return the services that have ended."""
         return [name for name in NAMES if not self.services.runs(name)]
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
-        """Ask `/livez` of each and weigh it, all the while."""
+        """Check `/livez` and the memory of each service within the block."""
         watchers = [asyncio.create_task(self._watch(name)) for name in NAMES]
         try:
             yield

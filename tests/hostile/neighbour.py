@@ -1,9 +1,9 @@
-"""A well-behaved neighbour in a process of its own, so that what the attackers cost is not in it.
+"""A well-behaved neighbour in its own process, so that the attackers' cost is not measured with it.
 
 python -m tests.hostile.neighbour: reads its `Config` from the first line of its input, then one
-line for each phase (a name), and at the end of the input waits for what is under way and writes a
-JSON document of what it saw (`Seen`). It sends ordinary requests to each service, looks at
-`/livez`, has a task raised for a customer of its own again and again, and receives each.
+line for each phase (a name), and at the end of the input waits for what is in progress and writes
+its observations as JSON (`Seen`). It sends ordinary requests to each service, checks `/livez`,
+repeatedly has a task raised for a customer of its own, and receives each.
 """
 
 import asyncio
@@ -29,17 +29,17 @@ from tests.unit.alerts.samples import assessed
 
 ENDPOINT: Final = "neighbour"
 PERIOD_S: Final = 0.1
-"""Between two requests of the same kind."""
+"""Seconds between two requests of the same kind."""
 TASK_PERIOD_S: Final = 0.2
-"""Between two customers whose task is to be delivered."""
+"""Seconds between two customers with a task to be delivered."""
 ENDED: Final = (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError)
 """How a connection ends: by the sender, or with the run."""
 LATE_S_MAX: Final = 120.0
-"""Until a delivery that has not come counts as lost."""
+"""Seconds until a missing delivery counts as lost."""
 
 
 class Config(msgspec.Struct):
-    """Where everything is."""
+    """The addresses of everything."""
 
     urls: dict[str, str]
     tokens: dict[str, str]
@@ -47,28 +47,28 @@ class Config(msgspec.Struct):
 
 
 class Seen(msgspec.Struct):
-    """What the neighbour saw."""
+    """The neighbour's observations."""
 
     milliseconds: dict[str, dict[str, list[float]]] = {}
-    """Phase -> what was asked for -> how long each took."""
+    """Phase -> kind of request -> how long each took."""
     wrong: list[str] = []
-    """Answers that were not what they should be."""
+    """Wrong answers."""
     sent: int = 0
-    """Customers whose task was to come."""
+    """Customers for which a task was expected."""
     lost: int = 0
     doubled: int = 0
     """Messages that came more than once."""
 
 
 def p(share: float, values: Sequence[float]) -> float:
-    """A percentile of measured values; NaN of none."""
+    """Returns a percentile of measured values; NaN without values."""
     ranked = sorted(values)
     return ranked[min(len(ranked) - 1, math.ceil(share * len(ranked)) - 1)] if ranked else math.nan
 
 
 @dataclass(slots=True)
 class Neighbour:
-    """One run of it."""
+    """One run of the neighbour."""
 
     config: Config
     phase: str = "start"
@@ -79,12 +79,12 @@ class Neighbour:
     _number: int = 0
 
     def note(self, phase: str, what: str, seconds: float) -> None:
-        """One measured time."""
+        """Note one measured time."""
         times = self.seen.milliseconds.setdefault(phase, {}).setdefault(what, [])
         times.append(round(seconds * 1000, 2))
 
     async def ask(self, what: str, method: str, url: str, token: str | None) -> None:
-        """Ask for one thing again and again, the next after the last."""
+        """Send one kind of request repeatedly, each after the last."""
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         async with httpx.AsyncClient(headers=headers, timeout=60) as client:
             while True:
@@ -110,7 +110,7 @@ class Neighbour:
         return msgspec.json.encode(event)
 
     async def raise_tasks(self, producer: Producer) -> None:
-        """Have a task raised for one more customer, again and again."""
+        """Have a task raised for one more customer, repeatedly."""
         while True:
             self.seen.sent += 1
             now, customer = datetime.now(UTC), f"neighbour-{self.seen.sent}"
@@ -125,7 +125,7 @@ class Neighbour:
             await asyncio.sleep(TASK_PERIOD_S)
 
     async def receive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """A connection of the sender's: each message is taken at once."""
+        """Handle a connection of the sender: each message is accepted at once."""
         with contextlib.suppress(*ENDED):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
@@ -143,7 +143,7 @@ class Neighbour:
 
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:
-        """Everything that it does, until it is left; then what is under way comes in."""
+        """Do all its work within the block; then wait for what is in progress."""
         server = await asyncio.start_server(self.receive, "127.0.0.1", 0)
         await self._make_endpoint(server.sockets[0].getsockname()[1])
         producer = Producer(KafkaSettings(bootstrap_servers=self.config.kafka), "neighbour")
@@ -186,7 +186,7 @@ class Neighbour:
 
 
 async def main() -> None:
-    """Until the input ends."""
+    """Runs until the input ends."""
     lines = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(lines), sys.stdin

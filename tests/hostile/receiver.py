@@ -1,4 +1,4 @@
-"""A receiver of everything that alerts sends: it answers well or with hostility, as it is set."""
+"""A receiver of everything that alerts sends: answers well or with hostility, as configured."""
 
 import asyncio
 import contextlib
@@ -19,24 +19,24 @@ from tests.hostile.vendors import TOKENS, good, good_content, succeeds
 LENGTH: Final = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 MESSAGE: Final = re.compile(rb"webhook-id: *(\S+)", re.IGNORECASE)
 HOSTILE_TOKEN: Final = 0.05
-"""Share of token requests that are answered with hostility: at most some of a vendor's quota."""
+"""Share of token requests with a hostile answer: at most some of a vendor's quota."""
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What one request was answered."""
+    """The answer given to one request."""
 
     message: str
     """`webhook-id` of the request, where it has one."""
     succeeds: bool
     clear: bool
-    """It is whole, so that it must be understood."""
+    """Whether it is whole, so that it must be understood."""
     kind: str
 
 
 @dataclass(slots=True)
 class Receiver:
-    """Paths begin with the endpoint's id, whose kind is in `kinds`."""
+    """The receiver. Paths begin with the endpoint's id; its kind is in `kinds`."""
 
     hostile: Hostile
     port: int = 0
@@ -44,14 +44,14 @@ class Receiver:
     kinds: dict[str, Kind] = field(default_factory=dict)
     given: dict[str, list[Given]] = field(default_factory=dict)
     by_kind: Counter[str] = field(default_factory=Counter)
-    """Hostile answers."""
+    """Hostile answers, by kind."""
 
     def url(self, endpoint: str) -> str:
-        """The address of an endpoint."""
+        """Return the address of an endpoint."""
         return f"http://127.0.0.1:{self.port}/{endpoint}"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection."""
+        """Serve one connection."""
         with contextlib.suppress(*ENDED):
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -107,7 +107,7 @@ async def _send(answer: Answer, writer: asyncio.StreamWriter) -> None:
 
 @asynccontextmanager
 async def receiving(seed: int) -> AsyncIterator[Receiver]:
-    """A receiver at work."""
+    """Runs a receiver."""
     receiver = Receiver(Hostile(seed))
     server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0, limit=2**20)
     receiver.port = server.sockets[0].getsockname()[1]

@@ -1,8 +1,8 @@
-"""The attack from the other side: what alerts sends to is answered with hostility.
+"""The attack from the other side: alerts' deliveries get hostile answers.
 
-Endpoints of every kind stand at one receiver. Some are tried out by an administrator, each sample
-judged by what it was answered; the others get the neighbour's tasks through the sender's lanes, and
-are enabled again whenever an answer has switched them off.
+Endpoints of every kind are at one receiver. Some are tried out by an administrator, each sample
+judged by the answer that it got; the others get the neighbour's tasks through the sender's queues,
+and are enabled again whenever an answer has switched them off.
 """
 
 import asyncio
@@ -28,22 +28,22 @@ KINDS: Final[tuple[Kind, ...]] = (
 SAMPLED: Final = 2
 """Endpoints of each of `KINDS` that are tried out at once."""
 PAUSE_S: Final = 0.05
-"""After a sample that led to no request, as where a vendor's quota of tokens is spent."""
+"""Seconds after a sample that led to no request, as when a vendor's quota of tokens is used up."""
 TRY_S_MAX: Final = 600.0
-"""For all samples of a run together."""
+"""Seconds for all samples of a run together."""
 PAGE: Final = 200
 
 
 @dataclass(slots=True)
 class Remote:
-    """Endpoints at a receiver, and what came of them."""
+    """Endpoints at a receiver, and their results."""
 
     receiver: Receiver
     client: httpx.AsyncClient
     sampled: list[str] = field(default_factory=list)
     lanes: list[str] = field(default_factory=list)
     results: Counter[str] = field(default_factory=Counter)
-    """Of samples under attack, by what the service made of the answer."""
+    """Results of samples under attack, by the service's interpretation of the answer."""
     wrong: list[str] = field(default_factory=list)
     enabled: int = 0
     """Endpoints that an answer switched off and that were enabled again."""
@@ -71,7 +71,7 @@ class Remote:
         return name
 
     async def attack(self, answers: int) -> None:
-        """Until so many hostile answers were given."""
+        """Attack until so many hostile answers were given."""
         self.receiver.attacks = True
         helping = asyncio.create_task(self._enable())
         try:
@@ -84,7 +84,7 @@ class Remote:
         await self._judge_lanes()
 
     async def calm(self, seconds: float) -> None:
-        """The same endpoints and samples, answered well."""
+        """Use the same endpoints and samples, answered well."""
         end = time.monotonic() + seconds
         await self._try_out(lambda: time.monotonic() < end)
 
@@ -110,7 +110,7 @@ class Remote:
                 await asyncio.sleep(PAUSE_S)
 
     def _judge(self, name: str, found: dict[str, Any], given: list[Given]) -> None:
-        """Whether the service read the answers as the harness does."""
+        """Check that the service read the answers as the harness does."""
         ok = found["result"] == "ok"
         shown = f"{name}: read as {found['result']} ({found['error']}) after {given}"
         if ok and not any(each.succeeds for each in given):
@@ -135,7 +135,8 @@ class Remote:
                 self.enabled += 1
 
     async def _judge_lanes(self) -> None:
-        """A message counts as delivered only after a success, and is not sent again after one."""
+        """Check that a message counts as delivered only after a success, and is not sent again
+        after one."""
         for name in self.lanes:
             if self.receiver.kinds[name] != "webhook":
                 continue
@@ -162,7 +163,7 @@ class Remote:
 
 @asynccontextmanager
 async def remote(ground: Ground, seed: int) -> AsyncIterator[Remote]:
-    """Endpoints of every kind at a receiver that answers well, until it is to attack."""
+    """Runs endpoints of every kind at a receiver that answers well until the attack."""
     headers = {"Authorization": f"Bearer {ground.tokens['alerts']}"}
     url = ground.services.url("alerts")
     async with (

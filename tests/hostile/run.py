@@ -1,4 +1,4 @@
-"""One run: every attack in turn, each with a neighbour beside it, and the same load without it."""
+"""One run: every attack in turn, each beside a neighbour, and the same load without it."""
 
 import asyncio
 import contextlib
@@ -15,18 +15,18 @@ from tests.hostile.ground import Ground
 from tests.hostile.remote import Remote, remote
 
 SETTLE_S: Final = 3.0
-"""After alerts was killed and started again: what the answers left behind is tried meanwhile."""
+"""Seconds after alerts was killed and started again, in which remaining deliveries are retried."""
 
 
 class Profile(NamedTuple):
-    """How much of it."""
+    """The size of a run."""
 
     requests: int
-    """To each service."""
+    """Requests to each service."""
     records: int
     answers: int
     calm_s: float
-    """Of each load without hostility."""
+    """Seconds of each load without hostility."""
 
 
 PROFILES: Final = {
@@ -36,7 +36,7 @@ PROFILES: Final = {
 
 
 async def play(folder: Path, environ: Mapping[str, str], *, profile: Profile, seed: int) -> Figures:
-    """Every attack in turn, on servers of its own."""
+    """Runs every attack in turn, on its own servers."""
     figures = Figures()
     async with Ground.open(folder, environ) as ground:
         async with (
@@ -57,7 +57,7 @@ async def play(folder: Path, environ: Mapping[str, str], *, profile: Profile, se
 
 
 async def _calm(ground: Ground, far: Remote, neighbour: Beside, profile: Profile) -> None:
-    """Each load without hostility."""
+    """Runs each load without hostility."""
     await neighbour.phase("idle")
     await asyncio.sleep(profile.calm_s)
     await neighbour.phase("ordinary requests")
@@ -94,8 +94,10 @@ async def _attack(
 
 
 async def _read(ground: Ground) -> int:
-    """Wait until every service has read all that there is now, beside which the neighbour goes on
-    writing; how much it has not."""
+    """Waits until every service has read all present records; returns how many are unread.
+
+    The neighbour goes on writing meanwhile.
+    """
     behind = 0
     async with Backlog(ground.stack.kafka.settings) as backlog:
         with contextlib.suppress(TimeoutError):
@@ -110,7 +112,7 @@ async def _read(ground: Ground) -> int:
 
 
 async def _again(ground: Ground) -> dict[str, str]:
-    """Kill alerts and start it again: nothing that it has stored ends it; else the log's end."""
+    """Kills and restarts alerts; returns the log's end of services that stored data has ended."""
     ground.services.kill("alerts")
     ground.services.start("alerts")
     await ground.services.ready("alerts")

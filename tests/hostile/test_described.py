@@ -1,4 +1,4 @@
-"""Each service does what its OpenAPI document says, by every check of schemathesis."""
+"""Each service behaves as its OpenAPI document describes, by every check of schemathesis."""
 
 import asyncio
 import os
@@ -19,13 +19,13 @@ EXAMPLES = 10
 """Generated requests of each operation and phase."""
 
 NOT_SAID_BY_A_SCHEMA = "positive_data_acceptance"
-"""The check that whatever fits the schema is accepted. A cursor that was made up, a rule or a
+"""The check that everything that fits the schema is accepted. A made-up cursor, a rule or a
 template that does not compile, a U+0000 and two fields that exclude one another fit it and are
 refused on purpose."""
 
 
 def check(url: str, token: str) -> subprocess.CompletedProcess[str]:
-    """Every other check against one service."""
+    """Runs every other check against one service."""
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", "--url", url]
     command += ["-H", f"Authorization: Bearer {token}", "--checks", "all", "--no-color"]
     command += ["--exclude-checks", NOT_SAID_BY_A_SCHEMA, "--continue-on-failure"]

@@ -1,4 +1,4 @@
-"""The hostile run's short profile: nothing that comes in ends a service, stalls it, or is a 500."""
+"""The hostile run's short profile: no input ends a service, stalls it, or causes a 500."""
 
 from os import environ
 

@@ -1,6 +1,6 @@
-"""What each receiving system answers when all is well, and which answers mean a success.
+"""Correct answers of each receiving system, and which answers mean a success.
 
-The harness's own reading of the vendors' documentation, beside that of the connectors: an attempt
+The harness's own reading of the vendors' documentation, independent of the connectors': an attempt
 that counts as delivered without such an answer is a silent misreading.
 """
 
@@ -43,12 +43,12 @@ TOKENS: Final = ("/oauth/", "/oauth2.0/token", "/gettoken")
 
 
 def good_content(kind: Kind, path: str) -> Any:
-    """What a good answer at this path holds."""
+    """Returns the content of a good answer at this path."""
     return next(content for part, content in GOOD[kind] if part in path)
 
 
 def good(kind: Kind, path: str) -> Answer:
-    """A good answer at this path."""
+    """Returns a good answer at this path."""
     content = good_content(kind, path)
     if content is None:
         return plain(204)
@@ -56,7 +56,7 @@ def good(kind: Kind, path: str) -> Answer:
 
 
 def succeeds(kind: Kind, path: str, answer: Answer) -> bool:
-    """Whether an attempt may count as delivered after this answer."""
+    """Returns whether an attempt may count as delivered after this answer."""
     if answer.status is None or any(part in path for part in TOKENS):
         return False
     if kind == "webhook":

@@ -1,4 +1,4 @@
-"""An address counts as https only where it is, in whatever field and spelling it stands."""
+"""An address counts as https only where it is, in any field and spelling."""
 
 from typing import get_args, get_type_hints
 
@@ -30,7 +30,7 @@ def test_https_is_https(scheme: str, rest: str) -> None:
 
 
 def test_every_address_of_every_connector_is_looked_at() -> None:
-    """A new connector's address cannot be forgotten: its type names it."""
+    """A new connector's address cannot be forgotten: its type marks it."""
     found = {
         name
         for model in config.KINDS.values()

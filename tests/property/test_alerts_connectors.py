@@ -1,4 +1,4 @@
-"""Whatever a CRM answers, it is read; whatever is sealed, it is opened."""
+"""Any answer of a CRM can be read; anything sealed can be opened."""
 
 import json
 from typing import Any

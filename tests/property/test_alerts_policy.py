@@ -1,4 +1,4 @@
-"""One open task per customer and cause, whatever arrives in whatever order (invariant 10)."""
+"""One open task per customer and cause, in any order of arrivals (invariant 10)."""
 
 import itertools
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ Arrival = RiskAssessed | Bought
 
 @st.composite
 def assessments(draw: st.DrawFn) -> list[RiskAssessed]:
-    """A customer's assessments as scoring makes them: revisions and times grow together."""
+    """Draws a customer's assessments as scoring makes them: revisions and times grow together."""
     made = []
     at = 0.0
     for revision in range(draw(st.integers(1, 12))):
@@ -72,20 +72,20 @@ PURCHASES = st.lists(st.floats(0, 200).map(lambda at: Bought(day(at))), max_size
 
 @dataclass
 class Played:
-    """Everything that followed."""
+    """All results of a sequence."""
 
     state: CustomerState
     raised: list[Raised] = field(default_factory=list)
     closed: list[Closed] = field(default_factory=list)
     warned: list[tuple[str, datetime, datetime | None]] = field(default_factory=list)
-    """Cause, when it was raised or joined, and the last purchase of which assessments had told."""
+    """Cause, when it was raised or joined, and the last purchase known from assessments."""
     told: datetime | None = None
 
 
 def play(arrivals: Sequence[Arrival], policy: Policy) -> Played:
-    """Everything that follows, and the laws checked after each step.
+    """Plays the arrivals and checks the laws after each step; returns all results.
 
-    Purchases in a row come as one batch: the newest is noted before the first is looked at.
+    Purchases in a row come as one batch: the newest is noted before the first is handled.
     """
     played = Played(CustomerState("c-1"))
     read: list[datetime] = []
@@ -128,7 +128,7 @@ def _assess(
 
 
 def _nothing_is_lost(state: CustomerState, message: RiskAssessed, policy: Policy) -> None:
-    """Whatever holds and passes has been warned of, or rests."""
+    """Every sign that holds and passes the policy has been warned of, or is in cooldown."""
     for each in message.signs:
         counts = not (is_gone(message) and statistical(each.code))
         if not counts or not passes(each, message, policy):
@@ -140,7 +140,7 @@ def _nothing_is_lost(state: CustomerState, message: RiskAssessed, policy: Policy
 
 
 def _check(played: Played, policy: Policy) -> None:
-    """Invariant 10: one open task of a customer and cause, by its name and by all it warns of."""
+    """Invariant 10: one open task of a customer and cause, by its name and by all its causes."""
     tasks = played.state.open
     causes = [cause for task in tasks for cause in task.causes]
     assert len(causes) == len(set(causes))
@@ -166,7 +166,7 @@ def test_any_order_and_any_duplicates(
 
 
 def _rests(played: Played, policy: Policy) -> None:
-    """Between two warnings of a cause lies its cooldown; of a silence, that or a purchase."""
+    """Between two warnings of a cause lies its cooldown; for a silence, that or a purchase."""
     last: dict[str, datetime] = {}
     for cause, at, bought in played.warned:
         before = last.get(cause)
@@ -187,8 +187,10 @@ def test_a_replay_raises_the_same_tasks(made: list[RiskAssessed], policy: Policy
 def test_which_topic_is_read_first_does_not_decide_what_is_warned_of(
     data: st.DataObject, made: list[RiskAssessed], bought: list[Bought], cooldown: int, most: int
 ) -> None:
-    """With scoring's own word on purchases complete, any interleaving warns of the same causes
-    at the same times, and leaves no task about a silence open that has ended."""
+    """With complete purchases from scoring, any interleaving gives the same warnings.
+
+    They have the same causes and times. It also leaves no task open about a silence that has ended.
+    """
     policy = Policy(cooldown_days=cooldown, ramp_days=0, open_tasks_max=most)
     known = [_told_of(m, bought) for m in made]
     expected = play([*known, *bought], policy).warned
@@ -211,7 +213,7 @@ def test_which_topic_is_read_first_does_not_decide_what_is_warned_of(
 def test_a_task_ends_at_the_first_purchase_after_it_however_far_behind_assessments_are(
     data: st.DataObject, made: list[RiskAssessed], bought: list[Bought]
 ) -> None:
-    """Activity in its own order, and never behind the assessments that tell of it."""
+    """Activity comes in its own order, and never behind the assessments that include it."""
     bought = sorted(bought, key=attrgetter("at"))
     mixed: list[Arrival] = [_told_of(m, bought) for m in made]
     latest = len(mixed)
@@ -239,7 +241,7 @@ def test_a_task_is_open_for_as_long_as_a_sign_of_its_holds(made: list[RiskAssess
 
 
 def _told_of(message: RiskAssessed, bought: Sequence[Bought]) -> RiskAssessed:
-    """The assessment with the purchases that had happened by then."""
+    """Returns the assessment with the purchases that had happened by then."""
     before = [b.at for b in bought if b.at <= message.assessed_at]
     last = max(before, default=None)
     silent = None if last is None else (message.assessed_at - last) / timedelta(days=1)

@@ -1,4 +1,4 @@
-"""The retry schedule stays within its bounds, whatever the answer and the message."""
+"""The retry schedule stays within its bounds, for any answer and message."""
 
 from datetime import UTC, datetime
 

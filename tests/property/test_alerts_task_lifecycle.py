@@ -1,4 +1,4 @@
-"""The life of a task under any sequence of actions and timers."""
+"""The lifecycle of a task under any sequence of actions and timers."""
 
 from datetime import datetime, timedelta
 
@@ -43,11 +43,11 @@ ACTIONS: st.SearchStrategy[Action] = st.one_of(
     st.just(Dismiss("no")),
 )
 STEPS = st.lists(st.tuples(st.integers(0, 5), st.none() | ACTIONS), max_size=25)
-"""Days since the step before, and an action; None: the timer looks."""
+"""Days since the step before, and an action; None: the timer runs."""
 
 
 def step(task: Task, action: Action | None, now: datetime) -> tuple[Task, bool, bool]:
-    """The task after a step, whether something is remembered, and whether it is told."""
+    """Returns the task after a step, whether history is written, and whether it is published."""
     if action is None:
         if not is_unanswered(task, now):
             return task, False, False
@@ -71,11 +71,11 @@ def test_any_sequence_of_steps(steps: list[tuple[int, Action | None]]) -> None:
     for days, action in steps:
         now += timedelta(days=days)
         after, remembered, told = step(task, action, now)
-        assert told == (after.version > task.version)  # told is what grows the version
+        assert told == (after.version > task.version)  # publishing increases the version
         assert told <= remembered
         assert remembered or after == task
         if task.status == "closed":
-            assert after == task  # an end is an end: only words can be added
+            assert after == task  # an end is final: only comments can be added
         if isinstance(action, Dismiss):
             assert after.status == "closed"
         assert after.escalations <= ESCALATIONS_MAX
@@ -83,7 +83,7 @@ def test_any_sequence_of_steps(steps: list[tuple[int, Action | None]]) -> None:
         assert after.closed_at is None or after.closed_at >= after.opened_at
         again, remembered_again, _ = step(after, action, now)
         if action is not None and not isinstance(action, Comment):
-            assert again == after  # the same again changes nothing
+            assert again == after  # repetition changes nothing
             assert not remembered_again
         task = after
 

@@ -1,4 +1,4 @@
-"""Whatever is put together as a template, it is refused with its field or fills within bounds."""
+"""Any template is refused with its field or fills within bounds."""
 
 import time
 
@@ -96,13 +96,13 @@ OF_TEXT = st.lists(SLOW, min_size=1, max_size=30).map(lambda names: "|".join([TE
 OF_PARTS = st.integers(2, 60).map(lambda n: " ~ ".join(["title"] * n))
 BODIES = st.one_of(OF_TEXT, OF_PARTS, st.just("steps|join('-')"), st.just("'y' in steps"))
 CPU_S_MAX = 2.0
-"""Of processor time, for a record of many fields; without a bound one field takes minutes."""
+"""Processor seconds for a record of many fields; without a bound one field takes minutes."""
 
 
 @given(OVER, OVER, BODIES)
 @settings(max_examples=40, deadline=None)
 def test_loops_end_soon_whatever_they_do(outer: str, inner: str, body: str) -> None:
-    """Nothing else is done meanwhile: every field of a record together has the bound."""
+    """No other work runs meanwhile: the bound covers all fields of a record together."""
     turn = "{% if " + body + " == 1 %}{% endif %}"
     begin = "{% for a in " + outer + " %}{% for b in " + inner + " %}"
     end = "{% endfor %}{% endfor %}"
@@ -118,7 +118,7 @@ def test_loops_end_soon_whatever_they_do(outer: str, inner: str, body: str) -> N
 
 
 def test_a_record_of_many_long_fields_is_filled() -> None:
-    """The bound leaves room for all that anybody writes: each step and reason in each field."""
+    """The bound leaves room for real templates: each step and reason in each field."""
     steps = "{% for s in steps %}{{ s|trim|truncate(20) }}{% endfor %}"
     reasons = "{% for r in reasons %}{{ r.text }}{% endfor %}"
     fields = {f"f{n}": steps + reasons for n in range(100)}

@@ -1,4 +1,4 @@
-"""What the decoder of assessments lets through can be decided on, worded, sent and tried again."""
+"""Every assessment that the decoder accepts can be decided on, worded, sent and tried again."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -62,7 +62,7 @@ QUIET = msgspec.structs.replace(
 
 
 def let_through(changes: dict[str, Any]) -> list[risk.RiskAssessed]:
-    """The assessment, if the decoder takes it."""
+    """Returns the assessment, if the decoder accepts it."""
     value = risk.ENCODER.encode(assessed(**({"revision": 1, "at": 0} | changes)))
     batch = Batch({("r", 0): Claim("r", 0, 1, 0, None)}, {("r", 0): [Fetched(value)]}, {})
     return [found.message for found in RiskDecoder("dead")(batch)[0]]
@@ -71,7 +71,7 @@ def let_through(changes: dict[str, Any]) -> list[risk.RiskAssessed]:
 @settings(max_examples=300)
 @given(CHANGES, st.sampled_from([ALL, QUIET]), st.sampled_from(["en", "zh-CN"]))
 def test_an_extreme_assessment(changes: dict[str, Any], policy: Any, language: str) -> None:
-    """A task of it has words and a due date, its message can be read again, it can be judged."""
+    """Its task has words and a due date, its message can be read again, and it can be judged."""
     for message in let_through(changes):
         decision = decide(CustomerState(message.customer_id), message, policy)
         profile = Profile(owner=Owner(id="o"), language=language)

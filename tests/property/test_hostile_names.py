@@ -1,4 +1,4 @@
-"""Whatever a customer, a segment or an owner is called, each medium shows it and obeys nothing."""
+"""Any name of a customer, a segment or an owner is displayed by each medium and never executed."""
 
 import csv
 import io
@@ -38,7 +38,7 @@ FORGED = "<@member-7> **中奖** [领奖](http://evil.example/)\n# x"
 
 
 def named(name: str, *, ended: bool = False) -> Notice:
-    """A notice about a customer of this name."""
+    """Returns a notice about a customer of this name."""
     opened = task(Profile(name="NAME", language="zh-CN"))
     told = notice(closed(opened) if ended else opened)
     data: dict[str, Any] = json.loads(json.dumps(told.data).replace('"NAME"', '"X"'))
@@ -48,7 +48,7 @@ def named(name: str, *, ended: bool = False) -> Notice:
 
 
 def content(config: WecomBotConfig, of: Notice) -> str:
-    """The Markdown of a message to a group."""
+    """Returns the Markdown of a message to a group."""
     body: dict[str, Any] = json.loads(wecom.bot_call(config, of, None, "k").body)
     return str(body["markdown"]["content"])
 

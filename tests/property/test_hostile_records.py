@@ -1,6 +1,6 @@
-"""Every decoder of a topic between the services, given what anybody may write there.
+"""Every decoder of a topic between the services, given arbitrary records.
 
-What it lets through can be stored and reckoned with, whole; all else is a dead letter.
+What it accepts can be stored and computed with, whole; all else is a dead letter.
 """
 
 import json
@@ -35,7 +35,7 @@ TOPIC = "t"
 
 
 def through(decode: Callable[[Any], Any], value: bytes | None) -> Any:
-    """What comes of one record."""
+    """Returns the result of decoding one record."""
     log = MemoryLog(TOPIC)
     log.append(0, value, key=b"c")
     return decode(log.batch([Claim(TOPIC, 0, 1, None, None)], 10))
@@ -52,8 +52,10 @@ DECODERS: dict[str, tuple[Callable[[Any], Any], list[bytes]]] = {
 
 
 def check(value: Any, path: str = "") -> None:
-    """Fail for what PostgreSQL or a sum cannot hold. Records and messages are not looked into: they
-    are the sender's bytes."""
+    """Fail for what PostgreSQL or a sum cannot hold.
+
+    Records and messages are not checked inside: they are the sender's bytes.
+    """
     if isinstance(value, str):
         assert unkeepable(value) is None, path
     elif isinstance(value, bool) or value is None:
@@ -62,7 +64,7 @@ def check(value: Any, path: str = "") -> None:
         assert abs(value) < 2**63, path
     elif isinstance(value, datetime):
         assert EARLIEST <= value <= LATEST, path
-        # JSON takes +23:59, PostgreSQL does not: what goes on is in UTC.
+        # JSON accepts +23:59, PostgreSQL does not: times that are passed on are in UTC.
         assert value.utcoffset() == timedelta(), path
     elif isinstance(value, (list, tuple, set, frozenset)):
         for inner in value:
@@ -84,7 +86,7 @@ TIMES = st.datetimes(timezones=OFFSETS | st.none()).map(datetime.isoformat)
 
 @st.composite
 def damaged(draw: st.DrawFn, samples: list[bytes]) -> bytes:
-    """A good message with one to three of its parts replaced."""
+    """Draws a good message with one to three of its parts replaced."""
     document = json.loads(draw(st.sampled_from(samples)))
     for _ in range(draw(st.integers(1, 3))):
         owner, place = document, draw(st.sampled_from(sorted(document)))
@@ -102,10 +104,10 @@ def damaged(draw: st.DrawFn, samples: list[bytes]) -> bytes:
 @settings(max_examples=150)
 @given(st.data())
 def test_a_damaged_message(name: str, data: st.DataObject) -> None:
-    """Let through whole, or parked; never an error of another kind."""
+    """Accepted whole, or parked; never an error of another kind."""
     decode, samples = DECODERS[name]
     found = through(decode, data.draw(damaged(samples)))
-    if name == "alerts, risk":  # its messages travel on as they are, but for their times
+    if name == "alerts, risk":  # its messages are passed on unchanged, except for their times
         found = [(a.message.assessed_at, a.message.last_purchase_at) for a in found[0]]
     check(found)
 
@@ -113,7 +115,7 @@ def test_a_damaged_message(name: str, data: st.DataObject) -> None:
 @pytest.mark.parametrize("name", DECODERS)
 @given(at=TIMES)
 def test_any_time(name: str, at: str) -> None:
-    """Whatever its offset: in UTC, or parked."""
+    """With any offset: converted to UTC, or parked."""
     decode, samples = DECODERS[name]
     for sample in samples:
         document = json.loads(sample)
@@ -146,7 +148,7 @@ def test_any_bytes(name: str, value: bytes | None) -> None:
 )
 @example("\U00020000" * 256, "\U00020000" * 256, "\U00020000" * 256)
 def test_keys_that_no_index_holds(customer: str, source: str, name: str) -> None:
-    """Also of what did not come through the door."""
+    """Also for records that did not come through ingest."""
     try:
         value = activity.event(name, customer, day(0), source=source)
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""A segment's rule, whatever an administrator saves: refused by name, or run; it ends nothing."""
+"""Any segment rule that an administrator saves is refused by name, or runs; it ends no process."""
 
 import time
 
@@ -35,7 +35,7 @@ HOSTILE = (
     "\ud800",
     "'\ud800' == band",
 )
-"""What ended a loop, or might have."""
+"""Rules that ended a loop, or might have."""
 
 WORDS = st.sampled_from(
     [*NAMES, "true", "1", "0x1", "1e400", "-1", "'a'", r"'\ud800'", r"'\0'", r"'\U0010ffff'",
@@ -45,7 +45,7 @@ WORDS = st.sampled_from(
 
 
 def outcome(source: str) -> str:
-    """`run`, or the reason; anything but Invalid fails the test."""
+    """Returns `run`, or the reason; anything but Invalid fails the test."""
     try:
         runnable(source)
     except Invalid as wrong:
@@ -57,7 +57,7 @@ def outcome(source: str) -> str:
 
 @pytest.mark.parametrize("source", HOSTILE, ids=lambda source: repr(source)[:40])
 def test_what_ended_a_loop_is_refused_or_runs(source: str) -> None:
-    """At once: nothing in a rule grows with the rule's own words."""
+    """Quickly: no cost grows without bound with the rule's text."""
     began = time.process_time()
     outcome(source)
     assert time.process_time() - began < 2.0
@@ -92,7 +92,7 @@ def _broken() -> Expression:
 
 
 def test_a_rule_that_fails_fails_for_itself() -> None:
-    """Its members are nobody, the others' are theirs, and it is told."""
+    """It has no members, the others keep theirs, and it is reported."""
     good = SegmentRule("good", 1, 1, runnable("band == 'high'"))
     rules = SegmentRules(1, (SegmentRule("bad", 1, 1, _broken()), good))
     frame = Frame(count=2, numbers={}, words={"band": Words.of(["high", "low"])})
@@ -102,7 +102,7 @@ def test_a_rule_that_fails_fails_for_itself() -> None:
 
 
 class _Stored:
-    """What an earlier version let an administrator save."""
+    """Rules that an earlier version let an administrator save."""
 
     async def in_force(self, known: tuple[int, int, int] | None) -> InForce | None:
         rows = [
@@ -116,7 +116,7 @@ class _Stored:
 
 
 async def test_what_is_stored_and_cannot_run_is_disabled() -> None:
-    """The service starts, the others are in force, and it says which are not."""
+    """The service starts, the others are in force, and it reports which are not."""
     valuing = ValuePolicyCache(_Stored(), 1.0, LapseClock(), nothing_held())
     await valuing.refresh()
     assert [rule.id for rule in valuing.current().rules.items] == ["good"]

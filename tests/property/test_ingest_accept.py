@@ -1,4 +1,4 @@
-"""The gate of ingest against anything a sender can come up with."""
+"""Ingest's `accept` against arbitrary input."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -45,7 +45,7 @@ CUSTOMERS = IDS.filter(_short).map(lambda text: f"c{text}"[:256]).filter(_short)
 RARE = st.text(st.characters(min_codepoint=0x20000, max_codepoint=0x2A6DF), max_size=256)
 NAMES = ("content-type", "ce_id", "ce_time", "ebbwatch-backfill", "traceparent", "x")
 CONTENTS: tuple[Any, ...] = (b"application/json", b"application/cloudevents+json", None)
-"""Kafka's headers may be null, whatever our types say."""
+"""Kafka's headers may be null, in spite of our types."""
 HEADERS: st.SearchStrategy[Headers] = st.lists(
     st.tuples(st.sampled_from(NAMES), st.binary(max_size=12) | st.sampled_from(CONTENTS)),
     max_size=4,
@@ -56,14 +56,13 @@ TYPES = [*types.DATA_BY_TYPE, *types.CONTROL_TYPES]
 
 
 def _carefully(value: bytes | None, headers: Headers) -> Activity:
-    """What `accept` says without its shortcut."""
+    """Returns the result of `accept` without its fast path."""
     with mock.patch.object(ordinary, "decode", return_value=None):
         return accept(value, headers, ARRIVED_MS, RATES)
 
 
 def _only_invalid(value: bytes | None, headers: Headers) -> Activity | None:
-    """What comes out, the same with and without the shortcut; fails for any other error than
-    Invalid."""
+    """Returns the result, the same with and without the fast path; only Invalid may be raised."""
     try:
         got = accept(value, headers, ARRIVED_MS, RATES)
     except Invalid as first:
@@ -80,7 +79,7 @@ def _only_invalid(value: bytes | None, headers: Headers) -> Activity | None:
 
 
 def _stands(got: Activity) -> None:
-    """What every accepted event promises to its readers."""
+    """Checks the guarantees of every accepted event to its readers."""
     assert DECODER.decode(ENCODER.encode(got)) == got
     assert TIME_MIN <= got.time <= ARRIVED + AHEAD_MAX
     assert (got.subject == "") == (got.type in types.CONTROL_TYPES)
@@ -92,19 +91,19 @@ def _stands(got: Activity) -> None:
 @example(b'{"a":' * 10_000, ())
 @example(b"1" * 5_000, ())
 def test_any_bytes(value: bytes | None, headers: Headers) -> None:
-    """Nothing but Invalid, twice the same."""
+    """Raises only Invalid, with the same result twice."""
     _only_invalid(value, headers)
 
 
 @given(JSON, HEADERS)
 def test_any_json(document: Any, headers: Headers) -> None:
-    """Whatever shape, NaN and lone surrogates included."""
+    """Any shape, NaN and lone surrogates included."""
     _only_invalid(json.dumps(document).encode(), headers)
 
 
 @given(st.dictionaries(st.sampled_from(ATTRIBUTES), JSON, max_size=3))
 def test_an_event_with_anything_in_its_attributes(changes: dict[str, Any]) -> None:
-    """Refused, or an event that keeps its promises."""
+    """Refused, or an event with all guarantees."""
     if (got := _only_invalid(json.dumps(event() | changes).encode(), ())) is not None:
         _stands(got)
 
@@ -150,7 +149,7 @@ TIMES = st.datetimes(
 def test_valid_purchases_pass_whole(
     event_id: str, source: str, customer: str, time: datetime, amount: str, currency: str | None
 ) -> None:
-    """Ids in any script, any believable time, any amount: what was said is what is passed on."""
+    """Ids in any script, any believable time, any amount: they are passed on unchanged."""
     data = {"amount": amount} | ({} if currency is None else {"currency": currency})
     value = encoded(id=event_id, source=source, subject=customer, time=time.isoformat(), data=data)
     got = accept(value, (), ARRIVED_MS, RATES)
@@ -167,7 +166,7 @@ def test_valid_purchases_pass_whole(
 def test_what_is_accepted_fits_an_index(
     event_id: str, source: str, customer: str, kind: str
 ) -> None:
-    """However many bytes its characters have."""
+    """For any number of bytes per character."""
     got = _only_invalid(encoded(id=event_id, source=source, subject=customer, type=kind), ())
     if got is not None:
         assert types.key_fault(got.subject, got.source, got.id) is None
@@ -197,7 +196,7 @@ PARTS = st.sampled_from(['"', '": 1, "', '"sku": "1", ', '"amount": "1", ', "{},
 def test_the_shortcut_changes_nothing(
     data: dict[str, Any], ascii_only: bool, part: str, at: int | None
 ) -> None:
-    """A purchase of the kind that it is for, whole or with a piece of JSON put in anywhere."""
+    """A purchase that the fast path handles, whole or with a piece of JSON inserted anywhere."""
     text = json.dumps(event(data=data), ensure_ascii=ascii_only)
     if at is not None:
         at %= len(text)
@@ -207,13 +206,13 @@ def test_the_shortcut_changes_nothing(
 
 @given(st.dictionaries(TEXT, JSON, min_size=1, max_size=4), st.integers(min_value=0))
 def test_a_duplicate_key_is_never_missed(data: dict[str, Any], at: int) -> None:
-    """Nor hidden by what else stands in the object, at whatever depth."""
+    """Other content of the object never hides it, at any depth."""
     document = {"outer": [data]}
     try:
         text = json.dumps(document, allow_nan=False, ensure_ascii=at % 2 == 0)
         text.encode()
     except (ValueError, UnicodeEncodeError):
-        return  # NaN and lone surrogates are refused for themselves
+        return  # NaN and lone surrogates are refused on their own
     key = list(data)[at % len(data)]
     start = '{"outer": [{'
     twice = text.replace(start, f"{start}{json.dumps(key)}: 1, ")
@@ -251,14 +250,14 @@ def test_spelling_does_not_change_the_content(extra: dict[str, Any]) -> None:
 def test_dead_letters_keep_everything(
     key: bytes | None, value: bytes | None, headers: Headers, origin: Origin, reason: str
 ) -> None:
-    """What is refused can be rebuilt from its dead letter."""
+    """A refused record can be rebuilt from its dead letter."""
     letter = DeadLetter(key, value, headers, origin, "ingest", "data.amount", reason[:400])
     assert read(key, value, letter.to_headers(), ("dead", 0, 0)) == letter
 
 
 @given(st.none() | st.binary(max_size=20), st.lists(st.tuples(st.text(), st.binary())).map(tuple))
 def test_any_record_is_a_dead_letter_of_some_kind(value: bytes | None, headers: Headers) -> None:
-    """The index never fails on what it finds."""
+    """The index never fails on any record."""
     got = read(None, value, headers, ("dead", 0, 7))
     assert got.value == value
     assert "\0" not in got.stage + got.field + got.reason + got.origin.topic
@@ -266,6 +265,6 @@ def test_any_record_is_a_dead_letter_of_some_kind(value: bytes | None, headers: 
 
 @given(st.timedeltas(timedelta(0), timedelta(days=365)))
 def test_late_events_keep_their_time(late: timedelta) -> None:
-    """Lateness is nobody's fault."""
+    """Lateness is not a fault."""
     time = ARRIVED - late
     assert accept(encoded(time=time.isoformat()), (), ARRIVED_MS, RATES).time == time

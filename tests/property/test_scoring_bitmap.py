@@ -1,4 +1,4 @@
-"""The ring of purchase days against a plain set of days."""
+"""The ring of purchase days compared with a plain set of days."""
 
 import numpy as np
 from hypothesis import given
@@ -24,7 +24,7 @@ def _naive(bought: set[int]) -> list[int]:
 
 @given(batches_of_days)
 def test_ring_is_the_set_of_the_last_days(batches: list[list[int]]) -> None:
-    """Any batches in any order, across any number of turns, oldest day first."""
+    """Any batches in any order, across any number of wraps of the ring, oldest day first."""
     states, bought = empty(1), set[int]()
     for batch in batches:
         states = fold(states, purchases(*batch))
@@ -53,7 +53,7 @@ def test_rows_come_in_order(customers: list[list[int]]) -> None:
 
 @given(st.lists(st.integers(0, 12_000), min_size=1, max_size=40))
 def test_one_day_at_a_time_over_many_turns(bought: list[int]) -> None:
-    """Thirty years, five turns, every step alone: forgotten days never come back."""
+    """Thirty years, five wraps of the ring, every step alone: forgotten days never come back."""
     states, seen = empty(1), set[int]()
     for day in bought:
         states = fold(states, purchases(day))

@@ -1,4 +1,4 @@
-"""Features are defined, bounded, and move with time as silence does."""
+"""Features are defined, bounded, and change with time as silence does."""
 
 import numpy as np
 from hypothesis import given
@@ -51,7 +51,7 @@ def test_silence_only_grows(events: EventColumns, now: float, later_days: float)
 
 @given(batches, moments)
 def test_a_row_does_not_depend_on_its_batch(events: EventColumns, now: float) -> None:
-    """Alone or among others: the same numbers to the bit, so an assessment can be replayed."""
+    """Alone or in a batch: the same numbers to the bit, so an assessment can be replayed."""
     states = fold(nothing(), events)
     together_ = _at(states, now)
     for row in range(len(states)):
@@ -61,7 +61,7 @@ def test_a_row_does_not_depend_on_its_batch(events: EventColumns, now: float) ->
 
 @given(batches, batches, moments)
 def test_arrival_does_not_show(a: EventColumns, b: EventColumns, now: float) -> None:
-    """However the history came in, the model sees the same to 1e-9."""
+    """The model sees the same to 1e-9, in any order of arrival."""
     expected = _at(fold(nothing(), together(a, b)), now)
     for states in (
         fold(fold(nothing(), b), a),

@@ -34,7 +34,7 @@ def test_batches_do_not_matter(a: EventColumns, b: EventColumns) -> None:
 
 @given(batches)
 def test_one_event_at_a_time(events: EventColumns) -> None:
-    """The finest split: what a vectorised fold must agree with."""
+    """The finest split: a vectorised fold must agree with it."""
     states = nothing()
     for at in range(len(events)):
         states = fold(states, events.select(np.array([at])))
@@ -52,7 +52,7 @@ def test_merge_is_union(a: EventColumns, b: EventColumns) -> None:
 def test_merge_is_commutative_and_associative(
     a: EventColumns, b: EventColumns, c: EventColumns
 ) -> None:
-    """In whatever order partial states meet."""
+    """In any order of merging partial states."""
     x, y, z = (fold(nothing(), events) for events in (a, b, c))
     assert_states_equal(merge(x, y), merge(y, x))
     assert_states_equal(merge(merge(x, y), z), merge(x, merge(y, z)))
@@ -82,7 +82,7 @@ def test_inputs_are_not_mutated(a: EventColumns, b: EventColumns) -> None:
 
 @given(batches)
 def test_customers_do_not_touch_each_other(events: EventColumns) -> None:
-    """Each customer's state is what their own events alone give."""
+    """Each customer's state is the result of their own events alone."""
     states = fold(nothing(), events)
     for customer in range(len(states)):
         own = events.select(events.row == customer)
@@ -108,7 +108,7 @@ def test_foreign_bytes_are_refused() -> None:
 
 
 def test_little_is_stored_of_who_did_little() -> None:
-    """A first purchase takes a fraction of the whole state, and nothing at all a mask."""
+    """A first purchase takes a fraction of the whole state, and an empty state only a mask."""
     once = fold(empty(1), purchases(1))
     assert len(to_bytes(empty(1))[0]) == 16
     assert len(to_bytes(once)[0]) < STATE.itemsize / 4

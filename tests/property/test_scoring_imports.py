@@ -1,4 +1,4 @@
-"""Which import is under way follows from what was read, in whatever order records and ends come."""
+"""Running imports follow from what was read, in any order of records and ends."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ STEPS = st.lists(
 
 
 def play(steps: list[tuple[str, str | None, int]]) -> dict[str, Any]:
-    """The notes of a partition after these steps."""
+    """Returns the progress notes of a partition after these steps."""
     progress: dict[str, Any] = {"now": 5.0}
     for step, name, at in steps:
         if step == "end":
@@ -32,8 +32,8 @@ def play(steps: list[tuple[str, str | None, int]]) -> dict[str, Any]:
 def test_an_end_ends_its_import_and_no_other(
     steps: list[tuple[str, str | None, int]], name: str
 ) -> None:
-    """Whatever was before: it is over, stays over when its records come late, and another one that
-    was under way still is."""
+    """It is over in any case, and stays over when its records come late; another running one goes
+    on."""
     progress = play(steps)
     before = under_way(progress)
     end(progress, name)
@@ -47,7 +47,7 @@ def test_an_end_ends_its_import_and_no_other(
 def test_an_end_without_a_name_ends_what_is_under_way(
     steps: list[tuple[str, str | None, int]],
 ) -> None:
-    """And keeps nothing of it but that it has ended."""
+    """It keeps only the fact that it has ended."""
     progress = play(steps)
     before = under_way(progress)
     end(progress, None)

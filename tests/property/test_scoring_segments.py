@@ -1,4 +1,4 @@
-"""Rules on columns say what cel-python's own evaluator says, customer by customer."""
+"""Rules on columns give the same results as cel-python's own evaluator, customer by customer."""
 
 import math
 from typing import Any
@@ -69,7 +69,7 @@ customer = st.fixed_dictionaries(
 
 
 def oracle(source: str, one: dict[str, Any]) -> bool:
-    """The library's word; an error is no membership."""
+    """Returns the library's result; an error means no membership."""
     given: Any = {
         "x": celtypes.DoubleType(one["x"]),
         "y": celtypes.DoubleType(one["y"]),

@@ -1,4 +1,5 @@
-"""One hostile amount moves nobody else's value far, and no value leaves what the base supports."""
+"""One hostile amount hardly moves other customers' value, and values stay within the base's
+support."""
 
 from dataclasses import dataclass
 
@@ -35,15 +36,15 @@ INFLUENCE_MAX = 0.75
 """By how much one customer of 50 may move the value of another's purchase, as a share of it or of
 the base's mean purchase, whichever is greater. A genuine customer at the fence moves as much."""
 MEDIAN_MAX = 0.2
-"""And of the customer in the middle, as a share of their own value."""
+"""The same bound for the median customer, as a share of their own value."""
 AMOUNT_MAX = 999_999_999_999_999.99
-"""The largest that ingest takes."""
+"""The largest amount that ingest accepts."""
 NOW = 366 * DAY_S
 
 
 @dataclass(frozen=True, slots=True)
 class Purchases:
-    """Of `customers` customers; columns of one length."""
+    """Purchases of `customers` customers; columns of one length."""
 
     customers: int
     row: NDArray[np.int64]
@@ -53,7 +54,7 @@ class Purchases:
 
 @dataclass(frozen=True, slots=True)
 class Valued:
-    """What the real cores make of them."""
+    """The results of the real cores."""
 
     x: Floats
     base: Base
@@ -61,12 +62,12 @@ class Valued:
 
     @property
     def each(self) -> Floats:
-        """Expected value of a purchase, by customer."""
+        """Return the expected value of a purchase, by customer."""
         return self.life.value / self.life.purchases
 
 
 def drawn(seed: int, customers: int) -> Purchases:
-    """A base after the model's own assumptions, with parameters as wide as the public sets'."""
+    """Draws a base by the model's own assumptions, with parameters as wide as the public sets'."""
     draw = np.random.default_rng(seed)
     p, q = draw.uniform(0.5, 8.0), draw.uniform(2.5, 8.0)
     row = np.repeat(np.arange(customers), draw.integers(1, 8, customers))
@@ -132,7 +133,7 @@ def test_one_hostile_amount_moves_no_other_customers_value_far(
 
 
 def _bounded(found: Valued) -> None:
-    """No value beyond what the base supports of so many purchases."""
+    """Checks that no value exceeds what the base supports for so many purchases."""
     spend = found.base.spend
     assert spend is not None
     assert spend.most is not None
@@ -145,7 +146,7 @@ def _bounded(found: Valued) -> None:
 def test_an_absurd_amount_is_flagged_and_bounds_every_number_of_its_customer(
     seed: int, which: int
 ) -> None:
-    """Its lifetime value, and the money that is expected of it and orders queues."""
+    """Its lifetime value, and its expected value, by which queues are ordered."""
     honest = drawn(seed, 50)
     assert sum(flagged(valued(honest))) <= 1
     amount = honest.amount.copy()
@@ -162,7 +163,7 @@ def test_an_absurd_amount_is_flagged_and_bounds_every_number_of_its_customer(
 @settings(max_examples=30)
 @given(seed=st.integers(0, 10_000), which=st.integers(0, 49))
 def test_who_was_refunded_all_has_no_value_of_another(seed: int, which: int) -> None:
-    """One bought for an absurd amount; another sent everything back."""
+    """One bought for an absurd amount; another returned everything."""
     honest = drawn(seed, 50)
     amount = honest.amount.copy()
     amount[honest.row == which] = AMOUNT_MAX

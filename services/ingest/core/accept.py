@@ -1,7 +1,7 @@
-"""Decides on one event: the canonical activity event, or Invalid with field and reason.
+"""Decides on one event: returns the canonical activity event, or raises Invalid with the reason.
 
-The only gate into the system: Kafka records and HTTP bodies pass the same one. A deterministic
-function of its arguments; every fault of the input leaves here as Invalid and nothing else does.
+Every event enters the system here, from Kafka as over HTTP. The result is a deterministic function
+of the arguments; every fault of the input raises Invalid, and nothing else is raised.
 """
 
 import re
@@ -39,11 +39,12 @@ HYPHENS = (
 LEAP_SECOND = re.compile(r"[0-9]:60(?![0-9:])")
 
 HASH_BYTES = 16
-"""Of the content hash: 128 bits, so that no two contents of one id ever meet by chance."""
+"""Length of the content hash: with 128 bits, two different contents of one id never collide by
+chance."""
 
 
 class Event(msgspec.Struct, kw_only=True):
-    """The attributes of a CloudEvent that we read. Others may come and are ignored."""
+    """The attributes of a CloudEvent that we read; others are ignored."""
 
     specversion: Literal["1.0"]
     id: Identifier
@@ -58,15 +59,15 @@ class Event(msgspec.Struct, kw_only=True):
 
 
 class Accepted(NamedTuple):
-    """An acceptable event, and what its sender should know of it all the same."""
+    """An accepted event, and notes about it for its sender."""
 
     event: Activity
     notes: tuple[Invalid, ...] = ()
-    """Unknown fields, a time that was pulled back."""
+    """Unknown fields, and a time that was clamped."""
 
 
 def accept(value: bytes | None, headers: Headers, arrived_ms: int, rates: RateTable) -> Activity:
-    """The event of `accepted`, where nothing is to be told of it."""
+    """Returns the event of `accepted` without its notes."""
     return accepted(value, headers, arrived_ms, rates).event
 
 
@@ -77,7 +78,7 @@ def accepted(
     rates: RateTable,
     unknown_fields: UnknownFields = "typos",
 ) -> Accepted:
-    """The canonical form of a raw record; raises Invalid, and nothing else, on bad input.
+    """Returns the canonical form of a raw record; raises Invalid, and nothing else, on bad input.
 
     `arrived_ms`: Unix ms at which the record entered its topic.
     """
@@ -111,14 +112,14 @@ def _unknown(event: Event, mode: UnknownFields) -> tuple[Invalid, ...]:
 
 
 def _short(field: str, text: str) -> str:
-    """An id whose bytes an index can hold; Invalid otherwise."""
+    """Returns an id that is short enough, in bytes, for an index; raises Invalid otherwise."""
     if (why := id_fault(text)) is not None:
         raise fault(field, why)
     return text
 
 
 def _careful(value: bytes, headers: Headers, mode: message.Mode) -> tuple[Event, bytes]:
-    """Any event, with its data still unchecked, and these in canonical JSON."""
+    """Reads any event: its attributes with unchecked data, and the data in canonical JSON."""
     attributes, canonical = message.read(value, headers, mode)
     try:
         event = msgspec.convert(attributes, Event)
@@ -131,7 +132,7 @@ def _careful(value: bytes, headers: Headers, mode: message.Mode) -> tuple[Event,
 def _better(
     attributes: dict[str, Any], found: Invalid, headers: Headers, mode: message.Mode
 ) -> Invalid:
-    """The fault in words that name its cause, where the types cannot know it."""
+    """Returns a fault that names the cause where msgspec's message does not; else `found`."""
     if "specversion" not in attributes:
         hyphens = any(name.lower().startswith("ce-") for name, _ in headers)
         if mode.binary:
@@ -154,7 +155,7 @@ def _customer(event: Event | Ordinary) -> str:
 def _normalised(
     event: Event | PurchaseEvent | InteractionEvent, day: date, rates: RateTable
 ) -> ActivityData:
-    """The event's data in the flat shape; `day` is that of the amount's rate (UTC)."""
+    """Returns the event's data in the flat shape; `day` (UTC) selects the exchange rate."""
     shape = DATA_BY_TYPE.get(event.type)
     if shape is None:
         raise fault("type", f"unknown; known are {', '.join(DATA_BY_TYPE)}")
@@ -179,7 +180,7 @@ def _check_content(event: Event) -> None:
 
 
 def _backfill(headers: Headers) -> str | None:
-    """The import that the record belongs to, by its header."""
+    """Returns the id of the import that the record belongs to, from its header."""
     for name, value in headers:
         if name == names.BACKFILL:
             text = message.text_of(name, value)
@@ -190,11 +191,11 @@ def _backfill(headers: Headers) -> str | None:
 
 
 def _content_hash(event: Event | Ordinary, canonical: bytes) -> str:
-    """32 hex digits over what the source said, whatever the spelling of the JSON: an array of
-    type, subject, time and data, the last of which are already `canonical`.
+    """Returns 32 hex digits: a hash of what the source sent, independent of the JSON's formatting.
 
-    The instant counts and not its offset; keys are sorted; numbers as they parse. The import
-    is left out: an event of a backfill and the same one live are the same.
+    It covers an array of type, subject, time and data; the data are already `canonical`. Times are
+    compared as instants, not by offset; keys are sorted; numbers as they parse. The import is left
+    out, so an event of a backfill equals the same event sent live.
     """
     begin = orjson.dumps((event.type, event.subject, event.time.astimezone(UTC)))
     said = b"%b,%b]" % (begin[:-1], canonical)

@@ -1,11 +1,11 @@
-"""Refuses events whose subject is no customer, and says why."""
+"""Refuses events with a subject that cannot be a customer id, and gives the reason."""
 
 from services.ingest.core.faults import fault
 from shared.contracts.customers import is_customer, shown
 
 
 def customer(subject: str) -> str:
-    """The customer id, as it came; Invalid where it is none.
+    """Returns the customer id unchanged; raises Invalid where the text is not one.
 
     >>> customer("household-7")
     'household-7'

@@ -1,7 +1,8 @@
-"""Reads a record of the dead-letter topic, whatever anybody wrote there.
+"""Reads a record of the dead-letter topic; any process may have written there.
 
-Ours carry their facts in headers; a foreign record is told as one, under its own place, and
-kept whole like any other. Never raises: the index of what failed must not fail on it.
+Our dead letters carry their facts in headers. A foreign record is reported as one, with its own
+place as the origin, and is stored whole like any other. Never raises: the index of failures must
+not fail on one.
 """
 
 from shared.contracts.dead_letter import DeadLetter, Headers, Origin
@@ -9,13 +10,13 @@ from shared.contracts.dead_letter import DeadLetter, Headers, Origin
 PARTITION_MAX = 2**31 - 1
 OFFSET_MAX = 2**63 - 1
 TEXT_CHARS_MAX = 2_000
-"""Characters of a stored text; ours are shorter by far."""
+"""Characters of a stored text; our own are far shorter."""
 
 
 def read(
     key: bytes | None, value: bytes | None, headers: Headers, place: tuple[str, int, int]
 ) -> DeadLetter:
-    """The dead letter in a record at `place` (topic, partition, offset).
+    """Returns the dead letter in a record at `place` (topic, partition, offset).
 
     >>> read(None, b"?", (), ("ebbwatch.dead-letter", 0, 7)).reason
     'not a dead letter of ours: KeyError'
@@ -50,5 +51,5 @@ def _check(origin: Origin) -> None:
 
 
 def _storable(text: str) -> str:
-    """PostgreSQL's text has no NUL character."""
+    """Replaces NUL characters, which PostgreSQL's text cannot hold, and cuts the text."""
     return text.replace("\0", "\ufffd")[:TEXT_CHARS_MAX]

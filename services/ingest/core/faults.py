@@ -1,6 +1,6 @@
-"""How a fault is told: the path of the offending value and a reason, both of bounded length.
+"""Builds faults: the path of the offending value and a reason, both of bounded length.
 
-Never quotes more of the input than a bounded piece: a dead letter already carries all of it.
+A fault quotes at most a bounded piece of the input: a dead letter already carries all of it.
 """
 
 import json
@@ -13,7 +13,7 @@ import msgspec
 from shared.kernel.errors import Invalid
 
 FIELD_CHARS_MAX = 200
-"""Characters of a path; ours have at most 40, the rest is a sender's invention."""
+"""Characters of a path; our own have at most 40, longer ones come from names the sender chose."""
 
 REASON_CHARS_MAX = 400
 """Characters of a reason: two lines on a screen."""
@@ -22,7 +22,7 @@ KEY_CHARS_MAX = 60
 """Characters shown of one key that the sender chose."""
 
 WHOLE = "value"
-"""The field of a fault that concerns the record's value as a whole."""
+"""The field name of a fault that concerns the record's value as a whole."""
 
 _MSGSPEC = re.compile(r"^(?P<reason>.*?)(?: - at (?:`key` in )?`\$(?P<path>.*)`)?$", re.DOTALL)
 _MISSING = re.compile(r"^Object missing required field `(?P<name>.+)`$")
@@ -42,7 +42,7 @@ _MENDS = {
 
 
 def fault(field: str, reason: str) -> Invalid:
-    """An `Invalid` whose texts are cut to their bounds.
+    """Returns an `Invalid` with its texts cut to their bounds.
 
     >>> fault("data.amount", "x" * 1000).reason[-3:]
     'xx…'
@@ -51,7 +51,7 @@ def fault(field: str, reason: str) -> Invalid:
 
 
 def from_msgspec(error: msgspec.ValidationError, root: str = "") -> Invalid:
-    """The fault that msgspec found, its path below `root`.
+    """Converts the fault that msgspec found, with its path below `root`.
 
     >>> try: msgspec.convert({"a": ["x"]}, dict[str, list[int]])
     ... except msgspec.ValidationError as error: print(from_msgspec(error, "data"))
@@ -65,14 +65,14 @@ def from_msgspec(error: msgspec.ValidationError, root: str = "") -> Invalid:
         path, reason = f"{path}.{missing['name']}", "missing"
     leaf = path.rpartition(".")[2]
     if leaf in _MENDS:
-        # The pattern itself helps nobody who has to mend an upstream system.
+        # The pattern itself does not help to mend an upstream system.
         said = "malformed" if "matching regex" in reason else reason
         reason = f"{said}; {_MENDS[leaf]}"
     return fault((root + path).lstrip(".") or WHOLE, reason)
 
 
 def key_path(path: str, key: str) -> str:
-    """`path` extended by a key that the sender chose, printable and cut.
+    """Returns `path` extended by a key that the sender chose, printable and cut.
 
     >>> key_path("data", "a\\x00b")
     'data.a\\\\u0000b'
@@ -82,7 +82,7 @@ def key_path(path: str, key: str) -> str:
 
 
 def index_path(path: str, index: int) -> str:
-    """`path` extended by an index: `data.items[3]`."""
+    """Returns `path` extended by an index: `data.items[3]`."""
     return f"{path}[{index}]"
 
 
@@ -91,10 +91,9 @@ class Pairs(list[tuple[str, Any]]):
 
 
 def find(value: Any, path: str = "") -> Invalid | None:
-    """The first duplicate key, NUL character or non-finite number in JSON parsed leniently,
-    with `Pairs` for objects.
+    """Returns the first duplicate key, NUL character or non-finite number of leniently parsed JSON.
 
-    Recursive: the caller has bounded the depth, or is prepared for RecursionError.
+    Objects are `Pairs`. Recursive: the caller bounds the depth or handles RecursionError.
     """
     if isinstance(value, Pairs):
         seen: set[str] = set()

@@ -1,7 +1,7 @@
-"""Tells one bad message from an incident upstream: the share of refusals among recent records.
+"""Distinguishes single bad messages from an incident upstream by the share of refused records.
 
-A bad record is parked and never holds up the next one; when nearly everything is bad, parking
-on would only fill the dead-letter topic with what the source must mend.
+A bad record becomes a dead letter and never delays the next one. When nearly every record is bad,
+going on would only fill the dead-letter topic with what the source must mend.
 """
 
 from collections import deque
@@ -9,17 +9,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 RECORDS = 1_000
-"""Records looked back on: a few seconds of a small source, so that a burst of one customer's
-bad records is no flood."""
+"""Length of the window in records: a few seconds of a small source, so that a burst of one
+customer's bad records is not a flood."""
 
 SHARE_MAX = 0.9
-"""Share of refused records from which it is a flood: a source with one bad event type stays
+"""Share of refused records from which the window is a flood: a source with one bad event type stays
 below it."""
 
 
 @dataclass(slots=True)
 class FloodWindow:
-    """The verdicts on the last `RECORDS` records. `share_max` above 1 never calls a flood."""
+    """The verdicts on the last `RECORDS` records. `share_max` above 1: there is never a flood."""
 
     share_max: float = SHARE_MAX
     _refused: deque[bool] = field(default_factory=lambda: deque(maxlen=RECORDS))
@@ -39,5 +39,5 @@ class FloodWindow:
         return self.share >= self.share_max
 
     def clear(self) -> None:
-        """Begin anew, after an operator looked."""
+        """Empty the window, after an operator ended the stop."""
         self._refused.clear()

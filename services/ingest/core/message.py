@@ -1,8 +1,8 @@
-"""From a record's bytes and headers to the attributes of one CloudEvent, as plain JSON values.
+"""Reads a record's bytes and headers into the attributes of one CloudEvent, as plain JSON values.
 
-CloudEvents 1.0 for Kafka: structured mode (one JSON object) or binary mode (`ce_*` headers,
-`data` as the value). Strict where JSON parsers are lax: UTF-8, finite numbers, no duplicate
-keys, no NUL characters. It does not look at what the attributes mean.
+CloudEvents 1.0 for Kafka: structured mode (one JSON object) or binary mode (`ce_*` headers, `data`
+as the value). Strict where JSON parsers are lax: UTF-8, finite numbers, no duplicate keys, no NUL
+characters. The meaning of the attributes is not checked here.
 """
 
 import contextlib
@@ -26,14 +26,14 @@ class Mode(NamedTuple):
 
     content_type: str | None
     binary: bool
-    """Attributes in headers, data as the value; else both are in the value."""
+    """True: attributes in headers, data as the value. False: both are in the value."""
 
 
 STRUCTURED = Mode(names.CLOUDEVENTS_JSON, binary=False)
 
 
 def present(value: bytes | None) -> bytes:
-    """The value of a record, of bounded size; Invalid otherwise."""
+    """Returns the value of a record; raises Invalid if it is missing or too large."""
     if value is None:
         raise fault(WHOLE, "no value: a tombstone deletes nothing here")
     if len(value) > MESSAGE_BYTES_MAX:
@@ -42,10 +42,10 @@ def present(value: bytes | None) -> bytes:
 
 
 def read(value: bytes, headers: Headers, mode: Mode) -> tuple[dict[str, Any], bytes]:
-    """The event's attributes, `data` among them, and `data` in canonical JSON: sorted keys, no
-    white space; Invalid when there is no such event. `mode`: by its headers.
+    """Returns the event's attributes, and its `data` in canonical JSON; raises Invalid on faults.
 
-    In binary mode the content type becomes `datacontenttype`.
+    Canonical JSON has sorted keys and no white space. `mode` is the result of `mode_of`. In binary
+    mode the content type becomes `datacontenttype`.
     """
     path = DATA if mode.binary else ""
     try:
@@ -64,7 +64,7 @@ def read(value: bytes, headers: Headers, mode: Mode) -> tuple[dict[str, Any], by
 
 
 def is_json(content_type: str) -> bool:
-    """Whether a media type says JSON.
+    """Returns whether a media type is JSON.
 
     >>> is_json("application/json; charset=utf-8"), is_json("application/avro")
     (True, False)
@@ -74,7 +74,7 @@ def is_json(content_type: str) -> bool:
 
 
 def text_of(name: str, value: bytes | None) -> str:
-    """A header's value as text; Invalid naming the header otherwise."""
+    """Returns a header's value as text; raises Invalid with the header's name if it is not text."""
     try:
         text = (value or b"").decode()
     except UnicodeDecodeError as error:
@@ -85,7 +85,7 @@ def text_of(name: str, value: bytes | None) -> str:
 
 
 def mode_of(headers: Headers) -> Mode:
-    """The mode of a record; Invalid for one that is not ours."""
+    """Returns the mode of a record; raises Invalid for an unsupported content type."""
     content_type, binary = None, False
     for name, value in headers:
         if name == names.CONTENT_TYPE:
@@ -114,7 +114,7 @@ def _from_headers(headers: Headers) -> dict[str, Any]:
 
 
 def _checked(value: bytes, parsed: Any, path: str) -> bytes:
-    """`data` in its canonical form, once nothing is wrong with what the parser let through."""
+    """Checks what the parser lets through and returns `data` in its canonical form."""
     if path == DATA:
         around, data = None, parsed
     elif isinstance(parsed, dict) and DATA in parsed:
@@ -124,7 +124,7 @@ def _checked(value: bytes, parsed: Any, path: str) -> bytes:
     try:
         # Written in two pieces, since the content hash needs the second one.
         written = orjson.dumps(around)
-        # In brackets: it stands one level deep in the event, in the headers' mode, too.
+        # In brackets: `data` is one level deep in the event, and so counts in binary mode too.
         canonical = orjson.dumps([data], option=orjson.OPT_SORT_KEYS)[1:-1]
     except orjson.JSONEncodeError as error:
         raise fault(WHOLE, "nested too deep") from error
@@ -162,7 +162,7 @@ FOREIGN = (
     (b"\xef\xbb\xbf", "begins with a byte order mark: send UTF-8 without it"),
     (b"<", "XML or HTML: send JSON"),
 )
-"""How what is no JSON begins, and what to do."""
+"""How values that are not JSON begin, and the reason to report."""
 
 SEVERAL = "several JSON documents one after another (NDJSON): send one event in each record, or an \
 array over HTTP"
@@ -186,19 +186,19 @@ def _why_not_json(value: bytes, path: str, error: orjson.JSONDecodeError) -> Inv
 
 
 def _is_several(text: str) -> bool:
-    """Whether another document follows the first; ValueError where there is not even one."""
+    """Returns whether a second document follows the first; ValueError if there is not even one."""
     begin = len(text) - len(text.lstrip())
     _, end = json.JSONDecoder().raw_decode(text, begin)
     return text[end:].lstrip().startswith(("{", "["))
 
 
 def _suspicious(value: bytes, colons_kept: int) -> bool:
-    """True when keys may be duplicated or a string may hold NUL; rarely without cause.
+    """Returns True when keys may be duplicated or a string may hold NUL; false alarms are rare.
 
-    The parser keeps the last of two equal keys, and with the other one at least one colon is
-    gone from what it writes, which has `colons_kept`. Counting is exact but for colons written as
-    escapes, and those are counted too: an escaped backslash before `u003a` gives a false alarm,
-    never a miss.
+    The parser keeps the last of two equal keys, so what it writes has at least one colon fewer;
+    `colons_kept` counts the colons written. Counting is exact but for colons written as escapes,
+    and those are counted too: an escaped backslash before `u003a` gives a false alarm, never a
+    miss.
     """
     colons = value.count(b":")
     if b"\\" in value and b"\\u00" in value:

@@ -1,7 +1,7 @@
-"""From an event type's own `data` to the flat shape that every reader shares.
+"""Converts each event type's own `data` to the flat shape that all readers share.
 
-One function per type, listed in `NORMALISE`. Amounts become floats of the reporting currency
-here and nowhere else; what the source wrote is kept beside them.
+One function per type, listed in `NORMALISE`. Only this module converts amounts to floats of the
+reporting currency; what the source wrote is kept beside them.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ from shared.contracts.events import (
 
 
 def purchase(data: Purchase, day: date, rates: RateTable) -> ActivityData:
-    """An amount is >= 0 or absent, and so is a cost."""
+    """Converts a purchase; a negative amount or cost is Invalid."""
     amount, cost = data.amount, data.cost
     money = amount is not None or cost is not None
     rate = rates.rate(data.currency, day) if money else 1.0
@@ -43,7 +43,7 @@ def purchase(data: Purchase, day: date, rates: RateTable) -> ActivityData:
 
 
 def refund(data: Refund, day: date, rates: RateTable) -> ActivityData:
-    """Sources write refunds with either sign; ours are positive."""
+    """Converts a refund; sources write either sign, the result is positive."""
     amount = data.amount
     rate = 1.0 if amount is None else rates.rate(data.currency, day)
     return ActivityData(
@@ -56,7 +56,7 @@ def refund(data: Refund, day: date, rates: RateTable) -> ActivityData:
 
 
 def interaction(data: Interaction, _: date, __: RateTable) -> ActivityData:
-    """As it came."""
+    """Converts an interaction; values are unchanged."""
     return ActivityData(
         kind=data.kind,
         channel=data.channel,
@@ -66,7 +66,7 @@ def interaction(data: Interaction, _: date, __: RateTable) -> ActivityData:
 
 
 def feedback(data: Feedback, _: date, __: RateTable) -> ActivityData:
-    """As it came."""
+    """Converts feedback; values are unchanged."""
     return ActivityData(
         kind=data.kind,
         score=data.score,
@@ -77,7 +77,7 @@ def feedback(data: Feedback, _: date, __: RateTable) -> ActivityData:
 
 
 def contract(data: Contract, _: date, __: RateTable) -> ActivityData:
-    """As it came; its end in UTC."""
+    """Converts a contract; its end is converted to UTC."""
     ends_at = data.ends_at
     if ends_at is not None:
         if ends_at.tzinfo is None:
@@ -94,7 +94,7 @@ def contract(data: Contract, _: date, __: RateTable) -> ActivityData:
 
 
 def profile(data: Profile, _: date, __: RateTable) -> ActivityData:
-    """As it came."""
+    """Converts a profile; values are unchanged."""
     if data.owner is not None:
         _short("data.owner.id", data.owner.id)
     return ActivityData(profile=data)
@@ -111,7 +111,7 @@ NORMALISE: dict[type[msgspec.Struct], Callable[[Any, date, RateTable], ActivityD
 
 
 def _short(field: str, text: str | None) -> str | None:
-    """An id that an index can hold, or none."""
+    """Returns an id that is short enough for an index, or None; Invalid if it is too long."""
     if text is not None and (why := id_fault(text)) is not None:
         raise fault(field, why)
     return text
@@ -125,7 +125,7 @@ def _not_negative(field: str, text: str) -> float:
 
 
 def _category(items: list[Item]) -> str | None:
-    """The category of most lines; of equals the first."""
+    """Returns the category with the most lines; the first one on a tie."""
     if len(items) == 1:
         return items[0].category
     counts: dict[str, int] = {}

@@ -1,8 +1,8 @@
-"""A shortcut: the ordinary event, decoded and checked in one typed pass.
+"""Fast path: decodes and checks the ordinary event in one typed pass.
 
-Most of a stream are purchases and interactions that say what we read, and no more, in plain JSON.
-What is not of that kind is left to the careful way (`message` and the checks of `accept`), which
-alone tells faults. Whatever is taken here, the careful way would take, with the same outcome.
+Most events of a stream are purchases and interactions in plain JSON that have no more fields than
+we read. All others are left to the careful path (`message` and the checks of `accept`), and only
+that one reports faults. What this path accepts, the careful path accepts with the same result.
 """
 
 from datetime import datetime
@@ -22,26 +22,26 @@ from shared.contracts.events import (
 )
 
 ABSENT: Final[Any] = None
-"""Of fields that may be left out. Typed without None: a null has to reach the content hash."""
+"""Default of optional fields. Typed without None, because a null must reach the content hash."""
 
 QUANTITY_MAX: Final = 1_000_000
-"""Numbers of many digits are written in as many ways as there are writers; these are not."""
+"""Larger numbers are written differently by different senders; numbers up to this are not."""
 
 QUOTES: Final = 26
-"""Around the names of the seven attributes and the six texts among their values."""
+"""Number of quotes around the names of the seven attributes and their six text values."""
 
 QUOTES_OPTIONAL: Final = 4
-"""Around the content type and its name."""
+"""Number of quotes around the content type and its name."""
 
 
 class OrdinaryItem(
     msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False
 ):
-    """As `events.Item`."""
+    """A line of a basket, as `events.Item`."""
 
     sku: Identifier = ABSENT
     category: ShortText = ABSENT
-    # Both kinds of number: a whole one is written without a fraction.
+    # Two types, because a whole number is written without a fraction.
     quantity: (
         Annotated[int, Meta(ge=0, le=QUANTITY_MAX)] | Annotated[float, Meta(ge=0, le=QUANTITY_MAX)]
     ) = ABSENT
@@ -50,7 +50,7 @@ class OrdinaryItem(
 class OrdinaryPurchase(
     msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False
 ):
-    """As `events.Purchase`."""
+    """The data of a purchase, as `events.Purchase`."""
 
     amount: DecimalText = ABSENT
     currency: Currency = ABSENT
@@ -63,7 +63,7 @@ class OrdinaryPurchase(
 class OrdinaryInteraction(
     msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False
 ):
-    """As `events.Interaction`."""
+    """The data of an interaction, as `events.Interaction`."""
 
     kind: Annotated[str, Meta(min_length=1, max_length=80)]
     channel: Channel = ABSENT
@@ -74,7 +74,7 @@ class OrdinaryInteraction(
 class Ordinary(
     msgspec.Struct, kw_only=True, forbid_unknown_fields=True, tag_field="type", gc=False
 ):
-    """A CloudEvent with every attribute that we read but `data_base64`, and no other."""
+    """A CloudEvent with the attributes that we read, except `data_base64`, and no others."""
 
     type: ClassVar[str]
     specversion: Literal["1.0"]
@@ -104,18 +104,18 @@ _ENCODER = msgspec.json.Encoder(order="sorted")
 
 
 def decode(value: bytes) -> tuple[PurchaseEvent | InteractionEvent, bytes] | None:
-    """The event and its data in canonical JSON (`message.read`); None: go the careful way.
+    """Returns the event and its data in canonical JSON; None: use the careful path.
 
     >>> decode(b'{"type": "io.ebbwatch.purchase"}') is None
     True
     """
     if b"\\" in value:
-        return None  # so every quote that is left begins or ends a name or a text
+        return None  # thus every remaining quote begins or ends a name or a text
     try:
         event = _DECODER.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     canonical = _ENCODER.encode(event.data)
-    # A name that was sent twice is read once: its quotes are missing. So is an empty list.
+    # A name that was sent twice is read once, so its quotes are missing; so are an empty list's.
     quotes = QUOTES if event.datacontenttype is None else QUOTES + QUOTES_OPTIONAL
     return (event, canonical) if value.count(b'"') == quotes + canonical.count(b'"') else None

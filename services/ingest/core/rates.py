@@ -1,7 +1,7 @@
-"""Amounts into the one reporting currency, by a dated table of rates.
+"""Converts amounts to the reporting currency by a dated table of rates.
 
-A rate holds from its day (UTC) until the next one of the same currency. Nothing is guessed: a
-currency without a rate for the day is refused.
+A rate holds from its day (UTC) until the next one of the same currency. A currency without a rate
+for the day is refused; nothing is guessed.
 """
 
 from bisect import bisect_right
@@ -17,8 +17,8 @@ CODE_LENGTH = 3
 CURRENCY_FIELD = "data.currency"
 
 RATE_MAX = 1e9
-"""Units of the reporting currency for one unit of another: beyond any pair of real ones, and
-small enough that no amount overflows."""
+"""Units of the reporting currency for one unit of another: above every real rate, and small enough
+that no amount overflows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class RateTable:
     series: Mapping[str, _Series] = field(default_factory=dict)
 
     def rate(self, currency: str | None, day: date) -> float:
-        """The rate of `currency` (None: the reporting currency) on `day`; Invalid if unknown.
+        """Return the rate of `currency` (None: the reporting one) on `day`; Invalid if unknown.
 
         >>> table = RateTable.parse("USD", "currency,from,rate\\nEUR,2020-01-01,1.25\\n")
         >>> table.rate("EUR", date(2021, 5, 1)), table.rate(None, date(2021, 5, 1))

@@ -1,7 +1,8 @@
-"""What is kept of an event that was refused over HTTP: a dead letter like one from Kafka.
+"""Makes dead letters of events that were refused over HTTP, like those from Kafka.
 
-It never was in a topic, so its origin is the route, and a number made of its content: the same
-bytes refused for the same reason on the same day are one letter, however often they are sent.
+Such an event was never in a topic. Its origin is therefore the route and a number computed from its
+content: the same bytes refused for the same reason on the same day are one letter, however often
+they are sent.
 """
 
 from datetime import datetime
@@ -16,7 +17,7 @@ HTTP_ORIGIN: Final = "POST /v1/events"
 
 
 def letter(value: bytes, fault: Invalid, headers: Headers, at: datetime) -> DeadLetter:
-    """The dead letter of refused bytes; `headers` are those of an accepted event's record."""
+    """Returns the dead letter of refused bytes; `headers`: as of an accepted event's record."""
     day = at.date().isoformat()
     said = "\0".join((day, fault.field, fault.reason)).encode() + b"\0" + value
     number = int.from_bytes(blake2b(said, digest_size=8).digest()) >> 1
@@ -32,7 +33,7 @@ def letter(value: bytes, fault: Invalid, headers: Headers, at: datetime) -> Dead
 
 
 class Allowance:
-    """So many bytes a minute, saved up for one minute at most."""
+    """A budget of bytes per minute, which accumulates for at most one minute."""
 
     def __init__(self, per_minute: int) -> None:
         self._per_minute = per_minute
@@ -40,7 +41,7 @@ class Allowance:
         self._at_s: float | None = None
 
     def take(self, amount: int, now_s: float) -> bool:
-        """Take this much, where it is there; `now_s` on a clock that never goes back.
+        """Take this amount and return True if it is available; `now_s` is on a monotonic clock.
 
         >>> allowance = Allowance(60)
         >>> allowance.take(50, 0.0), allowance.take(20, 5.0), allowance.take(20, 10.0)

@@ -1,6 +1,6 @@
-"""Which event times are believable. Late is fine, minutes ahead are clamped, more is refused.
+"""Checks event times: late is fine, 5 to 15 minutes ahead is clamped, more is refused.
 
-Never reads a clock: `arrived_ms` is when the record entered its topic.
+No clock is read: `arrived_ms` is when the record entered its topic.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -8,29 +8,29 @@ from datetime import UTC, datetime, timedelta
 from services.ingest.core.faults import fault
 
 TIME_MIN = datetime(1990, 1, 1, tzinfo=UTC)
-"""Before electronic purchase records worth loading; earlier dates are defaults and typing
-errors (0001, 1900, 1970)."""
+"""Before electronic purchase records worth loading; earlier dates are defaults and typing errors
+(0001, 1900, 1970)."""
 
 AHEAD_MAX = timedelta(minutes=5)
-"""How far ahead of its arrival an event may be dated before it is pulled back: the drift of
-a badly kept clock."""
+"""How far ahead of its arrival an event may be dated before its time is clamped: the drift of a
+badly kept clock."""
 
 AHEAD_LIMIT = timedelta(minutes=15)
-"""Beyond this an event is refused: no clock is so wrong, so the date is, and to call it "now" would
-hide a silence. The usual cause is a local time that was sent as UTC."""
+"""Beyond this an event is refused: no clock is so wrong, so the date is, and treating it as "now"
+would hide a silence. The usual cause is a local time that was sent as UTC."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def settle(time: datetime, arrived_ms: int) -> datetime:
-    """`time` (aware) in UTC, at most arrival + 5 min; Invalid where it cannot be meant.
+    """Returns `time` (aware) in UTC, at most arrival + 5 min; raises Invalid if it is implausible.
 
     >>> settle(datetime(2030, 10, 4, 0, 9, tzinfo=UTC), 1_917_302_400_000)  # arrived 00:00
     datetime.datetime(2030, 10, 4, 0, 5, tzinfo=datetime.timezone.utc)
     """
     if time < TIME_MIN:
         raise fault("time", f"before {TIME_MIN:%Y-%m-%d}")
-    # Nearly always, and then no sum is needed. Roundings are far smaller than `AHEAD_MAX`.
+    # The usual case, decided without date arithmetic. Rounding is far smaller than `AHEAD_MAX`.
     if time.timestamp() * 1000 < arrived_ms:
         return time.astimezone(UTC)
     arrived = _EPOCH + timedelta(milliseconds=arrived_ms)
@@ -49,5 +49,5 @@ def settle(time: datetime, arrived_ms: int) -> datetime:
 
 
 def is_clamped(sent: datetime, settled: datetime) -> bool:
-    """Whether `settle` pulled a time back."""
+    """Returns whether `settle` clamped a time."""
     return settled < sent

@@ -1,4 +1,4 @@
-"""The W3C trace context of a record: carried on as it came, or left out when malformed."""
+"""Reads the W3C trace context of a record: passed on unchanged, or dropped when malformed."""
 
 import re
 
@@ -10,7 +10,7 @@ _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-
 
 
 def traceparent_of(headers: Headers) -> Headers:
-    """The trace context as headers of what follows from this record; none if malformed.
+    """Returns the trace context as headers for what follows from this record; none if malformed.
 
     >>> traceparent_of(((TRACEPARENT, b"nonsense"),))
     ()

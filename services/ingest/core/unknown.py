@@ -1,7 +1,7 @@
-"""Fields that a known type does not have: refused, or told to the sender, and never silent.
+"""Finds fields that a type does not have: they are refused or reported to the sender.
 
-A name that is nearly a known one (`ammount`) is a typing error, and what it holds would be missing
-from every figure. Any other may be a source's own addition, which harms nobody.
+A name that is nearly a known one (`ammount`) is a typing error, and its value would be missing from
+every figure. Any other may be a source's own addition, which is harmless.
 """
 
 from collections.abc import Iterator
@@ -18,32 +18,34 @@ from services.ingest.core.faults import fault, index_path, key_path
 from shared.kernel.errors import Invalid
 
 UnknownFields = Literal["refuse", "typos", "note"]
-"""What becomes of an event with unknown fields: refused; refused where the name is nearly a known
-one that is missing; accepted. Where it is accepted the sender is told, and it is counted."""
+"""What happens to an event with unknown fields: `refuse`: it is refused; `typos`: it is refused
+where the name is nearly a known one that is missing; `note`: it is accepted. For an accepted
+event the field is reported to the sender and counted."""
 
 NEAR: Final = 0.8
-"""Likeness (Ratcliff and Obershelp) from which a name is a typing error: one letter in five."""
+"""Similarity (Ratcliff and Obershelp) from which a name is a typing error: one letter in five."""
 
 TOLD_MAX: Final = 20
-"""Unknown fields that are told of one event."""
+"""Unknown fields that are reported for one event."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A field that is not known: its path, and the known one that may be meant."""
+    """An unknown field: its path, and the known one that may be meant."""
 
     path: str
     meant: str | None
 
     @property
     def reason(self) -> str:
-        """What is said of it."""
+        """The reason as reported to the sender."""
         return "unknown" if self.meant is None else f"unknown; is `{self.meant}` meant?"
 
 
 def look(data: Any, shape: type[msgspec.Struct], mode: UnknownFields) -> tuple[Invalid, ...]:
-    """What is to be told of unknown fields in `data`, checked against `shape` before; Invalid where
-    `mode` refuses one.
+    """Returns notes on unknown fields in `data`; raises Invalid where `mode` refuses one.
+
+    `data` has already been checked against `shape`.
 
     >>> from shared.contracts.events import Purchase
     >>> [str(told) for told in look({"amount": "1", "price": "2"}, Purchase, "typos")]
@@ -58,7 +60,7 @@ def look(data: Any, shape: type[msgspec.Struct], mode: UnknownFields) -> tuple[I
 
 @cache
 def _fields(shape: type[msgspec.Struct]) -> dict[str, type[msgspec.Struct] | None]:
-    """The names of a type's fields; of one that holds structs, their type."""
+    """Maps the names of a type's fields to the struct type that they hold, or None."""
     hints = {field.encode_name: field.type for field in msgspec.structs.fields(shape)}
     return {name: _inner(inspect.type_info(hint)) for name, hint in hints.items()}
 

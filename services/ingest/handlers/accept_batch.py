@@ -1,8 +1,8 @@
-"""Use case: a batch of raw records becomes activity events and dead letters, all acknowledged.
+"""Use case: turns a batch of raw records into acknowledged activity events and dead letters.
 
-In two steps, so that a batch can be decided on while the one before it is on its way. What is
-sent is a deterministic function of the records: reading them again sends the same again. One bad
-record never holds up another; the order of a raw partition is kept.
+It has two steps, so that one batch can be decided on while the batch before it is being sent. What
+is sent is a deterministic function of the records: reading them again sends the same again. One bad
+record never delays another; the order of a raw partition is kept.
 """
 
 import asyncio
@@ -33,23 +33,23 @@ SKEW_MS_MAX = 5 * 60 * 1000
 """How far a record's timestamp may be ahead of our clock: machines' clocks differ."""
 
 SLICE_RECORDS_MAX = 100
-"""Records decided on before the event loop has a turn, 1-2 ms: else a batch that is on its way
-would wait for the next one to be decided on, and so would requests over HTTP."""
+"""Records decided on before the event loop runs other tasks, 1-2 ms: otherwise a batch that is
+being sent, and HTTP requests, would wait for the next batch's decisions."""
 
 
 @dataclass(slots=True)
 class Sorted:
-    """What a batch of records became."""
+    """The result of deciding on a batch of records."""
 
     outgoing: list[Outgoing] = field(default_factory=list)
-    """To be sent, in the records' order."""
+    """Records to send, in the order of the records read."""
     refused: list[bool] = field(default_factory=list)
     """The verdict on each record."""
     accepted: Counter[str] = field(default_factory=Counter)
-    """Events by type."""
+    """Number of accepted events by type."""
     letters: list[DeadLetter] = field(default_factory=list)
     notes: list[Invalid] = field(default_factory=list)
-    """What is to be known of accepted events: unknown fields, times that were pulled back."""
+    """Notes on accepted events: unknown fields, clamped times."""
 
 
 class AcceptBatch:
@@ -68,7 +68,7 @@ class AcceptBatch:
         self._unknown_fields = unknown_fields
 
     async def decide(self, records: Sequence[ConsumedRecord | Unreadable], now_ms: int) -> Sorted:
-        """Decide on every record, sending nothing; Transient when the broker is not there.
+        """Decide on every record without sending; raises Transient when the broker is unreachable.
 
         `now_ms` (Unix ms) stands in for the arrival of records without a believable timestamp.
         """
@@ -80,11 +80,11 @@ class AcceptBatch:
         return done
 
     async def deliver(self, done: Sorted) -> None:
-        """Returns once everything is acknowledged; Transient: do the whole batch again."""
+        """Send, and return once all is acknowledged; after Transient, repeat the whole batch."""
         await self._outlet.send(done.outgoing)
 
     def refuse(self, record: ConsumedRecord | Unreadable, reason: str) -> Sorted:
-        """What becomes of a record that is not looked at again: a dead letter."""
+        """Return the dead letter of a record that is not processed again."""
         done = Sorted()
         self._refuse(record, Invalid("value", reason), done)
         return done
@@ -96,10 +96,10 @@ class AcceptBatch:
         partitions: int,
         done: Sorted,
     ) -> None:
-        """`partitions`: of the activity topic."""
+        """Decide on records, adding to `done`; `partitions`: count of the activity topic's."""
         topic = self._topics.activity
         for record in records:
-            # A timestamp is the sender's word unless the topic says otherwise.
+            # The sender sets the timestamp unless the topic is configured otherwise.
             believable = 0 < record.timestamp <= now_ms + SKEW_MS_MAX
             arrived_ms = record.timestamp if believable else now_ms
             try:
@@ -109,7 +109,7 @@ class AcceptBatch:
             except Invalid as fault:
                 self._refuse(record, fault, done)
                 continue
-            except Exception as bug:  # of ours, which this record brings out: the others go on
+            except Exception as bug:  # a bug of ours: the other records go on
                 log.exception("record set aside", topic=record.topic, offset=record.offset)
                 why = f"a fault of ours: {type(bug).__name__}; replay it once that is mended"
                 self._refuse(record, Invalid("value", why), done)

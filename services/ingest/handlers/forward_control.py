@@ -1,7 +1,7 @@
-"""Use case: a control event reaches every partition of the activity topic.
+"""Use case: sends a control event to every partition of the activity topic.
 
-A replay's clock and the end of a backfill concern all customers, so each partition must hear
-of them in its own order: after what was sent before, before what is sent next.
+A replay's clock and the end of a backfill concern all customers, so each partition must receive
+them in its own order: after the records sent before, before the ones sent next.
 """
 
 from shared.contracts.dead_letter import Headers
@@ -9,5 +9,5 @@ from shared.kafka.producer import Record
 
 
 def to_every_partition(topic: str, partitions: int, value: bytes, headers: Headers) -> list[Record]:
-    """One copy for each partition, without a key."""
+    """Returns one copy for each partition, without a key."""
     return [Record(topic, None, value, headers, partition=n) for n in range(partitions)]

@@ -1,6 +1,7 @@
-"""Use case: dead letters of every service become rows that an operator can list and replay.
+"""Use case: stores dead letters of every service as rows that an operator can list and replay.
 
-One transaction with the consumed offsets; a dead letter that comes twice is stored once.
+They are stored in one transaction with the consumed offsets; a dead letter that arrives twice is
+stored once.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,10 +32,10 @@ class IndexDeadLetters:
         self._index = index
         self._clock = clock
         self._observe = observe
-        """Told the stage of every letter stored."""
+        """Called with the stage of every stored letter."""
 
     async def __call__(self, batch: Batch) -> Sequence[Move]:
-        """Store everything that was read; raises Transient or Fenced."""
+        """Store every record of the batch; raises Transient or Fenced."""
         if not batch:
             return []
         letters = [

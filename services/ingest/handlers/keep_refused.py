@@ -1,8 +1,8 @@
-"""Use case: what was refused over HTTP is kept in the dead-letter topic, beside the answer.
+"""Use case: keeps what was refused over HTTP in the dead-letter topic, beside the HTTP answer.
 
-A request hands over what it refused and goes on at once: neither its answer nor the accepted
-events wait for this. Bounded thrice: by bytes a minute, by bytes that wait, and by keeping the same
-content once. What is beyond is counted; the answer has named it to its sender all the same.
+A request hands over what it refused and goes on at once: neither its answer nor the accepted events
+wait for this. Three bounds apply: bytes per minute, bytes that wait, and the same content is kept
+once. What exceeds them is counted; the HTTP answer has reported it to its sender anyway.
 """
 
 from collections import deque
@@ -22,13 +22,13 @@ from shared.runtime.clock import Clock
 from shared.runtime.service import Stop
 
 WAITING_BYTES_MAX: Final = 16 * 1024 * 1024
-"""Bytes that wait for the broker: three of the largest requests."""
+"""Bytes that may wait for the broker: three of the largest requests."""
 LETTER_BYTES: Final = 4 * 1024
-"""What a letter counts beside its own bytes: headers, and a row of the index with its keys."""
+"""Overhead added to a letter's own bytes: headers, and a row of the index with its keys."""
 KNOWN_MAX: Final = 10_000
-"""Letters that are remembered, so that a sender who repeats itself fills nothing."""
+"""Number of letters remembered, so that a sender who repeats the same content adds nothing."""
 DRAIN_S: Final = 0.2
-"""How often what waits is sent: soon enough for whoever looks at once, and in batches."""
+"""How often waiting letters are sent: soon enough for an operator, and in batches."""
 
 Outcome = Literal["kept", "known", "dropped"]
 
@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 
 
 class KeepRefused:
-    """Use: call it with each refusal; `watch` sends. `bytes_per_minute` 0 keeps nothing."""
+    """Keeps each refusal it is called with; `watch` sends them. `bytes_per_minute` 0 keeps none."""
 
     def __init__(
         self,
@@ -54,10 +54,10 @@ class KeepRefused:
         self._waiting: deque[DeadLetter] = deque()
         self._waiting_bytes = 0
         self._known: dict[int, None] = {}
-        """Numbers of letters, the oldest first."""
+        """Numbers of the remembered letters, the oldest first."""
 
     def __call__(self, value: bytes, fault: Invalid, headers: Headers) -> None:
-        """Keep these bytes, where there is room for them."""
+        """Keep these bytes if the bounds allow it."""
         found = letter(value, fault, headers, self._clock.now())
         number = found.origin.offset
         if number in self._known:
@@ -65,7 +65,7 @@ class KeepRefused:
             return
         cost = len(value) + LETTER_BYTES
         room = self._waiting_bytes + cost <= WAITING_BYTES_MAX
-        # Larger ones could not be replayed: the raw topic would not take them.
+        # Larger values could not be replayed: the raw topic would refuse them.
         room = room and len(value) <= RAW_MESSAGE_BYTES_MAX
         if not room or not self._allowance.take(cost, self._clock.monotonic()):
             self._observe("dropped", 1)
@@ -77,7 +77,7 @@ class KeepRefused:
         self._waiting_bytes += cost
 
     async def watch(self, stop: Stop) -> None:
-        """Send what waits, until `stop`, and then once more."""
+        """Send waiting letters until `stop`, and once more after it."""
         backoff = Backoff()
         while not await stop.wait(DRAIN_S):
             try:

@@ -1,7 +1,7 @@
-"""Use case: events come over HTTP; what is acceptable goes to the raw topic, acknowledged.
+"""Use case: receives events over HTTP and sends the acceptable ones to the raw topic.
 
-They pass the same gate as Kafka's records, so that a sender hears of a fault at once, and then
-take the same way: nothing is special about them afterwards.
+They pass the same check as Kafka's records, so that a sender learns of a fault at once. Then they
+take the same path as any raw record: nothing is special about them afterwards.
 """
 
 import asyncio
@@ -23,19 +23,19 @@ from shared.kernel.errors import Invalid, Transient
 from shared.runtime.clock import Clock
 
 EVENTS_MAX = 1_000
-"""Events of one request: half a batch of the consumer, acknowledged in tens of milliseconds."""
+"""Events in one request: half a batch of the consumer, acknowledged in tens of milliseconds."""
 
 TURN_S_MAX = 10.0
-"""How long a request waits for the ones before it: the broker is in trouble by then."""
+"""How long a request waits for the ones before it; after that the broker is in trouble."""
 
 Keep = Callable[[bytes, Invalid, Headers], None]
-"""Takes what was refused, with the headers that an accepted event's record has; returns at once."""
+"""Takes refused bytes with the headers an accepted event's record has; returns at once."""
 
 _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """What is told of one event: its place in the request, the field, and why."""
+    """A report on one event: its place in the request, the field, and why."""
 
     index: int
     field: str
@@ -44,17 +44,19 @@ class Refusal(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Published:
-    """What became of a request's events."""
+    """The result of a request's events."""
 
     accepted: int = 0
     refusals: list[Refusal] = field(default_factory=list)
     notes: list[Refusal] = field(default_factory=list)
-    """Of accepted events: what their sender should know of them."""
+    """Notes on accepted events for their sender."""
 
 
 class PublishEvents:
-    """Safe to call concurrently; requests are sent one after another, since one that fails
-    closes the producer."""
+    """Publishes the events of a request. Safe to call concurrently.
+
+    Requests are sent one after another, since one that fails closes the producer.
+    """
 
     def __init__(
         self,
@@ -74,8 +76,10 @@ class PublishEvents:
         self._turn = asyncio.Lock()
 
     async def __call__(self, body: bytes, trace: Headers) -> Published:
-        """`body`: a CloudEvent or an array of them. Returns once the accepted ones are
-        acknowledged; Invalid when the body is neither, Transient when Kafka is not there."""
+        """Publish `body`, a CloudEvent or an array; returns once the accepted are acknowledged.
+
+        Raises Invalid when the body is neither, Transient when Kafka is unreachable.
+        """
         now_ms = int(self._clock.now().timestamp() * 1000)
         done = Published()
         outgoing = []
@@ -112,7 +116,7 @@ class PublishEvents:
             self._turn.release()
 
     def _key(self, value: bytes, now_ms: int) -> tuple[bytes, tuple[Invalid, ...]]:
-        """The customer of an acceptable event, and what is to be told of it."""
+        """Return the customer of an acceptable event, and the notes about it."""
         event, notes = accepted(value, (), now_ms, self._rates, self._unknown_fields)
         if event.type in CONTROL_TYPES:
             raise Invalid("type", "control events are not taken over HTTP")
@@ -120,7 +124,7 @@ class PublishEvents:
 
 
 def split(body: bytes) -> list[bytes]:
-    """The events of a request, each as it was written; Invalid for a body that is no list.
+    """Returns the events of a request as they were written; Invalid for a malformed array.
 
     >>> split(b'[{"id": "1"}, {"id": "2"}]')
     [b'{"id": "1"}', b'{"id": "2"}']

@@ -1,9 +1,9 @@
-"""Use case: send refused records back to where they came from, as they came.
+"""Use case: sends refused records back to their origin, unchanged.
 
-For after the cause is mended (a rate added, a fault of ours corrected). The original bytes, key
-and headers go to the original topic and partition, or to the raw topic where they came over HTTP.
-Doing it twice is harmless: an event is known by its id; what is refused again becomes a new dead
-letter.
+It is used after the cause is mended (a rate added, a bug of ours corrected). The original bytes,
+key and headers go to the original topic and partition, or to the raw topic if they came over HTTP.
+Doing it twice is harmless: an event is recognised by its id, and a record that is refused again
+becomes a new dead letter.
 """
 
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ from shared.kafka.producer import Record
 from shared.runtime.clock import Clock
 
 PAGE = 50
-"""Dead letters in memory at once: 50 of the largest are 200 MB at worst, usually 100 KB."""
+"""Dead letters in memory at once: 50 of the largest take 200 MB, 50 usual ones 100 KB."""
 
 
 class ReplayDeadLetters:
-    """For the operator's command."""
+    """Replays dead letters for the operator's command."""
 
     def __init__(
         self, index: DeadLetterIndex, outlet: Outlet, clock: Clock, raw_topic: str
@@ -31,7 +31,7 @@ class ReplayDeadLetters:
         self._clock = clock
 
     async def one(self, letter_id: int) -> bool:
-        """Replay this one; False when there is none of this number."""
+        """Replay the dead letter with this number; False when there is none."""
         stored = await self._index.get(letter_id)
         if stored is None:
             return False
@@ -39,9 +39,9 @@ class ReplayDeadLetters:
         return True
 
     async def all(self, search: Search) -> int:
-        """Replay whatever `search` means, oldest first; returns how many.
+        """Replay all dead letters that match `search`, oldest first; returns how many.
 
-        Not what is refused again meanwhile: that would never end.
+        Records that are refused again meanwhile are left out: otherwise it would never end.
         """
         search = replace(search, id_max=await self._index.newest())
         count, last = 0, 0

@@ -1,7 +1,7 @@
 """Use case: a flood of refusals stops the intake until an operator decides.
 
-The stop is kept in the database, so that a restart (by hand or by a supervisor) does not go on
-by itself. Any open stop holds every replica that meets it: an incident upstream is everybody's.
+The stop is stored in the database, so that a restart (by hand or by a supervisor) does not end it.
+An open stop holds every replica that reads it: an incident upstream concerns them all.
 """
 
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ log = structlog.get_logger(__name__)
 
 
 class FloodWatch:
-    """One per consumer loop."""
+    """Stops one consumer loop in a flood; each loop has one."""
 
     def __init__(self, stops: IntakeStops, share_max: float, clock: Clock) -> None:
         self._stops = stops
@@ -24,10 +24,10 @@ class FloodWatch:
         self._clock = clock
         self._noted = True
         self.reason: str | None = "not known yet whether an operator has to decide first"
-        """Why the intake stands still; None while it runs."""
+        """Why the intake is stopped; None while it runs."""
 
     def note(self, refused: Iterable[bool]) -> None:
-        """Verdicts on handled records, in order; stops the intake when they are a flood."""
+        """Add verdicts on handled records, in order; stops the intake when they are a flood."""
         self._window.note(refused)
         if self._window.flooded:
             self.reason = (
@@ -38,7 +38,8 @@ class FloodWatch:
             log.error("intake stopped", reason=self.reason)
 
     async def blocked(self) -> bool:
-        """Whether to stand still; asks the database only while it does. Raises Transient."""
+        """Return whether the intake is stopped; reads the database only while it is. Raises
+        Transient."""
         if self.reason is None:
             return False
         if not self._noted:

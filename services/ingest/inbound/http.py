@@ -1,4 +1,4 @@
-"""Events over HTTP: `POST /v1/events` with a CloudEvent or an array of them."""
+"""Receives events over HTTP: `POST /v1/events` with a CloudEvent or an array of them."""
 
 from typing import Any
 
@@ -17,13 +17,13 @@ from shared.kernel.errors import Transient
 EVENTS = "/v1/events"
 
 BODIES = {EVENTS: BodyRule(bytes_max=5 * 1024 * 1024, seconds_max=30.0, raw=True)}
-"""1,000 events of 5 KB, ten times what they usually have. Each event is looked at for itself."""
+"""1,000 events of 5 KB, ten times their usual size. Each event is checked on its own."""
 
 REQUESTS_MAX = 16
-"""Requests sent to Kafka, or waiting for their turn, at once; their bodies have been read."""
+"""Requests being sent to Kafka, or queued for it, at once; their bodies have been read."""
 
 BINARY_PREFIX = "ce-"
-"""Of the headers of CloudEvents' HTTP binary mode."""
+"""Prefix of the headers of CloudEvents' HTTP binary mode."""
 
 NOT_TAKEN = {
     "application/x-ndjson": "NDJSON",
@@ -31,7 +31,7 @@ NOT_TAKEN = {
     "application/jsonl": "JSON Lines",
     "application/json-seq": "a JSON text sequence",
 }
-"""What senders try, by its media type, and what we call it."""
+"""Formats that are refused, by media type, with their names."""
 
 _BODY = {
     "requestBody": {
@@ -73,7 +73,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 
 
 class EventsRoute:
-    """The route's state: how many requests are under way."""
+    """The route's handler and its state: how many requests are in progress."""
 
     def __init__(self, publish: PublishEvents) -> None:
         self._publish = publish
@@ -120,7 +120,7 @@ def add_routes(app: FastAPI, publish: PublishEvents, tokens: Tokens) -> None:
 
 
 def _look_at_form(request: Request) -> None:
-    """Refuse a form that is not taken, by its name, before its content is misread."""
+    """Refuse an unsupported form, naming it, before its content is misread."""
     if any(name.startswith(BINARY_PREFIX) for name in request.headers):
         raise HTTPException(
             415,

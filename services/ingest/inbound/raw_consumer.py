@@ -1,8 +1,8 @@
 """Reads raw topics as a plain member of a consumer group; Kafka's committed offsets count here.
 
-Whoever uses it commits only what is acknowledged downstream, so that records are read again and
-never lost. Knows the traps of the client library: `getmany` is never cancelled, nothing raises
-while it decodes, positions are set by ourselves after any trouble.
+The caller commits only what is acknowledged downstream, so records may be read again and are never
+lost. This module works around traps of the client library: `getmany` is never cancelled, nothing
+raises while it decodes, and we set the positions ourselves after any trouble.
 """
 
 import asyncio
@@ -24,10 +24,10 @@ IDLE_MS = 100
 """How long a poll waits for a first record, which ends the wait: bounds how late a stop starts."""
 
 LOOK_S = 0.02
-"""Between two looks at what was fetched, where waiting for any partition is of no use."""
+"""Seconds between two polls while no partition is assigned."""
 
 CLOSE_S = 1.0
-"""How long leaving the group may take; without a good-bye the broker finds out by itself."""
+"""How long leaving the group may take; without a leave request the broker notices by timeout."""
 
 PROBE_S = 2.0
 """How long the broker may take to answer the readiness probe."""
@@ -36,8 +36,8 @@ UNREADABLE = (
     "not readable with our client library, here or before it in the same batch of its sender: it "
     "stays in its topic until retention takes it"
 )
-"""The library decodes a sender's batch from its start, so what follows in it is lost to us too. The
-usual cause is the name of a header that is not UTF-8."""
+"""Reason for an unreadable record. The library decodes a sender's batch from its start, so what
+follows in it is lost to us too. The usual cause is a header name that is not UTF-8."""
 
 AnyRecord = ConsumedRecord | Unreadable
 
@@ -45,7 +45,7 @@ AnyRecord = ConsumedRecord | Unreadable
 class RawConsumer:
     """Use: `start`, then `poll` and `commit`, `rewind` after trouble, `close`.
 
-    What was read may be committed while the next is being read.
+    One batch may be committed while the next is being read.
     """
 
     def __init__(
@@ -58,24 +58,26 @@ class RawConsumer:
         self._inner: AIOKafkaConsumer | None = None
         self._held = False
         self._spent = False
-        """It had trouble reading; `start` replaces it."""
+        """Reading failed; `start` replaces the member."""
         self._committed: dict[TopicPartition, int] = {}
-        """What this member has committed."""
+        """The offsets that this member has committed."""
 
     @property
     def started(self) -> bool:
-        """Whether it is a member, or on its way to be."""
+        """Whether this is a member of the group, or is joining it."""
         return self._inner is not None and not self._spent
 
     @property
     def assigned(self) -> set[tuple[str, int]]:
-        """The partitions that are ours now."""
+        """The partitions that are assigned to this member now."""
         found = self._inner.assignment() if self._inner and self.started else ()
         return {(tp.topic, tp.partition) for tp in found}
 
     async def start(self) -> None:
-        """Join the group, as a new member; Transient when the broker cannot be reached. Not while
-        a commit is under way: one on a closed member would be tried for ever."""
+        """Join the group as a new member; raises Transient when the broker cannot be reached.
+
+        Not while a commit is in progress: a commit on a closed member would be retried for ever.
+        """
         await self.close()
         careful()
         inner = AIOKafkaConsumer(
@@ -91,11 +93,11 @@ class RawConsumer:
         self._inner = inner
 
     async def poll(self) -> list[AnyRecord]:
-        """The next records, partition by partition, each in its order; empty when none came.
+        """Return the next records, partition by partition, each in order; empty when none came.
 
-        Every partition gets its share first, so that a full one does not starve the others.
-        Raises Transient, and only `start` helps: an error here can mean that the library's
-        member of the group is wedged for good.
+        Every partition gets its share first, so that a full one does not starve the others. Raises
+        Transient, after which only `start` helps: an error here can mean that the library's member
+        of the group is stuck for good.
         """
         found: list[AnyRecord] = []
         try:
@@ -110,13 +112,14 @@ class RawConsumer:
         return found
 
     async def commit(self, records: Iterable[AnyRecord]) -> None:
-        """These are done. Transient when the group has moved on or the broker is not there."""
+        """Commit these records; raises Transient after a rebalance or when the broker is
+        unreachable."""
         inner = self._running()
         done = {TopicPartition(r.topic, r.partition): r.offset + 1 for r in records}
         ours = inner.assignment()
         offsets = {tp: offset for tp, offset in done.items() if tp in ours}
         if not offsets:
-            return  # all of them have been taken from us: their new owners read them again
+            return  # all of their partitions were revoked: the new owners read them again
         try:
             await inner.commit(offsets)
         except (KafkaError, OSError) as error:
@@ -124,11 +127,11 @@ class RawConsumer:
         self._committed |= offsets
 
     async def commit_read(self) -> None:
-        """Commit how far was read, once all that was read is done: behind the last record may be
-        what is handed to nobody (an aborted transaction, a marker), and whoever compares the
-        group's offset with the log's end would see records wait for good.
+        """Commit the read position, once all that was read is done.
 
-        Only a display depends on it, so trouble is left to the next poll.
+        Behind the last record there may be entries that no consumer receives (an aborted
+        transaction, a marker); without this, the lag shown for the group would never become 0. Only
+        that display depends on it, so errors are left to the next poll.
         """
         inner = self._running()
         if not self.started:
@@ -142,9 +145,9 @@ class RawConsumer:
                     self._committed |= news
 
     def rewind(self, records: Sequence[AnyRecord]) -> None:
-        """These are not done: read them again, where their partitions are still ours.
+        """Read these records again, where their partitions are still assigned.
 
-        Not `seek_to_committed`: where nothing was ever committed it stays where it is.
+        Not `seek_to_committed`: where nothing was ever committed it keeps the position.
         """
         if self._inner is None:
             return
@@ -155,9 +158,9 @@ class RawConsumer:
                 self._inner.seek(tp, offset)
 
     async def hold(self) -> None:
-        """Stay in the group and read nothing: everything assigned is paused until `release`.
+        """Stay in the group and read nothing: all assigned partitions are paused until `release`.
 
-        Called again and again: a rebalance forgets pauses.
+        To be called repeatedly: a rebalance forgets pauses.
         """
         inner = self._running()
         self._held = True
@@ -165,13 +168,13 @@ class RawConsumer:
         self.rewind(await self.poll())
 
     def release(self) -> None:
-        """Read on after `hold`."""
+        """Resume reading after `hold`."""
         if self._held and self._inner is not None:
             self._held = False
             self._inner.resume(*self._inner.assignment())
 
     async def lag(self) -> dict[tuple[str, int], int]:
-        """Records between our position and the log's end; empty when that cannot be told now."""
+        """Return the records between our position and the log's end; empty when unknown."""
         if self._inner is None or not self.started:
             return {}
         with contextlib.suppress(KafkaError, OSError, TimeoutError):
@@ -185,7 +188,7 @@ class RawConsumer:
         return {}
 
     async def unreachable(self) -> str | None:
-        """None when the broker answers, else what is wrong; for the readiness probe."""
+        """Return None when the broker answers, else the fault; for the readiness probe."""
         if self._inner is None or not self.started:
             return "not connected"
         try:
@@ -196,7 +199,7 @@ class RawConsumer:
         return None
 
     async def close(self) -> None:
-        """Leave the group; what was not committed is read again by whoever comes next."""
+        """Leave the group; the next owner reads again what was not committed."""
         inner, self._inner = self._inner, None
         self._spent = False
         self._committed.clear()
@@ -211,7 +214,7 @@ class RawConsumer:
         return self._inner
 
     async def _fill(self, found: list[AnyRecord]) -> None:
-        """Add what has been fetched: of each partition its share, then what is left of it."""
+        """Add fetched records: of each partition its share, then what is left of it."""
         assigned = sorted(self._running().assignment())
         share = self._batch_records_max // max(1, len(assigned)) or 1
         for records_max in (share, self._batch_records_max):
@@ -222,8 +225,10 @@ class RawConsumer:
                 return
 
     async def _first(self) -> list[AnyRecord]:
-        """Wait for a record of any partition. Not while nothing is assigned: the library would
-        wait for that."""
+        """Wait for a record of any partition.
+
+        Not while nothing is assigned: the library would wait for an assignment.
+        """
         inner = self._running()
         if not inner.assignment():
             await asyncio.sleep(LOOK_S)
@@ -232,7 +237,7 @@ class RawConsumer:
         return [_readable(record) for records in fetched.values() for record in records]
 
     async def _read(self, tp: TopicPartition, records_max: int) -> list[AnyRecord]:
-        """What has been fetched of one partition."""
+        """Return the fetched records of one partition."""
         fetched = await self._running().getmany(tp, timeout_ms=0, max_records=records_max)
         return [_readable(record) for record in fetched.get(tp, ())]
 

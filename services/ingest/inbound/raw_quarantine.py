@@ -1,8 +1,7 @@
-"""Works on raw records one batch after another, so that a record that ends processes is found.
+"""Processes raw batches one after another, so that a record that ends processes is found.
 
-Which records are looked at alone, and which is set aside, is `Quarantine`'s to say. What differs
-from the other topics: the offset is Kafka's, so the note is deleted after the commit and not within
-it.
+`Quarantine` decides which records are processed alone and which one is set aside. Unlike the other
+topics, the offset is Kafka's, so the note is deleted after the commit and not within it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,15 +18,15 @@ from shared.postgres.ledger import TopicPartition as Tp
 
 
 class Marks(quarantine.Marks, Protocol):
-    """Where it is noted what was begun, and that it is done."""
+    """Stores notes on what was begun and what is done."""
 
     async def finished(self, moved: Mapping[Tp, int]) -> None:
-        """Kafka has these offsets: what was noted before them is done."""
+        """Delete the notes before these offsets, which Kafka has committed."""
         ...
 
 
 class RawQuarantine:
-    """The careful way of one consumer loop. `done` learns what was committed."""
+    """The careful path of one consumer loop. `done` is called with what was committed."""
 
     def __init__(
         self,
@@ -45,10 +44,10 @@ class RawQuarantine:
         self._quarantine = quarantine.Quarantine(marks, self._park)
         self._ours: set[Tp] = set()
         self._epochs: dict[Tp, int] = {}
-        """How often each partition has become ours."""
+        """How often each partition has been assigned to this member."""
 
     def watches(self, records: Sequence[AnyRecord]) -> bool:
-        """Whether these are to be worked on here."""
+        """Return whether these records are to be processed here."""
         ours = self._consumer.assigned
         for tp in ours - self._ours:
             self._epochs[tp] = self._epochs.get(tp, 0) + 1
@@ -56,7 +55,7 @@ class RawQuarantine:
         return self._quarantine.watches(self._batch(records))
 
     async def work(self, records: Sequence[AnyRecord], ended: Callable[[], bool]) -> None:
-        """Each record, until `ended`; what is not done then is read again. Raises Transient."""
+        """Process each record until `ended`; the rest is read again. Raises Transient."""
         rest = list(records)
         try:
             while rest and not ended():

@@ -1,10 +1,10 @@
-"""The loop that the raw topics drive: read, accept, send, commit; hold still in a flood.
+"""The loop of the raw topics: read, accept, send, commit; paused in a flood.
 
-While one batch is on its way to the broker, the next is read and decided on; it is sent only once
-the first is acknowledged and committed, so that order is kept and no offset is committed past a
-record that is not acknowledged. After any trouble records are read again, the earliest of those
-at hand first, and what was sent twice is known by its id. The first batches after a claim are
-worked on one after another and noted (`RawQuarantine`): a process that died comes back to them.
+While one batch is being sent, the next is read and decided on. It is sent only once the first is
+acknowledged and committed, so that order is kept and no offset is committed past a record that is
+not acknowledged. After any trouble records are read again, from the earliest unfinished one;
+duplicates are recognised by their id. The first batches after a claim are processed one after
+another and noted (`RawQuarantine`): a process that restarts after a crash finds the notes.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 NAME = "raw"
 
 HOLD_S = 1.0
-"""How soon the intake goes on after an operator said so."""
+"""How soon the intake goes on after an operator ended the stop."""
 
 LAG_S = 5.0
 """How often the lag is measured: finer than any scrape interval needs."""
@@ -56,7 +56,7 @@ class RawTopics:
         clock: Clock,
         marks: Marks | None = None,
     ) -> None:
-        """Without `marks` nothing is noted, and a death is put down to no record."""
+        """Without `marks` nothing is noted, and a crash is attributed to no record."""
         self._consumer = consumer
         self._accept = accept
         self._flood = flood
@@ -64,7 +64,7 @@ class RawTopics:
         self._clock = clock
         self._flight: _Flight | None = None
         """At most one, beside the batch that is being decided on. A second would have to be sent
-        before the first is acknowledged, and what is to be saved is one wait, not two."""
+        before the first is acknowledged, and only one wait is to be saved, not two."""
         self._handled_ms: dict[tuple[str, int], int] = {}
         """Timestamp of the last handled record, by partition."""
         self._care = (
@@ -77,7 +77,7 @@ class RawTopics:
         health.add_check("intake", self._stopped)
 
     async def consume(self, stop: Stop) -> None:
-        """Until `stop`, after which the batches at hand are finished."""
+        """Run until `stop`, then finish the batches at hand."""
         backoff = Backoff()
         try:
             while not stop or self._flight is not None:
@@ -90,7 +90,7 @@ class RawTopics:
                     log.warning("waiting", loop=NAME, trouble=str(trouble), wait_s=wait)
                     await stop.wait(wait)
         finally:
-            # After a bug, or when it took too long: whoever comes next reads it again.
+            # After a bug, or when it took too long: the next owner reads the batch again.
             if self._flight is not None:
                 self._flight.task.cancel()
                 await asyncio.wait({self._flight.task})
@@ -98,7 +98,7 @@ class RawTopics:
             await self._consumer.close()
 
     async def measure_lag(self, stop: Stop) -> None:
-        """Keep the lag's metrics true until `stop`."""
+        """Update the lag's metrics until `stop`."""
         while not await stop.wait(LAG_S):
             lags = await self._consumer.lag()
             metrics.LAG_RECORDS.clear()
@@ -118,7 +118,7 @@ class RawTopics:
             await self._consumer.start()
         if await self._flood.blocked():
             metrics.STOPPED.set(1)
-            self._health.committed(NAME)  # the check `intake` tells of it
+            self._health.committed(NAME)  # the check `intake` reports it
             await self._consumer.hold()
             await stop.wait(HOLD_S)
             return
@@ -144,7 +144,7 @@ class RawTopics:
         if self._flood.reason is not None:
             self._consumer.rewind(records)
             return
-        self._health.behind(NAME)  # the batch before has ended it, by being committed
+        self._health.behind(NAME)  # the commit of the batch before has ended it
         task = asyncio.create_task(self._finish(records, done, began_s), name=f"{NAME}-flight")
         self._flight = _Flight(records, done, task)
 
@@ -154,12 +154,15 @@ class RawTopics:
         metrics.BATCH_SECONDS.observe(self._clock.monotonic() - began_s)
 
     async def _landed(self, behind: Sequence[AnyRecord] = ()) -> None:
-        """Wait for the batch on its way. If it failed, it and what was read `behind` it are read
-        again, from the earlier of the two on."""
+        """Wait for the batch being sent.
+
+        If it failed, it and what was read `behind` it are read again, from the earlier of the two
+        on.
+        """
         flight = self._flight
         if flight is None:
             return
-        # A cancelled wait leaves it to `consume`.
+        # If this wait is cancelled, `consume` handles the task.
         await asyncio.wait({flight.task})
         self._flight = None
         try:
@@ -170,7 +173,7 @@ class RawTopics:
         self._done(flight.records, flight.done)
 
     def _done(self, records: Sequence[AnyRecord], done: Sorted) -> None:
-        """These are committed."""
+        """Record that these were committed: health, flood window, metrics."""
         self._health.beat(NAME)
         self._health.committed(NAME)
         self._flood.note(done.refused)

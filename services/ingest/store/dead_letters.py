@@ -1,4 +1,4 @@
-"""The statements on the index of dead letters."""
+"""SQL statements on the index of dead letters."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -23,7 +23,8 @@ class DeadLetters:
     async def add(
         self, work: UnitOfWork, letters: Sequence[DeadLetter], recorded_at: datetime
     ) -> None:
-        """Store what is new by origin. In the order of origins: two workers cannot deadlock."""
+        """Store letters with a new origin, in order of origin so that two workers cannot
+        deadlock."""
         ordered = sorted(
             letters, key=lambda x: (x.origin.topic, x.origin.partition, x.origin.offset)
         )
@@ -33,14 +34,14 @@ class DeadLetters:
         await work.connection.execute(statement, [_row(x, recorded_at) for x in ordered])
 
     async def get(self, letter_id: int) -> StoredDeadLetter | None:
-        """One by its number."""
+        """Return the dead letter with this number."""
         async with unit_of_work(self._engine) as work:
             query = sa.select(dead_letter).where(dead_letter.c.id == letter_id)
             row = (await work.connection.execute(query)).mappings().one_or_none()
         return None if row is None else _stored(row)
 
     async def search(self, search: Search, limit: int, after: int = 0) -> list[StoredDeadLetter]:
-        """In the order of their numbers, beginning after number `after`."""
+        """Return matches in the order of their numbers, beginning after number `after`."""
         t = dead_letter.c
         query = sa.select(dead_letter).where(t.id > after).order_by(t.id).limit(limit)
         if search.stage is not None:
@@ -56,7 +57,7 @@ class DeadLetters:
         return [_stored(row) for row in rows]
 
     async def newest(self) -> int:
-        """The highest number; 0 when there is none."""
+        """Return the highest number; 0 when there is none."""
         async with unit_of_work(self._engine) as work:
             query = sa.select(sa.func.coalesce(sa.func.max(dead_letter.c.id), 0))
             return int((await work.connection.execute(query)).scalar_one())

@@ -1,4 +1,4 @@
-"""The statements on the intake's stops."""
+"""SQL statements on the intake's stops."""
 
 from datetime import datetime
 
@@ -21,7 +21,7 @@ class Stops:
             await work.connection.execute(intake_stop.insert().values(reason=reason, stopped_at=at))
 
     async def reason(self) -> str | None:
-        """Why the intake is stopped; None when it is not."""
+        """Return why the intake is stopped; None when it is not."""
         t = intake_stop.c
         query = sa.select(t.reason).where(t.resumed_at.is_(None)).order_by(t.id).limit(1)
         async with unit_of_work(self._engine) as work:

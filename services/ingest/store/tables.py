@@ -23,7 +23,7 @@ dead_letter = sa.Table(
     sa.Column("origin_offset", sa.BigInteger, nullable=False),
     sa.Column("key", sa.LargeBinary),
     sa.Column("value", sa.LargeBinary),
-    # Names too are bytes: PostgreSQL's text cannot hold every name that Kafka's can.
+    # Names are bytes too: PostgreSQL's text cannot hold every name that Kafka's can.
     sa.Column("header_names", postgresql.ARRAY(sa.LargeBinary), nullable=False),
     sa.Column("header_values", postgresql.ARRAY(sa.LargeBinary), nullable=False),
     sa.Column("stage", sa.Text, nullable=False),
@@ -50,4 +50,4 @@ intake_stop = sa.Table(
     sa.Column("stopped_at", sa.DateTime(timezone=True), nullable=False),
     sa.Column("resumed_at", sa.DateTime(timezone=True)),
 )
-"""When a flood of refusals stopped the intake, and when an operator let it go on."""
+"""When a flood of refusals stopped the intake, and when an operator resumed it."""

@@ -1,7 +1,7 @@
-"""What of the raw topics was begun: `Unfinished`, without holding up the intake.
+"""Notes which raw records were begun: `Unfinished`, without delaying the intake.
 
-The intake goes on while PostgreSQL is away: what cannot be noted is not, and a death in that time
-is put down to nothing. A process that starts has been answered before (`FloodWatch`).
+The intake goes on while PostgreSQL is unreachable: nothing is noted then, and a crash in that time
+is attributed to no record. A process that starts has read PostgreSQL before (`FloodWatch`).
 """
 
 import asyncio
@@ -19,8 +19,8 @@ from shared.postgres.ledger import TopicPartition as Tp
 from shared.postgres.unfinished import Begun, Unfinished
 
 NOTE_S_MAX: Final = 2.0
-"""How long a note may take, in seconds: 20 of them after each claim stay below what `/livez` bears
-also where PostgreSQL is frozen."""
+"""How long a note may take, in seconds: 20 of them after each claim stay below the limit of
+`/livez` even when PostgreSQL hangs."""
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +33,7 @@ class UnfinishedRecords:
         self._rows = Unfinished(engine, SCHEMA)
 
     async def read(self, tps: Sequence[Tp]) -> dict[Tp, Begun]:
-        """What was begun of these; nothing while PostgreSQL is away."""
+        """Return what was begun of these; nothing while PostgreSQL is unreachable."""
         async with _if_there("read"):
             return await self._rows.read(tps)
         return {}
@@ -44,20 +44,23 @@ class UnfinishedRecords:
             await self._rows.begin(begun)
 
     async def alive(self, by: str) -> None:
-        """What this process noted did not end it."""
+        """Note that this process survived what it noted."""
         async with _if_there("alive"):
             await self._rows.alive(by)
 
     async def finished(self, moved: Mapping[Tp, int]) -> None:
-        """Kafka has these offsets. Where the process ends before, its successor begins behind what
-        the note names, and so sees that it was finished."""
+        """Delete the notes before these offsets, which Kafka has committed.
+
+        If the process ends before, its successor begins behind what the note names, and so
+        recognises that it was finished.
+        """
         async with _if_there("finished"):
             async with unit_of_work(self._engine) as work:
                 await self._rows.clear(work, moved)
             self._rows.done([*moved])
 
     def done(self, tps: Sequence[Tp]) -> None:
-        """`finished` has said so already."""
+        """Does nothing: `finished` has already done it."""
 
 
 @asynccontextmanager

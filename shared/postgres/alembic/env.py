@@ -1,4 +1,4 @@
-"""Alembic's environment, the same for every service: schema and connection are handed in."""
+"""Alembic's environment for every service; the caller passes schema and connection."""
 
 from alembic import context
 

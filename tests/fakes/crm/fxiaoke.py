@@ -38,20 +38,20 @@ class FakeFxiaoke(Served):
     tokens: list[str] = field(default_factory=list)
     asking: int = 0
     asking_most: int = 0
-    """Token requests at once, at most."""
+    """Largest number of simultaneous token requests."""
     _ids: Any = field(default_factory=lambda: itertools.count(1))
 
     def expire(self) -> None:
-        """End every access token."""
+        """Expire every access token."""
         self.tokens.append("expired")
 
     def touch(self, remote_id: str, **values: Any) -> None:
-        """Somebody edits a record."""
+        """Change a record, as a user of the CRM does."""
         ms = round(self.now.timestamp() * 1000)
         self.records[remote_id] |= values | {"last_modified_time": ms}
 
     def by_key(self, key: str) -> list[dict[str, Any]]:
-        """The records with our key."""
+        """Return the records with our key."""
         return [each for each in self.records.values() if each.get("churn_task_key__c") == key]
 
     def app(self) -> web.Application:
@@ -94,7 +94,8 @@ class FakeFxiaoke(Served):
         return answer({**names, "expiresIn": 7200, "errorCode": 0, "errorMessage": "success"})
 
     async def _body(self, request: web.Request) -> dict[str, Any] | web.Response:
-        """The request's body, if whoever calls may: in the new style or in the old one."""
+        """Return the request's body if the caller is authorised, in the new style or in the old
+        one."""
         body: dict[str, Any] = await request.json()
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme == "Bearer":

@@ -1,4 +1,4 @@
-"""What connectors keep in tables, in memory."""
+"""In-memory versions of the connectors' tables."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -49,7 +49,7 @@ class MemoryOwners:
 
 @dataclass(slots=True)
 class MemoryMembers:
-    """A bucket for each member."""
+    """A token bucket for each member."""
 
     held: dict[tuple[str, str], tuple[float, datetime]] = field(default_factory=dict)
 

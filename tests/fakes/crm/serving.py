@@ -1,4 +1,4 @@
-"""Serves a fake CRM on a free port of loopback, with the troubles that a test asks for."""
+"""Serves a fake CRM on a free port of loopback, with faults that a test requests."""
 
 import asyncio
 import json
@@ -10,8 +10,8 @@ from typing import Any, Literal
 from aiohttp import web
 
 Trouble = Literal["lost", "html", "hang", "drop"]
-"""`lost`: it is done, and the answer is lost · `html`: a proxy's page comes instead ·
-`hang`: no answer · `drop`: the connection is dropped before anything is done."""
+"""`lost`: it is done, and the answer is lost · `html`: a proxy's page comes instead · `hang`: no
+answer · `drop`: the connection is dropped before anything is done."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -33,38 +33,38 @@ class Asked:
 
 @dataclass(slots=True)
 class Served:
-    """What every fake keeps: its address, what arrived, and the troubles to come by path."""
+    """The common part of every fake: its address, requests received, and faults to come by path."""
 
     url: str = ""
     asked: list[Asked] = field(default_factory=list)
     troubles: dict[str, list[Trouble]] = field(default_factory=dict)
-    """Part of a path -> troubles of the next requests there, used up from the front."""
+    """Part of a path -> faults of the next requests there, used up from the front."""
 
     hanging: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once a request hangs."""
 
     def calls(self, part: str) -> list[Asked]:
-        """The requests whose path has this part."""
+        """Return the requests with this part in their path."""
         return [each for each in self.asked if part in each.path]
 
     def app(self) -> web.Application:
-        """The routes; each fake has its own."""
+        """Return the routes; each fake has its own."""
         raise NotImplementedError
 
     def trouble_at(self, path: str) -> Trouble | None:
-        """The trouble of this request."""
+        """Return the fault of this request."""
         waiting = next((each for part, each in self.troubles.items() if part in path and each), [])
         return waiting.pop(0) if waiting else None
 
 
 def answer(content: Any, status: int = 200) -> web.Response:
-    """A JSON answer."""
+    """Returns a JSON answer."""
     return web.json_response(content, status=status, dumps=lambda c: json.dumps(c, default=str))
 
 
 @asynccontextmanager
 async def serving(fake: Served) -> AsyncIterator[None]:
-    """The fake at work."""
+    """Runs the fake."""
 
     @web.middleware
     async def keep(request: web.Request, handler: Handler) -> web.StreamResponse:

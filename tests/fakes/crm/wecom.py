@@ -31,7 +31,7 @@ class FakeWecom(Served):
     group: list[dict[str, Any]] = field(default_factory=list)
     group_at: list[datetime] = field(default_factory=list)
     shown: dict[str, list[datetime]] = field(default_factory=dict)
-    """When each member was shown something."""
+    """Times at which each member was shown something."""
     messages: list[dict[str, Any]] = field(default_factory=list)
     updates: list[dict[str, Any]] = field(default_factory=list)
     codes: list[int] = field(default_factory=list)
@@ -40,7 +40,7 @@ class FakeWecom(Served):
     _numbers: Any = field(default_factory=lambda: itertools.count(1))
 
     def expire(self) -> None:
-        """End every access token."""
+        """Expire every access token."""
         self.tokens.append("expired")
 
     def app(self) -> web.Application:
@@ -95,7 +95,7 @@ class FakeWecom(Served):
             return answer(_error(81013))
         self.messages.append(message)
         recent = [at for at in self.shown.get(message["touser"], ()) if at > self.now - MINUTE]
-        if len(recent) < MEMBER_PER_MINUTE:  # what is more is dropped without a word
+        if len(recent) < MEMBER_PER_MINUTE:  # further ones are dropped silently
             self.shown.setdefault(message["touser"], []).append(self.now)
         more = {"invaliduser": "|".join(unknown), "invalidparty": "", "unlicenseduser": ""}
         number = next(self._numbers)
@@ -111,7 +111,7 @@ class FakeWecom(Served):
         return answer(_error(0))
 
     def click(self, user: str, task_id: str, key: str, **changes: str) -> bytes:
-        """The event of a pressed button, in the clear."""
+        """Return the event of a pressed button, unencrypted."""
         values = {
             "ToUserName": CORP_ID,
             "FromUserName": user,
@@ -130,7 +130,7 @@ class FakeWecom(Served):
     def callback(
         self, message: bytes, *, receive_id: str = CORP_ID, nonce: str = "n-1"
     ) -> tuple[dict[str, str], bytes]:
-        """Query and body of a callback with this message inside."""
+        """Return query and body of a callback with this message inside."""
         encrypted = crypto.encrypt(
             message, receive_id, crypto.key_of(CALLBACK_AES_KEY), b"0123456789abcdef"
         )

@@ -43,15 +43,15 @@ class FakeZoho(Served):
     _ids: Any = field(default_factory=lambda: itertools.count(5540000000000001))
 
     def expire(self) -> None:
-        """End every access token."""
+        """Expire every access token."""
         self.tokens.append("expired")
 
     def touch(self, remote_id: str, **values: Any) -> None:
-        """Somebody edits a record."""
+        """Change a record, as a user of the CRM does."""
         self.records[remote_id] |= values | {"Modified_Time": self.now.isoformat()}
 
     def by_key(self, key: str) -> list[dict[str, Any]]:
-        """The records with our key."""
+        """Return the records with our key."""
         return [each for each in self.records.values() if each.get("Churn_Task_Key") == key]
 
     def app(self) -> web.Application:
@@ -200,7 +200,7 @@ class FakeZoho(Served):
         return answer({"watch": outcomes}, 201)
 
     def notification(self, remote_id: str) -> dict[str, Any]:
-        """What Zoho posts to the newest channel's address when a record was edited."""
+        """Return what Zoho posts to the newest channel's address when a record was edited."""
         channel = self.channels[-1]
         return {
             "server_time": round(self.now.timestamp() * 1000),

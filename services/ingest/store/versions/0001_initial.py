@@ -1,4 +1,4 @@
-"""Ingest's tables as they began."""
+"""Creates ingest's first tables."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Partitions that were added to a topic wait until the old ones are read to a recorded end."""
+"""Adds waiting partitions: added ones wait until the old ones are read to a recorded end."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,7 +12,7 @@ SCHEMA = "ingest"
 
 
 def upgrade() -> None:
-    """Two columns of the ledger."""
+    """Add two columns to the ledger."""
     op.add_column("partition", sa.Column("drain_to", sa.BigInteger), schema=SCHEMA)
     waits = sa.Column("waits", sa.Boolean, nullable=False, server_default="false")
     op.add_column("partition", waits, schema=SCHEMA)

@@ -1,4 +1,4 @@
-"""What was begun of a partition is noted, so that a record that ends processes is found."""
+"""Adds notes on what was begun of a partition, so that a record that ends processes is found."""
 
 from shared.postgres import unfinished
 
@@ -9,5 +9,5 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """A small table."""
+    """Create the table of notes."""
     unfinished.upgrade("ingest")
