@@ -1,4 +1,4 @@
-"""The intake as a whole: a flood stops it, a replay's clock reaches every partition."""
+"""The intake as a whole: a flood of bad records stops it; ticks reach every partition."""
 
 import pytest
 
@@ -16,8 +16,10 @@ STOPPED = "ebbwatch_ingest_stopped"
 async def test_a_flood_stops_the_intake_until_an_operator_decides(
     place: ServiceEnvironment, upstream: Producer
 ) -> None:
-    """1,000 refused records in a row stop the consumption, visibly; a restart does not go on;
-    the operator's command does, and then nothing was lost."""
+    """1,000 refused records in a row stop the consumption, visibly.
+
+    A restart does not continue; the operator's command does, and then nothing was lost.
+    """
     poison = [Record(place.raw, b"k", b"?", partition=0)] * 1_000
     good = [Record(place.raw, b"k", encoded(id=str(n)), partition=0) for n in range(5)]
     await upstream.send([*poison, *good])
