@@ -223,7 +223,7 @@ class Running:
 async def ingest(
     place: ServiceEnvironment, settings: Mapping[str, str] | None = None, *, ready: bool = True
 ) -> AsyncIterator[Running]:
-    """The service, answering and `ready`; killed at the end if it still runs."""
+    """Run the service until it answers and is `ready`; kill it at the end if it still runs."""
     port = free_port()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "services.ingest", "run"),

@@ -35,7 +35,7 @@ async def _produce(place: ServiceEnvironment, upstream: Producer) -> None:
 
 
 def _first_seen(records: list[Consumed]) -> tuple[dict[str, list[int]], int]:
-    """Event numbers by customer in the order of their first copy, and how many came again.
+    """Return event numbers by customer in the order of first copies, and the number of repeats.
 
     Fails when a copy differs from the first.
     """

@@ -47,8 +47,10 @@ async def test_a_flood_stops_the_intake_until_an_operator_decides(
 async def test_control_events_reach_every_partition_in_order(
     place: ServiceEnvironment, upstream: Producer
 ) -> None:
-    """A tick stands in every partition after what was sent before it and before what was sent
-    after it; the end of a backfill names its import (invariants 4 and 9)."""
+    """In every partition a tick stands between the records sent before it and those sent after it.
+
+    The end of a backfill names its import (invariants 4 and 9).
+    """
     marker = (("ebbwatch-backfill", b"import-7"),)
     ended = encoded(id="ended", type=types.BACKFILL_ENDED, subject=None, data=None)
     tick = encoded(id="tick", type=types.TICK, subject=None, data=None, time="2017-05-01T00:00:00Z")
