@@ -1,4 +1,4 @@
-"""The demo's figures: what `build/demo.json` holds, and what makes the demo fail."""
+"""The demo's figures: what `build/demo.json` contains, and what makes the demo fail."""
 
 import io
 from dataclasses import replace
