@@ -117,7 +117,7 @@ def test_rules() -> None:
 
 
 def test_rules_that_warn_as_often() -> None:
-    """One warning: half of those of three gaps, at random or with the most spending (Ann's)."""
+    """One warning is half of those of three gaps: at random, or by the most spending (Ann's)."""
     found = judged(ann=28 + 20)
     assert (found.as_often.gaps, found.as_often.thinned_to) == (3.0, 0.5)
     assert (found.as_often.figures.warned, found.as_often.figures.recall) == (1, 0.5)

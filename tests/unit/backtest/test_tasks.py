@@ -68,7 +68,10 @@ def test_a_purchase_ends_a_task_about_silence() -> None:
 
 
 def test_a_task_ends_by_its_age() -> None:
-    """Where the policy lets it, at that age, whenever it is noticed; then there may be another."""
+    """A task ends at the age that the policy sets, whenever this is noticed.
+
+    Then another one may follow.
+    """
     tasks = SimulatedTasks(replace(POLICY, expire_days=10))
     told(
         tasks,

@@ -67,7 +67,10 @@ def test_what_it_takes(value: bytes) -> None:
     ],
 )
 def test_what_it_leaves(value: bytes) -> None:
-    """Other types, unknown names, nulls, escapes, names sent twice, large numbers, no JSON."""
+    """It leaves other types, unknown names, nulls, escapes, repeated names and large numbers.
+
+    It leaves invalid JSON, too.
+    """
     assert decode(value) is None
 
 

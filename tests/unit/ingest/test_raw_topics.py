@@ -275,7 +275,10 @@ class Taken:
 
 
 async def test_a_rebalance_while_a_batch_is_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was taken is not committed by us, even if it is all of it; the rest is."""
+    """This member does not commit the partition that was taken, even where all records are of it.
+
+    It commits the rest.
+    """
     consumer, inner = RawConsumer(KafkaSettings(), ("raw",), "ingest", 10), Taken()
     monkeypatch.setattr(consumer, "_inner", inner)
     await consumer.commit(_log(2))

@@ -1,4 +1,4 @@
-"""BG/NBD and MBG/NBD: against the paper, against simulated lives, against their own laws."""
+"""BG/NBD and MBG/NBD: against the paper, simulated customers, and their own laws."""
 
 import doctest
 
@@ -29,7 +29,7 @@ CDNOW_MBG = Parameters(r=0.525, alpha=6.183, a=0.891, b=1.614, model="mbg")
 def lives(
     true: Parameters, customers: int, horizon: float
 ) -> tuple[Floats, Floats, Floats, Floats]:
-    """x, t_x, age of simulated customers, and their purchases within `horizon` after age."""
+    """Return x, t_x and age of simulated customers, and their purchases in the next `horizon`."""
     random = np.random.default_rng(11)
     rate = random.gamma(true.r, 1 / true.alpha, customers)
     leaves = random.beta(true.a, true.b, customers)

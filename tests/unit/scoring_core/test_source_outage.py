@@ -11,7 +11,7 @@ from services.scoring.core.monitoring.source_outage import SOURCES_MAX, observe,
 
 HOUR_S, DAY_S = 3_600.0, 86_400.0
 Open = Callable[[float], bool]
-"""Whether a shop is open at an hour since Monday, midnight."""
+"""The shops: whether each is open at an hour since Monday, midnight."""
 
 
 def _always(_: float) -> bool:
@@ -27,7 +27,7 @@ def _on_weekdays(hour: float) -> bool:
 
 
 def _weeks(weeks: int, per_hour: int, is_open: Open) -> list[float]:
-    """Purchases, evenly within each open hour of so many weeks."""
+    """Return purchases, evenly within each open hour of so many weeks."""
     return [
         (hour + n / per_hour) * HOUR_S
         for hour in range(weeks * 24 * 7)
@@ -57,7 +57,7 @@ def test_an_online_shop_is_missed_within_a_quarter_of_a_day() -> None:
 
 
 def test_a_source_of_a_handful_of_customers_is_never_taken_as_stopped() -> None:
-    """One purchase a day: that nobody comes any more is the silence of those few."""
+    """One purchase a day: a stop is the silence of those few customers."""
     known = observe({}, [("shop", n * DAY_S) for n in range(60)])
     assert stopped(known, 59 * DAY_S + 300 * DAY_S) == []
 
