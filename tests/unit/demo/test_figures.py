@@ -90,7 +90,7 @@ PURCHASES = pl.DataFrame(
         "amount": [10.0] * 13,
     }
 )
-"""Two weekly households that stop on 2 October, and one whose purchase ends the data."""
+"""Two weekly households that stop on 2 October, and one with the last purchase of the data."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The demo's verdict, on households whose silences are counted by hand."""
+"""The demo's verdict, on households with silences that are counted by hand."""
 
 from datetime import UTC, datetime, timedelta
 

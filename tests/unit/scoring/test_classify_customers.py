@@ -170,7 +170,7 @@ async def test_R20_what_the_data_do_not_support_is_said_not_scored() -> None:
 
 
 def measured(policy: ValuePolicy | None = None, *rules: Any) -> Valuation:
-    """A base of forty customers who buy for 10 every five days, a tenth of it office paper."""
+    """Provide forty customers who buy for 10 every five days, a tenth of it office paper."""
     policy = policy or ValuePolicy()
     events = columns(
         row=np.repeat(np.arange(40), 20),

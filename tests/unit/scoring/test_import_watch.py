@@ -30,7 +30,10 @@ def said(watch: ImportWatch, clock: SetClock, owned: list[Claim], hours: float) 
 
 
 async def test_each_hour_until_it_has_ended() -> None:
-    """Once when it begins, then a warning an hour; its end is told, and the next begins anew."""
+    """The start is logged once, then a warning an hour, then the end.
+
+    The next import starts anew.
+    """
     clock = SetClock()
     watch = ImportWatch(clock)
     assert said(watch, clock, claims(None, None), 3) == []

@@ -111,7 +111,7 @@ def generated(customers: int = 120, seed: int = 7) -> EventColumns:
 
 
 def real(name: str) -> EventColumns | None:
-    """A real history as events, rows numbered by customer id; None where it is not present."""
+    """Return a real history as events, rows numbered by customer id; None if not available."""
     path = DATA / name / "events.parquet"
     if not path.exists():
         return None

@@ -9,7 +9,7 @@ from shared.contracts.risk import Sign
 
 Floats = NDArray[np.float64]
 NONE = -1
-"""A classification without grade and lifecycle state."""
+"""Stands for an unknown grade or lifecycle state."""
 
 
 def seen(

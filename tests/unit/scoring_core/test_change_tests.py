@@ -110,7 +110,7 @@ def test_gaps_need_enough_before_them() -> None:
 
 
 def slow(chance: float) -> float:
-    """Newest gaps as long as chance makes them so often, after gaps of 5 and 15 days in turn."""
+    """Return newest gaps that are as long by chance this often, after gaps of 5 and 15 in turn."""
     shape = 1 / max(0.5, VARIATION_MIN) ** 2
     return float(gamma.isf(chance, 3 * shape, scale=10.0 / shape)) / 3
 
@@ -174,7 +174,7 @@ def test_a_constant_stream_is_at_its_own_level() -> None:
     """One every second day is measured as 0.5 a day, now and before; nothing has changed."""
     chance, recent, level = interaction_chance(stopped(0.5, 0.0))
     assert (recent[0], level[0]) == (pytest.approx(0.5), pytest.approx(0.5))
-    # The memory is exactly at its expectation: even odds, doubled since two memories are tested.
+    # The memory is exactly at its expectation: even odds, doubled since two tests are made.
     assert chance == pytest.approx([1.0])
 
 
@@ -187,7 +187,10 @@ def test_the_chance_of_such_quiet_by_hand() -> None:
 
 
 def test_the_chance_of_so_few_by_hand() -> None:
-    """Still coming, and too seldom: the memory of thirty days is 4 below what a rate of 1 fills."""
+    """Interactions continue but too rarely.
+
+    The memory of thirty days is 4 below what a rate of 1 fills.
+    """
     expected = 30 / LN2
     x = rows(
         interactions=100.0, interaction_recency_days=0.0, interactions_decayed_30=expected - 16.0,
@@ -213,7 +216,7 @@ def test_interactions_need_a_level_to_fall_from() -> None:
 
 
 def quiet(chance: float) -> Floats:
-    """X of whom nothing is heard for as long as chance has it, after two interactions a day."""
+    """Return X of a silence that is as long by chance this often, after two interactions a day."""
     return stopped(2.0, CLUMPING * math.log(2 / chance) / 2)
 
 

@@ -209,7 +209,7 @@ def test_who_was_slipping_is_so_until_a_purchase(lifecycle: int) -> None:
 
 
 def test_a_silence_is_quoted_against_the_own_rhythm() -> None:
-    """Gaps of 9, 11, 6, 14 days, whose mean is 10: a lapse takes 40. Silent for 24 days."""
+    """Gaps of 9, 11, 6 and 14 days with a mean of 10: a lapse takes 40. The silence is 24 days."""
     events = columns(time=(np.array([0, 9, 20, 26, 40]) + 0.5) * DAY_S)
     found = signs(seen(seen_at(64.5, events), probability=0.8125))
     facts = {

@@ -11,7 +11,7 @@ from services.scoring.core.monitoring.source_outage import SOURCES_MAX, observe,
 
 HOUR_S, DAY_S = 3_600.0, 86_400.0
 Open = Callable[[float], bool]
-"""The shops: whether each is open at an hour since Monday, midnight."""
+"""Return whether a shop is open at an hour since Monday, midnight."""
 
 
 def _always(_: float) -> bool:
@@ -63,7 +63,7 @@ def test_a_source_of_a_handful_of_customers_is_never_taken_as_stopped() -> None:
 
 
 def test_twenty_purchases_must_be_missing() -> None:
-    """At six a day, of which a decayed rate of 59 days knows 95 %, for three and a half days."""
+    """At six a day, of which a decayed rate of 59 days has 95 %, this takes 3.5 days."""
     known = observe({}, [("shop", n * DAY_S / 6) for n in range(6 * 60)])
     end = 60 * DAY_S - DAY_S / 6
     assert stopped(known, end + 3 * DAY_S) == []

@@ -41,7 +41,7 @@ def _arm(start: float, until: float | None, back: float, *, held_out: bool = Fal
     [
         (52, 62, 55, TREATED),  # came back after the task
         (52, 62, 1e4, TREATED),  # did not come back
-        (52, 62, 51, UNTREATED),  # had bought again before the task: nobody brought them back
+        (52, 62, 51, UNTREATED),  # had bought again before the task began
         (45, 55, 51, TREATED),  # the task was open at the cutoff
         (30, 40, 55, UNTREATED),  # over before the cutoff
         (60, 70, 55, UNTREATED),  # after the horizon

@@ -1,4 +1,4 @@
-"""A correction is adopted where doing just that helped every time, and nowhere else."""
+"""A correction is adopted only where the same procedure helped every time before."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,10 @@ from services.scoring.training.fit.calibrate import decide, fit_line
 
 
 def _origins(*truth: tuple[float, float], n: int = 4_000) -> tuple[list[Floats], list[Bools]]:
-    """For each (intercept, slope): scores, and labels that follow intercept + slope x score."""
+    """Return scores and labels for each (intercept, slope).
+
+    The labels follow intercept + slope x score.
+    """
     random = np.random.default_rng(11)
     scores = [random.normal(-1, 1.5, n) for _ in truth]
     silent = [
