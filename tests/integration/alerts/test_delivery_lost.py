@@ -167,7 +167,7 @@ class Crm:
         return None
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing."""
 
 
 async def test_02_an_answer_lost_after_the_task_was_made_leaves_one_task_there(

@@ -45,7 +45,7 @@ class Names(AbstractResolver):
         ]  # fmt: skip
 
     async def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing."""
 
 
 @asynccontextmanager

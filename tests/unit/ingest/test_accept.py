@@ -179,8 +179,10 @@ class TestContentHash:
         assert _accept(encoded(**changes)).contenthash != _accept(encoded()).contenthash
 
     def test_arrival_does_not(self) -> None:
-        """A clamped time depends on the arrival, the hash does not: a duplicate of an event
-        from the future stays a duplicate."""
+        """A clamped time depends on the arrival, the hash does not.
+
+        So a duplicate of an event from the future stays a duplicate.
+        """
         value = encoded(time="2026-03-01T09:12:00Z")
         early, late = (accept(value, (), ms, RATES) for ms in (ARRIVED_MS, ARRIVED_MS + 60_000))
         assert early.time != late.time

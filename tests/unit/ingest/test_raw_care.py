@@ -26,7 +26,7 @@ BAD = "bad-7"
 
 
 class Death(BaseException):
-    """The process ends in the middle of its work."""
+    """Stands for the end of the process in the middle of its work."""
 
 
 @dataclass

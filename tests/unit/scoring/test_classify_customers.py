@@ -54,7 +54,7 @@ async def passes(scoring: Scoring, until: float) -> None:
 
 
 def said(scoring: Scoring) -> list[tuple[str, str | None, str | None, bool]]:
-    """Return kind, subject, action and silence of each published change.
+    """Return kind, segment or new value, action and silence of each published change.
 
     Checks the sequence numbers as well.
     """

@@ -22,7 +22,7 @@ from tests.fakes.suspects import Rows
 
 
 class Death(BaseException):
-    """The process ends in the middle of its work."""
+    """Stands for the end of the process in the middle of its work."""
 
 
 class Stored:

@@ -18,7 +18,7 @@ CUSTOMERS = ("ann", "bad", "cem", "dee")
 
 
 class Death(BaseException):
-    """The process ends in the middle of its work."""
+    """Stands for the end of the process in the middle of its work."""
 
 
 @pytest.fixture(autouse=True)

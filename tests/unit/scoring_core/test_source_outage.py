@@ -38,7 +38,7 @@ def _weeks(weeks: int, per_hour: int, is_open: Open) -> list[float]:
 
 @pytest.mark.parametrize("is_open", [_always, _by_day, _on_weekdays])
 def test_pauses_as_usual_raise_no_alarm_and_a_stop_does(is_open: Open) -> None:
-    """Nights and weekends are no stop at any hour of the third week on; two weeks without are."""
+    """After two weeks nights and weekends are no stop, but two weeks without purchases are."""
     times = _weeks(6, 20, is_open)
     known, read = observe({}, []), 0
     for hour in range(24 * 7 * 2, 24 * 7 * 6):

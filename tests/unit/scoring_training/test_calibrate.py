@@ -40,7 +40,7 @@ def test_a_slope_that_is_always_off_is_corrected() -> None:
 
 
 def test_a_level_that_wanders_is_left_alone() -> None:
-    """A season up, a season down: last time's correction makes the next one worse."""
+    """The level rises one season and falls the next: each correction makes the next one worse."""
     assert decide(*_origins((0.6, 1), (-0.6, 1), (0.6, 1))).calibration is IDENTITY
 
 

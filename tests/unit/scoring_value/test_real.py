@@ -98,7 +98,7 @@ def test_R23_quintiles_of_a_real_base_hold_a_fifth_each(groceries: EventTable) -
     for scores in found.said.rfm:
         held = np.bincount(scores[living], minlength=6)
         assert held[0] == 0
-        # Equal values have equal scores, so that a fifth is not met to the customer.
+        # Equal values have equal scores, so a group is not exactly a fifth of the customers.
         assert held[1:] == pytest.approx(living.sum() / 5, rel=0.15)
     spent = asked(
         "completejourney",

@@ -27,7 +27,7 @@ DEATHS = ALONE_FROM + ALONE_MAX
 
 
 class Death(BaseException):
-    """The process ends in the middle of its work."""
+    """Stands for the end of the process in the middle of its work."""
 
 
 @dataclass

@@ -148,7 +148,7 @@ async def test_forged_cursors(client: httpx.AsyncClient, text: str) -> None:
 
 @pytest.mark.parametrize("cursor", ["%%%", "AAA", "_-8=", "x" * 5_000, "é"])
 async def test_cursors_that_are_no_base64(client: httpx.AsyncClient, cursor: str) -> None:
-    """Or no UTF-8 beneath it."""
+    """The text may be invalid base64, or contain bytes that are no UTF-8."""
     assert "cursor" in problem(await client.get("/v1/things", params={"cursor": cursor}), 422)
 
 

@@ -17,7 +17,7 @@ from tests.unit.alerts.test_inbound import Fetched
 
 
 class Death(Exception):  # noqa: N818
-    """The process ends in the middle of its work."""
+    """Stands for the end of the process in the middle of its work."""
 
 
 @dataclass
