@@ -17,11 +17,11 @@ from typing import Any
 
 
 class Planted(Exception):  # noqa: N818
-    """A fault of our own, which one item brings out."""
+    """A planted fault, which one item triggers."""
 
 
 def mentions(given: Any, needle: str) -> bool:
-    """Whether an argument is, or holds, the planted item."""
+    """Return whether an argument is or holds the planted item."""
     names = getattr(given, "customers", None) or getattr(given, "id", None)
     return needle in str(given if names is None else names)
 

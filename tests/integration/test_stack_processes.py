@@ -1,4 +1,4 @@
-"""The stack's command line as a person uses and abuses it: Ctrl-C, kill -9, a user's account."""
+"""The stack's command line under normal use and abuse: Ctrl-C, kill -9, a user's account."""
 
 import itertools
 import json
@@ -37,13 +37,13 @@ def command(folder: Path, *arguments: str) -> list[str]:
 
 
 def own_servers() -> dict[str, str]:
-    """The environment without anybody else's servers."""
+    """Return the environment without settings of other servers."""
     foreign = ("DATABASE_URL", "KAFKA_BOOTSTRAP_SERVERS")
     return {name: value for name, value in os.environ.items() if name not in foreign}
 
 
 def start(folder: Path, **environment: str) -> subprocess.Popen[bytes]:
-    """A stack in a process group of its own, as a terminal makes one, after its first write."""
+    """Start a stack in a process group of its own, as a terminal does; wait for its first write."""
     launcher = subprocess.Popen(
         command(folder, "run", "--", sys.executable, "-c", WRITE + "import time; time.sleep(600)"),
         cwd=ROOT,
@@ -58,7 +58,7 @@ def start(folder: Path, **environment: str) -> subprocess.Popen[bytes]:
 
 
 def left(folder: Path) -> list[str]:
-    """The processes that have something to do with the folder."""
+    """Return the processes that use the folder."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -160,7 +160,7 @@ def test_up_runs_the_services_until_one_ends(public_folder: Path) -> None:
 
 
 def copied(folder: Path, owner: pwd.struct_passwd) -> Path:
-    """A working copy that belongs to `owner`, with the jars that this one has."""
+    """Provide a working copy that belongs to `owner`, with the jars of this one."""
     copy = folder / "copy"
     for name in ("deploy", "shared", "services"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -172,10 +172,10 @@ def copied(folder: Path, owner: pwd.struct_passwd) -> Path:
 
 
 def as_user(owner: pwd.struct_passwd) -> list[str]:
-    """What makes a command run as `owner`.
+    """Return the command prefix that makes a command run as `owner`.
 
-    Where the interpreter lies in root's home, which that user cannot enter, the command may
-    read everything (and still write, signal and own only what is the user's).
+    Where the interpreter lies in root's home, which that user cannot enter, the command may read
+    everything (and still write, signal and own only what is the user's).
     """
     setpriv = shutil.which("setpriv")
     assert setpriv, "install util-linux"
@@ -186,7 +186,7 @@ def as_user(owner: pwd.struct_passwd) -> list[str]:
 
 
 def test_works_for_root_and_for_a_user(public_folder: Path) -> None:
-    """The account that runs the tests is covered by all others; root also tries a user's."""
+    """All other tests cover the account that runs them; root also tries a user's account."""
     owner = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
     copy = copied(public_folder, owner)
     environment = own_servers() | {"HOME": str(copy), "PYTHONPATH": str(copy)}
@@ -205,7 +205,7 @@ def test_works_for_root_and_for_a_user(public_folder: Path) -> None:
 
 
 def test_root_can_work_in_a_private_folder(public_folder: Path) -> None:
-    """PostgreSQL runs unprivileged also where nobody but root may enter."""
+    """PostgreSQL runs unprivileged also where only root may enter."""
     private = public_folder / "private"
     private.mkdir(mode=0o700)
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""`make up` knows its own processes from strangers on their ports, and names the setting."""
+"""`make up` recognises its own processes among strangers on their ports, and names the setting."""
 
 import http.server
 import threading
@@ -15,19 +15,19 @@ from deploy.local.waiting import LOOPBACK, free_port, until
 
 
 class _Stranger(http.server.BaseHTTPRequestHandler):
-    """Answers 200 to everything."""
+    """A server that answers 200 to everything."""
 
     def do_GET(self) -> None:
         self.send_response(200)
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 @pytest.fixture
 def taken() -> Iterator[int]:
-    """A port that another program has."""
+    """Provide a port that another program uses."""
     with http.server.ThreadingHTTPServer((LOOPBACK, 0), _Stranger) as stranger:
         thread = threading.Thread(target=stranger.serve_forever, daemon=True)
         thread.start()
@@ -37,7 +37,7 @@ def taken() -> Iterator[int]:
 
 
 def test_a_taken_port_is_told_with_its_setting(taken: int, tmp_path: Path) -> None:
-    """Before the service starts."""
+    """The error comes before the service starts."""
     environment = {"EBBWATCH_SCORING_PORT": str(taken)}
     process = services.server("scoring", environment, ROOT, tmp_path)
     with pytest.raises(StackError, match=f"port {taken}.*EBBWATCH_SCORING_PORT"):
@@ -48,7 +48,7 @@ def test_a_taken_port_is_told_with_its_setting(taken: int, tmp_path: Path) -> No
 def test_taken_ports_are_told_before_anything_starts(
     taken: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """All of them at once, each with its setting; no server is started for it."""
+    """All of them are reported at once, each with its setting; no server is started."""
     for name in ("INGEST", "ALERTS"):
         monkeypatch.setenv(f"EBBWATCH_{name}_PORT", str(taken))
     monkeypatch.setenv("EBBWATCH_SCORING_PORT", str(free_port()))
@@ -65,7 +65,7 @@ def test_taken_ports_are_told_before_anything_starts(
 def test_a_strangers_answer_is_not_ours(
     taken: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that took the port meanwhile answers 200 and is not believed."""
+    """A program that took the port meanwhile answers 200 and is not taken for ours."""
     monkeypatch.setattr(services, "READY_S_MAX", 0.5)
     port = free_port()
     process = services.server("scoring", {"EBBWATCH_SCORING_PORT": str(port)}, ROOT, tmp_path)
@@ -80,7 +80,7 @@ def test_a_strangers_answer_is_not_ours(
 
 
 def test_logs_are_private(tmp_path: Path) -> None:
-    """So is what a server writes."""
+    """The output of a server is private as well."""
     process = services.server(
         "ingest", {"EBBWATCH_INGEST_PORT": str(free_port())}, ROOT, tmp_path / "data"
     )

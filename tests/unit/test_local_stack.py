@@ -1,4 +1,4 @@
-"""The launcher of the local stack without its servers: a Python process stands in for them."""
+"""The launcher of the local stack; a Python process stands in for each server."""
 
 import os
 import signal
@@ -40,7 +40,7 @@ def sleeper(folder: Path, code: str = "import time; time.sleep(600)") -> Server:
 
 
 def is_gone(server: Server) -> bool:
-    """Whether no part of the server lives: its lock can be taken."""
+    """Return whether no part of the server lives: its lock can be taken."""
     if (descriptor := lock_now(server.lock)) is None:
         return False
     os.close(descriptor)
@@ -106,7 +106,7 @@ def test_server_ends_with_a_killed_guard(tmp_path: Path) -> None:
 
 
 def test_start_ends_what_an_earlier_run_left(tmp_path: Path) -> None:
-    """A process that holds the server's lock is the server's; nothing else is touched."""
+    """The process that holds the server's lock is ended, and no other."""
     lock = str(tmp_path / "fake.lock")
     hold = (
         "import fcntl, sys, time; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); "
@@ -170,7 +170,7 @@ def test_forced_broker_wins_over_a_configured_one(tmp_path: Path) -> None:
 def test_without_java_or_maven(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
-    """The embedded broker steps in with a warning; where Apache Kafka is forced, an error."""
+    """The embedded broker is used with a warning; where Apache Kafka is forced, it is an error."""
     tools = tmp_path / "tools"
     tools.mkdir()
     if missing == "mvn":

@@ -1,4 +1,4 @@
-"""What the integration tests of alerts share."""
+"""Fixtures of the integration tests of alerts."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -21,7 +21,7 @@ VERSIONS = Path("services/alerts/store/versions")
 
 @pytest.fixture
 async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
-    """A database with the tables of alerts, empty."""
+    """Provide a database with empty tables of alerts."""
     made = create_engine(PostgresSettings(url=SecretStr(database_url), pool_size=10), "test")
     await migrate(made, SCHEMA, VERSIONS)
     yield made
@@ -30,7 +30,7 @@ async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
-    """Where webhooks go."""
+    """Provide a receiver of webhooks."""
     async with receiving() as made:
         yield made
 
@@ -39,7 +39,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 async def place(
     stack: LocalStack, database_url: str, engine: AsyncEngine, receiver: Receiver
 ) -> ServiceEnvironment:
-    """Topics and tables for one test, and a receiver."""
+    """Provide topics and tables for one test, and a receiver."""
     made = ServiceEnvironment(stack, database_url, engine, receiver)
     await made.prepare()
     return made
@@ -47,7 +47,7 @@ async def place(
 
 @pytest.fixture
 async def upstream(place: ServiceEnvironment) -> AsyncIterator[Producer]:
-    """A producer to the topics of the test."""
+    """Provide a producer to the topics of the test."""
     producer = Producer(place.kafka, "test-upstream")
     yield producer
     await producer.close()

@@ -1,4 +1,4 @@
-"""One process of alerts beside a CRM on loopback, with an open task: for tests of the way back."""
+"""One process of alerts with a fake CRM and an open task, for tests of callbacks and polls."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -37,7 +37,7 @@ VERDICTS = "SELECT id, status, verdict FROM alerts.task ORDER BY id"
 
 @dataclass(slots=True)
 class Stored:
-    """The endpoints, as they would be in their table."""
+    """The stored endpoints, kept in memory."""
 
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
 
@@ -50,7 +50,7 @@ class Stored:
 
 @dataclass(slots=True)
 class CrmScenario:
-    """One process of alerts with one endpoint, a CRM, and an open task of Ann's."""
+    """One process of alerts with one endpoint, a CRM, and an open task owned by Ann."""
 
     bench: AlertsHarness
     endpoint: Endpoint
@@ -61,7 +61,7 @@ class CrmScenario:
     stored: Stored
 
     async def deliver(self, **changes: Any) -> str:
-        """An open task, stored and sent to the CRM; its id."""
+        """Store an open task and send it to the CRM; return its id."""
         task = raised_task(Profile(language="zh-CN", owner=Owner(id="o-1", name="Ann")))
         task = msgspec.structs.replace(task, **changes)
         async with unit_of_work(self.bench.engine) as work:
@@ -79,7 +79,7 @@ class CrmScenario:
 async def office(
     engine: AsyncEngine, kind: Kind, fake: Served, timeout_s: float = 5.0
 ) -> AsyncIterator[CrmScenario]:
-    """Everything at work."""
+    """Run the process, the fake CRM and its connector."""
     owners = OwnerRows(engine)
     await owners.replace("crm", {"o-1": "zhangsan" if kind == "wecom_app" else "777"})
     async with AsyncExitStack() as closing:
@@ -134,6 +134,6 @@ async def office(
 
 
 def pass_by(place: CrmScenario, fake: Any, **time: float) -> None:
-    """Let time go by, here and there."""
+    """Advance the clocks of the process and of the CRM."""
     place.bench.clock.pass_by(timedelta(**time))
     fake.now = place.bench.clock.now()

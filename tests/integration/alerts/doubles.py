@@ -1,4 +1,4 @@
-"""Doubles of what a test of the handlers does without."""
+"""Test doubles for the parts that tests of the handlers leave out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,24 +10,24 @@ from shared.postgres.outbox import Pending
 
 
 class NoRelay:
-    """Sends nothing: the outbox keeps what was written."""
+    """A relay that sends nothing: the messages stay in the outbox."""
 
     async def forget(self, work: UnitOfWork) -> None:
-        """Nothing was sent."""
+        """Do nothing: no message was sent."""
 
     async def flush(self, pending: Sequence[Pending]) -> None:
-        """Nothing is sent."""
+        """Do nothing."""
 
 
 class SetRules(Policies):
-    """The stored rules with a policy that the test sets."""
+    """The stored rules, with a policy that the test sets."""
 
     def __init__(self, policy: Policy) -> None:
         super().__init__()
         self._set = policy
 
     async def current(self, work: UnitOfWork) -> tuple[int, Policy]:
-        """The policy of the test, as version 1."""
+        """Return the test's policy as version 1."""
         return 1, self._set
 
 

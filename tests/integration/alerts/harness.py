@@ -1,5 +1,7 @@
-"""Alerts' handlers in this process, on a real database and a real receiver, with a clock that a
-test moves and without Kafka."""
+"""The handlers of alerts in this process.
+
+They run on a real database and a real receiver, without Kafka, on a clock that a test moves.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -80,17 +82,17 @@ VAULT = Encryption([bytes(range(32))])
 
 @dataclass(slots=True)
 class AlertsHarness:
-    """The parts of the service, each as `main` wires it."""
+    """The parts of the service, wired as `main` wires them."""
 
     engine: AsyncEngine
     clock: SetClock = field(default_factory=SetClock)
     endpoints: dict[str, str] = field(default_factory=dict)
-    """Id -> URL."""
+    """Maps an endpoint's id to its URL."""
     like: Endpoint = field(default_factory=lambda: Endpoint(id="any"))
-    """What they have in common."""
+    """The settings that all endpoints of the test share."""
     policy: Policy = field(default_factory=Policy)
     https_only: bool = False
-    """Whether it may speak over https only; the fakes on loopback do not."""
+    """Whether connectors may use https only; the fakes on loopback do not."""
     _closing: AsyncExitStack = field(default_factory=AsyncExitStack)
     _offsets: dict[str, int] = field(default_factory=dict)
 
@@ -116,7 +118,7 @@ class AlertsHarness:
 
     @property
     def careful(self) -> ItemIsolation:
-        """Of a process that has just begun."""
+        """The item isolation of a newly started process."""
         return ItemIsolation(Suspects(self.engine, SCHEMA), self.clock, lambda _: None)
 
     @property
@@ -126,7 +128,7 @@ class AlertsHarness:
         )
 
     def shared(self, http: Http) -> ConnectorContext:
-        """What connectors share."""
+        """Return the context that all connectors share."""
         tokens, owners = TokenRows(self.engine, VAULT), OwnerRows(self.engine)
         return ConnectorContext(http, self.clock, tokens, owners, MemberRows(self.engine))
 
@@ -246,7 +248,7 @@ class AlertsHarness:
         )
 
     async def read_changes(self, *messages: CustomerChanged) -> None:
-        """One batch of the changes topic."""
+        """Handle one batch of the changes topic."""
         values = [changes.ENCODER.encode(m) for m in messages]
         await self.enter()(await self.batch("changes", values))
 
@@ -267,13 +269,13 @@ class AlertsHarness:
         )
 
     async def connectors(self, timeout_s: float = 5.0) -> Connectors:
-        """What speaks with the endpoints of the test."""
+        """Return the connectors of the test's endpoints."""
         http = Http(timeout_s=timeout_s, allowed=LOOPBACK_NETS, clock=self.clock)
         await self._closing.enter_async_context(http)
         return Connectors(self.shared(http), https_only=self.https_only)
 
     async def managing(self) -> Managing:
-        """What the routes of endpoints work with."""
+        """Return the dependencies of the endpoint routes."""
         connectors = await self.connectors()
         sample = SendSample(
             engine=self.engine,
@@ -288,7 +290,7 @@ class AlertsHarness:
         return Managing(self.admin, sample, described, self.clock)
 
     async def sender(self, timeout_s: float = 5.0, concurrency_max: int = 4) -> DeliverySender:
-        """One worker's sender."""
+        """Return the sender of one worker."""
         return DeliverySender(
             self.engine,
             deliveries=Deliveries(),
@@ -310,17 +312,17 @@ class AlertsHarness:
     async def read_risk(
         self, *messages: RiskAssessed, handle: HandleAssessments | None = None
     ) -> None:
-        """One batch of the risk topic, as its owner reads it."""
+        """Handle one batch of the risk topic, as the owner of its partition."""
         values = [risk.ENCODER.encode(m) for m in messages]
         await (handle or self.assess())(await self.batch("risk", values))
 
     async def read_activity(self, *events: Activity, handle: HandleActivity | None = None) -> None:
-        """One batch of the activity topic."""
+        """Handle one batch of the activity topic."""
         values = [activity.ENCODER.encode(e) for e in events]
         await (handle or self.observe())(await self.batch("activity", values))
 
     async def batch(self, topic: str, values: Sequence[bytes]) -> Batch:
-        """A batch of new records, under a fresh claim."""
+        """Return a batch of new records under a fresh claim."""
         claim = await Ledger(self.engine, SCHEMA).take_over((topic, 0), "test")
         begin = claim.next_offset or 0
         records: list[ConsumedRecord] = [
@@ -331,7 +333,7 @@ class AlertsHarness:
 
 @asynccontextmanager
 async def running(sender: DeliverySender) -> AsyncIterator[None]:
-    """The sender's loop at work."""
+    """Run the sender's loop for the length of the block."""
     stop = Stop()
     loop = asyncio.create_task(sender(stop))
     try:
@@ -342,13 +344,13 @@ async def running(sender: DeliverySender) -> AsyncIterator[None]:
 
 
 async def rows(engine: AsyncEngine, query: str) -> list[tuple[Any, ...]]:
-    """What a query finds."""
+    """Return the rows of a query."""
     async with engine.begin() as connection:
         return [tuple(row) for row in await connection.execute(sa.text(query))]
 
 
 async def outbox(engine: AsyncEngine) -> list[TreatmentRecorded]:
-    """What waits to be sent, or was sent by the last transaction, in order."""
+    """Return the outbox's messages, waiting or sent by the last transaction, in order."""
     parcels = await rows(engine, "SELECT messages FROM alerts.outbox ORDER BY id")
     return [
         msgspec.json.decode(message.value or b"", type=TreatmentRecorded)
@@ -358,7 +360,7 @@ async def outbox(engine: AsyncEngine) -> list[TreatmentRecorded]:
 
 
 async def until(engine: AsyncEngine, query: str, *expected: tuple[Any, ...]) -> None:
-    """Wait until a query finds these rows."""
+    """Wait until a query returns these rows."""
     found: list[tuple[Any, ...]] = []
     try:
         async with asyncio.timeout(LIMIT_S):

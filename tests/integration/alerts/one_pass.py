@@ -1,4 +1,4 @@
-"""One pass of a loop of alerts, as a process of its own that a planted item ends."""
+"""One pass of a loop of alerts, in a process of its own that a planted item ends."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -39,7 +39,7 @@ ENDPOINTS = {
 
 
 class Quiet:
-    """A CRM in which nothing has changed."""
+    """A CRM without changes."""
 
     def reader(self, _: Endpoint) -> ChangeReader:
         return cast("ChangeReader", self)
@@ -55,7 +55,7 @@ class Quiet:
 
 
 def look(bench: AlertsHarness) -> PollChanges:
-    """The loop of the looks, at two endpoints."""
+    """Return the polling loop over two endpoints."""
     return PollChanges(
         bench.engine,
         endpoints=Stored(dict(ENDPOINTS)),
@@ -84,6 +84,6 @@ async def _pass(url: str, loop: str, at: datetime) -> None:
 
 
 def one_pass(url: str, loop: str, number: float, where: str, how: str) -> None:
-    """The process: `loop` is tend, care or look, `number` the day."""
+    """Run the process's single pass: `loop` is tend, care or look; `number` is the day."""
     poison(where, "-poison", how)
     asyncio.run(_pass(url, loop, day(number)))

@@ -1,4 +1,4 @@
-"""A receiver of webhooks on loopback that answers as a test tells it to."""
+"""A receiver of webhooks on loopback with answers that a test sets."""
 
 import asyncio
 import contextlib
@@ -11,14 +11,14 @@ import msgspec
 from standardwebhooks import Webhook
 
 LIMIT_S = 45.0
-"""Longest wait for anything, in seconds: far above what it takes, below the test's limit."""
+"""Longest wait for anything, in seconds: far above what is needed, below the test's limit."""
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What arrived."""
+    """A request that arrived."""
 
     path: str
     headers: dict[str, str]
@@ -30,7 +30,7 @@ class Request:
 
     @property
     def task(self) -> dict[str, Any]:
-        """The task, after its signature has been verified."""
+        """Return the task after verifying its signature."""
         message = Webhook(SECRET).verify(self.body, self.headers)
         assert message["type"].startswith("retention_task.")
         task: dict[str, Any] = message["data"]["task"]
@@ -46,7 +46,7 @@ Answering = Callable[[Request, asyncio.StreamWriter], Awaitable[None]]
 
 
 def reply(status: int, body: bytes = b"", **headers: str) -> Answering:
-    """Answers with a status at once."""
+    """Return an answer with this status, sent at once."""
 
     async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
         lines = [f"HTTP/1.1 {status} X", f"content-length: {len(body)}"]
@@ -57,18 +57,21 @@ def reply(status: int, body: bytes = b"", **headers: str) -> Answering:
 
 
 async def hang(_: Request, __: asyncio.StreamWriter) -> None:
-    """Never answers."""
+    """Never answer."""
     await asyncio.Event().wait()
 
 
 async def reset(_: Request, writer: asyncio.StreamWriter) -> None:
-    """Drops the connection without a word."""
+    """Reset the connection without an answer."""
     writer.transport.abort()
 
 
 @dataclass(slots=True)
 class Receiver:
-    """Keeps what arrives. `answers` are used up from the front, then `otherwise` stands."""
+    """Keeps what arrives.
+
+    The answers come from `answers` in order, then always from `otherwise`.
+    """
 
     url: str = ""
     answers: list[Answering] = field(default_factory=list)
@@ -106,7 +109,7 @@ async def _read(reader: asyncio.StreamReader) -> Request:
 
 @asynccontextmanager
 async def receiving() -> AsyncIterator[Receiver]:
-    """A receiver on a free port."""
+    """Serve a receiver on a free port."""
     receiver = Receiver()
     handlers: set[asyncio.Task[None]] = set()
 

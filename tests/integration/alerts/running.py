@@ -1,4 +1,4 @@
-"""Alerts as a real process on the real broker and database, with topics of its own."""
+"""Alerts as a real process on the real broker and database, with its own topics."""
 
 import asyncio
 import json
@@ -37,7 +37,7 @@ PARTITIONS = 2
 
 @dataclass(frozen=True, slots=True)
 class ServiceEnvironment:
-    """A stack, a database and topics that nobody else uses."""
+    """A stack, a database and topics that no other test uses."""
 
     stack: LocalStack
     database_url: str
@@ -46,7 +46,7 @@ class ServiceEnvironment:
     mark: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
 
     def topic(self, name: str) -> str:
-        """The topic of this test for a purpose: risk, activity, treatment or dead-letter."""
+        """Return the test's topic for a purpose: risk, activity, treatment or dead-letter."""
         return f"{name}-{self.mark}"
 
     @property
@@ -54,7 +54,7 @@ class ServiceEnvironment:
         return self.stack.kafka.settings
 
     def environment(self, **settings: str) -> dict[str, str]:
-        """Of the service's process."""
+        """Return the environment variables of the service's process."""
         endpoint = {"id": "crm", "url": self.receiver.url, "secrets": [SECRET]}
         own = {
             "EBBWATCH_ALERTS_RISK_TOPIC": self.topic("risk"),
@@ -88,18 +88,18 @@ class ServiceEnvironment:
         await creating.create(self.kafka, new)
 
     def risk(self, message: RiskAssessed) -> Record:
-        """A record of the risk topic."""
+        """Return a record of the risk topic."""
         value = risk.ENCODER.encode(message)
         return Record(self.topic("risk"), message.customer_id.encode(), value)
 
     def purchase(self, customer: str, at: datetime, backfill: str | None = None) -> Record:
-        """A purchase on the activity topic."""
+        """Return a purchase for the activity topic."""
         return self._activity(customer, events.PURCHASE, at, ActivityData(amount=1.0), backfill)
 
     def profile(
         self, customer: str, at: datetime, profile: Profile, backfill: str | None = None
     ) -> Record:
-        """A profile on the activity topic."""
+        """Return a profile for the activity topic."""
         return self._activity(customer, events.PROFILE, at, ActivityData(profile=profile), backfill)
 
     def _activity(
@@ -119,12 +119,12 @@ class ServiceEnvironment:
         return Record(self.topic("activity"), customer.encode(), value)
 
     async def rows(self, query: str) -> list[dict[str, Any]]:
-        """What a query finds."""
+        """Return the rows of a query."""
         async with self.engine.begin() as connection:
             return [dict(row) for row in (await connection.execute(sa.text(query))).mappings()]
 
     async def until(self, query: str, *expected: Any) -> None:
-        """Wait until a query's single column gives these values."""
+        """Wait until the single column of a query has these values."""
         found: list[Any] = []
         try:
             async with asyncio.timeout(LIMIT_S):
@@ -152,7 +152,7 @@ class ServiceEnvironment:
             await consumer.stop()
 
     async def read(self, name: str, count: int) -> list[Read]:
-        """The records of a topic once there are `count`, in the order of their arrival."""
+        """Return the records of a topic, in the order of arrival, once there are `count`."""
         consumer = AIOKafkaConsumer(
             **self.kafka.client_kwargs("test"), auto_offset_reset="earliest"
         )
@@ -169,14 +169,14 @@ class ServiceEnvironment:
             await consumer.stop()
 
     async def treatments(self, count: int) -> list[treatment.TreatmentRecorded]:
-        """What was published about treatments."""
+        """Return what was published about treatments."""
         records = await self.read("treatment", count)
         return [
             msgspec.json.decode(r.value or b"", type=treatment.TreatmentRecorded) for r in records
         ]
 
     async def command(self, *arguments: str) -> str:
-        """An operator's command; returns what it printed, fails unless it succeeded."""
+        """Run an operator's command and return its output; fail unless it succeeded."""
         done = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "services.alerts", *arguments),
             env=self.environment(),
@@ -196,7 +196,7 @@ class Running:
     url: str
 
     async def ready(self) -> None:
-        """Return when it is ready."""
+        """Wait until the service is ready."""
         async with asyncio.timeout(LIMIT_S), httpx.AsyncClient() as client:
             while True:
                 assert self.process.returncode is None, "alerts ended by itself"
@@ -208,14 +208,14 @@ class Running:
                 await asyncio.sleep(0.05)
 
     async def metric(self, line: str) -> float:
-        """The value of a metric, by its name and labels as `/metrics` shows them."""
+        """Return the value of a metric, by its name and labels as `/metrics` shows them."""
         async with httpx.AsyncClient() as client:
             shown = (await client.get(self.url + "/metrics")).text
         found = [x.rpartition(" ")[2] for x in shown.splitlines() if x.startswith(line + " ")]
         return float(found[0]) if found else 0.0
 
     async def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = LIMIT_S) -> int:
-        """Send a signal and wait for the end; returns the exit status."""
+        """Send a signal, wait for the end and return the exit status."""
         self.process.send_signal(number)
         async with asyncio.timeout(seconds):
             return await self.process.wait()
@@ -223,7 +223,7 @@ class Running:
 
 @asynccontextmanager
 async def alerts(place: ServiceEnvironment, **settings: str) -> AsyncIterator[Running]:
-    """The service, ready; killed at the end if it still runs."""
+    """Run the service and wait until it is ready; kill it at the end if it still runs."""
     port = free_port()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "services.alerts", "run"),

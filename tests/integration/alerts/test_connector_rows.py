@@ -1,4 +1,4 @@
-"""The tables of connectors: tokens sealed and shared, owners, looks, callbacks."""
+"""The connectors' tables: sealed and shared tokens, owners, polls, callbacks."""
 
 import asyncio
 from datetime import timedelta
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.stack
 
 
 class TestPostgres(AccessTokenSuite):
-    """In PostgreSQL."""
+    """Run the shared suite on PostgreSQL."""
 
     @pytest.fixture
     def store(self, engine: AsyncEngine) -> TokenStore:

@@ -1,4 +1,4 @@
-"""Crashes and stops of the real service: nothing lost, nothing done twice."""
+"""Crashes and stops of the real service lose nothing and repeat nothing."""
 
 import asyncio
 import signal
@@ -19,19 +19,22 @@ SHORT_LEASE = {
 
 
 def restarted(place: ServiceEnvironment, number: int) -> dict[str, str]:
-    """A consumer group of its own: offsets are ours, and nobody waits for the group to notice
-    that a killed member is gone."""
+    """Return settings with a consumer group of its own.
+
+    The offsets are in the ledger, so a restart need not wait until the group notices that a killed
+    member is gone.
+    """
     return {"EBBWATCH_ALERTS_GROUP": f"alerts-{place.mark}-{number}", **SHORT_LEASE}
 
 
 DRAIN_S = 10.0
-"""What a service promises after SIGTERM."""
+"""The longest time that a service may take to end after SIGTERM."""
 
 
 async def test_killed_between_sending_and_settling(
     place: ServiceEnvironment, upstream: Producer, receiver: Receiver
 ) -> None:
-    """The receiver has the message, we do not know: it comes again under the same id."""
+    """The receiver has the message, its answer is unknown: it is sent again under the same id."""
     receiver.answers = [hang]
     async with alerts(place, **SHORT_LEASE) as service:
         await upstream.send([place.risk(assessed(1, 0))])
@@ -49,8 +52,11 @@ async def test_killed_between_sending_and_settling(
 async def test_killed_while_reading(
     place: ServiceEnvironment, upstream: Producer, receiver: Receiver
 ) -> None:
-    """Killed again and again while assessments and purchases stream in: every customer has one
-    task, closed where the customer bought, and every change is told exactly once per id."""
+    """The service is killed repeatedly while assessments and purchases stream in.
+
+    Every customer has one task, closed where the customer bought, and every change is sent exactly
+    once per id.
+    """
     customers = [f"c-{n}" for n in range(300)]
     async with asyncio.TaskGroup() as group:
         group.create_task(_stream(place, upstream, customers))
@@ -85,7 +91,7 @@ async def _stream(place: ServiceEnvironment, upstream: Producer, customers: list
 async def test_sigterm_drains(
     place: ServiceEnvironment, upstream: Producer, receiver: Receiver
 ) -> None:
-    """A receiver that does not answer holds nobody up; what was under way is given back."""
+    """A receiver that does not answer does not delay the end; its delivery is given back."""
     receiver.otherwise = hang
     async with alerts(place, EBBWATCH_ALERTS_DELIVERY_CONCURRENCY_MAX="2") as service:
         await upstream.send([place.risk(assessed(1, 0, customer_id=f"c-{n}")) for n in range(6)])
@@ -102,7 +108,7 @@ async def test_sigterm_drains(
 async def test_two_replicas_share_the_work(
     place: ServiceEnvironment, upstream: Producer, receiver: Receiver
 ) -> None:
-    """Every delivery is sent by one of them, and all are sent when one goes."""
+    """Each delivery is sent by one of the two; all are sent when one of them ends."""
     customers = [f"c-{n}" for n in range(100)]
     async with alerts(place) as one, alerts(place):
         await upstream.send([place.risk(assessed(1, 0, customer_id=c)) for c in customers[:50]])

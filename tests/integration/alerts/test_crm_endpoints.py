@@ -1,5 +1,8 @@
-"""A CRM from end to end on a real database: connected over HTTP, told of a task by the sender,
-and heard when its owner is done."""
+"""A CRM from end to end on a real database.
+
+It is connected over HTTP, the sender sends it a task, and its callback reports that the owner is
+done.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -44,7 +47,7 @@ STATUS = "SELECT kind, status FROM alerts.delivery ORDER BY seq"
 
 
 def ann() -> Activity:
-    """The customer's profile: Ann owns it."""
+    """Return the customer's profile with Ann as its owner."""
     profile = Profile(name="上海示例", language="zh-CN", owner=Owner(id="o-1", name="Ann"))
     return Activity(
         specversion="1.0",
@@ -59,14 +62,14 @@ def ann() -> Activity:
 
 @pytest.fixture
 async def bench(engine: AsyncEngine) -> AsyncIterator[AlertsHarness]:
-    """The parts of the service, without an endpoint."""
+    """Provide the parts of the service, without an endpoint."""
     async with AlertsHarness(engine) as made:
         yield made
 
 
 @pytest.fixture
 async def api(bench: AlertsHarness) -> AsyncIterator[httpx.AsyncClient]:
-    """A client that may do everything."""
+    """Provide a client with every right."""
     tokens = Tokens(bench.engine, api_token, bench.clock)
     app = create_app("test", Health(bench.clock))
     managing = await bench.managing()
@@ -186,7 +189,7 @@ async def test_the_vendors_limits_are_the_endpoints(api: httpx.AsyncClient) -> N
 async def test_16_21_group_messages_in_a_minute_keep_to_20(
     bench: AlertsHarness, api: httpx.AsyncClient
 ) -> None:
-    """The endpoint's own rate keeps to the limit: none is refused, all arrive."""
+    """The endpoint's own rate keeps to the limit: no message is refused and all arrive."""
     fake = FakeWecom()
     async with serving(fake):
         await connect(api, "wecom_bot", fake)

@@ -1,4 +1,4 @@
-"""The real process with a CRM: connected over HTTP, a card sent, a click taken."""
+"""The real process with a CRM: connected over HTTP, a card sent, a click received."""
 
 import base64
 

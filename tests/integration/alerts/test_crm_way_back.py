@@ -1,6 +1,6 @@
-"""The way back from CRMs that keep records: what owners do there becomes a verdict, once.
+"""Changes in CRMs that keep records: what owners do there becomes one verdict.
 
-On a real database, with the CRMs on loopback and the callbacks over HTTP.
+The tests run on a real database, with the CRMs on loopback and the callbacks over HTTP.
 """
 
 import asyncio
@@ -33,12 +33,12 @@ pytestmark = pytest.mark.stack
 async def test_18_a_missed_notification_costs_minutes_and_loses_nothing(
     engine: AsyncEngine,
 ) -> None:
-    """The watch's end is missed, Zoho tells nobody, and the sweep recovers the outcome."""
+    """The watch expires, Zoho sends no notification, and the sweep recovers the outcome."""
     fake = FakeZoho()
     async with office(engine, "zoho", fake) as place:
         await place.look.turn()
         task = await place.deliver()
-        pass_by(place, fake, days=8)  # longer than any channel lives
+        pass_by(place, fake, days=8)  # longer than the life of any channel
         [remote_id] = fake.records
         fake.touch(remote_id, Status="Completed")
         pass_by(place, fake, minutes=1)
@@ -66,7 +66,7 @@ async def test_a_notification_makes_the_look_come_sooner(engine: AsyncEngine) ->
 
 
 async def test_17_a_notification_is_not_believed_but_read(engine: AsyncEngine) -> None:
-    """It says that the record changed; the record does not say so."""
+    """The notification claims a change of the record, and the record shows none."""
     fake = FakeZoho()
     async with office(engine, "zoho", fake) as place:
         await place.look.turn()
@@ -129,7 +129,7 @@ async def test_a_change_read_twice_changes_nothing(engine: AsyncEngine) -> None:
         assert await rows(engine, "SELECT version, verdict FROM alerts.task") == [
             (2, "action_taken")
         ]
-        fake.touch(remote_id, Churn_Outcome="Lost")  # a second thought comes too late
+        fake.touch(remote_id, Churn_Outcome="Lost")  # a later change of mind does not count
         pass_by(place, fake, minutes=6)
         await place.look.turn()
         assert await rows(engine, "SELECT verdict FROM alerts.task") == [("action_taken",)]
@@ -156,7 +156,7 @@ async def test_a_crm_that_is_away_is_asked_from_where_we_were(engine: AsyncEngin
 async def test_an_endpoint_that_is_none_any_more_is_switched_off_and_stops_nobody(
     engine: AsyncEngine,
 ) -> None:
-    """Its stored config does not fit this version, or a secret is gone."""
+    """The endpoint's stored config does not fit this version, or a secret is missing."""
     async with office(engine, "zoho", FakeZoho()) as place:
         for broken in (replace(place.endpoint, config={"old": 1}, version=2),
                        replace(place.endpoint, secrets=(), version=3)):  # fmt: skip
@@ -195,7 +195,7 @@ async def test_a_crm_that_hangs_does_not_hold_up_the_end_of_the_service(
         loop = asyncio.create_task(place.look(stop))
         await fake.hanging.wait()
         stop.set()
-        async with asyncio.timeout(30.0):  # the request alone would take 100
+        async with asyncio.timeout(30.0):  # the request alone would take 100 s
             await loop
         pass_by(place, fake, minutes=3)
         assert await PollRows(engine).begin("crm", fake.now, fake.now) is not None
@@ -208,7 +208,7 @@ async def test_19_no_secret_or_bot_key_in_any_log(
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Through good days and each kind of trouble, in what is logged, answered and stored."""
+    """Checks logs, answers and tables through normal days and each kind of failure."""
     caplog.set_level(logging.DEBUG)
     fakes = {"zoho": FakeZoho, "fxiaoke": FakeFxiaoke, "wecom_app": FakeWecom,
              "wecom_bot": FakeWecom}  # fmt: skip

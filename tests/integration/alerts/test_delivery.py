@@ -1,8 +1,8 @@
-"""The sender against receivers that misbehave, on a real database and a clock moved by hand.
+"""The sender against receivers that misbehave, on a real database and a clock set by the test.
 
-Tests with a number are the failure tests of that number in `docs/delivery.md`.
+A test with a number is the failure test of that number in `docs/delivery.md`.
 
-Signatures carry the hand clock's time, so that they are not verified here.
+Signatures carry the time of the test's clock, so they are not verified here.
 """
 
 import asyncio
@@ -37,13 +37,13 @@ STATUS = "SELECT status, attempts FROM alerts.delivery ORDER BY seq"
 
 @pytest.fixture
 async def bench(engine: AsyncEngine, receiver: Receiver) -> AsyncIterator[AlertsHarness]:
-    """One endpoint."""
+    """Provide a harness with one endpoint."""
     async with AlertsHarness(engine, endpoints={"crm": receiver.url}) as made:
         yield made
 
 
 async def test_04_500_then_200(bench: AlertsHarness, receiver: Receiver) -> None:
-    """The same id and body, a fresh timestamp and signature."""
+    """The retry has the same id and body and a fresh timestamp and signature."""
     receiver.answers = [reply(500, b"down")]
     await bench.read_risk(assessed(1, 0))
     async with running(await bench.sender()):
@@ -114,7 +114,7 @@ async def test_05_a_redirect_is_never_followed(bench: AlertsHarness, receiver: R
 
 
 async def drip(_: Request, writer: asyncio.StreamWriter) -> None:
-    """Promises an answer and gives a byte of it now and then."""
+    """Promise an answer and send a byte of it now and then."""
     writer.write(b"HTTP/1.1 200 OK\r\n")
     while True:
         writer.write(b"x")
@@ -123,7 +123,7 @@ async def drip(_: Request, writer: asyncio.StreamWriter) -> None:
 
 
 async def truncated(_: Request, writer: asyncio.StreamWriter) -> None:
-    """Says yes and breaks off in the body."""
+    """Answer with success and break off in the body."""
     writer.write(b"HTTP/1.1 202 OK\r\ncontent-length: 1000\r\n\r\nabc")
     await writer.drain()
     writer.close()
@@ -132,7 +132,7 @@ async def truncated(_: Request, writer: asyncio.StreamWriter) -> None:
 async def test_07_no_answer_in_time_is_a_failure_and_the_wait_at_least_a_minute(
     bench: AlertsHarness, receiver: Receiver
 ) -> None:
-    """A receiver that hangs, and one that drips its header, each bounded as a whole."""
+    """A receiver that hangs and one that drips its header: each answer has a total time limit."""
     receiver.answers = [hang, drip, reset]
     await bench.read_risk(assessed(1, 0))
     async with running(await bench.sender(timeout_s=0.5)):
@@ -152,7 +152,7 @@ async def test_07_no_answer_in_time_is_a_failure_and_the_wait_at_least_a_minute(
 
 
 async def test_07_the_answer_is_read_only_in_part(bench: AlertsHarness, receiver: Receiver) -> None:
-    """Huge, truncated, binary bodies: the status counts, the log stays small."""
+    """Huge, truncated and binary bodies: the status counts, and the log stays small."""
     receiver.answers = [reply(200, b"\0\xff" * 5_000_000), truncated]
     await bench.read_risk(assessed(1, 0), assessed(1, 0, customer_id="c-2"))
     async with running(await bench.sender(concurrency_max=1)):
@@ -166,7 +166,7 @@ async def test_07_the_answer_is_read_only_in_part(bench: AlertsHarness, receiver
 async def test_a_look_goes_on_only_where_something_is_due_or_an_endpoint_changed(
     bench: AlertsHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What nobody in this process announced is found by one statement, at once."""
+    """One statement finds at once what this process did not announce itself."""
     turns = []
     whole = DeliverySender._settle_and_claim
 
@@ -207,7 +207,7 @@ async def execute(bench: AlertsHarness, statement: str) -> None:
 async def test_messages_of_one_customer_keep_their_order(
     bench: AlertsHarness, receiver: Receiver
 ) -> None:
-    """The end of a task waits for its beginning, while other customers go on."""
+    """The message about a task's end waits for the one about its start; other customers go on."""
     receiver.answers = [reply(500)]
     await bench.read_risk(assessed(1, 0))
     async with running(await bench.sender()):
@@ -247,7 +247,7 @@ async def test_every_endpoint_is_told_and_a_dead_one_holds_up_no_other(
 
 
 async def test_a_worker_whose_lease_ran_out_settles_nothing(bench: AlertsHarness) -> None:
-    """Its attempt is logged; what becomes of the delivery is the new holder's to say."""
+    """The worker logs its attempt; the new holder of the lease settles the delivery."""
     await bench.read_risk(assessed(1, 0))
     late = await claim(bench)
     bench.clock.pass_by(timedelta(seconds=61))
@@ -275,7 +275,7 @@ async def settle(bench: AlertsHarness, leased: Leased, outcome: str) -> None:
 
 
 async def test_followers_wait_with_their_leader_and_are_due_with_it(bench: AlertsHarness) -> None:
-    """So that the queue is not searched again and again through what cannot be sent yet."""
+    """Otherwise the queue would be searched repeatedly through messages that cannot be sent yet."""
     await bench.read_risk(assessed(1, 0), assessed(2, 5, "low", last_purchase_at=day(4)))
     leader = await claim(bench)
     later = WALL_0 + timedelta(hours=5)

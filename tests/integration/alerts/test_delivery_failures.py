@@ -1,5 +1,8 @@
-"""The failure tests of delivery that need more than a receiver that misbehaves, by the numbers of
-`docs/delivery.md`, on a real database and a clock moved by hand."""
+"""The failure tests of delivery that need more than a misbehaving receiver.
+
+Their numbers are those of `docs/delivery.md`. They run on a real database and a clock set by the
+test.
+"""
 
 import asyncio
 import io
@@ -42,13 +45,13 @@ DELIVERED = "SELECT count(*) FROM alerts.delivery WHERE status = 'delivered'"
 
 @pytest.fixture
 async def bench(engine: AsyncEngine, receiver: Receiver) -> AsyncIterator[AlertsHarness]:
-    """One endpoint."""
+    """Provide a harness with one endpoint."""
     async with AlertsHarness(engine, endpoints={"crm": receiver.url}) as made:
         yield made
 
 
 async def test_06_throttled(bench: AlertsHarness, receiver: Receiver) -> None:
-    """429 with seconds and with a date, at least a minute; an absurd wish is bounded."""
+    """429 with seconds and with a date waits at least a minute; an absurd wait is bounded."""
     waits = []
     for number, (status, wish) in enumerate(
         ((429, "30"), (429, "date"), (503, "8"), (503, "9" * 30), (503, "soon"))
@@ -124,7 +127,7 @@ async def test_09_the_breaker_opens_tries_once_and_closes_and_the_neighbour_goes
 async def test_10_rotation_in_the_middle_of_a_retry(
     engine: AsyncEngine, receiver: Receiver
 ) -> None:
-    """Both secrets verify during the overlap, the old one no longer after it. DELIVERY 7.8"""
+    """Both secrets verify during the overlap, only the new one after it (DELIVERY 7.8)."""
     async with AlertsHarness(engine, endpoints={}) as bench:
         bench.clock.at = SystemClock().now()
         old = await bench.admin.create(
@@ -151,7 +154,7 @@ async def test_10_rotation_in_the_middle_of_a_retry(
 
 
 def verdicts(requests: Sequence[Request], *secrets: str) -> list[tuple[bool, ...]]:
-    """Which secrets verify each request."""
+    """Return which secrets verify each request."""
 
     def ok(request: Request, secret: str) -> bool:
         try:
@@ -177,8 +180,10 @@ async def test_10_at_most_ten_old_secrets(bench: AlertsHarness, receiver: Receiv
 
 
 async def test_13_recover_since(bench: AlertsHarness, receiver: Receiver) -> None:
-    """What was made since then and failed gains an attempt; what came before, and what
-    succeeded, does not; three weeks are too long."""
+    """Deliveries that were created since then and failed gain an attempt.
+
+    Earlier ones and those that succeeded do not. Three weeks are too long a period.
+    """
     receiver.otherwise = reply(400, webhook_delivery="abort-message")
     log = DeliveryLog(bench.engine)
     async with running(await bench.sender()):
@@ -202,7 +207,7 @@ async def test_13_recover_since(bench: AlertsHarness, receiver: Receiver) -> Non
 async def test_19_no_secret_and_no_url_in_any_log(
     engine: AsyncEngine, receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whatever goes wrong, and at the most talkative level."""
+    """Holds for every failure, at the most verbose log level."""
     written = io.StringIO()
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(written))
     caplog.set_level(logging.DEBUG)
@@ -227,7 +232,7 @@ async def test_19_no_secret_and_no_url_in_any_log(
 async def test_20_a_day_of_outage_then_a_drain_at_the_rate_in_order(
     engine: AsyncEngine, receiver: Receiver
 ) -> None:
-    """Nothing lost, nothing twice, nothing out of order for any customer, never over the rate."""
+    """Nothing is lost, repeated, out of order for a customer, or sent above the rate."""
     like = Endpoint(id="any", rate_per_s=5.0, burst=1)
     async with AlertsHarness(engine, endpoints={"crm": receiver.url}, like=like) as bench:
         receiver.otherwise = reply(503)
@@ -270,5 +275,5 @@ async def test_20_a_day_of_outage_then_a_drain_at_the_rate_in_order(
 
 
 def customer_of(request: Request) -> str:
-    """Whose task it is."""
+    """Return the customer of the task in a request."""
     return request.body.decode().partition('"customer":{"id":"')[2].partition('"')[0]

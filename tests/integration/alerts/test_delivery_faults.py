@@ -1,4 +1,4 @@
-"""A delivery that brings out a fault of ours is set aside with its reason; the others are sent."""
+"""A delivery that triggers a fault of ours is set aside with its reason; the others are sent."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -40,20 +40,20 @@ BAD = "SELECT status, attempts FROM alerts.delivery WHERE customer_id = 'bad'"
 
 @pytest.fixture
 async def bench(engine: AsyncEngine) -> AsyncIterator[AlertsHarness]:
-    """One endpoint."""
+    """Provide a harness with one endpoint."""
     async with AlertsHarness(engine, endpoints={"crm": "http://127.0.0.1:1/"}) as made:
         yield made
 
 
 async def raised(bench: AlertsHarness, *customers: str) -> None:
-    """A message about each customer waits."""
+    """Queue a message about each customer."""
     messages = [msgspec.structs.replace(assessed(1, 0), customer_id=name) for name in customers]
     await bench.read_risk(*messages)
 
 
 @dataclass
 class Faulty:
-    """A connector with a fault that one customer brings out."""
+    """A connector with a fault that one customer triggers."""
 
     fault: Exception | None = None
     sent: list[str] = field(default_factory=list)
@@ -72,7 +72,7 @@ class Faulty:
                     raise self.fault
                 self.beside = self.at_once
                 self.reached.set()
-                await asyncio.Event().wait()  # until the process ends
+                await asyncio.Event().wait()  # until the process is killed
             await asyncio.sleep(0)
             self.sent.append(message.customer_id)
             return Answer("ok", 200)
@@ -104,7 +104,7 @@ async def test_a_fault_ends_its_own_delivery_and_no_other(
 
 
 class Picky(Deliveries):
-    """Cannot store one customer's outcome, unless it is bare."""
+    """Deliveries that cannot store one customer's outcome if it has a status."""
 
     async def settle(self, work: UnitOfWork, attempts: Sequence[Attempted]) -> dict[str, str]:
         if any(a.delivery.customer_id == "bad" and a.answer.status for a in attempts):
@@ -146,8 +146,11 @@ async def test_a_delivery_that_processes_die_of_is_sent_alone_and_then_no_more(
 
 @pytest.mark.parametrize("kills", [1, 2, 4])
 async def test_leases_lost_to_kills_cost_no_delivery(bench: AlertsHarness, kills: int) -> None:
-    """So many processes in a row are killed with everything claimed, never thrice at the same one
-    while it was sent alone; the next one sends it all."""
+    """Several processes in a row are killed while they hold leases on all deliveries.
+
+    None is killed three times while it sends the same delivery alone; the next process sends them
+    all.
+    """
 
     class Stuck(Faulty):
         async def send(self, message: Leased, at: datetime) -> Answer:

@@ -1,5 +1,7 @@
-"""The log of deliveries in time: attempts by days that are dropped, deliveries that are forgotten,
-and what operators do by command."""
+"""Retention of the delivery log, and the commands of operators.
+
+Attempts are dropped by the day; deliveries are deleted.
+"""
 
 import argparse
 from collections.abc import AsyncIterator
@@ -30,7 +32,7 @@ WHERE = "SELECT tableoid::regclass::text FROM alerts.attempt"
 
 @pytest.fixture
 async def bench(engine: AsyncEngine, receiver: Receiver) -> AsyncIterator[AlertsHarness]:
-    """One endpoint."""
+    """Provide a harness with one endpoint."""
     async with AlertsHarness(engine, endpoints={"crm": receiver.url}) as made:
         yield made
 
@@ -38,7 +40,7 @@ async def bench(engine: AsyncEngine, receiver: Receiver) -> AsyncIterator[Alerts
 async def test_attempts_go_with_their_day_and_deliveries_soon_after(
     bench: AlertsHarness, receiver: Receiver
 ) -> None:
-    """Those that still wait are kept however old they are."""
+    """Deliveries that still wait are kept, however old they are."""
     receiver.answers = [reply(204), reply(500)]
     kept: list[Kept] = []
     table = TimeTable("alerts.attempt", "started_at", "day", 30)
@@ -82,7 +84,7 @@ async def test_endpoints_by_command(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Made, rotated, paused, sealed anew, deleted; each key printed once and nowhere else."""
+    """Endpoints are made, rotated, paused, resealed and deleted; each key is printed once only."""
     parser = argparse.ArgumentParser()
     add_commands(parser.add_subparsers())
     monkeypatch.setenv("DATABASE_URL", database_url)

@@ -1,5 +1,7 @@
-"""01, 02. What is lost on the way: a worker, or an answer. Nothing else is, and nothing is made
-twice where the receiving system can be asked."""
+"""Failure tests 01 and 02: a worker or an answer is lost on the way.
+
+Nothing else is lost, and nothing is created twice where the receiving system can be queried.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -37,7 +39,7 @@ DELIVERED = "SELECT count(*) FROM alerts.delivery WHERE status = 'delivered'"
 
 @pytest.fixture
 async def bench(engine: AsyncEngine, receiver: Receiver) -> AsyncIterator[AlertsHarness]:
-    """One endpoint."""
+    """Provide a harness with one endpoint."""
     async with AlertsHarness(engine, endpoints={"crm": receiver.url}) as made:
         yield made
 
@@ -45,7 +47,7 @@ async def bench(engine: AsyncEngine, receiver: Receiver) -> AsyncIterator[Alerts
 def deliver(
     bench: AlertsHarness, connectors: object, deliveries: Deliveries | None = None
 ) -> DeliverySender:
-    """A sender with a part of a test's own."""
+    """Return a sender with a part that the test replaces."""
     return DeliverySender(
         bench.engine,
         deliveries=deliveries or Deliveries(),
@@ -63,7 +65,7 @@ def deliver(
 
 @dataclass
 class Stuck:
-    """A connector of the endpoint that stops for ever before it sends."""
+    """A connector of the endpoint that hangs before it sends."""
 
     reached: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -77,7 +79,7 @@ class Stuck:
 
 
 class NeverSettles(Deliveries):
-    """Stops for ever when there is something to settle."""
+    """Deliveries that hang when there is something to settle."""
 
     def __init__(self) -> None:
         self.reached = asyncio.Event()
@@ -91,7 +93,7 @@ class NeverSettles(Deliveries):
 
 
 async def kill(loop: asyncio.Task[None]) -> None:
-    """End a sender without its drain, and what it had under way."""
+    """End a sender without its drain, together with the attempts under way."""
     loop.cancel()
     await asyncio.gather(loop, return_exceptions=True)
     for task in asyncio.all_tasks():
@@ -131,7 +133,7 @@ async def test_01_killed_anywhere_nothing_is_lost_and_the_id_stays(
 
 @dataclass
 class Crm:
-    """A CRM that creates and whose answers are lost; it can be asked by our key."""
+    """A CRM that creates records but loses its answers; it can be queried by our key."""
 
     tasks: list[str] = field(default_factory=list)
     lost: int = 1
@@ -165,7 +167,7 @@ class Crm:
         return None
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing."""
 
 
 async def test_02_an_answer_lost_after_the_task_was_made_leaves_one_task_there(
@@ -175,7 +177,7 @@ async def test_02_an_answer_lost_after_the_task_was_made_leaves_one_task_there(
     await bench.read_risk(assessed(1, 0))
     async with running(deliver(bench, crm)):
         await until(bench.engine, STATUS, ("pending", 1))
-        crm.token_ok = False  # the look must survive an ended token too
+        crm.token_ok = False  # the query must survive an expired token too
         bench.clock.pass_by(timedelta(seconds=6))
         await until(bench.engine, STATUS, ("delivered", 2))
         await bench.read_risk(assessed(2, 5, "low", last_purchase_at=day(4)))
@@ -188,7 +190,7 @@ async def test_02_an_answer_lost_after_the_task_was_made_leaves_one_task_there(
 
 
 async def test_02_what_is_not_there_is_made(bench: AlertsHarness) -> None:
-    """The request itself was lost: the look finds nothing, and the task is made."""
+    """The request itself was lost: the query finds no record, and the task is created."""
     crm = Crm()
     await bench.read_risk(assessed(1, 0))
     async with running(deliver(bench, crm)):

@@ -1,4 +1,4 @@
-"""Endpoints over HTTP on a real database: made, tried out, changed, their secrets at rest."""
+"""Endpoints over HTTP on a real database: created, tested, changed, with sealed secrets."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -40,7 +40,7 @@ Json = dict[str, Any]
 
 @pytest.fixture
 async def bench(engine: AsyncEngine, receiver: Receiver) -> AsyncIterator[AlertsHarness]:
-    """One endpoint in the settings; the wall clock, so that verifiers take the signatures."""
+    """Provide one endpoint in the settings, on the wall clock, so that signatures verify."""
     async with AlertsHarness(engine, endpoints={"set": receiver.url}) as made:
         made.clock.at = SystemClock().now()
         yield made
@@ -48,7 +48,7 @@ async def bench(engine: AsyncEngine, receiver: Receiver) -> AsyncIterator[Alerts
 
 @pytest.fixture
 async def api(bench: AlertsHarness) -> AsyncIterator[httpx.AsyncClient]:
-    """A client that may do everything."""
+    """Provide a client with every right."""
     tokens = Tokens(bench.engine, api_token, bench.clock)
     app = create_app("test", Health(bench.clock))
     add_routes(app, bench.parts(tokens))
@@ -72,7 +72,7 @@ async def created(api: httpx.AsyncClient, receiver: Receiver, **more: Any) -> Js
 async def test_a_key_is_shown_once_and_sealed_at_rest(
     bench: AlertsHarness, api: httpx.AsyncClient, receiver: Receiver
 ) -> None:
-    """DELIVERY 7.8"""
+    """Checks DELIVERY 7.8."""
     secret = (await created(api, receiver))["secret"]
     assert secret.startswith("whsec_")
     for path in ("/v1/endpoints", "/v1/endpoints/made"):
@@ -118,7 +118,10 @@ async def test_v1a_shows_the_public_half(
 async def test_routes_choose_what_an_endpoint_gets(
     bench: AlertsHarness, api: httpx.AsyncClient, receiver: Receiver
 ) -> None:
-    """Several endpoints per owner, policy and kind of message; thin or full."""
+    """An owner, a policy and a kind of message can have several endpoints.
+
+    Bodies are thin or full.
+    """
     route = {"event_types": ["retention_task.closed"], "policies": ["default"]}
     await created(api, receiver, route=route, payload="thin")
     for number, other in enumerate(
@@ -158,7 +161,7 @@ async def test_paused_waits_and_deleted_ends(
 async def test_secrets_are_sealed_anew_with_another_key(
     bench: AlertsHarness, api: httpx.AsyncClient, receiver: Receiver
 ) -> None:
-    """DELIVERY 7.8: a new key in front, the old one behind, then only the new one."""
+    """DELIVERY 7.8: a new key in front of the old one, then only the new one."""
     secret = (await created(api, receiver))["secret"]
     old, new = bytes(range(32)), bytes(range(1, 33))
     secrets = EndpointSecrets(Encryption([new, old]))
@@ -209,7 +212,7 @@ async def test_what_cannot_work_is_refused_by_name(
 async def test_only_an_admin_manages_endpoints(
     bench: AlertsHarness, api: httpx.AsyncClient
 ) -> None:
-    """R21"""
+    """Checks R21."""
     token = await Tokens(bench.engine, api_token, bench.clock).create("t", ["tasks:write"])
     headers = {"authorization": f"Bearer {token}"}
     for method, path in (

@@ -1,4 +1,4 @@
-"""`customers erase`: says what it did, and for an unknown id that it did nothing."""
+"""`customers erase` prints what it did, and reports that it did nothing for an unknown id."""
 
 import asyncio
 from pathlib import Path
@@ -21,7 +21,7 @@ VERSIONS = Path("services/alerts/store/versions")
 
 
 async def prepare(url: str) -> None:
-    """Tables, and one customer."""
+    """Create the tables and one customer."""
     engine = create_engine(PostgresSettings(url=SecretStr(url)), "test")
     await migrate(engine, SCHEMA, VERSIONS)
     await engine.dispose()
@@ -31,7 +31,7 @@ async def prepare(url: str) -> None:
 
 
 async def customers(url: str) -> list[str]:
-    """Who is known."""
+    """Return the ids of the stored customers."""
     connection = await asyncpg.connect(url)
     try:
         return [row[0] for row in await connection.fetch("SELECT customer_id FROM alerts.customer")]
@@ -47,7 +47,7 @@ def test_an_unknown_customer_is_told(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Exit status 1, and no row is made for a mistyped id."""
+    """The command exits with status 1 and stores no row for a mistyped id."""
     monkeypatch.setenv("DATABASE_URL", database_url)
     asyncio.run(prepare(database_url))
     assert main(SPEC, add_commands, ["customers", word, "c-2"]) == 1

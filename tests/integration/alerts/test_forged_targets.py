@@ -1,6 +1,7 @@
-"""12. Server-side request forgery against the real client: names, literals, rebinding, redirects.
+"""Failure test 12: server-side request forgery against the real client.
 
-The receivers are on loopback addresses, of which a test allows one.
+The attacks use names, literal addresses, rebinding and redirects. The receivers are on loopback
+addresses; a test allows one of them.
 """
 
 import asyncio
@@ -26,7 +27,7 @@ FORBIDDEN = "127.0.0.2"
 
 
 class Names(AbstractResolver):
-    """Gives the next answer of a list at every question, then the last again and again."""
+    """A resolver that gives the answers of a list in order, then repeats the last one."""
 
     def __init__(self, *answers: Sequence[str]) -> None:
         self.answers = list(answers)
@@ -44,7 +45,7 @@ class Names(AbstractResolver):
         ]  # fmt: skip
 
     async def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing."""
 
 
 @asynccontextmanager
@@ -93,8 +94,8 @@ async def test_12_a_name_with_any_refused_address_is_refused(
      "127.1", "0x7f000001", "0"],
 )  # fmt: skip
 async def test_12_an_address_in_the_url_is_checked_too(receiver: Receiver, host: str) -> None:
-    """Also written as a number, in hexadecimal, or in short."""
-    names = Names([FORBIDDEN])  # should any of these pass for a name
+    """Addresses written as a number, in hexadecimal or in a short form are checked as well."""
+    names = Names([FORBIDDEN])  # in case one of these is taken for a name
     async with client(names) as http:
         answer = await post(http, f"http://{host}:{port_of(receiver)}/")
     assert (answer.status, answer.reached) == (None, False)
@@ -102,7 +103,7 @@ async def test_12_an_address_in_the_url_is_checked_too(receiver: Receiver, host:
 
 
 async def test_12_a_name_that_changes_its_address_gains_nothing(receiver: Receiver) -> None:
-    """DNS rebinding: good when it is checked, loopback when it is asked again."""
+    """DNS rebinding: the name is good when checked and loopback when resolved again."""
     names = Names(["127.0.0.1"], [FORBIDDEN])
     receiver.otherwise = reply(204, connection="close")
     async with client(names) as http:
@@ -118,7 +119,7 @@ async def test_12_a_name_that_changes_its_address_gains_nothing(receiver: Receiv
 
 
 async def reset_and_close(_: object, writer: asyncio.StreamWriter) -> None:
-    """Ends the connection."""
+    """Reset the connection."""
     writer.transport.abort()
 
 
@@ -144,7 +145,7 @@ async def test_12_no_proxy_and_no_credentials_come_from_the_environment(
 
 
 async def test_12_tls_is_checked_against_the_name_not_the_address(tmp_path: Path) -> None:
-    """The pinned address does not replace the name in SNI and in the certificate's check."""
+    """The pinned address replaces the name neither in SNI nor in the certificate's check."""
     authority = Authority("ca", SystemClock().now())
     trusted = authority.write(tmp_path / "ca.pem")
     good = authority.issue(tmp_path / "good", "crm", SystemClock().now(), host="crm.example")
@@ -162,7 +163,7 @@ async def test_12_tls_is_checked_against_the_name_not_the_address(tmp_path: Path
 
 @asynccontextmanager
 async def serving_tls(files: tuple[Path, Path], asked: list[str | None]) -> AsyncIterator[int]:
-    """A server that notes the names of SNI and answers 204."""
+    """Serve TLS, record the names in SNI and answer 204."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*files)
 

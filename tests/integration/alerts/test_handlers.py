@@ -1,4 +1,4 @@
-"""Handlers on a real database: both topics at once, replays, owners' verdicts."""
+"""Handlers on a real database: both topics at once, replays, verdicts of owners."""
 
 import asyncio
 import random
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.stack
 
 @pytest.fixture
 async def bench(engine: AsyncEngine) -> AsyncIterator[AlertsHarness]:
-    """One endpoint that nobody sends to."""
+    """Provide one endpoint without a sender."""
     async with AlertsHarness(engine, endpoints={"crm": "http://127.0.0.1:9/hook"}) as made:
         yield made
 
@@ -52,7 +52,7 @@ def bought(customer: str, at: float) -> Activity:
 async def test_both_topics_at_once_on_the_same_customers(bench: AlertsHarness) -> None:
     """Invariant 10 under any interleaving: row locks in key order, no deadlock, no second task.
 
-    Whatever the order, a customer who bought after the warning has a closed task, told once.
+    In any order, a customer who bought after the warning has a closed task, published once.
     """
     chance = random.Random(7)  # noqa: S311 (an order, not a secret)
     customers = [f"c-{n}" for n in range(60)]
@@ -88,7 +88,7 @@ async def test_both_topics_at_once_on_the_same_customers(bench: AlertsHarness) -
 
 
 async def test_known_and_unknown_customers_are_locked_and_read_alike(bench: AlertsHarness) -> None:
-    """What is stored of one comes back whole, also beside one that is made in the same turn."""
+    """A stored customer is read back whole, also beside one that is created in the same batch."""
     state = CustomerState(
         "ann", 3, "high", 0.5, 60.0, "USD", 28, "vip",
         (WarnedCause("complaint_open", day(1)), WarnedCause("value_falling", day(2), armed=True)),
@@ -120,7 +120,7 @@ async def test_known_and_unknown_customers_are_locked_and_read_alike(bench: Aler
 async def test_a_purchase_that_comes_with_profiles_is_noted_and_closes(
     bench: AlertsHarness,
 ) -> None:
-    """As one that comes alone."""
+    """It has the effect of a purchase that comes alone."""
     await bench.read_risk(assessed(1, 0), assessed(1, 0, customer_id="c-2", band="low"))
     data = ActivityData(profile=Profile(name="Ann"))
     await bench.read_activity(
@@ -135,12 +135,12 @@ async def test_a_purchase_that_comes_with_profiles_is_noted_and_closes(
 async def test_a_purchase_and_an_assessment_of_one_customer_follow_one_another(
     bench: AlertsHarness, first: str
 ) -> None:
-    """Whichever holds the customer's row: the other waits, then sees what it did."""
+    """The second handler waits for the customer's row, then sees the first one's changes."""
     known, purchase = assessed(1, 0), bought("c-1", 3)
     await bench.read_risk(assessed(0, -1, band="low"))
     turns = {"purchase": bench.read_activity(purchase), "assessment": bench.read_risk(known)}
     async with unit_of_work(bench.engine) as work:
-        # Both queue behind this lock, in the order in which they came.
+        # Both queue behind this lock, in the order of arrival.
         await work.driver.execute("SELECT FROM alerts.customer FOR UPDATE")
         running = []
         for name in sorted(turns, key=lambda name: name != first):
@@ -179,7 +179,7 @@ async def test_the_same_tasks_whichever_topic_is_read_first(bench: AlertsHarness
 async def test_a_purchase_that_an_assessment_tells_first_ends_the_task(
     bench: AlertsHarness,
 ) -> None:
-    """Also where its own event has not been read yet; a refund is no purchase."""
+    """The purchase's own event has not been read yet. A refund is no purchase."""
     await bench.read_risk(assessed(1, 0))
     await bench.read_activity(event(events.REFUND, "c-1", 2, ActivityData(amount=1.0)))
     await bench.read_risk(assessed(2, 5, "low", last_purchase_at=day(4)))
@@ -205,7 +205,7 @@ async def empty(bench: AlertsHarness) -> None:
 
 
 async def test_a_fenced_worker_writes_nothing(bench: AlertsHarness) -> None:
-    """Invariant 2."""
+    """Checks invariant 2."""
     stale = await bench.batch("risk", [risk.ENCODER.encode(assessed(1, 0))])
     await bench.batch("risk", [])
     with pytest.raises(Fenced):
@@ -228,7 +228,7 @@ async def test_the_newest_profile_stands_whatever_the_order(bench: AlertsHarness
 
 
 async def test_a_verdict_closes_tells_and_publishes_once(bench: AlertsHarness) -> None:
-    """R27: the owner made contact; what was found is recorded."""
+    """R27: the owner made contact, and the verdict is recorded."""
     await bench.read_risk(assessed(1, 0))
     ((task_id,),) = await rows(bench.engine, "SELECT id FROM alerts.task")
     give = bench.give_verdict()
@@ -261,7 +261,7 @@ async def test_a_task_that_closed_by_itself_may_still_get_a_verdict(bench: Alert
 
 
 async def test_in_a_replay_the_ticks_say_when_an_owner_spoke(bench: AlertsHarness) -> None:
-    """Invariant 4."""
+    """Checks invariant 4."""
     await bench.read_risk(assessed(1, 0))
     tick = Activity(specversion="1.0", id="t", source="/test", type=events.TICK, time=day(9))
     await bench.read_activity(tick, bought("c-2", 8))
@@ -295,7 +295,7 @@ async def test_a_lost_database_is_transient(bench: AlertsHarness) -> None:
 
 
 async def _end_waiting(connection: AsyncConnection) -> bool:
-    """End the session that waits for the table of tasks; False when there is none yet."""
+    """End the session that waits for the table of tasks; return False when there is none yet."""
     ended = await connection.exec_driver_sql(
         "SELECT pg_terminate_backend(pid) FROM pg_locks "
         "WHERE NOT granted AND relation = 'alerts.task'::regclass"

@@ -1,4 +1,4 @@
-"""A connection takes one bounded answer for each request."""
+"""A connection accepts one bounded answer for each request."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,18 +14,18 @@ from services.alerts.delivery.http_client import Http
 from shared.runtime.clock import SystemClock
 
 Writing = Callable[[asyncio.StreamWriter, int], Awaitable[None]]
-"""Answers a connection's request number n, from 0."""
+"""Answers request number n, from 0, of a connection."""
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 FAILED = b"HTTP/1.1 500 X\r\nContent-Length: 2\r\n\r\n{}"
 INTERIM = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
 REQUESTS = 8
-"""At once."""
+"""The number of concurrent requests."""
 
 
 @asynccontextmanager
 async def answered_by(write: Writing) -> AsyncIterator[tuple[Http, str, list[int]]]:
-    """A client, an address, and how many requests came over each connection."""
+    """Provide a client, an address, and the number of requests on each connection."""
     counts: list[int] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -38,7 +38,7 @@ async def answered_by(write: Writing) -> AsyncIterator[tuple[Http, str, list[int
                 counts[place] += 1
                 await write(writer, counts[place] - 1)
         except (ConnectionError, asyncio.IncompleteReadError):
-            pass  # the client ended it
+            pass  # the client closed it
         finally:
             writer.transport.abort()
 
@@ -67,7 +67,7 @@ async def test_an_ordinary_connection_is_kept() -> None:
 async def test_a_flood_of_interim_answers_ends_the_request_after_few_of_them(
     piece: int, final: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is not read cannot hold up the loop, which all of the service shares."""
+    """A flood that is not read cannot delay the event loop, which the whole service shares."""
     heads = 0
     feed_data = Connection.feed_data
 
@@ -109,7 +109,7 @@ async def test_a_large_body_behind_a_head_is_read() -> None:
 async def test_what_answers_no_request_is_never_the_answer_to_the_next(
     stray: bytes, late_s: float, wait_s: float
 ) -> None:
-    """A refusal, with a success behind it; the next request is refused, too."""
+    """A refusal is followed by an unrequested success; the next request is refused, too."""
 
     async def write(writer: asyncio.StreamWriter, _: int) -> None:
         writer.write(FAILED)

@@ -1,4 +1,4 @@
-"""The HTTP API on a real database: who may, what is shown, page by page, verdicts."""
+"""The HTTP API on a real database: rights, contents, pages, verdicts."""
 
 from collections.abc import AsyncIterator
 
@@ -23,14 +23,14 @@ pytestmark = pytest.mark.stack
 
 @pytest.fixture
 async def bench(engine: AsyncEngine, receiver: Receiver) -> AsyncIterator[AlertsHarness]:
-    """One endpoint."""
+    """Provide a harness with one endpoint."""
     async with AlertsHarness(engine, endpoints={"crm": receiver.url}) as made:
         yield made
 
 
 @pytest.fixture
 async def api(bench: AlertsHarness) -> AsyncIterator[httpx.AsyncClient]:
-    """A client with a token that may do everything here."""
+    """Provide a client with a token for everything here."""
     tokens = Tokens(bench.engine, api_token, bench.clock)
     token = await tokens.create("test", ["customers:read", "tasks:write"])
     app = create_app("test", Health(bench.clock))
@@ -52,7 +52,7 @@ async def profile(bench: AlertsHarness, customer: str, owner: str) -> None:
 
 
 async def test_tasks_page_by_page(bench: AlertsHarness, api: httpx.AsyncClient) -> None:
-    """Several open at the same instant, none missed and none twice."""
+    """Several tasks open at the same instant; none is missed and none is listed twice."""
     await bench.read_risk(*(assessed(1, n // 3, customer_id=f"c-{n}") for n in range(10)))
     seen, cursor = [], ""
     while True:
@@ -168,7 +168,7 @@ async def test_every_route_wants_its_scope(
     path: str,
     status: int,
 ) -> None:
-    """R21"""
+    """Checks R21."""
     headers = {"authorization": ""}
     if scope is not None:
         token = await Tokens(bench.engine, api_token, bench.clock).create("t", [scope])

@@ -1,4 +1,4 @@
-"""Invariant 10 on a real database: everything at once, from several replicas."""
+"""Invariant 10 on a real database, with everything at once from several replicas."""
 
 import asyncio
 import random

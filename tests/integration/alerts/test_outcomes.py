@@ -29,7 +29,7 @@ HELD_OUT = {c for c in CUSTOMERS if drawn("test", c, SHARE)}
 
 @pytest.fixture
 async def bench(engine: AsyncEngine) -> AsyncIterator[AlertsHarness]:
-    """A policy that leaves two of five customers alone."""
+    """Provide a policy that holds out two of five customers."""
     async with AlertsHarness(engine) as made:
         made.policy = read({"name": "test", "holdout": {"share": SHARE}})
         yield made
@@ -46,7 +46,7 @@ def bought(customer: str, at: float, amount: float, number: int = 0, **more: Any
 async def test_both_arms_are_measured_alike_whatever_comes_first_or_twice(
     bench: AlertsHarness,
 ) -> None:
-    """R27 R28: when and how much, without anyone typing."""
+    """R27, R28: when and how much a customer bought, without any input by hand."""
     treated = next(c for c in CUSTOMERS if c not in HELD_OUT)
     held = next(iter(sorted(HELD_OUT)))
     for customer in (treated, held):
@@ -84,10 +84,10 @@ async def test_both_arms_are_measured_alike_whatever_comes_first_or_twice(
 
 
 async def test_many_purchases_are_kept_once_whether_new_or_known(bench: AlertsHarness) -> None:
-    """In the way for many at once: one known among them leaves none of the others out."""
+    """A batch with one known purchase stores all of its others."""
     kept = "SELECT customer_id, id, amount FROM alerts.purchase ORDER BY customer_id, id"
     first = [bought(c, 1, 10.0) for c in sorted(CUSTOMERS[:COPIED_MIN])]
-    await bench.read_activity(*first, bought(first[0].subject, 1, 99.0))  # the first stands
+    await bench.read_activity(*first, bought(first[0].subject, 1, 99.0))  # the first one is kept
     expected = [(e.subject, e.id, 10.0) for e in first]
     assert await rows(bench.engine, kept) == expected
     more = [bought(c, 2, 20.0, 1) for c in CUSTOMERS[: 2 * COPIED_MIN]]
@@ -97,7 +97,7 @@ async def test_many_purchases_are_kept_once_whether_new_or_known(bench: AlertsHa
 
 
 async def test_many_assessments_are_kept_once_whether_new_or_known(bench: AlertsHarness) -> None:
-    """Read again after a rewind, they stay as they were, beside those that are new."""
+    """Assessments that are read again after a rewind stay unchanged beside new ones."""
     many = [assessed(1, 0, customer_id=c) for c in CUSTOMERS[: 2 * COPIED_MIN]]
     await bench.read_risk(*many[:COPIED_MIN], many[0])
     await bench.read_risk(*many)
@@ -131,7 +131,7 @@ async def api(bench: AlertsHarness) -> AsyncIterator[httpx.AsyncClient]:
 async def test_the_report_finds_what_was_planted(
     bench: AlertsHarness, api: httpx.AsyncClient
 ) -> None:
-    """R28: seven of ten who were treated come back, three of ten of the others."""
+    """R28: seven of the ten treated customers come back, three of the ten others."""
     empty = (await api.get("/v1/effect")).json()["whole"]
     assert (empty["claim"], empty["reading"]) == ("not_enough_data", "Not enough data yet")
     await bench.read_risk(*(assessed(1, 0, customer_id=c) for c in CUSTOMERS))

@@ -19,7 +19,7 @@ ANN = Profile(name="Household 1", owner=Owner(id="o-1", name="Ann"), language="z
 async def test_from_assessment_to_signed_task_and_back(
     place: ServiceEnvironment, upstream: Producer, receiver: Receiver
 ) -> None:
-    """R27: a warned customer comes back; the recovery is recorded and told."""
+    """R27: a warned customer comes back; the recovery is recorded and sent."""
     async with alerts(place) as service:
         await upstream.send([place.profile("c-1", day(-9), ANN, backfill="import-1")])
         await place.consumed()
@@ -54,7 +54,7 @@ async def test_from_assessment_to_signed_task_and_back(
 async def test_duplicates_never_reach_a_second_task(
     place: ServiceEnvironment, upstream: Producer, receiver: Receiver
 ) -> None:
-    """Invariants 1 and 10: sent twice, and the whole topic read again from its start."""
+    """Invariants 1 and 10: records are sent twice, and the whole topic is read again."""
     customers = [f"c-{n}" for n in range(20)]
     twice = [place.risk(assessed(1, 0, customer_id=c)) for c in customers] * 2
     async with alerts(place) as service:
@@ -75,7 +75,7 @@ async def test_duplicates_never_reach_a_second_task(
 async def test_a_backfill_opens_and_closes_nothing(
     place: ServiceEnvironment, upstream: Producer, receiver: Receiver
 ) -> None:
-    """Invariant 9."""
+    """Checks invariant 9."""
     async with alerts(place):
         await upstream.send([place.risk(assessed(1, 0))])
         await receiver.got(1)
@@ -91,7 +91,7 @@ async def test_a_backfill_opens_and_closes_nothing(
 async def test_what_cannot_be_read_is_parked_and_delays_nothing(
     place: ServiceEnvironment, upstream: Producer, receiver: Receiver
 ) -> None:
-    """Invariant 7."""
+    """Checks invariant 7."""
     key = b"c-1"
     bad = [b"not json", b'{"customer_id": "c-1"}', b"\xff\xfe"]
     nul = place.risk(assessed(1, 0, customer_id="c-1", model_version="a\0b"))
@@ -154,7 +154,7 @@ async def test_operators_see_tasks_and_deliveries(
 async def test_an_owners_verdict_reaches_the_treatment_topic(
     place: ServiceEnvironment, upstream: Producer, receiver: Receiver
 ) -> None:
-    """R27"""
+    """Checks R27."""
     token = (
         await place.command("tokens", "create", "--name", "t", "--scope", "tasks:write")
     ).strip()

@@ -1,4 +1,4 @@
-"""An endpoint that was stored before the https rule is sent nothing, whatever its kind."""
+"""An endpoint that was stored before the https rule receives nothing, whatever its kind."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -36,7 +36,7 @@ WHY = "must be https, unless EBBWATCH_ALERTS_DELIVERY_HTTPS_ONLY is false; then 
 
 @dataclass(slots=True)
 class Wire:
-    """A place on loopback that keeps every byte that reaches it."""
+    """A listener on loopback that keeps every byte it receives."""
 
     url: str = ""
     connections: int = 0
@@ -45,7 +45,7 @@ class Wire:
 
 @asynccontextmanager
 async def wire() -> AsyncIterator[Wire]:
-    """It listens, and answers nothing."""
+    """Listen and answer nothing."""
     found = Wire()
 
     async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -60,8 +60,10 @@ async def wire() -> AsyncIterator[Wire]:
 
 
 async def stored(bench: AlertsHarness, kind: Kind, url: str) -> str:
-    """Store an endpoint as it was before the rule, with a task that waits for it; returns the
-    field that is wrong with it."""
+    """Store an endpoint that predates the rule, and a task that waits for it.
+
+    Returns the name of the field that is wrong.
+    """
     fake = FakeZoho(url=url)
     made = Endpoint(
         id="old",
@@ -77,7 +79,7 @@ async def stored(bench: AlertsHarness, kind: Kind, url: str) -> str:
 
 
 def alarms() -> float:
-    """How often the alarm was raised about it."""
+    """Return how often the alarm about the endpoint was raised."""
     return float(metrics.ENDPOINTS_DISABLED.labels("old")._value.get())
 
 
@@ -112,7 +114,7 @@ async def test_it_is_switched_off_with_its_reason_before_anything_is_sent(
 async def test_the_sender_sends_it_nothing_even_where_it_is_on(
     engine: AsyncEngine, kind: Kind
 ) -> None:
-    """Nor does whoever tries it out: no way leads around the connector."""
+    """Sending a sample is refused as well: every way leads through the connector."""
     async with wire() as there, AlertsHarness(engine) as bench:
         field_wrong = await stored(bench, kind, there.url)
         strict, before = replace(bench, https_only=True), alarms()
@@ -134,7 +136,7 @@ async def test_the_sender_sends_it_nothing_even_where_it_is_on(
 
 
 async def test_it_is_sent_what_waited_once_its_address_is_allowed(engine: AsyncEngine) -> None:
-    """The rule is what held it back, and nothing else."""
+    """Only the rule held the message back."""
     async with wire() as there, AlertsHarness(engine) as bench:
         await stored(bench, "webhook", there.url)
         may_not = partial(refused, https_only=True)

@@ -1,4 +1,4 @@
-"""Tasks that no risk raises (calendar, segments), and a policy tried on history."""
+"""Tasks without a risk as their cause (calendar, segments), and a policy tried on history."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -102,7 +102,7 @@ async def test_birthdays_holidays_and_revisits_fire_once_on_their_day(bench: Ale
 async def test_a_task_that_no_risk_raised_says_what_is_known_of_the_customer(
     bench: AlertsHarness,
 ) -> None:
-    """Band, probability, value, currency and grade of the newest assessment; else nothing."""
+    """Band, probability, value, currency and grade come from the newest assessment, if any."""
     await bench.read_risk(
         assessed(1, 0, "watch", customer_id="c-1", probability=0.4,
                  standing=Classification(grade="vip"), signs=[])
@@ -149,7 +149,7 @@ def entered(customer: str, sequence: int, **more: Any) -> CustomerChanged:
 
 
 async def test_entering_a_segment_triggers_its_action_exactly_once(bench: AlertsHarness) -> None:
-    """R18"""
+    """Checks R18."""
     await bench.read_changes(
         entered("c-1", 1),
         entered("c-1", 1),
@@ -179,7 +179,7 @@ def left(customer: str, sequence: int, **more: Any) -> CustomerChanged:
 
 
 async def test_leaving_the_segment_ends_its_task_and_tells_so(bench: AlertsHarness) -> None:
-    """However far its owner has come, as where a sign is over; other tasks stay."""
+    """The task ends whatever its owner has done, as when a sign is over; other tasks stay."""
     await bench.read_risk(assessed(1, 0, customer_id="c-1"))
     await bench.read_changes(entered("c-1", 1), entered("c-2", 1), entered("c-3", 1))
     ((started,),) = await rows(bench.engine, "SELECT id FROM alerts.task WHERE customer_id = 'c-2'")
@@ -215,7 +215,7 @@ async def test_an_exit_that_is_read_again_ends_no_later_entrys_task(bench: Alert
 
 
 async def test_entries_around_a_silent_exit_have_one_task(bench: AlertsHarness) -> None:
-    """A second open one of the same segment would be refused by the table, again and again."""
+    """The table would refuse a second open task of the same segment on every attempt."""
     await bench.read_changes(entered("c-1", 1), left("c-1", 2, silent=True), entered("c-1", 3))
     assert await left_tasks(bench) == [("c-1", "open", None, 1)]
 
@@ -301,7 +301,7 @@ async def test_planned_tasks_stand_in_the_queue_by_worth(bench: AlertsHarness) -
 async def test_a_complaint_of_a_vip_comes_before_those_of_others_and_by_worth(
     bench: AlertsHarness,
 ) -> None:
-    """Thirty complaints; the grade decides first, then value at risk times the save rate."""
+    """Thirty complaints: the grade decides first, then value at risk times the save rate."""
     grades: list[Grade | None] = ["regular", "potential", None, "vip"]
     await bench.read_risk(
         *(assessed(1, 0, "low", customer_id=f"c-{n:02}", value_at_risk=float(30 - n),
@@ -334,8 +334,10 @@ async def api(bench: AlertsHarness) -> AsyncIterator[httpx.AsyncClient]:
 async def test_a_dry_run_says_what_would_have_been_raised_for_whom_and_how_rightly(
     bench: AlertsHarness, api: httpx.AsyncClient
 ) -> None:
-    """Ten customers of whom one has a sign that the policy in force lets pass; three of the ten
-    came back within the ten days that were left of their lapse length."""
+    """One of ten customers has a sign that the policy in force accepts.
+
+    Three of the ten came back within the ten days that were left of their lapse length.
+    """
     await bench.read_risk(
         *(assessed(1, 0, "high", customer_id=f"c-{n}", value_at_risk=float(n),
                    signs=[sign("value_falling" if n else "silence_beyond_rhythm")])

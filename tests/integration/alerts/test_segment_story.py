@@ -1,4 +1,4 @@
-"""A customer's way through a segment by the real cores of both services: a task, and its end."""
+"""A customer's way through a segment by the real cores of both services: a task and its end."""
 
 from dataclasses import dataclass, field
 
@@ -37,14 +37,14 @@ TASKS = "SELECT cause, status, close_reason FROM alerts.task ORDER BY opened_at"
 
 @dataclass(slots=True)
 class Scored:
-    """One customer as scoring remembers it: each look tells what has changed."""
+    """One customer as scoring stores it; each assessment returns what has changed."""
 
     bought: list[float]
     before: Before = field(default_factory=lambda: Before.nothing(1))
     sequence: int = 0
 
     def look(self, at: float) -> list[CustomerChanged]:
-        """What is told of a look on day `at`."""
+        """Return the changes that the assessment on day `at` publishes."""
         now = np.array([day(at).timestamp()])
         past = [one for one in self.bought if one <= at]
         x = features(fold(empty(1), purchases(past)), now)
@@ -67,7 +67,7 @@ def purchases(days: list[float]) -> EventColumns:
 
 
 async def test_a_quiet_customer_has_a_task_until_the_quiet_is_over(engine: AsyncEngine) -> None:
-    """It is raised on entry, ends on exit, and is raised anew for the next time."""
+    """The task is raised on entry, ends on exit, and is raised anew at the next entry."""
     customer = Scored([-20.0, -10.0, 0.0, 45.0])
     async with AlertsHarness(engine, endpoints={"crm": "http://127.0.0.1:9/hook"}) as bench:
         bench.policy = POLICY

@@ -1,6 +1,6 @@
 """An item that ends processes or raises is set aside, in each kind of loop; the others go on.
 
-Each pass is a process of its own, which the planted item kills with SIGKILL, or in which it raises.
+Each pass is a process of its own; the planted item kills it with SIGKILL or raises in it.
 """
 
 import asyncio
@@ -45,12 +45,12 @@ KIND = {"tend": "expiry", "care": "care", "look": "look crm-poison"}
 BEGIN = {"tend": 40.0, "care": 1.0, "look": 1.0}
 """The day of the first pass."""
 STEP = 0.01
-"""Days between passes: a quarter of an hour, more than any lease."""
+"""Days between passes: a quarter of an hour, which is longer than any lease."""
 
 
 @pytest.fixture
 async def prepared(engine: AsyncEngine) -> AsyncEngine:
-    """Three customers with a birthday on day 2, and an open task each since day 1."""
+    """Provide three customers with a birthday on day 2 and a task open since day 1."""
     async with AlertsHarness(engine) as bench:
         bench.policy = POLICY
         born = Profile(birthday=date(1980, 10, 4))
@@ -62,7 +62,7 @@ async def prepared(engine: AsyncEngine) -> AsyncEngine:
 
 
 async def _passes(url: str, loop: str, how: str, done: int = PASSES) -> int:
-    """Processes one after another; how many were killed."""
+    """Run processes one after another; return how many were killed."""
     killed = 0
     for number in range(done):
         at = BEGIN[loop] + STEP * number

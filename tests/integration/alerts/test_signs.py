@@ -1,4 +1,4 @@
-"""Signs of leaving on a real database: what joins, what ends, who is warned about again (R12)."""
+"""Signs of leaving on a real database: joining a task, ending it, a second warning (R12)."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -25,7 +25,7 @@ COMPLAINT = sign("complaint_open", 1.0, complaints_open=1.0)
 
 @pytest.fixture
 async def bench(engine: AsyncEngine) -> AsyncIterator[AlertsHarness]:
-    """One endpoint that nobody sends to, and the policy that comes along."""
+    """Provide one endpoint without a sender, and the default policy."""
     async with AlertsHarness(engine, endpoints={"crm": "http://127.0.0.1:9/hook"}) as made:
         made.policy = read_policy(Path(POLICY_FILE))
         yield made
@@ -65,7 +65,7 @@ async def test_who_stops_comes_back_and_stops_again_is_warned_about_twice(
 async def test_a_complaint_joins_the_open_task_and_the_owner_learns_of_it_once(
     bench: AlertsHarness, together: bool
 ) -> None:
-    """Also where both come in one batch, and when all of it is read again."""
+    """Holds also when both come in one batch, and when everything is read again."""
     both = [assessed(1, 0), assessed(2, 1, "critical", signs=[SILENCE, COMPLAINT])]
     for batch in [both] if together else [both[:1], both[1:]]:
         await bench.read_risk(*batch)
@@ -126,7 +126,7 @@ async def test_a_complaint_of_a_vip_needs_no_risk_and_a_rule_no_sign(bench: Aler
 
 
 async def test_after_a_verdict_the_same_cause_rests(bench: AlertsHarness) -> None:
-    """The cooldown counts from the verdict, by the clock of the business."""
+    """The cooldown counts from the verdict, in business time."""
     bench.clock.at = day(20)
     await bench.read_risk(assessed(1, 0, signs=[COMPLAINT]))
     ((task_id,),) = await rows(bench.engine, "SELECT id FROM alerts.task")
@@ -141,7 +141,7 @@ async def test_after_a_verdict_the_same_cause_rests(bench: AlertsHarness) -> Non
 
 
 async def test_who_was_missed_gets_one_task_that_answers_why(bench: AlertsHarness) -> None:
-    """R9: what an owner learned before is what the win-back begins from."""
+    """R9: the win-back task starts from what an owner learned before."""
     bench.clock.at = day(1)
     high = Classification(tier="high")
     await bench.read_risk(

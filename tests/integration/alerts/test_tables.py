@@ -1,4 +1,4 @@
-"""The migrations make exactly the tables that the code names."""
+"""The migrations create exactly the tables that the code names."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ async def test_migrated_tables_are_those_of_the_code(engine: AsyncEngine) -> Non
 
 
 async def test_the_database_itself_refuses_a_second_open_task(engine: AsyncEngine) -> None:
-    """Invariant 10, should everything above it fail."""
+    """Invariant 10 holds even if everything above the table fails."""
     async with engine.connect() as connection:
         indexes = await connection.run_sync(
             lambda c: sa.inspect(c).get_indexes("task", schema=SCHEMA)

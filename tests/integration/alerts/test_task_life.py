@@ -37,12 +37,12 @@ from tests.unit.alerts.samples import assessed, day
 pytestmark = pytest.mark.stack
 
 BUSINESS_0 = WALL_0
-"""Business time is the wall's here."""
+"""The start of business time, which is wall time in these tests."""
 
 
 @pytest.fixture
 async def bench(engine: AsyncEngine) -> AsyncIterator[AlertsHarness]:
-    """One endpoint that nobody sends to; a policy with targets, quiet nights and an end."""
+    """Provide one endpoint without a sender, and a policy with targets, quiet nights and an end."""
     async with AlertsHarness(engine, endpoints={"crm": "http://127.0.0.1:9/hook"}) as made:
         made.policy = policy()
         yield made
@@ -55,7 +55,7 @@ def policy(**changes: Any) -> Policy:
 
 @pytest.fixture
 async def api(bench: AlertsHarness) -> AsyncIterator[httpx.AsyncClient]:
-    """A client named ann, who may do everything."""
+    """Provide a client named ann with every right."""
     tokens = Tokens(bench.engine, api_token, bench.clock)
     token = await tokens.create("ann", ["admin"])
     app = create_app("test", Health(bench.clock))
@@ -82,7 +82,7 @@ async def record(bench: AlertsHarness, owner: str, **fields: Any) -> None:
 
 
 async def warn(bench: AlertsHarness, customer: str, owner: str = "o-1", **changes: Any) -> str:
-    """A task of now; returns its id."""
+    """Raise a task now; return its id."""
     await owns(bench, customer, owner)
     now = {"assessed_at": bench.clock.now(), "last_purchase_at": day(-20)}
     await bench.read_risk(assessed(1, 0, customer_id=customer, **(now | changes)))
@@ -182,7 +182,7 @@ async def test_what_makes_no_sense_is_a_problem_document(
 async def test_the_cause_of_leaving_is_recorded(
     bench: AlertsHarness, api: httpx.AsyncClient
 ) -> None:
-    """R9"""
+    """Checks R9."""
     task_id = await warn(bench, "c-1")
     said = {"verdict": "leaving", "leaving_cause": "price"}
     answer = await api.post(f"/v1/tasks/{task_id}/close", json=said)
@@ -289,7 +289,7 @@ async def test_an_owner_gets_what_is_most_worth_doing_and_the_rest_waits_or_move
 async def test_the_queue_page_by_page_vip_first(
     bench: AlertsHarness, api: httpx.AsyncClient
 ) -> None:
-    """R13"""
+    """Checks R13."""
     for n in range(7):
         await warn(bench, f"c-{n}", value_at_risk=float(n % 3))
     seen, cursor = [], ""
@@ -329,7 +329,7 @@ async def test_policies_are_versions_with_a_diff_and_who(
 async def test_a_changed_policy_decides_the_next_assessment(
     bench: AlertsHarness, api: httpx.AsyncClient
 ) -> None:
-    """R15"""
+    """Checks R15."""
     rules = Policies()
     await api.put("/v1/policy", json={"name": "p", "cooldown_days": 1})
     async with unit_of_work(bench.engine) as work:
@@ -340,7 +340,7 @@ async def test_a_changed_policy_decides_the_next_assessment(
 
 
 async def test_a_policy_that_an_earlier_version_stored_still_decides(bench: AlertsHarness) -> None:
-    """What bands decided is gone; the rest of it counts."""
+    """The fields about bands are gone; the rest of the policy counts."""
     async with unit_of_work(bench.engine) as work:
         await work.driver.execute(
             "INSERT INTO alerts.policy (version, document, diff, actor, created_at) "

@@ -1,4 +1,4 @@
-"""A real ERP as the receiver: a task becomes an opportunity of a Tryton server, once."""
+"""A real ERP as the receiver: a task becomes one opportunity of a Tryton server."""
 
 import asyncio
 import os
@@ -42,7 +42,7 @@ FIELDS = ["reference", "description", "comment", "state", "party.rec_name", "par
 
 @asynccontextmanager
 async def process(port: int, *command: str, **environ: str) -> AsyncIterator[None]:
-    """A process that serves a port; ended when it is left."""
+    """Run a process that serves a port; end it on exit."""
     made = await asyncio.create_subprocess_exec(*command, env={**os.environ, **environ})
     try:
         async with asyncio.timeout(LIMIT_S):
@@ -58,7 +58,7 @@ async def process(port: int, *command: str, **environ: str) -> AsyncIterator[Non
 
 @pytest.fixture
 async def erp(tmp_path: Path) -> AsyncIterator[str]:
-    """A Tryton server with a company and its employee Ann; the URL of its database."""
+    """Run a Tryton server with a company and its employee Ann; yield the URL of its database."""
     if not (consumers.TRYTON / "erp.sqlite").exists():
         consumers.missing("make consumers")
     shutil.copy(consumers.TRYTON / "erp.sqlite", tmp_path)
@@ -75,7 +75,7 @@ async def erp(tmp_path: Path) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def bridge(erp: str) -> AsyncIterator[str]:
-    """The bridge to it, a process of its own; the URL for webhooks."""
+    """Run the bridge to Tryton in a process of its own; yield the URL for webhooks."""
     port = free_port()
     environ = {
         "TRYTON_BRIDGE_PORT": str(port),
@@ -89,7 +89,7 @@ async def bridge(erp: str) -> AsyncIterator[str]:
 
 
 async def opportunities(erp: str) -> list[dict[str, Any]]:
-    """What Tryton has, read through its own API."""
+    """Return Tryton's opportunities, read through its own API."""
     async with AsyncExitStack() as closing:
         http = await closing.enter_async_context(httpx.AsyncClient(timeout=30))
         tryton = Tryton(erp, "admin", SecretStr(PASSWORD), http)
@@ -104,7 +104,7 @@ async def test_a_task_is_an_opportunity_of_its_owner_once(
     engine: AsyncEngine, erp: str, bridge: str
 ) -> None:
     async with AlertsHarness(engine, endpoints={"erp": bridge}) as bench:
-        bench.clock.at = SystemClock().now()  # the bridge looks at the time of a signature
+        bench.clock.at = SystemClock().now()  # the bridge checks the time of a signature
         profile = Profile(name="上海示例", language="zh-CN", owner=Owner(id=OWNER, name="Ann"))
         await bench.read_activity(
             Activity(

@@ -1,4 +1,4 @@
-"""`policies tune` on assessments that are kept: what it prints, and what it stores."""
+"""`policies tune` on stored assessments: what it prints and what it stores."""
 
 import argparse
 from collections.abc import AsyncIterator
@@ -25,7 +25,7 @@ CUSTOMERS = 40
 
 @pytest.fixture
 async def kept(engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AsyncEngine]:
-    """Forty customers worth 1 to 40, of whom the first ten buy again, and a newcomer; day 30."""
+    """Provide forty customers worth 1 to 40 on day 30; the first ten buy again. One is new."""
     monkeypatch.setenv("EBBWATCH_ALERTS_CLOCK", "replay")
     async with AlertsHarness(engine) as bench:
         await bench.read_risk(
@@ -81,7 +81,7 @@ async def test_a_budget_is_found_shown_and_stored_only_when_it_is_to_be(
 async def test_a_budget_by_owner_and_day(
     kept: AsyncEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One owner, five working days a week: 30 days are 21.4, and half a task each 10."""
+    """One owner with five working days a week: 30 days are 21.4, and half a task each is 10."""
     assert await _tune(wanted(per_owner_per_day=0.5, apply=True), kept) == 0
     _, policy = await current(kept)
     assert (policy.budget.expected_value_min, policy.budget.per_owner_per_day) == (31.0, 0.5)

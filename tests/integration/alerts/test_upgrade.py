@@ -1,4 +1,4 @@
-"""What an earlier version stored of customers and tasks is what this one goes on from."""
+"""This version continues from the customers and tasks that an earlier version stored."""
 
 import shutil
 from pathlib import Path
@@ -46,7 +46,7 @@ VALUES ('held', 't-held', 'p', 1, 'held_out', true, '2017-10-02T09:00Z', '2017-1
 
 
 async def test_states_and_tasks_of_version_8_load(database_url: str, tmp_path: Path) -> None:
-    """A sign that had its task has had it; by cause, also of those who were held out."""
+    """A sign that had its task is marked by cause, also for customers who were held out."""
     earlier = tmp_path / "versions"
     shutil.copytree(
         VERSIONS, earlier, ignore=shutil.ignore_patterns("0009_*", "001*", "__pycache__")
@@ -78,7 +78,7 @@ async def test_states_and_tasks_of_version_8_load(database_url: str, tmp_path: P
 
 
 async def _goes_on(bench: AlertsHarness) -> None:
-    """The same sign raises nothing more, a further one joins, and a new customer is warned of."""
+    """The same sign raises nothing more, another one joins, and a new customer is warned about."""
     signs = [sign("silence_beyond_rhythm")]
     more: dict[str, Any] = {"last_purchase_at": day(-20), "signs": signs}
     both = [*signs, sign("value_falling")]

@@ -1,5 +1,7 @@
-"""11. Our signatures, as they arrive over HTTP, held against other people's verifiers: those of
-Standard Webhooks and of Svix, in Python and in Node."""
+"""Failure test 11: our signatures, as they arrive over HTTP, under third-party verifiers.
+
+These are the libraries of Standard Webhooks and of Svix, in Python and in Node.
+"""
 
 import asyncio
 import base64
@@ -36,7 +38,7 @@ from tests.unit.alerts.test_signature import OTHER
 
 GUIDE = Path("docs/delivery.md").read_text(encoding="utf-8")
 TOOLS = ("base64", "curl", "date", "od", "openssl", "tr")
-"""What the guide's lines for a shell are made of."""
+"""The programs that the shell lines of the guide use."""
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PRIVATE = asymmetric(bytes(range(32)))
 BODY = body(raised_task()).replace(b'"c-1"', '"老客户 上海"'.encode())
@@ -44,7 +46,7 @@ BODY = body(raised_task()).replace(b'"c-1"', '"老客户 上海"'.encode())
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A request as it arrived, perhaps changed on the way, and a secret of the receiver's."""
+    """A request as it arrived, perhaps changed on the way, and a secret of the receiver."""
 
     name: str
     request: Request
@@ -52,13 +54,13 @@ class Case:
     accepted: bool
 
     def changed(self, name: str, **headers: str) -> "Case":
-        """Refused: the same with other headers."""
+        """Return the same case with other headers, which must be refused."""
         request = replace(self.request, headers=self.request.headers | headers)
         return replace(self, name=name, request=request, accepted=False)
 
 
 async def sent(receiver: Receiver, at: datetime, *secrets: str) -> Request:
-    """What arrives when our connector sends at a time."""
+    """Return what arrives when our connector sends at a time."""
     endpoint = Endpoint(
         id="crm",
         url=receiver.url,
@@ -76,7 +78,7 @@ async def sent(receiver: Receiver, at: datetime, *secrets: str) -> Request:
 
 
 async def cases(receiver: Receiver) -> list[Case]:
-    """Everything that a verifier must take or refuse."""
+    """Return all cases that a verifier must accept or refuse."""
     good = Case("fresh", await sent(receiver, NOW, SECRET), SECRET, accepted=True)
     both = await sent(receiver, NOW, OTHER, SECRET)
     mixed = await sent(receiver, NOW, PRIVATE, SECRET)
@@ -102,7 +104,7 @@ async def test_11_in_python(
     receiver: Receiver, library: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Clock(datetime):
-        """Stands at NOW."""
+        """A clock that stands at NOW."""
 
         @classmethod
         def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
@@ -141,7 +143,7 @@ async def test_11_in_node(receiver: Receiver) -> None:
 
 
 async def test_11_ours_agrees_with_theirs(receiver: Receiver) -> None:
-    """What comes back to us is judged by the same rules, v1a too."""
+    """Our own verifier of callbacks applies the same rules, v1a included."""
     found = await cases(receiver)
     found.append(Case("v1a", await sent(receiver, NOW, PRIVATE), PRIVATE, accepted=True))
     for case in found:
@@ -154,7 +156,7 @@ async def test_11_ours_agrees_with_theirs(receiver: Receiver) -> None:
 
 
 async def test_the_guide_says_what_works(receiver: Receiver) -> None:
-    """The Python and the curl of `docs/delivery.md`, as they stand there."""
+    """Runs the Python and the curl of `docs/delivery.md` as they are printed there."""
     _, own = re.findall(r"```python\n(.*?)```", GUIDE, re.S)
     (by_hand, *_) = re.findall(r"```bash\n(.*?)```", GUIDE, re.S)
     if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:

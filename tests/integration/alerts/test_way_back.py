@@ -1,4 +1,4 @@
-"""A webhook's way back: verdicts signed with the endpoint's own key."""
+"""Verdicts that a webhook's receiver sends back, signed with the endpoint's own key."""
 
 import json
 from collections.abc import AsyncIterator
@@ -26,14 +26,14 @@ TASKS = "SELECT status, verdict FROM alerts.task"
 
 @pytest.fixture
 async def bench(engine: AsyncEngine, receiver: Receiver) -> AsyncIterator[AlertsHarness]:
-    """One endpoint."""
+    """Provide a harness with one endpoint."""
     async with AlertsHarness(engine, endpoints={"crm": receiver.url}) as made:
         yield made
 
 
 @pytest.fixture
 async def api(bench: AlertsHarness) -> AsyncIterator[httpx.AsyncClient]:
-    """A client without a token."""
+    """Provide a client without a token."""
     app = create_app("test", Health(bench.clock), Limits(open=(CALLBACKS,), bodies=BODIES))
     log = DeliveryLog(bench.engine)
     add_callbacks(
@@ -130,7 +130,7 @@ async def test_bad_and_huge_bodies_are_refused(
 async def test_an_unknown_endpoint_answers_as_a_known_one(
     bench: AlertsHarness, api: httpx.AsyncClient
 ) -> None:
-    """Whatever is wrong with what comes: who guesses learns nothing."""
+    """A caller who guesses learns nothing from the answer, whatever is wrong with the request."""
     body, now = verdict("rt_1"), bench.clock.now()
     signed = headers("cb_1", now, body, [OTHER])
     old = headers("cb_1", now - timedelta(hours=1), body, [SECRET])
@@ -147,7 +147,7 @@ async def test_an_unknown_endpoint_answers_as_a_known_one(
 async def test_hostile_content_with_a_genuine_signature(
     bench: AlertsHarness, api: httpx.AsyncClient
 ) -> None:
-    """Also whom we trust is answered by name, and not with a fault of ours."""
+    """A trusted sender, too, gets an error that names the problem, not an internal error."""
     for body in (
         rb'{"type": "retention_task.verdict", "data": {"task_id": "\u0000", "verdict": "reached"}}',
         rb'{"type": "retention_task.verdict", "data": {"task_id": "\ud800", "verdict": "reached"}}',

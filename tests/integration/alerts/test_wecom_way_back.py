@@ -1,4 +1,4 @@
-"""The way back from WeCom: a click on a card is a verdict, the owner's only, and once."""
+"""Verdicts from WeCom: a click on a card counts once, and only from the owner."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.stack
 
 
 async def click(place: CrmScenario, fake: FakeWecom, message: bytes, **how: Any) -> httpx.Response:
-    """A click, as WeCom sends it."""
+    """Return a click as WeCom sends it."""
     query, body = fake.callback(message, **how)
     return await place.client.post("/v1/callbacks/wecom/crm", params=query, content=body)
 
@@ -62,7 +62,7 @@ async def test_17_a_click_by_somebody_else_changes_nothing(engine: AsyncEngine) 
 
 
 async def test_17_a_repeated_click_counts_once(engine: AsyncEngine) -> None:
-    """Also when it is WeCom's own repetition, under a new signature."""
+    """Holds also for WeCom's own repetition, under a new signature."""
     fake = FakeWecom()
     async with office(engine, "wecom_app", fake) as place:
         task = await place.deliver()

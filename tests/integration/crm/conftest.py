@@ -1,4 +1,4 @@
-"""Fakes and a kit for each test."""
+"""Fakes of CRMs and a connector kit for each test."""
 
 from collections.abc import AsyncIterator
 
@@ -13,14 +13,14 @@ from tests.integration.crm.kit import Kit, kit
 
 @pytest.fixture
 async def crm() -> AsyncIterator[Kit]:
-    """What connectors share."""
+    """Provide the context that connectors share."""
     async with kit() as made:
         yield made
 
 
 @pytest.fixture
 async def zoho() -> AsyncIterator[FakeZoho]:
-    """A Zoho CRM."""
+    """Serve a fake Zoho CRM."""
     fake = FakeZoho()
     async with serving(fake):
         yield fake
@@ -28,7 +28,7 @@ async def zoho() -> AsyncIterator[FakeZoho]:
 
 @pytest.fixture
 async def fxiaoke() -> AsyncIterator[FakeFxiaoke]:
-    """A Fxiaoke."""
+    """Serve a fake Fxiaoke."""
     fake = FakeFxiaoke()
     async with serving(fake):
         yield fake
@@ -36,7 +36,7 @@ async def fxiaoke() -> AsyncIterator[FakeFxiaoke]:
 
 @pytest.fixture
 async def wecom() -> AsyncIterator[FakeWecom]:
-    """A WeCom."""
+    """Serve a fake WeCom."""
     fake = FakeWecom()
     async with serving(fake):
         yield fake

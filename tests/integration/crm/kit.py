@@ -1,4 +1,4 @@
-"""Connectors on loopback fakes, with what they share kept in memory."""
+"""Connectors on loopback fakes, with their shared context in memory."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -44,7 +44,7 @@ SECRETS: dict[str, Mapping[str, str]] = {
 
 
 def config(kind: Kind, fake: Served, **changes: Any) -> dict[str, Any]:
-    """The config of an endpoint that speaks with a fake."""
+    """Return the config of an endpoint that connects to a fake."""
     own: Mapping[str, dict[str, Any]] = {
         "zoho": {
             "accounts_url": fake.url,
@@ -68,7 +68,7 @@ def config(kind: Kind, fake: Served, **changes: Any) -> dict[str, Any]:
 
 
 def endpoint(kind: Kind, fake: Served, **changes: Any) -> Endpoint:
-    """An endpoint named `crm` that speaks with a fake."""
+    """Return an endpoint named `crm` that connects to a fake."""
     made = config(kind, fake, **changes)
     check(kind, None, made, SECRETS[kind].keys())
     secrets = tuple(Secret(name, SecretStr(value)) for name, value in SECRETS[kind].items())
@@ -77,18 +77,18 @@ def endpoint(kind: Kind, fake: Served, **changes: Any) -> Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Only:
-    """One connector for whatever endpoint."""
+    """One connector for every endpoint."""
 
     connector: Connector
 
     def of(self, endpoint: Endpoint) -> Connector:
-        """The one."""
+        """Return the connector."""
         return self.connector
 
 
 @dataclass(slots=True)
 class Kit:
-    """What connectors share, as one process has it."""
+    """The context that the connectors of one process share."""
 
     http: Http
     clock: SetClock
@@ -97,12 +97,12 @@ class Kit:
     owners: MemoryOwners = field(default_factory=lambda: MemoryOwners({("crm", "o-1"): "777"}))
 
     def make(self, kind: Kind, fake: Served, **changes: Any) -> CrmConnector:
-        """The connector of another process, too: each has an access of its own."""
+        """Return a connector with its own access to the token, as another process has it."""
         shared = ConnectorContext(self.http, self.clock, self.tokens, self.owners, self.members)
         return make(endpoint(kind, fake, **changes), shared)
 
     async def attempt(self, connector: Connector, task: Task) -> Answer:
-        """One attempt at the task's newest change, as the sender makes it."""
+        """Attempt to deliver the task's newest change once, as the sender does."""
         message, only = leased(task), Only(connector)
         tried = await attempt(only, Endpoint(id="crm"), message, self.clock.now(), TIMEOUT_S)
         return tried.answer
@@ -110,7 +110,7 @@ class Kit:
 
 @asynccontextmanager
 async def kit(timeout_s: float = 5.0) -> AsyncIterator[Kit]:
-    """A kit with an HTTP client."""
+    """Provide a kit with an HTTP client."""
     clock = SetClock()
     async with Http(timeout_s=timeout_s, allowed=LOOPBACK, clock=clock) as http:
         yield Kit(http, clock)

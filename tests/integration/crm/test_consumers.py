@@ -1,7 +1,8 @@
-"""Software of others on our fakes and on our callbacks' scheme: neither is our own idea only.
+"""Third-party software against our fakes and our callback scheme.
 
-The vendors' SDKs drive the loopback fakes that our connectors are tested on, and WeCom's crypto,
-in Python and in Node, opens what we seal and seals what we open.
+This shows that neither follows only our own idea of the protocol. The vendors' SDKs drive the
+loopback fakes that our connectors are tested on, and WeCom's crypto, in Python and in Node, opens
+what we seal and seals what we open.
 """
 
 from collections.abc import Awaitable, Callable
@@ -43,7 +44,7 @@ async def test_zohos_own_sdk_works_on_the_fake(crm: Kit, zoho: FakeZoho, tmp_pat
 
 
 async def test_our_wire_is_that_of_zohos_own_sdk(crm: Kit, zoho: FakeZoho, tmp_path: Path) -> None:
-    """Paths, methods, the token's form and the shape of a record are the same."""
+    """Paths, methods, the form of the token and the shape of a record are the same."""
     arguments = (zoho.url, zo.CLIENT_ID, zo.CLIENT_SECRET, zo.REFRESH_TOKEN, str(tmp_path))
     await running.python("zoho_sdk.py", *arguments)
     theirs = zoho.calls("/Tasks")[0], zoho.calls("/oauth")[0], zoho.calls("/coql")[0]

@@ -1,4 +1,4 @@
-"""纷享销客: both styles, one record for a task, every error code read as what it means."""
+"""纷享销客: both styles, one record for a task, and the meaning of every error code."""
 
 from datetime import timedelta
 

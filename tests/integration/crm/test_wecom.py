@@ -1,4 +1,4 @@
-"""企业微信: cards and group messages; what is shown to nobody has failed."""
+"""企业微信: cards and group messages; a message that is shown to no member has failed."""
 
 from datetime import timedelta
 
@@ -129,7 +129,7 @@ async def test_a_wrong_bot_key_switches_the_endpoint_off_and_is_not_told(
 
 
 async def test_a_member_is_not_sent_more_than_is_shown(crm: Kit, wecom: FakeWecom) -> None:
-    """WeCom drops a member's 31st message of a minute without a word; ours waits."""
+    """WeCom silently drops a member's 31st message of a minute; ours waits."""
     crm.owners.rows = dict(ZHANGSAN)
     made = crm.make("wecom_app", wecom)
     waiting = [task(id=f"rt_{n}") for n in range(40)]

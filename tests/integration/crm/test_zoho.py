@@ -1,4 +1,4 @@
-"""Zoho CRM: tasks created once, whatever is lost; every code read as what it means."""
+"""Zoho CRM: tasks created once, whatever is lost, and the meaning of every code."""
 
 import asyncio
 from datetime import timedelta
@@ -100,8 +100,10 @@ async def test_14_each_code_is_read_as_what_it_means(
 
 
 async def test_14_in_a_mixed_batch_each_record_has_its_own_outcome(zoho: FakeZoho) -> None:
-    """The fake answers a batch as Zoho does; we send one record a request, so that one that is
-    refused never hides behind another's success."""
+    """The fake answers a batch as Zoho does.
+
+    We send one record per request, so that a refused one is never hidden by another's success.
+    """
     outcomes = [zoho._created({"Subject": "a"}), zoho._created({}), zoho._created({"Subject": "b"})]
     body = json_answer({"data": [outcome for _, outcome in outcomes]}).body
     assert isinstance(body, bytes)
@@ -116,7 +118,7 @@ def _one(outcome: dict[str, Any]) -> bytes:
 
 
 async def test_14_a_duplicate_is_a_task_that_has_been_delivered(crm: Kit, zoho: FakeZoho) -> None:
-    """Also where the query did not see the record yet."""
+    """Holds also where the query did not find the record yet."""
     made = crm.make("zoho", zoho)
     zoho.refusals.append(
         (202, {"code": "DUPLICATE_DATA", "details": {"duplicate_record": {"id": "55"}}})
@@ -128,7 +130,7 @@ async def test_14_a_duplicate_is_a_task_that_has_been_delivered(crm: Kit, zoho: 
 async def test_14_an_expired_token_is_renewed_once_for_all_who_meet_it(
     crm: Kit, zoho: FakeZoho
 ) -> None:
-    """Two processes, five attempts each, all with a token that has just ended."""
+    """Two processes make five attempts each, all with a token that has just expired."""
     made = [crm.make("zoho", zoho), crm.make("zoho", zoho)]
     for each in made:
         await crm.attempt(each, task(id="rt_first"))
@@ -142,7 +144,7 @@ async def test_14_an_expired_token_is_renewed_once_for_all_who_meet_it(
 
 
 async def test_14_token_requests_keep_to_the_vendors_limit(crm: Kit, zoho: FakeZoho) -> None:
-    """A token that ends again and again: at most eight requests in ten minutes, then waiting."""
+    """A token expires repeatedly: at most eight requests in ten minutes, then waiting."""
     made = crm.make("zoho", zoho)
     results = []
     for number in range(12):

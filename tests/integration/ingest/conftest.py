@@ -1,4 +1,4 @@
-"""What the integration tests of ingest share."""
+"""Fixtures of the integration tests of ingest."""
 
 from collections.abc import AsyncIterator
 
@@ -11,7 +11,7 @@ from tests.integration.ingest.running import ServiceEnvironment
 
 @pytest.fixture
 async def place(stack: LocalStack, database_url: str) -> ServiceEnvironment:
-    """Topics and tables for one test."""
+    """Provide topics and tables for one test."""
     place = ServiceEnvironment(stack, database_url)
     await place.prepare()
     return place
@@ -19,7 +19,7 @@ async def place(stack: LocalStack, database_url: str) -> ServiceEnvironment:
 
 @pytest.fixture
 async def upstream(place: ServiceEnvironment) -> AsyncIterator[Producer]:
-    """A producer to the raw topic."""
+    """Provide a producer to the raw topic."""
     producer = Producer(place.kafka, "test-upstream")
     yield producer
     await producer.close()

@@ -1,4 +1,4 @@
-"""Ingest as a real process on the real broker and database, with topics of its own."""
+"""Ingest as a real process on the real broker and database, with its own topics."""
 
 import asyncio
 import os
@@ -29,21 +29,23 @@ from shared.postgres.settings import PostgresSettings
 from tests.unit.ingest.events import Bad
 
 LIMIT_S = 45.0
-"""Longest wait for anything, in seconds: far above what it takes, below the test's limit."""
+"""Longest wait for anything, in seconds: far above what is needed, below the test's limit."""
 PARTITIONS = 2
 VERSIONS = Path("services/ingest/store/versions")
 
 
 def keeps(broker: str, bad: Bad) -> bool:
-    """Whether the broker hands a record on as it was: the embedded one drops a second header of
-    the same name."""
+    """Return whether the broker returns a record unchanged.
+
+    The embedded broker drops a second header of the same name.
+    """
     names = [name for name, _ in bad.headers]
     return broker != "embedded" or len(names) == len(set(names))
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceEnvironment:
-    """A stack, a database and topics that nobody else uses."""
+    """A stack, a database and topics that no other test uses."""
 
     stack: LocalStack
     database_url: str
@@ -70,7 +72,7 @@ class ServiceEnvironment:
         return PostgresSettings(url=SecretStr(self.database_url))
 
     def environment(self, settings: Mapping[str, str] | None = None) -> dict[str, str]:
-        """What a process of ingest needs; `settings` replace or extend it."""
+        """Return the environment of an ingest process; `settings` replace or extend it."""
         own = {
             "EBBWATCH_INGEST_RAW_TOPICS": self.raw,
             "EBBWATCH_INGEST_ACTIVITY_TOPIC": self.activity,
@@ -101,7 +103,7 @@ class ServiceEnvironment:
             await engine.dispose()
 
     async def command(self, *arguments: str) -> str:
-        """An operator's command; returns what it printed, fails unless it succeeded."""
+        """Run an operator's command and return its output; fail unless it succeeded."""
         done = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "services.ingest", *arguments),
             env=self.environment(),
@@ -113,8 +115,10 @@ class ServiceEnvironment:
         return out.decode()
 
     async def read(self, topic: str, count: int) -> list[ConsumedRecord]:
-        """The first `count` records of a topic, by partition and offset; fails if they do not
-        come. Later ones that are there are read too."""
+        """Return the first `count` records of a topic, by partition and offset.
+
+        Fails if they do not arrive. Later records that are already there are returned too.
+        """
         consumer = AIOKafkaConsumer(
             **self.kafka.client_kwargs("test"),
             auto_offset_reset="earliest",
@@ -134,8 +138,10 @@ class ServiceEnvironment:
             await consumer.stop()
 
     async def committed(self, ends: dict[int, int]) -> dict[int, int]:
-        """Wait until the group has committed these offsets of the raw topic, or later ones;
-        returns what it has."""
+        """Wait until the group has committed at least these offsets of the raw topic.
+
+        Returns the committed offsets.
+        """
         consumer = AIOKafkaConsumer(
             **self.kafka.client_kwargs("test"),
             group_id=f"ebbwatch-ingest-{self.mark}",
@@ -175,7 +181,7 @@ class Running:
     url: str
 
     async def until(self, path: str, status: int) -> httpx.Response:
-        """Ask until it answers so."""
+        """Poll a path until it answers with this status."""
         async with asyncio.timeout(LIMIT_S), httpx.AsyncClient() as client:
             while True:
                 assert self.process.returncode is None, "ingest ended by itself"
@@ -188,11 +194,11 @@ class Running:
                 await asyncio.sleep(0.05)
 
     async def accepted(self, count: int) -> None:
-        """Return when so many purchases were accepted."""
+        """Wait until so many purchases were accepted."""
         await self.reaches('ebbwatch_ingest_events_total{type="io.ebbwatch.purchase"}', count)
 
     async def reaches(self, line: str, value: float) -> None:
-        """Return when a metric, by its name and labels as `/metrics` shows them, is so high."""
+        """Wait until a metric, by its name and labels as `/metrics` shows them, reaches a value."""
 
         async def reached() -> bool:
             return await self.metric(line) >= value
@@ -200,14 +206,14 @@ class Running:
         await eventually(reached)
 
     async def metric(self, line: str) -> float:
-        """The value of a metric."""
+        """Return the value of a metric."""
         async with httpx.AsyncClient() as client:
             shown = (await client.get(self.url + "/metrics")).text
         found = [x.rpartition(" ")[2] for x in shown.splitlines() if x.startswith(line + " ")]
         return float(found[0]) if found else 0.0
 
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Send a signal and wait for the end; returns the exit status."""
+        """Send a signal, wait for the end and return the exit status."""
         self.process.send_signal(number)
         async with asyncio.timeout(LIMIT_S):
             return await self.process.wait()
@@ -217,7 +223,7 @@ class Running:
 async def ingest(
     place: ServiceEnvironment, settings: Mapping[str, str] | None = None, *, ready: bool = True
 ) -> AsyncIterator[Running]:
-    """The service, answering and `ready`; killed at the end if it still runs."""
+    """Run the service until it answers and is `ready`; kill it at the end if it still runs."""
     port = free_port()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "services.ingest", "run"),

@@ -20,8 +20,10 @@ pytestmark = pytest.mark.stack
 async def test_every_bad_row_is_parked_and_nothing_else_is_touched(
     place: ServiceEnvironment, upstream: Producer
 ) -> None:
-    """Each bad record becomes one dead letter, whole, with field, reason and origin; the good
-    ones around it arrive in their order; the service stays up (invariant 7)."""
+    """Each bad record becomes one dead letter, whole, with field, reason and origin.
+
+    The good records around it arrive in their order, and the service stays up (invariant 7).
+    """
     rows = [bad for bad in BAD if keeps(place.stack.broker, bad)]
     raw = []
     for number, bad in enumerate(rows):
@@ -56,7 +58,7 @@ async def test_every_bad_row_is_parked_and_nothing_else_is_touched(
 
 
 async def test_unicode_customers_pass(place: ServiceEnvironment, upstream: Producer) -> None:
-    """Ids of any script are ids; the record's key is the id."""
+    """Ids of any script are accepted; the record's key is the id."""
     customers = ["客户-七", "клиент", "👩‍👩‍👧", "e\u0301", "x" * 256]
     await upstream.send(
         Record(place.raw, None, json.dumps(json.loads(encoded(subject=c))).encode())
@@ -69,8 +71,11 @@ async def test_unicode_customers_pass(place: ServiceEnvironment, upstream: Produ
 
 
 async def test_what_the_client_library_cannot_handle(place: ServiceEnvironment) -> None:
-    """A record without key and value is parked. A header's name that is not UTF-8 costs the
-    content of what follows in its sender's batch, each record named; nothing stands still."""
+    """Records that the client library cannot handle stop nothing.
+
+    A record without key and value becomes a dead letter. A header name that is not UTF-8 costs the
+    content of what follows in its sender's batch; each of these records is named.
+    """
     producer = AIOKafkaProducer(**place.kafka.client_kwargs("test-careless"))
     await producer.start()
     for first in (0, 10):

@@ -1,4 +1,4 @@
-"""What an end of the process does to the stream: nothing."""
+"""The end of a process changes nothing in the stream."""
 
 import asyncio
 import signal
@@ -16,10 +16,10 @@ pytestmark = pytest.mark.stack
 
 EVENTS = 6_000
 SMALL_BATCHES = {"EBBWATCH_INGEST_BATCH_RECORDS_MAX": "20"}
-"""Hundreds of turns, so that a signal after the first hundred events is in the middle."""
+"""Hundreds of batches, so that a signal after the first hundred events comes in the middle."""
 
 DRAIN_S_MAX = 10.0
-"""The promise: so long after SIGTERM a service is gone."""
+"""The longest time that a service may take to end after SIGTERM."""
 
 
 async def _produce(place: ServiceEnvironment, upstream: Producer) -> None:
@@ -35,7 +35,7 @@ async def _produce(place: ServiceEnvironment, upstream: Producer) -> None:
 
 
 def _first_seen(records: list[Consumed]) -> tuple[dict[str, list[int]], int]:
-    """Event numbers by customer in the order of their first copy, and how many came again.
+    """Return event numbers by customer in the order of first copies, and the number of repeats.
 
     Fails when a copy differs from the first.
     """
@@ -54,8 +54,11 @@ def _first_seen(records: list[Consumed]) -> tuple[dict[str, list[int]], int]:
 
 
 async def test_kill_loses_nothing(place: ServiceEnvironment, upstream: Producer) -> None:
-    """Killed in the middle and started again: every event arrives, in order per customer;
-    what is sent twice is the same to the byte (invariant 1 rests on that)."""
+    """The service is killed in the middle and started again.
+
+    Every event arrives, in order per customer; what is sent twice is byte for byte the same
+    (invariant 1 depends on that).
+    """
     await _produce(place, upstream)
     async with ingest(place, SMALL_BATCHES) as service:
         await service.accepted(100)
@@ -70,8 +73,10 @@ async def test_kill_loses_nothing(place: ServiceEnvironment, upstream: Producer)
 
 @pytest.mark.usefixtures("apache_kafka")  # the embedded one keeps dead members
 async def test_replicas_come_and_go(place: ServiceEnvironment, upstream: Producer) -> None:
-    """A second replica takes over partitions in the middle, the first is killed: nothing is
-    lost, and what is sent twice is the same."""
+    """A second replica takes over partitions in the middle, and the first is killed.
+
+    Nothing is lost, and what is sent twice is the same.
+    """
     await _produce(place, upstream)
     async with ingest(place, SMALL_BATCHES) as first:
         await first.accepted(100)
@@ -84,8 +89,10 @@ async def test_replicas_come_and_go(place: ServiceEnvironment, upstream: Produce
 
 
 async def test_sigterm_drains(place: ServiceEnvironment, upstream: Producer) -> None:
-    """Asked to end in the middle: ends in time with status 0, having committed exactly what it
-    sent, so that the next one neither loses nor repeats anything."""
+    """On SIGTERM in the middle, the service ends in time with status 0.
+
+    It has committed exactly what it sent, so the next process neither loses nor repeats an event.
+    """
     await _produce(place, upstream)
     async with ingest(place, SMALL_BATCHES) as service:
         await service.accepted(100)

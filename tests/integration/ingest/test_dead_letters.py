@@ -1,4 +1,4 @@
-"""The index of dead letters: what is refused can be found, read and sent back (invariant 7)."""
+"""The index of dead letters: refused records can be found, read and replayed (invariant 7)."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.stack
 
 @pytest.fixture
 async def index(place: ServiceEnvironment) -> AsyncIterator[DeadLetters]:
-    """The stored dead letters."""
+    """Provide the stored dead letters."""
     engine = create_engine(place.postgres, "test")
     yield DeadLetters(engine)
     await engine.dispose()
@@ -37,8 +37,11 @@ async def _stored(index: DeadLetters, count: int) -> list[StoredDeadLetter]:
 async def test_replay_after_the_cause_is_mended(
     place: ServiceEnvironment, upstream: Producer, index: DeadLetters, tmp_path: Path
 ) -> None:
-    """A currency without a rate is parked; with the rate added its replay is accepted, with
-    the bytes and headers it came with. A second replay is the same event again."""
+    """A purchase in a currency without a rate becomes a dead letter.
+
+    With the rate added its replay is accepted, with the original bytes and headers. A second replay
+    is the same event again.
+    """
     value = encoded(data={"amount": "10.00", "currency": "EUR"})
     header = (BACKFILL, b"import-7")
     await upstream.send([Record(place.raw, b"k", value, (header,), partition=1)])
@@ -74,15 +77,18 @@ async def test_replay_after_the_cause_is_mended(
 async def test_the_index_takes_anything_once(
     place: ServiceEnvironment, upstream: Producer, index: DeadLetters
 ) -> None:
-    """A dead letter that comes twice is one row; a foreign record, NUL and null headers and all,
-    is stored under its own place; a restart does not read anything anew."""
+    """A dead letter that comes twice is one row.
+
+    A foreign record, NUL and null headers included, is stored under its own position; a restart
+    reads nothing again.
+    """
     ours = (
         ("ebbwatch-stage", b"scoring"),
         ("ebbwatch-field", b"id"),
         ("ebbwatch-reason", b"used before\0"),
         ("ebbwatch-origin", b"activity/0/7"),
     )
-    null: Any = None  # Kafka's headers may be null, whatever our types say
+    null: Any = None  # Kafka's headers may be null, although our types exclude it
     odd = (("a\0b", b"\0\xff"), ("none", null))
     await upstream.send(
         [

@@ -1,4 +1,4 @@
-"""A raw record that ends process after process is set aside; all others get through."""
+"""A raw record that ends process after process is set aside; all others are processed."""
 
 import asyncio
 import contextlib
@@ -32,7 +32,7 @@ async def _process(place: ServiceEnvironment) -> "asyncio.subprocess.Process":
 
 
 async def _lives(place: ServiceEnvironment, served: "asyncio.Task[None]") -> int:
-    """Start processes one after another until the records are through; how many died."""
+    """Start processes in turn until the records are committed; return how many died."""
     deaths = 0
     while not served.done():
         process = await _process(place)
@@ -50,7 +50,7 @@ async def _lives(place: ServiceEnvironment, served: "asyncio.Task[None]") -> int
 
 
 async def _served(place: ServiceEnvironment) -> None:
-    """Return when all records are committed: five processes have to die first."""
+    """Wait until all records are committed: five processes have to die first."""
     for _ in range(4):
         with contextlib.suppress(TimeoutError):
             await place.committed({0: GOOD})

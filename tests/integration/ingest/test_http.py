@@ -1,4 +1,4 @@
-"""Events over HTTP: who may send, what is told, and that what was acknowledged arrives."""
+"""Events over HTTP: access, answers, and the arrival of everything acknowledged."""
 
 import json
 
@@ -30,7 +30,7 @@ async def _token(place: ServiceEnvironment, scope: str) -> str:
 
 
 async def test_access(place: ServiceEnvironment) -> None:
-    """Nobody, somebody unknown, somebody without the scope, and who may."""
+    """Requests without a token, with an unknown token, without the scope, and with it."""
     body = json.dumps(event()).encode()
     async with ingest(place) as service:
         assert (await _post(service, body, None)).status_code == 401
@@ -45,8 +45,10 @@ async def test_access(place: ServiceEnvironment) -> None:
 
 
 async def test_events_arrive_and_faults_are_told(place: ServiceEnvironment) -> None:
-    """Acceptable events of a request reach the activity topic with its trace context; the
-    others are named by index, field and reason."""
+    """Acceptable events of a request reach the activity topic with its trace context.
+
+    The others are named by index, field and reason.
+    """
     body = [event(id="1"), event(id="2", subject=None), "what?", event(id="4")]
     async with ingest(place) as service:
         token = await _token(place, "events:write")
@@ -65,7 +67,7 @@ async def test_events_arrive_and_faults_are_told(place: ServiceEnvironment) -> N
 
 
 async def test_bounds(place: ServiceEnvironment) -> None:
-    """Bodies and arrays have a size; control events do not come this way."""
+    """Bodies and arrays have a maximum size; control events are not accepted over HTTP."""
     async with ingest(place) as service:
         token = await _token(place, "events:write")
         large = await _post(service, b" " * (BODIES[EVENTS].bytes_max + 1), token)

@@ -1,4 +1,4 @@
-"""What ingest refuses over HTTP is a dead letter, of those who may write and of nobody else."""
+"""What ingest refuses over HTTP becomes a dead letter, if the caller has the right to write."""
 
 import gzip
 import json
@@ -21,7 +21,7 @@ KEPT = 'ebbwatch_ingest_http_refused_total{outcome="kept"}'
 async def post(
     service: Running, body: bytes, token: str | None = None, **headers: str
 ) -> httpx.Response:
-    """Send a body; header names with `_` for `-`."""
+    """Post a body; `_` in header names stands for `-`."""
     given = {name.replace("_", "-"): value for name, value in headers.items()}
     if token is not None:
         given["Authorization"] = f"Bearer {token}"
@@ -30,14 +30,17 @@ async def post(
 
 
 async def token_of(place: ServiceEnvironment, scope: str) -> str:
-    """A token as an operator makes one."""
+    """Return a token that is made as an operator makes one."""
     shown = await place.command("tokens", "create", "--name", "test", "--scope", scope)
     return shown.strip()
 
 
 async def test_refused_events_are_kept_and_replayed(place: ServiceEnvironment) -> None:
-    """The answer is what it was; the letters have bytes, field, reason and trace; a caller without
-    the right fills nothing; what is replayed takes the way of every raw record."""
+    """Refused events are dead letters with bytes, field, reason and trace; the answer is unchanged.
+
+    A caller without the right to write stores nothing. A replayed event is handled as any raw
+    record.
+    """
     euros = encoded(id="2", data={"amount": "10.00", "currency": "EUR"})
     body = b"[%b,%b,%b]" % (encoded(id="1"), euros, SHOPIFY)
     async with ingest(place) as service:
@@ -71,7 +74,7 @@ async def test_refused_events_are_kept_and_replayed(place: ServiceEnvironment) -
 
 
 async def test_kept_nowhere_by_the_setting(place: ServiceEnvironment) -> None:
-    """0 bytes a minute: only the answer tells."""
+    """With 0 bytes a minute only the answer reports the refusal."""
     nothing = {"EBBWATCH_INGEST_HTTP_REFUSED_BYTES_PER_MINUTE": "0"}
     async with ingest(place, nothing) as service:
         writer = await token_of(place, "events:write")
@@ -82,7 +85,7 @@ async def test_kept_nowhere_by_the_setting(place: ServiceEnvironment) -> None:
 
 
 async def test_each_refusal_names_its_cause(place: ServiceEnvironment) -> None:
-    """Forms that senders try: what is wrong, and what to do."""
+    """Mistakes that senders make: each answer names the problem and the remedy."""
     line = encoded()
     rows: list[tuple[bytes, dict[str, str], int, str]] = [
         (SHOPIFY, {}, 422, "not a CloudEvent"),

@@ -1,4 +1,4 @@
-"""The intake as a whole: a flood stops it, a replay's clock reaches every partition."""
+"""The intake as a whole: a flood of bad records stops it; ticks reach every partition."""
 
 import pytest
 
@@ -16,8 +16,10 @@ STOPPED = "ebbwatch_ingest_stopped"
 async def test_a_flood_stops_the_intake_until_an_operator_decides(
     place: ServiceEnvironment, upstream: Producer
 ) -> None:
-    """1,000 refused records in a row stop the consumption, visibly; a restart does not go on;
-    the operator's command does, and then nothing was lost."""
+    """1,000 refused records in a row stop the consumption, visibly.
+
+    A restart does not continue; the operator's command does, and then nothing was lost.
+    """
     poison = [Record(place.raw, b"k", b"?", partition=0)] * 1_000
     good = [Record(place.raw, b"k", encoded(id=str(n)), partition=0) for n in range(5)]
     await upstream.send([*poison, *good])
@@ -45,8 +47,10 @@ async def test_a_flood_stops_the_intake_until_an_operator_decides(
 async def test_control_events_reach_every_partition_in_order(
     place: ServiceEnvironment, upstream: Producer
 ) -> None:
-    """A tick stands in every partition after what was sent before it and before what was sent
-    after it; the end of a backfill names its import (invariants 4 and 9)."""
+    """In every partition a tick stands between the records sent before it and those sent after it.
+
+    The end of a backfill names its import (invariants 4 and 9).
+    """
     marker = (("ebbwatch-backfill", b"import-7"),)
     ended = encoded(id="ended", type=types.BACKFILL_ENDED, subject=None, data=None)
     tick = encoded(id="tick", type=types.TICK, subject=None, data=None, time="2017-05-01T00:00:00Z")

@@ -1,4 +1,4 @@
-"""The stores on the real database, and the fakes of the unit tests by the same suite."""
+"""The stores on the real database, and the unit tests' fakes, pass the same suite."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.stack
 
 @pytest.fixture
 async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
-    """An engine on ingest's tables."""
+    """Provide an engine on ingest's tables."""
     engine = create_engine(PostgresSettings.model_validate({"url": database_url}), "test")
     await migrate(engine, SCHEMA, VERSIONS)
     yield engine
@@ -33,7 +33,7 @@ async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """A kind of stores, and a transaction that they share."""
+    """A set of stores, and a transaction that they share."""
 
     index: DeadLetterIndex
     stops: IntakeStops
@@ -46,7 +46,7 @@ class Stores:
 
 @pytest.fixture(params=["real", "fake"])
 def stores(request: pytest.FixtureRequest, engine: AsyncEngine) -> Stores:
-    """The real ones, or the fakes."""
+    """Provide the real stores, or the fakes."""
     if request.param == "real":
         return Stores(DeadLetters(engine), Stops(engine), engine)
     return Stores(FakeIndex(), FakeStops(), engine)
@@ -58,7 +58,7 @@ def _letter(offset: int, field: str = "time") -> DeadLetter:
 
 
 async def test_the_index_of_dead_letters(stores: Stores) -> None:
-    """Once by origin, found by what was asked, back as it was put in."""
+    """A dead letter is stored once by origin, found by each filter, and returned unchanged."""
     assert await stores.index.newest() == 0
     await stores.add(_letter(1), _letter(2, "data.currency"), _letter(1))
     await stores.add(_letter(1), _letter(2**63 - 1))
@@ -84,7 +84,7 @@ async def test_the_index_of_dead_letters(stores: Stores) -> None:
 
 
 async def test_stops(stores: Stores) -> None:
-    """Open until resumed; the first open one says why."""
+    """A stop is open until it is resumed; the first open one gives the reason."""
     assert await stores.stops.reason() is None
     await stores.stops.open("first", NOW)
     await stores.stops.open("second", NOW)
@@ -95,7 +95,7 @@ async def test_stops(stores: Stores) -> None:
 
 
 async def test_the_migrations_make_the_declared_tables(engine: AsyncEngine) -> None:
-    """What the code speaks to is what the migrations made: tables, columns, types, indexes."""
+    """The migrations create what the code declares: tables, columns, types, indexes."""
 
     async with engine.connect() as connection:
         differences = await connection.run_sync(

@@ -1,4 +1,4 @@
-"""A sender that writes in transactions: what it takes back is no event, and leaves no lag."""
+"""A sender with transactions: aborted records are no events, and they leave no lag."""
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.stack
 
 
 async def log_ends(place: ServiceEnvironment) -> dict[int, int]:
-    """The ends of the raw topic's partitions, markers included."""
+    """Return the ends of the raw topic's partitions, markers included."""
     consumer = AIOKafkaConsumer(**place.kafka.client_kwargs("test"))
     await consumer.start()
     try:
@@ -25,8 +25,10 @@ async def log_ends(place: ServiceEnvironment) -> dict[int, int]:
 async def test_an_aborted_end_is_no_lag(
     place: ServiceEnvironment, apache_kafka: LocalStack
 ) -> None:
-    """The group's offset reaches the log's end, in one partition with events and in one that holds
-    nothing else; again after a restart; and ingest stays ready."""
+    """The group's offset reaches the log's end, after a restart too, and ingest stays ready.
+
+    One partition has events; the other has nothing but the aborted transaction.
+    """
     del apache_kafka
     async with ingest(place) as running:
         await transact(place.kafka, place.raw, {0: [encoded(id="1")]}, abort=False)

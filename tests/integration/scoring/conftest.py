@@ -1,4 +1,4 @@
-"""What the tests of scoring on real adapters share."""
+"""Fixtures of the tests of scoring on real adapters."""
 
 import uuid
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ VERSIONS = Path("services/scoring/store/versions")
 
 @pytest.fixture
 async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
-    """A database with scoring's tables, empty."""
+    """Provide a database with scoring's tables, empty."""
     made = create_engine(PostgresSettings(url=SecretStr(database_url)), "test")
     await migrate(made, SCHEMA, VERSIONS)
     yield made
@@ -28,11 +28,11 @@ async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
 
 @pytest.fixture
 def store(engine: AsyncEngine) -> PostgresStore:
-    """The real store."""
+    """Provide the real store."""
     return PostgresStore(engine)
 
 
 @pytest.fixture
 def mark() -> str:
-    """Makes the names of topics and groups the test's own."""
+    """Provide a suffix that makes the names of topics and groups the test's own."""
     return uuid.uuid4().hex[:8]

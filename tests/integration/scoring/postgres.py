@@ -1,4 +1,4 @@
-"""Scoring's real tables for the tests: with claims, a relay that remembers, and a look inside."""
+"""Scoring's real tables for the tests: with claims, a recording relay, and queries."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -56,24 +56,24 @@ class Relayed:
 
     @property
     def sent(self) -> list[Message]:
-        """What left, in order; of whichever partition."""
+        """Return what was sent, in order, of all partitions."""
         return [Message(("", 0), r.topic, r.key, r.value, r.headers) for r in self._producer.sent]
 
     async def forget(self, work: UnitOfWork) -> None:
-        """Within the transaction."""
+        """Delete what was sent, within the transaction."""
         await self._relay.forget(work)
 
     async def flush(self, pending: Sequence[Pending]) -> None:
-        """After the commit."""
+        """Send what the transaction stored, after its commit."""
         await self._relay.flush(pending)
 
     async def recover(self, claim: Claim) -> None:
-        """What a former owner left."""
+        """Send what a former owner of the partition left."""
         await self._relay.recover(claim)
 
 
 async def promoted(models: Models, version: str, digest: str, at: datetime) -> None:
-    """Register a model of 28 days and let it serve."""
+    """Register a model with a horizon of 28 days and promote it."""
     row = ModelRow(
         version=version, digest=digest, feature_set=FEATURE_SET, horizon_days=28, created_at=at
     )
@@ -82,7 +82,7 @@ async def promoted(models: Models, version: str, digest: str, at: datetime) -> N
 
 
 async def table(engine: AsyncEngine, name: str) -> list[dict[str, Any]]:
-    """Every row of one of scoring's tables, ordered by all of its columns."""
+    """Return every row of one of scoring's tables, ordered by all of its columns."""
     found = metadata.tables[f"{SCHEMA}.{name}"]
     async with unit_of_work(engine) as work:
         rows = await work.connection.execute(sa.select(found).order_by(*found.columns))
@@ -90,8 +90,10 @@ async def table(engine: AsyncEngine, name: str) -> list[dict[str, Any]]:
 
 
 async def assessments(engine: AsyncEngine) -> list[dict[str, Any]]:
-    """The current assessments in the order of customers, with the features that follow from each
-    state at the time of its assessment."""
+    """Return the current assessments in the order of customers.
+
+    With each come the features that follow from the state at the time of the assessment.
+    """
     rows = [r for r in await table(engine, "customer_state") if r["revision"] is not None]
     states = from_bytes([row["state"] for row in rows])
     x = features(states, np.array([row["assessed_at"].timestamp() for row in rows]))
@@ -102,7 +104,7 @@ async def assessments(engine: AsyncEngine) -> list[dict[str, Any]]:
 
 
 async def counts(engine: AsyncEngine) -> dict[str, int]:
-    """Rows of each of scoring's tables."""
+    """Return the number of rows of each of scoring's tables."""
     async with unit_of_work(engine) as work:
         return {
             t.name: (

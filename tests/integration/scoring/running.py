@@ -1,4 +1,4 @@
-"""Scoring as a real process on the real broker and database, with topics of its own."""
+"""Scoring as a real process on the real broker and database, with its own topics."""
 
 import asyncio
 import os
@@ -32,13 +32,13 @@ from tests.fakes.log import MemoryLog
 from tests.integration.scoring.postgres import table
 
 LIMIT_S = 60.0
-"""Longest wait for anything, in seconds: far above what it takes."""
+"""Longest wait for anything, in seconds: far above what is needed."""
 VERSIONS = Path("services/scoring/store/versions")
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceEnvironment:
-    """A stack, a database and topics that nobody else uses."""
+    """A stack, a database and topics that no other test uses."""
 
     stack: LocalStack
     database_url: str
@@ -47,16 +47,16 @@ class ServiceEnvironment:
     mark: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
 
     def topic(self, name: str) -> str:
-        """The topic of this test for a purpose: activity, risk or dead-letter."""
+        """Return the test's topic for a purpose: activity, risk or dead-letter."""
         return f"{name}-{self.mark}"
 
     @property
     def kafka(self) -> KafkaSettings:
-        """How to reach the broker."""
+        """Return the settings of the broker."""
         return self.stack.kafka.settings
 
     def environment(self, settings: Mapping[str, str]) -> dict[str, str]:
-        """Of the service's process; `settings` without their prefix."""
+        """Return the environment of the service's process; `settings` come without their prefix."""
         own = {
             "ACTIVITY_TOPIC": self.topic("activity"),
             "RISK_TOPIC": self.topic("risk"),
@@ -64,7 +64,7 @@ class ServiceEnvironment:
             "CHANGES_TOPIC": self.topic("changes"),
             "DEAD_LETTER_TOPIC": self.topic("dead-letter"),
             "GROUP": f"scoring-{self.mark}",
-            # Measuring a base makes everybody due: looks that a reference run does not have.
+            # Measuring a base makes all customers due: assessments that a reference run lacks.
             "VALUE_FIRST_S": "3600",
             **settings,
         }
@@ -76,7 +76,7 @@ class ServiceEnvironment:
         }
 
     async def prepare(self) -> None:
-        """Create the topics, without retention: tests write records of long ago."""
+        """Create the topics, without retention: tests write records with old timestamps."""
         wanted = (
             ("activity", topics.ACTIVITY),
             ("risk", topics.RISK),
@@ -100,7 +100,7 @@ class ServiceEnvironment:
         await producer.close()
 
     async def offsets(self) -> dict[int, int]:
-        """How far each partition of the activity topic is, by the ledger."""
+        """Return the next offset of each partition of the activity topic, by the ledger."""
         return {
             r["partition"]: r["next_offset"] or 0
             for r in await table(self.engine, "partition")
@@ -114,7 +114,7 @@ class ServiceEnvironment:
                 await asyncio.sleep(0.01)
 
     async def read(self, name: str, count: int = 0) -> list[Read]:
-        """Everything that a topic holds, once there are `count`, by partition and offset."""
+        """Return everything that a topic holds, once there are `count`, by partition and offset."""
         consumer = AIOKafkaConsumer(
             **self.kafka.client_kwargs("test"), auto_offset_reset="earliest"
         )
@@ -135,7 +135,7 @@ class ServiceEnvironment:
             await consumer.stop()
 
     async def command(self, *arguments: str) -> str:
-        """An operator's command; returns what it printed, fails unless it succeeded."""
+        """Run an operator's command and return its output; fail unless it succeeded."""
         done = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "services.scoring", *arguments),
             env=self.environment({}),
@@ -151,7 +151,7 @@ class ServiceEnvironment:
 async def place(
     stack: LocalStack, database_url: str, partitions: int
 ) -> AsyncIterator[ServiceEnvironment]:
-    """Topics and tables."""
+    """Provide topics and tables."""
     engine = create_engine(PostgresSettings(url=SecretStr(database_url)), "test")
     try:
         await migrate(engine, SCHEMA, VERSIONS)
@@ -170,7 +170,7 @@ class Running:
     url: str
 
     async def get(self, path: str, token: str | None = None) -> httpx.Response | None:
-        """Ask; None while nobody answers."""
+        """Request a path; return None while there is no answer."""
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         async with httpx.AsyncClient() as client:
             try:
@@ -179,7 +179,7 @@ class Running:
                 return None
 
     async def until(self, path: str, status: int) -> httpx.Response:
-        """Ask until it answers so."""
+        """Poll a path until it answers with this status."""
         async with asyncio.timeout(LIMIT_S):
             while True:
                 assert self.process.returncode is None, "scoring ended by itself"
@@ -189,7 +189,7 @@ class Running:
                 await asyncio.sleep(0.05)
 
     async def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = LIMIT_S) -> int:
-        """Send a signal and wait for the end; returns the exit status."""
+        """Send a signal, wait for the end and return the exit status."""
         self.process.send_signal(number)
         async with asyncio.timeout(seconds):
             return await self.process.wait()
@@ -197,7 +197,7 @@ class Running:
 
 @asynccontextmanager
 async def scoring(place: ServiceEnvironment, **settings: str) -> AsyncIterator[Running]:
-    """The service, started but perhaps not ready; killed at the end if it still runs."""
+    """Run the service, which may not be ready yet; kill it at the end if it still runs."""
     port = free_port()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "services.scoring", "run"),
@@ -212,7 +212,7 @@ async def scoring(place: ServiceEnvironment, **settings: str) -> AsyncIterator[R
 
 
 def by_key(records: Sequence[Read]) -> dict[bytes, list[Read]]:
-    """Records of a topic by key, in their order."""
+    """Return the records of a topic by key, in their order."""
     found: dict[bytes, list[Read]] = {}
     for record in records:
         found.setdefault(record.key or b"", []).append(record)

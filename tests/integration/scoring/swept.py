@@ -1,4 +1,4 @@
-"""Scoring's turns on real tables, as a process of its own that a planted customer ends."""
+"""Scoring's batches on real tables, in a process of its own that a planted customer ends."""
 
 import asyncio
 from datetime import datetime
@@ -31,7 +31,7 @@ async def _turns(url: str, ticks: list[datetime]) -> None:
 
 
 def turns(url: str, days: list[float], how: str | None = None) -> None:
-    """The process: the log has a purchase of each customer and a tick on each of these days."""
+    """Run the process: the log has a purchase of each customer and a tick on each of these days."""
     if how is not None:
         poison(WHERE, "poisoned-bob", how)
     asyncio.run(_turns(url, [activity.day(day) for day in days]))

@@ -1,5 +1,7 @@
-"""What is stored and told of an assessment: enough to repeat it, and nothing that is no news
-(invariants 6 and 8)."""
+"""What is stored and published of an assessment (invariants 6 and 8).
+
+It is enough to repeat the computation, and nothing is published without a change.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -37,12 +39,12 @@ pytestmark = pytest.mark.stack
 
 
 def replayed(engine: AsyncEngine, store: PostgresStore) -> Scoring:
-    """A replay on the real tables."""
+    """Provide a replay on the real tables."""
     return Scoring(store, Relayed(engine), replay=True)
 
 
 def ticks(scoring: Scoring, *days: float) -> None:
-    """Let business time come to each of these days."""
+    """Move business time to each of these days."""
     for at in days:
         scoring.log.append(0, activity.tick(day(at)))
 
@@ -54,7 +56,7 @@ def buys(scoring: Scoring, customer: str, *days: float) -> None:
 
 
 def repeat(rows: Sequence[Mapping[str, Any]], predictors: dict[str, Predictor]) -> int:
-    """Compute every stored probability again from its features; returns how many."""
+    """Compute every stored probability again from its features; return how many there are."""
     for row in rows:
         predictor = predictors[row["model_version"]]
         x = np.frombuffer(row["features"], "<f8")
@@ -80,9 +82,11 @@ def repeat(rows: Sequence[Mapping[str, Any]], predictors: dict[str, Predictor]) 
 async def test_every_number_can_be_computed_again(
     engine: AsyncEngine, store: PostgresStore, tmp_path: Path
 ) -> None:
-    """The rule first, then a model that is promoted while events flow: what is stored with an
-    assessment gives its probability again, exactly, with the model loaded from its artefact,
-    one row at a time and all at once."""
+    """The rule serves first, then a model that is promoted while events flow.
+
+    What is stored with an assessment gives exactly its probability again, with the model loaded
+    from its artefact, one row at a time and all at once.
+    """
     models, artefacts = Models(engine), ArtefactStore(tmp_path)
     serving = ModelServing(models, artefacts, loads, RuleModel(HORIZON_DAYS), 1.0)
     scoring = replayed(engine, store)
@@ -99,7 +103,7 @@ async def test_every_number_can_be_computed_again(
             await serving.refresh()
             scoring.predictor = serving.current()
         scoring.log.append(0, happening.value())
-    ticks(scoring, today + 1)  # so that nobody's state has gone on since the last look
+    ticks(scoring, today + 1)  # so that no state has changed since the last assessment
     await scoring.drain()
 
     versions: dict[str, Predictor] = {}
@@ -114,8 +118,10 @@ async def test_every_number_can_be_computed_again(
 
 
 async def test_the_message_says_what_is_stored(engine: AsyncEngine, store: PostgresStore) -> None:
-    """A published assessment is kept with the very bytes that were sent; its numbers are the
-    stored ones; the key is the customer; revisions grow by one with each assessment."""
+    """A published assessment is stored with the very bytes that were sent.
+
+    Its numbers are the stored ones; the key is the customer; revisions grow by one per assessment.
+    """
     scoring = replayed(engine, store)
     for happening in history(15, 30, seed=22):
         scoring.log.append(0, happening.value())
@@ -149,8 +155,11 @@ async def test_the_message_says_what_is_stored(engine: AsyncEngine, store: Postg
 
 
 async def test_no_news_no_message(engine: AsyncEngine, store: PostgresStore) -> None:
-    """A customer who buys every day at low risk is assessed with every tick and told of when
-    first seen, when the number has moved enough, and as a heartbeat every four weeks."""
+    """A customer who buys every day at low risk is assessed with every tick.
+
+    A message is sent at the first assessment, when the number has moved enough, and as a heartbeat
+    every four weeks.
+    """
     scoring = replayed(engine, store)
     for at in range(100):
         buys(scoring, "ann", at)
@@ -176,9 +185,12 @@ async def test_no_news_no_message(engine: AsyncEngine, store: PostgresStore) -> 
 
 
 async def test_the_ebbing_are_told_at_every_look(engine: AsyncEngine, store: PostgresStore) -> None:
-    """A lapse takes 28 days. From 0.4 of them on the message comes anew with every look, which are
-    1.4 days and so two daily ticks apart, from 0.6 on a day, with reasons; then once when it is
-    reached, and about every four weeks."""
+    """Customers at rising risk are published at every assessment.
+
+    A lapse takes 28 days. From 0.4 of them on a message is sent with every assessment, which are
+    1.4 days and so two daily ticks apart, from 0.6 on a day apart, with reasons; then once when the
+    lapse is reached, and about every four weeks.
+    """
     scoring = replayed(engine, store)
     buys(scoring, "ann", *range(0, 30, 2))
     ticks(scoring, *(n + 0.5 for n in range(28, 160)))
@@ -195,8 +207,7 @@ async def test_the_ebbing_are_told_at_every_look(engine: AsyncEngine, store: Pos
 
 
 async def test_a_return_is_news_at_once(engine: AsyncEngine, store: PostgresStore) -> None:
-    """Who was at high risk and buys again is told of with the tick that follows, and the
-    band that was before is named."""
+    """A high-risk customer who buys again is published with the next tick, with the former band."""
     scoring = replayed(engine, store)
     buys(scoring, "ann", *range(0, 30, 2))
     ticks(scoring, *range(30, 55))
@@ -211,8 +222,10 @@ async def test_a_return_is_news_at_once(engine: AsyncEngine, store: PostgresStor
 
 
 async def test_a_complaint_is_a_reason(engine: AsyncEngine, store: PostgresStore) -> None:
-    """An unresolved complaint of somebody at risk is told as a reason with its numbers, and
-    no longer once it is closed (R8)."""
+    """An unresolved complaint of a customer at risk is published as a reason with its numbers.
+
+    It is no reason any more once it is closed (R8).
+    """
     scoring = replayed(engine, store)
     buys(scoring, "ann", *range(0, 30, 2))
     value = activity.feedback("f1", "ann", day(40), "complaint_opened")
@@ -233,7 +246,7 @@ async def test_a_complaint_is_a_reason(engine: AsyncEngine, store: PostgresStore
 
 
 def test_messages_fit_the_contract() -> None:
-    """A message decodes as the contract's type, strictly (a probability in [0, 1])."""
+    """A message decodes strictly as the contract's type (a probability in [0, 1])."""
     with pytest.raises(msgspec.ValidationError):
         DECODER.decode(b'{"customer_id": "a", "probability": 1.5}')
     assert RiskAssessed.__struct_config__.frozen

@@ -1,4 +1,7 @@
-"""History loaded in bulk is silent, and the first look afterwards says so (invariant 9, R22)."""
+"""Imported history publishes nothing; the first assessment afterwards is marked as onboarding.
+
+Invariant 9, R22.
+"""
 
 from datetime import timedelta
 
@@ -17,14 +20,14 @@ IMPORT = "import-1"
 
 
 def scoring_of(engine: AsyncEngine, store: PostgresStore, *, replay: bool) -> Scoring:
-    """A worker, live on day 20 unless it replays."""
+    """Return a worker that is live on day 20 unless it replays."""
     made = Scoring(store, Relayed(engine), replay=replay)
     made.clock.at = day(20)
     return made
 
 
 def imports(scoring: Scoring, customer: str, *days: float, partition: int = 0) -> None:
-    """Append purchases of the past."""
+    """Append imported purchases of the past."""
     for at in days:
         value = activity.event(f"{customer}-{at}", customer, day(at), backfill=IMPORT)
         scoring.log.append(partition, value)
@@ -37,7 +40,7 @@ def buys(scoring: Scoring, customer: str, *days: float, partition: int = 0) -> N
 
 
 async def now(scoring: Scoring, at: float, *partitions: int) -> None:
-    """Let it be this day: by the wall clock and a sweep, or by ticks."""
+    """Move time to this day: by the wall clock and a sweep, or by ticks."""
     if scoring.replay:
         for partition in partitions or (0,):
             scoring.log.append(partition, activity.tick(day(at)))
@@ -52,8 +55,11 @@ async def now(scoring: Scoring, at: float, *partitions: int) -> None:
 async def test_silent_until_it_has_ended(
     engine: AsyncEngine, store: PostgresStore, batch: int, *, replay: bool
 ) -> None:
-    """No assessment, no message while the import runs, however long it takes; the states are
-    complete. After its end everybody who has bought gets one first look, called onboarding."""
+    """No assessment and no message while the import runs, however long; the states are complete.
+
+    After its end every customer who has bought gets one first assessment, with the cause
+    onboarding.
+    """
     scoring = scoring_of(engine, store, replay=replay)
     happenings = history(20, 15, seed=11)
     for happening in happenings:
@@ -79,8 +85,10 @@ async def test_silent_until_it_has_ended(
 
 
 async def test_live_customers_are_told_meanwhile(engine: AsyncEngine, store: PostgresStore) -> None:
-    """While an import runs, who buys live is assessed at once; a stranger to the import is
-    not called onboarding, a customer of it is, once."""
+    """While an import runs, a customer who buys live is assessed at once.
+
+    A customer outside the import is not marked as onboarding; an imported customer is, once.
+    """
     scoring = scoring_of(engine, store, replay=False)
     imports(scoring, "ann", 0, 5, 10)
     await scoring.drain()
@@ -98,7 +106,7 @@ async def test_live_customers_are_told_meanwhile(engine: AsyncEngine, store: Pos
 
 
 async def test_imported_and_live_in_one_batch(engine: AsyncEngine, store: PostgresStore) -> None:
-    """The same, where nothing was stored before the batch."""
+    """Holds also where nothing was stored before the batch."""
     scoring = scoring_of(engine, store, replay=False)
     imports(scoring, "ann", 0, 5)
     buys(scoring, "ann", 20)
@@ -111,7 +119,7 @@ async def test_imported_and_live_in_one_batch(engine: AsyncEngine, store: Postgr
 
 
 async def test_a_partition_rests_alone(engine: AsyncEngine, store: PostgresStore) -> None:
-    """The sweep rests where the import is under way, and nowhere else."""
+    """The sweep pauses only in the partition where the import is under way."""
     scoring = scoring_of(engine, store, replay=False)
     buys(scoring, "ann", 0, 7, 14, partition=0)
     buys(scoring, "bob", 0, 7, 14, partition=1)
@@ -127,7 +135,7 @@ async def test_a_partition_rests_alone(engine: AsyncEngine, store: PostgresStore
 
 
 async def test_silence_survives_a_new_owner(engine: AsyncEngine, store: PostgresStore) -> None:
-    """That an import is under way is stored with the offset: whoever takes over keeps quiet."""
+    """The import's state is stored with the offset, so a new owner publishes nothing either."""
     first = scoring_of(engine, store, replay=False)
     imports(first, "ann", 0, 1)
     await first.drain()
@@ -146,8 +154,11 @@ async def test_silence_survives_a_new_owner(engine: AsyncEngine, store: Postgres
 async def test_a_straggler_does_not_stop_the_watch(
     engine: AsyncEngine, store: PostgresStore, *, replay: bool
 ) -> None:
-    """An event of the import comes after its end (through another partition upstream, or as a
-    replayed dead letter): its customer is looked at like all others, and the sweep goes on."""
+    """An event of the import comes after its end.
+
+    It came through another partition upstream, or as a replayed dead letter. Its customer is
+    assessed like all others, and the sweep goes on.
+    """
     scoring = scoring_of(engine, store, replay=replay)
     imports(scoring, "ann", 0, 1, 2, 3)
     scoring.log.append(0, activity.ended(day(20)))
@@ -163,7 +174,7 @@ async def test_a_straggler_does_not_stop_the_watch(
 
 
 async def test_a_second_import_is_silent_too(engine: AsyncEngine, store: PostgresStore) -> None:
-    """Another import, another silence; its customers who are known are looked at after it."""
+    """A second import publishes nothing either; its known customers are assessed after it."""
     scoring = scoring_of(engine, store, replay=False)
     imports(scoring, "ann", 0, 1)
     scoring.log.append(0, activity.ended(day(20)))
@@ -181,7 +192,7 @@ async def test_a_second_import_is_silent_too(engine: AsyncEngine, store: Postgre
 
 
 async def test_the_first_day_is_bounded(engine: AsyncEngine, store: PostgresStore) -> None:
-    """Everybody is due at once when an import ends: looked at so many a turn."""
+    """All customers are due at once when an import ends: each batch assesses a bounded number."""
     scoring = Scoring(store, Relayed(engine), sweep_customers_max=10)
     scoring.clock.at = day(20)
     for n in range(35):

@@ -1,5 +1,7 @@
-"""Training on a local Dask cluster: two processes, the same kernel, the same panel, the same trees
-but for a stated tolerance."""
+"""Training on a local Dask cluster of two processes.
+
+It uses the same kernel and the same panel, and gives the same trees within a stated tolerance.
+"""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -25,7 +27,7 @@ pytestmark = pytest.mark.timeout(300)  # processes start slowly on a busy machin
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Any]:
-    """Two workers on the loopback."""
+    """Provide two workers on loopback."""
     start: Any = distributed.LocalCluster  # untyped
     connect: Any = distributed.Client
     with (
@@ -40,7 +42,10 @@ def client() -> Iterator[Any]:
 
 @pytest.fixture
 def history(tmp_path: Path) -> DiskHistory:
-    """Shoppers in six pieces; so many that chance decides little of a worker's bins."""
+    """Provide shoppers in six pieces.
+
+    There are so many that chance has little influence on a worker's bins.
+    """
     spool = DiskHistoryWriter(tmp_path / "spool", in_memory_max=0, pieces=6)
     events = SHOPPERS.events
     spool.add(EventBatch([SHOPPERS.customers[at] for at in events.row], events))
@@ -50,8 +55,10 @@ def history(tmp_path: Path) -> DiskHistory:
 
 
 def test_the_cluster_learns_what_one_machine_learns(client: Any, history: DiskHistory) -> None:
-    """The panel to the last bit, so all that is decided on it; the final trees within
-    `TOLERANCE`, though each worker bins its own rows."""
+    """The panel is bit for bit the same, and so are the decisions made on it.
+
+    The final trees agree within `TOLERANCE`, though each worker bins its own rows.
+    """
     treated = [
         TreatmentWindow(c, n % 2 == 0, datetime.fromtimestamp(day(70), UTC), None)
         for n, c in enumerate(SHOPPERS.customers[:60])

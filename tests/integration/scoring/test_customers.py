@@ -1,4 +1,4 @@
-"""Customers over HTTP: the picture of one, lists of many, history, and assessments made again."""
+"""Customers over HTTP: one customer, lists, history, and recomputed assessments."""
 
 import json
 from collections.abc import AsyncIterator
@@ -29,13 +29,16 @@ OWNED = {"ann": "o1", "bob": "o2", "cid": "o1"}
 
 @pytest.fixture
 async def made(stack: LocalStack, database_url: str) -> AsyncIterator[ServiceEnvironment]:
-    """Topics and tables; two partitions."""
+    """Provide topics and tables with two partitions."""
     async with place(stack, database_url, 2) as found:
         yield found
 
 
 def some_customers() -> MemoryLog:
-    """Eleven who bought, with different silences and amounts; three of them have an owner."""
+    """Provide eleven customers who bought, with different silences and amounts.
+
+    Three of them have an owner.
+    """
     log = MemoryLog("activity")
     for n, name in enumerate((*OWNED, *(f"c{n}" for n in range(8)))):
         for back in range(12):
@@ -50,7 +53,7 @@ def some_customers() -> MemoryLog:
 
 
 async def pages(service: Running, key: str, query: str, limit: int) -> list[dict[str, object]]:
-    """Every row of a list, page by page."""
+    """Return every row of a list, page by page."""
     found: list[dict[str, object]] = []
     cursor = ""
     while True:
@@ -64,7 +67,7 @@ async def pages(service: Running, key: str, query: str, limit: int) -> list[dict
 
 
 async def test_lists(made: ServiceEnvironment) -> None:
-    """By value at risk or id, of one band or owner; page by page it is the same list."""
+    """Lists by value at risk or id, of one band or owner, are the same page by page."""
     async with scoring(made) as service:
         await service.until("/readyz", 200)
         await send(made, service, some_customers())
@@ -94,8 +97,11 @@ async def test_lists(made: ServiceEnvironment) -> None:
 
 
 async def test_the_picture_of_one(made: ServiceEnvironment) -> None:
-    """State in words, the assessment with what it was made by, what was told and why; the
-    history page by page; a state of another feature set is not misread."""
+    """The answer has the state in words, and the assessment with its inputs.
+
+    It shows what was published and why, and the history page by page; a state of another feature
+    set is not misread.
+    """
     async with scoring(made) as service:
         await service.until("/readyz", 200)
         await send(made, service, some_customers())
@@ -139,8 +145,10 @@ async def test_assessments_are_made_again(
     tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Invariant 6: stored features and model version give the same number, for the rule and for
-    a model; a number that was changed is found, a model that is gone is named."""
+    """Invariant 6: stored features and model version give the same number.
+
+    This holds for the rule and for a model; a changed number is found, a missing model is named.
+    """
     folder = tmp_path_factory.mktemp("models")
     monkeypatch.setenv("EBBWATCH_SCORING_MODEL_STORE", str(folder))
     model = tiny_model()
@@ -179,7 +187,7 @@ async def test_assessments_are_made_again(
 
 
 async def test_history_has_its_partitions(made: ServiceEnvironment) -> None:
-    """The service makes them by itself, and tells how far ahead; vacuum is set eagerly."""
+    """The service creates them itself and reports how far ahead; vacuum runs eagerly."""
     async with scoring(made) as service:
         await service.until("/readyz", 200)
         await send(made, service, some_customers())

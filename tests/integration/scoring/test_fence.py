@@ -1,4 +1,4 @@
-"""A worker that lost its partition and does not know it writes nothing at all (invariant 2)."""
+"""A worker that lost its partition without noticing writes nothing at all (invariant 2)."""
 
 import asyncio
 from typing import Any
@@ -26,7 +26,7 @@ EXTRA = ("ann", "bob")
 
 
 class Halting(PostgresStore):
-    """Stands still within a transaction, before it writes or before it commits."""
+    """A store that waits within a transaction, before it writes or before it commits."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         super().__init__(engine)
@@ -34,7 +34,7 @@ class Halting(PostgresStore):
         self.halted, self.go = asyncio.Event(), asyncio.Event()
 
     async def write(self, work: UnitOfWork, effects: BatchEffects) -> list[Pending]:
-        """As the real one, with a stop."""
+        """Write as the real store does, with a pause."""
         if self.halt_before:
             await self._halt()
         pending = await super().write(work, effects)
@@ -48,8 +48,10 @@ class Halting(PostgresStore):
 
 
 def fill(log: MemoryLog) -> None:
-    """Events that have every kind of effect: states, profiles, assessments, messages, dead
-    letters."""
+    """Append events with every kind of effect.
+
+    The effects are states, profiles, assessments, messages and dead letters.
+    """
     for happening in HISTORY:
         log.append(int(happening.customer[1:]) % 2, happening.value())
     for partition, customer in enumerate(EXTRA):
@@ -60,14 +62,16 @@ def fill(log: MemoryLog) -> None:
 
 
 async def everything(engine: AsyncEngine) -> dict[str, Any]:
-    """All rows of all tables."""
+    """Return all rows of all tables."""
     names = await counts(engine)
     return {name: await table(engine, name) for name in names}
 
 
 async def test_a_stale_epoch_writes_nothing(engine: AsyncEngine, store: PostgresStore) -> None:
-    """One of two partitions has a new owner: the whole turn is refused, every table is as it
-    was, nothing is sent; the partition that stayed goes on alone."""
+    """One of two partitions has a new owner, and the whole batch is refused.
+
+    Every table is as it was, and nothing is sent; the partition that stayed goes on alone.
+    """
     old = Scoring(store, Relayed(engine))
     fill(old.log)
     await old.claim(0, 1)
@@ -91,7 +95,7 @@ async def test_a_stale_epoch_writes_nothing(engine: AsyncEngine, store: Postgres
 async def test_a_sweep_of_a_stale_epoch_writes_nothing(
     engine: AsyncEngine, store: PostgresStore
 ) -> None:
-    """The same for a turn without events."""
+    """Holds also for a batch without events."""
     old = Scoring(store, Relayed(engine))
     old.log.append(0, activity.event("x", "ann", day(0)))
     old.clock.at = day(0)
@@ -108,8 +112,11 @@ async def test_a_sweep_of_a_stale_epoch_writes_nothing(
 async def test_taken_over_in_the_middle_of_a_turn(
     engine: AsyncEngine, store: PostgresStore
 ) -> None:
-    """The worker stands still after it has read and before it writes; meanwhile another one
-    takes over and does the work. Awake again, the first is refused; each event counts once."""
+    """The worker pauses after it has read and before it writes, and another one takes over.
+
+    The other worker processes the batch. When the first resumes, it is refused; each event counts
+    once.
+    """
     halting = Halting(engine)
     old = Scoring(halting, Relayed(engine))
     fill(old.log)
@@ -134,8 +141,11 @@ async def test_taken_over_in_the_middle_of_a_turn(
 async def test_a_turn_that_holds_its_rows_is_ended(
     engine: AsyncEngine, store: PostgresStore
 ) -> None:
-    """The worker stands still between its fence and its COMMIT, holding the rows: the take-over
-    ends its session, its transaction is gone whole, and the new owner does the work."""
+    """The worker pauses between its fence and its COMMIT, holding the rows.
+
+    The take-over ends its session, its transaction is rolled back whole, and the new owner does the
+    work.
+    """
     halting = Halting(engine)
     old = Scoring(halting, Relayed(engine))
     fill(old.log)

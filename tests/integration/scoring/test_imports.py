@@ -1,4 +1,4 @@
-"""An import without its end marker: it is seen wherever an operator looks, and can be ended."""
+"""An import without its end marker is visible to operators, who can end it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -31,20 +31,22 @@ NOW = datetime.now(UTC)
 
 @pytest.fixture
 async def made(stack: LocalStack, database_url: str) -> AsyncIterator[ServiceEnvironment]:
-    """Topics and tables; two partitions."""
+    """Provide topics and tables with two partitions."""
     async with place(stack, database_url, 2) as found:
         yield found
 
 
 def imported(log: MemoryLog, name: str, customer: str, partition: int) -> None:
-    """A purchase of a year ago that an import brings."""
+    """Return an imported purchase of a year ago."""
     value = activity.event(name, customer, NOW - timedelta(days=365), backfill="year-2025")
     log.append(partition, value, key=customer.encode())
 
 
 async def test_an_import_is_noted_and_ended(made: ServiceEnvironment) -> None:
-    """Ready with a note; the sweep goes on after the command, without a restart; what it ended
-    stays ended, also for what comes late of it through the other partition."""
+    """The service is ready with a note; the sweep goes on after the command, without a restart.
+
+    The import stays ended, also for late records of it through the other partition.
+    """
     log = MemoryLog("activity")
     imported(log, "e1", "ann", 0)
     async with scoring(made) as service:
@@ -69,7 +71,7 @@ async def test_an_import_is_noted_and_ended(made: ServiceEnvironment) -> None:
 
 
 async def prepare(url: str, topic: str) -> None:
-    """Tables, and two partitions, one of which rests for an import."""
+    """Create tables and two partitions; an import pauses one of them."""
     engine = create_engine(PostgresSettings(url=SecretStr(url)), "test")
     try:
         await migrate(engine, SCHEMA, VERSIONS)
@@ -85,7 +87,7 @@ async def prepare(url: str, topic: str) -> None:
 
 
 async def rows(url: str) -> list[tuple[int, dict[str, object]]]:
-    """Epoch and notes of each partition."""
+    """Return epoch and notes of each partition."""
     engine = create_engine(PostgresSettings(url=SecretStr(url)), "test")
     try:
         found = await Ledger(engine, SCHEMA).list_all()
@@ -100,8 +102,11 @@ def test_commands(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """What is under way is shown in both lists; an end of anything else changes nothing and says
-    what there is; the end is in the log, and every owner has to claim anew."""
+    """Both lists show the import that is under way.
+
+    Ending anything else changes nothing and lists what there is; the end is in the log, and every
+    owner has to claim anew.
+    """
     del stack
     monkeypatch.setenv("DATABASE_URL", database_url)
     topic = ScoringSettings().activity_topic

@@ -1,5 +1,7 @@
-"""Killed at any moment and started again, scoring ends where an undisturbed one does
-(invariants 1, 2 and 8)."""
+"""Killed at any moment and restarted, scoring has the result of an undisturbed run.
+
+Invariants 1, 2 and 8.
+"""
 
 import asyncio
 import random
@@ -24,13 +26,13 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 PARTITIONS = 6
 HISTORY = history(80, 60, seed=41)
 DRAIN_S_MAX = 10.0
-"""The promise: so long after SIGTERM a service is gone."""
+"""The longest time that a service may take to end after SIGTERM."""
 SMALL_BATCHES = {"CLOCK": "replay", "BATCH_RECORDS_MAX": "60", "SWEEP_CUSTOMERS_MAX": "15"}
-"""Many turns, so that a kill is in the middle of one, and held ticks."""
+"""Many batches, so that a kill is in the middle of one, and held ticks."""
 
 
 def written() -> MemoryLog:
-    """Two months with a tick every day; the first ten days are an import."""
+    """Return two months with a tick every day; the first ten days are an import."""
     log = MemoryLog(TOPIC)
     today = 0
     for happening in HISTORY:
@@ -49,14 +51,14 @@ def written() -> MemoryLog:
 
 
 async def undisturbed(log: MemoryLog) -> Scoring:
-    """The same log in one process, in memory, in large batches."""
+    """Process the same log in one process, in memory, in large batches."""
     made = Scoring(MemoryStore(), MemorySender(), replay=True, log=log)
     await made.drain()
     return made
 
 
 def told_by(messages: list[RiskAssessed]) -> dict[str, list[RiskAssessed]]:
-    """Messages by customer and revision, each once."""
+    """Return messages by customer and revision, each once."""
     once = {(m.customer_id, m.revision): m for m in messages}
     found: dict[str, list[RiskAssessed]] = {}
     for (customer, _), message in sorted(once.items()):
@@ -65,7 +67,7 @@ def told_by(messages: list[RiskAssessed]) -> dict[str, list[RiskAssessed]]:
 
 
 async def assert_as_undisturbed(place: ServiceEnvironment, log: MemoryLog) -> None:
-    """States, offsets, assessments and what the risk topic holds."""
+    """Compare states, offsets, assessments and the contents of the risk topic."""
     reference = await undisturbed(log)
     assert isinstance(reference.store, MemoryStore)
     assert await place.offsets() == {p: len(log.records[TOPIC, p]) for p in range(PARTITIONS)}
@@ -83,16 +85,18 @@ async def assert_as_undisturbed(place: ServiceEnvironment, log: MemoryLog) -> No
     sent = await place.read("risk")
     assert_same_told(told_by([DECODER.decode(r.value or b"") for r in sent]), expected)
     for key, records in by_key(sent).items():
-        # Sent again is allowed, but what stays in the compacted topic is the newest.
+        # A message may be sent again, but the newest must stay in the compacted topic.
         last = DECODER.decode(records[-1].value or b"")
         assert last.revision == expected[key.decode()][-1].revision
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_kill(stack: LocalStack, database_url: str, seed: int) -> None:
-    """Killed with SIGKILL three times at random moments. Each start joins a group of another
-    name, since a group waits ten seconds for a dead member; who owns a partition is decided in
-    the ledger and not by the group."""
+    """The service is killed with SIGKILL three times at random moments.
+
+    Each start joins a group of another name, since a group waits ten seconds for a dead member; the
+    ledger, not the group, decides who owns a partition.
+    """
     source = random.Random(seed)  # noqa: S311 (repeatable on purpose)
     log = written()
     total = sum(map(len, log.records.values()))
@@ -112,8 +116,10 @@ async def test_kill(stack: LocalStack, database_url: str, seed: int) -> None:
 
 @pytest.mark.usefixtures("apache_kafka")  # the embedded one keeps dead members
 async def test_killed_while_another_one_runs(stack: LocalStack, database_url: str) -> None:
-    """Two replicas share the partitions; one is killed and the other one, in the same group,
-    takes over what it left, after its session and not before."""
+    """Two replicas share the partitions, and one is killed.
+
+    The other one, in the same group, takes over its partitions, after its session and not before.
+    """
     log = written()
     total = sum(map(len, log.records.values()))
     async with place(stack, database_url, PARTITIONS) as made:
@@ -130,8 +136,10 @@ async def test_killed_while_another_one_runs(stack: LocalStack, database_url: st
 
 
 async def test_sigterm(stack: LocalStack, database_url: str) -> None:
-    """Asked to end in the middle: ends in time with status 0, and leaves nothing unsent;
-    asked while it still starts or joins: the same."""
+    """On SIGTERM in the middle, the service ends in time with status 0 and leaves nothing unsent.
+
+    The same holds while it still starts or joins the group.
+    """
     log = written()
     total = sum(map(len, log.records.values()))
     async with place(stack, database_url, PARTITIONS) as made:

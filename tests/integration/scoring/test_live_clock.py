@@ -1,5 +1,7 @@
-"""Live, time is the wall clock where the log is read to its end, and the log's own before
-(invariant 4): lag is never mistaken for silence."""
+"""Live business time: the wall clock at the end of the log, the log's own time before it.
+
+So lag is never mistaken for silence (invariant 4).
+"""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -21,7 +23,7 @@ DAY = timedelta(days=1)
 
 @pytest.fixture
 def scoring(engine: AsyncEngine, store: PostgresStore) -> Scoring:
-    """A live worker whose wall clock the test sets."""
+    """Provide a live worker with a wall clock that the test sets."""
     return Scoring(store, Relayed(engine))
 
 
@@ -34,21 +36,23 @@ def buys(scoring: Scoring, customer: str, *days: float, partition: int = 0) -> N
 
 
 async def pass_days(scoring: Scoring, days: int) -> None:
-    """Let days go by in which no record comes, with one look each."""
+    """Advance time by days without records, with one sweep each."""
     for _ in range(days):
         scoring.clock.pass_by(DAY)
         await scoring.turn(0)
 
 
 async def now_of(engine: AsyncEngine, partition: int = 0) -> datetime:
-    """The business time that was committed with the partition."""
+    """Return the business time that was committed with the partition."""
     [row] = [r for r in await table(engine, "partition") if r["partition"] == partition]
     return datetime.fromtimestamp(json.loads(row["progress"])[NOW], UTC)
 
 
 async def test_an_event_is_assessed_at_the_wall_clock(scoring: Scoring) -> None:
-    """Read to the end: assessed now, at once, with the event in it; the message tells when
-    the event was received."""
+    """A record at the end of the log is assessed at once, with the event in it.
+
+    The message contains when the event was received.
+    """
     buys(scoring, "ann", 0)
     scoring.clock.at = day(0.25)
     await scoring.drain()
@@ -59,8 +63,10 @@ async def test_an_event_is_assessed_at_the_wall_clock(scoring: Scoring) -> None:
 
 
 async def test_silence_is_noticed_without_an_event(scoring: Scoring) -> None:
-    """A weekly buyer stops: without any record the band rises step by step, at the wall
-    clock, and what the owner is told comes from nobody's event (R2)."""
+    """A weekly buyer stops: without any record the band rises step by step at the wall clock.
+
+    The messages to the owner have no event as their cause (R2).
+    """
     buys(scoring, "ann", *range(0, 70, 7))
     scoring.clock.at = day(63.5)
     await scoring.drain()
@@ -80,8 +86,10 @@ async def test_silence_is_noticed_without_an_event(scoring: Scoring) -> None:
 async def test_a_partition_that_is_behind_knows_no_silence(
     scoring: Scoring, engine: AsyncEngine
 ) -> None:
-    """The worker was away for two months while the customer bought every day. While it
-    catches up, time is when the last record that was read arrived: nobody is silent."""
+    """The worker was away for two months while the customer bought every day.
+
+    While it catches up, time is when the last record that was read arrived: no customer is silent.
+    """
     buys(scoring, "ann", *range(70))
     scoring.clock.at = day(5)
     await scoring.claim(0)
@@ -89,7 +97,7 @@ async def test_a_partition_that_is_behind_knows_no_silence(
     scoring.clock.at = day(69.5)
     for _ in range(63):
         scoring.clock.seconds += 10
-        await scoring.turn(0)  # idle while behind: no time at all
+        await scoring.turn(0)  # idle while behind: time does not move
         await scoring.turn(1)
         assert (await now_of(engine)) <= day(69)
     await scoring.drain()
@@ -100,8 +108,10 @@ async def test_a_partition_that_is_behind_knows_no_silence(
 
 
 async def test_no_timer_fires_behind_the_end(scoring: Scoring, engine: AsyncEngine) -> None:
-    """Timers are due by the wall clock, but unread records stand before the end: the sweep
-    waits for them, and the customer who bought meanwhile is not looked at as silent."""
+    """Timers are due by the wall clock, but unread records stand before the end.
+
+    The sweep waits for them, and the customer who bought meanwhile is not assessed as silent.
+    """
     buys(scoring, "ann", 0, 7, 14, 21)
     buys(scoring, "bob", 0, 7, 14, 21)
     scoring.clock.at = day(21)
@@ -125,7 +135,7 @@ async def test_no_timer_fires_behind_the_end(scoring: Scoring, engine: AsyncEngi
 
 
 async def test_partitions_have_their_own_time(scoring: Scoring, engine: AsyncEngine) -> None:
-    """One partition is behind: the other one's customers are swept at the wall clock."""
+    """One partition is behind; the other one's customers are swept at the wall clock."""
     for customer, partition in (("ann", 0), ("bob", 1)):
         buys(scoring, customer, 0, 7, 14, partition=partition)
     scoring.clock.at = day(14)
@@ -138,8 +148,11 @@ async def test_partitions_have_their_own_time(scoring: Scoring, engine: AsyncEng
 
 
 async def test_the_clock_jumps_back(scoring: Scoring, engine: AsyncEngine) -> None:
-    """The wall clock was an hour ahead and is set right: time of the partition stands still
-    until the hour has passed; nothing is assessed twice for it, nothing fails."""
+    """The wall clock was an hour ahead and is corrected.
+
+    The partition's time stands still until the hour has passed; nothing is assessed twice, nothing
+    fails.
+    """
     buys(scoring, "ann", 0)
     scoring.clock.at = day(0) + timedelta(hours=1)
     await scoring.drain()
@@ -151,9 +164,11 @@ async def test_the_clock_jumps_back(scoring: Scoring, engine: AsyncEngine) -> No
 
 
 async def test_a_sweep_is_bounded(engine: AsyncEngine, store: PostgresStore) -> None:
-    """Many are due at once: so many a turn, oldest due first, until all were looked at, in turns
-    that follow at once while no event waits; an event that comes meanwhile is folded in the next
-    turn, not after the sweep, and that turn sweeps only when it is time to."""
+    """Many customers are due at once: each batch assesses a bounded number, oldest due first.
+
+    Batches follow at once while no event waits. An event that comes meanwhile is folded in the next
+    batch, not after the sweep, and that batch sweeps only when the interval has passed.
+    """
     scoring = Scoring(store, Relayed(engine), sweep_customers_max=10)
     for n in range(35):
         buys(scoring, f"c{n:02}", n / 100)
@@ -182,7 +197,7 @@ async def test_a_sweep_is_bounded(engine: AsyncEngine, store: PostgresStore) -> 
 
 
 async def test_sweeps_keep_their_distance(scoring: Scoring) -> None:
-    """An idle worker asks for due customers once in an interval, not with every poll."""
+    """An idle worker queries due customers once in an interval, not with every poll."""
     buys(scoring, "ann", 0)
     scoring.clock.at = day(0)
     await scoring.drain()
@@ -194,8 +209,10 @@ async def test_sweeps_keep_their_distance(scoring: Scoring) -> None:
 
 
 async def test_a_prospect_is_nobody_who_leaves(scoring: Scoring, engine: AsyncEngine) -> None:
-    """Visits without a purchase build a state and lead to no assessment; the first purchase
-    is the first assessment, and no onboarding."""
+    """Visits without a purchase build a state and lead to no assessment.
+
+    The first purchase is the first assessment, and no onboarding.
+    """
     for n in range(3):
         scoring.log.append(0, activity.interaction(f"v{n}", "ann", day(n)))
     scoring.clock.at = day(3)

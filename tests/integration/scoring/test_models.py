@@ -30,7 +30,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 async def registered(models: Models, *versions: str) -> None:
-    """Rows without artefacts."""
+    """Add models to the registry, without artefacts."""
     for version in versions:
         await models.register(
             ModelRow(
@@ -44,14 +44,16 @@ async def registered(models: Models, *versions: str) -> None:
 
 
 async def serving(models: Models) -> str | None:
-    """Its version."""
+    """Return the version of the serving model."""
     row = await models.serving()
     return None if row is None else row.version
 
 
 async def test_rollbacks_walk_back_one_by_one(engine: AsyncEngine) -> None:
-    """To what served before, then to what served before that, down to the rule; a promotion
-    in between starts a new branch."""
+    """Each rollback returns to the model that served before, down to the rule.
+
+    A promotion in between starts a new branch.
+    """
     models = Models(engine)
     await registered(models, "a", "b", "c", "d")
     assert await serving(models) is None
@@ -71,7 +73,7 @@ async def test_rollbacks_walk_back_one_by_one(engine: AsyncEngine) -> None:
 
 
 async def test_promotions_at_the_same_time_follow_one_another(engine: AsyncEngine) -> None:
-    """Each knows the one before it: no line of the log points past another one."""
+    """Each promotion refers to the one before it: no entry of the log skips another."""
     models = Models(engine)
     await registered(models, *"abcdefgh")
     await asyncio.gather(*(models.promote(v, "race", NOW) for v in "abcdefgh"))
@@ -103,13 +105,13 @@ async def test_a_version_may_be_named_by_its_beginning(engine: AsyncEngine) -> N
 
 @pytest.fixture
 async def made(stack: LocalStack, database_url: str) -> AsyncIterator[ServiceEnvironment]:
-    """Topics and tables of the test's own."""
+    """Provide the test's own topics and tables."""
     async with place(stack, database_url, 2) as opened:
         yield opened
 
 
 async def kept(made: ServiceEnvironment, folder: Path, model: ChurnModel, *, passed: bool) -> None:
-    """In the registry and in the folder."""
+    """Store a model in the registry and in the folder."""
     await Models(made.engine).register(
         ModelRow(
             version=model.version,
@@ -124,7 +126,7 @@ async def kept(made: ServiceEnvironment, folder: Path, model: ChurnModel, *, pas
 
 
 async def refused(made: ServiceEnvironment, folder: Path, *arguments: str) -> str:
-    """What an operator's command that fails says."""
+    """Return the error text of an operator's command that fails."""
     done = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "services.scoring", *arguments),
         env=made.environment({"MODEL_STORE": str(folder)}),
@@ -139,7 +141,10 @@ async def refused(made: ServiceEnvironment, folder: Path, *arguments: str) -> st
 async def test_an_operator_promotes_rolls_back_and_compares(
     made: ServiceEnvironment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the gate refused needs a reason; a challenger scores beside; a rollback goes back."""
+    """A refused model needs a reason to be promoted; a challenger scores beside the champion.
+
+    A rollback returns to the model before.
+    """
     monkeypatch.setenv("EBBWATCH_SCORING_MODEL_STORE", str(tmp_path))
     good, bad = tiny_model(1), tiny_model(2)
     await kept(made, tmp_path, good, passed=True)
@@ -161,8 +166,10 @@ async def test_an_operator_promotes_rolls_back_and_compares(
 async def test_an_operator_is_refused_what_could_not_serve(
     made: ServiceEnvironment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An artefact that is not there, a challenge to itself, nothing to go back to; and is shown
-    why a model was kept."""
+    """The commands refuse what could not serve, and show why a model was kept.
+
+    Refused are a missing artefact, a challenge to itself, and a rollback without a predecessor.
+    """
     monkeypatch.setenv("EBBWATCH_SCORING_MODEL_STORE", str(tmp_path))
     assert "nothing before it" in await refused(made, tmp_path, "models", "rollback")
     model = tiny_model(1)
@@ -181,8 +188,10 @@ async def test_an_operator_is_refused_what_could_not_serve(
 async def test_watching_and_retraining_by_command(
     made: ServiceEnvironment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Just trained and no alarm: nothing to do. Never trained: it is time, though there is
-    nothing to learn from."""
+    """A model that was just trained and raises no alarm needs nothing.
+
+    Without any training retraining is due, though there is nothing to learn from.
+    """
     monkeypatch.setenv("EBBWATCH_SCORING_MODEL_STORE", str(tmp_path))
     shown = await made.command("models", "watch")
     assert [line.split()[:2] for line in shown.splitlines()[1:]] == [
@@ -211,8 +220,10 @@ async def test_watching_and_retraining_by_command(
 async def test_hot_swaps_and_a_challenger_under_load(
     made: ServiceEnvironment, tmp_path: Path
 ) -> None:
-    """While events flow, models are promoted, rolled back and challenged: every stored number
-    comes from the model that it names, and the challenger's from the same features."""
+    """While events flow, models are promoted, rolled back and challenged.
+
+    Every stored number comes from the model that it names; the challenger's uses the same features.
+    """
     one, two = tiny_model(1), tiny_model(2)
     store, models = ArtefactStore(tmp_path), Models(made.engine)
     await kept(made, tmp_path, two, passed=True)

@@ -1,4 +1,4 @@
-"""The roll call on the real tables: scores now, outcomes later, alarms when they differ."""
+"""Model monitoring on the real tables: scores now, outcomes later, alarms when they differ."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -42,7 +42,7 @@ NAMES = [f"c{n:03}" for n in range(N)]
 
 
 def purchases(row: np.ndarray, time: np.ndarray) -> EventColumns:
-    """Of 10 each."""
+    """Return purchases of 10 by each of these customers."""
     n = len(row)
     return EventColumns(
         row=row.astype(np.int64),
@@ -58,7 +58,7 @@ def purchases(row: np.ndarray, time: np.ndarray) -> EventColumns:
 
 
 async def write(engine: AsyncEngine, states: np.ndarray) -> None:
-    """As the customers' states."""
+    """Write these states as the customers' states."""
     async with unit_of_work(engine) as work:
         await work.driver.execute("DELETE FROM scoring.customer_state")
         await work.driver.copy_records_to_table(
@@ -73,7 +73,7 @@ async def write(engine: AsyncEngine, states: np.ndarray) -> None:
 
 
 def past(seed: int = 1) -> np.ndarray:
-    """A hundred days of purchases, each with an own rhythm."""
+    """Return the states after a hundred days of purchases, with each customer's own rhythm."""
     random = np.random.default_rng(seed)
     gaps = random.uniform(2, 25, N)
     rows, times = [], []
@@ -87,7 +87,7 @@ def past(seed: int = 1) -> np.ndarray:
 
 
 class Fixture:
-    """A watch over the rule, with a challenger, told the time."""
+    """Monitoring of the rule with a challenger, at times that the test sets."""
 
     def __init__(self, engine: AsyncEngine, artefacts: ArtefactStore) -> None:
         self.engine, self.artefacts = engine, artefacts
@@ -106,7 +106,7 @@ class Fixture:
         )
 
     async def rows(self, name: str) -> list[dict[str, Any]]:
-        """Of a table."""
+        """Return the rows of a table."""
         return await table(self.engine, name)
 
 
@@ -116,14 +116,17 @@ async def _never() -> None:
 
 @pytest.fixture
 async def f(engine: AsyncEngine, tmp_path: Path) -> AsyncIterator[Fixture]:
-    """With states of `past`."""
+    """Provide monitoring with the states of `past`."""
     await write(engine, past())
     yield Fixture(engine, ArtefactStore(tmp_path))
 
 
 async def test_scores_are_kept_and_settled_when_the_horizon_is_over(f: Fixture) -> None:
-    """Everybody's score by champion, challenger and rule; after 28 days each customer's own
-    purchase days say what came of it; treated customers do not count as having stayed."""
+    """Stores every customer's score by champion, challenger and rule.
+
+    After 28 days each customer's own purchase days give the outcome; treated customers do not count
+    as having stayed.
+    """
     await f.watch.look(T0)
     called = await f.rows("roll_call")
     assert len(called) == N
@@ -172,7 +175,7 @@ async def test_scores_are_kept_and_settled_when_the_horizon_is_over(f: Fixture) 
 
 
 async def test_other_customers_than_those_learned_from_raise_the_drift_alarm(f: Fixture) -> None:
-    """No alarm on the customers that it learned from; one when they behave otherwise."""
+    """No alarm on the customers that it learned from; one when customers behave otherwise."""
     model = tiny_model(3)
     f.champion = model
     await f.watch.look(T0)
@@ -196,7 +199,7 @@ async def test_other_customers_than_those_learned_from_raise_the_drift_alarm(f: 
     await f.watch.look(T0 + timedelta(days=7))
     found = {row["feature"]: row for row in await f.rows("drift")}
     assert not found["gap_mean_days"]["drifted"]
-    # Nobody has bought since: a week later everybody is a week more silent.
+    # No purchases since: a week later every customer is a week more silent.
     assert found["recency_days"]["drifted"]
     assert metrics.MODEL_ALARM.labels("drift")._value.get() == 1
     why = (await f.watch.standing(T0 + timedelta(days=7)))["drift"]
@@ -209,7 +212,7 @@ async def test_other_customers_than_those_learned_from_raise_the_drift_alarm(f: 
 
 
 async def test_customers_who_are_gone_are_forgotten(f: Fixture) -> None:
-    """Erased meanwhile: no row of theirs is left, the others are settled."""
+    """Customers who were erased meanwhile have no row left; the others are settled."""
     await f.watch.look(T0)
     async with unit_of_work(f.engine) as work:
         await work.driver.execute("DELETE FROM scoring.customer_state WHERE customer_id < 'c100'")
@@ -228,8 +231,11 @@ async def test_an_old_call_is_removed(f: Fixture) -> None:
 
 
 async def test_a_contractual_outcome_is_the_contract_s_end(f: Fixture) -> None:
-    """Of whom a contract runs, its end within the horizon is what came of the score; whose
-    contract has ended before is not called; who has none is judged by silence."""
+    """The outcome of a customer under contract is whether the contract ends within the horizon.
+
+    Customers with a contract that ended before are not in the sample; those without one are judged
+    by silence.
+    """
     under = np.arange(N) % 2 == 0
     started = contracts(Kind.CONTRACT_ACTIVATED, np.flatnonzero(under), DAY0 - 50 * DAY_S)
     gone = np.arange(N) < 10
@@ -253,6 +259,6 @@ async def test_a_contractual_outcome_is_the_contract_s_end(f: Fixture) -> None:
 
 
 def contracts(kind: Kind, rows: np.ndarray, at: float) -> EventColumns:
-    """One contract event of each of these customers."""
+    """Return one contract event of each of these customers."""
     bought = purchases(rows, np.full(len(rows), at))
     return replace(bought, kind=np.full(len(rows), kind, np.uint8))

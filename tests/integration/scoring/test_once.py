@@ -1,4 +1,7 @@
-"""However often an event comes, in whatever order, it changes a customer once (invariants 1-3)."""
+"""An event changes a customer once, however often and in whatever order it comes.
+
+Invariants 1 to 3.
+"""
 
 import random
 from typing import Any
@@ -33,22 +36,22 @@ EFFECTS = (
 
 
 async def effects(engine: AsyncEngine) -> dict[str, list[dict[str, Any]]]:
-    """All that events have done."""
+    """Return everything that events have changed."""
     return {name: await table(engine, name) for name in EFFECTS}
 
 
 async def stored(engine: AsyncEngine) -> dict[str, bytes]:
-    """Each customer's state."""
+    """Return each customer's state."""
     return {r["customer_id"]: r["state"] for r in await table(engine, "customer_state")}
 
 
 def letter(message: Message) -> DeadLetter:
-    """A message to the dead-letter topic, read."""
+    """Decode a message to the dead-letter topic."""
     return DeadLetter.from_record(message.key, message.value, message.headers)
 
 
 async def test_duplicates_in_one_batch(engine: AsyncEngine, store: PostgresStore) -> None:
-    """Each record three times in one batch: the states are those of one copy, to the byte."""
+    """Each record comes three times in one batch: the states are to the byte those of one copy."""
     once = Scoring(MemoryStore(), MemorySender())
     thrice = Scoring(store, Relayed(engine))
     for n, happening in enumerate(history(30, 20, seed=1)):
@@ -69,7 +72,7 @@ async def test_duplicates_in_one_batch(engine: AsyncEngine, store: PostgresStore
 async def test_duplicates_across_batches(
     engine: AsyncEngine, store: PostgresStore, *, replay: bool
 ) -> None:
-    """Everything comes again, shuffled and alone: no table has changed but the offsets."""
+    """Every record comes again, shuffled and alone: only the offsets change."""
     scoring = Scoring(store, Relayed(engine), replay=replay)
     values = [h.value() for h in history(20, 20, seed=2)]
     for value in values:
@@ -81,7 +84,7 @@ async def test_duplicates_across_batches(
         scoring.log.append(0, value)
     await scoring.drain(lambda: 37)
     after = await effects(engine)
-    del before["outbox"], after["outbox"]  # what was sent is deleted by the next turn
+    del before["outbox"], after["outbox"]  # what was sent is deleted by the next batch
     assert after == before
     assert (await table(engine, "partition"))[0]["next_offset"] == 2 * len(values)
 
@@ -90,9 +93,11 @@ async def test_duplicates_across_batches(
 async def test_an_id_with_other_content(
     engine: AsyncEngine, store: PostgresStore, batch: int
 ) -> None:
-    """The first one counts; each later one with other content is a dead letter with field,
-    original bytes and origin, and true duplicates of the first stay silent, however the
-    records fall into batches (R20, invariant 7)."""
+    """The first content counts; each later one with other content is a dead letter.
+
+    It has field, original bytes and origin. True duplicates of the first cause none, however the
+    records fall into batches (R20, invariant 7).
+    """
     scoring = Scoring(store, Relayed(engine))
     good = activity.event("e1", "ann", day(0))
     other = activity.event("e1", "ann", day(1))
@@ -104,7 +109,7 @@ async def test_an_id_with_other_content(
     await scoring.drain(lambda: batch)
 
     letters = {letter(m).origin.offset: letter(m) for m in scoring.dead}
-    # The last one is the second over again: told again or not, it is not lost.
+    # The last one repeats the second: reported again or not, it is not lost.
     assert set(letters) - {6} == {1, 3}
     for offset, value in ((1, other), (3, third)):
         found = letters[offset]
@@ -120,8 +125,10 @@ async def test_an_id_with_other_content(
 async def test_a_conflict_leaves_through_the_outbox(
     engine: AsyncEngine, store: PostgresStore
 ) -> None:
-    """Its dead letter is written in the transaction: a worker that dies before it sends
-    leaves it to the next owner."""
+    """The dead letter is written in the transaction.
+
+    A worker that dies before it sends leaves it to the next owner.
+    """
     scoring = Scoring(store, MemorySender())
     scoring.log.append(0, activity.event("e1", "ann", day(0)))
     scoring.log.append(0, activity.event("e1", "ann", day(1)), key=b"ann")
@@ -134,8 +141,10 @@ async def test_a_conflict_leaves_through_the_outbox(
 
 
 async def test_what_cannot_be_read_is_parked(engine: AsyncEngine, store: PostgresStore) -> None:
-    """Not JSON, no value, no customer, an unknown type, a broken hash: one dead letter each
-    with the bytes and the origin; the good ones around are folded."""
+    """Not JSON, no value, no customer, an unknown type, a broken hash: one dead letter each.
+
+    It has the bytes and the origin; the good records around it are folded.
+    """
     bad = [
         b"not json",
         b"",
@@ -158,8 +167,10 @@ async def test_what_cannot_be_read_is_parked(engine: AsyncEngine, store: Postgre
 
 
 async def test_the_longest_key(engine: AsyncEngine, store: PostgresStore) -> None:
-    """As many bytes as are let in fit the index, also where nothing compresses; one more is
-    a dead letter, and no trouble for its neighbours."""
+    """A key of the longest accepted length fits the index, also where nothing compresses.
+
+    One byte more is a dead letter, and does not affect its neighbours.
+    """
     source = random.Random(8)  # noqa: S311 (repeatable on purpose)
     long = [
         "".join(chr(source.randrange(0x10000, 0x110000)) for _ in range(count))
@@ -178,8 +189,10 @@ async def test_the_longest_key(engine: AsyncEngine, store: PostgresStore) -> Non
 async def test_rewinding_changes_nothing(
     engine: AsyncEngine, store: PostgresStore, *, replay: bool
 ) -> None:
-    """An operator sets the offset back to the start: everything is read again, and states,
-    assessments, what was published, keys and events are what they were."""
+    """An operator sets the offset back to the start, and everything is read again.
+
+    States, assessments, what was published, keys and events are unchanged.
+    """
     scoring = Scoring(store, Relayed(engine), replay=replay)
     happenings = history(20, 12, seed=3)
     for n, happening in enumerate(happenings):
@@ -203,9 +216,11 @@ async def test_rewinding_changes_nothing(
 
 @pytest.mark.parametrize("seed", [4, 5, 6])
 async def test_any_order_any_batches(engine: AsyncEngine, store: PostgresStore, seed: int) -> None:
-    """Shuffled arrival, repeats, random batches: the states are those of one fold over
-    everything (a late event is no special case), the newest profile stands, and the history
-    holds each event as it came."""
+    """Arrival is shuffled, with repeats and random batches.
+
+    The states are those of one fold over everything (a late event is no special case), the newest
+    profile is kept, and the history holds each event as it came.
+    """
     source = random.Random(seed)  # noqa: S311 (repeatable on purpose)
     happenings = history(40, 60, seed)
     arriving = happenings + source.sample(happenings, len(happenings) // 3)
@@ -230,9 +245,11 @@ async def test_any_order_any_batches(engine: AsyncEngine, store: PostgresStore, 
 
 
 async def test_crashes_at_every_step(engine: AsyncEngine, store: PostgresStore) -> None:
-    """Transactions fail before and after their COMMIT, sends fail: claimed anew each time, the
-    states are those of one fold, each event is stored once, and every message of the history
-    has left."""
+    """Transactions fail before and after their COMMIT, and sends fail; partitions are claimed anew.
+
+    The states are those of one fold, each event is stored once, and every message of the history
+    was sent.
+    """
     source = random.Random(7)  # noqa: S311 (repeatable on purpose)
     happenings = history(25, 40, seed=7)
     relay = Relayed(engine)
@@ -263,7 +280,7 @@ async def test_crashes_at_every_step(engine: AsyncEngine, store: PostgresStore) 
 
 
 class _Failing(PostgresStore):
-    """Loses the connection in one of five transactions, before or after its COMMIT."""
+    """A store that loses the connection in one of five transactions, before or after its COMMIT."""
 
     def __init__(self, engine: AsyncEngine, source: random.Random) -> None:
         super().__init__(engine)

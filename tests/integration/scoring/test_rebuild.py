@@ -1,4 +1,4 @@
-"""A new feature set: scoring waits for the states to be made anew, and goes on where it was."""
+"""A new feature set: scoring waits for the rebuilt states and continues where it was."""
 
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.stack
 
 @pytest.fixture
 async def scoring(store: PostgresStore, engine: AsyncEngine) -> AsyncIterator[Scoring]:
-    """Sixty purchases of twenty customers, folded; then every state becomes an older one."""
+    """Provide sixty folded purchases of twenty customers, with states of an older feature set."""
     made = Scoring(store, Relayed(engine))
     made.clock.at = day(40)
     for n in range(60):
@@ -57,7 +57,10 @@ async def _age(engine: AsyncEngine) -> None:
 async def test_rebuilt_states_are_those_that_were_folded(
     scoring: Scoring, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch, slice_customers: int
 ) -> None:
-    """To the last count, in one slice or in several; then live events are folded again."""
+    """The rebuilt states are exactly the folded ones, in one slice or several.
+
+    Then live events are folded again.
+    """
     monkeypatch.setattr(rebuilding, "SLICE_CUSTOMERS", slice_customers)
     before = await _states(engine)
     await _age(engine)
@@ -72,14 +75,14 @@ async def test_rebuilt_states_are_those_that_were_folded(
         from_bytes([after[name] for name in names]), from_bytes([before[name] for name in names])
     )
     scoring.log.append(0, activity.event("new", "customer-0", day(39)))
-    with pytest.raises(Fenced):  # whoever worked meanwhile
+    with pytest.raises(Fenced):  # a worker that was active meanwhile
         await scoring.turn()
     await scoring.drain()
     assert scoring.at_end
 
 
 async def test_scoring_waits_and_loses_nothing(scoring: Scoring, engine: AsyncEngine) -> None:
-    """Before the rebuild a turn fails as something that passes; the offset stays."""
+    """Before the rebuild a batch fails with a transient error; the offset stays."""
     await _age(engine)
     scoring.log.append(0, activity.event("new", "customer-0", day(39)))
     with pytest.raises(Transient, match="rebuild"):
@@ -92,7 +95,7 @@ async def test_scoring_waits_and_loses_nothing(scoring: Scoring, engine: AsyncEn
 async def test_an_interrupted_rebuild_keeps_the_partitions_still(
     scoring: Scoring, engine: AsyncEngine
 ) -> None:
-    """Half-made states are not folded into; the next run lets the partitions go on."""
+    """Incomplete states are not folded into; the next run releases the partitions."""
     del scoring
     await _age(engine)
     with suppress(ZeroDivisionError):
@@ -105,7 +108,7 @@ async def test_an_interrupted_rebuild_keeps_the_partitions_still(
 
 
 async def test_one_at_a_time(engine: AsyncEngine) -> None:
-    """A second rebuild says that there is one already."""
+    """A second rebuild reports that one is running."""
     async with Rebuilding(engine, TOPIC).stopped():
         with pytest.raises(Transient, match="another rebuild"):
             await rebuild(Rebuilding(engine, TOPIC), lambda *_: None)

@@ -1,4 +1,4 @@
-"""In a replay time comes from ticks, and nothing but the log decides what is said (invariant 4)."""
+"""In a replay time comes from ticks, and only the log decides what is published (invariant 4)."""
 
 import random
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.stack
 
 @pytest.fixture
 def scoring(engine: AsyncEngine, store: PostgresStore) -> Scoring:
-    """A replay on the real tables."""
+    """Provide a replay on the real tables."""
     return Scoring(store, Relayed(engine), replay=True)
 
 
@@ -34,8 +34,10 @@ def buys(scoring: Scoring, customer: str, *days: float, partition: int = 0) -> N
 
 
 async def test_nobody_is_assessed_before_a_tick(scoring: Scoring, engine: AsyncEngine) -> None:
-    """Events alone build states; wall time that passes means nothing; the tick assesses, at
-    its own time, and carries when it was received itself."""
+    """Events alone build states, and wall time has no effect.
+
+    The tick assesses at its own time; the message contains when the tick was received.
+    """
     buys(scoring, "ann", 0, 1, 2)
     await scoring.drain()
     await scoring.idle(1_000_000)
@@ -51,8 +53,7 @@ async def test_nobody_is_assessed_before_a_tick(scoring: Scoring, engine: AsyncE
 
 @pytest.mark.parametrize("batch", [1, 2, 100])
 async def test_what_comes_after_a_tick_is_not_seen_at_it(scoring: Scoring, batch: int) -> None:
-    """However the records fall into batches, the assessment at a tick knows the events before
-    it and no other."""
+    """An assessment at a tick knows exactly the events before it, in any division into batches."""
     for at in range(4):
         buys(scoring, "ann", at)
         scoring.log.append(0, activity.tick(day(at + 0.5)))
@@ -66,8 +67,7 @@ async def test_what_comes_after_a_tick_is_not_seen_at_it(scoring: Scoring, batch
 
 
 async def test_a_tick_moves_its_own_partition(scoring: Scoring, engine: AsyncEngine) -> None:
-    """Each partition hears of time in its own order: one that has not reached the tick yet is
-    not assessed at it."""
+    """Each partition has its own time: one that has not reached the tick is not assessed at it."""
     buys(scoring, "ann", 0, partition=0)
     buys(scoring, "bob", 0, partition=1)
     scoring.log.append(0, activity.tick(day(1)))
@@ -84,8 +84,10 @@ async def test_a_tick_moves_its_own_partition(scoring: Scoring, engine: AsyncEng
 async def test_a_sweep_beyond_its_bound_holds_the_tick(
     engine: AsyncEngine, store: PostgresStore, batch: int
 ) -> None:
-    """More customers are due than one turn looks at: the tick is consumed when all were looked
-    at, each once, and what follows the tick waits."""
+    """More customers are due than one batch assesses.
+
+    The tick is consumed when all were assessed, each once; the records after the tick wait.
+    """
     scoring = Scoring(store, Relayed(engine), replay=True, sweep_customers_max=10)
     names = [f"c{n:02}" for n in range(35)]
     for name in names:
@@ -112,8 +114,10 @@ async def test_a_sweep_beyond_its_bound_holds_the_tick(
 async def test_nobody_is_looked_at_twice_at_a_held_tick(
     engine: AsyncEngine, store: PostgresStore
 ) -> None:
-    """Whoever is assessed because of an event in the tick's own batch is not assessed again
-    when the rest of the sweep comes to the timer that an earlier event had set."""
+    """A customer assessed because of an event in the tick's own batch is not assessed again.
+
+    The rest of the sweep later reaches the timer that an earlier event had set.
+    """
     scoring = Scoring(store, Relayed(engine), replay=True, sweep_customers_max=10)
     for n in range(25):
         buys(scoring, f"c{n:02}", 0)
@@ -129,7 +133,7 @@ async def test_nobody_is_looked_at_twice_at_a_held_tick(
 
 
 async def test_a_crash_in_a_held_tick(engine: AsyncEngine, store: PostgresStore) -> None:
-    """The worker dies between two turns of a held tick: the next one goes on with the rest."""
+    """The worker dies between two batches of a held tick; the next one continues with the rest."""
     scoring = Scoring(store, Relayed(engine), replay=True, sweep_customers_max=10)
     for n in range(25):
         buys(scoring, f"c{n:02}", 0)
@@ -144,8 +148,10 @@ async def test_a_crash_in_a_held_tick(engine: AsyncEngine, store: PostgresStore)
 
 @pytest.mark.parametrize("at", [1, 2])
 async def test_time_never_goes_back(scoring: Scoring, engine: AsyncEngine, at: float) -> None:
-    """A tick that was there before (sent again after a crash upstream), or an earlier one,
-    moves nothing: what came since waits for the next tick."""
+    """A tick that was there before or an earlier one has no effect; later events wait for the next.
+
+    A tick is sent again after a crash upstream.
+    """
     buys(scoring, "ann", 0)
     scoring.log.append(0, activity.tick(day(2)))
     buys(scoring, "ann", 2.5)
@@ -161,7 +167,7 @@ async def test_time_never_goes_back(scoring: Scoring, engine: AsyncEngine, at: f
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one way of cutting the log into turns led to."""
+    """The result of processing the log in one division into batches."""
 
     revisions: dict[str, int]
     told: dict[str, list[RiskAssessed]]
@@ -170,7 +176,7 @@ class Run:
 async def run(
     store: Claiming, sender: Sending, seed: int, *, batches: list[int], sweep: int
 ) -> Run:
-    """The same history with daily ticks, half of it a backfill, cut into turns as told."""
+    """Process the same history with daily ticks, partly a backfill, in batches of these sizes."""
     source = random.Random(seed)  # noqa: S311 (repeatable on purpose)
     scoring = Scoring(store, sender, replay=True, sweep_customers_max=sweep)
     today = 0
@@ -194,8 +200,11 @@ async def run(
 
 
 async def test_batches_decide_nothing(engine: AsyncEngine, store: PostgresStore) -> None:
-    """One log, cut into turns in several ways: every customer is assessed as often, and told
-    the same in the same order, revision by revision."""
+    """One log is divided into batches in several ways.
+
+    Every customer is assessed as often, with the same messages in the same order, revision by
+    revision.
+    """
     whole = await run(MemoryStore(), MemorySender(), 1, batches=[1_000], sweep=1_000)
     small = await run(MemoryStore(), MemorySender(), 2, batches=[0, 1, 3, 8], sweep=1_000)
     tight = await run(MemoryStore(), MemorySender(), 3, batches=[50], sweep=3)
@@ -210,7 +219,7 @@ async def test_batches_decide_nothing(engine: AsyncEngine, store: PostgresStore)
 def assert_same_told(
     found: dict[str, list[RiskAssessed]], expected: dict[str, list[RiskAssessed]]
 ) -> None:
-    """The same messages; floats to 1e-9."""
+    """Compare messages; floats to 1e-9."""
     assert sorted(found) == sorted(expected)
     for customer, messages in expected.items():
         assert len(found[customer]) == len(messages), customer
@@ -219,7 +228,7 @@ def assert_same_told(
 
 
 def _close(value: object) -> object:
-    """Floats within the value compare to 1e-9."""
+    """Compare the floats within the value to 1e-9."""
     if isinstance(value, dict):
         return {key: _close(inner) for key, inner in value.items()}
     if isinstance(value, list):

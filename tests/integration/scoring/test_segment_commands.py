@@ -1,4 +1,4 @@
-"""Segments from the shell: what cannot run is not saved, and any stored one can be retired."""
+"""Segment commands: an invalid one is not saved, and any stored one can be retired."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ VERSIONS = Path("services/scoring/store/versions")
 
 
 def old(segment: str) -> SegmentDefinition:
-    """As an earlier version saved it."""
+    """Return a segment as an earlier version saved it."""
     return SegmentDefinition(
         id=segment, version=0, revision=0, name="Big", description="", action=None,
         expression="purchases > 10", act_on_existing=False, retired=False,
@@ -31,7 +31,7 @@ def old(segment: str) -> SegmentDefinition:
 
 
 async def prepare(url: str) -> None:
-    """Tables, and two segments whose ids are no words of ours."""
+    """Create the tables, and two segments with ids that this version would not accept."""
     engine = create_engine(PostgresSettings(url=SecretStr(url)), "test")
     try:
         await migrate(engine, SCHEMA, VERSIONS)
@@ -42,7 +42,7 @@ async def prepare(url: str) -> None:
 
 
 async def in_force(url: str) -> list[str]:
-    """The ids of all that are."""
+    """Return the ids of all segments in force."""
     engine = create_engine(PostgresSettings(url=SecretStr(url)), "test")
     try:
         return [one.id for one in await Decisions(engine).segments()]
@@ -56,7 +56,7 @@ def test_retire_and_define(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Exit status 0 when it was done, 1 with the reason when it was not."""
+    """The exit status is 0 on success and 1, with the reason, on failure."""
     monkeypatch.setenv("DATABASE_URL", database_url)
     asyncio.run(prepare(database_url))
 

@@ -1,4 +1,4 @@
-"""The scoring service as a process: what it answers, what it counts, and what operators do."""
+"""The scoring service as a process: its answers, its metrics, and operators' commands."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -25,45 +25,47 @@ pytestmark = pytest.mark.stack
 
 NOW = datetime.now(UTC)
 AWKWARD = ("客户-七", "a/b", "a b?c#d%", "history", "x" * 256)
-"""Customer ids that a path does not carry by itself."""
+"""Customer ids that a path cannot contain unescaped."""
 
 
 @pytest.fixture
 async def made(stack: LocalStack, database_url: str) -> AsyncIterator[ServiceEnvironment]:
-    """Topics and tables; two partitions."""
+    """Provide topics and tables with two partitions."""
     async with place(stack, database_url, 2) as found:
         yield found
 
 
 def purchase(log: MemoryLog, name: str, customer: str, days_ago: float) -> None:
-    """A live purchase, received when it happened."""
+    """Return a live purchase that was received when it happened."""
     at = NOW - timedelta(days=days_ago)
     value = activity.event(name, customer, at, received_ms=int(at.timestamp() * 1000))
     log.append(0, value, key=customer.encode())
 
 
 async def send(made: ServiceEnvironment, service: Running, log: MemoryLog) -> None:
-    """Write to the activity topic, and return once everything is folded."""
+    """Write to the activity topic, and wait until everything is folded."""
     await made.send(log)
     await made.reached(sum((await made.offsets()).values()) + len(log.records["activity", 0]))
     assert service.process.returncode is None
 
 
 async def token(made: ServiceEnvironment, scope: str) -> str:
-    """A token, as an operator makes one."""
+    """Return a token that is made as an operator makes one."""
     return (await made.command("tokens", "create", "--name", "crm", "--scope", scope)).strip()
 
 
 async def get(service: Running, path: str, token: str | None = None) -> httpx.Response:
-    """The answer."""
+    """Request a path; return the answer."""
     answer = await service.get(path, token)
     assert answer is not None
     return answer
 
 
 async def test_a_customers_picture(made: ServiceEnvironment) -> None:
-    """From an event to features by name, assessment, profile and history; whatever the
-    customer is called. Nothing without a token of the right scope (R21)."""
+    """An event leads to features by name, assessment, profile and history, for any customer id.
+
+    Without a token of the right scope there is no answer (R21).
+    """
     log = MemoryLog("activity")
     for n, customer in enumerate(AWKWARD):
         purchase(log, f"e{n}", customer, 3)
@@ -107,7 +109,7 @@ async def test_a_customers_picture(made: ServiceEnvironment) -> None:
 
 
 async def test_metrics(made: ServiceEnvironment) -> None:
-    """What came, what was made of it, what was refused, and the lag; no customer in a label."""
+    """The metrics show records, results, refusals and the lag; no label contains a customer."""
     before, log = MemoryLog("activity"), MemoryLog("activity")
     before.append(0, activity.interaction("seen", "customer-0", NOW - timedelta(days=6)))
     for n in range(5):
@@ -115,7 +117,7 @@ async def test_metrics(made: ServiceEnvironment) -> None:
     log.append(0, b"not json")
     async with scoring(made) as service:
         await service.until("/readyz", 200)
-        # A prospect who buys is told on the changes topic: a message that refuses nothing.
+        # A prospect who buys causes a message on the changes topic: it refuses nothing.
         await send(made, service, before)
         await send(made, service, log)
         purchase_seen = 'ebbwatch_scoring_events_total{type="io.ebbwatch.purchase"} 5.0'
@@ -135,7 +137,7 @@ async def test_metrics(made: ServiceEnvironment) -> None:
 async def test_a_promoted_model_serves(
     made: ServiceEnvironment, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Without a restart, the next assessment uses it (R15), and it still does after one."""
+    """Without a restart, the next assessment uses it (R15), and it still serves after one."""
     folder = tmp_path_factory.mktemp("models")
     settings = {"MODEL_STORE": str(folder), "MODEL_POLL_S": "0.1"}
     model = tiny_model()
@@ -171,8 +173,10 @@ async def test_a_promoted_model_serves(
 async def test_a_damaged_artefact_is_no_model(
     made: ServiceEnvironment, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """The promoted model cannot be read: the service does not start with another one, and
-    says which file is meant."""
+    """The promoted model cannot be read: the service does not start with another one.
+
+    The error names the file.
+    """
     folder = tmp_path_factory.mktemp("models")
     digest = ArtefactStore(folder).put(b"{}")
     await promoted(Models(made.engine), "lgbm-x", digest, NOW)
@@ -181,8 +185,10 @@ async def test_a_damaged_artefact_is_no_model(
 
 
 async def test_operators_rewind_and_resume(made: ServiceEnvironment) -> None:
-    """`partitions show`, `rewind` and `resume` while the service runs: read again without a
-    second effect, no restart needed."""
+    """`partitions show`, `rewind` and `resume` work while the service runs.
+
+    Records are read again without a second effect, and no restart is needed.
+    """
     log = MemoryLog("activity")
     for n in range(20):
         purchase(log, f"e{n}", f"customer-{n}", 20 - n)
@@ -205,8 +211,10 @@ async def test_operators_rewind_and_resume(made: ServiceEnvironment) -> None:
 
 
 async def test_waits_for_its_topics(made: ServiceEnvironment) -> None:
-    """Started before the topics are made: alive, not ready, says what is missing; asked to
-    end, it ends in time with status 0."""
+    """Started before the topics exist, the service is alive, not ready, and names what is missing.
+
+    On SIGTERM it ends in time with status 0.
+    """
     elsewhere = ServiceEnvironment(made.stack, made.database_url, made.engine, 2)
     async with scoring(elsewhere) as service:
         await service.until("/livez", 200)

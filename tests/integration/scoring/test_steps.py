@@ -1,4 +1,4 @@
-"""Turns that pass several ticks, on real tables (by numbers: tests/unit/scoring/test_steps.py)."""
+"""Batches that pass several ticks, on real tables (numbers: tests/unit/scoring/test_steps.py)."""
 
 from dataclasses import fields
 from typing import Any
@@ -26,11 +26,11 @@ TABLES = (
     "standing", "standing_change",
 )  # fmt: skip
 OF_THE_WRITE = ("id", "recorded_at")
-"""Columns that say which write it was rather than something of a customer."""
+"""Columns that identify the write rather than describe a customer."""
 
 
 async def contents(engine: AsyncEngine) -> dict[str, list[str]]:
-    """Every row of what a turn writes, in an order of its own."""
+    """Return every row that a batch writes, in a fixed order."""
     return {
         name: sorted(
             repr({key: value for key, value in row.items() if key not in OF_THE_WRITE})
@@ -41,7 +41,7 @@ async def contents(engine: AsyncEngine) -> dict[str, list[str]]:
 
 
 async def replayed(engine: AsyncEngine, store: PostgresStore) -> tuple[dict[str, Any], int]:
-    """What a month of it leaves, and in how many turns."""
+    """Replay a month; return what it leaves, and in how many batches."""
     scoring, today = Scoring(store, Relayed(engine), replay=True), 1
     for happening in history(25, 30, seed=8):
         while happening.time >= day(today):
@@ -58,7 +58,7 @@ async def replayed(engine: AsyncEngine, store: PostgresStore) -> tuple[dict[str,
 async def test_as_tick_by_tick(
     engine: AsyncEngine, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every row is the same, to the byte: what is current, what was told last, and the history."""
+    """Every row is the same to the byte: current, last published, and the history."""
     several, few = await replayed(engine, store)
     async with engine.begin() as connection:
         for name in (*TABLES, "partition", "outbox", "segment_member"):
@@ -76,7 +76,7 @@ NO_ROWS = ClassificationRows(**NOTHING)
 
 
 def moved(sequence: int, kind: ChangeKind, at: float) -> CustomerChanged:
-    """Into the segment, or out of it."""
+    """Return a move into the segment, or out of it."""
     return CustomerChanged(
         customer_id="ann", sequence=sequence, kind=kind, at=day(at), segment="vip",
         segment_version=1,
@@ -91,7 +91,7 @@ async def test_the_last_move_of_a_turn_holds(engine: AsyncEngine) -> None:
     async with engine.begin() as connection:
         await connection.execute(
             sa.text("ALTER TABLE scoring.segment_member DISABLE TRIGGER ALL")
-        )  # the segment itself is not the matter
+        )  # the segment itself does not matter here
     for moves, inside in (
         ([moved(1, enters, 1), moved(2, leaves, 2)], []),
         ([moved(3, enters, 3)], [day(3)]),

@@ -1,4 +1,4 @@
-"""Scoring's tables on PostgreSQL pass the suite that their fake passes (tests/contract)."""
+"""Scoring's tables on PostgreSQL pass the same suite as their fake (tests/contract)."""
 
 import pytest
 
@@ -8,4 +8,4 @@ pytestmark = pytest.mark.stack
 
 
 class TestTurnStore(StoreSuite):
-    """The fixture `store` is the real one."""
+    """Run the suite with the real store as the fixture `store`."""

@@ -1,4 +1,4 @@
-"""A customer whose sweep ends process after process is set aside, on real tables."""
+"""A customer is set aside when sweeps of that customer end several processes, on real tables."""
 
 import asyncio
 import multiprocessing
@@ -28,7 +28,7 @@ async def _process(url: str, days: list[float], how: str | None = None) -> int:
 
 
 async def _swept(engine: AsyncEngine) -> set[str]:
-    """Who was looked at at the later tick: the timer says when to look again."""
+    """Return who was assessed at the later tick, by the time of the next timer."""
     rows = await table(engine, "timer")
     latest = max(row["due_at"] for row in rows)
     return {row["customer_id"] for row in rows if row["due_at"] == latest}

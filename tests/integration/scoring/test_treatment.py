@@ -21,14 +21,17 @@ AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 @pytest.fixture
 async def made(stack: LocalStack, database_url: str) -> AsyncIterator[ServiceEnvironment]:
-    """Topics and tables of the test's own."""
+    """Provide the test's own topics and tables."""
     async with place(stack, database_url, 2) as opened:
         yield opened
 
 
 async def test_facts_are_kept_once_and_what_is_none_is_parked(made: ServiceEnvironment) -> None:
-    """Sent twice, across a restart: one row each. A holdout without a task, a verdict with its
-    cause; broken bytes, a NUL and a window that ends before it begins are dead letters."""
+    """Facts sent twice, across a restart, are one row each.
+
+    They include a holdout without a task and a verdict with its cause. Broken bytes, a NUL and a
+    window that ends before it begins are dead letters.
+    """
     raised = TreatmentRecorded(
         customer_id="ann", kind="task_raised", at=AT, task_id="t1", cause="silence",
         policy="default@3", revision=7, probability=0.6, until=AT + timedelta(days=28),

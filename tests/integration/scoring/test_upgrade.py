@@ -1,4 +1,4 @@
-"""Upgrades of a database that is in use: what was stored, and what waits to be sent, is kept."""
+"""Upgrades of a database in use keep what was stored and what waits to be sent."""
 
 import shutil
 from collections.abc import AsyncIterator
@@ -33,7 +33,7 @@ STATE = to_bytes(empty(1))[0]
 
 @pytest.fixture
 async def older(database_url: str, tmp_path: Path) -> AsyncIterator[AsyncEngine]:
-    """A database as it was before a state and its assessment were one row."""
+    """Provide a database from before a state and its assessment were one row."""
     for version in sorted(VERSIONS.glob("000[1-8]_*.py")):
         shutil.copy(version, tmp_path)
     made = create_engine(PostgresSettings(url=SecretStr(database_url)), "test")
@@ -43,7 +43,7 @@ async def older(database_url: str, tmp_path: Path) -> AsyncIterator[AsyncEngine]
 
 
 async def test_an_assessment_joins_its_state(older: AsyncEngine) -> None:
-    """With all that was told; who was never assessed keeps a state alone."""
+    """Everything published is kept; a customer who was never assessed keeps a state alone."""
     async with unit_of_work(older) as work:
         for name in ("ann", "bob"):
             await work.driver.execute(
@@ -68,7 +68,7 @@ async def test_an_assessment_joins_its_state(older: AsyncEngine) -> None:
     )  # fmt: skip
     assert (ann["horizon_days"], ann["horizons"]) == (28, b"y")
     assert (ann["published_at"], ann["published_probability"]) == (day(1), 0.25)
-    # The one leading reason was no set of signs: none is known to be published.
+    # The one leading reason was not a set of signs: no sign is known to be published.
     assert (ann["published_band"], ann["published_signs"]) == (1, None)
     assert ann["published_value_at_risk"] == 9.5
     assert (bob["state"], bob["revision"], bob["published_at"]) == (STATE, None, None)
@@ -81,7 +81,7 @@ async def test_an_assessment_joins_its_state(older: AsyncEngine) -> None:
 
 
 async def test_what_waits_to_be_sent_still_waits(older: AsyncEngine) -> None:
-    """In its order, headers and all."""
+    """Waiting messages keep their order and their headers."""
     waiting = [
         Message(("activity", 1), "risk", b"ann", b"{}", (("h", b"\0\xff"), ("h", b""))),
         Message(("activity", 1), "dead", None, None),
@@ -106,7 +106,10 @@ async def test_what_waits_to_be_sent_still_waits(older: AsyncEngine) -> None:
 async def test_a_policy_saved_before_keeps_its_thresholds_but_for_the_one_that_went(
     database_url: str, tmp_path: Path
 ) -> None:
-    """`mature_days` said from when on youth alone was growth; a stored policy names every field."""
+    """`mature_days`, the bound of growth by youth alone, is gone.
+
+    A stored policy names every field.
+    """
     before = tmp_path / "versions"
     later = shutil.ignore_patterns("__pycache__", *(f"00{n:02}_*" for n in range(7, 100)))
     shutil.copytree(VERSIONS, before, ignore=later)

@@ -1,4 +1,4 @@
-"""Standings on the real database: turns, jobs in bounded steps, and the API over them."""
+"""Classifications on the real database: batches, jobs in bounded steps, and the API over them."""
 
 import argparse
 import json
@@ -83,7 +83,7 @@ class World:
         await self.scoring.drain()
 
     async def settle(self) -> None:
-        """What a second or two brings: what is in force is read, everybody due is looked at."""
+        """Let a second or two pass: the documents in force are read, due customers are assessed."""
         await self.valuing.refresh()
         self.scoring.valuation = self.valuing.current()
         self.clock.pass_by(RELOOK_DELAY + timedelta(seconds=1))
@@ -92,7 +92,7 @@ class World:
         await self.scoring.idle(2.0)
 
     async def client(self, *scopes: str) -> httpx.AsyncClient:
-        """With a token of these scopes."""
+        """Provide a client with a token of these scopes."""
         token = await self.tokens.create("test", scopes)
         return httpx.AsyncClient(
             transport=httpx.ASGITransport(self.app),
@@ -103,7 +103,7 @@ class World:
 
 @pytest.fixture
 async def world(engine: AsyncEngine, store: PostgresStore) -> World:
-    """Bought in, measured, looked at."""
+    """Provide customers with purchases, measured and assessed."""
     made = World(engine, store)
     await made.history()
     assert await made.refresh.measure_when_due(Stop())
@@ -113,7 +113,7 @@ async def world(engine: AsyncEngine, store: PostgresStore) -> World:
 
 @pytest.fixture
 async def operator(world: World) -> AsyncIterator[httpx.AsyncClient]:
-    """May decide."""
+    """Provide a client that may decide."""
     async with await world.client("admin") as client:
         yield client
 
@@ -288,7 +288,7 @@ async def test_R21_reading_and_deciding_want_their_scope(world: World) -> None:
 
 
 async def test_every_route_has_examples_in_the_openapi_document(world: World) -> None:
-    """Of what it is sent and of what it answers; each example is what the route would take."""
+    """Requests and answers have examples; the route accepts each example."""
     document = world.app.openapi()
     paths = {path: ways for path, ways in document["paths"].items() if path.startswith("/v1/")}
     assert len(paths) == 11

@@ -1,4 +1,4 @@
-"""What the tests of shared adapters use: a database with the shared tables, and topics."""
+"""Fixtures of the tests of shared adapters: a database with the shared tables, and topics."""
 
 import uuid
 from collections.abc import AsyncIterator
@@ -18,13 +18,13 @@ from tests.integration.shared.tables import SCHEMA, metadata
 
 @pytest.fixture
 def postgres(database_url: str) -> PostgresSettings:
-    """How to reach the test's own database."""
+    """Provide the settings of the test's own database."""
     return PostgresSettings(url=SecretStr(database_url), pool_size=10)
 
 
 @pytest.fixture
 async def engine(postgres: PostgresSettings) -> AsyncIterator[AsyncEngine]:
-    """An engine on a database that has the shared tables, empty."""
+    """Provide an engine on a database with the shared tables, empty."""
     made = create_engine(postgres, "test")
     async with made.begin() as connection:
         await connection.execute(sa.text(f"CREATE SCHEMA {SCHEMA}"))
@@ -35,17 +35,17 @@ async def engine(postgres: PostgresSettings) -> AsyncIterator[AsyncEngine]:
 
 @pytest.fixture
 def ledger(engine: AsyncEngine) -> Ledger:
-    """The ledger of the test's schema."""
+    """Provide the ledger of the test's schema."""
     return Ledger(engine, SCHEMA)
 
 
 @pytest.fixture
 def mark() -> str:
-    """Makes the names of topics and groups the test's own."""
+    """Provide a suffix that makes the names of topics and groups the test's own."""
     return uuid.uuid4().hex[:8]
 
 
 @pytest.fixture
 def place(stack: LocalStack, engine: AsyncEngine, ledger: Ledger, mark: str) -> BrokerEnvironment:
-    """Names on the broker that are the test's own; it creates the topic itself."""
+    """Provide names on the broker that are the test's own; the test creates the topic itself."""
     return BrokerEnvironment(stack.kafka.settings, engine, ledger, mark)

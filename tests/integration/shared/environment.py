@@ -1,4 +1,4 @@
-"""A topic of a test's own, and fenced consumers on it, turned by hand."""
+"""A topic of the test's own, with fenced consumers that the test polls by hand."""
 
 import asyncio
 from collections import defaultdict
@@ -21,12 +21,12 @@ from shared.postgres.ledger import Claim, Fenced, Ledger
 from shared.postgres.ledger import TopicPartition as Tp
 
 LIMIT_S = 45.0
-"""Longest wait for anything, in seconds: far above what it takes, below the test's limit."""
+"""Longest wait for anything, in seconds: far above what is needed, below the test's limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerEnvironment:
-    """A broker, a ledger and names that nobody else uses."""
+    """A broker, a ledger and names that no other test uses."""
 
     kafka: KafkaSettings
     engine: AsyncEngine
@@ -35,11 +35,11 @@ class BrokerEnvironment:
 
     @property
     def topic(self) -> str:
-        """The test's topic."""
+        """Return the name of the test's topic."""
         return f"fenced-{self.mark}"
 
     def tp(self, partition: int) -> Tp:
-        """A partition of the test's topic."""
+        """Return a partition of the test's topic."""
         return self.topic, partition
 
     async def create(self, partitions: int, **settings: str) -> None:
@@ -60,7 +60,7 @@ class BrokerEnvironment:
             await admin.close()
 
     async def delete_records(self, partition: int, before: int) -> None:
-        """Let retention pass: the partition begins at offset `before`."""
+        """Delete records as retention does: the partition then begins at offset `before`."""
         admin = AIOKafkaAdminClient(**self.kafka.client_kwargs("test"))
         await admin.start()
         try:
@@ -80,7 +80,7 @@ class BrokerEnvironment:
         await producer.close()
 
     async def commit(self, group: str, offsets: Mapping[int, int]) -> None:
-        """Kafka's own committed offsets of a group that nobody is a member of."""
+        """Commit offsets to Kafka itself, for a group without members."""
         committer = AIOKafkaConsumer(
             **self.kafka.client_kwargs("test"),
             group_id=f"ebbwatch-{group}",
@@ -100,7 +100,7 @@ class BrokerEnvironment:
         records_max: int = 100,
         on_claim: Callable[[Claim], Awaitable[None]] | None = None,
     ) -> "Worker":
-        """A member of the test's group."""
+        """Return a member of the test's group."""
         return Worker(
             FencedConsumer(
                 settings=self.kafka,
@@ -116,31 +116,31 @@ class BrokerEnvironment:
         )
 
     async def stored(self) -> dict[int, int | None]:
-        """The ledger's offset of each partition."""
+        """Return the ledger's offset of each partition."""
         rows = await self.ledger.list_all()
         return {r["partition"]: r["next_offset"] for r in rows if r["topic"] == self.topic}
 
     async def stopped(self) -> dict[int, str]:
-        """Why partitions stand."""
+        """Return why partitions are stopped."""
         rows = await self.ledger.list_all()
         return {r["partition"]: r["status_reason"] for r in rows if r["status"] == "stopped"}
 
 
 @dataclass(slots=True)
 class Worker:
-    """A consumer and what it was given; each turn consumes everything in one transaction."""
+    """A consumer and what it received; each batch is consumed in one transaction."""
 
     consumer: FencedConsumer
     engine: AsyncEngine
     ledger: Ledger
     seen: dict[int, list[ConsumedRecord]] = field(default_factory=lambda: defaultdict(list))
     lost: list[Tp] = field(default_factory=list)
-    """Refused by the fence, in order."""
+    """The moves that the fence refused, in order."""
     parked: list[str] = field(default_factory=list)
-    """Topics of the records that were set aside."""
+    """The topics of the records that were set aside."""
 
     async def handle(self, batch: Batch) -> None:
-        """One transaction over all of a batch."""
+        """Consume a whole batch in one transaction."""
         moves = [batch.move(tp, len(records), {}) for tp, records in batch.records.items()]
         try:
             async with unit_of_work(self.engine) as work:
@@ -154,22 +154,22 @@ class Worker:
         self.consumer.moved(batch, moves)
 
     async def turn(self) -> None:
-        """Poll once, and handle what came."""
+        """Poll once and handle the batch."""
         batch = await self.consumer.poll()
         if batch:
             await self.handle(batch)
 
     async def until(self, reached: Callable[[], bool]) -> None:
-        """Turn until something is so."""
+        """Poll until a condition holds."""
         async with asyncio.timeout(LIMIT_S):
             while not reached():
                 await self.turn()
 
     async def until_seen(self, **counts: int) -> None:
-        """Turn until so many records of each partition came (`p0=3`)."""
+        """Poll until so many records of each partition came (`p0=3`)."""
         wanted = {int(name[1:]): count for name, count in counts.items()}
         await self.until(lambda: all(len(self.seen[p]) >= n for p, n in wanted.items()))
 
     def values(self, partition: int) -> list[str]:
-        """What came of a partition, in order."""
+        """Return the received values of a partition, in order."""
         return [(r.value or b"").decode() for r in self.seen[partition]]

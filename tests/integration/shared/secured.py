@@ -1,4 +1,4 @@
-"""A stack of its own with TLS and SASL switched on, and who may use it."""
+"""A stack of its own with TLS and SASL switched on, and its users."""
 
 import os
 import subprocess
@@ -23,17 +23,17 @@ SCRAM = "SCRAM-SHA-256"
 
 @dataclass(frozen=True, slots=True)
 class Secured:
-    """Where the guarded doors are."""
+    """The addresses and credentials of the secured servers."""
 
     stack: LocalStack
     ports: dict[str, int]
     authority: Path
     """The certificate that clients should trust."""
     stranger: Path
-    """One that signed nothing here."""
+    """A certificate authority that signed nothing here."""
 
     def kafka(self, protocol: str, **changes: object) -> KafkaSettings:
-        """Settings of a client that does everything right, but for the changes."""
+        """Return the settings of a correct client, with these changes."""
         return KafkaSettings.model_validate(
             {
                 "bootstrap_servers": f"{LOOPBACK}:{self.ports[protocol]}",
@@ -46,7 +46,7 @@ class Secured:
         )
 
     def database_url(self, authority: Path, mode: str = "verify-full", host: str = "") -> str:
-        """The database's address with libpq's words about TLS."""
+        """Return the database's address with libpq's TLS parameters."""
         parts = urlsplit(self.stack.database_url)
         at = parts.netloc.replace(LOOPBACK, host or LOOPBACK)
         query = f"sslmode={mode}&sslrootcert={authority}"
@@ -55,7 +55,7 @@ class Secured:
 
 @contextmanager
 def running(data: Path) -> Iterator[Secured]:
-    """Start it with its data below `data`."""
+    """Run the stack with its data below `data`."""
     now = datetime.now(UTC)
     home = postgres.home(data / "postgres")
     authority, stranger = Authority("ours", now), Authority("a stranger", now)
@@ -90,7 +90,7 @@ def running(data: Path) -> Iterator[Secured]:
 
 
 def _listeners(ports: dict[str, int], data: Path, keystore: Path) -> dict[str, str]:
-    """One listener for each protocol, on one broker."""
+    """Return one listener for each protocol, on one broker."""
     controller = free_port()
     (data / "kafka" / "controller-port").write_text(str(controller))
     plain = (

@@ -1,4 +1,4 @@
-"""The tables that every service has, in a schema of the tests, and one for effects."""
+"""The tables that every service has, in a schema of the tests, and one table for effects."""
 
 import sqlalchemy as sa
 
@@ -16,4 +16,4 @@ unfinished = unfinished_table(metadata)
 items_begun, suspect = item_tables(metadata)
 token = token_table(metadata)
 effect = sa.Table("effect", metadata, sa.Column("id", sa.Text, primary_key=True))
-"""What a transaction of a test does."""
+"""A table for the effects of a test's transactions."""

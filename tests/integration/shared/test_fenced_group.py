@@ -25,13 +25,13 @@ pytestmark = pytest.mark.stack
 
 
 def numbered(count: int, first: int = 0) -> list[str]:
-    """Distinct values."""
+    """Return distinct values."""
     return [str(n) for n in range(first, first + count)]
 
 
 @asynccontextmanager
 async def turning(worker: Worker) -> AsyncIterator[Worker]:
-    """A member that turns by itself for the length of a block."""
+    """Run a member that polls by itself for the length of a block."""
     await worker.consumer.start()
     turns = asyncio.create_task(worker.until(lambda: False))
     try:
@@ -43,7 +43,7 @@ async def turning(worker: Worker) -> AsyncIterator[Worker]:
 
 
 async def until(place: BrokerEnvironment, ends: dict[int, int]) -> None:
-    """Wait until the ledger stands at these offsets."""
+    """Wait until the ledger has these offsets."""
     async with asyncio.timeout(LIMIT_S):
         while await place.stored() != ends:  # noqa: ASYNC110 (no event)
             await asyncio.sleep(0.02)
@@ -51,8 +51,10 @@ async def until(place: BrokerEnvironment, ends: dict[int, int]) -> None:
 
 @pytest.mark.usefixtures("apache_kafka")  # the embedded one keeps dead members
 async def test_a_second_worker_comes_and_goes(place: BrokerEnvironment) -> None:
-    """Records keep coming while a second worker joins and leaves: each is committed once, by
-    one of the two, and in order; both have their part."""
+    """Records keep coming while a second worker joins and leaves.
+
+    Each is committed once, by one of the two, and in order; both process a part.
+    """
     partitions = range(4)
     await place.create(len(partitions))
 
@@ -81,8 +83,10 @@ async def test_a_second_worker_comes_and_goes(place: BrokerEnvironment) -> None:
 
 
 async def test_a_partition_that_is_gone_already_has_no_lag(place: BrokerEnvironment) -> None:
-    """The group has taken the partitions and has not told us yet: nothing is known of their ends,
-    and asking is no error."""
+    """The group has taken the partitions away and the member does not know it yet.
+
+    Their ends are unknown, and asking for the lag is no error.
+    """
     await place.create(2)
     worker = place.worker()
     await worker.consumer.start()
@@ -100,8 +104,10 @@ async def test_a_partition_that_is_gone_already_has_no_lag(place: BrokerEnvironm
 
 
 async def test_a_fenced_partition_is_dropped_and_claimed_again(place: BrokerEnvironment) -> None:
-    """Somebody else raises the epoch of one partition: the whole batch is refused, the rest of
-    it is done again at once, and the lost partition later, from where the ledger stands."""
+    """Another process raises the epoch of one partition, and the whole batch is refused.
+
+    The other partitions are processed again at once, the lost one later, from the ledger's offset.
+    """
     await place.create(2)
     worker = place.worker()
     await worker.consumer.start()
@@ -122,8 +128,10 @@ async def test_a_fenced_partition_is_dropped_and_claimed_again(place: BrokerEnvi
 
 
 async def test_an_operator_rewinds_a_quiet_partition(place: BrokerEnvironment) -> None:
-    """Nothing comes that the fence could refuse: the owner notices by itself that its claim
-    does not stand any more, and reads again."""
+    """No record comes that the fence could refuse.
+
+    The owner notices by itself that its claim is no longer valid, and reads again.
+    """
     await place.create(2)
     await place.write({0: numbered(5), 1: numbered(5)})
     async with turning(place.worker()) as worker:
@@ -135,7 +143,7 @@ async def test_an_operator_rewinds_a_quiet_partition(place: BrokerEnvironment) -
 
 
 async def test_kafka_shows_how_far_the_ledger_is(place: BrokerEnvironment) -> None:
-    """The group's committed offsets follow, for lag displays."""
+    """The group's committed offsets follow the ledger, for lag displays."""
     await place.create(2)
     await place.write({0: numbered(7), 1: numbered(3)})
     async with turning(place.worker()):
@@ -151,8 +159,10 @@ async def test_kafka_shows_how_far_the_ledger_is(place: BrokerEnvironment) -> No
 
 
 async def test_a_partition_lost_meanwhile_is_not_claimed(place: BrokerEnvironment) -> None:
-    """While one partition is being claimed the group takes another one away: its new owner is
-    not fenced by a claim that comes too late."""
+    """While one partition is being claimed the group takes another one away.
+
+    A late claim does not fence the new owner.
+    """
     await place.create(2)
 
     async def revoke(_: object) -> None:
@@ -166,7 +176,7 @@ async def test_a_partition_lost_meanwhile_is_not_claimed(place: BrokerEnvironmen
 
 
 async def test_a_hot_partition_starves_no_other(place: BrokerEnvironment) -> None:
-    """Ten records behind two thousand others of another partition wait for a few batches."""
+    """Ten records wait only a few batches behind two thousand records of another partition."""
     await place.create(2)
     await place.write({0: numbered(2_000), 1: numbered(10)})
     worker = place.worker(records_max=40)
@@ -177,8 +187,10 @@ async def test_a_hot_partition_starves_no_other(place: BrokerEnvironment) -> Non
 
 
 async def test_a_broken_member_is_replaced(place: BrokerEnvironment) -> None:
-    """An error out of the library can mean that its member of the group is wedged for good:
-    it is given up, and a new one goes on where the ledger stands."""
+    """An error of the client library can mean that its group member is stuck for good.
+
+    It is given up, and a new one continues at the ledger's offset.
+    """
     await place.create(2)
     await place.write({0: numbered(5), 1: numbered(5)})
     worker = place.worker()
@@ -205,7 +217,7 @@ async def test_a_broken_member_is_replaced(place: BrokerEnvironment) -> None:
 async def test_told_to_stop_while_it_starts(
     place: BrokerEnvironment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The broker answers slowly and the service is told to stop: what was begun is closed."""
+    """The broker answers slowly and the service is asked to stop: the new connection is closed."""
     await place.create(1)
     begun: asyncio.Future[AIOKafkaConsumer] = asyncio.get_running_loop().create_future()
 
@@ -250,7 +262,7 @@ class Loop:
         return moves
 
     async def end(self) -> None:
-        """Stop it as a service does, within its time."""
+        """Stop it as a service does, within the time limit of its drain."""
         self.stop.set()
         async with asyncio.timeout(DRAIN_SECONDS_MAX):
             await self.task
@@ -258,8 +270,10 @@ class Loop:
 
 @pytest.mark.usefixtures("apache_kafka")  # the embedded one keeps dead members
 async def test_an_unknown_outcome_is_read_from_the_ledger(place: BrokerEnvironment) -> None:
-    """The connection is lost after the COMMIT: nobody knows whether it arrived. The ledger
-    does, and nothing is handed out twice."""
+    """The connection is lost after the COMMIT, and the outcome is unknown.
+
+    The ledger has it, and no record is handed out twice.
+    """
     await place.create(2)
     worker = place.worker(records_max=8)
     loop = Loop(worker, after_commit=Transient("connection lost in COMMIT"))
@@ -270,8 +284,10 @@ async def test_an_unknown_outcome_is_read_from_the_ledger(place: BrokerEnvironme
 
 
 async def test_a_bug_ends_the_loop_and_leaves_the_group(place: BrokerEnvironment) -> None:
-    """Anything but Transient and Fenced comes out of `work`; the member has left, so that
-    another one takes over at once."""
+    """Any error but Transient and Fenced comes out of `work`.
+
+    The member has left the group, so that another one takes over at once.
+    """
     await place.create(1)
     await place.write({0: numbered(3)})
     loop = Loop(place.worker(), after_commit=RuntimeError("a bug"))
@@ -285,33 +301,35 @@ async def test_a_bug_ends_the_loop_and_leaves_the_group(place: BrokerEnvironment
 
 
 PEER_SESSION_MS = 14_000
-"""Longer than a service has to end."""
+"""Longer than a service may take to end."""
 
 
 class Silent(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka is untyped
-    """Wants to know nothing."""
+    """A rebalance listener that does nothing."""
 
     def on_partitions_revoked(self, revoked: object) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def on_partitions_assigned(self, assigned: object) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 async def _die(member: AIOKafkaConsumer) -> None:
-    """Stop hearing from this member of a group, as if its machine had lost power."""
+    """Stop the heartbeats of this group member, as if its machine had lost power."""
     coordinator = member._coordinator
     for task in (coordinator._heartbeat_task, coordinator._coordination_task):
         task.cancel()
-    coordinator.generation = -1  # so that its end does not tell the broker that it leaves
+    coordinator.generation = -1  # so that its end does not announce to the broker that it leaves
     await asyncio.gather(member.stop(), return_exceptions=True)
 
 
 async def test_stops_in_time_while_the_group_waits_for_a_dead_member(
     place: BrokerEnvironment,
 ) -> None:
-    """A peer died and the broker waits out its session before it lets the group go on: a
-    worker that is told to stop in that time still ends within a service's promise."""
+    """A member died and the broker waits for its session to expire before the group continues.
+
+    A worker that is asked to stop in that time still ends within the promised time.
+    """
     await place.create(2)
     peer = AIOKafkaConsumer(
         **place.kafka.client_kwargs("test"),

@@ -13,13 +13,13 @@ pytestmark = pytest.mark.stack
 
 
 def numbered(first: int, count: int, of: str = "r") -> list[str]:
-    """Distinct values."""
+    """Return distinct values."""
     return [f"{of}{n}" for n in range(first, first + count)]
 
 
 @asynccontextmanager
 async def started(worker: Worker) -> AsyncIterator[Worker]:
-    """A member of the group, for the length of a block."""
+    """Run a member of the group for the length of a block."""
     await worker.consumer.start()
     try:
         yield worker
@@ -28,7 +28,7 @@ async def started(worker: Worker) -> AsyncIterator[Worker]:
 
 
 async def left_over(worker: Worker, records: int) -> list[str]:
-    """Values of the first batch with so many records; nothing of it is consumed."""
+    """Return the values of the first batch with so many records; none of it is consumed."""
     async with asyncio.timeout(LIMIT_S):
         while True:
             batch = await worker.consumer.poll()
@@ -40,8 +40,10 @@ async def left_over(worker: Worker, records: int) -> list[str]:
 
 
 async def test_what_a_turn_left_over_is_topped_up(place: BrokerEnvironment) -> None:
-    """In order and up to the bound: a turn that consumes to the next tick gets more than its own
-    rest the next time."""
+    """The records that a batch left over are topped up, in order and up to the bound.
+
+    A batch that consumes up to the next tick gets more than its own rest the next time.
+    """
     await place.create(1)
     await place.write({0: numbered(0, 2)})
     async with started(place.worker(records_max=5)) as worker:
@@ -53,8 +55,10 @@ async def test_what_a_turn_left_over_is_topped_up(place: BrokerEnvironment) -> N
 
 
 async def test_begins_at_the_start_of_the_log(place: BrokerEnvironment) -> None:
-    """Nothing is stored: everything that the log still has is read, in order, and a partition
-    whose first records retention took begins behind them."""
+    """No offset is stored: everything that the log still has is read, in order.
+
+    A partition begins behind its first records where retention deleted them.
+    """
     await place.create(2)
     await place.write({0: numbered(0, 30), 1: numbered(0, 10)})
     await place.delete_records(1, before=4)
@@ -66,7 +70,7 @@ async def test_begins_at_the_start_of_the_log(place: BrokerEnvironment) -> None:
 
 
 async def test_an_empty_partition_is_claimed_and_waited_for(place: BrokerEnvironment) -> None:
-    """Settled without a record; what comes later is read from the first one on."""
+    """The partition is settled without a record; later ones are read from the first one on."""
     await place.create(1)
     async with started(place.worker()) as worker:
         await worker.until(lambda: worker.consumer.settled)
@@ -78,8 +82,10 @@ async def test_an_empty_partition_is_claimed_and_waited_for(place: BrokerEnviron
 
 @pytest.mark.parametrize("committed", [0, 20, 40, 4_000])
 async def test_the_ledger_is_the_truth(place: BrokerEnvironment, committed: int) -> None:
-    """Kafka's committed offset lies behind, before, at or beyond the end: it is ignored, and
-    what was fetched from it before the seek is never handed out."""
+    """Kafka's committed offset lies behind, before, at or beyond the end, and is ignored.
+
+    Records that were fetched from it before the seek are never handed out.
+    """
     await place.create(1)
     await place.write({0: numbered(0, 40)})
     async with started(place.worker(records_max=30)) as first:
@@ -94,8 +100,11 @@ async def test_the_ledger_is_the_truth(place: BrokerEnvironment, committed: int)
 
 
 async def test_nothing_fetched_before_the_claim_is_handed_out(place: BrokerEnvironment) -> None:
-    """The claim takes long (a former owner's outbox is sent first) while Kafka's offset lets
-    the client fetch at once: not one record comes before the claim, none is skipped after."""
+    """The claim takes long (it sends a former owner's outbox first), and the client can fetch.
+
+    It fetches from Kafka's offset. No record is handed out before the claim, and none is skipped
+    after it.
+    """
     await place.create(1)
     await place.write({0: numbered(0, 50)})
     await place.commit(f"fenced-{place.mark}", {0: 25})
@@ -116,8 +125,10 @@ async def test_nothing_fetched_before_the_claim_is_handed_out(place: BrokerEnvir
 
 
 async def test_another_log_stops_the_partition(place: BrokerEnvironment) -> None:
-    """The topic was recreated and has other records at our offsets: that partition stops with
-    a reason and reads nothing; one that still fits goes on."""
+    """The topic was recreated and has other records at our offsets.
+
+    That partition stops with a reason and reads nothing; one with the same records continues.
+    """
     await place.create(2)
     await place.write({0: numbered(0, 10), 1: numbered(0, 10)})
     async with started(place.worker(records_max=20)) as worker:
@@ -156,8 +167,10 @@ async def test_a_shorter_log_stops_the_partition(place: BrokerEnvironment) -> No
 
 
 async def test_a_log_that_begins_after_us_stops_the_partition(place: BrokerEnvironment) -> None:
-    """Retention passed our offset while nobody read: records are gone, so an operator
-    decides; the other partition goes on."""
+    """Retention passed our offset while no consumer read.
+
+    Records are gone, so an operator has to decide; the other partition goes on.
+    """
     await place.create(2)
     await place.write({0: numbered(0, 10), 1: numbered(0, 10)})
     async with started(place.worker(records_max=10)) as worker:
@@ -174,8 +187,10 @@ async def test_a_log_that_begins_after_us_stops_the_partition(place: BrokerEnvir
 
 
 async def test_retention_up_to_our_offset_is_harmless(place: BrokerEnvironment) -> None:
-    """All that we read is gone, nothing that we did not: the record before our offset cannot
-    be compared any more, and need not be."""
+    """Only records that we have read are deleted.
+
+    The record before our offset can no longer be compared, and this is not necessary.
+    """
     await place.create(1)
     await place.write({0: numbered(0, 5)})
     async with started(place.worker()) as worker:
@@ -191,7 +206,7 @@ async def test_retention_up_to_our_offset_is_harmless(place: BrokerEnvironment) 
 async def test_retention_that_overtakes_a_reader_stops_the_partition(
     place: BrokerEnvironment,
 ) -> None:
-    """Out of range in the middle of reading: no silent jump to either end of the log."""
+    """The offset is out of range during reading: no silent jump to either end of the log."""
     await place.create(2)
     await place.write({0: numbered(0, 5), 1: numbered(0, 5)})
     async with started(place.worker()) as worker:
@@ -208,8 +223,10 @@ async def test_retention_that_overtakes_a_reader_stops_the_partition(
 
 
 async def test_a_stopped_partition_starves_nobody(place: BrokerEnvironment) -> None:
-    """Stopped before this worker started, and Kafka knows no offset of it: the others are
-    read, and the stopped one is not settled into silence but said."""
+    """A partition was stopped before this worker started, and Kafka has no offset of it.
+
+    The others are read, and the stopped one is reported rather than counted as settled.
+    """
     await place.create(3)
     await place.write({n: numbered(0, 5) for n in range(3)})
     await place.ledger.grow(place.topic, 3, {})
@@ -221,7 +238,7 @@ async def test_a_stopped_partition_starves_nobody(place: BrokerEnvironment) -> N
 
 
 async def test_an_operator_resumes_without_a_restart(place: BrokerEnvironment) -> None:
-    """After `reset` the owner of before claims the partition again by itself."""
+    """After `reset` the former owner claims the partition again by itself."""
     await place.create(2)
     await place.write({0: numbered(0, 5), 1: numbered(0, 5)})
     await place.ledger.grow(place.topic, 2, {})
@@ -234,7 +251,7 @@ async def test_an_operator_resumes_without_a_restart(place: BrokerEnvironment) -
 
 
 async def test_a_topic_that_is_not_there_passes(place: BrokerEnvironment) -> None:
-    """Started before the topic is created: Transient, then it works."""
+    """Started before the topic exists, it raises Transient; then it works."""
     worker = place.worker()
     with pytest.raises(Transient):
         await worker.consumer.start()

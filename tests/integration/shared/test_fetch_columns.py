@@ -21,14 +21,16 @@ FROM (SELECT n::int8, small::int2, whole::int4, real::float8, flag, name, bytes:
 
 
 async def gathered(engine: AsyncEngine, query: Gathering, *arguments: object) -> Gathered:
-    """What one query gives."""
+    """Return the columns of one query."""
     async with unit_of_work(engine) as work:
         return await query.fetch(work.driver, *arguments)
 
 
 async def test_each_kind_as_it_is_stored(engine: AsyncEngine) -> None:
-    """The least and the greatest of each, text beyond ASCII, no bytes at all; NULL is NaN or
-    None."""
+    """The least and the greatest value of each kind, text beyond ASCII, empty bytes.
+
+    NULL is NaN or None.
+    """
     found = await gathered(
         engine,
         Gathering(
@@ -58,7 +60,7 @@ async def test_each_kind_as_it_is_stored(engine: AsyncEngine) -> None:
 
 
 async def test_rows_are_put_in_their_places(engine: AsyncEngine) -> None:
-    """However PostgreSQL came to them."""
+    """The rows are in order, whatever order PostgreSQL returned them in."""
     query = Gathering(
         {"small": ("int2", "r.small")},
         {"name": "r.name"},
@@ -72,7 +74,7 @@ async def test_rows_are_put_in_their_places(engine: AsyncEngine) -> None:
 
 
 async def test_no_rows(engine: AsyncEngine) -> None:
-    """Columns of nothing, of their own types."""
+    """Empty columns keep their types."""
     query = Gathering(
         {"n": ("int8", "r.n"), "flag": ("bool", "r.flag")},
         {"name": "r.name"},
@@ -88,7 +90,7 @@ async def test_no_rows(engine: AsyncEngine) -> None:
 
 
 async def test_a_number_that_is_null_is_refused(engine: AsyncEngine) -> None:
-    """Not left out, which would move the others up."""
+    """Leaving it out would shift the other values."""
     query = Gathering({"n": ("int8", "nullif(r.n, 2)")}, {"name": "r.name"}, ROWS)
     with pytest.raises(AssertionError, match="NULL"):
         await gathered(engine, query)

@@ -1,4 +1,7 @@
-"""Tables by time: made ahead, filled from the rest, dropped by retention, by one at a time."""
+"""Time-partitioned tables: partitions made ahead, filled from the rest, and dropped by retention.
+
+One process at a time does this.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -28,14 +31,14 @@ MADE = f"""
 
 @pytest.fixture
 async def table(engine: AsyncEngine) -> AsyncIterator[AsyncEngine]:
-    """An engine on a database with one table by time, and nothing but its rest."""
+    """Provide an engine on a database with one time-partitioned table that has only its rest."""
     async with unit_of_work(engine) as work:
         await work.driver.execute(MADE)
     yield engine
 
 
 class Keeper:
-    """Housekeeping of that table with a clock of its own; keeps what it was told."""
+    """Housekeeping of that table with its own clock; keeps the reports."""
 
     def __init__(self, engine: AsyncEngine, table: TimeTable = DAYS) -> None:
         self.clock = SetClock()
@@ -43,7 +46,7 @@ class Keeper:
         self.keeping = Housekeeping(engine, self.clock, [table], self.told.append)
 
     async def look(self) -> Kept:
-        """Look once."""
+        """Run housekeeping once; return its report."""
         await self.keeping.once()
         return self.told[-1]
 
@@ -54,14 +57,14 @@ async def insert(engine: AsyncEngine, *rows: tuple[datetime, int]) -> None:
 
 
 async def where(engine: AsyncEngine) -> dict[int, str]:
-    """Number -> the partition in which it lies, without the schema."""
+    """Return the partition of each number, without the schema."""
     async with unit_of_work(engine) as work:
         found = await work.driver.fetch(f"SELECT number, tableoid::regclass::text FROM {NAME}")  # noqa: S608
     return {row[0]: row[1].removeprefix(f"{NAME}_") for row in found}
 
 
 async def test_made_ahead(table: AsyncEngine) -> None:
-    """A row of now and of the next days finds its partition; a second look makes nothing."""
+    """A row of now and of the next days finds its partition; a second run creates nothing."""
     keeper = Keeper(table)
     now = keeper.clock.now()
     first = await keeper.look()
@@ -83,8 +86,10 @@ async def test_made_ahead(table: AsyncEngine) -> None:
 
 
 async def test_what_lay_in_the_rest_finds_its_place(table: AsyncEngine) -> None:
-    """Nobody had looked for a while: no row is lost, each gets the partition of its day, and the
-    partitions have the indexes of the table."""
+    """Housekeeping has not run for a while: no row is lost, and each gets the partition of its day.
+
+    The partitions have the indexes of the table.
+    """
     keeper = Keeper(table)
     now = keeper.clock.now()
     await insert(table, *((now - timedelta(days=n), n) for n in range(6)))
@@ -101,7 +106,7 @@ async def test_what_lay_in_the_rest_finds_its_place(table: AsyncEngine) -> None:
 
 
 async def test_dropped_by_retention(table: AsyncEngine) -> None:
-    """A day goes once its newest possible row is older than the retention, and not before."""
+    """A day is dropped once its newest possible row is older than the retention, and not before."""
     keeper = Keeper(table)
     now = keeper.clock.now()
     await keeper.look()
@@ -116,7 +121,7 @@ async def test_dropped_by_retention(table: AsyncEngine) -> None:
 
 
 async def test_one_at_a_time(table: AsyncEngine) -> None:
-    """Six replicas look at once: each partition is made once, and nobody fails."""
+    """Six replicas run at once: each partition is created once, and no replica fails."""
     keepers = [Keeper(table) for _ in range(6)]
     await insert(table, (keepers[0].clock.now(), 1))
     await asyncio.gather(*(keeper.look() for keeper in keepers))
@@ -126,7 +131,7 @@ async def test_one_at_a_time(table: AsyncEngine) -> None:
 
 
 async def test_writers_go_on_meanwhile(table: AsyncEngine) -> None:
-    """Inserts while the first partitions are made: every row is there, none in the rest."""
+    """Rows are inserted while the first partitions are made: all are stored, none in the rest."""
     keeper = Keeper(table)
     now = keeper.clock.now()
 
@@ -144,8 +149,10 @@ async def test_writers_go_on_meanwhile(table: AsyncEngine) -> None:
 async def test_a_long_reader_makes_it_wait(
     table: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody reads the table for long: after a bounded wait the look gives way (Transient).
-    What is written meanwhile lies in the rest, and the next look puts everything right."""
+    """Another session reads the table for long: after a bounded wait housekeeping raises Transient.
+
+    Rows that are written meanwhile lie in the rest, and the next run moves them.
+    """
     monkeypatch.setattr(housekeeping, "LOCK_TIMEOUT_MS", 100)
     keeper = Keeper(table)
     await keeper.look()
@@ -161,7 +168,7 @@ async def test_a_long_reader_makes_it_wait(
 
 
 async def test_months() -> None:
-    """Whole calendar months, whatever their length, in UTC."""
+    """Calendar months of any length, in UTC."""
     at = datetime(2026, 12, 31, 23, 59, tzinfo=UTC)
     assert start_of(at, "month") == datetime(2026, 12, 1, tzinfo=UTC)
     assert next_start(start_of(at, "month"), "month") == datetime(2027, 1, 1, tzinfo=UTC)
@@ -170,13 +177,13 @@ async def test_months() -> None:
 
 @pytest.mark.parametrize("name", ["seen", "a.b; DROP TABLE x", "A.b", "a.b.c"])
 async def test_names_are_plain(name: str, engine: AsyncEngine) -> None:
-    """They go into statements as they are."""
+    """Names are used in statements without quoting."""
     del engine
     with pytest.raises(ValueError, match="no plain name"):
         TimeTable(name, "at", "day", 1)
 
 
 async def test_a_table_that_is_not_there(engine: AsyncEngine) -> None:
-    """Is a bug, not something to wait for."""
+    """A missing table is a bug and raises no Transient."""
     with pytest.raises(asyncpg.UndefinedTableError):
         await Keeper(engine).look()

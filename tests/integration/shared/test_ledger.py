@@ -22,26 +22,26 @@ SEEN = Fingerprint(1_772_355_600_000, b"0123456789abcdef")
 
 
 def step(claim: Claim, to: int, **progress: object) -> Move:
-    """A move of this claim."""
+    """Return a move of this claim."""
     return Move(claim, to, SEEN, progress)
 
 
 async def advance(engine: AsyncEngine, ledger: Ledger, *moves: Move, name: str = "e") -> None:
-    """A transaction with an effect of its own around the fence."""
+    """Run a transaction with an effect of its own and the fence."""
     async with unit_of_work(engine) as work:
         await work.connection.execute(effect.insert().values(id=name))
         await ledger.advance(work, moves)
 
 
 async def rows(engine: AsyncEngine, table: sa.Table) -> list[dict[str, Any]]:
-    """Everything in a table."""
+    """Return all rows of a table."""
     async with unit_of_work(engine) as work:
         found = await work.connection.execute(sa.select(table))
         return [dict(row) for row in found.mappings()]
 
 
 async def test_take_over_raises_the_epoch(engine: AsyncEngine, ledger: Ledger) -> None:
-    """A first claim begins at nothing; each later one goes on where the last commit stood."""
+    """A first claim begins without an offset; each later one continues at the last commit."""
     first = await ledger.take_over(A, "one")
     assert first == Claim("topic", 0, 1, None, None)
     await advance(engine, ledger, step(first, 7, now=1.5))
@@ -51,8 +51,10 @@ async def test_take_over_raises_the_epoch(engine: AsyncEngine, ledger: Ledger) -
 
 
 async def test_advance_moves_all_or_nothing(engine: AsyncEngine, ledger: Ledger) -> None:
-    """Several moves in one call commit with the transaction's effects; the claims that they
-    leave behind are good for the next ones."""
+    """Several moves in one call commit with the transaction's effects.
+
+    The returned claims are good for the next moves.
+    """
     moves = [step(await ledger.take_over(tp, "one"), 10) for tp in (B, C, A)]
     await advance(engine, ledger, *moves, name="first")
     await advance(engine, ledger, *(step(m.done(), 20) for m in moves), name="second")
@@ -63,7 +65,7 @@ async def test_advance_moves_all_or_nothing(engine: AsyncEngine, ledger: Ledger)
 
 
 async def test_no_moves_are_no_statement(engine: AsyncEngine, ledger: Ledger) -> None:
-    """A turn without moves passes the fence."""
+    """A batch without moves passes the fence."""
     await advance(engine, ledger)
     assert len(await rows(engine, effect)) == 1
 
@@ -72,7 +74,7 @@ async def test_no_moves_are_no_statement(engine: AsyncEngine, ledger: Ledger) ->
 async def test_fence_names_the_lost_and_writes_nothing(
     engine: AsyncEngine, ledger: Ledger, loss: str
 ) -> None:
-    """One move out of three is refused: exactly that partition is named, nothing is written."""
+    """One of three moves is refused: exactly that partition is named, and nothing is written."""
     claims = {tp: await ledger.take_over(tp, "one") for tp in (A, B, C)}
     await advance(engine, ledger, *(step(claim, 5) for claim in claims.values()), name="before")
     claims = {tp: step(claim, 5).done() for tp, claim in claims.items()}
@@ -96,7 +98,7 @@ async def test_fence_names_the_lost_and_writes_nothing(
 
 
 async def test_fence_names_every_loss(engine: AsyncEngine, ledger: Ledger) -> None:
-    """Two of two."""
+    """Two of two moves are refused."""
     claims = [await ledger.take_over(tp, "one") for tp in (A, C)]
     for tp in (A, C):
         await ledger.take_over(tp, "two")
@@ -106,8 +108,10 @@ async def test_fence_names_every_loss(engine: AsyncEngine, ledger: Ledger) -> No
 
 
 async def test_fence_waits_for_a_take_over(engine: AsyncEngine, ledger: Ledger) -> None:
-    """A take-over that is about to commit when the old owner advances wins: the old owner
-    sees the new epoch although its statement began before."""
+    """A take-over is about to commit when the old owner advances, and the take-over wins.
+
+    The old owner sees the new epoch although its statement began before.
+    """
     old = await ledger.take_over(A, "one")
     async with unit_of_work(engine) as taking:
         await taking.driver.execute("UPDATE shared_test.partition SET epoch = epoch + 1")
@@ -134,9 +138,11 @@ async def blocked(engine: AsyncEngine, count: int) -> None:
 async def test_take_over_ends_a_session_that_holds_the_row(
     engine: AsyncEngine, ledger: Ledger, postgres: PostgresSettings, hangs: str
 ) -> None:
-    """A worker that hangs in an open transaction after its fence, where no timeout of the
-    server's reaches it, cannot keep the partition: its session is ended, its transaction is
-    gone, and it learns so as a passing trouble."""
+    """A worker hangs in an open transaction after its fence, out of reach of the server's timeouts.
+
+    It cannot keep the partition: its session is ended, its transaction is rolled back, and it gets
+    a transient error.
+    """
     patient = postgres.model_copy(
         update={"statement_timeout_ms": 0, "idle_in_transaction_timeout_ms": 0}
     )
@@ -161,7 +167,7 @@ async def test_take_over_ends_a_session_that_holds_the_row(
 async def test_take_over_leaves_other_sessions_alone(
     engine: AsyncEngine, ledger: Ledger, database_url: str
 ) -> None:
-    """A person's session that holds the row is not ours to end: the take-over waits."""
+    """Another program's session holds the row and is not ended: the take-over waits."""
     await ledger.take_over(A, "one")
     person = await asyncpg.connect(database_url)
     holding = person.transaction()
@@ -177,7 +183,7 @@ async def test_take_over_leaves_other_sessions_alone(
 
 
 async def test_cancelled_take_over_leaves_nothing(engine: AsyncEngine, ledger: Ledger) -> None:
-    """Cancelled while it waits for the row: the cancellation arrives, the epoch stands."""
+    """A take-over is cancelled while it waits for the row: it ends, and the epoch is unchanged."""
     await ledger.take_over(A, "one")
     async with unit_of_work(engine) as work:
         await work.driver.execute("SELECT 1 FROM shared_test.partition FOR UPDATE")
@@ -190,7 +196,7 @@ async def test_cancelled_take_over_leaves_nothing(engine: AsyncEngine, ledger: L
 
 
 async def test_stop_needs_the_epoch(ledger: Ledger) -> None:
-    """Only the owner stops a partition; whoever claims it afterwards sees why it stands."""
+    """Only the owner stops a partition; a process that claims it afterwards sees the reason."""
     old = await ledger.take_over(A, "one")
     new = await ledger.take_over(A, "two")
     await ledger.stop(old, "a zombie's opinion")
@@ -203,8 +209,10 @@ async def test_stop_needs_the_epoch(ledger: Ledger) -> None:
 async def test_reset_fences_the_owner_and_starts_the_partition(
     engine: AsyncEngine, ledger: Ledger
 ) -> None:
-    """An operator's reset: the owner of before is fenced, the fingerprint is forgotten, a
-    stopped partition runs again; a partition that is not there is said so."""
+    """An operator's reset fences the owner, drops the fingerprint and restarts a stopped partition.
+
+    A missing partition is reported.
+    """
     claim = await ledger.take_over(A, "one")
     await advance(engine, ledger, step(claim, 50), name="before")
     owner = step(claim, 50).done()

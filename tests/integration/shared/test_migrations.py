@@ -1,4 +1,4 @@
-"""Migrations: run by every replica at its start, so several at once must do no harm."""
+"""Migrations: every replica runs them at its start, so several at once must do no harm."""
 
 import asyncio
 import os
@@ -36,7 +36,7 @@ def upgrade():
 
 
 async def things(engine: AsyncEngine) -> list[int]:
-    """What the revisions wrote."""
+    """Return what the revisions wrote."""
     async with unit_of_work(engine) as work:
         return [row["id"] for row in await work.driver.fetch("SELECT id FROM slow.thing")]
 
@@ -56,7 +56,7 @@ async def test_several_at_once(postgres: PostgresSettings, tmp_path: Path) -> No
 async def test_a_failing_revision_leaves_nothing(
     postgres: PostgresSettings, tmp_path: Path
 ) -> None:
-    """The broken revision is undone and told; the lock is free for the mended one."""
+    """The broken revision is undone and reported; the lock is free for the corrected one."""
     (tmp_path / "0001_one.py").write_text(FIRST)
     engine = create_engine(postgres, "test")
     await migrate(engine, "slow", tmp_path)
@@ -71,7 +71,7 @@ async def test_a_failing_revision_leaves_nothing(
 
 
 async def test_two_processes_of_a_service(database_url: str, postgres: PostgresSettings) -> None:
-    """`migrate` of the command line, twice at once, on an empty database."""
+    """The command line's `migrate` runs twice at once on an empty database."""
     environment = {**os.environ, "DATABASE_URL": database_url}
     command = (sys.executable, "-m", "services.scoring", "migrate")
     both = [

@@ -14,12 +14,12 @@ pytestmark = pytest.mark.stack
 
 
 def soon(place: BrokerEnvironment) -> BrokerEnvironment:
-    """The place with clients that notice added partitions at once."""
+    """Provide the environment with clients that notice added partitions at once."""
     return replace(place, kafka=place.kafka.model_copy(update={"metadata_max_age_ms": 200}))
 
 
 async def add(place: BrokerEnvironment, count: int) -> None:
-    """Let the topic have `count` partitions."""
+    """Raise the topic's number of partitions to `count`."""
     admin = AIOKafkaAdminClient(**place.kafka.client_kwargs("test"))
     await admin.start()
     try:
@@ -31,8 +31,11 @@ async def add(place: BrokerEnvironment, count: int) -> None:
 async def test_new_partitions_wait_until_the_old_ones_are_read(
     place: BrokerEnvironment, apache_kafka: LocalStack
 ) -> None:
-    """Partitions were added while the old ones had a backlog: not one record of a new one comes
-    before the old ones stand at the ends they had; then everything is read, each once."""
+    """Partitions were added while the old ones had a backlog.
+
+    No record of a new one is read before the old ones reach the ends they had; then everything is
+    read, each record once.
+    """
     del apache_kafka
     await place.create(2)
     await place.write({0: numbered(0, 5), 1: numbered(0, 5)})
@@ -54,7 +57,7 @@ async def test_new_partitions_wait_until_the_old_ones_are_read(
 async def test_partitions_are_added_while_somebody_reads(
     place: BrokerEnvironment, apache_kafka: LocalStack
 ) -> None:
-    """No restart: the group notices, shares anew, and the new partitions are read."""
+    """Without a restart the group notices, distributes anew, and the new partitions are read."""
     del apache_kafka
     quick = soon(place)
     await quick.create(1)
@@ -68,8 +71,10 @@ async def test_partitions_are_added_while_somebody_reads(
 
 
 async def test_a_topic_with_fewer_partitions_stops(place: BrokerEnvironment) -> None:
-    """It was recreated smaller: what would never be assigned is not forgotten in silence. An
-    operator who forgets the missing one lets the rest go on."""
+    """The topic was recreated smaller: a partition that would never be assigned stops the topic.
+
+    When an operator forgets the missing one, the rest continues.
+    """
     await place.create(2)
     await place.write({0: numbered(0, 3)})
     async with started(place.worker()) as worker:
@@ -88,8 +93,10 @@ async def test_a_topic_with_fewer_partitions_stops(place: BrokerEnvironment) -> 
 
 
 async def test_the_first_ends_stand(place: BrokerEnvironment) -> None:
-    """Several workers see the growth, each with ends of its own; the first one's count. A
-    partition that is not drained keeps every new one waiting, and an empty one nobody."""
+    """Several workers see the growth with different ends, and the first one's are kept.
+
+    A partition with unread records keeps every new one waiting; an empty one does not.
+    """
     ledger = place.ledger
     await asyncio.gather(*(ledger.grow(place.topic, 3, {}) for _ in range(4)))
     assert await ledger.known(place.topic) == {0, 1, 2}

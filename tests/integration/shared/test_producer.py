@@ -1,4 +1,4 @@
-"""The producer on the real broker: places, order, headers, sizes, and what it does not take."""
+"""The producer on the real broker: partitions, order, headers, sizes, and refusals."""
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -20,7 +20,7 @@ PARTITIONS = 3
 
 @pytest.fixture
 async def producer(place: BrokerEnvironment) -> AsyncIterator[Producer]:
-    """One with a topic that takes large records."""
+    """Provide a producer with a topic that accepts large records."""
     await place.create(PARTITIONS, max_message_bytes=str(RECORD_BYTES_MAX))
     made = Producer(place.kafka, "test")
     yield made
@@ -28,7 +28,7 @@ async def producer(place: BrokerEnvironment) -> AsyncIterator[Producer]:
 
 
 async def read(place: BrokerEnvironment, count: int) -> dict[int, list[ConsumerRecord]]:
-    """Everything in the topic, which holds exactly so many records, by partition."""
+    """Read everything in the topic, which holds exactly so many records, by partition."""
     consumer = AIOKafkaConsumer(**place.kafka.client_kwargs("test"), auto_offset_reset="earliest")
     await consumer.start()
     found: dict[int, list[ConsumerRecord]] = defaultdict(list)
@@ -46,13 +46,15 @@ async def read(place: BrokerEnvironment, count: int) -> dict[int, list[ConsumerR
 
 
 def values(records: Iterable[ConsumerRecord]) -> list[bytes | None]:
-    """What was sent, in the log's order."""
+    """Return the sent values in the log's order."""
     return [record.value for record in records]
 
 
 async def test_many_batches_keep_their_order(place: BrokerEnvironment, producer: Producer) -> None:
-    """Several batches a partition, in several calls: nothing is lost, doubled or overtaken, and
-    the broker, which counts an idempotent sender's records, refuses none."""
+    """Several batches per partition in several calls: nothing is lost, repeated or overtaken.
+
+    The broker counts an idempotent sender's records and refuses none.
+    """
     pad = b"." * 2_000
     for call in range(3):
         await producer.send(
@@ -74,7 +76,7 @@ async def test_many_batches_keep_their_order(place: BrokerEnvironment, producer:
 
 
 async def test_places_as_the_client_library(place: BrokerEnvironment, producer: Producer) -> None:
-    """A key is where another client's record of the same key is; so is a partition by number."""
+    """A key goes to the same partition as with another client; a number chooses a partition."""
     keys = [f"客户-{n}".encode() for n in range(30)]
     await producer.send(Record(place.topic, key, b"ours") for key in keys)
     await producer.send([Record(place.topic, b"k", b"named", partition=n) for n in range(3)])
@@ -99,8 +101,10 @@ async def test_without_a_key(place: BrokerEnvironment, producer: Producer) -> No
 
 
 async def test_headers_and_nothing_at_all(place: BrokerEnvironment, producer: Producer) -> None:
-    """Headers arrive as they are; a tombstone has no value; without a key, too, it gets an empty
-    one."""
+    """Headers arrive unchanged and a tombstone has no value.
+
+    A tombstone without a key gets an empty key.
+    """
     headers = (("a", b"\xff"), ("b", b""))
     await producer.send(
         [
@@ -118,7 +122,7 @@ async def test_headers_and_nothing_at_all(place: BrokerEnvironment, producer: Pr
 
 
 async def test_large_records_travel_alone(place: BrokerEnvironment, producer: Producer) -> None:
-    """Between small ones of the same key, in their order."""
+    """Large records are sent alone, in order among small ones of the same key."""
     sizes: Sequence[int] = (1, MESSAGE_BYTES_MAX, 1, RAW_MESSAGE_BYTES_MAX, BATCH_BYTES_MAX, 1)
     await producer.send(Record(place.topic, b"k", b"x" * size) for size in sizes)
     (found,) = (await read(place, len(sizes))).values()
@@ -126,7 +130,7 @@ async def test_large_records_travel_alone(place: BrokerEnvironment, producer: Pr
 
 
 async def test_what_is_too_large_is_said(place: BrokerEnvironment, producer: Producer) -> None:
-    """With its topic, its size and the bound; afterwards the producer sends again."""
+    """The error has topic, size and bound; afterwards the producer sends again."""
     with pytest.raises(Transient, match=rf"record to {place.topic} has [\d,]+ bytes; at most"):
         await producer.send([Record(place.topic, b"k", b"x" * RECORD_BYTES_MAX)])
     await producer.send([Record(place.topic, b"k", b"fits")])
@@ -134,7 +138,7 @@ async def test_what_is_too_large_is_said(place: BrokerEnvironment, producer: Pro
 
 
 async def test_what_the_broker_refuses_fails_the_call(place: BrokerEnvironment) -> None:
-    """One topic's refusal is told, though the other topic's records are taken; and once more."""
+    """One topic's refusal is raised, though the other topic's records are accepted; twice."""
     await place.create(PARTITIONS, max_message_bytes="1000")
     producer = Producer(place.kafka, "test")
     incompressible = np.random.default_rng(1).bytes(2_000)

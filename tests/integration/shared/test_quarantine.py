@@ -1,4 +1,4 @@
-"""A record that ends the process again and again is set aside, on a real broker and ledger."""
+"""A record that ends the process repeatedly is set aside, on a real broker and ledger."""
 
 import asyncio
 from collections.abc import Sequence
@@ -32,11 +32,14 @@ BAD = b"3"
 
 
 class Bug(Exception):  # noqa: N818
-    """A fault of our own."""
+    """A fault of our own code."""
 
 
 async def life(place: BrokerEnvironment, worker: Worker, parked: list[str], wanted: int) -> bool:
-    """One process; whether it has passed offset `wanted`, where it is stopped, or has died."""
+    """Run one process until it passes offset `wanted` and is stopped, or dies.
+
+    Returns whether it passed the offset.
+    """
     outbox, stop = Outbox(SCHEMA), Stop()
     producer = Producer(place.kafka, "test")
     relay = Relay(place.engine, outbox, producer)
@@ -45,7 +48,7 @@ async def life(place: BrokerEnvironment, worker: Worker, parked: list[str], want
         ledger=worker.ledger,
         outbox=outbox,
         relay=relay,
-        topic=place.topic,  # a dead letter comes by as the topic's last record
+        topic=place.topic,  # a dead letter arrives as the topic's last record
         stage="test",
         observe=parked.append,
     )

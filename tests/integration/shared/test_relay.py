@@ -1,4 +1,4 @@
-"""The relay: what a transaction left is sent after it, in order, whatever happens between."""
+"""The relay sends what a transaction stored, after its commit and in order, despite failures."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
@@ -22,7 +22,7 @@ DATABASE = Outbox(SCHEMA)
 
 
 class Recording(Producer):
-    """A producer that keeps what it was given, and can fail before or after sending it."""
+    """A producer that keeps its messages, and can fail before or after sending them."""
 
     def __init__(self) -> None:
         self.sent: list[Record] = []
@@ -30,7 +30,7 @@ class Recording(Producer):
         self.fails_after = False
 
     async def send(self, records: Iterable[Record]) -> None:
-        """Keep them; fail once if told so."""
+        """Keep the messages; fail once if the test asks for it."""
         if self.fails_before:
             self.fails_before = False
             raise Transient("Kafka is not there")
@@ -40,42 +40,42 @@ class Recording(Producer):
             raise Transient("nobody knows whether it arrived")
 
     async def close(self) -> None:
-        """Nothing to let go."""
+        """Do nothing."""
 
     @property
     def values(self) -> list[str]:
-        """What was sent, in order."""
+        """Return what was sent, in order."""
         return [(record.value or b"").decode() for record in self.sent]
 
 
 @pytest.fixture
 def producer() -> Recording:
-    """Where messages go."""
+    """Provide the producer."""
     return Recording()
 
 
 @pytest.fixture
 async def relay(engine: AsyncEngine, producer: Recording) -> AsyncIterator[Relay]:
-    """The relay of one worker."""
+    """Provide the relay of one worker."""
     made = Relay(engine, DATABASE, producer)
     yield made
     await made.close()
 
 
 def messages(*values: str, cause: tuple[str, int] = CAUSE) -> list[Message]:
-    """One message for each value."""
+    """Return one message for each value."""
     return [Message(cause, "risk", b"k", v.encode(), (("h", b"\xff\0"),)) for v in values]
 
 
 async def commit(engine: AsyncEngine, relay: Relay, found: Sequence[Message]) -> list[Pending]:
-    """A turn's transaction, up to its COMMIT."""
+    """Run a batch's transaction, up to its COMMIT."""
     async with unit_of_work(engine) as work:
         await relay.forget(work)
         return await DATABASE.add(work, found)
 
 
 async def left(engine: AsyncEngine) -> list[str]:
-    """What the table holds."""
+    """Return what the table holds."""
     async with unit_of_work(engine) as work:
         rows = await work.driver.fetch(f"SELECT messages FROM {SCHEMA}.outbox ORDER BY id")  # noqa: S608
     found = [message for row in rows for message in unpack(CAUSE, row["messages"])]
@@ -83,7 +83,7 @@ async def left(engine: AsyncEngine) -> list[str]:
 
 
 def claim(tp: tuple[str, int] = CAUSE) -> Claim:
-    """Some claim of a partition."""
+    """Return a claim of a partition."""
     return Claim(tp[0], tp[1], 1, None, None)
 
 
@@ -104,8 +104,7 @@ async def test_sent_in_order_and_deleted_by_the_next(
 async def test_a_message_survives_the_table(
     engine: AsyncEngine, relay: Relay, producer: Recording
 ) -> None:
-    """Key, value and headers come out of the outbox as they went in, also where they are not
-    there at all."""
+    """Key, value and headers come out of the outbox unchanged, also where they are absent."""
     whole = Message(CAUSE, "a", b"\0key", b"\xfe\xff", (("x", b""), ("x", b"\0\xff")))
     bare = Message(CAUSE, "b", None, None)
     await commit(engine, relay, [whole, bare])
@@ -119,8 +118,10 @@ async def test_a_message_survives_the_table(
 async def test_a_crash_after_the_commit(
     engine: AsyncEngine, relay: Relay, producer: Recording
 ) -> None:
-    """Committed and never sent: the next owner sends it first, in order, and what belongs to
-    another partition stays for its owner."""
+    """Committed and never sent: the next owner sends it first, in order.
+
+    Messages of another partition stay for its owner.
+    """
     await commit(engine, relay, messages("1", "2"))
     await commit(engine, relay, messages("of another", cause=OTHER))
     await commit(engine, relay, messages("3"))
@@ -147,7 +148,7 @@ async def test_a_crash_after_the_send(
 async def test_a_failed_send_is_recovered_before_anything_newer(
     engine: AsyncEngine, relay: Relay, producer: Recording, *, arrived: bool
 ) -> None:
-    """Kafka was not there, or went in the middle: nothing newer overtakes."""
+    """Kafka was absent, or failed in the middle: no newer message overtakes."""
     producer.fails_before, producer.fails_after = not arrived, arrived
     pending = await commit(engine, relay, messages("1", "2"))
     with pytest.raises(Transient):
@@ -162,8 +163,11 @@ async def test_a_failed_send_is_recovered_before_anything_newer(
 async def test_a_failed_transaction_sends_nothing_again(
     engine: AsyncEngine, relay: Relay, producer: Recording
 ) -> None:
-    """The transaction that should have deleted what was sent failed: the rows are still noted
-    as sent, and deleted with the next one instead of being sent after newer ones."""
+    """The transaction that should have deleted the sent rows failed.
+
+    They are still noted as sent, and deleted with the next transaction rather than sent after newer
+    ones.
+    """
     await relay.flush(await commit(engine, relay, messages("1")))
 
     async def fail() -> None:
@@ -184,8 +188,10 @@ async def test_a_failed_transaction_sends_nothing_again(
 async def test_an_unknown_commit_is_settled_by_reading(
     engine: AsyncEngine, relay: Relay, producer: Recording
 ) -> None:
-    """The connection was lost in the COMMIT, which had arrived: its rows were never handed to
-    `flush`, and are found."""
+    """The connection was lost in the COMMIT, which had arrived.
+
+    Its rows were never handed to `flush`, and are found.
+    """
     await relay.flush(await commit(engine, relay, messages("1")))
     await commit(engine, relay, messages("2"))  # the answer got lost
     await relay.recover(claim())
@@ -235,7 +241,7 @@ async def test_close_does_not_need_the_database(
 async def test_rolled_back_with_its_transaction(
     engine: AsyncEngine, ledger: Ledger, producer: Recording
 ) -> None:
-    """A message of a transaction that is refused never existed."""
+    """A message of a refused transaction is never sent."""
 
     async def refused(work: UnitOfWork) -> None:
         await DATABASE.add(work, messages("never"))
@@ -267,7 +273,7 @@ async def test_to_a_real_topic(place: BrokerEnvironment) -> None:
 
 
 async def test_nobody_answers(engine: AsyncEngine, place: BrokerEnvironment) -> None:
-    """A broker that is not there is a passing trouble, and the rows stay."""
+    """A broker that does not answer raises a transient error, and the rows stay."""
     nowhere = place.kafka.model_copy(update={"bootstrap_servers": "127.0.0.1:1"})
     relay = Relay(engine, DATABASE, Producer(nowhere, "test"))
     pending = await commit(engine, relay, messages("1"))
@@ -278,14 +284,14 @@ async def test_nobody_answers(engine: AsyncEngine, place: BrokerEnvironment) -> 
 
 
 class Overtaken(Recording):
-    """A producer during whose next send something happens first."""
+    """A producer that runs a step of the test before its next send."""
 
     def __init__(self) -> None:
         super().__init__()
         self.meanwhile: Callable[[], Awaitable[None]] | None = None
 
     async def send(self, records: Iterable[Record]) -> None:
-        """Let it happen, then send."""
+        """Run the step, then send."""
         meanwhile, self.meanwhile = self.meanwhile, None
         if meanwhile is not None:
             await meanwhile()
@@ -294,10 +300,12 @@ class Overtaken(Recording):
 
 @pytest.mark.parametrize("fails", [False, True])
 async def test_who_was_overtaken_sends_what_is_newer(engine: AsyncEngine, *, fails: bool) -> None:
-    """A worker stood still in the middle of sending, and its successor has sent newer messages
-    meanwhile: in a compacted topic the old ones would stay. What is newer is sent after them,
-    until nothing is, also when nobody knows whether the send arrived; who was not overtaken asks
-    nobody."""
+    """A worker paused during a send, and its successor has sent newer messages meanwhile.
+
+    In a compacted topic the old ones would stay. So the newer ones are sent after them, until there
+    are no newer ones, also when it is unknown whether the send arrived. A worker that was not
+    overtaken runs no query.
+    """
     stored = messages("newer", "newest")
     asked: list[str] = []
     producer = Overtaken()
@@ -334,7 +342,7 @@ async def test_who_was_overtaken_sends_what_is_newer(engine: AsyncEngine, *, fai
 
 
 async def test_who_ends_looks_first(engine: AsyncEngine) -> None:
-    """Asked to end after a send of which nobody knows whether it arrived: what is newer is sent."""
+    """On its end after a send with an unknown outcome, the relay sends what is newer."""
     producer = Recording()
 
     async def newer(sent: Sequence[Message]) -> list[Message]:
@@ -353,7 +361,7 @@ async def test_who_ends_looks_first(engine: AsyncEngine) -> None:
 async def test_what_no_topic_takes_holds_nothing_up(
     engine: AsyncEngine, place: BrokerEnvironment, relay: Relay, producer: Recording
 ) -> None:
-    """A message that is too large, stored by an earlier version, is cut; a null header is one."""
+    """A message that is too large, from an earlier version, is cut; a null header stays null."""
     large = Message(CAUSE, "dead", b"k", bytes(3 * RAW_MESSAGE_BYTES_MAX), (("h", None),))
     async with unit_of_work(engine) as work:
         await DATABASE.add(work, [large, *messages("after")])

@@ -29,7 +29,7 @@ LIMIT_S = 30.0
 
 @pytest.fixture(scope="module")
 def secured(stack: LocalStack) -> Iterator[Secured]:
-    """A broker and a database with guarded doors."""
+    """Provide a secured broker and database."""
     if stack.broker == "embedded":
         pytest.skip("the embedded broker has no guarded doors: install Java >= 17 and Maven")
     data = DATA / "test" / f"{WORKER}-secured"
@@ -70,14 +70,14 @@ async def there_and_back(settings: KafkaSettings, mark: str) -> bytes | None:
 async def test_kafka_lets_the_right_one_in(
     secured: Secured, mark: str, protocol: str, mechanism: str
 ) -> None:
-    """Every protocol that the settings know, on Apache Kafka."""
+    """Every protocol that the settings accept works, on Apache Kafka."""
     settings = secured.kafka(protocol, sasl_mechanism=mechanism)
     assert await there_and_back(settings, mark) == b"v"
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", SCRAM])
 async def test_kafka_refuses_a_wrong_password(secured: Secured, mechanism: str) -> None:
-    """Told as trouble with Kafka, without the password."""
+    """The error is reported as a failure of Kafka, without the password."""
     settings = secured.kafka(
         "SASL_PLAINTEXT", sasl_mechanism=mechanism, sasl_password=SecretStr("open-sesame")
     )
@@ -87,14 +87,14 @@ async def test_kafka_refuses_a_wrong_password(secured: Secured, mechanism: str) 
 
 
 async def test_a_client_refuses_a_strange_broker(secured: Secured) -> None:
-    """The broker's certificate is signed by nobody that the client trusts: nothing is sent."""
+    """The client trusts no signer of the broker's certificate: nothing is sent."""
     settings = secured.kafka("SASL_SSL", ssl_cafile=str(secured.stranger))
     with pytest.raises(Transient, match="Kafka"):
         await Producer(settings, "test").send([Record("t", None, b"v")])
 
 
 async def encrypted(url: str) -> bool:
-    """Whether a session at this address is encrypted, by the server's word."""
+    """Return whether the server reports a session at this address as encrypted."""
     engine = create_engine(PostgresSettings(url=SecretStr(url)), "test")
     try:
         async with unit_of_work(engine) as work:
@@ -105,19 +105,19 @@ async def encrypted(url: str) -> bool:
 
 
 async def test_postgresql_over_tls(secured: Secured) -> None:
-    """The right authority and the right name."""
+    """The authority and the name are right."""
     assert await encrypted(secured.database_url(secured.authority))
 
 
 async def test_a_strange_server_is_refused(secured: Secured) -> None:
-    """Signed by another authority: refused before the password is sent."""
+    """The certificate is signed by another authority: refused before the password is sent."""
     for mode in ("verify-full", "verify-ca"):
         with pytest.raises(Transient, match=r"(?i)certificate"):
             await encrypted(secured.database_url(secured.stranger, mode))
 
 
 async def test_another_name_is_refused(secured: Secured) -> None:
-    """The certificate is good, but not for the name that was asked for."""
+    """The certificate is good, but not for the requested name."""
     with pytest.raises(Transient, match=r"(?i)hostname"):
         await encrypted(secured.database_url(secured.authority, host="localhost"))
     assert await encrypted(secured.database_url(secured.authority, "verify-ca", "localhost"))
@@ -125,8 +125,10 @@ async def test_another_name_is_refused(secured: Secured) -> None:
 
 @pytest.mark.parametrize("trusted", [True, False])
 def test_a_service_over_tls(secured: Secured, *, trusted: bool) -> None:
-    """The URL is all that an operator sets: migrations run, or are refused in one line that
-    does not tell the password."""
+    """The URL is all that an operator sets: migrations run, or are refused.
+
+    The refusal is one line without the password.
+    """
     url = secured.database_url(secured.authority if trusted else secured.stranger)
     done = subprocess.run(
         [sys.executable, "-m", "services.scoring", "migrate"],

@@ -1,4 +1,4 @@
-"""Behind the last record of a partition may be what no reader is given: nothing waits for it."""
+"""The log may end with entries that no reader receives: nothing waits for them."""
 
 import asyncio
 
@@ -18,13 +18,16 @@ pytestmark = pytest.mark.stack
 
 @pytest.fixture
 def quick(place: BrokerEnvironment, apache_kafka: LocalStack) -> BrokerEnvironment:
-    """A place on a broker with transactions, whose clients notice added partitions at once."""
+    """Provide an environment on a broker with transactions.
+
+    Its clients notice added partitions at once.
+    """
     del apache_kafka
     return soon(place)
 
 
 async def log_end(place: BrokerEnvironment, partition: int) -> int:
-    """The end of the log, markers included."""
+    """Return the end of the log, markers included."""
     consumer = AIOKafkaConsumer(**place.kafka.client_kwargs("test"))
     await consumer.start()
     try:
@@ -35,7 +38,7 @@ async def log_end(place: BrokerEnvironment, partition: int) -> int:
 
 
 async def shown(place: BrokerEnvironment) -> dict[int, int]:
-    """The group's committed offsets, as tools that display lag see them."""
+    """Return the group's committed offsets, as lag displays read them."""
     admin = AIOKafkaAdminClient(**place.kafka.client_kwargs("test"))
     await admin.start()
     try:
@@ -46,7 +49,7 @@ async def shown(place: BrokerEnvironment) -> dict[int, int]:
 
 
 async def without_lag(place: BrokerEnvironment, worker: Worker, *partitions: int) -> Batch:
-    """Turn until neither we nor Kafka show that records wait; returns the newest batch."""
+    """Poll until neither the worker nor Kafka shows waiting records; return the newest batch."""
     ends = {n: await log_end(place, n) for n in partitions}
     async with asyncio.timeout(LIMIT_S):
         while True:
@@ -61,8 +64,10 @@ async def without_lag(place: BrokerEnvironment, worker: Worker, *partitions: int
 
 @pytest.mark.parametrize("abort", [True, False])
 async def test_markers_at_the_end_are_no_lag(quick: BrokerEnvironment, *, abort: bool) -> None:
-    """Nor do records of an aborted transaction, which are handed out by nobody. The next worker
-    finds the same, and what comes later is read."""
+    """Records of an aborted transaction, which no reader receives, are no lag either.
+
+    The next worker finds the same, and later records are read.
+    """
     await quick.create(2)
     await quick.write({0: numbered(0, 5)})
     gone = [b"gone1", b"gone2"]
@@ -84,7 +89,7 @@ async def test_markers_at_the_end_are_no_lag(quick: BrokerEnvironment, *, abort:
 
 
 async def test_what_waits_behind_a_marker_is_lag(quick: BrokerEnvironment) -> None:
-    """A marker in the middle hides nothing: all that is not consumed counts."""
+    """A marker in the middle hides nothing: every record that is not consumed counts."""
     await quick.create(1)
     await transact(quick.kafka, quick.topic, {0: [b"a", b"b"]}, abort=False)
     await quick.write({0: numbered(0, 4)})
@@ -96,7 +101,7 @@ async def test_what_waits_behind_a_marker_is_lag(quick: BrokerEnvironment) -> No
 
 
 async def test_added_partitions_do_not_wait_for_markers(quick: BrokerEnvironment) -> None:
-    """The recorded end of an old partition lies behind its last record: it is reached."""
+    """The recorded end of an old partition lies behind its last record, and counts as reached."""
     await quick.create(1)
     await quick.write({0: numbered(0, 3)})
     async with started(quick.worker()) as worker:

@@ -1,4 +1,4 @@
-"""Who may use the HTTP API: tokens as they are made, stored, checked and ended (R21)."""
+"""Access to the HTTP API: tokens are made, stored, checked and revoked (R21)."""
 
 import hashlib
 from collections.abc import AsyncIterator
@@ -25,18 +25,18 @@ pytestmark = pytest.mark.stack
 
 @pytest.fixture
 def clock() -> SetClock:
-    """When tokens are made and ended."""
+    """Provide the clock of making and revoking tokens."""
     return SetClock()
 
 
 @pytest.fixture
 def tokens(engine: AsyncEngine, clock: SetClock) -> Tokens:
-    """Of the test's schema."""
+    """Provide the tokens of the test's schema."""
     return Tokens(engine, token_table, clock)
 
 
 def client_of(tokens: Tokens) -> httpx.AsyncClient:
-    """A client of an application with one guarded route."""
+    """Return a client of an application with one guarded route."""
     app = create_app("test", Health(SetClock()))
 
     @app.get("/guarded", dependencies=[Depends(require(tokens, "customers:read"))])
@@ -49,18 +49,18 @@ def client_of(tokens: Tokens) -> httpx.AsyncClient:
 
 @pytest.fixture
 async def client(tokens: Tokens) -> AsyncIterator[httpx.AsyncClient]:
-    """As `client_of`."""
+    """Provide the client that `client_of` returns."""
     async with client_of(tokens) as made:
         yield made
 
 
 def bearer(token: str) -> dict[str, str]:
-    """The header that carries a token."""
+    """Return the header that carries a token."""
     return {"Authorization": f"Bearer {token}"}
 
 
 async def test_only_a_hash_is_stored(engine: AsyncEngine, tokens: Tokens, clock: SetClock) -> None:
-    """The table holds SHA-256 of the token and never the token; two are never alike."""
+    """The table holds the SHA-256 of the token and never the token; no two are alike."""
     first = await tokens.create("crm", ["customers:read", "tasks:write"])
     second = await tokens.create("crm", ["customers:read"])
     assert first != second
@@ -76,7 +76,7 @@ async def test_only_a_hash_is_stored(engine: AsyncEngine, tokens: Tokens, clock:
 
 
 async def test_listing_shows_no_secret(tokens: Tokens, clock: SetClock) -> None:
-    """Name, scopes, state; no token and no digest."""
+    """The list has name, scopes and state, without token or digest."""
     made = await tokens.create("crm", ["customers:read"])
     await tokens.create("till", ["events:write", "admin"])
     rows = await tokens.list_all()
@@ -95,7 +95,7 @@ async def test_listing_shows_no_secret(tokens: Tokens, clock: SetClock) -> None:
 
 @pytest.mark.parametrize("scopes", [[], ["customers:write"], ["customers:read", "root"]])
 async def test_unknown_scopes_are_refused(tokens: Tokens, scopes: list[str]) -> None:
-    """With the known ones in the text; nothing is made."""
+    """The error names the known scopes; nothing is made."""
     with pytest.raises(Invalid) as refused:
         await tokens.create("crm", scopes)
     assert refused.value.field == "scopes"
@@ -105,14 +105,14 @@ async def test_unknown_scopes_are_refused(tokens: Tokens, scopes: list[str]) -> 
 
 @pytest.mark.parametrize("scope", ["customers:read", "admin"])
 async def test_the_right_scope_opens(client: httpx.AsyncClient, tokens: Tokens, scope: str) -> None:
-    """The scope itself, or admin."""
+    """The scope itself, or admin, opens the route."""
     token = await tokens.create("crm", [scope])
     answer = await client.get("/guarded", headers=bearer(token))
     assert (answer.status_code, answer.json()) == (200, {"read": "this"})
 
 
 async def test_a_wrong_scope_is_403(client: httpx.AsyncClient, tokens: Tokens) -> None:
-    """Known and not allowed, and told which scope is missing."""
+    """The token is known but lacks the scope; the answer names the missing scope."""
     token = await tokens.create("till", ["events:write", "tasks:write"])
     answer = await client.get("/guarded", headers=bearer(token))
     assert answer.status_code == 403
@@ -133,7 +133,7 @@ async def test_a_wrong_scope_is_403(client: httpx.AsyncClient, tokens: Tokens) -
     ],
 )
 async def test_no_good_token_is_401(client: httpx.AsyncClient, headers: dict[str, str]) -> None:
-    """A problem document with the challenge, whatever was sent instead of a token."""
+    """The answer is a problem document with the challenge, whatever was sent instead of a token."""
     raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
     answer = await client.get("/guarded", headers=raw)
     assert answer.status_code == 401
@@ -143,7 +143,7 @@ async def test_no_good_token_is_401(client: httpx.AsyncClient, headers: dict[str
 
 
 async def test_a_revoked_token_is_401(client: httpx.AsyncClient, tokens: Tokens) -> None:
-    """From the moment on; revoking it again is told to be nothing."""
+    """Revocation holds at once; a second one reports that it changed nothing."""
     token = await tokens.create("crm", ["customers:read"])
     other = await tokens.create("crm", ["customers:read"])
     [first, _] = await tokens.list_all()
@@ -155,7 +155,10 @@ async def test_a_revoked_token_is_401(client: httpx.AsyncClient, tokens: Tokens)
 
 
 async def test_an_absent_database_is_503(clock: SetClock, postgres: PostgresSettings) -> None:
-    """Not 401: the caller may try again. Nothing of the address is told."""
+    """The answer is not 401, since the caller may try again.
+
+    It contains nothing of the address.
+    """
     nowhere = postgres.model_copy(
         update={"url": type(postgres.url)("postgresql://u:p@127.0.0.1:1/d")}
     )

@@ -1,4 +1,4 @@
-"""Units of work: one transaction for both ways to it, and trouble that passes told from bugs."""
+"""Units of work: one transaction for both interfaces, and transient errors apart from bugs."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ INSERT = "INSERT INTO shared_test.effect VALUES ($1)"
 
 
 async def effects(engine: AsyncEngine) -> set[str]:
-    """What was committed."""
+    """Return what was committed."""
     async with unit_of_work(engine) as work:
         return set((await work.connection.execute(sa.select(effect.c.id))).scalars())
 
@@ -40,7 +40,7 @@ async def kill(engine: AsyncEngine, victim: UnitOfWork) -> None:
 
 
 async def test_statements_are_not_compiled(engine: AsyncEngine, postgres: PostgresSettings) -> None:
-    """Whatever the server's own setting says."""
+    """Holds whatever the server's own setting is."""
     async with unit_of_work(engine) as work:
         database = await work.driver.fetchval("SELECT current_database()")
         await work.driver.execute(f'ALTER DATABASE "{database}" SET jit = on')
@@ -69,7 +69,7 @@ async def test_both_ways_are_one_transaction(engine: AsyncEngine) -> None:
 
 
 async def test_columns_are_copied_as_they_are(engine: AsyncEngine) -> None:
-    """Numbers of every width, times to the microsecond, words of every length and arrays, NULL."""
+    """Numbers of every width, times to the microsecond, text of every length, arrays, and NULL."""
     seconds = np.array([0.0, 946_684_800.0, 1_772_323_199.999999])
     numbers: dict[str, NDArray[Any]] = {
         "small": np.array([-1, 0, 32_767], np.int16),
@@ -102,8 +102,10 @@ async def test_columns_are_copied_as_they_are(engine: AsyncEngine) -> None:
 
 @pytest.mark.parametrize("error", [Invalid("f", "r"), Transient("t"), RuntimeError("bug")])
 async def test_an_error_rolls_both_back(engine: AsyncEngine, error: Exception) -> None:
-    """The first statement being the driver's does not let it commit on its own; the error
-    arrives as it was raised."""
+    """A first statement by the driver does not commit on its own.
+
+    The error arrives as it was raised.
+    """
     with pytest.raises(type(error)) as caught:
         async with unit_of_work(engine) as work:
             await work.driver.execute(INSERT, "driver")
@@ -117,7 +119,7 @@ async def test_an_error_rolls_both_back(engine: AsyncEngine, error: Exception) -
 
 
 async def test_cancelled_work_is_rolled_back(engine: AsyncEngine) -> None:
-    """Cancelled in the middle of a statement: nothing is written, the pool is not poisoned."""
+    """Cancelled in the middle of a statement: nothing is written, and the pool stays usable."""
     entered = asyncio.Event()
 
     async def hang() -> None:
@@ -136,8 +138,10 @@ async def test_cancelled_work_is_rolled_back(engine: AsyncEngine) -> None:
 
 @pytest.mark.parametrize("way", ["driver", "connection", "commit"])
 async def test_a_lost_connection_passes(engine: AsyncEngine, way: str) -> None:
-    """The session dies in the middle, or just before the COMMIT: Transient, nothing written,
-    and the next unit of work finds a good connection."""
+    """The session ends in the middle, or just before the COMMIT.
+
+    This raises Transient and writes nothing; the next unit of work gets a good connection.
+    """
     with pytest.raises(Transient):
         async with unit_of_work(engine) as work:
             await work.driver.execute(INSERT, "lost")
@@ -175,7 +179,7 @@ async def test_idle_connections_that_died_pass(postgres: PostgresSettings) -> No
 async def test_one_that_was_cancelled_as_it_began_leaves_no_trace(
     engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its session is given up: within a transaction that nobody ends, nothing would commit."""
+    """Its session is given up: within a transaction that stays open, nothing would commit."""
     begun = asyncio.Event()
 
     with monkeypatch.context() as patched:
@@ -205,8 +209,7 @@ async def test_one_that_was_cancelled_as_it_began_leaves_no_trace(
 
 
 async def test_what_only_reads_begins_nothing(engine: AsyncEngine) -> None:
-    """Each statement is a transaction of its own, and a unit of work on the same session is none
-    of it."""
+    """Each statement is a transaction of its own, apart from a unit of work on the same session."""
     async with reading(engine) as driver:
         assert not driver.is_in_transaction()
         first, second = [await driver.fetchval("SELECT now()") for _ in range(2)]
@@ -217,7 +220,7 @@ async def test_what_only_reads_begins_nothing(engine: AsyncEngine) -> None:
 
 
 async def test_a_lost_connection_passes_for_who_only_reads(postgres: PostgresSettings) -> None:
-    """Also where all of the pool died while they were idle: one look fails, the next does not."""
+    """All sessions of the pool ended while idle: one read fails, the next one succeeds."""
     engine, other = create_engine(postgres, "test"), create_engine(postgres, "other")
     try:
         async with unit_of_work(engine), reading(engine) as driver:
@@ -256,7 +259,7 @@ async def test_a_look_that_is_cancelled_leaves_no_trace(postgres: PostgresSettin
 
 
 async def test_a_unique_violation_stays(engine: AsyncEngine) -> None:
-    """A constraint is a bug or a decision of the caller's, never something to try again."""
+    """A violated constraint is a bug or a decision of the caller, never a reason to retry."""
     with pytest.raises(asyncpg.UniqueViolationError):
         async with unit_of_work(engine) as work:
             await work.driver.execute(INSERT, "a")
@@ -269,8 +272,10 @@ async def test_a_unique_violation_stays(engine: AsyncEngine) -> None:
 
 
 async def test_a_deadlock_passes(engine: AsyncEngine) -> None:
-    """Of two transactions that wait for each other one is chosen, as Transient; both keys are
-    there in the end once it tries again."""
+    """One of two transactions that wait for each other is refused with Transient.
+
+    After its retry both keys are stored.
+    """
     met = asyncio.Barrier(2)
 
     async def write(first: str, second: str) -> None:
@@ -285,7 +290,7 @@ async def test_a_deadlock_passes(engine: AsyncEngine) -> None:
 
 
 async def test_timeouts_pass(postgres: PostgresSettings) -> None:
-    """A statement that takes too long, a transaction that idles too long, a lock not had."""
+    """A slow statement, an idle transaction and an unavailable lock are transient."""
     limited = postgres.model_copy(
         update={"statement_timeout_ms": 200, "idle_in_transaction_timeout_ms": 200}
     )
@@ -308,7 +313,7 @@ async def test_timeouts_pass(postgres: PostgresSettings) -> None:
 
 
 async def test_a_server_that_is_not_there_passes() -> None:
-    """Nobody listens: Transient, and the password is not in its text."""
+    """No server listens: Transient, and its text does not contain the password."""
     url = f"postgresql://somebody:hush-hush@{LOOPBACK}:{free_port()}/db"
     engine = create_engine(PostgresSettings(url=SecretStr(url)), "test-away")
     with pytest.raises(Transient) as trouble:
@@ -319,7 +324,7 @@ async def test_a_server_that_is_not_there_passes() -> None:
 
 
 async def test_sessions_are_named_and_in_utc(engine: AsyncEngine) -> None:
-    """Take-overs know our sessions by this name; times are UTC wherever the server stands."""
+    """Take-overs recognise our sessions by this name; times are UTC whatever the server's zone."""
     async with unit_of_work(engine) as work:
         assert await work.driver.fetchval("SHOW application_name") == "ebbwatch-test"
         assert await work.driver.fetchval("SHOW timezone") == "UTC"

@@ -1,4 +1,4 @@
-"""Records between the services that the client library cannot read stop nobody."""
+"""Records between the services that the client library cannot read stop no consumer."""
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -14,7 +14,7 @@ GOOD: Sent = (b"good", ())
 
 
 async def write(place: BrokerEnvironment, records: list[Sent], codec: str) -> None:
-    """As one batch of a foreign writer."""
+    """Write records as one batch of a foreign writer."""
     producer = AIOKafkaProducer(
         **place.kafka.client_kwargs("test-careless"), max_request_size=2**31 - 1
     )
@@ -27,8 +27,10 @@ async def write(place: BrokerEnvironment, records: list[Sent], codec: str) -> No
 
 
 async def test_what_cannot_be_read_is_passed_over(place: BrokerEnvironment) -> None:
-    """The name of a header that is no text, and 65 MB in a few kB: each has its place among the
-    others, and who begins in the middle of them meets the same."""
+    """A header name that is not text, and 65 MB compressed to a few kB: each has its position.
+
+    A consumer that begins in the middle of them finds the same.
+    """
     await place.create(1)
     await write(place, [GOOD, (b"bad", BAD_NAME), GOOD], "none")
     await write(place, [(b" " * (BATCH_BYTES_MAX + 1), ())], "zstd")

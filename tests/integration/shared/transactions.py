@@ -1,4 +1,4 @@
-"""A producer of somebody else's that writes in transactions, and takes some of them back."""
+"""A third-party producer that writes in transactions and aborts some of them."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""Values that the tests of alerts begin from."""
+"""Sample values for the tests of alerts."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,7 +20,7 @@ SILENT = Reason(
 
 
 def day(number: float) -> datetime:
-    """`number` days after day 0."""
+    """Return the time `number` days after day 0."""
     return DAY_0 + timedelta(days=number)
 
 
@@ -28,15 +28,15 @@ LAPSE = Lapse(days=30.0, probability=0.6, usual_gap_days=9.0, own_rhythm=True)
 
 
 def sign(code: str, strength: float = 0.9, **facts: float) -> Sign:
-    """A sign that holds."""
+    """Return a sign that holds."""
     return Sign(code=code, strength=strength, facts=facts)
 
 
 def assessed(revision: int, at: float, band: str = "high", **changes: Any) -> RiskAssessed:
-    """An assessment of day `at` of an active customer.
+    """Return an assessment of an active customer on day `at`.
 
-    Where `signs` are not given, high and critical risk have one for each change among the
-    reasons, and a lower band has none.
+    Where `signs` are not given, high and critical risk have one for each change among the reasons,
+    and a lower band has none.
     """
     values: dict[str, Any] = {
         "customer_id": "c-1",
@@ -81,12 +81,12 @@ def play(state: CustomerState, *messages: RiskAssessed, policy: Policy = POLICY)
 
 
 def words(decisions: list[Decision]) -> list[str]:
-    """Which row applied."""
+    """Return the name of the row that applied to each decision."""
     return [d.why for d in decisions]
 
 
 def raised_task(profile: Profile | None = None, **changes: Any) -> Task:
-    """The task that a first assessment of day 0 raises."""
+    """Return the task that a first assessment on day 0 raises."""
     message = assessed(1, 0, **changes)
     decision = decide(CustomerState(message.customer_id), message, Policy())
     step = decision.steps[0]

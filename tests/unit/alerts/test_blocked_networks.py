@@ -1,4 +1,4 @@
-"""12. Which addresses may be called, row by row."""
+"""Failure test 12: which addresses may be called, row by row."""
 
 from ipaddress import ip_network
 

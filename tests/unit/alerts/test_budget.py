@@ -1,4 +1,4 @@
-"""How the level of a budget is found: on candidates, on a history, and what is stored of it."""
+"""The level of a budget: found on candidates and on a history, and stored."""
 
 import random
 from collections.abc import Sequence
@@ -29,14 +29,14 @@ HIGH = Classification(tier="high")
 
 
 def candidate(customer: str, value: float, right: bool | None = None) -> CandidateWarning:
-    """A warning of day 0."""
+    """Return a warning on day 0."""
     return CandidateWarning(customer, value, day(0), right)
 
 
 @pytest.mark.parametrize("most", [0, 0.9, 1, 7, 19.99, 20, 39, 40, 100])
 def test_the_level_leaves_at_most_as_many_as_wanted_and_no_fewer_than_it_must(most: float) -> None:
     chance = random.Random(3)  # noqa: S311 (an example, not a secret)
-    values = [round(chance.expovariate(0.1)) + 1.0 for _ in range(40)]  # many alike
+    values = [round(chance.expovariate(0.1)) + 1.0 for _ in range(40)]  # many are equal
     made = [candidate(str(n), value) for n, value in enumerate(values)]
     least = level(made, most)
     left = sum(value >= least for value in values)
@@ -48,7 +48,7 @@ def test_the_level_leaves_at_most_as_many_as_wanted_and_no_fewer_than_it_must(mo
 
 
 def test_without_amounts_nothing_is_held_back() -> None:
-    """Nobody is worth more than another, and a level that all miss would end all warnings."""
+    """All customers are worth the same, and a level above all of them would end all warnings."""
     assert level([candidate(str(n), 0.0) for n in range(9)], 3) == 0.0
 
 
@@ -82,8 +82,11 @@ def test_the_curve_has_ever_fewer_warnings() -> None:
 def silence(
     customer: str, value: float, *, back: float | None = None, own: bool = True
 ) -> list[RiskAssessed]:
-    """A customer who stops on day 0, assessed every third day: the value at risk grows, the
-    expected value does not. `back`: buys again that day; `own`: has a rhythm of their own."""
+    """Return the assessments of a customer who stops on day 0, every third day.
+
+    The value at risk grows, the expected value does not. `back`: buys again on that day; `own`: has
+    a rhythm of their own.
+    """
     made = []
     for n, at in enumerate(range(3, 45, 3)):
         last = 0.0 if back is None or at <= back else back
@@ -118,7 +121,7 @@ def found() -> TuningResult:
 def test_a_history_is_walked_as_it_would_be_live_without_a_budget() -> None:
     made = found()
     names = [each.customer_id for each in made.candidates]
-    assert names == ["leaves", "small", "comes back", "comes back"]  # what was said has no budget
+    assert names == ["leaves", "small", "comes back", "comes back"]  # feedback has no budget
     assert made.candidates[0] == CandidateWarning("leaves", 100.0, day(18), True)
     assert made.candidates[2:] == [
         CandidateWarning("comes back", 50.0, day(18), False),
@@ -132,7 +135,7 @@ def test_a_history_is_walked_as_it_would_be_live_without_a_budget() -> None:
 
 
 def test_newcomers_are_limited_but_not_counted() -> None:
-    """Neither as customers, nor their warnings and lapses."""
+    """Newcomers count neither as customers, nor with their warnings and lapses."""
     made, new = TuningResult(), {"new": HISTORIES["new"]}
     find(made, Policy(), new, {}, {}, day(60))
     assert made.history(60.0) == BudgetHistory([], [], 0, 60.0)
@@ -140,7 +143,10 @@ def test_newcomers_are_limited_but_not_counted() -> None:
 
 
 def test_a_budget_holds_customers_back_and_delays_no_warning() -> None:
-    """Who is worth enough is warned of on the day of the plain policy, though less is at risk."""
+    """A customer above the level is warned about on the same day as under the plain policy.
+
+    This holds though less value is at risk on that day.
+    """
     free = raised(HISTORIES, 0.0)
     assert (day(18), "leaves") in free
     assert raised(HISTORIES, 100.0) == [(day(18), "leaves")]
@@ -150,7 +156,7 @@ def test_a_budget_holds_customers_back_and_delays_no_warning() -> None:
 def raised(
     histories: dict[str, Sequence[RiskAssessed]], least: float
 ) -> list[tuple[datetime, str]]:
-    """When which customer is warned of because of numbers, in the order of customers."""
+    """Return when which customer is warned about because of numbers, in the order of customers."""
     policy = read({"budget": {"expected_value_min": least},
                    "signs": {"complaint_open": {"enabled": False}}})  # fmt: skip
     return [
@@ -165,7 +171,7 @@ def raised(
 
 @pytest.mark.parametrize("least", [0.0, 6.0, 10.1, 50.0, 50.1, 100.0, 101.0])
 def test_what_a_level_promises_is_what_the_policy_then_raises(least: float) -> None:
-    """The number of warnings, and how many of them are right, newcomers aside."""
+    """Compares the number of warnings and how many of them are right, without newcomers."""
     promised = point(found().history(60.0), least)
     tried = DryRunResult()
     policy = read({"budget": {"expected_value_min": least},
@@ -207,7 +213,7 @@ def test_warnings_per_100_customers_and_month() -> None:
 def test_a_warning_is_right_when_nothing_is_bought_in_the_rest_of_the_lapse_length(
     changes: dict[str, Any], bought: list[float], right: bool | None
 ) -> None:
-    """20 of 30 days silent: ten are left, whatever the horizon."""
+    """After 20 of 30 days of silence ten are left, whatever the horizon."""
     message = assessed(1, 0, **changes)
     assert judged(message, [day(at) for at in bought], day(10)) is right
     assert judged(assessed(1, 0), [], day(9.9)) is None

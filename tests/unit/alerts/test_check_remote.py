@@ -1,4 +1,4 @@
-"""No secret leaves for an address that is refused."""
+"""No secret is sent to an address that is refused."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -21,19 +21,19 @@ CONFIG = {"client_id": "c", "accounts_url": "https://a.example", "api_url": "htt
 
 
 class Noted:
-    """An HTTP client that notes what would be sent."""
+    """An HTTP client that records what would be sent."""
 
     def __init__(self) -> None:
         self.urls: list[str] = []
 
     async def send(self, method: str, url: str, *_: Any, **__: Any) -> Reply:
-        """Nobody answers."""
+        """Record the request and fail as if no server answered."""
         self.urls.append(url)
         return Reply(None, error="nobody is there", reached=False)
 
 
 async def asked(config: Mapping[str, Any], *, https_only: bool) -> list[str]:
-    """The addresses that are spoken to while an endpoint is checked."""
+    """Return the addresses that a check of an endpoint connects to."""
     http, nothing = Noted(), cast("Any", None)
     shared = ConnectorContext(cast("Http", http), SetClock(), nothing, nothing, nothing)
     described = Described(

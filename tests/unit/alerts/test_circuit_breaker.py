@@ -1,4 +1,4 @@
-"""The circuit breaker: when it opens, tries once, and closes."""
+"""The circuit breaker: when it opens, when it tries once, and when it closes."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -16,7 +16,7 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 def after(*results: bool, every: timedelta = timedelta(seconds=1)) -> tuple[Breaker, datetime]:
-    """A breaker after these results, and the time of the last."""
+    """Return a breaker after these results, and the time of the last one."""
     breaker, at = Breaker(), NOW
     for ok in results:
         at += every

@@ -1,4 +1,4 @@
-"""The effect report against a simulation whose truth is known, and against worked examples."""
+"""The effect report against a simulation with a known truth, and against worked examples."""
 
 import functools
 import random
@@ -14,25 +14,28 @@ from services.alerts.handlers.measure_effect import picking
 from tests.unit.alerts.samples import day
 
 SEEDS = range(100)
-"""Fixed before the first run."""
+"""The seeds of the simulations, fixed before the first run."""
 CUSTOMERS = 1_500
 SHARE = 0.3
 HORIZON_DAYS = 28.0
 RATES = (0.005, 0.02, 0.05)
-"""Purchases a day of three kinds of warned customers: nearly gone, seldom, often."""
+"""Purchases a day of three kinds of warned customers: nearly gone, rare, frequent."""
 SPENDING = 40.0
 
 
 def return_probability(factor: float) -> float:
-    """Of a purchase within the horizon when a treatment multiplies the rate."""
+    """Return the probability of a purchase within the horizon.
+
+    A treatment multiplies the rate.
+    """
     return sum(1 - exp(-rate * factor * HORIZON_DAYS) for rate in RATES) / len(RATES)
 
 
 @functools.cache
 def simulate(seed: int, factor: float) -> list[MeasuredSubject]:
-    """Warned customers who buy as Poisson processes; `factor` is what a task does to the rate.
+    """Return warned customers who buy as Poisson processes; a task multiplies the rate by `factor`.
 
-    Who is held out is drawn by the system itself.
+    The system itself draws the customers who are held out.
     """
     chance = random.Random(seed)  # noqa: S311 (a simulation)
     subjects = []
@@ -53,7 +56,7 @@ def simulate(seed: int, factor: float) -> list[MeasuredSubject]:
 
 
 def test_the_intervals_cover_a_planted_effect() -> None:
-    """At least 90 of 100, of customers kept and of money: the promise is 95."""
+    """At least 90 of 100 intervals, of customers kept and of money, cover it: the promise is 95."""
     truth = return_probability(1.6) - return_probability(1.0)
     spent = sum(RATES) / len(RATES) * HORIZON_DAYS * 0.6 * SPENDING * exp(0.8**2 / 2)
     assert truth > 0.1
@@ -69,15 +72,17 @@ def test_the_intervals_cover_a_planted_effect() -> None:
 
 
 def test_no_effect_is_claimed_where_none_was_planted() -> None:
-    """At most 10 of 100."""
+    """An effect is claimed in at most 10 of 100 simulations."""
     effects = [compare(simulate(seed, 1.0), picking()) for seed in SEEDS]
     assert sum(effect.claim in {"helps", "harms"} for effect in effects) <= 10
     assert sum(effect.interval.without(0.0) for effect in effects) <= 10
 
 
 def test_looking_every_day_does_not_find_an_effect_that_is_not_there() -> None:
-    """The sequential reading: a claim at any of 90 looks, in at most 10 of 100 simulations; the
-    interval for one look would err more often."""
+    """The sequential reading claims an effect at any of 90 daily checks in at most 10 of 100 runs.
+
+    The interval for a single check would err more often.
+    """
     claims = single = 0
     for seed in SEEDS:
         subjects = simulate(seed, 1.0)
@@ -125,7 +130,7 @@ def test_without_a_holdout_there_is_no_comparison() -> None:
 
 
 def test_groups() -> None:
-    """R19 R28: per playbook, segment and period."""
+    """R19, R28: per playbook, segment and period."""
     subjects = [
         subject(treated=n % 2 == 0, returned=n % 4 == 0, playbook="ab"[n % 3 == 0], at=n)
         for n in range(120)

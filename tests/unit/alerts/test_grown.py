@@ -1,4 +1,4 @@
-"""What a task says: its causes and reasons, what joins it, and what a win-back task asks for."""
+"""The contents of a task: causes, reasons, what joins it, and the content of a win-back task."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -40,7 +40,7 @@ def made(
 
 
 def joined(task: Task, message: RiskAssessed, policy: Policy = POLICY) -> Task:
-    """The task of `assessed(1, 0)` once what `message` says has joined it."""
+    """Return the task of `assessed(1, 0)` after `message` has joined it."""
     first = decide(CustomerState("c-1"), assessed(1, 0), policy)
     (step,) = decide(first.state, message, policy).steps
     assert isinstance(step, Joined)
@@ -141,7 +141,7 @@ GONE: dict[str, Any] = {"days_silent": 31.0, "last_purchase_at": day(-31), "sign
 def test_a_win_back_task_has_the_playbook_of_why_the_customer_left(
     grade: Any, signs: list[str], learned: Any, playbook: str
 ) -> None:
-    """R9, by the policy that comes along. What was said has had its own task before."""
+    """R9, by the default policy. What the customer stated has had its own task before."""
     policy, state = read_policy(Path(POLICY_FILE)), CustomerState("c-1")
     standing = Classification(grade=grade, tier="high")
     if signs:

@@ -30,7 +30,7 @@ def task(**more: object) -> Task:
 
 
 def test_in_english() -> None:
-    """R9 R13 R14: what fits the cause, by a channel that consent allows, first for a VIP."""
+    """R9, R13, R14: an action for the cause, by a channel with consent, first for a VIP."""
     vip = task(standing=Classification(grade="vip", tier="high"))
     assert in_full(vip, "en").splitlines() == [
         "Household 7 · VIP · high risk",

@@ -1,4 +1,4 @@
-"""The decision table, row by row (R12 R26: who is warned about, and for which cause)."""
+"""The decision table, row by row: who is warned about, and for which cause (R12, R26)."""
 
 import itertools
 from datetime import datetime
@@ -37,7 +37,7 @@ HIGH = Classification(tier="high")
 
 
 def test_a_sign_raises_one_task_of_its_cause() -> None:
-    """R26"""
+    """Checks R26."""
     (decision,) = play(NEW, assessed(1, 0, "low", signs=[SILENCE, COMPLAINT]))
     (step,) = decision.steps
     causes = ("complaint_open", "silence_beyond_rhythm")
@@ -102,7 +102,7 @@ def test_a_sign_that_reaches_its_condition_passes(wanted: dict[str, Any]) -> Non
 def test_by_default_a_silence_is_warned_of_late_and_leaves_time_to_act(
     days: float, silent: float, why: str
 ) -> None:
-    """At 0.7 of the lapse length, or with 12 days left of it."""
+    """The warning comes at 0.7 of the lapse length, or when 12 days of it are left."""
     lapse = replace(LAPSE, days=days)
     assert words(play(NEW, assessed(1, 0, days_silent=silent, lapse=lapse))) == [why]
 
@@ -119,7 +119,7 @@ def test_the_budget_holds_back_what_numbers_suggest_and_nothing_that_was_said(co
 def test_a_budget_decides_who_is_warned_of_and_never_when(
     value: float, warned_on: int | None
 ) -> None:
-    """The probability grows from 0.3 to 0.9: what is at risk passes the level late, or never."""
+    """The probability grows from 0.3 to 0.9: the value at risk passes the level late, or never."""
     silent = [
         assessed(n, n, signs=[replace(SILENCE, strength=n / 30)], days_silent=float(n),
                  last_purchase_at=day(0), probability=n / 30, expected_value=value,
@@ -153,7 +153,7 @@ def test_frequency_is_not_resolved_by_having_left() -> None:
 
 
 def test_who_stops_comes_back_and_stops_again_is_warned_about_again() -> None:
-    """The purchase arms the sign and waives the cooldown."""
+    """A purchase arms the sign again and waives the cooldown."""
     steps = play(
         NEW,
         assessed(1, 0),
@@ -166,7 +166,7 @@ def test_who_stops_comes_back_and_stops_again_is_warned_about_again() -> None:
 
 
 def test_one_warning_for_one_silence_of_whichever_cause() -> None:
-    """A sign about the same silence that comes later says nothing new."""
+    """A later sign about the same silence adds nothing new."""
     both = [sign("slipping_again"), SILENCE]
     steps = play(NEW, assessed(1, 0, signs=both[:1]), assessed(2, 3, signs=both))
     assert words(steps) == ["raised", "not_armed"]
@@ -271,7 +271,7 @@ def test_a_task_of_which_no_sign_holds_any_more_is_resolved() -> None:
 
 
 def test_a_purchase_does_not_settle_a_complaint() -> None:
-    """What silence and a complaint raised ends when the complaint does, too."""
+    """A task raised by a silence and a complaint ends when the complaint does, too."""
     steps = play(NEW, assessed(1, 0), assessed(2, 1, signs=[SILENCE, COMPLAINT]))
     state, ended = purchased(steps[1].state, day(2))
     assert ended == ()

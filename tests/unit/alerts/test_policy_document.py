@@ -1,4 +1,4 @@
-"""The policy document: what is refused, what a change looks like, and what its rules mean."""
+"""The policy document: refusals, diffs of changes, and the meaning of its rules."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -63,7 +63,7 @@ def test_a_wrong_document_is_refused_with_its_place(document: object, place: str
 
 
 def test_a_change_is_shown_as_a_diff_of_what_changed() -> None:
-    """Audit shows what changed in a rule."""
+    """The audit shows what changed in a rule."""
     before = read({})
     after = read({"cooldown_days": 14})
     changed = [line for line in difference(before, after) if line[0] in "+-" and line[1] == " "]
@@ -99,7 +99,7 @@ BEFORE_SIGNS = {
 
 
 def test_a_document_of_an_earlier_version_still_loads() -> None:
-    """Bands decide no more; what else it says stays."""
+    """Bands no longer decide anything; the other fields are kept."""
     loaded = read(upgrade(BEFORE_SIGNS))
     assert loaded == read({"name": "ours", "cooldown_days": 14})
     assert loaded.win_back == WinBack()
@@ -110,7 +110,7 @@ def test_a_document_of_an_earlier_version_still_loads() -> None:
 
 
 def test_a_sign_by_grade() -> None:
-    """R15"""
+    """Checks R15."""
     chosen = policy(signs={"silence_beyond_rhythm": {"grades": ["vip"]}})
     assert why(assessed(1, 0, standing=VIP), chosen) == "raised"
     assert why(assessed(1, 0, standing=Classification(grade="regular")), chosen) == "below"
@@ -141,7 +141,7 @@ def chosen_rules(when: dict[str, Any]) -> list[dict[str, Any]]:
     ],
 )
 def test_conditions(when: dict[str, Any], holds: bool) -> None:
-    """R3 R16: each condition decides by itself whether a rule raises whatever the band."""
+    """R3, R16: each condition decides by itself whether a rule raises, whatever the band."""
     first = assessed(1, 0, "low", standing=VIP, probability=0.2, value_at_risk=0.0, reasons=[],
                      days_silent=20.0)  # fmt: skip
     state = decide(NEW, first, policy()).state
@@ -207,7 +207,7 @@ def test_raising_the_share_keeps_those_who_were_held_out() -> None:
 
 
 def test_a_playbook_is_chosen_by_grade_cause_and_lifecycle() -> None:
-    """R4"""
+    """Checks R4."""
     chosen = policy(
         playbooks=[
             {"id": "a", "grades": ["vip"], "causes": ["complaint_open"]},
@@ -228,7 +228,7 @@ def test_a_playbook_is_chosen_by_grade_cause_and_lifecycle() -> None:
 
 
 def test_the_channel_is_the_preferred_one_that_consent_allows() -> None:
-    """R14"""
+    """Checks R14."""
     customer = Profile(consent={"phone": False, "email": True})
     assert allowed(["phone", "wecom"], customer, []) == "wecom"
     assert allowed(["phone", "wecom", "email"], customer, ["wecom"]) == "email"
@@ -244,7 +244,7 @@ def raised(ground: Ground, profile: Profile, at: float = 0.0, **changes: Any) ->
 
 
 def test_vip_tasks_come_first_and_have_shorter_response_targets() -> None:
-    """R13"""
+    """Checks R13."""
     chosen = policy(
         playbooks=[{"id": "v", "grades": ["vip"], "response_hours": 4, "due_working_days": 1},
                    {"id": "r", "response_hours": 48}]
@@ -258,7 +258,7 @@ def test_vip_tasks_come_first_and_have_shorter_response_targets() -> None:
 
 
 def test_queues_by_service_level() -> None:
-    """R4: high value has a named owner, mid a fast-response queue, low self-service."""
+    """R4: high value has a named owner, mid value a fast-response queue, low value self-service."""
     for service, owner, queue in (
         ("named_owner", Owner(id="o"), "owner"),
         ("named_owner", None, "unowned"),

@@ -1,4 +1,4 @@
-"""A policy's file: what YAML reads otherwise than it was meant is refused, with its place."""
+"""A policy's file: YAML that would be misread is refused, with its position."""
 
 from pathlib import Path
 
@@ -20,14 +20,14 @@ care:
 
 
 def policy(tmp_path: Path, text: str) -> Path:
-    """A file with this text."""
+    """Return a file with this text."""
     path = tmp_path / "policy.yaml"
     path.write_text(text, encoding="utf-8")
     return path
 
 
 def test_our_own_is_read() -> None:
-    """The default policy, as it is shipped."""
+    """The default policy, as it is shipped, is read."""
     read_policy(POLICY_FILE)
 
 
@@ -46,7 +46,7 @@ def test_our_own_is_read() -> None:
     ],
 )
 def test_what_is_not_meant_is_refused(tmp_path: Path, text: str, why: str) -> None:
-    """Naming the file, the place and the cause."""
+    """The error names the file, the position and the cause."""
     with pytest.raises(Invalid) as wrong:
         read_policy(policy(tmp_path, text))
     assert wrong.value.field == str(tmp_path / "policy.yaml")
@@ -55,20 +55,20 @@ def test_what_is_not_meant_is_refused(tmp_path: Path, text: str, why: str) -> No
 
 @pytest.mark.parametrize("key", ["on", "On", "'on'", '"on"'])
 def test_on_is_a_word(key: str) -> None:
-    """As the documentation writes it."""
+    """`on` is a key, as the documentation writes it."""
     assert yaml.load(f"{{{key}: 01-01}}", _Strict) == {"on": "01-01"}  # noqa: S506
 
 
 @pytest.mark.parametrize("day", ["02-30", "04-31", "02-31", "11-31"])
 def test_a_day_of_no_year(tmp_path: Path, day: str) -> None:
-    """It would never come, in silence."""
+    """A day that exists in no year would silently never come."""
     text = CARE.replace("DAY", f"on: {day}")
     with pytest.raises(Invalid, match=r"care\[0\]\.on: .*no day of any year"):
         read_policy(policy(tmp_path, text))
 
 
 def test_the_29th_of_february_is_a_day(tmp_path: Path) -> None:
-    """Of some years: what else is missing in this document is another matter."""
+    """The day exists in some years. What else is missing in this document is not checked here."""
     with pytest.raises(Invalid) as wrong:
         read_policy(policy(tmp_path, CARE.replace("DAY", "on: 02-29")))
     assert "no day" not in wrong.value.reason

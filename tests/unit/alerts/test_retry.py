@@ -1,4 +1,4 @@
-"""What an answer leads to."""
+"""The result of each answer to an attempt."""
 
 from datetime import UTC, datetime
 
@@ -44,13 +44,13 @@ def test_410_switches_the_endpoint_off_at_any_attempt() -> None:
 
 
 def test_without_a_readable_answer_it_may_have_been_taken() -> None:
-    """Unless there was no connection at all."""
+    """Only a failure to connect proves that the message was not received."""
     assert answer(None).result == answer(None, timed_out=True).result == "ambiguous"
     assert answer(None, reached=False).result == "retry"
 
 
 def test_a_receiver_may_stop_the_retries_of_a_message() -> None:
-    """DELIVERY 7.9"""
+    """Checks DELIVERY 7.9."""
     stop = answer(500, webhook_delivery="abort-message")
     assert after(stop, "m", 1, NOW, DELAYS_S).outcome == "failed"
     assert after(answer(200, webhook_delivery="abort-message"), "m", 1, NOW, DELAYS_S).outcome == (

@@ -17,7 +17,7 @@ FREQUENCY = sign("frequency_falling", 0.99)
 
 
 def test_a_rule_that_raises_raises_whatever_the_band_and_the_signs() -> None:
-    """R3"""
+    """Checks R3."""
     policy = read({
         "signs": {"silence_beyond_rhythm": {"enabled": False}},
         "rules": [{"name": "r", "when": {"lifecycles": ["at_risk"]}, "then": "raise"}],
@@ -56,7 +56,7 @@ def test_a_rule_raises_also_where_its_signs_had_their_task_but_not_twice() -> No
 
 
 def test_a_rules_task_ends_by_a_purchase_and_not_when_the_rule_holds_no_more() -> None:
-    """A rule on a rise holds for one assessment; what it warned of does not end with that."""
+    """A rule about a rise holds for one assessment; what it warned about lasts longer."""
     policy = read({"rules": [{"name": "r", "when": {"rise_min": 0.3}, "then": "raise"}]})
     calm: dict[str, Any] = {"signs": [], "reasons": []}
     steps = play(

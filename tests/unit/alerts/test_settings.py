@@ -1,4 +1,4 @@
-"""Settings: endpoints from JSON, secrets kept, bounds that belong together."""
+"""Settings: endpoints from JSON, secrets kept hidden, bounds that depend on each other."""
 
 import pytest
 from pydantic import ValidationError
@@ -47,7 +47,7 @@ def test_a_lease_outlasts_an_attempt() -> None:
 
 
 def test_the_policy_to_begin_with_is_valid_and_critical_tasks_are_due_sooner() -> None:
-    """R13"""
+    """Checks R13."""
     policy = read_policy(AlertsSettings().policy_file)
     assert policy.working_days("critical") < policy.working_days("high")
     assert policy == read(plain(policy))

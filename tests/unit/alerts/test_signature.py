@@ -1,4 +1,4 @@
-"""Signatures: the golden vector of Standard Webhooks, and what a key must be."""
+"""Signatures: the golden vector of Standard Webhooks, and the requirements of a key."""
 
 import base64
 from datetime import UTC, datetime
@@ -68,7 +68,7 @@ def test_what_is_no_key_is_refused_without_being_repeated(secret: str) -> None:
 
 
 def test_golden_vector_of_v1a() -> None:
-    """As Svix's server signs it, and verified by cryptography itself."""
+    """It is signed as Svix's server signs, and verified by the cryptography package."""
     pair = base64.b64decode(
         "6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg=="
     )

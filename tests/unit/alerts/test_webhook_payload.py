@@ -1,4 +1,4 @@
-"""What is told of a task."""
+"""The message about a task that a webhook receives."""
 
 from datetime import timedelta
 
@@ -17,7 +17,7 @@ from shared.contracts.risk import Reason
 from tests.unit.alerts.samples import SILENT, day, raised_task
 
 PAYLOAD_BYTES_MAX = 20_000
-"""What Standard Webhooks advises."""
+"""The maximum size that Standard Webhooks recommends."""
 
 
 def ended() -> Closed:

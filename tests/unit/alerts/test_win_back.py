@@ -1,4 +1,4 @@
-"""Who is gone: won back once for each silence, or history (R9)."""
+"""Customers who are gone: won back once for each silence, or treated as history (R9)."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ GONE: dict[str, Any] = {"days_silent": 30.0, "last_purchase_at": day(-30), "stan
 
 
 def test_who_is_missed_is_won_back_once_for_each_silence() -> None:
-    """R9"""
+    """Checks R9."""
     steps = play(
         NEW,
         assessed(1, 0, "low", signs=[], **GONE),
@@ -39,7 +39,7 @@ def test_who_was_warned_about_in_time_is_not_won_back() -> None:
 
 @pytest.mark.parametrize(("least", "why"), [(100.1, "budget"), (100.0, "raised")])
 def test_who_is_gone_must_be_worth_the_budget_to_be_won_back(least: float, why: str) -> None:
-    """The value stays through a silence, but the level may have been lowered."""
+    """The value stays the same during a silence, but the level may have been lowered."""
     steps = play(NEW, assessed(1, 0, standing=HIGH), policy=budget(100.1))
     assert words(steps) == ["budget"]
     gone = assessed(2, 10, value_at_risk=99.0, **GONE)
@@ -79,7 +79,7 @@ def test_a_customer_who_is_gone_may_still_complain() -> None:
 
 
 def test_who_was_gone_before_we_looked_is_history() -> None:
-    """Never a task for the past; a purchase, or a complaint that is new, ends that."""
+    """The past raises no task; a purchase or a new complaint ends that."""
     signs = [COMPLAINT, SILENCE]
     steps = play(
         NEW,
@@ -106,7 +106,7 @@ def test_who_was_gone_before_we_looked_is_history() -> None:
 def test_why_the_customer_left_as_far_as_it_is_known(
     signs: list[Any], learned: Any, expected: str | None
 ) -> None:
-    """What an owner learned before the last purchase is over."""
+    """What an owner learned before the last purchase no longer counts."""
     policy = read({"signs": {code: {"enabled": False} for code in URGENCY}})
     state = NEW if learned is None else answered(NEW, (), *learned)
     (decision,) = play(state, assessed(1, 0, **GONE | {"signs": signs}), policy=policy)

@@ -33,14 +33,14 @@ SIGN_FACTS = {
     "value_falling": ("order_value_recent", "order_value_before"),
     "new_and_quiet": SILENCE_FACTS,
 }
-"""What a sign carries; the name of a fact in both, a sign and a reason, means the same."""
+"""The facts of a sign; a fact's name means the same in a sign and in a reason."""
 OF_REASONS = {spec.code: frozenset(spec.facts) for spec in REASONS}
 OWN = {CHURNED: frozenset({"days_silent", "usual_gap_days"}), POLICY_RULE: frozenset[str]()}
-"""Causes that alerts finds by itself."""
+"""Causes that alerts detects by itself."""
 
 
 def quoted(code: str) -> list[frozenset[str]]:
-    """The sets of facts that a code may come with."""
+    """Return the sets of facts that a code may come with."""
     found = [OF_REASONS.get(code), OWN.get(code)]
     found += [frozenset(SIGN_FACTS[code])] if code in SIGN_FACTS else []
     return [facts for facts in found if facts is not None]
@@ -61,14 +61,14 @@ def test_every_end_of_a_task_has_words_in_both_languages_wherever_it_is_told() -
 
 
 def test_every_code_of_scoring_has_words_and_no_other_has() -> None:
-    """R26"""
+    """Checks R26."""
     assert SIGN_FACTS.keys() == set(URGENCY)
     assert SENTENCES.keys() == OF_REASONS.keys() | SIGN_FACTS.keys() | OWN.keys()
 
 
 @pytest.mark.parametrize("code", sorted(SENTENCES))
 def test_sentences_quote_only_what_scoring_sends(code: str) -> None:
-    """Each variant can be said of a reason or of a sign; and of each there is one with numbers."""
+    """Each variant fits a reason or a sign, and each code has one with numbers."""
     for variant in SENTENCES[code]:
         assert any(variant.facts() <= facts for facts in quoted(code))
     for facts in quoted(code):

@@ -1,4 +1,4 @@
-"""A backtest as it may come out, for the tests of its page."""
+"""A sample result of a backtest, for the tests of its page."""
 
 from datetime import UTC, date, datetime, timedelta
 
@@ -27,7 +27,7 @@ _GRADES: tuple[Grade, ...] = ("vip", "regular", "potential")
 
 
 def result() -> Result:
-    """A year of a shop with 2,469 customers."""
+    """Return a year of a shop with 2,469 customers."""
     return Result(
         title="Complete Journey",
         begin=BEGIN,

@@ -1,4 +1,4 @@
-"""Of an active customer it is never said that they have left: the cores of both services."""
+"""The cores of both services never describe an active customer as gone."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -30,7 +30,7 @@ EAGER = read(
         "rules": [{"name": "all", "when": {}, "then": "raise"}],
     }
 )
-"""Whatever holds is raised."""
+"""A policy with a rule that always raises."""
 LATE = read(
     {
         "name": "test",
@@ -38,11 +38,14 @@ LATE = read(
         "signs": {code: {"enabled": False} for code in URGENCY},
     }
 )
-"""Nobody is warned about in time, so that all are won back."""
+"""A policy with all signs disabled: every task is a win-back."""
 
 
 def told(gap: float, purchases: int, silent: int) -> list[RiskAssessed]:
-    """What scoring tells of one who bought so often at this gap, in the days of silence after."""
+    """Return what scoring publishes of a customer during the days of silence.
+
+    The customer bought so many times at this gap.
+    """
     times = day(0).timestamp() + np.arange(purchases) * gap * DAY_S
     batch = EventBatch(["c-1"] * purchases, columns(time=times, amount=np.full(purchases, 20.0)))
     end = times[-1] + silent * DAY_S
@@ -55,7 +58,7 @@ def told(gap: float, purchases: int, silent: int) -> list[RiskAssessed]:
 
 
 def causes(messages: list[RiskAssessed], policy: Policy) -> list[tuple[RiskAssessed, set[str]]]:
-    """Of each message that raises a task, all codes that its owner reads."""
+    """Return, of each message that raises a task, all codes that its owner reads."""
     state, found = CustomerState("c-1"), []
     for message in messages:
         decision = decide(state, message, policy)
@@ -80,7 +83,7 @@ def test_who_buys_every_33_days_and_is_silent_for_48_has_not_left() -> None:
 
 
 def test_who_is_silent_for_the_lapse_length_has_left() -> None:
-    """It is said when it is true."""
+    """The text states that a customer has left once it is true."""
     assert any(CHURNED in codes for _, codes in causes(told(33, 14, 150), LATE))
 
 

@@ -1,4 +1,4 @@
-"""The judge's definitions, by hand on a small history, and beside the common tool on real ones."""
+"""The judge's definitions, by hand on a small history and beside the common tool on real ones."""
 
 import importlib.util
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ BEGIN, END = 28, 60
 
 
 def bought(days: dict[str, Sequence[float]], amount: dict[str, float] | None = None) -> EventTable:
-    """Purchases at these days; amounts are 10 unless given."""
+    """Return purchases on these days; amounts are 10 unless given."""
     who = [name for name, at in days.items() for _ in at]
     n = len(who)
     columns = EventColumns(
@@ -44,7 +44,7 @@ def bought(days: dict[str, Sequence[float]], amount: dict[str, float] | None = N
 HISTORY = bought(
     {
         "ann": [0, 7, 14, 21, 28],  # weekly, then gone: a lapse of 28 days
-        "bob": [0, 10, 20, 30, 40, 65],  # comes back after 25 of 40 days
+        "bob": [0, 10, 20, 30, 40, 65],  # returns after 25 of 40 days
         "cat": [*range(0, 101, 7), 100.5],  # weekly all along
         "dan": [0, 14, 28.5, 42, 56],  # fortnightly, then gone; 56 days end after the data
         "eve": [0, 2, 2.5, 10, 20, 30.75],  # two on one day; a lapse of 30 days; buys for less
@@ -54,14 +54,14 @@ HISTORY = bought(
 
 
 def judged(**warned: float) -> Judged:
-    """Of one warning for each of these customers, at these days."""
+    """Judge one warning for each of these customers, on these days."""
     row = [HISTORY.customers.index(name) for name in warned]
     warnings = Warnings(np.array(row, np.int64), np.array([*warned.values()]) * DAY_S)
     return judge(HISTORY, warnings, BEGIN * DAY_S, END * DAY_S)
 
 
 def test_silences() -> None:
-    """Of established customers, with the rhythm that they had before."""
+    """Silences of established customers, with the rhythm that they had before."""
     found = silences(HISTORY)
     eve = int(np.flatnonzero(found.row == HISTORY.customers.index("eve"))[-1])
     assert found.start[eve] == 30.75
@@ -69,7 +69,7 @@ def test_silences() -> None:
 
 
 def test_by_hand() -> None:
-    """Ann is warned of in time, Bob in vain, Eve too late, Cat and Dan not at all."""
+    """Ann's warning is in time, Bob's in vain, Eve's too late; Cat and Dan have none."""
     found = judged(ann=28 + 20, bob=40 + 22, eve=30.75 + 23.5)
     # Silences from day 28 on: Ann 1, Bob 1 (of day 40), Cat 5, Eve 1; Dan's is not over.
     assert (found.silences, found.customers, found.lapses) == (8, 5, 2)
@@ -95,12 +95,12 @@ def test_in_time_is_until_three_quarters_in_whole_days(silent: float, timely: fl
 
 @pytest.mark.parametrize("at", [27.9, 28 + 28])
 def test_neither_before_the_silence_nor_once_it_lapsed(at: float) -> None:
-    """A warning before the last purchase is of another silence; one at the lapse is none."""
+    """A warning before the last purchase is about another silence; one at the lapse is none."""
     assert judged(ann=at).ours.warned == 0
 
 
 def test_the_first_warning_of_a_silence_counts() -> None:
-    """Another one in the same silence neither counts nor lies outside."""
+    """A second one in the same silence neither counts nor is an extra warning."""
     row = HISTORY.customers.index("ann")
     two = Warnings(np.array([row, row]), np.array([28 + 25, 28 + 10]) * DAY_S)
     found = judge(HISTORY, two, BEGIN * DAY_S, END * DAY_S)
@@ -108,7 +108,7 @@ def test_the_first_warning_of_a_silence_counts() -> None:
 
 
 def test_rules() -> None:
-    """Three gaps warn of Ann and of Eve; two of Bob as well, who has been silent for 20 days."""
+    """Three gaps warn about Ann and Eve; two also about Bob, who has been silent for 20 days."""
     found = judged(ann=28 + 20)
     assert {name: rule.warned for name, rule in found.rules.items()} == {
         "1.5": 3, "2": 3, "2.5": 2, "3": 2,
@@ -117,7 +117,7 @@ def test_rules() -> None:
 
 
 def test_rules_that_warn_as_often() -> None:
-    """One warning: half of those of three gaps, at random or with the most spending (Ann's)."""
+    """One warning is half of those of three gaps: at random, or by the most spending (Ann's)."""
     found = judged(ann=28 + 20)
     assert (found.as_often.gaps, found.as_often.thinned_to) == (3.0, 0.5)
     assert (found.as_often.figures.warned, found.as_often.figures.recall) == (1, 0.5)
@@ -133,7 +133,7 @@ def test_nobody_is_warned_of() -> None:
 
 
 def tool() -> ModuleType:
-    """The common tool; skips where it is not beside the repository."""
+    """Provide the common tool; skip where it is not beside the repository."""
     if not TOOL.exists():
         pytest.skip("the common tool is not here")
     spec = importlib.util.spec_from_file_location("lapse_eval", TOOL)
@@ -145,9 +145,9 @@ def tool() -> ModuleType:
 
 
 def as_the_tool_says(figures: Figures) -> dict[str, object]:
-    """By the tool's names."""
+    """Return the figures by the tool's names."""
     found = {name: getattr(figures, name) for name in Figures.__struct_fields__}
-    assert found.pop("noticed") <= figures.warned  # which the tool does not tell
+    assert found.pop("noticed") <= figures.warned  # which the tool does not report
     return found
 
 

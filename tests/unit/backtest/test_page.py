@@ -16,12 +16,12 @@ from tests.unit.backtest.sample import HOSTILE, result
 
 @pytest.fixture(scope="module")
 def html() -> str:
-    """The page of the sample."""
+    """Provide the page of the sample."""
     return render(result())
 
 
 def _parts(html: str) -> tuple[str, str]:
-    """The English and the Chinese part."""
+    """Return the English and the Chinese part."""
     english, chinese = re.findall(r"<main.*?</main>", html, re.DOTALL)
     return english, chinese
 

@@ -1,4 +1,4 @@
-"""From a file of events to warnings, figures and a page; and nothing is known before its day."""
+"""From a file of events to warnings, figures and a page, without any knowledge of the future."""
 
 import csv
 import io
@@ -38,7 +38,7 @@ CONSOLE = Console(quiet=True)
 
 @pytest.fixture
 def orders(tmp_path: Path) -> Path:
-    """The purchases as a company may export them."""
+    """Return the purchases as a company may export them."""
     path = tmp_path / "orders.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file, delimiter=";")
@@ -52,7 +52,7 @@ def orders(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def ruled(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The rule scores, and nothing is trained; until when would have been learned from."""
+    """Replace training: the rule scores. Record the end of the period to learn from."""
     ends: list[float] = []
 
     def chosen(_: object, end: float, settings: ScoringSettings) -> Chosen:
@@ -65,7 +65,7 @@ def ruled(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def options(orders: Path, **changes: object) -> BacktestOptions:
-    """A window of 120 days."""
+    """Return options with a window of 120 days."""
     found = BacktestOptions(
         events=orders,
         out=orders.parent / "out",
@@ -77,13 +77,13 @@ def options(orders: Path, **changes: object) -> BacktestOptions:
 
 
 def warnings_of(out: Path) -> list[dict[str, str]]:
-    """Rows of the file."""
+    """Return the rows of the file."""
     with (out / WARNINGS_FILE).open(encoding="utf-8", newline="") as file:
         return [*csv.DictReader(file)]
 
 
 def test_a_file_becomes_a_page(orders: Path, ruled: list[float]) -> None:
-    """With the ids of the file, and figures that agree with the list."""
+    """The page has the ids of the file, and its figures agree with the list."""
     page = run(options(orders), CONSOLE)
     assert page == orders.parent / "out" / PAGE_FILE
     assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
@@ -101,8 +101,10 @@ def test_a_file_becomes_a_page(orders: Path, ruled: list[float]) -> None:
 
 
 def test_names_of_others_stay_text(orders: Path) -> None:
-    """No formula in the list of warnings; no control sequence and no markup on the terminal, of
-    the file's name and of its headers neither."""
+    """The list of warnings has no formula, the terminal no control sequence and no markup.
+
+    This holds for the file's name and for its headers, too.
+    """
     hostile = ("=HYPERLINK(0)", "+1", "@SUM(1)", "-1+1", "\x1b[31mred", "[red]x[/]", "\u202ecod")
     text = orders.read_text(encoding="utf-8")
     for at, one in enumerate(EVERYBODY):
@@ -123,7 +125,10 @@ def test_names_of_others_stay_text(orders: Path) -> None:
 
 
 def test_a_budget_is_tuned_on_what_is_before(orders: Path, ruled: list[float]) -> None:
-    """Fewer warnings of what numbers suggest; learned from what lies before even that."""
+    """There are fewer warnings due to numbers; the budget is tuned on the time before the window.
+
+    Training uses the time before that.
+    """
     every = len(warnings_of(run(options(orders), CONSOLE).parent))
     ruled.clear()
     out = run(options(orders, warnings_per_100=3.0), CONSOLE).parent
@@ -134,7 +139,7 @@ def test_a_budget_is_tuned_on_what_is_before(orders: Path, ruled: list[float]) -
 
 
 def test_without_a_window_it_is_the_last_quarter(orders: Path) -> None:
-    """Of the time that the file tells of."""
+    """The default window is the last quarter of the file's time span."""
     found = running.window_of(HISTORY, options(orders, begin=None, end=None))
     first = np.floor(HISTORY.events.time[0] / DAY_S) * DAY_S
     assert found.end == HISTORY.observed_until
@@ -151,19 +156,19 @@ def test_without_a_window_it_is_the_last_quarter(orders: Path) -> None:
     ],
 )
 def test_a_window_that_the_file_does_not_tell_of(orders: Path, changes: dict[str, object]) -> None:
-    """Is refused, naming what there is."""
+    """The window is refused, and the error names the file's time span."""
     with pytest.raises(Invalid, match="the file tells of 2024-01-0"):
         running.window_of(HISTORY, options(orders, **changes))
 
 
 def test_a_history_too_short_to_tune_on(orders: Path) -> None:
-    """A level found on a few days would be chance."""
+    """A level that is found on a few days would be due to chance."""
     with pytest.raises(Invalid, match="--warnings-per-100"):
         budgeting.begin_of(HISTORY, second(40.0))
 
 
 def until(history: EventTable, day: float) -> Walked:
-    """A walk of all that is known on that day."""
+    """Return a walk over everything that is known on that day."""
     known = history.between(-np.inf, second(day))
     cut = EventTable(history.customers, known, second(day))
     setup = setup_of(ScoringSettings(), RuleModel(28), read_policy(POLICY_FILE))
@@ -171,7 +176,7 @@ def until(history: EventTable, day: float) -> Walked:
 
 
 def test_nothing_is_known_before_its_day() -> None:
-    """What was warned of until a day is the same whether the file ends there or later."""
+    """The warnings until a day are the same whether the file ends there or later."""
     early, late = until(HISTORY, BEGIN + 60), until(HISTORY, BEGIN + 120)
     assert early.warned
     assert late.warned[: len(early.warned)] == early.warned

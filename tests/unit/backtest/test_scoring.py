@@ -1,4 +1,7 @@
-"""The walk says what the service says of the same events: message for message, byte for byte."""
+"""The walk publishes what the service publishes of the same events, message by message.
+
+The messages are byte for byte the same.
+"""
 
 import math
 from collections import defaultdict
@@ -29,7 +32,7 @@ ASSESSOR = Assessor(RISK, (0.25, 0.5, 0.75), 3, "USD", HORIZONS_DAYS)
 
 
 def table(happenings: list[Happening]) -> EventTable:
-    """The same events as training reads them."""
+    """Return the same events as training reads them."""
     n = len(happenings)
     columns = EventColumns(
         row=np.zeros(n, np.int64),
@@ -47,7 +50,7 @@ def table(happenings: list[Happening]) -> EventTable:
 
 
 def log(happenings: list[Happening]) -> MemoryLog:
-    """An import of what is before `IMPORTED`, then a tick a day."""
+    """Return a log: an import of everything before `IMPORTED`, then a tick a day."""
     found, today = MemoryLog(TOPIC), IMPORTED
     imported = True
     for happening in happenings:
@@ -66,8 +69,10 @@ def log(happenings: list[Happening]) -> MemoryLog:
 @pytest.mark.parametrize("due_max", [7, 1_000])
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_as_the_service(seed: int, due_max: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All messages of every customer are the same bytes, in the same order; also where a day's
-    sweep takes several turns."""
+    """All messages of every customer are the same bytes in the same order.
+
+    This holds also where a day's sweep takes several batches.
+    """
     monkeypatch.setattr(walking, "DUE_MAX", due_max)
     happenings = [h for h in history(60, DAYS, seed) if h.kind is not None]
     begin, end = day(IMPORTED).timestamp(), day(DAYS).timestamp()

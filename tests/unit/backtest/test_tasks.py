@@ -1,4 +1,4 @@
-"""What a walk remembers of tasks: every cause that was told, and how each task ended."""
+"""A walk's record of tasks: every published cause, and how each task ended."""
 
 from datetime import datetime
 from typing import Any
@@ -17,18 +17,18 @@ SILENT = sign("silence_beyond_rhythm", 0.8, days_silent=20.0)
 
 
 def told(tasks: SimulatedTasks, *numbered: tuple[int, float, dict[str, Any]]) -> None:
-    """Assessments by (revision, day, what differs)."""
+    """Return assessments by (revision, day, differences)."""
     for revision, at, changes in numbered:
         tasks.assessed(ENCODER.encode(assessed(revision, at, **changes)))
 
 
 def said(tasks: SimulatedTasks) -> list[tuple[datetime, str, str]]:
-    """When, of what and how somebody was warned."""
+    """Return when, about what and how customers were warned."""
     return [(one.at, one.cause, one.kind) for one in tasks.warned]
 
 
 def test_a_cause_joins_the_open_task() -> None:
-    """Each cause is told once, with the numbers of its own sentence."""
+    """Each cause is reported once, with the numbers of its own sentence."""
     tasks = SimulatedTasks(POLICY)
     told(
         tasks,
@@ -47,7 +47,7 @@ def test_a_cause_joins_the_open_task() -> None:
 
 
 def test_several_causes_at_once_are_several_warnings() -> None:
-    """Of one task."""
+    """They belong to one task."""
     tasks = SimulatedTasks(POLICY)
     told(tasks, (1, 0, {"signs": [COMPLAINT, FREQUENCY]}))
     assert said(tasks) == [
@@ -57,7 +57,7 @@ def test_several_causes_at_once_are_several_warnings() -> None:
 
 
 def test_a_purchase_ends_a_task_about_silence() -> None:
-    """And the customer is at risk no more; an unknown customer's purchase is no matter."""
+    """The customer is no longer at risk; an unknown customer's purchase has no effect."""
     tasks = SimulatedTasks(POLICY)
     told(tasks, (1, 0, {"signs": [SILENT]}))
     tasks.bought("c-1", day(3).timestamp())
@@ -68,7 +68,10 @@ def test_a_purchase_ends_a_task_about_silence() -> None:
 
 
 def test_a_task_ends_by_its_age() -> None:
-    """Where the policy lets it, at that age, whenever it is noticed; then there may be another."""
+    """A task ends at the age that the policy sets, whenever this is noticed.
+
+    Then another one may follow.
+    """
     tasks = SimulatedTasks(replace(POLICY, expire_days=10))
     told(
         tasks,
@@ -83,7 +86,7 @@ def test_a_task_ends_by_its_age() -> None:
 
 
 def test_whom_the_holdout_leaves_alone_nobody_is_told_of() -> None:
-    """They are counted apart."""
+    """The customers who are held out are counted apart."""
     policy = replace(POLICY, holdout=replace(POLICY.holdout, share=0.5))
     tasks = SimulatedTasks(policy)
     for number in range(40):

@@ -1,4 +1,4 @@
-"""The replay's pace: when it asks how far the services are, and what it makes of the answer."""
+"""The replay's pace: when it queries the progress of the services, and how it uses the answer."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from deploy.demo.backlog import INGEST, SCORING, Backlog, Backpressure, Stage
 
 
 class Answers(Backlog):
-    """Says in turn what it was given."""
+    """Returns its answers in turn."""
 
     def __init__(self, *left: int) -> None:
         self._left = list(left)

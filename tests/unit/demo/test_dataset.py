@@ -1,4 +1,4 @@
-"""The demo's history: what becomes an event, and that the real panel is all there."""
+"""The demo's history: what becomes an event, and that the real panel is complete."""
 
 from collections import Counter
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ from shared.contracts.events import (
 )
 
 SHARED_DATA = Path(__file__).parents[4] / "shared" / "data" / "completejourney"
-"""The evaluation sets lie beside a working copy, where they are at hand."""
+"""The evaluation sets, which lie beside a working copy where they are available."""
 
 
 def at(day: int, hour: int = 0, month: int = 3) -> datetime:
@@ -29,7 +29,7 @@ def at(day: int, hour: int = 0, month: int = 3) -> datetime:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two households; one of them is in no other table than the transactions."""
+    """Provide two households; one of them appears only in the table of transactions."""
     columns = ["household_id", "basket_id", "product_id", "quantity", "sales_value"]
     lines = pl.DataFrame(
         [

@@ -1,4 +1,4 @@
-"""The demo's figures: what `build/demo.json` holds, and what makes the demo fail."""
+"""The demo's figures: what `build/demo.json` contains, and what makes the demo fail."""
 
 import io
 from dataclasses import replace
@@ -90,7 +90,7 @@ PURCHASES = pl.DataFrame(
         "amount": [10.0] * 13,
     }
 )
-"""Two weekly households that stop on 2 October, and one whose purchase ends the data."""
+"""Two weekly households that stop on 2 October, and one with the last purchase of the data."""
 
 
 @pytest.fixture

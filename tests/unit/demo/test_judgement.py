@@ -1,4 +1,4 @@
-"""The demo's verdict, on households whose silences are counted by hand."""
+"""The demo's verdict, on households with silences that are counted by hand."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -16,7 +16,7 @@ def day(number: float) -> datetime:
 
 
 def purchases(**days_of: list[float]) -> pl.DataFrame:
-    """Purchases of 10 on days since the first; each household's days as given."""
+    """Return purchases of 10 on the given days since the first, for each household."""
     rows = [
         {"customer": name, "time": day(number).replace(tzinfo=None), "amount": 10.0}
         for name, days in days_of.items()
@@ -41,7 +41,7 @@ def judged(*warnings: ReceivedWarning) -> Judgement:
 
 
 def test_a_warning_within_three_quarters_of_the_lapse_length_is_in_time() -> None:
-    """In whole days of silence, as the definitions say."""
+    """Whole days of silence count, as the definitions state."""
     for at, timely in ((42 + 12.0, 1), (42 + 21.9, 1), (42 + 22.0, 0)):
         found = judged(ReceivedWarning("leaves", day(at), SILENCE)).judged
         assert (found.lapses, found.ours.warned) == (2, 1)

@@ -1,4 +1,4 @@
-"""The progress display, where lines cannot be redrawn."""
+"""The progress display on an output where lines cannot be redrawn."""
 
 import io
 

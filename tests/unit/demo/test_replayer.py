@@ -1,4 +1,4 @@
-"""The replay's order: the past silently, then midnight by midnight."""
+"""The replay's order: the past as an import, then midnight by midnight."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ BEGIN = datetime(2017, 10, 1, tzinfo=UTC)
 
 
 class Clock:
-    """Stands still."""
+    """A clock that stands still."""
 
     def now(self) -> datetime:
         return datetime(2026, 1, 1, tzinfo=UTC)
@@ -28,12 +28,12 @@ class Clock:
 
 
 class FakeProducer(Producer):
-    """Keeps what is sent."""
+    """A producer that keeps what is sent."""
 
     def __init__(self) -> None:
         self.sent: list[Record] = []
         self.sizes: list[int] = []
-        """Of each send."""
+        """The number of messages of each send."""
 
     async def send(self, records: Iterable[Record]) -> None:
         before = len(self.sent)
@@ -113,7 +113,7 @@ async def test_everything_goes_to_one_partition_so_that_order_holds() -> None:
     writer = Replayer(producer, Clock())
 
     async def no_wait(_: int) -> None:
-        """Send as fast as can be."""
+        """Send without waiting."""
 
     await writer.backfill([event(0)])
     await writer.replay([Day(BEGIN, [b"a"])], no_wait, lambda _: None)

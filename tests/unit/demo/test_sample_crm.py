@@ -1,4 +1,4 @@
-"""The sample CRM takes what is signed, once, and refuses the rest."""
+"""The sample CRM accepts a signed message once and refuses all others."""
 
 import base64
 from collections.abc import AsyncIterator

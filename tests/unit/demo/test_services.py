@@ -1,4 +1,4 @@
-"""Waiting for the demo's services ends, and says where to look."""
+"""The wait for the demo's services ends, and its error names the log."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Events to test with: acceptable ones, and the rows of bad input with what must be said."""
+"""Events for tests: acceptable ones, and the rows of bad input with the expected errors."""
 
 import bz2
 import json
@@ -18,7 +18,10 @@ NUL = "\\u0000"
 
 
 def event(**changes: Any) -> dict[str, Any]:
-    """A purchase as a structured CloudEvent; `changes` replace attributes, `None` removes."""
+    """Return a purchase as a structured CloudEvent.
+
+    `changes` replace attributes, `None` removes one.
+    """
     attributes = {
         "specversion": "1.0",
         "id": "basket-1",
@@ -32,24 +35,24 @@ def event(**changes: Any) -> dict[str, Any]:
 
 
 def encoded(**changes: Any) -> bytes:
-    """`event` as the value of a record."""
+    """Return `event` as the value of a record."""
     return json.dumps(event(**changes)).encode()
 
 
 def purchase(**data: Any) -> bytes:
-    """A purchase with this data."""
+    """Return a purchase with this data."""
     return encoded(data=data)
 
 
 def binary_headers(**changes: Any) -> Headers:
-    """A purchase's attributes as the headers of binary mode."""
+    """Return a purchase's attributes as the headers of binary mode."""
     found = {k: v for k, v in event(**changes).items() if k != "data"}
     return tuple((f"ce_{name}", value.encode()) for name, value in found.items())
 
 
 @dataclass(frozen=True, slots=True)
 class Bad:
-    """One row: what comes, and the field and a piece of the reason that must be told."""
+    """One row: the input, with the field and a part of the reason that the error must contain."""
 
     name: str
     value: bytes | None
@@ -62,7 +65,7 @@ class Bad:
 
 
 def _json(text: str) -> bytes:
-    """A purchase whose amount is this piece of JSON."""
+    """Return a purchase with this piece of JSON as its amount."""
     return encoded(data={"amount": "@"}).replace(b'"@"', text.encode())
 
 
@@ -148,7 +151,7 @@ BAD = (
     Bad("null value", None, "value", "tombstone"),
     Bad("invalid UTF-8", encoded().replace(b"household", b"house\xffhold"), "value", "not UTF-8"),
     Bad("half a surrogate pair", encoded(subject="\ud83d"), "value", "not JSON"),
-    # What JSON parsers let through and PostgreSQL or a reader does not.
+    # Input that JSON parsers accept and PostgreSQL or a reader does not.
     Bad("NUL in the customer id", encoded(subject="a\0b"), "subject", "NUL"),
     Bad("NUL in a key", purchase(**{"a\0b": 1}), "data.a\\u0000b", "NUL"),
     Bad("NUL in a list", purchase(items=[{"sku": "\0"}]), "data.items[0].sku", "NUL"),
@@ -280,4 +283,4 @@ BAD_BY_ARRIVAL = (
     Bad("a typing error of a year", encoded(time="2027-03-01T08:30:00Z"), "time", "364 days"),
     Bad("local time sent as UTC", encoded(time="2026-03-01T17:00:00Z"), "time", "a local time"),
 )
-"""Bad only for what arrived at `ARRIVED_MS`."""
+"""Bad only if it arrived at `ARRIVED_MS`."""

@@ -31,13 +31,16 @@ class Consumed:
 
 @dataclass(slots=True)
 class FakeOutlet:
-    """Keeps what is sent; the first `failures` sends fail. `after` runs after each other one."""
+    """Keeps what is sent; the first `failures` sends fail.
+
+    `after` runs after each successful one.
+    """
 
     sent: list[Outgoing] = field(default_factory=list)
     failures: int = 0
     after: Callable[[], None] = lambda: None
     acknowledging: asyncio.Event | None = None
-    """Sends wait for it, when there is one."""
+    """Sends wait for this event, when there is one."""
 
     async def send(self, records: Iterable[Outgoing]) -> None:
         if self.acknowledging is not None:
@@ -54,7 +57,7 @@ class FakeOutlet:
 
 @dataclass(slots=True)
 class FixedClock:
-    """Stands still."""
+    """A clock that stands still."""
 
     def now(self) -> datetime:
         return NOW

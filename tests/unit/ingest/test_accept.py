@@ -1,4 +1,4 @@
-"""What becomes of acceptable events."""
+"""The result of accepting events."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -39,7 +39,7 @@ def test_a_purchase() -> None:
 
 
 def test_amounts_are_optional() -> None:
-    """Some sources have none; then a currency without a rate is no obstacle."""
+    """Some sources have no amounts; then a currency without a rate does not matter."""
     data = _accept(purchase(currency="XAU")).data
     assert (data.amount, data.original_amount, data.currency) == (None, None, "XAU")
     assert _accept(purchase()).data.currency is None
@@ -60,7 +60,7 @@ def test_the_rate_of_the_event_day(time: str, amount: float) -> None:
 
 
 def test_before_the_first_rate() -> None:
-    """Nothing is guessed."""
+    """No rate is guessed."""
     value = encoded(time="2019-12-31T23:59:59Z", data={"amount": "10", "currency": "EUR"})
     with pytest.raises(Invalid, match=r"data.currency: .*begins on 2020-01-01"):
         _accept(value)
@@ -68,20 +68,22 @@ def test_before_the_first_rate() -> None:
 
 @pytest.mark.parametrize("sent", ["10.00", "-10.00"])
 def test_a_refund_is_positive(sent: str) -> None:
-    """Whatever sign the source used; what it wrote is kept."""
+    """The source may have used either sign; its own value is kept."""
     data = _accept(encoded(type=types.REFUND, data={"amount": sent, "currency": "EUR"})).data
     assert data.amount == pytest.approx(12.0)
     assert data.original_amount == sent
 
 
 def test_a_zero_has_no_sign() -> None:
-    """ "-0.00" is a zero like another."""
+    """ "-0.00" is an ordinary zero."""
     assert str(_accept(purchase(amount="-0.00")).data.amount) == "0.0"
 
 
 def test_times_at_their_bounds() -> None:
-    """Late is fine; minutes ahead are clamped to arrival + 5 min; more is refused. Offsets become
-    UTC."""
+    """Late events are accepted, events minutes ahead are clamped, and later ones are refused.
+
+    The clamp is arrival + 5 min. Offsets become UTC.
+    """
     ahead = ARRIVED + AHEAD_MAX
     for sent, kept in (
         (TIME_MIN, TIME_MIN),
@@ -102,20 +104,20 @@ def test_times_at_their_bounds() -> None:
 
 
 def test_binary_mode_is_the_same_event() -> None:
-    """Attributes in headers, data as the value: nothing differs in what comes out."""
+    """Attributes are in headers and the value is the data: the result is the same."""
     data = event()["data"]
     headers = (*binary_headers(), ("content-type", b"application/json; charset=utf-8"))
     assert accept(json.dumps(data).encode(), headers, ARRIVED_MS, RATES) == _accept(encoded())
 
 
 def test_structured_mode_by_its_content_type() -> None:
-    """Then `ce_*` headers are somebody else's business."""
+    """Then `ce_*` headers belong to another program."""
     headers = (("content-type", b"application/cloudevents+json; charset=UTF-8"), ("ce_id", b"x"))
     assert accept(encoded(), headers, ARRIVED_MS, RATES).id == "basket-1"
 
 
 def test_the_import_of_a_backfill() -> None:
-    """Its header becomes an attribute and leaves the content hash alone."""
+    """Its header becomes an attribute; the content hash does not include it."""
     live = _accept(encoded())
     old = accept(encoded(), (("ebbwatch-backfill", "进口-7".encode()),), ARRIVED_MS, RATES)
     assert (old.backfill, old.contenthash) == ("进口-7", live.contenthash)
@@ -123,13 +125,13 @@ def test_the_import_of_a_backfill() -> None:
 
 @pytest.mark.parametrize("kind", sorted(types.CONTROL_TYPES))
 def test_control_events_have_no_customer(kind: str) -> None:
-    """A customer or data that come along are not passed on."""
+    """A customer or data on a control event is not passed on."""
     got = _accept(encoded(type=kind))
     assert (got.type, got.subject, got.data.amount) == (kind, "", None)
 
 
 def test_profile_and_feedback_and_interaction() -> None:
-    """They pass as they came."""
+    """They pass unchanged."""
     sent = {"kind": "account", "owner": {"id": "o1"}, "birthday": "1980-02-29", "language": "zh-CN"}
     profile = _accept(encoded(type=types.PROFILE, data=sent)).data.profile
     assert profile is not None and profile.owner is not None
@@ -150,7 +152,7 @@ def test_profile_and_feedback_and_interaction() -> None:
 
 
 class TestContentHash:
-    """Same id with other content must show; the same content in another spelling must not."""
+    """The same id with other content must show; the same content in another spelling must not."""
 
     def test_spelling_does_not_matter(self) -> None:
         first = _accept(encoded()).contenthash
@@ -177,8 +179,10 @@ class TestContentHash:
         assert _accept(encoded(**changes)).contenthash != _accept(encoded()).contenthash
 
     def test_arrival_does_not(self) -> None:
-        """A clamped time depends on the arrival, the hash does not: a duplicate of an event
-        from the future stays a duplicate."""
+        """A clamped time depends on the arrival, the hash does not.
+
+        So a duplicate of an event from the future stays a duplicate.
+        """
         value = encoded(time="2026-03-01T09:12:00Z")
         early, late = (accept(value, (), ms, RATES) for ms in (ARRIVED_MS, ARRIVED_MS + 60_000))
         assert early.time != late.time

@@ -1,4 +1,4 @@
-"""Bad input, row by row: what is said of it (R20)."""
+"""Bad input, row by row, with its errors (R20)."""
 
 import pytest
 
@@ -21,7 +21,7 @@ def test_field_and_reason(bad: Bad) -> None:
 
 
 def test_what_is_told_is_bounded() -> None:
-    """A sender's inventions cannot make a dead letter's headers grow."""
+    """Names that a sender makes up cannot make a dead letter's headers grow."""
     deep = {"k" * 500: {"k" * 500: {"k" * 500: {"k" * 500: "\0"}}}}
     for value in (purchase(**deep), encoded(specversion="9" * 10_000)):
         with pytest.raises(Invalid) as refused:

@@ -1,4 +1,4 @@
-"""The use cases, with everything around them faked."""
+"""The use cases, with fakes for everything around them."""
 
 import asyncio
 import json
@@ -57,7 +57,7 @@ class TestAcceptBatch:
     async def test_a_fault_of_ours_is_its_records_own(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Whatever it raises: the record is parked, and the others go on."""
+        """Whatever a record makes the code raise, it becomes a dead letter and the others go on."""
 
         def faulty(value: bytes, *rest: object) -> object:
             if b"bug" in value:
@@ -72,7 +72,7 @@ class TestAcceptBatch:
         assert done.letters[0].reason.startswith("a fault of ours: KeyError")
 
     async def test_one_bad_record_holds_up_nothing(self) -> None:
-        """Order is kept, the bad one is parked whole."""
+        """Order is kept; the bad record becomes a whole dead letter."""
         outlet = FakeOutlet()
         records = [
             Consumed(encoded(id="1"), 10, headers=(TRACE,)),
@@ -92,7 +92,7 @@ class TestAcceptBatch:
         assert (letter.origin, letter.stage) == (Origin("raw", 0, 11), "ingest")
 
     async def test_the_same_records_send_the_same(self) -> None:
-        """Whatever the wall clock says: only records without a believable timestamp ask it."""
+        """Only records without a credible timestamp use the wall clock."""
         records = [Consumed(encoded(id=str(n)), n) for n in range(5)]
         outlet = FakeOutlet()
         await _accepted(outlet, records)
@@ -100,7 +100,7 @@ class TestAcceptBatch:
         assert outlet.sent[:5] == outlet.sent[5:]
 
     async def test_others_have_a_turn_while_it_decides(self) -> None:
-        """A batch of several slices is decided on whole and in order, sending nothing yet."""
+        """A batch of several slices is decided whole and in order; nothing is sent before that."""
         outlet, turns = FakeOutlet(), 0
 
         async def other() -> None:
@@ -121,13 +121,13 @@ class TestAcceptBatch:
 
     @pytest.mark.parametrize("timestamp", [-1, 0, ARRIVED_MS + SKEW_MS_MAX + 1, 2**63 - 1])
     async def test_unbelievable_timestamps(self, timestamp: int) -> None:
-        """They are the sender's word: now stands in."""
+        """Timestamps are the sender's claim: the present time replaces an impossible one."""
         outlet = FakeOutlet()
         await _accepted(outlet, [Consumed(encoded(), 0, timestamp=timestamp)])
         assert DECODER.decode(outlet.sent[0].value or b"").receivedms == ARRIVED_MS
 
     async def test_a_tick_reaches_every_partition(self) -> None:
-        """Between what came before and what comes after (invariant 4)."""
+        """It stands between earlier and later records (invariant 4)."""
         outlet = FakeOutlet()
         tick = encoded(type=types.TICK, subject=None, time="2017-05-01T00:00:00Z")
         records = [Consumed(encoded()), Consumed(tick), Consumed(encoded())]
@@ -136,7 +136,7 @@ class TestAcceptBatch:
         assert {r.key for r in outlet.sent[1:-1]} == {None}
 
     async def test_what_cannot_be_sent_as_it_is(self) -> None:
-        """No key and no value; more headers than a dead letter can carry; nothing readable."""
+        """No key and no value; more headers than a dead letter can hold; nothing readable."""
         outlet = FakeOutlet()
         many = tuple((str(n), b"") for n in range(HEADERS_KEPT_MAX + 1))
         records: list[ConsumedRecord | Unreadable] = [
@@ -153,7 +153,7 @@ class TestAcceptBatch:
 
 
 class TestFloodWatch:
-    """One bad message is parked, a flood stops the intake."""
+    """One bad message becomes a dead letter, a flood stops the intake."""
 
     async def _running(self, stops: FakeStops, share_max: float = 0.9) -> FloodWatch:
         watch = FloodWatch(stops, share_max, FixedClock())
@@ -170,8 +170,10 @@ class TestFloodWatch:
         assert not await watch.blocked()
 
     async def test_at_the_limit(self) -> None:
-        """900 of the last 1,000 stop the intake, kept in the database, until it is resumed;
-        then the count begins anew."""
+        """900 of the last 1,000 stop the intake until it is resumed; the database stores the stop.
+
+        Then the count starts anew.
+        """
         stops = FakeStops()
         watch = await self._running(stops)
         watch.note([False] * 100 + [True] * 900)
@@ -188,7 +190,7 @@ class TestFloodWatch:
         assert not await watch.blocked()
 
     async def test_the_database_is_away(self) -> None:
-        """It stands still all the same, and is noted once the database is back."""
+        """The intake stops all the same, and the stop is stored once the database is back."""
         stops = FakeStops()
         watch = await self._running(stops)
         stops.failures = 1
@@ -207,13 +209,13 @@ class TestFloodWatch:
 
 
 class TestPublishEvents:
-    """What comes over HTTP."""
+    """Events over HTTP."""
 
     def _publish(self, outlet: FakeOutlet) -> PublishEvents:
         return PublishEvents(outlet, "raw", RATES, FixedClock())
 
     async def test_one_event(self) -> None:
-        """Sent as it was written, keyed by the customer."""
+        """The event is sent as it was written, with the customer as the key."""
         outlet = FakeOutlet()
         body = b" " + json.dumps(event(), indent=1).encode()
         done = await self._publish(outlet)(body, (TRACE,))
@@ -222,7 +224,7 @@ class TestPublishEvents:
         assert outlet.sent == [Outgoing("raw", b"household-7", body, (content_type, TRACE))]
 
     async def test_not_acknowledged(self) -> None:
-        """Then nothing is said to be accepted, and the next request can be."""
+        """Then no event is reported as accepted, and the next request can succeed."""
         publish = self._publish(FakeOutlet(failures=1))
         with pytest.raises(Transient):
             await publish(encoded(), ())
@@ -230,7 +232,7 @@ class TestPublishEvents:
 
     @pytest.mark.parametrize("body", [b"[", b'["\xff"]', b"[" * 100_000])
     async def test_bodies_that_are_no_array(self, body: bytes) -> None:
-        """Invalid, or every event in it is refused."""
+        """The request is invalid, or every event in it is refused."""
         outlet = FakeOutlet()
         try:
             done = await self._publish(outlet)(body, ())
@@ -250,7 +252,7 @@ class TestReplay:
         )
 
     async def test_as_they_came(self) -> None:
-        """Key, bytes, headers, topic and partition are the original's."""
+        """Key, bytes, headers, topic and partition are those of the original."""
         index, outlet = FakeIndex(), FakeOutlet()
         index.put(self._letter(7))
         replay = ReplayDeadLetters(index, outlet, FixedClock(), "raw")
@@ -260,7 +262,7 @@ class TestReplay:
         assert not await replay.one(2)
 
     async def test_all_of_a_kind_in_order(self) -> None:
-        """Beyond a page, oldest first, and only what the search means."""
+        """More than a page is replayed, oldest first, and only what the search matches."""
         index, outlet = FakeIndex(), FakeOutlet()
         for n in range(PAGE + 5):
             index.put(self._letter(n))
@@ -271,14 +273,14 @@ class TestReplay:
         assert await replay.all(Search(field="data.currency")) == 0
 
     async def test_what_is_refused_again_meanwhile_waits(self) -> None:
-        """Else a replay of what is still bad would never end."""
+        """Otherwise a replay of records that are still bad would never end."""
         index = FakeIndex()
         outlet = FakeOutlet(after=lambda: index.put(self._letter(1)))
         index.put(self._letter(0))
         assert await ReplayDeadLetters(index, outlet, FixedClock(), "raw").all(Search()) == 1
 
     async def test_not_acknowledged(self) -> None:
-        """Then it still waits."""
+        """Then the dead letter still waits."""
         index = FakeIndex()
         index.put(self._letter(0))
         with pytest.raises(Transient):

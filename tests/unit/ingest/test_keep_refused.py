@@ -1,4 +1,4 @@
-"""What was refused over HTTP is kept, within its bounds, and nothing waits for it."""
+"""What was refused over HTTP is kept within its bounds, and no request waits for it."""
 
 import asyncio
 from collections import Counter
@@ -29,7 +29,7 @@ HEADERS = (("content-type", b"application/cloudevents+json"),)
 
 @dataclass(slots=True)
 class Fixture:
-    """A keeper with so many bytes a minute."""
+    """A keeper with a number of bytes a minute."""
 
     per_minute: int = 8 * 1024 * 1024
     outlet: FakeOutlet = field(default_factory=FakeOutlet)
@@ -44,7 +44,7 @@ class Fixture:
 
 
 async def drained(keep: KeepRefused) -> None:
-    """It is stopped at once, and sends what waits."""
+    """Stop it at once; it sends what waits."""
     stop = Stop()
     stop.set()
     await keep.watch(stop)
@@ -52,7 +52,7 @@ async def drained(keep: KeepRefused) -> None:
 
 @given(st.binary(max_size=200), st.text(max_size=300), st.text(max_size=500))
 def test_the_index_reads_every_letter_back(value: bytes, path: str, reason: str) -> None:
-    """Whatever was sent, and whatever the fault names."""
+    """Every letter is readable, whatever was sent and whatever the error names."""
     why = fault(path.encode(errors="replace").decode(), reason.encode(errors="replace").decode())
     made = letter(value, why, HEADERS, datetime(2026, 3, 1, tzinfo=UTC))
     found = dead_letters.read(made.key, made.value, made.to_headers(), ("dead", 0, 1))
@@ -62,7 +62,7 @@ def test_the_index_reads_every_letter_back(value: bytes, path: str, reason: str)
 
 
 async def test_the_same_content_is_one_letter_a_day() -> None:
-    """Another reason, other bytes or another day make another one."""
+    """Another reason, other bytes or another day make a separate letter."""
     f = Fixture()
     keep = f.keeper()
     for _ in range(3):
@@ -78,7 +78,7 @@ async def test_the_same_content_is_one_letter_a_day() -> None:
 
 
 async def test_bytes_a_minute_bound_it() -> None:
-    """What is beyond is counted, not kept; a minute later there is room again."""
+    """What exceeds the bound is counted, not kept; a minute later there is room again."""
     f = Fixture(per_minute=3 * (LETTER_BYTES + 1))
     keep = f.keeper()
     for n in range(10):
@@ -92,7 +92,7 @@ async def test_bytes_a_minute_bound_it() -> None:
 
 
 async def test_nothing_is_kept_with_an_allowance_of_nothing() -> None:
-    """The setting 0."""
+    """Checks the setting 0."""
     f = Fixture(per_minute=0)
     keep = f.keeper()
     keep(b"x", WHY, HEADERS)
@@ -101,7 +101,7 @@ async def test_nothing_is_kept_with_an_allowance_of_nothing() -> None:
 
 
 async def test_what_waits_is_bounded_while_the_broker_is_away() -> None:
-    """No more than so many bytes are held, and they leave once the broker is back."""
+    """A bounded number of bytes is held, and is sent once the broker is back."""
     f = Fixture(per_minute=10**9, outlet=FakeOutlet(failures=1))
     keep, size = f.keeper(), RAW_MESSAGE_BYTES_MAX
     keep(bytes(size + 1), WHY, HEADERS)
@@ -122,7 +122,7 @@ async def test_what_waits_is_bounded_while_the_broker_is_away() -> None:
 
 
 async def test_a_broker_that_stays_away_is_counted() -> None:
-    """At the end of the process, what still waits is dropped, and said to be."""
+    """At the end of the process, what still waits is dropped and counted."""
     f = Fixture(outlet=FakeOutlet(failures=1))
     keep = f.keeper()
     keep(b"x", WHY, HEADERS)

@@ -1,4 +1,4 @@
-"""The shortcut for ordinary events: what it takes, and that it keeps to the contract."""
+"""The fast path for ordinary events: what it accepts, and that it follows the contract."""
 
 import json
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ VISIT = {"kind": "page_viewed", "channel": "online", "category": "MEAT", "campai
 
 
 def test_what_it_says() -> None:
-    """Values as they came; data canonical: sorted, and without white space."""
+    """Values are unchanged; data is canonical: sorted, and without white space."""
     found = decode(encoded(data=BASKET, datacontenttype="application/json"))
     assert found is not None
     event, canonical = found
@@ -41,7 +41,7 @@ def test_what_it_says() -> None:
     ],
 )
 def test_what_it_takes(value: bytes) -> None:
-    """Whatever the order of the names and the white space."""
+    """The order of the names and the white space do not matter."""
     assert decode(value) is not None
 
 
@@ -67,7 +67,10 @@ def test_what_it_takes(value: bytes) -> None:
     ],
 )
 def test_what_it_leaves(value: bytes) -> None:
-    """Other types, unknown names, nulls, escapes, names sent twice, large numbers, no JSON."""
+    """It leaves other types, unknown names, nulls, escapes, repeated names and large numbers.
+
+    It leaves invalid JSON, too.
+    """
     assert decode(value) is None
 
 

@@ -1,4 +1,4 @@
-"""Rate tables that cannot be used say why, by line."""
+"""Errors of unusable rate tables name the reason and the line."""
 
 import pytest
 
@@ -22,6 +22,6 @@ from shared.kernel.errors import Invalid
     ],
 )
 def test_faults(text: str, told: str) -> None:
-    """Each names the line and the mend."""
+    """Each error names the line and the remedy."""
     with pytest.raises(Invalid, match=told):
         RateTable.parse("USD", text)

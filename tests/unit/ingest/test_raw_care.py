@@ -26,18 +26,18 @@ BAD = "bad-7"
 
 
 class Death(BaseException):
-    """The process ends in the middle of its work."""
+    """Stands for the end of the process in the middle of its work."""
 
 
 @dataclass
 class Marks(Rows):
-    """What a death leaves; deleted after the commit."""
+    """The notes that a death leaves; deleted after the commit."""
 
     dead: bool = False
     finishes: list[dict[tuple[str, int], int]] = field(default_factory=list)
 
     async def finished(self, moved: Any) -> None:
-        """As `RawMarks` does."""
+        """Delete the notes as `RawMarks` does."""
         self.finishes.append(dict(moved))
         for tp, at in moved.items():
             row = self.rows.get(tp)
@@ -46,7 +46,7 @@ class Marks(Rows):
 
 
 class Ours(Scripted):
-    """A member to which partition 0 is assigned."""
+    """A group member to which partition 0 is assigned."""
 
     @property
     def assigned(self) -> set[tuple[str, int]]:
@@ -105,7 +105,7 @@ async def test_what_is_not_acknowledged_is_read_again() -> None:
 
 
 async def test_a_note_that_cannot_be_written_is_trouble_that_passes() -> None:
-    """`RawMarks` itself never raises; whatever does is tried again."""
+    """`RawMarks` itself never raises; other errors are retried."""
     marks = Marks()
     begin, failures = marks.begin, [1]
 

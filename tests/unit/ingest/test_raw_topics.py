@@ -25,7 +25,10 @@ from tests.unit.ingest.fakes import PARTITIONS, Consumed, FakeOutlet, FakeStops,
 
 @dataclass(slots=True)
 class Scripted(RawConsumer):
-    """A consumer of one partition in memory; polls in twos, ends the loop behind the last."""
+    """A consumer of one partition in memory.
+
+    It polls two records at a time and ends the loop behind the last one.
+    """
 
     log: list[AnyRecord]
     stop: Stop
@@ -38,7 +41,7 @@ class Scripted(RawConsumer):
     polls: list[int] = field(default_factory=list)
     commits: list[int] = field(default_factory=list)
     read_committed: int | None = None
-    """Up to where it committed what is handed to nobody."""
+    """The offset up to which it committed records that are handed to no handler."""
     poll_fails_at: int | None = None
     """The poll at this position fails, once."""
 
@@ -102,13 +105,13 @@ def _ids(outlet: FakeOutlet) -> list[str]:
 
 
 async def _settled() -> None:
-    """Everything that can run has run."""
+    """Let everything run that can run."""
     for _ in range(20):
         await asyncio.sleep(0)
 
 
 async def test_committed_after_the_acknowledgement() -> None:
-    """All of it, and the group is left at the end."""
+    """The whole batch is committed, and the group is left at the end."""
     consumer = Scripted(_log(5), Stop())
     outlet = FakeOutlet()
     await _loop(consumer, outlet, FakeStops()).consume(consumer.stop)
@@ -116,7 +119,7 @@ async def test_committed_after_the_acknowledgement() -> None:
 
 
 async def test_not_acknowledged_is_read_again() -> None:
-    """Nothing is committed past a failed send, also before anything was ever committed."""
+    """Nothing is committed past a failed send, also before the first commit."""
     consumer = Scripted(_log(4), Stop())
     outlet = FakeOutlet(failures=1)
     await _loop(consumer, outlet, FakeStops()).consume(consumer.stop)
@@ -126,7 +129,7 @@ async def test_not_acknowledged_is_read_again() -> None:
 
 
 async def test_the_next_batch_is_decided_on_while_one_is_on_its_way() -> None:
-    """One and no more; it is sent once the first is committed."""
+    """Only one more is decided; it is sent once the first is committed."""
     acknowledging = asyncio.Event()
     consumer, outlet = Scripted(_log(6), Stop()), FakeOutlet(acknowledging=acknowledging)
     running = asyncio.create_task(_loop(consumer, outlet, FakeStops()).consume(consumer.stop))
@@ -144,7 +147,7 @@ async def test_the_next_batch_is_decided_on_while_one_is_on_its_way() -> None:
 
 
 async def test_a_stop_finishes_what_is_on_its_way() -> None:
-    """And what was read behind it, in order, before the group is left."""
+    """The records that were read behind it are finished too, in order, before the group is left."""
     acknowledging = asyncio.Event()
     consumer, outlet = Scripted(_log(6), Stop()), FakeOutlet(acknowledging=acknowledging)
     running = asyncio.create_task(_loop(consumer, outlet, FakeStops()).consume(consumer.stop))
@@ -159,7 +162,7 @@ async def test_a_stop_finishes_what_is_on_its_way() -> None:
 
 
 async def test_a_stop_when_what_is_on_its_way_fails() -> None:
-    """Nothing of it or behind it is committed, nothing behind it is sent."""
+    """Nothing of it or behind it is committed, and nothing behind it is sent."""
     acknowledging = asyncio.Event()
     consumer = Scripted(_log(6), Stop())
     outlet = FakeOutlet(failures=1, acknowledging=acknowledging)
@@ -172,7 +175,7 @@ async def test_a_stop_when_what_is_on_its_way_fails() -> None:
 
 
 async def test_cancelled_with_a_batch_on_its_way() -> None:
-    """It took too long to drain: the send goes with the loop, nothing is committed."""
+    """The drain took too long: the send is cancelled with the loop, and nothing is committed."""
     consumer, outlet = Scripted(_log(6), Stop()), FakeOutlet(acknowledging=asyncio.Event())
     running = asyncio.create_task(_loop(consumer, outlet, FakeStops()).consume(consumer.stop))
     await _settled()
@@ -184,7 +187,7 @@ async def test_cancelled_with_a_batch_on_its_way() -> None:
 
 
 async def test_a_failed_read_waits_for_what_is_on_its_way() -> None:
-    """It is committed before a new member joins: never on one that was closed."""
+    """The batch is committed before a new member joins, never on a closed one."""
     acknowledging = asyncio.Event()
     consumer = Scripted(_log(4), Stop(), poll_fails_at=2)
     outlet = FakeOutlet(acknowledging=acknowledging)
@@ -198,7 +201,7 @@ async def test_a_failed_read_waits_for_what_is_on_its_way() -> None:
 
 
 async def test_a_broker_away_while_the_next_batch_is_decided_on() -> None:
-    """That batch is read again; the one on its way is neither lost nor overtaken."""
+    """The next batch is read again; the one being sent is neither lost nor overtaken."""
     consumer, outlet = Scripted(_log(4), Stop()), FakeOutlet()
     failing = {2}
 
@@ -216,7 +219,7 @@ async def test_a_broker_away_while_the_next_batch_is_decided_on() -> None:
 
 
 async def test_a_failed_commit_repeats_and_loses_nothing() -> None:
-    """The group moved on: what was sent is sent again."""
+    """The group moved on: the records are sent again."""
     consumer = Scripted(_log(4), Stop(), commit_failures=1)
     outlet = FakeOutlet()
     await _loop(consumer, outlet, FakeStops()).consume(consumer.stop)
@@ -224,7 +227,7 @@ async def test_a_failed_commit_repeats_and_loses_nothing() -> None:
 
 
 async def test_a_flood_holds() -> None:
-    """What was refused is parked and committed; nothing more is read."""
+    """Refused records are dead letters and committed; nothing more is read."""
     consumer = Scripted([Consumed(b"?", n) for n in range(RECORDS + 100)], Stop())
     stops = FakeStops()
     await _loop(consumer, FakeOutlet(), stops).consume(consumer.stop)
@@ -234,7 +237,7 @@ async def test_a_flood_holds() -> None:
 
 
 async def test_a_bug_that_is_no_records_ends_the_loop() -> None:
-    """It is to be seen, not survived; what one record brings out is that record's dead letter."""
+    """Such a bug must be visible; an error that one record triggers makes a dead letter instead."""
 
     def bug() -> None:
         raise TypeError("a bug")
@@ -254,8 +257,10 @@ def test_a_consumer_before_its_start() -> None:
 
 
 class Taken:
-    """aiokafka's consumer after the group has given partition 0 away: it keeps what is committed,
-    and like the library it takes no empty commit."""
+    """A consumer of aiokafka after the group has taken partition 0 away.
+
+    It keeps what is committed, and like the library it accepts no empty commit.
+    """
 
     def __init__(self) -> None:
         self.committed: dict[TopicPartition, int] = {}
@@ -270,7 +275,10 @@ class Taken:
 
 
 async def test_a_rebalance_while_a_batch_is_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was taken is not committed by us, even if it is all of it; the rest is."""
+    """This member does not commit the partition that was taken, even where all records are of it.
+
+    It commits the rest.
+    """
     consumer, inner = RawConsumer(KafkaSettings(), ("raw",), "ingest", 10), Taken()
     monkeypatch.setattr(consumer, "_inner", inner)
     await consumer.commit(_log(2))

@@ -1,4 +1,4 @@
-"""The JSON Schemas: current, deterministic, and of one mind with the gate."""
+"""The JSON Schemas: current, deterministic, and consistent with the validation."""
 
 import json
 import os
@@ -35,12 +35,12 @@ def _validator(name: str) -> Draft202012Validator:
 
 
 def test_the_committed_files_are_current() -> None:
-    """Mend: `python -m deploy.schemas`."""
+    """Remedy: `python -m deploy.schemas`."""
     assert differing(FOLDER) == []
 
 
 def test_the_same_every_time() -> None:
-    """Whatever the hash seed of the process."""
+    """The output does not depend on the hash seed of the process."""
     code = "from deploy.schemas import generate; print(generate())"
     for seed in ("1", "2"):
         environment = os.environ | {"PYTHONHASHSEED": seed}
@@ -55,7 +55,7 @@ def test_the_same_every_time() -> None:
 
 
 def test_drift_is_told_with_its_mend(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Missing, changed or left over: named, and written anew on request."""
+    """A missing, changed or obsolete file is named, and written anew on request."""
     assert main(["--check"], tmp_path) == 1
     assert main([], tmp_path) == 0
     assert main(["--check"], tmp_path) == 0
@@ -70,7 +70,7 @@ def test_drift_is_told_with_its_mend(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 @pytest.mark.parametrize("kind", DATA)
 def test_what_the_gate_accepts_fits(kind: str) -> None:
-    """The raw event fits its schema, and what becomes of it fits the activity's."""
+    """The raw event fits its schema, and the resulting activity fits its own."""
     sent = event(type=kind, data=DATA[kind])
     _validator(kind).validate(sent)
     got = accept(json.dumps(sent).encode(), (), ARRIVED_MS, RateTable("USD"))
@@ -79,7 +79,7 @@ def test_what_the_gate_accepts_fits(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", sorted(types.CONTROL_TYPES))
 def test_control_events_fit(kind: str) -> None:
-    """Without customer and data."""
+    """Control events have no customer and no data."""
     _validator(kind).validate(event(type=kind, subject=None, data=None))
 
 
@@ -101,7 +101,7 @@ def test_control_events_fit(kind: str) -> None:
     ],
 )
 def test_what_the_schema_refuses_the_gate_refuses(changes: dict[str, Any]) -> None:
-    """So that a sender who validates is not surprised."""
+    """So a sender who validates gets no unexpected refusal."""
     sent = event(**changes)
     assert not _validator(types.PURCHASE).is_valid(sent)
     with pytest.raises(Invalid):

@@ -13,7 +13,7 @@ PLACE = ("ebbwatch.dead-letter", 1, 5)
 
 
 def test_topics_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As an environment variable can hold them; none is a fault."""
+    """An environment variable can hold them; an empty list is an error."""
     monkeypatch.setenv("EBBWATCH_INGEST_RAW_TOPICS", "shop.raw,crm.raw")
     assert IngestSettings().raw_topics == ("shop.raw", "crm.raw")
     monkeypatch.setenv("EBBWATCH_INGEST_RAW_TOPICS", "")
@@ -22,7 +22,7 @@ def test_topics_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_labels_are_of_a_bounded_set() -> None:
-    """Fields that we know are told, what a sender invents is not."""
+    """Known fields are labels; names that a sender makes up are not."""
     assert metrics.field_label("data.amount") == "data.amount"
     assert metrics.field_label("data.items[17].sku") == "data.items"
     assert metrics.field_label("data.consent[...]") == "data.consent"
@@ -39,7 +39,7 @@ def _facts(**changes: bytes) -> Headers:
 
 
 def test_ours() -> None:
-    """Facts from headers; the original headers without their prefix."""
+    """Facts come from headers; the original headers lose their prefix."""
     kept: Headers = (("ebbwatch-original-h", b"v"),)
     got = read(b"k", b"v", _facts() + kept, PLACE)
     assert got == DeadLetter(
@@ -59,13 +59,13 @@ def test_ours() -> None:
     ],
 )
 def test_foreign(headers: Headers) -> None:
-    """Told as such, under its own place, whole."""
+    """It is marked as foreign, under its own position, whole."""
     got = read(None, b"v", headers, PLACE)
     assert (got.stage, got.field, got.origin) == ("unknown", "headers", Origin(*PLACE))
     assert (got.value, got.original_headers) == (b"v", headers)
 
 
 def test_stored_texts_are_storable() -> None:
-    """No NUL, and of bounded length."""
+    """The texts have no NUL and a bounded length."""
     got = read(None, None, _facts(reason=b"a\0b", field=b"x" * 10_000), PLACE)
     assert (got.reason, len(got.field)) == ("a\ufffdb", 2_000)

@@ -1,4 +1,4 @@
-"""Fields that a type does not know: what is refused, what is told, and that nothing is silent."""
+"""Fields that a type does not know: refused or reported, and never ignored silently."""
 
 import json
 from typing import Any
@@ -16,14 +16,14 @@ RATES = RateTable("USD")
 
 
 def told(value: bytes, mode: UnknownFields) -> list[str]:
-    """What is noted of an event that passes."""
+    """Return the notes on an event that passes."""
     return [str(note) for note in accepted(value, (), ARRIVED_MS, RATES, mode).notes]
 
 
 ADDED = purchase(amount="1", items=[{"sku": "a", "price": "2"}], loyalty_card="x")
 TYPO = purchase(ammount="1")
 BESIDE = purchase(amount="1", amounts="2")
-"""Nearly a known name, which is there too: somebody's own field."""
+"""A name close to a known one that is present too: the sender's own field."""
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ BESIDE = purchase(amount="1", amounts="2")
     ],
 )
 def test_by_setting(mode: UnknownFields, value: bytes, refused: str | None) -> None:
-    """Refused with the field, or accepted with a note of each."""
+    """The event is refused with the field, or accepted with a note of each."""
     if refused is None:
         assert told(value, mode)
         return
@@ -50,14 +50,14 @@ def test_by_setting(mode: UnknownFields, value: bytes, refused: str | None) -> N
 
 
 def test_what_is_told() -> None:
-    """Each by its path, and the name that may be meant."""
+    """Each note has the path, and the name that may be meant."""
     assert told(ADDED, "note") == ["data.items[0].price: unknown", "data.loyalty_card: unknown"]
     assert told(TYPO, "note") == ["data.ammount: unknown; is `amount` meant?"]
 
 
 @pytest.mark.parametrize("kind", types.DATA_BY_TYPE)
 def test_known_fields_are_never_told(kind: str) -> None:
-    """Of any type, nested ones too."""
+    """Known fields of every type, nested ones too, are not reported."""
     samples: dict[str, dict[str, Any]] = {
         types.INTERACTION: {"kind": "page_viewed"},
         types.FEEDBACK: {"kind": "survey", "score": 9},
@@ -76,17 +76,17 @@ def test_a_free_map_takes_any_key() -> None:
 
 
 def test_so_many_are_told_and_no_more() -> None:
-    """A whole order in `data` is one answer, not a thousand."""
+    """A whole order in `data` gives one note, not a thousand."""
     assert len(told(purchase(**{f"x{n:03}": n for n in range(500)}), "note")) == TOLD_MAX
 
 
 def test_extensions_of_the_envelope_are_nobodys_business() -> None:
-    """CloudEvents has them on purpose."""
+    """CloudEvents allows extensions on purpose."""
     assert told(json.dumps(event(traceid="x", partitionkey="y")).encode(), "refuse") == []
 
 
 def test_a_time_that_was_pulled_back_is_told() -> None:
-    """So that a clock that goes wrong is found."""
+    """So a clock that goes wrong is found."""
     (note,) = told(encoded(time="2026-03-01T09:10:00Z"), "typos")
     assert note.startswith("time: ")
     assert told(encoded(time="2026-03-01T09:04:00Z"), "typos") == []

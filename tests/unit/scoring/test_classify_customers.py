@@ -1,4 +1,4 @@
-"""Who a customer is, told with the risk and on the changes topic, in one turn with everything."""
+"""A customer's classification, published with the risk and on the changes topic, in one batch."""
 
 from datetime import datetime
 from typing import Any
@@ -29,7 +29,7 @@ OFTEN = "purchases >= 2"
 
 
 def worker(*rules: Any, revision: int = 1, replay: bool = False) -> Scoring:
-    """Scoring in memory with these segments in force."""
+    """Return scoring in memory with these segments in force."""
     scoring = Scoring(MemoryStore(), MemorySender(), replay=replay)
     scoring.clock.at = day(1)
     scoring.valuation = Valuation(rules=SegmentRules(revision, rules))
@@ -37,7 +37,7 @@ def worker(*rules: Any, revision: int = 1, replay: bool = False) -> Scoring:
 
 
 async def buys(scoring: Scoring, customer: str, at: float, name: str | None = None) -> None:
-    """A purchase of 10, read at once."""
+    """Append a purchase of 10 and process it at once."""
     value = activity.event(name or f"{customer}-{at}", customer, day(at))
     scoring.log.append(0, value)
     scoring.clock.at = max(scoring.clock.at, day(at))
@@ -45,7 +45,7 @@ async def buys(scoring: Scoring, customer: str, at: float, name: str | None = No
 
 
 async def passes(scoring: Scoring, until: float) -> None:
-    """Nothing comes; the sweep looks every day."""
+    """Let time pass without records; the sweep assesses every day."""
     while scoring.clock.at < day(until):
         scoring.clock.at = datetime.fromtimestamp(
             scoring.clock.at.timestamp() + 86_400, scoring.clock.at.tzinfo
@@ -54,7 +54,10 @@ async def passes(scoring: Scoring, until: float) -> None:
 
 
 def said(scoring: Scoring) -> list[tuple[str, str | None, str | None, bool]]:
-    """Kind, what of, action, silent; sequences are checked on the way."""
+    """Return kind, segment or new value, action and silence of each published change.
+
+    Checks the sequence numbers as well.
+    """
     by_customer: dict[str, list[CustomerChanged]] = {}
     for one in scoring.changed:
         by_customer.setdefault(one.customer_id, []).append(one)
@@ -65,7 +68,7 @@ def said(scoring: Scoring) -> list[tuple[str, str | None, str | None, bool]]:
 
 
 def moves(scoring: Scoring) -> list[tuple[str, str | None, str | None, bool]]:
-    """What was said of segments."""
+    """Return the published changes of segments."""
     return [one for one in said(scoring) if one[0].startswith("segment")]
 
 
@@ -167,7 +170,7 @@ async def test_R20_what_the_data_do_not_support_is_said_not_scored() -> None:
 
 
 def measured(policy: ValuePolicy | None = None, *rules: Any) -> Valuation:
-    """A base of forty customers who buy for 10 every five days, a tenth of it office paper."""
+    """Provide forty customers who buy for 10 every five days, a tenth of it office paper."""
     policy = policy or ValuePolicy()
     events = columns(
         row=np.repeat(np.arange(40), 20),
@@ -182,7 +185,7 @@ def measured(policy: ValuePolicy | None = None, *rules: Any) -> Valuation:
 
 
 async def test_R20_purchases_without_amounts_are_marked_and_carry_no_value_tier_or_grade() -> None:
-    """On the message itself, though the base is known; with amounts it says all of it."""
+    """The message itself marks them, though the base is known; with amounts it is complete."""
     scoring = worker()
     scoring.valuation = measured()
     for n in range(4):
@@ -199,12 +202,12 @@ async def test_R20_purchases_without_amounts_are_marked_and_carry_no_value_tier_
     assert (ann.grade, ann.tier, ann.lifetime_value, ann.rfm) == (None, None, None, None)
     assert "no_amounts" not in bob.quality
     assert None not in {bob.grade, bob.tier, bob.lifetime_value, bob.rfm}
-    # Every look is counted, whether or not it wrote a row.
+    # Every assessment is counted, whether or not it wrote a row.
     assert scoring.done[-1].quality == {"no_amounts": 1, "profile_missing": 2}
 
 
 async def test_R3_R15_another_mapping_tells_of_a_need_at_the_next_look() -> None:
-    """No redeploy, nothing folded again: the same counters, read by another policy."""
+    """Without a redeploy and without a new fold, another policy reads the same counters."""
     office = "'enterprise' in needs"
     scoring = worker()
     scoring.valuation = measured(None, rule("office", 1, 1, office))

@@ -1,4 +1,4 @@
-"""What a worker remembers never differs from what is stored."""
+"""What a worker keeps in memory never differs from what is stored."""
 
 import random
 from collections.abc import Sequence
@@ -18,7 +18,10 @@ from tests.fakes.turns import Scoring
 
 
 async def _run(store: MemoryStore, seen: Remembering | MemoryStore) -> Tables:
-    """Purchases of twenty customers in small turns, with duplicates, looks and take-overs."""
+    """Process purchases of twenty customers in small batches.
+
+    There are duplicates, sweeps and take-overs.
+    """
     draw = random.Random(5)  # noqa: S311 (a fixed history)
     scoring = Scoring(seen, MemorySender())
     for n in range(300):
@@ -39,7 +42,7 @@ async def _run(store: MemoryStore, seen: Remembering | MemoryStore) -> Tables:
 
 @pytest.mark.parametrize("customers_max", [0, 3, 1_000])
 async def test_the_same_tables_with_and_without(customers_max: int) -> None:
-    """Every table ends the same, whatever is remembered and whatever had to go."""
+    """Every table ends the same, whatever is cached and whatever was evicted."""
     plain, behind = MemoryStore(), MemoryStore()
     expected = await _run(plain, plain)
     found = await _run(behind, Remembering(behind, customers_max))
@@ -50,7 +53,7 @@ async def test_the_same_tables_with_and_without(customers_max: int) -> None:
 
 
 async def test_no_more_than_allowed_is_remembered() -> None:
-    """Whoever was touched least recently goes."""
+    """The least recently used customer is evicted."""
     store = Remembering(MemoryStore(), 2)
     scoring = Scoring(store, MemorySender())
     scoring.clock.at = day(0)
@@ -65,7 +68,7 @@ async def test_no_more_than_allowed_is_remembered() -> None:
 
 
 async def test_a_claim_forgets_and_so_does_a_failure() -> None:
-    """What a stranger may have written meanwhile is read again."""
+    """What another process may have written meanwhile is read again."""
     store = Remembering(MemoryStore(), 10)
     scoring = Scoring(store, MemorySender())
     for partition in (0, 1):
@@ -85,7 +88,7 @@ async def test_a_claim_forgets_and_so_does_a_failure() -> None:
 
 
 async def test_a_pulled_timer_is_seen() -> None:
-    """Somebody else moved the timer of a customer who is remembered: the look is not skipped."""
+    """Another process moved the timer of a cached customer: the assessment is not skipped."""
     tables = MemoryStore()
     scoring = Scoring(Remembering(tables, 10), MemorySender())
     scoring.log.append(0, activity.event("e", "ann", day(0)))
@@ -98,8 +101,10 @@ async def test_a_pulled_timer_is_seen() -> None:
 
 
 async def test_who_is_due_by_our_own_timer_is_not_read_again() -> None:
-    """The timer that fires is the one that we set: nothing can have changed. Who was never touched
-    is read, and takes nobody's place."""
+    """This worker set the timer that fires, so nothing can have changed.
+
+    A customer who was never cached is read, and evicts no other.
+    """
     tables = MemoryStore()
     seen = Remembering(tables, 10)
     scoring = Scoring(seen, MemorySender())
@@ -129,7 +134,7 @@ async def test_who_is_due_by_our_own_timer_is_not_read_again() -> None:
 
 
 async def test_a_grade_set_by_hand_is_seen() -> None:
-    """It comes with a pulled timer, so that what is remembered of the customer is read anew."""
+    """It comes with a changed timer, so that the cached customer is read anew."""
     tables = MemoryStore()
     scoring = Scoring(Remembering(tables, 10), MemorySender())
     scoring.clock.at = day(1)

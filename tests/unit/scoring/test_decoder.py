@@ -1,4 +1,4 @@
-"""From records to columns: what is read of an event, and what cannot be."""
+"""From records to columns: what is read of an event, and what is refused."""
 
 import math
 from datetime import UTC, datetime
@@ -26,14 +26,14 @@ WALL = day(100)
 def decode(
     log: MemoryLog, *, replay: bool = False, claims: list[Claim] | None = None
 ) -> tuple[EventRows, list[list[PartitionBatch]], list[Message]]:
-    """Everything in the log, as one batch."""
+    """Decode everything in the log, as one batch."""
     owned = claims or [Claim(*tp, 1, None, None) for tp in sorted(log.records)]
     rows, steps = ActivityDecoder(DEAD, replay=replay)(log.batch(owned, 1_000), WALL)
     return rows, steps, [letter for step in steps for turn in step for letter in turn.dead]
 
 
 def one(value: bytes) -> EventRows:
-    """A log of one record, which must be accepted."""
+    """Return a log of one record, which must be accepted."""
     log = MemoryLog(TOPIC)
     log.append(0, value, key=b"ann")
     rows, _, dead = decode(log)
@@ -82,7 +82,7 @@ def test_columns() -> None:
 
 
 def test_a_merged_customer_keeps_the_id_that_came() -> None:
-    """So that a merge can be undone."""
+    """So a merge can be undone."""
     value = activity.event("e", "ann", day(0)).replace(
         b'"contenthash"', b'"originalsubject":"ann-of-the-shop","contenthash"'
     )
@@ -91,7 +91,7 @@ def test_a_merged_customer_keeps_the_id_that_came() -> None:
 
 
 def test_a_content_hash_is_made_where_none_came() -> None:
-    """Of the bytes: equal bytes are equal, others are not."""
+    """The hash is of the bytes: equal bytes have equal hashes, others do not."""
 
     def bare(amount: float) -> bytes:
         value = activity.event("e", "ann", day(0), data=ActivityData(amount=amount))
@@ -123,7 +123,7 @@ def test_a_content_hash_is_made_where_none_came() -> None:
     ],
 )
 def test_what_cannot_be_read_is_parked(value: bytes | None) -> None:
-    """One dead letter with the record whole; its neighbours are read."""
+    """Each makes one dead letter with the record whole; its neighbours are read."""
     log = MemoryLog(TOPIC)
     headers = (("traceparent", b"00"),)
     log.append(1, activity.event("before", "ann", day(0)))
@@ -140,8 +140,10 @@ def test_what_cannot_be_read_is_parked(value: bytes | None) -> None:
 
 
 def test_live_time() -> None:
-    """The wall clock at the end of the log, the last arrival before it, and none where nothing
-    was read before it."""
+    """The wall clock at the end of the log, the last arrival before it.
+
+    There is none where nothing was read before.
+    """
     log = MemoryLog(TOPIC)
     log.append(0, activity.event("e", "ann", day(0)))
     _, [[turn]], _ = decode(log)
@@ -167,8 +169,10 @@ def test_live_time() -> None:
 def test_live_time_believes_no_impossible_arrival(
     timestamp: int, expected: datetime | None
 ) -> None:
-    """A record's timestamp is its sender's word: it moves the time neither out of the calendar nor
-    beyond the wall clock."""
+    """A record's timestamp is its sender's claim.
+
+    It moves the time neither out of the calendar nor beyond the wall clock.
+    """
     log = MemoryLog(TOPIC)
     for name in ("a", "b"):
         log.append(0, activity.event(name, "ann", day(0)), timestamp=timestamp)
@@ -178,7 +182,7 @@ def test_live_time_believes_no_impossible_arrival(
 
 
 def test_an_empty_log_is_at_its_end() -> None:
-    """Nothing was ever written: the wall clock."""
+    """Nothing was ever written: time is the wall clock."""
     empty = Batch({(TOPIC, 0): Claim(TOPIC, 0, 1, None, None)}, {}, {(TOPIC, 0): 0})
     _, [[turn]] = ActivityDecoder(DEAD, replay=False)(empty, WALL)
     assert turn.now == WALL
@@ -186,7 +190,7 @@ def test_an_empty_log_is_at_its_end() -> None:
 
 @pytest.mark.parametrize("replay", [False, True])
 def test_progress_of_a_claim_is_not_changed_in_place(*, replay: bool) -> None:
-    """A refused turn must leave what was committed as it was."""
+    """A refused batch must leave what was committed unchanged."""
     log = MemoryLog(TOPIC)
     log.append(0, activity.event("e", "ann", day(0), backfill="x"))
     log.append(0, activity.ended(day(1)))

@@ -1,4 +1,4 @@
-"""An import that does not end is spoken of every hour, and beside `/readyz`."""
+"""An import that does not end is logged every hour and noted in `/readyz`."""
 
 from datetime import timedelta
 
@@ -10,7 +10,7 @@ from tests.fakes.clock import SetClock
 
 
 def claims(*imports: str | None) -> list[Claim]:
-    """Owned partitions, with what rests them."""
+    """Return claims of partitions, with the imports that pause them."""
     return [
         Claim(
             "activity", number, 1, 5, None,
@@ -21,7 +21,7 @@ def claims(*imports: str | None) -> list[Claim]:
 
 
 def said(watch: ImportWatch, clock: SetClock, owned: list[Claim], hours: float) -> list[str]:
-    """The levels of what is logged while so much time goes by, looked at every minute."""
+    """Return the levels that are logged in a period with a check every minute."""
     with capture_logs() as lines:
         for _ in range(int(hours * 60)):
             watch(owned)
@@ -30,7 +30,10 @@ def said(watch: ImportWatch, clock: SetClock, owned: list[Claim], hours: float) 
 
 
 async def test_each_hour_until_it_has_ended() -> None:
-    """Once when it begins, then a warning an hour; its end is told, and the next begins anew."""
+    """The start is logged once, then a warning an hour, then the end.
+
+    The next import starts anew.
+    """
     clock = SetClock()
     watch = ImportWatch(clock)
     assert said(watch, clock, claims(None, None), 3) == []
@@ -46,7 +49,7 @@ async def test_each_hour_until_it_has_ended() -> None:
 
 
 async def test_many_imports_are_a_short_note() -> None:
-    """A sender that gives each record an import of its own fills no page."""
+    """A sender that gives each record its own import does not fill the page."""
     clock = SetClock()
     watch = ImportWatch(clock)
     watch(claims(*(f"{n}-{'x' * 300}" for n in range(50))))

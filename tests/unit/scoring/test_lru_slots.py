@@ -1,4 +1,4 @@
-"""Slots: bounded, distinct, and the oldest leave."""
+"""Slots are bounded and distinct, and the least recently used ones are freed."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,11 @@ from services.scoring.store.lru_slots import LruSlots
 
 @pytest.mark.parametrize("names_max", [1, 3, 8, 40])
 def test_the_latest_stay_and_keep_their_slots(names_max: int) -> None:
-    """Against a list of names by their last touch: nobody leaves before an older one, no slot has
-    two names, and who stays keeps the slot, whatever is touched, dropped and cleared."""
+    """Compared with a list of names by their last use.
+
+    No name leaves before an older one, no slot has two names, and a name that stays keeps its slot,
+    whatever is used, dropped and cleared.
+    """
     draw = np.random.default_rng(3)
     slots, order = LruSlots(names_max), list[str]()
     for turn in range(300):
@@ -39,7 +42,7 @@ def test_the_latest_stay_and_keep_their_slots(names_max: int) -> None:
 
 
 def test_an_eighth_leaves_at_once() -> None:
-    """So that the oldest are looked for once in many turns."""
+    """So the oldest are searched for only once in many batches."""
     slots = LruSlots(16)
     slots.touch([f"c{n}" for n in range(16)], np.full(16, -1))
     slots.touch(["new"], np.array([-1]))

@@ -1,4 +1,4 @@
-"""The histogram that takes a turn at once says what the library's own would."""
+"""The histogram that counts a batch at once gives the same result as the library's own."""
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Histogram
@@ -7,8 +7,10 @@ from services.scoring.metrics import PROBABILITY
 
 
 def test_shares_are_counted_as_one_by_one() -> None:
-    """Bounds belong to the bucket below, as in the library; samples are equal, but for the time of
-    creation."""
+    """Bounds belong to the bucket below, as in the library.
+
+    Samples are equal but for the time of creation.
+    """
     values = np.array([0.0, 0.05, 0.1, 0.1000001, 0.31, 0.95, 1.0])
     own = Histogram(
         "own", "One by one", buckets=[n / 10 for n in range(1, 11)], registry=CollectorRegistry()

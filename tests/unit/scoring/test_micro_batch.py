@@ -1,4 +1,4 @@
-"""One turn of scoring, with everything around it in memory."""
+"""One batch of scoring, with everything around it in memory."""
 
 from datetime import timedelta
 
@@ -33,7 +33,7 @@ class Fixture:
 
     @property
     def tables(self) -> Tables:
-        """What is stored."""
+        """The stored tables."""
         return self.store.tables
 
     def buys(self, customer: str, *days: float, partition: int = 0) -> None:
@@ -43,17 +43,17 @@ class Fixture:
             self.scoring.log.append(partition, value)
 
     def offset(self, partition: int = 0) -> int | None:
-        """As committed."""
+        """The committed offset."""
         return self.tables.partition[TOPIC, partition].next_offset
 
 
 def origin(message: Message) -> int:
-    """Offset of the record that became this dead letter."""
+    """Return the offset of the record that became this dead letter."""
     return DeadLetter.from_record(message.key, message.value, message.headers).origin.offset
 
 
 async def test_an_empty_poll_opens_no_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing came and no sweep is due: the database is left alone."""
+    """No record came and no sweep is due: no transaction is opened."""
     f = Fixture()
     await f.scoring.claim(0)
     await f.scoring.turn()  # the first sweep
@@ -66,7 +66,7 @@ async def test_an_empty_poll_opens_no_transaction(monkeypatch: pytest.MonkeyPatc
 
 
 async def test_a_turn_without_effect_moves_nothing() -> None:
-    """A sweep that finds nobody leaves the ledger as it was."""
+    """A sweep without due customers leaves the ledger unchanged."""
     f = Fixture()
     await f.scoring.claim(0)
     before = f.tables.partition
@@ -75,8 +75,10 @@ async def test_a_turn_without_effect_moves_nothing() -> None:
 
 
 async def test_first_come_counts_within_a_batch() -> None:
-    """Of three records with one id and two contents the first is folded, the other content is
-    a dead letter each time, the true duplicate nothing."""
+    """Three records have one id and two contents: the first is folded.
+
+    The other content is a dead letter each time; the true duplicate has no effect.
+    """
     f = Fixture()
     for at in (1, 2, 1, 2):
         f.scoring.log.append(0, activity.event("e", "ann", day(at)))
@@ -86,8 +88,7 @@ async def test_first_come_counts_within_a_batch() -> None:
 
 
 async def test_what_is_stored_counts_before_what_came_first() -> None:
-    """Other content comes before a duplicate of what is stored: only the other content is
-    refused."""
+    """Other content comes before a duplicate of what is stored: only it is refused."""
     f = Fixture()
     f.scoring.log.append(0, activity.event("e", "ann", day(1)))
     await f.scoring.drain()
@@ -99,7 +100,7 @@ async def test_what_is_stored_counts_before_what_came_first() -> None:
 
 @pytest.mark.parametrize("different", ["customer", "source"])
 async def test_an_id_belongs_to_a_customer_and_a_source(different: str) -> None:
-    """The same id of another source, or about another customer, is another event."""
+    """The same id from another source, or about another customer, is another event."""
     f = Fixture()
     f.scoring.log.append(0, activity.event("e", "ann", day(1)))
     if different == "customer":
@@ -112,21 +113,24 @@ async def test_an_id_belongs_to_a_customer_and_a_source(different: str) -> None:
 
 
 class Counting(MemoryStore):
-    """Counts the turns that look keys up."""
+    """A store that counts the batches that query keys."""
 
     def __init__(self) -> None:
         super().__init__()
         self.looked_up = 0
 
     async def known(self, work: UnitOfWork, events: EventRows) -> dict[int, bytes]:
-        """Counted."""
+        """Count and query."""
         self.looked_up += 1
         return await super().known(work, events)
 
 
 async def test_without_duplicates_keys_are_not_looked_up() -> None:
-    """After some turns without one the uniqueness of the keys must do. A duplicate then has no
-    effect all the same, one with other content is refused, and keys are looked up again."""
+    """After some batches without a duplicate the check relies on the uniqueness of the keys.
+
+    A duplicate then still has no effect, one with other content is refused, and keys are queried
+    again.
+    """
     store = Counting()
     scoring = Scoring(store, MemorySender())
     names = [f"e{n}" for n in range(LOOKED_UP_TURNS + 5)]
@@ -143,8 +147,7 @@ async def test_without_duplicates_keys_are_not_looked_up() -> None:
 
 
 async def test_a_failed_turn_is_done_again_whole() -> None:
-    """The transaction is refused: nothing is stored or sent, and the same batch does it all
-    once more."""
+    """The transaction is refused: nothing is stored or sent, and the same batch is repeated."""
     f = Fixture()
     f.buys("ann", 1, 2)
     await f.scoring.claim(0)
@@ -159,7 +162,7 @@ async def test_a_failed_turn_is_done_again_whole() -> None:
 
 
 async def test_a_failed_send_leaves_the_rows() -> None:
-    """Committed and not sent: Transient, and the outbox keeps what must leave."""
+    """Committed and not sent: Transient, and the outbox keeps the messages."""
     f = Fixture()
     f.buys("ann", 1)
     await f.scoring.claim(0)
@@ -174,8 +177,11 @@ async def test_a_failed_send_leaves_the_rows() -> None:
 async def test_a_worker_that_stood_still_sends_nothing_from_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The machine froze after the COMMIT for longer than the group waits: the successor has
-    sent the rows and newer ones by now, so that they must not be sent again after those."""
+    """The machine froze after the COMMIT for longer than the group waits.
+
+    The successor has sent the rows and newer ones by now, so they must not be sent again after
+    those.
+    """
     f = Fixture()
     f.buys("ann", 1)
     await f.scoring.claim(0)
@@ -194,7 +200,7 @@ async def test_a_worker_that_stood_still_sends_nothing_from_memory(
 
 
 async def test_acknowledged_rows_go_with_the_next_turn() -> None:
-    """Not before: until the next commit they are all that proves what was sent."""
+    """They are deleted not before: until the next commit they alone prove what was sent."""
     f = Fixture()
     f.buys("ann", 1)
     await f.scoring.drain()
@@ -205,7 +211,7 @@ async def test_acknowledged_rows_go_with_the_next_turn() -> None:
 
 
 async def test_a_tick_ends_the_partitions_part_of_a_batch() -> None:
-    """What follows the tick waits for the next turn; another partition goes on to its own."""
+    """Records after the tick wait for the next batch; another partition goes on to its own tick."""
     f = Fixture(replay=True)
     f.buys("ann", 1)
     f.scoring.log.append(0, activity.tick(day(1.5)))
@@ -221,8 +227,11 @@ async def test_a_tick_ends_the_partitions_part_of_a_batch() -> None:
 
 
 async def test_a_held_tick_is_not_reached_yet() -> None:
-    """More are due than one turn takes: the offset stays before the tick and its time is not
-    committed, so that whoever goes on knows that the sweep is not done."""
+    """More customers are due than one batch assesses.
+
+    The offset stays before the tick and its time is not committed, so that the next process knows
+    that the sweep is not done.
+    """
     f = Fixture(replay=True, sweep_customers_max=2)
     for customer in ("a", "b", "c"):
         f.buys(customer, 1)
@@ -238,7 +247,10 @@ async def test_a_held_tick_is_not_reached_yet() -> None:
 
 
 async def test_exactly_as_many_as_a_turn_takes() -> None:
-    """The bound is met and nobody is left: one more turn finds that out and consumes the tick."""
+    """The bound is met and no customer is left.
+
+    One more batch notices this and consumes the tick.
+    """
     f = Fixture(replay=True, sweep_customers_max=2)
     for customer in ("a", "b"):
         f.buys(customer, 1)
@@ -252,7 +264,7 @@ async def test_exactly_as_many_as_a_turn_takes() -> None:
 
 
 async def test_imports_are_remembered_with_the_offset() -> None:
-    """Which one is under way, and which have ended: the latest sixteen."""
+    """The state has the import under way and the latest sixteen that have ended."""
     f = Fixture()
     for n in range(20):
         value = activity.event(f"e{n}", "ann", day(n), backfill=f"import-{n}")
@@ -266,8 +278,10 @@ async def test_imports_are_remembered_with_the_offset() -> None:
 
 
 async def test_the_end_names_its_import() -> None:
-    """Its marker overtook all events of the import in this partition: they are late, and the
-    watch goes on."""
+    """Its marker overtook all events of the import in this partition.
+
+    They are late, and the sweep goes on.
+    """
     f = Fixture()
     marker = activity.ended(day(1)).replace(b'"receivedms"', b'"backfill":"import-1","receivedms"')
     f.scoring.log.append(0, marker)
@@ -277,7 +291,7 @@ async def test_the_end_names_its_import() -> None:
 
 
 async def test_one_look_at_a_customer_however_many_events() -> None:
-    """Ten events of one customer in a batch are one assessment, with all of them in it."""
+    """Ten events of one customer in a batch give one assessment that includes all of them."""
     f = Fixture()
     f.buys("ann", *range(10))
     await f.scoring.drain()
@@ -287,8 +301,10 @@ async def test_one_look_at_a_customer_however_many_events() -> None:
 
 
 async def test_a_look_that_finds_the_same_leaves_the_assessment() -> None:
-    """Nothing was heard and the number stays: only the timer moves, though the look is counted. An
-    event, or a number that has moved, makes a new current assessment."""
+    """Without an event and with the same number only the timer moves; the assessment is counted.
+
+    An event, or a number that has moved, makes a new current assessment.
+    """
     f = Fixture()
     f.buys("ann", *range(10))
     await f.scoring.drain()
@@ -313,7 +329,7 @@ async def test_a_look_that_finds_the_same_leaves_the_assessment() -> None:
 
 
 async def test_the_sweep_does_not_shorten_its_interval() -> None:
-    """Events every moment: the due are asked for once a second all the same."""
+    """Events come every moment, and due customers are still queried once a second."""
     f = Fixture()
     f.buys("ann", 1)
     await f.scoring.drain()
@@ -328,7 +344,7 @@ async def test_the_sweep_does_not_shorten_its_interval() -> None:
 
 
 async def test_whose_contract_has_ended_is_no_silence_to_warn_of() -> None:
-    """Known churn is not assessed, however long the silence; a new contract is looked at again."""
+    """Known churn is not assessed, however long the silence; a new contract is assessed again."""
     f = Fixture(replay=True)
     f.buys("ann", *range(0, 30, 3))
     f.scoring.log.append(0, activity.contract("k1", "ann", day(1), "activated"))

@@ -1,4 +1,4 @@
-"""Which model serves: the rule until one is promoted, then that one, swapped whole."""
+"""Which model serves: the rule until one is promoted, then that one, swapped as a whole."""
 
 import asyncio
 import json
@@ -23,14 +23,14 @@ LIMIT_S = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A registry row."""
+    """A row of the registry."""
 
     version: str
     digest: str
 
 
 class Registry:
-    """Says what the test wants, or that it is away."""
+    """A registry that returns what the test sets, or fails as if it were away."""
 
     def __init__(self) -> None:
         self.row: Row | None = None
@@ -39,7 +39,7 @@ class Registry:
         self.asked = 0
 
     async def serving(self) -> Row | None:
-        """The promoted one."""
+        """Return the promoted model."""
         self.asked += 1
         if self.away:
             self.away -= 1
@@ -47,32 +47,35 @@ class Registry:
         return self.row
 
     async def shadow(self) -> Row | None:
-        """The challenger."""
+        """Return the challenger."""
         return self.challenger
 
 
 @pytest.fixture
 def registry() -> Registry:
-    """With no model."""
+    """Provide a registry without a model."""
     return Registry()
 
 
 @pytest.fixture
 def artefacts(tmp_path: Path) -> ArtefactStore:
-    """An empty folder."""
+    """Provide an empty folder."""
     return ArtefactStore(tmp_path)
 
 
 @pytest.fixture
 def serving(registry: Registry, artefacts: ArtefactStore) -> ModelServing:
-    """Looks every hundredth of a second."""
+    """Provide serving with a refresh every hundredth of a second."""
     return ModelServing(registry, artefacts, loads, RuleModel(28), 0.01)
 
 
 async def test_the_rule_serves_until_there_is_a_model(
     serving: ModelServing, registry: Registry, artefacts: ArtefactStore
 ) -> None:
-    """And a promoted one from the next refresh on; not checked before the registry was read."""
+    """A promoted model serves from the next refresh on.
+
+    The check fails before the registry was read.
+    """
     assert not serving.checked
     assert serving.current().method == "rule"
     await serving.refresh()
@@ -88,7 +91,7 @@ async def test_the_rule_serves_until_there_is_a_model(
 async def test_the_same_model_is_loaded_once(
     serving: ModelServing, registry: Registry, artefacts: ArtefactStore
 ) -> None:
-    """A look that finds the one in use leaves it alone."""
+    """A refresh that finds the model in use keeps it."""
     model = tiny_model()
     registry.row = Row(model.version, artefacts.put(dumps(model)))
     await serving.refresh()
@@ -101,8 +104,10 @@ async def test_the_same_model_is_loaded_once(
 def test_a_model_that_cannot_be_read_ends_nothing(
     tmp_path_factory: pytest.TempPathFactory, data: bytes | None
 ) -> None:
-    """Missing or damaged, at a start too: the rule serves, it is said why, and the model serves
-    as soon as it can be read."""
+    """The model is missing or damaged, at a start too: the rule serves, with the reason logged.
+
+    The model serves as soon as it can be read.
+    """
     artefacts, registry = ArtefactStore(tmp_path_factory.mktemp("models")), Registry()
     model = tiny_model()
     registry.row = Row("lgbm-x", "0" * 64 if data is None else artefacts.put(data))
@@ -127,7 +132,7 @@ def test_a_model_that_cannot_be_read_ends_nothing(
 async def test_what_is_unusable_is_so_no_longer_after_a_rollback(
     serving: ModelServing, registry: Registry, artefacts: ArtefactStore
 ) -> None:
-    """To the model that went on, and to one that cannot serve here."""
+    """After a rollback to the serving model, and to one that cannot serve here."""
     model = tiny_model()
     usable = registry.row = Row(model.version, artefacts.put(dumps(model)))
     document = {**json.loads(dumps(model)), "feature_set": 99}
@@ -149,7 +154,7 @@ async def test_what_is_unusable_is_so_no_longer_after_a_rollback(
 async def test_watching_outlives_the_database(
     serving: ModelServing, registry: Registry, artefacts: ArtefactStore
 ) -> None:
-    """While the registry is away the model in use serves; when it is back, the promoted one."""
+    """While the registry is away the model in use serves; afterwards the promoted one."""
     stop = Stop()
     registry.away = 3
     model = tiny_model()
@@ -167,7 +172,7 @@ async def test_watching_outlives_the_database(
 async def test_a_rollback_past_the_first_model_brings_the_rule_back(
     serving: ModelServing, registry: Registry, artefacts: ArtefactStore
 ) -> None:
-    """Nothing promoted any more: the rule, not the model that happened to be in memory."""
+    """With nothing promoted any more the rule serves, not the model that is still in memory."""
     model = tiny_model()
     registry.row = Row(model.version, artefacts.put(dumps(model)))
     await serving.refresh()
@@ -179,8 +184,11 @@ async def test_a_rollback_past_the_first_model_brings_the_rule_back(
 async def test_a_model_of_another_release_leaves_the_rule_in_its_place(
     serving: ModelServing, registry: Registry, artefacts: ArtefactStore
 ) -> None:
-    """An upgrade that changed the features must not stop the service: the rule scores until a
-    model is trained, and the metric says that the promoted one does not."""
+    """An upgrade with other features must not stop the service.
+
+    The rule scores until a model is trained, and the metric shows that the promoted one does not
+    serve.
+    """
     document = {**json.loads(dumps(tiny_model())), "feature_set": 99}
     registry.row = Row("lgbm-old", artefacts.put(json.dumps(document).encode()))
     await serving.refresh()
@@ -197,7 +205,7 @@ async def test_a_model_of_another_release_leaves_the_rule_in_its_place(
 async def test_a_bad_promotion_while_running_leaves_the_model_in_use(
     serving: ModelServing, registry: Registry, artefacts: ArtefactStore
 ) -> None:
-    """The artefact is damaged: no crash, no other model, and the metric tells."""
+    """The artefact is damaged: no crash, no other model, and the metric shows it."""
     model, stop = tiny_model(), Stop()
     registry.row = Row(model.version, artefacts.put(dumps(model)))
     await serving.refresh()
@@ -216,7 +224,7 @@ async def test_a_bad_promotion_while_running_leaves_the_model_in_use(
 async def test_a_challenger_comes_and_goes_and_never_disturbs(
     serving: ModelServing, registry: Registry, artefacts: ArtefactStore
 ) -> None:
-    """One that cannot be read is none; the champion is the same throughout."""
+    """A challenger that cannot be read does not count; the champion is the same throughout."""
     model = tiny_model(3)
     registry.challenger = Row(model.version, artefacts.put(dumps(model)))
     await serving.refresh()

@@ -1,4 +1,4 @@
-"""A segment's rule that fails or ends processes where it is tried is left out; the others run."""
+"""A segment's rule that fails or ends processes in its trial is left out; the others run."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -22,11 +22,11 @@ from tests.fakes.suspects import Rows
 
 
 class Death(BaseException):
-    """The process ends in the middle of its work."""
+    """Stands for the end of the process in the middle of its work."""
 
 
 class Stored:
-    """Three segments in force."""
+    """A store with three segments in force."""
 
     version = 1
 
@@ -42,7 +42,7 @@ class Stored:
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
-    """Nothing is printed of the planted faults."""
+    """Suppress the output of the planted faults."""
     with structlog.testing.capture_logs():
         yield
 

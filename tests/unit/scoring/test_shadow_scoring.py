@@ -1,4 +1,4 @@
-"""The challenger beside the champion: same rows, bounded queue, never in the way."""
+"""The challenger beside the champion: same rows, bounded queue, no delay."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -21,14 +21,14 @@ AT = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 class Kept:
-    """Remembers; away as often as it is told."""
+    """A store of shadow scores that fails as often as the test sets."""
 
     def __init__(self) -> None:
         self.rows: list[ShadowScore] = []
         self.away = 0
 
     async def add(self, rows: Sequence[ShadowScore]) -> None:
-        """Keep."""
+        """Keep the scores."""
         if self.away:
             self.away -= 1
             raise Transient("PostgreSQL is not there")

@@ -25,20 +25,20 @@ from tests.fakes.turns import Scoring
 from tests.unit.scoring_core.seeing import bits
 
 STEP_DAYS = 0.25
-"""Between two ticks of the replay, and two sweeps of the live worker."""
+"""The days between two ticks of the replay, and between two sweeps of the live worker."""
 LENGTH = 28.0
-"""Lapse length of a weekly buyer: four times seven days, which is the floor as well."""
+"""The lapse length of a weekly buyer: four times seven days, which is the minimum as well."""
 
 
 @dataclass(slots=True)
 class Story:
-    """What happens to one shop's customers, in the order of time."""
+    """The events of one shop's customers, in the order of time."""
 
     replay: bool
     store: MemoryStore = field(default_factory=MemoryStore)
     scoring: Scoring = field(init=False)
     now: float = 0.0
-    """Days, as those of `activity.day`."""
+    """The time in days, as in `activity.day`."""
     names: int = 0
 
     def __post_init__(self) -> None:
@@ -46,7 +46,7 @@ class Story:
         self.scoring.clock.at = day(0)
 
     async def until(self, at: float) -> None:
-        """Time goes by."""
+        """Advance time to this day."""
         while self.now < at:
             await self._turn(min(self.now + STEP_DAYS, at))
 
@@ -61,13 +61,13 @@ class Story:
             await self.scoring.idle(1.0)
 
     async def buys(self, customer: str, *days: float, amount: float = 10.0) -> None:
-        """Purchases, each at its time."""
+        """Add purchases, each at its time."""
         for at in days:
             data = ActivityData(amount=amount)
             await self._event(at, activity.event(self._name(), customer, day(at), data=data))
 
     async def says(self, customer: str, at: float, kind: str, score: float | None = None) -> None:
-        """Feedback."""
+        """Add feedback."""
         await self._event(at, feedback(self._name(), customer, day(at), kind, score))
 
     async def _event(self, at: float, value: bytes) -> None:
@@ -82,44 +82,49 @@ class Story:
 
     @property
     def tables(self) -> Tables:
-        """What is stored."""
+        """The stored tables."""
         return self.store.tables
 
     def stored(self, customer: str) -> AssessmentRow:
-        """The current assessment."""
+        """Return the current assessment."""
         return self.tables.assessment[customer]
 
     def told(self, customer: str) -> list[RiskAssessed]:
-        """What was published of the customer, in order."""
+        """Return what was published about the customer, in order."""
         return [one for one in self.scoring.told if one.customer_id == customer]
 
 
 @pytest.fixture(params=[False, True], ids=["live", "replay"])
 def story(request: pytest.FixtureRequest) -> Story:
-    """Nothing has happened yet."""
+    """Provide a story without events."""
     return Story(request.param)
 
 
 def codes(one: RiskAssessed) -> list[str]:
-    """Of its signs."""
+    """Return the codes of the assessment's signs."""
     return [sign.code for sign in one.signs]
 
 
 def since(told: list[RiskAssessed], at: float) -> list[RiskAssessed]:
-    """What was published from this day on."""
+    """Return what was published from this day on."""
     return [one for one in told if one.assessed_at >= day(at)]
 
 
 def _lapse_of_a_weekly_buyer(silent: float) -> float:
-    """The rule by hand: ten repeats in 70 days, so many days silent, the rest of 28 days ahead."""
+    """Return the lapse probability of the rule, computed by hand.
+
+    There are ten repeats in 70 days, so many days of silence, and the rest of 28 days ahead.
+    """
     alive = 1 / (1 + 0.25 / (5 + 10) * ((28 + 70 + silent) / (28 + 70)) ** 10.5)
     stays_away = ((28 + 70 + silent) / (28 + 70 + LENGTH)) ** 10.5
     return float(1 - alive * (1 - stays_away))
 
 
 async def test_a_weekly_buyer_stops(story: Story) -> None:
-    """Silent from day 70 on: nothing is said of it for 0.4 of the lapse length, and a sign is told
-    before 0.55 of it; the lapse is told when it is reached."""
+    """Silent from day 70 on: no message for 0.4 of the lapse length, a sign before 0.55 of it.
+
+    The lapse is published when it is reached.
+    """
     await story.buys("ann", *range(0, 71, 7))
     await story.until(105)
     told = story.told("ann")
@@ -141,12 +146,12 @@ async def test_a_weekly_buyer_stops(story: Story) -> None:
     wanted = [Sign(code=code, strength=first.lapse.probability, facts=facts)]
     assert first.signs == wanted
     assert first.reasons, "why the score is what it is stands beside it"
-    # From then on it is told at every look, at most a twentieth of the length apart.
+    # From then on every assessment is published, at most a twentieth of the length apart.
     ebbing = [one for one in silent if one.assessed_at < day(70 + LENGTH)]
     assert silent[: len(ebbing) + 1] == since(told, 70)[-len(silent) :][: len(ebbing) + 1]
     for early, late in zip(ebbing, silent[1:], strict=False):
         assert late.assessed_at - early.assessed_at <= timedelta(days=0.05 * LENGTH + STEP_DAYS)
-    # And told again, once, when the lapse is reached.
+    # Published again, once, when the lapse is reached.
     [gone] = [one for one in silent if (one.days_silent or 0) >= LENGTH]
     assert (gone.days_silent or 0) < 1.05 * LENGTH + STEP_DAYS
     assert gone.lapse is not None
@@ -156,8 +161,10 @@ async def test_a_weekly_buyer_stops(story: Story) -> None:
 
 
 async def test_days_on_which_the_company_was_closed_are_no_silence(story: Story) -> None:
-    """Closed for the ten days from day 75 on: the sign comes ten days later, and says so; what was
-    published is found again from its features."""
+    """Closed for the ten days from day 75 on: the sign comes ten days later, with the reason.
+
+    What was published can be computed again from its features.
+    """
     closed = day(75).timestamp(), day(85).timestamp()
     story.scoring.valuation = Valuation(clock=LapseClock(closures=(closed,)))
     await story.buys("ann", *range(0, 71, 7))
@@ -191,7 +198,7 @@ async def test_days_on_which_the_company_was_closed_are_no_silence(story: Story)
 
 
 async def chunks(*found: list[PublishedAssessment]) -> AsyncIterator[list[PublishedAssessment]]:
-    """Assessments as the history gives them."""
+    """Return the assessments in the form of the history."""
     for chunk in found:
         yield chunk
 
@@ -204,7 +211,7 @@ def _another_lapse(message: bytes) -> bytes:
 
 
 async def test_an_ordinary_silence_is_low_whatever_the_probability(story: Story) -> None:
-    """Once bought: the rule gives 0.7 for the next four weeks, which are no fifth of 180 days."""
+    """Bought once: the rule gives 0.7 for the next four weeks, which are no fifth of 180 days."""
     await story.buys("eve", 0)
     await story.until(71)
     told = story.told("eve")
@@ -224,13 +231,16 @@ async def test_a_purchase_ends_the_silence_at_once(story: Story) -> None:
     assert back.assessed_at == day(88.5)
     assert "silence_beyond_rhythm" not in codes(back)
     assert back.band == "low"
-    # Once is enough: nothing more to say until something changes.
+    # No further message until something changes.
     await story.until(89.5)
     assert story.told("ann")[-1] == back
 
 
 async def test_who_came_back_and_stops_again_is_slipping(story: Story) -> None:
-    """Gone from day 98 on, back at day 105; eleven gaps of 7 and 35 days: a lapse takes 38.2."""
+    """Gone from day 98 on, back at day 105.
+
+    Eleven gaps of 7 and 35 days: a lapse takes 38.2.
+    """
     await story.buys("ann", *range(0, 71, 7), 105)
     standing = story.told("ann")[-1].standing
     assert standing is not None
@@ -246,7 +256,7 @@ async def test_who_came_back_and_stops_again_is_slipping(story: Story) -> None:
 
 
 async def test_a_complaint_is_a_sign_once_it_has_waited(story: Story) -> None:
-    """Opened at noon of day 72; a timer tells of it a day later, though nothing more comes."""
+    """Opened at noon of day 72; a timer publishes it a day later, without any further record."""
     await story.buys("ann", *range(0, 71, 7))
     await story.says("ann", 72, "complaint_opened")
     await story.until(72 + SERVICE_DAYS - STEP_DAYS)
@@ -257,7 +267,7 @@ async def test_a_complaint_is_a_sign_once_it_has_waited(story: Story) -> None:
     assert found.signs == [Sign(code="complaint_open", strength=1.0, facts=facts)]
     assert found.assessed_at == day(72 + SERVICE_DAYS)
     assert found.band == "low", "it is told whatever the band"
-    # And once only, until it is closed: the end is told, too.
+    # Once only, until it is closed; the end is published, too.
     await story.until(74)
     assert story.told("ann")[-1] == found
     await story.says("ann", 74.5, "complaint_closed")
@@ -284,7 +294,7 @@ async def test_a_vip_s_complaint_is_a_sign_at_once(story: Story) -> None:
 
 
 async def test_a_survey_falls_from_nine_to_one(story: Story) -> None:
-    """Told at that answer, and its end at the next good one."""
+    """The sign is published with that answer, and its end with the next good one."""
     await story.buys("ann", *range(0, 71, 7))
     await story.says("ann", 71, "survey", 9.0)
     assert story.told("ann")[-1].signs == []
@@ -307,7 +317,7 @@ async def test_a_recommendation_intent_that_is_low(story: Story) -> None:
 
 
 async def test_orders_that_become_small(story: Story) -> None:
-    """Every third day for 100, then for 20: told after some orders, while she goes on buying."""
+    """Every third day for 100, then for 20: published after some orders, while she still buys."""
     await story.buys("ann", *range(0, 90, 3), amount=100.0)
     assert all(not one.signs for one in story.told("ann"))
     await story.buys("ann", *range(90, 150, 3), amount=20.0)
@@ -318,7 +328,7 @@ async def test_orders_that_become_small(story: Story) -> None:
 
 
 async def test_a_prospect_has_no_signs_to_tell(story: Story) -> None:
-    """Nobody who never bought is assessed, whatever they say."""
+    """A customer who never bought is not assessed, whatever their feedback."""
     await story.says("bob", 1, "survey", 1.0)
     await story.says("bob", 2, "complaint_opened")
     await story.until(10)
@@ -326,7 +336,7 @@ async def test_a_prospect_has_no_signs_to_tell(story: Story) -> None:
 
 
 async def test_signs_that_were_never_published_are_published_once(story: Story) -> None:
-    """As after the upgrade that brought them: what the topic was last sent had none."""
+    """The last published message had no signs, as after the upgrade that introduced them."""
     await story.buys("ann", *range(0, 71, 7))
     await story.says("ann", 72, "survey", 1.0)
     await story.until(73)
@@ -334,7 +344,7 @@ async def test_signs_that_were_never_published_are_published_once(story: Story) 
     assert stored.published_signs == bits("satisfaction_low")
     story.tables.assessment["ann"] = replace(stored, published_signs=0)
     published = len(story.told("ann"))
-    await story.until(81)  # no look has been due yet
+    await story.until(81)  # no assessment has been due yet
     assert len(story.told("ann")) == published
     await story.until(82)
     assert len(story.told("ann")) == published + 1

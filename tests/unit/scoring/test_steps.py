@@ -1,4 +1,4 @@
-"""A turn of a replay that passes several ticks does what as many turns do."""
+"""A batch of a replay that passes several ticks has the effect of as many batches."""
 
 import random
 from collections import Counter
@@ -17,11 +17,11 @@ from tests.fakes.stream import history
 from tests.fakes.turns import EVERYTHING, TOPIC, Scoring
 
 OF_THE_MESSAGES = ("outbox", "outbox_ids", "partition")
-"""How many messages wait, and epochs: not what was stored of customers."""
+"""Tables with the number of waiting messages and epochs, which do not describe customers."""
 
 
 def stream(seed: int) -> MemoryLog:
-    """Two partitions with a tick a day; one of them imports for some days of it."""
+    """Return two partitions with a tick a day; one of them imports for some of the days."""
     log = MemoryLog(TOPIC)
     source, today = random.Random(seed), 1  # noqa: S311 (repeatable on purpose)
     for happening in history(30, 40, seed):
@@ -44,7 +44,7 @@ def stream(seed: int) -> MemoryLog:
 async def replay(
     log: MemoryLog, store: MemoryStore | Remembering, sweep_customers_max: int
 ) -> Scoring:
-    """Turn until the end, with all that is left as the batch."""
+    """Process batches until the end, each with all that is left."""
     scoring = Scoring(
         store, MemorySender(), replay=True, sweep_customers_max=sweep_customers_max, log=log
     )
@@ -53,7 +53,7 @@ async def replay(
 
 
 def told(scoring: Scoring) -> dict[tuple[str, bytes | None], list[bytes | None]]:
-    """What each topic was told of each customer, in order."""
+    """Return what each topic received about each customer, in order."""
     of: dict[tuple[str, bytes | None], list[bytes | None]] = {}
     for message in scoring.sender.sent:
         of.setdefault((message.topic, message.key), []).append(message.value)
@@ -61,7 +61,7 @@ def told(scoring: Scoring) -> dict[tuple[str, bytes | None], list[bytes | None]]
 
 
 def comparable(tables: Tables) -> dict[str, object]:
-    """What is stored of customers; lists by what is in them."""
+    """Return what is stored about customers, with lists in the order of their contents."""
     found = {f.name: getattr(tables, f.name) for f in fields(tables)}
     return {
         name: Counter(map(repr, value)) if isinstance(value, list) else value
@@ -76,8 +76,10 @@ def comparable(tables: Tables) -> dict[str, object]:
 async def test_as_tick_by_tick(
     seed: int, sweep_customers_max: int, monkeypatch: pytest.MonkeyPatch, *, remembering: bool
 ) -> None:
-    """States, timers, assessments, what was told, standings and their changes are the same, to
-    the byte; also where a tick is held."""
+    """All results are byte for byte the same, also where a tick is held.
+
+    These are states, timers, assessments, what was published, classifications and their changes.
+    """
     single, several = MemoryStore(), MemoryStore()
     in_front = Remembering(several, 7) if remembering else several
     at_once = await replay(stream(seed), in_front, sweep_customers_max)
@@ -92,7 +94,7 @@ async def test_as_tick_by_tick(
 
 
 async def test_the_rest_waits_for_its_tick() -> None:
-    """What comes after the last tick of a batch is left for the turn that has the next one."""
+    """What comes after the last tick of a batch is left for the batch with the next tick."""
     log = MemoryLog(TOPIC)
     log.append(0, activity.event("1", "ann", day(0)))
     log.append(0, activity.tick(day(1)))
@@ -112,7 +114,7 @@ async def test_the_rest_waits_for_its_tick() -> None:
 
 
 async def test_a_turn_has_so_many_ticks() -> None:
-    """However many a batch has."""
+    """The bound holds however many ticks a poll returns."""
     log = MemoryLog(TOPIC)
     for number in range(STEPS_MAX + 3):
         log.append(0, activity.tick(day(number)))

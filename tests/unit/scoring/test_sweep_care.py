@@ -1,4 +1,4 @@
-"""A customer who brings out a fault in the sweep is set aside; all others are assessed."""
+"""A customer who triggers a fault in the sweep is set aside; all others are assessed."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -18,18 +18,18 @@ CUSTOMERS = ("ann", "bad", "cem", "dee")
 
 
 class Death(BaseException):
-    """The process ends in the middle of its work."""
+    """Stands for the end of the process in the middle of its work."""
 
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
-    """Nothing is printed of the planted faults."""
+    """Suppress the output of the planted faults."""
     with structlog.testing.capture_logs():
         yield
 
 
 def plant(monkeypatch: pytest.MonkeyPatch, rows: Rows, fault: type[BaseException]) -> None:
-    """`bad` brings it out wherever it is swept."""
+    """Plant a fault that `bad` triggers wherever it is swept."""
     original = Assessor.__call__
 
     def planted(self: Assessor, turn: Any, *rest: Any) -> Any:
@@ -42,7 +42,7 @@ def plant(monkeypatch: pytest.MonkeyPatch, rows: Rows, fault: type[BaseException
 
 
 async def everybody_due(rows: Rows) -> Scoring:
-    """Each has bought once; the next tick is long after."""
+    """Provide customers who have bought once; the next tick is much later."""
     scoring = Scoring(MemoryStore(), MemorySender(), replay=True, suspects=rows)
     for customer in CUSTOMERS:
         scoring.log.append(0, activity.event(f"e-{customer}", customer, activity.day(0)))
@@ -53,7 +53,7 @@ async def everybody_due(rows: Rows) -> Scoring:
 
 
 def looked_at(scoring: Scoring) -> set[str]:
-    """Who was swept at the last tick."""
+    """Return the customers who were swept at the last tick."""
     return {c for effects in scoring.done for c in effects.customers if not len(effects.events)}
 
 
@@ -105,7 +105,7 @@ async def test_who_is_released_is_swept(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 async def test_a_fault_of_a_record_is_none_of_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It ends the process, as before: the quarantine of records knows what to do."""
+    """The fault ends the process, as before: the quarantine of records handles it."""
     rows = Rows()
     scoring = await everybody_due(rows)
 

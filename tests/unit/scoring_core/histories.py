@@ -1,7 +1,7 @@
-"""Event histories for the kernel's tests: generated ones always, real ones where present.
+"""Event histories for the kernel's tests: generated ones always, real ones where available.
 
-Never downloads or copies anything: real sets are read from `EBBWATCH_DATA`, or from
-`../shared/data` beside the repository.
+Nothing is downloaded or copied: real sets are read from `EBBWATCH_DATA`, or from `../shared/data`
+beside the repository.
 """
 
 import os
@@ -24,7 +24,7 @@ EPOCH_S = 1_500_000_000.0
 
 
 def columns(**given: Any) -> EventColumns:
-    """Events from the columns given; the others are what "absent" looks like."""
+    """Return events with the columns given; the others have the values that mean "absent"."""
     n = len(given["time"])
     absent = {
         "row": np.zeros(n),
@@ -55,21 +55,21 @@ def columns(**given: Any) -> EventColumns:
 
 
 def purchases(*days: float, row: int = 0) -> EventColumns:
-    """One customer's purchases at noon of the given days since 1970, without amounts."""
+    """Return one customer's purchases at noon of the given days since 1970, without amounts."""
     return columns(time=(np.array(days) + 0.5) * DAY_S, row=np.full(len(days), row))
 
 
 def together(*parts: EventColumns) -> EventColumns:
-    """All events of the parts, in their order."""
+    """Return all events of the parts, in their order."""
     names = [field.name for field in fields(EventColumns)]
     return EventColumns(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
 
 
 def generated(customers: int = 120, seed: int = 7) -> EventColumns:
-    """Events of every kind over eleven years, so that rings turn; arrival order is shuffled.
+    """Return events of every kind over eleven years, in shuffled arrival order, so that rings wrap.
 
-    Customers differ in rhythm by a factor of 300 and leave at some point; some only interact,
-    some have no amounts, and a tenth of the purchases repeats on the same day.
+    Customers differ in rhythm by a factor of 300 and leave at some point; some only interact, some
+    have no amounts, and a tenth of the purchases repeats on the same day.
     """
     random = np.random.default_rng(seed)
     row, kind, time = [], [], []
@@ -111,7 +111,7 @@ def generated(customers: int = 120, seed: int = 7) -> EventColumns:
 
 
 def real(name: str) -> EventColumns | None:
-    """A real history as events, rows numbered by customer id; None where it is not present."""
+    """Return a real history as events, rows numbered by customer id; None if not available."""
     path = DATA / name / "events.parquet"
     if not path.exists():
         return None

@@ -1,4 +1,4 @@
-"""Small customers of whom everything is known, as rows of X."""
+"""Small customers with known features, as rows of X."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +13,13 @@ Floats = NDArray[np.float64]
 
 
 def seen_at(day: float, events: EventColumns) -> Floats:
-    """X of the customers of the events at a day since 1970 (0.5 is noon)."""
+    """Return X of the events' customers at a day since 1970 (0.5 is noon)."""
     n = int(events.row.max()) + 1
     return features(fold(empty(n), events), np.full(n, day * DAY_S))
 
 
 def rows(**given: float | list[float]) -> Floats:
-    """X with the features given, NaN elsewhere; lists give several customers."""
+    """Return X with the features given, NaN elsewhere; lists give several customers."""
     values = np.broadcast_arrays(*(np.atleast_1d(value) for value in given.values()))
     x = np.full((len(values[0]), len(FEATURES)), np.nan)
     for name, column in zip(given, values, strict=True):

@@ -1,7 +1,7 @@
-"""The features once more, slowly, from their definitions: DuckDB SQL over an event table.
+"""An independent, slow reference of the features: DuckDB SQL over an event table.
 
-Shares no arithmetic with the kernel: no state, no bitmap, no reference time. Each customer
-is looked at from the raw events, at one `now` of their own.
+It shares no arithmetic with the kernel: no state, no bitmap, no reference time. Each customer's
+features come from the raw events, at one `now` per customer.
 """
 
 from dataclasses import fields
@@ -25,7 +25,7 @@ COUNTED = (
     *(f"{name}_decayed_{life}" for name in ("purchases", "amount", "interactions")
       for life in LIVES),
 )  # fmt: skip
-"""What is 0, not unknown, for a customer without such events."""
+"""The features that are 0, not unknown, for a customer without such events."""
 
 _BASE = f"""
 CREATE TABLE nows AS SELECT * FROM given_nows;
@@ -197,7 +197,7 @@ def _windows() -> str:
 def reference_features(
     events: EventColumns, now: NDArray[np.float64]
 ) -> dict[str, NDArray[np.float64]]:
-    """Features by name for customers `0 .. len(now) - 1`; NaN where not defined."""
+    """Return features by name for customers `0 .. len(now) - 1`; NaN where not defined."""
     n = len(now)
     found = {name: np.zeros(n) for name in COUNTED}
     given = {field.name: getattr(events, field.name) for field in fields(events)}

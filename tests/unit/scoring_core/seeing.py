@@ -1,4 +1,4 @@
-"""What the detectors of signs look at, for tests: rows of X with all that stands beside them."""
+"""Inputs of the detectors of signs, for tests: rows of X with everything that goes with them."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ from shared.contracts.risk import Sign
 
 Floats = NDArray[np.float64]
 NONE = -1
-"""Neither grade nor lifecycle state is known."""
+"""Stands for an unknown grade or lifecycle state."""
 
 
 def seen(
@@ -20,7 +20,7 @@ def seen(
     *,
     unheard: bool = False,
 ) -> Seen:
-    """These rows by the default clock, each with this lapse probability, grade and state.
+    """Return these rows by the default clock, with these lapse probabilities, grades and states.
 
     `unheard`: their source has stopped delivering.
     """
@@ -36,16 +36,16 @@ def seen(
 
 
 def bits(*codes: str) -> int:
-    """The bits of these signs."""
+    """Return the bits of these signs."""
     return sum(1 << CODES.index(code) for code in codes)
 
 
 def holding(look: Seen, *before: str) -> list[list[str]]:
-    """The codes that hold of each row; `before`: those that held at the last look."""
+    """Return the codes that hold for each row; `before`: those that held at the last assessment."""
     held = np.full(len(look.x), bits(*before), np.int16)
     return [codes_of(one) for one in detect(look, held).bits.tolist()]
 
 
 def signs(look: Seen, *before: str) -> list[Sign]:
-    """Of the first row, as they are published."""
+    """Return the signs of the first row, as they are published."""
     return detect(look, np.full(len(look.x), bits(*before), np.int16)).of(0)

@@ -1,4 +1,4 @@
-"""Hypothesis strategies for the kernel's laws, and what "equal states" means."""
+"""Hypothesis strategies for the kernel's laws, and the meaning of "equal states"."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -15,7 +15,7 @@ days = st.one_of(
     st.sampled_from([63, 64, 65, RING_DAYS - 1, RING_DAYS, RING_DAYS + 1, RING_DAYS + 63]),
     st.integers(0, 3 * RING_DAYS),
 )
-"""Clustered at the start, at word borders, around the ring's end, and anywhere in 21 years."""
+"""Days clustered at the start, at word borders, around the ring's end, and anywhere in 21 years."""
 
 _event = st.tuples(
     st.integers(0, CUSTOMERS - 1),
@@ -49,8 +49,11 @@ batches = st.lists(_event, max_size=30).map(_columns)
 
 
 def assert_states_equal(a: NDArray[np.void], b: NDArray[np.void]) -> None:
-    """Sums to 1e-9 of themselves (they have no negative terms), or to 1e-9 where terms have either
-    sign; everything else exactly."""
+    """Compare sums to 1e-9 and everything else exactly.
+
+    Sums without negative terms compare relative to themselves, those with terms of either sign
+    absolutely.
+    """
     sums = ("decayed", "spent", "refunded", "cost", "costed", "log_amount_squared")
     for field in STATE.names or ():
         if field == "log_amount":
@@ -62,5 +65,5 @@ def assert_states_equal(a: NDArray[np.void], b: NDArray[np.void]) -> None:
 
 
 def nothing() -> NDArray[np.void]:
-    """Empty states of all customers."""
+    """Return empty states of all customers."""
     return empty(CUSTOMERS)

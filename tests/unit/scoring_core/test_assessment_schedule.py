@@ -1,4 +1,4 @@
-"""A silence is looked at often enough, and no more often than that."""
+"""A silence is assessed often enough, and no more often than that."""
 
 import math
 from itertools import pairwise
@@ -29,17 +29,20 @@ from tests.unit.scoring_core.people import rows
 
 NOW = 1.7e9
 DUST = 1e-6
-"""Days: a time of day is kept to the microsecond, 1e-11 days, in a float of 2e-7 s."""
+"""Tolerance in days.
+
+A time of day is kept to the microsecond, 1e-11 days, in a float of 2e-7 s.
+"""
 
 
 def silences(days: float, *silent: float) -> Lapses:
-    """One lapse length, so many days of silence."""
+    """Return silences of so many days, with one lapse length."""
     n = len(silent)
     return Lapses(np.full(n, days), np.array(silent), np.full(n, days / 4), np.ones(n, np.bool_))
 
 
 def step(seen: Lapses, wanted: float = math.inf) -> list[float]:
-    """Days until the next look at each."""
+    """Return the days until each customer's next assessment."""
     n = len(seen.days)
     at = next_look(seen, np.full(n, NOW), np.full(n, wanted))
     return [*((at - NOW) / DAY_S)]
@@ -48,11 +51,11 @@ def step(seen: Lapses, wanted: float = math.inf) -> list[float]:
 @pytest.mark.parametrize(
     ("days", "silent", "wanted"),
     [
-        # Ordinary up to 0.4 of the length: when it ceases to be.
+        # Ordinary up to 0.4 of the length: at the end of that.
         (40.0, 3.0, 13.0),
         (40.0, 15.5, LOOK_DAYS_MIN),
         (180.0, 0.0, LOOK_DAYS_MAX),
-        # Ebbing: a twentieth of the length, of a dormant customer a fortieth; at least a day.
+        # Rising: a twentieth of the length, of a dormant customer a fortieth; at least a day.
         (40.0, 16.0, 2.0),
         (40.0, 23.9, 2.0),
         (40.0, 24.0, LOOK_DAYS_MIN),
@@ -77,7 +80,10 @@ def test_a_prospect_is_looked_at_after_the_longest_step() -> None:
 
 
 def test_what_waits_for_a_time_has_it() -> None:
-    """Never later than wanted, also within the least step; and not before it is due by itself."""
+    """The timer is never later than requested, also within the least step.
+
+    It is not earlier than what is due by itself.
+    """
     assert step(silences(40.0, 3.0), NOW + 3_600) == pytest.approx([1 / 24], abs=DUST)
     assert step(silences(40.0, 16.0), NOW + 5 * DAY_S) == pytest.approx([2.0], abs=DUST)
 
@@ -92,14 +98,14 @@ def test_ebbing_lies_between_ordinary_and_gone() -> None:
     ("silent", "ago", "wanted"),
     [
         (39.9, 2.0, False),
-        # Reached now, half a day ago, or two days ago; last told a day ago.
+        # Reached now, half a day ago, or two days ago; last published a day ago.
         (40.0, 1.0, True),
         (40.5, 1.0, True),
         (41.5, 1.0, False),
-        # Told at the very moment, which a float meets but for its last digits.
+        # Published at that very moment, which a float meets but for its last digits.
         (40.1, 0.1, False),
         (40.0, 0.0, False),
-        # Never told.
+        # Never published.
         (50.0, np.nan, False),
     ],
 )
@@ -115,7 +121,7 @@ def test_a_lapse_is_reached_once(silent: float, ago: float, wanted: bool) -> Non
     start=st.floats(0, 0.3),
 )
 def test_a_whole_silence(gap: float, purchase_days: int, season: float, start: float) -> None:
-    """Followed from look to look, from a purchase beyond the lapse length."""
+    """Follow the assessments from a purchase to beyond the lapse length."""
     x = rows(
         purchase_days=float(purchase_days), purchases=float(purchase_days), recency_days=0.0,
         gap_mean_days=gap if purchase_days > 1 else np.nan,
@@ -133,10 +139,10 @@ def test_a_whole_silence(gap: float, purchase_days: int, season: float, start: f
     for early, late in pairwise(looks):
         if early >= ORDINARY_SHARE * length:
             assert late - early <= most + DUST
-    # Nobody goes from an ordinary silence over three quarters of the length unseen, ...
+    # No customer passes from an ordinary silence to three quarters of the length unseen, ...
     assert any(ORDINARY_SHARE * length <= at < 0.75 * length for at in looks)
-    # ... not even unseen between the beginning of a sign, 0.5, and then.
+    # ... not even from the beginning of a sign, 0.5, to there.
     assert any(0.5 * length <= at < 0.75 * length for at in looks)
-    # An ordinary silence costs a look a fortnight, and one where it ceases to be ordinary.
+    # An ordinary silence costs an assessment a fortnight, and one where it ends.
     ordinary = [at for at in looks[1:] if at < ORDINARY_SHARE * length - DUST]
     assert len(ordinary) <= ORDINARY_SHARE * length / LOOK_DAYS_MAX + DUST

@@ -37,13 +37,13 @@ def _band(p: float, previous: int = -1) -> int:
     ],
 )
 def test_examples(p: float, previous: int, band: str) -> None:
-    """Up at the threshold, down only clearly below it, over several bands at once."""
+    """Up at the threshold, down only clearly below it, also across several bands at once."""
     assert BANDS[_band(p, previous)] == band
 
 
 @given(probabilities, st.integers(0, 3))
 def test_stable_and_near(p: float, previous: int) -> None:
-    """The same number twice gives the same band; memory shifts a band by one edge at most."""
+    """The same number twice gives the same band; the former band shifts it by one edge at most."""
     band = _band(p, previous)
     assert _band(p, band) == band
     assert _band(p) <= band <= _band(min(1.0, p + HYSTERESIS + 1e-12))

@@ -1,4 +1,4 @@
-"""BG/NBD and MBG/NBD: against the paper, against simulated lives, against their own laws."""
+"""BG/NBD and MBG/NBD: against the paper, simulated customers, and their own laws."""
 
 import doctest
 
@@ -20,8 +20,11 @@ from services.scoring.core.risk.btyd import (
 Floats = NDArray[np.float64]
 
 CDNOW = Parameters(r=0.243, alpha=4.414, a=0.793, b=2.426)
-"""Fader, Hardie & Lee (2005), table 2; `fit` gives 0.2426, 4.4135, 0.7929, 2.4258 and a
-log-likelihood of -9,582.4 on the same 2,357 customers, as the paper does."""
+"""Fader, Hardie & Lee (2005), table 2.
+
+`fit` gives 0.2426, 4.4135, 0.7929, 2.4258 and a log-likelihood of -9,582.4 on the same 2,357
+customers, as the paper does.
+"""
 CDNOW_MBG = Parameters(r=0.525, alpha=6.183, a=0.891, b=1.614, model="mbg")
 """Batislam, Denizel & Filiztekin (2007), same customers; `fit` gives the same."""
 
@@ -29,7 +32,7 @@ CDNOW_MBG = Parameters(r=0.525, alpha=6.183, a=0.891, b=1.614, model="mbg")
 def lives(
     true: Parameters, customers: int, horizon: float
 ) -> tuple[Floats, Floats, Floats, Floats]:
-    """x, t_x, age of simulated customers, and their purchases within `horizon` after age."""
+    """Return x, t_x and age of simulated customers, and their purchases in the next `horizon`."""
     random = np.random.default_rng(11)
     rate = random.gamma(true.r, 1 / true.alpha, customers)
     leaves = random.beta(true.a, true.b, customers)

@@ -1,4 +1,4 @@
-"""Signs of a change: rarer purchases, fewer interactions, smaller orders, and how sure they are."""
+"""Signs of a change: rarer purchases, fewer interactions, smaller orders, and their certainty."""
 
 import math
 from statistics import NormalDist
@@ -41,14 +41,14 @@ Floats = NDArray[np.float64]
 SLOWED, QUIETER, SMALLER = "frequency_falling", "interaction_falling", "value_falling"
 GAPS_END, LEVEL_END = CHANCE_ENDS * CHANCE_GAPS, CHANCE_ENDS * CHANCE_LEVEL
 BUYS = {"purchase_days": 10.0, "gap_mean_days": 10.0, "gap_recent_days": 10.0}
-"""Every ten days, so that a lapse takes forty."""
+"""A customer who buys every ten days, so that a lapse takes forty."""
 
 
 # Gaps between purchase days.
 
 
 def gaps(before: list[float], newest: float, silence: float = 0.0) -> Floats:
-    """X of gaps of these lengths, then the newest three of this mean length."""
+    """Return X of gaps of these lengths, followed by the newest three with this mean length."""
     every = np.array([*before, *[newest] * GAPS_COMPARED])
     return rows(
         purchase_days=len(every) + 1.0, recency_days=silence,
@@ -61,8 +61,8 @@ def gaps(before: list[float], newest: float, silence: float = 0.0) -> Floats:
 def test_the_chance_of_such_gaps_by_hand() -> None:
     """Gaps of 5 and 15 in turn: mean 10, variation 1/2, so that each is a sum of four waits of 2.5.
 
-    That three take longer than 60 days is then that at most 11 waits of a Poisson process end in
-    60 days, of which 24 are expected.
+    That three take longer than 60 days is then that at most 11 waits of a Poisson process end in 60
+    days, of which 24 are expected.
     """
     days = np.cumsum([100, 5, 15, 5, 15, 5, 15, 20, 20, 20])
     chance, recent, level = gap_chance(seen_at(float(days[-1]) + 0.5, purchases(*days)))
@@ -72,14 +72,14 @@ def test_the_chance_of_such_gaps_by_hand() -> None:
 
 
 def test_a_regular_past_is_no_promise() -> None:
-    """Gaps of exactly ten days are taken as if they varied a little."""
+    """Gaps of exactly ten days count as if they varied a little."""
     chance, _, _ = gap_chance(gaps([10.0] * 8, 15.0))
     shape = 1 / VARIATION_MIN**2
     assert chance == pytest.approx([gamma.sf(45.0, 3 * shape, scale=10.0 / shape)])
 
 
 def test_an_unchanged_rhythm_is_likely() -> None:
-    """The newest gaps are as those before: about even odds, far from any sign."""
+    """The newest gaps are like those before: about even odds, far from any sign."""
     for before in ([10.0] * 8, [5.0, 15.0] * 5):
         chance, _, _ = gap_chance(gaps(before, 10.0))
         assert 0.4 < chance[0] < 0.6
@@ -87,8 +87,10 @@ def test_an_unchanged_rhythm_is_likely() -> None:
 
 
 def test_one_pause_among_the_newest_is_no_slower_rhythm() -> None:
-    """It counts no more than the middle one of the three; of two the longer no more than the
-    other."""
+    """Of the three newest gaps the middle one counts, so a single pause has no more weight.
+
+    Of two the longer counts no more than the other.
+    """
     days = np.cumsum([100, *[10] * 8, 10, 90, 10])
     chance, recent, level = gap_chance(seen_at(float(days[-1]) + 0.5, purchases(*days)))
     assert (recent[0], level[0]) == (pytest.approx(10.0), pytest.approx(10.0))
@@ -108,7 +110,7 @@ def test_gaps_need_enough_before_them() -> None:
 
 
 def slow(chance: float) -> float:
-    """Newest gaps as long as chance makes them so often, after gaps of 5 and 15 days in turn."""
+    """Return newest gaps that are as long by chance this often, after gaps of 5 and 15 in turn."""
     shape = 1 / max(0.5, VARIATION_MIN) ** 2
     return float(gamma.isf(chance, 3 * shape, scale=10.0 / shape)) / 3
 
@@ -132,7 +134,7 @@ def test_a_small_change_is_none_however_sure() -> None:
 
 
 def test_who_is_gone_does_not_buy_more_seldom() -> None:
-    """Beyond the lapse length it is a silence, and only that."""
+    """Beyond the lapse length there is only the silence."""
     x = gaps([10.0] * 12, 30.0)
     length = float(seen(x).lapses.days[0])
     assert holding(seen(gaps([10.0] * 12, 30.0, 0.3 * length))) == [[SLOWED]]
@@ -141,7 +143,10 @@ def test_who_is_gone_does_not_buy_more_seldom() -> None:
 
 
 def test_a_rhythm_that_falls_from_weekly_to_every_third_week() -> None:
-    """Found by the third such gap at the latest; quoted are three purchases, and nine before."""
+    """It is found by the third such gap at the latest.
+
+    Three purchases are quoted, and nine before.
+    """
     days = [*range(0, 71, 7), 91, 112, 133]
     found = signs(seen(seen_at(133.5, purchases(*days))))
     assert [one.code for one in found] == [SLOWED]
@@ -157,7 +162,7 @@ LN2 = math.log(2)
 
 
 def stopped(a_day: float, days: float, count: float = 100.0, silence: float = 0.0) -> Floats:
-    """X of a constant stream of interactions that has stopped so many days ago."""
+    """Return X of a constant stream of interactions that stopped so many days ago."""
     fades = {life: a_day * life / LN2 * 2 ** (-days / life) for life in (30, 90)}
     return rows(
         interactions=count, interaction_recency_days=days, interactions_decayed_30=fades[30],
@@ -166,15 +171,15 @@ def stopped(a_day: float, days: float, count: float = 100.0, silence: float = 0.
 
 
 def test_a_constant_stream_is_at_its_own_level() -> None:
-    """One every second day is found as 0.5 a day, lately and before; nothing has changed."""
+    """One every second day is measured as 0.5 a day, now and before; nothing has changed."""
     chance, recent, level = interaction_chance(stopped(0.5, 0.0))
     assert (recent[0], level[0]) == (pytest.approx(0.5), pytest.approx(0.5))
-    # The memory is exactly at its expectation: even odds, doubled for having looked twice.
+    # The memory is exactly at its expectation: even odds, doubled since two tests are made.
     assert chance == pytest.approx([1.0])
 
 
 def test_the_chance_of_such_quiet_by_hand() -> None:
-    """Half a month of nothing after two a day: the silence alone is hardly chance."""
+    """Half a month of nothing after two a day: the silence alone is hardly due to chance."""
     chance, recent, level = interaction_chance(stopped(2.0, 14.0))
     assert level == pytest.approx([2.0])
     assert chance == pytest.approx([2 * math.exp(-2 * 14 / CLUMPING)])
@@ -182,7 +187,10 @@ def test_the_chance_of_such_quiet_by_hand() -> None:
 
 
 def test_the_chance_of_so_few_by_hand() -> None:
-    """Still coming, and too seldom: the memory of thirty days is 4 below what a rate of 1 fills."""
+    """Interactions continue but too rarely.
+
+    The memory of thirty days is 4 below what a rate of 1 fills.
+    """
     expected = 30 / LN2
     x = rows(
         interactions=100.0, interaction_recency_days=0.0, interactions_decayed_30=expected - 16.0,
@@ -198,7 +206,7 @@ def test_the_chance_of_so_few_by_hand() -> None:
 def test_interactions_need_a_level_to_fall_from() -> None:
     assert holding(seen(stopped(2.0, 30.0, INTERACTIONS_MIN))) == [[QUIETER]]
     assert holding(seen(stopped(2.0, 30.0, INTERACTIONS_MIN - 1)), QUIETER) == [[]]
-    # Who has just begun has no months before: the long memory holds no more than the short one.
+    # A new customer has no months before: the long memory holds no more than the short one.
     fresh = rows(
         interactions=40.0, interaction_recency_days=9.0,
         interactions_decayed_30=20.0, interactions_decayed_90=20.0, recency_days=0.0, **BUYS,
@@ -208,7 +216,7 @@ def test_interactions_need_a_level_to_fall_from() -> None:
 
 
 def quiet(chance: float) -> Floats:
-    """X of whom nothing is heard for as long as chance has it, after two interactions a day."""
+    """Return X of a silence that is as long by chance this often, after two interactions a day."""
     return stopped(2.0, CLUMPING * math.log(2 / chance) / 2)
 
 
@@ -222,13 +230,16 @@ def test_interaction_falling_begins_at_one_level_and_ends_at_another() -> None:
 
 
 def test_a_busy_customer_of_today_is_quoted_as_one() -> None:
-    """A hundred a day, the last of them five minutes ago: not one and a half a day."""
+    """A hundred a day, the last of them five minutes ago, is not quoted as one and a half a day."""
     _, recent, level = interaction_chance(busy(1.0))
     assert (recent[0], level[0]) == (pytest.approx(100.0), pytest.approx(100.0))
 
 
 def busy(share: float) -> Floats:
-    """X of a hundred interactions a day, now at this share of it: chance is out of question."""
+    """Return X of a hundred interactions a day, now at this share of it.
+
+    Chance is excluded.
+    """
     expected = 100 * 30 / LN2
     short = share * expected
     return rows(
@@ -244,14 +255,14 @@ def test_a_small_fall_of_interactions_is_none_however_sure() -> None:
 
 
 def test_who_does_not_buy_either_is_silent_not_quieter() -> None:
-    """Every ten days, so that half the lapse length is twenty."""
+    """The customer buys every ten days, so that half the lapse length is twenty."""
     early, late = 2 * SILENCE_SHARE * 19.9, 2 * SILENCE_SHARE * 20.0
     assert holding(seen(stopped(2.0, 19.0, silence=early)), QUIETER) == [[QUIETER]]
     assert holding(seen(stopped(2.0, 19.0, silence=late)), QUIETER) == [["silence_beyond_rhythm"]]
 
 
 def test_interactions_that_stop_while_purchases_go_on() -> None:
-    """Daily for half a year, then none for three weeks; bought every week."""
+    """Daily for half a year, then none for three weeks; purchases every week."""
     visits = columns(time=(np.arange(180) + 0.25) * DAY_S, kind=np.full(180, Kind.INTERACTION))
     x = seen_at(200.25, together(purchases(*range(0, 200, 7)), visits))
     found = signs(seen(x))
@@ -270,7 +281,7 @@ def test_interactions_that_stop_while_purchases_go_on() -> None:
 # Value of orders.
 
 RECENT = 8.0
-"""Effective orders of each memory, unless a test has others."""
+"""Effective orders of each memory, unless a test sets others."""
 
 
 def orders(
@@ -282,8 +293,11 @@ def orders(
     silence: float = 0.0,
     priced: float = 1.0,
 ) -> Floats:
-    """X of orders of usually 50 (geometric mean), of which each memory holds `recent` effective
-    ones, at these shares of the mean order; the shortest memory first."""
+    """Return X of orders of usually 50 (geometric mean).
+
+    Each memory holds `recent` effective orders, at these shares of the mean order; the shortest
+    memory first.
+    """
     mean = 50.0 * math.exp(max(spread, SPREAD_MIN) ** 2 / 2)
     memories = {
         name: value
@@ -300,15 +314,15 @@ def orders(
 
 
 def falling(share: float, **given: float) -> Floats:
-    """X of recent orders at this share in every memory."""
+    """Return X of recent orders at this share in every memory."""
     return orders((share,) * len(ORDER_LIVES), **given)
 
 
 def test_the_chance_of_such_orders_by_hand() -> None:
     """Spread 0.5: the mean order is 50 e^(1/8) = 56.66; half of it, eight times.
 
-    ln 0.5 = -0.693, the standard error is sqrt((e^0.25 - 1) / 8) = 0.1884: 3.68 of them. Looked at
-    in three memories.
+    ln 0.5 = -0.693, the standard error is sqrt((e^0.25 - 1) / 8) = 0.1884: 3.68 of them. Three
+    memories are tested.
     """
     chance, recent, usual = order_value_chance(falling(0.5))
     assert usual == pytest.approx([56.657], abs=1e-3)
@@ -325,7 +339,7 @@ def test_the_memory_that_has_fallen_is_quoted(fallen: int) -> None:
 
 
 def test_equal_orders_are_no_promise() -> None:
-    """Orders of exactly 50 are taken as if they varied a little."""
+    """Orders of exactly 50 count as if they varied a little."""
     chance, _, _ = order_value_chance(falling(0.6, spread=0.0))
     error = math.sqrt(math.expm1(SPREAD_MIN**2) / RECENT)
     wanted = len(ORDER_LIVES) * NormalDist().cdf(math.log(0.6) / error)
@@ -338,7 +352,7 @@ def test_equal_orders_are_no_promise() -> None:
         (ORDERS_MIN, ORDERS_RECENT_MIN, PRICED_MIN, [[SMALLER]]),
         (ORDERS_MIN - 1, ORDERS_RECENT_MIN, PRICED_MIN, [[]]),
         (ORDERS_MIN, ORDERS_RECENT_MIN - 0.01, PRICED_MIN, [[]]),
-        # Where purchases come without amounts, a mean per purchase is none per order.
+        # Where purchases come without amounts, a mean per purchase is not a mean per order.
         (ORDERS_MIN, ORDERS_RECENT_MIN, PRICED_MIN - 0.01, [[]]),
     ],
 )
@@ -380,13 +394,13 @@ def test_a_small_fall_of_value_is_none_however_sure() -> None:
 
 
 def test_who_is_gone_orders_nothing_smaller() -> None:
-    """Every ten days: a lapse takes forty."""
+    """The customer buys every ten days: a lapse takes forty."""
     assert holding(seen(falling(0.1, silence=19.0))) == [[SMALLER]]
     assert holding(seen(falling(0.1, silence=40.0)), SMALLER) == [["silence_beyond_rhythm"]]
 
 
 def test_orders_that_fall_to_a_third() -> None:
-    """Weekly for 90, 100 or 110; for two months now for a third of it."""
+    """Weekly orders of 90, 100 or 110; for two months now of a third of it."""
     days = np.arange(40) * 7 + 0.5
     amounts = np.tile([90.0, 100.0, 110.0, 100.0], 10)
     amounts[32:] /= 3
@@ -394,6 +408,6 @@ def test_orders_that_fall_to_a_third() -> None:
     found = signs(seen(x))
     assert [one.code for one in found] == [SMALLER]
     assert found[0].strength >= 1 - CHANCE_LEVEL
-    # Mostly the small ones; the usual order is between both, nearer to the many.
+    # Mostly the small ones; the usual order lies between both, nearer to the many.
     assert 33 < found[0].facts["order_value_recent"] < 66
     assert 80 < found[0].facts["order_value_before"] < 100

@@ -1,4 +1,4 @@
-"""Contracts in the state: the newest event stands, in whatever order they come."""
+"""Contracts in the state: the newest event counts, in whatever order they come."""
 
 import numpy as np
 from hypothesis import given
@@ -13,7 +13,7 @@ ACTIVATED, ENDED = Kind.CONTRACT_ACTIVATED, Kind.CONTRACT_ENDED
 
 
 def columns(events: list[tuple[Kind, float]]) -> EventColumns:
-    """(kind, Unix seconds) of one customer."""
+    """Return one customer's events of (kind, Unix seconds)."""
     n = len(events)
     return EventColumns(
         row=np.zeros(n, np.int64),
@@ -29,7 +29,7 @@ def columns(events: list[tuple[Kind, float]]) -> EventColumns:
 
 
 def state(*events: tuple[Kind, float]) -> np.ndarray:
-    """One customer's, folded one by one."""
+    """Return one customer's state, with the events folded one by one."""
     found = empty(1)
     for one in events:
         found = fold(found, columns([one]))

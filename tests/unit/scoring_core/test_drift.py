@@ -1,4 +1,4 @@
-"""Drift: silent for the same customers, loud for others, quiet where there are few."""
+"""Drift: no alarm for the same customers, one for others, and none where there are few."""
 
 import numpy as np
 import pytest
@@ -71,7 +71,7 @@ def test_the_two_sample_test_is_scipys(current: np.ndarray) -> None:
     distance, p = two_sample(REFERENCE, current)
     other = ks_2samp(REFERENCE, current, method="asymp")
     assert distance == pytest.approx(other.statistic)
-    # SciPy's asymptotic form rounds the effective size; both say the same.
+    # SciPy's asymptotic form rounds the effective size; both give the same value.
     assert p == pytest.approx(other.pvalue, rel=0.25, abs=1e-12)
 
 
@@ -83,7 +83,10 @@ GOOD = Worth("all", 2_000, 0.20, 0.21, 0.80, 0.4, 0.02, 2.0)
 
 
 def test_drift_alarms_by_what_the_model_reads() -> None:
-    """Tenure always drifts, and the model hardly reads it: no alarm. The score: always one."""
+    """Tenure always drifts, and the model hardly uses it: no alarm.
+
+    A drift of the score always alarms.
+    """
     importance = {"recency_days": 0.5, "tenure_days": 0.02}
     assert alarms([_drift("tenure_days")], importance, None, None)["drift"] == ""
     found = alarms([_drift("recency_days"), _drift("tenure_days")], importance, None, None)

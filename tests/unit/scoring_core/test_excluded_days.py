@@ -1,4 +1,4 @@
-"""Closures and announced absences are no silence."""
+"""Closures and announced absences do not count as silence."""
 
 from datetime import UTC, datetime
 
@@ -20,7 +20,7 @@ NEVER = np.array([np.nan])
 def _paused(
     silence: float, closures: list[tuple[float, float]], away: tuple[float, float] | None = None
 ) -> float:
-    """Paused days of a silence that ends on day 100; spans in days."""
+    """Return the excluded days of a silence that ends on day 100; spans in days."""
     x, now = rows(recency_days=silence), np.array([100 * DAY_S])
     spans = tuple((a * DAY_S, b * DAY_S) for a, b in closures)
     begin, end = (NEVER, NEVER) if away is None else (np.array([at * DAY_S]) for at in away)
@@ -77,7 +77,7 @@ def _day(number: int) -> str:
 
 
 def test_a_weekly_buyer_of_a_closed_shop_is_not_silent() -> None:
-    """Four weeks without a purchase, three of them closed: a week of silence."""
+    """Four weeks without a purchase, three of them closed, are a week of silence."""
     x = seen_at(1_028.5, purchases(*range(930, 1_001, 7)))
     now = np.array([1_028.5 * DAY_S])
     closed = paused_days(x, now, ((1_003 * DAY_S, 1_024 * DAY_S),), NEVER, NEVER)

@@ -1,4 +1,4 @@
-"""The fold on small histories whose features can be computed by hand."""
+"""The fold on small histories with features that can be computed by hand."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from tests.unit.scoring_core.people import seen_at
 
 
 def test_gaps_windows_and_silence() -> None:
-    """Days 100, 103, 103, 113, 120 at noon, seen at noon of day 130."""
+    """Purchases at noon of days 100, 103, 103, 113, 120, with features at noon of day 130."""
     x = seen_at(130.5, purchases(100, 103, 103, 113, 120))[0]
     expected = {
         "recency_days": 10.0,
@@ -76,7 +76,7 @@ def test_feedback() -> None:
 
 
 def test_closed_before_opened() -> None:
-    """A closing that arrives alone is no negative complaint; its opening settles it."""
+    """A closing that arrives alone is no negative complaint; the opening balances it."""
     closed = columns(time=[5 * DAY_S], kind=[Kind.COMPLAINT_CLOSED])
     opened = columns(time=[4 * DAY_S], kind=[Kind.COMPLAINT_OPENED])
     for events in (closed, together(closed, opened)):
@@ -84,7 +84,7 @@ def test_closed_before_opened() -> None:
 
 
 def test_equal_times_are_settled_by_key() -> None:
-    """Three surveys of one moment: the greatest keys stand, whichever came first."""
+    """Three surveys of one moment: the greatest keys count, whichever came first."""
     events = columns(
         time=np.full(4, DAY_S), kind=[6, 6, 6, 7], score=[2.0, 10.0, 9.0, 4.0], key=[8, 1, 3, 5]
     )
@@ -95,7 +95,7 @@ def test_equal_times_are_settled_by_key() -> None:
 
 
 def test_now_just_behind_midnight() -> None:
-    """A purchase minutes ahead of `now` (a clamped clock) is a silence of 0 days, not of -1."""
+    """A purchase minutes after `now` (a clamped clock) is a silence of 0 days, not of -1."""
     events = columns(time=np.array([100.001, 127.001]) * DAY_S)
     x = seen_at(126.999, events)[0]
     assert x[feature_index["recency_days"]] == 0.0
@@ -149,7 +149,10 @@ def test_habits_and_marketing() -> None:
 
 
 def test_the_season_a_year_ago() -> None:
-    """Who bought last December is expected again this December; unknown in the first year."""
+    """A customer who bought last December is expected again this December.
+
+    This is unknown in the first year.
+    """
     x = seen_at(400.0, purchases(2, 50, 100))[0]
     assert x[feature_index["season_days_28"]] == 1.0
     assert x[feature_index["season_days_91"]] == 2.0

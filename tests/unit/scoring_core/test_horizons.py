@@ -1,4 +1,4 @@
-"""Several horizons: never more silence over a longer one, and the main one untouched."""
+"""Several horizons: silence over a longer one is never likelier, and the main one is unchanged."""
 
 import numpy as np
 from hypothesis import given
@@ -30,7 +30,7 @@ def test_what_is_coherent_already_stays() -> None:
 
 
 def test_a_bridge_that_was_not_fitted_moves_the_odds_as_the_rhythm_does() -> None:
-    """Where the score is the rhythm's own, so is the other horizon's."""
+    """Where the score is the rhythm's own, so is that of the other horizon."""
     q_main, q = np.array([0.2, 0.5, 0.9]), np.array([0.4, 0.6, 0.95])
     np.testing.assert_allclose(AS_RHYTHM.apply(q_main, q_main, q), q)
     raised = AS_RHYTHM.apply(np.array([0.5, 0.8, 0.99]), q_main, q)

@@ -1,4 +1,4 @@
-"""The one clock of a customer: how long a silence must last to be a lapse."""
+"""A customer's clock: how long a silence must last to be a lapse."""
 
 import numpy as np
 import pytest
@@ -20,11 +20,14 @@ from tests.unit.scoring_core.histories import columns, purchases
 from tests.unit.scoring_core.people import rows, seen_at
 
 CLOCK = LapseClock()
-"""Four usual gaps, 28 to 180 days; without an own rhythm a gap of (28 + days) / (0.5 + repeats)."""
+"""Four usual gaps, 28 to 180 days.
+
+Without an own rhythm the gap is (28 + days) / (0.5 + repeats).
+"""
 
 
 def length(*days: int, clock: LapseClock = CLOCK, at: float | None = None) -> float:
-    """Lapse length of who bought at noon of these days, seen a day later or at `at`."""
+    """Return the lapse length after purchases at noon of these days, a day later or at `at`."""
     seen = at if at is not None else max(days) + 1.5
     return float(lapses(seen_at(seen, purchases(*days)), clock).days[0])
 
@@ -69,7 +72,7 @@ def test_of_few_purchases_the_companys_own_prior_counts() -> None:
     """(10 + 30) / (1 + 1) = 20 days."""
     clock = LapseClock(prior=Prior(purchases=1.0, days=10.0))
     assert length(7, 37, clock=clock) == pytest.approx(80.0)
-    # An own rhythm does not ask it.
+    # A customer with an own rhythm does not use it.
     assert length(0, 10, 20, 30, 40, clock=clock) == 40.0
 
 
@@ -84,7 +87,7 @@ def test_floor_and_ceiling() -> None:
 
 
 def _season(start: int, gap: int) -> list[int]:
-    """Weekly purchase days up to day 1400, with one gap of so many days from `start` on."""
+    """Return weekly purchase days up to day 1400, with a gap of so many days from `start` on."""
     return [day for day in range(700, 1401, 7) if not start < day < start + gap]
 
 
@@ -95,7 +98,7 @@ def _season(start: int, gap: int) -> list[int]:
         (1036, 56, 70.0),
         (1036 - 28, 56, 70.0),
         (1036 + 28, 56, 70.0),
-        # Begun a week further off, it was no silence of this season.
+        # Begun a week further off, it does not count as a silence of this season.
         (1036 - 35, 56, 28.0),
         (1036 + 35, 56, 28.0),
         # As long as a lapse, it is a season; shorter, it was an ordinary silence.
@@ -104,18 +107,18 @@ def _season(start: int, gap: int) -> list[int]:
     ],
 )
 def test_of_a_seasonal_buyer(start: int, gap: int, wanted: float) -> None:
-    """A quarter longer than the silence that began at this time a year ago."""
+    """The length is a quarter longer than the silence that began at this time a year ago."""
     assert length(*_season(start, gap)) == pytest.approx(wanted)
 
 
 def test_a_season_has_its_ceiling() -> None:
-    """Once a year: 456 days would be a quarter longer, and 450 is the end."""
+    """Once a year: 456 days would be a quarter longer, and 450 is the maximum."""
     assert length(0, 365, 730, 1095, 1460) == SEASON_DAYS_MAX
     assert length(0, 340, 680, 1020, 1360) == pytest.approx(1.25 * 340)
 
 
 def test_share_rest_and_whether_it_is_reached() -> None:
-    """Every ten days, so that a lapse takes forty: silent for 10, 39.5, 40 and 50 days."""
+    """Every ten days, so that a lapse takes forty: silences of 10, 39.5, 40 and 50 days."""
     x = rows(
         purchase_days=6.0, gap_recent_days=10.0, gap_mean_days=10.0,
         recency_days=[10.0, 39.5, 40.0, 50.0],
@@ -131,7 +134,7 @@ def test_share_rest_and_whether_it_is_reached() -> None:
 
 
 def test_a_prospect_has_none() -> None:
-    """Nor is it any trouble for the customer beside."""
+    """The customer beside is not affected."""
     events = columns(time=[DAY_S, 2 * DAY_S], row=[0, 1], kind=[3, 1])
     found = lapses(seen_at(3.0, events), CLOCK)
     assert np.isnan(found.days).tolist() == [True, False]
@@ -150,7 +153,7 @@ def _columns(found: object, *names: str) -> list[NDArray[np.float64]]:
     looks=st.lists(st.floats(0, 4_000), min_size=2, max_size=8),
 )
 def test_the_length_never_changes_during_a_silence(days: list[int], looks: list[float]) -> None:
-    """It depends on purchases alone, so that only the silence grows."""
+    """It depends on purchases alone, so only the silence grows."""
     last = max(days) + 0.5
     x = [seen_at(last + silent, purchases(*days))[0] for silent in sorted(looks)]
     found = lapses(np.array(x), CLOCK)

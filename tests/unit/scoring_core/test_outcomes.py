@@ -1,4 +1,4 @@
-"""What came of scores: returns read from the purchase days of the state."""
+"""Outcomes of scores: returns, read from the purchase days of the state."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ T0 = 19_000
 
 
 def _states(days: list[list[float]]) -> np.ndarray:
-    """Purchases at these days after T0, one list per customer."""
+    """Return states with purchases at these days after T0, one list per customer."""
     row = np.array([n for n, of in enumerate(days) for _ in of], np.int64)
     time = np.array([(T0 + at) * DAY_S for of in days for at in of])
     n = len(row)

@@ -48,13 +48,13 @@ def test_examples(
     heartbeat: float,
     material: bool,
 ) -> None:
-    """(day, probability, band, signs) against what was last published."""
+    """Compare (day, probability, band, signs) with what was last published."""
     due = np.array([heartbeat])
     assert is_material(_assessed(*new), _assessed(*published), due).tolist() == [material]
 
 
 def test_never_published() -> None:
-    """Whatever stands in the columns of a customer never published, the first one is."""
+    """The first assessment is published, whatever the columns of the customer contain."""
     never = _assessed(np.nan, np.nan, -1, 0)
     due = np.array([HEARTBEAT_DAYS])
     assert is_material(_assessed(1, 0.1, 0, 0), never, due).tolist() == [True]

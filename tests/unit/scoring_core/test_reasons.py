@@ -1,4 +1,4 @@
-"""Reasons are true, quote features, and lead with what matters."""
+"""Reasons are true, quote features, and start with the most important."""
 
 import math
 
@@ -33,7 +33,7 @@ def _only(**given_: float) -> Floats:
 
 
 def test_each_feature_has_one_reason() -> None:
-    """Impacts add up because no feature is spoken for twice, and none is forgotten."""
+    """Impacts add up because each feature belongs to exactly one reason."""
     spoken = [name for spec in REASONS for name in spec.features]
     assert sorted(spoken) == sorted(feature_index)
     assert all(name in FACTS for spec in REASONS for name in spec.facts)
@@ -41,7 +41,7 @@ def test_each_feature_has_one_reason() -> None:
 
 
 def test_silence_beyond_rhythm() -> None:
-    """R26: usually every ten days, silent for thirty."""
+    """R26: usually a purchase every ten days, now thirty days of silence."""
     x = seen_at(1070.5, purchases(*range(1000, 1050, 10)))
     (found,) = reasons(_only(recency_days=1.0, silence_over_gap_mean=0.5, purchases=-0.4), x)
     assert _codes(found) == ["silence_beyond_rhythm"]
@@ -70,7 +70,7 @@ def test_interaction_falling() -> None:
 
 
 def test_steady_interactions_quote_their_rate() -> None:
-    """Two a week is eight in four weeks, recently and before: the quoted units are right."""
+    """Two a week are eight in four weeks, recently and before: the quoted units are right."""
     visits = columns(time=np.arange(0, 3_000, 3.5) * DAY_S, kind=np.full(858, Kind.INTERACTION))
     x = seen_at(3_000.0, visits)
     assert math.isclose(FACTS["interactions_recent"](x)[0], 8, rel_tol=0.06)
@@ -97,7 +97,7 @@ def test_one_small_order_is_no_fall_in_value() -> None:
 
 
 def test_open_complaint_is_always_told() -> None:
-    """R8, R26: even by a model that never saw a complaint, and behind stronger reasons."""
+    """R8, R26: also by a model that never saw a complaint, and behind stronger reasons."""
     complaint = columns(time=[1065 * DAY_S], kind=[Kind.COMPLAINT_OPENED])
     x = seen_at(1070.5, together(purchases(1000, 1007, 1014, 1021, 1030, 1036), complaint))
     model = _only(recency_days=3.0, purchase_days_28=2.0, purchases=1.0, spent=1.0)
@@ -114,7 +114,7 @@ def test_open_complaint_is_always_told() -> None:
 
 
 def test_low_satisfaction() -> None:
-    """R26: a score of 2 of 10; what is not known is not quoted."""
+    """R26: a score of 2 of 10; unknown facts are not quoted."""
     survey = columns(time=[1065 * DAY_S], kind=[Kind.SURVEY], score=[2.0])
     x = seen_at(1066.0, together(purchases(1000, 1060), survey))
     (found,) = reasons(_only(survey_score=0.2), x)
@@ -126,7 +126,7 @@ def test_low_satisfaction() -> None:
 
 
 def test_new_and_seldom() -> None:
-    """One purchase: quiet from a week on, for a quarter; a seldom buyer before and after."""
+    """One purchase: quiet from a week on, for a quarter; a rare buyer before and after."""
     once = purchases(1000)
     assert _codes(rule_reasons(seen_at(1007.4, once))[0]) == ["seldom_buyer"]
     assert _codes(rule_reasons(seen_at(1007.5, once))[0]) == ["new_and_quiet"]
@@ -138,14 +138,14 @@ def test_new_and_seldom() -> None:
 
 
 def test_what_nothing_supports_is_not_said() -> None:
-    """A weekly customer who bought yesterday gives no reason, whatever the model found."""
+    """A weekly customer who bought yesterday has no reason, whatever the model found."""
     x = seen_at(1071.5, purchases(*range(1000, 1071, 7), 1071))
     assert reasons(np.full((1, len(FEATURES)), 0.1), x) == [[]]
     assert rule_reasons(x) == [[]]
 
 
 def test_prospects_have_no_rhythm_to_break() -> None:
-    """Interactions alone: no reason speaks of purchases that never were."""
+    """With interactions alone no reason mentions purchases."""
     x = seen_at(30.0, columns(time=[DAY_S], kind=[Kind.INTERACTION]))
     assert rule_reasons(x) == [[]]
 
@@ -186,7 +186,7 @@ def test_explained_impact_is_the_sum_of_contributions() -> None:
 
 
 def test_the_rule_explains_whom_it_warns_about() -> None:
-    """Every customer here in high or critical has a reason: a task needs something to say."""
+    """Every customer here in high or critical has a reason, which the text of a task needs."""
     events = generated()
     n = int(events.row.max()) + 1
     told = 0

@@ -13,7 +13,7 @@ from tests.unit.scoring_core.reference import reference_features
 
 
 def _assert_parity(events: EventColumns, now: NDArray[np.float64]) -> None:
-    """Every feature of every customer, NaN in the same places, to 1e-9."""
+    """Check that every feature of every customer agrees to 1e-9, with NaN in the same places."""
     events = events.select(events.time <= now[events.row])
     x = features(fold(empty(len(now)), events), now)
     expected = reference_features(events, now)
@@ -26,7 +26,7 @@ def _assert_parity(events: EventColumns, now: NDArray[np.float64]) -> None:
 
 @pytest.mark.parametrize("years", [0.5, 3, 8, 11])
 def test_generated_history(years: float) -> None:
-    """Every kind of event, rings that have turned, a `now` of each customer's own."""
+    """Events of every kind, wrapped rings, and a `now` per customer."""
     events = generated()
     n = int(events.row.max()) + 1
     spread = np.linspace(0, 200, n)
@@ -36,7 +36,7 @@ def test_generated_history(years: float) -> None:
 @pytest.mark.parametrize("name", REAL_SETS)
 @pytest.mark.parametrize("share", [0.4, 1.0])
 def test_real_history(name: str, share: float) -> None:
-    """Cut at a share of the history's span, and at its end."""
+    """The history is cut at a share of its span, and at its end."""
     events = real(name)
     if events is None:
         pytest.skip(f"{name} is not here: set EBBWATCH_DATA to the folder of the data sets")

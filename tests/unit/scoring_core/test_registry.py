@@ -13,7 +13,7 @@ from tests.unit.scoring_core.histories import EPOCH_S, generated
 
 
 def test_every_feature_says_what_it_is() -> None:
-    """Name, meaning, unit, formula and source, and a name only once."""
+    """Each has name, meaning, unit, formula and source; names are unique."""
     assert len(feature_index) == len(FEATURES)
     for at, feature in enumerate(FEATURES):
         assert feature_index[feature.name] == at
@@ -23,8 +23,8 @@ def test_every_feature_says_what_it_is() -> None:
 
 
 def test_every_column_is_written() -> None:
-    """No column is left as the allocator found it, and none is a constant of the code."""
-    # Of 400 customers some have answered twice how likely they recommend.
+    """No column keeps the allocator's bytes, and none is a constant of the code."""
+    # Some of the 400 customers have stated twice how likely they recommend.
     events = generated(400)
     n = int(events.row.max()) + 1
     x = features(
@@ -37,13 +37,13 @@ def test_every_column_is_written() -> None:
 
 
 def test_state_fits_its_bound() -> None:
-    """At most 1 KB a customer, in whole cells, without padding."""
+    """A state takes at most 1 KB per customer, in whole cells, without padding."""
     assert STATE.itemsize <= 1_024
     assert STATE.itemsize == sum(STATE[name].itemsize for name in STATE.names or ())
     assert all(STATE[name].itemsize % 8 == 0 for name in STATE.names or ())
 
 
 def test_the_documented_table_is_the_registry() -> None:
-    """`docs/features.md` says what is computed; the command that its head names writes it."""
+    """`docs/features.md` describes what is computed; the command in its head writes it."""
     written = (Path(__file__).parents[3] / "docs" / "features.md").read_text()
     assert written == table()

@@ -1,4 +1,4 @@
-"""When to train again."""
+"""When a model is trained again."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -16,7 +16,7 @@ ALARM = {"drift": "", "level": "35.0% bought nothing"}
     [
         (None, CALM, "nothing was ever trained"),
         (3, CALM, None),
-        (3, ALARM, None),  # the same data will not mend it
+        (3, ALARM, None),  # training on the same data would not help
         (8, ALARM, "alarm level: 35.0% bought nothing"),
         (8, CALM, None),
         (28, CALM, "the last training is 28 days old"),

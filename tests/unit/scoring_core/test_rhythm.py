@@ -1,4 +1,4 @@
-"""The rule without a model: it knows a late customer."""
+"""The rule without a model recognises a late customer."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ Floats = NDArray[np.float64]
 def test_risk_never_falls_in_silence(
     repeats: int, gap: float, silence: float, longer: float, horizon: int
 ) -> None:
-    """R2: with elapsed time alone the risk only rises; and it falls with a longer horizon."""
+    """R2: with elapsed time alone the risk only rises; with a longer horizon it falls."""
     x = rows(
         recency_days=[silence, silence + longer],
         purchase_days=repeats + 1,
@@ -61,7 +61,7 @@ def test_the_same_silence_means_more_to_a_frequent_customer() -> None:
 
 
 def test_prospects_are_not_assessed() -> None:
-    """Without a purchase there is no churn: the number is not defined, and says so."""
+    """Without a purchase there is no churn: the number is not defined, and is marked so."""
     events = columns(time=[DAY_S, 2 * DAY_S], row=[0, 1], kind=[3, 1])
     x = seen_at(3.0, events)
     assert assessable(x).tolist() == [False, True]
@@ -79,7 +79,7 @@ def _auc(left: NDArray[np.bool_], score: Floats) -> float:
     [("cdnow", "1997-12-31", 91, 0.0), ("completejourney", "2017-10-22", 28, 0.04)],
 )
 def test_ranks_better_than_recency(name: str, cutoff: str, horizon: int, margin: float) -> None:
-    """On real histories the own rhythm says more than the silence alone."""
+    """On real histories the own rhythm ranks better than the silence alone."""
     events = real(name)
     if events is None:
         pytest.skip(f"{name} is not here: set EBBWATCH_DATA to the folder of the data sets")

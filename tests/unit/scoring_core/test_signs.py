@@ -1,4 +1,4 @@
-"""Signs of leaving: what the customer said, silences, and laws of all of them."""
+"""Signs of leaving: feedback, silences, and laws of all signs."""
 
 import math
 
@@ -41,7 +41,7 @@ COMPLAINT = "complaint_open"
 
 
 def test_a_code_keeps_its_place() -> None:
-    """Bits are stored and published signs are compared with them: new codes come last."""
+    """Bits are stored and compared with published signs: new codes come last."""
     assert CODES[:9] == (
         "complaint_open", "satisfaction_low", "recommendation_low", "slipping_again",
         "silence_beyond_rhythm", "frequency_falling", "interaction_falling", "value_falling",
@@ -95,7 +95,7 @@ def test_until_when_a_complaint_waits() -> None:
         complaint_recency_days=[0.0, 0.25 * SERVICE_DAYS, SERVICE_DAYS, 0.5, np.nan, 0.5],
     )
     wait = SERVICE_DAYS * DAY_S
-    # The second complaint of two waits, too, though their sign holds already.
+    # The second complaint of two has waited, too, though their sign holds already.
     wanted = [wait, 0.75 * wait, math.inf, math.inf, math.inf, wait - 0.5 * DAY_S]
     assert wait_s(x).tolist() == wanted
 
@@ -104,7 +104,7 @@ def test_until_when_a_complaint_waits() -> None:
 
 
 def test_a_contract_is_about_to_end_within_its_notice() -> None:
-    """Not known, in 31 days, in 30, today; and when the look for it is due."""
+    """Not known, in 31 days, in 30, today; and when the assessment for it is due."""
     x = rows(purchase_days=1.0, contract_rest_days=[np.nan, 31.0, 30.0, 0.0])
     assert holding(seen(x)) == [[], [], ["contract_ending"], ["contract_ending"]]
     assert signs(seen(x[2:3]))[0].facts == {"days_to_end": 30.0}
@@ -115,7 +115,7 @@ def test_a_contract_is_about_to_end_within_its_notice() -> None:
 
 
 def test_a_silence_of_who_is_not_heard_of_is_no_sign() -> None:
-    """Their source has stopped delivering; what they said still counts."""
+    """Their source has stopped delivering; their feedback still counts."""
     x = rows(
         purchase_days=8.0, gap_recent_days=7.0, recency_days=20.0,
         complaints_open=1.0, complaint_recency_days=3.0,
@@ -149,7 +149,7 @@ ANSWERS = pytest.mark.parametrize(
 def test_answers(
     name: str, code: str, score: float, change: float, age: float, wanted: bool
 ) -> None:
-    """Low, or fallen far, and not too long ago; there is nothing to remember between looks."""
+    """Low, or fallen far, and not too long ago; there is no state between assessments."""
     given = {"score": score, "change": change, "recency_days": age}
     x = rows(**{f"{name}_{what}": value for what, value in given.items()})
     for before in ((), (code,)):
@@ -185,7 +185,7 @@ def test_an_answer_is_quoted_with_its_change_where_there_was_one_before(
     ],
 )
 def test_silences(purchase_days: float, lifecycle: int, code: str) -> None:
-    """From half the lapse length on, by what is known of the customer; exactly one of the three."""
+    """From half the lapse length on, exactly one of the three, depending on the customer."""
     gap = 10.0 if purchase_days > 1 else np.nan
     known = {"purchase_days": purchase_days, "gap_recent_days": gap, "gap_mean_days": gap}
     length = float(lapses(rows(recency_days=0.0, **known), LapseClock()).days[0])
@@ -199,7 +199,7 @@ def test_silences(purchase_days: float, lifecycle: int, code: str) -> None:
 
 @pytest.mark.parametrize("lifecycle", [WON_BACK, AT_RISK, MATURE])
 def test_who_was_slipping_is_so_until_a_purchase(lifecycle: int) -> None:
-    """The silence itself leads from won back to at risk, and the sign does not change its name."""
+    """The silence itself leads from won back to at risk, and the sign keeps its name."""
     x = rows(
         recency_days=[19.0, 24.0, 60.0], purchase_days=6.0, gap_recent_days=10.0,
         gap_mean_days=10.0,
@@ -209,7 +209,7 @@ def test_who_was_slipping_is_so_until_a_purchase(lifecycle: int) -> None:
 
 
 def test_a_silence_is_quoted_against_the_own_rhythm() -> None:
-    """Gaps of 9, 11, 6, 14 days, whose mean is 10: a lapse takes 40. Silent for 24 days."""
+    """Gaps of 9, 11, 6 and 14 days with a mean of 10: a lapse takes 40. The silence is 24 days."""
     events = columns(time=(np.array([0, 9, 20, 26, 40]) + 0.5) * DAY_S)
     found = signs(seen(seen_at(64.5, events), probability=0.8125))
     facts = {
@@ -242,7 +242,7 @@ def test_nothing_is_a_sign_of_nobody() -> None:
 
 
 def test_a_memory_that_has_faded_to_nothing_is_no_sign() -> None:
-    """After twenty years of silence a week's memory is so small that it overflows a quotient."""
+    """After twenty years of silence a week's memory is so small that a quotient overflows."""
     faded = dict.fromkeys(("purchases_decayed_7", "amount_decayed_7"), 1e-311)
     priced = {"purchases": 9.0, "spent": 90.0, "order_value": 10.0, "order_value_variance": 0.04}
     found = detect(seen(rows(recency_days=7_226.0, **priced, **faded)), np.zeros(1, np.int16))

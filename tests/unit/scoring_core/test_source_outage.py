@@ -11,7 +11,7 @@ from services.scoring.core.monitoring.source_outage import SOURCES_MAX, observe,
 
 HOUR_S, DAY_S = 3_600.0, 86_400.0
 Open = Callable[[float], bool]
-"""Whether a shop is open at an hour since Monday, midnight."""
+"""Return whether a shop is open at an hour since Monday, midnight."""
 
 
 def _always(_: float) -> bool:
@@ -27,7 +27,7 @@ def _on_weekdays(hour: float) -> bool:
 
 
 def _weeks(weeks: int, per_hour: int, is_open: Open) -> list[float]:
-    """Purchases, evenly within each open hour of so many weeks."""
+    """Return purchases, evenly within each open hour of so many weeks."""
     return [
         (hour + n / per_hour) * HOUR_S
         for hour in range(weeks * 24 * 7)
@@ -38,7 +38,7 @@ def _weeks(weeks: int, per_hour: int, is_open: Open) -> list[float]:
 
 @pytest.mark.parametrize("is_open", [_always, _by_day, _on_weekdays])
 def test_pauses_as_usual_raise_no_alarm_and_a_stop_does(is_open: Open) -> None:
-    """Nights and weekends are no stop at any hour of the third week on; two weeks without are."""
+    """After two weeks nights and weekends are no stop, but two weeks without purchases are."""
     times = _weeks(6, 20, is_open)
     known, read = observe({}, []), 0
     for hour in range(24 * 7 * 2, 24 * 7 * 6):
@@ -57,13 +57,13 @@ def test_an_online_shop_is_missed_within_a_quarter_of_a_day() -> None:
 
 
 def test_a_source_of_a_handful_of_customers_is_never_taken_as_stopped() -> None:
-    """One purchase a day: that nobody comes any more is the silence of those few."""
+    """One purchase a day: a stop is the silence of those few customers."""
     known = observe({}, [("shop", n * DAY_S) for n in range(60)])
     assert stopped(known, 59 * DAY_S + 300 * DAY_S) == []
 
 
 def test_twenty_purchases_must_be_missing() -> None:
-    """At six a day, of which a decayed rate of 59 days knows 95 %, for three and a half days."""
+    """At six a day, of which a decayed rate of 59 days has 95 %, this takes 3.5 days."""
     known = observe({}, [("shop", n * DAY_S / 6) for n in range(6 * 60)])
     end = 60 * DAY_S - DAY_S / 6
     assert stopped(known, end + 3 * DAY_S) == []

@@ -1,4 +1,4 @@
-"""The state in words agrees with the events that it was folded from."""
+"""The description of a state agrees with the events that were folded into it."""
 
 from datetime import UTC, datetime
 

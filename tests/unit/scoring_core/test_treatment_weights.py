@@ -1,4 +1,4 @@
-"""Treated customers are not mistaken for those who would have stayed."""
+"""Treated customers do not count as those who would have stayed."""
 
 from datetime import UTC, datetime
 
@@ -41,11 +41,11 @@ def _arm(start: float, until: float | None, back: float, *, held_out: bool = Fal
     [
         (52, 62, 55, TREATED),  # came back after the task
         (52, 62, 1e4, TREATED),  # did not come back
-        (52, 62, 51, UNTREATED),  # had bought again before the task: nobody brought them back
+        (52, 62, 51, UNTREATED),  # had bought again before the task began
         (45, 55, 51, TREATED),  # the task was open at the cutoff
         (30, 40, 55, UNTREATED),  # over before the cutoff
         (60, 70, 55, UNTREATED),  # after the horizon
-        (45, None, 51, TREATED),  # no end told: a horizon long
+        (45, None, 51, TREATED),  # without an end: a horizon long
         (39, None, 51, UNTREATED),
     ],
 )
@@ -72,7 +72,7 @@ def test_customers_that_a_table_does_not_have_are_left_out() -> None:
 
 
 def test_with_a_holdout_the_held_out_stand_for_the_treated() -> None:
-    """The weights of all rows add up to their number: nobody is counted twice or lost."""
+    """The weights of all rows add up to their number: no row is counted twice or lost."""
     arm = np.repeat(np.array([UNTREATED, TREATED, HELD_OUT], np.int8), [500, 240, 60])
     weight, sentence = weigh(arm, np.zeros(len(arm), bool))
     assert set(weight[arm == TREATED]) == {0.0}
@@ -88,7 +88,7 @@ def test_a_small_holdout_has_a_bounded_weight() -> None:
 
 
 def test_without_a_holdout_a_return_after_a_task_counts_half() -> None:
-    """And a silence in spite of it counts whole: no task makes a customer leave."""
+    """A silence in spite of the task counts whole: no task makes a customer leave."""
     arm = np.repeat(np.array([UNTREATED, TREATED], np.int8), [4, 4])
     silent = np.array([True, False] * 4)
     weight, sentence = weigh(arm, silent)
@@ -100,8 +100,11 @@ N = 2_000
 
 
 def _world() -> tuple[EventTable, list[TreatmentWindow], np.ndarray]:
-    """Everybody has bought; half would return by themselves. At the cutoff three in four get a
-    task that brings back half of those who would have left; one in four is held out."""
+    """Provide customers who have all bought; half would return by themselves.
+
+    At the cutoff three in four get a task that brings back half of those who would have left; one
+    in four is held out.
+    """
     random = np.random.default_rng(8)
     would_return = random.random(N) < 0.5
     held_out = random.random(N) < 0.25
@@ -117,7 +120,7 @@ def _world() -> tuple[EventTable, list[TreatmentWindow], np.ndarray]:
 
 
 def test_training_sees_the_rate_of_those_left_alone() -> None:
-    """Read naively the history says that a quarter leave; left alone, half would have."""
+    """Read naively the history shows that a quarter leave; without tasks, half would have."""
     table, windows, would_return = _world()
     naive = build_panel(table, [day(CUTOFF)], H, day(100))
     assert naive.silent.mean() < 0.36

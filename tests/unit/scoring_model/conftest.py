@@ -1,4 +1,4 @@
-"""Every training here is a quick one."""
+"""Fixture that makes every training here a quick one."""
 
 from tests.unit.scoring_training.quick import quick_training
 

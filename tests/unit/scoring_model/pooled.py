@@ -1,4 +1,4 @@
-"""A pooled prior as it is stored, for tests of every way of scoring."""
+"""A pooled prior as it is stored, for tests of every kind of model."""
 
 from services.scoring.model.pooled_model import PooledArtefact, make
 

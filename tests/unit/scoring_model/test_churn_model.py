@@ -1,4 +1,4 @@
-"""The model artefact: predicts, explains, survives its bytes, refuses what does not fit."""
+"""The model artefact: predicts, explains, is the same after loading, refuses what does not fit."""
 
 import json
 from typing import Any

@@ -1,5 +1,4 @@
-"""Reasons belong to the score: they add up to it, stand still when nothing happens, and quote
-the customer's own past."""
+"""Reasons fit the score: they add up to it, are stable, and quote the customer's own past."""
 
 import numpy as np
 import pytest
@@ -18,8 +17,10 @@ X = panel().x
 
 
 def test_the_reasons_features_add_up_to_the_probability() -> None:
-    """Every feature speaks through one reason; the sums per reason, the base and the calibration
-    give the very probability that was told."""
+    """Each feature belongs to one reason.
+
+    The sums per reason, the base and the calibration give exactly the published probability.
+    """
     model = trained()[0]
     contributions = model.explain(X)
     columns = [np.array([feature_index[name] for name in spec.features]) for spec in REASONS]
@@ -38,8 +39,10 @@ def _at(seconds: float) -> np.ndarray:
 
 @pytest.mark.parametrize("later_s", [60.0, HOUR_S])
 def test_a_little_silence_more_changes_no_story(later_s: float) -> None:
-    """The same customers a minute and an hour later: the probability moves by less than a point,
-    and nineteen in twenty keep their leading reason."""
+    """The same customers a minute and an hour later: the probability moves by less than a point.
+
+    Nineteen in twenty keep their leading reason.
+    """
     model = trained()[0]
     before, after = _at(END), _at(END + later_s)
     moved = np.abs(model.predict(after) - model.predict(before))
@@ -52,7 +55,7 @@ def test_a_little_silence_more_changes_no_story(later_s: float) -> None:
 
 
 def test_a_thousandth_more_of_everything_changes_no_story() -> None:
-    """Of everything that is measured: who bought once has not bought 1.001 times."""
+    """Counts are left out: a customer who bought once has not bought 1.001 times."""
     model = trained()[0]
     jitter = 1.0 + np.random.default_rng(3).uniform(-1e-3, 1e-3, X.shape)
     near = np.where(np.round(X) == X, X, X * jitter)
@@ -72,13 +75,13 @@ def test_a_thousandth_more_of_everything_changes_no_story() -> None:
     ],
 )
 def test_a_change_is_told_against_the_customers_own_past(code: str, now: str, before: str) -> None:
-    """Each reason that says that something fell quotes the number now and the own one before."""
+    """Each reason about a fall quotes the number now and the customer's own number before."""
     spec = next(spec for spec in REASONS if spec.code == code)
     assert {now, before} <= set(spec.facts)
 
 
 def test_a_quoted_change_is_that_of_the_history() -> None:
-    """Ten days between purchases, then forty of silence: that is what the reason says."""
+    """Ten days between purchases, then forty of silence: the reason quotes both."""
     table = purchases(*(("a", 10.0 * n) for n in range(6)), until=120)
     x = features(fold(empty(1), table.events), np.array([day(90)]))
     silence = np.zeros_like(x)

@@ -1,4 +1,4 @@
-"""That the present silence reaches the lapse length, from every way of scoring."""
+"""The probability that the present silence reaches the lapse length, for every kind of model."""
 
 import msgspec
 import numpy as np
@@ -25,14 +25,14 @@ Floats = NDArray[np.float64]
 X = panel().x
 RESTS = np.linspace(0.5, 60.0, len(X))
 MODEL = assemble(trained()[0].booster, trained()[0].artefact.calibration, trained()[0].card)
-"""Real trees; other times than the horizon by rhythm, since nothing was fitted."""
+"""Real trees; other times than the horizon follow the rhythm, since nothing was fitted."""
 POOLED_PRIOR = Prior(ARTEFACT.r, ARTEFACT.alpha, ARTEFACT.a, ARTEFACT.b)
 ALL = pytest.mark.parametrize("by", [RuleModel(14), POOLED, MODEL], ids=lambda by: by.method)
 FORMULAS = pytest.mark.parametrize("by", [RuleModel(14), POOLED], ids=lambda by: by.method)
 
 
 def lapse(by: Predictor, x: Floats, rest: Floats) -> Floats:
-    """As the handlers ask."""
+    """Return the lapse probabilities as the handlers compute them."""
     return by.lapse(x, by.predict(x), rest)
 
 
@@ -53,13 +53,13 @@ def test_the_rule_s_is_the_same_rule_over_the_rest() -> None:
 
 
 def test_the_pooled_prior_s_is_the_same_arithmetic_over_the_rest() -> None:
-    """Both are MBG/NBD, so that the rule's formula with this prior gives the same numbers."""
+    """Both are MBG/NBD, so the rule's formula with this prior gives the same numbers."""
     found = lapse(POOLED, X, RESTS)
     np.testing.assert_allclose(found, churn_by_rhythm(X, RESTS, POOLED_PRIOR), atol=1e-9)
 
 
 def test_the_model_s_moves_the_odds_as_the_rhythm_does() -> None:
-    """From the horizon of 14 days to the rest, by the rule's MBG/NBD where nothing was fitted."""
+    """It goes from the horizon of 14 days to the rest, by the rule's MBG/NBD without a fit."""
     moved = logit(churn_by_rhythm(X, RESTS)) - logit(churn_by_rhythm(X, 14.0))
     wanted = sigmoid(logit(MODEL.predict(X)) + moved)
     np.testing.assert_allclose(lapse(MODEL, X, RESTS), wanted, atol=1e-9)
@@ -98,7 +98,7 @@ def test_each_row_is_by_itself(by: Predictor) -> None:
 def test_it_never_falls_during_a_silence(
     by: Predictor, days: list[int], looks: list[float]
 ) -> None:
-    """The rest shrinks while the silence wears the hope away; from the length on it is 1."""
+    """The rest shrinks while the silence makes a return less likely; from the length on it is 1."""
     last = max(days) + 0.5
     x = np.array([seen_at(last + silent, purchases(*days))[0] for silent in sorted(looks)])
     seen = lapses(x, LapseClock())
@@ -130,7 +130,7 @@ def test_what_was_fitted_to_lapses_is_used_by_the_model() -> None:
     wanted = sigmoid(0.4 + 0.8 * logit(model.predict(X)) + 1.1 * moved)
     np.testing.assert_allclose(lapse(model, X, RESTS), wanted, atol=1e-9)
     assert set(lapse(model, X, np.zeros(len(X))).tolist()) == {1.0}
-    # The horizons of the score are not touched by it.
+    # The horizons of the score are not affected.
     p = model.predict(X)
     np.testing.assert_array_equal(model.over(X, p, (7, 14, 30)), MODEL.over(X, p, (7, 14, 30)))
 

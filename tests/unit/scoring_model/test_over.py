@@ -1,4 +1,4 @@
-"""Several horizons of every way of scoring: coherent, and the main one's number untouched."""
+"""Several horizons for every kind of model: coherent, with the main one's number unchanged."""
 
 import json
 
@@ -56,7 +56,7 @@ def test_bridges_travel_in_the_artefact_and_are_part_of_its_address() -> None:
 
 
 def test_an_artefact_from_before_is_read_with_the_same_version() -> None:
-    """Its bytes have no word of other horizons: it moves the odds as the rule's rhythm does."""
+    """Its bytes contain no other horizons: it moves the odds as the rule's rhythm does."""
     model = trained()[0]
     older = assemble(model.booster, model.artefact.calibration, model.card)
     assert b'"over"' not in dumps(older)

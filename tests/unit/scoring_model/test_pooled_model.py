@@ -1,4 +1,4 @@
-"""The prior pooled over a company's customers: between the rule and a model."""
+"""The prior pooled over a company's customers, between the rule and a trained model."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The rule in the shape of a model."""
+"""The rule with the interface of a model."""
 
 import numpy as np
 

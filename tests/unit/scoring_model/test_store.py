@@ -52,7 +52,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_any_url_of_fsspec_is_a_store() -> None:
-    """Put, got by its address, damage noticed, absence named: as in a folder."""
+    """Storing, loading by address, detecting damage and naming an absence work as in a folder."""
     place = "memory://models-of-a-test"
     store = ArtefactStore(place)
     name = store.put(b"trees")

@@ -18,12 +18,12 @@ HEAD = "event_id,customer_id,ts,event_type,amount\n"
 
 
 def utc(*parts: int) -> float:
-    """Unix seconds of a time in UTC."""
+    """Return the Unix seconds of a time in UTC."""
     return datetime(*parts, tzinfo=UTC).timestamp()  # type: ignore[misc,arg-type]
 
 
 def written(folder: Path, content: str | bytes, name: str = "events.csv") -> Path:
-    """The file of a content; packed where its name says so."""
+    """Write a file with this content, compressed where its name implies it."""
     path = folder / name
     data = content.encode() if isinstance(content, str) else content
     path.write_bytes(gzip.compress(data, mtime=0) if name.endswith(".gz") else data)
@@ -31,7 +31,7 @@ def written(folder: Path, content: str | bytes, name: str = "events.csv") -> Pat
 
 
 def both(path: Path, options: ReadOptions | None = None) -> LoadedFile:
-    """The file read whole, which is the same as in parts of a few rows with rows on disk."""
+    """Read the file whole, and in parts of a few rows on disk; check that both are equal."""
     size = path.stat().st_size if path.exists() else 0
     small = (
         patch.object(text, "BLOCK_BYTES", max(64, size // 7)),

@@ -1,4 +1,4 @@
-"""Small made-up histories for the tests of training and of models."""
+"""Small synthetic histories for the tests of training and of models."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -19,12 +19,12 @@ END = START + DAYS * DAY_S
 
 
 def day(number: float) -> float:
-    """Unix seconds at `number` days after START."""
+    """Return the Unix seconds at `number` days after START."""
     return START + number * DAY_S
 
 
 def batch(events: Sequence[tuple[str, Kind, float]], amount: float = 10.0) -> EventBatch:
-    """(customer, kind, days after START) -> columns."""
+    """Return the columns of (customer, kind, days after START)."""
     n = len(events)
     columns = EventColumns(
         row=np.zeros(n, np.int64),
@@ -41,13 +41,13 @@ def batch(events: Sequence[tuple[str, Kind, float]], amount: float = 10.0) -> Ev
 
 
 def purchases(*events: tuple[str, float], until: float = DAYS) -> EventTable:
-    """(customer, days after START) -> table observed until that day."""
+    """Return a table of (customer, days after START), observed until that day."""
     return from_columns([batch([(c, Kind.PURCHASE, at) for c, at in events])], day(until))
 
 
 @cache
 def shoppers(customers: int = 200, seed: int = 5) -> EventTable:
-    """Buyers with rhythms of 2 to 20 days, half of whom leave one day without a word."""
+    """Return buyers with rhythms of 2 to 20 days; half of them stop one day."""
     random = np.random.default_rng(seed)
     events: list[tuple[str, Kind, float]] = []
     for number in range(customers):
@@ -65,11 +65,11 @@ def shoppers(customers: int = 200, seed: int = 5) -> EventTable:
 
 @cache
 def panel() -> Panel:
-    """Weekly cutoffs of `shoppers` from day 40."""
+    """Return weekly cutoffs of `shoppers` from day 40."""
     return build_panel(shoppers(), every(day(40), END, 7), HORIZON_DAYS, END)
 
 
 @cache
 def trained() -> tuple[ChurnModel, TrainingReport]:
-    """A model of `shoppers`."""
+    """Return a model of `shoppers`."""
     return train(shoppers(), END, HORIZON_DAYS)

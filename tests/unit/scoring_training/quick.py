@@ -1,4 +1,4 @@
-"""Trainings are what many tests wait for: fewer and smaller ones say the same."""
+"""Faster training for the many tests that wait for it; smaller models test the same."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from services.scoring.training.fit import backtest, search
 
 @pytest.fixture(autouse=True)
 def quick_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At most 40 trees of the usual settings, and two later cutoffs beside the origins."""
+    """Set at most 40 trees of the usual settings, and two later cutoffs beside the origins."""
     monkeypatch.setattr(search, "TREES_MAX", 40)
     monkeypatch.setattr(search, "SETTINGS", {search.USUAL: {}})
     monkeypatch.setattr(backtest, "LATER_MAX", 2)

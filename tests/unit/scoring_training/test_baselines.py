@@ -1,4 +1,4 @@
-"""The baselines: fitted to what is known, sane where little is."""
+"""The baselines: fitted to what is known, and plausible where little is known."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The choice between trees, baselines and blends: by later training cutoffs, held back."""
+"""The choice between trees, baselines and blends, by later training cutoffs that are held back."""
 
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ from tests.unit.scoring_training.histories import panel
 
 
 def _past(noise: dict[str, float], shift: float = 0.0) -> tuple[Backtest, Floats]:
-    """A backtest in which each contender knows the truth up to its own noise (log-odds)."""
+    """Return a backtest in which each contender's scores are the truth with noise (log-odds)."""
     rows = panel().only(range(len(panel().cutoffs) - 6, len(panel().cutoffs)))
     random = np.random.default_rng(3)
     truth = random.normal(0.0, 2.0, len(rows))

@@ -1,4 +1,4 @@
-"""A correction is adopted where doing just that helped every time, and nowhere else."""
+"""A correction is adopted only where the same procedure helped every time before."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,10 @@ from services.scoring.training.fit.calibrate import decide, fit_line
 
 
 def _origins(*truth: tuple[float, float], n: int = 4_000) -> tuple[list[Floats], list[Bools]]:
-    """For each (intercept, slope): scores, and labels that follow intercept + slope x score."""
+    """Return scores and labels for each (intercept, slope).
+
+    The labels follow intercept + slope x score.
+    """
     random = np.random.default_rng(11)
     scores = [random.normal(-1, 1.5, n) for _ in truth]
     silent = [
@@ -37,7 +40,7 @@ def test_a_slope_that_is_always_off_is_corrected() -> None:
 
 
 def test_a_level_that_wanders_is_left_alone() -> None:
-    """A season up, a season down: last time's correction makes the next one worse."""
+    """The level rises one season and falls the next: each correction makes the next one worse."""
     assert decide(*_origins((0.6, 1), (-0.6, 1), (0.6, 1))).calibration is IDENTITY
 
 

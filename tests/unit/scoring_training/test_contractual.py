@@ -1,4 +1,4 @@
-"""Contractual labels: the contract's end is churn where one runs; whose has ended is no row."""
+"""Contractual labels: for a running contract its end is churn; an ended one gives no row."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ ACTIVATED, ENDED = Kind.CONTRACT_ACTIVATED, Kind.CONTRACT_ENDED
 
 
 def history(*more: tuple[str, Kind, float]) -> EventTable:
-    """Everybody bought on the first day; what else they did."""
+    """Return customers who bought on the first day, with their further events."""
     names = sorted({name for name, _, _ in more})
     bought = [(name, Kind.PURCHASE, 1.0) for name in names]
     return from_columns([batch([*bought, *more])], day(100))
@@ -46,7 +46,7 @@ EVENTS = (
 
 
 def labels(asked: Asked) -> dict[str, bool]:
-    """Churned of each row, at day 40 and over ten days."""
+    """Return whether each row churned, at day 40 and over ten days."""
     table = history(*EVENTS)
     rows = build_panel(table, [day(40)], 10, day(100), asked=asked)
     return {table.customers[c]: bool(s) for c, s in zip(rows.customer, rows.silent, strict=True)}
@@ -60,7 +60,7 @@ def test_the_contract_decides_where_one_runs() -> None:
         "silent, keeps": False,  # the last complete horizon: silent, and under contract
         "silent, ends later": False,  # at day 50, which is after [40, 50)
         "changes": False,
-        "no contract": True,  # by silence, as ever
+        "no contract": True,  # by silence, as without contracts
         "ends without a start": True,  # no contract was known to run: by silence
     }
 
@@ -83,7 +83,7 @@ def test_training_without_any_contract_is_refused() -> None:
 
 
 def file_of(folder: Path, *, contracts: bool) -> Path:
-    """Monthly payers; the contract of those who were slow to pay ends, though they paid."""
+    """Return monthly payers; the contract of those who paid late ends, though they paid."""
     random = np.random.default_rng(9)
     rows: list[tuple[str, float, str]] = []
     for n in range(300):
@@ -111,7 +111,7 @@ def file_of(folder: Path, *, contracts: bool) -> Path:
 
 
 def evaluated(folder: Path, *, contracts: bool = True, **more: object) -> int:
-    """The command on such a file."""
+    """Run the command on such a file."""
     options = EvaluateOptions(
         events=str(file_of(folder, contracts=contracts)),
         horizon_days=28,
@@ -127,7 +127,7 @@ def test_evaluate_learns_contracts(tmp_path: Path) -> None:
     assert evaluated(tmp_path) == 0
     found = json.loads((tmp_path / "out" / "metrics.json").read_text())
     predictions = pl.read_csv(tmp_path / "out" / "predictions.csv")
-    # Whose contract has ended before the cutoff is not predicted.
+    # Customers with a contract that ended before the cutoff are not predicted.
     assert 200 < len(predictions) < 300
     slow = predictions["customer_id"].str.slice(1).cast(pl.Int64) % 3 == 0
     ends, stays = predictions.filter(slow)["p_churn"], predictions.filter(~slow)["p_churn"]

@@ -1,4 +1,4 @@
-"""Curves of the card: they start, end and order as their measures do."""
+"""Curves of the card: start, end and order agree with their measures."""
 
 import numpy as np
 import pytest

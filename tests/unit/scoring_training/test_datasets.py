@@ -1,4 +1,4 @@
-"""Public sets: the folder first, else the packages that carry them."""
+"""Public data sets: read from the folder first, else from the packages that contain them."""
 
 from datetime import datetime
 from pathlib import Path

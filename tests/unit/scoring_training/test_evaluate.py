@@ -22,7 +22,7 @@ def _date(number: float) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """`shoppers` as an event file in a folder of its own."""
+    """Provide `shoppers` as an event file in a folder of its own."""
     table = shoppers()
     (tmp_path / "small").mkdir()
     pl.DataFrame(

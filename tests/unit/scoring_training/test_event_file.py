@@ -1,4 +1,4 @@
-"""Event files as exports really look: read leniently, refused with the column's name."""
+"""Event files as real exports: read leniently, or refused with the column's name."""
 
 from datetime import UTC, date, datetime
 from decimal import Decimal

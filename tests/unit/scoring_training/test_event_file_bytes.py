@@ -1,4 +1,4 @@
-"""Encodings, delimiters, packing: decoded as it was meant, or refused."""
+"""Encodings, delimiters, compression: decoded as intended, or refused."""
 
 import gzip
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.unit.scoring_training.event_files import HEAD, both, same, utc, writt
 _SURNAMES = "王李张刘陈杨赵黄周吴徐孙胡朱高林何郭马罗"
 _GIVEN = "伟芳娜秀英敏静丽强磊军洋勇艳杰娟涛明超兰"
 CHINESE = [surname + given for surname in _SURNAMES for given in _GIVEN]
-"""400 customers."""
+"""The names of 400 customers."""
 WESTERN = ["Müller", "José", "Françoise", "Nuñez", "Weiß", "Søren", "Zoë", "Ångström"]
 
 
@@ -153,7 +153,7 @@ def test_lines_of_one_order_are_added(tmp_path: Path) -> None:
 
 
 def test_rows_that_differ_only_in_an_unused_column_differ(tmp_path: Path) -> None:
-    """Two articles at one price are not one row written twice."""
+    """Two articles at one price are two rows, not one repeated."""
     head = "order_id,customer,date,sku,amount\n"
     path = written(tmp_path, head + "o1,a,2024-01-02,x,10\no1,a,2024-01-02,y,10\n")
     with pytest.raises(Invalid, match="rows 1 and 2"):

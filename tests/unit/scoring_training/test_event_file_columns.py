@@ -1,4 +1,4 @@
-"""Columns by the words people use, and event types by theirs."""
+"""Columns and event types by the names that people use."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,7 +45,7 @@ def test_columns_by_synonyms(tmp_path: Path, header: str) -> None:
 
 
 def test_every_synonym_stands_once_for_one_column() -> None:
-    """But `price`, which is a unit price beside a quantity."""
+    """The exception is `price`, which is a unit price beside a quantity."""
     seen: dict[str, str] = {}
     for table in (STRONG, WEAK):
         for role, words in table.items():

@@ -1,4 +1,4 @@
-"""Times and amounts as people write them: read right, or refused with rows and remedy."""
+"""Times and amounts as people write them: read correctly, or refused with rows and remedy."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -66,7 +66,7 @@ def test_a_zone_is_missed_where_there_is_none(
     st.sampled_from(["%Y-%m-%d %H:%M:%SZ", "%Y/%m/%d %H:%M:%S", "%Y%m%d%H%M%S", "epoch"]),
 )
 def test_what_is_still_to_come_is_no_event(now: datetime, ahead: timedelta, style: str) -> None:
-    """But a day's grace: a time without a zone may be a local one."""
+    """One day of tolerance is allowed, since a time without a zone may be local."""
     now = now.replace(tzinfo=UTC)
     at = max((now + ahead).replace(microsecond=0), datetime(1990, 1, 1, tzinfo=UTC))
     text = str(int(at.timestamp()) * 1_000) if style == "epoch" else at.strftime(style)

@@ -53,7 +53,7 @@ def test_a_column_that_is_no_pair_is_named() -> None:
 
 @pytest.mark.parametrize("command", ["evaluate", "train"])
 def test_a_date_that_is_still_to_come_is_refused(tmp_path: Path, command: str) -> None:
-    """One typo would make everybody else look silent."""
+    """One typing error would make all other customers look silent."""
     path = written(tmp_path, "customer,ts\na,2026-02-27\nb,2027-04-05\n")
     args = _parsed(command, "--events", str(path))
     with pytest.raises(Invalid, match=r"^ts: row 2: '2027-04-05' is still to come"):
@@ -62,7 +62,7 @@ def test_a_date_that_is_still_to_come_is_refused(tmp_path: Path, command: str) -
 
 @pytest.mark.parametrize("cluster", [None, "tcp://scheduler"])
 def test_train_reads_as_evaluate_does(tmp_path: Path, cluster: str | None) -> None:
-    """In memory, and with everything on disk for a cluster."""
+    """Holds in memory, and with everything on disk for a cluster."""
     rows = "".join(
         f"o{n // 2};Müller{n // 2 % 3};0{1 + n % 9}/13/2024;1,{n:02}\n" for n in range(40)
     )

@@ -80,7 +80,7 @@ def test_contenders_are_compared_at_the_origins_and_at_the_latest_cutoffs() -> N
 
 
 def test_the_backtest_of_an_origin_does_not_know_what_came_after() -> None:
-    """Turning every label that had not matured by then changes none of its predictions."""
+    """Changing every label that had not matured by then changes none of its predictions."""
     whole = panel()
     chosen = origins(whole)
     at = chosen[-2]

@@ -1,4 +1,4 @@
-"""The gate: what may serve, what is kept, and the sentence that says why."""
+"""The promotion gate: what may serve, what is kept, and the sentence with the reason."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ N = CUSTOMERS * len(CUTOFFS)
 
 
 def _panel() -> tuple[Panel, Floats]:
-    """Rows whose true probability is known; a third of the customers bought once."""
+    """Return rows with known true probabilities; a third of the customers bought once."""
     random = np.random.default_rng(11)
     p = random.beta(0.9, 0.9, N)
     x = np.full((N, len(FEATURES)), np.nan)
@@ -76,7 +76,7 @@ def test_worse_than_the_one_in_use_is_refused_with_numbers() -> None:
 
 
 def test_as_good_as_the_one_in_use_is_not_better() -> None:
-    """No noise promotes: a new model must be worth the change."""
+    """Noise must not promote: a new model has to be worth the change."""
     decision = judge(GateTrial(ROWS, _noisy(0.1, 6), WEAK, _champion(_noisy(0.1, 7))))
     assert not decision.passed
     assert "not clearly better than lgbm-old" in decision.reasons[0]
@@ -89,7 +89,7 @@ def test_a_baseline_that_is_as_good_refuses() -> None:
 
 
 def test_a_segment_that_gets_clearly_worse_refuses() -> None:
-    """Better on the whole, but those who bought once are scored at random."""
+    """It is better on the whole, but customers who bought once are scored at random."""
     once = ROWS.x[:, feature_index["purchase_days"]] == 1
     ours = np.where(once, np.clip(TRUTH[::-1], 0.02, 0.98), TRUTH)
     theirs = np.where(once, TRUTH, _noisy(0.45))

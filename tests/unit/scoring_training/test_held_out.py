@@ -1,4 +1,4 @@
-"""A test cutoff held out: nothing later is known, and somebody always answers."""
+"""A test cutoff is held out: nothing later is known, and there is always a model to answer."""
 
 from dataclasses import replace
 from functools import cache
@@ -58,7 +58,7 @@ def test_a_cutoff_that_was_not_observed_has_predictions_and_no_measures() -> Non
 
 
 def test_no_label_reaches_beyond_the_end_of_the_file() -> None:
-    """A cutoff after the last day: what was not recorded is not silence."""
+    """For a cutoff after the last day, what was not recorded does not count as silence."""
     found = hold_out(_until(shoppers(), day(100)), CUTOFF, HORIZON_DAYS)
     assert found.known is not None
     assert max(found.known.cutoffs) + HORIZON_DAYS * 86_400 <= day(100)

@@ -1,4 +1,4 @@
-"""Carrying the score to other horizons: fitted where labels have matured, never beyond the end."""
+"""Transfer of the score to other horizons: fitted on matured labels, never beyond the end."""
 
 import numpy as np
 
@@ -59,7 +59,7 @@ def test_labels_of_other_horizons_are_the_history_s() -> None:
 
 
 def test_a_purchase_after_the_end_changes_no_label() -> None:
-    """The history goes on after the end of training: nothing of it is read."""
+    """The history goes on after the end of training, and none of that is read."""
     end = END - 40 * 86_400
     known = purchases(("a", 1), ("b", 2), until=150)
     planted = from_columns(
@@ -84,7 +84,7 @@ def test_training_fits_what_has_matured_and_says_so() -> None:
     for days in over.bridges:
         rate = card[days].base_rate
         assert card[days].rows >= 2 * LABEL_MIN
-        # These shoppers behave as the rhythm's formula says: no model can be much better than it.
+        # These shoppers follow the rhythm's formula: no model can be much better than it.
         assert card[days].log_loss < -(rate * np.log(rate) + (1 - rate) * np.log(1 - rate)) - 0.05
     plain = train_fully(shoppers(), END, HORIZON_DAYS)
     x = trained.latest

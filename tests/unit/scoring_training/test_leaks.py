@@ -1,4 +1,4 @@
-"""The leak check: silent for the honest kernel, loud for a planted leak."""
+"""The leak check accepts the honest kernel and detects a planted leak."""
 
 import numpy as np
 
@@ -17,7 +17,7 @@ def test_the_kernel_knows_no_future() -> None:
 
 
 def test_folding_one_day_too_far_is_found() -> None:
-    """An off-by-one cutoff: the features that then move are named, the rest are not."""
+    """With an off-by-one cutoff the features that move are named, and the others are not."""
 
     def late(table: EventTable, cutoff: float) -> Floats:
         return snapshot(table, cutoff + DAY_S)
@@ -28,7 +28,7 @@ def test_folding_one_day_too_far_is_found() -> None:
 
 
 def test_a_column_filled_in_later_is_found() -> None:
-    """The days until the next purchase, planted in one column, missing where there is none."""
+    """One column holds the days until the next purchase; it is missing where there is none."""
 
     def planted(table: EventTable, cutoff: float) -> Floats:
         x = snapshot(table, cutoff)

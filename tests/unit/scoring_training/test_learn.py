@@ -1,4 +1,4 @@
-"""Rule, pooled prior, model: which of them a history supports, and what is promoted."""
+"""Rule, pooled prior or model: which of them a history supports, and what is promoted."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from tests.unit.scoring_training.histories import END, HORIZON_DAYS, batch, day,
 
 
 def _young(customers: int, days: float, gap: float = 4.0) -> EventTable:
-    """Everybody buys every few days, for less time than a horizon and its past."""
+    """Return customers who buy every few days, for less time than a horizon and its past."""
     random = np.random.default_rng(9)
     events = []
     for n in range(customers):
@@ -25,7 +25,7 @@ def _young(customers: int, days: float, gap: float = 4.0) -> EventTable:
 
 
 def test_too_little_of_everything_leaves_the_rule() -> None:
-    """Below the documented volume: no candidate, and both reasons are told."""
+    """Below the documented volume there is no candidate, and both reasons are reported."""
     learned = learn(_young(50, 10), day(10), HORIZON_DAYS)
     assert learned.candidates == []
     assert learned.best(None) is None
@@ -34,7 +34,7 @@ def test_too_little_of_everything_leaves_the_rule() -> None:
 
 
 def test_a_young_company_gets_the_pooled_prior() -> None:
-    """No outcome can have matured yet, repeat purchases are many: method `pooled`."""
+    """No outcome can have matured yet, but repeat purchases are many: method `pooled`."""
     learned = learn(_young(300, 10), day(10), HORIZON_DAYS)
     best = learned.best(None)
     assert best is not None
@@ -45,7 +45,7 @@ def test_a_young_company_gets_the_pooled_prior() -> None:
 
 
 def test_a_history_with_outcomes_gets_a_model_that_beat_both() -> None:
-    """And where the gate refuses the model, it is kept and the prior may serve."""
+    """Where the gate refuses the model, it is kept and the prior may serve."""
     learned = _learned()
     prior, model = learned.candidates
     assert (prior.model.method, model.model.method) == ("pooled", "model")
@@ -57,7 +57,7 @@ def test_a_history_with_outcomes_gets_a_model_that_beat_both() -> None:
 
 
 def test_the_model_in_use_is_compared_where_it_knew_nothing() -> None:
-    """Trained on the same days, it has seen every answer: the new one has to wait."""
+    """Trained on the same days, it has seen every answer: the new model has to wait."""
     model = _learned().candidates[1].model
     again = learn(_many(), END, HORIZON_DAYS, champion=model)
     decision = again.candidates[1].decision

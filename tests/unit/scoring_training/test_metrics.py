@@ -1,4 +1,4 @@
-"""Measures against numbers worked out by hand."""
+"""Measures against numbers computed by hand."""
 
 import math
 
@@ -66,8 +66,10 @@ def test_ece_of_honest_probabilities_is_small_and_of_shifted_ones_is_the_shift()
 
 
 def test_lift_of_the_top_half() -> None:
-    """The top two are silent and not: precision 1/2 against a base rate of 1/2; the top one
-    is silent: twice the base rate."""
+    """One of the top two is silent: precision 1/2 against a base rate of 1/2.
+
+    The top one is silent: twice the base rate.
+    """
     assert lift(SILENT, P, share=0.5) == pytest.approx(1.0)
     assert lift(SILENT, P, share=0.25) == pytest.approx(2.0)
 

@@ -1,4 +1,4 @@
-"""Paired bootstrap: the right difference, honest widths, the same answer each time."""
+"""Paired bootstrap: the correct difference, honest widths, the same result each time."""
 
 import numpy as np
 import pytest

@@ -77,7 +77,7 @@ def test_an_end_beyond_what_was_observed_is_refused() -> None:
 
 
 def test_a_future_event_changes_no_feature() -> None:
-    """Whatever happens at or after a cutoff, every row at it stays the same."""
+    """Events at or after a cutoff change no row at it."""
     table, cutoff = shoppers(60), 80.0
     before = build_panel(table, [day(50), day(cutoff)], HORIZON_DAYS, END)
     future = [(c, kind, cutoff + 1) for c in table.customers for kind in Kind]

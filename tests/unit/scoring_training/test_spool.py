@@ -1,4 +1,4 @@
-"""A history on disk, in pieces, teaches the same as one in memory."""
+"""A history on disk, in pieces, gives the same training as one in memory."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from tests.unit.scoring_training.histories import END, HORIZON_DAYS, batch, day,
 
 
 def _spooled(folder: Path, table: EventTable, pieces: int = 5, parts: int = 7) -> DiskHistory:
-    """The table's events, shuffled, in some batches."""
+    """Write the table's events, shuffled, in some batches."""
     spool = DiskHistoryWriter(folder, in_memory_max=100, pieces=pieces)
     order = np.random.default_rng(3).permutation(len(table.events))
     for rows in np.array_split(order, parts):
@@ -35,7 +35,7 @@ def _spooled(folder: Path, table: EventTable, pieces: int = 5, parts: int = 7) -
 
 @pytest.fixture
 def spooled(tmp_path: Path) -> DiskHistory:
-    """`shoppers` in five pieces."""
+    """Provide `shoppers` in five pieces."""
     return _spooled(tmp_path / "spool", shoppers())
 
 
@@ -51,7 +51,7 @@ def test_every_customer_is_whole_in_one_piece(spooled: DiskHistory) -> None:
 
 
 def test_the_panel_is_the_same_to_the_last_bit(spooled: DiskHistory) -> None:
-    """Rows, their order, labels, weights; also when thinned, and with treated customers."""
+    """Rows, order, labels and weights agree; also when thinned, and with treated customers."""
     windows = [
         TreatmentWindow(c, n % 3 == 0, _at(60), _at(74))
         for n, c in enumerate(shoppers().customers[:150])
@@ -74,7 +74,7 @@ def test_the_panel_is_the_same_to_the_last_bit(spooled: DiskHistory) -> None:
 
 
 def test_the_model_is_the_same_to_the_last_bit(spooled: DiskHistory) -> None:
-    """One machine, bounded memory: the artefact has the same address."""
+    """On one machine with bounded memory the artefact has the same address."""
     one, other = (train(history, END, HORIZON_DAYS)[0] for history in _both(spooled))
     assert dumps(one) == dumps(other)
 
@@ -117,7 +117,7 @@ def test_a_small_history_never_touches_the_disk(tmp_path: Path) -> None:
 def test_the_last_complete_day_is_that_of_the_whole(
     tmp_path: Path, times: tuple[float, float]
 ) -> None:
-    """Whatever batch the one time of day lies in."""
+    """Only one batch contains a time of day; it does not matter which."""
     parts = [batch([("a", Kind.PURCHASE, at)]) for at in times]
     spool = DiskHistoryWriter(tmp_path / "spool", in_memory_max=0)
     for part in parts:

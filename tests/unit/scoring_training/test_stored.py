@@ -47,6 +47,6 @@ def test_events_become_columns_and_profiles_are_left_out() -> None:
 
 
 def test_an_unknown_type_is_refused() -> None:
-    """Nothing is dropped silently on the way into training either."""
+    """No event is dropped silently on the way into training either."""
     with pytest.raises(ValueError, match="not known here"):
         batch_of([_payload("io.example.other")])

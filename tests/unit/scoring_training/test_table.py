@@ -1,4 +1,4 @@
-"""Reading histories, with the traps of the public sets."""
+"""Reading histories, with the pitfalls of the public data sets."""
 
 from datetime import datetime
 from pathlib import Path
@@ -41,8 +41,10 @@ def test_rows_are_sorted_by_time_and_customers_by_id(tmp_path: Path) -> None:
 
 
 def test_types_and_signs_are_normalised(tmp_path: Path) -> None:
-    """A cancellation is a positive refund; a negative purchase amount is unknown; a
-    campaign has none."""
+    """A cancellation is a positive refund; a negative purchase amount is unknown.
+
+    A campaign has no amount.
+    """
     events = from_parquet(_write(tmp_path)).events
     kinds = [Kind.PURCHASE, Kind.REFUND, Kind.CAMPAIGN_RECEIVED, Kind.PURCHASE]
     assert events.kind.tolist() == kinds
@@ -54,7 +56,7 @@ def test_amounts_may_be_missing_altogether(tmp_path: Path) -> None:
 
 
 def test_keys_are_the_same_in_every_process(tmp_path: Path) -> None:
-    """BLAKE2b of `e2` and a NUL, not Python's salted hash."""
+    """The key is BLAKE2b of `e2` and a NUL, not Python's salted hash."""
     assert from_parquet(_write(tmp_path)).events.key[0] == 4_418_107_740_624_344_423
 
 

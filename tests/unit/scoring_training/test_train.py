@@ -1,4 +1,4 @@
-"""From a history to a model with an honest card."""
+"""From a history to a model with an accurate card."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""Needs from what is bought: the interval, the odds, what the sketch can and cannot tell (R3)."""
+"""Needs derived from purchases: the interval, the odds, and the limits of the sketch (R3)."""
 
 import doctest
 
@@ -26,7 +26,7 @@ AT = category_of("NUTRITION") % CATEGORY_BUCKETS
 
 
 def counts(*hits_of: tuple[int, int]) -> np.ndarray:
-    """Sketches of customers with so many purchases of NUTRITION of so many in all."""
+    """Return sketches of customers with (purchases of NUTRITION, all purchases)."""
     made = np.zeros((len(hits_of), CATEGORY_BUCKETS), np.uint32)
     for row, (hits, of) in enumerate(hits_of):
         made[row, AT], made[row, (AT + 1) % CATEGORY_BUCKETS] = hits, of - hits
@@ -45,10 +45,10 @@ def test_wilsons_bound_by_hand() -> None:
 
 
 def test_R3_a_need_is_buying_clearly_more_of_it_than_the_base_does() -> None:
-    """The base buys 10 % of it, odds 1 / 9: stated from odds of 2 / 9 on, a share of 0.1818.
+    """The base buys 10 % of it, odds 1 / 9: a need from odds of 2 / 9 on, a share of 0.1818.
 
-    Lower bounds by hand: 4 of 10 has 0.1880, 3 of 10 has 0.1250, 30 of 100 has 0.2304,
-    25 of 100 has 0.1860, 24 of 100 has 0.1773; 4 of 9 is too few purchases.
+    Lower bounds by hand: 4 of 10 has 0.1880, 3 of 10 has 0.1250, 30 of 100 has 0.2304, 25 of 100
+    has 0.1860, 24 of 100 has 0.1773; 4 of 9 is too few purchases.
     """
     base = np.full(CATEGORY_BUCKETS, 0.06)
     base[AT] = 0.1
@@ -80,7 +80,7 @@ def test_shares_count_every_customer_alike() -> None:
 @pytest.mark.parametrize(
     ("categories", "field"),
     [
-        # All three words have their hash in one bucket.
+        # All three words hash to one bucket.
         ({"health": ["PRODUCE"], "price_sensitive": ["DRUG GM"]}, "price_sensitive"),
         ({"all": [f"word {n}" for n in range(40)]}, "all"),
     ],
@@ -114,7 +114,7 @@ def test_R15_a_mapping_that_means_nothing_is_refused(text: str) -> None:
 
 @pytest.fixture(scope="module")
 def groceries() -> EventTable:
-    """2,469 households, 24 departments."""
+    """Provide a panel of 2,469 households and 24 departments."""
     path = DATA / "completejourney" / "events.parquet"
     if not path.exists():
         pytest.skip(f"completejourney is not here: set {DATA_ENV} to the folder of the data sets")
@@ -122,8 +122,10 @@ def groceries() -> EventTable:
 
 
 def stated(groceries: EventTable, need: str, *categories: str) -> tuple[np.ndarray, np.ndarray]:
-    """bool[households]: said from the sketch; and said from the departments themselves, with the
-    interval of SciPy."""
+    """Return the need of each household, from the sketch and from the departments themselves.
+
+    Both are bool[households]; the second uses SciPy's interval.
+    """
     events, n = groceries.events, len(groceries.customers)
     states = fold(empty(n), events)
     x = features(states, np.full(n, groceries.observed_until))
@@ -145,12 +147,12 @@ def stated(groceries: EventTable, need: str, *categories: str) -> tuple[np.ndarr
 
 
 def named_purchases(events: EventColumns) -> EventColumns:
-    """Those with a department."""
+    """Return the purchases with a department."""
     return events.select((events.kind == Kind.PURCHASE) & (events.category > 0))
 
 
 def base_share(groceries: EventTable, share: np.ndarray, total: np.ndarray, x: np.ndarray) -> float:
-    """Mean share over the living."""
+    """Return the mean share of customers who have not lapsed."""
     living = (behaviour(lapses(x, LapseClock())) != 2) & (total > 0)
     return float(share[living].mean())
 
@@ -174,7 +176,7 @@ def test_on_real_baskets_a_shared_bucket_says_what_all_its_departments_say_toget
     assert said.tolist() == mixed.tolist() == exactly_mixed.tolist()
     wrong = said & ~exact
     _, others = stated(groceries, "other", "DRUG GM", "RESTAURANT")
-    # Whom the collision brings in buys its other departments clearly more, or nearly so.
+    # Customers added by the collision buy its other departments clearly more, or nearly so.
     assert (wrong & others).sum() >= 0.8 * wrong.sum()
     assert (exact & said).sum() < exact.sum(), "and it hides some who buy only produce"
 

@@ -1,4 +1,4 @@
-"""Discovered segments: clusters that are there are found, and their rules can be run (R17)."""
+"""Discovered segments: existing clusters are found, and their rules can be run (R17)."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from tests.unit.scoring_core.people import Floats
 
 
 def two_kinds(n: int) -> Floats:
-    """Half buy weekly for about 10, half quarterly for about 500."""
+    """Return customers: half buy weekly for about 10, half quarterly for about 500."""
     draw = np.random.default_rng(5)
     rows, times, amounts = [], [], []
     for row in range(n):

@@ -1,4 +1,4 @@
-"""Segment rules: what they may say, what they mean, and where a mistake is (R16)."""
+"""Segment rules: their syntax, their meaning, and the position of an error (R16)."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Tiers, grades, policy: cuts, margins, and what feeds them (R1, R12, R15, R24, R25)."""
+"""Tiers, grades, policy: cuts, margins, and their inputs (R1, R12, R15, R24, R25)."""
 
 import msgspec
 import numpy as np
@@ -88,7 +88,7 @@ def test_R15_a_policy_survives_being_stored() -> None:
 
 
 def test_a_policy_from_before_the_lapse_length_is_read_without_its_own_clock() -> None:
-    """What a version before has stored still holds, but for the fields that decided behaviour."""
+    """A policy of an earlier version is still valid, but for the fields that decided behaviour."""
     older = """{"margin": 0.2, "dormant_gaps": 2.0, "churned_gaps": 5.0, "dormant_days_min": 14.0,
                 "churned_days_min": 56.0, "churned_days_max": 730.0}"""
     assert stored(older) == ValuePolicy(margin=0.2)

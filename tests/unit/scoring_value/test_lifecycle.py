@@ -1,4 +1,4 @@
-"""States in time: from elapsed time alone, and one table of transitions (R2)."""
+"""Lifecycle states over time: elapsed time alone, and one table of transitions (R2)."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ POLICY = ValuePolicy()
 
 
 def behaviour(x: NDArray[np.float64]) -> NDArray[np.int8]:
-    """By the default clock."""
+    """Return the behaviour by the default clock."""
     return lifecycle.behaviour(lapses(x, LapseClock()))
 
 
@@ -52,7 +52,7 @@ def test_R2_silence_only_ever_leads_from_active_over_dormant_to_churned(
 
 
 def test_R2_the_own_rhythm_decides() -> None:
-    """Twenty days of silence: nothing for a monthly customer, dormant for a daily one."""
+    """Twenty days of silence: no change for a monthly customer, dormant for a daily one."""
     daily, monthly = purchases(*range(100, 131)), purchases(*range(10, 131, 30))
     assert behaviour(seen_at(150.5, daily))[0] == 1
     assert behaviour(seen_at(150.5, monthly))[0] == 0
@@ -83,9 +83,9 @@ def test_a_prospect_has_no_behaviour() -> None:
 def test_the_table_is_complete_and_closed() -> None:
     assert TABLE.shape == (len(LIFECYCLES), len(SIGNALS))
     assert set(TABLE.ravel().tolist()) == set(range(len(LIFECYCLES)))
-    # Only a purchase leads out of churned.
+    # Only a purchase ends churned.
     assert TABLE[CHURNED].tolist() == [PROSPECT, WON_BACK, WON_BACK, WON_BACK, CHURNED, CHURNED]
-    # Every state but won_back follows from a signal alone for somebody not seen before.
+    # Every state but won_back follows from a signal alone for a customer without a state.
     assert TABLE[PROSPECT].tolist() == [PROSPECT, NEW, GROWING, MATURE, AT_RISK, CHURNED]
 
 
@@ -108,7 +108,10 @@ TODAY = 1_000
 
 
 def rises(first: int, recent: int, earlier: int, state: int = MATURE, ages: int = 95) -> bool:
-    """Seen at noon of `TODAY`: so many purchase days of late, so many from `ages` days ago back."""
+    """Return whether the customer is growing at noon of `TODAY`.
+
+    There are `recent` purchase days up to today, and `earlier` ones up to `ages` days ago.
+    """
     days = {first, *(TODAY - n for n in range(recent)), *(TODAY - ages - n for n in range(earlier))}
     x = seen_at(TODAY + 0.5, purchases(*sorted(days)))
     return bool(lifecycle.rising(x, np.array([state], np.int8), POLICY)[0])
@@ -129,7 +132,7 @@ def rises(first: int, recent: int, earlier: int, state: int = MATURE, ages: int 
         # Twice as dense, of many: P(>= 60 of 90) = 0.1 %. As dense: never.
         (700, 60, 30, True),
         (700, 45, 45, False),
-        # Known for 273 days: what came before the last quarter was the beginning.
+        # Known for 273 days: the time before the last quarter was the beginning.
         (727, 30, 0, False),
         (726, 30, 0, True),
     ],
@@ -164,7 +167,7 @@ def test_the_first_quarter_is_new_however_often_somebody_buys() -> None:
 
 @pytest.mark.parametrize("name", ["completejourney", "cdnow"])
 def test_growing_on_real_histories_is_what_an_exact_test_says(name: str) -> None:
-    """Days counted one by one, and SciPy's own test of a binomial share."""
+    """The test counts days one by one and uses SciPy's own test of a binomial share."""
     events = real(name)
     if events is None:
         pytest.skip(f"{name} is not here: set EBBWATCH_DATA to the folder of the data sets")

@@ -1,4 +1,4 @@
-"""Gamma-Gamma and lifetime value: against the paper, simulation and integration (R6)."""
+"""Gamma-Gamma and lifetime value against the paper, simulation and integration (R6)."""
 
 import doctest
 
@@ -30,7 +30,7 @@ def test_the_example_in_the_docstring_runs() -> None:
 
 @pytest.mark.parametrize(("count", "mean"), [(1.0, 5.0), (2.0, 22.35), (7.0, 80.0)])
 def test_the_expectation_is_the_integral_over_what_is_not_known(count: float, mean: float) -> None:
-    """By Bayes' rule, numerically: no formula of the paper is used."""
+    """Uses Bayes' rule, numerically, and no formula of the paper."""
     p, q, v = PUBLISHED.p, PUBLISHED.q, PUBLISHED.v
 
     def joint(nu: float) -> float:
@@ -60,8 +60,11 @@ Histories = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 @pytest.fixture(scope="module")
 def cdnow() -> Histories:
-    """x, t_x and age in weeks of all 23,570 customers after 39 weeks, as the papers count them; and
-    number and mean of the repeat purchases of those who have any of value."""
+    """Provide x, t_x and age in weeks of all 23,570 customers after 39 weeks.
+
+    They are counted as in the papers. With them come number and mean of the repeat purchases of the
+    customers who have any of value.
+    """
     events = real("cdnow")
     if events is None:
         pytest.skip("cdnow is not here: set EBBWATCH_DATA to the folder of the data sets")
@@ -81,7 +84,7 @@ def cdnow() -> Histories:
 
 
 def test_R6_the_fit_on_cdnow_is_the_published_one(cdnow: Histories) -> None:
-    """On all customers, of whom the papers' 2,357 are a sample."""
+    """The fit uses all customers; the papers use a sample of 2,357."""
     found = fit(cdnow[3], cdnow[4])
     population = found.p * found.v / (found.q - 1)
     published = PUBLISHED.p * PUBLISHED.v / (PUBLISHED.q - 1)
@@ -129,8 +132,11 @@ def test_R6_an_independent_implementation_says_the_same_of_cdnow(
     alive: tuple[float, ...],
     expected: tuple[float, ...],
 ) -> None:
-    """`lifetimes` 0.11.3 (PyPI), its `BetaGeoFitter` and `ModifiedBetaGeoFitter` fitted on the same
-    columns without a penalty; what it foretells of five customers for 39 weeks."""
+    """Compares with `lifetimes` 0.11.3 (PyPI), fitted on the same columns without a penalty.
+
+    The classes are `BetaGeoFitter` and `ModifiedBetaGeoFitter`; compared are also their forecasts
+    for five customers and 39 weeks.
+    """
     found = btyd.fit(*cdnow[:3], model=model)
     assert (found.r, found.alpha, found.a, found.b) == pytest.approx(fitted, rel=1e-4)
     assert btyd.alive_probability(found, *LIVES).tolist() == pytest.approx(alive, rel=1e-4)
@@ -142,7 +148,7 @@ def test_R6_an_independent_implementation_says_the_same_of_cdnow(
 def test_R6_an_independent_implementation_says_the_same_of_the_value_of_a_purchase(
     cdnow: Histories,
 ) -> None:
-    """`lifetimes` 0.11.3, its `GammaGammaFitter` on the same 9,450 customers."""
+    """Compares with `lifetimes` 0.11.3, its `GammaGammaFitter`, on the same 9,450 customers."""
     found = likeliest(cdnow[3], cdnow[4])
     assert len(cdnow[3]) == 9_450
     assert (found.p, found.q, found.v) == pytest.approx((6.2753586, 3.6244502, 14.983689), rel=1e-3)

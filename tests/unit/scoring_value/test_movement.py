@@ -1,4 +1,4 @@
-"""Movement, effect and the page, on a history small enough to count by hand (R19, R24)."""
+"""Movement, effect and the report page, on a history that can be counted by hand (R19, R24)."""
 
 import json
 import re
@@ -33,7 +33,7 @@ from tests.unit.scoring_core.histories import DATA, columns
 
 
 def at(day: float) -> datetime:
-    """So many days after 1970."""
+    """Return the time so many days after 1970."""
     return datetime.fromtimestamp(day * DAY_S, UTC)
 
 
@@ -68,7 +68,7 @@ def test_R24_movement_between_two_dates_by_hand() -> None:
 
 
 def test_movement_begins_once_half_of_the_customers_are_known() -> None:
-    """First grades on days 1, 2, 3 and 40, at midnight: the second of four, and its day's end."""
+    """First grades at midnight of days 1, 2, 3 and 40: the second of four, and its day's end."""
     assert known_from(MOVES) == at(3)
     assert known_from([("eve", at(7.5), None), ("eve", at(9.5), "vip")]) == at(10)
     assert known_from([("eve", at(7.5), None)]) is None
@@ -89,7 +89,7 @@ def test_R19_what_a_group_does_in_a_period_by_hand() -> None:
 
 @pytest.fixture
 def told() -> ReportInput:
-    """The small history."""
+    """Provide the small history."""
     return ReportInput(
         moves={"grade": MOVES, "tier": ()},
         segment_moves=SEGMENTS,
@@ -123,7 +123,7 @@ SENT = Action("campaign:spring", {"ann": at(45.4), "bob": at(47)})
 
 
 def test_R19_before_and_after_an_action_by_hand(told: ReportInput) -> None:
-    """Ann was sent it on day 45, Bob on day 47; each is compared around their own day.
+    """The action was sent to Ann on day 45, to Bob on day 47; each has their own windows.
 
     Ann, days 31 to 44: one purchase day (twice on it) of 20. Days 45 to 58: one, 10 less a refund
     of 6, and the campaign used. Bob: nothing. Two weeks are half of four.

@@ -1,4 +1,4 @@
-"""What cannot be one customer's is flagged, and nobody else is."""
+"""Activity that cannot be one customer's is flagged, and no other."""
 
 import msgspec
 import numpy as np
@@ -26,7 +26,7 @@ NOW = 366 * DAY_S
 
 
 def shop(customers: int) -> EventColumns:
-    """Each buys once a month and looks twice as often."""
+    """Return customers who each buy once a month and browse twice as often."""
     day = np.tile(np.arange(6, 366, 10.0), customers)
     row = np.repeat(np.arange(customers), 36)
     kind = np.where(np.arange(len(day)) % 3 == 0, Kind.PURCHASE, Kind.INTERACTION)
@@ -35,7 +35,7 @@ def shop(customers: int) -> EventColumns:
 
 
 def crowd(row: int, people: int, kind: Kind) -> EventColumns:
-    """One id by which so many buy or look, once a month each."""
+    """Return events of one id that so many people use to buy or browse, once a month each."""
     times = np.sort(np.random.default_rng(4).uniform(1, 366, people * 12)) * DAY_S
     amount = np.full(len(times), 20.0 if kind == Kind.PURCHASE else np.nan)
     return columns(
@@ -62,14 +62,14 @@ def flags_of(events: EventColumns, customers: int) -> list[tuple[str, ...]]:
 @pytest.mark.parametrize("kind", [Kind.PURCHASE, Kind.INTERACTION])
 def test_one_id_with_the_traffic_of_thousands_is_flagged(kind: Kind) -> None:
     events = together(shop(60), crowd(60, 4_000, kind), crowd(61, 60, kind))
-    # Who only looks is no buyer: without a purchase nobody is measured, but everybody is flagged.
+    # Without a purchase a customer is not measured, but every customer can be flagged.
     found = flags_of(events, 62)
     assert quality.TOO_MUCH_TRAFFIC in found[60]
     assert not any(quality.TOO_MUCH_TRAFFIC in flags for flags in (*found[:60], found[61]))
 
 
 def test_a_base_that_hardly_buys_makes_no_regular_improbable() -> None:
-    """A thousand times hardly anything is little: below five a day nobody is flagged."""
+    """A multiple of almost nothing is still little: no customer below five a day is flagged."""
     once = columns(
         row=np.arange(60), time=np.full(60, 200 * DAY_S), amount=np.full(60, 20.0)
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What is said of real customers, against queries of the files themselves."""
+"""Classifications of real customers, compared with queries of the files themselves."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -35,7 +35,7 @@ WEEK_S = 7 * 86_400.0
 
 
 def table(name: str) -> EventTable:
-    """All events of a public history."""
+    """Return all events of a public history."""
     path = DATA / name / "events.parquet"
     if not path.exists():
         pytest.skip(f"{name} is not here: set {DATA_ENV} to the folder of the data sets")
@@ -44,18 +44,18 @@ def table(name: str) -> EventTable:
 
 @pytest.fixture(scope="module")
 def groceries() -> EventTable:
-    """A supermarket panel."""
+    """Provide a supermarket panel."""
     return table("completejourney")
 
 
 @pytest.fixture(scope="module")
 def gifts() -> EventTable:
-    """A wholesaler, with cancellations."""
+    """Provide a wholesaler's history, with cancellations."""
     return table("online_retail_ii")
 
 
 def asked(name: str, select: str) -> list[Any]:
-    """Rows of a query on the file."""
+    """Return the rows of a query on the file."""
     with duckdb.connect() as db:
         path = DATA / name / "events.parquet"
         db.execute(f"CREATE VIEW e AS SELECT * FROM '{path}'")  # noqa: S608 (a path of ours)
@@ -64,7 +64,7 @@ def asked(name: str, select: str) -> list[Any]:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """All customers at one time."""
+    """The classifications of all customers at one time."""
 
     x: np.ndarray
     said: Classifications
@@ -74,7 +74,7 @@ class Look:
 def look(
     events: EventTable, at: float, by: Valuation | None = None, before: Before | None = None
 ) -> Look:
-    """Who they are then, by a base measured then unless one is given."""
+    """Classify all customers at a time, by a base measured then unless one is given."""
     n = len(events.customers)
     states = fold(empty(n), events.between(-np.inf, at))
     x, sketch = features(states, np.full(n, at)), states["categories"]
@@ -98,7 +98,7 @@ def test_R23_quintiles_of_a_real_base_hold_a_fifth_each(groceries: EventTable) -
     for scores in found.said.rfm:
         held = np.bincount(scores[living], minlength=6)
         assert held[0] == 0
-        # Equal values have equal scores, so that a fifth is not met to the customer.
+        # Equal values have equal scores, so a group is not exactly a fifth of the customers.
         assert held[1:] == pytest.approx(living.sum() / 5, rel=0.15)
     spent = asked(
         "completejourney",
@@ -129,7 +129,7 @@ def test_R1_R12_shares_of_a_real_base_and_another_policy_by_the_next_look(
 
 
 def test_R1_the_margin_keeps_real_customers_from_flapping(groceries: EventTable) -> None:
-    """Thirteen weekly looks by one base: how often a tier is changed and changed back at once."""
+    """Thirteen weekly assessments by one base: counts tiers that change and change back at once."""
     end = groceries.observed_until
     base = measured(groceries, end - 13 * WEEK_S)
 
@@ -149,7 +149,7 @@ def test_R1_the_margin_keeps_real_customers_from_flapping(groceries: EventTable)
 
 
 def measured(events: EventTable, at: float) -> Any:
-    """The base at a time."""
+    """Return the base at a time."""
     n = len(events.customers)
     states = fold(empty(n), events.between(-np.inf, at))
     x = features(states, np.full(n, at))
@@ -221,7 +221,7 @@ def test_R16_rules_over_real_customers_find_whom_a_query_finds(
 
 
 def lapse_length(days: list[int], r: float, alpha: float) -> float:
-    """Days of silence that are a lapse, from sorted distinct purchase days."""
+    """Return the lapse length in days, from sorted distinct purchase days."""
     gaps = [late - early for early, late in pairwise(days)]
     if len(days) >= 5:
         gap = sum(gaps[-12:]) / len(gaps[-12:])
@@ -237,12 +237,12 @@ def lapse_length(days: list[int], r: float, alpha: float) -> float:
 
 
 def names_of(events: EventTable, members: Sequence[bool] | np.ndarray) -> set[str]:
-    """Customers under a mask."""
+    """Return the customers under a mask."""
     return {events.customers[row] for row in np.flatnonzero(members)}
 
 
 def test_R2_behaviour_of_real_customers_is_elapsed_time_alone(gifts: EventTable) -> None:
-    """Silence and purchase days from a query; the lapse length in Python, customer by customer."""
+    """Silence and purchase days come from a query, the lapse length from Python."""
     end = gifts.observed_until
     base = measured(gifts, end)
     found = look(gifts, end, Valuation(base=base)).said.behaviour

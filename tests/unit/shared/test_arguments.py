@@ -1,4 +1,4 @@
-"""Whatever is typed behind a command, it is refused by name or can be stored."""
+"""Any argument of a command is either refused by name or can be stored."""
 
 import argparse
 import ast
@@ -43,7 +43,7 @@ TEXTS = st.one_of(
 @example("nan")
 @example("1e999")
 def test_what_is_taken_can_be_kept(text: str) -> None:
-    """Numbers fit their columns, and a hundred years can be added to or taken from a time."""
+    """Numbers fit their columns, and a hundred years can be added to or subtracted from a time."""
     for read, most in ((count, COUNT_MAX), (serial, SERIAL_MAX), (days, DAYS_MAX)):
         found = _tried(read, text)
         assert found is None or 0 <= found <= most
@@ -62,7 +62,7 @@ def _tried(read: Callable[[str], T], text: str) -> T | None:
 
 
 def test_good_ones_are_taken() -> None:
-    """As they are written every day."""
+    """Accepts ordinary arguments."""
     assert (count("0"), serial(str(SERIAL_MAX)), days("28"), number("-0.5")) == (
         *(0, SERIAL_MAX, 28),
         -0.5,
@@ -73,7 +73,7 @@ def test_good_ones_are_taken() -> None:
 
 @pytest.mark.parametrize("text", ["a\udcffb", "\0", "\ud800"])
 def test_a_text_that_cannot_be_kept_names_its_argument(text: str) -> None:
-    """Bytes that are no UTF-8 come as halves of surrogate pairs."""
+    """Bytes that are not UTF-8 arrive as halves of surrogate pairs."""
     for value in (text, ["fine", text], Path(text)):
         with pytest.raises(Invalid, match=r"^owner: "):
             look_at(argparse.Namespace(limit=5, owner=value))
@@ -90,7 +90,7 @@ COMMANDS = sorted(
 
 @pytest.mark.parametrize("path", COMMANDS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_commands_take_checked_types(path: Path) -> None:
-    """Python's own take numbers that no column holds."""
+    """Python's own types accept numbers that no column can hold."""
     found = [
         node.lineno
         for node in ast.walk(ast.parse(path.read_text("utf-8")))

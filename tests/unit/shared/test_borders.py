@@ -1,4 +1,4 @@
-"""What no request gets past, on whatever route: a new one is safe without a thought."""
+"""Limits that apply to every request on every route, so that new routes are safe by default."""
 
 import asyncio
 import json
@@ -49,7 +49,7 @@ def tokens() -> Tokens:
 
 @pytest.fixture
 def app(tokens: Tokens) -> FastAPI:
-    """Routes that think of nothing."""
+    """Provide routes without checks of their own."""
     limits = Limits(
         guard=tokens,
         open=("/open",),
@@ -87,7 +87,7 @@ def app(tokens: Tokens) -> FastAPI:
 
 @pytest.fixture
 async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    """With a token that may read."""
+    """Provide a client with a token that may read."""
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     bearer = {"Authorization": "Bearer reader"}
     async with httpx.AsyncClient(
@@ -97,19 +97,19 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 
 def problem(answer: httpx.Response, status: int) -> str:
-    """The detail of a problem document with this status."""
+    """Return the detail of a problem document with this status."""
     assert (answer.status_code, answer.headers["Content-Type"]) == (status, PROBLEM_JSON)
     body = answer.json()
     assert body["status"] == status
     return str(body["detail"])
 
 
-# Who sends it.
+# The caller.
 
 
 @pytest.mark.parametrize("path", ["/unguarded", "/v1/things", "/nowhere", "/openapi.json"])
 async def test_whatever_is_not_open_wants_a_token(client: httpx.AsyncClient, path: str) -> None:
-    """Also a route whose author forgot it, and a path that is none."""
+    """This includes a route without a guard and a path that does not exist."""
     for header in ({"Authorization": ""}, {"Authorization": "Bearer unknown"}):
         answer = await client.get(path, headers=header)
         problem(answer, 401)
@@ -117,13 +117,13 @@ async def test_whatever_is_not_open_wants_a_token(client: httpx.AsyncClient, pat
 
 
 async def test_a_stranger_is_refused_before_the_body_is_read(app: FastAPI, tokens: Tokens) -> None:
-    """Not one piece of it is asked for."""
+    """No piece of the body is requested."""
     answer = await call(app, "/v1/things/7", pieces=never(), headers={"authorization": "Bearer x"})
     assert (answer["status"], tokens.asked) == (401, 1)
 
 
 async def test_the_holder_is_looked_up_once(client: httpx.AsyncClient, tokens: Tokens) -> None:
-    """The route's own guard asks for the scope only."""
+    """The route's own guard checks only the scope."""
     assert (await client.post("/v1/things/7", json={})).status_code == 200
     assert tokens.asked == 1
     answer = await client.get("/v1/things", headers={"Authorization": "Bearer writer"})
@@ -131,14 +131,14 @@ async def test_the_holder_is_looked_up_once(client: httpx.AsyncClient, tokens: T
 
 
 async def test_no_database_is_no_stranger(client: httpx.AsyncClient) -> None:
-    """Come again, and when."""
+    """The answer asks the caller to retry, and states when."""
     answer = await client.get("/v1/things", headers={"Authorization": "Bearer away"})
     problem(answer, 503)
     assert answer.headers["Retry-After"] == "5"
 
 
 async def test_two_tokens_of_one_name_are_two(app: FastAPI, tokens: Tokens) -> None:
-    """By what an idempotency key belongs to."""
+    """An idempotency key belongs to a token's id, not to its name."""
     seen: list[int] = []
 
     @app.get("/who")
@@ -153,18 +153,18 @@ async def test_two_tokens_of_one_name_are_two(app: FastAPI, tokens: Tokens) -> N
     assert seen == [1, 3]
 
 
-# How much of it there is.
+# The size.
 
 
 async def test_size_by_its_announcement(app: FastAPI) -> None:
-    """Nothing is read of what says that it is too large."""
+    """Nothing is read of a body with a declared size above the bound."""
     headers = {"content-length": str(10**12), "authorization": "Bearer reader"}
     answer = await call(app, "/v1/things/7", pieces=never(), headers=headers)
     assert answer["status"] == 413
 
 
 async def test_size_in_pieces(app: FastAPI) -> None:
-    """Of what says nothing, no more is read than the bound and one piece."""
+    """Of a body without a declared size, at most the bound and one piece is read."""
     taken = 0
 
     async def pieces() -> AsyncIterator[bytes]:
@@ -180,7 +180,7 @@ async def test_size_in_pieces(app: FastAPI) -> None:
 
 
 async def test_each_route_has_a_bound(client: httpx.AsyncClient) -> None:
-    """Also those that look at the content themselves, at the byte."""
+    """This includes routes that check the content themselves, to the byte."""
     assert (await client.post("/raw", content=b"x" * 2_000)).json() == 2_000
     problem(await client.post("/raw", content=b"x" * 2_001), 413)
     problem(await client.post("/open", content=b" " * (1024 * 1024 + 1)), 413)
@@ -188,7 +188,7 @@ async def test_each_route_has_a_bound(client: httpx.AsyncClient) -> None:
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "deflate", "zstd", "gzip, gzip"])
 async def test_no_compression(client: httpx.AsyncClient, encoding: str) -> None:
-    """A bomb is not even opened; what is taken is said."""
+    """A compressed body is not even opened; the answer lists what is accepted."""
     headers = {"Content-Encoding": encoding, "Content-Type": "application/json"}
     for path in ("/v1/things/7", "/raw"):
         answer = await client.post(path, content=b"{}", headers=headers)
@@ -197,7 +197,7 @@ async def test_no_compression(client: httpx.AsyncClient, encoding: str) -> None:
 
 
 async def test_no_other_content(client: httpx.AsyncClient) -> None:
-    """415 says what to send."""
+    """The answer 415 names the accepted type."""
     for media in ("text/plain", "application/x-www-form-urlencoded", "application/xml"):
         headers = {"Content-Type": media}
         answer = await client.post("/v1/things/7", content=b"{}", headers=headers)
@@ -205,7 +205,7 @@ async def test_no_other_content(client: httpx.AsyncClient) -> None:
 
 
 async def test_a_body_that_drips(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
-    """408 after the pause, and after the whole time however steadily it drips."""
+    """The answer is 408 after a pause, and after the whole time however steadily it drips."""
     bearer = {"authorization": "Bearer reader"}
 
     async def dripping() -> AsyncIterator[bytes]:
@@ -221,13 +221,13 @@ async def test_a_body_that_drips(app: FastAPI, monkeypatch: pytest.MonkeyPatch) 
 
 
 async def test_a_sender_that_leaves(app: FastAPI) -> None:
-    """Half a body is none."""
+    """Half a body is not a request."""
     answer = await call(app, "/raw", pieces=gone(), headers={"authorization": "Bearer reader"})
     assert answer["status"] == 400
 
 
 async def test_so_many_requests_and_no_more(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drippers do not take the place of others for long, and probes always come through."""
+    """Slow senders do not block others for long, and probes always come through."""
     monkeypatch.setattr(borders, "REQUESTS_MAX", 2)
     monkeypatch.setattr(borders, "IDLE_S_MAX", 0.1)
     bearer = {"authorization": "Bearer reader"}
@@ -243,7 +243,7 @@ async def test_so_many_requests_and_no_more(app: FastAPI, monkeypatch: pytest.Mo
 
 
 async def test_so_many_bytes_and_no_more(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All bodies together; what was held is given back, whatever became of it."""
+    """The bound holds for all bodies together; each body's share is freed, whatever its result."""
     monkeypatch.setattr(borders, "BODIES_BYTES_MAX", 2_500)
     monkeypatch.setattr(borders, "IDLE_S_MAX", 0.1)
     bearer = {"authorization": "Bearer reader"}
@@ -263,7 +263,7 @@ async def test_so_many_bytes_and_no_more(app: FastAPI, monkeypatch: pytest.Monke
         assert (await call(app, "/raw", pieces=of(b"x" * 2_100), headers=bearer))["status"] == 413
 
 
-# How it is answered.
+# The answer.
 
 
 @pytest.mark.parametrize(
@@ -274,14 +274,14 @@ async def test_so_many_bytes_and_no_more(app: FastAPI, monkeypatch: pytest.Monke
 async def test_headers_of_every_answer(
     client: httpx.AsyncClient, method: str, path: str, token: str
 ) -> None:
-    """Out of caches, frames and guesses about types."""
+    """Answers are kept out of caches and frames, and their type is not guessed."""
     answer = await client.request(method, path, headers={"Authorization": f"Bearer {token}"})
     for name, value in borders.HEADERS.items():
         assert answer.headers[name] == value
 
 
 async def test_allow_names_every_method(app: FastAPI, client: httpx.AsyncClient) -> None:
-    """Of a path whose methods are routes of their own."""
+    """This includes a path with methods in routes of their own."""
 
     @app.put("/v1/things")
     async def put() -> None: ...
@@ -292,14 +292,14 @@ async def test_allow_names_every_method(app: FastAPI, client: httpx.AsyncClient)
 
 
 async def test_no_redirect_to_a_forged_host(client: httpx.AsyncClient) -> None:
-    """A path with one slash too many is none."""
+    """A path with one slash too many does not exist."""
     answer = await client.get("/v1/things/", headers={"Host": "evil.example"})
     assert answer.status_code in {404, 405}
     assert "location" not in answer.headers
 
 
 async def test_the_document_tells_every_refusal(app: FastAPI) -> None:
-    """As problem documents, on every operation."""
+    """They are problem documents, on every operation."""
     document = app.openapi()
     for operations in document["paths"].values():
         for method, operation in operations.items():
@@ -311,11 +311,11 @@ async def test_the_document_tells_every_refusal(app: FastAPI) -> None:
     assert "HTTPValidationError" not in json.dumps(document)
 
 
-# Any request at all.
+# Any request.
 
 
 def requests(seed: int, count: int) -> Iterator[tuple[str, str, dict[str, str], bytes]]:
-    """Method, path, headers and body, made of what goes wrong somewhere."""
+    """Return method, path, headers and body, made of parts with faults."""
     dice = random.Random(seed)  # noqa: S311 (not a secret)
     odd = ["%00", "%ff", "%ed%a0%80", "..", "", "a" * 300, "%F0%9F%98%80", "%2e%2e", "9" * 5_000]
     bodies = [
@@ -336,7 +336,7 @@ def requests(seed: int, count: int) -> Iterator[tuple[str, str, dict[str, str], 
 
 
 async def test_no_request_is_answered_with_500(app: FastAPI) -> None:
-    """Four thousand of them, always the same."""
+    """Runs four thousand requests, always the same."""
     for method, path, headers, body in requests(7, 4_000):
         answer = await call(app, path, method=method, headers=headers, pieces=of(body))
         assert answer["status"] < 500, (method, path, headers, body)

@@ -27,7 +27,7 @@ DEATHS = ALONE_FROM + ALONE_MAX
 
 
 class Death(BaseException):
-    """The process ends in the middle of its work."""
+    """Stands for the end of the process in the middle of its work."""
 
 
 @dataclass
@@ -43,12 +43,12 @@ class World:
     deaths: int = 0
 
     def process(self) -> ItemIsolation:
-        """One that has just begun; what died does not write any more."""
+        """Start a new process; a process that died writes nothing more."""
         self.rows = Rows(dict(self.rows.begun), dict(self.rows.held))
         return ItemIsolation(self.rows, self.clock, lambda _: None)
 
     async def work(self, items: Sequence[str]) -> None:
-        """All or none, as a transaction."""
+        """Do all of the work or none, as a transaction."""
         if self.kills & {*items}:
             self.rows.dead = True
             raise Death
@@ -59,11 +59,11 @@ class World:
 
     @property
     def aside(self) -> set[str]:
-        """What is set aside."""
+        """The items that are set aside."""
         return {s.item for s in self.rows.held.values() if s.aside_at is not None}
 
     async def run(self, turns: int = 100) -> None:
-        """Turn after turn, until all that is due is done or set aside."""
+        """Run iterations until everything due is done or set aside."""
         process = self.process()
         for _ in range(turns):
             if self.due <= self.aside:
@@ -78,7 +78,7 @@ class World:
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
-    """Nothing is printed of hundreds of faults."""
+    """Suppress the output of hundreds of faults."""
     with structlog.testing.capture_logs():
         yield
 

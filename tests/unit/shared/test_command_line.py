@@ -1,4 +1,4 @@
-"""The command line of a service: which loop a command runs on, and what its failure prints."""
+"""The command line of a service: the event loop of a command, and the output of its failure."""
 
 import asyncio
 import json
@@ -20,14 +20,14 @@ from shared.runtime.command_line import ServiceSpec, main
 
 
 def spec(run: Callable[[], Coroutine[Any, Any, int]]) -> ServiceSpec:
-    """A service without tables that anybody asks for."""
+    """Provide a service with tables that no command uses."""
     table = token_table(sa.MetaData(schema="none"))
     return ServiceSpec("none", "none", Path("none"), table, run)
 
 
 @pytest.fixture(autouse=True)
 def unlogged(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Logs stay as the test run has them."""
+    """Leave the logging as the test run has set it."""
     monkeypatch.setattr(command_line, "configure_logging", lambda *_: None)
 
 
@@ -35,17 +35,17 @@ QUOTED = "Key (x) exists\nDETAIL:  Key (id)=(ann\x1b[2J) exists."
 
 
 async def broken() -> int:
-    """A bug in our own code, which quotes a customer."""
+    """Raise as a bug of our own code would, with a customer in the text."""
     raise RuntimeError(QUOTED)
 
 
 async def refused() -> int:
-    """A wrong setting."""
+    """Raise as a wrong setting does."""
     raise Invalid("port", "is taken")
 
 
 def test_a_command_runs_on_libuv() -> None:
-    """Its status is the process's; services spend much of their time in the loop."""
+    """Its exit status is the process's; services spend much of their time in the event loop."""
     loops: list[asyncio.AbstractEventLoop] = []
 
     async def asked() -> int:
@@ -57,7 +57,7 @@ def test_a_command_runs_on_libuv() -> None:
 
 
 def test_a_failure_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """With the name of what is wrong, and no traceback."""
+    """The line names what is wrong, without a traceback."""
     assert main(spec(refused), argv=["run"]) == 1
     said = capsys.readouterr().err
     assert said.startswith("Invalid: port")
@@ -67,7 +67,7 @@ def test_a_failure_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_bug_is_a_line_of_the_log_without_values(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And no traceback of Python's own, which hides nothing."""
+    """There is no traceback of Python, which would hide nothing."""
     root = logging.getLogger()
     before = root.handlers[:], root.level
     monkeypatch.setattr(command_line, "configure_logging", configure_logging)

@@ -1,4 +1,4 @@
-"""Texts, times, zones, cursors, numbers: what no request gets past, on whatever route."""
+"""Texts, times, zones, cursors and numbers: limits that hold on every route."""
 
 import json
 from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ from tests.fakes.clock import SetClock
 
 
 class Given(BaseModel):
-    """What a route takes."""
+    """The parameters that a route takes."""
 
     text: str = ""
     at: Instant | None = None
@@ -34,7 +34,7 @@ class Given(BaseModel):
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    """Of routes that think of nothing."""
+    """Provide a client of routes without checks of their own."""
     app = create_app("test", Health(SetClock()))
 
     @app.post("/v1/things/{thing}")
@@ -51,7 +51,7 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
 
 
 def problem(answer: httpx.Response, status: int) -> str:
-    """The detail of a problem document with this status."""
+    """Return the detail of a problem document with this status."""
     assert (answer.status_code, answer.headers["Content-Type"]) == (status, PROBLEM_JSON)
     return str(answer.json()["detail"])
 
@@ -71,7 +71,7 @@ def problem(answer: httpx.Response, status: int) -> str:
     ],
 )
 async def test_paths_and_queries(client: httpx.AsyncClient, path: str, field: str) -> None:
-    """422 names the place."""
+    """The answer is 422 and names the parameter."""
     detail = problem(await client.post(path, json={}), 422)
     assert detail.startswith(f"{field}: "), detail
 
@@ -101,14 +101,14 @@ async def test_paths_and_queries(client: httpx.AsyncClient, path: str, field: st
     ],
 )
 async def test_bodies(client: httpx.AsyncClient, body: bytes, field: str) -> None:
-    """422 names the field, however it is hidden."""
+    """The answer is 422 and names the field, however it is hidden."""
     headers = {"Content-Type": "application/json"}
     detail = problem(await client.post("/v1/things/7", content=body, headers=headers), 422)
     assert detail.startswith(f"{field}: "), detail
 
 
 async def test_what_is_whole_passes(client: httpx.AsyncClient) -> None:
-    """Any script, an escaped pair, long fractions, a time with an offset, a zone."""
+    """Any script, an escaped pair, long fractions, a time with an offset, a zone pass."""
     body = (
         rb'{"text": "\ud83d\ude00 \\u0000", "rest": [0.12345678901234567890123, '
         rb'"1234567890123456789012"], "at": "2026-03-01T09:00:00+08:00", "zone": "Asia/Shanghai"}'
@@ -141,19 +141,19 @@ async def test_what_is_whole_passes(client: httpx.AsyncClient) -> None:
     ],
 )
 async def test_forged_cursors(client: httpx.AsyncClient, text: str) -> None:
-    """Each kind of value in them, at and beyond its bounds."""
+    """Cursors contain each kind of value, at and beyond its bounds."""
     detail = problem(await client.get("/v1/things", params={"cursor": encoded(text) or ""}), 422)
     assert "cursor" in detail
 
 
 @pytest.mark.parametrize("cursor", ["%%%", "AAA", "_-8=", "x" * 5_000, "é"])
 async def test_cursors_that_are_no_base64(client: httpx.AsyncClient, cursor: str) -> None:
-    """Nor UTF-8 beneath it."""
+    """The text may be invalid base64, or contain bytes that are no UTF-8."""
     assert "cursor" in problem(await client.get("/v1/things", params={"cursor": cursor}), 422)
 
 
 async def test_our_own_cursor_comes_back(client: httpx.AsyncClient) -> None:
-    """The last value may hold spaces."""
+    """The last value may contain spaces."""
     cursor = encoded("3 0.5 2026-03-01T09:00:00+00:00 a b")
     answer = await client.get("/v1/things", params={"cursor": cursor})
     assert answer.json() == [3, 0.5, "2026-03-01T09:00:00Z", "a b"]
@@ -161,7 +161,7 @@ async def test_our_own_cursor_comes_back(client: httpx.AsyncClient) -> None:
 
 @given(st.binary(max_size=60) | st.text(max_size=30).map(lambda t: t.encode("utf-8", "replace")))
 def test_any_cursor(data: bytes) -> None:
-    """Its values, or Invalid; nothing else."""
+    """Decoding returns its values or raises Invalid, and nothing else."""
     cursor = encoded(data.decode("latin-1")) or ""
     for kinds in ((), (whole,), (number,), (time,), (serial, number)):
         for text in (cursor, data.decode("latin-1")):
@@ -178,7 +178,7 @@ def test_any_cursor(data: bytes) -> None:
     | st.sampled_from([datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)])
 )
 def test_any_time(at: datetime) -> None:
-    """In UTC within the calendar, or an error that names the field."""
+    """The result is in UTC within the calendar, or an error that names the field."""
     try:
         given = Given(at=at)
     except ValueError as wrong:
@@ -201,7 +201,7 @@ JSON = st.recursive(
 
 @given(JSON, st.booleans())
 def test_any_json(document: Any, ascii_only: bool) -> None:
-    """What passes can be stored whole; everything else is Invalid."""
+    """What passes can be stored whole; everything else raises Invalid."""
     body = json.dumps(document, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
     try:
         look_at(body)
@@ -215,7 +215,7 @@ def test_any_json(document: Any, ascii_only: bool) -> None:
 
 @given(st.binary(max_size=200))
 def test_any_bytes(body: bytes) -> None:
-    """Nothing but what is meant for a caller."""
+    """Only errors meant for a caller are raised."""
     try:
         look_at(body)
     except (Invalid, TooDeep):
@@ -226,7 +226,7 @@ def test_any_bytes(body: bytes) -> None:
 @pytest.mark.parametrize("opening", [b"[", b'{"a":'])
 @pytest.mark.parametrize("levels", [DEPTH_MAX + 1, 1_000, 300_000])
 async def test_nesting(client: httpx.AsyncClient, opening: bytes, levels: int) -> None:
-    """413, for what a parser bears and for what it does not."""
+    """The answer is 413, whether or not a parser can handle it."""
     closing = b"]" if opening == b"[" else b"}"
     body = (opening * levels + b"1" + closing * levels)[: 1024 * 1024]
     headers = {"Content-Type": "application/json"}
@@ -235,7 +235,7 @@ async def test_nesting(client: httpx.AsyncClient, opening: bytes, levels: int) -
 
 
 def test_nesting_at_its_bound() -> None:
-    """So much is taken."""
+    """This depth is accepted."""
     look_at(b"[" * DEPTH_MAX + b"]" * DEPTH_MAX)
     with pytest.raises(TooDeep):
         look_at(b"[" * (DEPTH_MAX + 1) + b"]" * (DEPTH_MAX + 1))

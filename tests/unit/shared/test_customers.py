@@ -1,4 +1,4 @@
-"""What no customer is called: the stream refuses it, and the reader of files leaves it out."""
+"""Texts that are no customer id: the stream refuses them, and the reader of files omits them."""
 
 import pytest
 from hypothesis import given

@@ -26,7 +26,7 @@ def test_any_record(
     many: int,
     reason: str,
 ) -> None:
-    """Also one that decompressed to many times what a topic takes, and one with null headers."""
+    """One decompressed to many times what a topic accepts, one has null headers."""
     all_of_them = tuple(headers) * many
     record = Consumed("t", 0, 7, value, key, headers=all_of_them)
     letter = DeadLetter.of(record, "alerts", "value", reason)

@@ -1,4 +1,4 @@
-"""Readiness that is true: what freezes is told in time, what recovers is well again by itself."""
+"""Readiness is accurate: a freeze is reported in time, and a recovery needs no action."""
 
 import asyncio
 
@@ -24,8 +24,10 @@ def health(clock: SetClock) -> Health:
 async def test_what_hangs_is_told_and_asked_once(
     health: Health, clock: SetClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A frozen server takes the question and says nothing: every probe answers all the same, and
-    no second question waits behind the first."""
+    """A frozen server accepts the query and does not answer: every probe answers all the same.
+
+    No second query waits behind the first.
+    """
     monkeypatch.setattr(module, "ANSWER_S_MAX", 0.05)
     thawed = asyncio.Event()
     asked = 0
@@ -52,7 +54,7 @@ async def test_what_hangs_is_told_and_asked_once(
 
 
 async def test_all_are_asked_at_once(health: Health, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two that hang take no longer than one."""
+    """Two checks that hang take no longer than one."""
     monkeypatch.setattr(module, "ANSWER_S_MAX", 0.05)
 
     async def frozen() -> str | None:
@@ -66,11 +68,11 @@ async def test_all_are_asked_at_once(health: Health, monkeypatch: pytest.MonkeyP
 
 
 async def test_records_that_wait_and_no_commit(health: Health, clock: SetClock) -> None:
-    """Told after its bound; a commit, or nothing left, mends it."""
+    """The delay is reported after its bound; a commit, or an empty backlog, ends it."""
     health.behind("activity")
     clock.seconds += COMMIT_S_MAX
     assert await health.missing() == {}
-    health.behind("activity")  # read again after trouble: it is still the same wait
+    health.behind("activity")  # read again after an error: it is still the same wait
     clock.seconds += 1
     told = await health.missing()
     assert told == {
@@ -83,7 +85,7 @@ async def test_records_that_wait_and_no_commit(health: Health, clock: SetClock) 
 
 
 async def test_a_loop_that_ended_is_behind_nothing(health: Health, clock: SetClock) -> None:
-    """It ended on purpose."""
+    """The loop ended on purpose."""
     health.behind("activity")
     health.ended("activity")
     clock.seconds += 10 * COMMIT_S_MAX
@@ -91,7 +93,7 @@ async def test_a_loop_that_ended_is_behind_nothing(health: Health, clock: SetClo
 
 
 async def test_notes_do_not_make_it_unready(health: Health) -> None:
-    """They are said beside."""
+    """Notes are listed beside the checks."""
 
     async def unusable() -> str | None:
         return "lgbm-1: made for another release"

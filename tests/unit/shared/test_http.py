@@ -1,4 +1,4 @@
-"""The HTTP face that every service has: probes, metrics, and errors as problem documents."""
+"""The HTTP interface of every service: probes, metrics, and errors as problem documents."""
 
 from collections.abc import AsyncIterator
 
@@ -18,13 +18,13 @@ SEEN = Counter("ebbwatch_test_seen", "Something that a test counted")
 
 @pytest.fixture
 def clock() -> SetClock:
-    """For heartbeats."""
+    """Provide the clock of heartbeats."""
     return SetClock()
 
 
 @pytest.fixture
 def health(clock: SetClock) -> Health:
-    """Of a service that has started."""
+    """Provide the health of a service that has started."""
     made = Health(clock)
     made.started = True
     return made
@@ -32,7 +32,7 @@ def health(clock: SetClock) -> Health:
 
 @pytest.fixture
 def app(health: Health) -> FastAPI:
-    """With a route for each kind of trouble."""
+    """Provide an application with a route for each kind of error."""
     made = create_app("test", health)
 
     @made.get("/invalid")
@@ -60,7 +60,7 @@ def app(health: Health) -> FastAPI:
 
 @pytest.fixture
 async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    """Without a network."""
+    """Provide a client without a network."""
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as made:
         yield made
@@ -69,8 +69,10 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 async def test_live_looks_at_loops_and_at_nothing_else(
     client: httpx.AsyncClient, health: Health, clock: SetClock
 ) -> None:
-    """Missing dependencies do not make a service dead; a loop that stands still does, until it
-    moves or has ended on purpose."""
+    """Missing dependencies do not make a service dead.
+
+    A loop that stands still does, until it moves or has ended on purpose.
+    """
 
     async def missing() -> str | None:
         return "PostgreSQL is not there"
@@ -91,7 +93,7 @@ async def test_live_looks_at_loops_and_at_nothing_else(
 
 
 async def test_ready_lists_what_is_missing(client: httpx.AsyncClient, health: Health) -> None:
-    """Every check that fails, in words, and nothing of those that do not."""
+    """The answer lists every check that fails, in words, and none of the others."""
     state: dict[str, str | None] = {"kafka": "no broker", "postgres": None, "model": "none"}
 
     def check(name: str) -> None:
@@ -111,7 +113,7 @@ async def test_ready_lists_what_is_missing(client: httpx.AsyncClient, health: He
 
 
 async def test_started(client: httpx.AsyncClient, health: Health) -> None:
-    """Neither started nor ready before the loops run."""
+    """Before the loops run the service is neither started nor ready."""
     health.started = False
     assert (await client.get("/startupz")).status_code == 503
     assert (await client.get("/readyz")).json() == {"missing": {"startup": "still starting"}}
@@ -122,7 +124,7 @@ async def test_started(client: httpx.AsyncClient, health: Health) -> None:
 
 
 async def test_metrics(client: httpx.AsyncClient) -> None:
-    """In the text format, without a series about when a counter was made."""
+    """The metrics are in the text format, without series about when a counter was created."""
     SEEN.inc(3)
     text = (await client.get("/metrics")).text
     assert "ebbwatch_test_seen_total 3.0" in text
@@ -143,7 +145,7 @@ async def test_metrics(client: httpx.AsyncClient) -> None:
 async def test_errors_are_problem_documents(
     client: httpx.AsyncClient, path: str, status: int, detail: str
 ) -> None:
-    """RFC 9457, for our errors, the framework's and those of its router."""
+    """RFC 9457 applies to our errors and to those of the framework and of its router."""
     answer = await client.get(path)
     assert answer.status_code == status
     assert answer.headers["Content-Type"] == PROBLEM_JSON
@@ -155,7 +157,7 @@ async def test_errors_are_problem_documents(
 
 
 async def test_headers_of_a_refusal_are_kept(client: httpx.AsyncClient) -> None:
-    """What the raiser wants to be sent along is; a wrong method names the right ones."""
+    """Headers that the error carries are sent; a wrong method names the right ones."""
     assert (await client.get("/refused")).headers["X-Why"] == "because"
     assert (await client.get("/transient")).headers["Retry-After"] == "5"
     answer = await client.post("/refused")
@@ -165,6 +167,6 @@ async def test_headers_of_a_refusal_are_kept(client: httpx.AsyncClient) -> None:
 
 
 async def test_no_pages_of_the_framework(client: httpx.AsyncClient) -> None:
-    """Its interactive documentation would load scripts from elsewhere."""
+    """The framework's interactive documentation would load scripts from elsewhere."""
     assert (await client.get("/docs")).status_code == 404
     assert (await client.get("/redoc")).status_code == 404

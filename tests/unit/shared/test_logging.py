@@ -1,4 +1,4 @@
-"""What reaches the log: one line for each event, and no row or parameter of PostgreSQL's."""
+"""Log output: one line for each event, and no row or parameter of PostgreSQL."""
 
 import io
 import json
@@ -22,7 +22,7 @@ FORGED = 'x\n{"event": "forged", "level": "error"}'
 
 @pytest.fixture
 def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """What is logged; afterwards logs are as the test run has them."""
+    """Provide the log output; afterwards restore the logging of the test run."""
     root, shown = logging.getLogger(), io.StringIO()
     before = root.handlers[:], root.level
     monkeypatch.setattr(sys, "stderr", shown)

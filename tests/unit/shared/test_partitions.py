@@ -23,13 +23,13 @@ SMALL = st.binary(max_size=40)
     ],
 )
 def test_as_apache_kafka(key: bytes, hashed: int) -> None:
-    """The vectors of Apache Kafka's own `UtilsTest.testMurmur2`."""
+    """Uses the vectors of Apache Kafka's own `UtilsTest.testMurmur2`."""
     assert murmur2([key], len(key)).view(np.int32).tolist() == [hashed]
 
 
 @given(st.lists(SMALL, max_size=60), st.integers(1, 100))
 def test_as_the_client_library(keys: list[bytes], partitions: int) -> None:
-    """Whatever the keys' lengths, and in whatever order they come."""
+    """Holds for keys of any length in any order."""
     one = DefaultPartitioner()
     known = list(range(partitions))
     assert partitions_of(keys, partitions) == [one(key, known, known) for key in keys]

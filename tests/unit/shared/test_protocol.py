@@ -21,7 +21,7 @@ LIMIT_S = 20.0
 
 
 async def beside(work: Callable[[int], Awaitable[None]]) -> None:
-    """Do this while a service listens on the port that it is given."""
+    """Run this while a service listens on the port that it receives."""
     port = free_port()
     health = Health(SetClock())
 
@@ -38,7 +38,7 @@ async def beside(work: Callable[[int], Awaitable[None]]) -> None:
 
 
 async def closed(reader: asyncio.StreamReader) -> bytes:
-    """What came until the other side closed."""
+    """Return what came until the other side closed."""
     with contextlib.suppress(ConnectionError):
         return await reader.read()
     return b""
@@ -48,7 +48,7 @@ async def closed(reader: asyncio.StreamReader) -> bytes:
 async def test_half_a_request_is_not_waited_for(
     head: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However it drips."""
+    """The rule holds however slowly the request drips."""
     monkeypatch.setattr(protocol, "HEAD_S_MAX", 0.3)
 
     async def work(port: int) -> None:
@@ -68,13 +68,13 @@ async def test_half_a_request_is_not_waited_for(
 
 
 async def test_a_body_that_nobody_reads_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once it is refused the rest of it has the time of a head, and no memory."""
+    """After the refusal, the rest of the body has the time limit of a head, and uses no memory."""
     monkeypatch.setattr(protocol, "HEAD_S_MAX", 0.3)
 
     async def work(port: int) -> None:
         reader, writer = await asyncio.open_connection(LOOPBACK, port)
         writer.write(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999999\r\n\r\n")
-        # Read before more is sent: the reset that ends the connection may drop what is unread.
+        # Read before more is sent: the reset that ends the connection may drop unread bytes.
         assert b"413" in await reader.readline()
         ended = asyncio.create_task(closed(reader))
         with contextlib.suppress(ConnectionError):
@@ -88,7 +88,7 @@ async def test_a_body_that_nobody_reads_is_not_waited_for(monkeypatch: pytest.Mo
 
 
 async def test_a_flood_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The connections that have waited longest go; a probe comes through."""
+    """The connections that have waited longest are closed; a probe comes through."""
     monkeypatch.setattr(protocol, "CONNECTIONS_MAX", 20)
 
     async def work(port: int) -> None:
@@ -106,7 +106,7 @@ async def test_a_flood_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_kept_connection_is_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Longer than a head may take: only what has begun is hurried."""
+    """It may idle for longer than a head may take: only a request that has begun has that limit."""
     monkeypatch.setattr(protocol, "HEAD_S_MAX", 0.2)
 
     async def work(port: int) -> None:
@@ -126,7 +126,10 @@ async def test_a_kept_connection_is_used_again(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("path", ["/livez", "/metrics", "/nowhere"])
 async def test_a_body_with_two_lengths_smuggles_nothing(path: str) -> None:
-    """Refused, and closed: what follows is not taken for a request, on whatever path."""
+    """The request is refused and the connection closed.
+
+    What follows is not read as a request, on any path.
+    """
 
     async def work(port: int) -> None:
         reader, writer = await asyncio.open_connection(LOOPBACK, port)

@@ -17,7 +17,7 @@ from tests.unit.alerts.test_inbound import Fetched
 
 
 class Death(Exception):  # noqa: N818
-    """The process ends in the middle of its work."""
+    """Stands for the end of the process in the middle of its work."""
 
 
 @dataclass
@@ -30,11 +30,11 @@ class Rows:
     written: int = 0
 
     async def read(self, tps: Sequence[Tp]) -> dict[Tp, Begun]:
-        """The rows of these."""
+        """Return the rows of these partitions."""
         return {tp: self.rows[tp] for tp in tps if tp in self.rows}
 
     async def begin(self, begun: Sequence[Begun]) -> None:
-        """As the statement does."""
+        """Begin as the statement does."""
         self.written += 1
         for new in begun:
             old = self.rows.get(new.tp)
@@ -43,24 +43,24 @@ class Rows:
             self.rows[new.tp] = replace(new, times=times)
 
     async def alive(self, by: str) -> None:
-        """What the process noted is not there any more."""
+        """Delete what the process noted."""
         for tp, row in list(self.rows.items()):
             if row.by == by:
                 self.rest(tp, row.begin, row.end)
 
     def rest(self, tp: Tp, at: int, end: int) -> None:
-        """What is left of a row once nobody is at work on it."""
+        """Remove a row; keep its remaining records once no process works on it."""
         row = self.rows.pop(tp, None)
         if row is not None and row.careful_to > end:
             self.rows[tp] = replace(row, begin=at, end=row.careful_to, alone=False, times=0, by="")
 
     def done(self, tps: Sequence[Tp]) -> None:
-        """Deleted with the move."""
+        """Delete the rows with the move."""
 
 
 @dataclass
 class World:
-    """Some partitions of records, and processes that work on them one after another."""
+    """Partitions of records, and processes that work on them one after another."""
 
     counts: dict[Tp, int]
     batch_max: int = 10
@@ -70,12 +70,12 @@ class World:
     deaths: int = 0
 
     def process(self) -> Quarantine:
-        """A new process: it claims everything."""
+        """Start a new process, which claims everything."""
         self.store.epoch += 1
         return Quarantine(self.store, self._park)
 
     def batch(self) -> Batch:
-        """The next records of each partition."""
+        """Return the next records of each partition."""
         claims, records = {}, {}
         for tp, count in self.counts.items():
             at = self.store.offsets.get(tp, 0)
@@ -88,7 +88,7 @@ class World:
         return Batch(claims, records, {})
 
     async def run(self, dies: Callable[[Batch], bool]) -> None:
-        """Work until everything is done; a process whose batch `dies` ends, and another begins."""
+        """Work until everything is done; when a process `dies` at its batch, another one starts."""
         process = self.process()
         while batch := self.batch():
             try:
@@ -122,7 +122,7 @@ A, B = ("a", 0), ("b", 0)
 
 
 def holds(*bad: tuple[Tp, int]) -> Callable[[Batch], bool]:
-    """Whether a batch holds one of these records."""
+    """Return whether a batch holds one of these records."""
     return lambda part: any((tp, r.offset) in bad for tp, rs in part.records.items() for r in rs)
 
 
@@ -156,7 +156,7 @@ async def test_every_good_record_is_worked_on_once(bad: set[tuple[Tp, int]], bat
 
 @given(st.lists(st.integers(0, 300), max_size=12))
 async def test_kills_from_outside_cost_no_record(kills: list[int]) -> None:
-    """Not at the same record three times in a row, which is what tells them from a bug."""
+    """The kills do not hit the same record three times in a row, unlike those of a bug."""
     at = {kill for n, kill in enumerate(sorted(kills)) if n < 2 or sorted(kills)[n - 2] != kill}
     turn = iter(range(10_000))
     world = World({A: 60, B: 60})
@@ -176,7 +176,7 @@ async def test_kills_from_outside_cost_no_record(kills: list[int]) -> None:
 
 
 async def test_trouble_that_passes_is_no_death() -> None:
-    """Nor is a process that is stopped in good order while it lasts."""
+    """A process that is stopped in good order meanwhile did not die either."""
     world = World({A: 1})
 
     async def away(_: Batch) -> Sequence[Move]:

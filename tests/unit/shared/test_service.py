@@ -1,4 +1,4 @@
-"""The life of a service process: it drains on a signal, and a broken loop is seen."""
+"""The life of a service process: it drains on a signal, and a broken loop is reported."""
 
 import asyncio
 import gc
@@ -28,7 +28,7 @@ LIMIT_S = 20.0
 async def serve(
     loops: dict[str, service.Loop], port: int = 0, prepare: service.Prepare | None = None
 ) -> int:
-    """Run these loops as a service; its exit status."""
+    """Run these loops as a service; return its exit status."""
     health = Health(SetClock())
     async with asyncio.timeout(LIMIT_S):
         app = create_app("test", health)
@@ -37,7 +37,7 @@ async def serve(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_drains(number: signal.Signals) -> None:
-    """Every loop is told, and may finish what it is doing; status 0."""
+    """Every loop gets the signal and may finish its work; the status is 0."""
     finished: list[str] = []
 
     async def work(stop: Stop) -> None:
@@ -55,7 +55,7 @@ async def test_a_signal_drains(number: signal.Signals) -> None:
 
 
 async def test_a_loop_that_raises_ends_the_service() -> None:
-    """A bug: the others drain, the status says that something was wrong."""
+    """This is a bug: the others drain, and the status reports an error."""
     drained = asyncio.Event()
 
     async def broken(_: Stop) -> None:
@@ -70,7 +70,7 @@ async def test_a_loop_that_raises_ends_the_service() -> None:
 
 
 async def test_a_loop_that_ends_ends_the_service() -> None:
-    """Nobody else does its work: the service ends, in order."""
+    """No other loop does its work, so the service ends in order."""
 
     async def short(_: Stop) -> None:
         return
@@ -82,7 +82,7 @@ async def test_a_loop_that_ends_ends_the_service() -> None:
 
 
 async def test_a_loop_that_does_not_drain_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It has had its time; the status says that it was cut off."""
+    """Its time is over; the exit status shows that it was cut off."""
     monkeypatch.setattr(service, "DRAIN_SECONDS_MAX", 0.2)
     cancelled = asyncio.Event()
 
@@ -101,7 +101,7 @@ async def test_a_loop_that_does_not_drain_is_cancelled(monkeypatch: pytest.Monke
 
 
 async def test_probes_answer_while_loops_drain() -> None:
-    """The HTTP server is the last to go: what watches the service sees it until the end."""
+    """The HTTP server ends last, so that probes reach the service until the end."""
     port = free_port()
     answers: list[int] = []
 
@@ -120,7 +120,7 @@ async def test_probes_answer_while_loops_drain() -> None:
 
 
 async def test_a_taken_port_is_told_at_once() -> None:
-    """Before any loop has begun, with the mend in the text."""
+    """The error comes before any loop has begun, with the remedy in the text."""
     began = asyncio.Event()
 
     async def work(_: Stop) -> None:
@@ -135,7 +135,7 @@ async def test_a_taken_port_is_told_at_once() -> None:
 
 
 async def test_what_is_not_there_yet_is_waited_for() -> None:
-    """PostgreSQL away at the start: alive, not started, and the loops begin once it is there."""
+    """PostgreSQL is away at the start: alive, not started, and the loops begin once it is there."""
     port = free_port()
     answers: list[tuple[int, int]] = []
     tries: list[bool] = []
@@ -161,7 +161,7 @@ async def test_what_is_not_there_yet_is_waited_for() -> None:
 async def test_a_start_that_cannot_succeed_ends_the_service(
     error: Exception, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No loop begins; the reason is told, without a traceback where a setting is wrong."""
+    """No loop begins; the reason is logged, without a traceback where a setting is wrong."""
     began = asyncio.Event()
 
     async def prepare() -> None:
@@ -178,7 +178,7 @@ async def test_a_start_that_cannot_succeed_ends_the_service(
 
 
 async def test_the_collector_is_spared_before_the_loops_begin() -> None:
-    """Of every service: what was loaded is not looked at again, nor each 700 new objects."""
+    """For every service the collector skips what was loaded, and its threshold is raised."""
     before = gc.get_threshold()
     seen: list[tuple[int, int]] = []
 
@@ -195,7 +195,7 @@ async def test_the_collector_is_spared_before_the_loops_begin() -> None:
 
 
 async def test_a_stop_before_the_start_is_heard() -> None:
-    """While it still waits for what it begins with."""
+    """The service still waits for its dependencies."""
 
     async def prepare() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -221,7 +221,7 @@ async def test_stop_waits_and_wakes() -> None:
 
 
 def test_backoff_doubles_within_its_bounds() -> None:
-    """0.1 s first, five seconds at most and for ever, from the start after a success."""
+    """It is 0.1 s at first, never more than five seconds, and starts anew after a success."""
     backoff = Backoff()
     waits = [backoff.next() for _ in range(12)]
     assert waits[:4] == [FIRST_S, 2 * FIRST_S, 4 * FIRST_S, 8 * FIRST_S]
@@ -232,7 +232,7 @@ def test_backoff_doubles_within_its_bounds() -> None:
 
 
 def test_the_clock_is_in_utc_and_does_not_go_back() -> None:
-    """The one place that reads it."""
+    """It is the only place that reads the system's clock."""
     clock = SystemClock()
     offset = clock.now().utcoffset()
     assert offset is not None

@@ -1,4 +1,4 @@
-"""Settings of shared adapters: what reaches the clients, and that secrets show nowhere."""
+"""Settings of shared adapters: what the clients receive, and secrets that are never shown."""
 
 import os
 import ssl
@@ -19,7 +19,7 @@ NOW = datetime.now(UTC)
 
 
 def test_plaintext() -> None:
-    """Address, name, protocol, age of the metadata; nothing about SASL or TLS."""
+    """Address, name, protocol and age of the metadata; nothing about SASL or TLS."""
     settings = KafkaSettings(bootstrap_servers="a:1,b:2", security_protocol="PLAINTEXT")
     assert settings.client_kwargs("scoring") == {
         "bootstrap_servers": "a:1,b:2",
@@ -50,8 +50,10 @@ def test_sasl(protocol: str, mechanism: str) -> None:
 
 
 def test_tls_verifies(tmp_path: Path) -> None:
-    """Certificates are checked, names too, against the authority that is named; a client
-    certificate is carried where given."""
+    """Certificates and names are checked against the given authority.
+
+    A client certificate is passed on where given.
+    """
     authority = Authority("ours", NOW)
     ca = authority.write(tmp_path / "ca.pem")
     certificate, key = authority.issue(tmp_path / "client", "client", NOW)
@@ -70,14 +72,14 @@ def test_tls_verifies(tmp_path: Path) -> None:
 
 
 def test_the_machines_authorities_by_default() -> None:
-    """No file named: those of the machine, and still verified."""
+    """Without a file the authorities of the machine are used, and certificates still verified."""
     context = KafkaSettings(security_protocol="SSL").client_kwargs("test")["ssl_context"]
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname
 
 
 def test_no_secret_shows() -> None:
-    """Not in `repr`, `str` or a dump, and not in the error about another setting."""
+    """Secrets are not in `repr`, `str` or a dump, nor in the error about another setting."""
     kafka = KafkaSettings(sasl_username="scoring", sasl_password=SecretStr(PASSWORD))
     postgres = PostgresSettings(url=SecretStr(f"postgresql://u:{PASSWORD}@h/d"))
     for settings in (kafka, postgres):
@@ -92,7 +94,7 @@ def test_no_secret_shows() -> None:
 
 
 def test_a_secrets_folder(tmp_path: Path) -> None:
-    """One file per setting, as Docker and Kubernetes mount them; the environment goes before."""
+    """One file per setting, as Docker and Kubernetes mount them; the environment has precedence."""
     (tmp_path / "DATABASE_URL").write_text(f"postgresql://u:{PASSWORD}@h/d\n")
     (tmp_path / "kafka_sasl_password").write_text(PASSWORD)
     (tmp_path / "KAFKA_SASL_USERNAME").write_text("of the file")
@@ -119,6 +121,6 @@ def test_a_secrets_folder(tmp_path: Path) -> None:
 
 
 def test_settings_do_not_change() -> None:
-    """Read once; nobody can alter them afterwards."""
+    """They are read once and are immutable afterwards."""
     with pytest.raises(ValidationError):
         KafkaSettings().bootstrap_servers = "elsewhere"  # type: ignore[misc] # what must not work

@@ -1,4 +1,4 @@
-"""What the client library cannot read costs itself; every other record comes, in order."""
+"""A record that the client library cannot read affects only itself; all others come, in order."""
 
 from collections.abc import Sequence
 
@@ -27,7 +27,7 @@ BATCHES = st.lists(
 def unpacked(
     batches: Sequence[tuple[Sequence[Sent], str]], begin: int = 0
 ) -> list[tuple[int, str]]:
-    """Offset, and value or `unread`, of what comes of these batches from `begin` on."""
+    """Return offset and value, or `unread`, of the records of these batches from `begin` on."""
     careful()
     data, base = b"", 0
     for records, codec in batches:
@@ -45,7 +45,7 @@ def unpacked(
 
 @given(batches=BATCHES, skipped=st.integers(0, 8))
 def test_any_mixture(batches: list[tuple[list[bool], str]], skipped: int) -> None:
-    """Of each batch what comes before its first bad record is read, and every offset is named."""
+    """Of each batch the records before its first bad one are read, and every offset is named."""
     expected, offset = [], 0
     for goods, _ in batches:
         for at, _good in enumerate(goods):
@@ -58,7 +58,7 @@ def test_any_mixture(batches: list[tuple[list[bool], str]], skipped: int) -> Non
 
 @pytest.mark.parametrize("codec", ["gzip", "lz4", "zstd"])
 def test_a_batch_that_becomes_too_large(codec: str) -> None:
-    """One mark stands for all of it; what is before and behind it is read."""
+    """One mark stands for the whole batch; what is before and behind it is read."""
     bomb: Sent = (b" " * (BATCH_BYTES_MAX + 1), ())
     told = unpacked([([GOOD], codec), ([GOOD, bomb, GOOD], codec), ([GOOD], "none")])
     assert told == [(0, "good"), (1, "unread"), (4, "good")]
@@ -67,7 +67,7 @@ def test_a_batch_that_becomes_too_large(codec: str) -> None:
 @pytest.mark.parametrize("codec", sorted(CODECS))
 @pytest.mark.parametrize("size", [0, 1, 1_000, 5_000_000])
 def test_what_fits_is_read_as_it_is(codec: str, size: int) -> None:
-    """Also what is compressed to a thousandth."""
+    """This includes what is compressed to a thousandth."""
     careful()
     value = b"ab" * size
     (batch,) = [MemoryRecords(bytes(builder([(value, ())], codec).build())).next_batch()]
@@ -75,7 +75,7 @@ def test_what_fits_is_read_as_it_is(codec: str, size: int) -> None:
 
 
 def test_the_library_is_as_it_was_when_this_was_written() -> None:
-    """What is replaced is there, under the name and with the use that it had."""
+    """The replaced parts exist, with the same names and uses as before."""
     careful()
     assert fetcher.PartitionRecords is CarefulRecords
     for name, decode in unpacking._DECODERS.items():

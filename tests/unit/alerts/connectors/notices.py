@@ -1,4 +1,4 @@
-"""Deliveries that the tests of connectors begin from."""
+"""Deliveries as the input of connector tests."""
 
 from datetime import timedelta
 from typing import Any
@@ -20,24 +20,24 @@ PROFILE = Profile(name="上海示例", language="zh-CN", owner=Owner(id="o-1", n
 
 
 def task(profile: Profile = PROFILE, **changes: Any) -> Task:
-    """An open task of Ann's, in Chinese."""
+    """Return an open task in Chinese, owned by Ann."""
     return msgspec.structs.replace(raised_task(profile), **changes)
 
 
 def closed(opened: Task, reason: Any = "came_back") -> Task:
-    """The task once it has ended."""
+    """Return the task once it has ended."""
     return close(opened, Closed(OpenTask(opened.id, opened.cause, DAY_0), day(1), reason))
 
 
 def notice(of: Task) -> Notice:
-    """What a connector is told about the task's newest change."""
+    """Return a connector's notice of the task's newest change."""
     return read_notice(webhook_payload.body(of))
 
 
 def leased(
     of: Task, endpoint_id: str = "crm", attempts: int = 0, *, uncertain: bool = False
 ) -> Leased:
-    """A delivery of the task's newest change."""
+    """Return a delivery of the task's newest change."""
     return Leased(
         customer_id=of.customer_id,
         id=webhook_payload.delivery_id(of, endpoint_id),

@@ -1,4 +1,4 @@
-"""A vendor's code counts only where it is a whole number: nothing that merely equals one."""
+"""A vendor's code counts only as a whole number: a value that merely equals one does not."""
 
 import json
 from typing import Any

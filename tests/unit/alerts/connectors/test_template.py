@@ -1,4 +1,4 @@
-"""Field mappings: what templates see, what they become, and which are refused."""
+"""Field mappings: the variables of templates, their results, and refused templates."""
 
 import pytest
 
@@ -93,7 +93,7 @@ def test_a_value_that_does_not_fit_names_its_field() -> None:
 def test_what_no_message_needs_is_refused_when_it_is_saved(template: str, why: str) -> None:
     with pytest.raises(Invalid, match=rf"^config\.fields\.S: not a template: .*{why}"):
         read_config("zoho", {"client_id": "c", "fields": {"S": template}})
-    with pytest.raises(Invalid, match=r"^S: "):  # also what was saved by an older version
+    with pytest.raises(Invalid, match=r"^S: "):  # applies also to what an older version saved
         fill({"S": template}, KNOWN, "UTC")
 
 

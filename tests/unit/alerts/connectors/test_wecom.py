@@ -1,4 +1,4 @@
-"""WeCom's words and its callback scheme (DELIVERY 3.3 and 4.3)."""
+"""WeCom's texts and its callback scheme (DELIVERY 3.3 and 4.3)."""
 
 import json
 
