@@ -94,11 +94,11 @@ def function_length(path: PurePosixPath, text: str) -> Iterator[Finding]:
 
 
 def module_docstring(path: PurePosixPath, text: str) -> Iterator[Finding]:
-    """A module with code says what it is for."""
+    """A module with code has a docstring."""
     tree = ast.parse(text)
     if tree.body and not ast.get_docstring(tree):
         yield Finding(
-            f"{path}:1", "begin with a docstring: what the module is for, what it never does"
+            f"{path}:1", "begin with a docstring: what the module does, what it never does"
         )
 
 
@@ -194,7 +194,7 @@ MACHINE_PATHS = re.compile(r"(?<![\w.}/-])/(?:root|work|home/[a-z]\w*|Users/[A-Z
 
 
 def no_places(path: PurePosixPath, text: str) -> Iterator[Finding]:
-    """No file names a package registry's host or a path of somebody's machine."""
+    """No file names the host of a package registry or a path of one machine."""
     for number, line in enumerate(text.splitlines(), start=1):
         if REGISTRIES.search(line):
             yield Finding(
@@ -208,7 +208,7 @@ def no_places(path: PurePosixPath, text: str) -> Iterator[Finding]:
 
 
 def documented_targets(path: PurePosixPath, text: str) -> Iterator[Finding]:
-    """Every target of the Makefile that is not a file says in `make help` what it does."""
+    """`make help` describes every target of the Makefile that is not a file."""
     for number, line in enumerate(text.splitlines(), start=1):
         target = re.match(r"([a-z][a-z0-9-]*):(?!=)", line)
         if target and not re.search(r"## \S", line):
