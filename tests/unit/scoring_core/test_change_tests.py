@@ -87,10 +87,7 @@ def test_an_unchanged_rhythm_is_likely() -> None:
 
 
 def test_one_pause_among_the_newest_is_no_slower_rhythm() -> None:
-    """Of the three newest gaps the middle one counts, so a single pause has no more weight.
-
-    Of two the longer counts no more than the other.
-    """
+    """Of the three newest gaps the middle one counts; of two the longer counts no more."""
     days = np.cumsum([100, *[10] * 8, 10, 90, 10])
     chance, recent, level = gap_chance(seen_at(float(days[-1]) + 0.5, purchases(*days)))
     assert (recent[0], level[0]) == (pytest.approx(10.0), pytest.approx(10.0))
@@ -143,10 +140,7 @@ def test_who_is_gone_does_not_buy_more_seldom() -> None:
 
 
 def test_a_rhythm_that_falls_from_weekly_to_every_third_week() -> None:
-    """It is found by the third such gap at the latest.
-
-    Three purchases are quoted, and nine before.
-    """
+    """The third such gap at the latest shows it; three purchases are quoted, and nine before."""
     days = [*range(0, 71, 7), 91, 112, 133]
     found = signs(seen(seen_at(133.5, purchases(*days))))
     assert [one.code for one in found] == [SLOWED]
@@ -187,10 +181,7 @@ def test_the_chance_of_such_quiet_by_hand() -> None:
 
 
 def test_the_chance_of_so_few_by_hand() -> None:
-    """Interactions continue but too rarely.
-
-    The memory of thirty days is 4 below what a rate of 1 fills.
-    """
+    """Interactions are too rare: the memory of thirty days is 4 below that of a rate of 1."""
     expected = 30 / LN2
     x = rows(
         interactions=100.0, interaction_recency_days=0.0, interactions_decayed_30=expected - 16.0,
@@ -236,10 +227,7 @@ def test_a_busy_customer_of_today_is_quoted_as_one() -> None:
 
 
 def busy(share: float) -> Floats:
-    """Return X of a hundred interactions a day, now at this share of it.
-
-    Chance is excluded.
-    """
+    """Return X of a hundred interactions a day, now at this share of it: beyond chance."""
     expected = 100 * 30 / LN2
     short = share * expected
     return rows(
@@ -295,8 +283,7 @@ def orders(
 ) -> Floats:
     """Return X of orders of usually 50 (geometric mean).
 
-    Each memory holds `recent` effective orders, at these shares of the mean order; the shortest
-    memory first.
+    Each memory holds `recent` effective orders, at these shares of the mean order, shortest first.
     """
     mean = 50.0 * math.exp(max(spread, SPREAD_MIN) ** 2 / 2)
     memories = {
@@ -321,8 +308,7 @@ def falling(share: float, **given: float) -> Floats:
 def test_the_chance_of_such_orders_by_hand() -> None:
     """Spread 0.5: the mean order is 50 e^(1/8) = 56.66; half of it, eight times.
 
-    ln 0.5 = -0.693, the standard error is sqrt((e^0.25 - 1) / 8) = 0.1884: 3.68 of them. Three
-    memories are tested.
+    ln 0.5 = -0.693, standard error sqrt((e^0.25 - 1) / 8) = 0.1884: 3.68 of them; three memories.
     """
     chance, recent, usual = order_value_chance(falling(0.5))
     assert usual == pytest.approx([56.657], abs=1e-3)
