@@ -228,9 +228,7 @@ class NewAssessments(Columns):
 
 @dataclass(slots=True)
 class AssessedRows(Columns):
-    """Results of all assessments of a batch, also of those that are not stored.
-
-    An assessment is not stored where the current one still holds."""
+    """Results of all assessments of a batch, stored or not (the current one may still hold)."""
 
     probability: Floats
     band: Codes
@@ -372,9 +370,7 @@ class Store(Protocol):
         avoid: Sequence[str] = (),
         only: Sequence[str] = (),
     ) -> Due:
-        """Reads customers with a due timer, without `avoid`.
-
-        If `only` is not empty, reads only those among them."""
+        """Reads due customers without `avoid`, and only those of `only` where it is not empty."""
         ...
 
     async def load(self, work: UnitOfWork, customers: Sequence[str], due_at: Floats) -> LoadedRows:

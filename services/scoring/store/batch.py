@@ -1,7 +1,7 @@
 """SQL of a batch: reads known events, due customers and stored rows; writes everything at once.
 
-Order of the write: COPY into temporary staging tables, then the fence, then the merge in key order.
-A worker that stops during the COPY then holds no lock that another worker waits for.
+Writes COPY into temporary staging tables, then fence, then merge in key order, so that a worker
+that stops during the COPY holds no lock.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -66,10 +66,8 @@ SELECT k.n, e.content_hash
 """
 
 DUE_SHARES = 2
-"""Equal shares of a sweep that one partition may fill at most.
-
-Where all partitions have silent customers, few are then found in vain. A partition that alone has
-many takes more batches, which follow at once."""
+"""Equal shares of a sweep that one partition may fill at most, so that few are found in vain; a
+partition that alone has many silent customers takes more batches, which follow at once."""
 
 _DUE = Gathering(
     {"partition": ("int4", "d.partition"), "at": ("float8", "date_part('epoch', d.due_at)")},
@@ -193,7 +191,6 @@ WITH home AS (
 UPDATE scoring.timer t SET partition = h.partition FROM home h WHERE t.customer_id = h.customer_id
 """
 
-# A timer that another transaction has changed meanwhile is not changed here, which is detected.
 _CHANGE_TIMERS = """
 UPDATE scoring.timer t SET partition = n.partition, due_at = to_timestamp(n.due_at)
   FROM (SELECT * FROM s_timer WHERE stored ORDER BY customer_id) n
