@@ -68,17 +68,13 @@ def main(
     args = parser.parse_args(argv)
     configure_logging(spec.name, args.log_level)
     with visible_output():
-        try:
-            look_at(args)
-        except Invalid as wrong:
-            print(f"Invalid: {wrong}", file=sys.stderr)
-            return 2
         return _carried_out(args)
 
 
 def _carried_out(args: argparse.Namespace) -> int:
     command: Command = args.command
     try:
+        look_at(args)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(command(args))
     except ValidationError as error:

@@ -12,7 +12,6 @@ from services.alerts.main import Alerts
 from services.alerts.settings import AlertsSettings
 from services.alerts.store.erasure import Erasure
 from shared.kafka.settings import KafkaSettings
-from shared.kernel.text import kept
 from shared.postgres.engine import unit_of_work
 
 
@@ -29,7 +28,6 @@ def add_commands(commands: Any) -> None:
 
 
 async def _part_with(args: argparse.Namespace, engine: AsyncEngine) -> int:
-    kept("id", args.id)
     async with unit_of_work(engine) as work:
         if not await Erasure().are_there(work, args.id):
             print(f"no customer {args.id!r} is known here: nothing was changed", file=sys.stderr)

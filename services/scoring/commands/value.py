@@ -29,7 +29,6 @@ from services.scoring.store.value_jobs import ValueJobs
 from shared.contracts.activity import DECODER
 from shared.contracts.events import PURCHASE
 from shared.kernel.errors import Invalid
-from shared.kernel.text import kept
 from shared.runtime.arguments import instant
 from shared.runtime.clock import SystemClock
 from shared.runtime.command_line import with_engine
@@ -162,8 +161,6 @@ async def _discover(_: argparse.Namespace) -> int:
 async def _define(args: argparse.Namespace) -> int:
     if re.fullmatch(ID_PATTERN, args.id) is None:
         raise Invalid("id", "must be a word of small letters, digits and hyphens, as `big-city`")
-    for field in ("expression", "name", "action"):
-        kept(field, getattr(args, field) or "")
     runnable(args.expression)
 
     async def work(engine: AsyncEngine) -> int:
