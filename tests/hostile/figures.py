@@ -59,7 +59,7 @@ class Figures:
         found = [f"{name} died:\n{tail}" for name, tail in self.dead.items()]
         for name, seen in self.watched.items():
             if seen.stalls:
-                found.append(f"{name}: /livez stalled {seen.stalls} times, {seen.slowest_s:.1f} s")
+                found.append(f"{name}: /livez stalled {seen.stalls} times: {seen.stalled}")
             if seen.memory_max > MEMORY_MAX:
                 found.append(f"{name}: {seen.memory_max / 2**20:.0f} MB")
         if self.unread:
@@ -108,6 +108,7 @@ class Figures:
                     "livez_looks": seen.looks,
                     "livez_slowest_s": round(seen.slowest_s, 3),
                     "livez_stalls": seen.stalls,
+                    "livez_stalled": seen.stalled,
                     "memory_first_mb": round(seen.memory_first / 2**20),
                     "memory_max_mb": round(seen.memory_max / 2**20),
                 }

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -32,6 +33,11 @@ SETTINGS: Final = {
 """Nearly all that comes is refused here, which would stop the intake before it reads the rest; what
 is answered with hostility is tried again within the run; connectors' secrets can be stored."""
 
+TICK_S: Final = 0.02
+"""Between two turns of the observer by which it notices that it stood still itself."""
+
+STILL_KEPT: Final = 10_000
+
 STALL_S_MAX: Final = 1.0
 """An answer of `/livez` that takes longer is a stall."""
 
@@ -43,6 +49,9 @@ class Watched:
     looks: int = 0
     slowest_s: float = 0.0
     stalls: int = 0
+    stalled: list[str] = field(default_factory=list)
+    """Of each stall: the phase, how long, and how long the observer itself stood still meanwhile,
+    as it does where the machine gives neither of them a turn."""
     memory_max: int = 0
     """Bytes of resident memory, the most."""
     memory_first: int = 0
@@ -56,6 +65,10 @@ class Ground:
     services: Services
     tokens: dict[str, str]
     watched: dict[str, Watched] = field(default_factory=dict)
+    phase: str = "start"
+    """Of the run, for the report."""
+    still: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=STILL_KEPT))
+    """When the observer itself was late for its turn, and by how many seconds."""
 
     @classmethod
     @asynccontextmanager
@@ -77,12 +90,20 @@ class Ground:
     async def watching(self) -> AsyncIterator[None]:
         """Ask `/livez` of each and weigh it, all the while."""
         watchers = [asyncio.create_task(self._watch(name)) for name in NAMES]
+        watchers.append(asyncio.create_task(self._watch_itself()))
         try:
             yield
         finally:
             for watcher in watchers:
                 watcher.cancel()
             await asyncio.gather(*watchers, return_exceptions=True)
+
+    async def _watch_itself(self) -> None:
+        while True:
+            due = time.monotonic() + TICK_S
+            await asyncio.sleep(TICK_S)
+            if (late := time.monotonic() - due) > TICK_S:
+                self.still.append((time.monotonic(), late))
 
     async def _watch(self, name: str) -> None:
         seen = self.watched.setdefault(name, Watched())
@@ -95,7 +116,10 @@ class Ground:
                 took = time.monotonic() - began
                 seen.looks += 1
                 seen.slowest_s = max(seen.slowest_s, took)
-                seen.stalls += took > STALL_S_MAX
+                if took > STALL_S_MAX:
+                    seen.stalls += 1
+                    still = sum(late for at, late in self.still if at >= began)
+                    seen.stalled.append(f"{self.phase}: {took:.2f} s, observer {still:.2f} s")
                 with contextlib.suppress(psutil.Error):
                     now = process.memory_info().rss
                     seen.memory_first = seen.memory_first or now

@@ -56,16 +56,22 @@ async def play(folder: Path, environ: Mapping[str, str], *, profile: Profile, se
     return figures
 
 
+async def _begin(ground: Ground, neighbour: Beside, phase: str) -> None:
+    """What is measured from now on belongs to this phase."""
+    ground.phase = phase
+    await neighbour.phase(phase)
+
+
 async def _calm(ground: Ground, far: Remote, neighbour: Beside, profile: Profile) -> None:
     """Each load without hostility."""
-    await neighbour.phase("idle")
+    await _begin(ground, neighbour, "idle")
     await asyncio.sleep(profile.calm_s)
-    await neighbour.phase("ordinary requests")
+    await _begin(ground, neighbour, "ordinary requests")
     for name in NAMES:
         await attack.ordinary_requests(ground, name, profile.calm_s / len(NAMES))
-    await neighbour.phase("good answers")
+    await _begin(ground, neighbour, "good answers")
     await far.calm(profile.calm_s)
-    await neighbour.phase("ordinary records")
+    await _begin(ground, neighbour, "ordinary records")
     await attack.ordinary_records(ground, profile.records)
     await _read(ground)
 
@@ -78,19 +84,19 @@ async def _attack(
     seed: int,
     figures: Figures,
 ) -> None:
-    await neighbour.phase("hostile requests")
+    await _begin(ground, neighbour, "hostile requests")
     figures.outcomes = await attack.all_of(ground, profile.requests, seed)
-    await neighbour.phase("slow senders")
+    await _begin(ground, neighbour, "slow senders")
     for name in NAMES:
         if name not in ground.dead():
             seconds = profile.calm_s / len(NAMES)
             figures.slow[name] = await attack.slow_senders(ground, name, seconds)
-    await neighbour.phase("hostile answers")
+    await _begin(ground, neighbour, "hostile answers")
     await far.attack(profile.answers)
-    await neighbour.phase("hostile records")
+    await _begin(ground, neighbour, "hostile records")
     figures.records = await attack.records(ground, profile.records, seed)
     figures.unread = await _read(ground)
-    await neighbour.phase("afterwards")
+    await _begin(ground, neighbour, "afterwards")
 
 
 async def _read(ground: Ground) -> int:
