@@ -136,7 +136,9 @@ async def ordinary_records(ground: Ground, count: int) -> None:
     await producer.close()
 
 
-async def slow_senders(ground: Ground, name: str, seconds: float) -> tuple[int, int]:
+async def slow_senders(
+    ground: Ground, name: str, seconds: float, senders: int = SLOW
+) -> tuple[int, int]:
     """Drip many bodies, and meanwhile send good requests: how many of these there were, and how
     many were answered with other than they should."""
     url, token = httpx.URL(ground.services.url(name)), ground.tokens[name]
@@ -166,7 +168,7 @@ async def slow_senders(ground: Ground, name: str, seconds: float) -> tuple[int, 
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
 
-    dripping = [asyncio.create_task(drip()) for _ in range(SLOW)]
+    dripping = [asyncio.create_task(drip()) for _ in range(senders)]
     await asyncio.sleep(0.5)
     wrong, sent, end = 0, 0, time.monotonic() + seconds
     async with httpx.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as client:

@@ -11,7 +11,7 @@ import contextlib
 import math
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -38,6 +38,24 @@ LATE_S_MAX: Final = 120.0
 """Until a delivery that has not come counts as lost."""
 
 
+STALL_S_MAX: Final = 1.0
+"""An answer of `/livez` that takes longer is a stall."""
+TICK_S: Final = 0.02
+"""Between two turns of this process by which it notices that it stood still itself."""
+
+
+class Livez(msgspec.Struct):
+    """What was seen of one service's `/livez`."""
+
+    looks: int = 0
+    slowest_s: float = 0.0
+    stalls: list[str] = []
+    """The phase of each, and how long it took."""
+    unseen: list[str] = []
+    """Slow looks during which this process stood still itself for so long that they say nothing
+    about the service: the machine gave it no turn."""
+
+
 class Config(msgspec.Struct):
     """Where everything is."""
 
@@ -51,6 +69,7 @@ class Seen(msgspec.Struct):
 
     milliseconds: dict[str, dict[str, list[float]]] = {}
     """Phase -> what was asked for -> how long each took."""
+    livez: dict[str, Livez] = {}
     wrong: list[str] = []
     """Answers that were not what they should be."""
     sent: int = 0
@@ -76,12 +95,34 @@ class Neighbour:
     waiting: dict[str, tuple[str, float]] = field(default_factory=dict)
     """Customer -> phase and time at which the task was to be raised."""
     messages: Counter[str] = field(default_factory=Counter)
+    late: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=1_000))
+    """When this process was late for its own turn, and by how many seconds."""
     _number: int = 0
 
     def note(self, phase: str, what: str, seconds: float) -> None:
         """One measured time."""
         times = self.seen.milliseconds.setdefault(phase, {}).setdefault(what, [])
         times.append(round(seconds * 1000, 2))
+
+    async def tick(self) -> None:
+        """Notice when this process itself stands still."""
+        while True:
+            due = time.monotonic() + TICK_S
+            await asyncio.sleep(TICK_S)
+            if (late := time.monotonic() - due) > TICK_S:
+                self.late.append((time.monotonic(), late))
+
+    async def look(self, name: str, phase: str, begun: float, took: float) -> None:
+        """Judge one answer of a service's `/livez`."""
+        seen = self.seen.livez.setdefault(name, Livez())
+        seen.looks += 1
+        if took > STALL_S_MAX:
+            await asyncio.sleep(2 * TICK_S)  # until `tick` has had its turn, too
+            still = sum(late for at, late in self.late if at >= begun)
+            shown = f"{phase}: {took:.2f} s, the observer stood still for {still:.2f} s of it"
+            (seen.stalls if took - still > STALL_S_MAX else seen.unseen).append(shown)
+            took -= min(took, still)
+        seen.slowest_s = max(seen.slowest_s, round(took, 3))
 
     async def ask(self, what: str, method: str, url: str, token: str | None) -> None:
         """Ask for one thing again and again, the next after the last."""
@@ -98,6 +139,8 @@ class Neighbour:
                     self.seen.wrong.append(f"{phase}: {what}: {type(trouble).__name__}")
                 took = time.monotonic() - begun
                 self.note(phase, what, took)
+                if what.endswith("/livez"):
+                    await self.look(what.partition(" ")[0], phase, begun, took)
                 await asyncio.sleep(max(0.0, PERIOD_S - took))
 
     def _event(self) -> bytes:
@@ -153,7 +196,7 @@ class Neighbour:
             ("scoring GET /v1/customers", "GET", self._url("scoring", "/v1/customers"), "scoring"),
             ("alerts GET /v1/tasks", "GET", self._url("alerts", "/v1/tasks"), "alerts"),
         ]
-        work = [asyncio.create_task(self.raise_tasks(producer))]
+        work = [asyncio.create_task(self.raise_tasks(producer)), asyncio.create_task(self.tick())]
         for what, method, url, name in asked:
             token = None if name is None else self.config.tokens[name]
             work.append(asyncio.create_task(self.ask(what, method, url, token)))

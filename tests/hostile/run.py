@@ -56,22 +56,17 @@ async def play(folder: Path, environ: Mapping[str, str], *, profile: Profile, se
     return figures
 
 
-async def _begin(ground: Ground, neighbour: Beside, phase: str) -> None:
-    """What is measured from now on belongs to this phase."""
-    ground.phase = phase
-    await neighbour.phase(phase)
-
-
 async def _calm(ground: Ground, far: Remote, neighbour: Beside, profile: Profile) -> None:
     """Each load without hostility."""
-    await _begin(ground, neighbour, "idle")
-    await asyncio.sleep(profile.calm_s)
-    await _begin(ground, neighbour, "ordinary requests")
+    await neighbour.phase("no slow senders")
+    for name in NAMES:
+        await attack.slow_senders(ground, name, profile.calm_s / len(NAMES), senders=0)
+    await neighbour.phase("ordinary requests")
     for name in NAMES:
         await attack.ordinary_requests(ground, name, profile.calm_s / len(NAMES))
-    await _begin(ground, neighbour, "good answers")
+    await neighbour.phase("good answers")
     await far.calm(profile.calm_s)
-    await _begin(ground, neighbour, "ordinary records")
+    await neighbour.phase("ordinary records")
     await attack.ordinary_records(ground, profile.records)
     await _read(ground)
 
@@ -84,19 +79,19 @@ async def _attack(
     seed: int,
     figures: Figures,
 ) -> None:
-    await _begin(ground, neighbour, "hostile requests")
+    await neighbour.phase("hostile requests")
     figures.outcomes = await attack.all_of(ground, profile.requests, seed)
-    await _begin(ground, neighbour, "slow senders")
+    await neighbour.phase("slow senders")
     for name in NAMES:
         if name not in ground.dead():
             seconds = profile.calm_s / len(NAMES)
             figures.slow[name] = await attack.slow_senders(ground, name, seconds)
-    await _begin(ground, neighbour, "hostile answers")
+    await neighbour.phase("hostile answers")
     await far.attack(profile.answers)
-    await _begin(ground, neighbour, "hostile records")
+    await neighbour.phase("hostile records")
     figures.records = await attack.records(ground, profile.records, seed)
     figures.unread = await _read(ground)
-    await _begin(ground, neighbour, "afterwards")
+    await neighbour.phase("afterwards")
 
 
 async def _read(ground: Ground) -> int:
