@@ -23,13 +23,13 @@ TOPICS: Final = tuple(
     topic.name
     for topic in (topics.RAW, topics.ACTIVITY, topics.RISK, topics.CHANGES, topics.TREATMENT)
 )
-"""The raw topic and those between the services, where only our services should write."""
+"""The raw topic and those between the services, where nobody but us should write."""
 
 AT_ONCE: Final = 8
-"""Requests in progress at once."""
+"""Requests under way."""
 
 GOOD_MIN: Final = 20
-"""Least number of good requests beside slow senders."""
+"""Good requests beside slow senders, at least."""
 GOOD_PERIOD_S: Final = 0.05
 
 SLOW: Final = 64
@@ -40,12 +40,12 @@ CALLBACKS: Final = (
     "/v1/callbacks/zoho/crm/secret",
     "/v1/callbacks/wecom/crm?msg_signature=a&timestamp=1&nonce=b",
 )
-"""Paths that need no token and are in no document."""
+"""Paths that want no token and are in no document."""
 
 
 @dataclass(slots=True)
 class Outcome:
-    """The result of the attacks on one service."""
+    """What came of the attacks on one service."""
 
     answers: Counter[int] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
@@ -55,7 +55,7 @@ class Outcome:
 
 
 async def requests(ground: Ground, name: str, count: int, seed: int) -> Outcome:
-    """Sends hostile requests to one service."""
+    """Hostile requests to one service."""
     url, token = ground.services.url(name), ground.tokens[name]
     maker, outcome = Maker(seed), Outcome()
     async with httpx.AsyncClient(timeout=60.0) as client:
@@ -93,7 +93,7 @@ async def _send(client: httpx.AsyncClient, url: str, hostile: Hostile, outcome: 
 
 
 async def records(ground: Ground, count: int, seed: int) -> int:
-    """Sends hostile records to every topic; returns how many the broker accepted."""
+    """Hostile records, to every topic; returns how many the broker took."""
     producer = Producer(ground.stack.kafka.settings, "hostile")
     taken, made = 0, Maker(seed).records(TOPICS, count)
     while batch := [Record(r.topic, r.key, r.value, r.headers) for _, r in zip(range(500), made)]:  # noqa: B905
@@ -108,7 +108,7 @@ async def records(ground: Ground, count: int, seed: int) -> int:
 
 
 async def ordinary_requests(ground: Ground, name: str, seconds: float) -> None:
-    """Sends as many good requests at once as the attack does: the cost of the load alone."""
+    """As many at once as in the attack, all of them good: what the load alone costs."""
     token, end, number = ground.tokens[name], time.monotonic() + seconds, itertools.count()
     async with httpx.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as client:
 
@@ -120,7 +120,7 @@ async def ordinary_requests(ground: Ground, name: str, seconds: float) -> None:
 
 
 async def ordinary_records(ground: Ground, count: int) -> None:
-    """Sends so many good events to the raw topic: the cost of the load alone."""
+    """So many good events on the raw topic: what the load alone costs."""
     producer = Producer(ground.stack.kafka.settings, "ordinary")
     for begin in range(0, count, 500):
         await producer.send(
@@ -136,11 +136,11 @@ async def ordinary_records(ground: Ground, count: int) -> None:
     await producer.close()
 
 
-async def slow_senders(ground: Ground, name: str, seconds: float) -> tuple[int, int]:
-    """Drips many bodies, and meanwhile sends good requests.
-
-    Returns how many good requests there were, and how many got a wrong answer.
-    """
+async def slow_senders(
+    ground: Ground, name: str, seconds: float, senders: int = SLOW
+) -> tuple[int, int]:
+    """Drip many bodies, and meanwhile send good requests: how many of these there were, and how
+    many were answered with other than they should."""
     url, token = httpx.URL(ground.services.url(name)), ground.tokens[name]
     path = {"ingest": "/v1/events", "scoring": "/v1/value/policy", "alerts": "/v1/policy"}[name]
     method = "POST" if name == "ingest" else "PUT"
@@ -168,7 +168,7 @@ async def slow_senders(ground: Ground, name: str, seconds: float) -> tuple[int, 
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
 
-    dripping = [asyncio.create_task(drip()) for _ in range(SLOW)]
+    dripping = [asyncio.create_task(drip()) for _ in range(senders)]
     await asyncio.sleep(0.5)
     wrong, sent, end = 0, 0, time.monotonic() + seconds
     async with httpx.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as client:
@@ -184,7 +184,7 @@ async def slow_senders(ground: Ground, name: str, seconds: float) -> tuple[int, 
 
 
 async def good(client: httpx.AsyncClient, url: str, name: str, number: int) -> httpx.Response:
-    """Sends a request like a neighbour's."""
+    """What a neighbour sends."""
     if name == "ingest":
         event = {
             "specversion": "1.0", "id": f"good-{number}", "source": "hostile", "subject": "good",
@@ -197,5 +197,5 @@ async def good(client: httpx.AsyncClient, url: str, name: str, number: int) -> h
 
 
 async def all_of(ground: Ground, count: int, seed: int) -> dict[str, Outcome]:
-    """Sends `count` requests to each service, one service after the other."""
+    """`count` requests to each service, one service after the other."""
     return {name: await requests(ground, name, count, seed + n) for n, name in enumerate(NAMES)}

@@ -4,10 +4,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import msgspec
+
 from deploy.demo.services import NAMES
 from tests.hostile.attack import Outcome
 from tests.hostile.ground import Watched
-from tests.hostile.neighbour import Seen, p
+from tests.hostile.neighbour import Livez, Seen, p
 
 MEMORY_MAX: Final = 700 * 1024 * 1024
 """Largest resident memory of a service in bytes: some 250 MB at rest, 80 of bodies, and twice that
@@ -22,7 +24,7 @@ other work of the machine also affects it."""
 
 CONTROLS: Final = {
     "hostile requests": "ordinary requests",
-    "slow senders": "idle",
+    "slow senders": "no slow senders",
     "hostile answers": "good answers",
     "hostile records": "ordinary records",
 }
@@ -58,10 +60,13 @@ class Figures:
         """Describe the failures; empty when all is well."""
         found = [f"{name} died:\n{tail}" for name, tail in self.dead.items()]
         for name, seen in self.watched.items():
-            if seen.stalls:
-                found.append(f"{name}: /livez stalled {seen.stalls} times, {seen.slowest_s:.1f} s")
             if seen.memory_max > MEMORY_MAX:
                 found.append(f"{name}: {seen.memory_max / 2**20:.0f} MB")
+        found += [
+            f"{name}: /livez stalled in {stall}"
+            for name, seen in self.neighbour.livez.items()
+            for stall in seen.stalls
+        ]
         if self.unread:
             found.append(f"{self.unread:,} records were not read within {READ_S_MAX:.0f} s")
         for name, outcome in self.outcomes.items():
@@ -105,9 +110,7 @@ class Figures:
                     "answers": dict(sorted(outcome.answers.items())),
                     "closed": outcome.unanswered,
                     "died": int(name in self.dead),
-                    "livez_looks": seen.looks,
-                    "livez_slowest_s": round(seen.slowest_s, 3),
-                    "livez_stalls": seen.stalls,
+                    "livez": msgspec.to_builtins(self.neighbour.livez.get(name, Livez())),
                     "memory_first_mb": round(seen.memory_first / 2**20),
                     "memory_max_mb": round(seen.memory_max / 2**20),
                 }
@@ -135,10 +138,12 @@ class Figures:
         told = [f"{self.records:,} hostile records taken by the broker"]
         for name, outcome, seen in self._services():
             answers = " ".join(f"{code}:{n:,}" for code, n in sorted(outcome.answers.items()))
+            live = self.neighbour.livez.get(name, Livez())
             told.append(
                 f"{name:8} requests {outcome.answers.total() + outcome.unanswered:,}  "
                 f"({answers}, closed:{outcome.unanswered})  died {int(name in self.dead)}  "
-                f"/livez slowest {seen.slowest_s:.2f} s of {seen.looks:,}, stalls {seen.stalls}  "
+                f"/livez slowest {live.slowest_s:.2f} s of {live.looks:,}, stalls "
+                f"{len(live.stalls)} (unseen {len(live.unseen)})  "
                 f"memory {seen.memory_first / 2**20:.0f} -> {seen.memory_max / 2**20:.0f} MB"
             )
         kinds = " ".join(f"{kind}:{n:,}" for kind, n in sorted(self.answers.items()))

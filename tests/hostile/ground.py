@@ -1,16 +1,14 @@
-"""The real stack and the real services, watched during the whole run."""
+"""The real stack and services, with an observer that checks them continuously."""
 
 import asyncio
 import base64
 import contextlib
-import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import httpx
 import psutil
 
 from deploy.demo.services import NAMES, Services
@@ -18,10 +16,10 @@ from deploy.local import topics
 from deploy.local.stack import LocalStack
 
 LOOK_S: Final = 0.1
-"""Seconds between two checks of each service."""
+"""Between two looks at each service."""
 
 TIMEOUT_S: Final = 2.0
-"""Seconds for an attempt to deliver, instead of 15: a dripping answer then costs the run little."""
+"""Of an attempt to deliver, instead of 15: a dripping answer then costs the run little."""
 
 SETTINGS: Final = {
     "EBBWATCH_INGEST_FLOOD_SHARE_MAX": "2",
@@ -29,29 +27,22 @@ SETTINGS: Final = {
     "EBBWATCH_ALERTS_DELIVERY_DELAYS_S": "[0, 1, 2, 4, 8, 16, 32, 64]",
     "EBBWATCH_ALERTS_SECRET_KEYS": base64.b64encode(b"k" * 32).decode(),
 }
-"""Settings for the run. Nearly all records are refused here, which would stop the intake before it
-reads the rest; hostile answers lead to retries within the run; connectors' secrets can be
-stored."""
-
-STALL_S_MAX: Final = 1.0
-"""An answer of `/livez` that takes longer is a stall."""
+"""Nearly all that comes is refused here, which would stop the intake before it reads the rest; what
+is answered with hostility is tried again within the run; connectors' secrets can be stored."""
 
 
 @dataclass(slots=True)
 class Watched:
-    """Observations of one service."""
+    """What was seen of one service's memory."""
 
-    looks: int = 0
-    slowest_s: float = 0.0
-    stalls: int = 0
     memory_max: int = 0
-    """Largest resident memory, bytes."""
+    """Bytes of resident memory, the most."""
     memory_first: int = 0
 
 
 @dataclass(slots=True)
 class Ground:
-    """The environment of the attacks."""
+    """Where the hostile ones come."""
 
     stack: LocalStack
     services: Services
@@ -61,7 +52,7 @@ class Ground:
     @classmethod
     @asynccontextmanager
     async def open(cls, folder: Path, environ: Mapping[str, str]) -> AsyncIterator["Ground"]:
-        """Start everything and wait until it is ready; on exit everything has ended."""
+        """Everything started and ready; everything ended when it is left."""
         with LocalStack(folder, wipe=True, environ=environ) as stack:
             await topics.create(stack.kafka.settings)
             with Services(folder, stack.environment() | SETTINGS, clock="live") as services:
@@ -71,12 +62,12 @@ class Ground:
                 yield cls(stack, services, tokens)
 
     def dead(self) -> list[str]:
-        """Return the services that have ended."""
+        """Services that have ended."""
         return [name for name in NAMES if not self.services.runs(name)]
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
-        """Check `/livez` and the memory of each service within the block."""
+        """Weigh each, all the while."""
         watchers = [asyncio.create_task(self._watch(name)) for name in NAMES]
         try:
             yield
@@ -88,17 +79,9 @@ class Ground:
     async def _watch(self, name: str) -> None:
         seen = self.watched.setdefault(name, Watched())
         process = psutil.Process(self.services.pid(name))
-        async with httpx.AsyncClient(timeout=30.0) as client:
-            while True:
-                began = time.monotonic()
-                with contextlib.suppress(httpx.TransportError):
-                    await client.get(f"{self.services.url(name)}/livez")
-                took = time.monotonic() - began
-                seen.looks += 1
-                seen.slowest_s = max(seen.slowest_s, took)
-                seen.stalls += took > STALL_S_MAX
-                with contextlib.suppress(psutil.Error):
-                    now = process.memory_info().rss
-                    seen.memory_first = seen.memory_first or now
-                    seen.memory_max = max(seen.memory_max, now)
-                await asyncio.sleep(LOOK_S)
+        while True:
+            with contextlib.suppress(psutil.Error):
+                now = process.memory_info().rss
+                seen.memory_first = seen.memory_first or now
+                seen.memory_max = max(seen.memory_max, now)
+            await asyncio.sleep(LOOK_S)

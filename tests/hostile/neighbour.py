@@ -1,9 +1,9 @@
-"""A well-behaved neighbour in its own process, so that the attackers' cost is not measured with it.
+"""A well-behaved neighbour in a process of its own, so that what the attackers cost is not in it.
 
 python -m tests.hostile.neighbour: reads its `Config` from the first line of its input, then one
-line for each phase (a name), and at the end of the input waits for what is in progress and writes
-its observations as JSON (`Seen`). It sends ordinary requests to each service, checks `/livez`,
-repeatedly has a task raised for a customer of its own, and receives each.
+line for each phase (a name), and at the end of the input waits for what is under way and writes a
+JSON document of what it saw (`Seen`). It sends ordinary requests to each service, looks at
+`/livez`, has a task raised for a customer of its own again and again, and receives each.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import contextlib
 import math
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -29,17 +29,35 @@ from tests.unit.alerts.samples import assessed
 
 ENDPOINT: Final = "neighbour"
 PERIOD_S: Final = 0.1
-"""Seconds between two requests of the same kind."""
+"""Between two requests of the same kind."""
 TASK_PERIOD_S: Final = 0.2
-"""Seconds between two customers with a task to be delivered."""
+"""Between two customers with a task to deliver."""
 ENDED: Final = (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError)
 """How a connection ends: by the sender, or with the run."""
 LATE_S_MAX: Final = 120.0
-"""Seconds until a missing delivery counts as lost."""
+"""Until a delivery that has not come counts as lost."""
+
+
+STALL_S_MAX: Final = 1.0
+"""An answer of `/livez` that takes longer is a stall."""
+TICK_S: Final = 0.02
+"""Between two turns of this process by which it notices that it stood still itself."""
+
+
+class Livez(msgspec.Struct):
+    """What was seen of one service's `/livez`."""
+
+    looks: int = 0
+    slowest_s: float = 0.0
+    stalls: list[str] = []
+    """The phase of each, and how long it took."""
+    unseen: list[str] = []
+    """Slow looks during which this process stood still itself for so long that they show nothing
+    about the service: the machine gave it no turn."""
 
 
 class Config(msgspec.Struct):
-    """The addresses of everything."""
+    """Where everything is."""
 
     urls: dict[str, str]
     tokens: dict[str, str]
@@ -47,28 +65,29 @@ class Config(msgspec.Struct):
 
 
 class Seen(msgspec.Struct):
-    """The neighbour's observations."""
+    """What the neighbour saw."""
 
     milliseconds: dict[str, dict[str, list[float]]] = {}
-    """Phase -> kind of request -> how long each took."""
+    """Phase -> what was asked for -> how long each took."""
+    livez: dict[str, Livez] = {}
     wrong: list[str] = []
-    """Wrong answers."""
+    """Answers that were not what they should be."""
     sent: int = 0
-    """Customers for which a task was expected."""
+    """Customers with an expected task."""
     lost: int = 0
     doubled: int = 0
     """Messages that came more than once."""
 
 
 def p(share: float, values: Sequence[float]) -> float:
-    """Returns a percentile of measured values; NaN without values."""
+    """A percentile of measured values; NaN of none."""
     ranked = sorted(values)
     return ranked[min(len(ranked) - 1, math.ceil(share * len(ranked)) - 1)] if ranked else math.nan
 
 
 @dataclass(slots=True)
 class Neighbour:
-    """One run of the neighbour."""
+    """One run of it."""
 
     config: Config
     phase: str = "start"
@@ -76,15 +95,37 @@ class Neighbour:
     waiting: dict[str, tuple[str, float]] = field(default_factory=dict)
     """Customer -> phase and time at which the task was to be raised."""
     messages: Counter[str] = field(default_factory=Counter)
+    late: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=1_000))
+    """When this process was late for its own turn, and by how many seconds."""
     _number: int = 0
 
     def note(self, phase: str, what: str, seconds: float) -> None:
-        """Note one measured time."""
+        """One measured time."""
         times = self.seen.milliseconds.setdefault(phase, {}).setdefault(what, [])
         times.append(round(seconds * 1000, 2))
 
+    async def tick(self) -> None:
+        """Notice when this process itself stands still."""
+        while True:
+            due = time.monotonic() + TICK_S
+            await asyncio.sleep(TICK_S)
+            if (late := time.monotonic() - due) > TICK_S:
+                self.late.append((time.monotonic(), late))
+
+    async def look(self, name: str, phase: str, begun: float, took: float) -> None:
+        """Judge one answer of a service's `/livez`."""
+        seen = self.seen.livez.setdefault(name, Livez())
+        seen.looks += 1
+        if took > STALL_S_MAX:
+            await asyncio.sleep(2 * TICK_S)  # until `tick` has had its turn, too
+            still = sum(late for at, late in self.late if at >= begun)
+            shown = f"{phase}: {took:.2f} s, the observer stood still for {still:.2f} s of it"
+            (seen.stalls if took - still > STALL_S_MAX else seen.unseen).append(shown)
+            took -= min(took, still)
+        seen.slowest_s = max(seen.slowest_s, round(took, 3))
+
     async def ask(self, what: str, method: str, url: str, token: str | None) -> None:
-        """Send one kind of request repeatedly, each after the last."""
+        """Ask for one thing again and again, the next after the last."""
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         async with httpx.AsyncClient(headers=headers, timeout=60) as client:
             while True:
@@ -98,6 +139,8 @@ class Neighbour:
                     self.seen.wrong.append(f"{phase}: {what}: {type(trouble).__name__}")
                 took = time.monotonic() - begun
                 self.note(phase, what, took)
+                if what.endswith("/livez"):
+                    await self.look(what.partition(" ")[0], phase, begun, took)
                 await asyncio.sleep(max(0.0, PERIOD_S - took))
 
     def _event(self) -> bytes:
@@ -110,7 +153,7 @@ class Neighbour:
         return msgspec.json.encode(event)
 
     async def raise_tasks(self, producer: Producer) -> None:
-        """Have a task raised for one more customer, repeatedly."""
+        """Have a task raised for one more customer, again and again."""
         while True:
             self.seen.sent += 1
             now, customer = datetime.now(UTC), f"neighbour-{self.seen.sent}"
@@ -125,7 +168,7 @@ class Neighbour:
             await asyncio.sleep(TASK_PERIOD_S)
 
     async def receive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Handle a connection of the sender: each message is accepted at once."""
+        """A connection of the sender's: each message is taken at once."""
         with contextlib.suppress(*ENDED):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
@@ -143,7 +186,7 @@ class Neighbour:
 
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:
-        """Do all its work within the block; then wait for what is in progress."""
+        """Everything that it does, until it is left; then what is under way comes in."""
         server = await asyncio.start_server(self.receive, "127.0.0.1", 0)
         await self._make_endpoint(server.sockets[0].getsockname()[1])
         producer = Producer(KafkaSettings(bootstrap_servers=self.config.kafka), "neighbour")
@@ -153,7 +196,7 @@ class Neighbour:
             ("scoring GET /v1/customers", "GET", self._url("scoring", "/v1/customers"), "scoring"),
             ("alerts GET /v1/tasks", "GET", self._url("alerts", "/v1/tasks"), "alerts"),
         ]
-        work = [asyncio.create_task(self.raise_tasks(producer))]
+        work = [asyncio.create_task(self.raise_tasks(producer)), asyncio.create_task(self.tick())]
         for what, method, url, name in asked:
             token = None if name is None else self.config.tokens[name]
             work.append(asyncio.create_task(self.ask(what, method, url, token)))
@@ -186,7 +229,7 @@ class Neighbour:
 
 
 async def main() -> None:
-    """Runs until the input ends."""
+    """Until the input ends."""
     lines = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(lines), sys.stdin

@@ -1,4 +1,4 @@
-"""One run: every attack in turn, each beside a neighbour, and the same load without it."""
+"""One run: every attack in turn, each with a neighbour beside it, and the same load without it."""
 
 import asyncio
 import contextlib
@@ -15,18 +15,18 @@ from tests.hostile.ground import Ground
 from tests.hostile.remote import Remote, remote
 
 SETTLE_S: Final = 3.0
-"""Seconds after alerts was killed and started again, in which remaining deliveries are retried."""
+"""After alerts was killed and started again: what the answers left behind is tried meanwhile."""
 
 
 class Profile(NamedTuple):
-    """The size of a run."""
+    """How much of it."""
 
     requests: int
-    """Requests to each service."""
+    """To each service."""
     records: int
     answers: int
     calm_s: float
-    """Seconds of each load without hostility."""
+    """Of each load without hostility."""
 
 
 PROFILES: Final = {
@@ -36,7 +36,7 @@ PROFILES: Final = {
 
 
 async def play(folder: Path, environ: Mapping[str, str], *, profile: Profile, seed: int) -> Figures:
-    """Runs every attack in turn, on its own servers."""
+    """Every attack in turn, on servers of its own."""
     figures = Figures()
     async with Ground.open(folder, environ) as ground:
         async with (
@@ -57,9 +57,10 @@ async def play(folder: Path, environ: Mapping[str, str], *, profile: Profile, se
 
 
 async def _calm(ground: Ground, far: Remote, neighbour: Beside, profile: Profile) -> None:
-    """Runs each load without hostility."""
-    await neighbour.phase("idle")
-    await asyncio.sleep(profile.calm_s)
+    """Each load without hostility."""
+    await neighbour.phase("no slow senders")
+    for name in NAMES:
+        await attack.slow_senders(ground, name, profile.calm_s / len(NAMES), senders=0)
     await neighbour.phase("ordinary requests")
     for name in NAMES:
         await attack.ordinary_requests(ground, name, profile.calm_s / len(NAMES))
@@ -94,10 +95,8 @@ async def _attack(
 
 
 async def _read(ground: Ground) -> int:
-    """Waits until every service has read all present records; returns how many are unread.
-
-    The neighbour goes on writing meanwhile.
-    """
+    """Wait until every service has read all that there is now, beside which the neighbour goes on
+    writing; how much it has not."""
     behind = 0
     async with Backlog(ground.stack.kafka.settings) as backlog:
         with contextlib.suppress(TimeoutError):
@@ -112,7 +111,7 @@ async def _read(ground: Ground) -> int:
 
 
 async def _again(ground: Ground) -> dict[str, str]:
-    """Kills and restarts alerts; returns the log's end of services that stored data has ended."""
+    """Kill alerts and start it again: nothing that it has stored ends it; else the log's end."""
     ground.services.kill("alerts")
     ground.services.start("alerts")
     await ground.services.ready("alerts")

@@ -4,6 +4,7 @@ from os import environ
 
 import pytest
 
+from deploy.demo.services import NAMES
 from deploy.local.stack import DATA
 from tests.conftest import WORKER
 from tests.hostile.figures import CONTROLS
@@ -25,4 +26,6 @@ async def test_nothing_from_outside_ends_or_stalls_a_service() -> None:
     assert figures.answers.total() >= profile.answers
     assert figures.results.keys() >= {"ok", "retry", "ambiguous"}
     assert figures.neighbour.sent > 0
+    assert all(seen.looks > 0 for seen in figures.neighbour.livez.values())
+    assert len(figures.neighbour.livez) == len(NAMES)
     assert {row["attack"] for row in figures.ratios()} == set(CONTROLS)
