@@ -15,7 +15,7 @@ from services.scoring.store.history import HistoryReader
 from services.scoring.store.treatments import Treatments
 from shared.contracts.activity import DECODER
 from shared.kernel.errors import Invalid
-from shared.runtime.arguments import days, instant
+from shared.runtime.arguments import count, instant
 
 WINDOW_DAYS_MAX: Final = 366
 """Largest window: a year on each side."""
@@ -28,7 +28,7 @@ def add_arguments(report: Any) -> None:
         "--around", type=instant, help="before and after this; default: as late as can be"
     )
     middle.add_argument("--action", help=f"before and after it, customer by customer: {HELP}")
-    report.add_argument("--window-days", type=days, default=28, help="on each side of it")
+    report.add_argument("--window-days", type=count, default=28, help="on each side of it")
 
 
 async def around(engine: AsyncEngine, args: argparse.Namespace, end: datetime) -> datetime | Action:
