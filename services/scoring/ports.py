@@ -84,7 +84,7 @@ class EventRows:
     content_hash: list[bytes] = field(default_factory=list)
     type: list[str] = field(default_factory=list)
     kind: list[int] = field(default_factory=list)
-    """`core.features.compute.events.Kind`; 0 for events that do not change the state (profiles)."""
+    """`core.features.events.Kind`; 0 for events that do not change the state (profiles)."""
     time: list[datetime] = field(default_factory=list)
     amount: list[float] = field(default_factory=list)
     cost: list[float] = field(default_factory=list)
@@ -384,7 +384,7 @@ class Store(Protocol):
 
 
 class Sender(Protocol):
-    """Sends the messages of a transaction after its commit."""
+    """Sends messages after the commit; `forget` deletes rows sent before, within a transaction."""
 
     async def forget(self, work: UnitOfWork) -> None: ...
     async def flush(self, pending: Sequence[Pending]) -> None: ...

@@ -1,7 +1,8 @@
 """`ebbwatch.risk`: the latest assessment of a customer, keyed by customer id, compacted.
 
-Scoring writes one when something changed that can be acted on (a new band, a material move, a new
-leading reason) and as a heartbeat; never for noise.
+Scoring writes one when something changed that can be acted on (another band, a probability that
+moved by 0.1, a sign that began or ended, a lapse length that was reached) and as a heartbeat; never
+for noise (`publication` and `assessment_schedule` in `services/scoring/core/risk` decide it).
 """
 
 from datetime import datetime

@@ -76,7 +76,7 @@ class _Watched:
     epoch: int
     marks_left: int = MARKED_BATCHES
     careful: range = range(0)
-    """Offsets that are processed one by one."""
+    """Offsets of records that are processed alone."""
     died: Begun | None = None
     """The single record that a former process ended on."""
 
@@ -121,12 +121,12 @@ class Quarantine:
 
     async def survived(self) -> None:
         """Delete this process's notes: the work failed, but no record ended the process."""
-        # then it counts as a crash, and a single one parks nothing
+        # A note that stays counts as a crash, and a single crash parks nothing.
         with contextlib.suppress(Transient):
             await self.marks.alive(self.by)
 
     async def _meet(self, batch: Batch) -> None:
-        """Read what was left unfinished of partitions claimed since the last batch."""
+        """Read the notes that former processes left on partitions claimed since the last batch."""
         new = [tp for tp in batch.records if self._epoch(tp) != batch.claims[tp].epoch]
         if not new:
             return

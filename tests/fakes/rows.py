@@ -109,7 +109,7 @@ def _columns(rows: Sequence[AssessmentRow], row: dict[str, int]) -> NewAssessmen
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """`ports.Loaded`, with None for what is not stored."""
+    """`ports.LoadedRows`, with None for what is not stored."""
 
     state: list[bytes | None]
     revision: list[int | None]

@@ -251,7 +251,7 @@ class Remembering(CachingStore):
 
 
 class MemoryStandings:
-    """Implements `ports.StandingStore` on the same tables."""
+    """Implements `ports.ClassificationStore` on the same tables."""
 
     async def load(self, work: UnitOfWork, customers: Sequence[str]) -> LoadedClassification:
         """Load rows in the order of `customers`."""

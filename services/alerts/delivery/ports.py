@@ -41,7 +41,7 @@ class Leased:
     task_id: str
     kind: str
     body: bytes
-    """A `core.webhook_payload.Body` as JSON."""
+    """A `core.webhook_payload.WebhookPayload` as JSON."""
     attempts: int
     """Attempts made so far."""
     uncertain: bool

@@ -1,7 +1,8 @@
-"""Sends deliveries from the queue to their endpoints: claim, commit, send, settle.
+"""Sends deliveries from the queue to their endpoints: lease, commit, send, settle.
 
-No transaction is open while a request is under way. A crash between sending and settling sends
-again, with the same id; a worker with an expired lease cannot settle.
+To settle is to store the outcome: delivered, failed, or the time of the next attempt. No
+transaction is open while a request is under way. A crash between sending and settling sends again,
+with the same id; a worker with an expired lease cannot settle.
 """
 
 import asyncio
@@ -110,7 +111,8 @@ class DeliverySender:
     async def turn(self, *, announced: bool = True) -> None:
         """Settle what has ended, claim what is due, start what there is capacity for.
 
-        Not `announced`: no task in this process reported work, so the tables are checked first.
+        `announced`: a handler of this process has queued deliveries, or an attempt has ended; if
+        not, the tables are checked first, since another process may have queued some.
         Raises Transient when PostgreSQL cannot be reached; what has ended is settled later.
         """
         if self._bug is not None:

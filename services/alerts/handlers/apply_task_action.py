@@ -36,7 +36,9 @@ class ApplyTaskAction:
     business_clock: BusinessClock
     clock: Clock
     told: asyncio.Event
+    """Set once deliveries are committed: wakes the delivery sender of this process."""
     given: asyncio.Event
+    """Set once messages for `ebbwatch.treatment` are committed: wakes `PublishVerdicts`."""
 
     async def __call__(self, task_id: str, action: Action, actor: str) -> Task | None:
         """Return the task after the action; None if there is no such task.

@@ -44,7 +44,9 @@ class GiveVerdict:
     business_clock: BusinessClock
     clock: Clock
     told: asyncio.Event
+    """Set once deliveries are committed: wakes the delivery sender of this process."""
     given: asyncio.Event
+    """Set once messages for `ebbwatch.treatment` are committed: wakes `PublishVerdicts`."""
 
     async def __call__(self, given: VerdictGiven) -> Task | Conflict | None:
         """Return the task after the verdict, a conflict, or None when there is no such task.

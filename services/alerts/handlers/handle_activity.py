@@ -44,6 +44,7 @@ class HandleActivity:
     relay: Relay
     clock: Clock
     told: asyncio.Event
+    """Set once deliveries are committed: wakes the delivery sender of this process."""
 
     async def __call__(self, batch: Batch) -> Sequence[Move]:
         """Process a batch; return the offsets that were committed with the effects."""

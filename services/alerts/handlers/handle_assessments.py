@@ -66,10 +66,12 @@ class HandleAssessments:
     rules: Policies
     assessments: Assessments
     book: RecordTaskChanges
+    """Writes tasks, deliveries and treatments of a batch."""
     outbox: Outbox
     relay: Relay
     clock: Clock
     told: asyncio.Event
+    """Set once deliveries are committed: wakes the delivery sender of this process."""
 
     async def __call__(self, batch: Batch) -> Sequence[Move]:
         """Process a batch; return the offsets that were committed with the effects."""

@@ -76,7 +76,9 @@ class RunTaskTimers:
     clock: Clock
     health: Health
     told: asyncio.Event
+    """Set once deliveries are committed: wakes the delivery sender of this process."""
     given: asyncio.Event
+    """Set once messages for `ebbwatch.treatment` are committed: wakes `PublishVerdicts`."""
     careful: ItemIsolation
     more: Mapping[str, Callable[[datetime], Awaitable[object]]] = field(default_factory=dict)
 

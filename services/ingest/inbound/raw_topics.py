@@ -1,4 +1,4 @@
-"""The loop of the raw topics: read, accept, send, commit; paused in a flood.
+"""The loop of the raw topics: read, accept, send, commit; paused in a flood of refused records.
 
 While one batch is being sent, the next is read and decided on. It is sent only once the first is
 acknowledged and committed, so that order is kept and no offset is committed past a record that is
@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 NAME = "raw"
 
 HOLD_S = 1.0
-"""How soon the intake goes on after an operator ended the stop."""
+"""Seconds between checks of whether an operator has ended the stop after a flood."""
 
 LAG_S = 5.0
 """How often the lag is measured: finer than any scrape interval needs."""
@@ -56,7 +56,7 @@ class RawTopics:
         clock: Clock,
         marks: Marks | None = None,
     ) -> None:
-        """Without `marks` nothing is noted, and a crash is attributed to no record."""
+        """`marks` stores notes on batches begun; None: a crash is attributed to no record."""
         self._consumer = consumer
         self._accept = accept
         self._flood = flood

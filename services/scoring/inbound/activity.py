@@ -43,7 +43,8 @@ STEPS_MAX = 8
 """Ticks that one batch may pass.
 
 Enough that the reads, writes and sends of the batch cost each tick little. Even when every step
-assesses a full sweep of the default bound, the batch still ends within `TURN_S_MAX`."""
+assesses a full sweep of the default bound, the batch still ends within
+`handlers.micro_batch.TURN_S_MAX`."""
 
 RECEIVED_MS_MAX = int(LATEST.timestamp() * 1_000)
 """Latest time that is accepted, Unix ms."""

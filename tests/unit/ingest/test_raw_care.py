@@ -37,7 +37,7 @@ class Marks(Rows):
     finishes: list[dict[tuple[str, int], int]] = field(default_factory=list)
 
     async def finished(self, moved: Any) -> None:
-        """Delete the notes as `RawMarks` does."""
+        """Delete the notes as `UnfinishedRecords` does."""
         self.finishes.append(dict(moved))
         for tp, at in moved.items():
             row = self.rows.get(tp)
@@ -105,7 +105,7 @@ async def test_what_is_not_acknowledged_is_read_again() -> None:
 
 
 async def test_a_note_that_cannot_be_written_is_trouble_that_passes() -> None:
-    """`RawMarks` itself never raises; other errors are retried."""
+    """`UnfinishedRecords` itself never raises; other errors are retried."""
     marks = Marks()
     begin, failures = marks.begin, [1]
 

@@ -23,7 +23,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def task(self) -> dict[str, Any]:
-        """Return the task's fields (`services.alerts.core.webhook_payload.TaskTold`)."""
+        """Return the task's fields (`services.alerts.core.webhook_payload.TaskPayload`)."""
         found: dict[str, Any] = self.data["task"]
         return found
 

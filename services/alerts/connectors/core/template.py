@@ -1,9 +1,9 @@
 """Fills the fields of a CRM's record from a task, by an administrator's templates.
 
 For example `{"Subject": "Win back {{ customer.name }}"}` -> `{"Subject": "Win back Ann"}`.
-Templates are a small part of Jinja2 (`grammar`); they see the task as webhooks publish it, and
-`key`, `owner`, `reasons_text`, `risk_percent`. A wrong template is found when it is saved, not when
-a task waits.
+Templates are a small part of Jinja2 (`template_grammar`); they see the task as webhooks publish it,
+and `key`, `owner`, `reasons_text`, `risk_percent`. A wrong template is found when it is saved, not
+when a task waits.
 """
 
 import math

@@ -10,7 +10,7 @@ how silence continues over time. With p of the main horizon H, and q of the buy-
     logit p(h) = intercept + slope logit p(H) + rhythm (logit q(h) - logit q(H))
 
 `Bridge()` moves the odds exactly as the customer's own rhythm does; training fits the three numbers
-of a horizon once its labels have matured (docs/decisions/0013).
+of a horizon once its labels have matured (decision 13 in docs/decisions).
 """
 
 from collections.abc import Mapping, Sequence

@@ -2,7 +2,7 @@
 
 The sixteen counters of the state's category sketch are read by a mapping that may change at any
 time, since the state does not contain it. No favourite category can be named: a counter is shared
-by all categories that hash to it (docs/decisions/0012).
+by all categories that hash to it (decision 12 in docs/decisions).
 
 A need is stated where the customer buys its categories clearly more than the base does:
 

@@ -1,4 +1,4 @@
-"""A customer's state and current assessment in one row, which every turn then writes once.
+"""A customer's state and current assessment in one row, which every batch then writes once.
 
 The features of the current assessment are not kept: they follow from the state beside it.
 """

@@ -66,7 +66,7 @@ class Backtest:
         return np.split(values, edges)
 
     def only(self, chosen: Sequence[int]) -> "Backtest":
-        """Select the cutoffs at these ascending indices into `batch_rows.cutoffs`."""
+        """Select the cutoffs at these ascending indices into `rows.cutoffs`."""
         kept = np.isin(self.rows.at, chosen)
         return Backtest(
             rows=self.rows.only(chosen),

@@ -64,7 +64,7 @@ class TrainingReport:
 
 
 class Hands(Protocol):
-    """Where the work is done: on one machine, or on a cluster (`cluster.Cluster`)."""
+    """Where the work is done: on one machine, or on a cluster (`cluster.DaskCluster`)."""
 
     @property
     def threads(self) -> int:
