@@ -37,9 +37,9 @@ DONE = {
     "look": "SELECT endpoint_id FROM alerts.look WHERE watched_until IS NOT NULL ORDER BY 1",
 }
 WHERE = {
-    "tend": "services.alerts.handlers.run_task_timers:Tend._expire",
+    "tend": "services.alerts.handlers.run_task_timers:RunTaskTimers._expire",
     "care": "services.alerts.handlers.raise_scheduled_tasks:planned_task",
-    "look": "services.alerts.connectors.poll_changes:LookForChanges._look",
+    "look": "services.alerts.connectors.poll_changes:PollChanges._look",
 }
 KIND = {"tend": "expiry", "care": "care", "look": "look crm-poison"}
 BEGIN = {"tend": 40.0, "care": 1.0, "look": 1.0}

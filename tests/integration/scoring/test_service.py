@@ -173,15 +173,19 @@ async def test_a_promoted_model_serves(
 async def test_a_damaged_artefact_is_no_model(
     made: ServiceEnvironment, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """The promoted model cannot be read: the service does not start with another one.
+    """A promoted model that cannot be read does not serve: the rule does, and `/readyz` notes why.
 
-    The error names the file.
+    The note names the model and what is damaged; the service starts and stays ready.
     """
     folder = tmp_path_factory.mktemp("models")
     digest = ArtefactStore(folder).put(b"{}")
     await promoted(Models(made.engine), "lgbm-x", digest, NOW)
-    async with scoring(made, MODEL_STORE=str(folder)) as service, asyncio.timeout(LIMIT_S):
-        assert await service.process.wait() == 1
+    async with scoring(made, MODEL_STORE=str(folder)) as service:
+        answer = await service.until("/readyz", 200)
+        assert "lgbm-x" in answer.json()["notes"]["model_unusable"]
+        metrics = await service.get("/metrics")
+        assert metrics is not None
+        assert "ebbwatch_scoring_model_unusable 1.0" in metrics.text.splitlines()
 
 
 async def test_operators_rewind_and_resume(made: ServiceEnvironment) -> None:
