@@ -45,9 +45,12 @@ MEMBER: Final = re.compile(rf"(?!all$)[A-Za-z0-9][A-Za-z0-9_@.-]{{0,{MEMBER_LENG
 OPENS: Final = "https://work.weixin.qq.com/"
 """Address for a tap on a card that has none of its own; WeCom requires one."""
 
+CARD_SHOWN: Final = 42014
+"""The card's `task_id` was used before: it has been delivered. Nothing else has such an id."""
+
 CODES: Final[Mapping[int, Result]] = {
     0: "ok",
-    42014: "ok",  # this card's task_id was used: it has been delivered
+    CARD_SHOWN: "ok",
     40001: "refresh_token",
     40014: "refresh_token",
     42001: "refresh_token",
@@ -150,7 +153,7 @@ def answered_call(
 
 
 def read(reply: Reply, member: str | None) -> Answer:
-    """Return what an answer means; `member` is the receiver of an application message."""
+    """Return what an answer means; `member` is the receiver of a card, None for anything else."""
     if reply.status is None:
         return answer(reply, "ambiguous" if reply.reached else "retry")
     content = content_of(reply)
@@ -161,6 +164,8 @@ def read(reply: Reply, member: str | None) -> Answer:
             return answer(reply, "retry", "WeCom answered 429")
         return answer(reply, "ambiguous", f"an answer that is not WeCom's (HTTP {reply.status})")
     result = CODES.get(code, "permanent" if code > 0 else "retry")
+    if code == CARD_SHOWN and member is None:
+        result = "permanent"
     if result != "ok":
         refusal = answer(reply, result, f"WeCom answered errcode {code}")
         return overloaded(refusal, code in THROTTLED)

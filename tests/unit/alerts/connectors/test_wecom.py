@@ -7,6 +7,7 @@ import pytest
 from services.alerts.connectors.core.config import WecomAppConfig, WecomBotConfig
 from services.alerts.connectors.wecom import api as wecom
 from services.alerts.connectors.wecom import crypto
+from services.alerts.delivery.core.retry import Reply
 from shared.contracts.events import Owner, Profile
 from shared.kernel.errors import Invalid
 from tests.fakes.crm.wecom import AGENT_ID, CALLBACK_AES_KEY, CALLBACK_TOKEN, CORP_ID, FakeWecom
@@ -111,3 +112,10 @@ def test_an_aes_key_that_is_none_is_refused_without_telling_it(wrong: str) -> No
     with pytest.raises(Invalid, match="callback_aes_key") as caught:
         crypto.key_of(wrong)
     assert wrong not in str(caught.value)
+
+
+@pytest.mark.parametrize(("member", "result"), [("zhangsan", "ok"), (None, "permanent")])
+def test_only_a_card_can_have_been_shown_before(member: str | None, result: str) -> None:
+    """A message to a group has no id that WeCom could know."""
+    reply = Reply(200, body=b'{"errcode": 42014, "errmsg": "ok"}')
+    assert wecom.read(reply, member).result == result
