@@ -45,6 +45,11 @@ class KnownCustomer(msgspec.Struct, frozen=True, gc=False):
     state: CustomerState
     profile: ProfileSeen | None
 
+    @property
+    def contact(self) -> Profile:
+        """The newest profile; an empty one where none has arrived."""
+        return self.profile.profile if self.profile else Profile()
+
 
 class AssessmentSeen(msgspec.Struct, frozen=True, gc=False):
     """A decoded risk message and where it came from."""

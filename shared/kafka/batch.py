@@ -49,3 +49,10 @@ class Batch:
             return Move(claim, claim.next_offset, claim.fingerprint, progress)
         last = self.records[tp][consumed - 1]
         return Move(claim, last.offset + 1, fingerprint(last), progress)
+
+    def moves(self) -> list[Move]:
+        """Return the steps over all records; what is stored beside the offsets stays as it is."""
+        return [
+            self.move(tp, len(records), dict(self.claims[tp].progress))
+            for tp, records in self.records.items()
+        ]

@@ -40,14 +40,12 @@ from services.alerts.ports import (
     Policies,
     Relay,
 )
-from shared.contracts.events import Profile
 from shared.kafka.batch import Batch
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.postgres.ledger import Ledger, Move
 from shared.postgres.outbox import Message, Outbox
 from shared.runtime.clock import Clock
 
-NOBODY = Profile()
 """Stands for the profile of a customer without one."""
 
 Decode = Callable[[Batch], tuple[list[AssessmentSeen], list[Message]]]
@@ -79,10 +77,7 @@ class HandleAssessments:
         if not batch:
             return []
         assessed, dead = self.decode(batch)
-        moves = [
-            batch.move(tp, len(records), batch.claims[tp].progress)
-            for tp, records in batch.records.items()
-        ]
+        moves = batch.moves()
         now = self.clock.now()
         async with unit_of_work(self.engine) as work:
             await self.ledger.advance(work, moves)
@@ -131,7 +126,7 @@ class HandleAssessments:
         warned |= {customer for customer, found in known.items() if _uninformed(found)}
         if not warned:
             return ground
-        owners = {o.id for c in warned if (o := _profile(known[c]).owner) is not None}
+        owners = {o.id for c in warned if (o := known[c].contact.owner) is not None}
         return replace(
             ground,
             owners=await self.rules.owners(work, owners),
@@ -164,7 +159,7 @@ def _page(decided: Decided, known: dict[str, KnownCustomer], ground: Ground) -> 
         if isinstance(step, Closed):
             page.close(step, each.tp)
             continue
-        profile = _profile(known[each.message.customer_id])
+        profile = known[each.message.customer_id].contact
         if isinstance(step, Joined):
             grow = partial(grown, joined=step, message=each.message, ground=ground)
             page.join(Joining(step, grow, each.tp), ground.created_at)
@@ -203,7 +198,3 @@ def _uninformed(known: KnownCustomer) -> list[str]:
     if known.state.revision != NO_REVISION:
         return []
     return [task.id for task in known.state.open if not task.by_risk]
-
-
-def _profile(known: KnownCustomer) -> Profile:
-    return known.profile.profile if known.profile else NOBODY

@@ -24,7 +24,6 @@ from services.alerts.core.scheduled_tasks import (
     planned_task,
 )
 from services.alerts.core.task import Ground, Task
-from services.alerts.handlers.handle_assessments import NOBODY
 from services.alerts.handlers.record_task_changes import BatchDecisions, RecordTaskChanges, count
 from services.alerts.handlers.update_gauges import note_lag
 from services.alerts.ports import (
@@ -143,10 +142,7 @@ class HandleSegmentEntries:
         if not batch:
             return []
         changed, dead = self.decode(batch)
-        moves = [
-            batch.move(tp, len(records), batch.claims[tp].progress)
-            for tp, records in batch.records.items()
-        ]
+        moves = batch.moves()
         now = self.clock.now()
         async with unit_of_work(self.engine) as work:
             await self.ledger.advance(work, moves)
@@ -226,7 +222,7 @@ def _task(
     title = Both(en=f"Entered the segment {segment}"[:500], zh=f"进入分群 {segment}"[:500])
     return planned_task(
         change.customer_id,
-        known.profile.profile if known.profile else NOBODY,
+        known.contact,
         ground,
         kind="segment",
         name=segment,

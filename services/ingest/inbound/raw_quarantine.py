@@ -90,7 +90,7 @@ class RawQuarantine:
 
     async def _finish(self, part: Batch, done: Sorted) -> Sequence[Move]:
         records = [record for of in part.records.values() for record in of]
-        moves = [part.move(tp, len(of), {}) for tp, of in part.records.items()]
+        moves = part.moves()
         await self._accept.deliver(done)
         await self._consumer.commit(records)
         await self._marks.finished(_reached(moves))

@@ -42,10 +42,7 @@ class RecordTreatments:
         if not batch:
             return []
         facts, dead = self.decode(batch)
-        moves = [
-            batch.move(tp, len(records), dict(batch.claims[tp].progress))
-            for tp, records in batch.records.items()
-        ]
+        moves = batch.moves()
         async with unit_of_work(self.engine) as work:
             await self.ledger.advance(work, moves)
             await self.relay.forget(work)
