@@ -107,6 +107,7 @@ class ConsumerLane:
 def quarantine_of(
     settings: ScoringSettings, engine: AsyncEngine, ledger: Ledger, outbox: Outbox, relay: Relay
 ) -> Quarantine:
+    """Returns a quarantine that parks records as dead letters of scoring."""
     park = ParkAsDeadLetter(
         engine=engine,
         ledger=ledger,
@@ -120,6 +121,7 @@ def quarantine_of(
 
 
 def observe_batch(effects: BatchEffects, seconds: float, dead_letter_topic: str) -> None:
+    """Counts what a batch did."""
     metrics.BATCH_SECONDS.observe(seconds)
     for kind, times in Counter(effects.events.type).items():
         metrics.EVENTS.labels(kind).inc(times)

@@ -351,7 +351,7 @@ class Due:
         return len(self.customers)
 
     @classmethod
-    def nobody(cls) -> "Due":
+    def none(cls) -> "Due":
         """Returns no due customers."""
         return cls([], np.zeros(0, np.int64), np.zeros(0), more=False)
 

@@ -26,7 +26,7 @@ REFUSALS: Final = {
     "403": "The token lacks the scope",
     "404": "There is none of this name",
     "405": "The path does not take this method; `Allow` names those that it takes",
-    "409": "It is not in a state for this, or was changed by somebody else",
+    "409": "It is not in a state for this, or was changed meanwhile",
     "422": "Invalid input; the detail names the field",
     "503": "Temporarily unavailable; `Retry-After` says when to come again",
 }

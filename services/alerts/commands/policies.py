@@ -56,8 +56,10 @@ def add_commands(commands: Any) -> None:
     put.add_argument("--name")
     put.add_argument("--time-zone", help="IANA name")
     put.add_argument("--capacity-per-day", type=count)
-    put.add_argument("--manager", help="id of whoever is told when nobody answers")
-    put.add_argument("--fallback", help="id of whoever takes over")
+    put.add_argument(
+        "--manager", help="id of the person who is notified when the owner does not answer"
+    )
+    put.add_argument("--fallback", help="id of the owner who takes over")
     put.set_defaults(command=command(_put_owner))
 
 

@@ -17,9 +17,9 @@ from services.scoring.handlers.assess_customers import Assessor
 from services.scoring.handlers.batch import BatchCustomers
 from services.scoring.handlers.classify_customers import ClassificationTables
 from services.scoring.handlers.silence_sweep import (
-    EVERYBODY,
+    ALL_DUE,
     KIND,
-    NOBODY,
+    NONE_DUE,
     DueCustomers,
     SilenceSweep,
 )
@@ -109,14 +109,14 @@ class MicroBatch:
                 return moves
         self._alone_last = False
         try:
-            return await self._once(batch, EVERYBODY)
+            return await self._once(batch, ALL_DUE)
         except PASSING:
             raise
         except Exception as error:
             if not (due := self._sweep.last):
                 raise
-            log.warning("a turn failed: without its sweep", why=where(error), due=len(due))
-            moves = await self._once(batch, NOBODY)
+            log.warning("a batch failed: without its sweep", why=where(error), due=len(due))
+            moves = await self._once(batch, NONE_DUE)
             self._sweep.suspect(due)
             return moves
 
@@ -139,14 +139,14 @@ class MicroBatch:
         self._sweep.swept(customer)
         return done
 
-    async def _once(self, batch: Batch, whom: DueCustomers) -> Sequence[Move]:
+    async def _once(self, batch: Batch, chosen: DueCustomers) -> Sequence[Move]:
         try:
-            return await self._turn(batch, whom)
+            return await self._turn(batch, chosen)
         except Recorded:
             if self._look_up:
                 raise
             self._look_up = LOOKED_UP_TURNS
-            return await self._turn(batch, whom)
+            return await self._turn(batch, chosen)
 
     def _without_events(self, batch: Batch) -> tuple[EventRows, list[list[PartitionBatch]]]:
         """Returns a batch that consumes no events.
@@ -162,10 +162,10 @@ class MicroBatch:
                 turn.now = datetime.fromtimestamp(reached, UTC)
         return events, steps[:1]
 
-    async def _turn(self, batch: Batch, whom: DueCustomers) -> Sequence[Move]:
+    async def _turn(self, batch: Batch, chosen: DueCustomers) -> Sequence[Move]:
         began = self._clock.monotonic()
         self._sweep.last = ()
-        if whom.only:
+        if chosen.only:
             (events, steps), sweep = self._without_events(batch), True
         else:
             events, steps = self._decode(batch, self._clock.now())
@@ -173,12 +173,12 @@ class MicroBatch:
         if not batch and not sweep:
             return ()
         async with AsyncExitStack() as noted, self._store.open() as work:
-            due = await self._sweep.due(work, steps, whom) if sweep else Due.nobody()
+            due = await self._sweep.due(work, steps, chosen) if sweep else Due.none()
             if due.more and len(steps) > 1:
                 # More than one batch can assess: take the ticks one at a time.
                 events, steps = events.select(_rows_of(events, 0)), [steps[0]]
-                due = await self._sweep.due(work, steps, whom)
-            if len(due) and not whom.only:
+                due = await self._sweep.due(work, steps, chosen)
+            if len(due) and not chosen.only:
                 await noted.enter_async_context(self._careful.begun(KIND, due.customers))
             fresh, conflicts = await self._deduplicate(work, events)
             _settle_ticks(steps, more=due.more)
@@ -209,7 +209,7 @@ class MicroBatch:
             await self._standing.write(work, stand.stood)
             await self._sender.forget(work)
         if self._clock.monotonic() - began > TURN_S_MAX:
-            raise Transient("this turn took so long that somebody else may own its partitions")
+            raise Transient("this batch took so long that another process may own its partitions")
         await self._sender.flush(pending)
         self._observe(effects, self._clock.monotonic() - began)
         return effects.moves

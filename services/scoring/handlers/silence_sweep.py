@@ -23,10 +23,10 @@ class DueCustomers:
 
     only: Sequence[str] = ()
     """Sweep one of these customers and no other; empty: no restriction."""
-    nobody: bool = False
+    none: bool = False
 
 
-EVERYBODY, NOBODY = DueCustomers(), DueCustomers(nobody=True)
+ALL_DUE, NONE_DUE = DueCustomers(), DueCustomers(none=True)
 
 
 @dataclass(slots=True)
@@ -49,18 +49,18 @@ class SilenceSweep:
         return [*dict.fromkeys((*self.careful.waiting(KIND), *self._singles))]
 
     async def due(
-        self, work: UnitOfWork, steps: Sequence[Sequence[PartitionBatch]], whom: DueCustomers
+        self, work: UnitOfWork, steps: Sequence[Sequence[PartitionBatch]], chosen: DueCustomers
     ) -> Due:
         """Returns the customers that are due at the last sweeping step of each partition.
 
         These include all that are due at earlier steps. While a customer that is to be swept alone
         is due, `more` is true: the tick is not done."""
         self.last = ()
-        if whom.nobody:
-            return replace(Due.nobody(), more=True)
+        if chosen.none:
+            return replace(Due.none(), more=True)
         nows = {t.tp[1]: t.now for step in steps for t in step if t.sweeping and t.now is not None}
-        if whom.only:
-            return replace(await self.store.due(work, nows, 1, only=whom.only), more=True)
+        if chosen.only:
+            return replace(await self.store.due(work, nows, 1, only=chosen.only), more=True)
         avoid = [*self.careful.avoided(KIND), *self._singles]
         due = await self.store.due(work, nows, self.customers_max, avoid=avoid)
         waiting = self.waiting

@@ -282,7 +282,7 @@ class BatchStore:
     ) -> Due:
         """Reads due customers, oldest timer first: at most `limit`, `DUE_SHARES` per partition."""
         if not nows:
-            return Due.nobody()
+            return Due.none()
         # A limit per partition, since customers found beyond the overall limit are read in vain.
         each = min(limit, DUE_SHARES * -(-limit // len(nows)))
         found = await _DUE.fetch(

@@ -57,7 +57,8 @@ class SegmentIn(BaseModel):
         None, max_length=100, description="A playbook, triggered once on entry"
     )
     act_on_existing: StrictBool = Field(
-        default=False, description="Also for whom the definition finds inside when it is saved"
+        default=False,
+        description="Also for customers who are inside already when the definition is saved",
     )
     version: Whole = Field(
         0, ge=0, description="The version that you change; 0 for a new segment: guards against two "
