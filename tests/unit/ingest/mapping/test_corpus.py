@@ -1,0 +1,66 @@
+"""Each record of the corpus becomes what is written beside it."""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.ingest.core.mapping.apply import Context, map_value
+from services.ingest.core.mapping.document import CompiledMapping, compile_mapping
+from services.ingest.core.rates import RateTable
+from shared.contracts.activity import ENCODER
+from tests.unit.ingest.events import ARRIVED_MS
+from tests.unit.ingest.mapping.corpus import Case, corpora
+
+CASES = [case for corpus in corpora() for case in corpus.cases]
+RATES = RateTable.parse(
+    "USD",
+    "currency,from,rate\n"
+    + "".join(
+        f"{code},1990-01-01,{rate}\n"
+        for code, rate in (("EUR", 1.25), ("GBP", 1.5), ("JPY", 0.01), ("CNY", 0.125), ("KWD", 4))
+    ),
+)
+UNCHECKED = ("specversion", "contenthash", "receivedms")
+"""What belongs to the record's way and not to its content."""
+
+
+@cache
+def _mapping(name: str) -> CompiledMapping:
+    path = Path(f"services/ingest/mappings/{name}.yaml")
+    return compile_mapping(path.read_text("utf-8"), path.name)
+
+
+def _flat(event: dict[str, Any]) -> dict[str, Any]:
+    """Return an event as the corpus writes it: without its envelope, its data beside the rest."""
+    data = event.pop("data", {})
+    kept = {name: value for name, value in event.items() if name not in UNCHECKED}
+    kept["type"] = kept["type"].removeprefix("io.ebbwatch.")
+    return kept | data
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_record(case: Case) -> None:
+    """A record becomes these events, is ignored by this rule, or is refused for this field."""
+    value = json.dumps(case.record).encode()
+    mapped = map_value(_mapping(case.mapping), value, Context(ARRIVED_MS, RATES))
+    if isinstance(case.expected, dict) and "refused" in case.expected:
+        assert [refusal.field for refusal in mapped.refusals] == [case.expected["refused"]]
+        return
+    assert mapped.refusals == ()
+    if isinstance(case.expected, dict):
+        assert mapped.ignored == case.expected["ignored"]
+        assert mapped.events == ()
+        return
+    assert [_flat(json.loads(ENCODER.encode(e))) for e, _ in mapped.events] == case.expected
+
+
+def test_the_corpus_is_large_and_has_invalid_records() -> None:
+    """Each shipped mapping has samples, and each corpus has refused ones."""
+    shipped = {path.stem for path in Path("services/ingest/mappings").glob("*.yaml")}
+    assert {case.mapping for case in CASES} == shipped
+    refused = {c.mapping for c in CASES if isinstance(c.expected, dict) and "refused" in c.expected}
+    assert refused == shipped
+    assert len({str(case) for case in CASES}) == len(CASES)
