@@ -45,7 +45,9 @@ def _wider(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
         two.map(lambda x: f"({x[0]}) | ({x[1]})"),
         two.map(lambda x: f"[{x[0]}, {x[1]}]"),
         two.map(lambda x: f"{{a: {x[0]}, b: {x[1]}}}"),
-        *(two.map(lambda x, o=o: f"({x[0]}) {o} ({x[1]})") for o in ("==", "!=", "<", ">=")),
+        st.tuples(inner, st.sampled_from(["==", "!=", "<", ">="]), inner).map(
+            lambda x: f"({x[0]}) {x[1]} ({x[2]})"
+        ),
     )
 
 

@@ -68,6 +68,16 @@ class RawConsumer:
         return self._inner is not None and not self._spent
 
     @property
+    def topics(self) -> tuple[str, ...]:
+        """The topics that are read, or will be from the next `start` on."""
+        return tuple(self._topics)
+
+    def subscribe(self, topics: Sequence[str]) -> None:
+        """Read these topics from the next `start` on, which is then due; no batch may be open."""
+        self._topics = list(topics)
+        self._spent = True
+
+    @property
     def assigned(self) -> set[tuple[str, int]]:
         """The partitions that are assigned to this member now."""
         found = self._inner.assignment() if self._inner and self.started else ()

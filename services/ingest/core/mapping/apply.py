@@ -54,7 +54,8 @@ class Mapped(NamedTuple):
     refusals: tuple[Invalid, ...] = ()
     """One for each event that is not acceptable. The others are; sent again, they are known."""
     ignored: str | None = None
-    """The rule that ignores the record; `otherwise` where none matches and the mapping says so."""
+    """The rule that ignores the record; `otherwise` where none matches and the mapping says so, and
+    `no event` where the rules that match give none."""
 
 
 def map_value(mapping: CompiledMapping, value: bytes | None, context: Context) -> Mapped:
@@ -92,7 +93,7 @@ def apply(mapping: CompiledMapping, record: Any, context: Context) -> Mapped:
         if mapping.first_only:
             break
     if matched or done.refusals:
-        return done.result()
+        return done.result("no event")
     if mapping.ignores_others:
         return Mapped(ignored="otherwise")
     why = f"no rule of the mapping {mapping.name!r} matches: add one, or one that ignores it"

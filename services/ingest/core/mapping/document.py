@@ -10,7 +10,7 @@ import msgspec
 from services.ingest.core.mapping import fields, tree
 from services.ingest.core.mapping.expression import compile_expression
 from services.ingest.core.mapping.fields import Build
-from services.ingest.core.mapping.scope import Evaluate, Mistake
+from services.ingest.core.mapping.scope import Evaluate, Mistake, suggested
 from services.ingest.core.mapping.tree import Node
 from shared.contracts.events import DATA_BY_TYPE, ID_LENGTH_MAX
 from shared.kernel.errors import Invalid
@@ -96,10 +96,15 @@ def compile_mapping(text: str, name: str) -> CompiledMapping:
     reader = _Reader(name)
     made = reader.mapping(root)
     if reader.mistakes:
-        raise Mistakes(reader.mistakes)
+        raise Mistakes(sorted(reader.mistakes, key=_place))
     if made is None:
         raise AssertionError("a document without mistakes is compiled")
     return made
+
+
+def _place(mistake: Invalid) -> tuple[int, int]:
+    line, column = mistake.field.rsplit(":", 2)[1:]
+    return int(line), int(column)
 
 
 class _Reader:
@@ -146,7 +151,7 @@ class _Reader:
         for key, value in node.value.items():
             if key not in known:
                 where = f"{path}.{key}".lstrip(".")
-                self.wrong(value, where, f"unknown; known are {', '.join(known)}")
+                self.wrong(value, where, f"unknown; {suggested(key, known)}")
 
     def _text(self, node: Node, key: str, chars_max: int, default: str | None = None) -> str | None:
         found = node.value.get(key)

@@ -13,14 +13,16 @@ import jmespath.exceptions
 import jmespath.functions
 import jmespath.parser
 
-from services.ingest.core.mapping.functions import FUNCTIONS
-from services.ingest.core.mapping.scope import Evaluate, Mistake, Scope
+from services.ingest.core.mapping.functions import FUNCTIONS, coalesce
+from services.ingest.core.mapping.scope import Evaluate, Mistake, Scope, suggested
 
 EXPRESSION_CHARS_MAX: Final = 1_000
 """Characters of one expression: ten lines. Longer ones are programs, which belong elsewhere."""
 
 DEPTH_MAX: Final = 40
 """Levels of an expression's tree."""
+
+INCOMPLETE: Final = "incomplete, something is missing at the end"
 
 Node = dict[str, Any]
 
@@ -44,12 +46,12 @@ def compile_expression(text: str) -> Evaluate:
     except jmespath.exceptions.EmptyExpressionError as error:
         raise Mistake("empty: write an expression, or leave the field out") from error
     except jmespath.exceptions.IncompleteExpressionError as error:
-        raise Mistake("incomplete: something is missing at the end", len(text)) from error
+        raise Mistake(f"not JMESPath: {INCOMPLETE}", len(text)) from error
     except jmespath.exceptions.LexerError as error:
         raise Mistake(f"not JMESPath: {error.message}", error.lexer_position) from error
     except jmespath.exceptions.ParseError as error:
-        found = f"`{error.token_value}` is unexpected here"
-        raise Mistake(f"not JMESPath: {found}", error.lex_position) from error
+        said = f"`{error.token_value}` is unexpected here" if error.token_value else INCOMPLETE
+        raise Mistake(f"not JMESPath: {said}", error.lex_position) from error
     except (ValueError, RecursionError) as error:
         raise Mistake(f"not JMESPath: {error}") from error
     return _compile(parsed, 0)
@@ -57,7 +59,7 @@ def compile_expression(text: str) -> Evaluate:
 
 def is_false(value: Any) -> bool:
     """Returns whether JMESPath takes a value as false: null, false, and empty texts and lists."""
-    return value is None or value is False or value in ("", [], {})
+    return (not value and not isinstance(value, int | float)) or value is False
 
 
 def equal(left: Any, right: Any) -> bool:
@@ -108,7 +110,9 @@ def _chain(node: Node, depth: int) -> Evaluate:
 
 def _comparator(node: Node, depth: int) -> Evaluate:
     left, right = _children(node, depth)
-    kind = node["value"]
+    kind, (first, second) = node["value"], node["children"]
+    if kind == "eq" and first["type"] == "field" and isinstance(_constant(second), str):
+        return _field_is(first["value"], second["value"])
     if kind == "eq":
         return lambda value, scope: equal(left(value, scope), right(value, scope))
     if kind == "ne":
@@ -125,6 +129,11 @@ def _comparator(node: Node, depth: int) -> Evaluate:
         return None
 
     return compare
+
+
+def _field_is(name: str, text: str) -> Evaluate:
+    """Compiles `name == 'text'`, the usual condition, without further calls."""
+    return lambda value, _: isinstance(value, dict) and value.get(name) == text
 
 
 def _comparable(value: Any) -> bool:
@@ -153,7 +162,7 @@ def _or(node: Node, depth: int) -> Evaluate:
 
     def either(value: Any, scope: Scope) -> Any:
         found = left(value, scope)
-        return right(value, scope) if is_false(found) else found
+        return found if found or not is_false(found) else right(value, scope)
 
     return either
 
@@ -163,7 +172,7 @@ def _and(node: Node, depth: int) -> Evaluate:
 
     def both(value: Any, scope: Scope) -> Any:
         found = left(value, scope)
-        return found if is_false(found) else right(value, scope)
+        return right(value, scope) if found or not is_false(found) else found
 
     return both
 
@@ -294,12 +303,14 @@ def _function(node: Node, depth: int) -> Evaluate:
     ours = FUNCTIONS.get(name)
     if ours is not None:
         _check_count(name, len(arguments), ours.least, ours.most)
+        if ours.call is coalesce:
+            return _first_of(arguments)
         ours.check([_constant(child) for child in node["children"]])
         return _calling(ours.call, arguments)
     theirs = _BUILTIN.FUNCTION_TABLE.get(name)
     if theirs is None:
-        known = ", ".join(sorted({*FUNCTIONS, *_BUILTIN.FUNCTION_TABLE}))
-        raise Mistake(f"no function `{name}`; there are {known}")
+        known = sorted({*FUNCTIONS, *_BUILTIN.FUNCTION_TABLE})
+        raise Mistake(f"no function `{name}`; {suggested(name, known)}")
     signature = theirs["signature"]
     variadic = bool(signature) and signature[-1].get("variadic", False)
     _check_count(name, len(arguments), len(signature), None if variadic else len(signature))
@@ -314,6 +325,19 @@ def _function(node: Node, depth: int) -> Evaluate:
     return call
 
 
+def _first_of(parts: Sequence[Evaluate]) -> Evaluate:
+    """Compiles `coalesce`, which evaluates no more arguments than it needs."""
+
+    def first(value: Any, scope: Scope) -> Any:
+        for part in parts:
+            found = part(value, scope)
+            if found is not None and not (isinstance(found, str) and not found.strip()):
+                return found
+        return None
+
+    return first
+
+
 def _calling(call: Callable[..., Any], arguments: Sequence[Evaluate]) -> Evaluate:
     """Returns a call without a loop for one and for two arguments, the usual cases."""
     if len(arguments) == 1:
@@ -322,7 +346,7 @@ def _calling(call: Callable[..., Any], arguments: Sequence[Evaluate]) -> Evaluat
     if len(arguments) == 2:  # noqa: PLR2004 (a pair)
         first, second = arguments
         return lambda value, scope: call(scope, first(value, scope), second(value, scope))
-    return lambda value, scope: call(scope, *(part(value, scope) for part in arguments))
+    return lambda value, scope: call(scope, *[part(value, scope) for part in arguments])
 
 
 def _constant(node: Node) -> Any:

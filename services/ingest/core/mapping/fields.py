@@ -14,7 +14,7 @@ from msgspec import inspect
 from services.ingest.core.faults import fault, index_path
 from services.ingest.core.mapping import moments, money
 from services.ingest.core.mapping.functions import shown, text_of
-from services.ingest.core.mapping.scope import Evaluate, Refused, Scope
+from services.ingest.core.mapping.scope import Evaluate, Refused, Scope, suggested
 from services.ingest.core.mapping.tree import Node
 from shared.contracts.events import ID_LENGTH_MAX, DecimalText
 from shared.kernel.errors import Invalid
@@ -67,7 +67,7 @@ def compile_object(
     steps: list[tuple[str, Evaluate]] = []
     for name, found in node.value.items():
         if name not in hints:
-            reader.wrong(found, f"{path}.{name}", f"unknown; known are {', '.join(hints)}")
+            reader.wrong(found, f"{path}.{name}", f"unknown; {suggested(name, hints)}")
             continue
         info = _bare(inspect.type_info(hints[name]))
         made = _field(info, found, f"{path}.{name}", reader, f"{place}.{name}")
@@ -124,7 +124,14 @@ def _converted(convert: Convert, value: Evaluate, place: str) -> Evaluate:
         found = value(current, scope)
         return None if found is None or found == "" else convert(found, scope, place)
 
-    return step
+    def text_step(current: Any, scope: Scope) -> Any:
+        found = value(current, scope)
+        return (found or None) if isinstance(found, str) else step_of(found, scope)
+
+    def step_of(found: Any, scope: Scope) -> Any:
+        return None if found is None else convert(found, scope, place)
+
+    return text_step if convert in (_text, _amount) else step
 
 
 def _texts(info: inspect.Type, value: Evaluate, place: str) -> Evaluate:

@@ -61,17 +61,19 @@ def _bounded(text: str) -> str:
 
 
 def coalesce(_: Scope, *values: Any) -> Any:
-    """`coalesce(a, …)`: the first that is neither null nor a blank text."""
-    for value in values:
-        if value is not None and not (isinstance(value, str) and not value.strip()):
-            return value
-    return None
+    """`coalesce(a, …)`: the first that is neither null nor a blank text; compiled in place."""
+    raise NotImplementedError
 
 
 def concat(_: Scope, *values: Any) -> str | None:
     """`concat(a, …)`: texts and whole numbers joined; null where one of them is null."""
-    parts = [text_of(value) for value in values]
-    return None if None in parts else _bounded("".join(part for part in parts if part is not None))
+    joined = ""
+    for value in values:
+        part = value if isinstance(value, str) else text_of(value)
+        if part is None:
+            return None
+        joined += part
+    return joined if len(joined) <= TEXT_CHARS_MAX else _bounded(joined)
 
 
 def text(_: Scope, value: Any) -> str | None:

@@ -1,7 +1,8 @@
 """What an expression of a mapping may read besides its value, and what its evaluation may cost."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -32,6 +33,17 @@ class Mistake(ValueError):  # noqa: N818 (a word of the domain)
     def __init__(self, reason: str, at: int | None = None) -> None:
         super().__init__(reason)
         self.at = at
+
+
+def suggested(given: str, known: Iterable[str]) -> str:
+    """Returns a hint: the known name that is nearly the given one, else all that are known.
+
+    >>> suggested("curency", ["amount", "currency"]), suggested("x", ["a", "b"])
+    ('is `currency` meant?', 'known are a, b')
+    """
+    names = list(known)
+    near = get_close_matches(given[:60], names, n=1, cutoff=0.75)
+    return f"is `{near[0]}` meant?" if near else f"known are {', '.join(names)}"
 
 
 class Scope:

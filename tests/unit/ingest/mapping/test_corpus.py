@@ -35,7 +35,7 @@ def _mapping(name: str) -> CompiledMapping:
 
 def _flat(event: dict[str, Any]) -> dict[str, Any]:
     """Return an event as the corpus writes it: without its envelope, its data beside the rest."""
-    data = event.pop("data", {})
+    data: dict[str, Any] = event.pop("data", {})
     kept = {name: value for name, value in event.items() if name not in UNCHECKED}
     kept["type"] = kept["type"].removeprefix("io.ebbwatch.")
     return kept | data
