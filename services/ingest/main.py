@@ -3,27 +3,35 @@
 import asyncio
 import contextlib
 import socket
+from functools import partial
 
+from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.ingest import metrics
 from services.ingest.core.rates import RateTable
 from services.ingest.handlers.accept_batch import AcceptBatch
+from services.ingest.handlers.discard_dead_letters import DiscardDeadLetters, DropContents
 from services.ingest.handlers.index_dead_letters import IndexDeadLetters
 from services.ingest.handlers.keep_refused import KeepRefused
-from services.ingest.handlers.publish_events import PublishEvents
+from services.ingest.handlers.publish_events import Keep, PublishEvents
+from services.ingest.handlers.replay_dead_letters import ReplayDeadLetters
 from services.ingest.handlers.use_mappings import UseMappings
+from services.ingest.handlers.watch_clocks import ClockWatch
 from services.ingest.handlers.watch_flood import FloodWatch
 from services.ingest.inbound.http import BODIES, add_routes
+from services.ingest.inbound.http_dead_letters import add_dead_letters
 from services.ingest.inbound.raw_consumer import RawConsumer
 from services.ingest.inbound.raw_topics import RawTopics
 from services.ingest.ports import Topics
 from services.ingest.settings import IngestSettings
 from services.ingest.store.dead_letters import DeadLetters
 from services.ingest.store.mappings import Mappings
+from services.ingest.store.source_clocks import SourceClockDays
 from services.ingest.store.stops import Stops
 from services.ingest.store.tables import SCHEMA, api_token
 from services.ingest.store.unfinished_records import UnfinishedRecords
+from shared.contracts.dead_letter import Headers
 from shared.http.access import Tokens
 from shared.http.app import create_app, limits_of
 from shared.kafka.fenced import FencedConsumer
@@ -31,7 +39,8 @@ from shared.kafka.producer import Producer
 from shared.kafka.quarantine import PassOver, Quarantine
 from shared.kafka.settings import KafkaSettings
 from shared.kafka.worker import work
-from shared.postgres.engine import create_engine
+from shared.kernel.errors import Invalid
+from shared.postgres.engine import create_engine, unit_of_work
 from shared.postgres.ledger import Ledger
 from shared.postgres.settings import PostgresSettings
 from shared.runtime import service
@@ -92,6 +101,32 @@ def _letters(
     return index_letters
 
 
+def _both(first: Keep, second: Keep) -> Keep:
+    """Returns what calls one and then the other."""
+
+    def both(value: bytes, fault: Invalid, headers: Headers) -> None:
+        first(value, fault, headers)
+        second(value, fault, headers)
+
+    return both
+
+
+def _dead_letters(
+    settings: IngestSettings,
+    engine: AsyncEngine,
+    outlet: Producer,
+    clock: Clock,
+    app: FastAPI,
+    tokens: Tokens,
+) -> service.Loop:
+    """Adds the routes of dead letters; builds the loop that deletes settled contents."""
+    letters, transaction = DeadLetters(engine), partial(unit_of_work, engine)
+    replay = ReplayDeadLetters(transaction, letters, outlet, clock, settings.raw_topics[0])
+    discard = DiscardDeadLetters(transaction, letters, clock)
+    add_dead_letters(app, letters, replay, discard, tokens)
+    return DropContents(letters, clock, settings.dead_letter_content_days).watch
+
+
 async def run() -> int:
     """Runs the ingest service until SIGTERM; returns the exit status."""
     settings, kafka, postgres = IngestSettings(), KafkaSettings(), PostgresSettings()
@@ -101,13 +136,18 @@ async def run() -> int:
     engine = create_engine(postgres, "ingest")
     outlet, raw_outlet = Producer(kafka, "ingest"), Producer(kafka, "ingest-http")
     refused_outlet = Producer(kafka, "ingest-refused")
+    replay_outlet = Producer(kafka, "ingest-replay")
 
     topics = Topics(settings.activity_topic, settings.dead_letter_topic)
+    clocks = ClockWatch(SourceClockDays(engine), clock, metrics.observe_source)
+    health.add_note("clocks", clocks.note)
     in_force = metrics.mappings_in_force
     mappings = UseMappings(Mappings(engine), settings.raw_topics, clock, in_force)
     raw = RawTopics(
         RawConsumer(kafka, settings.raw_topics, settings.group, settings.batch_records_max),
-        AcceptBatch(outlet, topics, rates, settings.unknown_fields, mappings.of_topic),
+        AcceptBatch(
+            outlet, topics, rates, settings.unknown_fields, mappings.of_topic, clocks.batch
+        ),
         FloodWatch(Stops(engine), settings.flood_share_max, clock),
         health,
         clock,
@@ -126,20 +166,24 @@ async def run() -> int:
         clock,
         observe=lambda outcome, count: metrics.HTTP_REFUSED.labels(outcome).inc(count),
     )
-    publish = PublishEvents(raw_outlet, settings.raw_topics[0], rates, clock, unknown, keep)
+    refused = _both(clocks.refused, keep)
+    publish = PublishEvents(raw_outlet, settings.raw_topics[0], rates, clock, unknown, refused)
     add_routes(app, publish, tokens)
+    drop_contents = _dead_letters(settings, engine, replay_outlet, clock, app, tokens)
     dependencies = Dependencies(health, "ingest", postgres, kafka)
     loops: dict[str, service.Loop] = {
         "raw": raw.consume,
         "lag": raw.measure_lag,
         "dead-letters": index_letters,
         "refused": keep.watch,
+        "clocks": clocks.watch,
+        "contents": drop_contents,
     }
     try:
         return await service.run(loops, app, settings, health)
     finally:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LET_GO_S):
-                closing = (outlet, raw_outlet, refused_outlet, dependencies)
+                closing = (outlet, raw_outlet, refused_outlet, replay_outlet, dependencies)
                 await asyncio.gather(*(each.close() for each in closing))
         await engine.dispose()

@@ -46,6 +46,10 @@ class IngestSettings(HttpSettings):
     content is kept once a day. What exceeds it (with 0: everything) is only reported in the HTTP
     answer; `ebbwatch_ingest_http_refused` counts what was kept, known and dropped."""
 
+    dead_letter_content_days: int = Field(30, ge=0, le=3_650)
+    """Days after which the content of a replayed or discarded dead letter is deleted; those that
+    wait keep theirs, and the facts about all stay."""
+
     flood_share_max: float = Field(SHARE_MAX, gt=0)
     """Share of refused records, of the last 1,000, that stops the intake; above 1: never."""
 

@@ -29,6 +29,7 @@ def letter(value: bytes, fault: Invalid, headers: Headers, at: datetime) -> Dead
         stage="ingest",
         field=fault.field,
         reason=fault.reason,
+        arrived_ms=int(at.timestamp() * 1000),
     )
 
 

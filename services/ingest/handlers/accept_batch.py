@@ -13,9 +13,12 @@ from dataclasses import dataclass, field
 import structlog
 
 from services.ingest.core.accept import Accepted, accepted
+from services.ingest.core.dead_letters import first_arrival, producer_of
 from services.ingest.core.mapping.apply import Context, map_value
 from services.ingest.core.mapping.document import CompiledMapping
 from services.ingest.core.rates import RateTable
+from services.ingest.core.source_clocks import Timing
+from services.ingest.core.times import is_future
 from services.ingest.core.trace import traceparent_of
 from services.ingest.core.unknown import UnknownFields
 from services.ingest.handlers.forward_control import to_every_partition
@@ -54,6 +57,10 @@ class Sorted:
     """Notes on accepted events: unknown fields, clamped times."""
     ignored: Counter[str] = field(default_factory=Counter)
     """Number of records that a mapping ignores, by its name."""
+    timings: list[Timing] = field(default_factory=list)
+    """Times of accepted live events."""
+    future: list[str] = field(default_factory=list)
+    """Source of each event refused as future; the topic where its source cannot be read."""
 
 
 def no_mapping(_: str) -> None:
@@ -70,13 +77,18 @@ class AcceptBatch:
         rates: RateTable,
         unknown_fields: UnknownFields = "typos",
         mapping_of: Callable[[str], CompiledMapping | None] = no_mapping,
+        observe: Callable[[Sorted], None] = lambda done: None,
     ) -> None:
-        """`mapping_of` returns the mapping of a raw topic; None: its records are CloudEvents."""
+        """`mapping_of` returns the mapping of a raw topic; None: its records are CloudEvents.
+
+        `observe` is called with what was sent and acknowledged.
+        """
         self._outlet = outlet
         self._topics = topics
         self._rates = rates
         self._unknown_fields = unknown_fields
         self._mapping_of = mapping_of
+        self._observe = observe
 
     async def decide(self, records: Sequence[ConsumedRecord | Unreadable], now_ms: int) -> Sorted:
         """Decide on every record without sending; raises Transient when the broker is unreachable.
@@ -93,6 +105,7 @@ class AcceptBatch:
     async def deliver(self, done: Sorted) -> None:
         """Send, and return once all is acknowledged; after Transient, repeat the whole batch."""
         await self._outlet.send(done.outgoing)
+        self._observe(done)
 
     def refuse(self, record: ConsumedRecord | Unreadable, reason: str) -> Sorted:
         """Return the dead letter of a record that is not processed again."""
@@ -115,10 +128,11 @@ class AcceptBatch:
             mapping = self._mapping_of(record.topic)
             try:
                 if mapping is None or isinstance(record, Unreadable):
+                    first_ms = _first_ms(record, arrived_ms)
                     found = accepted(
-                        record.value, record.headers, arrived_ms, self._rates, self._unknown_fields
+                        record.value, record.headers, first_ms, self._rates, self._unknown_fields
                     )
-                    self._accept(record, (found,), partitions, done)
+                    self._accept(record, (found,), arrived_ms, partitions, done)
                     done.refused.append(False)
                 else:
                     self._map(mapping, record, arrived_ms, partitions, done)
@@ -142,9 +156,10 @@ class AcceptBatch:
         Where one of them is refused the record becomes a dead letter and the others are sent: when
         it is replayed, they are recognised by their ids.
         """
-        context = Context(arrived_ms, self._rates, record.headers, record.key)
+        first_ms = _first_ms(record, arrived_ms)
+        context = Context(first_ms, self._rates, record.headers, record.key)
         mapped = map_value(mapping, record.value, context)
-        self._accept(record, mapped.events, partitions, done)
+        self._accept(record, mapped.events, arrived_ms, partitions, done)
         if mapped.ignored is not None:
             done.ignored[mapping.name] += 1
         if not mapped.refusals:
@@ -158,6 +173,7 @@ class AcceptBatch:
         self,
         record: ConsumedRecord | Unreadable,
         events: Sequence[Accepted],
+        arrived_ms: int,
         partitions: int,
         done: Sorted,
     ) -> None:
@@ -165,7 +181,12 @@ class AcceptBatch:
         for event, notes in events:
             done.notes += notes
             done.accepted[event.type] += 1
+            # A replayed event is not late: its latency counts from the replay.
+            first_ms, event.receivedms = event.receivedms, arrived_ms
             value = ENCODER.encode(event)
+            if event.backfill is None and event.type not in CONTROL_TYPES:
+                at_s = event.time.timestamp()
+                done.timings.append(Timing(event.source, at_s, at_s - first_ms / 1000))
             if event.type in CONTROL_TYPES:
                 done.outgoing += to_every_partition(topic, partitions, value, trace)
             else:
@@ -177,6 +198,13 @@ class AcceptBatch:
         letter = DeadLetter.of(record, STAGE, fault.field, fault.reason)
         done.refused.append(True)
         done.letters.append(letter)
+        if is_future(fault):
+            done.future.append(producer_of(record.value, record.headers) or record.topic)
         done.outgoing.append(
             Outgoing(self._topics.dead_letter, letter.key, letter.value, letter.to_headers())
         )
+
+
+def _first_ms(record: ConsumedRecord | Unreadable, arrived_ms: int) -> int:
+    """Returns the arrival (Unix ms) that decides on a record's time: of a replay, the first one."""
+    return first_arrival(record.headers, arrived_ms) or arrived_ms
