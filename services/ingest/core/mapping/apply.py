@@ -85,7 +85,7 @@ def apply(mapping: CompiledMapping, record: Any, context: Context) -> Mapped:
                 continue
         except _FAILURES as error:
             done.refusals.append(fault("match", f"rule {rule.name!r}: {explain(error)}"))
-            continue
+            return done.result()
         if rule.event_type is None:
             return done.result(rule.name)
         matched = True
@@ -176,8 +176,9 @@ class _Events:
             given = text_of(parts["source"](value, scope)) if "source" in parts else None
             source = _needed(given or self._mapping.source, "source")
             part = "backfill"
-            given = text_of(parts["backfill"](value, scope)) if "backfill" in parts else None
-            backfill = _needed(given, "backfill") if given else self._backfill
+            named = parts["backfill"](value, scope) if "backfill" in parts else None
+            unnamed = self._backfill is not None or is_false(named)
+            backfill = self._backfill if unnamed else _needed(text_of(named), "backfill")
         except _FAILURES as error:
             raise fault(part, explain(error)) from error
         data = rule.build(value, scope)

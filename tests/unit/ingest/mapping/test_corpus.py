@@ -1,6 +1,7 @@
 """Each record of the corpus becomes what is written beside it."""
 
 import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,10 @@ RATES = RateTable.parse(
 )
 UNCHECKED = ("specversion", "contenthash", "receivedms")
 """What belongs to the record's way and not to its content."""
+
+CASES_MIN = 400
+DIGEST = "(digest)"
+"""Takes the place of an id that is made of a record's values."""
 
 
 @cache
@@ -54,7 +59,31 @@ def test_record(case: Case) -> None:
         assert mapped.ignored == case.expected["ignored"]
         assert mapped.events == ()
         return
-    assert [_flat(json.loads(ENCODER.encode(e))) for e, _ in mapped.events] == case.expected
+    found = [_flat(json.loads(ENCODER.encode(e))) for e, _ in mapped.events]
+    assert found == [_with_tolerance(event) for event in case.expected]
+
+
+def _with_tolerance(expected: dict[str, Any]) -> dict[str, Any]:
+    """Return an expected event with what is compared by its form or nearly.
+
+    In the reporting currency an amount is a float; what was sent stays exact. An id that is
+    made of a record's values cannot be written down by hand.
+    """
+    known = dict(expected)
+    if "amount" in known:
+        known["amount"] = pytest.approx(known["amount"], rel=1e-12)
+    if known["id"] == DIGEST:
+        known["id"] = _Digest()
+    return known
+
+
+class _Digest:
+    """Equals each text that `digest` may return."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, str) and re.fullmatch(r"[a-z2-7]{24}", other) is not None
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 def test_the_corpus_is_large_and_has_invalid_records() -> None:
@@ -63,4 +92,4 @@ def test_the_corpus_is_large_and_has_invalid_records() -> None:
     assert {case.mapping for case in CASES} == shipped
     refused = {c.mapping for c in CASES if isinstance(c.expected, dict) and "refused" in c.expected}
     assert refused == shipped
-    assert len({str(case) for case in CASES}) == len(CASES)
+    assert len({str(case) for case in CASES}) == len(CASES) >= CASES_MIN
