@@ -93,3 +93,37 @@ def test_the_corpus_is_large_and_has_invalid_records() -> None:
     refused = {c.mapping for c in CASES if isinstance(c.expected, dict) and "refused" in c.expected}
     assert refused == shipped
     assert len({str(case) for case in CASES}) == len(CASES) >= CASES_MIN
+
+
+def _hashes(name: str, record: Any) -> dict[str, str]:
+    mapped = map_value(_mapping(name), json.dumps(record).encode(), Context(ARRIVED_MS, RATES))
+    return {event.id: event.contenthash for event, _ in mapped.events}
+
+
+def test_a_later_version_of_an_order_is_the_same_event() -> None:
+    """Scoring takes an event with a known id and content hash for a repetition.
+
+    Everything that may change in a version is changed here; a refund is added and stays one.
+    """
+    (shop,) = [corpus.records for corpus in corpora() if corpus.mapping == "shopify"]
+    first, later = shop["refunded order"] | {"refunds": []}, shop["refunded order"]
+    changed = later | {"total_price": "140.00", "source_name": "web", "processed_at": None}
+    known = _hashes("shopify", first)
+    assert list(known) == ["order-5551002"]
+    assert _hashes("shopify", changed)["order-5551002"] == known["order-5551002"]
+    refund = "refund-929361462"
+    assert _hashes("shopify", changed)[refund] == _hashes("shopify", later)[refund]
+    assert refund not in known
+
+
+def test_another_customer_or_content_is_another_event() -> None:
+    """Without `once` the content counts; the customer always does."""
+    (shop,) = [corpus.records for corpus in corpora() if corpus.mapping == "shopify"]
+    order = shop["order"]
+    other = _hashes("shopify", order | {"customer": {"id": 1}})
+    assert other != _hashes("shopify", order)
+    (calls,) = [corpus.records for corpus in corpora() if corpus.mapping == "segment"]
+    view = calls["view"]
+    renamed = _hashes("segment", view | {"event": "Product Clicked"})
+    assert renamed.keys() == _hashes("segment", view).keys()
+    assert renamed != _hashes("segment", view)
