@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from services.ingest.core import batches
 from services.ingest.core.accept import Accepted, accepted
 from services.ingest.core.faults import fault
-from services.ingest.core.mapping.apply import Context, map_value
+from services.ingest.core.mapping.apply import Context, Mapped, map_value
 from services.ingest.core.mapping.document import CompiledMapping
 from services.ingest.core.message import text_of
 from services.ingest.core.rates import RateTable
@@ -122,6 +123,10 @@ class AcceptBatch:
             arrived_ms = record.timestamp if believable else now_ms
             try:
                 mapping = self._mapping(record)
+            except Invalid as refusal:
+                self._refuse(record, refusal, done)
+                continue
+            try:
                 if mapping is None or isinstance(record, Unreadable):
                     found = accepted(
                         record.value, record.headers, arrived_ms, self._rates, self._unknown_fields
@@ -131,7 +136,12 @@ class AcceptBatch:
                 else:
                     self._map(mapping, record, arrived_ms, partitions, done)
             except Invalid as refusal:
-                self._refuse(record, refusal, done)
+                # Looked at only now, so that a batch costs the other records nothing.
+                batch = None if mapping else self._batch(record, arrived_ms)
+                if batch is None:
+                    self._refuse(record, refusal, done)
+                else:
+                    self._conclude(record, batch, partitions, done)
             except Exception as bug:  # a bug of ours: the other records go on
                 log.exception("record set aside", topic=record.topic, offset=record.offset)
                 why = f"a fault of ours: {type(bug).__name__}; replay it once that is mended"
@@ -157,16 +167,30 @@ class AcceptBatch:
         partitions: int,
         done: Sorted,
     ) -> None:
-        """Decide on a record of a source with a mapping; it may become several events.
+        """Decide on a record of a source with a mapping; it may become several events."""
+        context = Context(arrived_ms, self._rates, record.headers, record.key)
+        mapped = map_value(mapping, record.value, context)
+        if mapped.ignored is not None:
+            done.ignored[mapping.name] += 1
+        self._conclude(record, mapped, partitions, done)
+
+    def _batch(self, record: ConsumedRecord | Unreadable, arrived_ms: int) -> Mapped | None:
+        rates, unknown = self._rates, self._unknown_fields
+        return batches.decide(record.value, record.headers, arrived_ms, rates, unknown)
+
+    def _conclude(
+        self,
+        record: ConsumedRecord | Unreadable,
+        mapped: Mapped,
+        partitions: int,
+        done: Sorted,
+    ) -> None:
+        """Add the events of a record.
 
         Where one of them is refused the record becomes a dead letter and the others are sent: when
         it is replayed, they are recognised by their ids.
         """
-        context = Context(arrived_ms, self._rates, record.headers, record.key)
-        mapped = map_value(mapping, record.value, context)
         self._accept(record, mapped.events, partitions, done)
-        if mapped.ignored is not None:
-            done.ignored[mapping.name] += 1
         if not mapped.refusals:
             done.refused.append(False)
             return
