@@ -100,6 +100,29 @@ def _letters(
     return index_letters
 
 
+def _parts(
+    settings: IngestSettings,
+    engine: AsyncEngine,
+    outlet: Producer,
+    rates: RateTable,
+    keep: KeepRefused,
+    sources: SourceMappings,
+    clock: Clock,
+) -> Parts:
+    """Builds what the HTTP routes need; all of them send together."""
+    send, raw_topic = SendTogether(outlet), settings.raw_topics[0]
+    return Parts(
+        PublishEvents(send, raw_topic, rates, clock, settings.unknown_fields, keep),
+        PublishMapped(send, raw_topic, rates, clock, keep, metrics.http_records),
+        sources.usable,
+        sources.signed,
+        Tokens(engine, api_token, clock),
+        SenderRates(settings.http_events_per_minute),
+        AnswerOnce(StoredAnswers(engine), clock),
+        clock,
+    )
+
+
 async def run() -> int:
     """Runs the ingest service until SIGTERM; returns the exit status."""
     settings, kafka, postgres = IngestSettings(), KafkaSettings(), PostgresSettings()
@@ -114,11 +137,11 @@ async def run() -> int:
     in_force = metrics.mappings_in_force
     mappings = UseMappings(Mappings(engine), settings.raw_topics, clock, in_force)
     signed = read_sources(settings.http_sources.get_secret_value())
-    of_source = SourceMappings(mappings, signed)
+    sources = SourceMappings(mappings, signed)
     raw = RawTopics(
         RawConsumer(kafka, settings.raw_topics, settings.group, settings.batch_records_max),
         AcceptBatch(
-            outlet, topics, rates, settings.unknown_fields, mappings.of_topic, of_source.known
+            outlet, topics, rates, settings.unknown_fields, mappings.of_topic, sources.known
         ),
         FloodWatch(Stops(engine), settings.flood_share_max, clock),
         health,
@@ -127,9 +150,6 @@ async def run() -> int:
         mappings,
     )
     index_letters = _letters(settings, kafka, engine, clock, health)
-    tokens = Tokens(engine, api_token, clock)
-    limits = limits_of(settings, guard=tokens, bodies=BODIES, open=OPEN, basic=BASIC)
-    app = create_app("Ebbwatch ingest", health, limits, settings.instance)
     keep = KeepRefused(
         refused_outlet,
         settings.dead_letter_topic,
@@ -137,17 +157,9 @@ async def run() -> int:
         clock,
         observe=lambda outcome, count: metrics.HTTP_REFUSED.labels(outcome).inc(count),
     )
-    send, raw_topic = SendTogether(raw_outlet), settings.raw_topics[0]
-    parts = Parts(
-        PublishEvents(send, raw_topic, rates, clock, settings.unknown_fields, keep),
-        PublishMapped(send, raw_topic, rates, clock, keep, metrics.http_records),
-        of_source.usable,
-        signed,
-        tokens,
-        SenderRates(settings.http_events_per_minute),
-        AnswerOnce(StoredAnswers(engine), clock),
-        clock,
-    )
+    parts = _parts(settings, engine, raw_outlet, rates, keep, sources, clock)
+    limits = limits_of(settings, guard=parts.tokens, bodies=BODIES, open=OPEN, basic=BASIC)
+    app = create_app("Ebbwatch ingest", health, limits, settings.instance)
     add_routes(app, parts)
     dependencies = Dependencies(health, "ingest", postgres, kafka)
     loops: dict[str, service.Loop] = {

@@ -15,6 +15,7 @@ class SourceMappings:
 
     def __init__(self, in_force: UseMappings, sources: Mapping[str, HttpSource]) -> None:
         """Raises Invalid where a source names a mapping that is not shipped."""
+        self.signed = sources
         self._in_force = in_force
         self._shipped = {segment.SOURCE: read_mapping(segment.SOURCE)[1]}
         known = shipped()
