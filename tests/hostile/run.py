@@ -67,7 +67,7 @@ async def _calm(ground: Ground, far: Remote, neighbour: Beside, profile: Profile
     await neighbour.phase("good answers")
     await far.calm(profile.calm_s)
     await neighbour.phase("ordinary records")
-    await attack.ordinary_records(ground, profile.records)
+    await attack.records(ground, attack.good_records(profile.records))
     await _read(ground)
 
 
@@ -89,7 +89,7 @@ async def _attack(
     await neighbour.phase("hostile answers")
     await far.attack(profile.answers)
     await neighbour.phase("hostile records")
-    figures.records = await attack.records(ground, profile.records, seed)
+    figures.records = await attack.records(ground, attack.hostile_records(profile.records, seed))
     figures.unread = await _read(ground)
     await neighbour.phase("afterwards")
 
