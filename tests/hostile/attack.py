@@ -6,6 +6,7 @@ import itertools
 import json
 import time
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -14,16 +15,22 @@ import httpx
 from deploy.demo.services import NAMES
 from shared.contracts import topics
 from shared.kafka.producer import Producer, Record
-from shared.kernel.errors import Transient
 from tests.hostile.corpus import Hostile, Maker
 from tests.hostile.ground import Ground
-from tests.unit.ingest.events import encoded
+from tests.hostile.samples import good_message
 
 TOPICS: Final = tuple(
     topic.name
     for topic in (topics.RAW, topics.ACTIVITY, topics.RISK, topics.CHANGES, topics.TREATMENT)
 )
 """The raw topic and those between the services, where nobody but us should write."""
+
+RECORDS_PER_S: Final = 500
+"""Records sent a second, hostile or good: 20,000 take 40 s, enough for a percentile."""
+RECORDS_AT_ONCE: Final = 50
+"""Records of one send."""
+CUSTOMERS: Final = 200
+"""Customers with good records."""
 
 AT_ONCE: Final = 8
 """Requests under way."""
@@ -92,17 +99,15 @@ async def _send(client: httpx.AsyncClient, url: str, hostile: Hostile, outcome: 
         outcome.faults.append(shown)
 
 
-async def records(ground: Ground, count: int, seed: int) -> int:
-    """Hostile records, to every topic; returns how many the broker took."""
+async def records(ground: Ground, made: Iterable[Record]) -> int:
+    """Send records at a steady pace; returns how many the broker took, which is all of them."""
     producer = Producer(ground.stack.kafka.settings, "hostile")
-    taken, made = 0, Maker(seed).records(TOPICS, count)
-    while batch := [Record(r.topic, r.key, r.value, r.headers) for _, r in zip(range(500), made)]:  # noqa: B905
-        for some in (batch, *([one] for one in batch)):
-            with contextlib.suppress(Transient, TypeError, ValueError, AssertionError):
-                await producer.send(some)
-                taken += len(some)
-                if len(some) > 1:
-                    break
+    taken, due, waiting = 0, time.monotonic(), iter(made)
+    while group := list(itertools.islice(waiting, RECORDS_AT_ONCE)):
+        await producer.send(group)
+        taken += len(group)
+        due += RECORDS_AT_ONCE / RECORDS_PER_S
+        await asyncio.sleep(due - time.monotonic())
     await producer.close()
     return taken
 
@@ -119,21 +124,21 @@ async def ordinary_requests(ground: Ground, name: str, seconds: float) -> None:
         await asyncio.gather(*(send_some() for _ in range(AT_ONCE)))
 
 
-async def ordinary_records(ground: Ground, count: int) -> None:
-    """So many good events on the raw topic: what the load alone costs."""
-    producer = Producer(ground.stack.kafka.settings, "ordinary")
-    for begin in range(0, count, 500):
-        await producer.send(
-            [
-                Record(
-                    topics.RAW.name,
-                    f"ordinary-{n % 200}".encode(),
-                    encoded(id=f"ordinary-{n}", subject=f"ordinary-{n % 200}"),
-                )
-                for n in range(begin, min(begin + 500, count))
-            ]
-        )
-    await producer.close()
+def hostile_records(count: int, seed: int) -> Iterator[Record]:
+    """Yield hostile records, for every topic in turn.
+
+    A broker refuses a record without a key on a compacted topic: its key is empty there.
+    """
+    for made in Maker(seed).records(TOPICS, count):
+        key = b"" if made.key is None and made.topic == topics.RISK.name else made.key
+        yield Record(made.topic, key, made.value, made.headers)
+
+
+def good_records(count: int) -> Iterator[Record]:
+    """Yield good records for the same topics in turn: what the load alone costs."""
+    for number, topic in zip(range(count), itertools.cycle(TOPICS), strict=False):
+        customer = f"ordinary-{number // len(TOPICS) % CUSTOMERS}"
+        yield Record(topic, customer.encode(), good_message(topic, customer, number))
 
 
 async def slow_senders(

@@ -28,7 +28,7 @@ CONTROLS: Final = {
     "hostile answers": "good answers",
     "hostile records": "ordinary records",
 }
-"""Attack -> the same load without hostility, in the same run."""
+"""Attack -> the same load without hostility, right before it."""
 
 SHOWN_MAX: Final = 10
 """Findings of one kind that are printed."""

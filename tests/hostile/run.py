@@ -1,4 +1,4 @@
-"""One run: every attack in turn, each with a neighbour beside it, and the same load without it."""
+"""One run: each attack beside a neighbour, right after the same load without hostility."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ from deploy.demo.backlog import ALERTS, INGEST, SCORING, Backlog
 from deploy.demo.services import NAMES
 from tests.hostile import attack
 from tests.hostile.beside import Beside, beside
-from tests.hostile.figures import READ_S_MAX, Figures
+from tests.hostile.figures import CONTROLS, READ_S_MAX, Figures
 from tests.hostile.ground import Ground
 from tests.hostile.remote import Remote, remote
 
@@ -44,8 +44,7 @@ async def play(folder: Path, environ: Mapping[str, str], *, profile: Profile, se
             remote(ground, seed) as far,
             beside(ground) as neighbour,
         ):
-            await _calm(ground, far, neighbour, profile)
-            await _attack(ground, far, neighbour, profile, seed, figures)
+            await _attacks(ground, far, neighbour, profile, seed, figures)
         figures.neighbour = neighbour.seen
         figures.watched = ground.watched
         figures.answers, figures.results = far.receiver.by_kind, far.results
@@ -56,22 +55,7 @@ async def play(folder: Path, environ: Mapping[str, str], *, profile: Profile, se
     return figures
 
 
-async def _calm(ground: Ground, far: Remote, neighbour: Beside, profile: Profile) -> None:
-    """Each load without hostility."""
-    await neighbour.phase("no slow senders")
-    for name in NAMES:
-        await attack.slow_senders(ground, name, profile.calm_s / len(NAMES), senders=0)
-    await neighbour.phase("ordinary requests")
-    for name in NAMES:
-        await attack.ordinary_requests(ground, name, profile.calm_s / len(NAMES))
-    await neighbour.phase("good answers")
-    await far.calm(profile.calm_s)
-    await neighbour.phase("ordinary records")
-    await attack.ordinary_records(ground, profile.records)
-    await _read(ground)
-
-
-async def _attack(
+async def _attacks(
     ground: Ground,
     far: Remote,
     neighbour: Beside,
@@ -79,18 +63,32 @@ async def _attack(
     seed: int,
     figures: Figures,
 ) -> None:
-    await neighbour.phase("hostile requests")
-    figures.outcomes = await attack.all_of(ground, profile.requests, seed)
+    """Every attack, each right after the same load without hostility: the machine's speed drifts.
+
+    Hostile answers come last: what they refuse is tried again for minutes."""
+    seconds = profile.calm_s / len(NAMES)
+    await neighbour.phase(CONTROLS["slow senders"])
+    for name in NAMES:
+        await attack.slow_senders(ground, name, seconds, senders=0)
     await neighbour.phase("slow senders")
     for name in NAMES:
-        if name not in ground.dead():
-            seconds = profile.calm_s / len(NAMES)
-            figures.slow[name] = await attack.slow_senders(ground, name, seconds)
+        figures.slow[name] = await attack.slow_senders(ground, name, seconds)
+    await neighbour.phase(CONTROLS["hostile requests"])
+    for name in NAMES:
+        await attack.ordinary_requests(ground, name, seconds)
+    await neighbour.phase("hostile requests")
+    figures.outcomes = await attack.all_of(ground, profile.requests, seed)
+    await neighbour.phase(CONTROLS["hostile records"])
+    await attack.records(ground, attack.good_records(profile.records))
+    await _read(ground)
+    await neighbour.phase("hostile records")
+    hostile = attack.hostile_records(profile.records, seed)
+    figures.records = await attack.records(ground, hostile)
+    figures.unread = await _read(ground)
+    await neighbour.phase(CONTROLS["hostile answers"])
+    await far.calm(profile.calm_s)
     await neighbour.phase("hostile answers")
     await far.attack(profile.answers)
-    await neighbour.phase("hostile records")
-    figures.records = await attack.records(ground, profile.records, seed)
-    figures.unread = await _read(ground)
     await neighbour.phase("afterwards")
 
 

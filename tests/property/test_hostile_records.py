@@ -28,7 +28,7 @@ from tests.fakes import activity
 from tests.fakes.activity import day
 from tests.fakes.log import MemoryLog
 from tests.hostile.corpus import VALUES
-from tests.hostile.samples import DONE, EVENTS, RISKS, TOLD
+from tests.hostile.samples import CHANGED, EVENTS, RISKS, TREATED
 
 DEAD = "dead"
 TOPIC = "t"
@@ -44,8 +44,8 @@ def through(decode: Callable[[Any], Any], value: bytes | None) -> Any:
 DECODERS: dict[str, tuple[Callable[[Any], Any], list[bytes]]] = {
     "alerts, activity": (AlertsActivity(DEAD), EVENTS),
     "alerts, risk": (RiskDecoder(DEAD), RISKS),
-    "alerts, changes": (ChangesDecoder(DEAD), TOLD),
-    "scoring, treatment": (TreatmentDecoder(DEAD), DONE),
+    "alerts, changes": (ChangesDecoder(DEAD), CHANGED),
+    "scoring, treatment": (TreatmentDecoder(DEAD), TREATED),
     "scoring, activity": (lambda b: ScoringActivity(DEAD, replay=True)(b, day(1)), EVENTS),
     "scoring, live": (lambda b: ScoringActivity(DEAD, replay=False)(b, day(1)), EVENTS),
 }
