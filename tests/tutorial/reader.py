@@ -22,7 +22,10 @@ AGAIN_S_MAX: Final = 60.0
 AGAIN_S: Final = 0.5
 STOP_S_MAX: Final = 90.0
 """Longest time from Ctrl-C until a background command has ended, in seconds."""
+OF_PYTEST: Final = ("PYTEST_", "COV_", "PYTHONPATH")
+"""Beginnings of variables by which a test run would reach into the reader's own commands."""
 BASH: Final = shutil.which("bash") or "/bin/bash"
+MAKE: Final = shutil.which("make") or "/usr/bin/make"
 LEFT_OUT: Final = (
     ".git", ".venv*", ".local", "build", "__pycache__", ".*_cache", ".hypothesis", ".coverage*",
 )  # fmt: skip
@@ -32,7 +35,11 @@ def copied(folder: Path) -> Path:
     """Copy the working copy into `folder`, with this environment and Kafka's jars; return it."""
     root = folder / "ebbwatch"
     shutil.copytree(ROOT, root, ignore=shutil.ignore_patterns(*LEFT_OUT))
-    (root / ".venv").symlink_to(sys.prefix)
+    (root / ".venv").mkdir()
+    for part in Path(sys.prefix).iterdir():
+        (root / ".venv" / part.name).symlink_to(part)
+    # `make` then takes the environment for set up: it is the one that runs this test.
+    subprocess.run([MAKE, "--touch", "setup"], cwd=root, capture_output=True, check=True)
     (root / ".local").mkdir()
     if KAFKA_CACHE.exists():
         (root / ".local" / KAFKA_CACHE.name).symlink_to(KAFKA_CACHE)
@@ -49,7 +56,7 @@ class Reader:
         self, root: Path, environ: Mapping[str, str], ports: Mapping[int, int] | None = None
     ) -> None:
         self._root = root
-        kept = {name: text for name, text in environ.items() if name != "PYTHONPATH"}
+        kept = {name: text for name, text in environ.items() if not name.startswith(OF_PYTEST)}
         self._environ = kept | {"PYTHONUNBUFFERED": "1"}  # what a terminal would show by now
         self._ports = ports or {}
         self._variables = root.parent / "variables"
@@ -66,8 +73,9 @@ class Reader:
         trace: TracebackType | None,
     ) -> None:
         for process in reversed(self._background):
-            os.killpg(process.pid, signal.SIGINT)
-            process.wait(STOP_S_MAX)
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGINT)
+                process.wait(STOP_S_MAX)
 
     def follow(self, page: Path) -> None:
         """Do what the page asks for, in order; raise AssertionError where it shows otherwise."""
