@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from deploy.local.stack import ROOT
 from deploy.local.waiting import free_port
 from tests.tutorial.reader import Reader, copied
@@ -10,6 +12,7 @@ NAMED = {"INGEST": 8081, "SCORING": 8082, "ALERTS": 8083}
 CRM = 8090
 
 
+@pytest.mark.timeout(600)  # seconds: a whole stack starts and stops
 def test_the_first_event_becomes_the_first_task(
     public_folder: Path, environ: dict[str, str]
 ) -> None:

@@ -15,6 +15,7 @@ WITH_SERVERS = {"first-event.md"}
 PAGES = sorted(page.name for page in FOLDER.glob("*.md") if page.name not in WITH_SERVERS)
 
 
+@pytest.mark.timeout(600)  # seconds: each starts several type checks, linters and test runs
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_leads_where_it_says(page: str, tmp_path: Path) -> None:
     with Reader(copied(tmp_path), os.environ) as reader:
@@ -47,6 +48,22 @@ def test_a_failing_command_is_found(tmp_path: Path) -> None:
 def test_a_block_that_is_not_executed_is_refused() -> None:
     with pytest.raises(ValueError, match="'yaml'"):
         blocks("```yaml\na: 1\n```\n")
+
+
+@pytest.mark.parametrize(
+    ("expected", "output", "same"),
+    [
+        ("a … c\n", "a b c\n", True),
+        ("a\n…\nc\n", "a\nb\nb\nc\n", True),
+        ("…\nc\n", "c\n", True),
+        ("a\n", "a", True),
+        ("a … c\n", "a b\nc\n", False),
+        ("a\n", "a\nb\n", False),
+        ("a.c\n", "abc\n", False),
+    ],
+)
+def test_an_output_is_compared_whole(expected: str, output: str, *, same: bool) -> None:
+    assert shows(expected, output) is same
 
 
 def test_an_output_of_gaps_is_refused() -> None:
