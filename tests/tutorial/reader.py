@@ -40,9 +40,9 @@ def copied(folder: Path) -> Path:
         (root / ".venv" / part.name).symlink_to(part)
     # `make` then takes the environment for set up: it is the one that runs this test.
     subprocess.run([MAKE, "--touch", "setup"], cwd=root, capture_output=True, check=True)
-    (root / ".local").mkdir()
-    if KAFKA_CACHE.exists():
-        (root / ".local" / KAFKA_CACHE.name).symlink_to(KAFKA_CACHE)
+    if (jars := KAFKA_CACHE / "jars").exists():  # beside the broker's data, which are not shared
+        (root / ".local" / KAFKA_CACHE.name).mkdir(parents=True)
+        (root / ".local" / KAFKA_CACHE.name / jars.name).symlink_to(jars)
     return root
 
 
