@@ -10,12 +10,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from deploy.local import broker
+from deploy.local import broker, services
 from deploy.local.broker import Broker
 from deploy.local.postgres import reachable
 from deploy.local.process import Server, StackError, lock_now
 from deploy.local.stack import LocalStack
 from deploy.local.waiting import LOOPBACK, PORTS, free_port, is_free, kept_port, until
+from services.alerts.delivery.core.encryption_key import key_of as aes_key
 from shared.contracts.topics import ALL
 
 GONE_S_MAX = 10.0
@@ -249,3 +250,21 @@ def test_kafka_lets_in_what_every_topic_lets_in() -> None:
 def test_free_ports_lie_below_those_of_outgoing_connections() -> None:
     assert all(free_port() in PORTS for _ in range(20))
     assert PORTS.stop <= 32_768
+
+
+def test_make_up_lets_alerts_send_to_this_machine_with_a_key_that_is_kept(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    first = services.development(data, {})
+    assert first["EBBWATCH_ALERTS_DELIVERY_ALLOWED_NETWORKS"] == "127.0.0.0/8"
+    assert first["EBBWATCH_ALERTS_DELIVERY_HTTPS_ONLY"] == "false"
+    assert len(aes_key(first["EBBWATCH_ALERTS_SECRET_KEYS"])) == 32
+    assert services.development(data, {}) == first
+    assert (data / services.ALERTS_KEY).stat().st_mode & 0o077 == 0
+    assert services.development(tmp_path / "other", {}) != first
+
+
+def test_settings_of_the_environment_replace_those_of_make_up(tmp_path: Path) -> None:
+    own = {"EBBWATCH_ALERTS_DELIVERY_HTTPS_ONLY": "true", "OTHER": "x"}
+    made = services.development(tmp_path, own)
+    assert made["EBBWATCH_ALERTS_DELIVERY_HTTPS_ONLY"] == "true"
+    assert "OTHER" not in made

@@ -7,14 +7,13 @@ task. Only CRMs that keep records describe themselves.
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Final
 
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.connectors import factory
 from services.alerts.connectors.context import ConnectorContext
-from services.alerts.connectors.core.config import SECRETS
+from services.alerts.connectors.core.config import RECORD_KINDS, SECRETS
 from services.alerts.connectors.core.token import Token, TokenLease
 from services.alerts.connectors.record_connector import RecordConnector
 from services.alerts.delivery.core.endpoint import Endpoint, Secret
@@ -24,8 +23,6 @@ from services.alerts.delivery.ports import (
 )
 from shared.kernel.errors import Invalid
 from shared.postgres.engine import unit_of_work
-
-DESCRIBED: Final = frozenset({"zoho", "fxiaoke"})
 
 
 class NoTokens:
@@ -70,7 +67,7 @@ class Described:
             return
         for name, value in (given or {}).items():
             factory.check_secret(endpoint.kind, name, value)
-        if endpoint.kind not in DESCRIBED:
+        if endpoint.kind not in RECORD_KINDS:
             return
         known = await self._with_secrets(endpoint, given)
         self._check(known, {secret.name for secret in known.secrets})

@@ -14,6 +14,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts import metrics
+from services.alerts.connectors.core.config import RECORD_KINDS
 from services.alerts.connectors.core.verdict_mapping import CrmRecord
 from services.alerts.connectors.ports import (
     ChangeReader,
@@ -34,9 +35,6 @@ from shared.runtime.clock import Clock
 from shared.runtime.health import Health
 from shared.runtime.isolation import ItemIsolation
 from shared.runtime.service import Stop
-
-KINDS: Final = frozenset({"zoho", "fxiaoke"})
-"""Kinds of endpoints that can be polled for changes."""
 
 OVERLAP: Final = timedelta(minutes=2)
 """Span before the mark that is read again: for the CRM's clock and for records that its index shows
@@ -118,7 +116,7 @@ class PollChanges:
         at_once = asyncio.Semaphore(AT_ONCE_MAX)
         # Concurrently, each to its end: one CRM that is slow or unreachable delays no other.
         ended = await asyncio.gather(
-            *(self._one(each, at_once) for each in endpoints if each.kind in KINDS),
+            *(self._one(each, at_once) for each in endpoints if each.kind in RECORD_KINDS),
             return_exceptions=True,
         )
         for trouble in ended:
