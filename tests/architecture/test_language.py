@@ -95,7 +95,7 @@ def test_plain_prose_passes(rule: language.Rule) -> None:
         ("fix(alerts): " + "x" * 60, False),
     ],
 )
-def test_subjects(subject: str, *, right: bool) -> None:
+def test_commit_subjects_keep_their_form(subject: str, *, right: bool) -> None:
     assert (not list(language.commit_subject(subject))) == right
 
 

@@ -16,7 +16,7 @@ from shared.contracts import topics
 from shared.kafka.producer import Producer, Record
 from shared.kernel.errors import Transient
 from tests.hostile.corpus import Hostile, Maker
-from tests.hostile.ground import Ground
+from tests.hostile.environment import HostileEnvironment
 from tests.unit.ingest.events import encoded
 
 TOPICS: Final = tuple(
@@ -54,9 +54,9 @@ class Outcome:
     """Connections that were closed without an answer."""
 
 
-async def requests(ground: Ground, name: str, count: int, seed: int) -> Outcome:
+async def requests(environment: HostileEnvironment, name: str, count: int, seed: int) -> Outcome:
     """Hostile requests to one service."""
-    url, token = ground.services.url(name), ground.tokens[name]
+    url, token = environment.services.url(name), environment.tokens[name]
     maker, outcome = Maker(seed), Outcome()
     async with httpx.AsyncClient(timeout=60.0) as client:
         document = (await client.get(f"{url}/openapi.json")).json()
@@ -92,9 +92,9 @@ async def _send(client: httpx.AsyncClient, url: str, hostile: Hostile, outcome: 
         outcome.faults.append(shown)
 
 
-async def records(ground: Ground, count: int, seed: int) -> int:
+async def records(environment: HostileEnvironment, count: int, seed: int) -> int:
     """Hostile records, to every topic; returns how many the broker took."""
-    producer = Producer(ground.stack.kafka.settings, "hostile")
+    producer = Producer(environment.stack.kafka.settings, "hostile")
     taken, made = 0, Maker(seed).records(TOPICS, count)
     while batch := [Record(r.topic, r.key, r.value, r.headers) for _, r in zip(range(500), made)]:  # noqa: B905
         for some in (batch, *([one] for one in batch)):
@@ -107,21 +107,21 @@ async def records(ground: Ground, count: int, seed: int) -> int:
     return taken
 
 
-async def ordinary_requests(ground: Ground, name: str, seconds: float) -> None:
+async def ordinary_requests(environment: HostileEnvironment, name: str, seconds: float) -> None:
     """As many at once as in the attack, all of them good: what the load alone costs."""
-    token, end, number = ground.tokens[name], time.monotonic() + seconds, itertools.count()
+    token, end, number = environment.tokens[name], time.monotonic() + seconds, itertools.count()
     async with httpx.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as client:
 
         async def send_some() -> None:
             while time.monotonic() < end:
-                await good(client, ground.services.url(name), name, next(number))
+                await good(client, environment.services.url(name), name, next(number))
 
         await asyncio.gather(*(send_some() for _ in range(AT_ONCE)))
 
 
-async def ordinary_records(ground: Ground, count: int) -> None:
+async def ordinary_records(environment: HostileEnvironment, count: int) -> None:
     """So many good events on the raw topic: what the load alone costs."""
-    producer = Producer(ground.stack.kafka.settings, "ordinary")
+    producer = Producer(environment.stack.kafka.settings, "ordinary")
     for begin in range(0, count, 500):
         await producer.send(
             [
@@ -137,11 +137,11 @@ async def ordinary_records(ground: Ground, count: int) -> None:
 
 
 async def slow_senders(
-    ground: Ground, name: str, seconds: float, senders: int = SLOW
+    environment: HostileEnvironment, name: str, seconds: float, senders: int = SLOW
 ) -> tuple[int, int]:
     """Drip many bodies, and meanwhile send good requests: how many of these there were, and how
     many were answered with other than they should."""
-    url, token = httpx.URL(ground.services.url(name)), ground.tokens[name]
+    url, token = httpx.URL(environment.services.url(name)), environment.tokens[name]
     path = {"ingest": "/v1/events", "scoring": "/v1/value/policy", "alerts": "/v1/policy"}[name]
     method = "POST" if name == "ingest" else "PUT"
     head = (
@@ -196,6 +196,8 @@ async def good(client: httpx.AsyncClient, url: str, name: str, number: int) -> h
     return await client.get(url + path, timeout=30)
 
 
-async def all_of(ground: Ground, count: int, seed: int) -> dict[str, Outcome]:
+async def all_of(environment: HostileEnvironment, count: int, seed: int) -> dict[str, Outcome]:
     """`count` requests to each service, one service after the other."""
-    return {name: await requests(ground, name, count, seed + n) for n, name in enumerate(NAMES)}
+    return {
+        name: await requests(environment, name, count, seed + n) for n, name in enumerate(NAMES)
+    }
