@@ -77,24 +77,51 @@ $(CONSUMERS): requirements/consumers.txt tests/consumers/package-lock.json tests
 .PHONY: consumers
 consumers: $(CONSUMERS) ## Software of others that the tests run beside ours (vendors' SDKs), apart from it
 
-# Each has a broker and a PostgreSQL of its own, of about 1 GB together.
+# Workers of a test run; each that needs them has a broker and a PostgreSQL of its own, of about
+# 1 GB together.
 JOBS ?= 2
+PYTEST := $(PY) -m pytest -n $(JOBS) $(if $(COVERAGE),--cov --cov-append --cov-report=)
+# A file's tests stay in one worker, which makes its fixtures once. Folders in their order: those of
+# long files first, and many short files at the end, so that the workers end together.
+BY_FILE := --dist loadfile --no-loadscope-reorder
+
+# What `make test` leaves to `make test-slow`: the two together are every test, once.
+SLOW := tests/chaos tests/hostile tests/training tests/fuzz/test_many_seeds.py
+WITHOUT_SLOW := $(addprefix --ignore=,$(SLOW))
 
 .PHONY: test
-test: $(READY) $(JARS) $(CONSUMERS) ## Every test, on a real broker and a real PostgreSQL, with coverage
-	$(PY) -m pytest tests -n $(JOBS) --dist loadfile --cov --cov-report=term
+test: $(READY) $(JARS) $(CONSUMERS) ## Every test but the slow ones, on a real broker and a real PostgreSQL
+	$(PYTEST) $(BY_FILE) tests $(WITHOUT_SLOW)
+
+.PHONY: test-slow
+test-slow: $(READY) $(JARS) ## The slow rest: faults, hostile input, training, decoders for minutes
+	@# By test: the whole fault matrix is one file.
+	$(PYTEST) --dist worksteal $(SLOW)
+
+.PHONY: test-all
+test-all: test test-slow ## Every test
+
+.PHONY: coverage
+coverage: ## Every test, with the lines and branches of services and shared that none reaches
+	rm -f .coverage .coverage.*
+	$(MAKE) test-all COVERAGE=1
+	$(PY) -m coverage report
 
 .PHONY: unit
 unit: $(READY) ## The tests that need neither broker nor database
-	$(PY) -m pytest tests/unit tests/property tests/fuzz tests/contract tests/architecture tests/field
+	$(PYTEST) $(BY_FILE) tests/unit tests/property tests/fuzz tests/contract tests/architecture tests/field $(WITHOUT_SLOW)
+
+.PHONY: test-training
+test-training: $(READY) ## The tests that train models
+	$(PYTEST) $(BY_FILE) tests/training
 
 .PHONY: integration
 integration: $(READY) $(JARS) $(CONSUMERS) ## The tests of one service or adapter on the local stack
-	$(PY) -m pytest tests/integration
+	$(PYTEST) $(BY_FILE) tests/integration
 
 .PHONY: e2e
 e2e: $(READY) $(JARS) ## The tests of the three services together
-	$(PY) -m pytest tests/e2e
+	$(PYTEST) $(BY_FILE) tests/e2e
 
 .PHONY: chaos
 chaos: $(READY) $(JARS) ## Every fault on real processes, judged (PROFILE=short|long ONLY=word TIMES=n)
