@@ -78,9 +78,9 @@ $(CONSUMERS): requirements/consumers.txt tests/consumers/package-lock.json tests
 consumers: $(CONSUMERS) ## Software of others that the tests run beside ours (vendors' SDKs), apart from it
 
 # Workers of a test run; each that needs them has a broker and a PostgreSQL of its own, of about
-# 1 GB together.
+# 1 GB together. Arithmetic has one thread in each: more of them wait for one another.
 JOBS ?= 2
-PYTEST := $(PY) -m pytest -n $(JOBS) $(if $(COVERAGE),--cov --cov-append --cov-report=)
+PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) $(if $(COVERAGE),--cov --cov-append --cov-report=)
 # A file's tests stay in one worker, which makes its fixtures once. Folders in their order: those of
 # long files first, and many short files at the end, so that the workers end together.
 BY_FILE := --dist loadfile --no-loadscope-reorder
