@@ -108,8 +108,9 @@ coverage: ## Every test, with the lines and branches of services and shared that
 	$(PY) -m coverage report
 
 .PHONY: unit
-unit: $(READY) ## The tests that need neither broker nor database
-	$(PYTEST) $(BY_FILE) tests/unit tests/property tests/fuzz tests/contract tests/architecture tests/field $(WITHOUT_SLOW)
+unit: $(READY) ## The tests that need neither broker nor database, nor whole public histories
+	$(PYTEST) $(BY_FILE) -m "not public_sets" $(WITHOUT_SLOW) \
+		tests/unit tests/property tests/fuzz tests/contract tests/architecture
 
 .PHONY: test-training
 test-training: $(READY) ## The tests that train models

@@ -184,6 +184,7 @@ def test_a_base_of_one_price_flags_no_customer_who_pays_twice_as_much() -> None:
     assert not any(flagged(valued(Purchases(60, honest.row, honest.time, amount))))
 
 
+@pytest.mark.public_sets
 @pytest.mark.parametrize(
     ("name", "noise"),
     [("cdnow", 0.004), ("completejourney", 0.009), ("clvtools_apparel", 0.034),

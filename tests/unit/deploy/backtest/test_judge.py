@@ -151,6 +151,7 @@ def as_the_tool_says(figures: Figures) -> dict[str, object]:
     return found
 
 
+@pytest.mark.public_sets
 @pytest.mark.parametrize("part", [0.02, 0.3, 1.0])
 @pytest.mark.parametrize(
     ("name", "begin", "end"),

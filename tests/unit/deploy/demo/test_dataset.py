@@ -140,6 +140,7 @@ def test_a_part_of_the_households_brings_only_their_events(folder: Path) -> None
     assert subjects == {"household-7"}
 
 
+@pytest.mark.public_sets
 def test_the_panel_is_complete_and_every_event_fits_the_contracts() -> None:
     history = load()
     kinds: Counter[str] = Counter()

@@ -33,6 +33,7 @@ def test_features_of_a_generated_history_equal_the_reference(years: float) -> No
     _assert_parity(events, events.time.min() + (years * 365 + spread) * DAY_S)
 
 
+@pytest.mark.public_sets
 @pytest.mark.parametrize("name", REAL_SETS)
 @pytest.mark.parametrize("share", [0.4, 1.0])
 def test_features_of_a_real_history_equal_the_reference(name: str, share: float) -> None:

@@ -74,6 +74,7 @@ def _auc(left: NDArray[np.bool_], score: Floats) -> float:
     return float(free / (positive * (len(left) - positive)))
 
 
+@pytest.mark.public_sets
 @pytest.mark.parametrize(
     ("name", "cutoff", "horizon", "margin"),
     [("cdnow", "1997-12-31", 91, 0.0), ("completejourney", "2017-10-22", 28, 0.04)],

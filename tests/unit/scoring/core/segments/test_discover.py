@@ -43,6 +43,7 @@ def test_R17_two_kinds_of_customers_are_found_and_described_by_rules_that_run() 
         assert len(set((np.flatnonzero(members) % 2).tolist())) == 1, "one kind only"
 
 
+@pytest.mark.public_sets
 def test_R17_on_real_customers_the_rules_describe_most_of_each_cluster() -> None:
     events = real("completejourney")
     if events is None:

@@ -159,6 +159,7 @@ def test_what_names_no_action_is_refused(text: str) -> None:
         named(text)
 
 
+@pytest.mark.public_sets
 def test_R19_around_a_real_campaign_the_figures_are_those_of_a_query() -> None:
     """Campaign 18 of completejourney, the largest; counted by DuckDB from the file itself."""
     path = DATA / "completejourney" / "events.parquet"

@@ -157,6 +157,7 @@ def base_share(groceries: EventTable, share: np.ndarray, total: np.ndarray, x: n
     return float(share[living].mean())
 
 
+@pytest.mark.public_sets
 def test_R3_on_real_baskets_a_bucket_of_its_own_equals_its_department(
     groceries: EventTable,
 ) -> None:
@@ -165,6 +166,7 @@ def test_R3_on_real_baskets_a_bucket_of_its_own_equals_its_department(
     assert 10 < said.sum() < 500
 
 
+@pytest.mark.public_sets
 def test_on_real_baskets_a_shared_bucket_equals_its_departments_together(
     groceries: EventTable,
 ) -> None:
@@ -181,6 +183,7 @@ def test_on_real_baskets_a_shared_bucket_equals_its_departments_together(
     assert (exact & said).sum() < exact.sum(), "and it hides some who buy only produce"
 
 
+@pytest.mark.public_sets
 def test_R15_another_mapping_needs_no_other_base(groceries: EventTable) -> None:
     states = fold(empty(len(groceries.customers)), groceries.events)
     x = features(states, np.full(len(states), groceries.observed_until))

@@ -165,6 +165,7 @@ def test_a_customer_is_new_for_a_quarter_however_often_they_buy() -> None:
     assert seen == ["fresh", "fresh", "settled"]
 
 
+@pytest.mark.public_sets
 @pytest.mark.parametrize("name", ["completejourney", "cdnow"])
 def test_growing_on_real_histories_equals_an_exact_test(name: str) -> None:
     """The test counts days one by one and uses SciPy's own test of a binomial share."""

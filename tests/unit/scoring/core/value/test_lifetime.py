@@ -83,6 +83,7 @@ def cdnow() -> Histories:
             total[chosen] / count[chosen])  # fmt: skip
 
 
+@pytest.mark.public_sets
 def test_R6_the_fit_on_cdnow_is_the_published_one(cdnow: Histories) -> None:
     """The fit uses all customers; the papers use a sample of 2,357."""
     found = fit(cdnow[3], cdnow[4])
@@ -108,6 +109,7 @@ LIVES = tuple(
 """x, t_x, age in weeks of five customers."""
 
 
+@pytest.mark.public_sets
 @pytest.mark.parametrize(
     ("model", "fitted", "alive", "expected"),
     [
@@ -145,6 +147,7 @@ def test_R6_the_fit_of_cdnow_equals_an_independent_implementation(
     assert foretold.tolist() == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.public_sets
 def test_R6_the_value_of_a_purchase_equals_an_independent_implementation(
     cdnow: Histories,
 ) -> None:

@@ -81,6 +81,7 @@ def test_a_base_that_hardly_buys_makes_no_regular_improbable() -> None:
     assert not any(quality.TOO_MUCH_TRAFFIC in flags for flags in found)
 
 
+@pytest.mark.public_sets
 @pytest.mark.parametrize("name", REAL_SETS)
 def test_no_customer_of_the_real_sets_has_improbable_traffic(name: str) -> None:
     events = real(name)

@@ -33,6 +33,8 @@ POLICY = ValuePolicy()
 CLOCK = LapseClock()
 WEEK_S = 7 * 86_400.0
 
+pytestmark = pytest.mark.public_sets
+
 
 def table(name: str) -> EventTable:
     """Return all events of a public history."""
