@@ -26,11 +26,11 @@ DATASETS := .local/datasets/lifetimes/__init__.py
 JARS := .local/jars-$(call digest,deploy/local/kafka/pom.xml)$(BROKER)
 
 .PHONY: help
-help: ## Print this
+help: ## Print this; times are rough, on two idle cores after the first set-up
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-13s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: $(READY) $(JARS) ## The whole way on real history, from purchase to signed retention task
+demo: $(READY) $(JARS) ## The whole way on real history, from purchase to signed retention task (2 min)
 	$(PY) -m deploy.demo
 
 .PHONY: try
@@ -90,42 +90,42 @@ SLOW := tests/chaos tests/hostile tests/training tests/fuzz/test_many_seeds.py
 WITHOUT_SLOW := $(addprefix --ignore=,$(SLOW))
 
 .PHONY: test
-test: $(READY) $(JARS) $(CONSUMERS) ## Every test but the slow ones, on a real broker and a real PostgreSQL
+test: $(READY) $(JARS) $(CONSUMERS) ## Every test but the slow ones, on a real broker and a real PostgreSQL (under 15 min)
 	$(PYTEST) $(BY_FILE) tests $(WITHOUT_SLOW)
 
 .PHONY: test-slow
-test-slow: $(READY) $(JARS) ## The slow rest: faults, hostile input, training, decoders for minutes
+test-slow: $(READY) $(JARS) ## The slow rest: faults, hostile input, training, decoders (7 min)
 	@# By test: the whole fault matrix is one file.
 	$(PYTEST) --dist worksteal $(SLOW)
 
 .PHONY: test-all
-test-all: test test-slow ## Every test
+test-all: test test-slow ## Every test (20 min)
 
 .PHONY: coverage
-coverage: ## Every test, with the lines and branches of services and shared that none reaches
+coverage: ## Every test, with the lines and branches of services and shared that none reaches (25 min)
 	rm -f .coverage .coverage.*
 	$(MAKE) test-all COVERAGE=1
 	$(PY) -m coverage report
 
 .PHONY: unit
-unit: $(READY) ## The tests that need neither broker nor database, nor whole public histories
+unit: $(READY) ## The tests that need neither broker nor database, nor whole public histories (90 s)
 	$(PYTEST) $(BY_FILE) -m "not public_sets" $(WITHOUT_SLOW) \
 		tests/unit tests/property tests/fuzz tests/contract tests/architecture
 
 .PHONY: test-training
-test-training: $(READY) ## The tests that train models
+test-training: $(READY) ## The tests that train models (1 min)
 	$(PYTEST) $(BY_FILE) tests/training
 
 .PHONY: integration
-integration: $(READY) $(JARS) $(CONSUMERS) ## The tests of one service or adapter on the local stack
+integration: $(READY) $(JARS) $(CONSUMERS) ## The tests of one service or adapter on the local stack (10 min)
 	$(PYTEST) $(BY_FILE) tests/integration
 
 .PHONY: e2e
-e2e: $(READY) $(JARS) ## The tests of the three services together
+e2e: $(READY) $(JARS) ## The tests of the three services together (3 min)
 	$(PYTEST) $(BY_FILE) tests/e2e
 
 .PHONY: chaos
-chaos: $(READY) $(JARS) ## Every fault on real processes, judged (PROFILE=short|long ONLY=word TIMES=n)
+chaos: $(READY) $(JARS) ## Every fault on real processes, judged (PROFILE=short|long: 7|16 min; ONLY=word TIMES=n)
 	$(PY) -m tests.chaos $(if $(PROFILE),--profile $(PROFILE)) $(if $(ONLY),--only "$(ONLY)") \
 		$(if $(TIMES),--times $(TIMES))
 
