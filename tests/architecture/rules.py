@@ -8,6 +8,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import PurePosixPath
 
 FILE_LINES_MAX = 400
@@ -70,6 +71,12 @@ class Finding:
         return f"{self.place}: {self.mend}"
 
 
+@cache
+def parsed(text: str) -> ast.Module:
+    """The syntax tree of a module, made once for all rules; none changes it."""
+    return ast.parse(text)
+
+
 def file_length(path: PurePosixPath, text: str) -> Iterator[Finding]:
     """A Python file has at most 400 lines."""
     count = text.count("\n")
@@ -82,7 +89,7 @@ def file_length(path: PurePosixPath, text: str) -> Iterator[Finding]:
 
 def function_length(path: PurePosixPath, text: str) -> Iterator[Finding]:
     """A function has at most 60 lines, docstring included."""
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(parsed(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             count = (node.end_lineno or node.lineno) - node.lineno + 1
             if count > FUNCTION_LINES_MAX:
@@ -95,7 +102,7 @@ def function_length(path: PurePosixPath, text: str) -> Iterator[Finding]:
 
 def module_docstring(path: PurePosixPath, text: str) -> Iterator[Finding]:
     """A module with code has a docstring."""
-    tree = ast.parse(text)
+    tree = parsed(text)
     if tree.body and not ast.get_docstring(tree):
         yield Finding(
             f"{path}:1", "begin with a docstring: what the module does, what it never does"
@@ -138,7 +145,7 @@ def uses(text: str, banned: tuple[str, ...]) -> Iterator[tuple[int, str]]:
 
     Imports are followed: `from datetime import datetime as d` makes `d.now` datetime's.
     """
-    tree = ast.parse(text)
+    tree = parsed(text)
     known: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

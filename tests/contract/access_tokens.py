@@ -44,7 +44,7 @@ class AccessTokenSuite:
         assert await store.take_turn("crm", at(0), at(1), at(-10), 8) == "mine"
         assert await store.take_turn("crm", at(1), at(2), at(-9), 8) == "mine"
 
-    async def test_so_many_are_asked_for_in_a_window(self, store: TokenStore) -> None:
+    async def test_token_requests_in_a_window_are_limited(self, store: TokenStore) -> None:
         for minute in (0, 1, 2):
             assert await store.take_turn("crm", at(minute), at(20), at(minute - 10), 3) == "mine"
             await store.end_turn("crm", 1, None)

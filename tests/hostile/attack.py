@@ -16,7 +16,7 @@ from deploy.demo.services import NAMES
 from shared.contracts import topics
 from shared.kafka.producer import Producer, Record
 from tests.hostile.corpus import Hostile, Maker
-from tests.hostile.ground import Ground
+from tests.hostile.environment import HostileEnvironment
 from tests.hostile.samples import good_message
 
 TOPICS: Final = tuple(
@@ -61,9 +61,9 @@ class Outcome:
     """Connections that were closed without an answer."""
 
 
-async def requests(ground: Ground, name: str, count: int, seed: int) -> Outcome:
+async def requests(environment: HostileEnvironment, name: str, count: int, seed: int) -> Outcome:
     """Hostile requests to one service."""
-    url, token = ground.services.url(name), ground.tokens[name]
+    url, token = environment.services.url(name), environment.tokens[name]
     maker, outcome = Maker(seed), Outcome()
     async with httpx.AsyncClient(timeout=60.0) as client:
         document = (await client.get(f"{url}/openapi.json")).json()
@@ -99,9 +99,9 @@ async def _send(client: httpx.AsyncClient, url: str, hostile: Hostile, outcome: 
         outcome.faults.append(shown)
 
 
-async def records(ground: Ground, made: Iterable[Record]) -> int:
+async def records(environment: HostileEnvironment, made: Iterable[Record]) -> int:
     """Send records at a steady pace; returns how many the broker took, which is all of them."""
-    producer = Producer(ground.stack.kafka.settings, "hostile")
+    producer = Producer(environment.stack.kafka.settings, "hostile")
     taken, due, waiting = 0, time.monotonic(), iter(made)
     while group := list(itertools.islice(waiting, RECORDS_AT_ONCE)):
         await producer.send(group)
@@ -112,14 +112,14 @@ async def records(ground: Ground, made: Iterable[Record]) -> int:
     return taken
 
 
-async def ordinary_requests(ground: Ground, name: str, seconds: float) -> None:
+async def ordinary_requests(environment: HostileEnvironment, name: str, seconds: float) -> None:
     """As many at once as in the attack, all of them good: what the load alone costs."""
-    token, end, number = ground.tokens[name], time.monotonic() + seconds, itertools.count()
+    token, end, number = environment.tokens[name], time.monotonic() + seconds, itertools.count()
     async with httpx.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as client:
 
         async def send_some() -> None:
             while time.monotonic() < end:
-                await good(client, ground.services.url(name), name, next(number))
+                await good(client, environment.services.url(name), name, next(number))
 
         await asyncio.gather(*(send_some() for _ in range(AT_ONCE)))
 
@@ -142,11 +142,11 @@ def good_records(count: int) -> Iterator[Record]:
 
 
 async def slow_senders(
-    ground: Ground, name: str, seconds: float, senders: int = SLOW
+    environment: HostileEnvironment, name: str, seconds: float, senders: int = SLOW
 ) -> tuple[int, int]:
     """Drip many bodies, and meanwhile send good requests: how many of these there were, and how
     many were answered with other than they should."""
-    url, token = httpx.URL(ground.services.url(name)), ground.tokens[name]
+    url, token = httpx.URL(environment.services.url(name)), environment.tokens[name]
     path = {"ingest": "/v1/events", "scoring": "/v1/value/policy", "alerts": "/v1/policy"}[name]
     method = "POST" if name == "ingest" else "PUT"
     head = (
@@ -201,6 +201,8 @@ async def good(client: httpx.AsyncClient, url: str, name: str, number: int) -> h
     return await client.get(url + path, timeout=30)
 
 
-async def all_of(ground: Ground, count: int, seed: int) -> dict[str, Outcome]:
+async def all_of(environment: HostileEnvironment, count: int, seed: int) -> dict[str, Outcome]:
     """`count` requests to each service, one service after the other."""
-    return {name: await requests(ground, name, count, seed + n) for n, name in enumerate(NAMES)}
+    return {
+        name: await requests(environment, name, count, seed + n) for n, name in enumerate(NAMES)
+    }

@@ -8,7 +8,7 @@ import msgspec
 
 from deploy.demo.services import NAMES
 from tests.hostile.attack import Outcome
-from tests.hostile.ground import Watched
+from tests.hostile.environment import Watched
 from tests.hostile.neighbour import Livez, Seen, p
 
 MEMORY_MAX: Final = 700 * 1024 * 1024

@@ -114,7 +114,7 @@ def test_a_damaged_message(name: str, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("name", DECODERS)
 @given(at=TIMES)
-def test_any_time(name: str, at: str) -> None:
+def test_any_time_becomes_utc_or_is_parked(name: str, at: str) -> None:
     """With any offset: converted to UTC, or parked."""
     decode, samples = DECODERS[name]
     for sample in samples:
@@ -136,7 +136,7 @@ def _times(document: dict[str, Any]) -> list[str]:
 @example(value=b"9" * 5_000)
 @example(value=b'{"customer_id": "\xff"}')
 @example(value=b'{"id": "\xff"}')
-def test_any_bytes(name: str, value: bytes | None) -> None:
+def test_any_bytes_are_parked_or_accepted(name: str, value: bytes | None) -> None:
     """Parked, or nothing at all."""
     through(DECODERS[name][0], value)
 

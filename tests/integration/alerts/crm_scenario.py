@@ -27,8 +27,8 @@ from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.runtime.health import Health
 from tests.fakes.crm.serving import Served, serving
 from tests.integration.alerts.harness import AlertsHarness
-from tests.integration.crm.kit import LOOPBACK
-from tests.integration.crm.kit import endpoint as crm_endpoint
+from tests.integration.crm.connector_kit import LOOPBACK
+from tests.integration.crm.connector_kit import endpoint as crm_endpoint
 from tests.unit.alerts.connectors.notices import leased
 from tests.unit.alerts.samples import raised_task
 

@@ -19,7 +19,7 @@ from shared.postgres.settings import PostgresSettings
 from shared.runtime.health import Health
 from tests.integration.alerts.crm_scenario import Stored
 from tests.integration.alerts.harness import AlertsHarness
-from tests.integration.poisoned import poison
+from tests.integration.planted_failure import poison
 from tests.unit.alerts.samples import day
 
 TITLE = {"en": "Wish a happy birthday", "zh-CN": "送上生日祝福"}

@@ -38,7 +38,7 @@ from tests.integration.alerts.harness import (
     running,
     until,
 )
-from tests.integration.crm.kit import SECRETS, config, endpoint
+from tests.integration.crm.connector_kit import SECRETS, config, endpoint
 from tests.unit.alerts.samples import assessed, day
 
 pytestmark = pytest.mark.stack

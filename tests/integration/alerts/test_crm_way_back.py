@@ -23,7 +23,7 @@ from tests.fakes.crm.wecom import FakeWecom
 from tests.fakes.crm.zoho import FakeZoho
 from tests.integration.alerts.crm_scenario import VERDICTS, office, pass_by
 from tests.integration.alerts.harness import rows
-from tests.integration.crm.kit import SECRETS
+from tests.integration.crm.connector_kit import SECRETS
 from tests.unit.alerts.connectors.notices import leased
 from tests.unit.alerts.samples import raised_task
 
@@ -153,7 +153,7 @@ async def test_a_crm_that_is_away_is_asked_from_where_we_were(engine: AsyncEngin
         assert await rows(engine, "SELECT verdict FROM alerts.task") == [("action_taken",)]
 
 
-async def test_an_endpoint_that_is_none_any_more_is_switched_off_and_stops_nobody(
+async def test_an_unusable_endpoint_is_switched_off_and_the_others_go_on(
     engine: AsyncEngine,
 ) -> None:
     """The endpoint's stored config does not fit this version, or a secret is missing."""

@@ -23,7 +23,7 @@ from services.scoring.core.value.compare import ChangeSubject, ClassificationCom
 from shared.contracts.changes import CustomerChanged
 from tests.integration.alerts.harness import AlertsHarness, rows
 from tests.unit.alerts.samples import DAY_0, day
-from tests.unit.scoring_core.histories import columns
+from tests.unit.scoring.core.histories import columns
 
 pytestmark = pytest.mark.stack
 

@@ -143,7 +143,7 @@ async def test_a_key_that_was_used_for_another_request_is_refused(
     assert len(await rows(bench.engine, "SELECT 1 FROM alerts.task_event")) == 2
 
 
-async def test_dismissed_is_closed_told_and_published_once(
+async def test_a_dismissed_task_is_closed_and_published_once(
     bench: AlertsHarness, api: httpx.AsyncClient
 ) -> None:
     task_id = await warn(bench, "c-1")
@@ -190,7 +190,7 @@ async def test_the_cause_of_leaving_is_recorded(
     assert (await outbox(bench.engine))[-1].leaving_cause == "price"
 
 
-async def test_an_unanswered_task_goes_to_the_manager_and_then_to_somebody_else(
+async def test_an_unanswered_task_goes_to_the_manager_and_then_to_another_owner(
     bench: AlertsHarness, api: httpx.AsyncClient
 ) -> None:
     await record(bench, "o-1", manager_id="boss", fallback_id="o-2")
@@ -232,7 +232,7 @@ async def test_an_old_task_expires(bench: AlertsHarness, api: httpx.AsyncClient)
     assert shown["history"][0]["kind"] == "expired"
 
 
-async def test_a_task_of_the_night_is_told_in_the_morning(bench: AlertsHarness) -> None:
+async def test_a_task_raised_at_night_is_sent_in_the_morning(bench: AlertsHarness) -> None:
     hour = bench.clock.now().hour
     quiet = {"quiet_from": f"{(hour - 1) % 24:02}:00", "quiet_until": f"{(hour + 2) % 24:02}:00"}
     week = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -246,7 +246,7 @@ async def test_a_task_of_the_night_is_told_in_the_morning(bench: AlertsHarness) 
     assert await told(bench) == [(task_id, "opened")]
 
 
-async def test_a_task_that_ends_before_the_morning_is_never_told(bench: AlertsHarness) -> None:
+async def test_a_task_that_ends_before_the_morning_is_never_sent(bench: AlertsHarness) -> None:
     bench.policy = policy(hours={"working_days": [_other_day(bench)], "quiet_from": "00:00",
                                  "quiet_until": "00:01"})  # fmt: skip
     await warn(bench, "c-1")

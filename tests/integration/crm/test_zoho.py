@@ -13,7 +13,7 @@ from services.alerts.delivery.core.retry import Reply
 from shared.kernel.errors import Invalid
 from tests.fakes.crm.serving import answer as json_answer
 from tests.fakes.crm.zoho import FakeZoho
-from tests.integration.crm.kit import SECRETS, Kit
+from tests.integration.crm.connector_kit import SECRETS, Kit
 from tests.unit.alerts.connectors.notices import closed, task
 
 

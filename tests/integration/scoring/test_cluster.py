@@ -18,7 +18,7 @@ from services.scoring.training.data.event_table import EventBatch
 from services.scoring.training.data.panel import Asked
 from services.scoring.training.fit.cluster import TOLERANCE, DaskCluster
 from services.scoring.training.fit.train import OneMachine, train_fully
-from tests.unit.scoring_training.histories import END, HORIZON_DAYS, day, shoppers
+from tests.unit.scoring.training.histories import END, HORIZON_DAYS, day, shoppers
 
 SHOPPERS = shoppers(600)
 

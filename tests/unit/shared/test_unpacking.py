@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from shared.kafka import unpacking
 from shared.kafka.unpacking import BATCH_BYTES_MAX, CarefulRecords, Unread, careful
-from tests.careless import BAD_NAME, CODECS, Sent, builder
+from tests.fakes.unchecked_batches import BAD_NAME, CODECS, Sent, builder
 
 TP = TopicPartition("t", 0)
 GOOD: Sent = (b"good", ())
@@ -44,7 +44,9 @@ def unpacked(
 
 
 @given(batches=BATCHES, skipped=st.integers(0, 8))
-def test_any_mixture(batches: list[tuple[list[bool], str]], skipped: int) -> None:
+def test_records_before_the_first_bad_one_are_read(
+    batches: list[tuple[list[bool], str]], skipped: int
+) -> None:
     """Of each batch the records before its first bad one are read, and every offset is named."""
     expected, offset = [], 0
     for goods, _ in batches:
