@@ -2,8 +2,8 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
+from services.alerts.components import Alerts
 from services.alerts.handlers.measure_effect import MeasureOutcomes
 from services.alerts.handlers.raise_scheduled_tasks import RaiseScheduledTasks
 from services.alerts.handlers.run_task_timers import RunTaskTimers
@@ -12,11 +12,8 @@ from services.alerts.store.due_tasks import DueTasks, TaskLog
 from services.alerts.store.effects import Effects
 from services.alerts.store.schedules import Schedules
 
-if TYPE_CHECKING:  # main imports this module
-    from services.alerts.main import Alerts
 
-
-def tend(alerts: "Alerts") -> RunTaskTimers:
+def tend(alerts: Alerts) -> RunTaskTimers:
     """Return the loop of the timers: due tasks, outcomes of warnings, scheduled tasks."""
     return RunTaskTimers(
         engine=alerts.engine,
@@ -37,7 +34,7 @@ def tend(alerts: "Alerts") -> RunTaskTimers:
     )
 
 
-def _outcomes(alerts: "Alerts") -> Callable[[datetime], Awaitable[object]]:
+def _outcomes(alerts: Alerts) -> Callable[[datetime], Awaitable[object]]:
     measure = _measure_outcomes(alerts)
 
     async def step(now: datetime) -> None:
@@ -46,7 +43,7 @@ def _outcomes(alerts: "Alerts") -> Callable[[datetime], Awaitable[object]]:
     return step
 
 
-def _measure_outcomes(alerts: "Alerts") -> MeasureOutcomes:
+def _measure_outcomes(alerts: Alerts) -> MeasureOutcomes:
     return MeasureOutcomes(
         engine=alerts.engine,
         trials=alerts.trials,
@@ -58,7 +55,7 @@ def _measure_outcomes(alerts: "Alerts") -> MeasureOutcomes:
     )
 
 
-def _take_care(alerts: "Alerts") -> RaiseScheduledTasks:
+def _take_care(alerts: Alerts) -> RaiseScheduledTasks:
     return RaiseScheduledTasks(
         engine=alerts.engine,
         customers=alerts.customers,
