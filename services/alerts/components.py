@@ -84,7 +84,7 @@ class Alerts:
         self.vault = Encryption([aes_key(k.get_secret_value()) for k in settings.secret_keys])
         fixed = {endpoint.id: endpoint.secrets for endpoint in settings.endpoints}
         self.endpoints = Endpoints(self.vault, fixed)
-        self.book = RecordTaskChanges(
+        self.recorder = RecordTaskChanges(
             self.tasks,
             self.trials,
             self.deliveries,
@@ -92,9 +92,13 @@ class Alerts:
             TaskLog(),
             settings.treatment_topic,
         )
-        self.told, self.given, self.rung = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self.careful = ItemIsolation(Suspects(engine, SCHEMA), self.clock, observe_aside)
-        self.owner_rows, self.looks = OwnerRows(engine), PollRows(engine)
+        self.deliveries_queued, self.treatments_queued, self.poll_requested = (
+            asyncio.Event(),
+            asyncio.Event(),
+            asyncio.Event(),
+        )
+        self.isolation = ItemIsolation(Suspects(engine, SCHEMA), self.clock, observe_aside)
+        self.owner_rows, self.polls = OwnerRows(engine), PollRows(engine)
         self.relays = {
             name: Relay(engine, self.outbox, Producer(kafka, f"alerts-{name}"))
             for name in ("risk", "activity", "changes", "verdicts")
@@ -109,11 +113,11 @@ class Alerts:
             customers=self.customers,
             rules=self.rules,
             assessments=Assessments(),
-            book=self.book,
+            recorder=self.recorder,
             outbox=self.outbox,
             relay=self.relays["risk"],
             clock=self.clock,
-            told=self.told,
+            deliveries_queued=self.deliveries_queued,
         )
 
     def observe(self) -> HandleActivity:
@@ -124,11 +128,11 @@ class Alerts:
             ledger=self.ledger,
             customers=self.customers,
             trials=self.trials,
-            book=self.book,
+            recorder=self.recorder,
             outbox=self.outbox,
             relay=self.relays["activity"],
             clock=self.clock,
-            told=self.told,
+            deliveries_queued=self.deliveries_queued,
         )
 
     def enter(self) -> HandleSegmentEntries:
@@ -140,11 +144,11 @@ class Alerts:
             customers=self.customers,
             rows=Schedules(),
             rules=self.rules,
-            book=self.book,
+            recorder=self.recorder,
             outbox=self.outbox,
             relay=self.relays["changes"],
             clock=self.clock,
-            told=self.told,
+            deliveries_queued=self.deliveries_queued,
         )
 
     def give_verdict(self) -> GiveVerdict:
@@ -154,12 +158,12 @@ class Alerts:
             customers=self.customers,
             tasks=self.tasks,
             log=TaskLog(),
-            book=self.book,
+            recorder=self.recorder,
             outbox=self.outbox,
             business_clock=self.business_clock,
             clock=self.clock,
-            told=self.told,
-            given=self.given,
+            deliveries_queued=self.deliveries_queued,
+            treatments_queued=self.treatments_queued,
         )
 
     def act(self) -> ApplyTaskAction:
@@ -170,12 +174,12 @@ class Alerts:
             tasks=self.tasks,
             log=TaskLog(),
             rules=self.rules,
-            book=self.book,
+            recorder=self.recorder,
             outbox=self.outbox,
             business_clock=self.business_clock,
             clock=self.clock,
-            told=self.told,
-            given=self.given,
+            deliveries_queued=self.deliveries_queued,
+            treatments_queued=self.treatments_queued,
         )
 
     def parts(self) -> Parts:
@@ -240,18 +244,18 @@ class Alerts:
             https_only=self.settings.delivery_https_only,
         )
 
-    def look_for_changes(self, connectors: Connectors) -> PollChanges:
+    def poll_changes(self, connectors: Connectors) -> PollChanges:
         """Return the loop that polls owners' changes from their CRMs."""
         return PollChanges(
             self.engine,
             endpoints=self.endpoints,
             readers=connectors,
-            looks=self.looks,
+            polls=self.polls,
             give_verdict=self.give_verdict(),
             clock=self.clock,
             health=self.health,
-            rung=self.rung,
-            careful=self.careful,
+            poll_requested=self.poll_requested,
+            isolation=self.isolation,
         )
 
     def crm_callbacks(self, connectors: Connectors) -> CallbackContext:
@@ -267,8 +271,8 @@ class Alerts:
         return CallbackContext(
             engine=self.engine,
             endpoints=self.endpoints,
-            looks=self.looks,
-            rung=self.rung,
+            polls=self.polls,
+            poll_requested=self.poll_requested,
             take_click=take_click,
             cards=connectors,
             clock=self.clock,
@@ -291,5 +295,5 @@ class Alerts:
             ),
             clock=self.clock,
             health=self.health,
-            told=self.told,
+            deliveries_queued=self.deliveries_queued,
         )

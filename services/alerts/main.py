@@ -81,15 +81,17 @@ async def _run(alerts: Alerts, connectors: Connectors) -> int:
         return None if settled else "partitions are not claimed yet"
 
     health.add_check("partitions", assigned)
-    health.add_note("set_aside", alerts.careful.note)
+    health.add_note("set_aside", alerts.isolation.note)
 
     loops: dict[str, service.Loop] = {
         "risk": reading(alerts, "risk", risk, alerts.assess()),
         "activity": reading(alerts, "activity", activity, alerts.observe()),
         "changes": reading(alerts, "changes", changes, alerts.enter()),
         "deliver": alerts.deliver(connectors),
-        "looks": alerts.look_for_changes(connectors),
-        "verdicts": PublishVerdicts(alerts.relays["verdicts"].recover, alerts.given, health),
+        "looks": alerts.poll_changes(connectors),
+        "verdicts": PublishVerdicts(
+            alerts.relays["verdicts"].recover, alerts.treatments_queued, health
+        ),
         "tend": tend(alerts),
         "forget": Purge(
             forget=log.forget,

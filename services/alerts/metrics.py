@@ -80,7 +80,7 @@ LAG_RECORDS = Gauge(
     "Records between our position and the end of the log",
     ["topic", "partition"],
 )
-LOOKS = Counter(
+POLLS = Counter(
     "ebbwatch_alerts_crm_looks_total",
     "Looks at a CRM for changes, by endpoint and outcome (done, failed)",
     ["endpoint", "outcome"],

@@ -22,14 +22,14 @@ def tend(alerts: Alerts) -> RunTaskTimers:
         due=DueTasks(),
         log=TaskLog(),
         rules=alerts.rules,
-        book=alerts.book,
+        recorder=alerts.recorder,
         outbox=alerts.outbox,
         business_clock=alerts.business_clock,
         clock=alerts.clock,
         health=alerts.health,
-        told=alerts.told,
-        given=alerts.given,
-        careful=alerts.careful,
+        deliveries_queued=alerts.deliveries_queued,
+        treatments_queued=alerts.treatments_queued,
+        isolation=alerts.isolation,
         more={"outcomes": _outcomes(alerts), "care": _take_care(alerts)},
     )
 
@@ -38,7 +38,7 @@ def _outcomes(alerts: Alerts) -> Callable[[datetime], Awaitable[object]]:
     measure = _measure_outcomes(alerts)
 
     async def step(now: datetime) -> None:
-        await alerts.careful.each("measurement", ["outcomes"], lambda _: measure(now))
+        await alerts.isolation.each("measurement", ["outcomes"], lambda _: measure(now))
 
     return step
 
@@ -61,9 +61,9 @@ def _take_care(alerts: Alerts) -> RaiseScheduledTasks:
         customers=alerts.customers,
         rows=Schedules(),
         rules=alerts.rules,
-        book=alerts.book,
+        recorder=alerts.recorder,
         outbox=alerts.outbox,
         clock=alerts.clock,
-        careful=alerts.careful,
+        isolation=alerts.isolation,
         ring=alerts.act().ring,
     )

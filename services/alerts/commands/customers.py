@@ -37,7 +37,7 @@ async def _part_with(args: argparse.Namespace, engine: AsyncEngine) -> int:
         engine=engine,
         customers=alerts.customers,
         traces=Erasure(),
-        book=alerts.book,
+        recorder=alerts.recorder,
         outbox=alerts.outbox,
         business_clock=business_clock(),
         clock=alerts.clock,
