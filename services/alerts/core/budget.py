@@ -88,7 +88,7 @@ def tuned(
     per_owner: float | None,
     at: datetime,
 ) -> Policy:
-    """Return the policy with the level that leaves `wanted` warnings, and how it was found.
+    """Return the policy with the level that leaves `target` warnings, and how it was found.
 
     `at`: business time, UTC. Where history has no more warnings than wanted, the least expected
     value is None: nothing is suppressed.

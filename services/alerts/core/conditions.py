@@ -97,12 +97,12 @@ def holds(when: Condition, message: RiskAssessed, before: float | None) -> bool:
 
 
 def one_of(value: str | None, accepted: Sequence[str]) -> bool:
-    """Return whether `value` is in `wanted`; an empty list accepts every value."""
+    """Return whether `value` is in `accepted`; an empty list accepts every value."""
     return not accepted or value in accepted
 
 
 def meets(values: Sequence[str], accepted: Sequence[str]) -> bool:
-    """Return whether one of `values` is in `wanted`; an empty list accepts all values."""
+    """Return whether one of `values` is in `accepted`; an empty list accepts all values."""
     return not accepted or not set(values).isdisjoint(accepted)
 
 

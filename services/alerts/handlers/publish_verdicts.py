@@ -28,8 +28,8 @@ log = structlog.get_logger(__name__)
 class PublishVerdicts:
     """The loop that publishes them.
 
-    `recover` sends the messages of a claim in the outbox and deletes them there; `given` is set
-    when there are more.
+    `recover` sends the messages of a claim in the outbox and deletes them there;
+    `treatments_queued` is set when there are more.
     """
 
     def __init__(

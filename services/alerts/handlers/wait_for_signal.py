@@ -6,9 +6,9 @@ from shared.runtime.service import Stop
 
 
 async def signalled(signal: asyncio.Event, stop: Stop, seconds: float) -> bool:
-    """Return when `bell` or `stop` is set or `seconds` have passed; clear `bell`.
+    """Return when `signal` or `stop` is set or `seconds` have passed; clear `signal`.
 
-    True if `bell` was set.
+    True if `signal` was set.
     """
     waiting = {asyncio.create_task(signal.wait()), asyncio.create_task(stop.wait())}
     try:

@@ -177,7 +177,7 @@ async def _watch(engine: AsyncEngine, _: argparse.Namespace) -> None:
             f"{d['called_on']!s:<12}{d['feature']:<28} PSI {d['psi']:.3f}  KS {d['ks']:.3f}  {mark}"
         )
     watch = watch_of(settings, engine, serving, SystemClock())
-    for name, why in (await watch.standing(now)).items():
+    for name, why in (await watch.alarms(now)).items():
         print(f"alarm {name:<8} {why or 'none'}")
 
 

@@ -96,7 +96,7 @@ async def _report(args: argparse.Namespace) -> int:
             await asyncio.to_thread(batch_of, p) async for p in HistoryReader(engine).events()
         ]
         table = await asyncio.to_thread(from_columns, batches, end.timestamp())
-        told = pages.ReportInput(
+        report_input = pages.ReportInput(
             moves=moves,
             segment_moves=await lists.segment_moves(end),
             names={one.id: one.name for one in await decisions.segments()},
@@ -106,8 +106,10 @@ async def _report(args: argparse.Namespace) -> int:
             worth=await lists.worth(),
             currency=ScoringSettings().reporting_currency,
         )
-        found = await asyncio.to_thread(pages.report, told, start, end, around, args.window_days)
-        write(pages.segments_page(told, found), args.out)
+        found = await asyncio.to_thread(
+            pages.report, report_input, start, end, around, args.window_days
+        )
+        write(pages.segments_page(report_input, found), args.out)
         for path, text in (
             (args.json, json.dumps(pages.as_json(found), indent=2) + "\n"),
             (args.csv, pages.as_csv(found)),

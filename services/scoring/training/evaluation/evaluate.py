@@ -106,8 +106,8 @@ def _one_file(options: EvaluateOptions, file: str) -> None:
     tested, found = _written(
         events, title, horizon, cutoffs, out, {}, options.threads, options.labels
     )
-    if wanted := sorted({*others} - {horizon}):
-        found["horizons"] = _horizons(events, title, tested, wanted, out, options.threads)
+    if other_horizons := sorted({*others} - {horizon}):
+        found["horizons"] = _horizons(events, title, tested, other_horizons, out, options.threads)
     (out / "metrics.json").write_text(_json(found))
     sys.stdout.write(f"\n{out}: predictions.csv, metrics.json, card.html\n")
 
@@ -212,12 +212,12 @@ def _json(found: Any) -> str:
 
 
 def _log(name: str) -> Progress:
-    def tell(what: str, done: int, total: int) -> None:
+    def report(what: str, done: int, total: int) -> None:
         if done == total:
             sys.stderr.write(f"{name}: {what} {done}/{total}\n")
             sys.stderr.flush()
 
-    return tell
+    return report
 
 
 def _cutoffs(text: str) -> list[float]:

@@ -25,10 +25,10 @@ from services.scoring.training.data.history import History
 from services.scoring.training.data.leaks import leaking
 from services.scoring.training.data.panel import (
     PLAIN,
-    Asked,
     Floats,
     Panel,
     Progress,
+    RowOptions,
     build_panel,
     no_progress,
 )
@@ -63,7 +63,7 @@ class TrainingReport:
     """Share of the total gain of the strongest features, greatest first."""
 
 
-class Hands(Protocol):
+class Executor(Protocol):
     """Where the work is done: on one machine, or on a cluster (`cluster.DaskCluster`)."""
 
     @property
@@ -79,7 +79,7 @@ class Hands(Protocol):
         end: float,
         *,
         seed: int = 0,
-        asked: Asked = PLAIN,
+        asked: RowOptions = PLAIN,
         progress: Progress = no_progress,
     ) -> Panel:
         """Build the panel as `panel.build_panel` does."""
@@ -92,7 +92,7 @@ class Hands(Protocol):
         fitted: Fit,
         *,
         seed: int = 0,
-        asked: Asked = PLAIN,
+        asked: RowOptions = PLAIN,
     ) -> lightgbm.Booster:
         """Grow the final trees, with the settings chosen on the panel."""
         ...
@@ -112,7 +112,7 @@ class OneMachine:
         end: float,
         *,
         seed: int = 0,
-        asked: Asked = PLAIN,
+        asked: RowOptions = PLAIN,
         progress: Progress = no_progress,
     ) -> Panel:
         """Build the panel by `build_panel`."""
@@ -172,9 +172,9 @@ def train_fully(
     horizon_days: int,
     *,
     cutoffs: Sequence[float] | None = None,
-    asked: Asked = PLAIN,
+    asked: RowOptions = PLAIN,
     seed: int = SEED,
-    hands: Hands | None = None,
+    hands: Executor | None = None,
     progress: Progress = no_progress,
 ) -> Trained:
     """Train as `train` does; also returns the backtest for the gate and the rows for drift.
