@@ -306,7 +306,11 @@ class FencedConsumer:
     def _left(self, leaving: "asyncio.Task[None]") -> None:
         self._leaving.discard(leaving)
         if not leaving.cancelled() and (error := leaving.exception()) is not None:
-            log.warning("left the group without a good-bye", group=self.group, error=str(error))
+            log.warning(
+                "could not leave the group: it notices by itself",
+                group=self.group,
+                error=str(error),
+            )
 
     def _set_aside(self, tp: Tp, position: int | None = None) -> None:
         """Leave a partition alone for a while. One that was never sought needs a position: the
@@ -339,7 +343,7 @@ class FencedConsumer:
         for tp, claim in list(self._claims.items()):
             row = stored.get(tp)
             if row is None or row["epoch"] != claim.epoch:
-                log.warning("claim does not stand any more", tp=tp, epoch=claim.epoch)
+                log.warning("claim is no longer valid", tp=tp, epoch=claim.epoch)
                 self._set_aside(tp)
             elif row["drain_to"] is not None and row["drain_to"] > (claim.next_offset or 0):
                 await self.ledger.drained(claim, self._tails.reached(tp, claim.next_offset))

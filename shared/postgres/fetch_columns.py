@@ -76,7 +76,7 @@ class Gathering:
         }
         sizes = {*map(len, found.values()), *map(len, words.values())}
         if len(sizes) != 1:
-            raise AssertionError("a number of this query is NULL, which its kind cannot tell")
+            raise AssertionError("a number of this query is NULL, which its kind cannot express")
         return self._ordered(found, words)
 
     def _ordered(self, numbers: dict[str, NDArray[Any]], words: dict[str, list[Any]]) -> Gathered:

@@ -104,8 +104,8 @@ def _print(policy: Policy, history: BudgetHistory, target: float) -> None:
             "there are no more warnings than wanted"
             if few
             else (
-                "no amounts are known, so nobody is worth more than another: raise strength_min or "
-                "lapse_share_min of the signs instead"
+                "no amounts are known, so no customer is worth more than another: raise "
+                "strength_min or lapse_share_min of the signs instead"
             )
         )
         print(f"the budget holds nothing back: {why}")

@@ -81,9 +81,9 @@ class Access:
             if lease == "mine":
                 return await self._requested()
             if lease == "spent":
-                return Answer("retry", error="as many access tokens asked for as are allowed")
+                return Answer("retry", error="as many access tokens requested as are allowed")
             await asyncio.sleep(WAIT_S)
-        return Answer("retry", error="another process is still asking for an access token")
+        return Answer("retry", error="another process is still requesting an access token")
 
     async def _requested(self) -> Token | Answer:
         token = None

@@ -160,12 +160,12 @@ class PollChanges:
             try:
                 await self._poll(endpoint, poll, now)
             except Invalid as wrong:  # the sender switches it off, with the same reason
-                log.warning("cannot look", endpoint=endpoint.id, trouble=str(wrong))
+                log.warning("cannot poll", endpoint=endpoint.id, trouble=str(wrong))
             except Transient:
                 raise
             except Exception:  # a fault caused by this CRM's answers: the other polls continue
                 metrics.POLLS.labels(endpoint.id, "failed").inc()
-                log.exception("look met a fault", endpoint=endpoint.id)
+                log.exception("poll failed", endpoint=endpoint.id)
 
         await self._isolation.each(f"look {endpoint.id}", [endpoint.id], do)
 

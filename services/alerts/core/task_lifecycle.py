@@ -175,7 +175,7 @@ def _reassign(task: Task, action: Reassign, now: datetime) -> ActionResult:
 def _escalate(task: Task, action: Escalate, now: datetime, manager_id: str | None) -> ActionResult:
     to = action.to or manager_id
     if to is None:
-        raise Invalid("to", "name somebody: the owner has no manager on record")
+        raise Invalid("to", "name a person: the owner has no manager on record")
     if task.escalated_to == to:
         return ActionResult(task, None, {})
     after = _changed(task, now, escalations=max(1, task.escalations), escalated_to=to)

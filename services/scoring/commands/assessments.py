@@ -21,7 +21,7 @@ from shared.runtime.command_line import with_engine
 
 def add_commands(commands: Any) -> None:
     """Adds `assessments replay`."""
-    assessments = commands.add_parser("assessments", help="what was said of customers")
+    assessments = commands.add_parser("assessments", help="published assessments of customers")
     actions = assessments.add_subparsers(required=True, metavar="ACTION")
     again = actions.add_parser(
         "replay", help="make published assessments again from stored features and model version"

@@ -51,7 +51,7 @@ def add_commands(commands: Any) -> None:
 
 def _add_retrain(commands: Any) -> None:
     again = commands.add_parser(
-        "retrain", help="train if it is time to, or if an alarm stands; else do nothing"
+        "retrain", help="train if it is time to, or if there is an alarm; else do nothing"
     )
     _add_options(again)
     again.add_argument(
@@ -188,7 +188,7 @@ async def _learn(
 
     with (
         tempfile.TemporaryDirectory(prefix="ebbwatch-training-", dir=order.spool) as folder,
-        _executor(order) as hands,
+        _executor(order) as executor,
     ):
         history = await _history(engine, order, Path(folder))
         end = datetime.fromtimestamp(history.observed_until, UTC)
@@ -205,7 +205,7 @@ async def _learn(
                 order.others,
                 order.labels,
             ),
-            hands=hands,
+            executor=executor,
             progress=_show_progress,
         )
 

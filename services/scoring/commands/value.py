@@ -62,7 +62,7 @@ def add_commands(commands: Any) -> None:
     retire = actions.add_parser("retire", help="take a segment out of force")
     retire.add_argument("id", help="as `segments list` shows it")
     retire.set_defaults(command=_retire)
-    find = actions.add_parser("discover", help="groups that nobody had a rule for, in words")
+    find = actions.add_parser("discover", help="groups without a rule, in words")
     find.set_defaults(command=_discover)
     value = commands.add_parser("value", help="thresholds of tiers, grades and states")
     actions = value.add_subparsers(required=True, metavar="ACTION")
@@ -70,7 +70,7 @@ def add_commands(commands: Any) -> None:
     policy.add_argument("file", type=Path)
     policy.add_argument("--reason", required=True)
     policy.set_defaults(command=_policy)
-    categories = actions.add_parser("categories", help="what is bought, and of which need it tells")
+    categories = actions.add_parser("categories", help="what is bought, and which need it shows")
     categories.set_defaults(command=_categories)
 
 

@@ -64,7 +64,7 @@ def test_the_cluster_learns_what_one_machine_learns(client: Any, history: DiskHi
         for n, c in enumerate(SHOPPERS.customers[:60])
     ]
     one, other = (
-        train_fully(history, END, HORIZON_DAYS, asked=RowOptions(treated), hands=hands)
+        train_fully(history, END, HORIZON_DAYS, asked=RowOptions(treated), executor=hands)
         for hands in (OneMachine(), DaskCluster(client))
     )
     np.testing.assert_array_equal(one.backtest.rows.x, other.backtest.rows.x)

@@ -103,7 +103,7 @@ def test_without_amounts_and_with_refunds_it_works_all_the_same() -> None:
 
 
 def test_nobody_has_bought_yet() -> None:
-    with pytest.raises(Invalid, match="nobody has bought before 2020-09-13"):
+    with pytest.raises(Invalid, match="no customer has bought before 2020-09-13"):
         hold_out(shoppers(), day(-1), HORIZON_DAYS)
 
 

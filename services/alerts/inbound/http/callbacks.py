@@ -91,7 +91,7 @@ def add_callbacks(app: FastAPI, returning: Returning) -> None:
                 endpoint = None  # its secrets cannot be opened: nothing can be verified
         _must_be_genuine(endpoint, request, body, returning.clock)
         data = _decoded(body)
-        unknown = HTTPException(404, f"this endpoint was told of no task {data.task_id!r}")
+        unknown = HTTPException(404, f"this endpoint was sent no task {data.task_id!r}")
         if not await returning.log.was_sent(endpoint_id, data.task_id):
             raise unknown
         actor = f"endpoint:{endpoint_id}"

@@ -145,7 +145,7 @@ class _Compiler:
     def _expect(self, tree: lark.Tree[Any], depth: int, kind: Kind) -> Part:
         part = self.of(tree, depth)
         if part.kind != kind:
-            raise _wrong(tree, f"a {kind} is wanted here; this is a {part.kind}")
+            raise _wrong(tree, f"a {kind} is needed here; this is a {part.kind}")
         return part
 
     def _expr(self, tree: lark.Tree[Any], depth: int) -> Part:
@@ -235,7 +235,7 @@ class _Compiler:
     def _constant_text(self, tree: lark.Tree[Any], depth: int) -> str:
         part = self.of(tree, depth)
         if part.kind != "text" or part.constant is None:
-            raise _wrong(tree, "a text in quotes is wanted here")
+            raise _wrong(tree, "a text in quotes is needed here")
         return cast("str", part.constant)
 
     @staticmethod
@@ -302,7 +302,7 @@ class _Compiler:
             while len(field.children) == 1 and isinstance(field.children[0], lark.Tree):
                 field = field.children[0]
             if field.data != "member_dot":
-                raise _wrong(argument, "has(…) wants a field, as has(attributes.city)")
+                raise _wrong(argument, "has(…) needs a field, as has(attributes.city)")
             owner = self._expect(field.children[0], depth, "map")
             return self._has_key(cast("str", owner.constant), str(field.children[1]))
         part = self.of(argument, depth)

@@ -162,7 +162,7 @@ def _written(
 def _contractual(events: LoadedFile, others: Sequence[int]) -> None:
     """Raise Invalid where the file or the other horizons do not fit contractual labels."""
     if others:
-        raise Invalid("also-horizons", "of contractual labels only the main horizon is told")
+        raise Invalid("also-horizons", "of contractual labels only the main horizon is reported")
     if not has_contracts(events.table):
         raise Invalid("labels", "contractual, but no event is a contract_activated")
 

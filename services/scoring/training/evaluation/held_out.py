@@ -130,7 +130,7 @@ def _rows(table: EventTable, cutoff: float, horizon_days: int, asked: RowOptions
         return build_panel(table, [cutoff], horizon_days, cutoff + horizon_days * DAY_S,
                            rows_max=len(table.customers), asked=asked)  # fmt: skip
     except Invalid:
-        raise Invalid("cutoffs", f"nobody has bought before {_date(cutoff)}") from None
+        raise Invalid("cutoffs", f"no customer has bought before {_date(cutoff)}") from None
 
 
 def _known(

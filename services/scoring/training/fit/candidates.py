@@ -92,7 +92,7 @@ def learn(
     champion: ChurnModel | PooledModel | str | None = None,
     asked: RowOptions = PLAIN,
     seed: int = SEED,
-    hands: Executor | None = None,
+    executor: Executor | None = None,
     progress: Progress = no_progress,
 ) -> TrainingOutcome:
     """Train candidates from nothing known at or after `end` (unix seconds, UTC).
@@ -112,7 +112,7 @@ def learn(
             horizon_days,
             asked=asked,
             seed=seed,
-            hands=hands,
+            executor=executor,
             progress=progress,
         )
     except Invalid as invalid:
