@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import PurePosixPath
 
 FILE_LINES_MAX = 400
@@ -222,3 +223,37 @@ def documented_targets(path: PurePosixPath, text: str) -> Iterator[Finding]:
             yield Finding(
                 f"{path}:{number}", f"{target[1]} is not in `make help`: end the line with ## text"
             )
+
+
+def import_circles(modules: dict[PurePosixPath, str]) -> Iterator[Finding]:
+    """No modules import one another in a circle, not even for type hints only.
+
+    `modules`: every module by its path from the root. An import inside a function or under
+    `TYPE_CHECKING` counts like any other.
+    """
+    names = {
+        ".".join(path.with_suffix("").parts).removesuffix(".__init__"): path for path in modules
+    }
+    arrows = {
+        name: {found for found in imported(modules[path]) if found in names and found != name}
+        for name, path in names.items()
+    }
+    try:
+        TopologicalSorter(arrows).prepare()
+    except CycleError as error:
+        circle = error.args[1]
+        yield Finding(
+            str(names[circle[0]]),
+            f"modules import one another in a circle, {' <- '.join(circle)}: move what several "
+            "of them need into a module of its own",
+        )
+
+
+def imported(text: str) -> Iterator[str]:
+    """Names that may be modules: each imported name, alone and below its module."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)

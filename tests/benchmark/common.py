@@ -27,7 +27,7 @@ from services.scoring.ports import ClassificationStore, Store
 from services.scoring.settings import ScoringSettings
 from services.scoring.store.batch import BatchStore
 from services.scoring.store.classification import ClassificationTable
-from services.scoring.store.customer_cache import CachingStandings, CachingStore
+from services.scoring.store.customer_cache import CachingClassifications, CachingStore
 from shared.contracts import topics
 from shared.contracts.activity import ENCODER, Activity, ActivityData
 from shared.contracts.events import PURCHASE
@@ -222,12 +222,12 @@ async def scoring(
         tables = make(engine, ledger, outbox)
         standings: ClassificationStore = ClassificationTable()
         if isinstance(tables, CachingStore):
-            standings = CachingStandings(standings, tables)
+            standings = CachingClassifications(standings, tables)
         return MicroBatch(
             decode=ActivityDecoder("dead-letter", replay=False),
             store=tables,
             sender=relay,
-            standing=ClassificationTables(standings, Valuation, risk),
+            classifications=ClassificationTables(standings, Valuation, risk),
             assessor=Assessor(
                 risk_topic=risk,
                 thresholds=settings.band_thresholds,
@@ -240,7 +240,7 @@ async def scoring(
             sweep_customers_max=sweep_customers_max,
             sweep_interval_s=sweep_interval_s,
             observe=lambda *_: None,
-            careful=careful,
+            isolation=careful,
             blameless=nothing,
         )
 

@@ -101,7 +101,7 @@ def _columns(rows: Sequence[AssessmentRow], row: dict[str, int]) -> NewAssessmen
         features=np.stack([np.frombuffer(one.features, "<f8") for one in rows]),
         published_signs=np.array([one.published_signs for one in rows], np.int16),
         value_at_risk=np.array([one.value_at_risk for one in rows]),
-        told=np.array([one.message is not None for one in rows]),
+        published=np.array([one.message is not None for one in rows]),
         message=objects([one.message for one in rows]),
         horizons=objects([one.horizons for one in rows]),
     )

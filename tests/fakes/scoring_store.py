@@ -28,7 +28,7 @@ from services.scoring.ports import (
     Recorded,
 )
 from services.scoring.store import batch_rows as rows
-from services.scoring.store.customer_cache import CachingStandings, CachingStore
+from services.scoring.store.customer_cache import CachingClassifications, CachingStore
 from shared.contracts.changes import CustomerChanged
 from shared.contracts.events import Profile
 from shared.kernel.errors import Transient
@@ -247,7 +247,7 @@ class Remembering(CachingStore):
     @property
     def standings(self) -> ClassificationStore:
         """The classifications of the store behind."""
-        return CachingStandings(self._claiming.standings, self)
+        return CachingClassifications(self._claiming.standings, self)
 
 
 class MemoryStandings:

@@ -78,7 +78,9 @@ class ScoringWorker:
             decode=ActivityDecoder(DEAD, replay=self.replay),
             store=self.store,
             sender=self.sender,
-            standing=ClassificationTables(self.store.standings, lambda: self.valuation, CHANGES),
+            classifications=ClassificationTables(
+                self.store.standings, lambda: self.valuation, CHANGES
+            ),
             assessor=Assessor(
                 risk_topic=RISK,
                 thresholds=(0.25, 0.5, 0.75),
@@ -91,7 +93,7 @@ class ScoringWorker:
             sweep_customers_max=self.sweep_customers_max,
             sweep_interval_s=1.0,
             observe=lambda effects, _: self.done.append(effects),
-            careful=ItemIsolation(self.suspects, self.clock, lambda _: None),
+            isolation=ItemIsolation(self.suspects, self.clock, lambda _: None),
             blameless=self._blameless,
         )
 

@@ -58,7 +58,7 @@ def step(task: Task, action: Action | None, now: datetime) -> tuple[Task, bool, 
             done = act(task, action, now, record.manager_id if record else None)
         except (Invalid, Closed409):
             return task, False, False
-    return done.task, done.kind is not None, done.told
+    return done.task, done.kind is not None, done.sent
 
 
 @settings(max_examples=200)

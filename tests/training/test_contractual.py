@@ -9,13 +9,13 @@ import pytest
 
 from services.scoring.core.features.events import Kind
 from services.scoring.training.data.event_table import EventTable, from_columns
-from services.scoring.training.data.panel import Asked, build_panel
+from services.scoring.training.data.panel import RowOptions, build_panel
 from services.scoring.training.evaluation.evaluate import EvaluateOptions, run
 from services.scoring.training.fit.candidates import learn
 from shared.kernel.errors import Invalid
 from tests.unit.scoring.training.histories import END, HORIZON_DAYS, START, batch, day, shoppers
 
-CONTRACTUAL = Asked(labels="contractual")
+CONTRACTUAL = RowOptions(labels="contractual")
 ACTIVATED, ENDED = Kind.CONTRACT_ACTIVATED, Kind.CONTRACT_ENDED
 
 
@@ -45,7 +45,7 @@ EVENTS = (
 )
 
 
-def labels(asked: Asked) -> dict[str, bool]:
+def labels(asked: RowOptions) -> dict[str, bool]:
     """Return whether each row churned, at day 40 and over ten days."""
     table = history(*EVENTS)
     rows = build_panel(table, [day(40)], 10, day(100), asked=asked)
@@ -66,7 +66,7 @@ def test_the_contract_decides_where_one_runs() -> None:
 
 
 def test_silence_decides_without_a_contract_and_an_ended_one_gives_no_row() -> None:
-    found = labels(Asked())
+    found = labels(RowOptions())
     assert "gone before" not in found
     assert {name for name, silent in found.items() if not silent} == {"buys, keeps", "buys, ends"}
 

@@ -13,7 +13,7 @@ from services.scoring.training.data import panel as panels
 from services.scoring.training.data.disk_history import DiskHistory, DiskHistoryWriter
 from services.scoring.training.data.event_table import EventBatch, EventTable, from_columns
 from services.scoring.training.data.history import History
-from services.scoring.training.data.panel import Asked, build_panel, every
+from services.scoring.training.data.panel import RowOptions, build_panel, every
 from services.scoring.training.fit.candidates import learn
 from services.scoring.training.fit.train import train
 from shared.kernel.errors import Invalid
@@ -60,7 +60,7 @@ def test_the_panel_is_the_same_to_the_last_bit(spooled: DiskHistory) -> None:
         one, other = (
             build_panel(
                 history, every(day(40), END, 7), HORIZON_DAYS, END,
-                rows_max=rows_max, seed=2, asked=Asked(windows),
+                rows_max=rows_max, seed=2, asked=RowOptions(windows),
             )
             for history in _both(spooled)
         )  # fmt: skip

@@ -108,7 +108,7 @@ def test_several_horizons_tell_when_and_never_contradict_themselves(folder: Path
         ({"cutoffs": None}, "cutoffs: --events needs"),
         ({"horizon_days": 0}, "horizon-days: is 1 to"),
         ({"also_horizons": "7,soon"}, "also-horizons: is 1 to 3650 days, not soon"),
-        ({"cutoffs": "1999-01-01"}, "cutoffs: nobody has bought before 1999-01-01"),
+        ({"cutoffs": "1999-01-01"}, "cutoffs: no customer has bought before 1999-01-01"),
         ({"events": "nowhere.csv"}, "events: there is no file nowhere.csv"),
         ({"events": None, "sets": ["moon"]}, "sets: 'moon' is none of"),
     ],

@@ -103,7 +103,7 @@ def test_without_amounts_and_with_refunds_it_works_all_the_same() -> None:
 
 
 def test_a_cutoff_before_the_first_purchase_is_refused() -> None:
-    with pytest.raises(Invalid, match="nobody has bought before 2020-09-13"):
+    with pytest.raises(Invalid, match="no customer has bought before 2020-09-13"):
         hold_out(shoppers(), day(-1), HORIZON_DAYS)
 
 

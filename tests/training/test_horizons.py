@@ -10,7 +10,7 @@ from services.scoring.training.data.panel import (
     RETURNED,
     SILENT,
     UNKNOWN,
-    Asked,
+    RowOptions,
     build_panel,
     every,
 )
@@ -25,7 +25,7 @@ from tests.unit.scoring.training.histories import (
     shoppers,
 )
 
-OTHERS = Asked(others=(7, 30, 90))
+OTHERS = RowOptions(others=(7, 30, 90))
 
 
 def test_the_three_numbers_are_found_again() -> None:
@@ -48,7 +48,9 @@ def test_what_the_rows_cannot_tell_apart_stays_as_the_rhythm_has_it() -> None:
 
 def test_labels_of_other_horizons_are_the_history_s() -> None:
     table = purchases(("a", 1), ("a", 45), ("b", 2), until=100)
-    rows = build_panel(table, [day(20), day(40)], 10, day(100), asked=Asked(others=(30, 70, 5)))
+    rows = build_panel(
+        table, [day(20), day(40)], 10, day(100), asked=RowOptions(others=(30, 70, 5))
+    )
     assert rows.others == (5, 30, 70)
     at = {(int(t), int(c)): over.tolist() for t, c, over in zip(rows.at, rows.customer, rows.over,
                                                                 strict=True)}  # fmt: skip

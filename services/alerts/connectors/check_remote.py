@@ -32,13 +32,13 @@ class NoTokens:
         """Return None: there is no token."""
         return None
 
-    async def take_turn(
+    async def take_lease(
         self, endpoint_id: str, now: datetime, until: datetime, since: datetime, most: int
     ) -> TokenLease:
         """Always grant the lease: no other process requests a token."""
         return "mine"
 
-    async def end_turn(self, endpoint_id: str, version: int, token: Token | None) -> None:
+    async def end_lease(self, endpoint_id: str, version: int, token: Token | None) -> None:
         """Keep nothing."""
 
 

@@ -103,13 +103,13 @@ class Connectors:
         return connector.config.sweep_s if isinstance(connector, RecordConnector) else math.inf
 
     async def answered(
-        self, endpoint: Endpoint, member: str, response_code: str, said: str
+        self, endpoint: Endpoint, member: str, response_code: str, text: str
     ) -> Answer:
         """Show the owner's answer on a card."""
         connector = self.of(endpoint)
         if not isinstance(connector, WecomApp):
             raise Invalid("kind", f"{endpoint.kind} has no cards")
-        return await connector.answered(member, response_code, said)
+        return await connector.answered(member, response_code, text)
 
     async def close(self) -> None:
         """Close all connectors."""

@@ -99,12 +99,12 @@ async def office(
             engine,
             endpoints=stored,
             readers=connectors,
-            looks=PollRows(engine),
+            polls=PollRows(engine),
             give_verdict=bench.give_verdict(),
             clock=bench.clock,
             health=Health(bench.clock),
-            rung=rung,
-            careful=bench.careful,
+            poll_requested=rung,
+            isolation=bench.careful,
         )
         take_click = HandleCardClick(
             engine=engine,
@@ -120,8 +120,8 @@ async def office(
             CallbackContext(
                 engine=engine,
                 endpoints=stored,
-                looks=PollRows(engine),
-                rung=rung,
+                polls=PollRows(engine),
+                poll_requested=rung,
                 take_click=take_click,
                 cards=connectors,
                 clock=bench.clock,

@@ -60,12 +60,12 @@ def look(bench: AlertsHarness) -> PollChanges:
         bench.engine,
         endpoints=Stored(dict(ENDPOINTS)),
         readers=Quiet(),
-        looks=PollRows(bench.engine),
+        polls=PollRows(bench.engine),
         give_verdict=bench.give_verdict(),
         clock=bench.clock,
         health=Health(bench.clock),
-        rung=asyncio.Event(),
-        careful=bench.careful,
+        poll_requested=asyncio.Event(),
+        isolation=bench.careful,
     )
 
 
@@ -79,7 +79,7 @@ async def _pass(url: str, loop: str, at: datetime) -> None:
         elif loop == "care":
             await bench.take_care()(at)
         else:
-            await look(bench).turn()
+            await look(bench).iterate()
     await engine.dispose()
 
 

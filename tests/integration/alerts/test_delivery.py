@@ -179,7 +179,7 @@ async def test_a_look_goes_on_only_where_something_is_due_or_an_endpoint_changed
 
     async def looks() -> bool:
         turns.clear()
-        await sender.turn(announced=False)
+        await sender.iterate(announced=False)
         return bool(turns)
 
     assert await looks()  # it knows no endpoint yet

@@ -29,7 +29,7 @@ from services.scoring.store.classification_queries import ClassificationQueries
 from services.scoring.store.definitions import Decisions
 from services.scoring.store.tables import api_token
 from services.scoring.store.treatments import Treatments
-from services.scoring.store.value_jobs import RELOOK_DELAY, ValueJobs
+from services.scoring.store.value_jobs import REASSESS_DELAY, ValueJobs
 from services.scoring.store.value_settings import ValueSettings
 from shared.contracts import events as types
 from shared.contracts.activity import ActivityData
@@ -86,8 +86,8 @@ class World:
         """Let a second or two pass: the documents in force are read, due customers are assessed."""
         await self.valuing.refresh()
         self.scoring.valuation = self.valuing.current()
-        self.clock.pass_by(RELOOK_DELAY + timedelta(seconds=1))
-        while await ValueJobs(self.engine).relook(25, self.clock.now()):
+        self.clock.pass_by(REASSESS_DELAY + timedelta(seconds=1))
+        while await ValueJobs(self.engine).reassess(25, self.clock.now()):
             await self.scoring.idle(2.0)
         await self.scoring.idle(2.0)
 

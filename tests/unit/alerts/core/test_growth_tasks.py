@@ -11,7 +11,7 @@ from services.alerts.core.customer import CustomerState, Joined, Raised, answere
 from services.alerts.core.policy import decide
 from services.alerts.core.policy_document import Policy, read
 from services.alerts.core.task import Ground, Task, grown, new_task
-from services.alerts.core.webhook_payload import body, kind_of, told
+from services.alerts.core.webhook_payload import body, kind_of, payload_of
 from services.alerts.core.wording.tasks import in_full
 from services.alerts.inbound.policy_file import read_policy
 from services.alerts.settings import POLICY_FILE
@@ -73,7 +73,9 @@ def test_a_rules_task_leads_with_the_first_change() -> None:
     assert [r.code for r in task.reasons] == ["value_falling"]
     bare = made(assessed(1, 0, signs=[], reasons=[SELDOM]), policy)
     assert (bare.cause, [r.code for r in bare.reasons]) == ("policy_rule", ["policy_rule"])
-    assert told(bare).reasons[0].text == "A rule of the company asks to look after this customer"
+    assert (
+        payload_of(bare).reasons[0].text == "A rule of the company asks to look after this customer"
+    )
 
 
 def test_a_cause_that_joins_is_sent_as_an_update() -> None:
@@ -155,11 +157,13 @@ def test_a_win_back_task_has_the_playbook_of_why_the_customer_left(
     why = learned or {"complaint_open": "service", "recommendation_low": "quality"}.get(
         "".join(signs)
     )
-    assert task.suspected_leaving_cause == told(task).suspected_leaving_cause == why
+    assert task.suspected_leaving_cause == payload_of(task).suspected_leaving_cause == why
     assert ("Has probably left because of" in in_full(task, "en")) == (why is not None)
     assert ("可能的流失原因" in in_full(task, "zh-CN")) == (why is not None)
     assert task.reasons[0].code == "churned"
-    assert told(task).reasons[0].text == ("Has left: used to buy every 9 days, nothing for 31 days")
+    assert payload_of(task).reasons[0].text == (
+        "Has left: used to buy every 9 days, nothing for 31 days"
+    )
 
 
 def test_other_tasks_say_nothing_of_leaving() -> None:

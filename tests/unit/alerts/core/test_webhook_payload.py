@@ -9,7 +9,7 @@ from services.alerts.core.task import close
 from services.alerts.core.webhook_payload import (
     body,
     delivery_id,
-    told,
+    payload_of,
     treatment,
 )
 from shared.contracts.events import ID_LENGTH_MAX, Owner, Profile
@@ -27,13 +27,13 @@ def ended() -> Closed:
 
 def test_the_owners_language_is_chosen() -> None:
     chinese = raised_task(Profile(language="zh-CN"))
-    assert told(chinese).language == "zh-CN"
-    assert told(chinese).reasons[0].text == "通常每 9 天购买一次，现已 20 天未购买"
-    assert told(raised_task(Profile(language="de"))).language == "en"
+    assert payload_of(chinese).language == "zh-CN"
+    assert payload_of(chinese).reasons[0].text == "通常每 9 天购买一次，现已 20 天未购买"
+    assert payload_of(raised_task(Profile(language="de"))).language == "en"
 
 
 def test_a_customer_without_a_profile_has_no_owner() -> None:
-    assert told(raised_task(Profile())).owner is None
+    assert payload_of(raised_task(Profile())).owner is None
 
 
 def test_due_by_band() -> None:
@@ -67,5 +67,5 @@ def test_numbers_are_rounded_for_people() -> None:
 
 def test_an_unknown_reason_is_worded_in_general() -> None:
     task = raised_task(reasons=[Reason(code="new_kind", impact=1.0, facts={})])
-    assert told(task).cause == "new_kind"
-    assert told(task).reasons[0].text
+    assert payload_of(task).cause == "new_kind"
+    assert payload_of(task).reasons[0].text

@@ -6,7 +6,7 @@ import pytest
 
 from services.scoring.core.imports import BACKFILL, ENDED
 from services.scoring.core.risk.publication import SAME_MAX
-from services.scoring.handlers.micro_batch import LOOKED_UP_TURNS
+from services.scoring.handlers.micro_batch import LOOKED_UP_BATCHES
 from services.scoring.ports import NOW, BatchEffects, EventRows
 from shared.contracts.dead_letter import DeadLetter
 from shared.kernel.errors import Transient
@@ -133,15 +133,15 @@ async def test_without_duplicates_keys_are_not_looked_up() -> None:
     """
     store = Counting()
     scoring = ScoringWorker(store, MemorySender())
-    names = [f"e{n}" for n in range(LOOKED_UP_TURNS + 5)]
+    names = [f"e{n}" for n in range(LOOKED_UP_BATCHES + 5)]
     for n, name in enumerate(names):
         scoring.log.append(0, activity.event(name, "ann", day(n)))
         await scoring.drain()
-    assert store.looked_up == LOOKED_UP_TURNS
+    assert store.looked_up == LOOKED_UP_BATCHES
     for name, at in (("e1", 1), ("e2", 7), ("new", 2)):
         scoring.log.append(0, activity.event(name, "ann", day(at)))
     await scoring.drain()
-    assert store.looked_up == LOOKED_UP_TURNS + 1
+    assert store.looked_up == LOOKED_UP_BATCHES + 1
     assert [name for _, name in store.tables.event] == [*names, "new"]
     assert [origin(m) for m in scoring.dead] == [len(names) + 1]
 
@@ -314,11 +314,11 @@ async def test_a_look_that_finds_the_same_leaves_the_assessment() -> None:
         f.scoring.clock.at += timedelta(hours=12)
         await f.scoring.idle(5)
         done = f.scoring.done[-1]
-        looks += len(done.looks.probability)
+        looks += len(done.assessed.probability)
         now = f.tables.assessment["ann"]
         if now.revision == revisions[-1]:
-            assert not len(done.looks.band) or f.tables.timer["ann"][1] > f.scoring.clock.at
-            assert all(abs(done.looks.probability - now.probability) < SAME_MAX)
+            assert not len(done.assessed.band) or f.tables.timer["ann"][1] > f.scoring.clock.at
+            assert all(abs(done.assessed.probability - now.probability) < SAME_MAX)
         revisions.append(now.revision)
     assert 1 < len(set(revisions)) < looks
     assert sorted(revisions) == revisions

@@ -12,7 +12,7 @@ from services.scoring.core.risk.horizons import Bridge
 from services.scoring.core.risk.lapse import LapseClock, lapses
 from services.scoring.core.risk.odds import logit, sigmoid
 from services.scoring.core.risk.rhythm import Prior, churn_by_rhythm
-from services.scoring.model.churn_model import Over, assemble
+from services.scoring.model.churn_model import OtherHorizons, assemble
 from services.scoring.model.pooled_model import make
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.ports import Predictor
@@ -125,7 +125,9 @@ FITTED = Bridge(intercept=0.4, slope=0.8, rhythm=1.1)
 
 
 def test_what_was_fitted_to_lapses_is_used_by_the_model() -> None:
-    model = assemble(MODEL.booster, MODEL.artefact.calibration, MODEL.card, Over(lapse=FITTED))
+    model = assemble(
+        MODEL.booster, MODEL.artefact.calibration, MODEL.card, OtherHorizons(lapse=FITTED)
+    )
     moved = logit(churn_by_rhythm(X, RESTS)) - logit(churn_by_rhythm(X, 14.0))
     wanted = sigmoid(0.4 + 0.8 * logit(model.predict(X)) + 1.1 * moved)
     np.testing.assert_allclose(lapse(model, X, RESTS), wanted, atol=1e-9)

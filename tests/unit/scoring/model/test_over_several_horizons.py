@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from services.scoring.core.risk.horizons import Bridge
-from services.scoring.model.churn_model import Over, assemble, dumps, loads
+from services.scoring.model.churn_model import OtherHorizons, assemble, dumps, loads
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.ports import Predictor
 from tests.unit.scoring.model.pooled import POOLED
@@ -44,7 +44,7 @@ def test_bridges_travel_in_the_artefact_and_are_part_of_its_address() -> None:
         model.booster,
         model.artefact.calibration,
         model.card,
-        Over(bridges={"30": Bridge(intercept=-0.5, slope=0.9, rhythm=0.7)}),
+        OtherHorizons(bridges={"30": Bridge(intercept=-0.5, slope=0.9, rhythm=0.7)}),
     )
     assert fitted.version != plain.version
     again = loads(dumps(fitted))

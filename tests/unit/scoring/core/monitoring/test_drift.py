@@ -14,7 +14,7 @@ from services.scoring.core.monitoring.drift import (
     psi,
     two_sample,
 )
-from services.scoring.core.monitoring.outcomes import Worth
+from services.scoring.core.monitoring.outcomes import GroupQuality
 
 RANDOM = np.random.default_rng(1)
 REFERENCE = RANDOM.gamma(2.0, 10.0, 2_000)
@@ -79,7 +79,7 @@ def _drift(feature: str, *, drifted: bool = True) -> Drift:
     return Drift(feature, 0.4, 0.3, 1e-9, 5_000, drifted)
 
 
-GOOD = Worth("all", 2_000, 0.20, 0.21, 0.80, 0.4, 0.02, 2.0)
+GOOD = GroupQuality("all", 2_000, 0.20, 0.21, 0.80, 0.4, 0.02, 2.0)
 
 
 def test_drift_alarms_by_what_the_model_reads() -> None:
@@ -97,9 +97,9 @@ def test_drift_alarms_by_what_the_model_reads() -> None:
 
 def test_level_and_ranking_alarm_beyond_chance_only() -> None:
     assert alarms([], {}, GOOD, 0.81) == {"drift": "", "level": "", "ranking": ""}
-    off = Worth("all", 2_000, 0.35, 0.21, 0.75, 0.4, 0.1, 2.0)
+    off = GroupQuality("all", 2_000, 0.35, 0.21, 0.75, 0.4, 0.1, 2.0)
     found = alarms([], {}, off, 0.81)
     assert found["level"] == "35.0% bought nothing, 21.0% were expected to"
     assert found["ranking"] == "ROC-AUC 0.750, in the backtest 0.810"
-    few = Worth("all", 40, 0.35, 0.21, 0.80, 0.4, 0.1, 2.0)
+    few = GroupQuality("all", 40, 0.35, 0.21, 0.80, 0.4, 0.1, 2.0)
     assert alarms([], {}, few, None)["level"] == ""

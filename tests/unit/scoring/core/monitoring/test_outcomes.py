@@ -8,10 +8,10 @@ from services.scoring.core.features.fold import fold
 from services.scoring.core.features.state import empty
 from services.scoring.core.monitoring.outcomes import (
     first_day,
+    group_quality,
     last_day,
     next_purchase_days,
     segments_of,
-    worth,
 )
 
 T0 = 19_000
@@ -70,15 +70,15 @@ def test_worth_is_undefined_for_few_and_leaves_weightless_rows_out() -> None:
     silent = random.random(1_000) < p
     weight = np.ones(1_000)
     weight[:300] = 0.0
-    found = worth("all", silent, p, weight)
+    found = group_quality("all", silent, p, weight)
     assert found is not None
     assert found.rows == 700
     assert found.observed == pytest.approx(silent[300:].mean())
     assert found.expected == pytest.approx(p[300:].mean())
     assert found.calibration_error < 0.08
     assert found.lift_at_10 > 1.5
-    assert worth("all", silent[:199], p[:199], np.ones(199)) is None
-    assert worth("all", np.zeros(1_000, bool), p, np.ones(1_000)) is None
+    assert group_quality("all", silent[:199], p[:199], np.ones(199)) is None
+    assert group_quality("all", np.zeros(1_000, bool), p, np.ones(1_000)) is None
 
 
 def test_a_weight_of_two_is_a_row_twice() -> None:
@@ -86,8 +86,10 @@ def test_a_weight_of_two_is_a_row_twice() -> None:
     p = random.uniform(0, 1, 500)
     silent = random.random(500) < p
     weight = random.integers(1, 3, 500)
-    one = worth("all", silent, p, weight.astype(float))
-    other = worth("all", np.repeat(silent, weight), np.repeat(p, weight), np.ones(weight.sum()))
+    one = group_quality("all", silent, p, weight.astype(float))
+    other = group_quality(
+        "all", np.repeat(silent, weight), np.repeat(p, weight), np.ones(weight.sum())
+    )
     assert one is not None
     assert other is not None
     for name in ("observed", "expected", "roc_auc", "log_loss"):

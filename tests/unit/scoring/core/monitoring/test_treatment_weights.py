@@ -17,7 +17,7 @@ from services.scoring.core.monitoring.treatment_weights import (
     weigh,
 )
 from services.scoring.training.data.event_table import EventTable, from_columns
-from services.scoring.training.data.panel import Asked, build_panel
+from services.scoring.training.data.panel import RowOptions, build_panel
 from tests.unit.scoring.training.histories import batch, day
 
 H = 10
@@ -124,7 +124,7 @@ def test_training_sees_the_rate_of_those_left_alone() -> None:
     table, windows, would_return = _world()
     naive = build_panel(table, [day(CUTOFF)], H, day(100))
     assert naive.silent.mean() < 0.36
-    panel = build_panel(table, [day(CUTOFF)], H, day(100), asked=Asked(windows))
+    panel = build_panel(table, [day(CUTOFF)], H, day(100), asked=RowOptions(windows))
     rate = np.average(panel.silent, weights=panel.weight)
     assert rate == pytest.approx(1 - would_return.mean(), abs=0.04)
     assert panel.weight.sum() == pytest.approx(N, rel=0.01)

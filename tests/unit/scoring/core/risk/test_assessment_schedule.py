@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from services.scoring.core.features.events import DAY_S
 from services.scoring.core.risk.assessment_schedule import (
-    LOOK_DAYS_MAX,
-    LOOK_DAYS_MIN,
-    LOOK_GONE_DAYS,
-    LOOK_SHARE,
+    GONE_STEP_DAYS,
+    STEP_DAYS_MAX,
+    STEP_DAYS_MIN,
+    STEP_SHARE,
+    assessment_step_days,
     ebbing,
-    look_step_days,
     newly_reached,
-    next_look,
+    next_assessment,
 )
 from services.scoring.core.risk.lapse import (
     ORDINARY_SHARE,
@@ -44,7 +44,7 @@ def silences(days: float, *silent: float) -> Lapses:
 def step(seen: Lapses, wanted: float = math.inf) -> list[float]:
     """Return the days until each customer's next assessment."""
     n = len(seen.days)
-    at = next_look(seen, np.full(n, NOW), np.full(n, wanted))
+    at = next_assessment(seen, np.full(n, NOW), np.full(n, wanted))
     return [*((at - NOW) / DAY_S)]
 
 
@@ -53,22 +53,22 @@ def step(seen: Lapses, wanted: float = math.inf) -> list[float]:
     [
         # Ordinary up to 0.4 of the length: at the end of that.
         (40.0, 3.0, 13.0),
-        (40.0, 15.5, LOOK_DAYS_MIN),
-        (180.0, 0.0, LOOK_DAYS_MAX),
+        (40.0, 15.5, STEP_DAYS_MIN),
+        (180.0, 0.0, STEP_DAYS_MAX),
         # Rising: a twentieth of the length, of a dormant customer a fortieth; at least a day.
         (40.0, 16.0, 2.0),
         (40.0, 23.9, 2.0),
-        (40.0, 24.0, LOOK_DAYS_MIN),
-        (40.0, 39.9, LOOK_DAYS_MIN),
+        (40.0, 24.0, STEP_DAYS_MIN),
+        (40.0, 39.9, STEP_DAYS_MIN),
         (180.0, 108.0, 4.5),
         (28.0, 14.0, 1.4),
         (180.0, 90.0, 9.0),
-        (10.0, 5.0, LOOK_DAYS_MIN),
-        (450.0, 200.0, LOOK_DAYS_MAX),
+        (10.0, 5.0, STEP_DAYS_MIN),
+        (450.0, 200.0, STEP_DAYS_MAX),
         (450.0, 300.0, 11.25),
         # Gone.
-        (40.0, 40.0, LOOK_GONE_DAYS),
-        (40.0, 900.0, LOOK_GONE_DAYS),
+        (40.0, 40.0, GONE_STEP_DAYS),
+        (40.0, 900.0, GONE_STEP_DAYS),
     ],
 )
 def test_the_next_assessment_is_as_computed_by_hand(
@@ -78,7 +78,7 @@ def test_the_next_assessment_is_as_computed_by_hand(
 
 
 def test_a_prospect_is_looked_at_after_the_longest_step() -> None:
-    assert step(silences(np.nan, np.nan)) == pytest.approx([LOOK_DAYS_MAX])
+    assert step(silences(np.nan, np.nan)) == pytest.approx([STEP_DAYS_MAX])
 
 
 def test_what_waits_for_a_time_has_it() -> None:
@@ -93,7 +93,7 @@ def test_what_waits_for_a_time_has_it() -> None:
 def test_ebbing_lies_between_ordinary_and_gone() -> None:
     seen = silences(50.0, 19.9, 20.0, 49.9, 50.0, np.nan)
     assert ebbing(seen).tolist() == [False, True, True, False, False]
-    assert look_step_days(silences(28.0, 16.0, 20.0)).tolist() == pytest.approx([1.4, 1.0])
+    assert assessment_step_days(silences(28.0, 16.0, 20.0)).tolist() == pytest.approx([1.4, 1.0])
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_a_whole_silence(gap: float, purchase_days: int, season: float, start: f
         silence = np.array([looks[-1]])
         now = Lapses(seen.days, silence, np.array([gaps]), seen.own)
         looks.append(looks[-1] + step(now)[0])
-    most = max(LOOK_DAYS_MIN, LOOK_SHARE * length)
+    most = max(STEP_DAYS_MIN, STEP_SHARE * length)
     for early, late in pairwise(looks):
         if early >= ORDINARY_SHARE * length:
             assert late - early <= most + DUST
@@ -147,4 +147,4 @@ def test_a_whole_silence(gap: float, purchase_days: int, season: float, start: f
     assert any(0.5 * length <= at < 0.75 * length for at in looks)
     # An ordinary silence costs an assessment a fortnight, and one where it ends.
     ordinary = [at for at in looks[1:] if at < ORDINARY_SHARE * length - DUST]
-    assert len(ordinary) <= ORDINARY_SHARE * length / LOOK_DAYS_MAX + DUST
+    assert len(ordinary) <= ORDINARY_SHARE * length / STEP_DAYS_MAX + DUST

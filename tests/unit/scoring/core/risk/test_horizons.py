@@ -7,8 +7,8 @@ from hypothesis.extra.numpy import arrays
 
 from services.scoring.core.risk.horizons import (
     AS_RHYTHM,
-    asked,
     coherent,
+    horizons_to_publish,
     pack,
     unpack,
 )
@@ -48,5 +48,5 @@ def test_what_is_packed_is_read_again_to_the_last_bit() -> None:
 
 
 def test_the_main_horizon_is_always_among_those_published() -> None:
-    assert asked((90, 14), 28) == (14, 28, 90)
-    assert asked((), 28) == asked((28,), 28) == (28,)
+    assert horizons_to_publish((90, 14), 28) == (14, 28, 90)
+    assert horizons_to_publish((), 28) == horizons_to_publish((28,), 28) == (28,)

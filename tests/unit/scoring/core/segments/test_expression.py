@@ -68,7 +68,7 @@ def test_R16_a_rule_selects_the_customers_that_it_describes(
         ("spent > 3 &&\n  purchasess > 1", "line 2, column 3", "purchasess is not known"),
         ("spent > 'a'", "line 1, column 9", "number cannot be compared with a text"),
         ("spent", "line 1, column 1", "true or false"),
-        ("spent > 1 && region", "line 1, column 14", "a truth is wanted"),
+        ("spent > 1 && region", "line 1, column 14", "a truth is needed"),
         ("region.lower() == 'a'", "line 1, column 1", "lower(…) is not offered"),
         ("needs.exists(n, n == 'a')", "line 1", "exists(…) is not offered"),
         ("spent % 2 == 0", "line 1, column 9", "% is not offered"),

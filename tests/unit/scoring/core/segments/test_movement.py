@@ -12,12 +12,12 @@ from services.scoring.core.features.events import DAY_S
 from services.scoring.core.segments.actions import Action, named
 from services.scoring.core.segments.movement import (
     NOT_KNOWN,
-    Doing,
+    GroupBehaviour,
     doing,
     known_from,
     matrix,
     members_at,
-    standing_at,
+    words_at,
 )
 from services.scoring.reports.segment_report import (
     ReportInput,
@@ -54,7 +54,7 @@ ORDER = np.argsort(EVENTS.time, kind="stable")
 
 
 def test_R24_movement_between_two_dates_by_hand() -> None:
-    before, after = standing_at(MOVES, at(10)), standing_at(MOVES, at(50))
+    before, after = words_at(MOVES, at(10)), words_at(MOVES, at(50))
     assert before == {"ann": "regular", "bob": "vip", "cid": "regular"}
     assert after == {"ann": "vip", "bob": "vip", "dan": "potential"}
     assert matrix(before, after) == {
@@ -78,12 +78,12 @@ def test_R19_what_a_group_does_in_a_period_by_hand() -> None:
     events = EVENTS.select(ORDER)
     both = doing(events, np.array([True, True, False]), 28 * DAY_S, 56 * DAY_S)
     # Ann: purchases on two days (twice on one), 30 - 6 of money, a campaign used; Bob: none.
-    assert both == Doing(
+    assert both == GroupBehaviour(
         customers=2, frequency=1.0, churn_rate=0.5, satisfaction=None, response_rate=0.5,
         revenue=12.0,
     )  # fmt: skip
     nobody = doing(events, np.zeros(3, bool), 0, 1)
-    assert nobody == Doing(0, None, None, None, None, None)
+    assert nobody == GroupBehaviour(0, None, None, None, None, None)
     assert doing(events, np.array([False, False, True]), 0, 56 * DAY_S).satisfaction == 9.0
 
 
@@ -131,10 +131,12 @@ def test_R19_before_and_after_an_action_by_hand(told: ReportInput) -> None:
     found = report(told, at(0), at(61), SENT, 14)
     both = found.compared["everybody"]
     assert both.left_out == 0
-    assert both.before == Doing(2, 1.0, 0.5, None, None, 20.0)
-    assert both.after == Doing(2, 1.0, 0.5, None, 0.5, 4.0)
+    assert both.before == GroupBehaviour(2, 1.0, 0.5, None, None, 20.0)
+    assert both.after == GroupBehaviour(2, 1.0, 0.5, None, 0.5, 4.0)
     assert found.compared["grade: vip"] == both
-    assert found.compared["segment: Loud <b>ones</b>"].before == Doing(1, 2.0, 0, None, None, 40.0)
+    assert found.compared["segment: Loud <b>ones</b>"].before == GroupBehaviour(
+        1, 2.0, 0, None, None, 40.0
+    )
     plain = as_json(found)
     assert (plain["around"], plain["action"]) == (None, "campaign:spring")
     assert plain["before_and_after"]["everybody"]["after"]["revenue"] == 4.0
