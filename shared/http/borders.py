@@ -134,7 +134,7 @@ class Borders:
         self._requests += 1
         held = 0
         try:
-            _look_at_target(scope)
+            _check_target(scope)
             await self._identify(scope)
             body = await self._body(scope, receive)
             held = len(body or b"")
@@ -167,11 +167,11 @@ class Borders:
             return None
         headers = Headers(scope=scope)
         rule = self._limits.body(scope["path"])
-        _look_at_head(headers, rule)
+        _check_head(headers, rule)
         body = await self._read(rule, receive)
         try:
             if body and not rule.raw:
-                _look_at_json(headers, body)
+                _check_json(headers, body)
         except BaseException:
             self._bytes -= len(body)
             raise
@@ -237,7 +237,7 @@ def _has_two_lengths(scope: Scope) -> bool:
     return {b"transfer-encoding", b"content-length"} <= names
 
 
-def _look_at_target(scope: Scope) -> None:
+def _check_target(scope: Scope) -> None:
     """Refuse a path or a query with text that cannot be stored or is not UTF-8."""
     raw = scope.get("raw_path") or scope["path"].encode()
     try:
@@ -262,7 +262,7 @@ def _invalid(place: str, why: str) -> Response:
     return problem(422, "Invalid input", f"{place}: {why}")
 
 
-def _look_at_head(headers: Headers, rule: BodyRule) -> None:
+def _check_head(headers: Headers, rule: BodyRule) -> None:
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding not in {"", "identity"}:
         detail = f"Content-Encoding {encoding[:40]!r} is not taken: send the body uncompressed"
@@ -272,7 +272,7 @@ def _look_at_head(headers: Headers, rule: BodyRule) -> None:
         raise _Refused(_too_large(rule))
 
 
-def _look_at_json(headers: Headers, body: bytes) -> None:
+def _check_json(headers: Headers, body: bytes) -> None:
     media = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if not media.endswith(("/json", "+json")):
         detail = f"Content-Type {media[:80]!r} is not taken: send application/json"

@@ -17,7 +17,7 @@ from services.ingest.ports import Unreadable
 from shared.kafka.batch import ConsumedRecord
 from shared.kafka.membership import member_kwargs
 from shared.kafka.settings import KafkaSettings
-from shared.kafka.unpacking import Unread, careful
+from shared.kafka.unpacking import Unread, install_safe_unpacking
 from shared.kernel.errors import Transient
 
 IDLE_MS = 100
@@ -119,7 +119,7 @@ class RawConsumer:
         Not while a commit is in progress: a commit on a closed member would be retried for ever.
         """
         await self.close()
-        careful()
+        install_safe_unpacking()
         inner = AIOKafkaConsumer(
             *self._topics,
             **member_kwargs(self._settings, self._group),

@@ -32,7 +32,7 @@ Key = Annotated[
 ]
 
 
-class Once:
+class IdempotencyKey:
     """Carries out requests of token holders, each key once."""
 
     def __init__(self, engine: AsyncEngine, clock: Clock) -> None:
