@@ -157,7 +157,7 @@ class Borders:
         self._requests_at[at] += 1
         held = 0
         try:
-            _look_at_target(scope)
+            _check_target(scope)
             await self._identify(scope)
             body = await self._body(rule, scope, receive)
             held = len(body or b"")
@@ -192,11 +192,11 @@ class Borders:
         if scope["method"] not in ENTITY:
             return None
         headers = Headers(scope=scope)
-        compressed = _look_at_head(headers, rule)
+        compressed = _check_head(headers, rule)
         body = await self._read(rule, receive, Inflating(rule.bytes_max) if compressed else None)
         try:
             if body and not rule.raw:
-                _look_at_json(headers, body)
+                _check_json(headers, body)
         except BaseException:
             self._bytes -= len(body)
             raise
@@ -290,7 +290,7 @@ def _has_two_lengths(scope: Scope) -> bool:
     return {b"transfer-encoding", b"content-length"} <= names
 
 
-def _look_at_target(scope: Scope) -> None:
+def _check_target(scope: Scope) -> None:
     """Refuse a path or a query with text that cannot be stored or is not UTF-8."""
     raw = scope.get("raw_path") or scope["path"].encode()
     try:
@@ -315,7 +315,7 @@ def _invalid(place: str, why: str) -> Response:
     return problem(422, "Invalid input", f"{place}: {why}")
 
 
-def _look_at_head(headers: Headers, rule: BodyRule) -> bool:
+def _check_head(headers: Headers, rule: BodyRule) -> bool:
     """Refuse a body by its headers; return whether it is compressed."""
     encoding = headers.get("content-encoding", "identity").strip().lower()
     compressed = encoding in {"gzip", "x-gzip"} and rule.gzip
@@ -331,7 +331,7 @@ def _look_at_head(headers: Headers, rule: BodyRule) -> bool:
     return compressed
 
 
-def _look_at_json(headers: Headers, body: bytes) -> None:
+def _check_json(headers: Headers, body: bytes) -> None:
     media = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if not media.endswith(("/json", "+json")):
         detail = f"Content-Type {media[:80]!r} is not taken: send application/json"

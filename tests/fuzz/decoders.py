@@ -59,8 +59,8 @@ from shared.kernel.errors import Invalid
 from shared.postgres.ledger import Claim
 from tests.fuzz.mutation import mutated
 from tests.unit.alerts.connectors.notices import closed, task
+from tests.unit.alerts.inbound.test_decoders import Fetched
 from tests.unit.alerts.samples import assessed
-from tests.unit.alerts.test_inbound import Fetched
 from tests.unit.ingest.mapping.corpus import Corpus, corpora
 
 NOW: Final = datetime(2026, 3, 1, tzinfo=UTC)

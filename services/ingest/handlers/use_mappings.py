@@ -2,10 +2,12 @@
 
 A new version is applied within seconds, without a restart. A stored mapping that cannot be compiled
 (after a change of ours) is reported and its topics are not read until it is mended: their records
-wait where they are. While PostgreSQL is unreachable the mappings that are known stay in force.
+wait where they are. So it is with a topic that does not exist (yet): the client library would wait
+for it and read nothing else. While PostgreSQL is unreachable the mappings that are known stay in
+force.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -19,6 +21,10 @@ log = structlog.get_logger(__name__)
 
 REFRESH_S: Final = 5.0
 """How soon a new version is in force, in seconds: one small query of each process."""
+
+
+Missing = Callable[[Collection[str]], Awaitable[set[str]]]
+"""Returns which of these topics the broker does not have; raises Transient."""
 
 
 class UseMappings:
@@ -42,8 +48,9 @@ class UseMappings:
         self._by_source: dict[str, CompiledMapping] = {}
         self._unusable_sources: frozenset[str] = frozenset()
         self._topics: tuple[str, ...] = self._raw_topics
+        self._absent: set[str] = set()
 
-    async def topics(self) -> tuple[str, ...]:
+    async def topics(self, missing: Missing) -> tuple[str, ...]:
         """Return the topics to read, after a refresh where one is due.
 
         Raises Transient when the mappings were never read: without them a topic's records would be
@@ -53,12 +60,16 @@ class UseMappings:
         if self._read_s is None or now_s - self._read_s >= REFRESH_S:
             try:
                 self._use(await self._store.current())
+                absent = await missing(self._by_topic)
+                if absent != self._absent:
+                    log.warning("mapped topics do not exist", topics=sorted(absent))
+                self._absent = absent
             except Transient as trouble:
                 if self._read_s is None:
                     raise
                 log.warning("mappings not refreshed", trouble=str(trouble))
             self._read_s = now_s
-        return self._topics
+        return tuple(topic for topic in self._topics if topic not in self._absent)
 
     def of_topic(self, topic: str) -> CompiledMapping | None:
         """Return the mapping of a raw topic; None: its records are CloudEvents."""

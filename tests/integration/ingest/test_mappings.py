@@ -102,7 +102,7 @@ async def test_a_shops_own_records_become_events(
 async def test_a_topic_that_does_not_exist_holds_nothing_up(
     place: ServiceEnvironment, upstream: Producer
 ) -> None:
-    """A typing error at `mappings put` does not stop the other topics, nor does a restart then."""
+    """A typing error at `mappings put` stops no other topic, nor does a restart then."""
     version = 'ebbwatch_ingest_mapping_version{mapping="segment"}'
     async with ingest(place) as service:
         await place.command("mappings", "put", "segment", "--topic", f"nowhere-{place.mark}")

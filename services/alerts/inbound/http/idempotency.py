@@ -16,7 +16,7 @@ from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.runtime.clock import Clock
 
 
-class Once:
+class IdempotencyKey:
     """Carries out requests of token holders, each key once."""
 
     def __init__(self, engine: AsyncEngine, clock: Clock) -> None:

@@ -87,7 +87,7 @@ class EventFile:
         money = ("amount", "unit_price")
         self._money = next((role for role in money if role in self._columns), None)
         order, style = Order(), Style()
-        self._look_through(order, style)
+        self._scan(order, style)
         self._order = order.decided(self._options.date_order)
         self._decimal = style.decided(self._options.decimal)
         self._read = self._report(style, without_zone=order.without_zone)
@@ -133,10 +133,10 @@ class EventFile:
             last=tally.last,
         )
 
-    def _look_through(self, order: Order, style: Style) -> None:
+    def _scan(self, order: Order, style: Style) -> None:
         """Run the first pass: learn the style of dates and amounts, where they are text."""
-        wanted = ["customer_id", "ts", *([self._money] if self._money else [])]
-        headers = list(dict.fromkeys(self._columns[role] for role in wanted))
+        columns = ["customer_id", "ts", *([self._money] if self._money else [])]
+        headers = list(dict.fromkeys(self._columns[role] for role in columns))
         for part in self._source.parts(headers):
             known = part.filter(self._text("customer_id", part).is_not_null())
             for role, seen in (("ts", order), (self._money, style)):

@@ -1,6 +1,7 @@
 """Mappings in the intake: which topic has which, and what their records become there."""
 
 import json
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -63,13 +64,17 @@ class FakeMappings:
         return self.stored
 
 
+async def _all_there(_: Collection[str]) -> set[str]:
+    return set()
+
+
 class TestUseMappings:
     """Refreshes, versions, and documents that cannot be used."""
 
     async def test_topics_are_those_of_the_settings_and_of_the_mappings(self) -> None:
         """Each topic once; the mapping is found by topic and by HTTP source."""
         use = UseMappings(FakeMappings(STORED), ("raw",), SetClock())
-        assert await use.topics() == ("raw", "shop.raw")
+        assert await use.topics(_all_there) == ("raw", "shop.raw")
         found = use.of_topic("shop.raw")
         assert found is not None
         assert found is use.of_source("shop")
@@ -80,12 +85,12 @@ class TestUseMappings:
         """Read again when it is due, not at every poll."""
         store, clock = FakeMappings(STORED), SetClock()
         use = UseMappings(store, ("raw",), clock)
-        await use.topics()
+        await use.topics(_all_there)
         first = use.of_topic("shop.raw")
         store.stored = [replace(STORED, version=2, topics=("shop.two",))]
-        assert await use.topics() == ("raw", "shop.raw")
+        assert await use.topics(_all_there) == ("raw", "shop.raw")
         clock.pass_by(timedelta(seconds=REFRESH_S))
-        assert await use.topics() == ("raw", "shop.two")
+        assert await use.topics(_all_there) == ("raw", "shop.two")
         assert use.of_topic("shop.two") is not first
 
     async def test_an_unusable_document_leaves_its_topics_waiting(self) -> None:
@@ -99,8 +104,22 @@ class TestUseMappings:
             SetClock(),
             lambda versions, unusable: counted.append((dict(versions), unusable)),
         )
-        assert await use.topics() == ("raw",)
+        assert await use.topics(_all_there) == ("raw",)
         assert counted == [({"other": 3}, 1)]
+
+    async def test_a_topic_that_does_not_exist_is_not_read(self) -> None:
+        """It is once it is there."""
+        clock, asked = SetClock(), []
+
+        async def missing(topics: Collection[str]) -> set[str]:
+            asked.append(set(topics))
+            return {"shop.raw"} if len(asked) == 1 else set()
+
+        use = UseMappings(FakeMappings(STORED), ("raw",), clock)
+        assert await use.topics(missing) == ("raw",)
+        clock.pass_by(timedelta(seconds=REFRESH_S))
+        assert await use.topics(missing) == ("raw", "shop.raw")
+        assert asked == [{"shop.raw"}] * 2
 
     async def test_without_the_database_nothing_is_read_at_first_and_all_goes_on_later(
         self,
@@ -110,12 +129,12 @@ class TestUseMappings:
         use = UseMappings(store, ("raw",), clock)
         store.away = True
         with pytest.raises(Transient):
-            await use.topics()
+            await use.topics(_all_there)
         store.away = False
-        await use.topics()
+        await use.topics(_all_there)
         store.away = True
         clock.pass_by(timedelta(seconds=REFRESH_S))
-        assert await use.topics() == ("raw", "shop.raw")
+        assert await use.topics(_all_there) == ("raw", "shop.raw")
 
 
 async def _decided(value: Any, **changes: Any) -> Sorted:
