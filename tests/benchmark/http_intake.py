@@ -17,7 +17,7 @@ import numpy as np
 from deploy.demo.services import Services
 from deploy.local import topics as creating
 from deploy.local.stack import DATA, LocalStack
-from tests.benchmark import ground
+from tests.benchmark import common
 from tests.unit.ingest.events import event
 
 BATCH = 100
@@ -45,8 +45,8 @@ async def run(stack: LocalStack) -> dict[str, float]:
             client.headers["Authorization"] = f"Bearer {token}"
             bench = Bench(client, f"{services.url('ingest')}/v1/events")
             await bench.at_full_speed(WARM_REQUESTS)
-            per_s = await bench.at_full_speed(max(WARM_REQUESTS, round(REQUESTS * ground.SCALE)))
-            waits = await bench.paced(TARGET_PER_S / 2, PACED_SECONDS * min(1.0, ground.SCALE))
+            per_s = await bench.at_full_speed(max(WARM_REQUESTS, round(REQUESTS * common.SCALE)))
+            waits = await bench.paced(TARGET_PER_S / 2, PACED_SECONDS * min(1.0, common.SCALE))
     return {
         "http_batch_per_s": per_s,
         "http_p50_ms": float(np.percentile(waits, 50)),
@@ -105,4 +105,4 @@ class Bench:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(ground.run(run), indent=2) + "\n")
+    sys.stdout.write(json.dumps(common.run(run), indent=2) + "\n")

@@ -68,8 +68,8 @@ async def test_segments_library_for_node(place: ServiceEnvironment) -> None:
     assert sorted(event.type.rpartition(".")[2] for event in found) == KINDS
     (order,) = [event for event in found if event.type.endswith("purchase")]
     assert (order.subject, order.id, order.data.amount) == ("n-1", "order-o-1", 42.5)
-    times = {str(event.time) for event in found if event.data.kind == "product_viewed"}
-    assert times == {"2026-03-01 09:00:00+00:00"}
+    (viewed,) = [event for event in found if event.data.kind == "product_viewed"]
+    assert f"{viewed.time:%F %H:%M}" == "2026-03-01 09:00", "but for the time on the way"
 
 
 @pytest.mark.parametrize("gzip", [False, True])
