@@ -1,6 +1,7 @@
 """Section `intake` over HTTP: batches of 100 events to a real process, on a real broker.
 
 http_batch_per_s: events per second with requests one after another on several connections.
+http_cpu_us_each: processor time of one event, reading it from the raw topic included.
 http_p99_ms: from sending a request to its answer, paced at half of the target whatever that speed.
 
 python -m tests.benchmark.http_intake
@@ -13,6 +14,7 @@ import time
 
 import httpx
 import numpy as np
+import psutil
 
 from deploy.demo.services import Services
 from deploy.local import topics as creating
@@ -45,10 +47,15 @@ async def run(stack: LocalStack) -> dict[str, float]:
             client.headers["Authorization"] = f"Bearer {token}"
             bench = Bench(client, f"{services.url('ingest')}/v1/events")
             await bench.at_full_speed(WARM_REQUESTS)
-            per_s = await bench.at_full_speed(max(WARM_REQUESTS, round(REQUESTS * common.SCALE)))
+            requests = max(WARM_REQUESTS, round(REQUESTS * common.SCALE))
+            process = psutil.Process(services.pid("ingest"))
+            cpu_s = -sum(process.cpu_times()[:2])
+            per_s = await bench.at_full_speed(requests)
+            cpu_s += sum(process.cpu_times()[:2])
             waits = await bench.paced(TARGET_PER_S / 2, PACED_SECONDS * min(1.0, common.SCALE))
     return {
         "http_batch_per_s": per_s,
+        "http_cpu_us_each": cpu_s / (requests * BATCH) * 1e6,
         "http_p50_ms": float(np.percentile(waits, 50)),
         "http_p99_ms": float(np.percentile(waits, 99)),
     }

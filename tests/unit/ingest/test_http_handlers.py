@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from datetime import datetime
 
 import pytest
 
@@ -14,14 +13,14 @@ from services.ingest.handlers.publish_events import PublishEvents
 from services.ingest.handlers.publish_mapped import PublishMapped
 from services.ingest.handlers.send_together import SendTogether
 from services.ingest.inbound.mapping_files import read_mapping
-from services.ingest.ports import Answer, Claimed, Topics
+from services.ingest.ports import Answer, Topics
 from shared.contracts.activity import DECODER
 from shared.contracts.dead_letter import Headers
 from shared.contracts.headers import SOURCE
 from shared.kafka.producer import Record
 from shared.kernel.errors import Invalid, Transient
 from tests.unit.ingest.events import ARRIVED_MS, encoded
-from tests.unit.ingest.fakes import Consumed, FakeOutlet, FixedClock
+from tests.unit.ingest.fakes import Consumed, FakeAnswers, FakeOutlet, FixedClock
 from tests.unit.ingest.mapping.corpus import corpora
 
 RATES = RateTable("USD")
@@ -152,19 +151,6 @@ async def test_a_sender_with_too_many_events_has_none_of_them_taken() -> None:
     with pytest.raises(TooMany, match="wait 2 s"):
         await publish(b"[1, 2]", (), admit=admit)
     assert (outlet.sent, kept) == ([], [])
-
-
-class FakeAnswers:
-    """Answers in memory."""
-
-    def __init__(self) -> None:
-        self.rows: dict[tuple[str, str], Claimed] = {}
-
-    async def claim(self, owner: str, key: str, digest: bytes, _: datetime) -> Claimed:
-        return self.rows.setdefault((owner, key), Claimed(digest, None))
-
-    async def store(self, owner: str, key: str, answer: Answer) -> None:
-        self.rows[owner, key] = Claimed(self.rows[owner, key].digest, answer)
 
 
 class TestAnswerOnce:
