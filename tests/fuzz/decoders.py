@@ -254,7 +254,7 @@ def _mapped(corpus: Corpus) -> Decoder:
 
 def _segment(_: random.Random, given: bytes) -> None:
     """Completes a batch of Segment's calls, and maps each."""
-    _, mapping = read_mapping("segment")
+    mapping = read_mapping("segment")[1]
     for call in segment.calls("batch", given, ARRIVED_MS):
         map_value(mapping, call, Context(ARRIVED_MS, RateTable("USD")))
 

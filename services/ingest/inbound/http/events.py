@@ -7,6 +7,7 @@ from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from services.ingest.core.bodies import BINARY_PREFIX, EVENTS_MAX, Form, binary_mode
 from services.ingest.inbound.http.parts import JSON, RESULT, Parts, answers, reported, trace
 from services.ingest.ports import Answer
+from shared.contracts.dead_letter import Headers
 from shared.contracts.headers import CLOUDEVENTS_JSON
 from shared.http.access import held_by
 from shared.http.borders import Holder
@@ -60,7 +61,9 @@ def add_events(app: FastAPI, parts: Parts) -> None:
         what was `noted` of accepted ones.
         """
         form = form_of(request)
-        binary = binary_mode(request.headers.items(), request.headers.get("content-type"))
+        binary: Headers = ()
+        if form == "one":
+            binary = binary_mode(request.headers.items(), request.headers.get("content-type"))
 
         async def work() -> Answer:
             async with parts.room.one():
@@ -68,7 +71,7 @@ def add_events(app: FastAPI, parts: Parts) -> None:
                     await request.body(),
                     trace(request),
                     form,
-                    binary if form == "one" else (),
+                    binary,
                     parts.admit(f"token {holder.token_id}"),
                 )
             return reported(done)
