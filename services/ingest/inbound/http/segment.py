@@ -25,7 +25,22 @@ _RESULT: Final[dict[str, Any]] = RESULT | {
     "required": [*RESULT["required"], *_SUCCESS],
     "properties": RESULT["properties"] | _SUCCESS,
 }
-_CALL: Final = {"type": "object"}
+_FIELDS: Final = {
+    "messageId": "Makes the call known when it is sent again",
+    "userId": "The customer; else `anonymousId`",
+    "anonymousId": "A browser or a device",
+    "timestamp": "When it happened; else when it arrived",
+    "sentAt": "When the library sent it, by the same clock as `timestamp`",
+    "event": "Of track: its name, such as `Order Completed`",
+    "properties": "Of track, page, screen",
+    "traits": "Of identify, group",
+    "groupId": "Of group",
+    "context": "What surrounds the call, such as the campaign",
+}
+_CALL: Final[dict[str, Any]] = {
+    "type": "object",
+    "properties": {name: {"description": text} for name, text in _FIELDS.items()},
+}
 _BATCH: Final = {
     "type": "object",
     "required": ["batch"],
