@@ -107,3 +107,25 @@ class IntakeStops(Protocol):
     async def resume(self, at: datetime) -> int:
         """End every open stop; returns how many there were."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMapping:
+    """One version of a mapping. `topics` and `http_sources`: what it is applied to."""
+
+    name: str
+    version: int
+    document: str
+    topics: tuple[str, ...]
+    http_sources: tuple[str, ...]
+    created_at: datetime
+    actor: str
+    note: str | None = None
+
+
+class MappingStore(Protocol):
+    """The stored mappings."""
+
+    async def current(self) -> list[StoredMapping]:
+        """Return the newest version of each, by name. Raises Transient."""
+        ...
