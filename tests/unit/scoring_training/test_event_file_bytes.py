@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from services.scoring.training.data.files.options import ReadOptions
+from shared.event_files.options import ReadOptions
 from shared.kernel.errors import Invalid
 from tests.unit.scoring_training.event_files import HEAD, both, same, utc, written
 

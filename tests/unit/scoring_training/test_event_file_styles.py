@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.scoring.training.data.files.amounts import Style, numbers
-from services.scoring.training.data.files.options import ReadOptions
-from services.scoring.training.data.files.times import Order, instants
+from shared.event_files.amounts import Style, numbers
+from shared.event_files.options import ReadOptions
+from shared.event_files.times import Order, instants
 from shared.kernel.errors import Invalid
 from tests.unit.scoring_training.event_files import both, utc, written
 

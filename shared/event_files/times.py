@@ -13,7 +13,7 @@ from typing import Final
 
 import polars as pl
 
-from services.scoring.training.data.files.options import DateOrder
+from shared.event_files.options import DateOrder
 from shared.kernel.errors import Invalid
 
 YEARS: Final = (1990, 2100)

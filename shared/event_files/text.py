@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import IO, Final
 
-from services.scoring.training.data.files.encoding import HEAD_BYTES, codec_of
+from shared.event_files.encoding import HEAD_BYTES, codec_of
 from shared.kernel.errors import Invalid
 
 BLOCK_BYTES: Final = 16 * 1024 * 1024

@@ -10,7 +10,7 @@ from typing import Final
 
 import polars as pl
 
-from services.scoring.training.data.files.options import Decimal
+from shared.event_files.options import Decimal
 from shared.kernel.errors import Invalid
 
 _MARKS: Final = {

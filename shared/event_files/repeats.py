@@ -16,7 +16,7 @@ from typing import Final
 import polars as pl
 import pyarrow.parquet as pq
 
-from services.scoring.training.data.files.sources import ROW
+from shared.event_files.sources import ROW
 from shared.kernel.errors import Invalid
 
 IN_MEMORY_MAX: Final = 1_000_000

@@ -14,8 +14,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from services.scoring.training.data.files.options import Format, ReadOptions
-from services.scoring.training.data.files.text import (
+from shared.event_files.options import Format, ReadOptions
+from shared.event_files.text import (
     SEPARATOR_LINE,
     TextFile,
     delimiter_of,

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from services.scoring.training.data.files.options import ReadOptions
+    from shared.event_files.options import ReadOptions
 
 
 def add_reading(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +37,7 @@ def reading_of(args: argparse.Namespace, now: datetime) -> "ReadOptions":
 
     Raises Invalid for a `--column` that is not a pair.
     """
-    from services.scoring.training.data.files.options import ReadOptions, column_of  # noqa: PLC0415
+    from shared.event_files.options import ReadOptions, column_of  # noqa: PLC0415
 
     return ReadOptions(
         columns=dict(column_of(text) for text in args.column),
