@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal
+from zoneinfo import ZoneInfo
 
 from shared.kernel.errors import Invalid
 
-Format = Literal["csv", "parquet", "jsonl"]
+Format = Literal["csv", "parquet", "jsonl", "sheet"]
 DateOrder = Literal["day", "month"]
 Decimal = Literal["dot", "comma"]
 Assumption = Literal[
@@ -42,6 +43,10 @@ class ReadOptions:
     False: the same id with other content is refused."""
     now: datetime | None = None
     """Later events are refused; None: no time is too late."""
+    zone: ZoneInfo | None = None
+    """The zone of times without one; None: UTC, which the report then names as an assumption."""
+    sheet: str | None = None
+    """The sheet of a spreadsheet; None: the only one with rows."""
 
 
 def column_of(text: str) -> tuple[str, str]:
@@ -76,6 +81,8 @@ class Read:
     """None: no amount depends on the decimal mark."""
     currency: str | None = None
     """The currency mark beside the amounts."""
+    zone: str | None = None
+    """The stated zone of times without one."""
     assumed: list[Assumption] = field(default_factory=list)
     rows: int = 0
     """Rows of the file, without empty lines."""
@@ -112,7 +119,8 @@ class Read:
         style = [self.encoding, self.delimiter and f"delimiter {self.delimiter!r}",
                  self.date_order and f"the {self.date_order} comes first in dates",
                  self.decimal and f"decimal {self.decimal}",
-                 self.currency and f"amounts in {self.currency}"]  # fmt: skip
+                 self.currency and f"amounts in {self.currency}",
+                 self.zone and f"times without a zone are in {self.zone}"]  # fmt: skip
         if any(style):
             yield ", ".join(part for part in style if part)
         for code in self.assumed:

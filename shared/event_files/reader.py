@@ -1,12 +1,13 @@
 """Reads event files of any company and size: lenient about format, strict about meaning.
 
-The only reader of `evaluate`, `train --events` and the backtest. It reads a file twice: first to
-decide what needs a whole column (the encoding, the order of day and month, the decimal mark), then
-part by part, so that memory is bounded. Rows without a customer are left out and counted; a value
-with no meaning, or with two, raises Invalid, which names column and row.
+The only reader of `evaluate`, `train --events`, the backtest and `import`. It reads a file twice:
+first to decide what needs a whole column (the encoding, the order of day and month, the decimal
+mark), then part by part, so that memory is bounded. Rows without a customer are left out and
+counted; a value with no meaning, or with two, raises Invalid, which names column and row. An import
+leaves faulty rows out instead (`Rejects`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -14,17 +15,20 @@ from typing import Final
 import polars as pl
 
 from shared.contracts.customers import is_customer
-from shared.event_files.amounts import Style, numbers
+from shared.event_files.amounts import CURRENCIES, ISO, Style, numbers
+from shared.event_files.faults import Faults, FirstFault, Rejects
 from shared.event_files.headers import columns_of
 from shared.event_files.options import Assumption, Read, ReadOptions
 from shared.event_files.repeats import (
     CONTENT,
+    REASON,
     SEED,
     Counts,
+    numbered,
     settled,
 )
 from shared.event_files.sources import ROW, opened
-from shared.event_files.times import Order, instants
+from shared.event_files.times import Order, Reading, instants
 from shared.event_files.words import PURCHASE, REFUND, SCORED, meaning
 from shared.kernel.errors import Invalid
 
@@ -40,7 +44,11 @@ NOTHING: Final = (
 _FORMULA: Final = r'^="(.*)"$'
 """The form in which exports write an id so that a spreadsheet does not read it as a number."""
 _CUSTOMER: Final = " customer"
-_ROLES: Final = ("customer_id", "event_id", "event_type", "ts", "amount", "category", "score")
+_ROLES: Final = (
+    "customer_id", "event_id", "event_type", "ts", "amount", "currency", "category", "score"
+)  # fmt: skip
+Watch = Callable[[int], None]
+"""Called with the number of rows read so far, of `rows` times two: each pass reads all."""
 
 
 class EventFile:
@@ -50,23 +58,38 @@ class EventFile:
     """
 
     def __init__(
-        self, path: Path, options: ReadOptions | None = None, folder: Path | None = None
+        self,
+        path: Path,
+        options: ReadOptions | None = None,
+        folder: Path | None = None,
+        rejects: Rejects | None = None,
+        watch: Watch = lambda _: None,
     ) -> None:
         """Decide columns and styles. Raises Invalid naming what cannot be decided.
 
-        `folder`: where rows of large files are spooled (None: the system's).
+        `folder`: where rows of large files are spooled (None: the system's). `rejects` receives
+        the faulty rows, of which the first one raises Invalid otherwise. `watch` is called with
+        the number of rows read, in each pass.
         """
         self._path = path
+        self._rejects = rejects
+        self._watch = watch
+        self.rows = 0
+        """Rows of the file without empty ones, known after the first pass; 0 where unknown."""
         self._options = options or ReadOptions()
         self._folder = folder
-        self._source = opened(path, self._options)
+        self._source = opened(path, self._options, folder)
         self._columns = columns_of(self._source.headers, path.name, self._options.columns)
         money = ("amount", "unit_price")
         self._money = next((role for role in money if role in self._columns), None)
         order, style = Order(), Style()
         self._look_through(order, style)
-        self._order = order.decided(self._options.date_order)
+        self._times = Reading(
+            order.decided(self._options.date_order), self._options.now, self._options.zone,
+            serial=self._source.format == "sheet",
+        )  # fmt: skip
         self._decimal = style.decided(self._options.decimal)
+        self._currencies: set[str] = set()
         self._read = self._report(style, without_zone=order.without_zone)
         self._tally = _Tally()
 
@@ -74,14 +97,16 @@ class EventFile:
         """Yield the events in parts of at most BATCH_ROWS, each event once, in no order.
 
         Columns: `customer_id, event_id, event_type` (text), `ts` (Datetime[us], UTC), `amount`
-        and `score` (Float64, null where unknown), `category` (text or null). Raises Invalid naming
-        column and row.
+        and `score` (Float64, null where unknown), `currency` and `category` (text or null), ROW.
+        Raises Invalid naming column and row.
         """
-        counts, tally = Counts(), _Tally()
+        counts, tally = Counts(rejects=self._rejects), _Tally()
         rows = self._rows(tally)
         if "event_id" in self._columns:
             lines = self._options.lines_of_one_order
             rows = settled(rows, counts, self._folder, lines=lines)
+        elif self._rejects is not None:
+            rows = numbered(rows, self._folder)
         for frame in rows:
             events = self._typed(frame)
             tally.see(events)
@@ -121,7 +146,10 @@ class EventFile:
                     values = known.select(self._value(role, part))[role]
                     seen.see(values, known[ROW])
             texts = any(part.schema[header] == pl.String for header in headers[1:])
+            self.rows += len(part)
+            self._watch(self.rows)
             if self._source.format == "parquet" and not texts:
+                self.rows = 0
                 return
 
     def _rows(self, tally: "_Tally") -> Iterator[pl.DataFrame]:
@@ -131,6 +159,7 @@ class EventFile:
             customer = self._text("customer_id", part).alias(_CUSTOMER)
             known = _of_customers(part.with_columns(customer))
             tally.without_customer += len(part) - len(known)
+            self._watch(tally.rows)
             if len(known):
                 yield self._brought(known)
 
@@ -138,20 +167,25 @@ class EventFile:
         roles = [role for role in self._columns if role != "customer_id"]
         raw = part.select(ROW, *(self._value(role, part) for role in roles))
         row = raw[ROW]
-        columns = {"ts": instants(raw["ts"], row, self._order, self._options.now)}
+        rejects = None if self._rejects is None else Rejects(self._path.name)
+        faults: Faults = rejects or FirstFault()
+        columns = {"ts": instants(raw["ts"], row, self._times, faults)}
         for role in ("amount", "quantity", "unit_price", "score"):
             if role in raw.columns:
-                columns[role] = numbers(raw[role], row, self._decimal, role)
+                columns[role] = numbers(raw[role], row, self._decimal, role, faults)
         if "amount" not in columns and "quantity" in columns:
             columns["amount"] = columns["quantity"] * columns["unit_price"]
         kinds, ids = pl.lit(PURCHASE), (pl.col(ROW) - 1).cast(pl.String)
         if "event_type" in self._columns:
-            _complete(raw["event_type"], row, "event_type")
+            _complete(raw["event_type"], row, "event_type", faults)
             kinds = meaning(pl.col("event_type"))
         if "event_id" in self._columns:
-            _complete(raw["event_id"], row, "event_id")
+            _complete(raw["event_id"], row, "event_id", faults)
             ids = pl.col("event_id")
-        empty = {"amount": pl.Float64, "category": pl.String, "score": pl.Float64}
+        if "currency" in self._columns:
+            columns["currency"] = self._one_currency(raw["currency"])
+        empty = {"amount": pl.Float64, "currency": pl.String, "category": pl.String,
+                 "score": pl.Float64}  # fmt: skip
         brought = raw.with_columns(
             **columns,
             **{
@@ -163,7 +197,31 @@ class EventFile:
             event_id=ids,
             customer_id=part[_CUSTOMER],
         ).select(*_ROLES, ROW, self._content(part).alias(CONTENT))
-        return _scored(brought)
+        brought = _scored(brought, faults)
+        return brought if rejects is None else self._without(rejects, brought)
+
+    def _without(self, rejects: Rejects, brought: pl.DataFrame) -> pl.DataFrame:
+        """Leave the faulty rows out; those of orders stay, marked, so that their lines follow."""
+        assert self._rejects is not None  # noqa: S101 (its caller checked)
+        rows = pl.Series(list(rejects.reasons), dtype=pl.Int64)
+        faulty = pl.col(ROW).is_in(rows.implode())
+        if not (self._options.lines_of_one_order and "event_id" in self._columns):
+            self._rejects.add(rejects.reasons)
+            return brought.filter(~faulty)
+        nameless = set(brought.filter(faulty, pl.col("event_id").is_null())[ROW])
+        self._rejects.add({row: rejects.reasons[row] for row in nameless})
+        reason = pl.col(ROW).replace_strict(rejects.reasons, default=None, return_dtype=pl.String)
+        return brought.filter(pl.col("event_id").is_not_null()).with_columns(reason.alias(REASON))
+
+    def _one_currency(self, given: pl.Series) -> pl.Series:
+        """Return ISO codes; outside an import the amounts must have one currency."""
+        code = given.str.to_uppercase()
+        code = code.replace({mark: ISO.get(name, mark) for mark, name in CURRENCIES.items()})
+        self._currencies |= set(code.drop_nulls().unique())
+        if self._rejects is None and len(self._currencies) > 1:
+            both = " and ".join(sorted(self._currencies)[:2])
+            raise Invalid("currency", f"{both}: one currency is expected, their sum means nothing")
+        return code
 
     def _content(self, part: pl.DataFrame) -> pl.Series:
         if "event_id" not in self._columns:
@@ -205,7 +263,7 @@ class EventFile:
             assumed.append("amount_is_quantity_times_price")
         elif self._money is None:
             assumed.append("amount_missing")
-        if without_zone:
+        if without_zone and self._options.zone is None:
             assumed.append("times_are_utc")
         return Read(
             file=self._path.name,
@@ -214,9 +272,10 @@ class EventFile:
             delimiter=self._source.delimiter,
             columns=dict(self._columns),
             unused=[header for header in self._source.headers if header not in used],
-            date_order=self._order,
+            date_order=self._times.order,
             decimal=self._decimal,
             currency=style.currency,
+            zone=self._options.zone.key if self._options.zone else None,
             assumed=assumed,
         )
 
@@ -270,16 +329,14 @@ def _as_text(part: pl.DataFrame, name: str) -> pl.Expr:
     return column.cast(pl.String)
 
 
-def _complete(values: pl.Series, row: pl.Series, role: str) -> None:
-    if values.null_count():
-        raise Invalid(role, f"row {row[int(values.is_null().arg_true()[0])]} has none")
+def _complete(values: pl.Series, row: pl.Series, role: str, faults: Faults) -> None:
+    faults.see(role, values.is_null(), row, lambda _: " has none")
 
 
-def _scored(frame: pl.DataFrame) -> pl.DataFrame:
-    """Keep scores of event types that carry one. Raises Invalid for a score outside 0 to 10."""
+def _scored(frame: pl.DataFrame, faults: Faults) -> pl.DataFrame:
+    """Keep scores of event types that carry one; they are from 0 to 10."""
     asked = pl.col("event_type").is_in(SCORED)
     frame = frame.with_columns(score=pl.when(asked).then("score"))
-    odd = frame.filter(~pl.col("score").is_between(0.0, SCORE_MAX))
-    if len(odd):
-        raise Invalid("score", f"row {odd[ROW][0]}: {odd['score'][0]:g} is not from 0 to 10")
+    odd = ~frame["score"].is_between(0.0, SCORE_MAX).fill_null(value=True)
+    faults.see("score", odd, frame[ROW], lambda at: f": {frame['score'][at]:g} is not from 0 to 10")
     return frame
