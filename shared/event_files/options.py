@@ -125,6 +125,10 @@ class Read:
             yield ", ".join(part for part in style if part)
         for code in self.assumed:
             yield ASSUMED[code]
+        yield from self.counts()
+
+    def counts(self) -> Iterator[str]:
+        """Yield sentences about rows that were left out or joined."""
         for count, what in ((self.without_customer, "left out: no customer"),
                             (self.repeated, "left out: repeated as they are"),
                             (self.joined, "added to an earlier line of their order")):  # fmt: skip
@@ -134,7 +138,8 @@ class Read:
 
 ASSUMED: Final[Mapping[Assumption, str]] = {
     "all_purchases": "no column of event types: every row is a purchase",
-    "negative_is_refund": "no column of event types: a negative amount is a refund",
+    "negative_is_refund": "no column of event types: every row is a purchase, a negative amount a "
+    "refund",
     "rows_are_events": "no column of event ids: every row is an event of its own",
     "amount_is_quantity_times_price": "the amount is the quantity times the unit price",
     "amount_missing": "no column of amounts: spending is not known",

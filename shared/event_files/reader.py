@@ -119,7 +119,12 @@ class EventFile:
         tally = self._tally
         assumed = list(self._read.assumed)
         if "event_type" not in self._columns:
-            assumed.insert(0, "negative_is_refund" if REFUND in tally.types else "all_purchases")
+            assumed.insert(
+                0,
+                "all_purchases"
+                if tally.events and REFUND not in tally.types
+                else "negative_is_refund",
+            )
         return replace(
             self._read,
             assumed=assumed,
@@ -134,6 +139,15 @@ class EventFile:
             first=tally.first,
             last=tally.last,
         )
+
+    @property
+    def headers(self) -> list[str]:
+        """Return the columns by the file's own names."""
+        return list(self._source.headers)
+
+    def parts(self) -> Iterator[pl.DataFrame]:
+        """Yield the rows as the file has them: its own columns, and ROW."""
+        yield from self._source.parts()
 
     def _look_through(self, order: Order, style: Style) -> None:
         """Run the first pass: learn the style of dates and amounts, where they are text."""

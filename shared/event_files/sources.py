@@ -7,6 +7,7 @@ so that customer 007 is not customer 7. Values are not interpreted.
 import csv
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -90,7 +91,7 @@ class _Csv:
             data, skip = block[skip:], 0
             if not data.strip():
                 continue
-            with _readable(self._path, lambda data=data, row=row: self._ragged(data, row)):
+            with _readable(self._path, partial(self._ragged, data, row)):
                 frame = pl.read_csv(
                     data,
                     has_header=False,
