@@ -107,7 +107,9 @@ class ImportFiles:
         partition = None
         if not terms.live:
             headers = (STRUCTURED, (BACKFILL, notes.name.encode()))
-            partition = zlib.crc32(notes.name.encode()) % await self._outlet.partitions(terms.topic)
+            # Of one source always the same one, so that also a later run's markers come behind.
+            count = await self._outlet.partitions(terms.topic)
+            partition = zlib.crc32(terms.source.encode()) % count
         try:
             events = (event for file in files for event in self.judged(file, outcome))
             outcome.events = len(list(islice(events, notes.acknowledged)))
