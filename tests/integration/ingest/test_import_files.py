@@ -60,7 +60,7 @@ def split(records: list[ConsumedRecord]) -> tuple[list[dict[str, object]], list[
     events, ended = [], []
     for record in records:
         event = json.loads(record.value or b"")
-        name = dict(record.headers)[BACKFILL].decode()
+        name = (dict(record.headers)[BACKFILL] or b"").decode()
         assert name not in ended
         if event["type"] == types.BACKFILL_ENDED:
             ended.append(name)
