@@ -20,7 +20,7 @@ from shared.runtime.clock import SystemClock
 
 if TYPE_CHECKING:
     from services.ingest.core.rates import RateTable
-    from services.ingest.handlers.import_files import Outcome, PreparedFile, Terms
+    from services.ingest.handlers.import_files import ImportFiles, Outcome, PreparedFile, Terms
     from services.ingest.outbound.import_notes import ImportNotes
     from shared.event_files.options import ReadOptions
 
@@ -80,6 +80,7 @@ async def _import(args: argparse.Namespace) -> int:
             if not args.dry_run:
                 await outlet.partitions(settings.raw_topics[0])
             files = [_prepared(path, options, progress) for path in args.path]
+            progress.clear()
             for prepared in files:
                 print(*prepared.file.read().lines(), sep="\n")
             currency = _currency(args.currency, files, rates)
@@ -87,7 +88,7 @@ async def _import(args: argparse.Namespace) -> int:
             terms = Terms(settings.raw_topics[0], args.source, currency, live=args.live)
             progress.expect(sum(prepared.file.rows for prepared in files))
             if args.dry_run:
-                return _dry(ImportFiles(outlet, terms, rates, _NoNotes(), clock), files)
+                return _dry(ImportFiles(outlet, terms, rates, _NoNotes(), clock), files, progress)
             notes = ImportNotes(args.path, _key(options, terms), folder)
             if notes.acknowledged:
                 print(f"goes on after {notes.acknowledged:,} events of an interrupted run")
@@ -147,17 +148,18 @@ def _currency(given: str | None, files: "list[PreparedFile]", rates: "RateTable"
     return code
 
 
-def _dry(handler: Any, files: "list[PreparedFile]") -> int:
+def _dry(handler: "ImportFiles", files: "list[PreparedFile]", progress: ImportProgress) -> int:
     """Print the first events, the first rejected rows and the counts; nothing is sent."""
     from services.ingest.handlers.import_files import Outcome  # noqa: PLC0415
 
     outcome = Outcome()
     events = chain.from_iterable(handler.judged(prepared, outcome) for prepared in files)
-    print(f"the first {SHOWN} events:")
-    for event in islice(events, SHOWN):
-        outcome.events += 1
+    first = list(islice(events, SHOWN))
+    outcome.events = len(first) + sum(1 for _ in events)
+    progress.clear()
+    print(f"the first {len(first)} events:")
+    for event in first:
         print(f"  {event.value.decode()}")
-    outcome.events += sum(1 for _ in events)
     rejected = 0
     for prepared in files:
         reasons = prepared.rejects.reasons
@@ -166,8 +168,8 @@ def _dry(handler: Any, files: "list[PreparedFile]") -> int:
             print(f"rejected: {prepared.rejects.file} row {row}: {reasons[row]}")
     for line in _counted(files):
         print(line)
-    print(f"{outcome.events:,} events of {len(outcome.customers):,} customers, {rejected:,} rows "
-          "rejected; nothing was sent")  # fmt: skip
+    print(f"{outcome.events:,} events of {len(outcome.customers):,} customers; rejected rows: "
+          f"{rejected:,}; nothing was sent")  # fmt: skip
     print("next: the same command without --dry-run")
     return REJECTED if rejected else DONE
 
@@ -199,8 +201,8 @@ def _finished(
     for prepared in rejected:
         path = write_rejects(prepared.file, prepared.rejects, folder)
         command = shlex.join(_again(args, prepared, path))
-        print(f"{len(prepared.rejects.reasons):,} rows rejected: correct them in {path}, then\n"
-              f"  {command}")  # fmt: skip
+        print(f"rejected rows: {len(prepared.rejects.reasons):,}; correct them in {path}, then "
+              f"run\n  {command}")  # fmt: skip
     print("next: once scoring has read them, GET /v1/customers lists the customers; "
           "`python -m services.scoring train` fits a model to the history")  # fmt: skip
     return REJECTED if rejected else DONE

@@ -20,6 +20,8 @@ from shared.runtime.terminal import visible
 
 PLAIN_INTERVAL_S: Final = 5.0
 """Seconds between progress lines where lines cannot be redrawn."""
+BRIEF_S: Final = 0.1
+"""Seconds before which a speed means nothing."""
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -42,6 +44,7 @@ class ImportProgress:
             TextColumn("{task.description}"), BarColumn(),
             TextColumn("{task.completed:,.0f} rows, {task.fields[speed]:,.0f} rows/s"),
             TimeRemainingColumn(), console=console, transient=True,
+            redirect_stdout=False, redirect_stderr=False,
         ) if console.is_terminal else None  # fmt: skip
         self._task: Any = None
 
@@ -50,14 +53,16 @@ class ImportProgress:
         """Within the block progress is shown, and a signal interrupts at the next report."""
         before = {number: signal.signal(number, self._ask) for number in SIGNALS}
         try:
-            if self._bar is None:
-                yield self
-            else:
-                with self._bar:
-                    yield self
+            yield self
         finally:
+            self.clear()
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def clear(self) -> None:
+        """Take the bar away before something is printed; the next report shows it again."""
+        if self._bar is not None:
+            self._bar.stop()
 
     def expect(self, rows: int) -> None:
         """Set the number of rows of the parts that follow; 0: not known."""
@@ -79,8 +84,10 @@ class ImportProgress:
         if title != self._title:
             self._begin(title)
         now = self._clock.monotonic()
-        speed = rows / max(now - self._began, 1e-9)
+        elapsed = now - self._began
+        speed = rows / elapsed if elapsed > BRIEF_S else 0.0
         if self._bar is not None:
+            self._bar.start()
             self._bar.update(self._task, completed=rows, speed=speed)
         elif now - self._reported >= PLAIN_INTERVAL_S:
             self._reported = now
@@ -92,5 +99,6 @@ class ImportProgress:
     def _ask(self, number: int, _: FrameType | None) -> None:
         """Note the wish; a second signal ends the process at once."""
         self._asked = True
+        self.clear()
         signal.signal(number, signal.SIG_DFL)
         print("stopping; once more ends it at once", file=sys.stderr)

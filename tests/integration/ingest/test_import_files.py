@@ -142,7 +142,7 @@ async def test_rejected_rows_are_corrected_and_imported(
     )
     status, shown = await imported(place, path)
     assert status == 3, shown
-    assert "3 rows rejected: correct them in" in shown
+    assert "rejected rows: 3; correct them in" in shown
     rejects = tmp_path / "orders.rejects.csv"
     with rejects.open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.reader(file))
