@@ -16,13 +16,13 @@ import polars as pl
 
 from shared.contracts.customers import is_customer
 from shared.event_files.amounts import CURRENCIES, ISO, Style, numbers
+from shared.event_files.distinct import SEED, Distinct
 from shared.event_files.faults import Faults, FirstFault, Rejects
 from shared.event_files.headers import columns_of
 from shared.event_files.options import Assumption, Read, ReadOptions
 from shared.event_files.repeats import (
     CONTENT,
     REASON,
-    SEED,
     Counts,
     numbered,
     settled,
@@ -301,8 +301,7 @@ class _Tally:
         self.rows = self.without_customer = self.repeated = self.joined = 0
         self.events = self.purchases = self.known = 0
         self.types: set[str] = set()
-        self.customers: set[int] = set()
-        """Hashes of the customers' ids, 8 bytes each."""
+        self.customers = Distinct()
         self.first: str | None = None
         self.last: str | None = None
 
@@ -312,7 +311,7 @@ class _Tally:
         self.purchases += len(bought)
         self.known += int((bought["amount"] >= 0.0).sum())
         self.types |= set(events["event_type"].unique())
-        self.customers |= set(events["customer_id"].unique().hash(SEED))
+        self.customers.add(events["customer_id"])
         times = events["ts"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
         ends = [str(times.min()), str(times.max()), *filter(None, (self.first, self.last))]
         self.first, self.last = min(ends), max(ends)

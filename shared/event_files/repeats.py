@@ -17,6 +17,7 @@ from typing import Final
 import polars as pl
 import pyarrow.parquet as pq
 
+from shared.event_files.distinct import SEED
 from shared.event_files.faults import Rejects
 from shared.event_files.sources import ROW
 from shared.kernel.errors import Invalid
@@ -25,8 +26,6 @@ IN_MEMORY_MAX: Final = 1_000_000
 """Rows that are settled in memory: about 150 MB."""
 PIECES: Final = 64
 """50 million rows make pieces of 0.8 million."""
-SEED: Final = 17
-"""Seed of the hashes; any number would do."""
 CONTENT: Final = " content"
 """Column with a hash of the whole row as the file has it."""
 REASON: Final = " reason"

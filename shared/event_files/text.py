@@ -71,9 +71,15 @@ class TextFile:
             raise Invalid("encoding", f"{self._path.name} is not {self.encoding}") from error
 
     def _line_ends(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
+        lines = 1
         for block in blocks:
-            if b"\0" in block:
-                raise Invalid("events", f"{self._path.name} is no text: it has zero bytes")
+            if (at := block.find(b"\0")) >= 0:
+                line = lines + block.count(b"\n", 0, at)
+                raise Invalid(
+                    "events", f"{self._path.name} is no text: it has zero bytes (the first in line "
+                    f"{line}): export it again"
+                )  # fmt: skip
+            lines += block.count(b"\n")
             yield block.replace(b"\r", b"\n") if self._only_returns else block
 
     def _last_end(self, data: bytes) -> int:

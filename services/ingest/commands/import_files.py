@@ -94,8 +94,9 @@ async def _import(args: argparse.Namespace) -> int:
                 print(f"goes on after {notes.acknowledged:,} events of an interrupted run")
             handler = ImportFiles(outlet, terms, rates, notes, clock)
             outcome = await handler.run(files, lambda rows: progress.reached("sending", rows))
+        status = _finished(args, files, outcome, notes.name, folder)
         notes.finish()
-        return _finished(args, files, outcome, notes.name, folder)
+        return status
     except Interrupted:
         print(f"interrupted; {_resumed(notes)}", file=sys.stderr)
         return STOPPED

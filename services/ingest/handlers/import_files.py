@@ -20,6 +20,7 @@ from services.ingest.core.rates import RateTable
 from services.ingest.ports import ImportNotes, Outlet
 from shared.contracts.dead_letter import Headers
 from shared.contracts.headers import BACKFILL, CLOUDEVENTS_JSON, CONTENT_TYPE
+from shared.event_files.distinct import Distinct
 from shared.event_files.faults import Rejects
 from shared.event_files.reader import EventFile
 from shared.kafka.producer import Record
@@ -63,8 +64,7 @@ class Outcome:
     """Events that this run sent."""
     rows: int = 0
     """Rows of the files in these events."""
-    customers: set[int] = field(default_factory=set)
-    """Hashes of the customers' ids."""
+    customers: Distinct = field(default_factory=Distinct)
     ended: bool = False
     """Whether the end marker was sent and acknowledged."""
 
@@ -135,7 +135,7 @@ class ImportFiles:
         """Yield the events of a file that `accept` takes; the rows of the others are rejected."""
         with naming(prepared.rejects.file):
             for frame in prepared.file.frames():
-                outcome.customers |= set(frame["customer_id"].unique().hash())
+                outcome.customers.add(frame["customer_id"])
                 yield from self._of_frame(frame, prepared.rejects)
 
     def _of_frame(self, frame: pl.DataFrame, rejects: Rejects) -> Iterator[FileEvent]:
