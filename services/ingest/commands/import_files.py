@@ -96,7 +96,6 @@ async def _import(args: argparse.Namespace) -> int:
             outcome = await handler.run(files, lambda rows: progress.reached("sending", rows))
         status = _finished(args, files, outcome, notes.name, folder)
         notes.finish()
-        return status
     except Interrupted:
         print(f"interrupted; {_resumed(notes)}", file=sys.stderr)
         return STOPPED
@@ -106,6 +105,8 @@ async def _import(args: argparse.Namespace) -> int:
             f"{trouble}; {_resumed(notes)}", file=sys.stderr,
         )  # fmt: skip
         return FAILED
+    else:
+        return status
     finally:
         await outlet.close()
 
