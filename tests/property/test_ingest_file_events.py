@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from typing import Any
 
 import polars as pl
 from hypothesis import example, given
@@ -33,7 +34,7 @@ events = st.fixed_dictionaries(
         "score": st.none() | st.floats(0, 10),
     }
 )  # fmt: skip
-SCHEMA = {
+SCHEMA: dict[str, Any] = {
     "customer_id": pl.String, "event_id": pl.String, "event_type": pl.String,
     "ts": pl.Datetime("us"), "amount": pl.Float64, "currency": pl.String,
     "category": pl.String, "score": pl.Float64, ROW: pl.Int64,
