@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.ingest.commands import mappings
+from services.ingest.commands import import_files, mappings
 from services.ingest.handlers.replay_dead_letters import ReplayDeadLetters
 from services.ingest.main import run
 from services.ingest.ports import Search, StoredDeadLetter
@@ -53,6 +53,7 @@ def _add_commands(commands: Any) -> None:
     replay.set_defaults(command=_replay)
 
     mappings.add(commands, partial(with_engine, SPEC))
+    import_files.add(commands)
 
     intake = commands.add_parser("intake", help="the stop that a flood of refusals causes")
     actions = intake.add_subparsers(required=True, metavar="ACTION")

@@ -160,3 +160,33 @@ class Answers(Protocol):
     async def store(self, owner: str, key: str, answer: Answer) -> None:
         """Store the answer of a claimed key. Raises Transient."""
         ...
+
+
+class ImportNotes(Protocol):
+    """What is kept of an import between runs, so that an interrupted one goes on."""
+
+    @property
+    def name(self) -> str:
+        """Return the name of the import in the header of its records."""
+        ...
+
+    @property
+    def acknowledged(self) -> int:
+        """Return how many events of the files, in their order, need not be sent again."""
+        ...
+
+    def begin(self) -> None:
+        """Note, durably, that records of this name are about to be sent."""
+        ...
+
+    def acknowledge(self, events: int) -> None:
+        """Note that so many events of the files were acknowledged."""
+        ...
+
+    def begun(self) -> list[str]:
+        """Return the names of the imports that were begun and not ended."""
+        ...
+
+    def end(self) -> None:
+        """Note that all imports begun have ended."""
+        ...

@@ -75,7 +75,7 @@ async def _pass(url: str, loop: str, at: datetime) -> None:
     async with AlertsHarness(engine) as bench:
         bench.clock.at, bench.policy = at, POLICY
         if loop == "tend":
-            await bench.tend().turn()
+            await bench.tend().iterate()
         elif loop == "care":
             await bench.take_care()(at)
         else:

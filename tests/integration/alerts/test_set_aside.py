@@ -39,7 +39,7 @@ DONE = {
 WHERE = {
     "tend": "services.alerts.handlers.run_task_timers:RunTaskTimers._expire",
     "care": "services.alerts.handlers.raise_scheduled_tasks:planned_task",
-    "look": "services.alerts.connectors.poll_changes:PollChanges._look",
+    "look": "services.alerts.connectors.poll_changes:PollChanges._poll",
 }
 KIND = {"tend": "expiry", "care": "care", "look": "look crm-poison"}
 BEGIN = {"tend": 40.0, "care": 1.0, "look": 1.0}

@@ -4,8 +4,10 @@ import argparse
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from shared.kernel.zones import zone
+
 if TYPE_CHECKING:
-    from services.scoring.training.data.files.options import ReadOptions
+    from shared.event_files.options import ReadOptions
 
 
 def add_reading(parser: argparse.ArgumentParser) -> None:
@@ -13,7 +15,7 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--column", action="append", default=[], metavar="ts=HEADER",
         help="which column of the file is customer_id, ts, event_type, event_id, amount, "
-        "quantity, unit_price, category or score; may be repeated",
+        "quantity, unit_price, currency, category or score; may be repeated",
     )  # fmt: skip
     order = parser.add_mutually_exclusive_group()
     order.add_argument(
@@ -30,6 +32,11 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         "--lines-of-one-order", action="store_true",
         help="rows with the same event id are lines of one order: add their amounts",
     )  # fmt: skip
+    parser.add_argument(
+        "--time-zone", metavar="ZONE",
+        help="of times without one, as Asia/Shanghai; without it they are UTC",
+    )  # fmt: skip
+    parser.add_argument("--sheet", metavar="NAME", help="which sheet of a spreadsheet")
 
 
 def reading_of(args: argparse.Namespace, now: datetime) -> "ReadOptions":
@@ -37,7 +44,7 @@ def reading_of(args: argparse.Namespace, now: datetime) -> "ReadOptions":
 
     Raises Invalid for a `--column` that is not a pair.
     """
-    from services.scoring.training.data.files.options import ReadOptions, column_of  # noqa: PLC0415
+    from shared.event_files.options import ReadOptions, column_of  # noqa: PLC0415
 
     return ReadOptions(
         columns=dict(column_of(text) for text in args.column),
@@ -46,4 +53,6 @@ def reading_of(args: argparse.Namespace, now: datetime) -> "ReadOptions":
         encoding=args.encoding,
         lines_of_one_order=args.lines_of_one_order,
         now=now,
+        zone=None if args.time_zone is None else zone(args.time_zone, "--time-zone"),
+        sheet=args.sheet,
     )

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal
+from zoneinfo import ZoneInfo
 
 from shared.kernel.errors import Invalid
 
-Format = Literal["csv", "parquet", "jsonl"]
+Format = Literal["csv", "parquet", "jsonl", "sheet"]
 DateOrder = Literal["day", "month"]
 Decimal = Literal["dot", "comma"]
 Assumption = Literal[
@@ -42,6 +43,10 @@ class ReadOptions:
     False: the same id with other content is refused."""
     now: datetime | None = None
     """Later events are refused; None: no time is too late."""
+    zone: ZoneInfo | None = None
+    """The zone of times without one; None: UTC, which the report then names as an assumption."""
+    sheet: str | None = None
+    """The sheet of a spreadsheet; None: the only one with rows."""
 
 
 def column_of(text: str) -> tuple[str, str]:
@@ -76,6 +81,8 @@ class Read:
     """None: no amount depends on the decimal mark."""
     currency: str | None = None
     """The currency mark beside the amounts."""
+    zone: str | None = None
+    """The stated zone of times without one."""
     assumed: list[Assumption] = field(default_factory=list)
     rows: int = 0
     """Rows of the file, without empty lines."""
@@ -112,11 +119,16 @@ class Read:
         style = [self.encoding, self.delimiter and f"delimiter {self.delimiter!r}",
                  self.date_order and f"the {self.date_order} comes first in dates",
                  self.decimal and f"decimal {self.decimal}",
-                 self.currency and f"amounts in {self.currency}"]  # fmt: skip
+                 self.currency and f"amounts in {self.currency}",
+                 self.zone and f"times without a zone are in {self.zone}"]  # fmt: skip
         if any(style):
             yield ", ".join(part for part in style if part)
         for code in self.assumed:
             yield ASSUMED[code]
+        yield from self.counts()
+
+    def counts(self) -> Iterator[str]:
+        """Yield sentences about rows that were left out or joined."""
         for count, what in ((self.without_customer, "left out: no customer"),
                             (self.repeated, "left out: repeated as they are"),
                             (self.joined, "added to an earlier line of their order")):  # fmt: skip
@@ -126,7 +138,8 @@ class Read:
 
 ASSUMED: Final[Mapping[Assumption, str]] = {
     "all_purchases": "no column of event types: every row is a purchase",
-    "negative_is_refund": "no column of event types: a negative amount is a refund",
+    "negative_is_refund": "no column of event types: every row is a purchase, a negative amount a "
+    "refund",
     "rows_are_events": "no column of event ids: every row is an event of its own",
     "amount_is_quantity_times_price": "the amount is the quantity times the unit price",
     "amount_missing": "no column of amounts: spending is not known",

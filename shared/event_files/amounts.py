@@ -10,7 +10,8 @@ from typing import Final
 
 import polars as pl
 
-from services.scoring.training.data.files.options import Decimal
+from shared.event_files.faults import Faults, quoted
+from shared.event_files.options import Decimal
 from shared.kernel.errors import Invalid
 
 _MARKS: Final = {
@@ -30,6 +31,11 @@ _MARKS: Final = {
     "A$": ("A$", "AUD"),
     "C$": ("C$", "CAD"),
 }
+ISO: Final = {
+    "¥": "CNY", "€": "EUR", "$": "USD", "£": "GBP", "₹": "INR", "HK$": "HKD", "R$": "BRL",
+    "zł": "PLN", "₽": "RUB", "₩": "KRW", "A$": "AUD", "C$": "CAD", "JPY": "JPY", "CHF": "CHF",
+}  # fmt: skip
+"""Mark -> ISO 4217; `kr` is the mark of three currencies."""
 CURRENCIES: Final = {mark: name for name, marks in _MARKS.items() for mark in marks}
 _CURRENCY: Final = "(?i)({})".format(
     "|".join(m.replace("$", r"\$") for m in sorted(CURRENCIES, key=lambda mark: -len(mark)))
@@ -122,8 +128,10 @@ class Style:
         return None
 
 
-def numbers(given: pl.Series, row: pl.Series, decimal: Decimal | None, role: str) -> pl.Series:
-    """Parse to Float64, null where empty. Raises Invalid naming the first row without a number."""
+def numbers(
+    given: pl.Series, row: pl.Series, decimal: Decimal | None, role: str, faults: Faults
+) -> pl.Series:
+    """Parse to Float64, null where empty and where `faults` saw no number."""
     if given.dtype == pl.String:
         number = _parsed(given.str.strip_chars(), decimal)
     elif given.dtype.is_numeric() or given.dtype == pl.Null:
@@ -131,9 +139,7 @@ def numbers(given: pl.Series, row: pl.Series, decimal: Decimal | None, role: str
     else:
         raise Invalid(role, f"is a column of {given.dtype}, not of numbers")
     bad = given.is_not_null() & number.is_null()
-    if bad.any():
-        at = int(bad.arg_true()[0])
-        raise Invalid(role, f"row {row[at]}: {given[at]!r} is not a number")
+    faults.see(role, bad, row, lambda at: f": {quoted(given[at])} is not a number")
     return number.set(~number.is_finite().fill_null(value=True), None)
 
 

@@ -60,7 +60,8 @@ def codec_of(head: bytes, blocks: Callable[[], Iterable[bytes]], file: str) -> s
     """
     if (codec := marked(head)) is not None:
         return codec
-    for tried in ((_Fits("utf-8"),), (_Chinese(), _Western())):
+    utf8 = _Fits("utf-8")
+    for tried in ((utf8,), (_Chinese(), _Western())):
         for block in blocks():
             for one in tried:
                 one.see(block)
@@ -69,8 +70,8 @@ def codec_of(head: bytes, blocks: Callable[[], Iterable[bytes]], file: str) -> s
             return fits[0]
     raise Invalid(
         "encoding",
-        f"{file} is not UTF-8, and what else it is cannot be decided: save it as UTF-8, or name "
-        "the encoding with --encoding",
+        f"{file} is not UTF-8 (line {utf8.lines + 1} is the first that is not), and what else it "
+        "is cannot be decided: save it as UTF-8, or name the encoding with --encoding",
     )
 
 
@@ -81,14 +82,20 @@ class _Fits:
         self.codec = codec
         self._decoder = codecs.getincrementaldecoder(codec)()
         self._fits = True
+        self.lines = 0
+        """Lines that fitted."""
 
     def decoded(self, block: bytes, *, final: bool = False) -> str:
         """Return the text of a block; an empty text once a byte did not fit."""
         if self._fits:
             try:
-                return self._decoder.decode(block, final)
-            except UnicodeDecodeError:
+                text = self._decoder.decode(block, final)
+            except UnicodeDecodeError as error:
                 self._fits = False
+                self.lines += error.object.count(b"\n", 0, error.start)
+            else:
+                self.lines += block.count(b"\n")
+                return text
         return ""
 
     def see(self, block: bytes) -> None:

@@ -1,12 +1,13 @@
-"""Reads the rows of a file as frames, a part at a time: CSV, JSON Lines or Parquet.
+"""Reads the rows of a file as frames, a part at a time: CSV, JSON Lines, sheets, Parquet.
 
 The later stages see columns by the file's own names and `ROW`, the row's number. Text stays text,
 so that customer 007 is not customer 7. Values are not interpreted.
 """
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -14,8 +15,10 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from services.scoring.training.data.files.options import Format, ReadOptions
-from services.scoring.training.data.files.text import (
+from shared.event_files.options import Format, ReadOptions
+from shared.event_files.packing import kind_of
+from shared.event_files.sheets import SheetAsCsv
+from shared.event_files.text import (
     SEPARATOR_LINE,
     TextFile,
     delimiter_of,
@@ -29,8 +32,6 @@ counted. No header of a file begins with a blank, so the name is free."""
 ROWS_AT_ONCE: Final = 250_000
 """Rows per part of a Parquet file: about 100 MB while they become columns."""
 PARQUET: Final = (".parquet", ".pq")
-CSV: Final = (".csv", ".tsv", ".txt", ".gz")
-JSON: Final = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
 
 
 class RowSource(Protocol):
@@ -45,28 +46,30 @@ class RowSource(Protocol):
         """Yield frames with ROW and all columns, or those named; empty rows are left out."""
 
 
-def opened(path: Path, options: ReadOptions) -> RowSource:
-    """Open the source of a file. Raises Invalid naming a file that is missing or unreadable."""
+def opened(path: Path, options: ReadOptions, folder: Path | None = None) -> RowSource:
+    """Open the source of a file by what it holds, whatever its name is.
+
+    `folder`: where a sheet is spooled (None: the system's). Raises Invalid naming a file that is
+    missing or unreadable.
+    """
     if not path.is_file():
         raise Invalid("events", f"there is no file {path}")
-    name = path.name.lower()
-    if name.endswith(JSON):
-        return _Json(path, options)
-    if name.endswith(PARQUET):
+    kind = kind_of(path)
+    if kind == "sheet":
+        return _Sheet(path, options, folder)
+    if kind == "parquet" or path.name.lower().endswith(PARQUET):
         return _Parquet(path)
-    if name.endswith(CSV):
-        return _Csv(path, options)
-    hint = ": save the sheet as CSV" if name.endswith((".xls", ".xlsx", ".ods", ".numbers")) else ""
-    raise Invalid("events", f"{path.name}: a .csv, .jsonl or .parquet file is expected{hint}")
+    text = TextFile(path, options.encoding)
+    return _Json(path, text) if text.format == "jsonl" else _Csv(path, text)
 
 
 class _Csv:
     format: Format = "csv"
 
-    def __init__(self, path: Path, options: ReadOptions) -> None:
+    def __init__(self, path: Path, text: TextFile, delimiter: str | None = None) -> None:
         self._path = path
-        self._text = TextFile(path, options.encoding, quotes=True)
-        self.encoding: str | None = self._text.encoding
+        self._text = text
+        self.encoding: str | None = text.encoding
         first = next(self._text.blocks(), None)
         if first is None:
             raise Invalid("events", f"{path.name} cannot be read: it is empty")
@@ -74,7 +77,7 @@ class _Csv:
         self._skip = said.end() if said else 0
         self._skip += head_end(first[self._skip :])
         head = first[said.end() if said else 0 : self._skip].decode()
-        self.delimiter: str | None = said[1].decode() if said else delimiter_of(head)
+        self.delimiter: str | None = said[1].decode() if said else delimiter or delimiter_of(head)
         with _readable(path):
             row = next(csv.reader([*head.splitlines(keepends=True)], delimiter=self.delimiter), [])
         self.headers: Sequence[str] = [
@@ -88,7 +91,7 @@ class _Csv:
             data, skip = block[skip:], 0
             if not data.strip():
                 continue
-            with _readable(self._path):
+            with _readable(self._path, partial(self._ragged, data, row)):
                 frame = pl.read_csv(
                     data,
                     has_header=False,
@@ -99,15 +102,35 @@ class _Csv:
             yield _filled(frame, row)
             row += len(frame)
 
+    def _ragged(self, data: bytes, before: int) -> str:
+        """Return which row of a block has more fields than the header."""
+        rows = csv.reader(data.decode().splitlines(keepends=True), delimiter=self.delimiter or ",")
+        for at, row in enumerate(rows, before + 1):
+            if len(row) > len(self.headers):
+                return (
+                    f"row {at} has {len(row)} fields, the header {len(self.headers)} (is a value "
+                    f"with {self.delimiter!r} in it not in quotes?)"
+                )
+        return ""
+
+
+class _Sheet(_Csv):
+    format: Format = "sheet"
+
+    def __init__(self, path: Path, options: ReadOptions, folder: Path | None) -> None:
+        self._spool = SheetAsCsv(path, options.sheet, folder)
+        super().__init__(path, TextFile(self._spool.path, "utf-8", "csv"), ",")
+        self.encoding = self.delimiter = None
+
 
 class _Json:
     format: Format = "jsonl"
     delimiter: str | None = None
 
-    def __init__(self, path: Path, options: ReadOptions) -> None:
+    def __init__(self, path: Path, text: TextFile) -> None:
         self._path = path
-        self._text = TextFile(path, options.encoding, quotes=False)
-        self.encoding: str | None = self._text.encoding
+        self._text = text
+        self.encoding: str | None = text.encoding
         names: dict[str, None] = {}
         for frame in self._frames():
             names |= dict.fromkeys(frame.columns)
@@ -155,15 +178,13 @@ def _filled(frame: pl.DataFrame, before: int) -> pl.DataFrame:
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def _readable(path: Path, ragged: Callable[[], str] | None = None) -> Iterator[None]:
+    """Within the block, a broken file raises Invalid; `ragged` names the row that is too long."""
     try:
         yield
     except pl.exceptions.PolarsError as error:
-        reason = str(error).partition("\n")[0]
-        if "more fields" in reason or "not specified in schema" in reason:
-            reason = "a row has more fields than the header (is a value with the delimiter in it "
-            reason += "not in quotes?)"
-        elif "not found in CSV" in reason:
+        reason = (ragged() if ragged is not None else "") or str(error).partition("\n")[0]
+        if "not found in CSV" in reason:
             reason = "its rows have fewer fields than the header"
         raise Invalid("events", f"{path.name} cannot be read: {reason}") from error
     except (pa.ArrowException, OSError, csv.Error) as error:

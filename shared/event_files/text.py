@@ -5,15 +5,14 @@ that a note of two lines stays one field. Fields are not interpreted.
 """
 
 import codecs
-import gzip
 import re
-import zlib
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import IO, Final
+from typing import Final, Literal
 
-from services.scoring.training.data.files.encoding import HEAD_BYTES, codec_of
+from shared.event_files.encoding import HEAD_BYTES, codec_of
+from shared.event_files.packing import readable, unpacked
 from shared.kernel.errors import Invalid
 
 BLOCK_BYTES: Final = 16 * 1024 * 1024
@@ -21,23 +20,28 @@ BLOCK_BYTES: Final = 16 * 1024 * 1024
 RECORD_BYTES_MAX: Final = 64 * 1024 * 1024
 """A larger record is an error: a quotation mark that was never closed."""
 DELIMITERS: Final = ",;\t|"
-GZIP: Final = b"\x1f\x8b"
 SEPARATOR_LINE: Final = re.compile(rb'^"?sep=(.)"?\r?\n', re.IGNORECASE)
 """Line that Excel writes before the header."""
+_ARRAY: Final = re.compile(r"\s*\[\s*(\{|$)")
+_MARKUP: Final = re.compile(r"\s*<(!doctype|html|\?xml|table|meta)", re.IGNORECASE)
+"""Beginnings of files that shops call `.xls` and that are web pages."""
 
 
 class TextFile:
     """One text file; `blocks` may be called any number of times."""
 
-    def __init__(self, path: Path, encoding: str | None, *, quotes: bool) -> None:
-        """Find the encoding; `quotes`: line ends within quotation marks do not end a record.
+    def __init__(
+        self, path: Path, encoding: str | None, form: Literal["csv", "jsonl"] | None = None
+    ) -> None:
+        """Find the encoding and the format where they are not given.
 
-        Raises Invalid naming the file when it cannot be decoded or read.
+        Raises Invalid naming a file for which they cannot be decided.
         """
         self._path = path
-        self._quotes = quotes
         self.encoding = _codec(encoding) or codec_of(self._head(), self._raw, path.name)
-        self._only_returns = self._has_only_returns()
+        head = codecs.getincrementaldecoder(self.encoding)("replace").decode(self._head())
+        self.format = form or _format(head, path.name)
+        self._only_returns = "\r" in head and "\n" not in head  # as on an old Mac
 
     def blocks(self) -> Iterator[bytes]:
         """Yield UTF-8 without a byte order mark; each block ends where a record does."""
@@ -50,7 +54,7 @@ class TextFile:
                 rest = rest[end:]
             elif len(rest) > RECORD_BYTES_MAX:
                 raise Invalid("events", f"{self._path.name}: a quotation mark is never closed")
-        if self._quotes and rest.count(b'"') % 2:
+        if self.format == "csv" and rest.count(b'"') % 2:
             raise Invalid("events", f"{self._path.name}: a quotation mark is never closed")
         if rest.strip():
             yield rest
@@ -67,20 +71,21 @@ class TextFile:
             raise Invalid("encoding", f"{self._path.name} is not {self.encoding}") from error
 
     def _line_ends(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
+        lines = 1
         for block in blocks:
-            if b"\0" in block:
-                raise Invalid("events", f"{self._path.name} is no text: it has zero bytes")
+            if (at := block.find(b"\0")) >= 0:
+                line = lines + block.count(b"\n", 0, at)
+                raise Invalid(
+                    "events", f"{self._path.name} is no text: it has zero bytes (the first in line "
+                    f"{line}): export it again"
+                )  # fmt: skip
+            lines += block.count(b"\n")
             yield block.replace(b"\r", b"\n") if self._only_returns else block
-
-    def _has_only_returns(self) -> bool:
-        """Return whether lines end in carriage returns alone, as on an old Mac."""
-        head = codecs.getincrementaldecoder(self.encoding)("replace").decode(self._head())
-        return "\r" in head and "\n" not in head
 
     def _last_end(self, data: bytes) -> int:
         """Return the position after the last line end outside quotation marks; 0 without one."""
         at = data.rfind(b"\n")
-        if not self._quotes:
+        if self.format == "jsonl":
             return at + 1
         open_quotes = data.count(b'"') % 2
         end = len(data)
@@ -95,18 +100,23 @@ class TextFile:
         return next(self._raw(HEAD_BYTES), b"")
 
     def _raw(self, size: int = 0) -> Iterator[bytes]:
-        try:
-            with closing(_opened(self._path)) as file:
-                while block := file.read(size or BLOCK_BYTES):
-                    yield block
-        except (OSError, EOFError, zlib.error) as error:
-            raise Invalid("events", f"{self._path.name} cannot be read: {error}") from error
+        with readable(self._path), closing(unpacked(self._path)) as file:
+            while block := file.read(size or BLOCK_BYTES):
+                yield block
 
 
-def _opened(path: Path) -> IO[bytes]:
-    with path.open("rb") as file:
-        packed = file.read(len(GZIP)) == GZIP
-    return gzip.open(path, "rb") if packed else path.open("rb")  # type: ignore[return-value]
+def _format(head: str, file: str) -> Literal["csv", "jsonl"]:
+    """Decide by the first characters, whatever the name is."""
+    if _ARRAY.match(head):
+        raise Invalid(
+            "events", f"{file} is one JSON array: write each event on a line (jq -c '.[]')"
+        )
+    if _MARKUP.match(head):
+        raise Invalid(
+            "events", f"{file} is a web page or XML: open it in a spreadsheet program and save it "
+            "as .xlsx or CSV"
+        )  # fmt: skip
+    return "jsonl" if head.lstrip().startswith("{") else "csv"
 
 
 def _codec(given: str | None) -> str | None:

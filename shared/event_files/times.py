@@ -10,10 +10,12 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from services.scoring.training.data.files.options import DateOrder
+from shared.event_files.faults import Faults, quoted
+from shared.event_files.options import DateOrder
 from shared.kernel.errors import Invalid
 
 YEARS: Final = (1990, 2100)
@@ -26,6 +28,8 @@ UNITS: Final = (1, 1_000, 1_000_000, 1_000_000_000)
 """Units per second in which epoch numbers count; within YEARS no number fits two of them."""
 EXCEL: Final = (20_000, 80_000)
 """Excel's day numbers of the years 1954 to 2119."""
+EXCEL_EPOCH_DAYS: Final = 25_569
+"""Excel's day number of 1 January 1970."""
 
 _ZONE: Final = r"\s*(?:[Zz]|UTC|GMT|([+-])(\d{2}):?(\d{2})?)?"
 _TIME: Final = (
@@ -43,6 +47,8 @@ _BARE: Final = (
     r"(?:[AaPp]\.?[Mm]\.?)?\s*$"
 )
 """Matches texts that end with a time of day, which an offset (`+08:00`) is not."""
+_ZONED: Final = r"(?i)\d\s?[:时點点]\s?\d.*(?:Z|UTC|GMT|[+-]\d{2}:?(?:\d{2})?)$"
+"""Matches texts with a time of day and a zone."""
 _ISO: Final = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S")
 """The forms that most files have, read without a regular expression."""
 _MONTHS: Final = [
@@ -124,30 +130,75 @@ class Order:
         return None
 
 
-def instants(
-    given: pl.Series, row: pl.Series, order: DateOrder | None, now: datetime | None
-) -> pl.Series:
-    """Parse to Datetime[us] in UTC without a zone.
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What is known about the times of a file once the whole column was seen."""
 
-    `now`: times later than AHEAD after it are refused; None: no time is too late. Raises Invalid
-    naming the first row without a time.
-    """
-    found = _parsed(given, order)
+    order: DateOrder | None = None
+    now: datetime | None = None
+    """Times later than AHEAD after it are faulty; None: no time is too late."""
+    zone: ZoneInfo | None = None
+    """The zone of times without one; None: UTC."""
+    serial: bool = False
+    """Whether numbers are day numbers of Excel, as in the cells of a spreadsheet."""
+
+
+def instants(given: pl.Series, row: pl.Series, reading: Reading, faults: Faults) -> pl.Series:
+    """Parse to Datetime[us] in UTC without a zone; null where `faults` saw no time."""
+    found = _parsed(given, reading.order)
+    if reading.serial and given.dtype == pl.String and found.null_count():
+        found = found.zip_with(found.is_not_null(), _serial(given))
+    if reading.zone is not None:
+        found = found.zip_with(_zoned(given), _in_zone(found, reading.zone))
     years = found.dt.year()
     bad = found.is_null() | ~years.is_between(*YEARS)
-    if bad.any():
-        at = int(bad.arg_true()[0])
-        raise Invalid("ts", f"row {row[at]}: {_wrong(given[at], found[at])}")
+    faults.see("ts", bad, row, lambda at: f": {_wrong(given[at], found[at])}")
+    now = reading.now
     if now is not None:
         late = found > (now + AHEAD).astimezone(UTC).replace(tzinfo=None)
-        if late.any():
-            at = int(late.arg_true()[0])
-            raise Invalid(
-                "ts", f"row {row[at]}: {str(given[at]).strip()!r} is still to come (now it is "
-                f"{now:%Y-%m-%d}): one such date makes all customers look silent; mend it, or "
-                "leave the row out"
-            )  # fmt: skip
-    return found
+        late = late.fill_null(value=False)
+        faults.see(
+            "ts", late, row,
+            lambda at: f": {quoted(given[at])} is still to come (now it is {now:%Y-%m-%d}): one "
+            "such date makes all customers look silent; mend it, or leave the row out",
+        )  # fmt: skip
+        bad |= late
+    return found.set(bad, None)
+
+
+def _serial(text: pl.Series) -> pl.Series:
+    """Parse day numbers of Excel, with the time of day as a fraction, to the second."""
+    number = text.str.strip_chars().cast(pl.Float64, strict=False)
+    seconds = (number * 86_400).round() - EXCEL_EPOCH_DAYS * 86_400
+    within = number.is_between(*EXCEL).fill_null(value=False)
+    return (seconds.cast(pl.Int64, strict=False) * 1_000_000).cast(pl.Datetime("us")).zip_with(
+        within, pl.Series([None], dtype=pl.Datetime("us")).new_from_index(0, len(text))
+    )  # fmt: skip
+
+
+def _zoned(given: pl.Series) -> pl.Series:
+    """Return where a time is an instant by itself: with a zone, or a number since 1970."""
+    if isinstance(given.dtype, pl.Datetime):
+        return pl.Series([given.dtype.time_zone is not None]).new_from_index(0, len(given))
+    if given.dtype == pl.Date:
+        return pl.Series([False]).new_from_index(0, len(given))
+    text = given if given.dtype == pl.String else _digits(given.cast(pl.Float64))
+    frame = pl.DataFrame({"t": text.str.strip_chars()})
+    zoned = pl.col("t").str.contains(_ZONED) | _epoch(pl.col("t")).is_not_null()
+    return frame.select(zoned.fill_null(value=False))["t"]
+
+
+def _in_zone(found: pl.Series, zone: ZoneInfo) -> pl.Series:
+    """Read times as those of a zone; of a repeated hour the first, of a skipped one the next."""
+
+    def moved(times: pl.Series) -> pl.Series:
+        at = times.dt.replace_time_zone(zone.key, ambiguous="earliest", non_existent="null")
+        return at.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+
+    there = moved(found)
+    if there.null_count() == found.null_count():
+        return there
+    return there.zip_with(there.is_not_null(), moved(found.dt.offset_by("1h")))
 
 
 def _parsed(given: pl.Series, order: DateOrder | None) -> pl.Series:
@@ -261,6 +312,14 @@ def _unnamed(text: pl.Series) -> pl.Series:
 def _numbers(text: pl.Series) -> pl.Series:
     """Parse epoch numbers, with the unit decided by their size, and dates written without marks."""
     t = pl.col("t")
+    marks = t.str.extract(r"^(\d{8}|\d{12}|\d{14})(?:\.0*)?$")
+    dashed = marks.str.slice(0, 8) + marks.str.slice(8).str.pad_end(6, "0")
+    stamp = dashed.str.to_datetime("%Y%m%d%H%M%S", time_unit="us", strict=False)
+    return pl.DataFrame({"t": text}).select(pl.coalesce(_epoch(t), stamp).alias("t"))["t"]
+
+
+def _epoch(t: pl.Expr) -> pl.Expr:
+    """Parse numbers since 1970, with the unit decided by their size; null for other texts."""
     whole = t.str.extract(r"^(\d+)(?:\.\d*)?$").cast(pl.Int64, strict=False)
     fraction = t.str.extract(r"^\d+\.(\d+)$").fill_null("").str.pad_end(6, "0").str.slice(0, 6)
     found = pl.lit(None, pl.Int64)
@@ -273,11 +332,7 @@ def _numbers(text: pl.Series) -> pl.Series:
             )
         within = (whole >= _BEGIN * unit) & (whole < _END * unit)
         found = pl.when(within).then(micros).otherwise(found)
-    marks = t.str.extract(r"^(\d{8}|\d{12}|\d{14})(?:\.0*)?$")
-    dashed = marks.str.slice(0, 8) + marks.str.slice(8).str.pad_end(6, "0")
-    stamp = dashed.str.to_datetime("%Y%m%d%H%M%S", time_unit="us", strict=False)
-    frame = pl.DataFrame({"t": text})
-    return frame.select(pl.coalesce(found.cast(pl.Datetime("us")), stamp).alias("t"))["t"]
+    return found.cast(pl.Datetime("us"))
 
 
 def _digits(number: pl.Series) -> pl.Series:
@@ -290,16 +345,19 @@ def _digits(number: pl.Series) -> pl.Series:
 
 def _wrong(given: object, found: object) -> str:
     """Explain why a value is not a time."""
+    if given is None:
+        return "there is none"
     text = str(given).strip()
+    shown = quoted(text)
     if found is not None:
-        return f"{text!r} lies outside the years {YEARS[0]} to {YEARS[1]}"
+        return f"{shown} lies outside the years {YEARS[0]} to {YEARS[1]}"
     if re.match(r"^\d{1,2}[-/.]\d{1,2}[-/.]\d{2}(\D|$)", text):
-        return f"{text!r} has a year of two digits: write four"
+        return f"{shown} has a year of two digits: write four"
     if re.match(r"^\d{5}(\.\d+)?$", text) and EXCEL[0] <= float(text) <= EXCEL[1]:
-        return f"{text!r} looks like a day number of Excel: format the column as dates, save again"
+        return f"{shown} looks like a day number of Excel: format the column as dates, save again"
     if re.match(r"^-?\d+(\.\d+)?$", text):
-        return f"{text!r} is no time of the years {YEARS[0]} to {YEARS[1]} in any unit"
-    return f"{given!r} is not a time"
+        return f"{shown} is no time of the years {YEARS[0]} to {YEARS[1]} in any unit"
+    return f"{shown} is not a time"
 
 
 def _first_row(frame: pl.DataFrame) -> int | None:

@@ -8,6 +8,9 @@ from typing import Final
 
 import polars as pl
 
+PURCHASE, REFUND = "purchase", "refund"
+SCORED: Final = ("survey", "recommendation")
+"""Event types that carry a score."""
 _TABLE: Final = {
     "purchase": (
         "purchases purchased order orders ordered order_placed order_completed sale sales "
