@@ -26,11 +26,11 @@ DATASETS := .local/datasets/lifetimes/__init__.py
 JARS := .local/jars-$(call digest,deploy/local/kafka/pom.xml)$(BROKER)
 
 .PHONY: help
-help: ## Print this
+help: ## Print this; times are rough, on two idle cores after the first set-up
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-13s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: $(READY) $(JARS) ## The whole way on real history, from purchase to signed retention task
+demo: $(READY) $(JARS) ## The whole way on real history, from purchase to signed retention task (2 min)
 	$(PY) -m deploy.demo
 
 .PHONY: try
@@ -77,27 +77,55 @@ $(CONSUMERS): requirements/consumers.txt tests/consumers/package-lock.json tests
 .PHONY: consumers
 consumers: $(CONSUMERS) ## Software of others that the tests run beside ours (vendors' SDKs), apart from it
 
-# Each has a broker and a PostgreSQL of its own, of about 1 GB together.
+# Workers of a test run; each that needs them has a broker and a PostgreSQL of its own, of about
+# 1 GB together. Arithmetic has one thread in each: more of them wait for one another.
 JOBS ?= 2
+PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) $(if $(COVERAGE),--cov --cov-append --cov-report=)
+# A file's tests stay in one worker, which makes its fixtures once. Folders in their order: those of
+# long files first, and many short files at the end, so that the workers end together.
+BY_FILE := --dist loadfile --no-loadscope-reorder
+
+# What `make test` leaves to `make test-slow`: the two together are every test, once.
+SLOW := tests/chaos tests/hostile tests/training tests/fuzz/test_many_seeds.py
+WITHOUT_SLOW := $(addprefix --ignore=,$(SLOW))
 
 .PHONY: test
-test: $(READY) $(JARS) $(CONSUMERS) ## Every test, on a real broker and a real PostgreSQL, with coverage
-	$(PY) -m pytest tests -n $(JOBS) --dist loadfile --cov --cov-report=term
+test: $(READY) $(JARS) $(CONSUMERS) ## Every test but the slow ones, on a real broker and a real PostgreSQL (under 15 min)
+	$(PYTEST) $(BY_FILE) tests $(WITHOUT_SLOW)
+
+.PHONY: test-slow
+test-slow: $(READY) $(JARS) ## The slow rest: faults, hostile input, training, decoders (7 min)
+	@# By test: the whole fault matrix is one file.
+	$(PYTEST) --dist worksteal $(SLOW)
+
+.PHONY: test-all
+test-all: test test-slow ## Every test (20 min)
+
+.PHONY: coverage
+coverage: ## Every test, with the lines and branches of services and shared that none reaches (25 min)
+	rm -f .coverage .coverage.*
+	$(MAKE) test-all COVERAGE=1
+	$(PY) -m coverage report
 
 .PHONY: unit
-unit: $(READY) ## The tests that need neither broker nor database
-	$(PY) -m pytest tests/unit tests/property tests/fuzz tests/contract tests/architecture tests/field
+unit: $(READY) ## The tests that need neither broker nor database, nor whole public histories (90 s)
+	$(PYTEST) $(BY_FILE) -m "not public_sets" $(WITHOUT_SLOW) \
+		tests/unit tests/property tests/fuzz tests/contract tests/architecture
+
+.PHONY: test-training
+test-training: $(READY) ## The tests that train models (1 min)
+	$(PYTEST) $(BY_FILE) tests/training
 
 .PHONY: integration
-integration: $(READY) $(JARS) $(CONSUMERS) ## The tests of one service or adapter on the local stack
-	$(PY) -m pytest tests/integration
+integration: $(READY) $(JARS) $(CONSUMERS) ## The tests of one service or adapter on the local stack (10 min)
+	$(PYTEST) $(BY_FILE) tests/integration
 
 .PHONY: e2e
-e2e: $(READY) $(JARS) ## The tests of the three services together
-	$(PY) -m pytest tests/e2e
+e2e: $(READY) $(JARS) ## The tests of the three services together (3 min)
+	$(PYTEST) $(BY_FILE) tests/e2e
 
 .PHONY: chaos
-chaos: $(READY) $(JARS) ## Every fault on real processes, judged (PROFILE=short|long ONLY=word TIMES=n)
+chaos: $(READY) $(JARS) ## Every fault on real processes, judged (PROFILE=short|long: 7|16 min; ONLY=word TIMES=n)
 	$(PY) -m tests.chaos $(if $(PROFILE),--profile $(PROFILE)) $(if $(ONLY),--only "$(ONLY)") \
 		$(if $(TIMES),--times $(TIMES))
 

@@ -6,7 +6,7 @@ from services.scoring.model.rule_model import RuleModel
 from services.scoring.ports import Predictor
 from services.scoring.settings import ScoringSettings
 from services.scoring.training.data.history import History
-from services.scoring.training.data.panel import Asked, Progress, no_progress
+from services.scoring.training.data.panel import Progress, RowOptions, no_progress
 from services.scoring.training.fit.candidates import learn
 
 
@@ -28,7 +28,7 @@ def chosen(
     """
     rule = RuleModel(settings.horizon_days)
     others = () if settings.labels == "contractual" else settings.also_horizons_days
-    asked = Asked(others=others, labels=settings.labels)
+    asked = RowOptions(others=others, labels=settings.labels)
     learned = learn(history, end, settings.horizon_days, asked=asked, progress=progress)
     notes = list(learned.notes)
     for candidate in learned.candidates:

@@ -24,7 +24,7 @@ from services.scoring.core.value.base import Base, measure
 from services.scoring.core.value.classify import Valuation
 from services.scoring.core.value.compare import ClassificationRows
 from services.scoring.core.value.grades import influence
-from services.scoring.handlers.apply_effects import loaded_after, standing_after
+from services.scoring.handlers.apply_effects import classification_after, loaded_after
 from services.scoring.handlers.assess_customers import Assessor
 from services.scoring.handlers.batch import BatchCustomers
 from services.scoring.handlers.classify_customers import BatchClassifications
@@ -165,15 +165,15 @@ class Scoring:
         )
         effects = self._assessor(turn, before, self._predictor, standings)
         self._loaded.put(rows, loaded_after(before, effects, everybody))
-        for written in standings.stood.rows:
+        for written in standings.classified.rows:
             self._keep(written)
-        self.looks += len(effects.looks)
-        told = effects.assessments.message[effects.assessments.told]
+        self.looks += len(effects.assessed)
+        told = effects.assessments.message[effects.assessments.published]
         return [bytes(message) for message in told.tolist()]
 
     def _keep(self, written: ClassificationRows) -> None:
         rows = np.array([self._row[customer] for customer in written.customer.tolist()], np.int64)
-        self._standing.put(rows, standing_after(written, self._standing.take(rows)))
+        self._standing.put(rows, classification_after(written, self._standing.take(rows)))
 
     def _rows(self, events: EventColumns) -> EventRows:
         """Return a day's events as a decoded batch of live ones."""

@@ -1,0 +1,1 @@
+"""Programs to copy from, for systems that have no connector."""

@@ -70,8 +70,9 @@ def up(given: argparse.Namespace) -> int:
     """Runs the whole stack, until Ctrl-C or until a service ends by itself."""
     services.check_ports(os.environ)
     with LocalStack(given.data) as stack:
-        environment = {**os.environ, **stack.environment()}
-        show(stack.environment(), stack.broker)
+        ours = stack.environment() | services.development(given.data, os.environ)
+        environment = {**os.environ, **ours}
+        show(ours, stack.broker)
         asyncio.run(topics.create(stack.kafka.settings))
         services.migrate(environment, ROOT)
         with running_services(environment, given.data.absolute() / "services") as processes:
@@ -136,7 +137,8 @@ def described(data: Path) -> dict[str, str]:
 def status(given: argparse.Namespace) -> int:
     """Prints variables for a shell, or fails with status 1."""
     found = described(given.data)
-    show(found, found.pop("broker"))
+    kind = found.pop("broker")
+    show(found | services.development(given.data, os.environ), kind)
     return 0
 
 

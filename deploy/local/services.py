@@ -3,12 +3,13 @@
 import secrets
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
 
-from deploy.local.process import READY_S_MAX, Server, StackError
+from deploy.local.process import PRIVATE_FILE, READY_S_MAX, Server, StackError
 from deploy.local.waiting import LOOPBACK, is_free, until
 from shared.http.app import INSTANCE
 
@@ -16,6 +17,8 @@ PORTS = {"ingest": 8081, "scoring": 8082, "alerts": 8083}
 """HTTP port of each service, unless `EBBWATCH_<NAME>_PORT` sets another."""
 INSTANCE_VARIABLE = "EBBWATCH_INSTANCE"
 """Passes a service the name under which it was started (`shared.http.app.INSTANCE`)."""
+ALERTS_KEY = "alerts-secret-key"
+"""File, in the stack's folder, of the key that encrypts endpoints' secrets in its database."""
 GRACE_S = 12.0
 """From SIGTERM to SIGKILL, in seconds: a service promises to drain within 10."""
 
@@ -28,6 +31,27 @@ def port(name: str, environment: Mapping[str, str]) -> int:
 def variable(name: str) -> str:
     """Returns the environment variable that sets a service's port."""
     return f"EBBWATCH_{name.upper()}_PORT"
+
+
+def development(data: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """Returns the settings with which alerts may send to this machine, over http.
+
+    Those of `environment` replace them. The key is made at the first call and kept in `data`.
+    """
+    settings = {
+        "EBBWATCH_ALERTS_DELIVERY_ALLOWED_NETWORKS": "127.0.0.0/8",
+        "EBBWATCH_ALERTS_DELIVERY_HTTPS_ONLY": "false",
+        "EBBWATCH_ALERTS_SECRET_KEYS": _kept_key(data / ALERTS_KEY),
+    }
+    return {name: environment.get(name, value) for name, value in settings.items()}
+
+
+def _kept_key(file: Path) -> str:
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=PRIVATE_FILE)
+        file.write_text(b64encode(secrets.token_bytes(32)).decode())
+    return file.read_text()
 
 
 def check_ports(environment: Mapping[str, str]) -> None:

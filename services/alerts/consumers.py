@@ -1,19 +1,16 @@
 """Wires the topics that alerts reads: a consumer, its handler and a quarantine for each."""
 
 import socket
-from typing import TYPE_CHECKING
 
 from services.alerts import metrics
+from services.alerts.components import Alerts
 from shared.kafka.fenced import FencedConsumer
 from shared.kafka.quarantine import Handle, ParkAsDeadLetter
 from shared.kafka.worker import work
 from shared.runtime import service
 
-if TYPE_CHECKING:
-    from services.alerts.main import Alerts
 
-
-def consumer(alerts: "Alerts", name: str, topic: str, batch_records_max: int) -> FencedConsumer:
+def consumer(alerts: Alerts, name: str, topic: str, batch_records_max: int) -> FencedConsumer:
     """Return a consumer of one topic; its group ends with `name`."""
     return FencedConsumer(
         settings=alerts.kafka,
@@ -27,7 +24,7 @@ def consumer(alerts: "Alerts", name: str, topic: str, batch_records_max: int) ->
     )
 
 
-def reading(alerts: "Alerts", name: str, consumer: FencedConsumer, handle: Handle) -> service.Loop:
+def reading(alerts: Alerts, name: str, consumer: FencedConsumer, handle: Handle) -> service.Loop:
     """Return the loop of one consumer; a record on which process after process ends is parked."""
     quarantine = ParkAsDeadLetter(
         engine=alerts.engine,

@@ -1,312 +1,31 @@
 """Wires alerts together: settings -> adapters -> handlers -> loops. No decisions in here."""
 
-import asyncio
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from functools import partial
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
-from services.alerts.connectors.check_remote import Described
-from services.alerts.connectors.context import ConnectorContext
-from services.alerts.connectors.poll_changes import PollChanges
-from services.alerts.connectors.registry import Connectors, check, refused
-from services.alerts.connectors.routes import CallbackContext, add_crm_callbacks
-from services.alerts.connectors.store import (
-    CallbackRows,
-    MemberRows,
-    OwnerRows,
-    PollRows,
-    TokenRows,
-)
-from services.alerts.connectors.wecom.card_click import HandleCardClick
+from services.alerts.components import Alerts
+from services.alerts.connectors.registry import Connectors, refused
+from services.alerts.connectors.routes import add_crm_callbacks
 from services.alerts.consumers import consumer, reading
-from services.alerts.delivery.core.encryption_key import key_of as aes_key
-from services.alerts.delivery.http_client import Http
 from services.alerts.delivery.purge import Purge
-from services.alerts.delivery.send_sample import SendSample
-from services.alerts.delivery.sender import DeliverySender, SenderBounds, raise_alarm
-from services.alerts.delivery.store.deliveries import Deliveries
+from services.alerts.delivery.sender import raise_alarm
 from services.alerts.delivery.store.delivery_log import DeliveryLog
-from services.alerts.delivery.store.encryption import Encryption
-from services.alerts.delivery.store.endpoint_admin import EndpointAdmin
-from services.alerts.delivery.store.endpoint_secrets import EndpointSecrets
-from services.alerts.delivery.store.endpoints import Endpoints
-from services.alerts.handlers.apply_task_action import ApplyTaskAction
-from services.alerts.handlers.dry_run_policy import DryRunPolicy
-from services.alerts.handlers.give_verdict import GiveVerdict
-from services.alerts.handlers.handle_activity import HandleActivity
-from services.alerts.handlers.handle_assessments import HandleAssessments
-from services.alerts.handlers.handle_segment_entries import HandleSegmentEntries
-from services.alerts.handlers.measure_effect import MeasureEffect
 from services.alerts.handlers.publish_verdicts import PublishVerdicts
-from services.alerts.handlers.record_task_changes import RecordTaskChanges
-from services.alerts.handlers.update_gauges import UpdateGauges, observe_aside, observe_kept
-from services.alerts.inbound.activity import ActivityDecoder
-from services.alerts.inbound.changes import ChangesDecoder
+from services.alerts.handlers.update_gauges import UpdateGauges
 from services.alerts.inbound.http import add_routes
-from services.alerts.inbound.http.callbacks import BODIES, CALLBACKS, Returning, add_callbacks
+from services.alerts.inbound.http.callbacks import BODIES, CALLBACKS, add_callbacks
 from services.alerts.inbound.http.connectors import add_connectors
-from services.alerts.inbound.http.dependencies import Parts
-from services.alerts.inbound.http.endpoints import Managing, add_endpoints
+from services.alerts.inbound.http.endpoints import add_endpoints
 from services.alerts.inbound.policy_file import read_policy
-from services.alerts.inbound.risk import RiskDecoder
-from services.alerts.reports.effect_page import effect_page
-from services.alerts.settings import LEASE_MARGIN_S, AlertsSettings
-from services.alerts.store.assessments import Assessments
-from services.alerts.store.business_clock import BusinessClock
-from services.alerts.store.customers import Customers
-from services.alerts.store.due_tasks import TaskLog
-from services.alerts.store.effects import Effects
-from services.alerts.store.policies import Policies
-from services.alerts.store.schedules import Schedules
-from services.alerts.store.tables import SCHEMA, api_token
-from services.alerts.store.tasks import Tasks
-from services.alerts.store.trials import Trials
+from services.alerts.settings import AlertsSettings
 from services.alerts.timers import tend
-from shared.http.access import Tokens
 from shared.http.app import create_app, limits_of
-from shared.kafka.producer import Producer
-from shared.kafka.relay import Relay
 from shared.kafka.settings import KafkaSettings
 from shared.postgres.engine import create_engine, unit_of_work
-from shared.postgres.housekeeping import Housekeeping, TimeTable
-from shared.postgres.ledger import Ledger
-from shared.postgres.outbox import Outbox
 from shared.postgres.settings import PostgresSettings
-from shared.postgres.suspects import Suspects
 from shared.runtime import service
-from shared.runtime.clock import SystemClock
 from shared.runtime.dependencies import Dependencies
-from shared.runtime.health import Health
-from shared.runtime.isolation import ItemIsolation
-
-
-class Alerts:
-    """Everything that the service is made of, built from its settings."""
-
-    def __init__(self, settings: AlertsSettings, kafka: KafkaSettings, engine: AsyncEngine) -> None:
-        self.settings = settings
-        self.kafka = kafka
-        self.engine = engine
-        self.clock = SystemClock()
-        self.health = Health(self.clock)
-        self.business_clock = BusinessClock(self.clock, replay=settings.clock == "replay")
-        self.ledger, self.outbox = Ledger(engine, SCHEMA), Outbox(SCHEMA)
-        self.customers, self.tasks, self.deliveries = Customers(), Tasks(), Deliveries()
-        self.rules, self.trials = Policies(), Trials()
-        self.vault = Encryption([aes_key(k.get_secret_value()) for k in settings.secret_keys])
-        fixed = {endpoint.id: endpoint.secrets for endpoint in settings.endpoints}
-        self.endpoints = Endpoints(self.vault, fixed)
-        self.book = RecordTaskChanges(
-            self.tasks,
-            self.trials,
-            self.deliveries,
-            self.endpoints,
-            TaskLog(),
-            settings.treatment_topic,
-        )
-        self.told, self.given, self.rung = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self.careful = ItemIsolation(Suspects(engine, SCHEMA), self.clock, observe_aside)
-        self.owner_rows, self.looks = OwnerRows(engine), PollRows(engine)
-        self.relays = {
-            name: Relay(engine, self.outbox, Producer(kafka, f"alerts-{name}"))
-            for name in ("risk", "activity", "changes", "verdicts")
-        }
-
-    def assess(self) -> HandleAssessments:
-        """Return the handler of the risk topic."""
-        return HandleAssessments(
-            engine=self.engine,
-            decode=RiskDecoder(self.settings.dead_letter_topic),
-            ledger=self.ledger,
-            customers=self.customers,
-            rules=self.rules,
-            assessments=Assessments(),
-            book=self.book,
-            outbox=self.outbox,
-            relay=self.relays["risk"],
-            clock=self.clock,
-            told=self.told,
-        )
-
-    def observe(self) -> HandleActivity:
-        """Return the handler of the activity topic."""
-        return HandleActivity(
-            engine=self.engine,
-            decode=ActivityDecoder(self.settings.dead_letter_topic),
-            ledger=self.ledger,
-            customers=self.customers,
-            trials=self.trials,
-            book=self.book,
-            outbox=self.outbox,
-            relay=self.relays["activity"],
-            clock=self.clock,
-            told=self.told,
-        )
-
-    def enter(self) -> HandleSegmentEntries:
-        """Return the handler of the changes topic."""
-        return HandleSegmentEntries(
-            engine=self.engine,
-            decode=ChangesDecoder(self.settings.dead_letter_topic),
-            ledger=self.ledger,
-            customers=self.customers,
-            rows=Schedules(),
-            rules=self.rules,
-            book=self.book,
-            outbox=self.outbox,
-            relay=self.relays["changes"],
-            clock=self.clock,
-            told=self.told,
-        )
-
-    def give_verdict(self) -> GiveVerdict:
-        """Return the handler of owners' verdicts."""
-        return GiveVerdict(
-            engine=self.engine,
-            customers=self.customers,
-            tasks=self.tasks,
-            log=TaskLog(),
-            book=self.book,
-            outbox=self.outbox,
-            business_clock=self.business_clock,
-            clock=self.clock,
-            told=self.told,
-            given=self.given,
-        )
-
-    def act(self) -> ApplyTaskAction:
-        """Return the handler of owners' other actions."""
-        return ApplyTaskAction(
-            engine=self.engine,
-            customers=self.customers,
-            tasks=self.tasks,
-            log=TaskLog(),
-            rules=self.rules,
-            book=self.book,
-            outbox=self.outbox,
-            business_clock=self.business_clock,
-            clock=self.clock,
-            told=self.told,
-            given=self.given,
-        )
-
-    def parts(self) -> Parts:
-        """Return the dependencies of the HTTP API."""
-        return Parts(
-            engine=self.engine,
-            tokens=Tokens(self.engine, api_token, self.clock),
-            give_verdict=self.give_verdict(),
-            act=self.act(),
-            rules=self.rules,
-            try_policy=DryRunPolicy(engine=self.engine, assessments=Assessments()),
-            measure_effect=MeasureEffect(engine=self.engine, effects=Effects(), rules=self.rules),
-            effect_page=effect_page,
-            business_clock=self.business_clock,
-            clock=self.clock,
-        )
-
-    def endpoint_admin(self) -> EndpointAdmin:
-        """Return the admin that creates and changes endpoints."""
-        https_only = self.settings.delivery_https_only
-        return EndpointAdmin(
-            self.engine, EndpointSecrets(self.vault), partial(check, https_only=https_only)
-        )
-
-    def managing(self, admin: EndpointAdmin, connectors: Connectors) -> Managing:
-        """Return the dependencies of the endpoint routes."""
-        send_sample = SendSample(
-            engine=self.engine,
-            endpoints=self.endpoints,
-            connectors=connectors,
-            clock=self.clock,
-            timeout_s=self.settings.delivery_timeout_s,
-        )
-        https_only = self.settings.delivery_https_only
-        described = Described(
-            connectors.shared, self.engine, self.endpoints, partial(check, https_only=https_only)
-        )
-        return Managing(admin, send_sample, described, self.clock)
-
-    def returning(self, log: DeliveryLog) -> Returning:
-        """Return the dependencies of the callback route of webhooks."""
-        return Returning(self.engine, self.endpoints, log, self.give_verdict(), self.clock)
-
-    def housekeeping(self) -> Housekeeping:
-        """Return the housekeeping that partitions the log of attempts by days."""
-        table = TimeTable("alerts.attempt", "started_at", "day", self.settings.delivery_log_days)
-        return Housekeeping(self.engine, self.clock, (table,), observe_kept)
-
-    def http(self) -> Http:
-        """Return the HTTP client for requests to endpoints."""
-        return Http(
-            timeout_s=self.settings.delivery_timeout_s,
-            allowed=self.settings.delivery_allowed_networks,
-            clock=self.clock,
-        )
-
-    def connectors(self, http: Http) -> Connectors:
-        """Return the connectors, which communicate with the endpoints."""
-        tokens = TokenRows(self.engine, self.vault)
-        return Connectors(
-            ConnectorContext(http, self.clock, tokens, self.owner_rows, MemberRows(self.engine)),
-            https_only=self.settings.delivery_https_only,
-        )
-
-    def look_for_changes(self, connectors: Connectors) -> PollChanges:
-        """Return the loop that polls owners' changes from their CRMs."""
-        return PollChanges(
-            self.engine,
-            endpoints=self.endpoints,
-            readers=connectors,
-            looks=self.looks,
-            give_verdict=self.give_verdict(),
-            clock=self.clock,
-            health=self.health,
-            rung=self.rung,
-            careful=self.careful,
-        )
-
-    def crm_callbacks(self, connectors: Connectors) -> CallbackContext:
-        """Return the dependencies of the routes for CRMs' callbacks."""
-        take_click = HandleCardClick(
-            engine=self.engine,
-            tasks=self.tasks,
-            owners=self.owner_rows,
-            callbacks=CallbackRows(self.engine),
-            give_verdict=self.give_verdict(),
-            clock=self.clock,
-        )
-        return CallbackContext(
-            engine=self.engine,
-            endpoints=self.endpoints,
-            looks=self.looks,
-            rung=self.rung,
-            take_click=take_click,
-            cards=connectors,
-            clock=self.clock,
-        )
-
-    def deliver(self, connectors: Connectors) -> DeliverySender:
-        """Return the loop of the delivery sender."""
-        return DeliverySender(
-            self.engine,
-            deliveries=self.deliveries,
-            endpoints=self.endpoints,
-            connectors=connectors,
-            sending=SenderBounds(
-                concurrency_max=self.settings.delivery_concurrency_max,
-                timeout_s=self.settings.delivery_timeout_s,
-                margin_s=LEASE_MARGIN_S,
-                lease_s=self.settings.delivery_lease_s,
-                poll_s=self.settings.delivery_poll_ms / 1000,
-                delays_s=self.settings.delivery_delays_s,
-            ),
-            clock=self.clock,
-            health=self.health,
-            told=self.told,
-        )
 
 
 async def run() -> int:
@@ -362,15 +81,17 @@ async def _run(alerts: Alerts, connectors: Connectors) -> int:
         return None if settled else "partitions are not claimed yet"
 
     health.add_check("partitions", assigned)
-    health.add_note("set_aside", alerts.careful.note)
+    health.add_note("set_aside", alerts.isolation.note)
 
     loops: dict[str, service.Loop] = {
         "risk": reading(alerts, "risk", risk, alerts.assess()),
         "activity": reading(alerts, "activity", activity, alerts.observe()),
         "changes": reading(alerts, "changes", changes, alerts.enter()),
         "deliver": alerts.deliver(connectors),
-        "looks": alerts.look_for_changes(connectors),
-        "verdicts": PublishVerdicts(alerts.relays["verdicts"].recover, alerts.given, health),
+        "looks": alerts.poll_changes(connectors),
+        "verdicts": PublishVerdicts(
+            alerts.relays["verdicts"].recover, alerts.treatments_queued, health
+        ),
         "tend": tend(alerts),
         "forget": Purge(
             forget=log.forget,

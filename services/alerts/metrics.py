@@ -24,7 +24,7 @@ TASKS_RAISED = Counter(
 TASKS_CLOSED = Counter(
     "ebbwatch_alerts_tasks_closed_total", "Tasks closed, by cause and reason", ["cause", "reason"]
 )
-VERDICTS = Counter("ebbwatch_alerts_verdicts_total", "What owners said", ["verdict"])
+VERDICTS = Counter("ebbwatch_alerts_verdicts_total", "Verdicts of owners", ["verdict"])
 TASK_LATENCY_S = Histogram(
     "ebbwatch_alerts_task_latency_seconds",
     "From the arrival of the event in its raw topic to the committed task",
@@ -80,7 +80,7 @@ LAG_RECORDS = Gauge(
     "Records between our position and the end of the log",
     ["topic", "partition"],
 )
-LOOKS = Counter(
+POLLS = Counter(
     "ebbwatch_alerts_crm_looks_total",
     "Looks at a CRM for changes, by endpoint and outcome (done, failed)",
     ["endpoint", "outcome"],
@@ -99,7 +99,7 @@ QUARANTINED = Counter(
 )
 SET_ASIDE = Gauge(
     "ebbwatch_alerts_set_aside",
-    "Tasks, owners, customers, schedules, steps and looks that are set aside after three faults in "
+    "Tasks, owners, customers, schedules, steps and polls that are set aside after three faults in "
     "a row, by kind: alert on it",
     ["kind"],
 )

@@ -230,7 +230,7 @@ class Schedules(Protocol):
     async def born_on(
         self, work: UnitOfWork, days: Sequence[str], grades: Sequence[str], after: str, most: int
     ) -> list[ScheduledCustomer]: ...
-    async def everybody(
+    async def all_customers(
         self, work: UnitOfWork, grades: Sequence[str], after: str, most: int
     ) -> list[ScheduledCustomer]: ...
     async def unvisited(

@@ -181,6 +181,6 @@ class AlertsSettings(HttpSettings):
         if self.delivery_lease_s < shortest:
             raise ValueError(
                 f"delivery_lease_s must be at least {shortest:g}, twice an attempt: one half to "
-                "wait for its turn, the other to be sent before a second worker may send it"
+                "wait in the queue, the other to be sent before a second worker may send it"
             )
         return self

@@ -2,8 +2,8 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
+from services.alerts.components import Alerts
 from services.alerts.handlers.measure_effect import MeasureOutcomes
 from services.alerts.handlers.raise_scheduled_tasks import RaiseScheduledTasks
 from services.alerts.handlers.run_task_timers import RunTaskTimers
@@ -12,11 +12,8 @@ from services.alerts.store.due_tasks import DueTasks, TaskLog
 from services.alerts.store.effects import Effects
 from services.alerts.store.schedules import Schedules
 
-if TYPE_CHECKING:  # main imports this module
-    from services.alerts.main import Alerts
 
-
-def tend(alerts: "Alerts") -> RunTaskTimers:
+def tend(alerts: Alerts) -> RunTaskTimers:
     """Return the loop of the timers: due tasks, outcomes of warnings, scheduled tasks."""
     return RunTaskTimers(
         engine=alerts.engine,
@@ -25,28 +22,28 @@ def tend(alerts: "Alerts") -> RunTaskTimers:
         due=DueTasks(),
         log=TaskLog(),
         rules=alerts.rules,
-        book=alerts.book,
+        recorder=alerts.recorder,
         outbox=alerts.outbox,
         business_clock=alerts.business_clock,
         clock=alerts.clock,
         health=alerts.health,
-        told=alerts.told,
-        given=alerts.given,
-        careful=alerts.careful,
+        deliveries_queued=alerts.deliveries_queued,
+        treatments_queued=alerts.treatments_queued,
+        isolation=alerts.isolation,
         more={"outcomes": _outcomes(alerts), "care": _take_care(alerts)},
     )
 
 
-def _outcomes(alerts: "Alerts") -> Callable[[datetime], Awaitable[object]]:
+def _outcomes(alerts: Alerts) -> Callable[[datetime], Awaitable[object]]:
     measure = _measure_outcomes(alerts)
 
     async def step(now: datetime) -> None:
-        await alerts.careful.each("measurement", ["outcomes"], lambda _: measure(now))
+        await alerts.isolation.each("measurement", ["outcomes"], lambda _: measure(now))
 
     return step
 
 
-def _measure_outcomes(alerts: "Alerts") -> MeasureOutcomes:
+def _measure_outcomes(alerts: Alerts) -> MeasureOutcomes:
     return MeasureOutcomes(
         engine=alerts.engine,
         trials=alerts.trials,
@@ -58,15 +55,15 @@ def _measure_outcomes(alerts: "Alerts") -> MeasureOutcomes:
     )
 
 
-def _take_care(alerts: "Alerts") -> RaiseScheduledTasks:
+def _take_care(alerts: Alerts) -> RaiseScheduledTasks:
     return RaiseScheduledTasks(
         engine=alerts.engine,
         customers=alerts.customers,
         rows=Schedules(),
         rules=alerts.rules,
-        book=alerts.book,
+        recorder=alerts.recorder,
         outbox=alerts.outbox,
         clock=alerts.clock,
-        careful=alerts.careful,
+        isolation=alerts.isolation,
         ring=alerts.act().ring,
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.ingest.commands import dead_letters, mappings, sources
+from services.ingest.commands import dead_letters, import_files, mappings, sources
 from services.ingest.main import run
 from services.ingest.store.stops import Stops
 from services.ingest.store.tables import SCHEMA, api_token
@@ -28,6 +28,7 @@ def _add_commands(commands: Any) -> None:
     dead_letters.add(commands, partial(with_engine, SPEC))
     sources.add(commands, partial(with_engine, SPEC))
     mappings.add(commands, partial(with_engine, SPEC))
+    import_files.add(commands)
 
     intake = commands.add_parser("intake", help="the stop that a flood of refusals causes")
     actions = intake.add_subparsers(required=True, metavar="ACTION")

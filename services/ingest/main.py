@@ -9,22 +9,30 @@ from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.ingest import metrics
+from services.ingest.core.http_sources import read_sources
 from services.ingest.core.rates import RateTable
+from services.ingest.core.sender_rates import SenderRates
 from services.ingest.handlers.accept_batch import AcceptBatch
+from services.ingest.handlers.answer_once import AnswerOnce
 from services.ingest.handlers.discard_dead_letters import DiscardDeadLetters, DropContents
 from services.ingest.handlers.index_dead_letters import IndexDeadLetters
 from services.ingest.handlers.keep_refused import KeepRefused
 from services.ingest.handlers.publish_events import Keep, PublishEvents
+from services.ingest.handlers.publish_mapped import PublishMapped
 from services.ingest.handlers.replay_dead_letters import ReplayDeadLetters
+from services.ingest.handlers.send_together import SendTogether
 from services.ingest.handlers.use_mappings import UseMappings
 from services.ingest.handlers.watch_clocks import ClockWatch
 from services.ingest.handlers.watch_flood import FloodWatch
-from services.ingest.inbound.http import BODIES, add_routes
-from services.ingest.inbound.http_dead_letters import add_dead_letters
+from services.ingest.inbound.http import BASIC, BODIES, OPEN, add_routes
+from services.ingest.inbound.http.dead_letters import add_dead_letters
+from services.ingest.inbound.http.parts import Parts
 from services.ingest.inbound.raw_consumer import RawConsumer
 from services.ingest.inbound.raw_topics import RawTopics
+from services.ingest.inbound.source_mappings import SourceMappings
 from services.ingest.ports import Topics
 from services.ingest.settings import IngestSettings
+from services.ingest.store.answers import StoredAnswers
 from services.ingest.store.dead_letters import DeadLetters
 from services.ingest.store.mappings import Mappings
 from services.ingest.store.source_clocks import SourceClockDays
@@ -101,12 +109,46 @@ def _letters(
     return index_letters
 
 
-def _both(first: Keep, second: Keep) -> Keep:
-    """Returns what calls one and then the other."""
+def _parts(
+    settings: IngestSettings,
+    engine: AsyncEngine,
+    outlet: Producer,
+    rates: RateTable,
+    keep: Keep,
+    sources: SourceMappings,
+    clock: Clock,
+) -> Parts:
+    """Builds what the HTTP routes need; all of them send together."""
+    send, raw_topic = SendTogether(outlet), settings.raw_topics[0]
+    return Parts(
+        PublishEvents(send, raw_topic, rates, clock, settings.unknown_fields, keep),
+        PublishMapped(send, raw_topic, rates, clock, keep, metrics.http_records),
+        sources.usable,
+        sources.signed,
+        Tokens(engine, api_token, clock),
+        SenderRates(settings.http_events_per_minute),
+        AnswerOnce(StoredAnswers(engine), clock),
+        clock,
+    )
 
-    def both(value: bytes, fault: Invalid, headers: Headers) -> None:
-        first(value, fault, headers)
-        second(value, fault, headers)
+
+def _keep(settings: IngestSettings, outlet: Producer, clock: Clock) -> KeepRefused:
+    """Builds what keeps refusals over HTTP as dead letters."""
+    return KeepRefused(
+        outlet,
+        settings.dead_letter_topic,
+        settings.http_refused_bytes_per_minute,
+        clock,
+        observe=lambda outcome, count: metrics.HTTP_REFUSED.labels(outcome).inc(count),
+    )
+
+
+def _both(clocks: ClockWatch, keep: KeepRefused) -> Keep:
+    """Returns what gives a refusal over HTTP to both."""
+
+    def both(value: bytes, fault: Invalid, headers: Headers, origin: str) -> None:
+        clocks.refused(value, fault, headers)
+        keep(value, fault, headers, origin)
 
     return both
 
@@ -137,16 +179,25 @@ async def run() -> int:
     outlet, raw_outlet = Producer(kafka, "ingest"), Producer(kafka, "ingest-http")
     refused_outlet = Producer(kafka, "ingest-refused")
     replay_outlet = Producer(kafka, "ingest-replay")
+    outlets = (outlet, raw_outlet, refused_outlet, replay_outlet)
 
     topics = Topics(settings.activity_topic, settings.dead_letter_topic)
     clocks = ClockWatch(SourceClockDays(engine), clock, metrics.observe_source)
     health.add_note("clocks", clocks.note)
     in_force = metrics.mappings_in_force
     mappings = UseMappings(Mappings(engine), settings.raw_topics, clock, in_force)
+    signed = read_sources(settings.http_sources.get_secret_value())
+    sources = SourceMappings(mappings, signed)
     raw = RawTopics(
         RawConsumer(kafka, settings.raw_topics, settings.group, settings.batch_records_max),
         AcceptBatch(
-            outlet, topics, rates, settings.unknown_fields, mappings.of_topic, clocks.batch
+            outlet,
+            topics,
+            rates,
+            settings.unknown_fields,
+            mappings.of_topic,
+            sources.known,
+            clocks.batch,
         ),
         FloodWatch(Stops(engine), settings.flood_share_max, clock),
         health,
@@ -155,21 +206,13 @@ async def run() -> int:
         mappings,
     )
     index_letters = _letters(settings, kafka, engine, clock, health)
-    tokens = Tokens(engine, api_token, clock)
-    limits = limits_of(settings, guard=tokens, bodies=BODIES)
+    keep = _keep(settings, refused_outlet, clock)
+    refused = _both(clocks, keep)
+    parts = _parts(settings, engine, raw_outlet, rates, refused, sources, clock)
+    limits = limits_of(settings, guard=parts.tokens, bodies=BODIES, open=OPEN, basic=BASIC)
     app = create_app("Ebbwatch ingest", health, limits, settings.instance)
-    unknown = settings.unknown_fields
-    keep = KeepRefused(
-        refused_outlet,
-        settings.dead_letter_topic,
-        settings.http_refused_bytes_per_minute,
-        clock,
-        observe=lambda outcome, count: metrics.HTTP_REFUSED.labels(outcome).inc(count),
-    )
-    refused = _both(clocks.refused, keep)
-    publish = PublishEvents(raw_outlet, settings.raw_topics[0], rates, clock, unknown, refused)
-    add_routes(app, publish, tokens)
-    drop_contents = _dead_letters(settings, engine, replay_outlet, clock, app, tokens)
+    add_routes(app, parts)
+    drop_contents = _dead_letters(settings, engine, replay_outlet, clock, app, parts.tokens)
     dependencies = Dependencies(health, "ingest", postgres, kafka)
     loops: dict[str, service.Loop] = {
         "raw": raw.consume,
@@ -184,6 +227,5 @@ async def run() -> int:
     finally:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LET_GO_S):
-                closing = (outlet, raw_outlet, refused_outlet, replay_outlet, dependencies)
-                await asyncio.gather(*(each.close() for each in closing))
+                await asyncio.gather(*(each.close() for each in (*outlets, dependencies)))
         await engine.dispose()

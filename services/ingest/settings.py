@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from services.ingest.core.flood import SHARE_MAX
@@ -49,6 +49,15 @@ class IngestSettings(HttpSettings):
     dead_letter_content_days: int = Field(30, ge=0, le=3_650)
     """Days after which the content of a replayed or discarded dead letter is deleted; those that
     wait keep theirs, and the facts about all stay."""
+
+    http_events_per_minute: int = Field(1_200_000, ge=1_000)
+    """Events that one token, or one signed source, may send over HTTP to a process within a minute:
+    what a process takes at its full speed. Beyond it the answer is 429 with `Retry-After`."""
+
+    http_sources: SecretStr = SecretStr("")
+    """Sources of signed webhooks, as JSON: by name, each with `signature` (shopify, woocommerce,
+    stripe), one or two `secrets`, and `mapping` where it is not the shipped one of that name. Best
+    a file of the secrets folder (`EBBWATCH_SECRETS_DIR`)."""
 
     flood_share_max: float = Field(SHARE_MAX, gt=0)
     """Share of refused records, of the last 1,000, that stops the intake; above 1: never."""

@@ -19,7 +19,7 @@ from services.scoring.ports import BatchEffects
 from services.scoring.settings import ScoringSettings
 from services.scoring.store.batch import BatchStore
 from services.scoring.store.classification import ClassificationTable
-from services.scoring.store.customer_cache import CachingStandings, CachingStore
+from services.scoring.store.customer_cache import CachingClassifications, CachingStore
 from services.scoring.store.history import HistoryReader
 from services.scoring.store.tables import SCHEMA
 from shared.contracts.risk import BANDS
@@ -50,7 +50,7 @@ class ConsumerLane:
         serving: ModelServing,
         valuing: ValuePolicyCache,
         shadow: ShadowScoring,
-        careful: ItemIsolation,
+        isolation: ItemIsolation,
     ) -> None:
         self.name = f"activity-{number}"
         ledger, outbox = Ledger(engine, SCHEMA), Outbox(SCHEMA)
@@ -71,19 +71,21 @@ class ConsumerLane:
             on_claim=self._claimed,
         )
         self._quarantine = quarantine_of(settings, engine, ledger, outbox, self._relay)
-        standings = CachingStandings(ClassificationTable(), self._store)
+        classifications = CachingClassifications(ClassificationTable(), self._store)
         self._handle = MicroBatch(
             decode=ActivityDecoder(settings.dead_letter_topic, replay=settings.clock == "replay"),
             store=self._store,
             sender=self._relay,
-            standing=ClassificationTables(standings, valuing.current, settings.changes_topic),
+            classifications=ClassificationTables(
+                classifications, valuing.current, settings.changes_topic
+            ),
             assessor=Assessor.of(settings),
             predictor=serving.current,
-            clock=careful.clock,
+            clock=isolation.clock,
             sweep_customers_max=settings.sweep_customers_max,
             sweep_interval_s=settings.sweep_interval_s,
             observe=self._observe,
-            careful=careful,
+            isolation=isolation,
             blameless=self._quarantine.survived,
         )
 
@@ -125,10 +127,10 @@ def observe_batch(effects: BatchEffects, seconds: float, dead_letter_topic: str)
     metrics.BATCH_SECONDS.observe(seconds)
     for kind, times in Counter(effects.events.type).items():
         metrics.EVENTS.labels(kind).inc(times)
-    for band, times in Counter(effects.looks.band.tolist()).items():
+    for band, times in Counter(effects.assessed.band.tolist()).items():
         metrics.ASSESSMENTS.labels(BANDS[band]).inc(times)
-    metrics.PROBABILITY.observe(effects.looks.probability)
+    metrics.PROBABILITY.observe(effects.assessed.probability)
     for flag, times in effects.quality.items():
         metrics.QUALITY_FLAGS.labels(flag).inc(times)
-    metrics.PUBLISHED.inc(int(effects.assessments.told.sum()))
+    metrics.PUBLISHED.inc(int(effects.assessments.published.sum()))
     metrics.DEAD_LETTERS.inc(sum(m.topic == dead_letter_topic for m in effects.messages))

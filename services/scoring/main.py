@@ -74,11 +74,11 @@ async def run() -> int:
     serving = serving_of(settings, engine)
     shadow = ShadowScoring(serving.challenger, Shadows(engine))
     treatments = _Treatments(settings, kafka, engine)
-    careful = ItemIsolation(Suspects(engine, SCHEMA), clock, _observe_aside)
-    value = _Value(settings, engine, careful)
-    health.add_note("set_aside", careful.note)
+    isolation = ItemIsolation(Suspects(engine, SCHEMA), clock, _observe_aside)
+    value = _Value(settings, engine, isolation)
+    health.add_note("set_aside", isolation.note)
     lanes = [
-        ConsumerLane(n, settings, kafka, engine, serving, value.valuing, shadow, careful)
+        ConsumerLane(n, settings, kafka, engine, serving, value.valuing, shadow, isolation)
         for n in range(settings.lanes)
     ]
     tokens = Tokens(engine, api_token, clock)
@@ -197,15 +197,15 @@ class _Value:
     """Value policy in force and the measurement of the customer base, with their loops."""
 
     def __init__(
-        self, settings: ScoringSettings, engine: AsyncEngine, careful: ItemIsolation
+        self, settings: ScoringSettings, engine: AsyncEngine, isolation: ItemIsolation
     ) -> None:
         self.valuing = ValuePolicyCache(
-            ValueSettings(engine), settings.value_poll_s, settings.lapse_clock, careful
+            ValueSettings(engine), settings.value_poll_s, settings.lapse_clock, isolation
         )
         refresh = RefreshValueBase(
             ValueJobs(engine),
             self.valuing.current,
-            careful.clock,
+            isolation.clock,
             refresh_s=settings.value_refresh_s,
             first_s=settings.value_first_s,
         )

@@ -50,11 +50,11 @@ QUALITY_FLAGS = Counter(
 )
 for _flag in MEANINGS:  # from the first scrape: a rate over a missing series is undefined
     QUALITY_FLAGS.labels(_flag)
-PUBLISHED = Counter("ebbwatch_scoring_risk_messages", "Assessments told to the risk topic")
+PUBLISHED = Counter("ebbwatch_scoring_risk_messages", "Assessments published to the risk topic")
 DEAD_LETTERS = Counter("ebbwatch_scoring_dead_letters", "Events refused by scoring")
 BATCH_SECONDS = Histogram(
     "ebbwatch_scoring_batch_seconds",
-    "One turn: read, fold, assess, write, commit, send",
+    "One batch: read, fold, assess, write, commit, send",
     # Around the promised second from event to task.
     buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5),
 )
@@ -75,7 +75,7 @@ SOURCES_STOPPED = Gauge(
     ["worker", "source"],
 )
 BACKFILLS = Gauge(
-    "ebbwatch_scoring_backfill_partitions", "Owned partitions whose sweep rests for an import"
+    "ebbwatch_scoring_backfill_partitions", "Owned partitions whose sweep is paused by an import"
 )
 HISTORY_PARTITIONS = Gauge(
     "ebbwatch_scoring_history_partitions", "Partitions of a table kept by time", ["table"]

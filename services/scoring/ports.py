@@ -208,7 +208,7 @@ class NewAssessments(Columns):
     """Signs last sent to the risk topic, as in `LoadedRows`."""
     value_at_risk: Floats
     """Money expected within the horizon, times the lapse probability; reporting currency."""
-    told: Flags
+    published: Flags
     """Whether the assessment is published to the risk topic: something material changed."""
     message: NDArray[np.object_]
     """bytes, the risk message; None where the assessment is not published."""
@@ -220,9 +220,9 @@ class NewAssessments(Columns):
         """Returns no assessments."""
         whole, real, code = np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.int8)
         bits = np.zeros(0, np.int16)
-        flag, thing = np.zeros(0, np.bool_), np.zeros(0, object)
+        flag, text = np.zeros(0, np.bool_), np.zeros(0, object)
         return cls(
-            whole, whole, real, real, code, real, np.zeros((0, 0)), bits, real, flag, thing, thing
+            whole, whole, real, real, code, real, np.zeros((0, 0)), bits, real, flag, text, text
         )
 
 
@@ -262,7 +262,7 @@ class BatchEffects:
     messages: list[Message]
     moves: list[Move]
     recorded_at: datetime
-    looks: AssessedRows = field(default_factory=AssessedRows.none)
+    assessed: AssessedRows = field(default_factory=AssessedRows.none)
     quality: Mapping[str, int] = field(default_factory=dict)
     """Number of assessed customers with each quality flag."""
 
@@ -305,21 +305,21 @@ class LoadedClassification(ClassificationColumns):
     @classmethod
     def nothing(cls, n: int) -> "LoadedClassification":
         """Returns the columns of customers without stored rows."""
-        unsaid, never, zero = np.full(n, NONE, np.int8), np.full(n, np.nan), np.zeros(n, np.int64)
+        unset, never, zero = np.full(n, NONE, np.int8), np.full(n, np.nan), np.zeros(n, np.int64)
         return cls(
             at=never,
             sequence=zero,
-            grade=unsaid,
-            tier=unsaid.copy(),
-            behaviour=unsaid.copy(),
-            lifecycle=unsaid.copy(),
+            grade=unset,
+            tier=unset.copy(),
+            behaviour=unset.copy(),
+            lifecycle=unset.copy(),
             lifecycle_since=never.copy(),
             segments=np.full(n, NO_SEGMENTS, np.object_),
             rules_revision=zero.copy(),
             policy_version=zero.copy(),
             worth=never.copy(),
             overridden=np.zeros(n, np.bool_),
-            override=unsaid.copy(),
+            override=unset.copy(),
             override_until=never.copy(),
             away_from=never.copy(),
             away_until=never.copy(),

@@ -71,8 +71,8 @@ def create_app(
 
     async def readyz() -> Response:
         missing, notes = await health.missing(), await health.notes()
-        told = {"missing": missing} | ({"notes": notes} if notes else {})
-        return JSONResponse(told, 503 if missing else 200, headers)
+        content = {"missing": missing} | ({"notes": notes} if notes else {})
+        return JSONResponse(content, 503 if missing else 200, headers)
 
     async def startupz() -> Response:
         return JSONResponse({"started": health.started}, 200 if health.started else 503, headers)

@@ -22,13 +22,13 @@ PROBLEM: Final[dict[str, Any]] = {
 
 REFUSALS: Final = {
     "400": "The request is not HTTP, or its body ended early",
-    "401": "No token that stands, or no genuine signature",
+    "401": "No valid token, or no genuine signature",
     "403": "The token lacks the scope",
     "404": "There is none of this name",
     "405": "The path does not take this method; `Allow` names those that it takes",
     "409": "It is not in a state for this, or was changed meanwhile",
     "422": "Invalid input; the detail names the field",
-    "503": "Temporarily unavailable; `Retry-After` says when to come again",
+    "503": "Temporarily unavailable; `Retry-After` states when to try again",
 }
 OF_BODIES: Final = {
     "408": "The body came too slowly",

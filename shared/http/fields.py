@@ -20,7 +20,7 @@ def _written(value: object) -> object:
 def _no_truth(value: object) -> object:
     """Refuses `true` and `false`, which pydantic would read as 1 and 0."""
     if isinstance(value, bool):
-        raise ValueError("a number is wanted here")  # noqa: TRY004 (pydantic's way)
+        raise ValueError("a number is needed here")  # noqa: TRY004 (pydantic's way)
     return value
 
 

@@ -61,7 +61,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def _bug(_: Request, error: Exception) -> Response:
         del error  # passed on to the server, which logs it
-        return problem(500, "Internal error", "a fault of this service; its log says more")
+        return problem(500, "Internal error", "a fault of this service; its log has more")
 
 
 def _methods_of(app: FastAPI, request: Request) -> list[str]:

@@ -21,12 +21,12 @@ from shared.kafka.offset_commits import OffsetDisplay
 from shared.kafka.partition_ends import PartitionEnds
 from shared.kafka.partition_growth import admit
 from shared.kafka.settings import KafkaSettings
-from shared.kafka.unpacking import careful
+from shared.kafka.unpacking import install_safe_unpacking
 from shared.kernel.errors import Transient
 from shared.postgres.ledger import Claim, Ledger, Move
 from shared.postgres.ledger import TopicPartition as Tp
 
-ASIDE_S = 5.0
+SET_ASIDE_S = 5.0
 """How long a fenced or stopped partition is left alone. After a fence the group should soon revoke
 it; if it does not, an operator raised the epoch. A stopped one may have been resumed."""
 
@@ -86,7 +86,7 @@ class FencedConsumer:
 
     async def start(self) -> None:
         """Begin to join the group; Transient when the broker or a topic is missing."""
-        careful()
+        install_safe_unpacking()
         inner = AIOKafkaConsumer(
             **member_kwargs(self.settings, self.group), auto_offset_reset="none"
         )
@@ -174,7 +174,7 @@ class FencedConsumer:
         """
         if self._inner is None:
             raise AssertionError("poll before start")
-        self._look_again()
+        self._claim_again()
         await self._check_claims()
         for tp in sorted(self._unclaimed):
             await self._take_over(tp)
@@ -306,7 +306,11 @@ class FencedConsumer:
     def _left(self, leaving: "asyncio.Task[None]") -> None:
         self._leaving.discard(leaving)
         if not leaving.cancelled() and (error := leaving.exception()) is not None:
-            log.warning("left the group without a good-bye", group=self.group, error=str(error))
+            log.warning(
+                "could not leave the group: it notices by itself",
+                group=self.group,
+                error=str(error),
+            )
 
     def _set_aside(self, tp: Tp, position: int | None = None) -> None:
         """Leave a partition alone for a while. One that was never sought needs a position: the
@@ -319,9 +323,9 @@ class FencedConsumer:
             if position is not None:
                 self._inner.seek(key, position)
 
-    def _look_again(self) -> None:
+    def _claim_again(self) -> None:
         now = asyncio.get_running_loop().time()
-        due = {tp for tp, at in self._aside_since.items() if now - at > ASIDE_S}
+        due = {tp for tp, at in self._aside_since.items() if now - at > SET_ASIDE_S}
         for tp in due:
             del self._aside_since[tp]
         if self._inner is not None and due:
@@ -339,7 +343,7 @@ class FencedConsumer:
         for tp, claim in list(self._claims.items()):
             row = stored.get(tp)
             if row is None or row["epoch"] != claim.epoch:
-                log.warning("claim does not stand any more", tp=tp, epoch=claim.epoch)
+                log.warning("claim is no longer valid", tp=tp, epoch=claim.epoch)
                 self._set_aside(tp)
             elif row["drain_to"] is not None and row["drain_to"] > (claim.next_offset or 0):
                 await self.ledger.drained(claim, self._tails.reached(tp, claim.next_offset))

@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 
 from shared.kafka.settings import KafkaSettings
 
-ASKED_S_MAX: Final = 10.0
+PROBE_S_MAX: Final = 10.0
 """Seconds until a request counts as lost with its connection."""
 
 CLOSE_S: Final = 1.0
@@ -31,7 +31,7 @@ class KafkaProbe:
     async def __call__(self) -> str | None:
         """Return None when a broker answers, else the fault."""
         try:
-            async with asyncio.timeout(ASKED_S_MAX):
+            async with asyncio.timeout(PROBE_S_MAX):
                 if self._client is None:
                     self._client = AIOKafkaClient(**self._settings.client_kwargs(self._client_id))
                     await self._client.bootstrap()

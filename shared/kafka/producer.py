@@ -162,7 +162,7 @@ async def _submit(
     batch.close()
     future: Future[object] = await inner.send_batch(batch, tp.topic, partition=tp.partition)
     # The caller may raise an earlier failure instead: this one still counts as retrieved.
-    future.add_done_callback(_heard)
+    future.add_done_callback(_retrieve_exception)
     return future
 
 
@@ -192,6 +192,6 @@ async def _acknowledged(sent: Collection[Future[object]]) -> None:
             future.result()
 
 
-def _heard(future: Future[object]) -> None:
+def _retrieve_exception(future: Future[object]) -> None:
     if not future.cancelled():
         future.exception()

@@ -75,7 +75,7 @@ class _Watched:
 
     epoch: int
     marks_left: int = MARKED_BATCHES
-    careful: range = range(0)
+    isolated: range = range(0)
     """Offsets of records that are processed alone."""
     died: Begun | None = None
     """The single record that a former process ended on."""
@@ -90,14 +90,14 @@ class Quarantine:
     by: str = field(default_factory=lambda: uuid4().hex)
     """Identifies this process."""
     _watched: dict[Tp, _Watched] = field(default_factory=dict)
-    _careful_last: bool = False
+    _isolated_last: bool = False
 
     async def __call__(self, batch: Batch, handle: Handle) -> Sequence[Move]:
         """Process the batch or a part of it; returns the moves that were committed.
 
         Raises what the handler raises, and Transient.
         """
-        await self._meet(batch)
+        await self._read_notes(batch)
         part = self._part(batch)
         record = _only(part)
         if record is not None and self._is_fatal(record):
@@ -115,7 +115,7 @@ class Quarantine:
         return any(
             self._epoch(tp) != batch.claims[tp].epoch
             or self._watched[tp].marks_left > 0
-            or records[0].offset < self._watched[tp].careful.stop
+            or records[0].offset < self._watched[tp].isolated.stop
             for tp, records in batch.records.items()
         )
 
@@ -125,7 +125,7 @@ class Quarantine:
         with contextlib.suppress(Transient):
             await self.marks.alive(self.by)
 
-    async def _meet(self, batch: Batch) -> None:
+    async def _read_notes(self, batch: Batch) -> None:
         """Read the notes that former processes left on partitions claimed since the last batch."""
         new = [tp for tp in batch.records if self._epoch(tp) != batch.claims[tp].epoch]
         if not new:
@@ -138,13 +138,13 @@ class Quarantine:
                 found.get(tp),
             )
             if before is not None:  # claimed again by this process: what it knows still holds
-                now.careful, now.died = before.careful, before.died
+                now.isolated, now.died = before.isolated, before.died
             if begun is None or begun.by == self.by or begun.begin != batch.records[tp][0].offset:
                 pass  # finished, or the offset was moved by an operator
             elif begun.alone:
-                now.careful, now.died = range(begun.begin, max(begun.end, begun.careful_to)), begun
+                now.isolated, now.died = range(begun.begin, max(begun.end, begun.careful_to)), begun
             elif begun.times >= BATCH_DEATHS_MAX or not begun.by:
-                now.careful = range(begun.begin, begun.end)
+                now.isolated = range(begun.begin, begun.end)
                 log.warning("a batch was not finished: its records one by one", tp=tp,
                             begin=begun.begin, end=begun.end)  # fmt: skip
             self._watched[tp] = now
@@ -159,20 +159,20 @@ class Quarantine:
         Where some records have to be processed singly, it is one of those, and in the next batch
         all others, so that other partitions are served.
         """
-        careful = [
+        isolated = [
             tp
             for tp, records in batch.records.items()
-            if records[0].offset in self._watched[tp].careful
+            if records[0].offset in self._watched[tp].isolated
         ]
-        others = {tp: r for tp, r in batch.records.items() if tp not in careful}
-        if careful and (not others or not self._careful_last):
-            self._careful_last = True
-            tp = min(careful, key=lambda tp: (self._watched[tp].died is not None, tp))
+        others = {tp: r for tp, r in batch.records.items() if tp not in isolated}
+        if isolated and (not others or not self._isolated_last):
+            self._isolated_last = True
+            tp = min(isolated, key=lambda tp: (self._watched[tp].died is not None, tp))
             claims, one = {tp: batch.claims[tp]}, {tp: batch.records[tp][:1]}
             ends = {at: end for at, end in batch.ends.items() if at == tp}
             return Batch(claims, one, ends, alone=True)
-        self._careful_last = False
-        return replace(batch, records=others) if careful else batch
+        self._isolated_last = False
+        return replace(batch, records=others) if isolated else batch
 
     def _is_fatal(self, record: ConsumedRecord) -> bool:
         died = self._watched[record.topic, record.partition].died
@@ -186,8 +186,8 @@ class Quarantine:
                 continue
             watched.marks_left -= 1
             begin, end = records[0].offset, records[-1].offset + 1
-            careful_to = watched.careful.stop if begin in watched.careful else 0
-            noted.append(Begun(*tp, begin, end, alone, careful_to, self.by))
+            isolated_to = watched.isolated.stop if begin in watched.isolated else 0
+            noted.append(Begun(*tp, begin, end, alone, isolated_to, self.by))
         if noted:
             await self.marks.begin(noted)
 

@@ -63,15 +63,15 @@ class Unread:
         return (self.headers[0][1] or b"").decode()
 
 
-def careful() -> None:
+def install_safe_unpacking() -> None:
     """Installs this unpacking for every consumer of the process. Idempotent."""
     for module in (compiled, plain):
         for name, decode in _DECODERS.items():
             setattr(module, name, decode)
-    fetcher.PartitionRecords = CarefulRecords
+    fetcher.PartitionRecords = SafePartitionRecords
 
 
-class CarefulRecords(fetcher.PartitionRecords):  # type: ignore[misc] # aiokafka is untyped
+class SafePartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc] # aiokafka is untyped
     """The library's class, but with each batch read by itself."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -102,7 +102,7 @@ class CarefulRecords(fetcher.PartitionRecords):  # type: ignore[misc] # aiokafka
 class _Batches:
     """The fetched batches, each of which can stop in the middle."""
 
-    def __init__(self, inner: Any, owner: CarefulRecords) -> None:
+    def __init__(self, inner: Any, owner: SafePartitionRecords) -> None:
         self._inner = inner
         self._owner = owner
 
@@ -121,7 +121,7 @@ class _Batch:
     Where the batch is too large it is a single one, since the number of records is unknown.
     """
 
-    def __init__(self, inner: Any, owner: CarefulRecords) -> None:
+    def __init__(self, inner: Any, owner: SafePartitionRecords) -> None:
         self._inner = inner
         self._owner = owner
         self._iterator: Iterator[Any] | None = None

@@ -111,7 +111,7 @@ async def unit_of_work(engine: AsyncEngine, begin: str | None = None) -> AsyncIt
     `begin` is the transaction's first statement, for instance its local settings. After a Transient
     the outcome of the COMMIT is unknown: read what was stored, never guess.
     """
-    with _told_by_kind():
+    with _passing_as_transient():
         async with engine.begin() as connection:
             driver = await _begun(connection)
             if begin is not None:
@@ -125,7 +125,7 @@ async def reading(engine: AsyncEngine) -> AsyncIterator[Driver]:
 
     For reads that decide nothing that is written. Raises Transient for errors that pass.
     """
-    with _told_by_kind():
+    with _passing_as_transient():
         async with engine.connect() as connection:
             raw = await connection.get_raw_connection()
             try:
@@ -141,7 +141,7 @@ async def reading(engine: AsyncEngine) -> AsyncIterator[Driver]:
 
 
 @contextmanager
-def _told_by_kind() -> Iterator[None]:
+def _passing_as_transient() -> Iterator[None]:
     """Raises errors that pass as Transient, all others unchanged."""
     try:
         yield

@@ -61,7 +61,7 @@ class Gathering:
             self._kinds[_PLACE] = "int8"
             asked[_PLACE] = ("int8", place)
         self._words = tuple(words)
-        columns = [_strung(kind, expression) for kind, expression in asked.values()]
+        columns = [_as_text(kind, expression) for kind, expression in asked.values()]
         columns += [f"array_agg({expression})" for expression in words.values()]
         self.statement = f"SELECT {', '.join(columns)} {rows}"
 
@@ -69,16 +69,14 @@ class Gathering:
         """Run the query. Raises AssertionError where a number of a kind without NaN was NULL."""
         (row,) = map(tuple, await driver.fetch(self.statement, *arguments))
         kinds = list(self._kinds.items())
-        found = {
-            name: _column(kind, strung) for (name, kind), strung in zip(kinds, row, strict=False)
-        }
+        found = {name: _column(kind, text) for (name, kind), text in zip(kinds, row, strict=False)}
         words: dict[str, list[Any]] = {
             name: list(column or ())
             for name, column in zip(self._words, row[len(kinds) :], strict=True)
         }
         sizes = {*map(len, found.values()), *map(len, words.values())}
         if len(sizes) != 1:
-            raise AssertionError("a number of this query is NULL, which its kind cannot tell")
+            raise AssertionError("a number of this query is NULL, which its kind cannot express")
         return self._ordered(found, words)
 
     def _ordered(self, numbers: dict[str, NDArray[Any]], words: dict[str, list[Any]]) -> Gathered:
@@ -92,7 +90,7 @@ class Gathering:
         )
 
 
-def _strung(kind: Kind, expression: str) -> str:
+def _as_text(kind: Kind, expression: str) -> str:
     send = _KINDS[kind][0]
     value = f"coalesce({expression}, 'NaN')" if kind == "float8" else expression
     return f"string_agg({send}({value}), '')"

@@ -97,10 +97,13 @@ def next_start(start: datetime, period: Period) -> datetime:
     return start_of(start + timedelta(days=32 if period == "month" else 1), period)
 
 
-def wanted(since: datetime, now: datetime, period: Period) -> list[tuple[datetime, datetime]]:
+def periods_to_keep(
+    since: datetime, now: datetime, period: Period
+) -> list[tuple[datetime, datetime]]:
     """Returns [start, end) of each period from that of `since` to `PERIODS_AHEAD` after `now`.
 
-    >>> [f"{a:%m-%d} {b:%m-%d}" for a, b in wanted(*[datetime(2026, 1, 31, tzinfo=UTC)] * 2, "day")]
+    >>> day = datetime(2026, 1, 31, tzinfo=UTC)
+    >>> [f"{a:%m-%d} {b:%m-%d}" for a, b in periods_to_keep(day, day, "day")]
     ['01-31 02-01', '02-01 02-02', '02-02 02-03', '02-03 02-04']
     """
     found: list[tuple[datetime, datetime]] = []
@@ -149,11 +152,11 @@ class Housekeeping:
         now = self._clock.now()
         dropped = 0
         async with unit_of_work(self._engine) as work:
-            if await _our_turn(work, table):
+            if await _lock_taken(work, table):
                 await _make(work.driver, table, now)
         # Separate from making: dropping needs the whole table's lock, and may have to wait.
         async with unit_of_work(self._engine) as work:
-            if await _our_turn(work, table):
+            if await _lock_taken(work, table):
                 dropped = await _drop(work.driver, table, now)
         async with unit_of_work(self._engine) as work:
             ends = await _ends(work.driver, table)
@@ -162,7 +165,7 @@ class Housekeeping:
         return Kept(table, len(ends), until, bool(waiting), dropped)
 
 
-async def _our_turn(work: UnitOfWork, table: TimeTable) -> bool:
+async def _lock_taken(work: UnitOfWork, table: TimeTable) -> bool:
     """Returns whether no other process maintains the table; locks it until the transaction ends."""
     await work.driver.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
     await work.driver.execute(f"SET LOCAL statement_timeout = {MOVE_MS_MAX}")
@@ -192,7 +195,7 @@ async def _make(driver: Driver, table: TimeTable, now: datetime) -> None:
     """Makes partitions from the oldest row of the rest to some ahead, and moves the rest's rows."""
     have = set((await _ends(driver, table)).values())
     oldest = await driver.fetchval(f"SELECT min({table.key}) FROM {table.rest}")  # noqa: S608
-    for start, end in wanted(oldest or now, now, table.period):
+    for start, end in periods_to_keep(oldest or now, now, table.period):
         if end not in have:
             await _make_one(driver, table, start, end)
 

@@ -11,7 +11,7 @@ import asyncpg
 from shared.postgres.engine import Driver
 from shared.postgres.settings import PostgresSettings
 
-ASKED_S_MAX: Final = 10.0
+PROBE_S_MAX: Final = 10.0
 """Seconds until a query counts as lost with its connection: a server that was frozen for a while
 answers within it once it goes on, and one behind a cut line never does."""
 
@@ -30,10 +30,10 @@ class PostgresProbe:
             if self._connection is None or self._connection.is_closed():
                 self._connection = await asyncpg.connect(
                     self._url.get_secret_value(),
-                    timeout=ASKED_S_MAX,
+                    timeout=PROBE_S_MAX,
                     server_settings={"application_name": self._application},
                 )
-            await self._connection.execute("SELECT 1", timeout=ASKED_S_MAX)
+            await self._connection.execute("SELECT 1", timeout=PROBE_S_MAX)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
             self.close()
             return f"PostgreSQL does not answer: {type(error).__name__}"

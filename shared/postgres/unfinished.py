@@ -17,7 +17,7 @@ from shared.postgres.engine import UnitOfWork, unit_of_work
 TopicPartition = tuple[str, int]
 
 
-_NOBODY: Final = "alone = false, times = 0, by = ''"
+_NO_PROCESS: Final = "alone = false, times = 0, by = ''"
 """State of a row without a working process: it only marks records to be processed singly."""
 
 
@@ -78,11 +78,11 @@ class Unfinished:
 
     async def read(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, Begun]:
         """Return unfinished work of these partitions. Transient: PostgreSQL is unreachable."""
-        wanted = set(tps)
+        partitions = set(tps)
         async with unit_of_work(self._engine) as work:
             rows = await work.driver.fetch(f"SELECT * FROM {self._schema}.unfinished")  # noqa: S608
         found = {(row["topic"], row["partition"]): Begun(**dict(row)) for row in rows}
-        left = {tp: begun for tp, begun in found.items() if tp in wanted}
+        left = {tp: begun for tp, begun in found.items() if tp in partitions}
         self._noted |= left.keys()
         return left
 
@@ -123,7 +123,7 @@ class Unfinished:
         )
         await work.driver.execute(
             f"UPDATE {self._schema}.unfinished u "  # noqa: S608
-            f'SET "begin" = m.at, "end" = u.careful_to, {_NOBODY} FROM {moves} '
+            f'SET "begin" = m.at, "end" = u.careful_to, {_NO_PROCESS} FROM {moves} '
             f"WHERE {same} AND u.careful_to > m.at",
             *rows,
         )
@@ -146,7 +146,7 @@ class Unfinished:
                 )
                 await work.driver.execute(
                     f"UPDATE {self._schema}.unfinished "  # noqa: S608
-                    f'SET "end" = careful_to, {_NOBODY} WHERE by = $1',
+                    f'SET "end" = careful_to, {_NO_PROCESS} WHERE by = $1',
                     by,
                 )
 

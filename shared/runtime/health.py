@@ -26,7 +26,7 @@ Check = Callable[[], Awaitable[str | None]]
 
 
 @dataclass(slots=True)
-class _Asked:
+class _CheckResult:
     """A check that has not answered yet."""
 
     task: "asyncio.Task[str | None]"
@@ -41,7 +41,7 @@ class Health:
         self._beats: dict[str, float] = {}
         self._checks: dict[str, Check] = {}
         self._notes: dict[str, Check] = {}
-        self._asked: dict[str, _Asked] = {}
+        self._results: dict[str, _CheckResult] = {}
         self._behind: dict[str, float] = {}
         self.started = False
 
@@ -109,16 +109,16 @@ class Health:
             if not one.task.done():
                 found[name] = f"no answer for {self._clock.monotonic() - one.since:.0f} s"
                 continue
-            self._asked.pop(name, None)
+            self._results.pop(name, None)
             if (problem := one.task.result()) is not None:
                 found[name] = problem
         return found
 
-    def _ask(self, name: str, check: Check) -> _Asked:
-        if name not in self._asked:
+    def _ask(self, name: str, check: Check) -> _CheckResult:
+        if name not in self._results:
             task = asyncio.ensure_future(_as_coroutine(check))
-            self._asked[name] = _Asked(task, self._clock.monotonic())
-        return self._asked[name]
+            self._results[name] = _CheckResult(task, self._clock.monotonic())
+        return self._results[name]
 
 
 async def _as_coroutine(check: Check) -> str | None:

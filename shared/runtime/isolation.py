@@ -45,7 +45,7 @@ NOTE_S_MAX: Final = 1.0
 """How long a note may take, in seconds. A note that is not written counts against no item; one that
 is not deleted counts as one crash too many, of the several that it takes."""
 
-TURN_S_MAX: Final = 10.0
+WAIT_S_MAX: Final = 10.0
 """How long an item waits for another kind's item that is processed alone; it is due again soon."""
 
 DIED: Final = f"{ALONE_MAX} processes in a row ended while they worked on this alone"
@@ -83,7 +83,7 @@ class ItemIsolation:
     _known: dict[tuple[str, str], Suspect] = field(default_factory=dict)
     _read_at: float | None = None
     _marked: Counter[str] = field(default_factory=Counter)
-    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def each(
         self, kind: str, items: Iterable[str], work: Work, *, outer: bool = False
@@ -127,11 +127,11 @@ class ItemIsolation:
 
     def avoided(self, kind: str) -> list[str]:
         """Return items that belong in no batch: to be processed alone, or set aside."""
-        return [item for item, _ in self._apart(kind)]
+        return [item for item, _ in self._isolated(kind)]
 
     def waiting(self, kind: str) -> list[str]:
         """Return items that are to be processed alone."""
-        return [item for item, aside in self._apart(kind) if not aside]
+        return [item for item, aside in self._isolated(kind) if not aside]
 
     @property
     def aside(self) -> dict[str, int]:
@@ -154,14 +154,14 @@ class ItemIsolation:
         held = [item for item in items if (kind, item) in self._known]
         if marked:
             self._marked[kind] += 1
-            marked = await _soon(self.notes.begin(kind, items, self.by))
+            marked = await _in_time(self.notes.begin(kind, items, self.by))
         try:
             yield
         except BaseException:
             if marked:
                 await self._survived(kind)
             raise
-        if (marked or held) and await _soon(self.notes.end(kind, self.by, held)):
+        if (marked or held) and await _in_time(self.notes.end(kind, self.by, held)):
             for item in held:
                 self._known.pop((kind, item), None)
 
@@ -228,7 +228,7 @@ class ItemIsolation:
         with contextlib.suppress(Transient):  # then it counts as a crash, one of several
             await self.notes.end(kind, self.by)
 
-    def _apart(self, kind: str) -> list[tuple[str, bool]]:
+    def _isolated(self, kind: str) -> list[tuple[str, bool]]:
         return [
             (s.item, s.aside_at is not None)
             for s in self._known.values()
@@ -242,21 +242,21 @@ class ItemIsolation:
             yield True
             return
         try:
-            async with asyncio.timeout(TURN_S_MAX):
-                await self._turn.acquire()
+            async with asyncio.timeout(WAIT_S_MAX):
+                await self._lock.acquire()
         except TimeoutError:
             yield False
             return
         try:
             yield True
         finally:
-            self._turn.release()
+            self._lock.release()
 
     def _count(self) -> None:
         self.observe(self.aside)
 
 
-async def _soon(note: Awaitable[None]) -> bool:
+async def _in_time(note: Awaitable[None]) -> bool:
     """Returns whether the note was written. The work may hold the last connection, and goes on
     without."""
     try:

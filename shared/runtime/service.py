@@ -134,8 +134,8 @@ async def run(
     failed = [t for t in (*tasks, serving) if not t.cancelled() and t.exception()]
     for task in failed:
         error = task.exception()
-        told = None if isinstance(error, Invalid) else error  # a setting needs no traceback
-        log.error("loop failed", loop=task.get_name(), error=str(error), exc_info=told)
+        traceback_of = None if isinstance(error, Invalid) else error  # a setting needs no traceback
+        log.error("loop failed", loop=task.get_name(), error=str(error), exc_info=traceback_of)
     log.info("stopped", failed=[t.get_name() for t in failed], late=len(late))
     return 1 if failed or late else 0
 

@@ -5,9 +5,10 @@ import io
 import re
 import tokenize
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import PurePosixPath
 
-from tests.architecture.rules import Finding
+from tests.architecture.rules import Finding, parsed
 
 DIALECT = frozenset(
     {
@@ -33,12 +34,17 @@ SUBJECT_MAX = 72
 Rule = Callable[[PurePosixPath, str], Iterator[Finding]]
 
 
-def prose(text: str) -> Iterator[tuple[int, str]]:
+@cache
+def prose(text: str) -> tuple[tuple[int, str], ...]:
     """First line and text of each docstring (and attribute docstring) and comment."""
+    return tuple(_prose(text))
+
+
+def _prose(text: str) -> Iterator[tuple[int, str]]:
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.COMMENT:
             yield token.start[0], token.string.lstrip("# ")
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(parsed(text)):
         if (
             isinstance(node, ast.Expr)
             and isinstance(node.value, ast.Constant)
@@ -63,7 +69,7 @@ def dialect(path: PurePosixPath, text: str) -> Iterator[Finding]:
 
 def first_lines(path: PurePosixPath, text: str) -> Iterator[Finding]:
     """A docstring begins with a sentence of at most 100 characters that is no fragment."""
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(parsed(text)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             whole = ast.get_docstring(node) or ""
             line = whole.partition("\n")[0]

@@ -8,6 +8,8 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import PurePosixPath
 
 FILE_LINES_MAX = 400
@@ -70,6 +72,12 @@ class Finding:
         return f"{self.place}: {self.mend}"
 
 
+@cache
+def parsed(text: str) -> ast.Module:
+    """The syntax tree of a module, made once for all rules; none changes it."""
+    return ast.parse(text)
+
+
 def file_length(path: PurePosixPath, text: str) -> Iterator[Finding]:
     """A Python file has at most 400 lines."""
     count = text.count("\n")
@@ -82,7 +90,7 @@ def file_length(path: PurePosixPath, text: str) -> Iterator[Finding]:
 
 def function_length(path: PurePosixPath, text: str) -> Iterator[Finding]:
     """A function has at most 60 lines, docstring included."""
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(parsed(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             count = (node.end_lineno or node.lineno) - node.lineno + 1
             if count > FUNCTION_LINES_MAX:
@@ -95,7 +103,7 @@ def function_length(path: PurePosixPath, text: str) -> Iterator[Finding]:
 
 def module_docstring(path: PurePosixPath, text: str) -> Iterator[Finding]:
     """A module with code has a docstring."""
-    tree = ast.parse(text)
+    tree = parsed(text)
     if tree.body and not ast.get_docstring(tree):
         yield Finding(
             f"{path}:1", "begin with a docstring: what the module does, what it never does"
@@ -138,7 +146,7 @@ def uses(text: str, banned: tuple[str, ...]) -> Iterator[tuple[int, str]]:
 
     Imports are followed: `from datetime import datetime as d` makes `d.now` datetime's.
     """
-    tree = ast.parse(text)
+    tree = parsed(text)
     known: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -215,3 +223,37 @@ def documented_targets(path: PurePosixPath, text: str) -> Iterator[Finding]:
             yield Finding(
                 f"{path}:{number}", f"{target[1]} is not in `make help`: end the line with ## text"
             )
+
+
+def import_circles(modules: dict[PurePosixPath, str]) -> Iterator[Finding]:
+    """No modules import one another in a circle, not even for type hints only.
+
+    `modules`: every module by its path from the root. An import inside a function or under
+    `TYPE_CHECKING` counts like any other.
+    """
+    names = {
+        ".".join(path.with_suffix("").parts).removesuffix(".__init__"): path for path in modules
+    }
+    arrows = {
+        name: {found for found in imported(modules[path]) if found in names and found != name}
+        for name, path in names.items()
+    }
+    try:
+        TopologicalSorter(arrows).prepare()
+    except CycleError as error:
+        circle = error.args[1]
+        yield Finding(
+            str(names[circle[0]]),
+            f"modules import one another in a circle, {' <- '.join(circle)}: move what several "
+            "of them need into a module of its own",
+        )
+
+
+def imported(text: str) -> Iterator[str]:
+    """Names that may be modules: each imported name, alone and below its module."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)

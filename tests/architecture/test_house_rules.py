@@ -15,7 +15,8 @@ from tests.architecture import rules
 from tests.architecture.rules import Finding
 
 ROOT = Path(__file__).parents[2]
-CODE = ("services", "shared", "deploy", "tests")
+PRODUCT = ("services", "shared")
+CODE = (*PRODUCT, "deploy", "tests")
 LINT_IMPORTS = Path(sys.executable).with_name("lint-imports")
 TARGETS = (
     "demo", "test", "up", "check", "setup", "unit", "integration", "e2e", "chaos", "bench",
@@ -75,6 +76,13 @@ def report(rule: Rule, chosen: dict[PurePosixPath, str]) -> None:
 )
 def test_code_keeps_the_rule(rule: Rule) -> None:
     report(rule, python_files())
+
+
+def test_no_modules_import_one_another_in_a_circle() -> None:
+    product = {path: text for path, text in python_files().items() if path.parts[0] in PRODUCT}
+    assert product, "there is nothing to look at: has a folder been renamed?"
+    found = [str(finding) for finding in rules.import_circles(product)]
+    assert not found, "\n" + "\n".join(found)
 
 
 def test_requirements_are_pinned_and_name_no_place() -> None:

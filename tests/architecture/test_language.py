@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from tests.architecture import language
+from tests.architecture.rules import parsed
 from tests.architecture.test_house_rules import ROOT, python_files, report
 
 SUBJECTS_SINCE = "2026-11-30T15:00:00+00:00"
@@ -38,7 +39,7 @@ def test_a_class_name_is_used_once() -> None:
     classes: defaultdict[str, list[tuple[str, bool]]] = defaultdict(list)
     for path, text in code().items():
         if path.parts[0] != "tests":
-            for node in ast.walk(ast.parse(text)):
+            for node in ast.walk(parsed(text)):
                 if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                     protocol = any("Protocol" in ast.unparse(base) for base in node.bases)
                     classes[node.name].append((str(path), protocol))
@@ -95,7 +96,7 @@ def test_plain_prose_passes(rule: language.Rule) -> None:
         ("fix(alerts): " + "x" * 60, False),
     ],
 )
-def test_subjects(subject: str, *, right: bool) -> None:
+def test_commit_subjects_keep_their_form(subject: str, *, right: bool) -> None:
     assert (not list(language.commit_subject(subject))) == right
 
 

@@ -74,6 +74,29 @@ def test_honest_code_passes(rule: Rule, path: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "line",
+    [
+        "from services.a import b",
+        "from services.a.b import X",
+        "import services.a.b",
+        "def f():\n    from services.a import b",
+        "if TYPE_CHECKING:\n    from services.a.b import X",
+    ],
+)
+def test_a_circle_of_imports_is_found(line: str) -> None:
+    modules = {
+        PurePosixPath("services/a/__init__.py"): "",
+        PurePosixPath("services/a/b.py"): "from services.a.c import Y",
+        PurePosixPath("services/a/c.py"): "from services import a\nfrom shared.d import Z",
+        PurePosixPath("shared/d.py"): "import os",
+    }
+    assert not list(rules.import_circles(modules))
+    modules[PurePosixPath("shared/d.py")] = line
+    (found,) = rules.import_circles(modules)
+    assert all(name in found.mend for name in ("services.a.b", "services.a.c", "shared.d"))
+
+
+@pytest.mark.parametrize(
     ("file", "line"),
     [
         ("shared/kernel/errors.py", "import services.ingest"),

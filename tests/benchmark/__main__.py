@@ -11,37 +11,38 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmark import (
+    common,
     delivery,
-    ground,
     growth,
+    import_files,
     intake,
     kernel,
     model,
     path,
     replicas,
+    scoring_batches,
     segments,
     streams,
     sweep,
     tasks,
     training,
-    turns,
 )
 
 SECTIONS: dict[str, Callable[[], Mapping[str, Any]]] = {
     "kernel": kernel.run,
     "model": model.run,
     "segments": segments.run,
-    "ceiling": lambda: ground.run(streams.ceiling),
-    "intake": intake.run,
-    "ingest": lambda: ground.run(streams.ingest),
-    "scoring": lambda: ground.run(turns.scoring),
-    "sweep": lambda: ground.run(sweep.sweep),
+    "ceiling": lambda: common.run(streams.ceiling),
+    "intake": lambda: {**intake.run(), **import_files.run()},
+    "ingest": lambda: common.run(streams.ingest),
+    "scoring": lambda: common.run(scoring_batches.scoring),
+    "sweep": lambda: common.run(sweep.sweep),
     "end_to_end": path.run,
-    "growth": lambda: ground.run(growth.growth),
-    "replicas": lambda: ground.run(replicas.replicas),
-    "delivery": lambda: ground.run(delivery.run),
+    "growth": lambda: common.run(growth.growth),
+    "replicas": lambda: common.run(replicas.replicas),
+    "delivery": lambda: common.run(delivery.run),
     "training": training.run,
-    "alerts": lambda: ground.run(tasks.alerts),
+    "alerts": lambda: common.run(tasks.alerts),
 }
 
 
@@ -56,7 +57,7 @@ def main() -> int:
     if unknown := [name for name in asked if name not in SECTIONS]:
         print(f"no section {unknown}; there are {list(SECTIONS)}", file=sys.stderr)
         return 2
-    found: dict[str, Any] = {"scale": ground.SCALE}
+    found: dict[str, Any] = {"scale": common.SCALE}
     for name in asked:
         print(f"{name} …", file=sys.stderr, flush=True)
         figures = dict(SECTIONS[name]())

@@ -194,7 +194,7 @@ class Bench:
                 ),
                 clock=self._clock,
                 health=Health(self._clock),
-                told=self._told,
+                deliveries_queued=self._told,
             )
             loop = asyncio.create_task(sender(stop))
             try:

@@ -9,8 +9,8 @@ import time
 from deploy.local.stack import LocalStack
 from shared.contracts import topics
 from shared.kafka.batch import Batch, ConsumedRecord
-from tests.benchmark import ground
-from tests.benchmark.ground import BATCH, Figures, Ints, Meter
+from tests.benchmark import common
+from tests.benchmark.common import BATCH, Figures, Ints, Meter
 from tests.fakes.log import Consumed
 
 EVENTS = 2_000_000
@@ -21,8 +21,8 @@ FEW, MANY = 10_000, 1_000_000
 async def growth(stack: LocalStack) -> Figures:
     """Returns cost ratios: over all events, and over the last quarter, when most customers are
     known."""
-    count = ground.scaled(EVENTS)
-    _, _, risk, _ = await ground.make_topics(stack.kafka.settings, "growth")
+    count = common.scaled(EVENTS)
+    _, _, risk, _ = await common.make_topics(stack.kafka.settings, "growth")
     found = {n: await _cost(stack, risk.name, count, n) for n in (FEW, MANY)}
     (few, few_late, _), (many, many_late, meter) = found[FEW], found[MANY]
     return {
@@ -39,10 +39,10 @@ async def _cost(
     stack: LocalStack, risk: str, count: int, customers: int
 ) -> tuple[float, float, Meter]:
     """Returns seconds per event: over all, and over the last quarter."""
-    who = ground.uniform(count, customers)
+    who = common.uniform(count, customers)
     parts = topics.ACTIVITY.partitions
     spent: list[float] = []
-    async with ground.scoring(stack, f"growth_{customers}", risk) as worker:
+    async with common.scoring(stack, f"growth_{customers}", risk) as worker:
         await worker.claim(TOPIC, parts)
         meter = Meter(worker.database)
         meter.start()
@@ -63,7 +63,7 @@ async def _cost(
 def _records(who: Ints, first: int, partitions: int) -> dict[tuple[str, int], list[ConsumedRecord]]:
     """Builds records; a customer's partition follows from their number; offsets only grow."""
     found: dict[tuple[str, int], list[ConsumedRecord]] = {}
-    for i, (_, value) in enumerate(ground.activity(who, first)):
+    for i, (_, value) in enumerate(common.activity(who, first)):
         partition = int(who[i]) % partitions
         record = Consumed(TOPIC, partition, first + i, value, timestamp=int(time.time() * 1000))
         found.setdefault((TOPIC, partition), []).append(record)

@@ -20,9 +20,9 @@ from deploy.local.stack import DATA
 from shared.contracts.events import PURCHASE
 from shared.contracts.topics import RAW
 from shared.kafka.producer import Producer, Record
-from tests.benchmark import ground, streams
-from tests.benchmark.ground import Figures
-from tests.e2e.world import World
+from tests.benchmark import common, streams
+from tests.benchmark.common import Figures
+from tests.e2e.services_on_history import World
 
 EVENTS = 100_000
 PER_S = 1_000
@@ -45,9 +45,9 @@ def run() -> Figures:
 async def _measure() -> Figures:
     async with World.open(DATA / "bench-e2e", os.environ, clock="live") as world:
         producer = Producer(world.stack.kafka.settings, "bench")
-        count = ground.scaled(EVENTS)
+        count = common.scaled(EVENTS)
         began = time.perf_counter()
-        await ground.preload(producer, RAW.name, streams.raw(count))
+        await common.preload(producer, RAW.name, streams.raw(count))
         await _drained(world)
         full = count / (time.perf_counter() - began)
         await world.services.wait(lambda: _settled(world), "alerts", DRAIN_S_MAX)

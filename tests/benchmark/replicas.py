@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack
 from deploy.local.stack import LocalStack
 from shared.contracts import topics
 from shared.kafka.producer import Producer
-from tests.benchmark import ground
-from tests.benchmark.ground import Figures
+from tests.benchmark import common
+from tests.benchmark.common import Figures
 from tests.integration.scoring import running
 
 EVENTS = 150_000
@@ -18,7 +18,7 @@ DRAIN_S_MAX = 900.0
 
 async def replicas(stack: LocalStack) -> Figures:
     """Returns events per second of each, and the ratio."""
-    count = ground.scaled(EVENTS)
+    count = common.scaled(EVENTS)
     one = await _rate(stack, count, 1)
     two = await _rate(stack, count, 2)
     return {"events_per_s_1": one, "events_per_s_2": two, "speedup_2": two / one}
@@ -39,9 +39,9 @@ async def _rate(stack: LocalStack, count: int, workers: int) -> float:
         for process in started:
             await process.until("/readyz", 200)
         producer = Producer(stack.kafka.settings, "bench")
-        messages = ground.activity(ground.uniform(count))
+        messages = common.activity(common.uniform(count))
         began = time.perf_counter()
-        await ground.preload(producer, place.topic("activity"), messages)
+        await common.preload(producer, place.topic("activity"), messages)
         await producer.close()
         async with asyncio.timeout(DRAIN_S_MAX):
             while sum((await place.offsets()).values()) < count:  # noqa: ASYNC110 (no event)

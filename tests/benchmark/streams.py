@@ -28,8 +28,8 @@ from shared.runtime.clock import SystemClock
 from shared.runtime.gc_tuning import spare_collector
 from shared.runtime.health import Health
 from shared.runtime.service import Stop
-from tests.benchmark import ground
-from tests.benchmark.ground import BATCH, BEGIN, Figures, Meter
+from tests.benchmark import common
+from tests.benchmark.common import BATCH, BEGIN, Figures, Meter
 from tests.unit.ingest.fakes import FakeStops
 
 EVENTS = 100_000
@@ -41,9 +41,9 @@ Handle = Callable[[Sequence[Any]], Awaitable[object]]
 
 async def ceiling(stack: LocalStack) -> Figures:
     """Measures the limits of the client and of LightGBM; `scoring` reports PostgreSQL's."""
-    count = ground.scaled(EVENTS)
+    count = common.scaled(EVENTS)
     kafka = stack.kafka.settings
-    raw, *_ = await ground.make_topics(kafka, "ceiling")
+    raw, *_ = await common.make_topics(kafka, "ceiling")
     await _fill(kafka, raw.name, count)
     return {"consume_per_s": await _consume(kafka, raw.name, count), "predict_per_s": _predict()}
 
@@ -54,9 +54,9 @@ async def ingest(stack: LocalStack) -> Figures:
     The latter uses the better of the client's two ways to produce; both compress and read ahead
     alike.
     """
-    count = ground.scaled(EVENTS)
+    count = common.scaled(EVENTS)
     kafka = stack.kafka.settings
-    raw, activity, _, dead = await ground.make_topics(kafka, "ingest")
+    raw, activity, _, dead = await common.make_topics(kafka, "ingest")
     await _fill(kafka, raw.name, count)
     producer = Producer(kafka, "bench")
     spare_collector()  # as a service does
@@ -187,13 +187,13 @@ def _predict() -> float:
 
 async def _fill(kafka: KafkaSettings, topic: str, count: int) -> None:
     producer = Producer(kafka, "bench")
-    await ground.preload(producer, topic, raw(count))
+    await common.preload(producer, topic, raw(count))
     await producer.close()
 
 
 def raw(count: int, first: int = 0) -> Iterator[tuple[bytes, bytes]]:
     """Yields purchases as an upstream system publishes them."""
-    for i, customer in enumerate(ground.uniform(count).tolist(), first):
+    for i, customer in enumerate(common.uniform(count).tolist(), first):
         name = f"customer-{customer}"
         yield (
             name.encode(),

@@ -15,8 +15,8 @@ from services.scoring.settings import ScoringSettings
 from shared.contracts import topics
 from shared.kafka.batch import Batch
 from shared.postgres.engine import unit_of_work
-from tests.benchmark import ground
-from tests.benchmark.ground import Figures, Meter, Scoring
+from tests.benchmark import common
+from tests.benchmark.common import Figures, Meter, Scoring
 
 CUSTOMERS = 60_000
 PURCHASES = 12
@@ -29,10 +29,10 @@ TOPIC = "bench-sweep"
 async def sweep(stack: LocalStack) -> Figures:
     """Returns customers assessed per second at the second assessment, when 1 % of them are
     published."""
-    count = ground.scaled(CUSTOMERS)
-    _, _, risk, _ = await ground.make_topics(stack.kafka.settings, "sweep")
+    count = common.scaled(CUSTOMERS)
+    _, _, risk, _ = await common.make_topics(stack.kafka.settings, "sweep")
     settings = ScoringSettings()
-    async with ground.scoring(
+    async with common.scoring(
         stack,
         "sweep",
         risk.name,

@@ -13,8 +13,8 @@ from deploy.local import topics as creating
 from deploy.local.stack import LocalStack
 from services.alerts import consumers
 from services.alerts.commands.running import SPEC
+from services.alerts.components import Alerts
 from services.alerts.inbound.policy_file import read_policy
-from services.alerts.main import Alerts
 from services.alerts.settings import POLICY_FILE, AlertsSettings, EndpointSettings
 from services.alerts.store.tasks import QueueFilter, Tasks
 from shared.contracts import risk, topics

@@ -27,9 +27,9 @@ from tests.chaos.judge import Revision, judge, judge_states, reference
 from tests.chaos.report import Found
 from tests.fakes import activity
 from tests.fakes.activity import day
+from tests.fakes.generated_history import Happening, history
 from tests.fakes.log import MemoryLog
-from tests.fakes.stream import Happening, history
-from tests.fakes.turns import TOPIC
+from tests.fakes.scoring_worker import TOPIC
 from tests.integration.scoring.postgres import table
 from tests.integration.scoring.running import ServiceEnvironment, place
 

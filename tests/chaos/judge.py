@@ -13,10 +13,10 @@ from services.scoring.core.features.state import from_bytes
 from shared.contracts.risk import BANDS, DECODER, RiskAssessed
 from shared.postgres.outbox import unpack
 from tests.chaos.report import Found
+from tests.fakes.generated_history import Happening, states
 from tests.fakes.log import MemoryLog
-from tests.fakes.store import MemorySender, MemoryStore
-from tests.fakes.stream import Happening, states
-from tests.fakes.turns import Scoring
+from tests.fakes.scoring_store import MemorySender, MemoryStore
+from tests.fakes.scoring_worker import ScoringWorker
 from tests.integration.scoring.postgres import table
 from tests.integration.scoring.running import ServiceEnvironment
 
@@ -30,7 +30,7 @@ Revision = tuple[str, int]
 
 async def reference(log: MemoryLog) -> dict[Revision, RiskAssessed]:
     """Returns what an undisturbed scoring sends to the risk topic for this log, in a replay."""
-    made = Scoring(MemoryStore(), MemorySender(), replay=True, log=log)
+    made = ScoringWorker(MemoryStore(), MemorySender(), replay=True, log=log)
     await made.drain()
     return {(told.customer_id, told.revision): told for told in made.told}
 

@@ -11,7 +11,7 @@ from shared.contracts import events as types
 from shared.kafka.producer import Producer, Record
 from tests.chaos.environment import ChaosEnvironment
 from tests.fakes.activity import SOURCE
-from tests.fakes.stream import Happening
+from tests.fakes.generated_history import Happening
 
 
 def cloud_event(happening: Happening) -> bytes:

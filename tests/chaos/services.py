@@ -16,7 +16,7 @@ from deploy.demo.backlog import INGEST, SCORING
 from deploy.demo.dataset import BACKFILL_END, PanelHistory, load
 from deploy.demo.replayer import days
 from tests.chaos.report import Found, Verdict
-from tests.e2e.world import World
+from tests.e2e.services_on_history import World
 
 FAULTS: dict[str, tuple[str, ...]] = {
     "ingest killed": ("ingest",),

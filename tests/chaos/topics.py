@@ -20,9 +20,9 @@ from tests.chaos.environment import (
 )
 from tests.chaos.report import Found
 from tests.fakes import activity
+from tests.fakes.generated_history import Happening, history
 from tests.fakes.log import MemoryLog
-from tests.fakes.stream import Happening, history
-from tests.fakes.turns import TOPIC
+from tests.fakes.scoring_worker import TOPIC
 
 STOPPED = "ebbwatch_scoring_partitions_stopped"
 

@@ -25,8 +25,8 @@ from shared.postgres.ledger import Claim, Fenced, Move
 from shared.postgres.outbox import Message, Pending
 from tests.fakes.activity import RECEIVED_MS, day
 from tests.fakes.log import Consumed
-from tests.fakes.rows import AssessmentRow, Found, found, written
-from tests.fakes.turns import TOPIC, Claiming
+from tests.fakes.scoring_rows import AssessmentRow, Found, found, written
+from tests.fakes.scoring_worker import TOPIC, Claiming
 
 RULE = RuleModel(28)
 EMPTY = to_bytes(empty(1))[0]
@@ -130,7 +130,7 @@ class StoreSuite:
         assert read.state == [EMPTY, EMPTY, FULL, EMPTY, None]
         assert read.revision == [None] * 5
 
-    async def test_keys(self, store: Claiming) -> None:
+    async def test_event_keys_are_found_by_index_with_their_hash(self, store: Claiming) -> None:
         """Known by (customer, source, id), returned by index with the hash that was stored."""
         first = rows(*((name, "1") for name in NAMES), hashes=[b"a", b"b", b"c", b"d"])
         await self.write(store, events=first)
@@ -177,7 +177,9 @@ class StoreSuite:
             await self.write(store, assessments=[assessment("ann", 2, 9)])
         assert (await self.loaded(store, "ann")).look_at == [day(4)]
 
-    async def test_timers(self, store: Claiming) -> None:
+    async def test_timers_are_due_at_their_time_and_read_oldest_first(
+        self, store: Claiming
+    ) -> None:
         """Due at their time and not before, by partition, oldest first, up to a limit.
 
         They are armed as given, earlier or later.
@@ -200,7 +202,7 @@ class StoreSuite:
         assert [c for c, _ in await self.due(store, everyone)] == ["d", "b", "c"]
         assert (await self.loaded(store, "a", "d")).due_at == [day(20), day(0)]
 
-    async def test_who_is_left_for_another_turn_is_told_of(self, store: Claiming) -> None:
+    async def test_customers_left_for_another_batch_are_reported(self, store: Claiming) -> None:
         """With most customers in one partition of three, sweeps stay within the limit.
 
         Each but the last reports that there are more, and together they return every customer once.
@@ -257,7 +259,7 @@ class StoreSuite:
             await self.write(store, timers=[(c, p, day(30)) for c, p in due])
         assert sorted(seen) == names
 
-    async def test_assessments_and_what_was_told(self, store: Claiming) -> None:
+    async def test_current_and_published_assessments_are_kept_apart(self, store: Claiming) -> None:
         """The current assessment is the last one; the published one stays until the next is
         published.
 

@@ -42,7 +42,7 @@ OPENED = {
 }
 
 
-def test_opened() -> None:
+def test_the_payload_of_an_opened_task() -> None:
     task = raised_task(PROFILE)
     assert task.id.startswith("rt_")
     OPENED["data"]["task"]["id"] = task.id  # type: ignore[index] # a literal of mixed types

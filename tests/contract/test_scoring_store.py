@@ -6,7 +6,7 @@ See tests/integration/scoring/test_store.py.
 import pytest
 
 from tests.contract.scoring_store import StoreSuite
-from tests.fakes.store import MemoryStore, Remembering
+from tests.fakes.scoring_store import MemoryStore, Remembering
 
 
 class TestMemoryStore(StoreSuite):

@@ -7,7 +7,7 @@ import pytest
 
 from deploy.demo.backlog import INGEST, SCORING
 from deploy.demo.dataset import PanelHistory, load
-from tests.e2e.world import World
+from tests.e2e.services_on_history import World
 
 HOUSEHOLDS = 100
 DAYS = 45

@@ -1,5 +1,7 @@
 """A small fitted model, trained in the test: real trees and artefact, meaningless forecasts."""
 
+from functools import cache
+
 import lightgbm
 import numpy as np
 
@@ -13,8 +15,12 @@ from services.scoring.model.churn_model import ChurnModel, assemble
 ROWS = 400
 
 
+@cache
 def tiny_model(seed: int = 1, horizon_days: int = 28, labels: Labels = "silence") -> ChurnModel:
-    """Trains trees on random rows, a tenth of the values missing; the label follows the silence."""
+    """Trains trees on random rows, a tenth of the values missing; the label follows the silence.
+
+    Trained once for each set of arguments: the result is the same and never changed.
+    """
     random = np.random.default_rng(seed)
     x = random.gamma(1.0, 20.0, (ROWS, len(FEATURES)))
     silent = x[:, 0] + random.normal(0, 5, ROWS) > 20

@@ -22,7 +22,7 @@ from services.scoring.ports import Predictor
 from services.scoring.settings import ScoringSettings
 from services.scoring.training.data.event_table import EventTable
 from services.scoring.training.data.leaks import snapshot
-from services.scoring.training.data.panel import Asked
+from services.scoring.training.data.panel import RowOptions
 from services.scoring.training.fit.candidates import learn
 from shared.contracts.risk import DECODER
 from shared.contracts.risk import Sign as SignSeen
@@ -128,7 +128,7 @@ def pooled(history: EventTable) -> Predictor:
 def model(history: EventTable) -> Predictor:
     """Returns a model trained on the time before the walk, whether it passed the gate or not."""
     others = ScoringSettings().also_horizons_days
-    learned = learn(history, second(BEGIN), HORIZON_DAYS, asked=Asked(others=others))
+    learned = learn(history, second(BEGIN), HORIZON_DAYS, asked=RowOptions(others=others))
     (found,) = [c.model for c in learned.candidates if c.model.method == "model"]
     return found
 

@@ -6,6 +6,7 @@ import itertools
 import json
 import time
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -14,16 +15,22 @@ import httpx
 from deploy.demo.services import NAMES
 from shared.contracts import topics
 from shared.kafka.producer import Producer, Record
-from shared.kernel.errors import Transient
 from tests.hostile.corpus import Hostile, Maker
-from tests.hostile.ground import Ground
-from tests.unit.ingest.events import encoded
+from tests.hostile.environment import HostileEnvironment
+from tests.hostile.samples import good_message
 
 TOPICS: Final = tuple(
     topic.name
     for topic in (topics.RAW, topics.ACTIVITY, topics.RISK, topics.CHANGES, topics.TREATMENT)
 )
 """The raw topic and those between the services, where nobody but us should write."""
+
+RECORDS_PER_S: Final = 500
+"""Records sent a second, hostile or good: 20,000 take 40 s, enough for a percentile."""
+RECORDS_AT_ONCE: Final = 50
+"""Records of one send."""
+CUSTOMERS: Final = 200
+"""Customers with good records."""
 
 AT_ONCE: Final = 8
 """Requests under way."""
@@ -54,9 +61,9 @@ class Outcome:
     """Connections that were closed without an answer."""
 
 
-async def requests(ground: Ground, name: str, count: int, seed: int) -> Outcome:
+async def requests(environment: HostileEnvironment, name: str, count: int, seed: int) -> Outcome:
     """Hostile requests to one service."""
-    url, token = ground.services.url(name), ground.tokens[name]
+    url, token = environment.services.url(name), environment.tokens[name]
     maker, outcome = Maker(seed), Outcome()
     async with httpx.AsyncClient(timeout=60.0) as client:
         document = (await client.get(f"{url}/openapi.json")).json()
@@ -92,56 +99,54 @@ async def _send(client: httpx.AsyncClient, url: str, hostile: Hostile, outcome: 
         outcome.faults.append(shown)
 
 
-async def records(ground: Ground, count: int, seed: int) -> int:
-    """Hostile records, to every topic; returns how many the broker took."""
-    producer = Producer(ground.stack.kafka.settings, "hostile")
-    taken, made = 0, Maker(seed).records(TOPICS, count)
-    while batch := [Record(r.topic, r.key, r.value, r.headers) for _, r in zip(range(500), made)]:  # noqa: B905
-        for some in (batch, *([one] for one in batch)):
-            with contextlib.suppress(Transient, TypeError, ValueError, AssertionError):
-                await producer.send(some)
-                taken += len(some)
-                if len(some) > 1:
-                    break
+async def records(environment: HostileEnvironment, made: Iterable[Record]) -> int:
+    """Send records at a steady pace; returns how many the broker took, which is all of them."""
+    producer = Producer(environment.stack.kafka.settings, "hostile")
+    taken, due, waiting = 0, time.monotonic(), iter(made)
+    while group := list(itertools.islice(waiting, RECORDS_AT_ONCE)):
+        await producer.send(group)
+        taken += len(group)
+        due += RECORDS_AT_ONCE / RECORDS_PER_S
+        await asyncio.sleep(due - time.monotonic())
     await producer.close()
     return taken
 
 
-async def ordinary_requests(ground: Ground, name: str, seconds: float) -> None:
+async def ordinary_requests(environment: HostileEnvironment, name: str, seconds: float) -> None:
     """As many at once as in the attack, all of them good: what the load alone costs."""
-    token, end, number = ground.tokens[name], time.monotonic() + seconds, itertools.count()
+    token, end, number = environment.tokens[name], time.monotonic() + seconds, itertools.count()
     async with httpx.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as client:
 
         async def send_some() -> None:
             while time.monotonic() < end:
-                await good(client, ground.services.url(name), name, next(number))
+                await good(client, environment.services.url(name), name, next(number))
 
         await asyncio.gather(*(send_some() for _ in range(AT_ONCE)))
 
 
-async def ordinary_records(ground: Ground, count: int) -> None:
-    """So many good events on the raw topic: what the load alone costs."""
-    producer = Producer(ground.stack.kafka.settings, "ordinary")
-    for begin in range(0, count, 500):
-        await producer.send(
-            [
-                Record(
-                    topics.RAW.name,
-                    f"ordinary-{n % 200}".encode(),
-                    encoded(id=f"ordinary-{n}", subject=f"ordinary-{n % 200}"),
-                )
-                for n in range(begin, min(begin + 500, count))
-            ]
-        )
-    await producer.close()
+def hostile_records(count: int, seed: int) -> Iterator[Record]:
+    """Yield hostile records, for every topic in turn.
+
+    A broker refuses a record without a key on a compacted topic: its key is empty there.
+    """
+    for made in Maker(seed).records(TOPICS, count):
+        key = b"" if made.key is None and made.topic == topics.RISK.name else made.key
+        yield Record(made.topic, key, made.value, made.headers)
+
+
+def good_records(count: int) -> Iterator[Record]:
+    """Yield good records for the same topics in turn: what the load alone costs."""
+    for number, topic in zip(range(count), itertools.cycle(TOPICS), strict=False):
+        customer = f"ordinary-{number // len(TOPICS) % CUSTOMERS}"
+        yield Record(topic, customer.encode(), good_message(topic, customer, number))
 
 
 async def slow_senders(
-    ground: Ground, name: str, seconds: float, senders: int = SLOW
+    environment: HostileEnvironment, name: str, seconds: float, senders: int = SLOW
 ) -> tuple[int, int]:
     """Drip many bodies, and meanwhile send good requests: how many of these there were, and how
     many were answered with other than they should."""
-    url, token = httpx.URL(ground.services.url(name)), ground.tokens[name]
+    url, token = httpx.URL(environment.services.url(name)), environment.tokens[name]
     path = {"ingest": "/v1/events", "scoring": "/v1/value/policy", "alerts": "/v1/policy"}[name]
     method = "POST" if name == "ingest" else "PUT"
     head = (
@@ -196,6 +201,8 @@ async def good(client: httpx.AsyncClient, url: str, name: str, number: int) -> h
     return await client.get(url + path, timeout=30)
 
 
-async def all_of(ground: Ground, count: int, seed: int) -> dict[str, Outcome]:
+async def all_of(environment: HostileEnvironment, count: int, seed: int) -> dict[str, Outcome]:
     """`count` requests to each service, one service after the other."""
-    return {name: await requests(ground, name, count, seed + n) for n, name in enumerate(NAMES)}
+    return {
+        name: await requests(environment, name, count, seed + n) for n, name in enumerate(NAMES)
+    }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from shared.contracts import topics
-from tests.hostile.samples import DONE, EVENTS, RISKS, TOLD
+from tests.hostile.samples import CHANGED, EVENTS, RISKS, TREATED
 from tests.unit.ingest.events import BAD, encoded, event
 
 EVENTS_PATH: Final = "/v1/events"
@@ -15,8 +15,8 @@ EVENTS_PATH: Final = "/v1/events"
 SAMPLES: Final = {
     topics.ACTIVITY.name: EVENTS,
     topics.RISK.name: RISKS,
-    topics.CHANGES.name: TOLD,
-    topics.TREATMENT.name: DONE,
+    topics.CHANGES.name: CHANGED,
+    topics.TREATMENT.name: TREATED,
 }
 """Good messages by topic."""
 

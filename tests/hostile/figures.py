@@ -8,7 +8,7 @@ import msgspec
 
 from deploy.demo.services import NAMES
 from tests.hostile.attack import Outcome
-from tests.hostile.ground import Watched
+from tests.hostile.environment import Watched
 from tests.hostile.neighbour import Livez, Seen, p
 
 MEMORY_MAX: Final = 700 * 1024 * 1024
@@ -28,7 +28,7 @@ CONTROLS: Final = {
     "hostile answers": "good answers",
     "hostile records": "ordinary records",
 }
-"""Attack -> the same load without hostility, in the same run."""
+"""Attack -> the same load without hostility, right before it."""
 
 SHOWN_MAX: Final = 10
 """Findings of one kind that are printed."""

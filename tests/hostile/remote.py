@@ -18,9 +18,9 @@ import httpx
 
 from services.alerts.delivery.core.endpoint import Kind
 from tests.fakes.crm.zoho import FakeZoho
-from tests.hostile.ground import Ground
+from tests.hostile.environment import HostileEnvironment
 from tests.hostile.receiver import Given, Receiver, receiving
-from tests.integration.crm.kit import SECRETS, config
+from tests.integration.crm.connector_kit import SECRETS, config
 
 KINDS: Final[tuple[Kind, ...]] = (
     "webhook", "webhook", "zoho", "fxiaoke", "wecom_bot", "wecom_app",
@@ -162,10 +162,10 @@ class Remote:
 
 
 @asynccontextmanager
-async def remote(ground: Ground, seed: int) -> AsyncIterator[Remote]:
+async def remote(environment: HostileEnvironment, seed: int) -> AsyncIterator[Remote]:
     """Runs endpoints of every kind at a receiver that answers well until the attack."""
-    headers = {"Authorization": f"Bearer {ground.tokens['alerts']}"}
-    url = ground.services.url("alerts")
+    headers = {"Authorization": f"Bearer {environment.tokens['alerts']}"}
+    url = environment.services.url("alerts")
     async with (
         receiving(seed) as receiver,
         httpx.AsyncClient(base_url=url, headers=headers, timeout=60) as client,

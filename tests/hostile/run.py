@@ -1,4 +1,4 @@
-"""One run: every attack in turn, each with a neighbour beside it, and the same load without it."""
+"""One run: each attack beside a neighbour, right after the same load without hostility."""
 
 import asyncio
 import contextlib
@@ -9,9 +9,9 @@ from typing import Final, NamedTuple
 from deploy.demo.backlog import ALERTS, INGEST, SCORING, Backlog
 from deploy.demo.services import NAMES
 from tests.hostile import attack
-from tests.hostile.beside import Beside, beside
-from tests.hostile.figures import READ_S_MAX, Figures
-from tests.hostile.ground import Ground
+from tests.hostile.environment import HostileEnvironment
+from tests.hostile.figures import CONTROLS, READ_S_MAX, Figures
+from tests.hostile.neighbour_process import Beside, beside
 from tests.hostile.remote import Remote, remote
 
 SETTLE_S: Final = 3.0
@@ -38,82 +38,80 @@ PROFILES: Final = {
 async def play(folder: Path, environ: Mapping[str, str], *, profile: Profile, seed: int) -> Figures:
     """Every attack in turn, on servers of its own."""
     figures = Figures()
-    async with Ground.open(folder, environ) as ground:
+    async with HostileEnvironment.open(folder, environ) as environment:
         async with (
-            ground.watching(),
-            remote(ground, seed) as far,
-            beside(ground) as neighbour,
+            environment.watching(),
+            remote(environment, seed) as far,
+            beside(environment) as neighbour,
         ):
-            await _calm(ground, far, neighbour, profile)
-            await _attack(ground, far, neighbour, profile, seed, figures)
+            await _attacks(environment, far, neighbour, profile, seed, figures)
         figures.neighbour = neighbour.seen
-        figures.watched = ground.watched
+        figures.watched = environment.watched
         figures.answers, figures.results = far.receiver.by_kind, far.results
         figures.enabled, figures.misread = far.enabled, far.wrong
-        figures.dead = {name: ground.services.tail(name) for name in ground.dead()}
+        figures.dead = {name: environment.services.tail(name) for name in environment.dead()}
         if not figures.dead:
-            figures.dead = await _again(ground)
+            figures.dead = await _again(environment)
     return figures
 
 
-async def _calm(ground: Ground, far: Remote, neighbour: Beside, profile: Profile) -> None:
-    """Each load without hostility."""
-    await neighbour.phase("no slow senders")
-    for name in NAMES:
-        await attack.slow_senders(ground, name, profile.calm_s / len(NAMES), senders=0)
-    await neighbour.phase("ordinary requests")
-    for name in NAMES:
-        await attack.ordinary_requests(ground, name, profile.calm_s / len(NAMES))
-    await neighbour.phase("good answers")
-    await far.calm(profile.calm_s)
-    await neighbour.phase("ordinary records")
-    await attack.ordinary_records(ground, profile.records)
-    await _read(ground)
-
-
-async def _attack(
-    ground: Ground,
+async def _attacks(
+    environment: HostileEnvironment,
     far: Remote,
     neighbour: Beside,
     profile: Profile,
     seed: int,
     figures: Figures,
 ) -> None:
-    await neighbour.phase("hostile requests")
-    figures.outcomes = await attack.all_of(ground, profile.requests, seed)
+    """Every attack, each right after the same load without hostility: the machine's speed drifts.
+
+    Hostile answers come last: what they refuse is tried again for minutes."""
+    seconds = profile.calm_s / len(NAMES)
+    await neighbour.phase(CONTROLS["slow senders"])
+    for name in NAMES:
+        await attack.slow_senders(environment, name, seconds, senders=0)
     await neighbour.phase("slow senders")
     for name in NAMES:
-        if name not in ground.dead():
-            seconds = profile.calm_s / len(NAMES)
-            figures.slow[name] = await attack.slow_senders(ground, name, seconds)
+        figures.slow[name] = await attack.slow_senders(environment, name, seconds)
+    await neighbour.phase(CONTROLS["hostile requests"])
+    for name in NAMES:
+        await attack.ordinary_requests(environment, name, seconds)
+    await neighbour.phase("hostile requests")
+    figures.outcomes = await attack.all_of(environment, profile.requests, seed)
+    await neighbour.phase(CONTROLS["hostile records"])
+    await attack.records(environment, attack.good_records(profile.records))
+    await _read(environment)
+    await neighbour.phase("hostile records")
+    hostile = attack.hostile_records(profile.records, seed)
+    figures.records = await attack.records(environment, hostile)
+    figures.unread = await _read(environment)
+    await neighbour.phase(CONTROLS["hostile answers"])
+    await far.calm(profile.calm_s)
     await neighbour.phase("hostile answers")
     await far.attack(profile.answers)
-    await neighbour.phase("hostile records")
-    figures.records = await attack.records(ground, profile.records, seed)
-    figures.unread = await _read(ground)
     await neighbour.phase("afterwards")
 
 
-async def _read(ground: Ground) -> int:
+async def _read(environment: HostileEnvironment) -> int:
     """Wait until every service has read all that there is now, beside which the neighbour goes on
     writing; how much it has not."""
     behind = 0
-    async with Backlog(ground.stack.kafka.settings) as backlog:
+    async with Backlog(environment.stack.kafka.settings) as backlog:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(READ_S_MAX):
                 for stage in (INGEST, SCORING, *ALERTS):
                     ends = await backlog.ends(stage.topic)
                     behind = await backlog.before(ends, stage)
-                    while behind and not ground.dead():
+                    while behind and not environment.dead():
                         await asyncio.sleep(0.2)
                         behind = await backlog.before(ends, stage)
     return behind
 
 
-async def _again(ground: Ground) -> dict[str, str]:
+async def _again(environment: HostileEnvironment) -> dict[str, str]:
     """Kill alerts and start it again: nothing that it has stored ends it; else the log's end."""
-    ground.services.kill("alerts")
-    ground.services.start("alerts")
-    await ground.services.ready("alerts")
+    environment.services.kill("alerts")
+    environment.services.start("alerts")
+    await environment.services.ready("alerts")
     await asyncio.sleep(SETTLE_S)
-    return {name: ground.services.tail(name) for name in ground.dead()}
+    return {name: environment.services.tail(name) for name in environment.dead()}

@@ -53,7 +53,7 @@ async def query(url: str, statement: str) -> object:
         await connection.close()
 
 
-async def test_roundtrip(stack: LocalStack) -> None:
+async def test_records_and_rows_come_back_from_the_stack(stack: LocalStack) -> None:
     await topics.create(stack.kafka.settings, (Topic("stack-roundtrip", partitions=2),))
     await produce(stack, "stack-roundtrip", b"1", b"2", b"3")
     assert await consume(stack, "stack-roundtrip", 3) == [b"1", b"2", b"3"]
@@ -92,7 +92,7 @@ async def test_fresh_databases_are_empty_and_apart(stack: LocalStack, database_u
         stack.postgres.fresh('x"; DROP DATABASE ebbwatch; --')
 
 
-async def test_postgres_wants_the_password_and_is_durable(stack: LocalStack) -> None:
+async def test_postgres_requires_the_password_and_is_durable(stack: LocalStack) -> None:
     if stack.postgres.server is None:
         return  # a server of another owner, who configures it
     user, _, address = stack.database_url.removeprefix("postgresql://").partition("@")

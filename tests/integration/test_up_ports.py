@@ -36,7 +36,7 @@ def taken() -> Iterator[int]:
         thread.join()
 
 
-def test_a_taken_port_is_told_with_its_setting(taken: int, tmp_path: Path) -> None:
+def test_a_taken_port_is_reported_with_its_setting(taken: int, tmp_path: Path) -> None:
     """The error comes before the service starts."""
     environment = {"EBBWATCH_SCORING_PORT": str(taken)}
     process = services.server("scoring", environment, ROOT, tmp_path)
@@ -45,7 +45,7 @@ def test_a_taken_port_is_told_with_its_setting(taken: int, tmp_path: Path) -> No
     assert not process.running
 
 
-def test_taken_ports_are_told_before_anything_starts(
+def test_taken_ports_are_reported_before_anything_starts(
     taken: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """All of them are reported at once, each with its setting; no server is started."""

@@ -58,7 +58,7 @@ def step(task: Task, action: Action | None, now: datetime) -> tuple[Task, bool, 
             done = act(task, action, now, record.manager_id if record else None)
         except (Invalid, Closed409):
             return task, False, False
-    return done.task, done.kind is not None, done.told
+    return done.task, done.kind is not None, done.sent
 
 
 @settings(max_examples=200)
@@ -90,7 +90,7 @@ def test_any_sequence_of_steps(steps: list[tuple[int, Action | None]]) -> None:
 
 @settings(max_examples=50)
 @given(st.integers(1, 60))
-def test_a_task_that_nobody_answers_is_passed_on_at_most_twice(looks: int) -> None:
+def test_an_unanswered_task_is_passed_on_at_most_twice(looks: int) -> None:
     task = raised_task()
     task = Task(**{name: getattr(task, name) for name in task.__struct_fields__}
                 | {"respond_by": day(1)})  # fmt: skip

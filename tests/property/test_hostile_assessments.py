@@ -24,8 +24,8 @@ from shared.contracts.risk import BANDS, Lapse, Reason, Sign
 from shared.kafka.batch import Batch
 from shared.kernel.times import LATEST
 from shared.postgres.ledger import Claim
+from tests.unit.alerts.inbound.test_decoders import Fetched
 from tests.unit.alerts.samples import SILENT, assessed
-from tests.unit.alerts.test_inbound import Fetched
 
 EXTREMES = st.sampled_from(
     [0.0, -0.0, 1.0, -1.0, 0.5, 5e-324, 36_500.0, 1e15, 1e18, 1e19, 1e308, -1e18, -1e308]

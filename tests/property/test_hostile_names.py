@@ -76,7 +76,7 @@ def test_a_card_and_a_line_hold_no_link_and_no_line_of_others(name: str) -> None
 
 
 @pytest.mark.parametrize("member", ["@all", "a|b", "all", "x> **y**", "", "a\n", "名", "a" * 65])
-def test_an_owner_is_one_member_or_nobody(member: str) -> None:
+def test_an_owner_is_at_most_one_member(member: str) -> None:
     mention = json.loads(wecom.bot_call(WecomBotConfig(), named("x"), member, "k").body)
     assert "<@" not in mention["markdown"]["content"]
     with pytest.raises(Invalid, match=r"^owner: "):

@@ -28,7 +28,7 @@ from tests.fakes import activity
 from tests.fakes.activity import day
 from tests.fakes.log import MemoryLog
 from tests.hostile.corpus import VALUES
-from tests.hostile.samples import DONE, EVENTS, RISKS, TOLD
+from tests.hostile.samples import CHANGED, EVENTS, RISKS, TREATED
 
 DEAD = "dead"
 TOPIC = "t"
@@ -44,8 +44,8 @@ def through(decode: Callable[[Any], Any], value: bytes | None) -> Any:
 DECODERS: dict[str, tuple[Callable[[Any], Any], list[bytes]]] = {
     "alerts, activity": (AlertsActivity(DEAD), EVENTS),
     "alerts, risk": (RiskDecoder(DEAD), RISKS),
-    "alerts, changes": (ChangesDecoder(DEAD), TOLD),
-    "scoring, treatment": (TreatmentDecoder(DEAD), DONE),
+    "alerts, changes": (ChangesDecoder(DEAD), CHANGED),
+    "scoring, treatment": (TreatmentDecoder(DEAD), TREATED),
     "scoring, activity": (lambda b: ScoringActivity(DEAD, replay=True)(b, day(1)), EVENTS),
     "scoring, live": (lambda b: ScoringActivity(DEAD, replay=False)(b, day(1)), EVENTS),
 }
@@ -114,7 +114,7 @@ def test_a_damaged_message(name: str, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("name", DECODERS)
 @given(at=TIMES)
-def test_any_time(name: str, at: str) -> None:
+def test_any_time_becomes_utc_or_is_parked(name: str, at: str) -> None:
     """With any offset: converted to UTC, or parked."""
     decode, samples = DECODERS[name]
     for sample in samples:
@@ -136,7 +136,7 @@ def _times(document: dict[str, Any]) -> list[str]:
 @example(value=b"9" * 5_000)
 @example(value=b'{"customer_id": "\xff"}')
 @example(value=b'{"id": "\xff"}')
-def test_any_bytes(name: str, value: bytes | None) -> None:
+def test_any_bytes_are_parked_or_accepted(name: str, value: bytes | None) -> None:
     """Parked, or nothing at all."""
     through(DECODERS[name][0], value)
 

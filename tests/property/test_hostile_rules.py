@@ -14,7 +14,7 @@ from services.scoring.core.segments.rules import NAMES, SegmentRule, SegmentRule
 from services.scoring.handlers.value_policy_cache import ValuePolicyCache
 from services.scoring.store.value_settings import InForce, SegmentRow
 from shared.kernel.errors import Invalid
-from tests.fakes.suspects import nothing_held
+from tests.fakes.item_failures import no_failures
 
 HOSTILE = (
     r"'\ud800'.matches('a')",
@@ -79,7 +79,7 @@ def test_the_reason_names_the_cause(source: str, why: str) -> None:
 
 
 @given(st.lists(WORDS, max_size=14).map(" ".join) | st.text(st.characters(), max_size=40))
-def test_any_rule(source: str) -> None:
+def test_any_rule_is_refused_or_runs(source: str) -> None:
     """Refused or run, and nothing else."""
     outcome(source)
 
@@ -117,7 +117,7 @@ class _Stored:
 
 async def test_what_is_stored_and_cannot_run_is_disabled() -> None:
     """The service starts, the others are in force, and it reports which are not."""
-    valuing = ValuePolicyCache(_Stored(), 1.0, LapseClock(), nothing_held())
+    valuing = ValuePolicyCache(_Stored(), 1.0, LapseClock(), no_failures())
     await valuing.refresh()
     assert [rule.id for rule in valuing.current().rules.items] == ["good"]
     assert sorted(valuing.unusable) == [f"bad-{n}" for n in range(5)]

@@ -90,13 +90,13 @@ def _stands(got: Activity) -> None:
 @given(st.none() | st.binary(max_size=200), HEADERS)
 @example(b'{"a":' * 10_000, ())
 @example(b"1" * 5_000, ())
-def test_any_bytes(value: bytes | None, headers: Headers) -> None:
+def test_any_bytes_are_accepted_or_invalid(value: bytes | None, headers: Headers) -> None:
     """Raises only Invalid, with the same result twice."""
     _only_invalid(value, headers)
 
 
 @given(JSON, HEADERS)
-def test_any_json(document: Any, headers: Headers) -> None:
+def test_any_json_is_accepted_or_invalid(document: Any, headers: Headers) -> None:
     """Any shape, NaN and lone surrogates included."""
     _only_invalid(json.dumps(document).encode(), headers)
 

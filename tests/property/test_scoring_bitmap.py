@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from services.scoring.core.features.bitmap import day_of, unpack
 from services.scoring.core.features.fold import fold, merge
 from services.scoring.core.features.state import RING_DAYS, empty
-from tests.unit.scoring_core.histories import purchases, together
-from tests.unit.scoring_core.strategies import days
+from tests.unit.scoring.core.histories import purchases, together
+from tests.unit.scoring.core.strategies import days
 
 batches_of_days = st.lists(st.lists(days, max_size=8), min_size=1, max_size=6)
 

@@ -9,8 +9,8 @@ from services.scoring.core.features.compute import FEATURES, feature_index, feat
 from services.scoring.core.features.events import DAY_S, EventColumns
 from services.scoring.core.features.fold import fold, merge
 from services.scoring.core.features.state import empty
-from tests.unit.scoring_core.histories import EPOCH_S, columns, together
-from tests.unit.scoring_core.strategies import CUSTOMERS, batches, nothing
+from tests.unit.scoring.core.histories import EPOCH_S, columns, together
+from tests.unit.scoring.core.strategies import CUSTOMERS, batches, nothing
 
 moments = st.floats(-400, 9_000).map(lambda day: EPOCH_S + day * DAY_S)
 """Before the first event, in between, and long after the last."""
@@ -70,7 +70,7 @@ def test_arrival_does_not_show(a: EventColumns, b: EventColumns, now: float) -> 
         np.testing.assert_allclose(_at(states, now), expected, rtol=1e-9, atol=1e-12)
 
 
-def test_nobody_and_nothing() -> None:
+def test_no_customers_and_no_events_have_features_without_values() -> None:
     """No customers give an empty matrix; a customer without events has no ages and no ratios."""
     assert _at(empty(0), EPOCH_S).shape == (0, len(FEATURES))
     lone = _at(empty(1), EPOCH_S)[0]

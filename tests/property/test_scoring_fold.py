@@ -13,8 +13,8 @@ from services.scoring.core.features.state import (
     from_bytes,
     to_bytes,
 )
-from tests.unit.scoring_core.histories import purchases, together
-from tests.unit.scoring_core.strategies import assert_states_equal, batches, nothing
+from tests.unit.scoring.core.histories import purchases, together
+from tests.unit.scoring.core.strategies import assert_states_equal, batches, nothing
 
 
 @given(batches, st.integers(0, 2**32 - 1))

@@ -28,7 +28,7 @@ from services.scoring.core.value.spend import (
     fit,
     likeliest,
 )
-from tests.unit.scoring_core.histories import columns, real
+from tests.unit.scoring.core.histories import columns, real
 
 Floats = NDArray[np.float64]
 
@@ -177,13 +177,14 @@ def test_who_was_refunded_all_has_no_value_of_another(seed: int, which: int) -> 
     assert spend.p * spend.v / (spend.q - 1) < 3 * honest.amount.max()
 
 
-def test_a_base_of_one_price_flags_nobody_who_pays_twice_as_much() -> None:
+def test_a_base_of_one_price_flags_no_customer_who_pays_twice_as_much() -> None:
     honest = drawn(1, 60)
     amount = np.full(len(honest.amount), 10.0)
     amount[honest.row == 0] = 20.0
     assert not any(flagged(valued(Purchases(60, honest.row, honest.time, amount))))
 
 
+@pytest.mark.public_sets
 @pytest.mark.parametrize(
     ("name", "noise"),
     [("cdnow", 0.004), ("completejourney", 0.009), ("clvtools_apparel", 0.034),

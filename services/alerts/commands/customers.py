@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.commands.running import business_clock, command
+from services.alerts.components import Alerts
 from services.alerts.handlers.erase_customer import EraseCustomer
-from services.alerts.main import Alerts
 from services.alerts.settings import AlertsSettings
 from services.alerts.store.erasure import Erasure
 from shared.kafka.settings import KafkaSettings
@@ -37,7 +37,7 @@ async def _part_with(args: argparse.Namespace, engine: AsyncEngine) -> int:
         engine=engine,
         customers=alerts.customers,
         traces=Erasure(),
-        book=alerts.book,
+        recorder=alerts.recorder,
         outbox=alerts.outbox,
         business_clock=business_clock(),
         clock=alerts.clock,

@@ -104,7 +104,7 @@ async def _try(args: argparse.Namespace, engine: AsyncEngine) -> int:
     print(f"{begin:%F} to {end:%F}, {tried.customers:,} customers")
     _print("this policy", tried)
     _print("in force now", ours)
-    print("for whom (most value at risk first):")
+    print("customers (most value at risk first):")
     for value, customer, at, cause in tried.most_at_risk[:10]:
         print(f"  {customer}  {at:%F}  {cause}  {value:,.2f}")
     return 0

@@ -59,16 +59,16 @@ async def _tune(args: argparse.Namespace, engine: AsyncEngine) -> int:
     if args.per_owner_per_day is not None and not found.owners:
         print("no customer has an owner: use --warnings-per-100", file=sys.stderr)
         return 1
-    wanted = _wanted(args, policy, history, len(found.owners))
+    target = _target(args, policy, history, len(found.owners))
     after = tuned(
         history,
         policy,
-        wanted,
+        target,
         per_100=args.warnings_per_100,
         per_owner=args.per_owner_per_day,
         at=end,
     )
-    _print(after, history, wanted)
+    _print(after, history, target)
     if args.apply:
         async with unit_of_work(engine) as work:
             made = await rules.put(
@@ -83,7 +83,7 @@ async def _tune(args: argparse.Namespace, engine: AsyncEngine) -> int:
     return 0
 
 
-def _wanted(args: argparse.Namespace, policy: Policy, history: BudgetHistory, owners: int) -> float:
+def _target(args: argparse.Namespace, policy: Policy, history: BudgetHistory, owners: int) -> float:
     """Return the wanted number of warnings over the whole history."""
     if args.warnings_per_100 is not None:
         return history.warnings_for(args.warnings_per_100)
@@ -91,21 +91,21 @@ def _wanted(args: argparse.Namespace, policy: Policy, history: BudgetHistory, ow
     return float(args.per_owner_per_day * owners * working)
 
 
-def _print(policy: Policy, history: BudgetHistory, wanted: float) -> None:
+def _print(policy: Policy, history: BudgetHistory, target: float) -> None:
     budget = policy.budget
     print(
         f"{history.days:,.0f} days, {history.customers:,} customers with a rhythm of their own, "
         f"{len(history.lapses):,} lapses; "
-        f"{len(history.candidates):,} warnings without a budget, {wanted:,.0f} wanted"
+        f"{len(history.candidates):,} warnings without a budget, {target:,.0f} wanted"
     )
     if budget.expected_value_min is None:
-        few = len(history.candidates) <= wanted
+        few = len(history.candidates) <= target
         why = (
             "there are no more warnings than wanted"
             if few
             else (
-                "no amounts are known, so nobody is worth more than another: raise strength_min or "
-                "lapse_share_min of the signs instead"
+                "no amounts are known, so no customer is worth more than another: raise "
+                "strength_min or lapse_share_min of the signs instead"
             )
         )
         print(f"the budget holds nothing back: {why}")
@@ -123,8 +123,8 @@ def _row(point: BudgetPoint) -> str:
         (point.recall, 6),
         (point.value_kept, 10),
     )
-    said = "  ".join(f"{'-' if s is None else f'{s:.0%}':>{width}}" for s, width in shares)
+    cells = "  ".join(f"{'-' if s is None else f'{s:.0%}':>{width}}" for s, width in shares)
     return (
         f"{point.expected_value_min:>12,.2f}  {point.warnings:>8,}  "
-        f"{point.warnings_per_100:>7.1f}  {said}"
+        f"{point.warnings_per_100:>7.1f}  {cells}"
     )

@@ -21,7 +21,7 @@ from shared.runtime.clock import Clock
 WAIT_S: Final = 0.2
 """Seconds between two checks for the token that another process is requesting."""
 
-TURN_S: Final = 20.0
+LEASE_S: Final = 20.0
 """Seconds of a lease, in case its process has ended: more than one request takes."""
 
 
@@ -33,7 +33,7 @@ class RequestPace:
     window_s: float
 
 
-Asking = Callable[[], Awaitable[tuple[str, float] | Answer]]
+RequestToken = Callable[[], Awaitable[tuple[str, float] | Answer]]
 """Requests a token from the vendor: the token and its seconds, or why there is none."""
 
 
@@ -46,20 +46,20 @@ class Access:
         version: int,
         *,
         store: TokenStore,
-        asking: Asking,
+        request: RequestToken,
         pace: RequestPace,
         clock: Clock,
     ) -> None:
         self._id, self._version = endpoint_id, version
-        self._store, self._asking, self._pace, self._clock = store, asking, pace, clock
+        self._store, self._request, self._pace, self._clock = store, request, pace, clock
         self._token: Token | None = None
-        self._alone = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     async def token(self, since: datetime | None = None) -> str | Answer:
         """Return a token obtained at or after `since`; an answer where none is available."""
         if self._token is not None and self._token.serves(self._clock.now(), since):
             return self._token.value
-        async with self._alone:
+        async with self._lock:
             got = await self._shared(since)
         if isinstance(got, Answer):
             return got
@@ -67,29 +67,29 @@ class Access:
         return got.value
 
     async def _shared(self, since: datetime | None) -> Token | Answer:
-        tries = int(TURN_S / WAIT_S)
-        for _ in range(tries):
+        checks = int(LEASE_S / WAIT_S)
+        for _ in range(checks):
             now = self._clock.now()
             stored = await self._store.read(self._id, self._version)
             if stored is not None and stored.serves(now, since):
                 return stored
             window = now - timedelta(seconds=self._pace.window_s)
-            until = now + timedelta(seconds=TURN_S)
-            turn = await self._store.take_turn(
+            until = now + timedelta(seconds=LEASE_S)
+            lease = await self._store.take_lease(
                 self._id, now, until, window, self._pace.requests_max
             )
-            if turn == "mine":
-                return await self._asked()
-            if turn == "spent":
-                return Answer("retry", error="as many access tokens asked for as are allowed")
+            if lease == "mine":
+                return await self._requested()
+            if lease == "spent":
+                return Answer("retry", error="as many access tokens requested as are allowed")
             await asyncio.sleep(WAIT_S)
-        return Answer("retry", error="another process is still asking for an access token")
+        return Answer("retry", error="another process is still requesting an access token")
 
-    async def _asked(self) -> Token | Answer:
+    async def _requested(self) -> Token | Answer:
         token = None
         try:
             begun = self._clock.now()
-            got = await self._asking()
+            got = await self._request()
             if isinstance(got, Answer):
                 # A token request changes nothing at the vendor: it may always be repeated.
                 return got if got.result == "endpoint_dead" else _later(got)
@@ -97,7 +97,7 @@ class Access:
             token = Token(value, self._clock.now(), begun + timedelta(seconds=seconds))
             return token
         finally:
-            await self._store.end_turn(self._id, self._version, token)
+            await self._store.end_lease(self._id, self._version, token)
 
 
 def _later(got: Answer) -> Answer:

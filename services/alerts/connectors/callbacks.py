@@ -26,7 +26,7 @@ class CardKeeper(Protocol):
     """Shows the owner's answer on a card."""
 
     async def answered(
-        self, endpoint: Endpoint, member: str, response_code: str, said: str
+        self, endpoint: Endpoint, member: str, response_code: str, text: str
     ) -> Answer: ...
 
 
@@ -36,8 +36,8 @@ class CallbackContext:
 
     engine: AsyncEngine
     endpoints: EndpointFinder
-    looks: Polls
-    rung: asyncio.Event
+    polls: Polls
+    poll_requested: asyncio.Event
     """Wakes the loop that polls for changes."""
     take_click: HandleCardClick
     cards: CardKeeper

@@ -7,14 +7,13 @@ task. Only CRMs that keep records describe themselves.
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Final
 
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.connectors import factory
 from services.alerts.connectors.context import ConnectorContext
-from services.alerts.connectors.core.config import SECRETS
+from services.alerts.connectors.core.config import RECORD_KINDS, SECRETS
 from services.alerts.connectors.core.token import Token, TokenLease
 from services.alerts.connectors.record_connector import RecordConnector
 from services.alerts.delivery.core.endpoint import Endpoint, Secret
@@ -25,8 +24,6 @@ from services.alerts.delivery.ports import (
 from shared.kernel.errors import Invalid
 from shared.postgres.engine import unit_of_work
 
-DESCRIBED: Final = frozenset({"zoho", "fxiaoke"})
-
 
 class NoTokens:
     """A token store that keeps nothing: an endpoint that is not saved yet shares no token."""
@@ -35,13 +32,13 @@ class NoTokens:
         """Return None: there is no token."""
         return None
 
-    async def take_turn(
+    async def take_lease(
         self, endpoint_id: str, now: datetime, until: datetime, since: datetime, most: int
     ) -> TokenLease:
         """Always grant the lease: no other process requests a token."""
         return "mine"
 
-    async def end_turn(self, endpoint_id: str, version: int, token: Token | None) -> None:
+    async def end_lease(self, endpoint_id: str, version: int, token: Token | None) -> None:
         """Keep nothing."""
 
 
@@ -70,7 +67,7 @@ class Described:
             return
         for name, value in (given or {}).items():
             factory.check_secret(endpoint.kind, name, value)
-        if endpoint.kind not in DESCRIBED:
+        if endpoint.kind not in RECORD_KINDS:
             return
         known = await self._with_secrets(endpoint, given)
         self._check(known, {secret.name for secret in known.secrets})

@@ -136,7 +136,7 @@ def _access(
         endpoint.id,
         endpoint.version,
         store=shared.tokens,
-        asking=partial(_ask, endpoint, config, shared),
+        request=partial(_ask, endpoint, config, shared),
         pace=pace,
         clock=shared.clock,
     )

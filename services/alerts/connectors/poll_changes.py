@@ -14,6 +14,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts import metrics
+from services.alerts.connectors.core.config import RECORD_KINDS
 from services.alerts.connectors.core.verdict_mapping import CrmRecord
 from services.alerts.connectors.ports import (
     ChangeReader,
@@ -23,7 +24,7 @@ from services.alerts.connectors.ports import (
 from services.alerts.delivery.core.endpoint import Endpoint
 from services.alerts.delivery.core.retry import Answer
 from services.alerts.handlers.give_verdict import Conflict, GiveVerdict
-from services.alerts.handlers.wait_for_signal import heard
+from services.alerts.handlers.wait_for_signal import signalled
 from services.alerts.ports import (
     VerdictGiven,
 )
@@ -34,9 +35,6 @@ from shared.runtime.clock import Clock
 from shared.runtime.health import Health
 from shared.runtime.isolation import ItemIsolation
 from shared.runtime.service import Stop
-
-KINDS: Final = frozenset({"zoho", "fxiaoke"})
-"""Kinds of endpoints that can be polled for changes."""
 
 OVERLAP: Final = timedelta(minutes=2)
 """Span before the mark that is read again: for the CRM's clock and for records that its index shows
@@ -84,18 +82,18 @@ class PollChanges:
         *,
         endpoints: Sendable,
         readers: Readers,
-        looks: Polls,
+        polls: Polls,
         give_verdict: GiveVerdict,
         clock: Clock,
         health: Health,
-        rung: asyncio.Event,
-        careful: ItemIsolation,
+        poll_requested: asyncio.Event,
+        isolation: ItemIsolation,
     ) -> None:
         self._engine = engine
-        self._endpoints, self._readers, self._looks = endpoints, readers, looks
+        self._endpoints, self._readers, self._polls = endpoints, readers, polls
         self._give_verdict = give_verdict
-        self._clock, self._health, self._rung = clock, health, rung
-        self._careful = careful
+        self._clock, self._health, self._poll_requested = clock, health, poll_requested
+        self._isolation = isolation
 
     async def __call__(self, stop: Stop) -> None:
         """Run until `stop`."""
@@ -103,54 +101,54 @@ class PollChanges:
         while not stop:
             self._health.beat(NAME)
             try:
-                await self._turn_or(stop)
+                await self._iterate_until(stop)
                 backoff.reset()
-                await heard(self._rung, stop, POLL_S)
+                await signalled(self._poll_requested, stop, POLL_S)
             except Transient as trouble:
                 log.warning("waiting", loop=NAME, trouble=str(trouble))
                 await stop.wait(backoff.next())
         self._health.ended(NAME)
 
-    async def turn(self) -> None:
+    async def iterate(self) -> None:
         """Make every poll that is due. Raises Transient when PostgreSQL cannot be reached."""
         async with unit_of_work(self._engine) as work:
             endpoints = await self._endpoints.sendable(work)
         at_once = asyncio.Semaphore(AT_ONCE_MAX)
         # Concurrently, each to its end: one CRM that is slow or unreachable delays no other.
         ended = await asyncio.gather(
-            *(self._one(each, at_once) for each in endpoints if each.kind in KINDS),
+            *(self._one(each, at_once) for each in endpoints if each.kind in RECORD_KINDS),
             return_exceptions=True,
         )
         for trouble in ended:
             if trouble is not None:
                 raise trouble
 
-    async def _turn_or(self, stop: Stop) -> None:
+    async def _iterate_until(self, stop: Stop) -> None:
         """Run one iteration; one that is under way when the service ends is abandoned.
 
         Another process makes it.
         """
-        turn, stopping = asyncio.create_task(self.turn()), asyncio.create_task(stop.wait())
+        iteration, stopping = asyncio.create_task(self.iterate()), asyncio.create_task(stop.wait())
         try:
-            await asyncio.wait({turn, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if not turn.done():
-                await asyncio.wait({turn}, timeout=DRAIN_S)
-            if turn.done():
-                turn.result()
+            await asyncio.wait({iteration, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not iteration.done():
+                await asyncio.wait({iteration}, timeout=DRAIN_S)
+            if iteration.done():
+                iteration.result()
         finally:
-            for task in (turn, stopping):
+            for task in (iteration, stopping):
                 task.cancel()
-            await asyncio.gather(turn, stopping, return_exceptions=True)
+            await asyncio.gather(iteration, stopping, return_exceptions=True)
 
     async def _one(self, endpoint: Endpoint, at_once: asyncio.Semaphore) -> None:
         async with at_once:
             now = self._clock.now()
-            look = await self._looks.begin(endpoint.id, now, now + LEASE)
-            if look is not None:
-                await self._with_care(endpoint, look, now)
+            poll = await self._polls.begin(endpoint.id, now, now + LEASE)
+            if poll is not None:
+                await self._isolated(endpoint, poll, now)
                 self._health.beat(NAME)
 
-    async def _with_care(self, endpoint: Endpoint, look: Poll, now: datetime) -> None:
+    async def _isolated(self, endpoint: Endpoint, poll: Poll, now: datetime) -> None:
         """Run a poll in isolation: one on which several processes end is set aside.
 
         Each endpoint is isolated by itself, since polls run concurrently.
@@ -158,41 +156,43 @@ class PollChanges:
 
         async def do(_: Sequence[str]) -> None:
             try:
-                await self._look(endpoint, look, now)
+                await self._poll(endpoint, poll, now)
             except Invalid as wrong:  # the sender switches it off, with the same reason
-                log.warning("cannot look", endpoint=endpoint.id, trouble=str(wrong))
+                log.warning("cannot poll", endpoint=endpoint.id, trouble=str(wrong))
             except Transient:
                 raise
             except Exception:  # a fault caused by this CRM's answers: the other polls continue
-                metrics.LOOKS.labels(endpoint.id, "failed").inc()
-                log.exception("look met a fault", endpoint=endpoint.id)
+                metrics.POLLS.labels(endpoint.id, "failed").inc()
+                log.exception("poll failed", endpoint=endpoint.id)
 
-        await self._careful.each(f"look {endpoint.id}", [endpoint.id], do)
+        await self._isolation.each(f"look {endpoint.id}", [endpoint.id], do)
 
-    async def _look(self, endpoint: Endpoint, look: Poll, now: datetime) -> None:
+    async def _poll(self, endpoint: Endpoint, poll: Poll, now: datetime) -> None:
         reader = self._readers.reader(endpoint)
-        watched_until = await self._watched(endpoint, reader, look, now)
-        found = await _with_token(reader, now, lambda: reader.changes(look.since - OVERLAP))
-        since = look.since
+        watched_until = await self._watched(endpoint, reader, poll, now)
+        found = await _with_token(reader, now, lambda: reader.changes(poll.since - OVERLAP))
+        since = poll.since
         if isinstance(found, Answer):
-            metrics.LOOKS.labels(endpoint.id, "failed").inc()
+            metrics.POLLS.labels(endpoint.id, "failed").inc()
             log.warning("cannot read changes", endpoint=endpoint.id, trouble=found.error)
         else:
-            metrics.LOOKS.labels(endpoint.id, "done").inc()
+            metrics.POLLS.labels(endpoint.id, "done").inc()
             await self._give(endpoint, reader, found)
             since = max([since, *(_at(each, now) for each in found)])
         next_at = now + timedelta(seconds=self._readers.every_s(endpoint))
-        await self._looks.end(endpoint.id, Poll(since, look.until, watched_until), next_at)
+        await self._polls.end(endpoint.id, Poll(since, poll.until, watched_until), next_at)
 
     async def _watched(
-        self, endpoint: Endpoint, reader: ChangeReader, look: Poll, now: datetime
+        self, endpoint: Endpoint, reader: ChangeReader, poll: Poll, now: datetime
     ) -> datetime | None:
         """Return until when the CRM notifies us of changes, after renewing that if necessary."""
-        asked = await _with_token(reader, now, lambda: reader.watch(now, look.watched_until))
-        if isinstance(asked, Answer):
-            log.warning("no notifications", endpoint=endpoint.id, trouble=asked.error)
-            return look.watched_until
-        return asked
+        watched_until = await _with_token(
+            reader, now, lambda: reader.watch(now, poll.watched_until)
+        )
+        if isinstance(watched_until, Answer):
+            log.warning("no notifications", endpoint=endpoint.id, trouble=watched_until.error)
+            return poll.watched_until
+        return watched_until
 
     async def _give(
         self, endpoint: Endpoint, reader: ChangeReader, found: Sequence[CrmRecord]
@@ -212,11 +212,11 @@ class PollChanges:
         self, endpoint: Endpoint, reader: ChangeReader, record: CrmRecord
     ) -> str | None:
         """Record the verdict of a record and return the outcome; None without a verdict."""
-        said = reader.said(record)
-        if said is None:
+        verdict = reader.verdict_of(record)
+        if verdict is None:
             return None
         given = await self._give_verdict(
-            VerdictGiven(record.key, said.verdict, None, said.leaving_cause, endpoint.id)
+            VerdictGiven(record.key, verdict.verdict, None, verdict.leaving_cause, endpoint.id)
         )
         if given is None:
             return "unknown_task"

@@ -89,7 +89,7 @@ class RecordConnector:
         """
         if message.kind != OPENED:
             return None
-        found = await answered(self._found(message.task_id))
+        found = await answered(self._existing(message.task_id))
         if isinstance(found, Answer):
             return found
         return Answer("ok", remote_id=found.remote_id) if found else None
@@ -115,7 +115,7 @@ class RecordConnector:
                 break
         return found
 
-    def said(self, found: CrmRecord) -> VerdictRule | None:
+    def verdict_of(self, found: CrmRecord) -> VerdictRule | None:
         """Return the verdict rule that the record fits."""
         return rule_of(found.values, self.config.verdicts)
 
@@ -137,7 +137,7 @@ class RecordConnector:
         notice = read_notice(message.body)
         if notice.type != OPENED and message.remote_id is not None:
             return await self._change(notice, message.remote_id)
-        found = await self._found(notice.key)
+        found = await self._existing(notice.key)
         if isinstance(found, Answer):
             return found
         if found is None:
@@ -174,7 +174,7 @@ class RecordConnector:
             self._dialect.read,
         )
 
-    async def _found(self, key: str) -> CrmRecord | Answer | None:
+    async def _existing(self, key: str) -> CrmRecord | Answer | None:
         rows = await self.ask(lambda token: self._dialect.find(token, key), self._read_found)
         return rows if isinstance(rows, Answer) else next(iter(rows), None)
 

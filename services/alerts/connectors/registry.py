@@ -8,13 +8,14 @@ from typing import Any, Final
 
 from services.alerts.connectors import factory
 from services.alerts.connectors.context import ConnectorContext
+from services.alerts.connectors.core import config
 from services.alerts.connectors.ports import (
     ChangeReader,
 )
 from services.alerts.connectors.record_connector import RecordConnector
 from services.alerts.connectors.wecom.connector import WecomApp
 from services.alerts.delivery import webhook
-from services.alerts.delivery.core.endpoint import Endpoint, Kind
+from services.alerts.delivery.core.endpoint import Endpoint
 from services.alerts.delivery.core.retry import Answer
 from services.alerts.delivery.ports import (
     Connector,
@@ -32,14 +33,11 @@ class Kinds:
     make: Callable[[Endpoint, ConnectorContext], Connector]
 
 
-KINDS: Mapping[Kind, Kinds] = {
+KINDS: Mapping[str, Kinds] = {
     "webhook": Kinds(
         webhook.check, lambda endpoint, shared: webhook.Webhook(endpoint, shared.http)
     ),
-    "zoho": Kinds(partial(factory.check, "zoho"), factory.made),
-    "fxiaoke": Kinds(partial(factory.check, "fxiaoke"), factory.made),
-    "wecom_bot": Kinds(partial(factory.check, "wecom_bot"), factory.made),
-    "wecom_app": Kinds(partial(factory.check, "wecom_app"), factory.made),
+    **{kind: Kinds(partial(factory.check, kind), factory.made) for kind in config.KINDS},
 }
 """All kinds of endpoints that can be connected."""
 
@@ -105,13 +103,13 @@ class Connectors:
         return connector.config.sweep_s if isinstance(connector, RecordConnector) else math.inf
 
     async def answered(
-        self, endpoint: Endpoint, member: str, response_code: str, said: str
+        self, endpoint: Endpoint, member: str, response_code: str, text: str
     ) -> Answer:
         """Show the owner's answer on a card."""
         connector = self.of(endpoint)
         if not isinstance(connector, WecomApp):
             raise Invalid("kind", f"{endpoint.kind} has no cards")
-        return await connector.answered(member, response_code, said)
+        return await connector.answered(member, response_code, text)
 
     async def close(self) -> None:
         """Close all connectors."""

@@ -88,7 +88,7 @@ class TokenRows:
             return None  # its key is gone: a new token is requested, and encrypted with today's key
         return Token(value, row["obtained_at"], row["expires_at"])
 
-    async def take_turn(
+    async def take_lease(
         self, endpoint_id: str, now: datetime, until: datetime, since: datetime, most: int
     ) -> TokenLease:
         """Take the lease to request a token, held until `until`.
@@ -120,7 +120,7 @@ class TokenRows:
             )
         return "mine"
 
-    async def end_turn(self, endpoint_id: str, version: int, token: Token | None) -> None:
+    async def end_lease(self, endpoint_id: str, version: int, token: Token | None) -> None:
         """Release the lease and store the token obtained."""
         async with unit_of_work(self._engine) as work:
             if token is None:

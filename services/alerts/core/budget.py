@@ -82,18 +82,18 @@ def level(candidates: Iterable[CandidateWarning], most: float) -> float:
 def tuned(
     history: BudgetHistory,
     policy: Policy,
-    wanted: float,
+    target: float,
     *,
     per_100: float | None,
     per_owner: float | None,
     at: datetime,
 ) -> Policy:
-    """Return the policy with the level that leaves `wanted` warnings, and how it was found.
+    """Return the policy with the level that leaves `target` warnings, and how it was found.
 
     `at`: business time, UTC. Where history has no more warnings than wanted, the least expected
     value is None: nothing is suppressed.
     """
-    least = level(history.candidates, wanted)
+    least = level(history.candidates, target)
     budget = Budget(
         expected_value_min=least or None,
         warnings_per_100=per_100,

@@ -25,27 +25,27 @@ def ruling(message: RiskAssessed, before: float | None, policy: Policy) -> Rulin
 
 def passes(sign: Sign, message: RiskAssessed, policy: Policy) -> bool:
     """Return whether the policy lets a sign raise a task, apart from the budget."""
-    wanted, standing = policy.sign(sign.code), message.standing or UNKNOWN
+    rule, classification = policy.sign(sign.code), message.standing or UNKNOWN
     return (
-        wanted.enabled
-        and _within(sign.strength, wanted.strength_min, None)
-        and _long_enough(message, wanted)
-        and one_of(standing.grade, wanted.grades)
-        and one_of(standing.tier, wanted.tiers)
-        and _within(message.value_at_risk, wanted.value_at_risk_min, None)
+        rule.enabled
+        and _within(sign.strength, rule.strength_min, None)
+        and _long_enough(message, rule)
+        and one_of(classification.grade, rule.grades)
+        and one_of(classification.tier, rule.tiers)
+        and _within(message.value_at_risk, rule.value_at_risk_min, None)
     )
 
 
-def _long_enough(message: RiskAssessed, wanted: SignPolicy) -> bool:
+def _long_enough(message: RiskAssessed, rule: SignPolicy) -> bool:
     """Return whether the silence has reached its least share, or leaves few enough days."""
-    lapse, silent, days_left = message.lapse, message.days_silent, wanted.days_left_max
+    lapse, silent, days_left = message.lapse, message.days_silent, rule.days_left_max
     few = (
         days_left is not None
         and lapse is not None
         and silent is not None
         and lapse.days - silent <= days_left
     )
-    return few or _within(lapse_share(message), wanted.lapse_share_min, None)
+    return few or _within(lapse_share(message), rule.lapse_share_min, None)
 
 
 def affordable(cause: str, message: RiskAssessed, policy: Policy) -> bool:
@@ -61,15 +61,15 @@ def affordable(cause: str, message: RiskAssessed, policy: Policy) -> bool:
 
 def worth_winning_back(message: RiskAssessed, policy: Policy) -> bool:
     """Return whether a customer who is gone is to be won back now, apart from the budget."""
-    wanted, lapse, silent = policy.win_back, message.lapse, message.days_silent
-    if wanted is None or lapse is None or silent is None:
+    rule, lapse, silent = policy.win_back, message.lapse, message.days_silent
+    if rule is None or lapse is None or silent is None:
         return False
-    standing = message.standing or UNKNOWN
+    classification = message.standing or UNKNOWN
     return (
-        lapse.days <= silent <= lapse.days + wanted.within_days
-        and one_of(standing.grade, wanted.grades)
-        and one_of(standing.tier, wanted.tiers)
-        and _within(message.value_at_risk, wanted.value_at_risk_min, None)
+        lapse.days <= silent <= lapse.days + rule.within_days
+        and one_of(classification.grade, rule.grades)
+        and one_of(classification.tier, rule.tiers)
+        and _within(message.value_at_risk, rule.value_at_risk_min, None)
     )
 
 
@@ -82,28 +82,28 @@ def lapse_share(message: RiskAssessed) -> float | None:
 
 def holds(when: Condition, message: RiskAssessed, before: float | None) -> bool:
     """Return whether all parts of the condition hold."""
-    standing = message.standing or UNKNOWN
+    classification = message.standing or UNKNOWN
     return (
         one_of(message.band, when.bands)
-        and one_of(standing.grade, when.grades)
-        and one_of(standing.tier, when.tiers)
-        and one_of(standing.lifecycle, when.lifecycles)
-        and meets(standing.segments, when.segments_any)
-        and not set(standing.segments) & set(when.segments_none)
-        and meets(standing.needs, when.needs_any)
+        and one_of(classification.grade, when.grades)
+        and one_of(classification.tier, when.tiers)
+        and one_of(classification.lifecycle, when.lifecycles)
+        and meets(classification.segments, when.segments_any)
+        and not set(classification.segments) & set(when.segments_none)
+        and meets(classification.needs, when.needs_any)
         and meets(_codes(message), when.reasons_any)
         and _numbers_hold(when, message, before)
     )
 
 
-def one_of(value: str | None, wanted: Sequence[str]) -> bool:
-    """Return whether `value` is in `wanted`; an empty list accepts every value."""
-    return not wanted or value in wanted
+def one_of(value: str | None, accepted: Sequence[str]) -> bool:
+    """Return whether `value` is in `accepted`; an empty list accepts every value."""
+    return not accepted or value in accepted
 
 
-def meets(values: Sequence[str], wanted: Sequence[str]) -> bool:
-    """Return whether one of `values` is in `wanted`; an empty list accepts all values."""
-    return not wanted or not set(values).isdisjoint(wanted)
+def meets(values: Sequence[str], accepted: Sequence[str]) -> bool:
+    """Return whether one of `values` is in `accepted`; an empty list accepts all values."""
+    return not accepted or not set(values).isdisjoint(accepted)
 
 
 def _codes(message: RiskAssessed) -> list[str]:

@@ -199,5 +199,5 @@ def answered(
     for cause in causes:
         before = made.get(cause, WarnedCause(cause, at, armed=True))
         made[cause] = replace(before, at=max(before.at, at))
-    said = {} if leaving is None else {"leaving_cause": leaving, "leaving_at": at}
-    return replace(state, warned=tuple(made[cause] for cause in sorted(made)), **said)
+    leaving_fields = {} if leaving is None else {"leaving_cause": leaving, "leaving_at": at}
+    return replace(state, warned=tuple(made[cause] for cause in sorted(made)), **leaving_fields)

@@ -56,7 +56,7 @@ def new_trial(
     step: Raised | HeldOutTask, message: RiskAssessed, profile: Profile, ground: Ground
 ) -> ExperimentSubject:
     """Return the subject of a raised or held-out task, before anything is measured."""
-    standing = message.standing
+    classification = message.standing
     return ExperimentSubject(
         customer_id=message.customer_id,
         id=step.task.id,
@@ -69,10 +69,10 @@ def new_trial(
         # label of the same window, and both arms of a comparison need one length.
         until=message.assessed_at + timedelta(days=message.horizon_days),
         cause=step.task.cause,
-        playbook=choose(ground.policy, standing, step.task.cause, step.leaving).id,
+        playbook=choose(ground.policy, classification, step.task.cause, step.leaving).id,
         owner_id=profile.owner.id if profile.owner else None,
-        grade=None if standing is None else standing.grade,
-        segments=[] if standing is None else standing.segments,
+        grade=None if classification is None else classification.grade,
+        segments=[] if classification is None else classification.segments,
         revision=message.revision,
         probability=message.probability,
         value_at_risk=message.value_at_risk,

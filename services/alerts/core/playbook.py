@@ -43,13 +43,16 @@ class Plan(msgspec.Struct, kw_only=True, frozen=True):
 
 
 def choose(
-    policy: Policy, standing: Classification | None, cause: str, leaving: LeavingCause | None = None
+    policy: Policy,
+    classification: Classification | None,
+    cause: str,
+    leaving: LeavingCause | None = None,
 ) -> Playbook:
     """Return the first playbook that fits the customer and the cause; `ANY` where none does.
 
     `leaving`: why the customer has left; None: not known, or not gone.
     """
-    known = standing or UNKNOWN
+    known = classification or UNKNOWN
     for playbook in policy.playbooks:
         if (
             one_of(cause, playbook.causes)

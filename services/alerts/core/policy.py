@@ -31,7 +31,7 @@ from services.alerts.core.customer import (
 from services.alerts.core.holdout import held_out
 from services.alerts.core.ids import draw, stable_id, task_id
 from services.alerts.core.policy_document import TRAITS, Policy
-from services.alerts.core.raised_causes import Why, held, wanted
+from services.alerts.core.raised_causes import Why, causes_to_raise, held
 from services.alerts.core.signs import CHURNED, POLICY_RULE, statistical
 from services.alerts.core.task_cause import is_gone, leading, suspected_leaving_cause
 from shared.contracts.risk import Grade, RiskAssessed
@@ -92,7 +92,7 @@ def decide(state: CustomerState, message: RiskAssessed, policy: Policy) -> Decis
     ruled = ruling(message, state.probability, policy)
     holding = held(message, ruled)
     seen, ended = _settled(_noted(state, message, holding), message, holding)
-    why, causes = wanted(seen, message, policy, ruled)
+    why, causes = causes_to_raise(seen, message, policy, ruled)
     if why in _NOTHING_PASSES and seen.ramp_until is not None:
         seen = replace(seen, ramp_until=None)
     if why == "history":
@@ -272,8 +272,8 @@ def _raise(
 
 def _leaving(state: CustomerState, message: RiskAssessed) -> LeavingCause | None:
     """Return why the customer has left; a verdict before the last purchase no longer counts."""
-    said, bought = state.leaving_at, message.last_purchase_at
-    current = said is not None and (bought is None or bought <= said)
+    stated_at, bought = state.leaving_at, message.last_purchase_at
+    current = stated_at is not None and (bought is None or bought <= stated_at)
     return suspected_leaving_cause(message, state.leaving_cause if current else None)
 
 

@@ -336,9 +336,9 @@ def _with_defaults(plain: object) -> object:
     signs: dict[Any, Any] = {
         code: msgspec.to_builtins(default) for code, default in DEFAULT_SIGNS.items()
     }
-    for code, said in given.items():
+    for code, fields in given.items():
         known = signs.get(code)
-        signs[code] = {**known, **said} if known and isinstance(said, dict) else said
+        signs[code] = {**known, **fields} if known and isinstance(fields, dict) else fields
     return {**plain, "signs": signs}
 
 

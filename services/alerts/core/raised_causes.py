@@ -31,7 +31,7 @@ def held(message: RiskAssessed, ruled: Ruling | None) -> AbstractSet[str]:
     return holding
 
 
-def wanted(
+def causes_to_raise(
     state: CustomerState, message: RiskAssessed, policy: Policy, ruled: Ruling | None
 ) -> tuple[Why, tuple[str, ...]]:
     """Return the row that applies as far as the causes decide it, and the causes to raise."""
@@ -79,8 +79,8 @@ def _ready(
     armed = [cause for cause in causes if _armed(state, cause)]
     if not armed:
         return "not_armed", ()
-    rested = tuple(cause for cause in armed if _rested(state, message, policy, cause))
-    return ("raised", rested) if rested else ("cooldown", ())
+    cooled = tuple(cause for cause in armed if _cooldown_over(state, message, policy, cause))
+    return ("raised", cooled) if cooled else ("cooldown", ())
 
 
 def _armed(state: CustomerState, cause: str) -> bool:
@@ -90,6 +90,6 @@ def _armed(state: CustomerState, cause: str) -> bool:
     return known is None or known.armed
 
 
-def _rested(state: CustomerState, message: RiskAssessed, policy: Policy, cause: str) -> bool:
+def _cooldown_over(state: CustomerState, message: RiskAssessed, policy: Policy, cause: str) -> bool:
     known = state.of(cause)
     return known is None or message.assessed_at - known.at >= policy.cooldown(cause)

@@ -160,13 +160,13 @@ def planned_task(  # noqa: PLR0913 (each names one thing that differs)
     )
 
 
-def informed(task: Task, state: CustomerState, ground: Ground, at: datetime) -> Task:
+def updated(task: Task, state: CustomerState, ground: Ground, at: datetime) -> Task:
     """Return a task with the numbers of its customer's first assessment, which came after it.
 
     The change is sent to endpoints, unless the task still waits to be sent.
     """
     known, own = known_of(state), named(ground.policy, task.plan.playbook)
-    told = {} if task.waiting else {"version": task.version + 1, "changed_at": at}
+    sent = {} if task.waiting else {"version": task.version + 1, "changed_at": at}
     return msgspec.structs.replace(
         task,
         band=known.band,
@@ -177,7 +177,7 @@ def informed(task: Task, state: CustomerState, ground: Ground, at: datetime) -> 
         grade=known.grade,
         grade_rank=grade_rank(ground.policy, Classification(grade=known.grade)),
         worth=known.value_at_risk * ground.save_rates.get(own.id, own.save_rate),
-        **told,
+        **sent,
     )
 
 

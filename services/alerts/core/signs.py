@@ -8,7 +8,7 @@ from typing import Final
 
 from shared.contracts.signs import SILENCE, URGENCY
 
-SAID: Final = frozenset[str](URGENCY[:4])
+STATED: Final = frozenset[str](URGENCY[:4])
 """Signs that are statements of the customer or a contract. No probability, and so no budget,
 applies to them."""
 
@@ -34,7 +34,7 @@ def about_silence(cause: str) -> bool:
 
 def statistical(cause: str) -> bool:
     """Return whether a cause is inferred from numbers, so that the budget applies to it."""
-    return cause not in SAID and cause != POLICY_RULE
+    return cause not in STATED and cause != POLICY_RULE
 
 
 def ended_by_purchase(cause: str) -> bool:

@@ -160,7 +160,7 @@ def new_task(raised: Raised, message: RiskAssessed, profile: Profile, ground: Gr
     waiting, tell_at = _waits(owner.id if owner else None, queue, opened_at, ground)
     rate = ground.save_rates.get(playbook.id, playbook.save_rate)
     expires, target = policy.expire_days, playbook.response_hours
-    standing, lapse = message.standing, message.lapse
+    classification, lapse = message.standing, message.lapse
     return Task(
         customer_id=message.customer_id,
         id=raised.task.id,
@@ -176,7 +176,7 @@ def new_task(raised: Raised, message: RiskAssessed, profile: Profile, ground: Gr
         band=message.band,
         probability=message.probability,
         horizon_days=message.horizon_days,
-        reasons=reasons_of(message, _told_first(cause, raised.task.causes), policy),
+        reasons=reasons_of(message, _leading_codes(cause, raised.task.causes), policy),
         days_silent=message.days_silent,
         last_purchase_at=message.last_purchase_at,
         expected_value=message.expected_value,
@@ -193,11 +193,11 @@ def new_task(raised: Raised, message: RiskAssessed, profile: Profile, ground: Gr
         kind="win_back" if cause == CHURNED else "retention",
         plan=plan(playbook, policy, profile),
         policy=ground.label,
-        grade=standing.grade if standing else None,
-        tier=standing.tier if standing else None,
-        lifecycle=standing.lifecycle if standing else None,
+        grade=classification.grade if classification else None,
+        tier=classification.tier if classification else None,
+        lifecycle=classification.lifecycle if classification else None,
         queue=queue,
-        grade_rank=grade_rank(policy, standing),
+        grade_rank=grade_rank(policy, classification),
         worth=message.value_at_risk * rate,
         respond_by=None if target is None else calendar.respond_by(opened_at, target),
         expires_at=None if expires is None else opened_at + timedelta(days=expires),
@@ -229,11 +229,13 @@ def grown(task: Task, joined: Joined, message: RiskAssessed, ground: Ground) -> 
     own = task.plan.playbook
     rate = ground.save_rates.get(own, named(ground.policy, own).save_rate)
     lapse = message.lapse
-    told = {} if task.waiting else {"version": task.version + 1, "changed_at": joined.at}
+    sent = {} if task.waiting else {"version": task.version + 1, "changed_at": joined.at}
     return msgspec.structs.replace(
         task,
         causes=causes,
-        reasons=reasons_of(message, _told_first(task.cause, causes), ground.policy, task.reasons),
+        reasons=reasons_of(
+            message, _leading_codes(task.cause, causes), ground.policy, task.reasons
+        ),
         band=message.band,
         probability=message.probability,
         horizon_days=message.horizon_days,
@@ -247,7 +249,7 @@ def grown(task: Task, joined: Joined, message: RiskAssessed, ground: Ground) -> 
         due_at=min(task.due_at, due_at),
         respond_by=min(filter(None, (task.respond_by, answer_by)), default=None),
         snoozed_until=None,
-        **told,
+        **sent,
     )
 
 
@@ -258,7 +260,7 @@ def warned_of(task: Task) -> tuple[str, ...]:
     return tuple(task.causes) or (task.cause,)
 
 
-def _told_first(cause: str, causes: Sequence[str]) -> list[str]:
+def _leading_codes(cause: str, causes: Sequence[str]) -> list[str]:
     """Return the codes of the leading reasons; a rule is one only where it leads the task."""
     return [cause, *(c for c in causes if c not in {cause, POLICY_RULE})]
 

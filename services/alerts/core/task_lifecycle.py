@@ -105,26 +105,26 @@ class Closed409(Exception):  # noqa: N818 (an answer, not an error of ours)
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class ActionResult:
     """The result of an action: the task, and the event to store; `kind` None: nothing changed."""
 
     task: Task
     kind: EventKind | None
     detail: Mapping[str, Any]
-    told: bool = False
+    sent: bool = False
 
 
-def act(task: Task, action: Action, now: datetime, manager_id: str | None) -> Done:
+def act(task: Task, action: Action, now: datetime, manager_id: str | None) -> ActionResult:
     """Return the task after an action at `now`, business time.
 
     Repeating an action changes nothing. Raises Invalid for an impossible action and Closed409 for
     one on a closed task.
     """
     if isinstance(action, Comment):
-        return Done(task, "commented", {"text": action.text})
+        return ActionResult(task, "commented", {"text": action.text})
     if task.status == "closed":
         if isinstance(action, Dismiss) and task.close_reason == "dismissed":
-            return Done(task, None, {})
+            return ActionResult(task, None, {})
         raise Closed409
     if isinstance(action, Acknowledge | Start):
         return _advance(task, action)
@@ -134,55 +134,57 @@ def act(task: Task, action: Action, now: datetime, manager_id: str | None) -> Do
         return _reassign(task, action, now)
     if isinstance(action, Escalate):
         return _escalate(task, action, now, manager_id)
-    return Done(_dismissed(task, action.note, now), "dismissed", {"note": action.note}, told=True)
-
-
-def _advance(task: Task, action: Acknowledge | Start) -> Done:
-    if isinstance(action, Start):
-        if task.progress == "in_progress":
-            return Done(task, None, {})
-        return Done(_with(task, progress="in_progress"), "started", {})
-    if task.progress != "new":
-        return Done(task, None, {})
-    return Done(_with(task, progress="acknowledged"), "acknowledged", {})
-
-
-def _snooze(task: Task, action: Snooze, now: datetime) -> Done:
-    until = action.until
-    if until is None:
-        if task.snoozed_until is None:
-            return Done(task, None, {})
-        return Done(_with(task, snoozed_until=None), "woken", {})
-    if not now < until <= now + timedelta(days=SNOOZE_DAYS_MAX):
-        raise Invalid("until", f"must be within {SNOOZE_DAYS_MAX} days from now, {now:%FT%TZ}")
-    if task.snoozed_until == until:
-        return Done(task, None, {})
-    snoozed = _with(task, snoozed_until=until, progress=_seen(task))
-    return Done(snoozed, "snoozed", {"until": until.isoformat()})
-
-
-def _reassign(task: Task, action: Reassign, now: datetime) -> Done:
-    if task.owner_id == action.owner_id and task.queue == "owner":
-        return Done(task, None, {})
-    detail = {"from": task.owner_id, "to": action.owner_id, "reason": action.reason}
-    return Done(
-        given(task, action.owner_id, action.owner_name, now), "reassigned", detail, told=True
+    return ActionResult(
+        _dismissed(task, action.note, now), "dismissed", {"note": action.note}, sent=True
     )
 
 
-def _escalate(task: Task, action: Escalate, now: datetime, manager_id: str | None) -> Done:
+def _advance(task: Task, action: Acknowledge | Start) -> ActionResult:
+    if isinstance(action, Start):
+        if task.progress == "in_progress":
+            return ActionResult(task, None, {})
+        return ActionResult(_with(task, progress="in_progress"), "started", {})
+    if task.progress != "new":
+        return ActionResult(task, None, {})
+    return ActionResult(_with(task, progress="acknowledged"), "acknowledged", {})
+
+
+def _snooze(task: Task, action: Snooze, now: datetime) -> ActionResult:
+    until = action.until
+    if until is None:
+        if task.snoozed_until is None:
+            return ActionResult(task, None, {})
+        return ActionResult(_with(task, snoozed_until=None), "woken", {})
+    if not now < until <= now + timedelta(days=SNOOZE_DAYS_MAX):
+        raise Invalid("until", f"must be within {SNOOZE_DAYS_MAX} days from now, {now:%FT%TZ}")
+    if task.snoozed_until == until:
+        return ActionResult(task, None, {})
+    snoozed = _with(task, snoozed_until=until, progress=_seen(task))
+    return ActionResult(snoozed, "snoozed", {"until": until.isoformat()})
+
+
+def _reassign(task: Task, action: Reassign, now: datetime) -> ActionResult:
+    if task.owner_id == action.owner_id and task.queue == "owner":
+        return ActionResult(task, None, {})
+    detail = {"from": task.owner_id, "to": action.owner_id, "reason": action.reason}
+    return ActionResult(
+        given(task, action.owner_id, action.owner_name, now), "reassigned", detail, sent=True
+    )
+
+
+def _escalate(task: Task, action: Escalate, now: datetime, manager_id: str | None) -> ActionResult:
     to = action.to or manager_id
     if to is None:
-        raise Invalid("to", "name somebody: the owner has no manager on record")
+        raise Invalid("to", "name a person: the owner has no manager on record")
     if task.escalated_to == to:
-        return Done(task, None, {})
-    after = _told(task, now, escalations=max(1, task.escalations), escalated_to=to)
-    return Done(after, "escalated", {"to": to, "reason": action.reason}, told=True)
+        return ActionResult(task, None, {})
+    after = _changed(task, now, escalations=max(1, task.escalations), escalated_to=to)
+    return ActionResult(after, "escalated", {"to": to, "reason": action.reason}, sent=True)
 
 
 def given(task: Task, owner_id: str, owner_name: str | None, now: datetime) -> Task:
     """Return the task as the new work of another owner, who has not seen it yet."""
-    return _told(
+    return _changed(
         task,
         now,
         owner_id=owner_id,
@@ -198,7 +200,7 @@ def given(task: Task, owner_id: str, owner_name: str | None, now: datetime) -> T
 
 def unanswered(
     task: Task, owners: Mapping[str, OwnerRecord], now: datetime, calendar: WorkingCalendar
-) -> Done:
+) -> ActionResult:
     """Escalate or reassign a task that was not taken on by its response target.
 
     It is first escalated to the manager, then reassigned to the fallback, or to the manager.
@@ -209,23 +211,23 @@ def unanswered(
     other = (record.fallback_id if record else None) or manager
     target = task.respond_by.isoformat() if task.respond_by else None
     if task.escalations == 0 and manager is not None:
-        after = _told(
+        after = _changed(
             task,
             now,
             escalations=1,
             escalated_to=manager,
             respond_by=_next_target(task, now, calendar),
         )
-        return Done(
-            after, "escalated", {"to": manager, "reason": "no answer", "target": target}, told=True
+        return ActionResult(
+            after, "escalated", {"to": manager, "reason": "no answer", "target": target}, sent=True
         )
     if other is None or other == task.owner_id:
         after = _with(task, escalations=ESCALATIONS_MAX)
-        return Done(after, "unanswered", {"target": target})
+        return ActionResult(after, "unanswered", {"target": target})
     name = owners[other].name if other in owners else None
     after = msgspec.structs.replace(given(task, other, name, now), escalations=ESCALATIONS_MAX)
     detail = {"from": task.owner_id, "to": other, "reason": "no answer", "target": target}
-    return Done(after, "reassigned", detail, told=True)
+    return ActionResult(after, "reassigned", detail, sent=True)
 
 
 def is_unanswered(task: Task, now: datetime) -> bool:
@@ -251,7 +253,7 @@ def moved_over(task: Task, to: OwnerRecord, now: datetime) -> Task:
 
 
 def _dismissed(task: Task, note: str, now: datetime) -> Task:
-    return _told(
+    return _changed(
         task,
         now,
         status="closed",
@@ -271,7 +273,7 @@ def _seen(task: Task) -> str:
     return "acknowledged" if task.progress == "new" else task.progress
 
 
-def _told(task: Task, now: datetime, **changes: Any) -> Task:
+def _changed(task: Task, now: datetime, **changes: Any) -> Task:
     """Return the task with changes that are sent to endpoints."""
     changes = {"waiting": None, "tell_at": None} | changes
     return _with(task, version=task.version + 1, changed_at=max(now, task.opened_at), **changes)

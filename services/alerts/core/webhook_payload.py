@@ -133,7 +133,7 @@ def body(task: Task, payload: Payload = "full") -> bytes:
         WebhookPayload[TaskPayload | ThinTaskPayload](
             type=kind_of(task),
             timestamp=task.closed_at or task.changed_at or task.opened_at,
-            data={"task": thin(task) if payload == "thin" else told(task)},
+            data={"task": thin(task) if payload == "thin" else payload_of(task)},
         )
     )
 
@@ -184,7 +184,7 @@ def thin(task: Task) -> ThinTaskPayload:
     )
 
 
-def told(task: Task) -> TaskPayload:
+def payload_of(task: Task) -> TaskPayload:
     """Return the task as a receiver of `full` payloads gets it."""
     owner = None if task.owner_id is None else Party(id=task.owner_id, name=task.owner_name)
     return TaskPayload(

@@ -34,7 +34,7 @@ class EndpointQueue:
     late: list[Leased] = field(default_factory=list)
     """Deliveries with too little of the lease left for an attempt: they go back to the queue."""
 
-    def wanted(self, now: datetime) -> int:
+    def room(self, now: datetime) -> int:
         """Return how many more messages to claim at `now`."""
         state = self.breaker.state(now)
         if state != "closed":
@@ -73,14 +73,14 @@ class EndpointQueues:
 
     def __init__(self, width_max: int) -> None:
         self._width_max = width_max
-        self._lanes: dict[str, EndpointQueue] = {}
+        self._queues: dict[str, EndpointQueue] = {}
 
     def __iter__(self) -> Iterator[EndpointQueue]:
-        return iter(self._lanes.values())
+        return iter(self._queues.values())
 
     def get(self, endpoint_id: str) -> EndpointQueue | None:
         """Return the queue of an endpoint; None where the endpoint may not be sent to."""
-        return self._lanes.get(endpoint_id)
+        return self._queues.get(endpoint_id)
 
     def update(self, endpoints: Sequence[Endpoint]) -> list[Leased]:
         """Keep queues for exactly these endpoints; return what waited for others.
@@ -89,34 +89,34 @@ class EndpointQueues:
         """
         back: list[Leased] = []
         kept = {endpoint.id: endpoint for endpoint in endpoints}
-        for name, lane in list(self._lanes.items()):
+        for name, queue in list(self._queues.items()):
             if name not in kept:
-                back += lane.waiting
-                lane.waiting.clear()
-                if not lane.under_way:
-                    del self._lanes[name]
+                back += queue.waiting
+                queue.waiting.clear()
+                if not queue.under_way:
+                    del self._queues[name]
         for endpoint in endpoints:
             width = min(endpoint.concurrency_max, self._width_max)
-            lane = self._lanes.setdefault(endpoint.id, EndpointQueue(endpoint, width))
-            lane.endpoint, lane.width = endpoint, width
+            queue = self._queues.setdefault(endpoint.id, EndpointQueue(endpoint, width))
+            queue.endpoint, queue.width = endpoint, width
         return back
 
     def opened(self, now: datetime) -> list[Leased]:
         """Remove and return what cannot be sent now: it goes back to the queue."""
         back: list[Leased] = []
-        for lane in self:
-            back += lane.late
-            lane.late.clear()
-            if lane.breaker.state(now) == "open":
-                back += lane.waiting
-                lane.waiting.clear()
+        for queue in self:
+            back += queue.late
+            queue.late.clear()
+            if queue.breaker.state(now) == "open":
+                back += queue.waiting
+                queue.waiting.clear()
         return back
 
     def accept(self, claimed: Iterable[Leased]) -> None:
         """Put claimed messages into their endpoint queues."""
         for message in claimed:
-            self._lanes[message.endpoint_id].waiting.append(message)
+            self._queues[message.endpoint_id].waiting.append(message)
 
     def states(self, now: datetime) -> dict[str, State]:
         """Return the state of each endpoint queue's breaker."""
-        return {name: lane.breaker.state(now) for name, lane in self._lanes.items()}
+        return {name: queue.breaker.state(now) for name, queue in self._queues.items()}

@@ -91,25 +91,25 @@ class Http:
         bytes_max: int = RESPONSE_BYTES_MAX,
     ) -> Reply:
         """Send one request. Never raises for a failure of the other side: the reply states it."""
-        heard = _Heard()
+        received = _Received()
         begun = self._clock.monotonic()
         try:
             # One bound for the request as a whole: bounds per read let a slow drip go on.
             async with asyncio.timeout(self._timeout_s):
-                await self._exchange(method, url, headers, body, bytes_max, heard)
+                await self._exchange(method, url, headers, body, bytes_max, received)
         except TimeoutError:
             # A received status counts; the rest of the answer is for the log only.
-            heard.timed_out = heard.status is None
-            heard.error = f"not answered in full within {self._timeout_s:g} s"
+            received.timed_out = received.status is None
+            received.error = f"not answered in full within {self._timeout_s:g} s"
         except aiohttp.ClientConnectorError as trouble:
-            heard.reached = False
-            heard.error = f"no connection: {_why(trouble.os_error)}"
+            received.reached = False
+            received.error = f"no connection: {_why(trouble.os_error)}"
         except ValueError:  # a wrong URL or header value: nothing has been sent
-            heard.reached = heard.status is not None
-            heard.error = "no connection: the endpoint's URL or a header is not usable"
+            received.reached = received.status is not None
+            received.error = "no connection: the endpoint's URL or a header is not usable"
         except (aiohttp.ClientError, ConnectionError) as trouble:
-            heard.error = f"the connection broke: {type(trouble).__name__}"
-        return heard.reply((self._clock.monotonic() - begun) * 1000)
+            received.error = f"the connection broke: {type(trouble).__name__}"
+        return received.reply((self._clock.monotonic() - begun) * 1000)
 
     async def _exchange(
         self,
@@ -118,7 +118,7 @@ class Http:
         headers: Mapping[str, str],
         body: bytes,
         bytes_max: int,
-        heard: "_Heard",
+        received: "_Received",
     ) -> None:
         assert self._session is not None, "use as an async context manager"  # noqa: S101
         async with self._session.request(
@@ -128,18 +128,18 @@ class Http:
             headers=HEADERS | dict(headers),
             allow_redirects=False,
         ) as response:
-            heard.status = response.status
-            heard.headers = response.headers
-            while len(heard.body) < bytes_max:
+            received.status = response.status
+            received.headers = response.headers
+            while len(received.body) < bytes_max:
                 chunk = await response.content.readany()
                 if not chunk:
                     return
-                heard.body += chunk[: bytes_max - len(heard.body)]
+                received.body += chunk[: bytes_max - len(received.body)]
             response.close()  # the rest is not needed: closing drops the connection too
 
 
 @dataclass(slots=True)
-class _Heard:
+class _Received:
     """The parts of an answer that have been received so far."""
 
     status: int | None = None

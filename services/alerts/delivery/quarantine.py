@@ -48,17 +48,17 @@ class DeliveryQuarantine:
 
     def sift(self, claimed: Sequence[Leased]) -> SortedLeases:
         """Sort claimed deliveries; hold the first that is to be sent alone, unless one is held."""
-        sifted = SortedLeases()
+        sorted_leases = SortedLeases()
         for message in claimed:
             if message.lost < ALONE_FROM:
-                sifted.usual.append(message)
+                sorted_leases.usual.append(message)
             elif message.lost >= ALONE_FROM + DEATHS_MAX:
-                sifted.fatal.append(message)
+                sorted_leases.fatal.append(message)
             elif self:
-                sifted.later.append(message)
+                sorted_leases.later.append(message)
             else:
                 self.waiting = message
-        return sifted
+        return sorted_leases
 
     def begin(self, task: asyncio.Task[Attempted]) -> None:
         """Record that the held delivery is under way."""

@@ -27,7 +27,7 @@ from services.alerts.delivery.ports import (
     Leased,
 )
 from services.alerts.delivery.quarantine import QUARANTINED, DeliveryQuarantine
-from services.alerts.handlers.wait_for_signal import heard
+from services.alerts.handlers.wait_for_signal import signalled
 from shared.kernel.errors import Transient
 from shared.postgres.engine import UnitOfWork, reading, unit_of_work
 from shared.runtime.backoff import Backoff
@@ -75,7 +75,7 @@ class DeliverySender:
         sending: SenderBounds,
         clock: Clock,
         health: Health,
-        told: asyncio.Event,
+        deliveries_queued: asyncio.Event,
     ) -> None:
         self._engine = engine
         self._deliveries = deliveries
@@ -84,12 +84,12 @@ class DeliverySender:
         self._sending = sending
         self._clock = clock
         self._health = health
-        self._told = told
-        self._lanes = EndpointQueues(sending.concurrency_max)
+        self._deliveries_queued = deliveries_queued
+        self._queues = EndpointQueues(sending.concurrency_max)
         self._ended: list[Attempted] = []
         self._back: list[Leased] = []
         self._bug: Exception | None = None
-        self._alone = DeliveryQuarantine()
+        self._quarantine = DeliveryQuarantine()
         self._draining = False
 
     async def __call__(self, stop: Stop) -> None:
@@ -99,16 +99,16 @@ class DeliverySender:
         while not stop:
             self._health.beat(NAME)
             try:
-                await self.turn(announced=announced)
+                await self.iterate(announced=announced)
                 backoff.reset()
-                announced = await heard(self._told, stop, self._sending.poll_s)
+                announced = await signalled(self._deliveries_queued, stop, self._sending.poll_s)
             except Transient as trouble:
                 log.warning("waiting", loop=NAME, trouble=str(trouble))
                 await stop.wait(backoff.next())
         self._health.ended(NAME)
         await self._drain()
 
-    async def turn(self, *, announced: bool = True) -> None:
+    async def iterate(self, *, announced: bool = True) -> None:
         """Settle what has ended, claim what is due, start what there is capacity for.
 
         `announced`: a handler of this process has queued deliveries, or an attempt has ended; if
@@ -117,8 +117,8 @@ class DeliverySender:
         """
         if self._bug is not None:
             raise self._bug
-        self._back += self._lanes.opened(self._clock.now())
-        if announced or self._ended or self._back or await self._news():
+        self._back += self._queues.opened(self._clock.now())
+        if announced or self._ended or self._back or await self._work_found():
             try:
                 await self._settle_and_claim()
             except Transient:
@@ -129,77 +129,77 @@ class DeliverySender:
                 log.exception("outcomes cannot be stored: one by one", loop=NAME)
                 await self._settle_each()
         self._start_alone()
-        for lane in self._lanes:
-            self._start(lane)
+        for queue in self._queues:
+            self._start(queue)
 
-    async def _news(self) -> bool:
+    async def _work_found(self) -> bool:
         """Return whether something is due that fits, or the endpoints have changed.
 
         Most checks find nothing: they cost one statement and no transaction.
         """
         now = self._clock.now()
-        wanting = [lane.endpoint.id for lane in self._lanes if lane.wanted(now)]
+        with_room = [queue.endpoint.id for queue in self._queues if queue.room(now)]
         async with reading(self._engine) as driver:
-            versions, due = await self._deliveries.look(driver, wanting, now)
-        return due or versions != {lane.endpoint.id: lane.endpoint.version for lane in self._lanes}
+            versions, due = await self._deliveries.look(driver, with_room, now)
+        return due or versions != {lane.endpoint.id: lane.endpoint.version for lane in self._queues}
 
-    def _start(self, lane: EndpointQueue) -> None:
+    def _start(self, queue: EndpointQueue) -> None:
         """Start what a queue has capacity for; nothing beside a delivery to be sent alone."""
-        if self._alone:
+        if self._quarantine:
             return
-        for message in lane.startable(self._clock.now(), self._attempt_s):
-            self._begin(lane, message)
+        for message in queue.startable(self._clock.now(), self._attempt_s):
+            self._begin(queue, message)
 
     def _start_alone(self) -> None:
         """Start the delivery that is to be sent alone, once nothing else is under way."""
-        message = self._alone.waiting
-        if message is None or any(lane.under_way for lane in self._lanes):
+        message = self._quarantine.waiting
+        if message is None or any(queue.under_way for queue in self._queues):
             return
-        lane = self._lanes.get(message.endpoint_id)
+        lane = self._queues.get(message.endpoint_id)
         left_s = (message.until - self._clock.now()).total_seconds()
         if lane is None or left_s < self._attempt_s:
             self._back.append(message)
-            self._alone.waiting = None
+            self._quarantine.waiting = None
         else:
-            self._alone.begin(self._begin(lane, message, alone=True))
+            self._quarantine.begin(self._begin(lane, message, alone=True))
 
     def _begin(
-        self, lane: EndpointQueue, message: Leased, *, alone: bool = False
+        self, queue: EndpointQueue, message: Leased, *, alone: bool = False
     ) -> asyncio.Task[Attempted]:
-        task = asyncio.create_task(self._attempt(lane, message, alone=alone), name=message.id)
-        lane.under_way[task] = message
-        task.add_done_callback(partial(self._attempted, lane))
+        task = asyncio.create_task(self._attempt(queue, message, alone=alone), name=message.id)
+        queue.under_way[task] = message
+        task.add_done_callback(partial(self._attempted, queue))
         return task
 
     @property
     def _attempt_s(self) -> float:
         return self._sending.timeout_s + self._sending.margin_s
 
-    def _attempted(self, lane: EndpointQueue, task: asyncio.Task[Attempted]) -> None:
+    def _attempted(self, queue: EndpointQueue, task: asyncio.Task[Attempted]) -> None:
         """Handle an ended attempt: start the next of its queue at once; it is settled soon."""
-        self._told.set()
-        self._alone.ended(task)
+        self._deliveries_queued.set()
+        self._quarantine.ended(task)
         if task.cancelled():
             return
         try:
-            attempted = lane.ended(task)
+            attempted = queue.ended(task)
         except Exception as bug:  # noqa: BLE001 (raised where it ends the process)
             self._bug = bug
             return
         self._ended.append(attempted)
         if attempted.outcome == "gone":
-            self._back += lane.waiting
-            lane.waiting.clear()
+            self._back += queue.waiting
+            queue.waiting.clear()
         if not self._draining:
             self._start_alone()
-            self._start(lane)
+            self._start(queue)
 
     async def _settle_and_claim(self) -> None:
         now = self._clock.now()
         ended = list(self._ended)
         async with unit_of_work(self._engine) as work:
             disabled = await self._deliveries.settle(work, ended)
-            self._back += self._lanes.update(await self._endpoints.sendable(work))
+            self._back += self._queues.update(await self._endpoints.sendable(work))
             back = list(self._back)
             await self._deliveries.release(work, back, now)
             claimed = await self._claim(work, now)
@@ -207,12 +207,12 @@ class DeliverySender:
         del self._ended[: len(ended)]
         del self._back[: len(back)]
         _count(ended, disabled)
-        for endpoint, state in self._lanes.states(now).items():
+        for endpoint, state in self._queues.states(now).items():
             metrics.BREAKER_OPEN.labels(endpoint).set(state != "closed")
-        sifted = self._alone.sift(claimed)
+        sifted = self._quarantine.sift(claimed)
         self._back += sifted.later
         self._ended += [self._quarantined(message, now) for message in sifted.fatal]
-        self._lanes.accept(sifted.usual)
+        self._queues.accept(sifted.usual)
 
     async def _settle_each(self) -> None:
         """Settle outcomes one by one; one that cannot be stored fails its delivery.
@@ -248,14 +248,14 @@ class DeliverySender:
         return Attempted(message, at, at, answer, "failed", None, uncertain=True)
 
     async def _claim(self, work: UnitOfWork, now: datetime) -> list[Leased]:
-        wanted = {lane.endpoint.id: lane.wanted(now) for lane in self._lanes}
+        room = {queue.endpoint.id: queue.room(now) for queue in self._queues}
         rated = {
-            lane.endpoint.id: wanted[lane.endpoint.id]
-            for lane in self._lanes
-            if lane.endpoint.rate_per_s is not None and wanted[lane.endpoint.id]
+            lane.endpoint.id: room[lane.endpoint.id]
+            for lane in self._queues
+            if lane.endpoint.rate_per_s is not None and room[lane.endpoint.id]
         }
         granted = await self._endpoints.take(work, rated, now) if rated else {}
-        most = {name: n for name, n in {**wanted, **granted}.items() if n}
+        most = {name: n for name, n in {**room, **granted}.items() if n}
         if not most:
             return []
         until = now + timedelta(seconds=self._sending.lease_s)
@@ -265,38 +265,38 @@ class DeliverySender:
         await self._endpoints.give_back(work, unused)
         return claimed
 
-    async def _attempt(self, lane: EndpointQueue, message: Leased, *, alone: bool) -> Attempted:
+    async def _attempt(self, queue: EndpointQueue, message: Leased, *, alone: bool) -> Attempted:
         started_at, timeout_s = self._clock.now(), self._sending.timeout_s
         try:
             if alone:
                 async with unit_of_work(self._engine) as work:
                     await self._deliveries.begin_alone(work, message)
-            tried = await attempt(self._connectors, lane.endpoint, message, started_at, timeout_s)
+            result = await attempt(self._connectors, queue.endpoint, message, started_at, timeout_s)
         except Transient as trouble:
             waits = Answer("retry", error=f"waiting for PostgreSQL: {trouble}")
-            tried = AttemptResult(waits, message.uncertain)
+            result = AttemptResult(waits, message.uncertain)
         ended_at, number = self._clock.now(), message.attempts + 1
-        follows = after(tried.answer, message.id, number, ended_at, self._sending.delays_s)
-        if tried.fault and number >= FAULTS_MAX:
+        follows = after(result.answer, message.id, number, ended_at, self._sending.delays_s)
+        if result.fault and number >= FAULTS_MAX:
             follows = Next("failed")
         next_at = None if follows.delay_s is None else ended_at + timedelta(seconds=follows.delay_s)
         return Attempted(
             message,
             started_at,
             ended_at,
-            tried.answer,
+            result.answer,
             follows.outcome,
             next_at,
-            tried.uncertain,
+            result.uncertain,
         )
 
     async def _drain(self) -> None:
         self._draining = True
-        tasks = [task for lane in self._lanes for task in lane.under_way]
+        tasks = [task for queue in self._queues for task in queue.under_way]
         if tasks:
             await asyncio.wait(tasks, timeout=DRAIN_S)
-        back = self._back + self._alone.given_back()
-        for lane in self._lanes:
+        back = self._back + self._quarantine.given_back()
+        for lane in self._queues:
             back = [*back, *lane.waiting, *lane.late, *lane.under_way.values()]
             for task in lane.under_way:
                 task.cancel()

@@ -30,7 +30,7 @@ class Webhook:
 
     async def send(self, message: Leased, at: datetime) -> Answer:
         """Make one attempt at `at` (UTC), which is also the signature's time."""
-        secrets = self._endpoint.standing(SIGNING, at)
+        secrets = self._endpoint.valid_secrets(SIGNING, at)
         try:
             signed = headers(message.id, at, message.body, secrets)
         except Invalid as wrong:

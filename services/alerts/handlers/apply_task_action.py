@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.core import webhook_payload as told
+from services.alerts.core import webhook_payload as payload
 from services.alerts.core.task import Task
 from services.alerts.core.task_lifecycle import (
     Action,
@@ -31,13 +31,13 @@ class ApplyTaskAction:
     tasks: Tasks
     log: TaskLog
     rules: Policies
-    book: RecordTaskChanges
+    recorder: RecordTaskChanges
     outbox: Outbox
     business_clock: BusinessClock
     clock: Clock
-    told: asyncio.Event
+    deliveries_queued: asyncio.Event
     """Set once deliveries are committed: wakes the delivery sender of this process."""
-    given: asyncio.Event
+    treatments_queued: asyncio.Event
     """Set once messages for `ebbwatch.treatment` are committed: wakes `PublishVerdicts`."""
 
     async def __call__(self, task_id: str, action: Action, actor: str) -> Task | None:
@@ -53,8 +53,8 @@ class ApplyTaskAction:
     def ring(self, changes: Sequence[TaskChange]) -> None:
         """Wake the sender and the relay and count the changes; call it after the commit."""
         if changes:
-            self.told.set()
-            self.given.set()
+            self.deliveries_queued.set()
+            self.treatments_queued.set()
             count([c for c in changes if c.task.status == "closed"], self.clock.now())
 
     async def within(
@@ -88,9 +88,9 @@ class ApplyTaskAction:
         )
         await self.log.add(work, [event])
         await self.tasks.write(work, [done.task])
-        changes = [TaskChange(done.task, CAUSE)] if done.told else []
-        await self.book.tell(work, changes, self.clock.now())
-        if done.told and done.task.status == "closed":
-            message = self.book.publish(told.treatment(done.task), CAUSE)
+        changes = [TaskChange(done.task, CAUSE)] if done.sent else []
+        await self.recorder.queue_deliveries(work, changes, self.clock.now())
+        if done.sent and done.task.status == "closed":
+            message = self.recorder.publish(payload.treatment(done.task), CAUSE)
             await self.outbox.add(work, [message])
         return done.task, changes

@@ -31,7 +31,7 @@ class EraseCustomer:
     engine: AsyncEngine
     customers: Customers
     traces: Erasure
-    book: RecordTaskChanges
+    recorder: RecordTaskChanges
     outbox: Outbox
     business_clock: BusinessClock
     clock: Clock
@@ -44,12 +44,12 @@ class EraseCustomer:
         async with unit_of_work(self.engine) as work:
             known = await self.customers.lock(work, [customer_id])
             now = await self.business_clock.now(work)
-            page = BatchDecisions()
+            decisions = BatchDecisions()
             for task in known[customer_id].state.open:
-                page.close(Closed(task, max(task.opened_at, now), why), CAUSE)
+                decisions.close(Closed(task, max(task.opened_at, now), why), CAUSE)
             if why == "erased":
                 await self.traces.forget_names(work, customer_id)
-            changes, messages = await self.book.write(work, page, self.clock.now())
+            changes, messages = await self.recorder.write(work, decisions, self.clock.now())
             await self.outbox.add(work, messages)
             if why == "erased":
                 await self.traces.forget(work, customer_id)

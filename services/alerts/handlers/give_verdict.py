@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts import metrics
-from services.alerts.core import webhook_payload as told
+from services.alerts.core import webhook_payload as payload
 from services.alerts.core.customer import answered
 from services.alerts.core.task import Task, warned_of
 from services.alerts.core.task_lifecycle import TaskEvent
@@ -39,13 +39,13 @@ class GiveVerdict:
     customers: Customers
     tasks: Tasks
     log: TaskLog
-    book: RecordTaskChanges
+    recorder: RecordTaskChanges
     outbox: Outbox
     business_clock: BusinessClock
     clock: Clock
-    told: asyncio.Event
+    deliveries_queued: asyncio.Event
     """Set once deliveries are committed: wakes the delivery sender of this process."""
-    given: asyncio.Event
+    treatments_queued: asyncio.Event
     """Set once messages for `ebbwatch.treatment` are committed: wakes `PublishVerdicts`."""
 
     async def __call__(self, given: VerdictGiven) -> Task | Conflict | None:
@@ -80,16 +80,16 @@ class GiveVerdict:
                     close_reason="verdict",
                 )
                 changes.append(TaskChange(after, CAUSE))
-                messages.append(self.book.publish(told.treatment(after), CAUSE))
+                messages.append(self.recorder.publish(payload.treatment(after), CAUSE))
             await self.tasks.write(work, [after])
             state = answered(known[customer].state, warned_of(after), at, after.leaving_cause)
             await self.customers.write(work, [state], known)
             await self.log.add(work, [self._event(after, given, at)])
-            await self.book.tell(work, changes, self.clock.now())
-            messages.append(self.book.publish(told.verdict(after, at), CAUSE))
+            await self.recorder.queue_deliveries(work, changes, self.clock.now())
+            messages.append(self.recorder.publish(payload.verdict(after, at), CAUSE))
             await self.outbox.add(work, messages)
-        self.told.set()
-        self.given.set()
+        self.deliveries_queued.set()
+        self.treatments_queued.set()
         metrics.VERDICTS.labels(given.verdict).inc()
         count(changes, self.clock.now())
         return after

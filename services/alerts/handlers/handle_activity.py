@@ -39,11 +39,11 @@ class HandleActivity:
     ledger: Ledger
     customers: Customers
     trials: Trials
-    book: RecordTaskChanges
+    recorder: RecordTaskChanges
     outbox: Outbox
     relay: Relay
     clock: Clock
-    told: asyncio.Event
+    deliveries_queued: asyncio.Event
     """Set once deliveries are committed: wakes the delivery sender of this process."""
 
     async def __call__(self, batch: Batch) -> Sequence[Move]:
@@ -59,12 +59,12 @@ class HandleActivity:
             await self.relay.forget(work)
             known = await self._known(work, seen)
             await self.trials.note_purchases(work, seen.money)
-            page, profiles = _take_in(seen, known)
+            decisions, profiles = _take_in(seen, known)
             await self.customers.write_profiles(work, profiles)
-            changes, messages = await self.book.write(work, page, now)
+            changes, messages = await self.recorder.write(work, decisions, now)
             pending = await self.outbox.add(work, [*seen.dead, *messages])
         if changes:
-            self.told.set()
+            self.deliveries_queued.set()
         metrics.ACTIVITY.labels("purchase").inc(len(seen.purchases))
         metrics.ACTIVITY.labels("profile").inc(len(seen.profiles))
         metrics.DEAD_LETTERS.labels("activity").inc(len(seen.dead))

@@ -22,13 +22,13 @@ from services.alerts.core.policy import (
     decide,
     first_seen,
 )
-from services.alerts.core.scheduled_tasks import informed
+from services.alerts.core.scheduled_tasks import updated
 from services.alerts.core.task import Ground, grown, new_task
 from services.alerts.handlers.record_task_changes import (
     BatchDecisions,
-    Informing,
     Joining,
     RecordTaskChanges,
+    TaskUpdate,
     count,
 )
 from services.alerts.handlers.update_gauges import note_lag
@@ -63,12 +63,12 @@ class HandleAssessments:
     customers: Customers
     rules: Policies
     assessments: Assessments
-    book: RecordTaskChanges
+    recorder: RecordTaskChanges
     """Writes tasks, deliveries and treatments of a batch."""
     outbox: Outbox
     relay: Relay
     clock: Clock
-    told: asyncio.Event
+    deliveries_queued: asyncio.Event
     """Set once deliveries are committed: wakes the delivery sender of this process."""
 
     async def __call__(self, batch: Batch) -> Sequence[Move]:
@@ -88,14 +88,14 @@ class HandleAssessments:
             decided = await self._first_seen(work, steps)
             ground = Ground(policy, version, now)
             ground = await self._with_rates(work, ground, decided, known)
-            page = _page(decided, known, ground)
-            page.informings = _informings(assessed, states, known, ground)
+            decisions = _decisions(decided, known, ground)
+            decisions.updates = _updates(assessed, states, known, ground)
             await self.customers.write(work, states, known)
             await self.assessments.add(work, assessed)
-            changes, messages = await self.book.write(work, page, now)
+            changes, messages = await self.recorder.write(work, decisions, now)
             pending = await self.outbox.add(work, [*dead, *messages])
-        if changes or page.informings:
-            self.told.set()
+        if changes or decisions.updates:
+            self.deliveries_queued.set()
         for decision, times in why.items():
             metrics.MESSAGES.labels(decision).inc(times)
         metrics.DEAD_LETTERS.labels("risk").inc(len(dead))
@@ -153,7 +153,7 @@ def _decide(
     return decided, [states[customer] for customer in changed], why
 
 
-def _page(decided: Decided, known: dict[str, KnownCustomer], ground: Ground) -> BatchDecisions:
+def _decisions(decided: Decided, known: dict[str, KnownCustomer], ground: Ground) -> BatchDecisions:
     page = BatchDecisions()
     for each, step in decided:
         if isinstance(step, Closed):
@@ -170,21 +170,21 @@ def _page(decided: Decided, known: dict[str, KnownCustomer], ground: Ground) -> 
     return page
 
 
-def _informings(
+def _updates(
     assessed: Sequence[AssessmentSeen],
     states: Sequence[CustomerState],
     known: dict[str, KnownCustomer],
     ground: Ground,
-) -> list[Informing]:
+) -> list[TaskUpdate]:
     """Return the updates of open tasks of customers who are assessed for the first time.
 
     The tasks were raised from another topic, which was read faster, and lack an assessment's data.
     """
     newest = {each.message.customer_id: each for each in assessed}
     return [
-        Informing(
+        TaskUpdate(
             task_id,
-            partial(informed, state=state, ground=ground, at=found.message.assessed_at),
+            partial(updated, state=state, ground=ground, at=found.message.assessed_at),
             found.tp,
         )
         for state in states

@@ -80,7 +80,7 @@ class _Outcome:
     """The decisions of a batch, and the customers after them."""
 
     def __init__(self, known: dict[str, KnownCustomer]) -> None:
-        self.page = BatchDecisions()
+        self.decisions = BatchDecisions()
         self.known = known
         self._states = {customer: found.state for customer, found in known.items()}
         self._open = {c: {t.cause: t for t in s.open} for c, s in self._states.items()}
@@ -104,7 +104,7 @@ class _Outcome:
         self._open[customer][task.cause] = OpenTask(
             task.id, task.cause, task.opened_at, by_risk=False, causes=tuple(task.causes)
         )
-        self.page.open(task, each.tp)
+        self.decisions.open(task, each.tp)
 
     def leave(self, each: ClassificationChanged, later: set[str]) -> None:
         """End the segment's open task, whatever its progress, as for a sign that is over.
@@ -116,7 +116,7 @@ class _Outcome:
         if task is None or task.id in later:
             return
         del self._open[change.customer_id][task.cause]
-        self.page.close(Closed(task, max(task.opened_at, change.at), "left_segment"), each.tp)
+        self.decisions.close(Closed(task, max(task.opened_at, change.at), "left_segment"), each.tp)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,11 +129,11 @@ class HandleSegmentEntries:
     customers: Customers
     rows: Schedules
     rules: Policies
-    book: RecordTaskChanges
+    recorder: RecordTaskChanges
     outbox: Outbox
     relay: Relay
     clock: Clock
-    told: asyncio.Event
+    deliveries_queued: asyncio.Event
     """Set once deliveries are committed: wakes the delivery sender of this process."""
 
     async def __call__(self, batch: Batch) -> Sequence[Move]:
@@ -150,10 +150,10 @@ class HandleSegmentEntries:
             _, policy = await self.rules.current(work)
             outcome = await self._enter(work, _News.of(changed, policy), now)
             await self.customers.write(work, outcome.regraded, outcome.known)
-            changes, messages = await self.book.write(work, outcome.page, now)
+            changes, messages = await self.recorder.write(work, outcome.decisions, now)
             pending = await self.outbox.add(work, [*dead, *messages])
         if changes:
-            self.told.set()
+            self.deliveries_queued.set()
         metrics.DEAD_LETTERS.labels("changes").inc(len(dead))
         count(changes, self.clock.now())
         await self.relay.flush(pending)

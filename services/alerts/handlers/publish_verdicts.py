@@ -10,14 +10,14 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from services.alerts.handlers.give_verdict import CAUSE
-from services.alerts.handlers.wait_for_signal import heard
+from services.alerts.handlers.wait_for_signal import signalled
 from shared.kernel.errors import Transient
 from shared.postgres.ledger import Claim
 from shared.runtime.backoff import Backoff
 from shared.runtime.health import Health
 from shared.runtime.service import Stop
 
-LOOK_S = 5.0
+INTERVAL_S = 5.0
 """Seconds between polls for messages that another replica left when it ended."""
 
 NAME = "verdicts"
@@ -28,18 +28,18 @@ log = structlog.get_logger(__name__)
 class PublishVerdicts:
     """The loop that publishes them.
 
-    `recover` sends the messages of a claim in the outbox and deletes them there; `given` is set
-    when there are more.
+    `recover` sends the messages of a claim in the outbox and deletes them there;
+    `treatments_queued` is set when there are more.
     """
 
     def __init__(
         self,
         recover: Callable[[Claim], Awaitable[None]],
-        given: asyncio.Event,
+        treatments_queued: asyncio.Event,
         health: Health,
     ) -> None:
         self._recover = recover
-        self._given = given
+        self._treatments_queued = treatments_queued
         self._health = health
 
     async def __call__(self, stop: Stop) -> None:
@@ -51,7 +51,7 @@ class PublishVerdicts:
             try:
                 await self._recover(claim)
                 backoff.reset()
-                await heard(self._given, stop, LOOK_S)
+                await signalled(self._treatments_queued, stop, INTERVAL_S)
             except Transient as trouble:
                 log.warning("waiting", loop=NAME, trouble=str(trouble))
                 await stop.wait(backoff.next())

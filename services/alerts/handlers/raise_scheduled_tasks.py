@@ -49,10 +49,10 @@ class RaiseScheduledTasks:
     customers: Customers
     rows: Schedules
     rules: Policies
-    book: RecordTaskChanges
+    recorder: RecordTaskChanges
     outbox: Outbox
     clock: Clock
-    careful: ItemIsolation
+    isolation: ItemIsolation
     ring: Callable[[list[TaskChange]], None]
     done: tuple[date, int] | None = None
     """The newest day that this process has completed, and the version of the policy then."""
@@ -66,12 +66,12 @@ class RaiseScheduledTasks:
             return
         schedules = {schedule.name: schedule for schedule in policy.care}
         for day in self._days(today):
-            look = partial(self._look, schedules, day, now)
-            await self.careful.each("schedule", schedules, look, outer=True)
-        if not (self.careful.waiting("schedule") or self.careful.waiting("care")):
+            look = partial(self._decide, schedules, day, now)
+            await self.isolation.each("schedule", schedules, look, outer=True)
+        if not (self.isolation.waiting("schedule") or self.isolation.waiting("care")):
             self.done = (today, version)
 
-    async def _look(
+    async def _decide(
         self, schedules: dict[str, Care], day: date, now: datetime, names: Sequence[str]
     ) -> None:
         for schedule in map(schedules.__getitem__, names):
@@ -96,7 +96,7 @@ class RaiseScheduledTasks:
             cause = f"care:{schedule.name}"
             return lambda work, after: self.rows.unvisited(work, since, cause, grades, after, PAGE)
         if falls_on(schedule, today):
-            return lambda work, after: self.rows.everybody(work, grades, after, PAGE)
+            return lambda work, after: self.rows.all_customers(work, grades, after, PAGE)
         if days := birthdays_of(schedule, today):
             return lambda work, after: self.rows.born_on(work, days, grades, after, PAGE)
         return None
@@ -107,7 +107,7 @@ class RaiseScheduledTasks:
             async with unit_of_work(self.engine) as work:
                 found = await find(work, after)
             each = {one.customer_id: one for one in found}
-            await self.careful.each("care", each, partial(self._do, schedule, each, today, now))
+            await self.isolation.each("care", each, partial(self._do, schedule, each, today, now))
             if len(found) < PAGE:
                 return
             after = found[-1].customer_id
@@ -152,9 +152,9 @@ class RaiseScheduledTasks:
             )
             for each in found
         ]
-        page = BatchDecisions()
+        decisions = BatchDecisions()
         for task in await self.rows.new_only(work, tasks):
-            page.open(task, CAUSE)
-        changes, messages = await self.book.write(work, page, self.clock.now())
+            decisions.open(task, CAUSE)
+        changes, messages = await self.recorder.write(work, decisions, self.clock.now())
         await self.outbox.add(work, messages)
         return changes

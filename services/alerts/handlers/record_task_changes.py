@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from services.alerts import metrics
-from services.alerts.core import webhook_payload as told
+from services.alerts.core import webhook_payload as payload
 from services.alerts.core.experiment_subject import ExperimentSubject
 from services.alerts.core.policy import Closed, Joined
 from services.alerts.core.task import Task, close
@@ -42,7 +42,7 @@ class Joining:
 
 
 @dataclass(frozen=True, slots=True)
-class Informing:
+class TaskUpdate:
     """An update of an open task by its customer's first assessment; `grow` returns the task."""
 
     task_id: str
@@ -62,7 +62,7 @@ class BatchDecisions:
     """Ends of tasks that were stored before, by task id."""
     joinings: list[Joining] = field(default_factory=list)
     """Causes that join tasks stored before. They are written before ends."""
-    informings: list[Informing] = field(default_factory=list)
+    updates: list[TaskUpdate] = field(default_factory=list)
     """Updates of tasks stored before. They are written before ends, and sent to endpoints."""
     events: list[TaskEvent] = field(default_factory=list)
     """Further events for the history of tasks."""
@@ -116,26 +116,28 @@ class RecordTaskChanges:
         self._treatment_topic = treatment_topic
 
     async def write(
-        self, work: UnitOfWork, page: BatchDecisions, now: datetime
+        self, work: UnitOfWork, decisions: BatchDecisions, now: datetime
     ) -> tuple[list[TaskChange], list[Message]]:
         """Store the tasks and deliveries of a batch; return its changes and what to publish.
 
         Ends come before new tasks: a customer may have both, of the same cause.
         """
-        grown = await self._grow(work, page.joinings)
-        informed = await self._inform(work, page.informings)
-        ended = await self._tasks.close(work, [closed for closed, _ in page.closed.values()])
-        await self._tasks.add(work, list(page.raised.values()))
-        await self._trials.add(work, [trial for trial, _ in page.trials])
-        await self._log.add(work, page.events)
-        over = [TaskChange(task, page.closed[task.id][1]) for task in ended]
-        changes = [*grown, *over, *page.changes]
-        await self.tell(work, [*informed, *changes], now)
+        grown = await self._grow(work, decisions.joinings)
+        updated = await self._update(work, decisions.updates)
+        ended = await self._tasks.close(work, [closed for closed, _ in decisions.closed.values()])
+        await self._tasks.add(work, list(decisions.raised.values()))
+        await self._trials.add(work, [trial for trial, _ in decisions.trials])
+        await self._log.add(work, decisions.events)
+        ended_changes = [TaskChange(task, decisions.closed[task.id][1]) for task in ended]
+        changes = [*grown, *ended_changes, *decisions.changes]
+        await self.queue_deliveries(work, [*updated, *changes], now)
         # A customer is treated from the first cause on: a joined cause is no further treatment.
-        messages = [self.publish(told.treatment(c.task), c.cause) for c in changes if not c.joined]
+        messages = [
+            self.publish(payload.treatment(c.task), c.cause) for c in changes if not c.joined
+        ]
         messages += [
-            self.publish(told.held_out(trial), cause)
-            for trial, cause in page.trials
+            self.publish(payload.held_out(trial), cause)
+            for trial, cause in decisions.trials
             if trial.arm == "held_out"
         ]
         return changes, messages
@@ -154,17 +156,19 @@ class RecordTaskChanges:
         await self._tasks.write(work, list(tasks.values()))
         return changes
 
-    async def _inform(self, work: UnitOfWork, informings: Sequence[Informing]) -> list[TaskChange]:
+    async def _update(self, work: UnitOfWork, updates: Sequence[TaskUpdate]) -> list[TaskChange]:
         """Update stored tasks with the data of their customers' first assessment."""
-        if not informings:
+        if not updates:
             return []
-        stored = await self._tasks.find_all(work, [each.task_id for each in informings])
-        by_id = {each.task_id: each for each in informings}
+        stored = await self._tasks.find_all(work, [each.task_id for each in updates])
+        by_id = {each.task_id: each for each in updates}
         changes = [TaskChange(by_id[task.id].grow(task), by_id[task.id].cause) for task in stored]
         await self._tasks.write(work, [change.task for change in changes])
         return changes
 
-    async def tell(self, work: UnitOfWork, changes: Sequence[TaskChange], now: datetime) -> None:
+    async def queue_deliveries(
+        self, work: UnitOfWork, changes: Sequence[TaskChange], now: datetime
+    ) -> None:
         """Queue a message about each change for every endpoint with a matching route.
 
         Tasks that wait are left out.
@@ -177,17 +181,17 @@ class RecordTaskChanges:
             [
                 NewDelivery(
                     customer_id=task.customer_id,
-                    id=told.delivery_id(task, each.endpoint_id),
+                    id=payload.delivery_id(task, each.endpoint_id),
                     endpoint_id=each.endpoint_id,
                     task_id=task.id,
-                    kind=told.kind_of(task),
-                    body=told.body(task, each.payload),
+                    kind=payload.kind_of(task),
+                    body=payload.body(task, each.payload),
                     created_at=now,
                     received_ms=task.received_ms if task.status == "open" else 0,
                 )
                 for task in (c.task for c in changes if not c.task.waiting)
                 for each in routes
-                if each.route.wants(task, told.kind_of(task))
+                if each.route.matches(task, payload.kind_of(task))
             ],
         )
 

@@ -48,7 +48,7 @@ from shared.runtime.health import Health
 from shared.runtime.isolation import ItemIsolation
 from shared.runtime.service import Stop
 
-LOOK_S = 5.0
+INTERVAL_S = 5.0
 """Seconds between iterations: owners are notified within minutes, response targets are hours."""
 TASKS_MAX = 500
 """Tasks of one transaction, which takes a fraction of a second: no batch waits long for a lock."""
@@ -70,32 +70,32 @@ class RunTaskTimers:
     due: DueTasks
     log: TaskLog
     rules: Policies
-    book: RecordTaskChanges
+    recorder: RecordTaskChanges
     outbox: Outbox
     business_clock: BusinessClock
     clock: Clock
     health: Health
-    told: asyncio.Event
+    deliveries_queued: asyncio.Event
     """Set once deliveries are committed: wakes the delivery sender of this process."""
-    given: asyncio.Event
+    treatments_queued: asyncio.Event
     """Set once messages for `ebbwatch.treatment` are committed: wakes `PublishVerdicts`."""
-    careful: ItemIsolation
+    isolation: ItemIsolation
     more: Mapping[str, Callable[[datetime], Awaitable[object]]] = field(default_factory=dict)
 
     async def __call__(self, stop: Stop) -> None:
         """Run until `stop`."""
         backoff = Backoff()
-        while not await stop.wait(LOOK_S):
+        while not await stop.wait(INTERVAL_S):
             self.health.beat(NAME)
             try:
-                await self.turn()
+                await self.iterate()
                 backoff.reset()
             except Transient as trouble:
                 log.warning("waiting", loop=NAME, trouble=str(trouble))
                 await stop.wait(backoff.next())
         self.health.ended(NAME)
 
-    async def turn(self) -> None:
+    async def iterate(self) -> None:
         """Run all timers once."""
         async with unit_of_work(self.engine) as work:
             now = await self.business_clock.now(work)
@@ -112,7 +112,7 @@ class RunTaskTimers:
                 await steps[name](now)
 
         for name in steps:
-            await self.careful.each("step", [name], do, outer=True)
+            await self.isolation.each("step", [name], do, outer=True)
 
     async def _each(
         self,
@@ -126,12 +126,12 @@ class RunTaskTimers:
         async def do(ids: Sequence[str]) -> None:
             async with unit_of_work(self.engine) as work:
                 changes = await handle(work, await self._locked(work, ids), now)
-            self._ring(changes)
+            self._wake(changes)
 
         while True:
             async with unit_of_work(self.engine) as work:
                 ids = await find(work, now, TASKS_MAX)
-            done = await self.careful.each(kind, ids, do)
+            done = await self.isolation.each(kind, ids, do)
             if len(ids) < TASKS_MAX or not done:
                 return
 
@@ -146,14 +146,14 @@ class RunTaskTimers:
     async def _expire(
         self, work: UnitOfWork, tasks: Sequence[Task], now: datetime
     ) -> list[TaskChange]:
-        page = BatchDecisions()
-        gone = [t for t in tasks if t.status == "open" and t.expires_at and t.expires_at <= now]
-        for task in gone:
+        decisions = BatchDecisions()
+        expired = [t for t in tasks if t.status == "open" and t.expires_at and t.expires_at <= now]
+        for task in expired:
             ended = OpenTask(task.id, task.cause, task.opened_at)
-            page.close(Closed(ended, task.expires_at or now, "expired"), CAUSE)
-        changes, messages = await self.book.write(work, page, self.clock.now())
+            decisions.close(Closed(ended, task.expires_at or now, "expired"), CAUSE)
+        changes, messages = await self.recorder.write(work, decisions, self.clock.now())
         await self.outbox.add(work, messages)
-        await self.log.add(work, [self._event(t, "expired", now) for t in gone])
+        await self.log.add(work, [self._event(t, "expired", now) for t in expired])
         return changes
 
     async def _release(
@@ -172,8 +172,8 @@ class RunTaskTimers:
         await self.log.add(
             work, [self._event(d.task, d.kind, now, dict(d.detail)) for d in done if d.kind]
         )
-        await self.tasks.write(work, [d.task for d in done if not d.told])
-        return await self._write(work, [d.task for d in done if d.told])
+        await self.tasks.write(work, [d.task for d in done if not d.sent])
+        return await self._write(work, [d.task for d in done if d.sent])
 
     async def _ground(self, work: UnitOfWork, owners: set[str]) -> Ground:
         """Return the ground with the records of these owners, their managers and fallbacks."""
@@ -199,9 +199,9 @@ class RunTaskTimers:
             for owner in names:
                 async with unit_of_work(self.engine) as work:
                     changes = await self._allocate_one(work, owner, now)
-                self._ring(changes)
+                self._wake(changes)
 
-        await self.careful.each("owner", sorted(owners), do)
+        await self.isolation.each("owner", sorted(owners), do)
 
     async def _allocate_one(self, work: UnitOfWork, owner: str, now: datetime) -> list[TaskChange]:
         ground = await self._ground(work, {owner})
@@ -221,22 +221,22 @@ class RunTaskTimers:
             for t in await self._locked(work, [*mine, *theirs])
             if t.status == "open" and t.waiting == "capacity"
         ]
-        told, events = [], []
+        changed, events = [], []
         for task in tasks:
             if task.id in mine or fallback is None:
-                told.append(released(task, now))
+                changed.append(released(task, now))
                 events.append(self._event(task, "allocated", now))
             else:
-                told.append(moved_over(task, fallback, now))
+                changed.append(moved_over(task, fallback, now))
                 detail = {"from": owner, "to": fallback.id, "reason": shared.reason}
                 events.append(self._event(task, "rebalanced", now, detail))
         await self.log.add(work, events)
-        return await self._write(work, told)
+        return await self._write(work, changed)
 
     async def _write(self, work: UnitOfWork, tasks: Sequence[Task]) -> list[TaskChange]:
         changes = [TaskChange(task, CAUSE) for task in tasks]
         await self.tasks.write(work, tasks)
-        await self.book.tell(work, changes, self.clock.now())
+        await self.recorder.queue_deliveries(work, changes, self.clock.now())
         return changes
 
     def _event(
@@ -252,8 +252,8 @@ class RunTaskTimers:
             detail=msgspec.to_builtins(detail or {}),
         )
 
-    def _ring(self, changes: Sequence[TaskChange]) -> None:
+    def _wake(self, changes: Sequence[TaskChange]) -> None:
         if changes:
-            self.told.set()
-            self.given.set()
+            self.deliveries_queued.set()
+            self.treatments_queued.set()
             count([c for c in changes if c.task.status == "closed"], self.clock.now())

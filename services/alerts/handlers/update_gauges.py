@@ -14,7 +14,7 @@ from shared.runtime.clock import Clock
 from shared.runtime.health import Health
 from shared.runtime.service import Stop
 
-LOOK_S = 5.0
+INTERVAL_S = 5.0
 """Seconds between updates: three within the shortest usual scrape interval of 15 s."""
 
 NAME = "measure"
@@ -54,7 +54,7 @@ class UpdateGauges:
 
     async def __call__(self, stop: Stop) -> None:
         """Run until `stop`."""
-        while not await stop.wait(LOOK_S):
+        while not await stop.wait(INTERVAL_S):
             self.health.beat(NAME)
             try:
                 count, oldest = await self.waiting()

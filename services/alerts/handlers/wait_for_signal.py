@@ -5,17 +5,17 @@ import asyncio
 from shared.runtime.service import Stop
 
 
-async def heard(bell: asyncio.Event, stop: Stop, seconds: float) -> bool:
-    """Return when `bell` or `stop` is set or `seconds` have passed; clear `bell`.
+async def signalled(signal: asyncio.Event, stop: Stop, seconds: float) -> bool:
+    """Return when `signal` or `stop` is set or `seconds` have passed; clear `signal`.
 
-    True if `bell` was set.
+    True if `signal` was set.
     """
-    waiting = {asyncio.create_task(bell.wait()), asyncio.create_task(stop.wait())}
+    waiting = {asyncio.create_task(signal.wait()), asyncio.create_task(stop.wait())}
     try:
         await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in waiting:
             task.cancel()
-    rang = bell.is_set()
-    bell.clear()
-    return rang
+    was_set = signal.is_set()
+    signal.clear()
+    return was_set

@@ -16,24 +16,24 @@ def read_document(document: Any, *, earlier: bool = False) -> Policy:
 
     `earlier`: it may be of an earlier version, which is converted.
     """
-    _look_at_days(document, "policy")
+    _check_days(document, "policy")
     return read(upgrade(document) if earlier else document)
 
 
-def _look_at_days(value: Any, place: str) -> None:
+def _check_days(value: Any, place: str) -> None:
     """Raise Invalid for a day `on: MM-DD` that no year has."""
     if isinstance(value, list):
         for index, inner in enumerate(value):
-            _look_at_days(inner, f"{place}[{index}]")
+            _check_days(inner, f"{place}[{index}]")
     elif isinstance(value, dict):
         for key, inner in value.items():
             if key == DAY_KEY and isinstance(inner, str):
-                _look_at_day(inner, f"{place}.{key}")
+                _check_day(inner, f"{place}.{key}")
             else:
-                _look_at_days(inner, f"{place}.{key}")
+                _check_days(inner, f"{place}.{key}")
 
 
-def _look_at_day(text: str, place: str) -> None:
+def _check_day(text: str, place: str) -> None:
     try:
         date.fromisoformat(f"{LEAP_YEAR}-{text}" if len(text) == len("02-29") else text)
     except ValueError:

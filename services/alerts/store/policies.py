@@ -59,13 +59,13 @@ class Policies:
 
     async def owners(self, work: UnitOfWork, ids: Iterable[str]) -> dict[str, OwnerRecord]:
         """Return the records of those owners that have one."""
-        wanted = sorted(set(ids))
-        if not wanted:
+        owner_ids = sorted(set(ids))
+        if not owner_ids:
             return {}
         rows = await work.driver.fetch(
             "SELECT id, name, time_zone, capacity_per_day, manager_id, fallback_id "
             "FROM alerts.owner WHERE id = ANY($1::text[])",
-            wanted,
+            owner_ids,
         )
         return {row["id"]: msgspec.convert(dict(row), OwnerRecord) for row in rows}
 

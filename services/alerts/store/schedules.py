@@ -14,7 +14,7 @@ from shared.contracts.changes import CustomerChanged
 from shared.contracts.events import Profile
 from shared.postgres.engine import UnitOfWork
 
-_PICK = """
+_SELECT = """
 SELECT c.customer_id, c.profile FROM alerts.customer c
  WHERE c.customer_id > $1 AND (cardinality($2::text[]) = 0 OR c.grade = ANY($2::text[]))
    AND coalesce((c.profile ->> 'do_not_contact')::boolean, false) = false
@@ -30,23 +30,23 @@ class Schedules:
     ) -> list[ScheduledCustomer]:
         """Return customers of these grades (none: all) with a birthday on `days`, as `MM-DD`."""
         rows = await work.driver.fetch(
-            _PICK + "AND c.profile ? 'birthday' AND substr(c.profile ->> 'birthday', 6) = ANY("
+            _SELECT + "AND c.profile ? 'birthday' AND substr(c.profile ->> 'birthday', 6) = ANY("
             "$4::text[]) ORDER BY c.customer_id LIMIT $3",
             after,
             list(grades),
             most,
             list(days),
         )
-        return _found([dict(row) for row in rows])
+        return _customers([dict(row) for row in rows])
 
-    async def everybody(
+    async def all_customers(
         self, work: UnitOfWork, grades: Sequence[str], after: str, most: int
     ) -> list[ScheduledCustomer]:
         """Return customers of these grades (none: all)."""
         rows = await work.driver.fetch(
-            _PICK + "ORDER BY c.customer_id LIMIT $3", after, list(grades), most
+            _SELECT + "ORDER BY c.customer_id LIMIT $3", after, list(grades), most
         )
-        return _found([dict(row) for row in rows])
+        return _customers([dict(row) for row in rows])
 
     async def unvisited(
         self,
@@ -59,7 +59,7 @@ class Schedules:
     ) -> list[ScheduledCustomer]:
         """Return customers who bought, but neither bought nor had such a task after `since`."""
         rows = await work.driver.fetch(
-            _PICK  # noqa: S608 (a constant of ours)
+            _SELECT  # noqa: S608 (a constant of ours)
             + "AND c.purchased_at <= $4 AND NOT EXISTS (SELECT 1 FROM alerts.task t "
             "WHERE t.customer_id = c.customer_id AND t.cause = $5 AND t.opened_at > $4) "
             "ORDER BY c.customer_id LIMIT $3",
@@ -69,7 +69,7 @@ class Schedules:
             since,
             cause,
         )
-        return _found([dict(row) for row in rows])
+        return _customers([dict(row) for row in rows])
 
     async def first_entries(
         self, work: UnitOfWork, entries: Sequence[CustomerChanged]
@@ -140,7 +140,7 @@ class Schedules:
         return {(row["customer_id"], row["segment"], int(row["entry"])) for row in rows}
 
 
-def _found(rows: Sequence[dict[str, object]]) -> list[ScheduledCustomer]:
+def _customers(rows: Sequence[dict[str, object]]) -> list[ScheduledCustomer]:
     return [
         ScheduledCustomer(
             customer_id=str(row["customer_id"]),

@@ -163,13 +163,13 @@ class Tasks:
     ) -> list[Task]:
         """Return at most `most` tasks, newest first, those after `after` = (opened_at, id)."""
         query = sa.select(*(t.c[name] for name in Task.__struct_fields__))
-        for column, wanted in (
+        for column, value in (
             (t.c.status, chosen.status),
             (t.c.owner_id, chosen.owner_id),
             (t.c.customer_id, chosen.customer_id),
         ):
-            if wanted is not None:
-                query = query.where(column == wanted)
+            if value is not None:
+                query = query.where(column == value)
         if after is not None:
             query = query.where(sa.tuple_(t.c.opened_at, t.c.id) < sa.tuple_(*after))
         query = query.order_by(t.c.opened_at.desc(), t.c.id.desc()).limit(most)

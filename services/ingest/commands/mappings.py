@@ -73,7 +73,9 @@ async def _list(engine: AsyncEngine) -> int:
         print(_line(each))
     if not stored:
         print("no mapping is in force: `mappings put NAME --topic TOPIC`")
-    print(f"shipped: {', '.join(shipped())}")
+    print("shipped:")
+    for name in shipped():
+        print(f"  {name:<12}  {read_mapping(name)[1].description}")
     return DONE
 
 

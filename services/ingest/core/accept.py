@@ -187,6 +187,8 @@ def _normalised(
 def _converted(data: Any, shape: type[msgspec.Struct]) -> msgspec.Struct:
     if data is None:
         raise fault("data", "missing")
+    if isinstance(data, shape):
+        return data  # of a mapping, which has decoded it
     try:
         return msgspec.convert(data, shape)
     except msgspec.ValidationError as error:

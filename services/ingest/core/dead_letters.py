@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from services.ingest.core.refused import HTTP_ORIGIN
+from services.ingest.core.refused import is_http
 from shared.contracts import headers as names
 from shared.contracts.dead_letter import DeadLetter, Headers, Origin
 from shared.contracts.events import ID_LENGTH_MAX
@@ -107,7 +107,7 @@ def destination(letter: DeadLetter, raw_topic: str) -> tuple[str, int | None]:
     """
     if letter.stage == FOREIGN:
         raise Invalid("stage", "not a dead letter of ours, so no topic to send it back to is known")
-    if letter.origin.topic == HTTP_ORIGIN:
+    if is_http(letter.origin.topic):
         return raw_topic, None
     return letter.origin.topic, letter.origin.partition
 

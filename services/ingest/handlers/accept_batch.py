@@ -12,10 +12,13 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from services.ingest.core import batches
 from services.ingest.core.accept import Accepted, accepted
 from services.ingest.core.dead_letters import first_arrival, producer_of
-from services.ingest.core.mapping.apply import Context, map_value
+from services.ingest.core.faults import fault
+from services.ingest.core.mapping.apply import Context, Mapped, map_value
 from services.ingest.core.mapping.document import CompiledMapping
+from services.ingest.core.message import text_of
 from services.ingest.core.rates import RateTable
 from services.ingest.core.source_clocks import Timing
 from services.ingest.core.times import is_future
@@ -26,6 +29,7 @@ from services.ingest.ports import Outlet, Topics, Unreadable
 from shared.contracts.activity import ENCODER
 from shared.contracts.dead_letter import DeadLetter
 from shared.contracts.events import CONTROL_TYPES
+from shared.contracts.headers import SOURCE
 from shared.kafka.batch import ConsumedRecord
 from shared.kafka.producer import Record as Outgoing
 from shared.kernel.errors import Invalid
@@ -77,10 +81,12 @@ class AcceptBatch:
         rates: RateTable,
         unknown_fields: UnknownFields = "typos",
         mapping_of: Callable[[str], CompiledMapping | None] = no_mapping,
+        source_mapping_of: Callable[[str], CompiledMapping | None] = no_mapping,
         observe: Callable[[Sorted], None] = lambda done: None,
     ) -> None:
         """`mapping_of` returns the mapping of a raw topic; None: its records are CloudEvents.
 
+        `source_mapping_of` returns the mapping of an HTTP source, for a record that names one.
         `observe` is called with what was sent and acknowledged.
         """
         self._outlet = outlet
@@ -88,6 +94,7 @@ class AcceptBatch:
         self._rates = rates
         self._unknown_fields = unknown_fields
         self._mapping_of = mapping_of
+        self._source_mapping_of = source_mapping_of
         self._observe = observe
 
     async def decide(self, records: Sequence[ConsumedRecord | Unreadable], now_ms: int) -> Sorted:
@@ -125,7 +132,11 @@ class AcceptBatch:
             # The sender sets the timestamp unless the topic is configured otherwise.
             believable = 0 < record.timestamp <= now_ms + SKEW_MS_MAX
             arrived_ms = record.timestamp if believable else now_ms
-            mapping = self._mapping_of(record.topic)
+            try:
+                mapping = self._mapping(record)
+            except Invalid as refusal:
+                self._refuse(record, refusal, done)
+                continue
             try:
                 if mapping is None or isinstance(record, Unreadable):
                     first_ms = _first_ms(record, arrived_ms)
@@ -136,12 +147,29 @@ class AcceptBatch:
                     done.refused.append(False)
                 else:
                     self._map(mapping, record, arrived_ms, partitions, done)
-            except Invalid as fault:
-                self._refuse(record, fault, done)
+            except Invalid as refusal:
+                # Looked at only now, so that a batch costs the other records nothing.
+                batch = None if mapping else self._batch(record, arrived_ms)
+                if batch is None:
+                    self._refuse(record, refusal, done)
+                else:
+                    self._conclude(record, batch, arrived_ms, partitions, done)
             except Exception as bug:  # a bug of ours: the other records go on
                 log.exception("record set aside", topic=record.topic, offset=record.offset)
                 why = f"a fault of ours: {type(bug).__name__}; replay it once that is mended"
                 self._refuse(record, Invalid("value", why), done)
+
+    def _mapping(self, record: ConsumedRecord | Unreadable) -> CompiledMapping | None:
+        """Return the mapping of a record's HTTP source, or of its topic; None: a CloudEvent."""
+        for name, value in record.headers:
+            if name == SOURCE:
+                source = text_of(name, value)
+                mapping = self._source_mapping_of(source)
+                if mapping is None:
+                    why = "put one that is for it (--http), then replay this"
+                    raise fault(SOURCE, f"no mapping is in force for the source {source!r}: {why}")
+                return mapping
+        return self._mapping_of(record.topic)
 
     def _map(
         self,
@@ -151,17 +179,33 @@ class AcceptBatch:
         partitions: int,
         done: Sorted,
     ) -> None:
-        """Decide on a record of a source with a mapping; it may become several events.
+        """Decide on a record of a source with a mapping; it may become several events."""
+        first_ms = _first_ms(record, arrived_ms)
+        context = Context(first_ms, self._rates, record.headers, record.key)
+        mapped = map_value(mapping, record.value, context)
+        if mapped.ignored is not None:
+            done.ignored[mapping.name] += 1
+        self._conclude(record, mapped, arrived_ms, partitions, done)
+
+    def _batch(self, record: ConsumedRecord | Unreadable, arrived_ms: int) -> Mapped | None:
+        first_ms = _first_ms(record, arrived_ms)
+        rates, unknown = self._rates, self._unknown_fields
+        return batches.decide(record.value, record.headers, first_ms, rates, unknown)
+
+    def _conclude(
+        self,
+        record: ConsumedRecord | Unreadable,
+        mapped: Mapped,
+        arrived_ms: int,
+        partitions: int,
+        done: Sorted,
+    ) -> None:
+        """Add the events of a record.
 
         Where one of them is refused the record becomes a dead letter and the others are sent: when
         it is replayed, they are recognised by their ids.
         """
-        first_ms = _first_ms(record, arrived_ms)
-        context = Context(first_ms, self._rates, record.headers, record.key)
-        mapped = map_value(mapping, record.value, context)
         self._accept(record, mapped.events, arrived_ms, partitions, done)
-        if mapped.ignored is not None:
-            done.ignored[mapping.name] += 1
         if not mapped.refusals:
             done.refused.append(False)
             return
@@ -192,13 +236,13 @@ class AcceptBatch:
             else:
                 done.outgoing.append(Outgoing(topic, event.subject.encode(), value, trace))
 
-    def _refuse(self, record: ConsumedRecord | Unreadable, fault: Invalid, done: Sorted) -> None:
+    def _refuse(self, record: ConsumedRecord | Unreadable, why: Invalid, done: Sorted) -> None:
         if isinstance(record, Unreadable):
-            fault = record.fault
-        letter = DeadLetter.of(record, STAGE, fault.field, fault.reason)
+            why = record.fault
+        letter = DeadLetter.of(record, STAGE, why.field, why.reason)
         done.refused.append(True)
         done.letters.append(letter)
-        if is_future(fault):
+        if is_future(why):
             done.future.append(producer_of(record.value, record.headers) or record.topic)
         done.outgoing.append(
             Outgoing(self._topics.dead_letter, letter.key, letter.value, letter.to_headers())

@@ -2,10 +2,12 @@
 
 A new version is applied within seconds, without a restart. A stored mapping that cannot be compiled
 (after a change of ours) is reported and its topics are not read until it is mended: their records
-wait where they are. While PostgreSQL is unreachable the mappings that are known stay in force.
+wait where they are. So it is with a topic that does not exist (yet): the client library would wait
+for it and read nothing else. While PostgreSQL is unreachable the mappings that are known stay in
+force.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -19,6 +21,10 @@ log = structlog.get_logger(__name__)
 
 REFRESH_S: Final = 5.0
 """How soon a new version is in force, in seconds: one small query of each process."""
+
+
+Missing = Callable[[Collection[str]], Awaitable[set[str]]]
+"""Returns which of these topics the broker does not have; raises Transient."""
 
 
 class UseMappings:
@@ -40,9 +46,11 @@ class UseMappings:
         self._compiled: dict[tuple[str, int], CompiledMapping | None] = {}
         self._by_topic: dict[str, CompiledMapping] = {}
         self._by_source: dict[str, CompiledMapping] = {}
+        self._unusable_sources: frozenset[str] = frozenset()
         self._topics: tuple[str, ...] = self._raw_topics
+        self._absent: set[str] = set()
 
-    async def topics(self) -> tuple[str, ...]:
+    async def topics(self, missing: Missing) -> tuple[str, ...]:
         """Return the topics to read, after a refresh where one is due.
 
         Raises Transient when the mappings were never read: without them a topic's records would be
@@ -52,12 +60,16 @@ class UseMappings:
         if self._read_s is None or now_s - self._read_s >= REFRESH_S:
             try:
                 self._use(await self._store.current())
+                absent = await missing(self._by_topic)
+                if absent != self._absent:
+                    log.warning("mapped topics do not exist", topics=sorted(absent))
+                self._absent = absent
             except Transient as trouble:
                 if self._read_s is None:
                     raise
                 log.warning("mappings not refreshed", trouble=str(trouble))
             self._read_s = now_s
-        return self._topics
+        return tuple(topic for topic in self._topics if topic not in self._absent)
 
     def of_topic(self, topic: str) -> CompiledMapping | None:
         """Return the mapping of a raw topic; None: its records are CloudEvents."""
@@ -67,6 +79,10 @@ class UseMappings:
         """Return the mapping of an HTTP source; None where there is none."""
         return self._by_source.get(source)
 
+    def waits(self, source: str) -> bool:
+        """Return whether an HTTP source's mapping is unusable, or not known yet."""
+        return self._read_s is None or source in self._unusable_sources
+
     def _use(self, stored: Sequence[StoredMapping]) -> None:
         known = {(each.name, each.version): self._compile(each) for each in stored}
         pairs = [(each, known[each.name, each.version]) for each in stored]
@@ -74,6 +90,8 @@ class UseMappings:
         self._by_topic = {t: made for each, made in pairs if made for t in each.topics}
         self._by_source = {s: made for each, made in pairs if made for s in each.http_sources}
         waiting = {t for each, made in pairs if made is None for t in each.topics}
+        unusable = (s for each, made in pairs if made is None for s in each.http_sources)
+        self._unusable_sources = frozenset(unusable)
         topics = dict.fromkeys((*self._raw_topics, *sorted(self._by_topic)))
         self._topics = tuple(topic for topic in topics if topic not in waiting)
         versions = {each.name: each.version for each, made in pairs if made}

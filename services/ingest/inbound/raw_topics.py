@@ -120,7 +120,7 @@ class RawTopics:
 
     async def _turn(self, stop: Stop) -> None:
         if self._mappings is not None:
-            topics = await self._mappings.topics()
+            topics = await self._mappings.topics(self._consumer.missing)
             if self._consumer.topics != topics:
                 await self._landed()
                 self._consumer.subscribe(topics)

@@ -21,7 +21,7 @@ from shared.runtime.command_line import with_engine
 
 def add_commands(commands: Any) -> None:
     """Adds `assessments replay`."""
-    assessments = commands.add_parser("assessments", help="what was said of customers")
+    assessments = commands.add_parser("assessments", help="published assessments of customers")
     actions = assessments.add_subparsers(required=True, metavar="ACTION")
     again = actions.add_parser(
         "replay", help="make published assessments again from stored features and model version"
@@ -44,14 +44,14 @@ async def _replay(args: argparse.Namespace) -> int:
                 raise Invalid("model", f"{made.model_version} is not in the registry")
             return loads(store.get(digests[made.model_version]))
 
-        return _tell(
+        return _print(
             await replay(HistoryReader(engine).made(args.customer, args.last), predictor_of)
         )
 
     return await with_engine(SPEC, work)
 
 
-def _tell(found: Replayed) -> int:
+def _print(found: Replayed) -> int:
     print(f"{found.equal} assessments give the same number again, {found.differ} do not")
     for made, now in found.first_differing:
         print(

@@ -38,7 +38,7 @@ def add_commands(commands: Any) -> None:
     models = commands.add_parser("models", help="the registry of models")
     actions = models.add_subparsers(required=True, metavar="ACTION")
     _add(actions, "list", _list, "every model, the serving one and the challenger marked")
-    show = _add(actions, "show", _show, "one model: its card and what the gate said")
+    show = _add(actions, "show", _show, "one model: its card and the result of the gate")
     show.add_argument("version", help="or the beginning of it")
     promote = _add(actions, "promote", _promote, "let a model serve that passed the gate")
     promote.add_argument("version")
@@ -50,7 +50,7 @@ def add_commands(commands: Any) -> None:
     shadow = _add(actions, "shadow", _shadow, "the challenger: set it, end it, compare it")
     shadow.add_argument("version", nargs="?", help="becomes the challenger; none: show")
     shadow.add_argument("--off", action="store_true", help="have no challenger")
-    _add(actions, "watch", _watch, "what came of past scores, drift, and the alarms that stand")
+    _add(actions, "watch", _watch, "what came of past scores, drift, and the present alarms")
 
 
 def _add(actions: Any, name: str, action: Action, text: str) -> argparse.ArgumentParser:
@@ -177,7 +177,7 @@ async def _watch(engine: AsyncEngine, _: argparse.Namespace) -> None:
             f"{d['called_on']!s:<12}{d['feature']:<28} PSI {d['psi']:.3f}  KS {d['ks']:.3f}  {mark}"
         )
     watch = watch_of(settings, engine, serving, SystemClock())
-    for name, why in (await watch.standing(now)).items():
+    for name, why in (await watch.alarms(now)).items():
         print(f"alarm {name:<8} {why or 'none'}")
 
 

@@ -23,7 +23,7 @@ def add_commands(commands: Any) -> None:
 async def _rebuild(_: argparse.Namespace) -> int:
     async def work(engine: AsyncEngine) -> int:
         store = Rebuilding(engine, ScoringSettings().activity_topic)
-        done = await rebuild(store, _tell)
+        done = await rebuild(store, _print)
         print(f"{done.customers} states made anew from {done.events} events")
         if done.bare:
             print(f"{done.bare} of them have no stored event any more and begin anew")
@@ -32,5 +32,5 @@ async def _rebuild(_: argparse.Namespace) -> int:
     return await with_engine(SPEC, work)
 
 
-def _tell(done: Rebuilt, total: int) -> None:
+def _print(done: Rebuilt, total: int) -> None:
     print(f"{done.customers} of {total} customers, {done.events} events", flush=True)

@@ -50,27 +50,27 @@ async def around(engine: AsyncEngine, args: argparse.Namespace, end: datetime) -
 
 
 async def _action(engine: AsyncEngine, name: str, end: datetime) -> datetime | Action:
-    wanted = named(name)
+    action = named(name)
     first: dict[str, datetime] = {}
-    if wanted.source == "policy":
+    if action.source == "policy":
         for version in await Decisions(engine).policies():
-            if str(version["version"]) == wanted.id:
+            if str(version["version"]) == action.id:
                 at: datetime = version["created_at"]
                 return at
-    elif wanted.source == "campaign":
+    elif action.source == "campaign":
         async for payloads in HistoryReader(engine).events():
-            await asyncio.to_thread(_campaign, first, payloads, wanted.id)
-    elif wanted.source == "segment":
+            await asyncio.to_thread(_campaign, first, payloads, action.id)
+    elif action.source == "segment":
         for segment, customer, at, entered in await ClassificationQueries(engine).segment_moves(
             end
         ):
-            if segment == wanted.id and entered:
+            if segment == action.id and entered:
                 first.setdefault(customer, at)
     else:
         first = await Treatments(engine).first_tasks(
             end,
-            playbook=wanted.id if wanted.source == "playbook" else None,
-            policy=wanted.id if wanted.source == "service" else None,
+            playbook=action.id if action.source == "playbook" else None,
+            policy=action.id if action.source == "service" else None,
         )
     first = {customer: at for customer, at in first.items() if at <= end}
     if not first:

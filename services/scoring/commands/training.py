@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.commands.event_options import add_reading, reading_of
 from services.scoring.commands.service import SPEC
 from services.scoring.core.features.contracts import Labels
 from services.scoring.core.monitoring import retraining
@@ -27,16 +26,17 @@ from services.scoring.settings import ScoringSettings
 from services.scoring.store import history as stored
 from services.scoring.store.models import ModelRow, Models
 from services.scoring.store.treatments import Treatments
+from shared.event_files.arguments import add_reading, reading_of
 from shared.kernel.errors import Invalid
 from shared.runtime.arguments import count, days, instant
 from shared.runtime.clock import SystemClock
 from shared.runtime.command_line import with_engine
 
 if TYPE_CHECKING:
-    from services.scoring.training.data.files.options import ReadOptions
     from services.scoring.training.data.history import History
     from services.scoring.training.fit.candidates import Candidate, TrainingOutcome
-    from services.scoring.training.fit.train import Hands
+    from services.scoring.training.fit.train import Executor
+    from shared.event_files.options import ReadOptions
 
 
 def add_commands(commands: Any) -> None:
@@ -51,7 +51,7 @@ def add_commands(commands: Any) -> None:
 
 def _add_retrain(commands: Any) -> None:
     again = commands.add_parser(
-        "retrain", help="train if it is time to, or if an alarm stands; else do nothing"
+        "retrain", help="train if it is time to, or if there is an alarm; else do nothing"
     )
     _add_options(again)
     again.add_argument(
@@ -133,9 +133,9 @@ async def _retrain(args: argparse.Namespace) -> int:
                 return 0
             serving = serving_of(settings, engine)
             await serving.refresh()
-            standing = await watch_of(settings, engine, serving, clock).standing(end)
+            alarms = await watch_of(settings, engine, serving, clock).alarms(end)
             last = await models.last_trained()
-            why = retraining.due(last, end, standing, args.every_days, args.pause_days)
+            why = retraining.due(last, end, alarms, args.every_days, args.pause_days)
             if why is None:
                 print(f"nothing to do: trained {last:%F}, not yet due again")
                 return 0
@@ -183,12 +183,12 @@ async def _learn(
 ) -> "TrainingOutcome":
     # Imported here: the service itself must not load the modules of training.
     from services.scoring.core.monitoring.treatment_weights import TreatmentWindow  # noqa: PLC0415
-    from services.scoring.training.data.panel import Asked  # noqa: PLC0415
+    from services.scoring.training.data.panel import RowOptions  # noqa: PLC0415
     from services.scoring.training.fit.candidates import learn  # noqa: PLC0415
 
     with (
         tempfile.TemporaryDirectory(prefix="ebbwatch-training-", dir=order.spool) as folder,
-        _hands(order) as hands,
+        _executor(order) as executor,
     ):
         history = await _history(engine, order, Path(folder))
         end = datetime.fromtimestamp(history.observed_until, UTC)
@@ -200,18 +200,18 @@ async def _learn(
             end.timestamp(),
             order.horizon_days,
             champion=champion,
-            asked=Asked(
+            asked=RowOptions(
                 [TreatmentWindow(*row) for row in await Treatments(engine).windows(end)],
                 order.others,
                 order.labels,
             ),
-            hands=hands,
+            executor=executor,
             progress=_show_progress,
         )
 
 
 @contextmanager
-def _hands(order: _Order) -> "Iterator[Hands]":
+def _executor(order: _Order) -> "Iterator[Executor]":
     """Yields what runs the training: one machine, or the workers of a cluster."""
     from services.scoring.training.fit.train import OneMachine  # noqa: PLC0415
 
@@ -230,15 +230,16 @@ def _hands(order: _Order) -> "Iterator[Hands]":
 async def _history(engine: AsyncEngine, order: _Order, folder: Path) -> "History":
     """Reads the events to learn from, stored ones or a file's; onto disk where they are many."""
     from services.scoring.training.data.disk_history import IN_MEMORY_MAX, DiskHistoryWriter  # noqa: PLC0415
-    from services.scoring.training.data.event_file import EventFile  # noqa: PLC0415
+    from services.scoring.training.data.event_file import batches  # noqa: PLC0415
     from services.scoring.training.data.stored_events import batch_of  # noqa: PLC0415
+    from shared.event_files.reader import EventFile  # noqa: PLC0415
 
     # A cluster's workers read the history from files.
     in_memory_max = IN_MEMORY_MAX if order.cluster is None else 0
     spool = DiskHistoryWriter(folder / "events", in_memory_max=in_memory_max)
     if order.file is not None:
         file = await asyncio.to_thread(EventFile, order.file, order.reading, folder)
-        for batch in file.batches():
+        for batch in batches(file):
             await asyncio.to_thread(spool.add, batch)
             print(f"read {spool.events:,} events", file=sys.stderr)
         for line in file.read().lines():

@@ -62,7 +62,7 @@ def add_commands(commands: Any) -> None:
     retire = actions.add_parser("retire", help="take a segment out of force")
     retire.add_argument("id", help="as `segments list` shows it")
     retire.set_defaults(command=_retire)
-    find = actions.add_parser("discover", help="groups that nobody had a rule for, in words")
+    find = actions.add_parser("discover", help="groups without a rule, in words")
     find.set_defaults(command=_discover)
     value = commands.add_parser("value", help="thresholds of tiers, grades and states")
     actions = value.add_subparsers(required=True, metavar="ACTION")
@@ -70,7 +70,7 @@ def add_commands(commands: Any) -> None:
     policy.add_argument("file", type=Path)
     policy.add_argument("--reason", required=True)
     policy.set_defaults(command=_policy)
-    categories = actions.add_parser("categories", help="what is bought, and of which need it tells")
+    categories = actions.add_parser("categories", help="what is bought, and which need it shows")
     categories.set_defaults(command=_categories)
 
 
@@ -96,7 +96,7 @@ async def _report(args: argparse.Namespace) -> int:
             await asyncio.to_thread(batch_of, p) async for p in HistoryReader(engine).events()
         ]
         table = await asyncio.to_thread(from_columns, batches, end.timestamp())
-        told = pages.ReportInput(
+        report_input = pages.ReportInput(
             moves=moves,
             segment_moves=await lists.segment_moves(end),
             names={one.id: one.name for one in await decisions.segments()},
@@ -106,8 +106,10 @@ async def _report(args: argparse.Namespace) -> int:
             worth=await lists.worth(),
             currency=ScoringSettings().reporting_currency,
         )
-        found = await asyncio.to_thread(pages.report, told, start, end, around, args.window_days)
-        write(pages.segments_page(told, found), args.out)
+        found = await asyncio.to_thread(
+            pages.report, report_input, start, end, around, args.window_days
+        )
+        write(pages.segments_page(report_input, found), args.out)
         for path, text in (
             (args.json, json.dumps(pages.as_json(found), indent=2) + "\n"),
             (args.csv, pages.as_csv(found)),

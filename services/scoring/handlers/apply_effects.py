@@ -35,14 +35,16 @@ def loaded_after(loaded: LoadedRows, effects: BatchEffects, rows: Ints) -> Loade
     after.band[at] = new.band
     after.look_at[at] = new.look_at
     after.published_signs[at] = new.published_signs
-    told = at[new.told]
-    after.published_at[told] = new.assessed_at[new.told]
-    after.published_probability[told] = new.probability[new.told]
-    after.published_band[told] = new.band[new.told]
+    published = at[new.published]
+    after.published_at[published] = new.assessed_at[new.published]
+    after.published_probability[published] = new.probability[new.published]
+    after.published_band[published] = new.band[new.published]
     return after
 
 
-def standing_after(rows: ClassificationRows, before: LoadedClassification) -> LoadedClassification:
+def classification_after(
+    rows: ClassificationRows, before: LoadedClassification
+) -> LoadedClassification:
     """Returns the classification as stored; grade overrides, absences and profiles stay."""
     return LoadedClassification(
         **{field.name: getattr(rows, field.name) for field in fields(ClassificationColumns)},

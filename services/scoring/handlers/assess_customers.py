@@ -22,10 +22,9 @@ from services.scoring.core.features.times import seconds_of, whole_us
 from services.scoring.core.monitoring.source_outage import stopped
 from services.scoring.core.risk import horizons, publication
 from services.scoring.core.risk.assessment_schedule import (
+    assessment_step_days,
     ebbing,
-    look_step_days,
-    newly_reached,
-    next_look,
+    next_assessment,
 )
 from services.scoring.core.risk.bands import NO_BAND, band_index
 from services.scoring.core.risk.expected_value import expected_value
@@ -92,45 +91,45 @@ class Assessor:
 
     def __call__(
         self,
-        turn: BatchCustomers,
+        batch: BatchCustomers,
         loaded: LoadedRows,
         predictor: Predictor,
-        standings: BatchClassifications,
+        classifications: BatchClassifications,
     ) -> BatchEffects:
         """Returns everything that the batch writes, except moves and the recording time."""
-        if len(turn.steps) == 1:
-            job = turn.whole()
-            effects = self._step(job, loaded, predictor, standings.of(job))
+        if len(batch.steps) == 1:
+            job = batch.whole()
+            effects = self._step(job, loaded, predictor, classifications.of(job))
         else:
-            effects = self._steps(turn, loaded, predictor, standings)
-        effects.messages += standings.stood.messages
-        effects.quality = standings.stood.quality
+            effects = self._steps(batch, loaded, predictor, classifications)
+        effects.messages += classifications.classified.messages
+        effects.quality = classifications.classified.quality
         return effects
 
     def _steps(
         self,
-        turn: BatchCustomers,
+        batch: BatchCustomers,
         loaded: LoadedRows,
         predictor: Predictor,
-        standings: BatchClassifications,
+        classifications: BatchClassifications,
     ) -> BatchEffects:
         """Assesses step by step; each step starts from the result of the one before it."""
-        left, due_at = loaded.take(np.arange(len(turn))), np.full(len(turn), np.nan)
+        left, due_at = loaded.take(np.arange(len(batch))), np.full(len(batch), np.nan)
         done: list[BatchEffects] = []
-        for number in range(len(turn.steps)):
-            rows, job = turn.work(number, left.due_at)
+        for number in range(len(batch.steps)):
+            rows, job = batch.of_step(number, left.due_at)
             before = left.take(rows)
-            one = self._step(job, before, predictor, standings.of(job, rows))
+            one = self._step(job, before, predictor, classifications.of(job, rows))
             left.put(rows, loaded_after(before, one, np.arange(len(rows))))
             armed = ~np.isnan(one.due_at)
             due_at[rows[armed]] = one.due_at[armed]
             one.assessments.row = rows[one.assessments.row]
             done.append(one)
         return BatchEffects(
-            events=turn.events,
-            customers=turn.customers,
-            partition=turn.partition.tolist(),
-            states=left.state[: turn.touched],
+            events=batch.events,
+            customers=batch.customers,
+            partition=batch.partition.tolist(),
+            states=left.state[: batch.touched],
             stored=loaded.known,
             timer=loaded.due_at,
             due_at=due_at,
@@ -139,11 +138,11 @@ class Assessor:
             messages=[message for one in done for message in one.messages],
             moves=[],
             recorded_at=EPOCH,
-            looks=AssessedRows.joined([one.looks for one in done]),
+            assessed=AssessedRows.joined([one.assessed for one in done]),
         )
 
     def _step(
-        self, job: BatchStep, loaded: LoadedRows, predictor: Predictor, stand: ClassifyCustomers
+        self, job: BatchStep, loaded: LoadedRows, predictor: Predictor, classify: ClassifyCustomers
     ) -> BatchEffects:
         """Returns the effects of one step, as if it were a batch of its own."""
         states = loaded.state
@@ -165,7 +164,7 @@ class Assessor:
         )
         rows = self._arm_the_rest(job, loaded, effects)
         if len(rows):
-            self._assess(job, loaded, predictor, states, rows, effects, stand)
+            self._assess(job, loaded, predictor, states, rows, effects, classify)
         return effects
 
     def _arm_the_rest(self, job: BatchStep, loaded: LoadedRows, effects: BatchEffects) -> Ints:
@@ -174,10 +173,10 @@ class Assessor:
         Customers touched by a backfill under way, or before the tick, wait for a timer. A due timer
         only moves on where a later assessment has already replaced the one it was set for."""
         touched, timed = np.arange(len(job)) < job.touched, ~np.isnan(job.now)
-        overtaken = job.due & ~touched & ~at_once(loaded.due_at) & (loaded.look_at > job.now)
-        asked = (job.due & ~overtaken) | (touched & job.sweeping) | job.live
-        now = asked & timed
-        effects.due_at[overtaken] = loaded.look_at[overtaken]
+        replaced = job.due & ~touched & ~at_once(loaded.due_at) & (loaded.look_at > job.now)
+        to_assess = (job.due & ~replaced) | (touched & job.sweeping) | job.live
+        now = to_assess & timed
+        effects.due_at[replaced] = loaded.look_at[replaced]
         due = np.where(onboarding(job.imported, loaded.due_at), AFTER_BACKFILL, AT_NEXT_TICK)
         waits = touched & ~now & (loaded.due_at != due)
         effects.due_at[waits] = due[waits]
@@ -191,38 +190,39 @@ class Assessor:
         states: NDArray[np.void],
         rows: Ints,
         effects: BatchEffects,
-        stand: ClassifyCustomers,
+        classify: ClassifyCustomers,
     ) -> None:
         if len(rows) < len(job):
             loaded, states = loaded.take(rows), states_of.take(states, rows)
         now = job.now[rows]
         x = features(states, now)
-        paused = stand.paused_days(rows, x, now)
-        seen = lapses(x, stand.by.lapse_clock, paused)
+        paused = classify.paused_days(rows, x, now)
+        seen = lapses(x, classify.by.lapse_clock, paused)
         # A customer with an ended contract is known to be gone: a silence is no risk.
         left = contracts.ended(states)
         buyers = np.flatnonzero(assessable(x) & ~left)
-        risk = self._risk(predictor, x, seen, buyers, loaded, stand.by.limits.amount)
+        risk = self._risk(predictor, x, seen, buyers, loaded, classify.by.limits.amount)
         new = onboarding(job.imported[rows], loaded.due_at)
-        stand(
+        classify(
             rows, x, now, Risk(risk.band, risk.probability, risk.value),
             states["categories"], loaded.known, new, paused,
         )  # fmt: skip
-        held = _unheard(job, rows, states)
+        source_stopped = _source_stopped(job, rows, states)
         signs = detect(
-            Seen(x, seen, risk.lapse, stand.grade, stand.lifecycle, held), loaded.published_signs
+            Seen(x, seen, risk.lapse, classify.grade, classify.lifecycle, source_stopped),
+            loaded.published_signs,
         )
-        looks = whole_us(next_look(seen, now, now + wait_s(x)))
-        effects.due_at[rows] = _armed(job.due[rows], loaded.due_at, looks)
+        next_assessments = whole_us(next_assessment(seen, now, now + wait_s(x)))
+        effects.due_at[rows] = _armed(job.due[rows], loaded.due_at, next_assessments)
         if not len(buyers):
             return
-        found = publication.AssessmentColumns(now, risk.probability, risk.band, signs.bits)
+        bits = publication.published_bits(signs.bits, seen.reached)
+        found = publication.AssessmentColumns(now, risk.probability, risk.band, bits)
         watched = ebbing(seen)
-        heartbeat = np.where(watched, look_step_days(seen), publication.HEARTBEAT_DAYS)
+        heartbeat = np.where(watched, assessment_step_days(seen), publication.HEARTBEAT_DAYS)
         publish = publication.is_material(found, _published(loaded), heartbeat)
-        publish |= newly_reached(seen, now, loaded.published_at)
         why = self._why(predictor, x, signs, risk, buyers[publish[buyers]])
-        effects.looks = AssessedRows(risk.probability[buyers], risk.band[buyers])
+        effects.assessed = AssessedRows(risk.probability[buyers], risk.band[buyers])
         # A timer that fires at once counts as touched: how events are cut into batches must not
         # change the result.
         touched = (rows < job.touched) | at_once(loaded.due_at)
@@ -231,14 +231,14 @@ class Assessor:
         buyers = buyers[~kept[buyers]]
         if not len(buyers):
             return
-        telling = self._telling(predictor, x, buyers, risk, seen)
-        write = WriteAssessments(job, rows, loaded, predictor, telling, x, stand)
+        publishing = self._publication_settings(predictor, x, buyers, risk, seen)
+        write = WriteAssessments(job, rows, loaded, predictor, publishing, x, classify)
         write(
             effects,
             buyers,
             found,
             Explanations(why, signs),
-            looks=looks,
+            next_assessments=next_assessments,
             publish=publish,
             onboarding=new,
         )
@@ -267,15 +267,15 @@ class Assessor:
         expected = expected_value(x, predictor.horizon_days, amount_most)
         return RiskColumns(band, probability, lapse, expected)
 
-    def _telling(
+    def _publication_settings(
         self, predictor: Predictor, x: Floats, buyers: Ints, risk: RiskColumns, seen: Lapses
     ) -> PublicationSettings:
         # The end of a contract grows likelier with the horizon, and does not follow the rhythm.
         others = self.also_horizons_days if predictor.labels == "silence" else ()
-        days = horizons.asked(others, predictor.horizon_days)
-        over = np.full((len(x), len(days)), np.nan)
-        over[buyers] = predictor.over(x[buyers], risk.probability[buyers], days)
-        return PublicationSettings(self.risk_topic, self.currency, days, over, risk, seen)
+        days = horizons.horizons_to_publish(others, predictor.horizon_days)
+        by_horizon = np.full((len(x), len(days)), np.nan)
+        by_horizon[buyers] = predictor.over(x[buyers], risk.probability[buyers], days)
+        return PublicationSettings(self.risk_topic, self.currency, days, by_horizon, risk, seen)
 
     def _why(
         self, predictor: Predictor, x: Floats, signs: Signs, risk: RiskColumns, rows: Ints
@@ -300,15 +300,15 @@ class Assessor:
         return why
 
 
-def _armed(fired: NDArray[np.bool_], before: Floats, looks: Floats) -> Floats:
+def _armed(fired: NDArray[np.bool_], before: Floats, next_assessments: Floats) -> Floats:
     """Returns the timers to arm; NaN: the timer stays.
 
     A timer moves when it fires, not with every event: one that fires too early only causes another
     assessment. A timer set to fire at once is satisfied by this assessment, whether it was among
     the due ones or not.
     """
-    moves = fired | np.isnan(before) | at_once(before) | (looks < before)
-    return np.where(moves, looks, np.nan)
+    moves = fired | np.isnan(before) | at_once(before) | (next_assessments < before)
+    return np.where(moves, next_assessments, np.nan)
 
 
 def _columns(job: BatchStep) -> EventColumns:
@@ -335,13 +335,13 @@ def _columns(job: BatchStep) -> EventColumns:
     return columns if changes.all() else columns.select(changes)
 
 
-def _unheard(job: BatchStep, rows: Ints, states: NDArray[np.void]) -> NDArray[np.bool_]:
+def _source_stopped(job: BatchStep, rows: Ints, states: NDArray[np.void]) -> NDArray[np.bool_]:
     """Returns bool[n]: the newest purchase's source has stopped delivering to the partition."""
     found = np.zeros(len(rows), np.bool_)
-    for partition, turn in job.turns.items():
-        if turn.now is None:
+    for partition, part in job.parts.items():
+        if part.now is None:
             continue
-        if gone := stopped(sources_of(turn.progress), turn.now.timestamp()):
+        if gone := stopped(sources_of(part.progress), part.now.timestamp()):
             here = np.asarray(job.partition)[rows] == partition
             hashes = np.array([category_of(source) for source in gone], np.uint64)
             found |= here & np.isin(states["source"], hashes)

@@ -22,7 +22,7 @@ class BatchStep:
     def __init__(
         self,
         events: EventRows,
-        turns: Sequence[PartitionBatch],
+        parts: Sequence[PartitionBatch],
         customers: Sequence[str],
         partition: Ints,
         event_rows: Ints,
@@ -30,7 +30,7 @@ class BatchStep:
         due: Flags,
     ) -> None:
         self.events = events
-        self.turns = {t.tp[1]: t for t in turns}
+        self.parts = {t.tp[1]: t for t in parts}
         self.customers = customers
         self.partition: list[int] = partition.tolist()
         self.event_rows = event_rows
@@ -45,20 +45,20 @@ class BatchStep:
         """bool[n]: a live event touched the customer in this step."""
         self.imported = self._any(event_rows[~live])
         """bool[n]: an event of a backfill touched the customer in this step."""
-        self.now = self.of_turn(lambda t: np.nan if t.now is None else t.now.timestamp())
+        self.now = self.of_part(lambda t: np.nan if t.now is None else t.now.timestamp())
         """float64[n], Unix seconds UTC: when each customer is assessed; NaN: not now."""
-        self.sweeping = self.of_turn(lambda t: t.sweeping) > 0
+        self.sweeping = self.of_part(lambda t: t.sweeping) > 0
         """bool[n]: timers of the customer's partition may fire now."""
 
     def __len__(self) -> int:
         return len(self.customers)
 
-    def of_turn(self, value: Callable[[PartitionBatch], float]) -> Floats:
+    def of_part(self, value: Callable[[PartitionBatch], float]) -> Floats:
         """Returns float64[n]: a number of each customer's partition."""
         # A partition without a step occurs where a customer has events in several partitions.
-        turns = [self.turns.get(home) or PartitionBatch(("", home), 0, None, {})
+        parts = [self.parts.get(home) or PartitionBatch(("", home), 0, None, {})
                  for home in self._homes.tolist()]  # fmt: skip
-        return np.array([value(turn) for turn in turns], np.float64)[self._home]
+        return np.array([value(part) for part in parts], np.float64)[self._home]
 
     def _any(self, rows: Ints) -> Flags:
         flags = np.zeros(len(self.customers), np.bool_)
@@ -107,15 +107,15 @@ class BatchCustomers:
         homes = {t.tp[1] for step in self.steps for t in step if t.now is not None}
         return np.isin(self.partition, _rows([*homes]))
 
-    def work(self, step: int, due_at: Floats) -> tuple[Ints, BatchStep]:
+    def of_step(self, step: int, due_at: Floats) -> tuple[Ints, BatchStep]:
         """Returns the customers of a step, as rows of the batch and as a `BatchStep`.
 
         `due_at` are the timers of all customers (Unix seconds UTC) after the step before it."""
-        turns = self.steps[step]
+        parts = self.steps[step]
         at = np.flatnonzero(self._step == step)
         met, first = np.unique(self.event_rows[at], return_index=True)
         touched = met[np.argsort(first)]
-        nows = {t.tp[1]: t.now.timestamp() for t in turns if t.sweeping and t.now is not None}
+        nows = {t.tp[1]: t.now.timestamp() for t in parts if t.sweeping and t.now is not None}
         homes, home = np.unique(self.partition, return_inverse=True)
         now = np.array([nows.get(one, np.nan) for one in homes.tolist()])[home]
         due = due_at <= now  # never where either is NaN
@@ -126,7 +126,7 @@ class BatchCustomers:
         place[rows] = np.arange(len(rows))
         return rows, BatchStep(
             self.events.select(at.tolist()),
-            turns,
+            parts,
             [self.customers[row] for row in rows.tolist()],
             self.partition[rows],
             place[self.event_rows[at]],

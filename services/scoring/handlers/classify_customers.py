@@ -26,10 +26,10 @@ from services.scoring.core.value.compare import (
     ClassificationComparison,
     ClassificationRows,
     Written,
-    is_told,
+    is_published,
 )
 from services.scoring.core.value.money import money
-from services.scoring.handlers.apply_effects import standing_after
+from services.scoring.handlers.apply_effects import classification_after
 from services.scoring.handlers.batch import BatchCustomers, BatchStep
 from services.scoring.ports import ClassificationStore, LoadedClassification
 from shared.contracts.changes import ENCODER, CustomerChanged
@@ -67,24 +67,24 @@ class ClassificationTables:
         self._current = current
         self._topic = changes_topic
 
-    async def load(self, work: UnitOfWork, turn: BatchCustomers) -> "BatchClassifications":
+    async def load(self, work: UnitOfWork, batch: BatchCustomers) -> "BatchClassifications":
         """Reads the classifications of the customers that the batch may assess."""
         # Customers of a partition without a time for assessments are not assessed.
-        asked, customers = np.flatnonzero(turn.timed), turn.customers
-        if len(asked) < len(turn):
-            customers = [customers[row] for row in asked.tolist()]
+        assessed, customers = np.flatnonzero(batch.timed), batch.customers
+        if len(assessed) < len(batch):
+            customers = [customers[row] for row in assessed.tolist()]
         found = await self._store.load(work, customers)
-        return BatchClassifications(turn, asked, found, self._current(), self._topic)
+        return BatchClassifications(batch, assessed, found, self._current(), self._topic)
 
-    async def write(self, work: UnitOfWork, stood: ClassifiedRows) -> None:
+    async def write(self, work: UnitOfWork, classified: ClassifiedRows) -> None:
         """Stores rows and changes; the caller holds the fence."""
-        if stood.rows:
-            rows = ClassificationRows.joined(stood.rows)
+        if classified.rows:
+            rows = ClassificationRows.joined(classified.rows)
             # Only the last row of a customer that several steps assessed is stored.
             last = {customer: row for row, customer in enumerate(rows.customer.tolist())}
             if len(last) < len(rows):
                 rows = rows.take(np.array([*last.values()], np.int64))
-            await self._store.write(work, rows, stood.changes)
+            await self._store.write(work, rows, classified.changes)
 
 
 class BatchClassifications:
@@ -92,19 +92,19 @@ class BatchClassifications:
 
     def __init__(
         self,
-        turn: BatchCustomers,
-        asked: Ints,
+        batch: BatchCustomers,
+        assessed: Ints,
         loaded: LoadedClassification,
         by: Valuation,
         topic: str,
     ) -> None:
-        self._place = np.full(len(turn), -1)
-        self._place[asked] = np.arange(len(asked))
+        self._place = np.full(len(batch), -1)
+        self._place[assessed] = np.arange(len(assessed))
         self.loaded = loaded
         self.by = by
         self.topic = topic
-        self.stood = ClassifiedRows()
-        self._several = len(turn.steps) > 1
+        self.classified = ClassifiedRows()
+        self._several = len(batch.steps) > 1
 
     def of(self, job: BatchStep, rows: Ints | None = None) -> "ClassifyCustomers":
         """Returns the classification of one step, with these rows of the batch (None: all)."""
@@ -115,7 +115,7 @@ class BatchClassifications:
     def keep(self, place: Ints, rows: ClassificationRows, before: LoadedClassification) -> None:
         """Keeps the rows that a step has written, where another step may follow."""
         if self._several:
-            self.loaded.put(place, standing_after(rows, before))
+            self.loaded.put(place, classification_after(rows, before))
 
     def _learn(self, job: BatchStep, place: Ints) -> None:
         """Keeps each customer's newest profile: last writer by (time, id)."""
@@ -132,11 +132,11 @@ class BatchClassifications:
 class ClassifyCustomers:
     """Classification arithmetic of one step, without I/O."""
 
-    def __init__(self, standings: BatchClassifications, job: BatchStep, place: Ints) -> None:
-        self._of = standings
+    def __init__(self, batch: BatchClassifications, job: BatchStep, place: Ints) -> None:
+        self._batch = batch
         self._job = job
         self._place = place
-        self._found: ClassificationComparison | None = None
+        self._compared: ClassificationComparison | None = None
 
     def __call__(
         self,
@@ -152,14 +152,18 @@ class ClassifyCustomers:
         """Classifies the rows of the step; all other arguments have their order.
 
         `categories` are the sketches; `known` marks the customers that had a state before."""
-        place, stood = self._place[rows], self._of.stood
-        loaded = self._of.loaded.take(place)
+        place, classified = self._place[rows], self._batch.classified
+        loaded = self._batch.loaded.take(place)
         before = _before(loaded, now)
         profiles = [None if one is None else one[2] for one in loaded.profile.tolist()]
-        standings = assess(x, now, risk, categories, profiles, before, self._of.by, paused_days)
-        self._found = found = ClassificationComparison.of(standings, before, self._of.by)
-        for flags, times in Counter(standings.quality).items():
-            stood.quality.update(dict.fromkeys(flags, times))
+        classifications = assess(
+            x, now, risk, categories, profiles, before, self._batch.by, paused_days
+        )
+        self._compared = found = ClassificationComparison.of(
+            classifications, before, self._batch.by
+        )
+        for flags, times in Counter(classifications.quality).items():
+            classified.quality.update(dict.fromkeys(flags, times))
         stored = np.flatnonzero(found.to_store(loaded.worth, loaded.at, now))
         if not len(stored):
             return
@@ -173,33 +177,33 @@ class ClassifyCustomers:
             net_spent=money(x[stored]).net,
         )
         # Silent: changes by an import, and a first classification of a customer known before.
-        self._tell(found, stored, to, (~before.known & known) | onboarding)
+        self._publish_changes(found, stored, to, (~before.known & known) | onboarding)
         written = found.rows(stored, to)
-        stood.rows.append(written)
-        self._of.keep(place[stored], written, loaded.take(stored))
+        classified.rows.append(written)
+        self._batch.keep(place[stored], written, loaded.take(stored))
 
-    def _tell(
+    def _publish_changes(
         self, found: ClassificationComparison, stored: Ints, to: Written, silent: Flags
     ) -> None:
         """Collects the changes of these rows, numbered on, and the messages about them."""
-        stood, when = self._of.stood, moments(to.at)
+        classified, when = self._batch.classified, moments(to.at)
         for n in np.flatnonzero(found.changed[stored]).tolist():
             at, customer = int(stored[n]), to.customers[n]
             who = ChangeSubject(at, customer, int(to.sequence[n]), when[n])
             news = found.changes(who, silent=bool(silent[at]))
             to.sequence[n] += len(news)
-            stood.changes += news
-            cause, key = self._job.turns[int(to.partition[n])].tp, customer.encode()
-            stood.messages += [
-                Message(cause, self._of.topic, key, ENCODER.encode(one))
+            classified.changes += news
+            cause, key = self._job.parts[int(to.partition[n])].tp, customer.encode()
+            classified.messages += [
+                Message(cause, self._batch.topic, key, ENCODER.encode(one))
                 for one in news
-                if is_told(one)
+                if is_published(one)
             ]
 
     def paused_days(self, rows: Ints, x: Floats, now: Floats) -> Floats:
         """Returns float64[n]: days of these rows' present silences that do not count."""
-        of, place = self._of.loaded, self._place[rows]
-        closures = self._of.by.clock.closures
+        of, place = self._batch.loaded, self._place[rows]
+        closures = self._batch.by.clock.closures
         return paused_days(x, now, closures, of.away_from[place], of.away_until[place])
 
     @property
@@ -214,18 +218,18 @@ class ClassifyCustomers:
 
     @property
     def _comparison(self) -> ClassificationComparison:
-        if self._found is None:
+        if self._compared is None:
             raise RuntimeError("nothing was assessed yet")
-        return self._found
+        return self._compared
 
     @property
     def by(self) -> Valuation:
         """Valuation in force."""
-        return self._of.by
+        return self._batch.by
 
-    def told(self, at: int) -> PublishedClassification | None:
+    def published(self, at: int) -> PublishedClassification | None:
         """Returns the classification of the row at this place, as the risk message contains it."""
-        return None if self._found is None else self._found.message(at)
+        return None if self._compared is None else self._compared.message(at)
 
 
 def _before(loaded: LoadedClassification, now: Floats) -> Before:

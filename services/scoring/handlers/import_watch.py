@@ -32,7 +32,7 @@ class ImportWatch:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._resting: list[Resting] = []
-        self._said_at: dict[str, float] = {}
+        self._logged_at: dict[str, float] = {}
 
     def __call__(self, claims: Iterable[Claim]) -> None:
         """Checks the owned partitions; called several times a minute."""
@@ -42,17 +42,17 @@ class ImportWatch:
         for one in self._resting:
             newest = None if one.newest is None else one.newest.isoformat()
             facts = {"import_id": one.name, "partitions": one.partitions, "newest": newest}
-            if one.name not in self._said_at:
+            if one.name not in self._logged_at:
                 log.info("an import is under way: the sweep rests", **facts)
-            elif now - self._said_at[one.name] >= REPEAT_S:
+            elif now - self._logged_at[one.name] >= REPEAT_S:
                 log.warning(
                     "an import is still under way: the sweep rests", **facts, mend=HOW_TO_END
                 )
             else:
                 continue
-            self._said_at[one.name] = now
-        for name in sorted(set(self._said_at) - here):
-            del self._said_at[name]
+            self._logged_at[one.name] = now
+        for name in sorted(set(self._logged_at) - here):
+            del self._logged_at[name]
             log.info("no partition rests for this import here any more", import_id=name)
 
     async def note(self) -> str | None:

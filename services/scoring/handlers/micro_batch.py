@@ -45,7 +45,7 @@ from shared.runtime.isolation import PASSING, ItemIsolation, where
 
 log = structlog.get_logger(__name__)
 
-TURN_S_MAX = 8.0
+BATCH_S_MAX = 8.0
 """Longest time of a batch from reading to sending, in seconds.
 
 A worker that was suspended for longer (the group waits 10 s) may have a successor that has already
@@ -54,7 +54,7 @@ compacted topic. Instead the worker claims its partitions again, and sends what 
 holds."""
 
 
-LOOKED_UP_TURNS = 16
+LOOKED_UP_BATCHES = 16
 """Batches that query the stored key of each event, after the start and after each duplicate.
 
 Records are most likely read again after the start. After this many batches without a duplicate
@@ -71,52 +71,52 @@ class MicroBatch:
         decode: Decode,
         store: Store,
         sender: Sender,
-        standing: ClassificationTables,
+        classifications: ClassificationTables,
         assessor: Assessor,
         predictor: Callable[[], Predictor],
         clock: Clock,
         sweep_customers_max: int,
         sweep_interval_s: float,
         observe: Callable[[BatchEffects, float], None],
-        careful: ItemIsolation,
+        isolation: ItemIsolation,
         blameless: Callable[[], Awaitable[None]],
     ) -> None:
         """`blameless` declares that the work that follows does not concern the batch's records."""
         self._decode = decode
         self._store = store
         self._sender = sender
-        self._standing = standing
+        self._classifications = classifications
         self._assessor = assessor
         self._predictor = predictor
         self._clock = clock
-        self._sweep = SilenceSweep(store, careful, sweep_customers_max)
-        self._careful, self._blameless = careful, blameless
+        self._sweep = SilenceSweep(store, isolation, sweep_customers_max)
+        self._isolation, self._blameless = isolation, blameless
         self._sweep_interval_s = sweep_interval_s
         self._observe = observe
         self._swept_at = -sweep_interval_s
         self._alone_last = False
-        self._look_up = LOOKED_UP_TURNS
+        self._look_up = LOOKED_UP_BATCHES
 
     async def __call__(self, batch: Batch) -> Sequence[Move]:
         """Processes the batch and returns the committed moves.
 
         A fault of the sweep is attributed to the customer that causes it; a fault of a record ends
         the process."""
-        await self._careful.read()
+        await self._isolation.read()
         if self._sweep.waiting and not self._alone_last:
             self._alone_last = True
             if (moves := await self._sweep_one(batch)) is not None:
                 return moves
         self._alone_last = False
         try:
-            return await self._once(batch, ALL_DUE)
+            return await self._process(batch, ALL_DUE)
         except PASSING:
             raise
         except Exception as error:
             if not (due := self._sweep.last):
                 raise
             log.warning("a batch failed: without its sweep", why=where(error), due=len(due))
-            moves = await self._once(batch, NONE_DUE)
+            moves = await self._process(batch, NONE_DUE)
             self._sweep.suspect(due)
             return moves
 
@@ -130,23 +130,23 @@ class MicroBatch:
             return None
         done: list[Move] = []
 
-        async def turn(customers: Sequence[str]) -> None:
-            done.extend(await self._once(batch, DueCustomers(only=customers)))
+        async def process(customers: Sequence[str]) -> None:
+            done.extend(await self._process(batch, DueCustomers(only=customers)))
 
         await self._blameless()
         (customer,) = due.customers
-        await self._careful.one(KIND, customer, turn)
+        await self._isolation.one(KIND, customer, process)
         self._sweep.swept(customer)
         return done
 
-    async def _once(self, batch: Batch, chosen: DueCustomers) -> Sequence[Move]:
+    async def _process(self, batch: Batch, chosen: DueCustomers) -> Sequence[Move]:
         try:
-            return await self._turn(batch, chosen)
+            return await self._attempt(batch, chosen)
         except Recorded:
             if self._look_up:
                 raise
-            self._look_up = LOOKED_UP_TURNS
-            return await self._turn(batch, chosen)
+            self._look_up = LOOKED_UP_BATCHES
+            return await self._attempt(batch, chosen)
 
     def _without_events(self, batch: Batch) -> tuple[EventRows, list[list[PartitionBatch]]]:
         """Returns a batch that consumes no events.
@@ -154,7 +154,7 @@ class MicroBatch:
         Its time is that of the next tick, else the time that the partition has reached."""
         wall, firsts = self._clock.now(), {tp: found[:1] for tp, found in batch.records.items()}
         read = self._decode(Batch(batch.claims, firsts, batch.ends), wall)[1][0]
-        ticks = {turn.tp: firsts[turn.tp] for turn in read if turn.tick}
+        ticks = {part.tp: firsts[part.tp] for part in read if part.tick}
         events, steps = self._decode(Batch(batch.claims, ticks, batch.ends), wall)
         for turn in steps[0]:
             reached = turn.progress.get(NOW)
@@ -162,7 +162,7 @@ class MicroBatch:
                 turn.now = datetime.fromtimestamp(reached, UTC)
         return events, steps[:1]
 
-    async def _turn(self, batch: Batch, chosen: DueCustomers) -> Sequence[Move]:
+    async def _attempt(self, batch: Batch, chosen: DueCustomers) -> Sequence[Move]:
         began = self._clock.monotonic()
         self._sweep.last = ()
         if chosen.only:
@@ -179,18 +179,20 @@ class MicroBatch:
                 events, steps = events.select(_rows_of(events, 0)), [steps[0]]
                 due = await self._sweep.due(work, steps, chosen)
             if len(due) and not chosen.only:
-                await noted.enter_async_context(self._careful.begun(KIND, due.customers))
+                await noted.enter_async_context(self._isolation.begun(KIND, due.customers))
             fresh, conflicts = await self._deduplicate(work, events)
             _settle_ticks(steps, more=due.more)
             job = BatchCustomers(fresh, steps, due)
             loaded = await self._store.load(work, job.customers, job.due_at)
             predictor = self._predictor()
-            stand = await self._standing.load(work, job)
+            classifications = await self._classifications.load(work, job)
             recorded_at = self._clock.now()
             # PostgreSQL writes the history while Python does the arithmetic.
             recording = asyncio.create_task(self._store.record(work, fresh, recorded_at))
             try:
-                effects = await asyncio.to_thread(self._assessor, job, loaded, predictor, stand)
+                effects = await asyncio.to_thread(
+                    self._assessor, job, loaded, predictor, classifications
+                )
             finally:
                 await asyncio.wait({recording})
             await recording
@@ -206,29 +208,29 @@ class MicroBatch:
             effects.messages += [m for step in steps for t in step for m in t.dead]
             effects.messages += conflicts
             pending = await self._store.write(work, effects)
-            await self._standing.write(work, stand.stood)
+            await self._classifications.write(work, classifications.classified)
             await self._sender.forget(work)
-        if self._clock.monotonic() - began > TURN_S_MAX:
+        if self._clock.monotonic() - began > BATCH_S_MAX:
             raise Transient("this batch took so long that another process may own its partitions")
         await self._sender.flush(pending)
         self._observe(effects, self._clock.monotonic() - began)
         return effects.moves
 
     def _may_sweep(
-        self, turns: Sequence[PartitionBatch], monotonic: float, *, idle: bool, alone: bool
+        self, parts: Sequence[PartitionBatch], monotonic: float, *, idle: bool, alone: bool
     ) -> bool:
         """Returns whether this batch sweeps: at a tick, and otherwise once per interval.
 
         Without waiting events it sweeps at once if the last sweep left some customers. It never
         sweeps beside a record that is processed alone."""
-        if any(t.tick for t in turns):
+        if any(t.tick for t in parts):
             return True
         if alone:
             return False
         if monotonic - self._swept_at < self._sweep_interval_s and not (idle and self._sweep.more):
             return False
         self._swept_at = monotonic
-        return any(t.sweeping and not t.tick for t in turns)
+        return any(t.sweeping and not t.tick for t in parts)
 
     async def _deduplicate(
         self, work: UnitOfWork, events: EventRows
@@ -245,7 +247,7 @@ class MicroBatch:
         if self._look_up and len(candidates):
             known = await self._store.known(work, candidates)
             duplicates = known or len(kept) < len(events)
-            self._look_up = LOOKED_UP_TURNS if duplicates else self._look_up - 1
+            self._look_up = LOOKED_UP_BATCHES if duplicates else self._look_up - 1
         if not known and len(kept) == len(events):
             return events, []
         # The stored content of a key is the right one; without it, the first in the batch.
@@ -266,7 +268,7 @@ def _rows_of(events: EventRows, step: int) -> list[int]:
 
 def _last(steps: Sequence[Sequence[PartitionBatch]]) -> list[PartitionBatch]:
     """Returns the last step of each partition in the batch."""
-    return list({turn.tp: turn for step in steps for turn in step}.values())
+    return list({part.tp: part for step in steps for part in step}.values())
 
 
 def _settle_ticks(steps: Sequence[Sequence[PartitionBatch]], *, more: bool) -> None:
@@ -274,9 +276,9 @@ def _settle_ticks(steps: Sequence[Sequence[PartitionBatch]], *, more: bool) -> N
 
     While there are `more`, the next batch returns to the tick."""
     for step in steps:
-        for turn in step:
-            if turn.tick and turn.now is not None:
+        for part in step:
+            if part.tick and part.now is not None:
                 if more:
-                    turn.consumed -= 1
+                    part.consumed -= 1
                 else:
-                    turn.progress[NOW] = turn.now.timestamp()
+                    part.progress[NOW] = part.now.timestamp()

@@ -27,12 +27,12 @@ from services.scoring.core.features.state import FEATURE_SET
 from services.scoring.core.monitoring.alarms import ALARMS, alarms
 from services.scoring.core.monitoring.drift import SCORE, Drift, drift
 from services.scoring.core.monitoring.outcomes import (
-    Worth,
+    GroupQuality,
     first_day,
+    group_quality,
     last_day,
     next_purchase_days,
     segments_of,
-    worth,
 )
 from services.scoring.core.monitoring.treatment_weights import TreatmentWindow, treatments_of, weigh
 from services.scoring.core.risk.rhythm import assessable
@@ -222,8 +222,8 @@ class MonitorModel:
         log.info("roll call settled", called_on=str(on), rows=len(outcomes))
 
     async def _show(self, now: datetime) -> None:
-        standing = await self.standing(now)
-        for name, why in standing.items():
+        alarms = await self.alarms(now)
+        for name, why in alarms.items():
             metrics.MODEL_ALARM.labels(name).set(bool(why))
         newest: set[tuple[str, str]] = set()
         for row in await self._roll.realised(now.date() - timedelta(days=KEEP_DAYS)):
@@ -236,13 +236,13 @@ class MonitorModel:
         for row in await self._roll.newest_drift():
             metrics.DRIFT_PSI.labels(row["feature"]).set(row["psi"])
 
-    async def standing(self, now: datetime) -> dict[str, str]:
+    async def alarms(self, now: datetime) -> dict[str, str]:
         """Returns the reason of each alarm of the serving model; empty where there is no alarm."""
         version = self._champion().version
         rows = await self._roll.realised(now.date() - timedelta(days=KEEP_DAYS))
         latest = next(
             (
-                Worth(**{name: row[name] for name in Worth.__slots__})
+                GroupQuality(**{name: row[name] for name in GroupQuality.__slots__})
                 for row in rows
                 if (row["role"], row["segment"], row["version"]) == ("champion", "all", version)
             ),
@@ -277,7 +277,7 @@ def _settled(
     """Returns each customer's outcome and the measured scores. Runs off the event loop."""
     silent, weight = _outcome(rows, states_of.from_bytes(packed), windows, labels)
     outcomes = {row["customer_id"]: bool(s) for row, s in zip(rows, silent.tolist(), strict=True)}
-    return outcomes, _worths(on, rows, silent, weight)
+    return outcomes, _group_qualities(on, rows, silent, weight)
 
 
 def _outcome(
@@ -305,7 +305,7 @@ def _outcome(
     return silent, weight
 
 
-def _worths(
+def _group_qualities(
     on: date, rows: Rows, silent: np.ndarray[Any, np.dtype[np.bool_]], weight: Floats
 ) -> Rows:
     """Measures the scores of champion, challenger and rule, by segment and by version.
@@ -328,7 +328,7 @@ def _worths(
             of = versions == version
             for segment, members in groups.items():
                 chosen = of & members & ~np.isnan(p)
-                measured = worth(segment, silent[chosen], p[chosen], weight[chosen])
+                measured = group_quality(segment, silent[chosen], p[chosen], weight[chosen])
                 if measured is not None:
                     found.append(
                         {"called_on": on, "version": version, "role": role, **asdict(measured)}

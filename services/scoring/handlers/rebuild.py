@@ -66,15 +66,17 @@ async def _slice(store: RebuildStore, part: int, parts: int) -> Rebuilt:
     async for chunk in store.events(part, parts):
         read = [(row_of[name], DECODER.decode(payload)) for name, payload in chunk]
         kinds = [kind_of(activity) for _, activity in read]
-        told = [at for at, kind in enumerate(kinds) if kind]
-        if not told:
+        changing = [at for at, kind in enumerate(kinds) if kind]
+        if not changing:
             continue
         events = columns_of(
-            [read[at][1] for at in told], [kinds[at] for at in told], [read[at][0] for at in told]
+            [read[at][1] for at in changing],
+            [kinds[at] for at in changing],
+            [read[at][0] for at in changing],
         )
         touched, row = np.unique(events.row, return_inverse=True)
         states[touched] = fold(states[touched], replace(events, row=row))
         seen[touched] = True
-        count += len(told)
+        count += len(changing)
     await store.put(list(zip(names, to_bytes(states), strict=True)))
     return Rebuilt(len(names), count, int((~seen).sum()))

@@ -56,7 +56,7 @@ class StatePage(Protocol):
 class Jobs(Protocol):
     """Access to the jobs' tables."""
 
-    async def relook(self, customers_max: int, wall: datetime) -> int: ...
+    async def reassess(self, customers_max: int, wall: datetime) -> int: ...
     async def lease_measuring(self, wall: datetime, older_than: datetime) -> bool: ...
     async def release_measuring(self) -> None: ...
     async def business_time(self) -> float | None: ...
@@ -133,7 +133,7 @@ class RefreshValueBase:
         self._wait_until = self._clock.monotonic() + self._first_s
         while not await stop.wait(STEP_S):
             try:
-                while await self._jobs.relook(PAGE_CUSTOMERS, self._clock.now()):
+                while await self._jobs.reassess(PAGE_CUSTOMERS, self._clock.now()):
                     if await stop.wait(PAUSE_S):
                         return
                 await self.measure_when_due(stop)

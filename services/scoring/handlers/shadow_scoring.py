@@ -112,7 +112,7 @@ class ShadowScoring:
 
 
 def _score(challenger: Predictor, waiting: Sequence[ShadowBatch]) -> list[ShadowScore]:
-    p = challenger.predict(np.concatenate([turn.features for turn in waiting]))
+    p = challenger.predict(np.concatenate([batch.features for batch in waiting]))
     of_each = (
         (customer, at, turn.champion, champions)
         for turn in waiting

@@ -34,7 +34,7 @@ class SilenceSweep:
     """Sweep of one handler of the activity topic."""
 
     store: Store
-    careful: ItemIsolation
+    isolation: ItemIsolation
     customers_max: int
     more: bool = False
     """The last sweep left some due customers."""
@@ -46,7 +46,7 @@ class SilenceSweep:
     @property
     def waiting(self) -> list[str]:
         """Customers to be swept alone."""
-        return [*dict.fromkeys((*self.careful.waiting(KIND), *self._singles))]
+        return [*dict.fromkeys((*self.isolation.waiting(KIND), *self._singles))]
 
     async def due(
         self, work: UnitOfWork, steps: Sequence[Sequence[PartitionBatch]], chosen: DueCustomers
@@ -61,7 +61,7 @@ class SilenceSweep:
         nows = {t.tp[1]: t.now for step in steps for t in step if t.sweeping and t.now is not None}
         if chosen.only:
             return replace(await self.store.due(work, nows, 1, only=chosen.only), more=True)
-        avoid = [*self.careful.avoided(KIND), *self._singles]
+        avoid = [*self.isolation.avoided(KIND), *self._singles]
         due = await self.store.due(work, nows, self.customers_max, avoid=avoid)
         waiting = self.waiting
         if waiting and not due.more and len(await self.store.due(work, nows, 1, only=waiting)):
@@ -74,7 +74,7 @@ class SilenceSweep:
         self._singles |= dict.fromkeys(customers)
 
     def swept(self, customer: str | None) -> None:
-        """Removes a customer that was swept, or that failed and is recorded in `careful`.
+        """Removes a customer that was swept, or that failed and is recorded in `isolation`.
 
         None means that no waiting customer is due."""
         if customer is None:

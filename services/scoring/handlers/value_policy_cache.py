@@ -69,15 +69,15 @@ class ValuePolicyCache:
     """Valuation in force in this process."""
 
     def __init__(
-        self, source: ValuationSource, poll_s: float, clock: LapseClock, careful: ItemIsolation
+        self, source: ValuationSource, poll_s: float, clock: LapseClock, isolation: ItemIsolation
     ) -> None:
         self._source = source
         self._poll_s = poll_s
         self._versions: Versions | None = None
         self._clock = clock
-        self._careful = careful
+        self._isolation = isolation
         self._left: set[str] = set()
-        """Versions of segments that `careful` did not let through."""
+        """Versions of segments that `isolation` did not let through."""
         self._valuation = Valuation(clock=clock)
         self._refused: dict[str, str] = {}
 
@@ -99,7 +99,7 @@ class ValuePolicyCache:
 
     async def refresh(self) -> None:
         """Reads the tables if anything changed, and replaces the valuation."""
-        await self._careful.read()
+        await self._isolation.read()
         stored = await self._source.in_force(None if self._again else self._versions)
         if stored is None:
             return
@@ -114,7 +114,7 @@ class ValuePolicyCache:
     @property
     def _again(self) -> bool:
         """Whether to try a left-out segment again: it was released, or is not yet set aside."""
-        aside = {*self._careful.avoided(KIND)} - {*self._careful.waiting(KIND)}
+        aside = {*self._isolation.avoided(KIND)} - {*self._isolation.waiting(KIND)}
         return not self._left <= aside
 
     async def _rules(self, segments: Sequence[Segment]) -> list[SegmentRule]:
@@ -137,7 +137,7 @@ class ValuePolicyCache:
                     log.warning("segment is disabled: it cannot be run", segment=one.id,
                                 why=str(error))  # fmt: skip
 
-        await self._careful.each(KIND, versions, compile_each)
+        await self._isolation.each(KIND, versions, compile_each)
         self._left = {item for item, one in versions.items() if refused[one.id] == SET_ASIDE}
         self._left -= {item for item, one in versions.items() if one.id in found}
         self._refused = {name: why for name, why in refused.items() if name not in found}

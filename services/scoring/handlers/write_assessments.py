@@ -60,7 +60,7 @@ class PublicationSettings:
     risk_topic: str
     currency: str
     days: Sequence[int]
-    over: Floats
+    by_horizon: Floats
     """float64[n, k]: P(no purchase) of each row of the step over each of `days`."""
     risk: RiskColumns
     seen: Lapses
@@ -75,17 +75,17 @@ class WriteAssessments:
         rows: Ints,
         loaded: LoadedRows,
         predictor: Predictor,
-        telling: PublicationSettings,
+        publishing: PublicationSettings,
         x: Floats,
-        stand: ClassifyCustomers,
+        classify: ClassifyCustomers,
     ) -> None:
         self._job = job
         self._rows = rows
         self._loaded = loaded
         self._predictor = predictor
-        self._telling = telling
+        self._publishing = publishing
         self._x = x
-        self._stand = stand
+        self._classify = classify
 
     def __call__(
         self,
@@ -94,27 +94,27 @@ class WriteAssessments:
         new: publication.AssessmentColumns,
         why: Explanations,
         *,
-        looks: Floats,
+        next_assessments: Floats,
         publish: Flags,
         onboarding: Flags,
     ) -> None:
         """Writes the assessments of `buyers`, and messages about those marked in `publish`."""
-        told, message = publish[buyers], np.full(len(buyers), None, np.object_)
-        message[told] = self._messages(effects, buyers[told], new, why, onboarding)
+        published, message = publish[buyers], np.full(len(buyers), None, np.object_)
+        message[published] = self._messages(effects, buyers[published], new, why, onboarding)
         packed = np.empty(len(buyers), np.object_)
-        packed[:] = horizons.pack(self._telling.days, self._telling.over[buyers])
+        packed[:] = horizons.pack(self._publishing.days, self._publishing.by_horizon[buyers])
         effects.assessments = NewAssessments(
             row=self._rows[buyers],
             revision=self._loaded.revision[buyers] + 1,
             assessed_at=new.at[buyers],
             probability=new.probability[buyers],
             band=new.band[buyers],
-            look_at=looks[buyers],
+            look_at=next_assessments[buyers],
             features=self._x[buyers],
             # The signs last sent to the topic stay until the next message about the customer.
             published_signs=np.where(publish, new.signs, self._loaded.published_signs)[buyers],
-            value_at_risk=self._telling.risk.value[buyers],
-            told=told,
+            value_at_risk=self._publishing.risk.value[buyers],
+            published=published,
             message=message,
             horizons=packed,
         )
@@ -122,48 +122,50 @@ class WriteAssessments:
     def _messages(
         self,
         effects: BatchEffects,
-        told: Ints,
+        published: Ints,
         new: publication.AssessmentColumns,
         why: Explanations,
         onboarding: Flags,
     ) -> list[bytes]:
-        if not len(told):
+        if not len(published):
             return []
-        columns = self._columns(told, new, onboarding)
+        columns = self._columns(published, new, onboarding)
         encoded: list[bytes] = []
-        for at, row, values in zip(told.tolist(), self._rows[told].tolist(), columns, strict=True):
+        for at, row, values in zip(
+            published.tolist(), self._rows[published].tolist(), columns, strict=True
+        ):
             customer = self._job.customers[row]
             risk = self._message(customer, values, at, why)
             encoded.append(ENCODER.encode(risk))
-            cause = self._job.turns[self._job.partition[row]].tp
+            cause = self._job.parts[self._job.partition[row]].tp
             effects.messages.append(
-                Message(cause, self._telling.risk_topic, customer.encode(), encoded[-1])
+                Message(cause, self._publishing.risk_topic, customer.encode(), encoded[-1])
             )
         return encoded
 
     def _columns(
-        self, told: Ints, new: publication.AssessmentColumns, onboarding: Flags
+        self, published: Ints, new: publication.AssessmentColumns, onboarding: Flags
     ) -> Iterator[tuple[Any, ...]]:
         """Returns the inputs of `_message` for each row, as Python values."""
-        x, now = self._x[told], new.at[told]
+        x, now = self._x[published], new.at[published]
         return zip(
             moments(now),
-            new.probability[told].tolist(),
-            new.band[told].tolist(),
-            (self._loaded.revision[told] + 1).tolist(),
-            self._loaded.band[told].tolist(),
-            onboarding[told].tolist(),
-            self._telling.over[told].tolist(),
-            self._telling.risk.expected[told].tolist(),
-            self._telling.risk.lapse[told].tolist(),
-            self._telling.seen.days[told].tolist(),
-            self._telling.seen.gap[told].tolist(),
-            self._telling.seen.own[told].tolist(),
+            new.probability[published].tolist(),
+            new.band[published].tolist(),
+            (self._loaded.revision[published] + 1).tolist(),
+            self._loaded.band[published].tolist(),
+            onboarding[published].tolist(),
+            self._publishing.by_horizon[published].tolist(),
+            self._publishing.risk.expected[published].tolist(),
+            self._publishing.risk.lapse[published].tolist(),
+            self._publishing.seen.days[published].tolist(),
+            self._publishing.seen.gap[published].tolist(),
+            self._publishing.seen.own[published].tolist(),
             x[:, feature_index["purchases"]].tolist(),
             moments(last_purchase(x, now)),
-            self._telling.seen.silence[told].tolist(),
+            self._publishing.seen.silence[published].tolist(),
             x[:, feature_index["gap_mean_days"]].tolist(),
-            _received(self._job)[self._rows[told]].tolist(),
+            _received(self._job)[self._rows[published]].tolist(),
             strict=True,
         )
 
@@ -175,7 +177,7 @@ class WriteAssessments:
         why: Explanations,
     ) -> RiskAssessed:
         (
-            at, probability, band, revision, previous, onboarding, over, expected, lapse,
+            at, probability, band, revision, previous, onboarding, by_horizon, expected, lapse,
             lapse_days, usual_gap, own, purchases, last_purchase_at, silent, gap, received_ms,
         ) = values  # fmt: skip
         return RiskAssessed(
@@ -186,7 +188,7 @@ class WriteAssessments:
             horizon_days=self._predictor.horizon_days,
             horizons=[
                 Within(days=days, probability=p)
-                for days, p in zip(self._telling.days, over, strict=True)
+                for days, p in zip(self._publishing.days, by_horizon, strict=True)
             ],
             lapse=Lapse(
                 days=lapse_days, probability=lapse, usual_gap_days=usual_gap, own_rhythm=own
@@ -205,8 +207,8 @@ class WriteAssessments:
             usual_gap_days=defined(gap),
             expected_value=expected,
             value_at_risk=lapse * expected,
-            currency=self._telling.currency,
-            standing=self._stand.told(row),
+            currency=self._publishing.currency,
+            standing=self._classify.published(row),
             received_ms=received_ms,
         )
 
@@ -216,8 +218,8 @@ def _received(job: BatchStep) -> Ints:
 
     At a tick, the tick is the cause: events before it wait for it by design.
     """
-    received = job.of_turn(lambda turn: turn.tick_received_ms).astype(np.int64)
-    waited = job.of_turn(lambda turn: turn.tick)[job.event_rows] > 0
+    received = job.of_part(lambda part: part.tick_received_ms).astype(np.int64)
+    waited = job.of_part(lambda turn: turn.tick)[job.event_rows] > 0
     cause = np.flatnonzero(np.array(job.events.live, np.bool_) & ~waited)
     # Of several events of one customer numpy keeps the last.
     received[job.event_rows[cause]] = np.array(job.events.received_ms, np.int64)[cause]

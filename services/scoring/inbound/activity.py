@@ -44,7 +44,7 @@ STEPS_MAX = 8
 
 Enough that the reads, writes and sends of the batch cost each tick little. Even when every step
 assesses a full sweep of the default bound, the batch still ends within
-`handlers.micro_batch.TURN_S_MAX`."""
+`handlers.micro_batch.BATCH_S_MAX`."""
 
 RECEIVED_MS_MAX = int(LATEST.timestamp() * 1_000)
 """Latest time that is accepted, Unix ms."""
@@ -67,10 +67,10 @@ class ActivityDecoder:
         rows = EventRows()
         steps: list[list[PartitionBatch]] = [[]]
         for tp in sorted(batch.claims):
-            for step, turn in enumerate(self._partition(tp, batch, wall, rows)):
+            for step, part in enumerate(self._partition(tp, batch, wall, rows)):
                 if step == len(steps):
                     steps.append([])
-                steps[step].append(turn)
+                steps[step].append(part)
         return rows, steps
 
     def _partition(
@@ -81,49 +81,49 @@ class ActivityDecoder:
         Records after its last tick are left for the batch with the next tick; without any tick all
         records are consumed."""
         records, progress = batch.records.get(tp, []), dict(batch.claims[tp].progress)
-        done: list[PartitionBatch] = []
-        while not done or (done[-1].tick and len(done) < STEPS_MAX):
+        parts: list[PartitionBatch] = []
+        while not parts or (parts[-1].tick and len(parts) < STEPS_MAX):
             events = EventRows()
-            turn = PartitionBatch(tp, done[-1].consumed if done else 0, None, progress)
-            self._step(turn, records, events)
-            if done and not turn.tick:
+            part = PartitionBatch(tp, parts[-1].consumed if parts else 0, None, progress)
+            self._step(part, records, events)
+            if parts and not part.tick:
                 break
-            _note_deliveries(turn.progress, events)
-            events.step = [len(done)] * len(events)
+            _note_deliveries(part.progress, events)
+            events.step = [len(parts)] * len(events)
             rows.extend(events)
-            done.append(turn)
-            if turn.tick and turn.now is not None:
-                progress = {**progress, NOW: turn.now.timestamp()}
+            parts.append(part)
+            if part.tick and part.now is not None:
+                progress = {**progress, NOW: part.now.timestamp()}
         if not self._replay:
-            done[0].now = _live_now(batch, tp, records, progress, wall)
-        return done
+            parts[0].now = _live_now(batch, tp, records, progress, wall)
+        return parts
 
     def _step(
-        self, turn: PartitionBatch, records: Sequence[ConsumedRecord], rows: EventRows
+        self, part: PartitionBatch, records: Sequence[ConsumedRecord], rows: EventRows
     ) -> None:
         """Consumes records from the current position up to the next tick."""
-        while turn.consumed < len(records) and not turn.tick:
-            at = turn.consumed
+        while part.consumed < len(records) and not part.tick:
+            at = part.consumed
             run = _run(records, at)
             end = at + len(run)
-            if not _append_all(rows, run, records[at:end], turn.progress):
+            if not _append_all(rows, run, records[at:end], part.progress):
                 for index in range(at, end):
-                    self._append(records[index], turn, rows)
+                    self._append(records[index], part, rows)
             if end < len(records):
-                self._append(records[end], turn, rows)
-            turn.consumed = min(end + 1, len(records))
+                self._append(records[end], part, rows)
+            part.consumed = min(end + 1, len(records))
 
-    def _append(self, record: ConsumedRecord, turn: PartitionBatch, rows: EventRows) -> None:
+    def _append(self, record: ConsumedRecord, part: PartitionBatch, rows: EventRows) -> None:
         """Handles a single record: a control record, or one of a run with a faulty record."""
-        progress = turn.progress
+        progress = part.progress
         try:
             activity = read(DECODER, record.value)
             activity.time = in_utc("time", activity.time)
             if activity.type == types.TICK:
                 if self._replay and not _was_reached(progress, activity.time):
-                    turn.tick = True
-                    turn.tick_received_ms = activity.receivedms
-                    turn.now = activity.time
+                    part.tick = True
+                    part.tick_received_ms = activity.receivedms
+                    part.now = activity.time
             elif activity.type == types.BACKFILL_ENDED:
                 imports.end(progress, activity.backfill)
             else:
@@ -131,9 +131,9 @@ class ActivityDecoder:
                 rows.extend(_columns([activity], [record]))
                 _note_backfills(progress, [activity])
         except Invalid as wrong:
-            turn.dead.append(self._dead_letter(record, wrong.field, wrong.reason))
+            part.dead.append(self._dead_letter(record, wrong.field, wrong.reason))
         except ValueError as error:
-            turn.dead.append(self._dead_letter(record, "value", str(error)))
+            part.dead.append(self._dead_letter(record, "value", str(error)))
 
     def same_id(self, record: ConsumedRecord) -> Message:
         """Returns the dead letter of an event that reuses an id with other content."""

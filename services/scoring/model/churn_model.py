@@ -35,7 +35,7 @@ PARAMETERS_MARK: Final = "\nparameters:"
 no prediction, so they must not change the address."""
 
 
-class Over(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class OtherHorizons(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Parameters that carry the score to other horizons than the one of the trees."""
 
     rhythm: btyd.Parameters = RULES_PRIOR
@@ -46,7 +46,7 @@ class Over(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Bridge to the rest of a lapse length, fitted to silences that have matured."""
 
 
-AS_BEFORE: Final = Over()
+AS_BEFORE: Final = OtherHorizons()
 """Value for artefacts that were made before there were other horizons: it is not written."""
 
 
@@ -63,7 +63,7 @@ class Artefact(
     card: ModelCard
     booster: str
     """LightGBM's own text form, up to its training settings."""
-    over: Over = AS_BEFORE
+    over: OtherHorizons = AS_BEFORE
 
 
 _ENCODER = msgspec.json.Encoder(order="deterministic")
@@ -186,7 +186,10 @@ def loads(data: bytes, threads: int = 1) -> ChurnModel:
 
 
 def assemble(
-    booster: lightgbm.Booster, calibration: Calibration, card: ModelCard, over: Over = AS_BEFORE
+    booster: lightgbm.Booster,
+    calibration: Calibration,
+    card: ModelCard,
+    over: OtherHorizons = AS_BEFORE,
 ) -> ChurnModel:
     """Assemble a model from the results of training, through its bytes.
 

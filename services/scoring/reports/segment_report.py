@@ -18,13 +18,13 @@ from services.scoring.core.features.events import EventColumns
 from services.scoring.core.segments.actions import Action, Compared, compared, days_of, whole
 from services.scoring.core.segments.movement import (
     NOT_KNOWN,
-    Doing,
+    GroupBehaviour,
     Moment,
     Moves,
     doing,
     matrix,
     members_at,
-    standing_at,
+    words_at,
 )
 from services.scoring.core.value import grades, lifecycle
 from services.scoring.core.value.quality import MEANINGS
@@ -32,7 +32,7 @@ from shared.report.cells import cell
 from shared.report.page import Facts, Page, Plot, Row, Section, Table, Text
 from shared.report.plots import bars, lines
 
-EVERYBODY: Final = "everybody"
+ALL_CUSTOMERS: Final = "everybody"
 PERIODS_MAX: Final = 13
 """Four-week periods shown: about a year."""
 PERIOD: Final = timedelta(days=28)
@@ -44,7 +44,14 @@ _ORDER: Final[Mapping[str, Sequence[str]]] = {
     "lifecycle": lifecycle.LIFECYCLES,
 }
 """Words in the expected order: from the best, or from the beginning."""
-_DOING: Final = ("customers", "frequency", "churn_rate", "satisfaction", "response_rate", "revenue")
+_BEHAVIOUR: Final = (
+    "customers",
+    "frequency",
+    "churn_rate",
+    "satisfaction",
+    "response_rate",
+    "revenue",
+)
 _HEADS: Final = ("customers", "purchase days / 4 weeks", "no purchase in period", "satisfaction",
                  "campaign response", "revenue / 4 weeks")  # fmt: skip
 _FORMATS: Final = (",d", ".2f", ".1%", ".1f", ".1%", ",.2f")
@@ -81,7 +88,7 @@ class SegmentReport:
     """Customers by kind and (word at start, word at end)."""
     periods: list[datetime]
     """Starts of the periods of four weeks."""
-    over_time: dict[str, list[Doing]]
+    over_time: dict[str, list[GroupBehaviour]]
     """Activity by group ("grade: vip", a segment's name), one entry per period."""
     compared: dict[str, Compared]
     """Comparison by group at `around`: the window before and the one after."""
@@ -90,69 +97,69 @@ class SegmentReport:
 
 
 def report(
-    told: ReportInput, start: datetime, end: datetime, around: datetime | Action, window_days: int
+    data: ReportInput, start: datetime, end: datetime, around: datetime | Action, window_days: int
 ) -> SegmentReport:
     """Report on everything between two dates (UTC), and on activity around a date or an action."""
     moved = {
-        kind: matrix(standing_at(moves, start), standing_at(moves, end))
-        for kind, moves in told.moves.items()
+        kind: matrix(words_at(moves, start), words_at(moves, end))
+        for kind, moves in data.moves.items()
     }
     count = min(PERIODS_MAX, max(1, (end - start) // PERIOD))
     periods = [end - PERIOD * n for n in range(count, 0, -1)]
-    by_period = [_groups(told, at) for at in periods]
+    by_period = [_groups(data, at) for at in periods]
     names = list(dict.fromkeys(name for groups in by_period for name in groups))
-    nobody = np.zeros(len(told.customers), np.bool_)
+    none = np.zeros(len(data.customers), np.bool_)
     over_time = {
         name: [
-            doing(told.events, groups.get(name, nobody), at.timestamp(), (at + PERIOD).timestamp())
+            doing(data.events, groups.get(name, none), at.timestamp(), (at + PERIOD).timestamp())
             for at, groups in zip(periods, by_period, strict=True)
         ]
         for name in names
     }
-    worth = np.array([told.worth.get(name, np.nan) for name in told.customers])
-    values = {name: _mean(worth[group]) for name, group in _groups(told, end).items()}
+    worth = np.array([data.worth.get(name, np.nan) for name in data.customers])
+    values = {name: _mean(worth[group]) for name, group in _groups(data, end).items()}
     return SegmentReport(
         start, end, around, window_days, moved, periods, over_time,
-        _compared(told, end, around, window_days), values,
+        _compared(data, end, around, window_days), values,
     )  # fmt: skip
 
 
 def _compared(
-    told: ReportInput, end: datetime, around: datetime | Action, window_days: int
+    data: ReportInput, end: datetime, around: datetime | Action, window_days: int
 ) -> dict[str, Compared]:
     """Compare each group at the date, or at each customer's own day of the action."""
     window_s = timedelta(days=window_days).total_seconds()
     if isinstance(around, Action):
-        times = [around.at.get(name) for name in told.customers]
+        times = [around.at.get(name) for name in data.customers]
         at = days_of(np.array([np.nan if t is None else t.timestamp() for t in times]))
         moment: Moment = around.at
     else:
-        at, moment = np.full(len(told.customers), around.timestamp()), around
-    fit = whole(told.events, at, window_s, end.timestamp())
-    groups = {EVERYBODY: ~np.isnan(at)} | _groups(told, moment)
-    return {name: compared(told.events, group, at, fit, window_s) for name, group in groups.items()}
+        at, moment = np.full(len(data.customers), around.timestamp()), around
+    fit = whole(data.events, at, window_s, end.timestamp())
+    groups = {ALL_CUSTOMERS: ~np.isnan(at)} | _groups(data, moment)
+    return {name: compared(data.events, group, at, fit, window_s) for name, group in groups.items()}
 
 
 def _mean(values: NDArray[np.float64]) -> float | None:
     return None if np.isnan(values).all() else float(np.nanmean(values))
 
 
-def _groups(told: ReportInput, at: Moment) -> dict[str, NDArray[np.bool_]]:
+def _groups(data: ReportInput, at: Moment) -> dict[str, NDArray[np.bool_]]:
     """Return bool[customers] for each grade, tier and segment at a time."""
-    index = {name: n for n, name in enumerate(told.customers)}
+    index = {name: n for n, name in enumerate(data.customers)}
     found: dict[str, NDArray[np.bool_]] = {}
 
     def add(name: str, customer: str) -> None:
         if (row := index.get(customer)) is not None:
-            found.setdefault(name, np.zeros(len(told.customers), np.bool_))[row] = True
+            found.setdefault(name, np.zeros(len(data.customers), np.bool_))[row] = True
 
     for kind in ("grade", "tier"):
-        standing = standing_at(told.moves.get(kind, ()), at)
-        for customer, word in sorted(standing.items(), key=lambda one: one[1]):
+        words = words_at(data.moves.get(kind, ()), at)
+        for customer, word in sorted(words.items(), key=lambda one: one[1]):
             add(f"{kind}: {word}", customer)
-    for segment, customers in sorted(members_at(told.segment_moves, at).items()):
+    for segment, customers in sorted(members_at(data.segment_moves, at).items()):
         for customer in customers:
-            add(f"segment: {told.names.get(segment, segment)}", customer)
+            add(f"segment: {data.names.get(segment, segment)}", customer)
     return found
 
 
@@ -179,46 +186,46 @@ def as_csv(found: SegmentReport) -> str:
     """Write each group's activity in each period, and before and after, one row each."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["group", "period_start", *_DOING, "view"])
+    writer.writerow(["group", "period_start", *_BEHAVIOUR, "view"])
     for name, row in found.over_time.items():
         for at, one in zip(found.periods, row, strict=True):
-            figures = (getattr(one, n) for n in _DOING)
+            figures = (getattr(one, n) for n in _BEHAVIOUR)
             writer.writerow([cell(name), at.date().isoformat(), *figures, "over_time"])
     for name, both in found.compared.items():
         for view, one in (("before", both.before), ("after", both.after)):
-            writer.writerow([cell(name), "", *(getattr(one, n) for n in _DOING), view])
+            writer.writerow([cell(name), "", *(getattr(one, n) for n in _BEHAVIOUR), view])
     return out.getvalue()
 
 
-def segments_page(told: ReportInput, found: SegmentReport) -> Page:
+def segments_page(data: ReportInput, found: SegmentReport) -> Page:
     """Build the page that a manager reads."""
-    known = sum(told.counts.get("lifecycle", {}).values())
+    known = sum(data.counts.get("lifecycle", {}).values())
     return Page(
         title="Customer value and segments",
         lead=f"Who the {known:,} customers are, what they are worth and where they moved between "
         f"{found.start:%-d %B %Y} and {found.end:%-d %B %Y}.",
         sections=(
-            _now(told, found),
+            _now(data, found),
             *(_movement(kind, found.moved[kind]) for kind in found.moved if found.moved[kind]),
-            _over_time(told, found),
-            _comparison(told, found),
-            _quality(told),
+            _over_time(data, found),
+            _comparison(data, found),
+            _quality(data),
         ),
         foot="Definitions and formulas: docs/segmentation.md. Times are UTC.",
     )
 
 
-def _now(told: ReportInput, found: SegmentReport) -> Section:
+def _now(data: ReportInput, found: SegmentReport) -> Section:
     plots = [
-        Plot(bars({k: float(v) for k, v in sorted(told.counts[kind].items(), key=lambda p: -p[1])},
+        Plot(bars({k: float(v) for k, v in sorted(data.counts[kind].items(), key=lambda p: -p[1])},
                   title=title, x_label="customers"))
         for kind, title in (("grade", "Grades"), ("tier", "Value"), ("lifecycle", "Lifecycle"),
                             ("rfm_cell", "RFM cells"))
-        if told.counts.get(kind)
+        if data.counts.get(kind)
     ]  # fmt: skip
     worth = {name: value for name, value in found.worth.items() if value is not None}
     table = Table(
-        ("group", f"mean lifetime value ({told.currency})"),
+        ("group", f"mean lifetime value ({data.currency})"),
         list(worth.items()),
         formats=("", ",.2f"),
     )
@@ -252,7 +259,7 @@ def _movement(kind: str, pairs: Mapping[tuple[str, str], int]) -> Section:
     )
 
 
-def _over_time(told: ReportInput, found: SegmentReport) -> Section:
+def _over_time(data: ReportInput, found: SegmentReport) -> Section:
     named = {name: row for name, row in found.over_time.items() if any(d.customers for d in row)}
     x = list(range(len(found.periods)))
     plots = [
@@ -265,12 +272,12 @@ def _over_time(told: ReportInput, found: SegmentReport) -> Section:
             ("customers", "Customers", "customers"),
             ("frequency", "Purchase frequency", "purchase days / 4 weeks"),
             ("churn_rate", "No purchase in the period", "share"),
-            ("revenue", "Revenue per customer", f"{told.currency} / 4 weeks"),
+            ("revenue", "Revenue per customer", f"{data.currency} / 4 weeks"),
         )
         if any(name.startswith(("grade", "segment")) for name in named)
     ]  # fmt: skip
     rows = [
-        (name, f"{at:%-d\u00a0%b\u00a0%Y}", *(getattr(one, field) for field in _DOING))
+        (name, f"{at:%-d\u00a0%b\u00a0%Y}", *(getattr(one, field) for field in _BEHAVIOUR))
         for name, row in named.items()
         for at, one in zip(found.periods, row, strict=True)
         if one.customers
@@ -286,18 +293,18 @@ def _over_time(told: ReportInput, found: SegmentReport) -> Section:
     )
 
 
-def _comparison(told: ReportInput, found: SegmentReport) -> Section:
+def _comparison(data: ReportInput, found: SegmentReport) -> Section:
     rows: list[tuple[str | float | None, ...]] = []
     for name, both in found.compared.items():
         for label, one in (("before", both.before), ("after", both.after)):
-            rows.append((name, label, *(getattr(one, field) for field in _DOING)))
+            rows.append((name, label, *(getattr(one, field) for field in _BEHAVIOUR)))
     action = found.around.name if isinstance(found.around, Action) else None
     what = f"{found.around:%-d %B %Y}" if isinstance(found.around, datetime) else f"action {action}"
-    everybody = found.compared[EVERYBODY]
+    all_customers = found.compared[ALL_CUSTOMERS]
     text = (
         f"The same customers in the {found.window_days} days before and after {what}. "
-        f"{everybody.left_out:,} are left out: they first bought within the window before, or the "
-        "window after is not over."
+        f"{all_customers.left_out:,} are left out: they first bought within the window before, or "
+        "the window after is not over."
     )
     if action is not None:
         text += (
@@ -309,7 +316,7 @@ def _comparison(told: ReportInput, found: SegmentReport) -> Section:
             Text(text),
             *_changes(found),
             Facts((("around", what), ("days on each side", found.window_days),
-                   ("currency", told.currency))),
+                   ("currency", data.currency))),
             Table((f"group {'that day' if action else 'on that date'}", "", *_HEADS), rows,
                   formats=("", "", *_FORMATS)),
             Text("A difference is not yet an effect: seasons, a return to the usual, and who was "
@@ -336,7 +343,7 @@ def _changes(found: SegmentReport) -> tuple[Row, ...]:
     return (Row(plots),)
 
 
-def _quality(told: ReportInput) -> Section:
-    flags = told.counts.get("quality", {})
+def _quality(data: ReportInput) -> Section:
+    flags = data.counts.get("quality", {})
     rows = [(name, flags.get(name, 0), meaning) for name, meaning in MEANINGS.items()]
     return Section("Data quality", (Table(("flag", "customers", "meaning"), rows),))

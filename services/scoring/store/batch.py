@@ -26,7 +26,7 @@ from services.scoring.store.batch_rows import (
     made_by,
     timers,
 )
-from services.scoring.store.classification import STAGING as STANDING_STAGING
+from services.scoring.store.classification import STAGING as CLASSIFICATION_STAGING
 from shared.contracts.events import Profile
 from shared.kernel.errors import Transient
 from shared.postgres.copy_columns import Numbers, Words, copy_columns
@@ -38,7 +38,7 @@ from shared.postgres.outbox import Outbox, Pending
 # Times are staged as Unix seconds, exact to the microsecond: writing a datetime object costs Python
 # more than all other columns of its row, `to_timestamp` costs next to nothing.
 _STAGING = f"""
-{STANDING_STAGING}
+{CLASSIFICATION_STAGING}
 CREATE TEMP TABLE IF NOT EXISTS s_key (n int, customer_id text, source text, id text,
     content_hash bytea) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS s_customer (customer_id text, partition int, state bytea,
@@ -330,7 +330,7 @@ class BatchStore:
         self._customers = await _stage(driver, "s_customer", *customers(effects))
         self._timers = await _stage(driver, "s_timer", *timers(effects))
         # Like events, history rows wait for no lock: no other process writes the same rows.
-        if effects.assessments.told.any():
+        if effects.assessments.published.any():
             await copy_columns(driver, "assessment_history", *history(effects), schema="scoring")
 
     async def _stage_keys(self, driver: Driver, events: EventRows) -> None:

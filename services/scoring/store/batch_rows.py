@@ -82,9 +82,10 @@ def customers(effects: BatchEffects) -> tuple[Numbers, Words]:
     times = np.bincount(new.row, minlength=n)
     rows = np.flatnonzero((np.arange(n) < touched) | (times > 0))
     # An index assigned more than once keeps the last value.
-    last, last_told, told = np.zeros(n, np.int64), np.zeros(n, np.int64), np.flatnonzero(new.told)
-    last[new.row], last_told[new.row[told]] = np.arange(len(new)), told
-    at, published = last[rows], last_told[rows]
+    last, last_published = np.zeros(n, np.int64), np.zeros(n, np.int64)
+    sent = np.flatnonzero(new.published)
+    last[new.row], last_published[new.row[sent]] = np.arange(len(new)), sent
+    at, published = last[rows], last_published[rows]
     numbers: Numbers = {
         "partition": np.array(effects.partition, np.int32)[rows],
         "stored": effects.stored[rows],
@@ -96,7 +97,7 @@ def customers(effects: BatchEffects) -> tuple[Numbers, Words]:
         "published_signs": _of(new.published_signs, at),
         "look_at": _of(new.look_at, at),
         "value_at_risk": _of(new.value_at_risk, at),
-        "told": np.bincount(new.row[told], minlength=n)[rows] > 0,
+        "told": np.bincount(new.row[sent], minlength=n)[rows] > 0,
         "published_at": _of(new.assessed_at, published),
         "published_probability": _of(new.probability, published),
         "published_band": _of(new.band.astype(np.int16), published),
@@ -140,7 +141,7 @@ def made_by(effects: BatchEffects) -> tuple[str, str, int, int]:
 
 def history(effects: BatchEffects) -> tuple[Numbers, Words]:
     """Returns the columns of `assessment_history`, for the published assessments."""
-    new = effects.assessments.take(np.flatnonzero(effects.assessments.told))
+    new = effects.assessments.take(np.flatnonzero(effects.assessments.published))
     n, (method, version, feature_set, horizon_days) = len(new), made_by(effects)
     numbers: Numbers = {
         "recorded_at": timestamps(np.full(n, effects.recorded_at.timestamp())),

@@ -214,7 +214,7 @@ def _staged(rows: ClassificationRows) -> tuple[Numbers, Words]:
         "needs": [texts(some) for some in rows.needs.tolist()],
         "quality": [texts(some) for some in rows.quality.tolist()],
         "rfm": [
-            None if (told := digits(*scores)) is None else told.encode()
+            None if (text := digits(*scores)) is None else text.encode()
             for scores in rows.rfm.tolist()
         ],
     }

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from services.scoring.core.risk.timers import AFTER_BACKFILL
 from services.scoring.core.value.compare import ClassificationRows
-from services.scoring.handlers.apply_effects import loaded_after, standing_after
+from services.scoring.handlers.apply_effects import classification_after, loaded_after
 from services.scoring.ports import (
     BatchEffects,
     ClassificationStore,
@@ -45,8 +45,8 @@ class CachingStore:
         self._inner = inner
         self._slots = LruSlots(customers_max)
         # One row per slot.
-        self._rows, self._standings = LoadedRows.nothing(0), LoadedClassification.nothing(0)
-        self._stood = np.zeros(0, np.bool_)
+        self._rows, self._classifications = LoadedRows.nothing(0), LoadedClassification.nothing(0)
+        self._classified = np.zeros(0, np.bool_)
         self._begin()
 
     def __len__(self) -> int:
@@ -79,12 +79,12 @@ class CachingStore:
         """Resets the record of what the open transaction has read and written."""
         self._customers: Sequence[str] = ()
         """Customers looked up last: first the due ones, then all of the batch."""
-        self._then: Ints = np.zeros(0, np.int64)
+        self._customer_slots: Ints = np.zeros(0, np.int64)
         """Slots of these customers."""
         self._loaded = LoadedRows.nothing(0)
         self._written: BatchEffects | None = None
-        self._asked: Sequence[str] = ()
-        self._standing = LoadedClassification.nothing(0)
+        self._classified_customers: Sequence[str] = ()
+        self._loaded_classifications = LoadedClassification.nothing(0)
 
     async def known(self, work: UnitOfWork, events: EventRows) -> dict[int, bytes]:
         """Passes on to the inner store; keys are never cached."""
@@ -111,10 +111,10 @@ class CachingStore:
         slots = self._slots.of(found.customers)
         known = np.flatnonzero(slots >= 0)
         at = found.at[known]
-        strange = known[(self._rows.due_at[slots[known]] != at) | (at == AFTER_BACKFILL)]
-        self._slots.drop(found.customers[n] for n in strange.tolist())
-        slots[strange] = -1
-        self._customers, self._then = found.customers, slots
+        changed = known[(self._rows.due_at[slots[known]] != at) | (at == AFTER_BACKFILL)]
+        self._slots.drop(found.customers[n] for n in changed.tolist())
+        slots[changed] = -1
+        self._customers, self._customer_slots = found.customers, slots
         return found
 
     async def load(self, work: UnitOfWork, customers: Sequence[str], due_at: Floats) -> LoadedRows:
@@ -128,7 +128,7 @@ class CachingStore:
             if len(unknown):
                 names = [customers[row] for row in unknown.tolist()]
                 found.put(unknown, await self._inner.load(work, names, due_at[unknown]))
-        self._customers, self._then, self._loaded = customers, slots, found
+        self._customers, self._customer_slots, self._loaded = customers, slots, found
         return found
 
     async def write(self, work: UnitOfWork, effects: BatchEffects) -> list[Pending]:
@@ -143,74 +143,76 @@ class CachingStore:
             self._slots.drop(effects.customers)
             return
         n = len(effects.states)
-        slots, new = self._slots.touch(effects.customers[:n], self._then[:n])
-        self._then[:n] = slots
+        slots, new = self._slots.touch(effects.customers[:n], self._customer_slots[:n])
+        self._customer_slots[:n] = slots
         # Customers that are only due get no slot: a sweep would evict all others.
         if n:
-            self._then[n:] = self._slots.of(effects.customers[n:])
+            self._customer_slots[n:] = self._slots.of(effects.customers[n:])
         self._grow()
-        self._stood[slots[new]] = False
-        kept = np.flatnonzero(self._then >= 0)
-        self._rows.put(self._then[kept], loaded_after(self._loaded, effects, kept))
-        self._remember_standings(effects)
+        self._classified[slots[new]] = False
+        kept = np.flatnonzero(self._customer_slots >= 0)
+        self._rows.put(self._customer_slots[kept], loaded_after(self._loaded, effects, kept))
+        self._remember_classifications(effects)
 
     def _grow(self) -> None:
         if (room := self._slots.room) > len(self._rows):
-            rows, standings = LoadedRows.nothing(room), LoadedClassification.nothing(room)
+            rows, classifications = LoadedRows.nothing(room), LoadedClassification.nothing(room)
             before = np.arange(len(self._rows))
             rows.put(before, self._rows)
-            standings.put(before, self._standings)
-            self._rows, self._standings = rows, standings
-            self._stood = np.concatenate((self._stood, np.zeros(room - len(before), np.bool_)))
+            classifications.put(before, self._classifications)
+            self._rows, self._classifications = rows, classifications
+            self._classified = np.concatenate(
+                (self._classified, np.zeros(room - len(before), np.bool_))
+            )
 
-    def _remember_standings(self, effects: BatchEffects) -> None:
-        slots = self._slots_of(self._asked)
+    def _remember_classifications(self, effects: BatchEffects) -> None:
+        slots = self._slots_of(self._classified_customers)
         kept = np.flatnonzero(slots >= 0)
-        self._standings.put(slots[kept], self._standing.take(kept))
-        self._stood[slots[kept]] = True
-        told = [
+        self._classifications.put(slots[kept], self._loaded_classifications.take(kept))
+        self._classified[slots[kept]] = True
+        with_profile = [
             name
             for name, profile in zip(effects.events.customer, effects.events.profile, strict=True)
             if profile is not None
         ]
-        if told:
-            slots = self._slots.of(told)
-            self._stood[slots[slots >= 0]] = False
+        if with_profile:
+            slots = self._slots.of(with_profile)
+            self._classified[slots[slots >= 0]] = False
 
     def _slots_of(self, customers: Sequence[str]) -> Ints:
         """Returns the customers' slots; usually they were looked up last and need no search."""
-        return self._then if customers is self._customers else self._slots.of(customers)
+        return self._customer_slots if customers is self._customers else self._slots.of(customers)
 
-    async def load_standings(
+    async def load_classifications(
         self, inner: ClassificationStore, work: UnitOfWork, customers: Sequence[str]
     ) -> LoadedClassification:
         """Returns cached classifications, and reads the other customers from `inner`."""
         slots = self._slots_of(customers)
         known = slots >= 0
-        known[known] = self._stood[slots[known]]
+        known[known] = self._classified[slots[known]]
         unknown = np.flatnonzero(~known)
         if len(unknown) == len(customers):
             found = await inner.load(work, customers)
         else:
-            found = self._standings.take(slots)
+            found = self._classifications.take(slots)
             if len(unknown):
                 names = [customers[row] for row in unknown.tolist()]
                 found.put(unknown, await inner.load(work, names))
-        self._asked, self._standing = customers, found
+        self._classified_customers, self._loaded_classifications = customers, found
         return found
 
-    def stood(self, rows: ClassificationRows) -> None:
+    def note_classified(self, rows: ClassificationRows) -> None:
         """Notes rows that this transaction writes, for customers that it has loaded."""
-        row_of = {name: row for row, name in enumerate(self._asked)}
+        row_of = {name: row for row, name in enumerate(self._classified_customers)}
         at = np.array([row_of[name] for name in rows.customer.tolist()], np.int64)
-        before = self._standing.take(at)
+        before = self._loaded_classifications.take(at)
         # The handler still uses the old rows, so the change goes to a copy.
-        changed = self._standing.take(np.arange(len(self._asked)))
-        changed.put(at, standing_after(rows, before))
-        self._standing = changed
+        changed = self._loaded_classifications.take(np.arange(len(self._classified_customers)))
+        changed.put(at, classification_after(rows, before))
+        self._loaded_classifications = changed
 
 
-class CachingStandings:
+class CachingClassifications:
     """Cache in front of a `ports.ClassificationStore`; entries live as long as the customer's.
 
     A grade set by hand changes the customer's timer, and is therefore read anew."""
@@ -221,11 +223,11 @@ class CachingStandings:
 
     async def load(self, work: UnitOfWork, customers: Sequence[str]) -> LoadedClassification:
         """Returns the classifications in the order of `customers`."""
-        return await self._cache.load_standings(self._inner, work, customers)
+        return await self._cache.load_classifications(self._inner, work, customers)
 
     async def write(
         self, work: UnitOfWork, rows: ClassificationRows, changes: Sequence[CustomerChanged]
     ) -> None:
         """Writes to the inner store; the rows are cached after the commit."""
         await self._inner.write(work, rows, changes)
-        self._cache.stood(rows)
+        self._cache.note_classified(rows)

@@ -28,7 +28,7 @@ from shared.postgres.engine import UnitOfWork, unit_of_work
 ONE_WRITER: Final = sa.text("SELECT pg_advisory_xact_lock(hashtext('scoring.decisions'))")
 """Lock for one writer at a time: versions must become visible in order, or a poll misses one."""
 
-RELOOK: Final = sa.text(
+REASSESS: Final = sa.text(
     "UPDATE scoring.value_job SET requested = requested + 1, requested_at = :now, cursor = '' "
     "WHERE name = 'relook'"
 )
@@ -75,7 +75,7 @@ class Decisions:
             await work.connection.execute(
                 t.insert().values(version=version, policy=policy, reason=reason, created_at=now)
             )
-            await work.connection.execute(RELOOK, {"now": now})
+            await work.connection.execute(REASSESS, {"now": now})
         return version
 
     async def policies(self) -> list[dict[str, Any]]:
@@ -105,7 +105,7 @@ class Decisions:
             values = {name: getattr(given, name) for name in SegmentDefinition.__slots__}
             values |= {"version": version + 1, "revision": revision}
             await work.connection.execute(t.insert().values(**values))
-            await work.connection.execute(RELOOK, {"now": given.created_at})
+            await work.connection.execute(REASSESS, {"now": given.created_at})
         return SegmentDefinition(**values)
 
     async def retire_segment(self, segment_id: str, now: datetime) -> SegmentDefinition | None:
@@ -159,7 +159,7 @@ class Decisions:
             await work.connection.execute(
                 added.on_conflict_do_update(index_elements=[absence.c.customer_id], set_=values)
             )
-            await self._look_soon(work, customer)
+            await self._assess_soon(work, customer)
 
     async def absence(self, customer: str) -> dict[str, Any] | None:
         """Reads a customer's newest absence, past or future; None where none was announced."""
@@ -173,7 +173,7 @@ class Decisions:
             ended = await work.connection.execute(
                 absence.delete().where(absence.c.customer_id == customer)
             )
-            await self._look_soon(work, customer)
+            await self._assess_soon(work, customer)
         return ended.rowcount > 0
 
     async def set_grades(self, customer: str) -> list[dict[str, Any]]:
@@ -189,11 +189,11 @@ class Decisions:
             t.update().where(t.c.customer_id == customer, t.c.ended_at.is_(None)).values(
                 ended_at=now)
         )  # fmt: skip
-        await Decisions._look_soon(work, customer)
+        await Decisions._assess_soon(work, customer)
         return ended.rowcount > 0
 
     @staticmethod
-    async def _look_soon(work: UnitOfWork, customer: str) -> None:
+    async def _assess_soon(work: UnitOfWork, customer: str) -> None:
         await work.connection.execute(
             sa.text(
                 "UPDATE scoring.timer SET due_at = to_timestamp(:pulled) "

@@ -87,8 +87,8 @@ class HistoryReader:
     async def customer(self, customer_id: str) -> dict[str, Any] | None:
         """Reads a customer's state, current assessment and profile; None if unknown."""
         s, h = customer_state, assessment_history
-        told = sa.select(h.c.message).where(h.c.customer_id == customer_id)
-        newest = told.order_by(h.c.revision.desc()).limit(1).subquery()
+        messages = sa.select(h.c.message).where(h.c.customer_id == customer_id)
+        newest = messages.order_by(h.c.revision.desc()).limit(1).subquery()
         query = (
             sa.select(
                 *(column for column in s.c if column.name not in {"feature_set", "partition"}),

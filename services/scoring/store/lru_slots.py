@@ -14,7 +14,7 @@ Ints = NDArray[np.int64]
 
 FIRST_SLOTS: Final = 1_024
 """Initial number of slots; it doubles up to the bound."""
-LEAVE_AT_ONCE: Final = 8
+EVICTED_AT_ONCE: Final = 8
 """An eighth of all names is evicted when room is needed, so that finding the oldest is rare."""
 
 
@@ -67,19 +67,19 @@ class LruSlots:
         slots[:surplus] = -1
         new = np.flatnonzero(slots < 0)[surplus:]
         self._touched[slots[slots >= 0]] = self._clock + np.flatnonzero(slots >= 0)
-        self._leave(len(new), spared=len(names) - surplus - len(new))
+        self._evict(len(new), spared=len(names) - surplus - len(new))
         slots[new] = self._take(len(new))
         self._touched[slots[new]] = self._clock + new
         self._clock += len(names)
         self._slot.update(zip([names[at] for at in new.tolist()], slots[new].tolist(), strict=True))
         return slots, new
 
-    def _leave(self, wanted: int, spared: int) -> None:
-        """Evicts names until `wanted` slots are free; the `spared` latest names stay."""
-        surplus = len(self._slot) + wanted - self._names_max
+    def _evict(self, count: int, spared: int) -> None:
+        """Evicts names until `count` slots are free; the `spared` latest names stay."""
+        surplus = len(self._slot) + count - self._names_max
         if surplus <= 0:
             return
-        leave = min(max(surplus, self._names_max // LEAVE_AT_ONCE), len(self._slot) - spared)
+        leave = min(max(surplus, self._names_max // EVICTED_AT_ONCE), len(self._slot) - spared)
         names, slots = list(self._slot), np.array(list(self._slot.values()), np.int64)
         oldest = np.argpartition(self._touched[slots], leave - 1)[:leave]
         self.drop(names[at] for at in oldest.tolist())

@@ -15,12 +15,12 @@ from services.scoring.core.imports import under_way
 from services.scoring.core.risk.timers import AFTER_BACKFILL, PULLED
 from shared.postgres.engine import unit_of_work
 
-RELOOK_DELAY: Final = timedelta(seconds=5)
+REASSESS_DELAY: Final = timedelta(seconds=5)
 """Delay from a decision to the first assessment by it: every replica has polled it by then."""
 LEASE: Final = timedelta(minutes=10)
 """Lease of one measurement: a million customers are read in about two minutes."""
 
-_RELOOK = "SELECT requested, cursor, requested_at FROM scoring.value_job WHERE name = 'relook' AND done < requested FOR UPDATE SKIP LOCKED"  # noqa: E501
+_REASSESS = "SELECT requested, cursor, requested_at FROM scoring.value_job WHERE name = 'relook' AND done < requested FOR UPDATE SKIP LOCKED"  # noqa: E501
 
 _WAITING = f"""
 SELECT count(*) FROM (
@@ -64,11 +64,11 @@ class ValueJobs:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def relook(self, customers_max: int, wall: datetime) -> int:
+    async def reassess(self, customers_max: int, wall: datetime) -> int:
         """Makes the next customers due at once; returns how many (0 while the sweep is busy)."""
         async with unit_of_work(self._engine) as work:
-            job = await work.driver.fetchrow(_RELOOK)
-            if job is None or wall - job["requested_at"] < RELOOK_DELAY:
+            job = await work.driver.fetchrow(_REASSESS)
+            if job is None or wall - job["requested_at"] < REASSESS_DELAY:
                 return 0
             if await work.driver.fetchval(_WAITING, customers_max) >= customers_max:
                 return 0

@@ -75,10 +75,10 @@ def discover(x: Floats) -> Discovered:
     if len(x) < CUSTOMERS_MIN:
         raise ValueError(f"{len(x)} buyers, at least {CUSTOMERS_MIN} are needed")
     plain = np.nan_to_num(x[:, [feature_index[name] for name in FEATURES]])
-    told = np.flatnonzero(plain.std(axis=0) > 0)
-    if not len(told):
+    varying = np.flatnonzero(plain.std(axis=0) > 0)
+    if not len(varying):
         raise ValueError("all buyers are alike")
-    plain, names = plain[:, told], [FEATURES[at] for at in told]
+    plain, names = plain[:, varying], [FEATURES[at] for at in varying]
     logged = np.array([name in SKEWED for name in names])
     scaled = StandardScaler().fit_transform(
         np.where(logged, np.log1p(np.maximum(plain, 0.0)), plain)

@@ -20,7 +20,7 @@ class MemoryTokens:
         of, token = self.tokens.get(endpoint_id, (None, None))
         return token if of == version else None
 
-    async def take_turn(
+    async def take_lease(
         self, endpoint_id: str, now: datetime, until: datetime, since: datetime, most: int
     ) -> TokenLease:
         if self.turns.get(endpoint_id, now) > now:
@@ -31,7 +31,7 @@ class MemoryTokens:
         self.turns[endpoint_id], self.asked[endpoint_id] = until, [*recent, now]
         return "mine"
 
-    async def end_turn(self, endpoint_id: str, version: int, token: Token | None) -> None:
+    async def end_lease(self, endpoint_id: str, version: int, token: Token | None) -> None:
         self.turns.pop(endpoint_id, None)
         if token is not None:
             self.tokens[endpoint_id] = version, token

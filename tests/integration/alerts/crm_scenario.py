@@ -27,8 +27,8 @@ from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.runtime.health import Health
 from tests.fakes.crm.serving import Served, serving
 from tests.integration.alerts.harness import AlertsHarness
-from tests.integration.crm.kit import LOOPBACK
-from tests.integration.crm.kit import endpoint as crm_endpoint
+from tests.integration.crm.connector_kit import LOOPBACK
+from tests.integration.crm.connector_kit import endpoint as crm_endpoint
 from tests.unit.alerts.connectors.notices import leased
 from tests.unit.alerts.samples import raised_task
 
@@ -99,12 +99,12 @@ async def office(
             engine,
             endpoints=stored,
             readers=connectors,
-            looks=PollRows(engine),
+            polls=PollRows(engine),
             give_verdict=bench.give_verdict(),
             clock=bench.clock,
             health=Health(bench.clock),
-            rung=rung,
-            careful=bench.careful,
+            poll_requested=rung,
+            isolation=bench.careful,
         )
         take_click = HandleCardClick(
             engine=engine,
@@ -120,8 +120,8 @@ async def office(
             CallbackContext(
                 engine=engine,
                 endpoints=stored,
-                looks=PollRows(engine),
-                rung=rung,
+                polls=PollRows(engine),
+                poll_requested=rung,
                 take_click=take_click,
                 cards=connectors,
                 clock=bench.clock,

@@ -138,13 +138,13 @@ class AlertsHarness:
             decode=RiskDecoder("dead"),
             ledger=Ledger(self.engine, SCHEMA),
             customers=Customers(),
-            book=self.book,
+            recorder=self.book,
             outbox=Outbox(SCHEMA),
             relay=NoRelay(),
             rules=SetRules(self.policy),
             assessments=Assessments(),
             clock=self.clock,
-            told=asyncio.Event(),
+            deliveries_queued=asyncio.Event(),
         )
 
     def observe(self) -> HandleActivity:
@@ -154,11 +154,11 @@ class AlertsHarness:
             ledger=Ledger(self.engine, SCHEMA),
             customers=Customers(),
             trials=Trials(),
-            book=self.book,
+            recorder=self.book,
             outbox=Outbox(SCHEMA),
             relay=NoRelay(),
             clock=self.clock,
-            told=asyncio.Event(),
+            deliveries_queued=asyncio.Event(),
         )
 
     def give_verdict(self, *, replay: bool = False) -> GiveVerdict:
@@ -167,12 +167,12 @@ class AlertsHarness:
             customers=Customers(),
             tasks=Tasks(),
             log=TaskLog(),
-            book=self.book,
+            recorder=self.book,
             outbox=Outbox(SCHEMA),
             business_clock=BusinessClock(self.clock, replay=replay),
             clock=self.clock,
-            told=asyncio.Event(),
-            given=asyncio.Event(),
+            deliveries_queued=asyncio.Event(),
+            treatments_queued=asyncio.Event(),
         )
 
     def act(self, *, replay: bool = False) -> ApplyTaskAction:
@@ -182,12 +182,12 @@ class AlertsHarness:
             tasks=Tasks(),
             log=TaskLog(),
             rules=SetRules(self.policy),
-            book=self.book,
+            recorder=self.book,
             outbox=Outbox(SCHEMA),
             business_clock=BusinessClock(self.clock, replay=replay),
             clock=self.clock,
-            told=asyncio.Event(),
-            given=asyncio.Event(),
+            deliveries_queued=asyncio.Event(),
+            treatments_queued=asyncio.Event(),
         )
 
     def tend(self, *, replay: bool = False) -> RunTaskTimers:
@@ -198,14 +198,14 @@ class AlertsHarness:
             due=DueTasks(),
             log=TaskLog(),
             rules=SetRules(self.policy),
-            book=self.book,
+            recorder=self.book,
             outbox=Outbox(SCHEMA),
             business_clock=BusinessClock(self.clock, replay=replay),
             clock=self.clock,
             health=Health(self.clock),
-            told=asyncio.Event(),
-            given=asyncio.Event(),
-            careful=self.careful,
+            deliveries_queued=asyncio.Event(),
+            treatments_queued=asyncio.Event(),
+            isolation=self.careful,
             more={
                 "outcomes": MeasureOutcomes(
                     engine=self.engine,
@@ -225,10 +225,10 @@ class AlertsHarness:
             customers=Customers(),
             rows=Schedules(),
             rules=SetRules(self.policy),
-            book=self.book,
+            recorder=self.book,
             outbox=Outbox(SCHEMA),
             clock=self.clock,
-            careful=self.careful,
+            isolation=self.careful,
             ring=lambda _: None,
         )
 
@@ -240,11 +240,11 @@ class AlertsHarness:
             customers=Customers(),
             rows=Schedules(),
             rules=SetRules(self.policy),
-            book=self.book,
+            recorder=self.book,
             outbox=Outbox(SCHEMA),
             relay=NoRelay(),
             clock=self.clock,
-            told=asyncio.Event(),
+            deliveries_queued=asyncio.Event(),
         )
 
     async def read_changes(self, *messages: CustomerChanged) -> None:
@@ -306,7 +306,7 @@ class AlertsHarness:
             ),
             clock=self.clock,
             health=Health(self.clock),
-            told=asyncio.Event(),
+            deliveries_queued=asyncio.Event(),
         )
 
     async def read_risk(

@@ -19,7 +19,7 @@ from shared.postgres.settings import PostgresSettings
 from shared.runtime.health import Health
 from tests.integration.alerts.crm_scenario import Stored
 from tests.integration.alerts.harness import AlertsHarness
-from tests.integration.poisoned import poison
+from tests.integration.planted_failure import poison
 from tests.unit.alerts.samples import day
 
 TITLE = {"en": "Wish a happy birthday", "zh-CN": "送上生日祝福"}
@@ -60,12 +60,12 @@ def look(bench: AlertsHarness) -> PollChanges:
         bench.engine,
         endpoints=Stored(dict(ENDPOINTS)),
         readers=Quiet(),
-        looks=PollRows(bench.engine),
+        polls=PollRows(bench.engine),
         give_verdict=bench.give_verdict(),
         clock=bench.clock,
         health=Health(bench.clock),
-        rung=asyncio.Event(),
-        careful=bench.careful,
+        poll_requested=asyncio.Event(),
+        isolation=bench.careful,
     )
 
 
@@ -75,11 +75,11 @@ async def _pass(url: str, loop: str, at: datetime) -> None:
     async with AlertsHarness(engine) as bench:
         bench.clock.at, bench.policy = at, POLICY
         if loop == "tend":
-            await bench.tend().turn()
+            await bench.tend().iterate()
         elif loop == "care":
             await bench.take_care()(at)
         else:
-            await look(bench).turn()
+            await look(bench).iterate()
     await engine.dispose()
 
 

@@ -32,21 +32,21 @@ class TestPostgres(AccessTokenSuite):
         return TokenRows(engine, VAULT)
 
     async def test_a_token_is_sealed(self, engine: AsyncEngine, store: TokenStore) -> None:
-        await store.take_turn("crm", at(0), at(1), at(-10), 8)
-        await store.end_turn("crm", 1, Token("secret-token", at(0), at(60)))
+        await store.take_lease("crm", at(0), at(1), at(-10), 8)
+        await store.end_lease("crm", 1, Token("secret-token", at(0), at(60)))
         [(sealed,)] = await rows(engine, "SELECT sealed FROM alerts.access_token")
         assert b"secret-token" not in sealed
 
-    async def test_a_token_whose_key_is_gone_is_asked_for_anew(
+    async def test_a_token_with_a_lost_key_is_requested_again(
         self, engine: AsyncEngine, store: TokenStore
     ) -> None:
-        await store.take_turn("crm", at(0), at(1), at(-10), 8)
-        await store.end_turn("crm", 1, Token("t", at(0), at(60)))
+        await store.take_lease("crm", at(0), at(1), at(-10), 8)
+        await store.end_lease("crm", 1, Token("t", at(0), at(60)))
         assert await TokenRows(engine, Encryption([b"k" * 32])).read("crm", 1) is None
 
-    async def test_of_many_at_once_one_gets_the_turn(self, store: TokenStore) -> None:
+    async def test_one_of_many_processes_gets_the_lease(self, store: TokenStore) -> None:
         turns = await asyncio.gather(
-            *(store.take_turn("crm", at(0), at(1), at(-10), 8) for _ in range(8))
+            *(store.take_lease("crm", at(0), at(1), at(-10), 8) for _ in range(8))
         )
         assert sorted(turns) == ["busy"] * 7 + ["mine"]
 

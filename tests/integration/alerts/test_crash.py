@@ -88,7 +88,7 @@ async def _stream(place: ServiceEnvironment, upstream: Producer, customers: list
         await upstream.send(records)
 
 
-async def test_sigterm_drains(
+async def test_sigterm_ends_in_time_and_gives_deliveries_back(
     place: ServiceEnvironment, upstream: Producer, receiver: Receiver
 ) -> None:
     """A receiver that does not answer does not delay the end; its delivery is given back."""

@@ -38,7 +38,7 @@ from tests.integration.alerts.harness import (
     running,
     until,
 )
-from tests.integration.crm.kit import SECRETS, config, endpoint
+from tests.integration.crm.connector_kit import SECRETS, config, endpoint
 from tests.unit.alerts.samples import assessed, day
 
 pytestmark = pytest.mark.stack
@@ -106,15 +106,15 @@ async def test_a_task_goes_to_the_crm_and_its_verdict_comes_back(
             bench.engine,
             endpoints=bench.stored,
             readers=await bench.connectors(),
-            looks=PollRows(bench.engine),
+            polls=PollRows(bench.engine),
             give_verdict=bench.give_verdict(),
             clock=bench.clock,
             health=Health(bench.clock),
-            rung=asyncio.Event(),
-            careful=bench.careful,
+            poll_requested=asyncio.Event(),
+            isolation=bench.careful,
         )
         fake.now = bench.clock.now()
-        await looks.turn()
+        await looks.iterate()
         async with running(await bench.sender()):
             await until(bench.engine, STATUS, ("retention_task.opened", "delivered"))
             [(remote_id, record)] = fake.records.items()
@@ -123,7 +123,7 @@ async def test_a_task_goes_to_the_crm_and_its_verdict_comes_back(
             values = {"Status": "Completed"} if kind == "zoho" else {"outcome__c": "lost"}
             fake.touch(remote_id, **values)
             bench.clock.pass_by(timedelta(minutes=6))
-            await looks.turn()
+            await looks.iterate()
             assert "777" in repr(record["owner" if kind == "fxiaoke" else "Owner"])
             expected = "action_taken" if kind == "zoho" else "leaving"
             assert await rows(bench.engine, "SELECT status, verdict FROM alerts.task") == [

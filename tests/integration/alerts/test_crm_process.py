@@ -11,7 +11,7 @@ from shared.runtime.clock import SystemClock
 from tests.fakes.crm.serving import serving
 from tests.fakes.crm.wecom import FakeWecom
 from tests.integration.alerts.running import ServiceEnvironment, alerts
-from tests.integration.crm.kit import SECRETS, config
+from tests.integration.crm.connector_kit import SECRETS, config
 from tests.unit.alerts.samples import assessed, day
 
 pytestmark = pytest.mark.stack

@@ -179,7 +179,7 @@ async def test_a_look_goes_on_only_where_something_is_due_or_an_endpoint_changed
 
     async def looks() -> bool:
         turns.clear()
-        await sender.turn(announced=False)
+        await sender.iterate(announced=False)
         return bool(turns)
 
     assert await looks()  # it knows no endpoint yet
@@ -229,7 +229,7 @@ async def test_03_two_workers_one_delivery(bench: AlertsHarness, receiver: Recei
     assert len(receiver.requests) == 300
 
 
-async def test_every_endpoint_is_told_and_a_dead_one_holds_up_no_other(
+async def test_every_endpoint_gets_the_message_and_a_dead_one_delays_no_other(
     engine: AsyncEngine, receiver: Receiver
 ) -> None:
     async with (

@@ -50,7 +50,9 @@ async def bench(engine: AsyncEngine, receiver: Receiver) -> AsyncIterator[Alerts
         yield made
 
 
-async def test_06_throttled(bench: AlertsHarness, receiver: Receiver) -> None:
+async def test_06_a_throttled_delivery_waits_at_least_a_minute(
+    bench: AlertsHarness, receiver: Receiver
+) -> None:
     """429 with seconds and with a date waits at least a minute; an absurd wait is bounded."""
     waits = []
     for number, (status, wish) in enumerate(

@@ -73,7 +73,7 @@ async def test_the_dead_are_listed_with_their_reason_and_since_when(
         await until(bench.engine, STATUS, ("failed", 1))
     log = DeliveryLog(bench.engine)
     (dead,) = await log.page(DeliveryFilter(status="failed", since=begun), None, 10)
-    assert dead["reason"] == "HTTP 422, the receiver wants no retry"
+    assert dead["reason"] == "HTTP 422, the receiver asks for no retry"
     later = DeliveryFilter(status="failed", since=begun + timedelta(seconds=1))
     assert await log.page(later, None, 10) == []
 

@@ -59,7 +59,7 @@ def deliver(
         ),
         clock=bench.clock,
         health=Health(bench.clock),
-        told=asyncio.Event(),
+        deliveries_queued=asyncio.Event(),
     )  # fmt: skip
 
 

@@ -165,12 +165,12 @@ async def test_secrets_are_sealed_anew_with_another_key(
     secret = (await created(api, receiver))["secret"]
     old, new = bytes(range(32)), bytes(range(1, 33))
     secrets = EndpointSecrets(Encryption([new, old]))
-    assert await secrets.seal_anew(bench.engine) == 1
-    assert await secrets.seal_anew(bench.engine) == 0
+    assert await secrets.reencrypt(bench.engine) == 1
+    assert await secrets.reencrypt(bench.engine) == 0
     async with unit_of_work(bench.engine) as work:
         found = await Endpoints(Encryption([new]), {}).find(work, "made")
         assert found is not None
-        assert found.standing("signing", bench.clock.now()) == [secret]
+        assert found.valid_secrets("signing", bench.clock.now()) == [secret]
         with pytest.raises(Invalid, match="is not among them"):
             await Endpoints(Encryption([old]), {}).find(work, "made")
         readable = await Endpoints(Encryption([old]), {"set": (SecretStr(secret),)}).sendable(work)

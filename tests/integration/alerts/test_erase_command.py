@@ -40,7 +40,7 @@ async def customers(url: str) -> list[str]:
 
 
 @pytest.mark.parametrize("word", ["erase", "merged"])
-def test_an_unknown_customer_is_told(
+def test_an_unknown_customer_is_an_error(
     word: str,
     stack: LocalStack,
     database_url: str,

@@ -176,7 +176,7 @@ async def test_the_same_tasks_whichever_topic_is_read_first(bench: AlertsHarness
     assert [kind for (kind,) in told] == ["retention_task.opened", "retention_task.closed"] * 2
 
 
-async def test_a_purchase_that_an_assessment_tells_first_ends_the_task(
+async def test_a_purchase_known_first_from_an_assessment_ends_the_task(
     bench: AlertsHarness,
 ) -> None:
     """The purchase's own event has not been read yet. A refund is no purchase."""
@@ -227,7 +227,7 @@ async def test_the_newest_profile_stands_whatever_the_order(bench: AlertsHarness
     ]
 
 
-async def test_a_verdict_closes_tells_and_publishes_once(bench: AlertsHarness) -> None:
+async def test_a_verdict_closes_the_task_and_is_published_once(bench: AlertsHarness) -> None:
     """R27: the owner made contact, and the verdict is recorded."""
     await bench.read_risk(assessed(1, 0))
     ((task_id,),) = await rows(bench.engine, "SELECT id FROM alerts.task")

@@ -160,7 +160,7 @@ async def test_deliveries_with_their_attempts(
         ("admin", "GET", "/v1/tasks", 200),
     ],
 )
-async def test_every_route_wants_its_scope(
+async def test_every_route_requires_its_scope(
     bench: AlertsHarness,
     api: httpx.AsyncClient,
     scope: str | None,

@@ -101,7 +101,7 @@ async def timers(bench: AlertsHarness) -> None:
     tend = bench.tend()
     for _ in range(ROUNDS):
         bench.clock.pass_by(timedelta(days=3))
-        await tend.turn()
+        await tend.iterate()
 
 
 async def law(bench: AlertsHarness, looks: int = 20) -> None:

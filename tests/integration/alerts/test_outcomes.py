@@ -62,12 +62,12 @@ async def test_both_arms_are_measured_alike_whatever_comes_first_or_twice(
         )
     tend = bench.tend()
     bench.clock.at = day(29)
-    await tend.turn()
+    await tend.iterate()
     assert await rows(bench.engine, "SELECT count(*) FROM alerts.trial WHERE purchases > 0") == [
         (0,)
     ]
     bench.clock.at = day(31)
-    await tend.turn()
+    await tend.iterate()
     measured = await rows(
         bench.engine,
         "SELECT arm, eligible, returned_at, purchases, revenue FROM alerts.trial ORDER BY arm",
@@ -110,7 +110,7 @@ async def test_many_assessments_are_kept_once_whether_new_or_known(bench: Alerts
 async def test_purchases_are_kept_only_for_so_long(bench: AlertsHarness) -> None:
     await bench.read_activity(bought("c-1", 0, 1.0, 1), bought("c-1", 50, 1.0, 2))
     bench.clock.at = day(61)
-    await bench.tend().turn()
+    await bench.tend().iterate()
     assert await rows(bench.engine, "SELECT at FROM alerts.purchase") == [(day(50),)]
 
 
@@ -143,7 +143,7 @@ async def test_the_report_finds_what_was_planted(
     await bench.read_risk(*(assessed(2, 7, "low", customer_id=c) for c in CUSTOMERS[:50]))
     await bench.read_risk(*(assessed(3, 40, customer_id=c) for c in CUSTOMERS[:50]))
     bench.clock.at = day(100)
-    await bench.tend().turn()
+    await bench.tend().iterate()
     found = (await api.get("/v1/effect?by=playbook&by=period")).json()
     whole = found["whole"]
     assert whole["treated"]["customers"] == 300 - len(HELD_OUT)

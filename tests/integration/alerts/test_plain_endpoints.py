@@ -24,7 +24,7 @@ from tests.integration.alerts.harness import (
     until,
 )
 from tests.integration.alerts.receiver import SECRET
-from tests.integration.crm.kit import SECRETS, config
+from tests.integration.crm.connector_kit import SECRETS, config
 from tests.unit.alerts.samples import assessed
 
 pytestmark = pytest.mark.stack
@@ -84,7 +84,7 @@ def alarms() -> float:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_it_is_switched_off_with_its_reason_before_anything_is_sent(
+async def test_a_plain_endpoint_is_switched_off_with_its_reason_before_anything_is_sent(
     engine: AsyncEngine, kind: Kind
 ) -> None:
     async with wire() as there, AlertsHarness(engine) as bench:
@@ -135,7 +135,9 @@ async def test_the_sender_sends_it_nothing_even_where_it_is_on(
         assert await rows(engine, WAITS) == [("pending",)]
 
 
-async def test_it_is_sent_what_waited_once_its_address_is_allowed(engine: AsyncEngine) -> None:
+async def test_a_plain_endpoint_gets_what_waited_once_its_address_is_allowed(
+    engine: AsyncEngine,
+) -> None:
     """Only the rule held the message back."""
     async with wire() as there, AlertsHarness(engine) as bench:
         await stored(bench, "webhook", there.url)

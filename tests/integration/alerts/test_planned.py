@@ -99,7 +99,7 @@ async def test_birthdays_holidays_and_revisits_fire_once_on_their_day(bench: Ale
     assert '"kind":"care"' in told
 
 
-async def test_a_task_that_no_risk_raised_says_what_is_known_of_the_customer(
+async def test_a_task_without_a_risk_contains_what_is_known_of_the_customer(
     bench: AlertsHarness,
 ) -> None:
     """Band, probability, value, currency and grade come from the newest assessment, if any."""
@@ -135,7 +135,7 @@ async def test_a_purchase_ends_no_care_task_and_it_stands_in_no_warnings_way(
     assert found == [("care", "open"), ("retention", "open")]
 
 
-def test_leap_days() -> None:
+def test_scheduled_dates_on_leap_days() -> None:
     assert month_days(date(2016, 2, 29)) == ["02-29"]
 
 
@@ -178,7 +178,7 @@ def left(customer: str, sequence: int, **more: Any) -> CustomerChanged:
     return entered(customer, sequence, kind="segment_left", **more)
 
 
-async def test_leaving_the_segment_ends_its_task_and_tells_so(bench: AlertsHarness) -> None:
+async def test_leaving_the_segment_ends_its_task_and_sends_the_end(bench: AlertsHarness) -> None:
     """The task ends whatever its owner has done, as when a sign is over; other tasks stay."""
     await bench.read_risk(assessed(1, 0, customer_id="c-1"))
     await bench.read_changes(entered("c-1", 1), entered("c-2", 1), entered("c-3", 1))
@@ -331,7 +331,7 @@ async def api(bench: AlertsHarness) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def test_a_dry_run_says_what_would_have_been_raised_for_whom_and_how_rightly(
+async def test_a_dry_run_reports_the_tasks_and_how_many_were_right(
     bench: AlertsHarness, api: httpx.AsyncClient
 ) -> None:
     """One of ten customers has a sign that the policy in force accepts.

@@ -19,11 +19,15 @@ from services.scoring.core.value.classify import (
     Valuation,
     assess,
 )
-from services.scoring.core.value.compare import ChangeSubject, ClassificationComparison, is_told
+from services.scoring.core.value.compare import (
+    ChangeSubject,
+    ClassificationComparison,
+    is_published,
+)
 from shared.contracts.changes import CustomerChanged
 from tests.integration.alerts.harness import AlertsHarness, rows
 from tests.unit.alerts.samples import DAY_0, day
-from tests.unit.scoring_core.histories import columns
+from tests.unit.scoring.core.histories import columns
 
 pytestmark = pytest.mark.stack
 
@@ -59,7 +63,7 @@ class Scored:
             said.lifecycle_since, np.full(1, NONE, np.int8), np.zeros(1, np.bool_),
             found.segments, one, one,
         )  # fmt: skip
-        return [change for change in changes if is_told(change)]
+        return [change for change in changes if is_published(change)]
 
 
 def purchases(days: list[float]) -> EventColumns:

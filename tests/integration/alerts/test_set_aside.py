@@ -39,7 +39,7 @@ DONE = {
 WHERE = {
     "tend": "services.alerts.handlers.run_task_timers:RunTaskTimers._expire",
     "care": "services.alerts.handlers.raise_scheduled_tasks:planned_task",
-    "look": "services.alerts.connectors.poll_changes:PollChanges._look",
+    "look": "services.alerts.connectors.poll_changes:PollChanges._poll",
 }
 KIND = {"tend": "expiry", "care": "care", "look": "look crm-poison"}
 BEGIN = {"tend": 40.0, "care": 1.0, "look": 1.0}
@@ -119,7 +119,7 @@ async def test_an_operator_sees_it_and_releases_it(
     assert (await _command(database_url, "release", "expiry"))[0] == 1, "nothing is left"
     async with AlertsHarness(prepared) as bench:
         bench.clock.at, bench.policy = bench.clock.at.replace(year=2018), POLICY
-        await bench.tend().turn()
+        await bench.tend().iterate()
     assert await rows(prepared, DONE["tend"]) == [("c-1",), ("c-2",), ("c-poison",)]
 
 
@@ -135,9 +135,9 @@ async def test_a_step_that_raises_is_set_aside_and_the_others_go_on(
 
         monkeypatch.setattr(type(tend.due), "quiet_over", broken)
         for _ in range(ALONE_MAX):
-            await tend.turn()
-        assert await tend.careful.note() is not None
-        await tend.turn()
+            await tend.iterate()
+        assert await tend.isolation.note() is not None
+        await tend.iterate()
     assert len(await rows(prepared, DONE["tend"])) == len(CUSTOMERS)
     ((kind, aside, _),) = await rows(prepared, SUSPECTS)
     assert (kind, aside) == ("step", True)

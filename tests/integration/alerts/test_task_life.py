@@ -143,7 +143,7 @@ async def test_a_key_that_was_used_for_another_request_is_refused(
     assert len(await rows(bench.engine, "SELECT 1 FROM alerts.task_event")) == 2
 
 
-async def test_dismissed_is_closed_told_and_published_once(
+async def test_a_dismissed_task_is_closed_and_published_once(
     bench: AlertsHarness, api: httpx.AsyncClient
 ) -> None:
     task_id = await warn(bench, "c-1")
@@ -190,22 +190,22 @@ async def test_the_cause_of_leaving_is_recorded(
     assert (await outbox(bench.engine))[-1].leaving_cause == "price"
 
 
-async def test_an_unanswered_task_goes_to_the_manager_and_then_to_somebody_else(
+async def test_an_unanswered_task_goes_to_the_manager_and_then_to_another_owner(
     bench: AlertsHarness, api: httpx.AsyncClient
 ) -> None:
     await record(bench, "o-1", manager_id="boss", fallback_id="o-2")
     task_id = await warn(bench, "c-1")
     tend = bench.tend()
     bench.clock.pass_by(timedelta(hours=3))
-    await tend.turn()
+    await tend.iterate()
     assert await told(bench) == [(task_id, "opened")]
     bench.clock.pass_by(timedelta(hours=1))
-    await asyncio.gather(tend.turn(), bench.tend().turn())
+    await asyncio.gather(tend.iterate(), bench.tend().iterate())
     shown = (await api.get(f"/v1/tasks/{task_id}")).json()
     assert (shown["escalated_to"], shown["owner"]["id"]) == ("boss", "o-1")
     bench.clock.pass_by(timedelta(hours=4))
-    await tend.turn()
-    await tend.turn()
+    await tend.iterate()
+    await tend.iterate()
     shown = (await api.get(f"/v1/tasks/{task_id}")).json()
     assert (shown["owner"]["id"], shown["escalations"]) == ("o-2", 2)
     assert await history(api, task_id) == [("timer", "escalated"), ("timer", "reassigned")]
@@ -219,34 +219,34 @@ async def test_who_has_answered_is_not_escalated(
     task_id = await warn(bench, "c-1")
     await api.post(f"/v1/tasks/{task_id}/acknowledge")
     bench.clock.pass_by(timedelta(days=2))
-    await bench.tend().turn()
+    await bench.tend().iterate()
     assert await history(api, task_id) == [("ann", "acknowledged")]
 
 
 async def test_an_old_task_expires(bench: AlertsHarness, api: httpx.AsyncClient) -> None:
     task_id = await warn(bench, "c-1")
     bench.clock.pass_by(timedelta(days=31))
-    await bench.tend().turn()
+    await bench.tend().iterate()
     shown = (await api.get(f"/v1/tasks/{task_id}")).json()
     assert (shown["status"], shown["close_reason"]) == ("closed", "expired")
     assert shown["history"][0]["kind"] == "expired"
 
 
-async def test_a_task_of_the_night_is_told_in_the_morning(bench: AlertsHarness) -> None:
+async def test_a_task_raised_at_night_is_sent_in_the_morning(bench: AlertsHarness) -> None:
     hour = bench.clock.now().hour
     quiet = {"quiet_from": f"{(hour - 1) % 24:02}:00", "quiet_until": f"{(hour + 2) % 24:02}:00"}
     week = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
     bench.policy = policy(hours=quiet | {"working_days": week})
     task_id = await warn(bench, "c-1")
-    await bench.tend().turn()
+    await bench.tend().iterate()
     assert await told(bench) == []
     bench.clock.pass_by(timedelta(hours=3))
-    await bench.tend().turn()
-    await bench.tend().turn()
+    await bench.tend().iterate()
+    await bench.tend().iterate()
     assert await told(bench) == [(task_id, "opened")]
 
 
-async def test_a_task_that_ends_before_the_morning_is_never_told(bench: AlertsHarness) -> None:
+async def test_a_task_that_ends_before_the_morning_is_never_sent(bench: AlertsHarness) -> None:
     bench.policy = policy(hours={"working_days": [_other_day(bench)], "quiet_from": "00:00",
                                  "quiet_until": "00:01"})  # fmt: skip
     await warn(bench, "c-1")
@@ -271,7 +271,7 @@ async def test_an_owner_gets_what_is_most_worth_doing_and_the_rest_waits_or_move
     await record(bench, "o-2", name="Bo", capacity_per_day=1)
     ids = [await warn(bench, f"c-{n}", value_at_risk=10.0 * n) for n in range(5)]
     assert await told(bench) == []
-    await asyncio.gather(bench.tend().turn(), bench.tend().turn())
+    await asyncio.gather(bench.tend().iterate(), bench.tend().iterate())
     assert {task for task, _ in await told(bench)} == {ids[4], ids[3], ids[2]}
     queue = (await api.get("/v1/queue?owner=o-1")).json()["items"]
     assert [task["id"] for task in queue] == [ids[4], ids[3]]
@@ -282,7 +282,7 @@ async def test_an_owner_gets_what_is_most_worth_doing_and_the_rest_waits_or_move
     waiting = (await api.get(f"/v1/tasks/{ids[1]}")).json()
     assert waiting["waiting"] == "capacity"
     bench.clock.pass_by(timedelta(days=1))
-    await bench.tend().turn()
+    await bench.tend().iterate()
     assert {task for task, kind in await told(bench) if kind == "opened"} == set(ids)
 
 
@@ -381,7 +381,7 @@ async def test_a_customer_who_is_no_more_closes_cleanly(
         engine=bench.engine,
         customers=Customers(),
         traces=Erasure(),
-        book=bench.book,
+        recorder=bench.book,
         outbox=Outbox(SCHEMA),
         business_clock=BusinessClock(bench.clock, replay=False),
         clock=bench.clock,

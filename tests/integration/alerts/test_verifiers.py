@@ -33,8 +33,8 @@ from shared.kernel.errors import Invalid
 from shared.runtime.clock import SystemClock
 from tests.consumers import running
 from tests.integration.alerts.receiver import SECRET, Receiver, Request
+from tests.unit.alerts.delivery.test_signature import OTHER
 from tests.unit.alerts.samples import raised_task
-from tests.unit.alerts.test_signature import OTHER
 
 GUIDE = Path("docs/delivery.md").read_text(encoding="utf-8")
 TOOLS = ("base64", "curl", "date", "od", "openssl", "tr")
@@ -155,7 +155,7 @@ async def test_11_ours_agrees_with_theirs(receiver: Receiver) -> None:
         assert accepted == case.accepted, case.name
 
 
-async def test_the_guide_says_what_works(receiver: Receiver) -> None:
+async def test_the_examples_of_the_guide_work(receiver: Receiver) -> None:
     """Runs the Python and the curl of `docs/delivery.md` as they are printed there."""
     _, own = re.findall(r"```python\n(.*?)```", GUIDE, re.S)
     (by_hand, *_) = re.findall(r"```bash\n(.*?)```", GUIDE, re.S)

@@ -16,8 +16,8 @@ from shared.http.borders import Limits
 from shared.runtime.health import Health
 from tests.integration.alerts.harness import AlertsHarness, rows
 from tests.integration.alerts.receiver import SECRET, Receiver
+from tests.unit.alerts.delivery.test_signature import OTHER
 from tests.unit.alerts.samples import assessed
-from tests.unit.alerts.test_signature import OTHER
 
 pytestmark = pytest.mark.stack
 
@@ -100,7 +100,7 @@ async def test_what_is_not_genuine_is_refused_in_one_way(
     assert await rows(bench.engine, TASKS) == [("open", None)]
 
 
-async def test_an_endpoint_closes_only_what_it_was_told_of(
+async def test_an_endpoint_closes_only_tasks_that_were_sent_to_it(
     bench: AlertsHarness, api: httpx.AsyncClient
 ) -> None:
     task = await task_of(bench)

@@ -51,7 +51,7 @@ async def test_wecom_can_check_our_address(engine: AsyncEngine) -> None:
         assert refused.status_code == 403
 
 
-async def test_17_a_click_by_somebody_else_changes_nothing(engine: AsyncEngine) -> None:
+async def test_17_a_click_by_another_member_changes_nothing(engine: AsyncEngine) -> None:
     fake = FakeWecom()
     async with office(engine, "wecom_app", fake) as place:
         task = await place.deliver()

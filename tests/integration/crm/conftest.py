@@ -8,7 +8,7 @@ from tests.fakes.crm.fxiaoke import FakeFxiaoke
 from tests.fakes.crm.serving import serving
 from tests.fakes.crm.wecom import FakeWecom
 from tests.fakes.crm.zoho import FakeZoho
-from tests.integration.crm.kit import Kit, kit
+from tests.integration.crm.connector_kit import Kit, kit
 
 
 @pytest.fixture

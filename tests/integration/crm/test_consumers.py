@@ -18,7 +18,7 @@ from tests.fakes.crm import zoho as zo
 from tests.fakes.crm.fxiaoke import FakeFxiaoke
 from tests.fakes.crm.wecom import CALLBACK_AES_KEY, CALLBACK_TOKEN, CORP_ID, FakeWecom
 from tests.fakes.crm.zoho import FakeZoho
-from tests.integration.crm.kit import Kit
+from tests.integration.crm.connector_kit import Kit
 from tests.unit.alerts.connectors.notices import task
 
 NONCE, TIMESTAMP = "n-42", "1772355600"

@@ -9,7 +9,7 @@ from services.alerts.connectors.fxiaoke import api as core
 from services.alerts.connectors.record_connector import RecordConnector
 from shared.kernel.errors import Invalid
 from tests.fakes.crm.fxiaoke import OBJECT, FakeFxiaoke
-from tests.integration.crm.kit import Kit
+from tests.integration.crm.connector_kit import Kit
 from tests.unit.alerts.connectors.notices import closed, task
 
 STYLES = pytest.mark.parametrize("style", ["new", "old"])
@@ -26,7 +26,7 @@ async def test_a_task_becomes_a_record(crm: Kit, fxiaoke: FakeFxiaoke, style: st
     assert record["due__c"] == round(task().due_at.timestamp() * 1000)
 
 
-async def test_the_new_style_says_who_in_headers_and_the_old_one_in_the_body(
+async def test_the_new_style_identifies_itself_in_headers_and_the_old_one_in_the_body(
     crm: Kit, fxiaoke: FakeFxiaoke
 ) -> None:
     await crm.attempt(crm.make("fxiaoke", fxiaoke, style="new"), task())

@@ -6,7 +6,7 @@ import pytest
 
 from services.alerts.connectors.wecom.connector import WecomApp
 from tests.fakes.crm.wecom import FakeWecom
-from tests.integration.crm.kit import Kit
+from tests.integration.crm.connector_kit import Kit
 from tests.unit.alerts.connectors.notices import closed, task
 
 ZHANGSAN = {("crm", "o-1"): "zhangsan"}
@@ -85,7 +85,7 @@ async def test_a_card_is_changed_with_a_new_token_where_the_old_one_has_ended(
     assert wecom.updates[0]["button"] == {"replace_name": "已联系"}
 
 
-async def test_an_end_that_the_owner_brought_about_is_not_told_to_the_owner(
+async def test_an_end_that_the_owner_caused_is_not_sent_to_the_owner(
     crm: Kit, wecom: FakeWecom
 ) -> None:
     crm.owners.rows = dict(ZHANGSAN)
@@ -96,14 +96,14 @@ async def test_an_end_that_the_owner_brought_about_is_not_told_to_the_owner(
     assert wecom.messages[0]["text"]["content"] == "任务已关闭：上海示例（客户已回购）"
 
 
-async def test_a_group_is_told_and_the_owner_mentioned(crm: Kit, wecom: FakeWecom) -> None:
+async def test_a_group_message_mentions_the_owner(crm: Kit, wecom: FakeWecom) -> None:
     crm.owners.rows = dict(ZHANGSAN)
     assert (await crm.attempt(crm.make("wecom_bot", wecom), task())).result == "ok"
     [message] = wecom.group
     assert message["markdown"]["content"].endswith("<@zhangsan>")
 
 
-async def test_a_group_is_told_of_a_task_that_nobody_owns(crm: Kit, wecom: FakeWecom) -> None:
+async def test_a_group_gets_a_task_without_an_owner(crm: Kit, wecom: FakeWecom) -> None:
     crm.owners.rows = {}
     assert (await crm.attempt(crm.make("wecom_bot", wecom), task())).result == "ok"
     assert "<@" not in wecom.group[0]["markdown"]["content"]
@@ -119,7 +119,7 @@ async def test_16_the_21st_message_in_a_minute_waits_for_the_next(
     assert (await crm.attempt(made, task(id="rt_20"))).result == "ok"
 
 
-async def test_a_wrong_bot_key_switches_the_endpoint_off_and_is_not_told(
+async def test_a_wrong_bot_key_switches_the_endpoint_off_and_is_in_no_message(
     crm: Kit, wecom: FakeWecom
 ) -> None:
     wecom.codes.append(93000)

@@ -13,7 +13,7 @@ from services.alerts.delivery.core.retry import Reply
 from shared.kernel.errors import Invalid
 from tests.fakes.crm.serving import answer as json_answer
 from tests.fakes.crm.zoho import FakeZoho
-from tests.integration.crm.kit import SECRETS, Kit
+from tests.integration.crm.connector_kit import SECRETS, Kit
 from tests.unit.alerts.connectors.notices import closed, task
 
 
@@ -224,13 +224,13 @@ async def test_the_mapping_is_checked_against_the_description(crm: Kit, zoho: Fa
 
 async def test_changes_come_oldest_first_page_by_page(crm: Kit, zoho: FakeZoho) -> None:
     made = records(crm.make("zoho", zoho))
-    for number in range(core.PAGE + 3):
+    for number in range(core.PAGE_ROWS + 3):
         zoho.now += timedelta(seconds=1)
         zoho._created({"Subject": "s", "Churn_Task_Key": f"rt_{number:04}"})
     zoho.records["1"] = {"id": "1", "Subject": "not ours", "Modified_Time": zoho.now.isoformat()}
-    found = await made.changes(zoho.now - timedelta(seconds=core.PAGE + 1))
+    found = await made.changes(zoho.now - timedelta(seconds=core.PAGE_ROWS + 1))
     assert isinstance(found, list)
-    assert [each.key for each in found] == [f"rt_{n:04}" for n in range(1, core.PAGE + 3)]
+    assert [each.key for each in found] == [f"rt_{n:04}" for n in range(1, core.PAGE_ROWS + 3)]
 
 
 def test_a_key_cannot_break_out_of_its_query() -> None:

@@ -10,7 +10,7 @@ from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from shared.contracts.activity import DECODER
 from shared.contracts.dead_letter import DeadLetter, Origin
 from shared.kafka.producer import Producer, Record
-from tests.careless import BAD_NAME
+from tests.fakes.unchecked_batches import BAD_NAME
 from tests.integration.ingest.running import ServiceEnvironment, ingest, keeps
 from tests.unit.ingest.events import BAD, encoded
 

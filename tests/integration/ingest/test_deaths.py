@@ -25,7 +25,7 @@ WHERE = "services.ingest.handlers.accept_batch:accepted"
 
 async def _process(place: ServiceEnvironment) -> "asyncio.subprocess.Process":
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.integration.poisoned"),
+        *(sys.executable, "-m", "tests.integration.planted_failure"),
         *("services.ingest", WHERE, POISON, "kill", "run"),
         env=place.environment({"EBBWATCH_INGEST_PORT": str(free_port())}),
     )

@@ -99,6 +99,23 @@ async def test_a_shops_own_records_become_events(
     ]
 
 
+async def test_a_topic_that_does_not_exist_holds_nothing_up(
+    place: ServiceEnvironment, upstream: Producer
+) -> None:
+    """A typing error at `mappings put` stops no other topic, nor does a restart then."""
+    version = 'ebbwatch_ingest_mapping_version{mapping="segment"}'
+    async with ingest(place) as service:
+        await place.command("mappings", "put", "segment", "--topic", f"nowhere-{place.mark}")
+        await service.reaches(version, 1)
+        await upstream.send([Record(place.raw, b"k", encoded(id=str(n))) for n in range(3)])
+        await service.accepted(3)
+        assert await service.stop() == 0
+    async with ingest(place) as service:
+        await service.reaches(version, 1)
+        await upstream.send([Record(place.raw, b"k", encoded(id="later"))])
+        await service.accepted(1)
+
+
 async def test_versions_and_what_they_are_for(
     place: ServiceEnvironment, engine: AsyncEngine
 ) -> None:

@@ -27,10 +27,10 @@ from services.scoring.store.models import Models
 from shared.contracts.risk import DECODER, RiskAssessed
 from tests.fakes import activity
 from tests.fakes.activity import day
+from tests.fakes.generated_history import history
 from tests.fakes.model import tiny_model
-from tests.fakes.rows import assessed
-from tests.fakes.stream import history
-from tests.fakes.turns import HORIZON_DAYS, RISK, Scoring
+from tests.fakes.scoring_rows import assessed
+from tests.fakes.scoring_worker import HORIZON_DAYS, RISK, ScoringWorker
 from tests.integration.scoring.postgres import PostgresStore, Relayed, assessments, promoted, table
 
 HEARTBEAT = timedelta(days=HEARTBEAT_DAYS)
@@ -38,18 +38,18 @@ HEARTBEAT = timedelta(days=HEARTBEAT_DAYS)
 pytestmark = pytest.mark.stack
 
 
-def replayed(engine: AsyncEngine, store: PostgresStore) -> Scoring:
+def replayed(engine: AsyncEngine, store: PostgresStore) -> ScoringWorker:
     """Provide a replay on the real tables."""
-    return Scoring(store, Relayed(engine), replay=True)
+    return ScoringWorker(store, Relayed(engine), replay=True)
 
 
-def ticks(scoring: Scoring, *days: float) -> None:
+def ticks(scoring: ScoringWorker, *days: float) -> None:
     """Move business time to each of these days."""
     for at in days:
         scoring.log.append(0, activity.tick(day(at)))
 
 
-def buys(scoring: Scoring, customer: str, *days: float) -> None:
+def buys(scoring: ScoringWorker, customer: str, *days: float) -> None:
     """Append purchases."""
     for at in days:
         scoring.log.append(0, activity.event(f"{customer}-{at}", customer, day(at)))
@@ -117,7 +117,9 @@ async def test_every_number_can_be_computed_again(
     assert kinds == {"rule", "model"}
 
 
-async def test_the_message_says_what_is_stored(engine: AsyncEngine, store: PostgresStore) -> None:
+async def test_the_message_has_the_bytes_that_are_stored(
+    engine: AsyncEngine, store: PostgresStore
+) -> None:
     """A published assessment is stored with the very bytes that were sent.
 
     Its numbers are the stored ones; the key is the customer; revisions grow by one per assessment.
@@ -184,7 +186,9 @@ async def test_no_news_no_message(engine: AsyncEngine, store: PostgresStore) -> 
     assert len(silent) > 40
 
 
-async def test_the_ebbing_are_told_at_every_look(engine: AsyncEngine, store: PostgresStore) -> None:
+async def test_customers_at_rising_risk_are_published_at_every_assessment(
+    engine: AsyncEngine, store: PostgresStore
+) -> None:
     """Customers at rising risk are published at every assessment.
 
     A lapse takes 28 days. From 0.4 of them on a message is sent with every assessment, which are

@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tests.fakes import activity
 from tests.fakes.activity import day
-from tests.fakes.stream import assert_stored, history, states
-from tests.fakes.turns import Scoring
+from tests.fakes.generated_history import assert_stored, history, states
+from tests.fakes.scoring_worker import ScoringWorker
 from tests.integration.scoring.postgres import PostgresStore, Relayed, assessments, table
 
 pytestmark = pytest.mark.stack
@@ -19,27 +19,27 @@ pytestmark = pytest.mark.stack
 IMPORT = "import-1"
 
 
-def scoring_of(engine: AsyncEngine, store: PostgresStore, *, replay: bool) -> Scoring:
+def scoring_of(engine: AsyncEngine, store: PostgresStore, *, replay: bool) -> ScoringWorker:
     """Return a worker that is live on day 20 unless it replays."""
-    made = Scoring(store, Relayed(engine), replay=replay)
+    made = ScoringWorker(store, Relayed(engine), replay=replay)
     made.clock.at = day(20)
     return made
 
 
-def imports(scoring: Scoring, customer: str, *days: float, partition: int = 0) -> None:
+def imports(scoring: ScoringWorker, customer: str, *days: float, partition: int = 0) -> None:
     """Append imported purchases of the past."""
     for at in days:
         value = activity.event(f"{customer}-{at}", customer, day(at), backfill=IMPORT)
         scoring.log.append(partition, value)
 
 
-def buys(scoring: Scoring, customer: str, *days: float, partition: int = 0) -> None:
+def buys(scoring: ScoringWorker, customer: str, *days: float, partition: int = 0) -> None:
     """Append live purchases."""
     for at in days:
         scoring.log.append(partition, activity.event(f"{customer}-{at}", customer, day(at)))
 
 
-async def now(scoring: Scoring, at: float, *partitions: int) -> None:
+async def now(scoring: ScoringWorker, at: float, *partitions: int) -> None:
     """Move time to this day: by the wall clock and a sweep, or by ticks."""
     if scoring.replay:
         for partition in partitions or (0,):
@@ -84,7 +84,9 @@ async def test_silent_until_it_has_ended(
     assert not any(t.onboarding for t in scoring.told[len(buyers) :])
 
 
-async def test_live_customers_are_told_meanwhile(engine: AsyncEngine, store: PostgresStore) -> None:
+async def test_live_customers_are_assessed_during_an_import(
+    engine: AsyncEngine, store: PostgresStore
+) -> None:
     """While an import runs, a customer who buys live is assessed at once.
 
     A customer outside the import is not marked as onboarding; an imported customer is, once.
@@ -193,7 +195,7 @@ async def test_a_second_import_is_silent_too(engine: AsyncEngine, store: Postgre
 
 async def test_the_first_day_is_bounded(engine: AsyncEngine, store: PostgresStore) -> None:
     """All customers are due at once when an import ends: each batch assesses a bounded number."""
-    scoring = Scoring(store, Relayed(engine), sweep_customers_max=10)
+    scoring = ScoringWorker(store, Relayed(engine), sweep_customers_max=10)
     scoring.clock.at = day(20)
     for n in range(35):
         imports(scoring, f"c{n:02}", n / 10)

@@ -66,7 +66,7 @@ async def pages(service: Running, key: str, query: str, limit: int) -> list[dict
         cursor = f"&cursor={answer.json()['next']}"
 
 
-async def test_lists(made: ServiceEnvironment) -> None:
+async def test_lists_are_the_same_page_by_page(made: ServiceEnvironment) -> None:
     """Lists by value at risk or id, of one band or owner, are the same page by page."""
     async with scoring(made) as service:
         await service.until("/readyz", 200)

@@ -13,9 +13,9 @@ from shared.postgres.ledger import Fenced
 from shared.postgres.outbox import Pending
 from tests.fakes import activity
 from tests.fakes.activity import day
+from tests.fakes.generated_history import assert_stored, history, states
 from tests.fakes.log import MemoryLog
-from tests.fakes.stream import assert_stored, history, states
-from tests.fakes.turns import TOPIC, Scoring
+from tests.fakes.scoring_worker import TOPIC, ScoringWorker
 from tests.integration.scoring.postgres import PostgresStore, Relayed, counts, table
 
 pytestmark = pytest.mark.stack
@@ -72,12 +72,12 @@ async def test_a_stale_epoch_writes_nothing(engine: AsyncEngine, store: Postgres
 
     Every table is as it was, and nothing is sent; the partition that stayed goes on alone.
     """
-    old = Scoring(store, Relayed(engine))
+    old = ScoringWorker(store, Relayed(engine))
     fill(old.log)
     await old.claim(0, 1)
     await old.turn(5)
     sent = list(old.sender.sent)
-    new = Scoring(store, Relayed(engine), log=old.log)
+    new = ScoringWorker(store, Relayed(engine), log=old.log)
     await new.claim(1)
     before = await everything(engine)
     with pytest.raises(Fenced) as fenced:
@@ -96,7 +96,7 @@ async def test_a_sweep_of_a_stale_epoch_writes_nothing(
     engine: AsyncEngine, store: PostgresStore
 ) -> None:
     """Holds also for a batch without events."""
-    old = Scoring(store, Relayed(engine))
+    old = ScoringWorker(store, Relayed(engine))
     old.log.append(0, activity.event("x", "ann", day(0)))
     old.clock.at = day(0)
     await old.drain()
@@ -118,14 +118,14 @@ async def test_taken_over_in_the_middle_of_a_turn(
     once.
     """
     halting = Halting(engine)
-    old = Scoring(halting, Relayed(engine))
+    old = ScoringWorker(halting, Relayed(engine))
     fill(old.log)
     await old.claim(0, 1)
     halting.halt_before = True
     turn = asyncio.create_task(old.turn())
     await halting.halted.wait()
 
-    new = Scoring(store, Relayed(engine), log=old.log)
+    new = ScoringWorker(store, Relayed(engine), log=old.log)
     await new.drain()
     before = await everything(engine)
     halting.go.set()
@@ -147,13 +147,13 @@ async def test_a_turn_that_holds_its_rows_is_ended(
     work.
     """
     halting = Halting(engine)
-    old = Scoring(halting, Relayed(engine))
+    old = ScoringWorker(halting, Relayed(engine))
     fill(old.log)
     await old.claim(0, 1)
     halting.halt_after = True
     turn = asyncio.create_task(old.turn())
     await halting.halted.wait()
-    new = Scoring(store, Relayed(engine), log=old.log)
+    new = ScoringWorker(store, Relayed(engine), log=old.log)
     await new.claim(0, 1)
     assert (await counts(engine))["event"] == 0
     halting.go.set()

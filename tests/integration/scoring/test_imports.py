@@ -96,7 +96,7 @@ async def rows(url: str) -> list[tuple[int, dict[str, object]]]:
         await engine.dispose()
 
 
-def test_commands(
+def test_the_commands_list_the_import_under_way(
     stack: LocalStack,
     database_url: str,
     monkeypatch: pytest.MonkeyPatch,

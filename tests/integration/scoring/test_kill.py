@@ -13,10 +13,10 @@ from deploy.local.stack import LocalStack
 from shared.contracts.risk import DECODER, RiskAssessed
 from tests.fakes import activity
 from tests.fakes.activity import day
+from tests.fakes.generated_history import assert_stored, history, states
 from tests.fakes.log import MemoryLog
-from tests.fakes.store import MemorySender, MemoryStore
-from tests.fakes.stream import assert_stored, history, states
-from tests.fakes.turns import TOPIC, Scoring
+from tests.fakes.scoring_store import MemorySender, MemoryStore
+from tests.fakes.scoring_worker import TOPIC, ScoringWorker
 from tests.integration.scoring.postgres import assessments, table
 from tests.integration.scoring.running import ServiceEnvironment, by_key, place, scoring
 from tests.integration.scoring.test_replay_clock import assert_same_told
@@ -50,9 +50,9 @@ def written() -> MemoryLog:
     return log
 
 
-async def undisturbed(log: MemoryLog) -> Scoring:
+async def undisturbed(log: MemoryLog) -> ScoringWorker:
     """Process the same log in one process, in memory, in large batches."""
-    made = Scoring(MemoryStore(), MemorySender(), replay=True, log=log)
+    made = ScoringWorker(MemoryStore(), MemorySender(), replay=True, log=log)
     await made.drain()
     return made
 
@@ -91,7 +91,9 @@ async def assert_as_undisturbed(place: ServiceEnvironment, log: MemoryLog) -> No
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-async def test_kill(stack: LocalStack, database_url: str, seed: int) -> None:
+async def test_a_killed_service_loses_and_doubles_nothing(
+    stack: LocalStack, database_url: str, seed: int
+) -> None:
     """The service is killed with SIGKILL three times at random moments.
 
     Each start joins a group of another name, since a group waits ten seconds for a dead member; the
@@ -135,7 +137,9 @@ async def test_killed_while_another_one_runs(stack: LocalStack, database_url: st
         await assert_as_undisturbed(made, log)
 
 
-async def test_sigterm(stack: LocalStack, database_url: str) -> None:
+async def test_sigterm_ends_in_time_and_leaves_nothing_unsent(
+    stack: LocalStack, database_url: str
+) -> None:
     """On SIGTERM in the middle, the service ends in time with status 0 and leaves nothing unsent.
 
     The same holds while it still starts or joins the group.

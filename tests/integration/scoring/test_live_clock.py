@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.scoring.ports import NOW
 from tests.fakes import activity
 from tests.fakes.activity import day
-from tests.fakes.rows import assessed
-from tests.fakes.turns import TOPIC, Scoring
+from tests.fakes.scoring_rows import assessed
+from tests.fakes.scoring_worker import TOPIC, ScoringWorker
 from tests.integration.scoring.postgres import PostgresStore, Relayed, assessments, table
 
 pytestmark = pytest.mark.stack
@@ -22,12 +22,12 @@ DAY = timedelta(days=1)
 
 
 @pytest.fixture
-def scoring(engine: AsyncEngine, store: PostgresStore) -> Scoring:
+def scoring(engine: AsyncEngine, store: PostgresStore) -> ScoringWorker:
     """Provide a live worker with a wall clock that the test sets."""
-    return Scoring(store, Relayed(engine))
+    return ScoringWorker(store, Relayed(engine))
 
 
-def buys(scoring: Scoring, customer: str, *days: float, partition: int = 0) -> None:
+def buys(scoring: ScoringWorker, customer: str, *days: float, partition: int = 0) -> None:
     """Append purchases that arrived in the log when they happened."""
     for at in days:
         arrived = int(day(at).timestamp() * 1000)
@@ -35,7 +35,7 @@ def buys(scoring: Scoring, customer: str, *days: float, partition: int = 0) -> N
         scoring.log.append(partition, value, timestamp=arrived)
 
 
-async def pass_days(scoring: Scoring, days: int) -> None:
+async def pass_days(scoring: ScoringWorker, days: int) -> None:
     """Advance time by days without records, with one sweep each."""
     for _ in range(days):
         scoring.clock.pass_by(DAY)
@@ -48,7 +48,7 @@ async def now_of(engine: AsyncEngine, partition: int = 0) -> datetime:
     return datetime.fromtimestamp(json.loads(row["progress"])[NOW], UTC)
 
 
-async def test_an_event_is_assessed_at_the_wall_clock(scoring: Scoring) -> None:
+async def test_an_event_is_assessed_at_the_wall_clock(scoring: ScoringWorker) -> None:
     """A record at the end of the log is assessed at once, with the event in it.
 
     The message contains when the event was received.
@@ -62,7 +62,7 @@ async def test_an_event_is_assessed_at_the_wall_clock(scoring: Scoring) -> None:
     assert told.days_silent == pytest.approx(0.25)
 
 
-async def test_silence_is_noticed_without_an_event(scoring: Scoring) -> None:
+async def test_silence_is_noticed_without_an_event(scoring: ScoringWorker) -> None:
     """A weekly buyer stops: without any record the band rises step by step at the wall clock.
 
     The messages to the owner have no event as their cause (R2).
@@ -84,7 +84,7 @@ async def test_silence_is_noticed_without_an_event(scoring: Scoring) -> None:
 
 
 async def test_a_partition_that_is_behind_knows_no_silence(
-    scoring: Scoring, engine: AsyncEngine
+    scoring: ScoringWorker, engine: AsyncEngine
 ) -> None:
     """The worker was away for two months while the customer bought every day.
 
@@ -107,7 +107,7 @@ async def test_a_partition_that_is_behind_knows_no_silence(
     assert scoring.told[-1].band == "critical"
 
 
-async def test_no_timer_fires_behind_the_end(scoring: Scoring, engine: AsyncEngine) -> None:
+async def test_no_timer_fires_behind_the_end(scoring: ScoringWorker, engine: AsyncEngine) -> None:
     """Timers are due by the wall clock, but unread records stand before the end.
 
     The sweep waits for them, and the customer who bought meanwhile is not assessed as silent.
@@ -134,7 +134,7 @@ async def test_no_timer_fires_behind_the_end(scoring: Scoring, engine: AsyncEngi
     assert after["bob"]["probability"] > after["ann"]["probability"]
 
 
-async def test_partitions_have_their_own_time(scoring: Scoring, engine: AsyncEngine) -> None:
+async def test_partitions_have_their_own_time(scoring: ScoringWorker, engine: AsyncEngine) -> None:
     """One partition is behind; the other one's customers are swept at the wall clock."""
     for customer, partition in (("ann", 0), ("bob", 1)):
         buys(scoring, customer, 0, 7, 14, partition=partition)
@@ -147,7 +147,7 @@ async def test_partitions_have_their_own_time(scoring: Scoring, engine: AsyncEng
     assert rows["bob"]["assessed_at"] > day(40)
 
 
-async def test_the_clock_jumps_back(scoring: Scoring, engine: AsyncEngine) -> None:
+async def test_the_clock_jumps_back(scoring: ScoringWorker, engine: AsyncEngine) -> None:
     """The wall clock was an hour ahead and is corrected.
 
     The partition's time stands still until the hour has passed; nothing is assessed twice, nothing
@@ -169,7 +169,7 @@ async def test_a_sweep_is_bounded(engine: AsyncEngine, store: PostgresStore) -> 
     Batches follow at once while no event waits. An event that comes meanwhile is folded in the next
     batch, not after the sweep, and that batch sweeps only when the interval has passed.
     """
-    scoring = Scoring(store, Relayed(engine), sweep_customers_max=10)
+    scoring = ScoringWorker(store, Relayed(engine), sweep_customers_max=10)
     for n in range(35):
         buys(scoring, f"c{n:02}", n / 100)
     scoring.clock.at = day(1)
@@ -196,7 +196,7 @@ async def test_a_sweep_is_bounded(engine: AsyncEngine, store: PostgresStore) -> 
     assert scoring.done == []
 
 
-async def test_sweeps_keep_their_distance(scoring: Scoring) -> None:
+async def test_sweeps_keep_their_distance(scoring: ScoringWorker) -> None:
     """An idle worker queries due customers once in an interval, not with every poll."""
     buys(scoring, "ann", 0)
     scoring.clock.at = day(0)
@@ -208,7 +208,7 @@ async def test_sweeps_keep_their_distance(scoring: Scoring) -> None:
     assert len(scoring.done) == 2
 
 
-async def test_a_prospect_is_nobody_who_leaves(scoring: Scoring, engine: AsyncEngine) -> None:
+async def test_a_prospect_is_not_assessed(scoring: ScoringWorker, engine: AsyncEngine) -> None:
     """Visits without a purchase build a state and lead to no assessment.
 
     The first purchase is the first assessment, and no onboarding.
@@ -226,7 +226,7 @@ async def test_a_prospect_is_nobody_who_leaves(scoring: Scoring, engine: AsyncEn
     assert (told.purchases, told.onboarding, told.previous_band) == (1, False, None)
 
 
-async def test_ticks_mean_nothing_live(scoring: Scoring, engine: AsyncEngine) -> None:
+async def test_ticks_mean_nothing_live(scoring: ScoringWorker, engine: AsyncEngine) -> None:
     """A tick in a live log is consumed and moves no time."""
     buys(scoring, "ann", 0)
     scoring.log.append(0, activity.tick(day(500)))

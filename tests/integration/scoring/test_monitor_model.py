@@ -202,13 +202,13 @@ async def test_other_customers_than_those_learned_from_raise_the_drift_alarm(f: 
     # No purchases since: a week later every customer is a week more silent.
     assert found["recency_days"]["drifted"]
     assert metrics.MODEL_ALARM.labels("drift")._value.get() == 1
-    why = (await f.watch.standing(T0 + timedelta(days=7)))["drift"]
+    why = (await f.watch.alarms(T0 + timedelta(days=7)))["drift"]
     assert "recency_days" in why or "score" in why
 
     last = np.full(N, DAY0 + 13.5 * DAY_S) - np.random.default_rng(4).permutation(N) % 6 * DAY_S
     await write(f.engine, fold(past(), purchases(np.arange(N), last)))
     f.champion = RuleModel(H)
-    assert (await f.watch.standing(T0 + timedelta(days=7)))["drift"] == "", "not of this model"
+    assert (await f.watch.alarms(T0 + timedelta(days=7)))["drift"] == "", "not of this model"
 
 
 async def test_customers_who_are_gone_are_forgotten(f: Fixture) -> None:

@@ -16,9 +16,9 @@ from shared.kernel.errors import Transient
 from shared.postgres.outbox import Message
 from tests.fakes import activity
 from tests.fakes.activity import SOURCE, day
-from tests.fakes.store import MemorySender, MemoryStore
-from tests.fakes.stream import assert_stored, history, states
-from tests.fakes.turns import DEAD, RISK, TOPIC, Scoring
+from tests.fakes.generated_history import assert_stored, history, states
+from tests.fakes.scoring_store import MemorySender, MemoryStore
+from tests.fakes.scoring_worker import DEAD, RISK, TOPIC, ScoringWorker
 from tests.integration.scoring.postgres import PostgresStore, Relayed, counts, table
 
 pytestmark = pytest.mark.stack
@@ -52,8 +52,8 @@ def letter(message: Message) -> DeadLetter:
 
 async def test_duplicates_in_one_batch(engine: AsyncEngine, store: PostgresStore) -> None:
     """Each record comes three times in one batch: the states are to the byte those of one copy."""
-    once = Scoring(MemoryStore(), MemorySender())
-    thrice = Scoring(store, Relayed(engine))
+    once = ScoringWorker(MemoryStore(), MemorySender())
+    thrice = ScoringWorker(store, Relayed(engine))
     for n, happening in enumerate(history(30, 20, seed=1)):
         once.log.append(n % 2, happening.value())
         for _ in range(3):
@@ -73,7 +73,7 @@ async def test_duplicates_across_batches(
     engine: AsyncEngine, store: PostgresStore, *, replay: bool
 ) -> None:
     """Every record comes again, shuffled and alone: only the offsets change."""
-    scoring = Scoring(store, Relayed(engine), replay=replay)
+    scoring = ScoringWorker(store, Relayed(engine), replay=replay)
     values = [h.value() for h in history(20, 20, seed=2)]
     for value in values:
         scoring.log.append(0, value)
@@ -98,7 +98,7 @@ async def test_an_id_with_other_content(
     It has field, original bytes and origin. True duplicates of the first cause none, however the
     records fall into batches (R20, invariant 7).
     """
-    scoring = Scoring(store, Relayed(engine))
+    scoring = ScoringWorker(store, Relayed(engine))
     good = activity.event("e1", "ann", day(0))
     other = activity.event("e1", "ann", day(1))
     third = activity.event("e1", "ann", day(2))
@@ -129,7 +129,7 @@ async def test_a_conflict_leaves_through_the_outbox(
 
     A worker that dies before it sends leaves it to the next owner.
     """
-    scoring = Scoring(store, MemorySender())
+    scoring = ScoringWorker(store, MemorySender())
     scoring.log.append(0, activity.event("e1", "ann", day(0)))
     scoring.log.append(0, activity.event("e1", "ann", day(1)), key=b"ann")
     await scoring.drain()
@@ -154,7 +154,7 @@ async def test_what_cannot_be_read_is_parked(engine: AsyncEngine, store: Postgre
         activity.event("b3", "ann", day(0)).replace(b'"contenthash":"', b'"contenthash":"zz'),
         activity.feedback("b4", "ann", day(0), "shouted"),
     ]
-    scoring = Scoring(store, Relayed(engine))
+    scoring = ScoringWorker(store, Relayed(engine))
     for n, value in enumerate(bad):
         scoring.log.append(0, value, key=b"k")
         scoring.log.append(0, activity.event(f"good{n}", "ann", day(n)))
@@ -176,7 +176,7 @@ async def test_the_longest_key(engine: AsyncEngine, store: PostgresStore) -> Non
         "".join(chr(source.randrange(0x10000, 0x110000)) for _ in range(count))
         for count in (KEY_BYTES_MAX // 4 - 400, 200, 200)
     ]
-    scoring = Scoring(store, Relayed(engine))
+    scoring = ScoringWorker(store, Relayed(engine))
     customer, till, name = long
     for one in (name, name + "x"):
         scoring.log.append(0, activity.event(one, customer, day(0), source=till))
@@ -193,7 +193,7 @@ async def test_rewinding_changes_nothing(
 
     States, assessments, what was published, keys and events are unchanged.
     """
-    scoring = Scoring(store, Relayed(engine), replay=replay)
+    scoring = ScoringWorker(store, Relayed(engine), replay=replay)
     happenings = history(20, 12, seed=3)
     for n, happening in enumerate(happenings):
         scoring.log.append(int(happening.customer[1:]) % 2, happening.value())
@@ -225,7 +225,7 @@ async def test_any_order_any_batches(engine: AsyncEngine, store: PostgresStore, 
     happenings = history(40, 60, seed)
     arriving = happenings + source.sample(happenings, len(happenings) // 3)
     source.shuffle(arriving)
-    scoring = Scoring(store, Relayed(engine), replay=source.random() < 0.5)
+    scoring = ScoringWorker(store, Relayed(engine), replay=source.random() < 0.5)
     for happening in arriving:
         scoring.log.append(int(happening.customer[1:]) % 3, happening.value())
     await scoring.drain(lambda: source.choice([0, 1, 2, 7, 50, 400]))
@@ -253,7 +253,7 @@ async def test_crashes_at_every_step(engine: AsyncEngine, store: PostgresStore) 
     source = random.Random(7)  # noqa: S311 (repeatable on purpose)
     happenings = history(25, 40, seed=7)
     relay = Relayed(engine)
-    scoring = Scoring(_Failing(engine, source), relay)
+    scoring = ScoringWorker(_Failing(engine, source), relay)
     for happening in happenings:
         scoring.log.append(int(happening.customer[1:]) % 2, happening.value())
     failures = 0

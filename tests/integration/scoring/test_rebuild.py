@@ -18,17 +18,17 @@ from shared.postgres.engine import unit_of_work
 from shared.postgres.ledger import Fenced
 from tests.fakes import activity
 from tests.fakes.activity import day
-from tests.fakes.turns import TOPIC, Scoring
+from tests.fakes.scoring_worker import TOPIC, ScoringWorker
 from tests.integration.scoring.postgres import PostgresStore, Relayed, table
-from tests.unit.scoring_core.strategies import assert_states_equal
+from tests.unit.scoring.core.strategies import assert_states_equal
 
 pytestmark = pytest.mark.stack
 
 
 @pytest.fixture
-async def scoring(store: PostgresStore, engine: AsyncEngine) -> AsyncIterator[Scoring]:
+async def scoring(store: PostgresStore, engine: AsyncEngine) -> AsyncIterator[ScoringWorker]:
     """Provide sixty folded purchases of twenty customers, with states of an older feature set."""
-    made = Scoring(store, Relayed(engine))
+    made = ScoringWorker(store, Relayed(engine))
     made.clock.at = day(40)
     for n in range(60):
         data = ActivityData(amount=float(n), category=f"c{n % 3}")
@@ -55,7 +55,10 @@ async def _age(engine: AsyncEngine) -> None:
 
 @pytest.mark.parametrize("slice_customers", [1_000, 6])
 async def test_rebuilt_states_are_those_that_were_folded(
-    scoring: Scoring, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch, slice_customers: int
+    scoring: ScoringWorker,
+    engine: AsyncEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    slice_customers: int,
 ) -> None:
     """The rebuilt states are exactly the folded ones, in one slice or several.
 
@@ -81,7 +84,7 @@ async def test_rebuilt_states_are_those_that_were_folded(
     assert scoring.at_end
 
 
-async def test_scoring_waits_and_loses_nothing(scoring: Scoring, engine: AsyncEngine) -> None:
+async def test_scoring_waits_and_loses_nothing(scoring: ScoringWorker, engine: AsyncEngine) -> None:
     """Before the rebuild a batch fails with a transient error; the offset stays."""
     await _age(engine)
     scoring.log.append(0, activity.event("new", "customer-0", day(39)))
@@ -93,7 +96,7 @@ async def test_scoring_waits_and_loses_nothing(scoring: Scoring, engine: AsyncEn
 
 
 async def test_an_interrupted_rebuild_keeps_the_partitions_still(
-    scoring: Scoring, engine: AsyncEngine
+    scoring: ScoringWorker, engine: AsyncEngine
 ) -> None:
     """Incomplete states are not folded into; the next run releases the partitions."""
     del scoring

@@ -12,28 +12,30 @@ from services.scoring.core.features.registry import feature_index
 from shared.contracts.risk import RiskAssessed
 from tests.fakes import activity
 from tests.fakes.activity import RECEIVED_MS, day
-from tests.fakes.rows import assessed
-from tests.fakes.store import MemorySender, MemoryStore
-from tests.fakes.stream import history
-from tests.fakes.turns import Claiming, Scoring, Sending
+from tests.fakes.generated_history import history
+from tests.fakes.scoring_rows import assessed
+from tests.fakes.scoring_store import MemorySender, MemoryStore
+from tests.fakes.scoring_worker import Claiming, ScoringWorker, Sending
 from tests.integration.scoring.postgres import PostgresStore, Relayed, assessments, counts, table
 
 pytestmark = pytest.mark.stack
 
 
 @pytest.fixture
-def scoring(engine: AsyncEngine, store: PostgresStore) -> Scoring:
+def scoring(engine: AsyncEngine, store: PostgresStore) -> ScoringWorker:
     """Provide a replay on the real tables."""
-    return Scoring(store, Relayed(engine), replay=True)
+    return ScoringWorker(store, Relayed(engine), replay=True)
 
 
-def buys(scoring: Scoring, customer: str, *days: float, partition: int = 0) -> None:
+def buys(scoring: ScoringWorker, customer: str, *days: float, partition: int = 0) -> None:
     """Append purchases."""
     for at in days:
         scoring.log.append(partition, activity.event(f"{customer}-{at}", customer, day(at)))
 
 
-async def test_nobody_is_assessed_before_a_tick(scoring: Scoring, engine: AsyncEngine) -> None:
+async def test_no_customer_is_assessed_before_a_tick(
+    scoring: ScoringWorker, engine: AsyncEngine
+) -> None:
     """Events alone build states, and wall time has no effect.
 
     The tick assesses at its own time; the message contains when the tick was received.
@@ -52,7 +54,9 @@ async def test_nobody_is_assessed_before_a_tick(scoring: Scoring, engine: AsyncE
 
 
 @pytest.mark.parametrize("batch", [1, 2, 100])
-async def test_what_comes_after_a_tick_is_not_seen_at_it(scoring: Scoring, batch: int) -> None:
+async def test_what_comes_after_a_tick_is_not_seen_at_it(
+    scoring: ScoringWorker, batch: int
+) -> None:
     """An assessment at a tick knows exactly the events before it, in any division into batches."""
     for at in range(4):
         buys(scoring, "ann", at)
@@ -66,7 +70,7 @@ async def test_what_comes_after_a_tick_is_not_seen_at_it(scoring: Scoring, batch
     assert seen == [1, 2, 3, 4, 5]
 
 
-async def test_a_tick_moves_its_own_partition(scoring: Scoring, engine: AsyncEngine) -> None:
+async def test_a_tick_moves_its_own_partition(scoring: ScoringWorker, engine: AsyncEngine) -> None:
     """Each partition has its own time: one that has not reached the tick is not assessed at it."""
     buys(scoring, "ann", 0, partition=0)
     buys(scoring, "bob", 0, partition=1)
@@ -88,7 +92,7 @@ async def test_a_sweep_beyond_its_bound_holds_the_tick(
 
     The tick is consumed when all were assessed, each once; the records after the tick wait.
     """
-    scoring = Scoring(store, Relayed(engine), replay=True, sweep_customers_max=10)
+    scoring = ScoringWorker(store, Relayed(engine), replay=True, sweep_customers_max=10)
     names = [f"c{n:02}" for n in range(35)]
     for name in names:
         buys(scoring, name, 0)
@@ -111,14 +115,14 @@ async def test_a_sweep_beyond_its_bound_holds_the_tick(
     assert (await counts(engine))["event"] == len(names) + 1
 
 
-async def test_nobody_is_looked_at_twice_at_a_held_tick(
+async def test_no_customer_is_assessed_twice_at_a_held_tick(
     engine: AsyncEngine, store: PostgresStore
 ) -> None:
     """A customer assessed because of an event in the tick's own batch is not assessed again.
 
     The rest of the sweep later reaches the timer that an earlier event had set.
     """
-    scoring = Scoring(store, Relayed(engine), replay=True, sweep_customers_max=10)
+    scoring = ScoringWorker(store, Relayed(engine), replay=True, sweep_customers_max=10)
     for n in range(25):
         buys(scoring, f"c{n:02}", 0)
     buys(scoring, "zoe", 0)
@@ -134,7 +138,7 @@ async def test_nobody_is_looked_at_twice_at_a_held_tick(
 
 async def test_a_crash_in_a_held_tick(engine: AsyncEngine, store: PostgresStore) -> None:
     """The worker dies between two batches of a held tick; the next one continues with the rest."""
-    scoring = Scoring(store, Relayed(engine), replay=True, sweep_customers_max=10)
+    scoring = ScoringWorker(store, Relayed(engine), replay=True, sweep_customers_max=10)
     for n in range(25):
         buys(scoring, f"c{n:02}", 0)
     await scoring.drain()
@@ -147,7 +151,7 @@ async def test_a_crash_in_a_held_tick(engine: AsyncEngine, store: PostgresStore)
 
 
 @pytest.mark.parametrize("at", [1, 2])
-async def test_time_never_goes_back(scoring: Scoring, engine: AsyncEngine, at: float) -> None:
+async def test_time_never_goes_back(scoring: ScoringWorker, engine: AsyncEngine, at: float) -> None:
     """A tick that was there before or an earlier one has no effect; later events wait for the next.
 
     A tick is sent again after a crash upstream.
@@ -178,7 +182,7 @@ async def run(
 ) -> Run:
     """Process the same history with daily ticks, partly a backfill, in batches of these sizes."""
     source = random.Random(seed)  # noqa: S311 (repeatable on purpose)
-    scoring = Scoring(store, sender, replay=True, sweep_customers_max=sweep)
+    scoring = ScoringWorker(store, sender, replay=True, sweep_customers_max=sweep)
     today = 0
     for happening in history(80, 40, seed=9):
         while happening.time >= day(today + 1):

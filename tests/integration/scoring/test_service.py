@@ -108,7 +108,7 @@ async def test_a_customers_picture(made: ServiceEnvironment) -> None:
         assert empty == {"items": [], "next": None}
 
 
-async def test_metrics(made: ServiceEnvironment) -> None:
+async def test_the_metrics_show_records_and_lag_and_no_customer(made: ServiceEnvironment) -> None:
     """The metrics show records, results, refusals and the lag; no label contains a customer."""
     before, log = MemoryLog("activity"), MemoryLog("activity")
     before.append(0, activity.interaction("seen", "customer-0", NOW - timedelta(days=6)))

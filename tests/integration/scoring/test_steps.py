@@ -1,4 +1,7 @@
-"""Batches that pass several ticks, on real tables (numbers: tests/unit/scoring/test_steps.py)."""
+"""Batches that pass several ticks, on real tables.
+
+The numbers are in tests/unit/scoring/handlers/test_steps.py.
+"""
 
 from dataclasses import fields
 from typing import Any
@@ -15,8 +18,8 @@ from shared.contracts.changes import ChangeKind, CustomerChanged
 from shared.postgres.engine import unit_of_work
 from tests.fakes import activity
 from tests.fakes.activity import day
-from tests.fakes.stream import history
-from tests.fakes.turns import Scoring
+from tests.fakes.generated_history import history
+from tests.fakes.scoring_worker import ScoringWorker
 from tests.integration.scoring.postgres import PostgresStore, Relayed, table
 
 pytestmark = pytest.mark.stack
@@ -42,7 +45,7 @@ async def contents(engine: AsyncEngine) -> dict[str, list[str]]:
 
 async def replayed(engine: AsyncEngine, store: PostgresStore) -> tuple[dict[str, Any], int]:
     """Replay a month; return what it leaves, and in how many batches."""
-    scoring, today = Scoring(store, Relayed(engine), replay=True), 1
+    scoring, today = ScoringWorker(store, Relayed(engine), replay=True), 1
     for happening in history(25, 30, seed=8):
         while happening.time >= day(today):
             for partition in (0, 1):
@@ -55,7 +58,7 @@ async def replayed(engine: AsyncEngine, store: PostgresStore) -> tuple[dict[str,
     return await contents(engine), len(scoring.done)
 
 
-async def test_as_tick_by_tick(
+async def test_several_ticks_in_a_batch_store_the_same_as_one_by_one(
     engine: AsyncEngine, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every row is the same to the byte: current, last published, and the history."""

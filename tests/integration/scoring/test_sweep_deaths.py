@@ -8,13 +8,13 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.runtime.isolation import ALONE_FROM, ALONE_MAX
+from tests.integration.scoring.batch_process import CUSTOMERS, turns
 from tests.integration.scoring.postgres import table
-from tests.integration.scoring.swept import CUSTOMERS, turns
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["tests.integration.scoring.swept"])
+PROCESSES.set_forkserver_preload(["tests.integration.scoring.batch_process"])
 
 FIRST, LATER = 1.0, 60.0
 GOOD = {*CUSTOMERS} - {"poisoned-bob"}

@@ -22,7 +22,7 @@ from shared.postgres.migrations import migrate
 from shared.postgres.outbox import Message, Outbox
 from shared.postgres.settings import PostgresSettings
 from tests.fakes.activity import day
-from tests.fakes.suspects import nothing_held
+from tests.fakes.item_failures import no_failures
 from tests.integration.scoring.conftest import VERSIONS
 from tests.integration.scoring.postgres import PostgresStore, table
 
@@ -118,7 +118,7 @@ async def test_a_policy_saved_before_keeps_its_thresholds_but_for_the_one_that_w
         await migrate(made, SCHEMA, before)
         await Decisions(made).save_policy('{"margin":0.2,"mature_days":365.0}', "old", day(0))
         await migrate(made, SCHEMA, VERSIONS)
-        valuing = ValuePolicyCache(ValueSettings(made), 1.0, LapseClock(), nothing_held())
+        valuing = ValuePolicyCache(ValueSettings(made), 1.0, LapseClock(), no_failures())
         await valuing.refresh()
     finally:
         await made.dispose()

@@ -29,7 +29,7 @@ from services.scoring.store.classification_queries import ClassificationQueries
 from services.scoring.store.definitions import Decisions
 from services.scoring.store.tables import api_token
 from services.scoring.store.treatments import Treatments
-from services.scoring.store.value_jobs import RELOOK_DELAY, ValueJobs
+from services.scoring.store.value_jobs import REASSESS_DELAY, ValueJobs
 from services.scoring.store.value_settings import ValueSettings
 from shared.contracts import events as types
 from shared.contracts.activity import ActivityData
@@ -43,8 +43,8 @@ from shared.runtime.service import Stop
 from tests.fakes import activity
 from tests.fakes.activity import day
 from tests.fakes.clock import SetClock
-from tests.fakes.suspects import nothing_held
-from tests.fakes.turns import Scoring
+from tests.fakes.item_failures import no_failures
+from tests.fakes.scoring_worker import ScoringWorker
 from tests.integration.scoring.postgres import PostgresStore, Relayed, table
 
 pytestmark = pytest.mark.stack
@@ -58,8 +58,8 @@ class World:
     def __init__(self, engine: AsyncEngine, store: PostgresStore) -> None:
         self.engine = engine
         self.clock = SetClock(at=day(200))
-        self.scoring = Scoring(store, Relayed(engine), clock=self.clock)
-        self.valuing = ValuePolicyCache(ValueSettings(engine), 1.0, LapseClock(), nothing_held())
+        self.scoring = ScoringWorker(store, Relayed(engine), clock=self.clock)
+        self.valuing = ValuePolicyCache(ValueSettings(engine), 1.0, LapseClock(), no_failures())
         self.refresh = RefreshValueBase(
             ValueJobs(engine), self.valuing.current, self.clock, refresh_s=3_600.0, first_s=10.0
         )
@@ -86,8 +86,8 @@ class World:
         """Let a second or two pass: the documents in force are read, due customers are assessed."""
         await self.valuing.refresh()
         self.scoring.valuation = self.valuing.current()
-        self.clock.pass_by(RELOOK_DELAY + timedelta(seconds=1))
-        while await ValueJobs(self.engine).relook(25, self.clock.now()):
+        self.clock.pass_by(REASSESS_DELAY + timedelta(seconds=1))
+        while await ValueJobs(self.engine).reassess(25, self.clock.now()):
             await self.scoring.idle(2.0)
         await self.scoring.idle(2.0)
 
@@ -244,7 +244,7 @@ async def test_R12_a_grade_is_set_by_hand_with_reason_and_end(
     assert (await operator.get("/v1/standings/c59")).json()["standing"]["grade"] != "vip"
 
 
-async def test_R5_lists_of_whom_to_win(world: World, operator: httpx.AsyncClient) -> None:
+async def test_R5_lists_of_customers_to_win(world: World, operator: httpx.AsyncClient) -> None:
     found = (await operator.get("/v1/lists/potential-high-value")).json()["items"]
     assert found
     worth = [row["worth"] for row in found]

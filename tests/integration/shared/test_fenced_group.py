@@ -214,7 +214,7 @@ async def test_a_broken_member_is_replaced(place: BrokerEnvironment) -> None:
     assert worker.values(0) == worker.values(1) == numbered(10)
 
 
-async def test_told_to_stop_while_it_starts(
+async def test_a_stop_during_the_start_closes_the_new_connection(
     place: BrokerEnvironment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The broker answers slowly and the service is asked to stop: the new connection is closed."""

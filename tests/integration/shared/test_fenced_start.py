@@ -222,7 +222,7 @@ async def test_retention_that_overtakes_a_reader_stops_the_partition(
     assert worker.values(0) == numbered(0, 5)
 
 
-async def test_a_stopped_partition_starves_nobody(place: BrokerEnvironment) -> None:
+async def test_a_stopped_partition_starves_no_other(place: BrokerEnvironment) -> None:
     """A partition was stopped before this worker started, and Kafka has no offset of it.
 
     The others are read, and the stopped one is reported rather than counted as settled.

@@ -73,7 +73,7 @@ async def test_rows_are_put_in_their_places(engine: AsyncEngine) -> None:
     assert found.numbers.keys() == {"small"}
 
 
-async def test_no_rows(engine: AsyncEngine) -> None:
+async def test_empty_columns_keep_their_types(engine: AsyncEngine) -> None:
     """Empty columns keep their types."""
     query = Gathering(
         {"n": ("int8", "r.n"), "flag": ("bool", "r.flag")},

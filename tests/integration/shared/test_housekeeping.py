@@ -63,7 +63,7 @@ async def where(engine: AsyncEngine) -> dict[int, str]:
     return {row[0]: row[1].removeprefix(f"{NAME}_") for row in found}
 
 
-async def test_made_ahead(table: AsyncEngine) -> None:
+async def test_partitions_are_made_ahead(table: AsyncEngine) -> None:
     """A row of now and of the next days finds its partition; a second run creates nothing."""
     keeper = Keeper(table)
     now = keeper.clock.now()
@@ -167,7 +167,7 @@ async def test_a_long_reader_makes_it_wait(
     assert await where(table) == {1: f"{keeper.clock.now():%Y%m%d}"}
 
 
-async def test_months() -> None:
+async def test_months_of_any_length_have_their_partition() -> None:
     """Calendar months of any length, in UTC."""
     at = datetime(2026, 12, 31, 23, 59, tzinfo=UTC)
     assert start_of(at, "month") == datetime(2026, 12, 1, tzinfo=UTC)

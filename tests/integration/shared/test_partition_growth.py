@@ -54,7 +54,7 @@ async def test_new_partitions_wait_until_the_old_ones_are_read(
     assert worker.values(2) == worker.values(3) == numbered(0, 10)
 
 
-async def test_partitions_are_added_while_somebody_reads(
+async def test_partitions_added_during_reading_are_read(
     place: BrokerEnvironment, apache_kafka: LocalStack
 ) -> None:
     """Without a restart the group notices, distributes anew, and the new partitions are read."""

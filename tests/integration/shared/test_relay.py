@@ -254,7 +254,9 @@ async def test_rolled_back_with_its_transaction(
     assert producer.sent == []
 
 
-async def test_to_a_real_topic(place: BrokerEnvironment) -> None:
+async def test_the_relay_keeps_order_keys_and_headers_on_a_real_topic(
+    place: BrokerEnvironment,
+) -> None:
     """Through the real producer: order within a partition, keys, headers."""
     await place.create(1)
     relay = Relay(place.engine, DATABASE, Producer(place.kafka, "test"))
@@ -272,7 +274,9 @@ async def test_to_a_real_topic(place: BrokerEnvironment) -> None:
     assert {(r.key, r.headers) for r in worker.seen[0]} == {(b"k", (("h", b"1"),))}
 
 
-async def test_nobody_answers(engine: AsyncEngine, place: BrokerEnvironment) -> None:
+async def test_a_broker_that_does_not_answer_is_transient_and_keeps_the_rows(
+    engine: AsyncEngine, place: BrokerEnvironment
+) -> None:
     """A broker that does not answer raises a transient error, and the rows stay."""
     nowhere = place.kafka.model_copy(update={"bootstrap_servers": "127.0.0.1:1"})
     relay = Relay(engine, DATABASE, Producer(nowhere, "test"))

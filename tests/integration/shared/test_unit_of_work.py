@@ -289,7 +289,7 @@ async def test_a_deadlock_passes(engine: AsyncEngine) -> None:
     assert await effects(engine) == {"a", "b"}
 
 
-async def test_timeouts_pass(postgres: PostgresSettings) -> None:
+async def test_timeouts_are_transient(postgres: PostgresSettings) -> None:
     """A slow statement, an idle transaction and an unavailable lock are transient."""
     limited = postgres.model_copy(
         update={"statement_timeout_ms": 200, "idle_in_transaction_timeout_ms": 200}

@@ -4,7 +4,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from shared.kafka.unpacking import BATCH_BYTES_MAX, Unread
-from tests.careless import BAD_NAME, Sent, builder
+from tests.fakes.unchecked_batches import BAD_NAME, Sent, builder
 from tests.integration.shared.environment import BrokerEnvironment
 from tests.integration.shared.test_fenced_start import started
 

@@ -9,8 +9,17 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from services.ingest.core.dead_letters import ReadLetter
-from services.ingest.ports import Group, ListedDeadLetter, Search, Settlement, StoredDeadLetter
+from services.ingest.ports import (
+    Answer,
+    Claimed,
+    Group,
+    ListedDeadLetter,
+    Search,
+    Settlement,
+    StoredDeadLetter,
+)
 from shared.contracts.dead_letter import DeadLetter, Headers
+from shared.http.idempotency import KEPT
 from shared.kafka.producer import Record as Outgoing
 from shared.kernel.errors import Transient
 from shared.postgres.engine import UnitOfWork
@@ -211,3 +220,20 @@ def _matches(facts: ListedDeadLetter, search: Search) -> bool:
         and (search.since is None or facts.recorded_at >= search.since)
         and (search.until is None or facts.recorded_at < search.until)
     )
+
+
+@dataclass(slots=True)
+class FakeAnswers:
+    """Answers in memory."""
+
+    rows: dict[tuple[str, str], tuple[Claimed, datetime]] = field(default_factory=dict)
+
+    async def claim(self, owner: str, key: str, digest: bytes, at: datetime) -> Claimed:
+        found = self.rows.get((owner, key))
+        if found is None or found[1] <= at - KEPT:
+            found = self.rows[owner, key] = (Claimed(digest, None), at)
+        return found[0]
+
+    async def store(self, owner: str, key: str, answer: Answer) -> None:
+        claimed, at = self.rows[owner, key]
+        self.rows[owner, key] = (Claimed(claimed.digest, answer), at)

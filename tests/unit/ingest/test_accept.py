@@ -21,7 +21,7 @@ def _accept(value: bytes) -> Activity:
     return accept(value, (), ARRIVED_MS, RATES)
 
 
-def test_a_purchase() -> None:
+def test_every_field_of_a_purchase_has_its_place() -> None:
     """Every field has its place in the canonical event."""
     items = [{"category": "PRODUCE"}, {"category": "MEAT"}, {"category": "MEAT"}, {"sku": "1"}]
     got = _accept(purchase(amount="12.50", cost="8", channel="online", order_id="o-1", items=items))
@@ -175,7 +175,7 @@ class TestContentHash:
             {"type": types.REFUND},
         ],
     )
-    def test_content_does(self, changes: dict[str, object]) -> None:
+    def test_different_content_has_another_hash(self, changes: dict[str, object]) -> None:
         assert _accept(encoded(**changes)).contenthash != _accept(encoded()).contenthash
 
     def test_arrival_does_not(self) -> None:

@@ -20,7 +20,7 @@ def test_field_and_reason(bad: Bad) -> None:
     assert bad.reason in refused.value.reason
 
 
-def test_what_is_told_is_bounded() -> None:
+def test_a_dead_letters_headers_are_bounded() -> None:
     """Names that a sender makes up cannot make a dead letter's headers grow."""
     deep = {"k" * 500: {"k" * 500: {"k" * 500: {"k" * 500: "\0"}}}}
     for value in (purchase(**deep), encoded(specversion="9" * 10_000)):

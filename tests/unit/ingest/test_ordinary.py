@@ -19,7 +19,7 @@ BASKET = {"order_id": "o-1", "items": [ITEM], "currency": "USD", "amount": "12.5
 VISIT = {"kind": "page_viewed", "channel": "online", "category": "MEAT", "campaign_id": "26"}
 
 
-def test_what_it_says() -> None:
+def test_an_ordinary_event_keeps_its_values() -> None:
     """Values are unchanged; data is canonical: sorted, and without white space."""
     found = decode(encoded(data=BASKET, datacontenttype="application/json"))
     assert found is not None
@@ -40,7 +40,7 @@ def test_what_it_says() -> None:
         json.dumps(event(data=BASKET), indent=2, sort_keys=True).encode(),
     ],
 )
-def test_what_it_takes(value: bytes) -> None:
+def test_the_order_of_names_and_white_space_do_not_matter(value: bytes) -> None:
     """The order of the names and the white space do not matter."""
     assert decode(value) is not None
 
@@ -66,7 +66,7 @@ def test_what_it_takes(value: bytes) -> None:
         encoded() + b"{}",
     ],
 )
-def test_what_it_leaves(value: bytes) -> None:
+def test_unusual_events_are_left_to_the_general_reader(value: bytes) -> None:
     """It leaves other types, unknown names, nulls, escapes, repeated names and large numbers.
 
     It leaves invalid JSON, too.

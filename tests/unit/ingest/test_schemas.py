@@ -54,7 +54,9 @@ def test_the_same_every_time() -> None:
         assert done.stdout == f"{generate()}\n"
 
 
-def test_drift_is_told_with_its_mend(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_drift_is_reported_with_its_remedy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A missing, changed or obsolete file is named, and written anew on request."""
     assert main(["--check"], tmp_path) == 1
     assert main([], tmp_path) == 0

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from services.ingest.core.dead_letters import FOREIGN, first_arrival, producer_of, read
 from services.ingest.core.rates import RateTable
-from services.ingest.core.refused import HTTP_ORIGIN
+from services.ingest.core.refused import EVENTS_ORIGIN
 from services.ingest.core.shown import line, printable
 from services.ingest.handlers.accept_batch import AcceptBatch, Sorted
 from services.ingest.handlers.discard_dead_letters import DiscardDeadLetters, DropContents
@@ -82,7 +82,7 @@ async def test_inner_topics(stage: str) -> None:
 
 async def test_what_came_over_http() -> None:
     """It goes to the raw topic, with the partition chosen as for any record."""
-    index, outlet = _index(_letter(7, key=None, origin=Origin(HTTP_ORIGIN, 0, 9))), FakeOutlet()
+    index, outlet = _index(_letter(7, key=None, origin=Origin(EVENTS_ORIGIN, 0, 9))), FakeOutlet()
     await _replay(index, outlet)(Choice(), "ann")
     assert [(r.topic, r.partition) for r in outlet.sent] == [("raw-0", None)]
 

@@ -38,7 +38,7 @@ def _facts(**changes: bytes) -> Headers:
     return tuple((f"ebbwatch-{name}", value) for name, value in (facts | changes).items())
 
 
-def test_ours() -> None:
+def test_our_dead_letter_is_read_from_its_headers() -> None:
     """Facts come from headers; the original headers lose their prefix."""
     kept: Headers = (("ebbwatch-original-h", b"v"),)
     got = read(b"k", b"v", _facts() + kept, PLACE).letter
@@ -61,7 +61,7 @@ def test_ours() -> None:
         _facts(arrived=b"9" * 19),
     ],
 )
-def test_foreign(headers: Headers) -> None:
+def test_a_foreign_record_is_marked_and_kept_whole(headers: Headers) -> None:
     """It is marked as foreign, under its own position, whole."""
     got = read(None, b"v", headers, PLACE).letter
     assert (got.stage, got.field, got.origin) == ("unknown", "headers", Origin(*PLACE))

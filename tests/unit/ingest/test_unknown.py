@@ -39,7 +39,9 @@ BESIDE = purchase(amount="1", amounts="2")
         ("refuse", BESIDE, "data.amounts"),
     ],
 )
-def test_by_setting(mode: UnknownFields, value: bytes, refused: str | None) -> None:
+def test_unknown_fields_are_refused_or_noted_by_setting(
+    mode: UnknownFields, value: bytes, refused: str | None
+) -> None:
     """The event is refused with the field, or accepted with a note of each."""
     if refused is None:
         assert told(value, mode)
@@ -49,14 +51,14 @@ def test_by_setting(mode: UnknownFields, value: bytes, refused: str | None) -> N
     assert wrong.value.field == refused
 
 
-def test_what_is_told() -> None:
+def test_a_note_has_the_path_and_the_likely_name() -> None:
     """Each note has the path, and the name that may be meant."""
     assert told(ADDED, "note") == ["data.items[0].price: unknown", "data.loyalty_card: unknown"]
     assert told(TYPO, "note") == ["data.ammount: unknown; is `amount` meant?"]
 
 
 @pytest.mark.parametrize("kind", types.DATA_BY_TYPE)
-def test_known_fields_are_never_told(kind: str) -> None:
+def test_known_fields_are_never_noted(kind: str) -> None:
     """Known fields of every type, nested ones too, are not reported."""
     samples: dict[str, dict[str, Any]] = {
         types.INTERACTION: {"kind": "page_viewed"},
@@ -75,7 +77,7 @@ def test_a_free_map_takes_any_key() -> None:
     assert told(encoded(type=types.PROFILE, data=data), "refuse") == []
 
 
-def test_so_many_are_told_and_no_more() -> None:
+def test_the_number_of_notes_is_bounded() -> None:
     """A whole order in `data` gives one note, not a thousand."""
     assert len(told(purchase(**{f"x{n:03}": n for n in range(500)}), "note")) == TOLD_MAX
 
@@ -85,7 +87,7 @@ def test_extensions_of_the_envelope_are_nobodys_business() -> None:
     assert told(json.dumps(event(traceid="x", partitionkey="y")).encode(), "refuse") == []
 
 
-def test_a_time_that_was_pulled_back_is_told() -> None:
+def test_a_time_that_was_pulled_back_is_noted() -> None:
     """So a clock that goes wrong is found."""
     (note,) = told(encoded(time="2026-03-01T09:10:00Z"), "typos")
     assert note.startswith("time: ")

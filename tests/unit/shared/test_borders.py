@@ -108,7 +108,9 @@ def problem(answer: httpx.Response, status: int) -> str:
 
 
 @pytest.mark.parametrize("path", ["/unguarded", "/v1/things", "/nowhere", "/openapi.json"])
-async def test_whatever_is_not_open_wants_a_token(client: httpx.AsyncClient, path: str) -> None:
+async def test_every_route_that_is_not_open_requires_a_token(
+    client: httpx.AsyncClient, path: str
+) -> None:
     """This includes a route without a guard and a path that does not exist."""
     for header in ({"Authorization": ""}, {"Authorization": "Bearer unknown"}):
         answer = await client.get(path, headers=header)
@@ -187,7 +189,9 @@ async def test_each_route_has_a_bound(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "deflate", "zstd", "gzip, gzip"])
-async def test_no_compression(client: httpx.AsyncClient, encoding: str) -> None:
+async def test_a_compressed_body_is_refused_unread(
+    client: httpx.AsyncClient, encoding: str
+) -> None:
     """A compressed body is not even opened; the answer lists what is accepted."""
     headers = {"Content-Encoding": encoding, "Content-Type": "application/json"}
     for path in ("/v1/things/7", "/raw"):
@@ -226,7 +230,9 @@ async def test_a_sender_that_leaves(app: FastAPI) -> None:
     assert answer["status"] == 400
 
 
-async def test_so_many_requests_and_no_more(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_requests_at_the_same_time_are_bounded(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Slow senders do not block others for long, and probes always come through."""
     monkeypatch.setattr(borders, "REQUESTS_MAX", 2)
     monkeypatch.setattr(borders, "IDLE_S_MAX", 0.1)
@@ -242,7 +248,9 @@ async def test_so_many_requests_and_no_more(app: FastAPI, monkeypatch: pytest.Mo
     assert (await call(app, "/raw", headers=bearer))["status"] == 200
 
 
-async def test_so_many_bytes_and_no_more(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_bytes_of_all_bodies_together_are_bounded(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The bound holds for all bodies together; each body's share is freed, whatever its result."""
     monkeypatch.setattr(borders, "BODIES_BYTES_MAX", 2_500)
     monkeypatch.setattr(borders, "IDLE_S_MAX", 0.1)
@@ -298,7 +306,7 @@ async def test_no_redirect_to_a_forged_host(client: httpx.AsyncClient) -> None:
     assert "location" not in answer.headers
 
 
-async def test_the_document_tells_every_refusal(app: FastAPI) -> None:
+async def test_the_document_lists_every_refusal(app: FastAPI) -> None:
     """They are problem documents, on every operation."""
     document = app.openapi()
     for operations in document["paths"].values():

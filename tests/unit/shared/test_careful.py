@@ -20,7 +20,7 @@ from shared.runtime.isolation import (
     ItemIsolation,
 )
 from tests.fakes.clock import SetClock
-from tests.fakes.suspects import Rows
+from tests.fakes.item_failures import FailuresInMemory
 
 KIND = "task"
 DEATHS = ALONE_FROM + ALONE_MAX
@@ -37,14 +37,14 @@ class World:
     due: set[str]
     kills: set[str] = field(default_factory=set)
     raises: set[str] = field(default_factory=set)
-    rows: Rows = field(default_factory=Rows)
+    rows: FailuresInMemory = field(default_factory=FailuresInMemory)
     clock: SetClock = field(default_factory=SetClock)
     done: list[str] = field(default_factory=list)
     deaths: int = 0
 
     def process(self) -> ItemIsolation:
         """Start a new process; a process that died writes nothing more."""
-        self.rows = Rows(dict(self.rows.begun), dict(self.rows.held))
+        self.rows = FailuresInMemory(dict(self.rows.begun), dict(self.rows.held))
         return ItemIsolation(self.rows, self.clock, lambda _: None)
 
     async def work(self, items: Sequence[str]) -> None:

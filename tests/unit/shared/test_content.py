@@ -100,7 +100,9 @@ async def test_paths_and_queries(client: httpx.AsyncClient, path: str, field: st
         (b"[]", "body"),
     ],
 )
-async def test_bodies(client: httpx.AsyncClient, body: bytes, field: str) -> None:
+async def test_an_unstorable_text_in_a_body_is_refused_with_its_field(
+    client: httpx.AsyncClient, body: bytes, field: str
+) -> None:
     """The answer is 422 and names the field, however it is hidden."""
     headers = {"Content-Type": "application/json"}
     detail = problem(await client.post("/v1/things/7", content=body, headers=headers), 422)
@@ -140,7 +142,7 @@ async def test_what_is_whole_passes(client: httpx.AsyncClient) -> None:
         "9" * 2_900,
     ],
 )
-async def test_forged_cursors(client: httpx.AsyncClient, text: str) -> None:
+async def test_a_forged_cursor_is_refused_or_read(client: httpx.AsyncClient, text: str) -> None:
     """Cursors contain each kind of value, at and beyond its bounds."""
     detail = problem(await client.get("/v1/things", params={"cursor": encoded(text) or ""}), 422)
     assert "cursor" in detail
@@ -160,7 +162,7 @@ async def test_our_own_cursor_comes_back(client: httpx.AsyncClient) -> None:
 
 
 @given(st.binary(max_size=60) | st.text(max_size=30).map(lambda t: t.encode("utf-8", "replace")))
-def test_any_cursor(data: bytes) -> None:
+def test_any_cursor_is_read_or_invalid(data: bytes) -> None:
     """Decoding returns its values or raises Invalid, and nothing else."""
     cursor = encoded(data.decode("latin-1")) or ""
     for kinds in ((), (whole,), (number,), (time,), (serial, number)):
@@ -177,7 +179,7 @@ def test_any_cursor(data: bytes) -> None:
     st.datetimes(timezones=st.timezones() | st.just(UTC))
     | st.sampled_from([datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)])
 )
-def test_any_time(at: datetime) -> None:
+def test_any_time_becomes_utc_or_an_error(at: datetime) -> None:
     """The result is in UTC within the calendar, or an error that names the field."""
     try:
         given = Given(at=at)
@@ -200,7 +202,7 @@ JSON = st.recursive(
 
 
 @given(JSON, st.booleans())
-def test_any_json(document: Any, ascii_only: bool) -> None:
+def test_any_json_that_passes_can_be_stored(document: Any, ascii_only: bool) -> None:
     """What passes can be stored whole; everything else raises Invalid."""
     body = json.dumps(document, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
     try:
@@ -214,7 +216,7 @@ def test_any_json(document: Any, ascii_only: bool) -> None:
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes(body: bytes) -> None:
+def test_any_bytes_raise_only_errors_for_a_caller(body: bytes) -> None:
     """Only errors meant for a caller are raised."""
     try:
         look_at(body)
@@ -225,7 +227,9 @@ def test_any_bytes(body: bytes) -> None:
 
 @pytest.mark.parametrize("opening", [b"[", b'{"a":'])
 @pytest.mark.parametrize("levels", [DEPTH_MAX + 1, 1_000, 300_000])
-async def test_nesting(client: httpx.AsyncClient, opening: bytes, levels: int) -> None:
+async def test_deep_nesting_is_refused(
+    client: httpx.AsyncClient, opening: bytes, levels: int
+) -> None:
     """The answer is 413, whether or not a parser can handle it."""
     closing = b"]" if opening == b"[" else b"}"
     body = (opening * levels + b"1" + closing * levels)[: 1024 * 1024]

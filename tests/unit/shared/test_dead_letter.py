@@ -19,7 +19,7 @@ MANY = st.sampled_from([1, HEADERS_KEPT_MAX, HEADERS_KEPT_MAX + 1])
 
 
 @given(key=BYTES, value=BYTES, headers=HEADERS, many=MANY, reason=st.text(max_size=20))
-def test_any_record(
+def test_any_record_becomes_a_dead_letter(
     key: bytes | None,
     value: bytes | None,
     headers: list[tuple[str, bytes | None]],

@@ -21,7 +21,7 @@ def health(clock: SetClock) -> Health:
     return made
 
 
-async def test_what_hangs_is_told_and_asked_once(
+async def test_a_dependency_that_hangs_is_reported_and_asked_once(
     health: Health, clock: SetClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A frozen server accepts the query and does not answer: every probe answers all the same.

@@ -112,7 +112,9 @@ async def test_ready_lists_what_is_missing(client: httpx.AsyncClient, health: He
     assert (answer.status_code, answer.json()) == (200, {"missing": {}})
 
 
-async def test_started(client: httpx.AsyncClient, health: Health) -> None:
+async def test_a_service_is_not_ready_before_its_loops_run(
+    client: httpx.AsyncClient, health: Health
+) -> None:
     """Before the loops run the service is neither started nor ready."""
     health.started = False
     assert (await client.get("/startupz")).status_code == 503
@@ -123,7 +125,7 @@ async def test_started(client: httpx.AsyncClient, health: Health) -> None:
     assert (await client.get("/readyz")).status_code == 200
 
 
-async def test_metrics(client: httpx.AsyncClient) -> None:
+async def test_the_metrics_are_in_the_text_format(client: httpx.AsyncClient) -> None:
     """The metrics are in the text format, without series about when a counter was created."""
     SEEN.inc(3)
     text = (await client.get("/metrics")).text

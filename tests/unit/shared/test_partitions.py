@@ -22,13 +22,13 @@ SMALL = st.binary(max_size=40)
         (b"abc", 479470107),
     ],
 )
-def test_as_apache_kafka(key: bytes, hashed: int) -> None:
+def test_keys_hash_as_in_apache_kafka(key: bytes, hashed: int) -> None:
     """Uses the vectors of Apache Kafka's own `UtilsTest.testMurmur2`."""
     assert murmur2([key], len(key)).view(np.int32).tolist() == [hashed]
 
 
 @given(st.lists(SMALL, max_size=60), st.integers(1, 100))
-def test_as_the_client_library(keys: list[bytes], partitions: int) -> None:
+def test_keys_are_placed_as_by_the_client_library(keys: list[bytes], partitions: int) -> None:
     """Holds for keys of any length in any order."""
     one = DefaultPartitioner()
     known = list(range(partitions))

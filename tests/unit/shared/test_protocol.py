@@ -67,7 +67,7 @@ async def test_half_a_request_is_not_waited_for(
     await beside(work)
 
 
-async def test_a_body_that_nobody_reads_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unread_body_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """After the refusal, the rest of the body has the time limit of a head, and uses no memory."""
     monkeypatch.setattr(protocol, "HEAD_S_MAX", 0.3)
 

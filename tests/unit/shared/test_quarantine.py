@@ -13,7 +13,7 @@ from shared.kernel.errors import Transient
 from shared.postgres.ledger import Claim, Move
 from shared.postgres.ledger import TopicPartition as Tp
 from shared.postgres.unfinished import Begun
-from tests.unit.alerts.test_inbound import Fetched
+from tests.unit.alerts.inbound.test_decoders import Fetched
 
 
 class Death(Exception):  # noqa: N818

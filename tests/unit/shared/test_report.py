@@ -50,7 +50,7 @@ def test_the_examples_in_the_docstrings_run(module: object) -> None:
     assert found.failed == 0
 
 
-def test_what_it_is_given_is_escaped() -> None:
+def test_texts_of_a_page_are_escaped() -> None:
     html = render(report())
     assert "<script" not in html
     assert "&lt;script&gt;" in html
@@ -60,7 +60,7 @@ def test_what_it_is_given_is_escaped() -> None:
     assert "<b>" not in html
 
 
-def test_numbers_are_told_as_asked_and_what_is_missing_is_no_zero() -> None:
+def test_numbers_have_the_requested_format_and_a_missing_one_is_no_zero() -> None:
     html = render(report())
     assert '<td class="number">12.35%</td>' in html
     assert '<td class="number">–</td>' in html
@@ -89,7 +89,7 @@ def test_a_table_that_does_not_fit_is_refused() -> None:
         Table(("a", "b"), ((1, 2),), formats=(".1f",))
 
 
-def test_it_is_written_whole_and_over_the_old_one(tmp_path: Path) -> None:
+def test_a_page_is_written_whole_and_over_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "new" / "card.html"
     for title in ("one", "two"):
         write(Page(title), path)

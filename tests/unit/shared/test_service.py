@@ -119,7 +119,7 @@ async def test_probes_answer_while_loops_drain() -> None:
             await client.get(f"http://{LOOPBACK}:{port}/livez")
 
 
-async def test_a_taken_port_is_told_at_once() -> None:
+async def test_a_taken_port_is_reported_at_once() -> None:
     """The error comes before any loop has begun, with the remedy in the text."""
     began = asyncio.Event()
 

@@ -18,7 +18,7 @@ PASSWORD = "hush-hush"
 NOW = datetime.now(UTC)
 
 
-def test_plaintext() -> None:
+def test_plaintext_settings_contain_nothing_about_sasl_or_tls() -> None:
     """Address, name, protocol and age of the metadata; nothing about SASL or TLS."""
     settings = KafkaSettings(bootstrap_servers="a:1,b:2", security_protocol="PLAINTEXT")
     assert settings.client_kwargs("scoring") == {
@@ -31,7 +31,7 @@ def test_plaintext() -> None:
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
 @pytest.mark.parametrize("protocol", ["SASL_PLAINTEXT", "SASL_SSL"])
-def test_sasl(protocol: str, mechanism: str) -> None:
+def test_sasl_settings_have_mechanism_user_and_password(protocol: str, mechanism: str) -> None:
     """Mechanism, user and password, as the client names them."""
     settings = KafkaSettings.model_validate(
         {
@@ -49,7 +49,7 @@ def test_sasl(protocol: str, mechanism: str) -> None:
     assert ("ssl_context" in kwargs) == (protocol == "SASL_SSL")
 
 
-def test_tls_verifies(tmp_path: Path) -> None:
+def test_tls_checks_certificates_and_names(tmp_path: Path) -> None:
     """Certificates and names are checked against the given authority.
 
     A client certificate is passed on where given.

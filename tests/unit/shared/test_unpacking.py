@@ -11,8 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.kafka import unpacking
-from shared.kafka.unpacking import BATCH_BYTES_MAX, CarefulRecords, Unread, careful
-from tests.careless import BAD_NAME, CODECS, Sent, builder
+from shared.kafka.unpacking import (
+    BATCH_BYTES_MAX,
+    SafePartitionRecords,
+    Unread,
+    install_safe_unpacking,
+)
+from tests.fakes.unchecked_batches import BAD_NAME, CODECS, Sent, builder
 
 TP = TopicPartition("t", 0)
 GOOD: Sent = (b"good", ())
@@ -28,13 +33,13 @@ def unpacked(
     batches: Sequence[tuple[Sequence[Sent], str]], begin: int = 0
 ) -> list[tuple[int, str]]:
     """Return offset and value, or `unread`, of the records of these batches from `begin` on."""
-    careful()
+    install_safe_unpacking()
     data, base = b"", 0
     for records, codec in batches:
         one = bytearray(builder(records, codec).build())
         one[:8] = base.to_bytes(8)  # as the broker does
         data, base = data + bytes(one), base + len(records)
-    found = CarefulRecords(TP, MemoryRecords(data), [], begin, None, None, True, 0)
+    found = SafePartitionRecords(TP, MemoryRecords(data), [], begin, None, None, True, 0)
     told = [
         (each.offset, "unread" if isinstance(each, Unread) else each.value.decode())
         for each in found
@@ -44,7 +49,9 @@ def unpacked(
 
 
 @given(batches=BATCHES, skipped=st.integers(0, 8))
-def test_any_mixture(batches: list[tuple[list[bool], str]], skipped: int) -> None:
+def test_records_before_the_first_bad_one_are_read(
+    batches: list[tuple[list[bool], str]], skipped: int
+) -> None:
     """Of each batch the records before its first bad one are read, and every offset is named."""
     expected, offset = [], 0
     for goods, _ in batches:
@@ -68,7 +75,7 @@ def test_a_batch_that_becomes_too_large(codec: str) -> None:
 @pytest.mark.parametrize("size", [0, 1, 1_000, 5_000_000])
 def test_what_fits_is_read_as_it_is(codec: str, size: int) -> None:
     """This includes what is compressed to a thousandth."""
-    careful()
+    install_safe_unpacking()
     value = b"ab" * size
     (batch,) = [MemoryRecords(bytes(builder([(value, ())], codec).build())).next_batch()]
     assert [record.value for record in batch] == [value]
@@ -76,7 +83,7 @@ def test_what_fits_is_read_as_it_is(codec: str, size: int) -> None:
 
 def test_the_library_is_as_it_was_when_this_was_written() -> None:
     """The replaced parts exist, with the same names and uses as before."""
-    careful()
-    assert fetcher.PartitionRecords is CarefulRecords
+    install_safe_unpacking()
+    assert fetcher.PartitionRecords is SafePartitionRecords
     for name, decode in unpacking._DECODERS.items():
         assert getattr(compiled, name) is decode

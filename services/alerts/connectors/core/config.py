@@ -161,6 +161,10 @@ KINDS: Final[Mapping[str, type[Config]]] = {
     "wecom_bot": WecomBotConfig,
     "wecom_app": WecomAppConfig,
 }
+RECORD_KINDS: Final = frozenset(
+    kind for kind, config in KINDS.items() if issubclass(config, _CrmConfig)
+)
+"""Kinds that keep the task as a record: they describe their fields and are polled for changes."""
 
 SECRETS: Final[Mapping[str, frozenset[str]]] = {
     "zoho": frozenset({"client_secret", "refresh_token"}),

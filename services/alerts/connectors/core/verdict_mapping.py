@@ -47,20 +47,18 @@ def rule_of(values: Mapping[str, Any], rules: Sequence[VerdictRule]) -> VerdictR
     >>> rule_of({"Status": "Completed"}, [done]).verdict
     'reached'
     """
-    return next((rule for rule in rules if says(values.get(rule.field), rule.value)), None)
+    return next((rule for rule in rules if contains(values.get(rule.field), rule.value)), None)
 
 
-def says(value: Any, wanted: str, depth: int = DEPTH_MAX) -> bool:
+def contains(value: Any, text: str, depth: int = DEPTH_MAX) -> bool:
     """Return whether a field has this value; a pick list may hold a list or an object."""
     if isinstance(value, list):
-        return depth > 0 and any(says(each, wanted, depth - 1) for each in value)
+        return depth > 0 and any(contains(each, text, depth - 1) for each in value)
     if isinstance(value, Mapping):
         inner = value.get("value", value.get("name"))
-        return depth > 0 and says(inner, wanted, depth - 1)
+        return depth > 0 and contains(inner, text, depth - 1)
     if isinstance(value, bool):
-        return str(value).lower() == wanted.lower()
+        return str(value).lower() == text.lower()
     if isinstance(value, float):
-        return str(value) == wanted
-    return (
-        (value == wanted) if isinstance(value, str) else bool(wanted) and word_of(value) == wanted
-    )
+        return str(value) == text
+    return (value == text) if isinstance(value, str) else bool(text) and word_of(value) == text

@@ -31,7 +31,7 @@ from services.alerts.delivery.core.retry import (
 )
 from shared.kernel.errors import Invalid
 
-PAGE: Final = 100
+PAGE_ROWS: Final = 100
 """Rows of one query, the most that Fxiaoke returns."""
 OK: Final = 0
 
@@ -113,8 +113,8 @@ def update_call(
 
 def find_call(config: FxiaokeConfig, session: Session, key: str, trace: str) -> Call:
     """Make the request for the record with our key."""
-    wanted = _filter(config.key_field, "EQ", key)
-    return _query(config, session, [wanted], 0, ["_id", config.key_field], trace)
+    condition = _filter(config.key_field, "EQ", key)
+    return _query(config, session, [condition], 0, ["_id", config.key_field], trace)
 
 
 def changed_call(
@@ -202,7 +202,7 @@ def _query(
 ) -> Call:
     order = "last_modified_time" if "last_modified_time" in fields else "_id"
     info = {
-        "limit": PAGE,
+        "limit": PAGE_ROWS,
         "offset": offset,
         "filters": list(filters),
         "orders": [{"fieldName": order, "isAsc": True}],

@@ -27,7 +27,7 @@ PACE: Final = RequestPace(8, 60.0)
 class FxiaokeDialect:
     """Makes Fxiaoke's requests and reads its answers. Each URL carries a trace id of its own."""
 
-    page = fxiaoke.PAGE
+    page = fxiaoke.PAGE_ROWS
 
     def __init__(self, config: FxiaokeConfig) -> None:
         self._config = config

@@ -139,14 +139,14 @@ def card_call(config: WecomAppConfig, notice: Notice, member: str, token: str) -
 
 
 def answered_call(
-    config: WecomAppConfig, member: str, response_code: str, said: str, token: str
+    config: WecomAppConfig, member: str, response_code: str, text: str, token: str
 ) -> Call:
     """Replace the card's buttons by the owner's answer; the code is valid once."""
     content = {
         "userids": [member],
         "agentid": config.agent_id,
         "response_code": response_code,
-        "button": {"replace_name": said},
+        "button": {"replace_name": text},
     }
     query = urlencode({"access_token": token})
     return json_call("POST", f"/cgi-bin/message/update_template_card?{query}", content)

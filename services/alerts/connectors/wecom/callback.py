@@ -68,13 +68,13 @@ def _opened(
     now = place.clock.now()
     fresh = timestamp.isascii() and timestamp.isdigit()
     fresh = fresh and abs(int(timestamp) - now.timestamp()) <= WINDOW_S
-    tokens = endpoint.standing("callback_token", now)
+    tokens = endpoint.valid_secrets("callback_token", now)
     if not fresh or not any(
         crypto.is_signed(signature, token, timestamp, nonce, sealed) for token in tokens
     ):
         raise refused(endpoint)
     corp_id = _config(endpoint).corp_id
-    for key in endpoint.standing("callback_aes_key", now):
+    for key in endpoint.valid_secrets("callback_aes_key", now):
         try:
             return crypto.decrypt(sealed, corp_id, crypto.key_of(key))
         except Invalid:
@@ -88,8 +88,8 @@ def _config(endpoint: Endpoint) -> WecomAppConfig:
     return config
 
 
-async def _show(place: CallbackContext, endpoint: Endpoint, click: crypto.Click, said: str) -> None:
+async def _show(place: CallbackContext, endpoint: Endpoint, click: crypto.Click, text: str) -> None:
     """Change the card; the verdict remains valid whether or not that works."""
-    answer = await place.cards.answered(endpoint, click.user_id, click.response_code, said)
+    answer = await place.cards.answered(endpoint, click.user_id, click.response_code, text)
     if answer.result != "ok":
         log.warning("the card still shows its buttons", endpoint=endpoint.id, why=answer.error)

@@ -84,21 +84,21 @@ class WecomApp:
     async def close(self) -> None:
         """Do nothing: no resource is held."""
 
-    async def answered(self, member: str, response_code: str, said: str) -> Answer:
+    async def answered(self, member: str, response_code: str, text: str) -> Answer:
         """Show the owner's answer on the card; with a new token where ours has ended."""
-        first = await answered(self._show(member, response_code, said, None))
+        first = await answered(self._show(member, response_code, text, None))
         if first.result != "refresh_token":
             return first
         since = self._shared.clock.now()
-        return await answered(self._show(member, response_code, said, since))
+        return await answered(self._show(member, response_code, text, since))
 
     async def _show(
-        self, member: str, response_code: str, said: str, since: datetime | None
+        self, member: str, response_code: str, text: str, since: datetime | None
     ) -> Answer:
         token = await self._access.token(since)
         if isinstance(token, Answer):
             return token
-        call = wecom.answered_call(self._config, member, response_code, said, token)
+        call = wecom.answered_call(self._config, member, response_code, text, token)
         return wecom.read(await send_call(self._shared.http, self._config.api_url, call), None)
 
     async def _send(self, message: Leased, at: datetime) -> Answer:

@@ -37,7 +37,7 @@ from services.alerts.delivery.core.retry import (
 from shared.kernel.errors import UNREADABLE, Invalid
 
 API: Final = "/crm/v8"
-PAGE: Final = 200
+PAGE_ROWS: Final = 200
 """Rows of one query: up to 200 cost one credit."""
 WATCH_DAYS: Final = 6
 """Days for which a channel is requested. Zoho allows a week; for a longer request it grants an
@@ -142,7 +142,7 @@ def changed_call(config: ZohoConfig, since: datetime, offset: int) -> Call:
     return _query(
         f"select {', '.join(['id', *names])} from {config.module} "  # noqa: S608 (checked names)
         f"where ({config.key_field} is not null and Modified_Time >= '{at}') "
-        f"order by Modified_Time asc limit {offset}, {PAGE}"
+        f"order by Modified_Time asc limit {offset}, {PAGE_ROWS}"
     )
 
 

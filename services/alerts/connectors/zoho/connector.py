@@ -27,7 +27,7 @@ CALLBACK_TOKEN_LENGTH_MAX: Final = 50
 class ZohoDialect:
     """Makes Zoho's requests and reads its answers."""
 
-    page = zoho.PAGE
+    page = zoho.PAGE_ROWS
 
     def __init__(self, config: ZohoConfig) -> None:
         self._config = config

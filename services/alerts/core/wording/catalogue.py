@@ -234,8 +234,8 @@ def sentence(reason: Reason, language: Language, currency: str) -> str:
     '通常每 9 天购买一次，现已 31 天未购买'
     """
     variant = _variant(reason)
-    said = {name: Fact(reason.facts[name], language, currency) for name in variant.facts()}
-    return variant.text(language).format_map(said)
+    shown = {name: Fact(reason.facts[name], language, currency) for name in variant.facts()}
+    return variant.text(language).format_map(shown)
 
 
 def language_of(tag: str | None, default: Language = "en") -> Language:

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from services.alerts.core.task import Task
-from services.alerts.core.webhook_payload import told
+from services.alerts.core.webhook_payload import payload_of
 from services.alerts.core.wording.numbers import Language
 
 _WORDS: Final[Mapping[str, tuple[str, str]]] = {
@@ -84,42 +84,46 @@ def close_text(reason: str, language: Language) -> str:
 
 def in_full(task: Task, language: Language) -> str:
     """Return the task as lines: customer, owner, due date, risk, reasons and numbered steps."""
-    shown = told(msgspec.structs.replace(task, language=language))
+    shown = payload_of(msgspec.structs.replace(task, language=language))
 
-    def say(name: str, *values: object) -> str:
+    def sentence(name: str, *values: object) -> str:
         return _WORDS[name][language == "zh-CN"].format(*values)
 
-    owner = say("nobody")
+    owner = sentence("nobody")
     if task.owner_id is not None and task.queue == "owner":
         owner = task.owner_name or task.owner_id
-    of = say("risk_of", _BANDS[task.band][language == "zh-CN"])
+    of = sentence("risk_of", _BANDS[task.band][language == "zh-CN"])
     grade = _GRADES[task.grade][language == "zh-CN"] if task.grade else None
     heading = (task.customer_name or task.customer_id, grade, shown.title or of)
-    whose = [say("owner", owner, f"{task.due_at:%Y-%m-%d}")]
+    whose = [sentence("owner", owner, f"{task.due_at:%Y-%m-%d}")]
     if task.respond_by is not None:
-        whose.append(say("respond_by", f"{task.respond_by:%Y-%m-%d %H:%M} UTC"))
+        whose.append(sentence("respond_by", f"{task.respond_by:%Y-%m-%d %H:%M} UTC"))
     lines = [" · ".join(part for part in heading if part), " · ".join(whose)]
     if task.reasons:
         money = (task.value_at_risk, task.currency)
         if task.lapse_probability is None or task.lapse_days is None:
-            lines.append(say("risk", task.probability, task.horizon_days, *money))
+            lines.append(sentence("risk", task.probability, task.horizon_days, *money))
         elif (task.days_silent or 0.0) >= task.lapse_days:
-            lines.append(say("gone", task.lapse_days, *money))
+            lines.append(sentence("gone", task.lapse_days, *money))
         else:
-            lines.append(say("lapse", task.lapse_probability, task.lapse_days, *money))
+            lines.append(sentence("lapse", task.lapse_probability, task.lapse_days, *money))
     lines += [f"  • {reason.text}" for reason in shown.reasons]
     if task.suspected_leaving_cause is not None:
-        lines.append(say("leaving", _LEAVING[task.suspected_leaving_cause][language == "zh-CN"]))
+        lines.append(
+            sentence("leaving", _LEAVING[task.suspected_leaving_cause][language == "zh-CN"])
+        )
     if shown.channel:
         lines.append(
-            say("channel", _CHANNELS.get(shown.channel, (shown.channel,) * 2)[language == "zh-CN"])
+            sentence(
+                "channel", _CHANNELS.get(shown.channel, (shown.channel,) * 2)[language == "zh-CN"]
+            )
         )
     elif shown.consent_missing:
-        lines.append(say("no_channel"))
+        lines.append(sentence("no_channel"))
     if shown.offer:
-        lines.append(say("offer", shown.offer))
+        lines.append(sentence("offer", shown.offer))
     lines += [f"  {number}. {step}" for number, step in enumerate(shown.steps, start=1)]
     if task.closed_at is not None and task.close_reason is not None:
         reason = close_text(task.close_reason, language)
-        lines.append(say("closed", f"{task.closed_at:%Y-%m-%d}", reason))
+        lines.append(sentence("closed", f"{task.closed_at:%Y-%m-%d}", reason))
     return "\n".join(lines)

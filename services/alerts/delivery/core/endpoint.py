@@ -61,7 +61,7 @@ class Route(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     policies: tuple[str, ...] = ()
     """Names of the policies that raised the tasks, without their versions."""
 
-    def wants(self, task: Task, event_type: str) -> bool:
+    def matches(self, task: Task, event_type: str) -> bool:
         """Return True when this change of the task is to be sent to the endpoint."""
         return (
             (not self.event_types or event_type in self.event_types)
@@ -111,9 +111,9 @@ class Endpoint:
 
     def secret(self, name: str, now: datetime) -> str | None:
         """Return the decrypted current secret of this name; None where there is none."""
-        return next(iter(self.standing(name, now)), None)
+        return next(iter(self.valid_secrets(name, now)), None)
 
-    def standing(self, name: str, now: datetime) -> list[str]:
+    def valid_secrets(self, name: str, now: datetime) -> list[str]:
         """Return the secrets of this name that are valid at `now` (UTC), newest first."""
         return [
             s.value.get_secret_value()

@@ -163,7 +163,7 @@ def read(reply: Reply) -> Answer:
         return answer(reply, "endpoint_dead", "answered 410 Gone")
     name, value = ABORT
     if reply.headers.get(name, "").strip().lower() == value:
-        return answer(reply, "permanent", f"HTTP {reply.status}, the receiver wants no retry")
+        return answer(reply, "permanent", f"HTTP {reply.status}, the receiver asks for no retry")
     return answer(reply, "retry")
 
 

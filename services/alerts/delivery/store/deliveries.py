@@ -17,7 +17,7 @@ from services.alerts.delivery.ports import (
 )
 from shared.postgres.engine import Driver, UnitOfWork
 
-LOOK_AGAIN = timedelta(seconds=1)
+CHECK_AGAIN = timedelta(seconds=1)
 """When a message that waits for one under way is checked again, unless it becomes due earlier: the
 interval is the longest acceptable delay."""
 
@@ -133,7 +133,7 @@ class Deliveries:
             now,
             until,
             list(most.values()),
-            now + LOOK_AGAIN,
+            now + CHECK_AGAIN,
             ALONE_FROM,
         )
         return [Leased(until=until, **{name: row[name] for name in _LEASED}) for row in rows]

@@ -45,14 +45,14 @@ class DeliveryLog:
     ) -> list[dict[str, Any]]:
         """Return at most `most` deliveries without their bodies, newest first."""
         query = sa.select(*_SHOWN)
-        for column, wanted in (
+        for column, value in (
             (delivery.c.status, chosen.status),
             (delivery.c.endpoint_id, chosen.endpoint_id),
             (delivery.c.customer_id, chosen.customer_id),
             (delivery.c.task_id, chosen.task_id),
         ):
-            if wanted is not None:
-                query = query.where(column == wanted)
+            if value is not None:
+                query = query.where(column == value)
         if chosen.since is not None:
             query = query.where(delivery.c.created_at >= chosen.since)
         if before_seq is not None:
@@ -70,7 +70,7 @@ class DeliveryLog:
         rows = await self._all(attempts.order_by(attempt.c.started_at).limit(ATTEMPTS_MAX))
         return {**found[0], "tries": rows}
 
-    async def was_told(self, endpoint_id: str, task_id: str) -> bool:
+    async def was_sent(self, endpoint_id: str, task_id: str) -> bool:
         """Return whether a message about a task was ever sent, or is queued, to an endpoint."""
         d = delivery.c
         query = sa.select(d.id).where(d.task_id == task_id, d.endpoint_id == endpoint_id).limit(1)

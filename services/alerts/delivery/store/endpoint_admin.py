@@ -106,7 +106,7 @@ class EndpointAdmin:
     async def change(self, endpoint: Endpoint) -> bool:
         """Replace the definition of an endpoint of the API; False when there is none."""
         async with unit_of_work(self._engine) as work:
-            if await self._ours(work, endpoint.id) is None:
+            if await self._row(work, endpoint.id) is None:
                 return False
             self._check(endpoint, await self._secrets.names(work, endpoint.id))
             await work.connection.execute(
@@ -124,7 +124,7 @@ class EndpointAdmin:
         Returns None when there is no such endpoint.
         """
         async with unit_of_work(self._engine) as work:
-            row = await self._ours(work, endpoint_id)
+            row = await self._row(work, endpoint_id)
             if row is None:
                 return None
             if row["kind"] != "webhook":
@@ -137,7 +137,7 @@ class EndpointAdmin:
     async def put_secret(self, endpoint_id: str, name: str, value: str, now: datetime) -> bool:
         """Replace a secret that another system issued; False when there is no such endpoint."""
         async with unit_of_work(self._engine) as work:
-            row = await self._ours(work, endpoint_id)
+            row = await self._row(work, endpoint_id)
             if row is None:
                 return False
             if row["kind"] == "webhook":
@@ -188,8 +188,8 @@ class EndpointAdmin:
         """
         off: dict[str, str] = {}
         async with unit_of_work(self._engine) as work:
-            standing = sa.select(e).where(e.c.deleted_at.is_(None), e.c.disabled_at.is_(None))
-            rows = (await work.connection.execute(standing.with_for_update())).mappings()
+            enabled = sa.select(e).where(e.c.deleted_at.is_(None), e.c.disabled_at.is_(None))
+            rows = (await work.connection.execute(enabled.with_for_update())).mappings()
             for row in rows:
                 if (why := refused(_addressed(row))) is not None:
                     off[row["id"]] = why
@@ -207,7 +207,7 @@ class EndpointAdmin:
         Returns False when there is no such endpoint. Its id is not reused: the log names it.
         """
         async with unit_of_work(self._engine) as work:
-            if await self._ours(work, endpoint_id) is None:
+            if await self._row(work, endpoint_id) is None:
                 return False
             await work.connection.execute(
                 e.update().where(e.c.id == endpoint_id).values(deleted_at=now)
@@ -233,7 +233,7 @@ class EndpointAdmin:
             rows = [dict(row) for row in (await work.connection.execute(query)).mappings()]
             return [Shown(row, await self._secrets.describe(work, row["id"])) for row in rows]
 
-    async def _ours(self, work: UnitOfWork, endpoint_id: str) -> Mapping[str, Any] | None:
+    async def _row(self, work: UnitOfWork, endpoint_id: str) -> Mapping[str, Any] | None:
         """Return an endpoint that may be changed here, locked; raise FromSettings for others."""
         query = sa.select(e).where(e.c.id == endpoint_id, e.c.deleted_at.is_(None))
         row = (await work.connection.execute(query.with_for_update())).mappings().one_or_none()

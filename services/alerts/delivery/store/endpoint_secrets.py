@@ -115,7 +115,7 @@ class EndpointSecrets:
         """Delete every secret of an endpoint."""
         await work.connection.execute(s.delete().where(s.c.endpoint_id == endpoint_id))
 
-    async def seal_anew(self, engine: AsyncEngine) -> int:
+    async def reencrypt(self, engine: AsyncEngine) -> int:
         """Encrypt with the current key what another key encrypted; return how many there were.
 
         Raises Invalid when one cannot be decrypted; then nothing is changed.

@@ -78,25 +78,25 @@ class Endpoints:
         return self._endpoint(dict(row), await self._secrets(work, [endpoint_id]))
 
     async def take(
-        self, work: UnitOfWork, wanted: Mapping[str, int], now: datetime
+        self, work: UnitOfWork, room: Mapping[str, int], now: datetime
     ) -> dict[str, int]:
         """Return how many messages each of these endpoints, which have rates, may send now.
 
         The tokens are taken from its bucket, which is locked until the commit; while another
         process holds the lock there are none.
         """
-        granted = dict.fromkeys(wanted, 0)
+        granted = dict.fromkeys(room, 0)
         rows = await work.driver.fetch(
             "SELECT id, rate_per_s, burst, tokens, tokens_at FROM alerts.endpoint "
             "WHERE id = ANY($1::text[]) AND rate_per_s IS NOT NULL "
             "ORDER BY id FOR UPDATE SKIP LOCKED",
-            list(wanted),
+            list(room),
         )
         for row in rows:
             held = token_bucket.tokens(
                 row["tokens"], row["tokens_at"], now, row["rate_per_s"], row["burst"]
             )
-            granted[row["id"]] = taken = min(wanted[row["id"]], int(held))
+            granted[row["id"]] = taken = min(room[row["id"]], int(held))
             await work.driver.execute(
                 "UPDATE alerts.endpoint SET tokens = $2, tokens_at = $3 WHERE id = $1",
                 row["id"],

@@ -22,13 +22,14 @@ from services.alerts.core.task_lifecycle import (
     Start,
 )
 from services.alerts.inbound.http.dependencies import Parts
-from services.alerts.inbound.http.idempotency import Key, Once
+from services.alerts.inbound.http.idempotency import IdempotencyKey
 from services.alerts.inbound.http.task_schemas import TaskView, view
 from services.alerts.ports import TaskChange
 from shared.contracts.events import ID_LENGTH_MAX
 from shared.http.access import held_by
 from shared.http.borders import Holder
 from shared.http.fields import Instant
+from shared.http.idempotency import Key
 from shared.postgres.engine import UnitOfWork
 
 WORDS_MAX = 4_000
@@ -81,7 +82,7 @@ Body = TypeVar("Body", bound=_Body)
 
 def add_actions(app: FastAPI, parts: Parts) -> None:
     """Add `POST /v1/tasks/{task_id}/<action>`."""
-    once = Once(parts.engine, parts.clock)
+    once = IdempotencyKey(parts.engine, parts.clock)
 
     def add(name: str, kind: type[Body], make: Callable[[Body], Action], text: str) -> None:
         async def action(
@@ -90,18 +91,18 @@ def add_actions(app: FastAPI, parts: Parts) -> None:
             body: Body,
             key: Key = None,
         ) -> Response:
-            said = f"{name} {task_id} {body.model_dump_json()}"
+            request_text = f"{name} {task_id} {body.model_dump_json()}"
             changes: list[TaskChange] = []
 
             async def carry_out(work: UnitOfWork) -> BaseModel:
-                task, told = await parts.act.within(work, task_id, make(body), holder.name)
+                task, sent = await parts.act.within(work, task_id, make(body), holder.name)
                 if task is None:
                     raise HTTPException(404, f"no task {task_id!r}")
-                changes.extend(told)
+                changes.extend(sent)
                 return view(task, None)
 
             try:
-                answer = await once(holder, key, said, carry_out)
+                answer = await once(holder, key, request_text, carry_out)
             except Closed409:
                 raise HTTPException(
                     409, "this task is closed: only comments can be added"

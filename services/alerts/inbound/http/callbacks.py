@@ -39,7 +39,7 @@ REFUSED = HTTPException(401, "not signed by a key of this endpoint, or not withi
 """The answer to every request that is not genuine: details would only help an attacker."""
 
 
-NOBODYS = "whsec_" + b64encode(token_bytes(32)).decode()
+UNUSED_KEY = "whsec_" + b64encode(token_bytes(32)).decode()
 """A random key that no endpoint has."""
 
 
@@ -90,12 +90,12 @@ def add_callbacks(app: FastAPI, returning: Returning) -> None:
             except Invalid:
                 endpoint = None  # its secrets cannot be opened: nothing can be verified
         _must_be_genuine(endpoint, request, body, returning.clock)
-        said = _decoded(body)
-        unknown = HTTPException(404, f"this endpoint was told of no task {said.task_id!r}")
-        if not await returning.log.was_told(endpoint_id, said.task_id):
+        data = _decoded(body)
+        unknown = HTTPException(404, f"this endpoint was sent no task {data.task_id!r}")
+        if not await returning.log.was_sent(endpoint_id, data.task_id):
             raise unknown
         actor = f"endpoint:{endpoint_id}"
-        result = await returning.give_verdict(given(said.task_id, said, actor))
+        result = await returning.give_verdict(given(data.task_id, data, actor))
         if result is None:
             raise unknown
         if isinstance(result, Conflict):
@@ -110,7 +110,9 @@ def _must_be_genuine(
     now = clock.now()
     known = endpoint is not None and endpoint.kind == "webhook"
     # Without a key, compare with a random one, so that the response time reveals nothing.
-    secrets = endpoint.standing(SIGNING, now) if endpoint is not None and known else (NOBODYS,)
+    secrets = (
+        endpoint.valid_secrets(SIGNING, now) if endpoint is not None and known else (UNUSED_KEY,)
+    )
     try:
         verify(request.headers, body, secrets, now)
     except Invalid:

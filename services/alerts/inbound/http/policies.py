@@ -215,12 +215,12 @@ def add_dry_run(app: FastAPI, parts: Parts) -> None:
         since = begin or until - timedelta(days=DRY_RUN_DAYS)
         tried, ours = await parts.try_policy([policy, current], since, until, customers)
         return DryRunView(
-            begin=since, end=until, this=_tried(tried), in_force=_tried(ours),
+            begin=since, end=until, this=_dry_run_view(tried), in_force=_dry_run_view(ours),
             diff="\n".join(difference(current, policy)),
         )  # fmt: skip
 
 
-def _tried(tried: DryRunResult) -> TriedView:
+def _dry_run_view(tried: DryRunResult) -> TriedView:
     low, high = tried.precision_interval
     return TriedView(
         customers=tried.customers,

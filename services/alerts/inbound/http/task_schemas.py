@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from services.alerts.core.playbook import Queue
 from services.alerts.core.task import Progress, Status, Task, TaskKind, Waiting
-from services.alerts.core.webhook_payload import told
+from services.alerts.core.webhook_payload import payload_of
 from services.alerts.core.wording.numbers import Language
 from shared.contracts.treatment import LeavingCause, Verdict
 
@@ -134,9 +134,9 @@ def fields(task: Task, language: Language | None) -> dict[str, Any]:
     """Return the fields of a `TaskView`."""
     if language is not None:
         task = msgspec.structs.replace(task, language=language)
-    shown: dict[str, Any] = msgspec.structs.asdict(task) | msgspec.to_builtins(told(task))
+    shown: dict[str, Any] = msgspec.structs.asdict(task) | msgspec.to_builtins(payload_of(task))
     shown["reasons"] = [
-        {**msgspec.structs.asdict(said), "impact": reason.impact, "facts": reason.facts}
-        for said, reason in zip(told(task).reasons, task.reasons, strict=True)
+        {**msgspec.structs.asdict(sent), "impact": reason.impact, "facts": reason.facts}
+        for sent, reason in zip(payload_of(task).reasons, task.reasons, strict=True)
     ]
     return {"owner": None} | shown

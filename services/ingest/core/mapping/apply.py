@@ -6,13 +6,16 @@ same canonical form.
 """
 
 from dataclasses import dataclass
+from datetime import UTC
+from functools import cache
 from typing import Any, Final, NamedTuple
 
+import msgspec
 import orjson
 
 from services.ingest.core import message
 from services.ingest.core.accept import Accepted, Event, import_of, settled
-from services.ingest.core.faults import WHOLE, fault
+from services.ingest.core.faults import WHOLE, fault, from_msgspec
 from services.ingest.core.mapping import debezium, moments
 from services.ingest.core.mapping.document import CompiledMapping, Rule
 from services.ingest.core.mapping.expression import is_false
@@ -85,7 +88,7 @@ def apply(mapping: CompiledMapping, record: Any, context: Context) -> Mapped:
                 continue
         except _FAILURES as error:
             done.refusals.append(fault("match", f"rule {rule.name!r}: {explain(error)}"))
-            continue
+            return done.result()
         if rule.event_type is None:
             return done.result(rule.name)
         matched = True
@@ -171,16 +174,18 @@ class _Events:
             part = "subject"
             customer = _needed(text_of(parts["customer"](value, scope)), "subject")
             part = "time"
-            time = moments.parse(_time(parts["time"](value, scope)), scope.zone)
+            # In UTC from here on: comparing times with other offsets costs several times as much.
+            time = moments.parse(_time(parts["time"](value, scope)), scope.zone).astimezone(UTC)
             part = "source"
             given = text_of(parts["source"](value, scope)) if "source" in parts else None
             source = _needed(given or self._mapping.source, "source")
             part = "backfill"
-            given = text_of(parts["backfill"](value, scope)) if "backfill" in parts else None
-            backfill = _needed(given, "backfill") if given else self._backfill
+            named = parts["backfill"](value, scope) if "backfill" in parts else None
+            unnamed = self._backfill is not None or is_false(named)
+            backfill = self._backfill if unnamed else _needed(text_of(named), "backfill")
         except _FAILURES as error:
             raise fault(part, explain(error)) from error
-        data = rule.build(value, scope)
+        canonical = _canonical(rule.build(value, scope))
         event = Event(
             specversion="1.0",
             id=event_id,
@@ -188,20 +193,38 @@ class _Events:
             type=rule.event_type,
             time=time,
             subject=customer,
-            data=data,
+            data=_typed(canonical, rule.shape),
         )
-        try:
-            canonical = orjson.dumps(data, option=orjson.OPT_SORT_KEYS)
-        except (orjson.JSONEncodeError, TypeError) as error:
-            raise fault(WHOLE, f"cannot be written: {explain(error)}") from error
-        if NUL in canonical:
-            raise fault("data", "a NUL character cannot be stored")
         if rule.once:
             canonical = ONCE
         context = self._context
         return settled(
             event, canonical, backfill, context.arrived_ms, context.rates, once=rule.once
         )
+
+
+def _canonical(data: dict[str, Any]) -> bytes:
+    """Returns an event's data in canonical JSON, as the content hash reads them."""
+    try:
+        canonical = orjson.dumps(data, option=orjson.OPT_SORT_KEYS)
+    except (orjson.JSONEncodeError, TypeError) as error:
+        raise fault(WHOLE, f"cannot be written: {explain(error)}") from error
+    if NUL in canonical:
+        raise fault("data", "a NUL character cannot be stored")
+    return canonical
+
+
+@cache
+def _decoder(shape: type[msgspec.Struct]) -> msgspec.json.Decoder[msgspec.Struct]:
+    return msgspec.json.Decoder(shape)
+
+
+def _typed(canonical: bytes, shape: type[msgspec.Struct]) -> msgspec.Struct:
+    """Returns data as the contract's type: decoding is twice as fast as converting the objects."""
+    try:
+        return _decoder(shape).decode(canonical)
+    except msgspec.ValidationError as error:
+        raise from_msgspec(error, "data") from error
 
 
 def _needed(text: str | None, field: str) -> str:

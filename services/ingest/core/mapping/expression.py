@@ -1,7 +1,7 @@
 """Compiles JMESPath expressions into Python closures.
 
 The syntax is parsed by the library `jmespath`; its interpreter is replaced, since walking the tree
-for every record costs several times as much (docs/decisions/0022). A property test compares both.
+for every record costs several times as much (docs/decisions/0023). A property test compares both.
 Beyond the library's functions there are those of `functions`.
 """
 

@@ -169,12 +169,12 @@ def total(scope: Scope, values: Any) -> str | None:
 
 def subtract(_: Scope, value: Any, other: Any) -> str | None:
     """`subtract(a, b)`: exactly; null where one is null."""
-    return money.combine(value, other, lambda one, two: one - two)
+    return money.difference(value, other)
 
 
 def multiply(_: Scope, value: Any, other: Any) -> str | None:
     """`multiply(a, b)`: to nine places; null where one is null."""
-    return money.combine(value, other, lambda one, two: one * two)
+    return money.product(value, other)
 
 
 def is_positive(_: Scope, value: Any) -> bool:
@@ -225,10 +225,10 @@ def parse_time(_: Scope, value: Any, form: Any, name: Any = "UTC") -> str | None
 def corrected(_: Scope, original: Any, sent: Any, received: Any) -> str | None:
     """`corrected(original, sent, received)`: a time by a wrong clock, moved by what the same clock
     was wrong when it sent; never after `received`."""
-    texts = [text_of(value) for value in (original, sent, received)]
-    if texts[0] is None or None in texts:
-        return texts[0]
-    return moments.correct(*(part for part in texts if part is not None))
+    begun, left, came = text_of(original), text_of(sent), text_of(received)
+    if begun is None or left is None or came is None:
+        return begun
+    return moments.correct(begun, left, came)
 
 
 def arrived(scope: Scope) -> str:

@@ -3,7 +3,7 @@
 import base64
 import binascii
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 from typing import Any, Final
 
@@ -115,6 +115,8 @@ def written(value: Decimal) -> str:
     >>> written(Decimal("1E+2")), written(Decimal("0.30"))
     ('100', '0.30')
     """
+    if value.adjusted() > DIGITS_MAX:
+        raise Refused("the number is too large")
     try:
         exponent = value.as_tuple().exponent
         if isinstance(exponent, int) and exponent < -PLACES:
@@ -141,14 +143,15 @@ def decimal_text(value: Any, point: str = ".") -> str | None:
     negative = bare.startswith(("-", "−", "(")) or bare.endswith(("-", "−"))
     bare = _AROUND.sub("", bare.strip("+-−()"))
     whole, _, part = bare.rpartition(point) if point in bare else (bare, "", "")
-    if not _GROUPS.fullmatch(whole or "0") or (part and not (part.isascii() and part.isdigit())):
+    if (
+        not whole + part
+        or not _GROUPS.fullmatch(whole or "0")
+        or (part and not (part.isascii() and part.isdigit()))
+    ):
         raise Refused(f"{value!r} is no amount with the decimal point {point!r}")
     digits = re.sub(r"[^0-9]", "", whole) or "0"
-    return (
-        written(Decimal(f"{'-' if negative else ''}{digits}.{part or '0'}"))
-        if part
-        else (f"{'-' if negative else ''}{digits}")
-    )
+    sign = "-" if negative else ""
+    return written(Decimal(f"{sign}{digits}.{part}")) if part else f"{sign}{digits}"
 
 
 def from_minor(value: Any, currency: str | None, digits: Any) -> str:
@@ -201,10 +204,20 @@ def total(values: Iterable[Any]) -> str | None:
     return written(result)
 
 
-def combine(value: Any, other: Any, how: Callable[[Decimal, Decimal], Decimal]) -> str | None:
-    """Returns the result of arithmetic on two numbers; None where one is null."""
+def difference(value: Any, other: Any) -> str | None:
+    """Returns the exact difference of two numbers; None where one is null."""
     one, two = number(value), number(other)
-    return None if one is None or two is None else written(how(one, two))
+    return None if one is None or two is None else written(_EXACT.subtract(one, two))
+
+
+def product(value: Any, other: Any) -> str | None:
+    """Returns the product of two numbers, to nine places; None where one is null."""
+    one, two = number(value), number(other)
+    if one is None or two is None:
+        return None
+    if one.adjusted() + two.adjusted() > DIGITS_MAX:
+        raise Refused("the number is too large")
+    return written(_EXACT.multiply(one, two))
 
 
 def code(text: str | None, otherwise: str | None) -> str | None:

@@ -115,10 +115,10 @@ def from_bytes(rows: Sequence[bytes]) -> NDArray[np.void]:
         raise ValueError(f"a state is of whole cells of 8 bytes, not of {wrong[0]} bytes")
     packed = np.frombuffer(b"".join(rows), np.uint64)
     at = ((np.cumsum(size) - size) // 8)[:, None] + np.arange(MASK_BYTES // 8)
-    told = np.unpackbits(packed[at].view(np.uint8), axis=1, count=CELLS, bitorder="little").view(
+    nonzero = np.unpackbits(packed[at].view(np.uint8), axis=1, count=CELLS, bitorder="little").view(
         np.bool_
     )
-    expected = MASK_BYTES + 8 * told.sum(axis=1)
+    expected = MASK_BYTES + 8 * nonzero.sum(axis=1)
     for row in np.flatnonzero(expected != size).tolist():
         raise ValueError(
             f"this state's cells take {expected[row]} bytes (feature set {FEATURE_SET}), not "
@@ -127,7 +127,7 @@ def from_bytes(rows: Sequence[bytes]) -> NDArray[np.void]:
     value = np.ones(len(packed), np.bool_)
     value[at] = False
     cells = np.zeros((len(rows), CELLS), np.uint64)
-    cells[told] = packed[value]
+    cells[nonzero] = packed[value]
     return (cells ^ _EMPTY).view(STATE)[:, 0]
 
 
@@ -138,13 +138,13 @@ def to_bytes(states: NDArray[np.void]) -> list[bytes]:
     others need not be written, logged, cached or read.
     """
     cells = np.ascontiguousarray(states).view(np.uint64).reshape(-1, CELLS) ^ _EMPTY
-    told = cells != 0
+    nonzero = cells != 0
     mask = np.zeros((len(cells), MASK_BYTES), np.uint8)
-    bits = np.packbits(told, axis=1, bitorder="little")
+    bits = np.packbits(nonzero, axis=1, bitorder="little")
     mask[:, : bits.shape[1]] = bits
-    masks, values = mask.tobytes(), cells[told].tobytes()
+    masks, values = mask.tobytes(), cells[nonzero].tobytes()
     packed, start = [], 0
-    for n, end in enumerate((8 * np.cumsum(told.sum(axis=1))).tolist()):
+    for n, end in enumerate((8 * np.cumsum(nonzero.sum(axis=1))).tolist()):
         packed.append(masks[n * MASK_BYTES : (n + 1) * MASK_BYTES] + values[start:end])
         start = end
     return packed

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from services.scoring.core.monitoring.drift import SCORE, Drift
-from services.scoring.core.monitoring.outcomes import Worth
+from services.scoring.core.monitoring.outcomes import GroupQuality
 
 LEVEL_MIN: Final = 0.05
 """Difference of expected and observed churn worth an alarm: an owner's tenth task."""
@@ -24,7 +24,7 @@ ALARMS: Final = ("drift", "level", "ranking")
 
 
 def alarms(
-    drifts: Sequence[Drift], importance: Mapping[str, float], latest: Worth | None,
+    drifts: Sequence[Drift], importance: Mapping[str, float], latest: GroupQuality | None,
     trained_auc: float | None,
 ) -> dict[str, str]:  # fmt: skip
     """Return each of ALARMS with its reason in one sentence, empty where there is no alarm.
@@ -53,7 +53,7 @@ def _drift(drifts: Sequence[Drift], importance: Mapping[str, float]) -> str:
     return ""
 
 
-def _level(latest: Worth) -> str:
+def _level(latest: GroupQuality) -> str:
     gap = latest.observed - latest.expected
     error = float(np.sqrt(max(latest.observed * (1 - latest.observed), 1e-9) / latest.rows))
     if abs(gap) < LEVEL_MIN or abs(gap) < DEVIATIONS * error:
@@ -61,7 +61,7 @@ def _level(latest: Worth) -> str:
     return f"{latest.observed:.1%} bought nothing, {latest.expected:.1%} were expected to"
 
 
-def _ranking(latest: Worth, trained_auc: float | None) -> str:
+def _ranking(latest: GroupQuality, trained_auc: float | None) -> str:
     if trained_auc is None or trained_auc - latest.roc_auc < RANKING_MIN:
         return ""
     return f"ROC-AUC {latest.roc_auc:.3f}, in the backtest {trained_auc:.3f}"

@@ -31,7 +31,7 @@ NEW_DAYS: Final = 91.0
 
 
 @dataclass(frozen=True, slots=True)
-class Worth:
+class GroupQuality:
     """The quality of one group's scores."""
 
     segment: str
@@ -85,13 +85,13 @@ def segments_of(
     }
 
 
-def worth(segment: str, silent: Bools, p: Floats, weight: Floats) -> Worth | None:
+def group_quality(segment: str, silent: Bools, p: Floats, weight: Floats) -> GroupQuality | None:
     """Measure one group's rows; None where there are too few."""
     kept = weight > 0
     silent, p, weight = silent[kept], p[kept], weight[kept]
     if len(silent) < ROWS_MIN or min(int(silent.sum()), int((~silent).sum())) < LABEL_MIN:
         return None
-    return Worth(
+    return GroupQuality(
         segment=segment,
         rows=len(silent),
         observed=float(np.average(silent, weights=weight)),

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 def due(
     last: datetime | None,
     now: datetime,
-    standing: Mapping[str, str],
+    alarms: Mapping[str, str],
     every_days: int,
     pause_days: int,
 ) -> str | None:
@@ -24,7 +24,7 @@ def due(
     age = now - last
     if age >= timedelta(days=every_days):
         return f"the last training is {age.days} days old"
-    for name, why in standing.items():
+    for name, why in alarms.items():
         if why and age >= timedelta(days=pause_days):
             return f"alarm {name}: {why}"
     return None

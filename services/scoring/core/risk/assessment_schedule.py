@@ -2,7 +2,7 @@
 
 Every assessment reads and may publish, so ordinary silences cost none. From
 `lapse.ORDINARY_SHARE` of the lapse length on, assessments come often enough that no silence grows
-by more than `LOOK_SHARE` of it unnoticed.
+by more than `STEP_SHARE` of it unnoticed.
 """
 
 from typing import Final
@@ -16,20 +16,18 @@ from services.scoring.core.risk.lapse import DORMANT_SHARE, ORDINARY_SHARE, Laps
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-LOOK_SHARE: Final = 0.05
+STEP_SHARE: Final = 0.05
 """Share of the lapse length between two assessments of a silence that is no longer ordinary: 1.4 of
 28 days, 9 of 180."""
-LOOK_SHARE_DORMANT: Final = 0.025
+STEP_SHARE_DORMANT: Final = 0.025
 """The same for a dormant customer, because a warning is then decided: one that is due at 0.7
 comes before three quarters."""
-LOOK_DAYS_MIN: Final = 1.0
+STEP_DAYS_MIN: Final = 1.0
 """A band is no finer than a day; limits the sweep to one assessment per customer and day."""
-LOOK_DAYS_MAX: Final = 14.0
+STEP_DAYS_MAX: Final = 14.0
 """Limits how late a changed model or setting reaches a customer who buys once a year."""
-LOOK_GONE_DAYS: Final = 7.0
+GONE_STEP_DAYS: Final = 7.0
 """After the lapse length little changes."""
-DUST_DAYS: Final = 1e-6
-"""A tenth of a second: two spans up to one instant differ by less through rounding."""
 
 
 def ebbing(lapses: Lapses) -> Bools:
@@ -37,36 +35,27 @@ def ebbing(lapses: Lapses) -> Bools:
     return np.asarray((lapses.share >= ORDINARY_SHARE) & ~lapses.reached)
 
 
-def newly_reached(lapses: Lapses, now: Floats, before: Floats) -> Bools:
-    """bool[n]: the silence has reached the lapse length since `before`.
-
-    Times are Unix seconds UTC; NaN (never assessed) gives False.
-    """
-    then = lapses.silence - (now - before) / DAY_S
-    return np.asarray(lapses.reached & (then < lapses.days - DUST_DAYS))
-
-
-def look_step_days(lapses: Lapses) -> Floats:
+def assessment_step_days(lapses: Lapses) -> Floats:
     """Return the days between two assessments of a silence no longer ordinary, float64[n]."""
-    share = np.where(lapses.share >= DORMANT_SHARE, LOOK_SHARE_DORMANT, LOOK_SHARE)
-    return np.maximum(share * lapses.days, LOOK_DAYS_MIN)
+    share = np.where(lapses.share >= DORMANT_SHARE, STEP_SHARE_DORMANT, STEP_SHARE)
+    return np.maximum(share * lapses.days, STEP_DAYS_MIN)
 
 
-def next_look(lapses: Lapses, now: Floats, wanted: Floats) -> Floats:
+def next_assessment(lapses: Lapses, now: Floats, at_latest: Floats) -> Floats:
     """Return when the silence sweep assesses next, float64[n], Unix seconds UTC.
 
     ordinary   when the silence ceases to be ordinary (`ORDINARY_SHARE` of the lapse length).
-    ebbing     after `look_step_days`.
+    ebbing     after `assessment_step_days`.
     gone       after a week.
     prospect   after the longest step: a first purchase is an event anyway.
-    Always between `LOOK_DAYS_MIN` and `LOOK_DAYS_MAX` days from `now`, but no later than `wanted`
-    (Unix seconds; inf where nothing else waits for a time).
+    Always between `STEP_DAYS_MIN` and `STEP_DAYS_MAX` days from `now`, but no later than
+    `at_latest` (Unix seconds; inf where nothing else waits for a time).
     """
     step = np.where(
         lapses.share < ORDINARY_SHARE,
         ORDINARY_SHARE * lapses.days - lapses.silence,
-        look_step_days(lapses),
+        assessment_step_days(lapses),
     )
-    step = np.where(lapses.reached, LOOK_GONE_DAYS, step)
-    step = np.clip(np.nan_to_num(step, nan=LOOK_DAYS_MAX), LOOK_DAYS_MIN, LOOK_DAYS_MAX)
-    return np.asarray(np.minimum(now + step * DAY_S, wanted))
+    step = np.where(lapses.reached, GONE_STEP_DAYS, step)
+    step = np.clip(np.nan_to_num(step, nan=STEP_DAYS_MAX), STEP_DAYS_MIN, STEP_DAYS_MAX)
+    return np.asarray(np.minimum(now + step * DAY_S, at_latest))

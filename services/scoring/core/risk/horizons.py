@@ -73,7 +73,7 @@ def columns(by_horizon: Mapping[int, Floats], main: int, days: Sequence[int]) ->
     return np.stack([found[one] for one in days], axis=1)
 
 
-def asked(others: Sequence[int], main: int) -> tuple[int, ...]:
+def horizons_to_publish(others: Sequence[int], main: int) -> tuple[int, ...]:
     """Return the published horizons, ascending: the main one and the others."""
     return tuple(sorted({*others, main}))
 

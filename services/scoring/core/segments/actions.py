@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.scoring.core.features.events import DAY_S, EventColumns, Kind
-from services.scoring.core.segments.movement import Doing, Flags, doing
+from services.scoring.core.segments.movement import Flags, GroupBehaviour, doing
 from shared.kernel.errors import Invalid
 
 Floats = NDArray[np.float64]
@@ -57,8 +57,8 @@ class Action:
 class Compared:
     """The same customers in two windows of equal length."""
 
-    before: Doing
-    after: Doing
+    before: GroupBehaviour
+    after: GroupBehaviour
     left_out: int
     """Members of the group without whole windows, who cannot be compared."""
 

@@ -142,24 +142,24 @@ class _Compiler:
             raise _wrong(tree, f"{tree.data.replace('_', ' ')} is not offered in rules")
         return cast("Part", handler(tree, depth + 1))
 
-    def _want(self, tree: lark.Tree[Any], depth: int, kind: Kind) -> Part:
+    def _expect(self, tree: lark.Tree[Any], depth: int, kind: Kind) -> Part:
         part = self.of(tree, depth)
         if part.kind != kind:
-            raise _wrong(tree, f"a {kind} is wanted here; this is a {part.kind}")
+            raise _wrong(tree, f"a {kind} is needed here; this is a {part.kind}")
         return part
 
     def _expr(self, tree: lark.Tree[Any], depth: int) -> Part:
         condition, yes, no = tree.children
-        when = self._want(condition, depth, "truth")
+        when = self._expect(condition, depth, "truth")
         then = self.of(yes, depth)
         if then.kind not in ("number", "truth"):
             raise _wrong(yes, "`? :` chooses between numbers or truths only")
-        other = self._want(no, depth, then.kind)
+        other = self._expect(no, depth, then.kind)
 
         def run(frame: Frame) -> Result:
             (c, ec), (a, ea), (b, eb) = when.run(frame), then.run(frame), other.run(frame)
-            nobody = np.zeros(frame.count, np.bool_)
-            chosen = np.where(c, nobody if ea is None else ea, nobody if eb is None else eb)
+            none = np.zeros(frame.count, np.bool_)
+            chosen = np.where(c, none if ea is None else ea, none if eb is None else eb)
             return np.where(c, a, b), _either(ec, chosen)
 
         return Part(then.kind, run)
@@ -171,7 +171,7 @@ class _Compiler:
         return self._joined(tree, depth, decides=False)
 
     def _joined(self, tree: lark.Tree[Any], depth: int, *, decides: bool) -> Part:
-        left, right = (self._want(child, depth, "truth") for child in tree.children)
+        left, right = (self._expect(child, depth, "truth") for child in tree.children)
 
         def run(frame: Frame) -> Result:
             (a, ea), (b, eb) = left.run(frame), right.run(frame)
@@ -235,7 +235,7 @@ class _Compiler:
     def _constant_text(self, tree: lark.Tree[Any], depth: int) -> str:
         part = self.of(tree, depth)
         if part.kind != "text" or part.constant is None:
-            raise _wrong(tree, "a text in quotes is wanted here")
+            raise _wrong(tree, "a text in quotes is needed here")
         return cast("str", part.constant)
 
     @staticmethod
@@ -256,8 +256,8 @@ class _Compiler:
         return _pointwise(
             "number",
             _ARITHMETIC[name],
-            self._want(sign.children[0], depth, "number"),
-            self._want(right, depth, "number"),
+            self._expect(sign.children[0], depth, "number"),
+            self._expect(right, depth, "number"),
         )
 
     _multiplication = _addition
@@ -265,8 +265,8 @@ class _Compiler:
     def _unary(self, tree: lark.Tree[Any], depth: int) -> Part:
         sign, inner = tree.children
         if sign.data == "unary_not":
-            return _apply("truth", np.logical_not, self._want(inner, depth, "truth"))
-        return _apply("number", np.negative, self._want(inner, depth, "number"))
+            return _apply("truth", np.logical_not, self._expect(inner, depth, "truth"))
+        return _apply("number", np.negative, self._expect(inner, depth, "number"))
 
     def _ident(self, tree: lark.Tree[Any], _depth: int) -> Part:
         name = str(tree.children[0])
@@ -286,7 +286,7 @@ class _Compiler:
         return self._entry(tree.children[0], self._constant_text(tree.children[1], depth), depth)
 
     def _entry(self, owner: lark.Tree[Any], key: str, depth: int) -> Part:
-        name = cast("str", self._want(owner, depth, "map").constant)
+        name = cast("str", self._expect(owner, depth, "map").constant)
         return Part("text", lambda frame: frame.entry(name, key))
 
     def _has_key(self, name: str, key: str) -> Part:
@@ -302,8 +302,8 @@ class _Compiler:
             while len(field.children) == 1 and isinstance(field.children[0], lark.Tree):
                 field = field.children[0]
             if field.data != "member_dot":
-                raise _wrong(argument, "has(…) wants a field, as has(attributes.city)")
-            owner = self._want(field.children[0], depth, "map")
+                raise _wrong(argument, "has(…) needs a field, as has(attributes.city)")
+            owner = self._expect(field.children[0], depth, "map")
             return self._has_key(cast("str", owner.constant), str(field.children[1]))
         part = self.of(argument, depth)
         if part.kind == "list":
@@ -323,7 +323,7 @@ class _Compiler:
             raise _wrong(tree, f"{name}(…) is not offered; there are {', '.join(_TEXT_TESTS)}")
         if len(given) != 1:
             raise _wrong(tree, f"{name}(…) takes one argument")
-        text = self._want(owner, depth, "text")
+        text = self._expect(owner, depth, "text")
         wanted = self._constant_text(given[0], depth)
         if str(name) == "matches":
             try:

@@ -27,7 +27,7 @@ MONTH_DAYS: Final = 28.0
 """Rates are per four weeks: every weekday is in them equally often."""
 
 
-def standing_at(moves: Moves, at: Moment) -> dict[str, str]:
+def words_at(moves: Moves, at: Moment) -> dict[str, str]:
     """Return each customer's word at a time; customers without one are left out."""
     found: dict[str, str] = {}
     for customer, when, word in moves:
@@ -84,7 +84,7 @@ def _is_by(at: Moment, customer: str, when: datetime) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Doing:
+class GroupBehaviour:
     """A group's behaviour in a period. None: no customer to measure it on."""
 
     customers: int
@@ -100,14 +100,14 @@ class Doing:
     """Amounts less refunds per customer and four weeks, reporting currency."""
 
 
-def doing(events: EventColumns, group: Flags, start: float, end: float) -> Doing:
+def doing(events: EventColumns, group: Flags, start: float, end: float) -> GroupBehaviour:
     """Measure the customers under bool[customers] in [start, end) (Unix seconds UTC).
 
     `events.row` indexes the mask; events are in order of time.
     """
     n = int(group.sum())
     if not n:
-        return Doing(0, None, None, None, None, None)
+        return GroupBehaviour(0, None, None, None, None, None)
     mine = events.select(group[events.row])
     bought_before = np.unique(mine.row[(mine.kind == Kind.PURCHASE) & (mine.time < start)])
     now = mine.select((mine.time >= start) & (mine.time < end))
@@ -119,7 +119,7 @@ def doing(events: EventColumns, group: Flags, start: float, end: float) -> Doing
     sent = np.unique(now.row[now.kind == Kind.CAMPAIGN_RECEIVED])
     used = np.isin(sent, now.row[now.kind == Kind.CAMPAIGN_REDEEMED])
     money = np.nansum(now.amount[purchase]) - np.nansum(now.amount[now.kind == Kind.REFUND])
-    return Doing(
+    return GroupBehaviour(
         customers=n,
         frequency=days / n / months,
         churn_rate=None if not len(bought_before) else float(1 - came.mean()),

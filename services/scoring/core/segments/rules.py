@@ -27,7 +27,7 @@ SEGMENTS_MAX: Final = 200
 """Definitions in force: fifty cost about 2 ms of a batch of 2,000 customers, and two hundred are
 more than a person reads."""
 
-STANDING_NUMBERS: Final = (
+CLASSIFICATION_NUMBERS: Final = (
     "probability",
     "value_at_risk",
     "lifetime_value",
@@ -39,7 +39,7 @@ STANDING_NUMBERS: Final = (
     "rfm_monetary",
     "age_years",
 )
-STANDING_TEXTS: Final = ("band", "grade", "tier", "behaviour", "lifecycle", "rfm_cell")
+CLASSIFICATION_TEXTS: Final = ("band", "grade", "tier", "behaviour", "lifecycle", "rfm_cell")
 PROFILE_TEXTS: Final[Mapping[str, Callable[[Profile], str | None]]] = {
     "kind": lambda profile: profile.kind,
     "region": lambda profile: profile.region,
@@ -52,8 +52,8 @@ PROFILE_TEXTS: Final[Mapping[str, Callable[[Profile], str | None]]] = {
 
 NAMES: Final[dict[str, Kind]] = {
     **{feature.name: "number" for feature in FEATURES},
-    **dict.fromkeys(STANDING_NUMBERS, "number"),
-    **dict.fromkeys(STANDING_TEXTS, "text"),
+    **dict.fromkeys(CLASSIFICATION_NUMBERS, "number"),
+    **dict.fromkeys(CLASSIFICATION_TEXTS, "text"),
     **dict.fromkeys(PROFILE_TEXTS, "text"),
     "do_not_contact": "truth",
     "needs": "list",

@@ -70,7 +70,7 @@ class Seen:
     """Index of `grades.GRADES`; -1 unknown."""
     lifecycle: Codes
     """Index of `lifecycle.LIFECYCLES`; -1 unknown."""
-    unheard: Flags
+    source_stopped: Flags
     """bool[n]: the customer's source has stopped delivering, so that the silence is no sign."""
 
 
@@ -183,7 +183,7 @@ def _silence(seen: Seen) -> DetectedSign:
         "lapse_share": share,
         "purchase_days": column(seen.x, "purchase_days"),
     }
-    silent = (share >= SILENCE_SHARE) & ~seen.unheard
+    silent = (share >= SILENCE_SHARE) & ~seen.source_stopped
     return DetectedSign(np.asarray(silent), np.nan_to_num(seen.probability), facts)
 
 

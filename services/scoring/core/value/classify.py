@@ -154,7 +154,7 @@ def assess(
     unknown = np.zeros(n, np.bool_) if base is not None else ~prospect
     flags = quality.flags(x, cash, profiles, now, unknown, by.limits)
     usual = np.array(base.categories) if base is not None and base.categories else None
-    wants = needs(
+    found_needs = needs(
         profiles,
         (("price_sensitive", price_sensitive(x)), ("service_sensitive", service_sensitive(x)),
          *needs_of(categories, usual, policy.affinity).items()),
@@ -165,13 +165,13 @@ def assess(
         x,
         _numbers(names, risk, life, score, scores, profiles, now),
         _texts(names, risk.band, rated, tier, behaves, stage, cell),
-        {"needs": wants, "quality": flags},
+        {"needs": found_needs, "quality": flags},
         profiles,
     )
     members = by.rules.members(frame) if n else np.zeros((len(by.rules.items), 0), np.bool_)
     return Classifications(
-        rated, tier, behaves, stage, since, score, cash.profit, life, worth, scores, cell, wants,
-        flags, members,
+        rated, tier, behaves, stage, since, score, cash.profit, life, worth, scores, cell,
+        found_needs, flags, members,
     )  # fmt: skip
 
 

@@ -100,7 +100,7 @@ def word(words: Sequence[Word], code: int) -> Word | None:
     return None if code == NONE else words[code]
 
 
-def is_told(change: CustomerChanged) -> bool:
+def is_published(change: CustomerChanged) -> bool:
     """Return whether a change goes to the topic: all but a first grade, tier or state do."""
     return change.segment is not None or change.before is not None
 
@@ -218,16 +218,16 @@ class ClassificationComparison:
 
         `silent`: no change calls for action (an import, or a first classification of a customer
         who was known before). A first grade, tier or state does not change the service either: it
-        is history, and `is_told` keeps it from the topic.
+        is history, and `is_published` keeps it from the topic.
         """
-        told: list[dict[str, object]] = [
+        changes: list[dict[str, object]] = [
             {"kind": kind, "before": word(words, old), "after": word(words, new),
              "silent": silent or old == NONE}
             for kind, name, words in _WORDS
             if (old := int(getattr(self.before, name)[who.row]))
             != (new := int(getattr(self.now, name)[who.row]))
         ]  # fmt: skip
-        told += self._moves(who.row, silent=silent)
+        changes += self._moves(who.row, silent=silent)
         return [
             CustomerChanged(
                 customer_id=who.customer,
@@ -235,7 +235,7 @@ class ClassificationComparison:
                 at=who.at,
                 **one,  # type: ignore[arg-type] # the contract's fields, from just above
             )
-            for n, one in enumerate(told, 1)
+            for n, one in enumerate(changes, 1)
         ]
 
     def _moves(self, row: int, *, silent: bool) -> list[dict[str, object]]:

@@ -42,8 +42,8 @@ YEAR_DAYS: Final = 365.0
 
 def influence(profiles: Sequence[Profile | None]) -> Floats:
     """Return social influence 0-1 from the profile's attributes, float64[n]; 0 without them."""
-    told = (0.0 if profile is None else _influence(profile) for profile in profiles)
-    return np.fromiter(told, np.float64, len(profiles))
+    influences = (0.0 if profile is None else _influence(profile) for profile in profiles)
+    return np.fromiter(influences, np.float64, len(profiles))
 
 
 def _influence(profile: Profile) -> float:
@@ -119,10 +119,10 @@ def grade_score(
 
 def feedback(x: Floats) -> Floats:
     """Return the customer's last answers less open complaints, 0-1, float64[n]; NaN without."""
-    said = np.stack([x[:, feature_index["survey_score"]],
+    scores = np.stack([x[:, feature_index["survey_score"]],
                      x[:, feature_index["recommendation_score"]]]) / 10.0  # fmt: skip
-    count = (~np.isnan(said)).sum(axis=0)
-    mean = np.where(count > 0, np.nansum(said, axis=0) / np.maximum(count, 1), 0.5)
+    count = (~np.isnan(scores)).sum(axis=0)
+    mean = np.where(count > 0, np.nansum(scores, axis=0) / np.maximum(count, 1), 0.5)
     unsolved = x[:, feature_index["complaints_open"]]
     known = (count > 0) | (unsolved > 0)
     return np.where(known, np.clip(mean - COMPLAINT_COSTS * unsolved, 0.0, 1.0), np.nan)

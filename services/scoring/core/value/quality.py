@@ -114,11 +114,11 @@ def flags(
         (BASE_UNKNOWN, unknown),
     ):
         bits[where] |= _BIT[name]
-    told = bits.tolist()
+    masks = bits.tolist()
     for row, profile in enumerate(profiles):
-        told[row] |= _BIT[PROFILE_MISSING] if profile is None else _of_profile(profile, now[row])
-    words = {bits: _words(bits) for bits in set(told)}
-    return [words[bits] for bits in told]
+        masks[row] |= _BIT[PROFILE_MISSING] if profile is None else _of_profile(profile, now[row])
+    words = {bits: _words(bits) for bits in set(masks)}
+    return [words[bits] for bits in masks]
 
 
 _BIT: Final = {name: 1 << at for at, name in enumerate(MEANINGS)}

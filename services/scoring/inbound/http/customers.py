@@ -174,7 +174,7 @@ def _customer(row: dict[str, Any]) -> CustomerView:
         state=None if state is None else summary(state),
         features=_features(state, row["assessed_at"]),
         assessment=_assessment(row),
-        told=None if row["message"] is None else _told(row["message"]),
+        told=None if row["message"] is None else _published(row["message"]),
         profile=None if row["profile"] is None else _profile(row["profile"]),
     )
 
@@ -194,14 +194,14 @@ def _assessment(row: dict[str, Any]) -> Assessment | None:
     )
 
 
-def _told(message: bytes) -> PublishedView:
-    told = risk.DECODER.decode(message)
+def _published(message: bytes) -> PublishedView:
+    risk_message = risk.DECODER.decode(message)
     return PublishedView(
-        revision=told.revision,
-        assessed_at=told.assessed_at,
-        value_at_risk=told.value_at_risk,
-        currency=told.currency,
-        reasons=[_reason(reason) for reason in told.reasons],
+        revision=risk_message.revision,
+        assessed_at=risk_message.assessed_at,
+        value_at_risk=risk_message.value_at_risk,
+        currency=risk_message.currency,
+        reasons=[_reason(reason) for reason in risk_message.reasons],
     )
 
 

@@ -139,8 +139,8 @@ def _add_decisions(router: APIRouter, decisions: Decisions, clock: Clock) -> Non
     async def save(segment_id: NewId, given: SegmentIn) -> SegmentView:
         """Defines or changes a segment: give the `version` that you have read."""
         runnable(given.expression)
-        wanted = _definition(segment_id, given, clock.now())
-        return _view(await decisions.save_segment(wanted, given.version), None)
+        definition = _definition(segment_id, given, clock.now())
+        return _view(await decisions.save_segment(definition, given.version), None)
 
     @router.delete("/{segment_id}")
     async def retire(segment_id: SegmentId) -> SegmentView:

@@ -164,8 +164,8 @@ def from_parquet(path: Path) -> EventTable:
     for name in COLUMNS_REQUIRED:
         if name not in present:
             raise Invalid(name, f"column missing in {path.name}")
-    wanted = [*COLUMNS_REQUIRED, *(c for c in ("amount", "category") if c in present)]
-    frame = pl.read_parquet(path, columns=wanted)
+    columns = [*COLUMNS_REQUIRED, *(c for c in ("amount", "category") if c in present)]
+    frame = pl.read_parquet(path, columns=columns)
     for name in COLUMNS_REQUIRED:
         if frame[name].null_count():
             raise Invalid(name, f"{frame[name].null_count()} rows of {path.name} have none")

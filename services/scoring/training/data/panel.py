@@ -48,7 +48,7 @@ def no_progress(_what: str, _done: int, _total: int) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RowOptions:
     """Options of the rows besides silence over the main horizon."""
 
     treated: Sequence[TreatmentWindow] = ()
@@ -60,7 +60,7 @@ class Asked:
     cutoff."""
 
 
-PLAIN: Final = Asked()
+PLAIN: Final = RowOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +177,7 @@ def build_panel(
     *,
     rows_max: int = ROWS_MAX,
     seed: int = 0,
-    asked: Asked = PLAIN,
+    asked: RowOptions = PLAIN,
     progress: Progress = no_progress,
 ) -> Panel:
     """Compute features and labels of every eligible customer at each cutoff (unix seconds, UTC).
@@ -235,7 +235,7 @@ def gather(
     *,
     share: float,
     seed: int,
-    asked: Asked = PLAIN,
+    asked: RowOptions = PLAIN,
     progress: Progress = no_progress,
 ) -> Piece:
     """Collect the rows of one table's customers, each with its arm; may be empty.

@@ -22,7 +22,6 @@ from services.scoring.reports.model_card import card_page
 from services.scoring.training.data.datasets import path_of
 from services.scoring.training.data.event_file import LoadedFile, read
 from services.scoring.training.data.event_table import has_contracts
-from services.scoring.training.data.files.options import ReadOptions as FileOptions
 from services.scoring.training.data.panel import Floats, Progress
 from services.scoring.training.evaluation.figures import (
     Found,
@@ -32,6 +31,7 @@ from services.scoring.training.evaluation.figures import (
 )
 from services.scoring.training.evaluation.held_out import CHOSEN, HeldOutCutoff, hold_out
 from services.scoring.training.evaluation.protocols import PROTOCOLS
+from shared.event_files.options import ReadOptions as FileOptions
 from shared.kernel.errors import Invalid
 from shared.report.cells import cell
 from shared.report.page import write
@@ -106,8 +106,8 @@ def _one_file(options: EvaluateOptions, file: str) -> None:
     tested, found = _written(
         events, title, horizon, cutoffs, out, {}, options.threads, options.labels
     )
-    if wanted := sorted({*others} - {horizon}):
-        found["horizons"] = _horizons(events, title, tested, wanted, out, options.threads)
+    if other_horizons := sorted({*others} - {horizon}):
+        found["horizons"] = _horizons(events, title, tested, other_horizons, out, options.threads)
     (out / "metrics.json").write_text(_json(found))
     sys.stdout.write(f"\n{out}: predictions.csv, metrics.json, card.html\n")
 
@@ -162,7 +162,7 @@ def _written(
 def _contractual(events: LoadedFile, others: Sequence[int]) -> None:
     """Raise Invalid where the file or the other horizons do not fit contractual labels."""
     if others:
-        raise Invalid("also-horizons", "of contractual labels only the main horizon is told")
+        raise Invalid("also-horizons", "of contractual labels only the main horizon is reported")
     if not has_contracts(events.table):
         raise Invalid("labels", "contractual, but no event is a contract_activated")
 
@@ -212,12 +212,12 @@ def _json(found: Any) -> str:
 
 
 def _log(name: str) -> Progress:
-    def tell(what: str, done: int, total: int) -> None:
+    def report(what: str, done: int, total: int) -> None:
         if done == total:
             sys.stderr.write(f"{name}: {what} {done}/{total}\n")
             sys.stderr.flush()
 
-    return tell
+    return report
 
 
 def _cutoffs(text: str) -> list[float]:

@@ -18,10 +18,10 @@ from services.scoring.model.rule_model import RuleModel
 from services.scoring.training.data.event_table import EventTable
 from services.scoring.training.data.leaks import leaking
 from services.scoring.training.data.panel import (
-    Asked,
     Floats,
     Panel,
     Progress,
+    RowOptions,
     build_panel,
     no_progress,
 )
@@ -91,7 +91,7 @@ def hold_out(
     """
     # The end of the data is ignored here: a prediction is useful without a label too (`labelled`).
     endless = replace(table, observed_until=np.inf)
-    asked = Asked(labels=labels)
+    asked = RowOptions(labels=labels)
     rows = _rows(endless, cutoff, horizon_days, asked)
     # Labels end where the file ends: beyond it every customer would seem silent.
     end = min(cutoff, table.observed_until)
@@ -125,16 +125,21 @@ def hold_out(
     )
 
 
-def _rows(table: EventTable, cutoff: float, horizon_days: int, asked: Asked) -> Panel:
+def _rows(table: EventTable, cutoff: float, horizon_days: int, asked: RowOptions) -> Panel:
     try:
         return build_panel(table, [cutoff], horizon_days, cutoff + horizon_days * DAY_S,
                            rows_max=len(table.customers), asked=asked)  # fmt: skip
     except Invalid:
-        raise Invalid("cutoffs", f"nobody has bought before {_date(cutoff)}") from None
+        raise Invalid("cutoffs", f"no customer has bought before {_date(cutoff)}") from None
 
 
 def _known(
-    table: EventTable, end: float, horizon_days: int, asked: Asked, seed: int, progress: Progress
+    table: EventTable,
+    end: float,
+    horizon_days: int,
+    asked: RowOptions,
+    seed: int,
+    progress: Progress,
 ) -> tuple[Panel | None, str]:
     """Return the panel before `end`, and why trees cannot be grown on it (empty: they can)."""
     try:

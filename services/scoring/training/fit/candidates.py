@@ -27,16 +27,16 @@ from services.scoring.training.data.history import History
 from services.scoring.training.data.leaks import snapshot
 from services.scoring.training.data.panel import (
     PLAIN,
-    Asked,
     Floats,
     Progress,
+    RowOptions,
     no_progress,
 )
 from services.scoring.training.fit import promotion_gate
 from services.scoring.training.fit.backtest import Backtest
 from services.scoring.training.fit.fit import SEED
 from services.scoring.training.fit.horizons import fit_lapse
-from services.scoring.training.fit.train import Hands, train_fully
+from services.scoring.training.fit.train import Executor, train_fully
 from shared.kernel.errors import Invalid
 
 POOLED_CUSTOMERS_MIN: Final = 200
@@ -90,9 +90,9 @@ def learn(
     horizon_days: int,
     *,
     champion: ChurnModel | PooledModel | str | None = None,
-    asked: Asked = PLAIN,
+    asked: RowOptions = PLAIN,
     seed: int = SEED,
-    hands: Hands | None = None,
+    executor: Executor | None = None,
     progress: Progress = no_progress,
 ) -> TrainingOutcome:
     """Train candidates from nothing known at or after `end` (unix seconds, UTC).
@@ -112,7 +112,7 @@ def learn(
             horizon_days,
             asked=asked,
             seed=seed,
-            hands=hands,
+            executor=executor,
             progress=progress,
         )
     except Invalid as invalid:

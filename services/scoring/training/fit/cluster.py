@@ -32,10 +32,10 @@ from services.scoring.training.data.history import History
 from services.scoring.training.data.panel import (
     PLAIN,
     ROWS_MAX,
-    Asked,
     Panel,
     Piece,
     Progress,
+    RowOptions,
     finish,
     gather,
     join,
@@ -51,7 +51,7 @@ than the difference that another seed makes on one machine (0.029 on the tests' 
 
 
 class DaskCluster:
-    """Implements `train.Hands` with the workers of a Dask client."""
+    """Implements `train.Executor` with the workers of a Dask client."""
 
     def __init__(self, client: Any, threads: int = 1) -> None:
         self._client = client
@@ -65,7 +65,7 @@ class DaskCluster:
         end: float,
         *,
         seed: int = 0,
-        asked: Asked = PLAIN,
+        asked: RowOptions = PLAIN,
         progress: Progress = no_progress,
     ) -> Panel:
         """Build the panel as `build_panel` does, each piece of the history on a worker.
@@ -74,7 +74,7 @@ class DaskCluster:
         """
         kept, first = _eligible(history, cutoffs, horizon_days, end)
         share = share_kept(first, kept, horizon_days, ROWS_MAX)
-        made = self._gathered(history, kept, horizon_days, share, seed, asked)
+        made = self._gather(history, kept, horizon_days, share, seed, asked)
         progress("pieces", 0, len(made))
         pieces: list[Piece] = self._client.gather(made)
         progress("pieces", len(made), len(made))
@@ -87,7 +87,7 @@ class DaskCluster:
         fitted: Fit,
         *,
         seed: int = 0,
-        asked: Asked = PLAIN,
+        asked: RowOptions = PLAIN,
     ) -> lightgbm.Booster:
         """Grow trees on every row of the history at the panel's cutoffs, without thinning.
 
@@ -97,11 +97,11 @@ class DaskCluster:
         import dask.array  # noqa: PLC0415
         from lightgbm.dask import DaskLGBMClassifier  # noqa: PLC0415
 
-        made = self._gathered(
+        made = self._gather(
             history, panel.cutoffs, panel.horizon_days, 1.0, seed, replace(asked, others=())
         )
         reached = np.sum(self._client.gather(self._client.map(_reached, made)), axis=0)
-        weighed = self._client.map(_weighed, made, weights=weights_of(*reached.tolist()))
+        weighed = self._client.map(_weighted, made, weights=weights_of(*reached.tolist()))
         rows = self._client.gather(self._client.map(len, weighed))
         parts = [part for part, n in zip(weighed, rows, strict=True) if n]
         counts = [n for n in rows if n]
@@ -134,14 +134,14 @@ class DaskCluster:
             model.fit(x, silent, sample_weight=weight)
         return model.booster_
 
-    def _gathered(
+    def _gather(
         self,
         history: History,
         cutoffs: tuple[float, ...],
         horizon_days: int,
         share: float,
         seed: int,
-        asked: Asked,
+        asked: RowOptions,
     ) -> list[Any]:
         if not isinstance(history, DiskHistory):
             raise TypeError("a cluster reads spooled files: finish the spool with in_memory_max=0")
@@ -175,7 +175,7 @@ def _gather(
     horizon_days: int,
     share: float,
     seed: int,
-    asked: Asked,
+    asked: RowOptions,
 ) -> Piece:
     """Build one piece on one worker, by the kernel that streaming uses."""
     table = table_of(file, observed_until)
@@ -188,7 +188,7 @@ def _reached(piece: Piece) -> tuple[int, int]:
     return int((arm == TREATED).sum()), int((arm == HELD_OUT).sum())
 
 
-def _weighed(piece: Piece, weights: Weights) -> Panel:
+def _weighted(piece: Piece, weights: Weights) -> Panel:
     """Return the rows that count, with their weights."""
     panel = piece.panel
     weighed = replace(panel, weight=panel.weight * weights.of(panel.arm, panel.silent))

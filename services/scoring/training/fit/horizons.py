@@ -17,7 +17,7 @@ from services.scoring.core.risk.horizons import AS_RHYTHM, Bridge
 from services.scoring.core.risk.lapse import ORDINARY_SHARE, LapseClock, lapses
 from services.scoring.core.risk.odds import logit, sigmoid
 from services.scoring.model.card import HorizonCard
-from services.scoring.model.churn_model import Over
+from services.scoring.model.churn_model import OtherHorizons
 from services.scoring.model.pooled_model import columns as model_columns
 from services.scoring.model.pooled_model import fit_prior, no_purchase_over
 from services.scoring.training.data.panel import (
@@ -47,7 +47,7 @@ STEP_MIN: Final = 1e-9
 class Carried:
     """The bridges for the artefact, and their description for its card."""
 
-    over: Over
+    over: OtherHorizons
     cards: dict[str, HorizonCard]
     lapse: HorizonCard | None
     """The card of the lapse probability; None where no silence has matured."""
@@ -74,16 +74,16 @@ def carry(past: Backtest, p: Floats, latest: Floats) -> Carried:
         if not few:
             bridges[str(days)] = bridge
         if len(silent):
-            told = bridge.apply(*columns)
+            calibrated = bridge.apply(*columns)
             cards[str(days)] = HorizonCard(
                 rows=len(silent),
                 base_rate=float(silent.mean()),
-                log_loss=log_loss(silent, told),
+                log_loss=log_loss(silent, calibrated),
                 rhythm_log_loss=log_loss(silent, q[days][known]),
                 decision=_decision(bridge) if not few else "too few of either label: as the rhythm",
             )
     lapse, card = fit_lapse(rows, p, rhythm)
-    return Carried(Over(rhythm=rhythm, bridges=bridges, lapse=lapse), cards, card)
+    return Carried(OtherHorizons(rhythm=rhythm, bridges=bridges, lapse=lapse), cards, card)
 
 
 def fit_lapse(
@@ -110,13 +110,13 @@ def fit_lapse(
     )
     few = min(int(reached.sum()), int((~reached).sum())) < LABEL_MIN
     bridge = AS_RHYTHM if few else fit_bridge(*columns, reached, rows.weight[known])
-    told = bridge.apply(*columns)
+    calibrated = bridge.apply(*columns)
     return bridge, HorizonCard(
         rows=len(reached),
         base_rate=float(reached.mean()),
-        log_loss=log_loss(reached, told),
+        log_loss=log_loss(reached, calibrated),
         rhythm_log_loss=log_loss(reached, columns[2]),
-        calibration_error=calibration_error(reached, told, np.ones(len(told))),
+        calibration_error=calibration_error(reached, calibrated, np.ones(len(calibrated))),
         decision="too few of either label: as the rhythm" if few else _decision(bridge),
     )
 

@@ -97,8 +97,8 @@ def judge(trial: GateTrial) -> GateDecision:
     rows = trial.rows
     if not len(rows):
         return _refuse(None, "no past cutoff with matured labels to judge it on: history too short")
-    everybody = np.ones(len(rows), np.bool_)
-    found = [_compare(trial, name, p, ALL, everybody, LEVEL) for name, p in trial.baselines.items()]
+    all_rows = np.ones(len(rows), np.bool_)
+    found = [_compare(trial, name, p, ALL, all_rows, LEVEL) for name, p in trial.baselines.items()]
     reasons = [_sentence(c) for c in found if c.verdict != "better"]
     champion, rival = trial.champion, _strongest(trial)
     notes: list[str] = []
@@ -115,10 +115,11 @@ def judge(trial: GateTrial) -> GateDecision:
     elif champion is not None and champion.p is not None:
         fair = np.array(rows.cutoffs)[rows.at] >= champion.knows_until
         if not fair.any():
-            ripe = _day(champion.knows_until + (rows.horizon_days + 1) * DAY_S)
+            labelled_from = _day(champion.knows_until + (rows.horizon_days + 1) * DAY_S)
             return _refuse(
                 champion.version,
-                f"no cutoff has matured since {champion.version} learned: try again from {ripe}",
+                f"no cutoff has matured since {champion.version} learned: "
+                f"try again from {labelled_from}",
                 found,
             )
         first = _compare(trial, champion.version, champion.p, ALL, fair, LEVEL)
@@ -143,8 +144,8 @@ def judge(trial: GateTrial) -> GateDecision:
 
 def not_worse(trial: GateTrial) -> GateDecision:
     """Judge a prior that replaces the rule: it must be clearly worse than no baseline."""
-    everybody = np.ones(len(trial.rows), np.bool_)
-    found = [_compare(trial, n, p, ALL, everybody, LEVEL) for n, p in trial.baselines.items()]
+    all_rows = np.ones(len(trial.rows), np.bool_)
+    found = [_compare(trial, n, p, ALL, all_rows, LEVEL) for n, p in trial.baselines.items()]
     bad = [_sentence(c) for c in found if c.verdict == "clearly worse"]
     return GateDecision(
         passed=not bad,

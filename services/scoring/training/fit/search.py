@@ -87,8 +87,8 @@ def held_out_from(panel: Panel) -> int | None:
     the first of them had matured by then.
     """
     number = len(panel.cutoffs)
-    wanted = min(HELD_OUT_MAX, max(1, round(number * HELD_OUT_SHARE)))
-    for start in range(number - wanted, number):
+    count = min(HELD_OUT_MAX, max(1, round(number * HELD_OUT_SHARE)))
+    for start in range(number - count, number):
         if learnable(panel.matured(panel.cutoffs[start])):
             return start
     return None

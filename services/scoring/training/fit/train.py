@@ -25,10 +25,10 @@ from services.scoring.training.data.history import History
 from services.scoring.training.data.leaks import leaking
 from services.scoring.training.data.panel import (
     PLAIN,
-    Asked,
     Floats,
     Panel,
     Progress,
+    RowOptions,
     build_panel,
     no_progress,
 )
@@ -63,7 +63,7 @@ class TrainingReport:
     """Share of the total gain of the strongest features, greatest first."""
 
 
-class Hands(Protocol):
+class Executor(Protocol):
     """Where the work is done: on one machine, or on a cluster (`cluster.DaskCluster`)."""
 
     @property
@@ -79,7 +79,7 @@ class Hands(Protocol):
         end: float,
         *,
         seed: int = 0,
-        asked: Asked = PLAIN,
+        asked: RowOptions = PLAIN,
         progress: Progress = no_progress,
     ) -> Panel:
         """Build the panel as `panel.build_panel` does."""
@@ -92,7 +92,7 @@ class Hands(Protocol):
         fitted: Fit,
         *,
         seed: int = 0,
-        asked: Asked = PLAIN,
+        asked: RowOptions = PLAIN,
     ) -> lightgbm.Booster:
         """Grow the final trees, with the settings chosen on the panel."""
         ...
@@ -112,7 +112,7 @@ class OneMachine:
         end: float,
         *,
         seed: int = 0,
-        asked: Asked = PLAIN,
+        asked: RowOptions = PLAIN,
         progress: Progress = no_progress,
     ) -> Panel:
         """Build the panel by `build_panel`."""
@@ -159,9 +159,9 @@ def train(
     took 16 times as long as one. They do not change the model. Raises Invalid when the history is
     too short or has one label only, and when a feature knows the future.
     """
-    hands = OneMachine(threads)
+    executor = OneMachine(threads)
     trained = train_fully(
-        table, end, horizon_days, cutoffs=cutoffs, seed=seed, hands=hands, progress=progress
+        table, end, horizon_days, cutoffs=cutoffs, seed=seed, executor=executor, progress=progress
     )
     return trained.model, trained.report
 
@@ -172,19 +172,19 @@ def train_fully(
     horizon_days: int,
     *,
     cutoffs: Sequence[float] | None = None,
-    asked: Asked = PLAIN,
+    asked: RowOptions = PLAIN,
     seed: int = SEED,
-    hands: Hands | None = None,
+    executor: Executor | None = None,
     progress: Progress = no_progress,
 ) -> Trained:
     """Train as `train` does; also returns the backtest for the gate and the rows for drift.
 
-    With `hands` of a cluster the panel's pieces are made there, and so are the final trees, on
+    With `executor` of a cluster the panel's pieces are made there, and so are the final trees, on
     every row of the history. The score is carried to the other horizons in `asked` (`bridges`).
     """
     chosen = usual_cutoffs(table, end, horizon_days) if cutoffs is None else cutoffs
-    hands = hands or OneMachine()
-    panel = hands.panel(
+    executor = executor or OneMachine()
+    panel = executor.panel(
         table,
         chosen,
         horizon_days,
@@ -196,13 +196,13 @@ def train_fully(
     bad = leaking(next(iter(table.tables())), panel.cutoffs[-1])
     if bad:
         raise Invalid("features", f"these know the future: {', '.join(bad)}")
-    fitted = fit(panel, seed=seed, threads=hands.threads, progress=progress)
+    fitted = fit(panel, seed=seed, threads=executor.threads, progress=progress)
     compared = fitted.backtest.compared()
     last = panel.between(len(panel.cutoffs) - 1, len(panel.cutoffs))
     carried = carry(fitted.later, fitted.calibration.apply(fitted.later.log_odds), last.x)
     validation, fingerprint = compared.get("model", {}), table.fingerprint(end)
     card = _card(panel, fitted, carried, asked.labels, validation, fingerprint, end)
-    booster = hands.trees(table, panel, fitted, seed=seed, asked=asked)
+    booster = executor.trees(table, panel, fitted, seed=seed, asked=asked)
     model = assemble(booster, fitted.calibration, card, carried.over)
     report = TrainingReport(card=card, compared=compared, importance=_importance(fitted))
     return Trained(model, report, fitted.backtest, _latest(panel, seed))

@@ -47,9 +47,11 @@ def gain(silent: Bools, p: Floats, value: Floats) -> Curve:
 
     `value` float64[n]: what each customer counts for, 1 or money.
     """
-    everybody = _steps(silent, p, np.ones(len(p)))
+    all_customers = _steps(silent, p, np.ones(len(p)))
     found = _steps(silent, p, value).hits
-    return _thin(everybody.taken / max(everybody.taken[-1], 1.0), found / (found[-1] or 1.0))
+    return _thin(
+        all_customers.taken / max(all_customers.taken[-1], 1.0), found / (found[-1] or 1.0)
+    )
 
 
 def reliability(silent: Bools, p: Floats) -> Curve:

@@ -52,7 +52,7 @@ def lapse_measures(
     if fitted is not None:
         past = fitted.later
         bridge, _ = fit_lapse(past.rows, fitted.calibration.apply(past.log_odds), prior, clock)
-    told = {
+    measures = {
         "rule": RuleModel(rows.horizon_days).lapse(rows.x[known], q, rest[known]),
         "mbg_nbd": q,
         "chosen": bridge.apply(predictions["chosen"][known], q_main, q),
@@ -65,5 +65,5 @@ def lapse_measures(
             "roc_auc": roc_auc(reached, p),
             "ece": ece(reached, p),
         }
-        for name, p in told.items()
+        for name, p in measures.items()
     }

@@ -124,7 +124,7 @@ def lift(silent: Bools, p: Floats, share: float = LIFT_SHARE) -> float:
         return float("nan")
     _, group, sizes = np.unique(-p, return_inverse=True, return_counts=True)
     hits = np.bincount(group, weights=silent, minlength=len(sizes))
-    wanted = max(1.0, share * len(p))
+    chosen = max(1.0, share * len(p))
     before = np.cumsum(sizes) - sizes
-    taken = np.clip(wanted - before, 0.0, sizes)
-    return float((hits * taken / sizes).sum() / wanted / (positives / len(p)))
+    taken = np.clip(chosen - before, 0.0, sizes)
+    return float((hits * taken / sizes).sum() / chosen / (positives / len(p)))

@@ -43,7 +43,7 @@ def test_a_group_message_is_cut_in_bytes_and_never_within_a_character() -> None:
     assert content["markdown"]["content"] == "风" * (4096 // 3)
 
 
-def test_a_group_message_mentions_the_owner_and_says_the_end() -> None:
+def test_a_group_message_mentions_the_owner_and_the_end() -> None:
     opened = wecom.bot_call(WecomBotConfig(), notice(task()), "zhangsan", "k").body.decode()
     assert "挽留任务：上海示例" in opened
     assert "<@zhangsan>" in opened

@@ -1,18 +1,22 @@
 """Mappings in the intake: which topic has which, and what their records become there."""
 
 import json
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from services.ingest.core.mapping.apply import Context, map_value
 from services.ingest.core.mapping.document import compile_mapping
 from services.ingest.core.rates import RateTable
 from services.ingest.handlers.accept_batch import AcceptBatch, Sorted
 from services.ingest.handlers.use_mappings import REFRESH_S, UseMappings
+from services.ingest.inbound.mapping_files import read_mapping
 from services.ingest.ports import StoredMapping, Topics, Unreadable
 from shared.contracts.activity import DECODER
+from shared.contracts.dead_letter import Headers
 from shared.kernel.errors import Invalid, Transient
 from tests.fakes.clock import SetClock
 from tests.unit.ingest.events import ARRIVED_MS, encoded
@@ -60,13 +64,17 @@ class FakeMappings:
         return self.stored
 
 
+async def _all_there(_: Collection[str]) -> set[str]:
+    return set()
+
+
 class TestUseMappings:
     """Refreshes, versions, and documents that cannot be used."""
 
     async def test_topics_are_those_of_the_settings_and_of_the_mappings(self) -> None:
         """Each topic once; the mapping is found by topic and by HTTP source."""
         use = UseMappings(FakeMappings(STORED), ("raw",), SetClock())
-        assert await use.topics() == ("raw", "shop.raw")
+        assert await use.topics(_all_there) == ("raw", "shop.raw")
         found = use.of_topic("shop.raw")
         assert found is not None
         assert found is use.of_source("shop")
@@ -77,12 +85,12 @@ class TestUseMappings:
         """Read again when it is due, not at every poll."""
         store, clock = FakeMappings(STORED), SetClock()
         use = UseMappings(store, ("raw",), clock)
-        await use.topics()
+        await use.topics(_all_there)
         first = use.of_topic("shop.raw")
         store.stored = [replace(STORED, version=2, topics=("shop.two",))]
-        assert await use.topics() == ("raw", "shop.raw")
+        assert await use.topics(_all_there) == ("raw", "shop.raw")
         clock.pass_by(timedelta(seconds=REFRESH_S))
-        assert await use.topics() == ("raw", "shop.two")
+        assert await use.topics(_all_there) == ("raw", "shop.two")
         assert use.of_topic("shop.two") is not first
 
     async def test_an_unusable_document_leaves_its_topics_waiting(self) -> None:
@@ -96,8 +104,22 @@ class TestUseMappings:
             SetClock(),
             lambda versions, unusable: counted.append((dict(versions), unusable)),
         )
-        assert await use.topics() == ("raw",)
+        assert await use.topics(_all_there) == ("raw",)
         assert counted == [({"other": 3}, 1)]
+
+    async def test_a_topic_that_does_not_exist_is_not_read(self) -> None:
+        """It is once it is there."""
+        clock, asked = SetClock(), []
+
+        async def missing(topics: Collection[str]) -> set[str]:
+            asked.append(set(topics))
+            return {"shop.raw"} if len(asked) == 1 else set()
+
+        use = UseMappings(FakeMappings(STORED), ("raw",), clock)
+        assert await use.topics(missing) == ("raw",)
+        clock.pass_by(timedelta(seconds=REFRESH_S))
+        assert await use.topics(missing) == ("raw", "shop.raw")
+        assert asked == [{"shop.raw"}] * 2
 
     async def test_without_the_database_nothing_is_read_at_first_and_all_goes_on_later(
         self,
@@ -107,12 +129,12 @@ class TestUseMappings:
         use = UseMappings(store, ("raw",), clock)
         store.away = True
         with pytest.raises(Transient):
-            await use.topics()
+            await use.topics(_all_there)
         store.away = False
-        await use.topics()
+        await use.topics(_all_there)
         store.away = True
         clock.pass_by(timedelta(seconds=REFRESH_S))
-        assert await use.topics() == ("raw", "shop.raw")
+        assert await use.topics(_all_there) == ("raw", "shop.raw")
 
 
 async def _decided(value: Any, **changes: Any) -> Sorted:
@@ -174,3 +196,68 @@ class TestAcceptBatch:
         record = Unreadable("shop.raw", 0, 1, ARRIVED_MS, Invalid("headers", "not UTF-8"))
         done = await accept.decide([record], ARRIVED_MS)
         assert [letter.field for letter in done.letters] == ["headers"]
+
+
+class TestBatches:
+    """Several CloudEvents in one record."""
+
+    TYPE = (("content-type", b"application/cloudevents-batch+json; charset=utf-8"),)
+
+    async def _decided(self, *events: bytes, headers: Headers = TYPE) -> Sorted:
+        accept = AcceptBatch(FakeOutlet(), Topics("activity", "dead"), RateTable("USD"))
+        value = b"[" + b", ".join(events) + b"]"
+        return await accept.decide([Consumed(value, headers=headers)], ARRIVED_MS)
+
+    async def test_each_event_is_decided_on(self) -> None:
+        """A bad one makes a dead letter of the record, which names it; the others are sent."""
+        bad = encoded(id="2", subject=None)
+        done = await self._decided(encoded(id="1"), bad, encoded(id="3"))
+        sent = [r for r in done.outgoing if r.topic == "activity"]
+        assert [DECODER.decode(record.value or b"").id for record in sent] == ["1", "3"]
+        (letter,) = done.letters
+        assert (letter.field, letter.reason) == (
+            "subject",
+            "event 1: missing: it names the customer",
+        )
+
+    async def test_headers_hold_for_all(self) -> None:
+        """A batch of a history is history."""
+        marker = ("ebbwatch-backfill", b"import-1")
+        done = await self._decided(encoded(id="1"), encoded(id="2"), headers=(*self.TYPE, marker))
+        events = [DECODER.decode(record.value or b"") for record in done.outgoing]
+        assert [event.backfill for event in events] == ["import-1", "import-1"]
+
+    @pytest.mark.parametrize(
+        ("events", "field", "reason"),
+        [
+            ((b"{]",), "value", "not a JSON array"),
+            ((), "content-type", "cloudevents-batch"),
+            ((b"1,",) * 2, "value", "not a JSON array"),
+            ((b"{}",) * 1_001, "value", "at most 1,000 events"),
+            ((b'"' + b"x" * 1_100_000 + b'"',), "value", "at most 1,048,576"),
+        ],
+    )
+    async def test_what_is_no_batch(
+        self, events: tuple[bytes, ...], field: str, reason: str
+    ) -> None:
+        """It is refused as a whole."""
+        (letter,) = (await self._decided(*events)).letters
+        assert letter.field == field
+        assert reason in letter.reason
+
+    async def test_binary_mode_of_types_of_ones_own(self) -> None:
+        """A mapping that reads CloudEvents finds the attributes of Kafka's headers."""
+        _, mapping = read_mapping("cloudevents")
+        headers = (
+            ("ce_specversion", b"1.0"),
+            ("ce_id", b"e-1"),
+            ("ce_source", b"/shop"),
+            ("ce_type", b"com.example.order.placed"),
+            ("ce_time", b"2026-03-01T08:00:00Z"),
+            ("ce_subject", b"c-1"),
+            ("content-type", b"application/json"),
+        )
+        context = Context(ARRIVED_MS, RateTable("USD"), headers)
+        mapped = map_value(mapping, b'{"order_id": "o-1", "total": 5}', context)
+        ((event, _),) = mapped.events
+        assert (event.id, event.source, event.subject) == ("order-o-1", "/shop", "c-1")

@@ -1,0 +1,118 @@
+"""A generated history of customers as activity records, and the states it must lead to.
+
+The kernel folds the expected states at once from the same numbers, without any decoding,
+deduplication, batching or storing in between.
+"""
+
+import math
+import random
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.scoring.core.features.events import EventColumns, Kind
+from services.scoring.core.features.fold import fold
+from services.scoring.core.features.stable_hash import stable_hash
+from services.scoring.core.features.state import empty, from_bytes
+from shared.contracts import events as types
+from shared.contracts.activity import ActivityData
+from shared.contracts.events import Profile
+from tests.fakes import activity
+from tests.fakes.activity import SOURCE, day
+from tests.unit.scoring.core.strategies import assert_states_equal
+
+KINDS = (
+    (Kind.PURCHASE, types.PURCHASE, None, 70),
+    (Kind.REFUND, types.REFUND, None, 4),
+    (Kind.INTERACTION, types.INTERACTION, "page_viewed", 14),
+    (Kind.COMPLAINT_OPENED, types.FEEDBACK, "complaint_opened", 2),
+    (Kind.COMPLAINT_CLOSED, types.FEEDBACK, "complaint_closed", 2),
+    (Kind.SURVEY, types.FEEDBACK, "survey", 3),
+    (Kind.RECOMMENDATION, types.FEEDBACK, "recommendation", 2),
+    (Kind.SUGGESTION, types.FEEDBACK, "suggestion", 1),
+    (None, types.PROFILE, None, 2),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """One event of the history."""
+
+    name: str
+    customer: str
+    time: datetime
+    kind: Kind | None
+    """None leaves the state unchanged (a profile)."""
+    type: str
+    data: ActivityData
+
+    def value(self, backfill: str | None = None) -> bytes:
+        """Encode as a record of the activity topic."""
+        return activity.event(
+            self.name, self.customer, self.time, kind=self.type, data=self.data, backfill=backfill
+        )
+
+
+def history(customers: int, days: float, seed: int) -> list[Happening]:
+    """Generates events of every kind, in the order of their times, for so many days from `day(0)`.
+
+    Customers differ in rhythm by a factor of forty; some come later, some leave halfway.
+    """
+    source = random.Random(seed)  # noqa: S311 (repeatable on purpose)
+    found: list[Happening] = []
+    for number in range(customers):
+        gap = math.exp(source.uniform(math.log(0.25), math.log(10)))
+        at = source.uniform(0, days / 2)
+        end = (at + days) / 2 if source.random() < 0.4 else days
+        while at < end:
+            found.append(_happening(source, f"c{number:03}", len(found), at))
+            at += source.expovariate(1 / gap)
+    return sorted(found, key=lambda h: h.time)
+
+
+def _happening(source: random.Random, customer: str, number: int, at: float) -> Happening:
+    weights = [weight for *_, weight in KINDS]
+    kind, type_, word, _ = source.choices(KINDS, weights)[0]
+    data = ActivityData(kind=word)
+    if kind in {Kind.PURCHASE, Kind.REFUND} and source.random() < 0.9:
+        data.amount = round(source.gammavariate(2, 20), 2)
+    if kind in {Kind.SURVEY, Kind.RECOMMENDATION} and source.random() < 0.9:
+        data.score = float(source.randrange(11))
+    if kind is None:
+        data.profile = Profile(name=f"name {number}")
+    time = day(0) + timedelta(days=round(at, 6))
+    return Happening(f"e{number}", customer, time, kind, type_, data)
+
+
+def states(happenings: list[Happening]) -> dict[str, NDArray[np.void]]:
+    """Returns the state of each customer after all of these, each counted once."""
+    row = {name: n for n, name in enumerate(sorted({h.customer for h in happenings}))}
+    seen = [h for h in happenings if h.kind is not None]
+    columns = EventColumns(
+        row=np.array([row[h.customer] for h in seen], np.int64),
+        kind=np.array([int(h.kind or 0) for h in seen], np.uint8),
+        time=np.array([h.time.timestamp() for h in seen]),
+        amount=np.array([math.nan if (a := h.data.amount) is None else a for h in seen]),
+        score=np.array([math.nan if (s := h.data.score) is None else s for h in seen]),
+        key=np.array([stable_hash(SOURCE, h.name) for h in seen], np.uint64),
+        category=np.zeros(len(seen), np.uint64),
+        cost=np.full(len(seen), np.nan),
+        channel=np.zeros(len(seen), np.uint8),
+        source=np.full(len(seen), stable_hash(SOURCE), np.uint64),
+    )
+    folded = fold(empty(len(row)), columns)
+    return {name: folded[n : n + 1] for name, n in row.items()}
+
+
+def assert_stored(stored: dict[str, bytes], expected: dict[str, NDArray[np.void]]) -> None:
+    """Asserts that the stored states are equal: sums to 1e-9 of themselves, everything else
+    exactly."""
+    assert sorted(stored) == sorted(expected)
+    if stored:
+        names = sorted(stored)
+        assert_states_equal(
+            from_bytes([stored[name] for name in names]),
+            np.concatenate([expected[name] for name in names]),
+        )

@@ -1,0 +1,1 @@
+"""Tests that train models: minutes of processor time, so apart from the unit tests."""

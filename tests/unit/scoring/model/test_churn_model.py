@@ -1,0 +1,124 @@
+"""The model artefact: predicts, explains, is the same after loading, refuses what does not fit."""
+
+import json
+from typing import Any
+
+import lightgbm
+import numpy as np
+import pytest
+
+from services.scoring.core.features.state import FEATURE_SET
+from services.scoring.core.risk.odds import logit, sigmoid
+from services.scoring.model.calibration import Calibration
+from services.scoring.model.churn_model import dumps, loads
+from services.scoring.model.store import address
+from services.scoring.ports import Predictor
+from shared.kernel.errors import Invalid
+from tests.unit.scoring.training.histories import panel, trained
+
+X = panel().x
+
+
+def _changed(**fields: Any) -> bytes:
+    document = json.loads(dumps(trained()[0]))
+    return json.dumps({**document, **fields}).encode()
+
+
+def test_it_is_a_predictor() -> None:
+    model: Predictor = trained()[0]
+    assert (model.method, model.feature_set, model.horizon_days) == ("model", FEATURE_SET, 14)
+
+
+def test_bytes_round_trip_to_the_same_model() -> None:
+    model = trained()[0]
+    again = loads(dumps(model))
+    assert again.version == model.version
+    assert dumps(again) == dumps(model)
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+
+
+def test_the_version_is_the_address_of_the_bytes() -> None:
+    data = dumps(trained()[0])
+    assert loads(data).version == f"lgbm-{address(data)[:12]}"
+    other = loads(_changed(horizon_days=30))
+    assert other.version != loads(data).version
+    assert other.horizon_days == 30
+
+
+def test_probabilities_are_probabilities() -> None:
+    p = trained()[0].predict(X)
+    assert p.shape == (len(X),)
+    assert np.all((p > 0) & (p < 1))
+
+
+def test_a_row_scores_the_same_alone_and_in_a_batch_with_any_threads() -> None:
+    model = trained()[0]
+    whole = model.predict(X)
+    np.testing.assert_array_equal([model.predict(X[i : i + 1])[0] for i in range(40)], whole[:40])
+    np.testing.assert_array_equal(loads(dumps(model), threads=2).predict(X), whole)
+
+
+def test_contributions_and_base_add_up_to_the_uncalibrated_log_odds() -> None:
+    model = loads(_changed(calibration={"intercept": 0.5, "slope": 1.2}))
+    total = model.explain(X).sum(axis=1) + model.base
+    np.testing.assert_allclose(total, model.log_odds(X), rtol=1e-9, atol=1e-9)
+    p = model.predict(X)
+    np.testing.assert_allclose(p, sigmoid(0.5 + 1.2 * total))
+    np.testing.assert_allclose((logit(p) - 0.5) / 1.2, total, rtol=1e-6, atol=1e-6)
+
+
+def test_no_rows_give_no_rows() -> None:
+    model = trained()[0]
+    assert model.predict(X[:0]).shape == (0,)
+    assert model.explain(X[:0]).shape == X[:0].shape
+
+
+def test_another_feature_set_is_refused() -> None:
+    with pytest.raises(Invalid, match=r"feature_set.*reads feature set 99.*train again"):
+        loads(_changed(feature_set=99))
+
+
+def test_features_in_another_order_are_refused_by_name() -> None:
+    names = list(trained()[0].artefact.features)
+    names[3], names[4] = names[4], names[3]
+    with pytest.raises(Invalid, match=f"feature 3 is {names[3]} in the model and {names[4]} here"):
+        loads(_changed(features=names))
+
+
+def test_a_missing_feature_is_refused() -> None:
+    names = list(trained()[0].artefact.features)
+    with pytest.raises(Invalid, match="missing in the model"):
+        loads(_changed(features=names[:-1]))
+
+
+def test_trees_of_another_width_are_refused() -> None:
+    x = np.arange(30.0).reshape(10, 3)
+    narrow = lightgbm.train({"verbosity": -1}, lightgbm.Dataset(x, x[:, 0] > 9), 1)
+    with pytest.raises(Invalid, match="trees read 3 features"):
+        loads(_changed(booster=narrow.model_to_string()))
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"{}", b"\xff\xfe", b'{"format": 1}'], ids=["empty", "bare", "binary", "partial"]
+)
+def test_other_bytes_are_refused(data: bytes) -> None:
+    with pytest.raises(Invalid, match="not a churn model"):
+        loads(data)
+
+
+def test_another_format_is_refused() -> None:
+    with pytest.raises(Invalid, match="is 2, this release reads 1"):
+        loads(_changed(format=2))
+
+
+def test_a_broken_booster_is_refused() -> None:
+    with pytest.raises(Invalid, match="LightGBM cannot read it"):
+        loads(_changed(booster="tree\n"))
+
+
+def test_the_default_calibration_changes_nothing() -> None:
+    z = np.array([-40.0, -1.0, 0.0, 2.0, 40.0])
+    np.testing.assert_array_equal(Calibration().apply(z), sigmoid(z))
+    np.testing.assert_allclose(sigmoid(z)[2], 0.5)
+    assert sigmoid(np.array([-1e4, 1e4])).tolist() == [0.0, 1.0]
+    np.testing.assert_allclose(logit(sigmoid(z[1:4])), z[1:4])
