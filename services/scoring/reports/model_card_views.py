@@ -9,14 +9,9 @@ from typing import Final
 import numpy as np
 
 from services.scoring.core.features.registry import FEATURES, feature_index
+from services.scoring.core.monitoring.metrics import Bools, Floats, log_loss, roc_auc
 from services.scoring.core.risk.rhythm import expected_gap_days
 from services.scoring.training.evaluation.held_out import CHOSEN, HeldOutCutoff
-from services.scoring.training.measures.metrics import (
-    Bools,
-    Floats,
-    log_loss,
-    roc_auc,
-)
 
 THRESHOLDS: Final = (0.25, 0.5, 0.75)
 """Lower ends of the bands watch, high and critical, as scoring ships them."""

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from services.scoring.core.features.bitmap import day_of, unpack
 from services.scoring.core.features.events import DAY_S, Kind
 from services.scoring.core.monitoring.metrics import (
-    Ranking,
     calibration_error,
     lift,
-    row_loss,
+    log_loss,
+    roc_auc,
 )
 
 Floats = NDArray[np.float64]
@@ -96,8 +96,8 @@ def group_quality(segment: str, silent: Bools, p: Floats, weight: Floats) -> Gro
         rows=len(silent),
         observed=float(np.average(silent, weights=weight)),
         expected=float(np.average(p, weights=weight)),
-        roc_auc=Ranking(silent, p).auc(weight),
-        log_loss=float(np.average(row_loss(silent, p), weights=weight)),
+        roc_auc=roc_auc(silent, p, weight),
+        log_loss=log_loss(silent, p, weight),
         calibration_error=calibration_error(silent, p, weight),
         lift_at_10=lift(silent, p, weight),
     )

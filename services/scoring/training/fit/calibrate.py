@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from services.scoring.core.monitoring.metrics import log_loss
 from services.scoring.core.risk.odds import sigmoid
 from services.scoring.model.calibration import IDENTITY, Calibration
-from services.scoring.training.measures.metrics import log_loss
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from services.scoring.core.features.events import DAY_S
-from services.scoring.core.monitoring.metrics import calibration_error
+from services.scoring.core.monitoring.metrics import calibration_error, log_loss
 from services.scoring.core.risk import btyd
 from services.scoring.core.risk.horizons import AS_RHYTHM, Bridge
 from services.scoring.core.risk.lapse import ORDINARY_SHARE, LapseClock, lapses
@@ -28,7 +28,6 @@ from services.scoring.training.data.panel import (
     Panel,
 )
 from services.scoring.training.fit.backtest import Backtest
-from services.scoring.training.measures.metrics import log_loss
 
 LABEL_MIN: Final = 100
 """Least rows of each label: with fewer, three numbers would follow chance and nothing is fitted."""
@@ -116,7 +115,7 @@ def fit_lapse(
         base_rate=float(reached.mean()),
         log_loss=log_loss(reached, calibrated),
         rhythm_log_loss=log_loss(reached, columns[2]),
-        calibration_error=calibration_error(reached, calibrated, np.ones(len(calibrated))),
+        calibration_error=calibration_error(reached, calibrated),
         decision="too few of either label: as the rhythm" if few else _decision(bridge),
     )
 
