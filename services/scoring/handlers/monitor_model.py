@@ -8,7 +8,7 @@ serves.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, Protocol
@@ -37,6 +37,7 @@ from services.scoring.core.monitoring.outcomes import (
 from services.scoring.core.monitoring.treatment_weights import TreatmentWindow, treatments_of, weigh
 from services.scoring.core.risk.rhythm import assessable
 from services.scoring.ports import Floats, Predictor
+from services.scoring.store.monitoring import MonitoringTables
 from shared.kernel.errors import Invalid, Transient
 from shared.runtime.service import Stop
 
@@ -50,24 +51,6 @@ KEEP_DAYS: Final = 730
 """Retention in days: two years cover each season twice."""
 
 Rows = list[dict[str, Any]]
-
-
-class MonitoringStore(Protocol):
-    """Tables of model monitoring."""
-
-    async def last_call(self) -> date | None: ...
-    async def sample(self, feature_set: int, limit: int) -> list[tuple[str, bytes]]: ...
-    async def add_call(self, calls: Rows, drifts: Rows) -> None: ...
-    async def unsettled(self, before: date) -> list[tuple[date, int]]: ...
-    async def called(self, on: date) -> Rows: ...
-    async def states(self, customers: Sequence[str], feature_set: int) -> dict[int, bytes]: ...
-    async def windows(self, customers: Sequence[str]) -> list[tuple[Any, ...]]: ...
-    async def settle(
-        self, on: date, outcomes: dict[str, bool], worth: Rows, *, gone: Sequence[str]
-    ) -> None: ...
-    async def realised(self, since: date) -> Rows: ...
-    async def newest_drift(self) -> Rows: ...
-    async def forget(self, before: date) -> None: ...
 
 
 class ServingModelFacts(Protocol):
@@ -93,7 +76,7 @@ class MonitorModel:
     def __init__(
         self,
         *,
-        roll: MonitoringStore,
+        roll: MonitoringTables,
         background: Background,
         champion: Callable[[], Predictor],
         challenger: Callable[[], Predictor | None],
