@@ -9,6 +9,7 @@ from services.scoring.core.features.compute import FEATURES, feature_index, feat
 from services.scoring.core.features.events import DAY_S, EventColumns
 from services.scoring.core.features.fold import fold, merge
 from services.scoring.core.features.state import empty
+from shared.kernel.arrays import Floats
 from tests.unit.scoring.core.histories import EPOCH_S, columns, together
 from tests.unit.scoring.core.strategies import CUSTOMERS, batches, nothing
 
@@ -17,7 +18,7 @@ moments = st.floats(-400, 9_000).map(lambda day: EPOCH_S + day * DAY_S)
 SIGNED = {"survey_change", "recommendation_change", "profit", "margin_share"}
 
 
-def _at(states: NDArray[np.void], now: float) -> NDArray[np.float64]:
+def _at(states: NDArray[np.void], now: float) -> Floats:
     return features(states, np.full(len(states), now))
 
 

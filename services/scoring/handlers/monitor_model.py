@@ -36,8 +36,9 @@ from services.scoring.core.monitoring.outcomes import (
 )
 from services.scoring.core.monitoring.treatment_weights import TreatmentWindow, treatments_of, weigh
 from services.scoring.core.risk.rhythm import assessable
-from services.scoring.ports import Floats, Predictor
+from services.scoring.ports import Predictor
 from services.scoring.store.monitoring import MonitoringTables
+from shared.kernel.arrays import Floats
 from shared.kernel.errors import Invalid, Transient
 from shared.runtime.service import Stop
 

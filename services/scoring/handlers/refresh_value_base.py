@@ -14,7 +14,6 @@ from typing import Final
 import msgspec
 import numpy as np
 import structlog
-from numpy.typing import NDArray
 
 from services.scoring.core.features import state as states_of
 from services.scoring.core.features.compute import features
@@ -25,6 +24,7 @@ from services.scoring.core.value.classify import Valuation
 from services.scoring.core.value.grades import influence
 from services.scoring.store.value_jobs import StatePage, ValueJobs
 from shared.contracts.events import Profile
+from shared.kernel.arrays import Floats
 from shared.kernel.errors import Transient
 from shared.runtime.clock import Clock
 from shared.runtime.service import Stop
@@ -65,7 +65,7 @@ class Sample:
         """Number of customers in the sample."""
         return len(self._kept)
 
-    def columns(self, now: float) -> tuple[NDArray[np.float64], NDArray[np.float64], Counts]:
+    def columns(self, now: float) -> tuple[Floats, Floats, Counts]:
         """Returns X, influence and category sketches of the sample at `now`, ordered by id."""
         kept = sorted(self._kept, key=lambda row: row[1])
         states = states_of.from_bytes([row[2] for row in kept])

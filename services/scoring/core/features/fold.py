@@ -31,10 +31,9 @@ from services.scoring.core.features.state import (
     cell,
     empty,
 )
+from shared.kernel.arrays import Floats, Ints
 
 States = NDArray[np.void]
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 _DECAY_PER_S: Final = 1.0 / (np.array(HALF_LIVES_DAYS) * DAY_S)
 _LIVES: Final = np.arange(len(HALF_LIVES_DAYS))

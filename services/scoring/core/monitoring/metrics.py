@@ -9,10 +9,8 @@ the order of the rows. This module never chooses rows and never reads a label th
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
+from shared.kernel.arrays import Flags, Floats
 
 PROBABILITY_MIN: Final = 1e-7
 """Log loss clips here, so that one certain mistake costs 16 instead of infinity."""
@@ -25,7 +23,7 @@ LIFT_SHARE: Final = 0.10
 class Ranking:
     """Probabilities sorted once, so that each weighting of the rows costs one pass."""
 
-    def __init__(self, silent: Bools, p: Floats) -> None:
+    def __init__(self, silent: Flags, p: Floats) -> None:
         self._order = np.argsort(p, kind="stable")
         ranked = p[self._order]
         self._starts = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))
@@ -43,7 +41,7 @@ class Ranking:
         return float(silent @ below / total) if total > 0 else float("nan")
 
 
-def roc_auc(silent: Bools, p: Floats, weight: Floats | None = None) -> float:
+def roc_auc(silent: Flags, p: Floats, weight: Floats | None = None) -> float:
     """Return the probability that a silent customer ranks above a buying one; ties count half.
 
     Mann & Whitney (1947). NaN unless both classes have weight.
@@ -51,20 +49,20 @@ def roc_auc(silent: Bools, p: Floats, weight: Floats | None = None) -> float:
     return Ranking(silent, p).auc(_weights(p, weight))
 
 
-def row_loss(silent: Bools, p: Floats) -> Floats:
+def row_loss(silent: Flags, p: Floats) -> Floats:
     """Return the log loss of each row in nats."""
     q = np.clip(p, PROBABILITY_MIN, 1.0 - PROBABILITY_MIN)
     return -np.where(silent, np.log(q), np.log1p(-q))
 
 
-def log_loss(silent: Bools, p: Floats, weight: Floats | None = None) -> float:
+def log_loss(silent: Flags, p: Floats, weight: Floats | None = None) -> float:
     """Return the mean negative log-likelihood in nats; NaN without weight."""
     w = _weights(p, weight)
     return float(np.average(row_loss(silent, p), weights=w)) if w.sum() > 0 else float("nan")
 
 
 def calibration_error(
-    silent: Bools, p: Floats, weight: Floats | None = None, bins: int = BINS
+    silent: Flags, p: Floats, weight: Floats | None = None, bins: int = BINS
 ) -> float:
     """Return the expected calibration error (ECE) over bins of equal weight.
 
@@ -85,7 +83,7 @@ def calibration_error(
 
 
 def lift(
-    silent: Bools, p: Floats, weight: Floats | None = None, share: float = LIFT_SHARE
+    silent: Flags, p: Floats, weight: Floats | None = None, share: float = LIFT_SHARE
 ) -> float:
     """Return the share silent among the top `share` by probability, over that among all.
 

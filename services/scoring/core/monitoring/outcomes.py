@@ -18,10 +18,7 @@ from services.scoring.core.monitoring.metrics import (
     log_loss,
     roc_auc,
 )
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.int64]
+from shared.kernel.arrays import Flags, Floats, Ints
 
 ROWS_MIN: Final = 200
 LABEL_MIN: Final = 25
@@ -56,7 +53,7 @@ def next_purchase_days(states: NDArray[np.void], after: Ints) -> Floats:
     return found
 
 
-def first_day(called_at: Floats, bought_that_day: Bools) -> Ints:
+def first_day(called_at: Floats, bought_that_day: Flags) -> Ints:
     """Return the day from which a purchase counts as a return, int64[n].
 
     It is the day of the score itself, unless a purchase of that day was known then: the state
@@ -72,7 +69,7 @@ def last_day(called_at: Floats, horizon_days: Ints) -> Ints:
 
 def segments_of(
     purchase_days: Floats, recency_days: Floats, tenure_days: Floats, horizon_days: Ints
-) -> dict[str, Bools]:
+) -> dict[str, Flags]:
     """Return the groups that are monitored separately; `all` is first."""
     once, recent = purchase_days <= 1, recency_days <= horizon_days
     return {
@@ -85,7 +82,7 @@ def segments_of(
     }
 
 
-def group_quality(segment: str, silent: Bools, p: Floats, weight: Floats) -> GroupQuality | None:
+def group_quality(segment: str, silent: Flags, p: Floats, weight: Floats) -> GroupQuality | None:
     """Measure one group's rows; None where there are too few."""
     kept = weight > 0
     silent, p, weight = silent[kept], p[kept], weight[kept]

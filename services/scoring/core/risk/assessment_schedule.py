@@ -8,13 +8,10 @@ by more than `STEP_SHARE` of it unnoticed.
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.core.features.events import DAY_S
 from services.scoring.core.risk.lapse import DORMANT_SHARE, ORDINARY_SHARE, Lapses
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
+from shared.kernel.arrays import Flags, Floats
 
 STEP_SHARE: Final = 0.05
 """Share of the lapse length between two assessments of a silence that is no longer ordinary: 1.4 of
@@ -32,12 +29,12 @@ DUST_DAYS: Final = 1e-6
 """A tenth of a second: two spans up to one instant differ by less through rounding."""
 
 
-def ebbing(lapses: Lapses) -> Bools:
+def ebbing(lapses: Lapses) -> Flags:
     """bool[n]: the silence is not ordinary any more, and has not reached the lapse length."""
     return np.asarray((lapses.share >= ORDINARY_SHARE) & ~lapses.reached)
 
 
-def newly_reached(lapses: Lapses, now: Floats, before: Floats) -> Bools:
+def newly_reached(lapses: Lapses, now: Floats, before: Floats) -> Flags:
     """bool[n]: the silence has reached the lapse length since `before`.
 
     Times are Unix seconds UTC; NaN (never assessed) gives False.

@@ -8,13 +8,10 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.core.features.registry import feature_index
 from shared.contracts.events import Profile
-
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
+from shared.kernel.arrays import Flags, Floats
 
 NEEDS: Final = ("price_sensitive", "service_sensitive", "household", "enterprise")
 WORDS_MAX: Final = 20

@@ -10,14 +10,11 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.core.features.registry import feature_index
 from services.scoring.core.value.money import Money
 from shared.contracts.events import Profile
-
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
+from shared.kernel.arrays import Flags, Floats
 
 NO_AMOUNTS: Final = "no_amounts"
 AMOUNTS_MISSING: Final = "amounts_missing"

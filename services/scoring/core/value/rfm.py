@@ -14,7 +14,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from shared.kernel.arrays import Floats
+
 Scores = NDArray[np.int8]
 
 SCORES: Final = 5

@@ -20,14 +20,9 @@ from services.scoring.model.card import HorizonCard
 from services.scoring.model.churn_model import OtherHorizons
 from services.scoring.model.pooled_model import columns as model_columns
 from services.scoring.model.pooled_model import fit_prior, no_purchase_over
-from services.scoring.training.data.panel import (
-    SILENT,
-    UNKNOWN,
-    Bools,
-    Floats,
-    Panel,
-)
+from services.scoring.training.data.panel import SILENT, UNKNOWN, Panel
 from services.scoring.training.fit.backtest import Backtest
+from shared.kernel.arrays import Flags, Floats
 
 LABEL_MIN: Final = 100
 """Least rows of each label: with fewer, three numbers would follow chance and nothing is fitted."""
@@ -120,7 +115,7 @@ def fit_lapse(
     )
 
 
-def fit_bridge(p: Floats, q_main: Floats, q: Floats, silent: Bools, weight: Floats) -> Bridge:
+def fit_bridge(p: Floats, q_main: Floats, q: Floats, silent: Flags, weight: Floats) -> Bridge:
     """Fit by maximum likelihood with a weak ridge towards `AS_RHYTHM`, by Newton's method."""
     z = logit(p)
     design = np.stack([np.ones_like(z), z, logit(q) - logit(q_main)])

@@ -25,7 +25,6 @@ from services.scoring.training.data.history import History
 from services.scoring.training.data.leaks import leaking
 from services.scoring.training.data.panel import (
     PLAIN,
-    Floats,
     Panel,
     Progress,
     RowOptions,
@@ -35,6 +34,7 @@ from services.scoring.training.data.panel import (
 from services.scoring.training.fit.backtest import Backtest, Measures
 from services.scoring.training.fit.fit import SEED, Fit, fit
 from services.scoring.training.fit.horizons import Carried, carry
+from shared.kernel.arrays import Floats
 from shared.kernel.errors import Invalid
 
 WARM_UP_HORIZONS: Final = 3

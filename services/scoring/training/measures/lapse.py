@@ -17,11 +17,12 @@ from services.scoring.core.risk.lapse import ORDINARY_SHARE, LapseClock, lapses
 from services.scoring.model.pooled_model import columns, fit_prior
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.training.data.event_table import EventTable
-from services.scoring.training.data.panel import Floats, Panel
+from services.scoring.training.data.panel import Panel
 from services.scoring.training.evaluation.protocols import Figures
 from services.scoring.training.fit.fit import Fit
 from services.scoring.training.fit.horizons import fit_lapse
 from services.scoring.training.measures.metrics import ECE_BINS
+from shared.kernel.arrays import Floats
 
 ROWS_MIN = 25
 """Least silences of each outcome: with fewer, a measure shows nothing."""

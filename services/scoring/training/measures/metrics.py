@@ -7,13 +7,10 @@ bool[n] and `p`: float64[n], and is exact under ties. No model is chosen here.
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
 from services.scoring.core.monitoring.metrics import calibration_error, lift, log_loss, roc_auc
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
+from shared.kernel.arrays import Flags, Floats
 
 ECE_BINS = 15
 """Number of equal-mass bins: enough to see a bend, few enough that a test cutoff of 2,469 customers
@@ -38,7 +35,7 @@ class Scores:
         return {k: None if v != v else v for k, v in asdict(self).items()}  # noqa: PLR0124
 
 
-def scores(silent: Bools, p: Floats) -> Scores:
+def scores(silent: Flags, p: Floats) -> Scores:
     """Compute all measures at once."""
     return Scores(
         rows=len(silent),
@@ -52,7 +49,7 @@ def scores(silent: Bools, p: Floats) -> Scores:
     )
 
 
-def pr_auc(silent: Bools, p: Floats) -> float:
+def pr_auc(silent: Flags, p: Floats) -> float:
     """Return the average precision: precision at each threshold, weighted by the recall it adds.
 
     Customers with one score enter together. NaN without a positive.
@@ -60,6 +57,6 @@ def pr_auc(silent: Bools, p: Floats) -> float:
     return float(average_precision_score(silent, p)) if silent.any() else float("nan")
 
 
-def brier(silent: Bools, p: Floats) -> float:
+def brier(silent: Flags, p: Floats) -> float:
     """Return the mean squared error of the probability (Brier 1950)."""
     return float(np.mean((p - silent) ** 2)) if len(p) else float("nan")
