@@ -13,7 +13,6 @@ from services.scoring.core.features.registry import feature_index
 from shared.contracts.events import Profile
 from shared.kernel.arrays import Flags, Floats
 
-NEEDS: Final = ("price_sensitive", "service_sensitive", "household", "enterprise")
 WORDS_MAX: Final = 20
 """Needs kept per customer."""
 COMPLAINTS_PER_PURCHASE: Final = 0.1
