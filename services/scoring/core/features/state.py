@@ -1,7 +1,6 @@
 """The customer state: one packed record of fixed size per customer.
 
-This module defines the layout of the state, its empty element and its bytes. The state is a
-commutative monoid under `fold.merge` with `empty` as the identity. It never holds
+This module defines the layout of the state, its empty element and its bytes. It never holds
 anything that depends on the order of arrival.
 
 Every field is a multiple of eight bytes, so that a contiguous array of states is also a
@@ -85,7 +84,7 @@ def cell(field: str) -> int:
 
 
 def empty(n: int) -> NDArray[np.void]:
-    """Return `n` states without any event: the identity of `merge`."""
+    """Return `n` states without any event."""
     states = np.zeros(n, STATE)
     for field in ("ref", "last", "survey_time", "recommendation_time", "contract_until"):
         states[field] = -np.inf

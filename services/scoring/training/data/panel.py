@@ -347,13 +347,6 @@ def finish(panel: Panel, eligible: int, end: float) -> Panel:
     return done if np.all(weight > 0) else done.where(weight > 0)
 
 
-def every(first: float, last: float, step_days: int) -> list[float]:
-    """Return cutoffs from `first` on, `step_days` apart, none after `last` (unix seconds)."""
-    return [
-        first + i * step_days * DAY_S for i in range(int((last - first) // (step_days * DAY_S)) + 1)
-    ]
-
-
 class _Draw:
     """Draws the same share of customers at every cutoff, by a hash of their ids."""
 

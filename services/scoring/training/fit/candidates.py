@@ -30,7 +30,7 @@ from services.scoring.training.fit import promotion_gate
 from services.scoring.training.fit.backtest import Backtest
 from services.scoring.training.fit.fit import SEED
 from services.scoring.training.fit.horizons import fit_lapse
-from services.scoring.training.fit.train import Executor, train_fully
+from services.scoring.training.fit.train import Executor, train
 from shared.kernel.arrays import Floats
 from shared.kernel.errors import Invalid
 
@@ -101,7 +101,7 @@ def learn(
     notes: list[str] = []
     candidates: list[Candidate] = []
     try:
-        trained = train_fully(
+        trained = train(
             table,
             end,
             horizon_days,
