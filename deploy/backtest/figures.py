@@ -33,8 +33,8 @@ from services.scoring.core.features.events import DAY_S, Kind
 from services.scoring.core.risk.lapse import LapseClock
 from services.scoring.core.value.grades import GRADES
 from services.scoring.training.data.event_table import EventTable
-from services.scoring.training.data.files.options import Read
 from shared.contracts.signs import SILENCE
+from shared.event_files.options import Read
 from shared.kernel.arrays import Codes, Floats
 
 LEVELS: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)

@@ -12,6 +12,7 @@ from services.ingest.handlers.accept_batch import AcceptBatch
 from services.ingest.handlers.index_dead_letters import IndexDeadLetters
 from services.ingest.handlers.keep_refused import KeepRefused
 from services.ingest.handlers.publish_events import PublishEvents
+from services.ingest.handlers.use_mappings import UseMappings
 from services.ingest.handlers.watch_flood import FloodWatch
 from services.ingest.inbound.http import BODIES, add_routes
 from services.ingest.inbound.raw_consumer import RawConsumer
@@ -19,6 +20,7 @@ from services.ingest.inbound.raw_topics import RawTopics
 from services.ingest.ports import Topics
 from services.ingest.settings import IngestSettings
 from services.ingest.store.dead_letters import DeadLetters
+from services.ingest.store.mappings import Mappings
 from services.ingest.store.stops import Stops
 from services.ingest.store.tables import SCHEMA, api_token
 from services.ingest.store.unfinished_records import UnfinishedRecords
@@ -101,13 +103,16 @@ async def run() -> int:
     refused_outlet = Producer(kafka, "ingest-refused")
 
     topics = Topics(settings.activity_topic, settings.dead_letter_topic)
+    in_force = metrics.mappings_in_force
+    mappings = UseMappings(Mappings(engine), settings.raw_topics, clock, in_force)
     raw = RawTopics(
         RawConsumer(kafka, settings.raw_topics, settings.group, settings.batch_records_max),
-        AcceptBatch(outlet, topics, rates, settings.unknown_fields),
+        AcceptBatch(outlet, topics, rates, settings.unknown_fields, mappings.of_topic),
         FloodWatch(Stops(engine), settings.flood_share_max, clock),
         health,
         clock,
         UnfinishedRecords(engine),
+        mappings,
     )
     index_letters = _letters(settings, kafka, engine, clock, health)
     tokens = Tokens(engine, api_token, clock)

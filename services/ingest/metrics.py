@@ -4,6 +4,7 @@ Labels come from bounded sets: any other value becomes `other`.
 """
 
 import re
+from collections.abc import Mapping
 
 import msgspec
 from prometheus_client import Counter, Gauge, Histogram
@@ -32,6 +33,12 @@ LAG_SECONDS = Gauge(
     "Age of the last handled record while more wait; 0 when none do",
     ["topic", "partition"],
 )
+IGNORED = Counter("ebbwatch_ingest_ignored", "Records that a mapping's rule ignores", ["mapping"])
+VERSION = Gauge("ebbwatch_ingest_mapping_version", "Version in force", ["mapping"])
+UNUSABLE = Gauge(
+    "ebbwatch_ingest_mappings_unusable",
+    "Stored mappings that cannot be compiled; their topics wait: alert on it",
+)
 STOPPED = Gauge("ebbwatch_ingest_stopped", "1 while a flood of refusals holds the intake")
 HTTP_EVENTS = Counter("ebbwatch_ingest_http_events", "Events sent over HTTP", ["outcome"])
 HTTP_REFUSED = Counter(
@@ -45,7 +52,7 @@ STAGES = frozenset({"ingest", "scoring", "alerts"})
 OTHER = "other"
 
 FIELDS = frozenset(
-    {"value", "content-type", "ebbwatch-backfill"}
+    {"value", "content-type", "ebbwatch-backfill", "match", "each"}
     | {field.name for field in msgspec.structs.fields(Event)}
     | {
         f"data.{field.name}"
@@ -71,6 +78,14 @@ def field_label(field: str) -> str:
 def stage_label(stage: str) -> str:
     """Converts a dead letter's stage to a label."""
     return stage if stage in STAGES else OTHER
+
+
+def mappings_in_force(versions: Mapping[str, int], unusable: int) -> None:
+    """Sets the version of each mapping by name, and how many cannot be compiled."""
+    VERSION.clear()
+    for name, version in versions.items():
+        VERSION.labels(name).set(version)
+    UNUSABLE.set(unusable)
 
 
 QUARANTINED = Counter(

@@ -107,3 +107,55 @@ class IntakeStops(Protocol):
     async def resume(self, at: datetime) -> int:
         """End every open stop; returns how many there were."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMapping:
+    """One version of a mapping. `topics` and `http_sources`: what it is applied to."""
+
+    name: str
+    version: int
+    document: str
+    topics: tuple[str, ...]
+    http_sources: tuple[str, ...]
+    created_at: datetime
+    actor: str
+    note: str | None = None
+
+
+class MappingStore(Protocol):
+    """The stored mappings."""
+
+    async def current(self) -> list[StoredMapping]:
+        """Return the newest version of each, by name. Raises Transient."""
+        ...
+
+
+class ImportNotes(Protocol):
+    """What is kept of an import between runs, so that an interrupted one goes on."""
+
+    @property
+    def name(self) -> str:
+        """Return the name of the import in the header of its records."""
+        ...
+
+    @property
+    def acknowledged(self) -> int:
+        """Return how many events of the files, in their order, need not be sent again."""
+        ...
+
+    def begin(self) -> None:
+        """Note, durably, that records of this name are about to be sent."""
+        ...
+
+    def acknowledge(self, events: int) -> None:
+        """Note that so many events of the files were acknowledged."""
+        ...
+
+    def begun(self) -> list[str]:
+        """Return the names of the imports that were begun and not ended."""
+        ...
+
+    def end(self) -> None:
+        """Note that all imports begun have ended."""
+        ...

@@ -47,7 +47,10 @@ from services.alerts.inbound.activity import ActivityDecoder as AlertsActivityDe
 from services.alerts.inbound.changes import ChangesDecoder
 from services.alerts.inbound.risk import RiskDecoder
 from services.ingest.core.accept import accept
+from services.ingest.core.mapping.apply import Context, map_value
+from services.ingest.core.mapping.document import compile_mapping
 from services.ingest.core.rates import RateTable
+from services.ingest.inbound.mapping_files import read_mapping, shipped
 from services.scoring.inbound.activity import ActivityDecoder
 from services.scoring.inbound.treatment import TreatmentDecoder
 from shared.contracts import events, risk
@@ -59,6 +62,7 @@ from tests.fuzz.mutation import mutated
 from tests.unit.alerts.connectors.notices import closed, task
 from tests.unit.alerts.inbound.test_decoders import Fetched
 from tests.unit.alerts.samples import assessed
+from tests.unit.ingest.mapping.corpus import Corpus, corpora
 
 NOW: Final = datetime(2026, 3, 1, tzinfo=UTC)
 ZOHO: Final = ZohoConfig(
@@ -230,6 +234,16 @@ CLICK: Final = (
     b"<xml><Event>template_card_event</Event><FromUserName>a</FromUserName><TaskId>t</TaskId></xml>",
 )
 
+
+def _mapped(corpus: Corpus) -> Decoder:
+    """A topic whose records a shipped mapping reads."""
+    _, mapping = read_mapping(corpus.mapping)
+    context = Context(1_772_355_600_000, RateTable("USD"))
+    return Decoder(
+        lambda _, given: map_value(mapping, given, context), tuple(corpus.records.values())
+    )
+
+
 DECODERS: Final[dict[str, Decoder]] = {
     "webhook: answer": Decoder(_answers(read_webhook), ({"ok": True}, b"thanks")),
     "webhook: callback": Decoder(_signed, (b"v1,c2ln", b"{}")),
@@ -308,6 +322,11 @@ DECODERS: Final[dict[str, Decoder]] = {
     ),
     "topic: ingest raw": Decoder(
         lambda _, given: accept(given, (), 1_772_355_600_000, RateTable("USD", {})), EVENTS
+    ),
+    **{f"topic: records of {corpus.mapping}": _mapped(corpus) for corpus in corpora()},
+    "mapping": Decoder(
+        lambda _, given: compile_mapping(given.decode("utf-8", "replace"), "m.yaml"),
+        tuple(read_mapping(name)[0].encode() for name in shipped()),
     ),
 }  # fmt: skip
 """All decoders of external input, grouped by its origin."""

@@ -267,9 +267,8 @@ class BatchStore:
     async def record(self, work: UnitOfWork, events: EventRows, recorded_at: datetime) -> None:
         """Adds new events to the history; `write` does so where this was not called before."""
         if len(events):
-            await copy_columns(
-                work.driver, "event", *event_rows(events, recorded_at), schema="scoring"
-            )
+            columns = event_rows(events, recorded_at)
+            await copy_columns(work.driver, "event", *columns, schema="scoring")
         self._history_staged = True
 
     async def due(
