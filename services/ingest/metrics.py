@@ -41,6 +41,14 @@ UNUSABLE = Gauge(
 )
 STOPPED = Gauge("ebbwatch_ingest_stopped", "1 while a flood of refusals holds the intake")
 HTTP_EVENTS = Counter("ebbwatch_ingest_http_events", "Events sent over HTTP", ["outcome"])
+HTTP_RECORDS = Counter(
+    "ebbwatch_ingest_http_records",
+    "Records of sources with a mapping, sent over HTTP",
+    ["source", "outcome"],
+)
+HTTP_UNSIGNED = Counter(
+    "ebbwatch_ingest_http_unsigned", "Requests to sources without a genuine signature"
+)
 HTTP_REFUSED = Counter(
     "ebbwatch_ingest_http_refused",
     "Events refused over HTTP: kept as dead letters, known already, or dropped (bytes a minute)",
@@ -52,7 +60,7 @@ STAGES = frozenset({"ingest", "scoring", "alerts"})
 OTHER = "other"
 
 FIELDS = frozenset(
-    {"value", "content-type", "ebbwatch-backfill", "match", "each"}
+    {"value", "content-type", "ebbwatch-backfill", "ebbwatch-source", "match", "each"}
     | {field.name for field in msgspec.structs.fields(Event)}
     | {
         f"data.{field.name}"
@@ -93,3 +101,9 @@ QUARANTINED = Counter(
     "Records set aside because process after process ended on them: alert on it",
     ["topic"],
 )
+
+
+def http_records(source: str, outcome: str, count: int) -> None:
+    """Counts records of an HTTP source; its name is bounded, since it has a mapping."""
+    if count:
+        HTTP_RECORDS.labels(source, outcome).inc(count)

@@ -131,6 +131,37 @@ class MappingStore(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to a request: its HTTP status and its body in JSON."""
+
+    status: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What is stored for an `Idempotency-Key`: the digest of its request, and the answer.
+
+    The answer is None while the request is in progress, or where it ended without one.
+    """
+
+    digest: bytes
+    answer: Answer | None
+
+
+class Answers(Protocol):
+    """The stored answers to requests with an `Idempotency-Key`."""
+
+    async def claim(self, owner: str, key: str, digest: bytes, at: datetime) -> Claimed:
+        """Store the key where it is new; return what is stored for it. Raises Transient."""
+        ...
+
+    async def store(self, owner: str, key: str, answer: Answer) -> None:
+        """Store the answer of a claimed key. Raises Transient."""
+        ...
+
+
 class ImportNotes(Protocol):
     """What is kept of an import between runs, so that an interrupted one goes on."""
 

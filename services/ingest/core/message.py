@@ -183,8 +183,8 @@ FOREIGN = (
 )
 """How values that are not JSON begin, and the reason to report."""
 
-SEVERAL = "several JSON documents one after another (NDJSON): send one event in each record, or an \
-array over HTTP"
+SEVERAL = "several JSON documents one after another (NDJSON): send one event in each record; over \
+HTTP send an array, or NDJSON as application/x-ndjson"
 
 
 def _why_not_json(value: bytes, path: str, error: orjson.JSONDecodeError) -> Invalid:

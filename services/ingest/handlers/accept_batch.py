@@ -14,8 +14,10 @@ import structlog
 
 from services.ingest.core import batches
 from services.ingest.core.accept import Accepted, accepted
+from services.ingest.core.faults import fault
 from services.ingest.core.mapping.apply import Context, Mapped, map_value
 from services.ingest.core.mapping.document import CompiledMapping
+from services.ingest.core.message import text_of
 from services.ingest.core.rates import RateTable
 from services.ingest.core.trace import traceparent_of
 from services.ingest.core.unknown import UnknownFields
@@ -24,6 +26,7 @@ from services.ingest.ports import Outlet, Topics, Unreadable
 from shared.contracts.activity import ENCODER
 from shared.contracts.dead_letter import DeadLetter
 from shared.contracts.events import CONTROL_TYPES
+from shared.contracts.headers import SOURCE
 from shared.kafka.batch import ConsumedRecord
 from shared.kafka.producer import Record as Outgoing
 from shared.kernel.errors import Invalid
@@ -71,13 +74,18 @@ class AcceptBatch:
         rates: RateTable,
         unknown_fields: UnknownFields = "typos",
         mapping_of: Callable[[str], CompiledMapping | None] = no_mapping,
+        source_mapping_of: Callable[[str], CompiledMapping | None] = no_mapping,
     ) -> None:
-        """`mapping_of` returns the mapping of a raw topic; None: its records are CloudEvents."""
+        """`mapping_of` returns the mapping of a raw topic; None: its records are CloudEvents.
+
+        `source_mapping_of` returns the mapping of an HTTP source, for a record that names one.
+        """
         self._outlet = outlet
         self._topics = topics
         self._rates = rates
         self._unknown_fields = unknown_fields
         self._mapping_of = mapping_of
+        self._source_mapping_of = source_mapping_of
 
     async def decide(self, records: Sequence[ConsumedRecord | Unreadable], now_ms: int) -> Sorted:
         """Decide on every record without sending; raises Transient when the broker is unreachable.
@@ -113,7 +121,11 @@ class AcceptBatch:
             # The sender sets the timestamp unless the topic is configured otherwise.
             believable = 0 < record.timestamp <= now_ms + SKEW_MS_MAX
             arrived_ms = record.timestamp if believable else now_ms
-            mapping = self._mapping_of(record.topic)
+            try:
+                mapping = self._mapping(record)
+            except Invalid as refusal:
+                self._refuse(record, refusal, done)
+                continue
             try:
                 if mapping is None or isinstance(record, Unreadable):
                     found = accepted(
@@ -123,17 +135,29 @@ class AcceptBatch:
                     done.refused.append(False)
                 else:
                     self._map(mapping, record, arrived_ms, partitions, done)
-            except Invalid as fault:
+            except Invalid as refusal:
                 # Looked at only now, so that a batch costs the other records nothing.
                 batch = None if mapping else self._batch(record, arrived_ms)
                 if batch is None:
-                    self._refuse(record, fault, done)
+                    self._refuse(record, refusal, done)
                 else:
                     self._conclude(record, batch, partitions, done)
             except Exception as bug:  # a bug of ours: the other records go on
                 log.exception("record set aside", topic=record.topic, offset=record.offset)
                 why = f"a fault of ours: {type(bug).__name__}; replay it once that is mended"
                 self._refuse(record, Invalid("value", why), done)
+
+    def _mapping(self, record: ConsumedRecord | Unreadable) -> CompiledMapping | None:
+        """Return the mapping of a record's HTTP source, or of its topic; None: a CloudEvent."""
+        for name, value in record.headers:
+            if name == SOURCE:
+                source = text_of(name, value)
+                mapping = self._source_mapping_of(source)
+                if mapping is None:
+                    why = "put one that is for it (--http), then replay this"
+                    raise fault(SOURCE, f"no mapping is in force for the source {source!r}: {why}")
+                return mapping
+        return self._mapping_of(record.topic)
 
     def _map(
         self,
@@ -191,10 +215,10 @@ class AcceptBatch:
             else:
                 done.outgoing.append(Outgoing(topic, event.subject.encode(), value, trace))
 
-    def _refuse(self, record: ConsumedRecord | Unreadable, fault: Invalid, done: Sorted) -> None:
+    def _refuse(self, record: ConsumedRecord | Unreadable, why: Invalid, done: Sorted) -> None:
         if isinstance(record, Unreadable):
-            fault = record.fault
-        letter = DeadLetter.of(record, STAGE, fault.field, fault.reason)
+            why = record.fault
+        letter = DeadLetter.of(record, STAGE, why.field, why.reason)
         done.refused.append(True)
         done.letters.append(letter)
         done.outgoing.append(

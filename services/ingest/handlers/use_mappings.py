@@ -46,6 +46,7 @@ class UseMappings:
         self._compiled: dict[tuple[str, int], CompiledMapping | None] = {}
         self._by_topic: dict[str, CompiledMapping] = {}
         self._by_source: dict[str, CompiledMapping] = {}
+        self._unusable_sources: frozenset[str] = frozenset()
         self._topics: tuple[str, ...] = self._raw_topics
         self._absent: set[str] = set()
 
@@ -78,6 +79,10 @@ class UseMappings:
         """Return the mapping of an HTTP source; None where there is none."""
         return self._by_source.get(source)
 
+    def waits(self, source: str) -> bool:
+        """Return whether an HTTP source's mapping is unusable, or not known yet."""
+        return self._read_s is None or source in self._unusable_sources
+
     def _use(self, stored: Sequence[StoredMapping]) -> None:
         known = {(each.name, each.version): self._compile(each) for each in stored}
         pairs = [(each, known[each.name, each.version]) for each in stored]
@@ -85,6 +90,8 @@ class UseMappings:
         self._by_topic = {t: made for each, made in pairs if made for t in each.topics}
         self._by_source = {s: made for each, made in pairs if made for s in each.http_sources}
         waiting = {t for each, made in pairs if made is None for t in each.topics}
+        unusable = (s for each, made in pairs if made is None for s in each.http_sources)
+        self._unusable_sources = frozenset(unusable)
         topics = dict.fromkeys((*self._raw_topics, *sorted(self._by_topic)))
         self._topics = tuple(topic for topic in topics if topic not in waiting)
         versions = {each.name: each.version for each, made in pairs if made}

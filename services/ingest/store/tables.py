@@ -1,4 +1,4 @@
-"""Ingest's tables: partitions of the dead-letter topic, tokens, dead letters, stops, mappings."""
+"""Ingest's tables: dead-letter partitions, tokens, dead letters, stops, mappings, answers."""
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
@@ -65,3 +65,16 @@ mapping = sa.Table(
     sa.Column("note", sa.Text),
 )
 """Every version of every mapping; the newest of a name is in force."""
+
+idempotency = sa.Table(
+    "idempotency",
+    metadata,
+    sa.Column("owner", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("digest", sa.LargeBinary, nullable=False),
+    sa.Column("status", sa.SmallInteger),
+    sa.Column("body", sa.LargeBinary),
+    sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Index("ix_idempotency_created", "created_at"),
+)
+"""The answers to requests with an `Idempotency-Key`; none while such a request is in progress."""
