@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.core.features.compute import features
 from services.scoring.core.features.decode import SCORED
@@ -39,8 +38,7 @@ from services.scoring.ports import (
 )
 from services.scoring.training.data.event_table import EventTable
 from shared.contracts import topics
-
-Ints = NDArray[np.int64]
+from shared.kernel.arrays import Codes
 
 TP: Final = ("backtest", 0)
 """All customers are in one partition, and none is foreign."""
@@ -97,7 +95,7 @@ class Scoring:
         self.valuation = replace(valuation, base=self._base(valuation))
 
     @property
-    def grades(self) -> NDArray[np.int8]:
+    def grades(self) -> Codes:
         """int8[customers]: index in `grades.GRADES` by the last assessment; -1 unknown."""
         return self._standing.grade
 

@@ -20,15 +20,11 @@ from shared.contracts.changes import CustomerChanged
 from shared.contracts.events import Profile
 from shared.contracts.risk import Method
 from shared.kafka.batch import Batch, ConsumedRecord
+from shared.kernel.arrays import Codes, Flags, Floats, Ints
 from shared.kernel.errors import Transient
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.ledger import Move, TopicPartition
 from shared.postgres.outbox import Message, Pending
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Codes = NDArray[np.int8]
-Flags = NDArray[np.bool_]
 
 NOW = "now"
 """Key of progress: business time of the partition, Unix seconds UTC; never decreases."""

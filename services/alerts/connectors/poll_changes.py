@@ -16,20 +16,18 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.alerts import metrics
 from services.alerts.connectors.core.config import RECORD_KINDS
 from services.alerts.connectors.core.verdict_mapping import CrmRecord
-from services.alerts.connectors.ports import (
-    ChangeReader,
-    Poll,
-    Polls,
-)
+from services.alerts.connectors.ports import ChangeReader, Poll
+from services.alerts.connectors.store import PollRows
 from services.alerts.delivery.core.endpoint import Endpoint
 from services.alerts.delivery.core.retry import Answer
+from services.alerts.delivery.store.endpoints import Endpoints
 from services.alerts.handlers.give_verdict import Conflict, GiveVerdict
 from services.alerts.handlers.wait_for_signal import signalled
 from services.alerts.ports import (
     VerdictGiven,
 )
 from shared.kernel.errors import Invalid, Transient
-from shared.postgres.engine import UnitOfWork, unit_of_work
+from shared.postgres.engine import unit_of_work
 from shared.runtime.backoff import Backoff
 from shared.runtime.clock import Clock
 from shared.runtime.health import Health
@@ -60,12 +58,6 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
-class Sendable(Protocol):
-    """The endpoints that are neither paused nor switched off."""
-
-    async def sendable(self, work: UnitOfWork) -> Sequence[Endpoint]: ...
-
-
 class Readers(Protocol):
     """The reader of an endpoint's changes, and how often to poll."""
 
@@ -80,9 +72,9 @@ class PollChanges:
         self,
         engine: AsyncEngine,
         *,
-        endpoints: Sendable,
+        endpoints: Endpoints,
         readers: Readers,
-        polls: Polls,
+        polls: PollRows,
         give_verdict: GiveVerdict,
         clock: Clock,
         health: Health,

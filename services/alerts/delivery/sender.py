@@ -19,14 +19,10 @@ from services.alerts import metrics
 from services.alerts.delivery.attempt import AttemptResult, attempt
 from services.alerts.delivery.core.retry import Answer, Next, after
 from services.alerts.delivery.endpoint_queues import EndpointQueue, EndpointQueues
-from services.alerts.delivery.ports import (
-    Attempted,
-    Connectors,
-    Deliveries,
-    Endpoints,
-    Leased,
-)
+from services.alerts.delivery.ports import Attempted, Connectors, Leased
 from services.alerts.delivery.quarantine import QUARANTINED, DeliveryQuarantine
+from services.alerts.delivery.store.deliveries import Deliveries
+from services.alerts.delivery.store.endpoints import Endpoints
 from services.alerts.handlers.wait_for_signal import signalled
 from shared.kernel.errors import Transient
 from shared.postgres.engine import UnitOfWork, reading, unit_of_work

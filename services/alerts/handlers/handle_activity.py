@@ -12,15 +12,9 @@ from services.alerts import metrics
 from services.alerts.core.policy import purchased, settle
 from services.alerts.handlers.record_task_changes import BatchDecisions, RecordTaskChanges, count
 from services.alerts.handlers.update_gauges import note_lag
-from services.alerts.ports import (
-    TICK,
-    ActivitySeen,
-    Customers,
-    KnownCustomer,
-    ProfileSeen,
-    Relay,
-    Trials,
-)
+from services.alerts.ports import TICK, ActivitySeen, KnownCustomer, ProfileSeen, Relay
+from services.alerts.store.customers import Customers
+from services.alerts.store.trials import Trials
 from shared.kafka.batch import Batch
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.postgres.ledger import Ledger, Move

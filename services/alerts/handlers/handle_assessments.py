@@ -32,14 +32,10 @@ from services.alerts.handlers.record_task_changes import (
     count,
 )
 from services.alerts.handlers.update_gauges import note_lag
-from services.alerts.ports import (
-    Assessments,
-    AssessmentSeen,
-    Customers,
-    KnownCustomer,
-    Policies,
-    Relay,
-)
+from services.alerts.ports import AssessmentSeen, KnownCustomer, Relay
+from services.alerts.store.assessments import Assessments
+from services.alerts.store.customers import Customers
+from services.alerts.store.policies import Policies
 from shared.kafka.batch import Batch
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.postgres.ledger import Ledger, Move

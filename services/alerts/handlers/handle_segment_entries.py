@@ -26,14 +26,10 @@ from services.alerts.core.scheduled_tasks import (
 from services.alerts.core.task import Ground, Task
 from services.alerts.handlers.record_task_changes import BatchDecisions, RecordTaskChanges, count
 from services.alerts.handlers.update_gauges import note_lag
-from services.alerts.ports import (
-    ClassificationChanged,
-    Customers,
-    KnownCustomer,
-    Policies,
-    Relay,
-    Schedules,
-)
+from services.alerts.ports import ClassificationChanged, KnownCustomer, Relay
+from services.alerts.store.customers import Customers
+from services.alerts.store.policies import Policies
+from services.alerts.store.schedules import Schedules
 from shared.contracts.changes import CustomerChanged
 from shared.contracts.risk import Grade
 from shared.kafka.batch import Batch

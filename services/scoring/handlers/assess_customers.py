@@ -58,9 +58,7 @@ from services.scoring.ports import (
 )
 from services.scoring.settings import ScoringSettings
 from shared.contracts.risk import Reason
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from shared.kernel.arrays import Flags, Floats, Ints
 
 BAND_EXPLAINED: Final = 2
 """Band high: from here on the reasons explain the score itself."""
@@ -300,7 +298,7 @@ class Assessor:
         return why
 
 
-def _armed(fired: NDArray[np.bool_], before: Floats, next_assessments: Floats) -> Floats:
+def _armed(fired: Flags, before: Floats, next_assessments: Floats) -> Floats:
     """Returns the timers to arm; NaN: the timer stays.
 
     A timer moves when it fires, not with every event: one that fires too early only causes another
@@ -335,7 +333,7 @@ def _columns(job: BatchStep) -> EventColumns:
     return columns if changes.all() else columns.select(changes)
 
 
-def _source_stopped(job: BatchStep, rows: Ints, states: NDArray[np.void]) -> NDArray[np.bool_]:
+def _source_stopped(job: BatchStep, rows: Ints, states: NDArray[np.void]) -> Flags:
     """Returns bool[n]: the newest purchase's source has stopped delivering to the partition."""
     found = np.zeros(len(rows), np.bool_)
     for partition, part in job.parts.items():

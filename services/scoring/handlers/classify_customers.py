@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.core.features.times import moments
 from services.scoring.core.risk.excluded_days import paused_days
@@ -34,13 +33,9 @@ from services.scoring.handlers.batch import BatchCustomers, BatchStep
 from services.scoring.ports import ClassificationStore, LoadedClassification
 from shared.contracts.changes import ENCODER, CustomerChanged
 from shared.contracts.risk import Classification as PublishedClassification
+from shared.kernel.arrays import Codes, Flags, Floats, Ints
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.outbox import Message
-
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
-Codes = NDArray[np.int8]
-Ints = NDArray[np.int64]
 
 
 @dataclass(slots=True)

@@ -5,25 +5,19 @@ Treatments change no state and no score. The same fact received twice is stored 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring import metrics
 from services.scoring.ports import Sender
+from services.scoring.store.treatments import Treatments
 from shared.contracts.treatment import TreatmentRecorded
 from shared.kafka.batch import Batch
-from shared.postgres.engine import UnitOfWork, unit_of_work
+from shared.postgres.engine import unit_of_work
 from shared.postgres.ledger import Ledger, Move
 from shared.postgres.outbox import Message, Outbox
 
 Decode = Callable[[Batch], tuple[list[TreatmentRecorded], list[Message]]]
-
-
-class Treatments(Protocol):
-    """Stores treatments."""
-
-    async def add(self, work: UnitOfWork, facts: Sequence[TreatmentRecorded]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,15 +13,13 @@ from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 import structlog
-from numpy.typing import NDArray
 
 from services.scoring import metrics
 from services.scoring.core.features.times import moments
 from services.scoring.ports import BatchEffects, Predictor
+from shared.kernel.arrays import Floats
 from shared.kernel.errors import Transient
 from shared.runtime.service import Stop
-
-Floats = NDArray[np.float64]
 
 log = structlog.get_logger(__name__)
 

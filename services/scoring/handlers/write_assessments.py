@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.core.features.registry import feature_index
 from services.scoring.core.features.state import FEATURE_SET
@@ -20,18 +19,15 @@ from services.scoring.handlers.batch import BatchStep
 from services.scoring.handlers.classify_customers import ClassifyCustomers
 from services.scoring.ports import BatchEffects, LoadedRows, NewAssessments, Predictor
 from shared.contracts.risk import BANDS, ENCODER, Lapse, Reason, RiskAssessed, Within
+from shared.kernel.arrays import Codes, Flags, Floats, Ints
 from shared.postgres.outbox import Message
-
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class RiskColumns:
     """Risk of a step's rows: columns of length n, NaN where undefined."""
 
-    band: NDArray[np.int8]
+    band: Codes
     probability: Floats
     """P(no purchase within the predictor's horizon)."""
     lapse: Floats

@@ -16,7 +16,7 @@ import numpy as np
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.core.features.state import FEATURE_SET
-from services.scoring.ports import BatchEffects, Due, EventRows, Floats, LoadedRows, Recorded
+from services.scoring.ports import BatchEffects, Due, EventRows, LoadedRows, Recorded
 from services.scoring.store.batch_rows import (
     customers,
     event_rows,
@@ -28,6 +28,7 @@ from services.scoring.store.batch_rows import (
 )
 from services.scoring.store.classification import STAGING as CLASSIFICATION_STAGING
 from shared.contracts.events import Profile
+from shared.kernel.arrays import Floats
 from shared.kernel.errors import Transient
 from shared.postgres.copy_columns import Numbers, Words, copy_columns
 from shared.postgres.engine import Driver, UnitOfWork, unit_of_work
@@ -266,9 +267,8 @@ class BatchStore:
     async def record(self, work: UnitOfWork, events: EventRows, recorded_at: datetime) -> None:
         """Adds new events to the history; `write` does so where this was not called before."""
         if len(events):
-            await copy_columns(
-                work.driver, "event", *event_rows(events, recorded_at), schema="scoring"
-            )
+            columns = event_rows(events, recorded_at)
+            await copy_columns(work.driver, "event", *columns, schema="scoring")
         self._history_staged = True
 
     async def due(

@@ -19,6 +19,7 @@ from services.scoring.core.features.state import (
 )
 from services.scoring.core.features.times import seconds_of
 from services.scoring.ports import BatchEffects, EventRows, LoadedRows
+from shared.kernel.arrays import Flags, Ints
 from shared.kernel.errors import Transient
 from shared.postgres.copy_columns import Numbers, Words, timestamps
 
@@ -113,7 +114,7 @@ def customers(effects: BatchEffects) -> tuple[Numbers, Words]:
     }
 
 
-def _of(column: NDArray[Any], at: NDArray[np.int64]) -> NDArray[Any]:
+def _of(column: NDArray[Any], at: Ints) -> NDArray[Any]:
     """Returns the column's values at these places; zeros for an empty column."""
     return column[at] if len(column) else np.zeros(len(at), column.dtype)
 
@@ -162,9 +163,7 @@ def history(effects: BatchEffects) -> tuple[Numbers, Words]:
     }
 
 
-def _unpacked(
-    packed: Sequence[bytes | None], feature_set: NDArray[np.int64]
-) -> tuple[NDArray[np.void], NDArray[np.bool_]]:
+def _unpacked(packed: Sequence[bytes | None], feature_set: Ints) -> tuple[NDArray[np.void], Flags]:
     """Returns STATE[n] and bool[n]: whether a state is stored. Without one, STATE is empty."""
     known = feature_set >= 0
     for found in np.unique(feature_set[known & (feature_set != FEATURE_SET)]).tolist():

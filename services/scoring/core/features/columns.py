@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
+from shared.kernel.arrays import Codes, Ints
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ class Columns:
             _whole(getattr(self, f.name))[rows] = _whole(getattr(other, f.name))
 
 
-def codes(words: Sequence[str | None], of: Sequence[str]) -> NDArray[np.int8]:
+def codes(words: Sequence[str | None], of: Sequence[str]) -> Codes:
     """int8[n]: the index of each word in `of`; -1 for None and for a word that is not in it."""
     index: dict[str | None, int] = {word: code for code, word in enumerate(of)}
     return np.fromiter(map(index.get, words, repeat(-1)), np.int8, len(words))
