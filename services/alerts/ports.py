@@ -20,7 +20,7 @@ from shared.contracts.risk import RiskAssessed
 from shared.contracts.treatment import LeavingCause, Verdict
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.ledger import TopicPartition
-from shared.postgres.outbox import Message, Pending
+from shared.postgres.outbox import Message
 
 TICK = "tick"
 """Key in the progress of an activity partition: its newest tick, Unix seconds UTC."""
@@ -187,13 +187,6 @@ class BusinessClock(Protocol):
     """The clock of business time."""
 
     async def now(self, work: UnitOfWork) -> datetime: ...
-
-
-class Relay(Protocol):
-    """Sends the messages that a transaction left in the outbox, after its commit."""
-
-    async def forget(self, work: UnitOfWork) -> None: ...
-    async def flush(self, pending: Sequence[Pending]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

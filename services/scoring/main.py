@@ -45,6 +45,7 @@ from shared.kafka.fenced import FencedConsumer
 from shared.kafka.producer import Producer
 from shared.kafka.relay import Relay
 from shared.kafka.settings import KafkaSettings
+from shared.kafka.transaction import BatchTransactions
 from shared.kafka.worker import work
 from shared.postgres.engine import create_engine
 from shared.postgres.housekeeping import Housekeeping, Kept, TimeTable
@@ -166,14 +167,14 @@ class _Treatments:
             batch_records_max=settings.treatment_batch_records_max,
             on_claim=self._relay.recover,
         )
-        self._quarantine = quarantine_of(settings, engine, ledger, outbox, self._relay)
+        transactions = BatchTransactions(
+            engine=engine, ledger=ledger, outbox=outbox, relay=self._relay
+        )
+        self._quarantine = quarantine_of(settings, transactions)
         self._handle = RecordTreatments(
-            engine=engine,
+            transactions=transactions,
             decode=TreatmentDecoder(settings.dead_letter_topic),
-            ledger=ledger,
             treatments=Treatments(engine),
-            outbox=outbox,
-            relay=self._relay,
         )
 
     async def __call__(self, stop: service.Stop, health: Health) -> None:

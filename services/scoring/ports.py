@@ -381,13 +381,6 @@ class Store(Protocol):
     async def write(self, work: UnitOfWork, effects: BatchEffects) -> list[Pending]: ...
 
 
-class Sender(Protocol):
-    """Sends messages after the commit; `forget` deletes rows sent before, within a transaction."""
-
-    async def forget(self, work: UnitOfWork) -> None: ...
-    async def flush(self, pending: Sequence[Pending]) -> None: ...
-
-
 class Decode(Protocol):
     """Decodes a batch into columns and the part of each partition."""
 

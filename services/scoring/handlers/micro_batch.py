@@ -32,10 +32,10 @@ from services.scoring.ports import (
     PartitionBatch,
     Predictor,
     Recorded,
-    Sender,
     Store,
 )
 from shared.kafka.batch import Batch
+from shared.kafka.transaction import Sender
 from shared.kernel.errors import Transient
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.ledger import Move
