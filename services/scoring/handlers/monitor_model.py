@@ -37,7 +37,8 @@ from services.scoring.core.monitoring.outcomes import (
 from services.scoring.core.monitoring.treatment_weights import TreatmentWindow, treatments_of, weigh
 from services.scoring.core.risk.rhythm import assessable
 from services.scoring.ports import Floats, Predictor
-from shared.kernel.errors import Invalid, Transient
+from shared.kernel.errors import Invalid
+from shared.runtime.loop import repeat
 from shared.runtime.service import Stop
 
 log = structlog.get_logger(__name__)
@@ -113,13 +114,15 @@ class MonitorModel:
 
     async def watch(self, stop: Stop) -> None:
         """Polls until stopped; after an error of PostgreSQL or the model store, polls on."""
-        while not await stop.wait(self._poll_s):
-            try:
-                now = await self._now()
-                if now is not None:
-                    await self.look(now)
-            except (Transient, Invalid) as trouble:
-                log.warning("the model is not watched", trouble=str(trouble))
+        await repeat(self._watch_once, stop, "model watch", self._poll_s)
+
+    async def _watch_once(self) -> None:
+        try:
+            now = await self._now()
+            if now is not None:
+                await self.look(now)
+        except Invalid as trouble:
+            log.warning("the model is not watched", trouble=str(trouble))
 
     async def look(self, now: datetime) -> None:
         """Scores the sample if it is due, settles matured roll calls, and updates the gauges."""

@@ -15,8 +15,9 @@ from services.scoring.core.segments.rules import SegmentRule, SegmentRules, rule
 from services.scoring.core.value import policy as policies
 from services.scoring.core.value.base import Base
 from services.scoring.core.value.classify import Valuation
-from shared.kernel.errors import Invalid, Transient
+from shared.kernel.errors import Invalid
 from shared.runtime.isolation import ItemIsolation
+from shared.runtime.loop import repeat
 from shared.runtime.service import Stop
 
 log = structlog.get_logger(__name__)
@@ -145,8 +146,4 @@ class ValuePolicyCache:
 
     async def watch(self, stop: Stop) -> None:
         """Refreshes until stopped; keeps the valuation in use while PostgreSQL is unreachable."""
-        while not await stop.wait(self._poll_s):
-            try:
-                await self.refresh()
-            except Transient as trouble:
-                log.warning("valuation not reached", trouble=str(trouble))
+        await repeat(self.refresh, stop, "valuation", self._poll_s)
