@@ -3,7 +3,7 @@
 Deduplicate, load, fold, assess, write, fence, commit, then send. The silence sweep is part of the
 same batch: customers with a due timer join those that events touched, and a batch may consist of
 due customers only. In a replay a batch ends at a tick, and the loop runs one after the other
-(decision 23).
+(decision 25).
 """
 
 import asyncio
