@@ -9,7 +9,7 @@ from rich.console import Console
 
 from deploy.backtest.run import BacktestOptions, run
 from deploy.demo.progress import as_text
-from services.scoring.commands.event_options import add_reading, reading_of
+from shared.event_files.arguments import add_reading, reading_of
 from shared.kernel.errors import Invalid
 from shared.runtime.clock import SystemClock
 

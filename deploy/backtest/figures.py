@@ -34,8 +34,8 @@ from services.scoring.core.features.events import DAY_S, Kind
 from services.scoring.core.risk.lapse import LapseClock
 from services.scoring.core.value.grades import GRADES
 from services.scoring.training.data.event_table import EventTable
-from services.scoring.training.data.files.options import Read
 from shared.contracts.signs import SILENCE
+from shared.event_files.options import Read
 
 Codes = NDArray[np.int8]
 Floats = NDArray[np.float64]

@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from services.scoring.training.data.files.options import Read
 from shared.contracts.risk import Grade, Method
+from shared.event_files.options import Read
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 Outcome = Literal["lapsed", "came_back", "open"]

@@ -33,7 +33,7 @@ from services.scoring.core.features.events import DAY_S
 from services.scoring.settings import ScoringSettings
 from services.scoring.training.data.event_file import read
 from services.scoring.training.data.event_table import EventTable
-from services.scoring.training.data.files.options import ReadOptions as Reading
+from shared.event_files.options import ReadOptions as Reading
 from shared.kernel.errors import Invalid
 from shared.report.cells import cell
 

@@ -1,12 +1,14 @@
-"""Command line of ingest: the service, its tables, tokens, refused records and the intake."""
+"""Command line of ingest: service, tables, tokens, refused records, mappings and the intake."""
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.ingest.commands import import_files, mappings
 from services.ingest.handlers.replay_dead_letters import ReplayDeadLetters
 from services.ingest.main import run
 from services.ingest.ports import Search, StoredDeadLetter
@@ -49,6 +51,9 @@ def _add_commands(commands: Any) -> None:
     which.add_argument("--all", action="store_true", help="every one that the filters mean")
     _add_search(replay)
     replay.set_defaults(command=_replay)
+
+    mappings.add(commands, partial(with_engine, SPEC))
+    import_files.add(commands)
 
     intake = commands.add_parser("intake", help="the stop that a flood of refusals causes")
     actions = intake.add_subparsers(required=True, metavar="ACTION")

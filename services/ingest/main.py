@@ -7,18 +7,28 @@ import socket
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.ingest import metrics
+from services.ingest.core.http_sources import read_sources
 from services.ingest.core.rates import RateTable
+from services.ingest.core.sender_rates import SenderRates
 from services.ingest.handlers.accept_batch import AcceptBatch
+from services.ingest.handlers.answer_once import AnswerOnce
 from services.ingest.handlers.index_dead_letters import IndexDeadLetters
 from services.ingest.handlers.keep_refused import KeepRefused
 from services.ingest.handlers.publish_events import PublishEvents
+from services.ingest.handlers.publish_mapped import PublishMapped
+from services.ingest.handlers.send_together import SendTogether
+from services.ingest.handlers.use_mappings import UseMappings
 from services.ingest.handlers.watch_flood import FloodWatch
-from services.ingest.inbound.http import BODIES, add_routes
+from services.ingest.inbound.http import BASIC, BODIES, OPEN, add_routes
+from services.ingest.inbound.http.parts import Parts
 from services.ingest.inbound.raw_consumer import RawConsumer
 from services.ingest.inbound.raw_topics import RawTopics
+from services.ingest.inbound.source_mappings import SourceMappings
 from services.ingest.ports import Topics
 from services.ingest.settings import IngestSettings
+from services.ingest.store.answers import StoredAnswers
 from services.ingest.store.dead_letters import DeadLetters
+from services.ingest.store.mappings import Mappings
 from services.ingest.store.stops import Stops
 from services.ingest.store.tables import SCHEMA, api_token
 from services.ingest.store.unfinished_records import UnfinishedRecords
@@ -90,6 +100,29 @@ def _letters(
     return index_letters
 
 
+def _parts(
+    settings: IngestSettings,
+    engine: AsyncEngine,
+    outlet: Producer,
+    rates: RateTable,
+    keep: KeepRefused,
+    sources: SourceMappings,
+    clock: Clock,
+) -> Parts:
+    """Builds what the HTTP routes need; all of them send together."""
+    send, raw_topic = SendTogether(outlet), settings.raw_topics[0]
+    return Parts(
+        PublishEvents(send, raw_topic, rates, clock, settings.unknown_fields, keep),
+        PublishMapped(send, raw_topic, rates, clock, keep, metrics.http_records),
+        sources.usable,
+        sources.signed,
+        Tokens(engine, api_token, clock),
+        SenderRates(settings.http_events_per_minute),
+        AnswerOnce(StoredAnswers(engine), clock),
+        clock,
+    )
+
+
 async def run() -> int:
     """Runs the ingest service until SIGTERM; returns the exit status."""
     settings, kafka, postgres = IngestSettings(), KafkaSettings(), PostgresSettings()
@@ -101,19 +134,22 @@ async def run() -> int:
     refused_outlet = Producer(kafka, "ingest-refused")
 
     topics = Topics(settings.activity_topic, settings.dead_letter_topic)
+    in_force = metrics.mappings_in_force
+    mappings = UseMappings(Mappings(engine), settings.raw_topics, clock, in_force)
+    signed = read_sources(settings.http_sources.get_secret_value())
+    sources = SourceMappings(mappings, signed)
     raw = RawTopics(
         RawConsumer(kafka, settings.raw_topics, settings.group, settings.batch_records_max),
-        AcceptBatch(outlet, topics, rates, settings.unknown_fields),
+        AcceptBatch(
+            outlet, topics, rates, settings.unknown_fields, mappings.of_topic, sources.known
+        ),
         FloodWatch(Stops(engine), settings.flood_share_max, clock),
         health,
         clock,
         UnfinishedRecords(engine),
+        mappings,
     )
     index_letters = _letters(settings, kafka, engine, clock, health)
-    tokens = Tokens(engine, api_token, clock)
-    limits = limits_of(settings, guard=tokens, bodies=BODIES)
-    app = create_app("Ebbwatch ingest", health, limits, settings.instance)
-    unknown = settings.unknown_fields
     keep = KeepRefused(
         refused_outlet,
         settings.dead_letter_topic,
@@ -121,8 +157,10 @@ async def run() -> int:
         clock,
         observe=lambda outcome, count: metrics.HTTP_REFUSED.labels(outcome).inc(count),
     )
-    publish = PublishEvents(raw_outlet, settings.raw_topics[0], rates, clock, unknown, keep)
-    add_routes(app, publish, tokens)
+    parts = _parts(settings, engine, raw_outlet, rates, keep, sources, clock)
+    limits = limits_of(settings, guard=parts.tokens, bodies=BODIES, open=OPEN, basic=BASIC)
+    app = create_app("Ebbwatch ingest", health, limits, settings.instance)
+    add_routes(app, parts)
     dependencies = Dependencies(health, "ingest", postgres, kafka)
     loops: dict[str, service.Loop] = {
         "raw": raw.consume,

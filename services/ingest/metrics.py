@@ -4,6 +4,7 @@ Labels come from bounded sets: any other value becomes `other`.
 """
 
 import re
+from collections.abc import Mapping
 
 import msgspec
 from prometheus_client import Counter, Gauge, Histogram
@@ -32,8 +33,22 @@ LAG_SECONDS = Gauge(
     "Age of the last handled record while more wait; 0 when none do",
     ["topic", "partition"],
 )
+IGNORED = Counter("ebbwatch_ingest_ignored", "Records that a mapping's rule ignores", ["mapping"])
+VERSION = Gauge("ebbwatch_ingest_mapping_version", "Version in force", ["mapping"])
+UNUSABLE = Gauge(
+    "ebbwatch_ingest_mappings_unusable",
+    "Stored mappings that cannot be compiled; their topics wait: alert on it",
+)
 STOPPED = Gauge("ebbwatch_ingest_stopped", "1 while a flood of refusals holds the intake")
 HTTP_EVENTS = Counter("ebbwatch_ingest_http_events", "Events sent over HTTP", ["outcome"])
+HTTP_RECORDS = Counter(
+    "ebbwatch_ingest_http_records",
+    "Records of sources with a mapping, sent over HTTP",
+    ["source", "outcome"],
+)
+HTTP_UNSIGNED = Counter(
+    "ebbwatch_ingest_http_unsigned", "Requests to sources without a genuine signature"
+)
 HTTP_REFUSED = Counter(
     "ebbwatch_ingest_http_refused",
     "Events refused over HTTP: kept as dead letters, known already, or dropped (bytes a minute)",
@@ -45,7 +60,7 @@ STAGES = frozenset({"ingest", "scoring", "alerts"})
 OTHER = "other"
 
 FIELDS = frozenset(
-    {"value", "content-type", "ebbwatch-backfill"}
+    {"value", "content-type", "ebbwatch-backfill", "ebbwatch-source", "match", "each"}
     | {field.name for field in msgspec.structs.fields(Event)}
     | {
         f"data.{field.name}"
@@ -73,8 +88,22 @@ def stage_label(stage: str) -> str:
     return stage if stage in STAGES else OTHER
 
 
+def mappings_in_force(versions: Mapping[str, int], unusable: int) -> None:
+    """Sets the version of each mapping by name, and how many cannot be compiled."""
+    VERSION.clear()
+    for name, version in versions.items():
+        VERSION.labels(name).set(version)
+    UNUSABLE.set(unusable)
+
+
 QUARANTINED = Counter(
     "ebbwatch_ingest_quarantined_records_total",
     "Records set aside because process after process ended on them: alert on it",
     ["topic"],
 )
+
+
+def http_records(source: str, outcome: str, count: int) -> None:
+    """Counts records of an HTTP source; its name is bounded, since it has a mapping."""
+    if count:
+        HTTP_RECORDS.labels(source, outcome).inc(count)

@@ -107,3 +107,86 @@ class IntakeStops(Protocol):
     async def resume(self, at: datetime) -> int:
         """End every open stop; returns how many there were."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMapping:
+    """One version of a mapping. `topics` and `http_sources`: what it is applied to."""
+
+    name: str
+    version: int
+    document: str
+    topics: tuple[str, ...]
+    http_sources: tuple[str, ...]
+    created_at: datetime
+    actor: str
+    note: str | None = None
+
+
+class MappingStore(Protocol):
+    """The stored mappings."""
+
+    async def current(self) -> list[StoredMapping]:
+        """Return the newest version of each, by name. Raises Transient."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to a request: its HTTP status and its body in JSON."""
+
+    status: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What is stored for an `Idempotency-Key`: the digest of its request, and the answer.
+
+    The answer is None while the request is in progress, or where it ended without one.
+    """
+
+    digest: bytes
+    answer: Answer | None
+
+
+class Answers(Protocol):
+    """The stored answers to requests with an `Idempotency-Key`."""
+
+    async def claim(self, owner: str, key: str, digest: bytes, at: datetime) -> Claimed:
+        """Store the key where it is new; return what is stored for it. Raises Transient."""
+        ...
+
+    async def store(self, owner: str, key: str, answer: Answer) -> None:
+        """Store the answer of a claimed key. Raises Transient."""
+        ...
+
+
+class ImportNotes(Protocol):
+    """What is kept of an import between runs, so that an interrupted one goes on."""
+
+    @property
+    def name(self) -> str:
+        """Return the name of the import in the header of its records."""
+        ...
+
+    @property
+    def acknowledged(self) -> int:
+        """Return how many events of the files, in their order, need not be sent again."""
+        ...
+
+    def begin(self) -> None:
+        """Note, durably, that records of this name are about to be sent."""
+        ...
+
+    def acknowledge(self, events: int) -> None:
+        """Note that so many events of the files were acknowledged."""
+        ...
+
+    def begun(self) -> list[str]:
+        """Return the names of the imports that were begun and not ended."""
+        ...
+
+    def end(self) -> None:
+        """Note that all imports begun have ended."""
+        ...

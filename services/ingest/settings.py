@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from services.ingest.core.flood import SHARE_MAX
@@ -45,6 +45,15 @@ class IngestSettings(HttpSettings):
     4 KiB for its headers and its row: two large requests, or 2,000 small events. The same
     content is kept once a day. What exceeds it (with 0: everything) is only reported in the HTTP
     answer; `ebbwatch_ingest_http_refused` counts what was kept, known and dropped."""
+
+    http_events_per_minute: int = Field(1_200_000, ge=1_000)
+    """Events that one token, or one signed source, may send over HTTP to a process within a minute:
+    what a process takes at its full speed. Beyond it the answer is 429 with `Retry-After`."""
+
+    http_sources: SecretStr = SecretStr("")
+    """Sources of signed webhooks, as JSON: by name, each with `signature` (shopify, woocommerce,
+    stripe), one or two `secrets`, and `mapping` where it is not the shipped one of that name. Best
+    a file of the secrets folder (`EBBWATCH_SECRETS_DIR`)."""
 
     flood_share_max: float = Field(SHARE_MAX, gt=0)
     """Share of refused records, of the last 1,000, that stops the intake; above 1: never."""

@@ -14,6 +14,10 @@ BACKFILL = "ebbwatch-backfill"
 """Names the import that a raw record belongs to. Such a record builds state and never
 leads to a task. The import ends with an event of type `BACKFILL_ENDED`."""
 
+SOURCE = "ebbwatch-source"
+"""Names the HTTP source that a raw record came from: that source's mapping is applied to it,
+whatever its topic's."""
+
 DEAD_REASON = "ebbwatch-reason"
 DEAD_FIELD = "ebbwatch-field"
 DEAD_ORIGIN = "ebbwatch-origin"

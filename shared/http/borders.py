@@ -6,6 +6,9 @@ headers that keep it out of caches and frames. New routes are protected by defau
 """
 
 import asyncio
+import base64
+import binascii
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -16,6 +19,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.http.content import DEPTH_MAX, TooDeep, look_at
+from shared.http.inflating import Inflating, TooLarge
 from shared.http.problems import problem
 from shared.kernel.errors import Invalid, Transient
 from shared.kernel.text import unkeepable
@@ -75,6 +79,14 @@ class BodyRule:
     """True: the route checks the content itself, because it is signed, or holds many events that
     are refused one by one."""
 
+    gzip: bool = False
+    """Whether `Content-Encoding: gzip` is taken; the bound on the bytes then holds for both forms,
+    and the route gets the decompressed one."""
+
+    at_once_max: int = REQUESTS_MAX
+    """Requests below the path at once: fewer where senders are known by their content only, so
+    that strangers' bodies leave room for the others'."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -84,12 +96,16 @@ class Limits:
     """None: routes authenticate themselves (tests of single routes)."""
     open: tuple[str, ...] = ()
     """Paths that need no token, beside the probes."""
+    basic: tuple[str, ...] = ()
+    """Paths that also take a token as the user name of Basic authentication, without a password, as
+    clients of other systems send their key."""
     bodies: Mapping[str, BodyRule] = field(default_factory=dict)
     """Exceptions from the default body rule, by path."""
 
-    def body(self, path: str) -> BodyRule:
-        """Return the rule for bodies sent to `path`."""
-        return next((body for at, body in self.bodies.items() if below(path, at)), BodyRule())
+    def body(self, path: str) -> tuple[str, BodyRule]:
+        """Return the rule for bodies sent to `path`, after the path that it is given for."""
+        given = self.bodies.items()
+        return next(((at, body) for at, body in given if below(path, at)), ("", BodyRule()))
 
 
 class _Refused(Exception):  # noqa: N818
@@ -112,6 +128,8 @@ class Borders:
         self._app = app
         self._limits = limits
         self._requests = 0
+        self._requests_at: Counter[str] = Counter()
+        """Requests in progress by the path of their body rule."""
         self._bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -131,18 +149,24 @@ class Borders:
         if self._requests >= REQUESTS_MAX:
             await _busy("too many requests are under way")(scope, receive, send)
             return
+        at, rule = self._limits.body(scope["path"])
+        if self._requests_at[at] >= rule.at_once_max:
+            await _busy("too many requests of this kind are under way")(scope, receive, send)
+            return
         self._requests += 1
+        self._requests_at[at] += 1
         held = 0
         try:
             _check_target(scope)
             await self._identify(scope)
-            body = await self._body(scope, receive)
+            body = await self._body(rule, scope, receive)
             held = len(body or b"")
             await self._app(scope, receive if body is None else _replay(body, receive), send)
         except _Refused as refused:
             await refused.answer(scope, receive, send)
         finally:
             self._requests -= 1
+            self._requests_at[at] -= 1
             self._bytes -= held
 
     async def _identify(self, scope: Scope) -> None:
@@ -150,25 +174,26 @@ class Borders:
         guard, path = self._limits.guard, scope["path"]
         if guard is None or any(below(path, at) for at in self._limits.open):
             return
-        scheme, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            raise _Refused(unauthorized("send `Authorization: Bearer <token>`"))
+        basic = any(below(path, at) for at in self._limits.basic)
+        token = token_of(Headers(scope=scope).get("authorization", ""), basic=basic)
+        if not token:
+            way = "Basic, with the token as user name" if basic else "Bearer <token>"
+            raise _Refused(unauthorized(f"send `Authorization: {way}`", basic=basic))
         try:
-            holder = await guard.holder_of(token.strip())
+            holder = await guard.holder_of(token)
         except Transient:
             raise _Refused(_busy("try again shortly")) from None
         if holder is None:
-            raise _Refused(unauthorized("this token is unknown or was revoked"))
+            raise _Refused(unauthorized("this token is unknown or was revoked", basic=basic))
         scope[HOLDER] = holder
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
+    async def _body(self, rule: BodyRule, scope: Scope, receive: Receive) -> bytes | None:
         """Read the whole body, counted in `_bytes`; None where none is read."""
         if scope["method"] not in ENTITY:
             return None
         headers = Headers(scope=scope)
-        rule = self._limits.body(scope["path"])
-        _check_head(headers, rule)
-        body = await self._read(rule, receive)
+        compressed = _check_head(headers, rule)
+        body = await self._read(rule, receive, Inflating(rule.bytes_max) if compressed else None)
         try:
             if body and not rule.raw:
                 _check_json(headers, body)
@@ -177,26 +202,36 @@ class Borders:
             raise
         return body
 
-    async def _read(self, rule: BodyRule, receive: Receive) -> bytes:
+    async def _read(self, rule: BodyRule, receive: Receive, inflating: Inflating | None) -> bytes:
         body = bytearray()
         try:
             async with asyncio.timeout(rule.seconds_max):
-                while await self._piece(rule, receive, body):
+                while await self._piece(rule, receive, body, inflating):
                     pass
+            if inflating is not None:
+                inflating.end()
         except BaseException as error:
             self._bytes -= len(body)
             if isinstance(error, TimeoutError):
                 raise _Refused(_slow(rule)) from None
+            if isinstance(error, TooLarge):
+                raise _Refused(problem(413, "Request refused", str(error))) from None
+            if isinstance(error, Invalid):
+                raise _Refused(_invalid(error.field, error.reason)) from None
             raise
         return bytes(body)
 
-    async def _piece(self, rule: BodyRule, receive: Receive, body: bytearray) -> bool:
+    async def _piece(
+        self, rule: BodyRule, receive: Receive, body: bytearray, inflating: Inflating | None
+    ) -> bool:
         """Add the next piece of a body; return whether more follows."""
         async with asyncio.timeout(IDLE_S_MAX):
             message = await receive()
         if message["type"] == "http.disconnect":
             raise _Refused(problem(400, "Request refused", "the body ended early"))
         piece: bytes = message.get("body", b"")
+        if inflating is not None:
+            piece = inflating.add(piece)
         if len(body) + len(piece) > rule.bytes_max:
             raise _Refused(_too_large(rule))
         if self._bytes + len(piece) > BODIES_BYTES_MAX:
@@ -206,9 +241,27 @@ class Borders:
         return bool(message.get("more_body", False))
 
 
-def unauthorized(detail: str) -> Response:
+def token_of(authorization: str, *, basic: bool) -> str:
+    """Returns the token in the header `Authorization`; the empty text when there is none.
+
+    `basic`: the user name of Basic authentication is taken for one too.
+    """
+    scheme, _, given = authorization.partition(" ")
+    if scheme.lower() == "bearer":
+        return given.strip()
+    if not basic or scheme.lower() != "basic":
+        return ""
+    try:
+        user, _, _ = base64.b64decode(given.strip(), validate=True).decode().partition(":")
+    except (binascii.Error, ValueError):
+        return ""
+    return user
+
+
+def unauthorized(detail: str, *, basic: bool = False) -> Response:
     """Returns the answer to a request without a valid token."""
-    return problem(401, "Request refused", detail, {"WWW-Authenticate": "Bearer"})
+    challenge = 'Basic realm="ebbwatch"' if basic else "Bearer"
+    return problem(401, "Request refused", detail, {"WWW-Authenticate": challenge})
 
 
 def _busy(detail: str) -> Response:
@@ -262,14 +315,20 @@ def _invalid(place: str, why: str) -> Response:
     return problem(422, "Invalid input", f"{place}: {why}")
 
 
-def _check_head(headers: Headers, rule: BodyRule) -> None:
+def _check_head(headers: Headers, rule: BodyRule) -> bool:
+    """Refuse a body by its headers; return whether it is compressed."""
     encoding = headers.get("content-encoding", "identity").strip().lower()
-    if encoding not in {"", "identity"}:
-        detail = f"Content-Encoding {encoding[:40]!r} is not taken: send the body uncompressed"
-        raise _Refused(problem(415, "Request refused", detail, {"Accept-Encoding": "identity"}))
+    compressed = encoding in {"gzip", "x-gzip"} and rule.gzip
+    if not compressed and encoding not in {"", "identity"}:
+        mend, taken = "uncompressed", "identity"
+        if rule.gzip:
+            mend, taken = "with gzip, or uncompressed", "gzip, identity"
+        detail = f"Content-Encoding {encoding[:40]!r} is not taken: send the body {mend}"
+        raise _Refused(problem(415, "Request refused", detail, {"Accept-Encoding": taken}))
     length = headers.get("content-length", "")
     if length.isascii() and length.isdigit() and int(length) > rule.bytes_max:
         raise _Refused(_too_large(rule))
+    return compressed
 
 
 def _check_json(headers: Headers, body: bytes) -> None:

@@ -96,8 +96,9 @@ def generate(path: Path, customers: int) -> int:
 
 def _learn(path: Path) -> dict[str, Any]:
     from services.scoring.training.data.disk_history import DiskHistoryWriter  # noqa: PLC0415
-    from services.scoring.training.data.event_file import EventFile  # noqa: PLC0415
+    from services.scoring.training.data.event_file import batches  # noqa: PLC0415
     from services.scoring.training.fit.candidates import learn  # noqa: PLC0415
+    from shared.event_files.reader import EventFile  # noqa: PLC0415
 
     began = time.perf_counter()
     found: dict[str, Any] = {}
@@ -113,7 +114,7 @@ def _learn(path: Path) -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory() as folder:
         spool = DiskHistoryWriter(Path(folder) / "spool")
-        for batch in EventFile(path).batches():
+        for batch in batches(EventFile(path)):
             spool.add(batch)
         history = spool.finish()
         note("read")

@@ -4,6 +4,7 @@ A new decoder is one more line in `DECODERS`. With unreadable bytes a decoder ma
 return an answer; anything else is a finding.
 """
 
+import gzip
 import json
 import random
 from collections.abc import Callable
@@ -46,11 +47,19 @@ from services.alerts.delivery.store.endpoints import _route
 from services.alerts.inbound.activity import ActivityDecoder as AlertsActivityDecoder
 from services.alerts.inbound.changes import ChangesDecoder
 from services.alerts.inbound.risk import RiskDecoder
+from services.ingest.core import segment
 from services.ingest.core.accept import accept
+from services.ingest.core.bodies import EVENTS_MAX, Form, binary_mode, split
+from services.ingest.core.http_sources import read_sources
+from services.ingest.core.mapping.apply import Context, map_value
+from services.ingest.core.mapping.document import compile_mapping
 from services.ingest.core.rates import RateTable
+from services.ingest.core.signatures import KINDS, SHOPIFY, STRIPE, WOOCOMMERCE, genuine
+from services.ingest.inbound.mapping_files import read_mapping, shipped
 from services.scoring.inbound.activity import ActivityDecoder
 from services.scoring.inbound.treatment import TreatmentDecoder
 from shared.contracts import events, risk
+from shared.http.inflating import Inflating, TooLarge
 from shared.kafka.batch import Batch
 from shared.kernel.errors import Invalid
 from shared.postgres.ledger import Claim
@@ -58,8 +67,10 @@ from tests.fuzz.mutation import mutated
 from tests.unit.alerts.connectors.notices import closed, task
 from tests.unit.alerts.inbound.test_decoders import Fetched
 from tests.unit.alerts.samples import assessed
+from tests.unit.ingest.mapping.corpus import Corpus, corpora
 
 NOW: Final = datetime(2026, 3, 1, tzinfo=UTC)
+ARRIVED_MS: Final = 1_772_355_600_000
 ZOHO: Final = ZohoConfig(
     client_id="c", verdicts=(VerdictRule(field="Status", value="Completed", verdict="reached"),)
 )
@@ -231,6 +242,49 @@ CLICK: Final = (
     b"<xml><Event>template_card_event</Event><FromUserName>a</FromUserName><TaskId>t</TaskId></xml>",
 )
 
+
+def _mapped(corpus: Corpus) -> Decoder:
+    """A topic whose records a shipped mapping reads."""
+    _, mapping = read_mapping(corpus.mapping)
+    context = Context(ARRIVED_MS, RateTable("USD"))
+    return Decoder(
+        lambda _, given: map_value(mapping, given, context), tuple(corpus.records.values())
+    )
+
+
+def _segment(_: random.Random, given: bytes) -> None:
+    """Completes a batch of Segment's calls, and maps each."""
+    mapping = read_mapping("segment")[1]
+    for call in segment.calls("batch", given, ARRIVED_MS):
+        map_value(mapping, call, Context(ARRIVED_MS, RateTable("USD")))
+
+
+def _inflated(_: random.Random, given: bytes) -> None:
+    stream = Inflating(1_000)
+    try:
+        assert len(stream.add(given)) <= 1_000
+        stream.end()
+    except TooLarge:
+        return
+
+
+def _genuine(rng: random.Random, given: bytes) -> None:
+    """Verifies a vendor's webhook; its header is untrusted."""
+    text = given[:4_000].decode("latin-1")
+    names = (SHOPIFY, WOOCOMMERCE, STRIPE)
+    kind = rng.choice(KINDS)
+    assert not genuine(kind, dict.fromkeys(names, text), given, ["s" * 32], ARRIVED_MS / 1000)
+
+
+def _split(rng: random.Random, given: bytes) -> None:
+    form: Form = rng.choice(("json", "lines", "one"))
+    assert len(split(given, form)) <= EVENTS_MAX
+    binary_mode([("ce-id", given[:200].decode("latin-1"))], None)
+
+
+CALLS: Final = ({"batch": [{"type": "track", "event": "A", "userId": "u"}], "sentAt": "x"},)
+
+
 DECODERS: Final[dict[str, Decoder]] = {
     "webhook: answer": Decoder(_answers(read_webhook), ({"ok": True}, b"thanks")),
     "webhook: callback": Decoder(_signed, (b"v1,c2ln", b"{}")),
@@ -307,8 +361,21 @@ DECODERS: Final[dict[str, Decoder]] = {
         _record(TreatmentDecoder("d")),
         ({"customer_id": "c-1", "kind": "task_raised", "at": "2026-03-01T08:30:00Z"},),
     ),
+    "http: events": Decoder(_split, (list(EVENTS), b"{}\n{}\n")),
+    "http: compressed": Decoder(_inflated, (gzip.compress(b"{}" * 50, mtime=0),)),
+    "http: segment": Decoder(_segment, CALLS),
+    "http: signature": Decoder(_genuine, (b"t=1772355600,v1=" + b"0" * 64, b"c2ln")),
+    "http: sources": Decoder(
+        lambda _, given: read_sources(given.decode("utf-8", "replace")),
+        ({"shop": {"signature": "shopify", "secrets": ["0123456789abcdef"]}},),
+    ),
     "topic: ingest raw": Decoder(
-        lambda _, given: accept(given, (), 1_772_355_600_000, RateTable("USD", {})), EVENTS
+        lambda _, given: accept(given, (), ARRIVED_MS, RateTable("USD", {})), EVENTS
+    ),
+    **{f"topic: records of {corpus.mapping}": _mapped(corpus) for corpus in corpora()},
+    "mapping": Decoder(
+        lambda _, given: compile_mapping(given.decode("utf-8", "replace"), "m.yaml"),
+        tuple(read_mapping(name)[0].encode() for name in shipped()),
     ),
 }  # fmt: skip
 """All decoders of external input, grouped by its origin."""

@@ -86,8 +86,28 @@ def accepted(
     mode = message.mode_of(headers)
     quick = None if mode.binary else ordinary.decode(value)
     event, canonical = quick or _careful(value, headers, mode)
+    backfill = import_of(headers)
+    done = settled(event, canonical, backfill, arrived_ms, rates)
+    if isinstance(event, Ordinary) or event.type in CONTROL_TYPES:
+        return done
+    return Accepted(done.event, _unknown(event, unknown_fields) + done.notes)
+
+
+def settled(
+    event: Event | PurchaseEvent | InteractionEvent,
+    canonical: bytes,
+    backfill: str | None,
+    arrived_ms: int,
+    rates: RateTable,
+    *,
+    once: bool = False,
+) -> Accepted:
+    """Returns the canonical form of a decoded event; raises Invalid, and nothing else.
+
+    `canonical`: its data, as the content hash reads them. `once`: the content hash leaves out the
+    time as well, so that every later event with this id counts as the same.
+    """
     time = times.settle(event.time, arrived_ms)
-    backfill = _backfill(headers)
     control = event.type in CONTROL_TYPES
     activity = Activity(
         specversion="1.0",
@@ -96,15 +116,16 @@ def accepted(
         type=event.type,
         time=time,
         subject="" if control else _customer(event),
-        contenthash=_content_hash(event, canonical),
+        contenthash=_content_hash(event, canonical, once=once),
         receivedms=arrived_ms,
         backfill=backfill,
         data=ActivityData() if control else _normalised(event, time.date(), rates),
     )
-    notes = () if control or isinstance(event, Ordinary) else _unknown(event, unknown_fields)
-    if times.is_clamped(event.time, time):
-        notes += (fault("time", "after its arrival: it counts as 5 minutes after it"),)
-    return Accepted(activity, notes)
+    if not times.is_clamped(event.time, time):
+        return Accepted(activity)
+    return Accepted(
+        activity, (fault("time", "after its arrival: it counts as 5 minutes after it"),)
+    )
 
 
 def _unknown(event: Event, mode: UnknownFields) -> tuple[Invalid, ...]:
@@ -166,6 +187,8 @@ def _normalised(
 def _converted(data: Any, shape: type[msgspec.Struct]) -> msgspec.Struct:
     if data is None:
         raise fault("data", "missing")
+    if isinstance(data, shape):
+        return data  # of a mapping, which has decoded it
     try:
         return msgspec.convert(data, shape)
     except msgspec.ValidationError as error:
@@ -179,7 +202,7 @@ def _check_content(event: Event) -> None:
         raise fault("datacontenttype", f"{event.datacontenttype!r}; send application/json")
 
 
-def _backfill(headers: Headers) -> str | None:
+def import_of(headers: Headers) -> str | None:
     """Returns the id of the import that the record belongs to, from its header."""
     for name, value in headers:
         if name == names.BACKFILL:
@@ -190,13 +213,14 @@ def _backfill(headers: Headers) -> str | None:
     return None
 
 
-def _content_hash(event: Event | Ordinary, canonical: bytes) -> str:
+def _content_hash(event: Event | Ordinary, canonical: bytes, *, once: bool) -> str:
     """Returns 32 hex digits: a hash of what the source sent, independent of the JSON's formatting.
 
     It covers an array of type, subject, time and data; the data are already `canonical`. Times are
     compared as instants, not by offset; keys are sorted; numbers as they parse. The import is left
     out, so an event of a backfill equals the same event sent live.
     """
-    begin = orjson.dumps((event.type, event.subject, event.time.astimezone(UTC)))
+    time = None if once else event.time.astimezone(UTC)
+    begin = orjson.dumps((event.type, event.subject, time))
     said = b"%b,%b]" % (begin[:-1], canonical)
     return blake2b(said, digest_size=HASH_BYTES).hexdigest()

@@ -63,6 +63,20 @@ def read(value: bytes, headers: Headers, mode: Mode) -> tuple[dict[str, Any], by
     return parsed, canonical
 
 
+def document(value: bytes) -> Any:
+    """Returns a JSON value that is no CloudEvent, after the same checks; raises Invalid."""
+    try:
+        parsed = orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        raise _why_not_json(value, "", error) from error
+    try:
+        written = orjson.dumps(parsed)
+    except orjson.JSONEncodeError as error:
+        raise fault(WHOLE, "nested too deep") from error
+    _refuse_suspicious(value, written.count(b":"), "")
+    return parsed
+
+
 def is_json(content_type: str) -> bool:
     """Returns whether a media type is JSON.
 
@@ -128,11 +142,16 @@ def _checked(value: bytes, parsed: Any, path: str) -> bytes:
         canonical = orjson.dumps([data], option=orjson.OPT_SORT_KEYS)[1:-1]
     except orjson.JSONEncodeError as error:
         raise fault(WHOLE, "nested too deep") from error
-    if _suspicious(value, written.count(b":") + canonical.count(b":")):
+    _refuse_suspicious(value, written.count(b":") + canonical.count(b":"), path)
+    return canonical
+
+
+def _refuse_suspicious(value: bytes, colons_kept: int, path: str) -> None:
+    """Raises Invalid where a key is there twice or a text holds NUL."""
+    if _suspicious(value, colons_kept):
         found = find(json.loads(value, object_pairs_hook=Pairs), path)
         if found is not None:
             raise found
-    return canonical
 
 
 FOREIGN = (
@@ -164,8 +183,8 @@ FOREIGN = (
 )
 """How values that are not JSON begin, and the reason to report."""
 
-SEVERAL = "several JSON documents one after another (NDJSON): send one event in each record, or an \
-array over HTTP"
+SEVERAL = "several JSON documents one after another (NDJSON): send one event in each record; over \
+HTTP send an array, or NDJSON as application/x-ndjson"
 
 
 def _why_not_json(value: bytes, path: str, error: orjson.JSONDecodeError) -> Invalid:

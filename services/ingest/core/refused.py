@@ -12,20 +12,32 @@ from typing import Final
 from shared.contracts.dead_letter import DeadLetter, Headers, Origin
 from shared.kernel.errors import Invalid
 
-HTTP_ORIGIN: Final = "POST /v1/events"
-"""Stands for the topic; no topic of Kafka can have this name."""
+EVENTS_ORIGIN: Final = "POST /v1/events"
+"""Takes the place of the topic; no topic of Kafka can have this name."""
+
+_HTTP: Final = "POST "
 
 
-def letter(value: bytes, fault: Invalid, headers: Headers, at: datetime) -> DeadLetter:
-    """Returns the dead letter of refused bytes; `headers`: as of an accepted event's record."""
+def is_http(origin_topic: str) -> bool:
+    """Returns whether the topic of an origin is a route."""
+    return origin_topic.startswith(_HTTP)
+
+
+def letter(
+    value: bytes, fault: Invalid, headers: Headers, at: datetime, origin: str = EVENTS_ORIGIN
+) -> DeadLetter:
+    """Returns the dead letter of refused bytes; `headers`: as of an accepted event's record.
+
+    `origin`: the route, such as `POST /v1/events`.
+    """
     day = at.date().isoformat()
-    said = "\0".join((day, fault.field, fault.reason)).encode() + b"\0" + value
+    said = "\0".join((day, origin, fault.field, fault.reason)).encode() + b"\0" + value
     number = int.from_bytes(blake2b(said, digest_size=8).digest()) >> 1
     return DeadLetter(
         key=None,
         value=value,
         original_headers=headers,
-        origin=Origin(HTTP_ORIGIN, 0, number),
+        origin=Origin(origin, 0, number),
         stage="ingest",
         field=fault.field,
         reason=fault.reason,
@@ -54,3 +66,13 @@ class Allowance:
             return False
         self._left -= amount
         return True
+
+    def wait_s(self, amount: int) -> float:
+        """Return the seconds from the last `take` until this amount is available.
+
+        >>> allowance = Allowance(60)
+        >>> allowance.take(50, 0.0), allowance.wait_s(20)
+        (True, 10.0)
+        """
+        missing = min(amount, self._per_minute) - self._left
+        return max(0.0, missing * 60 / self._per_minute) if self._per_minute else 60.0

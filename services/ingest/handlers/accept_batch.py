@@ -7,12 +7,17 @@ record never delays another; the order of a raw partition is kept.
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
 
-from services.ingest.core.accept import accepted
+from services.ingest.core import batches
+from services.ingest.core.accept import Accepted, accepted
+from services.ingest.core.faults import fault
+from services.ingest.core.mapping.apply import Context, Mapped, map_value
+from services.ingest.core.mapping.document import CompiledMapping
+from services.ingest.core.message import text_of
 from services.ingest.core.rates import RateTable
 from services.ingest.core.trace import traceparent_of
 from services.ingest.core.unknown import UnknownFields
@@ -21,6 +26,7 @@ from services.ingest.ports import Outlet, Topics, Unreadable
 from shared.contracts.activity import ENCODER
 from shared.contracts.dead_letter import DeadLetter
 from shared.contracts.events import CONTROL_TYPES
+from shared.contracts.headers import SOURCE
 from shared.kafka.batch import ConsumedRecord
 from shared.kafka.producer import Record as Outgoing
 from shared.kernel.errors import Invalid
@@ -50,6 +56,12 @@ class Sorted:
     letters: list[DeadLetter] = field(default_factory=list)
     notes: list[Invalid] = field(default_factory=list)
     """Notes on accepted events: unknown fields, clamped times."""
+    ignored: Counter[str] = field(default_factory=Counter)
+    """Number of records that a mapping ignores, by its name."""
+
+
+def no_mapping(_: str) -> None:
+    """Returns None: no topic has a mapping."""
 
 
 class AcceptBatch:
@@ -61,11 +73,19 @@ class AcceptBatch:
         topics: Topics,
         rates: RateTable,
         unknown_fields: UnknownFields = "typos",
+        mapping_of: Callable[[str], CompiledMapping | None] = no_mapping,
+        source_mapping_of: Callable[[str], CompiledMapping | None] = no_mapping,
     ) -> None:
+        """`mapping_of` returns the mapping of a raw topic; None: its records are CloudEvents.
+
+        `source_mapping_of` returns the mapping of an HTTP source, for a record that names one.
+        """
         self._outlet = outlet
         self._topics = topics
         self._rates = rates
         self._unknown_fields = unknown_fields
+        self._mapping_of = mapping_of
+        self._source_mapping_of = source_mapping_of
 
     async def decide(self, records: Sequence[ConsumedRecord | Unreadable], now_ms: int) -> Sorted:
         """Decide on every record without sending; raises Transient when the broker is unreachable.
@@ -97,36 +117,108 @@ class AcceptBatch:
         done: Sorted,
     ) -> None:
         """Decide on records, adding to `done`; `partitions`: count of the activity topic's."""
-        topic = self._topics.activity
         for record in records:
             # The sender sets the timestamp unless the topic is configured otherwise.
             believable = 0 < record.timestamp <= now_ms + SKEW_MS_MAX
             arrived_ms = record.timestamp if believable else now_ms
             try:
-                event, notes = accepted(
-                    record.value, record.headers, arrived_ms, self._rates, self._unknown_fields
-                )
-            except Invalid as fault:
-                self._refuse(record, fault, done)
+                mapping = self._mapping(record)
+            except Invalid as refusal:
+                self._refuse(record, refusal, done)
                 continue
+            try:
+                if mapping is None or isinstance(record, Unreadable):
+                    found = accepted(
+                        record.value, record.headers, arrived_ms, self._rates, self._unknown_fields
+                    )
+                    self._accept(record, (found,), partitions, done)
+                    done.refused.append(False)
+                else:
+                    self._map(mapping, record, arrived_ms, partitions, done)
+            except Invalid as refusal:
+                # Looked at only now, so that a batch costs the other records nothing.
+                batch = None if mapping else self._batch(record, arrived_ms)
+                if batch is None:
+                    self._refuse(record, refusal, done)
+                else:
+                    self._conclude(record, batch, partitions, done)
             except Exception as bug:  # a bug of ours: the other records go on
                 log.exception("record set aside", topic=record.topic, offset=record.offset)
                 why = f"a fault of ours: {type(bug).__name__}; replay it once that is mended"
                 self._refuse(record, Invalid("value", why), done)
-                continue
+
+    def _mapping(self, record: ConsumedRecord | Unreadable) -> CompiledMapping | None:
+        """Return the mapping of a record's HTTP source, or of its topic; None: a CloudEvent."""
+        for name, value in record.headers:
+            if name == SOURCE:
+                source = text_of(name, value)
+                mapping = self._source_mapping_of(source)
+                if mapping is None:
+                    why = "put one that is for it (--http), then replay this"
+                    raise fault(SOURCE, f"no mapping is in force for the source {source!r}: {why}")
+                return mapping
+        return self._mapping_of(record.topic)
+
+    def _map(
+        self,
+        mapping: CompiledMapping,
+        record: ConsumedRecord,
+        arrived_ms: int,
+        partitions: int,
+        done: Sorted,
+    ) -> None:
+        """Decide on a record of a source with a mapping; it may become several events."""
+        context = Context(arrived_ms, self._rates, record.headers, record.key)
+        mapped = map_value(mapping, record.value, context)
+        if mapped.ignored is not None:
+            done.ignored[mapping.name] += 1
+        self._conclude(record, mapped, partitions, done)
+
+    def _batch(self, record: ConsumedRecord | Unreadable, arrived_ms: int) -> Mapped | None:
+        rates, unknown = self._rates, self._unknown_fields
+        return batches.decide(record.value, record.headers, arrived_ms, rates, unknown)
+
+    def _conclude(
+        self,
+        record: ConsumedRecord | Unreadable,
+        mapped: Mapped,
+        partitions: int,
+        done: Sorted,
+    ) -> None:
+        """Add the events of a record.
+
+        Where one of them is refused the record becomes a dead letter and the others are sent: when
+        it is replayed, they are recognised by their ids.
+        """
+        self._accept(record, mapped.events, partitions, done)
+        if not mapped.refusals:
             done.refused.append(False)
+            return
+        first, *others = mapped.refusals
+        more = f" (and {len(others)} more)" if others else ""
+        self._refuse(record, Invalid(first.field, first.reason + more), done)
+
+    def _accept(
+        self,
+        record: ConsumedRecord | Unreadable,
+        events: Sequence[Accepted],
+        partitions: int,
+        done: Sorted,
+    ) -> None:
+        topic, trace = self._topics.activity, traceparent_of(record.headers)
+        for event, notes in events:
             done.notes += notes
             done.accepted[event.type] += 1
-            value, trace = ENCODER.encode(event), traceparent_of(record.headers)
+            value = ENCODER.encode(event)
             if event.type in CONTROL_TYPES:
                 done.outgoing += to_every_partition(topic, partitions, value, trace)
             else:
                 done.outgoing.append(Outgoing(topic, event.subject.encode(), value, trace))
 
-    def _refuse(self, record: ConsumedRecord | Unreadable, fault: Invalid, done: Sorted) -> None:
+    def _refuse(self, record: ConsumedRecord | Unreadable, why: Invalid, done: Sorted) -> None:
         if isinstance(record, Unreadable):
-            fault = record.fault
-        letter = DeadLetter.of(record, STAGE, fault.field, fault.reason)
+            why = record.fault
+        letter = DeadLetter.of(record, STAGE, why.field, why.reason)
         done.refused.append(True)
         done.letters.append(letter)
         done.outgoing.append(

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Literal
 
-from services.ingest.core.refused import Allowance, letter
+from services.ingest.core.refused import EVENTS_ORIGIN, Allowance, letter
 from services.ingest.ports import Outlet
 from shared.contracts.dead_letter import DeadLetter, Headers
 from shared.contracts.topics import RAW_MESSAGE_BYTES_MAX
@@ -52,9 +52,11 @@ class KeepRefused:
         self._known: dict[int, None] = {}
         """Numbers of the remembered letters, the oldest first."""
 
-    def __call__(self, value: bytes, fault: Invalid, headers: Headers) -> None:
-        """Keep these bytes if the bounds allow it."""
-        found = letter(value, fault, headers, self._clock.now())
+    def __call__(
+        self, value: bytes, fault: Invalid, headers: Headers, origin: str = EVENTS_ORIGIN
+    ) -> None:
+        """Keep these bytes if the bounds allow it; `origin`: the route that they came to."""
+        found = letter(value, fault, headers, self._clock.now(), origin)
         number = found.origin.offset
         if number in self._known:
             self._observe("known", 1)

@@ -9,7 +9,7 @@ becomes a new dead letter.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from services.ingest.core.refused import HTTP_ORIGIN
+from services.ingest.core.refused import is_http
 from services.ingest.ports import DeadLetterIndex, Outlet, Search, StoredDeadLetter
 from shared.contracts.dead_letter import DeadLetter
 from shared.kafka.producer import Record
@@ -57,6 +57,6 @@ class ReplayDeadLetters:
     def _record(self, letter: DeadLetter) -> Record:
         topic: str = letter.origin.topic
         partition: int | None = letter.origin.partition
-        if topic == HTTP_ORIGIN:
+        if is_http(topic):
             topic, partition = self._raw_topic, None
         return Record(topic, letter.key, letter.value, letter.original_headers, partition)

@@ -7,7 +7,7 @@ raises while it decodes, and we set the positions ourselves after any trouble.
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -28,6 +28,9 @@ LOOK_S = 0.02
 
 CLOSE_S = 1.0
 """How long leaving the group may take; without a leave request the broker notices by timeout."""
+
+LOOKUP_S = 5.0
+"""How long the names of the broker's topics may take, in seconds."""
 
 PROBE_S = 2.0
 """How long the broker may take to answer the readiness probe."""
@@ -66,6 +69,43 @@ class RawConsumer:
     def started(self) -> bool:
         """Whether this is a member of the group, or is joining it."""
         return self._inner is not None and not self._spent
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The topics that are read, or will be from the next `start` on."""
+        return tuple(self._topics)
+
+    async def missing(self, topics: Collection[str]) -> set[str]:
+        """Return which of these topics the broker does not have; raises Transient.
+
+        To be asked before they are subscribed to: with one that does not exist the library never
+        joins the group.
+        """
+        if not topics:
+            return set()
+        try:
+            async with asyncio.timeout(LOOKUP_S):
+                return set(topics) - await self._known()
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise Transient(f"Kafka: {type(error).__name__}: {error}") from error
+
+    async def _known(self) -> set[str]:
+        """Return the broker's topics, over a connection of its own before the first `start`."""
+        if self._inner is not None and self.started:
+            found: set[str] = await self._inner.topics()
+            return found
+        passing = AIOKafkaConsumer(**self._settings.client_kwargs(self._group))
+        try:
+            await passing.start()
+            found = await passing.topics()
+        finally:
+            await passing.stop()
+        return found
+
+    def subscribe(self, topics: Sequence[str]) -> None:
+        """Read these topics from the next `start` on, which is then due; no batch may be open."""
+        self._topics = list(topics)
+        self._spent = True
 
     @property
     def assigned(self) -> set[tuple[str, int]]:

@@ -15,6 +15,7 @@ import structlog
 
 from services.ingest import metrics
 from services.ingest.handlers.accept_batch import AcceptBatch, Sorted
+from services.ingest.handlers.use_mappings import UseMappings
 from services.ingest.handlers.watch_flood import FloodWatch
 from services.ingest.inbound.raw_consumer import AnyRecord, RawConsumer
 from services.ingest.inbound.raw_quarantine import Marks, RawQuarantine
@@ -56,13 +57,18 @@ class RawTopics:
         health: Health,
         clock: Clock,
         marks: Marks | None = None,
+        mappings: UseMappings | None = None,
     ) -> None:
-        """`marks` stores notes on batches begun; None: a crash is attributed to no record."""
+        """`marks` stores notes on batches begun; None: a crash is attributed to no record.
+
+        `mappings` names the topics of sources with a mapping; None: there are none.
+        """
         self._consumer = consumer
         self._accept = accept
         self._flood = flood
         self._health = health
         self._clock = clock
+        self._mappings = mappings
         self._flight: _Flight | None = None
         """At most one, beside the batch that is being decided on. A second would have to be sent
         before the first is acknowledged, and only one wait is to be saved, not two."""
@@ -116,6 +122,11 @@ class RawTopics:
                 metrics.LAG_SECONDS.labels(topic, partition).set(max(0.0, age_s))
 
     async def _turn(self, stop: Stop) -> None:
+        if self._mappings is not None:
+            topics = await self._mappings.topics(self._consumer.missing)
+            if self._consumer.topics != topics:
+                await self._landed()
+                self._consumer.subscribe(topics)
         if not self._consumer.started:
             await self._landed()
             await self._consumer.start()
@@ -184,6 +195,8 @@ class RawTopics:
             metrics.ACCEPTED.labels(event_type).inc(count)
         for note in done.notes:
             metrics.NOTED.labels(metrics.field_label(note.field)).inc()
+        for mapping, count in done.ignored.items():
+            metrics.IGNORED.labels(mapping).inc(count)
         for letter in done.letters:
             label = metrics.field_label(letter.field)
             metrics.DEAD_LETTERS.labels(letter.stage, label).inc()

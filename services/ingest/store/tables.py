@@ -1,4 +1,4 @@
-"""Ingest's tables: its partitions of the dead-letter topic, its tokens, refused records, stops."""
+"""Ingest's tables: dead-letter partitions, tokens, dead letters, stops, mappings, answers."""
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
@@ -51,3 +51,30 @@ intake_stop = sa.Table(
     sa.Column("resumed_at", sa.DateTime(timezone=True)),
 )
 """When a flood of refusals stopped the intake, and when an operator resumed it."""
+
+mapping = sa.Table(
+    "mapping",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True),
+    sa.Column("document", sa.Text, nullable=False),
+    sa.Column("topics", sa.ARRAY(sa.Text), nullable=False),
+    sa.Column("http_sources", sa.ARRAY(sa.Text), nullable=False),
+    sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("note", sa.Text),
+)
+"""Every version of every mapping; the newest of a name is in force."""
+
+idempotency = sa.Table(
+    "idempotency",
+    metadata,
+    sa.Column("owner", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("digest", sa.LargeBinary, nullable=False),
+    sa.Column("status", sa.SmallInteger),
+    sa.Column("body", sa.LargeBinary),
+    sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Index("ix_idempotency_created", "created_at"),
+)
+"""The answers to requests with an `Idempotency-Key`; none while such a request is in progress."""

@@ -4,7 +4,7 @@ import argparse
 import asyncio
 from typing import Any
 
-from services.scoring.commands.event_options import add_reading, reading_of
+from shared.event_files.arguments import add_reading, reading_of
 from shared.runtime.arguments import count, days
 from shared.runtime.clock import SystemClock
 

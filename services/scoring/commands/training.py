@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.commands.event_options import add_reading, reading_of
 from services.scoring.commands.service import SPEC
 from services.scoring.core.features.contracts import Labels
 from services.scoring.core.monitoring import retraining
@@ -27,16 +26,17 @@ from services.scoring.settings import ScoringSettings
 from services.scoring.store import history as stored
 from services.scoring.store.models import ModelRow, Models
 from services.scoring.store.treatments import Treatments
+from shared.event_files.arguments import add_reading, reading_of
 from shared.kernel.errors import Invalid
 from shared.runtime.arguments import count, days, instant
 from shared.runtime.clock import SystemClock
 from shared.runtime.command_line import with_engine
 
 if TYPE_CHECKING:
-    from services.scoring.training.data.files.options import ReadOptions
     from services.scoring.training.data.history import History
     from services.scoring.training.fit.candidates import Candidate, TrainingOutcome
     from services.scoring.training.fit.train import Executor
+    from shared.event_files.options import ReadOptions
 
 
 def add_commands(commands: Any) -> None:
@@ -230,15 +230,16 @@ def _executor(order: _Order) -> "Iterator[Executor]":
 async def _history(engine: AsyncEngine, order: _Order, folder: Path) -> "History":
     """Reads the events to learn from, stored ones or a file's; onto disk where they are many."""
     from services.scoring.training.data.disk_history import IN_MEMORY_MAX, DiskHistoryWriter  # noqa: PLC0415
-    from services.scoring.training.data.event_file import EventFile  # noqa: PLC0415
+    from services.scoring.training.data.event_file import batches  # noqa: PLC0415
     from services.scoring.training.data.stored_events import batch_of  # noqa: PLC0415
+    from shared.event_files.reader import EventFile  # noqa: PLC0415
 
     # A cluster's workers read the history from files.
     in_memory_max = IN_MEMORY_MAX if order.cluster is None else 0
     spool = DiskHistoryWriter(folder / "events", in_memory_max=in_memory_max)
     if order.file is not None:
         file = await asyncio.to_thread(EventFile, order.file, order.reading, folder)
-        for batch in file.batches():
+        for batch in batches(file):
             await asyncio.to_thread(spool.add, batch)
             print(f"read {spool.events:,} events", file=sys.stderr)
         for line in file.read().lines():

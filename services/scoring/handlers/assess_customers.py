@@ -24,7 +24,6 @@ from services.scoring.core.risk import horizons, publication
 from services.scoring.core.risk.assessment_schedule import (
     assessment_step_days,
     ebbing,
-    newly_reached,
     next_assessment,
 )
 from services.scoring.core.risk.bands import NO_BAND, band_index
@@ -170,11 +169,11 @@ class Assessor:
         effects.due_at[rows] = _armed(job.due[rows], loaded.due_at, next_assessments)
         if not len(buyers):
             return
-        found = publication.AssessmentColumns(now, risk.probability, risk.band, signs.bits)
+        bits = publication.published_bits(signs.bits, seen.reached)
+        found = publication.AssessmentColumns(now, risk.probability, risk.band, bits)
         watched = ebbing(seen)
         heartbeat = np.where(watched, assessment_step_days(seen), publication.HEARTBEAT_DAYS)
         publish = publication.is_material(found, _published(loaded), heartbeat)
-        publish |= newly_reached(seen, now, loaded.published_at)
         why = self._why(predictor, x, signs, risk, buyers[publish[buyers]])
         effects.assessed = AssessedRows(risk.probability[buyers], risk.band[buyers])
         # A timer that fires at once counts as touched: how events are cut into batches must not

@@ -1,5 +1,6 @@
 """Events over HTTP: access, answers, and the arrival of everything acknowledged."""
 
+import gzip
 import json
 
 import httpx
@@ -9,7 +10,7 @@ from services.ingest.inbound.http import BODIES, EVENTS
 from shared.contracts.activity import DECODER
 from shared.contracts.headers import TRACEPARENT
 from tests.integration.ingest.running import Running, ServiceEnvironment, ingest
-from tests.unit.ingest.events import event
+from tests.unit.ingest.events import encoded, event
 
 pytestmark = pytest.mark.stack
 
@@ -64,6 +65,54 @@ async def test_events_arrive_and_faults_are_told(place: ServiceEnvironment) -> N
     assert {r.key for r in raw} == {b"household-7"}
     assert [DECODER.decode(r.value or b"").id for r in activity] == ["1", "4"]
     assert {r.headers for r in activity} == {((TRACEPARENT, TRACE.encode()),)}
+
+
+async def test_every_form(place: ServiceEnvironment) -> None:
+    """One, an array, lines, binary mode, compressed: the same events arrive."""
+    data = {"amount": "1.00", "currency": "USD"}
+    binary = {f"ce-{name}": value for name, value in event(id="binary").items() if name != "data"}
+    forms: list[tuple[bytes, dict[str, str]]] = [
+        (encoded(id="one"), {}),
+        (b"[%b]" % encoded(id="batch"), {"Content-Type": "application/cloudevents-batch+json"}),
+        (encoded(id="a") + b"\n\n" + encoded(id="b"), {"Content-Type": "application/x-ndjson"}),
+        (json.dumps(data).encode(), binary | {"Content-Type": "application/json"}),
+        (gzip.compress(encoded(id="zipped")), {"Content-Encoding": "gzip"}),
+    ]
+    async with ingest(place) as service, httpx.AsyncClient() as client:
+        client.headers["Authorization"] = f"Bearer {await _token(place, 'events:write')}"
+        for body, headers in forms:
+            answer = await client.post(f"{service.url}/v1/events", content=body, headers=headers)
+            assert answer.status_code == 202, (headers, answer.text)
+        activity = await place.read(place.activity, 6)
+    ids = {DECODER.decode(r.value or b"").id for r in activity}
+    assert ids == {"one", "batch", "a", "b", "binary", "zipped"}
+
+
+async def test_a_repeated_request_is_answered_alike(place: ServiceEnvironment) -> None:
+    """It is not sent again, also by another process; another body with its key is refused."""
+    body = json.dumps([event(id="1"), event(id="2", subject=None)]).encode()
+    async with ingest(place) as service, httpx.AsyncClient() as client:
+        client.headers["Authorization"] = f"Bearer {await _token(place, 'events:write')}"
+        client.headers["Idempotency-Key"] = "nightly-7"
+        first = await client.post(f"{service.url}/v1/events", content=body)
+        async with ingest(place) as replica:
+            again = await client.post(f"{replica.url}/v1/events", content=body)
+        other = await client.post(f"{service.url}/v1/events", content=encoded())
+    assert (first.status_code, first.json()["accepted"]) == (202, 1)
+    assert (again.status_code, again.content) == (202, first.content)
+    assert (other.status_code, "Idempotency-Key" in other.text) == (422, True)
+    assert len(await place.read(place.raw, 1)) == 1
+
+
+async def test_a_sender_has_a_bound_of_its_own(place: ServiceEnvironment) -> None:
+    """429 says when to come again; another token is not concerned."""
+    body = b"[%b]" % b",".join([b"1"] * 600)
+    async with ingest(place, {"EBBWATCH_INGEST_HTTP_EVENTS_PER_MINUTE": "1000"}) as service:
+        greedy, other = [await _token(place, "events:write") for _ in range(2)]
+        assert (await _post(service, body, greedy)).status_code == 422
+        full = await _post(service, body, greedy)
+        assert (full.status_code, 1 <= int(full.headers["Retry-After"]) <= 12) == (429, True)
+        assert (await _post(service, body, other)).status_code == 422
 
 
 async def test_bounds(place: ServiceEnvironment) -> None:

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from services.ingest.ports import Search, StoredDeadLetter
+from services.ingest.ports import Answer, Claimed, Search, StoredDeadLetter
 from shared.contracts.dead_letter import DeadLetter, Headers
+from shared.http.idempotency import KEPT
 from shared.kafka.producer import Record as Outgoing
 from shared.kernel.errors import Transient
 from shared.postgres.engine import UnitOfWork
@@ -126,3 +127,20 @@ class FakeIndex:
             )
             for row in self.rows
         ]
+
+
+@dataclass(slots=True)
+class FakeAnswers:
+    """Answers in memory."""
+
+    rows: dict[tuple[str, str], tuple[Claimed, datetime]] = field(default_factory=dict)
+
+    async def claim(self, owner: str, key: str, digest: bytes, at: datetime) -> Claimed:
+        found = self.rows.get((owner, key))
+        if found is None or found[1] <= at - KEPT:
+            found = self.rows[owner, key] = (Claimed(digest, None), at)
+        return found[0]
+
+    async def store(self, owner: str, key: str, answer: Answer) -> None:
+        claimed, at = self.rows[owner, key]
+        self.rows[owner, key] = (Claimed(claimed.digest, answer), at)

@@ -18,6 +18,7 @@ from services.ingest.handlers.accept_batch import (
 )
 from services.ingest.handlers.publish_events import PublishEvents
 from services.ingest.handlers.replay_dead_letters import PAGE, ReplayDeadLetters
+from services.ingest.handlers.send_together import SendTogether
 from services.ingest.handlers.watch_flood import FloodWatch
 from services.ingest.ports import Search, Topics, Unreadable
 from shared.contracts import events as types
@@ -212,7 +213,7 @@ class TestPublishEvents:
     """Events over HTTP."""
 
     def _publish(self, outlet: FakeOutlet) -> PublishEvents:
-        return PublishEvents(outlet, "raw", RATES, FixedClock())
+        return PublishEvents(SendTogether(outlet), "raw", RATES, FixedClock())
 
     async def test_one_event(self) -> None:
         """The event is sent as it was written, with the customer as the key."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from services.ingest.core import dead_letters
 from services.ingest.core.faults import fault
-from services.ingest.core.refused import HTTP_ORIGIN, letter
+from services.ingest.core.refused import EVENTS_ORIGIN, letter
 from services.ingest.handlers.keep_refused import (
     LETTER_BYTES,
     WAITING_BYTES_MAX,
@@ -58,7 +58,7 @@ def test_the_index_reads_every_letter_back(value: bytes, path: str, reason: str)
     found = dead_letters.read(made.key, made.value, made.to_headers(), ("dead", 0, 1))
     assert (found.origin, found.value) == (made.origin, value)
     assert found.original_headers == HEADERS
-    assert found.origin.topic == HTTP_ORIGIN
+    assert found.origin.topic == EVENTS_ORIGIN
 
 
 async def test_the_same_content_is_one_letter_a_day() -> None:

@@ -22,13 +22,14 @@ from services.alerts.core.task_lifecycle import (
     Start,
 )
 from services.alerts.inbound.http.dependencies import Parts
-from services.alerts.inbound.http.idempotency import IdempotencyKey, Key
+from services.alerts.inbound.http.idempotency import IdempotencyKey
 from services.alerts.inbound.http.task_schemas import TaskView, view
 from services.alerts.ports import TaskChange
 from shared.contracts.events import ID_LENGTH_MAX
 from shared.http.access import held_by
 from shared.http.borders import Holder
 from shared.http.fields import Instant
+from shared.http.idempotency import Key
 from shared.postgres.engine import UnitOfWork
 
 WORDS_MAX = 4_000

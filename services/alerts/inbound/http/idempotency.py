@@ -5,31 +5,15 @@ The answer is stored in the transaction of the effect, so there is never one wit
 
 import hashlib
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
-from typing import Annotated
 
-from fastapi import Header, HTTPException, Response
+from fastapi import HTTPException, Response
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.http.borders import Holder
+from shared.http.idempotency import FORGET_MAX, KEPT
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.runtime.clock import Clock
-
-KEPT = timedelta(days=1)
-"""How long a key is stored: longer than any client repeats a request."""
-FORGET_MAX = 1_000
-"""Most old keys deleted when a new one is stored."""
-
-Key = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        min_length=1,
-        max_length=200,
-        description="Any text of your own; the same request with the same key is done once.",
-    ),
-]
 
 
 class IdempotencyKey:

@@ -28,22 +28,11 @@ STEP_DAYS_MAX: Final = 14.0
 """Limits how late a changed model or setting reaches a customer who buys once a year."""
 GONE_STEP_DAYS: Final = 7.0
 """After the lapse length little changes."""
-DUST_DAYS: Final = 1e-6
-"""A tenth of a second: two spans up to one instant differ by less through rounding."""
 
 
 def ebbing(lapses: Lapses) -> Bools:
     """bool[n]: the silence is not ordinary any more, and has not reached the lapse length."""
     return np.asarray((lapses.share >= ORDINARY_SHARE) & ~lapses.reached)
-
-
-def newly_reached(lapses: Lapses, now: Floats, before: Floats) -> Bools:
-    """bool[n]: the silence has reached the lapse length since `before`.
-
-    Times are Unix seconds UTC; NaN (never assessed) gives False.
-    """
-    then = lapses.silence - (now - before) / DAY_S
-    return np.asarray(lapses.reached & (then < lapses.days - DUST_DAYS))
 
 
 def assessment_step_days(lapses: Lapses) -> Floats:

@@ -18,6 +18,9 @@ MOVE_MIN: Final = 0.1
 HEARTBEAT_DAYS: Final = 28.0
 """Interval for customers who are not ebbing; it shows that they are still assessed. The topic is
 compacted, so a new reader gets every customer's newest assessment without it."""
+GONE: Final = 1 << 14
+"""Bit beside those of the signs: the silence has reached the lapse length. Signs have at most 14
+bits, and the stored number has 16 with its sign."""
 SAME_MAX: Final = 0.01
 """Without new events, an assessment leaves the current one in place while the probability stays
 this close to it: a reader would not see or do anything else."""
@@ -33,7 +36,12 @@ class AssessmentColumns:
     band: NDArray[np.int8]
     """Index of `BANDS`; `NO_BAND` where never published."""
     signs: NDArray[np.int16]
-    """Signs of leaving, as bits of `signs.detectors.CODES`."""
+    """Signs of leaving, as bits of `signs.detectors.CODES`, and `GONE`."""
+
+
+def published_bits(signs: NDArray[np.int16], gone: NDArray[np.bool_]) -> NDArray[np.int16]:
+    """Return an assessment's bits, int16[n]: its signs, and `GONE` where the customer is gone."""
+    return np.where(gone, signs | GONE, signs).astype(np.int16)
 
 
 def is_material(
@@ -42,7 +50,8 @@ def is_material(
     """bool[n]: the new assessment differs enough from the one last published.
 
     That is: never published; another band; probability moved by `MOVE_MIN` or more; a sign began
-    or ended; or the heartbeat, float64[n] in days, is due.
+    or ended; the silence reached the lapse length, or fell below it by a purchase that arrived
+    late; or the heartbeat, float64[n] in days, is due.
     """
     due = heartbeat_days * DAY_S
     # The published number may have been converted to text: a move of exactly `MOVE_MIN` counts.

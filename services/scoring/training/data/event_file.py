@@ -1,54 +1,20 @@
-"""Reads event files of any company and size: lenient about format, strict about meaning.
-
-The only reader of `evaluate`, `train --events` and the backtest. It reads the file twice: first to
-decide what needs a whole column (the encoding, the order of day and month, the decimal mark), then
-part by part, so that memory is bounded. Rows without a customer are left out and counted; a value
-with no meaning, or with two, raises Invalid, which names column and row.
-"""
+"""The history in an event file (docs/event-files.md) as the columns that training folds."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
-
-import polars as pl
 
 from services.scoring.training.data.event_table import (
-    SCORED_TYPES,
     EventBatch,
     EventTable,
     batch_of_frame,
     from_columns,
 )
-from services.scoring.training.data.files.amounts import Style, numbers
-from services.scoring.training.data.files.headers import columns_of, named
-from services.scoring.training.data.files.options import Assumption, Read, ReadOptions
-from services.scoring.training.data.files.repeats import (
-    CONTENT,
-    SEED,
-    Counts,
-    settled,
-)
-from services.scoring.training.data.files.sources import ROW, opened
-from services.scoring.training.data.files.times import Order, instants
-from services.scoring.training.data.files.words import meaning
-from shared.contracts.customers import is_customer
+from shared.event_files.headers import named
+from shared.event_files.options import Read, ReadOptions
+from shared.event_files.reader import EventFile
+from shared.event_files.words import PURCHASE
 from shared.kernel.errors import Invalid
-
-BATCH_ROWS: Final = 250_000
-"""Events per batch: about 60 MB as columns."""
-SCORE_MAX: Final = 10.0
-"""Surveys are answered from 0 to 10, as in the stream."""
-NOTHING: Final = (
-    "", "-", "--", "NA", "N/A", "#N/A", "n/a", "NaN", "nan", "NULL", "Null", "null", "None", "none",
-    "\\N", "(null)", "undefined", "[object Object]",
-)  # fmt: skip
-"""Texts that exports and broken programs write where there is no value."""
-_FORMULA: Final = r'^="(.*)"$'
-"""The form in which exports write an id so that a spreadsheet does not read it as a number."""
-PURCHASE, REFUND = "purchase", "refund"
-_CUSTOMER: Final = " customer"
-_ROLES: Final = ("customer_id", "event_id", "event_type", "ts", "amount", "category", "score")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,247 +28,18 @@ class LoadedFile:
 def read(path: Path, options: ReadOptions | None = None) -> LoadedFile:
     """Read all events of a file. Raises Invalid naming column and row, or the file."""
     file = EventFile(path, options)
-    table = from_columns(file.batches())
+    table = from_columns(batches(file))
     return LoadedFile(table, file.read())
 
 
-class EventFile:
-    """A file after the first pass: its columns and styles are decided.
+def batches(file: EventFile) -> Iterator[EventBatch]:
+    """Yield the events in parts, each event once, in no order.
 
-    `batches` yields the events; after it, `read` returns the complete report.
+    Raises Invalid naming column and row, or where no event is a purchase.
     """
-
-    def __init__(
-        self, path: Path, options: ReadOptions | None = None, folder: Path | None = None
-    ) -> None:
-        """Decide columns and styles. Raises Invalid naming what cannot be decided.
-
-        `folder`: where rows of large files are spooled (None: the system's).
-        """
-        self._path = path
-        self._options = options or ReadOptions()
-        self._folder = folder
-        self._source = opened(path, self._options)
-        self._columns = columns_of(self._source.headers, path.name, self._options.columns)
-        money = ("amount", "unit_price")
-        self._money = next((role for role in money if role in self._columns), None)
-        order, style = Order(), Style()
-        self._scan(order, style)
-        self._order = order.decided(self._options.date_order)
-        self._decimal = style.decided(self._options.decimal)
-        self._read = self._report(style, without_zone=order.without_zone)
-        self._tally = _Tally()
-
-    def batches(self) -> Iterator[EventBatch]:
-        """Yield the events in parts, each event once, in no order. Raises Invalid as `read`."""
-        counts, tally = Counts(), _Tally()
-        rows = self._rows(tally)
-        if "event_id" in self._columns:
-            lines = self._options.lines_of_one_order
-            rows = settled(rows, counts, self._folder, lines=lines)
-        for frame in rows:
-            events = self._typed(frame)
-            tally.see(events)
-            for part in events.iter_slices(BATCH_ROWS):
-                yield batch_of_frame(part)
-        if not tally.purchases:
-            raise Invalid(
-                "event_type", f"no row is a {PURCHASE}: {named(sorted(tally.types)) or 'no rows'}"
-            )
-        tally.repeated, tally.joined = counts.repeated, counts.joined
-        self._tally = tally
-
-    def read(self) -> Read:
-        """Return how the file was read, with the counts of the last completed run of `batches`."""
-        tally = self._tally
-        assumed = list(self._read.assumed)
-        if "event_type" not in self._columns:
-            assumed.insert(0, "negative_is_refund" if REFUND in tally.types else "all_purchases")
-        return replace(
-            self._read,
-            assumed=assumed,
-            rows=tally.rows,
-            without_customer=tally.without_customer,
-            repeated=tally.repeated,
-            joined=tally.joined,
-            events=tally.events,
-            customers=len(tally.customers),
-            purchases=tally.purchases,
-            amounts_known=tally.known / max(tally.purchases, 1),
-            first=tally.first,
-            last=tally.last,
-        )
-
-    def _scan(self, order: Order, style: Style) -> None:
-        """Run the first pass: learn the style of dates and amounts, where they are text."""
-        columns = ["customer_id", "ts", *([self._money] if self._money else [])]
-        headers = list(dict.fromkeys(self._columns[role] for role in columns))
-        for part in self._source.parts(headers):
-            known = part.filter(self._text("customer_id", part).is_not_null())
-            for role, seen in (("ts", order), (self._money, style)):
-                if role is not None:
-                    values = known.select(self._value(role, part))[role]
-                    seen.see(values, known[ROW])
-            texts = any(part.schema[header] == pl.String for header in headers[1:])
-            if self._source.format == "parquet" and not texts:
-                return
-
-    def _rows(self, tally: "_Tally") -> Iterator[pl.DataFrame]:
-        """Yield the rows that have a customer, as the reader's columns."""
-        for part in self._source.parts():
-            tally.rows += len(part)
-            customer = self._text("customer_id", part).alias(_CUSTOMER)
-            known = _of_customers(part.with_columns(customer))
-            tally.without_customer += len(part) - len(known)
-            if len(known):
-                yield self._brought(known)
-
-    def _brought(self, part: pl.DataFrame) -> pl.DataFrame:
-        roles = [role for role in self._columns if role != "customer_id"]
-        raw = part.select(ROW, *(self._value(role, part) for role in roles))
-        row = raw[ROW]
-        columns = {"ts": instants(raw["ts"], row, self._order, self._options.now)}
-        for role in ("amount", "quantity", "unit_price", "score"):
-            if role in raw.columns:
-                columns[role] = numbers(raw[role], row, self._decimal, role)
-        if "amount" not in columns and "quantity" in columns:
-            columns["amount"] = columns["quantity"] * columns["unit_price"]
-        kinds, ids = pl.lit(PURCHASE), (pl.col(ROW) - 1).cast(pl.String)
-        if "event_type" in self._columns:
-            _complete(raw["event_type"], row, "event_type")
-            kinds = meaning(pl.col("event_type"))
-        if "event_id" in self._columns:
-            _complete(raw["event_id"], row, "event_id")
-            ids = pl.col("event_id")
-        empty = {"amount": pl.Float64, "category": pl.String, "score": pl.Float64}
-        brought = raw.with_columns(
-            **columns,
-            **{
-                r: pl.lit(None, kind)
-                for r, kind in empty.items()
-                if r not in {*columns, *raw.columns}
-            },
-            event_type=kinds,
-            event_id=ids,
-            customer_id=part[_CUSTOMER],
-        ).select(*_ROLES, ROW, self._content(part).alias(CONTENT))
-        return _scored(brought)
-
-    def _content(self, part: pl.DataFrame) -> pl.Series:
-        if "event_id" not in self._columns:
-            return pl.Series([0], dtype=pl.UInt64).new_from_index(0, len(part))
-        names = self._source.headers
-        texts = [_as_text(part, name).fill_null("\0") for name in names]
-        return part.select(pl.concat_str(texts, separator="\x1f").hash(SEED).alias("h"))["h"]
-
-    def _typed(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Read negative amounts as refunds where the file has no column of types."""
-        if "event_type" in self._columns:
-            return frame
-        back = pl.col("amount") < 0.0
-        kind = pl.when(back).then(pl.lit(REFUND)).otherwise(pl.lit(PURCHASE))
-        return frame.with_columns(event_type=kind)
-
-    def _value(self, role: str, part: pl.DataFrame) -> pl.Expr:
-        """Return the column unchanged if its type suits numbers or times, else as text."""
-        if role in {"ts", "amount", "quantity", "unit_price", "score"}:
-            kind = part.schema[self._columns[role]]
-            if kind not in {pl.String, pl.Categorical}:
-                return pl.col(self._columns[role]).alias(role)
-        return self._text(role, part)
-
-    def _text(self, role: str, part: pl.DataFrame) -> pl.Expr:
-        kind = part.schema[self._columns[role]]
-        if kind.is_nested():
-            raise Invalid(role, f"is a column of {kind}, not of single values")
-        text = _as_text(part, self._columns[role]).str.strip_chars().str.strip_chars("\u200b\ufeff")
-        text = text.str.replace(_FORMULA, "$1")
-        return pl.when(~text.is_in(NOTHING)).then(text).alias(role)
-
-    def _report(self, style: Style, *, without_zone: bool) -> Read:
-        used = set(self._columns.values())
-        assumed: list[Assumption] = []
-        if "event_id" not in self._columns:
-            assumed.append("rows_are_events")
-        if self._money == "unit_price":
-            assumed.append("amount_is_quantity_times_price")
-        elif self._money is None:
-            assumed.append("amount_missing")
-        if without_zone:
-            assumed.append("times_are_utc")
-        return Read(
-            file=self._path.name,
-            format=self._source.format,
-            encoding=self._source.encoding,
-            delimiter=self._source.delimiter,
-            columns=dict(self._columns),
-            unused=[header for header in self._source.headers if header not in used],
-            date_order=self._order,
-            decimal=self._decimal,
-            currency=style.currency,
-            assumed=assumed,
-        )
-
-
-class _Tally:
-    """Counts taken while the events are read."""
-
-    def __init__(self) -> None:
-        self.rows = self.without_customer = self.repeated = self.joined = 0
-        self.events = self.purchases = self.known = 0
-        self.types: set[str] = set()
-        self.customers: set[int] = set()
-        """Hashes of the customers' ids, 8 bytes each."""
-        self.first: str | None = None
-        self.last: str | None = None
-
-    def see(self, events: pl.DataFrame) -> None:
-        bought = events.filter(pl.col("event_type") == PURCHASE)
-        self.events += len(events)
-        self.purchases += len(bought)
-        self.known += int((bought["amount"] >= 0.0).sum())
-        self.types |= set(events["event_type"].unique())
-        self.customers |= set(events["customer_id"].unique().hash(SEED))
-        times = events["ts"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
-        ends = [str(times.min()), str(times.max()), *filter(None, (self.first, self.last))]
-        self.first, self.last = min(ends), max(ends)
-
-
-def _of_customers(part: pl.DataFrame) -> pl.DataFrame:
-    """Keep the rows with a valid customer id, by the rule of the stream."""
-    names = part[_CUSTOMER].drop_nulls().unique()
-    none = [name for name in names if not is_customer(name)]
-    return part.filter(pl.col(_CUSTOMER).is_not_null() & ~pl.col(_CUSTOMER).is_in(none))
-
-
-def _as_text(part: pl.DataFrame, name: str) -> pl.Expr:
-    """Return a column as text; whole numbers without decimals.
-
-    Some exporters write an integer column with gaps as float: 17.0 is customer 17.
-    """
-    column, kind = pl.col(name), part.schema[name]
-    if kind == pl.String:
-        return column
-    if kind.is_float():
-        whole = column.cast(pl.Int64, strict=False)
-        return pl.when(whole == column).then(whole.cast(pl.String)).otherwise(
-            column.fill_nan(None).cast(pl.String)
-        )  # fmt: skip
-    if kind.is_nested():
-        return column.hash(SEED).cast(pl.String)
-    return column.cast(pl.String)
-
-
-def _complete(values: pl.Series, row: pl.Series, role: str) -> None:
-    if values.null_count():
-        raise Invalid(role, f"row {row[int(values.is_null().arg_true()[0])]} has none")
-
-
-def _scored(frame: pl.DataFrame) -> pl.DataFrame:
-    """Keep scores of event types that carry one. Raises Invalid for a score outside 0 to 10."""
-    asked = pl.col("event_type").is_in(SCORED_TYPES)
-    frame = frame.with_columns(score=pl.when(asked).then("score"))
-    odd = frame.filter(~pl.col("score").is_between(0.0, SCORE_MAX))
-    if len(odd):
-        raise Invalid("score", f"row {odd[ROW][0]}: {odd['score'][0]:g} is not from 0 to 10")
-    return frame
+    types: set[str] = set()
+    for frame in file.frames():
+        types |= set(frame["event_type"].unique())
+        yield batch_of_frame(frame)
+    if PURCHASE not in types:
+        raise Invalid("event_type", f"no row is a {PURCHASE}: {named(sorted(types)) or 'no rows'}")

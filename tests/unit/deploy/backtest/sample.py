@@ -16,8 +16,8 @@ from deploy.backtest.result import (
     WarningEntry,
     Week,
 )
-from services.scoring.training.data.files.options import Read
 from shared.contracts.risk import Grade
+from shared.event_files.options import Read
 
 BEGIN, END = date(2017, 10, 1), date(2017, 12, 4)
 HOSTILE = '<script>alert("1")</script> & <b>Müller</b>'

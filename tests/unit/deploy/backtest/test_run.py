@@ -24,7 +24,7 @@ from services.scoring.core.features.events import DAY_S, Kind
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.settings import ScoringSettings
 from services.scoring.training.data.event_table import EventTable
-from services.scoring.training.data.files.options import ReadOptions as Reading
+from shared.event_files.options import ReadOptions as Reading
 from shared.kernel.errors import Invalid
 from tests.field.lives import BEGIN, START
 from tests.field.planted import customers

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from services.scoring.commands import evaluate, training
-from services.scoring.commands.event_options import reading_of
 from services.scoring.settings import ScoringSettings
-from services.scoring.training.data.files.options import ReadOptions
+from shared.event_files.arguments import reading_of
+from shared.event_files.options import ReadOptions
 from shared.kernel.errors import Invalid
 from tests.unit.scoring.training.event_files import both, written
 

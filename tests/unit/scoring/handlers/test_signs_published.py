@@ -64,13 +64,14 @@ class Story:
         """Add purchases, each at its time."""
         for at in days:
             data = ActivityData(amount=amount)
-            await self._event(at, activity.event(self._name(), customer, day(at), data=data))
+            await self.receives(at, activity.event(self._name(), customer, day(at), data=data))
 
     async def says(self, customer: str, at: float, kind: str, score: float | None = None) -> None:
         """Add feedback."""
-        await self._event(at, feedback(self._name(), customer, day(at), kind, score))
+        await self.receives(at, feedback(self._name(), customer, day(at), kind, score))
 
-    async def _event(self, at: float, value: bytes) -> None:
+    async def receives(self, at: float, value: bytes) -> None:
+        """Add a record that arrives on this day."""
         while self.now + STEP_DAYS < at:
             await self._turn(self.now + STEP_DAYS)
         self.scoring.log.append(0, value)
@@ -234,6 +235,19 @@ async def test_a_purchase_ends_the_silence_at_once(story: Story) -> None:
     # No further message until something changes.
     await story.until(89.5)
     assert story.told("ann")[-1] == back
+
+
+async def test_a_late_purchase_that_takes_back_a_lapse_is_published_at_once(story: Story) -> None:
+    """Gone at day 98; half a day later a purchase of day 72 arrives: 26.5 days are no lapse."""
+    await story.buys("ann", *range(0, 71, 7))
+    await story.until(98.25)
+    gone = story.told("ann")[-1]
+    assert (gone.days_silent or 0) >= LENGTH
+    late = activity.event("late", "ann", day(72), data=ActivityData(amount=10.0))
+    await story.receives(98.5, late)
+    found = story.told("ann")[-1]
+    assert (found.assessed_at, found.days_silent) == (day(98.5), 26.5)
+    assert (found.band, codes(found)) == (gone.band, codes(gone))
 
 
 async def test_who_came_back_and_stops_again_is_slipping(story: Story) -> None:

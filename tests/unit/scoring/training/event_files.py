@@ -7,11 +7,11 @@ from unittest.mock import patch
 
 import numpy as np
 
-from services.scoring.training.data import event_file
-from services.scoring.training.data.event_file import EventFile, LoadedFile
+from services.scoring.training.data.event_file import LoadedFile, batches
 from services.scoring.training.data.event_table import EventTable, from_columns
-from services.scoring.training.data.files import repeats, sources, text
-from services.scoring.training.data.files.options import ReadOptions
+from shared.event_files import reader, repeats, sources, text
+from shared.event_files.options import ReadOptions
+from shared.event_files.reader import EventFile
 from shared.kernel.errors import Invalid
 
 HEAD = "event_id,customer_id,ts,event_type,amount\n"
@@ -36,7 +36,7 @@ def both(path: Path, options: ReadOptions | None = None) -> LoadedFile:
     small = (
         patch.object(text, "BLOCK_BYTES", max(64, size // 7)),
         patch.object(sources, "ROWS_AT_ONCE", 2),
-        patch.object(repeats, "IN_MEMORY_MAX", 1), patch.object(event_file, "BATCH_ROWS", 1),
+        patch.object(repeats, "IN_MEMORY_MAX", 1), patch.object(reader, "BATCH_ROWS", 1),
     )  # fmt: skip
     whole, trouble = _tried(path, options)
     with small[0], small[1], small[2], small[3]:
@@ -61,7 +61,7 @@ def same(one: EventTable, other: EventTable) -> None:
 def _tried(path: Path, options: ReadOptions | None) -> tuple[LoadedFile | None, Invalid | None]:
     try:
         file = EventFile(path, options)
-        table = from_columns(file.batches())
+        table = from_columns(batches(file))
     except Invalid as invalid:
         return None, invalid
     return LoadedFile(table, file.read()), None

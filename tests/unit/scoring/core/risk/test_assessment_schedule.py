@@ -16,7 +16,6 @@ from services.scoring.core.risk.assessment_schedule import (
     STEP_SHARE,
     assessment_step_days,
     ebbing,
-    newly_reached,
     next_assessment,
 )
 from services.scoring.core.risk.lapse import (
@@ -94,26 +93,6 @@ def test_ebbing_lies_between_ordinary_and_gone() -> None:
     seen = silences(50.0, 19.9, 20.0, 49.9, 50.0, np.nan)
     assert ebbing(seen).tolist() == [False, True, True, False, False]
     assert assessment_step_days(silences(28.0, 16.0, 20.0)).tolist() == pytest.approx([1.4, 1.0])
-
-
-@pytest.mark.parametrize(
-    ("silent", "ago", "wanted"),
-    [
-        (39.9, 2.0, False),
-        # Reached now, half a day ago, or two days ago; last published a day ago.
-        (40.0, 1.0, True),
-        (40.5, 1.0, True),
-        (41.5, 1.0, False),
-        # Published at that very moment, which a float meets but for its last digits.
-        (40.1, 0.1, False),
-        (40.0, 0.0, False),
-        # Never published.
-        (50.0, np.nan, False),
-    ],
-)
-def test_a_lapse_is_reached_once(silent: float, ago: float, wanted: bool) -> None:
-    found = newly_reached(silences(40.0, silent), np.array([NOW]), np.array([NOW - ago * DAY_S]))
-    assert found.tolist() == [wanted]
 
 
 @given(

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from services.scoring.core.features.events import DAY_S
-from services.scoring.core.risk.publication import HEARTBEAT_DAYS, AssessmentColumns, is_material
+from services.scoring.core.risk.publication import (
+    GONE,
+    HEARTBEAT_DAYS,
+    AssessmentColumns,
+    is_material,
+    published_bits,
+)
+from services.scoring.core.signs.detectors import CODES, codes_of
 
 SILENT, COMPLAINT = 0b10000, 0b00001
 """Bits of two signs."""
@@ -34,6 +41,10 @@ def _assessed(days: float, p: float, band: int, signs: int) -> AssessmentColumns
         ((0.5, 0.60, 2, SILENT | COMPLAINT), (0, 0.60, 2, SILENT), 28.0, True),
         ((0.5, 0.60, 2, SILENT), (0, 0.60, 2, COMPLAINT), 28.0, True),
         ((0.5, 0.60, 2, SILENT), (0, 0.60, 2, SILENT), 28.0, False),
+        # The silence reaches the lapse length; a purchase that arrives late takes that back.
+        ((0.5, 0.60, 2, SILENT | GONE), (0, 0.60, 2, SILENT), 28.0, True),
+        ((0.5, 0.60, 2, SILENT), (0, 0.60, 2, SILENT | GONE), 28.0, True),
+        ((0.5, 0.60, 2, SILENT | GONE), (0, 0.60, 2, SILENT | GONE), 28.0, False),
         # The heartbeat, of each customer's own length.
         ((1.39, 0.60, 2, SILENT), (0, 0.60, 2, SILENT), 1.4, False),
         ((1.40, 0.60, 2, SILENT), (0, 0.60, 2, SILENT), 1.4, True),
@@ -58,3 +69,11 @@ def test_the_first_assessment_is_published() -> None:
     never = _assessed(np.nan, np.nan, -1, 0)
     due = np.array([HEARTBEAT_DAYS])
     assert is_material(_assessed(1, 0.1, 0, 0), never, due).tolist() == [True]
+
+
+def test_gone_is_no_sign() -> None:
+    signs = np.array([0, SILENT, SILENT], np.int16)
+    bits = published_bits(signs, np.array([True, True, False]))
+    assert bits.tolist() == [GONE, SILENT | GONE, SILENT]
+    assert [codes_of(each) for each in bits.tolist()] == [codes_of(each) for each in signs.tolist()]
+    assert all(1 << place != GONE for place in range(len(CODES)))

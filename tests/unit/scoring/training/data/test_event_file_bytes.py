@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from services.scoring.training.data.files.options import ReadOptions
+from shared.event_files.options import ReadOptions
 from shared.kernel.errors import Invalid
 from tests.unit.scoring.training.event_files import HEAD, both, same, utc, written
 
@@ -109,10 +109,10 @@ def test_lines_and_quotes_as_programs_write_them(tmp_path: Path, text: str) -> N
     ("data", "said"),
     [
         (b'customer,ts\n"a,2024-01-01\nb,2024-01-01\n', "a quotation mark is never closed"),
-        (b"customer,ts\na,2024-01-01,1,50\n", "a row has more fields than the header"),
+        (b"customer,ts\na,2024-01-01,1,50\n", "row 1 has 4 fields, the header 2"),
         (b"customer,ts,note\na,2024-01-01\n", "its rows have fewer fields than the header"),
         (b"customer,ts\na\x00b,2024-01-01\n" * 3, "it has zero bytes"),
-        (b"PK\x03\x04\x14\x00\x06\x00\nfoo,bar\n", "it has zero bytes"),
+        (b"PK\x03\x04\x14\x00\x06\x00\nfoo,bar\n", "File is not a zip file"),
         (b"customer,ts\n" + b"a,2024-01-01\n" * 400 + b"a\x00,2024-01-01\n", "it has zero bytes"),
         (b"", "events.csv cannot be read: it is empty"),
         (b"\n\n", "customer_id: column missing"),

@@ -8,14 +8,14 @@ import polars as pl
 import pytest
 
 from services.scoring.core.features.events import Kind
-from services.scoring.training.data.files.headers import (
+from shared.event_files.headers import (
     ROLES,
     STRONG,
     WEAK,
     plain,
 )
-from services.scoring.training.data.files.options import ReadOptions
-from services.scoring.training.data.files.words import MEANINGS
+from shared.event_files.options import ReadOptions
+from shared.event_files.words import MEANINGS
 from shared.kernel.errors import Invalid
 from tests.unit.scoring.training.event_files import HEAD, both, utc, written
 

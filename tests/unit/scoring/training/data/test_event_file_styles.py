@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.scoring.training.data.files.amounts import Style, numbers
-from services.scoring.training.data.files.options import ReadOptions
-from services.scoring.training.data.files.times import Order, instants
+from shared.event_files.amounts import Style, numbers
+from shared.event_files.faults import FirstFault
+from shared.event_files.options import ReadOptions
+from shared.event_files.times import Order, Reading, instants
 from shared.kernel.errors import Invalid
 from tests.unit.scoring.training.event_files import both, utc, written
 
@@ -21,7 +22,8 @@ def _times(*texts: object, order: str | None = None, now: datetime | None = None
     row = pl.Series(range(1, len(texts) + 1))
     seen = Order()
     seen.see(given, row)
-    found = instants(given, row, seen.decided(order), now)  # type: ignore[arg-type]
+    reading = Reading(seen.decided(order), now)  # type: ignore[arg-type]
+    found = instants(given, row, reading, FirstFault())
     return [at.replace(tzinfo=UTC).timestamp() for at in found]
 
 
@@ -127,7 +129,7 @@ def test_the_whole_column_decides_what_comes_first(
         (["2024-01-01 10:60"], "is not a time"),
         (["2024-01-01T10:00:00+25:00"], "is not a time"),
         (["yesterday"], "row 1: 'yesterday' is not a time"),
-        (["2024-01-01", None], "row 2: None is not a time"),
+        (["2024-01-01", None], "row 2: there is none"),
         ([946684799.0 / 1e3], "is no time of the years"),
         ([5], "row 1: '5' is no time of the years"),
     ],
@@ -151,7 +153,8 @@ def _amounts(*texts: object, decimal: str | None = None) -> list[float | None]:
     row = pl.Series(range(1, len(texts) + 1))
     seen = Style()
     seen.see(given, row)
-    return numbers(given, row, seen.decided(decimal), "amount").to_list()  # type: ignore[arg-type]
+    mark = seen.decided(decimal)  # type: ignore[arg-type]
+    return numbers(given, row, mark, "amount", FirstFault()).to_list()
 
 
 @pytest.mark.parametrize(

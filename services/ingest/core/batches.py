@@ -1,0 +1,61 @@
+"""Decides on a batch: one record that holds a JSON array of CloudEvents.
+
+A batch is known by its content type, `application/cloudevents-batch+json`. Its events are decided
+on one by one, so a bad one does not take the others with it.
+"""
+
+from typing import Final
+
+import msgspec
+
+from services.ingest.core import message
+from services.ingest.core.accept import accepted
+from services.ingest.core.faults import WHOLE, fault
+from services.ingest.core.mapping.apply import EVENTS_MAX, Mapped
+from services.ingest.core.rates import RateTable
+from services.ingest.core.unknown import UnknownFields
+from shared.contracts import headers as names
+from shared.contracts.dead_letter import Headers
+from shared.kernel.errors import Invalid
+
+CONTENT_TYPE: Final = b"application/cloudevents-batch+json"
+
+_ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def decide(
+    value: bytes | None,
+    headers: Headers,
+    arrived_ms: int,
+    rates: RateTable,
+    unknown_fields: UnknownFields = "typos",
+) -> Mapped | None:
+    """Returns what the events of a batch become; None where the record is no batch or an empty one.
+
+    >>> decide(b"[]", (), 0, RateTable("USD")) is None
+    True
+    """
+    if not any(name == names.CONTENT_TYPE and _is_batch(said) for name, said in headers):
+        return None
+    try:
+        events = _ARRAY.decode(message.present(value))
+    except Invalid as refusal:
+        return Mapped(refusals=(refusal,))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return Mapped(refusals=(fault(WHOLE, f"not a JSON array of events: {error}"),))
+    if not events:
+        return None
+    if len(events) > EVENTS_MAX:
+        return Mapped(refusals=(fault(WHOLE, f"a batch has at most {EVENTS_MAX:,} events"),))
+    others = tuple(header for header in headers if header[0] != names.CONTENT_TYPE)
+    found, refused = [], []
+    for index, event in enumerate(events):
+        try:
+            found.append(accepted(bytes(event), others, arrived_ms, rates, unknown_fields))
+        except Invalid as refusal:
+            refused.append(fault(refusal.field, f"event {index}: {refusal.reason}"))
+    return Mapped(tuple(found), tuple(refused))
+
+
+def _is_batch(content_type: bytes | None) -> bool:
+    return (content_type or b"").partition(b";")[0].strip().lower() == CONTENT_TYPE

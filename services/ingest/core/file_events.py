@@ -1,0 +1,213 @@
+"""Turns rows that the reader of event files has read into the events of a raw topic.
+
+An event's id depends on the row alone, so that sending a file twice, or a part of it again, changes
+nothing. `ordinary` marks the events that `accept` is known to take; it decides on all others
+itself, one by one.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Final
+
+import msgspec
+import polars as pl
+
+from services.ingest.core.rates import RateTable
+from services.ingest.core.times import TIME_MIN
+from shared.contracts.events import (
+    BACKFILL_ENDED,
+    CONTRACT,
+    FEEDBACK,
+    INTERACTION,
+    PURCHASE,
+    REFUND,
+    Contract,
+    Feedback,
+    Interaction,
+    Item,
+    Purchase,
+    Refund,
+)
+from shared.event_files import words
+from shared.event_files.repeats import OCCURRENCE, ROWS
+from shared.event_files.sources import ROW
+from shared.kernel.errors import Invalid
+
+ID_BYTES: Final = 12
+"""Bytes of the hash that is the id of a row without one: two of a billion rows never share it."""
+AMOUNT_DECIMALS: Final = 6
+"""Decimals of an amount: no currency has more than four, and a sum of floats has errors in the
+tenth."""
+AMOUNT_MAX: Final = 1e12
+"""Larger amounts are decided on one by one."""
+_FEEDBACK: Final = frozenset(
+    {"survey", "complaint_opened", "complaint_closed", "suggestion", "recommendation"}
+)
+_CONTRACT: Final = {"contract_activated": "activated", "contract_ended": "ended"}
+_PLAIN_ID: Final = r"^[A-Za-z0-9][A-Za-z0-9._:/@#-]{0,119}$"
+_PLAIN_WORDS: Final = r"^[\p{L}\p{N}_ &/-]{1,60}$"
+Data = Purchase | Refund | Interaction | Feedback | Contract
+
+
+class RawEvent(msgspec.Struct, gc=False):
+    """A CloudEvent in structured mode."""
+
+    specversion: str
+    type: str
+    id: str
+    source: str
+    time: str
+    subject: str
+    data: Data
+
+
+class Marker(msgspec.Struct):
+    """The CloudEvent that ends an import."""
+
+    specversion: str
+    type: str
+    id: str
+    source: str
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FileEvent:
+    """An event of a file, ready to be sent."""
+
+    rows: tuple[int, ...]
+    """Numbers of its rows in the file."""
+    customer: str
+    value: bytes
+    """The CloudEvent as JSON."""
+    ordinary: bool
+    """Whether `accept` is known to take it."""
+
+
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+def file_events(
+    frame: pl.DataFrame, source: str, currency: str | None, rates: RateTable, now: datetime
+) -> Iterator[FileEvent]:
+    """Yield the events of a frame of `EventFile.frames`, in its order.
+
+    `currency`: ISO 4217, of amounts whose row has none; None: the reporting currency. `now` (UTC):
+    events until then are ordinary.
+    """
+    ids = frame["event_id"].to_list() if OCCURRENCE not in frame.columns else None
+    occurrences = frame[OCCURRENCE].to_list() if ids is None else [0] * len(frame)
+    rows = frame[ROWS].to_list() if ROWS in frame.columns else [(at,) for at in frame[ROW]]
+    columns = frame.select(
+        "customer_id", "event_type", "score", "category",
+        ts=pl.col("ts").dt.strftime("%Y-%m-%dT%H:%M:%S%.fZ"),
+        amount=_amounts(),
+        currency=pl.when(pl.col("amount").is_not_null()).then(
+            pl.col("currency").fill_null(pl.lit(currency, pl.String))
+        ),
+        plain=_ordinary(frame, currency, rates, now),
+    )  # fmt: skip
+    for at, row in enumerate(columns.iter_rows()):
+        customer, word, score, category, time, amount, paid_in, plain = row
+        if ids is None:
+            content = (customer, word, time, amount, paid_in, category, score)
+            own, order = _hashed(content, occurrences[at]), None
+        else:
+            own = order = ids[at]
+            if word != words.PURCHASE:
+                own = f"{own}/{word}"
+        kind, data = _data(word, amount, paid_in, category, score, order)
+        event = RawEvent("1.0", kind, own, source, time, customer, data)
+        yield FileEvent(tuple(rows[at]), customer, _ENCODER.encode(event), plain)
+
+
+def end_marker(name: str, source: str, now: datetime) -> bytes:
+    """Return the event that ends the import `name`; `now` in UTC."""
+    marker = Marker("1.0", BACKFILL_ENDED, f"{name}/ended", source, now.astimezone(UTC))
+    return _ENCODER.encode(marker)
+
+
+def currencies_without_rate(codes: Iterable[str], rates: RateTable, now: datetime) -> list[str]:
+    """Return the currencies for which there is no rate today."""
+    return [code for code in codes if not _has_rate(code, rates, now)]
+
+
+def _amounts() -> pl.Expr:
+    """Return amounts as decimal text: `12.5`, `-3`, null where unknown."""
+    number = pl.col("amount").round(AMOUNT_DECIMALS)
+    text = number.cast(pl.Decimal(24, AMOUNT_DECIMALS), strict=False).cast(pl.String)
+    short = text.str.strip_chars_end("0").str.strip_chars_end(".")
+    # What has more digits than a decimal text may have is left to `accept`, which refuses it.
+    return pl.when(short.is_null() & number.is_not_null()).then(
+        number.cast(pl.String)
+    ).otherwise(short)  # fmt: skip
+
+
+def _ordinary(
+    frame: pl.DataFrame, currency: str | None, rates: RateTable, now: datetime
+) -> pl.Series:
+    """Return which events `accept` takes for certain: bool[n]."""
+    first = frame["ts"].min()
+    day = first if isinstance(first, datetime) else now
+    codes = {currency, *frame["currency"].unique()} - {None}
+    priced = [code for code in codes if code and _has_rate(code, rates, day)]
+    paid_in = pl.col("currency").fill_null(pl.lit(currency, pl.String))
+    amount = pl.col("amount")
+    money = amount.is_null() | (
+        (amount.abs() < AMOUNT_MAX) & (paid_in.is_null() | paid_in.is_in(priced))
+    )
+    word = pl.col("event_type")
+    special = [*_FEEDBACK, *_CONTRACT]
+    kind = (
+        ((word == words.PURCHASE) & (amount.is_null() | (amount >= 0.0)))
+        | (word == words.REFUND)
+        | (word.str.contains(_PLAIN_ID) & (word.str.len_chars() <= 60) & ~word.is_in(special))  # noqa: PLR2004
+    )
+    category = pl.col("category").is_null() | pl.col("category").str.contains(_PLAIN_WORDS)
+    within = pl.col("ts").is_between(
+        TIME_MIN.replace(tzinfo=None), now.astimezone(UTC).replace(tzinfo=None)
+    )
+    ids = pl.col("customer_id").str.contains(_PLAIN_ID)
+    if OCCURRENCE not in frame.columns:
+        ids &= pl.col("event_id").str.contains(_PLAIN_ID)
+    # A refund's category is not sent, an interaction's amount neither.
+    return frame.select((ids & within & kind & money & category).fill_null(value=False))[
+        "customer_id"
+    ]
+
+
+def _has_rate(code: str, rates: RateTable, day: datetime) -> bool:
+    try:
+        rates.rate(code, day.date())
+    except Invalid:
+        return False
+    return True
+
+
+def _data(
+    word: str,
+    amount: str | None,
+    currency: str | None,
+    category: str | None,
+    score: float | None,
+    order: str | None,
+) -> tuple[str, Data]:
+    """Return the CloudEvents type and the data of an event."""
+    if word == words.PURCHASE:
+        items = [] if category is None else [Item(category=category)]
+        return PURCHASE, Purchase(amount=amount, currency=currency, order_id=order, items=items)
+    if word == words.REFUND:
+        return REFUND, Refund(amount=amount, currency=currency, order_id=order)
+    if word in _FEEDBACK:
+        return FEEDBACK, Feedback(kind=word, score=score)  # type: ignore[arg-type]
+    if word in _CONTRACT:
+        return CONTRACT, Contract(kind=_CONTRACT[word])  # type: ignore[arg-type]
+    return INTERACTION, Interaction(kind=word, category=category)
+
+
+def _hashed(content: tuple[object, ...], occurrence: int) -> str:
+    text = "\x1f".join("" if part is None else str(part) for part in content)
+    digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=ID_BYTES)
+    return f"{digest.hexdigest()}-{occurrence}"

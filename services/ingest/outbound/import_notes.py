@@ -1,0 +1,124 @@
+"""The notes of an import, in a small file beside the files that are imported.
+
+They hold how many events the broker has acknowledged, in the order in which these files are read
+with these options. With other files or options an import begins anew; its events have the same ids,
+so that sending some again is harmless.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from shared.kernel.errors import Invalid
+
+EDGE_BYTES: Final = 1024 * 1024
+"""Bytes hashed at the beginning and at the end of a file: hashing 10 GB would take half a minute,
+and an export that changed has another size or another end."""
+STEM_CHARS_MAX: Final = 60
+"""Characters of a file's name in the name of its import."""
+
+
+class ImportNotes:
+    """The notes of one import; `finish` removes them."""
+
+    def __init__(self, paths: Sequence[Path], options: str, folder: Path) -> None:
+        """Read the notes of an earlier run, where they belong to the same files and options.
+
+        Raises Invalid where the folder cannot be written.
+        """
+        content = blake2b(digest_size=8)
+        for path in paths:
+            content.update(_edges(path))
+        self._mark = blake2b(
+            json.dumps([
+                content.hexdigest(), options, pl.__version__,
+                [(path.name, path.stat().st_mtime_ns) for path in paths],
+            ]).encode(), digest_size=8,
+        ).hexdigest()  # fmt: skip
+        stem = paths[0].name.partition(".")[0][:STEM_CHARS_MAX]
+        self._base = f"{stem}-{content.hexdigest()[:8]}"
+        self._path = folder / f".{paths[0].name}.import.json"
+        kept = self._read()
+        self._begun: list[str] = kept.get("begun", [])
+        same = kept.get("mark") == self._mark
+        self._acknowledged: int = kept.get("acknowledged", 0) if same else 0
+        run = int(kept.get("run", 1)) if same else 1
+        # A name that has ended no longer pauses the sweep: the rest needs another one.
+        self._run = run + 1 if self._acknowledged and self.named(run) not in self._begun else run
+        self._write()
+
+    @property
+    def name(self) -> str:
+        """Return the name of the import in the header of its records."""
+        return self.named(self._run)
+
+    def named(self, run: int) -> str:
+        """Return the name of the import's first, second, … run."""
+        return self._base if run == 1 else f"{self._base}.{run}"
+
+    @property
+    def acknowledged(self) -> int:
+        """Return how many events of the files, in their order, need not be sent again."""
+        return self._acknowledged
+
+    def begin(self) -> None:
+        """Note that records of this name are about to be sent."""
+        if self.name not in self._begun:
+            self._begun.append(self.name)
+            self._write()
+
+    def acknowledge(self, events: int) -> None:
+        """Note that so many events of the files were acknowledged."""
+        self._acknowledged = events
+        self._write()
+
+    def begun(self) -> list[str]:
+        """Return the names of the imports that were begun and not ended."""
+        return list(self._begun)
+
+    def end(self) -> None:
+        """Note that all imports begun have ended."""
+        if self._begun:
+            self._begun = []
+            self._write()
+
+    def finish(self) -> None:
+        """Remove the notes: everything was sent."""
+        self._path.unlink(missing_ok=True)
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            found = json.loads(self._path.read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def _write(self) -> None:
+        notes = {
+            "mark": self._mark,
+            "run": self._run,
+            "begun": self._begun,
+            "acknowledged": self._acknowledged,
+        }
+        draft = self._path.with_suffix(".new")
+        try:
+            draft.write_text(json.dumps(notes))
+            os.replace(draft, self._path)  # noqa: PTH105 (replaces a file that is there)
+        except OSError as error:
+            raise Invalid(
+                "--folder", f"{self._path.parent} cannot be written ({error.strerror}): name a "
+                "folder for the rejected rows and the notes of the import"
+            ) from error  # fmt: skip
+
+
+def _edges(path: Path) -> bytes:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(EDGE_BYTES)
+        file.seek(max(0, size - EDGE_BYTES))
+        return b"%d\0%b\0%b" % (size, head, file.read(EDGE_BYTES))

@@ -1,5 +1,0 @@
-"""Converts event files of other companies: their columns, text, times, amounts and words.
-
-These are the stages that `event_file` joins. Each decides over a whole column; what cannot be
-decided raises Invalid, which names the column, the rows and the option that settles it.
-"""
