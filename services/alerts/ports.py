@@ -1,9 +1,7 @@
 """Protocols that the handlers depend on, and the values that they exchange."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
 
 import msgspec
 
@@ -13,9 +11,8 @@ from shared.contracts.changes import CustomerChanged
 from shared.contracts.events import Profile
 from shared.contracts.risk import RiskAssessed
 from shared.contracts.treatment import LeavingCause, Verdict
-from shared.postgres.engine import UnitOfWork
 from shared.postgres.ledger import TopicPartition
-from shared.postgres.outbox import Message, Pending
+from shared.postgres.outbox import Message
 
 TICK = "tick"
 """Key in the progress of an activity partition: its newest tick, Unix seconds UTC."""
@@ -109,13 +106,6 @@ class VerdictGiven:
     note: str | None
     leaving_cause: LeavingCause | None = None
     actor: str = "owner"
-
-
-class Relay(Protocol):
-    """Sends the messages that a transaction left in the outbox, after its commit."""
-
-    async def forget(self, work: UnitOfWork) -> None: ...
-    async def flush(self, pending: Sequence[Pending]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

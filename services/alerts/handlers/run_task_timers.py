@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 import msgspec
-import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.core.allocation import Share, day_begin, share_out
@@ -36,13 +35,12 @@ from services.alerts.store.customers import Customers
 from services.alerts.store.due_tasks import DueTasks, TaskLog
 from services.alerts.store.policies import Policies
 from services.alerts.store.tasks import Tasks
-from shared.kernel.errors import Transient
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.postgres.outbox import Outbox
-from shared.runtime.backoff import Backoff
 from shared.runtime.clock import Clock
 from shared.runtime.health import Health
 from shared.runtime.isolation import ItemIsolation
+from shared.runtime.loop import repeat
 from shared.runtime.service import Stop
 
 INTERVAL_S = 5.0
@@ -53,8 +51,6 @@ OWNERS_MAX = 1_000
 """Owners with waiting tasks that one iteration handles."""
 
 NAME = "tend"
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,16 +77,7 @@ class RunTaskTimers:
 
     async def __call__(self, stop: Stop) -> None:
         """Run until `stop`."""
-        backoff = Backoff()
-        while not await stop.wait(INTERVAL_S):
-            self.health.beat(NAME)
-            try:
-                await self.iterate()
-                backoff.reset()
-            except Transient as trouble:
-                log.warning("waiting", loop=NAME, trouble=str(trouble))
-                await stop.wait(backoff.next())
-        self.health.ended(NAME)
+        await repeat(self.iterate, stop, NAME, INTERVAL_S, health=self.health)
 
     async def iterate(self) -> None:
         """Run all timers once."""

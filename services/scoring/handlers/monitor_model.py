@@ -42,7 +42,8 @@ from services.scoring.store.monitoring import (
     MonitoringTables,
 )
 from shared.kernel.arrays import Flags, Floats
-from shared.kernel.errors import Invalid, Transient
+from shared.kernel.errors import Invalid
+from shared.runtime.loop import repeat
 from shared.runtime.service import Stop
 
 log = structlog.get_logger(__name__)
@@ -98,13 +99,15 @@ class MonitorModel:
 
     async def watch(self, stop: Stop) -> None:
         """Polls until stopped; after an error of PostgreSQL or the model store, polls on."""
-        while not await stop.wait(self._poll_s):
-            try:
-                now = await self._now()
-                if now is not None:
-                    await self.look(now)
-            except (Transient, Invalid) as trouble:
-                log.warning("the model is not watched", trouble=str(trouble))
+        await repeat(self._watch_once, stop, "model watch", self._poll_s)
+
+    async def _watch_once(self) -> None:
+        try:
+            now = await self._now()
+            if now is not None:
+                await self.look(now)
+        except Invalid as trouble:
+            log.warning("the model is not watched", trouble=str(trouble))
 
     async def look(self, now: datetime) -> None:
         """Scores the sample if it is due, settles matured roll calls, and updates the gauges."""

@@ -9,6 +9,7 @@ import asyncio
 import heapq
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -25,8 +26,8 @@ from services.scoring.core.value.grades import influence
 from services.scoring.store.value_jobs import StatePage, ValueJobs
 from shared.contracts.events import Profile
 from shared.kernel.arrays import Floats
-from shared.kernel.errors import Transient
 from shared.runtime.clock import Clock
+from shared.runtime.loop import repeat
 from shared.runtime.service import Stop
 
 log = structlog.get_logger(__name__)
@@ -108,14 +109,13 @@ class RefreshValueBase:
     async def watch(self, stop: Stop) -> None:
         """Runs both jobs until stopped; waits while PostgreSQL is unreachable."""
         self._wait_until = self._clock.monotonic() + self._first_s
-        while not await stop.wait(STEP_S):
-            try:
-                while await self._jobs.reassess(PAGE_CUSTOMERS, self._clock.now()):
-                    if await stop.wait(PAUSE_S):
-                        return
-                await self.measure_when_due(stop)
-            except Transient as trouble:
-                log.warning("value refresh waits", trouble=str(trouble))
+        await repeat(partial(self._run_due, stop), stop, "value refresh", STEP_S)
+
+    async def _run_due(self, stop: Stop) -> None:
+        while await self._jobs.reassess(PAGE_CUSTOMERS, self._clock.now()):
+            if await stop.wait(PAUSE_S):
+                return
+        await self.measure_when_due(stop)
 
     async def measure_when_due(self, stop: Stop) -> bool:
         """Measures if it is time and no other replica does; returns whether a base was stored."""

@@ -16,8 +16,9 @@ from services.scoring.core.value import policy as policies
 from services.scoring.core.value.base import Base
 from services.scoring.core.value.classify import Valuation
 from services.scoring.store.value_settings import InForce, SegmentRow
-from shared.kernel.errors import Invalid, Transient
+from shared.kernel.errors import Invalid
 from shared.runtime.isolation import ItemIsolation
+from shared.runtime.loop import repeat
 from shared.runtime.service import Stop
 
 log = structlog.get_logger(__name__)
@@ -116,8 +117,4 @@ class ValuePolicyCache:
 
     async def watch(self, stop: Stop) -> None:
         """Refreshes until stopped; keeps the valuation in use while PostgreSQL is unreachable."""
-        while not await stop.wait(self._poll_s):
-            try:
-                await self.refresh()
-            except Transient as trouble:
-                log.warning("valuation not reached", trouble=str(trouble))
+        await repeat(self.refresh, stop, "valuation", self._poll_s)

@@ -76,21 +76,17 @@ def keys(events: EventRows) -> tuple[Numbers, Words]:
 def customers(effects: BatchEffects) -> tuple[Numbers, Words]:
     """Returns the columns of `s_customer`: touched customers with their state, and assessed ones.
 
-    Of several assessments of a customer the last is written. `assessed` is their number; where it
-    is 0 the assessment's columns have no meaning. Of the published ones the last is written as
-    well; `told` marks customers with any."""
+    Where `assessed` is false the assessment's columns have no meaning; `told` marks the customers
+    with a published assessment."""
     new, n, touched = effects.assessments, len(effects.customers), len(effects.states)
-    times = np.bincount(new.row, minlength=n)
-    rows = np.flatnonzero((np.arange(n) < touched) | (times > 0))
-    # An index assigned more than once keeps the last value.
-    last, last_published = np.zeros(n, np.int64), np.zeros(n, np.int64)
-    sent = np.flatnonzero(new.published)
-    last[new.row], last_published[new.row[sent]] = np.arange(len(new)), sent
-    at, published = last[rows], last_published[rows]
+    assessed, at = np.zeros(n, np.bool_), np.zeros(n, np.int64)
+    assessed[new.row], at[new.row] = True, np.arange(len(new))
+    rows = np.flatnonzero((np.arange(n) < touched) | assessed)
+    assessed, at = assessed[rows], at[rows]
     numbers: Numbers = {
         "partition": np.array(effects.partition, np.int32)[rows],
         "stored": effects.stored[rows],
-        "assessed": times[rows].astype(np.int32),
+        "assessed": assessed,
         "revision": _of(new.revision, at),
         "assessed_at": _of(new.assessed_at, at),
         "probability": _of(new.probability, at),
@@ -98,13 +94,8 @@ def customers(effects: BatchEffects) -> tuple[Numbers, Words]:
         "published_signs": _of(new.published_signs, at),
         "look_at": _of(new.look_at, at),
         "value_at_risk": _of(new.value_at_risk, at),
-        "told": np.bincount(new.row[sent], minlength=n)[rows] > 0,
-        "published_at": _of(new.assessed_at, published),
-        "published_probability": _of(new.probability, published),
-        "published_band": _of(new.band.astype(np.int16), published),
-        "published_value_at_risk": _of(new.value_at_risk, published),
+        "told": assessed & _of(new.published, at),
     }
-    assessed = times[rows] > 0
     packed = np.full(len(rows), None, np.object_)
     packed[assessed] = new.horizons[at[assessed]]
     return numbers, {

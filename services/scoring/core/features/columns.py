@@ -27,16 +27,6 @@ class Columns:
         found = {f.name: _taken(getattr(self, f.name), rows) for f in fields(self)}
         return replace(self, **found)
 
-    @classmethod
-    def joined(cls, parts: Sequence[Self]) -> Self:
-        """Concatenate the rows of all parts in their order; there is at least one part."""
-        some = [part for part in parts if len(part)] or parts[:1]
-        if len(some) == 1:
-            return some[0]
-        return cls(
-            **{f.name: _joined([getattr(part, f.name) for part in some]) for f in fields(cls)}
-        )
-
     def put(self, rows: Ints, other: Self) -> None:
         """Row i of the other becomes row `rows[i]` of this one."""
         for f in fields(self):
@@ -59,11 +49,6 @@ def objects(things: Sequence[object]) -> NDArray[np.object_]:
 def _taken(column: NDArray[Any], rows: Ints) -> NDArray[Any]:
     found = _whole(column)[rows]
     return found.view(column.dtype) if column.dtype.names else found
-
-
-def _joined(columns: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    found = np.concatenate([_whole(column) for column in columns])
-    return found.view(columns[0].dtype) if columns[0].dtype.names else found
 
 
 def _whole(column: NDArray[Any]) -> NDArray[Any]:
