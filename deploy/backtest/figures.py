@@ -10,7 +10,6 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deploy.backtest.judge import Figures, JudgedWindow, Warnings, judged, silences
 from deploy.backtest.occasions import LAPSE, LapseRule
@@ -36,9 +35,7 @@ from services.scoring.core.value.grades import GRADES
 from services.scoring.training.data.event_table import EventTable
 from shared.contracts.signs import SILENCE
 from shared.event_files.options import Read
-
-Codes = NDArray[np.int8]
-Floats = NDArray[np.float64]
+from shared.kernel.arrays import Codes, Floats
 
 LEVELS: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
 """Shares of the warnings, by expected value, for which the page shows the result."""

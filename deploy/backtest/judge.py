@@ -21,11 +21,11 @@ from typing import Final, Self
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from deploy.backtest.occasions import LAPSE, LapseRule, Silences, silences
 from services.scoring.core.features.events import DAY_S
 from services.scoring.training.data.event_table import EventTable
+from shared.kernel.arrays import Flags, Floats, Ints
 
 __all__ = [
     "LAPSE",
@@ -40,9 +40,6 @@ __all__ = [
     "silences",
 ]  # fmt: skip
 
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
-Ints = NDArray[np.int64]
 
 IN_TIME: Final = 0.75
 """Share of the lapse length until which a warning leaves time to act."""

@@ -4,14 +4,10 @@ from dataclasses import dataclass, fields
 from typing import Final, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.core.features.events import DAY_S, Kind
 from services.scoring.training.data.event_table import EventTable
-
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
-Ints = NDArray[np.int64]
+from shared.kernel.arrays import Flags, Floats, Ints
 
 SPENT_DAYS: Final = 91
 """Days of spending by which a lapse is weighted: the quarter before it."""

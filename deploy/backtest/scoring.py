@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.core.features.compute import features
 from services.scoring.core.features.decode import SCORED
@@ -27,7 +26,7 @@ from services.scoring.core.value.grades import influence
 from services.scoring.handlers.apply_effects import classification_after, loaded_after
 from services.scoring.handlers.assess_customers import Assessor
 from services.scoring.handlers.batch import BatchCustomers
-from services.scoring.handlers.classify_customers import BatchClassifications
+from services.scoring.handlers.classify_customers import ClassifyCustomers
 from services.scoring.handlers.refresh_value_base import SAMPLE_CUSTOMERS_MAX
 from services.scoring.ports import (
     Due,
@@ -39,8 +38,7 @@ from services.scoring.ports import (
 )
 from services.scoring.training.data.event_table import EventTable
 from shared.contracts import topics
-
-Ints = NDArray[np.int64]
+from shared.kernel.arrays import Codes
 
 TP: Final = ("backtest", 0)
 """All customers are in one partition, and none is foreign."""
@@ -97,7 +95,7 @@ class Scoring:
         self.valuation = replace(valuation, base=self._base(valuation))
 
     @property
-    def grades(self) -> NDArray[np.int8]:
+    def grades(self) -> Codes:
         """int8[customers]: index in `grades.GRADES` by the last assessment; -1 unknown."""
         return self._standing.grade
 
@@ -154,19 +152,19 @@ class Scoring:
 
     def _turn(self, events: EventRows, due: Due, now: float) -> list[bytes]:
         moment = datetime.fromtimestamp(now, UTC)
-        turn = BatchCustomers(events, [[PartitionBatch(TP, 0, moment, {}, tick=True)]], due)
+        turn = BatchCustomers(events, [PartitionBatch(TP, 0, moment, {}, tick=True)], due)
         if not len(turn):
             return []
         rows = np.array([self._row[customer] for customer in turn.customers], np.int64)
         everybody = np.arange(len(rows))
         before = self._loaded.take(rows)
-        standings = BatchClassifications(
+        classify = ClassifyCustomers(
             turn, everybody, self._standing.take(rows), self.valuation, topics.CHANGES.name
         )
-        effects = self._assessor(turn, before, self._predictor, standings)
+        effects = self._assessor(turn, before, self._predictor, classify)
         self._loaded.put(rows, loaded_after(before, effects, everybody))
-        for written in standings.classified.rows:
-            self._keep(written)
+        if classify.rows is not None:
+            self._keep(classify.rows)
         self.looks += len(effects.assessed)
         told = effects.assessments.message[effects.assessments.published]
         return [bytes(message) for message in told.tolist()]
@@ -202,7 +200,6 @@ class Scoring:
             live=[True] * n,
             profile=[None] * n,
             record=[NO_RECORD] * n,
-            step=[0] * n,
         )
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deploy.backtest.scoring import Scoring, days
 from deploy.backtest.tasks import Ended, SimulatedTasks, SimulatedWarning
@@ -22,6 +21,7 @@ from services.scoring.ports import Predictor
 from services.scoring.settings import ScoringSettings
 from services.scoring.training.data.event_table import EventTable
 from shared.contracts.risk import RiskAssessed
+from shared.kernel.arrays import Codes
 
 Reached = Callable[[int], None]
 """Called with the number of finished days."""
@@ -68,7 +68,7 @@ class Walked:
     """Number of assessments sent to the risk topic."""
     why: Counter[str]
     """Counts of those messages, by the row of the decision table that applied."""
-    grades: NDArray[np.int8]
+    grades: Codes
     """int8[days, customers]: index in `grades.GRADES` after each tick; -1 unknown."""
 
 

@@ -24,11 +24,10 @@ PARTITION = 0
 CHUNK_RECORDS = 2_000
 """Records in flight at once, about 1.6 MB: as many as a batch of ingest takes."""
 
-AHEAD_DAYS_MAX = 14
+AHEAD_DAYS_MAX = 6
 """Days sent that the services have not processed. Their positions are seen up to 0.3 s late, which
-at 6 days (2,800 events) a second is two of them; scoring has up to eight in hand, which costs
-each of them less (decision 17), and the others keep ingest at work meanwhile. More would only
-lengthen the queue, and with it the time to a task."""
+at 6 days (2,800 events) a second is two of them; ingest, scoring and alerts have one in hand each.
+More would only lengthen the queue, and with it the time to a task."""
 
 IMPORT_ID = b"completejourney-2017"
 SOURCE = "/completejourney/replay"

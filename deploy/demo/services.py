@@ -30,10 +30,9 @@ from deploy.local.stack import ROOT
 from deploy.local.waiting import LOOPBACK, free_port
 
 NAMES = ("ingest", "scoring", "alerts")
-DEFAULTS = {"EBBWATCH_SCORING_LANES": "1", "EBBWATCH_SCORING_BATCH_RECORDS_MAX": "4000"}
+DEFAULTS = {"EBBWATCH_SCORING_LANES": "1"}
 """What the demo sets unless the environment does. With five processes on two cores none is idle for
-a second lane, which would double the transactions of a day (decision 14). 4,000 records are the
-eight days that one batch may pass (decision 17)."""
+a second lane, which would double the transactions of a day (decision 14)."""
 PREPARE_COMMANDS = 2 * len(NAMES)
 """Commands that `Services.prepare` carries out."""
 CRM = "sample-crm"

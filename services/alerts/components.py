@@ -59,6 +59,7 @@ from shared.http.access import Tokens
 from shared.kafka.producer import Producer
 from shared.kafka.relay import Relay
 from shared.kafka.settings import KafkaSettings
+from shared.kafka.transaction import BatchTransactions
 from shared.postgres.housekeeping import Housekeeping, TimeTable
 from shared.postgres.ledger import Ledger
 from shared.postgres.outbox import Outbox
@@ -104,18 +105,21 @@ class Alerts:
             for name in ("risk", "activity", "changes", "verdicts")
         }
 
+    def transactions(self, name: str) -> BatchTransactions:
+        """Return what opens the transactions of one consumer loop."""
+        return BatchTransactions(
+            engine=self.engine, ledger=self.ledger, outbox=self.outbox, relay=self.relays[name]
+        )
+
     def assess(self) -> HandleAssessments:
         """Return the handler of the risk topic."""
         return HandleAssessments(
-            engine=self.engine,
             decode=RiskDecoder(self.settings.dead_letter_topic),
-            ledger=self.ledger,
             customers=self.customers,
             rules=self.rules,
             assessments=Assessments(),
             recorder=self.recorder,
-            outbox=self.outbox,
-            relay=self.relays["risk"],
+            transactions=self.transactions("risk"),
             clock=self.clock,
             deliveries_queued=self.deliveries_queued,
         )
@@ -123,14 +127,11 @@ class Alerts:
     def observe(self) -> HandleActivity:
         """Return the handler of the activity topic."""
         return HandleActivity(
-            engine=self.engine,
             decode=ActivityDecoder(self.settings.dead_letter_topic),
-            ledger=self.ledger,
             customers=self.customers,
             trials=self.trials,
             recorder=self.recorder,
-            outbox=self.outbox,
-            relay=self.relays["activity"],
+            transactions=self.transactions("activity"),
             clock=self.clock,
             deliveries_queued=self.deliveries_queued,
         )
@@ -138,15 +139,12 @@ class Alerts:
     def enter(self) -> HandleSegmentEntries:
         """Return the handler of the changes topic."""
         return HandleSegmentEntries(
-            engine=self.engine,
             decode=ChangesDecoder(self.settings.dead_letter_topic),
-            ledger=self.ledger,
             customers=self.customers,
             rows=Schedules(),
             rules=self.rules,
             recorder=self.recorder,
-            outbox=self.outbox,
-            relay=self.relays["changes"],
+            transactions=self.transactions("changes"),
             clock=self.clock,
             deliveries_queued=self.deliveries_queued,
         )

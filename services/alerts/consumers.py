@@ -27,10 +27,7 @@ def consumer(alerts: Alerts, name: str, topic: str, batch_records_max: int) -> F
 def reading(alerts: Alerts, name: str, consumer: FencedConsumer, handle: Handle) -> service.Loop:
     """Return the loop of one consumer; a record on which process after process ends is parked."""
     quarantine = ParkAsDeadLetter(
-        engine=alerts.engine,
-        ledger=alerts.ledger,
-        outbox=alerts.outbox,
-        relay=alerts.relays[name],
+        transactions=alerts.transactions(name),
         topic=alerts.settings.dead_letter_topic,
         stage="alerts",
         observe=lambda topic: metrics.QUARANTINED.labels(topic).inc(),

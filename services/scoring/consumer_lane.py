@@ -28,6 +28,7 @@ from shared.kafka.producer import Producer
 from shared.kafka.quarantine import ParkAsDeadLetter, Quarantine
 from shared.kafka.relay import Relay
 from shared.kafka.settings import KafkaSettings
+from shared.kafka.transaction import BatchTransactions
 from shared.kafka.worker import work
 from shared.postgres.ledger import Claim, Ledger
 from shared.postgres.outbox import Outbox
@@ -70,7 +71,10 @@ class ConsumerLane:
             batch_records_max=settings.batch_records_max,
             on_claim=self._claimed,
         )
-        self._quarantine = quarantine_of(settings, engine, ledger, outbox, self._relay)
+        transactions = BatchTransactions(
+            engine=engine, ledger=ledger, outbox=outbox, relay=self._relay
+        )
+        self._quarantine = quarantine_of(settings, transactions)
         classifications = CachingClassifications(ClassificationTable(), self._store)
         self._handle = MicroBatch(
             decode=ActivityDecoder(settings.dead_letter_topic, replay=settings.clock == "replay"),
@@ -106,15 +110,10 @@ class ConsumerLane:
         self._shadow.offer(effects)
 
 
-def quarantine_of(
-    settings: ScoringSettings, engine: AsyncEngine, ledger: Ledger, outbox: Outbox, relay: Relay
-) -> Quarantine:
+def quarantine_of(settings: ScoringSettings, transactions: BatchTransactions) -> Quarantine:
     """Returns a quarantine that parks records as dead letters of scoring."""
     park = ParkAsDeadLetter(
-        engine=engine,
-        ledger=ledger,
-        outbox=outbox,
-        relay=relay,
+        transactions=transactions,
         topic=settings.dead_letter_topic,
         stage="scoring",
         observe=lambda topic: metrics.QUARANTINED.labels(topic).inc(),

@@ -45,6 +45,7 @@ from shared.kafka.fenced import FencedConsumer
 from shared.kafka.producer import Producer
 from shared.kafka.relay import Relay
 from shared.kafka.settings import KafkaSettings
+from shared.kafka.transaction import BatchTransactions
 from shared.kafka.worker import work
 from shared.postgres.engine import create_engine
 from shared.postgres.housekeeping import Housekeeping, Kept, TimeTable
@@ -57,6 +58,7 @@ from shared.runtime.clock import Clock, SystemClock
 from shared.runtime.dependencies import Dependencies
 from shared.runtime.health import Health
 from shared.runtime.isolation import ItemIsolation
+from shared.runtime.loop import repeat
 
 GAUGES_S = 1.0
 """Seconds between updates of the gauges: several per scrape."""
@@ -90,6 +92,7 @@ async def run() -> int:
     health.add_note("imports", imports.note)
     dependencies = Dependencies(health, "scoring", postgres, kafka)
     housekeeping = _housekeeping(settings, engine, clock)
+    gauges = partial(_show, lanes, serving, value.valuing, imports)
 
     async def prepare() -> None:
         await serving.refresh()
@@ -105,7 +108,7 @@ async def run() -> int:
                 "watch": watch_of(settings, engine, serving, clock).watch,
                 "housekeeping": housekeeping.watch,
                 **value.loops,
-                "gauges": lambda stop: _show(lanes, serving, value.valuing, imports, stop),
+                "gauges": lambda stop: repeat(gauges, stop, "gauges", GAUGES_S),
             },
             app,
             settings,
@@ -166,14 +169,14 @@ class _Treatments:
             batch_records_max=settings.treatment_batch_records_max,
             on_claim=self._relay.recover,
         )
-        self._quarantine = quarantine_of(settings, engine, ledger, outbox, self._relay)
+        transactions = BatchTransactions(
+            engine=engine, ledger=ledger, outbox=outbox, relay=self._relay
+        )
+        self._quarantine = quarantine_of(settings, transactions)
         self._handle = RecordTreatments(
-            engine=engine,
+            transactions=transactions,
             decode=TreatmentDecoder(settings.dead_letter_topic),
-            ledger=ledger,
             treatments=Treatments(engine),
-            outbox=outbox,
-            relay=self._relay,
         )
 
     async def __call__(self, stop: service.Stop, health: Health) -> None:
@@ -271,22 +274,20 @@ async def _show(
     serving: ModelServing,
     valuing: ValuePolicyCache,
     imports: ImportWatch,
-    stop: service.Stop,
 ) -> None:
-    """Keeps the gauges current, also while no batch succeeds."""
-    while not await stop.wait(GAUGES_S):
-        model, consumers = serving.current(), [lane.consumer for lane in lanes]
-        claims = [claim for c in consumers for claim in c.claims.values()]
-        metrics.MODEL.info({"version": model.version, "method": model.method})
-        metrics.SEGMENTS_UNUSABLE.set(len(valuing.unusable))
-        metrics.PARTITIONS.set(len(claims))
-        metrics.PARTITIONS_STOPPED.set(sum(len(c.stopped) for c in consumers))
-        metrics.BACKFILLS.set(sum(under_way(claim.progress) is not None for claim in claims))
-        imports(claims)
-        metrics.LAG_RECORDS.clear()  # removes partitions that went to another worker
-        for consumer in consumers:
-            for (_, partition), records in consumer.lag().items():
-                metrics.LAG_RECORDS.labels(str(partition)).set(records)
+    """Updates the gauges, also while no batch succeeds."""
+    model, consumers = serving.current(), [lane.consumer for lane in lanes]
+    claims = [claim for c in consumers for claim in c.claims.values()]
+    metrics.MODEL.info({"version": model.version, "method": model.method})
+    metrics.SEGMENTS_UNUSABLE.set(len(valuing.unusable))
+    metrics.PARTITIONS.set(len(claims))
+    metrics.PARTITIONS_STOPPED.set(sum(len(c.stopped) for c in consumers))
+    metrics.BACKFILLS.set(sum(under_way(claim.progress) is not None for claim in claims))
+    imports(claims)
+    metrics.LAG_RECORDS.clear()  # removes partitions that went to another worker
+    for consumer in consumers:
+        for (_, partition), records in consumer.lag().items():
+            metrics.LAG_RECORDS.labels(str(partition)).set(records)
 
 
 def _observe_aside(aside: Mapping[str, int]) -> None:

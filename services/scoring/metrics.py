@@ -5,12 +5,12 @@ from itertools import accumulate
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram, Info
 from prometheus_client.core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from services.scoring.core.value.quality import MEANINGS
+from shared.kernel.arrays import Floats
 
 
 class Shares(Collector):
@@ -27,7 +27,7 @@ class Shares(Collector):
         self._sum = 0.0
         REGISTRY.register(self)
 
-    def observe(self, values: NDArray[np.float64]) -> None:
+    def observe(self, values: Floats) -> None:
         """Counts all values."""
         found = np.searchsorted(self._BOUNDS, values)
         self._counts = self._counts + np.bincount(found, minlength=len(self._counts))

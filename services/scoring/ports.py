@@ -20,15 +20,11 @@ from shared.contracts.changes import CustomerChanged
 from shared.contracts.events import Profile
 from shared.contracts.risk import Method
 from shared.kafka.batch import Batch, ConsumedRecord
+from shared.kernel.arrays import Codes, Flags, Floats, Ints
 from shared.kernel.errors import Transient
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.ledger import Move, TopicPartition
 from shared.postgres.outbox import Message, Pending
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Codes = NDArray[np.int8]
-Flags = NDArray[np.bool_]
 
 NOW = "now"
 """Key of progress: business time of the partition, Unix seconds UTC; never decreases."""
@@ -100,8 +96,6 @@ class EventRows:
     profile: list[Profile | None] = field(default_factory=list)
     record: list[ConsumedRecord] = field(default_factory=list)
     """The record as read: its value is kept as history, its origin identifies a dead letter."""
-    step: list[int] = field(default_factory=list)
-    """Step of the batch; in a replay each step ends with a tick."""
 
     def __len__(self) -> int:
         return len(self.customer)
@@ -119,11 +113,11 @@ class EventRows:
 
 @dataclass(slots=True)
 class PartitionBatch:
-    """Part of one partition in one step of a batch."""
+    """Part of one partition in a batch; in a replay it ends at most with one tick."""
 
     tp: TopicPartition
     consumed: int
-    """Number of the batch's records consumed after this step, counted from the batch's first."""
+    """Number of the batch's records consumed, counted from the batch's first."""
     now: datetime | None
     """Business time at which customers of the partition are assessed; None: not now."""
     progress: dict[str, object]
@@ -192,7 +186,7 @@ class LoadedRows(Columns):
 
 @dataclass(slots=True)
 class NewAssessments(Columns):
-    """New assessments, each customer's in the order of revisions; immutable once made."""
+    """New assessments, at most one of each customer; immutable once made."""
 
     row: Ints
     """Index of the customer in `BatchEffects.customers`."""
@@ -383,17 +377,8 @@ class Store(Protocol):
     async def write(self, work: UnitOfWork, effects: BatchEffects) -> list[Pending]: ...
 
 
-class Sender(Protocol):
-    """Sends messages after the commit; `forget` deletes rows sent before, within a transaction."""
-
-    async def forget(self, work: UnitOfWork) -> None: ...
-    async def flush(self, pending: Sequence[Pending]) -> None: ...
-
-
 class Decode(Protocol):
-    """Decodes a batch into columns and the partition batches of each step."""
+    """Decodes a batch into columns and the part of each partition."""
 
-    def __call__(
-        self, batch: Batch, wall: datetime
-    ) -> tuple[EventRows, list[list[PartitionBatch]]]: ...
+    def __call__(self, batch: Batch, wall: datetime) -> tuple[EventRows, list[PartitionBatch]]: ...
     def same_id(self, record: ConsumedRecord) -> Message: ...

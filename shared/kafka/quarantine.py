@@ -18,11 +18,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.contracts.dead_letter import DeadLetter
 from shared.kafka.batch import Batch, ConsumedRecord
+from shared.kafka.transaction import BatchTransactions
 from shared.kernel.errors import Transient
-from shared.postgres.engine import UnitOfWork, unit_of_work
+from shared.postgres.engine import unit_of_work
 from shared.postgres.ledger import Ledger, Move
 from shared.postgres.ledger import TopicPartition as Tp
-from shared.postgres.outbox import Message, Outbox, Pending
+from shared.postgres.outbox import Message
 from shared.postgres.unfinished import Begun
 
 DEATHS_MAX: Final = 3
@@ -60,13 +61,6 @@ class Marks(Protocol):
     async def begin(self, begun: Sequence[Begun]) -> None: ...
     async def alive(self, by: str) -> None: ...
     def done(self, tps: Sequence[Tp]) -> None: ...
-
-
-class Relay(Protocol):
-    """Sends what a transaction left in the outbox, after its commit."""
-
-    async def forget(self, work: UnitOfWork) -> None: ...
-    async def flush(self, pending: Sequence[Pending]) -> None: ...
 
 
 @dataclass(slots=True)
@@ -196,10 +190,7 @@ class Quarantine:
 class ParkAsDeadLetter:
     """Parks a record whole in the dead-letter topic."""
 
-    engine: AsyncEngine
-    ledger: Ledger
-    outbox: Outbox
-    relay: Relay
+    transactions: BatchTransactions
     topic: str
     """The topic of dead letters."""
     stage: str
@@ -208,7 +199,7 @@ class ParkAsDeadLetter:
 
     def quarantine(self) -> "Quarantine":
         """Return a quarantine that parks its records this way."""
-        return Quarantine(self.ledger.unfinished, self)
+        return Quarantine(self.transactions.ledger.unfinished, self)
 
     async def __call__(self, batch: Batch, record: ConsumedRecord) -> Sequence[Move]:
         """Commit the move over the record with its dead letter; return the move."""
@@ -216,12 +207,10 @@ class ParkAsDeadLetter:
         letter = DeadLetter.of(record, self.stage, "value", REASON)
         message = Message(tp, self.topic, letter.key, letter.value, letter.to_headers())
         moves = [batch.move(tp, 1, batch.claims[tp].progress)]
-        async with unit_of_work(self.engine) as work:
-            await self.ledger.advance(work, moves)
-            await self.relay.forget(work)
-            pending = await self.outbox.add(work, [message])
+        async with self.transactions.open(moves) as transaction:
+            transaction.messages.append(message)
         self.observe(record.topic)
-        await self.relay.flush(pending)
+        await transaction.send()
         return moves
 
 

@@ -17,6 +17,7 @@ from typing import Any, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.kernel.arrays import Floats, Ints
 from shared.postgres.engine import Driver
 
 _HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -54,7 +55,7 @@ async def copy_columns(
     )
 
 
-def timestamps(seconds: NDArray[np.float64]) -> NDArray[np.int64]:
+def timestamps(seconds: Floats) -> Ints:
     """Converts Unix seconds UTC to PostgreSQL's timestamptz."""
     return np.asarray(np.rint(seconds * 1e6), np.int64) - _EPOCH_S * 1_000_000
 

@@ -15,9 +15,9 @@ from typing import Literal
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from shared.kernel.errors import Transient
 from shared.postgres.engine import Driver, UnitOfWork, unit_of_work
 from shared.runtime.clock import Clock
+from shared.runtime.loop import repeat
 from shared.runtime.service import Stop
 
 Period = Literal["day", "month"]
@@ -139,14 +139,7 @@ class Housekeeping:
 
     async def watch(self, stop: Stop) -> None:
         """Maintain the tables now, and repeatedly until stopped."""
-        wait = 0.0
-        while not await stop.wait(wait):
-            try:
-                await self.once()
-                wait = EVERY_S
-            except Transient as trouble:
-                wait = RETRY_S
-                log.warning("housekeeping waits", trouble=str(trouble), wait_s=wait)
+        await repeat(self.once, stop, "housekeeping", EVERY_S, at_once=True, retry_s=RETRY_S)
 
     async def _keep(self, table: TimeTable) -> Kept:
         now = self._clock.now()

@@ -103,7 +103,7 @@ def test_a_circle_of_imports_is_found(line: str) -> None:
         ("services/ingest/core/planted.py", "import services.alerts.core"),
         ("services/scoring/core/planted.py", "import shared.runtime.clock"),
         ("shared/contracts/planted.py", "import socket"),
-        ("services/alerts/handlers/planted.py", "import services.alerts.store"),
+        ("services/alerts/handlers/planted.py", "import services.alerts.inbound"),
     ],
 )
 def test_import_linter_finds_a_planted_import(tmp_path: Path, file: str, line: str) -> None:

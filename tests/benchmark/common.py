@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.local import topics as creating
@@ -35,6 +34,7 @@ from shared.contracts.topics import Topic
 from shared.kafka.producer import Producer, Record
 from shared.kafka.relay import Relay
 from shared.kafka.settings import KafkaSettings
+from shared.kernel.arrays import Ints
 from shared.postgres.engine import create_engine
 from shared.postgres.ledger import Claim, Ledger
 from shared.postgres.migrations import migrate
@@ -52,7 +52,6 @@ CUSTOMERS = 100_000
 BATCH = 2_000
 BEGIN = datetime.now(UTC) - timedelta(days=5)
 """Time of the first event; the others follow a second apart, so that no customer is long gone."""
-Ints = NDArray[np.int64]
 Figures = dict[str, Any]
 
 

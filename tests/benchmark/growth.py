@@ -9,8 +9,9 @@ import time
 from deploy.local.stack import LocalStack
 from shared.contracts import topics
 from shared.kafka.batch import Batch, ConsumedRecord
+from shared.kernel.arrays import Ints
 from tests.benchmark import common
-from tests.benchmark.common import BATCH, Figures, Ints, Meter
+from tests.benchmark.common import BATCH, Figures, Meter
 from tests.fakes.log import Consumed
 
 EVENTS = 2_000_000

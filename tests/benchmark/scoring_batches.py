@@ -24,11 +24,12 @@ from shared.contracts import topics
 from shared.kafka.batch import Batch
 from shared.kafka.fenced import FencedConsumer
 from shared.kafka.producer import Producer
+from shared.kernel.arrays import Ints
 from shared.postgres.engine import Driver, UnitOfWork
 from shared.postgres.ledger import Ledger
 from shared.postgres.outbox import Outbox
 from tests.benchmark import common
-from tests.benchmark.common import BATCH, CUSTOMERS, Figures, Ints, Meter
+from tests.benchmark.common import BATCH, CUSTOMERS, Figures, Meter
 
 EVENTS = 200_000
 JOIN_S_MAX = 60.0

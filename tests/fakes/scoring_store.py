@@ -22,7 +22,6 @@ from services.scoring.ports import (
     ClassificationStore,
     Due,
     EventRows,
-    Floats,
     LoadedClassification,
     LoadedRows,
     Recorded,
@@ -31,6 +30,7 @@ from services.scoring.store import batch_rows as rows
 from services.scoring.store.customer_cache import CachingClassifications, CachingStore
 from shared.contracts.changes import CustomerChanged
 from shared.contracts.events import Profile
+from shared.kernel.arrays import Floats
 from shared.kernel.errors import Transient
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.ledger import Claim, Fenced, Move

@@ -17,9 +17,10 @@ from services.scoring.handlers.classify_customers import ClassificationTables
 from services.scoring.handlers.micro_batch import MicroBatch
 from services.scoring.inbound.activity import ActivityDecoder
 from services.scoring.model.rule_model import RuleModel
-from services.scoring.ports import BatchEffects, ClassificationStore, Predictor, Sender, Store
+from services.scoring.ports import BatchEffects, ClassificationStore, Predictor, Store
 from shared.contracts.changes import CustomerChanged
 from shared.contracts.risk import RiskAssessed
+from shared.kafka.transaction import Sender
 from shared.postgres.ledger import Claim, Move
 from shared.postgres.ledger import TopicPartition as Tp
 from shared.postgres.outbox import Message

@@ -63,6 +63,7 @@ from shared.http.inflating import Inflating, TooLarge
 from shared.kafka.batch import Batch
 from shared.kernel.errors import Invalid
 from shared.postgres.ledger import Claim
+from tests.fakes.crm.wecom_cipher import encrypt
 from tests.fuzz.mutation import mutated
 from tests.unit.alerts.connectors.notices import closed, task
 from tests.unit.alerts.inbound.test_decoders import Fetched
@@ -236,9 +237,7 @@ ZOHO_DONE: Final = (
     {"code": "INVALID_TOKEN", "details": {"json_path": "$.data"}},
 )
 CLICK: Final = (
-    b"<xml><Encrypt>"
-    + crypto.encrypt(b"<xml/>", "ww1", KEY, b"r" * 16).encode()
-    + b"</Encrypt></xml>",
+    b"<xml><Encrypt>" + encrypt(b"<xml/>", "ww1", KEY, b"r" * 16).encode() + b"</Encrypt></xml>",
     b"<xml><Event>template_card_event</Event><FromUserName>a</FromUserName><TaskId>t</TaskId></xml>",
 )
 

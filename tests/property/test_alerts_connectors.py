@@ -13,6 +13,7 @@ from services.alerts.connectors.wecom import crypto
 from services.alerts.connectors.zoho import api as zoho
 from services.alerts.delivery.core.retry import Answer, Reply
 from shared.kernel.errors import Invalid
+from tests.fakes.crm.wecom_cipher import encrypt
 
 ZOHO = ZohoConfig(client_id="c")
 FXIAOKE = FxiaokeConfig(app_id="a", user_id="1000", object_name="object_x__c")
@@ -65,7 +66,7 @@ def test_no_answer_at_all_is_never_a_success(reply: Reply) -> None:
 def test_what_is_sealed_is_opened_and_nothing_else(
     message: bytes, random: bytes, key: bytes
 ) -> None:
-    sealed = crypto.encrypt(message, "corp", key, random)
+    sealed = encrypt(message, "corp", key, random)
     assert crypto.decrypt(sealed, "corp", key) == message
     try:
         crypto.decrypt(sealed, "other", key)

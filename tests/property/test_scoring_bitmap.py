@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.scoring.core.features.bitmap import day_of, unpack
-from services.scoring.core.features.fold import fold, merge
+from services.scoring.core.features.fold import fold
 from services.scoring.core.features.state import RING_DAYS, empty
 from tests.unit.scoring.core.histories import purchases, together
 from tests.unit.scoring.core.strategies import days
@@ -30,16 +30,6 @@ def test_ring_is_the_set_of_the_last_days(batches: list[list[int]]) -> None:
         states = fold(states, purchases(*batch))
         bought |= set(batch)
         assert [day for _, day in _remembered(states)] == _naive(bought)
-
-
-@given(batches_of_days)
-def test_merged_rings_are_the_union(batches: list[list[int]]) -> None:
-    """Rings that stand at different days merge to the truncated union."""
-    merged = empty(1)
-    for batch in batches:
-        merged = merge(fold(empty(1), purchases(*batch)), merged)
-    bought = {day for batch in batches for day in batch}
-    assert [day for _, day in _remembered(merged)] == _naive(bought)
 
 
 @given(st.lists(st.lists(days, max_size=20), min_size=1, max_size=5))

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from services.scoring.core.features.compute import FEATURES, feature_index, features
 from services.scoring.core.features.events import DAY_S, EventColumns
-from services.scoring.core.features.fold import fold, merge
+from services.scoring.core.features.fold import fold
 from services.scoring.core.features.state import empty
+from shared.kernel.arrays import Floats
 from tests.unit.scoring.core.histories import EPOCH_S, columns, together
 from tests.unit.scoring.core.strategies import CUSTOMERS, batches, nothing
 
@@ -17,7 +18,7 @@ moments = st.floats(-400, 9_000).map(lambda day: EPOCH_S + day * DAY_S)
 SIGNED = {"survey_change", "recommendation_change", "profit", "margin_share"}
 
 
-def _at(states: NDArray[np.void], now: float) -> NDArray[np.float64]:
+def _at(states: NDArray[np.void], now: float) -> Floats:
     return features(states, np.full(len(states), now))
 
 
@@ -63,11 +64,8 @@ def test_a_row_does_not_depend_on_its_batch(events: EventColumns, now: float) ->
 def test_arrival_does_not_show(a: EventColumns, b: EventColumns, now: float) -> None:
     """The model sees the same to 1e-9, in any order of arrival."""
     expected = _at(fold(nothing(), together(a, b)), now)
-    for states in (
-        fold(fold(nothing(), b), a),
-        merge(fold(nothing(), a), fold(nothing(), b)),
-    ):
-        np.testing.assert_allclose(_at(states, now), expected, rtol=1e-9, atol=1e-12)
+    states = fold(fold(nothing(), b), a)
+    np.testing.assert_allclose(_at(states, now), expected, rtol=1e-9, atol=1e-12)
 
 
 def test_no_customers_and_no_events_have_features_without_values() -> None:

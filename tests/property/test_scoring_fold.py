@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.scoring.core.features.events import EventColumns
-from services.scoring.core.features.fold import fold, merge
+from services.scoring.core.features.fold import fold
 from services.scoring.core.features.state import (
     STATE,
     empty,
@@ -41,41 +41,22 @@ def test_one_event_at_a_time(events: EventColumns) -> None:
     assert_states_equal(states, fold(nothing(), events))
 
 
-@given(batches, batches)
-def test_merge_is_union(a: EventColumns, b: EventColumns) -> None:
-    """History can be folded in parallel and merged."""
-    merged = merge(fold(nothing(), a), fold(nothing(), b))
-    assert_states_equal(merged, fold(nothing(), together(a, b)))
-
-
-@given(batches, batches, batches)
-def test_merge_is_commutative_and_associative(
-    a: EventColumns, b: EventColumns, c: EventColumns
-) -> None:
-    """In any order of merging partial states."""
-    x, y, z = (fold(nothing(), events) for events in (a, b, c))
-    assert_states_equal(merge(x, y), merge(y, x))
-    assert_states_equal(merge(merge(x, y), z), merge(x, merge(y, z)))
-
-
 @given(batches)
-def test_empty_is_the_identity(events: EventColumns) -> None:
-    """Nothing folded, or an empty state merged, changes nothing: to the bit."""
+def test_no_events_change_nothing(events: EventColumns) -> None:
+    """Nothing folded changes nothing: to the bit."""
     states = fold(nothing(), events)
     nobody = events.select(np.array([], np.int64))
-    for same in (fold(states, nobody), merge(states, nothing()), merge(nothing(), states)):
-        assert to_bytes(same) == to_bytes(states)
+    assert to_bytes(fold(states, nobody)) == to_bytes(states)
 
 
 @given(batches, batches)
 def test_inputs_are_not_mutated(a: EventColumns, b: EventColumns) -> None:
     """A failed transaction can be retried from the same states and events."""
-    x, y = fold(nothing(), a), fold(nothing(), b)
-    before = to_bytes(x), to_bytes(y)
+    states = fold(nothing(), a)
+    before = to_bytes(states)
     times, amounts = b.time.copy(), b.amount.copy()
-    fold(x, b)
-    merge(x, y)
-    assert (to_bytes(x), to_bytes(y)) == before
+    fold(states, b)
+    assert to_bytes(states) == before
     np.testing.assert_array_equal(b.time, times)
     np.testing.assert_array_equal(b.amount, amounts)
 

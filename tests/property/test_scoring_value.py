@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from services.scoring.core.features.compute import features
 from services.scoring.core.features.events import DAY_S
@@ -28,9 +27,8 @@ from services.scoring.core.value.spend import (
     fit,
     likeliest,
 )
+from shared.kernel.arrays import Floats, Ints
 from tests.unit.scoring.core.histories import columns, real
-
-Floats = NDArray[np.float64]
 
 INFLUENCE_MAX = 0.75
 """By how much one customer of 50 may move the value of another's purchase, as a share of it or of
@@ -47,7 +45,7 @@ class Purchases:
     """Purchases of `customers` customers; columns of one length."""
 
     customers: int
-    row: NDArray[np.int64]
+    row: Ints
     time: Floats
     amount: Floats
 

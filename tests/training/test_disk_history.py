@@ -13,11 +13,11 @@ from services.scoring.training.data import panel as panels
 from services.scoring.training.data.disk_history import DiskHistory, DiskHistoryWriter
 from services.scoring.training.data.event_table import EventBatch, EventTable, from_columns
 from services.scoring.training.data.history import History
-from services.scoring.training.data.panel import RowOptions, build_panel, every
+from services.scoring.training.data.panel import RowOptions, build_panel
 from services.scoring.training.fit.candidates import learn
 from services.scoring.training.fit.train import train
 from shared.kernel.errors import Invalid
-from tests.unit.scoring.training.histories import END, HORIZON_DAYS, batch, day, shoppers
+from tests.unit.scoring.training.histories import END, HORIZON_DAYS, batch, day, every, shoppers
 
 
 def _spooled(folder: Path, table: EventTable, pieces: int = 5, parts: int = 7) -> DiskHistory:
@@ -75,7 +75,7 @@ def test_the_panel_is_the_same_to_the_last_bit(spooled: DiskHistory) -> None:
 
 def test_the_model_is_the_same_to_the_last_bit(spooled: DiskHistory) -> None:
     """On one machine with bounded memory the artefact has the same address."""
-    one, other = (train(history, END, HORIZON_DAYS)[0] for history in _both(spooled))
+    one, other = (train(history, END, HORIZON_DAYS).model for history in _both(spooled))
     assert dumps(one) == dumps(other)
 
 

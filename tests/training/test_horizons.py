@@ -12,15 +12,15 @@ from services.scoring.training.data.panel import (
     UNKNOWN,
     RowOptions,
     build_panel,
-    every,
 )
 from services.scoring.training.fit.horizons import LABEL_MIN, fit_bridge
-from services.scoring.training.fit.train import train_fully
+from services.scoring.training.fit.train import train
 from tests.unit.scoring.training.histories import (
     END,
     HORIZON_DAYS,
     batch,
     day,
+    every,
     purchases,
     shoppers,
 )
@@ -77,7 +77,7 @@ def test_a_purchase_after_the_end_changes_no_label() -> None:
 
 
 def test_training_fits_matured_horizons_and_reports_them() -> None:
-    trained = train_fully(shoppers(), END, HORIZON_DAYS, asked=OTHERS)
+    trained = train(shoppers(), END, HORIZON_DAYS, asked=OTHERS)
     over, card = trained.model.artefact.over, trained.model.card.horizons
     assert set(over.bridges) == set(card) - {
         days for days, one in card.items() if "too few" in one.decision
@@ -88,6 +88,6 @@ def test_training_fits_matured_horizons_and_reports_them() -> None:
         assert card[days].rows >= 2 * LABEL_MIN
         # These shoppers follow the rhythm's formula: no model can be much better than it.
         assert card[days].log_loss < -(rate * np.log(rate) + (1 - rate) * np.log(1 - rate)) - 0.05
-    plain = train_fully(shoppers(), END, HORIZON_DAYS)
+    plain = train(shoppers(), END, HORIZON_DAYS)
     x = trained.latest
     np.testing.assert_array_equal(trained.model.predict(x), plain.model.predict(x))

@@ -70,7 +70,7 @@ def test_a_feature_that_knows_the_future_stops_everything(monkeypatch: pytest.Mo
     def leaking(*_: object, **__: object) -> None:
         raise Invalid("features", "these know the future: spent")
 
-    monkeypatch.setattr(learning, "train_fully", leaking)
+    monkeypatch.setattr(learning, "train", leaking)
     with pytest.raises(Invalid, match="know the future"):
         learn(shoppers(), END, HORIZON_DAYS)
 

@@ -6,9 +6,10 @@ import numpy as np
 
 from services.scoring.core.features.events import DAY_S
 from services.scoring.core.features.registry import FEATURES, feature_index
-from services.scoring.training.data.panel import Floats, Panel
+from services.scoring.training.data.panel import Panel
 from services.scoring.training.fit import promotion_gate
 from services.scoring.training.fit.promotion_gate import Champion, GateTrial, judge
+from shared.kernel.arrays import Floats
 from tests.unit.scoring.training.histories import day
 
 HORIZON = 14

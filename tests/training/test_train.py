@@ -57,7 +57,7 @@ def test_the_model_ranks_better_than_chance_on_what_it_had_not_seen() -> None:
 
 def test_the_same_history_gives_the_same_version() -> None:
     # Not `trained()`: another file may have made that one with a quicker search.
-    (once, _), (again, _) = (train(shoppers(), END, HORIZON_DAYS) for _ in range(2))
+    once, again = (train(shoppers(), END, HORIZON_DAYS).model for _ in range(2))
     assert dumps(again) == dumps(once)
     assert again.version == once.version
 
@@ -65,13 +65,13 @@ def test_the_same_history_gives_the_same_version() -> None:
 def test_what_happens_after_the_end_changes_nothing() -> None:
     """Training up to a day gives the same bytes whether or not the later days are there."""
     end = day(100)
-    full = train(shoppers(), end, HORIZON_DAYS)[0]
+    full = train(shoppers(), end, HORIZON_DAYS).model
     events = shoppers().between(-np.inf, end)
     names = [shoppers().customers[row] for row in events.row]
     late = [(c, Kind.INTERACTION, 149.0) for c in sorted(set(shoppers().customers) - set(names))]
     cut = from_columns([EventBatch(names, events), batch(late)] if late else
                        [EventBatch(names, events)], END)  # fmt: skip
-    assert train(cut, end, HORIZON_DAYS)[0].version == full.version
+    assert train(cut, end, HORIZON_DAYS).model.version == full.version
 
 
 def test_a_feature_that_knows_the_future_stops_the_training(

@@ -8,15 +8,11 @@ from fastapi import HTTPException
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts import metrics
-from services.alerts.connectors.ports import (
-    Polls,
-)
+from services.alerts.connectors.store import PollRows
 from services.alerts.connectors.wecom.card_click import HandleCardClick
 from services.alerts.delivery.core.endpoint import Endpoint
 from services.alerts.delivery.core.retry import Answer
-from services.alerts.delivery.ports import (
-    EndpointFinder,
-)
+from services.alerts.delivery.store.endpoints import Endpoints
 from shared.kernel.errors import Invalid
 from shared.postgres.engine import unit_of_work
 from shared.runtime.clock import Clock
@@ -35,8 +31,8 @@ class CallbackContext:
     """What callbacks need of the service."""
 
     engine: AsyncEngine
-    endpoints: EndpointFinder
-    polls: Polls
+    endpoints: Endpoints
+    polls: PollRows
     poll_requested: asyncio.Event
     """Wakes the loop that polls for changes."""
     take_click: HandleCardClick

@@ -18,9 +18,7 @@ from services.alerts.connectors.core.token import Token, TokenLease
 from services.alerts.connectors.record_connector import RecordConnector
 from services.alerts.delivery.core.endpoint import Endpoint, Secret
 from services.alerts.delivery.core.retry import Answer
-from services.alerts.delivery.ports import (
-    EndpointFinder,
-)
+from services.alerts.delivery.store.endpoints import Endpoints
 from shared.kernel.errors import Invalid
 from shared.postgres.engine import unit_of_work
 
@@ -49,7 +47,7 @@ class Described:
         self,
         shared: ConnectorContext,
         engine: AsyncEngine,
-        endpoints: EndpointFinder,
+        endpoints: Endpoints,
         check: Callable[[Endpoint, Collection[str]], None],
     ) -> None:
         self._shared = replace(shared, tokens=NoTokens())

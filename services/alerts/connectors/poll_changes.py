@@ -8,6 +8,7 @@ loses nothing. Reading the same change twice changes nothing.
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final, Protocol, TypeVar
 
 import structlog
@@ -16,24 +17,21 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.alerts import metrics
 from services.alerts.connectors.core.config import RECORD_KINDS
 from services.alerts.connectors.core.verdict_mapping import CrmRecord
-from services.alerts.connectors.ports import (
-    ChangeReader,
-    Poll,
-    Polls,
-)
+from services.alerts.connectors.ports import ChangeReader, Poll
+from services.alerts.connectors.store import PollRows
 from services.alerts.delivery.core.endpoint import Endpoint
 from services.alerts.delivery.core.retry import Answer
+from services.alerts.delivery.store.endpoints import Endpoints
 from services.alerts.handlers.give_verdict import Conflict, GiveVerdict
-from services.alerts.handlers.wait_for_signal import signalled
 from services.alerts.ports import (
     VerdictGiven,
 )
 from shared.kernel.errors import Invalid, Transient
-from shared.postgres.engine import UnitOfWork, unit_of_work
-from shared.runtime.backoff import Backoff
+from shared.postgres.engine import unit_of_work
 from shared.runtime.clock import Clock
 from shared.runtime.health import Health
 from shared.runtime.isolation import ItemIsolation
+from shared.runtime.loop import repeat
 from shared.runtime.service import Stop
 
 OVERLAP: Final = timedelta(minutes=2)
@@ -60,12 +58,6 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
-class Sendable(Protocol):
-    """The endpoints that are neither paused nor switched off."""
-
-    async def sendable(self, work: UnitOfWork) -> Sequence[Endpoint]: ...
-
-
 class Readers(Protocol):
     """The reader of an endpoint's changes, and how often to poll."""
 
@@ -80,9 +72,9 @@ class PollChanges:
         self,
         engine: AsyncEngine,
         *,
-        endpoints: Sendable,
+        endpoints: Endpoints,
         readers: Readers,
-        polls: Polls,
+        polls: PollRows,
         give_verdict: GiveVerdict,
         clock: Clock,
         health: Health,
@@ -97,17 +89,8 @@ class PollChanges:
 
     async def __call__(self, stop: Stop) -> None:
         """Run until `stop`."""
-        backoff = Backoff()
-        while not stop:
-            self._health.beat(NAME)
-            try:
-                await self._iterate_until(stop)
-                backoff.reset()
-                await signalled(self._poll_requested, stop, POLL_S)
-            except Transient as trouble:
-                log.warning("waiting", loop=NAME, trouble=str(trouble))
-                await stop.wait(backoff.next())
-        self._health.ended(NAME)
+        once, requested = partial(self._iterate_until, stop), self._poll_requested
+        await repeat(once, stop, NAME, POLL_S, health=self._health, signal=requested, at_once=True)
 
     async def iterate(self) -> None:
         """Make every poll that is due. Raises Transient when PostgreSQL cannot be reached."""
@@ -128,6 +111,7 @@ class PollChanges:
 
         Another process makes it.
         """
+        self._poll_requested.clear()
         iteration, stopping = asyncio.create_task(self.iterate()), asyncio.create_task(stop.wait())
         try:
             await asyncio.wait({iteration, stopping}, return_when=asyncio.FIRST_COMPLETED)

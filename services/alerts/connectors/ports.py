@@ -37,14 +37,6 @@ class Poll:
     """Until when the CRM notifies us of changes by itself."""
 
 
-class Polls(Protocol):
-    """How far the changes of each CRM have been read, and when to poll again."""
-
-    async def begin(self, endpoint_id: str, now: datetime, until: datetime) -> Poll | None: ...
-    async def end(self, endpoint_id: str, look: Poll, next_at: datetime) -> None: ...
-    async def hasten(self, endpoint_id: str, at: datetime) -> None: ...
-
-
 class ChangeReader(Protocol):
     """A connector of a CRM that keeps tasks as records and can be polled for their changes."""
 
@@ -58,10 +50,3 @@ class MemberPace(Protocol):
     """Rate at which a member of a CRM may be sent messages."""
 
     async def wait_s(self, endpoint_id: str, member: str, now: datetime) -> float: ...
-
-
-class Callbacks(Protocol):
-    """Callbacks that have been received and acted on."""
-
-    async def seen(self, endpoint_id: str, key: str) -> bool: ...
-    async def note(self, endpoint_id: str, key: str, at: datetime) -> None: ...

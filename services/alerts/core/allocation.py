@@ -7,7 +7,7 @@ sets this order, then by expected saved value.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from services.alerts.core.owner import OwnerRecord
@@ -15,16 +15,12 @@ from services.alerts.core.owner import OwnerRecord
 NO_LIMIT: Final = 1_000_000
 
 
-class Load(Protocol):
-    """An owner's task counts of one day."""
+@dataclass(frozen=True, slots=True)
+class Load:
+    """An owner's tasks of a day: those allocated today, and those that wait for capacity."""
 
-    @property
-    def taken(self) -> int:
-        """Tasks allocated today."""
-
-    @property
-    def waiting(self) -> int:
-        """Tasks that wait for capacity."""
+    taken: int
+    waiting: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from datetime import datetime
 from typing import Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.alerts.core.intervals import (
     Interval,
@@ -22,6 +21,7 @@ from services.alerts.core.intervals import (
     newcombe,
     wilson,
 )
+from shared.kernel.arrays import Floats
 
 ENOUGH: Final = 50
 """Measured subjects that each arm needs for a claim: with fewer, one customer moves a share by more
@@ -167,7 +167,7 @@ def _arm(side: Sequence[MeasuredSubject]) -> Arm:
     )
 
 
-def _money(side: Sequence[MeasuredSubject]) -> NDArray[np.float64]:
+def _money(side: Sequence[MeasuredSubject]) -> Floats:
     return np.array([s.revenue for s in side], dtype=np.float64)
 
 

@@ -5,10 +5,10 @@ from math import log, sqrt
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Pick = Callable[[int, tuple[int, int]], NDArray[np.int64]]
+from shared.kernel.arrays import Floats, Ints
+
+Pick = Callable[[int, tuple[int, int]], Ints]
 """Evenly drawn whole numbers from 0 to below the first argument, in the shape of the second."""
 
 ALPHA: Final = 0.05

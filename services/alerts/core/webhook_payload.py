@@ -116,10 +116,6 @@ class WebhookPayload(msgspec.Struct, Generic[T], kw_only=True, frozen=True):
     data: dict[Literal["task"], T]
 
 
-FULL: Final = msgspec.json.Decoder(WebhookPayload[TaskPayload])
-"""Decodes a `full` body: connectors make their own requests from it."""
-
-
 def kind_of(task: Task) -> Kind:
     """Return the message type of the newest change of the task."""
     if task.status == "closed":

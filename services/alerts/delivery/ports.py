@@ -1,6 +1,5 @@
 """Interfaces of delivery: queued messages, leases, endpoints and connectors."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -9,7 +8,6 @@ from uuid import UUID
 from services.alerts.core.webhook_payload import Kind
 from services.alerts.delivery.core.endpoint import Endpoint, Payload, Route
 from services.alerts.delivery.core.retry import Answer, Outcome
-from shared.postgres.engine import Driver, UnitOfWork
 
 ALONE_FROM = 2
 """Leases of a delivery lost in a row from which on it is sent alone; from there on only deaths
@@ -77,45 +75,6 @@ class Routed:
     endpoint_id: str
     route: Route
     payload: Payload
-
-
-class Deliveries(Protocol):
-    """The queue of messages to endpoints, and the log of attempts."""
-
-    async def add(self, work: UnitOfWork, deliveries: Sequence[NewDelivery]) -> None: ...
-    async def look(
-        self, driver: Driver, endpoints: Sequence[str], now: datetime
-    ) -> tuple[Mapping[str, int], bool]: ...
-    async def claim(
-        self, work: UnitOfWork, most: Mapping[str, int], now: datetime, until: datetime
-    ) -> list[Leased]: ...
-    async def settle(
-        self, work: UnitOfWork, attempts: Sequence[Attempted]
-    ) -> Mapping[str, str]: ...
-    async def release(self, work: UnitOfWork, leased: Sequence[Leased], now: datetime) -> None: ...
-    async def begin_alone(self, work: UnitOfWork, message: Leased) -> None: ...
-
-
-class Routes(Protocol):
-    """The endpoints for which messages are queued."""
-
-    async def routes(self, work: UnitOfWork) -> Sequence[Routed]: ...
-
-
-class Endpoints(Protocol):
-    """The endpoints that may be sent to, and their rates."""
-
-    async def sendable(self, work: UnitOfWork) -> Sequence[Endpoint]: ...
-    async def take(
-        self, work: UnitOfWork, room: Mapping[str, int], now: datetime
-    ) -> Mapping[str, int]: ...
-    async def give_back(self, work: UnitOfWork, unused: Mapping[str, int]) -> None: ...
-
-
-class EndpointFinder(Protocol):
-    """Finds an endpoint by its id."""
-
-    async def find(self, work: UnitOfWork, endpoint_id: str) -> Endpoint | None: ...
 
 
 class Connector(Protocol):

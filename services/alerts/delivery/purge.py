@@ -7,11 +7,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import structlog
-
-from shared.kernel.errors import Transient
 from shared.runtime.clock import Clock
 from shared.runtime.health import Health
+from shared.runtime.loop import repeat
 from shared.runtime.service import Stop
 
 AT_ONCE_MAX = 1_000
@@ -21,8 +19,6 @@ EVERY_S = 60.0
 """Seconds between steps: 1.4 million deliveries a day, more than any other part can raise."""
 
 NAME = "forget"
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +32,7 @@ class Purge:
 
     async def __call__(self, stop: Stop) -> None:
         """Run until `stop`."""
-        while not await stop.wait(EVERY_S):
-            self.health.beat(NAME)
-            try:
-                await self.forget(self.clock.now() - self.keep, AT_ONCE_MAX)
-            except Transient as trouble:
-                log.warning("waiting", loop=NAME, trouble=str(trouble))
-        self.health.ended(NAME)
+        await repeat(self._once, stop, NAME, EVERY_S, health=self.health)
+
+    async def _once(self) -> None:
+        await self.forget(self.clock.now() - self.keep, AT_ONCE_MAX)

@@ -12,11 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.alerts.core.webhook_payload import SAMPLE_TASK_ID, sample
 from services.alerts.delivery.attempt import attempt
 from services.alerts.delivery.core.retry import Answer
-from services.alerts.delivery.ports import (
-    Connectors,
-    EndpointFinder,
-    Leased,
-)
+from services.alerts.delivery.ports import Connectors, Leased
+from services.alerts.delivery.store.endpoints import Endpoints
 from shared.postgres.engine import unit_of_work
 from shared.runtime.clock import Clock
 
@@ -26,7 +23,7 @@ class SendSample:
     """Sends a sample to an endpoint, even to one that is paused or switched off."""
 
     engine: AsyncEngine
-    endpoints: EndpointFinder
+    endpoints: Endpoints
     connectors: Connectors
     clock: Clock
     timeout_s: float

@@ -19,20 +19,15 @@ from services.alerts import metrics
 from services.alerts.delivery.attempt import AttemptResult, attempt
 from services.alerts.delivery.core.retry import Answer, Next, after
 from services.alerts.delivery.endpoint_queues import EndpointQueue, EndpointQueues
-from services.alerts.delivery.ports import (
-    Attempted,
-    Connectors,
-    Deliveries,
-    Endpoints,
-    Leased,
-)
+from services.alerts.delivery.ports import Attempted, Connectors, Leased
 from services.alerts.delivery.quarantine import QUARANTINED, DeliveryQuarantine
-from services.alerts.handlers.wait_for_signal import signalled
+from services.alerts.delivery.store.deliveries import Deliveries
+from services.alerts.delivery.store.endpoints import Endpoints
 from shared.kernel.errors import Transient
 from shared.postgres.engine import UnitOfWork, reading, unit_of_work
-from shared.runtime.backoff import Backoff
 from shared.runtime.clock import Clock
 from shared.runtime.health import Health
+from shared.runtime.loop import repeat
 from shared.runtime.service import Stop
 
 DRAIN_S = 5.0
@@ -94,18 +89,15 @@ class DeliverySender:
 
     async def __call__(self, stop: Stop) -> None:
         """Run until `stop`, then let requests under way end and give back the rest."""
-        backoff = Backoff()
-        announced = True
-        while not stop:
-            self._health.beat(NAME)
-            try:
-                await self.iterate(announced=announced)
-                backoff.reset()
-                announced = await signalled(self._deliveries_queued, stop, self._sending.poll_s)
-            except Transient as trouble:
-                log.warning("waiting", loop=NAME, trouble=str(trouble))
-                await stop.wait(backoff.next())
-        self._health.ended(NAME)
+        queued = self._deliveries_queued
+        queued.set()  # a former process may have left some
+
+        async def once() -> None:
+            announced = queued.is_set()
+            queued.clear()
+            await self.iterate(announced=announced)
+
+        await repeat(once, stop, NAME, self._sending.poll_s, health=self._health, signal=queued)
         await self._drain()
 
     async def iterate(self, *, announced: bool = True) -> None:

@@ -16,7 +16,12 @@ from services.alerts.core.task_lifecycle import (
 )
 from services.alerts.handlers.give_verdict import CAUSE
 from services.alerts.handlers.record_task_changes import RecordTaskChanges, count
-from services.alerts.ports import BusinessClock, Customers, Policies, TaskChange, TaskLog, Tasks
+from services.alerts.ports import TaskChange
+from services.alerts.store.business_clock import BusinessClock
+from services.alerts.store.customers import Customers
+from services.alerts.store.due_tasks import TaskLog
+from services.alerts.store.policies import Policies
+from services.alerts.store.tasks import Tasks
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.postgres.outbox import Outbox
 from shared.runtime.clock import Clock

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.alerts.core.budget_tuning import TuningResult, find
 from services.alerts.core.dry_run import DryRunResult, try_customers
 from services.alerts.core.policy_document import Policy
-from services.alerts.ports import Assessments
+from services.alerts.store.assessments import Assessments
 from shared.contracts.events import Profile
 from shared.contracts.risk import RiskAssessed
 from shared.postgres.engine import unit_of_work

@@ -12,11 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.alerts.core.policy import Closed
 from services.alerts.handlers.give_verdict import CAUSE
 from services.alerts.handlers.record_task_changes import BatchDecisions, RecordTaskChanges
-from services.alerts.ports import (
-    BusinessClock,
-    Customers,
-    Erasure,
-)
+from services.alerts.store.business_clock import BusinessClock
+from services.alerts.store.customers import Customers
+from services.alerts.store.erasure import Erasure
 from shared.postgres.engine import unit_of_work
 from shared.postgres.outbox import Outbox
 from shared.runtime.clock import Clock

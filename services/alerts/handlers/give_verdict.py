@@ -14,7 +14,11 @@ from services.alerts.core.customer import answered
 from services.alerts.core.task import Task, warned_of
 from services.alerts.core.task_lifecycle import TaskEvent
 from services.alerts.handlers.record_task_changes import RecordTaskChanges, count
-from services.alerts.ports import BusinessClock, Customers, TaskChange, TaskLog, Tasks, VerdictGiven
+from services.alerts.ports import TaskChange, VerdictGiven
+from services.alerts.store.business_clock import BusinessClock
+from services.alerts.store.customers import Customers
+from services.alerts.store.due_tasks import TaskLog
+from services.alerts.store.tasks import Tasks
 from shared.postgres.engine import unit_of_work
 from shared.postgres.ledger import TopicPartition
 from shared.postgres.outbox import Outbox

@@ -6,25 +6,18 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from msgspec.structs import replace
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts import metrics
 from services.alerts.core.policy import purchased, settle
 from services.alerts.handlers.record_task_changes import BatchDecisions, RecordTaskChanges, count
 from services.alerts.handlers.update_gauges import note_lag
-from services.alerts.ports import (
-    TICK,
-    ActivitySeen,
-    Customers,
-    KnownCustomer,
-    ProfileSeen,
-    Relay,
-    Trials,
-)
+from services.alerts.ports import TICK, ActivitySeen, KnownCustomer, ProfileSeen
+from services.alerts.store.customers import Customers
+from services.alerts.store.trials import Trials
 from shared.kafka.batch import Batch
-from shared.postgres.engine import UnitOfWork, unit_of_work
-from shared.postgres.ledger import Ledger, Move
-from shared.postgres.outbox import Outbox
+from shared.kafka.transaction import BatchTransactions
+from shared.postgres.engine import UnitOfWork
+from shared.postgres.ledger import Move
 from shared.runtime.clock import Clock
 
 Decode = Callable[[Batch], ActivitySeen]
@@ -34,14 +27,11 @@ Decode = Callable[[Batch], ActivitySeen]
 class HandleActivity:
     """Handles batches of `ebbwatch.activity`."""
 
-    engine: AsyncEngine
+    transactions: BatchTransactions
     decode: Decode
-    ledger: Ledger
     customers: Customers
     trials: Trials
     recorder: RecordTaskChanges
-    outbox: Outbox
-    relay: Relay
     clock: Clock
     deliveries_queued: asyncio.Event
     """Set once deliveries are committed: wakes the delivery sender of this process."""
@@ -54,22 +44,21 @@ class HandleActivity:
         seen = self.decode(batch)
         moves = _moves(batch, seen)
         now = self.clock.now()
-        async with unit_of_work(self.engine) as work:
-            await self.ledger.advance(work, moves)
-            await self.relay.forget(work)
+        async with self.transactions.open(moves) as transaction:
+            work = transaction.work
             known = await self._known(work, seen)
             await self.trials.note_purchases(work, seen.money)
             decisions, profiles = _take_in(seen, known)
             await self.customers.write_profiles(work, profiles)
             changes, messages = await self.recorder.write(work, decisions, now)
-            pending = await self.outbox.add(work, [*seen.dead, *messages])
+            transaction.messages += [*seen.dead, *messages]
         if changes:
             self.deliveries_queued.set()
         metrics.ACTIVITY.labels("purchase").inc(len(seen.purchases))
         metrics.ACTIVITY.labels("profile").inc(len(seen.profiles))
         metrics.DEAD_LETTERS.labels("activity").inc(len(seen.dead))
         count(changes, self.clock.now())
-        await self.relay.flush(pending)
+        await transaction.send()
         return moves
 
     async def _known(self, work: UnitOfWork, seen: ActivitySeen) -> dict[str, KnownCustomer]:

@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
 from services.alerts import metrics
 from services.alerts.core.experiment_subject import new_trial
 from services.alerts.core.policy import (
@@ -32,18 +30,15 @@ from services.alerts.handlers.record_task_changes import (
     count,
 )
 from services.alerts.handlers.update_gauges import note_lag
-from services.alerts.ports import (
-    Assessments,
-    AssessmentSeen,
-    Customers,
-    KnownCustomer,
-    Policies,
-    Relay,
-)
+from services.alerts.ports import AssessmentSeen, KnownCustomer
+from services.alerts.store.assessments import Assessments
+from services.alerts.store.customers import Customers
+from services.alerts.store.policies import Policies
 from shared.kafka.batch import Batch
-from shared.postgres.engine import UnitOfWork, unit_of_work
-from shared.postgres.ledger import Ledger, Move
-from shared.postgres.outbox import Message, Outbox
+from shared.kafka.transaction import BatchTransactions
+from shared.postgres.engine import UnitOfWork
+from shared.postgres.ledger import Move
+from shared.postgres.outbox import Message
 from shared.runtime.clock import Clock
 
 """Stands for the profile of a customer without one."""
@@ -57,16 +52,13 @@ Decided = list[tuple[AssessmentSeen, Step]]
 class HandleAssessments:
     """Handles batches of `ebbwatch.risk`."""
 
-    engine: AsyncEngine
+    transactions: BatchTransactions
     decode: Decode
-    ledger: Ledger
     customers: Customers
     rules: Policies
     assessments: Assessments
     recorder: RecordTaskChanges
     """Writes tasks, deliveries and treatments of a batch."""
-    outbox: Outbox
-    relay: Relay
     clock: Clock
     deliveries_queued: asyncio.Event
     """Set once deliveries are committed: wakes the delivery sender of this process."""
@@ -79,9 +71,8 @@ class HandleAssessments:
         assessed, dead = self.decode(batch)
         moves = batch.moves()
         now = self.clock.now()
-        async with unit_of_work(self.engine) as work:
-            await self.ledger.advance(work, moves)
-            await self.relay.forget(work)
+        async with self.transactions.open(moves) as transaction:
+            work = transaction.work
             known = await self.customers.lock(work, {a.message.customer_id for a in assessed})
             version, policy = await self.rules.current(work)
             steps, states, why = _decide(assessed, known, policy)
@@ -93,14 +84,14 @@ class HandleAssessments:
             await self.customers.write(work, states, known)
             await self.assessments.add(work, assessed)
             changes, messages = await self.recorder.write(work, decisions, now)
-            pending = await self.outbox.add(work, [*dead, *messages])
+            transaction.messages += [*dead, *messages]
         if changes or decisions.updates:
             self.deliveries_queued.set()
         for decision, times in why.items():
             metrics.MESSAGES.labels(decision).inc(times)
         metrics.DEAD_LETTERS.labels("risk").inc(len(dead))
         count(changes, self.clock.now())
-        await self.relay.flush(pending)
+        await transaction.send()
         return moves
 
     async def _first_seen(self, work: UnitOfWork, decided: Decided) -> Decided:

@@ -12,7 +12,6 @@ from datetime import datetime
 from typing import Final, get_args
 
 import msgspec
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts import metrics
 from services.alerts.core.customer import Closed, CustomerState, OpenTask, regraded
@@ -26,20 +25,17 @@ from services.alerts.core.scheduled_tasks import (
 from services.alerts.core.task import Ground, Task
 from services.alerts.handlers.record_task_changes import BatchDecisions, RecordTaskChanges, count
 from services.alerts.handlers.update_gauges import note_lag
-from services.alerts.ports import (
-    ClassificationChanged,
-    Customers,
-    KnownCustomer,
-    Policies,
-    Relay,
-    Schedules,
-)
+from services.alerts.ports import ClassificationChanged, KnownCustomer
+from services.alerts.store.customers import Customers
+from services.alerts.store.policies import Policies
+from services.alerts.store.schedules import Schedules
 from shared.contracts.changes import CustomerChanged
 from shared.contracts.risk import Grade
 from shared.kafka.batch import Batch
-from shared.postgres.engine import UnitOfWork, unit_of_work
-from shared.postgres.ledger import Ledger, Move
-from shared.postgres.outbox import Message, Outbox
+from shared.kafka.transaction import BatchTransactions
+from shared.postgres.engine import UnitOfWork
+from shared.postgres.ledger import Move
+from shared.postgres.outbox import Message
 from shared.runtime.clock import Clock
 
 _GRADES: Final[frozenset[str]] = frozenset(get_args(Grade))
@@ -123,15 +119,12 @@ class _Outcome:
 class HandleSegmentEntries:
     """Handles batches of `ebbwatch.changes`."""
 
-    engine: AsyncEngine
+    transactions: BatchTransactions
     decode: Decode
-    ledger: Ledger
     customers: Customers
     rows: Schedules
     rules: Policies
     recorder: RecordTaskChanges
-    outbox: Outbox
-    relay: Relay
     clock: Clock
     deliveries_queued: asyncio.Event
     """Set once deliveries are committed: wakes the delivery sender of this process."""
@@ -144,19 +137,18 @@ class HandleSegmentEntries:
         changed, dead = self.decode(batch)
         moves = batch.moves()
         now = self.clock.now()
-        async with unit_of_work(self.engine) as work:
-            await self.ledger.advance(work, moves)
-            await self.relay.forget(work)
+        async with self.transactions.open(moves) as transaction:
+            work = transaction.work
             _, policy = await self.rules.current(work)
             outcome = await self._enter(work, _News.of(changed, policy), now)
             await self.customers.write(work, outcome.regraded, outcome.known)
             changes, messages = await self.recorder.write(work, outcome.decisions, now)
-            pending = await self.outbox.add(work, [*dead, *messages])
+            transaction.messages += [*dead, *messages]
         if changes:
             self.deliveries_queued.set()
         metrics.DEAD_LETTERS.labels("changes").inc(len(dead))
         count(changes, self.clock.now())
-        await self.relay.flush(pending)
+        await transaction.send()
         return moves
 
     async def _enter(self, work: UnitOfWork, news: _News, now: datetime) -> _Outcome:

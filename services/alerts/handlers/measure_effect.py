@@ -21,12 +21,10 @@ from services.alerts.core.effect import (
 )
 from services.alerts.core.intervals import Pick
 from services.alerts.core.playbook import named
-from services.alerts.ports import (
-    Assessments,
-    Effects,
-    Policies,
-    Trials,
-)
+from services.alerts.store.assessments import Assessments
+from services.alerts.store.effects import Effects
+from services.alerts.store.policies import Policies
+from services.alerts.store.trials import Trials
 from shared.postgres.engine import unit_of_work
 
 TRIALS_MAX = 2_000

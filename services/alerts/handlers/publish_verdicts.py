@@ -7,22 +7,16 @@ replicas send is recognised by its task and kind.
 import asyncio
 from collections.abc import Awaitable, Callable
 
-import structlog
-
 from services.alerts.handlers.give_verdict import CAUSE
-from services.alerts.handlers.wait_for_signal import signalled
-from shared.kernel.errors import Transient
 from shared.postgres.ledger import Claim
-from shared.runtime.backoff import Backoff
 from shared.runtime.health import Health
+from shared.runtime.loop import repeat
 from shared.runtime.service import Stop
 
 INTERVAL_S = 5.0
 """Seconds between polls for messages that another replica left when it ended."""
 
 NAME = "verdicts"
-
-log = structlog.get_logger(__name__)
 
 
 class PublishVerdicts:
@@ -44,15 +38,11 @@ class PublishVerdicts:
 
     async def __call__(self, stop: Stop) -> None:
         """Run until `stop`."""
-        claim = Claim(CAUSE[0], CAUSE[1], epoch=0, next_offset=None, fingerprint=None)
-        backoff = Backoff()
-        while not stop:
-            self._health.beat(NAME)
-            try:
-                await self._recover(claim)
-                backoff.reset()
-                await signalled(self._treatments_queued, stop, INTERVAL_S)
-            except Transient as trouble:
-                log.warning("waiting", loop=NAME, trouble=str(trouble))
-                await stop.wait(backoff.next())
-        self._health.ended(NAME)
+        queued = self._treatments_queued
+        await repeat(
+            self._publish, stop, NAME, INTERVAL_S, health=self._health, signal=queued, at_once=True
+        )
+
+    async def _publish(self) -> None:
+        self._treatments_queued.clear()
+        await self._recover(Claim(*CAUSE, epoch=0, next_offset=None, fingerprint=None))

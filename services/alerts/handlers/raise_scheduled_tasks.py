@@ -20,13 +20,10 @@ from services.alerts.core.scheduled_tasks import (
 )
 from services.alerts.handlers.give_verdict import CAUSE
 from services.alerts.handlers.record_task_changes import BatchDecisions, RecordTaskChanges, count
-from services.alerts.ports import (
-    Customers,
-    Policies,
-    ScheduledCustomer,
-    Schedules,
-    TaskChange,
-)
+from services.alerts.ports import ScheduledCustomer, TaskChange
+from services.alerts.store.customers import Customers
+from services.alerts.store.policies import Policies
+from services.alerts.store.schedules import Schedules
 from shared.kernel.zones import zone
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.postgres.outbox import Outbox

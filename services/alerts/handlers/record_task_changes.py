@@ -14,17 +14,13 @@ from services.alerts.core.experiment_subject import ExperimentSubject
 from services.alerts.core.policy import Closed, Joined
 from services.alerts.core.task import Task, close
 from services.alerts.core.task_lifecycle import RISK, TaskEvent
-from services.alerts.delivery.ports import (
-    Deliveries,
-    NewDelivery,
-    Routes,
-)
-from services.alerts.ports import (
-    TaskChange,
-    TaskLog,
-    Tasks,
-    Trials,
-)
+from services.alerts.delivery.ports import NewDelivery
+from services.alerts.delivery.store.deliveries import Deliveries
+from services.alerts.delivery.store.endpoints import Endpoints
+from services.alerts.ports import TaskChange
+from services.alerts.store.due_tasks import TaskLog
+from services.alerts.store.tasks import Tasks
+from services.alerts.store.trials import Trials
 from shared.contracts import treatment
 from shared.contracts.treatment import TreatmentRecorded
 from shared.postgres.engine import UnitOfWork
@@ -104,7 +100,7 @@ class RecordTaskChanges:
         tasks: Tasks,
         trials: Trials,
         deliveries: Deliveries,
-        routes: Routes,
+        routes: Endpoints,
         log: TaskLog,
         treatment_topic: str,
     ) -> None:

@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 import msgspec
-import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.core.allocation import Share, day_begin, share_out
@@ -30,22 +29,18 @@ from services.alerts.core.task_lifecycle import (
 )
 from services.alerts.handlers.give_verdict import CAUSE
 from services.alerts.handlers.record_task_changes import BatchDecisions, RecordTaskChanges, count
-from services.alerts.ports import (
-    BusinessClock,
-    Customers,
-    DueTasks,
-    Policies,
-    TaskChange,
-    TaskLog,
-    Tasks,
-)
-from shared.kernel.errors import Transient
+from services.alerts.ports import TaskChange
+from services.alerts.store.business_clock import BusinessClock
+from services.alerts.store.customers import Customers
+from services.alerts.store.due_tasks import DueTasks, TaskLog
+from services.alerts.store.policies import Policies
+from services.alerts.store.tasks import Tasks
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.postgres.outbox import Outbox
-from shared.runtime.backoff import Backoff
 from shared.runtime.clock import Clock
 from shared.runtime.health import Health
 from shared.runtime.isolation import ItemIsolation
+from shared.runtime.loop import repeat
 from shared.runtime.service import Stop
 
 INTERVAL_S = 5.0
@@ -56,8 +51,6 @@ OWNERS_MAX = 1_000
 """Owners with waiting tasks that one iteration handles."""
 
 NAME = "tend"
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,16 +77,7 @@ class RunTaskTimers:
 
     async def __call__(self, stop: Stop) -> None:
         """Run until `stop`."""
-        backoff = Backoff()
-        while not await stop.wait(INTERVAL_S):
-            self.health.beat(NAME)
-            try:
-                await self.iterate()
-                backoff.reset()
-            except Transient as trouble:
-                log.warning("waiting", loop=NAME, trouble=str(trouble))
-                await stop.wait(backoff.next())
-        self.health.ended(NAME)
+        await repeat(self.iterate, stop, NAME, INTERVAL_S, health=self.health)
 
     async def iterate(self) -> None:
         """Run all timers once."""

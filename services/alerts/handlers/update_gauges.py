@@ -4,22 +4,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-import structlog
-
 from services.alerts import metrics
 from shared.kafka.batch import Batch
-from shared.kernel.errors import Transient
 from shared.postgres.housekeeping import Kept
 from shared.runtime.clock import Clock
 from shared.runtime.health import Health
+from shared.runtime.loop import repeat
 from shared.runtime.service import Stop
 
 INTERVAL_S = 5.0
 """Seconds between updates: three within the shortest usual scrape interval of 15 s."""
 
 NAME = "measure"
-
-log = structlog.get_logger(__name__)
 
 
 def note_lag(batch: Batch) -> None:
@@ -54,14 +50,10 @@ class UpdateGauges:
 
     async def __call__(self, stop: Stop) -> None:
         """Run until `stop`."""
-        while not await stop.wait(INTERVAL_S):
-            self.health.beat(NAME)
-            try:
-                count, oldest = await self.waiting()
-            except Transient as trouble:
-                log.warning("waiting", loop=NAME, trouble=str(trouble))
-                continue
-            age = (self.clock.now() - oldest).total_seconds() if oldest else 0.0
-            metrics.UNDELIVERED.set(count)
-            metrics.UNDELIVERED_OLDEST_S.set(max(age, 0.0))
-        self.health.ended(NAME)
+        await repeat(self._update, stop, NAME, INTERVAL_S, health=self.health)
+
+    async def _update(self) -> None:
+        count, oldest = await self.waiting()
+        age = (self.clock.now() - oldest).total_seconds() if oldest else 0.0
+        metrics.UNDELIVERED.set(count)
+        metrics.UNDELIVERED_OLDEST_S.set(max(age, 0.0))

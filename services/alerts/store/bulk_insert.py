@@ -1,7 +1,9 @@
 """Bulk insert by COPY for rows that are nearly always new.
 
-Nearly every message comes only once. An insert that checks each row costs twice as much as a COPY,
-which fails as a whole if one row exists: then the caller inserts the rows of the batch.
+Nearly every message comes only once. A COPY fails as a whole if one row exists: then the caller
+inserts the rows of the batch. Storing purchases by an insert that checks each row took 1.5 times as
+long as by COPY for 2,000 rows (25 ms against 16), 1.4 times for 500, 1.1 times for 100 and 0.8
+times for 16 (both in one run, alternating).
 """
 
 from collections.abc import Sequence
@@ -11,7 +13,7 @@ import asyncpg
 
 from shared.postgres.engine import UnitOfWork
 
-COPIED_MIN: Final = 16
+COPIED_MIN: Final = 64
 """Least number of rows for which a COPY, with its savepoint, costs less than an insert."""
 
 

@@ -6,10 +6,8 @@ from typing import Any
 
 import msgspec
 
+from services.alerts.core.allocation import Load
 from services.alerts.core.task_lifecycle import TaskEvent
-from services.alerts.ports import (
-    Load,
-)
 from shared.postgres.engine import UnitOfWork
 
 

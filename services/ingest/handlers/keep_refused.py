@@ -9,16 +9,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Literal
 
-import structlog
-
 from services.ingest.core.refused import EVENTS_ORIGIN, Allowance, letter
 from services.ingest.ports import Outlet
 from shared.contracts.dead_letter import DeadLetter, Headers
 from shared.contracts.topics import RAW_MESSAGE_BYTES_MAX
 from shared.kafka.producer import Record
 from shared.kernel.errors import Invalid, Transient
-from shared.runtime.backoff import Backoff
 from shared.runtime.clock import Clock
+from shared.runtime.loop import repeat
 from shared.runtime.service import Stop
 
 WAITING_BYTES_MAX: Final = 16 * 1024 * 1024
@@ -31,8 +29,6 @@ DRAIN_S: Final = 0.2
 """How often waiting letters are sent: soon enough for an operator, and in batches."""
 
 Outcome = Literal["kept", "known", "dropped"]
-
-log = structlog.get_logger(__name__)
 
 
 class KeepRefused:
@@ -80,15 +76,7 @@ class KeepRefused:
 
     async def watch(self, stop: Stop) -> None:
         """Send waiting letters until `stop`, and once more after it."""
-        backoff = Backoff()
-        while not await stop.wait(DRAIN_S):
-            try:
-                await self._send()
-                backoff.reset()
-            except Transient as trouble:
-                wait = backoff.next()
-                log.warning("refused events wait", trouble=str(trouble), wait_s=wait)
-                await stop.wait(wait)
+        await repeat(self._send, stop, "refused events", DRAIN_S)
         try:
             await self._send()
         except Transient:

@@ -23,6 +23,7 @@ from shared.kernel.errors import Transient
 from shared.runtime.backoff import Backoff
 from shared.runtime.clock import Clock
 from shared.runtime.health import Health
+from shared.runtime.loop import repeat
 from shared.runtime.service import Stop
 
 log = structlog.get_logger(__name__)
@@ -105,18 +106,20 @@ class RawTopics:
 
     async def measure_lag(self, stop: Stop) -> None:
         """Update the lag's metrics until `stop`."""
-        while not await stop.wait(LAG_S):
-            lags = await self._consumer.lag()
-            metrics.LAG_RECORDS.clear()
-            metrics.LAG_SECONDS.clear()
-            for (topic, partition), records in lags.items():
-                metrics.LAG_RECORDS.labels(topic, partition).set(records)
-                handled_ms = self._handled_ms.get((topic, partition))
-                if not records:
-                    metrics.LAG_SECONDS.labels(topic, partition).set(0)
-                elif handled_ms is not None:
-                    age_s = self._now_ms() / 1000 - handled_ms / 1000
-                    metrics.LAG_SECONDS.labels(topic, partition).set(max(0.0, age_s))
+        await repeat(self._measure_lag, stop, "lag", LAG_S)
+
+    async def _measure_lag(self) -> None:
+        lags = await self._consumer.lag()
+        metrics.LAG_RECORDS.clear()
+        metrics.LAG_SECONDS.clear()
+        for (topic, partition), records in lags.items():
+            metrics.LAG_RECORDS.labels(topic, partition).set(records)
+            handled_ms = self._handled_ms.get((topic, partition))
+            if not records:
+                metrics.LAG_SECONDS.labels(topic, partition).set(0)
+            elif handled_ms is not None:
+                age_s = self._now_ms() / 1000 - handled_ms / 1000
+                metrics.LAG_SECONDS.labels(topic, partition).set(max(0.0, age_s))
 
     async def _turn(self, stop: Stop) -> None:
         if self._mappings is not None:

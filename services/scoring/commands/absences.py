@@ -58,7 +58,7 @@ async def _show(args: argparse.Namespace) -> int:
         found = await Decisions(engine).absence(args.customer)
         if found is None:
             return _unknown(args.customer)
-        print(f"{found['begins_at']:%F} to {found['ends_at']:%F}: {found['reason']}")
+        print(f"{found.begins_at:%F} to {found.ends_at:%F}: {found.reason}")
         return 0
 
     return await with_engine(SPEC, work)

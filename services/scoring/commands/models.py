@@ -146,10 +146,10 @@ async def _shadow(engine: AsyncEngine, args: argparse.Namespace) -> None:
     print(f"{challenger.version} since {challenger.shadow_since:%F %H:%M}Z")
     for found in await Shadows(engine).summary(challenger.version, MOVE_MIN):
         print(
-            f"  beside {found['champion']}: {found['scores']:,} scores of "
-            f"{found['customers']:,} customers, mean {found['mean']:.3f} against "
-            f"{found['champion_mean']:.3f}, mean difference {found['mean_difference']:.3f}, "
-            f"{found['moved_share']:.1%} differ by {MOVE_MIN} or more"
+            f"  beside {found.champion}: {found.scores:,} scores of "
+            f"{found.customers:,} customers, mean {found.mean:.3f} against "
+            f"{found.champion_mean:.3f}, mean difference {found.mean_difference:.3f}, "
+            f"{found.moved_share:.1%} differ by {MOVE_MIN} or more"
         )
 
 
@@ -164,18 +164,18 @@ async def _watch(engine: AsyncEngine, _: argparse.Namespace) -> None:
     )
     print(f"{'call':<12}{'segment':<14}{'scores of':<28}{'rows':>7}{'observed':>10}{'expected':>10}"
           f"{'ROC-AUC':>9}{'ECE':>7}{'lift@10':>9}")  # fmt: skip
-    for r in rows:
+    for row in rows:
+        q = row.quality
         print(
-            f"{r['called_on']!s:<12}{r['segment']:<14}{r['role'] + ' ' + r['version']:<28}"
-            f"{r['rows']:>7}{r['observed']:>10.3f}{r['expected']:>10.3f}{r['roc_auc']:>9.3f}"
-            f"{r['calibration_error']:>7.3f}{r['lift_at_10']:>9.2f}"
+            f"{row.called_on!s:<12}{q.segment:<14}{row.role + ' ' + row.version:<28}"
+            f"{q.rows:>7}{q.observed:>10.3f}{q.expected:>10.3f}{q.roc_auc:>9.3f}"
+            f"{q.calibration_error:>7.3f}{q.lift_at_10:>9.2f}"
         )
     drifts = await roll.newest_drift()
-    for d in drifts[:DRIFTS_SHOWN]:
-        mark = "drifted" if d["drifted"] else ""
-        print(
-            f"{d['called_on']!s:<12}{d['feature']:<28} PSI {d['psi']:.3f}  KS {d['ks']:.3f}  {mark}"
-        )
+    for moved in drifts[:DRIFTS_SHOWN]:
+        d = moved.drift
+        mark = "drifted" if d.drifted else ""
+        print(f"{moved.called_on!s:<12}{d.feature:<28} PSI {d.psi:.3f}  KS {d.ks:.3f}  {mark}")
     watch = watch_of(settings, engine, serving, SystemClock())
     for name, why in (await watch.alarms(now)).items():
         print(f"alarm {name:<8} {why or 'none'}")

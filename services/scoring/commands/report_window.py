@@ -54,9 +54,8 @@ async def _action(engine: AsyncEngine, name: str, end: datetime) -> datetime | A
     first: dict[str, datetime] = {}
     if action.source == "policy":
         for version in await Decisions(engine).policies():
-            if str(version["version"]) == action.id:
-                at: datetime = version["created_at"]
-                return at
+            if str(version.version) == action.id:
+                return version.created_at
     elif action.source == "campaign":
         async for payloads in HistoryReader(engine).events():
             await asyncio.to_thread(_campaign, first, payloads, action.id)

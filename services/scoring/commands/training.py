@@ -182,7 +182,6 @@ async def _learn(
     engine: AsyncEngine, order: _Order, champion: ChurnModel | PooledModel | str | None
 ) -> "TrainingOutcome":
     # Imported here: the service itself must not load the modules of training.
-    from services.scoring.core.monitoring.treatment_weights import TreatmentWindow  # noqa: PLC0415
     from services.scoring.training.data.panel import RowOptions  # noqa: PLC0415
     from services.scoring.training.fit.candidates import learn  # noqa: PLC0415
 
@@ -201,7 +200,7 @@ async def _learn(
             order.horizon_days,
             champion=champion,
             asked=RowOptions(
-                [TreatmentWindow(*row) for row in await Treatments(engine).windows(end)],
+                await Treatments(engine).windows(end),
                 order.others,
                 order.labels,
             ),

@@ -222,7 +222,7 @@ async def _categories(_: argparse.Namespace) -> int:
                 one.data.category for one in found if one.type == PURCHASE and one.data.category
             )
         versions = await Decisions(engine).policies()
-        policy = policies.stored(versions[0]["policy"]) if versions else policies.ValuePolicy()
+        policy = policies.stored(versions[0].policy) if versions else policies.ValuePolicy()
         mapped = policy.affinity.categories
         sharing: defaultdict[int, list[str]] = defaultdict(list)
         for name in bought:

@@ -1,4 +1,4 @@
-"""Applies a batch's effects to the loaded columns, for its next step and for the cache.
+"""Applies a batch's effects to the loaded columns, for the cache of customers.
 
 Only this module defines how effects change columns. It changes no column in place.
 """
@@ -15,10 +15,7 @@ Ints = NDArray[np.int64]
 
 
 def loaded_after(loaded: LoadedRows, effects: BatchEffects, rows: Ints) -> LoadedRows:
-    """Returns the loaded columns of these rows with the effects applied.
-
-    Of several assessments of one customer the last counts: numpy keeps the last value of an index
-    that is assigned more than once."""
+    """Returns the loaded columns of these rows with the effects applied."""
     after = loaded.take(rows)
     touched = np.flatnonzero(rows < len(effects.states))
     after.state[touched] = effects.states[rows[touched]]

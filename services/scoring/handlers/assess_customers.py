@@ -39,9 +39,8 @@ from services.scoring.core.risk.timers import (
 )
 from services.scoring.core.signs.detectors import SILENCES, Seen, Signs, detect, wait_s
 from services.scoring.core.value.classify import Risk
-from services.scoring.handlers.apply_effects import loaded_after
-from services.scoring.handlers.batch import BatchCustomers, BatchStep
-from services.scoring.handlers.classify_customers import BatchClassifications, ClassifyCustomers
+from services.scoring.handlers.batch import BatchCustomers
+from services.scoring.handlers.classify_customers import ClassifyCustomers
 from services.scoring.handlers.write_assessments import (
     Explanations,
     PublicationSettings,
@@ -58,9 +57,7 @@ from services.scoring.ports import (
 )
 from services.scoring.settings import ScoringSettings
 from shared.contracts.risk import Reason
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from shared.kernel.arrays import Flags, Floats, Ints
 
 BAND_EXPLAINED: Final = 2
 """Band high: from here on the reasons explain the score itself."""
@@ -91,60 +88,12 @@ class Assessor:
 
     def __call__(
         self,
-        batch: BatchCustomers,
+        job: BatchCustomers,
         loaded: LoadedRows,
         predictor: Predictor,
-        classifications: BatchClassifications,
+        classify: ClassifyCustomers,
     ) -> BatchEffects:
         """Returns everything that the batch writes, except moves and the recording time."""
-        if len(batch.steps) == 1:
-            job = batch.whole()
-            effects = self._step(job, loaded, predictor, classifications.of(job))
-        else:
-            effects = self._steps(batch, loaded, predictor, classifications)
-        effects.messages += classifications.classified.messages
-        effects.quality = classifications.classified.quality
-        return effects
-
-    def _steps(
-        self,
-        batch: BatchCustomers,
-        loaded: LoadedRows,
-        predictor: Predictor,
-        classifications: BatchClassifications,
-    ) -> BatchEffects:
-        """Assesses step by step; each step starts from the result of the one before it."""
-        left, due_at = loaded.take(np.arange(len(batch))), np.full(len(batch), np.nan)
-        done: list[BatchEffects] = []
-        for number in range(len(batch.steps)):
-            rows, job = batch.of_step(number, left.due_at)
-            before = left.take(rows)
-            one = self._step(job, before, predictor, classifications.of(job, rows))
-            left.put(rows, loaded_after(before, one, np.arange(len(rows))))
-            armed = ~np.isnan(one.due_at)
-            due_at[rows[armed]] = one.due_at[armed]
-            one.assessments.row = rows[one.assessments.row]
-            done.append(one)
-        return BatchEffects(
-            events=batch.events,
-            customers=batch.customers,
-            partition=batch.partition.tolist(),
-            states=left.state[: batch.touched],
-            stored=loaded.known,
-            timer=loaded.due_at,
-            due_at=due_at,
-            assessments=NewAssessments.joined([one.assessments for one in done]),
-            predictor=predictor,
-            messages=[message for one in done for message in one.messages],
-            moves=[],
-            recorded_at=EPOCH,
-            assessed=AssessedRows.joined([one.assessed for one in done]),
-        )
-
-    def _step(
-        self, job: BatchStep, loaded: LoadedRows, predictor: Predictor, classify: ClassifyCustomers
-    ) -> BatchEffects:
-        """Returns the effects of one step, as if it were a batch of its own."""
         states = loaded.state
         if len(job.events):
             states = fold(states, _columns(job))
@@ -165,9 +114,11 @@ class Assessor:
         rows = self._arm_the_rest(job, loaded, effects)
         if len(rows):
             self._assess(job, loaded, predictor, states, rows, effects, classify)
+        effects.messages += classify.messages
+        effects.quality = classify.quality
         return effects
 
-    def _arm_the_rest(self, job: BatchStep, loaded: LoadedRows, effects: BatchEffects) -> Ints:
+    def _arm_the_rest(self, job: BatchCustomers, loaded: LoadedRows, effects: BatchEffects) -> Ints:
         """Arms the timers of rows not assessed now, and returns the rows to assess now.
 
         Customers touched by a backfill under way, or before the tick, wait for a timer. A due timer
@@ -184,7 +135,7 @@ class Assessor:
 
     def _assess(
         self,
-        job: BatchStep,
+        job: BatchCustomers,
         loaded: LoadedRows,
         predictor: Predictor,
         states: NDArray[np.void],
@@ -300,7 +251,7 @@ class Assessor:
         return why
 
 
-def _armed(fired: NDArray[np.bool_], before: Floats, next_assessments: Floats) -> Floats:
+def _armed(fired: Flags, before: Floats, next_assessments: Floats) -> Floats:
     """Returns the timers to arm; NaN: the timer stays.
 
     A timer moves when it fires, not with every event: one that fires too early only causes another
@@ -311,7 +262,7 @@ def _armed(fired: NDArray[np.bool_], before: Floats, next_assessments: Floats) -
     return np.where(moves, next_assessments, np.nan)
 
 
-def _columns(job: BatchStep) -> EventColumns:
+def _columns(job: BatchCustomers) -> EventColumns:
     """Returns the events that change state, as columns for `fold`."""
     events = job.events
     kind = np.array(events.kind, np.uint8)
@@ -335,7 +286,7 @@ def _columns(job: BatchStep) -> EventColumns:
     return columns if changes.all() else columns.select(changes)
 
 
-def _source_stopped(job: BatchStep, rows: Ints, states: NDArray[np.void]) -> NDArray[np.bool_]:
+def _source_stopped(job: BatchCustomers, rows: Ints, states: NDArray[np.void]) -> Flags:
     """Returns bool[n]: the newest purchase's source has stopped delivering to the partition."""
     found = np.zeros(len(rows), np.bool_)
     for partition, part in job.parts.items():

@@ -1,15 +1,13 @@
 """Classifies a batch's customers in the transaction that reads and writes their states.
 
-`ClassificationTables.load` runs before the arithmetic, a `ClassifyCustomers` in each step of it,
+`ClassificationTables.load` runs before the arithmetic, `ClassifyCustomers` in it,
 `ClassificationTables.write` after the fence. Changes are published in the same transaction.
 """
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.core.features.times import moments
 from services.scoring.core.risk.excluded_days import paused_days
@@ -29,30 +27,13 @@ from services.scoring.core.value.compare import (
     is_published,
 )
 from services.scoring.core.value.money import money
-from services.scoring.handlers.apply_effects import classification_after
-from services.scoring.handlers.batch import BatchCustomers, BatchStep
+from services.scoring.handlers.batch import BatchCustomers
 from services.scoring.ports import ClassificationStore, LoadedClassification
 from shared.contracts.changes import ENCODER, CustomerChanged
 from shared.contracts.risk import Classification as PublishedClassification
+from shared.kernel.arrays import Codes, Flags, Floats, Ints
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.outbox import Message
-
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
-Codes = NDArray[np.int8]
-Ints = NDArray[np.int64]
-
-
-@dataclass(slots=True)
-class ClassifiedRows:
-    """Rows, changes and messages to write, collected by `ClassifyCustomers` over all steps."""
-
-    rows: list[ClassificationRows] = field(default_factory=list)
-    """Rows to store, one item per step that has any."""
-    changes: list[CustomerChanged] = field(default_factory=list)
-    messages: list[Message] = field(default_factory=list)
-    quality: Counter[str] = field(default_factory=Counter)
-    """Number of assessed customers by flag, whether their row is written or not."""
 
 
 class ClassificationTables:
@@ -67,76 +48,58 @@ class ClassificationTables:
         self._current = current
         self._topic = changes_topic
 
-    async def load(self, work: UnitOfWork, batch: BatchCustomers) -> "BatchClassifications":
+    async def load(self, work: UnitOfWork, batch: BatchCustomers) -> "ClassifyCustomers":
         """Reads the classifications of the customers that the batch may assess."""
         # Customers of a partition without a time for assessments are not assessed.
-        assessed, customers = np.flatnonzero(batch.timed), batch.customers
+        assessed, customers = np.flatnonzero(~np.isnan(batch.now)), batch.customers
         if len(assessed) < len(batch):
             customers = [customers[row] for row in assessed.tolist()]
         found = await self._store.load(work, customers)
-        return BatchClassifications(batch, assessed, found, self._current(), self._topic)
+        return ClassifyCustomers(batch, assessed, found, self._current(), self._topic)
 
-    async def write(self, work: UnitOfWork, classified: ClassifiedRows) -> None:
+    async def write(self, work: UnitOfWork, classified: "ClassifyCustomers") -> None:
         """Stores rows and changes; the caller holds the fence."""
-        if classified.rows:
-            rows = ClassificationRows.joined(classified.rows)
-            # Only the last row of a customer that several steps assessed is stored.
-            last = {customer: row for row, customer in enumerate(rows.customer.tolist())}
-            if len(last) < len(rows):
-                rows = rows.take(np.array([*last.values()], np.int64))
-            await self._store.write(work, rows, classified.changes)
+        if classified.rows is not None:
+            await self._store.write(work, classified.rows, classified.changes)
 
 
-class BatchClassifications:
-    """Classifications of a batch's customers; each step starts from the result of the last."""
+class ClassifyCustomers:
+    """Classification arithmetic of one batch, without I/O, and what it found."""
 
     def __init__(
         self,
-        batch: BatchCustomers,
+        job: BatchCustomers,
         assessed: Ints,
         loaded: LoadedClassification,
         by: Valuation,
         topic: str,
     ) -> None:
-        self._place = np.full(len(batch), -1)
+        """`loaded` has the order of `assessed`, the rows that may be classified."""
+        self._job = job
+        self._place = np.full(len(job), -1)
         self._place[assessed] = np.arange(len(assessed))
-        self.loaded = loaded
+        self._loaded = loaded
+        self._topic = topic
+        self._compared: ClassificationComparison | None = None
         self.by = by
-        self.topic = topic
-        self.classified = ClassifiedRows()
-        self._several = len(batch.steps) > 1
+        """Valuation in force."""
+        self.rows: ClassificationRows | None = None
+        """Rows to store."""
+        self.changes: list[CustomerChanged] = []
+        self.messages: list[Message] = []
+        self.quality: Counter[str] = Counter()
+        """Number of assessed customers by flag, whether their row is written or not."""
+        self._learn()
 
-    def of(self, job: BatchStep, rows: Ints | None = None) -> "ClassifyCustomers":
-        """Returns the classification of one step, with these rows of the batch (None: all)."""
-        place = self._place if rows is None else self._place[rows]
-        self._learn(job, place)
-        return ClassifyCustomers(self, job, place)
-
-    def keep(self, place: Ints, rows: ClassificationRows, before: LoadedClassification) -> None:
-        """Keeps the rows that a step has written, where another step may follow."""
-        if self._several:
-            self.loaded.put(place, classification_after(rows, before))
-
-    def _learn(self, job: BatchStep, place: Ints) -> None:
+    def _learn(self) -> None:
         """Keeps each customer's newest profile: last writer by (time, id)."""
-        events = job.events
+        events, profiles = self._job.events, self._loaded.profile
         for i, profile in enumerate(events.profile):
-            if profile is None or (at := place[job.event_rows[i]]) < 0:
+            if profile is None or (at := self._place[self._job.event_rows[i]]) < 0:
                 continue
             key = (events.time[i], f"{events.source[i]}\n{events.id[i]}")
-            before = self.loaded.profile[at]
-            if before is None or before[:2] < key:
-                self.loaded.profile[at] = (*key, profile)
-
-
-class ClassifyCustomers:
-    """Classification arithmetic of one step, without I/O."""
-
-    def __init__(self, batch: BatchClassifications, job: BatchStep, place: Ints) -> None:
-        self._batch = batch
-        self._job = job
-        self._place = place
-        self._compared: ClassificationComparison | None = None
+            if profiles[at] is None or profiles[at][:2] < key:
+                profiles[at] = (*key, profile)
 
     def __call__(
         self,
@@ -149,21 +112,16 @@ class ClassifyCustomers:
         onboarding: Flags,
         paused_days: Floats,
     ) -> None:
-        """Classifies the rows of the step; all other arguments have their order.
+        """Classifies these rows; all other arguments have their order.
 
         `categories` are the sketches; `known` marks the customers that had a state before."""
-        place, classified = self._place[rows], self._batch.classified
-        loaded = self._batch.loaded.take(place)
+        loaded = self._loaded.take(self._place[rows])
         before = _before(loaded, now)
         profiles = [None if one is None else one[2] for one in loaded.profile.tolist()]
-        classifications = assess(
-            x, now, risk, categories, profiles, before, self._batch.by, paused_days
-        )
-        self._compared = found = ClassificationComparison.of(
-            classifications, before, self._batch.by
-        )
+        classifications = assess(x, now, risk, categories, profiles, before, self.by, paused_days)
+        self._compared = found = ClassificationComparison.of(classifications, before, self.by)
         for flags, times in Counter(classifications.quality).items():
-            classified.quality.update(dict.fromkeys(flags, times))
+            self.quality.update(dict.fromkeys(flags, times))
         stored = np.flatnonzero(found.to_store(loaded.worth, loaded.at, now))
         if not len(stored):
             return
@@ -178,32 +136,30 @@ class ClassifyCustomers:
         )
         # Silent: changes by an import, and a first classification of a customer known before.
         self._publish_changes(found, stored, to, (~before.known & known) | onboarding)
-        written = found.rows(stored, to)
-        classified.rows.append(written)
-        self._batch.keep(place[stored], written, loaded.take(stored))
+        self.rows = found.rows(stored, to)
 
     def _publish_changes(
         self, found: ClassificationComparison, stored: Ints, to: Written, silent: Flags
     ) -> None:
         """Collects the changes of these rows, numbered on, and the messages about them."""
-        classified, when = self._batch.classified, moments(to.at)
+        when = moments(to.at)
         for n in np.flatnonzero(found.changed[stored]).tolist():
             at, customer = int(stored[n]), to.customers[n]
             who = ChangeSubject(at, customer, int(to.sequence[n]), when[n])
             news = found.changes(who, silent=bool(silent[at]))
             to.sequence[n] += len(news)
-            classified.changes += news
+            self.changes += news
             cause, key = self._job.parts[int(to.partition[n])].tp, customer.encode()
-            classified.messages += [
-                Message(cause, self._batch.topic, key, ENCODER.encode(one))
+            self.messages += [
+                Message(cause, self._topic, key, ENCODER.encode(one))
                 for one in news
                 if is_published(one)
             ]
 
     def paused_days(self, rows: Ints, x: Floats, now: Floats) -> Floats:
         """Returns float64[n]: days of these rows' present silences that do not count."""
-        of, place = self._batch.loaded, self._place[rows]
-        closures = self._batch.by.clock.closures
+        of, place = self._loaded, self._place[rows]
+        closures = self.by.clock.closures
         return paused_days(x, now, closures, of.away_from[place], of.away_until[place])
 
     @property
@@ -221,11 +177,6 @@ class ClassifyCustomers:
         if self._compared is None:
             raise RuntimeError("nothing was assessed yet")
         return self._compared
-
-    @property
-    def by(self) -> Valuation:
-        """Valuation in force."""
-        return self._batch.by
 
     def published(self, at: int) -> PublishedClassification | None:
         """Returns the classification of the row at this place, as the risk message contains it."""

@@ -2,8 +2,8 @@
 
 Deduplicate, load, fold, assess, write, fence, commit, then send. The silence sweep is part of the
 same batch: customers with a due timer join those that events touched, and a batch may consist of
-due customers only. In a replay a batch passes all its ticks, step by step: each step folds and
-assesses up to one tick.
+due customers only. In a replay a batch ends at a tick, and the loop runs one after the other
+(decision 25).
 """
 
 import asyncio
@@ -32,10 +32,10 @@ from services.scoring.ports import (
     PartitionBatch,
     Predictor,
     Recorded,
-    Sender,
     Store,
 )
 from shared.kafka.batch import Batch
+from shared.kafka.transaction import Sender
 from shared.kernel.errors import Transient
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.ledger import Move
@@ -122,9 +122,9 @@ class MicroBatch:
 
     async def _sweep_one(self, batch: Batch) -> Sequence[Move] | None:
         """Sweeps one waiting customer alone; returns None where no waiting customer is due."""
-        _, steps = self._without_events(batch)
+        _, parts = self._without_events(batch)
         async with self._store.open() as work:
-            due = await self._sweep.due(work, steps, DueCustomers(only=self._sweep.waiting))
+            due = await self._sweep.due(work, parts, DueCustomers(only=self._sweep.waiting))
         if not len(due):
             self._sweep.swept(None)
             return None
@@ -148,67 +148,60 @@ class MicroBatch:
             self._look_up = LOOKED_UP_BATCHES
             return await self._attempt(batch, chosen)
 
-    def _without_events(self, batch: Batch) -> tuple[EventRows, list[list[PartitionBatch]]]:
+    def _without_events(self, batch: Batch) -> tuple[EventRows, list[PartitionBatch]]:
         """Returns a batch that consumes no events.
 
         Its time is that of the next tick, else the time that the partition has reached."""
         wall, firsts = self._clock.now(), {tp: found[:1] for tp, found in batch.records.items()}
-        read = self._decode(Batch(batch.claims, firsts, batch.ends), wall)[1][0]
+        read = self._decode(Batch(batch.claims, firsts, batch.ends), wall)[1]
         ticks = {part.tp: firsts[part.tp] for part in read if part.tick}
-        events, steps = self._decode(Batch(batch.claims, ticks, batch.ends), wall)
-        for turn in steps[0]:
+        events, parts = self._decode(Batch(batch.claims, ticks, batch.ends), wall)
+        for turn in parts:
             reached = turn.progress.get(NOW)
             if turn.now is None and isinstance(reached, float):
                 turn.now = datetime.fromtimestamp(reached, UTC)
-        return events, steps[:1]
+        return events, parts
 
     async def _attempt(self, batch: Batch, chosen: DueCustomers) -> Sequence[Move]:
         began = self._clock.monotonic()
         self._sweep.last = ()
         if chosen.only:
-            (events, steps), sweep = self._without_events(batch), True
+            (events, parts), sweep = self._without_events(batch), True
         else:
-            events, steps = self._decode(batch, self._clock.now())
-            sweep = self._may_sweep(steps[0], began, idle=not batch, alone=batch.alone)
+            events, parts = self._decode(batch, self._clock.now())
+            sweep = self._may_sweep(parts, began, idle=not batch, alone=batch.alone)
         if not batch and not sweep:
             return ()
         async with AsyncExitStack() as noted, self._store.open() as work:
-            due = await self._sweep.due(work, steps, chosen) if sweep else Due.none()
-            if due.more and len(steps) > 1:
-                # More than one batch can assess: take the ticks one at a time.
-                events, steps = events.select(_rows_of(events, 0)), [steps[0]]
-                due = await self._sweep.due(work, steps, chosen)
+            due = await self._sweep.due(work, parts, chosen) if sweep else Due.none()
             if len(due) and not chosen.only:
                 await noted.enter_async_context(self._isolation.begun(KIND, due.customers))
             fresh, conflicts = await self._deduplicate(work, events)
-            _settle_ticks(steps, more=due.more)
-            job = BatchCustomers(fresh, steps, due)
+            _settle_ticks(parts, more=due.more)
+            job = BatchCustomers(fresh, parts, due)
             loaded = await self._store.load(work, job.customers, job.due_at)
             predictor = self._predictor()
-            classifications = await self._classifications.load(work, job)
+            classify = await self._classifications.load(work, job)
             recorded_at = self._clock.now()
             # PostgreSQL writes the history while Python does the arithmetic.
             recording = asyncio.create_task(self._store.record(work, fresh, recorded_at))
             try:
-                effects = await asyncio.to_thread(
-                    self._assessor, job, loaded, predictor, classifications
-                )
+                effects = await asyncio.to_thread(self._assessor, job, loaded, predictor, classify)
             finally:
                 await asyncio.wait({recording})
             await recording
-            partitions = job.partitions
             effects.moves = [
                 batch.move(t.tp, t.consumed, t.progress)
-                for t in _last(steps)
-                if t.consumed or t.tp[1] in partitions
+                for t in parts
+                if t.consumed or t.tp[1] in job.homes
             ]
             if not effects.moves:
                 return ()
             effects.recorded_at = recorded_at
-            effects.messages += [m for step in steps for t in step for m in t.dead]
+            effects.messages += [m for t in parts for m in t.dead]
             effects.messages += conflicts
             pending = await self._store.write(work, effects)
-            await self._classifications.write(work, classifications.classified)
+            await self._classifications.write(work, classify)
             await self._sender.forget(work)
         if self._clock.monotonic() - began > BATCH_S_MAX:
             raise Transient("this batch took so long that another process may own its partitions")
@@ -262,23 +255,13 @@ class MicroBatch:
         return candidates.select([i for i in range(len(candidates)) if i not in known]), conflicts
 
 
-def _rows_of(events: EventRows, step: int) -> list[int]:
-    return [row for row, of in enumerate(events.step) if of == step]
-
-
-def _last(steps: Sequence[Sequence[PartitionBatch]]) -> list[PartitionBatch]:
-    """Returns the last step of each partition in the batch."""
-    return list({part.tp: part for step in steps for part in step}.values())
-
-
-def _settle_ticks(steps: Sequence[Sequence[PartitionBatch]], *, more: bool) -> None:
+def _settle_ticks(parts: Sequence[PartitionBatch], *, more: bool) -> None:
     """Marks a tick as consumed, and its time as reached, once all due customers are assessed.
 
     While there are `more`, the next batch returns to the tick."""
-    for step in steps:
-        for part in step:
-            if part.tick and part.now is not None:
-                if more:
-                    part.consumed -= 1
-                else:
-                    part.progress[NOW] = part.now.timestamp()
+    for part in parts:
+        if part.tick and part.now is not None:
+            if more:
+                part.consumed -= 1
+            else:
+                part.progress[NOW] = part.now.timestamp()

@@ -12,7 +12,8 @@ import structlog
 
 from services.scoring import metrics
 from services.scoring.ports import Predictor
-from shared.kernel.errors import Invalid, Transient
+from shared.kernel.errors import Invalid
+from shared.runtime.loop import repeat
 from shared.runtime.service import Stop
 
 log = structlog.get_logger(__name__)
@@ -108,11 +109,7 @@ class ModelServing:
 
     async def watch(self, stop: Stop) -> None:
         """Refreshes until stopped; the model in use stays while PostgreSQL is unreachable."""
-        while not await stop.wait(self._poll_s):
-            try:
-                await self.refresh()
-            except Transient as trouble:
-                log.warning("model registry not reached", trouble=str(trouble))
+        await repeat(self.refresh, stop, "model registry", self._poll_s)
 
     async def _refresh_challenger(self) -> None:
         """Loads the challenger; one that cannot be read is ignored and never stops the champion."""

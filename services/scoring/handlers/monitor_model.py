@@ -9,7 +9,6 @@ serves.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, Protocol
 
@@ -27,7 +26,6 @@ from services.scoring.core.features.state import FEATURE_SET
 from services.scoring.core.monitoring.alarms import ALARMS, alarms
 from services.scoring.core.monitoring.drift import SCORE, Drift, drift
 from services.scoring.core.monitoring.outcomes import (
-    GroupQuality,
     first_day,
     group_quality,
     last_day,
@@ -36,8 +34,16 @@ from services.scoring.core.monitoring.outcomes import (
 )
 from services.scoring.core.monitoring.treatment_weights import TreatmentWindow, treatments_of, weigh
 from services.scoring.core.risk.rhythm import assessable
-from services.scoring.ports import Floats, Predictor
-from shared.kernel.errors import Invalid, Transient
+from services.scoring.ports import Predictor
+from services.scoring.store.monitoring import (
+    CalledCustomer,
+    MeasuredDrift,
+    MeasuredScores,
+    MonitoringTables,
+)
+from shared.kernel.arrays import Flags, Floats
+from shared.kernel.errors import Invalid
+from shared.runtime.loop import repeat
 from shared.runtime.service import Stop
 
 log = structlog.get_logger(__name__)
@@ -48,26 +54,6 @@ CUSTOMERS_MAX: Final = 20_000
 """Customers in the sample: it measures a level to 0.004, and a roll call takes a second."""
 KEEP_DAYS: Final = 730
 """Retention in days: two years cover each season twice."""
-
-Rows = list[dict[str, Any]]
-
-
-class MonitoringStore(Protocol):
-    """Tables of model monitoring."""
-
-    async def last_call(self) -> date | None: ...
-    async def sample(self, feature_set: int, limit: int) -> list[tuple[str, bytes]]: ...
-    async def add_call(self, calls: Rows, drifts: Rows) -> None: ...
-    async def unsettled(self, before: date) -> list[tuple[date, int]]: ...
-    async def called(self, on: date) -> Rows: ...
-    async def states(self, customers: Sequence[str], feature_set: int) -> dict[int, bytes]: ...
-    async def windows(self, customers: Sequence[str]) -> list[tuple[Any, ...]]: ...
-    async def settle(
-        self, on: date, outcomes: dict[str, bool], worth: Rows, *, gone: Sequence[str]
-    ) -> None: ...
-    async def realised(self, since: date) -> Rows: ...
-    async def newest_drift(self) -> Rows: ...
-    async def forget(self, before: date) -> None: ...
 
 
 class ServingModelFacts(Protocol):
@@ -93,7 +79,7 @@ class MonitorModel:
     def __init__(
         self,
         *,
-        roll: MonitoringStore,
+        roll: MonitoringTables,
         background: Background,
         champion: Callable[[], Predictor],
         challenger: Callable[[], Predictor | None],
@@ -113,13 +99,15 @@ class MonitorModel:
 
     async def watch(self, stop: Stop) -> None:
         """Polls until stopped; after an error of PostgreSQL or the model store, polls on."""
-        while not await stop.wait(self._poll_s):
-            try:
-                now = await self._now()
-                if now is not None:
-                    await self.look(now)
-            except (Transient, Invalid) as trouble:
-                log.warning("the model is not watched", trouble=str(trouble))
+        await repeat(self._watch_once, stop, "model watch", self._poll_s)
+
+    async def _watch_once(self) -> None:
+        try:
+            now = await self._now()
+            if now is not None:
+                await self.look(now)
+        except Invalid as trouble:
+            log.warning("the model is not watched", trouble=str(trouble))
 
     async def look(self, now: datetime) -> None:
         """Scores the sample if it is due, settles matured roll calls, and updates the gauges."""
@@ -139,9 +127,7 @@ class MonitorModel:
         if scored is None:
             return
         called, calls, drifts = scored
-        kept = [
-            {"called_on": called.date(), "version": champion.version, **asdict(d)} for d in drifts
-        ]
+        kept = [MeasuredDrift(called.date(), champion.version, d) for d in drifts]
         await self._roll.add_call(calls, kept)
         await self._roll.forget(called.date() - timedelta(days=KEEP_DAYS))
         log.info("roll called", customers=len(calls), drifted=sum(d.drifted for d in drifts))
@@ -152,7 +138,7 @@ class MonitorModel:
         now: datetime,
         champion: Predictor,
         learned: ServingModelFacts | None,
-    ) -> tuple[datetime, Rows, list[Drift]] | None:
+    ) -> tuple[datetime, list[CalledCustomer], list[Drift]] | None:
         """Returns the time of the roll call, its rows and the drift. Runs off the event loop.
 
         Returns None while no customer has bought."""
@@ -173,37 +159,38 @@ class MonitorModel:
 
     def _rows(
         self, customers: list[str], x: Floats, called: datetime, champion: Predictor, p: Floats
-    ) -> Rows:
+    ) -> list[CalledCustomer]:
         challenger = self._challenger()
         if challenger is not None and challenger.horizon_days != champion.horizon_days:
             challenger = None  # probabilities over another horizon do not compare
         beside = None if challenger is None else challenger.predict(x)
         rule = self._rule(champion.horizon_days).predict(x)
         midnight = called.timestamp() % DAY_S / DAY_S
-        shown = {
-            name: x[:, feature_index[name]]
-            for name in ("purchase_days", "recency_days", "tenure_days")
-        }
+        bought, silent, known = (
+            x[:, feature_index[name]] for name in ("purchase_days", "recency_days", "tenure_days")
+        )
         return [
-            {
-                "customer_id": customer,
-                "called_on": called.date(),
-                "called_at": called,
-                "horizon_days": champion.horizon_days,
-                "champion": champion.version,
-                "probability": float(p[n]),
-                "challenger": None if challenger is None else challenger.version,
-                "challenger_probability": None if beside is None else float(beside[n]),
-                "rule_probability": float(rule[n]),
-                "bought_that_day": bool(shown["recency_days"][n] <= midnight),
-                **{name: float(column[n]) for name, column in shown.items()},
-            }
+            CalledCustomer(
+                customer_id=customer,
+                called_on=called.date(),
+                called_at=called,
+                horizon_days=champion.horizon_days,
+                champion=champion.version,
+                probability=float(p[n]),
+                challenger=None if challenger is None else challenger.version,
+                challenger_probability=None if beside is None else float(beside[n]),
+                rule_probability=float(rule[n]),
+                bought_that_day=bool(silent[n] <= midnight),
+                purchase_days=float(bought[n]),
+                recency_days=float(silent[n]),
+                tenure_days=float(known[n]),
+            )
             for n, customer in enumerate(customers)
         ]
 
     async def _settle(self, on: date) -> None:
         rows = await self._roll.called(on)
-        customers = [row["customer_id"] for row in rows]
+        customers = [row.customer_id for row in rows]
         found = await self._roll.states(customers, FEATURE_SET)
         kept = sorted(found)
         gone = [c for n, c in enumerate(customers) if n not in found]
@@ -215,7 +202,7 @@ class MonitorModel:
             on,
             [rows[n] for n in kept],
             [found[n] for n in kept],
-            [TreatmentWindow(*w) for w in await self._roll.windows(customers)],
+            await self._roll.windows(customers),
             self._labels,
         )
         await self._roll.settle(on, outcomes, worths, gone=gone)
@@ -227,14 +214,15 @@ class MonitorModel:
             metrics.MODEL_ALARM.labels(name).set(bool(why))
         newest: set[tuple[str, str]] = set()
         for row in await self._roll.realised(now.date() - timedelta(days=KEEP_DAYS)):
-            key = (row["role"], row["segment"])
+            quality = row.quality
+            key = (row.role, quality.segment)
             if key not in newest:
                 newest.add(key)
-                metrics.REALISED_AUC.labels(*key).set(row["roc_auc"])
-                metrics.REALISED_GAP.labels(*key).set(row["observed"] - row["expected"])
-                metrics.REALISED_LIFT.labels(*key).set(row["lift_at_10"])
-        for row in await self._roll.newest_drift():
-            metrics.DRIFT_PSI.labels(row["feature"]).set(row["psi"])
+                metrics.REALISED_AUC.labels(*key).set(quality.roc_auc)
+                metrics.REALISED_GAP.labels(*key).set(quality.observed - quality.expected)
+                metrics.REALISED_LIFT.labels(*key).set(quality.lift_at_10)
+        for found in await self._roll.newest_drift():
+            metrics.DRIFT_PSI.labels(found.drift.feature).set(found.drift.psi)
 
     async def alarms(self, now: datetime) -> dict[str, str]:
         """Returns the reason of each alarm of the serving model; empty where there is no alarm."""
@@ -242,24 +230,20 @@ class MonitorModel:
         rows = await self._roll.realised(now.date() - timedelta(days=KEEP_DAYS))
         latest = next(
             (
-                GroupQuality(**{name: row[name] for name in GroupQuality.__slots__})
+                row.quality
                 for row in rows
-                if (row["role"], row["segment"], row["version"]) == ("champion", "all", version)
+                if (row.role, row.quality.segment, row.version) == ("champion", "all", version)
             ),
             None,
         )
-        drifts = [
-            Drift(**{name: row[name] for name in Drift.__slots__})
-            for row in await self._roll.newest_drift()
-            if row["version"] == version
-        ]
+        drifts = [row.drift for row in await self._roll.newest_drift() if row.version == version]
         importance = await self._background.importance(version)
         found = alarms(drifts, importance, latest, await self._background.trained_auc(version))
         return {name: found[name] for name in ALARMS}
 
 
-def _column(rows: Rows, name: str) -> Floats:
-    return np.array([row[name] for row in rows], np.float64)
+def _column(rows: Sequence[CalledCustomer], name: str) -> Floats:
+    return np.array([getattr(row, name) for row in rows], np.float64)
 
 
 def _drifts(learned: ServingModelFacts, x: Floats, p: Floats) -> list[Drift]:
@@ -272,26 +256,30 @@ def _drifts(learned: ServingModelFacts, x: Floats, p: Floats) -> list[Drift]:
 
 
 def _settled(
-    on: date, rows: Rows, packed: list[bytes], windows: list[TreatmentWindow], labels: Labels
-) -> tuple[dict[str, bool], Rows]:
+    on: date,
+    rows: Sequence[CalledCustomer],
+    packed: list[bytes],
+    windows: list[TreatmentWindow],
+    labels: Labels,
+) -> tuple[dict[str, bool], list[MeasuredScores]]:
     """Returns each customer's outcome and the measured scores. Runs off the event loop."""
     silent, weight = _outcome(rows, states_of.from_bytes(packed), windows, labels)
-    outcomes = {row["customer_id"]: bool(s) for row, s in zip(rows, silent.tolist(), strict=True)}
+    outcomes = {row.customer_id: bool(s) for row, s in zip(rows, silent.tolist(), strict=True)}
     return outcomes, _group_qualities(on, rows, silent, weight)
 
 
 def _outcome(
-    rows: Rows,
+    rows: Sequence[CalledCustomer],
     states: np.ndarray[Any, np.dtype[np.void]],
     windows: list[TreatmentWindow],
     labels: Labels,
-) -> tuple[np.ndarray[Any, np.dtype[np.bool_]], Floats]:
+) -> tuple[Flags, Floats]:
     """Returns the silent rows (no purchase, or the contract ended) and each row's weight.
 
     A treated row has weight 0."""
-    called = np.array([row["called_at"].timestamp() for row in rows])
+    called = np.array([row.called_at.timestamp() for row in rows])
     horizon = _column(rows, "horizon_days").astype(np.int64)
-    today = np.array([row["bought_that_day"] for row in rows], np.bool_)
+    today = np.array([row.bought_that_day for row in rows], np.bool_)
     back = next_purchase_days(states, first_day(called, today))
     silent = back > last_day(called, horizon)
     if labels == "contractual":
@@ -299,15 +287,15 @@ def _outcome(
         silent[has] = contracts.ended_within(states, called, called + horizon * DAY_S)[has]
     # A return counts as the end of its day, so that a task of the same day comes before it.
     when = np.where(np.isinf(back) | silent, np.inf, (back + 1) * DAY_S)
-    treatments = treatments_of(windows, [row["customer_id"] for row in rows])
+    treatments = treatments_of(windows, [row.customer_id for row in rows])
     arm = treatments.arms(float(called.min()), int(horizon.max()), when)
     weight, _ = weigh(arm, silent)
     return silent, weight
 
 
 def _group_qualities(
-    on: date, rows: Rows, silent: np.ndarray[Any, np.dtype[np.bool_]], weight: Floats
-) -> Rows:
+    on: date, rows: Sequence[CalledCustomer], silent: Flags, weight: Floats
+) -> list[MeasuredScores]:
     """Measures the scores of champion, challenger and rule, by segment and by version.
 
     By version, because one roll call may contain a swap of models."""
@@ -315,14 +303,16 @@ def _group_qualities(
         _column(rows, "purchase_days"), _column(rows, "recency_days"),
         _column(rows, "tenure_days"), _column(rows, "horizon_days").astype(np.int64),
     )  # fmt: skip
-    found: Rows = []
+    found: list[MeasuredScores] = []
     roles = (
         ("champion", "champion", "probability"),
         ("challenger", "challenger", "challenger_probability"),
         ("rule", None, "rule_probability"),
     )
     for role, named, column in roles:
-        versions = np.array(["rule" if named is None else row[named] or "" for row in rows])
+        versions = np.array(
+            ["rule" if named is None else getattr(row, named) or "" for row in rows]
+        )
         p = _column(rows, column)
         for version in sorted(set(versions.tolist()) - {""}):
             of = versions == version
@@ -330,7 +320,5 @@ def _group_qualities(
                 chosen = of & members & ~np.isnan(p)
                 measured = group_quality(segment, silent[chosen], p[chosen], weight[chosen])
                 if measured is not None:
-                    found.append(
-                        {"called_on": on, "version": version, "role": role, **asdict(measured)}
-                    )
+                    found.append(MeasuredScores(on, version, role, measured))
     return found

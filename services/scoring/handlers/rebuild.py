@@ -5,30 +5,19 @@ state that is being rebuilt; new records wait in Kafka. A rebuild is safe to int
 repeat: rebuilt states are kept.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 
 from services.scoring.core.features.decode import columns_of, kind_of
 from services.scoring.core.features.fold import fold
 from services.scoring.core.features.state import empty, to_bytes
+from services.scoring.store.rebuild import Rebuilding
 from shared.contracts.activity import DECODER
 
 SLICE_CUSTOMERS = 50_000
 """Customers rebuilt at once: about 50 MB, and one scan of the history per slice."""
-
-
-class RebuildStore(Protocol):
-    """Access to scoring's tables for a rebuild."""
-
-    def stopped(self) -> AbstractAsyncContextManager[None]: ...
-    async def outdated(self) -> int: ...
-    async def customers(self, part: int, parts: int) -> list[str]: ...
-    def events(self, part: int, parts: int) -> AsyncIterator[Sequence[tuple[str, bytes]]]: ...
-    async def put(self, states: Sequence[tuple[str, bytes]]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +30,7 @@ class Rebuilt:
     """Customers without a stored event that changes a state (any more)."""
 
 
-async def rebuild(store: RebuildStore, progress: Callable[[Rebuilt, int], None]) -> Rebuilt:
+async def rebuild(store: Rebuilding, progress: Callable[[Rebuilt, int], None]) -> Rebuilt:
     """Rebuilds every state of another feature set.
 
     Calls `progress` after each slice with the counts so far and the total number of customers."""
@@ -58,7 +47,7 @@ async def rebuild(store: RebuildStore, progress: Callable[[Rebuilt, int], None])
     return done
 
 
-async def _slice(store: RebuildStore, part: int, parts: int) -> Rebuilt:
+async def _slice(store: Rebuilding, part: int, parts: int) -> Rebuilt:
     names = await store.customers(part, parts)
     row_of = {name: row for row, name in enumerate(names)}
     states, count = empty(len(names)), 0

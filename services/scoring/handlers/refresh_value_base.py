@@ -8,13 +8,13 @@ assesses them.
 import asyncio
 import heapq
 from collections.abc import Callable
-from datetime import datetime, timedelta
-from typing import Final, Protocol
+from datetime import timedelta
+from functools import partial
+from typing import Final
 
 import msgspec
 import numpy as np
 import structlog
-from numpy.typing import NDArray
 
 from services.scoring.core.features import state as states_of
 from services.scoring.core.features.compute import features
@@ -23,9 +23,11 @@ from services.scoring.core.value.affinity import Counts
 from services.scoring.core.value.base import measure
 from services.scoring.core.value.classify import Valuation
 from services.scoring.core.value.grades import influence
+from services.scoring.store.value_jobs import StatePage, ValueJobs
 from shared.contracts.events import Profile
-from shared.kernel.errors import Transient
+from shared.kernel.arrays import Floats
 from shared.runtime.clock import Clock
+from shared.runtime.loop import repeat
 from shared.runtime.service import Stop
 
 log = structlog.get_logger(__name__)
@@ -38,30 +40,6 @@ PAUSE_S: Final = 0.1
 """Seconds between steps: the jobs take at most a tenth of PostgreSQL's time."""
 STEP_S: Final = 0.5
 """Seconds between two checks for work."""
-
-
-class StatePage(Protocol):
-    """Stored states in key order."""
-
-    @property
-    def customers(self) -> list[str]: ...
-    @property
-    def feature_sets(self) -> list[int]: ...
-    @property
-    def states(self) -> list[bytes]: ...
-    @property
-    def profiles(self) -> list[bytes | None]: ...
-
-
-class Jobs(Protocol):
-    """Access to the jobs' tables."""
-
-    async def reassess(self, customers_max: int, wall: datetime) -> int: ...
-    async def lease_measuring(self, wall: datetime, older_than: datetime) -> bool: ...
-    async def release_measuring(self) -> None: ...
-    async def business_time(self) -> float | None: ...
-    async def states(self, after: str, limit: int) -> StatePage: ...
-    async def save_base(self, base: str, wall: datetime) -> int: ...
 
 
 class Sample:
@@ -88,7 +66,7 @@ class Sample:
         """Number of customers in the sample."""
         return len(self._kept)
 
-    def columns(self, now: float) -> tuple[NDArray[np.float64], NDArray[np.float64], Counts]:
+    def columns(self, now: float) -> tuple[Floats, Floats, Counts]:
         """Returns X, influence and category sketches of the sample at `now`, ordered by id."""
         kept = sorted(self._kept, key=lambda row: row[1])
         states = states_of.from_bytes([row[2] for row in kept])
@@ -98,7 +76,7 @@ class Sample:
         return x, influence(profiles), states["categories"]
 
 
-async def sampled(jobs: Jobs) -> tuple[Sample, float | None]:
+async def sampled(jobs: ValueJobs) -> tuple[Sample, float | None]:
     """Returns a sample of all stored states, and the business time to compute features at."""
     sample, after = Sample(), ""
     while True:
@@ -114,7 +92,7 @@ class RefreshValueBase:
 
     def __init__(
         self,
-        jobs: Jobs,
+        jobs: ValueJobs,
         current: Callable[[], Valuation],
         clock: Clock,
         *,
@@ -131,14 +109,13 @@ class RefreshValueBase:
     async def watch(self, stop: Stop) -> None:
         """Runs both jobs until stopped; waits while PostgreSQL is unreachable."""
         self._wait_until = self._clock.monotonic() + self._first_s
-        while not await stop.wait(STEP_S):
-            try:
-                while await self._jobs.reassess(PAGE_CUSTOMERS, self._clock.now()):
-                    if await stop.wait(PAUSE_S):
-                        return
-                await self.measure_when_due(stop)
-            except Transient as trouble:
-                log.warning("value refresh waits", trouble=str(trouble))
+        await repeat(partial(self._run_due, stop), stop, "value refresh", STEP_S)
+
+    async def _run_due(self, stop: Stop) -> None:
+        while await self._jobs.reassess(PAGE_CUSTOMERS, self._clock.now()):
+            if await stop.wait(PAUSE_S):
+                return
+        await self.measure_when_due(stop)
 
     async def measure_when_due(self, stop: Stop) -> bool:
         """Measures if it is time and no other replica does; returns whether a base was stored."""

@@ -8,14 +8,12 @@ from collections.abc import AsyncIterable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.core.risk.horizons import unpack
 from services.scoring.ports import Predictor, PublishedAssessment
 from shared.contracts.risk import DECODER
+from shared.kernel.arrays import Floats
 from shared.kernel.errors import Invalid
-
-Floats = NDArray[np.float64]
 
 TOLERANCE = 1e-12
 """Allowed difference of a probability: batch size may change the last digit in vectorised code."""

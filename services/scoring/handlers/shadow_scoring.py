@@ -13,15 +13,13 @@ from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 import structlog
-from numpy.typing import NDArray
 
 from services.scoring import metrics
 from services.scoring.core.features.times import moments
 from services.scoring.ports import BatchEffects, Predictor
-from shared.kernel.errors import Transient
+from shared.kernel.arrays import Floats
+from shared.runtime.loop import repeat
 from shared.runtime.service import Stop
-
-Floats = NDArray[np.float64]
 
 log = structlog.get_logger(__name__)
 
@@ -94,11 +92,7 @@ class ShadowScoring:
 
     async def watch(self, stop: Stop) -> None:
         """Scores queued assessments until stopped."""
-        while not await stop.wait(DRAIN_S):
-            try:
-                await self.drain()
-            except Transient as trouble:
-                log.warning("challenger's scores not kept", trouble=str(trouble))
+        await repeat(self.drain, stop, "challenger's scores", DRAIN_S)
 
     async def drain(self) -> None:
         """Scores and stores everything queued. Raises Transient and then keeps the queue."""

@@ -49,16 +49,15 @@ class SilenceSweep:
         return [*dict.fromkeys((*self.isolation.waiting(KIND), *self._singles))]
 
     async def due(
-        self, work: UnitOfWork, steps: Sequence[Sequence[PartitionBatch]], chosen: DueCustomers
+        self, work: UnitOfWork, parts: Sequence[PartitionBatch], chosen: DueCustomers
     ) -> Due:
-        """Returns the customers that are due at the last sweeping step of each partition.
+        """Returns the customers that are due in the partitions with a time for assessments.
 
-        These include all that are due at earlier steps. While a customer that is to be swept alone
-        is due, `more` is true: the tick is not done."""
+        While a customer that is to be swept alone is due, `more` is true: the tick is not done."""
         self.last = ()
         if chosen.none:
             return replace(Due.none(), more=True)
-        nows = {t.tp[1]: t.now for step in steps for t in step if t.sweeping and t.now is not None}
+        nows = {t.tp[1]: t.now for t in parts if t.sweeping and t.now is not None}
         if chosen.only:
             return replace(await self.store.due(work, nows, 1, only=chosen.only), more=True)
         avoid = [*self.isolation.avoided(KIND), *self._singles]

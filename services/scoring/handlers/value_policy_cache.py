@@ -15,8 +15,10 @@ from services.scoring.core.segments.rules import SegmentRule, SegmentRules, rule
 from services.scoring.core.value import policy as policies
 from services.scoring.core.value.base import Base
 from services.scoring.core.value.classify import Valuation
-from shared.kernel.errors import Invalid, Transient
+from services.scoring.store.value_settings import InForce, SegmentRow
+from shared.kernel.errors import Invalid
 from shared.runtime.isolation import ItemIsolation
+from shared.runtime.loop import repeat
 from shared.runtime.service import Stop
 
 log = structlog.get_logger(__name__)
@@ -29,40 +31,10 @@ SET_ASIDE: Final = "fails or ends processes where it is tried: see the command `
 Versions = tuple[int, int, int]
 
 
-class Segment(Protocol):
-    """Stored definition of a segment in force."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def version(self) -> int: ...
-    @property
-    def revision(self) -> int: ...
-    @property
-    def expression(self) -> str: ...
-    @property
-    def action(self) -> str | None: ...
-    @property
-    def act_on_existing(self) -> bool: ...
-
-
-class StoredValuation(Protocol):
-    """Stored policy, base and segments in force."""
-
-    @property
-    def versions(self) -> Versions: ...
-    @property
-    def policy(self) -> str | None: ...
-    @property
-    def base(self) -> str | None: ...
-    @property
-    def segments(self) -> Sequence[Segment]: ...
-
-
 class ValuationSource(Protocol):
     """Reads what is in force; returns None where nothing changed."""
 
-    async def in_force(self, known: Versions | None) -> StoredValuation | None: ...
+    async def in_force(self, known: Versions | None) -> InForce | None: ...
 
 
 class ValuePolicyCache:
@@ -117,7 +89,7 @@ class ValuePolicyCache:
         aside = {*self._isolation.avoided(KIND)} - {*self._isolation.waiting(KIND)}
         return not self._left <= aside
 
-    async def _rules(self, segments: Sequence[Segment]) -> list[SegmentRule]:
+    async def _rules(self, segments: Sequence[SegmentRow]) -> list[SegmentRule]:
         """Compiles and tries the segments.
 
         A segment that cannot run any more, or that ends processes, is left out and reported."""
@@ -145,8 +117,4 @@ class ValuePolicyCache:
 
     async def watch(self, stop: Stop) -> None:
         """Refreshes until stopped; keeps the valuation in use while PostgreSQL is unreachable."""
-        while not await stop.wait(self._poll_s):
-            try:
-                await self.refresh()
-            except Transient as trouble:
-                log.warning("valuation not reached", trouble=str(trouble))
+        await repeat(self.refresh, stop, "valuation", self._poll_s)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.core.features.registry import feature_index
 from services.scoring.core.features.state import FEATURE_SET
@@ -16,22 +15,19 @@ from services.scoring.core.risk.expected_value import last_purchase
 from services.scoring.core.risk.lapse import Lapses
 from services.scoring.core.signs.detectors import Signs
 from services.scoring.core.value.compare import defined
-from services.scoring.handlers.batch import BatchStep
+from services.scoring.handlers.batch import BatchCustomers
 from services.scoring.handlers.classify_customers import ClassifyCustomers
 from services.scoring.ports import BatchEffects, LoadedRows, NewAssessments, Predictor
 from shared.contracts.risk import BANDS, ENCODER, Lapse, Reason, RiskAssessed, Within
+from shared.kernel.arrays import Codes, Flags, Floats, Ints
 from shared.postgres.outbox import Message
-
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class RiskColumns:
-    """Risk of a step's rows: columns of length n, NaN where undefined."""
+    """Risk of a batch's rows: columns of length n, NaN where undefined."""
 
-    band: NDArray[np.int8]
+    band: Codes
     probability: Floats
     """P(no purchase within the predictor's horizon)."""
     lapse: Floats
@@ -47,7 +43,7 @@ class RiskColumns:
 
 @dataclass(frozen=True, slots=True)
 class Explanations:
-    """Explanations by row of the step: reasons of the published rows, signs of all rows."""
+    """Explanations by row: reasons of the published rows, signs of all rows."""
 
     reasons: Mapping[int, Sequence[Reason]]
     signs: Signs
@@ -61,17 +57,17 @@ class PublicationSettings:
     currency: str
     days: Sequence[int]
     by_horizon: Floats
-    """float64[n, k]: P(no purchase) of each row of the step over each of `days`."""
+    """float64[n, k]: P(no purchase) of each row over each of `days`."""
     risk: RiskColumns
     seen: Lapses
 
 
 class WriteAssessments:
-    """Writes the assessments of a step; all columns passed to it have the order of `rows`."""
+    """Writes the assessments of a batch; all columns passed to it have the order of `rows`."""
 
     def __init__(
         self,
-        job: BatchStep,
+        job: BatchCustomers,
         rows: Ints,
         loaded: LoadedRows,
         predictor: Predictor,
@@ -213,7 +209,7 @@ class WriteAssessments:
         )
 
 
-def _received(job: BatchStep) -> Ints:
+def _received(job: BatchCustomers) -> Ints:
     """Returns int64[n], Unix ms: when each customer's newest live event entered the raw topic.
 
     At a tick, the tick is the cause: events before it wait for it by design.

@@ -1,7 +1,7 @@
 """Decodes a batch of activity records into columns: the last place with one object per event.
 
-In a replay, cuts each partition after each tick, so that customers are assessed at the tick with
-exactly the events before it. Never accesses states.
+In a replay, cuts each partition after its first tick, so that customers are assessed at the tick
+with exactly the events before it. Never accesses states.
 """
 
 import hashlib
@@ -39,13 +39,6 @@ from shared.postgres.outbox import Message
 
 HASH_BYTES = 16
 
-STEPS_MAX = 8
-"""Ticks that one batch may pass.
-
-Enough that the reads, writes and sends of the batch cost each tick little. Even when every step
-assesses a full sweep of the default bound, the batch still ends within
-`handlers.micro_batch.BATCH_S_MAX`."""
-
 RECEIVED_MS_MAX = int(LATEST.timestamp() * 1_000)
 """Latest time that is accepted, Unix ms."""
 
@@ -57,61 +50,32 @@ class ActivityDecoder:
         self._dead_letter_topic = dead_letter_topic
         self._replay = replay
 
-    def __call__(
-        self, batch: Batch, wall: datetime
-    ) -> tuple[EventRows, list[list[PartitionBatch]]]:
-        """Returns the columns of all events, and the steps of the batch.
-
-        The first step contains every claimed partition; each later step contains those with
-        another tick."""
+    def __call__(self, batch: Batch, wall: datetime) -> tuple[EventRows, list[PartitionBatch]]:
+        """Returns the columns of all events, and the part of every claimed partition."""
         rows = EventRows()
-        steps: list[list[PartitionBatch]] = [[]]
-        for tp in sorted(batch.claims):
-            for step, part in enumerate(self._partition(tp, batch, wall, rows)):
-                if step == len(steps):
-                    steps.append([])
-                steps[step].append(part)
-        return rows, steps
+        return rows, [self._partition(tp, batch, wall, rows) for tp in sorted(batch.claims)]
 
     def _partition(
         self, tp: TopicPartition, batch: Batch, wall: datetime, rows: EventRows
-    ) -> list[PartitionBatch]:
-        """Returns the partition's part of each step.
-
-        Records after its last tick are left for the batch with the next tick; without any tick all
-        records are consumed."""
-        records, progress = batch.records.get(tp, []), dict(batch.claims[tp].progress)
-        parts: list[PartitionBatch] = []
-        while not parts or (parts[-1].tick and len(parts) < STEPS_MAX):
-            events = EventRows()
-            part = PartitionBatch(tp, parts[-1].consumed if parts else 0, None, progress)
-            self._step(part, records, events)
-            if parts and not part.tick:
-                break
-            _note_deliveries(part.progress, events)
-            events.step = [len(parts)] * len(events)
-            rows.extend(events)
-            parts.append(part)
-            if part.tick and part.now is not None:
-                progress = {**progress, NOW: part.now.timestamp()}
-        if not self._replay:
-            parts[0].now = _live_now(batch, tp, records, progress, wall)
-        return parts
-
-    def _step(
-        self, part: PartitionBatch, records: Sequence[ConsumedRecord], rows: EventRows
-    ) -> None:
-        """Consumes records from the current position up to the next tick."""
+    ) -> PartitionBatch:
+        """Consumes the partition's records up to the first tick that moves its time."""
+        records, events = batch.records.get(tp, []), EventRows()
+        part = PartitionBatch(tp, 0, None, dict(batch.claims[tp].progress))
         while part.consumed < len(records) and not part.tick:
             at = part.consumed
             run = _run(records, at)
             end = at + len(run)
-            if not _append_all(rows, run, records[at:end], part.progress):
+            if not _append_all(events, run, records[at:end], part.progress):
                 for index in range(at, end):
-                    self._append(records[index], part, rows)
+                    self._append(records[index], part, events)
             if end < len(records):
-                self._append(records[end], part, rows)
+                self._append(records[end], part, events)
             part.consumed = min(end + 1, len(records))
+        _note_deliveries(part.progress, events)
+        rows.extend(events)
+        if not self._replay:
+            part.now = _live_now(batch, tp, records, part.progress, wall)
+        return part
 
     def _append(self, record: ConsumedRecord, part: PartitionBatch, rows: EventRows) -> None:
         """Handles a single record: a control record, or one of a run with a faulty record."""

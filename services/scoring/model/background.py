@@ -2,35 +2,25 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
 from services.scoring.model import reference
 from services.scoring.model.reference import Reference
 from services.scoring.model.store import ArtefactStore
-
-
-class Registered(Protocol):
-    """The fields that are read of a registry row."""
-
-    @property
-    def version(self) -> str: ...
-    @property
-    def report(self) -> str: ...
-    @property
-    def reference_digest(self) -> str | None: ...
+from services.scoring.store.models import ModelRow
 
 
 class Background:
     """Background of the serving model; empty for other versions (the rule has none)."""
 
     def __init__(
-        self, serving: Callable[[], Awaitable[Registered | None]], artefacts: ArtefactStore
+        self, serving: Callable[[], Awaitable[ModelRow | None]], artefacts: ArtefactStore
     ) -> None:
         self._serving = serving
         self._artefacts = artefacts
-        self._row: Registered | None = None
+        self._row: ModelRow | None = None
         self._reference: tuple[str, Reference] | None = None
 
     async def reference(self, version: str) -> Reference | None:
@@ -58,7 +48,7 @@ class Background:
         found: dict[str, Any] = {} if row is None else msgspec.json.decode(row.report)
         return found
 
-    async def _found(self, version: str) -> Registered | None:
+    async def _found(self, version: str) -> ModelRow | None:
         if self._row is None or self._row.version != version:
             self._row = await self._serving()
         return self._row if self._row is not None and self._row.version == version else None

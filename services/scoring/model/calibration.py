@@ -4,12 +4,9 @@ It only applies the line; training measures whether a correction helps.
 """
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.core.risk.odds import sigmoid
-
-Floats = NDArray[np.float64]
+from shared.kernel.arrays import Floats
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,6 @@ from typing import Final
 import lightgbm
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.core.features.contracts import Labels
 from services.scoring.core.features.registry import FEATURES
@@ -23,9 +22,8 @@ from services.scoring.model.card import ModelCard
 from services.scoring.model.pooled_model import RULES_PRIOR, columns, no_purchase_over
 from services.scoring.model.store import address
 from shared.contracts.risk import Method
+from shared.kernel.arrays import Floats
 from shared.kernel.errors import Invalid
-
-Floats = NDArray[np.float64]
 
 FORMAT: Final = 1
 VERSION_DIGITS: Final = 12

@@ -11,7 +11,6 @@ from typing import Final
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.core.features.contracts import Labels
 from services.scoring.core.features.registry import feature_index
@@ -22,9 +21,8 @@ from services.scoring.core.risk.odds import logit
 from services.scoring.core.risk.rhythm import PRIOR
 from services.scoring.model.store import address
 from shared.contracts.risk import Method
+from shared.kernel.arrays import Floats
 from shared.kernel.errors import Invalid
-
-Floats = NDArray[np.float64]
 
 FORMAT: Final = 1
 KIND: Final = "pooled"

@@ -7,12 +7,10 @@ from typing import Final
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.core.features.registry import FEATURES
+from shared.kernel.arrays import Floats
 from shared.kernel.errors import Invalid
-
-Floats = NDArray[np.float64]
 
 ROWS_MAX: Final = 2_000
 """Rows of a reference: enough to see a shift of 0.05 in a distribution (Kolmogorov-Smirnov at

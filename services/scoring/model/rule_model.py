@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.core.features.contracts import Labels
 from services.scoring.core.features.registry import feature_index
@@ -17,8 +16,7 @@ from services.scoring.core.risk import horizons
 from services.scoring.core.risk.odds import logit
 from services.scoring.core.risk.rhythm import churn_by_rhythm
 from shared.contracts.risk import Method
-
-Floats = NDArray[np.float64]
+from shared.kernel.arrays import Floats
 
 VERSION: Final = "rule-1"
 """Version of the rule; raise it with every change of the rule's numbers."""

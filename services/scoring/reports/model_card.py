@@ -17,7 +17,7 @@ from services.scoring.training.evaluation.held_out import CHOSEN, HeldOutCutoff
 from services.scoring.training.evaluation.protocols import SHOWN
 from services.scoring.training.fit.blend import MODEL
 from services.scoring.training.measures import curves
-from services.scoring.training.measures.metrics import Bools, Floats
+from shared.kernel.arrays import Flags, Floats
 from shared.report.page import Block, Facts, Page, Plot, Row, Section, Table, Text
 from shared.report.plots import bars, intervals, lines
 
@@ -97,7 +97,7 @@ def _lapse(found: Found) -> tuple[Block, ...]:
     )  # fmt: skip
 
 
-def _curves(silent: Bools, p: Mapping[str, Floats]) -> tuple[Block, ...]:
+def _curves(silent: Flags, p: Mapping[str, Floats]) -> tuple[Block, ...]:
     reliability = {name: curves.reliability(silent, each) for name, each in p.items()}
     edge = max(float(np.max(xy)) for xy in reliability.values())
     diagonal = ([0.0, edge], [0.0, edge])
@@ -116,7 +116,7 @@ def _curves(silent: Bools, p: Mapping[str, Floats]) -> tuple[Block, ...]:
     )  # fmt: skip
 
 
-def _gains(silent: Bools, p: Mapping[str, Floats], x: Floats) -> tuple[Block, ...]:
+def _gains(silent: Flags, p: Mapping[str, Floats], x: Floats) -> tuple[Block, ...]:
     ones = np.ones(len(silent))
     plots = [
         Plot(lines({name: curves.gain(silent, each, ones) for name, each in p.items()},

@@ -9,14 +9,10 @@ from typing import Final
 import numpy as np
 
 from services.scoring.core.features.registry import FEATURES, feature_index
+from services.scoring.core.monitoring.metrics import log_loss, roc_auc
 from services.scoring.core.risk.rhythm import expected_gap_days
 from services.scoring.training.evaluation.held_out import CHOSEN, HeldOutCutoff
-from services.scoring.training.measures.metrics import (
-    Bools,
-    Floats,
-    log_loss,
-    roc_auc,
-)
+from shared.kernel.arrays import Flags, Floats
 
 THRESHOLDS: Final = (0.25, 0.5, 0.75)
 """Lower ends of the bands watch, high and critical, as scoring ships them."""
@@ -81,7 +77,7 @@ def shap_spread(one: HeldOutCutoff, features_max: int) -> Mapping[str, tuple[flo
     }
 
 
-def _groups(x: Floats, horizon_days: int) -> dict[str, Bools]:
+def _groups(x: Floats, horizon_days: int) -> dict[str, Flags]:
     days, tenure = x[:, feature_index["purchase_days"]], x[:, feature_index["tenure_days"]]
     recency, spent = (
         x[:, feature_index["recency_days"]],

@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.core.features.events import EventColumns
 from services.scoring.core.segments.actions import Action, Compared, compared, days_of, whole
@@ -28,6 +27,7 @@ from services.scoring.core.segments.movement import (
 )
 from services.scoring.core.value import grades, lifecycle
 from services.scoring.core.value.quality import MEANINGS
+from shared.kernel.arrays import Flags, Floats
 from shared.report.cells import cell
 from shared.report.page import Facts, Page, Plot, Row, Section, Table, Text
 from shared.report.plots import bars, lines
@@ -140,14 +140,14 @@ def _compared(
     return {name: compared(data.events, group, at, fit, window_s) for name, group in groups.items()}
 
 
-def _mean(values: NDArray[np.float64]) -> float | None:
+def _mean(values: Floats) -> float | None:
     return None if np.isnan(values).all() else float(np.nanmean(values))
 
 
-def _groups(data: ReportInput, at: Moment) -> dict[str, NDArray[np.bool_]]:
+def _groups(data: ReportInput, at: Moment) -> dict[str, Flags]:
     """Return bool[customers] for each grade, tier and segment at a time."""
     index = {name: n for n, name in enumerate(data.customers)}
-    found: dict[str, NDArray[np.bool_]] = {}
+    found: dict[str, Flags] = {}
 
     def add(name: str, customer: str) -> None:
         if (row := index.get(customer)) is not None:

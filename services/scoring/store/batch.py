@@ -16,7 +16,7 @@ import numpy as np
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.core.features.state import FEATURE_SET
-from services.scoring.ports import BatchEffects, Due, EventRows, Floats, LoadedRows, Recorded
+from services.scoring.ports import BatchEffects, Due, EventRows, LoadedRows, Recorded
 from services.scoring.store.batch_rows import (
     customers,
     event_rows,
@@ -28,6 +28,7 @@ from services.scoring.store.batch_rows import (
 )
 from services.scoring.store.classification import STAGING as CLASSIFICATION_STAGING
 from shared.contracts.events import Profile
+from shared.kernel.arrays import Floats
 from shared.kernel.errors import Transient
 from shared.postgres.copy_columns import Numbers, Words, copy_columns
 from shared.postgres.engine import Driver, UnitOfWork, unit_of_work
@@ -42,10 +43,9 @@ _STAGING = f"""
 CREATE TEMP TABLE IF NOT EXISTS s_key (n int, customer_id text, source text, id text,
     content_hash bytea) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS s_customer (customer_id text, partition int, state bytea,
-    stored bool, assessed int, revision bigint, assessed_at float8, probability float8,
+    stored bool, assessed bool, revision bigint, assessed_at float8, probability float8,
     band smallint, look_at float8, published_signs smallint, value_at_risk float8, horizons bytea,
-    told bool, published_at float8, published_probability float8, published_band smallint,
-    published_value_at_risk float8) ON COMMIT DELETE ROWS;
+    told bool) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS s_timer (customer_id text, partition int, due_at float8,
     before float8, stored bool) ON COMMIT DELETE ROWS;
 """
@@ -129,14 +129,11 @@ _ASSESSED = {
     "published_signs": "n.published_signs",
 }
 _PUBLISHED = {
-    "published_at": "to_timestamp(n.published_at)",
-    **{
-        f"published_{name}": f"n.published_{name}"
-        for name in ("probability", "band", "value_at_risk")
-    },
+    "published_at": "to_timestamp(n.assessed_at)",
+    **{f"published_{name}": f"n.{name}" for name in ("probability", "band", "value_at_risk")},
 }
 _WRITTEN = {
-    **{name: ("n.assessed > 0", value) for name, value in _ASSESSED.items()},
+    **{name: ("n.assessed", value) for name, value in _ASSESSED.items()},
     **{name: ("n.told", value) for name, value in _PUBLISHED.items()},
 }
 
@@ -157,7 +154,7 @@ UPDATE scoring.customer_state s
    SET feature_set = $1, state = coalesce(n.state, s.state), {_CHANGES}
   FROM (SELECT * FROM s_customer WHERE stored ORDER BY customer_id) n
  WHERE s.customer_id = n.customer_id AND s.partition = n.partition
-   AND (n.assessed = 0 OR n.revision = coalesce(s.revision, 0) + n.assessed)
+   AND (NOT n.assessed OR n.revision = coalesce(s.revision, 0) + 1)
 """  # noqa: S608 (names of our own columns)
 
 _ADD_CUSTOMERS = f"""
@@ -266,9 +263,8 @@ class BatchStore:
     async def record(self, work: UnitOfWork, events: EventRows, recorded_at: datetime) -> None:
         """Adds new events to the history; `write` does so where this was not called before."""
         if len(events):
-            await copy_columns(
-                work.driver, "event", *event_rows(events, recorded_at), schema="scoring"
-            )
+            columns = event_rows(events, recorded_at)
+            await copy_columns(work.driver, "event", *columns, schema="scoring")
         self._history_staged = True
 
     async def due(

@@ -19,6 +19,7 @@ from services.scoring.core.features.state import (
 )
 from services.scoring.core.features.times import seconds_of
 from services.scoring.ports import BatchEffects, EventRows, LoadedRows
+from shared.kernel.arrays import Flags, Ints
 from shared.kernel.errors import Transient
 from shared.postgres.copy_columns import Numbers, Words, timestamps
 
@@ -75,21 +76,17 @@ def keys(events: EventRows) -> tuple[Numbers, Words]:
 def customers(effects: BatchEffects) -> tuple[Numbers, Words]:
     """Returns the columns of `s_customer`: touched customers with their state, and assessed ones.
 
-    Of several assessments of a customer the last is written. `assessed` is their number; where it
-    is 0 the assessment's columns have no meaning. Of the published ones the last is written as
-    well; `told` marks customers with any."""
+    Where `assessed` is false the assessment's columns have no meaning; `told` marks the customers
+    with a published assessment."""
     new, n, touched = effects.assessments, len(effects.customers), len(effects.states)
-    times = np.bincount(new.row, minlength=n)
-    rows = np.flatnonzero((np.arange(n) < touched) | (times > 0))
-    # An index assigned more than once keeps the last value.
-    last, last_published = np.zeros(n, np.int64), np.zeros(n, np.int64)
-    sent = np.flatnonzero(new.published)
-    last[new.row], last_published[new.row[sent]] = np.arange(len(new)), sent
-    at, published = last[rows], last_published[rows]
+    assessed, at = np.zeros(n, np.bool_), np.zeros(n, np.int64)
+    assessed[new.row], at[new.row] = True, np.arange(len(new))
+    rows = np.flatnonzero((np.arange(n) < touched) | assessed)
+    assessed, at = assessed[rows], at[rows]
     numbers: Numbers = {
         "partition": np.array(effects.partition, np.int32)[rows],
         "stored": effects.stored[rows],
-        "assessed": times[rows].astype(np.int32),
+        "assessed": assessed,
         "revision": _of(new.revision, at),
         "assessed_at": _of(new.assessed_at, at),
         "probability": _of(new.probability, at),
@@ -97,13 +94,8 @@ def customers(effects: BatchEffects) -> tuple[Numbers, Words]:
         "published_signs": _of(new.published_signs, at),
         "look_at": _of(new.look_at, at),
         "value_at_risk": _of(new.value_at_risk, at),
-        "told": np.bincount(new.row[sent], minlength=n)[rows] > 0,
-        "published_at": _of(new.assessed_at, published),
-        "published_probability": _of(new.probability, published),
-        "published_band": _of(new.band.astype(np.int16), published),
-        "published_value_at_risk": _of(new.value_at_risk, published),
+        "told": assessed & _of(new.published, at),
     }
-    assessed = times[rows] > 0
     packed = np.full(len(rows), None, np.object_)
     packed[assessed] = new.horizons[at[assessed]]
     return numbers, {
@@ -113,7 +105,7 @@ def customers(effects: BatchEffects) -> tuple[Numbers, Words]:
     }
 
 
-def _of(column: NDArray[Any], at: NDArray[np.int64]) -> NDArray[Any]:
+def _of(column: NDArray[Any], at: Ints) -> NDArray[Any]:
     """Returns the column's values at these places; zeros for an empty column."""
     return column[at] if len(column) else np.zeros(len(at), column.dtype)
 
@@ -162,9 +154,7 @@ def history(effects: BatchEffects) -> tuple[Numbers, Words]:
     }
 
 
-def _unpacked(
-    packed: Sequence[bytes | None], feature_set: NDArray[np.int64]
-) -> tuple[NDArray[np.void], NDArray[np.bool_]]:
+def _unpacked(packed: Sequence[bytes | None], feature_set: Ints) -> tuple[NDArray[np.void], Flags]:
     """Returns STATE[n] and bool[n]: whether a state is stored. Without one, STATE is empty."""
     known = feature_set >= 0
     for found in np.unique(feature_set[known & (feature_set != FEATURE_SET)]).tolist():

@@ -224,16 +224,13 @@ def _staged(rows: ClassificationRows) -> tuple[Numbers, Words]:
 
 
 async def _move_members(driver: Driver, changes: Sequence[CustomerChanged]) -> None:
-    """Removes customers that left a segment, and adds those that are in it after the batch.
+    """Removes customers that left a segment, and adds those that entered one.
 
-    Of several moves of one customer the last counts; a customer that left and returned counts as
-    newly entered."""
-    moves = [c for c in changes if c.kind in ("segment_entered", "segment_left")]
-    left = {(c.segment, c.customer_id): None for c in moves if c.kind == "segment_left"}
-    last = {(c.segment, c.customer_id): c for c in moves}
-    entered = [c for c in last.values() if c.kind == "segment_entered"]
+    A batch changes each membership at most once."""
+    left = [c for c in changes if c.kind == "segment_left"]
     if left:
-        await driver.execute(_LEAVE, *map(list, zip(*left, strict=True)))
+        await driver.execute(_LEAVE, [c.segment for c in left], [c.customer_id for c in left])
+    entered = [c for c in changes if c.kind == "segment_entered"]
     if entered:
         await driver.execute(
             _ENTER,

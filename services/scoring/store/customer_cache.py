@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.core.risk.timers import AFTER_BACKFILL
 from services.scoring.core.value.compare import ClassificationRows
@@ -22,18 +21,15 @@ from services.scoring.ports import (
     ClassificationStore,
     Due,
     EventRows,
-    Floats,
     LoadedClassification,
     LoadedRows,
     Store,
 )
 from services.scoring.store.lru_slots import LruSlots
 from shared.contracts.changes import CustomerChanged
+from shared.kernel.arrays import Floats, Ints
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.outbox import Pending
-
-Flags = NDArray[np.bool_]
-Ints = NDArray[np.int64]
 
 
 class CachingStore:

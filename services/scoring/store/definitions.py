@@ -59,6 +59,27 @@ def _newest() -> sa.Subquery:
     return query.subquery()
 
 
+@dataclass(frozen=True, slots=True)
+class PolicyVersion:
+    """A stored version of the value policy."""
+
+    version: int
+    policy: str
+    """JSON, see `core.value.policy`."""
+    reason: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AnnouncedAbsence:
+    """A stored absence of a customer."""
+
+    begins_at: datetime
+    ends_at: datetime
+    reason: str
+    announced_at: datetime
+
+
 class Decisions:
     """Statements on policies, segments, grade overrides and absences."""
 
@@ -78,10 +99,11 @@ class Decisions:
             await work.connection.execute(REASSESS, {"now": now})
         return version
 
-    async def policies(self) -> list[dict[str, Any]]:
+    async def policies(self) -> list[PolicyVersion]:
         """Reads the versions of the policy, newest first."""
-        query = sa.select(value_policy).order_by(value_policy.c.version.desc())
-        return await self._rows(query.limit(VERSIONS_SHOWN_MAX))
+        c = value_policy.c
+        query = sa.select(c.version, c.policy, c.reason, c.created_at).order_by(c.version.desc())
+        return [PolicyVersion(**row) for row in await self._rows(query.limit(VERSIONS_SHOWN_MAX))]
 
     async def save_segment(self, given: SegmentDefinition, expected: int) -> SegmentDefinition:
         """Stores a new version of a segment; `expected` is the version the author saw (0: none).
@@ -161,11 +183,12 @@ class Decisions:
             )
             await self._assess_soon(work, customer)
 
-    async def absence(self, customer: str) -> dict[str, Any] | None:
+    async def absence(self, customer: str) -> AnnouncedAbsence | None:
         """Reads a customer's newest absence, past or future; None where none was announced."""
-        query = sa.select(absence).where(absence.c.customer_id == customer)
-        rows = await self._rows(query)
-        return rows[0] if rows else None
+        c = absence.c
+        query = sa.select(c.begins_at, c.ends_at, c.reason, c.announced_at)
+        rows = await self._rows(query.where(c.customer_id == customer))
+        return AnnouncedAbsence(**rows[0]) if rows else None
 
     async def end_absence(self, customer: str) -> bool:
         """Deletes an absence; returns False where none was announced."""

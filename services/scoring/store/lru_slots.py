@@ -8,9 +8,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
+from shared.kernel.arrays import Ints
 
 FIRST_SLOTS: Final = 1_024
 """Initial number of slots; it doubles up to the bound."""

@@ -1,13 +1,17 @@
 """Statements of model monitoring: weekly samples (roll calls), outcomes, measures, drift."""
 
 from collections.abc import Sequence
-from datetime import date
-from typing import Any
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.scoring.core.monitoring.drift import Drift
+from services.scoring.core.monitoring.outcomes import GroupQuality
+from services.scoring.core.monitoring.treatment_weights import TreatmentWindow
 from services.scoring.store.tables import drift, realised, roll_call, shadow_score
 from shared.kernel.errors import Transient
 from shared.postgres.engine import unit_of_work
@@ -34,7 +38,46 @@ UPDATE scoring.roll_call r SET silent = o.silent
  WHERE r.called_on = $1 AND r.customer_id = o.customer_id
 """
 
-Rows = list[dict[str, Any]]
+
+class CalledCustomer(NamedTuple):
+    """A customer of a roll call, with the scores of champion, challenger and rule."""
+
+    customer_id: str
+    called_on: date
+    called_at: datetime
+    horizon_days: int
+    champion: str
+    """Version of the model; so is `challenger`, None without one."""
+    probability: float
+    challenger: str | None
+    challenger_probability: float | None
+    rule_probability: float
+    purchase_days: float
+    recency_days: float
+    tenure_days: float
+    bought_that_day: bool
+    silent: bool | None = None
+    """The outcome; None before the horizon is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredScores:
+    """How good the scores of a roll call were that one version made in a role."""
+
+    called_on: date
+    version: str
+    role: str
+    """`champion`, `challenger` or `rule`."""
+    quality: GroupQuality
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredDrift:
+    """Drift of a roll call against the rows that a version learned from."""
+
+    called_on: date
+    version: str
+    drift: Drift
 
 
 class MonitoringTables:
@@ -57,10 +100,15 @@ class MonitoringTables:
             rows = await work.driver.fetch(_SAMPLE, feature_set, limit)
         return [(row[0], row[1]) for row in rows]
 
-    async def add_call(self, calls: Rows, drifts: Rows) -> None:
+    async def add_call(
+        self, calls: Sequence[CalledCustomer], drifts: Sequence[MeasuredDrift]
+    ) -> None:
         """Stores a roll call and its drift; rows that another replica has stored stay."""
+        moved = [
+            {"called_on": d.called_on, "version": d.version, **asdict(d.drift)} for d in drifts
+        ]
         async with unit_of_work(self._engine) as work:
-            for table, rows in ((roll_call, calls), (drift, drifts)):
+            for table, rows in ((roll_call, [c._asdict() for c in calls]), (drift, moved)):
                 if rows:
                     await work.connection.execute(insert(table).on_conflict_do_nothing(), rows)
 
@@ -75,12 +123,12 @@ class MonitoringTables:
         async with unit_of_work(self._engine) as work:
             return [(row[0], row[1]) for row in await work.connection.execute(query)]
 
-    async def called(self, on: date) -> Rows:
+    async def called(self, on: date) -> list[CalledCustomer]:
         """Reads the rows of a roll call, by customer."""
         query = sa.select(roll_call).where(roll_call.c.called_on == on)
         async with unit_of_work(self._engine) as work:
             found = await work.connection.execute(query.order_by(roll_call.c.customer_id))
-            return [dict(row) for row in found.mappings()]
+            return [CalledCustomer(**row) for row in found.mappings()]
 
     async def states(self, customers: Sequence[str], feature_set: int) -> dict[int, bytes]:
         """Reads states by the customer's index; customers without a stored state are missing.
@@ -93,15 +141,26 @@ class MonitoringTables:
             raise Transient("states of another feature set are waiting to be rebuilt")
         return {row[0] - 1: row[1] for row in rows}
 
-    async def windows(self, customers: Sequence[str]) -> list[tuple[Any, ...]]:
-        """Reads (customer, held out, start, until) of these customers' treatments."""
+    async def windows(self, customers: Sequence[str]) -> list[TreatmentWindow]:
+        """Reads the treatments of these customers."""
         async with unit_of_work(self._engine) as work:
-            return [tuple(row) for row in await work.driver.fetch(_WINDOWS, list(customers))]
+            return [
+                TreatmentWindow(*row) for row in await work.driver.fetch(_WINDOWS, list(customers))
+            ]
 
     async def settle(
-        self, on: date, outcomes: dict[str, bool], worth: Rows, *, gone: Sequence[str]
+        self,
+        on: date,
+        outcomes: dict[str, bool],
+        measured: Sequence[MeasuredScores],
+        *,
+        gone: Sequence[str],
     ) -> None:
         """Stores a roll call's outcomes and measures; deletes the rows of customers in `gone`."""
+        rows = [
+            {"called_on": m.called_on, "version": m.version, "role": m.role, **asdict(m.quality)}
+            for m in measured
+        ]
         async with unit_of_work(self._engine) as work:
             await work.driver.execute(_SETTLE, on, list(outcomes), list(outcomes.values()))
             await work.driver.execute(
@@ -109,22 +168,37 @@ class MonitoringTables:
                 on,
                 list(gone),
             )
-            if worth:
-                await work.connection.execute(insert(realised).on_conflict_do_nothing(), worth)
+            if rows:
+                await work.connection.execute(insert(realised).on_conflict_do_nothing(), rows)
 
-    async def realised(self, since: date) -> Rows:
+    async def realised(self, since: date) -> list[MeasuredScores]:
         """Reads the measures of settled roll calls, newest first."""
         query = sa.select(realised).where(realised.c.called_on >= since)
         query = query.order_by(
             realised.c.called_on.desc(), realised.c.segment, realised.c.role, realised.c.version
         )
-        return await self._rows(query)
+        return [
+            MeasuredScores(
+                row["called_on"],
+                row["version"],
+                row["role"],
+                GroupQuality(**{name: row[name] for name in GroupQuality.__slots__}),
+            )
+            for row in await self._rows(query)
+        ]
 
-    async def newest_drift(self) -> Rows:
+    async def newest_drift(self) -> list[MeasuredDrift]:
         """Reads the drift of the newest roll call that has any, strongest first."""
         newest = sa.select(sa.func.max(drift.c.called_on)).scalar_subquery()
         query = sa.select(drift).where(drift.c.called_on == newest)
-        return await self._rows(query.order_by(drift.c.psi.desc(), drift.c.feature))
+        return [
+            MeasuredDrift(
+                row["called_on"],
+                row["version"],
+                Drift(**{name: row[name] for name in Drift.__slots__}),
+            )
+            for row in await self._rows(query.order_by(drift.c.psi.desc(), drift.c.feature))
+        ]
 
     async def forget(self, before: date) -> None:
         """Deletes monitoring rows and shadow scores from before a day."""
@@ -135,6 +209,6 @@ class MonitoringTables:
                 sa.delete(shadow_score).where(shadow_score.c.assessed_on < before)
             )
 
-    async def _rows(self, query: "sa.Select[Any]") -> Rows:
+    async def _rows(self, query: "sa.Select[Any]") -> list[dict[str, Any]]:
         async with unit_of_work(self._engine) as work:
             return [dict(row) for row in (await work.connection.execute(query)).mappings()]

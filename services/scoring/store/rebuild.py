@@ -21,7 +21,7 @@ _OURS = "s.feature_set <> $1 AND mod(hashtext(s.customer_id)::bigint + 214748364
 
 
 class Rebuilding:
-    """Implements `handlers.rebuild.RebuildStore` on PostgreSQL."""
+    """Statements of a rebuild."""
 
     def __init__(self, engine: AsyncEngine, topic: str) -> None:
         self._engine = engine

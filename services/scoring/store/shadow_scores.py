@@ -1,7 +1,7 @@
 """Stores challenger's and champion's scores: one write per batch, one summary to read."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -20,15 +20,28 @@ ON CONFLICT (customer_id, version, assessed_on) DO NOTHING
 """
 
 _SUMMARY = """
-SELECT version, champion, count(*) AS scores, count(DISTINCT customer_id) AS customers,
-       min(assessed_at) AS first_at, max(assessed_at) AS last_at,
+SELECT champion, count(*) AS scores, count(DISTINCT customer_id) AS customers,
        avg(probability) AS mean, avg(champion_probability) AS champion_mean,
        avg(abs(probability - champion_probability)) AS mean_difference,
-       avg((abs(probability - champion_probability) >= $2)::int) AS moved_share,
-       corr(probability, champion_probability) AS correlation
+       avg((abs(probability - champion_probability) >= $2)::int) AS moved_share
   FROM scoring.shadow_score WHERE version = $1
- GROUP BY version, champion ORDER BY min(assessed_at)
+ GROUP BY champion ORDER BY min(assessed_at)
 """
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreComparison:
+    """How the challenger's scores differ from those of one champion."""
+
+    champion: str
+    scores: int
+    customers: int
+    mean: float
+    champion_mean: float
+    mean_difference: float
+    """Mean of the absolute differences."""
+    moved_share: float
+    """Share of scores that differ by the least difference asked for, or more."""
 
 
 class Shadows:
@@ -44,11 +57,11 @@ class Shadows:
             async with unit_of_work(self._engine) as work:
                 await work.driver.execute(_ADD, *columns)
 
-    async def summary(self, version: str, moved_min: float) -> list[dict[str, Any]]:
+    async def summary(self, version: str, moved_min: float) -> list[ScoreComparison]:
         """Summarizes how the challenger's scores differ from those of each champion.
 
         `moved_share` is the share of scores that differ by `moved_min` or more.
         """
         async with unit_of_work(self._engine) as work:
             rows = await work.driver.fetch(_SUMMARY, version, moved_min)
-        return [dict(row) for row in rows]
+        return [ScoreComparison(**row) for row in rows]

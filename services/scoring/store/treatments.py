@@ -5,6 +5,7 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.scoring.core.monitoring.treatment_weights import TreatmentWindow
 from shared.contracts.treatment import TreatmentRecorded
 from shared.postgres.engine import UnitOfWork, unit_of_work
 
@@ -48,12 +49,10 @@ class Treatments:
         if rows:
             await work.driver.execute(_ADD, *(list(column) for column in zip(*rows, strict=True)))
 
-    async def windows(self, before: datetime) -> list[tuple[str, bool, datetime, datetime | None]]:
-        """Reads (customer, held out, start, until) of treatments begun before a time.
-
-        Ordered by customer and time; `until` is None where it was not given."""
+    async def windows(self, before: datetime) -> list[TreatmentWindow]:
+        """Reads the treatments begun before a time, ordered by customer and time."""
         async with unit_of_work(self._engine) as work:
-            return [tuple(row) for row in await work.driver.fetch(_WINDOWS, before)]
+            return [TreatmentWindow(*row) for row in await work.driver.fetch(_WINDOWS, before)]
 
     async def first_tasks(
         self, until: datetime, *, playbook: str | None = None, policy: str | None = None

@@ -20,8 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from services.scoring.core.features.registry import feature_index
-
-Floats = NDArray[np.float64]
+from shared.kernel.arrays import Floats
 
 FEATURES: Final = ("recency_days", "purchase_days", "tenure_days", "gap_mean_days",
                    "order_value", "spent", "campaign_response", "complaints")  # fmt: skip

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from services.alerts.connectors.wecom import crypto
 from tests.fakes.crm.serving import Served, answer
+from tests.fakes.crm.wecom_cipher import encrypt
 
 CORP_ID, CORP_SECRET, AGENT_ID = "ww1234567890abcdef", "wecom-corp-secret", 1000002
 BOT_KEY = "693a91f6-7xxx-4bc4-97a0-0ec2sifa5aaa"
@@ -131,7 +132,7 @@ class FakeWecom(Served):
         self, message: bytes, *, receive_id: str = CORP_ID, nonce: str = "n-1"
     ) -> tuple[dict[str, str], bytes]:
         """Return query and body of a callback with this message inside."""
-        encrypted = crypto.encrypt(
+        encrypted = encrypt(
             message, receive_id, crypto.key_of(CALLBACK_AES_KEY), b"0123456789abcdef"
         )
         timestamp = str(int(self.now.timestamp()))

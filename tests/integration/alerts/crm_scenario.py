@@ -18,6 +18,7 @@ from services.alerts.connectors.store import CallbackRows, OwnerRows, PollRows
 from services.alerts.connectors.wecom.card_click import HandleCardClick
 from services.alerts.delivery.core.endpoint import Endpoint, Kind
 from services.alerts.delivery.http_client import Http
+from services.alerts.delivery.store.endpoints import Endpoints
 from services.alerts.inbound.http.callbacks import BODIES, CALLBACKS
 from services.alerts.store.tasks import Tasks
 from shared.contracts.events import Owner, Profile
@@ -36,7 +37,7 @@ VERDICTS = "SELECT id, status, verdict FROM alerts.task ORDER BY id"
 
 
 @dataclass(slots=True)
-class Stored:
+class Stored(Endpoints):
     """The stored endpoints, kept in memory."""
 
     endpoints: dict[str, Endpoint] = field(default_factory=dict)

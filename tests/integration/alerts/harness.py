@@ -65,6 +65,7 @@ from shared.contracts.risk import RiskAssessed
 from shared.contracts.treatment import TreatmentRecorded
 from shared.http.access import Tokens
 from shared.kafka.batch import Batch, ConsumedRecord
+from shared.kafka.transaction import BatchTransactions
 from shared.postgres.ledger import Ledger
 from shared.postgres.outbox import Outbox, unpack
 from shared.postgres.suspects import Suspects
@@ -132,15 +133,18 @@ class AlertsHarness:
         tokens, owners = TokenRows(self.engine, VAULT), OwnerRows(self.engine)
         return ConnectorContext(http, self.clock, tokens, owners, MemberRows(self.engine))
 
+    @property
+    def transactions(self) -> BatchTransactions:
+        """Return what opens a batch's transactions; nothing is sent."""
+        ledger, outbox = Ledger(self.engine, SCHEMA), Outbox(SCHEMA)
+        return BatchTransactions(engine=self.engine, ledger=ledger, outbox=outbox, relay=NoRelay())
+
     def assess(self) -> HandleAssessments:
         return HandleAssessments(
-            engine=self.engine,
             decode=RiskDecoder("dead"),
-            ledger=Ledger(self.engine, SCHEMA),
             customers=Customers(),
             recorder=self.book,
-            outbox=Outbox(SCHEMA),
-            relay=NoRelay(),
+            transactions=self.transactions,
             rules=SetRules(self.policy),
             assessments=Assessments(),
             clock=self.clock,
@@ -149,14 +153,11 @@ class AlertsHarness:
 
     def observe(self) -> HandleActivity:
         return HandleActivity(
-            engine=self.engine,
             decode=ActivityDecoder("dead"),
-            ledger=Ledger(self.engine, SCHEMA),
             customers=Customers(),
             trials=Trials(),
             recorder=self.book,
-            outbox=Outbox(SCHEMA),
-            relay=NoRelay(),
+            transactions=self.transactions,
             clock=self.clock,
             deliveries_queued=asyncio.Event(),
         )
@@ -234,15 +235,12 @@ class AlertsHarness:
 
     def enter(self) -> HandleSegmentEntries:
         return HandleSegmentEntries(
-            engine=self.engine,
             decode=ChangesDecoder("dead"),
-            ledger=Ledger(self.engine, SCHEMA),
             customers=Customers(),
             rows=Schedules(),
             rules=SetRules(self.policy),
             recorder=self.book,
-            outbox=Outbox(SCHEMA),
-            relay=NoRelay(),
+            transactions=self.transactions,
             clock=self.clock,
             deliveries_queued=asyncio.Event(),
         )

@@ -17,6 +17,7 @@ from tests.fakes.crm import fxiaoke as fx
 from tests.fakes.crm import zoho as zo
 from tests.fakes.crm.fxiaoke import FakeFxiaoke
 from tests.fakes.crm.wecom import CALLBACK_AES_KEY, CALLBACK_TOKEN, CORP_ID, FakeWecom
+from tests.fakes.crm.wecom_cipher import encrypt
 from tests.fakes.crm.zoho import FakeZoho
 from tests.integration.crm.connector_kit import Kit
 from tests.unit.alerts.connectors.notices import task
@@ -89,7 +90,7 @@ Run = Callable[..., Awaitable[Any]]
 async def test_others_open_what_we_seal(run: Run, script: str) -> None:
     message = FakeWecom().click("张三", "rt_1@1", "reached", EventKey="风险")
     key = crypto.key_of(CALLBACK_AES_KEY)
-    encrypted = crypto.encrypt(message, CORP_ID, key, b"0123456789abcdef")
+    encrypted = encrypt(message, CORP_ID, key, b"0123456789abcdef")
     signed = crypto.signature(CALLBACK_TOKEN, TIMESTAMP, NONCE, encrypted)
     given = {
         "encrypted": encrypted, "signature": signed, "nonce": NONCE, "timestamp": TIMESTAMP,

@@ -17,7 +17,7 @@ from services.scoring.training.data.disk_history import DiskHistory, DiskHistory
 from services.scoring.training.data.event_table import EventBatch
 from services.scoring.training.data.panel import RowOptions
 from services.scoring.training.fit.cluster import TOLERANCE, DaskCluster
-from services.scoring.training.fit.train import OneMachine, train_fully
+from services.scoring.training.fit.train import OneMachine, train
 from tests.unit.scoring.training.histories import END, HORIZON_DAYS, day, shoppers
 
 SHOPPERS = shoppers(600)
@@ -64,7 +64,7 @@ def test_the_cluster_learns_what_one_machine_learns(client: Any, history: DiskHi
         for n, c in enumerate(SHOPPERS.customers[:60])
     ]
     one, other = (
-        train_fully(history, END, HORIZON_DAYS, asked=RowOptions(treated), executor=hands)
+        train(history, END, HORIZON_DAYS, asked=RowOptions(treated), executor=hands)
         for hands in (OneMachine(), DaskCluster(client))
     )
     np.testing.assert_array_equal(one.backtest.rows.x, other.backtest.rows.x)

@@ -16,6 +16,7 @@ from shared.kafka.quarantine import (
     Quarantine,
 )
 from shared.kafka.relay import Relay
+from shared.kafka.transaction import BatchTransactions
 from shared.kafka.worker import work
 from shared.postgres.engine import unit_of_work
 from shared.postgres.ledger import Move
@@ -44,10 +45,9 @@ async def life(place: BrokerEnvironment, worker: Worker, parked: list[str], want
     producer = Producer(place.kafka, "test")
     relay = Relay(place.engine, outbox, producer)
     park = ParkAsDeadLetter(
-        engine=place.engine,
-        ledger=worker.ledger,
-        outbox=outbox,
-        relay=relay,
+        transactions=BatchTransactions(
+            engine=place.engine, ledger=worker.ledger, outbox=outbox, relay=relay
+        ),
         topic=place.topic,  # a dead letter arrives as the topic's last record
         stage="test",
         observe=parked.append,

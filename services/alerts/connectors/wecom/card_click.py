@@ -14,18 +14,16 @@ from services.alerts import metrics
 from services.alerts.connectors.core.config import WecomAppConfig
 from services.alerts.connectors.core.owners import remote_owner
 from services.alerts.connectors.ports import (
-    Callbacks,
     OwnerTable,
 )
+from services.alerts.connectors.store import CallbackRows
 from services.alerts.connectors.wecom import api as wecom
 from services.alerts.connectors.wecom.cards import BUTTONS, button
 from services.alerts.connectors.wecom.crypto import Click
 from services.alerts.core.task import Task
 from services.alerts.handlers.give_verdict import Conflict, GiveVerdict
-from services.alerts.ports import (
-    Tasks,
-    VerdictGiven,
-)
+from services.alerts.ports import VerdictGiven
+from services.alerts.store.tasks import Tasks
 from shared.postgres.engine import unit_of_work
 from shared.runtime.clock import Clock
 
@@ -47,7 +45,7 @@ class HandleCardClick:
     engine: AsyncEngine
     tasks: Tasks
     owners: OwnerTable
-    callbacks: Callbacks
+    callbacks: CallbackRows
     give_verdict: GiveVerdict
     clock: Clock
 

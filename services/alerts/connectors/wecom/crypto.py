@@ -1,8 +1,8 @@
 """企业微信 callbacks: signature, encryption and the event inside.
 
 Implements the scheme of WeCom's documentation (pages 90968 and 91144): SHA-1 over the sorted parts,
-AES-256-CBC with the key's first 16 bytes as IV, PKCS#7 to blocks of 32 bytes. Random bytes are an
-argument, and no key is kept.
+AES-256-CBC with the key's first 16 bytes as IV, PKCS#7 to blocks of 32 bytes. No key is
+kept.
 """
 
 import base64
@@ -63,15 +63,6 @@ def is_signed(given: str, token: str, timestamp: str, nonce: str, encrypted: str
     """Return whether the signature is right, compared in constant time."""
     expected = signature(token, timestamp, nonce, encrypted)
     return hmac.compare_digest(given.encode(), expected.encode())
-
-
-def encrypt(message: bytes, receive_id: str, key: bytes, random: bytes) -> str:
-    """Encrypt a message as WeCom would; `random` are 16 random bytes."""
-    padder = padding.PKCS7(BLOCK_BITS).padder()
-    plain = random + len(message).to_bytes(LENGTH_BYTES) + message + receive_id.encode()
-    encryptor = Cipher(algorithms.AES(key), modes.CBC(key[:CIPHER_BLOCK])).encryptor()
-    padded = padder.update(plain) + padder.finalize()
-    return base64.b64encode(encryptor.update(padded) + encryptor.finalize()).decode()
 
 
 def decrypt(encrypted: str, receive_id: str, key: bytes) -> bytes:

@@ -15,10 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.delivery.core.endpoint import SIGNING, Endpoint
 from services.alerts.delivery.core.signature import verify
-from services.alerts.delivery.ports import (
-    EndpointFinder,
-)
 from services.alerts.delivery.store.delivery_log import DeliveryLog
+from services.alerts.delivery.store.endpoints import Endpoints
 from services.alerts.handlers.give_verdict import Conflict, GiveVerdict
 from services.alerts.inbound.http.tasks import VerdictBody, given
 from shared.http.borders import BodyRule
@@ -71,7 +69,7 @@ class Returning:
     """The dependencies of the route."""
 
     engine: AsyncEngine
-    endpoints: EndpointFinder
+    endpoints: Endpoints
     log: DeliveryLog
     give_verdict: GiveVerdict
     clock: Clock

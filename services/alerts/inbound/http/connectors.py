@@ -8,9 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.connectors.store import OwnerRows
 from services.alerts.delivery.core.endpoint import Endpoint
-from services.alerts.delivery.ports import (
-    EndpointFinder,
-)
+from services.alerts.delivery.store.endpoints import Endpoints
 from services.alerts.inbound.http.endpoints import CheckRemote
 from shared.http.access import Tokens, require
 from shared.postgres.engine import unit_of_work
@@ -39,7 +37,7 @@ def add_connectors(
     app: FastAPI,
     engine: AsyncEngine,
     tokens: Tokens,
-    endpoints: EndpointFinder,
+    endpoints: Endpoints,
     check_remote: CheckRemote,
 ) -> None:
     """Add `/v1/endpoints/{id}/owners` and `/v1/endpoints/{id}/check`."""

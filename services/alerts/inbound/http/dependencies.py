@@ -10,7 +10,7 @@ from services.alerts.handlers.apply_task_action import ApplyTaskAction
 from services.alerts.handlers.dry_run_policy import DryRunPolicy
 from services.alerts.handlers.give_verdict import GiveVerdict
 from services.alerts.handlers.measure_effect import EffectReport, MeasureEffect
-from services.alerts.ports import BusinessClock
+from services.alerts.store.business_clock import BusinessClock
 from services.alerts.store.policies import Policies
 from shared.http.access import Tokens
 from shared.runtime.clock import Clock

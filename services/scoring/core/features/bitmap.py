@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from services.scoring.core.features.events import DAY_S
 from services.scoring.core.features.state import RING_DAYS, RING_WORDS
+from shared.kernel.arrays import Floats, Ints
 
 NO_DAY: Final = -(1 << 40)
 """Stands for "no purchase yet": older than any day, and safe to subtract from."""
@@ -23,7 +24,7 @@ _WORDS: Final = np.arange(RING_WORDS)
 _TURN: Final = np.arange(RING_WORDS + 1)
 
 
-def day_of(time: NDArray[np.float64]) -> NDArray[np.int64]:
+def day_of(time: Floats) -> Ints:
     """UTC day number of Unix seconds; `NO_DAY` for an infinite time (none)."""
     days = np.floor(time / DAY_S)
     return np.where(np.isfinite(days), days, NO_DAY).astype(np.int64)
@@ -31,9 +32,9 @@ def day_of(time: NDArray[np.float64]) -> NDArray[np.int64]:
 
 def advance(
     words: NDArray[np.uint64],
-    first: NDArray[np.int64],
-    last: NDArray[np.int64],
-    newest: NDArray[np.int64],
+    first: Ints,
+    last: Ints,
+    newest: Ints,
 ) -> None:
     """Move rings in place from newest day `last` to `newest`; days that fall out are cleared.
 
@@ -53,9 +54,7 @@ def advance(
     words[old] &= ~(head | tail)
 
 
-def unpack(
-    words: NDArray[np.uint64], last: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def unpack(words: NDArray[np.uint64], last: Ints) -> tuple[Ints, Ints]:
     """Return all remembered days as (row, day), sorted by row, then by day, oldest first.
 
     `words` is uint64[n, RING_WORDS], `last` int64[n] the newest purchase day of each row.

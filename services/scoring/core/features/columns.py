@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
+from shared.kernel.arrays import Codes, Ints
 
 
 @dataclass(slots=True)
@@ -27,23 +27,13 @@ class Columns:
         found = {f.name: _taken(getattr(self, f.name), rows) for f in fields(self)}
         return replace(self, **found)
 
-    @classmethod
-    def joined(cls, parts: Sequence[Self]) -> Self:
-        """Concatenate the rows of all parts in their order; there is at least one part."""
-        some = [part for part in parts if len(part)] or parts[:1]
-        if len(some) == 1:
-            return some[0]
-        return cls(
-            **{f.name: _joined([getattr(part, f.name) for part in some]) for f in fields(cls)}
-        )
-
     def put(self, rows: Ints, other: Self) -> None:
         """Row i of the other becomes row `rows[i]` of this one."""
         for f in fields(self):
             _whole(getattr(self, f.name))[rows] = _whole(getattr(other, f.name))
 
 
-def codes(words: Sequence[str | None], of: Sequence[str]) -> NDArray[np.int8]:
+def codes(words: Sequence[str | None], of: Sequence[str]) -> Codes:
     """int8[n]: the index of each word in `of`; -1 for None and for a word that is not in it."""
     index: dict[str | None, int] = {word: code for code, word in enumerate(of)}
     return np.fromiter(map(index.get, words, repeat(-1)), np.int8, len(words))
@@ -59,11 +49,6 @@ def objects(things: Sequence[object]) -> NDArray[np.object_]:
 def _taken(column: NDArray[Any], rows: Ints) -> NDArray[Any]:
     found = _whole(column)[rows]
     return found.view(column.dtype) if column.dtype.names else found
-
-
-def _joined(columns: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    found = np.concatenate([_whole(column) for column in columns])
-    return found.view(columns[0].dtype) if columns[0].dtype.names else found
 
 
 def _whole(column: NDArray[Any]) -> NDArray[Any]:

@@ -30,12 +30,11 @@ from services.scoring.core.features.registry import (
     feature_index,
 )
 from services.scoring.core.features.state import DAY_PARTS, HALF_LIVES_DAYS, MEASURES
+from shared.kernel.arrays import Floats, Ints
 
 __all__ = ["FEATURES", "feature_index", "features"]
 
 States = NDArray[np.void]
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 _LIVES: Final = np.array(HALF_LIVES_DAYS, np.float64)
 _LIFE: Final = {life: column for column, life in enumerate(HALF_LIVES_DAYS)}

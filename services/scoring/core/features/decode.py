@@ -10,7 +10,6 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.core.features.events import (
     CAMPAIGN_WORDS,
@@ -22,6 +21,7 @@ from services.scoring.core.features.events import (
 from services.scoring.core.features.stable_hash import stable_hash
 from shared.contracts import events as types
 from shared.contracts.activity import Activity, ActivityData
+from shared.kernel.arrays import Ints
 
 _KIND_BY_TYPE: Final[dict[str, int]] = {
     types.PURCHASE: Kind.PURCHASE,
@@ -87,7 +87,7 @@ def until_of(data: ActivityData) -> float:
 def columns_of(
     activities: Sequence[Activity],
     kinds: Sequence[int],
-    rows: Sequence[int] | NDArray[np.int64],
+    rows: Sequence[int] | Ints,
     *,
     every_key: bool = False,
 ) -> EventColumns:

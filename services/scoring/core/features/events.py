@@ -12,6 +12,8 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.kernel.arrays import Flags, Floats, Ints
+
 DAY_S: Final = 86_400.0
 """Seconds in a UTC day; Unix time has no leap seconds."""
 
@@ -80,27 +82,27 @@ CHANNEL_WORDS: Final = {
 class EventColumns:
     """A batch of events in any order; all columns have one length."""
 
-    row: NDArray[np.int64]
+    row: Ints
     """Index of the customer in the state array."""
     kind: NDArray[np.uint8]
     """`Kind`."""
-    time: NDArray[np.float64]
+    time: Floats
     """Unix seconds, UTC; finite."""
-    amount: NDArray[np.float64]
+    amount: Floats
     """Reporting currency; NaN where absent; a refund is positive."""
-    score: NDArray[np.float64]
+    score: Floats
     """0-10; NaN where absent."""
     key: NDArray[np.uint64]
     """Stable 64-bit hash of (source, id): settles ties between equal times, nothing else."""
     category: NDArray[np.uint64]
     """Stable hash of the category word, 0 = none."""
-    cost: NDArray[np.float64]
+    cost: Floats
     """Cost of a purchase, reporting currency; NaN where absent."""
     channel: NDArray[np.uint8]
     """`Channel`."""
     source: NDArray[np.uint64] = None  # type: ignore[assignment] # filled below
     """Stable hash of a purchase's source, 0 = unknown; all 0 unless given."""
-    until: NDArray[np.float64] = None  # type: ignore[assignment] # filled below
+    until: Floats = None  # type: ignore[assignment] # filled below
     """Known end of an activated contract, Unix seconds UTC, NaN = unknown; all NaN unless given."""
 
     def __post_init__(self) -> None:
@@ -114,6 +116,6 @@ class EventColumns:
         """Number of events."""
         return len(self.row)
 
-    def select(self, which: NDArray[np.bool_] | NDArray[np.int64]) -> Self:
+    def select(self, which: Flags | Ints) -> Self:
         """Return the events under a mask, or at indices in their order, as copies."""
         return type(self)(*(getattr(self, field.name)[which] for field in fields(self)))

@@ -1,9 +1,8 @@
-"""Folds events into states and merges states: the arithmetic of the monoid.
+"""Folds events into states.
 
 This is the only code that changes a state. It never mutates its input, never reads a clock and
 never drops a duplicate (duplicates are dropped before).
-Laws, up to float rounding: `fold(fold(s, a), b) == fold(fold(s, b), a) == fold(s, a + b)`
-and `merge(fold(empty, a), fold(empty, b)) == fold(empty, a + b)`.
+Law, up to float rounding: `fold(fold(s, a), b) == fold(fold(s, b), a) == fold(s, a + b)`.
 """
 
 from typing import Final
@@ -31,10 +30,9 @@ from services.scoring.core.features.state import (
     cell,
     empty,
 )
+from shared.kernel.arrays import Floats, Ints
 
 States = NDArray[np.void]
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 _DECAY_PER_S: Final = 1.0 / (np.array(HALF_LIVES_DAYS) * DAY_S)
 _LIVES: Final = np.arange(len(HALF_LIVES_DAYS))
@@ -42,10 +40,6 @@ _DECAYED: Final = {
     measure: cell("decayed") + row * len(HALF_LIVES_DAYS) for row, measure in enumerate(MEASURES)
 }
 _PURCHASE: Final = Kind.PURCHASE - 1
-_ADDED: Final = (
-    "decayed", "counts", "priced", "spent", "refunded", "channels", "cost", "costed", "week",
-    "categories", "log_amount", "log_amount_squared",
-)  # fmt: skip
 
 
 def fold(states: States, events: EventColumns) -> States:
@@ -84,35 +78,6 @@ def fold(states: States, events: EventColumns) -> States:
         if len(scored):
             _fold_scores(folded, name, events.select(scored))
     return folded
-
-
-def merge(a: States, b: States) -> States:
-    """Return, row by row, the state of all events of `a` and of `b`."""
-    merged = a.copy()
-    other = b.copy()
-    newest = np.maximum(a["ref"], b["ref"])
-    for side, ref in ((merged, a["ref"]), (other, b["ref"])):
-        side["ref"] = newest
-        _rescale(side, ref)
-    for field in _ADDED:
-        merged[field] += other[field]
-    merged["first_purchase"] = np.minimum(a["first_purchase"], b["first_purchase"])
-    purchased = a["last"][:, _PURCHASE], b["last"][:, _PURCHASE]
-    merged["source"] = np.where(
-        purchased[0] == purchased[1],
-        np.maximum(a["source"], b["source"]),
-        np.where(purchased[0] > purchased[1], a["source"], b["source"]),
-    )
-    merged["contract_until"] = np.maximum(a["contract_until"], b["contract_until"])
-    merged["last"] = np.maximum(a["last"], b["last"])
-    newest_day = day_of(merged["last"][:, _PURCHASE])
-    for side, state in ((merged, a), (other, b)):
-        first, last = day_of(state["first_purchase"]), day_of(state["last"][:, _PURCHASE])
-        advance(side["days"], first, last, newest_day)
-    merged["days"] |= other["days"]
-    for name in ("survey", "recommendation"):
-        _merge_scores(merged, other, name)
-    return merged
 
 
 def _rescale(states: States, before: Floats) -> None:

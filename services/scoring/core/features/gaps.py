@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from shared.kernel.arrays import Floats, Ints
 
 _GAP_BITS: Final = 12
 """A gap is below 2,560 days, hence below 2^12."""

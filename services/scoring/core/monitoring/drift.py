@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import kolmogorov
 
-Floats = NDArray[np.float64]
+from shared.kernel.arrays import Floats
 
 PSI_MIN: Final = 0.25
 """From here on a shift counts as large (the usual scorecard thresholds: 0.1 and 0.25; Siddiqi

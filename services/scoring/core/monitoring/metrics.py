@@ -1,29 +1,29 @@
 """Measures of ranking and calibration of probabilities, with weighted rows.
 
-The promotion gate and model monitoring share one weighted ROC-AUC, log loss and calibration
-error. This module never chooses rows and never reads a label that has not matured.
+Training, the promotion gate and model monitoring share one ROC-AUC, log loss, calibration error
+and lift. The positive class is silence (no purchase within the horizon). Every function takes
+`silent`: bool[n], `p`: float64[n] and `weight`: float64[n], 1 each by default, and none depends on
+the order of the rows. This module never chooses rows and never reads a label that has not matured.
 """
 
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
+from shared.kernel.arrays import Flags, Floats
 
 PROBABILITY_MIN: Final = 1e-7
 """Log loss clips here, so that one certain mistake costs 16 instead of infinity."""
 BINS: Final = 10
-"""Bins of equal weight for the calibration error."""
+"""Bins of equal weight for the calibration error; a group of 200 rows then keeps 20 in each."""
 LIFT_SHARE: Final = 0.10
-"""Share of customers that an owner can attend to."""
+"""Share of customers that an owner can attend to: the top decile, as in the churn literature."""
 
 
 class Ranking:
     """Probabilities sorted once, so that each weighting of the rows costs one pass."""
 
-    def __init__(self, silent: Bools, p: Floats) -> None:
+    def __init__(self, silent: Flags, p: Floats) -> None:
         self._order = np.argsort(p, kind="stable")
         ranked = p[self._order]
         self._starts = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))
@@ -41,29 +41,65 @@ class Ranking:
         return float(silent @ below / total) if total > 0 else float("nan")
 
 
-def row_loss(silent: Bools, p: Floats) -> Floats:
+def roc_auc(silent: Flags, p: Floats, weight: Floats | None = None) -> float:
+    """Return the probability that a silent customer ranks above a buying one; ties count half.
+
+    Mann & Whitney (1947). NaN unless both classes have weight.
+    """
+    return Ranking(silent, p).auc(_weights(p, weight))
+
+
+def row_loss(silent: Flags, p: Floats) -> Floats:
     """Return the log loss of each row in nats."""
     q = np.clip(p, PROBABILITY_MIN, 1.0 - PROBABILITY_MIN)
     return -np.where(silent, np.log(q), np.log1p(-q))
 
 
-def calibration_error(silent: Bools, p: Floats, weight: Floats) -> float:
-    """Return the mean distance of probability and outcome over bins of equal weight (ECE)."""
-    order = np.argsort(p, kind="stable")
-    w = weight[order]
-    if not w.sum() > 0:
-        return float("nan")
-    bin_of = np.minimum((BINS * (np.cumsum(w) - w / 2) / w.sum()).astype(np.int64), BINS - 1)
-    gap = np.bincount(bin_of, weights=w * (silent[order] - p[order]), minlength=BINS)
-    return float(np.abs(gap).sum() / w.sum())
+def log_loss(silent: Flags, p: Floats, weight: Floats | None = None) -> float:
+    """Return the mean negative log-likelihood in nats; NaN without weight."""
+    w = _weights(p, weight)
+    return float(np.average(row_loss(silent, p), weights=w)) if w.sum() > 0 else float("nan")
 
 
-def lift(silent: Bools, p: Floats, weight: Floats) -> float:
-    """Return the silent share among the tenth of highest probability, over that among all."""
-    order = np.argsort(-p, kind="stable")
-    w = weight[order]
-    top = np.cumsum(w) <= LIFT_SHARE * w.sum()
-    base = float(np.average(silent, weights=weight)) if w.sum() > 0 else 0.0
-    if not top.any() or base == 0.0:
+def calibration_error(
+    silent: Flags, p: Floats, weight: Floats | None = None, bins: int = BINS
+) -> float:
+    """Return the expected calibration error (ECE) over bins of equal weight.
+
+    sum over bins of (share of weight) x |mean probability - share silent| (Naeini, Cooper &
+    Hauskrecht 2015, with equal-mass bins). Rows of one probability stay in one bin. NaN without
+    weight.
+    """
+    w = _weights(p, weight)
+    total = w.sum()
+    if not total > 0:
         return float("nan")
-    return float(np.average(silent[order][top], weights=w[top]) / base)
+    _, group = np.unique(p, return_inverse=True)
+    sizes = np.bincount(group, weights=w)
+    middle = np.cumsum(sizes) - sizes / 2.0
+    bin_of = np.minimum(middle * bins / total, bins - 1).astype(np.int64)[group]
+    gap = np.bincount(bin_of, weights=w * (p - silent), minlength=bins)
+    return float(np.abs(gap).sum() / total)
+
+
+def lift(
+    silent: Flags, p: Floats, weight: Floats | None = None, share: float = LIFT_SHARE
+) -> float:
+    """Return the share silent among the top `share` by probability, over that among all.
+
+    Rows tied at the edge enter in proportion, as if drawn at random. At least one row is taken.
+    NaN where no silent row has weight.
+    """
+    w = _weights(p, weight)
+    _, group = np.unique(-p, return_inverse=True)
+    sizes, hits = np.bincount(group, weights=w), np.bincount(group, weights=w * silent)
+    if not hits.sum() > 0:
+        return float("nan")
+    chosen = max(w.mean(), share * w.sum())
+    taken = np.clip(chosen - (np.cumsum(sizes) - sizes), 0.0, sizes)
+    part = np.divide(taken, sizes, out=np.zeros_like(sizes), where=sizes > 0)
+    return float(hits @ part / chosen / (hits.sum() / w.sum()))
+
+
+def _weights(p: Floats, weight: Floats | None) -> Floats:
+    return np.ones(len(p)) if weight is None else weight

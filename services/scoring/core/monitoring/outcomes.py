@@ -13,15 +13,12 @@ from numpy.typing import NDArray
 from services.scoring.core.features.bitmap import day_of, unpack
 from services.scoring.core.features.events import DAY_S, Kind
 from services.scoring.core.monitoring.metrics import (
-    Ranking,
     calibration_error,
     lift,
-    row_loss,
+    log_loss,
+    roc_auc,
 )
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.int64]
+from shared.kernel.arrays import Flags, Floats, Ints
 
 ROWS_MIN: Final = 200
 LABEL_MIN: Final = 25
@@ -56,7 +53,7 @@ def next_purchase_days(states: NDArray[np.void], after: Ints) -> Floats:
     return found
 
 
-def first_day(called_at: Floats, bought_that_day: Bools) -> Ints:
+def first_day(called_at: Floats, bought_that_day: Flags) -> Ints:
     """Return the day from which a purchase counts as a return, int64[n].
 
     It is the day of the score itself, unless a purchase of that day was known then: the state
@@ -72,7 +69,7 @@ def last_day(called_at: Floats, horizon_days: Ints) -> Ints:
 
 def segments_of(
     purchase_days: Floats, recency_days: Floats, tenure_days: Floats, horizon_days: Ints
-) -> dict[str, Bools]:
+) -> dict[str, Flags]:
     """Return the groups that are monitored separately; `all` is first."""
     once, recent = purchase_days <= 1, recency_days <= horizon_days
     return {
@@ -85,7 +82,7 @@ def segments_of(
     }
 
 
-def group_quality(segment: str, silent: Bools, p: Floats, weight: Floats) -> GroupQuality | None:
+def group_quality(segment: str, silent: Flags, p: Floats, weight: Floats) -> GroupQuality | None:
     """Measure one group's rows; None where there are too few."""
     kept = weight > 0
     silent, p, weight = silent[kept], p[kept], weight[kept]
@@ -96,8 +93,8 @@ def group_quality(segment: str, silent: Bools, p: Floats, weight: Floats) -> Gro
         rows=len(silent),
         observed=float(np.average(silent, weights=weight)),
         expected=float(np.average(p, weights=weight)),
-        roc_auc=Ranking(silent, p).auc(weight),
-        log_loss=float(np.average(row_loss(silent, p), weights=weight)),
+        roc_auc=roc_auc(silent, p, weight),
+        log_loss=log_loss(silent, p, weight),
         calibration_error=calibration_error(silent, p, weight),
         lift_at_10=lift(silent, p, weight),
     )

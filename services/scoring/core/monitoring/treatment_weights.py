@@ -14,13 +14,9 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.core.features.events import DAY_S
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.int64]
+from shared.kernel.arrays import Codes, Flags, Floats, Ints
 
 HELD_OUT_MIN: Final = 50
 """With fewer held-out rows, their share, and so their weight, would be a guess."""
@@ -46,13 +42,13 @@ class TreatmentWindows:
     """n windows as columns; customers are indices into a table."""
 
     customer: Ints
-    held_out: Bools
+    held_out: Flags
     start: Floats
     """Unix seconds, UTC."""
     until: Floats
     """NaN: one horizon after `start`."""
 
-    def arms(self, cutoff: float, horizon_days: int, next_purchase: Floats) -> NDArray[np.int8]:
+    def arms(self, cutoff: float, horizon_days: int, next_purchase: Floats) -> Codes:
         """Find the customers who reached a treatment before their outcome was decided.
 
         int8[customers] of UNTREATED, TREATED, HELD_OUT at this cutoff. `next_purchase`
@@ -92,7 +88,7 @@ class Weights(NamedTuple):
     treated_returned: float
     held_out: float
 
-    def of(self, arm: NDArray[np.int8], silent: Bools) -> Floats:
+    def of(self, arm: Codes, silent: Flags) -> Floats:
         """float64[n]; 0: leave the row out."""
         treated = np.where(silent, self.treated_silent, self.treated_returned)
         return np.where(arm == TREATED, treated, np.where(arm == HELD_OUT, self.held_out, 1.0))
@@ -107,7 +103,7 @@ def weights_of(treated: int, held_out: int) -> Weights:
     return Weights(1.0, RETURN_WEIGHT, 1.0)
 
 
-def weigh(arm: NDArray[np.int8], silent: Bools) -> tuple[Floats, str]:
+def weigh(arm: Codes, silent: Flags) -> tuple[Floats, str]:
     """Return the weight of each row (0: left out) and a sentence that describes the weighting."""
     n, m = int((arm == TREATED).sum()), int((arm == HELD_OUT).sum())
     weights = weights_of(n, m)

@@ -8,13 +8,10 @@ by more than `STEP_SHARE` of it unnoticed.
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.core.features.events import DAY_S
 from services.scoring.core.risk.lapse import DORMANT_SHARE, ORDINARY_SHARE, Lapses
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
+from shared.kernel.arrays import Flags, Floats
 
 STEP_SHARE: Final = 0.05
 """Share of the lapse length between two assessments of a silence that is no longer ordinary: 1.4 of
@@ -30,7 +27,7 @@ GONE_STEP_DAYS: Final = 7.0
 """After the lapse length little changes."""
 
 
-def ebbing(lapses: Lapses) -> Bools:
+def ebbing(lapses: Lapses) -> Flags:
     """bool[n]: the silence is not ordinary any more, and has not reached the lapse length."""
     return np.asarray((lapses.share >= ORDINARY_SHARE) & ~lapses.reached)
 

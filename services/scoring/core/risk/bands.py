@@ -5,7 +5,8 @@ customers are warned about (policy) or what is published (`publication`).
 """
 
 import numpy as np
-from numpy.typing import NDArray
+
+from shared.kernel.arrays import Codes, Floats
 
 NO_BAND = -1
 """The code of a customer who was never assessed."""
@@ -19,11 +20,11 @@ grocery panel by less than 0.02, so it takes an event, not an assessment, to go 
 
 
 def band_index(
-    p: NDArray[np.float64],
-    previous: NDArray[np.int8],
+    p: Floats,
+    previous: Codes,
     thresholds: tuple[float, float, float] = THRESHOLDS,
     hysteresis: float = HYSTERESIS,
-) -> NDArray[np.int8]:
+) -> Codes:
     """Return each probability's band as an index into `shared.contracts.risk.BANDS`, int8[n].
 
     A band is entered upwards at its threshold and left downwards only below threshold -

@@ -29,11 +29,11 @@ from dataclasses import astuple, dataclass
 from typing import Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import betaln, gammaln, hyp2f1, psi
 
-Floats = NDArray[np.float64]
+from shared.kernel.arrays import Floats
+
 Model = Literal["bg", "mbg"]
 
 LOG_BOUND: Final = 9.0

@@ -10,13 +10,12 @@ from typing import Annotated, Final
 import msgspec
 import numpy as np
 from msgspec import Meta
-from numpy.typing import NDArray
 
 from services.scoring.core.features.events import DAY_S
 from services.scoring.core.features.registry import feature_index
+from shared.kernel.arrays import Floats
 from shared.kernel.errors import Invalid
 
-Floats = NDArray[np.float64]
 Span = tuple[float, float]
 """From the first instant to the one after the last, Unix seconds UTC."""
 

@@ -8,12 +8,10 @@ import math
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.core.features.events import DAY_S
 from services.scoring.core.features.registry import feature_index
-
-Floats = NDArray[np.float64]
+from shared.kernel.arrays import Floats
 
 VALUE_HALF_LIFE_DAYS: Final = 90
 """Half-life of the memory from which spending is projected: a season."""

@@ -18,11 +18,9 @@ from typing import Final
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.core.risk.odds import logit, sigmoid
-
-Floats = NDArray[np.float64]
+from shared.kernel.arrays import Floats
 
 HORIZON_DAYS_MAX: Final = 3_650
 """Ten years: no use needs more, and a stored purchase day is seven years old at most."""

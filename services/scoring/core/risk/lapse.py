@@ -9,13 +9,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.core.features.registry import feature_index
 from services.scoring.core.risk.rhythm import PRIOR, Prior, expected_gap_days
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
+from shared.kernel.arrays import Flags, Floats
 
 RHYTHM_DAYS_MIN: Final = 5
 """Purchase days from which a customer has a rhythm of their own: four gaps."""
@@ -56,7 +53,7 @@ class Lapses:
     """Days since the last purchase that count, without `excluded_days`."""
     gap: Floats
     """Usual gap in days, from which the lapse length follows."""
-    own: Bools
+    own: Flags
     """Whether the customer has a rhythm of their own."""
 
     @property
@@ -70,12 +67,12 @@ class Lapses:
         return np.maximum(self.days - self.silence, 0.0)
 
     @property
-    def reached(self) -> Bools:
+    def reached(self) -> Flags:
         """The silence has reached the lapse length: the customer is gone."""
         return np.asarray(self.silence >= self.days)
 
 
-def own_rhythm(x: Floats) -> Bools:
+def own_rhythm(x: Floats) -> Flags:
     """bool[n]: the customer has bought on enough days for a rhythm of their own."""
     return np.asarray(x[:, feature_index["purchase_days"]] >= RHYTHM_DAYS_MIN)
 

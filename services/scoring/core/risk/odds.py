@@ -3,9 +3,8 @@
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from shared.kernel.arrays import Floats
 
 MARGIN: Final = 1e-12
 """Distance that probabilities keep from 0 and 1 before their odds are taken."""

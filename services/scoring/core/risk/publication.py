@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from services.scoring.core.features.events import DAY_S
 from services.scoring.core.risk.bands import NO_BAND
+from shared.kernel.arrays import Codes, Flags, Floats
 
 MOVE_MIN: Final = 0.1
 """Least change of probability since the last publication that is published by itself."""
@@ -30,23 +31,23 @@ this close to it: a reader would not see or do anything else."""
 class AssessmentColumns:
     """Assessments as columns of length n, new or as last published."""
 
-    at: NDArray[np.float64]
+    at: Floats
     """Business time, Unix seconds UTC; arbitrary where never published."""
-    probability: NDArray[np.float64]
-    band: NDArray[np.int8]
+    probability: Floats
+    band: Codes
     """Index of `BANDS`; `NO_BAND` where never published."""
     signs: NDArray[np.int16]
     """Signs of leaving, as bits of `signs.detectors.CODES`, and `GONE`."""
 
 
-def published_bits(signs: NDArray[np.int16], gone: NDArray[np.bool_]) -> NDArray[np.int16]:
+def published_bits(signs: NDArray[np.int16], gone: Flags) -> NDArray[np.int16]:
     """Return an assessment's bits, int16[n]: its signs, and `GONE` where the customer is gone."""
     return np.where(gone, signs | GONE, signs).astype(np.int16)
 
 
 def is_material(
-    new: AssessmentColumns, published: AssessmentColumns, heartbeat_days: NDArray[np.float64]
-) -> NDArray[np.bool_]:
+    new: AssessmentColumns, published: AssessmentColumns, heartbeat_days: Floats
+) -> Flags:
     """bool[n]: the new assessment differs enough from the one last published.
 
     That is: never published; another band; probability moved by `MOVE_MIN` or more; a sign began
@@ -65,6 +66,6 @@ def is_material(
     )
 
 
-def is_same(probability: NDArray[np.float64], stored: NDArray[np.float64]) -> NDArray[np.bool_]:
+def is_same(probability: Floats, stored: Floats) -> Flags:
     """bool[n]: `stored` is still close enough; False where nothing is stored (NaN)."""
     return np.asarray(np.abs(probability - stored) < SAME_MAX)

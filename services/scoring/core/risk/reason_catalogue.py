@@ -9,13 +9,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.core.risk.reason_facts import FACTS, column
 from services.scoring.core.risk.rhythm import expected_gap_days
-
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
+from shared.kernel.arrays import Flags, Floats
 
 NEW_DAYS: Final = 91.0
 """A quarter: a customer with one purchase is new until then, and seldom afterwards."""

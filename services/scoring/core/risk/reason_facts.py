@@ -8,12 +8,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from services.scoring.core.features.registry import feature_index
-
-Floats = NDArray[np.float64]
+from shared.kernel.arrays import Floats
 
 LN2: Final = math.log(2)
 MONTH_DAYS: Final = 28.0

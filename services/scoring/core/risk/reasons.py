@@ -10,17 +10,15 @@ import math
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.core.features.registry import feature_index
 from services.scoring.core.risk.reason_catalogue import REASON_INDEX, REASONS, ReasonSpec
 from services.scoring.core.risk.reason_facts import FACTS
 from shared.contracts.risk import Reason
+from shared.kernel.arrays import Flags, Floats
 
 __all__ = ["REASONS", "REASON_INDEX", "ReasonSpec", "reasons", "rule_reasons"]
 
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 
 TOP: Final = 3
 """Reasons that a task quotes: an owner reads three, and the fourth explains little."""

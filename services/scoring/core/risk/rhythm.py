@@ -21,11 +21,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.core.features.registry import feature_index
-
-Floats = NDArray[np.float64]
+from shared.kernel.arrays import Flags, Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +47,7 @@ class Prior:
 PRIOR: Final = Prior()
 
 
-def assessable(x: Floats) -> NDArray[np.bool_]:
+def assessable(x: Floats) -> Flags:
     """bool[n]: the customer has bought at least once. Others are prospects and cannot churn."""
     return np.asarray(x[:, feature_index["purchases"]] > 0)
 

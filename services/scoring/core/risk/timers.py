@@ -7,10 +7,8 @@ is decided in `assessment_schedule`.
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
+from shared.kernel.arrays import Flags, Floats
 
 AFTER_BACKFILL: Final = 0.0
 """The timer (Unix seconds) of a customer in a running import: due as soon as the import has ended,

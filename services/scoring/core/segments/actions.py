@@ -11,13 +11,12 @@ from datetime import datetime
 from typing import Final, Literal, NamedTuple, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.core.features.events import DAY_S, EventColumns, Kind
-from services.scoring.core.segments.movement import Flags, GroupBehaviour, doing
+from services.scoring.core.segments.movement import GroupBehaviour, doing
+from shared.kernel.arrays import Flags, Floats
 from shared.kernel.errors import Invalid
 
-Floats = NDArray[np.float64]
 Source = Literal["campaign", "playbook", "service", "segment", "policy", "task"]
 SOURCES: Final[tuple[Source, ...]] = get_args(Source)
 HELP: Final = (

@@ -8,10 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-Flags = NDArray[np.bool_]
-Floats = NDArray[np.float64]
+from shared.kernel.arrays import Flags, Floats, Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +17,7 @@ class Words:
     """One word per customer, empty where there is none."""
 
     distinct: tuple[str, ...]
-    code: NDArray[np.int64]
+    code: Ints
     """Shape [n]: index into `distinct`."""
 
     @classmethod

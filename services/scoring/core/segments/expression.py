@@ -22,8 +22,9 @@ import numpy as np
 from celpy import Environment
 from celpy.celparser import CELParseError
 
-from services.scoring.core.segments.columns import Flags, Frame, WordLists, Words
+from services.scoring.core.segments.columns import Frame, WordLists, Words
 from services.scoring.core.segments.patterns import WRONG, pattern
+from shared.kernel.arrays import Flags
 from shared.kernel.errors import Invalid
 from shared.kernel.text import unkeepable
 

@@ -11,11 +11,10 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.core.features.events import DAY_S, EventColumns, Kind
+from shared.kernel.arrays import Flags
 
-Flags = NDArray[np.bool_]
 Moves = Sequence[tuple[str, datetime, str | None]]
 """(customer, at, word after), sorted by customer and then by time."""
 

@@ -4,7 +4,6 @@ All of them are compiled here. RE2 never writes to the log: its own message woul
 rule's text unescaped, line breaks included.
 """
 
-import re
 from functools import lru_cache
 from typing import Any, Final
 
@@ -19,19 +18,8 @@ WRONG: Final = (re2.error, UnicodeError)
 _QUIET: Final = re2.Options()
 _QUIET.log_errors = False
 
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
-
 
 @lru_cache(CACHED)
 def pattern(text: str) -> Any:
     """Return the compiled expression; raises one of `WRONG` where the text is none."""
     return re2.compile(text, _QUIET)
-
-
-def is_text(text: str) -> bool:
-    """Return whether all of it is characters: half of a surrogate pair is none, and no UTF-8.
-
-    >>> is_text("年"), is_text("\\ud800")
-    (True, False)
-    """
-    return _SURROGATE.search(text) is None

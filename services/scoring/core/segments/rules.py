@@ -9,16 +9,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.core.features.registry import FEATURES
 from services.scoring.core.segments.columns import Frame, WordLists, Words
 from services.scoring.core.segments.expression import Expression, Kind, compile_rule
 from shared.contracts.events import Profile
+from shared.kernel.arrays import Flags, Floats
 from shared.kernel.errors import Invalid
-
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 
 ID_PATTERN: Final = "^[a-z0-9][a-z0-9-]{0,59}$"
 """A word for URLs and messages, such as `big-city`."""

@@ -7,12 +7,10 @@ NaN where there is too little to compare. No other customer and no training is n
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import gammaincc, ndtr
 
 from services.scoring.core.risk.reason_facts import LN2, column
-
-Floats = NDArray[np.float64]
+from shared.kernel.arrays import Floats
 
 GAPS_COMPARED: Final = 3
 """The newest gaps, compared with those before; two could come from one late purchase."""

@@ -26,10 +26,7 @@ from services.scoring.core.value.grades import GRADES
 from services.scoring.core.value.lifecycle import WON_BACK
 from shared.contracts.risk import Sign
 from shared.contracts.signs import SILENCE, URGENCY, SignCode
-
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
-Codes = NDArray[np.int8]
+from shared.kernel.arrays import Codes, Flags, Floats
 
 SILENCE_SHARE: Final = 0.5
 """Share of the lapse length from which a silence is a sign; policies warn later."""

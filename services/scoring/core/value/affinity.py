@@ -24,10 +24,9 @@ from numpy.typing import NDArray
 
 from services.scoring.core.features.decode import category_of
 from services.scoring.core.features.state import CATEGORY_BUCKETS
+from shared.kernel.arrays import Flags, Floats
 from shared.kernel.errors import Invalid
 
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 Counts = NDArray[np.uint32]
 
 Word = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,39}$(?!\n)")]

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.core.features.registry import feature_index
 from services.scoring.core.risk import btyd
@@ -25,8 +24,7 @@ from services.scoring.core.value.money import money
 from services.scoring.core.value.policy import ValuePolicy
 from services.scoring.core.value.quality import Limits, traffic_limit
 from services.scoring.core.value.quantiles import GRID, Grid, grid
-
-Floats = NDArray[np.float64]
+from shared.kernel.arrays import Floats
 
 CUSTOMERS_MIN: Final = 30
 """With fewer living customers, a quintile is a handful of people and means nothing."""

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.core.features.registry import feature_index
 from services.scoring.core.risk.lapse import LapseClock, lapses
@@ -26,10 +25,7 @@ from services.scoring.core.value.needs import needs, price_sensitive, service_se
 from services.scoring.core.value.policy import ValuePolicy
 from shared.contracts.events import Profile
 from shared.contracts.risk import BANDS
-
-Floats = NDArray[np.float64]
-Codes = NDArray[np.int8]
-Flags = NDArray[np.bool_]
+from shared.kernel.arrays import Codes, Flags, Floats, Ints
 
 NONE: Final = -1
 NO_SEGMENTS: Final[frozenset[str]] = frozenset()
@@ -78,8 +74,8 @@ class Before:
     overridden: Flags
     """The previous grade was set by a person; once the override has ended, it is not kept."""
     segments: Sequence[frozenset[str]]
-    rules_revision: NDArray[np.int64]
-    policy_version: NDArray[np.int64]
+    rules_revision: Ints
+    policy_version: Ints
     """The policy version by which the stored row was made."""
 
     @classmethod
@@ -117,7 +113,7 @@ class Classifications:
     life: Lifetime
     worth: Floats
     """Lifetime value with advocacy: the basis of tiers."""
-    rfm: NDArray[np.int8]
+    rfm: Codes
     """int8[3, n]: recency, frequency, monetary; 0 = unscored."""
     cell: Codes
     needs: list[tuple[str, ...]]
@@ -181,7 +177,7 @@ def _compared(
     profiles: Sequence[Profile | None],
     before: Before,
     by: Valuation,
-) -> tuple[Lifetime, Floats, Floats, Codes, Codes, NDArray[np.int8], Codes]:
+) -> tuple[Lifetime, Floats, Floats, Codes, Codes, Codes, Codes]:
     """Return what needs a measured base: life, worth, score, tier, grade, RFM scores, cell."""
     policy, base, n = by.policy, by.base, len(x)
     unknown = np.full(n, np.nan)
@@ -217,7 +213,7 @@ def _graded(before: Before) -> Codes:
     return np.where(before.overridden, NONE, before.grade).astype(np.int8)
 
 
-def _rfm(x: Floats, base: Base) -> NDArray[np.int8]:
+def _rfm(x: Floats, base: Base) -> Codes:
     bought = x[:, feature_index["purchases"]] > 0
     days = np.where(bought, x[:, feature_index["purchase_days"]], np.nan)
     cash = money(x)
@@ -237,7 +233,7 @@ def _numbers(
     risk: Risk,
     life: Lifetime,
     score: Floats,
-    scores: NDArray[np.int8],
+    scores: Codes,
     profiles: Sequence[Profile | None],
     now: Floats,
 ) -> dict[str, Floats]:

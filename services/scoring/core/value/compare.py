@@ -25,11 +25,7 @@ from services.scoring.core.value.classify import (
 )
 from shared.contracts.changes import ChangeKind, CustomerChanged
 from shared.contracts.risk import Classification
-
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
-Ints = NDArray[np.int64]
-Codes = NDArray[np.int8]
+from shared.kernel.arrays import Codes, Flags, Floats, Ints
 
 MOVED: Final = 0.05
 """A lifetime value is stored again once it moved by a twentieth: no list needs finer steps."""
@@ -78,7 +74,7 @@ class ClassificationRows(ClassificationColumns):
     needs: NDArray[np.object_]
     """tuple[str, ...], as `quality`."""
     quality: NDArray[np.object_]
-    rfm: NDArray[np.int8]
+    rfm: Codes
     """int8[n, 3]; 0 = unscored."""
     rfm_cell: Codes
     score: Floats

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.core.features.registry import feature_index
 from services.scoring.core.value.money import money
@@ -17,9 +16,7 @@ from services.scoring.core.value.policy import Advocacy, Cut, GradeWeights
 from services.scoring.core.value.quantiles import Grid, cut, rank
 from shared.contracts.events import Profile
 from shared.contracts.risk import Grade, Tier
-
-Floats = NDArray[np.float64]
-Codes = NDArray[np.int8]
+from shared.kernel.arrays import Codes, Flags, Floats
 
 NONE: Final = -1
 TIERS: Final[tuple[Tier, ...]] = ("high", "mid", "low")
@@ -147,7 +144,7 @@ def tier(value: Floats, high: float, mid: float, before: Codes, margin: float) -
 def grade(
     score: Floats,
     value: Floats,
-    prospect: NDArray[np.bool_],
+    prospect: Flags,
     levels: tuple[float, float],
     before: Codes,
     margin: float,

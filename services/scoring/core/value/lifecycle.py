@@ -7,7 +7,6 @@ Active, dormant and churned follow from elapsed time alone; one explicit table l
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import betainc
 
 from services.scoring.core.features.events import DAY_S
@@ -15,9 +14,7 @@ from services.scoring.core.features.registry import feature_index
 from services.scoring.core.risk.lapse import DORMANT_SHARE, Lapses
 from services.scoring.core.value.policy import ValuePolicy
 from shared.contracts.risk import Behaviour, Lifecycle
-
-Floats = NDArray[np.float64]
-Codes = NDArray[np.int8]
+from shared.kernel.arrays import Codes, Flags, Floats
 
 NONE: Final = -1
 BEHAVIOURS: Final[tuple[Behaviour, ...]] = ("active", "dormant", "churned")
@@ -76,7 +73,7 @@ def behaviour(lapses: Lapses) -> Codes:
     return np.where(np.isnan(share), NONE, state).astype(np.int8)
 
 
-def rising(x: Floats, state: Codes, policy: ValuePolicy) -> NDArray[np.bool_]:
+def rising(x: Floats, state: Codes, policy: ValuePolicy) -> Flags:
     """bool[n]: the customer buys clearly more than before.
 
     The last quarter is compared with the three before it, or with the one before it while the

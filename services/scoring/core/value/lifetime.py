@@ -7,14 +7,12 @@ over a year, discounting is less than the models' error. This module never decid
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.core.features.registry import feature_index
 from services.scoring.core.risk import btyd
 from services.scoring.core.value.money import money
 from services.scoring.core.value.spend import Spend, expected_spend
-
-Floats = NDArray[np.float64]
+from shared.kernel.arrays import Floats
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,9 @@ module never forecasts.
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.core.features.registry import feature_index
-
-Floats = NDArray[np.float64]
+from shared.kernel.arrays import Floats
 
 
 @dataclass(frozen=True, slots=True)

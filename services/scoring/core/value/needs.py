@@ -8,15 +8,11 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.core.features.registry import feature_index
 from shared.contracts.events import Profile
+from shared.kernel.arrays import Flags, Floats
 
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
-
-NEEDS: Final = ("price_sensitive", "service_sensitive", "household", "enterprise")
 WORDS_MAX: Final = 20
 """Needs kept per customer."""
 COMPLAINTS_PER_PURCHASE: Final = 0.1

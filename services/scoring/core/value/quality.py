@@ -1,7 +1,7 @@
 """Quality flags: what is missing or cannot be true in a customer's data.
 
 Flags are published and counted, so that no customer is scored silently on data that do not support
-it (`UNSUPPORTED`). This module never repairs anything and never refuses an event (ingest does).
+it. This module never repairs anything and never refuses an event (ingest does).
 """
 
 import math
@@ -10,14 +10,11 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.core.features.registry import feature_index
 from services.scoring.core.value.money import Money
 from shared.contracts.events import Profile
-
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
+from shared.kernel.arrays import Flags, Floats
 
 NO_AMOUNTS: Final = "no_amounts"
 AMOUNTS_MISSING: Final = "amounts_missing"
@@ -46,8 +43,6 @@ MEANINGS: Final = {
     BIRTHDAY: "the birthday lies in the future or more than 120 years ago",
     BASE_UNKNOWN: "the base is not measured yet: no scores that compare customers",
 }
-UNSUPPORTED: Final = frozenset({NO_AMOUNTS, BASE_UNKNOWN})
-"""With one of these, value, tier and grade are not stated."""
 
 ORDER_VALUE: Final = feature_index["order_value"]
 PRICED_MIN: Final = 0.9

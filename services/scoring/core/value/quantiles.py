@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from shared.kernel.arrays import Floats
+
 Grid = tuple[float, ...]
 
 GRID: Final = 101

@@ -14,11 +14,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from shared.kernel.arrays import Floats
+
 Scores = NDArray[np.int8]
 
 SCORES: Final = 5
-SHARES: Final = (0.2, 0.4, 0.6, 0.8)
 UNSCORED: Final = 0
 """The score of a customer without a purchase."""
 COMBINATIONS: Final = (SCORES + 1) ** 3
@@ -48,17 +48,6 @@ _GRID: Final = np.array(
 )
 """The grid in common use, by recency and frequency; every combination has a name."""
 NO_CELL: Final = -1
-
-
-def edges(values: Floats) -> tuple[float, ...]:
-    """Return the four quintile edges of a base, ascending; ValueError for an empty one.
-
-    >>> edges(np.array([10.0, 20.0, 30.0, 40.0, 50.0, 60.0]))
-    (20.0, 30.0, 40.0, 50.0)
-    """
-    if not len(values):
-        raise ValueError("there is no customer to take quantiles of")
-    return tuple(float(edge) for edge in np.quantile(values, SHARES))
 
 
 def ascending(values: Floats, at: Sequence[float]) -> Scores:

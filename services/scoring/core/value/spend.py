@@ -27,13 +27,11 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import gammaln, psi
 
 from services.scoring.core.features.state import AMOUNT_MIN
-
-Floats = NDArray[np.float64]
+from shared.kernel.arrays import Floats
 
 LOG_BOUND: Final = 9.0
 """p and v (in mean purchases) lie within e^-9 .. e^9."""

@@ -3,6 +3,7 @@
 Reading requires `customers:read`, announcing `admin`.
 """
 
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -66,7 +67,7 @@ def add_absence_routes(app: FastAPI, decisions: Decisions, tokens: Tokens, clock
         found = await decisions.absence(customer_id)
         if found is None:
             raise HTTPException(404, f"no absence of {customer_id!r} was announced")
-        return Announced(**{name: found[name] for name in Announced.model_fields})
+        return Announced(**asdict(found))
 
     @decides.put("/absences/{customer_id:path}", status_code=204)
     async def announce(customer_id: CustomerId, given: Absence) -> Response:

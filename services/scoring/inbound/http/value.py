@@ -3,6 +3,7 @@
 Reading requires `customers:read`; an operator's decisions require `admin`.
 """
 
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
@@ -238,8 +239,8 @@ def _add_reads(router: APIRouter, lists: ClassificationQueries, decisions: Decis
     async def policy() -> dict[str, Any]:
         """Returns the policy in force (the defaults where none was saved) and its versions."""
         versions = await decisions.policies()
-        current = policies.stored(versions[0]["policy"]) if versions else policies.ValuePolicy()
-        kept = [{**v, "policy": msgspec.json.decode(v["policy"])} for v in versions]
+        current = policies.stored(versions[0].policy) if versions else policies.ValuePolicy()
+        kept = [asdict(v) | {"policy": msgspec.json.decode(v.policy)} for v in versions]
         return {"in_force": msgspec.to_builtins(current), "versions": kept}
 
 

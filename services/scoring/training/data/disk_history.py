@@ -15,7 +15,6 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from services.scoring.core.features.events import DAY_S, EventColumns
 from services.scoring.training.data.event_table import (
@@ -27,6 +26,7 @@ from services.scoring.training.data.event_table import (
     sorted_events,
 )
 from services.scoring.training.data.history import History
+from shared.kernel.arrays import Floats
 
 IN_MEMORY_MAX: Final = 2_000_000
 """Events kept in memory, not on disk: about 0.4 GB while they are sorted."""
@@ -104,7 +104,7 @@ class _Last:
         self._odd = np.empty(0)
         """One time that is not midnight, if there was any."""
 
-    def see(self, times: NDArray[np.float64]) -> None:
+    def see(self, times: Floats) -> None:
         self._newest = max(self._newest, float(times.max()))
         if not len(self._odd):
             self._odd = times[times % DAY_S != 0.0][:1]
@@ -135,7 +135,7 @@ class DiskHistory:
         for file in self.files:
             yield table_of(file, self._observed_until)
 
-    def first_purchases(self) -> NDArray[np.float64]:
+    def first_purchases(self) -> Floats:
         """First purchases of all customers, piece by piece."""
         return np.concatenate([table.first_purchases() for table in self.tables()])
 

@@ -24,6 +24,7 @@ from services.scoring.core.features.events import (
     Kind,
 )
 from services.scoring.core.features.stable_hash import stable_hash
+from shared.kernel.arrays import Flags, Floats
 from shared.kernel.errors import Invalid
 
 DATA_ENV = "EBBWATCH_DATA"
@@ -62,7 +63,7 @@ class EventTable:
         names = [field.name for field in fields(EventColumns)]
         return EventColumns(*(getattr(self.events, name)[first:last] for name in names))
 
-    def next_purchases(self, start: float, end: float) -> NDArray[np.float64]:
+    def next_purchases(self, start: float, end: float) -> Floats:
         """Return each customer's first purchase time in [start, end): float64[customers].
 
         Unix seconds; +inf without one.
@@ -74,14 +75,14 @@ class EventTable:
         found[window.row[bought][::-1]] = window.time[bought][::-1]
         return found
 
-    def first_purchases(self) -> NDArray[np.float64]:
+    def first_purchases(self) -> Floats:
         """Return each customer's first purchase time, unix seconds; +inf without one."""
         first = np.full(len(self.customers), np.inf)
         purchase = self.events.kind == Kind.PURCHASE
         np.minimum.at(first, self.events.row[purchase], self.events.time[purchase])
         return first
 
-    def contract_ends(self, start: float, end: float) -> NDArray[np.bool_]:
+    def contract_ends(self, start: float, end: float) -> Flags:
         """Return bool[customers]: a contract ended in [start, end) and none was activated again."""
         return contracts.ends(self.between(start, end), len(self.customers))
 
@@ -192,7 +193,7 @@ def named(name: str) -> EventTable:
     return from_parquet(path)
 
 
-def last_complete_day(times: NDArray[np.float64]) -> float:
+def last_complete_day(times: Floats) -> float:
     """Return the midnight (UTC, unix seconds) that ends the last day known in full.
 
     If any time is not midnight, the day of the last event is taken to be incomplete; in a file that

@@ -3,10 +3,8 @@
 from collections.abc import Iterator
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from services.scoring.training.data.event_table import EventTable
+from shared.kernel.arrays import Floats
 
 
 class History(Protocol):
@@ -21,7 +19,7 @@ class History(Protocol):
         """Yield the pieces, one at a time; together they hold all customers."""
         ...
 
-    def first_purchases(self) -> NDArray[np.float64]:
+    def first_purchases(self) -> Floats:
         """Return each customer's first purchase time, unix seconds; +inf without one.
 
         Customers are in any order.

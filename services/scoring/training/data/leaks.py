@@ -8,15 +8,14 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.core.features.compute import features
 from services.scoring.core.features.fold import fold
 from services.scoring.core.features.registry import FEATURES
 from services.scoring.core.features.state import empty
 from services.scoring.training.data.event_table import EventTable
+from shared.kernel.arrays import Floats
 
-Floats = NDArray[np.float64]
 Snapshot = Callable[[EventTable, float], Floats]
 """(table, cutoff in unix seconds) -> float64[customers, F]."""
 

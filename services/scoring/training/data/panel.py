@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.core.features import contracts
 from services.scoring.core.features.compute import features
@@ -23,11 +22,8 @@ from services.scoring.core.features.state import empty
 from services.scoring.core.monitoring.treatment_weights import TreatmentWindow, treatments_of, weigh
 from services.scoring.training.data.event_table import EventTable, mixed
 from services.scoring.training.data.history import History
+from shared.kernel.arrays import Codes, Flags, Floats, Ints
 from shared.kernel.errors import Invalid
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.int64]
 
 Progress = Callable[[str, int, int], None]
 """(what is being done, steps done, steps in all)."""
@@ -69,7 +65,7 @@ class Panel:
 
     x: Floats
     """float64[n, F], columns as in the registry."""
-    silent: Bools
+    silent: Flags
     """bool[n]: no purchase in [cutoff, cutoff + horizon)."""
     at: Ints
     """int64[n]: index into `cutoffs`."""
@@ -78,7 +74,7 @@ class Panel:
     customer among those with a row. Ascending like the ids."""
     weight: Floats
     """float64[n]: 1, and more where a held-out customer represents treated ones."""
-    arm: NDArray[np.int8]
+    arm: Codes
     """int8[n]: whether the row led to a task, or a holdout (`treated`)."""
     cutoffs: tuple[float, ...]
     """Unix seconds, UTC, ascending."""
@@ -89,7 +85,7 @@ class Panel:
     """How rows that led to a task were handled, in one sentence."""
     others: tuple[int, ...]
     """Other horizons, days, ascending."""
-    over: NDArray[np.int8]
+    over: Codes
     """int8[n, k]: `SILENT`, `RETURNED` or `UNKNOWN` over each of `others`."""
     after: Floats
     """float64[n]: days from the cutoff to the next purchase; inf where none is known."""
@@ -130,7 +126,7 @@ class Panel:
             cutoffs=tuple(self.cutoffs[at] for at in chosen),
         )
 
-    def where(self, rows: Bools) -> "Panel":
+    def where(self, rows: Flags) -> "Panel":
         """Return the rows under a mask, of the same cutoffs."""
         return replace(
             self,
@@ -144,7 +140,7 @@ class Panel:
             after=self.after[rows],
         )
 
-    def subset(self, name: str) -> Bools:
+    def subset(self, name: str) -> Flags:
         """Return which rows belong to one of SUBSETS.
 
         `ge2`: at least two purchase days. `active`: the last purchase is within one horizon, where
@@ -349,13 +345,6 @@ def finish(panel: Panel, eligible: int, end: float) -> Panel:
         end=end,
     )
     return done if np.all(weight > 0) else done.where(weight > 0)
-
-
-def every(first: float, last: float, step_days: int) -> list[float]:
-    """Return cutoffs from `first` on, `step_days` apart, none after `last` (unix seconds)."""
-    return [
-        first + i * step_days * DAY_S for i in range(int((last - first) // (step_days * DAY_S)) + 1)
-    ]
 
 
 class _Draw:

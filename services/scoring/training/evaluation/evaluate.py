@@ -22,7 +22,7 @@ from services.scoring.reports.model_card import card_page
 from services.scoring.training.data.datasets import path_of
 from services.scoring.training.data.event_file import LoadedFile, read
 from services.scoring.training.data.event_table import has_contracts
-from services.scoring.training.data.panel import Floats, Progress
+from services.scoring.training.data.panel import Progress
 from services.scoring.training.evaluation.figures import (
     Found,
     figures,
@@ -32,6 +32,7 @@ from services.scoring.training.evaluation.figures import (
 from services.scoring.training.evaluation.held_out import CHOSEN, HeldOutCutoff, hold_out
 from services.scoring.training.evaluation.protocols import PROTOCOLS
 from shared.event_files.options import ReadOptions as FileOptions
+from shared.kernel.arrays import Floats
 from shared.kernel.errors import Invalid
 from shared.report.cells import cell
 from shared.report.page import write

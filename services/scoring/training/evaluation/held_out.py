@@ -18,7 +18,6 @@ from services.scoring.model.rule_model import RuleModel
 from services.scoring.training.data.event_table import EventTable
 from services.scoring.training.data.leaks import leaking
 from services.scoring.training.data.panel import (
-    Floats,
     Panel,
     Progress,
     RowOptions,
@@ -39,6 +38,7 @@ from services.scoring.training.fit.fit import SEED, Fit, fit
 from services.scoring.training.fit.train import usual_cutoffs
 from services.scoring.training.fit.trees import log_odds
 from services.scoring.training.measures.lapse import lapse_measures
+from shared.kernel.arrays import Floats
 from shared.kernel.errors import Invalid
 
 CHOSEN: Final = "chosen"

@@ -15,17 +15,11 @@ from numpy.typing import NDArray
 from services.scoring.core.features.events import DAY_S
 from services.scoring.core.risk.odds import sigmoid
 from services.scoring.model.rule_model import RuleModel
-from services.scoring.training.data.panel import (
-    SUBSETS,
-    Bools,
-    Floats,
-    Panel,
-    Progress,
-    no_progress,
-)
+from services.scoring.training.data.panel import SUBSETS, Panel, Progress, no_progress
 from services.scoring.training.fit.baselines import NAMES, fit_baselines
 from services.scoring.training.fit.trees import Parameters, grow, log_odds
 from services.scoring.training.measures.metrics import scores
+from shared.kernel.arrays import Flags, Floats
 
 Value = TypeVar("Value", bound=np.generic)
 Measures = dict[str, dict[str, float | int | None]]
@@ -54,7 +48,7 @@ class Backtest:
     baselines: Mapping[str, Floats]
     """Name in `baselines.NAMES` -> probability, fitted to the same knowledge as the model."""
 
-    def by_origin(self) -> tuple[list[Floats], list[Bools]]:
+    def by_origin(self) -> tuple[list[Floats], list[Flags]]:
         """Return log-odds and labels of each origin, oldest first."""
         return self.split(self.log_odds), self.split(self.rows.silent)
 

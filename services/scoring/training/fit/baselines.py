@@ -15,8 +15,9 @@ from services.scoring.core.features.registry import feature_index
 from services.scoring.core.risk import btyd
 from services.scoring.core.risk.odds import logit, sigmoid
 from services.scoring.model.calibration import Calibration
-from services.scoring.training.data.panel import Bools, Floats, Panel
+from services.scoring.training.data.panel import Panel
 from services.scoring.training.fit.calibrate import fit_line
+from shared.kernel.arrays import Flags, Floats
 
 NAMES: Final = ("recency", "rfm_logistic", "bg_nbd", "mbg_nbd")
 BTYD: Final[Mapping[str, btyd.Model]] = {"bg_nbd": "bg", "mbg_nbd": "mbg"}
@@ -131,12 +132,12 @@ def repeats(x: Floats) -> tuple[Floats, Floats, Floats]:
     return again, span, span + x[:, feature_index["recency_days"]]
 
 
-def one_label(silent: Bools) -> bool:
+def one_label(silent: Flags) -> bool:
     """Return whether there are no rows, or only one label."""
     return bool(silent.all() or not silent.any())
 
 
-def base_log_odds(silent: Bools) -> float:
+def base_log_odds(silent: Flags) -> float:
     """Return the log-odds of the base rate, smoothed (Laplace 1774: one more of each label)."""
     return float(logit(np.array((silent.sum() + 1.0) / (len(silent) + 2.0))))
 
@@ -154,7 +155,7 @@ def _design(columns: Floats, mean: Floats, scale: Floats) -> Floats:
     return np.hstack([np.ones((len(columns), 1)), (columns - mean) / scale])
 
 
-def _logistic(design: Floats, silent: Bools, start: Floats) -> Floats:
+def _logistic(design: Floats, silent: Flags, start: Floats) -> Floats:
     weights = start
     ridge = np.diag([0.0] + [RIDGE] * (design.shape[1] - 1))
     for _ in range(NEWTON_STEPS_MAX):

@@ -17,11 +17,11 @@ from typing import Final
 
 import numpy as np
 
+from services.scoring.core.monitoring.metrics import log_loss, roc_auc
 from services.scoring.core.risk.odds import logit, sigmoid
-from services.scoring.training.data.panel import Floats
 from services.scoring.training.fit.backtest import Backtest
 from services.scoring.training.fit.baselines import BTYD, NAMES
-from services.scoring.training.measures.metrics import log_loss, roc_auc
+from shared.kernel.arrays import Floats
 
 MODEL: Final = "lightgbm"
 WEIGHTS: Final = (1.0, 0.75, 0.5, 0.25)

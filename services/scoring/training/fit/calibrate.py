@@ -9,14 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from services.scoring.core.monitoring.metrics import log_loss
 from services.scoring.core.risk.odds import sigmoid
 from services.scoring.model.calibration import IDENTITY, Calibration
-from services.scoring.training.measures.metrics import log_loss
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
+from shared.kernel.arrays import Flags, Floats
 
 NEWTON_STEPS_MAX = 50
 """Most steps of Newton's method, which settles on two parameters in about eight."""
@@ -36,7 +33,7 @@ class CalibrationDecision:
     reason: str
 
 
-def decide(log_odds: Sequence[Floats], silent: Sequence[Bools]) -> CalibrationDecision:
+def decide(log_odds: Sequence[Floats], silent: Sequence[Flags]) -> CalibrationDecision:
     """Choose among no correction, an intercept and Platt's line.
 
     There is one pair of arrays for each past origin, oldest first, each with labels that had
@@ -71,7 +68,7 @@ def decide(log_odds: Sequence[Floats], silent: Sequence[Bools]) -> CalibrationDe
     return CalibrationDecision(adopted, f"{verdict} (mean change of log loss: {', '.join(tried)})")
 
 
-def fit_line(score: Floats, silent: Bools, *, slope: bool = True) -> Calibration:
+def fit_line(score: Floats, silent: Flags, *, slope: bool = True) -> Calibration:
     """Fit the maximum-likelihood line from a score to log-odds (Platt 1999), by Newton's method.
 
     With `slope=False` the slope stays 1. Returns no correction when only one class is present: its
@@ -101,10 +98,10 @@ def fit_line(score: Floats, silent: Bools, *, slope: bool = True) -> Calibration
     return Calibration(intercept=float(line[0]), slope=float(line[1]))
 
 
-def _deviance(line: Floats, score: Floats, silent: Bools) -> float:
+def _deviance(line: Floats, score: Floats, silent: Flags) -> float:
     z = line[0] + line[1] * score
     return float(np.mean(np.logaddexp(0.0, z) - silent * z))
 
 
-def _line(score: Sequence[Floats], silent: Sequence[Bools], *, slope: bool) -> Calibration:
+def _line(score: Sequence[Floats], silent: Sequence[Flags], *, slope: bool) -> Calibration:
     return fit_line(np.concatenate(score), np.concatenate(silent), slope=slope)

@@ -25,18 +25,13 @@ from services.scoring.model.rule_model import RuleModel
 from services.scoring.training.data.event_table import EventTable, has_contracts
 from services.scoring.training.data.history import History
 from services.scoring.training.data.leaks import snapshot
-from services.scoring.training.data.panel import (
-    PLAIN,
-    Floats,
-    Progress,
-    RowOptions,
-    no_progress,
-)
+from services.scoring.training.data.panel import PLAIN, Progress, RowOptions, no_progress
 from services.scoring.training.fit import promotion_gate
 from services.scoring.training.fit.backtest import Backtest
 from services.scoring.training.fit.fit import SEED
 from services.scoring.training.fit.horizons import fit_lapse
-from services.scoring.training.fit.train import Executor, train_fully
+from services.scoring.training.fit.train import Executor, train
+from shared.kernel.arrays import Floats
 from shared.kernel.errors import Invalid
 
 POOLED_CUSTOMERS_MIN: Final = 200
@@ -106,7 +101,7 @@ def learn(
     notes: list[str] = []
     candidates: list[Candidate] = []
     try:
-        trained = train_fully(
+        trained = train(
             table,
             end,
             horizon_days,

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from services.scoring.core.features.events import DAY_S
-from services.scoring.core.monitoring.metrics import calibration_error
+from services.scoring.core.monitoring.metrics import calibration_error, log_loss
 from services.scoring.core.risk import btyd
 from services.scoring.core.risk.horizons import AS_RHYTHM, Bridge
 from services.scoring.core.risk.lapse import ORDINARY_SHARE, LapseClock, lapses
@@ -20,15 +20,9 @@ from services.scoring.model.card import HorizonCard
 from services.scoring.model.churn_model import OtherHorizons
 from services.scoring.model.pooled_model import columns as model_columns
 from services.scoring.model.pooled_model import fit_prior, no_purchase_over
-from services.scoring.training.data.panel import (
-    SILENT,
-    UNKNOWN,
-    Bools,
-    Floats,
-    Panel,
-)
+from services.scoring.training.data.panel import SILENT, UNKNOWN, Panel
 from services.scoring.training.fit.backtest import Backtest
-from services.scoring.training.measures.metrics import log_loss
+from shared.kernel.arrays import Flags, Floats
 
 LABEL_MIN: Final = 100
 """Least rows of each label: with fewer, three numbers would follow chance and nothing is fitted."""
@@ -116,12 +110,12 @@ def fit_lapse(
         base_rate=float(reached.mean()),
         log_loss=log_loss(reached, calibrated),
         rhythm_log_loss=log_loss(reached, columns[2]),
-        calibration_error=calibration_error(reached, calibrated, np.ones(len(calibrated))),
+        calibration_error=calibration_error(reached, calibrated),
         decision="too few of either label: as the rhythm" if few else _decision(bridge),
     )
 
 
-def fit_bridge(p: Floats, q_main: Floats, q: Floats, silent: Bools, weight: Floats) -> Bridge:
+def fit_bridge(p: Floats, q_main: Floats, q: Floats, silent: Flags, weight: Floats) -> Bridge:
     """Fit by maximum likelihood with a weak ridge towards `AS_RHYTHM`, by Newton's method."""
     z = logit(p)
     design = np.stack([np.ones_like(z), z, logit(q) - logit(q_main)])

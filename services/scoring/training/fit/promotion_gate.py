@@ -17,13 +17,8 @@ from services.scoring.core.features.contracts import Labels
 from services.scoring.core.features.events import DAY_S
 from services.scoring.core.features.registry import feature_index
 from services.scoring.training.data.panel import Panel
-from services.scoring.training.measures.paired_bootstrap import (
-    Bools,
-    Floats,
-    Gains,
-    Rows,
-    gains,
-)
+from services.scoring.training.measures.paired_bootstrap import Gains, Rows, gains
+from shared.kernel.arrays import Flags, Floats
 
 LEVEL: Final = 0.95
 """Level of the intervals over all customers."""
@@ -156,7 +151,7 @@ def not_worse(trial: GateTrial) -> GateDecision:
     )
 
 
-def segments(rows: Panel) -> dict[str, Bools]:
+def segments(rows: Panel) -> dict[str, Flags]:
     """Return groups of customers that one model may score well and another one badly."""
 
     def of(name: str) -> Floats:
@@ -179,7 +174,7 @@ def segments(rows: Panel) -> dict[str, Bools]:
     return found
 
 
-def _strongest(trial: GateTrial) -> tuple[str, Floats, Bools]:
+def _strongest(trial: GateTrial) -> tuple[str, Floats, Flags]:
     """Return the baseline of the lowest log loss: the rival by segment where no champion serves."""
     silent = trial.rows.silent
 
@@ -192,7 +187,7 @@ def _strongest(trial: GateTrial) -> tuple[str, Floats, Bools]:
 
 
 def _compare(
-    trial: GateTrial, against: str, theirs: Floats, segment: str, members: Bools, level: float
+    trial: GateTrial, against: str, theirs: Floats, segment: str, members: Flags, level: float
 ) -> Comparison:
     rows = trial.rows
     chosen = members & _sample(rows)
@@ -221,7 +216,7 @@ def _verdict(found: Gains) -> Verdict:
     return "better" if better else "not clearly better"
 
 
-def _sample(rows: Panel) -> Bools:
+def _sample(rows: Panel) -> Flags:
     customers = np.unique(rows.customer)
     if len(customers) <= CUSTOMERS_MAX:
         return np.ones(len(rows), np.bool_)

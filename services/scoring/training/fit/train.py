@@ -25,7 +25,6 @@ from services.scoring.training.data.history import History
 from services.scoring.training.data.leaks import leaking
 from services.scoring.training.data.panel import (
     PLAIN,
-    Floats,
     Panel,
     Progress,
     RowOptions,
@@ -35,6 +34,7 @@ from services.scoring.training.data.panel import (
 from services.scoring.training.fit.backtest import Backtest, Measures
 from services.scoring.training.fit.fit import SEED, Fit, fit
 from services.scoring.training.fit.horizons import Carried, carry
+from shared.kernel.arrays import Floats
 from shared.kernel.errors import Invalid
 
 WARM_UP_HORIZONS: Final = 3
@@ -100,7 +100,11 @@ class Executor(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OneMachine:
-    """Does all work in this process; the final trees see the panel's rows."""
+    """Does all work in this process; the final trees see the panel's rows.
+
+    More than one of `threads` pays only on idle cores: LightGBM's threads spin while they wait, and
+    on two busy cores two of them took 16 times as long as one. They do not change the model.
+    """
 
     threads: int = 1
 
@@ -148,39 +152,17 @@ def train(
     horizon_days: int,
     *,
     cutoffs: Sequence[float] | None = None,
-    seed: int = SEED,
-    threads: int = 1,
-    progress: Progress = no_progress,
-) -> tuple[ChurnModel, TrainingReport]:
-    """Train a model of silence over `horizon_days`, from nothing known at or after `end`.
-
-    `end`: unix seconds, UTC. `cutoffs` default to `usual_cutoffs`. More than one of `threads` pays
-    only on idle cores: LightGBM's threads spin while they wait, and on two busy cores two of them
-    took 16 times as long as one. They do not change the model. Raises Invalid when the history is
-    too short or has one label only, and when a feature knows the future.
-    """
-    executor = OneMachine(threads)
-    trained = train_fully(
-        table, end, horizon_days, cutoffs=cutoffs, seed=seed, executor=executor, progress=progress
-    )
-    return trained.model, trained.report
-
-
-def train_fully(
-    table: History,
-    end: float,
-    horizon_days: int,
-    *,
-    cutoffs: Sequence[float] | None = None,
     asked: RowOptions = PLAIN,
     seed: int = SEED,
     executor: Executor | None = None,
     progress: Progress = no_progress,
 ) -> Trained:
-    """Train as `train` does; also returns the backtest for the gate and the rows for drift.
+    """Train a model of silence over `horizon_days`, from nothing known at or after `end`.
 
-    With `executor` of a cluster the panel's pieces are made there, and so are the final trees, on
-    every row of the history. The score is carried to the other horizons in `asked` (`bridges`).
+    `end`: unix seconds, UTC. `cutoffs` default to `usual_cutoffs`. With `executor` of a cluster the
+    panel's pieces are made there, and so are the final trees, on every row of the history. The
+    score is carried to the other horizons in `asked` (`bridges`). Raises Invalid when the history
+    is too short or has one label only, and when a feature knows the future.
     """
     chosen = usual_cutoffs(table, end, horizon_days) if cutoffs is None else cutoffs
     executor = executor or OneMachine()

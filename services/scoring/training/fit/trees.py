@@ -10,12 +10,8 @@ import lightgbm
 import numpy as np
 
 from services.scoring.core.features.registry import FEATURES
-from services.scoring.training.data.panel import (
-    Floats,
-    Panel,
-    Progress,
-    no_progress,
-)
+from services.scoring.training.data.panel import Panel, Progress, no_progress
+from shared.kernel.arrays import Floats
 
 Parameters = dict[str, float | int | str | bool]
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from services.scoring.training.measures.metrics import Bools, Floats
+from shared.kernel.arrays import Flags, Floats
 
 POINTS_MAX: Final = 200
 """Points of a curve: more than a drawing of 400 pixels can show."""
@@ -27,14 +27,14 @@ class _Steps:
     hits: Floats
 
 
-def roc(silent: Bools, p: Floats) -> Curve:
+def roc(silent: Flags, p: Floats) -> Curve:
     """Return the false positive rate against the true positive rate."""
     steps = _steps(silent, p, np.ones(len(p)))
     misses = steps.taken - steps.hits
     return _thin(misses / max(misses[-1], 1.0), steps.hits / max(steps.hits[-1], 1.0))
 
 
-def precision_recall(silent: Bools, p: Floats) -> Curve:
+def precision_recall(silent: Flags, p: Floats) -> Curve:
     """Return recall against precision."""
     steps = _steps(silent, p, np.ones(len(p)))
     recall, precision = steps.hits / max(steps.hits[-1], 1.0), np.ones(len(steps.hits))
@@ -42,7 +42,7 @@ def precision_recall(silent: Bools, p: Floats) -> Curve:
     return _thin(recall, precision)
 
 
-def gain(silent: Bools, p: Floats, value: Floats) -> Curve:
+def gain(silent: Flags, p: Floats, value: Floats) -> Curve:
     """Return the share of customers, riskiest first, against the share of silent ones found.
 
     `value` float64[n]: what each customer counts for, 1 or money.
@@ -54,7 +54,7 @@ def gain(silent: Bools, p: Floats, value: Floats) -> Curve:
     )
 
 
-def reliability(silent: Bools, p: Floats) -> Curve:
+def reliability(silent: Flags, p: Floats) -> Curve:
     """Return the mean probability against the share silent, in bins of equal mass."""
     parts = np.array_split(np.argsort(p, kind="stable"), min(BINS, max(1, len(p))))
     parts = [part for part in parts if len(part)]
@@ -62,7 +62,7 @@ def reliability(silent: Bools, p: Floats) -> Curve:
             np.array([silent[part].mean() for part in parts]))  # fmt: skip
 
 
-def _steps(silent: Bools, p: Floats, value: Floats) -> _Steps:
+def _steps(silent: Flags, p: Floats, value: Floats) -> _Steps:
     _, group = np.unique(-p, return_inverse=True)
     taken = np.bincount(group, weights=value)
     hits = np.bincount(group, weights=value * silent)

@@ -10,17 +10,19 @@ from collections.abc import Mapping
 import numpy as np
 
 from services.scoring.core.features.events import DAY_S
+from services.scoring.core.monitoring.metrics import calibration_error, log_loss, roc_auc
 from services.scoring.core.risk import btyd
 from services.scoring.core.risk.horizons import AS_RHYTHM
 from services.scoring.core.risk.lapse import ORDINARY_SHARE, LapseClock, lapses
 from services.scoring.model.pooled_model import columns, fit_prior
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.training.data.event_table import EventTable
-from services.scoring.training.data.panel import Floats, Panel
+from services.scoring.training.data.panel import Panel
 from services.scoring.training.evaluation.protocols import Figures
 from services.scoring.training.fit.fit import Fit
 from services.scoring.training.fit.horizons import fit_lapse
-from services.scoring.training.measures.metrics import ece, log_loss, roc_auc
+from services.scoring.training.measures.metrics import ECE_BINS
+from shared.kernel.arrays import Floats
 
 ROWS_MIN = 25
 """Least silences of each outcome: with fewer, a measure shows nothing."""
@@ -63,7 +65,7 @@ def lapse_measures(
             "base_rate": float(reached.mean()),
             "log_loss": log_loss(reached, p),
             "roc_auc": roc_auc(reached, p),
-            "ece": ece(reached, p),
+            "ece": calibration_error(reached, p, bins=ECE_BINS),
         }
         for name, p in measures.items()
     }

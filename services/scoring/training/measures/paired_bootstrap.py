@@ -9,13 +9,9 @@ from typing import Final
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.core.monitoring.metrics import Ranking, row_loss
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.int64]
+from shared.kernel.arrays import Flags, Floats, Ints
 
 RESAMPLES: Final = 400
 """Number of resamples: the ends of a 95 % interval then rest on ten draws each: steady to a tenth
@@ -42,11 +38,11 @@ class Gains(msgspec.Struct, frozen=True):
 class Rows(msgspec.Struct, frozen=True):
     """n rows: whether silent, which customer, what weight."""
 
-    silent: Bools
+    silent: Flags
     customer: Ints
     weight: Floats
 
-    def select(self, chosen: Bools) -> "Rows":
+    def select(self, chosen: Flags) -> "Rows":
         """Select the rows where `chosen`."""
         return Rows(self.silent[chosen], self.customer[chosen], self.weight[chosen])
 

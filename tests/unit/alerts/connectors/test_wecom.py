@@ -11,6 +11,7 @@ from services.alerts.delivery.core.retry import Reply
 from shared.contracts.events import Owner, Profile
 from shared.kernel.errors import Invalid
 from tests.fakes.crm.wecom import AGENT_ID, CALLBACK_AES_KEY, CALLBACK_TOKEN, CORP_ID, FakeWecom
+from tests.fakes.crm.wecom_cipher import encrypt
 from tests.unit.alerts.connectors.notices import closed, notice, task
 
 APP = WecomAppConfig(corp_id=CORP_ID, agent_id=AGENT_ID)
@@ -54,7 +55,7 @@ def test_a_group_message_mentions_the_owner_and_the_end() -> None:
 
 def test_a_callback_survives_the_way_there_and_back() -> None:
     message = "<xml>风险</xml>".encode()
-    sealed = crypto.encrypt(message, CORP_ID, KEY, RANDOM)
+    sealed = encrypt(message, CORP_ID, KEY, RANDOM)
     assert crypto.decrypt(sealed, CORP_ID, KEY) == message
     signed = crypto.signature(CALLBACK_TOKEN, "1", "n", sealed)
     assert crypto.is_signed(signed, CALLBACK_TOKEN, "1", "n", sealed)
@@ -63,12 +64,12 @@ def test_a_callback_survives_the_way_there_and_back() -> None:
 
 @pytest.mark.parametrize("length", [0, 1, 11, 12, 31, 32, 33, 1000])
 def test_every_length_is_padded_to_blocks_of_32(length: int) -> None:
-    sealed = crypto.encrypt(b"x" * length, CORP_ID, KEY, RANDOM)
+    sealed = encrypt(b"x" * length, CORP_ID, KEY, RANDOM)
     assert crypto.decrypt(sealed, CORP_ID, KEY) == b"x" * length
 
 
 def test_17_what_is_for_another_receiver_or_tampered_with_is_refused() -> None:
-    sealed = crypto.encrypt(b"<xml/>", "ww-other", KEY, RANDOM)
+    sealed = encrypt(b"<xml/>", "ww-other", KEY, RANDOM)
     with pytest.raises(Invalid, match="for another receiver"):
         crypto.decrypt(sealed, CORP_ID, KEY)
     for wrong in ("", "####", sealed[:-8], "AAAA"):

@@ -1,13 +1,12 @@
 """Inputs of the detectors of signs, for tests: rows of X with everything that goes with them."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.core.risk.lapse import LapseClock, lapses
 from services.scoring.core.signs.detectors import CODES, Seen, codes_of, detect
 from shared.contracts.risk import Sign
+from shared.kernel.arrays import Floats
 
-Floats = NDArray[np.float64]
 NONE = -1
 """Stands for an unknown grade or lifecycle state."""
 

@@ -1,15 +1,13 @@
 """Small customers with known features, as rows of X."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.core.features.compute import features
 from services.scoring.core.features.events import DAY_S, EventColumns
 from services.scoring.core.features.fold import fold
 from services.scoring.core.features.registry import FEATURES, feature_index
 from services.scoring.core.features.state import empty
-
-Floats = NDArray[np.float64]
+from shared.kernel.arrays import Floats
 
 
 def seen_at(day: float, events: EventColumns) -> Floats:

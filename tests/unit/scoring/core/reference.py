@@ -8,9 +8,9 @@ from dataclasses import fields
 
 import duckdb
 import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.core.features.events import EventColumns
+from shared.kernel.arrays import Floats
 
 LIVES = (7, 30, 90, 365)
 WINDOWS = (7, 14, 28, 56, 91, 182, 364)
@@ -194,9 +194,7 @@ def _windows() -> str:
     return f"SELECT row, count(*) AS purchase_days, {counts} FROM days GROUP BY row"  # noqa: S608
 
 
-def reference_features(
-    events: EventColumns, now: NDArray[np.float64]
-) -> dict[str, NDArray[np.float64]]:
+def reference_features(events: EventColumns, now: Floats) -> dict[str, Floats]:
     """Return features by name for customers `0 .. len(now) - 1`; NaN where not defined."""
     n = len(now)
     found = {name: np.zeros(n) for name in COUNTED}

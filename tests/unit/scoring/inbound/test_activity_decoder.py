@@ -25,11 +25,11 @@ WALL = day(100)
 
 def decode(
     log: MemoryLog, *, replay: bool = False, claims: list[Claim] | None = None
-) -> tuple[EventRows, list[list[PartitionBatch]], list[Message]]:
+) -> tuple[EventRows, list[PartitionBatch], list[Message]]:
     """Decode everything in the log, as one batch."""
     owned = claims or [Claim(*tp, 1, None, None) for tp in sorted(log.records)]
-    rows, steps = ActivityDecoder(DEAD, replay=replay)(log.batch(owned, 1_000), WALL)
-    return rows, steps, [letter for step in steps for turn in step for letter in turn.dead]
+    rows, parts = ActivityDecoder(DEAD, replay=replay)(log.batch(owned, 1_000), WALL)
+    return rows, parts, [letter for part in parts for letter in part.dead]
 
 
 def one(value: bytes) -> EventRows:
@@ -129,7 +129,7 @@ def test_what_cannot_be_read_is_parked(value: bytes | None) -> None:
     log.append(1, activity.event("before", "ann", day(0)))
     log.append(1, value, key=b"k", headers=headers)
     log.append(1, activity.event("after", "ann", day(0)))
-    rows, [[turn]], [message] = decode(log)
+    rows, [turn], [message] = decode(log)
     assert rows.id == ["before", "after"]
     assert turn.consumed == 3
     assert message.topic == DEAD
@@ -146,19 +146,19 @@ def test_live_business_time_is_the_wall_clock_at_the_end_of_the_log() -> None:
     """
     log = MemoryLog(TOPIC)
     log.append(0, activity.event("e", "ann", day(0)))
-    _, [[turn]], _ = decode(log)
+    _, [turn], _ = decode(log)
     assert turn.now == WALL
     behind = Batch({(TOPIC, 0): Claim(TOPIC, 0, 1, None, None)}, dict(log.records), {(TOPIC, 0): 2})
-    _, [[turn]] = ActivityDecoder(DEAD, replay=False)(behind, WALL)
+    _, [turn] = ActivityDecoder(DEAD, replay=False)(behind, WALL)
     assert turn.now == ARRIVED
     unknown = Batch(behind.claims, behind.records, {})
-    _, [[turn]] = ActivityDecoder(DEAD, replay=False)(unknown, WALL)
+    _, [turn] = ActivityDecoder(DEAD, replay=False)(unknown, WALL)
     assert turn.now == ARRIVED
     idle = Batch({(TOPIC, 0): Claim(TOPIC, 0, 1, 1, None)}, {}, {(TOPIC, 0): 2})
-    _, [[turn]] = ActivityDecoder(DEAD, replay=False)(idle, WALL)
+    _, [turn] = ActivityDecoder(DEAD, replay=False)(idle, WALL)
     assert (turn.now, turn.sweeping) == (None, False)
     idle = Batch({(TOPIC, 0): Claim(TOPIC, 0, 1, 2, None)}, {}, {(TOPIC, 0): 2})
-    _, [[turn]] = ActivityDecoder(DEAD, replay=False)(idle, WALL)
+    _, [turn] = ActivityDecoder(DEAD, replay=False)(idle, WALL)
     assert (turn.now, turn.sweeping) == (WALL, True)
 
 
@@ -177,14 +177,14 @@ def test_live_time_believes_no_impossible_arrival(
     for name in ("a", "b"):
         log.append(0, activity.event(name, "ann", day(0)), timestamp=timestamp)
     claim = Claim(TOPIC, 0, 1, None, None)
-    _, steps = ActivityDecoder(DEAD, replay=False)(log.batch([claim], 1), WALL)
-    assert steps[0][0].now == expected
+    _, parts = ActivityDecoder(DEAD, replay=False)(log.batch([claim], 1), WALL)
+    assert parts[0].now == expected
 
 
 def test_an_empty_log_is_at_its_end() -> None:
     """Nothing was ever written: time is the wall clock."""
     empty = Batch({(TOPIC, 0): Claim(TOPIC, 0, 1, None, None)}, {}, {(TOPIC, 0): 0})
-    _, [[turn]] = ActivityDecoder(DEAD, replay=False)(empty, WALL)
+    _, [turn] = ActivityDecoder(DEAD, replay=False)(empty, WALL)
     assert turn.now == WALL
 
 

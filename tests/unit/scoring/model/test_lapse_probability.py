@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from services.scoring.core.risk.bands import band_index
 from services.scoring.core.risk.horizons import Bridge
@@ -16,12 +15,12 @@ from services.scoring.model.churn_model import OtherHorizons, assemble
 from services.scoring.model.pooled_model import make
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.ports import Predictor
+from shared.kernel.arrays import Floats
 from tests.unit.scoring.core.feature_rows import rows, seen_at
 from tests.unit.scoring.core.histories import purchases
 from tests.unit.scoring.model.pooled import ARTEFACT, POOLED
 from tests.unit.scoring.training.histories import panel, trained
 
-Floats = NDArray[np.float64]
 X = panel().x
 RESTS = np.linspace(0.5, 60.0, len(X))
 MODEL = assemble(trained()[0].booster, trained()[0].artefact.calibration, trained()[0].card)

@@ -9,7 +9,8 @@ import pytest
 
 from services.scoring.core.risk.timers import PULLED
 from services.scoring.core.value.grades import GRADES
-from services.scoring.ports import Floats, LoadedRows
+from services.scoring.ports import LoadedRows
+from shared.kernel.arrays import Floats
 from shared.postgres.engine import UnitOfWork
 from tests.fakes import activity
 from tests.fakes.activity import day

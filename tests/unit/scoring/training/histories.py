@@ -8,7 +8,7 @@ import numpy as np
 from services.scoring.core.features.events import DAY_S, EventColumns, Kind
 from services.scoring.model.churn_model import ChurnModel
 from services.scoring.training.data.event_table import EventBatch, EventTable, from_columns
-from services.scoring.training.data.panel import Panel, build_panel, every
+from services.scoring.training.data.panel import Panel, build_panel
 from services.scoring.training.fit.train import TrainingReport, train
 
 START = 1_600_041_600.0
@@ -63,6 +63,12 @@ def shoppers(customers: int = 200, seed: int = 5) -> EventTable:
     return from_columns([batch(kept)], END)
 
 
+def every(first: float, last: float, step_days: int) -> list[float]:
+    """Return cutoffs from `first` on, `step_days` apart, none after `last` (unix seconds)."""
+    steps = int((last - first) // (step_days * DAY_S))
+    return [first + i * step_days * DAY_S for i in range(steps + 1)]
+
+
 @cache
 def panel() -> Panel:
     """Return weekly cutoffs of `shoppers` from day 40."""
@@ -72,4 +78,5 @@ def panel() -> Panel:
 @cache
 def trained() -> tuple[ChurnModel, TrainingReport]:
     """Return a model of `shoppers`."""
-    return train(shoppers(), END, HORIZON_DAYS)
+    made = train(shoppers(), END, HORIZON_DAYS)
+    return made.model, made.report

@@ -2,17 +2,17 @@
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from services.scoring.core.features.compute import FEATURES, features
 from services.scoring.core.features.events import DAY_S, EventColumns
 from services.scoring.core.features.fold import fold
 from services.scoring.core.features.state import empty
+from shared.kernel.arrays import Floats
 from tests.unit.scoring.core.histories import REAL_SETS, generated, real
 from tests.unit.scoring.core.reference import reference_features
 
 
-def _assert_parity(events: EventColumns, now: NDArray[np.float64]) -> None:
+def _assert_parity(events: EventColumns, now: Floats) -> None:
     """Check that every feature of every customer agrees to 1e-9, with NaN in the same places."""
     events = events.select(events.time <= now[events.row])
     x = features(fold(empty(len(now)), events), now)

@@ -4,7 +4,6 @@ import doctest
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from services.scoring.core.risk import btyd
 from services.scoring.core.risk.btyd import (
@@ -16,8 +15,7 @@ from services.scoring.core.risk.btyd import (
     log_likelihood,
     no_purchase_probability,
 )
-
-Floats = NDArray[np.float64]
+from shared.kernel.arrays import Floats
 
 CDNOW = Parameters(r=0.243, alpha=4.414, a=0.793, b=2.426)
 """Fader, Hardie & Lee (2005), table 2.

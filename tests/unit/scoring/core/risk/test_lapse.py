@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from services.scoring.core.features.events import DAY_S
 from services.scoring.core.risk.lapse import (
@@ -16,6 +15,7 @@ from services.scoring.core.risk.lapse import (
     own_rhythm,
 )
 from services.scoring.core.risk.rhythm import Prior
+from shared.kernel.arrays import Floats
 from tests.unit.scoring.core.feature_rows import rows, seen_at
 from tests.unit.scoring.core.histories import columns, purchases
 
@@ -148,7 +148,7 @@ def test_a_prospect_has_none() -> None:
     assert found.own.tolist() == [False, False]
 
 
-def _columns(found: object, *names: str) -> list[NDArray[np.float64]]:
+def _columns(found: object, *names: str) -> list[Floats]:
     return [getattr(found, name) for name in names]
 
 

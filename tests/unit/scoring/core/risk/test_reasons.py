@@ -16,7 +16,8 @@ from services.scoring.core.risk.reason_facts import FACTS
 from services.scoring.core.risk.reasons import reasons, rule_reasons
 from services.scoring.core.risk.rhythm import assessable, churn_by_rhythm
 from shared.contracts.risk import Reason
-from tests.unit.scoring.core.feature_rows import Floats, rows, seen_at
+from shared.kernel.arrays import Floats
+from tests.unit.scoring.core.feature_rows import rows, seen_at
 from tests.unit.scoring.core.histories import EPOCH_S, columns, generated, purchases, together
 from tests.unit.scoring.core.strategies import batches, nothing
 

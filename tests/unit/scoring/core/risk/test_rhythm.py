@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from services.scoring.core.features.compute import feature_index, features
@@ -12,10 +11,9 @@ from services.scoring.core.features.events import DAY_S
 from services.scoring.core.features.fold import fold
 from services.scoring.core.features.state import empty
 from services.scoring.core.risk.rhythm import assessable, churn_by_rhythm
+from shared.kernel.arrays import Flags, Floats
 from tests.unit.scoring.core.feature_rows import rows, seen_at
 from tests.unit.scoring.core.histories import columns, purchases, real, together
-
-Floats = NDArray[np.float64]
 
 
 @given(
@@ -68,7 +66,7 @@ def test_prospects_are_not_assessed() -> None:
     assert np.isnan(churn_by_rhythm(x, 28)).tolist() == [True, False]
 
 
-def _auc(left: NDArray[np.bool_], score: Floats) -> float:
+def _auc(left: Flags, score: Floats) -> float:
     ranks, positive = rankdata(score), left.sum()
     free = ranks[left].sum() - positive * (positive + 1) / 2
     return float(free / (positive * (len(left) - positive)))

@@ -12,7 +12,7 @@ from services.scoring.core.segments.columns import Frame
 from services.scoring.core.segments.expression import compile_rule
 from services.scoring.core.segments.rules import NAMES
 from services.scoring.training.discover_segments import discover
-from tests.unit.scoring.core.feature_rows import Floats
+from shared.kernel.arrays import Floats
 from tests.unit.scoring.core.histories import columns, real
 
 

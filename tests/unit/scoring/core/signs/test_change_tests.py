@@ -5,7 +5,6 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from scipy.stats import gamma
 
 from services.scoring.core.features.events import DAY_S, Kind
@@ -33,11 +32,11 @@ from services.scoring.core.signs.detectors import (
     SILENCE_SHARE,
     SLOWER,
 )
+from shared.kernel.arrays import Floats
 from tests.unit.scoring.core.detector_inputs import holding, seen, signs
 from tests.unit.scoring.core.feature_rows import rows, seen_at
 from tests.unit.scoring.core.histories import columns, purchases, together
 
-Floats = NDArray[np.float64]
 SLOWED, QUIETER, SMALLER = "frequency_falling", "interaction_falling", "value_falling"
 GAPS_END, LEVEL_END = CHANCE_ENDS * CHANCE_GAPS, CHANCE_ENDS * CHANCE_LEVEL
 BUYS = {"purchase_days": 10.0, "gap_mean_days": 10.0, "gap_recent_days": 10.0}

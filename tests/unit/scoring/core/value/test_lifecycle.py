@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from services.scoring.core.features.compute import features
@@ -27,13 +26,14 @@ from services.scoring.core.value.lifecycle import (
     WON_BACK,
 )  # fmt: skip
 from services.scoring.core.value.policy import ValuePolicy
+from shared.kernel.arrays import Codes, Floats
 from tests.unit.scoring.core.feature_rows import seen_at
 from tests.unit.scoring.core.histories import columns, purchases, real
 
 POLICY = ValuePolicy()
 
 
-def behaviour(x: NDArray[np.float64]) -> NDArray[np.int8]:
+def behaviour(x: Floats) -> Codes:
     """Return the behaviour by the default clock."""
     return lifecycle.behaviour(lapses(x, LapseClock()))
 

@@ -3,7 +3,6 @@
 import msgspec
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from services.scoring.core.features.compute import features
 from services.scoring.core.features.events import DAY_S, EventColumns, Kind
@@ -20,6 +19,7 @@ from services.scoring.core.value.classify import (
 )
 from services.scoring.core.value.policy import ValuePolicy
 from services.scoring.metrics import QUALITY_FLAGS
+from shared.kernel.arrays import Floats
 from tests.unit.scoring.core.histories import REAL_SETS, columns, real, together
 
 NOW = 366 * DAY_S
@@ -43,7 +43,7 @@ def crowd(row: int, people: int, kind: Kind) -> EventColumns:
     )
 
 
-def measured(x: NDArray[np.float64]) -> Base:
+def measured(x: Floats) -> Base:
     n = len(x)
     return measure(x, np.zeros(n), np.zeros((n, 16), np.uint32), ValuePolicy(), LapseClock())
 

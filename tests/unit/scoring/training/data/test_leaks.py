@@ -6,7 +6,7 @@ from services.scoring.core.features.events import DAY_S
 from services.scoring.core.features.registry import feature_index
 from services.scoring.training.data.event_table import EventTable
 from services.scoring.training.data.leaks import leaking, snapshot
-from services.scoring.training.data.panel import Floats
+from shared.kernel.arrays import Floats
 from tests.unit.scoring.training.histories import day, shoppers
 
 CUTOFF = day(90)

@@ -7,7 +7,7 @@ from services.scoring.core.features.events import DAY_S, Kind
 from services.scoring.core.features.registry import feature_index
 from services.scoring.training.data.event_table import EventBatch, EventTable, from_columns
 from services.scoring.training.data.leaks import snapshot
-from services.scoring.training.data.panel import SUBSETS, build_panel, every
+from services.scoring.training.data.panel import SUBSETS, build_panel
 from shared.kernel.errors import Invalid
 from tests.unit.scoring.training.histories import (
     DAYS,
@@ -15,6 +15,7 @@ from tests.unit.scoring.training.histories import (
     HORIZON_DAYS,
     batch,
     day,
+    every,
     panel,
     purchases,
     shoppers,
@@ -148,11 +149,6 @@ def test_subsets_are_what_their_names_say() -> None:
     with pytest.raises(Invalid, match="all, ge2, active"):
         made.subset("vip")
     assert SUBSETS == ("all", "ge2", "active")
-
-
-def test_every_stops_at_the_last() -> None:
-    assert every(0.0, 3 * 7 * DAY_S, 7) == [0.0, 7 * DAY_S, 14 * DAY_S, 21 * DAY_S]
-    assert every(0.0, 3 * 7 * DAY_S - 1, 7)[-1] == 14 * DAY_S
 
 
 def test_large_cutoffs_are_computed_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from services.scoring.core.features.registry import feature_index
+from services.scoring.core.monitoring.metrics import log_loss, roc_auc
 from services.scoring.training.data.panel import Panel, build_panel
 from services.scoring.training.fit.baselines import (
     NAMES,
@@ -14,7 +15,6 @@ from services.scoring.training.fit.baselines import (
     fit_baselines,
     repeats,
 )
-from services.scoring.training.measures.metrics import log_loss, roc_auc
 from tests.unit.scoring.training.histories import HORIZON_DAYS, day, panel, purchases
 
 

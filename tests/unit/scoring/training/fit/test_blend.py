@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from services.scoring.core.risk.odds import logit, sigmoid
-from services.scoring.training.data.panel import Floats
 from services.scoring.training.fit.backtest import Backtest
 from services.scoring.training.fit.baselines import NAMES
 from services.scoring.training.fit.blend import (
@@ -17,6 +16,7 @@ from services.scoring.training.fit.blend import (
     choose,
     shift_to,
 )
+from shared.kernel.arrays import Floats
 from tests.unit.scoring.training.histories import panel
 
 

@@ -5,11 +5,11 @@ import pytest
 
 from services.scoring.core.risk.odds import sigmoid
 from services.scoring.model.calibration import IDENTITY
-from services.scoring.training.data.panel import Bools, Floats
 from services.scoring.training.fit.calibrate import decide, fit_line
+from shared.kernel.arrays import Flags, Floats
 
 
-def _origins(*truth: tuple[float, float], n: int = 4_000) -> tuple[list[Floats], list[Bools]]:
+def _origins(*truth: tuple[float, float], n: int = 4_000) -> tuple[list[Floats], list[Flags]]:
     """Return scores and labels for each (intercept, slope).
 
     The labels follow intercept + slope x score.

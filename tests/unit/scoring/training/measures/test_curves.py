@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from services.scoring.core.monitoring.metrics import roc_auc
 from services.scoring.training.measures import curves
-from services.scoring.training.measures.metrics import roc_auc
 
 
 @pytest.fixture

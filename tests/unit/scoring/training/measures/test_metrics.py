@@ -5,15 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from services.scoring.training.measures.metrics import (
-    brier,
-    ece,
-    lift,
-    log_loss,
-    pr_auc,
-    roc_auc,
-    scores,
-)
+from services.scoring.core.monitoring.metrics import calibration_error, lift, log_loss, roc_auc
+from services.scoring.training.measures.metrics import brier, pr_auc, scores
 
 SILENT = np.array([False, False, True, True])
 P = np.array([0.1, 0.4, 0.35, 0.8])
@@ -50,19 +43,26 @@ def test_log_loss_of_a_certain_mistake_is_finite() -> None:
 
 def test_ece_weighs_bins_of_equal_mass() -> None:
     """Bins {0.1, 0.35} and {0.4, 0.8}: |0.45 - 1| / 4 + |1.2 - 1| / 4."""
-    assert ece(SILENT, P, bins=2) == pytest.approx((0.55 + 0.2) / 4)
+    assert calibration_error(SILENT, P, bins=2) == pytest.approx((0.55 + 0.2) / 4)
 
 
 def test_ece_of_a_constant_is_its_distance_from_the_base_rate() -> None:
-    assert ece(SILENT, np.full(4, 0.7)) == pytest.approx(0.2)
+    assert calibration_error(SILENT, np.full(4, 0.7)) == pytest.approx(0.2)
 
 
 def test_ece_of_honest_probabilities_is_small_and_of_shifted_ones_is_the_shift() -> None:
     random = np.random.default_rng(1)
     p = random.uniform(0.1, 0.8, 50_000)
     silent = random.random(50_000) < p
-    assert ece(silent, p) < 0.01
-    assert ece(silent, p + 0.1) == pytest.approx(0.1, abs=0.01)
+    assert calibration_error(silent, p) < 0.01
+    assert calibration_error(silent, p + 0.1) == pytest.approx(0.1, abs=0.01)
+
+
+def test_ece_keeps_equal_probabilities_in_one_bin() -> None:
+    """One bin for all four rows, in whichever order: |0.5 - 0.5|."""
+    silent = np.array([True, True, False, False])
+    for order in (silent, silent[::-1]):
+        assert calibration_error(order, np.full(4, 0.5), bins=2) == pytest.approx(0.0)
 
 
 def test_lift_of_the_top_half() -> None:

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from services.scoring.core.monitoring.metrics import Ranking
-from services.scoring.training.measures.metrics import log_loss, roc_auc
+from services.scoring.core.monitoring.metrics import Ranking, log_loss, roc_auc
 from services.scoring.training.measures.paired_bootstrap import Gains, Rows, gains
 
 N = 3_000
