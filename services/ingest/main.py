@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import socket
+from functools import partial
 
+from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.ingest import metrics
@@ -12,14 +14,18 @@ from services.ingest.core.rates import RateTable
 from services.ingest.core.sender_rates import SenderRates
 from services.ingest.handlers.accept_batch import AcceptBatch
 from services.ingest.handlers.answer_once import AnswerOnce
+from services.ingest.handlers.discard_dead_letters import DiscardDeadLetters, DropContents
 from services.ingest.handlers.index_dead_letters import IndexDeadLetters
 from services.ingest.handlers.keep_refused import KeepRefused
-from services.ingest.handlers.publish_events import PublishEvents
+from services.ingest.handlers.publish_events import Keep, PublishEvents
 from services.ingest.handlers.publish_mapped import PublishMapped
+from services.ingest.handlers.replay_dead_letters import ReplayDeadLetters
 from services.ingest.handlers.send_together import SendTogether
 from services.ingest.handlers.use_mappings import UseMappings
+from services.ingest.handlers.watch_clocks import ClockWatch
 from services.ingest.handlers.watch_flood import FloodWatch
 from services.ingest.inbound.http import BASIC, BODIES, OPEN, add_routes
+from services.ingest.inbound.http.dead_letters import add_dead_letters
 from services.ingest.inbound.http.parts import Parts
 from services.ingest.inbound.raw_consumer import RawConsumer
 from services.ingest.inbound.raw_topics import RawTopics
@@ -29,9 +35,11 @@ from services.ingest.settings import IngestSettings
 from services.ingest.store.answers import StoredAnswers
 from services.ingest.store.dead_letters import DeadLetters
 from services.ingest.store.mappings import Mappings
+from services.ingest.store.source_clocks import SourceClockDays
 from services.ingest.store.stops import Stops
 from services.ingest.store.tables import SCHEMA, api_token
 from services.ingest.store.unfinished_records import UnfinishedRecords
+from shared.contracts.dead_letter import Headers
 from shared.http.access import Tokens
 from shared.http.app import create_app, limits_of
 from shared.kafka.fenced import FencedConsumer
@@ -39,7 +47,8 @@ from shared.kafka.producer import Producer
 from shared.kafka.quarantine import PassOver, Quarantine
 from shared.kafka.settings import KafkaSettings
 from shared.kafka.worker import work
-from shared.postgres.engine import create_engine
+from shared.kernel.errors import Invalid
+from shared.postgres.engine import create_engine, unit_of_work
 from shared.postgres.ledger import Ledger
 from shared.postgres.settings import PostgresSettings
 from shared.runtime import service
@@ -105,7 +114,7 @@ def _parts(
     engine: AsyncEngine,
     outlet: Producer,
     rates: RateTable,
-    keep: KeepRefused,
+    keep: Keep,
     sources: SourceMappings,
     clock: Clock,
 ) -> Parts:
@@ -123,6 +132,43 @@ def _parts(
     )
 
 
+def _keep(settings: IngestSettings, outlet: Producer, clock: Clock) -> KeepRefused:
+    """Builds what keeps refusals over HTTP as dead letters."""
+    return KeepRefused(
+        outlet,
+        settings.dead_letter_topic,
+        settings.http_refused_bytes_per_minute,
+        clock,
+        observe=lambda outcome, count: metrics.HTTP_REFUSED.labels(outcome).inc(count),
+    )
+
+
+def _both(clocks: ClockWatch, keep: KeepRefused) -> Keep:
+    """Returns what gives a refusal over HTTP to both."""
+
+    def both(value: bytes, fault: Invalid, headers: Headers, origin: str) -> None:
+        clocks.refused(value, fault, headers)
+        keep(value, fault, headers, origin)
+
+    return both
+
+
+def _dead_letters(
+    settings: IngestSettings,
+    engine: AsyncEngine,
+    outlet: Producer,
+    clock: Clock,
+    app: FastAPI,
+    tokens: Tokens,
+) -> service.Loop:
+    """Adds the routes of dead letters; builds the loop that deletes settled contents."""
+    letters, transaction = DeadLetters(engine), partial(unit_of_work, engine)
+    replay = ReplayDeadLetters(transaction, letters, outlet, clock, settings.raw_topics[0])
+    discard = DiscardDeadLetters(transaction, letters, clock)
+    add_dead_letters(app, letters, replay, discard, tokens)
+    return DropContents(letters, clock, settings.dead_letter_content_days).watch
+
+
 async def run() -> int:
     """Runs the ingest service until SIGTERM; returns the exit status."""
     settings, kafka, postgres = IngestSettings(), KafkaSettings(), PostgresSettings()
@@ -132,8 +178,12 @@ async def run() -> int:
     engine = create_engine(postgres, "ingest")
     outlet, raw_outlet = Producer(kafka, "ingest"), Producer(kafka, "ingest-http")
     refused_outlet = Producer(kafka, "ingest-refused")
+    replay_outlet = Producer(kafka, "ingest-replay")
+    outlets = (outlet, raw_outlet, refused_outlet, replay_outlet)
 
     topics = Topics(settings.activity_topic, settings.dead_letter_topic)
+    clocks = ClockWatch(SourceClockDays(engine), clock, metrics.observe_source)
+    health.add_note("clocks", clocks.note)
     in_force = metrics.mappings_in_force
     mappings = UseMappings(Mappings(engine), settings.raw_topics, clock, in_force)
     signed = read_sources(settings.http_sources.get_secret_value())
@@ -141,7 +191,13 @@ async def run() -> int:
     raw = RawTopics(
         RawConsumer(kafka, settings.raw_topics, settings.group, settings.batch_records_max),
         AcceptBatch(
-            outlet, topics, rates, settings.unknown_fields, mappings.of_topic, sources.known
+            outlet,
+            topics,
+            rates,
+            settings.unknown_fields,
+            mappings.of_topic,
+            sources.known,
+            clocks.batch,
         ),
         FloodWatch(Stops(engine), settings.flood_share_max, clock),
         health,
@@ -150,29 +206,26 @@ async def run() -> int:
         mappings,
     )
     index_letters = _letters(settings, kafka, engine, clock, health)
-    keep = KeepRefused(
-        refused_outlet,
-        settings.dead_letter_topic,
-        settings.http_refused_bytes_per_minute,
-        clock,
-        observe=lambda outcome, count: metrics.HTTP_REFUSED.labels(outcome).inc(count),
-    )
-    parts = _parts(settings, engine, raw_outlet, rates, keep, sources, clock)
+    keep = _keep(settings, refused_outlet, clock)
+    refused = _both(clocks, keep)
+    parts = _parts(settings, engine, raw_outlet, rates, refused, sources, clock)
     limits = limits_of(settings, guard=parts.tokens, bodies=BODIES, open=OPEN, basic=BASIC)
     app = create_app("Ebbwatch ingest", health, limits, settings.instance)
     add_routes(app, parts)
+    drop_contents = _dead_letters(settings, engine, replay_outlet, clock, app, parts.tokens)
     dependencies = Dependencies(health, "ingest", postgres, kafka)
     loops: dict[str, service.Loop] = {
         "raw": raw.consume,
         "lag": raw.measure_lag,
         "dead-letters": index_letters,
         "refused": keep.watch,
+        "clocks": clocks.watch,
+        "contents": drop_contents,
     }
     try:
         return await service.run(loops, app, settings, health)
     finally:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LET_GO_S):
-                closing = (outlet, raw_outlet, refused_outlet, dependencies)
-                await asyncio.gather(*(each.close() for each in closing))
+                await asyncio.gather(*(each.close() for each in (*outlets, dependencies)))
         await engine.dispose()

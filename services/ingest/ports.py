@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
-from shared.contracts.dead_letter import DeadLetter, Headers
+from services.ingest.core.dead_letters import ReadLetter
+from services.ingest.core.source_clocks import SourceReport
+from shared.contracts.dead_letter import DeadLetter, Headers, Origin
 from shared.kafka.producer import Record
 from shared.kernel.errors import Invalid
 from shared.postgres.engine import UnitOfWork
@@ -45,14 +47,38 @@ class Outlet(Protocol):
         ...
 
 
+State = Literal["waiting", "replayed", "discarded"]
+
+
 @dataclass(frozen=True, slots=True)
-class StoredDeadLetter:
-    """A dead letter in the index."""
+class ListedDeadLetter:
+    """The facts about a dead letter in the index, without its content. Times are UTC."""
 
     id: int
-    letter: DeadLetter
+    origin: Origin
+    stage: str
+    field: str
+    reason: str
+    producer: str | None
+    """The event's `source`, where one can be read."""
     recorded_at: datetime
-    replayed_at: datetime | None
+    state: State
+    replay_of: int | None = None
+    """The dead letter with a replay that was refused again as this one."""
+    settled_at: datetime | None = None
+    """When it was last replayed or discarded."""
+    settled_by: str | None = None
+    settled_why: str | None = None
+    dropped_at: datetime | None = None
+    """When its content was deleted, some time after it was settled."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDeadLetter:
+    """A dead letter in the index, with its content."""
+
+    facts: ListedDeadLetter
+    letter: DeadLetter
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +87,50 @@ class Search:
 
     stage: str | None = None
     field: str | None = None
-    waiting: bool = True
-    """Only those not yet replayed."""
+    reason: str | None = None
+    """A part of the reason, in any case of letters."""
+    source: str | None = None
+    """The topic or route that it came by, or the event's `source`."""
+    since: datetime | None = None
+    until: datetime | None = None
+    """Recorded from `since` on and before `until`."""
+    state: State | None = "waiting"
     id_max: int | None = None
     """Only those up to this number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Dead letters with the same fault: same stage, field and reason but for quoted values."""
+
+    stage: str
+    field: str
+    count: int
+    again: int
+    """How many of them are replays that were refused again."""
+    first_at: datetime
+    last_at: datetime
+    example: int
+    """Number of the newest."""
+    reason: str
+    """The newest one's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What an operator did with dead letters: when, who and why."""
+
+    state: State
+    at: datetime
+    by: str
+    why: str | None = None
 
 
 class DeadLetterIndex(Protocol):
     """The stored dead letters."""
 
     async def add(
-        self, work: UnitOfWork, letters: Sequence[DeadLetter], recorded_at: datetime
+        self, work: UnitOfWork, letters: Sequence[ReadLetter], recorded_at: datetime
     ) -> None:
         """Store the letters with a new origin."""
         ...
@@ -80,16 +139,42 @@ class DeadLetterIndex(Protocol):
         """Return the dead letter with this number."""
         ...
 
-    async def search(self, search: Search, limit: int, after: int = 0) -> list[StoredDeadLetter]:
+    async def search(self, search: Search, limit: int, after: int = 0) -> list[ListedDeadLetter]:
         """Return matches in the order of their numbers, beginning after number `after`."""
+        ...
+
+    async def groups(self, search: Search, limit: int) -> list[Group]:
+        """Return the most frequent faults among matches, at most `limit`, most frequent first."""
         ...
 
     async def newest(self) -> int:
         """Return the highest number; 0 when there is none."""
         ...
 
-    async def mark_replayed(self, ids: Sequence[int], at: datetime) -> None:
-        """Note that these were sent back."""
+    async def locked(
+        self, work: UnitOfWork, search: Search, ids: Sequence[int] | None, limit: int, after: int
+    ) -> list[StoredDeadLetter]:
+        """Return matches like `search`, of these `ids` where given, locked until the work ends."""
+        ...
+
+    async def settle(self, work: UnitOfWork, ids: Sequence[int], done: Settlement) -> None:
+        """Note what was done with these."""
+        ...
+
+    async def refused_again(self, ids: Sequence[int]) -> dict[int, int]:
+        """Return, by number, the newest dead letter that a replay of it was refused as."""
+        ...
+
+    async def drop_contents(self, settled_before: datetime, at: datetime, limit: int) -> int:
+        """Delete the content of up to `limit` settled dead letters; returns of how many."""
+        ...
+
+
+class ClockStore(Protocol):
+    """What was observed of the sources' clocks, by day."""
+
+    async def add(self, reports: Sequence[SourceReport], at: datetime) -> None:
+        """Add to the day's counts."""
         ...
 
 

@@ -46,6 +46,10 @@ class IngestSettings(HttpSettings):
     content is kept once a day. What exceeds it (with 0: everything) is only reported in the HTTP
     answer; `ebbwatch_ingest_http_refused` counts what was kept, known and dropped."""
 
+    dead_letter_content_days: int = Field(30, ge=0, le=3_650)
+    """Days after which the content of a replayed or discarded dead letter is deleted; those that
+    wait keep theirs, and the facts about all stay."""
+
     http_events_per_minute: int = Field(1_200_000, ge=1_000)
     """Events that one token, or one signed source, may send over HTTP to a process within a minute:
     what a process takes at its full speed. Beyond it the answer is 429 with `Retry-After`."""

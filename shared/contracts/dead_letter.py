@@ -36,6 +36,8 @@ class Refused(Protocol):
     @property
     def offset(self) -> int: ...
     @property
+    def timestamp(self) -> int: ...
+    @property
     def key(self) -> bytes | None: ...
     @property
     def value(self) -> bytes | None: ...
@@ -72,6 +74,8 @@ class DeadLetter:
     stage: str
     field: str
     reason: str
+    arrived_ms: int | None = None
+    """Unix ms at which the record arrived, by its topic; None: not known."""
 
     @classmethod
     def of(cls, record: Refused, stage: str, field: str, reason: str) -> Self:
@@ -98,22 +102,25 @@ class DeadLetter:
             stage=stage,
             field=field[:TEXT_CHARS_MAX],
             reason=reason,
+            arrived_ms=record.timestamp if record.timestamp > 0 else None,
         )
 
     def to_headers(self) -> Headers:
         """Return the Kafka headers of this dead letter."""
-        facts = (
+        facts: tuple[tuple[str, bytes], ...] = (
             (headers.DEAD_STAGE, self.stage.encode()),
             (headers.DEAD_FIELD, self.field.encode()),
             (headers.DEAD_REASON, self.reason.encode()),
             (headers.DEAD_ORIGIN, str(self.origin).encode()),
         )
+        if self.arrived_ms is not None:
+            facts += ((headers.ARRIVED, b"%d" % self.arrived_ms),)
         kept = tuple((headers.DEAD_HEADER_PREFIX + k, v) for k, v in self.original_headers)
         return facts + kept
 
     @classmethod
     def from_record(cls, key: bytes | None, value: bytes | None, record_headers: Headers) -> Self:
-        """Rebuild from a record of the dead-letter topic; raises KeyError if not one."""
+        """Rebuild from a record of the dead-letter topic; KeyError or ValueError if not one."""
         found = {name: said for name, said in record_headers if said is not None}
         prefix = headers.DEAD_HEADER_PREFIX
         return cls(
@@ -126,6 +133,7 @@ class DeadLetter:
             stage=found[headers.DEAD_STAGE].decode(),
             field=found[headers.DEAD_FIELD].decode(),
             reason=found[headers.DEAD_REASON].decode(),
+            arrived_ms=int(arrived) if (arrived := found.get(headers.ARRIVED)) else None,
         )
 
 

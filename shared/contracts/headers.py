@@ -26,3 +26,8 @@ DEAD_STAGE = "ebbwatch-stage"
 """The service that refused it: `ingest`, `scoring` or `alerts`."""
 DEAD_HEADER_PREFIX = "ebbwatch-original-"
 """Prefix of the original record's headers on its dead letter."""
+
+ARRIVED = "ebbwatch-arrived"
+"""Unix ms at which a record first arrived: on dead letters, and on records that are replayed."""
+REPLAY_OF = "ebbwatch-replay-of"
+"""Number of the dead letter that a replayed record comes from."""

@@ -21,7 +21,14 @@ from shared.kernel.text import kept
 from shared.postgres.engine import unit_of_work
 from shared.runtime.clock import Clock
 
-Scope = Literal["events:write", "customers:read", "tasks:write", "admin"]
+Scope = Literal[
+    "events:write",
+    "customers:read",
+    "tasks:write",
+    "dead-letters:read",
+    "dead-letters:write",
+    "admin",
+]
 SCOPES: tuple[str, ...] = get_args(Scope)
 PREFIX = "ebw_"
 """Makes a leaked token recognisable to secret scanners."""

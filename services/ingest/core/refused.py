@@ -41,6 +41,7 @@ def letter(
         stage="ingest",
         field=fault.field,
         reason=fault.reason,
+        arrived_ms=int(at.timestamp() * 1000),
     )
 
 

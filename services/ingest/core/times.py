@@ -6,6 +6,7 @@ No clock is read: `arrived_ms` is when the record entered its topic.
 from datetime import UTC, datetime, timedelta
 
 from services.ingest.core.faults import fault
+from shared.kernel.errors import Invalid
 
 TIME_MIN = datetime(1990, 1, 1, tzinfo=UTC)
 """Before electronic purchase records worth loading; earlier dates are defaults and typing errors
@@ -18,6 +19,9 @@ badly kept clock."""
 AHEAD_LIMIT = timedelta(minutes=15)
 """Beyond this an event is refused: no clock is so wrong, so the date is, and treating it as "now"
 would hide a silence. The usual cause is a local time that was sent as UTC."""
+
+AFTER_ARRIVAL = "after its arrival"
+"""Part of the reason of every event that is refused as future."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -42,7 +46,7 @@ def settle(time: datetime, arrived_ms: int) -> datetime:
         ahead = str(time - arrived).partition(".")[0]
         raise fault(
             "time",
-            f"{ahead} after its arrival, at most {minutes} minutes are: is it a local time sent as "
+            f"{ahead} {AFTER_ARRIVAL}, at most {minutes} minutes are: is it a local time sent as "
             "UTC?",
         )
     return latest
@@ -51,3 +55,8 @@ def settle(time: datetime, arrived_ms: int) -> datetime:
 def is_clamped(sent: datetime, settled: datetime) -> bool:
     """Returns whether `settle` clamped a time."""
     return settled < sent
+
+
+def is_future(refusal: Invalid) -> bool:
+    """Returns whether an event was refused because its time is too far after its arrival."""
+    return AFTER_ARRIVAL in refusal.reason

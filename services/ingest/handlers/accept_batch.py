@@ -14,11 +14,14 @@ import structlog
 
 from services.ingest.core import batches
 from services.ingest.core.accept import Accepted, accepted
+from services.ingest.core.dead_letters import first_arrival, producer_of
 from services.ingest.core.faults import fault
 from services.ingest.core.mapping.apply import Context, Mapped, map_value
 from services.ingest.core.mapping.document import CompiledMapping
 from services.ingest.core.message import text_of
 from services.ingest.core.rates import RateTable
+from services.ingest.core.source_clocks import Timing
+from services.ingest.core.times import is_future
 from services.ingest.core.trace import traceparent_of
 from services.ingest.core.unknown import UnknownFields
 from services.ingest.handlers.forward_control import to_every_partition
@@ -58,6 +61,10 @@ class Sorted:
     """Notes on accepted events: unknown fields, clamped times."""
     ignored: Counter[str] = field(default_factory=Counter)
     """Number of records that a mapping ignores, by its name."""
+    timings: list[Timing] = field(default_factory=list)
+    """Times of accepted live events."""
+    future: list[str] = field(default_factory=list)
+    """Source of each event refused as future; the topic where its source cannot be read."""
 
 
 def no_mapping(_: str) -> None:
@@ -75,10 +82,12 @@ class AcceptBatch:
         unknown_fields: UnknownFields = "typos",
         mapping_of: Callable[[str], CompiledMapping | None] = no_mapping,
         source_mapping_of: Callable[[str], CompiledMapping | None] = no_mapping,
+        observe: Callable[[Sorted], None] = lambda done: None,
     ) -> None:
         """`mapping_of` returns the mapping of a raw topic; None: its records are CloudEvents.
 
         `source_mapping_of` returns the mapping of an HTTP source, for a record that names one.
+        `observe` is called with what was sent and acknowledged.
         """
         self._outlet = outlet
         self._topics = topics
@@ -86,6 +95,7 @@ class AcceptBatch:
         self._unknown_fields = unknown_fields
         self._mapping_of = mapping_of
         self._source_mapping_of = source_mapping_of
+        self._observe = observe
 
     async def decide(self, records: Sequence[ConsumedRecord | Unreadable], now_ms: int) -> Sorted:
         """Decide on every record without sending; raises Transient when the broker is unreachable.
@@ -102,6 +112,7 @@ class AcceptBatch:
     async def deliver(self, done: Sorted) -> None:
         """Send, and return once all is acknowledged; after Transient, repeat the whole batch."""
         await self._outlet.send(done.outgoing)
+        self._observe(done)
 
     def refuse(self, record: ConsumedRecord | Unreadable, reason: str) -> Sorted:
         """Return the dead letter of a record that is not processed again."""
@@ -128,10 +139,11 @@ class AcceptBatch:
                 continue
             try:
                 if mapping is None or isinstance(record, Unreadable):
+                    first_ms = _first_ms(record, arrived_ms)
                     found = accepted(
-                        record.value, record.headers, arrived_ms, self._rates, self._unknown_fields
+                        record.value, record.headers, first_ms, self._rates, self._unknown_fields
                     )
-                    self._accept(record, (found,), partitions, done)
+                    self._accept(record, (found,), arrived_ms, partitions, done)
                     done.refused.append(False)
                 else:
                     self._map(mapping, record, arrived_ms, partitions, done)
@@ -141,7 +153,7 @@ class AcceptBatch:
                 if batch is None:
                     self._refuse(record, refusal, done)
                 else:
-                    self._conclude(record, batch, partitions, done)
+                    self._conclude(record, batch, arrived_ms, partitions, done)
             except Exception as bug:  # a bug of ours: the other records go on
                 log.exception("record set aside", topic=record.topic, offset=record.offset)
                 why = f"a fault of ours: {type(bug).__name__}; replay it once that is mended"
@@ -168,20 +180,23 @@ class AcceptBatch:
         done: Sorted,
     ) -> None:
         """Decide on a record of a source with a mapping; it may become several events."""
-        context = Context(arrived_ms, self._rates, record.headers, record.key)
+        first_ms = _first_ms(record, arrived_ms)
+        context = Context(first_ms, self._rates, record.headers, record.key)
         mapped = map_value(mapping, record.value, context)
         if mapped.ignored is not None:
             done.ignored[mapping.name] += 1
-        self._conclude(record, mapped, partitions, done)
+        self._conclude(record, mapped, arrived_ms, partitions, done)
 
     def _batch(self, record: ConsumedRecord | Unreadable, arrived_ms: int) -> Mapped | None:
+        first_ms = _first_ms(record, arrived_ms)
         rates, unknown = self._rates, self._unknown_fields
-        return batches.decide(record.value, record.headers, arrived_ms, rates, unknown)
+        return batches.decide(record.value, record.headers, first_ms, rates, unknown)
 
     def _conclude(
         self,
         record: ConsumedRecord | Unreadable,
         mapped: Mapped,
+        arrived_ms: int,
         partitions: int,
         done: Sorted,
     ) -> None:
@@ -190,7 +205,7 @@ class AcceptBatch:
         Where one of them is refused the record becomes a dead letter and the others are sent: when
         it is replayed, they are recognised by their ids.
         """
-        self._accept(record, mapped.events, partitions, done)
+        self._accept(record, mapped.events, arrived_ms, partitions, done)
         if not mapped.refusals:
             done.refused.append(False)
             return
@@ -202,6 +217,7 @@ class AcceptBatch:
         self,
         record: ConsumedRecord | Unreadable,
         events: Sequence[Accepted],
+        arrived_ms: int,
         partitions: int,
         done: Sorted,
     ) -> None:
@@ -209,7 +225,12 @@ class AcceptBatch:
         for event, notes in events:
             done.notes += notes
             done.accepted[event.type] += 1
+            # A replayed event is not late: its latency counts from the replay.
+            first_ms, event.receivedms = event.receivedms, arrived_ms
             value = ENCODER.encode(event)
+            if event.backfill is None and event.type not in CONTROL_TYPES:
+                at_s = event.time.timestamp()
+                done.timings.append(Timing(event.source, at_s, at_s - first_ms / 1000))
             if event.type in CONTROL_TYPES:
                 done.outgoing += to_every_partition(topic, partitions, value, trace)
             else:
@@ -221,6 +242,13 @@ class AcceptBatch:
         letter = DeadLetter.of(record, STAGE, why.field, why.reason)
         done.refused.append(True)
         done.letters.append(letter)
+        if is_future(why):
+            done.future.append(producer_of(record.value, record.headers) or record.topic)
         done.outgoing.append(
             Outgoing(self._topics.dead_letter, letter.key, letter.value, letter.to_headers())
         )
+
+
+def _first_ms(record: ConsumedRecord | Unreadable, arrived_ms: int) -> int:
+    """Returns the arrival (Unix ms) that decides on a record's time: of a replay, the first one."""
+    return first_arrival(record.headers, arrived_ms) or arrived_ms

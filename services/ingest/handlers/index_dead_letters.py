@@ -47,6 +47,6 @@ class IndexDeadLetters:
         async with unit_of_work(self._engine) as work:
             await self._index.add(work, letters, self._clock.now())
             await self._ledger.advance(work, moves)
-        for letter in letters:
-            self._observe(letter.stage)
+        for found in letters:
+            self._observe(found.letter.stage)
         return moves

@@ -1,62 +1,94 @@
 """Use case: sends refused records back to their origin, unchanged.
 
-It is used after the cause is mended (a rate added, a bug of ours corrected). The original bytes,
-key and headers go to the original topic and partition, or to the raw topic if they came over HTTP.
-Doing it twice is harmless: an event is recognised by its id, and a record that is refused again
-becomes a new dead letter.
+It is used after the cause is mended (a mapping, a rate, an upstream system, a bug of ours). The
+original bytes, key and headers go to the original topic and partition, or to the raw topic if they
+came over HTTP. Two headers are added: when the record first arrived, by which its time is judged,
+and the dead letter's number, by which a second refusal is recognised as one. An event that was
+accepted meanwhile is recognised by its id.
 """
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
+from typing import Final
 
-from services.ingest.core.refused import is_http
-from services.ingest.ports import DeadLetterIndex, Outlet, Search, StoredDeadLetter
-from shared.contracts.dead_letter import DeadLetter
+import structlog
+
+from services.ingest.core.dead_letters import destination, replay_headers
+from services.ingest.handlers.settle_dead_letters import Choice, Settled, Transaction, settle
+from services.ingest.ports import DeadLetterIndex, Outlet, Settlement, StoredDeadLetter
 from shared.kafka.producer import Record
+from shared.kernel.errors import Invalid, Transient
 from shared.runtime.clock import Clock
 
-PAGE = 50
-"""Dead letters in memory at once: 50 of the largest take 200 MB, 50 usual ones 100 KB."""
+SEND_S_MAX: Final = 8.0
+"""How long the broker may take to acknowledge a page, whose rows are locked meanwhile: PostgreSQL
+ends a transaction that is idle for 10 s."""
+
+POLL_S: Final = 0.25
+"""Between two checks of what was refused again."""
+
+log = structlog.get_logger(__name__)
 
 
 class ReplayDeadLetters:
-    """Replays dead letters for the operator's command."""
+    """Replays dead letters for an operator."""
 
     def __init__(
-        self, index: DeadLetterIndex, outlet: Outlet, clock: Clock, raw_topic: str
+        self,
+        transaction: Transaction,
+        index: DeadLetterIndex,
+        outlet: Outlet,
+        clock: Clock,
+        raw_topic: str,
     ) -> None:
-        self._raw_topic = raw_topic
+        self._transaction = transaction
         self._index = index
         self._outlet = outlet
         self._clock = clock
+        self._raw_topic = raw_topic
 
-    async def one(self, letter_id: int) -> bool:
-        """Replay the dead letter with this number; False when there is none."""
-        stored = await self._index.get(letter_id)
-        if stored is None:
-            return False
-        await self._replay([stored])
-        return True
+    async def __call__(self, choice: Choice, by: str, why: str | None = None) -> Settled:
+        """Replay the chosen ones and return what was sent; raises Transient.
 
-    async def all(self, search: Search) -> int:
-        """Replay all dead letters that match `search`, oldest first; returns how many.
-
-        Records that are refused again meanwhile are left out: otherwise it would never end.
+        After Transient some pages may have been sent; they are no longer waiting.
         """
-        search = replace(search, id_max=await self._index.newest())
-        count, last = 0, 0
-        while page := await self._index.search(search, PAGE, after=last):
-            await self._replay(page)
-            count, last = count + len(page), page[-1].id
-        return count
+        done = Settlement("replayed", self._clock.now(), by, why)
+        result = await settle(self._transaction, self._index, choice, done, self._send)
+        log.info("dead letters replayed", count=len(result.ids), left=result.untouched_count, by=by)
+        return result
 
-    async def _replay(self, page: Sequence[StoredDeadLetter]) -> None:
-        await self._outlet.send(self._record(stored.letter) for stored in page)
-        await self._index.mark_replayed([stored.id for stored in page], self._clock.now())
+    async def refused_again(self, ids: Sequence[int], wait_s: float) -> dict[int, int]:
+        """Return the replayed ones that were refused again, with the new dead letter of each.
 
-    def _record(self, letter: DeadLetter) -> Record:
-        topic: str = letter.origin.topic
-        partition: int | None = letter.origin.partition
-        if is_http(topic):
-            topic, partition = self._raw_topic, None
-        return Record(topic, letter.key, letter.value, letter.original_headers, partition)
+        Waits `wait_s` for the services to decide, less where all were refused.
+        """
+        begin_s = self._clock.monotonic()
+        while True:
+            found = await self._index.refused_again(ids) if ids else {}
+            left_s = begin_s + wait_s - self._clock.monotonic()
+            if len(found) == len(ids) or left_s <= 0:
+                return found
+            await asyncio.sleep(min(POLL_S, left_s))
+
+    async def _send(self, page: Sequence[StoredDeadLetter], result: Settled) -> list[int]:
+        records: dict[int, Record] = {}
+        for stored in page:
+            try:
+                records[stored.facts.id] = self._record(stored)
+            except Invalid as why:
+                result.leave(stored.facts.id, why.reason)
+        try:
+            async with asyncio.timeout(SEND_S_MAX):
+                await self._outlet.send(records.values())
+        except TimeoutError as error:
+            raise Transient(f"Kafka acknowledged nothing within {SEND_S_MAX:g} s") from error
+        result.topics.update(record.topic for record in records.values())
+        return list(records)
+
+    def _record(self, stored: StoredDeadLetter) -> Record:
+        if stored.facts.dropped_at is not None:
+            raise Invalid("value", f"its content was deleted {stored.facts.dropped_at:%Y-%m-%d}")
+        letter = stored.letter
+        topic, partition = destination(letter, self._raw_topic)
+        headers = replay_headers(letter, stored.facts.id)
+        return Record(topic, letter.key, letter.value, headers, partition)

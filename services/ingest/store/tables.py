@@ -30,17 +30,49 @@ dead_letter = sa.Table(
     sa.Column("field", sa.Text, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
-    sa.Column("replayed_at", sa.DateTime(timezone=True)),
+    sa.Column("settled_at", sa.DateTime(timezone=True)),
+    sa.Column("state", sa.Text, nullable=False, server_default="waiting"),
+    sa.Column("settled_by", sa.Text),
+    sa.Column("settled_why", sa.Text),
+    sa.Column("producer", sa.Text),
+    sa.Column("arrived_ms", sa.BigInteger),
+    sa.Column("replay_of", sa.BigInteger),
+    sa.Column("dropped_at", sa.DateTime(timezone=True)),
     sa.UniqueConstraint(
         "origin_topic", "origin_partition", "origin_offset", name="uq_dead_letter_origin"
     ),
     sa.Index(
         "ix_dead_letter_waiting",
         "id",
-        postgresql_where=sa.text("replayed_at IS NULL"),
+        postgresql_where=sa.text("state = 'waiting'"),
+    ),
+    sa.Index(
+        "ix_dead_letter_settled",
+        "settled_at",
+        postgresql_where=sa.text("settled_at IS NOT NULL AND dropped_at IS NULL"),
+    ),
+    sa.Index(
+        "ix_dead_letter_replay_of",
+        "replay_of",
+        postgresql_where=sa.text("replay_of IS NOT NULL"),
     ),
 )
-"""Records that could not be accepted, whole, with the reason."""
+"""Records that could not be accepted, whole, with the reason. `state`: waiting, replayed or
+discarded; a settled one loses its content (`dropped_at`) some time later."""
+
+source_clock = sa.Table(
+    "source_clock",
+    metadata,
+    sa.Column("day", sa.Date, primary_key=True),
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("accepted", sa.BigInteger, nullable=False),
+    sa.Column("future", sa.BigInteger, nullable=False),
+    sa.Column("newest_at", sa.DateTime(timezone=True)),
+    sa.Column("median_s", sa.Double),
+    sa.Column("spread_s", sa.Double),
+    sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+)
+"""Events of each source by the day (UTC) of their arrival, with its newest median skew."""
 
 intake_stop = sa.Table(
     "intake_stop",

@@ -102,8 +102,8 @@ class ServiceEnvironment:
         finally:
             await engine.dispose()
 
-    async def command(self, *arguments: str) -> str:
-        """Run an operator's command and return its output; fail unless it succeeded."""
+    async def command(self, *arguments: str, status: int = 0) -> str:
+        """Run an operator's command and return its output; fail unless it ends with `status`."""
         done = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "services.ingest", *arguments),
             env=self.environment(),
@@ -111,7 +111,7 @@ class ServiceEnvironment:
             stderr=subprocess.PIPE,
         )
         out, err = await done.communicate()
-        assert done.returncode == 0, err.decode()
+        assert done.returncode == status, err.decode()
         return out.decode()
 
     async def read(self, topic: str, count: int) -> list[ConsumedRecord]:

@@ -28,10 +28,11 @@ async def index(place: ServiceEnvironment) -> AsyncIterator[DeadLetters]:
 
 async def _stored(index: DeadLetters, count: int) -> list[StoredDeadLetter]:
     async def enough() -> bool:
-        return len(await index.search(Search(waiting=False), 100)) >= count
+        return len(await index.search(Search(state=None), 100)) >= count
 
     await eventually(enough)
-    return await index.search(Search(waiting=False), 100)
+    found = [await index.get(facts.id) for facts in await index.search(Search(state=None), 100)]
+    return [stored for stored in found if stored is not None]
 
 
 async def test_replay_after_the_cause_is_mended(
@@ -52,16 +53,17 @@ async def test_replay_after_the_cause_is_mended(
     assert (stored.letter.origin.topic, stored.letter.origin.partition) == (place.raw, 1)
     listed = await place.command("dead-letters", "list", "--field", "data.currency")
     assert "no rate of EUR to USD" in listed
-    shown = await place.command("dead-letters", "show", str(stored.id))
+    number = str(stored.facts.id)
+    shown = await place.command("dead-letters", "show", number)
     assert value.decode() in shown
 
     rates = tmp_path / "rates.csv"
     rates.write_text("currency,from,rate\nEUR,2020-01-01,1.25\n")
     async with ingest(place, {"EBBWATCH_INGEST_RATES_FILE": str(rates)}):
         done = await place.command("dead-letters", "replay", "--all", "--field", "data.currency")
-        assert done == "replayed 1\n"
+        assert done == f"replayed 1: 1 to {place.raw}\n"
         assert await place.command("dead-letters", "replay", "--all") == "replayed 0\n"
-        await place.command("dead-letters", "replay", str(stored.id))
+        await place.command("dead-letters", "replay", "--again", number)
         first, again = map(
             DECODER.decode, [r.value or b"" for r in await place.read(place.activity, 2)]
         )
@@ -71,7 +73,9 @@ async def test_replay_after_the_cause_is_mended(
         "import-7",
     )
     assert (first.id, first.contenthash) == (again.id, again.contenthash)
-    assert await place.command("dead-letters", "list") == ""
+    assert await place.command("dead-letters", "list") == "no dead letter matches\n"
+    settled = await place.command("dead-letters", "list", "--each", "--state", "replayed")
+    assert settled.count("no rate of EUR to USD") == 1
 
 
 async def test_the_index_takes_anything_once(

@@ -65,9 +65,11 @@ async def test_refused_events_are_kept_and_replayed(place: ServiceEnvironment) -
             assert (TRACEPARENT, TRACE.encode()) in letters[value].original_headers
         assert "into `data`" in said[2][1]
         await service.reaches('ebbwatch_ingest_dead_letters_indexed_total{stage="ingest"}', 3)
-        listed = await place.command("dead-letters", "list")
+        listed = await place.command("dead-letters", "list", "--each")
         assert listed.count("POST /v1/events") == 3
-        await place.command("dead-letters", "replay", "--all", "--field", "data.currency")
+        currency = ("--all", "--field", "data.currency")
+        shown = await place.command("dead-letters", "replay", *currency, status=3)
+        assert "refused again 1: " in shown
         again = await place.read(place.raw, 3)
         assert {r.value for r in again if r.key is None} == {euros}
         assert await service.stop() == 0

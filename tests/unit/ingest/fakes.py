@@ -1,11 +1,23 @@
 """Stand-ins for Kafka, the database and the clock."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any, cast
 
-from services.ingest.ports import Answer, Claimed, Search, StoredDeadLetter
+from services.ingest.core.dead_letters import ReadLetter
+from services.ingest.ports import (
+    Answer,
+    Claimed,
+    Group,
+    ListedDeadLetter,
+    Search,
+    Settlement,
+    StoredDeadLetter,
+)
 from shared.contracts.dead_letter import DeadLetter, Headers
 from shared.http.idempotency import KEPT
 from shared.kafka.producer import Record as Outgoing
@@ -89,44 +101,125 @@ class FakeStops:
         return count
 
 
+@asynccontextmanager
+async def no_transaction() -> AsyncIterator[UnitOfWork]:
+    """Provide a unit of work for stores that have none."""
+    yield cast("UnitOfWork", None)
+
+
 @dataclass(slots=True)
 class FakeIndex:
     """Dead letters in memory, numbered from 1."""
 
     rows: list[StoredDeadLetter] = field(default_factory=list)
 
-    def put(self, letter: DeadLetter) -> None:
-        self.rows.append(StoredDeadLetter(len(self.rows) + 1, letter, NOW, None))
+    def put(self, letter: DeadLetter, replay_of: int | None = None) -> None:
+        facts = ListedDeadLetter(
+            id=len(self.rows) + 1,
+            origin=letter.origin,
+            stage=letter.stage,
+            field=letter.field,
+            reason=letter.reason,
+            producer=ReadLetter(letter).producer,
+            recorded_at=NOW,
+            state="waiting",
+            replay_of=replay_of,
+        )
+        self.rows.append(StoredDeadLetter(facts, letter))
 
-    async def add(self, _: UnitOfWork, letters: Sequence[DeadLetter], __: datetime) -> None:
-        for letter in letters:
-            if all(row.letter.origin != letter.origin for row in self.rows):
-                self.put(letter)
+    async def add(self, _: UnitOfWork, letters: Sequence[ReadLetter], __: datetime) -> None:
+        replayed = {row.facts.id for row in self.rows if row.facts.state == "replayed"}
+        for read in letters:
+            if all(row.letter.origin != read.letter.origin for row in self.rows):
+                self.put(read.letter, read.replay_of if read.replay_of in replayed else None)
 
     async def get(self, letter_id: int) -> StoredDeadLetter | None:
-        return next((row for row in self.rows if row.id == letter_id), None)
+        return next((row for row in self.rows if row.facts.id == letter_id), None)
 
-    async def search(self, search: Search, limit: int, after: int = 0) -> list[StoredDeadLetter]:
-        return [
-            row
-            for row in self.rows
-            if row.id > after
-            and (search.id_max is None or row.id <= search.id_max)
-            and (search.stage is None or row.letter.stage == search.stage)
-            and (search.field is None or row.letter.field == search.field)
-            and not (search.waiting and row.replayed_at)
-        ][:limit]
+    async def search(self, search: Search, limit: int, after: int = 0) -> list[ListedDeadLetter]:
+        return [row.facts for row in self._found(search) if row.facts.id > after][:limit]
+
+    async def groups(self, search: Search, limit: int) -> list[Group]:
+        same: dict[tuple[str, str, str], list[ListedDeadLetter]] = {}
+        for row in self._found(search):
+            facts = row.facts
+            kind = re.sub("'[^']*'|\"[^\"]*\"|[0-9]+([.:,/-][0-9]+)*", "…", facts.reason)
+            same.setdefault((facts.stage, facts.field, kind), []).append(facts)
+        found = [
+            Group(
+                stage,
+                field,
+                len(every),
+                sum(facts.replay_of is not None for facts in every),
+                min(facts.recorded_at for facts in every),
+                max(facts.recorded_at for facts in every),
+                every[-1].id,
+                every[-1].reason,
+            )
+            for (stage, field, _), every in same.items()
+        ]
+        return sorted(found, key=lambda group: (-group.count, -group.example))[:limit]
 
     async def newest(self) -> int:
         return len(self.rows)
 
-    async def mark_replayed(self, ids: Sequence[int], at: datetime) -> None:
+    async def locked(
+        self, _: UnitOfWork, search: Search, ids: Sequence[int] | None, limit: int, after: int
+    ) -> list[StoredDeadLetter]:
+        found = [row for row in self._found(search) if row.facts.id > after]
+        return [row for row in found if ids is None or row.facts.id in ids][:limit]
+
+    async def settle(self, _: UnitOfWork, ids: Sequence[int], done: Settlement) -> None:
+        changes: dict[str, Any] = {
+            "state": done.state,
+            "settled_at": done.at,
+            "settled_by": done.by,
+            "settled_why": done.why,
+        }
         self.rows = [
-            StoredDeadLetter(
-                row.id, row.letter, row.recorded_at, at if row.id in ids else row.replayed_at
-            )
+            replace(row, facts=replace(row.facts, **changes)) if row.facts.id in ids else row
             for row in self.rows
         ]
+
+    async def refused_again(self, ids: Sequence[int]) -> dict[int, int]:
+        facts = [row.facts for row in self.rows]
+        return {one.replay_of: one.id for one in facts if one.replay_of in ids and one.replay_of}
+
+    async def drop_contents(self, settled_before: datetime, at: datetime, limit: int) -> int:
+        due = [
+            row.facts.id
+            for row in self.rows
+            if row.facts.settled_at is not None
+            and row.facts.settled_at < settled_before
+            and row.facts.dropped_at is None
+        ][:limit]
+        self.rows = [
+            StoredDeadLetter(
+                replace(row.facts, dropped_at=at),
+                replace(row.letter, key=None, value=None, original_headers=()),
+            )
+            if row.facts.id in due
+            else row
+            for row in self.rows
+        ]
+        return len(due)
+
+    def _found(self, search: Search) -> list[StoredDeadLetter]:
+        return [row for row in self.rows if _matches(row.facts, search)]
+
+
+def _matches(facts: ListedDeadLetter, search: Search) -> bool:
+    places = (facts.origin.topic, facts.producer)
+    return (
+        (search.id_max is None or facts.id <= search.id_max)
+        and (search.stage is None or facts.stage == search.stage)
+        and (search.field is None or facts.field == search.field)
+        and (search.state is None or facts.state == search.state)
+        and (search.reason is None or search.reason.lower() in facts.reason.lower())
+        and (search.source is None or search.source in places)
+        and (search.since is None or facts.recorded_at >= search.since)
+        and (search.until is None or facts.recorded_at < search.until)
+    )
 
 
 @dataclass(slots=True)

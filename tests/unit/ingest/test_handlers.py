@@ -17,10 +17,9 @@ from services.ingest.handlers.accept_batch import (
     Sorted,
 )
 from services.ingest.handlers.publish_events import PublishEvents
-from services.ingest.handlers.replay_dead_letters import PAGE, ReplayDeadLetters
 from services.ingest.handlers.send_together import SendTogether
 from services.ingest.handlers.watch_flood import FloodWatch
-from services.ingest.ports import Search, Topics, Unreadable
+from services.ingest.ports import Topics, Unreadable
 from shared.contracts import events as types
 from shared.contracts.activity import DECODER
 from shared.contracts.dead_letter import HEADERS_KEPT_MAX, DeadLetter, Origin
@@ -32,7 +31,6 @@ from tests.unit.ingest.events import ARRIVED_MS, encoded, event
 from tests.unit.ingest.fakes import (
     PARTITIONS,
     Consumed,
-    FakeIndex,
     FakeOutlet,
     FakeStops,
     FixedClock,
@@ -242,48 +240,3 @@ class TestPublishEvents:
         else:
             assert done.accepted == 0
         assert outlet.sent == []
-
-
-class TestReplay:
-    """Sending refused records back."""
-
-    def _letter(self, n: int, field: str = "data.currency") -> DeadLetter:
-        return DeadLetter(
-            b"k", b"%d" % n, (("h", b"v"),), Origin("raw", 2, n), "ingest", field, "why"
-        )
-
-    async def test_as_they_came(self) -> None:
-        """Key, bytes, headers, topic and partition are those of the original."""
-        index, outlet = FakeIndex(), FakeOutlet()
-        index.put(self._letter(7))
-        replay = ReplayDeadLetters(index, outlet, FixedClock(), "raw")
-        assert await replay.one(1)
-        assert outlet.sent == [Outgoing("raw", b"k", b"7", (("h", b"v"),), partition=2)]
-        assert index.rows[0].replayed_at is not None
-        assert not await replay.one(2)
-
-    async def test_all_of_a_kind_in_order(self) -> None:
-        """More than a page is replayed, oldest first, and only what the search matches."""
-        index, outlet = FakeIndex(), FakeOutlet()
-        for n in range(PAGE + 5):
-            index.put(self._letter(n))
-        index.put(self._letter(999, field="time"))
-        replay = ReplayDeadLetters(index, outlet, FixedClock(), "raw")
-        assert await replay.all(Search(field="data.currency")) == PAGE + 5
-        assert [r.value for r in outlet.sent] == [b"%d" % n for n in range(PAGE + 5)]
-        assert await replay.all(Search(field="data.currency")) == 0
-
-    async def test_what_is_refused_again_meanwhile_waits(self) -> None:
-        """Otherwise a replay of records that are still bad would never end."""
-        index = FakeIndex()
-        outlet = FakeOutlet(after=lambda: index.put(self._letter(1)))
-        index.put(self._letter(0))
-        assert await ReplayDeadLetters(index, outlet, FixedClock(), "raw").all(Search()) == 1
-
-    async def test_not_acknowledged(self) -> None:
-        """Then the dead letter still waits."""
-        index = FakeIndex()
-        index.put(self._letter(0))
-        with pytest.raises(Transient):
-            await ReplayDeadLetters(index, FakeOutlet(failures=1), FixedClock(), "raw").one(1)
-        assert index.rows[0].replayed_at is None

@@ -55,7 +55,7 @@ def test_the_index_reads_every_letter_back(value: bytes, path: str, reason: str)
     """Every letter is readable, whatever was sent and whatever the error names."""
     why = fault(path.encode(errors="replace").decode(), reason.encode(errors="replace").decode())
     made = letter(value, why, HEADERS, datetime(2026, 3, 1, tzinfo=UTC))
-    found = dead_letters.read(made.key, made.value, made.to_headers(), ("dead", 0, 1))
+    found = dead_letters.read(made.key, made.value, made.to_headers(), ("dead", 0, 1)).letter
     assert (found.origin, found.value) == (made.origin, value)
     assert found.original_headers == HEADERS
     assert found.origin.topic == EVENTS_ORIGIN

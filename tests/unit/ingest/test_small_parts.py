@@ -41,7 +41,7 @@ def _facts(**changes: bytes) -> Headers:
 def test_our_dead_letter_is_read_from_its_headers() -> None:
     """Facts come from headers; the original headers lose their prefix."""
     kept: Headers = (("ebbwatch-original-h", b"v"),)
-    got = read(b"k", b"v", _facts() + kept, PLACE)
+    got = read(b"k", b"v", _facts() + kept, PLACE).letter
     assert got == DeadLetter(
         b"k", b"v", (("h", b"v"),), Origin("activity", 0, 7), "scoring", "id", "why"
     )
@@ -56,16 +56,19 @@ def test_our_dead_letter_is_read_from_its_headers() -> None:
         _facts(origin=b"activity/-1/7"),
         _facts(origin=b"activity/0/%d" % (OFFSET_MAX + 1)),
         _facts(reason=b"\xff"),
+        _facts(arrived=b"soon"),
+        _facts(arrived=b"-1"),
+        _facts(arrived=b"9" * 19),
     ],
 )
 def test_a_foreign_record_is_marked_and_kept_whole(headers: Headers) -> None:
     """It is marked as foreign, under its own position, whole."""
-    got = read(None, b"v", headers, PLACE)
+    got = read(None, b"v", headers, PLACE).letter
     assert (got.stage, got.field, got.origin) == ("unknown", "headers", Origin(*PLACE))
     assert (got.value, got.original_headers) == (b"v", headers)
 
 
 def test_stored_texts_are_storable() -> None:
     """The texts have no NUL and a bounded length."""
-    got = read(None, None, _facts(reason=b"a\0b", field=b"x" * 10_000), PLACE)
+    got = read(None, None, _facts(reason=b"a\0b", field=b"x" * 10_000), PLACE).letter
     assert (got.reason, len(got.field)) == ("a\ufffdb", 2_000)

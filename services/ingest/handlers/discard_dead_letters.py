@@ -1,0 +1,78 @@
+"""Use case: discards dead letters that are never to be replayed, and deletes settled contents.
+
+The fact stays: what was refused and why, and who discarded it, when and why. The content (key,
+value, headers) is deleted some days after a dead letter was discarded or replayed; until then a
+mistake can be corrected.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from services.ingest.handlers.settle_dead_letters import Choice, Settled, Transaction, settle
+from services.ingest.ports import DeadLetterIndex, Settlement, StoredDeadLetter
+from shared.kernel.errors import Transient
+from shared.runtime.clock import Clock
+from shared.runtime.service import Stop
+
+EVERY_S: Final = 3_600.0
+"""Between two deletions, in seconds: retention is counted in days."""
+RETRY_S: Final = 30.0
+"""Seconds to wait after an error that passes."""
+DROPPED_MAX: Final = 500
+"""Contents deleted in one transaction: a second, if they are large."""
+
+log = structlog.get_logger(__name__)
+
+
+class DiscardDeadLetters:
+    """Discards dead letters for an operator."""
+
+    def __init__(self, transaction: Transaction, index: DeadLetterIndex, clock: Clock) -> None:
+        self._transaction = transaction
+        self._index = index
+        self._clock = clock
+
+    async def __call__(self, choice: Choice, by: str, why: str | None = None) -> Settled:
+        """Discard the chosen ones that wait and return which; raises Transient."""
+        done = Settlement("discarded", self._clock.now(), by, why)
+        result = await settle(self._transaction, self._index, choice, done, self._keep)
+        log.info(
+            "dead letters discarded", count=len(result.ids), left=result.untouched_count, by=by
+        )
+        return result
+
+    @staticmethod
+    async def _keep(page: Sequence[StoredDeadLetter], _: Settled) -> list[int]:
+        return [stored.facts.id for stored in page]
+
+
+class DropContents:
+    """Deletes the content of dead letters `days` after they were settled."""
+
+    def __init__(self, index: DeadLetterIndex, clock: Clock, days: int) -> None:
+        self._index = index
+        self._clock = clock
+        self._kept = timedelta(days=days)
+
+    async def once(self) -> int:
+        """Delete all that is due; returns of how many dead letters. Raises Transient."""
+        now, count = self._clock.now(), 0
+        while found := await self._index.drop_contents(now - self._kept, now, DROPPED_MAX):
+            count += found
+        if count:
+            log.info("contents of settled dead letters deleted", count=count)
+        return count
+
+    async def watch(self, stop: Stop) -> None:
+        """Delete now, and repeatedly until stopped."""
+        wait_s = 0.0
+        while not await stop.wait(wait_s):
+            try:
+                await self.once()
+                wait_s = EVERY_S
+            except Transient as trouble:
+                wait_s = RETRY_S
+                log.warning("contents not deleted yet", trouble=str(trouble), wait_s=wait_s)
