@@ -99,7 +99,7 @@ async def test_each_section_leads_to_its_event(
             refused = await place.read(place.dead_letter, 1)
             assert [json.loads(record.value or b"")["receipt"] for record in refused] == [18]
     if absent:
-        running.missing(f"install {', '.join(sorted(absent))}")
+        running.missing(", ".join(sorted(absent)))
 
 
 def _prepared(folder: Path) -> Path:
@@ -127,15 +127,15 @@ def _path(name: str, folder: Path) -> str:
 
 
 def _missing(name: str, blocks: list[pages.Block]) -> set[str]:
-    """Return what these blocks need and is not here."""
+    """Return how to get what these blocks need and is not here."""
     commands = "\n".join(block.text for block in blocks if block.kind == "bash")
     absent = {
-        program
+        f"install {program}"
         for program in PROGRAMS
         if re.search(rf"\b{program} ", commands) and shutil.which(program) is None
     }
     if "node " in commands and not (running.HERE / "node_modules").exists():
-        absent.add("npm, and make consumers")
+        absent.add("install npm, and make consumers")
     if "confluent" in name and not running.PYTHON.exists():
         absent.add("make consumers")
     return absent
