@@ -6,11 +6,13 @@ Fenced blocks are the only part that is executed. Their kinds, by the first word
     bash again       commands that are run again until their output is the one that follows
     bash background  a command for a terminal of its own, which runs to the end of the page
     text             output; `…` replaces what differs from run to run, alone on a line whole lines
-    python           a new file, at the last path named in the text before it
+    python, javascript, yaml, json
+                     a new file, at the last path of its kind named in the text before it
     diff             changes to files: a line `+++ path` for each file, then `-`, `+` and unchanged
                      lines, hunks separated by `@@`; the old lines must occur exactly once
 
-Any other kind is for the reader only, and a page that has one fails.
+Any other kind is for the reader only, and a page that has one fails. A block may be indented, as
+in a list.
 """
 
 import re
@@ -18,15 +20,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-FENCE: Final = re.compile(r"^```(?P<info>\w[^\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
-KINDS: Final = frozenset({"bash", "bash again", "bash background", "text", "python", "diff"})
+FENCE: Final = re.compile(
+    r"^(?P<indent> *)```(?P<info>\w[^\n]*)\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL
+)
+FILES: Final = {"python": ".py", "javascript": ".mjs", "yaml": ".yaml", "json": ".json"}
+"""Kinds of blocks that are new files, and how the names of such files end."""
+KINDS: Final = frozenset({"bash", "bash again", "bash background", "text", "diff", *FILES})
 GAP: Final = "…"
-PATH: Final = re.compile(r"`([\w./-]+\.py)`")
+PATH: Final = re.compile(r"`([\w./-]+\.\w+)`")
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One fenced block. `path`: the last Python file named in the text before it, if any."""
+    """One fenced block. `path`: of a new file, as it is named in the text before it."""
 
     kind: str
     text: str
@@ -38,10 +44,12 @@ def blocks(page: str) -> list[Block]:
     found, before = [], 0
     for match in FENCE.finditer(page):
         named = PATH.findall(page[before : match.start()])
-        before = match.end()
-        if match["info"] not in KINDS:
-            raise ValueError(f"a block of the kind {match['info']!r}: one of {sorted(KINDS)}")
-        found.append(Block(match["info"], match["text"], named[-1] if named else None))
+        before, kind = match.end(), match["info"]
+        if kind not in KINDS:
+            raise ValueError(f"a block of the kind {kind!r}: one of {sorted(KINDS)}")
+        paths = [path for path in named if kind in FILES and path.endswith(FILES[kind])]
+        text = re.sub(f"^{match['indent']}", "", match["text"], flags=re.MULTILINE)
+        found.append(Block(kind, text, paths[-1] if paths else None))
     return found
 
 

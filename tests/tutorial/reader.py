@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -28,6 +28,7 @@ BASH: Final = shutil.which("bash") or "/bin/bash"
 MAKE: Final = shutil.which("make") or "/usr/bin/make"
 LEFT_OUT: Final = (
     ".git", ".venv*", ".local", "build", "__pycache__", ".*_cache", ".hypothesis", ".coverage*",
+    "node_modules",
 )  # fmt: skip
 
 
@@ -49,7 +50,8 @@ def copied(folder: Path) -> Path:
 class Reader:
     """Follows pages in `root`. Use as a context manager: on exit background commands have ended.
 
-    `ports`: ports named in the pages and the free ones that are used instead of them.
+    `ports`: ports named in the pages and the free ones that are used instead of them. What an
+    earlier reader in the same place set as variables is forgotten.
     """
 
     def __init__(
@@ -57,10 +59,11 @@ class Reader:
     ) -> None:
         self._root = root
         kept = {name: text for name, text in environ.items() if not name.startswith(OF_PYTEST)}
+        kept.pop("CI", None)  # where pytest says more than a reader sees
         self._environ = kept | {"PYTHONUNBUFFERED": "1"}  # what a terminal would show by now
         self._ports = ports or {}
         self._variables = root.parent / "variables"
-        self._variables.touch()
+        self._variables.write_text("")
         self._background: list[subprocess.Popen[str]] = []
 
     def __enter__(self) -> Self:
@@ -81,10 +84,14 @@ class Reader:
         """Do what the page asks for, in order; raise AssertionError where it shows otherwise."""
         found = pages.blocks(self._local(page.read_text()))
         assert any(block.kind == "text" for block in found), "a page shows some output"
+        self.do(found)
+
+    def do(self, found: Sequence[pages.Block]) -> None:
+        """Do what these blocks ask for, in order; AssertionError where one shows otherwise."""
         for block, after in zip(found, [*found[1:], None], strict=True):
             expected = after.text if after is not None and after.kind == "text" else None
             match block.kind:
-                case "python":
+                case "python" | "javascript" | "yaml" | "json":
                     assert block.path is not None, f"which file is this?\n{block.text}"
                     (self._root / block.path).parent.mkdir(exist_ok=True)
                     (self._root / block.path).write_text(block.text)

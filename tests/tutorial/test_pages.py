@@ -46,8 +46,15 @@ def test_a_failing_command_is_found(tmp_path: Path) -> None:
 
 
 def test_a_block_that_is_not_executed_is_refused() -> None:
-    with pytest.raises(ValueError, match="'yaml'"):
-        blocks("```yaml\na: 1\n```\n")
+    with pytest.raises(ValueError, match="'toml'"):
+        blocks("```toml\na = 1\n```\n")
+
+
+def test_a_file_of_a_list_is_found() -> None:
+    """Its path is the last of its kind, and its lines lose the indentation of the list."""
+    page = "1. Save `a.yaml`, `b.yaml`, not `c.py`:\n\n   ```yaml\n   a:\n     b: 1\n   ```\n"
+    (block,) = blocks(page)
+    assert (block.kind, block.text, block.path) == ("yaml", "a:\n  b: 1\n", "b.yaml")
 
 
 @pytest.mark.parametrize(

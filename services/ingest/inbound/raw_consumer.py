@@ -214,15 +214,19 @@ class RawConsumer:
             self._inner.resume(*self._inner.assignment())
 
     async def lag(self) -> dict[tuple[str, int], int]:
-        """Return the records between our position and the log's end; empty when unknown."""
-        if self._inner is None or not self.started:
+        """Return the records between our position and the log's end; empty when unknown.
+
+        The member may be replaced meanwhile, when topics change: the old one is asked to the end.
+        """
+        inner = self._inner
+        if inner is None or not self.started:
             return {}
         with contextlib.suppress(KafkaError, OSError, TimeoutError):
             async with asyncio.timeout(PROBE_S):
-                ours = list(self._inner.assignment())
-                ends = await self._inner.end_offsets(ours) if ours else {}
+                ours = list(inner.assignment())
+                ends = await inner.end_offsets(ours) if ours else {}
                 return {
-                    (tp.topic, tp.partition): max(0, end - await self._inner.position(tp))
+                    (tp.topic, tp.partition): max(0, end - await inner.position(tp))
                     for tp, end in ends.items()
                 }
         return {}

@@ -173,11 +173,11 @@ def test_a_digest_depends_on_each_value() -> None:
     assert len({one, _of("digest(v, 'a')", 2), _of("digest('a', v)", 1), _of("digest(v)", 1)}) == 4
 
 
-DOCS = Path("docs/intake.md").read_text("utf-8")
+DOCS = Path("docs/mappings.md").read_text("utf-8")
 
 
 def test_the_documented_mapping_does_what_is_said() -> None:
-    """The example of docs/intake.md, with the amounts and times of its comments."""
+    """The example of docs/mappings.md, with the amounts and times of its comments."""
     (text,) = re.findall(r"```yaml\n(.*?)```", DOCS, re.DOTALL)
     mapping = compile_mapping(text, "erp.yaml")
     record = {
@@ -199,5 +199,5 @@ def test_the_documented_mapping_does_what_is_said() -> None:
 
 
 def test_each_function_is_documented() -> None:
-    """docs/intake.md names them all."""
+    """docs/mappings.md names them all."""
     assert [name for name in FUNCTIONS if f"`{name}(" not in DOCS] == []
