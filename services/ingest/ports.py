@@ -260,12 +260,17 @@ class ImportNotes(Protocol):
         """Return how many events of the files, in their order, need not be sent again."""
         ...
 
+    @property
+    def digest(self) -> str:
+        """Return the digest that these events had, as `acknowledge` received it."""
+        ...
+
     def begin(self) -> None:
         """Note, durably, that records of this name are about to be sent."""
         ...
 
-    def acknowledge(self, events: int) -> None:
-        """Note that so many events of the files were acknowledged."""
+    def acknowledge(self, events: int, digest: str) -> None:
+        """Note that so many events of the files were acknowledged, and the digest of them all."""
         ...
 
     def begun(self) -> list[str]:

@@ -139,6 +139,9 @@ def numbers(
     else:
         raise Invalid(role, f"is a column of {given.dtype}, not of numbers")
     bad = given.is_not_null() & number.is_null()
+    if given.dtype == pl.String:
+        # `inf` and `nan` are how programs write that they know no value, 400 digits are not.
+        bad |= number.is_infinite().fill_null(value=False) & given.str.contains(r"\d")
     faults.see(role, bad, row, lambda at: f": {quoted(given[at])} is not a number")
     return number.set(~number.is_finite().fill_null(value=True), None)
 

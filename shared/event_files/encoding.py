@@ -116,7 +116,8 @@ class _Chinese(_Fits):
         self._all = self._common = self._plain = 0
 
     def see(self, block: bytes) -> None:
-        text = self.decoded(block)
+        # Signs of money that GB 2312 lacks: one in each row says nothing against Chinese.
+        text = self.decoded(block).replace("¥", "").replace("£", "")
         if not text.isascii():
             self._all += len(text) - len(text.encode("ascii", "ignore"))
             found = np.frombuffer(text.encode("gb2312", "ignore"), np.uint8)

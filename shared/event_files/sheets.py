@@ -4,6 +4,7 @@ A spreadsheet can only be read as a whole, and a small hostile one can claim any
 the process that reads it has bounds, and a failure there is an Invalid here.
 """
 
+import signal
 import subprocess
 import sys
 import tempfile
@@ -37,6 +38,8 @@ class SheetAsCsv:
                 [*program, str(path), sheet or "", *limits],
                 stdout=file, stderr=subprocess.PIPE, check=False,
             )  # fmt: skip
+        if done.returncode == -signal.SIGINT:
+            raise KeyboardInterrupt  # a Ctrl-C goes to both processes
         if done.returncode == 1 and done.stderr.count(b"\n") == 1:
             raise Invalid("events", f"{path.name} {done.stderr.decode().strip()}")
         if done.returncode:

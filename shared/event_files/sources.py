@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import msgspec
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -147,9 +148,21 @@ class _Json:
             row += len(frame)
 
     def _frames(self) -> Iterator[pl.DataFrame]:
+        lines = 0
         for block in self._text.blocks():
-            with _readable(self._path):
+            with _readable(self._path, partial(_no_object, block, lines)):
                 yield pl.read_ndjson(block, infer_schema_length=None)
+            lines += block.count(b"\n")
+
+
+def _no_object(block: bytes, before: int) -> str:
+    """Return which line of a block is no JSON object."""
+    for at, line in enumerate(block.splitlines(), before + 1):
+        try:
+            msgspec.json.decode(line or b"{}", type=dict)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            return f"line {at} is no JSON object ({error})"
+    return ""
 
 
 class _Parquet:

@@ -136,10 +136,13 @@ def head_end(block: bytes) -> int:
     >>> head_end(b'id,"a\\nb"\\n1,2\\n')
     9
     """
-    at = block.find(b"\n")
-    while at >= 0 and block.count(b'"', 0, at) % 2:
-        at = block.find(b"\n", at + 1)
-    return len(block) if at < 0 else at + 1
+    begin, inside = 0, 0
+    while (at := block.find(b"\n", begin)) >= 0:
+        inside ^= block.count(b'"', begin, at) % 2
+        if not inside:
+            return at + 1
+        begin = at + 1
+    return len(block)
 
 
 def delimiter_of(head: str) -> str:

@@ -5,6 +5,7 @@ A service adds its own operator commands. Exit status: 0 done, 1 failed, 2 wrong
 
 import argparse
 import asyncio
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
@@ -82,6 +83,9 @@ def _carried_out(args: argparse.Namespace) -> int:
             place = ".".join(str(part) for part in problem["loc"])
             print(f"setting {place}: {problem['msg']}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
     except (Invalid, Transient, OSError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1

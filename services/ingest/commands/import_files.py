@@ -84,7 +84,7 @@ async def _import(args: argparse.Namespace) -> int:
             for prepared in files:
                 print(*prepared.file.read().lines(), sep="\n")
             currency = _currency(args.currency, files, rates)
-            print(f"amounts without a currency are in {currency or settings.reporting_currency}")
+            print(f"amounts without a currency are in {currency}")
             terms = Terms(settings.raw_topics[0], args.source, currency, live=args.live)
             progress.expect(sum(prepared.file.rows for prepared in files))
             if args.dry_run:
@@ -94,6 +94,7 @@ async def _import(args: argparse.Namespace) -> int:
                 print(f"goes on after {notes.acknowledged:,} events of an interrupted run")
             handler = ImportFiles(outlet, terms, rates, notes, clock)
             outcome = await handler.run(files, lambda rows: progress.reached("sending", rows))
+        args.currency = currency  # a few corrected rows may not show it again
         status = _finished(args, files, outcome, notes.name, folder)
         notes.finish()
     except Interrupted:
@@ -108,6 +109,8 @@ async def _import(args: argparse.Namespace) -> int:
     else:
         return status
     finally:
+        if notes is not None:
+            notes.close()
         await outlet.close()
 
 
@@ -125,8 +128,8 @@ def _prepared(path: Path, options: "ReadOptions", progress: ImportProgress) -> "
         return PreparedFile(EventFile(path, options, rejects=rejects, watch=watch), rejects)
 
 
-def _currency(given: str | None, files: "list[PreparedFile]", rates: "RateTable") -> str | None:
-    """Return the currency of amounts without one; None: the reporting currency.
+def _currency(given: str | None, files: "list[PreparedFile]", rates: "RateTable") -> str:
+    """Return the currency of amounts without one; without any mark the reporting currency.
 
     Raises Invalid where the files' marks are not of one currency, or where it has no rate.
     """
@@ -140,12 +143,12 @@ def _currency(given: str | None, files: "list[PreparedFile]", rates: "RateTable"
             "--currency", f"the amounts have {', '.join(sorted(marks))}: say which currency it is, "
             "as --currency SEK, and import files of different currencies apart"
         )  # fmt: skip
-    code = given or next(iter(codes), None)
-    if code and currencies_without_rate([code], rates, SystemClock().now()):
+    code = given or next(filter(None, codes), rates.reporting)
+    if currencies_without_rate([code], rates, SystemClock().now()):
         raise Invalid(
             "--currency", f"amounts are in {code}, figures in {rates.reporting}: set "
-            f"EBBWATCH_REPORTING_CURRENCY={code}, or add rates of {code} to the file that "
-            "EBBWATCH_INGEST_RATES_FILE names"
+            f"EBBWATCH_REPORTING_CURRENCY={code} for this command and all services, or add rates "
+            f"of {code} to the file that EBBWATCH_INGEST_RATES_FILE names"
         )  # fmt: skip
     return code
 
@@ -259,11 +262,12 @@ class _NoNotes:
 
     name = ""
     acknowledged = 0
+    digest = ""
 
     def begin(self) -> None:
         """Note nothing."""
 
-    def acknowledge(self, events: int) -> None:
+    def acknowledge(self, events: int, digest: str) -> None:
         """Note nothing."""
 
     def begun(self) -> list[str]:

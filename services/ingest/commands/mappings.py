@@ -4,8 +4,9 @@ import argparse
 import getpass
 import json
 import sys
+from codecs import BOM_UTF8
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -118,6 +119,7 @@ async def _put(args: argparse.Namespace, engine: AsyncEngine) -> int:
         if topic in own:
             why = "is for Ebbwatch's own messages: send this source's records to another topic"
             raise Invalid(topic, why)
+    former = await Mappings(engine).versions(mapping.name, 1)
     version = await Mappings(engine).put(
         mapping.name, text, topics, sources, getpass.getuser(), SystemClock().now(), args.note
     )
@@ -126,7 +128,18 @@ async def _put(args: argparse.Namespace, engine: AsyncEngine) -> int:
         print("it is for no topic and no HTTP source: add --topic or --http")
     for topic in topics:
         print(f"records of the topic {topic} are read by it")
+    for place in _left(former, topics, sources):
+        print(f"{place} is no longer read by it: to keep it, name it too")
     return DONE
+
+
+def _left(
+    former: Sequence[StoredMapping], topics: Sequence[str], sources: Sequence[str]
+) -> Iterator[str]:
+    """Yields what the former version was for and the new one is not."""
+    for each in former:
+        yield from (f"the topic {topic}" for topic in each.topics if topic not in topics)
+        yield from (f"the source {name}" for name in each.http_sources if name not in sources)
 
 
 def _compiled(given: str) -> tuple[str, CompiledMapping] | None:
@@ -165,8 +178,11 @@ def _records(name: str) -> Iterator[bytes]:
     if name == "-":
         yield from _split(sys.stdin.buffer.read(FILE_BYTES_MAX + 1), name)
         return
-    with Path(name).open("rb") as file:
-        first = file.readline(FILE_BYTES_MAX)
+    path = Path(name)
+    if not path.exists():
+        raise Invalid("file", f"there is no file {name}")
+    with path.open("rb") as file:
+        first = file.readline(FILE_BYTES_MAX).removeprefix(BOM_UTF8)
         if _is_object(first):
             yield first
             yield from (line for line in file if line.strip())
@@ -252,6 +268,7 @@ def _summary(counts: Counter[str]) -> str:
         if kind.startswith("io.ebbwatch.")
     ]
     return (
-        f"{counts['records']:,} records: {', '.join(kinds) or 'no event'}; "
+        f"{counts['records']:,} record{'s' * (counts['records'] != 1)}: "
+        f"{', '.join(kinds) or 'no event'}; "
         f"{counts['refused']:,} refused, {counts['ignored']:,} ignored"
     )

@@ -5,13 +5,16 @@ with these options. With other files or options an import begins anew; its event
 so that sending some again is harmless.
 """
 
+import fcntl
 import json
 import os
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Final
 
+import msgspec
 import polars as pl
 
 from shared.kernel.errors import Invalid
@@ -23,14 +26,26 @@ STEM_CHARS_MAX: Final = 60
 """Characters of a file's name in the name of its import."""
 
 
+class _Kept(msgspec.Struct):
+    """The content of the file; broken, or not of this form, it is as if there were none."""
+
+    mark: str = ""
+    run: Annotated[int, msgspec.Meta(ge=1)] = 1
+    begun: list[str] = []
+    acknowledged: Annotated[int, msgspec.Meta(ge=0)] = 0
+    digest: str = ""
+
+
 class ImportNotes:
     """The notes of one import; `finish` removes them."""
 
     def __init__(self, paths: Sequence[Path], options: str, folder: Path) -> None:
         """Read the notes of an earlier run, where they belong to the same files and options.
 
-        Raises Invalid where the folder cannot be written.
+        The first file stays locked until `close`, or the end of the process: two imports of it
+        would end each other. Raises Invalid where it is locked, or the folder cannot be written.
         """
+        self._unlock = _lock(paths[0], self)
         content = blake2b(digest_size=8)
         for path in paths:
             content.update(_edges(path))
@@ -44,10 +59,11 @@ class ImportNotes:
         self._base = f"{stem}-{content.hexdigest()[:8]}"
         self._path = folder / f".{paths[0].name}.import.json"
         kept = self._read()
-        self._begun: list[str] = kept.get("begun", [])
-        same = kept.get("mark") == self._mark
-        self._acknowledged: int = kept.get("acknowledged", 0) if same else 0
-        run = int(kept.get("run", 1)) if same else 1
+        self._begun = kept.begun
+        same = kept.mark == self._mark
+        self._acknowledged = kept.acknowledged if same else 0
+        self._digest = kept.digest if same else ""
+        run = kept.run if same else 1
         # A name that has ended no longer pauses the sweep: the rest needs another one.
         self._run = run + 1 if self._acknowledged and self.named(run) not in self._begun else run
         self._write()
@@ -66,15 +82,20 @@ class ImportNotes:
         """Return how many events of the files, in their order, need not be sent again."""
         return self._acknowledged
 
+    @property
+    def digest(self) -> str:
+        """Return the digest that these events had, as `acknowledge` received it."""
+        return self._digest
+
     def begin(self) -> None:
         """Note that records of this name are about to be sent."""
         if self.name not in self._begun:
             self._begun.append(self.name)
             self._write()
 
-    def acknowledge(self, events: int) -> None:
-        """Note that so many events of the files were acknowledged."""
-        self._acknowledged = events
+    def acknowledge(self, events: int, digest: str) -> None:
+        """Note that so many events of the files were acknowledged, and the digest of them all."""
+        self._acknowledged, self._digest = events, digest
         self._write()
 
     def begun(self) -> list[str]:
@@ -91,29 +112,45 @@ class ImportNotes:
         """Remove the notes: everything was sent."""
         self._path.unlink(missing_ok=True)
 
-    def _read(self) -> dict[str, Any]:
+    def close(self) -> None:
+        """Let other processes import the files; the notes stay."""
+        self._unlock()
+
+    def _read(self) -> "_Kept":
         try:
-            found = json.loads(self._path.read_bytes())
-        except (OSError, ValueError):
-            return {}
-        return found if isinstance(found, dict) else {}
+            return msgspec.json.decode(self._path.read_bytes(), type=_Kept)
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return _Kept()
 
     def _write(self) -> None:
-        notes = {
-            "mark": self._mark,
-            "run": self._run,
-            "begun": self._begun,
-            "acknowledged": self._acknowledged,
-        }
+        notes = _Kept(self._mark, self._run, self._begun, self._acknowledged, self._digest)
         draft = self._path.with_suffix(".new")
         try:
-            draft.write_text(json.dumps(notes))
+            draft.write_bytes(msgspec.json.encode(notes))
             os.replace(draft, self._path)  # noqa: PTH105 (replaces a file that is there)
         except OSError as error:
             raise Invalid(
                 "--folder", f"{self._path.parent} cannot be written ({error.strerror}): name a "
                 "folder for the rejected rows and the notes of the import"
             ) from error  # fmt: skip
+
+
+def _lock(path: Path, owner: object) -> Callable[[], object]:
+    """Lock a file until `owner` is gone or the returned function is called.
+
+    Raises Invalid where another process has locked it.
+    """
+    file = os.open(path, os.O_RDONLY)
+    unlock = weakref.finalize(owner, os.close, file)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Invalid(
+            "events", f"{path.name} is being imported by another process: wait for its end"
+        ) from None
+    except OSError:
+        pass  # a file system without locks
+    return unlock
 
 
 def _edges(path: Path) -> bytes:

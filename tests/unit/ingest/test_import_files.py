@@ -1,9 +1,10 @@
 """The import's handler and notes: what is sent, what is rejected, what a second run does."""
 
 import asyncio
+import errno
 import json
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from unittest.mock import patch
 
@@ -13,7 +14,9 @@ from services.ingest.commands.import_progress import Interrupted
 from services.ingest.core.rates import RateTable
 from services.ingest.handlers import import_files
 from services.ingest.handlers.import_files import ImportFiles, Outcome, PreparedFile, Terms
+from services.ingest.outbound import rejects_file
 from services.ingest.outbound.import_notes import ImportNotes
+from services.ingest.outbound.rejects_file import write_rejects
 from shared.contracts.events import BACKFILL_ENDED
 from shared.contracts.headers import BACKFILL
 from shared.event_files.faults import Rejects
@@ -57,7 +60,13 @@ class Outlet:
 
 
 def run(
-    path: Path, outlet: Outlet, *, stop_at: int | None = None, live: bool = False, rows: str = ""
+    path: Path,
+    outlet: Outlet,
+    *,
+    stop_at: int | None = None,
+    live: bool = False,
+    rows: str = "",
+    now: datetime = NOW,
 ) -> tuple[Outcome, ImportNotes, Rejects]:
     """Import one file in chunks of three events; interrupted once `stop_at` rows were sent."""
     if rows:
@@ -66,14 +75,17 @@ def run(
     files = [PreparedFile(EventFile(path, ReadOptions(), rejects=rejects), rejects)]
     notes = ImportNotes([path], "", path.parent)
     terms = Terms("raw", "files", None, live=live)
-    handler = ImportFiles(outlet, terms, RateTable("USD"), notes, SetClock(NOW))
+    handler = ImportFiles(outlet, terms, RateTable("USD"), notes, SetClock(now))
 
     def advance(sent: int) -> None:
         if stop_at is not None and sent >= stop_at:
             raise Interrupted
 
     with patch.object(import_files, "CHUNK_EVENTS", 3):
-        return asyncio.run(handler.run(files, advance)), notes, rejects
+        try:
+            return asyncio.run(handler.run(files, advance)), notes, rejects
+        finally:
+            notes.close()
 
 
 def test_history_is_in_one_partition_and_ends(tmp_path: Path) -> None:
@@ -126,6 +138,28 @@ def test_a_file_that_changed_begins_anew_and_ends_the_former_import(tmp_path: Pa
     assert outlet.ended()[1] == notes.name
 
 
+def test_rows_that_lay_in_the_future_at_the_first_run_are_sent_by_the_next(tmp_path: Path) -> None:
+    path, outlet = tmp_path / "orders.csv", Outlet()
+    rows = HEAD + f"F,c,{NOW + timedelta(hours=1):%FT%TZ},1\n" + ROWS
+    with pytest.raises(Interrupted):
+        run(path, outlet, rows=rows, stop_at=6)
+    assert "F" not in outlet.events()
+    outcome, _, rejects = run(path, outlet, now=NOW + timedelta(hours=2))
+    assert sorted(set(outlet.events())) == sorted(["F", *(f"A{n}" for n in range(10))])
+    assert (outcome.events, outcome.sent, rejects.reasons) == (11, 11, {})
+
+
+def test_two_processes_do_not_import_one_file_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text(HEAD + ROWS)
+    first = ImportNotes([path], "", tmp_path)
+    with pytest.raises(Invalid, match=r"orders\.csv is being imported by another process"):
+        ImportNotes([path], "other options", tmp_path)
+    assert first.acknowledged == 0
+    first.close()
+    assert ImportNotes([path], "other options", tmp_path).begun() == []
+
+
 def test_a_file_refused_as_a_whole_sends_nothing(tmp_path: Path) -> None:
     outlet = Outlet()
     rows = HEAD + "A,c,2024-01-01,1\nA,c,2024-01-01,2\n"
@@ -150,8 +184,24 @@ def test_a_folder_that_cannot_be_written_names_the_option(tmp_path: Path) -> Non
         ImportNotes([path], "", tmp_path / "absent")
 
 
-def test_broken_notes_are_no_notes(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "kept", [b"[1", b"\xff", b"[" * 100_000, b'{"begun": "x"}', b'{"run": "x"}', b'{"run": 0}']
+)
+def test_broken_notes_are_no_notes(tmp_path: Path, kept: bytes) -> None:
     path = tmp_path / "orders.csv"
     path.write_text(HEAD + ROWS)
-    (tmp_path / ".orders.csv.import.json").write_text("[1")
-    assert ImportNotes([path], "", tmp_path).acknowledged == 0
+    (tmp_path / ".orders.csv.import.json").write_bytes(kept)
+    notes = ImportNotes([path], "", tmp_path)
+    assert (notes.acknowledged, notes.begun(), notes.name) == (0, [], notes.named(1))
+
+
+def test_rejected_rows_that_find_no_room_leave_no_part_of_a_file(tmp_path: Path) -> None:
+    rows = HEAD + f"{'x' * 300},c,2024-01-01,1\n"
+    path = tmp_path / "orders.csv"
+    _, _, rejects = run(path, Outlet(), rows=rows)
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with patch.object(rejects_file, "_text", side_effect=full), pytest.raises(Invalid) as found:
+        write_rejects(EventFile(path, ReadOptions()), rejects, tmp_path)
+    assert found.value.field == "--folder"
+    assert "No space left" in found.value.reason
+    assert not list(tmp_path.glob("*.rejects*"))

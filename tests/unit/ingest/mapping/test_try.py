@@ -1,12 +1,14 @@
 """The command `try`: what a person reads about the records of a file."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from services.ingest.__main__ import SPEC, _add_commands
 from services.ingest.commands import mappings as command
+from services.ingest.ports import StoredMapping
 from shared.runtime.command_line import main
 from tests.unit.ingest.mapping.corpus import corpora
 
@@ -36,9 +38,34 @@ def test_each_form_of_a_file(form: str, tmp_path: Path, capsys: pytest.CaptureFi
         "id order-5551001"
     )
     count = 1 if form == "whole" else 2
-    assert shown[-1] == f"{count} records: 1 purchase; 0 refused, {count - 1} ignored"
+    named = "1 record" if count == 1 else "2 records"
+    assert shown[-1] == f"{named}: 1 purchase; 0 refused, {count - 1} ignored"
     if count > 1:
         assert shown[2] == "     2  ignored  refund by itself"
+
+
+def test_a_byte_order_mark_is_not_part_of_the_record(tmp_path: Path) -> None:
+    """Editors on Windows write one."""
+    file = tmp_path / "orders.json"
+    file.write_text(json.dumps(SHOPIFY["order"]), encoding="utf-8-sig")
+    assert _try("--mapping", "shopify", str(file)) == command.DONE
+
+
+def test_a_file_that_is_missing_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Like a missing mapping."""
+    assert _try("--mapping", "shopify", str(tmp_path / "orders.json")) == command.FAILED
+    assert f"there is no file {tmp_path / 'orders.json'}" in capsys.readouterr().err
+
+
+def test_what_a_new_version_leaves_is_named() -> None:
+    """`put` again with another topic would otherwise end the reading of the first unnoticed."""
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    former = StoredMapping("erp", 1, "", ("a", "b"), ("shop",), now, "me")
+    left = command._left([former], ("b", "c"), ())
+    assert list(left) == ["the topic a", "the source shop"]
+    assert not list(command._left([], ("a",), ("shop",)))
 
 
 def test_refused_records_are_shown_with_the_reason(

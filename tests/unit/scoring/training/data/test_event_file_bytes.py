@@ -44,6 +44,15 @@ def test_a_chinese_header_in_gbk(tmp_path: Path) -> None:
     assert found.read.currency == "¥"
 
 
+@pytest.mark.parametrize("sign", ["¥", "£"])
+def test_a_sign_of_money_that_gbk_lacks_says_nothing_against_chinese(
+    tmp_path: Path, sign: str
+) -> None:
+    rows = "".join(f"{n:04},2024/3/{n % 28 + 1},{sign}{n}.50\n" for n in range(50))
+    found = both(written(tmp_path, ("会员号,下单时间,实付金额\n" + rows).encode("gb18030")))
+    assert (found.read.encoding, found.read.currency) == ("gb18030", sign)
+
+
 @pytest.mark.parametrize("codec", ["latin-1", "cp1252"])
 def test_western_text_is_the_last_resort(tmp_path: Path, codec: str) -> None:
     found = both(written(tmp_path, _of(WESTERN).encode(codec)))

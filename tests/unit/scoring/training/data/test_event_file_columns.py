@@ -169,6 +169,13 @@ def test_a_file_of_json_lines(tmp_path: Path) -> None:
         assert found.read.format == "jsonl"
 
 
+@pytest.mark.parametrize("line", ["[1, 2]", '{"customer":', "{" + '"a":[' * 100_000, "7"])
+def test_a_line_that_is_no_json_object_is_named(tmp_path: Path, line: str) -> None:
+    text = '{"customer": "a", "ts": "2024-01-01"}\n\n' + line + "\n"
+    with pytest.raises(Invalid, match=r"e\.jsonl cannot be read: line 3 is no JSON object"):
+        both(written(tmp_path, text, "e.jsonl"))
+
+
 def test_a_column_of_no_times_or_numbers_is_named(tmp_path: Path) -> None:
     path = tmp_path / "events.parquet"
     pl.DataFrame({"customer": ["a"], "ts": ["2024-01-01"], "amount": [[1]]}).write_parquet(path)

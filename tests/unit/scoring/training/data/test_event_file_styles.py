@@ -199,6 +199,8 @@ def test_the_whole_column_decides_the_decimal_mark(texts: list[str], amounts: li
         (["1.234"], "say --decimal dot or --decimal comma"),
         (["€1.50", "$1.50"], "row 1 has '€1.50', row 2 '$1.50': one currency is expected"),
         (["1.50", "abc"], "row 2: 'abc' is not a number"),
+        (["1.50", "9" * 400], "9'… is not a number"),
+        (["1.50", "$" + "9" * 400], "row 2: '$999"),
         (["1.2.3"], "is not a number"),
         (["12%"], "is not a number"),
         (["1,23,4"], "is not a number"),
