@@ -87,7 +87,7 @@ async def test_from_what_is_wrong_to_replayed(
     assert [r.value for r in again] == [*euros, bad, bad, *euros]
 
 
-async def test_a_processs_own_hands_and_an_operators(
+async def test_a_command_and_a_request_at_once(
     place: ServiceEnvironment, upstream: Producer
 ) -> None:
     """The command and a request at the same time send each record once between them."""
@@ -114,9 +114,10 @@ async def test_hostile_requests(place: ServiceEnvironment) -> None:
         async with _client(service, admin) as client:
             for path, status in (
                 ("/7", 404),
-                ("/-1", 422),
-                ("/9999999999999999999999", 422),
-                ("/1e3", 422),
+                ("/-1", 404),
+                ("/9999999999999999999999", 404),
+                ("/1e3", 404),
+                ("/replay", 405),
                 ("/%00", 422),
                 ("?cursor=0", 422),
                 ("?cursor=LTE=", 422),
@@ -144,6 +145,7 @@ async def test_hostile_requests(place: ServiceEnvironment) -> None:
                 ({"filter": {"state": "replayed"}}, "state"),
                 ({"filter": {}, "limit": 1_001}, "limit"),
                 ({"filter": {}, "again": True}, "again"),
+                ({"ids": [1], "again": 0}, "again"),
                 ({"filter": {}, "wait_s": 11}, "wait_s"),
                 ({"filter": {"since": 0}}, "since"),
                 ({"ids": [1], "why": "x" * 1_001}, "why"),

@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, HTTPException, Path, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
+from starlette.convertors import Convertor, register_url_convertor
 
 from services.ingest.core.shown import headers_shown, printable
 from services.ingest.handlers.discard_dead_letters import DiscardDeadLetters
@@ -38,6 +39,24 @@ TEXT_CHARS_MAX = 300
 
 LetterId = Annotated[int, Path(ge=0, le=ID_MAX)]
 Text = Annotated[str | None, Query(min_length=1, max_length=TEXT_CHARS_MAX)]
+
+
+class LetterNumber(Convertor[str]):
+    """The part of a path that is a dead letter's number, so that `/replay` has one route only."""
+
+    regex = "[0-9]{1,18}"
+
+    def convert(self, value: str) -> str:
+        """Return the digits."""
+        return value
+
+    def to_string(self, value: str) -> str:
+        """Return the digits."""
+        return value
+
+
+register_url_convertor("letter_number", LetterNumber())
+
 StateFilter = Literal["waiting", "replayed", "discarded", "any"]
 
 
@@ -148,7 +167,7 @@ class DiscardBody(BaseModel):
 class ReplayBody(DiscardBody):
     """Which dead letters, and how long to wait for refusals."""
 
-    again: bool = False
+    again: StrictBool = False
     """With `ids`: also those that were replayed or discarded before."""
     wait_s: Annotated[Number, Field(ge=0, le=WAIT_S_MAX)] = 2.0
 
@@ -246,7 +265,7 @@ def _add_reading(app: FastAPI, index: DeadLetterIndex, reads: list[Any]) -> None
         found = await index.groups(search, limit)
         return Summary(items=[GroupView.model_validate(group) for group in found])
 
-    @app.get(f"{DEAD_LETTERS}/{{letter_id}}", dependencies=reads, tags=["dead letters"])
+    @app.get(DEAD_LETTERS + "/{letter_id:letter_number}", dependencies=reads, tags=["dead letters"])
     async def read_dead_letter(letter_id: LetterId) -> DeadLetterWithContent:
         """Return one dead letter with the beginning of its content."""
         stored = await index.get(letter_id)
