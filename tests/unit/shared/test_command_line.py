@@ -56,6 +56,16 @@ def test_a_command_runs_on_libuv() -> None:
     assert [type(loop) for loop in loops] == [uvloop.Loop]
 
 
+def test_ctrl_c_ends_a_command_without_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its exit status is that of a shell's command that SIGINT ended."""
+
+    async def interrupted() -> int:
+        raise KeyboardInterrupt
+
+    assert main(spec(interrupted), argv=["run"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
 def test_a_failure_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     """The line names what is wrong, without a traceback."""
     assert main(spec(refused), argv=["run"]) == 1

@@ -1,6 +1,7 @@
 """Spreadsheets, packed files and files with another name than content: read, or refused clearly."""
 
 import gzip
+import signal
 import subprocess
 import sys
 import zipfile
@@ -14,6 +15,7 @@ import pytest
 from services.scoring.training.data.event_file import read
 from shared.event_files import packing, sheets
 from shared.event_files.options import ReadOptions
+from shared.event_files.sheets import SheetAsCsv
 from shared.kernel.errors import Invalid
 from tests.unit.scoring.training.data.workbooks import sheet_xml, xlsx
 from tests.unit.scoring.training.event_files import HEAD, both, same, utc, written
@@ -179,3 +181,13 @@ def test_a_file_larger_than_the_memory_is_read(tmp_path: Path) -> None:
         capture_output=True, text=True, check=False, env={"POLARS_MAX_THREADS": "2"},
     )  # fmt: skip
     assert done.stdout.strip() == str(count), done.stderr[-2_000:]
+
+
+def test_ctrl_c_while_a_sheet_is_converted_is_no_lack_of_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = xlsx(tmp_path / "book.xlsx", a=[["customer", "date"], ["a", "2024-01-01"]])
+    ended = subprocess.CompletedProcess([], -signal.SIGINT, b"", b"Traceback\nKeyboardInterrupt\n")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: ended)
+    with pytest.raises(KeyboardInterrupt):
+        SheetAsCsv(path, None, tmp_path)
