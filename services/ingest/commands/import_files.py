@@ -64,7 +64,7 @@ async def _import(args: argparse.Namespace) -> int:
     # Reading files takes polars, which the service itself does not load.
     from services.ingest.handlers.import_files import ImportFiles, Terms  # noqa: PLC0415
     from services.ingest.main import read_rates  # noqa: PLC0415
-    from services.ingest.outbound.import_notes import ImportNotes  # noqa: PLC0415
+    from services.ingest.outbound.import_notes import ImportNotes, unended  # noqa: PLC0415
 
     # The client logs each attempt to connect; what a person needs is in our own message.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
@@ -75,6 +75,7 @@ async def _import(args: argparse.Namespace) -> int:
     outlet = Producer(kafka, "ingest-import")
     progress = ImportProgress(clock)
     notes: ImportNotes | None = None
+    left = [] if args.dry_run else unended(args.path[0], folder)
     try:
         with progress.shown():
             if not args.dry_run:
@@ -98,12 +99,16 @@ async def _import(args: argparse.Namespace) -> int:
         status = _finished(args, files, outcome, notes.name, folder)
         notes.finish()
     except Interrupted:
-        print(f"interrupted; {_resumed(notes)}", file=sys.stderr)
+        print(f"interrupted; {_resumed(notes, left)}", file=sys.stderr)
         return STOPPED
+    except Invalid:
+        if left and notes is None:
+            print(_resumed(notes, left), file=sys.stderr)
+        raise
     except Transient as trouble:
         print(
             f"the broker at {kafka.bootstrap_servers} (KAFKA_BOOTSTRAP_SERVERS) cannot be used: "
-            f"{trouble}; {_resumed(notes)}", file=sys.stderr,
+            f"{trouble}; {_resumed(notes, left)}", file=sys.stderr,
         )  # fmt: skip
         return FAILED
     else:
@@ -244,12 +249,17 @@ def _key(options: "ReadOptions", terms: "Terms") -> str:
     return repr((replace(options, now=None), terms))
 
 
-def _resumed(notes: "ImportNotes | None") -> str:
-    """Return what to do after an import that did not come to its end."""
+def _resumed(notes: "ImportNotes | None", left: list[str]) -> str:
+    """Return what to do after an import that did not come to its end.
+
+    `left`: imports of earlier runs without an end marker, where this run has not come to its notes.
+    """
     if notes is None:
-        return "nothing was sent"
-    text = f"{notes.acknowledged:,} events were sent: the same command goes on behind them"
-    for name in notes.begun():
+        text = "nothing was sent"
+    else:
+        text = f"{notes.acknowledged:,} events were sent: the same command goes on behind them"
+        left = notes.begun()
+    for name in left:
         text += (
             f". The end marker of {name} was not sent: until then scoring's sweep pauses; run the "
             f"command again, or `python -m services.scoring imports end {name}`"

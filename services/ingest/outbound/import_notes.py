@@ -25,6 +25,9 @@ and an export that changed has another size or another end."""
 STEM_CHARS_MAX: Final = 60
 """Characters of a file's name in the name of its import."""
 
+NAME_BYTES_MAX: Final = 200
+"""Bytes of a file's name in the name of its notes; file systems take 255 with what is added."""
+
 
 class _Kept(msgspec.Struct):
     """The content of the file; broken, or not of this form, it is as if there were none."""
@@ -57,8 +60,8 @@ class ImportNotes:
         ).hexdigest()  # fmt: skip
         stem = paths[0].name.partition(".")[0][:STEM_CHARS_MAX]
         self._base = f"{stem}-{content.hexdigest()[:8]}"
-        self._path = folder / f".{paths[0].name}.import.json"
-        kept = self._read()
+        self._path = _notes_of(paths[0], folder)
+        kept = _read(self._path)
         self._begun = kept.begun
         same = kept.mark == self._mark
         self._acknowledged = kept.acknowledged if same else 0
@@ -116,12 +119,6 @@ class ImportNotes:
         """Let other processes import the files; the notes stay."""
         self._unlock()
 
-    def _read(self) -> "_Kept":
-        try:
-            return msgspec.json.decode(self._path.read_bytes(), type=_Kept)
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return _Kept()
-
     def _write(self) -> None:
         notes = _Kept(self._mark, self._run, self._begun, self._acknowledged, self._digest)
         draft = self._path.with_suffix(".new")
@@ -133,6 +130,26 @@ class ImportNotes:
                 "--folder", f"{self._path.parent} cannot be written ({error.strerror}): name a "
                 "folder for the rejected rows and the notes of the import"
             ) from error  # fmt: skip
+
+
+def unended(path: Path, folder: Path) -> list[str]:
+    """Return the imports of this file whose end marker was not sent, before it is read again."""
+    return _read(_notes_of(path, folder)).begun
+
+
+def _notes_of(path: Path, folder: Path) -> Path:
+    """Return the notes of an import whose first file is `path`."""
+    name = path.name
+    if len(os.fsencode(name)) > NAME_BYTES_MAX:
+        name = blake2b(os.fsencode(name), digest_size=8).hexdigest()
+    return folder / f".{name}.import.json"
+
+
+def _read(path: Path) -> _Kept:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Kept)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _Kept()
 
 
 def _lock(path: Path, owner: object) -> Callable[[], object]:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from services.ingest.outbound.import_notes import NAME_BYTES_MAX
 from shared.event_files.faults import Rejects
 from shared.event_files.reader import EventFile
 from shared.event_files.sources import ROW
@@ -26,7 +27,7 @@ def write_rejects(file: EventFile, rejects: Rejects, folder: Path) -> Path:
 
     Raises Invalid where that cannot be done; then no part of them is left.
     """
-    stem = rejects.file.partition(".")[0]
+    stem = rejects.file.partition(".")[0].encode()[:NAME_BYTES_MAX].decode(errors="ignore")
     names = [f"{stem}.rejects.csv", *(f"{stem}.rejects-{n}.csv" for n in range(2, TRIES_MAX))]
     path = next(folder / name for name in names if not (folder / name).exists())
     rows = pl.Series(sorted(rejects.reasons), dtype=pl.Int64)

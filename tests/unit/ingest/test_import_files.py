@@ -15,7 +15,7 @@ from services.ingest.core.rates import RateTable
 from services.ingest.handlers import import_files
 from services.ingest.handlers.import_files import ImportFiles, Outcome, PreparedFile, Terms
 from services.ingest.outbound import rejects_file
-from services.ingest.outbound.import_notes import ImportNotes
+from services.ingest.outbound.import_notes import ImportNotes, unended
 from services.ingest.outbound.rejects_file import write_rejects
 from shared.contracts.events import BACKFILL_ENDED
 from shared.contracts.headers import BACKFILL
@@ -158,6 +158,26 @@ def test_two_processes_do_not_import_one_file_at_once(tmp_path: Path) -> None:
     assert first.acknowledged == 0
     first.close()
     assert ImportNotes([path], "other options", tmp_path).begun() == []
+
+
+def test_an_import_without_its_end_marker_is_known_before_the_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text(HEAD + ROWS)
+    assert unended(path, tmp_path) == []
+    killed = ImportNotes([path], "", tmp_path)
+    killed.begin()
+    killed.close()
+    assert unended(path, tmp_path) == [killed.name]
+
+
+def test_a_name_as_long_as_file_systems_take(tmp_path: Path) -> None:
+    path = tmp_path / f"{'订' * 83}.csv"
+    _, _, rejects = run(path, Outlet(), rows=HEAD + f"{'x' * 300},c,2024-01-01,1\n" + ROWS)
+    written = write_rejects(EventFile(path, ReadOptions()), rejects, tmp_path)
+    assert written.read_text("utf-8-sig").count("\n") == 2
+    notes = ImportNotes([path], "", tmp_path)
+    notes.begin()
+    assert unended(path, tmp_path) == notes.begun()
 
 
 def test_a_file_refused_as_a_whole_sends_nothing(tmp_path: Path) -> None:
