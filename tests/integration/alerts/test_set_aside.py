@@ -94,7 +94,7 @@ async def test_one_that_raises_ends_nothing(
     assert await _passes(database_url, loop, "raise", done=ALONE_MAX) == 0
     ((kind, aside, reason),) = await rows(prepared, SUSPECTS)
     assert (kind, aside) == (KIND[loop], True)
-    assert reason.startswith("Planted in poisoned.py, line ")
+    assert reason.startswith("Planted in planted_failure.py, line ")
 
 
 async def _command(url: str, *arguments: str) -> tuple[int, str]:
