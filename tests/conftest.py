@@ -5,6 +5,7 @@ fails: a stack is never a reason to skip.
 """
 
 import itertools
+import logging
 import os
 import shutil
 import tempfile
@@ -12,6 +13,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from deploy.local.stack import DATA, InUse, LocalStack
@@ -45,6 +47,15 @@ def apache_kafka(stack: LocalStack) -> LocalStack:
     if stack.broker == "embedded":
         pytest.skip("the embedded broker cannot do this: install Java >= 17 and Maven")
     return stack
+
+
+@pytest.fixture(autouse=True)
+def unlogged_afterwards() -> Iterator[None]:
+    """Take away the log handler of a command run within the test: its stream is closed by then."""
+    yield
+    root = logging.getLogger()
+    root.handlers[:] = [each for each in root.handlers if type(each) is not logging.StreamHandler]
+    structlog.contextvars.clear_contextvars()
 
 
 @pytest.fixture

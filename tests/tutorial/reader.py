@@ -59,7 +59,8 @@ class Reader:
     ) -> None:
         self._root = root
         kept = {name: text for name, text in environ.items() if not name.startswith(OF_PYTEST)}
-        kept.pop("CI", None)  # where pytest says more than a reader sees
+        for name in ("CI", "EBBWATCH_DATA"):  # with them pytest says more than a reader sees
+            kept.pop(name, None)
         self._environ = kept | {"PYTHONUNBUFFERED": "1"}  # what a terminal would show by now
         self._ports = ports or {}
         self._variables = root.parent / "variables"

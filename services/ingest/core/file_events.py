@@ -40,6 +40,8 @@ ID_BYTES: Final = 12
 AMOUNT_DECIMALS: Final = 6
 """Decimals of an amount: no currency has more than four, and a sum of floats has errors in the
 tenth."""
+AMOUNT_FITS: Final = 1e30
+"""Larger amounts do not fit the 38 digits of Polars' decimals; `accept` refuses them."""
 AMOUNT_MAX: Final = 1e12
 """Larger amounts are decided on one by one."""
 _FEEDBACK: Final = frozenset(
@@ -137,7 +139,9 @@ def currencies_without_rate(codes: Iterable[str], rates: RateTable, now: datetim
 def _amounts() -> pl.Expr:
     """Return amounts as decimal text: `12.5`, `-3`, null where unknown."""
     number = pl.col("amount").round(AMOUNT_DECIMALS)
-    text = number.cast(pl.Decimal(24, AMOUNT_DECIMALS), strict=False).cast(pl.String)
+    # Polars fails on what has more digits than the type, also where null is asked for.
+    fits = pl.when(number.abs() < AMOUNT_FITS).then(number)
+    text = fits.cast(pl.Decimal(38, AMOUNT_DECIMALS)).cast(pl.String)
     short = text.str.strip_chars_end("0").str.strip_chars_end(".")
     # What has more digits than a decimal text may have is left to `accept`, which refuses it.
     return pl.when(short.is_null() & number.is_not_null()).then(
