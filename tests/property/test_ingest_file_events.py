@@ -51,6 +51,7 @@ def frame(rows: list[dict[str, object]]) -> pl.DataFrame:
 
 @given(st.lists(events, min_size=1, max_size=8), st.sampled_from([None, "USD", "EUR", "GBP"]))
 @example([PLAIN], None)
+@example([{**PLAIN, "customer_id": "NONE"}, {**PLAIN, "customer_id": "n/a"}], None)
 @example([{**PLAIN, "amount": 2e18}, {**PLAIN, "amount": 1e25}, {**PLAIN, "amount": -1e40}], None)
 def test_what_is_ordinary_is_accepted(rows: list[dict[str, object]], currency: str | None) -> None:
     for event in file_events(frame(rows), "files", currency, RATES, NOW):

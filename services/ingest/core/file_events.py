@@ -16,6 +16,7 @@ import polars as pl
 
 from services.ingest.core.rates import RateTable
 from services.ingest.core.times import TIME_MIN
+from shared.contracts.customers import NO_CUSTOMER
 from shared.contracts.events import (
     BACKFILL_ENDED,
     CONTRACT,
@@ -173,7 +174,8 @@ def _ordinary(
     within = pl.col("ts").is_between(
         TIME_MIN.replace(tzinfo=None), now.astimezone(UTC).replace(tzinfo=None)
     )
-    ids = pl.col("customer_id").str.contains(_PLAIN_ID)
+    customer = pl.col("customer_id")
+    ids = customer.str.contains(_PLAIN_ID) & ~customer.str.to_lowercase().is_in([*NO_CUSTOMER])
     if OCCURRENCE not in frame.columns:
         ids &= pl.col("event_id").str.contains(_PLAIN_ID)
     # A refund's category is not sent, an interaction's amount neither.
