@@ -52,8 +52,8 @@ _CASTS = {"recent": "::timestamptz[]", "warned": "::jsonb"}
 """Columns sent as text, since PostgreSQL has no arrays of arrays of different lengths."""
 
 _OFTEN = ("customer_id", "revision", "band", "probability", "value_at_risk", "purchased_at")
-"""Columns that nearly every assessment changes. Writing all columns of 2,000 customers, a tenth of
-whom changed in others too, took 1.5 times as long (22 ms against 15; in one run, alternating)."""
+"""Columns that nearly every assessment changes. Writing all columns of 2,000 customers, a tenth
+with changes in others too, took 1.5 times as long (22 ms against 15; in one run, alternating)."""
 _SELDOM = attrgetter(*(name for name in _TYPES if name not in _OFTEN))
 _COLUMNS = ", ".join(f"{name}::text" if name == "warned" else name for name in _TYPES)
 _RECENT, _WARNED = list(_TYPES).index("recent"), list(_TYPES).index("warned")

@@ -13,8 +13,8 @@ import structlog
 
 from services.ingest.handlers.settle_dead_letters import Choice, Settled, Transaction, settle
 from services.ingest.ports import DeadLetterIndex, Settlement, StoredDeadLetter
-from shared.kernel.errors import Transient
 from shared.runtime.clock import Clock
+from shared.runtime.loop import repeat
 from shared.runtime.service import Stop
 
 EVERY_S: Final = 3_600.0
@@ -68,11 +68,4 @@ class DropContents:
 
     async def watch(self, stop: Stop) -> None:
         """Delete now, and repeatedly until stopped."""
-        wait_s = 0.0
-        while not await stop.wait(wait_s):
-            try:
-                await self.once()
-                wait_s = EVERY_S
-            except Transient as trouble:
-                wait_s = RETRY_S
-                log.warning("contents not deleted yet", trouble=str(trouble), wait_s=wait_s)
+        await repeat(self.once, stop, "contents", EVERY_S, at_once=True, retry_s=RETRY_S)

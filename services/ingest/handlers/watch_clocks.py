@@ -19,6 +19,7 @@ from services.ingest.ports import ClockStore
 from shared.contracts.dead_letter import Headers
 from shared.kernel.errors import Invalid, Transient
 from shared.runtime.clock import Clock
+from shared.runtime.loop import repeat
 from shared.runtime.service import Stop
 
 REPORT_S: Final = 15.0
@@ -82,13 +83,11 @@ class ClockWatch:
 
     async def watch(self, stop: Stop) -> None:
         """Report repeatedly until stopped, and once more after it."""
-        going_on = True
-        while going_on:
-            going_on = not await stop.wait(REPORT_S)
-            try:
-                await self.once()
-            except Transient as trouble:
-                log.warning("counts of sources not stored yet", trouble=str(trouble))
+        await repeat(self.once, stop, "source clocks", REPORT_S, retry_s=REPORT_S)
+        try:
+            await self.once()
+        except Transient as trouble:
+            log.warning("counts of sources not stored", trouble=str(trouble))
 
     def _judge(self, report: SourceReport) -> None:
         before, fault = self._wrong.pop(report.source, None), report.fault
