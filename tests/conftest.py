@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -49,13 +50,27 @@ def apache_kafka(stack: LocalStack) -> LocalStack:
     return stack
 
 
+@pytest.fixture(autouse=True, scope="session")
+def uncached_loggers() -> Iterator[None]:
+    """Keep no configuration in a logger beyond the test that used it first."""
+    configure = structlog.configure
+
+    def without_cache(**given: Any) -> None:
+        configure(**{**given, "cache_logger_on_first_use": False})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(structlog, "configure", without_cache)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def unlogged_afterwards() -> Iterator[None]:
-    """Take away the log handler of a command run within the test: its stream is closed by then."""
+    """Take away the logging of a command run within the test: its stream is closed by then."""
     yield
     root = logging.getLogger()
     root.handlers[:] = [each for each in root.handlers if type(each) is not logging.StreamHandler]
     structlog.contextvars.clear_contextvars()
+    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import pytest
 from deploy.local.waiting import LOOPBACK, free_port
 from shared.http.app import create_app
 from shared.kernel.errors import Invalid, Transient
+from shared.observability.logging import configure_logging
 from shared.runtime import service
 from shared.runtime.backoff import FIRST_S, LONGEST_S, Backoff
 from shared.runtime.clock import SystemClock
@@ -162,6 +163,7 @@ async def test_a_start_that_cannot_succeed_ends_the_service(
     error: Exception, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """No loop begins; the reason is logged, without a traceback where a setting is wrong."""
+    configure_logging("test")
     began = asyncio.Event()
 
     async def prepare() -> None:
@@ -172,7 +174,7 @@ async def test_a_start_that_cannot_succeed_ends_the_service(
 
     assert await serve({"work": work}, prepare=prepare) == 1
     assert not began.is_set()
-    said = "".join(capsys.readouterr())
+    said = capsys.readouterr().err
     assert str(error) in said
     assert ("Traceback" in said) == isinstance(error, RuntimeError)
 
