@@ -8,7 +8,7 @@ import numpy as np
 from services.scoring.core.features.contracts import Labels
 from services.scoring.core.features.registry import FEATURES
 from services.scoring.core.features.state import FEATURE_SET
-from services.scoring.model.calibration import Calibration
+from services.scoring.model.blending import Blend
 from services.scoring.model.card import ModelCard
 from services.scoring.model.churn_model import ChurnModel, assemble
 
@@ -44,10 +44,9 @@ def tiny_model(seed: int = 1, horizon_days: int = 28, labels: Labels = "silence"
         validation={},
         trees=20,
         trees_chosen_by="fixed: a test",
-        calibration_decision="none: a test",
         parameters={},
         seed=seed,
         data_fingerprint="",
         libraries={},
     )
-    return assemble(booster, Calibration(intercept=-0.1, slope=0.9), card)
+    return assemble(booster, Blend(intercept=-0.1, slope=0.9), card)

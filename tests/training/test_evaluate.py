@@ -13,7 +13,8 @@ from services.scoring.training.evaluation.evaluate import EvaluateOptions, run
 from services.scoring.training.evaluation.protocols import PROTOCOLS, SHOWN, Protocol
 from tests.unit.scoring.training.histories import HORIZON_DAYS, day, shoppers
 
-MODELS = {"recency", "rfm_logistic", "bg_nbd", "mbg_nbd", "rule", "lightgbm", "chosen"}
+MODELS = {"recency", "rfm_logistic", "bg_nbd", "mbg_nbd", "rule", "lightgbm", "chosen",
+          "would_serve"}  # fmt: skip
 
 
 def _date(number: float) -> str:

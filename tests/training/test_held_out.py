@@ -10,7 +10,12 @@ from services.scoring.core.features.events import Kind
 from services.scoring.reports.model_card import card_page
 from services.scoring.training.data.event_table import EventTable, from_columns
 from services.scoring.training.evaluation.figures import figures, instant
-from services.scoring.training.evaluation.held_out import CHOSEN, HeldOutCutoff, hold_out
+from services.scoring.training.evaluation.held_out import (
+    CHOSEN,
+    WOULD_SERVE,
+    HeldOutCutoff,
+    hold_out,
+)
 from services.scoring.training.fit.baselines import NAMES
 from shared.kernel.errors import Invalid
 from shared.report.page import render
@@ -30,7 +35,7 @@ def _until(table: EventTable, end: float) -> EventTable:
 
 def test_every_contender_predicts_every_customer() -> None:
     bought = int((shoppers().first_purchases() < CUTOFF).sum())
-    assert set(held().predictions) == {*NAMES, "rule", "lightgbm", CHOSEN}
+    assert set(held().predictions) == {*NAMES, "rule", "lightgbm", CHOSEN, WOULD_SERVE}
     for p in held().predictions.values():
         assert p.shape == (bought,)
         assert np.all((p >= 0) & (p <= 1))
@@ -45,8 +50,9 @@ def test_what_happens_after_the_cutoff_changes_no_prediction() -> None:
 
 
 def test_the_training_labels_end_before_the_cutoff() -> None:
-    assert held().known is not None
-    assert max(held().known.cutoffs) + HORIZON_DAYS * 86_400 <= CUTOFF  # type: ignore[union-attr]
+    trained = held().trained
+    assert trained is not None
+    assert max(trained.panel.cutoffs) + HORIZON_DAYS * 86_400 <= CUTOFF
 
 
 def test_a_cutoff_that_was_not_observed_has_predictions_and_no_measures() -> None:
@@ -60,8 +66,8 @@ def test_a_cutoff_that_was_not_observed_has_predictions_and_no_measures() -> Non
 def test_no_label_reaches_beyond_the_end_of_the_file() -> None:
     """For a cutoff after the last day, what was not recorded does not count as silence."""
     found = hold_out(_until(shoppers(), day(100)), CUTOFF, HORIZON_DAYS)
-    assert found.known is not None
-    assert max(found.known.cutoffs) + HORIZON_DAYS * 86_400 <= day(100)
+    assert found.trained is not None
+    assert max(found.trained.panel.cutoffs) + HORIZON_DAYS * 86_400 <= day(100)
 
 
 def test_a_file_may_end_a_little_early() -> None:
@@ -74,10 +80,10 @@ def test_a_file_may_end_a_little_early() -> None:
 @pytest.mark.parametrize("cutoff", [2, 20, 31], ids=["no panel", "one cutoff", "few cutoffs"])
 def test_a_short_history_is_answered_by_what_needs_no_labels(cutoff: float) -> None:
     found = hold_out(shoppers(), day(cutoff), HORIZON_DAYS)
-    if found.fitted is None:
-        assert found.choice.name == "mbg_nbd"
-        assert "no trees" in found.choice.reason
-        np.testing.assert_array_equal(found.predictions[CHOSEN], found.predictions["mbg_nbd"])
+    assert found.name in {"mbg_nbd", "rule"}
+    assert found.decisions[0].startswith("no model: ") == (found.trained is None)
+    np.testing.assert_array_equal(found.predictions[CHOSEN], found.predictions[found.name])
+    assert_served(found)
     assert np.isfinite(found.predictions[CHOSEN]).all()
     assert render(card_page("x", [found], figures([found], HORIZON_DAYS, {"rows": 1})))
 
@@ -85,8 +91,8 @@ def test_a_short_history_is_answered_by_what_needs_no_labels(cutoff: float) -> N
 def test_one_label_only_grows_no_trees() -> None:
     daily = purchases(*((f"c{n}", float(at)) for n in range(5) for at in range(60)), until=80)
     found = hold_out(daily, day(60), 5)
-    assert found.fitted is None
-    assert found.untrained == "every customer has the same label"
+    assert found.trained is None
+    assert "every customer has the same label" in found.decisions[0]
     measured = figures([found], 5, {})["mean"][CHOSEN]["all"]
     assert measured["roc_auc"] is None
     assert measured["log_loss"] is not None
@@ -110,3 +116,15 @@ def test_a_cutoff_before_the_first_purchase_is_refused() -> None:
 def test_a_cutoff_at_midnight_is_shown_as_a_date() -> None:
     assert instant(day(0)) == "2020-09-14"
     assert instant(day(0.5)) == "2020-09-14T12:00:00+00:00"
+
+
+def assert_served(found: HeldOutCutoff) -> None:
+    """What was evaluated is what the stored and loaded artefact predicts."""
+    np.testing.assert_allclose(
+        found.predictions[WOULD_SERVE], found.predictions[CHOSEN], rtol=0, atol=1e-9
+    )
+
+
+def test_what_is_evaluated_is_what_would_serve() -> None:
+    assert held().trained is not None
+    assert_served(held())

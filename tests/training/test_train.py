@@ -42,7 +42,7 @@ def test_the_card_describes_what_the_model_saw() -> None:
 
 def test_the_report_compares_on_the_same_rows() -> None:
     _, report = trained()
-    assert set(report.compared) == {*NAMES, "rule", "model"}
+    assert set(report.compared) == {*NAMES, "rule", "trees", "model"}
     assert {m["all"]["rows"] for m in report.compared.values()} == {
         report.card.validation["all"]["rows"]
     }

@@ -50,14 +50,16 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     validation_cutoffs: list[str]
     """Past origins of the backtest; empty when the history was too short for one."""
     validation: dict[str, dict[str, float | int | None]]
-    """`all`, `ge2`, `active` -> measures over those origins, each predicted, before calibration, by
-    trees grown on labels that had matured by then. The number of trees was chosen on some of the
+    """`all`, `ge2`, `active` -> measures over those origins, each predicted by the blend that
+    serves, of what was known by then. The number of trees and the blend were chosen on some of the
     same cutoffs, so the measures are very slightly too good."""
     trees: int
     trees_chosen_by: str
     """`early stopping on ...` or `fixed: ...` with the reason."""
-    calibration_decision: str
-    """Which correction was tried, what it gained where, and what was decided."""
+    chosen: str = ""
+    """The blend that serves, as `training.fit.blend` names it; empty in older artefacts."""
+    chosen_by: str = ""
+    """How well it and the others did on later training cutoffs."""
     parameters: dict[str, float | int | str | bool]
     seed: int
     data_fingerprint: str

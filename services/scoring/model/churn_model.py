@@ -1,4 +1,4 @@
-"""The fitted churn model: LightGBM trees, a calibration and its card, as one artefact.
+"""The fitted churn model: LightGBM trees, the rhythm beside them, and its card, as one artefact.
 
 It predicts and explains; it does not train or read files. The bytes of an artefact decide its
 version, so two models with one version give the same number for the same row.
@@ -13,11 +13,12 @@ import msgspec
 import numpy as np
 
 from services.scoring.core.features.contracts import Labels
-from services.scoring.core.features.registry import FEATURES
+from services.scoring.core.features.registry import FEATURES, feature_index
 from services.scoring.core.features.state import FEATURE_SET
 from services.scoring.core.risk import btyd, horizons
 from services.scoring.core.risk.horizons import AS_RHYTHM, Bridge
-from services.scoring.model.calibration import Calibration
+from services.scoring.core.risk.odds import logit, sigmoid
+from services.scoring.model.blending import Blend
 from services.scoring.model.card import ModelCard
 from services.scoring.model.pooled_model import RULES_PRIOR, columns, no_purchase_over
 from services.scoring.model.store import address
@@ -28,6 +29,8 @@ from shared.kernel.errors import Invalid
 FORMAT: Final = 1
 VERSION_DIGITS: Final = 12
 """Digits of the address in the version: 48 bits distinguish all models of a company."""
+_GAP: Final = feature_index["gap_mean_days"]
+_SILENCE: Final = feature_index["recency_days"]
 PARAMETERS_MARK: Final = "\nparameters:"
 """LightGBM ends its text with training settings such as the number of threads. They change
 no prediction, so they must not change the address."""
@@ -37,7 +40,7 @@ class OtherHorizons(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Parameters that carry the score to other horizons than the one of the trees."""
 
     rhythm: btyd.Parameters = RULES_PRIOR
-    """Parameters of MBG/NBD, in days: how the probability changes with the silence."""
+    """Parameters of MBG/NBD, in days: a part of the score, and how it changes with the silence."""
     bridges: dict[str, Bridge] = {}
     """Bridges by horizon in days, which JSON keeps as text; `AS_RHYTHM` where there is none."""
     lapse: Bridge = AS_RHYTHM
@@ -57,7 +60,8 @@ class Artefact(
     feature_set: int
     features: list[str]
     horizon_days: int
-    calibration: Calibration
+    blend: Blend = msgspec.field(name="calibration")
+    """The name on disk is that of artefacts that were made before there were blends."""
     card: ModelCard
     booster: str
     """LightGBM's own text form, up to its training settings."""
@@ -77,6 +81,8 @@ class ChurnModel:
     booster: lightgbm.Booster
     base: float
     """Log-odds without any feature's contribution: `explain(x).sum(1) + base == log_odds(x)`."""
+    newest: float
+    """Log-odds of the rhythm of a customer who has just bought for the first time."""
     threads: int
 
     @property
@@ -105,8 +111,8 @@ class ChurnModel:
         return self.artefact.card
 
     def predict(self, x: Floats) -> Floats:
-        """Return the calibrated probability of silence. float64[n, F] -> float64[n]."""
-        return self.artefact.calibration.apply(self.log_odds(x))
+        """Return the probability of silence. float64[n, F] -> float64[n]."""
+        return sigmoid(self.log_odds(x))
 
     def over(self, x: Floats, p: Floats, days: Sequence[int]) -> Floats:
         """Return P(no purchase) over each of `days`, given `p = predict(x)`: float64[n, k].
@@ -133,20 +139,37 @@ class ChurnModel:
         return it.lapse.apply_or_one(p, q_main, q, rest)
 
     def log_odds(self, x: Floats) -> Floats:
-        """Return the score before calibration. float64[n, F] -> float64[n]."""
+        """Return the score in log-odds. float64[n, F] -> float64[n].
+
+        NaN without a purchase where the rhythm has a part in it.
+        """
         if len(x) == 0:
             return np.empty(0)
-        raw = self.booster.predict(x, raw_score=True, num_threads=self.threads)
-        return np.asarray(raw, dtype=np.float64)
+        trees = self.booster.predict(x, raw_score=True, num_threads=self.threads)
+        blend = self.artefact.blend
+        rhythm = self._rhythm(*columns(x)) if blend.rhythm else 0.0
+        return blend.log_odds(np.asarray(trees, dtype=np.float64), rhythm)
 
     def explain(self, x: Floats) -> Floats:
         """Return the contribution of each feature to `log_odds`: float64[n, F] -> float64[n, F].
 
-        Exact tree SHAP values (Lundberg et al. 2020, the path-dependent form).
+        Exact tree SHAP values (Lundberg et al. 2020, the path-dependent form). The rhythm's part
+        is added along one path, from a customer who has just bought for the first time: first the
+        past purchases (to the usual gap), then the silence since (to the silence).
         """
         if len(x) == 0:
             return np.empty_like(x)
-        return _contributions(self.booster, x, self.threads)[:, :-1]
+        blend = self.artefact.blend
+        found = blend.slope * _contributions(self.booster, x, self.threads)[:, :-1]
+        if blend.rhythm:
+            repeats, span, age = columns(x)
+            before = self._rhythm(repeats, span, span)
+            found[:, _GAP] += blend.rhythm * (before - self.newest)
+            found[:, _SILENCE] += blend.rhythm * (self._rhythm(repeats, span, age) - before)
+        return found
+
+    def _rhythm(self, repeats: Floats, span: Floats, age: Floats) -> Floats:
+        return _rhythm_log_odds(self.artefact.over.rhythm, (repeats, span, age), self.horizon_days)
 
 
 def dumps(model: ChurnModel) -> bytes:
@@ -174,18 +197,24 @@ def loads(data: bytes, threads: int = 1) -> ChurnModel:
             "artefact.booster",
             f"trees read {booster.num_feature()} features, {len(artefact.features)} are named",
         )
+    blend, never = artefact.blend, np.zeros(1)
+    bias = float(_contributions(booster, np.full((1, len(artefact.features)), np.nan), 1)[0, -1])
+    newest = float(
+        _rhythm_log_odds(artefact.over.rhythm, (never, never, never), artefact.horizon_days)[0]
+    )
     return ChurnModel(
         artefact=artefact,
         version=f"lgbm-{address(data)[:VERSION_DIGITS]}",
         booster=booster,
-        base=float(_contributions(booster, np.full((1, len(artefact.features)), np.nan), 1)[0, -1]),
+        base=blend.intercept + blend.slope * bias + blend.rhythm * newest,
+        newest=newest,
         threads=threads,
     )
 
 
 def assemble(
     booster: lightgbm.Booster,
-    calibration: Calibration,
+    blend: Blend,
     card: ModelCard,
     over: OtherHorizons = AS_BEFORE,
 ) -> ChurnModel:
@@ -198,12 +227,20 @@ def assemble(
         feature_set=card.feature_set,
         features=[feature.name for feature in FEATURES],
         horizon_days=card.horizon_days,
-        calibration=calibration,
+        blend=blend,
         card=card,
         booster=booster.model_to_string().split(PARAMETERS_MARK)[0] + "\n",
         over=over,
     )
     return loads(_ENCODER.encode(artefact))
+
+
+def _rhythm_log_odds(
+    rhythm: btyd.Parameters, times: tuple[Floats, Floats, Floats], horizon_days: int
+) -> Floats:
+    """Return the log-odds of MBG/NBD's silence; NaN where there is no purchase."""
+    repeats, span, age = times
+    return logit(btyd.no_purchase_probability(rhythm, repeats, span, age, horizon_days))
 
 
 def _contributions(booster: lightgbm.Booster, x: Floats, threads: int) -> Floats:

@@ -153,7 +153,7 @@ def _by_cutoff(found: Found) -> tuple[Block, ...]:
          one["chosen"]["model"])
         for one in seen
     ]  # fmt: skip
-    table = Table(("cutoff", "customers", "went silent", "AUC", "log loss", "ECE", "handed out"),
+    table = Table(("cutoff", "customers", "went silent", "AUC", "log loss", "ECE", "would serve"),
                   rows, formats=("", ",d", ".3f", ".4f", ".4f", ".4f", ""))  # fmt: skip
     at = np.array([one["cutoff"] for one in seen], dtype="datetime64[m]")
     if len(seen) < 2:  # noqa: PLR2004 (a line needs two)
@@ -179,9 +179,9 @@ def _lead(seen: Sequence[HeldOutCutoff], days: int) -> tuple[Block, ...]:
 
 
 def _explained(last: HeldOutCutoff) -> list[Section]:
-    if last.fitted is None:
+    if last.trained is None:
         return []
-    gains = last.fitted.booster.feature_importance("gain")
+    gains = last.trained.booster.feature_importance("gain")
     total = float(gains.sum()) or 1.0
     strongest = np.argsort(-gains, kind="stable")[:FEATURES_DRAWN]
     importance = {FEATURES[at].name: float(gains[at] / total) for at in strongest if gains[at] > 0}
@@ -213,12 +213,13 @@ def _origin(tested: Sequence[HeldOutCutoff], found: Found) -> Section:
         ("training rows", training["rows"]),
         ("trees", training["trees"]),
         ("trees chosen by", training["trees_chosen_by"]),
-        ("calibration", training["calibration"]),
-        ("handed out", last.choice.name),
-        ("because", last.choice.reason),
+        ("would serve", last.name),
+        ("because", "; ".join(last.decisions)),
     ]
-    if last.fitted is not None:
-        facts += [(name, str(value)) for name, value in last.fitted.parameters.items()]
+    if last.trained is not None:
+        fitted = last.trained.fitted
+        facts.append(("chosen", fitted.choice.reason))
+        facts += [(name, str(value)) for name, value in fitted.parameters.items()]
     return Section(f"Where it comes from (at {instant(last.cutoff)})", (Facts(facts),))
 
 

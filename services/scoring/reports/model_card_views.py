@@ -63,11 +63,11 @@ def lead_times(seen: Sequence[HeldOutCutoff]) -> list[tuple[float | int | None, 
 
 def shap_spread(one: HeldOutCutoff, features_max: int) -> Mapping[str, tuple[float, float, float]]:
     """Map feature to 5 %, 50 %, 95 % of its contributions to the log-odds, strongest first."""
-    if one.fitted is None or not len(one.rows):
+    if one.trained is None or not len(one.rows):
         return {}
     rows = np.random.default_rng(SEED).permutation(len(one.rows))[:SHAP_ROWS_MAX]
     contributions = np.asarray(
-        one.fitted.booster.predict(one.rows.x[rows], pred_contrib=True, num_threads=1)
+        one.trained.booster.predict(one.rows.x[rows], pred_contrib=True, num_threads=1)
     )[:, :-1]
     strength = np.abs(contributions).mean(axis=0)
     strongest = [at for at in np.argsort(-strength, kind="stable")[:features_max] if strength[at]]

@@ -67,11 +67,11 @@ def test_the_cluster_learns_what_one_machine_learns(client: Any, history: DiskHi
         train(history, END, HORIZON_DAYS, asked=RowOptions(treated), executor=hands)
         for hands in (OneMachine(), DaskCluster(client))
     )
-    np.testing.assert_array_equal(one.backtest.rows.x, other.backtest.rows.x)
-    np.testing.assert_array_equal(one.backtest.log_odds, other.backtest.log_odds)
+    np.testing.assert_array_equal(one.fitted.backtest.rows.x, other.fitted.backtest.rows.x)
+    np.testing.assert_array_equal(one.fitted.backtest.log_odds, other.fitted.backtest.log_odds)
     assert one.model.card == other.model.card
     assert other.model.booster.num_trees() == one.model.card.trees
-    x = one.backtest.rows.x
+    x = one.fitted.backtest.rows.x
     mine, theirs = one.model.predict(x), other.model.predict(x)
     assert not np.array_equal(mine, theirs), "the trees were not grown apart"
     assert np.abs(mine - theirs).mean() < TOLERANCE

@@ -1,9 +1,10 @@
 """Measures of ranking and calibration of probabilities, with weighted rows.
 
-Training, the promotion gate and model monitoring share one ROC-AUC, log loss, calibration error
-and lift. The positive class is silence (no purchase within the horizon). Every function takes
-`silent`: bool[n], `p`: float64[n] and `weight`: float64[n], 1 each by default, and none depends on
-the order of the rows. This module never chooses rows and never reads a label that has not matured.
+Training, the promotion gate and model monitoring share one ROC-AUC, log loss, calibration error,
+recall and lift. The positive class is silence (no purchase within the horizon). Every function
+takes `silent`: bool[n], `p`: float64[n] and `weight`: float64[n], 1 each by default, and none
+depends on the order of the rows. This module never chooses rows and never reads a label that has
+not matured.
 """
 
 from typing import Final
@@ -16,7 +17,7 @@ PROBABILITY_MIN: Final = 1e-7
 """Log loss clips here, so that one certain mistake costs 16 instead of infinity."""
 BINS: Final = 10
 """Bins of equal weight for the calibration error; a group of 200 rows then keeps 20 in each."""
-LIFT_SHARE: Final = 0.10
+BUDGET_SHARE: Final = 0.10
 """Share of customers that an owner can attend to: the top decile, as in the churn literature."""
 
 
@@ -39,6 +40,23 @@ class Ranking:
         below = np.cumsum(buying) - buying / 2.0
         total = silent.sum() * buying.sum()
         return float(silent @ below / total) if total > 0 else float("nan")
+
+    def recall(self, weight: Floats, share: float = BUDGET_SHARE) -> float:
+        """Return the share of the silent that are among the top `share` by probability.
+
+        Rows tied at the edge enter in proportion, as if drawn at random. At least one row is taken.
+        NaN where no silent row has weight.
+        """
+        if not len(weight):
+            return float("nan")
+        w = weight[self._order]
+        sizes = np.add.reduceat(w, self._starts)[::-1]
+        hits = np.add.reduceat(np.where(self._silent, w, 0.0), self._starts)[::-1]
+        if not hits.sum() > 0:
+            return float("nan")
+        taken = np.clip(taken_rows(w, share) - (np.cumsum(sizes) - sizes), 0.0, sizes)
+        part = np.divide(taken, sizes, out=np.zeros_like(sizes), where=sizes > 0)
+        return float(hits @ part / hits.sum())
 
 
 def roc_auc(silent: Flags, p: Floats, weight: Floats | None = None) -> float:
@@ -82,23 +100,30 @@ def calibration_error(
     return float(np.abs(gap).sum() / total)
 
 
+def recall(
+    silent: Flags, p: Floats, weight: Floats | None = None, share: float = BUDGET_SHARE
+) -> float:
+    """Return the share of the silent that the top `share` by probability finds: `Ranking.recall`.
+
+    What a budget of warnings finds of all that could be found.
+    """
+    return Ranking(silent, p).recall(_weights(p, weight), share)
+
+
 def lift(
-    silent: Flags, p: Floats, weight: Floats | None = None, share: float = LIFT_SHARE
+    silent: Flags, p: Floats, weight: Floats | None = None, share: float = BUDGET_SHARE
 ) -> float:
     """Return the share silent among the top `share` by probability, over that among all.
 
-    Rows tied at the edge enter in proportion, as if drawn at random. At least one row is taken.
-    NaN where no silent row has weight.
+    As `recall`; NaN where it is.
     """
     w = _weights(p, weight)
-    _, group = np.unique(-p, return_inverse=True)
-    sizes, hits = np.bincount(group, weights=w), np.bincount(group, weights=w * silent)
-    if not hits.sum() > 0:
-        return float("nan")
-    chosen = max(w.mean(), share * w.sum())
-    taken = np.clip(chosen - (np.cumsum(sizes) - sizes), 0.0, sizes)
-    part = np.divide(taken, sizes, out=np.zeros_like(sizes), where=sizes > 0)
-    return float(hits @ part / chosen / (hits.sum() / w.sum()))
+    return recall(silent, p, w, share) * float(w.sum()) / taken_rows(w, share) if len(w) else np.nan
+
+
+def taken_rows(weight: Floats, share: float) -> float:
+    """Return the weight that a budget of this share takes: at least one row's."""
+    return max(float(weight.mean()), share * float(weight.sum()))
 
 
 def _weights(p: Floats, weight: Floats | None) -> Floats:

@@ -69,14 +69,13 @@ def fit(
     0 <= t_x <= age, x >= 0, or are not finite.
     """
     _check(x, t_x, age)
-    unit = max(float(age.mean()), np.finfo(float).tiny)
-    # Many customers share the three numbers: the likelihood is summed over distinct rows.
-    rows, group = np.unique(
-        np.stack([x, t_x / unit, age / unit], axis=1), axis=0, return_inverse=True
-    )
+    # Many customers share the three numbers: the likelihood is summed over distinct rows. Nothing
+    # is summed in the order of the customers, so that it does not change the last bit.
+    rows, group = np.unique(np.stack([x, t_x, age], axis=1), axis=0, return_inverse=True)
     share = np.bincount(group.ravel(), weights=weight, minlength=len(rows))
     share = share / share.sum()
-    columns = (rows[:, 0], rows[:, 1], rows[:, 2])
+    unit = max(float(share @ rows[:, 2]), np.finfo(float).tiny)
+    columns = (rows[:, 0], rows[:, 1] / unit, rows[:, 2] / unit)
     found = [
         minimize(
             _loss,

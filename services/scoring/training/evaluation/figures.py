@@ -11,14 +11,14 @@ from typing import Any, Final, TextIO
 import numpy as np
 
 from services.scoring.training.data.panel import SUBSETS
-from services.scoring.training.evaluation.held_out import CHOSEN, RULE, HeldOutCutoff
+from services.scoring.training.evaluation.held_out import CHOSEN, RULE, WOULD_SERVE, HeldOutCutoff
 from services.scoring.training.evaluation.protocols import SHOWN, Figures
 from services.scoring.training.fit.backtest import measures
 from services.scoring.training.fit.baselines import NAMES
 from services.scoring.training.fit.blend import MODEL
 
 FORMAT: Final = 1
-MODELS: Final = (*NAMES, RULE, MODEL, CHOSEN)
+MODELS: Final = (*NAMES, RULE, MODEL, CHOSEN, WOULD_SERVE)
 """Models in the order of the table."""
 
 LAPSE_SHOWN: Final = ("base_rate", "log_loss", "roc_auc", "ece")
@@ -70,30 +70,31 @@ def print_table(
         out.write(f"lapse   {name:20} {shown} ({values['rows']:,.0f} silences)\n")
     for one in found["cutoffs"]:
         unseen = "" if one["labels_observed"] else " (not observed to its end: no measures)"
-        out.write(f"{one['cutoff']}{unseen}: {one['chosen']['model']}: {one['chosen']['reason']}\n")
+        out.write(f"{one['cutoff']}{unseen}: {one['chosen']['model']} would serve\n")
+        for decision in one["chosen"]["decisions"]:
+            out.write(f"  {decision}\n")
     out.flush()
 
 
 def _cutoff(one: HeldOutCutoff) -> Found:
-    fitted = one.fitted
+    trained = one.trained
     return {
         "cutoff": instant(one.cutoff),
         "customers": len(one.rows),
         "labels_observed": one.labelled,
         "chosen": {
-            "model": one.choice.name,
-            "lightgbm_weight": one.choice.contender.weight,
-            "level": one.choice.contender.level,
-            "baseline": one.choice.contender.baseline,
-            "reason": one.choice.reason,
-            "log_loss_on_training_cutoffs": dict(one.choice.tried),
+            "model": one.name,
+            "version": one.served.version,
+            "decisions": one.decisions,
+            "reason": "" if trained is None else trained.fitted.choice.reason,
+            "log_loss_on_training_cutoffs": {} if trained is None
+            else dict(trained.fitted.choice.tried),
         },
         "training": {
-            "cutoffs": [] if one.known is None else [instant(c) for c in one.known.cutoffs],
-            "rows": 0 if one.known is None else len(one.known),
-            "trees": 0 if fitted is None else fitted.trees,
-            "trees_chosen_by": one.untrained if fitted is None else fitted.trees_chosen_by,
-            "calibration": "" if fitted is None else fitted.calibration_reason,
+            "cutoffs": [] if trained is None else [instant(c) for c in trained.panel.cutoffs],
+            "rows": 0 if trained is None else len(trained.panel),
+            "trees": 0 if trained is None else trained.fitted.trees,
+            "trees_chosen_by": "" if trained is None else trained.fitted.trees_chosen_by,
         },
         "lapse": dict(one.lapse),
         "models": {name: measures(one.rows, one.predictions[name])

@@ -1,9 +1,10 @@
 """Evaluates one test cutoff: learns from everything before it and predicts every customer at it.
 
-Returns the predictions of the trees, of every baseline and of the chosen blend, on the same
-customers. What cannot be learned from a short history is left out, never guessed; BG/NBD needs no
-labels, so there is always a prediction. Events at or after the cutoff are read only for the labels
-of the measures.
+It learns by `candidates.learn`, as `train` does, and evaluates what a first training before the
+cutoff would put in service: `chosen`. Beside it are the trees alone, every baseline and the rule,
+on the same customers, and `would_serve`: the prediction of the artefact, stored and loaded again.
+What cannot be learned from a short history is left out, never guessed. Events at or after the
+cutoff are read only for the labels of the measures.
 """
 
 from collections.abc import Mapping
@@ -14,9 +15,12 @@ import numpy as np
 
 from services.scoring.core.features.contracts import Labels
 from services.scoring.core.features.events import DAY_S
+from services.scoring.core.risk.odds import logit, sigmoid
+from services.scoring.model.loading import loads
+from services.scoring.model.pooled_model import no_purchase
 from services.scoring.model.rule_model import RuleModel
+from services.scoring.ports import Predictor
 from services.scoring.training.data.event_table import EventTable
-from services.scoring.training.data.leaks import leaking
 from services.scoring.training.data.panel import (
     Panel,
     Progress,
@@ -25,23 +29,18 @@ from services.scoring.training.data.panel import (
     no_progress,
 )
 from services.scoring.training.evaluation.protocols import Figures
-from services.scoring.training.fit.backtest import LEARN_CUTOFFS_MIN
-from services.scoring.training.fit.baselines import fit_baselines, without_labels
-from services.scoring.training.fit.blend import (
-    MODEL,
-    USUAL,
-    Choice,
-    Contender,
-    choose,
-)
-from services.scoring.training.fit.fit import SEED, Fit, fit
-from services.scoring.training.fit.train import usual_cutoffs
+from services.scoring.training.fit.baselines import RHYTHM, fit_baselines, without_labels
+from services.scoring.training.fit.blend import MODEL
+from services.scoring.training.fit.candidates import Candidate, TrainingOutcome, learn
+from services.scoring.training.fit.fit import SEED
+from services.scoring.training.fit.train import OneMachine, Trained
 from services.scoring.training.fit.trees import log_odds
 from services.scoring.training.measures.lapse import lapse_measures
 from shared.kernel.arrays import Floats
 from shared.kernel.errors import Invalid
 
 CHOSEN: Final = "chosen"
+WOULD_SERVE: Final = "would_serve"
 RULE: Final = "rule"
 UNSEEN_SHARE_MAX: Final = 0.05
 """Share of the horizon by which the file may end early and still be measured: a small shop may have
@@ -55,14 +54,12 @@ class HeldOutCutoff:
     rows: Panel
     """The eligible customers at the cutoff, with their outcomes."""
     predictions: Mapping[str, Floats]
-    """Contender -> probability of silence; `chosen` is the one that is used."""
-    choice: Choice
-    known: Panel | None
-    """The rows to learn from; None when no label had matured."""
-    fitted: Fit | None
-    """The trees; None where the history was too short or had one label only."""
-    untrained: str
-    """Why there are no trees; empty where there are trees."""
+    """Contender -> probability of silence; `chosen` is what would serve, computed from the parts
+    that training made; `would_serve` is the same by the loaded artefact."""
+    learned: TrainingOutcome
+    """What was learned before the cutoff, and the gate's decisions."""
+    served: Predictor
+    """What a first training before the cutoff would put in service."""
     labelled: bool
     """Whether the whole horizon after the cutoff was observed: only then it can be measured."""
     lapse: Mapping[str, Figures]
@@ -72,6 +69,35 @@ class HeldOutCutoff:
     def cutoff(self) -> float:
         """Unix seconds, UTC."""
         return self.rows.cutoffs[0]
+
+    @property
+    def trained(self) -> Trained | None:
+        """The trees and their backtest; None where the history was too short or had one label."""
+        return self.learned.trained
+
+    @property
+    def best(self) -> Candidate | None:
+        """The candidate that would serve; None: the rule."""
+        return self.learned.best(None)
+
+    @property
+    def name(self) -> str:
+        """What would serve: a contender's name, `mbg_nbd` for the pooled prior, or `rule`."""
+        if self.best is None:
+            return RULE
+        if self.best.model.method == "pooled" or self.trained is None:
+            return RHYTHM
+        return self.trained.fitted.choice.name
+
+    @property
+    def decisions(self) -> list[str]:
+        """What was decided on each candidate and why, in sentences."""
+        found = [
+            f"{one.model.method}: {'passed' if one.decision.passed else 'kept'}: "
+            + "; ".join(one.decision.reasons)
+            for one in self.learned.candidates
+        ]
+        return [*self.learned.notes, *found]
 
 
 def hold_out(
@@ -95,34 +121,53 @@ def hold_out(
     rows = _rows(endless, cutoff, horizon_days, asked)
     # Labels end where the file ends: beyond it every customer would seem silent.
     end = min(cutoff, table.observed_until)
-    known, untrained = _known(endless, end, horizon_days, asked, seed, progress)
-    fitted: Fit | None = None
-    if known is not None and not untrained:
-        fitted = fit(known, seed=seed, threads=threads, progress=progress)
-    if known is None:
-        simple = without_labels(rows.x, horizon_days)
-    else:
-        simple = dict(fit_baselines(known, rows.x))
-    predictions = {name: baseline.predict(rows.x) for name, baseline in simple.items()}
-    predictions[RULE] = RuleModel(horizon_days).predict(rows.x)
-    if fitted is None:
-        choice = Choice(Contender(0.0, 1.0, USUAL.baseline), f"no trees: {untrained}", {})
-    else:
-        score = log_odds(fitted.booster, rows.x, threads)
-        predictions[MODEL] = fitted.calibration.apply(score)
-        past = fitted.calibration.apply(fitted.later.log_odds)
-        choice = choose(fitted.later, past, len(known or ()))
-    predictions[CHOSEN] = choice.apply(predictions.get(MODEL), predictions)
+    learned = learn(
+        endless, end, horizon_days, asked=asked, seed=seed,
+        executor=OneMachine(threads), progress=progress,
+    )  # fmt: skip
+    best = learned.best(None)
+    served: Predictor = RuleModel(horizon_days) if best is None else loads(best.data)
+    predictions = _predictions(rows, learned, threads)
+    predictions[CHOSEN] = _chosen(rows, learned, predictions, threads)
+    predictions[WOULD_SERVE] = served.predict(rows.x)
     return HeldOutCutoff(
         rows=rows,
         predictions=predictions,
-        choice=choice,
-        known=known,
-        fitted=fitted,
-        untrained=untrained,
+        learned=learned,
+        served=served,
         labelled=_labelled(table, cutoff, horizon_days),
-        lapse={} if labels != "silence" else lapse_measures(table, rows, predictions, fitted),
+        lapse={} if labels != "silence" else lapse_measures(table, rows, predictions, served),
     )
+
+
+def _predictions(rows: Panel, learned: TrainingOutcome, threads: int) -> dict[str, Floats]:
+    """Return the predictions of the baselines, the rule and the trees alone."""
+    trained, horizon_days = learned.trained, rows.horizon_days
+    if trained is None:
+        simple = without_labels(rows.x, horizon_days)
+    else:
+        simple = dict(fit_baselines(trained.panel, rows.x))
+    found = {name: baseline.predict(rows.x) for name, baseline in simple.items()}
+    found[RHYTHM] = no_purchase(learned.now.rhythm, rows.x, horizon_days)
+    found[RULE] = RuleModel(horizon_days).predict(rows.x)
+    if trained is not None:
+        found[MODEL] = sigmoid(log_odds(trained.booster, rows.x, threads))
+    return found
+
+
+def _chosen(
+    rows: Panel, learned: TrainingOutcome, predictions: Mapping[str, Floats], threads: int
+) -> Floats:
+    """Return what would serve, from the parts that training made."""
+    best, trained, now = learned.best(None), learned.trained, learned.now
+    if best is None:
+        return predictions[RULE]
+    if best.model.method == "pooled" or trained is None:
+        return predictions[RHYTHM]
+    blend = trained.fitted.choice.contender.blend(
+        log_odds(trained.booster, now.x, threads), no_purchase(now.rhythm, now.x, rows.horizon_days)
+    )
+    return blend.apply(log_odds(trained.booster, rows.x, threads), logit(predictions[RHYTHM]))
 
 
 def _rows(table: EventTable, cutoff: float, horizon_days: int, asked: RowOptions) -> Panel:
@@ -131,31 +176,6 @@ def _rows(table: EventTable, cutoff: float, horizon_days: int, asked: RowOptions
                            rows_max=len(table.customers), asked=asked)  # fmt: skip
     except Invalid:
         raise Invalid("cutoffs", f"no customer has bought before {_date(cutoff)}") from None
-
-
-def _known(
-    table: EventTable,
-    end: float,
-    horizon_days: int,
-    asked: RowOptions,
-    seed: int,
-    progress: Progress,
-) -> tuple[Panel | None, str]:
-    """Return the panel before `end`, and why trees cannot be grown on it (empty: they can)."""
-    try:
-        cutoffs = usual_cutoffs(table, end, horizon_days)
-        known = build_panel(
-            table, cutoffs, horizon_days, end, asked=asked, seed=seed, progress=progress
-        )
-    except Invalid as invalid:
-        return None, str(invalid)
-    if bad := leaking(table, known.cutoffs[-1]):
-        raise Invalid("features", f"these know the future: {', '.join(bad)}")
-    if known.silent.all() or not known.silent.any():
-        return known, "every customer has the same label"
-    if len(known.cutoffs) < LEARN_CUTOFFS_MIN:
-        return known, f"fewer than {LEARN_CUTOFFS_MIN} past cutoffs have labels"
-    return known, ""
 
 
 def _labelled(table: EventTable, cutoff: float, horizon_days: int) -> bool:

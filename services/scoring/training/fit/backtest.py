@@ -19,7 +19,7 @@ from services.scoring.training.data.panel import SUBSETS, Panel, Progress, no_pr
 from services.scoring.training.fit.baselines import NAMES, fit_baselines
 from services.scoring.training.fit.trees import Parameters, grow, log_odds
 from services.scoring.training.measures.metrics import scores
-from shared.kernel.arrays import Flags, Floats
+from shared.kernel.arrays import Floats
 
 Value = TypeVar("Value", bound=np.generic)
 Measures = dict[str, dict[str, float | int | None]]
@@ -44,13 +44,9 @@ class Backtest:
     rows: Panel
     """The eligible customers of each origin."""
     log_odds: Floats
-    """Log-odds of the model, before calibration."""
+    """Log-odds of the trees, before they are blended."""
     baselines: Mapping[str, Floats]
     """Name in `baselines.NAMES` -> probability, fitted to the same knowledge as the model."""
-
-    def by_origin(self) -> tuple[list[Floats], list[Flags]]:
-        """Return log-odds and labels of each origin, oldest first."""
-        return self.split(self.log_odds), self.split(self.rows.silent)
 
     def split(self, values: NDArray[Value]) -> list[NDArray[Value]]:
         """Split values, one per row, by origin, oldest first."""
@@ -72,12 +68,16 @@ class Backtest:
         """Select the origins, a horizon apart: for uses that must not see a label twice."""
         return self.only(apart(self.rows.cutoffs, self.rows.horizon_days))
 
-    def compared(self) -> dict[str, Measures]:
-        """Measure each baseline, `rule` and `model` by subset, over all origins together."""
+    def compared(self, chosen: Floats) -> dict[str, Measures]:
+        """Measure each baseline, `rule`, `trees` and `model` by subset, over all origins together.
+
+        `chosen`: the probability of each row by the blend that was chosen, `model`.
+        """
         if not len(self.rows):
             return {}
         rule = RuleModel(self.rows.horizon_days).predict(self.rows.x)
-        found = {**self.baselines, "rule": rule, "model": sigmoid(self.log_odds)}
+        trees = sigmoid(self.log_odds)
+        found = {**self.baselines, "rule": rule, "trees": trees, "model": chosen}
         return {name: measures(self.rows, p) for name, p in found.items()}
 
 

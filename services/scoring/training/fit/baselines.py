@@ -14,12 +14,14 @@ import numpy as np
 from services.scoring.core.features.registry import feature_index
 from services.scoring.core.risk import btyd
 from services.scoring.core.risk.odds import logit, sigmoid
-from services.scoring.model.calibration import Calibration
+from services.scoring.model.blending import Blend
 from services.scoring.training.data.panel import Panel
-from services.scoring.training.fit.calibrate import fit_line
+from services.scoring.training.fit.line import fit_line
 from shared.kernel.arrays import Flags, Floats
 
 NAMES: Final = ("recency", "rfm_logistic", "bg_nbd", "mbg_nbd")
+RHYTHM: Final = "mbg_nbd"
+"""The baseline that blends are made with: fitted at each cutoff, it is the pooled prior."""
 BTYD: Final[Mapping[str, btyd.Model]] = {"bg_nbd": "bg", "mbg_nbd": "mbg"}
 """The baselines that need no labels."""
 RFM: Final = ("recency_days", "purchase_days", "spent")
@@ -42,13 +44,13 @@ class Baseline(Protocol):
 class Recency:
     """Logistic regression on log(1 + days since the last purchase)."""
 
-    line: Calibration
+    line: Blend
 
     @classmethod
     def fit(cls, panel: Panel) -> Self:
         """Fit the two numbers to every row; the base rate where all labels are equal."""
         if one_label(panel.silent):
-            return cls(Calibration(intercept=base_log_odds(panel.silent), slope=0.0))
+            return cls(Blend(intercept=base_log_odds(panel.silent), slope=0.0))
         return cls(fit_line(_recency(panel.x), panel.silent))
 
     def predict(self, x: Floats) -> Floats:

@@ -1,14 +1,16 @@
-"""Chooses the probability to use: the trees', a baseline's, or a blend of both.
+"""Chooses the score that serves: the trees', the rhythm's (MBG/NBD), or a blend of both.
 
 Chosen on later *training* cutoffs (the backtest), where each contender was fitted to what had
 matured by then, as in service. Two numbers are chosen, both in log-odds:
 
-weight  of the trees beside a buy-till-you-die model. The trees know more of each customer.
-level   how far the blend is moved, alike for all customers, until its mean is the buy-till-you-die
-        model's. That model learns without labels, so it has seen the newest weeks, while the
-        trees' newest labels are a horizon old: where seasons move the level, it errs less.
+weight  of the trees beside MBG/NBD. The trees know more of each customer. At 1 the trees alone
+        rank the customers; at 0 the pooled prior serves.
+level   how far the blend is moved, alike for all customers, until its mean is MBG/NBD's. That
+        model learns without labels, so it has seen the newest weeks, while the trees' newest
+        labels are a horizon old: where seasons move the level, it errs less.
 
-Test cutoffs are never used.
+Test cutoffs are never used. What is chosen here is what the gate judges, what `evaluate` measures
+and what serves (`Contender.blend`).
 """
 
 from collections.abc import Mapping
@@ -19,16 +21,17 @@ import numpy as np
 
 from services.scoring.core.monitoring.metrics import log_loss, roc_auc
 from services.scoring.core.risk.odds import logit, sigmoid
+from services.scoring.model.blending import Blend
 from services.scoring.training.fit.backtest import Backtest
-from services.scoring.training.fit.baselines import BTYD, NAMES
+from services.scoring.training.fit.baselines import RHYTHM
 from shared.kernel.arrays import Floats
 
 MODEL: Final = "lightgbm"
 WEIGHTS: Final = (1.0, 0.75, 0.5, 0.25)
 """Weights of the trees to try; finer steps are lost in the noise."""
 LEVELS: Final = (0.0, 0.5, 1.0)
-BISECTIONS: Final = 30
-"""Bisection steps: enough for a ten-millionth of a log-odds."""
+BISECTIONS: Final = 60
+"""Bisection steps: down to the last bit of a log-odds, so that every way to it ends alike."""
 SHIFT_MAX: Final = 20.0
 """Log-odds: beyond it every probability is certain."""
 
@@ -38,33 +41,42 @@ class Contender:
     """One way to compute the probability."""
 
     weight: float
-    """Weight of the trees, 0 .. 1; the rest is the baseline's."""
+    """Weight of the trees, 0 .. 1; the rest is the rhythm's."""
     level: float
-    """0 .. 1: how far the mean is moved to the baseline's."""
-    baseline: str
-    """One of `baselines.NAMES`."""
+    """0 .. 1: how far the mean is moved to the rhythm's."""
 
     @property
     def name(self) -> str:
-        """`lightgbm`, `bg_nbd`, or `0.75 lightgbm + 0.25 bg_nbd, level 1 bg_nbd`."""
+        """`lightgbm`, `mbg_nbd`, or `0.75 lightgbm + 0.25 mbg_nbd, level 1`."""
         if self.weight == 0.0:
-            return self.baseline
-        rest = f" + {1 - self.weight:g} {self.baseline}" if self.weight < 1.0 else ""
+            return RHYTHM
+        rest = f" + {1 - self.weight:g} {RHYTHM}" if self.weight < 1.0 else ""
         first = f"{self.weight:g} {MODEL}" if rest else MODEL
-        return first + rest + (f", level {self.level:g} {self.baseline}" if self.level else "")
+        return first + rest + (f", level {self.level:g}" if self.level else "")
 
-    def apply(self, model: Floats, baseline: Floats) -> Floats:
-        """Blend the probabilities of all customers of one cutoff."""
+    def blend(self, trees: Floats, rhythm: Floats) -> Blend:
+        """Return the blend for the customers of one cutoff.
+
+        `trees`: their log-odds; `rhythm`: their probability by MBG/NBD; float64[n] each.
+        """
+        flat = Blend(slope=self.weight, rhythm=1.0 - self.weight)
+        if self.level == 0.0 or self.weight == 0.0 or not len(trees):
+            return flat
+        shift = shift_to(flat.log_odds(trees, logit(rhythm)), float(rhythm.mean()))
+        return Blend(intercept=self.level * shift, slope=flat.slope, rhythm=flat.rhythm)
+
+    def apply(self, trees: Floats, rhythm: Floats) -> Floats:
+        """Return the probabilities of all customers of one cutoff; arguments as `blend`."""
         if self.weight == 0.0:
-            return baseline
-        score = self.weight * logit(model) + (1.0 - self.weight) * logit(baseline)
-        if self.level > 0.0:
-            score = score + self.level * shift_to(score, float(baseline.mean()))
-        return sigmoid(score)
+            return rhythm
+        return self.blend(trees, rhythm).apply(trees, logit(rhythm))
 
 
-USUAL: Final = Contender(0.5, 1.0, "mbg_nbd")
+USUAL: Final = Contender(0.5, 1.0)
 """The expected best contender before any measurement."""
+PRIOR_ALONE: Final = Contender(0.0, 1.0)
+"""The pooled prior: no trees, and its own level."""
+CONTENDERS: Final = (*(Contender(w, level) for w in WEIGHTS for level in LEVELS), PRIOR_ALONE)
 STRAYING_WEIGHT: Final = 0.002
 STRAYING_LEVEL: Final = 0.02
 """Nats of log loss by which a contender must be better per squared distance from the usual one. A
@@ -76,7 +88,7 @@ few cutoffs that are chosen on moves the ranking less. These numbers were chosen
 of four public sets, all before any of their test cutoffs."""
 FEW_ROWS: Final = 5_000
 """Rows to learn from; with fewer, the trees are seldom the better half of an unmeasured blend."""
-FEW: Final = Contender(0.25, 1.0, "mbg_nbd")
+FEW: Final = Contender(0.25, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,42 +105,36 @@ class Choice:
         """The contender's name."""
         return self.contender.name
 
-    def apply(self, model: Floats | None, baselines: Mapping[str, Floats]) -> Floats:
-        """Return the chosen probability of all customers of one cutoff.
 
-        `model` may be None at weight 0 only.
-        """
-        other = baselines[self.contender.baseline]
-        return other if model is None else self.contender.apply(model, other)
+TREES_CHOSEN: Final = Choice(Contender(1.0, 0.0), "the end of a contract follows no rhythm", {})
+"""The choice for contractual labels."""
 
 
-def choose(past: Backtest, model: Floats, learned_rows: int) -> Choice:
+def choose(past: Backtest, learned_rows: int) -> Choice:
     """Choose the best contender on the backtest's cutoffs, held back towards the usual one.
 
-    `model`: the trees' probability of each row of the backtest, as it would be used;
     `learned_rows`: how many rows the trees have now been grown on. Best is the lowest log loss,
     with a small weight on the ranking.
     """
     if not past.rows.cutoffs:
         usual = USUAL if learned_rows >= FEW_ROWS else FEW
         return Choice(usual, "too little history to choose on a later cutoff", {})
-    ours = past.split(model)
-    theirs = {name: past.split(p) for name, p in past.baselines.items()}
-    found = {
-        one: _quality(
-            past, [one.apply(p, q) for p, q in zip(ours, theirs[one.baseline], strict=True)]
-        )
-        for one in _contenders()
-    }
+    found = {one: _quality(past, blended(past, one)) for one in CONTENDERS}
     best = min(found, key=lambda one: (found[one].cost + _strayed(one), one))
-    trees = found[Contender(1.0, 0.0, USUAL.baseline)]
-    simple = min((one for one in found if one.weight == 0.0), key=lambda one: found[one].cost)
+    trees, rhythm = found[Contender(1.0, 0.0)], found[PRIOR_ALONE]
     reason = (
-        f"on {len(ours)} later training cutoffs log loss {found[best].log_loss:.4f}, "
-        f"AUC {found[best].auc:.4f}; {MODEL} {trees.log_loss:.4f}, {trees.auc:.4f}; best baseline "
-        f"{simple.name} {found[simple].log_loss:.4f}, {found[simple].auc:.4f}"
+        f"on {len(past.rows.cutoffs)} later training cutoffs log loss {found[best].log_loss:.4f}, "
+        f"AUC {found[best].auc:.4f}; {MODEL} alone {trees.log_loss:.4f}, {trees.auc:.4f}; "
+        f"{RHYTHM} alone {rhythm.log_loss:.4f}, {rhythm.auc:.4f}"
     )
     return Choice(best, reason, {one.name: each.log_loss for one, each in found.items()})
+
+
+def blended(past: Backtest, one: Contender) -> Floats:
+    """Return the contender's probability of each row of the backtest, cutoff by cutoff."""
+    trees, rhythm = past.split(past.log_odds), past.split(past.baselines[RHYTHM])
+    scored = [one.apply(z, q) for z, q in zip(trees, rhythm, strict=True)]
+    return np.concatenate([np.empty(0), *scored])
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +149,11 @@ class _Quality:
         return self.log_loss - RANKING * self.auc
 
 
-def _quality(past: Backtest, p: list[Floats]) -> _Quality:
-    silent = past.split(past.rows.silent)
-    auc = [roc_auc(y, each) for y, each in zip(silent, p, strict=True)]
+def _quality(past: Backtest, scored: Floats) -> _Quality:
+    pairs = list(zip(past.split(past.rows.silent), past.split(scored), strict=True))
+    auc = [roc_auc(silent, p) for silent, p in pairs]
     return _Quality(
-        log_loss=float(np.mean([log_loss(y, each) for y, each in zip(silent, p, strict=True)])),
+        log_loss=float(np.mean([log_loss(silent, p) for silent, p in pairs])),
         # A cutoff with one label has no ranking: it counts as chance (0.5) for every contender.
         auc=float(np.mean([0.5 if np.isnan(value) else value for value in auc])),
     )
@@ -163,12 +169,6 @@ def shift_to(log_odds: Floats, mean: float) -> float:
         else:
             high = middle
     return (low + high) / 2.0
-
-
-def _contenders() -> list[Contender]:
-    blends = [Contender(weight, level, name)
-              for weight in WEIGHTS for level in LEVELS for name in BTYD]  # fmt: skip
-    return blends + [Contender(0.0, USUAL.level, name) for name in NAMES]
 
 
 def _strayed(one: Contender) -> float:

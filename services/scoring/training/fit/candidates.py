@@ -1,8 +1,9 @@
 """Trains the candidates for serving, each with the gate's decision: a pooled prior and a model.
 
 This is the only place that decides which of the three ways of scoring a company's history supports:
-the rule needs nothing; the pooled prior needs enough repeat purchases; a model must beat both on
-later cutoffs. Nothing is promoted here.
+the rule needs nothing; the pooled prior needs enough repeat purchases; a model is the blend of
+trees and prior that did best on later training cutoffs. Each must predict better than what serves
+(`promotion_gate`). Nothing is promoted here. `evaluate` and the backtest learn by it too.
 """
 
 from collections.abc import Sequence
@@ -15,22 +16,21 @@ import numpy as np
 
 from services.scoring.core.features.contracts import Labels
 from services.scoring.core.risk.horizons import AS_RHYTHM
-from services.scoring.core.risk.odds import sigmoid
-from services.scoring.core.risk.rhythm import assessable
 from services.scoring.model import churn_model, pooled_model, reference
 from services.scoring.model.churn_model import ChurnModel
 from services.scoring.model.loading import knows_until
 from services.scoring.model.pooled_model import PooledArtefact, PooledModel
 from services.scoring.model.rule_model import RuleModel
-from services.scoring.training.data.event_table import EventTable, has_contracts
+from services.scoring.training.data.event_table import has_contracts
 from services.scoring.training.data.history import History
-from services.scoring.training.data.leaks import snapshot
 from services.scoring.training.data.panel import PLAIN, Progress, RowOptions, no_progress
 from services.scoring.training.fit import promotion_gate
 from services.scoring.training.fit.backtest import Backtest
+from services.scoring.training.fit.baselines import RHYTHM
+from services.scoring.training.fit.blend import PRIOR_ALONE
 from services.scoring.training.fit.fit import SEED
 from services.scoring.training.fit.horizons import fit_lapse
-from services.scoring.training.fit.train import Executor, train
+from services.scoring.training.fit.train import Executor, Present, Trained, train
 from shared.kernel.arrays import Floats
 from shared.kernel.errors import Invalid
 
@@ -39,11 +39,9 @@ POOLED_REPEATS_MIN: Final = 200
 """Below this or the number of customers, four parameters fitted to this company are less certain
 than the documented prior of the rule: their standard errors are about a tenth of themselves at
 these numbers."""
-POOLED_CUSTOMERS_MAX: Final = 50_000
-"""Customers that the prior is fitted to, at most: its standard errors are then below a
-hundredth."""
-POOLED: Final = "mbg_nbd"
+POOLED: Final = RHYTHM
 """The baseline that is a pooled prior fitted at each origin to what was known there."""
+RULE: Final = "the rule"
 TOO_SHORT: Final = frozenset({"end", "cutoffs", "panel"})
 """Fields of the Invalid that a history without both a past and a matured horizon raises."""
 
@@ -66,15 +64,20 @@ class TrainingOutcome:
 
     candidates: list[Candidate]
     notes: list[str]
+    trained: Trained | None
+    """The trees and their backtest; None where the history is too short."""
+    now: Present
 
     def best(self, serving: str | None) -> Candidate | None:
         """Return the candidate to promote, given the method in use (`serving`).
 
-        A model that passed, else a prior that passed where no model serves.
+        A model that passed, else a prior that passed; where a model serves, only a prior that was
+        compared with it.
         """
         for candidate in reversed(self.candidates):
-            allowed = candidate.model.method == "model" or serving != "model"
-            if candidate.decision.passed and allowed:
+            decision = candidate.decision
+            compared = serving != "model" or decision.against is not None
+            if decision.passed and (candidate.model.method == "model" or compared):
                 return candidate
         return None
 
@@ -99,7 +102,7 @@ def learn(
     if asked.labels == "contractual" and not any(map(has_contracts, table.tables())):
         raise Invalid("labels", "contractual, but no contract was ever activated")
     notes: list[str] = []
-    candidates: list[Candidate] = []
+    now, trained = Present.of(table, end), None
     try:
         trained = train(
             table,
@@ -109,76 +112,123 @@ def learn(
             seed=seed,
             executor=executor,
             progress=progress,
+            now=now,
         )
     except Invalid as invalid:
         if invalid.field not in TOO_SHORT:
             raise
-        trained = None
         notes.append(f"no model: {invalid}")
-    past = None if trained is None else trained.backtest
-    pooled = _pooled(table, end, horizon_days, past)
+    past = _Past(trained, horizon_days, champion, asked.labels)
+    candidates: list[Candidate] = []
+    pooled = _pooled(table, end, horizon_days, now, past)
     if isinstance(pooled, str):
         notes.append(f"no pooled prior: {pooled}")
     else:
         candidates.append(pooled)
-    if trained is not None:
-        decision = promotion_gate.judge(_trial(trained.backtest, champion, asked.labels))
-        latest = reference.dumps(trained.latest, trained.model.predict(trained.latest))
-        candidates.append(
-            Candidate(
-                model=trained.model,
-                data=churn_model.dumps(trained.model),
-                decision=decision,
-                report=msgspec.json.encode(trained.report).decode(),
-                fingerprint=trained.model.card.data_fingerprint,
-                reference=latest,
-            )
-        )
-    return TrainingOutcome(candidates, notes)
+    if trained is not None and trained.fitted.choice.contender == PRIOR_ALONE:
+        notes.append(f"no model: trees add nothing to the prior: {trained.fitted.choice.reason}")
+    elif trained is not None:
+        candidates.append(_model(trained, past))
+    return TrainingOutcome(candidates, notes, trained, now)
 
 
-def _trial(
-    past: Backtest, champion: ChurnModel | PooledModel | str | None, labels: Labels
-) -> promotion_gate.GateTrial:
-    rows = past.rows
-    if not len(rows):
-        return promotion_gate.GateTrial(rows, np.empty(0), {})
-    against = None
-    if isinstance(champion, str):
-        against = promotion_gate.Champion(champion, rows.horizon_days, 0.0, None, labels)
-    elif champion is not None:
-        against = promotion_gate.Champion(
+def _model(trained: Trained, past: "_Past") -> Candidate:
+    p = trained.fitted.scored(trained.fitted.backtest)
+    return Candidate(
+        model=trained.model,
+        data=churn_model.dumps(trained.model),
+        decision=promotion_gate.judge(past.trial(p, past.serving())),
+        report=msgspec.json.encode(trained.report).decode(),
+        fingerprint=trained.model.card.data_fingerprint,
+        reference=reference.dumps(trained.latest, trained.model.predict(trained.latest)),
+    )
+
+
+class _Past:
+    """The backtest, and what serves now as a rival in it."""
+
+    def __init__(
+        self,
+        trained: Trained | None,
+        horizon_days: int,
+        champion: ChurnModel | PooledModel | str | None,
+        labels: Labels,
+    ) -> None:
+        self._backtest = None if trained is None else trained.fitted.backtest
+        self._horizon_days = horizon_days
+        self._champion = champion
+        self._labels = labels
+
+    @property
+    def backtest(self) -> Backtest | None:
+        """The backtest at origins a horizon apart; None where no outcome has matured."""
+        past = self._backtest
+        return past if past is not None and len(past.rows) else None
+
+    @property
+    def model_serves(self) -> bool:
+        """Whether a model serves that candidates can be compared with."""
+        return isinstance(self._champion, ChurnModel) and not self._notes()
+
+    def trial(self, ours: Floats, serving: promotion_gate.Serving) -> promotion_gate.GateTrial:
+        """Return the comparison of a candidate's probabilities with those of what serves."""
+        if self._backtest is None:
+            raise ValueError("without a backtest there is nothing to compare on")
+        return promotion_gate.GateTrial(self._backtest.rows, ours, serving, self._notes())
+
+    def rule(self) -> promotion_gate.Serving:
+        """Return the rule as a rival."""
+        past = self.backtest
+        p = np.empty(0) if past is None else RuleModel(self._horizon_days).predict(past.rows.x)
+        return promotion_gate.Serving(RULE, "rule", p)
+
+    def serving(self) -> promotion_gate.Serving:
+        """Return what serves as a rival; the rule where it cannot be compared.
+
+        A prior needs no labels: at each origin it is fitted to what was known there, so that it
+        need not wait for outcomes after it was trained.
+        """
+        past, champion = self.backtest, self._champion
+        if past is None or champion is None or isinstance(champion, str) or self._notes():
+            return self.rule()
+        if isinstance(champion, PooledModel):
+            return promotion_gate.Serving(champion.version, "pooled", past.baselines[POOLED])
+        return promotion_gate.Serving(
             version=champion.version,
-            horizon_days=champion.horizon_days,
+            method="model",
+            p=champion.predict(past.rows.x),
             knows_until=datetime.fromisoformat(knows_until(champion)).timestamp(),
-            p=champion.predict(rows.x),
-            labels=champion.labels,
         )
-    baselines = {
-        **past.baselines,
-        "rule": RuleModel(rows.horizon_days).predict(rows.x),
-    }
-    return promotion_gate.GateTrial(rows, sigmoid(past.log_odds), baselines, against, labels)
+
+    def _notes(self) -> list[str]:
+        champion = self._champion
+        if isinstance(champion, str):
+            return [f"{champion} cannot read this release's features: compared with {RULE}"]
+        asked = (self._horizon_days, self._labels)
+        if champion is not None and (champion.horizon_days, champion.labels) != asked:
+            return [
+                f"{champion.version} answers another question ({champion.horizon_days} d, "
+                f"{champion.labels}): compared with {RULE}"
+            ]
+        return []
 
 
 def _pooled(
-    table: History, end: float, horizon_days: int, past: Backtest | None
+    table: History, end: float, horizon_days: int, now: Present, past: _Past
 ) -> Candidate | str:
-    """Fit the prior over all customers; returns a reason where that is impossible."""
-    customers = len(table.first_purchases())
-    x = np.concatenate([_buyers(piece, end, customers) for piece in table.tables()])
-    repeats, _, _ = pooled_model.columns(x)
-    if len(x) < POOLED_CUSTOMERS_MIN or repeats.sum() < POOLED_REPEATS_MIN:
+    """Make the pooled prior a candidate; returns a reason where that is impossible."""
+    repeats, _, _ = pooled_model.columns(now.x)
+    if len(now.x) < POOLED_CUSTOMERS_MIN or repeats.sum() < POOLED_REPEATS_MIN:
         return (
-            f"{len(x)} customers with {int(repeats.sum())} repeat purchase days, it wants "
+            f"{len(now.x)} customers with {int(repeats.sum())} repeat purchase days, it wants "
             f"{POOLED_CUSTOMERS_MIN} and {POOLED_REPEATS_MIN}"
         )
-    prior = pooled_model.fit_prior(x)
+    prior = now.rhythm
     fingerprint = table.fingerprint(end)
     lapse = AS_RHYTHM
-    if past is not None and len(past.rows):
-        p = pooled_model.no_purchase(prior, past.rows.x, horizon_days)
-        lapse, _ = fit_lapse(past.rows, p, prior)
+    if past.backtest is not None:
+        p = pooled_model.no_purchase(prior, past.backtest.rows.x, horizon_days)
+        lapse, _ = fit_lapse(past.backtest.rows, p, prior)
     model, data = pooled_model.make(
         PooledArtefact(
             horizon_days=horizon_days,
@@ -186,7 +236,7 @@ def _pooled(
             alpha=prior.alpha,
             a=prior.a,
             b=prior.b,
-            customers=len(x),
+            customers=len(now.x),
             repeats=int(repeats.sum()),
             labels_end=datetime.fromtimestamp(end, UTC).isoformat(),
             data_fingerprint=fingerprint,
@@ -199,37 +249,30 @@ def _pooled(
         decision=_judge_pooled(past),
         report=msgspec.json.encode(model.artefact).decode(),
         fingerprint=fingerprint,
-        reference=reference.dumps(*_sampled(x, model)),
+        reference=reference.dumps(*_sampled(now.x, model)),
     )
 
 
-def _buyers(piece: EventTable, end: float, customers: int) -> Floats:
-    """Compute features of customers with a purchase.
+def _judge_pooled(past: _Past) -> promotion_gate.GateDecision:
+    """Judge the pooled prior: against a model in use, else against the rule.
 
-    At most about POOLED_CUSTOMERS_MAX over all pieces.
+    The caller has already checked that there is enough data, so it serves before there are
+    outcomes to compare on.
     """
-    x = snapshot(piece, end)
-    x = x[assessable(x)]
-    step = -(-customers // POOLED_CUSTOMERS_MAX)
-    return x[::step]
+    found = past.backtest
+    if found is None:
+        return _unjudged("enough repeat purchases; no outcome has matured yet to compare on")
+    rival = past.serving() if past.model_serves else past.rule()
+    decision = promotion_gate.judge(past.trial(found.baselines[POOLED], rival))
+    if rival.method == "rule" and decision.comparisons[0].verdict == "too few":
+        return _unjudged("enough repeat purchases; too few outcomes yet to compare on")
+    return decision
 
 
-def _judge_pooled(past: Backtest | None) -> promotion_gate.GateDecision:
-    """Judge the pooled prior: where outcomes exist, it must not be clearly worse than the rule.
-
-    The caller has already checked that there is enough data.
-    """
-    if past is None or not len(past.rows):
-        return promotion_gate.GateDecision(
-            passed=True,
-            against=None,
-            cutoffs=[],
-            reasons=["enough repeat purchases; no outcome has matured yet to compare on"],
-            comparisons=[],
-        )
-    rule = RuleModel(past.rows.horizon_days).predict(past.rows.x)
-    trial = promotion_gate.GateTrial(past.rows, past.baselines[POOLED], {"rule": rule})
-    return promotion_gate.not_worse(trial)
+def _unjudged(why: str) -> promotion_gate.GateDecision:
+    return promotion_gate.GateDecision(
+        passed=True, against=None, cutoffs=[], reasons=[why], comparisons=[]
+    )
 
 
 def _sampled(x: Floats, model: PooledModel) -> Sequence[Floats]:

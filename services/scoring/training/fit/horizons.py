@@ -19,7 +19,7 @@ from services.scoring.core.risk.odds import logit, sigmoid
 from services.scoring.model.card import HorizonCard
 from services.scoring.model.churn_model import OtherHorizons
 from services.scoring.model.pooled_model import columns as model_columns
-from services.scoring.model.pooled_model import fit_prior, no_purchase_over
+from services.scoring.model.pooled_model import no_purchase_over
 from services.scoring.training.data.panel import SILENT, UNKNOWN, Panel
 from services.scoring.training.fit.backtest import Backtest
 from shared.kernel.arrays import Flags, Floats
@@ -29,9 +29,6 @@ LABEL_MIN: Final = 100
 RIDGE: Final = 10.0
 """Weight of `AS_RHYTHM` in rows: nothing beside LABEL_MIN rows, but it keeps what they do not
 determine (all rhythms are equal) at its value."""
-PRIOR_ROWS_MAX: Final = 50_000
-"""Customers that the rhythm's prior is fitted to, at most: its standard errors are then below a
-hundredth."""
 DEFAULT_CLOCK: Final = LapseClock()
 NEWTON_STEPS_MAX: Final = 50
 STEP_MIN: Final = 1e-9
@@ -47,14 +44,12 @@ class Carried:
     """The card of the lapse probability; None where no silence has matured."""
 
 
-def carry(past: Backtest, p: Floats, latest: Floats) -> Carried:
+def carry(past: Backtest, p: Floats, rhythm: btyd.Parameters) -> Carried:
     """Fit bridges to the other horizons of the backtest's panel.
 
-    `p`: the score of each of its rows, as it would be used; `latest`: float64[n, F], the customers
-    at the newest cutoff, to which the rhythm's prior is fitted.
+    `p`: the score of each of its rows, as it would be used; `rhythm`: fitted to the present
+    customers.
     """
-    step = -(-len(latest) // PRIOR_ROWS_MAX)
-    rhythm = fit_prior(latest[::step])
     rows, main = past.rows, past.rows.horizon_days
     q = no_purchase_over(rhythm, rows.x, [*rows.others, main])
     bridges: dict[str, Bridge] = {}

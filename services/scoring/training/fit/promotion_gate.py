@@ -1,11 +1,13 @@
-"""Decides whether a new model may serve: it must beat the champion and all baselines.
+"""Decides whether a candidate may serve: it must predict better than what serves now.
 
-Judged on the backtest's origins, which are later cutoffs, each predicted by trees that knew nothing
-later. The champion is compared only at cutoffs after everything that it learned from. The gate
-promotes nothing; it returns whether that may be done, and why, in sentences for an operator.
+Judged on the backtest's origins, which are later cutoffs, each predicted exactly as the candidate
+would serve, of what was known by then. A model in use is compared only at cutoffs after everything
+that it learned from. Log loss decides; then what the budget of warnings finds, and the segments,
+may refuse. The gate promotes nothing; it returns whether that may be done, and why, in sentences
+for an operator.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal
@@ -13,11 +15,12 @@ from typing import Final, Literal
 import msgspec
 import numpy as np
 
-from services.scoring.core.features.contracts import Labels
 from services.scoring.core.features.events import DAY_S
 from services.scoring.core.features.registry import feature_index
+from services.scoring.core.monitoring.metrics import BUDGET_SHARE, log_loss
 from services.scoring.training.data.panel import Panel
-from services.scoring.training.measures.paired_bootstrap import Gains, Rows, gains
+from services.scoring.training.measures.paired_bootstrap import Gains, MeanInterval, Rows, gains
+from shared.contracts.risk import Method
 from shared.kernel.arrays import Flags, Floats
 
 LEVEL: Final = 0.95
@@ -25,6 +28,11 @@ LEVEL: Final = 0.95
 SEGMENT_LEVEL: Final = 0.99
 """Level of the intervals by segment: there are eight, and at 0.95 one of them would often be a
 false alarm."""
+SEGMENT_LOSS_MIN: Final = 0.01
+"""Nats of log loss by which a segment must get worse to refuse a candidate that is better on the
+whole: less moves no customer's probability by more than a few points."""
+RECALL_LOSS_MIN: Final = 0.01
+"""Share of those who leave that the budget of warnings must find less: one in a hundred."""
 CUSTOMERS_MIN: Final = 200
 """Least customers of a group: with fewer, intervals are as wide as any difference."""
 EVENTS_MIN: Final = 25
@@ -36,52 +44,55 @@ NEW_DAYS: Final = 91.0
 """Tenure of new customers, as in the catalogue of reasons: a quarter."""
 SEED: Final = 4
 ALL: Final = "all"
+ACTIVE: Final = "active"
 
-Verdict = Literal["better", "not clearly better", "clearly worse", "too few"]
+Verdict = Literal["clearly better", "better", "worse", "clearly worse", "too few"]
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What serves now: the rule, a pooled prior or a model."""
+
+    version: str
+    method: Method
+    p: Floats
+    """Its probabilities for the trial's rows, float64[n]."""
+    knows_until: float = -np.inf
+    """Unix seconds, UTC: its labels end here; only cutoffs from here on are fair."""
 
 
 @dataclass(frozen=True, slots=True)
 class GateTrial:
-    """The same rows of later cutoffs, with the probabilities of each contender."""
+    """The same rows of later cutoffs, with the probabilities of the candidate and of its rival."""
 
     rows: Panel
     ours: Floats
-    """The new model's probabilities."""
-    baselines: Mapping[str, Floats]
-    champion: "Champion | None" = None
-    labels: Labels = "silence"
-
-
-@dataclass(frozen=True, slots=True)
-class Champion:
-    """The model in use, as a contender."""
-
-    version: str
-    horizon_days: int
-    knows_until: float
-    """Unix seconds, UTC: its labels end here; only cutoffs from here on are fair."""
-    p: Floats | None
-    """Its probabilities for the trial's rows; None where it cannot read this release's features."""
-    labels: Labels = "silence"
+    """The candidate's probabilities, as it would serve."""
+    serving: Serving
+    notes: Sequence[str] = ()
+    """What cannot be compared, in sentences; reported with the decision."""
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """The new model against one contender on one group of customers."""
+    """The candidate against what serves, on one group of customers."""
 
     against: str
     segment: str
     rows: int
     customers: int
     verdict: Verdict
+    """By log loss alone."""
+    log_loss: float | None
+    log_loss_against: float | None
     gains: Gains | None
 
 
 class GateDecision(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether the model may serve, and why."""
+    """Whether the candidate may serve, and why."""
 
     passed: bool
     against: str | None
-    """Version of the champion that it was compared with; None: there was none to compare."""
+    """Version of the model or prior in use that it was compared with; None: the rule."""
     cutoffs: list[str]
     reasons: list[str]
     comparisons: list[Comparison]
@@ -89,64 +100,35 @@ class GateDecision(msgspec.Struct, frozen=True, kw_only=True):
 
 def judge(trial: GateTrial) -> GateDecision:
     """Compare and decide; see docs/model-operations.md for the rules in plain words."""
-    rows = trial.rows
+    rows, serving = trial.rows, trial.serving
+    against = None if serving.method == "rule" else serving.version
     if not len(rows):
-        return _refuse(None, "no past cutoff with matured labels to judge it on: history too short")
-    all_rows = np.ones(len(rows), np.bool_)
-    found = [_compare(trial, name, p, ALL, all_rows, LEVEL) for name, p in trial.baselines.items()]
-    reasons = [_sentence(c) for c in found if c.verdict != "better"]
-    champion, rival = trial.champion, _strongest(trial)
-    notes: list[str] = []
-    if champion is not None and champion.p is None:
-        notes.append(f"{champion.version} cannot read this release's features: not compared")
-    elif champion is not None and (champion.horizon_days, champion.labels) != (
-        rows.horizon_days,
-        trial.labels,
-    ):
-        notes.append(
-            f"{champion.version} answers another question ({champion.horizon_days} d, "
-            f"{champion.labels})"
-        )
-    elif champion is not None and champion.p is not None:
-        fair = np.array(rows.cutoffs)[rows.at] >= champion.knows_until
-        if not fair.any():
-            labelled_from = _day(champion.knows_until + (rows.horizon_days + 1) * DAY_S)
-            return _refuse(
-                champion.version,
-                f"no cutoff has matured since {champion.version} learned: "
-                f"try again from {labelled_from}",
-                found,
-            )
-        first = _compare(trial, champion.version, champion.p, ALL, fair, LEVEL)
-        found.append(first)
-        if first.verdict != "better":
-            reasons.append(_sentence(first))
-        rival = (champion.version, champion.p, fair)
-    name, p, judged = rival
-    for segment, members in segments(rows).items():
-        by_segment = _compare(trial, name, p, segment, members & judged, SEGMENT_LEVEL)
-        found.append(by_segment)
-        if by_segment.verdict == "clearly worse":
-            reasons.append(_sentence(by_segment))
+        return _refuse(against, "no past cutoff has outcomes to judge it on: the history is too "
+                       "short", trial.notes)  # fmt: skip
+    fair = np.array(rows.cutoffs)[rows.at] >= serving.knows_until
+    if not fair.any():
+        labelled_from = day(serving.knows_until + (rows.horizon_days + 1) * DAY_S)
+        why = f"no cutoff has matured since {serving.version} learned: try again from "
+        return _refuse(against, why + labelled_from, trial.notes)
+    found = [_compare(trial, ALL, fair, LEVEL)]
+    found += [
+        _compare(trial, segment, members & fair, SEGMENT_LEVEL)
+        for segment, members in segments(rows).items()
+    ]
+    # A model in use is replaced for a clear gain only: noise must not promote every month. The rule
+    # and a prior know less, so the better guess is the better one to serve.
+    enough = ("clearly better",) if serving.method == "model" else ("clearly better", "better")
+    refusals = [] if found[0].verdict in enough else [_refusal(found[0])]
+    refusals += [_segment_sentence(c) for c in found[1:] if _segment_refuses(c)]
+    refusals += [_recall_sentence(c) for c in found[1:] if _recall_refuses(c)]
     return GateDecision(
-        passed=not reasons,
-        against=None if champion is None else champion.version,
-        cutoffs=[_day(at) for at in rows.cutoffs],
-        reasons=(reasons or ["better than everything it was compared with"]) + notes,
-        comparisons=found,
-    )
-
-
-def not_worse(trial: GateTrial) -> GateDecision:
-    """Judge a prior that replaces the rule: it must be clearly worse than no baseline."""
-    all_rows = np.ones(len(trial.rows), np.bool_)
-    found = [_compare(trial, n, p, ALL, all_rows, LEVEL) for n, p in trial.baselines.items()]
-    bad = [_sentence(c) for c in found if c.verdict == "clearly worse"]
-    return GateDecision(
-        passed=not bad,
-        against=None,
-        cutoffs=[_day(at) for at in trial.rows.cutoffs],
-        reasons=bad or ["not clearly worse: " + _sentence(c) for c in found],
+        passed=not refusals,
+        against=against,
+        cutoffs=[day(at) for at in rows.cutoffs],
+        reasons=[
+            *(refusals or [f"better than {serving.version}: {_losses(found[0], LEVEL)}"]),
+            *trial.notes,
+        ],
         comparisons=found,
     )
 
@@ -164,7 +146,7 @@ def segments(rows: Panel) -> dict[str, Flags]:
     found = {
         "bought once": once,
         "bought again": ~once,
-        "active": recent,
+        ACTIVE: recent,
         "silent": ~recent,
         "new": of("tenure_days") <= NEW_DAYS,
         "known": of("tenure_days") > NEW_DAYS,
@@ -174,46 +156,49 @@ def segments(rows: Panel) -> dict[str, Flags]:
     return found
 
 
-def _strongest(trial: GateTrial) -> tuple[str, Floats, Flags]:
-    """Return the baseline of the lowest log loss: the rival by segment where no champion serves."""
-    silent = trial.rows.silent
-
-    def loss(p: Floats) -> float:
-        q = np.clip(np.where(silent, p, 1.0 - p), 1e-7, None)
-        return float(-np.log(q).mean())
-
-    name = min(trial.baselines, key=lambda n: loss(trial.baselines[n]))
-    return name, trial.baselines[name], np.ones(len(silent), np.bool_)
+def day(at: float) -> str:
+    """Format an instant (unix seconds, UTC) as a date."""
+    return datetime.fromtimestamp(at, UTC).date().isoformat()
 
 
-def _compare(
-    trial: GateTrial, against: str, theirs: Floats, segment: str, members: Flags, level: float
-) -> Comparison:
-    rows = trial.rows
+def _compare(trial: GateTrial, segment: str, members: Flags, level: float) -> Comparison:
+    rows, theirs = trial.rows, trial.serving.p
     chosen = members & _sample(rows)
-    silent = rows.silent[chosen]
+    silent, weight = rows.silent[chosen], rows.weight[chosen]
     customers = len(np.unique(rows.customer[chosen]))
     few = min(int(silent.sum()), int((~silent).sum())) < EVENTS_MIN or customers < CUSTOMERS_MIN
     found = None
     if not few:
-        judged = Rows(silent, rows.customer[chosen], rows.weight[chosen])
+        judged = Rows(silent, rows.customer[chosen], weight)
         found = gains(judged, trial.ours[chosen], theirs[chosen], level, SEED)
     return Comparison(
-        against=against,
+        against=trial.serving.version,
         segment=segment,
         rows=int(chosen.sum()),
         customers=customers,
-        verdict="too few" if found is None else _verdict(found),
+        verdict="too few" if found is None else _verdict(found.log_loss),
+        log_loss=None if few else log_loss(silent, trial.ours[chosen], weight),
+        log_loss_against=None if few else log_loss(silent, theirs[chosen], weight),
         gains=found,
     )
 
 
-def _verdict(found: Gains) -> Verdict:
-    worse_ranking = found.roc_auc.high is not None and found.roc_auc.high < 0
-    if worse_ranking or (found.log_loss.high is not None and found.log_loss.high < 0):
-        return "clearly worse"
-    better = found.log_loss.low is not None and found.log_loss.low > 0
-    return "better" if better else "not clearly better"
+def _verdict(gain: MeanInterval) -> Verdict:
+    if gain.mean is None or gain.low is None or gain.high is None:
+        return "too few"
+    if gain.mean > 0:
+        return "clearly better" if gain.low > 0 else "better"
+    return "clearly worse" if gain.high < 0 else "worse"
+
+
+def _segment_refuses(c: Comparison) -> bool:
+    gain = None if c.gains is None else c.gains.log_loss.mean
+    return c.verdict == "clearly worse" and gain is not None and -gain >= SEGMENT_LOSS_MIN
+
+
+def _recall_refuses(c: Comparison) -> bool:
+    high = None if c.gains is None else c.gains.recall.high
+    return c.segment == ACTIVE and high is not None and high < -RECALL_LOSS_MIN
 
 
 def _sample(rows: Panel) -> Flags:
@@ -224,25 +209,43 @@ def _sample(rows: Panel) -> Flags:
     return np.isin(rows.customer, drawn)
 
 
-def _sentence(c: Comparison) -> str:
-    who = "all customers" if c.segment == ALL else f"customers of segment '{c.segment}'"
-    head = f"{c.verdict} than {c.against} on {who}" if c.verdict != "too few" else (
-        f"too few rows to compare with {c.against} on {who}"
-    )  # fmt: skip
-    if c.gains is None or c.gains.log_loss.mean is None or c.gains.roc_auc.mean is None:
-        return f"{head} ({c.rows:,} rows of {c.customers:,} customers)"
-    loss, auc = c.gains.log_loss, c.gains.roc_auc
+def _refusal(c: Comparison) -> str:
+    if c.verdict == "too few":
+        return (
+            f"too few outcomes to compare with {c.against}: {c.rows:,} of {c.customers:,} "
+            f"customers; {CUSTOMERS_MIN} customers are needed, and {EVENTS_MIN} of either outcome"
+        )
+    head = "not clearly better" if c.verdict == "better" else c.verdict
+    return f"{head} than {c.against}: {_losses(c, LEVEL)}"
+
+
+def _segment_sentence(c: Comparison) -> str:
+    return f"clearly worse for customers of segment '{c.segment}': {_losses(c, SEGMENT_LEVEL)}"
+
+
+def _recall_sentence(c: Comparison) -> str:
+    recall = None if c.gains is None else c.gains.recall
+    less = 0.0 if recall is None else -(recall.mean or 0.0)
     return (
-        f"{head}: log loss lower by {loss.mean:+.4f} [{loss.low:+.4f}, {loss.high:+.4f}], "
-        f"ROC-AUC {auc.mean:+.4f} [{auc.low:+.4f}, {auc.high:+.4f}] ({c.rows:,} rows)"
+        f"warnings would find fewer of the customers who leave: the {BUDGET_SHARE:.0%} of active "
+        f"customers with the highest scores hold {less:.1%} less of them than by {c.against}"
     )
 
 
-def _refuse(against: str | None, why: str, found: list[Comparison] | None = None) -> GateDecision:
+def _losses(c: Comparison, level: float) -> str:
+    """Return both log losses and their difference, in words that need no sign."""
+    gain = MeanInterval(None, None, None) if c.gains is None else c.gains.log_loss
+    mean, low, high = gain.mean or 0.0, gain.low or 0.0, gain.high or 0.0
+    side = "lower" if mean > 0 else "higher"
+    ends = (low, high) if mean > 0 else (-high, -low)
+    return (
+        f"log loss {c.log_loss:.4f} against {c.log_loss_against:.4f}, {side} by {abs(mean):.4f} "
+        f"({level:.0%} interval {ends[0]:.4f} to {ends[1]:.4f}) on {c.rows:,} outcomes of "
+        f"{c.customers:,} customers"
+    )
+
+
+def _refuse(against: str | None, why: str, notes: Sequence[str]) -> GateDecision:
     return GateDecision(
-        passed=False, against=against, cutoffs=[], reasons=[why], comparisons=found or []
+        passed=False, against=against, cutoffs=[], reasons=[why, *notes], comparisons=[]
     )
-
-
-def _day(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).date().isoformat()

@@ -1,8 +1,8 @@
 """Trains a model from an event history, with its card, ready for scoring to load.
 
 Chooses cutoffs, builds the panel, fits, and compares with the rule and with plain recency in the
-same backtest. Labels that end after `end` are never read, and whether the model is used is decided
-elsewhere.
+same backtest. The model is the blend that was chosen there, with its level at `end`. Labels that
+end after `end` are never read, and whether the model is used is decided elsewhere.
 """
 
 from collections.abc import Sequence
@@ -18,8 +18,10 @@ from services.scoring.core.features.contracts import Labels
 from services.scoring.core.features.events import DAY_S
 from services.scoring.core.features.registry import FEATURES
 from services.scoring.core.features.state import FEATURE_SET
+from services.scoring.core.risk import btyd
 from services.scoring.model.card import ModelCard
 from services.scoring.model.churn_model import ChurnModel, assemble
+from services.scoring.model.pooled_model import RULES_PRIOR, fit_prior, no_purchase
 from services.scoring.model.reference import ROWS_MAX as REFERENCE_ROWS_MAX
 from services.scoring.training.data.history import History
 from services.scoring.training.data.leaks import leaking
@@ -31,9 +33,11 @@ from services.scoring.training.data.panel import (
     build_panel,
     no_progress,
 )
-from services.scoring.training.fit.backtest import Backtest, Measures
+from services.scoring.training.data.present import present
+from services.scoring.training.fit.backtest import LEARN_CUTOFFS_MIN, Measures
 from services.scoring.training.fit.fit import SEED, Fit, fit
 from services.scoring.training.fit.horizons import Carried, carry
+from services.scoring.training.fit.trees import log_odds
 from shared.kernel.arrays import Floats
 from shared.kernel.errors import Invalid
 
@@ -58,7 +62,8 @@ class TrainingReport:
 
     card: ModelCard
     compared: dict[str, Measures]
-    """Each baseline, `rule`, `model` -> measures by subset in the backtest; empty without one."""
+    """Each baseline, `rule`, `trees`, `model` -> measures by subset in the backtest; empty without
+    one."""
     importance: dict[str, float]
     """Share of the total gain of the strongest features, greatest first."""
 
@@ -136,12 +141,30 @@ class OneMachine:
 
 
 @dataclass(frozen=True, slots=True)
+class Present:
+    """The customers at the end of the history, and the rhythm that is fitted to them."""
+
+    x: Floats
+    """float64[n, F], as `data.present` orders them."""
+    rhythm: btyd.Parameters
+
+    @classmethod
+    def of(cls, history: History, end: float) -> "Present":
+        """Fit the rhythm (MBG/NBD) at `end`, unix seconds; the rule's without a customer."""
+        x = present(history, end)
+        return cls(x, fit_prior(x) if len(x) else RULES_PRIOR)
+
+
+@dataclass(frozen=True, slots=True)
 class Trained:
     """A model with everything that the gate and the registry need of it."""
 
     model: ChurnModel
     report: TrainingReport
-    backtest: Backtest
+    panel: Panel
+    fitted: Fit
+    booster: lightgbm.Booster
+    """The trees of the model, as they were grown."""
     latest: Floats
     """float64[n, F]: rows of the latest training cutoffs, the reference for drift."""
 
@@ -151,24 +174,24 @@ def train(
     end: float,
     horizon_days: int,
     *,
-    cutoffs: Sequence[float] | None = None,
     asked: RowOptions = PLAIN,
     seed: int = SEED,
     executor: Executor | None = None,
     progress: Progress = no_progress,
+    now: Present | None = None,
 ) -> Trained:
     """Train a model of silence over `horizon_days`, from nothing known at or after `end`.
 
-    `end`: unix seconds, UTC. `cutoffs` default to `usual_cutoffs`. With `executor` of a cluster the
-    panel's pieces are made there, and so are the final trees, on every row of the history. The
-    score is carried to the other horizons in `asked` (`bridges`). Raises Invalid when the history
-    is too short or has one label only, and when a feature knows the future.
+    `end`: unix seconds, UTC. With `executor` of a cluster the pieces of the panel are made there,
+    and so are the final trees, on every row of the history. The score is carried to the other
+    horizons in `asked` (`bridges`). `now`: `Present.of` this history at `end`, where the caller has
+    it. Raises Invalid when the history is too short or has one label only, and when a feature knows
+    the future.
     """
-    chosen = usual_cutoffs(table, end, horizon_days) if cutoffs is None else cutoffs
     executor = executor or OneMachine()
     panel = executor.panel(
         table,
-        chosen,
+        usual_cutoffs(table, end, horizon_days),
         horizon_days,
         end,
         seed=seed,
@@ -178,16 +201,21 @@ def train(
     bad = leaking(next(iter(table.tables())), panel.cutoffs[-1])
     if bad:
         raise Invalid("features", f"these know the future: {', '.join(bad)}")
-    fitted = fit(panel, seed=seed, threads=executor.threads, progress=progress)
-    compared = fitted.backtest.compared()
-    last = panel.between(len(panel.cutoffs) - 1, len(panel.cutoffs))
-    carried = carry(fitted.later, fitted.calibration.apply(fitted.later.log_odds), last.x)
+    if len(panel.cutoffs) < LEARN_CUTOFFS_MIN:
+        raise Invalid("panel", f"fewer than {LEARN_CUTOFFS_MIN} past cutoffs have labels")
+    fitted = fit(panel, labels=asked.labels, seed=seed, threads=executor.threads, progress=progress)
+    now = now or Present.of(table, end)
+    booster = executor.trees(table, panel, fitted, seed=seed, asked=asked)
+    blend = fitted.choice.contender.blend(
+        log_odds(booster, now.x, executor.threads), no_purchase(now.rhythm, now.x, horizon_days)
+    )
+    carried = carry(fitted.later, fitted.scored(fitted.later), now.rhythm)
+    compared = fitted.backtest.compared(fitted.scored(fitted.backtest))
     validation, fingerprint = compared.get("model", {}), table.fingerprint(end)
     card = _card(panel, fitted, carried, asked.labels, validation, fingerprint, end)
-    booster = executor.trees(table, panel, fitted, seed=seed, asked=asked)
-    model = assemble(booster, fitted.calibration, card, carried.over)
+    model = assemble(booster, blend, card, carried.over)
     report = TrainingReport(card=card, compared=compared, importance=_importance(fitted))
-    return Trained(model, report, fitted.backtest, _latest(panel, seed))
+    return Trained(model, report, panel, fitted, booster, _latest(panel, seed))
 
 
 def _latest(panel: Panel, seed: int) -> Floats:
@@ -242,7 +270,8 @@ def _card(
         validation=validation,
         trees=fitted.trees,
         trees_chosen_by=fitted.trees_chosen_by,
-        calibration_decision=fitted.calibration_reason,
+        chosen=fitted.choice.name,
+        chosen_by=fitted.choice.reason,
         parameters=fitted.parameters,
         seed=int(fitted.parameters["seed"]),
         data_fingerprint=fingerprint,

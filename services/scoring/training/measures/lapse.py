@@ -12,15 +12,13 @@ import numpy as np
 from services.scoring.core.features.events import DAY_S
 from services.scoring.core.monitoring.metrics import calibration_error, log_loss, roc_auc
 from services.scoring.core.risk import btyd
-from services.scoring.core.risk.horizons import AS_RHYTHM
 from services.scoring.core.risk.lapse import ORDINARY_SHARE, LapseClock, lapses
 from services.scoring.model.pooled_model import columns, fit_prior
 from services.scoring.model.rule_model import RuleModel
+from services.scoring.ports import Predictor
 from services.scoring.training.data.event_table import EventTable
 from services.scoring.training.data.panel import Panel
 from services.scoring.training.evaluation.protocols import Figures
-from services.scoring.training.fit.fit import Fit
-from services.scoring.training.fit.horizons import fit_lapse
 from services.scoring.training.measures.metrics import ECE_BINS
 from shared.kernel.arrays import Floats
 
@@ -29,12 +27,12 @@ ROWS_MIN = 25
 
 
 def lapse_measures(
-    table: EventTable, rows: Panel, predictions: Mapping[str, Floats], fitted: Fit | None
+    table: EventTable, rows: Panel, predictions: Mapping[str, Floats], served: Predictor
 ) -> dict[str, Figures]:
     """Return, by contender, rows, base rate, log loss, ROC-AUC and ECE of the lapse probability.
 
-    `rows`: the customers of one cutoff; `predictions`: `rule`, `mbg_nbd` and `chosen` are carried
-    to the rest of each lapse length. Empty where too few silences have an outcome.
+    `rows`: the customers of one cutoff; `served`: what would serve, which made the prediction
+    `chosen`. Empty where too few silences have an outcome.
     """
     cutoff, clock = rows.cutoffs[0], LapseClock()
     seen = lapses(rows.x, clock)
@@ -48,16 +46,11 @@ def lapse_measures(
         return {}
     prior = fit_prior(rows.x)
     times = columns(rows.x[known])
-    q_main = btyd.no_purchase_probability(prior, *times, rows.horizon_days)
     q = btyd.no_purchase_probability(prior, *times, rest[known])
-    bridge = AS_RHYTHM
-    if fitted is not None:
-        past = fitted.later
-        bridge, _ = fit_lapse(past.rows, fitted.calibration.apply(past.log_odds), prior, clock)
     measures = {
         "rule": RuleModel(rows.horizon_days).lapse(rows.x[known], q, rest[known]),
         "mbg_nbd": q,
-        "chosen": bridge.apply(predictions["chosen"][known], q_main, q),
+        "chosen": served.lapse(rows.x[known], predictions["chosen"][known], rest[known]),
     }
     return {
         name: {

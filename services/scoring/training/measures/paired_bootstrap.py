@@ -27,12 +27,14 @@ class MeanInterval(msgspec.Struct, frozen=True):
 
 
 class Gains(msgspec.Struct, frozen=True):
-    """Gains of our probabilities over the other ones; positive is better for both measures."""
+    """Gains of our probabilities over the other ones; positive is better for every measure."""
 
     log_loss: MeanInterval
     """Theirs minus ours, nats per row."""
     roc_auc: MeanInterval
     """Ours minus theirs."""
+    recall: MeanInterval
+    """Share of the silent that the budget finds, ours minus theirs (`metrics.recall`)."""
 
 
 class Rows(msgspec.Struct, frozen=True):
@@ -48,7 +50,7 @@ class Rows(msgspec.Struct, frozen=True):
 
 
 def gains(rows: Rows, ours: Floats, theirs: Floats, level: float, seed: int) -> Gains:
-    """Compute paired bootstrap intervals of this level (0.95) for both measures.
+    """Compute paired bootstrap intervals of this level (0.95) for each measure.
 
     Probabilities are float64[n]. An interval is None where it is not defined (one label only).
     """
@@ -58,7 +60,7 @@ def gains(rows: Rows, ours: Floats, theirs: Floats, level: float, seed: int) -> 
     gain = np.bincount(owner, weights=ahead, minlength=len(customers))
     weight = np.bincount(owner, weights=rows.weight, minlength=len(customers))
     one, other = Ranking(rows.silent, ours), Ranking(rows.silent, theirs)
-    log_loss, auc = np.empty(RESAMPLES), np.empty(RESAMPLES)
+    log_loss, auc, recall = np.empty((3, RESAMPLES))
     for draw in range(RESAMPLES):
         times = np.bincount(
             random.integers(0, len(customers), len(customers)), minlength=len(customers)
@@ -66,9 +68,11 @@ def gains(rows: Rows, ours: Floats, theirs: Floats, level: float, seed: int) -> 
         log_loss[draw] = times @ gain / (times @ weight)
         drawn = times[owner] * rows.weight
         auc[draw] = one.auc(drawn) - other.auc(drawn)
+        recall[draw] = one.recall(drawn) - other.recall(drawn)
     return Gains(
         log_loss=_interval(log_loss, float(gain.sum() / weight.sum()), level),
         roc_auc=_interval(auc, one.auc(rows.weight) - other.auc(rows.weight), level),
+        recall=_interval(recall, one.recall(rows.weight) - other.recall(rows.weight), level),
     )
 
 

@@ -7,10 +7,12 @@ import lightgbm
 import numpy as np
 import pytest
 
+from services.scoring.core.features.registry import feature_index
 from services.scoring.core.features.state import FEATURE_SET
 from services.scoring.core.risk.odds import logit, sigmoid
-from services.scoring.model.calibration import Calibration
+from services.scoring.model.blending import Blend
 from services.scoring.model.churn_model import dumps, loads
+from services.scoring.model.pooled_model import no_purchase
 from services.scoring.model.store import address
 from services.scoring.ports import Predictor
 from shared.kernel.errors import Invalid
@@ -58,13 +60,34 @@ def test_a_row_scores_the_same_alone_and_in_a_batch_with_any_threads() -> None:
     np.testing.assert_array_equal(loads(dumps(model), threads=2).predict(X), whole)
 
 
-def test_contributions_and_base_add_up_to_the_uncalibrated_log_odds() -> None:
-    model = loads(_changed(calibration={"intercept": 0.5, "slope": 1.2}))
+@pytest.mark.parametrize("rhythm", [0.0, 0.4, 1.0])
+def test_contributions_and_base_add_up_to_the_log_odds_of_the_score(rhythm: float) -> None:
+    model = loads(_changed(calibration={"intercept": 0.5, "slope": 1.2, "rhythm": rhythm}))
     total = model.explain(X).sum(axis=1) + model.base
     np.testing.assert_allclose(total, model.log_odds(X), rtol=1e-9, atol=1e-9)
-    p = model.predict(X)
-    np.testing.assert_allclose(p, sigmoid(0.5 + 1.2 * total))
-    np.testing.assert_allclose((logit(p) - 0.5) / 1.2, total, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(sigmoid(total), model.predict(X))
+    trees = model.booster.predict(X, raw_score=True)
+    of_rhythm = logit(no_purchase(model.artefact.over.rhythm, X, model.horizon_days))
+    np.testing.assert_allclose(total, 0.5 + 1.2 * np.asarray(trees) + rhythm * of_rhythm)
+
+
+def test_a_longer_silence_is_what_the_rhythm_says_about_it() -> None:
+    """Without trees, only the usual gap and the silence have a part, and silence adds risk."""
+    model = loads(_changed(calibration={"slope": 0.0, "rhythm": 1.0}))
+    rows = X.copy()
+    rows[:, feature_index["recency_days"]] += 10.0
+    before, after = model.explain(X), model.explain(rows)
+    silence, gap = feature_index["recency_days"], feature_index["gap_mean_days"]
+    assert set(np.flatnonzero(np.abs(before).sum(axis=0))) <= {silence, gap}
+    assert np.all(after[:, silence] > before[:, silence])
+    np.testing.assert_array_equal(after[:, gap], before[:, gap])
+
+
+def test_an_artefact_without_a_rhythms_weight_scores_as_it_did() -> None:
+    """Artefacts that were made before there were blends have a calibration of two numbers."""
+    model = loads(_changed(calibration={"intercept": -0.1, "slope": 0.9}))
+    trees = np.asarray(model.booster.predict(X, raw_score=True))
+    np.testing.assert_array_equal(model.predict(X), sigmoid(-0.1 + 0.9 * trees))
 
 
 def test_no_rows_give_no_rows() -> None:
@@ -116,9 +139,9 @@ def test_a_broken_booster_is_refused() -> None:
         loads(_changed(booster="tree\n"))
 
 
-def test_the_default_calibration_changes_nothing() -> None:
+def test_the_default_blend_is_the_trees() -> None:
     z = np.array([-40.0, -1.0, 0.0, 2.0, 40.0])
-    np.testing.assert_array_equal(Calibration().apply(z), sigmoid(z))
+    np.testing.assert_array_equal(Blend().apply(z), sigmoid(z))
     np.testing.assert_allclose(sigmoid(z)[2], 0.5)
     assert sigmoid(np.array([-1e4, 1e4])).tolist() == [0.0, 1.0]
     np.testing.assert_allclose(logit(sigmoid(z[1:4])), z[1:4])

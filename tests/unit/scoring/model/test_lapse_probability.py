@@ -11,6 +11,7 @@ from services.scoring.core.risk.horizons import Bridge
 from services.scoring.core.risk.lapse import LapseClock, lapses
 from services.scoring.core.risk.odds import logit, sigmoid
 from services.scoring.core.risk.rhythm import Prior, churn_by_rhythm
+from services.scoring.model.blending import TREES_ALONE
 from services.scoring.model.churn_model import OtherHorizons, assemble
 from services.scoring.model.pooled_model import make
 from services.scoring.model.rule_model import RuleModel
@@ -23,7 +24,7 @@ from tests.unit.scoring.training.histories import panel, trained
 
 X = panel().x
 RESTS = np.linspace(0.5, 60.0, len(X))
-MODEL = assemble(trained()[0].booster, trained()[0].artefact.calibration, trained()[0].card)
+MODEL = assemble(trained()[0].booster, TREES_ALONE, trained()[0].card)
 """Real trees; other times than the horizon follow the rhythm, since nothing was fitted."""
 POOLED_PRIOR = Prior(ARTEFACT.r, ARTEFACT.alpha, ARTEFACT.a, ARTEFACT.b)
 ALL = pytest.mark.parametrize("by", [RuleModel(14), POOLED, MODEL], ids=lambda by: by.method)
@@ -124,9 +125,7 @@ FITTED = Bridge(intercept=0.4, slope=0.8, rhythm=1.1)
 
 
 def test_what_was_fitted_to_lapses_is_used_by_the_model() -> None:
-    model = assemble(
-        MODEL.booster, MODEL.artefact.calibration, MODEL.card, OtherHorizons(lapse=FITTED)
-    )
+    model = assemble(MODEL.booster, TREES_ALONE, MODEL.card, OtherHorizons(lapse=FITTED))
     moved = logit(churn_by_rhythm(X, RESTS)) - logit(churn_by_rhythm(X, 14.0))
     wanted = sigmoid(0.4 + 0.8 * logit(model.predict(X)) + 1.1 * moved)
     np.testing.assert_allclose(lapse(model, X, RESTS), wanted, atol=1e-9)

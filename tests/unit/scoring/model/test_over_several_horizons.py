@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from services.scoring.core.risk.horizons import Bridge
+from services.scoring.model.blending import TREES_ALONE
 from services.scoring.model.churn_model import OtherHorizons, assemble, dumps, loads
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.ports import Predictor
@@ -39,10 +40,10 @@ def test_bridges_travel_in_the_artefact_and_are_part_of_its_address() -> None:
     model = trained()[0]
     document = json.loads(dumps(model))
     bare = {name: value for name, value in document.items() if name != "over"}
-    plain = loads(json.dumps(bare).encode())
+    plain = loads(json.dumps({**bare, "calibration": {}}).encode())
     fitted = assemble(
         model.booster,
-        model.artefact.calibration,
+        TREES_ALONE,
         model.card,
         OtherHorizons(bridges={"30": Bridge(intercept=-0.5, slope=0.9, rhythm=0.7)}),
     )
@@ -58,6 +59,6 @@ def test_bridges_travel_in_the_artefact_and_are_part_of_its_address() -> None:
 def test_an_artefact_from_before_is_read_with_the_same_version() -> None:
     """Its bytes contain no other horizons: it moves the odds as the rule's rhythm does."""
     model = trained()[0]
-    older = assemble(model.booster, model.artefact.calibration, model.card)
+    older = assemble(model.booster, TREES_ALONE, model.card)
     assert b'"over"' not in dumps(older)
     assert loads(dumps(older)).version == older.version
