@@ -11,11 +11,11 @@ from typing import Any, Final, TextIO
 import numpy as np
 
 from services.scoring.training.data.panel import SUBSETS
-from services.scoring.training.evaluation.held_out import CHOSEN, RULE, WOULD_SERVE, HeldOutCutoff
+from services.scoring.training.evaluation.held_out import CHOSEN, WOULD_SERVE, HeldOutCutoff
 from services.scoring.training.evaluation.protocols import SHOWN, Figures
 from services.scoring.training.fit.backtest import measures
 from services.scoring.training.fit.baselines import NAMES
-from services.scoring.training.fit.blend import MODEL
+from services.scoring.training.fit.blend import MODEL, RULE
 
 FORMAT: Final = 1
 MODELS: Final = (*NAMES, RULE, MODEL, CHOSEN, WOULD_SERVE)

@@ -30,7 +30,7 @@ from services.scoring.training.data.panel import (
 )
 from services.scoring.training.evaluation.protocols import Figures
 from services.scoring.training.fit.baselines import RHYTHM, fit_baselines, without_labels
-from services.scoring.training.fit.blend import MODEL
+from services.scoring.training.fit.blend import MODEL, RULE
 from services.scoring.training.fit.candidates import Candidate, TrainingOutcome, learn
 from services.scoring.training.fit.fit import SEED
 from services.scoring.training.fit.train import OneMachine, Trained
@@ -41,7 +41,6 @@ from shared.kernel.errors import Invalid
 
 CHOSEN: Final = "chosen"
 WOULD_SERVE: Final = "would_serve"
-RULE: Final = "rule"
 UNSEEN_SHARE_MAX: Final = 0.05
 """Share of the horizon by which the file may end early and still be measured: a small shop may have
 sold nothing on its last days."""
@@ -164,9 +163,7 @@ def _chosen(
         return predictions[RULE]
     if best.model.method == "pooled" or trained is None:
         return predictions[RHYTHM]
-    blend = trained.fitted.choice.contender.blend(
-        log_odds(trained.booster, now.x, threads), no_purchase(now.rhythm, now.x, rows.horizon_days)
-    )
+    blend = now.blend(trained.fitted.choice.contender, trained.booster, rows.horizon_days)
     return blend.apply(log_odds(trained.booster, rows.x, threads), logit(predictions[RHYTHM]))
 
 

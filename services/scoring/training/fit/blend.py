@@ -1,13 +1,13 @@
 """Chooses the score that serves: the trees', the rhythm's (MBG/NBD), or a blend of both.
 
 Chosen on later *training* cutoffs (the backtest), where each contender was fitted to what had
-matured by then, as in service. Two numbers are chosen, both in log-odds:
+matured by then, as in service. Two numbers are chosen, both in log-odds, and where a level is from:
 
 weight  of the trees beside MBG/NBD. The trees know more of each customer. At 1 the trees alone
         rank the customers; at 0 the pooled prior serves.
-level   how far the blend is moved, alike for all customers, until its mean is MBG/NBD's. That
-        model learns without labels, so it has seen the newest weeks, while the trees' newest
-        labels are a horizon old: where seasons move the level, it errs less.
+level   how far the blend is moved, alike for all customers, until its mean is MBG/NBD's or the
+        rule's. Neither needs labels, so they have seen the newest weeks, while the trees' newest
+        labels are a horizon old: where seasons move the level, they err less.
 
 Test cutoffs are never used. What is chosen here is what the gate judges, what `evaluate` measures
 and what serves (`Contender.blend`).
@@ -22,11 +22,13 @@ import numpy as np
 from services.scoring.core.monitoring.metrics import log_loss, roc_auc
 from services.scoring.core.risk.odds import logit, sigmoid
 from services.scoring.model.blending import Blend
+from services.scoring.model.rule_model import RuleModel
 from services.scoring.training.fit.backtest import Backtest
 from services.scoring.training.fit.baselines import RHYTHM
 from shared.kernel.arrays import Floats
 
 MODEL: Final = "lightgbm"
+RULE: Final = "rule"
 WEIGHTS: Final = (1.0, 0.75, 0.5, 0.25)
 """Weights of the trees to try; finer steps are lost in the noise."""
 LEVELS: Final = (0.0, 0.5, 1.0)
@@ -43,45 +45,54 @@ class Contender:
     weight: float
     """Weight of the trees, 0 .. 1; the rest is the rhythm's."""
     level: float
-    """0 .. 1: how far the mean is moved to the rhythm's."""
+    """0 .. 1: how far the mean is moved."""
+    source: str = RHYTHM
+    """Whose mean it is moved to: `RHYTHM` or `RULE`."""
 
     @property
     def name(self) -> str:
-        """`lightgbm`, `mbg_nbd`, or `0.75 lightgbm + 0.25 mbg_nbd, level 1`."""
+        """`lightgbm`, `mbg_nbd`, or `0.75 lightgbm + 0.25 mbg_nbd, level 1 of mbg_nbd`."""
         if self.weight == 0.0:
             return RHYTHM
         rest = f" + {1 - self.weight:g} {RHYTHM}" if self.weight < 1.0 else ""
         first = f"{self.weight:g} {MODEL}" if rest else MODEL
-        return first + rest + (f", level {self.level:g}" if self.level else "")
+        return first + rest + (f", level {self.level:g} of {self.source}" if self.level else "")
 
-    def blend(self, trees: Floats, rhythm: Floats) -> Blend:
+    def blend(self, trees: Floats, rhythm: Floats, rule: Floats) -> Blend:
         """Return the blend for the customers of one cutoff.
 
-        `trees`: their log-odds; `rhythm`: their probability by MBG/NBD; float64[n] each.
+        `trees`: their log-odds; `rhythm`, `rule`: their probability by each; float64[n] all.
         """
         flat = Blend(slope=self.weight, rhythm=1.0 - self.weight)
         if self.level == 0.0 or self.weight == 0.0 or not len(trees):
             return flat
-        shift = shift_to(flat.log_odds(trees, logit(rhythm)), float(rhythm.mean()))
+        mean = float((rule if self.source == RULE else rhythm).mean())
+        shift = shift_to(flat.log_odds(trees, logit(rhythm)), mean)
         return Blend(intercept=self.level * shift, slope=flat.slope, rhythm=flat.rhythm)
 
-    def apply(self, trees: Floats, rhythm: Floats) -> Floats:
+    def apply(self, trees: Floats, rhythm: Floats, rule: Floats) -> Floats:
         """Return the probabilities of all customers of one cutoff; arguments as `blend`."""
         if self.weight == 0.0:
             return rhythm
-        return self.blend(trees, rhythm).apply(trees, logit(rhythm))
+        return self.blend(trees, rhythm, rule).apply(trees, logit(rhythm))
 
 
 USUAL: Final = Contender(0.5, 1.0)
 """The expected best contender before any measurement."""
 PRIOR_ALONE: Final = Contender(0.0, 1.0)
 """The pooled prior: no trees, and its own level."""
-CONTENDERS: Final = (*(Contender(w, level) for w in WEIGHTS for level in LEVELS), PRIOR_ALONE)
+CONTENDERS: Final = (
+    *(Contender(weight, level) for weight in WEIGHTS for level in LEVELS),
+    *(Contender(weight, level, RULE) for weight in WEIGHTS for level in LEVELS if level),
+    PRIOR_ALONE,
+)
 STRAYING_WEIGHT: Final = 0.002
 STRAYING_LEVEL: Final = 0.02
 """Nats of log loss by which a contender must be better per squared distance from the usual one. A
 few cutoffs with errors of the level in the same direction would otherwise choose an extreme that is
 wrong in the next season."""
+STRAYING_SOURCE: Final = 0.002
+"""The same for the rule's level: the prior's is that of this company."""
 RANKING: Final = 0.5
 """Nats that one unit of ROC-AUC is worth: 0.002 of it weigh as 0.001 of log loss. The season of the
 few cutoffs that are chosen on moves the ranking less. These numbers were chosen on training cutoffs
@@ -132,8 +143,9 @@ def choose(past: Backtest, learned_rows: int) -> Choice:
 
 def blended(past: Backtest, one: Contender) -> Floats:
     """Return the contender's probability of each row of the backtest, cutoff by cutoff."""
-    trees, rhythm = past.split(past.log_odds), past.split(past.baselines[RHYTHM])
-    scored = [one.apply(z, q) for z, q in zip(trees, rhythm, strict=True)]
+    rule = RuleModel(past.rows.horizon_days).predict(past.rows.x)
+    parts = [past.split(column) for column in (past.log_odds, past.baselines[RHYTHM], rule)]
+    scored = [one.apply(*columns) for columns in zip(*parts, strict=True)]
     return np.concatenate([np.empty(0), *scored])
 
 
@@ -175,4 +187,5 @@ def _strayed(one: Contender) -> float:
     return (
         STRAYING_WEIGHT * (one.weight - USUAL.weight) ** 2
         + STRAYING_LEVEL * (one.level - USUAL.level) ** 2
+        + STRAYING_SOURCE * (one.source != USUAL.source)
     )

@@ -133,7 +133,7 @@ def learn(
 
 
 def _model(trained: Trained, past: "_Past") -> Candidate:
-    p = trained.fitted.scored(trained.fitted.backtest)
+    p = trained.fitted.scored(trained.fitted.later)
     return Candidate(
         model=trained.model,
         data=churn_model.dumps(trained.model),
@@ -154,14 +154,15 @@ class _Past:
         champion: ChurnModel | PooledModel | str | None,
         labels: Labels,
     ) -> None:
-        self._backtest = None if trained is None else trained.fitted.backtest
+        # The cutoffs that the blend was chosen on: two a horizon apart would show two seasons.
+        self._backtest = None if trained is None else trained.fitted.later
         self._horizon_days = horizon_days
         self._champion = champion
         self._labels = labels
 
     @property
     def backtest(self) -> Backtest | None:
-        """The backtest at origins a horizon apart; None where no outcome has matured."""
+        """The backtest; None where no outcome has matured."""
         past = self._backtest
         return past if past is not None and len(past.rows) else None
 

@@ -19,10 +19,12 @@ from services.scoring.core.features.events import DAY_S
 from services.scoring.core.features.registry import FEATURES
 from services.scoring.core.features.state import FEATURE_SET
 from services.scoring.core.risk import btyd
+from services.scoring.model.blending import Blend
 from services.scoring.model.card import ModelCard
 from services.scoring.model.churn_model import ChurnModel, assemble
 from services.scoring.model.pooled_model import RULES_PRIOR, fit_prior, no_purchase
 from services.scoring.model.reference import ROWS_MAX as REFERENCE_ROWS_MAX
+from services.scoring.model.rule_model import RuleModel
 from services.scoring.training.data.history import History
 from services.scoring.training.data.leaks import leaking
 from services.scoring.training.data.panel import (
@@ -35,6 +37,7 @@ from services.scoring.training.data.panel import (
 )
 from services.scoring.training.data.present import present
 from services.scoring.training.fit.backtest import LEARN_CUTOFFS_MIN, Measures
+from services.scoring.training.fit.blend import Contender
 from services.scoring.training.fit.fit import SEED, Fit, fit
 from services.scoring.training.fit.horizons import Carried, carry
 from services.scoring.training.fit.trees import log_odds
@@ -154,6 +157,14 @@ class Present:
         x = present(history, end)
         return cls(x, fit_prior(x) if len(x) else RULES_PRIOR)
 
+    def blend(self, contender: Contender, booster: lightgbm.Booster, horizon_days: int) -> Blend:
+        """Return the contender's blend with these trees, with its level at this end."""
+        return contender.blend(
+            log_odds(booster, self.x, 1),
+            no_purchase(self.rhythm, self.x, horizon_days),
+            RuleModel(horizon_days).predict(self.x),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Trained:
@@ -206,9 +217,7 @@ def train(
     fitted = fit(panel, labels=asked.labels, seed=seed, threads=executor.threads, progress=progress)
     now = now or Present.of(table, end)
     booster = executor.trees(table, panel, fitted, seed=seed, asked=asked)
-    blend = fitted.choice.contender.blend(
-        log_odds(booster, now.x, executor.threads), no_purchase(now.rhythm, now.x, horizon_days)
-    )
+    blend = now.blend(fitted.choice.contender, booster, horizon_days)
     carried = carry(fitted.later, fitted.scored(fitted.later), now.rhythm)
     compared = fitted.backtest.compared(fitted.scored(fitted.backtest))
     validation, fingerprint = compared.get("model", {}), table.fingerprint(end)
