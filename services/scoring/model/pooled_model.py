@@ -18,6 +18,7 @@ from services.scoring.core.features.state import FEATURE_SET
 from services.scoring.core.risk import btyd, horizons
 from services.scoring.core.risk.horizons import AS_RHYTHM, Bridge
 from services.scoring.core.risk.odds import logit
+from services.scoring.core.risk.regularity import of_base
 from services.scoring.core.risk.rhythm import PRIOR
 from services.scoring.model.store import address
 from shared.contracts.risk import Method
@@ -44,6 +45,8 @@ class PooledArtefact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """The parameter alpha, in days."""
     a: float
     b: float
+    k: float = 1.0
+    """Regularity of the gaps; 1 in artefacts that were made before it was known."""
     customers: int
     """Number of customers that the prior was fitted to."""
     repeats: int
@@ -86,7 +89,7 @@ class PooledModel:
     def prior(self) -> btyd.Parameters:
         """Return the fitted prior."""
         it = self.artefact
-        return btyd.Parameters(r=it.r, alpha=it.alpha, a=it.a, b=it.b, model="mbg")
+        return btyd.Parameters(r=it.r, alpha=it.alpha, a=it.a, b=it.b, model="mbg", k=it.k)
 
     def predict(self, x: Floats) -> Floats:
         """Return P(no purchase in the horizon).
@@ -118,8 +121,11 @@ class PooledModel:
 
 
 def fit_prior(x: Floats) -> btyd.Parameters:
-    """Fit MBG/NBD by maximum likelihood to customers with a purchase, float64[n, F] (days)."""
-    return btyd.fit(*columns(x), model="mbg")
+    """Fit MBG/NBD by maximum likelihood to customers with a purchase, float64[n, F] (days).
+
+    MBG/CNBD-k where the base buys more regularly than at random.
+    """
+    return btyd.fit(*columns(x), model="mbg", k=of_base(x))
 
 
 def no_purchase(prior: btyd.Parameters, x: Floats, horizon_days: int) -> Floats:

@@ -18,7 +18,7 @@ from services.scoring.core.risk.rhythm import churn_by_rhythm
 from shared.contracts.risk import Method
 from shared.kernel.arrays import Floats
 
-VERSION: Final = "rule-1"
+VERSION: Final = "rule-2"
 """Version of the rule; raise it with every change of the rule's numbers."""
 
 

@@ -110,7 +110,7 @@ async def test_every_number_can_be_computed_again(
     for stored in await models.list_all():
         versions[stored.version] = loads(artefacts.get(stored.digest))
     assert list(versions) == [model.version]
-    versions["rule-1"] = RuleModel(HORIZON_DAYS)
+    versions["rule-2"] = RuleModel(HORIZON_DAYS)
     assert repeat(await assessments(engine), versions) == 30
     assert repeat(await table(engine, "assessment_history"), versions) > 60
     kinds = {row["method"] for row in await table(engine, "assessment_history")}

@@ -166,7 +166,7 @@ async def test_assessments_are_made_again(
         purchase(log, "late", "new", 1)
         await send(made, service, log)
         rows = await table(made.engine, "assessment_history")
-        assert {r["model_version"] for r in rows} == {"rule-1", model.version}
+        assert {r["model_version"] for r in rows} == {"rule-2", model.version}
 
         said = await made.command("assessments", "replay")
         assert f"{len(rows)} assessments give the same number again, 0 do not" in said

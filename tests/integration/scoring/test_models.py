@@ -266,7 +266,7 @@ async def test_hot_swaps_and_a_challenger_under_load(
         seen.add(row["model_version"])
         if row["model_version"] in loaded:
             assert loaded[row["model_version"]].predict(x)[0] == row["probability"]
-    assert {"rule-1", one.version, two.version} <= seen
+    assert {"rule-2", one.version, two.version} <= seen
     beside = await table(made.engine, "shadow_score")
     assert {row["version"] for row in beside} == {two.version}
     assert {row["champion"] for row in beside} == {one.version}

@@ -130,7 +130,7 @@ async def test_the_metrics_show_records_and_lag_and_no_customer(made: ServiceEnv
         assert 'quality_flags_total{flag="no_amounts"} 0.0' in text
         assert "ebbwatch_scoring_risk_messages_total 5.0" in text
         assert "ebbwatch_scoring_partitions 2.0" in text
-        assert 'ebbwatch_scoring_model_info{method="rule",version="rule-1"} 1.0' in text
+        assert 'ebbwatch_scoring_model_info{method="rule",version="rule-2"} 1.0' in text
         assert "customer-" not in text
 
 
@@ -159,7 +159,7 @@ async def test_a_promoted_model_serves(
         log = MemoryLog("activity")
         purchase(log, "e2", "bob", 1)
         await send(made, service, log)
-        assert await versions(2) == {"ann": "rule-1", "bob": model.version}
+        assert await versions(2) == {"ann": "rule-2", "bob": model.version}
         assert await service.stop() == 0
     async with scoring(made, **settings) as service:
         await service.until("/readyz", 200)

@@ -14,6 +14,12 @@ purchase with a probability ~ Beta(a, b): Fader, Hardie & Lee (2005), "Counting 
 the easy way", Marketing Science 24(2) 275-284. In MBG/NBD a customer may also leave right after
 the first purchase: Batislam, Denizel & Filiztekin (2007), Int. J. Res. Marketing 24(3) 201-209.
 
+With k > 1 the gaps are Erlang-k: k phases at the rate ~ Gamma(r, alpha) make a purchase, so that
+they are more regular than chance ((M)BG/CNBD-k: Reutterer, Platzer & Schroeder (2021), "Leveraging
+purchase regularity for predicting customer behavior the easy way", Int. J. Res. Marketing 38(1)
+194-215). Their sum over the phases is an incomplete beta function here, which also takes a k that
+is no whole number. k is not fitted (`regularity`).
+
 >>> import numpy as np
 >>> cdnow = Parameters(r=0.243, alpha=4.414, a=0.793, b=2.426)  # weeks; the paper's own fit
 >>> x, t_x, age = np.array([2.0, 0.0]), np.array([30.43, 0.0]), np.array([38.86, 38.86])
@@ -30,7 +36,7 @@ from typing import Final, Literal
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import betaln, gammaln, hyp2f1, psi
+from scipy.special import betainc, betaln, gammaln, hyp2f1, psi
 
 from shared.kernel.arrays import Floats
 
@@ -44,6 +50,8 @@ STEPS_MAX: Final = 500
 STARTS: Final = ((0.5, 0.25, 0.5, 2.5), (1.0, 0.1, 0.1, 5.0))
 """(r, alpha / mean age, a, b). The likelihood has one maximum on real histories; the second
 start is for flat ones."""
+REGULAR_ROWS_MAX: Final = 5_000
+"""Distinct rows that a fit with k > 1 reads, which has no gradient in closed form: a second."""
 POLE: Final = 1e-6
 """The expectation's closed form is 0/0 at a = 1: nearer than this, a is moved off 1."""
 
@@ -58,15 +66,23 @@ class Parameters:
     a: float
     b: float
     model: Model = "bg"
+    k: float = 1.0
+    """Phases of a gap, 1 or more; 1: purchases at random."""
 
 
 def fit(
-    x: Floats, t_x: Floats, age: Floats, *, weight: Floats | None = None, model: Model = "bg"
+    x: Floats,
+    t_x: Floats,
+    age: Floats,
+    *,
+    weight: Floats | None = None,
+    model: Model = "bg",
+    k: float = 1.0,
 ) -> Parameters:
     """Fit by maximum likelihood over n customers, given as columns; `weight` defaults to 1 each.
 
-    Deterministic. Raises ValueError when there is no customer, or when the columns break
-    0 <= t_x <= age, x >= 0, or are not finite.
+    `k` is kept as it is. Deterministic. Raises ValueError when there is no customer, or when the
+    columns break 0 <= t_x <= age, x >= 0, or are not finite.
     """
     _check(x, t_x, age)
     # Many customers share the three numbers: the likelihood is summed over distinct rows. Nothing
@@ -88,12 +104,41 @@ def fit(
         )
         for start in STARTS
     ]
-    r, alpha, a, b = np.exp(min(found, key=lambda one: float(one.fun)).x)
-    return Parameters(r=float(r), alpha=float(alpha * unit), a=float(a), b=float(b), model=model)
+    best = min(found, key=lambda one: float(one.fun)).x
+    if k > 1.0:
+        best = _fit_regular(best, columns, share, model, k)
+    r, alpha, a, b = np.exp(best).tolist()
+    return Parameters(r=r, alpha=alpha * unit, a=a, b=b, model=model, k=k)
+
+
+def _fit_regular(
+    start: Floats, columns: tuple[Floats, Floats, Floats], share: Floats, model: Model, k: float
+) -> Floats:
+    """Return the logs of r, alpha, a, b at this k, from those at 1; a phase is a k-th of a gap."""
+    step = -(-len(share) // REGULAR_ROWS_MAX)
+    x, t_x, age = (column[::step] for column in columns)
+    counts = share[::step] / share[::step].sum()
+
+    def loss(log_parameters: Floats) -> float:
+        r, alpha, a, b = np.exp(log_parameters)
+        found = log_likelihood(Parameters(r, alpha, a, b, model, k), x, t_x, age)
+        return -float(counts @ found)
+
+    found = minimize(
+        loss,
+        start - np.array([0.0, np.log(k), 0.0, 0.0]),
+        method="L-BFGS-B",
+        bounds=[(-LOG_BOUND, LOG_BOUND)] * 4,
+        options={"maxiter": STEPS_MAX},
+    )
+    return np.asarray(found.x)
 
 
 def log_likelihood(parameters: Parameters, x: Floats, t_x: Floats, age: Floats) -> Floats:
-    """Return the log-likelihood of each customer's history, shape [n]."""
+    """Return the log-likelihood of each customer's history, shape [n].
+
+    For k > 1 without the summands that depend on k and the single gaps alone.
+    """
     stays, left, shared = _parts(parameters, x, t_x, age)
     return np.asarray(shared + np.logaddexp(stays, left))
 
@@ -110,8 +155,13 @@ def no_purchase_probability(
     """P(no purchase in (age, age + horizon]), shape [n].
 
     1 - P(alive) (1 - ((alpha + age) / (alpha + age + horizon))^(r + x)): leaving comes with a
-    purchase, so before the next one an alive customer only waits. Never falls with age.
+    purchase, so before the next one an alive customer only waits. At k = 1 it never falls with
+    age; at a higher k it is high after a purchase, lower when the next one is due, and rises then.
     """
+    if parameters.k > 1.0:
+        stays, left, _ = _parts(parameters, x, t_x, age)
+        later, _, _ = _parts(parameters, x, t_x, age + horizon)
+        return np.asarray(np.exp(np.logaddexp(later, left) - np.logaddexp(stays, left)))
     still = parameters.alpha + age
     waits = -np.expm1((parameters.r + x) * np.log(still / (still + horizon)))
     return np.asarray(1.0 - alive_probability(parameters, x, t_x, age) * waits)
@@ -122,9 +172,12 @@ def expected_purchases(
 ) -> Floats:
     """E[purchase days in (age, age + horizon]], shape [n] (Fader, Hardie & Lee 2005, eq. 10).
 
-    Uses Euler's transformation of 2F1: its parameters do not grow with x.
+    Uses Euler's transformation of 2F1: its parameters do not grow with x. For k = 1 alone: raises
+    ValueError for any other.
     """
-    r, alpha, a, b, _ = astuple(parameters)
+    r, alpha, a, b, _, k = astuple(parameters)
+    if k != 1.0:
+        raise ValueError("k: expected purchases are known for random gaps alone, k = 1")
     a = 1.0 + POLE if abs(a - 1.0) < POLE else a
     total = a + b + x - 1.0 + _first_may_leave(parameters.model)
     still = alpha + age
@@ -142,16 +195,23 @@ def _parts(
     parameters: Parameters, x: Floats, t_x: Floats, age: Floats
 ) -> tuple[Floats, Floats, Floats]:
     """Return log-likelihoods of "stays" and "left after the newest", and their common summand."""
-    r, alpha, a, b, model = astuple(parameters)
+    r, alpha, a, b, model, k = astuple(parameters)
+    phases = r + k * x
     chances = x + _first_may_leave(model)  # how often the customer could have left
     prior = betaln(a, b)
-    stays = betaln(a, b + chances) - prior - (r + x) * np.log(alpha + age)
+    stays = betaln(a, b + chances) - prior
+    if k > 1.0:
+        with np.errstate(divide="ignore"):  # so long a gap that it is impossible
+            waits = np.log(betainc(phases, k, (alpha + t_x) / (alpha + age)))
+        stays = stays - phases * np.log(alpha + t_x) + waits
+    else:
+        stays = stays - phases * np.log(alpha + age)
     left = np.where(
         chances > 0,
-        betaln(a + 1.0, b + np.maximum(chances, 1) - 1.0) - prior - (r + x) * np.log(alpha + t_x),
+        betaln(a + 1.0, b + np.maximum(chances, 1) - 1.0) - prior - phases * np.log(alpha + t_x),
         -np.inf,
     )
-    shared = gammaln(r + x) - gammaln(r) + r * np.log(alpha)
+    shared = gammaln(phases) - gammaln(r) + r * np.log(alpha)
     return np.asarray(stays), np.asarray(left), np.asarray(shared)
 
 

@@ -15,15 +15,22 @@ t days, then s days of silence, T = t + s, rate ~ Gamma(r, alpha), leaving ~ Bet
 P(no purchase | alive) is that of a customer who does not leave within H. Both factors grow
 with s, so the risk never falls while a customer is silent. Own gaps outweigh the prior
 after a few purchases; a customer with one purchase gets the prior, updated by the silence.
+
+Gaps that are more regular than chance are Erlang-k, with k by the customer's own gaps
+(`regularity`): r + x becomes k (r + x), and each power of (alpha + t) / (alpha + T) becomes the
+regularised incomplete beta function I((alpha + t) / (alpha + T); k (r + x), k) (`btyd`). The risk
+of such a customer is lower when the next purchase is due, and rises when it is overdue.
 """
 
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from scipy.special import betainc
 
 from services.scoring.core.features.registry import feature_index
-from shared.kernel.arrays import Flags, Floats
+from services.scoring.core.risk.regularity import of_customers
+from shared.kernel.arrays import Flags, Floats, Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +75,7 @@ def churn_by_rhythm(x: Floats, horizon_days: float | Floats, prior: Prior = PRIO
     """P(no purchase in the next `horizon_days` days), float64[n]; NaN for prospects.
 
     `x` is float64[n, F] of `features`; the horizon is one number or float64[n]. Reads the
-    silence, the purchase days and their mean gap.
+    silence, the purchase days, their mean gap and its variation.
     """
     silence = x[:, feature_index["recency_days"]]
     repeats, span = _repeats(x)
@@ -81,4 +88,28 @@ def churn_by_rhythm(x: Floats, horizon_days: float | Floats, prior: Prior = PRIO
     with np.errstate(invalid="ignore"):  # prospects are NaN by contract
         alive = np.exp(-np.logaddexp(0.0, log_odds_left))
     returns = -np.expm1(weight * np.log(total / (total + horizon_days)))
-    return np.asarray(1.0 - alive * returns)
+    risk = np.asarray(1.0 - alive * returns)
+    k = of_customers(x)
+    regular = np.flatnonzero(k > 1.0)
+    if len(regular):
+        horizon = np.broadcast_to(horizon_days, len(x))[regular]
+        risk[regular] = _regular(k, repeats, prior.days + span, total, prior, regular, horizon)
+    return risk
+
+
+def _regular(
+    k: Floats,
+    repeats: Floats,
+    bought: Floats,
+    total: Floats,
+    prior: Prior,
+    rows: Ints,
+    horizon: Floats,
+) -> Floats:
+    """P(no purchase in the horizon) of the rows with Erlang-k gaps, k > 1."""
+    k, repeats, bought, total = (column[rows] for column in (k, repeats, bought, total))
+    phases = k * (prior.purchases + repeats)
+    stays = prior.staying + repeats
+    now = stays * betainc(phases, k, bought / total)
+    later = stays * betainc(phases, k, bought / (total + horizon))
+    return np.asarray((prior.leaving + later) / (prior.leaving + now))

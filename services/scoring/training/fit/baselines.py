@@ -14,6 +14,7 @@ import numpy as np
 from services.scoring.core.features.registry import feature_index
 from services.scoring.core.risk import btyd
 from services.scoring.core.risk.odds import logit, sigmoid
+from services.scoring.core.risk.regularity import of_base
 from services.scoring.model.blending import Blend
 from services.scoring.training.data.panel import Panel
 from services.scoring.training.fit.line import fit_line
@@ -102,7 +103,8 @@ class BuyTillYouDie:
     @classmethod
     def fit(cls, x: Floats, horizon_days: int, model: btyd.Model) -> Self:
         """Fit to every customer of one cutoff, float64[n, F]."""
-        return cls(btyd.fit(*repeats(x), model=model), horizon_days)
+        k = of_base(x) if model == "mbg" else 1.0
+        return cls(btyd.fit(*repeats(x), model=model, k=k), horizon_days)
 
     def predict(self, x: Floats) -> Floats:
         """Probability of silence. float64[n, F] -> float64[n]."""

@@ -237,6 +237,7 @@ def _pooled(
             alpha=prior.alpha,
             a=prior.a,
             b=prior.b,
+            k=prior.k,
             customers=len(now.x),
             repeats=int(repeats.sum()),
             labels_end=datetime.fromtimestamp(end, UTC).isoformat(),

@@ -16,7 +16,7 @@ def seen_at(day: float, events: EventColumns) -> Floats:
     return features(fold(empty(n), events), np.full(n, day * DAY_S))
 
 
-def rows(**given: float | list[float]) -> Floats:
+def rows(**given: float | list[float] | Floats) -> Floats:
     """Return X with the features given, NaN elsewhere; lists give several customers."""
     values = np.broadcast_arrays(*(np.atleast_1d(value) for value in given.values()))
     x = np.full((len(values[0]), len(FEATURES)), np.nan)

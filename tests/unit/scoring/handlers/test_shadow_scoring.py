@@ -58,7 +58,7 @@ async def test_both_numbers_of_a_row_are_kept() -> None:
     assert [row.customer_id for row in store.rows] == [f"c{n}" for n in range(7)]
     np.testing.assert_array_equal([row.probability for row in store.rows], MODEL.predict(x))
     assert {(r.version, r.champion, r.champion_probability) for r in store.rows} == {
-        (MODEL.version, "rule-1", 0.25)
+        (MODEL.version, "rule-2", 0.25)
     }
     await shadow.drain()
     assert len(store.rows) == 7

@@ -12,7 +12,7 @@ from tests.unit.scoring.training.histories import panel
 
 def test_it_is_a_predictor_that_names_itself() -> None:
     rule: Predictor = RuleModel(28)
-    assert (rule.version, rule.method) == ("rule-1", "rule")
+    assert (rule.version, rule.method) == ("rule-2", "rule")
     assert (rule.feature_set, rule.horizon_days) == (FEATURE_SET, 28)
 
 
