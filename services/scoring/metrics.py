@@ -127,6 +127,16 @@ REALISED_GAP = Gauge(
 REALISED_LIFT = Gauge(
     "ebbwatch_scoring_realised_lift_ratio", "Lift at 10 % of the same call", ["role", "segment"]
 )
+REALISED_QUALITY = Gauge(
+    "ebbwatch_scoring_realised_quality_ratio",
+    "Log loss, calibration error and recall at 10 % of the same call",
+    ["role", "segment", "measure"],
+)
+PROMISED_QUALITY = Gauge(
+    "ebbwatch_scoring_promised_quality_ratio",
+    "The same measures in the backtest of the serving model's card",
+    ["segment", "measure"],
+)
 DRIFT_PSI = Gauge(
     "ebbwatch_scoring_drift_psi_ratio",
     "Population stability index of each feature and of the score at the newest roll call",

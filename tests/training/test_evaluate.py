@@ -2,16 +2,25 @@
 
 import json
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from services.scoring.core.features.events import DAY_S
 from services.scoring.training.data.event_table import DATA_ENV
 from services.scoring.training.evaluation import evaluate as evaluation
 from services.scoring.training.evaluation.evaluate import EvaluateOptions, run
+from services.scoring.training.evaluation.proposal import (
+    HORIZONS_DAYS,
+    cutoffs,
+    horizon_days,
+    usual_gap_days,
+)
 from services.scoring.training.evaluation.protocols import PROTOCOLS, SHOWN, Protocol
-from tests.unit.scoring.training.histories import HORIZON_DAYS, day, shoppers
+from shared.kernel.errors import Invalid
+from tests.unit.scoring.training.histories import HORIZON_DAYS, day, purchases, shoppers
 
 MODELS = {"recency", "rfm_logistic", "bg_nbd", "mbg_nbd", "rule", "lightgbm", "chosen",
           "would_serve"}  # fmt: skip
@@ -101,12 +110,60 @@ def test_several_horizons_tell_when_and_never_contradict_themselves(folder: Path
     assert horizons["7"]["chosen"]["all"]["base_rate"] > longer
 
 
+def test_horizon_and_cutoffs_are_proposed_from_the_data_and_printed(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(_options(folder, cutoffs=None, horizon_days=None)) == 0
+    figures = json.loads((folder / "out" / "metrics.json").read_text())
+    days = figures["horizon_days"]
+    assert days in HORIZONS_DAYS
+    assert [c["labels_observed"] for c in figures["cutoffs"]] == [True] * len(figures["cutoffs"])
+    dates = [datetime.fromisoformat(c["cutoff"]) for c in figures["cutoffs"]]
+    assert {(b - a).days for a, b in pairwise(dates)} <= {days}
+    printed = capsys.readouterr().err
+    assert f"small: --horizon-days {days}, proposed for a usual gap of " in printed
+    assert f"small: --cutoffs {','.join(c['cutoff'] for c in figures['cutoffs'])}, " in printed
+    for name in ("roc_auc", "log_loss", "ece"):
+        mean = figures["mean"]
+        assert mean["would_serve"]["all"][name] == pytest.approx(mean["chosen"]["all"][name])
+
+
+@pytest.mark.parametrize(
+    ("gap", "days", "proposed"), [(3, 400, 7), (7, 400, 14), (25, 400, 60), (80, 400, 90)]
+)
+def test_a_horizon_is_two_usual_gaps_but_never_most_of_the_history(
+    gap: int, days: int, proposed: int
+) -> None:
+    table = purchases(
+        *((f"c{n}", float(at)) for n in range(5) for at in range(0, days, gap)), until=days
+    )
+    assert usual_gap_days(table) == gap
+    assert horizon_days(table) == proposed
+    found = cutoffs(table, proposed)
+    assert found[-1] == day(days) - proposed * DAY_S
+    assert len(found) == min(3, int(days / proposed) - 2)
+
+
+def test_a_history_too_short_for_a_horizon_is_refused_with_the_way_out() -> None:
+    table = purchases(("a", 0.0), ("a", 5.0), until=20)
+    with pytest.raises(Invalid, match=r"covers 20 days.*give --horizon-days"):
+        horizon_days(table)
+    once = purchases(("a", 0.0), until=400)
+    assert horizon_days(once) == 90
+    with pytest.raises(Invalid, match="too few for a horizon of 180 days"):
+        cutoffs(once, 180)
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
         ({"cutoffs": "soon"}, "cutoffs: 'soon' is not a date"),
         ({"cutoffs": " , "}, "cutoffs: there is none"),
-        ({"cutoffs": None}, "cutoffs: --events needs"),
+        (
+            {"cutoffs": "2030-01-01"},
+            "cutoffs: 2030-01-01 lies beyond the data, whose",
+        ),
+        ({"cutoffs": None, "horizon_days": 80}, "cutoffs: the file covers 1"),
         ({"horizon_days": 0}, "horizon-days: is 1 to"),
         ({"also_horizons": "7,soon"}, "also-horizons: is 1 to 3650 days, not soon"),
         ({"cutoffs": "1999-01-01"}, "cutoffs: no customer has bought before 1999-01-01"),

@@ -12,10 +12,10 @@ from shared.runtime.clock import SystemClock
 def add_commands(commands: Any) -> None:
     """Adds `evaluate`."""
     parser = commands.add_parser("evaluate", help="measure the model on histories it never saw")
-    parser.add_argument("--events", metavar="FILE", help="a .csv, .jsonl or .parquet file")
+    parser.add_argument("--events", metavar="FILE", help="a company's own file of events or orders")
     add_reading(parser)
-    parser.add_argument("--horizon-days", type=days, help="silence that counts as churn")
-    parser.add_argument("--cutoffs", help="test cutoffs: dates (UTC) with commas between")
+    parser.add_argument("--horizon-days", type=days, help="silence that counts as churn; proposed")
+    parser.add_argument("--cutoffs", help="test cutoffs: dates (UTC) with commas between; proposed")
     parser.add_argument("--also-horizons", help="other horizons too: days with commas between")
     parser.add_argument(
         "--labels", choices=["silence", "contractual"], default="silence", help="what churn is"

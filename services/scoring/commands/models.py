@@ -2,7 +2,7 @@
 
 import argparse
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -10,13 +10,14 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.commands.service import SPEC
+from services.scoring.core.monitoring.outcomes import GroupQuality
 from services.scoring.core.risk.publication import MOVE_MIN
 from services.scoring.main import serving_of, watch_of
 from services.scoring.model.loading import loads
 from services.scoring.model.store import ArtefactStore
 from services.scoring.settings import ScoringSettings
 from services.scoring.store.models import FALLBACK, ModelRow, Models
-from services.scoring.store.monitoring import MonitoringTables
+from services.scoring.store.monitoring import MeasuredScores, MonitoringTables
 from services.scoring.store.shadow_scores import Shadows
 from shared.kernel.errors import Invalid
 from shared.runtime.clock import SystemClock
@@ -171,14 +172,31 @@ async def _watch(engine: AsyncEngine, _: argparse.Namespace) -> None:
             f"{q.rows:>7}{q.observed:>10.3f}{q.expected:>10.3f}{q.roc_auc:>9.3f}"
             f"{q.calibration_error:>7.3f}{q.lift_at_10:>9.2f}"
         )
+    watch = watch_of(settings, engine, serving, SystemClock())
+    _print_beside_the_card(rows, serving.current().version, await watch.promised())
     drifts = await roll.newest_drift()
     for moved in drifts[:DRIFTS_SHOWN]:
         d = moved.drift
         mark = "drifted" if d.drifted else ""
         print(f"{moved.called_on!s:<12}{d.feature:<28} PSI {d.psi:.3f}  KS {d.ks:.3f}  {mark}")
-    watch = watch_of(settings, engine, serving, SystemClock())
     for name, why in (await watch.alarms(now)).items():
         print(f"alarm {name:<8} {why or 'none'}")
+
+
+def _print_beside_the_card(
+    rows: Sequence[MeasuredScores], version: str, promised: Mapping[str, GroupQuality]
+) -> None:
+    """Prints the newest realised measures of the serving model beside those of its card."""
+    for segment, of_card in promised.items():
+        realised = (row for row in rows if (row.role, row.version) == ("champion", version))
+        newest = next((row for row in realised if row.quality.segment == segment), None)
+        if newest is not None:
+            was = of_card.beside_the_card()
+            found = (
+                f"{name.replace('_', ' ')} {value:.3f} (card {was[name]:.3f})"
+                for name, value in newest.quality.beside_the_card().items()
+            )
+            print(f"{newest.called_on!s:<12}{segment:<14}{', '.join(found)}")
 
 
 async def _readable(row: ModelRow) -> None:

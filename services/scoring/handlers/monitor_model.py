@@ -8,7 +8,7 @@ serves.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, Protocol
 
@@ -26,6 +26,7 @@ from services.scoring.core.features.state import FEATURE_SET
 from services.scoring.core.monitoring.alarms import ALARMS, alarms
 from services.scoring.core.monitoring.drift import SCORE, Drift, drift
 from services.scoring.core.monitoring.outcomes import (
+    GroupQuality,
     first_day,
     group_quality,
     last_day,
@@ -66,11 +67,11 @@ class ServingModelFacts(Protocol):
 
 
 class Background(Protocol):
-    """Facts about a model: rows that it learned from, gain by feature, AUC in the backtest."""
+    """Facts about a model: rows that it learned from, gain by feature, its card's measures."""
 
     async def reference(self, version: str) -> ServingModelFacts | None: ...
     async def importance(self, version: str) -> dict[str, float]: ...
-    async def trained_auc(self, version: str) -> float | None: ...
+    async def promised(self, version: str) -> Mapping[str, GroupQuality]: ...
 
 
 class MonitorModel:
@@ -221,8 +222,18 @@ class MonitorModel:
                 metrics.REALISED_AUC.labels(*key).set(quality.roc_auc)
                 metrics.REALISED_GAP.labels(*key).set(quality.observed - quality.expected)
                 metrics.REALISED_LIFT.labels(*key).set(quality.lift_at_10)
+                for measure, value in quality.beside_the_card().items():
+                    metrics.REALISED_QUALITY.labels(*key, measure).set(value)
+        promised = await self.promised()
+        for segment, quality in promised.items():
+            for measure, value in quality.beside_the_card().items():
+                metrics.PROMISED_QUALITY.labels(segment, measure).set(value)
         for found in await self._roll.newest_drift():
             metrics.DRIFT_PSI.labels(found.drift.feature).set(found.drift.psi)
+
+    async def promised(self) -> Mapping[str, GroupQuality]:
+        """Returns the measures in the serving model's card, by segment; empty without a card."""
+        return await self._background.promised(self._champion().version)
 
     async def alarms(self, now: datetime) -> dict[str, str]:
         """Returns the reason of each alarm of the serving model; empty where there is no alarm."""
@@ -238,7 +249,9 @@ class MonitorModel:
         )
         drifts = [row.drift for row in await self._roll.newest_drift() if row.version == version]
         importance = await self._background.importance(version)
-        found = alarms(drifts, importance, latest, await self._background.trained_auc(version))
+        promised = (await self.promised()).get("all")
+        trained_auc = None if promised is None else promised.roc_auc
+        found = alarms(drifts, importance, latest, trained_auc)
         return {name: found[name] for name in ALARMS}
 
 

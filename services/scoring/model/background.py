@@ -1,15 +1,21 @@
 """Reads how the serving model was made, for monitoring: read once, then kept."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
 
 import msgspec
 
+from services.scoring.core.monitoring.outcomes import PROMISED_SEGMENTS, GroupQuality
 from services.scoring.model import reference
 from services.scoring.model.reference import Reference
 from services.scoring.model.store import ArtefactStore
 from services.scoring.store.models import ModelRow
+
+_MEASURES: Final = (
+    "rows", "base_rate", "base_rate", "roc_auc", "log_loss", "ece", "lift_at_10",
+)  # fmt: skip
+"""Names in a card of what `GroupQuality` has, in its order; the card does not keep the expected."""
 
 
 class Background:
@@ -37,10 +43,18 @@ class Background:
         """Return the share of the gain by feature, for the strongest features."""
         return dict((await self._report(version)).get("importance") or {})
 
-    async def trained_auc(self, version: str) -> float | None:
-        """Return the ROC-AUC over all customers in the backtest."""
-        validation = (await self._report(version)).get("card", {}).get("validation", {})
-        found: float | None = validation.get("all", {}).get("roc_auc")
+    async def promised(self, version: str) -> Mapping[str, GroupQuality]:
+        """Return the measures of the card's backtest, by segment of model monitoring.
+
+        Empty for versions without a card (the rule, a prior) or without a backtest.
+        """
+        card = (await self._report(version)).get("card", {})
+        found = {}
+        for segment, name in PROMISED_SEGMENTS.items():
+            measured = card.get("validation", {}).get(name, {})
+            values = [measured.get(column) for column in _MEASURES]
+            if values and None not in values:
+                found[segment] = GroupQuality(segment, *values)
         return found
 
     async def _report(self, version: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from services.scoring.core.features.bitmap import day_of, unpack
 from services.scoring.core.features.events import DAY_S, Kind
 from services.scoring.core.monitoring.metrics import (
+    BUDGET_SHARE,
     calibration_error,
     lift,
     log_loss,
@@ -25,6 +26,10 @@ LABEL_MIN: Final = 25
 """A group with fewer rows, or with fewer of either label, is not measured."""
 NEW_DAYS: Final = 91.0
 """A customer is new for a quarter, as in the gate's segments."""
+
+
+PROMISED_SEGMENTS: Final = {"all": "all", "active": "active", "bought again": "ge2"}
+"""Monitored segment -> the same customers in a model's card."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,19 @@ class GroupQuality:
     log_loss: float
     calibration_error: float
     lift_at_10: float
+
+    @property
+    def recall_at_10(self) -> float:
+        """Share of the silent that the budget of warnings finds: a tenth of the lift."""
+        return self.lift_at_10 * BUDGET_SHARE
+
+    def beside_the_card(self) -> dict[str, float]:
+        """Return the measures that are shown beside those of the model's card."""
+        return {
+            "log_loss": self.log_loss,
+            "calibration_error": self.calibration_error,
+            "recall_at_10": self.recall_at_10,
+        }
 
 
 def next_purchase_days(states: NDArray[np.void], after: Ints) -> Floats:

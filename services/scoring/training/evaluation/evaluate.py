@@ -1,9 +1,10 @@
 """Implements `python -m services.scoring evaluate`: measures the model on later, unseen periods.
 
 With `--events FILE` it evaluates a company's own file: at each cutoff everything is learned from
-the time before it, with defaults, and `predictions.csv`, `metrics.json` and `card.html` are
-written. Without, it evaluates the public sets by their fixed protocols. No choice is made on a test
-cutoff: each is read once and its measures are reported unchanged.
+the time before it, with defaults (horizon and cutoffs are proposed where they are not given), and
+`predictions.csv`, `metrics.json` and `card.html` are written. Without, it evaluates the public sets
+by their fixed protocols. No choice is made on a test cutoff: each is read once and its measures are
+reported unchanged.
 """
 
 import json
@@ -23,6 +24,7 @@ from services.scoring.training.data.datasets import path_of
 from services.scoring.training.data.event_file import LoadedFile, read
 from services.scoring.training.data.event_table import has_contracts
 from services.scoring.training.data.panel import Progress
+from services.scoring.training.evaluation import proposal
 from services.scoring.training.evaluation.figures import (
     Found,
     figures,
@@ -95,15 +97,16 @@ def evaluate(
 
 def _one_file(options: EvaluateOptions, file: str) -> None:
     path, out = Path(file), Path(options.out or OUT)
-    if options.cutoffs is None or options.horizon_days is None:
-        raise Invalid("cutoffs", "--events needs --cutoffs and --horizon-days")
-    cutoffs = _cutoffs(options.cutoffs)
-    horizon = _days("horizon-days", str(options.horizon_days))
+    cutoffs = None if options.cutoffs is None else _cutoffs(options.cutoffs)
+    horizon = options.horizon_days
+    if horizon is not None:
+        _days("horizon-days", str(horizon))
     others = [_days("also-horizons", text) for text in _parts(options.also_horizons or "")]
     title = path.resolve().parent.name if path.stem == "events" else path.stem
     events = read(path, options.reading)
     if options.labels == "contractual":
         _contractual(events, others)
+    horizon, cutoffs = _proposed(events, title, horizon, cutoffs)
     tested, found = _written(
         events, title, horizon, cutoffs, out, {}, options.threads, options.labels
     )
@@ -111,6 +114,24 @@ def _one_file(options: EvaluateOptions, file: str) -> None:
         found["horizons"] = _horizons(events, title, tested, other_horizons, out, options.threads)
     (out / "metrics.json").write_text(_json(found))
     sys.stdout.write(f"\n{out}: predictions.csv, metrics.json, card.html\n")
+
+
+def _proposed(
+    events: LoadedFile, title: str, horizon: int | None, cutoffs: list[float] | None
+) -> tuple[int, list[float]]:
+    """Return the horizon and the cutoffs, proposed where they were not given; both are printed."""
+    if horizon is None:
+        horizon = proposal.horizon_days(events.table)
+        gap = proposal.usual_gap_days(events.table)
+        sys.stderr.write(
+            f"{title}: --horizon-days {horizon}, proposed for a usual gap of {gap:.1f} days\n"
+        )
+    if cutoffs is None:
+        cutoffs = proposal.cutoffs(events.table, horizon)
+        dates = ",".join(instant(at) for at in cutoffs)
+        sys.stderr.write(f"{title}: --cutoffs {dates}, proposed as the newest with outcomes\n")
+    proposal.refuse_late(events.table, cutoffs)
+    return horizon, cutoffs
 
 
 def _public_sets(options: EvaluateOptions) -> None:

@@ -7,9 +7,11 @@ from datetime import timedelta
 
 import msgspec
 import pytest
+from scipy.special import betainc
 
 from services.scoring.core.features.state import FEATURE_SET
 from services.scoring.core.risk.lapse import LapseClock
+from services.scoring.core.risk.regularity import OWN_K_MAX
 from services.scoring.core.signs.detectors import CHANCE_LEVEL, SERVICE_DAYS, SILENCE_SHARE
 from services.scoring.core.value.classify import Valuation
 from services.scoring.handlers.replay_assessments import replay
@@ -114,11 +116,15 @@ def since(told: list[RiskAssessed], at: float) -> list[RiskAssessed]:
 def _lapse_of_a_weekly_buyer(silent: float) -> float:
     """Return the lapse probability of the rule, computed by hand.
 
-    There are ten repeats in 70 days, so many days of silence, and the rest of 28 days ahead.
+    There are ten repeats in 70 days, so many days of silence, and the rest of 28 days ahead. Her
+    gaps do not vary at all: she has the most phases that one customer is taken to have.
     """
-    alive = 1 / (1 + 0.25 / (5 + 10) * ((28 + 70 + silent) / (28 + 70)) ** 10.5)
-    stays_away = ((28 + 70 + silent) / (28 + 70 + LENGTH)) ** 10.5
-    return float(1 - alive * (1 - stays_away))
+    phases = OWN_K_MAX * (0.5 + 10)
+    now, later = (
+        15 * betainc(phases, OWN_K_MAX, (28 + 70) / (28 + 70 + waited))
+        for waited in (silent, LENGTH)
+    )
+    return float((0.25 + later) / (0.25 + now))
 
 
 async def test_a_weekly_buyer_stops(story: Story) -> None:

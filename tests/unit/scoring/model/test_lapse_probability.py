@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.scoring.core.features.registry import feature_index
 from services.scoring.core.risk.bands import band_index
 from services.scoring.core.risk.horizons import Bridge
 from services.scoring.core.risk.lapse import LapseClock, lapses
@@ -22,7 +23,9 @@ from tests.unit.scoring.core.histories import purchases
 from tests.unit.scoring.model.pooled import ARTEFACT, POOLED
 from tests.unit.scoring.training.histories import panel, trained
 
-X = panel().x
+X = panel().x.copy()
+X[:, feature_index["gap_variation"]] = 1.0
+"""Gaps at random: the rule has a k of its own for regular ones (`regularity`)."""
 RESTS = np.linspace(0.5, 60.0, len(X))
 MODEL = assemble(trained()[0].booster, TREES_ALONE, trained()[0].card)
 """Real trees; other times than the horizon follow the rhythm, since nothing was fitted."""

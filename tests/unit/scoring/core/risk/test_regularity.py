@@ -1,6 +1,7 @@
 """Regular gaps (Erlang-k): against the published likelihood, integrals, and simulated lives."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -59,6 +60,11 @@ def test_the_likelihood_is_the_published_sum_over_phases(k: float) -> None:
     np.testing.assert_allclose(ours, theirs, rtol=1e-9)
 
 
+def _integral(density: Callable[[float], float]) -> float:
+    """Return the integral over (0, 1)."""
+    return float(quad(density, 0, 1, limit=400, points=[0.01, 0.1, 0.5])[0])
+
+
 @pytest.mark.parametrize("k", [1.5, 3.0, 7.0])
 @pytest.mark.parametrize("at", range(4))
 def test_probabilities_are_integrals_over_rate_and_leaving(k: float, at: int) -> None:
@@ -68,8 +74,8 @@ def test_probabilities_are_integrals_over_rate_and_leaving(k: float, at: int) ->
 
     def over_leaving(power: float, left: bool) -> float:
         if left:
-            return quad(lambda q: (1 - q) ** power * q * beta_of.pdf(q, by.a, by.b), 0, 1)[0]
-        return quad(lambda q: (1 - q) ** (power + 1) * beta_of.pdf(q, by.a, by.b), 0, 1)[0]
+            return _integral(lambda q: (1 - q) ** power * q * beta_of.pdf(q, by.a, by.b))
+        return _integral(lambda q: (1 - q) ** (power + 1) * beta_of.pdf(q, by.a, by.b))
 
     def over_rate(waited: float) -> float:
         """Purchases at a rate, and then no purchase for so long."""
@@ -81,7 +87,7 @@ def test_probabilities_are_integrals_over_rate_and_leaving(k: float, at: int) ->
             prior = gamma_of.pdf(rate, by.r, scale=1 / by.alpha)
             return float(bought * tail * prior / (1 - u) ** 2)
 
-        return quad(density, 0, 1, limit=400, points=[0.01, 0.1, 0.5])[0]
+        return _integral(density)
 
     left = over_leaving(x, left=True) * over_rate(0.0)
     stays, later = (over_leaving(x, left=False) * over_rate(w)
@@ -151,19 +157,25 @@ def test_only_many_alike_gaps_are_a_customers_own_regularity() -> None:
     )
     assert regularity.of_customers(x).tolist()[:2] == [1.0, 1.0]
     one, two, three = regularity.of_customers(x).tolist()[2:]
-    assert one > two > 5.0
+    assert one == regularity.OWN_K_MAX > two > 5.0
     assert three == 1.0
 
 
 def test_who_buys_monthly_is_not_missed_before_the_day_and_is_after_it() -> None:
     """The rule: a week after a purchase nothing is due within ten days; after 40 it is overdue."""
     silences = np.array([1.0, 7.0, 25.0, 40.0, 80.0])
-    monthly = {"purchase_days": 13.0, "gap_mean_days": 30.0, "recency_days": silences}
-    regular = churn_by_rhythm(rows(**monthly, gap_variation=0.08), 10)
-    random = churn_by_rhythm(rows(**monthly, gap_variation=0.9), 10)
+    regular, random = (
+        churn_by_rhythm(
+            rows(
+                purchase_days=13.0, gap_mean_days=30.0, recency_days=silences, gap_variation=spread
+            ),
+            10,
+        )
+        for spread in (0.08, 0.9)
+    )
     assert regular[0] > 0.95
     assert regular[2] < 0.5 < random[2]
-    assert regular[4] > 0.95
+    assert regular[4] > 0.9
     assert np.all(np.diff(random) > 0)
 
 
