@@ -146,7 +146,7 @@ def _public_sets(options: EvaluateOptions) -> None:
             sys.stdout.write(f"\n{name}: not here, left out (see docs/model.md)\n")
             continue
         _, everything[name] = _written(
-            read(path), name, protocol.horizon_days, [_instant(t) for t in protocol.tests],
+            read(path), name, protocol.horizon_days, [instant_of(t) for t in protocol.tests],
             out / name, protocol.reference, options.threads,
         )  # fmt: skip
     if not everything:
@@ -246,7 +246,7 @@ def _cutoffs(text: str) -> list[float]:
     dates = _parts(text)
     if not dates:
         raise Invalid("cutoffs", "there is none")
-    return sorted({_instant(date) for date in dates})
+    return sorted({instant_of(date) for date in dates})
 
 
 def _parts(text: str) -> list[str]:
@@ -259,7 +259,8 @@ def _days(field: str, text: str) -> int:
     return int(text)
 
 
-def _instant(text: str) -> float:
+def instant_of(text: str) -> float:
+    """Return the unix seconds of a date or ISO 8601 time, UTC without an offset. Raises Invalid."""
     try:
         at = datetime.fromisoformat(text)
     except ValueError:

@@ -24,6 +24,9 @@ MODELS: Final = (*NAMES, RULE, MODEL, CHOSEN, WOULD_SERVE)
 LAPSE_SHOWN: Final = ("base_rate", "log_loss", "roc_auc", "ece")
 """Measures of the lapse probability, as `lapse_measures` names them."""
 
+PRINTED: Final = {CHOSEN: "evaluated", WOULD_SERVE: "would serve"}
+"""Names in the table, where they differ from those in the file of figures."""
+
 Found = dict[str, Any]
 
 
@@ -61,7 +64,11 @@ def print_table(
         rows: list[tuple[str, Figures]] = [(name, of[subset]) for name, of in found["mean"].items()]
         rows += list(reference.get(subset, {}).items())
         for name, values in rows:
-            out.write(f"{subset:8}{name:20}" + "".join(_cell(values[m]) for m in SHOWN) + "\n")
+            out.write(
+                f"{subset:8}{PRINTED.get(name, name):20}"
+                + "".join(_cell(values[m]) for m in SHOWN)
+                + "\n"
+            )
         if rows:
             base, count = rows[0][1]["base_rate"], rows[0][1]["rows"]
             out.write(f"{'':8}base rate{_cell(base)}, {count or 0:,.0f} customers\n")

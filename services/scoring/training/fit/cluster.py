@@ -1,6 +1,6 @@
 """Trains on a Dask cluster: the same kernel on every worker, trees grown by `lightgbm.dask`.
 
-For histories with too many rows for one machine. Decisions (number of trees, calibration, gate) are
+For histories with too many rows for one machine. Decisions (number of trees, blend, gate) are
 made as usual on a panel of `panel.ROWS_MAX` rows, in pieces made by the workers; it equals the
 panel of one machine to the last bit. Only the final trees then see every row, wherever it is; they
 differ from those of one machine only by the histograms' bins, which each machine samples from its

@@ -79,7 +79,7 @@ def grow(
 
 
 def log_odds(booster: lightgbm.Booster, x: Floats, threads: int) -> Floats:
-    """Return the trees' score before calibration. float64[n, F] -> float64[n]."""
+    """Return the trees' log-odds, before they are blended. float64[n, F] -> float64[n]."""
     return np.asarray(booster.predict(x, raw_score=True, num_threads=threads), dtype=np.float64)
 
 
