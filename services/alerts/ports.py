@@ -1,6 +1,6 @@
 """Protocols that the handlers depend on, and the values that they exchange."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, TypeVar
@@ -112,6 +112,11 @@ class ActivitySeen:
     """Live purchases and refunds, for outcomes."""
     erasures: list[ErasureSeen] = field(default_factory=list)
     """Requests to erase a customer; what the batch had of the customer before is left out."""
+
+    def times(self) -> Iterator[tuple[str, datetime]]:
+        """Return the customer and time of each event."""
+        yield from ((each.customer_id, each.at) for each in self.money)
+        yield from ((customer, found.at) for customer, (_, found) in self.profiles.items())
 
     def drop(self, customer_id: str) -> None:
         """Leave out what was seen of a customer so far."""

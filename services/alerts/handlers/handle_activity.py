@@ -49,8 +49,7 @@ class HandleActivity:
         async with self.transactions.open(moves) as transaction:
             work = transaction.work
             ended = await self.erase(work, seen.erasures, now)
-            customers = {m.customer_id for m in seen.money} | seen.profiles.keys()
-            seen.drop_older(await self.erase.erasures.marked(work, customers))
+            seen.drop_older(await self.erase.erasures.of_older(work, seen.times()))
             known = await self._known(work, seen)
             await self.trials.note_purchases(work, seen.money)
             decisions, profiles = _take_in(seen, known)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from services.alerts.core.customer import CustomerState, OpenTask, WarnedCause
+from services.alerts.core.customer import NO_REVISION, CustomerState, OpenTask, WarnedCause
 from services.alerts.core.task import BY_RISK
 from services.alerts.ports import KnownCustomer, ProfileSeen
 from services.alerts.store.tables import SCHEMA
@@ -116,7 +116,8 @@ class Customers:
         self, work: UnitOfWork, rows: "list[asyncpg.Record]"
     ) -> "list[asyncpg.Record]":
         """Return the rows; first notes the life of customers who came back after an erasure."""
-        fresh = [row["customer_id"] for row in rows if not row["life"]]
+        # Whoever came back has a new row, which is locked before its first assessment is stored.
+        fresh = [r["customer_id"] for r in rows if not r["life"] and r["revision"] == NO_REVISION]
         erased = await self._erasures.marked(work, fresh)
         if not erased:
             return rows

@@ -83,7 +83,8 @@ class DropErased:
 
     async def __call__(self, work: UnitOfWork, events: EventRows) -> EventRows:
         """Return the other events."""
-        erased = await self.erasures.marked(work, set(events.customer))
+        pairs = zip(events.customer, events.time, strict=True)
+        erased = await self.erasures.of_older(work, pairs)
         if not erased:
             return events
         kept = [

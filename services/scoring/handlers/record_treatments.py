@@ -34,7 +34,9 @@ class RecordTreatments:
         facts, dead = self.decode(batch)
         moves = batch.moves()
         async with self.transactions.open(moves) as transaction:
-            erased = await self.erasures.marked(transaction.work, {f.customer_id for f in facts})
+            erased = await self.erasures.of_older(
+                transaction.work, ((f.customer_id, f.at) for f in facts)
+            )
             facts = [
                 f for f in facts if f.customer_id not in erased or f.at >= erased[f.customer_id]
             ]
