@@ -146,7 +146,7 @@ def test_a_horizon_is_two_usual_gaps_but_never_most_of_the_history(
 
 def test_a_history_too_short_for_a_horizon_is_refused_with_the_way_out() -> None:
     table = purchases(("a", 0.0), ("a", 5.0), until=20)
-    with pytest.raises(Invalid, match=r"covers 20 days.*give --horizon-days"):
+    with pytest.raises(Invalid, match=r"covers 20 d.*give --horizon-days"):
         horizon_days(table)
     once = purchases(("a", 0.0), until=400)
     assert horizon_days(once) == 90

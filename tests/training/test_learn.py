@@ -32,7 +32,7 @@ def test_too_little_of_everything_leaves_the_rule() -> None:
     learned = learn(_young(50, 10), day(10), HORIZON_DAYS)
     assert learned.candidates == []
     assert learned.best(None) is None
-    assert learned.notes[0].startswith("no model: end: leaves less than one horizon")
+    assert learned.notes[0].startswith("no model: it leaves less than one horizon")
     assert learned.notes[1].startswith("no pooled prior: 50 customers with")
 
 

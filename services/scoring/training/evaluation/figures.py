@@ -77,7 +77,8 @@ def print_table(
         out.write(f"lapse   {name:20} {shown} ({values['rows']:,.0f} silences)\n")
     for one in found["cutoffs"]:
         unseen = "" if one["labels_observed"] else " (not observed to its end: no measures)"
-        out.write(f"{one['cutoff']}{unseen}: {one['chosen']['model']} would serve\n")
+        what = one["chosen"]["model"]
+        out.write(f"{one['cutoff']}{unseen}: {'the rule' if what == RULE else what} would serve\n")
         for decision in one["chosen"]["decisions"]:
             out.write(f"  {decision}\n")
     out.flush()

@@ -38,7 +38,7 @@ def horizon_days(table: EventTable) -> int:
     if not allowed:
         raise Invalid(
             "horizon-days",
-            f"the file covers {_days(table):.0f} days of purchases, too few for a horizon of "
+            f"the file covers {_days(table):.0f} d of purchases, too few for a horizon of "
             f"{HORIZONS_DAYS[0]} days and a past: give --horizon-days and --cutoffs to try it",
         )
     wanted = GAPS * usual_gap_days(table)
@@ -69,7 +69,7 @@ def cutoffs(table: EventTable, days: int) -> list[float]:
     if not found:
         raise Invalid(
             "cutoffs",
-            f"the file covers {_days(table):.0f} days of purchases, too few for a horizon of "
+            f"the file covers {_days(table):.0f} d of purchases, too few for a horizon of "
             f"{days} days after {BEFORE_HORIZONS} of history: give --cutoffs, or a shorter "
             "--horizon-days",
         )

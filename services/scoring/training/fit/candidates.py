@@ -117,7 +117,7 @@ def learn(
     except Invalid as invalid:
         if invalid.field not in TOO_SHORT:
             raise
-        notes.append(f"no model: {invalid}")
+        notes.append(f"no model: {invalid.reason}")
     past = _Past(trained, horizon_days, champion, asked.labels)
     candidates: list[Candidate] = []
     pooled = _pooled(table, end, horizon_days, now, past)
@@ -221,7 +221,7 @@ def _pooled(
     repeats, _, _ = pooled_model.columns(now.x)
     if len(now.x) < POOLED_CUSTOMERS_MIN or repeats.sum() < POOLED_REPEATS_MIN:
         return (
-            f"{len(now.x)} customers with {int(repeats.sum())} repeat purchase days, it wants "
+            f"{len(now.x)} customers with {int(repeats.sum())} repeat purchase days, needed are "
             f"{POOLED_CUSTOMERS_MIN} and {POOLED_REPEATS_MIN}"
         )
     prior = now.rhythm

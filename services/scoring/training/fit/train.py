@@ -245,7 +245,7 @@ def usual_cutoffs(table: History, end: float, horizon_days: int) -> list[float]:
     warm_up = min(WARM_UP_HORIZONS * horizon_days * DAY_S, (last - first) * WARM_UP_SHARE_MAX)
     if not last > first:
         raise Invalid(
-            "end", f"leaves less than one horizon ({horizon_days} days) after the first purchase"
+            "end", f"it leaves less than one horizon ({horizon_days} days) after the first purchase"
         )
     step = max(1, horizon_days // CUTOFFS_PER_HORIZON)
     step -= step % WEEK_DAYS == 0
