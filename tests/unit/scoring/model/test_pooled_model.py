@@ -1,5 +1,8 @@
 """The prior pooled over a company's customers, between the rule and a trained model."""
 
+import json
+
+import msgspec
 import numpy as np
 import pytest
 
@@ -7,6 +10,7 @@ from services.scoring.core.features.registry import FEATURES, feature_index
 from services.scoring.core.risk.odds import logit
 from services.scoring.model import pooled_model
 from services.scoring.model.loading import knows_until, loads
+from services.scoring.model.pooled_model import PooledModel, make
 from services.scoring.ports import Predictor
 from shared.kernel.errors import Invalid
 from tests.unit.scoring.model.pooled import ARTEFACT, DATA, POOLED
@@ -58,3 +62,21 @@ def test_the_prior_is_learned_from_rhythms_alone() -> None:
 def test_other_bytes_are_refused(data: bytes) -> None:
     with pytest.raises(Invalid, match="artefact"):
         loads(data)
+
+
+def test_the_regularity_of_the_gaps_is_part_of_the_artefact() -> None:
+    """Bytes from before it was known are read with random gaps and keep their version."""
+    x, document = panel().x, json.loads(DATA)
+    assert document.pop("k") == 1.0
+    older = loads(json.dumps(document, sort_keys=True).encode())
+    np.testing.assert_array_equal(older.predict(x), POOLED.predict(x))
+    regular, data = make(msgspec.structs.replace(ARTEFACT, k=6.0))
+    again = loads(data)
+    assert isinstance(again, PooledModel)
+    assert again.prior.k == 6.0
+    assert regular.version != POOLED.version
+    assert np.any(regular.predict(x) != POOLED.predict(x))
+    p = regular.predict(x)
+    assert np.all((p >= 0) & (p <= 1))
+    over = regular.over(x, p, (7, 14, 30))
+    assert np.all(np.diff(over, axis=1) <= 1e-12)
