@@ -16,6 +16,7 @@ from services.scoring.model.pooled_model import columns, fit_prior, no_purchase
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.training.data.event_table import EventTable, from_columns
 from services.scoring.training.data.panel import Panel, build_panel
+from services.scoring.training.fit.candidates import learn
 from services.scoring.training.measures.metrics import ECE_BINS
 from tests.unit.scoring.training.histories import batch, day
 
@@ -51,6 +52,18 @@ def test_the_prior_is_calibrated_from_the_first_months_on(seed: int, number: flo
     )
     assert calibration_error(rows.silent, random, bins=ECE_BINS) > 0.15
     assert log_loss(rows.silent, p) < log_loss(rows.silent, random) - 0.15
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_company_with_few_customers_gets_the_prior_in_service(seed: int) -> None:
+    """Of 130 customers, fewer than a base of random gaps needs; what serves is calibrated."""
+    few, at = _companies(seed, customers=130), 250.0
+    best = learn(few, day(at), HORIZON).best(None)
+    assert best is not None
+    rows = build_panel(few, [day(at)], HORIZON, day(at + HORIZON))
+    p = best.model.predict(rows.x)
+    assert calibration_error(rows.silent, p, bins=5) <= 0.10
+    assert log_loss(rows.silent, p) < log_loss(rows.silent, RuleModel(HORIZON).predict(rows.x))
 
 
 @pytest.mark.parametrize("seed", SEEDS)

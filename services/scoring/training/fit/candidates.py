@@ -39,6 +39,10 @@ POOLED_REPEATS_MIN: Final = 200
 """Below this or the number of customers, four parameters fitted to this company are less certain
 than the documented prior of the rule: their standard errors are about a tenth of themselves at
 these numbers."""
+REGULAR_CUSTOMERS_MIN: Final = 100
+REGULAR_K_MIN: Final = 2.0
+"""So many customers are enough where gaps are this regular: the rule, which takes them for random,
+is then further off than uncertain parameters are."""
 POOLED: Final = RHYTHM
 """The baseline that is a pooled prior fitted at each origin to what was known there."""
 RULE: Final = "the rule"
@@ -219,12 +223,13 @@ def _pooled(
 ) -> Candidate | str:
     """Make the pooled prior a candidate; returns a reason where that is impossible."""
     repeats, _, _ = pooled_model.columns(now.x)
-    if len(now.x) < POOLED_CUSTOMERS_MIN or repeats.sum() < POOLED_REPEATS_MIN:
+    prior = now.rhythm
+    customers = POOLED_CUSTOMERS_MIN if prior.k < REGULAR_K_MIN else REGULAR_CUSTOMERS_MIN
+    if len(now.x) < customers or repeats.sum() < POOLED_REPEATS_MIN:
         return (
             f"{len(now.x)} customers with {int(repeats.sum())} repeat purchase days, needed are "
-            f"{POOLED_CUSTOMERS_MIN} and {POOLED_REPEATS_MIN}"
+            f"{customers} and {POOLED_REPEATS_MIN}"
         )
-    prior = now.rhythm
     fingerprint = table.fingerprint(end)
     lapse = AS_RHYTHM
     if past.backtest is not None:
