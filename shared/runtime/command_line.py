@@ -5,7 +5,6 @@ A service adds its own operator commands. Exit status: 0 done, 1 failed, 2 wrong
 
 import argparse
 import asyncio
-import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from shared.postgres.migrations import migrate
 from shared.postgres.settings import PostgresSettings
 from shared.runtime.arguments import look_at, serial
 from shared.runtime.clock import SystemClock
+from shared.runtime.interrupts import INTERRUPTED, STATUS
 from shared.runtime.terminal import visible_output
 
 log = structlog.get_logger(__name__)
@@ -66,10 +66,14 @@ def main(
     if add_commands is not None:
         add_commands(commands)
 
-    args = parser.parse_args(argv)
-    configure_logging(spec.name, args.log_level)
-    with visible_output():
-        return _carried_out(args)
+    try:
+        args = parser.parse_args(argv)
+        configure_logging(spec.name, args.log_level)
+        with visible_output():
+            return _carried_out(args)
+    except KeyboardInterrupt:
+        print(INTERRUPTED, file=sys.stderr)
+        return STATUS
 
 
 def _carried_out(args: argparse.Namespace) -> int:
@@ -83,9 +87,6 @@ def _carried_out(args: argparse.Namespace) -> int:
             place = ".".join(str(part) for part in problem["loc"])
             print(f"setting {place}: {problem['msg']}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 128 + signal.SIGINT
     except (Invalid, Transient, OSError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
