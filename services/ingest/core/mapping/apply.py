@@ -65,6 +65,35 @@ def map_value(mapping: CompiledMapping, value: bytes | None, context: Context) -
         return Mapped(refusals=(refusal,))
     if mapping.reads == "debezium":
         record = debezium.unwrapped(record)
+    if mapping.unwrap and isinstance(record, dict) and len(record) == 1:
+        ((name, inner),) = record.items()
+        if name in mapping.unwrap:
+            return _each(mapping, inner if isinstance(inner, list) else [inner], context, backfill)
+    return _mapped(mapping, record, context, backfill)
+
+
+def _each(
+    mapping: CompiledMapping, records: Sequence[Any], context: Context, backfill: str | None
+) -> Mapped:
+    """Returns what records that came together become."""
+    events: list[Accepted] = []
+    refusals: list[Invalid] = []
+    ignored: str | None = "no event"
+    for index, record in enumerate(records):
+        if len(events) >= EVENTS_MAX:
+            refusals.append(fault(WHOLE, f"it becomes more than {EVENTS_MAX:,} events"))
+            break
+        one = _mapped(mapping, record, context, backfill)
+        events += one.events
+        refusals += [fault(x.field, f"record {index}: {x.reason}") for x in one.refusals]
+        ignored = one.ignored or ignored
+    return Mapped(tuple(events), tuple(refusals), None if events or refusals else ignored)
+
+
+def _mapped(
+    mapping: CompiledMapping, record: Any, context: Context, backfill: str | None
+) -> Mapped:
+    """Returns what one record becomes."""
     scope = Scope(record, context.arrived_ms, context.headers, context.key, mapping.zone)
     chosen, failed = mapping.select(record, scope)
     if not chosen and failed is None:

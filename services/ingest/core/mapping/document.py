@@ -30,7 +30,7 @@ MISTAKES_MAX: Final = 20
 
 NAME_CHARS_MAX: Final = 80
 BOUND_MAX: Final = 50
-"""Topics, or HTTP sources, that one mapping is for."""
+"""Topics, or HTTP sources, that one mapping is for, and keys that it unwraps."""
 READS: Final = ("json", "cloudevents", "debezium")
 PREFIX: Final = "io.ebbwatch."
 
@@ -41,6 +41,7 @@ _HEAD: Final = (
     "topics",
     "http",
     "reads",
+    "unwrap",
     "time_zone",
     "apply",
     "otherwise",
@@ -80,6 +81,8 @@ class CompiledMapping:
     topics: tuple[str, ...]
     http: tuple[str, ...]
     reads: str
+    unwrap: tuple[str, ...]
+    """Keys of an object around one record or a list of them, such as `{"orders": [...]}`."""
     zone: ZoneInfo | None
     ignores_others: bool
     """Records that no rule matches are ignored; otherwise they are refused."""
@@ -137,6 +140,7 @@ class _Reader:
             topics=self._names(root, "topics"),
             http=self._names(root, "http"),
             reads=self._choice(root, "reads", READS),
+            unwrap=self._names(root, "unwrap"),
             zone=place,
             ignores_others=self._choice(root, "otherwise", ("refuse", "ignore")) == "ignore",
             rules=rules,

@@ -151,9 +151,10 @@ def _comparator(node: Node, code: Code, value: str, depth: int) -> str:
     if kind not in ("eq", "ne"):
         return code.assign(code.call(_ORDERS[kind], left, right))
     negated = "not " * (kind == "ne")
-    if any(isinstance(_constant(child), str) for child in node["children"]):
-        return code.assign(f"{negated}{left} == {right}")  # no text equals a bool
-    return code.assign(f"{negated}{code.call(equal, left, right)}")
+    constants = [_constant(child) for child in node["children"]]
+    if None in constants or any(isinstance(each, str) for each in constants):
+        return code.once(f"{negated}{left} == {right}")  # no bool equals a text or null
+    return code.once(f"{negated}{code.call(equal, left, right)}")
 
 
 def _ordered(decide: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool | None]:
