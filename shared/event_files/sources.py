@@ -53,6 +53,8 @@ def opened(path: Path, options: ReadOptions, folder: Path | None = None) -> RowS
     `folder`: where a sheet is spooled (None: the system's). Raises Invalid naming a file that is
     missing or unreadable.
     """
+    if path.is_dir():
+        raise Invalid("events", f"{path} is a folder: name the files in it")
     if not path.is_file():
         raise Invalid("events", f"there is no file {path}")
     kind = kind_of(path)
@@ -174,7 +176,8 @@ def _no_object(block: bytes, before: int) -> str:
         try:
             msgspec.json.decode(line or b"{}", type=dict)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            return f"line {at} is no JSON object ({error})"
+            mend = "" if at > 1 else "; write each record on one line, as jq -c does"
+            return f"line {at} is no JSON object ({error}){mend}"
     return ""
 
 

@@ -203,8 +203,8 @@ def _records(name: str) -> Iterator[bytes]:
     with path.open("rb") as file:
         first = file.readline(FILE_BYTES_MAX).removeprefix(BOM_UTF8)
         if _is_object(first):
-            yield first
-            yield from (line for line in file if line.strip())
+            yield first.strip()
+            yield from (record for line in file if (record := line.strip()))
             return
         yield from _split(first + file.read(FILE_BYTES_MAX + 1 - len(first)), name)
 
