@@ -19,7 +19,8 @@ with ended_by_interrupt():  # importing takes a second
         value,
     )
     from services.scoring.commands.service import SPEC
-    from shared.runtime import set_aside
+    from shared.contracts.topics import CHANGES, TREATMENT
+    from shared.runtime import erasures, set_aside
     from shared.runtime.command_line import main
 
 
@@ -38,6 +39,7 @@ def _add_commands(commands: Any) -> None:
     ):
         each.add_commands(commands)
     set_aside.add_commands(SPEC, commands)
+    erasures.add_commands(SPEC, (TREATMENT, CHANGES), commands)
 
 
 if __name__ == "__main__":
