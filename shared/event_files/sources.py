@@ -104,9 +104,11 @@ class _Csv:
                     schema=dict.fromkeys(self.headers, pl.String),
                     columns=places,
                 )
-            # More are in values in quotes; fewer are blank rows, or rows that are cut off.
+            # Of the first pass, which reads some columns. More marks are in values in quotes; fewer
+            # are blank rows, or rows that are cut off.
             marks = len(frame) * (len(self.headers) - 1)
-            if data.count(self._mark) != marks and (why := self._ragged(data, row)):
+            fit = places is None or data.count(self._mark) == marks
+            if not fit and (why := self._ragged(data, row)):
                 raise Invalid("events", f"{self._path.name} cannot be read: {why}")
             yield _filled(frame, row)
             row += len(frame)
