@@ -16,6 +16,10 @@ import numpy as np
 from services.scoring.core.features.registry import feature_index
 from shared.kernel.arrays import Floats
 
+K_MIN: Final = 3.0
+"""Least regularity of a base that is used. Below it customers differ in theirs, and a rate held
+too firmly costs more than regularity gains: at 1.2 to 2.1 the prior was worse on every public
+history (log loss by up to 0.039, on training windows)."""
 K_MAX: Final = 30.0
 """Most regular: gaps that vary by 18 %. Beyond it a week more or less would be certainty, which
 holidays and weekends refute."""
@@ -38,10 +42,9 @@ PRIOR_GAPS: Final = 0.5
 
 
 def of_base(x: Floats) -> float:
-    """Return k of the customers of X, float64[n, F], from the last two gaps of each.
+    """Return k of the customers of X, float64[n, F]: `of_pairs` of the last two gaps of each.
 
-    The share M of the one in both has variance 1 / (4 (2 k + 1)) around a half (Wheat & Morrison).
-    1 where too few customers have two gaps.
+    1 where too few customers have two gaps, or where it is less than `K_MIN`.
     """
     first, second = (
         x[:, feature_index["gap_second_last_days"]],
@@ -51,9 +54,18 @@ def of_base(x: Floats) -> float:
         long = first + second >= PAIR_DAYS_MIN
     if int(long.sum()) < PAIRS_MIN:
         return 1.0
-    share = first[long] / (first[long] + second[long])
+    k = min(of_pairs(first[long], second[long]), K_MAX)
+    return k if k >= K_MIN else 1.0
+
+
+def of_pairs(first: Floats, second: Floats) -> float:
+    """Return k from two gaps of each customer, by Wheat & Morrison.
+
+    The share of the one in both has variance 1 / (4 (2 k + 1)) around a half.
+    """
+    share = first / (first + second)
     spread = max(float(np.mean((share - 0.5) ** 2)), np.finfo(float).tiny)
-    return float(np.clip((1.0 / (4.0 * spread) - 1.0) / 2.0, 1.0, K_MAX))
+    return (1.0 / (4.0 * spread) - 1.0) / 2.0
 
 
 def of_customers(x: Floats) -> Floats:

@@ -40,9 +40,8 @@ POOLED_REPEATS_MIN: Final = 200
 than the documented prior of the rule: their standard errors are about a tenth of themselves at
 these numbers."""
 REGULAR_CUSTOMERS_MIN: Final = 100
-REGULAR_K_MIN: Final = 2.0
-"""So many customers are enough where gaps are this regular: the rule, which takes them for random,
-is then further off than uncertain parameters are."""
+"""So many customers are enough where gaps are regular (k > 1): the rule, which takes them for
+random, is then further off than uncertain parameters are."""
 POOLED: Final = RHYTHM
 """The baseline that is a pooled prior fitted at each origin to what was known there."""
 RULE: Final = "the rule"
@@ -224,7 +223,7 @@ def _pooled(
     """Make the pooled prior a candidate; returns a reason where that is impossible."""
     repeats, _, _ = pooled_model.columns(now.x)
     prior = now.rhythm
-    customers = POOLED_CUSTOMERS_MIN if prior.k < REGULAR_K_MIN else REGULAR_CUSTOMERS_MIN
+    customers = POOLED_CUSTOMERS_MIN if prior.k == 1.0 else REGULAR_CUSTOMERS_MIN
     if len(now.x) < customers or repeats.sum() < POOLED_REPEATS_MIN:
         return (
             f"{len(now.x)} customers with {int(repeats.sum())} repeat purchase days, needed are "

@@ -132,15 +132,19 @@ def test_a_fit_finds_what_made_the_lives_and_predicts_them() -> None:
     silent = no_purchase_probability(found, x, t_x, age, 10.0)
     for group in (x == 0, (x > 0) & (t_x < age / 2), x > 8):
         assert silent[group].mean() == pytest.approx((after[group] == 0).mean(), abs=0.03)
-    # Weeks as days: short sums of gaps are not compared.
-    base = rows(gap_second_last_days=first * 7, gap_last_days=second * 7)
-    assert regularity.of_base(base) == pytest.approx(3.0, rel=0.15)
+    two = ~np.isnan(first)
+    assert regularity.of_pairs(first[two], second[two]) == pytest.approx(3.0, rel=0.15)
 
 
 def test_gaps_at_random_are_not_called_regular() -> None:
     random = np.random.default_rng(3)
     first, second = random.exponential(30.0, (2, 20_000))
-    assert regularity.of_base(rows(gap_second_last_days=first, gap_last_days=second)) < 1.1
+    assert regularity.of_pairs(first, second) == pytest.approx(1.0, abs=0.1)
+    assert regularity.of_base(rows(gap_second_last_days=first, gap_last_days=second)) == 1.0
+    first, second = random.gamma(2.0, 15.0, (2, 20_000))
+    assert regularity.of_pairs(first, second) == pytest.approx(2.0, abs=0.1)
+    slightly = rows(gap_second_last_days=first, gap_last_days=second)
+    assert regularity.of_base(slightly) == 1.0, "too little to be used"
     few = rows(gap_second_last_days=first[:60] * 0 + 30, gap_last_days=second[:60] * 0 + 30)
     assert regularity.of_base(few) == 1.0, "too few customers"
     alike = rows(gap_second_last_days=first * 0 + 30, gap_last_days=second * 0 + 30)
