@@ -20,6 +20,7 @@ from services.scoring.core.features.events import (
     CAMPAIGN_WORDS,
     CONTRACT_WORDS,
     DAY_S,
+    LOYALTY_WORDS,
     EventColumns,
     Kind,
 )
@@ -32,7 +33,7 @@ DATA_ENV = "EBBWATCH_DATA"
 DATA_DEFAULT = Path(__file__).parents[4].parent / "shared" / "data"
 """Default folder of the evaluation sets, beside the repository."""
 COLUMNS_REQUIRED = ("event_id", "customer_id", "ts", "event_type")
-_NAMED: Final = {**CAMPAIGN_WORDS, **CONTRACT_WORDS, **FEEDBACK_WORDS}
+_NAMED: Final = {**CAMPAIGN_WORDS, **CONTRACT_WORDS, **FEEDBACK_WORDS, **LOYALTY_WORDS}
 REFUND_TYPES = ("refund", "cancellation")
 """Event types of refunds: a cancelled order returns money, whatever sign the source gave it."""
 SCORED_TYPES: Final = tuple(word for word, kind in FEEDBACK_WORDS.items() if kind in SCORED)
@@ -207,7 +208,8 @@ def last_complete_day(times: Floats) -> float:
 def batch_of_frame(frame: pl.DataFrame) -> EventBatch:
     """Convert a frame with COLUMNS_REQUIRED, none null, to a batch.
 
-    Optional columns: `amount`, `category`, `score` (0-10, of SCORED_TYPES).
+    Optional columns: `amount`, `category`, `score` (0-10, of SCORED_TYPES), and of loyalty events
+    `points`, `points_balance` (Float64) and `points_expire_on` (Date).
     """
     kind = (
         pl.when(pl.col("event_type") == "purchase")
@@ -228,12 +230,23 @@ def batch_of_frame(frame: pl.DataFrame) -> EventBatch:
         .then(amount)
         .when(kind == int(Kind.REFUND))
         .then(amount.abs())
+        .when(pl.col("points") >= 0.0)
+        .then("points")
         .otherwise(None)
         .cast(pl.Float64)
         .fill_null(float("nan"))
     )
+    # Points expire with the end of their last day, as in the stream.
+    last = pl.col("points_expire_on").dt.epoch("d").cast(pl.Float64)
     micros = pl.col("ts").cast(pl.Datetime("us")).dt.epoch("us")
-    out = frame.select(kind=kind.cast(pl.UInt8), amount=money, time=micros.cast(pl.Float64) / 1e6)
+    nan = float("nan")
+    out = _with_points(frame).select(
+        kind=kind.cast(pl.UInt8),
+        amount=money,
+        time=micros.cast(pl.Float64) / 1e6,
+        balance=pl.col("points_balance").fill_null(nan),
+        until=((last + 1.0) * DAY_S).fill_null(nan),
+    )
     words = frame["category"] if "category" in frame.columns else None
     columns = EventColumns(
         row=np.zeros(len(frame), dtype=np.int64),
@@ -251,10 +264,19 @@ def batch_of_frame(frame: pl.DataFrame) -> EventBatch:
             if words is not None
             else np.zeros(len(frame), dtype=np.uint64)
         ),
-        cost=np.full(len(frame), np.nan),
+        cost=out["balance"].to_numpy(),
         channel=np.zeros(len(frame), dtype=np.uint8),
+        until=out["until"].to_numpy(),
     )
     return EventBatch(frame["customer_id"].cast(pl.String).to_list(), columns)
+
+
+def _with_points(frame: pl.DataFrame) -> pl.DataFrame:
+    """Add the columns of loyalty events that the frame does not have."""
+    kinds = {"points": pl.Float64, "points_balance": pl.Float64, "points_expire_on": pl.Date}
+    return frame.with_columns(
+        pl.lit(None, kind).alias(name) for name, kind in kinds.items() if name not in frame.columns
+    )
 
 
 def _hashes(words: Sequence[str | None]) -> NDArray[np.uint64]:
