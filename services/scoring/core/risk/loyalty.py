@@ -25,9 +25,8 @@ the level (Wagner, Hennig-Thurau & Rudolph 2009, J. Marketing 73(3))."""
 def points_unused(x: Floats) -> Flags:
     """bool[n]: most of the points expire within `EXPIRY_DAYS`, and none was spent lately.
 
-    Points bind a customer as long as there are any: customers buy more in order to use them before
-    they expire (Kivetz, Urminsky & Zheng 2006, J. Marketing Research 43(1)). Who lets them expire
-    has stopped caring.
+    Points bind: the closer a reward is, the more often customers buy (Kivetz, Urminsky & Zheng
+    2006, J. Marketing Research 43(1)). Who lets most of them expire unused gives up that bond.
     """
     points, held = column(x, "points_expiring"), column(x, "points_balance")
     # NaN: never spent any; no balance is known, so that these are all points that are known.
