@@ -127,10 +127,9 @@ def file_events(
             own = order = ids[at]
             if word != words.PURCHASE:
                 own = f"{own}/{word}"
+        kind, data = _data(word, amount, paid_in, category, score, order)
         if word in _LOYALTY:
             kind, data = LOYALTY, _loyalty(word, *points.get(at, NO_POINTS))
-        else:
-            kind, data = _data(word, amount, paid_in, category, score, order)
         event = RawEvent("1.0", kind, own, source, time, customer, data)
         yield FileEvent(tuple(rows[at]), customer, _ENCODER.encode(event), plain)
 

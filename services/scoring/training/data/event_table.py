@@ -224,28 +224,9 @@ def batch_of_frame(frame: pl.DataFrame) -> EventBatch:
         )
         .otherwise(int(Kind.INTERACTION))
     )
-    amount = (pl.col("amount") if "amount" in frame.columns else pl.lit(None)).cast(pl.Float64)
-    money = (
-        pl.when((kind == int(Kind.PURCHASE)) & (amount >= 0.0))
-        .then(amount)
-        .when(kind == int(Kind.REFUND))
-        .then(amount.abs())
-        .when(pl.col("points") >= 0.0)
-        .then("points")
-        .otherwise(None)
-        .cast(pl.Float64)
-        .fill_null(float("nan"))
-    )
-    # Points expire with the end of their last day, as in the stream.
-    last = pl.col("points_expire_on").dt.epoch("d").cast(pl.Float64)
     micros = pl.col("ts").cast(pl.Datetime("us")).dt.epoch("us")
-    nan = float("nan")
-    out = _with_points(frame).select(
-        kind=kind.cast(pl.UInt8),
-        amount=money,
-        time=micros.cast(pl.Float64) / 1e6,
-        balance=pl.col("points_balance").fill_null(nan),
-        until=((last + 1.0) * DAY_S).fill_null(nan),
+    out = frame.select(
+        kind=kind.cast(pl.UInt8), time=micros.cast(pl.Float64) / 1e6, **_numbers(frame, kind)
     )
     words = frame["category"] if "category" in frame.columns else None
     columns = EventColumns(
@@ -264,19 +245,33 @@ def batch_of_frame(frame: pl.DataFrame) -> EventBatch:
             if words is not None
             else np.zeros(len(frame), dtype=np.uint64)
         ),
-        cost=out["balance"].to_numpy(),
+        cost=out["cost"].to_numpy(),
         channel=np.zeros(len(frame), dtype=np.uint8),
         until=out["until"].to_numpy(),
     )
     return EventBatch(frame["customer_id"].cast(pl.String).to_list(), columns)
 
 
-def _with_points(frame: pl.DataFrame) -> pl.DataFrame:
-    """Add the columns of loyalty events that the frame does not have."""
-    kinds = {"points": pl.Float64, "points_balance": pl.Float64, "points_expire_on": pl.Date}
-    return frame.with_columns(
-        pl.lit(None, kind).alias(name) for name, kind in kinds.items() if name not in frame.columns
+def _numbers(frame: pl.DataFrame, kind: pl.Expr) -> dict[str, pl.Expr]:
+    """Return `amount`, `cost` and `until`, NaN where unknown: money, or points and their end."""
+
+    def given(name: str, type_: type[pl.DataType] = pl.Float64) -> pl.Expr:
+        column = pl.col(name) if name in frame.columns else pl.lit(None)
+        return column.cast(type_)
+
+    amount, points = given("amount"), given("points")
+    money = (
+        pl.when((kind == int(Kind.PURCHASE)) & (amount >= 0.0))
+        .then(amount)
+        .when(kind == int(Kind.REFUND))
+        .then(amount.abs())
+        .when(points >= 0.0)
+        .then(points)
     )
+    # Points expire with the end of their last day, as in the stream.
+    last = given("points_expire_on", pl.Date).dt.epoch("d").cast(pl.Float64)
+    found = {"amount": money, "cost": given("points_balance"), "until": (last + 1.0) * DAY_S}
+    return {name: column.fill_null(float("nan")) for name, column in found.items()}
 
 
 def _hashes(words: Sequence[str | None]) -> NDArray[np.uint64]:
