@@ -5,7 +5,6 @@ A service adds its own operator commands. Exit status: 0 done, 1 failed, 2 wrong
 
 import argparse
 import asyncio
-import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from shared.runtime import audit_command
 from shared.runtime.arguments import look_at, serial
 from shared.runtime.audited_command import audited, is_audited, path_of
 from shared.runtime.clock import SystemClock
+from shared.runtime.interrupts import INTERRUPTED, STATUS
 from shared.runtime.terminal import visible_output
 
 log = structlog.get_logger(__name__)
@@ -70,11 +70,15 @@ def main(
     if add_commands is not None:
         add_commands(commands)
 
-    args = parser.parse_args(argv)
-    path = path_of(parser, sys.argv[1:] if argv is None else argv)
-    configure_logging(spec.name, args.log_level)
-    with visible_output():
-        return _carried_out(spec, path, args)
+    try:
+        args = parser.parse_args(argv)
+        path = path_of(parser, sys.argv[1:] if argv is None else argv)
+        configure_logging(spec.name, args.log_level)
+        with visible_output():
+            return _carried_out(spec, path, args)
+    except KeyboardInterrupt:
+        print(INTERRUPTED, file=sys.stderr)
+        return STATUS
 
 
 def _carried_out(spec: ServiceSpec, path: str, args: argparse.Namespace) -> int:
@@ -89,9 +93,6 @@ def _carried_out(spec: ServiceSpec, path: str, args: argparse.Namespace) -> int:
             place = ".".join(str(part) for part in problem["loc"])
             print(f"setting {place}: {problem['msg']}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 128 + signal.SIGINT
     except (Invalid, Transient, OSError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
