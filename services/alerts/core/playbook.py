@@ -39,6 +39,8 @@ class Plan(msgspec.Struct, kw_only=True, frozen=True):
     title: Both | None = None
     """Title of a task by the calendar or a segment; None for tasks by risk."""
     offer: Both | None = None
+    offer_points: int | None = None
+    """Loyalty points that may be credited to the customer; None: none."""
     steps: list[Both] = []
 
 
@@ -81,6 +83,7 @@ def plan(playbook: Playbook, policy: Policy, profile: Profile, title: Both | Non
         consent_missing=bool(playbook.channels) and channel is None,
         title=title,
         offer=playbook.offer,
+        offer_points=playbook.offer_points,
         steps=playbook.steps,
     )
 

@@ -113,6 +113,10 @@ DEFAULT_SIGNS: Final[Mapping[SignCode, SignPolicy]] = {
     # Most such customers are of low value: the playbooks give them to a machine, and a budget
     # leaves them out.
     "new_and_quiet": SignPolicy(lapse_share_min=0.6),
+    # Many members may have points that expire, or a level that is set anew, on one day: these warn
+    # of customers who also buy later than usual, and earlier than the silence alone does.
+    "points_expiring": SignPolicy(lapse_share_min=0.4),
+    "level_lowered": SignPolicy(lapse_share_min=0.4),
 }
 """Defaults of each sign, for the fields that a document does not set."""
 
@@ -206,6 +210,8 @@ class Playbook(_Part, frozen=True):
     channels: Names = []
     """Ways to reach the customer, the preferred one first."""
     offer: Both | None = None
+    offer_points: Annotated[int, Meta(ge=1, le=1_000_000_000)] | None = None
+    """Loyalty points that the owner, or a machine, may credit to the customer."""
     steps: Annotated[list[Both], Meta(max_length=20)] = []
     response_hours: Annotated[float, Meta(gt=0, le=24 * 60)] | None = None
     """Hours within which an owner must take the task on; None: no target, and no escalation."""

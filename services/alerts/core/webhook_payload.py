@@ -76,6 +76,8 @@ class TaskPayload(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True)
     consent_missing: bool = False
     """The customer consents to no channel of the playbook."""
     offer: str | None = None
+    offer_points: int | None = None
+    """Loyalty points that may be credited to the customer."""
     steps: list[str] = []
     respond_by: datetime | None = None
     escalated_to: str | None = None
@@ -212,6 +214,7 @@ def payload_of(task: Task) -> TaskPayload:
         channel=task.plan.channel,
         consent_missing=task.plan.consent_missing,
         offer=_in(task, task.plan.offer),
+        offer_points=task.plan.offer_points,
         steps=[step.zh if task.language == "zh-CN" else step.en for step in task.plan.steps],
         respond_by=task.respond_by,
         escalated_to=task.escalated_to,
